@@ -1,0 +1,72 @@
+# Needs only make, Python 3 (3.9 or newer) and git: `setup` brings everything else into this folder.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.set-up
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-all check lint types imports fix bench docs map screenshots migration build clean
+
+help:
+	@echo "Contatto. The two to begin with: make run, make test."
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Use it
+setup: $(STAMP) ## install everything into .venv (the other targets do it by themselves)
+
+run: $(STAMP) ## start the demo world; PORT=8000 and DATA=folder choose where
+	@$(BIN)/contatto demo $(if $(PORT),--port $(PORT)) $(if $(DATA),--data-dir $(DATA))
+
+##@ Change it
+test: $(STAMP) ## run the tests; T=path runs one file or folder
+	@$(PYTHON) -m tools.browser
+	@$(BIN)/pytest $(if $(T),$(T),-n 2 --dist worksteal -m "not slow")
+
+test-all: $(STAMP) ## run the tests, the slow ones too
+	@$(PYTHON) -m tools.browser
+	@$(BIN)/pytest -n 2 --dist worksteal
+
+check: lint types imports ## what must be green before a commit: lint, types, imports, house rules
+	@$(BIN)/pytest -q tests/house
+
+lint: $(STAMP) ## find mistakes and bad format in the code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || (echo "Not formatted. Run: make fix"; exit 1)
+
+types: $(STAMP) ## check the types, strictly
+	@$(BIN)/mypy
+
+imports: $(STAMP) ## check that imports keep to the floors and rooms
+	@$(BIN)/lint-imports --no-logo
+
+fix: $(STAMP) ## repair what can be repaired by itself, and format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+##@ Look into it
+bench: $(STAMP) ## run every benchmark for a minute at most; FULL=1 takes longer, B=name runs one
+	@$(BIN)/python -m tools.benches $(if $(FULL),,--quick) $(B)
+
+docs: $(STAMP) ## write docs/reference anew from the code
+	@$(BIN)/python -m tools.reference
+
+map: $(STAMP) ## print the floors and their sizes from the real imports
+	@$(BIN)/python -m tools.map
+
+screenshots: $(STAMP) ## take the pictures of docs/images from a running demo
+	@$(PYTHON) -m tools.browser
+	@$(BIN)/python -m tools.screenshots
+
+##@ Release it
+migration: $(STAMP) ## write a new schema step; m="what changes"
+	@$(BIN)/python -m tools.migration "$(m)"
+
+build: $(STAMP) ## build the wheel and the source archive into dist/
+	@$(PYTHON) -m tools.bootstrap build
+
+clean: ## remove everything that make brought or made
+	@rm -rf .venv .bootstrap .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml uv.lock
+	@$(PYTHON) -m tools.bootstrap
