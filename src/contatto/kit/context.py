@@ -1,0 +1,30 @@
+"""What every edge is given: settings, storage, clock, vault, the live feed and the page renderer."""
+
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from contatto.kit.clock import Clock
+from contatto.kit.db.database import Database
+from contatto.kit.settings import Settings
+from contatto.kit.vault import Vault
+from contatto.kit.web.live import LiveFeed
+from contatto.kit.web.render import Renderer
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts of one running installation."""
+
+    settings: Settings
+    db: Database
+    clock: Clock
+    vault: Vault
+    live: LiveFeed
+    pages: Renderer
+
+
+def context_of(connection: HTTPConnection) -> Context:
+    """The context of the app that serves this request; also a FastAPI dependency."""
+    context: Context = connection.app.state.context
+    return context

@@ -1,0 +1,49 @@
+"""PostgreSQL for several processes: pooled connections in a small pool of threads."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from sqlalchemy import create_engine
+
+from contatto.kit.clock import Clock
+from contatto.kit.db.database import Database, Work
+from contatto.kit.db.tx import Row, Tx
+from contatto.kit.vault import Vault
+
+CONNECTIONS: Final = 10
+
+
+class PostgresDatabase(Database):
+    """Each transaction has a connection of its own; the event loop never waits for the server."""
+
+    def __init__(self, url: str, clock: Clock, vault: Vault) -> None:
+        engine = create_engine(url, pool_size=CONNECTIONS, max_overflow=0, pool_pre_ping=True)
+        super().__init__(engine, clock, vault)
+        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
+
+    async def read[T](self, work: Work[T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.read_now, work)
+
+    async def write[T](self, work: Work[T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.write_now, work)
+
+    def read_now[T](self, work: Work[T]) -> T:
+        with self.engine.connect() as connection:
+            return work(Tx(connection, self.clock.now(), self.vault))
+
+    def write_now[T](self, work: Work[T]) -> T:
+        with self.engine.begin() as connection:
+            result = work(Tx(connection, self.clock.now(), self.vault))
+        self._committed()
+        return result
+
+    async def append(self, statement: Any, row: Row) -> None:
+        def insert_one(tx: Tx) -> None:
+            tx.execute(statement, row)
+
+        await self.write(insert_one)
+
+    def close(self) -> None:
+        self._threads.shutdown()
+        self.engine.dispose()

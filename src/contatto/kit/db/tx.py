@@ -1,0 +1,75 @@
+"""A transaction as stores and actions see it: a connection, the time of the transaction and the vault."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, CursorResult, Executable, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+from contatto.kit.vault import Vault
+
+type Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tx:
+    """An open transaction. The edge opens and ends it; nothing below commits or rolls back.
+
+    Attributes:
+        now: the one time of this transaction, in UTC.
+        vault: seals and opens contact values.
+    """
+
+    connection: Connection
+    now: datetime
+    vault: Vault
+
+    def execute(self, statement: Executable, rows: Sequence[Row] | Row | None = None) -> CursorResult[Any]:
+        """Run a statement, once or for each of the rows."""
+        return self.connection.execute(statement, rows)
+
+    def find[T](self, shape: type[T], statement: Executable) -> T | None:
+        """The first row as a dataclass, or None. Columns are matched to fields by name."""
+        row = self.connection.execute(statement).mappings().first()
+        return None if row is None else shape(**_fitting(shape, row))
+
+    def list[T](self, shape: type[T], statement: Executable) -> list[T]:
+        """All rows as dataclasses."""
+        return [shape(**_fitting(shape, row)) for row in self.connection.execute(statement).mappings()]
+
+    def scalar(self, statement: Executable) -> Any:
+        return self.connection.execute(statement).scalar()
+
+    def insert(self, table: Table, row: Row) -> None:
+        self.connection.execute(table.insert(), dict(row))
+
+    def insert_ignore(self, table: Table, row: Row) -> bool:
+        """Insert unless a unique key is taken; say whether the row is new."""
+        statement = self.upsert(table).on_conflict_do_nothing()
+        return self.connection.execute(statement, dict(row)).rowcount == 1
+
+    def upsert(self, table: Table) -> Any:
+        """The dialect's own INSERT, which has ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
+        return insert_for(self.connection.dialect.name, table)
+
+    @property
+    def locks_rows(self) -> bool:
+        """Whether ``SELECT … FOR UPDATE`` is needed (SQLite has one writer and does not know it)."""
+        return self.connection.dialect.name == "postgresql"
+
+
+def insert_for(dialect: str, table: Table) -> Any:
+    """The INSERT of a dialect by its name."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+_NAMES: Final[dict[type[Any], tuple[str, ...]]] = {}
+
+
+def _fitting(shape: type[Any], row: Mapping[Any, Any]) -> dict[str, Any]:
+    names = _NAMES.get(shape)
+    if names is None:
+        names = _NAMES[shape] = tuple(field.name for field in fields(shape))
+    return {name: row[name] for name in names if name in row}

@@ -1,0 +1,91 @@
+"""Column types that mean the same on SQLite and PostgreSQL."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Dialect, Integer, LargeBinary, MetaData, String, Text
+from sqlalchemy.types import TypeDecorator
+
+from contatto.kit.clock import from_micros, micros
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+"""The one schema: every store declares its tables on it."""
+
+Serial = BigInteger().with_variant(Integer, "sqlite")
+"""A number that the database counts up by itself; SQLite does so for INTEGER only."""
+
+
+class Instant(TypeDecorator[datetime]):
+    """A UTC instant, stored as whole microseconds since 1970: exact, sortable, alike on both engines."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else micros(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else from_micros(value)
+
+
+class Choice[E: StrEnum](TypeDecorator[E]):
+    """A member of a StrEnum, stored as its text."""
+
+    impl = String(32)
+    cache_ok = True
+
+    def __init__(self, kind: type[E]) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def process_bind_param(self, value: E | str | None, dialect: Dialect) -> str | None:
+        return None if value is None else self.kind(value).value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:
+        return None if value is None else self.kind(value)
+
+
+class Words(TypeDecorator[tuple[str, ...]]):
+    """A tuple of short texts, stored as a JSON list."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Iterable[str] | None, dialect: Dialect) -> str | None:
+        return None if value is None else json.dumps(list(value), ensure_ascii=False)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...] | None:
+        return None if value is None else tuple(json.loads(value))
+
+
+def key() -> Column[str]:
+    """The primary key of a table: a UUID as text."""
+    return Column("id", String(36), primary_key=True)
+
+
+def tenant() -> Column[str]:
+    """The tenant of a row; every table has one."""
+    return Column("business_id", String(36), nullable=False)
+
+
+def instant(name: str, *, nullable: bool = False) -> Column[datetime]:
+    return Column(name, Instant, nullable=nullable)
+
+
+def sealed(name: str, *, nullable: bool = False) -> Column[bytes]:
+    """A value that the vault sealed."""
+    return Column(name, LargeBinary, nullable=nullable)
+
+
+def text(name: str, *, nullable: bool = False, default: Any = None) -> Column[str]:
+    return Column(name, Text, nullable=nullable, server_default=default)

@@ -1,0 +1,121 @@
+"""Every refusal that Contatto can answer: its code, its HTTP status, its API number and the remedy."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """One kind of refusal.
+
+    ``api_code`` is the number that the TikTok-compatible API answers (its SDK's ``NumericErrorCodes``);
+    that API always answers HTTP 200, so ``http_status`` counts for pages, webhooks and the chat only.
+    """
+
+    name: str
+    http_status: int
+    api_code: int
+    says: str
+    remedy: str
+
+
+class Refused(Exception):
+    """A request that was understood and turned down. Nothing of it was kept.
+
+    Args:
+        code: which refusal.
+        detail: what was wrong here, in plain words; it must hold no contact value.
+    """
+
+    def __init__(self, code: ErrorCode, detail: str = "", retry_after_s: int | None = None) -> None:
+        super().__init__(f"{code.name}: {detail or code.says}")
+        self.code = code
+        self.detail = detail or code.says
+        self.retry_after_s = retry_after_s
+
+
+INVALID: Final = ErrorCode(
+    "invalid", 422, 40002, "A value is missing or not allowed.", "Correct the field that the message names."
+)
+UNREADABLE: Final = ErrorCode(
+    "unreadable", 400, 40000, "The body could not be read.", "Send a valid JSON object in UTF-8."
+)
+TOO_LARGE: Final = ErrorCode("too_large", 413, 40907, "The body is too large.", "Send at most 64 KiB.")
+UNSIGNED: Final = ErrorCode(
+    "unsigned",
+    401,
+    40900,
+    "The signature is missing or wrong.",
+    "Sign the raw body with this app's secret.",
+)
+STALE: Final = ErrorCode(
+    "stale",
+    401,
+    40900,
+    "The signature's time is too far from now.",
+    "Sign again with the present time; check the sender's clock.",
+)
+SIGN_IN: Final = ErrorCode("sign_in", 401, 40104, "You are not signed in.", "Sign in and try again.")
+BAD_TOKEN: Final = ErrorCode(
+    "bad_token", 401, 40105, "The access token is not valid.", "Make a new token in Settings."
+)
+WRONG_LOGIN: Final = ErrorCode(
+    "wrong_login",
+    401,
+    40001,
+    "E-mail or password is wrong.",
+    "Check both, or ask an owner for a new password.",
+)
+FORGED: Final = ErrorCode(
+    "forged",
+    403,
+    40001,
+    "The form's token does not fit this session.",
+    "Reload the page and send the form again; what you typed is still there.",
+)
+FORBIDDEN: Final = ErrorCode(
+    "forbidden", 403, 40001, "Your role does not allow this.", "Ask an owner or admin of the business."
+)
+NOT_FOUND: Final = ErrorCode(
+    "not_found",
+    404,
+    40007,
+    "There is no such thing here.",
+    "Check the id, and that it belongs to this business.",
+)
+NO_ADVERTISER: Final = ErrorCode(
+    "no_advertiser",
+    404,
+    40300,
+    "There is no such ad account for this token.",
+    "Use an advertiser_id that Settings lists.",
+)
+NO_ROUTE: Final = ErrorCode("no_route", 404, 40400, "There is no such address.", "Check the path.")
+CONFLICT: Final = ErrorCode(
+    "conflict", 409, 40202, "Somebody changed this first.", "Reload, look at the change, and try again."
+)
+TOO_MANY: Final = ErrorCode("too_many", 429, 40100, "Too many tries.", "Wait, then try again.")
+NOT_ELIGIBLE: Final = ErrorCode(
+    "not_eligible",
+    422,
+    40002,
+    "The Lead goal is not available for these countries.",
+    "Use the countries that the check allows, or choose the goal Conversation.",
+)
+CAPTURE_OFF: Final = ErrorCode(
+    "capture_off",
+    409,
+    40002,
+    "The goal Lead needs automatic lead capture, which is off for this account.",
+    "Turn it on with POST /open_api/v1.3/contatto/capture/turn_on/ or in Settings, then send this again.",
+)
+BROKEN: Final = ErrorCode(
+    "broken",
+    500,
+    50000,
+    "Something broke on our side.",
+    "Try again; if it stays, give the operator the request id.",
+)
+
+ALL: Final = tuple(value for value in list(globals().values()) if isinstance(value, ErrorCode))
+"""Every code, for the reference page."""

@@ -1,0 +1,36 @@
+"""Money as integer micros: a millionth of the currency's unit, so that sums never drift."""
+
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from typing import Final
+
+MICROS: Final = 1_000_000
+ZERO_DECIMAL: Final = frozenset({"CLP", "IDR", "JPY", "KRW", "PYG", "VND"})
+"""Currencies that people write without decimals (ISO 4217 exponent 0; IDR by custom)."""
+
+
+def to_micros(amount: Decimal | float | int | str) -> int:
+    """Turn an amount in units (``12.5``) into micros (``12500000``).
+
+    Raises:
+        ValueError: the text is no finite number.
+    """
+    try:
+        value = Decimal(str(amount))
+    except InvalidOperation as error:
+        raise ValueError(f"not an amount: {amount!r}") from error
+    if not value.is_finite():
+        raise ValueError(f"not an amount: {amount!r}")
+    return int((value * MICROS).to_integral_value(ROUND_HALF_EVEN))
+
+
+def to_units(amount_micros: int) -> Decimal:
+    """Turn micros into units, exact."""
+    return Decimal(amount_micros) / MICROS
+
+
+def show_money(amount_micros: int | None, currency: str) -> str:
+    """Write an amount for people: ``SGD 1,234.50``; a dash where there is none."""
+    if amount_micros is None:
+        return "–"
+    places = 0 if currency in ZERO_DECIMAL else 2
+    return f"{currency} {to_units(amount_micros):,.{places}f}"

@@ -1,0 +1,93 @@
+"""Every setting of an installation: from the environment, from ``contatto.toml``, or by default."""
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+SETTINGS_FILE: Final = "contatto.toml"
+
+
+class Settings(BaseSettings):
+    """Settings of one installation; the environment wins over the file, the file over the defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CONTATTO_", toml_file=SETTINGS_FILE, extra="forbid", frozen=True
+    )
+
+    data_dir: Path = Field(Path(".contatto"), description="Folder of the database and keys.")
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy URL, such as postgresql+psycopg://user:pass@host/db; "
+        "empty means SQLite in the data folder.",
+    )
+    base_url: str = Field(
+        "http://127.0.0.1:8000", description="Public address of this installation, without a final slash."
+    )
+    host: str = Field("127.0.0.1", description="Address that the server listens on.")
+    port: int = Field(
+        8000, ge=0, le=65535, description="Port that the server listens on; 0 takes a free one."
+    )
+    secret_keys: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Keys for contact values and connector secrets, as id:base64 (32 bytes), comma-separated, "
+        "newest first; empty means a key file in the data folder, made at the first start.",
+    )
+    session_days: int = Field(14, ge=1, le=90, description="Days after which a member must sign in again.")
+    webhook_tolerance_s: int = Field(
+        300, ge=5, le=3600, description="Greatest age, in seconds, of a webhook's signature."
+    )
+    worker: Literal["in_process", "separate"] = Field(
+        "in_process", description="Whether `serve` also does the background work, or `contatto worker` does."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe line that is logged."
+    )
+    log_format: Literal["json", "text"] = Field(
+        "json", description="One JSON object a line, or text for a terminal."
+    )
+    capture_review: Literal["automatic", "operator"] = Field(
+        "automatic",
+        description="Whether applications for capture are approved at once or by an operator.",
+    )
+
+    @field_validator("secret_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_final_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @property
+    def url(self) -> str:
+        """The database URL in force."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'contatto.sqlite3'}"
+
+    @property
+    def secure_cookies(self) -> bool:
+        """Cookies are marked Secure as soon as the public address is https."""
+        return self.base_url.startswith("https://")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read from arguments, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)

@@ -1,0 +1,1 @@
+"""The web base: rendering, sessions, CSRF, security headers and the live event stream."""

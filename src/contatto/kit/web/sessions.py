@@ -1,0 +1,88 @@
+"""Session cookies and CSRF tokens: opaque random values, of which the tables hold hashes only."""
+
+import hmac
+from dataclasses import dataclass
+from typing import Final
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_secret
+
+SESSION_COOKIE: Final = "contatto_session"
+GUEST_COOKIE: Final = "contatto_guest"
+"""Carries the CSRF token's seed before somebody signs in."""
+CSRF_FIELD: Final = "csrf_token"
+CSRF_HEADER: Final = "x-csrf-token"
+
+
+@dataclass(frozen=True, slots=True)
+class CookieRules:
+    """How cookies are set: Secure behind https, and how long they live."""
+
+    secure: bool
+    days: int
+
+
+def session_token(connection: HTTPConnection) -> str:
+    """The session token that the browser sent, or an empty string."""
+    return connection.cookies.get(SESSION_COOKIE, "")
+
+
+def csrf_token(connection: HTTPConnection, key: bytes) -> str:
+    """The token that a form of this browser must carry; it follows from the cookie, so nothing is stored."""
+    seed = session_token(connection) or guest_token(connection)
+    return hmac.new(key, seed.encode(), "sha256").hexdigest()
+
+
+def guest_token(connection: HTTPConnection) -> str:
+    """The guest token of this browser; a new one is kept on the request until the answer sets it."""
+    known = connection.cookies.get(GUEST_COOKIE, "") or getattr(connection.state, "guest", "")
+    if not known:
+        known = new_secret("guest")
+        connection.state.guest = known
+    return known
+
+
+async def check_csrf(request: Request, key: bytes) -> None:
+    """Refuse a state-changing request that did not come from a form of ours.
+
+    Two fences: the browser's own word about the origin of the request, and the token.
+
+    Raises:
+        Refused: FORGED.
+    """
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise Refused(errors.FORGED)
+    sent = request.headers.get(CSRF_HEADER, "")
+    if not sent:
+        form = await request.form()
+        value = form.get(CSRF_FIELD, "")
+        sent = value if isinstance(value, str) else ""
+    if not hmac.compare_digest(sent.encode(), csrf_token(request, key).encode()):
+        raise Refused(errors.FORGED)
+
+
+def set_session(response: Response, token: str, rules: CookieRules) -> None:
+    response.set_cookie(
+        SESSION_COOKIE,
+        token,
+        max_age=rules.days * 86_400,
+        httponly=True,
+        secure=rules.secure,
+        samesite="lax",
+    )
+    response.delete_cookie(GUEST_COOKIE)
+
+
+def clear_session(response: Response) -> None:
+    response.delete_cookie(SESSION_COOKIE)
+
+
+def keep_guest(request: Request, response: Response, rules: CookieRules) -> None:
+    """Send the guest cookie that this request made up, if it did."""
+    token = getattr(request.state, "guest", "")
+    if token:
+        response.set_cookie(GUEST_COOKIE, token, httponly=True, secure=rules.secure, samesite="lax")
