@@ -13,6 +13,7 @@ help:
 
 ##@ Use it
 setup: $(STAMP) ## install everything into .venv (the other targets do it by themselves)
+	@echo "Ready. Next: make run, or make test."
 
 run: $(STAMP) ## start the demo world; PORT=8000 and DATA=folder choose where
 	@$(BIN)/contatto demo $(if $(PORT),--port $(PORT)) $(if $(DATA),--data-dir $(DATA))

@@ -75,7 +75,7 @@ def _with_download():
     say(f"downloading {name}")
     content = _read(url)
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise Failed(f"{url} is not the file that uv.lock names: its sha256 differs")
+        raise Failed(f"{name} is not the file that uv.lock names: its sha256 differs")
     target = HOME / "uv"
     with zipfile.ZipFile(io.BytesIO(content)) as wheel:
         member = next(entry for entry in wheel.namelist() if entry.endswith(".data/scripts/uv"))
