@@ -8,7 +8,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
 from tests import postgres
+from tools.browser import MISSING, find_chromium
 
 _numbers = itertools.count(1)
 
@@ -51,3 +54,36 @@ def engine_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'test.db'}"
     url: str = request.getfixturevalue("postgres_database")
     return url
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of Chromium; without one the test is left out, except in CI, where that would hide much."""
+    path: str = find_chromium()
+    if not path and os.environ.get("CI"):
+        pytest.fail(MISSING, pytrace=False)
+    if not path:
+        pytest.skip(MISSING)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    # No longer than a module: while it lives, no other test of this process can run an event loop.
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty tab with its own cookies; any error in its console, a blocked script too, fails the test."""
+    context = browser.new_context(locale="en-GB", timezone_id="UTC", accept_downloads=True)
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
+    yield page
+    context.close()
+    assert errors == []
