@@ -1,0 +1,57 @@
+"""Every benchmark takes --quick and --json FILE, and the harness that it stands on measures truly."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench import harness
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted(path for path in (ROOT / "bench").glob("*.py") if path.stem not in {"harness", "__init__"})
+
+
+def takes_both_options(script: Path) -> bool:
+    done = subprocess.run(
+        [sys.executable, "-m", f"bench.{script.stem}", "--help"],
+        cwd=script.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode == 0 and "--quick" in done.stdout and "--json FILE" in done.stdout
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_every_benchmark_takes_quick_and_json(script: Path) -> None:
+    assert takes_both_options(script)
+
+
+def test_a_benchmark_without_the_options_is_found(tmp_path: Path) -> None:
+    planted = tmp_path / "bench" / "planted.py"
+    planted.parent.mkdir()
+    planted.write_text("import argparse; argparse.ArgumentParser().parse_args()")
+    assert not takes_both_options(planted)
+
+
+def test_measuring_counts_the_work_and_not_the_waiting() -> None:
+    with harness.measured() as cost:
+        time.sleep(0.2)
+    assert cost.wall_s >= 0.2
+    assert cost.cpu_s < 0.1
+    assert cost.peak_rss_mib > 1
+
+
+def test_the_figures_of_a_benchmark_can_be_read_back(tmp_path: Path) -> None:
+    options = harness.options("says", ["--quick", "--json", str(tmp_path / "out.json")])
+    report = harness.Report("planted", "two rows", options)
+    report.add("a floor", us_per_row=1.5)
+    report.add("ours", us_per_row=2.5, rows=options.size(full=1000, quick=10))
+    report.finish()
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["quick"] is True
+    assert [row["case"] for row in written["rows"]] == ["a floor", "ours"]
+    assert written["rows"][1]["rows"] == 10
