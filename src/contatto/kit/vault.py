@@ -44,6 +44,7 @@ class Vault:
         oldest = list(keys.values())[-1]
         self._blind_key = _derive(oldest, "blind-index")
         self._oldest = oldest
+        self._signing: dict[str, bytes] = {}
 
     def seal(self, text: str, tenant: str) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
@@ -73,7 +74,10 @@ class Vault:
 
     def signing_key(self, purpose: str) -> bytes:
         """A key of its own for one kind of signature, such as tracking links."""
-        return _derive(self._oldest, f"sign:{purpose}")
+        key = self._signing.get(purpose)
+        if key is None:
+            key = self._signing[purpose] = _derive(self._oldest, f"sign:{purpose}")
+        return key
 
 
 def _derive(key: bytes, purpose: str) -> bytes:

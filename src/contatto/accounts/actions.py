@@ -1,0 +1,166 @@
+"""Changes to accounts: new businesses, members, ad accounts and tokens; signing in and out."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerifyMismatchError
+
+from contatto.accounts import rules, store
+from contatto.accounts.model import (
+    AdAccount,
+    AdAccountId,
+    ApiToken,
+    Business,
+    BusinessId,
+    Member,
+    MemberId,
+    Role,
+)
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import hash_secret, new_id, new_number, new_secret
+
+_hasher = PasswordHasher()  # argon2id with the library's own defaults (RFC 9106, low-memory profile)
+_NOBODY: Final = _hasher.hash("nobody has this password")
+
+
+@dataclass(frozen=True, slots=True)
+class NewMember:
+    email: str
+    display_name: str
+    role: Role
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewAdAccount:
+    """``country`` is the registration country (ISO 3166-1 alpha-2), ``timezone`` an IANA name."""
+
+    name: str
+    country: str
+    currency: str
+    timezone: str
+
+
+def create_business(tx: Tx, name: str) -> Business:
+    business = Business(BusinessId(new_id()), name.strip(), tx.now)
+    store.save_business(tx, {"id": business.id, "name": business.name, "created_at": tx.now})
+    return business
+
+
+def hash_password(password: str) -> str:
+    """Hash a password with argon2id; it takes tens of milliseconds, so keep it out of transactions."""
+    rules.check_password(password)
+    return _hasher.hash(password)
+
+
+def password_fits(member: Member | None, password: str) -> bool:
+    """Check a password, in the same time whether the member exists or not."""
+    try:
+        _hasher.verify(member.password_hash if member else _NOBODY, password)
+    except (VerifyMismatchError, InvalidHashError):
+        return False
+    return member is not None
+
+
+def add_member(tx: Tx, business_id: BusinessId, new: NewMember, password_hash: str) -> Member:
+    """Add a member.
+
+    Raises:
+        Refused: INVALID, when the e-mail is malformed or taken.
+    """
+    member = Member(
+        MemberId(new_id()),
+        business_id,
+        rules.normal_email(new.email),
+        new.display_name.strip() or new.email,
+        new.role,
+        password_hash,
+        tx.now,
+    )
+    row = {name: getattr(member, name) for name in Member.__dataclass_fields__}
+    if not store.save_member(tx, row):
+        raise Refused(errors.INVALID, "email: a member with this address exists already.")
+    return member
+
+
+def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAccount:
+    """Add an ad account with a new ``advertiser_id``.
+
+    Raises:
+        Refused: INVALID, when a value is malformed or the name is taken.
+    """
+    rules.check_timezone(new.timezone)
+    country, currency = new.country.strip().upper(), new.currency.strip().upper()
+    if len(country) != 2 or len(currency) != 3 or not (country + currency).isalpha():
+        raise Refused(errors.INVALID, "country: two letters; currency: three letters.")
+    if any(account.name == new.name for account in store.list_ad_accounts(tx, business_id)):
+        raise Refused(errors.INVALID, "name: this business has an ad account of that name.")
+    account = AdAccount(
+        AdAccountId(new_id()), business_id, new_number(), new.name, country, currency, new.timezone, tx.now
+    )
+    store.save_ad_account(tx, {name: getattr(account, name) for name in AdAccount.__dataclass_fields__})
+    return account
+
+
+def check_login_rate(tx: Tx, email: str, address: str) -> None:
+    """Refuse further tries after too many failures.
+
+    Raises:
+        Refused: TOO_MANY, with the seconds to wait.
+    """
+    since = tx.now - timedelta(seconds=rules.LOGIN_WINDOW_S)
+    if store.count_failed_logins(tx, hash_secret(email), address, since) >= rules.LOGIN_TRIES:
+        raise Refused(errors.TOO_MANY, "Too many failed log-ins.", retry_after_s=rules.LOGIN_WINDOW_S)
+
+
+def note_failed_login(tx: Tx, email: str, address: str) -> None:
+    row = {"id": new_id(), "email_hash": hash_secret(email), "address": address, "at": tx.now}
+    store.record_failed_login(tx, row)
+
+
+def start_session(tx: Tx, member: Member, days: int) -> str:
+    """Open a session and give its token, of which only the hash is kept."""
+    token = new_secret("session")
+    store.delete_failed_logins(tx, hash_secret(member.email))
+    row = {
+        "token_hash": hash_secret(token),
+        "business_id": member.business_id,
+        "member_id": member.id,
+        "created_at": tx.now,
+        "expires_at": tx.now + timedelta(days=days),
+    }
+    store.save_session(tx, row)
+    return token
+
+
+def end_session(tx: Tx, token: str) -> None:
+    store.delete_session(tx, hash_secret(token))
+
+
+def issue_token(tx: Tx, business_id: BusinessId, name: str, scopes: list[str]) -> tuple[ApiToken, str]:
+    """Make an API token. The second value is the token itself: it is shown once and never kept.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if not name.strip():
+        raise Refused(errors.INVALID, "name: say what the token is for.")
+    token = new_secret("contatto")
+    kept = ApiToken(new_id(), business_id, name.strip(), rules.known_scopes(scopes), tx.now, None, None)
+    row = {field: getattr(kept, field) for field in ApiToken.__dataclass_fields__}
+    store.save_token(tx, row | {"token_hash": hash_secret(token)})
+    return kept, token
+
+
+def revoke_token(tx: Tx, business_id: BusinessId, token_id: str) -> None:
+    """End a token at once.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    if not store.mark_token_revoked(tx, business_id, token_id):
+        raise Refused(errors.NOT_FOUND)

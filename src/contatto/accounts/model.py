@@ -1,0 +1,90 @@
+"""Businesses, members, ad accounts, tokens, and the caller of a request."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+BusinessId = NewType("BusinessId", str)
+MemberId = NewType("MemberId", str)
+AdAccountId = NewType("AdAccountId", str)
+
+
+class Role(StrEnum):
+    OWNER = "owner"
+    ADMIN = "admin"
+    MANAGER = "manager"
+    AGENT = "agent"
+    ANALYST = "analyst"
+
+
+class Permission(StrEnum):
+    """What a role or a token scope allows; a token's scopes are a subset of these words."""
+
+    READ_INBOX = "inbox.read"
+    WRITE_INBOX = "inbox.write"
+    READ_LEADS = "leads.read"
+    WRITE_LEADS = "leads.write"
+    EXPORT_LEADS = "leads.export"
+    READ_ADS = "ads.read"
+    WRITE_ADS = "ads.write"
+    READ_REPORTS = "reports.read"
+    ADMINISTER = "settings.write"
+
+
+@dataclass(frozen=True, slots=True)
+class Business:
+    id: BusinessId
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    id: MemberId
+    business_id: BusinessId
+    email: str
+    display_name: str
+    role: Role
+    password_hash: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AdAccount:
+    """An ad account; ``number`` is the API's ``advertiser_id``, ``country`` its registration country."""
+
+    id: AdAccountId
+    business_id: BusinessId
+    number: int
+    name: str
+    country: str
+    currency: str
+    timezone: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """An access token as it is kept: its hash, never itself."""
+
+    id: str
+    business_id: BusinessId
+    name: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever stands behind a request: a member's session or an API token."""
+
+    business_id: BusinessId
+    business_name: str
+    subject_id: str
+    display_name: str
+    email: str
+    role: Role | None
+    permissions: frozenset[Permission]

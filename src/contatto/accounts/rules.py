@@ -1,0 +1,86 @@
+"""What each role may do, and what a name, an e-mail, a password or a zone must look like."""
+
+from typing import Final
+from zoneinfo import available_timezones
+
+from contatto.accounts.model import Caller, Permission, Role
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+
+_READS: Final = frozenset({
+    Permission.READ_INBOX, Permission.READ_LEADS, Permission.READ_ADS, Permission.READ_REPORTS,
+})  # fmt: skip
+_WORKS: Final = frozenset({Permission.WRITE_INBOX, Permission.WRITE_LEADS})
+
+ROLE_PERMISSIONS: Final = {
+    Role.OWNER: frozenset(Permission),
+    Role.ADMIN: frozenset(Permission),
+    Role.MANAGER: _READS | _WORKS | {Permission.EXPORT_LEADS, Permission.WRITE_ADS},
+    Role.AGENT: frozenset({Permission.READ_INBOX, Permission.READ_LEADS}) | _WORKS,
+    Role.ANALYST: frozenset({Permission.READ_ADS, Permission.READ_REPORTS}),
+}
+
+LOGIN_WINDOW_S: Final = 900
+LOGIN_TRIES: Final = 10
+"""Failed tries for one e-mail or from one address within the window, after which both must wait."""
+MIN_PASSWORD: Final = 10
+_LOCAL_LIMIT, _DOMAIN_LIMIT = 64, 253
+
+
+def may(caller: Caller, permission: Permission) -> bool:
+    return permission in caller.permissions
+
+
+def require(caller: Caller, permission: Permission) -> None:
+    """Refuse a caller who lacks the permission.
+
+    Raises:
+        Refused: FORBIDDEN.
+    """
+    if permission not in caller.permissions:
+        raise Refused(errors.FORBIDDEN, f"This needs the permission {permission.value}.")
+
+
+def known_scopes(scopes: list[str]) -> tuple[str, ...]:
+    """The scopes, checked and in a fixed order.
+
+    Raises:
+        Refused: INVALID, for a scope that does not exist or for none at all.
+    """
+    allowed = [permission.value for permission in Permission]
+    unknown = [scope for scope in scopes if scope not in allowed]
+    if unknown or not scopes:
+        raise Refused(errors.INVALID, f"scopes: choose some of {', '.join(allowed)}.")
+    return tuple(scope for scope in allowed if scope in scopes)
+
+
+def normal_email(text: str) -> str:
+    """An e-mail for signing in: trimmed and lower-case.
+
+    Raises:
+        Refused: INVALID.
+    """
+    local, at, domain = text.strip().lower().rpartition("@")
+    if not at or not local or "." not in domain or len(local) > _LOCAL_LIMIT or len(domain) > _DOMAIN_LIMIT:
+        raise Refused(errors.INVALID, "email: this is not an e-mail address.")
+    return f"{local}@{domain}"
+
+
+def check_password(password: str) -> None:
+    """Refuse a password that is too short; length is what counts.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if not MIN_PASSWORD <= len(password) <= 200:
+        raise Refused(errors.INVALID, f"password: use {MIN_PASSWORD} to 200 characters.")
+
+
+def check_timezone(name: str) -> None:
+    """Refuse what is no IANA time zone.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if name not in available_timezones():
+        raise Refused(errors.INVALID, "timezone: give an IANA name such as Asia/Singapore.")

@@ -1,0 +1,196 @@
+"""Tables of businesses, members, sessions, tokens, ad accounts and failed log-ins."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstraint, func, or_, select, update
+
+from contatto.accounts.model import AdAccount, ApiToken, Business, BusinessId, Member, Role
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
+
+businesses = Table("businesses", metadata, key(), text("name"), instant("created_at"))
+
+members = Table(
+    "members",
+    metadata,
+    key(),
+    tenant(),
+    Column("email", String(320), nullable=False, unique=True),
+    text("display_name"),
+    Column("role", Choice(Role), nullable=False),
+    text("password_hash"),
+    instant("created_at"),
+    Index("ix_members_business_id", "business_id"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    tenant(),
+    Column("member_id", String(36), nullable=False),
+    instant("created_at"),
+    instant("expires_at"),
+)
+
+api_tokens = Table(
+    "api_tokens",
+    metadata,
+    key(),
+    tenant(),
+    text("name"),
+    Column("token_hash", String(64), nullable=False, unique=True),
+    Column("scopes", Words, nullable=False),
+    instant("created_at"),
+    instant("last_used_at", nullable=True),
+    instant("revoked_at", nullable=True),
+    Index("ix_api_tokens_business_id", "business_id"),
+)
+
+ad_accounts = Table(
+    "ad_accounts",
+    metadata,
+    key(),
+    tenant(),
+    Column("number", BigInteger, nullable=False, unique=True),
+    text("name"),
+    Column("country", String(2), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("timezone", String(64), nullable=False),
+    instant("created_at"),
+    UniqueConstraint("business_id", "name"),
+)
+
+failed_logins = Table(
+    "failed_logins",
+    metadata,
+    key(),
+    Column("email_hash", String(64), nullable=False),
+    Column("address", String(64), nullable=False),
+    instant("at"),
+    Index("ix_failed_logins_email_hash_at", "email_hash", "at"),
+    Index("ix_failed_logins_address_at", "address", "at"),
+)
+
+
+def save_business(tx: Tx, row: dict[str, Any]) -> None:
+    tx.insert(businesses, row)
+
+
+def find_business(tx: Tx, business_id: BusinessId) -> Business | None:
+    return tx.find(Business, select(businesses).where(businesses.c.id == business_id))
+
+
+def list_businesses(tx: Tx) -> list[Business]:
+    """Every business of the installation; for the operator's commands only."""
+    return tx.list(Business, select(businesses).order_by(businesses.c.created_at))
+
+
+def save_member(tx: Tx, row: dict[str, Any]) -> bool:
+    """Insert a member; False when the e-mail is taken."""
+    return tx.insert_ignore(members, row)
+
+
+def find_member_by_email(tx: Tx, email: str) -> Member | None:
+    """A member by the e-mail; it is unique in the installation, as it is what one signs in with."""
+    return tx.find(Member, select(members).where(members.c.email == email))
+
+
+def list_members(tx: Tx, business_id: BusinessId) -> list[Member]:
+    statement = select(members).where(members.c.business_id == business_id).order_by(members.c.created_at)
+    return tx.list(Member, statement)
+
+
+def save_session(tx: Tx, row: dict[str, Any]) -> None:
+    tx.insert(sessions, row)
+
+
+def find_session_member(tx: Tx, token_hash: str) -> tuple[Member, Business] | None:
+    """The member of a session that has not expired."""
+    found = (
+        select(members)
+        .join(sessions, sessions.c.member_id == members.c.id)
+        .where(sessions.c.token_hash == token_hash, sessions.c.expires_at > tx.now)
+    )
+    member = tx.find(Member, found)
+    business = find_business(tx, member.business_id) if member else None
+    return (member, business) if member and business else None
+
+
+def delete_session(tx: Tx, token_hash: str) -> None:
+    tx.execute(sessions.delete().where(sessions.c.token_hash == token_hash))
+
+
+def delete_expired_sessions(tx: Tx) -> int:
+    return tx.execute(sessions.delete().where(sessions.c.expires_at <= tx.now)).rowcount
+
+
+def save_token(tx: Tx, row: dict[str, Any]) -> None:
+    tx.insert(api_tokens, row)
+
+
+def find_token(tx: Tx, token_hash: str) -> tuple[ApiToken, Business] | None:
+    """A token that was not revoked, and its business."""
+    live = select(api_tokens).where(api_tokens.c.token_hash == token_hash, api_tokens.c.revoked_at.is_(None))
+    token = tx.find(ApiToken, live)
+    business = find_business(tx, token.business_id) if token else None
+    return (token, business) if token and business else None
+
+
+def list_tokens(tx: Tx, business_id: BusinessId) -> list[ApiToken]:
+    statement = select(api_tokens).where(api_tokens.c.business_id == business_id)
+    return tx.list(ApiToken, statement.order_by(api_tokens.c.created_at.desc()))
+
+
+def mark_token_used(tx: Tx, token_id: str, before: datetime) -> None:
+    """Note the use of a token, at most once in a while: a write for each request would be waste."""
+    stale = or_(api_tokens.c.last_used_at.is_(None), api_tokens.c.last_used_at < before)
+    tx.execute(update(api_tokens).where(api_tokens.c.id == token_id, stale).values(last_used_at=tx.now))
+
+
+def mark_token_revoked(tx: Tx, business_id: BusinessId, token_id: str) -> bool:
+    mine = update(api_tokens).where(
+        api_tokens.c.business_id == business_id,
+        api_tokens.c.id == token_id,
+        api_tokens.c.revoked_at.is_(None),
+    )
+    return tx.execute(mine.values(revoked_at=tx.now)).rowcount == 1
+
+
+def save_ad_account(tx: Tx, row: dict[str, Any]) -> None:
+    tx.insert(ad_accounts, row)
+
+
+def list_ad_accounts(tx: Tx, business_id: BusinessId) -> list[AdAccount]:
+    mine = select(ad_accounts).where(ad_accounts.c.business_id == business_id)
+    return tx.list(AdAccount, mine.order_by(ad_accounts.c.created_at))
+
+
+def find_ad_account(tx: Tx, business_id: BusinessId, ad_account_id: str) -> AdAccount | None:
+    mine = ad_accounts.c.business_id == business_id
+    return tx.find(AdAccount, select(ad_accounts).where(mine, ad_accounts.c.id == ad_account_id))
+
+
+def find_ad_account_by_number(tx: Tx, business_id: BusinessId, number: int) -> AdAccount | None:
+    """An ad account by the API's ``advertiser_id``."""
+    mine = ad_accounts.c.business_id == business_id
+    return tx.find(AdAccount, select(ad_accounts).where(mine, ad_accounts.c.number == number))
+
+
+def record_failed_login(tx: Tx, row: dict[str, Any]) -> None:
+    tx.insert(failed_logins, row)
+
+
+def count_failed_logins(tx: Tx, email_hash: str, address: str, since: datetime) -> int:
+    """Failed tries since a time, for the e-mail or from the address, whichever is more."""
+    counts = [
+        tx.scalar(select(func.count()).select_from(failed_logins).where(column == value, recent))
+        for column, value in ((failed_logins.c.email_hash, email_hash), (failed_logins.c.address, address))
+        for recent in (failed_logins.c.at > since,)
+    ]
+    return int(max(counts))
+
+
+def delete_failed_logins(tx: Tx, email_hash: str) -> None:
+    tx.execute(failed_logins.delete().where(failed_logins.c.email_hash == email_hash))

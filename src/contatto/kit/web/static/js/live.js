@@ -1,0 +1,83 @@
+// One event stream for all tabs of a browser; every event becomes a DOM event on the body.
+//   live:<type>                 for each type below, detail = the event's data
+//   live:conversation:<id>      the event names this conversation
+//   live:lead:<id>              the event names this lead
+//   live:nav                    the counts in the navigation may have changed
+//   live:back                   the stream is open again after a gap: catch up
+import { toast, word } from "./words.js";
+
+const TYPES = ["message_received", "message_sent", "conversation_started", "lead_captured", "lead_updated"];
+const channel = "BroadcastChannel" in window ? new BroadcastChannel("contatto.live") : null;
+let wasOpen = false;
+let leading = false;
+
+function tell(name, detail) {
+  document.body.dispatchEvent(new CustomEvent(name, { detail }));
+}
+
+function show(state) {
+  for (const element of document.querySelectorAll("[data-live-state]")) {
+    if (element.dataset.state === state) continue;
+    element.dataset.state = state;
+    element.querySelector(".live__text").textContent = word({ on: "liveOn", wait: "liveWait", off: "liveOff" }[state]);
+  }
+  if (state === "on") {
+    if (wasOpen) tell("live:back");
+    wasOpen = true;
+  }
+}
+
+function deliver({ type, data }) {
+  if (type === "state") return show(data);
+  tell(`live:${type}`, data);
+  if (data.conversation_id) tell(`live:conversation:${data.conversation_id}`, data);
+  if (data.lead_id) tell(`live:lead:${data.lead_id}`, data);
+  tell("live:nav", data);
+  if (type === "lead_captured" && data.lead_id && document.body.dataset.section !== "leads") {
+    toast(word("leadNew"), { kind: "found", href: `/leads/${encodeURIComponent(data.lead_id)}`, label: word("open") });
+  }
+}
+
+function publish(item) {
+  channel?.postMessage(item);
+  deliver(item);
+}
+
+function parse(text) {
+  try { return JSON.parse(text) ?? {}; } catch { return {}; }
+}
+
+function connect(wait = 1000) {
+  const source = new EventSource("/live");
+  source.addEventListener("open", () => {
+    wait = 1000;
+    publish({ type: "state", data: "on" });
+  });
+  source.addEventListener("error", () => {
+    publish({ type: "state", data: "off" });
+    // the browser gives up for good on an HTTP error; we do not
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(Math.min(wait * 2, 30000)), wait);
+  });
+  for (const type of TYPES) {
+    source.addEventListener(type, (event) => publish({ type, data: parse(event.data) }));
+  }
+  window.addEventListener("pagehide", () => source.close(), { once: true });
+  window.addEventListener("pageshow", (event) => event.persisted && location.reload(), { once: true });
+}
+
+// Browsers allow six connections to one host over HTTP/1.1, so only one tab holds the stream and tells the rest.
+if (channel && navigator.locks) {
+  channel.addEventListener("message", (event) => {
+    if (event.data.type === "hello") {
+      if (leading) channel.postMessage({ type: "state", data: document.querySelector("[data-live-state]")?.dataset.state ?? "wait" });
+    } else deliver(event.data);
+  });
+  channel.postMessage({ type: "hello" });
+  navigator.locks.request("contatto.live", () => {
+    leading = true;
+    connect();
+    return new Promise(() => {});
+  });
+} else {
+  connect();
+}

@@ -1,0 +1,49 @@
+// Turns the server's times into the reader's own zone and language; the server's text is the fallback.
+import { word } from "./words.js";
+
+const lang = document.documentElement.lang || undefined;
+const shapes = {
+  datetime: new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short" }),
+  date: new Intl.DateTimeFormat(lang, { dateStyle: "medium" }),
+  time: new Intl.DateTimeFormat(lang, { timeStyle: "short" }),
+  short: new Intl.DateTimeFormat(lang, { day: "numeric", month: "short" }),
+  day: new Intl.DateTimeFormat(lang, { weekday: "long", day: "numeric", month: "long" }),
+};
+const relative = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "narrow" });
+
+function ago(then) {
+  const minutes = Math.round((Date.now() - then) / 60000);
+  if (minutes < 1) return word("now");
+  if (minutes < 60) return relative.format(-minutes, "minute");
+  if (minutes < 60 * 24) return relative.format(-Math.round(minutes / 60), "hour");
+  if (minutes < 60 * 24 * 7) return relative.format(-Math.round(minutes / 1440), "day");
+  return shapes.short.format(then);
+}
+
+export function dayName(isoDay) {
+  const [year, month, day] = isoDay.split("-").map(Number);
+  const then = new Date(year, month - 1, day);
+  const today = new Date();
+  const days = Math.round((new Date(today.getFullYear(), today.getMonth(), today.getDate()) - then) / 86400000);
+  if (days === 0) return word("today");
+  if (days === 1) return word("yesterday");
+  return shapes.day.format(then);
+}
+
+export function localTime(iso, style) {
+  const then = new Date(iso);
+  if (Number.isNaN(then.getTime())) return "";
+  return style === "ago" ? ago(then) : (shapes[style] ?? shapes.datetime).format(then);
+}
+
+export function localizeTimes(root = document) {
+  for (const element of root.querySelectorAll("time[data-local]")) {
+    const text = localTime(element.dateTime, element.dataset.local);
+    if (text && element.textContent !== text) element.textContent = text;
+    if (!element.title) element.title = localTime(element.dateTime, "datetime");
+  }
+  for (const element of root.querySelectorAll("[data-day]")) {
+    const text = dayName(element.dataset.day);
+    if (element.textContent !== text) element.textContent = text;
+  }
+}

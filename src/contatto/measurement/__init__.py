@@ -1,0 +1,1 @@
+"""What earned what: the append-only log of touches and conversions, and last-touch attribution."""

@@ -1,0 +1,125 @@
+"""Touches, conversions, windows, and the facts about an ad that measuring needs."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Goal(StrEnum):
+    """What an ad group is optimised for, and so what its conversions count."""
+
+    LEAD = "lead"
+    CONVERSATION = "conversation"
+
+
+class TouchKind(StrEnum):
+    VIEW = "view"
+    CLICK = "click"
+
+
+class ConversionKind(StrEnum):
+    CONVERSATION = "conversation"
+    LEAD = "lead"
+
+
+class Policy(StrEnum):
+    """Which eligible touch wins: a click before any view, or simply the latest."""
+
+    CLICK_FIRST = "click_first"
+    LAST_TOUCH = "last_touch"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredAd:
+    """An ad as measuring knows it; published by whoever owns ads, each time one changes.
+
+    The ``…_number`` fields are the API's ids. Windows are in seconds; None means that such touches never
+    count. ``landing_path`` is where a tap leads.
+    """
+
+    ad_id: str
+    ad_number: int
+    ad_name: str
+    ad_group_id: str
+    ad_group_number: int
+    ad_group_name: str
+    campaign_id: str
+    campaign_number: int
+    campaign_name: str
+    business_id: str
+    ad_account_id: str
+    channel_account_id: str
+    goal: Goal
+    click_window_s: int | None
+    view_window_s: int | None
+    timezone: str
+    currency: str
+    landing_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """A view or click of an ad by a person.
+
+    ``ts`` and ``expires_ts`` are microseconds since 1970 (UTC); ``day`` is the date in the ad account's zone.
+    """
+
+    touch_id: int
+    business_id: str
+    person_id: str
+    ad_id: str
+    ad_group_id: str
+    ad_account_id: str
+    kind: TouchKind
+    ts: int
+    expires_ts: int
+    day: str
+    cost_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A conversation started or a lead captured; ``subject_id`` is that conversation or lead."""
+
+    conversion_id: int
+    business_id: str
+    person_id: str
+    kind: ConversionKind
+    subject_id: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """A conversion and the touch that won it (all None when there was none)."""
+
+    conversion_id: int
+    business_id: str
+    person_id: str
+    kind: ConversionKind
+    subject_id: str
+    ts: int
+    touch_id: int | None
+    ad_id: str | None
+    ad_group_id: str | None
+    ad_account_id: str | None
+    via: TouchKind | None
+    touch_ts: int | None
+    day: str | None
+    rt_day: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingTicket:
+    """What a signed tracking link carries.
+
+    ``nonce`` 0 marks a link that stands for the ad itself and counts each tap; any other nonce is one
+    impression, whose view and click count once each. ``viewer`` is the publisher's id of the person, if known.
+    Costs are micros of the account's currency, charged with the view and with the click.
+    """
+
+    business_id: str
+    ad_id: str
+    nonce: int
+    viewer: str = ""
+    view_cost_micros: int = 0
+    click_cost_micros: int = 0

@@ -1,0 +1,101 @@
+"""Last-touch attribution and signed tracking links, as pure functions.
+
+Theory of attribution. A touch is eligible for a conversion of the same person and business when
+``touch.ts <= conversion.ts <= touch.expires_ts``; the expiry was stamped when the touch came in, from the
+window of its own ad group in force at that time. Among the eligible ones policy ``click_first`` takes a click
+before any view, then the latest, then the greatest id; ``last_touch`` takes the latest, then a click before
+a view, then the greatest id. The winner is a maximum, so order and repetition of events do not matter. Ad
+groups of both goals compete alike.
+
+Source: TikTok help "Lead optimization goal" (last touch; 7-day click, 1-day view) and "Attribution overview"
+(a view counts for those who did not click).
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+from contatto.measurement.model import Conversion, MeasuredAd, Policy, Touch, TouchKind, TrackingTicket
+
+MICROSECONDS: Final = 1_000_000
+_MASK_63: Final = (1 << 63) - 1
+_SIGNATURE_BYTES: Final = 16
+
+
+def expires_ts(ad: MeasuredAd, kind: TouchKind, ts: int) -> int:
+    """The last microsecond at which a touch may win; before its own time when such touches never count."""
+    window_s = ad.click_window_s if kind is TouchKind.CLICK else ad.view_window_s
+    return ts - 1 if window_s is None else ts + window_s * MICROSECONDS
+
+
+def local_day(ts: int, timezone: str) -> str:
+    """The calendar date of an instant in a zone, as ``YYYY-MM-DD``."""
+    seconds = ts // MICROSECONDS
+    return datetime.fromtimestamp(seconds, UTC).astimezone(ZoneInfo(timezone)).date().isoformat()
+
+
+def is_eligible(touch: Touch, conversion: Conversion) -> bool:
+    same = touch.person_id == conversion.person_id and touch.business_id == conversion.business_id
+    return same and touch.ts <= conversion.ts <= touch.expires_ts
+
+
+def last_touch(
+    touches: Iterable[Touch], conversion: Conversion, policy: Policy = Policy.CLICK_FIRST
+) -> Touch | None:
+    """The touch that earned a conversion, or None."""
+
+    def rank(touch: Touch) -> tuple[int, int, int]:
+        click = int(touch.kind is TouchKind.CLICK)
+        when = (click, touch.ts) if policy is Policy.CLICK_FIRST else (touch.ts, click)
+        return (*when, touch.touch_id)
+
+    return max((touch for touch in touches if is_eligible(touch, conversion)), key=rank, default=None)
+
+
+def natural_number(*parts: str | int) -> int:
+    """The same positive 63-bit number for the same natural key: a repeated event finds its own row."""
+    text = "\0".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) & _MASK_63
+
+
+def sign_ticket(ticket: TrackingTicket, key: bytes) -> str:
+    """A tracking ticket as a URL-safe token."""
+    body = msgspec.json.encode(
+        [
+            ticket.business_id,
+            ticket.ad_id,
+            ticket.nonce,
+            ticket.viewer,
+            ticket.view_cost_micros,
+            ticket.click_cost_micros,
+        ]
+    )
+    return _to_url(hmac.digest(key, body, "sha256")[:_SIGNATURE_BYTES] + body)
+
+
+def read_ticket(token: str, key: bytes) -> TrackingTicket:
+    """The ticket of a token that we signed.
+
+    Raises:
+        Refused: UNSIGNED.
+    """
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except ValueError as error:
+        raise Refused(errors.UNSIGNED) from error
+    signature, body = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
+    if not hmac.compare_digest(signature, hmac.digest(key, body, "sha256")[:_SIGNATURE_BYTES]):
+        raise Refused(errors.UNSIGNED)
+    return TrackingTicket(*msgspec.json.decode(body))
+
+
+def _to_url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")

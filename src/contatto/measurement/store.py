@@ -1,0 +1,204 @@
+"""Tables of measured ads, touches and conversions with their winners."""
+
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, and_, select, update
+
+from contatto.kit.db.tx import Tx, insert_for
+from contatto.kit.db.types import Choice, metadata, tenant, text
+from contatto.measurement.model import (
+    Attribution,
+    Conversion,
+    ConversionKind,
+    Goal,
+    MeasuredAd,
+    Touch,
+    TouchKind,
+)
+
+measured_ads = Table(
+    "measured_ads",
+    metadata,
+    Column("ad_id", String(36), primary_key=True),
+    Column("ad_number", BigInteger, nullable=False, unique=True),
+    text("ad_name"),
+    Column("ad_group_id", String(36), nullable=False),
+    Column("ad_group_number", BigInteger, nullable=False),
+    text("ad_group_name"),
+    Column("campaign_id", String(36), nullable=False),
+    Column("campaign_number", BigInteger, nullable=False),
+    text("campaign_name"),
+    tenant(),
+    Column("ad_account_id", String(36), nullable=False),
+    Column("channel_account_id", String(36), nullable=False),
+    Column("goal", Choice(Goal), nullable=False),
+    Column("click_window_s", BigInteger),
+    Column("view_window_s", BigInteger),
+    Column("timezone", String(64), nullable=False),
+    Column("currency", String(3), nullable=False),
+    text("landing_path"),
+    Index("ix_measured_ads_business_id", "business_id"),
+)
+
+touches = Table(
+    "touches",
+    metadata,
+    Column("touch_id", BigInteger, primary_key=True, autoincrement=False),
+    tenant(),
+    Column("person_id", String(36), nullable=False),
+    Column("ad_id", String(36), nullable=False),
+    Column("ad_group_id", String(36), nullable=False),
+    Column("ad_account_id", String(36), nullable=False),
+    Column("kind", Choice(TouchKind), nullable=False),
+    Column("ts", BigInteger, nullable=False),
+    Column("expires_ts", BigInteger, nullable=False),
+    Column("day", String(10), nullable=False),
+    Column("cost_micros", BigInteger, nullable=False),
+    Index("ix_touches_of_person", "business_id", "person_id", "kind", "ts", "touch_id"),
+    Index("ix_touches_of_day", "business_id", "ad_account_id", "day"),
+)
+
+conversions = Table(
+    "conversions",
+    metadata,
+    Column("conversion_id", BigInteger, primary_key=True, autoincrement=False),
+    tenant(),
+    Column("person_id", String(36), nullable=False),
+    Column("kind", Choice(ConversionKind), nullable=False),
+    Column("subject_id", String(36), nullable=False),
+    Column("ts", BigInteger, nullable=False),
+    Column("touch_id", BigInteger),
+    Column("ad_id", String(36)),
+    Column("ad_group_id", String(36)),
+    Column("ad_account_id", String(36)),
+    Column("via", Choice(TouchKind)),
+    Column("touch_ts", BigInteger),
+    Column("day", String(10)),
+    Column("rt_day", String(10)),
+    Index("ix_conversions_of_person", "business_id", "person_id", "ts"),
+    Index("ix_conversions_of_day", "business_id", "ad_account_id", "day"),
+    Index("ix_conversions_of_subject", "business_id", "subject_id"),
+)
+
+APPEND_TOUCH: Final = {
+    dialect: insert_for(dialect, touches).on_conflict_do_nothing() for dialect in ("sqlite", "postgresql")
+}
+"""The insert of the hot path: a repeated touch is ignored."""
+
+
+def save_measured_ad(tx: Tx, ad: MeasuredAd) -> None:
+    """Insert or replace what is known about an ad."""
+    row = {name: getattr(ad, name) for name in MeasuredAd.__dataclass_fields__}
+    changed = {name: value for name, value in row.items() if name != "ad_id"}
+    tx.execute(
+        tx.upsert(measured_ads).values(**row).on_conflict_do_update(index_elements=["ad_id"], set_=changed)
+    )
+
+
+def find_measured_ad(tx: Tx, business_id: str, ad_id: str) -> MeasuredAd | None:
+    mine = and_(measured_ads.c.business_id == business_id, measured_ads.c.ad_id == ad_id)
+    return tx.find(MeasuredAd, select(measured_ads).where(mine))
+
+
+def find_measured_ad_by_number(tx: Tx, business_id: str, ad_number: int) -> MeasuredAd | None:
+    """A measured ad by the id that the API and the platforms know it by."""
+    mine = and_(measured_ads.c.business_id == business_id, measured_ads.c.ad_number == ad_number)
+    return tx.find(MeasuredAd, select(measured_ads).where(mine))
+
+
+def list_measured_ads(tx: Tx, business_id: str, ad_ids: set[str] | None = None) -> dict[str, MeasuredAd]:
+    """Measured ads of a business by ad id: all of them, or those named."""
+    statement = select(measured_ads).where(measured_ads.c.business_id == business_id)
+    if ad_ids is not None:
+        statement = statement.where(measured_ads.c.ad_id.in_(ad_ids))
+    return {ad.ad_id: ad for ad in tx.list(MeasuredAd, statement)}
+
+
+def append_touch(tx: Tx, touch: Touch) -> bool:
+    """Append a touch; False when it was there before."""
+    return tx.insert_ignore(touches, touch_row(touch))
+
+
+def touch_row(touch: Touch) -> dict[str, Any]:
+    return {name: getattr(touch, name) for name in Touch.__dataclass_fields__}
+
+
+def list_candidates(tx: Tx, conversion: Conversion) -> list[Touch]:
+    """The latest eligible click and the latest eligible view: one of them wins under either policy."""
+    found: list[Touch] = []
+    for kind in (TouchKind.CLICK, TouchKind.VIEW):
+        latest = (
+            select(touches)
+            .where(
+                touches.c.business_id == conversion.business_id,
+                touches.c.person_id == conversion.person_id,
+                touches.c.kind == kind,
+                touches.c.ts <= conversion.ts,
+                touches.c.expires_ts >= conversion.ts,
+            )
+            .order_by(touches.c.ts.desc(), touches.c.touch_id.desc())
+            .limit(1)
+        )
+        found.extend(tx.list(Touch, latest))
+    return found
+
+
+def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) -> list[Touch]:
+    """A person's touches, latest first."""
+    mine = select(touches).where(touches.c.business_id == business_id, touches.c.person_id == person_id)
+    return tx.list(Touch, mine.order_by(touches.c.ts.desc(), touches.c.touch_id.desc()).limit(limit))
+
+
+def append_conversion(tx: Tx, conversion: Conversion) -> bool:
+    """Append a conversion, unattributed so far; False when it was there before."""
+    row = {name: getattr(conversion, name) for name in Conversion.__dataclass_fields__}
+    return tx.insert_ignore(conversions, row)
+
+
+def list_conversions_between(
+    tx: Tx, business_id: str, person_id: str, span: tuple[int, int]
+) -> list[Conversion]:
+    """A person's conversions within a span of microseconds, both ends included."""
+    mine = select(conversions).where(
+        conversions.c.business_id == business_id,
+        conversions.c.person_id == person_id,
+        conversions.c.ts.between(*span),
+    )
+    return tx.list(Conversion, mine)
+
+
+def record_winner(tx: Tx, conversion: Conversion, touch: Touch | None, rt_day: str | None) -> None:
+    mine = update(conversions).where(
+        conversions.c.business_id == conversion.business_id,
+        conversions.c.conversion_id == conversion.conversion_id,
+    )
+    tx.execute(
+        mine.values(
+            touch_id=touch and touch.touch_id,
+            ad_id=touch and touch.ad_id,
+            ad_group_id=touch and touch.ad_group_id,
+            ad_account_id=touch and touch.ad_account_id,
+            via=touch and touch.kind,
+            touch_ts=touch and touch.ts,
+            day=touch and touch.day,
+            rt_day=rt_day,
+        )
+    )
+
+
+def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> Attribution | None:
+    """The conversion of a lead or conversation, with the touch that won it."""
+    mine = select(conversions).where(
+        conversions.c.business_id == business_id,
+        conversions.c.subject_id == subject_id,
+        conversions.c.kind == kind,
+    )
+    return tx.find(Attribution, mine)
+
+
+def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[str, Attribution]:
+    """Attributions by the id of their lead or conversation."""
+    mine = select(conversions).where(
+        conversions.c.business_id == business_id, conversions.c.subject_id.in_(subject_ids)
+    )
+    return {found.subject_id: found for found in tx.list(Attribution, mine)}
