@@ -1,0 +1,40 @@
+"""Every read of a store names the business whose rows it may see."""
+
+from pathlib import Path
+
+from tests.house.tree import READS, ROOT, arguments, parse, plant, public_functions, rooms, short
+
+WITHOUT_BUSINESS = {
+    "accounts/store.py:count_failed_logins": "Before the log-in nobody knows the business.",
+    "accounts/store.py:find_member_by_email": "The log-in finds the member, and by the member the business.",
+    "accounts/store.py:find_session_member": "The cookie's secret hash finds the member and the business.",
+    "accounts/store.py:find_token": "The token's secret hash finds the business.",
+    "accounts/store.py:list_businesses": "For timers and the operator, who works for all of them.",
+    "measurement/store.py:list_candidates": "The conversion that it takes names the business.",
+}
+"""The reads that may span businesses, each with its reason."""
+
+
+def reads_without_business(root: Path) -> list[str]:
+    found = []
+    for path in rooms(root, "store"):
+        for function in public_functions(parse(path)):
+            if function.name.startswith(READS) and "business_id" not in arguments(function):
+                found.append(f"{short(root, path)}:{function.name}".removeprefix("src/contatto/"))
+    return found
+
+
+def test_every_read_takes_the_business() -> None:
+    assert set(reads_without_business(ROOT)) - set(WITHOUT_BUSINESS) == set()
+
+
+def test_no_exception_outlives_its_function() -> None:
+    assert set(WITHOUT_BUSINESS) - set(reads_without_business(ROOT)) == set()
+
+
+def test_a_read_across_businesses_is_found(tmp_path: Path) -> None:
+    text = (
+        "def find_lead(tx, lead_id): ...\ndef list_leads(tx, *, business_id): ...\ndef save_lead(tx): ...\n"
+    )
+    plant(tmp_path, "src/contatto/leads/store.py", text)
+    assert reads_without_business(tmp_path) == ["leads/store.py:find_lead"]
