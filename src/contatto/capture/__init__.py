@@ -1,0 +1,1 @@
+"""Contact capture: finds contact details in messages, and keeps whether a channel wants that."""

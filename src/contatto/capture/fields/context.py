@@ -1,0 +1,159 @@
+"""What stands round a number: cues, labels, units and negations, and which of them it belongs to."""
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cache
+
+from contatto.capture.fields.words import pattern, words
+
+
+class Kind(IntEnum):
+    """What a word says about the digits near it; an earlier kind wins where lexicons share a word."""
+
+    WHATSAPP = 1
+    LABEL = 2
+    LINE = 3
+    WECHAT = 4
+    PHONE = 5
+    NUMBER = 6
+    NEGATION = 7
+
+
+_SECTIONS = {
+    Kind.WHATSAPP: ("cues", "whatsapp"),
+    Kind.LABEL: ("numbers", "labels"),
+    Kind.LINE: ("cues", "line"),
+    Kind.WECHAT: ("cues", "wechat"),
+    Kind.PHONE: ("cues", "phone"),
+    Kind.NUMBER: ("cues", "number"),
+    Kind.NEGATION: ("words", "negations"),
+}
+
+_NEAR = 48
+_LABEL_NEAR = 26
+_SENTENCE_END = re.compile(r"[\n;!?。！？؟]|(?<=[^\W\d_]{3})\.(?=\s)|(?<=\d)\.(?=\s)|[,،，、]\s?")
+_HARD_END = re.compile(r"[\n;]|(?<=[^\W\d_]{4})[.!?](?=\s)")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One telling word."""
+
+    kind: Kind
+    start: int
+    end: int
+
+
+def _key(word: str) -> str:
+    return word.replace(" ", "").replace("-", "").replace("\t", "")
+
+
+@cache
+def _marks_pattern() -> tuple[re.Pattern[str], dict[str, Kind]]:
+    kinds: dict[str, Kind] = {}
+    for kind, (section, key) in _SECTIONS.items():
+        for word in words(section, key):
+            kinds.setdefault(_key(word), kind)
+    every = dict.fromkeys(word for section, key in _SECTIONS.values() for word in words(section, key))
+    return re.compile(pattern(every, grouped=True)), kinds
+
+
+@cache
+def _copula() -> re.Pattern[str]:
+    """What may stand between a number and the label that follows it: "… is my order number"."""
+    return re.compile(rf"[ \t]*[\"')\]]?[ \t]*(?:[=(\-]|{pattern(words('words', 'is'))})[^\d,.;\n]{{0,14}}")
+
+
+def find_marks(low: str, first: int, last: int) -> list[Mark]:
+    """Every telling word of a stretch of lower-cased text, in order."""
+    finder, kinds = _marks_pattern()
+    marks = []
+    for found in finder.finditer(low, first, last):
+        word = found[found.lastindex or 0]
+        marks.append(Mark(kinds[_key(word)], found.start(), found.end()))
+    return marks
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The words before and after one number, up to its neighbours."""
+
+    low: str
+    start: int
+    end: int
+    before: list[Mark]
+    after: list[Mark]
+    followed: bool
+
+    def label(self) -> bool:
+        """Whether a label says that these digits are something else."""
+        for mark in reversed(self.before):
+            if mark.kind is Kind.LABEL:
+                gap = self.low[mark.end : self.start]
+                if len(gap) <= _LABEL_NEAR and not _SENTENCE_END.search(gap):
+                    return True
+            if mark.kind in (Kind.PHONE, Kind.WHATSAPP, Kind.LINE, Kind.WECHAT):
+                return False
+        return self._label_after()
+
+    def _label_after(self) -> bool:
+        if self.cue(Kind.PHONE) or self.cue(Kind.WHATSAPP):
+            return False
+        for mark in self.after:
+            if mark.kind is Kind.LABEL:
+                return _copula().fullmatch(self.low, self.end, mark.start) is not None
+            if mark.kind is not Kind.NUMBER:
+                return False
+        return False
+
+    def cue(self, *kinds: Kind) -> bool:
+        """Whether a word of one of these kinds leads to the number."""
+        return any(mark.kind in kinds and self.start - mark.end <= _NEAR for mark in self.before)
+
+    def cue_after(self, *kinds: Kind) -> Mark | None:
+        """A word of one of these kinds shortly after the number, in the same clause."""
+        for mark in self.after:
+            gap = self.low[self.end : mark.start]
+            if len(gap) > _NEAR or _HARD_END.search(gap):
+                return None
+            if mark.kind in kinds:
+                return mark
+        return None
+
+    def whatsapp(self) -> str:
+        """The rule by which this is a WhatsApp number, or nothing."""
+        own_cue = False
+        for mark in reversed(self.before):
+            if mark.kind is Kind.PHONE:
+                own_cue = own_cue or bool(_SENTENCE_END.search(self.low, mark.end - 1, self.start)) or True
+                if self._clause_between(mark):
+                    return ""
+            if mark.kind is Kind.WHATSAPP and self.start - mark.end <= _NEAR:
+                return "" if self._negated(mark) else "whatsapp.cue-before"
+        mark_after = self.cue_after(Kind.WHATSAPP)
+        if mark_after is None or self._negated(mark_after) or self._belongs_to_next(mark_after):
+            return ""
+        return "whatsapp.cue-after"
+
+    def _clause_between(self, phone: Mark) -> bool:
+        """Whether the phone cue opens a clause of its own after an earlier WhatsApp cue."""
+        earlier = [mark.end for mark in self.before if mark.kind is Kind.WHATSAPP and mark.end <= phone.start]
+        return bool(earlier) and _SENTENCE_END.search(self.low, earlier[-1], phone.start + 1) is not None
+
+    def _belongs_to_next(self, mark: Mark) -> bool:
+        if not self.followed:
+            return False
+        gap = self.low[self.end : mark.start]
+        return not (len(gap.strip()) == 0 or gap.strip() in "(/-")
+
+    def _negated(self, cue: Mark) -> bool:
+        """Whether the cue is denied: "no tengo whatsapp", "gak ada WA", "WhatsApp ไม่มี"."""
+        for mark in (*self.before, *self.after):
+            if mark.kind is not Kind.NEGATION:
+                continue
+            if mark.end <= cue.start and cue.start - mark.end <= 14:
+                return not _SENTENCE_END.search(self.low, mark.end, cue.start)
+            if cue.end <= mark.start <= cue.end + 12 and mark.end <= max(self.start, self.end + _NEAR):
+                return not _SENTENCE_END.search(self.low, cue.end, mark.start)
+        return False

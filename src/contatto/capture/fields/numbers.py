@@ -1,0 +1,174 @@
+"""Reading digits: runs that look like numbers, the shapes that are something else, and E.164."""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+import rphonenumbers
+
+#: The signs that people put between the digits of one number.
+BETWEEN = r"0-9Oo \t.()/_~\-\u2010-\u2015\u2212\u30fc\u00b7\u2022"
+_RUN = re.compile(rf"(?:\+ ?\(?|\()?(?:[0-9]|(?<![a-z])[Oo](?=[0-9Oo ]{{6}}))[{BETWEEN}]{{5,70}}")
+_DIGIT = re.compile(r"[0-9]")
+_PART = re.compile(r"\+? ?\(?[0-9][0-9Oo]*")
+_STRONG = re.compile(r" +[oO] +| */ *| {2,}|\t+| +[\-~\u2010-\u2015]+ +| ?(?=\+)|(?<=[0-9]{6}) *(?=\()")
+_MOST_PARTS = 7
+_MOST_TRIES = 24
+
+#: Shapes that are never a phone, however well the digits fit.
+_NOT_A_PHONE = re.compile(
+    r"""
+    (?:19|20|25)[0-9]{2}([-./]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12][0-9]|3[01])(?:[\ \-T.]{1,3}[0-2]?[0-9].*)?
+    | [0-3]?[0-9]([-./\ ])[0-3]?[0-9]\2(?:19|20|25)[0-9]{2}(?:[ \-]{1,3}.*)?
+    | (?:19|20)[0-9]{2}\ ?[-/\u2013]\ ?(?:19|20)[0-9]{2}
+    | [0-9]{1,2}\.[0-9]{3}\.[0-9]{3}-[0-9kK]
+    | [0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{1,2}
+    | [0-9]{2}\.[0-9]{3}\.[0-9]{3}/[0-9]{4}-[0-9]{2}
+    | [0-9]{2}-[0-9]{8}-[0-9]
+    | [0-9]{8}-[0-9]
+    | [0-9]{5}-[0-9]{7}-[0-9]
+    | 784-?[0-9]{4}-?[0-9]{7}-?[0-9]
+    | [0-9]-[0-9]{4}-[0-9]{5}-[0-9]{2}-[0-9]
+    | -?[0-9]{1,3}\.[0-9]{4,}[\ /]{1,3}-?[0-9]{1,3}\.[0-9]{3,}
+    | [0-9]{1,3}\.[0-9]{5,}
+    | [3-6][0-9]{3}([ \-])[0-9]{4}\3[0-9]{4}\3[0-9]{4}(?:\3?[0-9]{1,3})?
+    | 3[47][0-9]{2}([ \-])[0-9]{6}\4[0-9]{5}
+    | 97[89][- ]?[0-9][- 0-9]{8,14}
+    """,
+    re.VERBOSE,
+)
+
+
+class Form(Enum):
+    """How a number is written; all but the first two need a cue to count."""
+
+    INTERNATIONAL = "international"
+    NATIONAL = "national"
+    NO_TRUNK = "no-trunk"
+    NO_PLUS = "no-plus"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A valid number: its E.164 value and how it was written."""
+
+    value: str
+    form: Form
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stretch of digits and the signs between them, as it stands in the folded text."""
+
+    start: int
+    end: int
+    digits: int
+
+
+def find_runs(text: str) -> list[Run]:
+    """Stretches with at least seven digits, in order."""
+    runs = []
+    for found in _RUN.finditer(text):
+        body = found[0]
+        end = len(body.rstrip(" \t.()/_~-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\u00b7\u2022oO"))
+        count = len(_DIGIT.findall(body, 0, end))
+        if count > 3:
+            runs.append(Run(found.start(), found.start() + end, count))
+    return runs
+
+
+def is_another_shape(written: str) -> bool:
+    """Whether the whole run reads as a date, an identity number, a card, a coordinate …."""
+    return _NOT_A_PHONE.fullmatch(written.strip("() ")) is not None or _is_card(written)
+
+
+def _is_card(written: str) -> bool:
+    digits = [int(sign) for sign in written if "0" <= sign <= "9"]
+    if not 14 <= len(digits) <= 19 or "+" in written:
+        return False
+    doubled = [sum(divmod(digit * 2, 10)) for digit in digits[-2::-2]]
+    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0 and digits[0] in (2, 3, 4, 5, 6)
+
+
+def plain_digits(written: str) -> str:
+    """The digits of a run, a leading plus kept, letters O read as zeros."""
+    digits = "".join("0" if sign in "Oo" else sign for sign in written if sign in "0123456789Oo")
+    return f"+{digits}" if written.lstrip(" (").startswith("+") else digits
+
+
+def read_number(digits: str, country: str) -> Reading | None:
+    """The number that these digits are in `country`, if they are a valid one."""
+    try:
+        number = rphonenumbers.parse(digits, country)
+    except rphonenumbers.NumberParseException:
+        return None
+    if not rphonenumbers.is_valid_number(number):
+        return None
+    value: str = rphonenumbers.format_number(number, rphonenumbers.PhoneNumberFormat.E164)
+    return Reading(value, _form(digits, value, number))
+
+
+def _form(digits: str, value: str, number: rphonenumbers.PhoneNumber) -> Form:
+    if digits[0] == "+":
+        return Form.INTERNATIONAL
+    if digits == value[1:]:
+        return Form.NO_PLUS
+    if digits.endswith(value[1:]):
+        return Form.INTERNATIONAL
+    if digits[0] == "0":
+        return Form.NATIONAL
+    usual = rphonenumbers.format_number(number, rphonenumbers.PhoneNumberFormat.NATIONAL)
+    return Form.NO_TRUNK if usual.lstrip("(").startswith("0") else Form.NATIONAL
+
+
+def numbers_in(text: str, run: Run, country: str) -> list[tuple[int, int, Reading]]:
+    """The valid numbers of a run: all of it, or its parts where several were written in a row."""
+    written = text[run.start : run.end]
+    if is_another_shape(written):
+        return []
+    whole = _read(written, country)
+    if whole is not None:
+        return [(run.start, run.end, whole)]
+    found = []
+    start = run.start
+    for piece in _pieces(written):
+        found += _numbers_in_piece(text, start + piece[0], start + piece[1], country)
+    return found
+
+
+def _pieces(written: str) -> list[tuple[int, int]]:
+    pieces, first = [], 0
+    for gap in _STRONG.finditer(written):
+        if gap.end() > first:
+            pieces.append((first, gap.start()))
+            first = gap.end()
+    pieces.append((first, len(written)))
+    return pieces
+
+
+def _read(written: str, country: str) -> Reading | None:
+    digits = plain_digits(written)
+    return read_number(digits, country) if 7 <= len(digits) <= 18 else None
+
+
+def _numbers_in_piece(text: str, first: int, last: int, country: str) -> list[tuple[int, int, Reading]]:
+    parts = [(found.start(), found.end()) for found in _PART.finditer(text, first, last)]
+    found, index, tries = [], 0, _MOST_TRIES
+    while index < len(parts) and tries > 0:
+        step = 1
+        for upto in range(min(len(parts), index + _MOST_PARTS), index, -1):
+            start, end = parts[index][0], parts[upto - 1][1]
+            written = text[start:end]
+            tries -= 1
+            reading = None if is_another_shape(written) else _read(written, country)
+            if reading is not None and (upto - index == len(parts) or _stands_alone(written, reading)):
+                found.append((start, end, reading))
+                step = upto - index
+                break
+        index += step
+    return found
+
+
+def _stands_alone(written: str, reading: Reading) -> bool:
+    """Whether a part of a longer run is plain enough to be a number of its own."""
+    return reading.form in (Form.INTERNATIONAL, Form.NATIONAL) and written.lstrip("( ")[0] in "+0"

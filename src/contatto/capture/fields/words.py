@@ -1,0 +1,118 @@
+"""The lexicons: words per language from data files, and patterns that respect each script's borders."""
+
+import re
+import tomllib
+import unicodedata
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+
+from contatto.capture.fields.folding import fold
+
+#: Letters of scripts that are written with spaces; elsewhere a word may stand anywhere.
+LATIN = "a-z\u00e0-\u024f\u1e00-\u1eff"
+SEMITIC = "\u05d0-\u05ea\u0621-\u064a\u066e-\u06d3\u06fa-\u06ff"
+#: What Arabic and Hebrew write onto a word: and, with, for, the … before; my, your, our … after.
+_BEFORE = "(?:[وف]?(?:عال|بال|لل|كال|ال|[بلع])?|[ושה]?[הבלמ]?)"
+_AFTER = "(?:ي|ى|نا|ك|كم|ه|ها|و|י)?"
+
+_FOLDER = files("contatto.capture") / "lexicons"
+
+
+@cache
+def lexicons() -> tuple[dict[str, dict[str, list[str]]], ...]:
+    """Every language's file, in the order of their names."""
+    names = sorted(entry.name for entry in _FOLDER.iterdir() if entry.name.endswith(".toml"))
+    return tuple(tomllib.loads((_FOLDER / name).read_text(encoding="utf-8")) for name in names)
+
+
+@cache
+def words(section: str, key: str) -> tuple[str, ...]:
+    """One kind of word in all languages, folded and lower-cased, with and without accents."""
+    found: dict[str, None] = {}
+    for lexicon in lexicons():
+        bare = "accents" in lexicon.get("writing", {}).get("optional", ())
+        for word in lexicon.get(section, {}).get(key, ()):
+            plain = fold(word).low
+            found[plain] = None
+            if bare and len(plain) > 2:
+                found[_without_accents(plain)] = None
+    return tuple(found)
+
+
+def _without_accents(word: str) -> str:
+    parts = unicodedata.normalize("NFD", word)
+    return "".join(part for part in parts if not unicodedata.combining(part))
+
+
+@cache
+def tlds() -> frozenset[str]:
+    """Top-level domains, in ASCII and Unicode spelling."""
+    lines = (_FOLDER / "tlds.txt").read_text(encoding="utf-8").split()
+    return frozenset(lines)
+
+
+def either(options: Iterable[str]) -> str:
+    """An alternation as a tree of common beginnings, longest first, so that no word is tried twice."""
+    tree: dict[str, object] = {}
+    for option in options:
+        node = tree
+        for sign in option:
+            node = node.setdefault(sign, {})  # type: ignore[assignment]
+        node[""] = {}
+    return _branch(tree)
+
+
+def _branch(node: dict[str, object]) -> str:
+    ends = "" in node
+    arms = [_sign(sign) + _branch(below) for sign, below in node.items() if sign]  # type: ignore[arg-type]
+    if not arms:
+        return ""
+    body = arms[0] if len(arms) == 1 and not ends else f"(?:{'|'.join(arms)})"
+    return f"{body}?" if ends else body
+
+
+def _sign(sign: str) -> str:
+    return r"[ \t\-]?" if sign == " " else re.escape(sign)
+
+
+def _groups(options: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
+    latin, semitic, other = [], [], []
+    for option in options:
+        if re.match(f"[{LATIN}0-9]", option):
+            latin.append(option)
+        elif re.match(f"[{SEMITIC}]", option):
+            semitic.append(option)
+        else:
+            other.append(option)
+    return latin, semitic, other
+
+
+def pattern(options: Iterable[str], *, grouped: bool = False) -> str:
+    """A pattern for `re` that finds any of the words, whole where their script has borders.
+
+    With `grouped`, the one group that is set holds the word without what Arabic or Hebrew write onto it.
+    """
+    latin, semitic, other = _groups(options)
+    first = "(" if grouped else "(?:"
+    arms = []
+    if latin:
+        arms.append(f"(?<![{LATIN}0-9_]){first}{either(latin)})(?![{LATIN}_])")
+    if semitic:
+        arms.append(f"(?<![{SEMITIC}]){_BEFORE}{first}{either(semitic)}){_AFTER}(?![{SEMITIC}])")
+    if other:
+        arms.append(f"{first}{either(other)})")
+    return f"(?:{'|'.join(arms)})" if arms else "(?!)"
+
+
+def linear_pattern(options: Iterable[str]) -> str:
+    """The same for RE2, which has no look-around: the borders are part of the match."""
+    latin, semitic, other = _groups(options)
+    arms = []
+    if latin:
+        arms.append(f"(?:^|[^{LATIN}0-9_]){either(latin)}(?:$|[^{LATIN}_])")
+    if semitic:
+        arms.append(f"(?:^|[^{SEMITIC}]){_BEFORE}{either(semitic)}{_AFTER}(?:$|[^{SEMITIC}])")
+    if other:
+        arms.append(either(other))
+    return "|".join(arms)

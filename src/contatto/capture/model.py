@@ -1,0 +1,43 @@
+"""What capture finds: the twelve contact fields, a match with its evidence, a stated name."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Field(StrEnum):
+    EMAIL = "email"
+    PHONE = "phone"
+    WHATSAPP = "whatsapp"
+    INSTAGRAM = "instagram"
+    FACEBOOK = "facebook"
+    LINE = "line"
+    MESSENGER = "messenger"
+    TWITTER = "twitter"
+    LINKEDIN = "linkedin"
+    WEIBO = "weibo"
+    WECHAT = "wechat"
+    SNAPCHAT = "snapchat"
+
+
+@dataclass(frozen=True, slots=True)
+class ContactMatch:
+    """One contact detail: `start` and `end` index the original text, of which `raw` is that slice."""
+
+    field: Field
+    value: str
+    start: int
+    end: int
+    raw: str
+    confidence: float
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class NameMatch:
+    """A name that somebody stated; an attribute of a person, never a lead by itself."""
+
+    value: str
+    start: int
+    end: int
+    raw: str
+    rule: str
