@@ -1,0 +1,84 @@
+"""The documents hang together: pages are reachable, links lead somewhere, decisions are whole."""
+
+import re
+from pathlib import Path
+
+from tests.house.tree import ROOT, plant, short
+
+SECTIONS = ["Context", "Decision", "Consequences", "Alternatives", "Enforced by"]
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+
+
+def links_of(page: Path) -> list[str]:
+    text = CODE.sub("", page.read_text(encoding="utf-8"))
+    return [link for link in LINK.findall(text) if not re.match(r"[a-z]+:", link)]
+
+
+def pages(root: Path) -> list[Path]:
+    return sorted([*root.glob("*.md"), *root.glob("docs/**/*.md")])
+
+
+def broken_links(root: Path) -> list[str]:
+    found = []
+    for page in pages(root):
+        for link in links_of(page):
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            if not target.exists() or (anchor and anchor not in anchors_of(target)):
+                found.append(f"{short(root, page)} → {link}")
+    return found
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors of a page's headings, as code hosts make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def unreachable(root: Path) -> list[str]:
+    seen: set[Path] = set()
+    waiting = [root / "README.md", root / "docs" / "architecture.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in seen or page.suffix != ".md" or not page.exists():
+            continue
+        seen.add(page)
+        waiting += [(page.parent / link.partition("#")[0]).resolve() for link in links_of(page)]
+    return [short(root, page) for page in root.glob("docs/**/*.md") if page.resolve() not in seen]
+
+
+def bad_decisions(root: Path) -> list[str]:
+    found, numbers = [], set()
+    for page in sorted(root.glob("docs/decisions/[0-9]*.md")):
+        number = page.name[:4]
+        text = page.read_text(encoding="utf-8")
+        sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
+        if sections != SECTIONS or not text.startswith(f"# {number} ") or number in numbers:
+            found.append(short(root, page))
+        numbers.add(number)
+    return found
+
+
+def test_every_link_leads_somewhere() -> None:
+    assert broken_links(ROOT) == []
+
+
+def test_every_page_can_be_reached() -> None:
+    assert unreachable(ROOT) == []
+
+
+def test_every_decision_is_whole() -> None:
+    assert bad_decisions(ROOT) == []
+
+
+def test_faults_in_documents_are_found(tmp_path: Path) -> None:
+    whole = "# 0001 A\n" + "".join(f"## {section}\n" for section in SECTIONS)
+    plant(tmp_path, "README.md", "[a](docs/a.md) [gone](docs/gone.md) [no heading](docs/a.md#b)")
+    plant(tmp_path, "docs/a.md", "# A\n[first](decisions/0001-a.md#decision)\n`[code](is/not/a/link)`")
+    plant(tmp_path, "docs/alone.md", "")
+    plant(tmp_path, "docs/decisions/0001-a.md", whole)
+    plant(tmp_path, "docs/decisions/0002-b.md", "# 0002 B\n## Context\n")
+    assert broken_links(tmp_path) == ["README.md → docs/gone.md", "README.md → docs/a.md#b"]
+    assert sorted(unreachable(tmp_path)) == ["docs/alone.md", "docs/decisions/0002-b.md"]
+    assert bad_decisions(tmp_path) == ["docs/decisions/0002-b.md"]
