@@ -53,10 +53,6 @@ class Settings(BaseSettings):
     log_format: Literal["json", "text"] = Field(
         "json", description="One JSON object a line, or text for a terminal."
     )
-    capture_review: Literal["automatic", "operator"] = Field(
-        "automatic",
-        description="Whether applications for capture are approved at once or by an operator.",
-    )
 
     @field_validator("secret_keys", mode="before")
     @classmethod

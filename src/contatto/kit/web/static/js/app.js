@@ -10,13 +10,18 @@ document.addEventListener("htmx:config:request", (event) => {
   if (request.method !== "GET" && token) request.headers["X-CSRF-Token"] = token;
 });
 
+function inBackground(ctx) {
+  return ctx?.sourceElement?.getAttribute?.("hx-trigger")?.includes("live:") ?? false;
+}
+
 document.addEventListener("htmx:response:error", (event) => {
+  if (inBackground(event.detail.ctx)) return;
   const said = event.detail.ctx.response.headers.get("X-Message");
   toast(said ? decodeURIComponent(said) : word("failed"), { kind: "bad", seconds: 9 });
 });
 document.addEventListener("htmx:error", (event) => {
   // a refresh that failed in the background will be made again by the next event
-  if (event.detail.ctx?.request?.method !== "GET") toast(word("offline"), { kind: "bad", seconds: 9 });
+  if (!inBackground(event.detail.ctx)) toast(word("offline"), { kind: "bad", seconds: 9 });
 });
 // an element with data-then="x" tells the others on the page once its request is through
 document.addEventListener("htmx:finally:request", (event) => {

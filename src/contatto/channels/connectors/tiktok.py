@@ -1,0 +1,205 @@
+"""TikTok Business Messaging: webhook signature, and the four messaging events as values.
+
+Source: TikTok Business API v1.3, Business Messaging webhooks: header ``TikTok-Signature: t=<unix>,s=<hex>``,
+``s`` = HMAC-SHA256(app secret, "<t>.<raw body>"); envelope ``{client_key, event, create_time, user_openid,
+content}`` in which ``content`` is JSON text.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from contatto.channels.model import (
+    Chatted,
+    Incoming,
+    Label,
+    MessageKind,
+    Platform,
+    Referred,
+    Sender,
+    Unusable,
+    WasRead,
+)
+from contatto.kit import errors
+from contatto.kit.clock import from_micros
+from contatto.kit.errors import Refused
+
+SIGNATURE_HEADER: Final = "tiktok-signature"
+_LATEST_MS: Final = 4_102_444_800_000
+"""The year 2100: a time beyond it is a mistake of unit, not a time."""
+
+
+class _Envelope(msgspec.Struct):
+    event: str
+    user_openid: str
+    content: str
+    create_time: int = 0
+    client_key: str = ""
+
+
+class _User(msgspec.Struct):
+    id: str = ""
+    role: str = ""
+
+
+class _Text(msgspec.Struct):
+    body: str = ""
+
+
+class _AdTouch(msgspec.Struct):
+    ad_id: str | int = ""
+    timestamp: int = 0
+
+
+class _Referral(msgspec.Struct):
+    source: str = ""
+    ad: _AdTouch | None = None
+
+
+class _Read(msgspec.Struct):
+    last_read_timestamp: int = 0
+
+
+class _Content(msgspec.Struct, rename={"sender_name": "from", "receiver_name": "to"}):
+    """The fields that we use; all others are ignored, as the platform adds new ones at will."""
+
+    sender_name: str = ""
+    receiver_name: str = ""
+    unique_identifier: str = ""
+    from_user: _User | None = None
+    to_user: _User | None = None
+    conversation_id: str = ""
+    message_id: str = ""
+    timestamp: int = 0
+    type: str = ""
+    text: _Text | None = None
+    referral: _Referral | None = None
+    read: _Read | None = None
+
+
+_envelopes: Final = msgspec.json.Decoder(_Envelope)
+_contents: Final = msgspec.json.Decoder(_Content)
+
+
+class TikTok:
+    """The connector; it keeps no state."""
+
+    platform = Platform.TIKTOK
+    can_send = False  # sending needs the platform's own endpoint and its 48-hour window
+
+    def is_genuine(
+        self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
+    ) -> None:
+        """Check ``TikTok-Signature``.
+
+        Raises:
+            Refused: UNSIGNED, or STALE when the signed time is further from now than the tolerance.
+        """
+        parts = dict(
+            part.strip().partition("=")[::2] for part in headers.get(SIGNATURE_HEADER, "").split(",")
+        )
+        signed_at, signature = parts.get("t", ""), parts.get("s", "")
+        if not (signed_at.isascii() and signed_at.isdigit() and len(signed_at) <= 12):
+            raise Refused(errors.UNSIGNED)
+        wanted = sign_body(raw, secret, int(signed_at)).partition("s=")[2]
+        if not hmac.compare_digest(signature.encode(), wanted.encode()):
+            raise Refused(errors.UNSIGNED)
+        if abs(now.timestamp() - int(signed_at)) > tolerance_s:
+            raise Refused(errors.STALE)
+
+    def label(self, raw: bytes) -> Label:
+        try:
+            envelope = _envelopes.decode(raw)
+        except (msgspec.MsgspecError, UnicodeError):
+            return Label(f"body:{hashlib.sha256(raw).hexdigest()}", "")
+        try:
+            message_id = _contents.decode(envelope.content.encode("utf-8", "surrogatepass")).message_id
+        except (msgspec.MsgspecError, UnicodeError):
+            message_id = ""
+        key = message_id if 0 < len(message_id) <= 128 else _digest(envelope.content)
+        return Label(f"{envelope.user_openid[:64]}:{envelope.event[:32]}:{key}", envelope.user_openid[:128])
+
+    def parse(self, raw: bytes) -> Incoming:
+        try:
+            envelope = _envelopes.decode(raw)
+        except (msgspec.MsgspecError, UnicodeError):
+            return Unusable("unreadable_envelope")
+        reader = _READERS.get(envelope.event)
+        if reader is None:
+            return Unusable("unknown_event")
+        try:
+            content = _contents.decode(envelope.content.encode("utf-8", "surrogatepass"))
+        except (msgspec.MsgspecError, UnicodeError):
+            return Unusable("unreadable_content")
+        moment = content.timestamp or envelope.create_time * 1000
+        if not content.conversation_id or not 0 < moment < _LATEST_MS:
+            return Unusable("missing_fields")
+        return reader(content, from_micros(moment * 1000))
+
+
+def sign_body(raw: bytes, secret: str, signed_at: int) -> str:
+    """The value of the ``TikTok-Signature`` header for a body, as the platform makes it."""
+    digest = hmac.new(secret.encode(), f"{signed_at}.".encode() + raw, "sha256").hexdigest()
+    return f"t={signed_at},s={digest}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _received(content: _Content, at: datetime) -> Incoming:
+    return _message(content, at, Sender.CUSTOMER, content.from_user, content.sender_name)
+
+
+def _sent(content: _Content, at: datetime) -> Incoming:
+    return _message(content, at, Sender.BUSINESS, content.to_user, content.receiver_name)
+
+
+def _message(content: _Content, at: datetime, sender: Sender, person: _User | None, name: str) -> Incoming:
+    person_id = (person.id if person else "") or content.unique_identifier
+    if not content.message_id or not person_id:
+        return Unusable("missing_fields")
+    is_text = content.type == "text"
+    if is_text and content.text is None:
+        return Unusable("missing_fields")
+    return Chatted(
+        message_id=content.message_id,
+        conversation_id=content.conversation_id,
+        person_id=person_id,
+        person_name=name,
+        sender=sender,
+        kind=MessageKind.TEXT if is_text else MessageKind.OTHER,
+        text=content.text.body if is_text and content.text else content.type,
+        at=at,
+    )
+
+
+def _referral(content: _Content, at: datetime) -> Incoming:
+    person_id = (content.from_user.id if content.from_user else "") or content.unique_identifier
+    touch = content.referral.ad if content.referral else None
+    number = str(touch.ad_id) if touch else ""
+    if not person_id or not (number.isascii() and number.isdigit() and len(number) <= 19):
+        return Unusable("missing_fields")
+    return Referred(content.conversation_id, person_id, content.sender_name, int(number), at)
+
+
+def _read(content: _Content, at: datetime) -> Incoming:
+    person_id = (content.from_user.id if content.from_user else "") or content.unique_identifier
+    if not person_id:
+        return Unusable("missing_fields")
+    moment = content.read.last_read_timestamp if content.read else 0
+    return WasRead(
+        content.conversation_id, person_id, from_micros(moment * 1000) if 0 < moment < _LATEST_MS else at
+    )
+
+
+_READERS: Final[dict[str, Callable[[_Content, datetime], Incoming]]] = {
+    "im_receive_msg": _received,
+    "im_send_msg": _sent,
+    "im_referral_msg": _referral,
+    "im_mark_read_msg": _read,
+}

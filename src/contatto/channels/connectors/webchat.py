@@ -1,0 +1,68 @@
+"""Our own chat page: deliveries that the chat's API wrote down itself, so there is no signature to check."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from contatto.channels.model import Chatted, Incoming, Label, MessageKind, Platform, Sender, Unusable
+from contatto.kit import errors
+from contatto.kit.clock import from_micros
+from contatto.kit.errors import Refused
+
+
+class WebchatDelivery(msgspec.Struct):
+    """A message as the chat page's API hands it on; ``visitor`` is a verified cookie's, ``ts`` in microseconds."""
+
+    account_id: str
+    visitor: str
+    client_message_id: str
+    text: str
+    ts: int
+
+
+_deliveries: Final = msgspec.json.Decoder(WebchatDelivery)
+
+
+class Webchat:
+    """The connector; it keeps no state."""
+
+    platform = Platform.WEBCHAT
+    can_send = True
+
+    def is_genuine(
+        self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
+    ) -> None:
+        """Refuse: nobody may post this dialect from outside.
+
+        Raises:
+            Refused: UNSIGNED.
+        """
+        raise Refused(errors.UNSIGNED, "The chat page is not a webhook.")
+
+    def label(self, raw: bytes) -> Label:
+        try:
+            delivery = _deliveries.decode(raw)
+        except (msgspec.MsgspecError, UnicodeError):
+            return Label(f"body:{hashlib.sha256(raw).hexdigest()}", "")
+        return Label(
+            f"{delivery.account_id}:{delivery.visitor}:{delivery.client_message_id}", delivery.account_id
+        )
+
+    def parse(self, raw: bytes) -> Incoming:
+        try:
+            delivery = _deliveries.decode(raw)
+        except (msgspec.MsgspecError, UnicodeError):
+            return Unusable("unreadable_envelope")
+        return Chatted(
+            message_id=delivery.client_message_id,
+            conversation_id=delivery.visitor,
+            person_id=delivery.visitor,
+            person_name="",
+            sender=Sender.CUSTOMER,
+            kind=MessageKind.TEXT,
+            text=delivery.text,
+            at=from_micros(delivery.ts),
+        )

@@ -1,0 +1,31 @@
+"""Apps in memory, because every webhook asks for its app's secret."""
+
+import time
+from typing import Final
+
+from contatto.channels.model import ChannelApp
+from contatto.channels.store import find_app
+from contatto.kit.db.database import Database
+
+KEEP_S: Final = 10.0
+"""Seconds until an app is read again; a rotated secret works after that time at the latest."""
+_MOST: Final = 1_000
+
+
+class AppIndex:
+    """A small cache of apps by id. Unknown ids are not kept, so strangers cannot fill it."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._known: dict[str, tuple[float, ChannelApp]] = {}
+
+    async def find(self, app_id: str) -> ChannelApp | None:
+        known = self._known.get(app_id)
+        if known is not None and time.monotonic() - known[0] < KEEP_S:
+            return known[1]
+        app = await self._db.read(lambda tx: find_app(tx, app_id))
+        if app is not None:
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[app_id] = (time.monotonic(), app)
+        return app

@@ -1,0 +1,86 @@
+"""Tables of channel accounts and platform apps."""
+
+from typing import Any
+
+from sqlalchemy import Column, String, Table, UniqueConstraint, select
+
+from contatto.channels.model import ChannelAccount, ChannelApp, Platform
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+
+channel_accounts = Table(
+    "channel_accounts",
+    metadata,
+    key(),
+    tenant(),
+    Column("platform", Choice(Platform), nullable=False),
+    Column("external_id", String(128), nullable=False),
+    text("name"),
+    text("handle"),
+    Column("registration_country", String(2), nullable=False),
+    instant("created_at"),
+    UniqueConstraint("business_id", "platform", "external_id"),
+)
+
+channel_apps = Table(
+    "channel_apps",
+    metadata,
+    Column("app_id", String(64), primary_key=True),
+    tenant(),
+    Column("platform", Choice(Platform), nullable=False),
+    sealed("secret"),
+    instant("created_at"),
+)
+
+
+def save_account(tx: Tx, row: dict[str, Any]) -> bool:
+    """Insert an account; False when the business has it already."""
+    return tx.insert_ignore(channel_accounts, row)
+
+
+def find_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount | None:
+    mine = channel_accounts.c.business_id == business_id
+    return tx.find(ChannelAccount, select(channel_accounts).where(mine, channel_accounts.c.id == account_id))
+
+
+def find_public_account(tx: Tx, account_id: str) -> ChannelAccount | None:
+    """An account by its id alone: the chat page is public, its address names the account."""
+    return tx.find(ChannelAccount, select(channel_accounts).where(channel_accounts.c.id == account_id))
+
+
+def find_account_by_external(
+    tx: Tx, business_id: str, platform: Platform, external_id: str
+) -> ChannelAccount | None:
+    """An account by the platform's own id of it."""
+    mine = select(channel_accounts).where(
+        channel_accounts.c.business_id == business_id,
+        channel_accounts.c.platform == platform,
+        channel_accounts.c.external_id == external_id,
+    )
+    return tx.find(ChannelAccount, mine)
+
+
+def list_accounts(tx: Tx, business_id: str) -> list[ChannelAccount]:
+    mine = select(channel_accounts).where(channel_accounts.c.business_id == business_id)
+    return tx.list(ChannelAccount, mine.order_by(channel_accounts.c.created_at))
+
+
+def save_app(tx: Tx, app: ChannelApp) -> bool:
+    """Insert an app with its secret sealed; False when the app id is taken."""
+    row = {
+        "app_id": app.app_id,
+        "business_id": app.business_id,
+        "platform": app.platform,
+        "secret": tx.vault.seal(app.secret, app.business_id),
+        "created_at": tx.now,
+    }
+    return tx.insert_ignore(channel_apps, row)
+
+
+def find_app(tx: Tx, app_id: str) -> ChannelApp | None:
+    """An app by its id, with its secret opened: webhooks name only the app."""
+    row = tx.execute(select(channel_apps).where(channel_apps.c.app_id == app_id)).mappings().first()
+    if row is None:
+        return None
+    secret = tx.vault.open(row["secret"], row["business_id"])
+    return ChannelApp(row["app_id"], row["business_id"], row["platform"], secret)

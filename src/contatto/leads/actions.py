@@ -1,0 +1,150 @@
+"""Making one lead of what a person shares, marking leads by hand, moving them through the statuses."""
+
+from contatto.capture.model import ContactMatch
+from contatto.kit import errors
+from contatto.kit.clock import micros
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id, new_number
+from contatto.kit.outbox import emit
+from contatto.leads import rules, store
+from contatto.leads.model import (
+    ContactPoint,
+    Evidence,
+    Lead,
+    LeadCaptured,
+    LeadId,
+    LeadStatusChanged,
+    LeadUpdated,
+    Signal,
+    Status,
+    Step,
+)
+from contatto.measurement import actions as measurement
+from contatto.measurement.model import ConversionKind
+
+
+def upsert_lead(tx: Tx, signal: Signal) -> Lead | None:
+    """Make the person's one lead, or add to it (R23).
+
+    The same detail again changes nothing but its evidence; a name alone makes no lead, but names one that is
+    there. A new lead is a conversion of kind lead, credited at once.
+
+    Returns:
+        The lead as it is now, or None when the signal makes none.
+    """
+    lead = store.find_lead_of_person(tx, signal.business_id, signal.person_id)
+    if lead is None:
+        return _capture_lead(tx, signal) if rules.makes_lead(signal) else None
+    return _add_to_lead(tx, lead, signal)
+
+
+def mark_as_lead(tx: Tx, signal: Signal) -> Lead:
+    """Make a lead by a person's word (R39); where there is one already it stays as it is."""
+    lead = store.find_lead_of_person(tx, signal.business_id, signal.person_id)
+    return lead or _capture_lead(tx, signal)
+
+
+def change_lead_status(tx: Tx, business_id: str, lead_id: str, seen: Status, new: Status, actor: str) -> Lead:
+    """Move a lead to another status; ``seen`` is the status that the person had before their eyes.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT when the move is not allowed or somebody was faster.
+    """
+    lead = store.find_lead(tx, business_id, lead_id)
+    if lead is None:
+        raise Refused(errors.NOT_FOUND)
+    if lead.status is not seen:
+        raise Refused(errors.CONFLICT, f"This lead is {lead.status.value} by now; it was {seen.value}.")
+    rules.check_move(lead.status, new)
+    if not store.record_status(tx, lead, new):
+        raise Refused(errors.CONFLICT)
+    _note_step(tx, lead, "status", f"{seen.value} → {new.value}", actor)
+    emit(tx, business_id, LeadStatusChanged(business_id, lead.id, seen.value, new.value))
+    found = store.find_lead(tx, business_id, lead_id)
+    return found or lead
+
+
+def _capture_lead(tx: Tx, signal: Signal) -> Lead:
+    lead = Lead(
+        id=LeadId(new_id()),
+        number=new_number(),
+        business_id=signal.business_id,
+        person_id=signal.person_id,
+        channel_account_id=signal.channel_account_id,
+        conversation_id=signal.conversation_id,
+        name=rules.better_name("", signal),
+        status=Status.RAW,
+        origin=signal.origin,
+        created_at=signal.at,
+        updated_at=signal.at,
+    )
+    if not store.save_lead(tx, lead):
+        # Another transaction made the person's lead between our look and our insert: add to that one.
+        found = store.find_lead_of_person(tx, signal.business_id, signal.person_id)
+        return _add_to_lead(tx, found, signal) if found else lead
+    fresh, _ = rules.merge_contacts((), signal.contacts)
+    for match in fresh:
+        _add_point(tx, lead, match, signal)
+    _note_step(tx, lead, "captured", _fields(fresh) or signal.origin.value, signal.actor)
+    earned = measurement.Earned(
+        lead.business_id, lead.person_id, ConversionKind.LEAD, lead.id, micros(signal.at)
+    )
+    measurement.record_conversion(tx, earned)
+    emit(
+        tx,
+        lead.business_id,
+        LeadCaptured(lead.business_id, lead.id, lead.conversation_id, signal.origin.value),
+    )
+    return lead
+
+
+def _add_to_lead(tx: Tx, lead: Lead, signal: Signal) -> Lead:
+    known = store.list_contact_points(tx, lead.business_id, {lead.id})[lead.id]
+    fresh, again = rules.merge_contacts(((point.field, point.value) for point in known), signal.contacts)
+    name = rules.better_name(lead.name, signal)
+    if fresh or name != lead.name or signal.at > lead.updated_at:
+        store.record_activity(tx, lead, name, signal.at)
+    by_value = {(point.field, point.value): point for point in known}
+    for match in again:
+        point = by_value.get((match.field, match.value))
+        if point is not None:
+            _add_evidence(tx, point, match, signal)
+    for match in fresh:
+        _add_point(tx, lead, match, signal)
+    if fresh:
+        _note_step(tx, lead, "updated", _fields(fresh), signal.actor)
+        update = LeadUpdated(lead.business_id, lead.id, signal.conversation_id, signal.origin.value)
+        emit(tx, lead.business_id, update)
+    return lead
+
+
+def _add_point(tx: Tx, lead: Lead, match: ContactMatch, signal: Signal) -> None:
+    point = ContactPoint(new_id(), lead.id, match.field, match.value, signal.origin, signal.at)
+    if store.save_contact_point(tx, lead.business_id, point):
+        _add_evidence(tx, point, match, signal)
+
+
+def _add_evidence(tx: Tx, point: ContactPoint, match: ContactMatch, signal: Signal) -> None:
+    item = Evidence(
+        id=new_id(),
+        business_id=signal.business_id,
+        lead_id=point.lead_id,
+        contact_point_id=point.id,
+        origin=signal.origin,
+        source_id=signal.source_id,
+        start=match.start,
+        end=match.end,
+        rule=match.rule,
+        confidence=match.confidence,
+        at=signal.at,
+    )
+    store.append_evidence(tx, item)
+
+
+def _note_step(tx: Tx, lead: Lead, what: str, detail: str, actor: str) -> None:
+    store.append_step(tx, lead.business_id, Step(new_id(), lead.id, what, detail, actor, tx.now))
+
+
+def _fields(matches: list[ContactMatch]) -> str:
+    return ", ".join(dict.fromkeys(match.field.value for match in matches))

@@ -1,0 +1,75 @@
+"""Which details are new to a lead, which status may follow which, and what a search means."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from contatto.capture.model import ContactMatch, Field
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+from contatto.leads.model import Signal, Status
+
+MOVES: Final = {
+    Status.RAW: frozenset({Status.CONTACTED, Status.QUALIFIED, Status.UNQUALIFIED, Status.CONVERTED}),
+    Status.CONTACTED: frozenset({Status.QUALIFIED, Status.UNQUALIFIED, Status.CONVERTED}),
+    Status.QUALIFIED: frozenset({Status.CONTACTED, Status.UNQUALIFIED, Status.CONVERTED}),
+    Status.UNQUALIFIED: frozenset({Status.CONTACTED, Status.QUALIFIED}),
+    Status.CONVERTED: frozenset({Status.QUALIFIED, Status.UNQUALIFIED}),
+}
+"""From a status to those that may follow. Nothing becomes raw again: somebody has looked at it."""
+
+NAME_LIMIT: Final = 120
+_SPACES: Final = re.compile(r"\s+")
+
+
+def check_move(old: Status, new: Status) -> None:
+    """Refuse a move that the table does not have.
+
+    Raises:
+        Refused: CONFLICT.
+    """
+    if new not in MOVES[old]:
+        allowed = ", ".join(sorted(status.value for status in MOVES[old]))
+        raise Refused(errors.CONFLICT, f"A lead that is {old.value} can become {allowed}, not {new.value}.")
+
+
+def makes_lead(signal: Signal, *, by_hand: bool = False) -> bool:
+    """Whether a signal makes a lead where there is none: contact details do, a name alone does not (R36)."""
+    return by_hand or bool(signal.contacts)
+
+
+def merge_contacts(
+    known: Iterable[tuple[Field, str]], found: Iterable[ContactMatch]
+) -> tuple[list[ContactMatch], list[ContactMatch]]:
+    """Split what was found into details that the lead lacks and those that it has (each detail once)."""
+    have = set(known)
+    fresh: list[ContactMatch] = []
+    again: list[ContactMatch] = []
+    for match in found:
+        key = (match.field, match.value)
+        if key in have:
+            again.append(match)
+        else:
+            have.add(key)
+            fresh.append(match)
+    return fresh, again
+
+
+def better_name(current: str, signal: Signal) -> str:
+    """A name that the person stated beats the profile's; a name that is there is not lost."""
+    stated = _clean(signal.stated_name or "")
+    return stated or current or _clean(signal.profile_name)
+
+
+def search_values(text: str) -> list[str]:
+    """The spellings under which a searched contact value may be indexed: as typed, and as a number."""
+    typed = text.strip()
+    digits = re.sub(r"[^\d]", "", typed)
+    spellings = [typed, typed.lower(), typed.lstrip("@").lower()]
+    if len(digits) >= 7:
+        spellings.append(f"+{digits}")
+    return list(dict.fromkeys(spelling for spelling in spellings if spelling))
+
+
+def _clean(name: str) -> str:
+    return _SPACES.sub(" ", "".join(letter for letter in name if letter.isprintable())).strip()[:NAME_LIMIT]

@@ -1,0 +1,278 @@
+"""Tables of leads, contact points, evidence and history; contact values are sealed, with a blind index."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    Select,
+    String,
+    Table,
+    UniqueConstraint,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from contatto.capture.model import Field
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+from contatto.leads.model import ContactPoint, Evidence, Lead, LeadId, Origin, Status, Step
+from contatto.leads.rules import search_values
+
+leads = Table(
+    "leads",
+    metadata,
+    key(),
+    Column("number", BigInteger, nullable=False, unique=True),
+    tenant(),
+    Column("person_id", String(36), nullable=False),
+    Column("channel_account_id", String(36), nullable=False),
+    Column("conversation_id", String(36), nullable=False),
+    text("name"),
+    Column("status", Choice(Status), nullable=False),
+    Column("origin", Choice(Origin), nullable=False),
+    instant("created_at"),
+    instant("updated_at"),
+    UniqueConstraint("business_id", "person_id"),
+    Index("ix_leads_business_id_created_at", "business_id", "created_at"),
+    Index("ix_leads_business_id_updated_at", "business_id", "updated_at"),
+    Index("ix_leads_business_id_conversation_id", "business_id", "conversation_id"),
+)
+
+contact_points = Table(
+    "contact_points",
+    metadata,
+    key(),
+    tenant(),
+    Column("lead_id", String(36), nullable=False),
+    Column("field", Choice(Field), nullable=False),
+    sealed("value"),
+    Column("value_index", LargeBinary(16), nullable=False),
+    Column("origin", Choice(Origin), nullable=False),
+    instant("created_at"),
+    UniqueConstraint("business_id", "lead_id", "field", "value_index"),
+    Index("ix_contact_points_business_id_value_index", "business_id", "value_index"),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    key(),
+    tenant(),
+    Column("lead_id", String(36), nullable=False),
+    Column("contact_point_id", String(36), nullable=False),
+    Column("origin", Choice(Origin), nullable=False),
+    Column("source_id", String(64), nullable=False),
+    Column("start", Integer, nullable=False),
+    Column("end", Integer, nullable=False),
+    Column("rule", String(64), nullable=False),
+    Column("confidence", Float, nullable=False),
+    instant("at"),
+    UniqueConstraint("business_id", "contact_point_id", "source_id", "start"),
+    Index("ix_evidence_business_id_source_id", "business_id", "source_id"),
+    Index("ix_evidence_business_id_lead_id", "business_id", "lead_id"),
+)
+
+lead_steps = Table(
+    "lead_steps",
+    metadata,
+    key(),
+    tenant(),
+    Column("lead_id", String(36), nullable=False),
+    Column("what", String(32), nullable=False),
+    text("detail"),
+    text("actor"),
+    instant("at"),
+    Index("ix_lead_steps_business_id_lead_id", "business_id", "lead_id", "at"),
+)
+
+SORTS: Final = {
+    "created": leads.c.created_at.asc(),
+    "-created": leads.c.created_at.desc(),
+    "activity": leads.c.updated_at.asc(),
+    "-activity": leads.c.updated_at.desc(),
+    "name": func.lower(leads.c.name).asc(),
+    "-name": func.lower(leads.c.name).desc(),
+}
+"""The sort words of the Leads Center; a closed list, so nothing typed reaches the statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeadFilter:
+    """Which leads to list; every part that is None or empty lets all through."""
+
+    status: Status | None = None
+    origin: Origin | None = None
+    text: str = ""
+    channel_account_id: str | None = None
+
+
+def save_lead(tx: Tx, lead: Lead) -> bool:
+    """Insert a lead; False when its person has one already."""
+    return tx.insert_ignore(leads, {name: getattr(lead, name) for name in Lead.__dataclass_fields__})
+
+
+def find_lead(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
+    return tx.find(Lead, select(leads).where(leads.c.business_id == business_id, leads.c.id == lead_id))
+
+
+def find_lead_of_person(tx: Tx, business_id: str, person_id: str) -> Lead | None:
+    """The one lead of a person, locked until the end of the transaction."""
+    mine = select(leads).where(leads.c.business_id == business_id, leads.c.person_id == person_id)
+    return tx.find(Lead, mine.with_for_update() if tx.locks_rows else mine)
+
+
+def find_lead_of_conversation(tx: Tx, business_id: str, conversation_id: str) -> Lead | None:
+    mine = leads.c.business_id == business_id
+    return tx.find(Lead, select(leads).where(mine, leads.c.conversation_id == conversation_id))
+
+
+def has_lead(tx: Tx, business_id: str, conversation_ids: set[str]) -> set[str]:
+    """Those of the conversations that made a lead."""
+    mine = select(leads.c.conversation_id).where(
+        leads.c.business_id == business_id, leads.c.conversation_id.in_(conversation_ids)
+    )
+    return set(tx.execute(mine).scalars())
+
+
+def list_leads(
+    tx: Tx, business_id: str, wanted: LeadFilter, sort: str = "-created", limit: int = 50, offset: int = 0
+) -> list[Lead]:
+    statement = _matching(tx, select(leads), business_id, wanted)
+    ordered = statement.order_by(SORTS.get(sort, SORTS["-created"]), leads.c.id.desc())
+    return tx.list(Lead, ordered.limit(limit).offset(offset))
+
+
+def count_leads(tx: Tx, business_id: str, wanted: LeadFilter) -> int:
+    statement = _matching(tx, select(func.count()).select_from(leads), business_id, wanted)
+    return int(tx.scalar(statement))
+
+
+def count_leads_by_status(tx: Tx, business_id: str) -> dict[Status, int]:
+    counted = select(leads.c.status, func.count()).where(leads.c.business_id == business_id)
+    return {row[0]: row[1] for row in tx.execute(counted.group_by(leads.c.status))}
+
+
+def list_leads_in_pages(
+    tx: Tx, business_id: str, wanted: LeadFilter, page: int = 500
+) -> Iterator[list[Lead]]:
+    """All matching leads, newest first, a page at a time: for downloads of any size."""
+    last: Lead | None = None
+    while True:
+        statement = _matching(tx, select(leads), business_id, wanted)
+        if last is not None:
+            older = leads.c.created_at < last.created_at
+            tied = (leads.c.created_at == last.created_at) & (leads.c.id < last.id)
+            statement = statement.where(or_(older, tied))
+        found = tx.list(Lead, statement.order_by(leads.c.created_at.desc(), leads.c.id.desc()).limit(page))
+        if not found:
+            return
+        yield found
+        last = found[-1]
+
+
+def _matching(tx: Tx, statement: Select[Any], business_id: str, wanted: LeadFilter) -> Select[Any]:
+    statement = statement.where(leads.c.business_id == business_id)
+    if wanted.status is not None:
+        statement = statement.where(leads.c.status == wanted.status)
+    if wanted.origin is not None:
+        statement = statement.where(leads.c.origin == wanted.origin)
+    if wanted.channel_account_id is not None:
+        statement = statement.where(leads.c.channel_account_id == wanted.channel_account_id)
+    if wanted.text.strip():
+        indexes = [tx.vault.blind(value, business_id) for value in search_values(wanted.text)]
+        by_value = select(contact_points.c.lead_id).where(
+            contact_points.c.business_id == business_id, contact_points.c.value_index.in_(indexes)
+        )
+        by_name = leads.c.name.icontains(wanted.text.strip(), autoescape=True)
+        statement = statement.where(or_(by_name, leads.c.id.in_(by_value)))
+    return statement
+
+
+def record_activity(tx: Tx, lead: Lead, name: str, at: datetime) -> None:
+    """Note that a lead moved: its name, and its last activity, which never goes back."""
+    mine = update(leads).where(leads.c.business_id == lead.business_id, leads.c.id == lead.id)
+    tx.execute(mine.values(name=name, updated_at=max(at, lead.updated_at)))
+
+
+def record_status(tx: Tx, lead: Lead, new: Status) -> bool:
+    """Change the status, unless somebody else has changed it meanwhile."""
+    mine = update(leads).where(
+        leads.c.business_id == lead.business_id, leads.c.id == lead.id, leads.c.status == lead.status
+    )
+    return tx.execute(mine.values(status=new, updated_at=max(tx.now, lead.updated_at))).rowcount == 1
+
+
+def save_contact_point(tx: Tx, business_id: str, point: ContactPoint) -> bool:
+    """Insert a contact point, its value sealed; False when the lead has it already."""
+    row = {
+        "id": point.id,
+        "business_id": business_id,
+        "lead_id": point.lead_id,
+        "field": point.field,
+        "value": tx.vault.seal(point.value, business_id),
+        "value_index": tx.vault.blind(point.value, business_id),
+        "origin": point.origin,
+        "created_at": point.created_at,
+    }
+    return tx.insert_ignore(contact_points, row)
+
+
+def list_contact_points(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, list[ContactPoint]]:
+    """Contact points by lead, oldest first, with their values opened."""
+    mine = (
+        select(contact_points)
+        .where(contact_points.c.business_id == business_id, contact_points.c.lead_id.in_(lead_ids))
+        .order_by(contact_points.c.created_at, contact_points.c.id)
+    )
+    found: dict[str, list[ContactPoint]] = {lead_id: [] for lead_id in lead_ids}
+    for row in tx.execute(mine).mappings():
+        point = ContactPoint(
+            id=row["id"],
+            lead_id=LeadId(row["lead_id"]),
+            field=row["field"],
+            value=tx.vault.open(row["value"], business_id),
+            origin=row["origin"],
+            created_at=row["created_at"],
+        )
+        found[row["lead_id"]].append(point)
+    return found
+
+
+def append_evidence(tx: Tx, item: Evidence) -> bool:
+    """Append evidence; False when it was there before."""
+    return tx.insert_ignore(evidence, {name: getattr(item, name) for name in Evidence.__dataclass_fields__})
+
+
+def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Evidence]:
+    mine = select(evidence).where(evidence.c.business_id == business_id, evidence.c.lead_id == lead_id)
+    return tx.list(Evidence, mine.order_by(evidence.c.at, evidence.c.start))
+
+
+def list_evidence_of_sources(tx: Tx, business_id: str, source_ids: set[str]) -> dict[str, list[Evidence]]:
+    """Evidence by the message that it was read in, in reading order."""
+    mine = select(evidence).where(evidence.c.business_id == business_id, evidence.c.source_id.in_(source_ids))
+    found: dict[str, list[Evidence]] = {}
+    for item in tx.list(Evidence, mine.order_by(evidence.c.source_id, evidence.c.start)):
+        found.setdefault(item.source_id, []).append(item)
+    return found
+
+
+def append_step(tx: Tx, business_id: str, step: Step) -> None:
+    row = {name: getattr(step, name) for name in Step.__dataclass_fields__} | {"business_id": business_id}
+    tx.insert(lead_steps, row)
+
+
+def list_steps(tx: Tx, business_id: str, lead_id: str) -> list[Step]:
+    """A lead's history, oldest first."""
+    mine = select(lead_steps).where(lead_steps.c.business_id == business_id, lead_steps.c.lead_id == lead_id)
+    return tx.list(Step, mine.order_by(lead_steps.c.at, lead_steps.c.id))
