@@ -1,0 +1,76 @@
+// The inbox: keeps the thread at its end while one reads there, keeps drafts, sends with Enter.
+const DRAFT = "contatto.draft.";
+const NEAR = 80;
+const atEnd = new WeakMap();
+
+function nearEnd(log) {
+  return log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
+}
+
+function settle() {
+  for (const log of document.querySelectorAll("[data-stick]")) {
+    if (!atEnd.has(log)) {
+      atEnd.set(log, true);
+      log.addEventListener("scroll", () => atEnd.set(log, nearEnd(log)), { passive: true });
+    }
+    if (atEnd.get(log)) log.scrollTop = log.scrollHeight;
+  }
+  for (const form of document.querySelectorAll("[data-composer]")) {
+    if (form.dataset.ready) continue;
+    form.dataset.ready = "1";
+    form.elements.text.value ||= read(form.dataset.composer);
+    form.elements.client_message_id.value = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
+  }
+}
+
+function read(id) {
+  try { return localStorage.getItem(DRAFT + id) ?? ""; } catch { return ""; }
+}
+function keep(id, text) {
+  try {
+    if (text) localStorage.setItem(DRAFT + id, text);
+    else localStorage.removeItem(DRAFT + id);
+  } catch { /* without storage the text lives as long as the page */ }
+}
+
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("[data-composer]");
+  if (form && event.target.name === "text") keep(form.dataset.composer, event.target.value);
+});
+
+document.addEventListener("keydown", (event) => {
+  const form = event.target.closest?.("[data-composer]");
+  if (!form || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  if (form.elements.text.value.trim()) form.requestSubmit();
+});
+
+document.addEventListener("htmx:before:request", (event) => {
+  const form = event.detail.ctx.sourceElement;
+  if (form?.dataset?.composer) form.sent = form.elements.text.value;
+});
+
+document.addEventListener("htmx:after:request", (event) => {
+  const { sourceElement: form, response } = event.detail.ctx;
+  if (!form?.dataset?.composer || response.status >= 400) return;
+  // what was typed while the message was on its way stays
+  if (form.elements.text.value === form.sent) form.elements.text.value = "";
+  keep(form.dataset.composer, form.elements.text.value);
+  form.elements.client_message_id.value = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
+  const log = form.closest(".thread")?.querySelector("[data-stick]");
+  if (log) atEnd.set(log, true);
+});
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-toggle-contact]");
+  if (!button) return;
+  const panes = document.getElementById("panes");
+  const open = panes.toggleAttribute("data-contact");
+  const opener = document.querySelector(".thread__info");
+  opener?.setAttribute("aria-expanded", String(open));
+  if (open) panes.querySelector(".contact__close")?.focus();
+  else opener?.focus();
+});
+
+document.addEventListener("htmx:after:swap", settle);
+settle();
