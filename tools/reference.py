@@ -1,18 +1,21 @@
-"""Writes docs/reference from the code, so that it cannot lag behind: `python -m tools.reference`."""
+"""Writes docs/reference and the lists of pages, so that they cannot lag: `python -m tools.reference`."""
 
 import sys
 from pathlib import Path
 
 from tools.reference_events import events_page
+from tools.reference_lists import decisions_page, how_to_page
 from tools.reference_metrics import metrics_page
 from tools.reference_settings import errors_page, settings_page
 
-FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
+FOLDER = Path(__file__).resolve().parent.parent / "docs"
 PAGES = {
-    "settings.md": settings_page,
-    "errors.md": errors_page,
-    "events.md": events_page,
-    "metrics.md": metrics_page,
+    "reference/settings.md": settings_page,
+    "reference/errors.md": errors_page,
+    "reference/events.md": events_page,
+    "reference/metrics.md": metrics_page,
+    "decisions/index.md": decisions_page,
+    "how-to/index.md": how_to_page,
 }
 
 
@@ -22,10 +25,11 @@ def stale_pages(folder: Path = FOLDER) -> list[str]:
 
 
 def main() -> int:
-    FOLDER.mkdir(parents=True, exist_ok=True)
     for name in stale_pages():
-        (FOLDER / name).write_text(PAGES[name](), encoding="utf-8")
-        print(f"docs/reference/{name} written")
+        path = FOLDER / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(PAGES[name](), encoding="utf-8")
+        print(f"docs/{name} written")
     return 0
 
 

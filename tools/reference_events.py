@@ -20,8 +20,8 @@ def events_page() -> str:
     kinds = {kind.__name__: kind for kind in (*emitted_events(), *heard)}
     parts = [_section(kind, heard.get(kind, ())) for _, kind in sorted(kinds.items())]
     says = (
-        "An event is a row that is committed together with the change that it speaks of. Each handler gets a job "
-        "of its own, which is tried again until it succeeds. `contatto/wiring.py` says who hears what."
+        "An event is a row that is committed together with the change that it speaks of. Each handler gets "
+        "a job of its own, which is tried again until it succeeds. `contatto/wiring.py` says who hears what."
     )
     return page("Events", says, *parts)
 

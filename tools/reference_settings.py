@@ -32,8 +32,8 @@ def errors_page() -> str:
     ]
     says = (
         "Every refusal has a code, and every code says what to do. Pages, webhooks and the chat answer with "
-        "the HTTP status. The API under `/open_api/v1.3/` answers HTTP 200 with the API code in `code`, as the "
-        "TikTok Business API does."
+        "the HTTP status. The API under `/open_api/v1.3/` answers HTTP 200 with the API code in `code`, as "
+        "the TikTok Business API does."
     )
     return page("Errors", says, table(["Code", "HTTP", "API code", "Says", "What to do"], rows))
 

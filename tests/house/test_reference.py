@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.house.tree import ROOT, files, short
+from tests.house.tree import ROOT, files, plant, short
 from tools import reference
 from tools.reference_events import emitted_events, heard_events
 from tools.reference_metrics import metrics
@@ -25,10 +25,10 @@ def test_every_event_that_is_heard_is_emitted() -> None:
 
 def test_a_stale_page_is_found(tmp_path: Path) -> None:
     for name, page in reference.PAGES.items():
-        (tmp_path / name).write_text(page(), encoding="utf-8")
+        plant(tmp_path, name, page())
     assert reference.stale_pages(tmp_path) == []
-    (tmp_path / "errors.md").write_text("# Errors\n", encoding="utf-8")
-    assert reference.stale_pages(tmp_path) == ["errors.md"]
+    plant(tmp_path, "reference/errors.md", "# Errors")
+    assert reference.stale_pages(tmp_path) == ["reference/errors.md"]
 
 
 def test_error_codes_are_made_in_one_place() -> None:

@@ -1,0 +1,29 @@
+"""The lists of decisions and how-tos, so that a new page is found without a second edit."""
+
+from pathlib import Path
+
+from tools.markdown import page
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def decisions_page() -> str:
+    says = (
+        "Half a page each: why the house is as it is, and what keeps it so. A decision is not edited into "
+        "its opposite; a new record replaces it and says so."
+    )
+    return page("Decisions", says, _list(DOCS / "decisions"))
+
+
+def how_to_page() -> str:
+    says = "Each page names the exact files to write, and the test that proves the work."
+    return page("How to", says, _list(DOCS / "how-to"))
+
+
+def _list(folder: Path) -> str:
+    found = [path for path in sorted(folder.glob("*.md")) if path.name != "index.md"]
+    return "\n".join(f"- [{_title(path)}]({path.name})" for path in found)
+
+
+def _title(path: Path) -> str:
+    return path.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
