@@ -24,7 +24,7 @@ class Sealed(Exception):
 
 
 class Vault:
-    """Seals short texts with AES-256-GCM and makes keyed fingerprints of them.
+    """Seals texts and bytes with AES-256-GCM and makes keyed fingerprints of them.
 
     A sealed value is ``version (1) | length of key id (1) | key id | nonce (12) | ciphertext and tag``. The
     tenant is authenticated with it, so a value moved to another tenant's row does not open. The blind index
@@ -47,9 +47,7 @@ class Vault:
         self._signing: dict[str, bytes] = {}
 
     def seal(self, text: str, tenant: str) -> bytes:
-        nonce = os.urandom(_NONCE_BYTES)
-        body = self._cipher.encrypt(nonce, text.encode("utf-8", "surrogatepass"), tenant.encode())
-        return self._head + nonce + body
+        return self.seal_bytes(text.encode("utf-8", "surrogatepass"), tenant)
 
     def open(self, sealed: bytes, tenant: str) -> str:
         """Give the text back.
@@ -57,14 +55,28 @@ class Vault:
         Raises:
             Sealed: the key is missing, the value was changed, or it belongs to another tenant.
         """
+        return self.open_bytes(sealed, tenant).decode("utf-8", "surrogatepass")
+
+    def seal_bytes(self, raw: bytes, tenant: str) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        return self._head + nonce + self._cipher.encrypt(nonce, raw, tenant.encode())
+
+    def open_bytes(self, sealed: bytes, tenant: str) -> bytes:
+        """Give the bytes back.
+
+        Raises:
+            Sealed: the key is missing, the value was changed, or it belongs to another tenant.
+        """
+        if len(sealed) < 2 or sealed[0] != _VERSION:
+            raise Sealed("this is no sealed value")
         split = 2 + sealed[1]
-        cipher = self._ciphers.get(sealed[2:split].decode())
-        if sealed[0] != _VERSION or cipher is None:
+        cipher = self._ciphers.get(sealed[2:split].decode("ascii", "replace"))
+        if cipher is None:
             raise Sealed("no key for this value")
         nonce, body = sealed[split : split + _NONCE_BYTES], sealed[split + _NONCE_BYTES :]
         try:
-            return cipher.decrypt(nonce, body, tenant.encode()).decode("utf-8", "surrogatepass")
-        except InvalidTag as error:
+            return cipher.decrypt(nonce, body, tenant.encode())
+        except (InvalidTag, ValueError) as error:
             raise Sealed("the value was changed or belongs to another tenant") from error
 
     def blind(self, text: str, tenant: str) -> bytes:

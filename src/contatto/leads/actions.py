@@ -86,16 +86,13 @@ def _capture_lead(tx: Tx, signal: Signal) -> Lead:
     fresh, _ = rules.merge_contacts((), signal.contacts)
     for match in fresh:
         _add_point(tx, lead, match, signal)
-    _note_step(tx, lead, "captured", _fields(fresh) or signal.origin.value, signal.actor)
-    earned = measurement.Earned(
-        lead.business_id, lead.person_id, ConversionKind.LEAD, lead.id, micros(signal.at)
+    what = "captured" if fresh else "marked"
+    _note_step(tx, lead, what, ", ".join(_fields(fresh)), signal.actor)
+    _credit(tx, lead, signal)
+    event = LeadCaptured(
+        lead.business_id, lead.id, lead.conversation_id, signal.origin.value, _fields(fresh), signal.at
     )
-    measurement.record_conversion(tx, earned)
-    emit(
-        tx,
-        lead.business_id,
-        LeadCaptured(lead.business_id, lead.id, lead.conversation_id, signal.origin.value),
-    )
+    emit(tx, lead.business_id, event)
     return lead
 
 
@@ -105,6 +102,9 @@ def _add_to_lead(tx: Tx, lead: Lead, signal: Signal) -> Lead:
     name = rules.better_name(lead.name, signal)
     if fresh or name != lead.name or signal.at > lead.updated_at:
         store.record_activity(tx, lead, name, signal.at)
+    if signal.contacts and signal.at < lead.created_at:
+        store.record_start(tx, lead, signal.at)
+        _credit(tx, lead, signal)
     by_value = {(point.field, point.value): point for point in known}
     for match in again:
         point = by_value.get((match.field, match.value))
@@ -113,10 +113,19 @@ def _add_to_lead(tx: Tx, lead: Lead, signal: Signal) -> Lead:
     for match in fresh:
         _add_point(tx, lead, match, signal)
     if fresh:
-        _note_step(tx, lead, "updated", _fields(fresh), signal.actor)
-        update = LeadUpdated(lead.business_id, lead.id, signal.conversation_id, signal.origin.value)
+        _note_step(tx, lead, "updated", ", ".join(_fields(fresh)), signal.actor)
+        update = LeadUpdated(
+            lead.business_id, lead.id, lead.conversation_id, signal.origin.value, _fields(fresh), signal.at
+        )
         emit(tx, lead.business_id, update)
     return lead
+
+
+def _credit(tx: Tx, lead: Lead, signal: Signal) -> None:
+    earned = measurement.Earned(
+        lead.business_id, lead.person_id, ConversionKind.LEAD, lead.id, micros(signal.at)
+    )
+    measurement.record_conversion(tx, earned)
 
 
 def _add_point(tx: Tx, lead: Lead, match: ContactMatch, signal: Signal) -> None:
@@ -146,5 +155,5 @@ def _note_step(tx: Tx, lead: Lead, what: str, detail: str, actor: str) -> None:
     store.append_step(tx, lead.business_id, Step(new_id(), lead.id, what, detail, actor, tx.now))
 
 
-def _fields(matches: list[ContactMatch]) -> str:
-    return ", ".join(dict.fromkeys(match.field.value for match in matches))
+def _fields(matches: list[ContactMatch]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(match.field.value for match in matches))

@@ -108,22 +108,26 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class LeadCaptured:
-    """A person became a lead."""
+    """A person became a lead, by the named fields (none when it was marked by hand)."""
 
     business_id: str
     lead_id: str
     conversation_id: str
     origin: str
+    fields: tuple[str, ...]
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class LeadUpdated:
-    """A lead got a further contact detail."""
+    """A lead got further contact details, of the named fields."""
 
     business_id: str
     lead_id: str
     conversation_id: str
     origin: str
+    fields: tuple[str, ...]
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,12 +136,9 @@ def find_lead_of_conversation(tx: Tx, business_id: str, conversation_id: str) ->
     return tx.find(Lead, select(leads).where(mine, leads.c.conversation_id == conversation_id))
 
 
-def has_lead(tx: Tx, business_id: str, conversation_ids: set[str]) -> set[str]:
-    """Those of the conversations that made a lead."""
-    mine = select(leads.c.conversation_id).where(
-        leads.c.business_id == business_id, leads.c.conversation_id.in_(conversation_ids)
-    )
-    return set(tx.execute(mine).scalars())
+def list_leads_by_id(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Lead]:
+    mine = select(leads).where(leads.c.business_id == business_id, leads.c.id.in_(lead_ids))
+    return {lead.id: lead for lead in tx.list(Lead, mine)}
 
 
 def list_leads(
@@ -158,8 +155,8 @@ def count_leads(tx: Tx, business_id: str, wanted: LeadFilter) -> int:
 
 
 def count_leads_by_status(tx: Tx, business_id: str) -> dict[Status, int]:
-    counted = select(leads.c.status, func.count()).where(leads.c.business_id == business_id)
-    return {row[0]: row[1] for row in tx.execute(counted.group_by(leads.c.status))}
+    counted = select(leads.c.status, func.count().label("n")).where(leads.c.business_id == business_id)
+    return {row["status"]: row["n"] for row in tx.execute(counted.group_by(leads.c.status)).mappings()}
 
 
 def list_leads_in_pages(
@@ -196,6 +193,12 @@ def _matching(tx: Tx, statement: Select[Any], business_id: str, wanted: LeadFilt
         by_name = leads.c.name.icontains(wanted.text.strip(), autoescape=True)
         statement = statement.where(or_(by_name, leads.c.id.in_(by_value)))
     return statement
+
+
+def record_start(tx: Tx, lead: Lead, at: datetime) -> None:
+    """Move the beginning of a lead back: an earlier message came in later."""
+    mine = update(leads).where(leads.c.business_id == lead.business_id, leads.c.id == lead.id)
+    tx.execute(mine.values(created_at=at))
 
 
 def record_activity(tx: Tx, lead: Lead, name: str, at: datetime) -> None:

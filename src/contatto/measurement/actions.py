@@ -78,7 +78,10 @@ def record_touch(tx: Tx, touch: Touch) -> bool:
 
 
 def record_conversion(tx: Tx, earned: Earned) -> None:
-    """Append a conversion, once, and find the touch that won it."""
+    """Append a conversion, once, and find the touch that won it.
+
+    Messages come in any order: the same conversion with an earlier time moves back and is settled anew.
+    """
     conversion = Conversion(
         conversion_id=rules.natural_number(earned.kind, earned.subject_id),
         business_id=earned.business_id,
@@ -87,7 +90,7 @@ def record_conversion(tx: Tx, earned: Earned) -> None:
         subject_id=earned.subject_id,
         ts=earned.ts,
     )
-    if store.append_conversion(tx, conversion):
+    if store.append_conversion(tx, conversion) or store.record_earlier(tx, conversion):
         _settle_winner(tx, conversion)
 
 

@@ -113,7 +113,7 @@ class TrackingTicket:
     """What a signed tracking link carries.
 
     ``nonce`` 0 marks a link that stands for the ad itself and counts each tap; any other nonce is one
-    impression, whose view and click count once each. ``viewer`` is the publisher's id of the person, if known.
+    impression, whose view and click count once each. ``viewer`` is what the publisher calls the person.
     Costs are micros of the account's currency, charged with the view and with the click.
     """
 

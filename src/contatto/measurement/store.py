@@ -155,6 +155,16 @@ def append_conversion(tx: Tx, conversion: Conversion) -> bool:
     return tx.insert_ignore(conversions, row)
 
 
+def record_earlier(tx: Tx, conversion: Conversion) -> bool:
+    """Move a conversion back in time, if this one is earlier; say whether it was."""
+    later = update(conversions).where(
+        conversions.c.business_id == conversion.business_id,
+        conversions.c.conversion_id == conversion.conversion_id,
+        conversions.c.ts > conversion.ts,
+    )
+    return tx.execute(later.values(ts=conversion.ts)).rowcount == 1
+
+
 def list_conversions_between(
     tx: Tx, business_id: str, person_id: str, span: tuple[int, int]
 ) -> list[Conversion]:

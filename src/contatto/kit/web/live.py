@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Final
 
@@ -17,7 +17,7 @@ HEARTBEAT_S: Final = 15.0
 OVERLAP: Final = 256
 """Sequence numbers read again: on PostgreSQL a lower number may commit after a higher one."""
 
-type Wanted = Callable[[StoredEvent], bool]
+SIGN_OF_LIFE: Final = ": still here\n\n"
 
 
 class LiveFeed:
@@ -70,25 +70,25 @@ class LiveFeed:
             for queue in queues:
                 queue.put_nowait(None)
 
-    async def stream(self, business_id: str, wanted: Wanted, after_seq: int | None) -> AsyncIterator[str]:
-        """Events of a business as SSE text; with ``after_seq`` it first gives what was missed since then."""
+    async def follow(self, business_id: str, after_seq: int | None) -> AsyncIterator[StoredEvent | None]:
+        """Events of a business as they are committed; None now and then, as a sign of life.
+
+        With ``after_seq`` it first gives what was missed since then.
+        """
         if not self._streams:
             await self._start_from_now()
         queue: asyncio.Queue[StoredEvent | None] = asyncio.Queue()
         self._streams[business_id].add(queue)
         try:
-            yield "retry: 1000\n\n"
-            sent: set[int] = set()
+            given: set[int] = set()
             if after_seq is not None:
                 missed = await self._db.read(lambda tx: list_events_of(tx, business_id, after_seq))
-                sent.update(event.seq for event in missed)
-                for event in filter(wanted, missed):
-                    yield _as_sse(event)
+                given.update(event.seq for event in missed)
+                for event in missed:
+                    yield event
             async for waiting in self._until_closed(queue):
-                if waiting is None:
-                    yield ": still here\n\n"
-                elif wanted(waiting) and waiting.seq not in sent:
-                    yield _as_sse(waiting)
+                if waiting is None or waiting.seq not in given:
+                    yield waiting
         finally:
             self._streams[business_id].discard(queue)
             if not self._streams[business_id]:
@@ -109,17 +109,21 @@ class LiveFeed:
             yield event
 
 
-def _as_sse(event: StoredEvent) -> str:
-    return f"id: {event.seq}\nevent: {event.name}\ndata: {event.payload}\n\n"
+def sse(name: str, data: str, event_id: int | None = None) -> str:
+    """One server-sent event. Source: WHATWG HTML, section 9.2."""
+    head = "" if event_id is None else f"id: {event_id}\n"
+    return f"{head}event: {name}\ndata: {data}\n\n"
 
 
-def live_answer(
-    feed: LiveFeed, business_id: str, wanted: Wanted, last_event_id: str | None
-) -> StreamingResponse:
-    """An SSE response that resumes after the browser's ``Last-Event-ID``."""
+def sse_answer(stream: AsyncIterator[str]) -> StreamingResponse:
+    """A response that stays open and is never stored."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
+
+
+async def stream_events(feed: LiveFeed, business_id: str, last_event_id: str | None) -> AsyncIterator[str]:
+    """All events of a business as SSE text, resumed after the browser's ``Last-Event-ID``."""
+    yield "retry: 1000\n\n"
     after = int(last_event_id) if last_event_id and last_event_id.isdigit() else None
-    return StreamingResponse(
-        feed.stream(business_id, wanted, after),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+    async for event in feed.follow(business_id, after):
+        yield SIGN_OF_LIFE if event is None else sse(event.name, event.payload, event.seq)

@@ -1,7 +1,9 @@
 // Turns the server's times into the reader's own zone and language; the server's text is the fallback.
 import { word } from "./words.js";
 
-const lang = document.documentElement.lang || undefined;
+// the reader's own variant of the page's language, when there is one: en-GB for en
+const page = document.documentElement.lang || "en";
+const lang = navigator.languages.find((one) => one.split("-")[0] === page.split("-")[0]) ?? page;
 const shapes = {
   datetime: new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short" }),
   date: new Intl.DateTimeFormat(lang, { dateStyle: "medium" }),

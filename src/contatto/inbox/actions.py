@@ -1,0 +1,293 @@
+"""Settling deliveries into messages and leads, replying, marking leads, posting the inline notice."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from contatto.capture import actions as capture
+from contatto.capture import store as capture_store
+from contatto.channels import store as channel_store
+from contatto.channels.model import ChannelAccount, Chatted, Incoming, MessageKind, Referred, Sender, WasRead
+from contatto.channels.registry import CONNECTORS
+from contatto.inbox import rules, store
+from contatto.inbox.model import (
+    Conversation,
+    ConversationStarted,
+    InlineNotice,
+    Message,
+    MessageReceived,
+    MessageSent,
+    NoticePosted,
+    Person,
+    Receipt,
+    ReceiptState,
+)
+from contatto.kit import errors
+from contatto.kit.clock import micros
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import named_id
+from contatto.kit.log import logger, where
+from contatto.kit.outbox import emit
+from contatto.leads import actions as leads
+from contatto.leads.model import Lead, LeadCaptured, LeadUpdated, Origin, Signal
+from contatto.measurement import actions as measurement
+from contatto.measurement import store as measurement_store
+from contatto.measurement.model import ConversionKind, TouchKind
+from contatto.measurement.rules import natural_number
+
+MOST_TRIES: Final = 5
+"""Tries after which a delivery that breaks our own code is refused, its body kept for a replay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    state: ReceiptState
+    reason: str | None = None
+
+
+STORED: Final = Outcome(ReceiptState.STORED)
+
+
+def settle_receipts(tx: Tx, limit: int = 200) -> int:
+    """Process deliveries that wait, each in a savepoint of its own, so that a bad one stops no other.
+
+    Returns:
+        How many were looked at; call again until it is 0.
+    """
+    waiting = store.list_waiting_receipts(tx, limit)
+    for receipt in waiting:
+        try:
+            with tx.connection.begin_nested():
+                outcome = _settle(tx, receipt)
+                store.mark_receipt(tx, receipt, outcome.state, outcome.reason)
+        except Exception as error:  # whatever it is, it concerns this delivery alone
+            logger().warning("receipt.failed", receipt_id=str(receipt.id), error_at=where(error))
+            store.mark_receipt_tried(tx, receipt)
+            if receipt.attempts + 1 >= MOST_TRIES:
+                store.mark_receipt(tx, receipt, ReceiptState.REFUSED, "processing_failed")
+    return len(waiting)
+
+
+def _settle(tx: Tx, receipt: Receipt) -> Outcome:
+    body = tx.vault.open_bytes(receipt.body or b"", receipt.business_id)
+    incoming = CONNECTORS[receipt.platform].parse(body)
+    reason = rules.refusal_reason(incoming)
+    if reason is not None:
+        return Outcome(ReceiptState.REFUSED, reason)
+    account = channel_store.find_account_by_external(
+        tx, receipt.business_id, receipt.platform, receipt.account
+    )
+    if account is None:
+        return Outcome(ReceiptState.REFUSED, "unknown_account")
+    return _take_in(tx, account, incoming, receipt)
+
+
+def _take_in(tx: Tx, account: ChannelAccount, incoming: Incoming, receipt: Receipt) -> Outcome:
+    if isinstance(incoming, Chatted):
+        return receive_message(tx, account, incoming, receipt)
+    if isinstance(incoming, Referred):
+        return _note_referral(tx, account, incoming)
+    if isinstance(incoming, WasRead):
+        conversation = store.find_conversation(
+            tx, account.business_id, conversation_id_of(account, incoming.conversation_id)
+        )
+        if conversation is None:
+            return Outcome(ReceiptState.REFUSED, "unknown_conversation")
+        store.record_customer_read(tx, conversation, incoming.at)
+    return STORED
+
+
+def receive_message(tx: Tx, account: ChannelAccount, chatted: Chatted, receipt: Receipt) -> Outcome:
+    """Store a message once and, when it is the customer's, look for contact details in it."""
+    conversation = _open_conversation(tx, account, chatted)
+    message = Message(
+        seq=0,
+        id=message_id_of(account, chatted.message_id),
+        conversation_id=conversation.id,
+        sender=chatted.sender,
+        kind=chatted.kind,
+        text=chatted.text,
+        author="",
+        at=chatted.at,
+    )
+    if not store.append_message(tx, account.business_id, message):
+        return Outcome(ReceiptState.MERGED, "same_message")
+    from_customer = chatted.sender is Sender.CUSTOMER
+    store.record_message_time(tx, conversation, chatted.at, from_customer=from_customer)
+    if not from_customer:
+        emit(tx, account.business_id, MessageSent(account.business_id, conversation.id, message.id))
+        return STORED
+    _count_conversation(tx, conversation, chatted)
+    emit(tx, account.business_id, MessageReceived(account.business_id, conversation.id, message.id))
+    if chatted.kind is MessageKind.TEXT:
+        _capture(tx, account, conversation, message, receipt)
+    return STORED
+
+
+def _count_conversation(tx: Tx, conversation: Conversation, chatted: Chatted) -> None:
+    """The person's first message starts the conversation; an earlier one that comes late moves the start."""
+    if conversation.started_at is not None and conversation.started_at <= chatted.at:
+        return
+    earned = measurement.Earned(
+        conversation.business_id,
+        conversation.person_id,
+        ConversionKind.CONVERSATION,
+        conversation.id,
+        micros(chatted.at),
+    )
+    measurement.record_conversion(tx, earned)
+    if conversation.started_at is None:
+        started = ConversationStarted(conversation.business_id, conversation.id, conversation.person_id)
+        emit(tx, conversation.business_id, started)
+
+
+def _capture(
+    tx: Tx, account: ChannelAccount, conversation: Conversation, message: Message, receipt: Receipt
+) -> None:
+    switch = capture_store.find_switch(tx, account.business_id, account.id)
+    found = capture.capture_contacts(switch, message.text, account.registration_country, receipt.received_at)
+    if found is None or not (found.contacts or found.name):
+        return
+    person = store.find_person(tx, account.business_id, conversation.person_id)
+    signal = Signal(
+        business_id=account.business_id,
+        person_id=conversation.person_id,
+        channel_account_id=account.id,
+        conversation_id=conversation.id,
+        origin=Origin.CHAT,
+        source_id=message.id,
+        at=message.at,
+        contacts=found.contacts,
+        stated_name=found.name.value if found.name else None,
+        profile_name=person.name if person else "",
+    )
+    leads.upsert_lead(tx, signal)
+
+
+def _note_referral(tx: Tx, account: ChannelAccount, referred: Referred) -> Outcome:
+    """A tap on an ad, told by the platform: the click that last touch needs (R49)."""
+    ad = measurement_store.find_measured_ad_by_number(tx, account.business_id, referred.ad_number)
+    if ad is None:
+        return Outcome(ReceiptState.REFUSED, "unknown_ad")
+    conversation = _open_conversation(tx, account, referred)
+    ts = micros(referred.at)
+    touch_id = natural_number("referral", conversation.id, referred.ad_number, ts)
+    touch = measurement.stamp_touch(ad, TouchKind.CLICK, conversation.person_id, ts, touch_id, 0)
+    is_new = measurement.record_touch(tx, touch)
+    return STORED if is_new else Outcome(ReceiptState.MERGED, "same_touch")
+
+
+def _open_conversation(tx: Tx, account: ChannelAccount, incoming: Chatted | Referred) -> Conversation:
+    person = Person(
+        id=person_id_of(account, incoming.person_id),
+        business_id=account.business_id,
+        channel_account_id=account.id,
+        external_id=incoming.person_id,
+        name=rules.shown_name(incoming),
+        created_at=incoming.at,
+    )
+    store.save_person(tx, person)
+    conversation_id = conversation_id_of(account, incoming.conversation_id)
+    fresh = Conversation(
+        id=conversation_id,
+        business_id=account.business_id,
+        channel_account_id=account.id,
+        person_id=person.id,
+        external_id=incoming.conversation_id,
+        lead_id=None,
+        started_at=None,
+        last_message_at=incoming.at,
+        unread=0,
+        business_read_at=None,
+        customer_read_at=None,
+    )
+    if store.save_conversation(tx, fresh):
+        return fresh
+    return store.find_conversation(tx, account.business_id, conversation_id) or fresh
+
+
+def person_id_of(account: ChannelAccount, external_id: str) -> str:
+    """A person's id follows from the account and the platform's id: no look-up, whatever comes first."""
+    return named_id(account.id, external_id)
+
+
+def conversation_id_of(account: ChannelAccount, external_id: str) -> str:
+    return named_id(account.id, f"conversation:{external_id}")
+
+
+def message_id_of(account: ChannelAccount, external_id: str) -> str:
+    return named_id(account.id, f"message:{external_id}")
+
+
+def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -> Message:
+    """Store a reply of the business; on our own chat page it is delivered with that.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID for an empty or too long text, or a channel that we cannot send on.
+    """
+    conversation = _owned_conversation(tx, business_id, conversation_id)
+    account = channel_store.find_account(tx, business_id, conversation.channel_account_id)
+    if account is None or not CONNECTORS[account.platform].can_send:
+        raise Refused(errors.INVALID, "Replies on this channel are written on the platform itself.")
+    if not 0 < len(reply.text.strip()) <= rules.TEXT_LIMIT:
+        raise Refused(errors.INVALID, f"text: write 1 to {rules.TEXT_LIMIT} characters.")
+    if store.append_message(tx, business_id, reply):
+        store.record_message_time(tx, conversation, reply.at, from_customer=False)
+        emit(tx, business_id, MessageSent(business_id, conversation_id, reply.id))
+    return store.find_message(tx, business_id, reply.id) or reply
+
+
+def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, actor: str) -> Lead:
+    """Make a lead of a conversation's person by hand (R39).
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    conversation = _owned_conversation(tx, business_id, conversation_id)
+    person = store.find_person(tx, business_id, conversation.person_id)
+    signal = Signal(
+        business_id=business_id,
+        person_id=conversation.person_id,
+        channel_account_id=conversation.channel_account_id,
+        conversation_id=conversation.id,
+        origin=Origin.MANUAL,
+        source_id=conversation.id,
+        at=tx.now,
+        contacts=(),
+        stated_name=None,
+        profile_name=person.name if person else "",
+        actor=actor,
+    )
+    lead = leads.mark_as_lead(tx, signal)
+    store.record_lead(tx, business_id, conversation_id, lead.id)
+    return lead
+
+
+def note_conversation_read(tx: Tx, business_id: str, conversation_id: str) -> None:
+    """Note that the business has read a conversation.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    if not store.record_business_read(tx, business_id, conversation_id):
+        raise Refused(errors.NOT_FOUND)
+
+
+def post_notice(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
+    """Add the inline notice to the thread that the lead came from (R37); heard through the outbox."""
+    store.record_lead(tx, event.business_id, event.conversation_id, event.lead_id)
+    if not event.fields:
+        return
+    notice_id = named_id(event.lead_id, f"{micros(event.at)}:{','.join(event.fields)}")
+    notice = InlineNotice(
+        notice_id, event.business_id, event.conversation_id, event.lead_id, event.fields, event.at
+    )
+    if store.append_notice(tx, notice):
+        emit(tx, event.business_id, NoticePosted(event.business_id, event.conversation_id, event.lead_id))
+
+
+def _owned_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conversation:
+    conversation = store.find_conversation(tx, business_id, conversation_id)
+    if conversation is None:
+        raise Refused(errors.NOT_FOUND)
+    return conversation

@@ -1,0 +1,138 @@
+"""Receipts, persons, conversations, messages and inline notices, and the events of the inbox."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from contatto.channels.model import MessageKind, Platform, Sender
+
+
+class ReceiptState(StrEnum):
+    """What became of a delivery: every receipt ends as one of the last three."""
+
+    RECEIVED = "received"
+    STORED = "stored"
+    MERGED = "merged"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A delivery as it came in; ``copies`` counts how often the same one arrived."""
+
+    id: int
+    business_id: str
+    platform: Platform
+    account: str
+    natural_key: str
+    body: bytes | None
+    state: ReceiptState
+    attempts: int
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Deliveries of a business; ``received`` is the sum of all others at any moment."""
+
+    received: int
+    stored: int
+    merged: int
+    refused: int
+    waiting: int
+    reasons: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A customer on one channel account."""
+
+    id: str
+    business_id: str
+    channel_account_id: str
+    external_id: str
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A thread with one person. ``started_at`` is None until the person has written."""
+
+    id: str
+    business_id: str
+    channel_account_id: str
+    person_id: str
+    external_id: str
+    lead_id: str | None
+    started_at: datetime | None
+    last_message_at: datetime
+    unread: int
+    business_read_at: datetime | None
+    customer_read_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message, its text opened; ``seq`` grows in order of storage, ``at`` is when it was written."""
+
+    seq: int
+    id: str
+    conversation_id: str
+    sender: Sender
+    kind: MessageKind
+    text: str
+    author: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InlineNotice:
+    """The line "Contact information has been updated in Leads Center" in our own inbox.
+
+    It is no message: it stands in a table of its own, so no path that sends or shows messages can leak it to
+    the customer, the API or a partner (R37, R38).
+    """
+
+    id: str
+    business_id: str
+    conversation_id: str
+    lead_id: str
+    fields: tuple[str, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationStarted:
+    """A person wrote for the first time."""
+
+    business_id: str
+    conversation_id: str
+    person_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """A customer's message was stored."""
+
+    business_id: str
+    conversation_id: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSent:
+    """A message of the business was stored, written here or on the platform."""
+
+    business_id: str
+    conversation_id: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoticePosted:
+    """An inline notice was added to a thread."""
+
+    business_id: str
+    conversation_id: str
+    lead_id: str

@@ -1,0 +1,60 @@
+"""Which deliveries are usable, how a thread is put in order, and where evidence stands in a text."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from contatto.channels.model import Chatted, Incoming, Referred, Unusable
+from contatto.leads.model import Evidence
+
+ID_LIMIT: Final = 128
+TEXT_LIMIT: Final = 6_000
+"""Most characters of a message that we send or take from the chat page (the API's own limit for a text)."""
+SNIPPET_LIMIT: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A run of a message's text, and the evidence that underlines it (None for plain text)."""
+
+    text: str
+    match: Evidence | None
+
+
+def refusal_reason(incoming: Incoming) -> str | None:
+    """Why a delivery cannot be stored, or None when it can."""
+    if isinstance(incoming, Unusable):
+        return incoming.reason
+    ids = [incoming.conversation_id, incoming.person_id]
+    if isinstance(incoming, Chatted):
+        ids.append(incoming.message_id)
+    if not all(0 < len(each) <= ID_LIMIT and each.isprintable() for each in ids):
+        return "unusable_id"
+    return None
+
+
+def shown_name(incoming: Chatted | Referred) -> str:
+    """The profile's name, cleaned; empty when there is none."""
+    return "".join(letter for letter in incoming.person_name if letter.isprintable()).strip()[:ID_LIMIT]
+
+
+def snippet(text: str) -> str:
+    """The beginning of a message on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= SNIPPET_LIMIT else f"{line[: SNIPPET_LIMIT - 1]}…"
+
+
+def cut_segments(text: str, evidence: Iterable[Evidence]) -> list[Segment]:
+    """Cut a text at its evidence, in order; overlapping spans keep the first, spans outside are ignored."""
+    segments: list[Segment] = []
+    done = 0
+    for item in sorted(evidence, key=lambda each: (each.start, -each.end)):
+        if not done <= item.start < item.end <= len(text):
+            continue
+        if item.start > done:
+            segments.append(Segment(text[done : item.start], None))
+        segments.append(Segment(text[item.start : item.end], item))
+        done = item.end
+    if done < len(text) or not segments:
+        segments.append(Segment(text[done:], None))
+    return segments

@@ -1,0 +1,35 @@
+"""Rate limits of public doors, kept in memory: so many in a span, for each key."""
+
+from collections import deque
+from typing import Final
+
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+
+_MOST_KEYS: Final = 50_000
+
+
+class RateLimit:
+    """A sliding window for each key (an address, a visitor); the oldest keys are forgotten first."""
+
+    def __init__(self, most: int, span_s: float) -> None:
+        self._most = most
+        self._span_s = span_s
+        self._seen: dict[str, deque[float]] = {}
+
+    def check(self, key: str, now_s: float) -> None:
+        """Count a try.
+
+        Raises:
+            Refused: TOO_MANY, with the seconds to wait; a refused try is not counted.
+        """
+        tries = self._seen.pop(key, None) or deque()
+        while tries and tries[0] <= now_s - self._span_s:
+            tries.popleft()
+        self._seen[key] = tries  # at the end again: the dict is in order of last use
+        if len(self._seen) > _MOST_KEYS:
+            del self._seen[next(iter(self._seen))]
+        if len(tries) >= self._most:
+            wait = int(tries[0] + self._span_s - now_s) + 1
+            raise Refused(errors.TOO_MANY, f"More than {self._most} in {self._span_s:.0f} s.", wait)
+        tries.append(now_s)
