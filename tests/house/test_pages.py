@@ -21,6 +21,7 @@ PHYSICAL = re.compile(
     rf"(?<![\w-])(?:{SIDE}|(?:margin|padding|border|scroll-margin|scroll-padding|inset)-{SIDE}[a-z-]*"
     rf"|border-(?:top|bottom)-{SIDE}-radius)\s*:|(?:text-align|float|clear)\s*:\s*{SIDE}\b"
 )
+SHELL = re.compile(r"\{%-? (?:extends|include) \"web/(?:base|bare|head)\.html\"")
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
@@ -36,13 +37,13 @@ def unsafe_templates(root: Path) -> list[str]:
 
 
 def stray_templates(root: Path) -> list[str]:
-    """Pages that do not stand on a shell of kit/web; a partial's name begins with an underscore."""
+    """Pages without a shell or at least the head of kit/web; a partial's name begins with an underscore."""
     return [
         short(root, path)
         for path in files(root, ".html", under=("src",))
         if "/kit/web/" not in path.as_posix()
         and not path.name.startswith("_")
-        and "{% extends " not in path.read_text(encoding="utf-8")
+        and not SHELL.search(path.read_text(encoding="utf-8"))
     ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "src/contatto"
-READS = ("find_", "list_", "load_", "has_", "count_")
+READS = ("find_", "list_", "load_", "has_", "is_", "count_")
 WRITES = ("save_", "append_", "record_", "mark_", "delete_")
 
 
