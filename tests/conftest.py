@@ -2,15 +2,21 @@
 
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests import postgres
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.connect import open_database
+from contatto.kit.db.database import Database
+from contatto.kit.vault import Vault
+from tests import postgres, schema
 from tools.browser import MISSING, find_chromium
 
 _numbers = itertools.count(1)
@@ -54,6 +60,53 @@ def engine_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'test.db'}"
     url: str = request.getfixturevalue("postgres_database")
     return url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file that holds every table and no row."""
+    path = tmp_path_factory.mktemp("template") / "template.db"
+    schema.create_schema(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_admin: psycopg.Connection[tuple[object, ...]]) -> str:
+    """The name of a PostgreSQL database that holds every table and no row."""
+    name = f"template_{os.getpid()}"
+    postgres_admin.execute(f"CREATE DATABASE {name} STRATEGY file_copy")  # type: ignore[call-overload]
+    schema.create_schema(postgres.url_of(name))
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path, clock: FixedClock) -> Iterator[Database]:
+    """Our storage with its tables and no rows: the test runs once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "test.db")
+        url = f"sqlite:///{tmp_path / 'test.db'}"
+    else:
+        url = request.getfixturevalue("postgres_copy")
+    opened = open_database(url, clock, Vault({"test": bytes(32)}))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def postgres_copy(
+    postgres_admin: psycopg.Connection[tuple[object, ...]], postgres_template: str
+) -> Iterator[str]:
+    name = f"t_{os.getpid()}_{next(_numbers)}"
+    copy = f"CREATE DATABASE {name} TEMPLATE {postgres_template} STRATEGY file_copy"
+    postgres_admin.execute(copy)  # type: ignore[call-overload]
+    yield postgres.url_of(name)
+    postgres_admin.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    """A clock that stands still at a Thursday noon until the test moves it."""
+    return FixedClock(datetime(2026, 1, 1, 12, tzinfo=UTC))
 
 
 @pytest.fixture(scope="session")
