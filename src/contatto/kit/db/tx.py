@@ -48,7 +48,9 @@ class Tx:
     def insert_ignore(self, table: Table, row: Row) -> bool:
         """Insert unless a unique key is taken; say whether the row is new."""
         statement = self.upsert(table).on_conflict_do_nothing()
-        return self.connection.execute(statement, dict(row)).rowcount == 1
+        # Without the option an INSERT's row count is lost on PostgreSQL.
+        kept = {"preserve_rowcount": True}
+        return self.connection.execute(statement, dict(row), execution_options=kept).rowcount == 1
 
     def upsert(self, table: Table) -> Any:
         """The dialect's own INSERT, which has ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
