@@ -1,0 +1,249 @@
+"""Campaigns, ad groups and ads, and the words of their settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from contatto.measurement.model import Goal
+
+
+class Status(StrEnum):
+    """What the advertiser wants of a campaign, an ad group or an ad; deleted is final."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DELETED = "deleted"
+
+
+class BudgetMode(StrEnum):
+    """How a budget counts; the values are the API's."""
+
+    INFINITE = "BUDGET_MODE_INFINITE"
+    DAY = "BUDGET_MODE_DAY"
+    TOTAL = "BUDGET_MODE_TOTAL"
+    DYNAMIC_DAY = "BUDGET_MODE_DYNAMIC_DAILY_BUDGET"
+    """A daily average: one day may take up to 125 % of it."""
+
+
+class BidType(StrEnum):
+    NO_BID = "BID_TYPE_NO_BID"
+    CUSTOM = "BID_TYPE_CUSTOM"
+
+
+class BillingEvent(StrEnum):
+    OCPM = "OCPM"
+    """Charged with the view, at a price for a thousand views that aims at the goal."""
+    CPC = "CPC"
+    """Charged with the click."""
+
+
+class Pacing(StrEnum):
+    SMOOTH = "PACING_MODE_SMOOTH"
+    FAST = "PACING_MODE_FAST"
+
+
+class ScheduleType(StrEnum):
+    FROM_NOW = "SCHEDULE_FROM_NOW"
+    START_END = "SCHEDULE_START_END"
+
+
+DIRECT_MESSAGE: Final = "LEAD_GEN_CLICK_TO_TT_DIRECT_MESSAGE"
+"""The promotion type of all our ad groups: a tap opens a chat."""
+
+
+class ClickWindow(StrEnum):
+    OFF = "OFF"
+    ONE_DAY = "ONE_DAY"
+    SEVEN_DAYS = "SEVEN_DAYS"
+    FOURTEEN_DAYS = "FOURTEEN_DAYS"
+    TWENTY_EIGHT_DAYS = "TWENTY_EIGHT_DAYS"
+
+
+class ViewWindow(StrEnum):
+    OFF = "OFF"
+    ONE_DAY = "ONE_DAY"
+    SEVEN_DAYS = "SEVEN_DAYS"
+
+
+WINDOW_DAYS: Final[Mapping[str, int | None]] = {
+    "OFF": None,
+    "ONE_DAY": 1,
+    "SEVEN_DAYS": 7,
+    "FOURTEEN_DAYS": 14,
+    "TWENTY_EIGHT_DAYS": 28,
+}
+"""Days of each window; None means that such touches never count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """For how long after a click or a view a conversion is credited to it; frozen with its ad group."""
+
+    click: ClickWindow
+    view: ViewWindow
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """Budget and bid of an ad group, in micros of the ad account's currency; None where there is none."""
+
+    budget_mode: BudgetMode
+    budget_micros: int | None
+    bid_type: BidType
+    bid_micros: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When an ad group may serve; with no end it serves until it is stopped."""
+
+    kind: ScheduleType
+    starts_at: datetime
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """The roof of ad groups; ``number`` is the API's ``campaign_id``."""
+
+    id: str
+    business_id: str
+    number: int
+    ad_account_id: str
+    name: str
+    budget_mode: BudgetMode
+    budget_micros: int | None
+    status: Status
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AdGroup:
+    """Goal, places, money and windows of its ads; ``number`` is the API's ``adgroup_id``.
+
+    ``channel_account_id`` is the account that its ads speak for unless they name another one.
+    """
+
+    id: str
+    business_id: str
+    number: int
+    campaign_id: str
+    ad_account_id: str
+    channel_account_id: str
+    name: str
+    goal: Goal
+    promotion_type: str
+    countries: tuple[str, ...]
+    billing_event: BillingEvent
+    budget_mode: BudgetMode
+    budget_micros: int | None
+    bid_type: BidType
+    bid_micros: int | None
+    pacing: Pacing
+    schedule_type: ScheduleType
+    starts_at: datetime
+    ends_at: datetime | None
+    click_window: ClickWindow
+    view_window: ViewWindow
+    status: Status
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Ad:
+    """What a person sees and taps; ``number`` is the API's ``ad_id``.
+
+    ``auto_message_id`` is the welcome message and ``page_id`` the instant form, both empty where there is
+    none.
+    """
+
+    id: str
+    business_id: str
+    number: int
+    ad_group_id: str
+    campaign_id: str
+    ad_account_id: str
+    channel_account_id: str
+    name: str
+    headline: str
+    text: str
+    ad_format: str
+    call_to_action: str
+    auto_message_id: str
+    page_id: str
+    video_id: str
+    status: Status
+    created_at: datetime
+    updated_at: datetime
+
+
+class Check(StrEnum):
+    """The three country checks of a goal (R4 to R6)."""
+
+    CHANNEL_ACCOUNT = "channel_account"
+    AD_ACCOUNT = "ad_account"
+    TARGETS = "targets"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One country check: the countries that it looked at, and those that fail it."""
+
+    check: Check
+    countries: tuple[str, ...]
+    failing: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.failing
+
+
+class NextStep(StrEnum):
+    """What is still to do before an ad group can be made."""
+
+    TURN_ON_CAPTURE = "turn_on_capture"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the checks of an ad group are told: three sets of countries, and whether capture is on."""
+
+    account_country: str
+    ad_account_country: str
+    target_countries: tuple[str, ...]
+    capture_on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is wanted; ``number`` counts from 1."""
+
+    number: int = 1
+    size: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which campaigns, ad groups or ads of an ad account are wanted; None means no limit.
+
+    Numbers are the API's ids; those of a higher level select all that is under them.
+    """
+
+    campaign_numbers: frozenset[int] | None = None
+    ad_group_numbers: frozenset[int] | None = None
+    ad_numbers: frozenset[int] | None = None
+    name_part: str = ""
+    statuses: frozenset[Status] = frozenset({Status.ACTIVE, Status.PAUSED})
+
+
+@dataclass(frozen=True, slots=True)
+class LiveAd:
+    """An ad that may serve, with its ad group and all that is needed to say whether and for how much."""
+
+    ad: Ad
+    ad_group: AdGroup
+    campaign: Campaign

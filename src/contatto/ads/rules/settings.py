@@ -1,0 +1,116 @@
+"""Windows, budgets, bids and schedules: which values go together."""
+
+from datetime import datetime
+from typing import Final
+
+from contatto.ads.model import (
+    WINDOW_DAYS,
+    BidType,
+    BudgetMode,
+    ClickWindow,
+    Money,
+    Schedule,
+    ScheduleType,
+    ViewWindow,
+    Windows,
+)
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+
+DEFAULT_WINDOWS: Final = Windows(ClickWindow.SEVEN_DAYS, ViewWindow.ONE_DAY)
+"""Seven days after a click, one day after a view (R50)."""
+MOST_MONEY_MICROS: Final = 10_000_000 * 1_000_000
+LONGEST_NAME: Final = 512
+SEND_MESSAGE: Final = "SEND_MESSAGE"
+
+
+def window_seconds(window: ClickWindow | ViewWindow) -> int | None:
+    days = WINDOW_DAYS[window]
+    return None if days is None else days * 86_400
+
+
+def windows_of(click: ClickWindow | None, view: ViewWindow | None) -> Windows:
+    """The windows of a new ad group: both given, or neither for the default (P3).
+
+    Raises:
+        Refused: INVALID, when only one of them is given.
+    """
+    if click is None and view is None:
+        return DEFAULT_WINDOWS
+    if click is None or view is None:
+        missing = "click_attribution_window" if click is None else "view_attribution_window"
+        raise Refused(
+            errors.INVALID,
+            f"{missing}: click_attribution_window and view_attribution_window must be sent together.",
+        )
+    return Windows(click, view)
+
+
+def check_budget(mode: BudgetMode, budget_micros: int | None) -> int | None:
+    """The budget that belongs to a mode; none for an infinite one.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if mode is BudgetMode.INFINITE:
+        return None
+    return _amount("budget", budget_micros)
+
+
+def check_money(money: Money) -> Money:
+    """Budget and bid, checked against their modes.
+
+    Raises:
+        Refused: INVALID.
+    """
+    budget = check_budget(money.budget_mode, money.budget_micros)
+    if money.bid_type is BidType.NO_BID:
+        return Money(money.budget_mode, budget, money.bid_type, None)
+    bid = _amount("conversion_bid_price", money.bid_micros)
+    if budget is not None and bid > budget:
+        raise Refused(errors.INVALID, "conversion_bid_price: it must not be more than the budget.")
+    return Money(money.budget_mode, budget, money.bid_type, bid)
+
+
+def _amount(field: str, value: int | None) -> int:
+    if value is None or not 0 < value <= MOST_MONEY_MICROS:
+        raise Refused(errors.INVALID, f"{field}: give an amount above 0 and up to 10,000,000.")
+    return value
+
+
+def check_schedule(schedule: Schedule, now: datetime) -> Schedule:
+    """A schedule whose end lies after its start and after now.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if schedule.kind is ScheduleType.FROM_NOW:
+        return Schedule(schedule.kind, schedule.starts_at, None)
+    if schedule.ends_at is None:
+        raise Refused(errors.INVALID, "schedule_end_time: SCHEDULE_START_END needs it.")
+    if schedule.ends_at <= max(schedule.starts_at, now):
+        raise Refused(errors.INVALID, "schedule_end_time: it must be later than the start and than now.")
+    return schedule
+
+
+def check_name(field: str, text: str) -> str:
+    """A name without blank ends.
+
+    Raises:
+        Refused: INVALID, when nothing is left or it is too long.
+    """
+    name = text.strip()
+    if not name or len(name) > LONGEST_NAME or not name.isprintable():
+        raise Refused(errors.INVALID, f"{field}: give 1 to {LONGEST_NAME} characters on one line.")
+    return name
+
+
+def check_call_to_action(text: str) -> str:
+    """Direct-message ads have one call to action.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if text != SEND_MESSAGE:
+        raise Refused(errors.INVALID, f"call_to_action: direct-message ads need {SEND_MESSAGE}.")
+    return text

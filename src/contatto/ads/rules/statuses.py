@@ -1,0 +1,54 @@
+"""The moves of a status, as a table, and what they are called in the API."""
+
+from typing import Final
+
+from contatto.ads.model import AdGroup, Campaign, Status
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+
+MOVES: Final = {
+    Status.ACTIVE: frozenset({Status.ACTIVE, Status.PAUSED, Status.DELETED}),
+    Status.PAUSED: frozenset({Status.ACTIVE, Status.PAUSED, Status.DELETED}),
+    Status.DELETED: frozenset({Status.DELETED}),
+}
+"""From each status, where it may go; to stay is always allowed, so a repeated request is harmless."""
+
+OPERATIONS: Final = {"ENABLE": Status.ACTIVE, "DISABLE": Status.PAUSED, "DELETE": Status.DELETED}
+OPERATION_OF: Final = {status: operation for operation, status in OPERATIONS.items()}
+
+PRIMARY_STATUSES: Final = {
+    "STATUS_NOT_DELETE": frozenset({Status.ACTIVE, Status.PAUSED}),
+    "STATUS_ALL": frozenset(Status),
+    "STATUS_DELETE": frozenset({Status.DELETED}),
+    "STATUS_DELIVERY_OK": frozenset({Status.ACTIVE}),
+    "STATUS_DISABLE": frozenset({Status.PAUSED}),
+    "STATUS_NOT_DELIVERY": frozenset({Status.PAUSED}),
+    "STATUS_TIME_DONE": frozenset[Status](),
+}
+"""The API's filters and the statuses that they select."""
+
+
+def check_move(now: Status, wanted: Status) -> None:
+    """Refuse a move that the table does not have.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if wanted not in MOVES[now]:
+        raise Refused(
+            errors.INVALID,
+            f"operation_status: what is {now.value} cannot become {wanted.value}.",
+        )
+
+
+def secondary_status(prefix: str, own: Status, ad_group: AdGroup | None, campaign: Campaign | None) -> str:
+    """The API's delivery status: the first reason that holds; prefixes are CAMPAIGN, ADGROUP and AD."""
+    if own is Status.DELETED:
+        return f"{prefix}_STATUS_DELETE"
+    if campaign is not None and campaign.status is not Status.ACTIVE:
+        return f"{prefix}_STATUS_CAMPAIGN_DISABLE"
+    if ad_group is not None and ad_group.status is not Status.ACTIVE:
+        return f"{prefix}_STATUS_ADGROUP_DISABLE"
+    if own is Status.PAUSED:
+        return f"{prefix}_STATUS_DISABLE"
+    return "CAMPAIGN_STATUS_ENABLE" if prefix == "CAMPAIGN" else f"{prefix}_STATUS_DELIVERY_OK"

@@ -1,0 +1,70 @@
+"""Choosing the ad for a viewer, with signed links for its view and its tap."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from contatto.delivery.index import LiveAds
+from contatto.delivery.model import AdRequest, Candidate, Outcome, Served, Snapshot
+from contatto.delivery.rules.auction import hold_auction
+from contatto.delivery.rules.pacing import day_share, has_budget
+from contatto.delivery.rules.targeting import fits
+from contatto.kit.ids import new_number
+from contatto.measurement.model import TrackingTicket
+from contatto.measurement.rules import sign_ticket
+
+
+async def serve_ad(
+    live_ads: LiveAds, business_id: str, request: AdRequest, now: datetime, key: bytes
+) -> Served | None:
+    """Decide which ad a viewer sees; None when none may be shown.
+
+    Args:
+        live_ads: the index of this process.
+        business_id: whose ads compete.
+        request: the viewer and the place.
+        now: the time of the request.
+        key: signs the tracking links.
+    """
+    snapshot = await live_ads.snapshot(business_id)
+    promised = live_ads.promised_micros(business_id)
+    nonce = new_number()
+    able = [
+        candidate
+        for candidate in snapshot.candidates
+        if fits(candidate, request, now) and _has_budget(snapshot, candidate, promised, now)
+    ]
+    outcome = hold_auction(able, nonce)
+    if outcome is None:
+        return None
+    promised[outcome.candidate.ad_group.id] += outcome.view_cost_micros
+    return _served(snapshot, outcome, TrackingTicket(business_id, "", nonce, request.viewer_id), key)
+
+
+def _has_budget(snapshot: Snapshot, candidate: Candidate, promised: dict[str, int], now: datetime) -> bool:
+    ad_group = candidate.ad_group
+    coming = promised.get(ad_group.id, 0)
+    spent = snapshot.spent_micros.get(ad_group.id, 0) + coming
+    ever = snapshot.spent_ever_micros.get(ad_group.id, 0) + coming
+    return has_budget(ad_group, spent, ever, day_share(now, candidate.timezone))
+
+
+def _served(snapshot: Snapshot, outcome: Outcome, ticket: TrackingTicket, key: bytes) -> Served:
+    ad = outcome.candidate.live.ad
+    signed = sign_ticket(
+        replace(
+            ticket,
+            ad_id=ad.id,
+            view_cost_micros=outcome.view_cost_micros,
+            click_cost_micros=outcome.click_cost_micros,
+        ),
+        key,
+    )
+    return Served(
+        ad_id=str(ad.number),
+        ad_name=ad.name,
+        headline=ad.headline,
+        text=ad.text,
+        business_name=snapshot.business_name,
+        view_url=f"/t/v/{signed}",
+        click_url=f"/t/c/{signed}",
+    )

@@ -1,0 +1,67 @@
+"""The ad decision: a publisher asks which ad a viewer sees."""
+
+from typing import Annotated, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
+from contatto.delivery.actions import serve_ad
+from contatto.delivery.auth import RecentCallers
+from contatto.delivery.index import LiveAds
+from contatto.delivery.model import AdRequest
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.errors import Refused
+from contatto.kit.http import json_answer, read_body, refusal_answer
+
+BODY_LIMIT: Final = 8 * 1024
+TRACKING_KEY: Final = "tracking"
+
+type Viewer = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+type Country = Annotated[str, msgspec.Meta(min_length=2, max_length=3)]
+type AccountId = Annotated[str, msgspec.Meta(max_length=36)]
+
+
+class Asked(msgspec.Struct):
+    """The body of a decision request; fields that we do not know are ignored."""
+
+    viewer_id: Viewer
+    country: Country
+    channel_account_id: AccountId | None = None
+
+
+_decode = msgspec.json.Decoder(Asked).decode
+
+
+async def decide_ad(request: Request) -> Response:
+    """Answer with the ad that won, or with null."""
+    try:
+        asked = await _read(request)
+        state = request.app.state
+        if not hasattr(state, "live_ads"):
+            state.live_ads, state.recent_callers = LiveAds(context_of(request).db), RecentCallers()
+        caller = await state.recent_callers.caller_of(request)
+        require(caller, Permission.READ_ADS)
+        context = context_of(request)
+        key = context.vault.signing_key(TRACKING_KEY)
+        served = await serve_ad(state.live_ads, caller.business_id, asked, context.clock.now(), key)
+    except Refused as refused:
+        return refusal_answer(refused, getattr(request.state, "request_id", ""))
+    return json_answer({"ad": served})
+
+
+async def _read(request: Request) -> AdRequest:
+    try:
+        asked = _decode(await read_body(request, BODY_LIMIT))
+    except msgspec.ValidationError as error:
+        raise Refused(errors.INVALID, str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused(errors.UNREADABLE) from error
+    return AdRequest(asked.viewer_id, asked.country, asked.channel_account_id)
+
+
+routes = [Route("/delivery/decide", decide_ad, methods=["POST"])]

@@ -1,0 +1,95 @@
+"""Live ads in memory: one snapshot for each business, read again when it is stale; no SQL for a request."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import Final
+
+from contatto.accounts import store as accounts
+from contatto.accounts.model import BusinessId
+from contatto.ads import store as ads
+from contatto.ads.actions import load_facts
+from contatto.ads.model import BudgetMode
+from contatto.ads.rules import goals
+from contatto.channels import store as channels
+from contatto.delivery import store
+from contatto.delivery.model import Candidate, Snapshot
+from contatto.kit import errors
+from contatto.kit.clock import micros
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.measurement.rules import local_day
+
+FRESH: Final = timedelta(seconds=2)
+"""A snapshot older than this is read again behind the answers."""
+TOO_OLD: Final = timedelta(seconds=20)
+"""A snapshot older than this is not used: the answer waits for a new one."""
+
+
+def load_snapshot(tx: Tx, business_id: str) -> Snapshot:
+    """Read what competes in a business now.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    business = accounts.find_business(tx, BusinessId(business_id))
+    if business is None:
+        raise Refused(errors.NOT_FOUND)
+    ad_accounts = {str(account.id): account for account in accounts.list_ad_accounts(tx, business.id)}
+    channel_accounts = {account.id: account for account in channels.list_accounts(tx, business_id)}
+    found: list[Candidate] = []
+    for live in ads.list_live_ads(tx, business_id):
+        account = ad_accounts[live.ad.ad_account_id]
+        channel = channel_accounts[live.ad.channel_account_id]
+        facts = load_facts(tx, account, channel, live.ad_group.countries)
+        goal = live.ad_group.goal
+        may_serve = goals.is_eligible(goal, facts) and not goals.next_steps(goal, facts)
+        found.append(Candidate(live, may_serve, account.timezone))
+    now = micros(tx.now)
+    days = {key: local_day(now, account.timezone) for key, account in ad_accounts.items()}
+    today = store.list_spend_of_days(tx, business_id, days)
+    kept = {each.ad_group.id for each in found if each.ad_group.budget_mode is BudgetMode.TOTAL}
+    ever = store.list_spend_ever(tx, business_id, kept)
+    return Snapshot(business_id, business.name, tx.now, tuple(found), today, ever)
+
+
+class LiveAds:
+    """The snapshots of this process, and what was promised by it since each was read."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._known: dict[str, Snapshot] = {}
+        self._promised: dict[str, Counter[str]] = {}
+        self._reading: dict[str, asyncio.Task[Snapshot]] = {}
+
+    async def snapshot(self, business_id: str) -> Snapshot:
+        """The live ads of a business; at most ``TOO_OLD``, and for busy ones about ``FRESH``, old."""
+        known = self._known.get(business_id)
+        if known is None:
+            return await self._read(business_id)
+        age = self._db.clock.now() - known.read_at
+        if age <= FRESH:
+            return known
+        reading = self._read(business_id)
+        return await reading if age > TOO_OLD else known
+
+    def promised_micros(self, business_id: str) -> Counter[str]:
+        """What winning ads will cost, by ad group, that the snapshot cannot know of yet."""
+        return self._promised.setdefault(business_id, Counter())
+
+    async def refresh(self, business_id: str) -> Snapshot:
+        """Read a business's live ads now; for a timer, or after a change that must show at once."""
+        return await self._read(business_id)
+
+    def _read(self, business_id: str) -> asyncio.Task[Snapshot]:
+        reading = self._reading.get(business_id)
+        if reading is None or reading.done():
+            reading = self._reading[business_id] = asyncio.create_task(self._read_now(business_id))
+        return reading
+
+    async def _read_now(self, business_id: str) -> Snapshot:
+        fresh = await self._db.read(lambda tx: load_snapshot(tx, business_id))
+        self._known[business_id] = fresh
+        self._promised[business_id] = Counter()
+        return fresh

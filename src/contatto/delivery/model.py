@@ -1,0 +1,69 @@
+"""What is asked of delivery, what competes, and what is decided."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from contatto.ads.model import AdGroup, LiveAd
+
+
+@dataclass(frozen=True, slots=True)
+class AdRequest:
+    """A place for an ad: the publisher's id of the viewer, the country, and the account where one is set."""
+
+    viewer_id: str
+    country: str
+    channel_account_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An ad that may serve, with what the index knows of it.
+
+    ``may_serve`` is False for an ad of the goal Lead while a country check fails or capture is off.
+    """
+
+    live: LiveAd
+    may_serve: bool
+    timezone: str
+
+    @property
+    def ad_group(self) -> AdGroup:
+        return self.live.ad_group
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The live ads of a business as they were read at a time; ``spent_micros`` is of its ad accounts' day.
+
+    Spend is by ad group; ``spent_ever_micros`` is known where the budget is a total.
+    """
+
+    business_id: str
+    business_name: str
+    read_at: datetime
+    candidates: tuple[Candidate, ...]
+    spent_micros: Mapping[str, int] = field(default_factory=dict)
+    spent_ever_micros: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The ad that won, and what is charged with its view and with its click, in micros."""
+
+    candidate: Candidate
+    view_cost_micros: int
+    click_cost_micros: int
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An ad as the publisher shows it; the links are signed for this one impression."""
+
+    ad_id: str
+    ad_name: str
+    headline: str
+    text: str
+    business_name: str
+    view_url: str
+    click_url: str

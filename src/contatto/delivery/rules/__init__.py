@@ -1,0 +1,1 @@
+"""Targeting, pacing and the auction, as pure functions."""

@@ -1,0 +1,1 @@
+"""What reads the facts of a report: one file for each store of touches and conversions."""

@@ -1,0 +1,1 @@
+"""The metrics of reports as data, one file for each family."""

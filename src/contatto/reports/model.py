@@ -1,0 +1,143 @@
+"""Facts, figures, metrics and rows of a report."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from contatto.measurement.model import Goal
+
+
+class Level(StrEnum):
+    """What a row of a report stands for."""
+
+    AD_ACCOUNT = "ad_account"
+    CAMPAIGN = "campaign"
+    AD_GROUP = "ad_group"
+    AD = "ad"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Days of the ad account's zone as ``YYYY-MM-DD``, both ends included; None stands for no limit."""
+
+    first: str | None = None
+    last: str | None = None
+
+    def holds(self, day: str) -> bool:
+        return (self.first is None or self.first <= day) and (self.last is None or day <= self.last)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What can be added up.
+
+    The ``rt_`` ("real-time") counts fall on the day of the conversion, all others on the day of the touch.
+    """
+
+    spend_micros: int = 0
+    impressions: int = 0
+    clicks: int = 0
+    conversations: int = 0
+    leads: int = 0
+    rt_conversations: int = 0
+    rt_leads: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.spend_micros + other.spend_micros,
+            self.impressions + other.impressions,
+            self.clicks + other.clicks,
+            self.conversations + other.conversations,
+            self.leads + other.leads,
+            self.rt_conversations + other.rt_conversations,
+            self.rt_leads + other.rt_leads,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """The counts of one ad, on one day; the day is empty when days do not matter."""
+
+    ad_id: str
+    day: str
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Counts together with the goals of the ad groups that they come from."""
+
+    counts: Counts
+    goals: frozenset[Goal]
+
+    @property
+    def mixed_goals(self) -> bool:
+        """Whether conversions of unlike kinds meet here, so that they must not be added up."""
+        return len(self.goals) > 1
+
+    @property
+    def conversions(self) -> int | None:
+        """What the goal counts (R53, R55); None over mixed goals."""
+        return self._by_goal(self.counts.leads, self.counts.conversations)
+
+    @property
+    def rt_conversions(self) -> int | None:
+        return self._by_goal(self.counts.rt_leads, self.counts.rt_conversations)
+
+    def _by_goal(self, leads: int, conversations: int) -> int | None:
+        if self.mixed_goals:
+            return None
+        return leads if Goal.LEAD in self.goals else conversations
+
+
+class Unit(StrEnum):
+    """What a metric's value is: a number, micros of money, or a share between 0 and 1."""
+
+    COUNT = "count"
+    MICROS = "micros"
+    SHARE = "share"
+
+
+type Value = int | Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric as data: its name in the API, its unit, what it says, and how it is computed."""
+
+    name: str
+    unit: Unit
+    says: str
+    value: Callable[[Figures], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An ad account, campaign, ad group or ad that has a row; numbers are the API's ids, 0 where not set."""
+
+    key: str
+    level: Level
+    name: str
+    goals: frozenset[Goal]
+    deleted: bool = False
+    campaign_number: int = 0
+    campaign_name: str = ""
+    ad_group_number: int = 0
+    ad_group_name: str = ""
+    ad_number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """One line of a report; ``day`` is None where days do not matter."""
+
+    subject: Subject
+    day: str | None
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    rows: tuple[ReportRow, ...]
+    total: Figures

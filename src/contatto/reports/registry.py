@@ -1,0 +1,22 @@
+"""All metrics by name, and the engine that reads the facts."""
+
+from typing import Final, Protocol
+
+from contatto.kit.db.tx import Tx
+from contatto.reports.engines.database import DatabaseEngine
+from contatto.reports.metrics import conversions, delivery, messages
+from contatto.reports.model import Fact, Metric, Span
+
+
+class Engine(Protocol):
+    """Reads facts; every engine gives the same ones."""
+
+    def list_facts(
+        self, tx: Tx, business_id: str, ad_account_id: str, span: Span, *, by_day: bool
+    ) -> list[Fact]: ...
+
+
+METRICS: Final[dict[str, Metric]] = {
+    metric.name: metric for metric in (*delivery.METRICS, *messages.METRICS, *conversions.METRICS)
+}
+ENGINE: Final[Engine] = DatabaseEngine()

@@ -1,0 +1,1 @@
+"""From facts to report rows, as pure functions."""

@@ -1,0 +1,101 @@
+"""A small business with ads, for the tests of ads, delivery and reports."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from contatto.accounts import actions as accounts
+from contatto.accounts.model import AdAccount, Business
+from contatto.ads import actions as ads
+from contatto.ads.actions import NewAd, NewAdGroup, NewCampaign
+from contatto.ads.model import Ad, AdGroup, Campaign
+from contatto.capture import actions as capture
+from contatto.capture.actions import CompanyData
+from contatto.channels import store as channels
+from contatto.channels.model import ChannelAccount, Platform
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.connect import open_database
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import metadata
+from contatto.kit.ids import new_id
+from contatto.kit.vault import Vault
+from contatto.measurement.model import Goal
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+COMPANY = CompanyData("Kopi and Co", "https://kopi.example.com", "https://kopi.example.com/privacy")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One business with an ad account and a channel account."""
+
+    business: Business
+    ad_account: AdAccount
+    channel: ChannelAccount
+
+    @property
+    def id(self) -> str:
+        return self.business.id
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    campaign: Campaign
+    ad_group: AdGroup
+    ad: Ad
+
+
+def open_empty(url: str, now: datetime = NOW) -> Database:
+    """A database with all tables, its clock standing still."""
+    db = open_database(url, FixedClock(now), Vault({"k1": bytes(32)}))
+    metadata.create_all(db.engine)
+    return db
+
+
+def add_channel(tx: Tx, business_id: str, country: str = "SG", name: str = "Kopi") -> ChannelAccount:
+    account = ChannelAccount(
+        new_id(), business_id, Platform.WEBCHAT, new_id(), name, name.lower(), country, tx.now
+    )
+    row = {field: getattr(account, field) for field in ChannelAccount.__dataclass_fields__}
+    channels.save_account(tx, row)
+    return account
+
+
+def add_world(
+    tx: Tx,
+    *,
+    ad_country: str = "SG",
+    channel_country: str = "SG",
+    timezone: str = "Asia/Singapore",
+    capture_on: bool = True,
+) -> World:
+    business = accounts.create_business(tx, "Kopi and Co")
+    new = accounts.NewAdAccount("Main", ad_country, "SGD", timezone)
+    ad_account = accounts.add_ad_account(tx, business.id, new)
+    channel = add_channel(tx, business.id, channel_country)
+    if capture_on:
+        capture.turn_on_capture(tx, business.id, channel.id, COMPANY)
+    return World(business, ad_account, channel)
+
+
+def add_campaign(tx: Tx, world: World) -> Campaign:
+    return ads.create_campaign(tx, world.id, NewCampaign(world.ad_account.id, "November"))
+
+
+def new_ad_group(campaign: Campaign, **changes: object) -> NewAdGroup:
+    new = NewAdGroup(campaign.id, "Singapore", Goal.LEAD, ("SG",))
+    return replace(new, **changes)  # type: ignore[arg-type]  # a test names real fields
+
+
+def add_chain(tx: Tx, world: World, **changes: object) -> Chain:
+    """A campaign with an ad group (of goal Lead unless told otherwise) and an ad."""
+    campaign = add_campaign(tx, world)
+    ad_group = ads.create_ad_group(tx, world.id, new_ad_group(campaign, **changes))
+    ad = ads.create_ad(tx, world.id, NewAd(ad_group.id, "First ad", "Write to us about coffee."))
+    return Chain(campaign, ad_group, ad)
+
+
+def written[T](db: Database, work: Callable[[Tx], T]) -> T:
+    """Do something in a transaction of its own."""
+    return db.write_now(work)
