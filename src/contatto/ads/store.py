@@ -1,5 +1,6 @@
 """Tables of campaigns, ad groups and ads."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Index, Select, String, Table, func, select, update
@@ -147,6 +148,18 @@ def find_ad(tx: Tx, business_id: str, ad_id: str) -> Ad | None:
 def find_ad_by_number(tx: Tx, business_id: str, number: int) -> Ad | None:
     """An ad by the API's ``ad_id``."""
     return tx.find(Ad, _mine(ads, business_id, ads.c.number == number))
+
+
+def load_campaigns(tx: Tx, business_id: str, ids: Iterable[str]) -> dict[str, Campaign]:
+    """Campaigns by their ids."""
+    found = tx.list(Campaign, _mine(campaigns, business_id, campaigns.c.id.in_(sorted(ids))))
+    return {campaign.id: campaign for campaign in found}
+
+
+def load_ad_groups(tx: Tx, business_id: str, ids: Iterable[str]) -> dict[str, AdGroup]:
+    """Ad groups by their ids."""
+    found = tx.list(AdGroup, _mine(ad_groups, business_id, ad_groups.c.id.in_(sorted(ids))))
+    return {ad_group.id: ad_group for ad_group in found}
 
 
 def list_campaigns(

@@ -101,3 +101,13 @@ def check_billing(goal: Goal, billing_event: str | None) -> BillingEvent:
     if billing_event not in (None, allowed):
         raise Refused(errors.INVALID, f"billing_event: the goal allows {allowed.value} only.")
     return allowed
+
+
+def check_event(goal: Goal, optimization_event: str | None) -> None:
+    """The optimisation event follows from the goal: MESSAGE for Conversation, none for Lead.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if goal is Goal.CONVERSATION and optimization_event not in (None, "", "MESSAGE"):
+        raise Refused(errors.INVALID, "optimization_event: the goal CONVERSATION allows MESSAGE only.")

@@ -1,0 +1,110 @@
+"""Ad groups in the API v1.3."""
+
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import AdAccount, Permission
+from contatto.accounts.rules import require
+from contatto.ads import actions, store
+from contatto.ads.actions import NewAdGroup
+from contatto.ads.api.answers import show_ad_group
+from contatto.ads.api.lists import page_of, wanted_of
+from contatto.ads.api.shapes import CreateAdGroup, ListQuery, MoveAdGroups
+from contatto.ads.model import ScheduleType
+from contatto.ads.rules import goals
+from contatto.ads.rules.places import countries_of
+from contatto.ads.rules.statuses import OPERATIONS
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import api_answer
+from contatto.kit.wire import chosen, describe_query, page_info, read_query, request_id_of
+
+router: Final = APIRouter(prefix="/open_api/v1.3/adgroup", tags=["Ad groups"])
+
+
+@router.post("/create/")
+async def create_one_ad_group(request: Request, caller: ApiCaller, body: CreateAdGroup) -> Response:
+    """Make an ad group.
+
+    The goal Lead is refused where a country check fails (each one is named), and while automatic capture is
+    off (the message names the endpoint that turns it on).
+    """
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account = actions.find_advertiser(tx, caller.business_id, body.advertiser_id)
+        campaign = store.find_campaign_by_number(tx, caller.business_id, body.campaign_id)
+        if campaign is None or campaign.ad_account_id != account.id:
+            raise Refused(errors.NOT_FOUND, "campaign_id: there is no such campaign.")
+        made = actions.create_ad_group(tx, caller.business_id, _new_ad_group(body, campaign.id))
+        return show_ad_group(made, campaign, account)
+
+    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+
+
+def _new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
+    goal = goals.goal_of(body.optimization_goal, body.promotion_type)
+    goals.check_billing(goal, body.billing_event)
+    goals.check_event(goal, body.optimization_event)
+    ends_at = body.schedule_end_time if body.schedule_type is ScheduleType.START_END else None
+    if ends_at is None and body.schedule_type is ScheduleType.START_END:
+        raise Refused(errors.INVALID, "schedule_end_time: SCHEDULE_START_END needs it.")
+    return NewAdGroup(
+        campaign_id=campaign_id,
+        name=body.adgroup_name,
+        goal=goal,
+        countries=countries_of(body.location_ids),
+        channel_account_id=body.identity_id,
+        budget_mode=body.budget_mode,
+        budget_micros=body.budget,
+        bid_type=body.bid_type,
+        bid_micros=body.conversion_bid_price,
+        pacing=body.pacing,
+        starts_at=body.schedule_start_time,
+        ends_at=ends_at,
+        click_window=body.click_attribution_window,
+        view_window=body.view_attribution_window,
+        status=OPERATIONS[body.operation_status],
+    )
+
+
+@router.get("/get/", openapi_extra=describe_query(ListQuery))
+async def get_ad_groups(request: Request, caller: ApiCaller) -> Response:
+    """List ad groups, newest first."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, ListQuery)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account = actions.find_advertiser(tx, caller.business_id, query.advertiser_id)
+        rows, total = _rows(tx, account, query)
+        return {"list": chosen(rows, query.fields), "page_info": page_info(query, total)}
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _rows(tx: Tx, account: AdAccount, query: ListQuery) -> tuple[list[dict[str, Any]], int]:
+    wanted = wanted_of(query.filtering, "adgroup_name")
+    total = store.count_ad_groups(tx, account.business_id, account.id, wanted)
+    found = store.list_ad_groups(tx, account.business_id, account.id, wanted, page_of(query))
+    above = store.load_campaigns(tx, account.business_id, {one.campaign_id for one in found})
+    return [show_ad_group(one, above[one.campaign_id], account) for one in found], total
+
+
+@router.post("/status/update/")
+async def update_ad_group_status(request: Request, caller: ApiCaller, body: MoveAdGroups) -> Response:
+    """Enable, disable or delete ad groups: all that are named, or none of them. Deletion is final."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> None:
+        account = actions.find_advertiser(tx, caller.business_id, body.advertiser_id)
+        actions.change_ad_group_status(tx, account, body.adgroup_ids, OPERATIONS[body.operation_status])
+
+    await context_of(request).db.write(work)
+    data = {"status": body.operation_status, "adgroup_ids": [str(number) for number in body.adgroup_ids]}
+    return api_answer(data, request_id_of(request))

@@ -1,0 +1,97 @@
+"""Ads in the API v1.3."""
+
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import AdAccount, Permission
+from contatto.accounts.rules import require
+from contatto.ads import actions, store
+from contatto.ads.actions import NewAd
+from contatto.ads.api.answers import show_ad
+from contatto.ads.api.lists import page_of, wanted_of
+from contatto.ads.api.shapes import CreateAds, Creative, ListQuery, MoveAds
+from contatto.ads.model import Ad
+from contatto.ads.rules.statuses import OPERATIONS
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import api_answer
+from contatto.kit.wire import chosen, describe_query, page_info, read_query, request_id_of
+
+router: Final = APIRouter(prefix="/open_api/v1.3/ad", tags=["Ads"])
+
+
+@router.post("/create/")
+async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) -> Response:
+    """Make the ads of an ad group: all creatives, or none of them."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> list[dict[str, Any]]:
+        account = actions.find_advertiser(tx, caller.business_id, body.advertiser_id)
+        ad_group = store.find_ad_group_by_number(tx, caller.business_id, body.adgroup_id)
+        if ad_group is None or ad_group.ad_account_id != account.id:
+            raise Refused(errors.NOT_FOUND, "adgroup_id: there is no such ad group.")
+        news = [_new_ad(creative, ad_group.id) for creative in body.creatives]
+        return _shown(tx, account, [actions.create_ad(tx, caller.business_id, new) for new in news])
+
+    made = await context_of(request).db.write(work)
+    data = {"ad_ids": [ad["ad_id"] for ad in made], "creatives": made, "need_audit": False}
+    return api_answer(data, request_id_of(request))
+
+
+def _new_ad(creative: Creative, ad_group_id: str) -> NewAd:
+    return NewAd(
+        ad_group_id=ad_group_id,
+        name=creative.ad_name,
+        text=creative.ad_text,
+        headline=creative.headline,
+        channel_account_id=creative.identity_id,
+        ad_format=creative.ad_format,
+        call_to_action=creative.call_to_action,
+        auto_message_id=creative.auto_message_id or "",
+        page_id=creative.page_id or "",
+        video_id=creative.video_id or "",
+        status=OPERATIONS[creative.operation_status],
+    )
+
+
+@router.get("/get/", openapi_extra=describe_query(ListQuery))
+async def get_ads(request: Request, caller: ApiCaller) -> Response:
+    """List ads, newest first."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, ListQuery)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account = actions.find_advertiser(tx, caller.business_id, query.advertiser_id)
+        wanted = wanted_of(query.filtering, "ad_name")
+        total = store.count_ads(tx, caller.business_id, account.id, wanted)
+        found = store.list_ads(tx, caller.business_id, account.id, wanted, page_of(query))
+        rows = _shown(tx, account, found)
+        return {"list": chosen(rows, query.fields), "page_info": page_info(query, total)}
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _shown(tx: Tx, account: AdAccount, found: list[Ad]) -> list[dict[str, Any]]:
+    campaigns = store.load_campaigns(tx, account.business_id, {ad.campaign_id for ad in found})
+    groups = store.load_ad_groups(tx, account.business_id, {ad.ad_group_id for ad in found})
+    return [show_ad(ad, groups[ad.ad_group_id], campaigns[ad.campaign_id], account) for ad in found]
+
+
+@router.post("/status/update/")
+async def update_ad_status(request: Request, caller: ApiCaller, body: MoveAds) -> Response:
+    """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> None:
+        account = actions.find_advertiser(tx, caller.business_id, body.advertiser_id)
+        actions.change_ad_status(tx, account, body.ad_ids, OPERATIONS[body.operation_status])
+
+    await context_of(request).db.write(work)
+    data = {"status": body.operation_status, "ad_ids": [str(number) for number in body.ad_ids]}
+    return api_answer(data, request_id_of(request))

@@ -1,0 +1,29 @@
+"""From the filters of a list to what the store is asked."""
+
+from typing import Literal
+
+from contatto.ads.api.shapes import Filtering, ListQuery
+from contatto.ads.model import Page, Wanted
+from contatto.ads.rules.statuses import PRIMARY_STATUSES
+
+
+def wanted_of(
+    filtering: Filtering | None, name_field: Literal["campaign_name", "adgroup_name", "ad_name"]
+) -> Wanted:
+    """What the filters of a list select."""
+    filters = filtering or Filtering()
+    return Wanted(
+        campaign_numbers=_numbers(filters.campaign_ids),
+        ad_group_numbers=_numbers(filters.adgroup_ids),
+        ad_numbers=_numbers(filters.ad_ids),
+        name_part=getattr(filters, name_field),
+        statuses=PRIMARY_STATUSES[filters.primary_status],
+    )
+
+
+def _numbers(ids: list[int] | None) -> frozenset[int] | None:
+    return None if ids is None else frozenset(ids)
+
+
+def page_of(query: ListQuery) -> Page:
+    return Page(query.page, query.page_size)

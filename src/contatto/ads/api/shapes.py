@@ -1,0 +1,139 @@
+"""Bodies and queries of the ads API."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from contatto.ads.model import (
+    DIRECT_MESSAGE,
+    BidType,
+    BudgetMode,
+    ClickWindow,
+    Pacing,
+    ScheduleType,
+    ViewWindow,
+)
+from contatto.kit.wire import Amount, ApiId, ApiTime, JsonText, PageQuery, Shape, TextId
+
+type Operation = Literal["ENABLE", "DISABLE"]
+type PrimaryStatus = Literal[
+    "STATUS_NOT_DELETE",
+    "STATUS_ALL",
+    "STATUS_DELETE",
+    "STATUS_DELIVERY_OK",
+    "STATUS_DISABLE",
+    "STATUS_NOT_DELIVERY",
+    "STATUS_TIME_DONE",
+]
+type Ids = Annotated[list[ApiId], Field(min_length=1, max_length=100)]
+type FewIds = Annotated[list[ApiId], Field(min_length=1, max_length=20)]
+type Fields = JsonText[list[str] | None]
+type LocationIds = list[TextId]
+
+
+class CreateCampaign(Shape):
+    advertiser_id: ApiId
+    campaign_name: str
+    objective_type: Literal["LEAD_GENERATION"]
+    budget_mode: BudgetMode = BudgetMode.INFINITE
+    budget: Amount | None = None
+    operation_status: Operation = "ENABLE"
+
+
+class CreateAdGroup(Shape):
+    """Windows are given both, or neither for 7 days after a click and 1 day after a view."""
+
+    advertiser_id: ApiId
+    campaign_id: ApiId
+    adgroup_name: str
+    optimization_goal: str
+    promotion_type: str = DIRECT_MESSAGE
+    optimization_event: str | None = None
+    identity_id: TextId | None = Field(
+        None, description="Extension: the channel account; else the first one that may have the goal."
+    )
+    location_ids: LocationIds
+    billing_event: str | None = None
+    bid_type: BidType = BidType.NO_BID
+    bid_price: Amount | None = None
+    conversion_bid_price: Amount | None = None
+    budget_mode: BudgetMode = BudgetMode.DYNAMIC_DAY
+    budget: Amount | None = None
+    pacing: Pacing = Pacing.SMOOTH
+    schedule_type: ScheduleType = ScheduleType.FROM_NOW
+    schedule_start_time: ApiTime | None = None
+    schedule_end_time: ApiTime | None = None
+    click_attribution_window: ClickWindow | None = None
+    view_attribution_window: ViewWindow | None = None
+    engaged_view_attribution_window: Literal["OFF", "ONE_DAY", "SEVEN_DAYS"] | None = None
+    attribution_event_count: Literal["UNSET", "EVERY", "ONCE"] | None = None
+    operation_status: Operation = "ENABLE"
+
+
+class Creative(Shape):
+    ad_name: str
+    ad_text: Annotated[str, Field(max_length=1_000)] = ""
+    headline: Annotated[str, Field(max_length=100)] = Field(
+        "", description="Extension: the line above the text."
+    )
+    ad_format: Annotated[str, Field(max_length=64)] = "SINGLE_VIDEO"
+    call_to_action: str = ""
+    auto_message_id: TextId | None = None
+    page_id: TextId | None = None
+    identity_type: Literal["TT_USER", "BC_AUTH_TT", "CUSTOMIZED_USER", "AUTH_CODE"] | None = None
+    identity_id: TextId | None = None
+    video_id: Annotated[str, Field(max_length=128)] | None = None
+    operation_status: Operation = "ENABLE"
+
+
+class CreateAds(Shape):
+    advertiser_id: ApiId
+    adgroup_id: ApiId
+    creatives: Annotated[list[Creative], Field(min_length=1, max_length=20)]
+
+
+class _Move(Shape):
+    advertiser_id: ApiId
+    operation_status: Literal["ENABLE", "DISABLE", "DELETE"]
+
+
+class MoveCampaigns(_Move):
+    campaign_ids: FewIds
+
+
+class MoveAdGroups(_Move):
+    adgroup_ids: FewIds
+
+
+class MoveAds(_Move):
+    ad_ids: FewIds
+
+
+class Filtering(Shape):
+    """Ids select all that is under them; the name is that of the list's own kind."""
+
+    campaign_ids: Ids | None = None
+    adgroup_ids: Ids | None = None
+    ad_ids: Ids | None = None
+    campaign_name: str = ""
+    adgroup_name: str = ""
+    ad_name: str = ""
+    objective_type: str | None = None
+    primary_status: PrimaryStatus = "STATUS_NOT_DELETE"
+
+
+class ListQuery(PageQuery):
+    advertiser_id: ApiId
+    filtering: JsonText[Filtering | None] = None
+    fields: Fields = None
+
+
+class EligibilityQuery(Shape):
+    """Target countries are given as location ids, as country codes, or as both."""
+
+    advertiser_id: ApiId
+    identity_id: TextId | None = None
+    optimization_goal: str = "LEAD_GENERATION"
+    promotion_type: str = DIRECT_MESSAGE
+    location_ids: JsonText[tuple[TextId, ...]] = ()
+    countries: JsonText[tuple[Annotated[str, Field(min_length=2, max_length=3)], ...]] = ()

@@ -1,0 +1,144 @@
+"""How values look in the API v1.3: ids, amounts and times, JSON text in queries, and pages of lists."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from starlette.requests import Request
+
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+from contatto.kit.money import to_micros, to_units
+
+_LARGEST_ID: Final = (1 << 63) - 1
+_TIME: Final = "%Y-%m-%d %H:%M:%S"
+
+
+def _read_id(value: object) -> int:
+    text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+    if not (text.isascii() and text.isdigit()) or len(text) > 19 or int(text) > _LARGEST_ID:
+        raise ValueError("an id is a text of 1 to 19 digits")
+    return int(text)
+
+
+def _read_text_id(value: object) -> str:
+    text = str(value).strip() if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
+    if not text:
+        raise ValueError("an id is a text or a number")
+    return text
+
+
+def _read_time(value: object) -> datetime:
+    try:
+        return datetime.strptime(str(value), _TIME).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise ValueError("a time is written YYYY-MM-DD HH:MM:SS, in UTC") from error
+
+
+def _read_amount(value: object) -> int:
+    plain = isinstance(value, (int, float, str)) and not isinstance(value, bool)
+    return to_micros(str(value) if plain else "")
+
+
+def _read_json(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise ValueError("lists and objects in a query are JSON text") from error
+
+
+type ApiId = Annotated[int, BeforeValidator(_read_id), PlainSerializer(str)]
+"""An id of ours: 19 digits, sent as text; a number is accepted too."""
+type TextId = Annotated[str, BeforeValidator(_read_text_id), Field(max_length=128)]
+"""An id that others made, as text or number; always kept as text."""
+type ApiTime = Annotated[datetime, BeforeValidator(_read_time)]
+type Amount = Annotated[int, BeforeValidator(_read_amount)]
+"""An amount in units of the currency, read into micros."""
+type JsonText[T] = Annotated[T, BeforeValidator(_read_json)]
+"""A list or an object of a query, which comes as JSON text."""
+
+
+class Shape(BaseModel):
+    """A body or a query; fields that we do not know are ignored, as the SDK adds many."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class PageQuery(Shape):
+    """Which page of a list is wanted."""
+
+    page: int = Field(1, ge=1, le=1_000_000)
+    page_size: int = Field(10, ge=1, le=1_000)
+
+
+def read_query[S: Shape](request: Request, shape: type[S]) -> S:
+    """The query of a request in its shape; parameters that were given as ``null`` count as absent.
+
+    Raises:
+        Refused: INVALID, naming the field.
+    """
+    given = {name: value for name, value in request.query_params.items() if value not in ("null", "")}
+    try:
+        return shape.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise Refused(errors.INVALID, f"{field}: {first['msg']}.") from error
+
+
+def describe_query(shape: type[Shape]) -> dict[str, Any]:
+    """The parameters of a query for the OpenAPI document."""
+    schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
+    definitions = schema.get("$defs", {})
+    needed = set(schema.get("required", ()))
+    parameters: list[dict[str, Any]] = []
+    for name, about in schema["properties"].items():
+        own = _inlined(about, definitions)
+        simple = own.get("type") in ("string", "integer", "number", "boolean")
+        described = {"schema": own} if simple else {"content": {"application/json": {"schema": own}}}
+        parameters.append({"name": name, "in": "query", "required": name in needed, **described})
+    return {"parameters": parameters}
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_inlined(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {name: _inlined(value, definitions) for name, value in schema.items()}
+
+
+def page_info(wanted: PageQuery, total: int) -> dict[str, int]:
+    """The ``page_info`` of a list."""
+    return {
+        "page": wanted.page,
+        "page_size": wanted.page_size,
+        "total_number": total,
+        "total_page": -(-total // wanted.page_size),
+    }
+
+
+def chosen(rows: Iterable[dict[str, Any]], fields: Iterable[str] | None) -> list[dict[str, Any]]:
+    """Rows with the fields that were asked for; all of them when none were."""
+    wanted = set(fields or ())
+    return [{name: row[name] for name in row if not wanted or name in wanted} for row in rows]
+
+
+def api_time(moment: datetime | None) -> str | None:
+    """An instant as the API writes it, in UTC."""
+    return None if moment is None else moment.astimezone(UTC).strftime(_TIME)
+
+
+def api_amount(amount_micros: int | None) -> float | None:
+    """Micros as units, the number that bodies of the API carry."""
+    return None if amount_micros is None else float(to_units(amount_micros))
+
+
+def request_id_of(request: Request) -> str:
+    return str(getattr(request.state, "request_id", ""))
