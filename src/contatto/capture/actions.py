@@ -29,36 +29,50 @@ class Found:
     name: NameMatch | None
 
 
+def save_company_data(
+    tx: Tx, business_id: str, channel_account_id: str, company: CompanyData
+) -> CaptureSwitch:
+    """Keep what a business says about itself; the switch stays as it is. The account is the business's own.
+
+    Raises:
+        Refused: INVALID, when company name or privacy policy is missing or malformed.
+    """
+    if not company.company_name.strip():
+        raise Refused(errors.INVALID, "company_name: say which company captures the leads.")
+    _check_url("privacy_policy_url", company.privacy_policy_url)
+    if company.company_site.strip():
+        _check_url("company_site", company.company_site)
+    known = store.find_switch(tx, business_id, channel_account_id)
+    switch = CaptureSwitch(
+        channel_account_id,
+        business_id,
+        is_on=known is not None and known.is_on,
+        company_name=company.company_name.strip(),
+        company_site=company.company_site.strip(),
+        privacy_policy_url=company.privacy_policy_url.strip(),
+        turned_on_at=known.turned_on_at if known else None,
+        changed_at=tx.now,
+    )
+    store.save_switch(tx, switch)
+    return switch
+
+
 def turn_on_capture(
     tx: Tx, business_id: str, channel_account_id: str, company: CompanyData | None
 ) -> CaptureSwitch:
     """Turn capture on; from now on, messages of this account are matched as they come in.
 
-    Company data given before is kept when none is given now. The caller has checked that the account is the
-    business's own.
+    Company data given before is kept when none is given now. The account is the business's own.
 
     Raises:
         Refused: INVALID, when company name or privacy policy is missing or malformed.
     """
     known = store.find_switch(tx, business_id, channel_account_id)
-    data = company or (
-        known and CompanyData(known.company_name, known.company_site, known.privacy_policy_url)
-    )
-    if not data or not data.company_name.strip():
-        raise Refused(errors.INVALID, "company_name: say which company captures the leads.")
-    _check_url("privacy_policy_url", data.privacy_policy_url)
-    if data.company_site:
-        _check_url("company_site", data.company_site)
-    switch = CaptureSwitch(
-        channel_account_id,
-        business_id,
-        is_on=True,
-        company_name=data.company_name.strip(),
-        company_site=data.company_site.strip(),
-        privacy_policy_url=data.privacy_policy_url.strip(),
-        turned_on_at=known.turned_on_at if known and known.is_on else tx.now,
-        changed_at=tx.now,
-    )
+    if company is not None or known is None:
+        known = save_company_data(tx, business_id, channel_account_id, company or CompanyData("", "", ""))
+    if known.is_on:
+        return known
+    switch = replace(known, is_on=True, turned_on_at=tx.now, changed_at=tx.now)
     store.save_switch(tx, switch)
     return switch
 

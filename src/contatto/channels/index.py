@@ -3,6 +3,8 @@
 import time
 from typing import Final
 
+from starlette.requests import HTTPConnection
+
 from contatto.channels.model import ChannelApp
 from contatto.channels.store import find_app
 from contatto.kit.db.database import Database
@@ -29,3 +31,9 @@ class AppIndex:
                 self._known.clear()
             self._known[app_id] = (time.monotonic(), app)
         return app
+
+
+def apps_of(connection: HTTPConnection) -> AppIndex:
+    """The index of the app that serves this request."""
+    index: AppIndex = connection.app.state.apps
+    return index

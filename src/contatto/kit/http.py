@@ -65,3 +65,16 @@ def api_refusal(refused: Refused, request_id: str) -> Response:
     message = f"{refused.detail} {refused.code.remedy}".strip()
     body = {"code": refused.code.api_code, "message": message, "request_id": request_id, "data": {}}
     return json_answer(body)
+
+
+def json_list(name: str, text: str) -> list[str]:
+    """A list of ids from a query: JSON text, ids as strings or numbers; ``null`` is an empty list.
+
+    Raises:
+        Refused: INVALID.
+    """
+    try:
+        items = msgspec.json.decode(text or "null", type=list[str | int] | None)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise Refused(errors.INVALID, f'{name}: give a JSON list, such as ["1", "2"].') from error
+    return [str(item) for item in items or []]

@@ -22,36 +22,40 @@ class Settings(BaseSettings):
         env_prefix="CONTATTO_", toml_file=SETTINGS_FILE, extra="forbid", frozen=True
     )
 
-    data_dir: Path = Field(Path(".contatto"), description="Folder of the database and keys.")
+    data_dir: Path = Field(default=Path(".contatto"), description="Folder of the database and keys.")
     database_url: str = Field(
-        "",
+        default="",
         description="SQLAlchemy URL, such as postgresql+psycopg://user:pass@host/db; "
         "empty means SQLite in the data folder.",
     )
     base_url: str = Field(
-        "http://127.0.0.1:8000", description="Public address of this installation, without a final slash."
+        default="http://127.0.0.1:8000",
+        description="Public address of this installation, without a final slash.",
     )
-    host: str = Field("127.0.0.1", description="Address that the server listens on.")
+    host: str = Field(default="127.0.0.1", description="Address that the server listens on.")
     port: int = Field(
-        8000, ge=0, le=65535, description="Port that the server listens on; 0 takes a free one."
+        default=8000, ge=0, le=65535, description="Port that the server listens on; 0 takes a free one."
     )
     secret_keys: Annotated[tuple[str, ...], NoDecode] = Field(
-        (),
+        default=(),
         description="Keys for contact values and connector secrets, as id:base64 (32 bytes), with commas "
         "between them, newest first; empty means a key file in the data folder, made at the first start.",
     )
-    session_days: int = Field(14, ge=1, le=90, description="Days after which a member must sign in again.")
+    session_days: int = Field(
+        default=14, ge=1, le=90, description="Days after which a member must sign in again."
+    )
     webhook_tolerance_s: int = Field(
-        300, ge=5, le=3600, description="Greatest age, in seconds, of a webhook's signature."
+        default=300, ge=5, le=3600, description="Greatest age, in seconds, of a webhook's signature."
     )
     worker: Literal["in_process", "separate"] = Field(
-        "in_process", description="Whether `serve` also does the background work, or `contatto worker` does."
+        default="in_process",
+        description="Whether `serve` also does the background work, or `contatto worker` does.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe line that is logged."
+        default="info", description="Least severe line that is logged."
     )
     log_format: Literal["json", "text"] = Field(
-        "json", description="One JSON object a line, or text for a terminal."
+        default="json", description="One JSON object a line, or text for a terminal."
     )
 
     @field_validator("secret_keys", mode="before")

@@ -144,6 +144,7 @@ def _add_evidence(tx: Tx, point: ContactPoint, match: ContactMatch, signal: Sign
         source_id=signal.source_id,
         start=match.start,
         end=match.end,
+        raw=match.raw,
         rule=match.rule,
         confidence=match.confidence,
         at=signal.at,

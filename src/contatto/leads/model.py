@@ -59,7 +59,7 @@ class ContactPoint:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Where a contact point was read: which message, which characters of it, by which rule."""
+    """Where a contact point was read: which message, which characters of it (``raw``), by which rule."""
 
     id: str
     business_id: str
@@ -69,6 +69,7 @@ class Evidence:
     source_id: str
     start: int
     end: int
+    raw: str
     rule: str
     confidence: float
     at: datetime

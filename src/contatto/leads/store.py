@@ -1,6 +1,6 @@
 """Tables of leads, contact points, evidence and history; contact values are sealed, with a blind index."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -74,6 +74,7 @@ evidence = Table(
     Column("source_id", String(64), nullable=False),
     Column("start", Integer, nullable=False),
     Column("end", Integer, nullable=False),
+    sealed("raw"),
     Column("rule", String(64), nullable=False),
     Column("confidence", Float, nullable=False),
     instant("at"),
@@ -98,8 +99,10 @@ lead_steps = Table(
 SORTS: Final = {
     "created": leads.c.created_at.asc(),
     "-created": leads.c.created_at.desc(),
-    "activity": leads.c.updated_at.asc(),
-    "-activity": leads.c.updated_at.desc(),
+    "last_activity": leads.c.updated_at.asc(),
+    "-last_activity": leads.c.updated_at.desc(),
+    "status": leads.c.status.asc(),
+    "-status": leads.c.status.desc(),
     "name": func.lower(leads.c.name).asc(),
     "-name": func.lower(leads.c.name).desc(),
 }
@@ -159,22 +162,30 @@ def count_leads_by_status(tx: Tx, business_id: str) -> dict[Status, int]:
     return {row["status"]: row["n"] for row in tx.execute(counted.group_by(leads.c.status)).mappings()}
 
 
-def list_leads_in_pages(
-    tx: Tx, business_id: str, wanted: LeadFilter, page: int = 500
-) -> Iterator[list[Lead]]:
-    """All matching leads, newest first, a page at a time: for downloads of any size."""
-    last: Lead | None = None
-    while True:
-        statement = _matching(tx, select(leads), business_id, wanted)
-        if last is not None:
-            older = leads.c.created_at < last.created_at
-            tied = (leads.c.created_at == last.created_at) & (leads.c.id < last.id)
-            statement = statement.where(or_(older, tied))
-        found = tx.list(Lead, statement.order_by(leads.c.created_at.desc(), leads.c.id.desc()).limit(page))
-        if not found:
-            return
-        yield found
-        last = found[-1]
+def list_leads_after(
+    tx: Tx, business_id: str, wanted: LeadFilter, last: Lead | None, limit: int = 500
+) -> list[Lead]:
+    """The next matching leads after one, newest first: for downloads of any size, page by page."""
+    statement = _matching(tx, select(leads), business_id, wanted)
+    if last is not None:
+        older = leads.c.created_at < last.created_at
+        tied = (leads.c.created_at == last.created_at) & (leads.c.id < last.id)
+        statement = statement.where(or_(older, tied))
+    return tx.list(Lead, statement.order_by(leads.c.created_at.desc(), leads.c.id.desc()).limit(limit))
+
+
+def list_twins(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
+    """Other leads that share a contact value with this one: possible duplicates."""
+    own = select(contact_points.c.value_index).where(
+        contact_points.c.business_id == business_id, contact_points.c.lead_id == lead_id
+    )
+    sharing = select(contact_points.c.lead_id).where(
+        contact_points.c.business_id == business_id,
+        contact_points.c.value_index.in_(own),
+        contact_points.c.lead_id != lead_id,
+    )
+    mine = select(leads).where(leads.c.business_id == business_id, leads.c.id.in_(sharing))
+    return tx.list(Lead, mine.order_by(leads.c.created_at))
 
 
 def _matching(tx: Tx, statement: Select[Any], business_id: str, wanted: LeadFilter) -> Select[Any]:
@@ -252,22 +263,29 @@ def list_contact_points(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[st
 
 
 def append_evidence(tx: Tx, item: Evidence) -> bool:
-    """Append evidence; False when it was there before."""
-    return tx.insert_ignore(evidence, {name: getattr(item, name) for name in Evidence.__dataclass_fields__})
+    """Append evidence, its text sealed; False when it was there before."""
+    row = {name: getattr(item, name) for name in Evidence.__dataclass_fields__}
+    return tx.insert_ignore(evidence, row | {"raw": tx.vault.seal(item.raw, item.business_id)})
 
 
 def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Evidence]:
     mine = select(evidence).where(evidence.c.business_id == business_id, evidence.c.lead_id == lead_id)
-    return tx.list(Evidence, mine.order_by(evidence.c.at, evidence.c.start))
+    rows = tx.execute(mine.order_by(evidence.c.at, evidence.c.start)).mappings()
+    return [_opened(tx, row) for row in rows]
 
 
 def list_evidence_of_sources(tx: Tx, business_id: str, source_ids: set[str]) -> dict[str, list[Evidence]]:
     """Evidence by the message that it was read in, in reading order."""
     mine = select(evidence).where(evidence.c.business_id == business_id, evidence.c.source_id.in_(source_ids))
     found: dict[str, list[Evidence]] = {}
-    for item in tx.list(Evidence, mine.order_by(evidence.c.source_id, evidence.c.start)):
-        found.setdefault(item.source_id, []).append(item)
+    for row in tx.execute(mine.order_by(evidence.c.source_id, evidence.c.start)).mappings():
+        found.setdefault(row["source_id"], []).append(_opened(tx, row))
     return found
+
+
+def _opened(tx: Tx, row: Mapping[Any, Any]) -> Evidence:
+    values = {name: row[name] for name in Evidence.__dataclass_fields__}
+    return Evidence(**values | {"raw": tx.vault.open(row["raw"], row["business_id"])})
 
 
 def append_step(tx: Tx, business_id: str, step: Step) -> None:

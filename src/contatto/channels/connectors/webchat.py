@@ -14,7 +14,7 @@ from contatto.kit.errors import Refused
 
 
 class WebchatDelivery(msgspec.Struct):
-    """A message as the chat page's API hands it on; ``visitor`` is a verified cookie's, ``ts`` in microseconds."""
+    """A message as the chat page's API hands it on; ``visitor`` is from a verified cookie, ``ts`` in µs."""
 
     account_id: str
     visitor: str
@@ -57,7 +57,7 @@ class Webchat:
         except (msgspec.MsgspecError, UnicodeError):
             return Unusable("unreadable_envelope")
         return Chatted(
-            message_id=delivery.client_message_id,
+            message_id=f"{delivery.visitor}:{delivery.client_message_id}",
             conversation_id=delivery.visitor,
             person_id=delivery.visitor,
             person_name="",

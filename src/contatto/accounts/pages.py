@@ -1,0 +1,171 @@
+"""Signing in and out, and the settings page: members, tokens, ad accounts."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from contatto.accounts import actions, store
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import ApiToken, Caller, Member, Permission
+from contatto.accounts.rules import may, normal_email, require
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.web.sessions import check_csrf, clear_session, session_token, set_session
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+async def show_start() -> RedirectResponse:
+    return RedirectResponse("/inbox", 303)
+
+
+@router.get("/login")
+async def show_login(request: Request, next: str = "") -> HTMLResponse:
+    values = {"email": "", "error": None, "next": _local_path(next)}
+    return context_of(request).pages.render(request, "accounts/login.html", values)
+
+
+@router.post("/login")
+async def post_login(
+    request: Request,
+    email: Annotated[str, Form()] = "",
+    password: Annotated[str, Form()] = "",
+    next: Annotated[str, Form()] = "",
+) -> Response:
+    context = context_of(request)
+    await check_csrf(request, context.pages.csrf_key)
+    try:
+        token = await _log_in(request, email, password)
+    except Refused as refused:
+        values = {
+            "email": email,
+            "error": f"{refused.detail} {refused.code.remedy}",
+            "next": _local_path(next),
+        }
+        page = context.pages.render(request, "accounts/login.html", values, refused.code.http_status)
+        if refused.retry_after_s is not None:
+            page.headers["Retry-After"] = str(refused.retry_after_s)
+        return page
+    response = RedirectResponse(_local_path(next) or "/inbox", 303)
+    set_session(response, token, context.pages.cookies)
+    return response
+
+
+async def _log_in(request: Request, email: str, password: str) -> str:
+    """Check the rate, then the password outside any transaction, then open a session."""
+    context = context_of(request)
+    address = request.client.host if request.client else ""
+    try:
+        known_email = normal_email(email)
+    except Refused:
+        raise Refused(errors.WRONG_LOGIN) from None
+
+    def find(tx: Tx) -> Member | None:
+        actions.check_login_rate(tx, known_email, address)
+        return store.find_member_by_email(tx, known_email)
+
+    member = await context.db.read(find)
+    if not await asyncio.to_thread(actions.password_fits, member, password[:1000]) or member is None:
+        await context.db.write(lambda tx: actions.note_failed_login(tx, known_email, address))
+        raise Refused(errors.WRONG_LOGIN)
+    days = context.settings.session_days
+    return await context.db.write(lambda tx: actions.start_session(tx, member, days))
+
+
+@router.post("/logout")
+async def post_logout(request: Request, caller: FormCaller) -> RedirectResponse:
+    token = session_token(request)
+    await context_of(request).db.write(lambda tx: actions.end_session(tx, token))
+    response = RedirectResponse("/login", 303)
+    clear_session(response)
+    return response
+
+
+def _local_path(path: str) -> str:
+    """The path to go on to, if it is one of ours; an address elsewhere must not be led to."""
+    safe = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if safe else ""
+
+
+@router.get("/settings")
+async def show_settings(request: Request, caller: PageCaller) -> HTMLResponse:
+    return await _render_settings(request, caller)
+
+
+@router.post("/settings/tokens")
+async def post_token(
+    request: Request, caller: FormCaller, name: Annotated[str, Form(max_length=80)] = ""
+) -> HTMLResponse:
+    """Make a token with all permissions of the API and show it, this once."""
+    require(caller, Permission.ADMINISTER)
+    scopes = [permission.value for permission in Permission]
+
+    def issue(tx: Tx) -> tuple[ApiToken, str]:
+        return actions.issue_token(tx, caller.business_id, name, scopes)
+
+    try:
+        kept, value = await context_of(request).db.write(issue)
+    except Refused as refused:
+        return await _render_settings(request, caller, problem=refused)
+    return await _render_settings(request, caller, new_token={"name": kept.name, "value": value})
+
+
+@router.post("/settings/tokens/{token_id}/revoke")
+async def post_revoke(request: Request, caller: FormCaller, token_id: str) -> RedirectResponse:
+    require(caller, Permission.ADMINISTER)
+    await context_of(request).db.write(lambda tx: actions.revoke_token(tx, caller.business_id, token_id))
+    return RedirectResponse("/settings#tokens", 303)
+
+
+async def _render_settings(
+    request: Request,
+    caller: Caller,
+    *,
+    new_token: dict[str, str] | None = None,
+    problem: Refused | None = None,
+) -> HTMLResponse:
+    context = context_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        return {
+            "members": [_shown(member, caller) for member in store.list_members(tx, caller.business_id)],
+            "ad_accounts": [
+                {
+                    "name": account.name,
+                    "advertiser_id": str(account.number),
+                    "country": account.country,
+                    "currency": account.currency,
+                    "time_zone": account.timezone,
+                }
+                for account in store.list_ad_accounts(tx, caller.business_id)
+            ],
+            "tokens": [
+                token for token in store.list_tokens(tx, caller.business_id) if token.revoked_at is None
+            ],
+        }
+
+    values = await context.db.read(load)
+    values |= {
+        "caller": caller,
+        "new_token": new_token,
+        "can_manage": may(caller, Permission.ADMINISTER),
+        "errors": {"name": problem.detail} if problem else {},
+        "token_name": "",
+    }
+    status = problem.code.http_status if problem else 200
+    return context.pages.render(request, "accounts/settings.html", values, status)
+
+
+def _shown(member: Member, caller: Caller) -> dict[str, Any]:
+    return {
+        "id": member.id,
+        "display_name": member.display_name,
+        "email": member.email,
+        "role": member.role.value,
+        "is_you": member.id == caller.subject_id,
+    }

@@ -1,0 +1,187 @@
+"""The web app: every route in one table, what surrounds them, and how refusals are answered."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+from starlette.staticfiles import StaticFiles
+
+import contatto.accounts.api
+import contatto.accounts.pages
+import contatto.ads.api
+import contatto.ads.pages
+import contatto.capture.api
+import contatto.capture.pages
+import contatto.delivery.api
+import contatto.inbox.api
+import contatto.inbox.pages.chat
+import contatto.inbox.pages.panes
+import contatto.leads.pages
+import contatto.measurement.api
+import contatto.reports.api
+import contatto.reports.pages
+from contatto import __version__
+from contatto.channels.index import AppIndex
+from contatto.kit import errors
+from contatto.kit.clock import Clock, SystemClock
+from contatto.kit.context import Context
+from contatto.kit.db.connect import open_database
+from contatto.kit.errors import Refused
+from contatto.kit.http import api_refusal, refusal_answer
+from contatto.kit.log import logger, where
+from contatto.kit.settings import Settings
+from contatto.kit.vault import Vault, load_keys
+from contatto.kit.web.live import LiveFeed
+from contatto.kit.web.render import STATIC, Renderer
+from contatto.kit.web.security import SecurityLayer
+from contatto.kit.web.sessions import CookieRules
+from contatto.worker import Worker
+
+HOT_ROUTES: Final = (
+    *contatto.inbox.api.routes,
+    *contatto.measurement.api.routes,
+    *contatto.delivery.api.routes,
+)
+"""Plain Starlette routes: messages in, ad decisions, tracking."""
+
+ROUTERS: Final = (
+    contatto.accounts.api.router,
+    contatto.accounts.pages.router,
+    contatto.ads.api.router,
+    contatto.ads.pages.router,
+    contatto.capture.api.router,
+    contatto.capture.pages.router,
+    contatto.inbox.pages.chat.router,
+    contatto.inbox.pages.panes.router,
+    contatto.leads.pages.router,
+    contatto.reports.api.router,
+    contatto.reports.pages.router,
+)
+API_PREFIX: Final = "/open_api/"
+_JSON_PREFIXES: Final = ("/webhooks/", "/delivery/", "/t/")
+
+
+class _Assets(StaticFiles):
+    """Static files whose addresses carry a hash, so browsers may keep them for ever."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+def open_context(settings: Settings, clock: Clock | None = None) -> Context:
+    """Open storage and all else that the edges need; close it with ``context.db.close()``."""
+    vault = Vault(load_keys(settings.secret_keys, settings.data_dir))
+    used_clock = clock or SystemClock()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    db = open_database(settings.url, used_clock, vault)
+    cookies = CookieRules(settings.secure_cookies, settings.session_days)
+    pages = Renderer(vault.signing_key("csrf"), cookies)
+    return Context(settings, db, used_clock, vault, LiveFeed(db), pages)
+
+
+def create_app(context: Context) -> FastAPI:
+    """Build the app around an open context; the caller keeps the context and closes it."""
+    app = FastAPI(
+        title="Contatto",
+        version=__version__,
+        summary="Direct-message lead ads: the TikTok Business API v1.3 shapes, with marked extensions.",
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.context = context
+    app.state.apps = AppIndex(context.db)
+    app.router.routes.extend(HOT_ROUTES)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount("/static", _Assets(directory=STATIC), name="static")
+    app.add_exception_handler(Refused, _answer_refusal)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(Exception, _answer_broken)
+    app.add_middleware(SecurityLayer)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    context: Context = app.state.context
+    tasks = [asyncio.create_task(context.live.run())]
+    if context.settings.worker == "in_process":
+        tasks.append(asyncio.create_task(Worker(context.db).run()))
+    try:
+        yield
+    finally:
+        context.live.close()
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _answer_refusal(request: Request, error: Exception) -> Response:
+    refused = error if isinstance(error, Refused) else Refused(errors.BROKEN)
+    request_id = request.state.request_id
+    path = request.url.path
+    if path.startswith(API_PREFIX):
+        return api_refusal(refused, request_id)
+    if path.startswith(_JSON_PREFIXES) or _is_chat_api(request):
+        return refusal_answer(refused, request_id)
+    if refused.code is errors.SIGN_IN and request.method == "GET" and not request.headers.get("hx-request"):
+        return RedirectResponse(f"/login?next={quote(path)}", 303)
+    return _error_page(request, refused)
+
+
+def _is_chat_api(request: Request) -> bool:
+    return request.url.path.startswith("/chat/") and request.url.path.endswith(("/messages", "/stream"))
+
+
+def _error_page(request: Request, refused: Refused) -> Response:
+    context: Context = request.app.state.context
+    values = {
+        "code": refused.code.http_status,
+        "heading": refused.code.says,
+        "happened": refused.detail,
+        "kept": "Nothing was changed." if request.method != "GET" else None,
+        "next_step": refused.code.remedy,
+        "next_href": "/login" if refused.code is errors.SIGN_IN else "/inbox",
+        "next_label": "Sign in" if refused.code is errors.SIGN_IN else "To the inbox",
+        "reference": request.state.request_id,
+    }
+    response = context.pages.render(request, "web/error.html", values, refused.code.http_status)
+    response.headers["X-Message"] = quote(refused.detail)
+    if refused.retry_after_s is not None:
+        response.headers["Retry-After"] = str(refused.retry_after_s)
+    return response
+
+
+async def _answer_invalid(request: Request, error: Exception) -> Response:
+    """Name the first field that is wrong, and why; what was sent is not repeated."""
+    problems = error.errors() if isinstance(error, RequestValidationError) else []
+    where_to = (
+        [str(part) for part in problems[0]["loc"] if part not in ("body", "query", "path")]
+        if problems
+        else []
+    )
+    says = problems[0]["msg"] if problems else errors.INVALID.says
+    return await _answer_refusal(request, Refused(errors.INVALID, f"{'.'.join(where_to) or 'body'}: {says}."))
+
+
+async def _answer_http(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    code = {404: errors.NO_ROUTE, 405: errors.NO_ROUTE}.get(status, errors.INVALID)
+    return await _answer_refusal(request, Refused(code))
+
+
+async def _answer_broken(request: Request, error: Exception) -> Response:
+    logger().error("http.broken", error_at=where(error))
+    return await _answer_refusal(request, Refused(errors.BROKEN))

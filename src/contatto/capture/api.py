@@ -1,0 +1,68 @@
+"""An extension of the API: the switch of automatic lead capture, which the Lead goal needs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
+from contatto.capture import actions
+from contatto.capture.actions import CompanyData
+from contatto.capture.store import CaptureSwitch
+from contatto.channels.store import find_account
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import api_answer
+
+router = APIRouter(prefix="/open_api/v1.3/contatto/capture", tags=["extensions"])
+
+
+class CaptureRequest(BaseModel):
+    """Turn capture on for a channel account; company data given before need not be given again."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    channel_account_id: Annotated[str, Field(max_length=64)]
+    company_name: Annotated[str, Field(max_length=200)] = ""
+    company_site: Annotated[str, Field(max_length=2000)] = ""
+    privacy_policy_url: Annotated[str, Field(max_length=2000)] = ""
+
+
+@router.post("/turn_on/")
+async def turn_on(request: Request, caller: ApiCaller, body: CaptureRequest) -> Response:
+    """Turn automatic lead capture on (extension)."""
+    require(caller, Permission.WRITE_ADS)
+    given = CompanyData(body.company_name, body.company_site, body.privacy_policy_url)
+    company = given if any((body.company_name, body.company_site, body.privacy_policy_url)) else None
+
+    def work(tx: Tx) -> CaptureSwitch:
+        _check_owned(tx, caller.business_id, body.channel_account_id)
+        return actions.turn_on_capture(tx, caller.business_id, body.channel_account_id, company)
+
+    switch = await context_of(request).db.write(work)
+    data = {"channel_account_id": switch.channel_account_id, "capture": "ON"}
+    return api_answer(data, request.state.request_id)
+
+
+@router.post("/turn_off/")
+async def turn_off(request: Request, caller: ApiCaller, body: CaptureRequest) -> Response:
+    """Turn automatic lead capture off (extension): nothing more is detected, leads stay."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> None:
+        _check_owned(tx, caller.business_id, body.channel_account_id)
+        actions.turn_off_capture(tx, caller.business_id, body.channel_account_id)
+
+    await context_of(request).db.write(work)
+    data = {"channel_account_id": body.channel_account_id, "capture": "OFF"}
+    return api_answer(data, request.state.request_id)
+
+
+def _check_owned(tx: Tx, business_id: str, channel_account_id: str) -> None:
+    if find_account(tx, business_id, channel_account_id) is None:
+        raise Refused(errors.NOT_FOUND, "channel_account_id: this business has no such channel account.")

@@ -1,0 +1,120 @@
+"""The page of channel accounts and their capture switches."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import Caller, Permission
+from contatto.accounts.rules import may, require
+from contatto.capture import actions, store
+from contatto.capture.actions import CompanyData
+from contatto.capture.store import CaptureSwitch
+from contatto.channels.model import ChannelAccount
+from contatto.channels.store import find_account, list_accounts
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+
+router = APIRouter(include_in_schema=False, prefix="/settings/capture")
+
+
+@router.get("")
+async def show_capture(request: Request, caller: PageCaller) -> HTMLResponse:
+    return await _render(request, caller)
+
+
+@router.post("/{account_id}/application")
+async def post_application(
+    request: Request,
+    caller: FormCaller,
+    account_id: str,
+    company_name: Annotated[str, Form(max_length=200)] = "",
+    company_site: Annotated[str, Form(max_length=2000)] = "",
+    privacy_policy_url: Annotated[str, Form(max_length=2000)] = "",
+) -> Response:
+    require(caller, Permission.ADMINISTER)
+    company = CompanyData(company_name, company_site, privacy_policy_url)
+
+    def save(tx: Tx) -> CaptureSwitch:
+        _check_owned(tx, caller, account_id)
+        return actions.save_company_data(tx, caller.business_id, account_id, company)
+
+    try:
+        await context_of(request).db.write(save)
+    except Refused as refused:
+        if refused.code is not errors.INVALID:
+            raise
+        return await _render(request, caller, (account_id, company, refused))
+    return RedirectResponse("/settings/capture", 303)
+
+
+@router.post("/{account_id}/switch")
+async def post_switch(
+    request: Request, caller: FormCaller, account_id: str, on: Annotated[str, Form()] = "0"
+) -> Response:
+    require(caller, Permission.ADMINISTER)
+
+    def flip(tx: Tx) -> None:
+        _check_owned(tx, caller, account_id)
+        if on == "1":
+            actions.turn_on_capture(tx, caller.business_id, account_id, None)
+        else:
+            actions.turn_off_capture(tx, caller.business_id, account_id)
+
+    await context_of(request).db.write(flip)
+    return RedirectResponse("/settings/capture", 303)
+
+
+def _check_owned(tx: Tx, caller: Caller, account_id: str) -> None:
+    if find_account(tx, caller.business_id, account_id) is None:
+        raise Refused(errors.NOT_FOUND, "There is no such channel account.")
+
+
+async def _render(
+    request: Request, caller: Caller, failed: tuple[str, CompanyData, Refused] | None = None
+) -> HTMLResponse:
+    """The page; after a refused application, with what was typed and what is wrong with it."""
+    context = context_of(request)
+
+    def load(tx: Tx) -> list[dict[str, Any]]:
+        switches = store.list_switches(tx, caller.business_id)
+        found = list_accounts(tx, caller.business_id)
+        return [_shown(account, switches.get(account.id), failed) for account in found]
+
+    values = {
+        "caller": caller,
+        "accounts": await context.db.read(load),
+        "can_manage": may(caller, Permission.ADMINISTER),
+    }
+    status = failed[2].code.http_status if failed else 200
+    return context.pages.render(request, "capture/settings.html", values, status)
+
+
+def _shown(
+    account: ChannelAccount,
+    switch: CaptureSwitch | None,
+    failed: tuple[str, CompanyData, Refused] | None,
+) -> dict[str, Any]:
+    data: CaptureSwitch | CompanyData | None = switch
+    problems: dict[str, str] = {}
+    if failed and failed[0] == account.id:
+        field, _, says = failed[2].detail.partition(": ")
+        data, problems = failed[1], {field: says}
+    state = "not_applied" if switch is None else ("on" if switch.is_on else "off")
+    return {
+        "id": account.id,
+        "display_name": account.name,
+        "platform": account.platform.value,
+        "country": account.registration_country,
+        "state": state,
+        "company_name": data.company_name if data else "",
+        "company_site": data.company_site if data else "",
+        "privacy_policy_url": data.privacy_policy_url if data else "",
+        "refused_reason": None,
+        "applied_at": None,
+        "switched_at": switch.turned_on_at if switch else None,
+        "errors": problems,
+    }

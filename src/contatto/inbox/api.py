@@ -1,0 +1,177 @@
+"""The doors of the inbox: platform webhooks and the chat page's own API, both in plain Starlette."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from contatto.channels.connectors.webchat import WebchatDelivery
+from contatto.channels.index import apps_of
+from contatto.channels.model import ChannelAccount, Label, Platform
+from contatto.channels.registry import CONNECTORS
+from contatto.channels.store import find_public_account
+from contatto.inbox import store
+from contatto.inbox.actions import conversation_id_of, message_id_of
+from contatto.inbox.model import Message, ReceiptState
+from contatto.inbox.rules import TEXT_LIMIT
+from contatto.kit import errors
+from contatto.kit.clock import micros
+from contatto.kit.context import Context, context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import json_answer, read_body
+from contatto.kit.limits import RateLimit
+from contatto.kit.web.live import SIGN_OF_LIFE, sse, sse_answer
+from contatto.kit.web.render import iso
+from contatto.kit.web.visitor import read_visitor
+
+VISITOR_KEY: Final = "visitor"
+_ANSWERED: Final = msgspec.json.encode({"received": True})
+_CHAT_LIMIT: Final = RateLimit(most=40, span_s=60)
+
+
+class _Written(msgspec.Struct):
+    client_message_id: str
+    text: str
+
+
+_written: Final = msgspec.json.Decoder(_Written)
+
+
+async def receive_webhook(request: Request) -> Response:
+    """Take a platform's webhook: find the app, bound, verify the raw body, store, answer; then work."""
+    context = context_of(request)
+    app = await apps_of(request).find(request.path_params["app_id"])
+    if app is None or app.platform.value != request.path_params["platform"]:
+        raise Refused(errors.NOT_FOUND, "There is no such app.")
+    raw = await read_body(request)
+    connector = CONNECTORS[app.platform]
+    tolerance = context.settings.webhook_tolerance_s
+    connector.is_genuine(request.headers, raw, app.secret, context.clock.now(), tolerance)
+    await _store_receipt(context, app.business_id, app.platform, connector.label(raw), raw)
+    return Response(_ANSWERED, media_type="application/json")
+
+
+async def _store_receipt(
+    context: Context, business_id: str, platform: Platform, label: Label, raw: bytes
+) -> None:
+    row: dict[str, Any] = {
+        "business_id": business_id,
+        "platform": platform,
+        "account": label.account if label.account.isprintable() else "",
+        "natural_key": label.natural_key
+        if label.natural_key.isprintable()
+        else ascii(label.natural_key)[:300],
+        "body": context.vault.seal_bytes(raw, business_id),
+        "copies": 1,
+        "state": ReceiptState.RECEIVED,
+        "reason": None,
+        "attempts": 0,
+        "received_at": context.clock.now(),
+    }
+    await context.db.append(store.APPEND_RECEIPT[context.db.engine.dialect.name], row)
+
+
+async def write_chat_message(request: Request) -> Response:
+    """Take a customer's message from the chat page; the same ``client_message_id`` again changes nothing."""
+    context = context_of(request)
+    account, visitor = await _account_and_visitor(context, request)
+    if not request.headers.get("content-type", "").startswith("application/json"):
+        raise Refused(errors.UNREADABLE, "Send JSON.")
+    now = context.clock.now()
+    raw = await read_body(request)
+    written = _read_written(raw)
+    _CHAT_LIMIT.check(f"{account.id}:{visitor}", now.timestamp())
+    delivery = WebchatDelivery(account.id, visitor, written.client_message_id, written.text, micros(now))
+    body = msgspec.json.encode(delivery)
+    label = CONNECTORS[Platform.WEBCHAT].label(body)
+    await _store_receipt(context, account.business_id, Platform.WEBCHAT, label, body)
+    message_id = message_id_of(account, f"{visitor}:{written.client_message_id}")
+    return json_answer({"accepted": True, "message_id": message_id})
+
+
+def _read_written(raw: bytes) -> _Written:
+    try:
+        written = _written.decode(raw)
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise Refused(errors.UNREADABLE, "Send client_message_id and text as JSON.") from error
+    if not 0 < len(written.text.strip()) <= TEXT_LIMIT:
+        raise Refused(errors.INVALID, f"text: write 1 to {TEXT_LIMIT} characters.")
+    if not (8 <= len(written.client_message_id) <= 64 and written.client_message_id.isprintable()):
+        raise Refused(errors.INVALID, "client_message_id: give 8 to 64 printable characters.")
+    return written
+
+
+async def list_chat_messages(request: Request) -> Response:
+    """The visitor's own thread: messages only; inline notices are no messages and never leave here."""
+    context = context_of(request)
+    account, visitor = await _account_and_visitor(context, request)
+    after = request.query_params.get("after", "0")
+    seq = int(after) if after.isdigit() and len(after) < 19 else 0
+    found = await _read_after(context, account, visitor, seq)
+    return json_answer({"messages": [_shown(message) for message in found]})
+
+
+async def stream_chat(request: Request) -> Response:
+    """New messages of the visitor's thread as server-sent events named ``message``."""
+    context = context_of(request)
+    account, visitor = await _account_and_visitor(context, request)
+    return sse_answer(_follow_thread(context, account, visitor))
+
+
+async def _follow_thread(context: Context, account: ChannelAccount, visitor: str) -> AsyncIterator[str]:
+    conversation_id = conversation_id_of(account, visitor)
+    known = await _read_after(context, account, visitor, 0)
+    last = max((message.seq for message in known), default=0)
+    yield "retry: 1000\n\n"
+    async for event in context.live.follow(account.business_id, None):
+        if event is None:
+            yield SIGN_OF_LIFE
+        elif event.name in ("message_sent", "message_received") and conversation_id in event.payload:
+            for message in await _read_after(context, account, visitor, last):
+                last = max(last, message.seq)
+                yield sse("message", msgspec.json.encode(_shown(message)).decode())
+
+
+async def _read_after(context: Context, account: ChannelAccount, visitor: str, seq: int) -> list[Message]:
+    def read(tx: Tx) -> list[Message]:
+        return _messages_after(tx, account, visitor, seq)
+
+    return await context.db.read(read)
+
+
+def _messages_after(tx: Tx, account: ChannelAccount, visitor: str, seq: int) -> list[Message]:
+    conversation_id = conversation_id_of(account, visitor)
+    return store.list_messages_after(tx, account.business_id, conversation_id, seq)
+
+
+def _shown(message: Message) -> dict[str, Any]:
+    return {
+        "seq": message.seq,
+        "id": message.id,
+        "from": message.sender.value,
+        "text": message.text,
+        "at": iso(message.at),
+    }
+
+
+async def _account_and_visitor(context: Context, request: Request) -> tuple[ChannelAccount, str]:
+    account_id = request.path_params["account_id"]
+    account = await context.db.read(lambda tx: find_public_account(tx, account_id))
+    if account is None or account.platform is not Platform.WEBCHAT:
+        raise Refused(errors.NOT_FOUND, "There is no such chat.")
+    visitor = read_visitor(request, context.vault.signing_key(VISITOR_KEY))
+    if visitor is None:
+        raise Refused(errors.SIGN_IN, "Open the chat page first; it needs its cookie.")
+    return account, visitor
+
+
+routes = [
+    Route("/webhooks/{platform}/{app_id}", receive_webhook, methods=["POST"]),
+    Route("/chat/{account_id}/messages", list_chat_messages, methods=["GET"]),
+    Route("/chat/{account_id}/messages", write_chat_message, methods=["POST"]),
+    Route("/chat/{account_id}/stream", stream_chat, methods=["GET"]),
+]

@@ -1,0 +1,1 @@
+"""Pages of the inbox: the three panes, and the customer's chat page."""

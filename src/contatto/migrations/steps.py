@@ -1,0 +1,44 @@
+"""Bringing a database to the schema of this release, and writing a new step."""
+
+from importlib.resources import files
+from typing import Any, Final
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, Engine
+
+from contatto import wiring
+from contatto.ads import store as _ads
+from contatto.delivery import store as _delivery
+from contatto.kit.db.types import metadata
+
+TABLES_OF: Final = (wiring, _ads, _delivery)
+"""Importing these makes every table known."""
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("contatto.migrations")))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    config.attributes["connection"] = connection
+    return config
+
+
+def migrate_schema(engine: Engine) -> None:
+    """Run the steps that this database lacks, in one transaction; with none lacking it does nothing."""
+    with engine.begin() as connection:
+        command.upgrade(_config(connection), "head")
+
+
+def schema_differences(engine: Engine) -> list[Any]:
+    """What the tables in the code have and the database has not, or the reverse; empty when they agree."""
+    with engine.connect() as connection:
+        return list(compare_metadata(MigrationContext.configure(connection), metadata))
+
+
+def write_step(engine: Engine, message: str, revision: str) -> None:
+    """Write a new step that takes the database of ``engine`` to the tables in the code."""
+    with engine.connect() as connection:
+        command.revision(_config(connection), message, autogenerate=True, rev_id=revision)

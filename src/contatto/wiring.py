@@ -1,0 +1,34 @@
+"""Who hears of what, and what happens by the clock: the tables that tie the capabilities together."""
+
+from collections.abc import Callable
+from typing import Final
+
+from contatto.accounts import store as accounts
+from contatto.inbox import actions as inbox
+from contatto.inbox.model import ConversationStarted, MessageReceived, MessageSent, NoticePosted
+from contatto.kit import outbox
+from contatto.kit.db.tx import Tx
+from contatto.kit.outbox import After
+from contatto.leads.model import LeadCaptured, LeadStatusChanged, LeadUpdated
+
+AFTER: Final[After] = {
+    ConversationStarted: (),
+    LeadCaptured: (inbox.post_notice,),
+    LeadStatusChanged: (),
+    LeadUpdated: (inbox.post_notice,),
+    MessageReceived: (),
+    MessageSent: (),
+    NoticePosted: (),
+}
+"""After an event: its handlers, each in a transaction of its own. All events reach open pages too."""
+
+type Chore = Callable[[Tx], int]
+
+WHEN_WOKEN: Final[tuple[Chore, ...]] = (inbox.settle_receipts,)
+"""Work that waits in tables: run until each says 0, whenever something was committed."""
+
+EVERY: Final[tuple[tuple[float, Chore], ...]] = (
+    (3600.0, outbox.forget_done),
+    (3600.0, accounts.delete_expired_sessions),
+)
+"""Work by the clock: seconds between two runs, and what is run."""
