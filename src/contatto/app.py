@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 import contatto.accounts.api
 import contatto.accounts.pages
-import contatto.ads.api
+import contatto.ads.api.routes
 import contatto.ads.pages
 import contatto.capture.api
 import contatto.capture.pages
@@ -53,7 +53,7 @@ HOT_ROUTES: Final = (
 ROUTERS: Final = (
     contatto.accounts.api.router,
     contatto.accounts.pages.router,
-    contatto.ads.api.router,
+    contatto.ads.api.routes.router,
     contatto.ads.pages.router,
     contatto.capture.api.router,
     contatto.capture.pages.router,

@@ -16,6 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
     case,
     func,
+    literal,
     literal_column,
     or_,
     select,
@@ -33,7 +34,7 @@ from contatto.inbox.model import (
     ReceiptState,
 )
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import Choice, Serial, Words, instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.types import Choice, Instant, Serial, Words, instant, key, metadata, sealed, tenant, text
 
 receipts = Table(
     "receipts",
@@ -251,13 +252,13 @@ def _matching(statement: Select[Any], business_id: str, wanted: ConversationFilt
 def record_message_time(tx: Tx, conversation: Conversation, at: datetime, *, from_customer: bool) -> None:
     """Move a conversation along: its last message, its first one, and what is unread."""
     columns = conversations.c
-    values: dict[str, Any] = {
-        "last_message_at": case((columns.last_message_at < at, at), else_=columns.last_message_at)
-    }
+    moment = literal(at, Instant())
+    later = columns.last_message_at < moment
+    values: dict[str, Any] = {"last_message_at": case((later, moment), else_=columns.last_message_at)}
     if from_customer:
-        earlier = or_(columns.started_at.is_(None), columns.started_at > at)
-        values["started_at"] = case((earlier, at), else_=columns.started_at)
-        unseen = or_(columns.business_read_at.is_(None), columns.business_read_at < at)
+        earlier = or_(columns.started_at.is_(None), columns.started_at > moment)
+        values["started_at"] = case((earlier, moment), else_=columns.started_at)
+        unseen = or_(columns.business_read_at.is_(None), columns.business_read_at < moment)
         values["unread"] = columns.unread + case((unseen, 1), else_=0)
     mine = update(conversations).where(
         columns.business_id == conversation.business_id, columns.id == conversation.id
