@@ -294,6 +294,7 @@ def choose_account(
 def load_facts(tx: Tx, ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...]) -> Facts:
     """What the checks of a goal need to know."""
     return Facts(
+        channel_account_id=channel.id,
         account_country=channel.registration_country,
         ad_account_country=ad_account.country,
         target_countries=countries,

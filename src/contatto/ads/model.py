@@ -186,7 +186,7 @@ class Check(StrEnum):
 
     CHANNEL_ACCOUNT = "channel_account"
     AD_ACCOUNT = "ad_account"
-    TARGETS = "targets"
+    TARGETS = "targeting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +210,12 @@ class NextStep(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the checks of an ad group are told: three sets of countries, and whether capture is on."""
+    """What the checks of an ad group are told: three sets of countries, and whether capture is on.
 
+    ``channel_account_id`` is only named in what is said.
+    """
+
+    channel_account_id: str
     account_country: str
     ad_account_country: str
     target_countries: tuple[str, ...]

@@ -142,3 +142,15 @@ def api_amount(amount_micros: int | None) -> float | None:
 
 def request_id_of(request: Request) -> str:
     return str(getattr(request.state, "request_id", ""))
+
+
+def number_of(text: str) -> int:
+    """The id in a path.
+
+    Raises:
+        Refused: NOT_FOUND, for a text that is no id.
+    """
+    try:
+        return _read_id(text)
+    except ValueError as error:
+        raise Refused(errors.NOT_FOUND) from error

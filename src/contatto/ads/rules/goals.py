@@ -88,7 +88,7 @@ def check_goal(goal: Goal, facts: Facts) -> None:
         said = "; ".join(parts)
         raise Refused(errors.NOT_ELIGIBLE, f"{said}: the goal {goal.value} is not available there.")
     if next_steps(goal, facts):
-        raise Refused(errors.CAPTURE_OFF)
+        raise Refused(errors.CAPTURE_OFF, f"{errors.CAPTURE_OFF.says} Its id is {facts.channel_account_id}.")
 
 
 def check_billing(goal: Goal, billing_event: str | None) -> BillingEvent:

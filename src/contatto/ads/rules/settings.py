@@ -1,7 +1,8 @@
 """Windows, budgets, bids and schedules: which values go together."""
 
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from contatto.ads.model import (
     WINDOW_DAYS,
@@ -91,6 +92,11 @@ def check_schedule(schedule: Schedule, now: datetime) -> Schedule:
     if schedule.ends_at <= max(schedule.starts_at, now):
         raise Refused(errors.INVALID, "schedule_end_time: it must be later than the start and than now.")
     return schedule
+
+
+def local_midnight(day: date, timezone: str) -> datetime:
+    """The instant at which a day begins in a zone."""
+    return datetime.combine(day, time(), ZoneInfo(timezone)).astimezone(UTC)
 
 
 def check_name(field: str, text: str) -> str:

@@ -1,0 +1,130 @@
+"""The forms of a campaign and of an ad; after a mistake they come back with all that was typed."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Form
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from contatto.accounts import store as accounts
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import AdAccount, Caller, Permission
+from contatto.accounts.rules import require
+from contatto.ads import actions, store
+from contatto.ads.actions import NewAd, NewCampaign
+from contatto.ads.model import Ad, Campaign
+from contatto.ads.pages.views import words_of
+from contatto.ads.rules.countries import country_name
+from contatto.channels import store as channels
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.wire import number_of
+
+router: Final = APIRouter()
+type Text = Annotated[str, Form()]
+WRONG: Final = 422
+
+
+@router.get("/ads/campaigns/new")
+async def show_campaign_form(request: Request, caller: PageCaller) -> HTMLResponse:
+    require(caller, Permission.WRITE_ADS)
+    return await _campaign_form(request, caller, {"advertiser_id": "", "name": ""}, {})
+
+
+@router.post("/ads/campaigns")
+async def post_campaign(
+    request: Request, caller: FormCaller, advertiser_id: Text = "", name: Text = ""
+) -> Response:
+    """Make a campaign and go on to its first ad group."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> Campaign:
+        account = actions.find_advertiser(tx, caller.business_id, number_of(advertiser_id))
+        return actions.create_campaign(tx, caller.business_id, NewCampaign(account.id, name))
+
+    try:
+        campaign = await context_of(request).db.write(work)
+    except Refused as refused:
+        typed = {"advertiser_id": advertiser_id, "name": name}
+        return await _campaign_form(request, caller, typed, words_of(refused))
+    return RedirectResponse(f"/ads/campaigns/{campaign.number}/ad-groups/new", 303)
+
+
+async def _campaign_form(
+    request: Request, caller: Caller, form: dict[str, str], wrong: dict[str, str]
+) -> HTMLResponse:
+    context = context_of(request)
+    found = await context.db.read(lambda tx: accounts.list_ad_accounts(tx, caller.business_id))
+    values = {
+        "caller": caller,
+        "form": form,
+        "errors": wrong,
+        "ad_accounts": [_ad_account(account) for account in found],
+    }
+    return context.pages.render(request, "ads/campaign_new.html", values, WRONG if wrong else 200)
+
+
+def _ad_account(account: AdAccount) -> dict[str, str]:
+    return {
+        "advertiser_id": str(account.number),
+        "name": account.name,
+        "country": country_name(account.country),
+        "currency": account.currency,
+    }
+
+
+@router.get("/ads/ad-groups/{number}/ads/new")
+async def show_ad_form(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
+    require(caller, Permission.WRITE_ADS)
+    return await _ad_form(request, caller, number, ({"name": "", "headline": "", "body": ""}, {}))
+
+
+@router.post("/ads/ad-groups/{number}/ads")
+async def post_ad(
+    request: Request, caller: FormCaller, number: str, name: Text = "", headline: Text = "", body: Text = ""
+) -> Response:
+    """Make an ad and show it as a feed would."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> Ad:
+        group = store.find_ad_group_by_number(tx, caller.business_id, number_of(number))
+        if group is None:
+            raise Refused(errors.NOT_FOUND)
+        if not headline.strip():
+            raise Refused(errors.INVALID, "headline: write the line that people see first.")
+        return actions.create_ad(tx, caller.business_id, NewAd(group.id, name, body, headline))
+
+    try:
+        ad = await context_of(request).db.write(work)
+    except Refused as refused:
+        if refused.code is errors.NOT_FOUND:
+            raise
+        typed = {"name": name, "headline": headline, "body": body}
+        return await _ad_form(request, caller, number, (typed, words_of(refused)))
+    return RedirectResponse(f"/ads/{ad.number}/preview", 303)
+
+
+async def _ad_form(
+    request: Request, caller: Caller, number: str, state: tuple[dict[str, str], dict[str, str]]
+) -> HTMLResponse:
+    context = context_of(request)
+    form, wrong = state
+
+    def work(tx: Tx) -> dict[str, Any]:
+        group = store.find_ad_group_by_number(tx, caller.business_id, number_of(number))
+        campaign = group and store.find_campaign(tx, caller.business_id, group.campaign_id)
+        account = group and channels.find_account(tx, caller.business_id, group.channel_account_id)
+        if group is None or campaign is None or account is None:
+            raise Refused(errors.NOT_FOUND)
+        return {
+            "id": str(group.number),
+            "name": group.name,
+            "goal": group.goal,
+            "campaign_name": campaign.name,
+            "channel_account_name": account.name,
+        }
+
+    values = {"caller": caller, "form": form, "errors": wrong, "ad_group": await context.db.read(work)}
+    return context.pages.render(request, "ads/ad_new.html", values, WRONG if wrong else 200)

@@ -1,0 +1,11 @@
+"""All pages of the Ads Manager in one router."""
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from contatto.ads.pages import ad_groups, forms, tree
+
+router: Final = APIRouter(include_in_schema=False)
+for part in (tree, forms, ad_groups):
+    router.include_router(part.router)
