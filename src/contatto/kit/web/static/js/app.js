@@ -24,10 +24,11 @@ document.addEventListener("htmx:error", (event) => {
   if (!inBackground(event.detail.ctx)) toast(word("offline"), { kind: "bad", seconds: 9 });
 });
 // an element with data-then="x" tells the others on the page once its request is through
-document.addEventListener("htmx:finally:request", (event) => {
+document.addEventListener("htmx:after:request", (event) => {
   const { ctx } = event.detail;
   const next = ctx.sourceElement?.dataset?.then;
-  if (next && ctx.response?.status < 400) document.body.dispatchEvent(new CustomEvent(next));
+  // not later: the swap may take the element away, and its events would no longer get here
+  if (next && ctx.response.status < 400) setTimeout(() => document.body.dispatchEvent(new CustomEvent(next)));
 });
 
 // A morph must neither put the server's time text back nor close what a reader opened.

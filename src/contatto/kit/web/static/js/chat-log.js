@@ -9,24 +9,35 @@ export function createLog(words, onRetry) {
   const icons = document.getElementById("dm-state-icons").content.children;
   const drawn = new Map(); // message id or browser id -> element
   const early = new Set(); // ids that the stream brought before the POST was answered
-  let day = "";
+  const days = new Map(); // ISO day -> its divider
 
   const nearEnd = () => main.scrollHeight - main.scrollTop - main.clientHeight < 120;
 
-  function divider(at) {
+  function isoDay(at) {
     const then = new Date(at);
-    const iso = [then.getFullYear(), then.getMonth() + 1, then.getDate()].map((part) => String(part).padStart(2, "0")).join("-");
-    if (iso === day || Number.isNaN(then.getTime())) return;
-    day = iso;
-    const line = document.createElement("p");
-    line.className = "dm-day";
-    line.textContent = dayName(iso);
-    list.append(line);
+    if (Number.isNaN(then.getTime())) return "";
+    return [then.getFullYear(), then.getMonth() + 1, then.getDate()].map((part) => String(part).padStart(2, "0")).join("-");
   }
 
-  function draw(from, text, at) {
+  // Messages stand in the order of the server's numbers; those that have none yet stand at the end.
+  function place(item, seq) {
+    item.dataset.seq = seq || "";
+    const next = seq && [...list.querySelectorAll(".dm-msg")].find((other) => other !== item && !(Number(other.dataset.seq) && Number(other.dataset.seq) < seq));
+    if (item.parentNode && (next || null) === item.nextElementSibling) return;
+    if (!item.parentNode || next) list.insertBefore(item, next || null);
+    const day = isoDay(item.dataset.at);
+    if (!day) return;
+    if (!days.has(day)) {
+      const line = document.createElement("p");
+      line.className = "dm-day";
+      line.textContent = dayName(day);
+      days.set(day, line);
+    }
+    list.insertBefore(days.get(day), [...list.querySelectorAll(".dm-msg")].find((other) => isoDay(other.dataset.at) === day));
+  }
+
+  function draw(from, text, at, seq) {
     const follow = nearEnd() || from === "customer";
-    divider(at);
     const item = document.createElement("div");
     item.className = `dm-msg dm-msg--${from === "customer" ? "customer" : "business"}`;
     item.dataset.at = at;
@@ -40,7 +51,7 @@ export function createLog(words, onRetry) {
     said.textContent = text;
     bubble.append(who, said);
     item.append(bubble);
-    list.append(item);
+    place(item, seq);
     if (follow) main.scrollTop = main.scrollHeight;
     return item;
   }
@@ -86,11 +97,12 @@ export function createLog(words, onRetry) {
       const known = drawn.get(message.id) ?? (message.client_message_id && drawn.get(message.client_message_id));
       if (known) {
         drawn.set(message.id, known);
+        place(known, message.seq);
         if (known.dataset.state && known.dataset.state !== "sent") foot(known, "sent", message.id);
         return;
       }
       early.add(message.id);
-      drawn.set(message.id, draw(message.from, message.text, message.at));
+      drawn.set(message.id, draw(message.from, message.text, message.at, message.seq));
     },
   };
 }

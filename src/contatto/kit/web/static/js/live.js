@@ -9,22 +9,27 @@ import { toast, word } from "./words.js";
 const TYPES = ["message_received", "message_sent", "conversation_started", "lead_captured", "lead_updated"];
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("contatto.live") : null;
 let wasOpen = false;
+let state = "wait";
 let leading = false;
 
 function tell(name, detail) {
   document.body.dispatchEvent(new CustomEvent(name, { detail }));
 }
 
-function show(state) {
+function draw() {
   for (const element of document.querySelectorAll("[data-live-state]")) {
     if (element.dataset.state === state) continue;
     element.dataset.state = state;
     element.querySelector(".live__text").textContent = word({ on: "liveOn", wait: "liveWait", off: "liveOff" }[state]);
   }
-  if (state === "on") {
-    if (wasOpen) tell("live:back");
-    wasOpen = true;
-  }
+}
+
+function show(next) {
+  const again = next === "on" && state === "off" && wasOpen;
+  wasOpen ||= next === "on";
+  state = next;
+  draw();
+  if (again) tell("live:back");
 }
 
 function deliver({ type, data }) {
@@ -69,7 +74,7 @@ function connect(wait = 1000) {
 if (channel && navigator.locks) {
   channel.addEventListener("message", (event) => {
     if (event.data.type === "hello") {
-      if (leading) channel.postMessage({ type: "state", data: document.querySelector("[data-live-state]")?.dataset.state ?? "wait" });
+      if (leading) channel.postMessage({ type: "state", data: state });
     } else deliver(event.data);
   });
   channel.postMessage({ type: "hello" });
@@ -81,3 +86,6 @@ if (channel && navigator.locks) {
 } else {
   connect();
 }
+
+// going back may bring the page anew, without its state
+document.addEventListener("htmx:after:swap", draw);
