@@ -28,7 +28,7 @@ WHEN_WOKEN: Final[tuple[Chore, ...]] = (inbox.settle_receipts,)
 """Work that waits in tables: run until each says 0, whenever something was committed."""
 
 EVERY: Final[tuple[tuple[float, Chore], ...]] = (
-    (3600.0, outbox.forget_done),
+    (3600.0, outbox.forget_old),
     (3600.0, accounts.delete_expired_sessions),
 )
 """Work by the clock: seconds between two runs, and what is run."""

@@ -8,7 +8,7 @@ letter, which stays until a person replays or dismisses it; other handlers of th
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -27,7 +27,8 @@ type Kinds = Mapping[str, tuple[type[Any], tuple[Handler, ...]]]
 RETRY_AFTER: Final = (5, 60, 300, 1800, 7200, 21600)
 """Seconds to wait before each further try; when they are used up the job is dead."""
 LEASE: Final = timedelta(seconds=60)
-KEEP_DONE: Final = timedelta(days=7)
+KEEP: Final = timedelta(days=7)
+"""How long done jobs and heard events stay; a page that was away longer reloads."""
 
 
 class JobState(StrEnum):
@@ -223,7 +224,12 @@ def replay_dead(tx: Tx, business_id: str) -> int:
     return tx.execute(dead.values(state=JobState.DUE, attempts=0, due_at=tx.now)).rowcount
 
 
-def forget_done(tx: Tx) -> int:
-    """Delete jobs that were done long ago; say how many."""
-    old: datetime = tx.now - KEEP_DONE
-    return tx.execute(jobs.delete().where(jobs.c.state == JobState.DONE, jobs.c.due_at < old)).rowcount
+def forget_old(tx: Tx) -> int:
+    """Delete jobs that were done and events that were heard long ago; say how many."""
+    done = jobs.delete().where(jobs.c.state == JobState.DONE, jobs.c.due_at < tx.now - KEEP)
+    heard = events.delete().where(
+        events.c.fanned_out.is_(True),
+        events.c.at < tx.now - KEEP,
+        events.c.seq.not_in(select(jobs.c.event_seq).where(jobs.c.state != JobState.DONE)),
+    )
+    return tx.execute(done).rowcount + tx.execute(heard).rowcount

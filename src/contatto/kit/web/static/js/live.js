@@ -6,7 +6,10 @@
 //   live:back                   the stream is open again after a gap: catch up
 import { toast, word } from "./words.js";
 
-const TYPES = ["message_received", "message_sent", "conversation_started", "lead_captured", "lead_updated"];
+const TYPES = [
+  "message_received", "message_sent", "conversation_started",
+  "lead_captured", "lead_updated", "lead_status_changed", "notice_posted",
+];
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("contatto.live") : null;
 let wasOpen = false;
 let state = "wait";
