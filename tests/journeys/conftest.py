@@ -1,0 +1,20 @@
+"""A house of its own for each journey, on SQLite."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.running import House, running_house
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with running_house(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def house_without_capture(tmp_path: Path) -> Iterator[House]:
+    with running_house(tmp_path, capture_on=False) as running:
+        yield running
