@@ -1,4 +1,4 @@
-"""The outermost layer: a request id, security headers and one log line for each request."""
+"""The outermost layer: a request id, a cap on bodies, security headers and one log line for each request."""
 
 import time
 from typing import Final
@@ -7,6 +7,8 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from contatto.kit import errors
+from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger
 
@@ -21,6 +23,8 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+BODY_LIMIT: Final = 1024 * 1024
+"""Largest body of any request, in bytes; hot doors have smaller limits of their own."""
 QUIET_UNDER_MS: Final = 1_000
 """Good answers faster than this are logged at debug level only."""
 
@@ -50,11 +54,31 @@ class SecurityLayer:
                 headers["X-Request-Id"] = request_id
             await send(message)
 
+        receive = _capped(receive)
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, send_with_headers)
             finally:
                 _log_request(scope, status, time.perf_counter() - started)
+
+
+def _capped(receive: Receive) -> Receive:
+    """Stop reading a body that goes beyond the limit.
+
+    Raises:
+        Refused: TOO_LARGE, out of whatever reads the body.
+    """
+    size = 0
+
+    async def receive_capped() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > BODY_LIMIT:
+            raise Refused(errors.TOO_LARGE)
+        return message
+
+    return receive_capped
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
