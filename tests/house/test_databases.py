@@ -5,6 +5,7 @@ from sqlalchemy import func, select
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.types import metadata
+from contatto.migrations.steps import schema_differences
 
 
 def test_every_test_gets_an_empty_database(engine_url: str) -> None:
@@ -26,3 +27,7 @@ def test_our_storage_has_its_tables_and_no_rows(database: Database) -> None:
         lambda tx: [tx.scalar(select(func.count()).select_from(each)) for each in tables]
     )
     assert set(counts) == {0}
+
+
+def test_the_schema_steps_lead_to_the_tables_in_the_code(database: Database) -> None:
+    assert schema_differences(database.engine) == [], 'run `make migration m="what changes"`'

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.house.tree import ROOT, plant, short
+from tests.house.tree import ROOT, files, plant, short
 
 SECTIONS = ["Context", "Decision", "Consequences", "Alternatives", "Enforced by"]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -60,6 +60,29 @@ def bad_decisions(root: Path) -> list[str]:
     return found
 
 
+def unknown_requirements(root: Path) -> list[str]:
+    """Numbers such as R23 that stand in the code and not in the list of requirements."""
+    listed = requirements_in((root / "docs" / "requirements.md").read_text(encoding="utf-8"))
+    used = {
+        number
+        for path in files(root, ".py", under=("src", "tests", "bench"))
+        if path != Path(__file__)
+        for number in re.findall(r"\b[RP][1-9]\d?\b", path.read_text(encoding="utf-8"))
+    }
+    return sorted(used - listed)
+
+
+def requirements_in(text: str) -> set[str]:
+    ranges = re.findall(r"\b([RP])(\d+)(?:–R(\d+))?", text)
+    return {
+        f"{kind}{number}" for kind, low, high in ranges for number in range(int(low), int(high or low) + 1)
+    }
+
+
+def test_every_requirement_that_code_names_is_explained() -> None:
+    assert unknown_requirements(ROOT) == []
+
+
 def test_every_link_leads_somewhere() -> None:
     assert broken_links(ROOT) == []
 
@@ -82,3 +105,6 @@ def test_faults_in_documents_are_found(tmp_path: Path) -> None:
     assert broken_links(tmp_path) == ["README.md → docs/gone.md", "README.md → docs/a.md#b"]
     assert sorted(unreachable(tmp_path)) == ["docs/alone.md", "docs/decisions/0002-b.md"]
     assert bad_decisions(tmp_path) == ["docs/decisions/0002-b.md"]
+    plant(tmp_path, "docs/requirements.md", "R1–R3 and P2")
+    plant(tmp_path, "src/contatto/leads/rules.py", '"""As R2 says, unlike R4 and P1."""')
+    assert unknown_requirements(tmp_path) == ["P1", "R4"]

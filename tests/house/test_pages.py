@@ -22,6 +22,7 @@ PHYSICAL = re.compile(
     rf"|border-(?:top|bottom)-{SIDE}-radius)\s*:|(?:text-align|float|clear)\s*:\s*{SIDE}\b"
 )
 SHELL = re.compile(r"\{%-? (?:extends|include) \"web/(?:base|bare|head)\.html\"")
+PART = re.compile(r"\{%-? (?:include|import) \"([^\"]+)\"")
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
 
@@ -37,13 +38,16 @@ def unsafe_templates(root: Path) -> list[str]:
 
 
 def stray_templates(root: Path) -> list[str]:
-    """Pages without a shell or at least the head of kit/web; a partial's name begins with an underscore."""
+    """Templates that neither stand on a shell of kit/web nor are a part that another one includes."""
+    texts = {path: path.read_text(encoding="utf-8") for path in files(root, ".html", under=("src",))}
+    parts = set(PART.findall("\n".join(texts.values())))
     return [
         short(root, path)
-        for path in files(root, ".html", under=("src",))
+        for path, text in texts.items()
         if "/kit/web/" not in path.as_posix()
         and not path.name.startswith("_")
-        and not SHELL.search(path.read_text(encoding="utf-8"))
+        and f"{path.parent.name}/{path.name}" not in parts
+        and not SHELL.search(text)
     ]
 
 

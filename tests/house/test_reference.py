@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from contatto.kit import errors
+from contatto.kit.settings import Settings
+from contatto.reports.registry import METRICS
 from tests.house.tree import ROOT, files, plant, short
 from tools import reference
-from tools.reference_events import emitted_events, heard_events
-from tools.reference_metrics import metrics
+from tools.reference_events import directly_emitted_events, emitted_events, heard_events
 
 
 def test_no_reference_page_is_stale() -> None:
@@ -14,13 +16,17 @@ def test_no_reference_page_is_stale() -> None:
 
 def test_every_setting_error_event_and_metric_has_its_line() -> None:
     everything = "\n".join(page() for page in reference.PAGES.values())
-    events = {kind.__name__ for kind in (*emitted_events(), *heard_events())}
-    assert {name for name in events if f"## {name}\n" not in everything} == set()
-    assert {each.name for each in metrics() if f"| `{each.name}` |" not in everything} == set()
+    lines = {
+        f"| `{name}` |" for name in (*Settings.model_fields, *(each.name for each in errors.ALL), *METRICS)
+    }
+    lines |= {f"## {kind.__name__}\n" for kind in heard_events()}
+    assert {line for line in lines if line not in everything} == set()
 
 
-def test_every_event_that_is_heard_is_emitted() -> None:
-    assert {kind.__name__ for kind in set(heard_events()) - emitted_events()} == set()
+def test_every_event_is_both_emitted_and_in_the_table_of_who_hears_it() -> None:
+    heard = {kind.__name__ for kind in heard_events()}
+    assert heard - emitted_events() == set(), "nobody emits these"
+    assert directly_emitted_events() - heard == set(), "wiring.AFTER does not know these"
 
 
 def test_a_stale_page_is_found(tmp_path: Path) -> None:
