@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 
-from contatto.capture.fields.words import pattern, words
+from contatto.capture.fields.words import key, pattern, words
 
 
 class Kind(IntEnum):
@@ -45,17 +45,13 @@ class Mark:
     end: int
 
 
-def _key(word: str) -> str:
-    return word.replace(" ", "").replace("-", "").replace("\t", "")
-
-
 @cache
 def _marks_pattern() -> tuple[re.Pattern[str], dict[str, Kind]]:
     kinds: dict[str, Kind] = {}
-    for kind, (section, key) in _SECTIONS.items():
-        for word in words(section, key):
-            kinds.setdefault(_key(word), kind)
-    every = dict.fromkeys(word for section, key in _SECTIONS.values() for word in words(section, key))
+    for kind, section in _SECTIONS.items():
+        for word in words(*section):
+            kinds.setdefault(key(word), kind)
+    every = dict.fromkeys(word for section in _SECTIONS.values() for word in words(*section))
     return re.compile(pattern(every, grouped=True)), kinds
 
 
@@ -71,7 +67,7 @@ def find_marks(low: str, first: int, last: int) -> list[Mark]:
     marks = []
     for found in finder.finditer(low, first, last):
         word = found[found.lastindex or 0]
-        marks.append(Mark(kinds[_key(word)], found.start(), found.end()))
+        marks.append(Mark(kinds[key(word)], found.start(), found.end()))
     return marks
 
 

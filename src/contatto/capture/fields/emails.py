@@ -2,18 +2,18 @@
 
 import re
 
-from contatto.capture.fields.folding import Folded
+from contatto.capture.fields.folding import Find, Folded
 from contatto.capture.fields.words import tlds
-from contatto.capture.model import ContactMatch, Field
+from contatto.capture.model import Field
 
 _DOMAIN = re.compile(
-    r"(?:[A-Za-z0-9\u00a1-\uffff][A-Za-z0-9\-\u00a1-\uffff]{0,62}\.){1,8}"
-    r"[A-Za-z0-9\-\u00a1-\uffff]{2,63}"
+    r"(?:[A-Za-z0-9\u00a1-\ufffd][A-Za-z0-9\-\u00a1-\ufffd]{0,62}\.){1,8}"
+    r"[A-Za-z0-9\-\u00a1-\ufffd]{2,63}"
 )
 _ASCII = re.compile(r"[A-Za-z0-9\-]+")
 
 
-def find_emails(text: Folded) -> list[ContactMatch]:
+def find_emails(text: Folded) -> list[Find]:
     """Addresses that are written with an `@`."""
     matches, done = [], 0
     at = text.text.find("@")
@@ -21,9 +21,7 @@ def find_emails(text: Folded) -> list[ContactMatch]:
         found = _address_at(text.text, at, done)
         if found is not None:
             start, end, value = found
-            first, last = text.span(start, end)
-            raw = text.original[first:last]
-            matches.append(ContactMatch(Field.EMAIL, value, first, last, raw, 0.99, "email.address"))
+            matches.append(Find(Field.EMAIL, value, start, end, 0.99, "email.address"))
             done = end
         at = text.text.find("@", max(at + 1, done))
     return matches

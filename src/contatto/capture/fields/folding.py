@@ -2,12 +2,18 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
+from contatto.capture.model import ContactMatch, Field
+
+#: Stands where something was read already.
+BLANK = "\uffff"
 #: Marks that are not seen: zero-width, bidi, soft hyphen, variation selectors, keycap, tags.
 UNSEEN = (
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\u00ad\u034f\u061c\u0640\u064b-\u0652\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\u20e3\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e01ef"
 )
 #: Marks that join the character before them: combining accents and the half-width voiced marks.
@@ -40,6 +46,17 @@ _CLUSTER = re.compile(
 )
 
 
+class Find(NamedTuple):
+    """What a field found: its span is that of the folded text."""
+
+    field: Field
+    value: str
+    start: int
+    end: int
+    confidence: float
+    rule: str
+
+
 @dataclass(frozen=True, slots=True)
 class Folded:
     """A text as the fields read it; `starts` and `ends` are empty where nothing moved."""
@@ -55,6 +72,20 @@ class Folded:
         if not self.starts or start >= end:
             return start, end
         return self.starts[start], self.ends[end - 1]
+
+    def match(self, find: Find) -> ContactMatch:
+        """A find with its evidence in the original text."""
+        start, end = self.span(find.start, find.end)
+        raw = self.original[start:end]
+        return ContactMatch(find.field, find.value, start, end, raw, find.confidence, find.rule)
+
+    def without(self, spans: Iterable[tuple[int, int]]) -> "Folded":
+        """The text with some spans made unreadable, so that no other field reads them again."""
+        text, low = self.text, self.low
+        for start, end in spans:
+            text = text[:start] + BLANK * (end - start) + text[end:]
+            low = low[:start] + BLANK * (end - start) + low[end:]
+        return Folded(self.original, text, low, self.starts, self.ends)
 
 
 @lru_cache(maxsize=8192)

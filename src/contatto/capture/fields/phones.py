@@ -4,15 +4,15 @@ import re
 from functools import cache
 
 from contatto.capture.fields.context import Kind, Surroundings, find_marks
-from contatto.capture.fields.folding import Folded
+from contatto.capture.fields.folding import Find, Folded
 from contatto.capture.fields.numbers import Form, Reading, Run, find_runs, numbers_in
 from contatto.capture.fields.words import LATIN, pattern, words
-from contatto.capture.model import ContactMatch, Field
+from contatto.capture.model import Field
 
 _WINDOW = 90
 _LETTERS_BEFORE = re.compile(rf"[{LATIN}0-9]{{1,24}}[\-/_.]?$")
 _LETTERS_AFTER = re.compile(rf"[\-_]?[{LATIN}]{{1,16}}")
-_SIGN_BEFORE = re.compile(r"(?:[#*$€£¥₦₹₱฿₫៛₪﷼%@&=_]|[0-9],|\.[0-9]*|n°x)\s?$")
+_SIGN_BEFORE = re.compile(r"(?:[#*$€£¥₦₹₱฿₫៛₪﷼%@&=_]|[0-9],)\s?$")
 _NUMBER_CUES = (Kind.PHONE, Kind.NUMBER, Kind.WHATSAPP)
 
 
@@ -32,10 +32,10 @@ def _currency() -> re.Pattern[str]:
     return re.compile(rf"{pattern(words('numbers', 'currencies'))}[.: ]{{0,2}}$")
 
 
-def find_phones(text: Folded, country: str) -> list[ContactMatch]:
+def find_phones(text: Folded, country: str) -> list[Find]:
     """Phone and WhatsApp numbers of a text in which links and addresses are already blanked."""
     runs = find_runs(text.text)
-    matches: list[ContactMatch] = []
+    matches: list[Find] = []
     for index, run in enumerate(runs):
         if run.digits >= 7 and not _is_part_of_a_word(text.low, run):
             before = runs[index - 1].end if index else 0
@@ -62,7 +62,7 @@ def _is_part_of_a_word(low: str, run: Run) -> bool:
     return tail is not None and not _cue_word().search(tail[0])
 
 
-def _numbers_of_run(text: Folded, run: Run, neighbours: tuple[int, int], country: str) -> list[ContactMatch]:
+def _numbers_of_run(text: Folded, run: Run, neighbours: tuple[int, int], country: str) -> list[Find]:
     numbers = numbers_in(text.text, run, country)
     if not numbers:
         return []
@@ -77,17 +77,16 @@ def _numbers_of_run(text: Folded, run: Run, neighbours: tuple[int, int], country
     )
     if around.label():
         return []
-    return [match for number in numbers if (match := _match(text, number, around)) is not None]
+    return [find for number in numbers if (find := _find(number, around)) is not None]
 
 
-def _match(text: Folded, number: tuple[int, int, Reading], around: Surroundings) -> ContactMatch | None:
+def _find(number: tuple[int, int, Reading], around: Surroundings) -> Find | None:
     start, end, reading = number
     whatsapp = around.whatsapp()
     cued = bool(whatsapp) or around.cue(*_NUMBER_CUES) or around.cue_after(*_NUMBER_CUES) is not None
     if reading.form in (Form.NO_PLUS, Form.NO_TRUNK) and not cued:
         return None
-    first, last = text.span(start, end)
     field = Field.WHATSAPP if whatsapp else Field.PHONE
     rule = whatsapp or f"phone.{reading.form.value}"
     confidence = 0.95 if cued or reading.form is Form.INTERNATIONAL else 0.85
-    return ContactMatch(field, reading.value, first, last, text.original[first:last], confidence, rule)
+    return Find(field, reading.value, start, end, confidence, rule)

@@ -16,6 +16,11 @@ SEMITIC = "\u05d0-\u05ea\u0621-\u064a\u066e-\u06d3\u06fa-\u06ff"
 _BEFORE = "(?:[وف]?(?:عال|بال|لل|كال|ال|[بلع])?|[ושה]?[הבלמ]?)"
 _AFTER = "(?:ي|ى|نا|ك|كم|ه|ها|و|י)?"
 
+#: Letters that Arabic and Urdu keyboards mix up; the first of each stands for all of them.
+_SAME = ("\u0627\u0623\u0625\u0622\u0671", "\u0647\u0629\u06c1\u06c3", "\u064a\u0649\u06cc\u06d2", "\u0643\u06a9", "'\u05f3\u2019\u2018", '"\u05f4\u201d')
+_ONE_LETTER = {ord(other): letters[0] for letters in _SAME for other in letters[1:]}
+_ANY_LETTER = {letters[0]: f"[{letters}]" for letters in _SAME}
+
 _FOLDER = files("contatto.capture") / "lexicons"
 
 
@@ -27,22 +32,27 @@ def lexicons() -> tuple[dict[str, dict[str, list[str]]], ...]:
 
 
 @cache
-def words(section: str, key: str) -> tuple[str, ...]:
+def words(section: str, kind: str) -> tuple[str, ...]:
     """One kind of word in all languages, folded and lower-cased, with and without accents."""
     found: dict[str, None] = {}
     for lexicon in lexicons():
         bare = "accents" in lexicon.get("writing", {}).get("optional", ())
-        for word in lexicon.get(section, {}).get(key, ()):
-            plain = fold(word).low
+        for word in lexicon.get(section, {}).get(kind, ()):
+            plain = key(fold(word).low, spaces=" ")
             found[plain] = None
-            if bare and len(plain) > 2:
+            if bare and len(plain) > 4:
                 found[_without_accents(plain)] = None
     return tuple(found)
 
 
 def _without_accents(word: str) -> str:
-    parts = unicodedata.normalize("NFD", word)
+    parts = unicodedata.normalize("NFD", word.replace("\u0111", "d"))
     return "".join(part for part in parts if not unicodedata.combining(part))
+
+
+def key(found: str, *, spaces: str = "") -> str:
+    """How a word that a pattern found is looked up: one letter of those that are mixed up, no spaces."""
+    return " ".join(found.translate(_ONE_LETTER).replace("-", " ").split()).replace(" ", spaces)
 
 
 @cache
@@ -73,7 +83,7 @@ def _branch(node: dict[str, object]) -> str:
 
 
 def _sign(sign: str) -> str:
-    return r"[ \t\-]?" if sign == " " else re.escape(sign)
+    return r"[ \t\-]?" if sign == " " else _ANY_LETTER.get(sign) or re.escape(sign)
 
 
 def _groups(options: Iterable[str]) -> tuple[list[str], list[str], list[str]]:

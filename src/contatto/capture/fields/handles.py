@@ -1,0 +1,185 @@
+"""Handles: a platform's name or nickname, a mark or a handle's shape, and the handle itself."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from contatto.capture.fields.folding import Find, Folded
+from contatto.capture.fields.words import LATIN, key, pattern, words
+from contatto.capture.model import Field
+
+_FIELDS = (
+    Field.INSTAGRAM, Field.FACEBOOK, Field.MESSENGER, Field.LINE, Field.TWITTER, Field.LINKEDIN, Field.WEIBO,
+    Field.WECHAT, Field.SNAPCHAT,
+)  # fmt: skip
+#: What a platform's handles are made of, and how long they are.
+_SHAPES = {
+    Field.INSTAGRAM: re.compile(r"[a-z0-9_.]{3,30}"),
+    Field.FACEBOOK: re.compile(r"[a-z0-9._\-]{3,50}"),
+    Field.MESSENGER: re.compile(r"[a-z0-9._\-]{3,50}"),
+    Field.LINE: re.compile(r"[a-z0-9._\-]{3,30}"),
+    Field.TWITTER: re.compile(r"[a-z0-9_]{3,20}"),
+    Field.LINKEDIN: re.compile(r"[a-z0-9\-._]{3,100}"),
+    Field.WEIBO: re.compile(r"[a-z0-9_\-\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2,30}"),
+    Field.WECHAT: re.compile(r"[a-z0-9_\-]{3,30}"),
+    Field.SNAPCHAT: re.compile(r"[a-z0-9._\-]{3,30}"),
+}
+_TOKEN = re.compile(r"(?P<at>@ ?)?(?P<id>[a-z0-9_][a-z0-9_.\-]{2,59})")
+_HAN_TOKEN = re.compile(r"@ ?(?P<id>[\u3400-\u9fff\uac00-\ud7af][a-z0-9_\-\u30a0-\u30ff\u3400-\u9fff\uac00-\ud7af]{1,29})")
+_BEFORE = re.compile(r"(?P<at>@)?(?P<id>[a-z0-9_][a-z0-9_.\-]{2,40})$")
+_MARKED = re.compile(r"[:=~>\u2192\u21d2|]|(?:^|\s)-|-\s")
+_FIGURES = re.compile(r"[0-9][0-9.,\-_]*(?:[a-z]{1,4})?|[0-9]+[a-z]?[x.][0-9]+[a-z]*")
+_WEBSITE = re.compile(r"\.(?:com|net|org|info|biz|co\.[a-z]{2}|com\.[a-z]{2})$")
+_X = re.compile(r"(?<![A-Za-z0-9_.\-'&])(?:X[ \t]{0,2}(?:[:=(\-][ \t]{0,2})?(?=@[A-Za-z0-9_])|[Xx][ \t]?[:=][ \t]{0,2}(?=@?[A-Za-z0-9_]{3}))")
+_PARTS = re.compile(r"[._\-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cue:
+    """One or more platform names that share what follows: "IG/FB"."""
+
+    fields: tuple[Field, ...]
+    start: int
+    end: int
+    plain: bool
+
+
+@cache
+def _cue_pattern() -> tuple[re.Pattern[str], dict[str, Field | None]]:
+    fields: dict[str, Field | None] = {key(word): None for word in words("words", "not_cues")}
+    every = list(words("words", "not_cues"))
+    for field in _FIELDS:
+        for word in words("cues", field.value):
+            fields.setdefault(key(word), field)
+            every.append(word)
+    return re.compile(f"{pattern(dict.fromkeys(every), grouped=True)}(?![0-9])"), fields
+
+
+@cache
+def _gap() -> re.Pattern[str]:
+    """What may stand between a cue and its handle: marks, and words such as "is", "my", "คือ", "は"."""
+    joiners = [*words("words", "joiners"), *words("words", "markers"), *words("words", "is")]
+    marks = "[:=~>|\u2192\u21d2\\[\\](){}\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f*_\u3001,!\u2026\U0001f447\U0001f449\u2764]|\\.(?= )|-(?=[ @])|(?<= )-"
+    return re.compile(rf"(?:[ \t\n]{{0,3}}(?:{marks}|{_inside(joiners)})){{0,7}}[ \t\n]{{0,3}}")
+
+
+def _inside(options: list[str]) -> str:
+    return pattern(option for option in options if option.strip("@ "))
+
+
+@cache
+def _and() -> re.Pattern[str]:
+    return re.compile(rf"[ \t]*(?:[/&+|,\u3001\u060c]|(?:, ?)?{pattern(words('words', 'and'))})[ \t]*")
+
+
+@cache
+def _leads() -> re.Pattern[str]:
+    """What may stand between a handle and the cue that follows it: "@name on instagram"."""
+    return re.compile(rf"(?P<gap>[ \t]*(?:[(\[\-|/]|{pattern(words('words', 'before'))})?[ \t]*)$")
+
+
+@cache
+def _ordinary() -> frozenset[str]:
+    return frozenset(words("words", "stop")) | frozenset(words("words", "joiners"))
+
+
+def find_handles(text: Folded) -> list[Find]:
+    """Handles that a platform's name leads to, or follows."""
+    matches: list[Find] = []
+    claimed = 0
+    for cue in _cues(text):
+        if cue.start < claimed:
+            continue
+        found = _behind(text, cue) or _ahead(text, cue, claimed)
+        if found is None:
+            continue
+        start, end, value, rule = found
+        claimed = max(claimed, end)
+        matches += [
+            Find(field, value, start, end, 0.9, f"{field.value}.{rule}")
+            for field in dict.fromkeys(cue.fields)
+            if _SHAPES[field].fullmatch(value)
+        ]
+    return matches
+
+
+def _cues(text: Folded) -> Iterator[_Cue]:
+    finder, fields = _cue_pattern()
+    found = [
+        _Cue((field,), match.start(), match.end(), plain=match[0].isascii())
+        for match in finder.finditer(text.low)
+        if (field := fields[key(match[match.lastindex or 0])]) is not None
+    ]
+    found += [_Cue((Field.TWITTER,), match.start(), match.end(), plain=True) for match in _X.finditer(text.text)]
+    found.sort(key=lambda cue: cue.start)
+    index = 0
+    while index < len(found):
+        cue = found[index]
+        index += 1
+        while index < len(found) and _and().fullmatch(text.low, cue.end, found[index].start):
+            following = found[index]
+            cue = _Cue((*cue.fields, *following.fields), cue.start, following.end, cue.plain and following.plain)
+            index += 1
+        yield cue
+
+
+def _behind(text: Folded, cue: _Cue) -> tuple[int, int, str, str] | None:
+    """The handle after the cue."""
+    gap = _gap().match(text.low, cue.end)
+    start = gap.end() if gap is not None else cue.end
+    if cue.fields == (Field.WEIBO,):
+        han = _HAN_TOKEN.match(text.low, start)
+        if han is not None:
+            return han.start("id"), han.end("id"), han["id"], "handle"
+    token = _TOKEN.match(text.low, start)
+    while token is None and start > cue.end and text.low[start - 1] in "_":
+        start -= 1
+        token = _TOKEN.match(text.low, start)
+    if token is None or (cue.plain and start == cue.end and token["at"] is None and cue.fields != (Field.TWITTER,)):
+        return None
+    end = token.start("id") + len(token["id"].rstrip(".-"))
+    value = text.low[token.start("id") : end]
+    marked = bool(_MARKED.search(text.low, cue.end, token.start()))
+    if not _is_handle(text, cue, token["at"], value, end, marked=marked):
+        return None
+    return token.start("id"), end, value, "handle"
+
+
+def _is_handle(text: Folded, cue: _Cue, at: str | None, value: str, end: int, *, marked: bool) -> bool:
+    following = text.low[end : end + 3]
+    if len(value) < 3 or following[:1] == "@" or following == "://" or re.match(rf"[{LATIN}#%]", following):
+        return False
+    if at == "@":
+        return True
+    if _FIGURES.fullmatch(value) or _WEBSITE.search(value):
+        return False
+    if _has_shape(value):
+        return True
+    return False
+
+
+def _has_shape(value: str) -> bool:
+    """Whether a word looks like a handle by itself: a digit, `_`, `.` or `-` inside, not ordinary words."""
+    if not re.search(r"[0-9_.\-]", value):
+        return False
+    parts = [part for part in _PARTS.split(value) if part]
+    return not all(part in _ordinary() for part in parts) and len(parts) > 0
+
+
+def _ahead(text: Folded, cue: _Cue, claimed: int) -> tuple[int, int, str, str] | None:
+    """The handle before the cue: "@name on instagram"."""
+    window = max(claimed, cue.start - 64)
+    lead = _leads().search(text.low, window, cue.start)
+    if lead is None:
+        return None
+    token = _BEFORE.search(text.low, window, lead.start())
+    if token is None:
+        return None
+    value = token["id"].rstrip(".-")
+    before = text.low[token.start() - 1 : token.start()]
+    if before and (before.isalnum() or before in "@./_"):
+        return None
+    if token["at"] is None and not (lead["gap"].strip() and re.search(r"[a-z0-9][_.][a-z0-9]", value) and _has_shape(value)):
+        return None
+    return token.start("id"), token.start("id") + len(value), value, "handle-before"

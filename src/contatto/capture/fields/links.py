@@ -1,0 +1,148 @@
+"""Links: which hosts and paths name a profile or open a chat, and where every other link stands."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+import rphonenumbers
+
+from contatto.capture.fields.folding import Find, Folded
+from contatto.capture.model import Field
+
+_SIGNS = r"A-Za-z0-9\-._~:/?#@!$&'*+,;=%\u3400-\u9fff\uac00-\ud7af"
+_LINK = re.compile(
+    rf"[a-z][a-z0-9+]{{1,14}}://[{_SIGNS}]{{1,2048}}"
+    rf"|(?<![a-z0-9@.\-_])www\.[{_SIGNS}]{{1,2048}}"
+    rf"|(?<![a-z0-9@.\-_])(?:[a-z0-9][a-z0-9\-]{{0,40}}\.){{1,4}}[a-z]{{2,12}}(?::[0-9]{{2,5}})?/[{_SIGNS}]{{0,2048}}"
+    r"|(?<![a-z0-9@.\-_])(?:instagram|facebook|linkedin|snapchat|twitter|weibo|wechat|messenger|whatsapp|x|line)"
+    r"\.(?:com|me)(?![a-z0-9@.\-_])",
+    re.IGNORECASE,
+)
+_PARTS = re.compile(r"(?:[a-z][a-z0-9+]*://)?(?P<host>[^/?#]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?", re.IGNORECASE)
+_LAST_SIGNS = ".,;:!?'*)&~"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a platform keeps its profiles: the host, the path (and query), and what is not a profile there."""
+
+    field: Field
+    host: str
+    path: str
+    reserved: frozenset[str] = frozenset()
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_ROOMS = _names(
+    "about account accounts ads api app apps blog business careers contact developer developers directory direct discover "
+    "download events explore feed find games gaming group groups hashtag help home hot i inbox intent invite jobs l learning "
+    "legal live location locations login logout marketplace media messages music news notes notifications oauth p pages "
+    "people photo photos photo.php pg play plugins policies policy policies post posts privacy profile profile.php public "
+    "r recover reel reels s salesnav sales search security settings share share.php sharer sharer.php sharing shop signin "
+    "signup story stories story.php status support tag tags terms tos trends tv u user users v video videos watch web who "
+    "home.php login.php permalink.php index.php dialog events.php friends reg checkpoint n d at ttarticle ajax t a "
+    "spotlight lens lenses unlock map memories premium compose tweet hashtags lists moments bookmarks channel e g me "
+    "pulse top-content school showcase company in pub m send message qr call c catalog"
+)
+_NAME = r"/@?(?P<id>[a-z0-9_.\-]{3,100})/?"
+_PLACES = (
+    _Place(Field.INSTAGRAM, r"instagram\.com|instagr\.am", rf"(?:/_u|/_n)?{_NAME}", _ROOMS),
+    _Place(Field.INSTAGRAM, r"ig\.me", r"/m/@?(?P<id>[a-z0-9_.]{3,30})/?"),
+    _Place(Field.MESSENGER, r"m\.me", _NAME, _ROOMS | {"j", "ch"}),
+    _Place(Field.MESSENGER, r"messenger\.com", r"/t/(?P<id>[a-z0-9.\-]{3,80})/?"),
+    _Place(Field.MESSENGER, r"(?:facebook|fb)\.com", r"/messages/t/(?P<id>[a-z0-9.\-]{3,80})/?"),
+    _Place(Field.FACEBOOK, r"(?:facebook|fb)\.com", r"/profile\.php\?(?:[^&#]*&)*id=(?P<id>[0-9]{5,20})"),
+    _Place(Field.FACEBOOK, r"(?:facebook|fb)\.com", r"/(?:people|pages)/[^/]{1,120}/(?P<id>[0-9]{5,20})/?"),
+    _Place(Field.FACEBOOK, r"(?:facebook|fb)\.com|fb\.me", rf"(?:/pg)?{_NAME}(?:about/?)?", _ROOMS),
+    _Place(Field.LINE, r"line\.me", r"/(?:R/)?ti/p/(?:~|%7E|@|%40)?(?P<id>[a-z0-9._\-]{3,60})/?"),
+    _Place(Field.LINE, r"line\.me", r"/R/oaMessage/(?:@|%40)(?P<id>[a-z0-9._\-]{3,60})/?"),
+    _Place(Field.LINE, r"page\.line\.me", r"/(?:@|%40)?(?P<id>[a-z0-9._\-]{3,40})/?"),
+    _Place(Field.LINE, r"ti", r"/p/(?:~|%7E|@|%40)?(?P<id>[a-z0-9._\-]{3,60})"),
+    _Place(Field.LINE, r"line\.naver\.jp", r"/(?:R/)?ti/p/(?:~|%7E|@|%40)?(?P<id>[a-z0-9._\-]{3,60})/?"),
+    _Place(Field.TWITTER, r"(?:twitter|x)\.com", r"/intent/(?:user|follow)\?(?:[^&#]*&)*screen_name=(?P<id>[a-z0-9_]{3,20})"),
+    _Place(Field.TWITTER, r"(?:twitter|x)\.com", r"/@?(?P<id>[a-z0-9_]{3,20})/?", _ROOMS),
+    _Place(Field.LINKEDIN, r"linkedin\.com", r"(?:/mwlite)?/(?:in|company|school|pub|showcase)/(?P<id>[^/?#]{2,100})(?:/(?:about|en|es|pt|fr|ar|ja|zh|th|id|he)?/?)?"),
+    _Place(Field.WEIBO, r"weibo\.(?:com|cn)", r"/(?:u|profile)/(?P<id>[0-9]{5,14})/?"),
+    _Place(Field.WEIBO, r"weibo\.(?:com|cn)", r"/n/(?P<id>[^/?#]{2,90})/?"),
+    _Place(Field.WEIBO, r"weibo\.(?:com|cn)", r"/(?P<id>[a-z0-9_\-]{3,40})/?", _ROOMS),
+    _Place(Field.SNAPCHAT, r"snapchat\.com|add", r"/(?:add/|@)@?(?P<id>[a-z0-9._\-]{3,30})/?"),
+    _Place(Field.SNAPCHAT, r"add", r"/(?P<id>[a-z0-9._\-]{3,30})/?"),
+)
+_FRONTS = r"(?:www|m|mobile|web|mbasic|touch|free|p|l10n|[a-z]{2}|[a-z]{2}-[a-z]{2})"
+_OTHER_FRONTS = ("business.", "developers.", "about.", "help.", "l.", "lm.", "s.", "t.", "story.", "ads.", "blog.", "api.", "open.", "accounts.", "passport.")
+_COMPILED = tuple(
+    (place, re.compile(rf"(?:{_FRONTS}\.)?(?:{place.host})", re.IGNORECASE), re.compile(place.path, re.IGNORECASE))
+    for place in _PLACES
+)
+_WHATSAPP = re.compile(
+    r"(?:https?://)?(?:(?:www\.)?wa\.me/(?:send/?\?phone=)?|(?:api|web|www)\.whatsapp\.com/send/?\?(?:[^#\s]*&)??phone=|whatsapp\.com/send/?\?(?:[^#\s]*&)??phone=|whatsapp://send/?\?(?:[^#\s]*&)??phone=)"
+    r"(?:\+|%2B|00)?(?P<digits>[0-9][0-9\-]{6,19})(?![0-9a-z])",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One link of the folded text, and what it names, if it names somebody."""
+
+    start: int
+    end: int
+    find: Find | None
+
+
+def find_links(text: Folded) -> list[Link]:
+    """Every link, in order; those that name no profile are there to be blanked."""
+    links = []
+    for found in _LINK.finditer(text.text):
+        written = found[0].rstrip(_LAST_SIGNS) or found[0]
+        start, end = found.start(), found.start() + len(written)
+        if written.lower().startswith(("mailto://", "mailto:")):
+            continue
+        links.append(Link(start, end, _find(start, end, written)))
+    return links
+
+
+def _find(start: int, end: int, written: str) -> Find | None:
+    named = _whatsapp(written) or _profile(written)
+    if named is None:
+        return None
+    field, value = named
+    return Find(field, value, start, end, 0.99, f"{field.value}.link")
+
+
+def _whatsapp(written: str) -> tuple[Field, str] | None:
+    found = _WHATSAPP.match(written)
+    if found is None:
+        return None
+    try:
+        number = rphonenumbers.parse("+" + found["digits"].replace("-", ""), None)
+    except rphonenumbers.NumberParseException:
+        return None
+    if not rphonenumbers.is_valid_number(number):
+        return None
+    return Field.WHATSAPP, str(rphonenumbers.format_number(number, rphonenumbers.PhoneNumberFormat.E164))
+
+
+def _profile(written: str) -> tuple[Field, str] | None:
+    parts = _PARTS.match(written)
+    if parts is None:
+        return None
+    host, path = parts["host"].lower(), parts["path"]
+    if host.startswith(_OTHER_FRONTS) and not host.startswith("m."):
+        return None
+    whole = path + (parts["query"] or "")
+    for place, hosts, paths in _COMPILED:
+        if hosts.fullmatch(host) is None:
+            continue
+        found = paths.match(whole) if "\\?" in place.path else paths.fullmatch(path)
+        if found is not None and found["id"].lower() not in place.reserved:
+            return place.field, _value(place.field, found["id"])
+    return None
+
+
+def _value(field: Field, name: str) -> str:
+    plain = unquote(name).strip("/@.")
+    return plain if field is Field.LINE else plain.lower()
