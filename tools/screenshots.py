@@ -1,0 +1,59 @@
+"""Takes the pictures of docs/images from a running demo world: `python -m tools.screenshots`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tools.browser import MISSING, find_chromium
+from tools.demo import running_demo
+
+IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
+WIDE = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 780}
+PAGES = {"inbox": "/inbox", "leads": "/leads", "ads": "/ads", "report": "/reports"}
+
+
+def main() -> int:
+    chromium = find_chromium()
+    if not chromium:
+        print(MISSING, file=sys.stderr)
+        return 1
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with running_demo() as world, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        take_pages(browser, world)
+        browser.close()
+    return 0
+
+
+def take_pages(browser: Browser, world: dict[str, Any]) -> None:
+    page = browser.new_context(base_url=world["base_url"], viewport=WIDE).new_page()
+    log_in(page, world["logins"][0])
+    for name, path in PAGES.items():
+        page.goto(path)
+        take(page, name)
+    page.set_viewport_size(PHONE)
+    page.goto(PAGES["inbox"])
+    take(page, "inbox-phone")
+
+
+def log_in(page: Page, member: dict[str, str]) -> None:
+    page.goto("/login")
+    page.fill("[name=email]", member["email"])
+    page.fill("[name=password]", member["password"])
+    page.click("main form button")
+    page.wait_for_url("**/inbox*")
+
+
+def take(page: Page, name: str) -> None:
+    page.wait_for_load_state("load")
+    page.evaluate("document.fonts.ready")
+    page.wait_for_timeout(400)  # the stream's first word changes the shell once
+    page.screenshot(path=IMAGES / f"{name}.png")
+    print(f"docs/images/{name}.png")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
