@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 import contatto.accounts.api
 import contatto.accounts.pages
 import contatto.ads.api.routes
-import contatto.ads.pages
+import contatto.ads.pages.routes
 import contatto.capture.api
 import contatto.capture.pages
 import contatto.delivery.api
@@ -54,7 +54,7 @@ ROUTERS: Final = (
     contatto.accounts.api.router,
     contatto.accounts.pages.router,
     contatto.ads.api.routes.router,
-    contatto.ads.pages.router,
+    contatto.ads.pages.routes.router,
     contatto.capture.api.router,
     contatto.capture.pages.router,
     contatto.inbox.pages.chat.router,
