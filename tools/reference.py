@@ -6,6 +6,7 @@ from pathlib import Path
 from tools.reference_events import events_page
 from tools.reference_lists import decisions_page, how_to_page
 from tools.reference_metrics import metrics_page
+from tools.reference_routes import routes_page
 from tools.reference_settings import errors_page, settings_page
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
@@ -14,6 +15,7 @@ PAGES = {
     "reference/errors.md": errors_page,
     "reference/events.md": events_page,
     "reference/metrics.md": metrics_page,
+    "reference/routes.md": routes_page,
     "decisions/index.md": decisions_page,
     "how-to/index.md": how_to_page,
 }
