@@ -1,43 +1,122 @@
-"""The detector: one linear pass that asks what a text may hold, then the fields that were asked for."""
+"""The detector: one linear pass asks what a text may hold, then only the fields that may be there read it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from contatto.capture.fields.emails import find_emails
-from contatto.capture.fields.folding import fold
+from contatto.capture.fields.folding import Find, Folded, fold
 from contatto.capture.fields.handles import find_handles
 from contatto.capture.fields.links import find_links
+from contatto.capture.fields.names import find_name
 from contatto.capture.fields.phones import find_phones
+from contatto.capture.fields.prefilter import Hint, hints, likely
 from contatto.capture.fields.spelled import find_spelled_emails
 from contatto.capture.model import ContactMatch, NameMatch
 
-LONGEST = 16_384
+#: Longer texts are read at both ends only: this many characters from each.
+LONGEST_END = 8_192
+#: More contacts than this in one message are a list and not a person's details; the rest is left.
+MOST_MATCHES = 100
 
 
 def detect_contacts(text: str, country: str) -> list[ContactMatch]:
-    """The contact details of one message; national numbers are read as numbers of `country`."""
-    folded = fold(text)
-    links = find_links(folded)
-    finds = [link.find for link in links if link.find is not None]
-    rest = folded.without((link.start, link.end) for link in links)
-    for find_field in (find_emails, find_spelled_emails, find_handles):
-        found = find_field(rest)
-        rest = rest.without((find.start, find.end) for find in found)
-        finds += found
-    finds += find_phones(rest, country)
-    finds.sort(key=lambda find: find.start)
-    return [folded.match(find) for find in finds]
+    """The contact details of one message, in the order of the text.
+
+    Pure and safe to call from many threads; the time is linear in the length. Of a text longer than
+    twice `LONGEST_END` characters the middle is not read, and at most `MOST_MATCHES` contacts come back.
+
+    Args:
+        text: the message, any Unicode, lone surrogates and control characters included.
+        country: ISO 3166 code of the market whose national numbers are meant, such as "ID".
+    """
+    if len(text) > 2 * LONGEST_END:
+        return _detect_long(text, country)
+    hinted = hints(text)
+    return _detect(text, country, hinted) if hinted else []
 
 
 def detect_contacts_batch(texts: Sequence[tuple[str, str]]) -> list[list[ContactMatch]]:
     """The contact details of many messages, each with its country, in their order."""
-    return [detect_contacts(text, country) for text, country in texts]
+    found: list[list[ContactMatch]] = [[] for _ in texts]
+    for index in likely([text for text, _ in texts]):
+        found[index] = detect_contacts(*texts[index])
+    return found
 
 
 def detect_name(text: str) -> NameMatch | None:
-    """The name that somebody states in a message."""
-    return None
+    """The name that somebody states in a message ("my name is …"); an attribute, never a lead by itself."""
+    folded = fold(text[:LONGEST_END])
+    found = find_name(folded)
+    if found is None:
+        return None
+    start, end = folded.span(found.start, found.end)
+    return NameMatch(found.value, start, end, text[start:end], found.rule)
 
 
 def warm() -> None:
     """Read all lexicons and the number plans of all markets, so that no message waits for them."""
-    detect_contacts("warm 0812 345 6789 a@b.co", "ID")
+    detect_name("my name is Warm")
+    for country in MARKETS:
+        for text in _WARMING:
+            detect_contacts(text, country)
+
+
+def _detect(text: str, country: str, hinted: frozenset[Hint]) -> list[ContactMatch]:
+    folded = Folded(text, text, text.lower())
+    if Hint.FOLD in hinted:
+        folded = fold(text)
+        hinted = hints(folded.text)
+    finds = list(_finds(folded, country, hinted))[:MOST_MATCHES]
+    if len(finds) > 1:
+        finds.sort(key=lambda find: find.start)
+    return [folded.match(find) for find in finds]
+
+
+def _finds(rest: Folded, country: str, hinted: frozenset[Hint]) -> Iterator[Find]:
+    """Each field reads what the ones before it left: links, addresses, handles, numbers."""
+    if Hint.LINK in hinted:
+        links = find_links(rest)
+        yield from (link.find for link in links if link.find is not None)
+        rest = rest.without((link.start, link.end) for link in links)
+    if Hint.AT in hinted:
+        emails = find_emails(rest)
+        yield from emails
+        rest = rest.without((find.start, find.end) for find in emails)
+    if Hint.SPELLED in hinted:
+        emails = find_spelled_emails(rest)
+        yield from emails
+        rest = rest.without((find.start, find.end) for find in emails)
+    if Hint.CUE in hinted and Hint.SHAPE in hinted:
+        handles = find_handles(rest, country)
+        yield from handles
+        rest = rest.without(
+            (find.start, find.end) for find in handles if not find.rule.endswith("same-number")
+        )
+    if Hint.DIGITS in hinted:
+        yield from find_phones(rest, country)
+
+
+def _detect_long(text: str, country: str) -> list[ContactMatch]:
+    """Both ends of a very long text; a match at the cut is left, since half of it may be missing."""
+    cut = len(text) - LONGEST_END
+    head = detect_contacts(text[:LONGEST_END], country)
+    tail = detect_contacts(text[cut:], country)
+    kept = [match for match in head if match.end < LONGEST_END]
+    for match in tail:
+        if match.start > 0:
+            start, end = match.start + cut, match.end + cut
+            kept.append(
+                ContactMatch(match.field, match.value, start, end, match.raw, match.confidence, match.rule)
+            )
+    return kept[:MOST_MATCHES]
+
+
+#: The 47 markets of auto-capture.
+MARKETS = tuple(
+    "AE AR AU BO BR BZ CL CO CR DO DZ EC EG GT GY HN ID IL IQ JO JP KE KH KW LB LK MA MX MY NG NI NZ OM PA PE "
+    "PH PK PY QA SA SG SV TH UY VE VN ZA".split()
+)
+_WARMING = (
+    "call 0812 345 6789 or (02) 2345-6789, order 12345678",
+    "whatsapp 12345678 or 912345678 or 5512345678 or +1 809 555 0143",
+    "ig warm_up1 or warm at gmail dot com or warm@example.com or m.me/warm.up",
+)

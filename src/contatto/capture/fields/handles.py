@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 
 from contatto.capture.fields.folding import Find, Folded
+from contatto.capture.fields.ids import Cue, find_number, gap_pattern
 from contatto.capture.fields.words import LATIN, key, pattern, words
 from contatto.capture.model import Field
 
@@ -32,17 +32,8 @@ _MARKED = re.compile(r"[:=~>\u2192\u21d2|]|(?:^|\s)-|-\s")
 _FIGURES = re.compile(r"[0-9][0-9.,\-_]*(?:[a-z]{1,4})?|[0-9]+[a-z]?[x.][0-9]+[a-z]*")
 _WEBSITE = re.compile(r"\.(?:com|net|org|info|biz|co\.[a-z]{2}|com\.[a-z]{2})$")
 _X = re.compile(r"(?<![A-Za-z0-9_.\-'&])(?:X[ \t]{0,2}(?:[:=(\-][ \t]{0,2})?(?=@[A-Za-z0-9_])|[Xx][ \t]?[:=][ \t]{0,2}(?=@?[A-Za-z0-9_]{3}))")
+_WORD_BEFORE = re.compile(rf"([{LATIN}]+)[ \t]{{1,2}}$")
 _PARTS = re.compile(r"[._\-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class _Cue:
-    """One or more platform names that share what follows: "IG/FB"."""
-
-    fields: tuple[Field, ...]
-    start: int
-    end: int
-    plain: bool
 
 
 @cache
@@ -57,18 +48,6 @@ def _cue_pattern() -> tuple[re.Pattern[str], dict[str, Field | None]]:
 
 
 @cache
-def _gap() -> re.Pattern[str]:
-    """What may stand between a cue and its handle: marks, and words such as "is", "my", "คือ", "は"."""
-    joiners = [*words("words", "joiners"), *words("words", "markers"), *words("words", "is")]
-    marks = "[:=~>|\u2192\u21d2\\[\\](){}\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f*_\u3001,!\u2026\U0001f447\U0001f449\u2764]|\\.(?= )|-(?=[ @])|(?<= )-"
-    return re.compile(rf"(?:[ \t\n]{{0,3}}(?:{marks}|{_inside(joiners)})){{0,7}}[ \t\n]{{0,3}}")
-
-
-def _inside(options: list[str]) -> str:
-    return pattern(option for option in options if option.strip("@ "))
-
-
-@cache
 def _and() -> re.Pattern[str]:
     return re.compile(rf"[ \t]*(?:[/&+|,\u3001\u060c]|(?:, ?)?{pattern(words('words', 'and'))})[ \t]*")
 
@@ -80,16 +59,28 @@ def _leads() -> re.Pattern[str]:
 
 
 @cache
+def _leading_words() -> frozenset[str]:
+    """Words that may stand right before "line" when it is the app's name."""
+    kinds = ("joiners", "before", "and", "markers", "is", "stop")
+    return frozenset(word.split()[-1] for kind in kinds for word in words("words", kind)) | {"add", "contact", "via", "use"}
+
+
+@cache
 def _ordinary() -> frozenset[str]:
     return frozenset(words("words", "stop")) | frozenset(words("words", "joiners"))
 
 
-def find_handles(text: Folded) -> list[Find]:
-    """Handles that a platform's name leads to, or follows."""
+def find_handles(text: Folded, country: str) -> list[Find]:
+    """Handles and, for LINE and WeChat, numbers that a platform's name leads to or follows."""
     matches: list[Find] = []
     claimed = 0
     for cue in _cues(text):
-        if cue.start < claimed:
+        if cue.start < claimed or not _is_platform(text, cue):
+            continue
+        number = find_number(text, cue, country)
+        if number is not None:
+            matches.append(number)
+            claimed = max(claimed, cue.end, number.end)
             continue
         found = _behind(text, cue) or _ahead(text, cue, claimed)
         if found is None:
@@ -104,14 +95,14 @@ def find_handles(text: Folded) -> list[Find]:
     return matches
 
 
-def _cues(text: Folded) -> Iterator[_Cue]:
+def _cues(text: Folded) -> Iterator[Cue]:
     finder, fields = _cue_pattern()
     found = [
-        _Cue((field,), match.start(), match.end(), plain=match[0].isascii())
+        Cue((field,), match.start(), match.end(), plain=match[0].isascii())
         for match in finder.finditer(text.low)
         if (field := fields[key(match[match.lastindex or 0])]) is not None
     ]
-    found += [_Cue((Field.TWITTER,), match.start(), match.end(), plain=True) for match in _X.finditer(text.text)]
+    found += [Cue((Field.TWITTER,), match.start(), match.end(), plain=True) for match in _X.finditer(text.text)]
     found.sort(key=lambda cue: cue.start)
     index = 0
     while index < len(found):
@@ -119,14 +110,24 @@ def _cues(text: Folded) -> Iterator[_Cue]:
         index += 1
         while index < len(found) and _and().fullmatch(text.low, cue.end, found[index].start):
             following = found[index]
-            cue = _Cue((*cue.fields, *following.fields), cue.start, following.end, cue.plain and following.plain)
+            cue = Cue((*cue.fields, *following.fields), cue.start, following.end, cue.plain and following.plain)
             index += 1
         yield cue
 
 
-def _behind(text: Folded, cue: _Cue) -> tuple[int, int, str, str] | None:
+def _is_platform(text: Folded, cue: Cue) -> bool:
+    """Whether a cue means the platform: "line" is also a railway's, a queue's, a phone's."""
+    if cue.fields != (Field.LINE,) or text.low[cue.start : cue.end] != "line" or text.text[cue.start].isupper():
+        written = text.text[cue.start : cue.end]
+        if cue.fields != (Field.LINE,) or written != "Line":
+            return True
+    before = _WORD_BEFORE.search(text.low, max(0, cue.start - 24), cue.start)
+    return before is None or before[1] in _leading_words()
+
+
+def _behind(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
     """The handle after the cue."""
-    gap = _gap().match(text.low, cue.end)
+    gap = gap_pattern().match(text.low, cue.end)
     start = gap.end() if gap is not None else cue.end
     if cue.fields == (Field.WEIBO,):
         han = _HAN_TOKEN.match(text.low, start)
@@ -146,7 +147,7 @@ def _behind(text: Folded, cue: _Cue) -> tuple[int, int, str, str] | None:
     return token.start("id"), end, value, "handle"
 
 
-def _is_handle(text: Folded, cue: _Cue, at: str | None, value: str, end: int, *, marked: bool) -> bool:
+def _is_handle(text: Folded, cue: Cue, at: str | None, value: str, end: int, *, marked: bool) -> bool:
     following = text.low[end : end + 3]
     if len(value) < 3 or following[:1] == "@" or following == "://" or re.match(rf"[{LATIN}#%]", following):
         return False
@@ -164,10 +165,12 @@ def _has_shape(value: str) -> bool:
     if not re.search(r"[0-9_.\-]", value):
         return False
     parts = [part for part in _PARTS.split(value) if part]
+    if "_" in value:
+        return bool(parts)
     return not all(part in _ordinary() for part in parts) and len(parts) > 0
 
 
-def _ahead(text: Folded, cue: _Cue, claimed: int) -> tuple[int, int, str, str] | None:
+def _ahead(text: Folded, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:
     """The handle before the cue: "@name on instagram"."""
     window = max(claimed, cue.start - 64)
     lead = _leads().search(text.low, window, cue.start)

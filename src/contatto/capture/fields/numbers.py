@@ -8,7 +8,8 @@ import rphonenumbers
 
 #: The signs that people put between the digits of one number.
 BETWEEN = r"0-9Oo \t.()/_~\-\u2010-\u2015\u2212\u30fc\u00b7\u2022"
-_RUN = re.compile(rf"(?:\+ ?\(?|\()?(?:[0-9]|(?<![a-z])[Oo](?=[0-9Oo ]{{6}}))[{BETWEEN}]{{5,70}}")
+_RUN = re.compile(rf"(?:\+ ?\(?|\()?(?:[0-9]|(?<![A-Za-z])[Oo](?=[0-9][{BETWEEN}]{{5}}))[{BETWEEN}]{{5,70}}")
+_LAST_DIGIT = re.compile(r".*[0-9](?:[Oo]{1,3}(?![A-Za-z]))?")
 _DIGIT = re.compile(r"[0-9]")
 _PART = re.compile(r"\+? ?\(?[0-9][0-9Oo]*")
 _STRONG = re.compile(r" +[oO] +| */ *| {2,}|\t+| +[\-~\u2010-\u2015]+ +| ?(?=\+)|(?<=[0-9]{6}) *(?=\()")
@@ -70,7 +71,8 @@ def find_runs(text: str) -> list[Run]:
     runs = []
     for found in _RUN.finditer(text):
         body = found[0]
-        end = len(body.rstrip(" \t.()/_~-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\u00b7\u2022oO"))
+        last = _LAST_DIGIT.match(text, found.start(), found.end())
+        end = len(last[0]) if last is not None else 0
         count = len(_DIGIT.findall(body, 0, end))
         if count > 3:
             runs.append(Run(found.start(), found.start() + end, count))

@@ -1,0 +1,104 @@
+"""Stage one: a single RE2 pass over the bytes says which fields a text may hold, or that it holds none."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+from functools import cache
+
+import re2
+
+from contatto.capture.fields.folding import FOLDABLE
+from contatto.capture.fields.words import linear_pattern, words
+
+_BETWEEN = r"[ \t.()/_~\-\x{2010}-\x{2015}\x{2212}\x{30fc}\x{b7}\x{2022}]"
+_MEMORY = 64 << 20
+
+
+class Hint(IntEnum):
+    """What a text may hold; also the number of the pattern in the set."""
+
+    FOLD = 0
+    LINK = 1
+    AT = 2
+    SPELLED = 3
+    CUE = 4
+    SHAPE = 5
+    DIGITS = 6
+
+
+def _cues() -> str:
+    kinds = ("instagram", "facebook", "messenger", "line", "twitter", "linkedin", "weibo", "wechat", "snapchat")
+    return linear_pattern(dict.fromkeys(word for kind in kinds for word in words("cues", kind))) + r"|(?:^|[^a-z0-9])x ?[:=(@\-]"
+
+
+@cache
+def _patterns() -> tuple[str, ...]:
+    dots = linear_pattern([word for word in words("email", "dot") if word != "."])
+    ats = linear_pattern([word for word in words("email", "at") if word != "@"])
+    return (
+        f"[{_escaped(FOLDABLE)}]",
+        r"://|www\.|[a-z0-9]\.[a-z]{2,12}(?::[0-9]+)?/|(?:instagram|facebook|linkedin|snapchat|twitter|weibo|wechat|messenger|whatsapp|x|line)\.(?:com|me)",
+        "@",
+        rf"(?:{ats})[ \t]{{0,2}}[a-z0-9][a-z0-9\-]*[ \t]{{0,2}}(?:\.|{dots})|@[ \t]{{0,2}}[a-z0-9][a-z0-9\-]*[ \t]{{0,2}}(?:[ \t]\.|\.[ \t]|{dots})|@[ \t]{{1,2}}[a-z0-9]|[a-z0-9_][ \t]{{1,2}}@",
+        _cues(),
+        r"@[a-z0-9_\x{3040}-\x{30ff}\x{3400}-\x{9fff}\x{ac00}-\x{d7af}]|[a-z0-9_][._\-][a-z0-9_]|[a-z_][0-9]|[0-9][a-z_]|[0-9][0-9 .\-()]{4}[0-9 .\-()]*[0-9]",
+        rf"[0-9](?:{_BETWEEN}{{0,4}}[0-9Oo]){{6}}",
+    )
+
+
+def _escaped(signs: str) -> str:
+    return "".join(sign if sign == "-" else f"\\x{{{ord(sign):x}}}" for sign in signs)
+
+
+def _options() -> re2.Options:
+    options = re2.Options()
+    options.case_sensitive = False
+    options.max_mem = _MEMORY
+    options.never_capture = True
+    options.log_errors = False
+    return options
+
+
+@cache
+def _set() -> re2.Set:
+    """All patterns at once."""
+    together = re2.Set.SearchSet(_options())
+    for pattern in _patterns():
+        together.Add(pattern)
+    together.Compile()
+    return together
+
+
+@cache
+def _any() -> re2._Regexp:
+    """Any of the patterns that can make a match alone, for a whole batch in one buffer."""
+    return re2.compile("|".join(f"(?:{pattern})" for pattern in _patterns()).encode(), _options())
+
+
+@cache
+def _hinted(numbers: tuple[int, ...]) -> frozenset[Hint]:
+    return frozenset(Hint(number) for number in numbers)
+
+
+_NOTHING: frozenset[Hint] = frozenset()
+
+
+def hints(text: str) -> frozenset[Hint]:
+    """What the text may hold."""
+    numbers = _set().Match(as_bytes(text))
+    return _hinted(tuple(numbers)) if numbers else _NOTHING
+
+
+def as_bytes(text: str) -> bytes:
+    """UTF-8, with lone surrogates as the replacement character: RE2 reads nothing else."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
+
+
+def likely(texts: Sequence[str]) -> Iterator[int]:
+    """The places of those texts of a batch in which stage one finds anything, in order."""
+    for index, text in enumerate(texts):
+        if hints(text):
+            yield index
