@@ -24,7 +24,9 @@ _numbers = itertools.count(1)
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
-        os.environ[postgres.RUN_DIR] = tempfile.mkdtemp(prefix="contatto-test-")
+        # The path of a socket has to be short.
+        folder = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"  # noqa: S108
+        os.environ[postgres.RUN_DIR] = tempfile.mkdtemp(prefix="contatto-test-", dir=folder)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
