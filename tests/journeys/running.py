@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from starlette.testclient import TestClient
 
 from contatto.accounts import actions as accounts
@@ -75,7 +75,7 @@ class House:
         made = self.data("POST", "/ad/create/", adgroup_id=group["adgroup_id"], creatives=[creative])
         return {"campaign_id": campaign, "adgroup_id": group["adgroup_id"], "ad_id": made["ad_ids"][0]}
 
-    def webhook(self, event: str, content: dict[str, Any], open_id: str = OPEN_ID) -> httpx.Response:
+    def webhook(self, event: str, content: dict[str, Any], open_id: str = OPEN_ID) -> httpx2.Response:
         """Post a signed webhook as the platform does."""
         body = webhook_body(event, content, open_id)
         now = int(self.context.clock.now().timestamp())
