@@ -9,7 +9,9 @@ def _campaign(house: House) -> str:
     return campaign_id
 
 
-def test_with_capture_off_the_refusal_names_the_remedy_and_keeps_nothing(house_without_capture: House) -> None:
+def test_with_capture_off_the_refusal_names_the_remedy_and_keeps_nothing(
+    house_without_capture: House,
+) -> None:
     house = house_without_capture
     asked = ad_group(_campaign(house), "LEAD_GENERATION", house.webchat_id)
     refused = house.api("POST", "/adgroup/create/", **asked)

@@ -13,7 +13,9 @@ def _leads(house: House) -> int:
     return house.context.db.read_now(lambda tx: count_leads(tx, house.business_id, LeadFilter()))
 
 
-def test_a_shared_number_in_a_webhook_becomes_one_lead_credited_to_the_ad_that_was_tapped(house: House) -> None:
+def test_a_shared_number_in_a_webhook_becomes_one_lead_credited_to_the_ad_that_was_tapped(
+    house: House,
+) -> None:
     ad = house.make_ad("LEAD_GENERATION", house.tiktok_id)
     referral = {
         "from": "mei", "from_user": {"id": "u1"}, "conversation_id": "conversation of u1",

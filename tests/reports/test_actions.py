@@ -1,30 +1,22 @@
 """The report through recorded touches and conversions, on both databases."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contatto.kit.clock import micros
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.moments import micros
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
 from contatto.reports.actions import Question, ad_group_report, make_report
 from contatto.reports.model import Level, Report, Span
-from tests.ads.world import NOW, Chain, World, add_chain, add_world, open_empty
+from tests.ads.world import NOW, Chain, World, add_chain, add_world
 
 EVER = Span()
 DAY_S = 86_400
-
-
-@pytest.fixture
-def db(engine_url: str) -> Iterator[Database]:
-    db = open_empty(engine_url)
-    yield db
-    db.close()
 
 
 def touch(tx: Tx, chain: Chain, kind: TouchKind, at: datetime, person: str = "p1", cost: int = 0) -> None:
@@ -38,8 +30,8 @@ def earn(tx: Tx, world: World, kind: ConversionKind, at: datetime, person: str =
     measurement.record_conversion(tx, Earned(world.id, person, kind, f"{kind}-{person}", micros(at)))
 
 
-def report(db: Database, world: World, level: Level = Level.AD_GROUP, span: Span = EVER) -> Report:
-    return db.read_now(lambda tx: ad_group_report(tx, world.id, world.ad_account, span, level))
+def report(database: Database, world: World, level: Level = Level.AD_GROUP, span: Span = EVER) -> Report:
+    return database.read_now(lambda tx: ad_group_report(tx, world.id, world.ad_account, span, level))
 
 
 def figures(found: Report, number: int) -> tuple[int, int, int | None]:
@@ -48,7 +40,7 @@ def figures(found: Report, number: int) -> tuple[int, int, int | None]:
     return row.figures.counts.conversations, row.figures.counts.leads, row.figures.conversions
 
 
-def test_the_worked_example_credits_the_lead_ad_group(db: Database) -> None:
+def test_the_worked_example_credits_the_lead_ad_group(database: Database) -> None:
     def tell(tx: Tx) -> tuple[World, Chain, Chain]:
         world = add_world(tx)
         talk = add_chain(tx, world, goal=Goal.CONVERSATION)
@@ -59,8 +51,8 @@ def test_the_worked_example_credits_the_lead_ad_group(db: Database) -> None:
         earn(tx, world, ConversionKind.LEAD, NOW + timedelta(days=1, minutes=5))
         return world, talk, lead
 
-    world, talk, lead = db.write_now(tell)
-    found = report(db, world)
+    world, talk, lead = database.write_now(tell)
+    found = report(database, world)
     assert figures(found, talk.ad_group.number) == (1, 0, 1)
     assert figures(found, lead.ad_group.number) == (0, 1, 1)
     assert found.total.mixed_goals
@@ -68,7 +60,7 @@ def test_the_worked_example_credits_the_lead_ad_group(db: Database) -> None:
     assert found.total.counts.leads == 1
 
 
-def test_a_lead_from_a_conversation_ad_is_a_lead_but_no_conversion_of_it(db: Database) -> None:
+def test_a_lead_from_a_conversation_ad_is_a_lead_but_no_conversion_of_it(database: Database) -> None:
     def tell(tx: Tx) -> tuple[World, Chain]:
         world = add_world(tx)
         talk = add_chain(tx, world, goal=Goal.CONVERSATION)
@@ -76,14 +68,14 @@ def test_a_lead_from_a_conversation_ad_is_a_lead_but_no_conversion_of_it(db: Dat
         earn(tx, world, ConversionKind.LEAD, NOW + timedelta(minutes=1))
         return world, talk
 
-    world, talk = db.write_now(tell)
-    assert figures(report(db, world), talk.ad_group.number) == (0, 1, 0)
+    world, talk = database.write_now(tell)
+    assert figures(report(database, world), talk.ad_group.number) == (0, 1, 0)
 
 
 @pytest.mark.parametrize(("kind", "days"), [(TouchKind.CLICK, 7), (TouchKind.VIEW, 1)], ids=["click", "view"])
 @pytest.mark.parametrize(("late_us", "won"), [(0, 1), (1, 0)], ids=["at the edge", "just after"])
 def test_both_edges_of_a_window_count(
-    db: Database, kind: TouchKind, days: int, late_us: int, won: int
+    database: Database, kind: TouchKind, days: int, late_us: int, won: int
 ) -> None:
     def tell(tx: Tx) -> tuple[World, Chain]:
         world = add_world(tx)
@@ -92,11 +84,11 @@ def test_both_edges_of_a_window_count(
         earn(tx, world, ConversionKind.LEAD, NOW + timedelta(days=days, microseconds=late_us))
         return world, chain
 
-    world, chain = db.write_now(tell)
-    assert figures(report(db, world), chain.ad_group.number) == (0, won, won)
+    world, chain = database.write_now(tell)
+    assert figures(report(database, world), chain.ad_group.number) == (0, won, won)
 
 
-def test_a_conversion_at_the_very_moment_of_its_touch_counts(db: Database) -> None:
+def test_a_conversion_at_the_very_moment_of_its_touch_counts(database: Database) -> None:
     def tell(tx: Tx) -> tuple[World, Chain]:
         world = add_world(tx)
         chain = add_chain(tx, world)
@@ -104,11 +96,11 @@ def test_a_conversion_at_the_very_moment_of_its_touch_counts(db: Database) -> No
         earn(tx, world, ConversionKind.LEAD, NOW)
         return world, chain
 
-    world, chain = db.write_now(tell)
-    assert figures(report(db, world), chain.ad_group.number)[1] == 1
+    world, chain = database.write_now(tell)
+    assert figures(report(database, world), chain.ad_group.number)[1] == 1
 
 
-def test_days_follow_the_zone_through_the_change_of_the_clock(db: Database) -> None:
+def test_days_follow_the_zone_through_the_change_of_the_clock(database: Database) -> None:
     """In Santiago the 6th of September 2026 has 23 hours: midnight is skipped."""
     last_of_day = datetime(2026, 9, 6, 3, 59, 59, tzinfo=UTC)
     first_of_next = datetime(2026, 9, 6, 4, 0, 0, tzinfo=UTC)
@@ -122,8 +114,8 @@ def test_days_follow_the_zone_through_the_change_of_the_clock(db: Database) -> N
             touch(tx, chain, TouchKind.VIEW, moment, cost=1_000)
         return world
 
-    world = db.write_now(tell)
-    by_day = db.read_now(lambda tx: make_report(tx, world.ad_account, Question(EVER, by_day=True)))
+    world = database.write_now(tell)
+    by_day = database.read_now(lambda tx: make_report(tx, world.ad_account, Question(EVER, by_day=True)))
     assert [(row.day, row.figures.counts.impressions) for row in by_day.rows] == [
         ("2026-09-05", 1),
         ("2026-09-06", 2),
@@ -131,7 +123,7 @@ def test_days_follow_the_zone_through_the_change_of_the_clock(db: Database) -> N
     ]
 
 
-def test_conversions_fall_on_the_day_of_the_touch_and_real_time_ones_on_their_own(db: Database) -> None:
+def test_conversions_fall_on_the_day_of_the_touch_and_real_time_ones_on_their_own(database: Database) -> None:
     def tell(tx: Tx) -> World:
         world = add_world(tx)
         chain = add_chain(tx, world)
@@ -139,46 +131,46 @@ def test_conversions_fall_on_the_day_of_the_touch_and_real_time_ones_on_their_ow
         earn(tx, world, ConversionKind.LEAD, NOW + timedelta(days=2))
         return world
 
-    world = db.write_now(tell)
-    first, last = Span("2026-11-24", "2026-11-24"), Span("2026-11-26", "2026-11-26")
+    world = database.write_now(tell)
+    first, last = Span("2026-01-01", "2026-01-01"), Span("2026-01-03", "2026-01-03")
     assert (
-        report(db, world, span=first).total.conversions,
-        report(db, world, span=first).total.rt_conversions,
+        report(database, world, span=first).total.conversions,
+        report(database, world, span=first).total.rt_conversions,
     ) == (1, 0)
     assert (
-        report(db, world, span=last).total.conversions,
-        report(db, world, span=last).total.rt_conversions,
+        report(database, world, span=last).total.conversions,
+        report(database, world, span=last).total.rt_conversions,
     ) == (0, 1)
 
 
-def test_an_ad_group_with_no_events_has_a_row_of_zeros(db: Database) -> None:
+def test_an_ad_group_with_no_events_has_a_row_of_zeros(database: Database) -> None:
     def tell(tx: Tx) -> tuple[World, Chain]:
         world = add_world(tx)
         return world, add_chain(tx, world)
 
-    world, chain = db.write_now(tell)
-    assert figures(report(db, world), chain.ad_group.number) == (0, 0, 0)
+    world, chain = database.write_now(tell)
+    assert figures(report(database, world), chain.ad_group.number) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("level", list(Level))
-def test_every_level_adds_up_to_the_same_spend(db: Database, level: Level) -> None:
+def test_every_level_adds_up_to_the_same_spend(database: Database, level: Level) -> None:
     def tell(tx: Tx) -> World:
         world = add_world(tx)
         for person in range(3):
             touch(tx, add_chain(tx, world), TouchKind.VIEW, NOW, f"p{person}", cost=2_500)
         return world
 
-    world = db.write_now(tell)
-    found = report(db, world, level)
+    world = database.write_now(tell)
+    found = report(database, world, level)
     assert found.total.counts.spend_micros == 7_500
     assert sum(row.figures.counts.spend_micros for row in found.rows) == 7_500
 
 
-def test_another_business_sees_nothing_of_it(db: Database) -> None:
+def test_another_business_sees_nothing_of_it(database: Database) -> None:
     def tell(tx: Tx) -> World:
         mine, other = add_world(tx), add_world(tx)
         touch(tx, add_chain(tx, mine), TouchKind.VIEW, NOW, cost=2_500)
         return other
 
-    other = db.write_now(tell)
-    assert report(db, other).rows == ()
+    other = database.write_now(tell)
+    assert report(database, other).rows == ()

@@ -15,10 +15,10 @@ from contatto.channels import store as channels
 from contatto.delivery import store
 from contatto.delivery.model import Candidate, Snapshot
 from contatto.kit import errors
-from contatto.kit.clock import micros
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.moments import micros
 from contatto.measurement.rules import local_day
 
 FRESH: Final = timedelta(seconds=2)

@@ -22,11 +22,11 @@ from contatto.inbox.model import (
     ReceiptState,
 )
 from contatto.kit import errors
-from contatto.kit.clock import micros
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id
 from contatto.kit.log import logger, where
+from contatto.kit.moments import micros
 from contatto.kit.outbox import emit
 from contatto.leads import actions as leads
 from contatto.leads.model import Lead, LeadCaptured, LeadUpdated, Origin, Signal

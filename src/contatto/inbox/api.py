@@ -18,17 +18,16 @@ from contatto.inbox.actions import conversation_id_of, message_id_of
 from contatto.inbox.model import Message, ReceiptState
 from contatto.inbox.rules import TEXT_LIMIT
 from contatto.kit import errors
-from contatto.kit.clock import micros
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
 from contatto.kit.limits import RateLimit
+from contatto.kit.moments import micros
 from contatto.kit.web.live import SIGN_OF_LIFE, sse, sse_answer
 from contatto.kit.web.render import iso
-from contatto.kit.web.visitor import read_visitor
+from contatto.kit.web.visitor import VISITOR_KEY, read_visitor
 
-VISITOR_KEY: Final = "visitor"
 _ANSWERED: Final = msgspec.json.encode({"received": True})
 _CHAT_LIMIT: Final = RateLimit(most=40, span_s=60)
 

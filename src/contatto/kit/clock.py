@@ -47,17 +47,3 @@ class FixedClock:
     def advance(self, **units: float) -> None:
         """Move forward by ``timedelta(**units)``."""
         self.moment += timedelta(**units)
-
-
-def micros(moment: datetime) -> int:
-    """Microseconds since 1970-01-01T00:00:00Z, exact."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def from_micros(value: int) -> datetime:
-    """The UTC instant that many microseconds after 1970-01-01T00:00:00Z."""
-    return _EPOCH + timedelta(microseconds=value)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)

@@ -3,36 +3,52 @@
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
-from typing import Any, Final
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Final, TextIO
 
 import structlog
 
 _HIDDEN: Final = "[hidden]"
-_CONTACT_SHAPES: Final = re.compile(r"\S*@\S*|\+?\d(?:[\s().-]{0,2}\d){6,}")
-_ID_FIELDS: Final = frozenset(
-    {"request_id", "timestamp", "event", "level", "path", "error_at", "seq", "took_us", "id"}
-)
+_CONTACT_SHAPES: Final = re.compile(r"\S*[@＠]\S*|\+?\d(?:[\s().-]{0,2}\d){6,}")
+_ID_FIELDS: Final = frozenset({"timestamp", "level", "path", "error_at", "seq", "took_us", "id"})
 
 
 def hide_contacts(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Blank whatever looks like an address or a number in a text field.
+    """Blank whatever looks like an address or a phone number.
 
     Callers log ids and counts; this is the second fence, for texts of exceptions and the like. Fields whose
     name ends in ``_id`` are ids of ours and stay whole.
     """
     for name, value in event.items():
-        if isinstance(value, str) and name not in _ID_FIELDS and not name.endswith("_id"):
-            event[name] = _CONTACT_SHAPES.sub(_HIDDEN, value)
+        if name not in _ID_FIELDS and not name.endswith("_id"):
+            event[name] = _blanked(value)
     return event
 
 
-def set_up_logs(level: str, style: str) -> None:
-    """Send every log line of the process to standard error, as JSON or as text."""
+def _blanked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_blanked(name): _blanked(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_blanked(inner) for inner in value]
+    text = str(value)
+    blanked = _CONTACT_SHAPES.sub(_HIDDEN, text)
+    return value if blanked == text and isinstance(value, float | int | None) else blanked
+
+
+class _BlankingFormatter(logging.Formatter):
+    """Lines of other packages, with the traces that they print, go through the same fence."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _CONTACT_SHAPES.sub(_HIDDEN, super().format(record))
+
+
+def set_up_logs(level: str, style: str, stream: TextIO | None = None) -> None:
+    """Send every log line of the process to a stream (standard error by default), as JSON or as text."""
+    out = stream or sys.stderr
     render: Any = (
         structlog.processors.JSONRenderer()
         if style == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=out.isatty())
     )
     number = getattr(logging, level.upper())
     structlog.configure(
@@ -44,10 +60,12 @@ def set_up_logs(level: str, style: str) -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(_BlankingFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
 def logger() -> structlog.typing.FilteringBoundLogger:

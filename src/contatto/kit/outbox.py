@@ -13,7 +13,19 @@ from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Boolean, Column, Index, Integer, String, Table, Text, UniqueConstraint, select, update
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    select,
+    update,
+)
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -121,6 +133,13 @@ def list_events_of(tx: Tx, business_id: str, after_seq: int, limit: int = 500) -
         .limit(limit)
     )
     return tx.list(StoredEvent, statement)
+
+
+def count_waiting(tx: Tx) -> int:
+    """Events that were not handed out yet, and jobs that are due by now."""
+    fresh = select(func.count()).select_from(events).where(events.c.fanned_out.is_(False))
+    due = select(func.count()).where(jobs.c.state == JobState.DUE, jobs.c.due_at <= tx.now)
+    return int(tx.scalar(fresh)) + int(tx.scalar(due))
 
 
 def last_seq(tx: Tx) -> int:

@@ -100,14 +100,16 @@ def parse_keys(lines: tuple[str, ...]) -> dict[str, bytes]:
     """Read ``id:base64`` pairs.
 
     Raises:
-        ValueError: a pair is malformed or a key has not 32 bytes.
+        ValueError: a pair is malformed, an id comes twice or a key has not 32 bytes.
     """
     keys: dict[str, bytes] = {}
     for line in lines:
         key_id, _, text = line.partition(":")
         key = base64.b64decode(text, validate=True)
-        if not key_id or len(key_id) > 32 or len(key) != _KEY_BYTES:
-            raise ValueError("a secret key is written id:base64, with 32 bytes")
+        if not 0 < len(key_id) <= 32 or not key_id.isascii() or len(key) != _KEY_BYTES:
+            raise ValueError("a secret key is written id:base64, with an id in ASCII and 32 bytes")
+        if key_id in keys:
+            raise ValueError(f"two secret keys have the id {key_id}")
         keys[key_id] = key
     return keys
 

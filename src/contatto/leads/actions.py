@@ -2,10 +2,10 @@
 
 from contatto.capture.model import ContactMatch
 from contatto.kit import errors
-from contatto.kit.clock import micros
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
+from contatto.kit.moments import micros
 from contatto.kit.outbox import emit
 from contatto.leads import rules, store
 from contatto.leads.model import (

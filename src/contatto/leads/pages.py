@@ -14,10 +14,10 @@ from contatto.accounts.rules import may, require
 from contatto.capture.model import Field
 from contatto.channels.store import list_accounts
 from contatto.kit import errors
-from contatto.kit.clock import from_micros
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.moments import from_micros
 from contatto.kit.table_export import csv_lines
 from contatto.kit.web.render import iso
 from contatto.leads import actions, store

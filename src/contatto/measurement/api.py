@@ -8,18 +8,17 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from contatto.kit import errors
-from contatto.kit.clock import micros
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.web.visitor import read_visitor, set_visitor
+from contatto.kit.moments import micros
+from contatto.kit.web.visitor import VISITOR_KEY, read_visitor, set_visitor
 from contatto.measurement import actions, rules, store
 from contatto.measurement.model import MeasuredAd, TouchKind, TrackingTicket
 
 _GIF: Final = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 TRACKING_KEY: Final = "tracking"
-VISITOR_KEY: Final = "visitor"
 
 
 async def view_ad(request: Request) -> Response:

@@ -25,8 +25,8 @@ from contatto.channels.model import (
     WasRead,
 )
 from contatto.kit import errors
-from contatto.kit.clock import from_micros
 from contatto.kit.errors import Refused
+from contatto.kit.moments import from_micros
 
 SIGNATURE_HEADER: Final = "tiktok-signature"
 _LATEST_MS: Final = 4_102_444_800_000

@@ -9,8 +9,8 @@ import msgspec
 
 from contatto.channels.model import Chatted, Incoming, Label, MessageKind, Platform, Sender, Unusable
 from contatto.kit import errors
-from contatto.kit.clock import from_micros
 from contatto.kit.errors import Refused
+from contatto.kit.moments import from_micros
 
 
 class WebchatDelivery(msgspec.Struct):

@@ -8,13 +8,12 @@ from starlette.responses import HTMLResponse
 from contatto.capture import store as capture_store
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_public_account
-from contatto.inbox.api import VISITOR_KEY
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.web.visitor import read_visitor, set_visitor
+from contatto.kit.web.visitor import VISITOR_KEY, read_visitor, set_visitor
 
 router = APIRouter(include_in_schema=False)
 WELCOME: Final = "Hello! Write to us here: we answer as soon as we can."

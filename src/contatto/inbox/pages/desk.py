@@ -11,8 +11,8 @@ from contatto.channels.store import list_accounts
 from contatto.inbox import rules, store
 from contatto.inbox.model import Conversation, InlineNotice, Message, Person
 from contatto.inbox.store import ConversationFilter
-from contatto.kit.clock import from_micros
 from contatto.kit.db.tx import Tx
+from contatto.kit.moments import from_micros
 from contatto.leads import store as lead_store
 from contatto.leads.model import Evidence, Lead
 from contatto.measurement import store as measurement_store

@@ -4,6 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Engine
@@ -53,7 +54,8 @@ class Database(ABC):
 
     def _committed(self) -> None:
         for listener in self._listeners:
-            listener()
+            with suppress(RuntimeError):  # its event loop is closed: nobody listens any more
+                listener()
 
 
 class Waiting[T]:

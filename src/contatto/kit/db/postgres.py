@@ -18,7 +18,9 @@ class PostgresDatabase(Database):
     """Each transaction has a connection of its own; the event loop never waits for the server."""
 
     def __init__(self, url: str, clock: Clock, vault: Vault) -> None:
-        engine = create_engine(url, pool_size=CONNECTIONS, max_overflow=0, pool_pre_ping=True)
+        engine = create_engine(
+            url, pool_size=CONNECTIONS, max_overflow=0, pool_pre_ping=True, hide_parameters=True
+        )
         super().__init__(engine, clock, vault)
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
 

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -49,11 +50,12 @@ class SqliteDatabase(Database):
     """
 
     def __init__(self, url: str, clock: Clock, vault: Vault) -> None:
-        engine = create_engine(url, poolclass=QueuePool, pool_size=4, max_overflow=12)
+        engine = create_engine(url, poolclass=QueuePool, pool_size=4, max_overflow=12, hide_parameters=True)
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
         super().__init__(engine, clock, vault)
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._closed = False
         self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
         self._writer.start()
 
@@ -66,20 +68,26 @@ class SqliteDatabase(Database):
 
     async def write[T](self, work: Work[T]) -> T:
         waiting: Waiting[T] = Waiting(asyncio.get_running_loop())
-        self._queue.put(_Job(waiting, work=work))
+        self._enqueue(_Job(waiting, work=work))
         return await waiting.future  # type: ignore[misc, no-any-return]  # a loop's future, as there is a loop
 
     def write_now[T](self, work: Work[T]) -> T:
         waiting: Waiting[T] = Waiting(None)
-        self._queue.put(_Job(waiting, work=work))
+        self._enqueue(_Job(waiting, work=work))
         return waiting.future.result()
 
     async def append(self, statement: Any, row: Row) -> None:
         waiting: Waiting[None] = Waiting(asyncio.get_running_loop())
-        self._queue.put(_Job(waiting, statement=statement, row=row))
+        self._enqueue(_Job(waiting, statement=statement, row=row))
         await waiting.future  # type: ignore[misc]  # as above
 
+    def _enqueue(self, job: _Job) -> None:
+        if self._closed:
+            raise RuntimeError("the database is closed")
+        self._queue.put(job)
+
     def close(self) -> None:
+        self._closed = True
         self._queue.put(None)
         self._writer.join()
         self.engine.dispose()
@@ -109,11 +117,12 @@ class SqliteDatabase(Database):
         try:
             with connection.begin():
                 tx = Tx(connection, self.clock.now(), self.vault)
+                works = [job for job in group if job.work is not None]
                 _append_all(tx, [job for job in group if job.work is None])
-                for job in group:
-                    if job.work is not None:
-                        _attempt(tx, job)
+                for job in works:
+                    _attempt(tx, job)
         except Exception as error:  # the commit itself failed: every caller must hear of it
+            connection.invalidate()  # it may still be inside of the failed transaction; the next is fresh
             for job in group:
                 job.error = job.error or error
         _settle(group)
@@ -163,7 +172,7 @@ def _settle(group: list[_Job]) -> None:
         else:
             by_loop[job.waiting.loop].append(job)
     for loop, jobs in by_loop.items():
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(_settle_here, jobs)
 
 

@@ -10,6 +10,8 @@ from starlette.responses import Response
 from contatto.kit.web.sessions import CookieRules
 
 VISITOR_COOKIE: Final = "contatto_visitor"
+VISITOR_KEY: Final = "visitor"
+"""The purpose under which the vault gives the key that signs it."""
 _YEAR_S: Final = 365 * 86_400
 
 

@@ -38,6 +38,7 @@ function show(next) {
 function deliver({ type, data }) {
   if (type === "state") return show(data);
   tell(`live:${type}`, data);
+  if (type === "lead_status_changed") tell("live:lead_updated", data);
   if (data.conversation_id) tell(`live:conversation:${data.conversation_id}`, data);
   if (data.lead_id) tell(`live:lead:${data.lead_id}`, data);
   tell("live:nav", data);

@@ -1,0 +1,44 @@
+"""Clocks, and instants as whole microseconds."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contatto.kit.clock import FixedClock, ShiftedClock, SystemClock
+from contatto.kit.moments import from_micros, micros
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001
+def test_an_instant_comes_back_from_microseconds_exactly(moment: datetime) -> None:
+    assert from_micros(micros(moment)) == moment
+
+
+def test_the_same_instant_in_another_zone_has_the_same_microseconds() -> None:
+    assert micros(NOON) == micros(NOON.astimezone(timezone(timedelta(hours=8))))
+
+
+def test_a_fixed_clock_moves_only_when_told() -> None:
+    clock = FixedClock(NOON)
+    assert clock.now() == clock.now() == NOON
+    clock.advance(hours=1, seconds=2)
+    assert clock.now() == NOON + timedelta(hours=1, seconds=2)
+
+
+def test_the_system_clock_is_in_utc() -> None:
+    assert SystemClock().now().utcoffset() == timedelta()
+
+
+def test_a_shifted_clock_stands_in_the_past_and_never_runs_backwards() -> None:
+    clock = ShiftedClock(timedelta(days=-7))
+    a_week_ago = clock.now()
+    assert timedelta(days=6, hours=23) < datetime.now(UTC) - a_week_ago < timedelta(days=7, minutes=1)
+    clock.move_to(a_week_ago - timedelta(days=1))
+    assert clock.now() >= a_week_ago
+    target = a_week_ago + timedelta(days=2)
+    clock.move_to(target)
+    assert target <= clock.now() < target + timedelta(seconds=5)
+    clock.back_to_present()
+    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=5)

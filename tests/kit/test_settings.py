@@ -1,0 +1,84 @@
+"""Settings: the environment over the file over the defaults, and a clear word about what is wrong."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from contatto.kit.settings import SETTINGS_FILE, Settings
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder and an environment without our variables."""
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"CONTATTO_{name.upper()}", raising=False)
+    return tmp_path
+
+
+def test_with_nothing_said_the_defaults_hold(folder: Path) -> None:
+    settings = Settings()
+    assert settings.port == 8000
+    assert settings.url == "sqlite:///.contatto/contatto.sqlite3"
+    assert not settings.secure_cookies
+
+
+def test_the_file_wins_over_the_defaults_and_the_environment_over_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / SETTINGS_FILE).write_text('port = 9001\nhost = "0.0.0.0"\n')
+    assert Settings().port == 9001
+    monkeypatch.setenv("CONTATTO_PORT", "9002")
+    assert Settings().port == 9002
+    assert Settings().host == "0.0.0.0"  # noqa: S104
+    assert Settings(port=9003).port == 9003
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "65536"),
+        ("PORT", "many"),
+        ("SESSION_DAYS", "0"),
+        ("WEBHOOK_TOLERANCE_S", "1"),
+        ("WORKER", "sometimes"),
+        ("LOG_LEVEL", "loud"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_name_of_its_setting(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"CONTATTO_{name}", value)
+    with pytest.raises(ValidationError) as refused:
+        Settings()
+    assert [problem["loc"] for problem in refused.value.errors()] == [(name.lower(),)]
+
+
+def test_a_word_in_the_file_that_is_no_setting_is_refused(folder: Path) -> None:
+    (folder / SETTINGS_FILE).write_text("prot = 9001\n")
+    with pytest.raises(ValidationError, match="prot"):
+        Settings()
+
+
+def test_keys_are_split_at_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTATTO_SECRET_KEYS", " new:aaa , old:bbb, ")
+    assert Settings().secret_keys == ("new:aaa", "old:bbb")
+
+
+def test_the_public_address_loses_its_slash_and_makes_cookies_secure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CONTATTO_BASE_URL", "https://leads.example.com/")
+    assert Settings().base_url == "https://leads.example.com"
+    assert Settings().secure_cookies
+
+
+def test_a_database_url_is_used_as_it_is() -> None:
+    assert Settings(database_url="postgresql://a/b").url == "postgresql://a/b"
+
+
+def test_settings_cannot_be_changed_later() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]

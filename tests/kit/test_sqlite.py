@@ -1,0 +1,220 @@
+"""SQLite's one writer: commits in groups, and each write for itself."""
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from sqlalchemy import Column, Integer, String, Table, event, func, select
+
+from contatto.accounts.store import businesses
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.sqlite import SqliteDatabase
+from contatto.kit.db.tx import Tx, insert_for
+from contatto.kit.vault import Vault
+
+things = Table(
+    "things", sqlalchemy.MetaData(), Column("name", String, primary_key=True), Column("n", Integer)
+)
+COUNTING = insert_for("sqlite", things).on_conflict_do_update(
+    index_elements=["name"], set_={"n": things.c.n + 1}
+)
+
+
+@pytest.fixture
+def db(sqlite_template: Path, tmp_path: Path, clock: FixedClock) -> Iterator[SqliteDatabase]:
+    shutil.copy(sqlite_template, tmp_path / "test.db")
+    opened = SqliteDatabase(f"sqlite:///{tmp_path / 'test.db'}", clock, Vault({"test": bytes(32)}))
+    things.create(opened.engine)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def commits(db: SqliteDatabase) -> list[str]:
+    """Grows by one with each commit."""
+    seen: list[str] = []
+    event.listen(db.engine, "commit", lambda _: seen.append("commit"))
+    return seen
+
+
+def add(name: str) -> Any:
+    def work(tx: Tx) -> str:
+        tx.insert(things, {"name": name, "n": 1})
+        return name
+
+    return work
+
+
+def rows(db: SqliteDatabase) -> dict[str, int]:
+    return {row.name: row.n for row in db.read_now(lambda tx: tx.execute(select(things)).all())}
+
+
+def held(db: SqliteDatabase, release: threading.Event) -> Any:
+    """A write that keeps the writer busy, so that what follows queues up behind it."""
+    started = threading.Event()
+
+    def work(_tx: Tx) -> None:
+        started.set()
+        release.wait(10)
+
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(db.write_now, work)
+        started.wait(10)
+        yield
+        release.set()
+        future.result()
+
+
+def run_group(db: SqliteDatabase, *waiting: Any) -> list[Any]:
+    """Run writes so that they share one commit; give their results and errors."""
+    release = threading.Event()
+    holding = held(db, release)
+    next(holding)
+
+    async def all_of_them() -> list[Any]:
+        tasks = [asyncio.ensure_future(each) for each in waiting]
+        await asyncio.sleep(0.02)  # let each of them queue up
+        release.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    results = asyncio.run(all_of_them())
+    next(holding, None)
+    return results
+
+
+def test_writes_that_wait_together_share_one_commit(db: SqliteDatabase, commits: list[str]) -> None:
+    names = [f"n{i}" for i in range(50)]
+    assert run_group(db, *(db.write(add(name)) for name in names)) == names
+    assert set(rows(db)) == set(names)
+    assert len(commits) == 2  # of the write that held the writer, and of all the others
+
+
+def test_one_failing_write_takes_nothing_from_the_others(db: SqliteDatabase) -> None:
+    def fail_late(tx: Tx) -> None:
+        tx.insert(things, {"name": "half done", "n": 1})
+        raise LookupError("no")
+
+    first, failed, last = run_group(db, db.write(add("a")), db.write(fail_late), db.write(add("b")))
+    assert (first, last) == ("a", "b")
+    assert isinstance(failed, LookupError)
+    assert rows(db) == {"a": 1, "b": 1}
+
+
+def test_even_an_error_that_no_future_may_carry_holds_up_nobody(db: SqliteDatabase) -> None:
+    def stop(_tx: Tx) -> None:
+        raise StopIteration
+
+    stopped, added = run_group(db, db.write(stop), db.write(add("a")))
+    assert isinstance(stopped, RuntimeError)
+    assert added == "a"
+
+
+def test_appended_rows_are_stored_once_each(db: SqliteDatabase) -> None:
+    again = [db.append(COUNTING, {"name": name, "n": 1}) for name in ("a", "b", "a")]
+    assert run_group(db, *again) == [None, None, None]
+    assert rows(db) == {"a": 2, "b": 1}
+
+
+def test_one_bad_row_among_appended_ones_fails_alone_and_the_others_are_stored_once(
+    db: SqliteDatabase,
+) -> None:
+    plain = things.insert()
+    good, bad, more = run_group(
+        db,
+        db.append(COUNTING, {"name": "a", "n": 1}),
+        db.append(COUNTING, {"name": object(), "n": 1}),
+        db.append(COUNTING, {"name": "b", "n": 1}),
+    )
+    assert (good, more) == (None, None)
+    assert isinstance(bad, sqlalchemy.exc.StatementError)
+    assert rows(db) == {"a": 1, "b": 1}
+    first, twice = run_group(
+        db, db.append(plain, {"name": "c", "n": 1}), db.append(plain, {"name": "c", "n": 2})
+    )
+    assert first is None
+    assert isinstance(twice, sqlalchemy.exc.IntegrityError)
+    assert rows(db)["c"] == 1
+
+
+def test_rows_and_writes_of_one_group_are_all_there(db: SqliteDatabase) -> None:
+    run_group(db, db.write(add("w")), db.append(COUNTING, {"name": "r", "n": 1}), db.write(add("v")))
+    assert set(rows(db)) == {"w", "r", "v"}
+
+
+def test_an_error_in_the_commit_reaches_every_caller_and_keeps_nothing(db: SqliteDatabase) -> None:
+    def full(_connection: object) -> None:
+        raise OSError("the disk is full")
+
+    event.listen(db.engine, "commit", full)
+
+    async def three() -> list[Any]:
+        together = (db.write(add("a")), db.append(COUNTING, {"name": "b", "n": 1}), db.write(add("c")))
+        return await asyncio.gather(*together, return_exceptions=True)
+
+    failed = asyncio.run(three())
+    assert [type(error) for error in failed] == [OSError] * 3
+    event.remove(db.engine, "commit", full)
+    assert rows(db) == {}
+    assert db.write_now(add("after")) == "after"
+
+
+def test_writes_of_many_threads_and_a_loop_all_arrive(db: SqliteDatabase) -> None:
+    def many(thread: int) -> None:
+        for number in range(25):
+            db.write_now(add(f"{thread}-{number}"))
+
+    async def loop() -> None:
+        await asyncio.gather(*(db.write(add(f"loop-{number}")) for number in range(100)))
+
+    with ThreadPoolExecutor(6) as threads:
+        futures = [threads.submit(many, thread) for thread in range(6)]
+        asyncio.run(loop())
+        for future in futures:
+            future.result()
+    assert len(rows(db)) == 6 * 25 + 100
+
+
+def test_a_caller_who_gave_up_does_not_hold_up_the_rest(db: SqliteDatabase) -> None:
+    async def give_up() -> str:
+        task = asyncio.ensure_future(db.write(add("a")))
+        await asyncio.sleep(0)
+        task.cancel()
+        return await db.write(add("b"))  # type: ignore[no-any-return]
+
+    assert asyncio.run(give_up()) == "b"
+    assert rows(db) == {"a": 1, "b": 1}
+
+
+def test_a_loop_that_is_gone_does_not_stop_the_writer(db: SqliteDatabase) -> None:
+    async def leave() -> None:
+        task = asyncio.ensure_future(db.write(add("a")))
+        await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(leave())
+    assert db.write_now(add("b")) == "b"
+
+
+def test_a_listener_whose_loop_is_gone_does_not_stop_the_writer(db: SqliteDatabase) -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    db.on_commit(lambda: loop.call_soon_threadsafe(print))
+    assert db.write_now(add("a")) == "a"
+    assert db.write_now(add("b")) == "b"
+
+
+def test_writes_after_the_end_are_refused_instead_of_waiting_for_ever(
+    sqlite_template: Path, tmp_path: Path, clock: FixedClock
+) -> None:
+    shutil.copy(sqlite_template, tmp_path / "other.db")
+    db = SqliteDatabase(f"sqlite:///{tmp_path / 'other.db'}", clock, Vault({"test": bytes(32)}))
+    assert db.read_now(lambda tx: tx.scalar(select(func.count()).select_from(businesses))) == 0
+    db.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        db.write_now(lambda _: None)
