@@ -1,0 +1,303 @@
+"""`contatto demo`: a world to try things in, made through the real endpoints, then served until Ctrl+C."""
+
+import asyncio
+import random
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+import uvicorn
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from contatto.accounts.model import Role
+from contatto.app import create_app, open_context
+from contatto.channels.model import Platform
+from contatto.inbox.store import count_receipts
+from contatto.kit import outbox
+from contatto.kit.clock import ShiftedClock
+from contatto.kit.context import Context
+from contatto.kit.db.tx import Tx
+from contatto.kit.log import set_up_logs
+from contatto.kit.settings import Settings
+from contatto.leads.store import LeadFilter, count_leads
+from contatto.migrations.steps import migrate_schema
+from contatto.simulator.browser import Browser
+from contatto.simulator.desk import Desk
+from contatto.simulator.home import Home, Occupied, State, write_private
+from contatto.simulator.people import Visitor, plan_people
+from contatto.simulator.run import play_history, play_live
+from contatto.simulator.traffic import Street
+from contatto.simulator.world import World, build_world, invent_logins
+
+HOST: Final = "127.0.0.1"
+SEED: Final = 20251
+TRY_THIS: Final = "my number is +65 8123 4567"
+_SETTLED_WITHIN_S: Final = 60.0
+_DAY_S: Final = 86_400
+_out = Console(highlight=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for on the command line."""
+
+    port: int
+    data_dir: Path
+    ready_file: Path | None
+    days: int
+    people: int
+    live: bool
+    fresh: bool
+
+
+def demo_command(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    data_dir: Annotated[Path, typer.Option(help="Folder of the world.")] = Path(".contatto/demo"),
+    ready_file: Annotated[
+        Path | None,
+        typer.Option(help="JSON file that is written when the world is ready: addresses and keys."),
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=30, help="Days of history.")] = 5,
+    people: Annotated[int, typer.Option(min=1, max=100_000, help="People who see an ad.")] = 2000,
+    no_live: Annotated[
+        bool, typer.Option("--no-live", help="No new people once the world is ready.")
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget the world in the folder, make a new one.")
+    ] = False,
+) -> None:
+    """Make a world to try things in, with some days of traffic, and serve it until Ctrl+C."""
+    options = Options(port, data_dir, ready_file, days, people, not no_live, fresh)
+    home = Home(data_dir)
+    try:
+        with home.locked(), _listening(options.port) as listener:
+            _serve_world(home, options, listener)
+    except Occupied as error:
+        _out.print(str(error))
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def _listening(port: int) -> Iterator[socket.socket]:
+    """A socket on the port that was asked for, or on a free one when that is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        try:
+            listener.bind((HOST, port))
+        except OSError:
+            listener.bind((HOST, 0))
+            _out.print(f"Port {port} is taken, so this world is on port {listener.getsockname()[1]}.")
+        yield listener
+    finally:
+        listener.close()
+
+
+def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
+    state, world = home.look()
+    if state is State.SEEDING:
+        _out.print("The world in this folder was not finished, so it is made anew.")
+    if options.fresh or state is State.SEEDING:
+        home.clear()
+        world = None
+    if world is None:
+        home.note(State.SEEDING, None)
+    port = listener.getsockname()[1]
+    settings = Settings(
+        data_dir=options.data_dir,
+        database_url="",
+        base_url=f"http://{HOST}:{port}",
+        host=HOST,
+        port=port,
+        secret_keys=(),
+        worker="in_process",
+    )
+    with home.log.open("a", encoding="utf-8") as log:
+        set_up_logs(settings.log_level, settings.log_format, log)
+        clock = ShiftedClock(timedelta() if world else -timedelta(days=options.days))
+        context = open_context(settings, clock)
+        try:
+            migrate_schema(context.db.engine)
+            demo = Demo(home, options, context, clock)
+            config = demo.server.config
+            asyncio.run(demo.serve(listener, world), loop_factory=config.get_loop_factory())
+        finally:
+            context.db.close()
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to us: first the open event streams must end, then the rest."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Demo:
+    """One run of the demo: the server, the history if there is none yet, and people now and then."""
+
+    def __init__(self, home: Home, options: Options, context: Context, clock: ShiftedClock) -> None:
+        self.home = home
+        self.options = options
+        self.context = context
+        self.clock = clock
+        config = uvicorn.Config(
+            create_app(context),
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=2,
+        )
+        self.server = _Server(config)
+
+    async def serve(self, listener: socket.socket, world: World | None) -> None:
+        """Serve until a signal comes; what goes wrong meanwhile ends it too."""
+        stop = asyncio.Event()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            with suppress(NotImplementedError):  # not on Windows, where Ctrl+C interrupts by itself
+                asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        serving = asyncio.create_task(self.server.serve([listener]))
+        playing = asyncio.create_task(self._play(world))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((serving, playing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (playing, stopping):
+                task.cancel()
+            self.context.live.close()
+            self.server.should_exit = True
+            await asyncio.gather(serving, stopping, return_exceptions=True)
+            with suppress(asyncio.CancelledError):
+                await playing
+
+    async def _play(self, world: World | None) -> None:
+        """Seed if need be, say that all is ready, and let people come."""
+        while not self.server.started:
+            await asyncio.sleep(0.01)
+        browser = Browser(HOST, self.context.settings.port)
+        try:
+            ready = world or await self._seed(browser)
+            if self.options.ready_file:
+                write_private(self.options.ready_file, ready_values(ready, self.context.settings.base_url))
+            _print_summary(ready, self.context.settings.base_url, self.home.log)
+            if self.options.live:
+                await play_live(self._street(browser, ready), random.Random())  # noqa: S311  # it makes up people
+            await asyncio.Event().wait()
+        finally:
+            browser.close()
+
+    async def _seed(self, browser: Browser) -> World:
+        started, starts_at = time.perf_counter(), self.clock.now()
+        world = await self._build()
+        people = plan_people(SEED, self.options.people, self.options.days * _DAY_S, starts_at.timestamp())
+        street = self._street(browser, world)
+        await self._play_with_bar(street, people, starts_at)
+        self.clock.back_to_present()
+        self.home.note(State.READY, world)
+        tally = street.tally
+        took = f"{self.options.days} days in {time.perf_counter() - started:.0f} seconds"
+        seen = f"{tally.views:,} views by {tally.people:,} people, {tally.taps:,} taps"
+        _out.print(f"{took}: {seen}, {tally.chats:,} chats, {tally.messages:,} messages.")
+        return world
+
+    async def _build(self) -> World:
+        logins = await asyncio.to_thread(invent_logins)
+        key = self.context.vault.signing_key("tracking")
+        return await self.context.db.write(lambda tx: build_world(tx, logins, key))
+
+    def _street(self, browser: Browser, world: World) -> Street:
+        return Street(browser, world, Desk(browser, world.login(Role.OWNER)), self.clock)
+
+    async def _play_with_bar(self, street: Street, people: list[Visitor], starts_at: datetime) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[says]}"))
+        with Progress(*columns, TimeElapsedColumn(), console=_out, transient=True) as bar:
+            task = bar.add_task("Playing the last days", total=len(people), says="")
+            showing = asyncio.create_task(self._show(street, bar, task))
+            try:
+                await play_history(street, people, self.clock, starts_at)
+                await self._settle(street.world)
+            finally:
+                showing.cancel()
+
+    async def _show(self, street: Street, bar: Progress, task: Any) -> None:
+        business_id = street.world.business_id
+        while True:
+            leads = await self.context.db.read(lambda tx: count_leads(tx, business_id, LeadFilter()))
+            tally = street.tally
+            says = f"{tally.people:,} people, {tally.messages:,} messages, {leads:,} leads"
+            bar.update(task, completed=tally.people, says=says)
+            await asyncio.sleep(0.25)
+
+    async def _settle(self, world: World) -> None:
+        """Wait until nothing waits: all deliveries are settled and all events were heard."""
+
+        def count(tx: Tx) -> int:
+            return count_receipts(tx, world.business_id).waiting + outbox.count_waiting(tx)
+
+        deadline = time.monotonic() + _SETTLED_WITHIN_S
+        while waiting := await self.context.db.read(count):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{waiting} deliveries or events still wait; see {self.home.log}")
+            await asyncio.sleep(0.05)
+
+
+def ready_values(world: World, base_url: str) -> dict[str, Any]:
+    """What the ready file holds, for scripts that drive the world."""
+    return {
+        "base_url": base_url,
+        "login_url": f"{base_url}/login",
+        "chat_url": f"{base_url}{world.chat_path}",
+        "webhook_url": f"{base_url}/webhooks/tiktok/{world.app_id}",
+        "business_id": world.business_id,
+        "business_name": world.business_name,
+        "advertiser_id": world.advertiser_id,
+        "access_token": world.access_token,
+        "app_id": world.app_id,
+        "app_secret": world.app_secret,
+        "tiktok_business_id": world.accounts[Platform.TIKTOK].external_id,
+        "logins": [
+            {"role": login.role, "email": login.email, "password": login.password} for login in world.logins
+        ],
+        "channel_account_ids": {platform.value: account.id for platform, account in world.accounts.items()},
+        "ad_groups": [
+            {"adgroup_id": ad.adgroup_id, "name": ad.adgroup_name, "goal": ad.goal, "platform": ad.platform}
+            for ad in {ad.adgroup_id: ad for ad in world.ads}.values()
+        ],
+        "ads": [
+            {"ad_id": ad.ad_id, "adgroup_id": ad.adgroup_id, "chat_url": f"{base_url}{ad.chat_path}"}
+            for ad in world.ads
+        ],
+    }
+
+
+def _print_summary(world: World, base_url: str, log: Path) -> None:
+    places = Table.grid(padding=(0, 3, 0, 2))
+    for name, path in (
+        ("Sign in", "/login"),
+        ("Inbox", "/inbox"),
+        ("Leads Center", "/leads"),
+        ("Report", "/reports"),
+        ("Ads Manager", "/ads"),
+    ):
+        places.add_row(name, f"{base_url}{path}")
+    people = Table.grid(padding=(0, 3, 0, 2))
+    for login in world.logins:
+        people.add_row(login.role, login.email, f"[bold]{login.password}[/bold]")
+    _out.print(f"\n[bold]{world.business_name}[/bold] is open at [bold]{base_url}[/bold]\n")
+    _out.print(places)
+    _out.print("\nLog-ins")
+    _out.print(people)
+    _out.print(f"\nadvertiser_id {world.advertiser_id}, log in {log}")
+    _out.print(f'\nTry this: open the chat of an ad, write "{TRY_THIS}", and watch the Leads Center.')
+    _out.print(f"{base_url}{world.chat_path}", soft_wrap=True)
+    _out.print("\nCtrl+C ends it. The next start goes on with this world; --fresh makes a new one.")

@@ -1,0 +1,204 @@
+"""Who the people are and what each of them will do, drawn from a seed: the same seed, the same people."""
+
+import random
+from dataclasses import dataclass, replace
+from typing import Final
+
+from contatto.channels.model import Platform
+from contatto.simulator.contacts import Contact, email, phone
+from contatto.simulator.phrases import handle, say
+
+HOME: Final = {Platform.WEBCHAT: "SG", Platform.TIKTOK: "MY"}
+"""The registration country of the business's account on each platform."""
+
+_COUNTRIES: Final = {
+    Platform.WEBCHAT: (("SG", 62), ("MY", 14), ("ID", 9), ("PH", 7), ("TH", 4), ("VN", 4)),
+    Platform.TIKTOK: (("MY", 52), ("SG", 14), ("ID", 14), ("TH", 8), ("VN", 6), ("PH", 6)),
+}
+_LANGUAGES: Final = {
+    "SG": ("en", "en", "en", "zh", "ms"),
+    "MY": ("ms", "ms", "en", "zh"),
+    "ID": ("id",),
+    "TH": ("th",),
+    "VN": ("vi",),
+    "PH": ("tl", "en"),
+}
+_BUSY_HOURS: Final = (2, 1, 1, 1, 1, 1, 2, 4, 5, 5, 5, 6, 9, 7, 5, 5, 6, 7, 9, 12, 14, 14, 10, 5)
+"""How many people look at their phones in each hour of the day in Singapore, as weights."""
+ZONE_S: Final = 8 * 3600
+SLOT_S: Final = 900
+"""Ads are shown in slots of a quarter of an hour: people of one slot see theirs at the same moment."""
+_DAY_S: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A message: seconds after the one before it, its text, and what contact detail it shares, if any."""
+
+    after_s: float
+    text: str
+    from_business: bool = False
+    contact: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A person and the plan of a visit.
+
+    ``seen_at_s`` are the moments, in seconds from the beginning, at which an ad may be shown; after the last
+    one the person taps when ``taps``. ``twice`` and ``disorderly`` say how badly the platform delivers.
+    """
+
+    viewer_id: str
+    handle: str
+    language: str
+    country: str
+    platform: Platform
+    seen_at_s: tuple[float, ...]
+    taps: bool
+    tap_after_s: float
+    lines: tuple[Line, ...]
+    twice: bool
+    disorderly: bool
+
+    @property
+    def contacts(self) -> tuple[str, ...]:
+        """The truth: every contact detail that this person means to share, as E.164 or address."""
+        return tuple(dict.fromkeys(line.contact for line in self.lines if line.contact))
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How likely people are to do things, and how many ads one sees."""
+
+    most_views: int = 6
+    p_tap: float = 0.135
+    p_chat: float = 0.84
+    p_share: float = 0.42
+    p_spam: float = 0.04
+    hurry: float = 1.0
+    """Divides all waiting times: live people are in more of a hurry than those of history."""
+
+
+HISTORY: Final = Habits()
+LIVE: Final = Habits(most_views=2, p_tap=0.5, p_chat=0.9, p_share=0.5, hurry=12.0)
+
+
+def plan_people(seed: int, count: int, span_s: float, starts_at_s: float) -> list[Visitor]:
+    """Everybody who sees an ad within a span; ``starts_at_s`` is its beginning in seconds since 1970."""
+    rng = random.Random(seed)
+    last = span_s - 2 * SLOT_S
+    people: list[Visitor] = []
+    for _ in range(count):
+        moments = sorted(_moments(rng, rng.randint(1, HISTORY.most_views), last, starts_at_s))
+        people.append(_cut(plan_visitor(rng, HISTORY, tuple(moments)), span_s))
+    return people
+
+
+def _moments(rng: random.Random, count: int, last_s: float, starts_at_s: float) -> set[float]:
+    """Slots in which somebody is looking, more of them in the evening."""
+    found: set[float] = set()
+    busiest = max(_BUSY_HOURS)
+    for _ in range(count):
+        while True:
+            moment = rng.uniform(0, last_s) // SLOT_S * SLOT_S
+            hour = int((starts_at_s + moment + ZONE_S) % _DAY_S // 3600)
+            if rng.random() * busiest < _BUSY_HOURS[hour]:
+                found.add(moment)
+                break
+    return found
+
+
+def plan_visitor(rng: random.Random, habits: Habits, seen_at_s: tuple[float, ...]) -> Visitor:
+    """One person with all that they will do."""
+    platform = Platform.WEBCHAT if rng.random() < 0.55 else Platform.TIKTOK
+    names, weights = zip(*_COUNTRIES[platform], strict=True)
+    country = rng.choices(names, weights)[0]
+    name = handle(rng)
+    taps = rng.random() < habits.p_tap
+    language = rng.choice(_LANGUAGES[country])
+    who = _Speaker(rng, language, country, platform, name)
+    return Visitor(
+        viewer_id=_viewer_id(rng, platform),
+        handle=name,
+        language=language,
+        country=country,
+        platform=platform,
+        seen_at_s=seen_at_s,
+        taps=taps,
+        tap_after_s=rng.uniform(2, 25) / habits.hurry,
+        lines=tuple(_lines(who, habits)) if taps else (),
+        twice=rng.random() < 0.2,
+        disorderly=rng.random() < 0.15,
+    )
+
+
+def _viewer_id(rng: random.Random, platform: Platform) -> str:
+    number = rng.getrandbits(96)
+    return f"_000{number:024x}" if platform is Platform.TIKTOK else f"v-{number:024x}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Speaker:
+    rng: random.Random
+    language: str
+    country: str
+    platform: Platform
+    handle: str
+
+    def say(self, kind: str, *, from_business: bool = False, contact: Contact | None = None) -> Line:
+        pause = self.rng.uniform(40, 400) if from_business else self.rng.uniform(8, 150)
+        text = say(self.rng, self.language, kind, contact.shown if contact else "")
+        return Line(pause, text, from_business, contact.value if contact else "")
+
+
+def _lines(who: _Speaker, habits: Habits) -> list[Line]:
+    rng = who.rng
+    if rng.random() >= habits.p_chat:
+        return []
+    if rng.random() < habits.p_spam:
+        return [who.say("spam")]
+    lines = [who.say("openers")]
+    if rng.random() < 0.6:
+        lines.append(who.say("answers", from_business=True))
+    lines += [who.say(rng.choice(("questions", "questions", "talk"))) for _ in range(rng.randint(0, 2))]
+    if rng.random() < 0.15:
+        lines.append(who.say("numbers"))
+    if rng.random() < habits.p_share:
+        lines += _sharing(who)
+    elif rng.random() < 0.5:
+        lines.append(who.say("talk"))
+    return [Line(line.after_s / habits.hurry, line.text, line.from_business, line.contact) for line in lines]
+
+
+def _sharing(who: _Speaker) -> list[Line]:
+    """From the question for a contact to the thanks for it; some share two, some the same one twice."""
+    rng = who.rng
+    lines = [who.say("asks", from_business=True)] if rng.random() < 0.7 else []
+    number = phone(rng, who.country, HOME[who.platform])
+    address = email(rng, who.handle)
+    first, second = (number, address) if rng.random() < 0.75 else (address, number)
+    lines.append(who.say(_kind(first), contact=first))
+    if rng.random() < 0.2:
+        lines.append(who.say(_kind(second), contact=second))
+    elif rng.random() < 0.1:
+        lines.append(who.say(_kind(first), contact=first))
+    if rng.random() < 0.7:
+        lines.append(who.say("thanks", from_business=True))
+    return lines
+
+
+def _kind(contact: Contact) -> str:
+    return "emails" if "@" in contact.value else "phones"
+
+
+def _cut(visitor: Visitor, span_s: float) -> Visitor:
+    """The same visitor without the lines that would lie beyond the end."""
+    moment = visitor.seen_at_s[-1] + visitor.tap_after_s
+    kept: list[Line] = []
+    for line in visitor.lines:
+        moment += line.after_s
+        if moment > span_s:
+            break
+        kept.append(line)
+    return replace(visitor, lines=tuple(kept))

@@ -1,0 +1,114 @@
+"""Playing time: some days of history as fast as they go, and then people now and then, live."""
+
+import asyncio
+import heapq
+import itertools
+import random
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from contatto.kit.clock import ShiftedClock
+from contatto.simulator.desk import Desk
+from contatto.simulator.people import LIVE, Visitor, plan_visitor
+from contatto.simulator.traffic import Street
+
+TOGETHER_S: Final = 4.0
+"""What happens within so many seconds of history happens at once."""
+DESK_EVERY_S: Final = 6 * 3600.0
+DESK_SHARE: Final = 0.3
+LIVE_EVERY_S: Final = (1.5, 5.0)
+
+
+class Replay:
+    """Time that jumps: when everybody waits, the clock moves to the moment that comes first.
+
+    Theory. Every person is a coroutine; those that run are counted. A person who waits stands in a heap by
+    moment. As soon as nobody runs, the earliest group is taken, the clock is set, and they run on. So
+    messages keep their order in time, however long the server takes for each.
+    """
+
+    def __init__(self, clock: ShiftedClock, starts_at: datetime) -> None:
+        self._clock = clock
+        self._starts_at = starts_at
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+        self._running = 0
+        self._nobody_runs = asyncio.Event()
+
+    async def until(self, at_s: float) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (at_s, next(self._order), woken))
+        self._rest()
+        await woken
+
+    async def play(self, flows: Sequence[Coroutine[None, None, None]]) -> None:
+        """Run all of them to their ends; an error in one ends all."""
+        self._running = len(flows)
+        async with asyncio.TaskGroup() as group:
+            for flow in flows:
+                group.create_task(self._follow(flow))
+            while True:
+                await self._nobody_runs.wait()
+                self._nobody_runs.clear()
+                if not self._waiting:
+                    return
+                self._wake_next()
+
+    async def _follow(self, flow: Coroutine[None, None, None]) -> None:
+        await flow
+        self._rest()
+
+    def _rest(self) -> None:
+        self._running -= 1
+        if self._running == 0:
+            self._nobody_runs.set()
+
+    def _wake_next(self) -> None:
+        first = self._waiting[0][0]
+        self._clock.move_to(self._starts_at + timedelta(seconds=first))
+        while self._waiting and self._waiting[0][0] <= first + TOGETHER_S:
+            self._running += 1
+            heapq.heappop(self._waiting)[2].set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Now:
+    """Time as it is; moments count from when a person came."""
+
+    loop: asyncio.AbstractEventLoop
+    came_at: float
+
+    async def until(self, at_s: float) -> None:
+        await asyncio.sleep(max(0.0, self.came_at + at_s - self.loop.time()))
+
+
+async def play_history(
+    street: Street, people: Sequence[Visitor], clock: ShiftedClock, starts_at: datetime
+) -> None:
+    """Play everybody's visit, in order of time, and the desk's rounds; the clock ends where they end."""
+    replay = Replay(clock, starts_at)
+    last = max((visitor.seen_at_s[-1] for visitor in people), default=0.0)
+    flows = [street.visit(visitor, replay) for visitor in people]
+    await replay.play([*flows, _desk_rounds(street.desk, replay, last)])
+
+
+async def _desk_rounds(desk: Desk, replay: Replay, last_s: float) -> None:
+    rng = random.Random(0)
+    for moment in itertools.count(DESK_EVERY_S, DESK_EVERY_S):
+        if moment >= last_s:
+            return
+        await replay.until(moment)
+        await desk.work_through_leads(rng, DESK_SHARE)
+
+
+async def play_live(street: Street, rng: random.Random) -> None:
+    """Let people come until cancelled; they do in seconds what takes others minutes."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.TaskGroup() as group:
+        while True:
+            views = tuple(float(2 * number) for number in range(rng.randint(1, LIVE.most_views)))
+            visitor = plan_visitor(rng, LIVE, views)
+            group.create_task(street.visit(visitor, _Now(loop, loop.time())))
+            await asyncio.sleep(rng.uniform(*LIVE_EVERY_S))

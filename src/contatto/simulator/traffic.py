@@ -1,0 +1,189 @@
+"""What people do, step by step, over HTTP: they see an ad, tap it, chat, and the platform tells us of it."""
+
+import random
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import quote
+
+import msgspec
+
+from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
+from contatto.channels.model import Platform
+from contatto.inbox.actions import conversation_id_of
+from contatto.kit.clock import Clock
+from contatto.simulator import payloads
+from contatto.simulator.browser import Browser, Profile
+from contatto.simulator.desk import Desk, expect
+from contatto.simulator.payloads import Thread
+from contatto.simulator.people import Line, Visitor
+from contatto.simulator.world import World
+
+
+class Timeline(Protocol):
+    """How time passes for people: at once in history, really when live."""
+
+    async def until(self, at_s: float) -> None:
+        """Wait for a moment, in seconds from the beginning."""
+        ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """How much was played so far."""
+
+    people: int = 0
+    views: int = 0
+    taps: int = 0
+    chats: int = 0
+    messages: int = 0
+    webhooks: int = 0
+    """Signed webhooks, each copy counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What one person who tapped an ad really did; the platform must find the same."""
+
+    viewer_id: str
+    platform: Platform
+    ad_id: str
+    chatted: bool
+    contacts: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Street:
+    """The people's side of the world, and the record of what they did."""
+
+    browser: Browser
+    world: World
+    desk: Desk
+    clock: Clock
+    tally: Tally = field(default_factory=Tally)
+    truth: list[Truth] = field(default_factory=list)
+
+    async def visit(self, visitor: Visitor, time: Timeline) -> None:
+        """Play one person from the first ad to the last message."""
+        profile = Profile()
+        served: dict[str, str] | None = None
+        for moment in visitor.seen_at_s:
+            await time.until(moment)
+            served = await self._see_ad(visitor, profile)
+        self.tally.people += 1
+        if served is None or not visitor.taps:
+            return
+        moment = visitor.seen_at_s[-1] + visitor.tap_after_s
+        await time.until(moment)
+        self.tally.taps += 1
+        if visitor.platform is Platform.TIKTOK:
+            await _TikTokVisit(self, visitor, served, []).chat(time, moment)
+        else:
+            await _WebVisit(self, visitor, served, profile).chat(time, moment)
+        chatted = any(not line.from_business for line in visitor.lines)
+        self.tally.chats += chatted
+        row = Truth(visitor.viewer_id, visitor.platform, served["ad_id"], chatted, visitor.contacts)
+        self.truth.append(row)
+
+    async def _see_ad(self, visitor: Visitor, profile: Profile) -> dict[str, str] | None:
+        """Ask for an ad as a publisher does, and look at it; None when there is none to show."""
+        asked = {
+            "viewer_id": visitor.viewer_id,
+            "country": visitor.country,
+            "channel_account_id": self.world.accounts[visitor.platform].id,
+        }
+        publisher = Profile(headers={"access-token": self.world.access_token})
+        answer = await self.browser.post_json("/delivery/decide", publisher, msgspec.json.encode(asked))
+        expect(answer, 200, "an ad decision")
+        served: dict[str, str] | None = msgspec.json.decode(answer.body)["ad"]
+        if served is not None:
+            expect(await self.browser.get(served["view_url"], profile), 200, "a view")
+            self.tally.views += 1
+        return served
+
+    def at_ms(self) -> int:
+        return int(self.clock.now().timestamp() * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class _WebVisit:
+    """A chat on our own page: the tap link, the page, and the page's own API."""
+
+    street: Street
+    visitor: Visitor
+    served: dict[str, str]
+    profile: Profile
+
+    async def chat(self, time: Timeline, moment: float) -> None:
+        browser = self.street.browser
+        tapped = await browser.get(self.served["click_url"], self.profile)
+        expect(tapped, 303, "a tap")
+        page = tapped.headers["location"]
+        expect(await browser.get(page, self.profile), 200, "the chat page")
+        for number, line in enumerate(self.visitor.lines):
+            moment += line.after_s
+            await time.until(moment)
+            self.street.tally.messages += 1
+            if line.from_business:
+                await self.street.desk.reply(self._conversation_id(), line.text)
+            else:
+                await self._say(page, f"{self.visitor.viewer_id}-{number}", line)
+
+    async def _say(self, page: str, message_id: str, line: Line) -> None:
+        body = msgspec.json.encode({"client_message_id": message_id, "text": line.text})
+        for _ in range(2 if self.visitor.twice else 1):
+            answer = await self.street.browser.post_json(f"{page}/messages", self.profile, body)
+            expect(answer, 200, "a chat message")
+
+    def _conversation_id(self) -> str:
+        return conversation_id_of(self.street.world.accounts[Platform.WEBCHAT], self.visitor.viewer_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _TikTokVisit:
+    """A chat in the platform's app, of which we hear by webhooks: some twice, some late and in disorder."""
+
+    street: Street
+    visitor: Visitor
+    served: dict[str, str]
+    late: list[bytes]
+
+    async def chat(self, time: Timeline, moment: float) -> None:
+        street, thread = self.street, self._thread()
+        advertiser_id, ad_id, ad_name = (
+            street.world.advertiser_id,
+            self.served["ad_id"],
+            self.served["ad_name"],
+        )
+        await self._tell(payloads.opened_from_ad(thread, advertiser_id, ad_id, ad_name, street.at_ms()))
+        for number, line in enumerate(self.visitor.lines):
+            moment += line.after_s
+            await time.until(moment)
+            street.tally.messages += 1
+            made = payloads.sent_message if line.from_business else payloads.received_message
+            await self._tell(made(thread, f"{self.visitor.viewer_id}.{number}", line.text, street.at_ms()))
+        random.Random(self.visitor.viewer_id).shuffle(self.late)
+        for body in self.late:
+            await self._send(body)
+        if any(line.from_business for line in self.visitor.lines):
+            await self._send(payloads.read_by_person(thread, street.at_ms()))
+
+    async def _tell(self, body: bytes) -> None:
+        if self.visitor.disorderly:
+            self.late.append(body)
+        else:
+            await self._send(body)
+
+    async def _send(self, body: bytes) -> None:
+        world = self.street.world
+        path = f"/webhooks/tiktok/{quote(world.app_id)}"
+        for _ in range(2 if self.visitor.twice else 1):
+            signature = sign_body(body, world.app_secret, self.street.at_ms() // 1000)
+            headers = {"content-type": "application/json", SIGNATURE_HEADER: signature}
+            expect(await self.street.browser.post(path, Profile(), body, headers), 200, "a webhook")
+            self.street.tally.webhooks += 1
+
+    def _thread(self) -> Thread:
+        world, account = self.street.world, self.street.world.accounts[Platform.TIKTOK]
+        return Thread(
+            world.app_id, account.external_id, account.handle, self.visitor.viewer_id, self.visitor.handle
+        )

@@ -1,0 +1,176 @@
+"""The business that the simulator plays with: members, accounts, campaigns of both goals, and its keys."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from contatto.accounts import actions as accounts
+from contatto.accounts.actions import NewAdAccount, NewMember
+from contatto.accounts.model import AdAccount, Business, Permission, Role
+from contatto.ads import actions as ads
+from contatto.ads.actions import NewAd, NewAdGroup, NewCampaign
+from contatto.ads.model import Ad, AdGroup, BidType
+from contatto.capture import actions as capture
+from contatto.capture.actions import CompanyData
+from contatto.channels import actions as channels
+from contatto.channels.actions import NewAccount
+from contatto.channels.model import ChannelAccount, ChannelApp, Platform
+from contatto.kit.db.tx import Tx
+from contatto.measurement.model import Goal, TrackingTicket
+from contatto.measurement.rules import sign_ticket
+from contatto.simulator.people import HOME
+from contatto.simulator.phrases import phrases_of
+
+BUSINESS: Final = "Harbour Kitchens"
+COMPANY: Final = CompanyData(BUSINESS, "https://example.com", "https://example.com/privacy")
+COUNTRIES: Final = ("SG", "MY", "ID", "TH", "VN", "PH")
+BIDS_MICROS: Final = {Goal.LEAD: 24_000_000, Goal.CONVERSATION: 9_000_000}
+"""What a conversion is worth; both goals offer the same for a view, so their ads take turns."""
+BUDGET_MICROS: Final = 400_000_000
+_MEMBERS: Final = ((Role.OWNER, "Owner"), (Role.AGENT, "Sales desk"), (Role.ANALYST, "Analyst"))
+_AD_GROUPS: Final = {
+    (Goal.LEAD, Platform.WEBCHAT): "Quote requests, own chat",
+    (Goal.LEAD, Platform.TIKTOK): "Quote requests, TikTok",
+    (Goal.CONVERSATION, Platform.WEBCHAT): "Design questions, own chat",
+    (Goal.CONVERSATION, Platform.TIKTOK): "Design questions, TikTok",
+}
+_CAMPAIGNS: Final = {Goal.LEAD: "Kitchens: leads", Goal.CONVERSATION: "Kitchens: conversations"}
+_ADS: Final = {
+    Goal.LEAD: (
+        ("Free measuring, oak", "Free measuring this month", "Send us a message and get a quote in a day."),
+        ("Small flat, big kitchen", "Big kitchen for a small flat", "Tell us your size, we send the price."),
+    ),
+    Goal.CONVERSATION: (
+        ("Sea green before and after", "From old to sea green", "Ask us anything about colours and doors."),
+        ("How long does it take?", "Done in 21 days", "Write to us: we show you every step."),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Who may sign in, with the password in clear: this is a world to play with."""
+
+    role: str
+    email: str
+    password: str
+    password_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AdOfWorld:
+    """An ad as people meet it; ``chat_path`` is its own tap link, which counts every tap."""
+
+    ad_id: str
+    adgroup_id: str
+    adgroup_name: str
+    goal: Goal
+    platform: Platform
+    chat_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that traffic and people need to know of the business."""
+
+    business_id: str
+    business_name: str
+    advertiser_id: str
+    access_token: str
+    app_id: str
+    app_secret: str
+    logins: tuple[Login, ...]
+    accounts: dict[Platform, ChannelAccount]
+    ads: tuple[AdOfWorld, ...]
+
+    def login(self, role: Role) -> Login:
+        return next(login for login in self.logins if login.role == role)
+
+    @property
+    def chat_path(self) -> str:
+        """The tap link of an ad of goal Lead that leads to our own chat page."""
+        wanted = (Goal.LEAD, Platform.WEBCHAT)
+        return next(ad.chat_path for ad in self.ads if (ad.goal, ad.platform) == wanted)
+
+
+def invent_logins() -> tuple[Login, ...]:
+    """Members with passwords of their own; hashing takes a while, so it is done outside of transactions."""
+    words = phrases_of("words")
+
+    def password() -> str:
+        parts = (secrets.choice(words["first"]), secrets.choice(words["second"]))
+        return f"{parts[0]}-{parts[1]}-{secrets.randbelow(9_000) + 1_000}"
+
+    made: list[Login] = []
+    for role, _ in _MEMBERS:
+        chosen = password()
+        made.append(Login(role, f"{role}@harbour.example.com", chosen, accounts.hash_password(chosen)))
+    return tuple(made)
+
+
+def build_world(tx: Tx, logins: tuple[Login, ...], tracking_key: bytes) -> World:
+    """Make the business with all that it needs, in one transaction and through the same actions as ever."""
+    business = accounts.create_business(tx, BUSINESS)
+    for (role, name), login in zip(_MEMBERS, logins, strict=True):
+        accounts.add_member(tx, business.id, NewMember(login.email, name, role, ""), login.password_hash)
+    new_account = NewAdAccount(f"{BUSINESS} Singapore", "SG", "SGD", "Asia/Singapore")
+    ad_account = accounts.add_ad_account(tx, business.id, new_account)
+    _, token = accounts.issue_token(tx, business.id, "Demo", [scope.value for scope in Permission])
+    app = ChannelApp(str(secrets.randbelow(9 * 10**15) + 10**15), business.id, Platform.TIKTOK, _secret())
+    channels.register_app(tx, app)
+    homes = {platform: _connect(tx, business, platform) for platform in Platform}
+    return World(
+        business_id=business.id,
+        business_name=business.name,
+        advertiser_id=str(ad_account.number),
+        access_token=token,
+        app_id=app.app_id,
+        app_secret=app.secret,
+        logins=tuple(Login(login.role, login.email, login.password) for login in logins),
+        accounts=homes,
+        ads=tuple(_launch(tx, ad_account, homes, tracking_key)),
+    )
+
+
+def _secret() -> str:
+    return secrets.token_hex(20)
+
+
+def _connect(tx: Tx, business: Business, platform: Platform) -> ChannelAccount:
+    external_id = secrets.token_hex(16) if platform is Platform.TIKTOK else ""
+    new = NewAccount(platform, external_id, BUSINESS, "harbour.kitchens.example", HOME[platform])
+    account = channels.connect_account(tx, business.id, new)
+    capture.turn_on_capture(tx, business.id, account.id, COMPANY)
+    return account
+
+
+def _launch(
+    tx: Tx, ad_account: AdAccount, homes: dict[Platform, ChannelAccount], tracking_key: bytes
+) -> list[AdOfWorld]:
+    """A campaign for each goal, in it an ad group for each channel, in that two ads."""
+    found: list[AdOfWorld] = []
+    for goal, campaign_name in _CAMPAIGNS.items():
+        campaign = ads.create_campaign(tx, ad_account.business_id, NewCampaign(ad_account.id, campaign_name))
+        for platform, account in homes.items():
+            new = NewAdGroup(
+                campaign.id,
+                _AD_GROUPS[goal, platform],
+                goal,
+                COUNTRIES,
+                account.id,
+                budget_micros=BUDGET_MICROS,
+                bid_type=BidType.CUSTOM,
+                bid_micros=BIDS_MICROS[goal],
+            )
+            ad_group = ads.create_ad_group(tx, ad_account.business_id, new)
+            for name, headline, text in _ADS[goal]:
+                ad = ads.create_ad(tx, ad_account.business_id, NewAd(ad_group.id, name, text, headline))
+                found.append(_shown(ad, ad_group, platform, tracking_key))
+    return found
+
+
+def _shown(ad: Ad, ad_group: AdGroup, platform: Platform, tracking_key: bytes) -> AdOfWorld:
+    ticket = sign_ticket(TrackingTicket(ad.business_id, ad.id, 0), tracking_key)
+    return AdOfWorld(
+        str(ad.number), str(ad_group.number), ad_group.name, ad_group.goal, platform, f"/t/c/{ticket}"
+    )
