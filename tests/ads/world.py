@@ -1,6 +1,5 @@
 """A small business with ads, for the tests of ads, delivery and reports."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -13,16 +12,12 @@ from contatto.capture import actions as capture
 from contatto.capture.actions import CompanyData
 from contatto.channels import store as channels
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.kit.clock import FixedClock
-from contatto.kit.db.connect import open_database
-from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import metadata
 from contatto.kit.ids import new_id
-from contatto.kit.vault import Vault
 from contatto.measurement.model import Goal
 
-NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+"""The time at which the fixture ``clock`` stands."""
 COMPANY = CompanyData("Kopi and Co", "https://kopi.example.com", "https://kopi.example.com/privacy")
 
 
@@ -44,13 +39,6 @@ class Chain:
     campaign: Campaign
     ad_group: AdGroup
     ad: Ad
-
-
-def open_empty(url: str, now: datetime = NOW) -> Database:
-    """A database with all tables, its clock standing still."""
-    db = open_database(url, FixedClock(now), Vault({"k1": bytes(32)}))
-    metadata.create_all(db.engine)
-    return db
 
 
 def add_channel(tx: Tx, business_id: str, country: str = "SG", name: str = "Kopi") -> ChannelAccount:
@@ -94,8 +82,3 @@ def add_chain(tx: Tx, world: World, **changes: object) -> Chain:
     ad_group = ads.create_ad_group(tx, world.id, new_ad_group(campaign, **changes))
     ad = ads.create_ad(tx, world.id, NewAd(ad_group.id, "First ad", "Write to us about coffee."))
     return Chain(campaign, ad_group, ad)
-
-
-def written[T](db: Database, work: Callable[[Tx], T]) -> T:
-    """Do something in a transaction of its own."""
-    return db.write_now(work)
