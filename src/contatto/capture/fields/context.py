@@ -3,9 +3,11 @@
 import re
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
+from functools import cache, lru_cache
 
-from contatto.capture.fields.words import key, pattern, words
+import re2
+
+from contatto.capture.fields.words import key, linear_pattern, pattern, words
 
 
 class Kind(IntEnum):
@@ -30,6 +32,8 @@ _SECTIONS = {
     Kind.NEGATION: ("words", "negations"),
 }
 
+#: Comes back from `kinds_near` beside the kinds: a label right before the end, nothing but words between.
+LABEL_LAST = 0
 _NEAR = 48
 _LABEL_NEAR = 26
 _SENTENCE_END = re.compile(r"[\n;!?。！？؟]|(?<=[^\W\d_]{3})\.(?=\s)|(?<=\d)\.(?=\s)|[,،，、]\s?")
@@ -59,6 +63,36 @@ def _marks_pattern() -> tuple[re.Pattern[str], dict[str, Kind]]:
 def _copula() -> re.Pattern[str]:
     """What may stand between a number and the label that follows it: "… is my order number"."""
     return re.compile(rf"[ \t]*[\"')\]]?[ \t]*(?:[=(\-]|{pattern(words('words', 'is'))})[^\d,.;\n]{{0,14}}")
+
+
+@cache
+def _kinds_set() -> re2.Set:
+    options = re2.Options()
+    options.case_sensitive = False
+    options.max_mem = 32 << 20
+    kinds = re2.Set.SearchSet(options)
+    labels = linear_pattern(words("numbers", "labels"))
+    kinds.Add(
+        rf"(?:{labels})[^\n;!?.,\x{{3002}}\x{{ff01}}\x{{ff1f}}\x{{61f}}\x{{60c}}\x{{ff0c}}\x{{3001}}]{{0,24}}$"
+    )
+    for section in _SECTIONS.values():
+        kinds.Add(linear_pattern(words(*section)))
+    kinds.Compile()
+    return kinds
+
+
+def kinds_near(low: str) -> frozenset[int]:
+    """The kinds of words in a stretch of text, without their places: quick, for the plain cases."""
+    found = _kinds_set().Match(low.encode("utf-8", "replace"))
+    return _numbered(tuple(found)) if found else _NONE
+
+
+@lru_cache(maxsize=256)
+def _numbered(numbers: tuple[int, ...]) -> frozenset[int]:
+    return frozenset(numbers)
+
+
+_NONE: frozenset[int] = frozenset()
 
 
 def find_marks(low: str, first: int, last: int) -> list[Mark]:

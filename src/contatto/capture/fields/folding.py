@@ -38,8 +38,16 @@ def _digit_blocks() -> str:
     return "".join(f"{chr(first)}-{chr(first + 9)}" for first in starts)
 
 
-#: A class of every character that folding changes; stage one of the detector asks for it.
-FOLDABLE = UNSEEN + _JOINING + _FORMS.replace("\ud800-\udfff", "") + _digit_blocks()
+#: A class of the characters for which a text is folded; stage one of the detector asks for it. The common
+#: full-width comma, colon, question and exclamation marks are not among them: the patterns know them.
+FOLDABLE = (
+    UNSEEN
+    + _JOINING
+    + _FORMS.replace("\ud800-\udfff", "").replace(
+        "\uff01-\uffef", "\uff02-\uff0b\uff0d-\uff19\uff1b-\uff1e\uff20-\uffef"
+    )
+    + _digit_blocks()
+)
 
 _CLUSTER = re.compile(
     f"(?P<unseen>[{UNSEEN}]+)|[^{_JOINING}{UNSEEN}\\s]?[{_JOINING}]{{1,8}}|[{_FORMS}{_digit_blocks()}]"

@@ -26,12 +26,16 @@ _SHAPES = {
     Field.SNAPCHAT: re.compile(r"[a-z0-9._\-]{3,30}"),
 }
 _TOKEN = re.compile(r"(?P<at>@ ?)?(?P<id>[a-z0-9_][a-z0-9_.\-]{2,59})")
-_HAN_TOKEN = re.compile(r"@ ?(?P<id>[\u3400-\u9fff\uac00-\ud7af][a-z0-9_\-\u30a0-\u30ff\u3400-\u9fff\uac00-\ud7af]{1,29})")
+_HAN_TOKEN = re.compile(
+    r"@ ?(?P<id>[\u3400-\u9fff\uac00-\ud7af][a-z0-9_\-\u30a0-\u30ff\u3400-\u9fff\uac00-\ud7af]{1,29})"
+)
 _BEFORE = re.compile(r"(?P<at>@)?(?P<id>[a-z0-9_][a-z0-9_.\-]{2,40})$")
-_MARKED = re.compile(r"[:=~>\u2192\u21d2|]|(?:^|\s)-|-\s")
+_MARKED = re.compile(r"[:\uff1a=~>\u2192\u21d2|]|(?:^|\s)-|-\s")
 _FIGURES = re.compile(r"[0-9][0-9.,\-_]*(?:[a-z]{1,4})?|[0-9]+[a-z]?[x.][0-9]+[a-z]*")
 _WEBSITE = re.compile(r"\.(?:com|net|org|info|biz|co\.[a-z]{2}|com\.[a-z]{2})$")
-_X = re.compile(r"(?<![A-Za-z0-9_.\-'&])(?:X[ \t]{0,2}(?:[:=(\-][ \t]{0,2})?(?=@[A-Za-z0-9_])|[Xx][ \t]?[:=][ \t]{0,2}(?=@?[A-Za-z0-9_]{3}))")
+_X = re.compile(
+    r"(?<![A-Za-z0-9_.\-'&])(?:X[ \t]{0,2}(?:[:\uff1a=(\-][ \t]{0,2})?(?=@[A-Za-z0-9_])|[Xx][ \t]?[:\uff1a=][ \t]{0,2}(?=@?[A-Za-z0-9_]{3}))"
+)
 _WORD_BEFORE = re.compile(rf"([{LATIN}]+)[ \t]{{1,2}}$")
 _PARTS = re.compile(r"[._\-]+")
 
@@ -49,7 +53,7 @@ def _cue_pattern() -> tuple[re.Pattern[str], dict[str, Field | None]]:
 
 @cache
 def _and() -> re.Pattern[str]:
-    return re.compile(rf"[ \t]*(?:[/&+|,\u3001\u060c]|(?:, ?)?{pattern(words('words', 'and'))})[ \t]*")
+    return re.compile(rf"[ \t]*(?:[/&+|,\uff0c\u3001\u060c]|(?:, ?)?{pattern(words('words', 'and'))})[ \t]*")
 
 
 @cache
@@ -62,7 +66,12 @@ def _leads() -> re.Pattern[str]:
 def _leading_words() -> frozenset[str]:
     """Words that may stand right before "line" when it is the app's name."""
     kinds = ("joiners", "before", "and", "markers", "is", "stop")
-    return frozenset(word.split()[-1] for kind in kinds for word in words("words", kind)) | {"add", "contact", "via", "use"}
+    return frozenset(word.split()[-1] for kind in kinds for word in words("words", kind)) | {
+        "add",
+        "contact",
+        "via",
+        "use",
+    }
 
 
 @cache
@@ -102,7 +111,9 @@ def _cues(text: Folded) -> Iterator[Cue]:
         for match in finder.finditer(text.low)
         if (field := fields[key(match[match.lastindex or 0])]) is not None
     ]
-    found += [Cue((Field.TWITTER,), match.start(), match.end(), plain=True) for match in _X.finditer(text.text)]
+    found += [
+        Cue((Field.TWITTER,), match.start(), match.end(), plain=True) for match in _X.finditer(text.text)
+    ]
     found.sort(key=lambda cue: cue.start)
     index = 0
     while index < len(found):
@@ -110,14 +121,20 @@ def _cues(text: Folded) -> Iterator[Cue]:
         index += 1
         while index < len(found) and _and().fullmatch(text.low, cue.end, found[index].start):
             following = found[index]
-            cue = Cue((*cue.fields, *following.fields), cue.start, following.end, cue.plain and following.plain)
+            cue = Cue(
+                (*cue.fields, *following.fields), cue.start, following.end, cue.plain and following.plain
+            )
             index += 1
         yield cue
 
 
 def _is_platform(text: Folded, cue: Cue) -> bool:
     """Whether a cue means the platform: "line" is also a railway's, a queue's, a phone's."""
-    if cue.fields != (Field.LINE,) or text.low[cue.start : cue.end] != "line" or text.text[cue.start].isupper():
+    if (
+        cue.fields != (Field.LINE,)
+        or text.low[cue.start : cue.end] != "line"
+        or text.text[cue.start].isupper()
+    ):
         written = text.text[cue.start : cue.end]
         if cue.fields != (Field.LINE,) or written != "Line":
             return True
@@ -137,7 +154,9 @@ def _behind(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
     while token is None and start > cue.end and text.low[start - 1] in "_":
         start -= 1
         token = _TOKEN.match(text.low, start)
-    if token is None or (cue.plain and start == cue.end and token["at"] is None and cue.fields != (Field.TWITTER,)):
+    if token is None or (
+        cue.plain and start == cue.end and token["at"] is None and cue.fields != (Field.TWITTER,)
+    ):
         return None
     end = token.start("id") + len(token["id"].rstrip(".-"))
     value = text.low[token.start("id") : end]
@@ -183,6 +202,8 @@ def _ahead(text: Folded, cue: Cue, claimed: int) -> tuple[int, int, str, str] | 
     before = text.low[token.start() - 1 : token.start()]
     if before and (before.isalnum() or before in "@./_"):
         return None
-    if token["at"] is None and not (lead["gap"].strip() and re.search(r"[a-z0-9][_.][a-z0-9]", value) and _has_shape(value)):
+    if token["at"] is None and not (
+        lead["gap"].strip() and re.search(r"[a-z0-9][_.][a-z0-9]", value) and _has_shape(value)
+    ):
         return None
     return token.start("id"), token.start("id") + len(value), value, "handle-before"

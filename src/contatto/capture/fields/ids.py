@@ -9,8 +9,10 @@ from contatto.capture.fields.words import pattern, words
 from contatto.capture.model import Field
 
 _NUMBER = re.compile(r"\+?[0-9(][0-9 .\-()]{4,17}[0-9](?![0-9a-z_@])")
-_NUMBER_BEFORE = re.compile(r"(?<![0-9a-z_+])\+?[0-9(][0-9 .\-()]{5,17}[0-9](?=[ \t]*[(\[,|/]?[ \t]*$)")
-_CLOSED = re.compile(r"[ \t]*(?:[)\].,!;\n]|$)")
+_NUMBER_BEFORE = re.compile(
+    r"(?<![0-9a-z_+])\+?[0-9(][0-9 .\-()]{5,17}[0-9](?=[ \t]*[(\[,|/\uff0c\u3001]?[ \t]*$)"
+)
+_CLOSED = re.compile(r"[ \t]*(?:[)\].,!;\n\uff0c\uff01\u3002]|$)")
 _NEAR = 12
 
 
@@ -28,7 +30,7 @@ class Cue:
 def gap_pattern() -> re.Pattern[str]:
     """What may stand between a cue and its handle: marks, and words such as "is", "my", "คือ", "は"."""
     joiners = [*words("words", "joiners"), *words("words", "markers"), *words("words", "is")]
-    marks = "[:=~>|\u2192\u21d2\\[\\](){}\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f*_\u3001,!\u2026\U0001f447\U0001f449\u2764]|\\.(?= )|-(?=[ @])|(?<= )-"
+    marks = "[:\uff1a\uff0c\uff01=~>|\u2192\u21d2\\[\\](){}\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f*_\u3001,!\u2026\U0001f447\U0001f449\u2764]|\\.(?= )|-(?=[ @])|(?<= )-"
     return re.compile(rf"(?:[ \t\n]{{0,3}}(?:{marks}|{_inside(joiners)})){{0,7}}[ \t\n]{{0,3}}")
 
 
@@ -59,7 +61,13 @@ def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
     if span is None or (field is Field.LINE and not _is_line(text, cue, span, country)):
         return None
     digits = "".join(sign for sign in text.low[span[0] : span[1]] if sign.isdigit())
-    return Find(field, digits, *span, 0.85, f"{field.value}.{'same-number' if _is_shared(text, cue, span) else 'number'}")
+    return Find(
+        field,
+        digits,
+        *span,
+        0.85,
+        f"{field.value}.{'same-number' if _is_shared(text, cue, span) else 'number'}",
+    )
 
 
 def _after(text: Folded, cue: Cue) -> tuple[int, int] | None:

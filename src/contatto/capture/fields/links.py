@@ -18,7 +18,9 @@ _LINK = re.compile(
     r"\.(?:com|me)(?![a-z0-9@.\-_])",
     re.IGNORECASE,
 )
-_PARTS = re.compile(r"(?:[a-z][a-z0-9+]*://)?(?P<host>[^/?#]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?", re.IGNORECASE)
+_PARTS = re.compile(
+    r"(?:[a-z][a-z0-9+]*://)?(?P<host>[^/?#]*)(?P<path>[^?#]*)(?P<query>\?[^#]*)?", re.IGNORECASE
+)
 _LAST_SIGNS = ".,;:!?'*)&~"
 
 
@@ -62,9 +64,17 @@ _PLACES = (
     _Place(Field.LINE, r"page\.line\.me", r"/(?:@|%40)?(?P<id>[a-z0-9._\-]{3,40})/?"),
     _Place(Field.LINE, r"ti", r"/p/(?:~|%7E|@|%40)?(?P<id>[a-z0-9._\-]{3,60})"),
     _Place(Field.LINE, r"line\.naver\.jp", r"/(?:R/)?ti/p/(?:~|%7E|@|%40)?(?P<id>[a-z0-9._\-]{3,60})/?"),
-    _Place(Field.TWITTER, r"(?:twitter|x)\.com", r"/intent/(?:user|follow)\?(?:[^&#]*&)*screen_name=(?P<id>[a-z0-9_]{3,20})"),
+    _Place(
+        Field.TWITTER,
+        r"(?:twitter|x)\.com",
+        r"/intent/(?:user|follow)\?(?:[^&#]*&)*screen_name=(?P<id>[a-z0-9_]{3,20})",
+    ),
     _Place(Field.TWITTER, r"(?:twitter|x)\.com", r"/@?(?P<id>[a-z0-9_]{3,20})/?", _ROOMS),
-    _Place(Field.LINKEDIN, r"linkedin\.com", r"(?:/mwlite)?/(?:in|company|school|pub|showcase)/(?P<id>[^/?#]{2,100})(?:/(?:about|en|es|pt|fr|ar|ja|zh|th|id|he)?/?)?"),
+    _Place(
+        Field.LINKEDIN,
+        r"linkedin\.com",
+        r"(?:/mwlite)?/(?:in|company|school|pub|showcase)/(?P<id>[^/?#]{2,100})(?:/(?:about|en|es|pt|fr|ar|ja|zh|th|id|he)?/?)?",
+    ),
     _Place(Field.WEIBO, r"weibo\.(?:com|cn)", r"/(?:u|profile)/(?P<id>[0-9]{5,14})/?"),
     _Place(Field.WEIBO, r"weibo\.(?:com|cn)", r"/n/(?P<id>[^/?#]{2,90})/?"),
     _Place(Field.WEIBO, r"weibo\.(?:com|cn)", r"/(?P<id>[a-z0-9_\-]{3,40})/?", _ROOMS),
@@ -72,9 +82,29 @@ _PLACES = (
     _Place(Field.SNAPCHAT, r"add", r"/(?P<id>[a-z0-9._\-]{3,30})/?"),
 )
 _FRONTS = r"(?:www|m|mobile|web|mbasic|touch|free|p|l10n|[a-z]{2}|[a-z]{2}-[a-z]{2})"
-_OTHER_FRONTS = ("business.", "developers.", "about.", "help.", "l.", "lm.", "s.", "t.", "story.", "ads.", "blog.", "api.", "open.", "accounts.", "passport.")
+_OTHER_FRONTS = (
+    "business.",
+    "developers.",
+    "about.",
+    "help.",
+    "l.",
+    "lm.",
+    "s.",
+    "t.",
+    "story.",
+    "ads.",
+    "blog.",
+    "api.",
+    "open.",
+    "accounts.",
+    "passport.",
+)
 _COMPILED = tuple(
-    (place, re.compile(rf"(?:{_FRONTS}\.)?(?:{place.host})", re.IGNORECASE), re.compile(place.path, re.IGNORECASE))
+    (
+        place,
+        re.compile(rf"(?:{_FRONTS}\.)?(?:{place.host})", re.IGNORECASE),
+        re.compile(place.path, re.IGNORECASE),
+    )
     for place in _PLACES
 )
 _WHATSAPP = re.compile(

@@ -16,6 +16,11 @@ _STRONG = re.compile(r" +[oO] +| */ *| {2,}|\t+| +[\-~\u2010-\u2015]+ +| ?(?=\+)
 _MOST_PARTS = 7
 _MOST_TRIES = 24
 
+_DIGITS_ONLY = {
+    ord(sign): None
+    for sign in "+ \t.()/_~-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\u00b7\u2022"
+} | {ord("O"): "0", ord("o"): "0"}
+
 #: Shapes that are never a phone, however well the digits fit.
 _NOT_A_PHONE = re.compile(
     r"""
@@ -81,12 +86,14 @@ def find_runs(text: str) -> list[Run]:
 
 def is_another_shape(written: str) -> bool:
     """Whether the whole run reads as a date, an identity number, a card, a coordinate …."""
-    return _NOT_A_PHONE.fullmatch(written.strip("() ")) is not None or _is_card(written)
+    if _NOT_A_PHONE.fullmatch(written.strip("() ")) is not None:
+        return True
+    return len(written) >= 14 and "+" not in written and _is_card(written)
 
 
 def _is_card(written: str) -> bool:
     digits = [int(sign) for sign in written if "0" <= sign <= "9"]
-    if not 14 <= len(digits) <= 19 or "+" in written:
+    if not 14 <= len(digits) <= 19:
         return False
     doubled = [sum(divmod(digit * 2, 10)) for digit in digits[-2::-2]]
     return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0 and digits[0] in (2, 3, 4, 5, 6)
@@ -94,7 +101,7 @@ def _is_card(written: str) -> bool:
 
 def plain_digits(written: str) -> str:
     """The digits of a run, a leading plus kept, letters O read as zeros."""
-    digits = "".join("0" if sign in "Oo" else sign for sign in written if sign in "0123456789Oo")
+    digits = written.translate(_DIGITS_ONLY)
     return f"+{digits}" if written.lstrip(" (").startswith("+") else digits
 
 

@@ -3,17 +3,24 @@
 import re
 from functools import cache
 
-from contatto.capture.fields.context import Kind, Surroundings, find_marks
+from contatto.capture.fields.context import LABEL_LAST, Kind, Surroundings, find_marks, kinds_near
 from contatto.capture.fields.folding import Find, Folded
-from contatto.capture.fields.numbers import Form, Reading, Run, find_runs, numbers_in
+from contatto.capture.fields.numbers import Form, Run, find_runs, numbers_in
 from contatto.capture.fields.words import LATIN, pattern, words
 from contatto.capture.model import Field
 
 _WINDOW = 90
 _LETTERS_BEFORE = re.compile(rf"[{LATIN}0-9]{{1,24}}[\-/_.]?$")
 _LETTERS_AFTER = re.compile(rf"[\-_]?[{LATIN}]{{1,16}}")
-_SIGN_BEFORE = re.compile(r"(?:[#*$€£¥₦₹₱฿₫៛₪﷼%@&=_]|[0-9],)\s?$")
+_LAST_WORD = re.compile(rf"[{LATIN}]+$")
+_SIGNS_BEFORE = frozenset("#*$€£¥₦₹₱฿₫៛₪﷼%@&=_")
+_MASKS = frozenset("*%•")
 _NUMBER_CUES = (Kind.PHONE, Kind.NUMBER, Kind.WHATSAPP)
+_STRONG = frozenset({Kind.PHONE, Kind.WHATSAPP, Kind.LINE, Kind.WECHAT})
+_TELLING = frozenset({LABEL_LAST, Kind.LABEL, Kind.WHATSAPP})
+_DOUBTFUL = frozenset({Kind.LABEL, Kind.PHONE, Kind.NEGATION})
+_CUES = frozenset({Kind.PHONE, Kind.NUMBER})
+_NONE: frozenset[int] = frozenset()
 
 
 @cache
@@ -28,65 +35,104 @@ def _unit() -> re.Pattern[str]:
 
 
 @cache
-def _currency() -> re.Pattern[str]:
-    return re.compile(rf"{pattern(words('numbers', 'currencies'))}[.: ]{{0,2}}$")
+def _currencies() -> tuple[frozenset[str], tuple[str, ...]]:
+    """Words for money before a sum: those of scripts with spaces, and those that may be glued to others."""
+    every = words("numbers", "currencies")
+    spaced = frozenset(word for word in every if _LAST_WORD.search(word))
+    return spaced, tuple(word for word in every if word not in spaced)
 
 
 def find_phones(text: Folded, country: str) -> list[Find]:
     """Phone and WhatsApp numbers of a text in which links and addresses are already blanked."""
     runs = find_runs(text.text)
-    matches: list[Find] = []
+    finds: list[Find] = []
     for index, run in enumerate(runs):
         if run.digits >= 7 and not _is_part_of_a_word(text.low, run):
             before = runs[index - 1].end if index else 0
             after = runs[index + 1].start if index + 1 < len(runs) else len(text.text)
-            matches += _numbers_of_run(text, run, (before, after), country)
-    return matches
+            finds += _numbers_of_run(text, run, (before, after), country)
+    return finds
 
 
 def _is_part_of_a_word(low: str, run: Run) -> bool:
     """Whether letters, signs or units are written onto the digits, so that they are no number alone."""
-    head = low[max(0, run.start - 26) : run.start]
-    letters = _LETTERS_BEFORE.search(head)
-    if letters is not None and not _cue_word().search(letters[0]):
-        glued = head[-1:]
-        if glued not in "./" or len(letters[0]) > 26:
+    return _is_glued_before(low, run.start) or _is_glued_after(low, run.end)
+
+
+def _is_glued_before(low: str, start: int) -> bool:
+    if not start:
+        return False
+    head = low[max(0, start - 26) : start]
+    plain = head.rstrip()
+    if not plain:
+        return False
+    last = plain[-1]
+    if last in _SIGNS_BEFORE or (last == "," and plain[-2:-1].isdigit()):
+        return True
+    if len(plain) == len(head) and (last.isalnum() or last in "-/_."):
+        letters = _LETTERS_BEFORE.search(head)
+        if letters is not None and last not in "./" and not _cue_word().search(letters[0]):
             return True
-    if _SIGN_BEFORE.search(head) or _currency().search(head):
+    return _is_sum(plain.rstrip(".: "))
+
+
+def _is_sum(head: str) -> bool:
+    spaced, glued = _currencies()
+    word = _LAST_WORD.search(head)
+    return (word is not None and word[0] in spaced) or head.endswith(glued)
+
+
+def _is_glued_after(low: str, end: int) -> bool:
+    if end >= len(low):
+        return False
+    if low[end] in _MASKS or _unit().match(low, end):
         return True
-    if low[run.end : run.end + 1] in ("*", "%", "•"):
-        return True
-    if _unit().match(low, run.end):
-        return True
-    tail = _LETTERS_AFTER.match(low, run.end)
+    tail = _LETTERS_AFTER.match(low, end)
     return tail is not None and not _cue_word().search(tail[0])
 
 
 def _numbers_of_run(text: Folded, run: Run, neighbours: tuple[int, int], country: str) -> list[Find]:
+    first, last = max(neighbours[0], run.start - _WINDOW), min(neighbours[1], run.end + _WINDOW)
+    before = kinds_near(text.low[first : run.start]) if run.start > first else _NONE
+    if LABEL_LAST in before and not before & _STRONG:
+        return []
     numbers = numbers_in(text.text, run, country)
     if not numbers:
         return []
-    first, last = max(neighbours[0], run.start - _WINDOW), min(neighbours[1], run.end + _WINDOW)
+    whatsapp, cued = _judge(text, run, (first, last, neighbours[1]), before)
+    if whatsapp is None:
+        return []
+    field = Field.WHATSAPP if whatsapp else Field.PHONE
+    finds = []
+    for start, end, reading in numbers:
+        if not cued and reading.form in (Form.NO_PLUS, Form.NO_TRUNK):
+            continue
+        sure = cued or reading.form is Form.INTERNATIONAL
+        rule = whatsapp or f"phone.{reading.form.value}"
+        finds.append(Find(field, reading.value, start, end, 0.95 if sure else 0.85, rule))
+    return finds
+
+
+def _judge(
+    text: Folded, run: Run, window: tuple[int, int, int], before: frozenset[int]
+) -> tuple[str | None, bool]:
+    """What the words round a run make of it: nothing (None), a phone ("") or WhatsApp (its rule); and if cued."""
+    first, last, following = window
+    after = kinds_near(text.low[run.end : last]) if last > run.end else _NONE
+    if not before & _TELLING and Kind.WHATSAPP not in after:
+        if Kind.LABEL not in after or Kind.PHONE in before:
+            return "", bool(before & _CUES or after & _CUES)
+    elif Kind.WHATSAPP in before and not before & _DOUBTFUL:
+        return "whatsapp.cue-before", True
     around = Surroundings(
         text.low,
         run.start,
         run.end,
         find_marks(text.low, first, run.start),
         find_marks(text.low, run.end, last),
-        neighbours[1] < len(text.text),
+        following < len(text.text),
     )
     if around.label():
-        return []
-    return [find for number in numbers if (find := _find(number, around)) is not None]
-
-
-def _find(number: tuple[int, int, Reading], around: Surroundings) -> Find | None:
-    start, end, reading = number
+        return None, False
     whatsapp = around.whatsapp()
-    cued = bool(whatsapp) or around.cue(*_NUMBER_CUES) or around.cue_after(*_NUMBER_CUES) is not None
-    if reading.form in (Form.NO_PLUS, Form.NO_TRUNK) and not cued:
-        return None
-    field = Field.WHATSAPP if whatsapp else Field.PHONE
-    rule = whatsapp or f"phone.{reading.form.value}"
-    confidence = 0.95 if cued or reading.form is Form.INTERNATIONAL else 0.85
-    return Find(field, reading.value, start, end, confidence, rule)
+    return whatsapp, bool(whatsapp) or around.cue(*_NUMBER_CUES) or around.cue_after(*_NUMBER_CUES) is not None

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from functools import cache
+from itertools import accumulate
 
 import re2
 
@@ -11,6 +12,7 @@ from contatto.capture.fields.folding import FOLDABLE
 from contatto.capture.fields.words import linear_pattern, words
 
 _BETWEEN = r"[ \t.()/_~\-\x{2010}-\x{2015}\x{2212}\x{30fc}\x{b7}\x{2022}]"
+_UNANCHORED = re2._Anchor.UNANCHORED
 _MEMORY = 64 << 20
 
 
@@ -26,9 +28,25 @@ class Hint(IntEnum):
     DIGITS = 6
 
 
+_NOTHING: frozenset[Hint] = frozenset()
+
+
 def _cues() -> str:
-    kinds = ("instagram", "facebook", "messenger", "line", "twitter", "linkedin", "weibo", "wechat", "snapchat")
-    return linear_pattern(dict.fromkeys(word for kind in kinds for word in words("cues", kind))) + r"|(?:^|[^a-z0-9])x ?[:=(@\-]"
+    kinds = (
+        "instagram",
+        "facebook",
+        "messenger",
+        "line",
+        "twitter",
+        "linkedin",
+        "weibo",
+        "wechat",
+        "snapchat",
+    )
+    return (
+        linear_pattern(dict.fromkeys(word for kind in kinds for word in words("cues", kind)))
+        + r"|(?:^|[^a-z0-9])x ?[:=(@\x{ff1a}\-]"
+    )
 
 
 @cache
@@ -36,7 +54,7 @@ def _patterns() -> tuple[str, ...]:
     dots = linear_pattern([word for word in words("email", "dot") if word != "."])
     ats = linear_pattern([word for word in words("email", "at") if word != "@"])
     return (
-        f"[{_escaped(FOLDABLE)}]",
+        f"(?-i:[{_escaped(FOLDABLE)}])",
         r"://|www\.|[a-z0-9]\.[a-z]{2,12}(?::[0-9]+)?/|(?:instagram|facebook|linkedin|snapchat|twitter|weibo|wechat|messenger|whatsapp|x|line)\.(?:com|me)",
         "@",
         rf"(?:{ats})[ \t]{{0,2}}[a-z0-9][a-z0-9\-]*[ \t]{{0,2}}(?:\.|{dots})|@[ \t]{{0,2}}[a-z0-9][a-z0-9\-]*[ \t]{{0,2}}(?:[ \t]\.|\.[ \t]|{dots})|@[ \t]{{1,2}}[a-z0-9]|[a-z0-9_][ \t]{{1,2}}@",
@@ -71,16 +89,17 @@ def _set() -> re2.Set:
 
 @cache
 def _any() -> re2._Regexp:
-    """Any of the patterns that can make a match alone, for a whole batch in one buffer."""
-    return re2.compile("|".join(f"(?:{pattern})" for pattern in _patterns()).encode(), _options())
+    """What a match may start from, for a whole batch in one buffer; a shape alone is nothing."""
+    patterns = [pattern for hint, pattern in enumerate(_patterns()) if hint != Hint.SHAPE]
+    return re2.compile("|".join(f"(?:{pattern})" for pattern in patterns), _options())
 
 
 @cache
 def _hinted(numbers: tuple[int, ...]) -> frozenset[Hint]:
-    return frozenset(Hint(number) for number in numbers)
-
-
-_NOTHING: frozenset[Hint] = frozenset()
+    found = frozenset(Hint(number) for number in numbers)
+    if found <= {Hint.CUE} or found <= {Hint.SHAPE}:
+        return _NOTHING
+    return found
 
 
 def hints(text: str) -> frozenset[Hint]:
@@ -99,6 +118,18 @@ def as_bytes(text: str) -> bytes:
 
 def likely(texts: Sequence[str]) -> Iterator[int]:
     """The places of those texts of a batch in which stage one finds anything, in order."""
-    for index, text in enumerate(texts):
-        if hints(text):
-            yield index
+    joined = as_bytes("\n".join(texts))
+    return _places(joined, texts)
+
+
+def _places(joined: bytes, texts: Sequence[str]) -> Iterator[int]:
+    ends = list(accumulate(len(as_bytes(text)) + 1 for text in texts))
+    match = _any()._regexp.Match
+    at, whole = 0, len(joined)
+    while at < whole:
+        first = match(_UNANCHORED, joined, at, whole)[0][0]
+        if first < 0:
+            return
+        index = bisect_right(ends, first + 1 if joined[first] == 10 else first)
+        yield index
+        at = ends[index]

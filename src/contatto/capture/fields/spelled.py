@@ -39,7 +39,7 @@ def _joined() -> re.Pattern[str]:
 
 @cache
 def _ordinary() -> frozenset[str]:
-    return frozenset(words("words", "stop")) | {"me", "us", "him", "her", "them", "it", "him"}
+    return frozenset(words("words", "stop")) | {"me", "us", "him", "her", "them", "it"}
 
 
 @cache

@@ -17,7 +17,14 @@ _BEFORE = "(?:[وف]?(?:عال|بال|لل|كال|ال|[بلع])?|[ושה]?[הב
 _AFTER = "(?:ي|ى|نا|ك|كم|ه|ها|و|י)?"
 
 #: Letters that Arabic and Urdu keyboards mix up; the first of each stands for all of them.
-_SAME = ("\u0627\u0623\u0625\u0622\u0671", "\u0647\u0629\u06c1\u06c3", "\u064a\u0649\u06cc\u06d2", "\u0643\u06a9", "'\u05f3\u2019\u2018", '"\u05f4\u201d')
+_SAME = (
+    "\u0627\u0623\u0625\u0622\u0671",
+    "\u0647\u0629\u06c1\u06c3",
+    "\u064a\u0649\u06cc\u06d2",
+    "\u0643\u06a9",
+    "'\u05f3\u2019\u2018",
+    '"\u05f4\u201d',
+)
 _ONE_LETTER = {ord(other): letters[0] for letters in _SAME for other in letters[1:]}
 _ANY_LETTER = {letters[0]: f"[{letters}]" for letters in _SAME}
 
