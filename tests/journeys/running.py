@@ -39,7 +39,7 @@ class House:
     """One business of a running installation, and a browser-like client."""
 
     context: Context
-    client: TestClient
+    client: httpx2.Client
     business_id: str
     advertiser_id: str
     webchat_id: str
@@ -47,7 +47,7 @@ class House:
     token: str
 
     def api(self, method: str, path: str, **values: Any) -> dict[str, Any]:
-        """Call the API v1.3 and give the whole envelope; GET values go as the SDK sends them."""
+        """Call the API v1.3 and give the whole envelope."""
         values.setdefault("advertiser_id", self.advertiser_id)
         headers = {"Access-Token": self.token}
         if method == "GET":
@@ -91,7 +91,8 @@ class House:
     def report(self, **values: Any) -> dict[str, dict[str, str]]:
         """The lifetime report by ad group: metrics by ad group id."""
         asked = {"service_type": "AUCTION", "report_type": "BASIC", "data_level": "AUCTION_ADGROUP",
-                 "dimensions": ["adgroup_id"], "query_lifetime": "True", "page_size": "100",
+                 "dimensions": ["adgroup_id"], "query_lifetime": "True",
+                 "page_size": "100",
                  "metrics": ["spend", "impressions", "clicks", "conversion", "cost_per_conversion"]}  # fmt: skip
         data = self.data("GET", "/report/integrated/get/", **(asked | values))
         return {row["dimensions"]["adgroup_id"]: row["metrics"] for row in data["list"]}
@@ -136,9 +137,11 @@ def until[T](look: Callable[[], T], seconds: float = 5.0) -> T:
     return seen
 
 
-@contextmanager
-def running_house(folder: Path, *, capture_on: bool = True) -> Iterator[House]:
-    context = open_context(Settings(data_dir=folder))
+def open_house(
+    folder: Path, *, capture_on: bool = True, url: str = "http://127.0.0.1:8000"
+) -> tuple[Context, dict[str, str]]:
+    """Open an installation with one business; give the context, and the ids that a House needs."""
+    context = open_context(Settings(data_dir=folder, base_url=url))
     migrate_schema(context.db.engine)
     hashed = accounts.hash_password(PASSWORD)
 
@@ -158,7 +161,13 @@ def running_house(folder: Path, *, capture_on: bool = True) -> Iterator[House]:
         return {"business_id": business.id, "advertiser_id": str(number), "webchat_id": webchat.id,
                 "tiktok_id": tiktok.id, "token": token}  # fmt: skip
 
-    made = context.db.write_now(build)
+    return context, context.db.write_now(build)
+
+
+@contextmanager
+def running_house(folder: Path, *, capture_on: bool = True) -> Iterator[House]:
+    """A house in this process: its client calls the app without a socket."""
+    context, made = open_house(folder, capture_on=capture_on)
     try:
         with TestClient(create_app(context), base_url="http://127.0.0.1:8000") as client:
             yield House(context=context, client=client, **made)
