@@ -1,10 +1,12 @@
 """The detector: one linear pass asks what a text may hold, then only the fields that may be there read it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from operator import itemgetter
 
 from contatto.capture.fields.emails import find_emails
 from contatto.capture.fields.folding import Find, Folded, fold
 from contatto.capture.fields.handles import find_handles
+from contatto.capture.fields.ids import is_shared
 from contatto.capture.fields.links import find_links
 from contatto.capture.fields.names import find_name
 from contatto.capture.fields.phones import find_phones
@@ -16,6 +18,7 @@ from contatto.capture.model import ContactMatch, NameMatch
 LONGEST_END = 8_192
 #: More contacts than this in one message are a list and not a person's details; the rest is left.
 MOST_MATCHES = 100
+_NUMBERS_ONLY = frozenset({Hint.DIGITS, Hint.SHAPE})
 
 
 def detect_contacts(text: str, country: str) -> list[ContactMatch]:
@@ -65,34 +68,33 @@ def _detect(text: str, country: str, hinted: frozenset[Hint]) -> list[ContactMat
     if Hint.FOLD in hinted:
         folded = fold(text)
         hinted = hints(folded.text)
-    finds = list(_finds(folded, country, hinted))[:MOST_MATCHES]
-    if len(finds) > 1:
-        finds.sort(key=lambda find: find.start)
-    return [folded.match(find) for find in finds]
+    if hinted <= _NUMBERS_ONLY:
+        finds = find_phones(folded, country) if hinted else []
+    else:
+        finds = _finds(folded, country, hinted)
+    return [folded.match(find) for find in finds[:MOST_MATCHES]]
 
 
-def _finds(rest: Folded, country: str, hinted: frozenset[Hint]) -> Iterator[Find]:
+def _finds(rest: Folded, country: str, hinted: frozenset[Hint]) -> list[Find]:
     """Each field reads what the ones before it left: links, addresses, handles, numbers."""
+    finds: list[Find] = []
     if Hint.LINK in hinted:
         links = find_links(rest)
-        yield from (link.find for link in links if link.find is not None)
+        finds += [link.find for link in links if link.find is not None]
         rest = rest.without((link.start, link.end) for link in links)
-    if Hint.AT in hinted:
-        emails = find_emails(rest)
-        yield from emails
-        rest = rest.without((find.start, find.end) for find in emails)
-    if Hint.SPELLED in hinted:
-        emails = find_spelled_emails(rest)
-        yield from emails
-        rest = rest.without((find.start, find.end) for find in emails)
+    for hint, find_emails_of in ((Hint.AT, find_emails), (Hint.SPELLED, find_spelled_emails)):
+        if hint in hinted:
+            emails = find_emails_of(rest)
+            finds += emails
+            rest = rest.without((find.start, find.end) for find in emails)
     if Hint.CUE in hinted and Hint.SHAPE in hinted:
         handles = find_handles(rest, country)
-        yield from handles
-        rest = rest.without(
-            (find.start, find.end) for find in handles if not find.rule.endswith("same-number")
-        )
+        finds += handles
+        rest = rest.without((find.start, find.end) for find in handles if not is_shared(find))
     if Hint.DIGITS in hinted:
-        yield from find_phones(rest, country)
+        finds += find_phones(rest, country)
+    finds.sort(key=itemgetter(2))
+    return finds
 
 
 def _detect_long(text: str, country: str) -> list[ContactMatch]:

@@ -14,6 +14,7 @@ _NUMBER_BEFORE = re.compile(
 )
 _CLOSED = re.compile(r"[ \t]*(?:[)\].,!;\n\uff0c\uff01\u3002]|$)")
 _NEAR = 12
+_SHARED = ".same-number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,13 @@ def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
     if span is None or (field is Field.LINE and not _is_line(text, cue, span, country)):
         return None
     digits = "".join(sign for sign in text.low[span[0] : span[1]] if sign.isdigit())
-    return Find(
-        field,
-        digits,
-        *span,
-        0.85,
-        f"{field.value}.{'same-number' if _is_shared(text, cue, span) else 'number'}",
-    )
+    rule = _SHARED if _shares_a_phone(text, cue, span) else ".number"
+    return Find(field, digits, *span, 0.85, f"{field.value}{rule}")
+
+
+def is_shared(find: Find) -> bool:
+    """Whether a found id is a phone number as well, so that phones may read it again."""
+    return find.rule.endswith(_SHARED)
 
 
 def _after(text: Folded, cue: Cue) -> tuple[int, int] | None:
@@ -97,7 +98,7 @@ def _is_line(text: Folded, cue: Cue, span: tuple[int, int], country: str) -> boo
     return country.lower() in words("words", "line_app") and text.low[span[0]] != "+"
 
 
-def _is_shared(text: Folded, cue: Cue, span: tuple[int, int]) -> bool:
+def _shares_a_phone(text: Folded, cue: Cue, span: tuple[int, int]) -> bool:
     first, last = min(cue.start, span[0]), max(cue.end, span[1])
     if _same().search(text.low, max(0, first - _NEAR), min(len(text.low), last + _NEAR)):
         return True

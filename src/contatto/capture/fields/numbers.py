@@ -1,24 +1,23 @@
 """Reading digits: runs that look like numbers, the shapes that are something else, and E.164."""
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import rphonenumbers
 
 #: The signs that people put between the digits of one number.
 BETWEEN = r"0-9Oo \t.()/_~\-\u2010-\u2015\u2212\u30fc\u00b7\u2022"
-_RUN = re.compile(rf"(?:\+ ?\(?|\()?(?:[0-9]|(?<![A-Za-z])[Oo](?=[0-9][{BETWEEN}]{{5}}))[{BETWEEN}]{{5,70}}")
-_LAST_DIGIT = re.compile(r".*[0-9](?:[Oo]{1,3}(?![A-Za-z]))?")
-_DIGIT = re.compile(r"[0-9]")
+_RUN = re.compile(rf"[0-9][{BETWEEN}]{{5,70}}")
+_FRONT = re.compile(r"(?:\+ ?\(?|\()?(?:(?<![A-Za-z])[Oo])?$")
+_LAST_DIGIT = re.compile(r".*[0-9](?:[Oo]{1,3}(?![A-Za-z]))?", re.DOTALL)
 _PART = re.compile(r"\+? ?\(?[0-9][0-9Oo]*")
 _STRONG = re.compile(r" +[oO] +| */ *| {2,}|\t+| +[\-~\u2010-\u2015]+ +| ?(?=\+)|(?<=[0-9]{6}) *(?=\()")
 _MOST_PARTS = 7
 _MOST_TRIES = 24
 
 _DIGITS_ONLY = {
-    ord(sign): None
-    for sign in "+ \t.()/_~-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\u00b7\u2022"
+    ord(sign): None for sign in "+ \t.()/_~-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\u00b7\u2022"
 } | {ord("O"): "0", ord("o"): "0"}
 
 #: Shapes that are never a phone, however well the digits fit.
@@ -45,6 +44,13 @@ _NOT_A_PHONE = re.compile(
 )
 
 
+_parse = rphonenumbers.parse
+_is_valid = rphonenumbers.is_valid_number
+_format = rphonenumbers.format_number
+_E164 = rphonenumbers.PhoneNumberFormat.E164
+_NATIONAL = rphonenumbers.PhoneNumberFormat.NATIONAL
+
+
 class Form(Enum):
     """How a number is written; all but the first two need a cue to count."""
 
@@ -54,33 +60,35 @@ class Form(Enum):
     NO_PLUS = "no-plus"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """A valid number: its E.164 value and how it was written."""
 
     value: str
     form: Form
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A stretch of digits and the signs between them, as it stands in the folded text."""
 
     start: int
     end: int
-    digits: int
+    digits: str
 
 
 def find_runs(text: str) -> list[Run]:
-    """Stretches with at least seven digits, in order."""
+    """Stretches of at least four digits and a few signs, in order."""
     runs = []
     for found in _RUN.finditer(text):
-        body = found[0]
-        last = _LAST_DIGIT.match(text, found.start(), found.end())
-        end = len(last[0]) if last is not None else 0
-        count = len(_DIGIT.findall(body, 0, end))
-        if count > 3:
-            runs.append(Run(found.start(), found.start() + end, count))
+        start, end = found.span()
+        if text[end - 1] not in "0123456789":
+            last = _LAST_DIGIT.match(text, start, end)
+            end = last.end() if last is not None else end
+        if start and text[start - 1] in "+( Oo":
+            front = _FRONT.search(text, max(0, start - 4), start)
+            start = front.start() if front is not None else start
+        digits = text[start:end].translate(_DIGITS_ONLY)
+        if len(digits) > 3:
+            runs.append(Run(start, end, digits))
     return runs
 
 
@@ -108,12 +116,12 @@ def plain_digits(written: str) -> str:
 def read_number(digits: str, country: str) -> Reading | None:
     """The number that these digits are in `country`, if they are a valid one."""
     try:
-        number = rphonenumbers.parse(digits, country)
+        number = _parse(digits, country)
     except rphonenumbers.NumberParseException:
         return None
-    if not rphonenumbers.is_valid_number(number):
+    if not _is_valid(number):
         return None
-    value: str = rphonenumbers.format_number(number, rphonenumbers.PhoneNumberFormat.E164)
+    value: str = _format(number, _E164)
     return Reading(value, _form(digits, value, number))
 
 
@@ -126,7 +134,7 @@ def _form(digits: str, value: str, number: rphonenumbers.PhoneNumber) -> Form:
         return Form.INTERNATIONAL
     if digits[0] == "0":
         return Form.NATIONAL
-    usual = rphonenumbers.format_number(number, rphonenumbers.PhoneNumberFormat.NATIONAL)
+    usual = _format(number, _NATIONAL)
     return Form.NO_TRUNK if usual.lstrip("(").startswith("0") else Form.NATIONAL
 
 
@@ -135,9 +143,10 @@ def numbers_in(text: str, run: Run, country: str) -> list[tuple[int, int, Readin
     written = text[run.start : run.end]
     if is_another_shape(written):
         return []
-    whole = _read(written, country)
-    if whole is not None:
-        return [(run.start, run.end, whole)]
+    if len(run.digits) <= 18:
+        whole = read_number("+" + run.digits if "+" in written[:3] else run.digits, country)
+        if whole is not None:
+            return [(run.start, run.end, whole)]
     found = []
     start = run.start
     for piece in _pieces(written):

@@ -47,7 +47,7 @@ def find_phones(text: Folded, country: str) -> list[Find]:
     runs = find_runs(text.text)
     finds: list[Find] = []
     for index, run in enumerate(runs):
-        if run.digits >= 7 and not _is_part_of_a_word(text.low, run):
+        if len(run.digits) > 6 and not _is_part_of_a_word(text.low, run):
             before = runs[index - 1].end if index else 0
             after = runs[index + 1].start if index + 1 < len(runs) else len(text.text)
             finds += _numbers_of_run(text, run, (before, after), country)
@@ -135,4 +135,6 @@ def _judge(
     if around.label():
         return None, False
     whatsapp = around.whatsapp()
-    return whatsapp, bool(whatsapp) or around.cue(*_NUMBER_CUES) or around.cue_after(*_NUMBER_CUES) is not None
+    return whatsapp, bool(whatsapp) or around.cue(*_NUMBER_CUES) or around.cue_after(
+        *_NUMBER_CUES
+    ) is not None

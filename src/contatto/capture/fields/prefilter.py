@@ -132,4 +132,4 @@ def _places(joined: bytes, texts: Sequence[str]) -> Iterator[int]:
             return
         index = bisect_right(ends, first + 1 if joined[first] == 10 else first)
         yield index
-        at = ends[index]
+        at = ends[index] - 1  # from the line's end, which is the border of a word at the next one's start
