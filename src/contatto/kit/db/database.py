@@ -49,7 +49,10 @@ class Database(ABC):
     def close(self) -> None: ...
 
     def on_commit(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` after every commit, from whichever thread committed; it must return at once."""
+        """Call ``listener`` after every commit that changed something, from whichever thread committed.
+
+        It must return at once. A commit without a change tells nobody: the worker would wake itself for ever.
+        """
         self._listeners.append(listener)
 
     def _committed(self) -> None:

@@ -12,6 +12,8 @@ from contatto.kit.db.tx import Row, Tx
 from contatto.kit.vault import Vault
 
 CONNECTIONS: Final = 10
+_HAS_CHANGED: Final = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"
+"""PostgreSQL numbers a transaction with its first change."""
 
 
 class PostgresDatabase(Database):
@@ -37,7 +39,9 @@ class PostgresDatabase(Database):
     def write_now[T](self, work: Work[T]) -> T:
         with self.engine.begin() as connection:
             result = work(Tx(connection, self.clock.now(), self.vault))
-        self._committed()
+            changed = connection.exec_driver_sql(_HAS_CHANGED).scalar()
+        if changed:
+            self._committed()
         return result
 
     async def append(self, statement: Any, row: Row) -> None:

@@ -114,19 +114,29 @@ class SqliteDatabase(Database):
         return group
 
     def _commit_group(self, connection: Connection, group: list[_Job]) -> None:
+        changed = False
         try:
             with connection.begin():
+                before = _count_changes(connection)
                 tx = Tx(connection, self.clock.now(), self.vault)
                 works = [job for job in group if job.work is not None]
                 _append_all(tx, [job for job in group if job.work is None])
                 for job in works:
                     _attempt(tx, job)
+                changed = _count_changes(connection) != before
         except Exception as error:  # the commit itself failed: every caller must hear of it
             connection.invalidate()  # it may still be inside of the failed transaction; the next is fresh
             for job in group:
                 job.error = job.error or error
         _settle(group)
-        self._committed()
+        if changed:
+            self._committed()
+
+
+def _count_changes(connection: Connection) -> int:
+    """Rows that were changed through this connection so far."""
+    changes: int = connection.connection.dbapi_connection.total_changes  # type: ignore[union-attr]
+    return changes
 
 
 def _append_all(tx: Tx, jobs: list[_Job]) -> None:
