@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from contatto.accounts import store as accounts
+from contatto.accounts import actions as accounts
 from contatto.inbox import actions as inbox
 from contatto.inbox.model import ConversationStarted, MessageReceived, MessageSent, NoticePosted
 from contatto.kit import outbox
@@ -29,6 +29,6 @@ WHEN_WOKEN: Final[tuple[Chore, ...]] = (inbox.settle_receipts,)
 
 EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (3600.0, outbox.forget_old),
-    (3600.0, accounts.delete_expired_sessions),
+    (3600.0, accounts.end_expired_sessions),
 )
 """Work by the clock: seconds between two runs, and what is run."""

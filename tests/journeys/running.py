@@ -31,6 +31,7 @@ EMAIL = "owner@example.com"
 API = "/open_api/v1.3"
 OPEN_ID = "tt-business-1"
 APP_ID, APP_SECRET = "app-1", "app-secret-1"
+METRICS = ["spend", "impressions", "clicks", "conversion", "cost_per_conversion"]
 COMPANY = CompanyData("Kopi and Co", "", "https://kopi.example.com/privacy")
 
 
@@ -92,8 +93,7 @@ class House:
         """The lifetime report by ad group: metrics by ad group id."""
         asked = {"service_type": "AUCTION", "report_type": "BASIC", "data_level": "AUCTION_ADGROUP",
                  "dimensions": ["adgroup_id"], "query_lifetime": "True",
-                 "page_size": "100",
-                 "metrics": ["spend", "impressions", "clicks", "conversion", "cost_per_conversion"]}  # fmt: skip
+                 "page_size": "100", "metrics": METRICS}  # fmt: skip
         data = self.data("GET", "/report/integrated/get/", **(asked | values))
         return {row["dimensions"]["adgroup_id"]: row["metrics"] for row in data["list"]}
 

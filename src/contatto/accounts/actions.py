@@ -141,6 +141,11 @@ def end_session(tx: Tx, token: str) -> None:
     store.delete_session(tx, hash_secret(token))
 
 
+def end_expired_sessions(tx: Tx) -> int:
+    """Delete sessions whose time is over; say how many."""
+    return store.delete_expired_sessions(tx)
+
+
 def issue_token(tx: Tx, business_id: BusinessId, name: str, scopes: list[str]) -> tuple[ApiToken, str]:
     """Make an API token. The second value is the token itself: it is shown once and never kept.
 
