@@ -1,4 +1,3 @@
-"""The `contatto` command: serve, work, migrate, set up a business, detect contacts, and the demo world."""
 
 import asyncio
 from typing import Annotated
@@ -14,7 +13,6 @@ from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
 from contatto.cli.demo import demo_command
-from contatto.cli.detect import detect_command
 from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -25,7 +23,6 @@ from contatto.worker import Worker
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.command("demo")(demo_command)
-app.command("detect")(detect_command)
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
 
