@@ -1,0 +1,213 @@
+"""The Ads Manager through the running app."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from contatto.ads import store
+from contatto.ads.model import Status, Wanted
+from contatto.capture.store import is_capture_on
+from contatto.kit.db.tx import Tx
+from tests.ads.world import Chain, add_chain, add_world
+from tests.journeys.running import House, csrf_of, running_house
+
+COMPANY = {
+    "company_name": "Kopi and Co",
+    "company_site": "",
+    "privacy_policy_url": "https://kopi.example.com/p",
+}
+FORM = {
+    "name": "Lunch people", "goal": "lead", "country": ["SG", "MY"], "budget": "12.50", "bid": "",
+    "click_window_days": "28", "view_window_days": "0", "starts_on": "", "ends_on": "",
+}  # fmt: skip
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with running_house(tmp_path) as running:
+        running.sign_in()
+        yield running
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Iterator[House]:
+    """A house whose capture is off."""
+    with running_house(tmp_path, capture_on=False) as running:
+        running.sign_in()
+        yield running
+
+
+def post(house: House, path: str, page: str = "/ads", **form: Any) -> httpx.Response:
+    token = csrf_of(house.client.get(page).text)
+    answer: httpx.Response = house.client.post(
+        path, data=form | {"csrf_token": token}, follow_redirects=False
+    )
+    return answer
+
+
+def make_campaign(house: House) -> str:
+    answer = post(house, "/ads/campaigns", advertiser_id=house.advertiser_id, name="November")
+    assert answer.status_code == 303, answer.text
+    found = re.fullmatch(r"/ads/campaigns/(\d+)/ad-groups/new", answer.headers["location"])
+    assert found
+    return found.group(1)
+
+
+def ad_groups(house: House) -> int:
+    return len(house.data("GET", "/adgroup/get/")["list"])
+
+
+def test_the_three_steps_lead_to_a_preview_with_a_working_chat_link(house: House) -> None:
+    campaign = make_campaign(house)
+    form = FORM | {"channel_account_id": house.webchat_id}
+    assert "Lunch" not in house.client.get(f"/ads/campaigns/{campaign}/ad-groups/new").text
+    step = post(house, f"/ads/campaigns/{campaign}/ad-groups", **form)
+    assert step.status_code == 303, step.text
+    assert house.client.get(step.headers["location"]).status_code == 200
+    group = house.data("GET", "/adgroup/get/")["list"][0]
+    assert (group["budget"], group["click_attribution_window"]) == (12.5, "TWENTY_EIGHT_DAYS")
+    assert (group["view_attribution_window"], group["location_ids"]) == ("OFF", ["1733045", "1880251"])
+    ads = step.headers["location"].removesuffix("/new")
+    last = post(house, ads, name="First", headline="Coffee & cake?", body="Write <us>")
+    assert last.status_code == 303, last.text
+    preview = house.client.get(last.headers["location"]).text
+    assert "Coffee &amp; cake?" in preview
+    assert "Write &lt;us&gt;" in preview
+    link = re.search(r'href="http://127.0.0.1:8000(/t/c/[^"]+)"', preview)
+    assert link
+    tap = house.client.get(link.group(1), follow_redirects=False)
+    assert tap.headers["location"] == f"/chat/{house.webchat_id}"
+    tree = house.client.get("/ads").text
+    for part in ("November", "Lunch people", "First", "SGD 12.50", "28-day click", link.group(1)):
+        assert part in tree
+
+
+def test_with_capture_off_the_prompt_opens_and_keeps_what_was_typed(closed: House) -> None:
+    campaign = make_campaign(closed)
+    path, form = f"/ads/campaigns/{campaign}/ad-groups", FORM | {"channel_account_id": closed.webchat_id}
+    prompt = post(closed, path, **form)
+    assert prompt.status_code == 422
+    assert 'id="capture-prompt"' in prompt.text
+    assert 'value="Lunch people"' in prompt.text
+    assert 'value="12.50"' in prompt.text
+    assert ad_groups(closed) == 0
+    wrong = post(
+        closed, path, **form, **(COMPANY | {"privacy_policy_url": "no address"}), turn_on_capture="1"
+    )
+    assert wrong.status_code == 422
+    assert 'id="prompt-privacy_policy_url-error"' in wrong.text
+    assert 'value="no address"' in wrong.text
+    assert not closed.context.db.read_now(lambda tx: is_capture_on(tx, closed.business_id, closed.webchat_id))
+    done = post(closed, path, **form, **COMPANY, turn_on_capture="1")
+    assert done.status_code == 303, done.text
+    assert closed.context.db.read_now(lambda tx: is_capture_on(tx, closed.business_id, closed.webchat_id))
+    assert ad_groups(closed) == 1
+
+
+def test_a_mistake_in_the_form_leaves_capture_off(closed: House) -> None:
+    campaign = make_campaign(closed)
+    form = FORM | {"channel_account_id": closed.webchat_id, "country": ["IT"]} | COMPANY
+    answer = post(closed, f"/ads/campaigns/{campaign}/ad-groups", **form, turn_on_capture="1")
+    assert answer.status_code == 422
+    assert 'id="goal-error"' in answer.text
+    assert not closed.context.db.read_now(lambda tx: is_capture_on(tx, closed.business_id, closed.webchat_id))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"name": " "}, "name-error"),
+        ({"budget": "plenty"}, "budget-error"),
+        ({"budget": "0"}, "budget-error"),
+        ({"bid": "99"}, "bid-error"),
+        ({"ends_on": "2020-01-01"}, "ends_on-error"),
+        ({"starts_on": "soon"}, "starts_on-error"),
+        ({"country": []}, "countries-error"),
+        ({"country": ["TR"]}, "goal-error"),
+        ({"goal": "fame"}, "goal-error"),
+        ({"click_window_days": "3"}, "click_window_days-error"),
+    ],
+)
+def test_a_mistake_stands_beside_its_field_and_nothing_is_lost(
+    house: House, changes: dict[str, Any], error: str
+) -> None:
+    campaign = make_campaign(house)
+    form = FORM | {"channel_account_id": house.webchat_id} | changes
+    answer = post(house, f"/ads/campaigns/{campaign}/ad-groups", **form)
+    assert answer.status_code == 422
+    assert f'id="{error}"' in answer.text
+    assert form["name"].strip() in answer.text
+    assert ad_groups(house) == 0
+
+
+def test_the_live_check_names_the_failing_countries(house: House) -> None:
+    campaign = make_campaign(house)
+    query = {"channel_account_id": house.webchat_id, "country": ["SG", "TR", "IT"], "goal": "lead"}
+    panel = house.client.get(f"/ads/campaigns/{campaign}/eligibility", params=query).text
+    assert "<html" not in panel
+    assert "Italy, Türkiye are not in the list." in panel
+    assert panel.count("check--ok") == 2
+    assert panel.count("check--bad") == 1
+
+
+def test_with_nothing_chosen_the_live_check_waits(house: House) -> None:
+    campaign = make_campaign(house)
+    panel = house.client.get(f"/ads/campaigns/{campaign}/eligibility").text
+    assert "check--" not in panel
+
+
+def test_a_campaign_without_a_name_comes_back_with_its_form(house: House) -> None:
+    answer = post(house, "/ads/campaigns", advertiser_id=house.advertiser_id, name=" ")
+    assert answer.status_code == 422
+    assert 'id="name-error"' in answer.text
+
+
+def test_an_ad_without_a_headline_comes_back_with_its_form(house: House) -> None:
+    group = house.make_ad("LEAD_GENERATION")["adgroup_id"]
+    answer = post(house, f"/ads/ad-groups/{group}/ads", name="Second", headline="", body="Kept text")
+    assert answer.status_code == 422
+    assert 'id="headline-error"' in answer.text
+    assert "Kept text" in answer.text
+
+
+def test_the_tree_pauses_and_starts(house: House) -> None:
+    ids = house.make_ad("CONVERSATION")
+    for kind, name in (("campaigns", "campaign"), ("ad-groups", "adgroup"), ("ads", "ad")):
+        number = ids[f"{name}_id"]
+        for wanted, shown in (("paused", "DISABLE"), ("active", "ENABLE")):
+            assert post(house, f"/ads/{kind}/{number}/status", status=wanted).status_code == 303
+            row = house.data("GET", f"/{name}/get/", filtering={f"{name}_ids": [number]})["list"][0]
+            assert row["operation_status"] == shown
+
+
+def test_pages_of_another_business_are_not_found_and_change_nothing(house: House) -> None:
+    def work(tx: Tx) -> Chain:
+        return add_chain(tx, add_world(tx))
+
+    chain = house.context.db.write_now(work)
+    campaign, group, ad = chain.campaign.number, chain.ad_group.number, chain.ad.number
+    for path in (
+        f"/ads/campaigns/{campaign}/ad-groups/new",
+        f"/ads/campaigns/{campaign}/eligibility",
+        f"/ads/ad-groups/{group}/ads/new",
+        f"/ads/{ad}/preview",
+    ):
+        assert house.client.get(path).status_code == 404
+    form = FORM | {"channel_account_id": house.webchat_id}
+    assert post(house, f"/ads/campaigns/{campaign}/ad-groups", **form).status_code == 404
+    assert post(house, f"/ads/ad-groups/{group}/ads", name="A", headline="B", body="").status_code == 404
+    assert post(house, f"/ads/ads/{ad}/status", status="paused").status_code == 404
+    live = house.context.db.read_now(lambda tx: store.list_live_ads(tx, chain.ad.business_id))
+    assert [each.ad.id for each in live] == [chain.ad.id]
+    mine = (chain.ad.business_id, chain.ad.ad_account_id, Wanted(statuses=frozenset(Status)))
+    assert house.context.db.read_now(lambda tx: store.count_ads(tx, *mine)) == 1
+
+
+def test_a_form_without_its_token_is_refused(house: House) -> None:
+    form = {"advertiser_id": house.advertiser_id, "name": "Forged"}
+    assert house.client.post("/ads/campaigns", data=form).status_code == 403
+    assert house.data("GET", "/campaign/get/")["list"] == []
