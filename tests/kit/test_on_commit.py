@@ -2,17 +2,15 @@
 
 import asyncio
 
-from sqlalchemy import text
-
+from contatto.inbox.model import NoticePosted
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbox import drain, list_events
+from contatto.kit.outbox import drain, emit, list_events
 from contatto.wiring import AFTER
 
 
 def change_something(tx: Tx) -> None:
-    row = "('b1', 'lead_captured', '{}', 0, true)"
-    tx.execute(text(f"INSERT INTO events (business_id, name, payload, at, fanned_out) VALUES {row}"))
+    emit(tx, "b1", NoticePosted("b1", "conversation-1", "lead-1"))
 
 
 def test_a_change_is_told_once_it_is_committed(database: Database) -> None:

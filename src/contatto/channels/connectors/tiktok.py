@@ -182,9 +182,14 @@ def _referral(content: _Content, at: datetime) -> Incoming:
     person_id = (content.from_user.id if content.from_user else "") or content.unique_identifier
     touch = content.referral.ad if content.referral else None
     number = str(touch.ad_id) if touch else ""
-    if not person_id or not (number.isascii() and number.isdigit() and len(number) <= 19):
+    if not person_id or not _is_id(number):
         return Unusable("missing_fields")
     return Referred(content.conversation_id, person_id, content.sender_name, int(number), at)
+
+
+def _is_id(text: str) -> bool:
+    """Whether a text is a number that fits a 64-bit column."""
+    return text.isascii() and text.isdigit() and len(text) <= 19 and int(text) < 1 << 63
 
 
 def _read(content: _Content, at: datetime) -> Incoming:

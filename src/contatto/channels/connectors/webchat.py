@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -11,6 +11,9 @@ from contatto.channels.model import Chatted, Incoming, Label, MessageKind, Platf
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros
+
+_LATEST_US: Final = 4_102_444_800_000_000
+"""The year 2100: a time beyond it is a mistake."""
 
 
 class WebchatDelivery(msgspec.Struct):
@@ -20,7 +23,7 @@ class WebchatDelivery(msgspec.Struct):
     visitor: str
     client_message_id: str
     text: str
-    ts: int
+    ts: Annotated[int, msgspec.Meta(ge=0, le=_LATEST_US)]
 
 
 _deliveries: Final = msgspec.json.Decoder(WebchatDelivery)

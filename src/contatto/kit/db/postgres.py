@@ -4,7 +4,9 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from sqlalchemy import create_engine
+from psycopg.abc import Buffer
+from psycopg.types.string import StrDumperUnknown
+from sqlalchemy import create_engine, event
 
 from contatto.kit.clock import Clock
 from contatto.kit.db.database import Database, Work
@@ -23,6 +25,7 @@ class PostgresDatabase(Database):
         engine = create_engine(
             url, pool_size=CONNECTIONS, max_overflow=0, pool_pre_ping=True, hide_parameters=True
         )
+        event.listen(engine, "connect", _prepare)
         super().__init__(engine, clock, vault)
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
 
@@ -53,3 +56,14 @@ class PostgresDatabase(Database):
     def close(self) -> None:
         self._threads.shutdown()
         self.engine.dispose()
+
+
+class _TextWithoutNul(StrDumperUnknown):
+    """Sends texts. PostgreSQL knows no NUL character; one in a stranger's text becomes U+FFFD."""
+
+    def dump(self, obj: str) -> Buffer | None:
+        return super().dump(obj.replace("\0", "\ufffd"))
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    connection.adapters.register_dumper(str, _TextWithoutNul)

@@ -18,13 +18,17 @@ _YEAR_S: Final = 365 * 86_400
 def read_visitor(connection: HTTPConnection, key: bytes) -> str | None:
     """The visitor's id, if the cookie is there and was signed by us."""
     value, _, signature = connection.cookies.get(VISITOR_COOKIE, "").rpartition(".")
-    return value if value and hmac.compare_digest(signature.encode(), _sign(value, key).encode()) else None
+    if not value or not hmac.compare_digest(signature.encode(), _sign(value, key).encode()):
+        return None
+    return base64.urlsafe_b64decode(value).decode()
 
 
 def set_visitor(response: Response, visitor: str, key: bytes, rules: CookieRules) -> None:
+    """Set the cookie. A publisher's own id of a viewer may hold any letter, so it is written as base64."""
+    value = base64.urlsafe_b64encode(visitor.encode()).decode()
     response.set_cookie(
         VISITOR_COOKIE,
-        f"{visitor}.{_sign(visitor, key)}",
+        f"{value}.{_sign(value, key)}",
         max_age=_YEAR_S,
         httponly=True,
         secure=rules.secure,
