@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from contatto.channels.model import Platform
+from contatto.measurement.model import Goal
 from contatto.simulator.contacts import Contact, email, phone
 from contatto.simulator.phrases import handle, say
 
@@ -33,12 +34,16 @@ _DAY_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A message: seconds after the one before it, its text, and what contact detail it shares, if any."""
+    """A message: seconds after the one before it, its text, and what contact detail it shares, if any.
+
+    A ``sharing`` line belongs to the part in which contact details are asked for and given.
+    """
 
     after_s: float
     text: str
     from_business: bool = False
     contact: str = ""
+    sharing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,8 @@ class Visitor:
     """A person and the plan of a visit.
 
     ``seen_at_s`` are the moments, in seconds from the beginning, at which an ad may be shown; after the last
-    one the person taps when ``taps``. ``twice`` and ``disorderly`` say how badly the platform delivers.
+    one the person taps when ``taps``. ``reserve`` (0 to 1) is how slow the person is to share. ``twice`` and
+    ``disorderly`` say how badly the platform delivers.
     """
 
     viewer_id: str
@@ -58,13 +64,14 @@ class Visitor:
     taps: bool
     tap_after_s: float
     lines: tuple[Line, ...]
+    reserve: float
     twice: bool
     disorderly: bool
 
-    @property
-    def contacts(self) -> tuple[str, ...]:
-        """The truth: every contact detail that this person means to share, as E.164 or address."""
-        return tuple(dict.fromkeys(line.contact for line in self.lines if line.contact))
+    def lines_after(self, goal: Goal) -> tuple[Line, ...]:
+        """What this person writes and is answered after an ad of a goal: ads for leads find the open ones."""
+        shares = self.reserve < P_SHARE[goal]
+        return tuple(line for line in self.lines if shares or not line.sharing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +81,15 @@ class Habits:
     most_views: int = 6
     p_tap: float = 0.135
     p_chat: float = 0.84
-    p_share: float = 0.42
     p_spam: float = 0.04
     hurry: float = 1.0
     """Divides all waiting times: live people are in more of a hurry than those of history."""
 
 
 HISTORY: Final = Habits()
-LIVE: Final = Habits(most_views=2, p_tap=0.5, p_chat=0.9, p_share=0.5, hurry=12.0)
+LIVE: Final = Habits(most_views=2, p_tap=0.5, p_chat=0.9, hurry=12.0)
+P_SHARE: Final = {Goal.LEAD: 0.52, Goal.CONVERSATION: 0.33}
+"""How many of those who chat share a contact detail."""
 
 
 def plan_people(seed: int, count: int, span_s: float, starts_at_s: float) -> list[Visitor]:
@@ -128,6 +136,7 @@ def plan_visitor(rng: random.Random, habits: Habits, seen_at_s: tuple[float, ...
         taps=taps,
         tap_after_s=rng.uniform(2, 25) / habits.hurry,
         lines=tuple(_lines(who, habits)) if taps else (),
+        reserve=rng.random(),
         twice=rng.random() < 0.2,
         disorderly=rng.random() < 0.15,
     )
@@ -164,11 +173,8 @@ def _lines(who: _Speaker, habits: Habits) -> list[Line]:
     lines += [who.say(rng.choice(("questions", "questions", "talk"))) for _ in range(rng.randint(0, 2))]
     if rng.random() < 0.15:
         lines.append(who.say("numbers"))
-    if rng.random() < habits.p_share:
-        lines += _sharing(who)
-    elif rng.random() < 0.5:
-        lines.append(who.say("talk"))
-    return [Line(line.after_s / habits.hurry, line.text, line.from_business, line.contact) for line in lines]
+    lines += [replace(line, sharing=True) for line in _sharing(who)]
+    return [replace(line, after_s=line.after_s / habits.hurry) for line in lines]
 
 
 def _sharing(who: _Speaker) -> list[Line]:

@@ -75,14 +75,15 @@ class Street:
         moment = visitor.seen_at_s[-1] + visitor.tap_after_s
         await time.until(moment)
         self.tally.taps += 1
+        lines = visitor.lines_after(self.world.ad(served["ad_id"]).goal)
         if visitor.platform is Platform.TIKTOK:
-            await _TikTokVisit(self, visitor, served, []).chat(time, moment)
+            await _TikTokVisit(self, visitor, served, lines, []).chat(time, moment)
         else:
-            await _WebVisit(self, visitor, served, profile).chat(time, moment)
-        chatted = any(not line.from_business for line in visitor.lines)
+            await _WebVisit(self, visitor, served, lines, profile).chat(time, moment)
+        chatted = any(not line.from_business for line in lines)
         self.tally.chats += chatted
-        row = Truth(visitor.viewer_id, visitor.platform, served["ad_id"], chatted, visitor.contacts)
-        self.truth.append(row)
+        contacts = tuple(dict.fromkeys(line.contact for line in lines if line.contact))
+        self.truth.append(Truth(visitor.viewer_id, visitor.platform, served["ad_id"], chatted, contacts))
 
     async def _see_ad(self, visitor: Visitor, profile: Profile) -> dict[str, str] | None:
         """Ask for an ad as a publisher does, and look at it; None when there is none to show."""
@@ -111,6 +112,7 @@ class _WebVisit:
     street: Street
     visitor: Visitor
     served: dict[str, str]
+    lines: tuple[Line, ...]
     profile: Profile
 
     async def chat(self, time: Timeline, moment: float) -> None:
@@ -119,7 +121,7 @@ class _WebVisit:
         expect(tapped, 303, "a tap")
         page = tapped.headers["location"]
         expect(await browser.get(page, self.profile), 200, "the chat page")
-        for number, line in enumerate(self.visitor.lines):
+        for number, line in enumerate(self.lines):
             moment += line.after_s
             await time.until(moment)
             self.street.tally.messages += 1
@@ -145,6 +147,7 @@ class _TikTokVisit:
     street: Street
     visitor: Visitor
     served: dict[str, str]
+    lines: tuple[Line, ...]
     late: list[bytes]
 
     async def chat(self, time: Timeline, moment: float) -> None:
@@ -155,7 +158,7 @@ class _TikTokVisit:
             self.served["ad_name"],
         )
         await self._tell(payloads.opened_from_ad(thread, advertiser_id, ad_id, ad_name, street.at_ms()))
-        for number, line in enumerate(self.visitor.lines):
+        for number, line in enumerate(self.lines):
             moment += line.after_s
             await time.until(moment)
             street.tally.messages += 1
@@ -164,7 +167,7 @@ class _TikTokVisit:
         random.Random(self.visitor.viewer_id).shuffle(self.late)
         for body in self.late:
             await self._send(body)
-        if any(line.from_business for line in self.visitor.lines):
+        if any(line.from_business for line in self.lines):
             await self._send(payloads.read_by_person(thread, street.at_ms()))
 
     async def _tell(self, body: bytes) -> None:

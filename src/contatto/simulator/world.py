@@ -86,6 +86,9 @@ class World:
     def login(self, role: Role) -> Login:
         return next(login for login in self.logins if login.role == role)
 
+    def ad(self, ad_id: str) -> AdOfWorld:
+        return next(ad for ad in self.ads if ad.ad_id == ad_id)
+
     @property
     def chat_path(self) -> str:
         """The tap link of an ad of goal Lead that leads to our own chat page."""
