@@ -1,0 +1,263 @@
+"""The integrated report through the running app."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from contatto.accounts import actions as accounts
+from contatto.accounts.model import Permission
+from contatto.kit.db.tx import Tx
+from contatto.kit.moments import micros
+from contatto.measurement import actions as measurement
+from contatto.measurement import store as measured
+from contatto.measurement.actions import Earned
+from contatto.measurement.model import ConversionKind, TouchKind
+from tests.ads.world import add_chain, add_world
+from tests.journeys.running import House, running_house
+
+DAY_ONE = datetime(2026, 11, 20, 3, tzinfo=UTC)
+BASIC = {"report_type": "BASIC", "service_type": "AUCTION", "query_lifetime": "True", "page_size": "100"}
+BY_GROUP = BASIC | {"data_level": "AUCTION_ADGROUP", "dimensions": ["adgroup_id"]}
+MESSAGES = "messaging_total_conversation_tiktok_direct_message"
+
+
+@dataclass
+class Traffic:
+    house: House
+    lead: dict[str, str]
+    talk: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traffic]:
+    """Two days: the lead ad group earns a lead a day, the other one a conversation on the first."""
+    with running_house(tmp_path_factory.mktemp("house")) as house:
+        lead, talk = house.make_ad("LEAD_GENERATION"), house.make_ad("CONVERSATION")
+
+        def work(tx: Tx) -> None:
+            for day in (0, 1):
+                see(tx, house, lead, f"lead {day}", DAY_ONE + timedelta(days=day))
+                earn(tx, house, ConversionKind.LEAD, f"lead {day}", DAY_ONE + timedelta(days=day, hours=1))
+            see(tx, house, talk, "talk", DAY_ONE)
+            earn(tx, house, ConversionKind.CONVERSATION, "talk", DAY_ONE + timedelta(hours=1))
+
+        house.context.db.write_now(work)
+        yield Traffic(house, lead, talk)
+
+
+def see(tx: Tx, house: House, ids: dict[str, str], person: str, at: datetime) -> None:
+    """A view that costs 0.25 and a click, by one person."""
+    ad = measured.find_measured_ad_by_number(tx, house.business_id, int(ids["ad_id"]))
+    assert ad is not None
+    for kind, cost in ((TouchKind.VIEW, 250_000), (TouchKind.CLICK, 0)):
+        touch_id = abs(hash((person, kind, at))) >> 1
+        measurement.record_touch(tx, measurement.stamp_touch(ad, kind, person, micros(at), touch_id, cost))
+
+
+def earn(tx: Tx, house: House, kind: ConversionKind, person: str, at: datetime) -> None:
+    measurement.record_conversion(tx, Earned(house.business_id, person, kind, f"of {person}", micros(at)))
+
+
+def ask(traffic: Traffic, query: dict[str, Any], **more: Any) -> dict[str, Any]:
+    data: dict[str, Any] = traffic.house.data("GET", "/report/integrated/get/", **(query | more))
+    return data
+
+
+def by_id(data: dict[str, Any], name: str = "adgroup_id") -> dict[str, dict[str, str]]:
+    return {row["dimensions"][name]: row["metrics"] for row in data["list"]}
+
+
+def test_conversions_follow_the_goal_and_cost_is_spend_by_conversions(traffic: Traffic) -> None:
+    metrics = [
+        "spend",
+        "impressions",
+        "clicks",
+        "ctr",
+        "conversion",
+        "cost_per_conversion",
+        "leads",
+        MESSAGES,
+    ]
+    data = ask(traffic, BY_GROUP, metrics=metrics)
+    rows = by_id(data)
+    assert rows[traffic.lead["adgroup_id"]] == {
+        "spend": "0.50", "impressions": "2", "clicks": "2", "ctr": "100.00", "conversion": "2",
+        "cost_per_conversion": "0.25", "leads": "2", MESSAGES: "0",
+    }  # fmt: skip
+    assert rows[traffic.talk["adgroup_id"]] == {
+        "spend": "0.25", "impressions": "1", "clicks": "1", "ctr": "100.00", "conversion": "1",
+        "cost_per_conversion": "0.25", "leads": "0", MESSAGES: "1",
+    }  # fmt: skip
+
+
+def test_a_total_over_both_goals_says_so_and_adds_only_what_is_alike(traffic: Traffic) -> None:
+    total = ask(traffic, BY_GROUP, metrics=["spend", "conversion", "leads", MESSAGES])["total_metrics"]
+    assert total == {"spend": "0.75", "conversion": "-", "leads": "2", MESSAGES: "1", "mixed_goals": True}
+
+
+def test_a_total_over_one_goal_has_its_conversions(traffic: Traffic) -> None:
+    only = [
+        {
+            "field_name": "adgroup_ids",
+            "filter_type": "IN",
+            "filter_value": json.dumps([traffic.lead["adgroup_id"]]),
+        }
+    ]
+    data = ask(traffic, BY_GROUP, metrics=["spend", "conversion"], filtering=only)
+    assert list(by_id(data)) == [traffic.lead["adgroup_id"]]
+    assert data["total_metrics"] == {"spend": "0.50", "conversion": "2", "mixed_goals": False}
+
+
+def test_days_are_rows_of_their_own(traffic: Traffic) -> None:
+    query = BASIC | {"query_lifetime": "False", "start_date": "2026-11-20", "end_date": "2026-11-21"}
+    query |= {"data_level": "AUCTION_ADGROUP", "dimensions": ["adgroup_id", "stat_time_day"]}
+    data = ask(traffic, query, metrics=["conversion"])
+    found = [(row["dimensions"]["adgroup_id"], row["dimensions"]["stat_time_day"]) for row in data["list"]]
+    lead, talk = traffic.lead["adgroup_id"], traffic.talk["adgroup_id"]
+    assert sorted(found) == sorted(
+        [(lead, "2026-11-20 00:00:00"), (lead, "2026-11-21 00:00:00"), (talk, "2026-11-20 00:00:00")]
+    )
+
+
+def test_dates_cut_the_span_and_rows_of_zeros_stay(traffic: Traffic) -> None:
+    query = BY_GROUP | {"query_lifetime": "False", "start_date": "2026-11-21", "end_date": "2026-11-21"}
+    rows = by_id(ask(traffic, query, metrics=["spend", "conversion", "cost_per_conversion"]))
+    assert rows[traffic.lead["adgroup_id"]] == {
+        "spend": "0.25",
+        "conversion": "1",
+        "cost_per_conversion": "0.25",
+    }
+    assert rows[traffic.talk["adgroup_id"]] == {
+        "spend": "0.00",
+        "conversion": "0",
+        "cost_per_conversion": "0.00",
+    }
+
+
+@pytest.mark.parametrize(
+    ("level", "dimension"),
+    [("AUCTION_ADVERTISER", "advertiser_id"), ("AUCTION_CAMPAIGN", "campaign_id"), ("AUCTION_AD", "ad_id")],
+)
+def test_every_level_adds_up_to_the_same_spend(traffic: Traffic, level: str, dimension: str) -> None:
+    data = ask(traffic, BASIC, data_level=level, dimensions=[dimension], metrics=["spend"])
+    rows = by_id(data, dimension)
+    assert sum(float(row["spend"]) for row in rows.values()) == 0.75
+    known = {"advertiser_id": {traffic.house.advertiser_id}} | {
+        name: {traffic.lead[name], traffic.talk[name]} for name in ("campaign_id", "ad_id")
+    }
+    assert set(rows) == known[dimension]
+
+
+def test_pages_cut_the_rows_and_not_the_total(traffic: Traffic) -> None:
+    query = BY_GROUP | {"page_size": "1", "order_field": "spend", "order_type": "ASC"}
+    first, second = (ask(traffic, query, page=str(page), metrics=["spend"]) for page in (1, 2))
+    assert [list(by_id(data)) for data in (first, second)] == [
+        [traffic.talk["adgroup_id"]],
+        [traffic.lead["adgroup_id"]],
+    ]
+    assert first["total_metrics"]["spend"] == second["total_metrics"]["spend"] == "0.75"
+    assert first["page_info"] == {"page": 1, "page_size": 1, "total_number": 2, "total_page": 2}
+
+
+def test_names_and_settings_come_as_metrics_too(traffic: Traffic) -> None:
+    metrics = ["adgroup_name", "campaign_id", "currency", "objective_type", "ad_name"]
+    row = by_id(ask(traffic, BY_GROUP, metrics=metrics))[traffic.lead["adgroup_id"]]
+    assert row["adgroup_name"] == "LEAD_GENERATION group"
+    assert row["campaign_id"] == traffic.lead["campaign_id"]
+    assert (row["currency"], row["objective_type"], row["ad_name"]) == ("SGD", "LEAD_GENERATION", "-")
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"report_type": "CATALOG"}, "report_type"),
+        ({"data_level": "AUCTION_AD"}, "data_level"),
+        ({"data_level": "RESERVATION_AD"}, "data_level"),
+        ({"dimensions": ["gender"]}, "dimensions"),
+        ({"dimensions": "adgroup_id"}, "dimensions"),
+        ({"metrics": ["luck"]}, "metrics"),
+        ({"query_lifetime": "False"}, "start_date"),
+        ({"query_lifetime": "False", "start_date": "2026-11-20"}, "end_date"),
+        ({"query_lifetime": "False", "start_date": "2026-11-20", "end_date": "2026-11-19"}, "end_date"),
+        ({"query_lifetime": "False", "start_date": "2025-01-01", "end_date": "2026-11-19"}, "end_date"),
+        ({"query_lifetime": "False", "start_date": "yesterday", "end_date": "2026-11-19"}, "start_date"),
+        ({"dimensions": ["adgroup_id", "stat_time_day"]}, "query_lifetime"),
+        ({"order_field": "luck"}, "order_field"),
+        ({"filtering": [{"field_name": "luck", "filter_type": "IN", "filter_value": "[1]"}]}, "filtering"),
+        (
+            {"filtering": [{"field_name": "ad_ids", "filter_type": "MATCH", "filter_value": '["1"]'}]},
+            "filtering",
+        ),
+        ({"filtering": "["}, "filtering"),
+    ],
+)
+def test_a_wrong_question_names_its_field(traffic: Traffic, change: dict[str, Any], part: str) -> None:
+    answer = traffic.house.api("GET", "/report/integrated/get/", **(BY_GROUP | change))
+    assert answer["code"] == 40002
+    assert part in answer["message"]
+
+
+def test_ids_of_another_business_select_nothing_and_its_account_is_unknown(traffic: Traffic) -> None:
+    def work(tx: Tx) -> tuple[str, str]:
+        world = add_world(tx)
+        return str(world.ad_account.number), str(add_chain(tx, world).ad_group.number)
+
+    account, group = traffic.house.context.db.write_now(work)
+    asked = [{"field_name": "adgroup_ids", "filter_type": "IN", "filter_value": json.dumps([group])}]
+    assert ask(traffic, BY_GROUP, filtering=asked)["list"] == []
+    answer = traffic.house.api("GET", "/report/integrated/get/", **(BY_GROUP | {"advertiser_id": account}))
+    assert answer["code"] == 40300
+
+
+def test_a_token_without_the_scope_reads_nothing(traffic: Traffic) -> None:
+    house = traffic.house
+
+    def work(tx: Tx) -> str:
+        scopes = [Permission.READ_ADS.value]
+        return accounts.issue_token(tx, house.business_id, "narrow", scopes)[1]  # type: ignore[arg-type]  # a plain text
+
+    wide, house.token = house.token, house.context.db.write_now(work)
+    try:
+        assert house.api("GET", "/report/integrated/get/", **BY_GROUP)["code"] == 40001
+    finally:
+        house.token = wide
+
+
+def test_the_page_and_its_csv_show_the_same_figures(traffic: Traffic) -> None:
+    house = traffic.house
+    house.sign_in()
+    days = "since=2026-11-20&until=2026-11-21"
+    page = house.client.get(f"/reports?{days}&level=ad_group").text
+    for part in ("LEAD_GENERATION group", "SGD 0.75", "Two goals: not added up", 'value="2026-11-20"'):
+        assert part in page
+    answer = house.client.get(f"/reports/csv?{days}&level=ad_group")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert "report-ad_group-2026-11-20-2026-11-21.csv" in answer.headers["content-disposition"]
+    lines = answer.content.decode("utf-8-sig").splitlines()
+    assert lines[0].startswith("id,name,campaign,ad_group,goal,currency,spend")
+    lead = next(line for line in lines if line.startswith(traffic.lead["adgroup_id"]))
+    assert lead.endswith(",LEAD_GENERATION group,lead,SGD,0.50,2,2,0,2,2,0.25")
+
+
+@pytest.mark.parametrize("level", ["campaign", "ad"])
+def test_the_page_has_every_level(traffic: Traffic, level: str) -> None:
+    traffic.house.sign_in()
+    page = traffic.house.client.get(f"/reports?since=2026-11-20&until=2026-11-21&level={level}").text
+    assert "SGD 0.75" in page
+    assert page.count('class="report__name"') >= 2
+
+
+def test_days_without_traffic_say_so(traffic: Traffic) -> None:
+    traffic.house.sign_in()
+    page = traffic.house.client.get("/reports?since=2020-01-01&until=2020-01-02").text
+    assert "No traffic on these days" in page
+
+
+@pytest.mark.parametrize("query", ["since=soon", "since=2026-01-02&until=2026-01-01", "level=planet"])
+def test_a_page_with_a_wrong_question_is_refused(traffic: Traffic, query: str) -> None:
+    traffic.house.sign_in()
+    assert traffic.house.client.get(f"/reports?{query}").status_code == 422
