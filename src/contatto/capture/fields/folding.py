@@ -65,6 +65,12 @@ class Find(NamedTuple):
     rule: str
 
 
+def both_ends[T](items: Iterable[T], most: int = 96) -> list[T]:
+    """All items, or where they are very many the first and the last of them: a flood hides no contact."""
+    every = list(items)
+    return every if len(every) <= most else every[: most // 2] + every[-(most // 2) :]
+
+
 @dataclass(frozen=True, slots=True)
 class Folded:
     """A text as the fields read it; `starts` and `ends` are empty where nothing moved."""

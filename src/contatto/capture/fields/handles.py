@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from contatto.capture.fields.folding import Find, Folded
+from contatto.capture.fields.folding import Find, Folded, both_ends
 from contatto.capture.fields.ids import Cue, find_number, gap_pattern
 from contatto.capture.fields.words import LATIN, key, pattern, words
 from contatto.capture.model import Field
@@ -34,7 +34,8 @@ _MARKED = re.compile(r"[:\uff1a=~>\u2192\u21d2|]|(?:^|\s)-|-\s")
 _FIGURES = re.compile(r"[0-9][0-9.,\-_]*(?:[a-z]{1,4})?|[0-9]+[a-z]?[x.][0-9]+[a-z]*")
 _WEBSITE = re.compile(r"\.(?:com|net|org|info|biz|co\.[a-z]{2}|com\.[a-z]{2})$")
 _X = re.compile(
-    r"(?<![A-Za-z0-9_.\-'&])(?:X[ \t]{0,2}(?:[:\uff1a=(\-][ \t]{0,2})?(?=@[A-Za-z0-9_])|[Xx][ \t]?[:\uff1a=][ \t]{0,2}(?=@?[A-Za-z0-9_]{3}))"
+    r"(?<![A-Za-z0-9_.\-'&])(?:X[ \t]{0,2}(?:[:\uff1a=(\-][ \t]{0,2})?(?=@[A-Za-z0-9_])"
+    r"|[Xx][ \t]?[:\uff1a=][ \t]{0,2}(?=@?[A-Za-z0-9_]{3}))"
 )
 _WORD_BEFORE = re.compile(rf"([{LATIN}]+)[ \t]{{1,2}}$")
 _PARTS = re.compile(r"[._\-]+")
@@ -115,6 +116,7 @@ def _cues(text: Folded) -> Iterator[Cue]:
         Cue((Field.TWITTER,), match.start(), match.end(), plain=True) for match in _X.finditer(text.text)
     ]
     found.sort(key=lambda cue: cue.start)
+    found = both_ends(found)
     index = 0
     while index < len(found):
         cue = found[index]
@@ -174,9 +176,7 @@ def _is_handle(text: Folded, cue: Cue, at: str | None, value: str, end: int, *, 
         return True
     if _FIGURES.fullmatch(value) or _WEBSITE.search(value):
         return False
-    if _has_shape(value):
-        return True
-    return False
+    return _has_shape(value)
 
 
 def _has_shape(value: str) -> bool:

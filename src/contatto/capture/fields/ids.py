@@ -31,7 +31,10 @@ class Cue:
 def gap_pattern() -> re.Pattern[str]:
     """What may stand between a cue and its handle: marks, and words such as "is", "my", "คือ", "は"."""
     joiners = [*words("words", "joiners"), *words("words", "markers"), *words("words", "is")]
-    marks = "[:\uff1a\uff0c\uff01=~>|\u2192\u21d2\\[\\](){}\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f*_\u3001,!\u2026\U0001f447\U0001f449\u2764]|\\.(?= )|-(?=[ @])|(?<= )-"
+    marks = (
+        "[:\uff1a\uff0c\uff01=~>|\u2192\u21d2\\[\\](){}\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f*_\u3001,!\u2026"
+        "\U0001f447\U0001f449\u2764]|\\.(?= )|-(?=[ @])|(?<= )-"
+    )
     return re.compile(rf"(?:[ \t\n]{{0,3}}(?:{marks}|{_inside(joiners)})){{0,7}}[ \t\n]{{0,3}}")
 
 

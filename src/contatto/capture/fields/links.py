@@ -13,7 +13,8 @@ _SIGNS = r"A-Za-z0-9\-._~:/?#@!$&'*+,;=%\u3400-\u9fff\uac00-\ud7af"
 _LINK = re.compile(
     rf"[a-z][a-z0-9+]{{1,14}}://[{_SIGNS}]{{1,2048}}"
     rf"|(?<![a-z0-9@.\-_])www\.[{_SIGNS}]{{1,2048}}"
-    rf"|(?<![a-z0-9@.\-_])(?:[a-z0-9][a-z0-9\-]{{0,40}}\.){{1,4}}[a-z]{{2,12}}(?::[0-9]{{2,5}})?/[{_SIGNS}]{{0,2048}}"
+    rf"|(?<![a-z0-9@.\-_])(?:[a-z0-9][a-z0-9\-]{{0,40}}\.){{1,4}}[a-z]{{2,12}}(?::[0-9]{{2,5}})?/"
+    rf"[{_SIGNS}]{{0,2048}}"
     r"|(?<![a-z0-9@.\-_])(?:instagram|facebook|linkedin|snapchat|twitter|weibo|wechat|messenger|whatsapp|x|line)"
     r"\.(?:com|me)(?![a-z0-9@.\-_])",
     re.IGNORECASE,
@@ -39,65 +40,56 @@ def _names(text: str) -> frozenset[str]:
 
 
 _ROOMS = _names(
-    "about account accounts ads api app apps blog business careers contact developer developers directory direct discover "
-    "download events explore feed find games gaming group groups hashtag help home hot i inbox intent invite jobs l learning "
-    "legal live location locations login logout marketplace media messages music news notes notifications oauth p pages "
-    "people photo photos photo.php pg play plugins policies policy policies post posts privacy profile profile.php public "
-    "r recover reel reels s salesnav sales search security settings share share.php sharer sharer.php sharing shop signin "
-    "signup story stories story.php status support tag tags terms tos trends tv u user users v video videos watch web who "
-    "home.php login.php permalink.php index.php dialog events.php friends reg checkpoint n d at ttarticle ajax t a "
-    "spotlight lens lenses unlock map memories premium compose tweet hashtags lists moments bookmarks channel e g me "
-    "pulse top-content school showcase company in pub m send message qr call c catalog"
+    "a about account accounts ads ajax api app apps at blog bookmarks business c call careers catalog "
+    "channel checkpoint company compose contact d developer developers dialog direct directory discover "
+    "download e events events.php explore feed find friends g games gaming group groups hashtag hashtags "
+    "help home home.php hot i in inbox index.php intent invite jobs l learning legal lens lenses lists "
+    "live location locations login login.php logout m map marketplace me media memories message messages "
+    "moments music n news notes notifications oauth p pages people permalink.php pg photo photo.php "
+    "photos play plugins policies policy post posts premium privacy profile profile.php pub public pulse "
+    "qr r recover reel reels reg s sales salesnav school search security send settings share share.php "
+    "sharer sharer.php sharing shop showcase signin signup spotlight status stories story story.php "
+    "support t tag tags terms top-content tos trends ttarticle tv tweet u unlock user users v video "
+    "videos watch web who "
 )
 _NAME = r"/@?(?P<id>[a-z0-9_.\-]{3,100})/?"
+_META = r"(?:facebook|fb)\.com"
+_QUERY = r"\?(?:[^&#]*&)*"
+_LINE_ID = r"(?:~|%7E|@|%40)?(?P<id>[a-z0-9._\-]{3,60})/?"
 _PLACES = (
     _Place(Field.INSTAGRAM, r"instagram\.com|instagr\.am", rf"(?:/_u|/_n)?{_NAME}", _ROOMS),
     _Place(Field.INSTAGRAM, r"ig\.me", r"/m/@?(?P<id>[a-z0-9_.]{3,30})/?"),
     _Place(Field.MESSENGER, r"m\.me", _NAME, _ROOMS | {"j", "ch"}),
     _Place(Field.MESSENGER, r"messenger\.com", r"/t/(?P<id>[a-z0-9._\-]{3,80})/?"),
-    _Place(Field.MESSENGER, r"(?:facebook|fb)\.com", r"/messages/t/(?P<id>[a-z0-9._\-]{3,80})/?"),
-    _Place(Field.FACEBOOK, r"(?:facebook|fb)\.com", r"/profile\.php\?(?:[^&#]*&)*id=(?P<id>[0-9]{5,20})"),
-    _Place(Field.FACEBOOK, r"(?:facebook|fb)\.com", r"/(?:people|pages)/[^/]{1,120}/(?P<id>[0-9]{5,20})/?"),
-    _Place(Field.FACEBOOK, r"(?:facebook|fb)\.com|fb\.me", rf"(?:/pg)?{_NAME}(?:about/?)?", _ROOMS),
-    _Place(Field.LINE, r"line\.me", r"/(?:R/)?ti/p/(?:~|%7E|@|%40)?(?P<id>[a-z0-9._\-]{3,60})/?"),
-    _Place(Field.LINE, r"line\.me", r"/R/oaMessage/(?:@|%40)(?P<id>[a-z0-9._\-]{3,60})/?"),
-    _Place(Field.LINE, r"page\.line\.me", r"/(?:@|%40)?(?P<id>[a-z0-9._\-]{3,40})/?"),
-    _Place(Field.LINE, r"ti", r"/p/(?:~|%7E|@|%40)?(?P<id>[a-z0-9._\-]{3,60})"),
-    _Place(Field.LINE, r"line\.naver\.jp", r"/(?:R/)?ti/p/(?:~|%7E|@|%40)?(?P<id>[a-z0-9._\-]{3,60})/?"),
+    _Place(Field.MESSENGER, _META, r"/messages/t/(?P<id>[a-z0-9._\-]{3,80})/?"),
+    _Place(Field.FACEBOOK, _META, rf"/profile\.php{_QUERY}id=(?P<id>[0-9]{{5,20}})"),
+    _Place(Field.FACEBOOK, _META, r"/(?:people|pages)/[^/]{1,120}/(?P<id>[0-9]{5,20})/?"),
+    _Place(Field.FACEBOOK, rf"{_META}|fb\.me", rf"(?:/pg)?{_NAME}(?:about/?)?", _ROOMS),
+    _Place(Field.LINE, r"line\.me|line\.naver\.jp", rf"/(?:R/)?ti/p/{_LINE_ID}"),
+    _Place(Field.LINE, r"line\.me", rf"/R/oaMessage/{_LINE_ID}"),
+    _Place(Field.LINE, r"page\.line\.me", rf"/{_LINE_ID}"),
+    _Place(Field.LINE, r"ti", rf"/p/{_LINE_ID}"),
     _Place(
         Field.TWITTER,
         r"(?:twitter|x)\.com",
-        r"/intent/(?:user|follow)\?(?:[^&#]*&)*screen_name=(?P<id>[a-z0-9_]{3,20})",
+        rf"/intent/(?:user|follow){_QUERY}screen_name=(?P<id>[a-z0-9_]{{3,20}})",
     ),
     _Place(Field.TWITTER, r"(?:twitter|x)\.com", r"/@?(?P<id>[a-z0-9_]{3,20})/?", _ROOMS),
     _Place(
         Field.LINKEDIN,
         r"linkedin\.com",
-        r"(?:/mwlite)?/(?:in|company|school|pub|showcase)/(?P<id>[^/?#]{2,100})(?:/(?:about|en|es|pt|fr|ar|ja|zh|th|id|he)?/?)?",
+        r"(?:/mwlite)?/(?:in|company|school|pub|showcase)/(?P<id>[^/?#]{2,100})(?:/(?:about|[a-z]{2})?/?)?",
     ),
     _Place(Field.WEIBO, r"weibo\.(?:com|cn)", r"/(?:u|profile)/(?P<id>[0-9]{5,14})/?"),
     _Place(Field.WEIBO, r"weibo\.(?:com|cn)", r"/n/(?P<id>[^/?#]{2,90})/?"),
     _Place(Field.WEIBO, r"weibo\.(?:com|cn)", r"/(?P<id>[a-z0-9_\-]{3,40})/?", _ROOMS),
-    _Place(Field.SNAPCHAT, r"snapchat\.com|add", r"/(?:add/|@)@?(?P<id>[a-z0-9._\-]{3,30})/?"),
+    _Place(Field.SNAPCHAT, r"snapchat\.com", r"/(?:add/|@)@?(?P<id>[a-z0-9._\-]{3,30})/?"),
     _Place(Field.SNAPCHAT, r"add", r"/(?P<id>[a-z0-9._\-]{3,30})/?"),
 )
 _FRONTS = r"(?:www|m|mobile|web|mbasic|touch|free|p|l10n|[a-z]{2}|[a-z]{2}-[a-z]{2})"
-_OTHER_FRONTS = (
-    "business.",
-    "developers.",
-    "about.",
-    "help.",
-    "l.",
-    "lm.",
-    "s.",
-    "t.",
-    "story.",
-    "ads.",
-    "blog.",
-    "api.",
-    "open.",
-    "accounts.",
-    "passport.",
+_OTHER_FRONTS = tuple(
+    f"{front}."
+    for front in "business developers about help l lm s t story ads blog api open accounts passport".split()  # noqa: SIM905
 )
 _COMPILED = tuple(
     (
@@ -108,7 +100,8 @@ _COMPILED = tuple(
     for place in _PLACES
 )
 _WHATSAPP = re.compile(
-    r"(?:https?://)?(?:(?:www\.)?wa\.me/(?:send/?\?phone=)?|(?:api|web|www)\.whatsapp\.com/send/?\?(?:[^#\s]*&)??phone=|whatsapp\.com/send/?\?(?:[^#\s]*&)??phone=|whatsapp://send/?\?(?:[^#\s]*&)??phone=)"
+    r"(?:https?://)?(?:(?:www\.)?wa\.me/(?:send/?\?phone=)?"
+    r"|(?:(?:api|web|www)\.)?whatsapp\.com/send/?\?(?:[^#\s]*&)??phone=|whatsapp://send/?\?(?:[^#\s]*&)??phone=)"
     r"(?:\+|%2B|00)?(?P<digits>[0-9][0-9\-]{6,19})(?![0-9a-z])",
     re.IGNORECASE,
 )

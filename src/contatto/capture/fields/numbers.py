@@ -14,7 +14,7 @@ _LAST_DIGIT = re.compile(r".*[0-9](?:[Oo]{1,3}(?![A-Za-z]))?", re.DOTALL)
 _PART = re.compile(r"\+? ?\(?[0-9][0-9Oo]*")
 _STRONG = re.compile(r" +[oO] +| */ *| {2,}|\t+| +[\-~\u2010-\u2015]+ +| ?(?=\+)|(?<=[0-9]{6}) *(?=\()")
 _MOST_PARTS = 7
-_MOST_TRIES = 24
+_MOST_TRIES = 16
 
 _DIGITS_ONLY = {
     ord(sign): None for sign in "+ \t.()/_~-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\u00b7\u2022"

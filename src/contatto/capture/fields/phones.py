@@ -116,7 +116,7 @@ def _numbers_of_run(text: Folded, run: Run, neighbours: tuple[int, int], country
 def _judge(
     text: Folded, run: Run, window: tuple[int, int, int], before: frozenset[int]
 ) -> tuple[str | None, bool]:
-    """What the words round a run make of it: nothing (None), a phone ("") or WhatsApp (its rule); and if cued."""
+    """What the words round a run make of it: nothing (None), a phone ("") or WhatsApp (its rule); if cued."""
     first, last, following = window
     after = kinds_near(text.low[run.end : last]) if last > run.end else _NONE
     if not before & _TELLING and Kind.WHATSAPP not in after:

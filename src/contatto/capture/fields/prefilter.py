@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from functools import cache
 from itertools import accumulate
+from typing import Any
 
 import re2
 
@@ -12,7 +13,7 @@ from contatto.capture.fields.folding import FOLDABLE
 from contatto.capture.fields.words import linear_pattern, words
 
 _BETWEEN = r"[ \t.()/_~\-\x{2010}-\x{2015}\x{2212}\x{30fc}\x{b7}\x{2022}]"
-_UNANCHORED = re2._Anchor.UNANCHORED
+_LABEL = r"[a-z0-9][a-z0-9\-]*"
 _MEMORY = 64 << 20
 
 
@@ -55,11 +56,15 @@ def _patterns() -> tuple[str, ...]:
     ats = linear_pattern([word for word in words("email", "at") if word != "@"])
     return (
         f"(?-i:[{_escaped(FOLDABLE)}])",
-        r"://|www\.|[a-z0-9]\.[a-z]{2,12}(?::[0-9]+)?/|(?:instagram|facebook|linkedin|snapchat|twitter|weibo|wechat|messenger|whatsapp|x|line)\.(?:com|me)",
+        r"://|www\.|[a-z0-9]\.[a-z]{2,12}(?::[0-9]+)?/"
+        r"|(?:instagram|facebook|linkedin|snapchat|twitter|weibo|wechat|messenger|whatsapp|x|line)\.(?:com|me)",
         "@",
-        rf"(?:{ats})[ \t]{{0,2}}[a-z0-9][a-z0-9\-]*[ \t]{{0,2}}(?:\.|{dots})|@[ \t]{{0,2}}[a-z0-9][a-z0-9\-]*[ \t]{{0,2}}(?:[ \t]\.|\.[ \t]|{dots})|@[ \t]{{1,2}}[a-z0-9]|[a-z0-9_][ \t]{{1,2}}@",
+        rf"(?:{ats})[ \t]{{0,2}}{_LABEL}[ \t]{{0,2}}(?:\.|{dots})"
+        rf"|@[ \t]{{0,2}}{_LABEL}[ \t]{{0,2}}(?:[ \t]\.|\.[ \t]|{dots})"
+        rf"|@[ \t]{{1,2}}[a-z0-9]|[a-z0-9_][ \t]{{1,2}}@",
         _cues(),
-        r"@[a-z0-9_\x{3040}-\x{30ff}\x{3400}-\x{9fff}\x{ac00}-\x{d7af}]|[a-z0-9_][._\-][a-z0-9_]|[a-z_][0-9]|[0-9][a-z_]|[0-9][0-9 .\-()]{4}[0-9 .\-()]*[0-9]",
+        r"@[a-z0-9_\x{3040}-\x{30ff}\x{3400}-\x{9fff}\x{ac00}-\x{d7af}]"
+        r"|[a-z0-9_][._\-][a-z0-9_]|[a-z_][0-9]|[0-9][a-z_]|[0-9][0-9 .\-()]{4}[0-9 .\-()]*[0-9]",
         rf"[0-9](?:{_BETWEEN}{{0,4}}[0-9Oo]){{6}}",
     )
 
@@ -88,7 +93,7 @@ def _set() -> re2.Set:
 
 
 @cache
-def _any() -> re2._Regexp:
+def _any() -> Any:
     """What a match may start from, for a whole batch in one buffer; a shape alone is nothing."""
     patterns = [pattern for hint, pattern in enumerate(_patterns()) if hint != Hint.SHAPE]
     return re2.compile("|".join(f"(?:{pattern})" for pattern in patterns), _options())
@@ -123,13 +128,14 @@ def likely(texts: Sequence[str]) -> Iterator[int]:
 
 
 def _places(joined: bytes, texts: Sequence[str]) -> Iterator[int]:
+    search = _any().search
     ends = list(accumulate(len(as_bytes(text)) + 1 for text in texts))
-    match = _any()._regexp.Match
     at, whole = 0, len(joined)
     while at < whole:
-        first = match(_UNANCHORED, joined, at, whole)[0][0]
-        if first < 0:
+        found = search(joined, at, whole)
+        if found is None:
             return
+        first = found.start()
         index = bisect_right(ends, first + 1 if joined[first] == 10 else first)
         yield index
         at = ends[index] - 1  # from the line's end, which is the border of a word at the next one's start

@@ -3,7 +3,7 @@
 import re
 from functools import cache
 
-from contatto.capture.fields.folding import Find, Folded
+from contatto.capture.fields.folding import Find, Folded, both_ends
 from contatto.capture.fields.words import pattern, tlds, words
 from contatto.capture.model import Field
 
@@ -56,7 +56,7 @@ def find_spelled_emails(text: Folded) -> list[Find]:
     """Addresses whose `@` or dots are words, bracketed, or have spaces round them."""
     matches: list[Find] = []
     done = 0
-    for found in _at().finditer(text.low):
+    for found in both_ends(_at().finditer(text.low)):
         local_end = found.start()
         local_start, local = _local(text, max(done, local_end - 90), local_end)
         domain, end = _domain(found)
