@@ -12,6 +12,8 @@ from contatto.kit.outbox import drain
 
 POLL_S: Final = 0.5
 """How often the tables are looked at when nobody pokes: retries fall due, other processes commit."""
+GATHER_S: Final = 0.005
+"""How long it waits after a poke, so that commits that follow at once are worked on together."""
 
 
 class Worker:
@@ -32,6 +34,7 @@ class Worker:
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._poked.wait(), POLL_S)
+                await asyncio.sleep(GATHER_S)
             self._poked.clear()
             try:
                 await self.run_once()
