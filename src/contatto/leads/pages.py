@@ -22,6 +22,7 @@ from contatto.kit.table_export import csv_lines
 from contatto.kit.web.render import iso
 from contatto.leads import actions, store
 from contatto.leads.model import ContactPoint, Evidence, Lead, Origin, Status, Step
+from contatto.leads.rules import person_label
 from contatto.leads.store import LeadFilter
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd, TouchKind
@@ -131,7 +132,7 @@ def _row(
     ad = credit[1] if credit else None
     return {
         "id": lead.id,
-        "name": lead.name or None,
+        "name": person_label(lead.name, lead.person_id),
         "handle": None,
         "contact_points": points,
         "status": lead.status.value,
@@ -236,7 +237,7 @@ def _detail(tx: Tx, lead: Lead) -> dict[str, Any]:
     return {
         "lead": {
             "id": lead.id,
-            "name": lead.name or None,
+            "name": person_label(lead.name, lead.person_id),
             "handle": None,
             "status": lead.status.value,
             "source": lead.origin.value,
@@ -253,7 +254,11 @@ def _detail(tx: Tx, lead: Lead) -> dict[str, Any]:
         "attribution": _attribution(tx, lead, earned),
         "timeline": _timeline(tx, lead),
         "duplicates": [
-            {"id": twin.id, "name": twin.name or f"Lead {twin.number}", "why": "Shares a contact detail"}
+            {
+                "id": twin.id,
+                "name": person_label(twin.name, twin.person_id),
+                "why": "Shares a contact detail",
+            }
             for twin in store.list_twins(tx, lead.business_id, lead.id)
         ],
     }

@@ -61,6 +61,11 @@ def better_name(current: str, signal: Signal) -> str:
     return stated or current or _clean(signal.profile_name)
 
 
+def person_label(name: str, person_id: str) -> str:
+    """A person's name for people, or a short mark of the one who has none."""
+    return name or f"Visitor {person_id[:4]}"
+
+
 def search_values(text: str) -> list[str]:
     """The spellings under which a searched contact value may be indexed: as typed, and as a number."""
     typed = text.strip()

@@ -9,12 +9,13 @@ from contatto.channels.model import Sender
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import list_accounts
 from contatto.inbox import rules, store
-from contatto.inbox.model import Conversation, InlineNotice, Message, Person
+from contatto.inbox.model import Conversation, InlineNotice, Message
 from contatto.inbox.store import ConversationFilter
 from contatto.kit.db.tx import Tx
 from contatto.kit.moments import from_micros
 from contatto.leads import store as lead_store
 from contatto.leads.model import Evidence, Lead
+from contatto.leads.rules import person_label
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, MeasuredAd, Touch
 
@@ -153,7 +154,8 @@ class _Desk:
 
     def _name(self, conversation: Conversation) -> str:
         lead = self.leads.get(conversation.lead_id or "")
-        return (lead.name if lead else "") or person_label(self.persons[conversation.person_id])
+        person = self.persons[conversation.person_id]
+        return person_label((lead.name if lead else "") or person.name, person.id)
 
     def _opening_ad(self, conversation: Conversation) -> MeasuredAd | None:
         earned: Attribution | None = self.earned.get(conversation.id)
@@ -248,8 +250,3 @@ def _lead_chip(lead: Lead) -> dict[str, Any]:
         "source": lead.origin.value,
         "created_at": lead.created_at,
     }
-
-
-def person_label(person: Person) -> str:
-    """A person's name for people, or a short mark of the one who has none."""
-    return person.name or f"Visitor {person.id[:4]}"
