@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from contatto.ads import store
@@ -20,7 +19,7 @@ COMPANY = {
     "company_site": "",
     "privacy_policy_url": "https://kopi.example.com/p",
 }
-FORM = {
+FORM: dict[str, Any] = {
     "name": "Lunch people", "goal": "lead", "country": ["SG", "MY"], "budget": "12.50", "bid": "",
     "click_window_days": "28", "view_window_days": "0", "starts_on": "", "ends_on": "",
 }  # fmt: skip
@@ -41,12 +40,9 @@ def closed(tmp_path: Path) -> Iterator[House]:
         yield running
 
 
-def post(house: House, path: str, page: str = "/ads", **form: Any) -> httpx.Response:
+def post(house: House, path: str, page: str = "/ads", **form: Any) -> Any:
     token = csrf_of(house.client.get(page).text)
-    answer: httpx.Response = house.client.post(
-        path, data=form | {"csrf_token": token}, follow_redirects=False
-    )
-    return answer
+    return house.client.post(path, data=form | {"csrf_token": token}, follow_redirects=False)
 
 
 def make_campaign(house: House) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from contatto.accounts import actions as accounts
@@ -22,11 +21,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield running
 
 
-def decide(house: House, body: Any = ASKED, token: str | None = None) -> httpx.Response:
+def decide(house: House, body: Any = ASKED, token: str | None = None) -> Any:
     headers = {"Access-Token": house.token if token is None else token}
     sent = {"content": body} if isinstance(body, bytes) else {"json": body}
-    answer: httpx.Response = house.client.post("/delivery/decide", headers=headers, **sent)
-    return answer
+    return house.client.post("/delivery/decide", headers=headers, **sent)
 
 
 def new_token(house: House, business_id: str, scope: Permission) -> str:

@@ -1,5 +1,6 @@
 """Choosing the ad for a viewer, with signed links for its view and its tap."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -28,10 +29,13 @@ async def serve_ad(
     snapshot = await live_ads.snapshot(business_id)
     promised = live_ads.promised_micros(business_id)
     nonce = new_number()
+    zones = {candidate.timezone for candidate in snapshot.candidates}
+    shares = {zone: day_share(now, zone) for zone in zones}
     able = [
         candidate
         for candidate in snapshot.candidates
-        if fits(candidate, request, now) and _has_budget(snapshot, candidate, promised, now)
+        if fits(candidate, request, now)
+        and _has_budget(snapshot, candidate, promised, shares[candidate.timezone])
     ]
     outcome = hold_auction(able, nonce)
     if outcome is None:
@@ -40,12 +44,14 @@ async def serve_ad(
     return _served(snapshot, outcome, TrackingTicket(business_id, "", nonce, request.viewer_id), key)
 
 
-def _has_budget(snapshot: Snapshot, candidate: Candidate, promised: dict[str, int], now: datetime) -> bool:
+def _has_budget(
+    snapshot: Snapshot, candidate: Candidate, promised: Mapping[str, int], share_of_day: float
+) -> bool:
     ad_group = candidate.ad_group
     coming = promised.get(ad_group.id, 0)
     spent = snapshot.spent_micros.get(ad_group.id, 0) + coming
     ever = snapshot.spent_ever_micros.get(ad_group.id, 0) + coming
-    return has_budget(ad_group, spent, ever, day_share(now, candidate.timezone))
+    return has_budget(ad_group, spent, ever, share_of_day)
 
 
 def _served(snapshot: Snapshot, outcome: Outcome, ticket: TrackingTicket, key: bytes) -> Served:
