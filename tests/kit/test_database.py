@@ -127,7 +127,7 @@ def test_a_text_with_a_nul_character_is_looked_for_without_an_error(database: Da
 
 def test_an_error_of_the_database_does_not_quote_what_was_written(database: Database) -> None:
     database.write_now(add("b1", "mei@example.com"))
-    with pytest.raises(Exception, match="(?i)unique") as failed:
+    with pytest.raises(Exception, match=r"(?i)unique") as failed:
         database.write_now(add("b1", "mei@example.com"))
     assert "mei@example.com" not in str(failed.value)
 

@@ -25,6 +25,7 @@ from contatto.kit.outbox import (
     events,
     forget_old,
     jobs,
+    last_seq,
     list_events_of,
     replay_dead,
 )
@@ -281,6 +282,16 @@ def test_what_was_heard_long_ago_is_forgotten_and_what_waits_is_kept(
     broken.failures = 0
     run(database, {CupFilled: (broken,)})
     assert [event.cup for event in broken.heard] == ["stuck", "fresh"]
+
+
+def test_a_number_never_comes_twice_however_long_it_is_quiet(database: Database, clock: FixedClock) -> None:
+    fill(database, "a")
+    run(database, {CupFilled: (Listener("first"),)})
+    before = database.read_now(last_seq)
+    clock.advance(seconds=2 * KEEP.total_seconds())
+    database.write_now(forget_old)
+    fill(database, "b")
+    assert database.read_now(last_seq) > before
 
 
 def test_events_are_listed_for_their_business_only(database: Database) -> None:

@@ -21,9 +21,6 @@ async def read_body(request: Request, limit: int = WEBHOOK_LIMIT) -> bytes:
     Raises:
         Refused: TOO_LARGE.
     """
-    claimed = request.headers.get("content-length", "0")
-    if claimed.isdigit() and int(claimed) > limit:
-        raise Refused(errors.TOO_LARGE)
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():

@@ -6,6 +6,7 @@ transaction of its own together with its "done". A job that fails waits longer e
 letter, which stays until a person replays or dismisses it; other handlers of the event are not held up.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -99,9 +100,7 @@ class Job:
 
 def event_name(kind: type[Any]) -> str:
     """``LeadCaptured`` → ``lead_captured``."""
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in kind.__name__).lstrip(
-        "_"
-    )
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
 def emit(tx: Tx, business_id: str, event: Any) -> None:
@@ -143,7 +142,7 @@ def count_waiting(tx: Tx) -> int:
 
 
 def last_seq(tx: Tx) -> int:
-    return tx.scalar(select(events.c.seq).order_by(events.c.seq.desc()).limit(1)) or 0
+    return tx.scalar(select(func.max(events.c.seq))) or 0
 
 
 async def drain(db: Database, after: After, limit: int = 200) -> int:
@@ -173,9 +172,7 @@ def handler_name(handler: Handler) -> str:
     return f"{handler.__module__.removeprefix('contatto.')}.{handler.__qualname__}"
 
 
-def _claim(
-    tx: Tx, kinds: Mapping[str, tuple[type[Any], tuple[Handler, ...]]], limit: int
-) -> list[tuple[Job, StoredEvent]]:
+def _claim(tx: Tx, kinds: Kinds, limit: int) -> list[tuple[Job, StoredEvent]]:
     _fan_out(tx, kinds, limit)
     due = (
         select(jobs)
@@ -199,15 +196,9 @@ def _fan_out(tx: Tx, kinds: Kinds, limit: int) -> None:
     fresh = tx.list(StoredEvent, waiting.with_for_update(skip_locked=True) if tx.locks_rows else waiting)
     if not fresh:
         return
+    new = {"state": JobState.DUE, "attempts": 0, "due_at": tx.now}
     rows = [
-        {
-            "business_id": event.business_id,
-            "event_seq": event.seq,
-            "handler": handler_name(handler),
-            "state": JobState.DUE,
-            "attempts": 0,
-            "due_at": tx.now,
-        }
+        {"business_id": event.business_id, "event_seq": event.seq, "handler": handler_name(handler)} | new
         for event in fresh
         for handler in kinds.get(event.name, (None, ()))[1]
     ]
@@ -244,11 +235,15 @@ def replay_dead(tx: Tx, business_id: str) -> int:
 
 
 def forget_old(tx: Tx) -> int:
-    """Delete jobs that were done and events that were heard long ago; say how many."""
+    """Delete jobs that were done and events that were heard long ago; say how many.
+
+    The newest event stays, as SQLite would give its number again, and a number must not come twice.
+    """
     done = jobs.delete().where(jobs.c.state == JobState.DONE, jobs.c.due_at < tx.now - KEEP)
     heard = events.delete().where(
         events.c.fanned_out.is_(True),
         events.c.at < tx.now - KEEP,
+        events.c.seq < select(func.max(events.c.seq)).scalar_subquery(),
         events.c.seq.not_in(select(jobs.c.event_seq).where(jobs.c.state != JobState.DONE)),
     )
     return tx.execute(done).rowcount + tx.execute(heard).rowcount

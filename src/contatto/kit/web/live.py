@@ -4,11 +4,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from starlette.responses import StreamingResponse
 
 from contatto.kit.db.database import Database
+from contatto.kit.log import logger, where
 from contatto.kit.outbox import StoredEvent, last_seq, list_events, list_events_of
 
 POLL_S: Final = 1.0
@@ -31,6 +33,7 @@ class LiveFeed:
         self._closed = False
         self._cursor = 0
         self._handed: set[int] = set()
+        self._opening = asyncio.Lock()
         db.on_commit(self._poke)
 
     def _poke(self) -> None:
@@ -45,8 +48,12 @@ class LiveFeed:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._poked.wait(), POLL_S)
             self._poked.clear()
-            if self._streams:
-                await self._hand_out_new()
+            try:
+                if self._streams:
+                    await self._hand_out_new()
+            except Exception as error:  # a database that is away for a while must not end the feed
+                logger().error("live.failed", error_at=where(error))
+                await asyncio.sleep(POLL_S)
 
     async def _hand_out_new(self) -> None:
         start = self._cursor - OVERLAP
@@ -60,8 +67,9 @@ class LiveFeed:
 
     async def _start_from_now(self) -> None:
         """Count all that is there as handed out; called before the first stream opens."""
-        self._cursor = await self._db.read(last_seq)
-        self._handed = set(range(self._cursor - OVERLAP, self._cursor + 1))
+        known = await self._db.read(lambda tx: list_events(tx, last_seq(tx) - OVERLAP, 5_000))
+        self._handed = {event.seq for event in known}
+        self._cursor = max(self._handed, default=0)
 
     def close(self) -> None:
         """End all open streams, so that the server can stop."""
@@ -75,16 +83,16 @@ class LiveFeed:
 
         With ``after_seq`` it first gives what was missed since then.
         """
-        if not self._streams:
-            await self._start_from_now()
         queue: asyncio.Queue[StoredEvent | None] = asyncio.Queue()
-        self._streams[business_id].add(queue)
+        async with self._opening:  # a second stream must not move the start of the first
+            if not self._streams:
+                await self._start_from_now()
+            self._streams[business_id].add(queue)
         try:
             given: set[int] = set()
             if after_seq is not None:
-                missed = await self._db.read(lambda tx: list_events_of(tx, business_id, after_seq))
-                given.update(event.seq for event in missed)
-                for event in missed:
+                async for event in self._missed(business_id, after_seq):
+                    given.add(event.seq)
                     yield event
             async for waiting in self._until_closed(queue):
                 if waiting is None or waiting.seq not in given:
@@ -93,6 +101,14 @@ class LiveFeed:
             self._streams[business_id].discard(queue)
             if not self._streams[business_id]:
                 del self._streams[business_id]
+
+    async def _missed(self, business_id: str, after_seq: int) -> AsyncIterator[StoredEvent]:
+        """All that is in the table after a sequence number, page by page."""
+        last = after_seq
+        while page := await self._db.read(partial(list_events_of, business_id=business_id, after_seq=last)):
+            for event in page:
+                yield event
+            last = page[-1].seq
 
     async def _until_closed(
         self, queue: asyncio.Queue[StoredEvent | None]
@@ -124,6 +140,7 @@ def sse_answer(stream: AsyncIterator[str]) -> StreamingResponse:
 async def stream_events(feed: LiveFeed, business_id: str, last_event_id: str | None) -> AsyncIterator[str]:
     """All events of a business as SSE text, resumed after the browser's ``Last-Event-ID``."""
     yield "retry: 1000\n\n"
-    after = int(last_event_id) if last_event_id and last_event_id.isdigit() else None
+    known = last_event_id or ""
+    after = int(known) if known.isascii() and known.isdigit() and len(known) <= 18 else None
     async for event in feed.follow(business_id, after):
         yield SIGN_OF_LIFE if event is None else sse(event.name, event.payload, event.seq)

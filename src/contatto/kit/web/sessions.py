@@ -58,7 +58,7 @@ async def check_csrf(request: Request, key: bytes) -> None:
         raise Refused(errors.FORGED)
     sent = request.headers.get(CSRF_HEADER, "")
     if not sent:
-        form = await request.form()
+        form = await request.form(max_files=0)
         value = form.get(CSRF_FIELD, "")
         sent = value if isinstance(value, str) else ""
     if not hmac.compare_digest(sent.encode(), csrf_token(request, key).encode()):

@@ -1,0 +1,222 @@
+"""The live feed: every event once, the missed ones first, and only one's own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.outbox import StoredEvent, emit, last_seq
+from contatto.kit.web import live
+from contatto.kit.web.live import LiveFeed, sse, stream_events
+
+
+@dataclass(frozen=True, slots=True)
+class Rang:
+    business_id: str
+    number: int
+
+
+def ring(db: Database, number: int, business_id: str = "b1") -> Any:
+    return db.write(lambda tx: emit(tx, business_id, Rang(business_id, number)))
+
+
+def number_of(event: StoredEvent) -> int:
+    return int(event.payload.rpartition(":")[2].rstrip("}"))
+
+
+async def take(stream: AsyncIterator[StoredEvent | None], count: int) -> list[int]:
+    found: list[int] = []
+    async with asyncio.timeout(5):
+        async for event in stream:
+            if event is not None:
+                found.append(number_of(event))
+            if len(found) == count:
+                break
+    return found
+
+
+@asynccontextmanager
+async def feed_of(db: Database) -> AsyncIterator[LiveFeed]:
+    feed = LiveFeed(db)
+    task = asyncio.create_task(feed.run())
+    await asyncio.sleep(0)
+    yield feed
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def with_feed(db: Database, work: Callable[[LiveFeed], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        async with feed_of(db) as feed:
+            await work(feed)
+
+    asyncio.run(run())
+
+
+async def opened(feed: LiveFeed, business_id: str, after: int | None = None) -> Any:
+    """A stream that is open already: what comes from now on is for it."""
+    before = sum(len(queues) for queues in feed._streams.values())
+    stream = feed.follow(business_id, after)
+    first = asyncio.ensure_future(anext(stream))
+    async with asyncio.timeout(5):
+        while sum(len(queues) for queues in feed._streams.values()) == before and not first.done():
+            await asyncio.sleep(0.001)
+
+    async def whole() -> AsyncIterator[StoredEvent | None]:
+        async with aclosing(stream):
+            yield await first
+            async for event in stream:
+                yield event
+
+    return whole()
+
+
+def test_an_open_page_gets_each_event_of_its_business_once(database: Database) -> None:
+    async def work(feed: LiveFeed) -> None:
+        await ring(database, 0)
+        async with aclosing(await opened(feed, "b1")) as stream:
+            for number in (1, 2):
+                await ring(database, number)
+                await ring(database, 100 + number, "b2")
+            assert await take(stream, 2) == [1, 2]
+            await asyncio.gather(*(ring(database, number) for number in range(3, 40)))
+            assert sorted(await take(stream, 37)) == list(range(3, 40))
+
+    with_feed(database, work)
+
+
+def test_a_page_that_was_away_gets_what_it_missed_first_and_nothing_twice(database: Database) -> None:
+    async def work(feed: LiveFeed) -> None:
+        await ring(database, 1)
+        seen = await database.read(last_seq)
+        await ring(database, 2)
+        await ring(database, 200, "b2")
+        await ring(database, 3)
+        async with aclosing(await opened(feed, "b1", seen)) as stream:
+            await ring(database, 4)
+            await ring(database, 5)
+            assert await take(stream, 4) == [2, 3, 4, 5]
+
+    with_feed(database, work)
+
+
+def test_a_page_that_missed_very_many_gets_all_of_them(database: Database) -> None:
+    def ring_often(tx: Any) -> None:
+        for number in range(1_203):
+            emit(tx, "b1", Rang("b1", number))
+
+    async def work(feed: LiveFeed) -> None:
+        await database.write(ring_often)
+        async with aclosing(await opened(feed, "b1", 0)) as stream:
+            await ring(database, 1_203)
+            assert await take(stream, 1_204) == list(range(1_204))
+
+    with_feed(database, work)
+
+
+def test_streams_that_open_together_miss_nothing(database: Database) -> None:
+    async def work(feed: LiveFeed) -> None:
+        for _ in range(5):
+            streams = [feed.follow("b1", None) for _ in range(4)]
+            firsts = [asyncio.ensure_future(anext(stream)) for stream in streams]
+            while len(feed._streams.get("b1", ())) == 0:
+                await asyncio.sleep(0)
+            await ring(database, 7)
+            while len(feed._streams["b1"]) < 4:
+                await asyncio.sleep(0.001)
+            await ring(database, 8)
+            async with asyncio.timeout(5):
+                assert number_of(await firsts[0]) == 7  # type: ignore[arg-type]
+                for first in firsts:
+                    assert number_of(await first) in (7, 8)  # type: ignore[arg-type]
+            for stream in streams:
+                await stream.aclose()  # type: ignore[attr-defined]
+
+    with_feed(database, work)
+
+
+def test_a_lower_number_that_commits_later_is_not_lost(database: Database) -> None:
+    """On PostgreSQL a long transaction may commit a lower number after a higher one was handed out."""
+
+    async def work(feed: LiveFeed) -> None:
+        await ring(database, 0)
+        async with aclosing(await opened(feed, "b1")) as stream:
+            with database.engine.connect() as slow, slow.begin():
+                await _reserve_and_commit_later(database, slow, stream)
+            await ring(database, 3)
+            assert sorted(await take(stream, 2)) == [1, 3]
+
+    if database.engine.dialect.name == "postgresql":
+        with_feed(database, work)
+    else:
+        assert not database.read_now(lambda tx: tx.locks_rows)  # one writer: numbers come in order
+
+
+async def _reserve_and_commit_later(db: Database, connection: Any, stream: Any) -> None:
+    emit(Tx(connection, db.clock.now(), db.vault), "b1", Rang("b1", 1))
+    await ring(db, 2)
+    assert await take_one(stream) == 2
+
+
+async def take_one(stream: Any) -> int:
+    async with asyncio.timeout(5):
+        event = await anext(stream)
+    return number_of(event)
+
+
+def test_a_quiet_stream_gives_a_sign_of_life(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_S", 0.01)
+
+    async def work(feed: LiveFeed) -> None:
+        async with aclosing(feed.follow("b1", None)) as stream:
+            assert await anext(stream) is None
+
+    with_feed(database, work)
+
+
+def test_closing_ends_every_stream(database: Database) -> None:
+    async def work(feed: LiveFeed) -> None:
+        stream = await opened(feed, "b1")
+        feed.close()
+        async with asyncio.timeout(5):
+            with pytest.raises((StopAsyncIteration, RuntimeError)):
+                await anext(stream)
+
+    with_feed(database, work)
+
+
+def test_a_stream_that_is_left_is_forgotten(database: Database) -> None:
+    async def work(feed: LiveFeed) -> None:
+        async with aclosing(feed.follow("b1", 0)) as stream:
+            await ring(database, 1)
+            assert await take_one(stream) == 1
+            assert len(feed._streams["b1"]) == 1
+        assert "b1" not in feed._streams
+
+    with_feed(database, work)
+
+
+@pytest.mark.parametrize("header", [None, "", "abc", "-1", "²", "9" * 30, "1.5"])
+def test_a_senseless_last_event_id_is_taken_as_none(database: Database, header: str | None) -> None:
+    async def work(feed: LiveFeed) -> None:
+        await ring(database, 1)
+        async with aclosing(stream_events(feed, "b1", header)) as stream:
+            assert await anext(stream) == "retry: 1000\n\n"
+            second = asyncio.ensure_future(anext(stream))
+            while "b1" not in feed._streams:
+                await asyncio.sleep(0)
+            await ring(database, 2)
+            async with asyncio.timeout(5):
+                assert '"number":2' in await second
+
+    with_feed(database, work)
+
+
+def test_an_event_as_text_carries_its_number_name_and_data() -> None:
+    assert sse("rang", '{"a":1}', 7) == 'id: 7\nevent: rang\ndata: {"a":1}\n\n'
+    assert sse("rang", "{}") == "event: rang\ndata: {}\n\n"
