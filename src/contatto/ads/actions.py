@@ -338,4 +338,6 @@ def measured_ad(
         timezone=account.timezone,
         currency=account.currency,
         landing_path=channel_registry.landing_path(channel),
+        headline=ad.headline,
+        text=ad.text,
     )

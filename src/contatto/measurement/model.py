@@ -33,7 +33,7 @@ class MeasuredAd:
     """An ad as measuring knows it; published by whoever owns ads, each time one changes.
 
     The ``…_number`` fields are the API's ids. Windows are in seconds; None means that such touches never
-    count. ``landing_path`` is where a tap leads.
+    count. ``landing_path`` is where a tap leads; ``headline`` and ``text`` are what the person saw.
     """
 
     ad_id: str
@@ -54,6 +54,8 @@ class MeasuredAd:
     timezone: str
     currency: str
     landing_path: str
+    headline: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ measured_ads = Table(
     Column("timezone", String(64), nullable=False),
     Column("currency", String(3), nullable=False),
     text("landing_path"),
+    text("headline"),
+    text("text"),
     Index("ix_measured_ads_business_id", "business_id"),
 )
 

@@ -1,4 +1,4 @@
-"""first tables."""
+"""First tables."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -316,6 +316,8 @@ def upgrade() -> None:
     sa.Column('timezone', sa.String(length=64), nullable=False),
     sa.Column('currency', sa.String(length=3), nullable=False),
     sa.Column('landing_path', sa.Text(), nullable=False),
+    sa.Column('headline', sa.Text(), nullable=False),
+    sa.Column('text', sa.Text(), nullable=False),
     sa.PrimaryKeyConstraint('ad_id', name=op.f('pk_measured_ads')),
     sa.UniqueConstraint('ad_number', name=op.f('uq_measured_ads_ad_number'))
     )
