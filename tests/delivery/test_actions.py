@@ -90,7 +90,7 @@ def test_a_fresh_snapshot_is_used_and_a_stale_one_read_again_behind_the_answer(
         await ask()
         clock.advance(seconds=FRESH.total_seconds() + 1)
         await ask()
-        await live._read(world.id)
+        await live.refresh(world.id)
         await ask()
         return seen
 

@@ -29,10 +29,10 @@ REGISTRATION_MARKETS: Final = {
 TARGET_MARKETS: Final = {Goal.CONVERSATION: None, Goal.LEAD: LEAD_MARKETS}
 """Which countries may be targeted; None means every one."""
 
-_FIELDS: Final = {
-    Check.CHANNEL_ACCOUNT: "identity_id: the registration country of the channel account",
-    Check.AD_ACCOUNT: "advertiser_id: the registration country of the ad account",
-    Check.TARGETS: "location_ids: of the target countries,",
+_SAYS: Final = {
+    Check.CHANNEL_ACCOUNT: "identity_id: the channel account is registered in {}",
+    Check.AD_ACCOUNT: "advertiser_id: the ad account is registered in {}",
+    Check.TARGETS: "location_ids: the target countries hold {}",
 }
 
 
@@ -84,9 +84,8 @@ def check_goal(goal: Goal, facts: Facts) -> None:
     """
     failed = [result for result in eligibility(goal, facts) if not result.passed]
     if failed:
-        parts = [f"{_FIELDS[result.check]} {', '.join(result.failing)} fails" for result in failed]
-        said = "; ".join(parts)
-        raise Refused(errors.NOT_ELIGIBLE, f"{said}: the goal {goal.value} is not available there.")
+        said = "; ".join(_SAYS[result.check].format(", ".join(result.failing)) for result in failed)
+        raise Refused(errors.NOT_ELIGIBLE, f"{said}, where the goal {goal.capitalize()} is not available.")
     if next_steps(goal, facts):
         raise Refused(errors.CAPTURE_OFF, f"{errors.CAPTURE_OFF.says} Its id is {facts.channel_account_id}.")
 
