@@ -74,6 +74,9 @@ function connect(wait = 1000) {
   window.addEventListener("pageshow", (event) => event.persisted && location.reload(), { once: true });
 }
 
+// The counts of the navigation come right after the page, as soon as htmx listens.
+document.addEventListener("DOMContentLoaded", () => setTimeout(() => tell("live:nav")));
+
 // Browsers allow six connections to one host over HTTP/1.1, so only one tab holds the stream and tells the rest.
 if (channel && navigator.locks) {
   channel.addEventListener("message", (event) => {
