@@ -95,6 +95,33 @@ def _numbered(numbers: tuple[int, ...]) -> frozenset[int]:
 _NONE: frozenset[int] = frozenset()
 
 
+@cache
+def _numbering() -> tuple[str, ...]:
+    """Beginnings of labels that say "number of": after bare digits they need no "is"."""
+    stems = (
+        "no",
+        "nomor",
+        "nombor",
+        "num",
+        "nro",
+        "codigo",
+        "kode",
+        "kod",
+        "เลข",
+        "หมายเลข",
+        "รหัส",
+        "رقم",
+        "số",
+        "mã",
+    )
+    return (*map(key, stems), "លេខ", "namba", "nambari", "מספר", "注文番号", "订单", "快递")
+
+
+@cache
+def _near_words() -> re.Pattern[str]:
+    return re.compile(rf"(?:[ \t]*{pattern([*words('words', 'joiners'), *words('words', 'is')])})*[ \t]*")
+
+
 def find_marks(low: str, first: int, last: int) -> list[Mark]:
     """Every telling word of a stretch of lower-cased text, in order."""
     finder, kinds = _marks_pattern()
@@ -132,7 +159,13 @@ class Surroundings:
             return False
         for mark in self.after:
             if mark.kind is Kind.LABEL:
-                return _copula().fullmatch(self.low, self.end, mark.start) is not None
+                between = self.low[self.end : mark.start]
+                if _copula().fullmatch(between):
+                    return True
+                if self.followed:
+                    return False
+                word = key(self.low[mark.start : mark.end])
+                return word.startswith(_numbering()) and _near_words().fullmatch(between) is not None
             if mark.kind is not Kind.NUMBER:
                 return False
         return False

@@ -37,6 +37,7 @@ _X = re.compile(
     r"(?<![A-Za-z0-9_.\-'&])(?:X[ \t]{0,2}(?:[:\uff1a=(\-][ \t]{0,2})?(?=@[A-Za-z0-9_])"
     r"|[Xx][ \t]?[:\uff1a=][ \t]{0,2}(?=@?[A-Za-z0-9_]{3}))"
 )
+_GLUED = re.compile(r"[a-z][0-9]")
 _WORD_BEFORE = re.compile(rf"([{LATIN}]+)[ \t]{{1,2}}$")
 _PARTS = re.compile(r"[._\-]+")
 
@@ -49,7 +50,7 @@ def _cue_pattern() -> tuple[re.Pattern[str], dict[str, Field | None]]:
         for word in words("cues", field.value):
             fields.setdefault(key(word), field)
             every.append(word)
-    return re.compile(f"{pattern(dict.fromkeys(every), grouped=True)}(?![0-9])"), fields
+    return re.compile(pattern(dict.fromkeys(every), grouped=True)), fields
 
 
 @cache
@@ -111,6 +112,7 @@ def _cues(text: Folded) -> Iterator[Cue]:
         Cue((field,), match.start(), match.end(), plain=match[0].isascii())
         for match in finder.finditer(text.low)
         if (field := fields[key(match[match.lastindex or 0])]) is not None
+        and not _GLUED.match(text.low, match.end() - 1)
     ]
     found += [
         Cue((Field.TWITTER,), match.start(), match.end(), plain=True) for match in _X.finditer(text.text)

@@ -52,7 +52,7 @@ def _shared_phone() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """A phone or WhatsApp cue that shares the number: "Tel/WeChat", "電話・LINE"."""
     cues = pattern([*words("cues", "phone"), *words("cues", "whatsapp")])
     joint = f"[ \\t]*(?:[/&+|,\u3001\u30fb]|{pattern(words('words', 'and'))})[ \\t]*"
-    return re.compile(f"{cues}{joint}$"), re.compile(f"{joint}{cues}")
+    return re.compile(f"{cues}{joint}$"), re.compile(f"(?:{joint}|(?<=[^ -~])){cues}")
 
 
 def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
@@ -75,7 +75,8 @@ def is_shared(find: Find) -> bool:
 
 
 def _after(text: Folded, cue: Cue) -> tuple[int, int] | None:
-    start = cue.end
+    shared = _shared_phone()[1].match(text.low, cue.end)
+    start = shared.end() if shared is not None else cue.end
     same = _same().match(text.low, start)
     gap = gap_pattern().match(text.low, same.end() if same is not None else start)
     number = _NUMBER.match(text.low, gap.end() if gap is not None else start)

@@ -15,8 +15,8 @@ _LINK = re.compile(
     rf"|(?<![a-z0-9@.\-_])www\.[{_SIGNS}]{{1,2048}}"
     rf"|(?<![a-z0-9@.\-_])(?:[a-z0-9][a-z0-9\-]{{0,40}}\.){{1,4}}[a-z]{{2,12}}(?::[0-9]{{2,5}})?/"
     rf"[{_SIGNS}]{{0,2048}}"
-    r"|(?<![a-z0-9@.\-_])(?:instagram|facebook|linkedin|snapchat|twitter|weibo|wechat|messenger|whatsapp|x|line)"
-    r"\.(?:com|me)(?![a-z0-9@.\-_])",
+    r"|(?<![a-z0-9@.\-_])(?:instagram|facebook|linkedin|snapchat|twitter|weibo|wechat|messenger|whatsapp|x"
+    r"|line)\.(?:com|me)(?![a-z0-9@.\-_])",
     re.IGNORECASE,
 )
 _PARTS = re.compile(
@@ -27,7 +27,7 @@ _LAST_SIGNS = ".,;:!?'*)&~"
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a platform keeps its profiles: the host, the path (and query), and what is not a profile there."""
+    """Where a platform keeps its profiles: the host, the path, and what is no profile there."""
 
     field: Field
     host: str

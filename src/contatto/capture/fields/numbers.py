@@ -21,24 +21,32 @@ _DIGITS_ONLY = {
 } | {ord("O"): "0", ord("o"): "0"}
 
 #: Shapes that are never a phone, however well the digits fit.
+_DATE = (
+    r"(?:(?:19|20|25)[0-9]{2}(?P<a>[-./]?)(?:0?[1-9]|1[0-2])(?P=a)(?:0[1-9]|[12][0-9]|3[01])"
+    r"|[0-3]?[0-9](?P<b>[-./\ ])[0-3]?[0-9](?P=b)(?:19|20|25)[0-9]{2})(?![0-9])"
+)
+_TIME = (
+    r"(?:[\ \-T.]{1,3}[0-2]?[0-9](?:[.\-\ ]?[0-5][0-9]){0,2}"
+    r"(?:\ *[-\u2013]\ *[0-2]?[0-9](?:\.?[0-5][0-9])?)?)?"
+)
+_LEADING_DATE = re.compile(rf"{_DATE}[ ,\-]+")
 _NOT_A_PHONE = re.compile(
-    r"""
-    (?:19|20|25)[0-9]{2}([-./]?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12][0-9]|3[01])(?:[\ \-T.]{1,3}[0-2]?[0-9].*)?
-    | [0-3]?[0-9]([-./\ ])[0-3]?[0-9]\2(?:19|20|25)[0-9]{2}(?:[ \-]{1,3}.*)?
-    | (?:19|20)[0-9]{2}\ ?[-/\u2013]\ ?(?:19|20)[0-9]{2}
-    | [0-9]{1,2}\.[0-9]{3}\.[0-9]{3}-[0-9kK]
-    | [0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{1,2}
-    | [0-9]{2}\.[0-9]{3}\.[0-9]{3}/[0-9]{4}-[0-9]{2}
-    | [0-9]{2}-[0-9]{8}-[0-9]
-    | [0-9]{8}-[0-9]
-    | [0-9]{5}-[0-9]{7}-[0-9]
-    | 784-?[0-9]{4}-?[0-9]{7}-?[0-9]
-    | [0-9]-[0-9]{4}-[0-9]{5}-[0-9]{2}-[0-9]
-    | -?[0-9]{1,3}\.[0-9]{4,}[\ /]{1,3}-?[0-9]{1,3}\.[0-9]{3,}
-    | [0-9]{1,3}\.[0-9]{5,}
-    | [3-6][0-9]{3}([ \-])[0-9]{4}\3[0-9]{4}\3[0-9]{4}(?:\3?[0-9]{1,3})?
-    | 3[47][0-9]{2}([ \-])[0-9]{6}\4[0-9]{5}
-    | 97[89][- ]?[0-9][- 0-9]{8,14}
+    rf"""
+    {_DATE}{_TIME}
+    | (?:19|20)[0-9]{{2}}\ ?[-/\u2013]\ ?(?:19|20)[0-9]{{2}}
+    | [0-9]{{1,2}}\.[0-9]{{3}}\.[0-9]{{3}}-[0-9kK]
+    | [0-9]{{3}}\.[0-9]{{3}}\.[0-9]{{3}}-[0-9]{{1,2}}
+    | [0-9]{{2}}\.[0-9]{{3}}\.[0-9]{{3}}/[0-9]{{4}}-[0-9]{{2}}
+    | [0-9]{{2}}-[0-9]{{8}}-[0-9]
+    | [0-9]{{8}}-[0-9]
+    | [0-9]{{5}}-[0-9]{{7}}-[0-9]
+    | 784-?[0-9]{{4}}-?[0-9]{{7}}-?[0-9]
+    | [0-9]-[0-9]{{4}}-[0-9]{{5}}-[0-9]{{2}}-[0-9]
+    | -?[0-9]{{1,3}}\.[0-9]{{4,}}[\ /]{{1,3}}-?[0-9]{{1,3}}\.[0-9]{{3,}}
+    | [0-9]{{1,3}}\.[0-9]{{5,}}
+    | [3-6][0-9]{{3}}(?P<c>[ \-])[0-9]{{4}}(?P=c)[0-9]{{4}}(?P=c)[0-9]{{4}}(?:(?P=c)?[0-9]{{1,3}})?
+    | 3[47][0-9]{{2}}(?P<d>[ \-])[0-9]{{6}}(?P=d)[0-9]{{5}}
+    | 97[89][- ]?[0-9][- 0-9]{{8,14}}
     """,
     re.VERBOSE,
 )
@@ -120,7 +128,7 @@ def read_number(digits: str, country: str) -> Reading | None:
     except rphonenumbers.NumberParseException:
         return None
     if not _is_valid(number):
-        return None
+        return read_number("+" + digits[2:], country) if digits[:2] == "00" else None
     value: str = _format(number, _E164)
     return Reading(value, _form(digits, value, number))
 
@@ -143,6 +151,11 @@ def numbers_in(text: str, run: Run, country: str) -> list[tuple[int, int, Readin
     written = text[run.start : run.end]
     if is_another_shape(written):
         return []
+    date = _LEADING_DATE.match(written)
+    if date is not None:
+        start = run.start + date.end()
+        run = Run(start, run.end, text[start : run.end].translate(_DIGITS_ONLY))
+        written = text[start : run.end]
     if len(run.digits) <= 18:
         whole = read_number("+" + run.digits if "+" in written[:3] else run.digits, country)
         if whole is not None:
@@ -179,12 +192,14 @@ def _numbers_in_piece(text: str, first: int, last: int, country: str) -> list[tu
             written = text[start:end]
             tries -= 1
             reading = None if is_another_shape(written) else _read(written, country)
-            if reading is not None and (upto - index == len(parts) or _stands_alone(written, reading)):
+            if reading is not None and (upto - index in (1, len(parts)) or _stands_alone(written, reading)):
                 found.append((start, end, reading))
                 step = upto - index
                 break
         index += step
-    return found
+    if len(found) == len(parts) or (found and found[0][0] == parts[0][0] and found[0][1] == parts[-1][1]):
+        return found
+    return [number for number in found if _stands_alone(text[number[0] : number[1]], number[2])]
 
 
 def _stands_alone(written: str, reading: Reading) -> bool:

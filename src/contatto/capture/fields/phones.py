@@ -67,6 +67,8 @@ def _is_glued_before(low: str, start: int) -> bool:
     if not plain:
         return False
     last = plain[-1]
+    if last == "#" and _cue_word().search(plain[:-1].rstrip()[-8:]):
+        return False
     if last in _SIGNS_BEFORE or (last == "," and plain[-2:-1].isdigit()):
         return True
     if len(plain) == len(head) and (last.isalnum() or last in "-/_."):

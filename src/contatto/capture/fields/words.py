@@ -3,7 +3,7 @@
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 
@@ -43,13 +43,20 @@ def words(section: str, kind: str) -> tuple[str, ...]:
     """One kind of word in all languages, folded and lower-cased, with and without accents."""
     found: dict[str, None] = {}
     for lexicon in lexicons():
-        bare = "accents" in lexicon.get("writing", {}).get("optional", ())
+        writing = lexicon.get("writing", {})
         for word in lexicon.get(section, {}).get(kind, ()):
             plain = key(fold(word).low, spaces=" ")
             found[plain] = None
-            if bare and len(plain) > 4:
-                found[_without_accents(plain)] = None
+            found.update(dict.fromkeys(_variants(plain, writing)))
     return tuple(found)
+
+
+def _variants(word: str, writing: dict[str, list[str]]) -> Iterator[str]:
+    """How else people write a word: without its accents, with an ending such as Indonesian "-nya"."""
+    if len(word) > 4 and "accents" in writing.get("optional", ()):
+        yield _without_accents(word)
+    if len(word) > 3:
+        yield from (word + ending for ending in writing.get("endings", ()))
 
 
 def _without_accents(word: str) -> str:

@@ -1,0 +1,218 @@
+"""`contatto detect`: contact details of messages from a file or standard input, as JSON Lines or CSV."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from enum import StrEnum
+from itertools import batched
+from pathlib import Path
+from typing import Annotated, BinaryIO, NamedTuple, Protocol, TextIO
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from contatto.capture.model import ContactMatch
+from contatto.capture.rules import MARKETS, detect_contacts_batch
+
+_AT_ONCE = 2_000
+_COLUMNS = ("id", "field", "value", "start", "end", "raw", "confidence", "rule")
+
+
+class Form(StrEnum):
+    """How messages are written: one a line, one JSON object a line, or a table with a header."""
+
+    TEXT = "text"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+class Message(NamedTuple):
+    """One message to read, under the id it came with."""
+
+    id: str | int
+    text: str
+    country: str
+
+
+class BadLine(Exception):
+    """A line that is no message; its text says why."""
+
+
+class _Line(msgspec.Struct):
+    text: str
+    id: str | int | None = None
+    country: str | None = None
+
+
+class Sink(Protocol):
+    """Where results go."""
+
+    def write(self, message: Message, found: list[ContactMatch]) -> None: ...
+
+
+class JsonLines:
+    """One object a message: `{"id", "contacts": [...]}`."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, message: Message, found: list[ContactMatch]) -> None:
+        line = {"id": message.id, "contacts": [asdict(match) for match in found]}
+        self._out.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+class Table:
+    """One row a contact."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._rows = csv.writer(out, lineterminator="\n")
+        self._rows.writerow(_COLUMNS)
+
+    def write(self, message: Message, found: list[ContactMatch]) -> None:
+        self._rows.writerows((message.id, *asdict(match).values()) for match in found)
+
+
+def detect_command(
+    file: Annotated[str, typer.Argument(help="A file, or - for standard input.")] = "-",
+    country: Annotated[
+        str, typer.Option(help="Market of messages that name none, such as ID.", metavar="CODE")
+    ] = "",
+    form: Annotated[
+        Form | None, typer.Option("--from", help="Form of the input; else by its name or first sign.")
+    ] = None,
+    to: Annotated[Form, typer.Option("--to", help="Form of the output: jsonl or csv.")] = Form.JSONL,
+    output: Annotated[Path | None, typer.Option(help="A file to write to, instead of the terminal.")] = None,
+) -> None:
+    """Find contact details in messages.
+
+    Reads text (a message a line), JSON Lines ({"id", "text", "country"}) or CSV (columns id, text, country)
+    and writes JSON Lines or CSV. Lines that cannot be read are reported and skipped; then the exit code is 1.
+    """
+    if to is Form.TEXT:
+        raise typer.BadParameter("the output is jsonl or csv", param_hint="--to")
+    if country and country.upper() not in MARKETS:
+        raise typer.BadParameter(f"{country!r} is none of the {len(MARKETS)} markets", param_hint="--country")
+    complaints = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    with ExitStack() as stack:
+        source = _open(file, stack)
+        out = _out(output, stack)
+        sink: Sink = Table(out) if to is Form.CSV else JsonLines(out)
+        lines = _with_progress(source, file, complaints, stack)
+        bad = _run(_messages(lines, form or _form_of(file, source), country.upper()), sink, complaints)
+    if bad:
+        complaints.print(f"{bad} {'line' if bad == 1 else 'lines'} skipped")
+        raise typer.Exit(1)
+
+
+def _open(file: str, stack: ExitStack) -> BinaryIO:
+    if file == "-":
+        return sys.stdin.buffer
+    try:
+        return stack.enter_context(Path(file).open("rb"))
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="FILE") from error
+
+
+def _out(output: Path | None, stack: ExitStack) -> TextIO:
+    if output is not None:
+        return stack.enter_context(output.open("w", encoding="utf-8", errors="backslashreplace", newline=""))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    return sys.stdout
+
+
+def _form_of(file: str, source: BinaryIO) -> Form:
+    endings = {".jsonl": Form.JSONL, ".ndjson": Form.JSONL, ".json": Form.JSONL, ".csv": Form.CSV}
+    if file == "-" and isinstance(source, io.BufferedReader):
+        return Form.JSONL if source.peek(1)[:1] == b"{" else Form.TEXT
+    return endings.get(Path(file).suffix.lower(), Form.TEXT)
+
+
+def _with_progress(source: BinaryIO, file: str, console: Console, stack: ExitStack) -> Iterable[bytes]:
+    """The lines of a source; on a terminal, with a bar that shows how far they are."""
+    if not console.is_terminal or file == "-":
+        return source
+    progress = stack.enter_context(Progress(console=console, transient=True))
+    task = progress.add_task("Reading", total=Path(file).stat().st_size)
+
+    def watched() -> Iterator[bytes]:
+        for line in source:
+            progress.advance(task, len(line))
+            yield line
+
+    return watched()
+
+
+def _messages(lines: Iterable[bytes], form: Form, country: str) -> Iterator[tuple[int, Message | BadLine]]:
+    """Each message with its line's number, or what is wrong with that line."""
+    if form is Form.CSV:
+        yield from _rows(lines, country)
+        return
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield number, _message(number, line.rstrip(b"\r\n"), form, country)
+            except BadLine as error:
+                yield number, error
+
+
+def _message(number: int, line: bytes, form: Form, country: str) -> Message:
+    try:
+        if form is Form.TEXT:
+            return _checked(number, None, line.decode(), country, country)
+        parsed = msgspec.json.decode(line, type=_Line)
+    except UnicodeDecodeError as error:
+        raise BadLine("is not UTF-8") from error
+    except msgspec.MsgspecError as error:
+        raise BadLine(str(error)) from error
+    return _checked(number, parsed.id, parsed.text, parsed.country, country)
+
+
+def _rows(lines: Iterable[bytes], country: str) -> Iterator[tuple[int, Message | BadLine]]:
+    texts = (line.decode("utf-8", "replace") for line in lines)
+    rows = csv.DictReader(texts, strict=True)
+    while True:
+        try:
+            row = next(rows, None)
+            if row is None:
+                return
+            text = row.get("text")
+            if text is None:
+                raise BadLine("has no column `text`")
+            yield rows.line_num, _checked(rows.line_num, row.get("id"), text, row.get("country"), country)
+        except csv.Error as error:
+            yield rows.line_num, BadLine(str(error))
+        except BadLine as error:
+            yield rows.line_num, error
+
+
+def _checked(number: int, given: str | int | None, text: str, market: str | None, default: str) -> Message:
+    country = (market or default).upper()
+    if not country:
+        raise BadLine("names no country; give one with --country")
+    if country not in MARKETS:
+        raise BadLine(f"country {country!r} is none of the {len(MARKETS)} markets")
+    return Message(number if given is None else given, text, country)
+
+
+def _run(messages: Iterator[tuple[int, Message | BadLine]], sink: Sink, complaints: Console) -> int:
+    """Detect and write, some thousand at once; the number of bad lines comes back."""
+    bad = 0
+    for several in batched(messages, _AT_ONCE):
+        good = []
+        for number, message in several:
+            if isinstance(message, BadLine):
+                bad += 1
+                complaints.print(f"line {number}: {message}")
+            else:
+                good.append(message)
+        found = detect_contacts_batch([(message.text, message.country) for message in good])
+        for message, matches in zip(good, found, strict=True):
+            sink.write(message, matches)
+    return bad
