@@ -10,9 +10,9 @@ from tools.browser import MISSING, find_chromium
 from tools.demo import running_demo
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
-WIDE = {"width": 1280, "height": 800}
+WIDE = {"width": 1440, "height": 860}
 PHONE = {"width": 390, "height": 780}
-PAGES = {"inbox": "/inbox", "leads": "/leads", "ads": "/ads", "report": "/reports"}
+PAGES = {"leads": "/leads", "ads": "/ads", "report": "/reports"}
 
 
 def main() -> int:
@@ -29,14 +29,24 @@ def main() -> int:
 
 
 def take_pages(browser: Browser, world: dict[str, Any]) -> None:
+    """The customer shares a number; then what the business sees of it."""
+    customer = browser.new_context(viewport=PHONE).new_page()
+    customer.goto(world["ads"][0]["chat_url"])
+    for text in ("Hello! What does a small kitchen cost?", "my number is +65 8123 4567"):
+        customer.get_by_label("Your message").fill(text)
+        customer.get_by_role("button", name="Send").click()
+        customer.wait_for_timeout(800)
+    take(customer, "chat")
+
     page = browser.new_context(base_url=world["base_url"], viewport=WIDE).new_page()
     log_in(page, world["logins"][0])
     for name, path in PAGES.items():
         page.goto(path)
         take(page, name)
-    page.set_viewport_size(PHONE)
-    page.goto(PAGES["inbox"])
-    take(page, "inbox-phone")
+    page.goto("/inbox")
+    page.locator("#conversations a", has_text="my number is").first.click()
+    page.locator("mark.evidence").wait_for()
+    take(page, "inbox")
 
 
 def log_in(page: Page, member: dict[str, str]) -> None:
