@@ -1,4 +1,4 @@
-"""A house of its own for each journey, on SQLite."""
+"""A house of its own for each journey, on SQLite and on PostgreSQL."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +8,22 @@ import pytest
 from tests.journeys.running import House, running_house
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Empty for SQLite in the data folder, else the URL of an empty PostgreSQL database."""
+    if request.param == "sqlite":
+        return ""
+    url: str = request.getfixturevalue("postgres_database")
+    return url
+
+
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    with running_house(tmp_path) as running:
+def house(tmp_path: Path, database_url: str) -> Iterator[House]:
+    with running_house(tmp_path, database_url=database_url) as running:
         yield running
 
 
 @pytest.fixture
-def house_without_capture(tmp_path: Path) -> Iterator[House]:
-    with running_house(tmp_path, capture_on=False) as running:
+def house_without_capture(tmp_path: Path, database_url: str) -> Iterator[House]:
+    with running_house(tmp_path, database_url=database_url, capture_on=False) as running:
         yield running

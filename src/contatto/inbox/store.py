@@ -1,5 +1,6 @@
 """Tables of receipts, persons, conversations, messages and notices; message texts are sealed."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.channels.model import MessageKind, Platform, Sender
+from contatto.channels.model import Label, MessageKind, Platform, Sender
 from contatto.inbox.model import (
     Conversation,
     InlineNotice,
@@ -132,6 +133,27 @@ class ConversationFilter:
     text: str = ""
 
 
+def receipt_row(
+    business_id: str, platform: Platform, label: Label, body: bytes, at: datetime
+) -> dict[str, Any]:
+    """A delivery as it comes in, its body sealed. Labels are a stranger's text, so they are made storable."""
+    natural = label.natural_key
+    if not natural.isprintable():
+        natural = f"text:{hashlib.sha256(natural.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return {
+        "business_id": business_id,
+        "platform": platform,
+        "account": label.account if label.account.isprintable() else "",
+        "natural_key": natural,
+        "body": body,
+        "copies": 1,
+        "state": ReceiptState.RECEIVED,
+        "reason": None,
+        "attempts": 0,
+        "received_at": at,
+    }
+
+
 def list_waiting_receipts(tx: Tx, limit: int) -> list[Receipt]:
     """Deliveries of all businesses that wait to be processed, in order of arrival; for the worker only."""
     waiting = (
@@ -160,12 +182,12 @@ def count_receipts(tx: Tx, business_id: str) -> Ledger:
     counted = (
         select(
             receipts.c.state,
-            func.coalesce(receipts.c.reason, "").label("reason"),
+            receipts.c.reason,
             func.count().label("rows"),
             func.sum(receipts.c.copies).label("copies"),
         )
         .where(receipts.c.business_id == business_id)
-        .group_by(receipts.c.state, func.coalesce(receipts.c.reason, ""))
+        .group_by(receipts.c.state, receipts.c.reason)
     )
     by_state = dict.fromkeys(ReceiptState, 0)
     reasons: dict[str, int] = {}
@@ -174,7 +196,7 @@ def count_receipts(tx: Tx, business_id: str) -> Ledger:
         by_state[row["state"]] += row["rows"]
         copies, rows = copies + int(row["copies"]), rows + row["rows"]
         if row["state"] is ReceiptState.REFUSED:
-            reasons[row["reason"]] = row["rows"]
+            reasons[row["reason"] or ""] = row["rows"]
     return Ledger(
         received=copies,
         stored=by_state[ReceiptState.STORED],
