@@ -1,28 +1,34 @@
-// The customer's unsent text and unsent messages, in this browser's own storage, one pair for each business.
-function read(key, otherwise) {
-  try {
-    return JSON.parse(localStorage.getItem(key)) ?? otherwise;
-  } catch {
-    return otherwise;
-  }
+// The customer's unsent text and unsent messages, in this browser's own storage. Every message has a key of its
+// own, so two open tabs of one chat cannot overwrite each other's.
+const prefix = (account) => `contatto.chat.${account}.`;
+
+function parse(text) {
+  try { return JSON.parse(text); } catch { return null; }
 }
 
-function write(key, value) {
-  try {
-    if (value === "" || (Array.isArray(value) && !value.length)) localStorage.removeItem(key);
-    else localStorage.setItem(key, JSON.stringify(value));
-  } catch {
-    // full or forbidden storage: the page still sends, it only forgets on a reload
-  }
+// Full or forbidden storage: the page still sends, it only forgets on a reload.
+function attempt(action, otherwise) {
+  try { return action(); } catch { return otherwise; }
 }
-
-const queueKey = (account) => `contatto.chat.${account}.queue`;
-const draftKey = (account) => `contatto.chat.${account}.draft`;
 
 export function loadQueue(account) {
-  const found = read(queueKey(account), []);
-  return Array.isArray(found) ? found.filter((item) => item?.id && typeof item.text === "string") : [];
+  const start = `${prefix(account)}unsent.`;
+  const found = attempt(() => Object.keys(localStorage).filter((key) => key.startsWith(start)).map((key) => parse(localStorage.getItem(key))), []);
+  return found.filter((item) => item?.id && typeof item.text === "string").sort((a, b) => (a.at < b.at ? -1 : 1));
 }
-export const saveQueue = (account, queue) => write(queueKey(account), queue);
-export const loadDraft = (account) => String(read(draftKey(account), ""));
-export const saveDraft = (account, text) => write(draftKey(account), text);
+
+export function keepUnsent(account, item) {
+  attempt(() => localStorage.setItem(`${prefix(account)}unsent.${item.id}`, JSON.stringify(item)));
+}
+
+export function forgetUnsent(account, item) {
+  attempt(() => localStorage.removeItem(`${prefix(account)}unsent.${item.id}`));
+}
+
+export function loadDraft(account) {
+  return attempt(() => localStorage.getItem(`${prefix(account)}draft`), "") ?? "";
+}
+
+export function saveDraft(account, text) {
+  attempt(() => (text ? localStorage.setItem(`${prefix(account)}draft`, text) : localStorage.removeItem(`${prefix(account)}draft`)));
+}

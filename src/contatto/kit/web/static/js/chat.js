@@ -1,6 +1,6 @@
 // The customer's chat. What is written is kept in this browser until the server has taken it, and sent again
 // after a reload or a lost connection. The id that the browser gives to a message makes a repeat harmless.
-import { loadQueue, saveQueue, loadDraft, saveDraft } from "./chat-store.js";
+import { forgetUnsent, keepUnsent, loadDraft, loadQueue, saveDraft } from "./chat-store.js";
 import { createLog } from "./chat-log.js";
 
 const body = document.body;
@@ -64,12 +64,13 @@ async function flush() {
       setOffline(false);
       if (answer.refused) {
         item.refused = true;
+        keepUnsent(account, item);
         log.state(item.id, "failed");
       } else {
         queue = queue.filter((one) => one !== item);
+        forgetUnsent(account, item);
         log.accept(item.id, answer.message_id);
       }
-      saveQueue(account, queue);
     }
   } catch {
     for (const item of queue) if (!item.refused) log.state(item.id, "waiting");
@@ -84,7 +85,7 @@ function retry(id) {
   const item = queue.find((one) => one.id === id);
   if (!item) return;
   item.refused = false;
-  saveQueue(account, queue);
+  keepUnsent(account, item);
   flush();
 }
 
@@ -93,7 +94,7 @@ function send(text) {
   if (!clean) return;
   const item = { id: newId(), text: clean, at: new Date().toISOString() };
   queue.push(item);
-  saveQueue(account, queue);
+  keepUnsent(account, item);
   log.mine(item);
   flush();
 }
@@ -101,9 +102,9 @@ function send(text) {
 function take(message) {
   last = Math.max(last, Number(message.seq) || 0);
   // the answer to a POST may be lost: the history then tells that the message did arrive
-  if (message.client_message_id && queue.some((one) => one.id === message.client_message_id)) {
+  if (message.client_message_id) {
     queue = queue.filter((one) => one.id !== message.client_message_id);
-    saveQueue(account, queue);
+    forgetUnsent(account, { id: message.client_message_id });
   }
   log.show(message);
 }
@@ -118,7 +119,7 @@ function listen(wait = 1000) {
   const source = new EventSource(`${base}/stream`);
   source.addEventListener("open", () => {
     wait = 1000;
-    catchUp().then(flush).catch(() => {});
+    catchUp().then(() => setOffline(false)).then(flush).catch(() => {});
   });
   source.addEventListener("message", (event) => {
     try { take(JSON.parse(event.data)); } catch { /* a heartbeat */ }
@@ -160,7 +161,7 @@ document.getElementById("dm-asks")?.addEventListener("click", (event) => {
 });
 window.addEventListener("online", () => {
   pause = 1000;
-  flush();
+  catchUp().then(() => setOffline(false)).then(flush).catch(() => {});
 });
 window.addEventListener("offline", () => setOffline(true));
 
