@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy.exc import OperationalError
+
 from contatto.capture import actions as capture
 from contatto.capture import store as capture_store
 from contatto.channels import store as channel_store
@@ -45,6 +47,8 @@ class Outcome:
     reason: str | None = None
 
 
+type Event = Chatted | Referred | WasRead
+
 STORED: Final = Outcome(ReceiptState.STORED)
 
 
@@ -52,20 +56,27 @@ def settle_receipts(tx: Tx, limit: int = 200) -> int:
     """Process deliveries that wait, each in a savepoint of its own, so that a bad one stops no other.
 
     Returns:
-        How many were looked at; call again until it is 0.
+        How many were settled; call again until it is 0. One that failed is tried again at the next call.
     """
-    waiting = store.list_waiting_receipts(tx, limit)
-    for receipt in waiting:
+    settled = 0
+    for receipt in store.list_waiting_receipts(tx, limit):
         try:
             with tx.connection.begin_nested():
                 outcome = _settle(tx, receipt)
                 store.mark_receipt(tx, receipt, outcome.state, outcome.reason)
+            settled += 1
         except Exception as error:  # whatever it is, it concerns this delivery alone
-            logger().warning("receipt.failed", receipt_id=str(receipt.id), error_at=where(error))
-            store.mark_receipt_tried(tx, receipt)
-            if receipt.attempts + 1 >= MOST_TRIES:
-                store.mark_receipt(tx, receipt, ReceiptState.REFUSED, "processing_failed")
-    return len(waiting)
+            _note_failure(tx, receipt, error)
+    return settled
+
+
+def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
+    logger().warning("receipt.failed", receipt_id=str(receipt.id), error_at=where(error))
+    if isinstance(error, OperationalError):
+        return  # trouble of the database, such as a deadlock of two workers, is not the delivery's fault
+    store.mark_receipt_tried(tx, receipt)
+    if receipt.attempts + 1 >= MOST_TRIES:
+        store.mark_receipt(tx, receipt, ReceiptState.REFUSED, "processing_failed")
 
 
 def _settle(tx: Tx, receipt: Receipt) -> Outcome:
@@ -88,12 +99,7 @@ def _take_in(tx: Tx, account: ChannelAccount, incoming: Incoming, receipt: Recei
     if isinstance(incoming, Referred):
         return _note_referral(tx, account, incoming)
     if isinstance(incoming, WasRead):
-        conversation = store.find_conversation(
-            tx, account.business_id, conversation_id_of(account, incoming.conversation_id)
-        )
-        if conversation is None:
-            return Outcome(ReceiptState.REFUSED, "unknown_conversation")
-        store.record_customer_read(tx, conversation, incoming.at)
+        store.record_customer_read(tx, _open_conversation(tx, account, incoming), incoming.at)
     return STORED
 
 
@@ -136,7 +142,7 @@ def _count_conversation(tx: Tx, conversation: Conversation, chatted: Chatted) ->
         micros(chatted.at),
     )
     measurement.record_conversion(tx, earned)
-    if conversation.started_at is None:
+    if store.record_start(tx, conversation, chatted.at):
         started = ConversationStarted(conversation.business_id, conversation.id, conversation.person_id)
         emit(tx, conversation.business_id, started)
 
@@ -148,7 +154,10 @@ def _capture(
     found = capture.capture_contacts(switch, message.text, account.registration_country, receipt.received_at)
     if found is None or not (found.contacts or found.name):
         return
-    person = store.find_person(tx, account.business_id, conversation.person_id)
+    person = store.load_person(tx, account.business_id, conversation.person_id)
+    if found.name:
+        store.record_stated_name(tx, person, found.name.value, message.at)
+        person = store.load_person(tx, account.business_id, conversation.person_id)
     signal = Signal(
         business_id=account.business_id,
         person_id=conversation.person_id,
@@ -158,8 +167,8 @@ def _capture(
         source_id=message.id,
         at=message.at,
         contacts=found.contacts,
-        stated_name=found.name.value if found.name else None,
-        profile_name=person.name if person else "",
+        stated_name=person.stated_name or None,
+        profile_name=person.name,
     )
     leads.upsert_lead(tx, signal)
 
@@ -177,13 +186,15 @@ def _note_referral(tx: Tx, account: ChannelAccount, referred: Referred) -> Outco
     return STORED if is_new else Outcome(ReceiptState.MERGED, "same_touch")
 
 
-def _open_conversation(tx: Tx, account: ChannelAccount, incoming: Chatted | Referred) -> Conversation:
+def _open_conversation(tx: Tx, account: ChannelAccount, incoming: Event) -> Conversation:
     person = Person(
         id=person_id_of(account, incoming.person_id),
         business_id=account.business_id,
         channel_account_id=account.id,
         external_id=incoming.person_id,
         name=rules.shown_name(incoming),
+        stated_name="",
+        stated_at=None,
         created_at=incoming.at,
     )
     store.save_person(tx, person)
@@ -196,7 +207,7 @@ def _open_conversation(tx: Tx, account: ChannelAccount, incoming: Chatted | Refe
         external_id=incoming.conversation_id,
         lead_id=None,
         started_at=None,
-        last_message_at=incoming.at,
+        last_message_at=None,
         unread=0,
         business_read_at=None,
         customer_read_at=None,
@@ -244,7 +255,7 @@ def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, ac
         Refused: NOT_FOUND.
     """
     conversation = _owned_conversation(tx, business_id, conversation_id)
-    person = store.find_person(tx, business_id, conversation.person_id)
+    person = store.load_person(tx, business_id, conversation.person_id)
     signal = Signal(
         business_id=business_id,
         person_id=conversation.person_id,
@@ -254,8 +265,8 @@ def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, ac
         source_id=conversation.id,
         at=tx.now,
         contacts=(),
-        stated_name=None,
-        profile_name=person.name if person else "",
+        stated_name=person.stated_name or None,
+        profile_name=person.name,
         actor=actor,
     )
     lead = leads.mark_as_lead(tx, signal)

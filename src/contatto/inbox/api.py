@@ -15,7 +15,7 @@ from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import find_public_account
 from contatto.inbox import store
 from contatto.inbox.actions import conversation_id_of, message_id_of
-from contatto.inbox.model import Message, ReceiptState
+from contatto.inbox.model import Message
 from contatto.inbox.rules import TEXT_LIMIT
 from contatto.kit import errors
 from contatto.kit.context import Context, context_of
@@ -57,20 +57,8 @@ async def receive_webhook(request: Request) -> Response:
 async def _store_receipt(
     context: Context, business_id: str, platform: Platform, label: Label, raw: bytes
 ) -> None:
-    row: dict[str, Any] = {
-        "business_id": business_id,
-        "platform": platform,
-        "account": label.account if label.account.isprintable() else "",
-        "natural_key": label.natural_key
-        if label.natural_key.isprintable()
-        else ascii(label.natural_key)[:300],
-        "body": context.vault.seal_bytes(raw, business_id),
-        "copies": 1,
-        "state": ReceiptState.RECEIVED,
-        "reason": None,
-        "attempts": 0,
-        "received_at": context.clock.now(),
-    }
+    body = context.vault.seal_bytes(raw, business_id)
+    row = store.receipt_row(business_id, platform, label, body, context.clock.now())
     await context.db.append(store.APPEND_RECEIPT[context.db.engine.dialect.name], row)
 
 
@@ -109,7 +97,7 @@ async def list_chat_messages(request: Request) -> Response:
     context = context_of(request)
     account, visitor = await _account_and_visitor(context, request)
     after = request.query_params.get("after", "0")
-    seq = int(after) if after.isdigit() and len(after) < 19 else 0
+    seq = int(after) if after.isdecimal() and len(after) < 19 else 0
     found = await _read_after(context, account, visitor, seq)
     return json_answer({"messages": [_shown(message) for message in found]})
 

@@ -45,19 +45,25 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A customer on one channel account."""
+    """A customer on one channel account; ``stated_name`` is empty until the person said it in a message."""
 
     id: str
     business_id: str
     channel_account_id: str
     external_id: str
     name: str
+    stated_name: str
+    stated_at: datetime | None
     created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A thread with one person. ``started_at`` is None until the person has written."""
+    """A thread with one person.
+
+    ``started_at`` is None until the person has written, ``last_message_at`` until there is a message: the
+    platform may tell of a tap on an ad before, and in any order.
+    """
 
     id: str
     business_id: str
@@ -66,7 +72,7 @@ class Conversation:
     external_id: str
     lead_id: str | None
     started_at: datetime | None
-    last_message_at: datetime
+    last_message_at: datetime | None
     unread: int
     business_read_at: datetime | None
     customer_read_at: datetime | None

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from contatto.channels.model import Chatted, Incoming, Referred, Unusable
+from contatto.channels.model import Chatted, Incoming, Referred, Unusable, WasRead
 from contatto.leads.model import Evidence
 
 ID_LIMIT: Final = 128
@@ -33,9 +33,10 @@ def refusal_reason(incoming: Incoming) -> str | None:
     return None
 
 
-def shown_name(incoming: Chatted | Referred) -> str:
+def shown_name(incoming: Chatted | Referred | WasRead) -> str:
     """The profile's name, cleaned; empty when there is none."""
-    return "".join(letter for letter in incoming.person_name if letter.isprintable()).strip()[:ID_LIMIT]
+    name = "" if isinstance(incoming, WasRead) else incoming.person_name
+    return "".join(letter for letter in name if letter.isprintable()).strip()[:ID_LIMIT]
 
 
 def snippet(text: str) -> str:

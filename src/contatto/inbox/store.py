@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    Update,
     case,
     func,
     literal,
@@ -25,15 +26,7 @@ from sqlalchemy import (
 )
 
 from contatto.channels.model import Label, MessageKind, Platform, Sender
-from contatto.inbox.model import (
-    Conversation,
-    InlineNotice,
-    Ledger,
-    Message,
-    Person,
-    Receipt,
-    ReceiptState,
-)
+from contatto.inbox.model import Conversation, InlineNotice, Ledger, Message, Person, Receipt, ReceiptState
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice, Instant, Serial, Words, instant, key, metadata, sealed, tenant, text
 
@@ -64,6 +57,8 @@ persons = Table(
     Column("channel_account_id", String(36), nullable=False),
     Column("external_id", String(128), nullable=False),
     text("name"),
+    text("stated_name"),
+    instant("stated_at", nullable=True),
     instant("created_at"),
     UniqueConstraint("business_id", "channel_account_id", "external_id"),
 )
@@ -78,7 +73,7 @@ conversations = Table(
     Column("external_id", String(128), nullable=False),
     Column("lead_id", String(36)),
     instant("started_at", nullable=True),
-    instant("last_message_at"),
+    instant("last_message_at", nullable=True),
     Column("unread", Integer, nullable=False),
     instant("business_read_at", nullable=True),
     instant("customer_read_at", nullable=True),
@@ -156,12 +151,8 @@ def receipt_row(
 
 def list_waiting_receipts(tx: Tx, limit: int) -> list[Receipt]:
     """Deliveries of all businesses that wait to be processed, in order of arrival; for the worker only."""
-    waiting = (
-        select(receipts)
-        .where(receipts.c.state == literal_column("'received'"))
-        .order_by(receipts.c.id)
-        .limit(limit)
-    )
+    waiting = select(receipts).where(receipts.c.state == literal_column("'received'"))
+    waiting = waiting.order_by(receipts.c.id).limit(limit)
     return tx.list(Receipt, waiting.with_for_update(skip_locked=True) if tx.locks_rows else waiting)
 
 
@@ -179,47 +170,51 @@ def mark_receipt_tried(tx: Tx, receipt: Receipt) -> None:
 
 def count_receipts(tx: Tx, business_id: str) -> Ledger:
     """The ledger of a business: received = stored + merged + refused + waiting."""
-    counted = (
-        select(
-            receipts.c.state,
-            receipts.c.reason,
-            func.count().label("rows"),
-            func.sum(receipts.c.copies).label("copies"),
-        )
-        .where(receipts.c.business_id == business_id)
-        .group_by(receipts.c.state, receipts.c.reason)
-    )
-    by_state = dict.fromkeys(ReceiptState, 0)
-    reasons: dict[str, int] = {}
-    copies = rows = 0
-    for row in tx.execute(counted).mappings():
-        by_state[row["state"]] += row["rows"]
-        copies, rows = copies + int(row["copies"]), rows + row["rows"]
-        if row["state"] is ReceiptState.REFUSED:
-            reasons[row["reason"] or ""] = row["rows"]
+    of, reason = receipts.c.state, receipts.c.reason
+    counted = select(of, reason, func.count(), func.sum(receipts.c.copies)).group_by(of, reason)
+    rows: list[Any] = list(tx.execute(counted.where(receipts.c.business_id == business_id)))
+    by_state = {state: sum(row[2] for row in rows if row[0] is state) for state in ReceiptState}
+    copies = sum(int(row[3]) for row in rows)
     return Ledger(
         received=copies,
         stored=by_state[ReceiptState.STORED],
-        merged=by_state[ReceiptState.MERGED] + copies - rows,
+        merged=by_state[ReceiptState.MERGED] + copies - sum(by_state.values()),
         refused=by_state[ReceiptState.REFUSED],
         waiting=by_state[ReceiptState.RECEIVED],
-        reasons=reasons,
+        reasons={row[1] or "": row[2] for row in rows if row[0] is ReceiptState.REFUSED},
     )
 
 
 def save_person(tx: Tx, person: Person) -> None:
-    """Insert a person; one who is there gets a name if there was none."""
+    """Insert a person; one who is there gets a name if there was none, and may have come earlier."""
     row = {name: getattr(person, name) for name in Person.__dataclass_fields__}
-    if not tx.insert_ignore(persons, row) and person.name:
-        unnamed = update(persons).where(
-            persons.c.business_id == person.business_id, persons.c.id == person.id, persons.c.name == ""
-        )
-        tx.execute(unnamed.values(name=person.name))
+    if tx.insert_ignore(persons, row):
+        return
+    unnamed, later = persons.c.name == "", persons.c.created_at > person.created_at
+    first = literal(person.created_at, Instant())
+    values = {
+        "name": case((unnamed, person.name), else_=persons.c.name),
+        "created_at": case((later, first), else_=persons.c.created_at),
+    }
+    mine = _change_of_person(person.business_id, person.id)
+    tx.execute(mine.where(or_(unnamed, later)).values(**values))
 
 
-def find_person(tx: Tx, business_id: str, person_id: str) -> Person | None:
+def record_stated_name(tx: Tx, person: Person, name: str, at: datetime) -> None:
+    """Keep the name that a person stated, unless a later message stated another."""
+    known = persons.c.stated_at
+    mine = _change_of_person(person.business_id, person.id).where(or_(known.is_(None), known <= at))
+    tx.execute(mine.values(stated_name=name, stated_at=at))
+
+
+def _change_of_person(business_id: str, person_id: str) -> Update:
+    return update(persons).where(persons.c.business_id == business_id, persons.c.id == person_id)
+
+
+def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
+    """The person of a conversation, who is always there."""
     mine = persons.c.business_id == business_id
-    return tx.find(Person, select(persons).where(mine, persons.c.id == person_id))
+    return tx.list(Person, select(persons).where(mine, persons.c.id == person_id))[0]
 
 
 def list_persons(tx: Tx, business_id: str, person_ids: set[str]) -> dict[str, Person]:
@@ -254,7 +249,8 @@ def count_conversations(tx: Tx, business_id: str, wanted: ConversationFilter) ->
 
 
 def _matching(statement: Select[Any], business_id: str, wanted: ConversationFilter) -> Select[Any]:
-    statement = statement.where(conversations.c.business_id == business_id)
+    has_message = conversations.c.last_message_at.is_not(None)
+    statement = statement.where(conversations.c.business_id == business_id, has_message)
     if wanted.tab == "unread":
         statement = statement.where(conversations.c.unread > 0)
     if wanted.tab == "leads":
@@ -272,45 +268,45 @@ def _matching(statement: Select[Any], business_id: str, wanted: ConversationFilt
 
 
 def record_message_time(tx: Tx, conversation: Conversation, at: datetime, *, from_customer: bool) -> None:
-    """Move a conversation along: its last message, its first one, and what is unread."""
-    columns = conversations.c
-    moment = literal(at, Instant())
-    later = columns.last_message_at < moment
-    values: dict[str, Any] = {"last_message_at": case((later, moment), else_=columns.last_message_at)}
+    """Move a conversation along: its last message, and what is unread."""
+    last, moment = conversations.c.last_message_at, literal(at, Instant())
+    values: dict[str, Any] = {"last_message_at": case((last > moment, last), else_=moment)}
     if from_customer:
-        earlier = or_(columns.started_at.is_(None), columns.started_at > moment)
-        values["started_at"] = case((earlier, moment), else_=columns.started_at)
-        unseen = or_(columns.business_read_at.is_(None), columns.business_read_at < moment)
-        values["unread"] = columns.unread + case((unseen, 1), else_=0)
-    mine = update(conversations).where(
-        columns.business_id == conversation.business_id, columns.id == conversation.id
-    )
-    tx.execute(mine.values(**values))
+        values["unread"] = conversations.c.unread + 1
+    tx.execute(_change_of(conversation.business_id, conversation.id).values(**values))
+
+
+def record_start(tx: Tx, conversation: Conversation, at: datetime) -> bool:
+    """Note when the person wrote first, unless that was earlier; say whether this starts the conversation."""
+    mine = _change_of(conversation.business_id, conversation.id).values(started_at=at)
+    if tx.execute(mine.where(conversations.c.started_at.is_(None))).rowcount == 1:
+        return True
+    tx.execute(mine.where(conversations.c.started_at > at))
+    return False
 
 
 def record_business_read(tx: Tx, business_id: str, conversation_id: str) -> bool:
     """Note that the business has read a conversation; say whether there is such a one."""
-    mine = update(conversations).where(
-        conversations.c.business_id == business_id, conversations.c.id == conversation_id
-    )
+    mine = _change_of(business_id, conversation_id)
     return tx.execute(mine.values(unread=0, business_read_at=tx.now)).rowcount == 1
 
 
 def record_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> None:
-    columns = conversations.c
-    earlier = or_(columns.customer_read_at.is_(None), columns.customer_read_at < at)
-    mine = update(conversations).where(
-        columns.business_id == conversation.business_id, columns.id == conversation.id, earlier
-    )
+    """Note up to when the person has read; it never goes back."""
+    known = conversations.c.customer_read_at
+    mine = _change_of(conversation.business_id, conversation.id).where(or_(known.is_(None), known < at))
     tx.execute(mine.values(customer_read_at=at))
 
 
 def record_lead(tx: Tx, business_id: str, conversation_id: str, lead_id: str) -> None:
     """Note which lead a conversation made."""
-    mine = update(conversations).where(
+    tx.execute(_change_of(business_id, conversation_id).values(lead_id=lead_id))
+
+
+def _change_of(business_id: str, conversation_id: str) -> Update:
+    return update(conversations).where(
         conversations.c.business_id == business_id, conversations.c.id == conversation_id
     )
-    tx.execute(mine.values(lead_id=lead_id))
 
 
 def append_message(tx: Tx, business_id: str, message: Message) -> bool:

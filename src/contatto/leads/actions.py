@@ -109,6 +109,7 @@ def _add_to_lead(tx: Tx, lead: Lead, signal: Signal) -> Lead:
     for match in again:
         point = by_value.get((match.field, match.value))
         if point is not None:
+            store.record_point_start(tx, lead.business_id, point, signal.at)
             _add_evidence(tx, point, match, signal)
     for match in fresh:
         _add_point(tx, lead, match, signal)
@@ -118,7 +119,7 @@ def _add_to_lead(tx: Tx, lead: Lead, signal: Signal) -> Lead:
             lead.business_id, lead.id, lead.conversation_id, signal.origin.value, _fields(fresh), signal.at
         )
         emit(tx, lead.business_id, update)
-    return lead
+    return store.find_lead(tx, lead.business_id, lead.id) or lead
 
 
 def _credit(tx: Tx, lead: Lead, signal: Signal) -> None:

@@ -241,6 +241,15 @@ def save_contact_point(tx: Tx, business_id: str, point: ContactPoint) -> bool:
     return tx.insert_ignore(contact_points, row)
 
 
+def record_point_start(tx: Tx, business_id: str, point: ContactPoint, at: datetime) -> None:
+    """Move the beginning of a contact point back: an earlier message came in later."""
+    if at < point.created_at:
+        mine = update(contact_points).where(
+            contact_points.c.business_id == business_id, contact_points.c.id == point.id
+        )
+        tx.execute(mine.values(created_at=at))
+
+
 def list_contact_points(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, list[ContactPoint]]:
     """Contact points by lead, oldest first, with their values opened."""
     mine = (

@@ -69,6 +69,7 @@ def record_touch(tx: Tx, touch: Touch) -> bool:
     Returns:
         Whether the touch is new.
     """
+    _hold_person(tx, touch)
     if not store.append_touch(tx, touch):
         return False
     span = (touch.ts, touch.expires_ts)
@@ -90,8 +91,14 @@ def record_conversion(tx: Tx, earned: Earned) -> None:
         subject_id=earned.subject_id,
         ts=earned.ts,
     )
+    _hold_person(tx, conversion)
     if store.append_conversion(tx, conversion) or store.record_earlier(tx, conversion):
         _settle_winner(tx, conversion)
+
+
+def _hold_person(tx: Tx, of: Touch | Conversion) -> None:
+    """A touch and a conversion that come in at the same time must see each other."""
+    tx.hold(rules.natural_number("person", of.business_id, of.person_id))
 
 
 def _settle_winner(tx: Tx, conversion: Conversion) -> None:

@@ -12,7 +12,7 @@ from contatto.inbox import rules, store
 from contatto.inbox.model import Conversation, InlineNotice, Message
 from contatto.inbox.store import ConversationFilter
 from contatto.kit.db.tx import Tx
-from contatto.kit.moments import from_micros
+from contatto.kit.moments import from_micros, micros
 from contatto.leads import store as lead_store
 from contatto.leads.model import Evidence, Lead
 from contatto.leads.rules import person_label
@@ -40,7 +40,7 @@ class View:
 
 
 def read_view(tab: str = "all", q: str = "", before: str = "") -> View:
-    cut = from_micros(int(before)) if before.isdigit() and len(before) < 17 else None
+    cut = from_micros(int(before)) if before.isdecimal() and len(before) < 17 else None
     return View(tab if tab in TABS else "all", q[:100], cut)
 
 
@@ -53,8 +53,8 @@ def inbox_values(tx: Tx, business_id: str, view: View, selected: str | None) -> 
         *(store.count_conversations(tx, business_id, ConversationFilter(tab, view.q)) for tab in TABS)
     )
     older = None
-    if len(found) == PAGE:
-        cut = int(found[-1].last_message_at.timestamp() * 1_000_000)
+    if len(found) == PAGE and found[-1].last_message_at:
+        cut = micros(found[-1].last_message_at)
         older = "/inbox?" + urlencode({"tab": view.tab, "q": view.q, "before": cut})
     return {
         "tab": view.tab,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, CursorResult, Executable, Table
+from sqlalchemy import Connection, CursorResult, Executable, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from contatto.kit.vault import Vault
@@ -55,6 +55,14 @@ class Tx:
     def upsert(self, table: Table) -> Any:
         """The dialect's own INSERT, which has ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
         return insert_for(self.connection.dialect.name, table)
+
+    def hold(self, number: int) -> None:
+        """Wait until no other transaction holds this number, and hold it until the end of this one.
+
+        Needed where two transactions must not miss each other's new rows. SQLite has one writer anyway.
+        """
+        if self.locks_rows:
+            self.connection.execute(select(func.pg_advisory_xact_lock(number)))
 
     @property
     def locks_rows(self) -> bool:

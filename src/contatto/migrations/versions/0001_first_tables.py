@@ -174,7 +174,7 @@ def upgrade() -> None:
     sa.Column('external_id', sa.String(length=128), nullable=False),
     sa.Column('lead_id', sa.String(length=36), nullable=True),
     sa.Column('started_at', sa.BigInteger(), nullable=True),
-    sa.Column('last_message_at', sa.BigInteger(), nullable=False),
+    sa.Column('last_message_at', sa.BigInteger(), nullable=True),
     sa.Column('unread', sa.Integer(), nullable=False),
     sa.Column('business_read_at', sa.BigInteger(), nullable=True),
     sa.Column('customer_read_at', sa.BigInteger(), nullable=True),
@@ -375,6 +375,8 @@ def upgrade() -> None:
     sa.Column('channel_account_id', sa.String(length=36), nullable=False),
     sa.Column('external_id', sa.String(length=128), nullable=False),
     sa.Column('name', sa.Text(), nullable=False),
+    sa.Column('stated_name', sa.Text(), nullable=False),
+    sa.Column('stated_at', sa.BigInteger(), nullable=True),
     sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_persons')),
     sa.UniqueConstraint('business_id', 'channel_account_id', 'external_id', name=op.f('uq_persons_business_id_channel_account_id_external_id'))
