@@ -10,7 +10,7 @@ from contatto.capture.fields.ids import is_shared
 from contatto.capture.fields.links import find_links
 from contatto.capture.fields.names import find_name
 from contatto.capture.fields.phones import find_phones
-from contatto.capture.fields.prefilter import Hint, hints, likely
+from contatto.capture.fields.prefilter import Hint, hints, hints_of_all
 from contatto.capture.fields.spelled import find_spelled_emails
 from contatto.capture.model import ContactMatch, NameMatch
 
@@ -40,8 +40,11 @@ def detect_contacts(text: str, country: str) -> list[ContactMatch]:
 def detect_contacts_batch(texts: Sequence[tuple[str, str]]) -> list[list[ContactMatch]]:
     """The contact details of many messages, each with its country, in their order."""
     found: list[list[ContactMatch]] = [[] for _ in texts]
-    for index in likely([text for text, _ in texts]):
-        found[index] = detect_contacts(*texts[index])
+    for hinted, places in hints_of_all([text for text, _ in texts]).items():
+        for place in places:
+            text, country = texts[place]
+            is_long = len(text) > 2 * LONGEST_END
+            found[place] = _detect_long(text, country) if is_long else _detect(text, country, hinted)
     return found
 
 

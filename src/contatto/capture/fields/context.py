@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 
 import re2
 
-from contatto.capture.fields.words import key, linear_pattern, pattern, words
+from contatto.capture.fields.words import LATIN, key, linear_pattern, pattern, words
 
 
 class Kind(IntEnum):
@@ -32,8 +32,10 @@ _SECTIONS = {
     Kind.NEGATION: ("words", "negations"),
 }
 
-#: Comes back from `kinds_near` beside the kinds: a label right before the end, nothing but words between.
-LABEL_LAST = 0
+#: What comes back from `kinds_near` beside the kinds. At the end of what stands before a number: a label with
+#: nothing but words after it, a sign or a word for money, letters written onto the digits. At the start of what
+#: stands after it: a unit or a sign, letters written onto the digits.
+LABEL_LAST, SUM_LAST, LETTER_LAST, UNIT_FIRST, LETTER_FIRST = 0, 8, 9, 10, 11
 _NEAR = 48
 _LABEL_NEAR = 26
 _SENTENCE_END = re.compile(r"[\n;!?。！？؟]|(?<=[^\W\d_]{3})\.(?=\s)|(?<=\d)\.(?=\s)|[,،，、]\s?")
@@ -77,6 +79,14 @@ def _kinds_set() -> re2.Set:
     )
     for section in _SECTIONS.values():
         kinds.Add(linear_pattern(words(*section)))
+    money = linear_pattern(words("numbers", "currencies"), ends="[.: ]{0,2}$")
+    kinds.Add(
+        rf"[#*$\x{{a3}}\x{{a5}}\x{{20a0}}-\x{{20bf}}\x{{e3f}}\x{{17db}}\x{{fdfc}}%@&=_]\s?$|[0-9],\s?$|{money}"
+    )
+    kinds.Add(rf"[{LATIN}0-9][\-_]?$")
+    units = linear_pattern(words("numbers", "units"), starts="^[ \t]?")
+    kinds.Add(rf"^[*%\x{{2022}}]|^[ \t]?[%\x{{b0}}\x{{b2}}\x{{b3}}]|{units}")
+    kinds.Add(rf"^[\-_]?[{LATIN}]")
     kinds.Compile()
     return kinds
 

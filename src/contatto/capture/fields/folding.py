@@ -71,7 +71,7 @@ def both_ends[T](items: Iterable[T], most: int = 96) -> list[T]:
     return every if len(every) <= most else every[: most // 2] + every[-(most // 2) :]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Folded:
     """A text as the fields read it; `starts` and `ends` are empty where nothing moved."""
 

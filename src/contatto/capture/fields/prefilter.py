@@ -1,11 +1,8 @@
 """Stage one: a single RE2 pass over the bytes says which fields a text may hold, or that it holds none."""
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from functools import cache
-from itertools import accumulate
-from typing import Any
 
 import re2
 
@@ -93,13 +90,6 @@ def _set() -> re2.Set:
 
 
 @cache
-def _any() -> Any:
-    """What a match may start from, for a whole batch in one buffer; a shape alone is nothing."""
-    patterns = [pattern for hint, pattern in enumerate(_patterns()) if hint != Hint.SHAPE]
-    return re2.compile("|".join(f"(?:{pattern})" for pattern in patterns), _options())
-
-
-@cache
 def _hinted(numbers: tuple[int, ...]) -> frozenset[Hint]:
     found = frozenset(Hint(number) for number in numbers)
     if found <= {Hint.CUE} or found <= {Hint.SHAPE}:
@@ -121,21 +111,21 @@ def as_bytes(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
-def likely(texts: Sequence[str]) -> Iterator[int]:
-    """The places of those texts of a batch in which stage one finds anything, in order."""
-    joined = as_bytes("\n".join(texts))
-    return _places(joined, texts)
+def hints_of_all(texts: Sequence[str]) -> dict[frozenset[Hint], list[int]]:
+    """The places of the texts that may hold anything, by what they may hold.
 
-
-def _places(joined: bytes, texts: Sequence[str]) -> Iterator[int]:
-    search = _any().search
-    ends = list(accumulate(len(as_bytes(text)) + 1 for text in texts))
-    at, whole = 0, len(joined)
-    while at < whole:
-        found = search(joined, at, whole)
-        if found is None:
-            return
-        first = found.start()
-        index = bisect_right(ends, first + 1 if joined[first] == 10 else first)
-        yield index
-        at = ends[index] - 1  # from the line's end, which is the border of a word at the next one's start
+    All texts go through stage one before any other work, and then like with like: each pattern's tables stay
+    in the processor's cache, which is worth a third of the time.
+    """
+    match = _set().Match
+    places: dict[tuple[int, ...], list[int]] = {}
+    for index, text in enumerate(texts):
+        numbers = match(as_bytes(text))
+        if numbers:
+            places.setdefault(tuple(numbers), []).append(index)
+    groups: dict[frozenset[Hint], list[int]] = {}
+    for several, indexes in places.items():
+        hinted = _hinted(several)
+        if hinted:
+            groups.setdefault(hinted, []).extend(indexes)
+    return groups

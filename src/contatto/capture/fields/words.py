@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 
+import re2
+
 from contatto.capture.fields.folding import fold
 
 #: Letters of scripts that are written with spaces; elsewhere a word may stand anywhere.
@@ -129,14 +131,50 @@ def pattern(options: Iterable[str], *, grouped: bool = False) -> str:
     return f"(?:{'|'.join(arms)})" if arms else "(?!)"
 
 
-def linear_pattern(options: Iterable[str]) -> str:
-    """The same for RE2, which has no look-around: the borders are part of the match."""
+def linear_pattern(options: Iterable[str], *, starts: str = "", ends: str = "") -> str:
+    """The same for RE2, which has no look-around: the borders are part of the match.
+
+    With `starts` or `ends` the word must stand there, such as at the end of the text, and the border is that.
+    """
     latin, semitic, other = _groups(options)
     arms = []
     if latin:
-        arms.append(f"(?:^|[^{LATIN}0-9_]){either(latin)}(?:$|[^{LATIN}_])")
+        first, last = starts or f"(?:^|[^{LATIN}0-9_])", ends or f"(?:$|[^{LATIN}_])"
+        arms.append(f"{first}{either(latin)}{last}")
     if semitic:
-        arms.append(f"(?:^|[^{SEMITIC}]){_BEFORE}{either(semitic)}{_AFTER}(?:$|[^{SEMITIC}])")
+        first, last = starts or f"(?:^|[^{SEMITIC}])", ends or f"(?:$|[^{SEMITIC}])"
+        arms.append(f"{first}{_BEFORE}{either(semitic)}{_AFTER}{last}")
     if other:
-        arms.append(either(other))
+        arms.append(f"{starts}{either(other)}{ends}")
     return "|".join(arms)
+
+
+class Finder:
+    """Finds words quickly in short texts: RE2 says where to look, `re` says what is there."""
+
+    _SHORT = 256
+
+    def __init__(self, options: Iterable[str]) -> None:
+        every = tuple(dict.fromkeys(options))
+        quick = re2.Options()
+        quick.never_capture = True
+        quick.max_mem = 32 << 20
+        self._exact = re.compile(pattern(every, grouped=True))
+        self._quick = re2.compile(linear_pattern(every), quick)
+
+    def find(self, low: str) -> Iterator[re.Match[str]]:
+        """Every word of a lower-cased text; the group that is set holds it without what is written onto it."""
+        if len(low) > self._SHORT:
+            yield from self._exact.finditer(low)
+            return
+        data = low.encode("utf-8", "replace")
+        plain = len(data) == len(low)
+        place, done = 0, 0
+        while (near := self._quick.search(data, place)) is not None:
+            first = near.start() if plain else len(data[: near.start()].decode())
+            found = self._exact.search(low, max(first, done))
+            if found is None:
+                return
+            yield found
+            done = found.end()
+            place = done - 1 if plain else len(low[: done - 1].encode("utf-8", "replace"))
