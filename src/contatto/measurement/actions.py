@@ -84,7 +84,7 @@ def record_conversion(tx: Tx, earned: Earned) -> None:
     Messages come in any order: the same conversion with an earlier time moves back and is settled anew.
     """
     conversion = Conversion(
-        conversion_id=rules.natural_number(earned.kind, earned.subject_id),
+        conversion_id=rules.natural_number(earned.business_id, earned.kind, earned.subject_id),
         business_id=earned.business_id,
         person_id=earned.person_id,
         kind=earned.kind,
