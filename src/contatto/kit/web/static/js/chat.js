@@ -10,6 +10,7 @@ const token = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
 const field = document.getElementById("dm-text");
 const button = document.getElementById("dm-send");
 const offline = document.getElementById("dm-offline");
+const asks = document.getElementById("dm-asks"); // helps to begin, and goes with the first message
 const log = createLog(body.dataset, (id) => retry(id));
 
 let queue = loadQueue(account); // messages that the server has not taken yet, oldest first
@@ -96,6 +97,7 @@ function send(text) {
   queue.push(item);
   keepUnsent(account, item);
   log.mine(item);
+  asks?.remove();
   flush();
 }
 
@@ -106,6 +108,7 @@ function take(message) {
     queue = queue.filter((one) => one.id !== message.client_message_id);
     forgetUnsent(account, { id: message.client_message_id });
   }
+  if (message.from === "customer") asks?.remove();
   log.show(message);
 }
 
@@ -152,11 +155,10 @@ document.getElementById("dm-form").addEventListener("submit", (event) => {
   ready();
   field.focus();
 });
-document.getElementById("dm-asks")?.addEventListener("click", (event) => {
+asks?.addEventListener("click", (event) => {
   const ask = event.target.closest("[data-ask]");
   if (!ask) return;
   send(ask.dataset.ask);
-  ask.closest("li").remove();
   field.focus();
 });
 window.addEventListener("online", () => {

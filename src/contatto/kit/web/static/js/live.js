@@ -8,7 +8,8 @@ import { toast, word } from "./words.js";
 
 const TYPES = [
   "message_received", "message_sent", "conversation_started",
-  "lead_captured", "lead_updated", "lead_status_changed", "notice_posted",
+  "lead_captured", "lead_updated", "lead_status_changed", "lead_removed",
+  "contact_rejected", "notice_posted",
 ];
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("contatto.live") : null;
 let wasOpen = false;
@@ -42,7 +43,9 @@ function deliver({ type, data }) {
   if (data.conversation_id) tell(`live:conversation:${data.conversation_id}`, data);
   if (data.lead_id) tell(`live:lead:${data.lead_id}`, data);
   tell("live:nav", data);
-  if (type === "lead_captured" && data.lead_id && document.body.dataset.section !== "leads") {
+  // who looks at the list or at that very conversation sees it there
+  const seen = document.body.dataset.section === "leads" || document.getElementById(`thread-${data.conversation_id}`);
+  if (type === "lead_captured" && data.lead_id && !seen) {
     toast(word("leadNew"), { kind: "found", href: `/leads/${encodeURIComponent(data.lead_id)}`, label: word("open") });
   }
 }
