@@ -9,11 +9,13 @@ from contatto.inbox.model import ConversationStarted, MessageReceived, MessageSe
 from contatto.kit import outbox
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import After
-from contatto.leads.model import LeadCaptured, LeadStatusChanged, LeadUpdated
+from contatto.leads.model import ContactRejected, LeadCaptured, LeadRemoved, LeadStatusChanged, LeadUpdated
 
 AFTER: Final[After] = {
+    ContactRejected: (),
     ConversationStarted: (),
     LeadCaptured: (inbox.post_notice,),
+    LeadRemoved: (inbox.forget_lead,),
     LeadStatusChanged: (),
     LeadUpdated: (inbox.post_notice,),
     MessageReceived: (),

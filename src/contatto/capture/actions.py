@@ -5,7 +5,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from contatto.capture import rules, store
-from contatto.capture.model import ContactMatch, NameMatch
+from contatto.capture.model import ContactMatch, Field, NameMatch
 from contatto.capture.store import CaptureSwitch
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -91,6 +91,20 @@ def capture_contacts(
     if switch is None or not switch.is_on or switch.turned_on_at is None or received_at < switch.turned_on_at:
         return None
     return Found(tuple(rules.detect_contacts(text, country)), rules.detect_name(text))
+
+
+def drop_corrected(tx: Tx, business_id: str, found: Found) -> Found:
+    """Leave out what a person has called "not a contact" before."""
+    if not found.contacts:
+        return found
+    wrong = store.list_corrected(tx, business_id, {(each.field, each.value) for each in found.contacts})
+    kept = tuple(each for each in found.contacts if (each.field, each.value) not in wrong)
+    return replace(found, contacts=kept)
+
+
+def correct_match(tx: Tx, business_id: str, field: Field, value: str, actor: str) -> None:
+    """Keep a correction: the next match of the same value is left out, in any message of the business."""
+    store.record_correction(tx, business_id, field, value, actor)
 
 
 def _check_url(field: str, text: str) -> None:

@@ -1,12 +1,14 @@
-"""The capture switch of each channel account, with the company data that turning it on needs."""
+"""The capture switch of each channel account, and the corrections that people made to what was found."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Boolean, Column, String, Table, select
+from sqlalchemy import Boolean, Column, LargeBinary, String, Table, UniqueConstraint, select
 
+from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, metadata, tenant, text
+from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
+from contatto.kit.ids import new_id
 
 capture_switches = Table(
     "capture_switches",
@@ -19,6 +21,19 @@ capture_switches = Table(
     text("privacy_policy_url"),
     instant("turned_on_at", nullable=True),
     instant("changed_at"),
+)
+
+
+capture_corrections = Table(
+    "capture_corrections",
+    metadata,
+    key(),
+    tenant(),
+    Column("field", Choice(Field), nullable=False),
+    Column("value_index", LargeBinary(16), nullable=False),
+    text("actor"),
+    instant("created_at"),
+    UniqueConstraint("business_id", "field", "value_index"),
 )
 
 
@@ -62,3 +77,27 @@ def list_switches(tx: Tx, business_id: str) -> dict[str, CaptureSwitch]:
     """Switches of a business by channel account."""
     mine = select(capture_switches).where(capture_switches.c.business_id == business_id)
     return {switch.channel_account_id: switch for switch in tx.list(CaptureSwitch, mine)}
+
+
+def record_correction(tx: Tx, business_id: str, field: Field, value: str, actor: str) -> bool:
+    """Keep that a value is no contact of this field; only its blind index is kept. False when it is known."""
+    row = {
+        "id": new_id(),
+        "business_id": business_id,
+        "field": field,
+        "value_index": tx.vault.blind(value, business_id),
+        "actor": actor,
+        "created_at": tx.now,
+    }
+    return tx.insert_ignore(capture_corrections, row)
+
+
+def list_corrected(tx: Tx, business_id: str, values: set[tuple[Field, str]]) -> set[tuple[Field, str]]:
+    """Those of the values that somebody called no contact."""
+    indexes = {(field, tx.vault.blind(value, business_id)): (field, value) for field, value in values}
+    mine = select(capture_corrections.c.field, capture_corrections.c.value_index).where(
+        capture_corrections.c.business_id == business_id,
+        capture_corrections.c.value_index.in_([index for _, index in indexes]),
+    )
+    known = {(row["field"], bytes(row["value_index"])) for row in tx.execute(mine).mappings()}
+    return {value for key, value in indexes.items() if key in known}

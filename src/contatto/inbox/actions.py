@@ -31,7 +31,7 @@ from contatto.kit.log import logger, where
 from contatto.kit.moments import micros
 from contatto.kit.outbox import emit
 from contatto.leads import actions as leads
-from contatto.leads.model import Lead, LeadCaptured, LeadUpdated, Origin, Signal
+from contatto.leads.model import Lead, LeadCaptured, LeadRemoved, LeadUpdated, Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import ConversionKind, TouchKind
@@ -152,7 +152,10 @@ def _capture(
 ) -> None:
     switch = capture_store.find_switch(tx, account.business_id, account.id)
     found = capture.capture_contacts(switch, message.text, account.registration_country, receipt.received_at)
-    if found is None or not (found.contacts or found.name):
+    if found is None:
+        return
+    found = capture.drop_corrected(tx, account.business_id, found)
+    if not (found.contacts or found.name):
         return
     person = store.load_person(tx, account.business_id, conversation.person_id)
     if found.name:
@@ -295,6 +298,11 @@ def post_notice(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
     )
     if store.append_notice(tx, notice):
         emit(tx, event.business_id, NoticePosted(event.business_id, event.conversation_id, event.lead_id))
+
+
+def forget_lead(tx: Tx, event: LeadRemoved) -> None:
+    """Take the mark and the notices of a lead out of its thread; heard through the outbox."""
+    store.delete_lead_marks(tx, event.business_id, event.lead_id)
 
 
 def _owned_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conversation:

@@ -392,6 +392,16 @@ def append_notice(tx: Tx, notice: InlineNotice) -> bool:
     return tx.insert_ignore(inline_notices, row)
 
 
+def delete_lead_marks(tx: Tx, business_id: str, lead_id: str) -> None:
+    """Forget which conversations made a lead, and its notices."""
+    marked = update(conversations).where(
+        conversations.c.business_id == business_id, conversations.c.lead_id == lead_id
+    )
+    tx.execute(marked.values(lead_id=None))
+    mine = inline_notices.c.business_id == business_id
+    tx.execute(inline_notices.delete().where(mine, inline_notices.c.lead_id == lead_id))
+
+
 def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineNotice]:
     mine = select(inline_notices).where(
         inline_notices.c.business_id == business_id, inline_notices.c.conversation_id == conversation_id

@@ -1,5 +1,6 @@
 """Making one lead of what a person shares, marking leads by hand, moving them through the statuses."""
 
+from contatto.capture import actions as capture
 from contatto.capture.model import ContactMatch
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -10,12 +11,15 @@ from contatto.kit.outbox import emit
 from contatto.leads import rules, store
 from contatto.leads.model import (
     ContactPoint,
+    ContactRejected,
     Evidence,
     Lead,
     LeadCaptured,
     LeadId,
+    LeadRemoved,
     LeadStatusChanged,
     LeadUpdated,
+    Origin,
     Signal,
     Status,
     Step,
@@ -63,6 +67,34 @@ def change_lead_status(tx: Tx, business_id: str, lead_id: str, seen: Status, new
     emit(tx, business_id, LeadStatusChanged(business_id, lead.id, seen.value, new.value))
     found = store.find_lead(tx, business_id, lead_id)
     return found or lead
+
+
+def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, actor: str) -> Lead | None:
+    """Take "not a contact" at its word: remove the point, and keep the correction for the next match.
+
+    A lead that nothing else made (no other contact, no form, nobody's mark) goes too, and its conversion is
+    withdrawn from the reports.
+
+    Returns:
+        The lead, or None when it is gone.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    lead = store.find_lead(tx, business_id, lead_id)
+    point = store.find_contact_point(tx, business_id, lead_id, point_id)
+    if lead is None or point is None:
+        raise Refused(errors.NOT_FOUND, "There is no such contact detail.")
+    capture.correct_match(tx, business_id, point.field, point.value, actor)
+    store.delete_contact_point(tx, business_id, point_id)
+    if lead.origin is Origin.CHAT and not store.list_contact_points(tx, business_id, {lead_id})[lead_id]:
+        store.delete_lead(tx, business_id, lead_id)
+        measurement.withdraw_conversion(tx, business_id, lead_id, ConversionKind.LEAD)
+        emit(tx, business_id, LeadRemoved(business_id, lead_id, lead.conversation_id))
+        return None
+    _note_step(tx, lead, "rejected", point.field.value, actor)
+    emit(tx, business_id, ContactRejected(business_id, lead_id, lead.conversation_id, point.field.value))
+    return lead
 
 
 def _capture_lead(tx: Tx, signal: Signal) -> Lead:

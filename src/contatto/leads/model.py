@@ -139,3 +139,22 @@ class LeadStatusChanged:
     lead_id: str
     old: str
     new: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContactRejected:
+    """A person said that something found is no contact; the lead keeps what else it has."""
+
+    business_id: str
+    lead_id: str
+    conversation_id: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeadRemoved:
+    """A lead is gone, because nothing that made it was a contact."""
+
+    business_id: str
+    lead_id: str
+    conversation_id: str

@@ -38,6 +38,7 @@ _STEP_TEXTS: Final = {
     "captured": "Became a lead by sharing: {detail}",
     "updated": "Shared more: {detail}",
     "marked": "Marked as a lead",
+    "rejected": "Not a contact: {detail}",
     "status": "Status: {detail}",
 }
 
@@ -225,6 +226,18 @@ async def post_status(
     return RedirectResponse(f"/leads/{lead_id}", 303)
 
 
+@router.post("/leads/{lead_id}/points/{point_id}/reject")
+async def post_reject(request: Request, caller: FormCaller, lead_id: str, point_id: str) -> RedirectResponse:
+    """Not a contact: the point goes, and with the last one a lead that nothing else made."""
+    require(caller, Permission.WRITE_LEADS)
+
+    def reject(tx: Tx) -> Lead | None:
+        return actions.reject_contact_point(tx, caller.business_id, lead_id, point_id, caller.display_name)
+
+    lead = await context_of(request).db.write(reject)
+    return RedirectResponse(f"/leads/{lead_id}" if lead else "/leads", 303)
+
+
 def _detail(tx: Tx, lead: Lead) -> dict[str, Any]:
     accounts = {account.id: account for account in list_accounts(tx, lead.business_id)}
     account = accounts[lead.channel_account_id]
@@ -249,7 +262,8 @@ def _detail(tx: Tx, lead: Lead) -> dict[str, Any]:
         },
         "statuses": [status.value for status in Status],
         "contact_points": [
-            _point(point, proofs.get(point.id), is_first=index == 0) for index, point in enumerate(points)
+            _point(point, proofs.get(point.id), lead, is_first=index == 0)
+            for index, point in enumerate(points)
         ],
         "attribution": _attribution(tx, lead, earned),
         "timeline": _timeline(tx, lead),
@@ -264,14 +278,21 @@ def _detail(tx: Tx, lead: Lead) -> dict[str, Any]:
     }
 
 
-def _point(point: ContactPoint, proof: Evidence | None, *, is_first: bool) -> dict[str, Any]:
+def _point(point: ContactPoint, proof: Evidence | None, lead: Lead, *, is_first: bool) -> dict[str, Any]:
     return {
+        "id": point.id,
         "field": point.field.value,
         "value": point.value,
         "origin": point.origin.value,
         "captured_at": point.created_at,
         "primary": is_first,
-        "evidence": proof and {"text": proof.raw, "rule": proof.rule, "confidence": proof.confidence},
+        "evidence": proof
+        and {
+            "text": proof.raw,
+            "rule": proof.rule,
+            "confidence": proof.confidence,
+            "href": f"/inbox/{lead.conversation_id}#m-{proof.source_id}",
+        },
     }
 
 

@@ -271,6 +271,26 @@ def list_contact_points(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[st
     return found
 
 
+def find_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str) -> ContactPoint | None:
+    points = list_contact_points(tx, business_id, {lead_id})[lead_id]
+    return next((point for point in points if point.id == point_id), None)
+
+
+def delete_contact_point(tx: Tx, business_id: str, point_id: str) -> None:
+    """Delete a contact point with its evidence."""
+    mine = evidence.c.business_id == business_id
+    tx.execute(evidence.delete().where(mine, evidence.c.contact_point_id == point_id))
+    own = contact_points.c.business_id == business_id
+    tx.execute(contact_points.delete().where(own, contact_points.c.id == point_id))
+
+
+def delete_lead(tx: Tx, business_id: str, lead_id: str) -> None:
+    """Delete a lead with all that hangs on it."""
+    for table in (evidence, contact_points, lead_steps):
+        tx.execute(table.delete().where(table.c.business_id == business_id, table.c.lead_id == lead_id))
+    tx.execute(leads.delete().where(leads.c.business_id == business_id, leads.c.id == lead_id))
+
+
 def append_evidence(tx: Tx, item: Evidence) -> bool:
     """Append evidence, its text sealed; False when it was there before."""
     row = {name: getattr(item, name) for name in Evidence.__dataclass_fields__}

@@ -101,6 +101,11 @@ def _hold_person(tx: Tx, of: Touch | Conversion) -> None:
     tx.hold(rules.natural_number("person", of.business_id, of.person_id))
 
 
+def withdraw_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
+    """Take a conversion out of the reports: it turned out to be none. The row stays, marked."""
+    store.record_withdrawal(tx, business_id, subject_id, kind)
+
+
 def _settle_winner(tx: Tx, conversion: Conversion) -> None:
     winner = rules.last_touch(store.list_candidates(tx, conversion), conversion)
     ad = store.find_measured_ad(tx, winner.business_id, winner.ad_id) if winner else None

@@ -5,7 +5,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Column, Index, String, Table, and_, select, update
 
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import Choice, metadata, tenant, text
+from contatto.kit.db.types import Choice, instant, metadata, tenant, text
 from contatto.measurement.model import (
     Attribution,
     Conversion,
@@ -77,6 +77,7 @@ conversions = Table(
     Column("touch_ts", BigInteger),
     Column("day", String(10)),
     Column("rt_day", String(10)),
+    instant("withdrawn_at", nullable=True),
     Index("ix_conversions_of_person", "business_id", "person_id", "ts"),
     Index("ix_conversions_of_day", "business_id", "ad_account_id", "day"),
     Index("ix_conversions_of_subject", "business_id", "subject_id"),
@@ -196,6 +197,15 @@ def record_winner(tx: Tx, conversion: Conversion, touch: Touch | None, rt_day: s
             rt_day=rt_day,
         )
     )
+
+
+def record_withdrawal(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
+    mine = update(conversions).where(
+        conversions.c.business_id == business_id,
+        conversions.c.subject_id == subject_id,
+        conversions.c.kind == kind,
+    )
+    tx.execute(mine.values(withdrawn_at=tx.now))
 
 
 def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> Attribution | None:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
-from sqlalchemy import Column, Select, Table, case, func, literal, select
+from sqlalchemy import Column, Select, Table, and_, case, func, literal, select
 
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import ConversionKind, TouchKind
@@ -41,8 +41,11 @@ def _touches(mine: tuple[str, str], span: Span, *, by_day: bool) -> Select[Any]:
 
 
 def _conversions(mine: tuple[str, str], span: Span, day: str, *, by_day: bool) -> Select[Any]:
-    chats = func.sum(case((conversions.c.kind == ConversionKind.CONVERSATION, 1), else_=0))
-    leads = func.sum(case((conversions.c.kind == ConversionKind.LEAD, 1), else_=0))
+    stands = conversions.c.withdrawn_at.is_(None)
+    chats, leads = (
+        func.sum(case((and_(conversions.c.kind == kind, stands), 1), else_=0))
+        for kind in (ConversionKind.CONVERSATION, ConversionKind.LEAD)
+    )
     return _grouped(conversions, conversions.c[day], (chats, leads), (mine, span), by_day=by_day)
 
 
