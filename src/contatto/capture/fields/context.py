@@ -33,8 +33,8 @@ _SECTIONS = {
 }
 
 #: What comes back from `kinds_near` beside the kinds. At the end of what stands before a number: a label with
-#: nothing but words after it, a sign or a word for money, letters written onto the digits. At the start of what
-#: stands after it: a unit or a sign, letters written onto the digits.
+#: nothing but words after it, a sign or a word for money, letters written onto the digits. At the start of
+#: what stands after it: a unit or a sign, letters written onto the digits.
 LABEL_LAST, SUM_LAST, LETTER_LAST, UNIT_FIRST, LETTER_FIRST = 0, 8, 9, 10, 11
 _NEAR = 48
 _LABEL_NEAR = 26
@@ -64,7 +64,9 @@ def _marks_pattern() -> tuple[re.Pattern[str], dict[str, Kind]]:
 @cache
 def _copula() -> re.Pattern[str]:
     """What may stand between a number and the label that follows it: "… is my order number"."""
-    return re.compile(rf"[ \t]*[\"')\]]?[ \t]*(?:[=(\-]|{pattern(words('words', 'is'))})[^\d,.;\n]{{0,14}}")
+    return re.compile(
+        rf"[ \t]*[\"')\]]?[ \t]*(?:[=(\-\u2013\u2014]|{pattern(words('words', 'is'))})[^\d,.;\n]{{0,14}}"
+    )
 
 
 @cache

@@ -67,13 +67,11 @@ def _leads() -> re.Pattern[str]:
 @cache
 def _leading_words() -> frozenset[str]:
     """Words that may stand right before "line" when it is the app's name."""
-    kinds = ("joiners", "before", "and", "markers", "is", "stop")
-    return frozenset(word.split()[-1] for kind in kinds for word in words("words", kind)) | {
-        "add",
-        "contact",
-        "via",
-        "use",
-    }
+    kinds = ("joiners", "before", "and", "markers", "is")
+    known = {word.split()[-1] for kind in kinds for word in words("words", kind)}
+    return frozenset(
+        known | {"add", "contact", "via", "use", "official", "new", "or", "have", "your", "through"}
+    )
 
 
 @cache

@@ -163,7 +163,7 @@ class Finder:
         self._quick = re2.compile(linear_pattern(every), quick)
 
     def find(self, low: str) -> Iterator[re.Match[str]]:
-        """Every word of a lower-cased text; the group that is set holds it without what is written onto it."""
+        """Every word of a lower-cased text; the group that is set holds the word alone."""
         if len(low) > self._SHORT:
             yield from self._exact.finditer(low)
             return
