@@ -94,13 +94,13 @@ def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAcco
         Refused: INVALID, when a value is malformed or the name is taken.
     """
     rules.check_timezone(new.timezone)
-    country, currency = new.country.strip().upper(), new.currency.strip().upper()
-    if len(country) != 2 or len(currency) != 3 or not (country + currency).isalpha():
+    name, country, currency = new.name.strip(), new.country.strip().upper(), new.currency.strip().upper()
+    if len(country) != 2 or len(currency) != 3 or not (country + currency).encode().isalpha():
         raise Refused(errors.INVALID, "country: two letters; currency: three letters.")
-    if any(account.name == new.name for account in store.list_ad_accounts(tx, business_id)):
-        raise Refused(errors.INVALID, "name: this business has an ad account of that name.")
+    if not name or any(account.name == name for account in store.list_ad_accounts(tx, business_id)):
+        raise Refused(errors.INVALID, "name: give one that no other ad account of this business has.")
     account = AdAccount(
-        AdAccountId(new_id()), business_id, new_number(), new.name, country, currency, new.timezone, tx.now
+        AdAccountId(new_id()), business_id, new_number(), name, country, currency, new.timezone, tx.now
     )
     store.save_ad_account(tx, {name: getattr(account, name) for name in AdAccount.__dataclass_fields__})
     return account

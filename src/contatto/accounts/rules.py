@@ -60,10 +60,12 @@ def normal_email(text: str) -> str:
     Raises:
         Refused: INVALID.
     """
-    local, at, domain = text.strip().lower().rpartition("@")
-    if not at or not local or "." not in domain or len(local) > _LOCAL_LIMIT or len(domain) > _DOMAIN_LIMIT:
+    address = text.strip().lower()
+    local, _, domain = address.rpartition("@")
+    fits = 0 < len(local) <= _LOCAL_LIMIT and len(domain) <= _DOMAIN_LIMIT and "." in domain
+    if not fits or " " in address or not address.isprintable():
         raise Refused(errors.INVALID, "email: this is not an e-mail address.")
-    return f"{local}@{domain}"
+    return address
 
 
 def check_password(password: str) -> None:

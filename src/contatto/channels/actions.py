@@ -28,7 +28,7 @@ def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount
         Refused: INVALID, when a value is missing or the account is connected already.
     """
     country = new.registration_country.strip().upper()
-    if len(country) != 2 or not country.isalpha():
+    if len(country) != 2 or not country.encode().isalpha():
         raise Refused(errors.INVALID, "registration_country: give two letters, such as SG.")
     if not new.name.strip():
         raise Refused(errors.INVALID, "name: say whose account it is.")

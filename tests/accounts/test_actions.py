@@ -1,0 +1,192 @@
+"""Members, sessions, tokens and ad accounts, on both databases."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from contatto.accounts import actions, rules, store
+from contatto.accounts.actions import NewAdAccount
+from contatto.accounts.model import Member, Role
+from contatto.kit import errors
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import metadata
+from contatto.kit.errors import Refused
+from contatto.kit.ids import hash_secret
+from tests import make
+
+PASSWORD = "a long enough password"
+
+
+@pytest.fixture
+def owner(database: Database) -> Member:
+    return database.write_now(lambda tx: make.member(tx, make.business(tx).id))
+
+
+def whole_database(db: Database) -> str:
+    """Every value of every table as text: to look for what must not be there."""
+    return db.read_now(
+        lambda tx: "\n".join(
+            str(row) for table in metadata.sorted_tables for row in tx.execute(select(table)).all()
+        )
+    )
+
+
+def signed_in(db: Database, token: str) -> Member | None:
+    found = db.read_now(lambda tx: store.find_session_member(tx, hash_secret(token)))
+    return found and found[0]
+
+
+def test_a_password_fits_only_its_own_hash() -> None:
+    hashed = actions.hash_password(PASSWORD)
+    assert hashed.startswith("$argon2id$")
+    assert hashed != actions.hash_password(PASSWORD)
+    member = Member("m", "b", "e", "n", Role.OWNER, hashed, make.NOON)  # type: ignore[arg-type]
+    assert actions.password_fits(member, PASSWORD)
+    assert not actions.password_fits(member, PASSWORD + "x")
+    assert not actions.password_fits(None, PASSWORD)
+    assert not actions.password_fits(None, "nobody has this password")
+
+
+def test_two_members_cannot_have_one_address_in_any_business(database: Database, owner: Member) -> None:
+    with pytest.raises(Refused, match="exists already"):
+        database.write_now(lambda tx: make.member(tx, make.business(tx).id, " OWNER@example.com"))
+
+
+def test_a_session_is_found_by_its_token_until_it_expires(
+    database: Database, owner: Member, clock: FixedClock
+) -> None:
+    token = database.write_now(lambda tx: actions.start_session(tx, owner, 14))
+    assert signed_in(database, token) == owner
+    assert signed_in(database, token + "x") is None
+    clock.advance(days=14, microseconds=-1)
+    assert signed_in(database, token) == owner
+    clock.advance(microseconds=1)
+    assert signed_in(database, token) is None
+    assert database.write_now(store.delete_expired_sessions) == 1
+
+
+def test_a_session_ends_at_once(database: Database, owner: Member) -> None:
+    first, second = (database.write_now(lambda tx: actions.start_session(tx, owner, 14)) for _ in range(2))
+    database.write_now(lambda tx: actions.end_session(tx, first))
+    assert signed_in(database, first) is None
+    assert signed_in(database, second) == owner
+
+
+def test_too_many_failures_for_an_address_must_wait_and_a_success_forgets_them(
+    database: Database, owner: Member, clock: FixedClock
+) -> None:
+    def try_it(tx: Tx) -> None:
+        actions.check_login_rate(tx, owner.email, "10.0.0.1")
+
+    for number in range(rules.LOGIN_TRIES):
+        database.read_now(try_it)
+        database.write_now(lambda tx, n=number: actions.note_failed_login(tx, owner.email, f"10.0.0.{n}"))
+    with pytest.raises(Refused) as refused:
+        database.read_now(try_it)
+    assert refused.value.code is errors.TOO_MANY
+    assert refused.value.retry_after_s
+    database.read_now(lambda tx: actions.check_login_rate(tx, "other@example.com", "10.1.1.1"))
+    database.write_now(lambda tx: actions.start_session(tx, owner, 14))
+    database.read_now(try_it)
+
+
+def test_too_many_failures_from_one_place_must_wait_until_the_window_is_over(
+    database: Database, clock: FixedClock
+) -> None:
+    for number in range(rules.LOGIN_TRIES):
+        database.write_now(
+            lambda tx, n=number: actions.note_failed_login(tx, f"member{n}@example.com", "10.0.0.1")
+        )
+    with pytest.raises(Refused):
+        database.read_now(lambda tx: actions.check_login_rate(tx, "new@example.com", "10.0.0.1"))
+    clock.advance(seconds=rules.LOGIN_WINDOW_S)
+    database.read_now(lambda tx: actions.check_login_rate(tx, "new@example.com", "10.0.0.1"))
+
+
+def test_no_secret_and_no_address_of_a_failure_is_kept_as_it_is(database: Database, owner: Member) -> None:
+    session = database.write_now(lambda tx: actions.start_session(tx, owner, 14))
+    _, token = database.write_now(lambda tx: actions.issue_token(tx, owner.business_id, "n", ["leads.read"]))
+    database.write_now(lambda tx: actions.note_failed_login(tx, "guess@example.com", "10.0.0.1"))
+    kept = whole_database(database)
+    assert owner.email in kept
+    for secret in (session, token, "guess@example.com"):
+        assert secret not in kept
+
+
+def test_a_token_is_shown_once_and_found_by_its_hash(database: Database, owner: Member) -> None:
+    kept, token = database.write_now(
+        lambda tx: actions.issue_token(tx, owner.business_id, " CRM ", ["leads.read"])
+    )
+    assert token.startswith("contatto_")
+    found = database.read_now(lambda tx: store.find_token(tx, hash_secret(token)))
+    assert found is not None
+    assert (found[0], found[0].name, found[1].id) == (kept, "CRM", owner.business_id)
+    assert token not in repr(database.read_now(lambda tx: store.list_tokens(tx, owner.business_id)))
+
+
+def test_a_token_is_revoked_at_once_and_only_by_its_own_business(database: Database, owner: Member) -> None:
+    kept, token = database.write_now(
+        lambda tx: actions.issue_token(tx, owner.business_id, "n", ["leads.read"])
+    )
+    for business_id, token_id in (("another", kept.id), (owner.business_id, "another")):
+        with pytest.raises(Refused) as refused:
+            database.write_now(
+                lambda tx, b=business_id, t=token_id: actions.revoke_token(tx, b, t)  # type: ignore[misc]
+            )
+        assert refused.value.code is errors.NOT_FOUND
+    assert database.read_now(lambda tx: store.find_token(tx, hash_secret(token))) is not None
+    database.write_now(lambda tx: actions.revoke_token(tx, owner.business_id, kept.id))
+    assert database.read_now(lambda tx: store.find_token(tx, hash_secret(token))) is None
+    with pytest.raises(Refused):
+        database.write_now(lambda tx: actions.revoke_token(tx, owner.business_id, kept.id))
+
+
+def test_the_use_of_a_token_is_noted_once_in_a_while(
+    database: Database, owner: Member, clock: FixedClock
+) -> None:
+    kept, _ = database.write_now(lambda tx: actions.issue_token(tx, owner.business_id, "n", ["leads.read"]))
+
+    def use() -> object:
+        limit = clock.now() - timedelta(minutes=5)
+        database.write_now(lambda tx: store.mark_token_used(tx, kept.id, limit))
+        return database.read_now(lambda tx: store.list_tokens(tx, owner.business_id))[0].last_used_at
+
+    first = use()
+    clock.advance(minutes=5)
+    assert use() == first == make.NOON
+    clock.advance(seconds=1)
+    assert use() == clock.now()
+
+
+NEW = NewAdAccount("Main", "sg", "sgd", "Asia/Singapore")
+
+
+def test_an_ad_account_gets_a_number_of_its_own(database: Database, owner: Member) -> None:
+    made = database.write_now(lambda tx: actions.add_ad_account(tx, owner.business_id, NEW))
+    assert (made.country, made.currency, len(str(made.number))) == ("SG", "SGD", 19)
+    find = store.find_ad_account_by_number
+    assert database.read_now(lambda tx: find(tx, owner.business_id, made.number)) == made
+    assert database.read_now(lambda tx: find(tx, "another", made.number)) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"country": "SGP"}, {"country": "S1"}, {"country": "ÄÖ"}, {"currency": "S"}, {"currency": "ßßß"},
+     {"timezone": "SGT+8"}, {"name": "  "}],
+)  # fmt: skip
+def test_an_ad_account_with_a_malformed_value_is_refused(
+    database: Database, owner: Member, changes: dict[str, str]
+) -> None:
+    values = {name: getattr(NEW, name) for name in NewAdAccount.__dataclass_fields__} | changes
+    with pytest.raises(Refused, match=next(iter(changes))):
+        database.write_now(lambda tx: actions.add_ad_account(tx, owner.business_id, NewAdAccount(**values)))
+
+
+def test_a_business_has_each_name_of_an_ad_account_once(database: Database, owner: Member) -> None:
+    database.write_now(lambda tx: actions.add_ad_account(tx, owner.business_id, NEW))
+    with pytest.raises(Refused, match="name"):
+        database.write_now(lambda tx: actions.add_ad_account(tx, owner.business_id, NEW))
+    database.write_now(lambda tx: actions.add_ad_account(tx, make.business(tx).id, NEW))
