@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+ENDS_WITHIN_S = 1800
+QUICK_ENDS_WITHIN_S = 180
 FIGURES = ROOT / "build" / "bench"
 
 
@@ -23,7 +25,12 @@ def main(arguments: list[str]) -> int:
 
 def run_bench(name: str, options: list[str]) -> bool:
     command = [sys.executable, "-m", f"bench.{name}", *options, "--json", str(FIGURES / f"{name}.json")]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    limit = QUICK_ENDS_WITHIN_S if "--quick" in options else ENDS_WITHIN_S
+    try:
+        return subprocess.run(command, cwd=ROOT, check=False, timeout=limit).returncode == 0
+    except subprocess.TimeoutExpired:
+        print(f"{name} did not end within {limit} seconds")
+        return False
 
 
 if __name__ == "__main__":
