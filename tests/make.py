@@ -16,6 +16,7 @@ from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.registry import CONNECTORS
+from contatto.inbox import rules as inbox_rules
 from contatto.inbox import store as inbox
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id, new_number
@@ -200,5 +201,5 @@ def signed(body: bytes, secret: str, at: datetime) -> dict[str, str]:
 def receipt(tx: Tx, business_id: str, body: bytes, platform: Platform = Platform.TIKTOK) -> None:
     """Store a delivery as the webhook's door does."""
     sealed = tx.vault.seal_bytes(body, business_id)
-    row = inbox.receipt_row(business_id, platform, CONNECTORS[platform].label(body), sealed, tx.now)
+    row = inbox_rules.receipt_row(business_id, platform, CONNECTORS[platform].label(body), sealed, tx.now)
     tx.execute(inbox.APPEND_RECEIPT[tx.connection.dialect.name], row)

@@ -13,10 +13,9 @@ from contatto.channels.index import apps_of
 from contatto.channels.model import ChannelAccount, Label, Platform
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import find_public_account
-from contatto.inbox import store
+from contatto.inbox import rules, store
 from contatto.inbox.actions import conversation_id_of, message_id_of
 from contatto.inbox.model import Message
-from contatto.inbox.rules import TEXT_LIMIT
 from contatto.kit import errors
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
@@ -58,7 +57,7 @@ async def _store_receipt(
     context: Context, business_id: str, platform: Platform, label: Label, raw: bytes
 ) -> None:
     body = context.vault.seal_bytes(raw, business_id)
-    row = store.receipt_row(business_id, platform, label, body, context.clock.now())
+    row = rules.receipt_row(business_id, platform, label, body, context.clock.now())
     await context.db.append(store.APPEND_RECEIPT[context.db.engine.dialect.name], row)
 
 
@@ -85,8 +84,8 @@ def _read_written(raw: bytes) -> _Written:
         written = _written.decode(raw)
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise Refused(errors.UNREADABLE, "Send client_message_id and text as JSON.") from error
-    if not 0 < len(written.text.strip()) <= TEXT_LIMIT:
-        raise Refused(errors.INVALID, f"text: write 1 to {TEXT_LIMIT} characters.")
+    if not 0 < len(written.text.strip()) <= rules.TEXT_LIMIT:
+        raise Refused(errors.INVALID, f"text: write 1 to {rules.TEXT_LIMIT} characters.")
     if not (8 <= len(written.client_message_id) <= 64 and written.client_message_id.isprintable()):
         raise Refused(errors.INVALID, "client_message_id: give 8 to 64 printable characters.")
     return written

@@ -1,10 +1,13 @@
-"""Which deliveries are usable, how a thread is put in order, and where evidence stands in a text."""
+"""How a delivery is labelled and when it is usable, how a thread is put in order, and where evidence stands in a text."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
-from contatto.channels.model import Chatted, Incoming, Referred, Unusable, WasRead
+from contatto.channels.model import Chatted, Incoming, Label, Platform, Referred, Unusable, WasRead
+from contatto.inbox.model import ReceiptState
 from contatto.leads.model import Evidence
 
 ID_LIMIT: Final = 128
@@ -19,6 +22,27 @@ class Segment:
 
     text: str
     match: Evidence | None
+
+
+def receipt_row(
+    business_id: str, platform: Platform, label: Label, body: bytes, at: datetime
+) -> dict[str, Any]:
+    """A delivery as it comes in, its body sealed. Labels are a stranger's text, so they are made storable."""
+    natural = label.natural_key
+    if not natural.isprintable():
+        natural = f"text:{hashlib.sha256(natural.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    return {
+        "business_id": business_id,
+        "platform": platform,
+        "account": label.account if label.account.isprintable() else "",
+        "natural_key": natural,
+        "body": body,
+        "copies": 1,
+        "state": ReceiptState.RECEIVED,
+        "reason": None,
+        "attempts": 0,
+        "received_at": at,
+    }
 
 
 def refusal_reason(incoming: Incoming) -> str | None:

@@ -1,6 +1,5 @@
 """Tables of receipts, persons, conversations, messages and notices; message texts are sealed."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.channels.model import Label, MessageKind, Platform, Sender
+from contatto.channels.model import MessageKind, Platform, Sender
 from contatto.inbox.model import Conversation, InlineNotice, Ledger, Message, Person, Receipt, ReceiptState
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice, Instant, Serial, Words, instant, key, metadata, sealed, tenant, text
@@ -126,27 +125,6 @@ class ConversationFilter:
 
     tab: str = "all"
     text: str = ""
-
-
-def receipt_row(
-    business_id: str, platform: Platform, label: Label, body: bytes, at: datetime
-) -> dict[str, Any]:
-    """A delivery as it comes in, its body sealed. Labels are a stranger's text, so they are made storable."""
-    natural = label.natural_key
-    if not natural.isprintable():
-        natural = f"text:{hashlib.sha256(natural.encode('utf-8', 'surrogatepass')).hexdigest()}"
-    return {
-        "business_id": business_id,
-        "platform": platform,
-        "account": label.account if label.account.isprintable() else "",
-        "natural_key": natural,
-        "body": body,
-        "copies": 1,
-        "state": ReceiptState.RECEIVED,
-        "reason": None,
-        "attempts": 0,
-        "received_at": at,
-    }
 
 
 def list_waiting_receipts(tx: Tx, limit: int) -> list[Receipt]:
