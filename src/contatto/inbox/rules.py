@@ -1,4 +1,4 @@
-"""How a delivery is labelled and when it is usable, how a thread is put in order, and where evidence stands in a text."""
+"""How deliveries are labelled and judged, how a thread is ordered, where evidence stands in a text."""
 
 import hashlib
 from collections.abc import Iterable
