@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from enum import StrEnum
-from itertools import batched
+from itertools import batched, chain
 from pathlib import Path
 from typing import Annotated, BinaryIO, NamedTuple, Protocol, TextIO
 
@@ -20,9 +20,6 @@ from rich.progress import Progress
 from contatto.capture.model import ContactMatch
 from contatto.capture.rules import MARKETS, detect_contacts_batch
 
-_AT_ONCE = 2_000
-_COLUMNS = ("id", "field", "value", "start", "end", "raw", "confidence", "rule")
-
 
 class Form(StrEnum):
     """How messages are written: one a line, one JSON object a line, or a table with a header."""
@@ -30,6 +27,11 @@ class Form(StrEnum):
     TEXT = "text"
     JSONL = "jsonl"
     CSV = "csv"
+
+
+_AT_ONCE = 2_000
+_ENDINGS = {".jsonl": Form.JSONL, ".ndjson": Form.JSONL, ".json": Form.JSONL, ".csv": Form.CSV}
+_COLUMNS = ("id", "field", "value", "start", "end", "raw", "confidence", "rule")
 
 
 class Message(NamedTuple):
@@ -104,7 +106,13 @@ def detect_command(
         out = _out(output, stack)
         sink: Sink = Table(out) if to is Form.CSV else JsonLines(out)
         lines = _with_progress(source, file, complaints, stack)
-        bad = _run(_messages(lines, form or _form_of(file, source), country.upper()), sink, complaints)
+        if file == "-":
+            first = source.readline()
+            guess = Form.JSONL if first.lstrip()[:1] == b"{" else Form.TEXT
+            lines = chain([first], lines)
+        else:
+            guess = _ENDINGS.get(Path(file).suffix.lower(), Form.TEXT)
+        bad = _run(_messages(lines, form or guess, country.upper()), sink, complaints)
     if bad:
         complaints.print(f"{bad} {'line' if bad == 1 else 'lines'} skipped")
         raise typer.Exit(1)
@@ -125,13 +133,6 @@ def _out(output: Path | None, stack: ExitStack) -> TextIO:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     return sys.stdout
-
-
-def _form_of(file: str, source: BinaryIO) -> Form:
-    endings = {".jsonl": Form.JSONL, ".ndjson": Form.JSONL, ".json": Form.JSONL, ".csv": Form.CSV}
-    if file == "-" and isinstance(source, io.BufferedReader):
-        return Form.JSONL if source.peek(1)[:1] == b"{" else Form.TEXT
-    return endings.get(Path(file).suffix.lower(), Form.TEXT)
 
 
 def _with_progress(source: BinaryIO, file: str, console: Console, stack: ExitStack) -> Iterable[bytes]:

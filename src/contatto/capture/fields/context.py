@@ -39,6 +39,7 @@ LABEL_LAST, SUM_LAST, LETTER_LAST, UNIT_FIRST, LETTER_FIRST = 0, 8, 9, 10, 11
 _NEAR = 48
 _LABEL_NEAR = 26
 _SENTENCE_END = re.compile(r"[\n;!?。！？؟]|(?<=[^\W\d_]{3})\.(?=\s)|(?<=\d)\.(?=\s)|[,،，、]\s?")
+_PARTING = re.compile(r"[,;/)\n、，،]")
 _HARD_END = re.compile(r"[\n;]|(?<=[^\W\d_]{4})[.!?](?=\s)")
 
 
@@ -153,7 +154,12 @@ class Surroundings:
     end: int
     before: list[Mark]
     after: list[Mark]
-    followed: bool
+    limit: int
+
+    @property
+    def followed(self) -> bool:
+        """Whether another number comes after this one."""
+        return self.limit < len(self.low)
 
     def label(self) -> bool:
         """Whether a label says that these digits are something else."""
@@ -198,10 +204,8 @@ class Surroundings:
 
     def whatsapp(self) -> str:
         """The rule by which this is a WhatsApp number, or nothing."""
-        own_cue = False
         for mark in reversed(self.before):
             if mark.kind is Kind.PHONE:
-                own_cue = own_cue or bool(_SENTENCE_END.search(self.low, mark.end - 1, self.start)) or True
                 if self._clause_between(mark):
                     return ""
             if mark.kind is Kind.WHATSAPP and self.start - mark.end <= _NEAR:
@@ -217,10 +221,12 @@ class Surroundings:
         return bool(earlier) and _SENTENCE_END.search(self.low, earlier[-1], phone.start + 1) is not None
 
     def _belongs_to_next(self, mark: Mark) -> bool:
+        """Whether a cue between two numbers leads to the second: "tel 021 … wa 0812 …"."""
         if not self.followed:
             return False
-        gap = self.low[self.end : mark.start]
-        return not (len(gap.strip()) == 0 or gap.strip() in "(/-")
+        if self.low[self.end : mark.start].strip() == "(":
+            return False
+        return not _PARTING.search(self.low, mark.end, self.limit)
 
     def _negated(self, cue: Mark) -> bool:
         """Whether the cue is denied: "no tengo whatsapp", "gak ada WA", "WhatsApp ไม่มี"."""

@@ -30,6 +30,7 @@ _TIME = (
     r"(?:\ *[-\u2013]\ *[0-2]?[0-9](?:\.?[0-5][0-9])?)?)?"
 )
 _LEADING_DATE = re.compile(rf"{_DATE}[ ,\-]+")
+_DECIMAL = re.compile(r"(?:[0-9]|[1-9][0-9]|1[0-9]{2})\.[0-9]{4,}")
 _NOT_A_PHONE = re.compile(
     rf"""
     {_DATE}{_TIME}
@@ -43,7 +44,6 @@ _NOT_A_PHONE = re.compile(
     | 784-?[0-9]{{4}}-?[0-9]{{7}}-?[0-9]
     | [0-9]-[0-9]{{4}}-[0-9]{{5}}-[0-9]{{2}}-[0-9]
     | -?[0-9]{{1,3}}\.[0-9]{{4,}}[\ /]{{1,3}}-?[0-9]{{1,3}}\.[0-9]{{3,}}
-    | (?:[0-9]|[1-9][0-9]|1[0-9]{{2}})\.[0-9]{{4,}}
     | [3-6][0-9]{{3}}(?P<c>[ \-])[0-9]{{4}}(?P=c)[0-9]{{4}}(?P=c)[0-9]{{4}}(?:(?P=c)?[0-9]{{1,3}})?
     | 3[47][0-9]{{2}}(?P<d>[ \-])[0-9]{{6}}(?P=d)[0-9]{{5}}
     | 97[89][- ]?[0-9][- 0-9]{{8,14}}
@@ -98,6 +98,11 @@ def find_runs(text: str) -> list[Run]:
         if len(digits) > 3:
             runs.append(Run(start, end, digits))
     return runs
+
+
+def is_decimal(written: str) -> bool:
+    """Whether a run reads as one number with decimals; a cue makes it a phone all the same."""
+    return _DECIMAL.fullmatch(written) is not None
 
 
 def is_another_shape(written: str) -> bool:

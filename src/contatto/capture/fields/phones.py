@@ -15,7 +15,7 @@ from contatto.capture.fields.context import (
     kinds_near,
 )
 from contatto.capture.fields.folding import Find, Folded
-from contatto.capture.fields.numbers import Form, Run, find_runs, numbers_in
+from contatto.capture.fields.numbers import Form, Run, find_runs, is_decimal, numbers_in
 from contatto.capture.fields.words import LATIN, pattern, words
 from contatto.capture.model import Field
 
@@ -26,7 +26,7 @@ _NUMBER_CUES = (Kind.PHONE, Kind.NUMBER, Kind.WHATSAPP)
 _STRONG = frozenset({Kind.PHONE, Kind.WHATSAPP, Kind.LINE, Kind.WECHAT})
 _TELLING = frozenset({LABEL_LAST, Kind.LABEL, Kind.WHATSAPP})
 _DOUBTFUL = frozenset({Kind.LABEL, Kind.PHONE, Kind.NEGATION})
-_CUES = frozenset({Kind.PHONE, Kind.NUMBER})
+_CUES = frozenset({Kind.PHONE, Kind.NUMBER, Kind.WHATSAPP})
 _NONE: frozenset[int] = frozenset()
 
 
@@ -86,6 +86,8 @@ def _numbers_of_run(text: Folded, run: Run, neighbours: tuple[int, int], country
     after = kinds_near(text.low[end:last]) if last > end else _NONE
     if UNIT_FIRST in after or (LETTER_FIRST in after and _is_glued_after(text.low, end)):
         return []
+    if not before & _CUES and is_decimal(text.text[start:end]):
+        return []
     numbers = numbers_in(text.text, run, country)
     if not numbers:
         return []
@@ -120,7 +122,7 @@ def _judge(
         run.end,
         find_marks(text.low, first, run.start),
         find_marks(text.low, run.end, last),
-        following < len(text.text),
+        following,
     )
     if around.label():
         return None, False

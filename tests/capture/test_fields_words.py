@@ -1,0 +1,85 @@
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import re2
+
+import contatto.capture
+from contatto.capture.fields.words import Finder, linear_pattern, pattern, tlds, words
+
+LEXICONS = Path(contatto.capture.__file__).parent / "lexicons"
+KEYS = {
+    "writing": {"optional", "endings"},
+    "cues": {
+        *("phone", "number", "email", "whatsapp", "instagram", "facebook", "messenger", "line", "twitter"),
+        *("linkedin", "weibo", "wechat", "snapchat"),
+    },
+    "numbers": {"labels", "units", "currencies"},
+    "words": {
+        *("negations", "is", "joiners", "before", "and", "same_number", "not_cues", "stop", "markers"),
+        *("services", "line_app"),
+    },
+    "email": {"at", "dot", "underscore", "dash", "providers"},
+    "names": {"intro"},
+}
+
+
+@pytest.mark.parametrize("path", sorted(LEXICONS.glob("*.toml")), ids=lambda path: path.stem)
+def test_a_lexicon_holds_only_known_kinds_of_words(path: Path) -> None:
+    lexicon = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert {section: set(kinds) - KEYS[section] for section, kinds in lexicon.items()} == {
+        section: set() for section in lexicon
+    }
+    listed = [word for kinds in lexicon.values() for kind in kinds.values() for word in kind]
+    assert all(word == word.strip() and word for word in listed)
+
+
+@pytest.mark.parametrize("path", sorted(LEXICONS.glob("??.toml")), ids=lambda path: path.stem)
+def test_every_language_has_the_words_that_matter(path: Path) -> None:
+    lexicon = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert lexicon["cues"]["phone"]
+    assert lexicon["numbers"]["labels"]
+    assert lexicon["words"]["negations"]
+    assert lexicon["email"]["at"]
+    assert lexicon["names"]["intro"]
+
+
+def test_a_word_is_whole_where_its_script_has_borders() -> None:
+    found = re.compile(pattern(["ig", "ไลน์", "واتس"]))
+    assert found.search("my ig luna")
+    assert not found.search("big luna")
+    assert found.search("แอดไลน์นะ")
+    assert found.search("بالواتساب") is None
+    assert found.search("بالواتس")
+
+
+def test_both_engines_agree_on_where_words_stand() -> None:
+    for word in ("line id", "correo", "微信", "מספר"):
+        for text in (f"{word} x", f"x{word}x", f" {word}.", f"ก{word}ก"):
+            by_re = re.search(pattern([word]), text) is not None
+            assert (re2.search(linear_pattern([word]), text) is not None) is by_re
+
+
+def test_the_finder_sees_what_the_pattern_sees() -> None:
+    options = ["ig", "fb", "微信", "line id"]
+    exact = re.compile(pattern(options, grouped=True))
+    for text in ("ig/fb: x", "微信ig微信", "line id ig", "é ig é fb", "x" * 300 + " ig", "nothing"):
+        assert [match.span() for match in Finder(options).find(text)] == [
+            match.span() for match in exact.finditer(text)
+        ]
+
+
+def test_letters_that_keyboards_mix_up_are_one() -> None:
+    found = re.compile(pattern(words("cues", "facebook")))
+    assert found.search("فیس بک")
+    assert found.search("الفيسبوك")
+
+
+def test_accents_may_be_left_out() -> None:
+    assert "telefono" in words("cues", "phone")
+
+
+def test_top_level_domains_are_known_in_both_spellings() -> None:
+    assert {"com", "th", "ไทย", "xn--o3cw4h"} <= tlds()
+    assert "station" not in tlds()
