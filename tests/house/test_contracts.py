@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,12 @@ def test_each_contract_bites(tmp_path: Path) -> None:
         with (tmp_path / PACKAGE / path).open("a", encoding="utf-8") as file:
             file.write(f"\n{line}\n")
     assert verdicts(tmp_path) == dict.fromkeys(BREAKS, "BROKEN")
+
+
+def test_the_map_shows_the_floors_of_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(each["layers"] for each in contracts if each["name"].startswith("Floors"))
+    drawn = re.search(r"```text\n(cli\n.*?)```", (ROOT / "docs" / "architecture.md").read_text(), re.DOTALL)
+    assert drawn is not None
+    words = [re.findall(r"\w+", line) for line in drawn.group(1).splitlines()]
+    assert words == [re.findall(r"\w+", layer) for layer in layers]
