@@ -115,14 +115,11 @@ def _capture_lead(tx: Tx, signal: Signal) -> Lead:
         # Another transaction made the person's lead between our look and our insert: add to that one.
         found = store.find_lead_of_person(tx, signal.business_id, signal.person_id)
         return _add_to_lead(tx, found, signal) if found else lead
-    fresh, _ = rules.merge_contacts((), signal.contacts)
-    for match in fresh:
-        _add_point(tx, lead, match, signal)
-    what = "captured" if fresh else "marked"
-    _note_step(tx, lead, what, ", ".join(_fields(fresh)), signal.actor)
+    fields = _keep_contacts(tx, lead, [], signal)
+    _note_step(tx, lead, "captured" if fields else "marked", ", ".join(fields), signal.actor)
     _credit(tx, lead, signal)
     event = LeadCaptured(
-        lead.business_id, lead.id, lead.conversation_id, signal.origin.value, _fields(fresh), signal.at
+        lead.business_id, lead.id, lead.conversation_id, signal.origin.value, fields, signal.at
     )
     emit(tx, lead.business_id, event)
     return lead
@@ -130,28 +127,36 @@ def _capture_lead(tx: Tx, signal: Signal) -> Lead:
 
 def _add_to_lead(tx: Tx, lead: Lead, signal: Signal) -> Lead:
     known = store.list_contact_points(tx, lead.business_id, {lead.id})[lead.id]
-    fresh, again = rules.merge_contacts(((point.field, point.value) for point in known), signal.contacts)
+    fields = _keep_contacts(tx, lead, known, signal)
     name = rules.better_name(lead.name, signal)
-    if fresh or name != lead.name or signal.at > lead.updated_at:
+    if name != lead.name or signal.at > lead.updated_at:
         store.record_activity(tx, lead, name, signal.at)
     if signal.contacts and signal.at < lead.created_at:
         store.record_start(tx, lead, signal.at)
         _credit(tx, lead, signal)
-    by_value = {(point.field, point.value): point for point in known}
-    for match in again:
-        point = by_value.get((match.field, match.value))
-        if point is not None:
-            store.record_point_start(tx, lead.business_id, point, signal.at)
-            _add_evidence(tx, point, match, signal)
-    for match in fresh:
-        _add_point(tx, lead, match, signal)
-    if fresh:
-        _note_step(tx, lead, "updated", ", ".join(_fields(fresh)), signal.actor)
+    if fields:
+        _note_step(tx, lead, "updated", ", ".join(fields), signal.actor)
         update = LeadUpdated(
-            lead.business_id, lead.id, lead.conversation_id, signal.origin.value, _fields(fresh), signal.at
+            lead.business_id, lead.id, lead.conversation_id, signal.origin.value, fields, signal.at
         )
         emit(tx, lead.business_id, update)
     return store.find_lead(tx, lead.business_id, lead.id) or lead
+
+
+def _keep_contacts(tx: Tx, lead: Lead, known: list[ContactPoint], signal: Signal) -> tuple[str, ...]:
+    """Add the details that the lead lacks, and evidence for each that was found; give the new fields."""
+    points = {(point.field, point.value): point for point in known}
+    fields: list[str] = []
+    for match in signal.contacts:
+        point = points.get((match.field, match.value))
+        if point is None:
+            point = ContactPoint(new_id(), lead.id, match.field, match.value, signal.origin, signal.at)
+            store.save_contact_point(tx, lead.business_id, point)
+            points[match.field, match.value] = point
+            fields.append(match.field.value)
+        store.record_point_start(tx, lead.business_id, point, signal.at)
+        _add_evidence(tx, point, match, signal)
+    return tuple(dict.fromkeys(fields))
 
 
 def _credit(tx: Tx, lead: Lead, signal: Signal) -> None:
@@ -159,12 +164,6 @@ def _credit(tx: Tx, lead: Lead, signal: Signal) -> None:
         lead.business_id, lead.person_id, ConversionKind.LEAD, lead.id, micros(signal.at)
     )
     measurement.record_conversion(tx, earned)
-
-
-def _add_point(tx: Tx, lead: Lead, match: ContactMatch, signal: Signal) -> None:
-    point = ContactPoint(new_id(), lead.id, match.field, match.value, signal.origin, signal.at)
-    if store.save_contact_point(tx, lead.business_id, point):
-        _add_evidence(tx, point, match, signal)
 
 
 def _add_evidence(tx: Tx, point: ContactPoint, match: ContactMatch, signal: Signal) -> None:
@@ -187,7 +186,3 @@ def _add_evidence(tx: Tx, point: ContactPoint, match: ContactMatch, signal: Sign
 
 def _note_step(tx: Tx, lead: Lead, what: str, detail: str, actor: str) -> None:
     store.append_step(tx, lead.business_id, Step(new_id(), lead.id, what, detail, actor, tx.now))
-
-
-def _fields(matches: list[ContactMatch]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(match.field.value for match in matches))

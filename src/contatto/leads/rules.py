@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterable
 from typing import Final
+from unicodedata import decimal
 
-from contatto.capture.model import ContactMatch, Field
+from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.leads.model import Signal, Status
@@ -38,23 +39,6 @@ def makes_lead(signal: Signal, *, by_hand: bool = False) -> bool:
     return by_hand or bool(signal.contacts)
 
 
-def merge_contacts(
-    known: Iterable[tuple[Field, str]], found: Iterable[ContactMatch]
-) -> tuple[list[ContactMatch], list[ContactMatch]]:
-    """Split what was found into details that the lead lacks and those that it has (each detail once)."""
-    have = set(known)
-    fresh: list[ContactMatch] = []
-    again: list[ContactMatch] = []
-    for match in found:
-        key = (match.field, match.value)
-        if key in have:
-            again.append(match)
-        else:
-            have.add(key)
-            fresh.append(match)
-    return fresh, again
-
-
 def better_name(current: str, signal: Signal) -> str:
     """A name that the person stated beats the profile's; a name that is there is not lost."""
     stated = _clean(signal.stated_name or "")
@@ -66,13 +50,18 @@ def person_label(name: str, person_id: str) -> str:
     return name or f"Visitor {person_id[:4]}"
 
 
-def search_values(text: str) -> list[str]:
-    """The spellings under which a searched contact value may be indexed: as typed, and as a number."""
+def search_values(text: str, countries: Iterable[str] = ()) -> list[str]:
+    """The spellings under which a searched contact value may be indexed.
+
+    As typed; as an international number without its plus; and as the detector reads it in the countries where
+    the business has accounts, so that a national number is found too.
+    """
     typed = text.strip()
-    digits = re.sub(r"[^\d]", "", typed)
+    digits = "".join(str(decimal(letter)) for letter in typed if letter.isdecimal()).lstrip("0")
     spellings = [typed, typed.lower(), typed.lstrip("@").lower()]
     if len(digits) >= 7:
         spellings.append(f"+{digits}")
+    spellings += [match.value for country in countries for match in detect_contacts(typed, country)]
     return list(dict.fromkeys(spelling for spelling in spellings if spelling))
 
 

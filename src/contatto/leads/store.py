@@ -23,6 +23,7 @@ from sqlalchemy import (
 )
 
 from contatto.capture.model import Field
+from contatto.channels.store import list_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.leads.model import ContactPoint, Evidence, Lead, LeadId, Origin, Status, Step
@@ -197,7 +198,8 @@ def _matching(tx: Tx, statement: Select[Any], business_id: str, wanted: LeadFilt
     if wanted.channel_account_id is not None:
         statement = statement.where(leads.c.channel_account_id == wanted.channel_account_id)
     if wanted.text.strip():
-        indexes = [tx.vault.blind(value, business_id) for value in search_values(wanted.text)]
+        countries = {account.registration_country for account in list_accounts(tx, business_id)}
+        indexes = [tx.vault.blind(value, business_id) for value in search_values(wanted.text, countries)]
         by_value = select(contact_points.c.lead_id).where(
             contact_points.c.business_id == business_id, contact_points.c.value_index.in_(indexes)
         )
