@@ -1,3 +1,4 @@
+"""The `contatto` command: serve, work, migrate, set up a business, detect contacts, and the demo world."""
 
 import asyncio
 from typing import Annotated
@@ -6,6 +7,7 @@ import typer
 import uvicorn
 from pydantic import ValidationError
 from rich.console import Console
+from rich.progress import Progress
 
 from contatto import __version__
 from contatto.accounts import actions as accounts
@@ -13,16 +15,20 @@ from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
 from contatto.cli.demo import demo_command
+from contatto.cli.detect import detect_command
 from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.log import set_up_logs
+from contatto.kit.rotation import count_sealed_rows, reseal_all
 from contatto.kit.settings import Settings
+from contatto.kit.vault import add_key
 from contatto.migrations.steps import migrate_schema
 from contatto.worker import Worker
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.command("demo")(demo_command)
+app.command("detect")(detect_command)
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
 
@@ -125,6 +131,26 @@ def init_command(
     finally:
         context.db.close()
     _out.print(f"Created {business} with advertiser_id {number}. Sign in as {email}.")
+
+
+@app.command("rotate-keys")
+def rotate_keys_command(
+    new_key: Annotated[bool, typer.Option(help="Put a new key into the key file first.")] = True,
+) -> None:
+    """Seal every contact value, message text and secret with the newest key. Stop the server first."""
+    context = _open()
+    if new_key and not context.settings.secret_keys:
+        context.db.close()
+        add_key(context.settings.data_dir)
+        context = _open()
+    total = context.db.read_now(count_sealed_rows)
+    with Progress(console=_err, transient=True) as bar:
+        task = bar.add_task("Sealing anew", total=total)
+        changed = reseal_all(context.db, lambda seen: bar.advance(task, seen))
+    context.db.close()
+    _out.print(
+        f"{changed} values are sealed with the newest key. Keep the older keys: the index needs the oldest."
+    )
 
 
 @app.command("version")

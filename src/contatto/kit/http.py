@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.reading import UNREADABLE
 
 WEBHOOK_LIMIT: Final = 64 * 1024
 """Largest webhook or chat body, in bytes."""
@@ -72,6 +73,6 @@ def json_list(name: str, text: str) -> list[str]:
     """
     try:
         items = msgspec.json.decode(text or "null", type=list[str | int] | None)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise Refused(errors.INVALID, f'{name}: give a JSON list, such as ["1", "2"].') from error
     return [str(item) for item in items or []]

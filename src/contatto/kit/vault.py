@@ -79,6 +79,18 @@ class Vault:
         except (InvalidTag, ValueError) as error:
             raise Sealed("the value was changed or belongs to another tenant") from error
 
+    def reseal(self, sealed: bytes, tenant: str) -> bytes:
+        """The same value, sealed with the newest key.
+
+        Raises:
+            Sealed: it cannot be opened.
+        """
+        return self.seal_bytes(self.open_bytes(sealed, tenant), tenant)
+
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether the newest key sealed a value."""
+        return sealed.startswith(self._head)
+
     def blind(self, text: str, tenant: str) -> bytes:
         """A 16-byte keyed fingerprint: equal texts of one tenant are equal, nothing else can be read off."""
         message = f"{tenant}\0{text}".encode("utf-8", "surrogatepass")
@@ -121,9 +133,26 @@ def load_keys(configured: tuple[str, ...], data_dir: Path) -> dict[str, bytes]:
     path = data_dir / KEY_FILE
     if not path.exists():
         data_dir.mkdir(parents=True, exist_ok=True)
-        fresh = os.urandom(_KEY_BYTES)
-        line = f"{hashlib.sha256(fresh).hexdigest()[:8]}:{base64.b64encode(fresh).decode()}\n"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(line)
+        _write_keys(path, [_new_key_line()])
     return parse_keys(tuple(path.read_text().split()))
+
+
+def add_key(data_dir: Path) -> None:
+    """Put a new key in front of the key file's others; they stay, for what they sealed and for the index."""
+    path = data_dir / KEY_FILE
+    fresh = path.with_suffix(".new")
+    _write_keys(fresh, [_new_key_line(), *path.read_text().split()])
+    fresh.replace(path)
+
+
+def _new_key_line() -> str:
+    fresh = os.urandom(_KEY_BYTES)
+    return f"{hashlib.sha256(fresh).hexdigest()[:8]}:{base64.b64encode(fresh).decode()}"
+
+
+def _write_keys(path: Path, lines: list[str]) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+        file.flush()
+        os.fsync(file.fileno())

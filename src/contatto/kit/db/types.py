@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, Dialect, Integer, LargeBinary, MetaData, String, Text
 from sqlalchemy.types import TypeDecorator
@@ -20,6 +20,8 @@ metadata = MetaData(
     }
 )
 """The one schema: every store declares its tables on it."""
+
+SEALED: Final = "sealed"
 
 Serial = BigInteger().with_variant(Integer, "sqlite")
 """A number that the database counts up by itself; SQLite does so for INTEGER only."""
@@ -83,8 +85,8 @@ def instant(name: str, *, nullable: bool = False) -> Column[datetime]:
 
 
 def sealed(name: str, *, nullable: bool = False) -> Column[bytes]:
-    """A value that the vault sealed."""
-    return Column(name, LargeBinary, nullable=nullable)
+    """A value that the vault sealed; the mark tells the rotation of keys where to look."""
+    return Column(name, LargeBinary, nullable=nullable, info={SEALED: True})
 
 
 def text(name: str, *, nullable: bool = False, default: Any = None) -> Column[str]:

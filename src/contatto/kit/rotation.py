@@ -1,0 +1,73 @@
+"""Rotating the keys: every sealed value is opened with its own key and sealed with the newest one."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sqlalchemy import Column, Table, bindparam, func, select
+
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import SEALED, metadata
+
+type Progress = Callable[[int], None]
+
+
+def count_sealed_rows(tx: Tx) -> int:
+    """Rows that may hold a sealed value, over all tables."""
+    return sum(int(tx.scalar(select(func.count()).select_from(table))) for table, _ in _sealed_columns())
+
+
+def reseal_all(db: Database, progress: Progress, batch: int = 500) -> int:
+    """Seal what older keys sealed anew, in short transactions, while the installation goes on working.
+
+    It may be stopped and started again: what is done is skipped. ``progress`` is told how many rows each step
+    looked at.
+
+    Returns:
+        How many values were sealed anew.
+    """
+    changed = 0
+    for table, columns in _sealed_columns():
+        (key,) = table.primary_key.columns
+        last: Any = None
+        while True:
+            seen, count, last = db.write_now(_step(table, key, columns, (last, batch)))
+            changed += count
+            progress(seen)
+            if seen < batch:
+                break
+    return changed
+
+
+def _sealed_columns() -> Iterator[tuple[Table, list[Column[Any]]]]:
+    for table in metadata.sorted_tables:
+        columns = [column for column in table.columns if column.info.get(SEALED)]
+        if columns:
+            yield table, columns
+
+
+def _step(
+    table: Table, key: Column[Any], columns: list[Column[Any]], place: tuple[Any, int]
+) -> Callable[[Tx], tuple[int, int, Any]]:
+    """One batch: how many rows it saw, how many values it sealed anew, and the key that it ended at."""
+    last, batch = place
+
+    def work(tx: Tx) -> tuple[int, int, Any]:
+        statement = select(key, table.c.business_id, *columns).order_by(key).limit(batch)
+        rows = tx.execute(statement if last is None else statement.where(key > last)).mappings().all()
+        changed = 0
+        for row in rows:
+            fresh = {
+                column.name: tx.vault.seal_bytes(
+                    tx.vault.open_bytes(value, row["business_id"]), row["business_id"]
+                )
+                for column in columns
+                if (value := row[column.name]) is not None and not tx.vault.is_current(value)
+            }
+            if fresh:
+                update = table.update().where(key == bindparam("row_key")).values(**fresh)
+                tx.execute(update, {"row_key": row[key.name]})
+                changed += len(fresh)
+        return len(rows), changed, rows[-1][key.name] if rows else last
+
+    return work
