@@ -205,9 +205,8 @@ class Surroundings:
     def whatsapp(self) -> str:
         """The rule by which this is a WhatsApp number, or nothing."""
         for mark in reversed(self.before):
-            if mark.kind is Kind.PHONE:
-                if self._clause_between(mark):
-                    return ""
+            if mark.kind is Kind.PHONE and self._clause_between(mark):
+                return ""
             if mark.kind is Kind.WHATSAPP and self.start - mark.end <= _NEAR:
                 return "" if self._negated(mark) else "whatsapp.cue-before"
         mark_after = self.cue_after(Kind.WHATSAPP)
