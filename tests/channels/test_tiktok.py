@@ -183,6 +183,13 @@ def survives(raw: bytes) -> None:
     assert len(label.account) <= 128
 
 
+@pytest.mark.parametrize("part", ['{"x":', '{"text":', "[", '{"from_user":{"x":'])
+def test_json_nested_without_end_becomes_a_value_and_a_label(part: str) -> None:
+    survives(part.encode() * 9_000)
+    survives(make.webhook("im_receive_msg", part * 9_000))
+    survives(make.webhook("im_receive_msg", part * 9_000 + "1" + "}" * 9_000))
+
+
 @given(st.binary())
 def test_any_bytes_become_a_value_and_a_label(raw: bytes) -> None:
     survives(raw)

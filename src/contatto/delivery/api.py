@@ -17,6 +17,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body, refusal_answer
+from contatto.kit.reading import UNREADABLE
 
 BODY_LIMIT: Final = 8 * 1024
 TRACKING_KEY: Final = "tracking"
@@ -59,8 +60,10 @@ async def _read(request: Request) -> AdRequest:
         asked = _decode(await read_body(request, BODY_LIMIT))
     except msgspec.ValidationError as error:
         raise Refused(errors.INVALID, str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise Refused(errors.UNREADABLE) from error
+    if not asked.viewer_id.isprintable():
+        raise Refused(errors.INVALID, "viewer_id: give printable characters only.")
     return AdRequest(asked.viewer_id, asked.country, asked.channel_account_id)
 
 

@@ -23,6 +23,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
 from contatto.kit.limits import RateLimit
 from contatto.kit.moments import micros
+from contatto.kit.reading import UNREADABLE
 from contatto.kit.web.live import SIGN_OF_LIFE, sse, sse_answer
 from contatto.kit.web.render import iso
 from contatto.kit.web.visitor import VISITOR_KEY, read_visitor
@@ -82,7 +83,7 @@ async def write_chat_message(request: Request) -> Response:
 def _read_written(raw: bytes) -> _Written:
     try:
         written = _written.decode(raw)
-    except (msgspec.MsgspecError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise Refused(errors.UNREADABLE, "Send client_message_id and text as JSON.") from error
     if not 0 < len(written.text.strip()) <= rules.TEXT_LIMIT:
         raise Refused(errors.INVALID, f"text: write 1 to {rules.TEXT_LIMIT} characters.")

@@ -11,6 +11,8 @@ from contatto.inbox.model import ReceiptState
 from contatto.leads.model import Evidence
 
 ID_LIMIT: Final = 128
+MESSAGE_ID_LIMIT: Final = 256
+"""Longer, because on our chat page it is the visitor's id and the message's own one."""
 TEXT_LIMIT: Final = 6_000
 """Most characters of a message that we send or take from the chat page (the API's own limit for a text)."""
 SNIPPET_LIMIT: Final = 120
@@ -49,10 +51,10 @@ def refusal_reason(incoming: Incoming) -> str | None:
     """Why a delivery cannot be stored, or None when it can."""
     if isinstance(incoming, Unusable):
         return incoming.reason
-    ids = [incoming.conversation_id, incoming.person_id]
+    ids = [(incoming.conversation_id, ID_LIMIT), (incoming.person_id, ID_LIMIT)]
     if isinstance(incoming, Chatted):
-        ids.append(incoming.message_id)
-    if not all(0 < len(each) <= ID_LIMIT and each.isprintable() for each in ids):
+        ids.append((incoming.message_id, MESSAGE_ID_LIMIT))
+    if not all(0 < len(each) <= limit and each.isprintable() for each, limit in ids):
         return "unusable_id"
     return None
 

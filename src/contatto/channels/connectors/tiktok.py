@@ -27,6 +27,7 @@ from contatto.channels.model import (
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros
+from contatto.kit.reading import UNREADABLE
 
 SIGNATURE_HEADER: Final = "tiktok-signature"
 _LATEST_MS: Final = 4_102_444_800_000
@@ -114,11 +115,11 @@ class TikTok:
     def label(self, raw: bytes) -> Label:
         try:
             envelope = _envelopes.decode(raw)
-        except (msgspec.MsgspecError, UnicodeError):
+        except UNREADABLE:
             return Label(f"body:{hashlib.sha256(raw).hexdigest()}", "")
         try:
             message_id = _contents.decode(envelope.content.encode("utf-8", "surrogatepass")).message_id
-        except (msgspec.MsgspecError, UnicodeError):
+        except UNREADABLE:
             message_id = ""
         key = message_id if 0 < len(message_id) <= 128 else _digest(envelope.content)
         return Label(f"{envelope.user_openid[:64]}:{envelope.event[:32]}:{key}", envelope.user_openid[:128])
@@ -126,14 +127,14 @@ class TikTok:
     def parse(self, raw: bytes) -> Incoming:
         try:
             envelope = _envelopes.decode(raw)
-        except (msgspec.MsgspecError, UnicodeError):
+        except UNREADABLE:
             return Unusable("unreadable_envelope")
         reader = _READERS.get(envelope.event)
         if reader is None:
             return Unusable("unknown_event")
         try:
             content = _contents.decode(envelope.content.encode("utf-8", "surrogatepass"))
-        except (msgspec.MsgspecError, UnicodeError):
+        except UNREADABLE:
             return Unusable("unreadable_content")
         moment = content.timestamp or envelope.create_time * 1000
         if not content.conversation_id or not 0 < moment < _LATEST_MS:

@@ -11,6 +11,7 @@ from contatto.channels.model import Chatted, Incoming, Label, MessageKind, Platf
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros
+from contatto.kit.reading import UNREADABLE
 
 _LATEST_US: Final = 4_102_444_800_000_000
 """The year 2100: a time beyond it is a mistake."""
@@ -48,7 +49,7 @@ class Webchat:
     def label(self, raw: bytes) -> Label:
         try:
             delivery = _deliveries.decode(raw)
-        except (msgspec.MsgspecError, UnicodeError):
+        except UNREADABLE:
             return Label(f"body:{hashlib.sha256(raw).hexdigest()}", "")
         return Label(
             f"{delivery.account_id}:{delivery.visitor}:{delivery.client_message_id}", delivery.account_id
@@ -57,7 +58,7 @@ class Webchat:
     def parse(self, raw: bytes) -> Incoming:
         try:
             delivery = _deliveries.decode(raw)
-        except (msgspec.MsgspecError, UnicodeError):
+        except UNREADABLE:
             return Unusable("unreadable_envelope")
         return Chatted(
             message_id=f"{delivery.visitor}:{delivery.client_message_id}",
