@@ -24,7 +24,7 @@ import contatto.delivery.api
 import contatto.inbox.api
 import contatto.inbox.pages.chat
 import contatto.inbox.pages.panes
-import contatto.leads.pages
+import contatto.leads.pages.center
 import contatto.measurement.api
 import contatto.reports.api
 import contatto.reports.pages
@@ -61,7 +61,7 @@ ROUTERS: Final = (
     contatto.capture.pages.router,
     contatto.inbox.pages.chat.router,
     contatto.inbox.pages.panes.router,
-    contatto.leads.pages.router,
+    contatto.leads.pages.center.router,
     contatto.reports.api.router,
     contatto.reports.pages.router,
 )

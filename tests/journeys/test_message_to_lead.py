@@ -3,7 +3,7 @@
 import time
 
 from contatto.inbox.store import count_receipts
-from contatto.leads.store import LeadFilter, count_leads, list_contact_points, list_leads
+from contatto.leads.store.records import LeadFilter, count_leads, list_contact_points, list_leads
 from tests.journeys.running import House, message, until
 
 NOW_MS = int(time.time() * 1000)

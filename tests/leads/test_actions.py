@@ -18,9 +18,10 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.moments import micros
 from contatto.kit.outbox import list_events_of
-from contatto.leads import actions, store
+from contatto.leads.actions import records as actions
 from contatto.leads.model import Lead, Origin, Status
-from contatto.leads.store import LeadFilter
+from contatto.leads.store import records as store
+from contatto.leads.store.records import LeadFilter
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution
 from tests import make

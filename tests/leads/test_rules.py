@@ -5,7 +5,7 @@ import pytest
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.leads.model import Status
-from contatto.leads.rules import MOVES, better_name, check_move, makes_lead, search_values
+from contatto.leads.rules.records import MOVES, better_name, check_move, makes_lead, search_values
 from tests import make
 
 ALLOWED = {

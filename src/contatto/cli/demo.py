@@ -28,7 +28,7 @@ from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
-from contatto.leads.store import LeadFilter, count_leads
+from contatto.leads.store.records import LeadFilter, count_leads
 from contatto.migrations.steps import migrate_schema
 from contatto.simulator.browser import Browser
 from contatto.simulator.desk import Desk

@@ -30,7 +30,7 @@ from contatto.kit.ids import named_id
 from contatto.kit.log import logger, where
 from contatto.kit.moments import micros
 from contatto.kit.outbox import emit
-from contatto.leads import actions as leads
+from contatto.leads.actions import records as leads
 from contatto.leads.model import Lead, LeadCaptured, LeadRemoved, LeadUpdated, Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measurement_store

@@ -13,9 +13,9 @@ from contatto.inbox.model import Conversation, InlineNotice, Message
 from contatto.inbox.store import ConversationFilter
 from contatto.kit.db.tx import Tx
 from contatto.kit.moments import from_micros, micros
-from contatto.leads import store as lead_store
 from contatto.leads.model import Evidence, Lead
-from contatto.leads.rules import person_label
+from contatto.leads.rules.records import person_label
+from contatto.leads.store import records as lead_store
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, MeasuredAd, Touch
 

@@ -19,8 +19,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.web.live import sse_answer, stream_events
-from contatto.leads import store as lead_store
 from contatto.leads.model import Lead, Status
+from contatto.leads.store import records as lead_store
 
 router = APIRouter(include_in_schema=False)
 

@@ -20,10 +20,11 @@ from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros
 from contatto.kit.table_export import csv_lines
 from contatto.kit.web.render import iso
-from contatto.leads import actions, store
+from contatto.leads.actions import records as actions
 from contatto.leads.model import ContactPoint, Evidence, Lead, Origin, Status, Step
-from contatto.leads.rules import person_label
-from contatto.leads.store import LeadFilter
+from contatto.leads.rules.records import person_label
+from contatto.leads.store import records as store
+from contatto.leads.store.records import LeadFilter
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd, TouchKind
 

@@ -8,7 +8,6 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.moments import micros
 from contatto.kit.outbox import emit
-from contatto.leads import rules, store
 from contatto.leads.model import (
     ContactPoint,
     ContactRejected,
@@ -24,6 +23,8 @@ from contatto.leads.model import (
     Status,
     Step,
 )
+from contatto.leads.rules import records as rules
+from contatto.leads.store import records as store
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 

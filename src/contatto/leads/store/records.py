@@ -27,7 +27,7 @@ from contatto.channels.store import list_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.leads.model import ContactPoint, Evidence, Lead, LeadId, Origin, Status, Step
-from contatto.leads.rules import search_values
+from contatto.leads.rules.records import search_values
 
 leads = Table(
     "leads",

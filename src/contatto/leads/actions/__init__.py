@@ -1,0 +1,1 @@
+"""What changes leads: capturing and moving them, and the work of people on them."""

@@ -1,0 +1,1 @@
+"""The Leads Center: the list, one lead, bulk work, import and downloads."""

@@ -1,0 +1,1 @@
+"""Decisions about leads as pure functions and tables."""
