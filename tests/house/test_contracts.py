@@ -14,9 +14,9 @@ from tests.house.tree import PACKAGE, ROOT, plant
 
 BREAKS = {
     "Floors": ("kit/clock.py", "import contatto.leads.model"),
-    "Rooms": ("leads/store.py", "import contatto.leads.actions"),
+    "Rooms": ("capture/store.py", "import contatto.capture.actions"),
     "Pure": ("leads/model.py", "import random"),
-    "Edges": ("leads/actions.py", "import contatto.leads.pages"),
+    "Edges": ("capture/actions.py", "import contatto.capture.pages"),
     "No circles": ("kit/planted.py", "import contatto.kit.planted_too"),
 }
 
