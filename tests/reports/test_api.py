@@ -113,7 +113,8 @@ def test_a_total_over_one_goal_has_its_conversions(traffic: Traffic) -> None:
 
 
 def test_days_are_rows_of_their_own(traffic: Traffic) -> None:
-    query: dict[str, Any] = BASIC | {"query_lifetime": "False", "start_date": "2026-11-20", "end_date": "2026-11-21"}
+    days = {"query_lifetime": "False", "start_date": "2026-11-20", "end_date": "2026-11-21"}
+    query: dict[str, Any] = BASIC | days
     query |= {"data_level": "AUCTION_ADGROUP", "dimensions": ["adgroup_id", "stat_time_day"]}
     data = ask(traffic, query, metrics=["conversion"])
     found = [(row["dimensions"]["adgroup_id"], row["dimensions"]["stat_time_day"]) for row in data["list"]]
