@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache, lru_cache
+from functools import cache
 
 import re2
 
@@ -96,13 +96,11 @@ def _kinds_set() -> re2.Set:
 
 def kinds_near(low: str) -> frozenset[int]:
     """The kinds of words in a stretch of text, without their places: quick, for the plain cases."""
-    found = _kinds_set().Match(low.encode("utf-8", "replace"))
-    return _numbered(tuple(found)) if found else _NONE
-
-
-@lru_cache(maxsize=256)
-def _numbered(numbers: tuple[int, ...]) -> frozenset[int]:
-    return frozenset(numbers)
+    try:
+        found = _kinds_set().Match(low.encode())
+    except UnicodeEncodeError:
+        found = _kinds_set().Match(low.encode("utf-8", "replace"))
+    return frozenset(found) if found else _NONE
 
 
 _NONE: frozenset[int] = frozenset()

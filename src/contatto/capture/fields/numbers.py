@@ -16,9 +16,8 @@ _STRONG = re.compile(r" +[oO] +| */ *| {2,}|\t+| +[\-~\u2010-\u2015]+ +| ?(?=\+)
 _MOST_PARTS = 7
 _MOST_TRIES = 16
 
-_DIGITS_ONLY = {
-    ord(sign): None for sign in "+ \t.()/_~-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\u00b7\u2022"
-} | {ord("O"): "0", ord("o"): "0"}
+_NOT_LAST = " \t.()/_~-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\u00b7\u2022"
+_DIGITS_ONLY = {**{ord(sign): None for sign in f"+{_NOT_LAST}"}, ord("O"): "0", ord("o"): "0"}
 
 #: Shapes that are never a phone, however well the digits fit.
 _YEAR = r"(?:19[0-9]{2}|20[0-4][0-9]|25[67][0-9])"
@@ -90,7 +89,9 @@ def find_runs(text: str) -> list[Run]:
     runs = []
     for found in _RUN.finditer(text):
         start, end = found.span()
-        if text[end - 1] not in "0123456789":
+        if text[end - 1] in _NOT_LAST:
+            end = start + len(found[0].rstrip(_NOT_LAST))
+        if text[end - 1] in "Oo":
             last = _LAST_DIGIT.match(text, start, end)
             end = last.end() if last is not None else end
         if start and text[start - 1] in "+( Oo":

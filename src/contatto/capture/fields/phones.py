@@ -40,10 +40,11 @@ def find_phones(text: Folded, country: str) -> list[Find]:
     """Phone and WhatsApp numbers of a text in which links and addresses are already blanked."""
     runs = find_runs(text.text)
     finds: list[Find] = []
+    last, length = len(runs) - 1, len(text.text)
     for index, run in enumerate(runs):
         if len(run[2]) > 6:
             before = runs[index - 1][1] if index else 0
-            after = runs[index + 1][0] if index + 1 < len(runs) else len(text.text)
+            after = runs[index + 1][0] if index < last else length
             finds += _numbers_of_run(text, run, (before, after), country)
     return finds
 
@@ -78,13 +79,15 @@ def _is_excluded(low: str, start: int, before: frozenset[int]) -> bool:
 
 
 def _numbers_of_run(text: Folded, run: Run, neighbours: tuple[int, int], country: str) -> list[Find]:
-    start, end = run[:2]
-    first, last = max(neighbours[0], start - _WINDOW), min(neighbours[1], end + _WINDOW)
+    start, end, _ = run
+    first, last = neighbours
+    first = first if start - first < _WINDOW else start - _WINDOW
+    last = last if last - end < _WINDOW else end + _WINDOW
     before = kinds_near(text.low[first:start]) if start > first else _NONE
     if before and _is_excluded(text.low, start, before):
         return []
     after = kinds_near(text.low[end:last]) if last > end else _NONE
-    if UNIT_FIRST in after or (LETTER_FIRST in after and _is_glued_after(text.low, end)):
+    if after and (UNIT_FIRST in after or (LETTER_FIRST in after and _is_glued_after(text.low, end))):
         return []
     if not before & _CUES and is_decimal(text.text[start:end]):
         return []
@@ -120,8 +123,8 @@ def _judge(
         text.low,
         run.start,
         run.end,
-        find_marks(text.low, first, run.start),
-        find_marks(text.low, run.end, last),
+        find_marks(text.low, first, run.start) if before else [],
+        find_marks(text.low, run.end, last) if after else [],
         following,
     )
     if around.label():
