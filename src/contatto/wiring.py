@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from contatto.accounts import actions as accounts
+from contatto.forms.model import FormSubmitted
 from contatto.inbox import actions as inbox
 from contatto.inbox.model import ConversationStarted, MessageReceived, MessageSent, NoticePosted
 from contatto.kit import outbox
@@ -14,6 +15,7 @@ from contatto.leads.model import ContactRejected, LeadCaptured, LeadRemoved, Lea
 AFTER: Final[After] = {
     ContactRejected: (),
     ConversationStarted: (),
+    FormSubmitted: (),
     LeadCaptured: (inbox.post_notice,),
     LeadRemoved: (inbox.forget_lead,),
     LeadStatusChanged: (),

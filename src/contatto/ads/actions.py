@@ -69,6 +69,7 @@ class NewAdGroup:
     click_window: ClickWindow | None = None
     view_window: ViewWindow | None = None
     status: Status = Status.ACTIVE
+    page_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
         status=new.status,
         created_at=tx.now,
         updated_at=tx.now,
+        page_id=new.page_id,
     )
     store.save_ad_group(tx, ad_group)
     return ad_group
@@ -340,4 +342,5 @@ def measured_ad(
         landing_path=channel_registry.landing_path(channel),
         headline=ad.headline,
         text=ad.text,
+        page_id=ad.page_id or ad_group.page_id,
     )

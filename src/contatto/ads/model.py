@@ -124,7 +124,8 @@ class Campaign:
 class AdGroup:
     """Goal, places, money and windows of its ads; ``number`` is the API's ``adgroup_id``.
 
-    ``channel_account_id`` is the account that its ads speak for unless they name another one.
+    ``channel_account_id`` is the account that its ads speak for unless they name another one, ``page_id``
+    the instant form of those that have none of their own; it may be empty.
     """
 
     id: str
@@ -151,6 +152,7 @@ class AdGroup:
     status: Status
     created_at: datetime
     updated_at: datetime
+    page_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

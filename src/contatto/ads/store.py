@@ -81,6 +81,7 @@ ad_groups = Table(
     _status(),
     instant("created_at"),
     instant("updated_at"),
+    Column("page_id", String(64), nullable=False, server_default=""),
     Index("ix_ad_groups_of_account", "business_id", "ad_account_id"),
     Index("ix_ad_groups_of_campaign", "business_id", "campaign_id"),
 )

@@ -33,7 +33,8 @@ class MeasuredAd:
     """An ad as measuring knows it; published by whoever owns ads, each time one changes.
 
     The ``…_number`` fields are the API's ids. Windows are in seconds; None means that such touches never
-    count. ``landing_path`` is where a tap leads; ``headline`` and ``text`` are what the person saw.
+    count. ``landing_path`` is where a tap leads; ``headline`` and ``text`` are what the person saw;
+    ``page_id`` is the instant form of the chat that follows, empty for none.
     """
 
     ad_id: str
@@ -56,6 +57,7 @@ class MeasuredAd:
     landing_path: str
     headline: str
     text: str
+    page_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

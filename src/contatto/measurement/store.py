@@ -39,6 +39,7 @@ measured_ads = Table(
     text("landing_path"),
     text("headline"),
     text("text"),
+    Column("page_id", String(64), nullable=False, server_default=""),
     Index("ix_measured_ads_business_id", "business_id"),
 )
 

@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Engine
 from contatto import wiring
 from contatto.ads import store as _ads
 from contatto.delivery import store as _delivery
+from contatto.forms import store as _forms
 from contatto.kit.db.types import metadata
 
-TABLES_OF: Final = (wiring, _ads, _delivery)
+TABLES_OF: Final = (wiring, _ads, _delivery, _forms)
 """Importing these makes every table known."""
 
 

@@ -1,0 +1,1 @@
+"""Instant forms: questions and consents, frozen versions, answers as they were given."""

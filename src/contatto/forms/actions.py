@@ -1,0 +1,261 @@
+"""Making, editing and publishing forms, choosing the form of a chat, and taking what a person sends."""
+
+from dataclasses import replace
+from typing import Final
+
+from contatto.capture.store import list_switches
+from contatto.channels.store import find_account
+from contatto.forms import store
+from contatto.forms.model import (
+    ConsentReceipt,
+    Content,
+    Form,
+    FormAnswer,
+    FormSubmitted,
+    FormVersion,
+    Problem,
+    Respondent,
+    Submission,
+    Verdict,
+)
+from contatto.forms.rules.answers import Checked, check_submission, contacts_of
+from contatto.forms.rules.drafts import start_content
+from contatto.forms.rules.logic import count_score
+from contatto.forms.rules.publishing import list_problems
+from contatto.forms.rules.readers import clean
+from contatto.forms.rules.words import LANGUAGES, consent_text, hash_text
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import named_id, new_id, new_number
+from contatto.kit.outbox import emit
+from contatto.leads.actions import records as leads
+from contatto.leads.model import Origin, Signal
+
+NAME_LIMIT: Final = 120
+
+
+class Unanswered(Exception):
+    """A submission that lacks something; nothing of it was kept."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("the form lacks something")
+        self.problems = problems
+
+
+def create_form(tx: Tx, business_id: str, name: str, language: str = "en", country: str = "") -> Form:
+    """Make a form with a draft to begin with; it takes the privacy policy that the business gave before.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if language not in LANGUAGES:
+        raise Refused(errors.INVALID, f"language: choose one of {', '.join(LANGUAGES)}.")
+    policies = (switch.privacy_policy_url for switch in list_switches(tx, business_id).values())
+    policy = next((url for url in policies if url.startswith("https://")), "")
+    form = Form(
+        id=new_id(),
+        business_id=business_id,
+        number=new_number(),
+        name=check_form_name(name),
+        revision=1,
+        version=0,
+        draft=start_content(language, policy, country),
+        edited_by="",
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    store.save_form(tx, form)
+    return form
+
+
+def check_form_name(name: str) -> str:
+    """A form's name, cleaned.
+
+    Raises:
+        Refused: INVALID.
+    """
+    cleaned = " ".join(clean(name).split())
+    if not 0 < len(cleaned) <= NAME_LIMIT:
+        raise Refused(errors.INVALID, f"name: write 1 to {NAME_LIMIT} characters.")
+    return cleaned
+
+
+def save_draft(tx: Tx, form: Form, content: Content, seen: int, editor: str) -> Form:
+    """Keep a draft. ``seen`` is the revision that the editor had before their eyes, ``editor`` one open page.
+
+    Raises:
+        Refused: CONFLICT, when somebody else has changed the draft meanwhile; theirs stays.
+    """
+    if not store.record_draft(tx, replace(form, draft=content), seen, editor):
+        raise Refused(errors.CONFLICT, "Somebody else changed this form meanwhile; their draft was kept.")
+    return load_form(tx, form.business_id, form.id)
+
+
+def load_form(tx: Tx, business_id: str, form_id: str) -> Form:
+    """A form of the business.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    form = store.find_form(tx, business_id, form_id)
+    if form is None:
+        raise Refused(errors.NOT_FOUND, "There is no such form.")
+    return form
+
+
+def publish_form(tx: Tx, business_id: str, form_id: str, seen: int, actor: str) -> FormVersion:
+    """Freeze the draft as the next version. Ads that have an earlier version keep it.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT when the draft is not the one that was seen; INVALID with a problem.
+    """
+    form = load_form(tx, business_id, form_id)
+    if form.revision != seen:
+        raise Refused(errors.CONFLICT, "Somebody changed this form meanwhile. Look at it, then publish.")
+    problems = list_problems(form.draft)
+    if problems:
+        raise Refused(errors.INVALID, f"{problems[0].at}: {problems[0].says}")
+    version = FormVersion(
+        id=new_id(),
+        business_id=business_id,
+        form_id=form.id,
+        number=form.number,
+        version=form.version + 1,
+        name=form.name,
+        content=form.draft,
+        published_by=actor,
+        published_at=tx.now,
+    )
+    if not store.record_published(tx, form, version.version, new_number()):
+        raise Refused(errors.CONFLICT)
+    store.save_version(tx, version)
+    return version
+
+
+def set_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id: str | None) -> None:
+    """Choose the form of an account's chats where no ad brings its own; None for no form.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID for a form that was never published.
+    """
+    if find_account(tx, business_id, channel_account_id) is None:
+        raise Refused(errors.NOT_FOUND, "There is no such channel account.")
+    if form_id is None:
+        store.delete_default_form(tx, business_id, channel_account_id)
+        return
+    if load_form(tx, business_id, form_id).version == 0:
+        raise Refused(errors.INVALID, "Publish this form first.")
+    store.save_default_form(tx, business_id, channel_account_id, form_id)
+
+
+def choose_form(tx: Tx, business_id: str, channel_account_id: str, page_id: str) -> FormVersion | None:
+    """The form of a chat (R40, R41): the ad's own version, else the latest of the account's default form."""
+    version = find_published(tx, business_id, page_id)
+    if version is not None:
+        return version
+    form_id = store.list_default_forms(tx, business_id).get(channel_account_id)
+    return store.find_latest_version(tx, business_id, form_id) if form_id else None
+
+
+def find_published(tx: Tx, business_id: str, page_id: str) -> FormVersion | None:
+    """A published version by the text of its ``page_id``; None for one that is not ours."""
+    is_number = page_id.isascii() and page_id.isdigit() and len(page_id) <= 19
+    return store.find_version(tx, business_id, int(page_id)) if is_number and int(page_id) < 2**63 else None
+
+
+def answer_id_of(version: FormVersion, respondent: Respondent, submission_id: str) -> str:
+    """The same submission of the same person has the same id, however often it comes."""
+    return named_id(version.form_id, f"{respondent.person_id}:{submission_id}")
+
+
+def submit_form(tx: Tx, version: FormVersion, respondent: Respondent, sent: Submission) -> FormAnswer:
+    """Take a form once: keep it with its consents, and make or update the person's one lead (R23, R42).
+
+    The same submission again gives the same answer and changes nothing. What the offer does not fit, or what
+    a program sent, leaves only a count.
+
+    Raises:
+        Unanswered: with a problem for each field that lacks something.
+    """
+    answer_id = answer_id_of(version, respondent, sent.submission_id)
+    known = store.find_answer(tx, version.business_id, answer_id)
+    if known is not None:
+        return known
+    checked = check_submission(version.content, sent, respondent.hidden)
+    verdict = _verdict(checked, sent)
+    if verdict is Verdict.TAKEN and checked.problems:
+        raise Unanswered(checked.problems)
+    answer = FormAnswer(
+        id=answer_id,
+        business_id=version.business_id,
+        form_id=version.form_id,
+        version_id=version.id,
+        language=sent.language,
+        person_id=respondent.person_id,
+        channel_account_id=respondent.channel_account_id,
+        conversation_id=respondent.conversation_id,
+        lead_id="",
+        ad_id=respondent.ad_id,
+        verdict=verdict,
+        score=count_score(version.content, sent.answers) if verdict is Verdict.TAKEN else 0,
+        answers=checked.answers if verdict is Verdict.TAKEN else (),
+        at=tx.now,
+    )
+    if not store.append_answer(tx, answer):
+        return store.find_answer(tx, version.business_id, answer_id) or answer
+    return _follow(tx, version, respondent, (sent, checked), answer) if verdict is Verdict.TAKEN else answer
+
+
+def _verdict(checked: Checked, sent: Submission) -> Verdict:
+    if sent.trap:
+        return Verdict.SPAM
+    return Verdict.NO_FIT if checked.refused else Verdict.TAKEN
+
+
+def _follow(
+    tx: Tx,
+    version: FormVersion,
+    respondent: Respondent,
+    given: tuple[Submission, Checked],
+    answer: FormAnswer,
+) -> FormAnswer:
+    """What follows a fresh answer: its consent receipts, the lead, and the event."""
+    sent, checked = given
+    for consent in version.content.consents:
+        text = consent_text(version.content, consent, sent.language)
+        receipt = ConsentReceipt(
+            id=new_id(),
+            business_id=answer.business_id,
+            answer_id=answer.id,
+            person_id=answer.person_id,
+            purpose=consent.key,
+            given=consent.key in sent.consents,
+            text=text,
+            text_hash=hash_text(text),
+            policy_url=version.content.policy_url,
+            language=sent.language,
+            at=answer.at,
+        )
+        store.append_receipt(tx, receipt)
+    signal = Signal(
+        business_id=answer.business_id,
+        person_id=answer.person_id,
+        channel_account_id=answer.channel_account_id,
+        conversation_id=answer.conversation_id,
+        origin=Origin.FORM,
+        source_id=answer.id,
+        at=answer.at,
+        contacts=contacts_of(checked.answers),
+        stated_name=checked.name or None,
+        profile_name=respondent.profile_name,
+    )
+    lead = leads.upsert_lead(tx, signal)
+    lead_id = lead.id if lead else ""
+    store.record_lead_of_answer(tx, answer.business_id, answer.id, lead_id)
+    emit(
+        tx,
+        answer.business_id,
+        FormSubmitted(answer.business_id, answer.form_id, answer.id, answer.conversation_id, lead_id),
+    )
+    return replace(answer, lead_id=lead_id)

@@ -1,0 +1,250 @@
+"""Forms, their content and frozen versions, what a person sends, and the receipt of a consent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from contatto.capture.model import Field
+
+type Words = Mapping[str, Mapping[str, str]]
+"""Texts by language and by key, such as ``words["en"]["q1.label"]``."""
+type Answers = Mapping[str, str | list[str]]
+"""What a person sends: by the question's key; a list for many choices."""
+
+
+class Kind(StrEnum):
+    """What a question asks for; the values of contact details are those of the capture fields."""
+
+    NAME = "name"
+    EMAIL = "email"
+    PHONE = "phone"
+    WHATSAPP = "whatsapp"
+    INSTAGRAM = "instagram"
+    FACEBOOK = "facebook"
+    LINE = "line"
+    MESSENGER = "messenger"
+    TWITTER = "twitter"
+    LINKEDIN = "linkedin"
+    WEIBO = "weibo"
+    WECHAT = "wechat"
+    SNAPCHAT = "snapchat"
+    CITY = "city"
+    POSTCODE = "postcode"
+    COUNTRY = "country"
+    DATE = "date"
+    NUMBER = "number"
+    TEXT = "text"
+    LONG_TEXT = "long_text"
+    CHOICE = "choice"
+    CHOICES = "choices"
+    HIDDEN = "hidden"
+
+
+CONTACTS: Final[Mapping[Kind, Field]] = {Kind(each.value): each for each in Field if each.value in list(Kind)}
+"""Which questions ask for a contact detail, and for which one."""
+
+
+class Source(StrEnum):
+    """What a hidden question holds; it is filled by us, never by the browser."""
+
+    CAMPAIGN = "campaign"
+    AD_GROUP = "ad_group"
+    AD = "ad"
+    CLICK = "click"
+
+
+END: Final = "end"
+"""A jump to the end of the questions."""
+REFUSE: Final = "refuse"
+"""A jump to the page for people whom the offer does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An answer to choose: its points, and where it leads (a question's key, END, REFUSE, "" for on)."""
+
+    key: str
+    score: int = 0
+    goto: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question. Its texts stand in the content's words, so that logic knows no language.
+
+    ``low`` and ``high`` bound the length of a text or the value of a number; ``country`` is the market that
+    a phone number is read in unless the person picks another. It shows when ``show_if`` was answered with
+    the option ``show_value``; with no ``show_if`` it always does.
+    """
+
+    key: str
+    kind: Kind
+    required: bool = False
+    autocomplete: str = ""
+    low: int | None = None
+    high: int | None = None
+    country: str = ""
+    options: tuple[Option, ...] = ()
+    show_if: str = ""
+    show_value: str = ""
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A purpose that a person agrees to; a required one must be ticked to send, and none is ticked before."""
+
+    key: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """All that a form is. The first language is the one that others fall back to."""
+
+    languages: tuple[str, ...] = ("en",)
+    questions: tuple[Question, ...] = ()
+    consents: tuple[Consent, ...] = ()
+    review: bool = False
+    policy_url: str = ""
+    end_url: str = ""
+    end_phone: str = ""
+    words: Words = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form with its draft; ``number`` is the ``page_id`` that its next version will have.
+
+    ``revision`` counts the saves of the draft, ``version`` the last published version (0 for none).
+    """
+
+    id: str
+    business_id: str
+    number: int
+    name: str
+    revision: int
+    version: int
+    draft: Content
+    edited_by: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FormVersion:
+    """A published form, frozen; ``number`` is the API's ``page_id``."""
+
+    id: str
+    business_id: str
+    form_id: str
+    number: int
+    version: int
+    name: str
+    content: Content
+    published_by: str
+    published_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What keeps a draft from being published, or an answer from being taken; ``at`` names the place."""
+
+    at: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Respondent:
+    """Who answers: a person in a chat, and the ad that brought them (None for none)."""
+
+    business_id: str
+    person_id: str
+    channel_account_id: str
+    conversation_id: str
+    profile_name: str
+    ad_id: str | None = None
+    hidden: Mapping[Source, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a browser sends; the same ``submission_id`` again is the same answer.
+
+    ``trap`` is a field that no person sees: only programs fill it in.
+    """
+
+    submission_id: str
+    language: str
+    answers: Answers
+    consents: tuple[str, ...] = ()
+    trap: str = ""
+
+
+class Verdict(StrEnum):
+    """What became of an answer; of all but the first nothing that was typed is kept."""
+
+    TAKEN = "taken"
+    NO_FIT = "no_fit"
+    SPAM = "spam"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One question as it was answered: the text for people, and the normal form of it."""
+
+    key: str
+    label: str
+    kind: Kind
+    shown: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class FormAnswer:
+    """A form as it was submitted, opened for reading."""
+
+    id: str
+    business_id: str
+    form_id: str
+    version_id: str
+    language: str
+    person_id: str
+    channel_account_id: str
+    conversation_id: str
+    lead_id: str
+    ad_id: str | None
+    verdict: Verdict
+    score: int
+    answers: tuple[Answer, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentReceipt:
+    """Proof of what a person was shown and agreed to: the text and its hash, when, and in which language."""
+
+    id: str
+    business_id: str
+    answer_id: str
+    person_id: str
+    purpose: str
+    given: bool
+    text: str
+    text_hash: str
+    policy_url: str
+    language: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FormSubmitted:
+    """A person sent a form; ``lead_id`` is empty when it made no lead."""
+
+    business_id: str
+    form_id: str
+    answer_id: str
+    conversation_id: str
+    lead_id: str

@@ -1,0 +1,1 @@
+"""The list of forms, the builder with its preview, and the answers."""

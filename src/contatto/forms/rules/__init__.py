@@ -1,0 +1,1 @@
+"""Texts, logic, editing, publishing and answers of forms, as pure functions."""

@@ -1,0 +1,260 @@
+"""Editing a draft: what the builder's form sends becomes the next content, one change at a time."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from contatto.forms.model import END, REFUSE, Consent, Content, Kind, Option, Question, Source
+from contatto.forms.rules.kinds import AUTOCOMPLETE, CHOOSERS, PHONES, USUAL
+from contatto.forms.rules.readers import clean
+from contatto.forms.rules.words import LANGUAGES
+
+type Sent = Mapping[str, Sequence[str]]
+"""A form as it was posted: every field with its values."""
+
+MOST_QUESTIONS: Final = 30
+MOST_OPTIONS: Final = 20
+MOST_CONSENTS: Final = 6
+TEXT_KEYS: Final = {
+    "headline": 120,
+    "intro": 600,
+    "benefits": 600,
+    "submit": 40,
+    "thanks_title": 120,
+    "thanks_text": 600,
+    "end_label": 60,
+    "no_fit_title": 120,
+    "no_fit_text": 600,
+}
+"""The texts that every form has, and how long they may be; benefits are one a line."""
+_QUESTION_TEXTS: Final = {"label": 200, "help": 300, "message": 200}
+_OPTION_LIMIT: Final = 120
+_CONSENT_LIMIT: Final = 2_000
+_NUMBER: Final = re.compile(r"-?\d{1,9}")
+
+
+def start_content(language: str, policy_url: str, country: str) -> Content:
+    """What a new form begins with: name, e-mail and phone, and the business's own privacy policy."""
+    empty = Content(languages=(language,), policy_url=policy_url)
+    for kind in (Kind.NAME, Kind.EMAIL, Kind.PHONE):
+        empty = add_question(empty, kind)
+    words = dict(empty.words[language]) | {
+        "headline": "Ask for a free quote",
+        "intro": "Leave your details and we will get back to you.",
+        "thanks_title": "Thank you!",
+        "thanks_text": "We have your details and will write to you here soon.",
+        "no_fit_title": "Thank you for your interest",
+        "no_fit_text": "This offer does not fit right now. You can still write to us in the chat.",
+    }
+    questions = tuple(
+        replace(each, country=country if each.kind in PHONES else "") for each in empty.questions
+    )
+    return replace(empty, questions=questions, words={language: words})
+
+
+def text_limits(content: Content) -> dict[str, int]:
+    """The key of every text of this content, with its limit."""
+    limits = dict(TEXT_KEYS)
+    for question in content.questions:
+        limits |= {f"{question.key}.{name}": most for name, most in _QUESTION_TEXTS.items()}
+        limits |= {f"{question.key}.option.{option.key}": _OPTION_LIMIT for option in question.options}
+    return limits | {f"{consent.key}.text": _CONSENT_LIMIT for consent in content.consents}
+
+
+def edit_content(content: Content, sent: Sent, language: str) -> Content:
+    """The content with what was typed; fields that were not sent stay as they are."""
+    limits = text_limits(content)
+    typed = {key: clean(sent[f"w:{key}"][0])[:most] for key, most in limits.items() if sent.get(f"w:{key}")}
+    words = {
+        tongue: {key: text for key, text in texts.items() if key in limits}
+        for tongue, texts in content.words.items()
+        if tongue in content.languages
+    }
+    if language in content.languages:
+        words[language] = words.get(language, {}) | typed
+    return replace(
+        content,
+        questions=tuple(_edit_question(question, sent) for question in content.questions),
+        consents=tuple(_edit_consent(consent, sent) for consent in content.consents),
+        review=_ticked(sent, "review", known=content.review),
+        policy_url=_line(sent, "policy_url", content.policy_url, 2_000),
+        end_url=_line(sent, "end_url", content.end_url, 2_000),
+        end_phone=_line(sent, "end_phone", content.end_phone, 40),
+        words=words,
+    )
+
+
+def change_content(content: Content, change: str) -> Content:
+    """One change that a button asks for, such as ``add:email``, ``up:q2`` or ``remove_option:q2:b``.
+
+    A change that cannot be made (the first question up, a thing that is gone) leaves all as it is.
+    """
+    verb, _, rest = change.partition(":")
+    act = _CHANGES.get(verb)
+    return act(content, rest) if act else content
+
+
+def add_question(content: Content, kind: Kind) -> Content:
+    """Append a question with its usual settings, labelled in the form's first language."""
+    if len(content.questions) >= MOST_QUESTIONS:
+        return content
+    usual = USUAL[kind]
+    key = _next_key("q", [each.key for each in content.questions])
+    options = (Option("a"), Option("b")) if kind in CHOOSERS else ()
+    made = Question(
+        key, kind, required=usual.required, autocomplete=usual.autocomplete, high=usual.high, options=options
+    )
+    texts = {f"{key}.label": usual.label}
+    texts |= {f"{key}.option.{option.key}": f"Answer {option.key.upper()}" for option in options}
+    return _with_texts(replace(content, questions=(*content.questions, made)), texts)
+
+
+def _with_texts(content: Content, texts: Mapping[str, str]) -> Content:
+    first = content.languages[0]
+    return replace(content, words={**content.words, first: {**content.words.get(first, {}), **texts}})
+
+
+def _add(content: Content, kind: str) -> Content:
+    return add_question(content, Kind(kind)) if kind in list(Kind) else content
+
+
+def _remove(content: Content, key: str) -> Content:
+    return replace(content, questions=tuple(each for each in content.questions if each.key != key))
+
+
+def _up(content: Content, key: str) -> Content:
+    return _move(content, key, -1)
+
+
+def _down(content: Content, key: str) -> Content:
+    return _move(content, key, 1)
+
+
+def _move(content: Content, key: str, by: int) -> Content:
+    keys = [each.key for each in content.questions]
+    at = keys.index(key) if key in keys else -1
+    to = at + by
+    if at < 0 or not 0 <= to < len(keys):
+        return content
+    order = list(content.questions)
+    order[at], order[to] = order[to], order[at]
+    return replace(content, questions=tuple(order))
+
+
+def _add_option(content: Content, key: str) -> Content:
+    def add(question: Question) -> Question:
+        if question.kind not in CHOOSERS or len(question.options) >= MOST_OPTIONS:
+            return question
+        used = [option.key for option in question.options]
+        fresh = next(letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in used)
+        return replace(question, options=(*question.options, Option(fresh)))
+
+    return _change_question(content, key, add)
+
+
+def _remove_option(content: Content, rest: str) -> Content:
+    key, _, option_key = rest.partition(":")
+
+    def remove(question: Question) -> Question:
+        return replace(question, options=tuple(each for each in question.options if each.key != option_key))
+
+    return _change_question(content, key, remove)
+
+
+def _change_question(content: Content, key: str, change: Callable[[Question], Question]) -> Content:
+    changed = tuple(change(each) if each.key == key else each for each in content.questions)
+    return replace(content, questions=changed)
+
+
+def _add_consent(content: Content, _rest: str) -> Content:
+    if len(content.consents) >= MOST_CONSENTS:
+        return content
+    key = _next_key("c", [each.key for each in content.consents])
+    texts = {f"{key}.text": "I agree to be contacted about this request."}
+    return _with_texts(replace(content, consents=(*content.consents, Consent(key))), texts)
+
+
+def _remove_consent(content: Content, key: str) -> Content:
+    return replace(content, consents=tuple(each for each in content.consents if each.key != key))
+
+
+def _add_language(content: Content, language: str) -> Content:
+    if language not in LANGUAGES or language in content.languages:
+        return content
+    return replace(content, languages=(*content.languages, language))
+
+
+def _remove_language(content: Content, language: str) -> Content:
+    """The first language stays: the others fall back to it."""
+    kept = tuple(each for each in content.languages if each != language or each == content.languages[0])
+    return replace(content, languages=kept)
+
+
+_CHANGES: Final[dict[str, Callable[[Content, str], Content]]] = {
+    "add": _add,
+    "remove": _remove,
+    "up": _up,
+    "down": _down,
+    "add_option": _add_option,
+    "remove_option": _remove_option,
+    "add_consent": _add_consent,
+    "remove_consent": _remove_consent,
+    "add_language": _add_language,
+    "remove_language": _remove_language,
+}
+
+
+def _next_key(letter: str, used: list[str]) -> str:
+    return f"{letter}{max((int(key[1:]) for key in used), default=0) + 1}"
+
+
+def _edit_question(question: Question, sent: Sent) -> Question:
+    at = f"q:{question.key}"
+    if f"{at}:sent" not in sent:
+        return question
+    shown_by, _, shown_value = _line(sent, f"{at}:show", "", 40).partition("=")
+    autocomplete = _line(sent, f"{at}:autocomplete", question.autocomplete, 40)
+    source = _line(sent, f"{at}:source", question.source or "", 20)
+    return replace(
+        question,
+        required=f"{at}:required" in sent,
+        autocomplete=autocomplete if autocomplete in AUTOCOMPLETE else "off",
+        low=_number(sent, f"{at}:low", question.low),
+        high=_number(sent, f"{at}:high", question.high),
+        country=_line(sent, f"{at}:country", question.country, 2).upper(),
+        options=tuple(_edit_option(option, f"{at}:{option.key}", sent) for option in question.options),
+        show_if=shown_by if shown_by != question.key else "",
+        show_value=shown_value,
+        source=Source(source) if source in list(Source) else None,
+    )
+
+
+def _edit_option(option: Option, at: str, sent: Sent) -> Option:
+    goto = _line(sent, f"{at}:goto", option.goto, 8)
+    known = goto in ("", END, REFUSE) or re.fullmatch(r"q\d{1,4}", goto)
+    return Option(option.key, _number(sent, f"{at}:score", option.score) or 0, goto if known else "")
+
+
+def _edit_consent(consent: Consent, sent: Sent) -> Consent:
+    if f"c:{consent.key}:sent" not in sent:
+        return consent
+    return replace(consent, required=f"c:{consent.key}:required" in sent)
+
+
+def _ticked(sent: Sent, name: str, *, known: bool) -> bool:
+    """A box that is not ticked is not sent, so its form says beside it that it was there."""
+    return name in sent if f"{name}:sent" in sent else known
+
+
+def _line(sent: Sent, name: str, known: str, most: int) -> str:
+    values = sent.get(name)
+    return " ".join(clean(values[0]).split())[:most] if values else known
+
+
+def _number(sent: Sent, name: str, known: int | None) -> int | None:
+    values = sent.get(name)
+    if not values:
+        return known
+    text = values[0].strip()
+    return int(text) if _NUMBER.fullmatch(text) else None

@@ -1,0 +1,88 @@
+"""What keeps a draft from being published: each problem names the place in the builder."""
+
+from typing import Final
+
+from contatto.forms.model import CONTACTS, END, REFUSE, Content, Kind, Option, Problem, Question
+from contatto.forms.rules.kinds import CHOOSERS
+from contatto.forms.rules.links import is_call, is_link
+from contatto.forms.rules.words import consent_text, label_of, option_text, text_of
+
+_JUMPS: Final = frozenset({"", END, REFUSE})
+
+
+def list_problems(content: Content) -> list[Problem]:
+    """All that is missing or wrong, in the order of the builder; empty when the draft can be published."""
+    first = content.languages[0]
+    found: list[Problem] = []
+    if not text_of(content, "headline", first):
+        found.append(Problem("headline", "Write a headline."))
+    found += _contact_problems(content)
+    for place, question in enumerate(content.questions):
+        found += _question_problems(content, question, place)
+    found += [
+        Problem(consent.key, "Write what the person agrees to.")
+        for consent in content.consents
+        if not consent_text(content, consent, first)
+    ]
+    return found + _end_problems(content)
+
+
+def _contact_problems(content: Content) -> list[Problem]:
+    contacts = [each for each in content.questions if each.kind in CONTACTS]
+    if not contacts:
+        return [Problem("questions", "Ask for at least one contact detail: a name alone makes no lead.")]
+    if not any(each.required for each in contacts):
+        return [Problem(contacts[0].key, "Make at least one contact detail required.")]
+    return []
+
+
+def _question_problems(content: Content, question: Question, place: int) -> list[Problem]:
+    first = content.languages[0]
+    later = {each.key for each in content.questions[place + 1 :]}
+    earlier = {each.key: each for each in content.questions[:place]}
+    found: list[Problem] = []
+    if question.kind is not Kind.HIDDEN and not label_of(content, question, first):
+        found.append(Problem(question.key, "Write what you ask."))
+    if question.kind is Kind.HIDDEN and question.source is None:
+        found.append(Problem(question.key, "Choose what it holds."))
+    if question.kind in CHOOSERS:
+        found += _option_problems(content, question, later)
+    if question.show_if and not _has_option(earlier.get(question.show_if), question.show_value):
+        found.append(Problem(question.key, "It depends on an answer that is not asked before it."))
+    if question.low is not None and question.high is not None and question.low > question.high:
+        found.append(Problem(question.key, "The smallest value is above the largest."))
+    return found
+
+
+def _option_problems(content: Content, question: Question, later: set[str]) -> list[Problem]:
+    first = content.languages[0]
+    if len(question.options) < 2:
+        return [Problem(question.key, "Give at least two answers to choose from.")]
+    found: list[Problem] = []
+    for option in question.options:
+        if not option_text(content, question, option, first):
+            found.append(Problem(question.key, "Write a text for each answer."))
+        if not _leads_on(option, later):
+            found.append(Problem(question.key, "A jump must lead to a later question."))
+    return found[:1]
+
+
+def _leads_on(option: Option, later: set[str]) -> bool:
+    return option.goto in _JUMPS or option.goto in later
+
+
+def _has_option(question: Question | None, option_key: str) -> bool:
+    return question is not None and any(option.key == option_key for option in question.options)
+
+
+def _end_problems(content: Content) -> list[Problem]:
+    found: list[Problem] = []
+    if not is_link(content.policy_url):
+        found.append(Problem("policy_url", "Give the full https address of your privacy policy."))
+    if not text_of(content, "thanks_title", content.languages[0]):
+        found.append(Problem("thanks_title", "Write the thank-you that people see at the end."))
+    if content.end_url and not is_link(content.end_url):
+        found.append(Problem("end_url", "Give a full https address, or leave it empty."))
+    if content.end_phone and not is_call(content.end_phone):
+        found.append(Problem("end_phone", "Write the number with its country, such as +65 6123 4567."))
+    return found

@@ -1,0 +1,144 @@
+"""One answer as it was typed, read by its kind: the text for people and the normal form, or what is wrong."""
+
+import re
+import unicodedata
+from collections.abc import Callable
+from datetime import date
+from typing import Final
+
+import phonenumbers
+
+from contatto.capture.rules import detect_contacts
+from contatto.forms.model import CONTACTS, Kind, Question
+from contatto.forms.rules.kinds import TEXT_LIMIT
+
+type Shown = tuple[str, str]
+"""The text for people, and the normal form."""
+
+
+class Unfit(Exception):
+    """An answer that cannot be taken; the message is for the person who typed it."""
+
+
+_EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,63}")
+_HANDLE: Final = re.compile(r"[\w.\-]{2,100}")
+_POSTCODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 \-]{1,15}")
+_NUMBER: Final = re.compile(r"[+-]?\d{1,12}")
+_DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+_KEPT_CONTROLS: Final = "\n"
+
+
+def clean(text: str) -> str:
+    """Text as we keep it: composed, without control characters, one kind of line end, trimmed."""
+    lines = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    kept = (each for each in lines if each in _KEPT_CONTROLS or unicodedata.category(each) not in _REFUSED)
+    return "".join(kept).strip()
+
+
+_REFUSED: Final = frozenset({"Cc", "Cs", "Cn", "Co"})
+
+
+def read_text(question: Question, text: str) -> Shown:
+    """Read one answer.
+
+    Raises:
+        Unfit: with what the person should do.
+    """
+    if len(text) > min(TEXT_LIMIT, question.high or TEXT_LIMIT) and question.kind is not Kind.NUMBER:
+        raise Unfit(f"Write at most {min(TEXT_LIMIT, question.high or TEXT_LIMIT)} characters.")
+    return _READERS[question.kind](question, text)
+
+
+def _plain(question: Question, text: str) -> Shown:
+    if question.kind is not Kind.LONG_TEXT:
+        text = " ".join(text.split())
+    if question.low is not None and len(text) < question.low:
+        raise Unfit(f"Write at least {question.low} characters.")
+    return text, text
+
+
+def _email(_question: Question, text: str) -> Shown:
+    found = _as_captured(Kind.EMAIL, text, text, "")
+    if found:
+        return found, found
+    local, _, domain = text.rpartition("@")
+    if not _EMAIL.fullmatch(text):
+        raise Unfit("Write an e-mail address, such as name@example.com.")
+    value = f"{local}@{domain.lower()}"
+    return value, value
+
+
+def _phone(question: Question, text: str) -> Shown:
+    try:
+        number = phonenumbers.parse(text, question.country or None)
+    except phonenumbers.NumberParseException as error:
+        raise Unfit("Write a phone number with its country.") from error
+    if not phonenumbers.is_valid_number(number):
+        raise Unfit("This is no phone number of that country. Check the digits and the country.")
+    value = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL), value
+
+
+def _handle(question: Question, text: str) -> Shown:
+    plain = text.strip().removeprefix("@")
+    written = text if "/" in text else f"{question.kind.value}: @{plain}"
+    value = _as_captured(question.kind, written, plain, question.country)
+    if value is None and not _HANDLE.fullmatch(plain):
+        raise Unfit("Write the name or id alone, without spaces.")
+    return plain, value or plain.lower()
+
+
+def _as_captured(kind: Kind, written: str, typed: str, country: str) -> str | None:
+    """The normal form that the chat would give, so that both ways land on the same contact detail."""
+    found = detect_contacts(written, country or "SG")
+    fitting = [match for match in found if match.field is CONTACTS[kind]]
+    whole = len(found) == 1 and bool(fitting) and fitting[0].raw.lower() in (typed.lower(), written.lower())
+    return fitting[0].value if whole or (len(fitting) == 1 and "/" in written) else None
+
+
+def _postcode(_question: Question, text: str) -> Shown:
+    if not _POSTCODE.fullmatch(text):
+        raise Unfit("Write a postcode of letters and digits.")
+    return text.upper(), text.upper()
+
+
+def _country(_question: Question, text: str) -> Shown:
+    if text not in phonenumbers.SUPPORTED_REGIONS:
+        raise Unfit("Choose a country of the list.")
+    return text, text
+
+
+def _date(_question: Question, text: str) -> Shown:
+    try:
+        if not _DAY.fullmatch(text):
+            raise ValueError(text)
+        return date.fromisoformat(text).isoformat(), text
+    except ValueError as error:
+        raise Unfit("Choose a day.") from error
+
+
+def _number(question: Question, text: str) -> Shown:
+    if not _NUMBER.fullmatch(text):
+        raise Unfit("Write a whole number.")
+    value = int(text)
+    if question.low is not None and value < question.low:
+        raise Unfit(f"Write a number of {question.low} or more.")
+    if question.high is not None and value > question.high:
+        raise Unfit(f"Write a number of {question.high} or less.")
+    return str(value), str(value)
+
+
+_READERS: Final[dict[Kind, Callable[[Question, str], Shown]]] = {
+    **dict.fromkeys(CONTACTS, _handle),
+    Kind.EMAIL: _email,
+    Kind.PHONE: _phone,
+    Kind.WHATSAPP: _phone,
+    Kind.NAME: _plain,
+    Kind.CITY: _plain,
+    Kind.TEXT: _plain,
+    Kind.LONG_TEXT: _plain,
+    Kind.POSTCODE: _postcode,
+    Kind.COUNTRY: _country,
+    Kind.DATE: _date,
+    Kind.NUMBER: _number,
+}

@@ -1,0 +1,106 @@
+"""A form as its sheet shows it to a person, in one language: the chat and the builder's preview use it."""
+
+import json
+from typing import Any, Final
+
+import phonenumbers
+
+from contatto.forms.model import Content, Kind, Question
+from contatto.forms.rules.kinds import CHOOSERS, PHONES, TEXT_LIMIT
+from contatto.forms.rules.words import (
+    LANGUAGES,
+    consent_text,
+    direction_of,
+    label_of,
+    option_text,
+    text_of,
+)
+
+_INPUTS: Final = {Kind.EMAIL: "email", Kind.DATE: "date"}
+_MODES: Final = {Kind.NUMBER: "numeric", Kind.EMAIL: "email"}
+
+
+def show_sheet(content: Content, language: str, number: int, opening: str) -> dict[str, Any]:
+    """What ``forms/_sheet.html`` needs; ``opening`` is the signed token of now."""
+    texts = {key: text_of(content, key, language) for key in _TEXTS}
+    return texts | {
+        "number": str(number),
+        "opening": opening,
+        "language": language,
+        "dir": direction_of(language),
+        "languages": [(code, LANGUAGES.get(code, code)) for code in content.languages],
+        "benefits": [line for line in text_of(content, "benefits", language).split("\n") if line],
+        "questions": [
+            _question(content, question, language)
+            for question in content.questions
+            if question.kind is not Kind.HIDDEN
+        ],
+        "consents": [
+            {"key": each.key, "required": each.required, "text": consent_text(content, each, language)}
+            for each in content.consents
+        ],
+        "logic": json.dumps([_logic(question) for question in content.questions]),
+        "regions": REGIONS if any(_has_regions(question) for question in content.questions) else "",
+        "review": content.review,
+        "policy_url": content.policy_url,
+        "end_url": content.end_url,
+        "end_phone": content.end_phone,
+    }
+
+
+_TEXTS: Final = (
+    "headline", "intro", "submit", "thanks_title", "thanks_text", "end_label", "no_fit_title", "no_fit_text",
+)  # fmt: skip
+REGIONS: Final = " ".join(
+    f"{region}+{phonenumbers.country_code_for_region(region)}"
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS)
+)
+"""Every country with its calling code, such as ``SG+65``; the page's script names them in its language."""
+
+
+def _has_regions(question: Question) -> bool:
+    return question.kind in PHONES or question.kind is Kind.COUNTRY
+
+
+def _question(content: Content, question: Question, language: str) -> dict[str, Any]:
+    is_number = question.kind is Kind.NUMBER
+    return {
+        "key": question.key,
+        "kind": question.kind.value,
+        "control": _control(question),
+        "type": "tel" if question.kind in PHONES else _INPUTS.get(question.kind, "text"),
+        "mode": _MODES.get(question.kind, ""),
+        "label": label_of(content, question, language),
+        "help": text_of(content, f"{question.key}.help", language),
+        "message": text_of(content, f"{question.key}.message", language),
+        "required": question.required,
+        "autocomplete": question.autocomplete or "off",
+        "country": question.country,
+        "low": question.low if is_number else None,
+        "high": question.high if is_number else None,
+        "shortest": None if is_number else question.low,
+        "longest": None if is_number else min(question.high or TEXT_LIMIT, TEXT_LIMIT),
+        "options": [
+            {"key": option.key, "text": option_text(content, question, option, language)}
+            for option in question.options
+        ],
+    }
+
+
+def _control(question: Question) -> str:
+    if question.kind in CHOOSERS:
+        return question.kind.value
+    if question.kind in PHONES:
+        return "phone"
+    return {Kind.LONG_TEXT: "long", Kind.COUNTRY: "country"}.get(question.kind, "line")
+
+
+def _logic(question: Question) -> dict[str, Any]:
+    return {
+        "key": question.key,
+        "jumps": {option.key: option.goto for option in question.options if option.goto}
+        if question.kind is Kind.CHOICE
+        else {},
+        "show_if": question.show_if,
+        "show_value": question.show_value,
+    }

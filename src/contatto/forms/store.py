@@ -1,0 +1,326 @@
+"""Tables of forms, frozen versions, default forms, answers and consent receipts; answers are sealed."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    Select,
+    String,
+    Table,
+    UniqueConstraint,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from contatto.forms.model import Answer, ConsentReceipt, Content, Form, FormAnswer, FormVersion, Verdict
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+
+forms = Table(
+    "forms",
+    metadata,
+    key(),
+    tenant(),
+    Column("number", BigInteger, nullable=False, unique=True),
+    text("name"),
+    Column("revision", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    text("draft"),
+    text("edited_by"),
+    instant("created_at"),
+    instant("updated_at"),
+    Index("ix_forms_business_id", "business_id", "updated_at"),
+)
+
+form_versions = Table(
+    "form_versions",
+    metadata,
+    key(),
+    tenant(),
+    Column("form_id", String(36), nullable=False),
+    Column("number", BigInteger, nullable=False, unique=True),
+    Column("version", Integer, nullable=False),
+    text("name"),
+    text("content"),
+    text("published_by"),
+    instant("published_at"),
+    UniqueConstraint("business_id", "form_id", "version"),
+)
+
+default_forms = Table(
+    "default_forms",
+    metadata,
+    Column("channel_account_id", String(36), primary_key=True),
+    tenant(),
+    Column("form_id", String(36), nullable=False),
+    Index("ix_default_forms_business_id", "business_id"),
+)
+
+form_answers = Table(
+    "form_answers",
+    metadata,
+    key(),
+    tenant(),
+    Column("form_id", String(36), nullable=False),
+    Column("version_id", String(36), nullable=False),
+    Column("language", String(16), nullable=False),
+    Column("person_id", String(36), nullable=False),
+    Column("channel_account_id", String(36), nullable=False),
+    Column("conversation_id", String(36), nullable=False),
+    Column("lead_id", String(36), nullable=False),
+    Column("ad_id", String(36)),
+    Column("verdict", Choice(Verdict), nullable=False),
+    Column("score", Integer, nullable=False),
+    sealed("body"),
+    instant("at"),
+    Index("ix_form_answers_of_form", "business_id", "form_id", "at", "id"),
+    Index("ix_form_answers_of_lead", "business_id", "lead_id"),
+    Index("ix_form_answers_of_person", "business_id", "person_id"),
+)
+
+consent_receipts = Table(
+    "consent_receipts",
+    metadata,
+    key(),
+    tenant(),
+    Column("answer_id", String(36), nullable=False),
+    Column("person_id", String(36), nullable=False),
+    Column("purpose", String(16), nullable=False),
+    Column("given", Boolean, nullable=False),
+    text("text"),
+    Column("text_hash", String(64), nullable=False),
+    text("policy_url"),
+    Column("language", String(16), nullable=False),
+    instant("at"),
+    UniqueConstraint("business_id", "answer_id", "purpose"),
+    Index("ix_consent_receipts_of_person", "business_id", "person_id"),
+)
+
+_content: Final = msgspec.json.Decoder(Content)
+_answers: Final = msgspec.json.Decoder(tuple[Answer, ...])
+
+
+def _as_text(content: Content) -> str:
+    return msgspec.json.encode(content).decode()
+
+
+def save_form(tx: Tx, form: Form) -> None:
+    row = {name: getattr(form, name) for name in Form.__dataclass_fields__}
+    tx.insert(forms, row | {"draft": _as_text(form.draft)})
+
+
+def record_draft(tx: Tx, form: Form, seen: int, editor: str) -> bool:
+    """Keep a draft, if nobody else changed it since revision ``seen``; an editor may go on after itself."""
+    mine = update(forms).where(
+        forms.c.business_id == form.business_id,
+        forms.c.id == form.id,
+        or_(forms.c.revision == seen, (forms.c.edited_by == editor) & (forms.c.revision > seen)),
+    )
+    values = {
+        "name": form.name,
+        "draft": _as_text(form.draft),
+        "revision": forms.c.revision + 1,
+        "edited_by": editor,
+        "updated_at": tx.now,
+    }
+    return tx.execute(mine.values(**values)).rowcount == 1
+
+
+def record_published(tx: Tx, form: Form, version: int, next_number: int) -> bool:
+    """Note that a version was published from this revision; its number is used up."""
+    mine = update(forms).where(
+        forms.c.business_id == form.business_id, forms.c.id == form.id, forms.c.revision == form.revision,
+        forms.c.version == form.version,
+    )  # fmt: skip
+    values = {"version": version, "number": next_number, "updated_at": tx.now}
+    return tx.execute(mine.values(**values)).rowcount == 1
+
+
+def find_form(tx: Tx, business_id: str, form_id: str) -> Form | None:
+    found = _list_forms(tx, select(forms).where(forms.c.business_id == business_id, forms.c.id == form_id))
+    return found[0] if found else None
+
+
+def list_forms(tx: Tx, business_id: str) -> list[Form]:
+    """The forms of a business, last changed first."""
+    mine = select(forms).where(forms.c.business_id == business_id)
+    return _list_forms(tx, mine.order_by(forms.c.updated_at.desc(), forms.c.id.desc()))
+
+
+def _list_forms(tx: Tx, statement: Select[Any]) -> list[Form]:
+    return [
+        Form(
+            **{name: row[name] for name in Form.__dataclass_fields__}
+            | {"draft": _content.decode(row["draft"])}
+        )
+        for row in tx.execute(statement).mappings()
+    ]
+
+
+def save_version(tx: Tx, version: FormVersion) -> None:
+    row = {name: getattr(version, name) for name in FormVersion.__dataclass_fields__}
+    tx.insert(form_versions, row | {"content": _as_text(version.content)})
+
+
+def find_version(tx: Tx, business_id: str, number: int) -> FormVersion | None:
+    """A published version by the API's ``page_id``."""
+    mine = form_versions.c.business_id == business_id
+    return _first_version(tx, select(form_versions).where(mine, form_versions.c.number == number))
+
+
+def find_latest_version(tx: Tx, business_id: str, form_id: str) -> FormVersion | None:
+    mine = select(form_versions).where(
+        form_versions.c.business_id == business_id, form_versions.c.form_id == form_id
+    )
+    return _first_version(tx, mine.order_by(form_versions.c.version.desc()).limit(1))
+
+
+def list_versions(tx: Tx, business_id: str, form_id: str | None = None) -> list[FormVersion]:
+    """Published versions, newest first: of one form, or of all."""
+    mine = select(form_versions).where(form_versions.c.business_id == business_id)
+    if form_id is not None:
+        mine = mine.where(form_versions.c.form_id == form_id)
+    return _list_versions(tx, mine.order_by(form_versions.c.published_at.desc(), form_versions.c.id.desc()))
+
+
+def list_versions_by_id(tx: Tx, business_id: str, version_ids: set[str]) -> dict[str, FormVersion]:
+    mine = form_versions.c.business_id == business_id
+    found = _list_versions(tx, select(form_versions).where(mine, form_versions.c.id.in_(version_ids)))
+    return {version.id: version for version in found}
+
+
+def _first_version(tx: Tx, statement: Select[Any]) -> FormVersion | None:
+    found = _list_versions(tx, statement)
+    return found[0] if found else None
+
+
+def _list_versions(tx: Tx, statement: Select[Any]) -> list[FormVersion]:
+    return [
+        FormVersion(
+            **{name: row[name] for name in FormVersion.__dataclass_fields__}
+            | {"content": _content.decode(row["content"])}
+        )
+        for row in tx.execute(statement).mappings()
+    ]
+
+
+def save_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id: str) -> None:
+    """Set the form of a channel account's chats where no ad brings its own."""
+    row = {"channel_account_id": channel_account_id, "business_id": business_id, "form_id": form_id}
+    insert = tx.upsert(default_forms).values(**row)
+    tx.execute(
+        insert.on_conflict_do_update(
+            index_elements=["channel_account_id"],
+            set_={"form_id": form_id},
+            where=default_forms.c.business_id == business_id,
+        )
+    )
+
+
+def delete_default_form(tx: Tx, business_id: str, channel_account_id: str) -> None:
+    tx.execute(
+        default_forms.delete().where(
+            default_forms.c.business_id == business_id,
+            default_forms.c.channel_account_id == channel_account_id,
+        )
+    )
+
+
+def list_default_forms(tx: Tx, business_id: str) -> dict[str, str]:
+    """The id of the default form by channel account."""
+    mine = select(default_forms).where(default_forms.c.business_id == business_id)
+    return {row["channel_account_id"]: row["form_id"] for row in tx.execute(mine).mappings()}
+
+
+def append_answer(tx: Tx, answer: FormAnswer) -> bool:
+    """Append an answer, sealed; False when the same submission was there before."""
+    row = {name: getattr(answer, name) for name in FormAnswer.__dataclass_fields__ if name != "answers"}
+    body = msgspec.json.encode(answer.answers)
+    return tx.insert_ignore(form_answers, row | {"body": tx.vault.seal_bytes(body, answer.business_id)})
+
+
+def record_lead_of_answer(tx: Tx, business_id: str, answer_id: str, lead_id: str) -> None:
+    mine = update(form_answers).where(
+        form_answers.c.business_id == business_id, form_answers.c.id == answer_id
+    )
+    tx.execute(mine.values(lead_id=lead_id))
+
+
+def find_answer(tx: Tx, business_id: str, answer_id: str) -> FormAnswer | None:
+    mine = form_answers.c.business_id == business_id
+    found = _list_answers(tx, select(form_answers).where(mine, form_answers.c.id == answer_id))
+    return found[0] if found else None
+
+
+def list_answers_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[FormAnswer]:
+    """What a lead's person has sent, latest first."""
+    mine = select(form_answers).where(
+        form_answers.c.business_id == business_id, form_answers.c.lead_id == lead_id
+    )
+    return _list_answers(tx, mine.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()))
+
+
+def list_answers(
+    tx: Tx, business_id: str, form_id: str, before: tuple[datetime, str] | None = None, limit: int = 50
+) -> list[FormAnswer]:
+    """Taken answers of a form, latest first; ``before`` is time and id of the last one that was read."""
+    mine = _taken(select(form_answers), business_id, form_id)
+    if before is not None:
+        at, answer_id = before
+        older = (form_answers.c.at == at) & (form_answers.c.id < answer_id)
+        mine = mine.where(or_(form_answers.c.at < at, older))
+    return _list_answers(tx, mine.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()).limit(limit))
+
+
+def count_answers(tx: Tx, business_id: str) -> dict[str, dict[Verdict, int]]:
+    """How many answers each form has, by what became of them."""
+    counted = select(form_answers.c.form_id, form_answers.c.verdict, func.count().label("n"))
+    grouped = counted.where(form_answers.c.business_id == business_id)
+    found: dict[str, dict[Verdict, int]] = {}
+    for row in tx.execute(grouped.group_by(form_answers.c.form_id, form_answers.c.verdict)).mappings():
+        found.setdefault(row["form_id"], {})[row["verdict"]] = row["n"]
+    return found
+
+
+def _taken(statement: Select[Any], business_id: str, form_id: str) -> Select[Any]:
+    return statement.where(
+        form_answers.c.business_id == business_id,
+        form_answers.c.form_id == form_id,
+        form_answers.c.verdict == Verdict.TAKEN,
+    )
+
+
+def _list_answers(tx: Tx, statement: Select[Any]) -> list[FormAnswer]:
+    return [_opened(tx, row) for row in tx.execute(statement).mappings()]
+
+
+def _opened(tx: Tx, row: Mapping[Any, Any]) -> FormAnswer:
+    values = {name: row[name] for name in FormAnswer.__dataclass_fields__ if name != "answers"}
+    answers = _answers.decode(tx.vault.open_bytes(row["body"], row["business_id"]))
+    return FormAnswer(**values, answers=answers)
+
+
+def append_receipt(tx: Tx, receipt: ConsentReceipt) -> None:
+    tx.insert(
+        consent_receipts, {name: getattr(receipt, name) for name in ConsentReceipt.__dataclass_fields__}
+    )
+
+
+def list_receipts(tx: Tx, business_id: str, answer_ids: set[str]) -> dict[str, list[ConsentReceipt]]:
+    """Consent receipts by answer, in the order of the form."""
+    mine = select(consent_receipts).where(
+        consent_receipts.c.business_id == business_id, consent_receipts.c.answer_id.in_(answer_ids)
+    )
+    found: dict[str, list[ConsentReceipt]] = {}
+    for receipt in tx.list(ConsentReceipt, mine.order_by(consent_receipts.c.id)):
+        found.setdefault(receipt.answer_id, []).append(receipt)
+    return found

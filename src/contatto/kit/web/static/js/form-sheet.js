@@ -1,0 +1,247 @@
+// The instant form over the chat: opens as a modal sheet, keeps unsent answers in this browser, sends them once.
+import { findWay } from "./form-logic.js";
+import { fillPlaces } from "./form-places.js";
+import { createKeeper } from "./form-keeper.js";
+
+const dialog = document.getElementById("form-sheet");
+const opener = document.getElementById("form-open");
+const account = document.body.dataset.account;
+const base = `/chat/${encodeURIComponent(account)}/form`;
+const token = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
+
+let sheet;
+let form;
+let logic;
+let keeper;
+let sending = false;
+
+const fields = () => [...form.querySelectorAll("[data-q]")];
+const consents = () => [...form.querySelectorAll("[data-consent]")];
+const inputsOf = (field) => [...field.querySelectorAll("input, textarea, select")];
+
+function read() {
+  const answers = {};
+  for (const field of fields()) {
+    for (const input of inputsOf(field)) {
+      if (input.type === "checkbox") {
+        if (input.checked) (answers[input.name] ??= []).push(input.value);
+      } else if (input.type !== "radio" || input.checked) answers[input.name] = input.value;
+    }
+  }
+  return answers;
+}
+
+function write(answers) {
+  for (const field of fields()) {
+    for (const input of inputsOf(field)) {
+      const value = answers[input.name];
+      if (value === undefined) continue;
+      if (input.type === "checkbox" || input.type === "radio") input.checked = [value].flat().includes(input.value);
+      else input.value = [value].flat()[0] ?? "";
+    }
+  }
+}
+
+// Questions that this person does not meet are hidden and taken out of the order of the Tab key.
+function follow() {
+  const way = findWay(logic, read());
+  for (const field of fields()) {
+    field.hidden = !way.met.includes(field.dataset.q);
+    for (const input of inputsOf(field)) input.disabled = field.hidden;
+  }
+  for (const field of consents()) field.hidden = way.refused;
+  return way;
+}
+
+function complain(key, says) {
+  const line = form.querySelector(`[data-error-of="${CSS.escape(key)}"]`);
+  if (!line) return;
+  line.hidden = !says;
+  line.querySelector("span").textContent = says;
+  for (const input of inputsOf(line.closest(".field"))) {
+    if (says) input.setAttribute("aria-invalid", "true");
+    else input.removeAttribute("aria-invalid");
+  }
+}
+
+function whatIsWrong(field) {
+  const inputs = inputsOf(field);
+  if (inputs.some((input) => input.type === "radio" || (input.type === "checkbox" && field.dataset.q))) {
+    return "needed" in field.dataset && !inputs.some((input) => input.checked) ? field.dataset.message || sheet.dataset.required : "";
+  }
+  const bad = inputs.find((input) => !input.checkValidity());
+  if (!bad) return "";
+  if (bad.validity.valueMissing) return field.dataset.consent ? sheet.dataset.agree : field.dataset.message || sheet.dataset.required;
+  return field.dataset.message || bad.validationMessage;
+}
+
+function check(way) {
+  const problems = {};
+  for (const field of [...fields(), ...(way.refused ? [] : consents())]) {
+    if (field.hidden) continue;
+    const says = whatIsWrong(field);
+    if (says) problems[field.dataset.q ?? field.dataset.consent] = says;
+  }
+  return problems;
+}
+
+function show(problems) {
+  for (const line of form.querySelectorAll("[data-error-of]")) complain(line.dataset.errorOf, problems[line.dataset.errorOf] ?? "");
+  const first = form.querySelector("[data-error-of]:not([hidden])");
+  if (first) inputsOf(first.closest(".field")).find((input) => !input.name.endsWith(".country"))?.focus();
+  return Boolean(first);
+}
+
+function step(name) {
+  for (const part of sheet.querySelectorAll("[data-step]")) part.hidden = part.dataset.step !== name;
+  const now = sheet.querySelector(`[data-step="${name}"]`);
+  now.querySelector(".sheet__body").scrollTop = 0;
+  now.querySelector("h2").focus({ preventScroll: true });
+}
+
+function alertOf(text) {
+  for (const note of sheet.querySelectorAll("[data-sheet-alert]")) {
+    note.hidden = !text;
+    note.querySelector("span").textContent = text;
+  }
+}
+
+function shownAnswer(field) {
+  const inputs = inputsOf(field).filter((input) => !input.name.endsWith(".country"));
+  if (inputs[0].type === "radio" || inputs[0].type === "checkbox") {
+    return inputs.filter((input) => input.checked).map((input) => input.nextElementSibling.textContent).join(", ");
+  }
+  return inputs[0].tagName === "SELECT" ? inputs[0].selectedOptions[0]?.textContent ?? "" : inputs[0].value;
+}
+
+function review() {
+  const list = sheet.querySelector("[data-sheet-answers]");
+  list.replaceChildren();
+  for (const field of fields().filter((one) => !one.hidden)) {
+    const name = document.createElement("dt");
+    name.textContent = field.querySelector("label, legend").firstChild.textContent;
+    const value = document.createElement("dd");
+    value.dir = "auto";
+    value.textContent = shownAnswer(field) || sheet.dataset.none;
+    list.append(name, value);
+  }
+  step("check");
+}
+
+function next() {
+  alertOf("");
+  const way = follow();
+  if (show(check(way))) return;
+  if (way.refused || !("review" in sheet.dataset)) send();
+  else review();
+}
+
+async function post() {
+  const response = await fetch(base, {
+    method: "POST",
+    credentials: "same-origin",
+    headers: { "Content-Type": "application/json", ...(token && { "X-CSRF-Token": token }) },
+    body: JSON.stringify({
+      page_id: sheet.dataset.page,
+      opening: sheet.dataset.opening,
+      submission_id: keeper.id(),
+      language: sheet.dataset.language,
+      answers: read(),
+      consents: consents().map((one) => one.querySelector("input")).filter((input) => input.checked).map((input) => input.name),
+      website: form.elements.website.value,
+    }),
+    signal: AbortSignal.timeout(20000),
+  });
+  return { status: response.status, wait: Number(response.headers.get("Retry-After")) || 0, body: await response.json().catch(() => ({})) };
+}
+
+async function send(tries = 0) {
+  if (sending && !tries) return;
+  sending = true;
+  alertOf("");
+  busy(true);
+  let answer;
+  try {
+    answer = await post();
+  } catch {
+    answer = { status: 0, body: {} };
+  }
+  // sent faster than a person can: the server says how long to wait, and then takes the same
+  if (answer.status === 429 && answer.wait <= 5 && tries < 2) return void setTimeout(() => send(tries + 1), answer.wait * 1000);
+  busy(false);
+  sending = false;
+  take(answer);
+}
+
+function take({ status, body }) {
+  if (status === 200) {
+    keeper.finish(body.verdict);
+    step(body.verdict === "no_fit" ? "no_fit" : "done");
+  } else if (status === 422 && body.problems) {
+    step("fill");
+    show(body.problems);
+  } else alertOf(body.message || sheet.dataset.again);
+}
+
+function busy(is) {
+  for (const button of sheet.querySelectorAll(".sheet__go")) {
+    if (is) button.setAttribute("aria-disabled", "true");
+    else button.removeAttribute("aria-disabled");
+  }
+}
+
+async function changeLanguage(language) {
+  const response = await fetch(`${base}/${sheet.dataset.page}?lang=${encodeURIComponent(language)}`, { credentials: "same-origin" });
+  if (!response.ok) return alertOf(sheet.dataset.again);
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const fresh = page.querySelector("[data-sheet]");
+  const kept = read();
+  sheet.replaceWith(document.importNode(fresh, true));
+  take_over();
+  write(kept);
+  follow();
+  sheet.querySelector("[data-sheet-language]").focus();
+}
+
+function take_over() {
+  sheet = dialog.querySelector("[data-sheet]");
+  form = sheet.querySelector("form");
+  logic = JSON.parse(sheet.dataset.logic);
+  keeper = createKeeper(account, sheet.dataset.page);
+  fillPlaces(sheet);
+  write(keeper.answers());
+  follow();
+}
+
+dialog.addEventListener("submit", (event) => {
+  event.preventDefault();
+  next();
+});
+dialog.addEventListener("input", (event) => {
+  if (event.target.matches("[data-sheet-language]") || !form.contains(event.target)) return;
+  const field = event.target.closest(".field");
+  if (field) complain(field.dataset.q ?? field.dataset.consent, "");
+  follow();
+  keeper.keep(read());
+});
+dialog.addEventListener("change", (event) => {
+  if (event.target.matches("[data-sheet-language]")) changeLanguage(event.target.value);
+});
+dialog.addEventListener("click", (event) => {
+  const target = event.target.closest("[data-sheet-close], [data-sheet-back], [data-sheet-send], [data-sheet-again]");
+  if (event.target === dialog || (target && "sheetClose" in target.dataset)) dialog.close();
+  else if (!target) return;
+  else if ("sheetBack" in target.dataset) step("fill");
+  else if ("sheetSend" in target.dataset) send();
+  else {
+    keeper.startAnew();
+    step("fill");
+  }
+});
+dialog.addEventListener("close", () => opener.focus());
+opener.addEventListener("click", () => {
+  dialog.showModal();
+  const verdict = keeper.verdict();
+  step(verdict === "taken" ? "done" : "fill");
+});
+take_over();
