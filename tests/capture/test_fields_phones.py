@@ -128,3 +128,33 @@ def test_other_figures_are_no_phone(country: str, text: str) -> None:
 
 def test_a_date_before_a_number_does_not_hide_it() -> None:
     assert found("2026-11-24 91234567", "SG") == {"phone +6591234567"}
+
+
+@pytest.mark.parametrize(
+    ("country", "text", "wanted"),
+    [
+        ("SG", "no whatsapp 9123 4567", {"phone +6591234567"}),
+        ("ID", "no whatsapp 0812-345-6789", {"whatsapp +628123456789"}),
+        ("ID", "no wa, telp 0812-345-6789", {"phone +628123456789"}),
+        ("BR", "me chama no whatsapp 11 96123-4567", {"whatsapp +5511961234567"}),
+    ],
+)
+def test_no_is_read_in_the_language_of_the_market(country: str, text: str, wanted: set[str]) -> None:
+    assert found(text, country) == wanted
+
+
+@pytest.mark.parametrize(
+    ("country", "text", "wanted"),
+    [
+        ("SG", "whatsapp 9123 4567 or 9876 5432", {"whatsapp +6591234567", "whatsapp +6598765432"}),
+        ("PH", "cp 917 555 0143 or 918 555 0143", {"phone +639175550143", "phone +639185550143"}),
+        ("SG", "orders 91234567 and 98765432", set()),
+        ("SG", "whatsapp 9123 4567 or call 6123 4567", {"whatsapp +6591234567", "phone +6561234567"}),
+    ],
+)
+def test_a_number_joined_to_another_is_of_its_kind(country: str, text: str, wanted: set[str]) -> None:
+    assert found(text, country) == wanted
+
+
+def test_same_number_on_the_next_line_makes_it_whatsapp() -> None:
+    assert found("Phone: 9123 4567\nWhatsApp: same number", "SG") == {"whatsapp +6591234567"}

@@ -34,12 +34,16 @@ _SECTIONS = {
 
 #: What comes back from `kinds_near` beside the kinds. At the end of what stands before a number: a label with
 #: nothing but words after it, a sign or a word for money, letters written onto the digits. At the start of
-#: what stands after it: a unit or a sign, letters written onto the digits.
-LABEL_LAST, SUM_LAST, LETTER_LAST, UNIT_FIRST, LETTER_FIRST = 0, 8, 9, 10, 11
+#: what stands after it: a unit or a sign, letters written onto the digits. Anywhere: "no WhatsApp", which
+#: means "number" in Malay and Indonesian, "on" in Portuguese, and none elsewhere.
+LABEL_LAST, SUM_LAST, LETTER_LAST, UNIT_FIRST, LETTER_FIRST, NO_WHATSAPP = 0, 8, 9, 10, 11, 12
+_NO_IS_NUMBER = frozenset({"ID", "MY"})
+_NO_IS_ON = frozenset({"BR"})
 _NEAR = 48
 _LABEL_NEAR = 26
 _SENTENCE_END = re.compile(r"[\n;!?。！？؟]|(?<=[^\W\d_]{3})\.(?=\s)|(?<=\d)\.(?=\s)|[,،，、]\s?")
 _PARTING = re.compile(r"[,;/)\n、，،]")
+_STOPS = frozenset(",.;!)")
 _HARD_END = re.compile(r"[\n;]|(?<=[^\W\d_]{4})[.!?](?=\s)")
 
 
@@ -90,6 +94,7 @@ def _kinds_set() -> re2.Set:
     units = linear_pattern(words("numbers", "units"), starts="^[ \t]?")
     kinds.Add(rf"^[*%\x{{2022}}]|^[ \t]?[%\x{{b0}}\x{{b2}}\x{{b3}}]|{units}")
     kinds.Add(rf"^[\-_]?[{LATIN}]")
+    kinds.Add(linear_pattern(f"no {word}" for word in words("cues", "whatsapp")))
     kinds.Compile()
     return kinds
 
@@ -133,6 +138,12 @@ def _near_words() -> re.Pattern[str]:
     return re.compile(rf"(?:[ \t]*{pattern([*words('words', 'joiners'), *words('words', 'is')])})*[ \t]*")
 
 
+@cache
+def _same() -> re.Pattern[str]:
+    """The words for "same number", right after a cue."""
+    return re.compile(rf"[ \t:\uff1a=\-(]*{pattern(words('words', 'same_number'))}")
+
+
 def find_marks(low: str, first: int, last: int) -> list[Mark]:
     """Every telling word of a stretch of lower-cased text, in order."""
     finder, kinds = _marks_pattern()
@@ -153,6 +164,7 @@ class Surroundings:
     before: list[Mark]
     after: list[Mark]
     limit: int
+    country: str
 
     @property
     def followed(self) -> bool:
@@ -194,7 +206,7 @@ class Surroundings:
         """A word of one of these kinds shortly after the number, in the same clause."""
         for mark in self.after:
             gap = self.low[self.end : mark.start]
-            if len(gap) > _NEAR or _HARD_END.search(gap):
+            if len(gap) > _NEAR or (_HARD_END.search(gap) and not _same().match(self.low, mark.end)):
                 return None
             if mark.kind in kinds:
                 return mark
@@ -203,7 +215,7 @@ class Surroundings:
     def whatsapp(self) -> str:
         """The rule by which this is a WhatsApp number, or nothing."""
         for mark in reversed(self.before):
-            if mark.kind is Kind.PHONE and self._clause_between(mark):
+            if mark.kind is Kind.PHONE and self._clause_between(mark) and not self._negated(mark):
                 return ""
             if mark.kind is Kind.WHATSAPP and self.start - mark.end <= _NEAR:
                 return "" if self._negated(mark) else "whatsapp.cue-before"
@@ -227,6 +239,10 @@ class Surroundings:
 
     def _negated(self, cue: Mark) -> bool:
         """Whether the cue is denied: "no tengo whatsapp", "gak ada WA", "WhatsApp ไม่มี"."""
+        if cue.kind is Kind.WHATSAPP and self.low.startswith(("no ", "no-"), cue.start):
+            if self.country in _NO_IS_NUMBER:
+                return self.low[cue.end : cue.end + 1] in _STOPS
+            return self.country not in _NO_IS_ON
         for mark in (*self.before, *self.after):
             if mark.kind is not Kind.NEGATION:
                 continue

@@ -6,7 +6,7 @@ from functools import cache
 
 from contatto.capture.fields.folding import Find, Folded, both_ends
 from contatto.capture.fields.ids import Cue, find_number, gap_pattern
-from contatto.capture.fields.words import LATIN, Finder, key, pattern, words
+from contatto.capture.fields.words import LATIN, Finder, key, lexicons, pattern, words
 from contatto.capture.model import Field
 
 _FIELDS = (
@@ -75,8 +75,13 @@ def _leading_words() -> frozenset[str]:
 
 
 @cache
-def _ordinary() -> frozenset[str]:
-    return frozenset(words("words", "stop")) | frozenset(words("words", "joiners"))
+def _ordinary() -> tuple[frozenset[str], ...]:
+    """Ordinary words, language by language: "pls.thanks" is one in English, "luna.sale" in none."""
+    kinds = ("stop", "joiners")
+    every = [
+        [word for kind in kinds for word in lexicon.get("words", {}).get(kind, ())] for lexicon in lexicons()
+    ]
+    return tuple(frozenset(listed) for listed in every if listed)
 
 
 def find_handles(text: Folded, country: str) -> list[Find]:
@@ -152,10 +157,9 @@ def _behind(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
         han = _HAN_TOKEN.match(text.low, start)
         if han is not None:
             return han.start("id"), han.end("id"), han["id"], "handle"
+    while start > cue.end and text.low[start - 1] == "_":
+        start -= 1  # an underscore that the gap took for a mark of emphasis may be the handle's first sign
     token = _TOKEN.match(text.low, start)
-    while token is None and start > cue.end and text.low[start - 1] in "_":
-        start -= 1
-        token = _TOKEN.match(text.low, start)
     if token is None or (
         cue.plain and start == cue.end and token["at"] is None and cue.fields != (Field.TWITTER,)
     ):
@@ -186,7 +190,7 @@ def _has_shape(value: str) -> bool:
     parts = [part for part in _PARTS.split(value) if part]
     if "_" in value:
         return bool(parts)
-    return not all(part in _ordinary() for part in parts) and len(parts) > 0
+    return bool(parts) and not any(known.issuperset(parts) for known in _ordinary())
 
 
 def _ahead(text: Folded, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:

@@ -32,10 +32,12 @@ def gap_pattern() -> re.Pattern[str]:
     """What may stand between a cue and its handle: marks, and words such as "is", "my", "คือ", "は"."""
     joiners = [*words("words", "joiners"), *words("words", "markers"), *words("words", "is")]
     marks = (
-        "[:\uff1a\uff0c\uff01=~>|\u2192\u21d2\\[\\](){}\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f*_\u3001,!\u2026"
+        "[:/\uff1a\uff0c\uff01=~>|\u2192\u21d2\\[\\](){}\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f*_\u3001,!\u2026"
         "\U0001f447\U0001f449\u2764]|\\.(?= )|-(?=[ @])|(?<= )-"
     )
-    return re.compile(rf"(?:[ \t\n]{{0,3}}(?:{marks}|{_inside(joiners)})){{0,7}}[ \t\n]{{0,3}}")
+    whole = r"(?:(?<![a-z])|(?![.\-]?[a-z0-9_]))"  # "shop.luna" begins with no joiner
+    step = rf"[ \t\n]{{0,3}}(?:{marks}|{_inside(joiners)}{whole})"
+    return re.compile(rf"(?:{step}){{0,7}}[ \t\n]{{0,3}}")
 
 
 def _inside(options: list[str]) -> str:
@@ -91,7 +93,8 @@ def _before(text: Folded, cue: Cue) -> tuple[int, int] | None:
         return None
     same = _same().match(text.low, cue.end)
     closed = _CLOSED.match(text.low, same.end() if same is not None else cue.end)
-    return number.span() if closed is not None or same is not None else None
+    shared = same is not None or _same().search(text.low, cue.end, cue.end + _NEAR) is not None
+    return number.span() if closed is not None or shared else None
 
 
 def _is_line(text: Folded, cue: Cue, span: tuple[int, int], country: str) -> bool:

@@ -2,11 +2,13 @@
 
 import re
 from functools import cache
+from typing import NamedTuple
 
 from contatto.capture.fields.context import (
     LABEL_LAST,
     LETTER_FIRST,
     LETTER_LAST,
+    NO_WHATSAPP,
     SUM_LAST,
     UNIT_FIRST,
     Kind,
@@ -25,7 +27,7 @@ _LETTERS_AFTER = re.compile(rf"[\-_]?[{LATIN}]{{1,16}}")
 _NUMBER_CUES = (Kind.PHONE, Kind.NUMBER, Kind.WHATSAPP)
 _STRONG = frozenset({Kind.PHONE, Kind.WHATSAPP, Kind.LINE, Kind.WECHAT})
 _TELLING = frozenset({LABEL_LAST, Kind.LABEL, Kind.WHATSAPP})
-_DOUBTFUL = frozenset({Kind.LABEL, Kind.PHONE, Kind.NEGATION})
+_DOUBTFUL = frozenset({Kind.LABEL, Kind.PHONE, Kind.NEGATION, NO_WHATSAPP})
 _CUES = frozenset({Kind.PHONE, Kind.NUMBER, Kind.WHATSAPP})
 _NONE: frozenset[int] = frozenset()
 
@@ -36,17 +38,48 @@ def _cue_word() -> re.Pattern[str]:
     return re.compile(pattern(every))
 
 
+class _Verdict(NamedTuple):
+    """What the words round a number make of it: nothing (None), a phone ("") or WhatsApp (the rule)."""
+
+    whatsapp: str | None
+    cued: bool
+
+
+_VETO = _Verdict(None, cued=False)
+_NO_NUMBER = _Verdict("", cued=False)
+
+
+class _Place(NamedTuple):
+    """Where a run may look round: from the number before it to the one after it."""
+
+    first: int
+    limit: int
+    country: str
+
+
 def find_phones(text: Folded, country: str) -> list[Find]:
     """Phone and WhatsApp numbers of a text in which links and addresses are already blanked."""
     runs = find_runs(text.text)
     finds: list[Find] = []
     last, length = len(runs) - 1, len(text.text)
+    verdict = _NO_NUMBER
     for index, run in enumerate(runs):
         if len(run[2]) > 6:
             before = runs[index - 1][1] if index else 0
             after = runs[index + 1][0] if index < last else length
-            finds += _numbers_of_run(text, run, (before, after), country)
+            place = _Place(before, after, country)
+            if index and verdict is not _NO_NUMBER and _joint().fullmatch(text.low, before, run[0]):
+                finds += _finds_of_run(text, run, country, verdict)
+            else:
+                verdict = _judge_run(text, run, place)
+                finds += _finds_of_run(text, run, country, verdict)
     return finds
+
+
+@cache
+def _joint() -> re.Pattern[str]:
+    """What joins a number to the one before it, so that both are the same kind: "or", a slash, a comma."""
+    return re.compile(rf"[ \t]*(?:[,/&+\u3001\u060c\uff0c]|{pattern(words('words', 'and'))})?[ \t]*")
 
 
 def _is_glued_before(low: str, start: int) -> bool:
@@ -78,58 +111,46 @@ def _is_excluded(low: str, start: int, before: frozenset[int]) -> bool:
     return False
 
 
-def _numbers_of_run(text: Folded, run: Run, neighbours: tuple[int, int], country: str) -> list[Find]:
+def _judge_run(text: Folded, run: Run, place: _Place) -> _Verdict:
     start, end, _ = run
-    first, last = neighbours
-    first = first if start - first < _WINDOW else start - _WINDOW
-    last = last if last - end < _WINDOW else end + _WINDOW
+    first = place.first if start - place.first < _WINDOW else start - _WINDOW
+    last = place.limit if place.limit - end < _WINDOW else end + _WINDOW
     before = kinds_near(text.low[first:start]) if start > first else _NONE
     if before and _is_excluded(text.low, start, before):
-        return []
+        return _VETO
     after = kinds_near(text.low[end:last]) if last > end else _NONE
     if after and (UNIT_FIRST in after or (LETTER_FIRST in after and _is_glued_after(text.low, end))):
-        return []
+        return _VETO
     if not before & _CUES and is_decimal(text.text[start:end]):
-        return []
-    numbers = numbers_in(text.text, run, country)
-    if not numbers:
-        return []
-    whatsapp, cued = _judge(text, run, (first, last, neighbours[1]), (before, after))
-    if whatsapp is None:
-        return []
-    field = Field.WHATSAPP if whatsapp else Field.PHONE
-    finds = []
-    for start, end, reading in numbers:
-        if not cued and reading.form in (Form.NO_PLUS, Form.NO_TRUNK):
-            continue
-        sure = cued or reading.form is Form.INTERNATIONAL
-        rule = whatsapp or f"phone.{reading.form.value}"
-        finds.append(Find(field, reading.value, start, end, 0.95 if sure else 0.85, rule))
-    return finds
-
-
-def _judge(
-    text: Folded, run: Run, window: tuple[int, int, int], kinds: tuple[frozenset[int], frozenset[int]]
-) -> tuple[str | None, bool]:
-    """What the words round a run make of it: nothing (None), a phone ("") or WhatsApp (its rule); if cued."""
-    first, last, following = window
-    before, after = kinds
+        return _VETO
     if not before & _TELLING and Kind.WHATSAPP not in after:
         if Kind.LABEL not in after or Kind.PHONE in before:
-            return "", bool(before & _CUES or after & _CUES)
+            return _Verdict("", cued=bool(before & _CUES or after & _CUES))
     elif Kind.WHATSAPP in before and not before & _DOUBTFUL:
-        return "whatsapp.cue-before", True
-    around = Surroundings(
-        text.low,
-        run.start,
-        run.end,
-        find_marks(text.low, first, run.start) if before else [],
-        find_marks(text.low, run.end, last) if after else [],
-        following,
-    )
+        return _Verdict("whatsapp.cue-before", cued=True)
+    marks_before = find_marks(text.low, first, start) if before else []
+    marks_after = find_marks(text.low, end, last) if after else []
+    around = Surroundings(text.low, start, end, marks_before, marks_after, place.limit, place.country)
+    return _judge_by_marks(around)
+
+
+def _judge_by_marks(around: Surroundings) -> _Verdict:
     if around.label():
-        return None, False
+        return _VETO
     whatsapp = around.whatsapp()
-    return whatsapp, bool(whatsapp) or around.cue(*_NUMBER_CUES) or around.cue_after(
-        *_NUMBER_CUES
-    ) is not None
+    cued = bool(whatsapp) or around.cue(*_NUMBER_CUES) or around.cue_after(*_NUMBER_CUES) is not None
+    return _Verdict(whatsapp, cued)
+
+
+def _finds_of_run(text: Folded, run: Run, country: str, verdict: _Verdict) -> list[Find]:
+    if verdict.whatsapp is None:
+        return []
+    field = Field.WHATSAPP if verdict.whatsapp else Field.PHONE
+    finds = []
+    for start, end, reading in numbers_in(text.text, run, country):
+        if not verdict.cued and reading.form in (Form.NO_PLUS, Form.NO_TRUNK):
+            continue
+        sure = verdict.cued or reading.form is Form.INTERNATIONAL
+        rule = verdict.whatsapp or f"phone.{reading.form.value}"
+        finds.append(Find(field, reading.value, start, end, 0.95 if sure else 0.85, rule))
+    return finds
