@@ -108,6 +108,9 @@ def correct_match(tx: Tx, business_id: str, field: Field, value: str, actor: str
 
 
 def _check_url(field: str, text: str) -> None:
-    parts = urlsplit(text.strip())
+    try:
+        parts = urlsplit(text.strip())
+    except ValueError:  # such as an address of IPv6 without its end
+        parts = urlsplit("")
     if parts.scheme not in ("https", "http") or "." not in parts.netloc or len(text) > 2_000:
         raise Refused(errors.INVALID, f"{field}: give a full address that starts with https://.")

@@ -1,0 +1,110 @@
+"""Tracking links through the real doors: counted once, never for another person, and refused when forged."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from contatto.kit.ids import named_id, new_number
+from contatto.kit.web.visitor import VISITOR_COOKIE
+from contatto.measurement.actions import publish_ad
+from contatto.measurement.api import TRACKING_KEY
+from contatto.measurement.model import MeasuredAd, Touch, TouchKind, TrackingTicket
+from contatto.measurement.rules import sign_ticket
+from contatto.measurement.store import list_touches_of, touches
+from tests import make
+from tests.journeys.running import House, running_house
+from tests.unchanged import nothing_changes
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with running_house(tmp_path_factory.mktemp("house")) as running:
+        yield running
+
+
+@pytest.fixture
+def ad(house: House) -> MeasuredAd:
+    house.client.cookies.clear()
+    made = make.ad(
+        house.business_id, channel_account_id=house.webchat_id, landing_path=f"/chat/{house.webchat_id}"
+    )
+    house.context.db.write_now(lambda tx: publish_ad(tx, made))
+    return made
+
+
+def link(house: House, ad: MeasuredAd, door: str = "c", viewer: str = "", nonce: int | None = None) -> str:
+    number = new_number() if nonce is None else nonce
+    ticket = TrackingTicket(ad.business_id, ad.ad_id, number, viewer, 10, 200)
+    return f"/t/{door}/{sign_ticket(ticket, house.context.vault.signing_key(TRACKING_KEY))}"
+
+
+def of_ad(house: House, ad: MeasuredAd) -> list[tuple[TouchKind, int]]:
+    mine = touches.select().where(touches.c.ad_id == ad.ad_id).order_by(touches.c.ts)
+    rows = house.context.db.read_now(lambda tx: tx.list(Touch, mine))
+    return [(touch.kind, touch.cost_micros) for touch in rows]
+
+
+def test_a_view_is_a_pixel_and_counts_once(house: House, ad: MeasuredAd) -> None:
+    address = link(house, ad, "v")
+    for _ in range(2):
+        answer = house.client.get(address)
+        assert answer.headers["content-type"] == "image/gif"
+        assert answer.headers["cache-control"] == "no-store"
+    assert of_ad(house, ad) == [(TouchKind.VIEW, 10)]
+
+
+def test_a_tap_leads_to_the_chat_and_counts_once(house: House, ad: MeasuredAd) -> None:
+    address = link(house, ad)
+    for _ in range(2):
+        answer = house.client.get(address, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/chat/{house.webchat_id}")
+    assert of_ad(house, ad) == [(TouchKind.CLICK, 200)]
+
+
+def test_a_standing_link_counts_each_tap(house: House, ad: MeasuredAd) -> None:
+    address = link(house, ad, nonce=0)
+    for _ in range(2):
+        house.client.get(address, follow_redirects=False)
+    assert len(of_ad(house, ad)) == 2
+
+
+@pytest.mark.parametrize("viewer", ["viewer-1", "zoé 🙂; path=/", "日本", "a.b.c", "x" * 128])
+def test_a_publishers_viewer_of_any_name_is_the_person_who_chats(
+    house: House, ad: MeasuredAd, viewer: str
+) -> None:
+    assert house.client.get(link(house, ad, viewer=viewer), follow_redirects=False).status_code == 303
+    person = named_id(house.webchat_id, viewer)
+    found = house.context.db.read_now(lambda tx: list_touches_of(tx, house.business_id, person))
+    assert [touch.ad_id for touch in found][:1] == [ad.ad_id]
+    sent = {"client_message_id": "message-1", "text": "Hi"}
+    assert house.client.post(f"/chat/{house.webchat_id}/messages", json=sent).json()["accepted"] is True
+
+
+def test_a_link_that_was_forwarded_opens_nobody_elses_chat(house: House, ad: MeasuredAd) -> None:
+    address = link(house, ad, viewer="the first")
+    house.client.get(address, follow_redirects=False)
+    first = house.client.cookies[VISITOR_COOKIE]
+    house.client.cookies.clear()
+    house.client.get(address, follow_redirects=False)
+    assert house.client.cookies[VISITOR_COOKIE].split(".")[0] != first.split(".")[0]
+
+
+@pytest.mark.parametrize("door", ["v", "c"])
+@pytest.mark.parametrize("token", ["x", "%00", "é", "²", "A" * 4_000, "=" * 10, "-_-_"])
+def test_a_forged_link_is_refused_and_counts_nothing(house: House, door: str, token: str) -> None:
+    with nothing_changes(house.context.db):
+        answer = house.client.get(f"/t/{door}/{token}", follow_redirects=False)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unsigned")
+
+
+def test_a_link_of_an_ad_that_is_gone_is_not_found(house: House) -> None:
+    with nothing_changes(house.context.db):
+        answer = house.client.get(link(house, make.ad(house.business_id)), follow_redirects=False)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+def test_a_link_for_another_business_finds_no_ad_of_this_one(house: House, ad: MeasuredAd) -> None:
+    stolen = TrackingTicket("another business", ad.ad_id, 1)
+    address = f"/t/c/{sign_ticket(stolen, house.context.vault.signing_key(TRACKING_KEY))}"
+    with nothing_changes(house.context.db):
+        assert house.client.get(address, follow_redirects=False).status_code == 404
