@@ -166,7 +166,9 @@ def serve(home: str, port: int, worker: Any) -> None:
     context = open_context(settings)
     groups: list[None] = []
     context.db.on_commit(lambda: groups.append(None))
-    config = uvicorn.Config(create_app(context), HOST, port, access_log=False, log_level="warning")
+    app = create_app(context)
+    quiet: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
+    config = uvicorn.Config(app, HOST, port, proxy_headers=False, **quiet)
     with suppress(KeyboardInterrupt):  # it ends by SIGINT; uvicorn lets a SIGTERM end the process at once
         uvicorn.Server(config).run()
     context.db.close()

@@ -42,6 +42,12 @@ class _BlankingFormatter(logging.Formatter):
         return _CONTACT_SHAPES.sub(_HIDDEN, super().format(record))
 
 
+class _Current:
+    """The one logger of the process: structlog makes a new one ready at each call, which costs more."""
+
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
 def set_up_logs(level: str, style: str, stream: TextIO | None = None) -> None:
     """Send every log line of the process to a stream (standard error by default), as JSON or as text."""
     out = stream or sys.stderr
@@ -63,6 +69,7 @@ def set_up_logs(level: str, style: str, stream: TextIO | None = None) -> None:
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=True,
     )
+    _Current.log = structlog.get_logger()
     handler = logging.StreamHandler(out)
     handler.setFormatter(_BlankingFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -70,8 +77,7 @@ def set_up_logs(level: str, style: str, stream: TextIO | None = None) -> None:
 
 def logger() -> structlog.typing.FilteringBoundLogger:
     """The process's logger; call it with an event name and ids: ``logger().info("lead.captured", …)``."""
-    log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
-    return log
+    return _Current.log
 
 
 def where(error: BaseException) -> str:

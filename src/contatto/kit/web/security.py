@@ -4,7 +4,6 @@ import time
 from typing import Final
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contatto.kit import errors
@@ -23,6 +22,7 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+_PAIRS: Final = tuple((name.lower().encode(), value.encode()) for name, value in HEADERS.items())
 BODY_LIMIT: Final = 1024 * 1024
 """Largest body of any request, in bytes; hot doors have smaller limits of their own."""
 QUIET_UNDER_MS: Final = 1_000
@@ -48,10 +48,10 @@ class SecurityLayer:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-                headers["X-Request-Id"] = request_id
+                given = message.get("headers", ())
+                names = {name.lower() for name, _ in given}
+                ours = (pair for pair in _PAIRS if pair[0] not in names)
+                message["headers"] = [*given, *ours, (b"x-request-id", request_id.encode())]
             await send(message)
 
         receive = _capped(receive)
@@ -82,9 +82,10 @@ def _capped(receive: Receive) -> Receive:
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    log = logger()
     route = scope.get("route")
     shown = getattr(route, "path", "(no route)")  # the pattern, never the path: paths may carry tokens
-    line = logger().warning if status >= 500 else logger().debug
+    line = log.warning if status >= 500 else log.debug
     if status < 500 and seconds * 1000 >= QUIET_UNDER_MS:
-        line = logger().info
+        line = log.info
     line("http.request", method=scope["method"], path=shown, status=status, took_us=int(seconds * 1e6))
