@@ -65,7 +65,7 @@ class Find(NamedTuple):
     rule: str
 
 
-def both_ends[T](items: Iterable[T], most: int = 96) -> list[T]:
+def both_ends[T](items: Iterable[T], most: int = 64) -> list[T]:
     """All items, or where they are very many the first and the last of them: a flood hides no contact."""
     every = list(items)
     return every if len(every) <= most else every[: most // 2] + every[-(most // 2) :]

@@ -113,12 +113,13 @@ def _cues(text: Folded) -> Iterator[Cue]:
     finder, fields = _cue_words()
     found = [
         Cue((field,), match.start(), match.end(), plain=match[0].isascii())
-        for match in finder.find(text.low)
+        for match in both_ends(finder.find(text.low))
         if (field := fields[key(match[match.lastindex or 0])]) is not None
         and not _GLUED.match(text.low, match.end() - 1)
     ]
     found += [
-        Cue((Field.TWITTER,), match.start(), match.end(), plain=True) for match in _X.finditer(text.text)
+        Cue((Field.TWITTER,), match.start(), match.end(), plain=True)
+        for match in both_ends(_X.finditer(text.text))
     ]
     found.sort(key=lambda cue: cue.start)
     found = both_ends(found)

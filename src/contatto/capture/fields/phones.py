@@ -16,12 +16,13 @@ from contatto.capture.fields.context import (
     find_marks,
     kinds_near,
 )
-from contatto.capture.fields.folding import Find, Folded
+from contatto.capture.fields.folding import Find, Folded, both_ends
 from contatto.capture.fields.numbers import Form, Run, find_runs, is_decimal, numbers_in
 from contatto.capture.fields.words import LATIN, pattern, words
 from contatto.capture.model import Field
 
-_WINDOW = 90
+_WINDOW = 64
+_MOST_RUNS = 160
 _LETTERS_BEFORE = re.compile(rf"[{LATIN}0-9]{{1,24}}[\-_]?$")
 _LETTERS_AFTER = re.compile(rf"[\-_]?[{LATIN}]{{1,16}}")
 _NUMBER_CUES = (Kind.PHONE, Kind.NUMBER, Kind.WHATSAPP)
@@ -60,6 +61,8 @@ class _Place(NamedTuple):
 def find_phones(text: Folded, country: str) -> list[Find]:
     """Phone and WhatsApp numbers of a text in which links and addresses are already blanked."""
     runs = find_runs(text.text)
+    if len(runs) > _MOST_RUNS:
+        runs = both_ends(runs, _MOST_RUNS)
     finds: list[Find] = []
     last, length = len(runs) - 1, len(text.text)
     verdict = _NO_NUMBER
