@@ -17,7 +17,7 @@ from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.registry import CONNECTORS
 from contatto.inbox import rules as inbox_rules
-from contatto.inbox import store as inbox
+from contatto.inbox.store import receipts
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.moments import micros
@@ -202,4 +202,4 @@ def receipt(tx: Tx, business_id: str, body: bytes, platform: Platform = Platform
     """Store a delivery as the webhook's door does."""
     sealed = tx.vault.seal_bytes(body, business_id)
     row = inbox_rules.receipt_row(business_id, platform, CONNECTORS[platform].label(body), sealed, tx.now)
-    tx.execute(inbox.APPEND_RECEIPT[tx.connection.dialect.name], row)
+    tx.execute(receipts.APPEND_RECEIPT[tx.connection.dialect.name], row)

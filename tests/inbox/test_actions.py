@@ -15,11 +15,14 @@ from sqlalchemy.exc import OperationalError
 
 from contatto.capture.actions import turn_off_capture, turn_on_capture
 from contatto.channels.model import MessageKind, Platform, Sender
-from contatto.inbox import actions, store
+from contatto.inbox import actions
 from contatto.inbox.actions import conversation_id_of, message_id_of, person_id_of, settle_receipts
 from contatto.inbox.model import Conversation, Ledger, Message, ReceiptState
 from contatto.inbox.rules import TEXT_LIMIT, cut_segments
-from contatto.inbox.store import ConversationFilter, count_receipts
+from contatto.inbox.store import conversations, messages, persons, receipts
+from contatto.inbox.store.conversations import ConversationFilter
+from contatto.inbox.store.notices import list_notices
+from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import errors
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -27,9 +30,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import events, list_events_of
-from contatto.leads import store as lead_store
 from contatto.leads.model import LeadCaptured, LeadUpdated
-from contatto.leads.store import LeadFilter
+from contatto.leads.store import records as lead_store
+from contatto.leads.store.records import LeadFilter
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import ConversionKind
 from tests import make
@@ -75,12 +78,12 @@ def received(text: str = "Hi", user: str = "u1", at_ms: int = make.NOON_MS, **ch
 
 def thread(db: Database, shop: Shop, user: str = "u1") -> list[Message]:
     of = conversation_id_of(shop.tiktok, f"conversation of {user}")
-    return db.read_now(lambda tx: store.list_messages(tx, shop.business_id, of))
+    return db.read_now(lambda tx: messages.list_messages(tx, shop.business_id, of))
 
 
 def conversation(db: Database, shop: Shop, user: str = "u1") -> Conversation | None:
     of = conversation_id_of(shop.tiktok, f"conversation of {user}")
-    return db.read_now(lambda tx: store.find_conversation(tx, shop.business_id, of))
+    return db.read_now(lambda tx: conversations.find_conversation(tx, shop.business_id, of))
 
 
 def leads_of(db: Database, shop: Shop) -> list[Any]:
@@ -265,7 +268,7 @@ def test_bodies_of_stored_deliveries_are_let_go_and_those_of_refused_ones_kept_s
     database: Database, shop: Shop
 ) -> None:
     take(database, shop, received("Hi"), b"secret nonsense")
-    rows = database.read_now(lambda tx: tx.execute(select(store.receipts)).mappings().all())
+    rows = database.read_now(lambda tx: tx.execute(select(receipts.receipts)).mappings().all())
     kept = {row["state"]: row["body"] for row in rows}
     assert kept[ReceiptState.STORED] is None
     assert b"secret" not in kept[ReceiptState.REFUSED]
@@ -275,7 +278,7 @@ def test_bodies_of_stored_deliveries_are_let_go_and_those_of_refused_ones_kept_s
 
 def test_texts_are_sealed_in_the_raw_table(database: Database, shop: Shop) -> None:
     take(database, shop, received("a very private word"))
-    body = database.read_now(lambda tx: tx.scalar(select(store.messages.c.body)))
+    body = database.read_now(lambda tx: tx.scalar(select(messages.messages.c.body)))
     assert b"private" not in body
 
 
@@ -285,7 +288,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, text: str) -> Non
 
     def receive(tx: Any, account: Any, chatted: Any, receipt: Any) -> Any:
         if chatted.text == text:
-            store.append_message(tx, account.business_id, Message(
+            messages.append_message(tx, account.business_id, Message(
                 0, "half", "half", Sender.CUSTOMER, MessageKind.TEXT, text, "", chatted.at))  # fmt: skip
             raise error
         return original(tx, account, chatted, receipt)
@@ -304,7 +307,7 @@ def test_a_delivery_that_breaks_our_code_is_tried_again_then_refused_and_leaves_
         settle(database)
     assert ledger(database, shop).reasons == {"processing_failed": 1}
     assert [message.text for message in thread(database, shop)] == ["good"]
-    assert database.read_now(lambda tx: store.find_message(tx, shop.business_id, "half")) is None
+    assert database.read_now(lambda tx: messages.find_message(tx, shop.business_id, "half")) is None
 
 
 def test_trouble_of_the_database_refuses_no_delivery_however_long_it_lasts(
@@ -341,7 +344,7 @@ def state_of(db: Database, shop: Shop) -> dict[str, Any]:
 
     def look(tx: Tx) -> dict[str, Any]:
         of = shop.business_id
-        talks = store.list_conversations(tx, of, ConversationFilter())
+        talks = conversations.list_conversations(tx, of, ConversationFilter())
         found = lead_store.list_leads(tx, of, LeadFilter())
         points = lead_store.list_contact_points(tx, of, {lead.id for lead in found})
         return {
@@ -349,11 +352,11 @@ def state_of(db: Database, shop: Shop) -> dict[str, Any]:
                 (t.external_id, t.started_at, t.last_message_at, t.unread, t.customer_read_at) for t in talks
             ),
             "messages": sorted(
-                (m.text, m.sender, m.at) for t in talks for m in store.list_messages(tx, of, t.id)
+                (m.text, m.sender, m.at) for t in talks for m in messages.list_messages(tx, of, t.id)
             ),
             "persons": sorted(
                 (p.external_id, p.name, p.stated_name, p.created_at)
-                for p in store.list_persons(tx, of, {t.person_id for t in talks}).values()
+                for p in persons.list_persons(tx, of, {t.person_id for t in talks}).values()
             ),
             "leads": sorted(
                 (lead.person_id, lead.name, lead.created_at, lead.updated_at,
@@ -444,7 +447,9 @@ def test_a_tap_alone_opens_no_thread_in_the_inbox_until_somebody_writes(
 
     def listed() -> int:
         return len(
-            database.read_now(lambda tx: store.list_conversations(tx, shop.business_id, ConversationFilter()))
+            database.read_now(
+                lambda tx: conversations.list_conversations(tx, shop.business_id, ConversationFilter())
+            )
         )
 
     assert listed() == 0
@@ -479,7 +484,7 @@ def test_evidence_underlines_what_was_read_in_the_message(database: Database, sh
 
 def notices(db: Database, shop: Shop) -> list[tuple[str, ...]]:
     of = conversation_id_of(shop.tiktok, "conversation of u1")
-    return [notice.fields for notice in db.read_now(lambda tx: store.list_notices(tx, shop.business_id, of))]
+    return [notice.fields for notice in db.read_now(lambda tx: list_notices(tx, shop.business_id, of))]
 
 
 def test_each_new_detail_posts_one_notice_however_often_its_event_is_heard(
@@ -508,8 +513,8 @@ def test_a_notice_is_no_message_anywhere(database: Database, shop: Shop) -> None
 
     def all_texts(tx: Tx) -> list[str]:
         mine = shop.business_id
-        found = [*store.list_messages(tx, mine, of), *store.list_messages_after(tx, mine, of, 0)]
-        return [message.text for message in [*found, *store.list_last_messages(tx, mine, {of}).values()]]
+        found = [*messages.list_messages(tx, mine, of), *messages.list_messages_after(tx, mine, of, 0)]
+        return [message.text for message in [*found, *messages.list_last_messages(tx, mine, {of}).values()]]
 
     assert database.read_now(all_texts) == [NUMBER] * 3
 
@@ -566,8 +571,8 @@ def test_a_reply_on_our_chat_page_is_stored_once_and_told(database: Database, sh
     for _ in range(2):
         kept = database.write_now(lambda tx: actions.send_reply(tx, shop.business_id, of, written))
         assert (kept.text, kept.author) == ("Hello", "Owner")
-    messages = database.read_now(lambda tx: store.list_messages_after(tx, shop.business_id, of, 0))
-    assert [message.text for message in messages] == ["Hi", "Hello"]
+    said = database.read_now(lambda tx: messages.list_messages_after(tx, shop.business_id, of, 0))
+    assert [message.text for message in said] == ["Hi", "Hello"]
     names = [e.name for e in database.read_now(lambda tx: list_events_of(tx, shop.business_id, 0))]
     assert names.count("message_sent") == 1
 
@@ -600,17 +605,17 @@ def test_another_business_sees_nothing_of_a_chat(database: Database, shop: Shop)
 
     def look(tx: Tx) -> list[object]:
         return [
-            store.find_conversation(tx, "other", of),
-            store.list_conversations(tx, "other", ConversationFilter()),
-            store.count_conversations(tx, "other", ConversationFilter()),
-            store.list_messages(tx, "other", of),
-            store.list_messages_after(tx, "other", of, 0),
-            store.list_last_messages(tx, "other", {of}),
-            store.find_message(tx, "other", message.id),
-            store.list_persons(tx, "other", {person_id_of(shop.tiktok, "u1")}),
-            store.list_notices(tx, "other", of),
+            conversations.find_conversation(tx, "other", of),
+            conversations.list_conversations(tx, "other", ConversationFilter()),
+            conversations.count_conversations(tx, "other", ConversationFilter()),
+            messages.list_messages(tx, "other", of),
+            messages.list_messages_after(tx, "other", of, 0),
+            messages.list_last_messages(tx, "other", {of}),
+            messages.find_message(tx, "other", message.id),
+            persons.list_persons(tx, "other", {person_id_of(shop.tiktok, "u1")}),
+            list_notices(tx, "other", of),
             count_receipts(tx, "other").received,
         ]
 
     assert database.read_now(look) == [None, [], 0, [], [], {}, None, {}, [], 0]
-    assert not database.write_now(lambda tx: store.record_business_read(tx, "other", of))
+    assert not database.write_now(lambda tx: conversations.record_business_read(tx, "other", of))

@@ -2,7 +2,7 @@
 
 import time
 
-from contatto.inbox.store import count_receipts
+from contatto.inbox.store.receipts import count_receipts
 from contatto.leads.store.records import LeadFilter, count_leads, list_contact_points, list_leads
 from tests.journeys.running import House, message, until
 

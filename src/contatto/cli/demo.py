@@ -21,7 +21,7 @@ from rich.table import Table
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
 from contatto.channels.model import Platform
-from contatto.inbox.store import count_receipts
+from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import outbox
 from contatto.kit.clock import ShiftedClock
 from contatto.kit.context import Context

@@ -10,7 +10,7 @@ from contatto.capture import store as capture_store
 from contatto.channels import store as channel_store
 from contatto.channels.model import ChannelAccount, Chatted, Incoming, MessageKind, Referred, Sender, WasRead
 from contatto.channels.registry import CONNECTORS
-from contatto.inbox import rules, store
+from contatto.inbox import rules
 from contatto.inbox.model import (
     Conversation,
     ConversationStarted,
@@ -23,6 +23,7 @@ from contatto.inbox.model import (
     Receipt,
     ReceiptState,
 )
+from contatto.inbox.store import conversations, messages, notices, persons, receipts
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -59,11 +60,11 @@ def settle_receipts(tx: Tx, limit: int = 200) -> int:
         How many were settled; call again until it is 0. One that failed is tried again at the next call.
     """
     settled = 0
-    for receipt in store.list_waiting_receipts(tx, limit):
+    for receipt in receipts.list_waiting_receipts(tx, limit):
         try:
             with tx.connection.begin_nested():
                 outcome = _settle(tx, receipt)
-                store.mark_receipt(tx, receipt, outcome.state, outcome.reason)
+                receipts.mark_receipt(tx, receipt, outcome.state, outcome.reason)
             settled += 1
         except Exception as error:  # whatever it is, it concerns this delivery alone
             _note_failure(tx, receipt, error)
@@ -74,9 +75,9 @@ def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
     logger().warning("receipt.failed", receipt_id=str(receipt.id), error_at=where(error))
     if isinstance(error, OperationalError):
         return  # trouble of the database, such as a deadlock of two workers, is not the delivery's fault
-    store.mark_receipt_tried(tx, receipt)
+    receipts.mark_receipt_tried(tx, receipt)
     if receipt.attempts + 1 >= MOST_TRIES:
-        store.mark_receipt(tx, receipt, ReceiptState.REFUSED, "processing_failed")
+        receipts.mark_receipt(tx, receipt, ReceiptState.REFUSED, "processing_failed")
 
 
 def _settle(tx: Tx, receipt: Receipt) -> Outcome:
@@ -99,7 +100,7 @@ def _take_in(tx: Tx, account: ChannelAccount, incoming: Incoming, receipt: Recei
     if isinstance(incoming, Referred):
         return _note_referral(tx, account, incoming)
     if isinstance(incoming, WasRead):
-        store.record_customer_read(tx, _open_conversation(tx, account, incoming), incoming.at)
+        conversations.record_customer_read(tx, _open_conversation(tx, account, incoming), incoming.at)
     return STORED
 
 
@@ -116,10 +117,10 @@ def receive_message(tx: Tx, account: ChannelAccount, chatted: Chatted, receipt: 
         author="",
         at=chatted.at,
     )
-    if not store.append_message(tx, account.business_id, message):
+    if not messages.append_message(tx, account.business_id, message):
         return Outcome(ReceiptState.MERGED, "same_message")
     from_customer = chatted.sender is Sender.CUSTOMER
-    store.record_message_time(tx, conversation, chatted.at, from_customer=from_customer)
+    conversations.record_message_time(tx, conversation, chatted.at, from_customer=from_customer)
     if not from_customer:
         emit(tx, account.business_id, MessageSent(account.business_id, conversation.id, message.id))
         return STORED
@@ -142,7 +143,7 @@ def _count_conversation(tx: Tx, conversation: Conversation, chatted: Chatted) ->
         micros(chatted.at),
     )
     measurement.record_conversion(tx, earned)
-    if store.record_start(tx, conversation, chatted.at):
+    if conversations.record_start(tx, conversation, chatted.at):
         started = ConversationStarted(conversation.business_id, conversation.id, conversation.person_id)
         emit(tx, conversation.business_id, started)
 
@@ -157,10 +158,10 @@ def _capture(
     found = capture.drop_corrected(tx, account.business_id, found)
     if not (found.contacts or found.name):
         return
-    person = store.load_person(tx, account.business_id, conversation.person_id)
+    person = persons.load_person(tx, account.business_id, conversation.person_id)
     if found.name:
-        store.record_stated_name(tx, person, found.name.value, message.at)
-        person = store.load_person(tx, account.business_id, conversation.person_id)
+        persons.record_stated_name(tx, person, found.name.value, message.at)
+        person = persons.load_person(tx, account.business_id, conversation.person_id)
     signal = Signal(
         business_id=account.business_id,
         person_id=conversation.person_id,
@@ -200,7 +201,7 @@ def _open_conversation(tx: Tx, account: ChannelAccount, incoming: Event) -> Conv
         stated_at=None,
         created_at=incoming.at,
     )
-    store.save_person(tx, person)
+    persons.save_person(tx, person)
     conversation_id = conversation_id_of(account, incoming.conversation_id)
     fresh = Conversation(
         id=conversation_id,
@@ -215,9 +216,9 @@ def _open_conversation(tx: Tx, account: ChannelAccount, incoming: Event) -> Conv
         business_read_at=None,
         customer_read_at=None,
     )
-    if store.save_conversation(tx, fresh):
+    if conversations.save_conversation(tx, fresh):
         return fresh
-    return store.find_conversation(tx, account.business_id, conversation_id) or fresh
+    return conversations.find_conversation(tx, account.business_id, conversation_id) or fresh
 
 
 def person_id_of(account: ChannelAccount, external_id: str) -> str:
@@ -245,10 +246,10 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
         raise Refused(errors.INVALID, "Replies on this channel are written on the platform itself.")
     if not 0 < len(reply.text.strip()) <= rules.TEXT_LIMIT:
         raise Refused(errors.INVALID, f"text: write 1 to {rules.TEXT_LIMIT} characters.")
-    if store.append_message(tx, business_id, reply):
-        store.record_message_time(tx, conversation, reply.at, from_customer=False)
+    if messages.append_message(tx, business_id, reply):
+        conversations.record_message_time(tx, conversation, reply.at, from_customer=False)
         emit(tx, business_id, MessageSent(business_id, conversation_id, reply.id))
-    return store.find_message(tx, business_id, reply.id) or reply
+    return messages.find_message(tx, business_id, reply.id) or reply
 
 
 def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, actor: str) -> Lead:
@@ -258,7 +259,7 @@ def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, ac
         Refused: NOT_FOUND.
     """
     conversation = _owned_conversation(tx, business_id, conversation_id)
-    person = store.load_person(tx, business_id, conversation.person_id)
+    person = persons.load_person(tx, business_id, conversation.person_id)
     signal = Signal(
         business_id=business_id,
         person_id=conversation.person_id,
@@ -273,7 +274,7 @@ def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, ac
         actor=actor,
     )
     lead = leads.mark_as_lead(tx, signal)
-    store.record_lead(tx, business_id, conversation_id, lead.id)
+    conversations.record_lead(tx, business_id, conversation_id, lead.id)
     return lead
 
 
@@ -283,30 +284,30 @@ def note_conversation_read(tx: Tx, business_id: str, conversation_id: str) -> No
     Raises:
         Refused: NOT_FOUND.
     """
-    if not store.record_business_read(tx, business_id, conversation_id):
+    if not conversations.record_business_read(tx, business_id, conversation_id):
         raise Refused(errors.NOT_FOUND)
 
 
 def post_notice(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
     """Add the inline notice to the thread that the lead came from (R37); heard through the outbox."""
-    store.record_lead(tx, event.business_id, event.conversation_id, event.lead_id)
+    conversations.record_lead(tx, event.business_id, event.conversation_id, event.lead_id)
     if not event.fields:
         return
     notice_id = named_id(event.lead_id, f"{micros(event.at)}:{','.join(event.fields)}")
     notice = InlineNotice(
         notice_id, event.business_id, event.conversation_id, event.lead_id, event.fields, event.at
     )
-    if store.append_notice(tx, notice):
+    if notices.append_notice(tx, notice):
         emit(tx, event.business_id, NoticePosted(event.business_id, event.conversation_id, event.lead_id))
 
 
 def forget_lead(tx: Tx, event: LeadRemoved) -> None:
     """Take the mark and the notices of a lead out of its thread; heard through the outbox."""
-    store.delete_lead_marks(tx, event.business_id, event.lead_id)
+    notices.delete_lead_marks(tx, event.business_id, event.lead_id)
 
 
 def _owned_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conversation:
-    conversation = store.find_conversation(tx, business_id, conversation_id)
+    conversation = conversations.find_conversation(tx, business_id, conversation_id)
     if conversation is None:
         raise Refused(errors.NOT_FOUND)
     return conversation

@@ -13,9 +13,10 @@ from contatto.channels.index import apps_of
 from contatto.channels.model import ChannelAccount, Label, Platform
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import find_public_account
-from contatto.inbox import rules, store
+from contatto.inbox import rules
 from contatto.inbox.actions import conversation_id_of, message_id_of
 from contatto.inbox.model import Message
+from contatto.inbox.store import messages, receipts
 from contatto.kit import errors
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
@@ -59,7 +60,7 @@ async def _store_receipt(
 ) -> None:
     body = context.vault.seal_bytes(raw, business_id)
     row = rules.receipt_row(business_id, platform, label, body, context.clock.now())
-    await context.db.append(store.APPEND_RECEIPT[context.db.engine.dialect.name], row)
+    await context.db.append(receipts.APPEND_RECEIPT[context.db.engine.dialect.name], row)
 
 
 async def write_chat_message(request: Request) -> Response:
@@ -132,7 +133,7 @@ async def _read_after(context: Context, account: ChannelAccount, visitor: str, s
 
 def _messages_after(tx: Tx, account: ChannelAccount, visitor: str, seq: int) -> list[Message]:
     conversation_id = conversation_id_of(account, visitor)
-    return store.list_messages_after(tx, account.business_id, conversation_id, seq)
+    return messages.list_messages_after(tx, account.business_id, conversation_id, seq)
 
 
 def _shown(message: Message) -> dict[str, Any]:

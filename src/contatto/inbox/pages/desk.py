@@ -8,9 +8,10 @@ from urllib.parse import urlencode
 from contatto.channels.model import Sender
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import list_accounts
-from contatto.inbox import rules, store
+from contatto.inbox import rules
 from contatto.inbox.model import Conversation, InlineNotice, Message
-from contatto.inbox.store import ConversationFilter
+from contatto.inbox.store import conversations, messages, notices, persons
+from contatto.inbox.store.conversations import ConversationFilter
 from contatto.kit.db.tx import Tx
 from contatto.kit.moments import from_micros, micros
 from contatto.leads.model import Evidence, Lead
@@ -46,11 +47,11 @@ def read_view(tab: str = "all", q: str = "", before: str = "") -> View:
 
 def inbox_values(tx: Tx, business_id: str, view: View, selected: str | None) -> dict[str, Any]:
     wanted = ConversationFilter(view.tab, view.q)
-    found = store.list_conversations(tx, business_id, wanted, PAGE, view.before)
-    chosen = store.find_conversation(tx, business_id, selected) if selected else None
+    found = conversations.list_conversations(tx, business_id, wanted, PAGE, view.before)
+    chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
     desk = _Desk(tx, business_id, [*found, chosen] if chosen else found)
     counts = Counts(
-        *(store.count_conversations(tx, business_id, ConversationFilter(tab, view.q)) for tab in TABS)
+        *(conversations.count_conversations(tx, business_id, ConversationFilter(tab, view.q)) for tab in TABS)
     )
     older = None
     if len(found) == PAGE and found[-1].last_message_at:
@@ -76,8 +77,8 @@ class _Desk:
         self.business_id = business_id
         ids = {conversation.id for conversation in shown}
         self.accounts = {account.id: account for account in list_accounts(tx, business_id)}
-        self.persons = store.list_persons(tx, business_id, {each.person_id for each in shown})
-        self.last = store.list_last_messages(tx, business_id, ids)
+        self.persons = persons.list_persons(tx, business_id, {each.person_id for each in shown})
+        self.last = messages.list_last_messages(tx, business_id, ids)
         self.earned = measurement_store.list_attributions(tx, business_id, ids)
         ad_ids = {each.ad_id for each in self.earned.values() if each.ad_id}
         self.ads = measurement_store.list_measured_ads(tx, business_id, ad_ids)
@@ -106,14 +107,14 @@ class _Desk:
 
     def thread(self, conversation: Conversation) -> dict[str, Any]:
         account = self.accounts[conversation.channel_account_id]
-        messages = store.list_messages(self.tx, self.business_id, conversation.id)
+        said = messages.list_messages(self.tx, self.business_id, conversation.id)
         evidence = lead_store.list_evidence_of_sources(
-            self.tx, self.business_id, {message.id for message in messages}
+            self.tx, self.business_id, {message.id for message in said}
         )
         fields = self._fields_of(conversation)
-        entries = [_message_entry(each, conversation, evidence.get(each.id, []), fields) for each in messages]
-        notices = store.list_notices(self.tx, self.business_id, conversation.id)
-        entries.extend(_notice_entry(notice) for notice in notices)
+        entries = [_message_entry(each, conversation, evidence.get(each.id, []), fields) for each in said]
+        posted = notices.list_notices(self.tx, self.business_id, conversation.id)
+        entries.extend(_notice_entry(notice) for notice in posted)
         entries.extend(self._ad_entries(conversation))
         entries.sort(key=lambda entry: (entry["at"], entry["order"]))
         can_send = CONNECTORS[account.platform].can_send

@@ -9,10 +9,11 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.channels.model import MessageKind, Sender
-from contatto.inbox import actions, store
+from contatto.inbox import actions
 from contatto.inbox.model import Message
 from contatto.inbox.pages.desk import View, inbox_values, read_view
-from contatto.inbox.store import ConversationFilter
+from contatto.inbox.store import conversations
+from contatto.inbox.store.conversations import ConversationFilter
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -36,7 +37,7 @@ async def show_nav(request: Request, caller: PageCaller, section: str = "") -> H
     context = context_of(request)
 
     def count(tx: Tx) -> dict[str, int]:
-        unread = store.count_conversations(tx, caller.business_id, ConversationFilter("unread"))
+        unread = conversations.count_conversations(tx, caller.business_id, ConversationFilter("unread"))
         raw = lead_store.count_leads(tx, caller.business_id, lead_store.LeadFilter(status=Status.RAW))
         return {"inbox": unread, "leads": raw}
 

@@ -1,0 +1,1 @@
+"""Tables of the inbox, a file for each noun."""

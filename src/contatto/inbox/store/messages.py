@@ -1,0 +1,112 @@
+"""Messages of both sides; their texts are sealed."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    Index,
+    Select,
+    String,
+    Table,
+    func,
+    select,
+)
+
+from contatto.channels.model import MessageKind, Sender
+from contatto.inbox.model import Message
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant, text
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),
+    tenant(),
+    Column("conversation_id", String(36), nullable=False),
+    Column("sender", Choice(Sender), nullable=False),
+    Column("kind", Choice(MessageKind), nullable=False),
+    sealed("body"),
+    text("author"),
+    instant("at"),
+    Index("ix_messages_of_conversation", "business_id", "conversation_id", "at", "seq"),
+)
+
+
+def append_message(tx: Tx, business_id: str, message: Message) -> bool:
+    """Append a message, its text sealed; False when it was there before. ``seq`` is given by the table."""
+    row = {
+        "id": message.id,
+        "business_id": business_id,
+        "conversation_id": message.conversation_id,
+        "sender": message.sender,
+        "kind": message.kind,
+        "body": tx.vault.seal(message.text, business_id),
+        "author": message.author,
+        "at": message.at,
+    }
+    return tx.insert_ignore(messages, row)
+
+
+def list_messages(
+    tx: Tx, business_id: str, conversation_id: str, limit: int = 200, before: datetime | None = None
+) -> list[Message]:
+    """The latest messages of a conversation, oldest first, their texts opened."""
+    mine = _messages_of(business_id, conversation_id)
+    if before is not None:
+        mine = mine.where(messages.c.at < before)
+    rows = tx.execute(mine.order_by(messages.c.at.desc(), messages.c.seq.desc()).limit(limit)).mappings()
+    return [_opened(tx, business_id, row) for row in reversed(list(rows))]
+
+
+def list_messages_after(tx: Tx, business_id: str, conversation_id: str, seq: int) -> list[Message]:
+    """Messages stored after a sequence number, in order of storage."""
+    mine = _messages_of(business_id, conversation_id).where(messages.c.seq > seq)
+    rows = tx.execute(mine.order_by(messages.c.seq).limit(500)).mappings()
+    return [_opened(tx, business_id, row) for row in rows]
+
+
+def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> dict[str, Message]:
+    """The latest message of each conversation."""
+    ranked = (
+        select(
+            messages,
+            func.row_number()
+            .over(
+                partition_by=messages.c.conversation_id,
+                order_by=(messages.c.at.desc(), messages.c.seq.desc()),
+            )
+            .label("place"),
+        )
+        .where(messages.c.business_id == business_id, messages.c.conversation_id.in_(conversation_ids))
+        .subquery()
+    )
+    rows = tx.execute(select(ranked).where(ranked.c.place == 1)).mappings()
+    return {row["conversation_id"]: _opened(tx, business_id, row) for row in rows}
+
+
+def find_message(tx: Tx, business_id: str, message_id: str) -> Message | None:
+    mine = select(messages).where(messages.c.business_id == business_id, messages.c.id == message_id)
+    row = tx.execute(mine).mappings().first()
+    return None if row is None else _opened(tx, business_id, row)
+
+
+def _messages_of(business_id: str, conversation_id: str) -> Select[Any]:
+    return select(messages).where(
+        messages.c.business_id == business_id, messages.c.conversation_id == conversation_id
+    )
+
+
+def _opened(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Message:
+    return Message(
+        seq=row["seq"],
+        id=row["id"],
+        conversation_id=row["conversation_id"],
+        sender=row["sender"],
+        kind=row["kind"],
+        text=tx.vault.open(row["body"], business_id),
+        author=row["author"],
+        at=row["at"],
+    )

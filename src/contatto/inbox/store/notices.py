@@ -1,0 +1,50 @@
+"""Inline notices of our own inbox, in a table of their own."""
+
+from sqlalchemy import (
+    Column,
+    Index,
+    String,
+    Table,
+    select,
+    update,
+)
+
+from contatto.inbox.model import InlineNotice
+from contatto.inbox.store.conversations import conversations
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Words, instant, key, metadata, tenant
+
+inline_notices = Table(
+    "inline_notices",
+    metadata,
+    key(),
+    tenant(),
+    Column("conversation_id", String(36), nullable=False),
+    Column("lead_id", String(36), nullable=False),
+    Column("fields", Words, nullable=False),
+    instant("at"),
+    Index("ix_inline_notices_of_conversation", "business_id", "conversation_id", "at"),
+)
+
+
+def append_notice(tx: Tx, notice: InlineNotice) -> bool:
+    """Append an inline notice; False when it was there before."""
+    row = {name: getattr(notice, name) for name in InlineNotice.__dataclass_fields__}
+    return tx.insert_ignore(inline_notices, row)
+
+
+def delete_lead_marks(tx: Tx, business_id: str, lead_id: str) -> None:
+    """Forget which conversations made a lead, and its notices."""
+    marked = update(conversations).where(
+        conversations.c.business_id == business_id, conversations.c.lead_id == lead_id
+    )
+    tx.execute(marked.values(lead_id=None))
+    mine = inline_notices.c.business_id == business_id
+    tx.execute(inline_notices.delete().where(mine, inline_notices.c.lead_id == lead_id))
+
+
+def list_notices(tx: Tx, business_id: str, conversation_id: str) -> list[InlineNotice]:
+    mine = select(inline_notices).where(
+        inline_notices.c.business_id == business_id, inline_notices.c.conversation_id == conversation_id
+    )
+    return tx.list(InlineNotice, mine.order_by(inline_notices.c.at))

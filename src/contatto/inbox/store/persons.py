@@ -1,0 +1,71 @@
+"""Customers on each channel account, and the names that are known of them."""
+
+from datetime import datetime
+
+from sqlalchemy import (
+    Column,
+    String,
+    Table,
+    UniqueConstraint,
+    Update,
+    case,
+    literal,
+    or_,
+    select,
+    update,
+)
+
+from contatto.inbox.model import Person
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Instant, instant, key, metadata, tenant, text
+
+persons = Table(
+    "persons",
+    metadata,
+    key(),
+    tenant(),
+    Column("channel_account_id", String(36), nullable=False),
+    Column("external_id", String(128), nullable=False),
+    text("name"),
+    text("stated_name"),
+    instant("stated_at", nullable=True),
+    instant("created_at"),
+    UniqueConstraint("business_id", "channel_account_id", "external_id"),
+)
+
+
+def save_person(tx: Tx, person: Person) -> None:
+    """Insert a person; one who is there gets a name if there was none, and may have come earlier."""
+    row = {name: getattr(person, name) for name in Person.__dataclass_fields__}
+    if tx.insert_ignore(persons, row):
+        return
+    unnamed, later = persons.c.name == "", persons.c.created_at > person.created_at
+    first = literal(person.created_at, Instant())
+    values = {
+        "name": case((unnamed, person.name), else_=persons.c.name),
+        "created_at": case((later, first), else_=persons.c.created_at),
+    }
+    mine = _change_of_person(person.business_id, person.id)
+    tx.execute(mine.where(or_(unnamed, later)).values(**values))
+
+
+def record_stated_name(tx: Tx, person: Person, name: str, at: datetime) -> None:
+    """Keep the name that a person stated, unless a later message stated another."""
+    known = persons.c.stated_at
+    mine = _change_of_person(person.business_id, person.id).where(or_(known.is_(None), known <= at))
+    tx.execute(mine.values(stated_name=name, stated_at=at))
+
+
+def _change_of_person(business_id: str, person_id: str) -> Update:
+    return update(persons).where(persons.c.business_id == business_id, persons.c.id == person_id)
+
+
+def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
+    """The person of a conversation, who is always there."""
+    mine = persons.c.business_id == business_id
+    return tx.list(Person, select(persons).where(mine, persons.c.id == person_id))[0]
+
+
+def list_persons(tx: Tx, business_id: str, person_ids: set[str]) -> dict[str, Person]:
+    mine = select(persons).where(persons.c.business_id == business_id, persons.c.id.in_(person_ids))
+    return {person.id: person for person in tx.list(Person, mine)}

@@ -1,0 +1,86 @@
+"""Deliveries as they came in, their bodies sealed, and the ledger that counts them."""
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    UniqueConstraint,
+    func,
+    literal_column,
+    select,
+    update,
+)
+
+from contatto.channels.model import Platform
+from contatto.inbox.model import Ledger, Receipt, ReceiptState
+from contatto.kit.db.tx import Tx, insert_for
+from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    tenant(),
+    Column("platform", Choice(Platform), nullable=False),
+    Column("account", String(128), nullable=False),
+    Column("natural_key", String(300), nullable=False),
+    sealed("body", nullable=True),
+    Column("copies", Integer, nullable=False),
+    Column("state", Choice(ReceiptState), nullable=False),
+    Column("reason", String(64)),
+    Column("attempts", Integer, nullable=False),
+    instant("received_at"),
+    UniqueConstraint("business_id", "platform", "natural_key"),
+    Index("ix_receipts_waiting", "id", sqlite_where=literal_column("state = 'received'"),
+          postgresql_where=literal_column("state = 'received'")),
+)  # fmt: skip
+
+
+def _append_receipt(dialect: str) -> Any:
+    insert = insert_for(dialect, receipts)
+    again = {"copies": receipts.c.copies + 1}
+    return insert.on_conflict_do_update(index_elements=["business_id", "platform", "natural_key"], set_=again)
+
+
+APPEND_RECEIPT: Final = {dialect: _append_receipt(dialect) for dialect in ("sqlite", "postgresql")}
+"""The insert of the hot path: a repeated delivery only counts up its copies."""
+
+
+def list_waiting_receipts(tx: Tx, limit: int) -> list[Receipt]:
+    """Deliveries of all businesses that wait to be processed, in order of arrival; for the worker only."""
+    waiting = select(receipts).where(receipts.c.state == literal_column("'received'"))
+    waiting = waiting.order_by(receipts.c.id).limit(limit)
+    return tx.list(Receipt, waiting.with_for_update(skip_locked=True) if tx.locks_rows else waiting)
+
+
+def mark_receipt(tx: Tx, receipt: Receipt, state: ReceiptState, reason: str | None) -> None:
+    """Settle a receipt. The body of a stored one is let go: the message is kept, the copy is not needed."""
+    values: dict[str, Any] = {"state": state, "reason": reason}
+    if state in (ReceiptState.STORED, ReceiptState.MERGED):
+        values["body"] = None
+    tx.execute(update(receipts).where(receipts.c.id == receipt.id).values(**values))
+
+
+def mark_receipt_tried(tx: Tx, receipt: Receipt) -> None:
+    tx.execute(update(receipts).where(receipts.c.id == receipt.id).values(attempts=receipt.attempts + 1))
+
+
+def count_receipts(tx: Tx, business_id: str) -> Ledger:
+    """The ledger of a business: received = stored + merged + refused + waiting."""
+    of, reason = receipts.c.state, receipts.c.reason
+    counted = select(of, reason, func.count(), func.sum(receipts.c.copies)).group_by(of, reason)
+    rows: list[Any] = list(tx.execute(counted.where(receipts.c.business_id == business_id)))
+    by_state = {state: sum(row[2] for row in rows if row[0] is state) for state in ReceiptState}
+    copies = sum(int(row[3]) for row in rows)
+    return Ledger(
+        received=copies,
+        stored=by_state[ReceiptState.STORED],
+        merged=by_state[ReceiptState.MERGED] + copies - sum(by_state.values()),
+        refused=by_state[ReceiptState.REFUSED],
+        waiting=by_state[ReceiptState.RECEIVED],
+        reasons={row[1] or "": row[2] for row in rows if row[0] is ReceiptState.REFUSED},
+    )
