@@ -2,8 +2,11 @@
 
 import pytest
 
-from contatto.ads import actions, store
-from contatto.ads.actions import NewAd, NewCampaign
+from contatto.ads import store
+from contatto.ads.actions.accounts import find_channel
+from contatto.ads.actions.ad_groups import change_ad_group_status, create_ad_group
+from contatto.ads.actions.ads import NewAd, change_ad_status, create_ad
+from contatto.ads.actions.campaigns import NewCampaign, change_campaign_status, create_campaign
 from contatto.ads.model import BudgetMode, ClickWindow, Page, Status, ViewWindow, Wanted
 from contatto.kit import errors
 from contatto.kit.db.database import Database
@@ -64,11 +67,11 @@ def test_a_refused_ad_group_leaves_no_row(database: Database) -> None:
     campaign = database.read_now(lambda tx: store.find_campaign(tx, world.id, campaign_id))
     assert campaign is not None
     with pytest.raises(Refused) as off:
-        database.write_now(lambda tx: actions.create_ad_group(tx, world.id, new_ad_group(campaign)))
+        database.write_now(lambda tx: create_ad_group(tx, world.id, new_ad_group(campaign)))
     assert off.value.code is errors.CAPTURE_OFF
     new = new_ad_group(campaign, countries=("SG", "TR"))
     with pytest.raises(Refused) as abroad:
-        database.write_now(lambda tx: actions.create_ad_group(tx, world.id, new))
+        database.write_now(lambda tx: create_ad_group(tx, world.id, new))
     assert abroad.value.code is errors.NOT_ELIGIBLE
     assert database.read_now(lambda tx: counts(tx, world)) == (1, 0, 0)
 
@@ -79,9 +82,7 @@ def test_without_an_account_the_first_that_may_have_the_goal_is_taken(database: 
         eligible = add_channel(tx, world.id, "MY", "Teh")
         from_capture = add_world(tx).channel  # another business's account is never taken
         assert from_capture.business_id != world.id
-        group = actions.create_ad_group(
-            tx, world.id, new_ad_group(add_campaign(tx, world), goal=Goal.CONVERSATION)
-        )
+        group = create_ad_group(tx, world.id, new_ad_group(add_campaign(tx, world), goal=Goal.CONVERSATION))
         return group.channel_account_id, eligible.id
 
     chosen, eligible = database.write_now(work)
@@ -93,7 +94,7 @@ def test_an_ad_on_an_ineligible_account_of_its_own_is_refused(database: Database
         world = add_world(tx)
         group = add_chain(tx, world).ad_group
         other = add_channel(tx, world.id, "IT", "Roma")
-        actions.create_ad(tx, world.id, NewAd(group.id, "Second", "Ciao", channel_account_id=other.id))
+        create_ad(tx, world.id, NewAd(group.id, "Second", "Ciao", channel_account_id=other.id))
 
     with pytest.raises(Refused, match="IT"):
         database.write_now(work)
@@ -101,7 +102,7 @@ def test_an_ad_on_an_ineligible_account_of_its_own_is_refused(database: Database
 
 def test_a_channel_account_is_also_known_by_its_platforms_id(database: Database) -> None:
     world, _ = made(database)
-    found = database.read_now(lambda tx: actions.find_channel(tx, world.id, world.channel.external_id))
+    found = database.read_now(lambda tx: find_channel(tx, world.id, world.channel.external_id))
     assert found == world.channel
 
 
@@ -109,20 +110,18 @@ def test_a_direct_message_ad_needs_its_call_to_action(database: Database) -> Non
     world, chain = made(database)
     new = NewAd(chain.ad_group.id, "Second", "Text", call_to_action="LEARN_MORE")
     with pytest.raises(Refused, match=r"call_to_action: .*SEND_MESSAGE"):
-        database.write_now(lambda tx: actions.create_ad(tx, world.id, new))
+        database.write_now(lambda tx: create_ad(tx, world.id, new))
 
 
 def test_deleting_a_campaign_takes_all_under_it_along_and_is_final(database: Database) -> None:
     world, chain = made(database)
     number = chain.campaign.number
-    database.write_now(
-        lambda tx: actions.change_campaign_status(tx, world.ad_account, [number], Status.DELETED)
-    )
+    database.write_now(lambda tx: change_campaign_status(tx, world.ad_account, [number], Status.DELETED))
     assert database.read_now(lambda tx: counts(tx, world, Wanted())) == (0, 0, 0)
     assert database.read_now(lambda tx: counts(tx, world)) == (1, 1, 1)
     with pytest.raises(Refused, match="cannot become active"):
         database.write_now(
-            lambda tx: actions.change_ad_status(tx, world.ad_account, [chain.ad.number], Status.ACTIVE)
+            lambda tx: change_ad_status(tx, world.ad_account, [chain.ad.number], Status.ACTIVE)
         )
 
 
@@ -130,9 +129,7 @@ def test_a_change_of_several_is_of_all_or_of_none(database: Database) -> None:
     world, chain = made(database)
     numbers = [chain.ad_group.number, 1]
     with pytest.raises(Refused) as refused:
-        database.write_now(
-            lambda tx: actions.change_ad_group_status(tx, world.ad_account, numbers, Status.PAUSED)
-        )
+        database.write_now(lambda tx: change_ad_group_status(tx, world.ad_account, numbers, Status.PAUSED))
     assert refused.value.code is errors.NOT_FOUND
     group = database.read_now(lambda tx: store.find_ad_group(tx, world.id, chain.ad_group.id))
     assert group is not None
@@ -143,13 +140,11 @@ def test_another_business_can_neither_see_nor_change_nor_build_on_it(database: D
     mine, chain = made(database)
     other = database.write_now(add_world)
     attempts = [
-        lambda tx: actions.change_campaign_status(
-            tx, other.ad_account, [chain.campaign.number], Status.DELETED
-        ),
-        lambda tx: actions.create_ad_group(tx, other.id, new_ad_group(chain.campaign)),
-        lambda tx: actions.create_ad(tx, other.id, NewAd(chain.ad_group.id, "Mine now", "")),
-        lambda tx: actions.create_campaign(tx, other.id, NewCampaign(mine.ad_account.id, "Mine now")),
-        lambda tx: actions.find_channel(tx, other.id, mine.channel.id),
+        lambda tx: change_campaign_status(tx, other.ad_account, [chain.campaign.number], Status.DELETED),
+        lambda tx: create_ad_group(tx, other.id, new_ad_group(chain.campaign)),
+        lambda tx: create_ad(tx, other.id, NewAd(chain.ad_group.id, "Mine now", "")),
+        lambda tx: create_campaign(tx, other.id, NewCampaign(mine.ad_account.id, "Mine now")),
+        lambda tx: find_channel(tx, other.id, mine.channel.id),
     ]
     for attempt in attempts:
         with pytest.raises(Refused) as refused:
@@ -189,9 +184,9 @@ def test_an_ad_is_live_only_while_all_above_it_are_active(database: Database, le
         chain.ad.id
     ]
     change = {
-        "campaign": (actions.change_campaign_status, chain.campaign.number),
-        "ad_group": (actions.change_ad_group_status, chain.ad_group.number),
-        "ad": (actions.change_ad_status, chain.ad.number),
+        "campaign": (change_campaign_status, chain.campaign.number),
+        "ad_group": (change_ad_group_status, chain.ad_group.number),
+        "ad": (change_ad_status, chain.ad.number),
     }
     pause, number = change[level]
     database.write_now(lambda tx: pause(tx, world.ad_account, [number], Status.PAUSED))
@@ -202,7 +197,7 @@ def test_money_of_a_campaign_is_kept_in_micros(database: Database) -> None:
     def work(tx: Tx) -> int | None:
         world = add_world(tx)
         new = NewCampaign(world.ad_account.id, " Spring ", BudgetMode.DAY, 12_345_678)
-        campaign = actions.create_campaign(tx, world.id, new)
+        campaign = create_campaign(tx, world.id, new)
         assert campaign.name == "Spring"
         return campaign.budget_micros
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import AdAccount, Business
-from contatto.ads import actions as ads
-from contatto.ads.actions import NewAd, NewAdGroup, NewCampaign
+from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
+from contatto.ads.actions.ads import NewAd, create_ad
+from contatto.ads.actions.campaigns import NewCampaign, create_campaign
 from contatto.ads.model import Ad, AdGroup, Campaign
 from contatto.capture import actions as capture
 from contatto.capture.actions import CompanyData
@@ -68,7 +69,7 @@ def add_world(
 
 
 def add_campaign(tx: Tx, world: World) -> Campaign:
-    return ads.create_campaign(tx, world.id, NewCampaign(world.ad_account.id, "November"))
+    return create_campaign(tx, world.id, NewCampaign(world.ad_account.id, "November"))
 
 
 def new_ad_group(campaign: Campaign, **changes: object) -> NewAdGroup:
@@ -79,6 +80,6 @@ def new_ad_group(campaign: Campaign, **changes: object) -> NewAdGroup:
 def add_chain(tx: Tx, world: World, **changes: object) -> Chain:
     """A campaign with an ad group (of goal Lead unless told otherwise) and an ad."""
     campaign = add_campaign(tx, world)
-    ad_group = ads.create_ad_group(tx, world.id, new_ad_group(campaign, **changes))
-    ad = ads.create_ad(tx, world.id, NewAd(ad_group.id, "First ad", "Write to us about coffee."))
+    ad_group = create_ad_group(tx, world.id, new_ad_group(campaign, **changes))
+    ad = create_ad(tx, world.id, NewAd(ad_group.id, "First ad", "Write to us about coffee."))
     return Chain(campaign, ad_group, ad)

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from contatto.ads import actions as ads
+from contatto.ads.actions.ads import change_ad_status
 from contatto.ads.model import BudgetMode, Pacing, Status
 from contatto.capture.actions import turn_off_capture
 from contatto.delivery.actions import serve_ad
@@ -86,7 +86,7 @@ def test_a_fresh_snapshot_is_used_and_a_stale_one_read_again_behind_the_answer(
 
         await ask()
         numbers = [chain.ad.number]
-        await database.write(lambda tx: ads.change_ad_status(tx, world.ad_account, numbers, Status.PAUSED))
+        await database.write(lambda tx: change_ad_status(tx, world.ad_account, numbers, Status.PAUSED))
         await ask()
         clock.advance(seconds=FRESH.total_seconds() + 1)
         await ask()

@@ -124,6 +124,21 @@ def save_ad(tx: Tx, ad: Ad) -> None:
     tx.insert(ads, {name: getattr(ad, name) for name in Ad.__dataclass_fields__})
 
 
+def record_campaign(tx: Tx, campaign: Campaign) -> None:
+    """Write a changed campaign over its row."""
+    _record(tx, campaigns, campaign)
+
+
+def record_ad_group(tx: Tx, ad_group: AdGroup) -> None:
+    """Write a changed ad group over its row."""
+    _record(tx, ad_groups, ad_group)
+
+
+def record_ad(tx: Tx, ad: Ad) -> None:
+    """Write a changed ad over its row."""
+    _record(tx, ads, ad)
+
+
 def find_campaign(tx: Tx, business_id: str, campaign_id: str) -> Campaign | None:
     return tx.find(Campaign, _mine(campaigns, business_id, campaigns.c.id == campaign_id))
 
@@ -274,6 +289,11 @@ def _part(found: Select[Any], table: Table, page: Page) -> Select[Any]:
 
 def _count(tx: Tx, found: Select[Any]) -> int:
     return int(tx.scalar(select(func.count()).select_from(found.subquery())))
+
+
+def _record(tx: Tx, table: Table, changed: Campaign | AdGroup | Ad) -> None:
+    mine = update(table).where(table.c.business_id == changed.business_id, table.c.id == changed.id)
+    tx.execute(mine.values({name: getattr(changed, name) for name in changed.__dataclass_fields__}))
 
 
 def _mark(tx: Tx, table: Table, business_id: str, which: ColumnElement[bool], status: Status) -> None:

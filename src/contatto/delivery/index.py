@@ -8,7 +8,7 @@ from typing import Final
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.ads import store as ads
-from contatto.ads.actions import load_facts
+from contatto.ads.actions.accounts import load_facts
 from contatto.ads.model import BudgetMode
 from contatto.ads.rules import goals
 from contatto.channels import store as channels

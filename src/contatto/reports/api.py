@@ -11,7 +11,7 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions import find_advertiser
+from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.model import DIRECT_MESSAGE, Status, Wanted
 from contatto.kit import errors
 from contatto.kit.context import context_of

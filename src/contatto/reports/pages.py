@@ -15,7 +15,7 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions import find_advertiser
+from contatto.ads.actions.accounts import find_advertiser
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx

@@ -7,8 +7,9 @@ from typing import Final
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import AdAccount, Business, Permission, Role
-from contatto.ads import actions as ads
-from contatto.ads.actions import NewAd, NewAdGroup, NewCampaign
+from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
+from contatto.ads.actions.ads import NewAd, create_ad
+from contatto.ads.actions.campaigns import NewCampaign, create_campaign
 from contatto.ads.model import Ad, AdGroup, BidType
 from contatto.capture import actions as capture
 from contatto.capture.actions import CompanyData
@@ -153,7 +154,7 @@ def _launch(
     """A campaign for each goal, in it an ad group for each channel, in that two ads."""
     found: list[AdOfWorld] = []
     for goal, campaign_name in _CAMPAIGNS.items():
-        campaign = ads.create_campaign(tx, ad_account.business_id, NewCampaign(ad_account.id, campaign_name))
+        campaign = create_campaign(tx, ad_account.business_id, NewCampaign(ad_account.id, campaign_name))
         for platform, account in homes.items():
             new = NewAdGroup(
                 campaign.id,
@@ -165,9 +166,9 @@ def _launch(
                 bid_type=BidType.CUSTOM,
                 bid_micros=BIDS_MICROS[goal],
             )
-            ad_group = ads.create_ad_group(tx, ad_account.business_id, new)
+            ad_group = create_ad_group(tx, ad_account.business_id, new)
             for name, headline, text in _ADS[goal]:
-                ad = ads.create_ad(tx, ad_account.business_id, NewAd(ad_group.id, name, text, headline))
+                ad = create_ad(tx, ad_account.business_id, NewAd(ad_group.id, name, text, headline))
                 found.append(_shown(ad, ad_group, platform, tracking_key))
     return found
 

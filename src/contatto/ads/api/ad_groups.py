@@ -9,14 +9,24 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
-from contatto.ads import actions, store
-from contatto.ads.actions import NewAdGroup
+from contatto.ads import store
+from contatto.ads.actions.accounts import find_advertiser
+from contatto.ads.actions.ad_groups import (
+    AdGroupChanges,
+    NewAdGroup,
+    change_ad_group_status,
+    create_ad_group,
+    find_own_ad_group,
+    update_ad_group,
+)
+from contatto.ads.actions.campaigns import find_own_campaign
 from contatto.ads.api.answers import show_ad_group
 from contatto.ads.api.lists import page_of, wanted_of
-from contatto.ads.api.shapes import CreateAdGroup, ListQuery, MoveAdGroups
-from contatto.ads.model import ScheduleType
+from contatto.ads.api.shapes import CreateAdGroup, ListQuery, MoveAdGroups, UpdateAdGroup
+from contatto.ads.model import AdGroup, ScheduleType
 from contatto.ads.rules import goals
 from contatto.ads.rules.places import countries_of
+from contatto.ads.rules.settings import check_frozen
 from contatto.ads.rules.statuses import OPERATIONS
 from contatto.kit import errors
 from contatto.kit.context import context_of
@@ -38,11 +48,9 @@ async def create_one_ad_group(request: Request, caller: ApiCaller, body: CreateA
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = actions.find_advertiser(tx, caller.business_id, body.advertiser_id)
-        campaign = store.find_campaign_by_number(tx, caller.business_id, body.campaign_id)
-        if campaign is None or campaign.ad_account_id != account.id:
-            raise Refused(errors.NOT_FOUND, "campaign_id: there is no such campaign.")
-        made = actions.create_ad_group(tx, caller.business_id, _new_ad_group(body, campaign.id))
+        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        campaign = find_own_campaign(tx, account, body.campaign_id)
+        made = create_ad_group(tx, caller.business_id, _new_ad_group(body, campaign.id))
         return show_ad_group(made, campaign, account)
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
@@ -71,6 +79,53 @@ def _new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
         click_window=body.click_attribution_window,
         view_window=body.view_attribution_window,
         status=OPERATIONS[body.operation_status],
+        page_id=body.page_id or "",
+    )
+
+
+@router.post("/update/")
+async def update_one_ad_group(request: Request, caller: ApiCaller, body: UpdateAdGroup) -> Response:
+    """Change an ad group; what is not sent stays.
+
+    Goal, promotion type, billing event, budget mode and attribution windows stay as they were made: another
+    value for one of them is refused. The start can be moved until it has come.
+    """
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        before = find_own_ad_group(tx, account, body.adgroup_id)
+        check_frozen(_frozen(body, before))
+        changed = update_ad_group(tx, account, before.number, _changes(body))
+        above = store.load_campaigns(tx, caller.business_id, {changed.campaign_id})
+        return show_ad_group(changed, above[changed.campaign_id], account)
+
+    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+
+
+def _frozen(body: UpdateAdGroup, before: AdGroup) -> dict[str, tuple[object, object]]:
+    goal = goals.GOAL_ALIASES.get(body.optimization_goal or "", body.optimization_goal)
+    return {
+        "optimization_goal": (goal, goals.OPTIMIZATION_GOALS[before.goal]),
+        "promotion_type": (body.promotion_type, before.promotion_type),
+        "billing_event": (body.billing_event, before.billing_event),
+        "budget_mode": (body.budget_mode, before.budget_mode),
+        "click_attribution_window": (body.click_attribution_window, before.click_window),
+        "view_attribution_window": (body.view_attribution_window, before.view_window),
+    }
+
+
+def _changes(body: UpdateAdGroup) -> AdGroupChanges:
+    return AdGroupChanges(
+        name=body.adgroup_name,
+        countries=None if body.location_ids is None else countries_of(body.location_ids),
+        budget_micros=body.budget,
+        bid_type=body.bid_type,
+        bid_micros=body.conversion_bid_price,
+        pacing=body.pacing,
+        schedule_type=body.schedule_type,
+        starts_at=body.schedule_start_time,
+        ends_at=body.schedule_end_time,
     )
 
 
@@ -81,7 +136,7 @@ async def get_ad_groups(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, ListQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = actions.find_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = find_advertiser(tx, caller.business_id, query.advertiser_id)
         rows, total = _rows(tx, account, query)
         return {"list": chosen(rows, query.fields), "page_info": page_info(query, total)}
 
@@ -102,8 +157,8 @@ async def update_ad_group_status(request: Request, caller: ApiCaller, body: Move
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
-        account = actions.find_advertiser(tx, caller.business_id, body.advertiser_id)
-        actions.change_ad_group_status(tx, account, body.adgroup_ids, OPERATIONS[body.operation_status])
+        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        change_ad_group_status(tx, account, body.adgroup_ids, OPERATIONS[body.operation_status])
 
     await context_of(request).db.write(work)
     data = {"status": body.operation_status, "adgroup_ids": [str(number) for number in body.adgroup_ids]}

@@ -9,12 +9,14 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
-from contatto.ads import actions, store
-from contatto.ads.actions import NewAd
+from contatto.ads import store
+from contatto.ads.actions.accounts import find_advertiser
+from contatto.ads.actions.ad_groups import find_own_ad_group
+from contatto.ads.actions.ads import AdChanges, NewAd, change_ad_status, create_ad, find_own_ad, update_ad
 from contatto.ads.api.answers import show_ad
 from contatto.ads.api.lists import page_of, wanted_of
-from contatto.ads.api.shapes import CreateAds, Creative, ListQuery, MoveAds
-from contatto.ads.model import Ad
+from contatto.ads.api.shapes import ChangedCreative, CreateAds, Creative, ListQuery, MoveAds, UpdateAds
+from contatto.ads.model import Ad, AdGroup
 from contatto.ads.rules.statuses import OPERATIONS
 from contatto.kit import errors
 from contatto.kit.context import context_of
@@ -32,12 +34,10 @@ async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) 
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> list[dict[str, Any]]:
-        account = actions.find_advertiser(tx, caller.business_id, body.advertiser_id)
-        ad_group = store.find_ad_group_by_number(tx, caller.business_id, body.adgroup_id)
-        if ad_group is None or ad_group.ad_account_id != account.id:
-            raise Refused(errors.NOT_FOUND, "adgroup_id: there is no such ad group.")
+        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        ad_group = find_own_ad_group(tx, account, body.adgroup_id)
         news = [_new_ad(creative, ad_group.id) for creative in body.creatives]
-        return _shown(tx, account, [actions.create_ad(tx, caller.business_id, new) for new in news])
+        return _shown(tx, account, [create_ad(tx, caller.business_id, new) for new in news])
 
     made = await context_of(request).db.write(work)
     data = {"ad_ids": [ad["ad_id"] for ad in made], "creatives": made, "need_audit": False}
@@ -60,6 +60,38 @@ def _new_ad(creative: Creative, ad_group_id: str) -> NewAd:
     )
 
 
+@router.post("/update/")
+async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) -> Response:
+    """Change ads of one ad group, all that are named or none of them; what is not sent stays."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> list[dict[str, Any]]:
+        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        group = find_own_ad_group(tx, account, body.adgroup_id)
+        return _shown(tx, account, [_update(tx, account, group, each) for each in body.creatives])
+
+    made = await context_of(request).db.write(work)
+    data = {"ad_ids": [ad["ad_id"] for ad in made], "creatives": made, "need_audit": False}
+    return api_answer(data, request_id_of(request))
+
+
+def _update(tx: Tx, account: AdAccount, group: AdGroup, creative: ChangedCreative) -> Ad:
+    if find_own_ad(tx, account, creative.ad_id).ad_group_id != group.id:
+        raise Refused(errors.NOT_FOUND, "ad_id: it is not of this ad group.")
+    changes = AdChanges(
+        name=creative.ad_name,
+        text=creative.ad_text,
+        headline=creative.headline,
+        channel_account_id=creative.identity_id,
+        ad_format=creative.ad_format,
+        call_to_action=creative.call_to_action,
+        auto_message_id=creative.auto_message_id,
+        page_id=creative.page_id,
+        video_id=creative.video_id,
+    )
+    return update_ad(tx, account, creative.ad_id, changes)
+
+
 @router.get("/get/", openapi_extra=describe_query(ListQuery))
 async def get_ads(request: Request, caller: ApiCaller) -> Response:
     """List ads, newest first."""
@@ -67,7 +99,7 @@ async def get_ads(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, ListQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = actions.find_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = find_advertiser(tx, caller.business_id, query.advertiser_id)
         wanted = wanted_of(query.filtering, "ad_name")
         total = store.count_ads(tx, caller.business_id, account.id, wanted)
         found = store.list_ads(tx, caller.business_id, account.id, wanted, page_of(query))
@@ -89,8 +121,8 @@ async def update_ad_status(request: Request, caller: ApiCaller, body: MoveAds) -
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
-        account = actions.find_advertiser(tx, caller.business_id, body.advertiser_id)
-        actions.change_ad_status(tx, account, body.ad_ids, OPERATIONS[body.operation_status])
+        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        change_ad_status(tx, account, body.ad_ids, OPERATIONS[body.operation_status])
 
     await context_of(request).db.write(work)
     data = {"status": body.operation_status, "ad_ids": [str(number) for number in body.ad_ids]}

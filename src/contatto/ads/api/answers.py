@@ -1,6 +1,6 @@
 """Campaigns, ad groups and ads as the API shows them: ids as text, times in UTC, amounts in units."""
 
-from typing import Any
+from typing import Any, Final
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import Ad, AdGroup, BillingEvent, Campaign
@@ -10,13 +10,15 @@ from contatto.ads.rules.statuses import OPERATION_OF, secondary_status
 from contatto.kit.wire import api_amount, api_time
 from contatto.measurement.model import Goal
 
+OBJECTIVE: Final = "LEAD_GENERATION"
+
 
 def show_campaign(campaign: Campaign, account: AdAccount) -> dict[str, Any]:
     return {
         "campaign_id": str(campaign.number),
         "advertiser_id": str(account.number),
         "campaign_name": campaign.name,
-        "objective_type": "LEAD_GENERATION",
+        "objective_type": OBJECTIVE,
         "budget_mode": campaign.budget_mode,
         "budget": api_amount(campaign.budget_micros) or 0.0,
         "operation_status": OPERATION_OF[campaign.status],
@@ -39,6 +41,7 @@ def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> 
         "promotion_type": ad_group.promotion_type,
         "optimization_event": "MESSAGE" if ad_group.goal is Goal.CONVERSATION else None,
         "location_ids": list(location_ids_of(ad_group.countries)),
+        "page_id": ad_group.page_id or None,
         "placement_type": "PLACEMENT_TYPE_NORMAL",
         "placements": ["PLACEMENT_TIKTOK"],
         "billing_event": ad_group.billing_event,

@@ -9,11 +9,20 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.ads import actions, store
-from contatto.ads.actions import NewCampaign
-from contatto.ads.api.answers import show_campaign
+from contatto.ads import store
+from contatto.ads.actions.accounts import find_advertiser
+from contatto.ads.actions.campaigns import (
+    CampaignChanges,
+    NewCampaign,
+    change_campaign_status,
+    create_campaign,
+    find_own_campaign,
+    update_campaign,
+)
+from contatto.ads.api.answers import OBJECTIVE, show_campaign
 from contatto.ads.api.lists import page_of, wanted_of
-from contatto.ads.api.shapes import CreateCampaign, ListQuery, MoveCampaigns
+from contatto.ads.api.shapes import CreateCampaign, ListQuery, MoveCampaigns, UpdateCampaign
+from contatto.ads.rules.settings import check_frozen
 from contatto.ads.rules.statuses import OPERATIONS
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -29,11 +38,29 @@ async def create_one_campaign(request: Request, caller: ApiCaller, body: CreateC
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = actions.find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
         new = NewCampaign(
             account.id, body.campaign_name, body.budget_mode, body.budget, OPERATIONS[body.operation_status]
         )
-        return show_campaign(actions.create_campaign(tx, caller.business_id, new), account)
+        return show_campaign(create_campaign(tx, caller.business_id, new), account)
+
+    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+
+
+@router.post("/update/")
+async def update_one_campaign(request: Request, caller: ApiCaller, body: UpdateCampaign) -> Response:
+    """Change the name or the budget of a campaign; what is not sent stays."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        before = find_own_campaign(tx, account, body.campaign_id)
+        check_frozen({
+            "budget_mode": (body.budget_mode, before.budget_mode),
+            "objective_type": (body.objective_type, OBJECTIVE),
+        })  # fmt: skip
+        changes = CampaignChanges(body.campaign_name, body.budget)
+        return show_campaign(update_campaign(tx, account, before.number, changes), account)
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
@@ -45,7 +72,7 @@ async def get_campaigns(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, ListQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = actions.find_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = find_advertiser(tx, caller.business_id, query.advertiser_id)
         wanted = wanted_of(query.filtering, "campaign_name")
         total = store.count_campaigns(tx, caller.business_id, account.id, wanted)
         found = store.list_campaigns(tx, caller.business_id, account.id, wanted, page_of(query))
@@ -61,8 +88,8 @@ async def update_campaign_status(request: Request, caller: ApiCaller, body: Move
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
-        account = actions.find_advertiser(tx, caller.business_id, body.advertiser_id)
-        actions.change_campaign_status(tx, account, body.campaign_ids, OPERATIONS[body.operation_status])
+        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        change_campaign_status(tx, account, body.campaign_ids, OPERATIONS[body.operation_status])
 
     await context_of(request).db.write(work)
     data = {"status": body.operation_status, "campaign_ids": [str(number) for number in body.campaign_ids]}

@@ -67,6 +67,9 @@ class CreateAdGroup(Shape):
     view_attribution_window: ViewWindow | None = None
     engaged_view_attribution_window: Literal["OFF", "ONE_DAY", "SEVEN_DAYS"] | None = None
     attribution_event_count: Literal["UNSET", "EVERY", "ONCE"] | None = None
+    page_id: TextId | None = Field(
+        None, description="Extension: the instant form of ads that name none themselves."
+    )
     operation_status: Operation = "ENABLE"
 
 
@@ -90,6 +93,63 @@ class CreateAds(Shape):
     advertiser_id: ApiId
     adgroup_id: ApiId
     creatives: Annotated[list[Creative], Field(min_length=1, max_length=20)]
+
+
+class UpdateCampaign(Shape):
+    """A patch: what is not given stays. ``budget_mode`` and ``objective_type`` stay as they were made."""
+
+    advertiser_id: ApiId
+    campaign_id: ApiId
+    campaign_name: str | None = None
+    budget: Amount | None = None
+    budget_mode: BudgetMode | None = None
+    objective_type: str | None = None
+
+
+class UpdateAdGroup(Shape):
+    """A patch: what is not given stays. Goal, promotion type, budget mode and windows cannot be changed."""
+
+    advertiser_id: ApiId
+    adgroup_id: ApiId
+    adgroup_name: str | None = None
+    location_ids: LocationIds | None = None
+    budget: Amount | None = None
+    bid_type: BidType | None = None
+    bid_price: Amount | None = None
+    conversion_bid_price: Amount | None = None
+    pacing: Pacing | None = None
+    schedule_type: ScheduleType | None = None
+    schedule_start_time: ApiTime | None = None
+    schedule_end_time: ApiTime | None = None
+    optimization_goal: str | None = None
+    promotion_type: str | None = None
+    billing_event: str | None = None
+    budget_mode: BudgetMode | None = None
+    click_attribution_window: ClickWindow | None = None
+    view_attribution_window: ViewWindow | None = None
+
+
+class ChangedCreative(Shape):
+    """A patch of one ad."""
+
+    ad_id: ApiId
+    ad_name: str | None = None
+    ad_text: Annotated[str, Field(max_length=1_000)] | None = None
+    headline: Annotated[str, Field(max_length=100)] | None = None
+    ad_format: Annotated[str, Field(max_length=64)] | None = None
+    call_to_action: str | None = None
+    auto_message_id: TextId | None = None
+    page_id: TextId | None = None
+    identity_id: TextId | None = None
+    video_id: Annotated[str, Field(max_length=128)] | None = None
+
+
+class UpdateAds(Shape):
+    """Ads of one ad group; they are patched with and without ``patch_update``."""
+
+    advertiser_id: ApiId
+    adgroup_id: ApiId
+    creatives: Annotated[list[ChangedCreative], Field(min_length=1, max_length=20)]
 
 
 class _Move(Shape):

@@ -14,8 +14,9 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads import actions, store
-from contatto.ads.actions import NewAdGroup
+from contatto.ads import store
+from contatto.ads.actions.accounts import find_channel, load_facts
+from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
 from contatto.ads.model import AdGroup, BidType, BudgetMode, Campaign, ClickWindow, ViewWindow
 from contatto.ads.pages.views import show_check, words_of
 from contatto.ads.rules import goals, settings
@@ -100,10 +101,10 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
     def work(tx: Tx) -> AdGroup:
         campaign, account = _load_campaign(tx, caller, number)
         if turn_on:
-            channel = actions.find_channel(tx, caller.business_id, form["channel_account_id"])
+            channel = find_channel(tx, caller.business_id, form["channel_account_id"])
             capture.turn_on_capture(tx, caller.business_id, channel.id, CompanyData(**company))
         new = _new_ad_group(form, campaign, account)
-        return actions.create_ad_group(tx, caller.business_id, new)
+        return create_ad_group(tx, caller.business_id, new)
 
     try:
         made = await context_of(request).db.write(work)
@@ -181,7 +182,7 @@ def _eligibility(tx: Tx, account: AdAccount, form: dict[str, Any]) -> dict[str, 
     channel = channels.find_account(tx, account.business_id, form["channel_account_id"])
     if channel is None or not form["countries"]:
         return None
-    facts = actions.load_facts(tx, account, channel, normal_countries(form["countries"]))
+    facts = load_facts(tx, account, channel, normal_countries(form["countries"]))
     checks = goals.eligibility(Goal.LEAD, facts)
     return {
         "allowed": all(result.passed for result in checks),

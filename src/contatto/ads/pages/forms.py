@@ -10,8 +10,10 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads import actions, store
-from contatto.ads.actions import NewAd, NewCampaign
+from contatto.ads import store
+from contatto.ads.actions.accounts import find_advertiser
+from contatto.ads.actions.ads import NewAd, create_ad
+from contatto.ads.actions.campaigns import NewCampaign, create_campaign
 from contatto.ads.model import Ad, Campaign
 from contatto.ads.pages.views import words_of
 from contatto.ads.rules.countries import country_name
@@ -41,8 +43,8 @@ async def post_campaign(
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> Campaign:
-        account = actions.find_advertiser(tx, caller.business_id, number_of(advertiser_id))
-        return actions.create_campaign(tx, caller.business_id, NewCampaign(account.id, name))
+        account = find_advertiser(tx, caller.business_id, number_of(advertiser_id))
+        return create_campaign(tx, caller.business_id, NewCampaign(account.id, name))
 
     try:
         campaign = await context_of(request).db.write(work)
@@ -94,7 +96,7 @@ async def post_ad(
             raise Refused(errors.NOT_FOUND)
         if not headline.strip():
             raise Refused(errors.INVALID, "headline: write the line that people see first.")
-        return actions.create_ad(tx, caller.business_id, NewAd(group.id, name, body, headline))
+        return create_ad(tx, caller.business_id, NewAd(group.id, name, body, headline))
 
     try:
         ad = await context_of(request).db.write(work)

@@ -11,7 +11,10 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.rules import may, require
-from contatto.ads import actions, store
+from contatto.ads import store
+from contatto.ads.actions.ad_groups import change_ad_group_status
+from contatto.ads.actions.ads import change_ad_status
+from contatto.ads.actions.campaigns import change_campaign_status
 from contatto.ads.model import Page, Status, Wanted
 from contatto.ads.pages.views import Homes, show_ad, show_ad_group, show_campaign
 from contatto.channels import store as channels
@@ -78,9 +81,9 @@ async def change_status(
         "ads": store.find_ad_by_number,
     }[kind]
     change = {
-        "campaigns": actions.change_campaign_status,
-        "ad-groups": actions.change_ad_group_status,
-        "ads": actions.change_ad_status,
+        "campaigns": change_campaign_status,
+        "ad-groups": change_ad_group_status,
+        "ads": change_ad_status,
     }[kind]
 
     def work(tx: Tx) -> None:

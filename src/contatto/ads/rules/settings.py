@@ -1,11 +1,13 @@
 """Windows, budgets, bids and schedules: which values go together."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from contatto.ads.model import (
     WINDOW_DAYS,
+    AdGroup,
     BidType,
     BudgetMode,
     ClickWindow,
@@ -92,6 +94,66 @@ def check_schedule(schedule: Schedule, now: datetime) -> Schedule:
     if schedule.ends_at <= max(schedule.starts_at, now):
         raise Refused(errors.INVALID, "schedule_end_time: it must be later than the start and than now.")
     return schedule
+
+
+def changed_budget(mode: BudgetMode, budget_micros: int) -> int | None:
+    """A new budget; what was made without one stays without.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if mode is BudgetMode.INFINITE:
+        raise Refused(errors.INVALID, f"budget: with {mode.value} there is none to change.")
+    return check_budget(mode, budget_micros)
+
+
+def changed_money(
+    before: AdGroup, budget_micros: int | None, bid_type: BidType | None, bid_micros: int | None
+) -> Money:
+    """Budget and bid of an ad group after a change; None leaves a value as it is.
+
+    Raises:
+        Refused: INVALID.
+    """
+    budget = before.budget_micros
+    if budget_micros is not None:
+        budget = changed_budget(before.budget_mode, budget_micros)
+    kind = bid_type or before.bid_type
+    bid = before.bid_micros if bid_micros is None else bid_micros
+    return check_money(Money(before.budget_mode, budget, kind, bid))
+
+
+def changed_schedule(
+    before: AdGroup, times: tuple[ScheduleType | None, datetime | None, datetime | None], now: datetime
+) -> Schedule:
+    """A schedule after a change of its kind, start or end; None leaves a value as it is.
+
+    The start may be moved until it has come. A new end must lie ahead; an old one may be past.
+
+    Raises:
+        Refused: INVALID.
+    """
+    kind, starts_at, ends_at = times
+    if (kind, starts_at, ends_at) == (None, None, None):
+        return Schedule(before.schedule_type, before.starts_at, before.ends_at)
+    if starts_at is not None and starts_at != before.starts_at and before.starts_at <= now:
+        raise Refused(errors.INVALID, "schedule_start_time: it has come, so it cannot be moved any more.")
+    wanted = kind or (before.schedule_type if ends_at is None else ScheduleType.START_END)
+    return check_schedule(Schedule(wanted, starts_at or before.starts_at, ends_at or before.ends_at), now)
+
+
+def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:
+    """Refuse another value for what stays as it was made.
+
+    Args:
+        fields: by name, what was sent (None where nothing was) and what is.
+
+    Raises:
+        Refused: INVALID.
+    """
+    for name, (sent, kept) in fields.items():
+        if sent is not None and sent != kept:
+            raise Refused(errors.INVALID, f"{name}: it cannot be changed once it is set; it is {kept}.")
 
 
 def local_midnight(day: date, timezone: str) -> datetime:

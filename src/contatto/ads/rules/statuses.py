@@ -41,6 +41,16 @@ def check_move(now: Status, wanted: Status) -> None:
         )
 
 
+def check_alive(field: str, now: Status) -> None:
+    """Refuse to change what is deleted.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if now is Status.DELETED:
+        raise Refused(errors.INVALID, f"{field}: what is deleted cannot be changed.")
+
+
 def secondary_status(prefix: str, own: Status, ad_group: AdGroup | None, campaign: Campaign | None) -> str:
     """The API's delivery status: the first reason that holds; prefixes are CAMPAIGN, ADGROUP and AD."""
     if own is Status.DELETED:

@@ -1,0 +1,1 @@
+"""Changes to campaigns, ad groups and ads, one file for each noun."""

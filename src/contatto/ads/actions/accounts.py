@@ -1,0 +1,85 @@
+"""Finding the ad account and the channel account that an ad works with, and the facts that goals ask for."""
+
+from contatto.accounts import store as accounts
+from contatto.accounts.model import AdAccount, BusinessId
+from contatto.ads.model import Facts
+from contatto.ads.rules import goals
+from contatto.capture import store as capture
+from contatto.channels import store as channels
+from contatto.channels.model import ChannelAccount
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.measurement.model import Goal
+
+
+def find_advertiser(tx: Tx, business_id: str, number: int) -> AdAccount:
+    """An ad account by the API's ``advertiser_id``.
+
+    Raises:
+        Refused: NO_ADVERTISER.
+    """
+    account = accounts.find_ad_account_by_number(tx, BusinessId(business_id), number)
+    if account is None:
+        raise Refused(errors.NO_ADVERTISER)
+    return account
+
+
+def find_channel(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
+    """A channel account by our id of it, or by its platform's.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    found = channels.find_account(tx, business_id, account_id)
+    if found is not None:
+        return found
+    for account in channels.list_accounts(tx, business_id):
+        if account.external_id == account_id:
+            return account
+    raise Refused(errors.NOT_FOUND, "identity_id: there is no such channel account.")
+
+
+def choose_account(
+    tx: Tx, ad_account: AdAccount, countries: tuple[str, ...], goal: Goal, account_id: str | None
+) -> ChannelAccount:
+    """The channel account that was named, else the first for which nothing stands in the goal's way.
+
+    Raises:
+        Refused: NOT_FOUND, or INVALID when the business has no channel account at all.
+    """
+    if account_id:
+        return find_channel(tx, ad_account.business_id, account_id)
+    known = channels.list_accounts(tx, ad_account.business_id)
+    if not known:
+        raise Refused(errors.INVALID, "identity_id: this business has no channel account yet.")
+
+    def hurdles(account: ChannelAccount) -> int:
+        facts = load_facts(tx, ad_account, account, countries)
+        failed = sum(not result.passed for result in goals.eligibility(goal, facts))
+        return failed * 2 + len(goals.next_steps(goal, facts))
+
+    return min(known, key=hurdles)
+
+
+def load_facts(tx: Tx, ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...]) -> Facts:
+    """What the checks of a goal need to know."""
+    return Facts(
+        channel_account_id=channel.id,
+        account_country=channel.registration_country,
+        ad_account_country=ad_account.country,
+        target_countries=countries,
+        capture_on=capture.is_capture_on(tx, channel.business_id, channel.id),
+    )
+
+
+def load_ad_account(tx: Tx, business_id: str, ad_account_id: str) -> AdAccount:
+    """An ad account by our id of it.
+
+    Raises:
+        Refused: NO_ADVERTISER.
+    """
+    account = accounts.find_ad_account(tx, BusinessId(business_id), ad_account_id)
+    if account is None:
+        raise Refused(errors.NO_ADVERTISER)
+    return account

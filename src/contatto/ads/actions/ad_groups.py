@@ -1,0 +1,204 @@
+"""Making ad groups and changing them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from contatto.accounts.model import AdAccount
+from contatto.ads import store
+from contatto.ads.actions.accounts import choose_account, find_channel, load_ad_account, load_facts
+from contatto.ads.actions.publishing import EVERY_STATUS, publish_ads
+from contatto.ads.model import (
+    DIRECT_MESSAGE,
+    AdGroup,
+    BidType,
+    BudgetMode,
+    ClickWindow,
+    Money,
+    Pacing,
+    Schedule,
+    ScheduleType,
+    Status,
+    ViewWindow,
+    Wanted,
+)
+from contatto.ads.rules import goals, settings, statuses
+from contatto.ads.rules.markets import normal_countries
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id, new_number
+from contatto.measurement.model import Goal
+
+
+@dataclass(frozen=True, slots=True)
+class NewAdGroup:
+    """An ad group to make.
+
+    Without a channel account the first one that may have the goal is taken. ``starts_at`` None means now.
+    Windows are both given, or neither for the default of 7 days after a click and 1 day after a view.
+    """
+
+    campaign_id: str
+    name: str
+    goal: Goal
+    countries: tuple[str, ...]
+    channel_account_id: str | None = None
+    budget_mode: BudgetMode = BudgetMode.DYNAMIC_DAY
+    budget_micros: int | None = 50_000_000
+    bid_type: BidType = BidType.NO_BID
+    bid_micros: int | None = None
+    pacing: Pacing = Pacing.SMOOTH
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    click_window: ClickWindow | None = None
+    view_window: ViewWindow | None = None
+    status: Status = Status.ACTIVE
+    page_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AdGroupChanges:
+    """What is to change; None leaves a value as it is.
+
+    Goal, promotion type, budget mode and windows are not here: they stay as they were made.
+    """
+
+    name: str | None = None
+    countries: tuple[str, ...] | None = None
+    budget_micros: int | None = None
+    bid_type: BidType | None = None
+    bid_micros: int | None = None
+    pacing: Pacing | None = None
+    schedule_type: ScheduleType | None = None
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    page_id: str | None = None
+
+
+def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
+    """Make an ad group, if its goal is available for the three countries and capture is on where needed.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
+    """
+    campaign = store.find_campaign(tx, business_id, new.campaign_id)
+    if campaign is None or campaign.status is Status.DELETED:
+        raise Refused(errors.NOT_FOUND, "campaign_id: there is no such campaign.")
+    ad_account = load_ad_account(tx, business_id, campaign.ad_account_id)
+    countries = normal_countries(new.countries)
+    if not countries:
+        raise Refused(errors.INVALID, "location_ids: choose at least one country.")
+    money = settings.check_money(Money(new.budget_mode, new.budget_micros, new.bid_type, new.bid_micros))
+    schedule = _schedule(tx, new)
+    windows = settings.windows_of(new.click_window, new.view_window)
+    channel = choose_account(tx, ad_account, countries, new.goal, new.channel_account_id)
+    goals.check_goal(new.goal, load_facts(tx, ad_account, channel, countries))
+    ad_group = AdGroup(
+        id=new_id(),
+        business_id=business_id,
+        number=new_number(),
+        campaign_id=campaign.id,
+        ad_account_id=ad_account.id,
+        channel_account_id=channel.id,
+        name=settings.check_name("adgroup_name", new.name),
+        goal=new.goal,
+        promotion_type=DIRECT_MESSAGE,
+        countries=countries,
+        billing_event=goals.BILLING_EVENTS[new.goal],
+        budget_mode=money.budget_mode,
+        budget_micros=money.budget_micros,
+        bid_type=money.bid_type,
+        bid_micros=money.bid_micros,
+        pacing=new.pacing,
+        schedule_type=schedule.kind,
+        starts_at=schedule.starts_at,
+        ends_at=schedule.ends_at,
+        click_window=windows.click,
+        view_window=windows.view,
+        status=new.status,
+        created_at=tx.now,
+        updated_at=tx.now,
+        page_id=new.page_id,
+    )
+    store.save_ad_group(tx, ad_group)
+    return ad_group
+
+
+def find_own_ad_group(tx: Tx, account: AdAccount, number: int) -> AdGroup:
+    """An ad group of an ad account by the API's ``adgroup_id``.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    ad_group = store.find_ad_group_by_number(tx, account.business_id, number)
+    if ad_group is None or ad_group.ad_account_id != account.id:
+        raise Refused(errors.NOT_FOUND, "adgroup_id: there is no such ad group.")
+    return ad_group
+
+
+def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupChanges) -> AdGroup:
+    """Change an ad group; its ads are published anew.
+
+    New target countries are checked as at the beginning; all else is allowed also while the goal is not
+    available, so that an ad group can always be put right.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
+    """
+    before = find_own_ad_group(tx, account, number)
+    statuses.check_alive("adgroup_id", before.status)
+    money = settings.changed_money(before, changes.budget_micros, changes.bid_type, changes.bid_micros)
+    times = (changes.schedule_type, changes.starts_at, changes.ends_at)
+    schedule = settings.changed_schedule(before, times, tx.now)
+    name, page_id = changes.name, changes.page_id
+    changed = replace(
+        before,
+        name=before.name if name is None else settings.check_name("adgroup_name", name),
+        countries=_changed_countries(tx, account, before, changes.countries),
+        budget_micros=money.budget_micros,
+        bid_type=money.bid_type,
+        bid_micros=money.bid_micros,
+        pacing=changes.pacing or before.pacing,
+        schedule_type=schedule.kind,
+        starts_at=schedule.starts_at,
+        ends_at=schedule.ends_at,
+        page_id=before.page_id if page_id is None else page_id,
+        updated_at=tx.now,
+    )
+    store.record_ad_group(tx, changed)
+    publish_ads(tx, account, Wanted(ad_group_numbers=frozenset({number}), statuses=EVERY_STATUS))
+    return changed
+
+
+def _changed_countries(
+    tx: Tx, account: AdAccount, before: AdGroup, wanted: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    if wanted is None:
+        return before.countries
+    countries = normal_countries(wanted)
+    if not countries:
+        raise Refused(errors.INVALID, "location_ids: choose at least one country.")
+    if countries != before.countries:
+        channel = find_channel(tx, account.business_id, before.channel_account_id)
+        goals.check_goal(before.goal, load_facts(tx, account, channel, countries))
+    return countries
+
+
+def change_ad_group_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status: Status) -> None:
+    """Change the status of ad groups, of all or of none.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID.
+    """
+    found = [store.find_ad_group_by_number(tx, account.business_id, number) for number in numbers]
+    for ad_group in found:
+        if ad_group is None or ad_group.ad_account_id != account.id:
+            raise Refused(errors.NOT_FOUND, "adgroup_ids: there is no such ad group.")
+        statuses.check_move(ad_group.status, status)
+        store.mark_ad_group_status(tx, ad_group, status)
+
+
+def _schedule(tx: Tx, new: NewAdGroup) -> Schedule:
+    kind = ScheduleType.FROM_NOW if new.ends_at is None else ScheduleType.START_END
+    return settings.check_schedule(Schedule(kind, new.starts_at or tx.now, new.ends_at), tx.now)

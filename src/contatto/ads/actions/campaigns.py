@@ -1,0 +1,103 @@
+"""Making campaigns and changing them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from contatto.accounts.model import AdAccount
+from contatto.ads import store
+from contatto.ads.actions.accounts import load_ad_account
+from contatto.ads.actions.publishing import EVERY_STATUS, publish_ads
+from contatto.ads.model import BudgetMode, Campaign, Status, Wanted
+from contatto.ads.rules import settings, statuses
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id, new_number
+
+
+@dataclass(frozen=True, slots=True)
+class NewCampaign:
+    ad_account_id: str
+    name: str
+    budget_mode: BudgetMode = BudgetMode.INFINITE
+    budget_micros: int | None = None
+    status: Status = Status.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignChanges:
+    """What is to change; None leaves a value as it is."""
+
+    name: str | None = None
+    budget_micros: int | None = None
+
+
+def create_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
+    """Make a campaign.
+
+    Raises:
+        Refused: NO_ADVERTISER, INVALID.
+    """
+    account = load_ad_account(tx, business_id, new.ad_account_id)
+    campaign = Campaign(
+        id=new_id(),
+        business_id=business_id,
+        number=new_number(),
+        ad_account_id=account.id,
+        name=settings.check_name("campaign_name", new.name),
+        budget_mode=new.budget_mode,
+        budget_micros=settings.check_budget(new.budget_mode, new.budget_micros),
+        status=new.status,
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    store.save_campaign(tx, campaign)
+    return campaign
+
+
+def find_own_campaign(tx: Tx, account: AdAccount, number: int) -> Campaign:
+    """A campaign of an ad account by the API's ``campaign_id``.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    campaign = store.find_campaign_by_number(tx, account.business_id, number)
+    if campaign is None or campaign.ad_account_id != account.id:
+        raise Refused(errors.NOT_FOUND, "campaign_id: there is no such campaign.")
+    return campaign
+
+
+def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignChanges) -> Campaign:
+    """Change the name or the budget of a campaign; its ads are published anew.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID.
+    """
+    campaign = find_own_campaign(tx, account, number)
+    statuses.check_alive("campaign_id", campaign.status)
+    name, budget = changes.name, campaign.budget_micros
+    if changes.budget_micros is not None:
+        budget = settings.changed_budget(campaign.budget_mode, changes.budget_micros)
+    changed = replace(
+        campaign,
+        name=campaign.name if name is None else settings.check_name("campaign_name", name),
+        budget_micros=budget,
+        updated_at=tx.now,
+    )
+    store.record_campaign(tx, changed)
+    publish_ads(tx, account, Wanted(campaign_numbers=frozenset({number}), statuses=EVERY_STATUS))
+    return changed
+
+
+def change_campaign_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status: Status) -> None:
+    """Change the status of campaigns, of all or of none.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID.
+    """
+    found = [store.find_campaign_by_number(tx, account.business_id, number) for number in numbers]
+    for campaign in found:
+        if campaign is None or campaign.ad_account_id != account.id:
+            raise Refused(errors.NOT_FOUND, "campaign_ids: there is no such campaign.")
+        statuses.check_move(campaign.status, status)
+        store.mark_campaign_status(tx, campaign, status)

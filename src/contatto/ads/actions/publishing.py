@@ -1,0 +1,59 @@
+"""Telling measuring what ads are: it hears of every ad that changes, or whose ad group or campaign does."""
+
+from typing import Final
+
+from contatto.accounts.model import AdAccount
+from contatto.ads import store
+from contatto.ads.actions.accounts import find_channel
+from contatto.ads.model import Ad, AdGroup, Campaign, Page, Status, Wanted
+from contatto.ads.rules import settings
+from contatto.channels import registry as channel_registry
+from contatto.channels.model import ChannelAccount
+from contatto.kit.db.tx import Tx
+from contatto.measurement import actions as measurement
+from contatto.measurement.model import MeasuredAd
+
+EVERY_STATUS: Final = frozenset(Status)
+_NO_PAGES: Final = Page(1, 1_000_000)
+
+
+def publish_ads(tx: Tx, account: AdAccount, wanted: Wanted) -> None:
+    """Publish the ads of an ad account that are wanted, as they are now."""
+    found = store.list_ads(tx, account.business_id, account.id, wanted, _NO_PAGES)
+    campaigns = store.load_campaigns(tx, account.business_id, {ad.campaign_id for ad in found})
+    groups = store.load_ad_groups(tx, account.business_id, {ad.ad_group_id for ad in found})
+    for ad in found:
+        channel = find_channel(tx, account.business_id, ad.channel_account_id)
+        homes = (account, channel)
+        above = (groups[ad.ad_group_id], campaigns[ad.campaign_id])
+        measurement.publish_ad(tx, measured_ad(ad, *above, homes))
+
+
+def measured_ad(
+    ad: Ad, ad_group: AdGroup, campaign: Campaign, homes: tuple[AdAccount, ChannelAccount]
+) -> MeasuredAd:
+    """What measuring must know of an ad; ``homes`` are its ad account and its channel account."""
+    account, channel = homes
+    return MeasuredAd(
+        ad_id=ad.id,
+        ad_number=ad.number,
+        ad_name=ad.name,
+        ad_group_id=ad_group.id,
+        ad_group_number=ad_group.number,
+        ad_group_name=ad_group.name,
+        campaign_id=campaign.id,
+        campaign_number=campaign.number,
+        campaign_name=campaign.name,
+        business_id=ad.business_id,
+        ad_account_id=account.id,
+        channel_account_id=channel.id,
+        goal=ad_group.goal,
+        click_window_s=settings.window_seconds(ad_group.click_window),
+        view_window_s=settings.window_seconds(ad_group.view_window),
+        timezone=account.timezone,
+        currency=account.currency,
+        landing_path=channel_registry.landing_path(channel),
+        headline=ad.headline,
+        text=ad.text,
+        page_id=ad.page_id or ad_group.page_id,
+    )
