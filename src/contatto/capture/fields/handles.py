@@ -30,13 +30,16 @@ _HAN_TOKEN = re.compile(
     r"@ ?(?P<id>[\u3400-\u9fff\uac00-\ud7af][a-z0-9_\-\u30a0-\u30ff\u3400-\u9fff\uac00-\ud7af]{1,29})"
 )
 _BEFORE = re.compile(r"(?P<at>@)?(?P<id>[a-z0-9_][a-z0-9_.\-]{2,40})$")
-_MARKED = re.compile(r"[:\uff1a=~>\u2192\u21d2|]|(?:^|\s)-|-\s")
+_MORE = re.compile(rf"[ \t]+[{LATIN}]")
 _FIGURES = re.compile(r"[0-9][0-9.,\-_]*(?:[a-z]{1,4})?|[0-9]+[a-z]?[x.][0-9]+[a-z]*")
 _WEBSITE = re.compile(r"\.(?:com|net|org|info|biz|co\.[a-z]{2}|com\.[a-z]{2})$")
 _X = re.compile(
     r"(?<![A-Za-z0-9_.\-'&])(?:X[ \t]{0,2}(?:[:\uff1a=(\-][ \t]{0,2})?(?=@[A-Za-z0-9_])"
     r"|[Xx][ \t]?[:\uff1a=][ \t]{0,2}(?=@?[A-Za-z0-9_]{3}))"
 )
+_GOES_ON = re.compile(rf"[{LATIN}#%]")
+_SIGNED = re.compile(r"[0-9_.\-]")
+_JOINED = re.compile(r"[a-z0-9][_.][a-z0-9]")
 _GLUED = re.compile(r"[a-z][0-9]")
 _WORD_BEFORE = re.compile(rf"([{LATIN}]+)[ \t]{{1,2}}$")
 _PARTS = re.compile(r"[._\-]+")
@@ -56,6 +59,13 @@ def _cue_words() -> tuple[Finder, dict[str, Field | None]]:
 @cache
 def _and() -> re.Pattern[str]:
     return re.compile(rf"[ \t]*(?:[/&+|,\uff0c\u3001\u060c]|(?:, ?)?{pattern(words('words', 'and'))})[ \t]*")
+
+
+@cache
+def _named() -> re.Pattern[str]:
+    return re.compile(
+        rf"{pattern(words('words', 'markers'))}[^ \t:=\uff1a]{{0,8}}[ \t]{{0,2}}[:=\uff1a][ \t]{{0,2}}$"
+    )
 
 
 @cache
@@ -121,8 +131,12 @@ def _cues(text: Folded) -> Iterator[Cue]:
         Cue((Field.TWITTER,), match.start(), match.end(), plain=True)
         for match in both_ends(_X.finditer(text.text))
     ]
-    found.sort(key=lambda cue: cue.start)
-    found = both_ends(found)
+    if len(found) > 1:
+        found.sort(key=lambda cue: cue.start)
+        found = both_ends(found)
+    if len(found) == 1:
+        yield found[0]
+        return
     index = 0
     while index < len(found):
         cue = found[index]
@@ -167,26 +181,37 @@ def _behind(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
         return None
     end = token.start("id") + len(token["id"].rstrip(".-"))
     value = text.low[token.start("id") : end]
-    marked = bool(_MARKED.search(text.low, cue.end, token.start()))
-    if not _is_handle(text, cue, token["at"], value, end, marked=marked):
+    if not _is_handle(text.low, token, value, end) and not _is_named(text.low, cue, token, value, end):
         return None
     return token.start("id"), end, value, "handle"
 
 
-def _is_handle(text: Folded, cue: Cue, at: str | None, value: str, end: int, *, marked: bool) -> bool:
-    following = text.low[end : end + 3]
-    if len(value) < 3 or following[:1] == "@" or following == "://" or re.match(rf"[{LATIN}#%]", following):
+def _is_handle(low: str, token: re.Match[str], value: str, end: int) -> bool:
+    if len(value) < 3 or _goes_on(low, end):
         return False
-    if at == "@":
+    if token["at"] == "@":
         return True
-    if _FIGURES.fullmatch(value) or _WEBSITE.search(value):
+    return not _FIGURES.fullmatch(value) and not _WEBSITE.search(value) and _has_shape(value)
+
+
+def _goes_on(low: str, end: int) -> bool:
+    """Whether what follows makes the word part of an address, a link or a longer word."""
+    following = low[end : end + 3]
+    return following[:1] == "@" or following == "://" or _GOES_ON.match(following) is not None
+
+
+def _is_named(low: str, cue: Cue, token: re.Match[str], value: str, end: int) -> bool:
+    """Whether "id:" or "username:" stands right before a word that is no ordinary one."""
+    if len(value) < 5 or not value.isalpha() or _goes_on(low, end) or _MORE.match(low, end):
         return False
-    return _has_shape(value)
+    if any(value in known for known in _ordinary()):
+        return False
+    return _named().search(low, cue.start, token.start()) is not None
 
 
 def _has_shape(value: str) -> bool:
     """Whether a word looks like a handle by itself: a digit, `_`, `.` or `-` inside, not ordinary words."""
-    if not re.search(r"[0-9_.\-]", value):
+    if not _SIGNED.search(value):
         return False
     parts = [part for part in _PARTS.split(value) if part]
     if "_" in value:
@@ -207,8 +232,6 @@ def _ahead(text: Folded, cue: Cue, claimed: int) -> tuple[int, int, str, str] | 
     before = text.low[token.start() - 1 : token.start()]
     if before and (before.isalnum() or before in "@./_"):
         return None
-    if token["at"] is None and not (
-        lead["gap"].strip() and re.search(r"[a-z0-9][_.][a-z0-9]", value) and _has_shape(value)
-    ):
+    if token["at"] is None and not (lead["gap"].strip() and _JOINED.search(value) and _has_shape(value)):
         return None
     return token.start("id"), token.start("id") + len(value), value, "handle-before"

@@ -30,7 +30,12 @@ class Cue:
 @cache
 def gap_pattern() -> re.Pattern[str]:
     """What may stand between a cue and its handle: marks, and words such as "is", "my", "คือ", "は"."""
-    joiners = [*words("words", "joiners"), *words("words", "markers"), *words("words", "is")]
+    joiners = [
+        *words("words", "joiners"),
+        *words("words", "markers"),
+        *words("words", "around"),
+        *words("words", "is"),
+    ]
     marks = (
         "[:/\uff1a\uff0c\uff01=~>|\u2192\u21d2\\[\\](){}\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f*_\u3001,!\u2026"
         "\U0001f447\U0001f449\u2764]|\\.(?= )|-(?=[ @])|(?<= )-"

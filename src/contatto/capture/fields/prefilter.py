@@ -1,6 +1,6 @@
 """Stage one: a single RE2 pass over the bytes says which fields a text may hold, or that it holds none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from functools import cache
 
@@ -61,7 +61,8 @@ def _patterns() -> tuple[str, ...]:
         rf"|@[ \t]{{1,2}}[a-z0-9]|[a-z0-9_][ \t]{{1,2}}@",
         _cues(),
         r"@[a-z0-9_\x{3040}-\x{30ff}\x{3400}-\x{9fff}\x{ac00}-\x{d7af}]"
-        r"|_|[a-z0-9][.\-][a-z0-9_]|[a-z_][0-9]|[0-9][a-z_]|[0-9][0-9 .\-()]{4}[0-9 .\-()]*[0-9]",
+        r"|_|[:=\x{ff1a}][ \t]{0,2}[a-z]{5}"
+        r"|[a-z0-9][.\-][a-z0-9_]|[a-z_][0-9]|[0-9][a-z_]|[0-9][0-9 .\-()]{4}[0-9 .\-()]*[0-9]",
         rf"[0-9](?:{_BETWEEN}{{0,4}}[0-9Oo]){{6}}",
     )
 
@@ -111,16 +112,24 @@ def as_bytes(text: str) -> bytes:
         return text.encode("utf-8", "replace")
 
 
+def _places(texts: Iterable[bytes]) -> dict[tuple[int, ...], list[int]]:
+    places: dict[tuple[int, ...], list[int]] = {}
+    for index, numbers in enumerate(map(_set().Match, texts)):
+        if numbers:
+            places.setdefault(tuple(numbers), []).append(index)
+    return places
+
+
 def hints_of_all(texts: Sequence[str]) -> dict[frozenset[Hint], list[int]]:
     """The places of the texts that may hold anything, by what they may hold.
 
     All texts go through stage one before any other work, and then like with like: each pattern's tables stay
     in the processor's cache, which is worth a third of the time.
     """
-    places: dict[tuple[int, ...], list[int]] = {}
-    for index, numbers in enumerate(map(_set().Match, map(as_bytes, texts))):
-        if numbers:
-            places.setdefault(tuple(numbers), []).append(index)
+    try:
+        places = _places(map(str.encode, texts))
+    except UnicodeEncodeError:
+        places = _places(map(as_bytes, texts))
     groups: dict[frozenset[Hint], list[int]] = {}
     for several, indexes in places.items():
         hinted = _hinted(several)
