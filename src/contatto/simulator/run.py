@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from contatto.kit.clock import ShiftedClock
+from contatto.kit.log import logger, where
 from contatto.simulator.desk import Desk
 from contatto.simulator.people import LIVE, Visitor, plan_visitor
 from contatto.simulator.traffic import Street
@@ -110,5 +111,13 @@ async def play_live(street: Street, rng: random.Random) -> None:
         while True:
             views = tuple(float(2 * number) for number in range(rng.randint(1, LIVE.most_views)))
             visitor = plan_visitor(rng, LIVE, views)
-            group.create_task(street.visit(visitor, _Now(loop, loop.time())))
+            group.create_task(_visit_on_air(street, visitor, _Now(loop, loop.time())))
             await asyncio.sleep(rng.uniform(*LIVE_EVERY_S))
+
+
+async def _visit_on_air(street: Street, visitor: Visitor, now: _Now) -> None:
+    """A visit among live ones: one that fails (somebody paused all ads, say) must not end the show."""
+    try:
+        await street.visit(visitor, now)
+    except Exception as error:
+        logger().warning("simulator.visit_failed", error_at=where(error))
