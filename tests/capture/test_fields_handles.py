@@ -55,6 +55,7 @@ def test_each_of_several_cues_has_its_own_handle() -> None:
         "my ig is private",
         "fb Luna Clara Moon",
         "line id: please wait",
+        "1.Happy face 2.Sad face 3.Kind",
         "wechat id: later",
         "fb: tomorrow",
         "@luna.decor is this available?",

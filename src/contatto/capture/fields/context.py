@@ -88,7 +88,7 @@ def _kinds_set() -> re2.Set:
         kinds.Add(linear_pattern(words(*section)))
     money = linear_pattern(words("numbers", "currencies"), ends="[.: ]{0,2}$")
     kinds.Add(
-        rf"[#*$\x{{a3}}\x{{a5}}\x{{20a0}}-\x{{20bf}}\x{{e3f}}\x{{17db}}\x{{fdfc}}%@&=_]\s?$|[0-9],\s?$|{money}"
+        rf"[#*$\x{{a3}}\x{{a5}}\x{{20a0}}-\x{{20bf}}\x{{e3f}}\x{{17db}}\x{{fdfc}}%@&_]\s?$|[0-9],\s?$|{money}"
     )
     kinds.Add(rf"[{LATIN}0-9][\-_]?$")
     units = linear_pattern(words("numbers", "units"), starts="^[ \t]?")

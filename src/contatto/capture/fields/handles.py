@@ -31,7 +31,7 @@ _HAN_TOKEN = re.compile(
 )
 _BEFORE = re.compile(r"(?P<at>@)?(?P<id>[a-z0-9_][a-z0-9_.\-]{2,40})$")
 _MORE = re.compile(rf"[ \t]+[{LATIN}]")
-_FIGURES = re.compile(r"[0-9][0-9.,\-_]*(?:[a-z]{1,4})?|[0-9]+[a-z]?[x.][0-9]+[a-z]*")
+_FIGURES = re.compile(r"[0-9][0-9.,\-_]*(?:[a-z]{1,4})?|[0-9]+[a-z]?[x.][0-9]+[a-z]*|[0-9]{1,2}\.[a-z]+")
 _WEBSITE = re.compile(r"\.(?:com|net|org|info|biz|co\.[a-z]{2}|com\.[a-z]{2})$")
 _X = re.compile(
     r"(?<![A-Za-z0-9_.\-'&])(?:X[ \t]{0,2}(?:[:\uff1a=(\-][ \t]{0,2})?(?=@[A-Za-z0-9_])"

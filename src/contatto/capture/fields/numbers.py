@@ -13,6 +13,7 @@ _FRONT = re.compile(r"(?:\+ ?\(?|\()?(?:(?<![A-Za-z])[Oo])?$")
 _LAST_DIGIT = re.compile(r".*[0-9](?:[Oo]{1,3}(?![A-Za-z]))?", re.DOTALL)
 _PART = re.compile(r"\+? ?\(?[0-9][0-9Oo]*")
 _STRONG = re.compile(r" +[oO] +| */ *| {2,}|\t+| +[\-~\u2010-\u2015]+ +| ?(?=\+)|(?<=[0-9]{6}) *(?=\()")
+_GROUP = re.compile(r"[0-9]+")
 _MOST_PARTS = 7
 _MOST_TRIES = 16
 
@@ -192,7 +193,8 @@ def _read(written: str, country: str) -> Reading | None:
 
 def _numbers_in_piece(text: str, first: int, last: int, country: str) -> list[tuple[int, int, Reading]]:
     parts = [(found.start(), found.end()) for found in _PART.finditer(text, first, last)]
-    found, index, tries = [], 0, _MOST_TRIES
+    found: list[tuple[int, int, Reading]] = []
+    index, tries = 0, _MOST_TRIES
     while index < len(parts) and tries > 0:
         step = 1
         for upto in range(min(len(parts), index + _MOST_PARTS), index, -1):
@@ -207,9 +209,33 @@ def _numbers_in_piece(text: str, first: int, last: int, country: str) -> list[tu
         index += step
     if len(found) == len(parts) or (found and found[0][0] == parts[0][0] and found[0][1] == parts[-1][1]):
         return found
-    return [number for number in found if _stands_alone(text[number[0] : number[1]], number[2])]
+    found = [number for number in found if _stands_alone(text[number[0] : number[1]], number[2])]
+    return found or _one_among_figures(text, parts, country)
+
+
+def _one_among_figures(
+    text: str, parts: list[tuple[int, int]], country: str
+) -> list[tuple[int, int, Reading]]:
+    """A number in its usual groups with a short figure before or after it: "blk 12 9123 4567"."""
+    if not 3 <= len(parts) <= _MOST_PARTS:
+        return []
+    for first, last in ((1, len(parts)), (0, len(parts) - 1)):
+        start, end = parts[first][0], parts[last - 1][1]
+        rest = parts[0] if first else parts[-1]
+        reading = _read(text[start:end], country) if rest[1] - rest[0] < 4 else None
+        if reading is not None and _is_grouped_as_usual(text[start:end], reading):
+            return [(start, end, reading)]
+    return []
 
 
 def _stands_alone(written: str, reading: Reading) -> bool:
     """Whether a part of a longer run is plain enough to be a number of its own."""
-    return reading.form in (Form.INTERNATIONAL, Form.NATIONAL) and written.lstrip("( ")[0] in "+0"
+    if reading.form not in (Form.INTERNATIONAL, Form.NATIONAL):
+        return False
+    return written.lstrip("( ")[0] in "+0"
+
+
+def _is_grouped_as_usual(written: str, reading: Reading) -> bool:
+    """Whether the digits stand in the groups of the number's national form: "9123 4567"."""
+    usual = _GROUP.findall(_format(_parse(reading.value, None), _NATIONAL))
+    return len(usual) > 1 and [*map(len, _GROUP.findall(written))] == [*map(len, usual)]

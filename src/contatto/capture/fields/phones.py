@@ -22,6 +22,7 @@ from contatto.capture.fields.words import LATIN, pattern, words
 from contatto.capture.model import Field
 
 _WINDOW = 64
+_WRAPS = frozenset("*_~")
 _MOST_RUNS = 160
 _LETTERS_BEFORE = re.compile(rf"[{LATIN}0-9]{{1,24}}[\-_]?$")
 _LETTERS_AFTER = re.compile(rf"[\-_]?[{LATIN}]{{1,16}}")
@@ -94,7 +95,12 @@ def _is_glued_before(low: str, start: int) -> bool:
     return letters is None or _cue_word().search(letters[0]) is None
 
 
-def _is_glued_after(low: str, end: int) -> bool:
+def _is_glued_after(low: str, end: int, after: frozenset[int], *, quantity: bool) -> bool:
+    """Whether letters are written onto the digits, or a unit follows what may be a quantity."""
+    if UNIT_FIRST in after and (quantity or low[end] not in " \t"):
+        return True
+    if LETTER_FIRST not in after:
+        return False
     tail = _LETTERS_AFTER.match(low, end)
     return tail is not None and _cue_word().search(tail[0]) is None
 
@@ -115,16 +121,18 @@ def _is_excluded(low: str, start: int, before: frozenset[int]) -> bool:
 
 
 def _judge_run(text: Folded, run: Run, place: _Place) -> _Verdict:
-    start, end, _ = run
+    start, end, digits = run
+    if start and text.low[start - 1] in _WRAPS and text.low[end : end + 1] == text.low[start - 1]:
+        start, end = start - 1, end + 1  # bold or italic, as chat programs write it
     first = place.first if start - place.first < _WINDOW else start - _WINDOW
     last = place.limit if place.limit - end < _WINDOW else end + _WINDOW
     before = kinds_near(text.low[first:start]) if start > first else _NONE
     if before and _is_excluded(text.low, start, before):
         return _VETO
     after = kinds_near(text.low[end:last]) if last > end else _NONE
-    if after and (UNIT_FIRST in after or (LETTER_FIRST in after and _is_glued_after(text.low, end))):
+    if after and _is_glued_after(text.low, end, after, quantity=digits[0] != "0" and not before & _STRONG):
         return _VETO
-    if not before & _CUES and is_decimal(text.text[start:end]):
+    if not before & _CUES and is_decimal(text.text[run[0] : run[1]]):
         return _VETO
     if not before & _TELLING and Kind.WHATSAPP not in after:
         if Kind.LABEL not in after or Kind.PHONE in before:
