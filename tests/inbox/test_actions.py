@@ -297,13 +297,16 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, text: str) -> Non
 
 
 def test_a_delivery_that_breaks_our_code_is_tried_again_then_refused_and_leaves_nothing(
-    database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch, clock: FixedClock
 ) -> None:
     failing(monkeypatch, KeyError("x"), "bad")
     deliver(database, shop, received("bad"), received("good"))
     assert database.write_now(settle_receipts) == 1
     assert (ledger(database, shop).stored, ledger(database, shop).waiting) == (1, 1)
-    for _ in range(actions.MOST_TRIES):
+    for tries in range(1, actions.MOST_TRIES):
+        clock.moment = make.NOON + timedelta(seconds=4 * tries**2, microseconds=-1)
+        assert database.write_now(lambda tx: len(receipts.list_waiting_receipts(tx, 9))) == 0
+        clock.moment = make.NOON + timedelta(seconds=4 * tries**2)
         settle(database)
     assert ledger(database, shop).reasons == {"processing_failed": 1}
     assert [message.text for message in thread(database, shop)] == ["good"]
@@ -311,13 +314,14 @@ def test_a_delivery_that_breaks_our_code_is_tried_again_then_refused_and_leaves_
 
 
 def test_trouble_of_the_database_refuses_no_delivery_however_long_it_lasts(
-    database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch, clock: FixedClock
 ) -> None:
     with monkeypatch.context() as broken:
         failing(broken, OperationalError("", None, Exception("deadlock detected")), "Hi")
         deliver(database, shop, received("Hi"))
         for _ in range(actions.MOST_TRIES + 2):
             settle(database)
+            clock.advance(minutes=10)
         assert (ledger(database, shop).waiting, ledger(database, shop).refused) == (1, 0)
     settle(database)
     assert ledger(database, shop).stored == 1

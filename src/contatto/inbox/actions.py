@@ -57,7 +57,7 @@ def settle_receipts(tx: Tx, limit: int = 200) -> int:
     """Process deliveries that wait, each in a savepoint of its own, so that a bad one stops no other.
 
     Returns:
-        How many were settled; call again until it is 0. One that failed is tried again at the next call.
+        How many were settled; call again until it is 0. One that failed is tried again after a while.
     """
     settled = 0
     for receipt in receipts.list_waiting_receipts(tx, limit):
@@ -73,10 +73,9 @@ def settle_receipts(tx: Tx, limit: int = 200) -> int:
 
 def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
     logger().warning("receipt.failed", receipt_id=str(receipt.id), error_at=where(error))
-    if isinstance(error, OperationalError):
-        return  # trouble of the database, such as a deadlock of two workers, is not the delivery's fault
     receipts.mark_receipt_tried(tx, receipt)
-    if receipt.attempts + 1 >= MOST_TRIES:
+    # Trouble of the database is not the delivery's fault, however long it lasts.
+    if receipt.attempts + 1 >= MOST_TRIES and not isinstance(error, OperationalError):
         receipts.mark_receipt(tx, receipt, ReceiptState.REFUSED, "processing_failed")
 
 

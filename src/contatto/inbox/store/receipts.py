@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Index,
     Integer,
@@ -11,7 +12,9 @@ from sqlalchemy import (
     UniqueConstraint,
     func,
     literal_column,
+    or_,
     select,
+    type_coerce,
     update,
 )
 
@@ -19,6 +22,7 @@ from contatto.channels.model import Platform
 from contatto.inbox.model import Ledger, Receipt, ReceiptState
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant
+from contatto.kit.moments import micros
 
 receipts = Table(
     "receipts",
@@ -50,11 +54,24 @@ APPEND_RECEIPT: Final = {dialect: _append_receipt(dialect) for dialect in ("sqli
 """The insert of the hot path: a repeated delivery only counts up its copies."""
 
 
+WAIT_US: Final = 4_000_000
+"""A delivery that failed waits for 4 seconds from its arrival, then for 16, 36, 64…"""
+
+
 def list_waiting_receipts(tx: Tx, limit: int) -> list[Receipt]:
-    """Deliveries of all businesses that wait to be processed, in order of arrival; for the worker only."""
+    """Deliveries of all businesses that are due, in order of arrival; for the worker only.
+
+    Several workers never settle the same account at the same time: they would wait for each other's rows.
+    """
+    tries = receipts.c.attempts
+    due_at = type_coerce(receipts.c.received_at, BigInteger) + tries * tries * WAIT_US
     waiting = select(receipts).where(receipts.c.state == literal_column("'received'"))
-    waiting = waiting.order_by(receipts.c.id).limit(limit)
-    return tx.list(Receipt, waiting.with_for_update(skip_locked=True) if tx.locks_rows else waiting)
+    waiting = waiting.where(or_(tries == 0, due_at <= micros(tx.now))).order_by(receipts.c.id).limit(limit)
+    if not tx.locks_rows:
+        return tx.list(Receipt, waiting)
+    account = func.hashtextextended(receipts.c.business_id + receipts.c.account, 0)
+    mine = waiting.where(func.pg_try_advisory_xact_lock(account)).with_for_update(skip_locked=True)
+    return tx.list(Receipt, mine)
 
 
 def mark_receipt(tx: Tx, receipt: Receipt, state: ReceiptState, reason: str | None) -> None:

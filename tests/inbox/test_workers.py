@@ -1,0 +1,76 @@
+"""Several workers at once, on PostgreSQL: each delivery is settled once, and none is lost to a deadlock."""
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from contatto.inbox.actions import settle_receipts
+from contatto.inbox.model import Ledger
+from contatto.inbox.store.conversations import ConversationFilter, list_conversations
+from contatto.inbox.store.messages import list_messages
+from contatto.inbox.store.receipts import count_receipts
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.outbox import list_events_of
+from contatto.leads.store.records import LeadFilter, list_contact_points, list_leads
+from tests import make
+from tests.make import Shop
+
+USERS, TURNS = 6, 12
+
+
+def deliveries() -> list[bytes]:
+    """Chats of some persons, in one pile: each shares one number and one address of mail."""
+    texts = ["Hi", "call +65 9123 456{}", "again +65 9123 456{}", "u{}@example.com"]
+    pile = [
+        make.webhook(
+            "im_receive_msg",
+            make.said(
+                texts[turn % 4].format(user), f"u{user}", make.NOON_MS + turn, message_id=f"{user}-{turn}"
+            ),
+        )
+        for user in range(USERS)
+        for turn in range(TURNS)
+    ]
+    random.Random(3).shuffle(pile)  # noqa: S311
+    return pile
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_workers_that_settle_at_once_lose_and_double_nothing(database: Database) -> None:
+    shop = database.write_now(make.shop)
+
+    def store_all(tx: Tx) -> None:
+        for body in deliveries():
+            make.receipt(tx, shop.business_id, body)
+
+    database.write_now(store_all)
+
+    def ledger() -> Ledger:
+        return database.read_now(lambda tx: count_receipts(tx, shop.business_id))
+
+    def work(_worker: int) -> None:
+        while ledger().waiting:
+            database.write_now(lambda tx: settle_receipts(tx, 9))
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(work, range(3)))
+    assert (ledger().stored, ledger().refused) == (USERS * TURNS, 0)
+    database.read_now(lambda tx: check_outcome(tx, shop))
+
+
+def check_outcome(tx: Tx, shop: Shop) -> None:
+    talks = list_conversations(tx, shop.business_id, ConversationFilter())
+    assert [len(list_messages(tx, shop.business_id, talk.id)) for talk in talks] == [TURNS] * USERS
+    assert [talk.unread for talk in talks] == [TURNS] * USERS
+    leads = list_leads(tx, shop.business_id, LeadFilter())
+    points: Any = list_contact_points(tx, shop.business_id, {lead.id for lead in leads})
+    assert sorted(len(points[lead.id]) for lead in leads) == [2] * USERS
+    names = [event.name for event in list_events_of(tx, shop.business_id, 0, 10_000)]
+    counts = {name: names.count(name) for name in set(names)}
+    assert counts == {
+        "conversation_started": USERS, "message_received": USERS * TURNS, "lead_captured": USERS,
+        "lead_updated": USERS,
+    }  # fmt: skip
