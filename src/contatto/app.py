@@ -21,8 +21,10 @@ import contatto.ads.pages.routes
 import contatto.capture.api
 import contatto.capture.pages
 import contatto.delivery.api
+import contatto.forms.pages.routes
 import contatto.inbox.api
 import contatto.inbox.pages.chat
+import contatto.inbox.pages.chat_form
 import contatto.inbox.pages.panes
 import contatto.leads.pages.center
 import contatto.measurement.api
@@ -59,7 +61,9 @@ ROUTERS: Final = (
     contatto.ads.pages.routes.router,
     contatto.capture.api.router,
     contatto.capture.pages.router,
+    contatto.forms.pages.routes.router,
     contatto.inbox.pages.chat.router,
+    contatto.inbox.pages.chat_form.router,
     contatto.inbox.pages.panes.router,
     contatto.leads.pages.center.router,
     contatto.reports.api.router,
@@ -151,7 +155,8 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
 
 
 def _is_chat_api(request: Request) -> bool:
-    return request.url.path.startswith("/chat/") and request.url.path.endswith(("/messages", "/stream"))
+    path = request.url.path
+    return path.startswith("/chat/") and path.endswith(("/messages", "/stream", "/form"))
 
 
 def _error_page(request: Request, refused: Refused) -> Response:

@@ -102,7 +102,10 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All that a form is. The first language is the one that others fall back to."""
+    """All that a form is. The first language is the one that others fall back to.
+
+    ``made`` counts the questions that were ever made: a key is never given twice.
+    """
 
     languages: tuple[str, ...] = ("en",)
     questions: tuple[Question, ...] = ()
@@ -111,6 +114,7 @@ class Content:
     policy_url: str = ""
     end_url: str = ""
     end_phone: str = ""
+    made: int = 0
     words: Words = field(default_factory=dict)
 
 

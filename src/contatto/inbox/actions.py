@@ -10,6 +10,9 @@ from contatto.capture import store as capture_store
 from contatto.channels import store as channel_store
 from contatto.channels.model import ChannelAccount, Chatted, Incoming, MessageKind, Referred, Sender, WasRead
 from contatto.channels.registry import CONNECTORS
+from contatto.forms import actions as forms
+from contatto.forms.model import FormAnswer, FormVersion, Respondent, Source, Submission, Verdict
+from contatto.forms.rules.words import text_of
 from contatto.inbox import rules
 from contatto.inbox.model import (
     Conversation,
@@ -35,7 +38,7 @@ from contatto.leads.actions import records as leads
 from contatto.leads.model import Lead, LeadCaptured, LeadRemoved, LeadUpdated, Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measurement_store
-from contatto.measurement.model import ConversionKind, TouchKind
+from contatto.measurement.model import ConversionKind, MeasuredAd, Touch, TouchKind
 from contatto.measurement.rules import natural_number
 
 MOST_TRIES: Final = 5
@@ -218,6 +221,70 @@ def _open_conversation(tx: Tx, account: ChannelAccount, incoming: Event) -> Conv
     if conversations.save_conversation(tx, fresh):
         return fresh
     return conversations.find_conversation(tx, account.business_id, conversation_id) or fresh
+
+
+def find_tapped_ad(tx: Tx, account: ChannelAccount, visitor: str) -> tuple[Touch, MeasuredAd] | None:
+    """The last tap of a visitor, with its ad."""
+    person_id = person_id_of(account, visitor)
+    for touch in measurement_store.list_touches_of(tx, account.business_id, person_id, 20):
+        if touch.kind is TouchKind.CLICK:
+            ad = measurement_store.find_measured_ad(tx, account.business_id, touch.ad_id)
+            return (touch, ad) if ad else None
+    return None
+
+
+def take_form(
+    tx: Tx, account: ChannelAccount, visitor: str, version: FormVersion, sent: Submission
+) -> FormAnswer:
+    """Take a form that a customer filled in beside the chat, once, and thank them in the thread (R41, R42).
+
+    Raises:
+        Unanswered: with a problem for each field that lacks something.
+    """
+    # The person stands in the thread: to open it, that is all that needs to be known.
+    conversation = _open_conversation(tx, account, WasRead(visitor, visitor, tx.now))
+    person = persons.load_person(tx, account.business_id, conversation.person_id)
+    tapped = find_tapped_ad(tx, account, visitor)
+    respondent = Respondent(
+        business_id=account.business_id,
+        person_id=person.id,
+        channel_account_id=account.id,
+        conversation_id=conversation.id,
+        profile_name=person.name,
+        ad_id=tapped[1].ad_id if tapped else None,
+        hidden=_hidden_values(*tapped) if tapped else {},
+    )
+    answer = forms.submit_form(tx, version, respondent, sent)
+    if answer.verdict is Verdict.TAKEN:
+        _thank(tx, conversation, version, answer)
+    return answer
+
+
+def _hidden_values(touch: Touch, ad: MeasuredAd) -> dict[Source, str]:
+    return {
+        Source.CAMPAIGN: ad.campaign_name,
+        Source.AD_GROUP: ad.ad_group_name,
+        Source.AD: ad.ad_name,
+        Source.CLICK: str(touch.touch_id),
+    }
+
+
+def _thank(tx: Tx, conversation: Conversation, version: FormVersion, answer: FormAnswer) -> None:
+    """The form's own thank-you as a message of the business; the same answer thanks once."""
+    parts = (text_of(version.content, key, answer.language) for key in ("thanks_title", "thanks_text"))
+    message = Message(
+        seq=0,
+        id=named_id(answer.id, "thanks"),
+        conversation_id=conversation.id,
+        sender=Sender.BUSINESS,
+        kind=MessageKind.TEXT,
+        text="\n".join(part for part in parts if part),
+        author=version.name,
+        at=answer.at,
+    )
+    if messages.append_message(tx, conversation.business_id, message):
+        conversations.record_message_time(tx, conversation, answer.at, from_customer=False)
+        emit(tx, conversation.business_id, MessageSent(conversation.business_id, conversation.id, message.id))
 
 
 def person_id_of(account: ChannelAccount, external_id: str) -> str:

@@ -18,7 +18,7 @@ from contatto.ads import store
 from contatto.ads.actions.accounts import find_channel, load_facts
 from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
 from contatto.ads.model import AdGroup, BidType, BudgetMode, Campaign, ClickWindow, ViewWindow
-from contatto.ads.pages.views import show_check, words_of
+from contatto.ads.pages.views import check_choice, form_choices, show_check, words_of
 from contatto.ads.rules import goals, settings
 from contatto.ads.rules.countries import countries_by_region, country_name
 from contatto.ads.rules.markets import LEAD_MARKETS, normal_countries
@@ -53,6 +53,7 @@ _DEFAULTS: Final = {
     "view_window_days": "1",
     "starts_on": "",
     "ends_on": "",
+    "page_id": "",
 }
 
 
@@ -103,6 +104,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
         if turn_on:
             channel = find_channel(tx, caller.business_id, form["channel_account_id"])
             capture.turn_on_capture(tx, caller.business_id, channel.id, CompanyData(**company))
+        check_choice(tx, caller.business_id, form["page_id"])
         new = _new_ad_group(form, campaign, account)
         return create_ad_group(tx, caller.business_id, new)
 
@@ -160,6 +162,7 @@ def _new_ad_group(form: dict[str, Any], campaign: Campaign, account: AdAccount) 
         ends_at=settings.local_midnight(last + timedelta(days=1), account.timezone) if last else None,
         click_window=_CLICK.get(form["click_window_days"]),
         view_window=_VIEW.get(form["view_window_days"]),
+        page_id=form["page_id"],
     )
 
 
@@ -212,6 +215,7 @@ async def _ad_group_form(request: Request, caller: Caller, number: str, typed: _
                 {"id": one.id, "display_name": one.name, "country": country_name(one.registration_country)}
                 for one in known
             ],
+            "forms": form_choices(tx, caller.business_id),
             "eligibility": _eligibility(tx, account, form),
             "capture_account": _capture_account(tx, caller, form, typed),
         }

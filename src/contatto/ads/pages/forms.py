@@ -15,7 +15,7 @@ from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign
 from contatto.ads.model import Ad, Campaign
-from contatto.ads.pages.views import words_of
+from contatto.ads.pages.views import check_choice, form_choices, words_of
 from contatto.ads.rules.countries import country_name
 from contatto.channels import store as channels
 from contatto.kit import errors
@@ -27,6 +27,7 @@ from contatto.kit.wire import number_of
 router: Final = APIRouter()
 type Text = Annotated[str, Form()]
 WRONG: Final = 422
+_AD_FIELDS: Final = ("name", "headline", "body", "page_id")
 
 
 @router.get("/ads/campaigns/new")
@@ -80,30 +81,31 @@ def _ad_account(account: AdAccount) -> dict[str, str]:
 @router.get("/ads/ad-groups/{number}/ads/new")
 async def show_ad_form(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
     require(caller, Permission.WRITE_ADS)
-    return await _ad_form(request, caller, number, ({"name": "", "headline": "", "body": ""}, {}))
+    return await _ad_form(request, caller, number, (dict.fromkeys(_AD_FIELDS, ""), {}))
 
 
 @router.post("/ads/ad-groups/{number}/ads")
-async def post_ad(
-    request: Request, caller: FormCaller, number: str, name: Text = "", headline: Text = "", body: Text = ""
-) -> Response:
+async def post_ad(request: Request, caller: FormCaller, number: str) -> Response:
     """Make an ad and show it as a feed would."""
     require(caller, Permission.WRITE_ADS)
+    sent = await request.form()
+    typed = {name: str(sent.get(name, "")) for name in _AD_FIELDS}
 
     def work(tx: Tx) -> Ad:
         group = store.find_ad_group_by_number(tx, caller.business_id, number_of(number))
         if group is None:
             raise Refused(errors.NOT_FOUND)
-        if not headline.strip():
+        if not typed["headline"].strip():
             raise Refused(errors.INVALID, "headline: write the line that people see first.")
-        return create_ad(tx, caller.business_id, NewAd(group.id, name, body, headline))
+        page_id = check_choice(tx, caller.business_id, typed["page_id"])
+        new = NewAd(group.id, typed["name"], typed["body"], typed["headline"], page_id=page_id)
+        return create_ad(tx, caller.business_id, new)
 
     try:
         ad = await context_of(request).db.write(work)
     except Refused as refused:
         if refused.code is errors.NOT_FOUND:
             raise
-        typed = {"name": name, "headline": headline, "body": body}
         return await _ad_form(request, caller, number, (typed, words_of(refused)))
     return RedirectResponse(f"/ads/{ad.number}/preview", 303)
 
@@ -114,7 +116,8 @@ async def _ad_form(
     context = context_of(request)
     form, wrong = state
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        forms = dict(form_choices(tx, caller.business_id))
         group = store.find_ad_group_by_number(tx, caller.business_id, number_of(number))
         campaign = group and store.find_campaign(tx, caller.business_id, group.campaign_id)
         account = group and channels.find_account(tx, caller.business_id, group.channel_account_id)
@@ -126,7 +129,9 @@ async def _ad_form(
             "goal": group.goal,
             "campaign_name": campaign.name,
             "channel_account_name": account.name,
-        }
+            "form": forms.get(group.page_id, ""),
+        }, list(forms.items())
 
-    values = {"caller": caller, "form": form, "errors": wrong, "ad_group": await context.db.read(work)}
+    ad_group, choices = await context.db.read(work)
+    values = {"caller": caller, "form": form, "errors": wrong, "ad_group": ad_group, "forms": choices}
     return context.pages.render(request, "ads/ad_new.html", values, WRONG if wrong else 200)

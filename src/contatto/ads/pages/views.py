@@ -8,8 +8,10 @@ from contatto.accounts.model import AdAccount
 from contatto.ads.model import WINDOW_DAYS, Ad, AdGroup, Campaign, CheckResult
 from contatto.ads.rules.countries import country_name
 from contatto.channels.model import ChannelAccount
+from contatto.forms.store import list_versions
 from contatto.kit import errors
 from contatto.kit.context import Context
+from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.measurement.model import TrackingTicket
 from contatto.measurement.rules import sign_ticket
@@ -89,6 +91,25 @@ def show_check(result: CheckResult) -> dict[str, Any]:
         "countries": [country_name(code) for code in result.countries],
         "failing": [country_name(code) for code in result.failing],
     }
+
+
+def form_choices(tx: Tx, business_id: str) -> list[tuple[str, str]]:
+    """Published forms to choose for an ad, by ``page_id``; those published last come first."""
+    return [
+        (str(version.number), f"{version.name} · version {version.version}")
+        for version in list_versions(tx, business_id)
+    ]
+
+
+def check_choice(tx: Tx, business_id: str, page_id: str) -> str:
+    """The chosen form, which must be one of the business's own, or none.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if page_id and page_id not in dict(form_choices(tx, business_id)):
+        raise Refused(errors.INVALID, "page_id: choose a form of the list.")
+    return page_id
 
 
 def words_of(refused: Refused) -> dict[str, str]:

@@ -100,14 +100,15 @@ def add_question(content: Content, kind: Kind) -> Content:
     if len(content.questions) >= MOST_QUESTIONS:
         return content
     usual = USUAL[kind]
-    key = _next_key("q", [each.key for each in content.questions])
+    key = f"q{content.made + 1}"
     options = (Option("a"), Option("b")) if kind in CHOOSERS else ()
     made = Question(
         key, kind, required=usual.required, autocomplete=usual.autocomplete, high=usual.high, options=options
     )
     texts = {f"{key}.label": usual.label}
     texts |= {f"{key}.option.{option.key}": f"Answer {option.key.upper()}" for option in options}
-    return _with_texts(replace(content, questions=(*content.questions, made)), texts)
+    grown = replace(content, questions=(*content.questions, made), made=content.made + 1)
+    return _with_texts(grown, texts)
 
 
 def _with_texts(content: Content, texts: Mapping[str, str]) -> Content:
@@ -170,7 +171,7 @@ def _change_question(content: Content, key: str, change: Callable[[Question], Qu
 def _add_consent(content: Content, _rest: str) -> Content:
     if len(content.consents) >= MOST_CONSENTS:
         return content
-    key = _next_key("c", [each.key for each in content.consents])
+    key = f"c{max((int(each.key[1:]) for each in content.consents), default=0) + 1}"
     texts = {f"{key}.text": "I agree to be contacted about this request."}
     return _with_texts(replace(content, consents=(*content.consents, Consent(key))), texts)
 
@@ -203,10 +204,6 @@ _CHANGES: Final[dict[str, Callable[[Content, str], Content]]] = {
     "add_language": _add_language,
     "remove_language": _remove_language,
 }
-
-
-def _next_key(letter: str, used: list[str]) -> str:
-    return f"{letter}{max((int(key[1:]) for key in used), default=0) + 1}"
 
 
 def _edit_question(question: Question, sent: Sent) -> Question:

@@ -11,6 +11,15 @@ export function fillPlaces(sheet) {
     list.replaceChildren(new Option("", ""), ...options);
     list.value = isCode ? list.dataset.codes || homeRegion(places) : list.dataset.countries;
   }
+  showCodes(sheet);
+}
+
+// the closed list is narrow: it shows the code alone
+export function showCodes(sheet) {
+  for (const list of sheet.querySelectorAll("[data-codes]")) {
+    const code = /\+\d+/.exec(list.selectedOptions[0]?.textContent ?? "")?.[0] ?? "+";
+    list.parentElement.querySelector("[data-code-face]").textContent = list.value ? `${list.value} ${code}` : code;
+  }
 }
 
 // where the form names no market, the browser's own region is the best guess

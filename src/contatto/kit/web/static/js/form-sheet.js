@@ -1,12 +1,11 @@
 // The instant form over the chat: opens as a modal sheet, keeps unsent answers in this browser, sends them once.
 import { findWay } from "./form-logic.js";
-import { fillPlaces } from "./form-places.js";
+import { fillPlaces, showCodes } from "./form-places.js";
 import { createKeeper } from "./form-keeper.js";
 
 const dialog = document.getElementById("form-sheet");
 const opener = document.getElementById("form-open");
-const account = document.body.dataset.account;
-const base = `/chat/${encodeURIComponent(account)}/form`;
+const account = document.body.dataset.account ?? "test";
 const token = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
 
 let sheet;
@@ -50,6 +49,7 @@ function follow() {
     for (const input of inputsOf(field)) input.disabled = field.hidden;
   }
   for (const field of consents()) field.hidden = way.refused;
+  showCodes(sheet);
   return way;
 }
 
@@ -137,7 +137,7 @@ function next() {
 }
 
 async function post() {
-  const response = await fetch(base, {
+  const response = await fetch(sheet.dataset.base, {
     method: "POST",
     credentials: "same-origin",
     headers: { "Content-Type": "application/json", ...(token && { "X-CSRF-Token": token }) },
@@ -176,6 +176,7 @@ async function send(tries = 0) {
 function take({ status, body }) {
   if (status === 200) {
     keeper.finish(body.verdict);
+    dialog.dispatchEvent(new CustomEvent("form:sent", { detail: body }));
     step(body.verdict === "no_fit" ? "no_fit" : "done");
   } else if (status === 422 && body.problems) {
     step("fill");
@@ -191,7 +192,7 @@ function busy(is) {
 }
 
 async function changeLanguage(language) {
-  const response = await fetch(`${base}/${sheet.dataset.page}?lang=${encodeURIComponent(language)}`, { credentials: "same-origin" });
+  const response = await fetch(`${sheet.dataset.base}/${sheet.dataset.page}?lang=${encodeURIComponent(language)}`, { credentials: "same-origin" });
   if (!response.ok) return alertOf(sheet.dataset.again);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const fresh = page.querySelector("[data-sheet]");

@@ -1,0 +1,208 @@
+"""Forms, questions and answers as the templates want them."""
+
+from datetime import datetime
+from typing import Any
+
+from contatto.forms.model import (
+    END,
+    REFUSE,
+    ConsentReceipt,
+    Content,
+    Form,
+    FormAnswer,
+    FormVersion,
+    Kind,
+    Option,
+    Question,
+    Source,
+    Verdict,
+)
+from contatto.forms.rules.kinds import AUTOCOMPLETE, CHOOSERS, PHONES, TEXTS, USUAL
+from contatto.forms.rules.publishing import list_problems
+from contatto.forms.rules.words import LANGUAGES, label_of, option_text, text_of
+
+KIND_NAMES = {
+    Kind.NAME: "Name",
+    Kind.TEXT: "Short text",
+    Kind.LONG_TEXT: "Long text",
+    Kind.NUMBER: "Number",
+    Kind.CHOICE: "One choice",
+    Kind.CHOICES: "Several choices",
+    Kind.HIDDEN: "Hidden",
+}
+GROUPS = (
+    ("Contact details", (Kind.NAME, Kind.EMAIL, Kind.PHONE, Kind.WHATSAPP)),
+    (
+        "Messaging names",
+        (
+            Kind.INSTAGRAM, Kind.FACEBOOK, Kind.LINE, Kind.MESSENGER, Kind.TWITTER, Kind.LINKEDIN, Kind.WEIBO,
+            Kind.WECHAT, Kind.SNAPCHAT,
+        ),
+    ),
+    ("Place and time", (Kind.CITY, Kind.POSTCODE, Kind.COUNTRY, Kind.DATE)),
+    ("Questions", (Kind.CHOICE, Kind.CHOICES, Kind.TEXT, Kind.LONG_TEXT, Kind.NUMBER)),
+    ("Not shown", (Kind.HIDDEN,)),
+)  # fmt: skip
+"""The kinds of questions in the groups of the builder's list."""
+SOURCE_NAMES = {
+    Source.CAMPAIGN: "Campaign",
+    Source.AD_GROUP: "Ad group",
+    Source.AD: "Ad",
+    Source.CLICK: "Click id",
+}
+
+
+def kind_name(kind: Kind) -> str:
+    return KIND_NAMES.get(kind, USUAL[kind].label)
+
+
+def kind_groups() -> list[tuple[str, list[tuple[str, str]]]]:
+    return [(name, [(kind.value, kind_name(kind)) for kind in kinds]) for name, kinds in GROUPS]
+
+
+def show_form_row(form: Form, counts: dict[Verdict, int], latest: FormVersion | None) -> dict[str, Any]:
+    return {
+        "id": form.id,
+        "name": form.name,
+        "version": form.version,
+        "is_changed": latest is not None and latest.content != form.draft,
+        "answers": counts.get(Verdict.TAKEN, 0),
+        "no_fit": counts.get(Verdict.NO_FIT, 0),
+        "updated_at": form.updated_at,
+    }
+
+
+def show_draft(form: Form, language: str) -> dict[str, Any]:
+    """The draft in the builder, with its texts in one language and the first one's beside them."""
+    content = form.draft
+    first = content.languages[0]
+    problems = list_problems(content)
+    by_place: dict[str, str] = {}
+    for problem in problems:
+        by_place.setdefault(problem.at, problem.says)
+    return {
+        "id": form.id,
+        "name": form.name,
+        "revision": form.revision,
+        "version": form.version,
+        "language": language,
+        "is_first": language == first,
+        "languages": [(code, LANGUAGES.get(code, code)) for code in content.languages],
+        "other_languages": [
+            (code, name) for code, name in LANGUAGES.items() if code not in content.languages
+        ],
+        "texts": content.words.get(language, {}),
+        "first_texts": content.words.get(first, {}),
+        "questions": [
+            _question(content, question, place) for place, question in enumerate(content.questions)
+        ],
+        "consents": content.consents,
+        "review": content.review,
+        "policy_url": content.policy_url,
+        "end_url": content.end_url,
+        "end_phone": content.end_phone,
+        "problems": [{"at": problem.at, "says": problem.says} for problem in problems],
+        "wrong": by_place,
+    }
+
+
+def _question(content: Content, question: Question, place: int) -> dict[str, Any]:
+    first = content.languages[0]
+    return {
+        "key": question.key,
+        "kind": question.kind.value,
+        "kind_name": kind_name(question.kind),
+        "title": label_of(content, question, first) or kind_name(question.kind),
+        "required": question.required,
+        "autocomplete": question.autocomplete,
+        "autocomplete_words": AUTOCOMPLETE,
+        "low": question.low,
+        "high": question.high,
+        "country": question.country,
+        "bounds": _bounds(question.kind),
+        "is_phone": question.kind in PHONES,
+        "is_chooser": question.kind in CHOOSERS,
+        "has_jumps": question.kind is Kind.CHOICE,
+        "is_hidden": question.kind is Kind.HIDDEN,
+        "options": question.options,
+        "show": f"{question.show_if}={question.show_value}" if question.show_if else "",
+        "shows": _shows(content, place),
+        "jumps": _jumps(content, place),
+        "source": question.source.value if question.source else "",
+        "sources": [(source.value, name) for source, name in SOURCE_NAMES.items()],
+    }
+
+
+def _bounds(kind: Kind) -> str:
+    if kind is Kind.NUMBER:
+        return "number"
+    return "length" if kind in TEXTS else ""
+
+
+def _shows(content: Content, place: int) -> list[tuple[str, str]]:
+    """On which earlier answers a question may depend."""
+    return [
+        (
+            f"{earlier.key}={option.key}",
+            f"{_short(content, earlier)} is “{_option(content, earlier, option)}”",
+        )
+        for earlier in content.questions[:place]
+        if earlier.kind in CHOOSERS
+        for option in earlier.options
+    ]
+
+
+def _jumps(content: Content, place: int) -> list[tuple[str, str]]:
+    later = [(each.key, f"Jump to “{_short(content, each)}”") for each in content.questions[place + 1 :]]
+    return [("", "Go on"), *later, (END, "Skip to the end"), (REFUSE, "Say that it does not fit")]
+
+
+def _short(content: Content, question: Question) -> str:
+    label = label_of(content, question, content.languages[0]) or kind_name(question.kind)
+    return label if len(label) <= 40 else f"{label[:39]}…"
+
+
+def _option(content: Content, question: Question, option: Option) -> str:
+    return option_text(content, question, option, content.languages[0]) or option.key
+
+
+def show_version(version: FormVersion) -> dict[str, Any]:
+    return {
+        "number": str(version.number),
+        "version": version.version,
+        "headline": text_of(version.content, "headline", version.content.languages[0]),
+        "by": version.published_by,
+        "at": version.published_at,
+    }
+
+
+def show_answer(
+    answer: FormAnswer, version: FormVersion | None, receipts: list[ConsentReceipt]
+) -> dict[str, Any]:
+    """An answer as it was submitted, with what the person agreed to."""
+    return {
+        "id": answer.id,
+        "form_id": answer.form_id,
+        "form_name": version.name if version else "",
+        "version": version.version if version else 0,
+        "number": str(version.number) if version else "",
+        "language": LANGUAGES.get(answer.language, answer.language),
+        "lang": answer.language,
+        "lead_id": answer.lead_id,
+        "score": answer.score,
+        "at": answer.at,
+        "answers": [
+            {"label": each.label, "shown": each.shown, "kind": each.kind.value} for each in answer.answers
+        ],
+        "consents": [_receipt(receipt) for receipt in receipts],
+    }
+
+
+def _receipt(receipt: ConsentReceipt) -> dict[str, str | bool | datetime]:
+    return {
+        "text": receipt.text,
+        "given": receipt.given,
+        "hash": receipt.text_hash,
+        "policy_url": receipt.policy_url,
+        "at": receipt.at,
+    }

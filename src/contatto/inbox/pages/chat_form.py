@@ -1,0 +1,140 @@
+"""The instant form beside the customer's chat: its sheet in a language, and what the customer sends."""
+
+from typing import Any, Final
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.responses import HTMLResponse, Response
+
+from contatto.channels.model import ChannelAccount, Platform
+from contatto.channels.store import find_public_account
+from contatto.forms.actions import Unanswered, find_published
+from contatto.forms.model import FormAnswer, FormVersion, Submission, Verdict
+from contatto.forms.rules.openings import check_opening, sign_opening
+from contatto.forms.rules.sheet import show_sheet
+from contatto.forms.rules.words import accepted_languages, best_language
+from contatto.inbox.actions import take_form
+from contatto.kit import errors
+from contatto.kit.context import Context, context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import json_answer, read_body
+from contatto.kit.limits import RateLimit
+from contatto.kit.reading import UNREADABLE
+from contatto.kit.web.visitor import VISITOR_KEY, read_visitor
+
+router = APIRouter(include_in_schema=False)
+SIGNING_KEY: Final = "form-opening"
+"""The purpose under which the vault gives the key that signs openings."""
+_BODY_LIMIT: Final = 32 * 1024
+_MOST_ANSWERS: Final = 100
+_VISITOR_LIMIT: Final = RateLimit(most=10, span_s=600)
+_ADDRESS_LIMIT: Final = RateLimit(most=240, span_s=60)
+"""For one form and one address: many people of a company or a carrier may share one."""
+
+
+class _Sent(msgspec.Struct):
+    page_id: str
+    opening: str
+    submission_id: str
+    language: str
+    answers: dict[str, str | list[str]]
+    consents: list[str] = []
+    website: str = ""
+
+
+_sent: Final = msgspec.json.Decoder(_Sent)
+
+
+def show_chat_form(
+    request: Request, version: FormVersion, visitor: str, language: str = ""
+) -> dict[str, Any]:
+    """The sheet of a form for a visitor, in the wanted language or the one that their browser asks for."""
+    context = context_of(request)
+    asked = [language] if language else accepted_languages(request.headers.get("accept-language", ""))
+    chosen = best_language(version.content, asked)
+    now_s = int(context.clock.now().timestamp())
+    key = context.vault.signing_key(SIGNING_KEY)
+    opening = sign_opening(version.number, visitor, now_s, key)
+    return show_sheet(version.content, chosen, version.number, opening)
+
+
+@router.get("/chat/{account_id}/form/{page_id}")
+async def show_form(request: Request, account_id: str, page_id: str, lang: str = "") -> HTMLResponse:
+    """The sheet alone, in another language."""
+    context = context_of(request)
+    account, visitor = await _account_and_visitor(context, request, account_id)
+    version = await context.db.read(lambda tx: _load_version(tx, account, page_id))
+    values = {
+        "account": {"id": account.id, "display_name": account.name},
+        "form": show_chat_form(request, version, visitor, lang[:16]),
+        "preview": False,
+    }
+    return context.pages.render(request, "forms/_sheet.html", values)
+
+
+@router.post("/chat/{account_id}/form")
+async def post_form(request: Request, account_id: str) -> Response:
+    """Take what a customer sends; the same ``submission_id`` again gives the same answer."""
+    context = context_of(request)
+    account, visitor = await _account_and_visitor(context, request, account_id)
+    sent = await _read_sent(request)
+    now_s = context.clock.now().timestamp()
+    _VISITOR_LIMIT.check(f"{account.id}:{visitor}", now_s)
+    address = request.client.host if request.client else ""
+    _ADDRESS_LIMIT.check(f"{sent.page_id}:{address}", now_s)
+
+    def work(tx: Tx) -> FormAnswer:
+        version = _load_version(tx, account, sent.page_id)
+        key = context.vault.signing_key(SIGNING_KEY)
+        check_opening(sent.opening, version.number, visitor, now_s, key)
+        return take_form(tx, account, visitor, version, _submission(version, sent))
+
+    try:
+        answer = await context.db.write(work)
+    except Unanswered as unanswered:
+        problems = {problem.at: problem.says for problem in unanswered.problems}
+        body = {"code": "unanswered", "message": "Some answers need another look.", "problems": problems}
+        return json_answer(body, 422)
+    # A program that filled in the trap is told the same as a person.
+    verdict = "no_fit" if answer.verdict is Verdict.NO_FIT else "taken"
+    return json_answer({"accepted": True, "verdict": verdict})
+
+
+def _submission(version: FormVersion, sent: _Sent) -> Submission:
+    language = sent.language if sent.language in version.content.languages else version.content.languages[0]
+    return Submission(sent.submission_id, language, sent.answers, tuple(sent.consents[:20]), sent.website)
+
+
+async def _read_sent(request: Request) -> _Sent:
+    if not request.headers.get("content-type", "").startswith("application/json"):
+        raise Refused(errors.UNREADABLE, "Send JSON.")
+    raw = await read_body(request, _BODY_LIMIT)
+    try:
+        sent = _sent.decode(raw)
+    except UNREADABLE as error:
+        raise Refused(errors.UNREADABLE, "Send the form as its page does.") from error
+    if not (8 <= len(sent.submission_id) <= 64 and sent.submission_id.isprintable()):
+        raise Refused(errors.INVALID, "submission_id: give 8 to 64 printable characters.")
+    if len(sent.answers) > _MOST_ANSWERS:
+        raise Refused(errors.INVALID, f"answers: give at most {_MOST_ANSWERS}.")
+    return sent
+
+
+def _load_version(tx: Tx, account: ChannelAccount, page_id: str) -> FormVersion:
+    version = find_published(tx, account.business_id, page_id)
+    if version is None:
+        raise Refused(errors.NOT_FOUND, "There is no such form.")
+    return version
+
+
+async def _account_and_visitor(
+    context: Context, request: Request, account_id: str
+) -> tuple[ChannelAccount, str]:
+    account = await context.db.read(lambda tx: find_public_account(tx, account_id))
+    if account is None or account.platform is not Platform.WEBCHAT:
+        raise Refused(errors.NOT_FOUND, "There is no such chat.")
+    visitor = read_visitor(request, context.vault.signing_key(VISITOR_KEY))
+    if visitor is None:
+        raise Refused(errors.SIGN_IN, "Open the chat page first; it needs its cookie.")
+    return account, visitor
