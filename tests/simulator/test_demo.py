@@ -1,0 +1,74 @@
+"""`contatto demo` as a person starts it: ready, stopped, started again, and killed before it was ready."""
+
+import json
+import signal
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from contatto.simulator.home import NOTES, Home, State
+
+PROGRAM = str(Path(sys.executable).with_name("contatto"))
+
+
+@contextmanager
+def demo(folder: Path, *arguments: str) -> Iterator[tuple[dict[str, Any], Path]]:
+    """Start a small demo, hand out its ready file and its output, and see it end cleanly and soon."""
+    ready, said = folder / "ready.json", folder / "said.txt"
+    ready.unlink(missing_ok=True)
+    places = ["--port", "0", "--data-dir", str(folder / "data"), "--ready-file", str(ready)]
+    with said.open("w") as output:
+        command = [PROGRAM, "demo", *places, "--people", "20", "--days", "1", *arguments]
+        process = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        end = time.monotonic() + 60
+        while not ready.exists() and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.05)
+        assert ready.exists(), said.read_text()
+        assert stat.S_IMODE(ready.stat().st_mode) == 0o600
+        yield json.loads(ready.read_text()), said
+        stopped_at = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0, said.read_text()
+        assert time.monotonic() - stopped_at < 3.0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_world_is_made_once_and_goes_on_until_it_was_cut_off(tmp_path: Path) -> None:
+    with demo(tmp_path, "--no-live") as (first, said):
+        assert_complete(first)
+        assert first["login_url"] in said.read_text()
+        with urllib.request.urlopen(first["chat_url"], timeout=10) as page:  # noqa: S310  # it is ours
+            assert page.status == 200
+            assert "/chat/" in page.url
+    with demo(tmp_path) as (second, said):
+        changing = {"base_url", "login_url", "chat_url", "webhook_url", "ads"}
+        assert {name: first[name] for name in first.keys() - changing} == {
+            name: second[name] for name in second.keys() - changing
+        }
+        assert "anew" not in said.read_text()
+    Home(tmp_path / "data").note(State.SEEDING, None)
+    with demo(tmp_path, "--no-live") as (third, said):
+        assert third["business_id"] != first["business_id"]
+        assert "was not finished, so it is made anew" in " ".join(said.read_text().split())
+    assert stat.S_IMODE((tmp_path / "data" / NOTES).stat().st_mode) == 0o600
+
+
+def assert_complete(world: dict[str, Any]) -> None:
+    for name in ("base_url", "login_url", "chat_url", "webhook_url"):
+        assert world[name].startswith("http://127.0.0.1:"), name
+    for name in ("access_token", "app_id", "app_secret", "business_id", "tiktok_business_id"):
+        assert world[name], name
+    assert world["advertiser_id"].isdigit()
+    assert [login["role"] for login in world["logins"]] == ["owner", "agent", "analyst"]
+    assert len({login["password"] for login in world["logins"]}) == 3
+    assert sorted(group["goal"] for group in world["ad_groups"]) == ["conversation"] * 2 + ["lead"] * 2
+    assert set(world["channel_account_ids"]) == {"webchat", "tiktok"}

@@ -1,0 +1,79 @@
+"""A small world is played through the real doors, and what the platform then knows is the truth."""
+
+import asyncio
+from pathlib import Path
+
+from contatto.inbox.actions import conversation_id_of, person_id_of
+from contatto.inbox.store.conversations import ConversationFilter, count_conversations
+from contatto.kit.db.tx import Tx
+from contatto.leads.store.records import find_lead_of_person, list_contact_points
+from contatto.measurement.model import ConversionKind
+from contatto.measurement.store import find_attribution, list_measured_ads
+from contatto.simulator.people import plan_people
+from contatto.simulator.run import play_history
+from contatto.simulator.traffic import Truth
+from tests.simulator.running import Running, running_world
+
+DAYS, PEOPLE = 1, 150
+
+
+async def play_small_world(folder: Path) -> None:
+    async with running_world(folder, DAYS) as running:
+        starts_at = running.clock.now()
+        people = plan_people(3, PEOPLE, DAYS * 86_400, starts_at.timestamp())
+        await play_history(running.street, people, running.clock, starts_at)
+        await check_the_ledger(running)
+        await check_the_leads(running)
+        await check_the_credits(running)
+
+
+async def check_the_ledger(running: Running) -> None:
+    ledger = await running.settled()
+    assert ledger.waiting == 0
+    assert ledger.refused == 0, ledger.reasons
+    assert ledger.received == ledger.stored + ledger.merged
+    assert ledger.merged > 0, "some deliveries come twice"
+    assert ledger.received >= running.street.tally.webhooks
+
+
+async def check_the_leads(running: Running) -> None:
+    """Whoever shared a detail is a lead with just those details, and nobody else is one."""
+    truth, world = running.street.truth, running.street.world
+    assert sum(bool(row.contacts) for row in truth) > 3
+
+    def found(tx: Tx, row: Truth) -> tuple[str, ...]:
+        person_id = person_id_of(world.accounts[row.platform], row.viewer_id)
+        lead = find_lead_of_person(tx, world.business_id, person_id)
+        points = list_contact_points(tx, world.business_id, {lead.id})[lead.id] if lead else []
+        return tuple(sorted(point.value for point in points))
+
+    for row in truth:
+        assert await running.context.db.read(lambda tx, row=row: found(tx, row)) == tuple(
+            sorted(row.contacts)
+        )
+
+
+async def check_the_credits(running: Running) -> None:
+    """Every conversation was earned by the ad that was tapped before it."""
+    world, chatted = running.street.world, [row for row in running.street.truth if row.chatted]
+
+    def credited(tx: Tx, row: Truth) -> str:
+        conversation_id = conversation_id_of(world.accounts[row.platform], _thread_of(row))
+        earned = find_attribution(tx, world.business_id, conversation_id, ConversionKind.CONVERSATION)
+        ads = list_measured_ads(tx, world.business_id)
+        return str(ads[earned.ad_id].ad_number) if earned and earned.ad_id else ""
+
+    for row in chatted:
+        assert await running.context.db.read(lambda tx, row=row: credited(tx, row)) == row.ad_id
+    counted = await running.context.db.read(
+        lambda tx: count_conversations(tx, world.business_id, ConversationFilter())
+    )
+    assert counted == len(chatted)
+
+
+def _thread_of(row: Truth) -> str:
+    return f"conv_{row.viewer_id}" if row.viewer_id.startswith("_000") else row.viewer_id
+
+
+def test_what_people_did_is_what_the_platform_knows(tmp_path: Path) -> None:
+    asyncio.run(play_small_world(tmp_path))
