@@ -26,7 +26,7 @@ import contatto.inbox.api
 import contatto.inbox.pages.chat
 import contatto.inbox.pages.chat_form
 import contatto.inbox.pages.panes
-import contatto.leads.pages.center
+import contatto.leads.pages.routes
 import contatto.measurement.api
 import contatto.reports.api
 import contatto.reports.pages
@@ -65,7 +65,7 @@ ROUTERS: Final = (
     contatto.inbox.pages.chat.router,
     contatto.inbox.pages.chat_form.router,
     contatto.inbox.pages.panes.router,
-    contatto.leads.pages.center.router,
+    contatto.leads.pages.routes.router,
     contatto.reports.api.router,
     contatto.reports.pages.router,
 )

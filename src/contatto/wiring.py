@@ -10,13 +10,21 @@ from contatto.inbox.model import ConversationStarted, MessageReceived, MessageSe
 from contatto.kit import outbox
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import After
-from contatto.leads.model import ContactRejected, LeadCaptured, LeadRemoved, LeadStatusChanged, LeadUpdated
+from contatto.leads.model import (
+    ContactRejected,
+    LeadCaptured,
+    LeadEdited,
+    LeadRemoved,
+    LeadStatusChanged,
+    LeadUpdated,
+)
 
 AFTER: Final[After] = {
     ContactRejected: (),
     ConversationStarted: (),
     FormSubmitted: (),
     LeadCaptured: (inbox.post_notice,),
+    LeadEdited: (),
     LeadRemoved: (inbox.forget_lead,),
     LeadStatusChanged: (),
     LeadUpdated: (inbox.post_notice,),

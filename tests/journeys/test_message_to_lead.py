@@ -3,7 +3,9 @@
 import time
 
 from contatto.inbox.store.receipts import count_receipts
-from contatto.leads.store.records import LeadFilter, count_leads, list_contact_points, list_leads
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.listing import count_leads, list_leads
+from contatto.leads.store.records import list_contact_points
 from tests.journeys.running import House, message, until
 
 NOW_MS = int(time.time() * 1000)

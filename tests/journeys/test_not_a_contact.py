@@ -2,7 +2,8 @@
 
 import re
 
-from contatto.leads.store.records import LeadFilter, count_leads
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.listing import count_leads
 from tests.journeys.running import House, csrf_of, message, until
 
 NOW_MS = 1_795_000_000_000

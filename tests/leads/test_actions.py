@@ -20,8 +20,9 @@ from contatto.kit.moments import micros
 from contatto.kit.outbox import list_events_of
 from contatto.leads.actions import records as actions
 from contatto.leads.model import Lead, Origin, Status
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store import listing
 from contatto.leads.store import records as store
-from contatto.leads.store.records import LeadFilter
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution
 from tests import make
@@ -41,7 +42,7 @@ def tell(db: Database, business_id: str, *contacts: ContactMatch, **changes: Any
 
 
 def all_leads(db: Database, business_id: str, wanted: LeadFilter | None = None) -> list[Lead]:
-    return db.read_now(lambda tx: store.list_leads(tx, business_id, wanted or LeadFilter()))
+    return db.read_now(lambda tx: listing.list_leads(tx, business_id, wanted or LeadFilter()))
 
 
 def values(db: Database, business_id: str, lead: Lead) -> list[str]:
@@ -123,7 +124,7 @@ def test_two_persons_with_one_number_stay_two_leads_and_know_of_each_other(
     assert two
     assert other
     twins = [
-        database.read_now(lambda tx, of=of: store.list_twins(tx, business_id, of.id))
+        database.read_now(lambda tx, of=of: listing.list_twins(tx, business_id, [of.id]))
         for of in (one, two, other)
     ]
     assert twins == [[two], [one], []]
@@ -165,7 +166,7 @@ def state_of(db: Database, business_id: str) -> dict[str, Any]:
 
     def look(tx: Tx) -> dict[str, Any]:
         found = {}
-        for lead in store.list_leads(tx, business_id, LeadFilter()):
+        for lead in listing.list_leads(tx, business_id, LeadFilter()):
             points = store.list_contact_points(tx, business_id, {lead.id})[lead.id]
             evidence = store.list_evidence_of_lead(tx, business_id, lead.id)
             credit = find_attribution(tx, business_id, lead.id, ConversionKind.LEAD)
@@ -228,7 +229,7 @@ def test_a_status_change_is_kept_told_and_noted(database: Database, business_id:
     assert event_names(database, business_id)[-1] == "lead_status_changed"
     steps = database.read_now(lambda tx: store.list_steps(tx, business_id, lead.id))
     assert (steps[-1].detail, steps[-1].actor) == ("raw → qualified", "Owner")
-    counts = database.read_now(lambda tx: store.count_leads_by_status(tx, business_id))
+    counts = database.read_now(lambda tx: listing.count_leads_by_status(tx, business_id))
     assert counts == {Status.QUALIFIED: 1}
 
 
@@ -281,12 +282,12 @@ def test_another_business_can_neither_see_nor_change_a_lead(database: Database, 
             store.find_lead_of_person(tx, "other", lead.person_id),
             store.find_lead_of_conversation(tx, "other", lead.conversation_id),
             store.list_leads_by_id(tx, "other", {lead.id}),
-            store.list_leads(tx, "other", LeadFilter(text="+6591234567")),
-            store.count_leads(tx, "other", LeadFilter()),
+            listing.list_leads(tx, "other", LeadFilter(text="+6591234567")),
+            listing.count_leads(tx, "other", LeadFilter()),
             store.list_contact_points(tx, "other", {lead.id})[lead.id],
             store.list_evidence_of_lead(tx, "other", lead.id),
             store.list_steps(tx, "other", lead.id),
-            store.list_twins(tx, "other", lead.id),
+            listing.list_twins(tx, "other", [lead.id]),
         ]
 
     assert database.read_now(look) == [None, None, None, {}, [], 0, [], [], [], []]
@@ -335,13 +336,13 @@ def test_filters_count_what_they_list(database: Database, business_id: str) -> N
     database.write_now(build)
     for wanted, count in (
         (LeadFilter(), 5),
-        (LeadFilter(status=Status.RAW), 5),
-        (LeadFilter(status=Status.CONVERTED), 0),
-        (LeadFilter(origin=Origin.FORM), 1),
+        (LeadFilter(statuses=(Status.RAW,)), 5),
+        (LeadFilter(statuses=(Status.CONVERTED,)), 0),
+        (LeadFilter(origins=(Origin.FORM,)), 1),
         (LeadFilter(channel_account_id="account-1"), 2),
     ):
         assert len(all_leads(database, business_id, wanted)) == count
-        assert database.read_now(lambda tx, w=wanted: store.count_leads(tx, business_id, w)) == count
+        assert database.read_now(lambda tx, w=wanted: listing.count_leads(tx, business_id, w)) == count
     newest_first = [lead.created_at for lead in all_leads(database, business_id)]
     assert newest_first == sorted(newest_first, reverse=True)
 
@@ -357,7 +358,7 @@ def test_a_download_goes_through_all_leads_once_even_those_of_one_moment(
     seen: list[str] = []
     last: Lead | None = None
     while page := database.read_now(
-        lambda tx, last=last: store.list_leads_after(tx, business_id, LeadFilter(), last, 4)
+        lambda tx, last=last: listing.list_leads_after(tx, business_id, LeadFilter(), last, 4)
     ):
         seen += [lead.id for lead in page]
         last = page[-1]
@@ -367,5 +368,5 @@ def test_a_download_goes_through_all_leads_once_even_those_of_one_moment(
 def test_nothing_typed_reaches_the_order_of_the_statement(database: Database, business_id: str) -> None:
     database.write_now(lambda tx: make.lead(tx, business_id))
     hostile = "name; DROP TABLE leads"
-    assert len(database.read_now(lambda tx: store.list_leads(tx, business_id, LeadFilter(), hostile))) == 1
+    assert len(database.read_now(lambda tx: listing.list_leads(tx, business_id, LeadFilter(), hostile))) == 1
     assert database.read_now(lambda tx: tx.execute(select(store.leads)).all())

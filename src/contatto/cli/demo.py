@@ -28,7 +28,8 @@ from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
-from contatto.leads.store.records import LeadFilter, count_leads
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.listing import count_leads
 from contatto.migrations.steps import migrate_schema
 from contatto.simulator.browser import Browser
 from contatto.simulator.desk import Desk
@@ -187,9 +188,9 @@ class Demo:
         browser = Browser(HOST, self.context.settings.port)
         try:
             ready = world or await self._seed(browser)
+            _print_summary(ready, self.context.settings.base_url, self.home.log)
             if self.options.ready_file:
                 write_private(self.options.ready_file, ready_values(ready, self.context.settings.base_url))
-            _print_summary(ready, self.context.settings.base_url, self.home.log)
             if self.options.live:
                 await play_live(self._street(browser, ready), random.Random())  # noqa: S311  # it makes up people
             await asyncio.Event().wait()
@@ -205,7 +206,7 @@ class Demo:
         self.clock.back_to_present()
         self.home.note(State.READY, world)
         tally = street.tally
-        took = f"{self.options.days} days in {time.perf_counter() - started:.0f} seconds"
+        took = f"Days of history: {self.options.days}, in {time.perf_counter() - started:.0f} seconds"
         seen = f"{tally.views:,} views by {tally.people:,} people, {tally.taps:,} taps"
         _out.print(f"{took}: {seen}, {tally.chats:,} chats, {tally.messages:,} messages.")
         return world

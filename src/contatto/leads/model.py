@@ -1,7 +1,7 @@
 """Leads, their contact points with evidence, and the events that speak of them."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import NewType
 
@@ -26,11 +26,15 @@ class Origin(StrEnum):
     CHAT = "chat"
     FORM = "form"
     MANUAL = "manual"
+    IMPORT = "import"
 
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """Exactly one for each person of a business; ``number`` is the id that the API shows."""
+    """Exactly one for each person of a business; ``number`` is the id that the API shows.
+
+    ``owner_id`` is a member. A lead with ``hidden_at`` is in no list: it was deleted, or merged into another.
+    """
 
     id: LeadId
     number: int
@@ -43,6 +47,55 @@ class Lead:
     origin: Origin
     created_at: datetime
     updated_at: datetime
+    owner_id: str | None = None
+    hidden_at: datetime | None = None
+    merged_into: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The member who changes something, and the business whose rows it concerns."""
+
+    business_id: str
+    member_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A word that a business sorts its leads by; ``tone`` picks the colour of its dot."""
+
+    id: str
+    name: str
+    tone: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a member wrote down about a lead; ``revision`` counts its changes."""
+
+    id: str
+    lead_id: str
+    text: str
+    author: str
+    revision: int
+    created_at: datetime
+    edited_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Something to do about a lead, with the day it is due; ``revision`` counts its changes."""
+
+    id: str
+    lead_id: str
+    text: str
+    due_on: date | None
+    revision: int
+    created_by: str
+    created_at: datetime
+    done_by: str
+    done_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +211,25 @@ class LeadRemoved:
     business_id: str
     lead_id: str
     conversation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeadEdited:
+    """A member changed a lead's owner, labels, notes or tasks; ``what`` says which."""
+
+    business_id: str
+    lead_id: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class SavedView:
+    """A filter with its look that a member keeps under a name; a shared one is there for all members."""
+
+    id: str
+    member_id: str
+    name: str
+    query: str
+    is_shared: bool
+    is_pinned: bool
+    created_at: datetime

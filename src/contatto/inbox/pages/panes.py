@@ -21,7 +21,8 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.web.live import sse_answer, stream_events
 from contatto.leads.model import Lead, Status
-from contatto.leads.store import records as lead_store
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.listing import count_leads
 
 router = APIRouter(include_in_schema=False)
 
@@ -38,7 +39,7 @@ async def show_nav(request: Request, caller: PageCaller, section: str = "") -> H
 
     def count(tx: Tx) -> dict[str, int]:
         unread = conversations.count_conversations(tx, caller.business_id, ConversationFilter("unread"))
-        raw = lead_store.count_leads(tx, caller.business_id, lead_store.LeadFilter(status=Status.RAW))
+        raw = count_leads(tx, caller.business_id, LeadFilter(statuses=(Status.RAW,)))
         return {"inbox": unread, "leads": raw}
 
     values = {"caller": caller, "section": section, "nav_counts": await context.db.read(count)}

@@ -1,5 +1,7 @@
 """Making one lead of what a person shares, marking leads by hand, moving them through the statuses."""
 
+from dataclasses import replace
+
 from contatto.capture import actions as capture
 from contatto.capture.model import ContactMatch
 from contatto.kit import errors
@@ -14,6 +16,7 @@ from contatto.leads.model import (
     Evidence,
     Lead,
     LeadCaptured,
+    LeadEdited,
     LeadId,
     LeadRemoved,
     LeadStatusChanged,
@@ -38,16 +41,44 @@ def upsert_lead(tx: Tx, signal: Signal) -> Lead | None:
     Returns:
         The lead as it is now, or None when the signal makes none.
     """
-    lead = store.find_lead_of_person(tx, signal.business_id, signal.person_id)
+    lead = _kept_lead(tx, signal)
     if lead is None:
         return _capture_lead(tx, signal) if rules.makes_lead(signal) else None
+    if lead.hidden_at is not None and signal.contacts:
+        lead = restore_lead(tx, lead, signal.actor)
     return _add_to_lead(tx, lead, signal)
 
 
 def mark_as_lead(tx: Tx, signal: Signal) -> Lead:
     """Make a lead by a person's word (R39); where there is one already it stays as it is."""
-    lead = store.find_lead_of_person(tx, signal.business_id, signal.person_id)
+    lead = _kept_lead(tx, signal)
+    if lead is not None and lead.hidden_at is not None:
+        return restore_lead(tx, lead, signal.actor)
     return lead or _capture_lead(tx, signal)
+
+
+def restore_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
+    """Put a deleted lead back into the lists: somebody wants it, or the person has shared details again."""
+    store.record_hidden(tx, lead, None)
+    _note_step(tx, lead, "restored", "", actor)
+    emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, "restored"))
+    return replace(lead, hidden_at=None)
+
+
+def delete_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
+    """Take a lead out of all lists. Its rows and what it earned stay: it can be restored."""
+    store.record_hidden(tx, lead, tx.now)
+    _note_step(tx, lead, "deleted", "", actor)
+    emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, "deleted"))
+    return replace(lead, hidden_at=tx.now)
+
+
+def _kept_lead(tx: Tx, signal: Signal) -> Lead | None:
+    """The lead of the person, or the one that it was merged into."""
+    lead = store.find_lead_of_person(tx, signal.business_id, signal.person_id)
+    if lead is None or lead.merged_into is None:
+        return lead
+    return store.find_lead(tx, signal.business_id, lead.merged_into) or lead
 
 
 def change_lead_status(tx: Tx, business_id: str, lead_id: str, seen: Status, new: Status, actor: str) -> Lead:
@@ -57,7 +88,7 @@ def change_lead_status(tx: Tx, business_id: str, lead_id: str, seen: Status, new
         Refused: NOT_FOUND; CONFLICT when the move is not allowed or somebody was faster.
     """
     lead = store.find_lead(tx, business_id, lead_id)
-    if lead is None:
+    if lead is None or lead.hidden_at is not None:
         raise Refused(errors.NOT_FOUND)
     if lead.status is not seen:
         raise Refused(errors.CONFLICT, f"This lead is {lead.status.value} by now; it was {seen.value}.")
@@ -132,13 +163,13 @@ def _add_to_lead(tx: Tx, lead: Lead, signal: Signal) -> Lead:
     name = rules.better_name(lead.name, signal)
     if name != lead.name or signal.at > lead.updated_at:
         store.record_activity(tx, lead, name, signal.at)
-    if signal.contacts and signal.at < lead.created_at:
+    if signal.contacts and signal.at < lead.created_at and signal.person_id == lead.person_id:
         store.record_start(tx, lead, signal.at)
         _credit(tx, lead, signal)
     if fields:
         _note_step(tx, lead, "updated", ", ".join(fields), signal.actor)
         update = LeadUpdated(
-            lead.business_id, lead.id, lead.conversation_id, signal.origin.value, fields, signal.at
+            lead.business_id, lead.id, signal.conversation_id, signal.origin.value, fields, signal.at
         )
         emit(tx, lead.business_id, update)
     return store.find_lead(tx, lead.business_id, lead.id) or lead

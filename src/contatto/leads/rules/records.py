@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterable
 from typing import Final
-from unicodedata import decimal
+from unicodedata import decimal, normalize
+
+import phonenumbers
 
 from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
@@ -48,6 +50,22 @@ def better_name(current: str, signal: Signal) -> str:
 def person_label(name: str, person_id: str) -> str:
     """A person's name for people, or a short mark of the one who has none."""
     return name or f"Visitor {person_id[:4]}"
+
+
+def name_key(name: str) -> str:
+    """A name as it is sorted and searched by: compatible letters composed, the case of letters folded."""
+    return normalize("NFKC", name).casefold()
+
+
+def phone_country(value: str) -> str | None:
+    """The country of an international phone number, or None for what is none."""
+    if not value.startswith("+"):
+        return None
+    try:
+        region = phonenumbers.region_code_for_number(phonenumbers.parse(value))
+    except phonenumbers.NumberParseException:
+        return None
+    return region if region in phonenumbers.SUPPORTED_REGIONS else None
 
 
 def search_values(text: str, countries: Iterable[str] = ()) -> list[str]:

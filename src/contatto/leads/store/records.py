@@ -1,9 +1,8 @@
 """Tables of leads, contact points, evidence and history; contact values are sealed, with a blind index."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -12,22 +11,18 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    Select,
     String,
     Table,
     UniqueConstraint,
-    func,
-    or_,
     select,
     update,
 )
 
 from contatto.capture.model import Field
-from contatto.channels.store import list_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.leads.model import ContactPoint, Evidence, Lead, LeadId, Origin, Status, Step
-from contatto.leads.rules.records import search_values
+from contatto.leads.rules.records import name_key, phone_country
 
 leads = Table(
     "leads",
@@ -43,9 +38,17 @@ leads = Table(
     Column("origin", Choice(Origin), nullable=False),
     instant("created_at"),
     instant("updated_at"),
+    text("name_key", default=""),
+    Column("owner_id", String(36)),
+    instant("hidden_at", nullable=True),
+    Column("merged_into", String(36)),
     UniqueConstraint("business_id", "person_id"),
-    Index("ix_leads_business_id_created_at", "business_id", "created_at"),
-    Index("ix_leads_business_id_updated_at", "business_id", "updated_at"),
+    Index("ix_leads_by_creation", "business_id", "hidden_at", "created_at", "id"),
+    Index("ix_leads_by_activity", "business_id", "hidden_at", "updated_at", "id"),
+    Index("ix_leads_by_status", "business_id", "hidden_at", "status", "created_at", "id"),
+    Index("ix_leads_by_name", "business_id", "hidden_at", "name_key", "id"),
+    Index("ix_leads_by_owner", "business_id", "hidden_at", "owner_id"),
+    Index("ix_leads_business_id_merged_into", "business_id", "merged_into"),
     Index("ix_leads_business_id_conversation_id", "business_id", "conversation_id"),
 )
 
@@ -60,7 +63,9 @@ contact_points = Table(
     Column("value_index", LargeBinary(16), nullable=False),
     Column("origin", Choice(Origin), nullable=False),
     instant("created_at"),
+    Column("country", String(2)),
     UniqueConstraint("business_id", "lead_id", "field", "value_index"),
+    Index("ix_contact_points_business_id_country", "business_id", "country"),
     Index("ix_contact_points_business_id_value_index", "business_id", "value_index"),
 )
 
@@ -97,32 +102,11 @@ lead_steps = Table(
     Index("ix_lead_steps_business_id_lead_id", "business_id", "lead_id", "at"),
 )
 
-SORTS: Final = {
-    "created": leads.c.created_at.asc(),
-    "-created": leads.c.created_at.desc(),
-    "last_activity": leads.c.updated_at.asc(),
-    "-last_activity": leads.c.updated_at.desc(),
-    "status": leads.c.status.asc(),
-    "-status": leads.c.status.desc(),
-    "name": func.lower(leads.c.name).asc(),
-    "-name": func.lower(leads.c.name).desc(),
-}
-"""The sort words of the Leads Center; a closed list, so nothing typed reaches the statement."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeadFilter:
-    """Which leads to list; every part that is None or empty lets all through."""
-
-    status: Status | None = None
-    origin: Origin | None = None
-    text: str = ""
-    channel_account_id: str | None = None
-
 
 def save_lead(tx: Tx, lead: Lead) -> bool:
     """Insert a lead; False when its person has one already."""
-    return tx.insert_ignore(leads, {name: getattr(lead, name) for name in Lead.__dataclass_fields__})
+    row = {name: getattr(lead, name) for name in Lead.__dataclass_fields__}
+    return tx.insert_ignore(leads, row | {"name_key": name_key(lead.name)})
 
 
 def find_lead(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
@@ -141,71 +125,14 @@ def find_lead_of_conversation(tx: Tx, business_id: str, conversation_id: str) ->
 
 
 def list_leads_by_id(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Lead]:
-    mine = select(leads).where(leads.c.business_id == business_id, leads.c.id.in_(lead_ids))
-    return {lead.id: lead for lead in tx.list(Lead, mine)}
-
-
-def list_leads(
-    tx: Tx, business_id: str, wanted: LeadFilter, sort: str = "-created", limit: int = 50, offset: int = 0
-) -> list[Lead]:
-    statement = _matching(tx, select(leads), business_id, wanted)
-    ordered = statement.order_by(SORTS.get(sort, SORTS["-created"]), leads.c.id.desc())
-    return tx.list(Lead, ordered.limit(limit).offset(offset))
-
-
-def count_leads(tx: Tx, business_id: str, wanted: LeadFilter) -> int:
-    statement = _matching(tx, select(func.count()).select_from(leads), business_id, wanted)
-    return int(tx.scalar(statement))
-
-
-def count_leads_by_status(tx: Tx, business_id: str) -> dict[Status, int]:
-    counted = select(leads.c.status, func.count().label("n")).where(leads.c.business_id == business_id)
-    return {row["status"]: row["n"] for row in tx.execute(counted.group_by(leads.c.status)).mappings()}
-
-
-def list_leads_after(
-    tx: Tx, business_id: str, wanted: LeadFilter, last: Lead | None, limit: int = 500
-) -> list[Lead]:
-    """The next matching leads after one, newest first: for downloads of any size, page by page."""
-    statement = _matching(tx, select(leads), business_id, wanted)
-    if last is not None:
-        older = leads.c.created_at < last.created_at
-        tied = (leads.c.created_at == last.created_at) & (leads.c.id < last.id)
-        statement = statement.where(or_(older, tied))
-    return tx.list(Lead, statement.order_by(leads.c.created_at.desc(), leads.c.id.desc()).limit(limit))
-
-
-def list_twins(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
-    """Other leads that share a contact value with this one: possible duplicates."""
-    own = select(contact_points.c.value_index).where(
-        contact_points.c.business_id == business_id, contact_points.c.lead_id == lead_id
-    )
-    sharing = select(contact_points.c.lead_id).where(
-        contact_points.c.business_id == business_id,
-        contact_points.c.value_index.in_(own),
-        contact_points.c.lead_id != lead_id,
-    )
-    mine = select(leads).where(leads.c.business_id == business_id, leads.c.id.in_(sharing))
-    return tx.list(Lead, mine.order_by(leads.c.created_at))
-
-
-def _matching(tx: Tx, statement: Select[Any], business_id: str, wanted: LeadFilter) -> Select[Any]:
-    statement = statement.where(leads.c.business_id == business_id)
-    if wanted.status is not None:
-        statement = statement.where(leads.c.status == wanted.status)
-    if wanted.origin is not None:
-        statement = statement.where(leads.c.origin == wanted.origin)
-    if wanted.channel_account_id is not None:
-        statement = statement.where(leads.c.channel_account_id == wanted.channel_account_id)
-    if wanted.text.strip():
-        countries = {account.registration_country for account in list_accounts(tx, business_id)}
-        indexes = [tx.vault.blind(value, business_id) for value in search_values(wanted.text, countries)]
-        by_value = select(contact_points.c.lead_id).where(
-            contact_points.c.business_id == business_id, contact_points.c.value_index.in_(indexes)
-        )
-        by_name = leads.c.name.icontains(wanted.text.strip(), autoescape=True)
-        statement = statement.where(or_(by_name, leads.c.id.in_(by_value)))
-    return statement
+    """Leads by the id that was asked for; for a lead that was merged away, the one that it went into."""
+    mine = leads.c.business_id == business_id
+    found = {lead.id: lead for lead in tx.list(Lead, select(leads).where(mine, leads.c.id.in_(lead_ids)))}
+    targets = {lead.merged_into for lead in found.values() if lead.merged_into}
+    if not targets:
+        return {lead.id: lead for lead in found.values()}
+    kept = {lead.id: lead for lead in tx.list(Lead, select(leads).where(mine, leads.c.id.in_(targets)))}
+    return {lead_id: kept.get(LeadId(lead.merged_into or ""), lead) for lead_id, lead in found.items()}
 
 
 def record_start(tx: Tx, lead: Lead, at: datetime) -> None:
@@ -217,7 +144,23 @@ def record_start(tx: Tx, lead: Lead, at: datetime) -> None:
 def record_activity(tx: Tx, lead: Lead, name: str, at: datetime) -> None:
     """Note that a lead moved: its name, and its last activity, which never goes back."""
     mine = update(leads).where(leads.c.business_id == lead.business_id, leads.c.id == lead.id)
-    tx.execute(mine.values(name=name, updated_at=max(at, lead.updated_at)))
+    tx.execute(mine.values(name=name, name_key=name_key(name), updated_at=max(at, lead.updated_at)))
+
+
+def record_owner(tx: Tx, lead: Lead, owner_id: str | None) -> bool:
+    """Change the owner, unless somebody else has changed it meanwhile."""
+    mine = update(leads).where(
+        leads.c.business_id == lead.business_id,
+        leads.c.id == lead.id,
+        leads.c.owner_id.is_not_distinct_from(lead.owner_id),
+    )
+    return tx.execute(mine.values(owner_id=owner_id)).rowcount == 1
+
+
+def record_hidden(tx: Tx, lead: Lead, at: datetime | None, merged_into: str | None = None) -> None:
+    """Take a lead out of all lists, or with None put it back."""
+    mine = update(leads).where(leads.c.business_id == lead.business_id, leads.c.id == lead.id)
+    tx.execute(mine.values(hidden_at=at, merged_into=merged_into))
 
 
 def record_status(tx: Tx, lead: Lead, new: Status) -> bool:
@@ -239,6 +182,7 @@ def save_contact_point(tx: Tx, business_id: str, point: ContactPoint) -> bool:
         "value_index": tx.vault.blind(point.value, business_id),
         "origin": point.origin,
         "created_at": point.created_at,
+        "country": phone_country(point.value),
     }
     return tx.insert_ignore(contact_points, row)
 
@@ -252,7 +196,7 @@ def record_point_start(tx: Tx, business_id: str, point: ContactPoint, at: dateti
         tx.execute(mine.values(created_at=at))
 
 
-def list_contact_points(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, list[ContactPoint]]:
+def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, list[ContactPoint]]:
     """Contact points by lead, oldest first, with their values opened."""
     mine = (
         select(contact_points)

@@ -13,3 +13,11 @@ document.addEventListener("htmx:after:swap", (event) => {
   }
   known = now;
 });
+
+// The saved views follow the list: their request carries what the list shows now.
+document.addEventListener("htmx:config:request", (event) => {
+  const { sourceElement, request } = event.detail.ctx;
+  if (sourceElement?.id !== "lead-views") return;
+  const query = document.getElementById("lead-results")?.dataset.query;
+  request.action = query ? `/leads/views?${query}` : "/leads/views";
+});

@@ -8,7 +8,7 @@ import { toast, word } from "./words.js";
 
 const TYPES = [
   "message_received", "message_sent", "conversation_started",
-  "lead_captured", "lead_updated", "lead_status_changed", "lead_removed",
+  "lead_captured", "lead_updated", "lead_status_changed", "lead_edited", "lead_removed",
   "contact_rejected", "notice_posted",
 ];
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("contatto.live") : null;

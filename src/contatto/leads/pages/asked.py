@@ -1,0 +1,98 @@
+"""What the address of the Leads Center asks for, and the address of what is shown."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlencode
+
+from fastapi import Depends, Request
+
+from contatto.accounts.model import Caller
+from contatto.kit.db.tx import Tx
+from contatto.leads.model import Actor
+from contatto.leads.pages.rows import member_names
+from contatto.leads.rules import filters
+from contatto.leads.rules.filters import ME, NOBODY, LeadFilter, Look, Pairs
+from contatto.leads.store import listing, work
+from contatto.measurement.store import list_measured_ads
+
+MOST_PAIRS: int = 400
+"""Pairs of an address that are read; what stands behind them is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The filter and the look that stand in an address."""
+
+    wanted: LeadFilter
+    look: Look
+
+    @property
+    def pairs(self) -> Pairs:
+        return [*filters.write_filter(self.wanted), *filters.write_look(self.look)]
+
+    @property
+    def query(self) -> str:
+        return urlencode(self.pairs)
+
+    def href(self, path: str = "/leads") -> str:
+        return f"{path}?{self.query}" if self.query else path
+
+    def sort_href(self) -> str:
+        """The address with another order, for the heads of the table: it holds the word SORT."""
+        unsorted = replace(self, look=replace(self.look, sort=filters.USUAL_SORT))
+        return f"/leads?{urlencode(unsorted.pairs)}&sort=SORT"
+
+
+def read_asked(pairs: Pairs) -> Asked:
+    return Asked(filters.read_filter(pairs), filters.read_look(pairs))
+
+
+def read_query(query: str) -> Asked:
+    """Read what a saved view or a form holds."""
+    return read_asked(parse_qsl(query, max_num_fields=MOST_PAIRS))
+
+
+def asked_of(request: Request) -> Asked:
+    return read_asked(request.query_params.multi_items()[:MOST_PAIRS])
+
+
+ReadAsked = Annotated[Asked, Depends(asked_of)]
+
+
+def actor_of(caller: Caller) -> Actor:
+    return Actor(caller.business_id, caller.subject_id, caller.display_name)
+
+
+def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
+    """What can be chosen for each word of the filter: pairs of value and text."""
+    ads = list_measured_ads(tx, business_id).values()
+    return {
+        "owner": [(ME, "Me"), (NOBODY, "Nobody"), *member_names(tx, business_id).items()],
+        "label": [
+            *((each.id, each.name) for each in work.list_labels(tx, business_id)),
+            (NOBODY, "No label"),
+        ],
+        "campaign": _by_name({(str(ad.campaign_number), ad.campaign_name) for ad in ads}),
+        "ad_group": _by_name({(str(ad.ad_group_number), ad.ad_group_name) for ad in ads}),
+        "ad": _by_name({(str(ad.ad_number), ad.ad_name) for ad in ads}),
+        "country": [(each, each) for each in listing.list_phone_countries(tx, business_id)],
+    }
+
+
+def _by_name(found: set[tuple[str, str]]) -> list[tuple[str, str]]:
+    return sorted(found, key=lambda pair: (pair[1].casefold(), pair[0]))
+
+
+def chips_of(asked: Asked, choices: dict[str, list[tuple[str, str]]]) -> list[dict[str, Any]]:
+    """The parts of the filter that are on, each with the address without it; ``text`` may be None."""
+    texts = {(word, value): text for word, pairs in choices.items() for value, text in pairs}
+    return [
+        {
+            "word": word,
+            "value": value,
+            "text": texts.get((word, value)),
+            "href": replace(asked, wanted=filters.without(asked.wanted, word, value)).href(),
+        }
+        for word, value in filters.write_filter(asked.wanted)
+        if word not in ("q", "any")
+    ]

@@ -1,0 +1,217 @@
+"""One lead: its contact points with their evidence, its work, its history, and the ad that earned it."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import may, require
+from contatto.channels.store import find_account
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.moments import from_micros
+from contatto.leads.actions import records as actions
+from contatto.leads.model import ContactPoint, Evidence, Lead, Status, Step
+from contatto.leads.pages.rows import member_names
+from contatto.leads.rules.records import person_label
+from contatto.leads.store import listing, work
+from contatto.leads.store import records as store
+from contatto.measurement import store as measurement
+from contatto.measurement.model import Attribution, ConversionKind, TouchKind
+
+router = APIRouter(include_in_schema=False)
+_STEP_TEXTS: Final = {
+    "captured": "Became a lead by sharing: {detail}",
+    "updated": "Shared more: {detail}",
+    "marked": "Marked as a lead",
+    "rejected": "Not a contact: {detail}",
+    "status": "Status: {detail}",
+    "labelled": "Label added: {detail}",
+    "unlabelled": "Label taken off: {detail}",
+    "note": "Wrote a note",
+    "task": "Added a task",
+    "task_done": "Finished a task",
+    "deleted": "Deleted",
+    "restored": "Restored",
+}
+
+
+@router.get("/leads/{lead_id}")
+async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Response:
+    require(caller, Permission.READ_LEADS)
+    context = context_of(request)
+
+    def load(tx: Tx) -> Lead | dict[str, Any]:
+        lead = store.find_lead(tx, caller.business_id, lead_id)
+        if lead is None:
+            raise Refused(errors.NOT_FOUND, "There is no such lead.")
+        return lead if lead.merged_into else _detail(tx, lead)
+
+    found = await context.db.read(load)
+    if isinstance(found, Lead):
+        return RedirectResponse(f"/leads/{found.merged_into}", 303)
+    can_edit = may(caller, Permission.WRITE_LEADS) and not found["lead"]["is_deleted"]
+    found |= {"caller": caller, "can_edit": can_edit, "can_restore": may(caller, Permission.WRITE_LEADS)}
+    page: HTMLResponse = context.pages.render(request, "leads/detail.html", found)
+    return page
+
+
+@router.post("/leads/{lead_id}/status")
+async def post_status(
+    request: Request,
+    caller: FormCaller,
+    lead_id: str,
+    status: Annotated[Status, Form()],
+    seen: Annotated[Status, Form()],
+) -> RedirectResponse:
+    require(caller, Permission.WRITE_LEADS)
+
+    def change(tx: Tx) -> Lead:
+        return actions.change_lead_status(tx, caller.business_id, lead_id, seen, status, caller.display_name)
+
+    if status is not seen:
+        await context_of(request).db.write(change)
+    return RedirectResponse(f"/leads/{lead_id}", 303)
+
+
+@router.post("/leads/{lead_id}/points/{point_id}/reject")
+async def post_reject(request: Request, caller: FormCaller, lead_id: str, point_id: str) -> RedirectResponse:
+    """Not a contact: the point goes, and with the last one a lead that nothing else made."""
+    require(caller, Permission.WRITE_LEADS)
+
+    def reject(tx: Tx) -> Lead | None:
+        return actions.reject_contact_point(tx, caller.business_id, lead_id, point_id, caller.display_name)
+
+    lead = await context_of(request).db.write(reject)
+    return RedirectResponse(f"/leads/{lead_id}" if lead else "/leads", 303)
+
+
+@router.post("/leads/{lead_id}/restore")
+async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> RedirectResponse:
+    require(caller, Permission.WRITE_LEADS)
+
+    def restore(tx: Tx) -> None:
+        lead = store.find_lead(tx, caller.business_id, lead_id)
+        if lead is None:
+            raise Refused(errors.NOT_FOUND, "There is no such lead.")
+        if lead.hidden_at is not None and lead.merged_into is None:
+            actions.restore_lead(tx, lead, caller.display_name)
+
+    await context_of(request).db.write(restore)
+    return RedirectResponse(f"/leads/{lead_id}", 303)
+
+
+def _detail(tx: Tx, lead: Lead) -> dict[str, Any]:
+    business_id = lead.business_id
+    account = find_account(tx, business_id, lead.channel_account_id)
+    points = store.list_contact_points(tx, business_id, {lead.id})[lead.id]
+    proofs = {
+        item.contact_point_id: item
+        for item in reversed(store.list_evidence_of_lead(tx, business_id, lead.id))
+    }
+    earned = measurement.find_attribution(tx, business_id, lead.id, ConversionKind.LEAD)
+    members = member_names(tx, business_id)
+    return {
+        "lead": {
+            "id": lead.id,
+            "name": person_label(lead.name, lead.person_id),
+            "handle": None,
+            "status": lead.status.value,
+            "source": lead.origin.value,
+            "channel": account.platform.value if account else None,
+            "account_name": account.name if account else None,
+            "conversation_id": lead.conversation_id or None,
+            "created_at": lead.created_at,
+            "last_activity_at": lead.updated_at,
+            "owner_id": lead.owner_id,
+            "owner": members.get(lead.owner_id or ""),
+            "is_deleted": lead.hidden_at is not None,
+        },
+        "statuses": [status.value for status in Status],
+        "members": list(members.items()),
+        "labels": work.list_labels_of(tx, business_id, [lead.id])[lead.id],
+        "known_labels": work.list_labels(tx, business_id),
+        "notes": work.list_notes(tx, business_id, lead.id),
+        "tasks": sorted(work.list_tasks(tx, business_id, lead.id), key=lambda task: task.done_at is not None),
+        "today": tx.now.date(),
+        "contact_points": [
+            _point(point, proofs.get(point.id), lead, is_first=index == 0)
+            for index, point in enumerate(points)
+        ],
+        "attribution": _attribution(tx, lead, earned),
+        "timeline": _timeline(tx, lead),
+        "duplicates": [
+            {
+                "id": twin.id,
+                "name": person_label(twin.name, twin.person_id),
+                "why": "Shares a contact detail",
+            }
+            for twin in listing.list_twins(tx, business_id, [lead.id])
+        ],
+    }
+
+
+def _point(point: ContactPoint, proof: Evidence | None, lead: Lead, *, is_first: bool) -> dict[str, Any]:
+    return {
+        "id": point.id,
+        "field": point.field.value,
+        "value": point.value,
+        "origin": point.origin.value,
+        "captured_at": point.created_at,
+        "primary": is_first,
+        "evidence": proof
+        and {
+            "text": proof.raw,
+            "rule": proof.rule,
+            "confidence": proof.confidence,
+            "href": f"/inbox/{lead.conversation_id}#m-{proof.source_id}",
+        },
+    }
+
+
+def _attribution(tx: Tx, lead: Lead, earned: Attribution | None) -> dict[str, Any] | None:
+    if earned is None or earned.ad_id is None or earned.touch_ts is None or earned.via is None:
+        return None
+    ad = measurement.find_measured_ad(tx, lead.business_id, earned.ad_id)
+    if ad is None:
+        return None
+    window_s = ad.click_window_s if earned.via is TouchKind.CLICK else ad.view_window_s
+    return {
+        "campaign_id": ad.campaign_id,
+        "campaign_name": ad.campaign_name,
+        "ad_group_id": ad.ad_group_id,
+        "ad_group_name": ad.ad_group_name,
+        "ad_id": ad.ad_id,
+        "ad_name": ad.ad_name,
+        "goal": ad.goal.value,
+        "touch": earned.via.value,
+        "touched_at": from_micros(earned.touch_ts),
+        "converted_at": from_micros(earned.ts),
+        "window_days": (window_s or 0) // 86_400,
+    }
+
+
+def _timeline(tx: Tx, lead: Lead) -> list[dict[str, Any]]:
+    """The lead's history and the person's touches, newest first."""
+    events = [_step_event(step, lead) for step in store.list_steps(tx, lead.business_id, lead.id)]
+    touches = measurement.list_touches_of(tx, lead.business_id, lead.person_id, 50)
+    ads = measurement.list_measured_ads(tx, lead.business_id, {touch.ad_id for touch in touches})
+    for touch in touches:
+        ad = ads.get(touch.ad_id)
+        verb = "Tapped" if touch.kind is TouchKind.CLICK else "Saw"
+        text = f"{verb} the ad {ad.ad_name} ({ad.ad_group_name})" if ad else f"{verb} an ad"
+        events.append({"kind": touch.kind.value, "at": from_micros(touch.ts), "text": text, "actor": None})
+    return sorted(events, key=lambda event: event["at"], reverse=True)
+
+
+def _step_event(step: Step, lead: Lead) -> dict[str, Any]:
+    if step.what == "owner":
+        text = f"Owner: {step.detail}" if step.detail else "Owner: nobody"
+    else:
+        text = _STEP_TEXTS[step.what].format(detail=step.detail)
+    at = lead.created_at if step.what in ("captured", "marked") else step.at
+    return {"kind": step.what, "at": at, "text": text, "actor": step.actor or None}

@@ -1,0 +1,11 @@
+"""All pages of the Leads Center in one router; fixed addresses come before those with an id."""
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from contatto.leads.pages import center, detail, downloads, views, work
+
+router: Final = APIRouter(include_in_schema=False)
+for part in (center, downloads, views, detail, work):
+    router.include_router(part.router)

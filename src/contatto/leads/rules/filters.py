@@ -1,0 +1,187 @@
+"""The filter of the Leads Center: a closed grammar between the address and the store.
+
+An address holds pairs of a known word and a value. Each word has one reader, which gives back a member of a
+closed set, an id, a number or a day, or nothing; what it does not know is left out. Only the search text is
+free, and it reaches the database as a bound value alone. Values of one word are joined by or, words by and;
+with ``any=1`` words are joined by or too.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from datetime import date
+from enum import StrEnum
+from typing import Any, Final
+
+import phonenumbers
+
+from contatto.leads.model import Origin, Status
+from contatto.leads.rules.work import day_of
+
+ME: Final = "me"
+NOBODY: Final = "none"
+TEXT_LIMIT: Final = 200
+MOST_VALUES: Final = 50
+"""Values of one word that an address may hold; more are left out."""
+SORTS: Final = ("name", "status", "created", "last_activity")
+COLUMNS: Final = ("contact", "status", "source", "labels", "owner", "ad", "created", "last_activity")
+"""The columns after the name, which is always there, in their order."""
+USUAL_COLUMNS: Final = ("contact", "status", "source", "owner", "ad", "created", "last_activity")
+USUAL_SORT: Final = "-created"
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LARGEST: Final = (1 << 63) - 1
+
+
+class Has(StrEnum):
+    """Contact details that a lead has or lacks."""
+
+    PHONE = "phone"
+    EMAIL = "email"
+    NO_PHONE = "no_phone"
+    NO_EMAIL = "no_email"
+
+
+@dataclass(frozen=True, slots=True)
+class LeadFilter:
+    """Which leads to list; every part that is empty lets all through."""
+
+    text: str = ""
+    statuses: tuple[Status, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    owners: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    campaigns: tuple[int, ...] = ()
+    ad_groups: tuple[int, ...] = ()
+    ads: tuple[int, ...] = ()
+    countries: tuple[str, ...] = ()
+    has: tuple[Has, ...] = ()
+    since: date | None = None
+    until: date | None = None
+    twins: bool = False
+    any_of: bool = False
+    channel_account_id: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(getattr(self, each.name) for each in fields(self) if each.name != "any_of")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How the list shows: its order, its columns, and whether rows stand close."""
+
+    sort: str = USUAL_SORT
+    columns: tuple[str, ...] = USUAL_COLUMNS
+    dense: bool = False
+
+
+type Pairs = list[tuple[str, str]]
+
+
+def _one_of[E: StrEnum](kind: type[E]) -> Callable[[str], E | None]:
+    known = {member.value: member for member in kind}
+    return known.get
+
+
+def _owner(text: str) -> str | None:
+    return text if text in (ME, NOBODY) or _ID.fullmatch(text) else None
+
+
+def _label(text: str) -> str | None:
+    return text if text == NOBODY or _ID.fullmatch(text) else None
+
+
+def _number(text: str) -> int | None:
+    fits = text.isascii() and text.isdigit() and len(text) <= 19
+    return int(text) if fits and int(text) <= _LARGEST else None
+
+
+def _country(text: str) -> str | None:
+    return text if text in phonenumbers.SUPPORTED_REGIONS else None
+
+
+_LISTS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
+    "status": ("statuses", _one_of(Status)),
+    "owner": ("owners", _owner),
+    "label": ("labels", _label),
+    "source": ("origins", _one_of(Origin)),
+    "campaign": ("campaigns", _number),
+    "ad_group": ("ad_groups", _number),
+    "ad": ("ads", _number),
+    "country": ("countries", _country),
+    "has": ("has", _one_of(Has)),
+}
+"""The words that may come several times: the part of the filter that they fill, and their reader."""
+_DAYS: Final = {"from": "since", "to": "until"}
+_FLAGS: Final = {"twins": "twins", "any": "any_of"}
+
+
+def read_filter(pairs: Iterable[tuple[str, str]]) -> LeadFilter:
+    """Read a filter out of the pairs of an address; words and values that it does not know are left out."""
+    lists: dict[str, list[Any]] = {attribute: [] for attribute, _ in _LISTS.values()}
+    single: dict[str, Any] = {}
+    for word, text in pairs:
+        if word in _LISTS:
+            attribute, read = _LISTS[word]
+            _keep(lists[attribute], read(text))
+        elif word in _DAYS:
+            single[_DAYS[word]] = day_of(text)
+        elif word in _FLAGS:
+            single[_FLAGS[word]] = text == "1"
+        elif word == "q":
+            single["text"] = read_text(text)
+    return LeadFilter(**single | {name: tuple(found) for name, found in lists.items()})
+
+
+def read_text(text: str) -> str:
+    """A search text: no longer than the limit, and nothing in it that a database could not store."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode().strip()[:TEXT_LIMIT].strip()
+
+
+def _keep(found: list[Any], value: Any) -> None:
+    if value is not None and value not in found and len(found) < MOST_VALUES:
+        found.append(value)
+
+
+def write_filter(wanted: LeadFilter) -> Pairs:
+    """The pairs that ``read_filter`` reads as this filter, in one fixed order."""
+    pairs: Pairs = [("q", wanted.text)] if wanted.text else []
+    for word, (attribute, _) in _LISTS.items():
+        pairs += [(word, str(value)) for value in getattr(wanted, attribute)]
+    for word, attribute in _DAYS.items():
+        day: date | None = getattr(wanted, attribute)
+        pairs += [(word, day.isoformat())] if day else []
+    return pairs + [(word, "1") for word, attribute in _FLAGS.items() if getattr(wanted, attribute)]
+
+
+def without(wanted: LeadFilter, word: str, value: str) -> LeadFilter:
+    """The filter with one of its values taken out, as a click on its chip does."""
+    return read_filter([pair for pair in write_filter(wanted) if pair != (word, value)])
+
+
+def read_look(pairs: Iterable[tuple[str, str]]) -> Look:
+    """Read order, columns and density out of the pairs of an address."""
+    look = Look()
+    columns: list[str] = []
+    for word, text in pairs:
+        if word == "sort" and text.removeprefix("-") in SORTS and not text.startswith("--"):
+            look = replace(look, sort=text)
+        elif word == "dense":
+            look = replace(look, dense=text == "1")
+        elif word == "column" and text in COLUMNS:
+            columns.append(text)
+    return replace(look, columns=tuple(each for each in COLUMNS if each in columns)) if columns else look
+
+
+def write_look(look: Look) -> Pairs:
+    """The pairs that ``read_look`` reads as this look; what is usual is left out."""
+    pairs: Pairs = [("sort", look.sort)] if look.sort != USUAL_SORT else []
+    if look.columns != USUAL_COLUMNS:
+        pairs += [("column", column) for column in look.columns]
+    return pairs + ([("dense", "1")] if look.dense else [])
+
+
+def for_member(wanted: LeadFilter, member_id: str) -> LeadFilter:
+    """The filter as one member means it: "me" is that member."""
+    owners = tuple(dict.fromkeys(member_id if each == ME else each for each in wanted.owners))
+    return replace(wanted, owners=owners)

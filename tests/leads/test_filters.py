@@ -1,0 +1,210 @@
+"""The filter's grammar is closed: of whatever an address holds, only known words and bound values remain."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from contatto.capture.model import Field
+from contatto.kit.db.database import Database
+from contatto.kit.ids import new_id
+from contatto.kit.moments import micros
+from contatto.leads.actions import work
+from contatto.leads.model import Actor, Lead, Origin, Status
+from contatto.leads.rules import filters
+from contatto.leads.rules.filters import COLUMNS, SORTS, Has, LeadFilter, Look
+from contatto.leads.store import listing, records
+from contatto.leads.store.work import list_labels
+from contatto.measurement import actions as measurement
+from contatto.measurement.model import ConversionKind
+from contatto.measurement.store import find_attribution
+from tests import make
+
+WORDS = ["q", "status", "owner", "label", "source", "campaign", "ad_group", "ad", "country", "has", "from",
+         "to", "twins", "any", "sort", "column", "dense", "drop"]  # fmt: skip
+HOSTILE = ["'; DROP TABLE leads; --", "' OR 1=1 --", "%", "_", "\\", "\0", "raw' OR '1'='1", "1)", "-1", "٣",
+           "9" * 40, "2026-13-40", "١٢", "me", "none", "SG", "raw", "phone", "2026-01-01", "1"]  # fmt: skip
+ids = st.builds(new_id)
+texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=40), ids, st.integers().map(str))
+addresses = st.lists(st.tuples(st.sampled_from(WORDS) | st.text(max_size=8), texts), max_size=12)
+wanted_filters = st.builds(
+    LeadFilter,
+    text=st.text(max_size=30).map(filters.read_text),
+    statuses=st.lists(st.sampled_from(Status), unique=True).map(tuple),
+    origins=st.lists(st.sampled_from(Origin), unique=True).map(tuple),
+    owners=st.lists(st.sampled_from(["me", "none"]) | ids, unique=True, max_size=3).map(tuple),
+    labels=st.lists(st.just("none") | ids, unique=True, max_size=3).map(tuple),
+    campaigns=st.lists(st.integers(0, (1 << 63) - 1), unique=True, max_size=3).map(tuple),
+    countries=st.lists(st.sampled_from(["SG", "IT", "BR"]), unique=True).map(tuple),
+    has=st.lists(st.sampled_from(Has), unique=True).map(tuple),
+    since=st.none() | st.dates(date(1970, 1, 1), date(2199, 12, 31)),
+    twins=st.booleans(),
+    any_of=st.booleans(),
+)
+looks = st.builds(
+    Look,
+    sort=st.sampled_from([sign + word for sign in ("", "-") for word in SORTS]),
+    columns=st.sets(st.sampled_from(COLUMNS), min_size=1).map(
+        lambda chosen: tuple(each for each in COLUMNS if each in chosen)
+    ),
+    dense=st.booleans(),
+)
+
+
+@given(wanted=wanted_filters, look=looks)
+def test_what_is_written_into_an_address_is_read_back(wanted: LeadFilter, look: Look) -> None:
+    pairs = parse_qsl(urlencode([*filters.write_filter(wanted), *filters.write_look(look)]))
+    assert (filters.read_filter(pairs), filters.read_look(pairs)) == (wanted, look)
+
+
+@given(pairs=addresses)
+def test_whatever_an_address_holds_only_known_values_come_through(pairs: list[tuple[str, str]]) -> None:
+    found = filters.read_filter(pairs)
+    assert set(found.statuses) <= set(Status)
+    assert all(each in ("me", "none") or len(each) == 36 for each in (*found.owners, *found.labels))
+    assert all(type(each) is int and 0 <= each < 1 << 63 for each in (*found.campaigns, *found.ads))
+    assert filters.read_look(pairs).sort.removeprefix("-") in SORTS
+    assert set(filters.read_look(pairs).columns) <= set(COLUMNS)
+    assert filters.read_filter(filters.write_filter(found)) == found
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pairs=addresses)
+def test_no_typed_text_is_ever_part_of_a_statement(database: Database, pairs: list[tuple[str, str]]) -> None:
+    wanted = filters.read_filter(pairs)
+
+    def look(tx: Any) -> str:
+        plain = LeadFilter(**{  # the same words with harmless values must give the very same statement
+            name: type(value)("x") if isinstance(value, str) and value else value
+            for name in LeadFilter.__dataclass_fields__ for value in [getattr(wanted, name)] if name != "text"
+        }, text="x" if wanted.text else "")  # fmt: skip
+        statements = [
+            str(select(records.leads).where(*listing._conditions(tx, "b1", each))) for each in (wanted, plain)
+        ]
+        if not (wanted.text.isdecimal() and wanted.text.isascii()):
+            assert statements[0] == statements[1]
+        listing.count_leads(tx, "b1", wanted)
+        listing.list_leads(tx, "b1", wanted, filters.read_look(pairs).sort)
+        return statements[0]
+
+    assert "DROP" not in database.read_now(look)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_hostile_search_finds_nothing_and_breaks_nothing(database: Database, text: str) -> None:
+    business_id = new_id()
+    database.write_now(lambda tx: make.lead(tx, business_id))
+    wanted = LeadFilter(text=filters.read_text(text))
+    count = database.read_now(lambda tx: listing.count_leads(tx, business_id, wanted))
+    assert count == (1 if wanted.text in ("", "me") else 0)  # the lead is called mei
+    assert database.read_now(lambda tx: tx.execute(select(records.leads)).all())
+
+
+def _world(db: Database, business_id: str) -> dict[str, Lead]:
+    """Four leads that differ in all that can be filtered by."""
+
+    def build(tx: Any) -> dict[str, Lead]:
+        later = make.NOON + timedelta(days=3)
+        mail = make.contact("mei@example.com", Field.EMAIL)
+        found = {
+            "phone": make.lead(tx, business_id, person_id="p1"),
+            "both": make.lead(tx, business_id, make.contact(), mail, person_id="p2", at=later),
+            "italian": make.lead(
+                tx, business_id, make.contact("+393312345678"), person_id="p3", profile_name="ÉLISE"
+            ),
+            "mail": make.lead(tx, business_id, mail, person_id="p4", origin=Origin.FORM),
+        }
+        actor = Actor(business_id, "m1", "Owner")
+        work.label_lead(tx, actor, found["mail"].id, "vip")
+        records.record_owner(tx, found["both"], "m1")
+        return found
+
+    return db.write_now(build)
+
+
+def test_each_word_of_the_filter_means_what_it_says(database: Database) -> None:
+    business_id = new_id()
+    world = _world(database, business_id)
+    vip = database.read_now(lambda tx: [each.id for each in list_labels(tx, business_id)])[0]
+    day = make.NOON.date()
+    expected: list[tuple[LeadFilter, set[str]]] = [
+        (LeadFilter(), {"phone", "both", "italian", "mail"}),
+        (LeadFilter(has=(Has.PHONE,)), {"phone", "both", "italian"}),
+        (LeadFilter(has=(Has.NO_PHONE,)), {"mail"}),
+        (LeadFilter(has=(Has.EMAIL,)), {"both", "mail"}),
+        (LeadFilter(has=(Has.NO_PHONE, Has.NO_EMAIL)), {"phone", "italian", "mail"}),
+        (LeadFilter(countries=("IT",)), {"italian"}),
+        (LeadFilter(countries=("IT", "SG")), {"phone", "both", "italian"}),
+        (LeadFilter(labels=(vip,)), {"mail"}),
+        (LeadFilter(labels=("none",)), {"phone", "both", "italian"}),
+        (LeadFilter(labels=("none", vip)), {"phone", "both", "italian", "mail"}),
+        (LeadFilter(owners=("m1",)), {"both"}),
+        (LeadFilter(owners=("none",)), {"phone", "italian", "mail"}),
+        (LeadFilter(since=day + timedelta(days=1)), {"both"}),
+        (LeadFilter(until=day), {"phone", "italian", "mail"}),
+        (LeadFilter(twins=True), {"phone", "both", "mail"}),
+        (LeadFilter(origins=(Origin.FORM,)), {"mail"}),
+        (LeadFilter(text="élise"), {"italian"}),
+        (LeadFilter(text="LISE"), {"italian"}),
+        (LeadFilter(text="+65 9123 4567"), {"phone", "both"}),
+        (LeadFilter(text="MEI@example.com"), {"both", "mail"}),
+        (LeadFilter(countries=("IT",), labels=(vip,)), set()),
+        (LeadFilter(countries=("IT",), labels=(vip,), any_of=True), {"italian", "mail"}),
+        (LeadFilter(text="mei", countries=("IT",), labels=(vip,), any_of=True), {"mail"}),
+    ]
+    for wanted, names in expected:
+        found = database.read_now(lambda tx, w=wanted: listing.list_leads(tx, business_id, w))
+        count = database.read_now(lambda tx, w=wanted: listing.count_leads(tx, business_id, w))
+        assert {lead.id for lead in found} == {world[name].id for name in names}, wanted
+        assert count == len(names)
+
+
+def test_a_lead_is_found_by_what_the_ad_that_earned_it_is_called_and_by_its_ids(database: Database) -> None:
+    def build(tx: Any) -> tuple[str, Any, Lead]:
+        ad = make.published_ad(tx, new_id())
+        measurement.record_touch(tx, make.touch(ad, at=make.NOON - timedelta(minutes=5)))
+        lead = make.lead(tx, ad.business_id)
+        make.lead(tx, ad.business_id, person_id="p2")
+        return ad.business_id, ad, lead
+
+    business_id, ad, lead = database.write_now(build)
+    credit = database.read_now(lambda tx: find_attribution(tx, business_id, lead.id, ConversionKind.LEAD))
+    assert credit
+    assert credit.ts == micros(make.NOON)
+    for wanted in (
+        LeadFilter(ads=(ad.ad_number,)), LeadFilter(ad_groups=(ad.ad_group_number,)),
+        LeadFilter(campaigns=(ad.campaign_number,)), LeadFilter(text=str(ad.ad_group_number)),
+        LeadFilter(text=ad.campaign_name.upper()), LeadFilter(text=ad.ad_group_name[1:]),
+    ):  # fmt: skip
+        found = database.read_now(lambda tx, w=wanted: listing.list_leads(tx, business_id, w))
+        assert [each.id for each in found] == [lead.id], wanted
+    assert (
+        database.read_now(lambda tx: listing.list_leads(tx, "other", LeadFilter(ads=(ad.ad_number,)))) == []
+    )
+
+
+@pytest.mark.parametrize("sort", [sign + word for sign in ("", "-") for word in SORTS])
+def test_pages_in_any_order_hold_every_lead_once(database: Database, sort: str) -> None:
+    business_id = new_id()
+    database.write_now(
+        lambda tx: [
+            make.lead(tx, business_id, person_id=f"p{n}", at=make.NOON + timedelta(minutes=n % 3))
+            for n in range(11)
+        ]
+    )
+    pages = [
+        database.read_now(lambda tx, o=o: listing.list_leads(tx, business_id, LeadFilter(), sort, 4, o))
+        for o in (0, 4, 8)
+    ]
+    assert len({lead.id for page in pages for lead in page}) == 11
+
+
+def test_me_is_whoever_looks() -> None:
+    wanted = LeadFilter(owners=("me", "none"))
+    assert filters.for_member(wanted, "m1").owners == ("m1", "none")
+    assert datetime.now(UTC).year < 2200  # days beyond are read as none
