@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import Connection, CursorResult, Executable, Table, func, select
@@ -43,11 +44,11 @@ class Tx:
         return self.connection.execute(statement).scalar()
 
     def insert(self, table: Table, row: Row) -> None:
-        self.connection.execute(table.insert(), dict(row))
+        self.connection.execute(_plain_insert(table), dict(row))
 
     def insert_ignore(self, table: Table, row: Row) -> bool:
         """Insert unless a unique key is taken; say whether the row is new."""
-        statement = self.upsert(table).on_conflict_do_nothing()
+        statement = _insert_or_ignore(self.connection.dialect.name, table)
         # Without the option an INSERT's row count is lost on PostgreSQL.
         kept = {"preserve_rowcount": True}
         return self.connection.execute(statement, dict(row), execution_options=kept).rowcount == 1
@@ -68,6 +69,17 @@ class Tx:
     def locks_rows(self) -> bool:
         """Whether ``SELECT … FOR UPDATE`` is needed (SQLite has one writer and does not know it)."""
         return self.connection.dialect.name == "postgresql"
+
+
+@cache
+def _plain_insert(table: Table) -> Any:
+    """Kept, because building a statement anew costs more than running it."""
+    return table.insert()
+
+
+@cache
+def _insert_or_ignore(dialect: str, table: Table) -> Any:
+    return insert_for(dialect, table).on_conflict_do_nothing()
 
 
 def insert_for(dialect: str, table: Table) -> Any:
