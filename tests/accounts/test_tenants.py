@@ -13,7 +13,9 @@ from contatto.app import HOT_ROUTES, ROUTERS
 from contatto.inbox.actions import conversation_id_of, settle_receipts
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import count_waiting
-from contatto.leads.store.records import LeadFilter, list_contact_points, list_leads
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.listing import list_leads
+from contatto.leads.store.records import list_contact_points
 from contatto.measurement.store import find_measured_ad
 from tests import make
 from tests.ads.world import add_chain, add_world

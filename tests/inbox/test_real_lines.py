@@ -22,7 +22,9 @@ from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
-from contatto.leads.store.records import LeadFilter, list_contact_points, list_leads
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.listing import list_leads
+from contatto.leads.store.records import list_contact_points
 from contatto.migrations.steps import migrate_schema
 from tests import make
 

@@ -14,7 +14,9 @@ from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import list_events_of
-from contatto.leads.store.records import LeadFilter, list_contact_points, list_leads
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.listing import list_leads
+from contatto.leads.store.records import list_contact_points
 from tests import make
 from tests.make import Shop
 
