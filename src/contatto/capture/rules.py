@@ -93,10 +93,12 @@ def _finds(rest: Folded, country: str, hinted: frozenset[Hint]) -> list[Find]:
     if Hint.CUE in hinted and Hint.SHAPE in hinted:
         handles = find_handles(rest, country)
         finds += handles
-        rest = rest.without((find.start, find.end) for find in handles if not is_shared(find))
+        if handles and Hint.DIGITS in hinted:
+            rest = rest.without((find.start, find.end) for find in handles if not is_shared(find))
     if Hint.DIGITS in hinted:
         finds += find_phones(rest, country)
-    finds.sort(key=itemgetter(2))
+    if len(finds) > 1:
+        finds.sort(key=itemgetter(2))
     return finds
 
 

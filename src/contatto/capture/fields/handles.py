@@ -127,10 +127,9 @@ def _cues(text: Folded) -> Iterator[Cue]:
         if (field := fields[key(match[match.lastindex or 0])]) is not None
         and not _GLUED.match(text.low, match.end() - 1)
     ]
-    found += [
-        Cue((Field.TWITTER,), match.start(), match.end(), plain=True)
-        for match in both_ends(_X.finditer(text.text))
-    ]
+    if "X" in text.text or "x" in text.text:
+        marks = both_ends(_X.finditer(text.text))
+        found += [Cue((Field.TWITTER,), match.start(), match.end(), plain=True) for match in marks]
     if len(found) > 1:
         found.sort(key=lambda cue: cue.start)
         found = both_ends(found)

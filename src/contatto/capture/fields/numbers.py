@@ -18,7 +18,6 @@ _MOST_PARTS = 7
 _MOST_TRIES = 16
 
 _NOT_LAST = " \t.()/_~-\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u30fc\u00b7\u2022"
-_DIGITS_ONLY = {**{ord(sign): None for sign in f"+{_NOT_LAST}"}, ord("O"): "0", ord("o"): "0"}
 
 #: Shapes that are never a phone, however well the digits fit.
 _YEAR = r"(?:19[0-9]{2}|20[0-4][0-9]|25[67][0-9])"
@@ -85,6 +84,15 @@ class Run(NamedTuple):
     digits: str
 
 
+def _only_digits(written: str) -> str:
+    """The digits of what is written, letters O read as zeros."""
+    if written.isdigit():
+        return written
+    if "O" in written or "o" in written:
+        written = written.replace("O", "0").replace("o", "0")
+    return "".join(_GROUP.findall(written))
+
+
 def find_runs(text: str) -> list[Run]:
     """Stretches of at least four digits and a few signs, in order."""
     runs = []
@@ -98,7 +106,7 @@ def find_runs(text: str) -> list[Run]:
         if start and text[start - 1] in "+( Oo":
             front = _FRONT.search(text, max(0, start - 4), start)
             start = front.start() if front is not None else start
-        digits = text[start:end].translate(_DIGITS_ONLY)
+        digits = _only_digits(text[start:end])
         if len(digits) > 3:
             runs.append(Run(start, end, digits))
     return runs
@@ -126,7 +134,7 @@ def _is_card(written: str) -> bool:
 
 def plain_digits(written: str) -> str:
     """The digits of a run, a leading plus kept, letters O read as zeros."""
-    digits = written.translate(_DIGITS_ONLY)
+    digits = _only_digits(written)
     return f"+{digits}" if written.lstrip(" (").startswith("+") else digits
 
 
@@ -163,7 +171,7 @@ def numbers_in(text: str, run: Run, country: str) -> list[tuple[int, int, Readin
     date = _LEADING_DATE.match(written)
     if date is not None:
         start = run.start + date.end()
-        run = Run(start, run.end, text[start : run.end].translate(_DIGITS_ONLY))
+        run = Run(start, run.end, _only_digits(text[start : run.end]))
         written = text[start : run.end]
     if len(run.digits) <= 18:
         whole = read_number("+" + run.digits if "+" in written[:3] else run.digits, country)

@@ -24,6 +24,8 @@ from contatto.capture.model import Field
 _WINDOW = 64
 _WRAPS = frozenset("*_~")
 _MOST_RUNS = 160
+_NEED_A_CUE = (Form.NO_PLUS, Form.NO_TRUNK)
+_RULES = {form: f"phone.{form.value}" for form in Form}
 _LETTERS_BEFORE = re.compile(rf"[{LATIN}0-9]{{1,24}}[\-_]?$")
 _LETTERS_AFTER = re.compile(rf"[\-_]?[{LATIN}]{{1,16}}")
 _NUMBER_CUES = (Kind.PHONE, Kind.NUMBER, Kind.WHATSAPP)
@@ -159,9 +161,9 @@ def _finds_of_run(text: Folded, run: Run, country: str, verdict: _Verdict) -> li
     field = Field.WHATSAPP if verdict.whatsapp else Field.PHONE
     finds = []
     for start, end, reading in numbers_in(text.text, run, country):
-        if not verdict.cued and reading.form in (Form.NO_PLUS, Form.NO_TRUNK):
+        if not verdict.cued and reading.form in _NEED_A_CUE:
             continue
         sure = verdict.cued or reading.form is Form.INTERNATIONAL
-        rule = verdict.whatsapp or f"phone.{reading.form.value}"
+        rule = verdict.whatsapp or _RULES[reading.form]
         finds.append(Find(field, reading.value, start, end, 0.95 if sure else 0.85, rule))
     return finds
