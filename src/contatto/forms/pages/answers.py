@@ -15,12 +15,14 @@ from contatto.forms import actions, store
 from contatto.forms.model import ConsentReceipt, FormAnswer, FormVersion, Verdict
 from contatto.forms.pages.views import show_answer
 from contatto.forms.rules.kinds import CHOOSERS
+from contatto.kit import errors
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros, micros
 from contatto.kit.table_export import csv_lines
 from contatto.kit.web.render import iso
-from contatto.leads.store.records import list_leads_by_id
+from contatto.leads.store.records import find_lead, list_leads_by_id
 from contatto.measurement.model import MeasuredAd
 from contatto.measurement.store import list_measured_ads
 
@@ -90,6 +92,8 @@ async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) 
     context = context_of(request)
 
     def load(tx: Tx) -> list[dict[str, Any]]:
+        if find_lead(tx, caller.business_id, lead_id) is None:
+            raise Refused(errors.NOT_FOUND, "There is no such lead.")
         return _shown(tx, caller.business_id, store.list_answers_of_lead(tx, caller.business_id, lead_id))
 
     values = {"caller": caller, "lead_id": lead_id, "answers": await context.db.read(load)}
