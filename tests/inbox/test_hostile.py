@@ -128,12 +128,12 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, text: str) -> Non
     """Let our own code break on the messages of one text."""
     original = actions.receive_message
 
-    def receive(tx: Any, account: Any, chatted: Any, receipt: Any) -> Any:
+    def receive(tx: Any, door: Any, chatted: Any, receipt: Any) -> Any:
         if chatted.text == text:
-            messages.append_message(tx, account.business_id, Message(
+            messages.append_message(tx, door.account.business_id, Message(
                 0, "half", "half", Sender.CUSTOMER, MessageKind.TEXT, text, "", chatted.at))  # fmt: skip
             raise error
-        return original(tx, account, chatted, receipt)
+        return original(tx, door, chatted, receipt)
 
     monkeypatch.setattr(actions, "receive_message", receive)
 

@@ -1,12 +1,12 @@
 """Settling deliveries into messages and leads, replying, marking leads, posting the inline notice."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy.exc import OperationalError
 
 from contatto.capture import actions as capture
-from contatto.capture import store as capture_store
 from contatto.channels import store as channel_store
 from contatto.channels.model import ChannelAccount, Chatted, Incoming, MessageKind, Referred, Sender, WasRead
 from contatto.channels.registry import CONNECTORS
@@ -14,6 +14,7 @@ from contatto.forms import actions as forms
 from contatto.forms.model import FormAnswer, FormVersion, Respondent, Source, Submission, Verdict
 from contatto.forms.rules.words import text_of
 from contatto.inbox import rules
+from contatto.inbox.index import Door, Doors
 from contatto.inbox.model import (
     Conversation,
     ConversationStarted,
@@ -57,21 +58,39 @@ STORED: Final = Outcome(ReceiptState.STORED)
 
 
 def settle_receipts(tx: Tx, limit: int = 200) -> int:
-    """Process deliveries that wait, each in a savepoint of its own, so that a bad one stops no other.
+    """Process deliveries that wait: all together, or one by one where that fails: a bad one stops no other.
 
     Returns:
         How many were settled; call again until it is 0. One that failed is tried again after a while.
     """
-    settled = 0
-    for receipt in receipts.list_waiting_receipts(tx, limit):
-        try:
-            with tx.connection.begin_nested():
-                outcome = _settle(tx, receipt)
-                receipts.mark_receipt(tx, receipt, outcome.state, outcome.reason)
-            settled += 1
-        except Exception as error:  # whatever it is, it concerns this delivery alone
-            _note_failure(tx, receipt, error)
-    return settled
+    waiting = receipts.list_waiting_receipts(tx, limit)
+    return len(waiting) if _settle_together(tx, waiting) else sum(_settle_alone(tx, each) for each in waiting)
+
+
+def _settle_together(tx: Tx, waiting: list[Receipt]) -> bool:
+    """Settle all or none; say whether it went well. What failed is found, and noted, one by one."""
+    doors = Doors(tx)
+    alike: dict[Outcome, list[Receipt]] = defaultdict(list)
+    try:
+        with tx.connection.begin_nested():
+            for receipt in waiting:
+                alike[_settle(tx, receipt, doors)].append(receipt)
+            for outcome, settled in alike.items():
+                receipts.mark_receipts(tx, settled, outcome.state, outcome.reason)
+    except Exception:
+        return False
+    return True
+
+
+def _settle_alone(tx: Tx, receipt: Receipt) -> bool:
+    try:
+        with tx.connection.begin_nested():
+            outcome = _settle(tx, receipt, Doors(tx))
+            receipts.mark_receipts(tx, [receipt], outcome.state, outcome.reason)
+    except Exception as error:  # whatever it is, it concerns this delivery alone
+        _note_failure(tx, receipt, error)
+        return False
+    return True
 
 
 def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
@@ -79,26 +98,23 @@ def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:
     receipts.mark_receipt_tried(tx, receipt)
     # Trouble of the database is not the delivery's fault, however long it lasts.
     if receipt.attempts + 1 >= MOST_TRIES and not isinstance(error, OperationalError):
-        receipts.mark_receipt(tx, receipt, ReceiptState.REFUSED, "processing_failed")
+        receipts.mark_receipts(tx, [receipt], ReceiptState.REFUSED, "processing_failed")
 
 
-def _settle(tx: Tx, receipt: Receipt) -> Outcome:
+def _settle(tx: Tx, receipt: Receipt, doors: Doors) -> Outcome:
     body = tx.vault.open_bytes(receipt.body or b"", receipt.business_id)
     incoming = CONNECTORS[receipt.platform].parse(body)
     reason = rules.refusal_reason(incoming)
     if reason is not None:
         return Outcome(ReceiptState.REFUSED, reason)
-    account = channel_store.find_account_by_external(
-        tx, receipt.business_id, receipt.platform, receipt.account
-    )
-    if account is None:
-        return Outcome(ReceiptState.REFUSED, "unknown_account")
-    return _take_in(tx, account, incoming, receipt)
+    door = doors.find(receipt)
+    return _take_in(tx, door, incoming, receipt) if door else Outcome(ReceiptState.REFUSED, "unknown_account")
 
 
-def _take_in(tx: Tx, account: ChannelAccount, incoming: Incoming, receipt: Receipt) -> Outcome:
+def _take_in(tx: Tx, door: Door, incoming: Incoming, receipt: Receipt) -> Outcome:
+    account = door.account
     if isinstance(incoming, Chatted):
-        return receive_message(tx, account, incoming, receipt)
+        return receive_message(tx, door, incoming, receipt)
     if isinstance(incoming, Referred):
         return _note_referral(tx, account, incoming)
     if isinstance(incoming, WasRead):
@@ -106,8 +122,9 @@ def _take_in(tx: Tx, account: ChannelAccount, incoming: Incoming, receipt: Recei
     return STORED
 
 
-def receive_message(tx: Tx, account: ChannelAccount, chatted: Chatted, receipt: Receipt) -> Outcome:
+def receive_message(tx: Tx, door: Door, chatted: Chatted, receipt: Receipt) -> Outcome:
     """Store a message once and, when it is the customer's, look for contact details in it."""
+    account = door.account
     conversation = _open_conversation(tx, account, chatted)
     message = Message(
         seq=0,
@@ -129,7 +146,7 @@ def receive_message(tx: Tx, account: ChannelAccount, chatted: Chatted, receipt: 
     _count_conversation(tx, conversation, chatted)
     emit(tx, account.business_id, MessageReceived(account.business_id, conversation.id, message.id))
     if chatted.kind is MessageKind.TEXT:
-        _capture(tx, account, conversation, message, receipt)
+        _capture(tx, door, conversation, message, receipt)
     return STORED
 
 
@@ -150,11 +167,10 @@ def _count_conversation(tx: Tx, conversation: Conversation, chatted: Chatted) ->
         emit(tx, conversation.business_id, started)
 
 
-def _capture(
-    tx: Tx, account: ChannelAccount, conversation: Conversation, message: Message, receipt: Receipt
-) -> None:
-    switch = capture_store.find_switch(tx, account.business_id, account.id)
-    found = capture.capture_contacts(switch, message.text, account.registration_country, receipt.received_at)
+def _capture(tx: Tx, door: Door, conversation: Conversation, message: Message, receipt: Receipt) -> None:
+    account = door.account
+    country, received_at = account.registration_country, receipt.received_at
+    found = capture.capture_contacts(door.switch, message.text, country, received_at)
     if found is None:
         return
     found = capture.drop_corrected(tx, account.business_id, found)
@@ -203,8 +219,12 @@ def _open_conversation(tx: Tx, account: ChannelAccount, incoming: Event) -> Conv
         stated_at=None,
         created_at=incoming.at,
     )
-    persons.save_person(tx, person)
     conversation_id = conversation_id_of(account, incoming.conversation_id)
+    known = conversations.find_conversation(tx, account.business_id, conversation_id)
+    if known is not None and known.person_id == person.id:
+        persons.record_person_seen(tx, person)
+        return known
+    persons.save_person(tx, person)
     fresh = Conversation(
         id=conversation_id,
         business_id=account.business_id,
@@ -357,7 +377,7 @@ def note_conversation_read(tx: Tx, business_id: str, conversation_id: str) -> No
 def post_notice(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
     """Add the inline notice to the thread that the lead came from (R37); heard through the outbox."""
     conversations.record_lead(tx, event.business_id, event.conversation_id, event.lead_id)
-    if not event.fields:
+    if not event.fields or not event.conversation_id:
         return
     notice_id = named_id(event.lead_id, f"{micros(event.at)}:{','.join(event.fields)}")
     notice = InlineNotice(

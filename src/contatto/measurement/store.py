@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, and_, select, update
+from sqlalchemy import BigInteger, Column, Index, String, Table, and_, bindparam, select, update
 
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice, instant, metadata, tenant, text
@@ -127,24 +127,29 @@ def touch_row(touch: Touch) -> dict[str, Any]:
     return {name: getattr(touch, name) for name in Touch.__dataclass_fields__}
 
 
+_CANDIDATE: Final = (
+    select(touches)
+    .where(
+        touches.c.business_id == bindparam("of_business"),
+        touches.c.person_id == bindparam("of_person"),
+        touches.c.kind == bindparam("of_kind"),
+        touches.c.ts <= bindparam("at_ts"),
+        touches.c.expires_ts >= bindparam("at_ts"),
+    )
+    .order_by(touches.c.ts.desc(), touches.c.touch_id.desc())
+    .limit(1)
+)
+
+
 def list_candidates(tx: Tx, conversion: Conversion) -> list[Touch]:
     """The latest eligible click and the latest eligible view: one of them wins under either policy."""
-    found: list[Touch] = []
-    for kind in (TouchKind.CLICK, TouchKind.VIEW):
-        latest = (
-            select(touches)
-            .where(
-                touches.c.business_id == conversion.business_id,
-                touches.c.person_id == conversion.person_id,
-                touches.c.kind == kind,
-                touches.c.ts <= conversion.ts,
-                touches.c.expires_ts >= conversion.ts,
-            )
-            .order_by(touches.c.ts.desc(), touches.c.touch_id.desc())
-            .limit(1)
-        )
-        found.extend(tx.list(Touch, latest))
-    return found
+    of = {
+        "of_business": conversion.business_id,
+        "of_person": conversion.person_id,
+        "at_ts": conversion.ts,
+    }
+    kinds = (TouchKind.CLICK, TouchKind.VIEW)
+    return [touch for kind in kinds for touch in tx.list(Touch, _CANDIDATE, of | {"of_kind": kind})]
 
 
 def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) -> list[Touch]:
@@ -181,23 +186,25 @@ def list_conversions_between(
     return tx.list(Conversion, mine)
 
 
+_ONE_CONVERSION: Final = update(conversions).where(
+    conversions.c.business_id == bindparam("of_business"),
+    conversions.c.conversion_id == bindparam("of_conversion"),
+)
+
+
 def record_winner(tx: Tx, conversion: Conversion, touch: Touch | None, rt_day: str | None) -> None:
-    mine = update(conversions).where(
-        conversions.c.business_id == conversion.business_id,
-        conversions.c.conversion_id == conversion.conversion_id,
-    )
-    tx.execute(
-        mine.values(
-            touch_id=touch and touch.touch_id,
-            ad_id=touch and touch.ad_id,
-            ad_group_id=touch and touch.ad_group_id,
-            ad_account_id=touch and touch.ad_account_id,
-            via=touch and touch.kind,
-            touch_ts=touch and touch.ts,
-            day=touch and touch.day,
-            rt_day=rt_day,
-        )
-    )
+    winner = {
+        "touch_id": touch and touch.touch_id,
+        "ad_id": touch and touch.ad_id,
+        "ad_group_id": touch and touch.ad_group_id,
+        "ad_account_id": touch and touch.ad_account_id,
+        "via": touch and touch.kind,
+        "touch_ts": touch and touch.ts,
+        "day": touch and touch.day,
+        "rt_day": rt_day,
+    }
+    one = {"of_business": conversion.business_id, "of_conversion": conversion.conversion_id}
+    tx.execute(_ONE_CONVERSION, one | winner)
 
 
 def record_withdrawal(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:

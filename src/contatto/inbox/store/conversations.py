@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     Column,
@@ -13,9 +13,9 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     Update,
+    bindparam,
     case,
     func,
-    literal,
     or_,
     select,
     update,
@@ -60,9 +60,23 @@ def save_conversation(tx: Tx, conversation: Conversation) -> bool:
     return tx.insert_ignore(conversations, row)
 
 
+_ONE = (conversations.c.business_id == bindparam("of_business"), conversations.c.id == bindparam("of_id"))
+_FIND: Final = select(conversations).where(*_ONE)
+_MOMENT: Final = bindparam("moment", type_=Instant())
+_MOVE: Final = (
+    update(conversations)
+    .where(*_ONE)
+    .values(
+        last_message_at=case(
+            (conversations.c.last_message_at > _MOMENT, conversations.c.last_message_at), else_=_MOMENT
+        ),
+        unread=conversations.c.unread + bindparam("more", type_=Integer()),
+    )
+)
+
+
 def find_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conversation | None:
-    mine = conversations.c.business_id == business_id
-    return tx.find(Conversation, select(conversations).where(mine, conversations.c.id == conversation_id))
+    return tx.find(Conversation, _FIND, {"of_business": business_id, "of_id": conversation_id})
 
 
 def list_conversations(
@@ -101,11 +115,8 @@ def _matching(statement: Select[Any], business_id: str, wanted: ConversationFilt
 
 def record_message_time(tx: Tx, conversation: Conversation, at: datetime, *, from_customer: bool) -> None:
     """Move a conversation along: its last message, and what is unread."""
-    last, moment = conversations.c.last_message_at, literal(at, Instant())
-    values: dict[str, Any] = {"last_message_at": case((last > moment, last), else_=moment)}
-    if from_customer:
-        values["unread"] = conversations.c.unread + 1
-    tx.execute(_change_of(conversation.business_id, conversation.id).values(**values))
+    one = {"of_business": conversation.business_id, "of_id": conversation.id}
+    tx.execute(_MOVE, one | {"moment": at, "more": int(from_customer)})
 
 
 def record_start(tx: Tx, conversation: Conversation, at: datetime) -> bool:

@@ -1,6 +1,7 @@
 """Customers on each channel account, and the names that are known of them."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import (
     Column,
@@ -8,8 +9,8 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     Update,
+    bindparam,
     case,
-    literal,
     or_,
     select,
     update,
@@ -34,19 +35,31 @@ persons = Table(
 )
 
 
+_UNNAMED: Final = persons.c.name == ""
+_FIRST: Final = bindparam("first", type_=Instant())
+_LATER: Final = persons.c.created_at > _FIRST
+_SEEN: Final = (
+    update(persons)
+    .where(persons.c.business_id == bindparam("of_business"), persons.c.id == bindparam("of_id"))
+    .where(or_(_UNNAMED, _LATER))
+    .values(
+        name=case((_UNNAMED, bindparam("profile_name", type_=String())), else_=persons.c.name),
+        created_at=case((_LATER, _FIRST), else_=persons.c.created_at),
+    )
+)
+
+
 def save_person(tx: Tx, person: Person) -> None:
     """Insert a person; one who is there gets a name if there was none, and may have come earlier."""
     row = {name: getattr(person, name) for name in Person.__dataclass_fields__}
-    if tx.insert_ignore(persons, row):
-        return
-    unnamed, later = persons.c.name == "", persons.c.created_at > person.created_at
-    first = literal(person.created_at, Instant())
-    values = {
-        "name": case((unnamed, person.name), else_=persons.c.name),
-        "created_at": case((later, first), else_=persons.c.created_at),
-    }
-    mine = _change_of_person(person.business_id, person.id)
-    tx.execute(mine.where(or_(unnamed, later)).values(**values))
+    if not tx.insert_ignore(persons, row):
+        record_person_seen(tx, person)
+
+
+def record_person_seen(tx: Tx, person: Person) -> None:
+    """A person who is there gets a name if there was none, and may have come earlier."""
+    one = {"of_business": person.business_id, "of_id": person.id}
+    tx.execute(_SEEN, one | {"profile_name": person.name, "first": person.created_at})
 
 
 def record_stated_name(tx: Tx, person: Person, name: str, at: datetime) -> None:

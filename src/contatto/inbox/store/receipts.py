@@ -1,5 +1,6 @@
 """Deliveries as they came in, their bodies sealed, and the ledger that counts them."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -74,12 +75,12 @@ def list_waiting_receipts(tx: Tx, limit: int) -> list[Receipt]:
     return tx.list(Receipt, mine)
 
 
-def mark_receipt(tx: Tx, receipt: Receipt, state: ReceiptState, reason: str | None) -> None:
-    """Settle a receipt. The body of a stored one is let go: the message is kept, the copy is not needed."""
+def mark_receipts(tx: Tx, settled: Sequence[Receipt], state: ReceiptState, reason: str | None) -> None:
+    """Settle receipts. The body of a stored one is let go: the message is kept, the copy is not needed."""
     values: dict[str, Any] = {"state": state, "reason": reason}
     if state in (ReceiptState.STORED, ReceiptState.MERGED):
         values["body"] = None
-    tx.execute(update(receipts).where(receipts.c.id == receipt.id).values(**values))
+    tx.execute(update(receipts).where(receipts.c.id.in_([each.id for each in settled])).values(**values))
 
 
 def mark_receipt_tried(tx: Tx, receipt: Receipt) -> None:

@@ -31,14 +31,19 @@ class Tx:
         """Run a statement, once or for each of the rows."""
         return self.connection.execute(statement, rows)
 
-    def find[T](self, shape: type[T], statement: Executable) -> T | None:
-        """The first row as a dataclass, or None. Columns are matched to fields by name."""
-        row = self.connection.execute(statement).mappings().first()
+    def find[T](self, shape: type[T], statement: Executable, values: Row | None = None) -> T | None:
+        """The first row as a dataclass, or None. Columns are matched to fields by name.
+
+        ``values`` are those of a statement with ``bindparam`` in it: on hot paths a statement is made once
+        and kept, since building it anew costs several times what running it does.
+        """
+        row = self.connection.execute(statement, values).mappings().first()
         return None if row is None else shape(**_fitting(shape, row))
 
-    def list[T](self, shape: type[T], statement: Executable) -> list[T]:
-        """All rows as dataclasses."""
-        return [shape(**_fitting(shape, row)) for row in self.connection.execute(statement).mappings()]
+    def list[T](self, shape: type[T], statement: Executable, values: Row | None = None) -> list[T]:
+        """All rows as dataclasses; ``values`` as in ``find``."""
+        rows = self.connection.execute(statement, values).mappings()
+        return [shape(**_fitting(shape, row)) for row in rows]
 
     def scalar(self, statement: Executable) -> Any:
         return self.connection.execute(statement).scalar()
