@@ -4,25 +4,31 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import metadata
+
+
+def all_rows(db: Database) -> dict[str, list[str]]:
+    """Every row of every table, as text."""
+
+    def look(tx: Tx) -> dict[str, list[str]]:
+        found = {}
+        for name in inspect(tx.connection).get_table_names():
+            rows = tx.execute(text(f"SELECT * FROM {name}")).all()  # noqa: S608 - our own names
+            found[name] = [repr([bytes(c) if isinstance(c, memoryview) else c for c in row]) for row in rows]
+        return found
+
+    return db.read_now(look)
 
 
 def table_hashes(db: Database) -> dict[str, str]:
     """A hash of all rows of each table."""
-
-    def look(tx: Tx) -> dict[str, str]:
-        found = {}
-        for table in metadata.sorted_tables:
-            rows = tx.execute(text(f"SELECT * FROM {table.name}")).all()  # noqa: S608 - our own names
-            cells = sorted(repr([bytes(c) if isinstance(c, memoryview) else c for c in row]) for row in rows)
-            found[table.name] = hashlib.sha256("\n".join(cells).encode()).hexdigest()
-        return found
-
-    return db.read_now(look)
+    return {
+        name: hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
+        for name, rows in all_rows(db).items()
+    }
 
 
 @contextmanager

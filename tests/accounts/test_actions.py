@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
 
 from contatto.accounts import actions, rules, store
 from contatto.accounts.actions import NewAdAccount
@@ -12,10 +11,10 @@ from contatto.kit import errors
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import metadata
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
 from tests import make
+from tests.unchanged import all_rows
 
 PASSWORD = "a long enough password"
 
@@ -23,15 +22,6 @@ PASSWORD = "a long enough password"
 @pytest.fixture
 def owner(database: Database) -> Member:
     return database.write_now(lambda tx: make.member(tx, make.business(tx).id))
-
-
-def whole_database(db: Database) -> str:
-    """Every value of every table as text: to look for what must not be there."""
-    return db.read_now(
-        lambda tx: "\n".join(
-            str(row) for table in metadata.sorted_tables for row in tx.execute(select(table)).all()
-        )
-    )
 
 
 def signed_in(db: Database, token: str) -> Member | None:
@@ -102,15 +92,17 @@ def test_too_many_failures_from_one_place_must_wait_until_the_window_is_over(
         )
     with pytest.raises(Refused):
         database.read_now(lambda tx: actions.check_login_rate(tx, "new@example.com", "10.0.0.1"))
+    assert database.write_now(actions.end_expired_sessions) == 0
     clock.advance(seconds=rules.LOGIN_WINDOW_S)
     database.read_now(lambda tx: actions.check_login_rate(tx, "new@example.com", "10.0.0.1"))
+    assert database.write_now(actions.end_expired_sessions) == rules.LOGIN_TRIES
 
 
 def test_no_secret_and_no_address_of_a_failure_is_kept_as_it_is(database: Database, owner: Member) -> None:
     session = database.write_now(lambda tx: actions.start_session(tx, owner, 14))
     _, token = database.write_now(lambda tx: actions.issue_token(tx, owner.business_id, "n", ["leads.read"]))
     database.write_now(lambda tx: actions.note_failed_login(tx, "guess@example.com", "10.0.0.1"))
-    kept = whole_database(database)
+    kept = str(all_rows(database))
     assert owner.email in kept
     for secret in (session, token, "guess@example.com"):
         assert secret not in kept

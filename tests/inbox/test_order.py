@@ -68,7 +68,7 @@ def story(ad: Any) -> list[bytes]:
     """All that may happen in a chat, as deliveries."""
     return [
         make.webhook("im_referral_msg", make.tapped(ad, at_ms=make.NOON_MS - 60 * SECOND)),
-        received("Hi, my name is Mei Lin", at_ms=make.NOON_MS, message_id="s1"),
+        received("Hi, my name is Night Owl", at_ms=make.NOON_MS, message_id="s1"),
         make.webhook("im_send_msg", make.answered("Hello!", at_ms=make.NOON_MS + SECOND, message_id="s2")),
         make.webhook("im_mark_read_msg", make.read_up_to(make.NOON_MS + 2 * SECOND)),
         received(NUMBER, at_ms=make.NOON_MS + 3 * SECOND, message_id="s3"),
@@ -150,7 +150,7 @@ def played(db: Database, order: list[int], batch: int) -> tuple[dict[str, Any], 
 def test_the_story_in_its_order_ends_as_one_would_tell_it(database: Database) -> None:
     state, found = played(database, list(range(10)), 100)
     assert (found.stored, found.refused, found.merged) == (9, 1, 0)
-    assert [(lead[0], lead[1]) for lead in state["leads"]] == [("u1", "Mei Lin")]
+    assert [(lead[0], lead[1]) for lead in state["leads"]] == [("u1", "Night Owl")]
     assert [(point[0], point[1]) for point in state["leads"][0][4]] == [
         ("email", "mei@example.com"), ("phone", "+6591234567")
     ]  # fmt: skip

@@ -106,12 +106,12 @@ def test_the_same_value_in_another_field_is_another_detail(database: Database, b
 
 
 def test_a_name_alone_makes_no_lead_but_names_one_that_is_there(database: Database, business_id: str) -> None:
-    assert tell(database, business_id, stated_name="Mei Lin") is None
+    assert tell(database, business_id, stated_name="Night Owl") is None
     assert all_leads(database, business_id) == []
     tell(database, business_id, PHONE)
-    named = tell(database, business_id, stated_name="Mei Lin")
+    named = tell(database, business_id, stated_name="Night Owl")
     assert named is not None
-    assert named.name == "Mei Lin"
+    assert named.name == "Night Owl"
     assert event_names(database, business_id) == ["lead_captured"]
 
 

@@ -142,8 +142,9 @@ def end_session(tx: Tx, token: str) -> None:
 
 
 def end_expired_sessions(tx: Tx) -> int:
-    """Delete sessions whose time is over; say how many."""
-    return store.delete_expired_sessions(tx)
+    """Delete sessions, and failures to sign in, whose time is over; say how many."""
+    since = tx.now - timedelta(seconds=rules.LOGIN_WINDOW_S)
+    return store.delete_expired_sessions(tx) + store.delete_old_failed_logins(tx, since)
 
 
 def issue_token(tx: Tx, business_id: BusinessId, name: str, scopes: list[str]) -> tuple[ApiToken, str]:

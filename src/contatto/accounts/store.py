@@ -192,5 +192,9 @@ def count_failed_logins(tx: Tx, email_hash: str, address: str, since: datetime) 
     return int(max(counts))
 
 
+def delete_old_failed_logins(tx: Tx, since: datetime) -> int:
+    return tx.execute(failed_logins.delete().where(failed_logins.c.at <= since)).rowcount
+
+
 def delete_failed_logins(tx: Tx, email_hash: str) -> None:
     tx.execute(failed_logins.delete().where(failed_logins.c.email_hash == email_hash))
