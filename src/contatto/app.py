@@ -107,6 +107,8 @@ def create_app(context: Context) -> FastAPI:
         version=__version__,
         summary="Direct-message lead ads: the TikTok Business API v1.3 shapes, with marked extensions.",
         lifespan=_lifespan,
+        # Its spans would carry paths, and tracking links have their token in the path.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
     )
