@@ -316,11 +316,11 @@ def append_receipt(tx: Tx, receipt: ConsentReceipt) -> None:
 
 
 def list_receipts(tx: Tx, business_id: str, answer_ids: set[str]) -> dict[str, list[ConsentReceipt]]:
-    """Consent receipts by answer, in the order of the form."""
+    """Consent receipts by answer, in the order of their purposes."""
     mine = select(consent_receipts).where(
         consent_receipts.c.business_id == business_id, consent_receipts.c.answer_id.in_(answer_ids)
     )
     found: dict[str, list[ConsentReceipt]] = {}
-    for receipt in tx.list(ConsentReceipt, mine.order_by(consent_receipts.c.id)):
+    for receipt in tx.list(ConsentReceipt, mine.order_by(consent_receipts.c.purpose)):
         found.setdefault(receipt.answer_id, []).append(receipt)
     return found
