@@ -7,7 +7,7 @@ from contatto.accounts import actions as accounts
 from contatto.forms.model import FormSubmitted
 from contatto.inbox import actions as inbox
 from contatto.inbox.model import ConversationStarted, MessageReceived, MessageSent, NoticePosted
-from contatto.kit import outbox
+from contatto.kit import outbox, repeats
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import After
 from contatto.leads.model import (
@@ -42,5 +42,6 @@ WHEN_WOKEN: Final[tuple[Chore, ...]] = (inbox.settle_receipts,)
 EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (3600.0, outbox.forget_old),
     (3600.0, accounts.end_expired_sessions),
+    (3600.0, repeats.forget_answers),
 )
 """Work by the clock: seconds between two runs, and what is run."""

@@ -94,6 +94,16 @@ NO_ROUTE: Final = ErrorCode("no_route", 404, 40400, "There is no such address.",
 CONFLICT: Final = ErrorCode(
     "conflict", 409, 40202, "Somebody changed this first.", "Reload, look at the change, and try again."
 )
+REPEATED: Final = ErrorCode(
+    "repeated",
+    409,
+    40050,
+    "This request_id was used for another request.",
+    "Send the first body again, or a new request_id.",
+)
+AD_LIMIT: Final = ErrorCode(
+    "ad_limit", 409, 40502, "There are as many as there may be.", "Delete some, or use another campaign."
+)
 TOO_MANY: Final = ErrorCode("too_many", 429, 40100, "Too many tries.", "Wait, then try again.")
 NOT_ELIGIBLE: Final = ErrorCode(
     "not_eligible",

@@ -13,6 +13,7 @@ from contatto.ads.model import (
     AdGroup,
     BidType,
     BudgetMode,
+    Campaign,
     ClickWindow,
     Money,
     Pacing,
@@ -135,6 +136,21 @@ def find_own_ad_group(tx: Tx, account: AdAccount, number: int) -> AdGroup:
     if ad_group is None or ad_group.ad_account_id != account.id:
         raise Refused(errors.NOT_FOUND, "adgroup_id: there is no such ad group.")
     return ad_group
+
+
+def check_room(tx: Tx, campaign: Campaign) -> None:
+    """Refuse one more ad group in a campaign that is full.
+
+    Raises:
+        Refused: AD_LIMIT.
+    """
+    under = Wanted(campaign_numbers=frozenset({campaign.number}))
+    if (
+        store.count_ad_groups(tx, campaign.business_id, campaign.ad_account_id, under)
+        >= settings.MOST_AD_GROUPS
+    ):
+        most = settings.MOST_AD_GROUPS
+        raise Refused(errors.AD_LIMIT, f"campaign_id: a campaign has at most {most} ad groups.")
 
 
 def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupChanges) -> AdGroup:

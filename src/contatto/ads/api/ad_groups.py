@@ -50,13 +50,13 @@ async def create_one_ad_group(request: Request, caller: ApiCaller, body: CreateA
     def work(tx: Tx) -> dict[str, Any]:
         account = find_advertiser(tx, caller.business_id, body.advertiser_id)
         campaign = find_own_campaign(tx, account, body.campaign_id)
-        made = create_ad_group(tx, caller.business_id, _new_ad_group(body, campaign.id))
+        made = create_ad_group(tx, caller.business_id, new_ad_group(body, campaign.id))
         return show_ad_group(made, campaign, account)
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
 
-def _new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
+def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
     goal = goals.goal_of(body.optimization_goal, body.promotion_type)
     goals.check_billing(goal, body.billing_event)
     goals.check_event(goal, body.optimization_event)
@@ -93,14 +93,19 @@ async def update_one_ad_group(request: Request, caller: ApiCaller, body: UpdateA
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
-        before = find_own_ad_group(tx, account, body.adgroup_id)
-        check_frozen(_frozen(body, before))
-        changed = update_ad_group(tx, account, before.number, _changes(body))
-        above = store.load_campaigns(tx, caller.business_id, {changed.campaign_id})
-        return show_ad_group(changed, above[changed.campaign_id], account)
+        return patch_ad_group(tx, caller.business_id, body)
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
+
+
+def patch_ad_group(tx: Tx, business_id: str, body: UpdateAdGroup) -> dict[str, Any]:
+    """Change an ad group as the body says, and show it."""
+    account = find_advertiser(tx, business_id, body.advertiser_id)
+    before = find_own_ad_group(tx, account, body.adgroup_id)
+    check_frozen(_frozen(body, before))
+    changed = update_ad_group(tx, account, before.number, _changes(body))
+    above = store.load_campaigns(tx, business_id, {changed.campaign_id})
+    return show_ad_group(changed, above[changed.campaign_id], account)
 
 
 def _frozen(body: UpdateAdGroup, before: AdGroup) -> dict[str, tuple[object, object]]:

@@ -37,7 +37,7 @@ async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) 
         account = find_advertiser(tx, caller.business_id, body.advertiser_id)
         ad_group = find_own_ad_group(tx, account, body.adgroup_id)
         news = [_new_ad(creative, ad_group.id) for creative in body.creatives]
-        return _shown(tx, account, [create_ad(tx, caller.business_id, new) for new in news])
+        return show_ads(tx, account, [create_ad(tx, caller.business_id, new) for new in news])
 
     made = await context_of(request).db.write(work)
     data = {"ad_ids": [ad["ad_id"] for ad in made], "creatives": made, "need_audit": False}
@@ -68,7 +68,7 @@ async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) 
     def work(tx: Tx) -> list[dict[str, Any]]:
         account = find_advertiser(tx, caller.business_id, body.advertiser_id)
         group = find_own_ad_group(tx, account, body.adgroup_id)
-        return _shown(tx, account, [_update(tx, account, group, each) for each in body.creatives])
+        return show_ads(tx, account, [_update(tx, account, group, each) for each in body.creatives])
 
     made = await context_of(request).db.write(work)
     data = {"ad_ids": [ad["ad_id"] for ad in made], "creatives": made, "need_audit": False}
@@ -103,13 +103,14 @@ async def get_ads(request: Request, caller: ApiCaller) -> Response:
         wanted = wanted_of(query.filtering, "ad_name")
         total = store.count_ads(tx, caller.business_id, account.id, wanted)
         found = store.list_ads(tx, caller.business_id, account.id, wanted, page_of(query))
-        rows = _shown(tx, account, found)
+        rows = show_ads(tx, account, found)
         return {"list": chosen(rows, query.fields), "page_info": page_info(query, total)}
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-def _shown(tx: Tx, account: AdAccount, found: list[Ad]) -> list[dict[str, Any]]:
+def show_ads(tx: Tx, account: AdAccount, found: list[Ad]) -> list[dict[str, Any]]:
+    """Ads as the API shows them, with what is above each."""
     campaigns = store.load_campaigns(tx, account.business_id, {ad.campaign_id for ad in found})
     groups = store.load_ad_groups(tx, account.business_id, {ad.ad_group_id for ad in found})
     return [show_ad(ad, groups[ad.ad_group_id], campaigns[ad.campaign_id], account) for ad in found]

@@ -15,7 +15,7 @@ def wanted_of(
     return Wanted(
         campaign_numbers=_numbers(filters.campaign_ids),
         ad_group_numbers=_numbers(filters.adgroup_ids),
-        ad_numbers=_numbers(filters.ad_ids),
+        ad_numbers=_numbers(filters.ad_ids or filters.smart_plus_ad_ids),
         name_part=getattr(filters, name_field),
         statuses=PRIMARY_STATUSES[filters.primary_status],
     )

@@ -4,8 +4,8 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from contatto.ads.api import ad_groups, ads, campaigns, eligibility
+from contatto.ads.api import ad_groups, ads, campaigns, eligibility, smart_plus, smart_plus_ads
 
 router: Final = APIRouter()
-for part in (campaigns, ad_groups, ads, eligibility):
+for part in (campaigns, ad_groups, ads, smart_plus, smart_plus_ads, eligibility):
     router.include_router(part.router)

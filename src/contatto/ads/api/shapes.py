@@ -175,6 +175,7 @@ class Filtering(Shape):
     campaign_ids: Ids | None = None
     adgroup_ids: Ids | None = None
     ad_ids: Ids | None = None
+    smart_plus_ad_ids: Ids | None = None
     campaign_name: str = ""
     adgroup_name: str = ""
     ad_name: str = ""

@@ -25,6 +25,8 @@ DEFAULT_WINDOWS: Final = Windows(ClickWindow.SEVEN_DAYS, ViewWindow.ONE_DAY)
 MOST_MONEY_MICROS: Final = 10_000_000 * 1_000_000
 LONGEST_NAME: Final = 512
 SEND_MESSAGE: Final = "SEND_MESSAGE"
+MOST_AD_GROUPS: Final = 30
+"""Of one campaign, when they are made by the Smart+ endpoints."""
 
 
 def window_seconds(window: ClickWindow | ViewWindow) -> int | None:

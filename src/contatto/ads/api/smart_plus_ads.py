@@ -1,0 +1,155 @@
+"""Smart+ ads in the API v1.3: the same ads, whose parts stand in lists."""
+
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import AdAccount, Permission
+from contatto.accounts.rules import require
+from contatto.ads import store
+from contatto.ads.actions.accounts import find_advertiser
+from contatto.ads.actions.ad_groups import find_own_ad_group
+from contatto.ads.actions.ads import AdChanges, NewAd, change_ad_status, create_ad, update_ad
+from contatto.ads.api.ads import show_ads
+from contatto.ads.api.lists import page_of, wanted_of
+from contatto.ads.api.shapes import ListQuery
+from contatto.ads.api.smart_shapes import CreativeInfo, MoveSmartAds, SmartAd, UpdateSmartAd
+from contatto.ads.model import Ad
+from contatto.ads.rules.statuses import OPERATIONS
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import api_answer
+from contatto.kit.repeats import RequestKey, answer_once
+from contatto.kit.wire import chosen, describe_query, page_info, read_query, request_id_of
+
+router: Final = APIRouter(prefix="/open_api/v1.3/smart_plus/ad", tags=["Smart+"])
+
+
+@router.post("/create/")
+async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) -> Response:
+    """Make an ad, once for each ``request_id`` if there is one; the answer names its ``smart_plus_ad_id``."""
+    require(caller, Permission.WRITE_ADS)
+    _check_call_to_action(body)
+    key = RequestKey(caller.business_id, request.url.path, body.request_id or "")
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        group = find_own_ad_group(tx, account, body.adgroup_id)
+
+        def make() -> dict[str, Any]:
+            made = create_ad(tx, caller.business_id, _new_ad(body, group.id))
+            return _shown(tx, account, [made])[0]
+
+        return answer_once(tx, key, body.model_dump_json(), make)
+
+    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+
+
+def _check_call_to_action(body: SmartAd | UpdateSmartAd) -> None:
+    if body.call_to_action_list:
+        raise Refused(
+            errors.INVALID,
+            "call_to_action_list: not for LEAD_GENERATION; use call_to_action_id in its place.",
+        )
+
+
+def _creative(body: SmartAd | UpdateSmartAd) -> CreativeInfo:
+    return body.creative_list[0].creative_info if body.creative_list else CreativeInfo()
+
+
+def _new_ad(body: SmartAd, ad_group_id: str) -> NewAd:
+    creative = _creative(body)
+    return NewAd(
+        ad_group_id=ad_group_id,
+        name=body.ad_name,
+        text=body.ad_text_list[0].ad_text if body.ad_text_list else "",
+        channel_account_id=creative.identity_id or body.ad_configuration.identity_id,
+        ad_format=creative.ad_format or "SINGLE_VIDEO",
+        auto_message_id=body.auto_message_list[0].auto_message_id if body.auto_message_list else "",
+        page_id=body.page_list[0].page_id if body.page_list else "",
+        video_id=creative.video_info.video_id or "",
+        status=OPERATIONS[body.operation_status],
+    )
+
+
+@router.post("/update/")
+async def update_smart_ad(request: Request, caller: ApiCaller, body: UpdateSmartAd) -> Response:
+    """Change an ad; what is not sent stays."""
+    require(caller, Permission.WRITE_ADS)
+    _check_call_to_action(body)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        return _shown(tx, account, [update_ad(tx, account, body.smart_plus_ad_id, _changes(body))])[0]
+
+    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+
+
+def _changes(body: UpdateSmartAd) -> AdChanges:
+    creative = _creative(body)
+    return AdChanges(
+        name=body.ad_name,
+        text=body.ad_text_list[0].ad_text if body.ad_text_list else None,
+        channel_account_id=creative.identity_id or body.ad_configuration.identity_id,
+        ad_format=creative.ad_format,
+        auto_message_id=body.auto_message_list[0].auto_message_id if body.auto_message_list else None,
+        page_id=body.page_list[0].page_id if body.page_list else None,
+        video_id=creative.video_info.video_id,
+    )
+
+
+@router.get("/get/", openapi_extra=describe_query(ListQuery))
+async def get_smart_ads(request: Request, caller: ApiCaller) -> Response:
+    """List ads, newest first."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, ListQuery)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account = find_advertiser(tx, caller.business_id, query.advertiser_id)
+        wanted = wanted_of(query.filtering, "ad_name")
+        total = store.count_ads(tx, caller.business_id, account.id, wanted)
+        found = store.list_ads(tx, caller.business_id, account.id, wanted, page_of(query))
+        rows = chosen(_shown(tx, account, found), query.fields)
+        return {"list": rows, "page_info": page_info(query, total)}
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _shown(tx: Tx, account: AdAccount, found: list[Ad]) -> list[dict[str, Any]]:
+    return [_show(row) for row in show_ads(tx, account, found)]
+
+
+def _show(ad: dict[str, Any]) -> dict[str, Any]:
+    creative = {
+        "ad_format": ad["ad_format"],
+        "identity_type": ad["identity_type"],
+        "identity_id": ad["identity_id"],
+        "video_info": {"video_id": ad["video_id"]},
+    }
+    messages = [{"auto_message_id": ad["auto_message_id"]}] if ad["auto_message_id"] else []
+    return ad | {
+        "smart_plus_ad_id": ad["ad_id"],
+        "creative_list": [{"creative_info": creative}],
+        "ad_text_list": [{"ad_text": ad["ad_text"]}],
+        "auto_message_list": messages,
+        "page_list": [{"page_id": ad["page_id"]}] if ad["page_id"] else [],
+    }
+
+
+@router.post("/status/update/")
+async def update_smart_ad_status(request: Request, caller: ApiCaller, body: MoveSmartAds) -> Response:
+    """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> None:
+        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        change_ad_status(tx, account, body.smart_plus_ad_ids, OPERATIONS[body.operation_status])
+
+    await context_of(request).db.write(work)
+    ids = [str(number) for number in body.smart_plus_ad_ids]
+    return api_answer({"status": body.operation_status, "smart_plus_ad_ids": ids}, request_id_of(request))
