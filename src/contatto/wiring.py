@@ -42,6 +42,7 @@ WHEN_WOKEN: Final[tuple[Chore, ...]] = (inbox.settle_receipts,)
 EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (3600.0, outbox.forget_old),
     (3600.0, accounts.end_expired_sessions),
+    (3600.0, accounts.end_expired_codes),
     (3600.0, repeats.forget_answers),
 )
 """Work by the clock: seconds between two runs, and what is run."""

@@ -6,6 +6,7 @@ from tests.house.tree import READS, ROOT, arguments, parse, plant, public_functi
 
 WITHOUT_BUSINESS = {
     "accounts/store.py:count_failed_logins": "Before the log-in nobody knows the business.",
+    "accounts/store.py:find_auth_code": "The code's secret hash finds the business.",
     "accounts/store.py:find_member_by_email": "The log-in finds the member, and by the member the business.",
     "accounts/store.py:find_session_member": "The cookie's secret hash finds the member and the business.",
     "accounts/store.py:find_token": "The token's secret hash finds the business.",

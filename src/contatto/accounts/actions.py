@@ -162,6 +162,50 @@ def issue_token(tx: Tx, business_id: BusinessId, name: str, scopes: list[str]) -
     return kept, token
 
 
+def issue_auth_code(tx: Tx, business_id: BusinessId, name: str, scopes: list[str]) -> str:
+    """Make a code that a program changes into an access token, once and within ten minutes.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if not name.strip():
+        raise Refused(errors.INVALID, "name: say which program the code is for.")
+    code = new_secret("code")
+    row = {
+        "code_hash": hash_secret(code),
+        "business_id": business_id,
+        "name": name.strip(),
+        "scopes": rules.known_scopes(scopes),
+        "created_at": tx.now,
+        "expires_at": tx.now + timedelta(seconds=rules.AUTH_CODE_S),
+    }
+    store.save_auth_code(tx, row)
+    return code
+
+
+def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
+    """Change an auth code into a token; the code is used up. The second value is the token itself.
+
+    Raises:
+        Refused: BAD_CODE.
+    """
+    found = store.find_auth_code(tx, hash_secret(code))
+    if found is None or not store.delete_auth_code(tx, found.code_hash):
+        raise Refused(errors.BAD_CODE)
+    return issue_token(tx, found.business_id, found.name, list(found.scopes))
+
+
+def end_expired_codes(tx: Tx) -> int:
+    """Delete auth codes whose time is over; say how many."""
+    return store.delete_expired_codes(tx)
+
+
+def confirm_term(tx: Tx, account: AdAccount, term_type: str) -> None:
+    """Note that an ad account accepts terms."""
+    row = {"business_id": account.business_id, "ad_account_id": account.id, "term_type": term_type}
+    store.save_confirmed_term(tx, row | {"at": tx.now})
+
+
 def revoke_token(tx: Tx, business_id: BusinessId, token_id: str) -> None:
     """End a token at once.
 

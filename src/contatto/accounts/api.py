@@ -1,18 +1,30 @@
 """The API's own view of ad accounts."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import Field
 from starlette.responses import Response
 
-from contatto.accounts import store
+from contatto.accounts import actions, store
 from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import AdAccount, Permission
+from contatto.accounts.model import AdAccount, BusinessId, Permission
 from contatto.accounts.rules import require
+from contatto.kit import errors
 from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
-from contatto.kit.wire import JsonText, Shape, TextId, chosen, describe_query, read_query, request_id_of
+from contatto.kit.wire import (
+    ApiId,
+    JsonText,
+    Shape,
+    TextId,
+    chosen,
+    describe_query,
+    read_query,
+    request_id_of,
+)
 
 router: Final = APIRouter(prefix="/open_api/v1.3", tags=["Accounts"])
 
@@ -33,6 +45,66 @@ async def get_advertiser_info(request: Request, caller: ApiCaller) -> Response:
     found = await context_of(request).db.read(lambda tx: store.list_ad_accounts(tx, caller.business_id))
     rows = [_shown(account) for account in found if not wanted or str(account.number) in wanted]
     return api_answer({"list": chosen(rows, query.fields)}, request_id_of(request))
+
+
+class TokenRequest(Shape):
+    """``app_id`` and ``secret`` are taken as they come: the code alone is what lets a program in."""
+
+    app_id: TextId
+    secret: Annotated[str, Field(max_length=256)]
+    auth_code: Annotated[str, Field(max_length=256)]
+
+
+class TermQuery(Shape):
+    advertiser_id: ApiId
+    term_type: Literal["LeadAds"]
+
+
+@router.post("/oauth2/access_token/")
+async def make_access_token(request: Request, body: TokenRequest) -> Response:
+    """Change an auth code into an access token.
+
+    An owner or admin makes the code in Settings. It works once, within ten minutes.
+    """
+
+    def work(tx: Tx) -> dict[str, Any]:
+        kept, token = actions.redeem_auth_code(tx, body.auth_code)
+        numbers = [str(account.number) for account in store.list_ad_accounts(tx, kept.business_id)]
+        return {"access_token": token, "scope": list(kept.scopes), "advertiser_ids": numbers}
+
+    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+
+
+@router.get("/term/check/", openapi_extra=describe_query(TermQuery))
+async def check_term(request: Request, caller: ApiCaller) -> Response:
+    """Whether the ad account has accepted the terms of lead ads."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, TermQuery)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account = _account(tx, caller.business_id, query.advertiser_id)
+        return {"confirmed": store.has_confirmed_term(tx, caller.business_id, account.id, query.term_type)}
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+@router.post("/term/confirm/")
+async def confirm_one_term(request: Request, caller: ApiCaller, body: TermQuery) -> Response:
+    """Accept the terms of lead ads for an ad account; again is no change."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> None:
+        actions.confirm_term(tx, _account(tx, caller.business_id, body.advertiser_id), body.term_type)
+
+    await context_of(request).db.write(work)
+    return api_answer({"confirmed": True}, request_id_of(request))
+
+
+def _account(tx: Tx, business_id: BusinessId, number: int) -> AdAccount:
+    account = store.find_ad_account_by_number(tx, business_id, number)
+    if account is None:
+        raise Refused(errors.NO_ADVERTISER)
+    return account
 
 
 @router.get("/oauth2/advertiser/get/")

@@ -78,6 +78,16 @@ class ApiToken:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthCode:
+    """What a program changes into an access token, once and soon; kept as its hash."""
+
+    code_hash: str
+    business_id: BusinessId
+    name: str
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Whoever stands behind a request: a member's session or an API token."""
 

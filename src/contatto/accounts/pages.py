@@ -115,6 +115,24 @@ async def post_token(
     return await _render_settings(request, caller, new_token={"name": kept.name, "value": value})
 
 
+@router.post("/settings/auth-codes")
+async def post_auth_code(
+    request: Request, caller: FormCaller, name: Annotated[str, Form(max_length=80)] = ""
+) -> HTMLResponse:
+    """Make an auth code for a program that asks for its own token, and show it, this once."""
+    require(caller, Permission.ADMINISTER)
+    scopes = [permission.value for permission in Permission]
+
+    def issue(tx: Tx) -> str:
+        return actions.issue_auth_code(tx, caller.business_id, name, scopes)
+
+    try:
+        code = await context_of(request).db.write(issue)
+    except Refused as refused:
+        return await _render_settings(request, caller, problem=refused)
+    return await _render_settings(request, caller, new_code={"name": name.strip(), "value": code})
+
+
 @router.post("/settings/tokens/{token_id}/revoke")
 async def post_revoke(request: Request, caller: FormCaller, token_id: str) -> RedirectResponse:
     require(caller, Permission.ADMINISTER)
@@ -127,6 +145,7 @@ async def _render_settings(
     caller: Caller,
     *,
     new_token: dict[str, str] | None = None,
+    new_code: dict[str, str] | None = None,
     problem: Refused | None = None,
 ) -> HTMLResponse:
     context = context_of(request)
@@ -153,6 +172,7 @@ async def _render_settings(
     values |= {
         "caller": caller,
         "new_token": new_token,
+        "new_code": new_code,
         "can_manage": may(caller, Permission.ADMINISTER),
         "errors": {"name": problem.detail} if problem else {},
         "token_name": "",

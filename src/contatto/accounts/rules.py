@@ -23,6 +23,8 @@ ROLE_PERMISSIONS: Final = {
 LOGIN_WINDOW_S: Final = 900
 LOGIN_TRIES: Final = 10
 """Failed tries for one e-mail or from one address within the window, after which both must wait."""
+AUTH_CODE_S: Final = 600
+"""For so long an auth code can be changed into a token."""
 MIN_PASSWORD: Final = 10
 _LOCAL_LIMIT, _DOMAIN_LIMIT = 64, 253
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstraint, func, or_, select, update
 
-from contatto.accounts.model import AdAccount, ApiToken, Business, BusinessId, Member, Role
+from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, BusinessId, Member, Role
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
 
@@ -46,6 +46,26 @@ api_tokens = Table(
     instant("last_used_at", nullable=True),
     instant("revoked_at", nullable=True),
     Index("ix_api_tokens_business_id", "business_id"),
+)
+
+auth_codes = Table(
+    "auth_codes",
+    metadata,
+    Column("code_hash", String(64), primary_key=True),
+    tenant(),
+    text("name"),
+    Column("scopes", Words, nullable=False),
+    instant("created_at"),
+    instant("expires_at"),
+)
+
+confirmed_terms = Table(
+    "confirmed_terms",
+    metadata,
+    Column("ad_account_id", String(36), primary_key=True),
+    Column("term_type", String(32), primary_key=True),
+    tenant(),
+    instant("at"),
 )
 
 ad_accounts = Table(
@@ -136,6 +156,39 @@ def find_token(tx: Tx, token_hash: str) -> tuple[ApiToken, Business] | None:
     token = tx.find(ApiToken, live)
     business = find_business(tx, token.business_id) if token else None
     return (token, business) if token and business else None
+
+
+def save_auth_code(tx: Tx, row: dict[str, Any]) -> None:
+    tx.insert(auth_codes, row)
+
+
+def find_auth_code(tx: Tx, code_hash: str) -> AuthCode | None:
+    """A code that has not expired; a used one is gone."""
+    live = select(auth_codes).where(auth_codes.c.code_hash == code_hash, auth_codes.c.expires_at > tx.now)
+    return tx.find(AuthCode, live)
+
+
+def delete_auth_code(tx: Tx, code_hash: str) -> bool:
+    """Take a code away; say whether it was there, which only one of two at once is told."""
+    return tx.execute(auth_codes.delete().where(auth_codes.c.code_hash == code_hash)).rowcount == 1
+
+
+def delete_expired_codes(tx: Tx) -> int:
+    return tx.execute(auth_codes.delete().where(auth_codes.c.expires_at <= tx.now)).rowcount
+
+
+def save_confirmed_term(tx: Tx, row: dict[str, Any]) -> None:
+    """Note that the terms were accepted; the first time counts."""
+    tx.insert_ignore(confirmed_terms, row)
+
+
+def has_confirmed_term(tx: Tx, business_id: BusinessId, ad_account_id: str, term_type: str) -> bool:
+    mine = select(confirmed_terms.c.at).where(
+        confirmed_terms.c.business_id == business_id,
+        confirmed_terms.c.ad_account_id == ad_account_id,
+        confirmed_terms.c.term_type == term_type,
+    )
+    return tx.execute(mine).first() is not None
 
 
 def list_tokens(tx: Tx, business_id: BusinessId) -> list[ApiToken]:

@@ -153,6 +153,23 @@ class AdGroup:
     created_at: datetime
     updated_at: datetime
     page_id: str = ""
+    location_ids: tuple[str, ...] = ()
+    """What was sent for the countries, cities too; empty where countries were chosen themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class WelcomeMessage:
+    """The first message of an ad's chat and its suggested questions; ``number`` is ``auto_message_id``."""
+
+    id: str
+    business_id: str
+    number: int
+    ad_account_id: str
+    title: str
+    content: str
+    questions: tuple[str, ...]
+    answers: tuple[str, ...]
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from contatto.ads.model import (
     Status,
     ViewWindow,
     Wanted,
+    WelcomeMessage,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
@@ -82,6 +83,7 @@ ad_groups = Table(
     instant("created_at"),
     instant("updated_at"),
     Column("page_id", String(64), nullable=False, server_default=""),
+    Column("location_ids", Words, nullable=False, server_default="[]"),
     Index("ix_ad_groups_of_account", "business_id", "ad_account_id"),
     Index("ix_ad_groups_of_campaign", "business_id", "campaign_id"),
 )
@@ -111,6 +113,21 @@ ads = Table(
     Index("ix_ads_of_group", "business_id", "ad_group_id"),
 )
 
+welcome_messages = Table(
+    "welcome_messages",
+    metadata,
+    key(),
+    tenant(),
+    _number(),
+    _reference("ad_account_id"),
+    text("title"),
+    text("content"),
+    Column("questions", Words, nullable=False),
+    Column("answers", Words, nullable=False),
+    instant("created_at"),
+    Index("ix_welcome_messages_of_account", "business_id", "ad_account_id"),
+)
+
 
 def save_campaign(tx: Tx, campaign: Campaign) -> None:
     tx.insert(campaigns, {name: getattr(campaign, name) for name in Campaign.__dataclass_fields__})
@@ -122,6 +139,21 @@ def save_ad_group(tx: Tx, ad_group: AdGroup) -> None:
 
 def save_ad(tx: Tx, ad: Ad) -> None:
     tx.insert(ads, {name: getattr(ad, name) for name in Ad.__dataclass_fields__})
+
+
+def save_welcome_message(tx: Tx, message: WelcomeMessage) -> None:
+    row = {name: getattr(message, name) for name in WelcomeMessage.__dataclass_fields__}
+    tx.insert(welcome_messages, row)
+
+
+def list_welcome_messages(
+    tx: Tx, business_id: str, ad_account_id: str, numbers: Iterable[int] | None = None
+) -> list[WelcomeMessage]:
+    """Welcome messages of an ad account, newest first: all of them, or those named."""
+    mine = _mine(welcome_messages, business_id, welcome_messages.c.ad_account_id == ad_account_id)
+    if numbers is not None:
+        mine = mine.where(welcome_messages.c.number.in_(sorted(numbers)))
+    return tx.list(WelcomeMessage, mine.order_by(welcome_messages.c.number.desc()))
 
 
 def record_campaign(tx: Tx, campaign: Campaign) -> None:

@@ -59,6 +59,13 @@ SIGN_IN: Final = ErrorCode("sign_in", 401, 40104, "You are not signed in.", "Sig
 BAD_TOKEN: Final = ErrorCode(
     "bad_token", 401, 40105, "The access token is not valid.", "Make a new token in Settings."
 )
+BAD_CODE: Final = ErrorCode(
+    "bad_code",
+    401,
+    40110,
+    "The auth code is not valid: it is wrong, used, or older than ten minutes.",
+    "Make a new code in Settings.",
+)
 WRONG_LOGIN: Final = ErrorCode(
     "wrong_login",
     401,

@@ -56,6 +56,7 @@ class NewAdGroup:
     view_window: ViewWindow | None = None
     status: Status = Status.ACTIVE
     page_id: str = ""
+    location_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class AdGroupChanges:
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     page_id: str | None = None
+    location_ids: tuple[str, ...] = ()
 
 
 def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
@@ -121,6 +123,7 @@ def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
         created_at=tx.now,
         updated_at=tx.now,
         page_id=new.page_id,
+        location_ids=new.location_ids,
     )
     store.save_ad_group(tx, ad_group)
     return ad_group
@@ -180,6 +183,7 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
         starts_at=schedule.starts_at,
         ends_at=schedule.ends_at,
         page_id=before.page_id if page_id is None else page_id,
+        location_ids=before.location_ids if changes.countries is None else changes.location_ids,
         updated_at=tx.now,
     )
     store.record_ad_group(tx, changed)

@@ -80,6 +80,7 @@ def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
         view_window=body.view_attribution_window,
         status=OPERATIONS[body.operation_status],
         page_id=body.page_id or "",
+        location_ids=tuple(body.location_ids),
     )
 
 
@@ -131,6 +132,7 @@ def _changes(body: UpdateAdGroup) -> AdGroupChanges:
         schedule_type=body.schedule_type,
         starts_at=body.schedule_start_time,
         ends_at=body.schedule_end_time,
+        location_ids=tuple(body.location_ids or ()),
     )
 
 

@@ -17,6 +17,7 @@ from contatto.ads.api.answers import show_ad
 from contatto.ads.api.lists import page_of, wanted_of
 from contatto.ads.api.shapes import ChangedCreative, CreateAds, Creative, ListQuery, MoveAds, UpdateAds
 from contatto.ads.model import Ad, AdGroup
+from contatto.ads.rules.settings import check_auto_message
 from contatto.ads.rules.statuses import OPERATIONS
 from contatto.kit import errors
 from contatto.kit.context import context_of
@@ -53,7 +54,7 @@ def _new_ad(creative: Creative, ad_group_id: str) -> NewAd:
         channel_account_id=creative.identity_id,
         ad_format=creative.ad_format,
         call_to_action=creative.call_to_action,
-        auto_message_id=creative.auto_message_id or "",
+        auto_message_id=check_auto_message(creative.auto_message_id or ""),
         page_id=creative.page_id or "",
         video_id=creative.video_id or "",
         status=OPERATIONS[creative.operation_status],

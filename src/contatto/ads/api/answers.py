@@ -40,7 +40,7 @@ def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> 
         "optimization_goal": OPTIMIZATION_GOALS[ad_group.goal],
         "promotion_type": ad_group.promotion_type,
         "optimization_event": "MESSAGE" if ad_group.goal is Goal.CONVERSATION else None,
-        "location_ids": list(location_ids_of(ad_group.countries)),
+        "location_ids": list(ad_group.location_ids or location_ids_of(ad_group.countries)),
         "page_id": ad_group.page_id or None,
         "placement_type": "PLACEMENT_TYPE_NORMAL",
         "placements": ["PLACEMENT_TIKTOK"],

@@ -4,8 +4,28 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from contatto.ads.api import ad_groups, ads, campaigns, eligibility, smart_plus, smart_plus_ads
+from contatto.ads.api import (
+    ad_groups,
+    ads,
+    auto_messages,
+    campaigns,
+    eligibility,
+    identities,
+    regions,
+    smart_plus,
+    smart_plus_ads,
+)
 
 router: Final = APIRouter()
-for part in (campaigns, ad_groups, ads, smart_plus, smart_plus_ads, eligibility):
+for part in (
+    campaigns,
+    ad_groups,
+    ads,
+    smart_plus,
+    smart_plus_ads,
+    auto_messages,
+    identities,
+    regions,
+    eligibility,
+):
     router.include_router(part.router)

@@ -18,6 +18,7 @@ from contatto.ads.api.lists import page_of, wanted_of
 from contatto.ads.api.shapes import ListQuery
 from contatto.ads.api.smart_shapes import CreativeInfo, MoveSmartAds, SmartAd, UpdateSmartAd
 from contatto.ads.model import Ad
+from contatto.ads.rules.settings import check_auto_message
 from contatto.ads.rules.statuses import OPERATIONS
 from contatto.kit import errors
 from contatto.kit.context import context_of
@@ -64,13 +65,14 @@ def _creative(body: SmartAd | UpdateSmartAd) -> CreativeInfo:
 
 def _new_ad(body: SmartAd, ad_group_id: str) -> NewAd:
     creative = _creative(body)
+    message = body.auto_message_list[0].auto_message_id if body.auto_message_list else ""
     return NewAd(
         ad_group_id=ad_group_id,
         name=body.ad_name,
         text=body.ad_text_list[0].ad_text if body.ad_text_list else "",
         channel_account_id=creative.identity_id or body.ad_configuration.identity_id,
         ad_format=creative.ad_format or "SINGLE_VIDEO",
-        auto_message_id=body.auto_message_list[0].auto_message_id if body.auto_message_list else "",
+        auto_message_id=check_auto_message(message),
         page_id=body.page_list[0].page_id if body.page_list else "",
         video_id=creative.video_info.video_id or "",
         status=OPERATIONS[body.operation_status],

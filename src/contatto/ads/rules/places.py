@@ -6,6 +6,7 @@ Source: GeoNames (geonames.org, CC BY 4.0), ids of countries.
 from collections.abc import Iterable
 from typing import Final
 
+from contatto.ads.rules.cities import CITIES
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 
@@ -23,21 +24,24 @@ LOCATION_IDS: Final = dict(zip(_WORDS[::2], _WORDS[1::2], strict=True))
 """Country code to location id."""
 COUNTRIES: Final = {location_id: country for country, location_id in LOCATION_IDS.items()}
 """Location id to country code."""
+_HOMES: Final = COUNTRIES | {place.location_id: place.country for place in CITIES}
+"""The country of each location id, also of cities."""
 
 
 def countries_of(location_ids: Iterable[str]) -> tuple[str, ...]:
-    """The countries of location ids, each once, in order.
+    """The countries of location ids, of cities too, each once, in order.
 
     Raises:
         Refused: INVALID, for an id that is not in the table.
     """
     wanted = tuple(location_ids)
-    unknown = [location_id for location_id in wanted if location_id not in COUNTRIES]
+    unknown = [location_id for location_id in wanted if location_id not in _HOMES]
     if unknown:
         raise Refused(
-            errors.INVALID, f"location_ids: unknown id {unknown[0]}; give the GeoNames id of a country."
+            errors.INVALID,
+            f"location_ids: unknown id {unknown[0]}; see /tool/region/ for those that are known.",
         )
-    return tuple(sorted({COUNTRIES[location_id] for location_id in wanted}))
+    return tuple(sorted({_HOMES[location_id] for location_id in wanted}))
 
 
 def location_ids_of(countries: Iterable[str]) -> tuple[str, ...]:

@@ -175,6 +175,17 @@ def check_name(field: str, text: str) -> str:
     return name
 
 
+def check_auto_message(auto_message_id: str) -> str:
+    """A direct-message ad names its welcome message.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if not auto_message_id:
+        raise Refused(errors.INVALID, "auto_message_id: direct-message ads need a welcome message.")
+    return auto_message_id
+
+
 def check_call_to_action(text: str) -> str:
     """Direct-message ads have one call to action.
 

@@ -1,0 +1,105 @@
+"""Welcome messages of an ad account in the API v1.3."""
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
+from contatto.ads import store
+from contatto.ads.actions.accounts import find_advertiser
+from contatto.ads.actions.messages import NewWelcome, create_welcome_message
+from contatto.ads.api.shapes import Ids
+from contatto.ads.model import WelcomeMessage
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.http import api_answer
+from contatto.kit.wire import (
+    ApiId,
+    JsonText,
+    PageQuery,
+    Shape,
+    api_time,
+    describe_query,
+    page_info,
+    read_query,
+    request_id_of,
+)
+
+router: Final = APIRouter(prefix="/open_api/v1.3/creative/auto_message", tags=["Welcome messages"])
+KIND: Final = "WELCOME_MESSAGE"
+
+
+class Question(Shape):
+    question: str
+    answer: str
+
+
+class Welcome(Shape):
+    """Content of at most 200 characters with 1 to 3 questions of 70 and answers of 500 characters."""
+
+    title: Annotated[str, Field(max_length=100)] = ""
+    content: str
+    suggested_questions: Annotated[list[Question], Field(max_length=100)]
+
+
+class CreateAutoMessage(Shape):
+    advertiser_id: ApiId
+    auto_message_type: Literal["WELCOME_MESSAGE"]
+    welcome_message: Welcome
+
+
+class AutoMessageQuery(PageQuery):
+    advertiser_id: ApiId
+    auto_message_type: Literal["WELCOME_MESSAGE"] = "WELCOME_MESSAGE"
+    auto_message_ids: JsonText[Ids | None] = None
+
+
+@router.post("/create/")
+async def create_auto_message(request: Request, caller: ApiCaller, body: CreateAutoMessage) -> Response:
+    """Make a welcome message. The answer is empty: its id is read with ``/creative/auto_message/get/``."""
+    require(caller, Permission.WRITE_ADS)
+    welcome = body.welcome_message
+    pairs = tuple((each.question, each.answer) for each in welcome.suggested_questions)
+
+    def work(tx: Tx) -> None:
+        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        create_welcome_message(tx, account, NewWelcome(welcome.title, welcome.content, pairs))
+
+    await context_of(request).db.write(work)
+    return api_answer({}, request_id_of(request))
+
+
+@router.get("/get/", openapi_extra=describe_query(AutoMessageQuery))
+async def get_auto_messages(request: Request, caller: ApiCaller) -> Response:
+    """List welcome messages, newest first. Each passes its audit at once: nobody else reads them."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, AutoMessageQuery)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account = find_advertiser(tx, caller.business_id, query.advertiser_id)
+        found = store.list_welcome_messages(tx, caller.business_id, account.id, query.auto_message_ids)
+        first = (query.page - 1) * query.page_size
+        rows = [_shown(message) for message in found[first : first + query.page_size]]
+        return {"list": rows, "page_info": page_info(query, len(found))}
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _shown(message: WelcomeMessage) -> dict[str, Any]:
+    pairs = zip(message.questions, message.answers, strict=True)
+    return {
+        "auto_message_id": str(message.number),
+        "auto_message_type": KIND,
+        "audit_status": "PASS",
+        "welcome_message": {
+            "title": message.title,
+            "content": message.content,
+            "suggested_questions": [{"question": question, "answer": answer} for question, answer in pairs],
+        },
+        "create_time": api_time(message.created_at),
+    }

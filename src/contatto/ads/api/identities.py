@@ -1,0 +1,76 @@
+"""Identities in the API v1.3: the accounts that ads speak for."""
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
+from contatto.ads.actions.accounts import find_advertiser
+from contatto.channels import store as channels
+from contatto.channels.actions import NewAccount, connect_account
+from contatto.channels.model import ChannelAccount, Platform
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.http import api_answer
+from contatto.kit.wire import ApiId, PageQuery, Shape, describe_query, page_info, read_query, request_id_of
+
+router: Final = APIRouter(prefix="/open_api/v1.3/identity", tags=["Identities"])
+TYPES: Final = {Platform.TIKTOK: "TT_USER", Platform.WEBCHAT: "CUSTOMIZED_USER"}
+"""What the API calls an account of a platform, and one of our own chat page."""
+
+
+class IdentityQuery(PageQuery):
+    advertiser_id: ApiId
+    identity_type: Literal["TT_USER", "BC_AUTH_TT", "CUSTOMIZED_USER", "AUTH_CODE"] | None = None
+
+
+class CreateIdentity(Shape):
+    advertiser_id: ApiId
+    display_name: Annotated[str, Field(min_length=1, max_length=100)]
+
+
+@router.get("/get/", openapi_extra=describe_query(IdentityQuery))
+async def get_identities(request: Request, caller: ApiCaller) -> Response:
+    """List the accounts that ads can speak for: TikTok accounts, and chat pages as CUSTOMIZED_USER."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, IdentityQuery)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        find_advertiser(tx, caller.business_id, query.advertiser_id)
+        rows = [_shown(account) for account in channels.list_accounts(tx, caller.business_id)]
+        rows = [row for row in rows if query.identity_type in (None, row["identity_type"])]
+        first = (query.page - 1) * query.page_size
+        shown = rows[first : first + query.page_size]
+        return {"identity_list": shown, "page_info": page_info(query, len(rows))}
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+@router.post("/create/")
+async def create_identity(request: Request, caller: ApiCaller, body: CreateIdentity) -> Response:
+    """Make a chat page of our own, registered where the ad account is; capture is off to begin with."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> ChannelAccount:
+        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        new = NewAccount(Platform.WEBCHAT, "", body.display_name, "", account.country)
+        return connect_account(tx, caller.business_id, new)
+
+    made = await context_of(request).db.write(work)
+    return api_answer({"identity_id": made.id}, request_id_of(request))
+
+
+def _shown(account: ChannelAccount) -> dict[str, Any]:
+    return {
+        "identity_id": account.id,
+        "identity_type": TYPES[account.platform],
+        "display_name": account.name,
+        "username": account.handle,
+        "available_status": "AVAILABLE",
+        "country": account.registration_country,
+    }

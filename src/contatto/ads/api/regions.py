@@ -1,0 +1,88 @@
+"""Regions in the API v1.3: the location ids that ads can target."""
+
+from typing import Any, Final, Literal
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
+from contatto.ads.actions.accounts import find_advertiser
+from contatto.ads.rules.cities import CITIES, Place
+from contatto.ads.rules.countries import country_name
+from contatto.ads.rules.markets import LEAD_MARKETS
+from contatto.ads.rules.places import LOCATION_IDS
+from contatto.kit.context import context_of
+from contatto.kit.http import api_answer
+from contatto.kit.wire import ApiId, Shape, describe_query, read_query, request_id_of
+
+router: Final = APIRouter(prefix="/open_api/v1.3", tags=["Regions"])
+
+
+class RegionQuery(Shape):
+    """Fields that TikTok needs here, such as ``placements``, are accepted and do not narrow the list."""
+
+    advertiser_id: ApiId
+    level_range: Literal["ALL", "TO_COUNTRY", "TO_PROVINCE", "TO_CITY", "TO_DISTRICT"] = "ALL"
+
+
+class SearchRegionQuery(Shape):
+    advertiser_id: ApiId
+    keyword: str = ""
+
+
+@router.get("/tool/region/", openapi_extra=describe_query(RegionQuery))
+async def get_regions(request: Request, caller: ApiCaller) -> Response:
+    """List countries, and below them the cities that are known; ids are those of GeoNames."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, RegionQuery)
+    await _check_advertiser(request, caller.business_id, query.advertiser_id)
+    rows = _rows()
+    if query.level_range == "TO_COUNTRY":
+        rows = [row for row in rows if row["level"] == "COUNTRY"]
+    return api_answer({"region_info": rows}, request_id_of(request))
+
+
+@router.get("/search/region/", openapi_extra=describe_query(SearchRegionQuery))
+async def search_regions(request: Request, caller: ApiCaller) -> Response:
+    """Find regions whose name contains the keyword; all of them without one."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, SearchRegionQuery)
+    await _check_advertiser(request, caller.business_id, query.advertiser_id)
+    wanted = query.keyword.casefold()
+    rows = [row for row in _rows() if wanted in row["name"].casefold()]
+    return api_answer({"region_list": rows, "region_info": rows}, request_id_of(request))
+
+
+async def _check_advertiser(request: Request, business_id: str, number: int) -> None:
+    await context_of(request).db.read(lambda tx: find_advertiser(tx, business_id, number))
+
+
+def _rows() -> list[dict[str, Any]]:
+    return [_country(code) for code in LOCATION_IDS] + [_city(place) for place in CITIES]
+
+
+def _country(code: str) -> dict[str, Any]:
+    below = [place.location_id for place in CITIES if place.country == code]
+    named = (LOCATION_IDS[code], country_name(code), "COUNTRY", code)
+    return _row(named, "0", below)
+
+
+def _city(place: Place) -> dict[str, Any]:
+    named = (place.location_id, place.name, "CITY", place.country)
+    return _row(named, LOCATION_IDS[place.country], [])
+
+
+def _row(named: tuple[str, str, str, str], parent_id: str, below: list[str]) -> dict[str, Any]:
+    location_id, name, level, code = named
+    return {
+        "location_id": location_id,
+        "name": name,
+        "level": level,
+        "region_code": code,
+        "parent_id": parent_id,
+        "next_level_ids": below,
+        "lead_goal_available": code in LEAD_MARKETS,
+    }
