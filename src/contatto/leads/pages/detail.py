@@ -15,7 +15,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros
 from contatto.leads.actions import records as actions
-from contatto.leads.model import ContactPoint, Evidence, Lead, Status, Step
+from contatto.leads.model import ContactPoint, Evidence, Lead, Origin, Status, Step
 from contatto.leads.pages.rows import member_names
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import listing, work
@@ -109,10 +109,8 @@ def _detail(tx: Tx, lead: Lead) -> dict[str, Any]:
     business_id = lead.business_id
     account = find_account(tx, business_id, lead.channel_account_id)
     points = store.list_contact_points(tx, business_id, {lead.id})[lead.id]
-    proofs = {
-        item.contact_point_id: item
-        for item in reversed(store.list_evidence_of_lead(tx, business_id, lead.id))
-    }
+    evidence = store.list_evidence_of_lead(tx, business_id, lead.id)
+    proofs = {item.contact_point_id: item for item in reversed(evidence)}
     earned = measurement.find_attribution(tx, business_id, lead.id, ConversionKind.LEAD)
     members = member_names(tx, business_id)
     return {
@@ -140,6 +138,7 @@ def _detail(tx: Tx, lead: Lead) -> dict[str, Any]:
         "today": tx.now.date(),
         "contact_points": [
             _point(point, proofs.get(point.id), lead, is_first=index == 0)
+            | {"origins": _origins(point, evidence)}
             for index, point in enumerate(points)
         ],
         "attribution": _attribution(tx, lead, earned),
@@ -155,6 +154,12 @@ def _detail(tx: Tx, lead: Lead) -> dict[str, Any]:
     }
 
 
+def _origins(point: ContactPoint, evidence: list[Evidence]) -> list[str]:
+    """Each way by which this detail was given, the first one first."""
+    again = [item.origin.value for item in evidence if item.contact_point_id == point.id]
+    return list(dict.fromkeys([point.origin.value, *again]))
+
+
 def _point(point: ContactPoint, proof: Evidence | None, lead: Lead, *, is_first: bool) -> dict[str, Any]:
     return {
         "id": point.id,
@@ -168,7 +173,9 @@ def _point(point: ContactPoint, proof: Evidence | None, lead: Lead, *, is_first:
             "text": proof.raw,
             "rule": proof.rule,
             "confidence": proof.confidence,
-            "href": f"/inbox/{lead.conversation_id}#m-{proof.source_id}",
+            "href": f"#answer-{proof.source_id}"
+            if proof.origin is Origin.FORM
+            else f"/inbox/{lead.conversation_id}#m-{proof.source_id}",
         },
     }
 

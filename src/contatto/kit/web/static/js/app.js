@@ -35,6 +35,7 @@ document.addEventListener("htmx:after:request", (event) => {
 document.addEventListener("DOMContentLoaded", () => {
   window.htmx?.registerExtension("keep-what-the-reader-sees", {
     htmx_before_morph_node(_element, { oldNode, newNode }) {
+      if (oldNode.matches?.("[data-keep]")) return false;
       if (oldNode.matches?.("time[data-local]") && oldNode.dateTime === newNode.dateTime) return false;
       if (oldNode.matches?.("[data-day]") && oldNode.dataset.day === newNode.dataset?.day) return false;
       return true;
