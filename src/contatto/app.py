@@ -121,8 +121,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(Refused, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
-    app.add_exception_handler(Exception, _answer_broken)
-    app.add_middleware(SecurityLayer)
+    app.add_middleware(SecurityLayer, broken=_answer_broken)
     return app
 
 
@@ -193,6 +192,8 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
+    if isinstance(error.__cause__, Refused):  # raised while the framework read the body
+        return await _answer_refusal(request, error.__cause__)
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = {404: errors.NO_ROUTE, 405: errors.NO_ROUTE}.get(status, errors.INVALID)
     return await _answer_refusal(request, Refused(code))

@@ -90,7 +90,8 @@ APP = SecurityLayer(
             Route("/all", drink_all, methods=["POST"]),
         ],
         exception_handlers={Refused: refused},
-    )
+    ),
+    broken=refused,
 )
 
 

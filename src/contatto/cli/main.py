@@ -62,7 +62,7 @@ def serve_command(
         host=host or settings.host,
         port=settings.port if port is None else port,
         access_log=False,
-        log_level="warning",
+        log_config=None,
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=3,

@@ -141,6 +141,7 @@ def add_key(data_dir: Path) -> None:
     """Put a new key in front of the key file's others; they stay, for what they sealed and for the index."""
     path = data_dir / KEY_FILE
     fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
     _write_keys(fresh, [_new_key_line(), *path.read_text().split()])
     fresh.replace(path)
 

@@ -1,9 +1,12 @@
 """The outermost layer: a request id, a cap on bodies, security headers and one log line for each request."""
 
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contatto.kit import errors
@@ -29,11 +32,20 @@ QUIET_UNDER_MS: Final = 1_000
 """Good answers faster than this are logged at debug level only."""
 
 
-class SecurityLayer:
-    """Wraps the whole app; everything that leaves the server carries the headers."""
+type Broken = Callable[[Request, Exception], Awaitable[Response]]
 
-    def __init__(self, app: ASGIApp) -> None:
+
+class SecurityLayer:
+    """Wraps the whole app; everything that leaves the server carries the headers.
+
+    Args:
+        app: what is wrapped.
+        broken: answers for an error that nothing below has caught.
+    """
+
+    def __init__(self, app: ASGIApp, broken: Broken) -> None:
         self.app = app
+        self.broken = broken
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -42,7 +54,7 @@ class SecurityLayer:
         request_id = new_id()
         scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
-        status = 500
+        status = 0
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -58,8 +70,13 @@ class SecurityLayer:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, send_with_headers)
+            except Exception as error:
+                answer = await self.broken(Request(scope), error)
+                if status:  # too late for another answer: the first one has begun
+                    raise
+                await answer(scope, receive, send_with_headers)
             finally:
-                _log_request(scope, status, time.perf_counter() - started)
+                _log_request(scope, status or 500, time.perf_counter() - started)
 
 
 def _capped(receive: Receive) -> Receive:
@@ -83,8 +100,10 @@ def _capped(receive: Receive) -> Receive:
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
     log = logger()
-    route = scope.get("route")
-    shown = getattr(route, "path", "(no route)")  # the pattern, never the path: paths may carry tokens
+    # The pattern or the handler's name, never the path: paths may carry tokens.
+    shown = getattr(scope.get("route"), "path", "") or getattr(
+        scope.get("endpoint"), "__name__", "(no route)"
+    )
     line = log.warning if status >= 500 else log.debug
     if status < 500 and seconds * 1000 >= QUIET_UNDER_MS:
         line = log.info

@@ -21,3 +21,47 @@ document.addEventListener("htmx:config:request", (event) => {
   const query = document.getElementById("lead-results")?.dataset.query;
   request.action = query ? `/leads/views?${query}` : "/leads/views";
 });
+
+// The selection outlives a live refresh: what was ticked is ticked again. X ticks the row that J and K marked.
+const picked = new Set();
+const boxes = () => [...document.querySelectorAll("#lead-rows input[name=ids]")];
+
+function showPicked() {
+  const all = document.querySelector("[data-pick-all]");
+  const count = document.querySelector("[data-picked]");
+  const page = document.querySelector("[data-pick-page]");
+  const total = document.getElementById("lead-total")?.dataset.total;
+  for (const box of boxes()) box.checked = picked.has(box.value);
+  if (page) {
+    const on = boxes().filter((box) => box.checked).length;
+    page.checked = on > 0 && on === boxes().length;
+    page.indeterminate = on > 0 && !page.checked;
+  }
+  if (count) count.textContent = `${count.dataset.picked || (count.dataset.picked = count.textContent)}: ${all?.checked ? total : picked.size}`;
+  const amount = document.querySelector("[data-all-count]");
+  if (amount && total) amount.textContent = Number(total).toLocaleString(document.documentElement.lang);
+}
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-pick-page]")) {
+    for (const box of boxes()) event.target.checked ? picked.add(box.value) : picked.delete(box.value);
+  } else if (event.target.matches("#lead-rows input[name=ids]")) {
+    event.target.checked ? picked.add(event.target.value) : picked.delete(event.target.value);
+  } else if (!event.target.matches("[data-pick-all]")) return;
+  showPicked();
+});
+document.addEventListener("htmx:after:swap", (event) => {
+  if (event.detail.ctx.sourceElement?.id === "lead-filters") picked.clear();
+  const query = document.getElementById("lead-results")?.dataset.query;
+  const field = document.querySelector("#bulk [data-query]");
+  if (field && query !== undefined) field.value = query;
+  showPicked();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key.toLowerCase() !== "x" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.matches("input:not([type=checkbox]), textarea, select") || document.querySelector("dialog[open]")) return;
+  const box = document.querySelector("#lead-rows [data-current] input[name=ids]");
+  if (!box) return;
+  event.preventDefault();
+  box.click();
+});

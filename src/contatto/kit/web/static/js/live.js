@@ -8,7 +8,7 @@ import { toast, word } from "./words.js";
 
 const TYPES = [
   "message_received", "message_sent", "conversation_started",
-  "lead_captured", "lead_updated", "lead_status_changed", "lead_edited", "lead_removed",
+  "lead_captured", "lead_updated", "lead_status_changed", "lead_edited", "lead_removed", "lead_job_moved", "lead_job_ended", "leads_merged",
   "contact_rejected", "notice_posted",
 ];
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("contatto.live") : null;
@@ -39,7 +39,7 @@ function show(next) {
 function deliver({ type, data }) {
   if (type === "state") return show(data);
   tell(`live:${type}`, data);
-  if (type === "lead_status_changed") tell("live:lead_updated", data);
+  if (type === "lead_status_changed" || type === "leads_merged") tell("live:lead_updated", data);
   if (data.conversation_id) tell(`live:conversation:${data.conversation_id}`, data);
   if (data.lead_id) tell(`live:lead:${data.lead_id}`, data);
   tell("live:nav", data);
