@@ -63,7 +63,8 @@ def serve_command(
         port=settings.port if port is None else port,
         access_log=False,
         log_config=None,
-        proxy_headers=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
         server_header=False,
         timeout_graceful_shutdown=3,
     )

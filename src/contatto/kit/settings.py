@@ -36,6 +36,11 @@ class Settings(BaseSettings):
     port: int = Field(
         default=8000, ge=0, le=65535, description="Port that the server listens on; 0 takes a free one."
     )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses of reverse proxies, with commas between them, whose X-Forwarded headers are "
+        "believed; without them the rate limit of log-ins sees the proxy as the one address of all.",
+    )
     secret_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Keys for contact values and connector secrets, as id:base64 (32 bytes), with commas "
