@@ -18,6 +18,7 @@ from contatto.leads.model import (
     LeadStatusChanged,
     LeadUpdated,
 )
+from contatto.reports import actions as reports
 
 AFTER: Final[After] = {
     ContactRejected: (),
@@ -36,7 +37,7 @@ AFTER: Final[After] = {
 
 type Chore = Callable[[Tx], int]
 
-WHEN_WOKEN: Final[tuple[Chore, ...]] = (inbox.settle_receipts,)
+WHEN_WOKEN: Final[tuple[Chore, ...]] = (inbox.settle_receipts, reports.finish_reports)
 """Work that waits in tables: run until each says 0, whenever something was committed."""
 
 EVERY: Final[tuple[tuple[float, Chore], ...]] = (
@@ -44,5 +45,6 @@ EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (3600.0, accounts.end_expired_sessions),
     (3600.0, accounts.end_expired_codes),
     (3600.0, repeats.forget_answers),
+    (3600.0, reports.forget_reports),
 )
 """Work by the clock: seconds between two runs, and what is run."""

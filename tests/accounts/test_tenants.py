@@ -249,6 +249,8 @@ QUERIES: dict[str, dict[str, Any]] = {
         "dimensions": ["adgroup_id"], "query_lifetime": "True", "metrics": ["spend"],
     },
     "/contatto/eligibility/check/": {"location_ids": ["1880251"]},
+    "/report/task/check/": {"task_id": "1"},
+    "/report/task/download/": {"task_id": "1"},
     "/term/check/": {"term_type": "LeadAds"},
 }  # fmt: skip
 OF_THE_TOKEN = {"/oauth2/advertiser/get/", "/advertiser/info/"}

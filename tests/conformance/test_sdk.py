@@ -9,8 +9,9 @@ from typing import Any
 import business_api_client as vendor
 import httpx2
 import pytest
+from business_api_client.tiktok_business.tiktok_exceptions import TiktokSDKError
 
-from tests.conformance.sdk import DIRECT_MESSAGE, SINGAPORE, Sdk
+from tests.conformance.sdk import DIRECT_MESSAGE, SINGAPORE, Sdk, code_of
 from tests.journeys.running import House, message, until
 
 METRICS = ["spend", "impressions", "clicks", "conversion", "cost_per_conversion", "adgroup_name"]
@@ -172,6 +173,32 @@ def test_a_report_is_filtered_by_ids_and_comes_in_pages(sdk: Sdk, traffic: Tree)
     found = [row["dimensions"]["adgroup_id"] for page in pages for row in page["list"]]
     assert sorted(found) == sorted([traffic.lead, traffic.talk])
     assert pages[0]["page_info"]["total_page"] == 2
+
+
+def test_a_report_is_made_into_a_file(sdk: Sdk, traffic: Tree) -> None:
+    body = vendor.ReportTaskCreateBody(
+        advertiser_id=sdk.advertiser_id, report_type="BASIC", data_level="AUCTION_ADGROUP",
+        dimensions=["adgroup_id"], metrics=["spend", "conversion"], query_lifetime=True,
+    )  # fmt: skip
+    task = sdk.call(sdk.reports().report_task_create, body=body)["task_id"]
+
+    def checked() -> dict[str, Any]:
+        answer: dict[str, Any] = sdk.call(sdk.reports().report_task_check, task, sdk.advertiser_id)
+        return answer
+
+    until(lambda: checked()["status"] == "SUCCESS")
+    path = checked()["download_path"]
+    file = sdk.house.client.get(path, headers={"Access-Token": sdk.house.token})
+    assert file.headers["content-type"].startswith("text/csv")
+    lines = [line.split(",") for line in file.text.splitlines()]
+    assert lines[0] == ["adgroup_id", "spend", "conversion"]
+    rows = _rows(_lifetime(sdk))
+    for group, spend, conversion in lines[1:]:
+        assert (rows[group]["spend"], rows[group]["conversion"]) == (spend, conversion)
+    ended = vendor.TaskCancelBody(advertiser_id=sdk.advertiser_id, task_id=task)
+    with pytest.raises(TiktokSDKError) as caught:
+        sdk.call(sdk.reports().report_task_cancel, body=ended)
+    assert code_of(caught.value) == 40200
 
 
 def test_statuses_change_and_deletion_is_final(sdk: Sdk, tree: Tree) -> None:

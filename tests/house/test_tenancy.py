@@ -14,6 +14,7 @@ WITHOUT_BUSINESS = {
     "channels/store.py:find_app": "A webhook names only the app; the app has the business.",
     "channels/store.py:find_public_account": "The chat page is public, and its address names the account.",
     "inbox/store/receipts.py:list_waiting_receipts": "For the worker, who works for all of them.",
+    "reports/store.py:list_waiting_tasks": "For the worker, who works for all of them.",
     "measurement/store.py:list_candidates": "The conversion that it takes names the business.",
 }
 """The reads that may span businesses, each with its reason."""

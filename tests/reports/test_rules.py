@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
-from contatto.reports.model import Counts, Fact, Figures, Level, Span, Subject
+from contatto.reports.model import Counts, Fact, Figures, Level, Span, Step, Subject
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.filters import Condition, matching
 from contatto.reports.rules.rows import build_report, total_of
@@ -67,6 +67,8 @@ def test_over_mixed_goals_there_is_no_conversion() -> None:
         ("ctr", "2.50"),
         ("cpc", "0.123456"),
         ("cpm", "3.086419"),
+        ("reach", "1600"),
+        ("frequency", "2.50"),
         ("leads", "3"),
         ("cost_per_lead", "4.115226"),
         ("conversion", "3"),
@@ -85,7 +87,7 @@ def test_over_mixed_goals_there_is_no_conversion() -> None:
     ],
 )
 def test_each_metric_is_a_text_in_the_units_of_the_api(name: str, text: str) -> None:
-    assert metric_text(METRICS[name], Figures(COUNTS, LEAD)) == text
+    assert metric_text(METRICS[name], Figures(COUNTS, LEAD, 1_600)) == text
 
 
 def test_every_metric_has_an_example_above() -> None:
@@ -95,7 +97,12 @@ def test_every_metric_has_an_example_above() -> None:
 
 @pytest.mark.parametrize("name", METRICS)
 def test_nothing_at_all_divides_by_nothing(name: str) -> None:
-    assert metric_text(METRICS[name], Figures(Counts(), LEAD)) in ("0", "0.00")
+    assert metric_text(METRICS[name], Figures(Counts(), LEAD, 0)) in ("0", "0.00")
+
+
+@pytest.mark.parametrize("name", ["reach", "frequency"])
+def test_persons_are_not_added_up(name: str) -> None:
+    assert metric_text(METRICS[name], Figures(COUNTS, LEAD)) == "-"
 
 
 @pytest.mark.parametrize(
@@ -111,7 +118,7 @@ def test_facts_become_rows_of_their_subjects() -> None:
         Fact("a2", "", Counts(leads=1)),
         Fact("x", "", Counts(9)),
     ]
-    report = build_report([group("1"), group("2")], facts, {"a1": "1", "a2": "1"}, by_day=False)
+    report = build_report([group("1"), group("2")], facts, {"a1": "1", "a2": "1"}, Step.WHOLE)
     assert [(row.subject.key, row.figures.counts) for row in report.rows] == [
         ("1", Counts(spend_micros=5, leads=1)),
         ("2", Counts()),
@@ -121,13 +128,13 @@ def test_facts_become_rows_of_their_subjects() -> None:
 
 def test_a_deleted_ad_group_has_a_row_only_where_it_has_figures() -> None:
     subjects = [group("1", deleted=True), group("2", deleted=True)]
-    report = build_report(subjects, [Fact("a1", "", Counts(leads=1))], {"a1": "1"}, by_day=False)
+    report = build_report(subjects, [Fact("a1", "", Counts(leads=1))], {"a1": "1"}, Step.WHOLE)
     assert [row.subject.key for row in report.rows] == ["1"]
 
 
 def test_by_day_only_days_with_figures_have_rows() -> None:
     facts = [Fact("a1", "2026-01-02", Counts(leads=1)), Fact("a1", "2026-01-01", Counts(leads=2))]
-    report = build_report([group("1"), group("2")], facts, {"a1": "1"}, by_day=True)
+    report = build_report([group("1"), group("2")], facts, {"a1": "1"}, Step.DAY)
     assert [(row.day, row.figures.conversions) for row in report.rows] == [
         ("2026-01-01", 2),
         ("2026-01-02", 1),
@@ -138,7 +145,7 @@ def test_by_day_only_days_with_figures_have_rows() -> None:
 def test_rows_add_up_to_the_total_and_to_the_facts(found: list[tuple[str, Counts]]) -> None:
     owners = {"a1": "1", "a2": "1", "a3": "2"}
     facts = [Fact(ad, "", counts) for ad, counts in found]
-    report = build_report([group("1"), group("2", TALK)], facts, owners, by_day=False)
+    report = build_report([group("1"), group("2", TALK)], facts, owners, Step.WHOLE)
     assert report.total == total_of(report.rows)
     assert report.total.counts == sum((counts for _, counts in found), Counts())
     assert report.total.conversions is None
@@ -168,7 +175,7 @@ def test_a_span_holds_both_its_ends() -> None:
 def test_a_filter_keeps_the_rows_that_meet_it(condition: Condition, keys: list[str]) -> None:
     facts = [Fact(f"a{n}", "", Counts(spend_micros=n, leads=n)) for n in (1, 2, 3)]
     owners = {f"a{n}": str(n) for n in (1, 2, 3)}
-    report = build_report([group(str(n)) for n in (1, 2, 3)], facts, owners, by_day=False)
+    report = build_report([group(str(n)) for n in (1, 2, 3)], facts, owners, Step.WHOLE)
     assert [row.subject.key for row in matching(report.rows, [condition], METRICS)] == keys
 
 

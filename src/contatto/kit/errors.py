@@ -111,6 +111,16 @@ REPEATED: Final = ErrorCode(
 AD_LIMIT: Final = ErrorCode(
     "ad_limit", 409, 40502, "There are as many as there may be.", "Delete some, or use another campaign."
 )
+TASK_NOT_READY: Final = ErrorCode(
+    "task_not_ready",
+    409,
+    40201,
+    "The file is not made yet.",
+    "Ask for the task's state, and wait for SUCCESS.",
+)
+TASK_ENDED: Final = ErrorCode(
+    "task_ended", 409, 40200, "The task has ended already.", "Make a new task if you need another file."
+)
 TOO_MANY: Final = ErrorCode("too_many", 429, 40100, "Too many tries.", "Wait, then try again.")
 NOT_ELIGIBLE: Final = ErrorCode(
     "not_eligible",

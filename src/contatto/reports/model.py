@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -15,6 +16,14 @@ class Level(StrEnum):
     CAMPAIGN = "campaign"
     AD_GROUP = "ad_group"
     AD = "ad"
+
+
+class Step(StrEnum):
+    """Whether a report has one row for the whole span, or rows of their own for each day or hour."""
+
+    WHOLE = "whole"
+    DAY = "day"
+    HOUR = "hour"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """The counts of one ad, on one day; the day is empty when days do not matter."""
+    """The counts of one ad, on one day or in one hour of the ad account's zone.
+
+    ``day`` is empty, ``YYYY-MM-DD`` or ``YYYY-MM-DD HH``, as the step of the report has it.
+    """
 
     ad_id: str
     day: str
@@ -66,10 +78,15 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Counts together with the goals of the ad groups that they come from."""
+    """Counts together with the goals of the ad groups that they come from.
+
+    ``reach`` is how many persons saw the ads; None where it was not asked for, or rows were added up: the
+    same person may be in several of them.
+    """
 
     counts: Counts
     goals: frozenset[Goal]
+    reach: int | None = None
 
     @property
     def mixed_goals(self) -> bool:
@@ -92,11 +109,12 @@ class Figures:
 
 
 class Unit(StrEnum):
-    """What a metric's value is: a number, micros of money, or a share between 0 and 1."""
+    """What a metric's value is: a number, micros of money, a share between 0 and 1, or so many for each."""
 
     COUNT = "count"
     MICROS = "micros"
     SHARE = "share"
+    RATIO = "ratio"
 
 
 type Value = int | Decimal | None
@@ -130,7 +148,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class ReportRow:
-    """One line of a report; ``day`` is None where days do not matter."""
+    """One line of a report; ``day`` is the day or the hour, and None for the whole span."""
 
     subject: Subject
     day: str | None
@@ -141,3 +159,28 @@ class ReportRow:
 class Report:
     rows: tuple[ReportRow, ...]
     total: Figures
+
+
+class TaskStatus(StrEnum):
+    """How far the making of a report's file is; the values are the API's."""
+
+    QUEUING = "QUEUING"
+    PROCESSING = "PROCESSING"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTask:
+    """A report that is made in the background; ``question`` is the API's body as JSON."""
+
+    id: str
+    business_id: str
+    number: int
+    ad_account_id: str
+    question: str
+    file_name: str
+    status: TaskStatus
+    message: str
+    created_at: datetime

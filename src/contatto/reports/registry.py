@@ -5,15 +5,19 @@ from typing import Final, Protocol
 from contatto.kit.db.tx import Tx
 from contatto.reports.engines.database import DatabaseEngine
 from contatto.reports.metrics import conversions, delivery, messages
-from contatto.reports.model import Fact, Metric, Span
+from contatto.reports.model import Fact, Level, Metric, Span, Step
 
 
 class Engine(Protocol):
     """Reads facts; every engine gives the same ones."""
 
     def list_facts(
-        self, tx: Tx, business_id: str, ad_account_id: str, span: Span, *, by_day: bool
+        self, tx: Tx, business_id: str, ad_account_id: str, span: Span, step: Step
     ) -> list[Fact]: ...
+
+    def list_reach(
+        self, tx: Tx, business_id: str, ad_account_id: str, span: Span, by: tuple[Level, Step]
+    ) -> dict[tuple[str, str], int]: ...
 
 
 METRICS: Final[dict[str, Metric]] = {

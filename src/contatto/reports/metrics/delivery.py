@@ -27,4 +27,11 @@ METRICS: Final = (
         "Spend for a thousand impressions.",
         lambda of: cost_each(of.counts.spend_micros * 1000, of.counts.impressions),
     ),
+    Metric("reach", Unit.COUNT, "How many persons saw ads.", lambda of: of.reach),
+    Metric(
+        "frequency",
+        Unit.RATIO,
+        "Impressions for each person who saw ads.",
+        lambda of: share(of.counts.impressions, of.reach or 0),
+    ),
 )

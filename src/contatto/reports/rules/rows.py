@@ -3,11 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from contatto.reports.model import Counts, Fact, Figures, Report, ReportRow, Subject
+from contatto.reports.model import Counts, Fact, Figures, Report, ReportRow, Step, Subject
 
 
 def build_report(
-    subjects: Sequence[Subject], facts: Iterable[Fact], owners: Mapping[str, str], *, by_day: bool
+    subjects: Sequence[Subject], facts: Iterable[Fact], owners: Mapping[str, str], step: Step
 ) -> Report:
     """The rows of subjects, with a total.
 
@@ -18,14 +18,14 @@ def build_report(
         subjects: what may have a row.
         facts: of the ads under them, and maybe of others, which are left out.
         owners: the subject of each ad, by their ids.
-        by_day: whether each day has its own rows.
+        step: whether each day or hour has its own rows.
     """
     sums: defaultdict[tuple[str, str], Counts] = defaultdict(Counts)
     for fact in facts:
         if fact.ad_id in owners:
-            sums[owners[fact.ad_id], fact.day if by_day else ""] += fact.counts
+            sums[owners[fact.ad_id], fact.day if step is not Step.WHOLE else ""] += fact.counts
     known = {subject.key: subject for subject in subjects}
-    if not by_day:
+    if step is Step.WHOLE:
         for subject in subjects:
             if not subject.deleted:
                 sums[subject.key, ""] += Counts()

@@ -11,6 +11,8 @@ NO_VALUE: Final = "-"
 """What stands for a number that does not exist, such as the conversions of unlike goals together."""
 NOTHING: Final = "0.00"
 """What the API says for a cost or a rate where there is nothing to divide by."""
+NEED_REACH: Final = frozenset({"reach", "frequency"})
+"""What can only be told from the persons themselves, and not added up."""
 _FOLLOW_GOAL: Final = frozenset(metric.name for metric in conversions.METRICS)
 
 
@@ -28,13 +30,16 @@ def metric_text(metric: Metric, figures: Figures) -> str:
     """A metric as the API writes it: always a text."""
     value = metric.value(figures)
     if value is None:
-        return NO_VALUE if figures.mixed_goals and metric.name in _FOLLOW_GOAL else NOTHING
+        mixed = figures.mixed_goals and metric.name in _FOLLOW_GOAL
+        return NO_VALUE if mixed or (metric.name in NEED_REACH and figures.reach is None) else NOTHING
     return _text(metric.unit, value)
 
 
 def _text(unit: Unit, value: Value) -> str:
     if unit is Unit.MICROS:
         return amount_text(int(value or 0))
+    if unit is Unit.RATIO:
+        return f"{Decimal(value or 0):.2f}"
     return f"{Decimal(value or 0) * 100:.2f}" if unit is Unit.SHARE else str(value)
 
 

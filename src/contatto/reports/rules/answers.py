@@ -1,0 +1,63 @@
+"""Rows of a report as the API shows them: dimensions and metrics are texts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from contatto.accounts.model import AdAccount
+from contatto.ads.model import DIRECT_MESSAGE
+from contatto.reports.model import Figures, Metric, ReportRow
+from contatto.reports.rules.queries import STEPS, Asked
+from contatto.reports.rules.texts import NO_VALUE, metric_number, metric_text
+
+
+def ordered_rows(rows: list[ReportRow], query: Asked, metrics: Mapping[str, Metric]) -> list[ReportRow]:
+    field = query.order_field
+    if field is None:
+        return rows
+    descending = query.order_type == "DESC"
+    metric = metrics.get(field)
+    if metric is None:
+        return sorted(rows, key=lambda row: _dimension(row, field), reverse=descending)
+
+    def rank(row: ReportRow) -> tuple[bool, Any]:
+        number = metric_number(metric, row.figures)
+        return number is not None, number or 0
+
+    return sorted(rows, key=rank, reverse=descending)
+
+
+def _dimension(row: ReportRow, name: str) -> str:
+    numbers = {
+        "campaign_id": row.subject.campaign_number,
+        "adgroup_id": row.subject.ad_group_number,
+        "ad_id": row.subject.ad_number,
+    }
+    if name in STEPS:
+        return f"{row.day} 00:00:00"[:10] + (f" {row.day[11:] or '00'}:00:00" if row.day else "")
+    return str(numbers.get(name, ""))
+
+
+def show_row(
+    row: ReportRow, account: AdAccount, query: Asked, metrics: Mapping[str, Metric]
+) -> dict[str, Any]:
+    dimensions = {name: _dimension(row, name) for name in query.dimensions}
+    if "advertiser_id" in dimensions:
+        dimensions["advertiser_id"] = str(account.number)
+    texts = {
+        "campaign_id": _dimension(row, "campaign_id"),
+        "campaign_name": row.subject.campaign_name,
+        "adgroup_id": _dimension(row, "adgroup_id"),
+        "adgroup_name": row.subject.ad_group_name,
+        "ad_name": row.subject.name if row.subject.ad_number else "",
+        "currency": account.currency,
+        "objective_type": "LEAD_GENERATION",
+        "promotion_type": DIRECT_MESSAGE,
+    }
+    numbers = {name: metric_text(metrics[name], row.figures) for name in query.metrics if name in metrics}
+    shown = {name: numbers[name] if name in numbers else texts[name] or NO_VALUE for name in query.metrics}
+    return {"dimensions": dimensions, "metrics": shown}
+
+
+def show_total(figures: Figures, query: Asked, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+    total = {name: metric_text(metrics[name], figures) for name in query.metrics if name in metrics}
+    return total | {"mixed_goals": figures.mixed_goals}

@@ -1,0 +1,171 @@
+"""The questions of the API v1.3 about reports: their shape, and what may be asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from contatto.ads.model import Status, Wanted
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+from contatto.kit.wire import ApiId, JsonText, PageQuery, Shape
+from contatto.reports.model import Level, Metric, Span, Step
+from contatto.reports.rules.filters import Condition
+from contatto.reports.rules.texts import NEED_REACH
+
+EVERYTHING: Final = Wanted(statuses=frozenset(Status))
+LEVELS: Final = {
+    "advertiser_id": Level.AD_ACCOUNT,
+    "campaign_id": Level.CAMPAIGN,
+    "adgroup_id": Level.AD_GROUP,
+    "ad_id": Level.AD,
+}
+"""Id dimensions, each finer than the one before, and the level that they make."""
+DATA_LEVELS: Final = {
+    "AUCTION_ADVERTISER": Level.AD_ACCOUNT,
+    "AUCTION_CAMPAIGN": Level.CAMPAIGN,
+    "AUCTION_ADGROUP": Level.AD_GROUP,
+    "AUCTION_AD": Level.AD,
+}
+STEPS: Final = {"stat_time_day": Step.DAY, "stat_time_hour": Step.HOUR}
+MOST_DAYS: Final = {Step.WHOLE: 365, Step.DAY: 30, Step.HOUR: 1}
+"""Longest span in days, by what has rows of its own."""
+TEXTS: Final = (
+    "campaign_id",
+    "campaign_name",
+    "adgroup_id",
+    "adgroup_name",
+    "ad_name",
+    "currency",
+    "objective_type",
+    "promotion_type",
+)
+"""What can be asked for beside the metrics that are numbers."""
+_IDS: Final = {"campaign_ids": "campaign_numbers", "adgroup_ids": "ad_group_numbers", "ad_ids": "ad_numbers"}
+
+type Dimension = Literal[
+    "advertiser_id", "campaign_id", "adgroup_id", "ad_id", "stat_time_day", "stat_time_hour"
+]
+
+
+class Filter(Shape):
+    """``filter_value`` is JSON text inside JSON."""
+
+    field_name: str
+    filter_type: Literal[
+        "IN", "MATCH", "GREATER_EQUAL", "GREATER_THAN", "LOWER_EQUAL", "LOWER_THAN", "BETWEEN"
+    ]
+    filter_value: JsonText[Any]
+
+    def values(self) -> tuple[str, ...]:
+        found = self.filter_value if isinstance(self.filter_value, list) else [self.filter_value]
+        return tuple(str(value) for value in found)
+
+
+class Asked(Shape):
+    """What a report is asked, whether it is answered at once or made into a file.
+
+    ``start_date`` and ``end_date`` are days of the ad account's zone, or ``query_lifetime`` is set.
+    """
+
+    advertiser_id: ApiId
+    report_type: Literal["BASIC"]
+    service_type: Literal["AUCTION"] = "AUCTION"
+    data_level: Literal["AUCTION_ADVERTISER", "AUCTION_CAMPAIGN", "AUCTION_ADGROUP", "AUCTION_AD"] | None = (
+        None
+    )
+    dimensions: JsonText[Annotated[list[Dimension], Field(min_length=1, max_length=5)]]
+    metrics: JsonText[tuple[str, ...]] = ("spend", "impressions")
+    start_date: date | None = None
+    end_date: date | None = None
+    query_lifetime: bool = False
+    filtering: JsonText[tuple[Filter, ...]] = ()
+    order_field: str | None = None
+    order_type: Literal["ASC", "DESC"] = "DESC"
+
+
+class ReportQuery(PageQuery, Asked):
+    """A question with the page of its answer that is wanted."""
+
+    query_mode: Literal["REGULAR", "CHUNK"] = "REGULAR"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a report is asked: days, what a row stands for, of which ads, by which step, and with reach."""
+
+    span: Span
+    level: Level = Level.AD_GROUP
+    wanted: Wanted = EVERYTHING
+    step: Step = Step.WHOLE
+    with_reach: bool = False
+
+
+def question_of(query: Asked) -> Question:
+    """The question that a request asks.
+
+    Raises:
+        Refused: INVALID, naming the field.
+    """
+    steps = [STEPS[name] for name in query.dimensions if name in STEPS]
+    step = steps[-1] if steps else Step.WHOLE
+    finest = [level for name, level in LEVELS.items() if name in query.dimensions]
+    asked = DATA_LEVELS[query.data_level] if query.data_level else None
+    level = finest[-1] if finest else asked or Level.AD_ACCOUNT
+    if len(set(steps)) > 1:
+        raise Refused(errors.INVALID, "dimensions: stat_time_day and stat_time_hour do not go together.")
+    if asked is not None and asked is not level:
+        raise Refused(errors.INVALID, f"data_level: {query.data_level} does not fit the dimensions.")
+    named = {*query.metrics, query.order_field, *(one.field_name for one in query.filtering)}
+    return Question(_span(query, step), level, _wanted(query), step, bool(named & NEED_REACH))
+
+
+def _span(query: Asked, step: Step) -> Span:
+    if query.query_lifetime:
+        if step is not Step.WHOLE:
+            raise Refused(errors.INVALID, f"query_lifetime: it does not go together with a {step.value}.")
+        return Span()
+    if query.start_date is None or query.end_date is None:
+        missing = "start_date" if query.start_date is None else "end_date"
+        raise Refused(errors.INVALID, f"{missing}: give both days, or query_lifetime.")
+    days = (query.end_date - query.start_date).days + 1
+    if not 1 <= days <= MOST_DAYS[step]:
+        raise Refused(errors.INVALID, f"end_date: the span may have 1 to {MOST_DAYS[step]} days here.")
+    return Span(query.start_date.isoformat(), query.end_date.isoformat())
+
+
+def conditions_of(query: Asked) -> list[Condition]:
+    """The filters by names and figures; those by ids are part of the question."""
+    return [
+        Condition(one.field_name, one.filter_type, one.values())
+        for one in query.filtering
+        if one.field_name not in _IDS
+    ]
+
+
+def _wanted(query: Asked) -> Wanted:
+    numbers: dict[str, Any] = {}
+    for one in query.filtering:
+        if one.field_name not in _IDS:
+            continue
+        values = one.values()
+        if one.filter_type != "IN" or not all(value.isascii() and value.isdigit() for value in values):
+            raise Refused(errors.INVALID, f"filtering: {one.field_name} allows IN with a list of ids.")
+        numbers[_IDS[one.field_name]] = frozenset(number for number in map(int, values) if number < 1 << 63)
+    return Wanted(statuses=frozenset(Status), **numbers)
+
+
+def check_metrics(query: Asked, metrics: Mapping[str, Metric]) -> None:
+    """Refuse metrics that there are not, and an order by what is not in the report.
+
+    Raises:
+        Refused: INVALID.
+    """
+    unknown = [name for name in query.metrics if name not in metrics and name not in TEXTS]
+    if unknown:
+        allowed = ", ".join([*metrics, *TEXTS])
+        raise Refused(errors.INVALID, f"metrics: {unknown[0][:64]} is unknown; allowed: {allowed}.")
+    if query.order_field and query.order_field not in (*metrics, *query.dimensions):
+        raise Refused(errors.INVALID, "order_field: order by a metric or by a dimension of the report.")

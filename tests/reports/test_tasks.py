@@ -1,0 +1,161 @@
+"""Reports by the hour, reports of persons, and reports that are made into files."""
+
+from datetime import timedelta
+
+import pytest
+
+from contatto.kit import errors
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.measurement.model import ConversionKind, TouchKind
+from contatto.reports import store
+from contatto.reports.actions import (
+    KEEP_FILES,
+    answer_report,
+    cancel_report,
+    finish_reports,
+    forget_reports,
+    make_report,
+    queue_report,
+)
+from contatto.reports.model import Level, ReportTask, Span, Step, TaskStatus
+from contatto.reports.rules.queries import Asked, Question
+from tests.ads.world import NOW, World, add_chain, add_world
+from tests.reports.test_actions import earn, touch
+
+TODAY = Span("2026-01-01", "2026-01-01")
+
+
+def asked(**changes: object) -> Asked:
+    values = {"advertiser_id": "1", "report_type": "BASIC", "dimensions": ["campaign_id"],
+              "metrics": ["spend", "reach", "campaign_name"], "query_lifetime": True}  # fmt: skip
+    return Asked.model_validate(values | changes)
+
+
+def seen_world(tx: Tx, timezone: str = "Asia/Singapore") -> World:
+    """Two ads of one campaign; p1 sees both of them, p2 one, twice."""
+    world = add_world(tx, timezone=timezone)
+    first, second = add_chain(tx, world), add_chain(tx, world)
+    touch(tx, first, TouchKind.VIEW, NOW, "p1", cost=250_000)
+    touch(tx, second, TouchKind.VIEW, NOW, "p1")
+    touch(tx, first, TouchKind.VIEW, NOW, "p2")
+    touch(tx, first, TouchKind.VIEW, NOW + timedelta(hours=1), "p2")
+    return world
+
+
+def test_reach_counts_each_person_once_on_every_level(database: Database) -> None:
+    world = database.write_now(seen_world)
+
+    def reach(level: Level) -> list[int | None]:
+        question = Question(Span(), level, with_reach=True)
+        report = database.read_now(lambda tx: make_report(tx, world.ad_account, question))
+        return sorted(row.figures.reach or 0 for row in report.rows)
+
+    assert reach(Level.AD_ACCOUNT) == [2]
+    assert reach(Level.CAMPAIGN) == reach(Level.AD_GROUP) == reach(Level.AD) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("timezone", "hours"),
+    [
+        ("Asia/Singapore", ["2026-01-01 20", "2026-01-01 21"]),
+        ("Asia/Kolkata", ["2026-01-01 17", "2026-01-01 18"]),
+    ],
+)
+def test_hours_are_hours_of_the_ad_account(database: Database, timezone: str, hours: list[str]) -> None:
+    world = database.write_now(lambda tx: seen_world(tx, timezone))
+    question = Question(TODAY, Level.AD_ACCOUNT, step=Step.HOUR, with_reach=True)
+
+    def work(tx: Tx) -> list[tuple[str | None, int, int | None]]:
+        earn(tx, world, ConversionKind.LEAD, NOW + timedelta(minutes=59))
+        rows = make_report(tx, world.ad_account, question).rows
+        return [(row.day, row.figures.counts.impressions, row.figures.reach) for row in rows]
+
+    assert database.write_now(work) == [(hours[0], 3, 2), (hours[1], 1, 1)]
+
+
+def queue(database: Database, world: World, **changes: object) -> ReportTask:
+    return database.write_now(lambda tx: queue_report(tx, world.ad_account, asked(**changes), " my report "))
+
+
+def state(database: Database, task: ReportTask) -> tuple[TaskStatus, str | None]:
+    def work(tx: Tx) -> tuple[TaskStatus, str | None]:
+        found = store.find_report_task(tx, task.business_id, task.number)
+        assert found is not None
+        return found.status, store.find_report_file(tx, task.business_id, task.number)
+
+    return database.read_now(work)
+
+
+def test_a_task_becomes_a_file_with_the_same_rows_as_the_answer(database: Database) -> None:
+    world = database.write_now(seen_world)
+    task = queue(database, world)
+    assert (task.file_name, state(database, task)) == ("my report", (TaskStatus.QUEUING, None))
+    assert database.write_now(finish_reports) == 1
+    assert database.write_now(finish_reports) == 0
+    status, content = state(database, task)
+    assert status is TaskStatus.SUCCESS
+    lines = (content or "").splitlines()
+    assert lines[0] == "campaign_id,spend,reach,campaign_name"
+    rows = database.read_now(lambda tx: answer_report(tx, world.ad_account, asked()))
+    assert [line.split(",")[0] for line in lines[1:]] == [str(row.subject.campaign_number) for row in rows]
+    assert sorted(line.split(",")[2] for line in lines[1:]) == ["1", "2"]
+
+
+def test_a_task_can_be_cancelled_until_it_has_ended(database: Database) -> None:
+    world = database.write_now(seen_world)
+    task = queue(database, world)
+    database.write_now(lambda tx: cancel_report(tx, task))
+    assert database.write_now(finish_reports) == 0
+    assert state(database, task) == (TaskStatus.CANCELED, None)
+
+    def again(tx: Tx) -> None:
+        found = store.find_report_task(tx, task.business_id, task.number)
+        assert found is not None
+        cancel_report(tx, found)
+
+    with pytest.raises(Refused) as refused:
+        database.write_now(again)
+    assert refused.value.code is errors.TASK_ENDED
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"metrics": ["luck"]}, "metrics"),
+        ({"query_lifetime": False}, "start_date"),
+        ({"dimensions": ["campaign_id", "stat_time_hour"]}, "query_lifetime"),
+        ({"dimensions": ["campaign_id", "stat_time_day", "stat_time_hour"]}, "dimensions"),
+        ({"dimensions": ["stat_time_hour"], "query_lifetime": False, "start_date": "2026-01-01",
+          "end_date": "2026-01-02"}, "end_date"),
+        ({"filtering": [{"field_name": "luck", "filter_type": "IN", "filter_value": "[1]"}]}, "filtering"),
+    ],
+)  # fmt: skip
+def test_a_question_without_an_answer_makes_no_task(
+    database: Database, changes: dict[str, object], named: str
+) -> None:
+    world = database.write_now(seen_world)
+    with pytest.raises(Refused, match=named):
+        queue(database, world, **changes)
+    assert database.write_now(finish_reports) == 0
+
+
+def test_a_report_that_breaks_is_marked_and_holds_up_no_other(database: Database) -> None:
+    world = database.write_now(seen_world)
+    broken = queue(database, world)
+    spoiled = store.report_tasks.update().where(store.report_tasks.c.id == broken.id)
+    database.write_now(lambda tx: tx.execute(spoiled.values(question="{}")) and None)
+    whole = queue(database, world)
+    assert database.write_now(finish_reports) == 2
+    assert state(database, broken) == (TaskStatus.FAILED, None)
+    assert state(database, whole)[0] is TaskStatus.SUCCESS
+
+
+def test_files_are_forgotten_after_their_time(database: Database, clock: FixedClock) -> None:
+    world = database.write_now(seen_world)
+    task = queue(database, world)
+    clock.advance(seconds=KEEP_FILES.total_seconds() + 1)
+    assert database.write_now(forget_reports) == 1
+    assert database.read_now(lambda tx: store.find_report_task(tx, world.id, task.number)) is None
