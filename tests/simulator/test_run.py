@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+from contatto.forms.model import Verdict
+from contatto.forms.store import count_answers, list_answers
 from contatto.inbox.actions import conversation_id_of, person_id_of
 from contatto.inbox.store.conversations import ConversationFilter, count_conversations
 from contatto.kit.db.tx import Tx
@@ -25,6 +27,7 @@ async def play_small_world(folder: Path) -> None:
         await check_the_ledger(running)
         await check_the_leads(running)
         await check_the_credits(running)
+        await check_the_forms(running)
 
 
 async def check_the_ledger(running: Running) -> None:
@@ -69,6 +72,17 @@ async def check_the_credits(running: Running) -> None:
         lambda tx: count_conversations(tx, world.business_id, ConversationFilter())
     )
     assert counted == len(chatted)
+
+
+async def check_the_forms(running: Running) -> None:
+    """Every form that was sent is kept once, however often it was sent, and made its person a lead."""
+    world, sent = running.street.world, running.street.tally.forms
+    assert sent > 0
+    counts = await running.context.db.read(lambda tx: count_answers(tx, world.business_id))
+    assert [*counts.values()] == [{Verdict.TAKEN: sent}]
+    (form_id,) = counts
+    kept = await running.context.db.read(lambda tx: list_answers(tx, world.business_id, form_id))
+    assert all(answer.lead_id for answer in kept)
 
 
 def _thread_of(row: Truth) -> str:

@@ -262,6 +262,7 @@ def ready_values(world: World, base_url: str) -> dict[str, Any]:
         "business_id": world.business_id,
         "business_name": world.business_name,
         "advertiser_id": world.advertiser_id,
+        "page_id": world.page_id,
         "access_token": world.access_token,
         "app_id": world.app_id,
         "app_secret": world.app_secret,

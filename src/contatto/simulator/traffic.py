@@ -1,8 +1,10 @@
 """What people do, step by step, over HTTP: they see an ad, tap it, chat, and the platform tells us of it."""
 
+import asyncio
 import random
+import re
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -14,9 +16,13 @@ from contatto.kit.clock import Clock
 from contatto.simulator import payloads
 from contatto.simulator.browser import Browser, Profile
 from contatto.simulator.desk import Desk, expect
+from contatto.simulator.paperwork import Paper, plan_paper
 from contatto.simulator.payloads import Thread
 from contatto.simulator.people import Line, Visitor
 from contatto.simulator.world import World
+
+_SHEET: Final = re.compile(r'data-(page|opening|language)="([^"]*)"')
+"""What the chat page says of its form."""
 
 
 class Timeline(Protocol):
@@ -38,6 +44,7 @@ class Tally:
     messages: int = 0
     webhooks: int = 0
     """Signed webhooks, each copy counted."""
+    forms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +83,15 @@ class Street:
         await time.until(moment)
         self.tally.taps += 1
         lines = visitor.lines_after(self.world.ad(served["ad_id"]).goal)
+        paper = plan_paper(visitor, lines)
         if visitor.platform is Platform.TIKTOK:
             await _TikTokVisit(self, visitor, served, lines, []).chat(time, moment)
         else:
-            await _WebVisit(self, visitor, served, lines, profile).chat(time, moment)
+            await _WebVisit(self, visitor, served, (lines, paper), profile).chat(time, moment)
         chatted = any(not line.from_business for line in lines)
         self.tally.chats += chatted
-        contacts = tuple(dict.fromkeys(line.contact for line in lines if line.contact))
+        told = [line.contact for line in lines if line.contact] + list(paper.contacts if paper else ())
+        contacts = tuple(dict.fromkeys(told))
         self.truth.append(Truth(visitor.viewer_id, visitor.platform, served["ad_id"], chatted, contacts))
 
     async def _see_ad(self, visitor: Visitor, profile: Profile) -> dict[str, str] | None:
@@ -107,12 +116,12 @@ class Street:
 
 @dataclass(frozen=True, slots=True)
 class _WebVisit:
-    """A chat on our own page: the tap link, the page, and the page's own API."""
+    """A chat on our own page: the tap link, the page, its own API, and for some the form beside it."""
 
     street: Street
     visitor: Visitor
     served: dict[str, str]
-    lines: tuple[Line, ...]
+    plan: tuple[tuple[Line, ...], Paper | None]
     profile: Profile
 
     async def chat(self, time: Timeline, moment: float) -> None:
@@ -120,8 +129,9 @@ class _WebVisit:
         tapped = await browser.get(self.served["click_url"], self.profile)
         expect(tapped, 303, "a tap")
         page = tapped.headers["location"]
-        expect(await browser.get(page, self.profile), 200, "the chat page")
-        for number, line in enumerate(self.lines):
+        opened = expect(await browser.get(page, self.profile), 200, "the chat page")
+        lines, paper = self.plan
+        for number, line in enumerate(lines):
             moment += line.after_s
             await time.until(moment)
             self.street.tally.messages += 1
@@ -129,12 +139,36 @@ class _WebVisit:
                 await self.street.desk.reply(self._conversation_id(), line.text)
             else:
                 await self._say(page, f"{self.visitor.viewer_id}-{number}", line)
+            if paper and line.contact:
+                await self._fill_in(page, opened.body.decode(), paper)
+                paper = None
 
     async def _say(self, page: str, message_id: str, line: Line) -> None:
         body = msgspec.json.encode({"client_message_id": message_id, "text": line.text})
         for _ in range(2 if self.visitor.twice else 1):
             answer = await self.street.browser.post_json(f"{page}/messages", self.profile, body)
             expect(answer, 200, "a chat message")
+
+    async def _fill_in(self, page: str, shown: str, paper: Paper) -> None:
+        """Send the form that the chat page carries, as its script does: again when it was too fast."""
+        about = dict(_SHEET.findall(shown))
+        body = msgspec.json.encode(
+            {
+                "page_id": about["page"],
+                "opening": about["opening"],
+                "submission_id": f"form-{self.visitor.viewer_id}",
+                "language": about["language"],
+                "answers": paper.answers,
+                "consents": paper.consents,
+            }
+        )
+        for _ in range(2 if self.visitor.twice else 1):
+            answer = await self.street.browser.post_json(f"{page}/form", self.profile, body)
+            while answer.status == 429:
+                await asyncio.sleep(float(answer.headers["retry-after"]))
+                answer = await self.street.browser.post_json(f"{page}/form", self.profile, body)
+            expect(answer, 200, "a form")
+        self.street.tally.forms += 1
 
     def _conversation_id(self) -> str:
         return conversation_id_of(self.street.world.accounts[Platform.WEBCHAT], self.visitor.viewer_id)

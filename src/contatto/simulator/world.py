@@ -19,6 +19,7 @@ from contatto.channels.model import ChannelAccount, ChannelApp, Platform
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Goal, TrackingTicket
 from contatto.measurement.rules import sign_ticket
+from contatto.simulator.paperwork import publish_quote_form
 from contatto.simulator.people import HOME
 from contatto.simulator.phrases import phrases_of
 
@@ -83,6 +84,8 @@ class World:
     logins: tuple[Login, ...]
     accounts: dict[Platform, ChannelAccount]
     ads: tuple[AdOfWorld, ...]
+    page_id: str
+    """The instant form of the ads for leads."""
 
     def login(self, role: Role) -> Login:
         return next(login for login in self.logins if login.role == role)
@@ -123,6 +126,7 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking_key: bytes) -> World
     app = ChannelApp(str(secrets.randbelow(9 * 10**15) + 10**15), business.id, Platform.TIKTOK, _secret())
     channels.register_app(tx, app)
     homes = {platform: _connect(tx, business, platform) for platform in Platform}
+    page_id = str(publish_quote_form(tx, business.id, homes[Platform.WEBCHAT].id).number)
     return World(
         business_id=business.id,
         business_name=business.name,
@@ -132,7 +136,8 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking_key: bytes) -> World
         app_secret=app.secret,
         logins=tuple(Login(login.role, login.email, login.password) for login in logins),
         accounts=homes,
-        ads=tuple(_launch(tx, ad_account, homes, tracking_key)),
+        ads=tuple(_launch(tx, ad_account, (homes, page_id), tracking_key)),
+        page_id=page_id,
     )
 
 
@@ -149,9 +154,10 @@ def _connect(tx: Tx, business: Business, platform: Platform) -> ChannelAccount:
 
 
 def _launch(
-    tx: Tx, ad_account: AdAccount, homes: dict[Platform, ChannelAccount], tracking_key: bytes
+    tx: Tx, ad_account: AdAccount, places: tuple[dict[Platform, ChannelAccount], str], tracking_key: bytes
 ) -> list[AdOfWorld]:
-    """A campaign for each goal, in it an ad group for each channel, in that two ads."""
+    """A campaign for each goal, in it an ad group for each channel, in that two ads; leads get the form."""
+    homes, page_id = places
     found: list[AdOfWorld] = []
     for goal, campaign_name in _CAMPAIGNS.items():
         campaign = create_campaign(tx, ad_account.business_id, NewCampaign(ad_account.id, campaign_name))
@@ -165,6 +171,7 @@ def _launch(
                 budget_micros=BUDGET_MICROS,
                 bid_type=BidType.CUSTOM,
                 bid_micros=BIDS_MICROS[goal],
+                page_id=page_id if goal is Goal.LEAD else "",
             )
             ad_group = create_ad_group(tx, ad_account.business_id, new)
             for name, headline, text in _ADS[goal]:
