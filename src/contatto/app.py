@@ -20,6 +20,7 @@ import contatto.ads.api.routes
 import contatto.ads.pages.routes
 import contatto.capture.api
 import contatto.capture.pages
+import contatto.channels.pages
 import contatto.delivery.api
 import contatto.forms.pages.routes
 import contatto.inbox.api
@@ -61,6 +62,7 @@ ROUTERS: Final = (
     contatto.ads.pages.routes.router,
     contatto.capture.api.router,
     contatto.capture.pages.router,
+    contatto.channels.pages.router,
     contatto.forms.pages.routes.router,
     contatto.inbox.pages.chat.router,
     contatto.inbox.pages.chat_form.router,
@@ -130,7 +132,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
     tasks = [asyncio.create_task(context.live.run())]
     if context.settings.worker == "in_process":
-        tasks.append(asyncio.create_task(Worker(context.db).run()))
+        tasks.append(asyncio.create_task(Worker(context.db, context.settings).run()))
     try:
         yield
     finally:

@@ -4,12 +4,23 @@ from collections.abc import Callable
 from typing import Final
 
 from contatto.accounts import actions as accounts
+from contatto.channels.model import Platform
 from contatto.forms.model import FormSubmitted
-from contatto.inbox import actions as inbox
-from contatto.inbox.model import ConversationStarted, MessageReceived, MessageSent, NoticePosted
+from contatto.inbox.actions import notices, replies
+from contatto.inbox.actions.deliveries import settle_receipts
+from contatto.inbox.model import (
+    ConversationStarted,
+    MessageReceived,
+    MessageSent,
+    NoticePosted,
+    ReplyProgressed,
+)
+from contatto.inbox.store.sends import is_reply_due
 from contatto.kit import outbox, repeats
 from contatto.kit.db.tx import Tx
+from contatto.kit.errands import Errand, Errands
 from contatto.kit.outbox import After
+from contatto.kit.settings import Settings
 from contatto.leads.model import (
     ContactRejected,
     LeadCaptured,
@@ -24,21 +35,33 @@ AFTER: Final[After] = {
     ContactRejected: (),
     ConversationStarted: (),
     FormSubmitted: (),
-    LeadCaptured: (inbox.post_notice,),
+    LeadCaptured: (notices.post_notice,),
     LeadEdited: (),
-    LeadRemoved: (inbox.forget_lead,),
+    LeadRemoved: (notices.forget_lead,),
     LeadStatusChanged: (),
-    LeadUpdated: (inbox.post_notice,),
+    LeadUpdated: (notices.post_notice,),
     MessageReceived: (),
     MessageSent: (),
     NoticePosted: (),
+    ReplyProgressed: (),
 }
 """After an event: its handlers, each in a transaction of its own. All events reach open pages too."""
 
 type Chore = Callable[[Tx], int]
 
-WHEN_WOKEN: Final[tuple[Chore, ...]] = (inbox.settle_receipts, reports.finish_reports)
+WHEN_WOKEN: Final[tuple[Chore, ...]] = (settle_receipts, reports.finish_reports)
 """Work that waits in tables: run until each says 0, whenever something was committed."""
+
+
+def errands(settings: Settings) -> tuple[Errands, ...]:
+    """Work at outside systems, done in turn whenever something was committed."""
+    urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
+
+    def claim(tx: Tx, limit: int) -> list[Errand]:
+        return replies.claim_replies(tx, limit, urls)
+
+    return (Errands(is_reply_due, claim, replies.record_reply),)
+
 
 EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (3600.0, outbox.forget_old),

@@ -1,14 +1,19 @@
-"""The background work of one process: settles what came in, drains the outbox, runs the chores."""
+"""The background work of one process: settles what came in, drains the outbox, runs chores and errands."""
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from contatto import wiring
+from contatto.kit.client import Client
 from contatto.kit.db.database import Database
+from contatto.kit.errands import run_errands
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import drain
+from contatto.kit.settings import Settings
 
 POLL_S: Final = 0.5
 """How often the tables are looked at when nobody pokes: retries fall due, other processes commit."""
@@ -19,25 +24,38 @@ GATHER_S: Final = 0.005
 class Worker:
     """Runs until cancelled. Several may run at once: each claims what it works on."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, settings: Settings | None = None) -> None:
         self._db = db
+        self._settings = settings or Settings()
         self._poked = asyncio.Event()
+        self._errands_poked = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._next_run = [0.0] * len(wiring.EVERY)
         db.on_commit(self._poke)
 
     def _poke(self) -> None:
-        if not self._poked.is_set() and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._poked.set)
+        for poked in (self._poked, self._errands_poked):
+            if not poked.is_set() and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(poked.set)
 
     async def run(self) -> None:
+        """Work until cancelled; a slow outside system holds up nothing but its own errands."""
+        client = Client(self._settings.allowed_hosts)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._repeat(self._poked, self.run_once))
+                tasks.create_task(self._repeat(self._errands_poked, partial(self.run_errands, client)))
+        finally:
+            await client.close()
+
+    async def _repeat(self, poked: asyncio.Event, work: Callable[[], Awaitable[int]]) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._poked.wait(), POLL_S)
+                await asyncio.wait_for(poked.wait(), POLL_S)
                 await asyncio.sleep(GATHER_S)
-            self._poked.clear()
+            poked.clear()
             try:
-                await self.run_once()
+                await work()
             except Exception as error:  # a database that is away for a while must not end the worker
                 logger().error("worker.failed", error_at=where(error))
                 await asyncio.sleep(POLL_S)
@@ -51,6 +69,14 @@ class Worker:
         while count := await drain(self._db, wiring.AFTER):
             done += count
         await self._run_chores()
+        return done
+
+    async def run_errands(self, client: Client) -> int:
+        """Do all that is due at outside systems; say how many requests that were."""
+        done = 0
+        for kind in wiring.errands(self._settings):
+            while count := await run_errands(self._db, client, kind):
+                done += count
         return done
 
     async def _run_chores(self) -> None:

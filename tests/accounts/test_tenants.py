@@ -10,7 +10,8 @@ import pytest
 
 from contatto.accounts import actions as accounts
 from contatto.app import HOT_ROUTES, ROUTERS
-from contatto.inbox.actions import conversation_id_of, settle_receipts
+from contatto.inbox.actions.deliveries import settle_receipts
+from contatto.inbox.actions.threads import conversation_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import count_waiting
 from contatto.leads.rules.filters import LeadFilter

@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 
 from contatto.channels.model import Platform
-from contatto.inbox import actions
-from contatto.inbox.actions import conversation_id_of, settle_receipts
+from contatto.inbox.actions.deliveries import settle_receipts
+from contatto.inbox.actions.notices import post_notice
+from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.model import Conversation, Ledger, Message
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.notices import list_notices
@@ -73,7 +74,7 @@ def hear_leads(db: Database, shop: Shop) -> None:
     for event in db.read_now(lambda tx: list_events_of(tx, shop.business_id, 0, 10_000)):
         if event.name in kinds:
             told = msgspec.json.decode(event.payload, type=kinds[event.name])
-            db.write_now(lambda tx, told=told: actions.post_notice(tx, told))  # type: ignore[misc]
+            db.write_now(lambda tx, told=told: post_notice(tx, told))  # type: ignore[misc]
 
 
 def notices(db: Database, shop: Shop) -> list[tuple[str, ...]]:

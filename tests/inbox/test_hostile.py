@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from contatto.channels.model import MessageKind, Sender
-from contatto.inbox import actions
-from contatto.inbox.actions import message_id_of, settle_receipts
+from contatto.inbox.actions import deliveries
+from contatto.inbox.actions.deliveries import settle_receipts
+from contatto.inbox.actions.threads import message_id_of
 from contatto.inbox.model import Message
 from contatto.inbox.store import messages, receipts
 from contatto.kit.clock import FixedClock
@@ -126,7 +127,7 @@ def test_unknown_fields_are_no_hindrance(database: Database, shop: Shop) -> None
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, text: str) -> None:
     """Let our own code break on the messages of one text."""
-    original = actions.receive_message
+    original = deliveries.receive_message
 
     def receive(tx: Any, door: Any, chatted: Any, receipt: Any) -> Any:
         if chatted.text == text:
@@ -135,7 +136,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, text: str) -> Non
             raise error
         return original(tx, door, chatted, receipt)
 
-    monkeypatch.setattr(actions, "receive_message", receive)
+    monkeypatch.setattr(deliveries, "receive_message", receive)
 
 
 def test_a_delivery_that_breaks_our_code_is_tried_again_then_refused_and_leaves_nothing(
@@ -145,7 +146,7 @@ def test_a_delivery_that_breaks_our_code_is_tried_again_then_refused_and_leaves_
     deliver(database, shop, received("bad"), received("good"))
     assert database.write_now(settle_receipts) == 1
     assert (ledger(database, shop).stored, ledger(database, shop).waiting) == (1, 1)
-    for tries in range(1, actions.MOST_TRIES):
+    for tries in range(1, deliveries.MOST_TRIES):
         clock.moment = make.NOON + timedelta(seconds=4 * tries**2, microseconds=-1)
         assert database.write_now(lambda tx: len(receipts.list_waiting_receipts(tx, 9))) == 0
         clock.moment = make.NOON + timedelta(seconds=4 * tries**2)
@@ -161,7 +162,7 @@ def test_trouble_of_the_database_refuses_no_delivery_however_long_it_lasts(
     with monkeypatch.context() as broken:
         failing(broken, OperationalError("", None, Exception("deadlock detected")), "Hi")
         deliver(database, shop, received("Hi"))
-        for _ in range(actions.MOST_TRIES + 2):
+        for _ in range(deliveries.MOST_TRIES + 2):
             settle(database)
             clock.advance(minutes=10)
         assert (ledger(database, shop).waiting, ledger(database, shop).refused) == (1, 0)

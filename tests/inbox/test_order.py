@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contatto.inbox.actions import person_id_of, settle_receipts
+from contatto.inbox.actions.deliveries import settle_receipts
+from contatto.inbox.actions.threads import person_id_of
 from contatto.inbox.model import Ledger
 from contatto.inbox.store import conversations, messages, persons
 from contatto.inbox.store.conversations import ConversationFilter

@@ -1,13 +1,16 @@
 """Connecting accounts and registering apps."""
 
+import hmac
 from dataclasses import dataclass
 
 from contatto.channels import store
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform
+from contatto.channels.registry import CONNECTORS
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
+from contatto.kit.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,31 @@ def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount
     if not store.save_account(tx, row):
         raise Refused(errors.INVALID, "external_id: this account is connected already.")
     return account
+
+
+def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
+    """Keep the token by which Contatto sends for an account, sealed; an empty one takes it away.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID, when the platform needs none or the text cannot be a token.
+    """
+    account = store.find_account(tx, business_id, account_id)
+    if account is None:
+        raise Refused(errors.NOT_FOUND, "There is no such channel account.")
+    if not CONNECTORS[account.platform].dialect.base_url:
+        raise Refused(errors.INVALID, "access_token: the chat page needs none.")
+    token = access_token.strip()
+    if len(token) > 2_000 or not (token.isascii() and token.isprintable()) or " " in token:
+        raise Refused(errors.INVALID, "access_token: paste the token as the platform shows it.")
+    if token:
+        store.save_token(tx, business_id, account_id, token)
+    else:
+        store.delete_token(tx, business_id, account_id)
+
+
+def webhook_verify_token(vault: Vault, app_id: str) -> str:
+    """What an app's platform must say when it asks whether a webhook's address is ours."""
+    return hmac.new(vault.signing_key("webhook-verify"), app_id.encode(), "sha256").hexdigest()[:40]
 
 
 def register_app(tx: Tx, app: ChannelApp) -> None:

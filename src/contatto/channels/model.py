@@ -1,15 +1,20 @@
-"""Channel accounts, platform apps, and what a connector reads out of a webhook."""
+"""Channel accounts, platform apps, what a connector reads out of a webhook, and what it says to send."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
+
+from contatto.kit.exchange import HttpAnswer, HttpRequest
 
 
 class Platform(StrEnum):
     WEBCHAT = "webchat"
     TIKTOK = "tiktok"
+    WHATSAPP = "whatsapp"
+    MESSENGER = "messenger"
+    INSTAGRAM = "instagram"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,26 @@ class MessageKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class AdTap:
+    """The ad that a message or a referral names.
+
+    ``ad_number`` is the platform's id of it (0 when it is no number); ``click_id`` is what the platform wants
+    back in reports of conversions; the texts are what the person saw of the ad, where the platform tells.
+    """
+
+    ad_number: int
+    click_id: str = ""
+    headline: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Chatted:
-    """A message, from either side."""
+    """A message, from either side.
+
+    ``tap`` is the ad that it came from; ``echo_of`` is our own id of the message, when the platform tells us
+    of one that we sent and gives that id back.
+    """
 
     message_id: str
     conversation_id: str
@@ -59,6 +82,8 @@ class Chatted:
     kind: MessageKind
     text: str
     at: datetime
+    tap: AdTap | None = None
+    echo_of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +95,8 @@ class Referred:
     person_name: str
     ad_number: int
     at: datetime
+    tap: AdTap | None = None
+    """What else the platform told of the ad, if anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +108,27 @@ class WasRead:
     at: datetime
 
 
+class Progress(StrEnum):
+    """How far a message of the business has come on the platform."""
+
+    SENT = "sent"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """News of a message that the business sent; ``echo_of`` as in `Chatted`, ``reason`` of a failure."""
+
+    message_id: str
+    conversation_id: str
+    person_id: str
+    progress: Progress
+    at: datetime
+    echo_of: str = ""
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Unusable:
     """A delivery that cannot become anything, and why; it stays in the ledger as refused."""
@@ -88,7 +136,74 @@ class Unusable:
     reason: str
 
 
-type Incoming = Chatted | Referred | WasRead | Unusable
+type Incoming = Chatted | Referred | WasRead | Progressed | Unusable
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A text to be sent from an account to a person.
+
+    ``message_id`` is our own id of it. Where a platform takes such an id and gives it back, it travels along,
+    so that an answer that was lost on its way can still be told from a message that was.
+    """
+
+    base_url: str
+    account: str
+    access_token: str = field(repr=False)
+    conversation_id: str = field(repr=False)
+    person_id: str = field(repr=False)
+    text: str = field(repr=False)
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The platform took it; ``message_id`` is the platform's own id (empty when it gave none)."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """Not taken, and worth another try; ``after_s`` is what the platform asks for, if it does."""
+
+    reason: str
+    after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """Not taken, and no repeat will change that."""
+
+    reason: str
+
+
+type SendOutcome = Sent | NotNow | NotTaken
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyWindow:
+    """How long after a person's message a business may answer, and how many messages it may send."""
+
+    hours: int
+    most: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What a platform allows and needs, besides its bytes.
+
+    Attributes:
+        base_url: where its API is; empty when nothing is sent (our own chat page reads what is stored).
+        text_limit: most characters of one message.
+        window: when a business may write; None when always.
+        ids_are_contacts: whether a person's id is a contact detail itself, such as a phone number.
+    """
+
+    base_url: str
+    text_limit: int
+    window: ReplyWindow | None = None
+    ids_are_contacts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +219,13 @@ class Label:
 
 
 class Connector(Protocol):
-    """One platform's dialect: bytes to values. Connectors are pure and never raise on hostile bytes."""
+    """One platform: bytes to values and back. Connectors are pure and never raise on hostile bytes."""
 
     @property
     def platform(self) -> Platform: ...
 
     @property
-    def can_send(self) -> bool:
-        """Whether a reply can leave through Contatto."""
-        ...
+    def dialect(self) -> Dialect: ...
 
     def is_genuine(
         self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
@@ -124,10 +237,26 @@ class Connector(Protocol):
         """
         ...
 
+    def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
+        """The answer to the platform's question whether a webhook's address is ours; None refuses it."""
+        ...
+
+    def split(self, raw: bytes) -> tuple[bytes, ...]:
+        """Cut a body into deliveries of one event each; what cannot be cut stays whole."""
+        ...
+
     def label(self, raw: bytes) -> Label:
         """Read the natural key and the account; a body that cannot be read is keyed by its hash."""
         ...
 
     def parse(self, raw: bytes) -> Incoming:
-        """Read the delivery as a value."""
+        """Read one delivery as a value."""
+        ...
+
+    def reply(self, out: Outgoing) -> HttpRequest:
+        """The request that sends a text; never asked for where ``dialect.base_url`` is empty."""
+        ...
+
+    def outcome(self, answer: HttpAnswer) -> SendOutcome:
+        """What the platform's answer to such a request means."""
         ...

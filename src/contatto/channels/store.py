@@ -1,5 +1,6 @@
-"""Tables of channel accounts and platform apps."""
+"""Tables of channel accounts, their access tokens, and platform apps."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, String, Table, UniqueConstraint, select
@@ -33,6 +34,16 @@ channel_apps = Table(
 )
 
 
+channel_tokens = Table(
+    "channel_tokens",
+    metadata,
+    Column("channel_account_id", String(36), primary_key=True),
+    tenant(),
+    sealed("access_token"),
+    instant("changed_at"),
+)
+
+
 def save_account(tx: Tx, row: dict[str, Any]) -> bool:
     """Insert an account; False when the business has it already."""
     return tx.insert_ignore(channel_accounts, row)
@@ -63,6 +74,39 @@ def find_account_by_external(
 def list_accounts(tx: Tx, business_id: str) -> list[ChannelAccount]:
     mine = select(channel_accounts).where(channel_accounts.c.business_id == business_id)
     return tx.list(ChannelAccount, mine.order_by(channel_accounts.c.created_at))
+
+
+def save_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
+    """Keep the access token of an account, sealed; a new one replaces the old."""
+    new = {"access_token": tx.vault.seal(access_token, business_id), "changed_at": tx.now}
+    row = {"channel_account_id": account_id, "business_id": business_id} | new
+    insert = tx.upsert(channel_tokens).values(**row)
+    tx.execute(insert.on_conflict_do_update(index_elements=["channel_account_id"], set_=new))
+
+
+def delete_token(tx: Tx, business_id: str, account_id: str) -> None:
+    mine = channel_tokens.c.business_id == business_id
+    tx.execute(channel_tokens.delete().where(mine, channel_tokens.c.channel_account_id == account_id))
+
+
+def find_token(tx: Tx, business_id: str, account_id: str) -> str | None:
+    """The access token of an account, opened."""
+    mine = channel_tokens.c.business_id == business_id, channel_tokens.c.channel_account_id == account_id
+    token = tx.scalar(select(channel_tokens.c.access_token).where(*mine))
+    return None if token is None else tx.vault.open(token, business_id)
+
+
+def list_token_dates(tx: Tx, business_id: str) -> dict[str, datetime]:
+    """Which accounts have an access token, and since when."""
+    mine = select(channel_tokens).where(channel_tokens.c.business_id == business_id)
+    return {row["channel_account_id"]: row["changed_at"] for row in tx.execute(mine).mappings()}
+
+
+def list_apps(tx: Tx, business_id: str) -> list[tuple[str, Platform]]:
+    """Apps of a business, without their secrets."""
+    mine = select(channel_apps).where(channel_apps.c.business_id == business_id)
+    rows = tx.execute(mine.order_by(channel_apps.c.created_at)).mappings()
+    return [(row["app_id"], row["platform"]) for row in rows]
 
 
 def save_app(tx: Tx, app: ChannelApp) -> bool:

@@ -83,7 +83,7 @@ def worker_command() -> None:
     context = _open()
 
     async def work() -> None:
-        await Worker(context.db).run()
+        await Worker(context.db, context.settings).run()
 
     _out.print("The worker runs. Stop it with Ctrl+C.")
     try:

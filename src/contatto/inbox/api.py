@@ -1,20 +1,23 @@
 """The doors of the inbox: platform webhooks and the chat page's own API, both in plain Starlette."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from contatto.channels.actions import webhook_verify_token
 from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.index import apps_of
-from contatto.channels.model import ChannelAccount, Label, Platform
+from contatto.channels.model import ChannelAccount, ChannelApp, Connector, Label, Platform
 from contatto.channels.registry import CONNECTORS
+from contatto.channels.rules import serves_platform
 from contatto.channels.store import find_public_account
 from contatto.inbox import rules
-from contatto.inbox.actions import conversation_id_of, message_id_of
+from contatto.inbox.actions.threads import conversation_id_of, message_id_of
 from contatto.inbox.model import Message
 from contatto.inbox.store import messages, receipts
 from contatto.kit import errors
@@ -44,15 +47,40 @@ _written: Final = msgspec.json.Decoder(_Written)
 async def receive_webhook(request: Request) -> Response:
     """Take a platform's webhook: find the app, bound, verify the raw body, store, answer; then work."""
     context = context_of(request)
-    app = await apps_of(request).find(request.path_params["app_id"])
-    if app is None or app.platform.value != request.path_params["platform"]:
-        raise Refused(errors.NOT_FOUND, "There is no such app.")
+    app, connector = await _find_app(request)
     raw = await read_body(request)
-    connector = CONNECTORS[app.platform]
     tolerance = context.settings.webhook_tolerance_s
     connector.is_genuine(request.headers, raw, app.secret, context.clock.now(), tolerance)
-    await _store_receipt(context, app.business_id, app.platform, connector.label(raw), raw)
+    # one body may hold several events: each is a delivery of its own, and all are kept before the answer
+    rows = [
+        _store_receipt(context, app.business_id, connector.platform, connector.label(piece), piece)
+        for piece in connector.split(raw)
+    ]
+    await asyncio.gather(*rows)
     return Response(_ANSWERED, media_type="application/json")
+
+
+async def answer_challenge(request: Request) -> Response:
+    """Answer a platform's question whether this address is ours, with what it sent along."""
+    app, connector = await _find_app(request)
+    token = webhook_verify_token(context_of(request).vault, app.app_id)
+    answer = connector.challenge(request.query_params, token)
+    if answer is None:
+        raise Refused(errors.NOT_FOUND, "The verify token is wrong, or this platform does not ask.")
+    return PlainTextResponse(answer)
+
+
+async def _find_app(request: Request) -> tuple[ChannelApp, Connector]:
+    """The app of a webhook's address and the connector of its platform.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    app = await apps_of(request).find(request.path_params["app_id"])
+    platform = request.path_params["platform"]
+    if app is None or not serves_platform(app, platform):
+        raise Refused(errors.NOT_FOUND, "There is no such app.")
+    return app, CONNECTORS[Platform(platform)]
 
 
 async def _store_receipt(
@@ -159,6 +187,7 @@ async def _account_and_visitor(context: Context, request: Request) -> tuple[Chan
 
 routes = [
     Route("/webhooks/{platform}/{app_id}", receive_webhook, methods=["POST"]),
+    Route("/webhooks/{platform}/{app_id}", answer_challenge, methods=["GET"]),
     Route("/chat/{account_id}/messages", list_chat_messages, methods=["GET"]),
     Route("/chat/{account_id}/messages", write_chat_message, methods=["POST"]),
     Route("/chat/{account_id}/stream", stream_chat, methods=["GET"]),

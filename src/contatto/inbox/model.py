@@ -92,6 +92,55 @@ class Message:
     at: datetime
 
 
+class SendState(StrEnum):
+    """What became of a reply that a platform has to be given.
+
+    ``FAILED`` was turned down, or its answer was lost; ``DEAD`` is temporary trouble that lasted too long. A
+    person may try both again.
+    """
+
+    DUE = "due"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A reply on its way; ``claimed_at`` is set while a request is out.
+
+    ``external_ref`` derives from the platform's own id of the message, which may hold a phone number and is
+    not kept itself.
+    """
+
+    id: int
+    business_id: str
+    message_id: str
+    conversation_id: str
+    channel_account_id: str
+    state: SendState
+    attempts: int
+    due_at: datetime
+    claimed_at: datetime | None
+    external_ref: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdReferral:
+    """An ad that opened a chat, as the platform told of it."""
+
+    id: str
+    business_id: str
+    conversation_id: str
+    ad_number: int
+    click_id: str
+    headline: str
+    ad_text: str
+    at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class InlineNotice:
     """The line "Contact information has been updated in Leads Center" in our own inbox.
@@ -129,6 +178,15 @@ class MessageReceived:
 @dataclass(frozen=True, slots=True)
 class MessageSent:
     """A message of the business was stored, written here or on the platform."""
+
+    business_id: str
+    conversation_id: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyProgressed:
+    """A reply was sent, delivered or turned down, or it waits for another try."""
 
     business_id: str
     conversation_id: str

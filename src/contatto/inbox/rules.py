@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from contatto.channels.model import Chatted, Incoming, Label, Platform, Referred, Unusable, WasRead
+from contatto.channels.model import (
+    Chatted,
+    Incoming,
+    Label,
+    Platform,
+    Progressed,
+    Referred,
+    Unusable,
+    WasRead,
+)
 from contatto.inbox.model import ReceiptState
 from contatto.leads.model import Evidence
 
@@ -52,16 +61,49 @@ def refusal_reason(incoming: Incoming) -> str | None:
     if isinstance(incoming, Unusable):
         return incoming.reason
     ids = [(incoming.conversation_id, ID_LIMIT), (incoming.person_id, ID_LIMIT)]
-    if isinstance(incoming, Chatted):
+    if isinstance(incoming, Chatted | Progressed):
         ids.append((incoming.message_id, MESSAGE_ID_LIMIT))
     if not all(0 < len(each) <= limit and each.isprintable() for each, limit in ids):
         return "unusable_id"
     return None
 
 
-def shown_name(incoming: Chatted | Referred | WasRead) -> str:
+RETRY_AFTER_S: Final = (5, 30, 120, 600, 1_800, 3_600)
+"""Seconds before each further try to send a reply; when they are used up it is dead."""
+
+STOPPED: Final = {
+    "answer_lost": "The platform's answer was lost. The message may have arrived: look before you try again.",
+    "cannot_send": "Replies on this channel are written in its own app.",
+    "cannot_write_first": "A business cannot write first on this channel. Wait until the person has written.",
+    "forbidden_address": "The address of the platform is not allowed. Ask the operator about platform_urls.",
+    "no_token": "The account has no access token. Add it in Settings, under Channels.",
+    "person_not_reached": "The platform cannot reach this person on the channel.",
+    "platform_away": "The platform had trouble for too long.",
+    "region_closed": "The platform lets accounts of this registration country send nothing through its API.",
+    "token_refused": "The platform refused the access token. Put a new one in Settings, under Channels.",
+    "too_fast": "The platform says that too many messages are sent.",
+    "unreached": "The platform could not be reached.",
+    "window_closed": "The time to answer is over: it ends a while after the person's last message.",
+    "window_used_up": "All messages that the platform allows before the person answers are used up.",
+}
+"""Why a reply cannot be sent, or was not, in words for the agent."""
+
+
+def stop_text(reason: str) -> str:
+    """A reason in words; codes of the platform itself are shown as they are."""
+    return STOPPED.get(reason, f"The platform did not take the message ({reason.replace('_', ' ')}).")
+
+
+def next_try_s(attempts: int, asked_s: float | None) -> float | None:
+    """Seconds until the next try after so many, no less than the platform asks for; None when it is over."""
+    if attempts > len(RETRY_AFTER_S):
+        return None
+    return max(RETRY_AFTER_S[attempts - 1], asked_s or 0.0)
+
+
+def shown_name(incoming: Chatted | Referred | WasRead | Progressed) -> str:
     """The profile's name, cleaned; empty when there is none."""
-    name = "" if isinstance(incoming, WasRead) else incoming.person_name
+    name = "" if isinstance(incoming, WasRead | Progressed) else incoming.person_name
     return "".join(letter for letter in name if letter.isprintable()).strip()[:ID_LIMIT]
 
 

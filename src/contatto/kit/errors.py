@@ -136,6 +136,13 @@ CAPTURE_OFF: Final = ErrorCode(
     "The goal Lead needs automatic lead capture, which is off for this account.",
     "Turn it on with POST /open_api/v1.3/contatto/capture/turn_on/ or in Settings, then send this again.",
 )
+CANNOT_SEND: Final = ErrorCode(
+    "cannot_send",
+    409,
+    40002,
+    "A message cannot be sent to this person now.",
+    "Read the reason; where the platform's time is over, wait until the person writes again.",
+)
 BROKEN: Final = ErrorCode(
     "broken",
     500,

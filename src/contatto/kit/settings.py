@@ -56,6 +56,16 @@ class Settings(BaseSettings):
         default="in_process",
         description="Whether `serve` also does the background work, or `contatto worker` does.",
     )
+    platform_urls: dict[str, str] = Field(
+        default={},
+        description="Addresses that replace those of a platform's API, as JSON such as "
+        '{"tiktok": "https://sandbox-ads.tiktok.com"}: for a sandbox or a gateway.',
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Outside systems that may have a private address or no https, as host:port, with commas "
+        "between them; all others must be public and speak https.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe line that is logged."
     )
@@ -63,9 +73,9 @@ class Settings(BaseSettings):
         default="json", description="One JSON object a line, or text for a terminal."
     )
 
-    @field_validator("secret_keys", mode="before")
+    @field_validator("secret_keys", "allowed_hosts", mode="before")
     @classmethod
-    def _split_keys(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value

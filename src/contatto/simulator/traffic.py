@@ -11,7 +11,7 @@ import msgspec
 
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import Platform
-from contatto.inbox.actions import conversation_id_of
+from contatto.inbox.actions.threads import conversation_id_of
 from contatto.kit.clock import Clock
 from contatto.simulator import payloads
 from contatto.simulator.browser import Browser, Profile

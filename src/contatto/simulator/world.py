@@ -125,7 +125,7 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking_key: bytes) -> World
     _, token = accounts.issue_token(tx, business.id, "Demo", [scope.value for scope in Permission])
     app = ChannelApp(str(secrets.randbelow(9 * 10**15) + 10**15), business.id, Platform.TIKTOK, _secret())
     channels.register_app(tx, app)
-    homes = {platform: _connect(tx, business, platform) for platform in Platform}
+    homes = {platform: _connect(tx, business, platform) for platform in HOME}
     page_id = str(publish_quote_form(tx, business.id, homes[Platform.WEBCHAT].id).number)
     return World(
         business_id=business.id,

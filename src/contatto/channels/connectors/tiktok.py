@@ -1,8 +1,9 @@
-"""TikTok Business Messaging: webhook signature, and the four messaging events as values.
+"""TikTok Business Messaging: webhook signature, the four messaging events as values, and sending a text.
 
 Source: TikTok Business API v1.3, Business Messaging webhooks: header ``TikTok-Signature: t=<unix>,s=<hex>``,
 ``s`` = HMAC-SHA256(app secret, "<t>.<raw body>"); envelope ``{client_key, event, create_time, user_openid,
-content}`` in which ``content`` is JSON text.
+content}`` in which ``content`` is JSON text. Sending: ``POST /business/message/send/``, always answered
+with 200 and a ``code``.
 """
 
 import hashlib
@@ -15,17 +16,25 @@ import msgspec
 
 from contatto.channels.model import (
     Chatted,
+    Dialect,
     Incoming,
     Label,
     MessageKind,
+    NotNow,
+    NotTaken,
+    Outgoing,
     Platform,
     Referred,
+    ReplyWindow,
     Sender,
+    SendOutcome,
+    Sent,
     Unusable,
     WasRead,
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
 from contatto.kit.moments import from_micros
 from contatto.kit.reading import UNREADABLE
 
@@ -82,6 +91,25 @@ class _Content(msgspec.Struct, rename={"sender_name": "from", "receiver_name": "
     read: _Read | None = None
 
 
+class _SentMessage(msgspec.Struct):
+    message_id: str = ""
+
+
+class _SentData(msgspec.Struct):
+    message: _SentMessage | None = None
+
+
+class _Answer(msgspec.Struct):
+    code: int
+    data: _SentData | None = None
+
+
+_NOT_NOW: Final = {
+    **dict.fromkeys((40064, 40100, 40132, 61000), "too_fast"),
+    **dict.fromkeys((50000, 50002, 60001), "platform_away"),
+}
+_TOKEN_REFUSED: Final = frozenset({40001, 40102, 40104, 40105, 40110, 40130})
+_answers: Final = msgspec.json.Decoder(_Answer)
 _envelopes: Final = msgspec.json.Decoder(_Envelope)
 _contents: Final = msgspec.json.Decoder(_Content)
 
@@ -90,7 +118,7 @@ class TikTok:
     """The connector; it keeps no state."""
 
     platform = Platform.TIKTOK
-    can_send = False  # sending needs the platform's own endpoint and its 48-hour window
+    dialect = Dialect("https://business-api.tiktok.com", text_limit=6_000, window=ReplyWindow(48, 10))
 
     def is_genuine(
         self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
@@ -111,6 +139,12 @@ class TikTok:
             raise Refused(errors.UNSIGNED)
         if abs(now.timestamp() - int(signed_at)) > tolerance_s:
             raise Refused(errors.STALE)
+
+    def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
+        return None
+
+    def split(self, raw: bytes) -> tuple[bytes, ...]:
+        return (raw,)
 
     def label(self, raw: bytes) -> Label:
         try:
@@ -140,6 +174,33 @@ class TikTok:
         if not content.conversation_id or not 0 < moment < _LATEST_MS:
             return Unusable("missing_fields")
         return reader(content, from_micros(moment * 1000))
+
+    def reply(self, out: Outgoing) -> HttpRequest:
+        body = {
+            "business_id": out.account,
+            "recipient_type": "CONVERSATION",
+            "recipient": out.conversation_id,
+            "message_type": "TEXT",
+            "text": {"body": out.text},
+        }
+        headers = {"Access-Token": out.access_token, "Content-Type": "application/json"}
+        url = f"{out.base_url}/open_api/v1.3/business/message/send/"
+        return HttpRequest("POST", url, headers, msgspec.json.encode(body))
+
+    def outcome(self, answer: HttpAnswer) -> SendOutcome:
+        if answer.status == 429 or answer.status >= 500:
+            return NotNow(f"http_{answer.status}", retry_after_s(answer))
+        try:
+            said = _answers.decode(answer.body)
+        except UNREADABLE:
+            return NotTaken(f"http_{answer.status}")
+        if said.code == 0 and answer.status == 200:
+            return Sent(said.data.message.message_id if said.data and said.data.message else "")
+        if said.code in _NOT_NOW:
+            return NotNow(_NOT_NOW[said.code], retry_after_s(answer))
+        if answer.status in (401, 403) or said.code in _TOKEN_REFUSED:
+            return NotTaken("token_refused")
+        return NotTaken(f"platform_{said.code}"[:64])
 
 
 def sign_body(raw: bytes, secret: str, signed_at: int) -> str:

@@ -7,9 +7,22 @@ from typing import Annotated, Final
 
 import msgspec
 
-from contatto.channels.model import Chatted, Incoming, Label, MessageKind, Platform, Sender, Unusable
+from contatto.channels.model import (
+    Chatted,
+    Dialect,
+    Incoming,
+    Label,
+    MessageKind,
+    NotTaken,
+    Outgoing,
+    Platform,
+    Sender,
+    SendOutcome,
+    Unusable,
+)
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.kit.moments import from_micros
 from contatto.kit.reading import UNREADABLE
 
@@ -34,7 +47,7 @@ class Webchat:
     """The connector; it keeps no state."""
 
     platform = Platform.WEBCHAT
-    can_send = True
+    dialect = Dialect(base_url="", text_limit=6_000)
 
     def is_genuine(
         self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
@@ -45,6 +58,12 @@ class Webchat:
             Refused: UNSIGNED.
         """
         raise Refused(errors.UNSIGNED, "The chat page is not a webhook.")
+
+    def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
+        return None
+
+    def split(self, raw: bytes) -> tuple[bytes, ...]:
+        return (raw,)
 
     def label(self, raw: bytes) -> Label:
         try:
@@ -70,3 +89,10 @@ class Webchat:
             text=delivery.text,
             at=from_micros(delivery.ts),
         )
+
+    def reply(self, out: Outgoing) -> HttpRequest:
+        """The chat page reads what is stored, so there is nowhere to send to."""
+        return HttpRequest("POST", out.base_url, {}, b"")
+
+    def outcome(self, answer: HttpAnswer) -> SendOutcome:
+        return NotTaken("cannot_send")

@@ -9,7 +9,7 @@ from contatto.capture import store as capture_store
 from contatto.channels.model import Platform
 from contatto.channels.store import find_public_account
 from contatto.forms.actions import choose_form
-from contatto.inbox.actions import find_tapped_ad
+from contatto.inbox.actions.forms import find_tapped_ad
 from contatto.inbox.pages.chat_form import show_chat_form
 from contatto.kit import errors
 from contatto.kit.context import context_of

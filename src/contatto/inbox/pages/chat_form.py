@@ -13,7 +13,7 @@ from contatto.forms.model import FormAnswer, FormVersion, Submission, Verdict
 from contatto.forms.rules.openings import check_opening, sign_opening
 from contatto.forms.rules.sheet import show_sheet
 from contatto.forms.rules.words import accepted_languages, best_language
-from contatto.inbox.actions import take_form
+from contatto.inbox.actions.forms import take_form
 from contatto.kit import errors
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx

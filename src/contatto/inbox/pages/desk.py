@@ -5,20 +5,20 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from contatto.channels.model import Sender
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import list_accounts
 from contatto.inbox import rules
-from contatto.inbox.model import Conversation, InlineNotice, Message
-from contatto.inbox.store import conversations, messages, notices, persons
+from contatto.inbox.model import Conversation
+from contatto.inbox.pages.thread import ad_card, thread_values
+from contatto.inbox.store import conversations, messages, persons
 from contatto.inbox.store.conversations import ConversationFilter
 from contatto.kit.db.tx import Tx
 from contatto.kit.moments import from_micros, micros
-from contatto.leads.model import Evidence, Lead
+from contatto.leads.model import Lead
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import records as lead_store
 from contatto.measurement import store as measurement_store
-from contatto.measurement.model import Attribution, MeasuredAd, Touch
+from contatto.measurement.model import Attribution, MeasuredAd
 
 TABS: Final = ("all", "unread", "leads")
 PAGE: Final = 50
@@ -38,11 +38,16 @@ class View:
     tab: str
     q: str
     before: datetime | None = None
+    older: datetime | None = None
+    """Where an older page of the thread ends."""
 
 
-def read_view(tab: str = "all", q: str = "", before: str = "") -> View:
-    cut = from_micros(int(before)) if before.isdecimal() and len(before) < 17 else None
-    return View(tab if tab in TABS else "all", q[:100], cut)
+def read_view(tab: str = "all", q: str = "", before: str = "", older: str = "") -> View:
+    return View(tab if tab in TABS else "all", q[:100], _read_moment(before), _read_moment(older))
+
+
+def _read_moment(text: str) -> datetime | None:
+    return from_micros(int(text)) if text.isascii() and text.isdecimal() and len(text) < 17 else None
 
 
 def inbox_values(tx: Tx, business_id: str, view: View, selected: str | None) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def inbox_values(tx: Tx, business_id: str, view: View, selected: str | None) -> 
         "conversations": [desk.row(conversation) for conversation in found],
         "next_href": older,
         "selected": desk.row(chosen) if chosen else None,
-        "thread": desk.thread(chosen) if chosen else None,
+        "thread": desk.thread(chosen, view.older) if chosen else None,
         "contact": desk.contact(chosen) if chosen else None,
     }
 
@@ -105,30 +110,14 @@ class _Desk:
             "lead_status": lead.status.value if lead else None,
         }
 
-    def thread(self, conversation: Conversation) -> dict[str, Any]:
+    def thread(self, conversation: Conversation, before: datetime | None) -> dict[str, Any]:
         account = self.accounts[conversation.channel_account_id]
-        said = messages.list_messages(self.tx, self.business_id, conversation.id)
-        evidence = lead_store.list_evidence_of_sources(
-            self.tx, self.business_id, {message.id for message in said}
-        )
-        fields = self._fields_of(conversation)
-        entries = [_message_entry(each, conversation, evidence.get(each.id, []), fields) for each in said]
-        posted = notices.list_notices(self.tx, self.business_id, conversation.id)
-        entries.extend(_notice_entry(notice) for notice in posted)
-        entries.extend(self._ad_entries(conversation))
-        entries.sort(key=lambda entry: (entry["at"], entry["order"]))
-        can_send = CONNECTORS[account.platform].can_send
-        return {
-            "conversation": self.row(conversation),
-            "entries": entries,
-            "earlier_href": None,
-            "can_send": can_send,
-            "cannot_send_reason": None if can_send else "Replies on this channel are written in its own app.",
-            "reply_until": None,
-        }
+        shown = thread_values(self.tx, account, conversation, before)
+        return {"conversation": self.row(conversation), **shown}
 
     def contact(self, conversation: Conversation) -> dict[str, Any]:
         account = self.accounts[conversation.channel_account_id]
+        dialect = CONNECTORS[account.platform].dialect
         person = self.persons[conversation.person_id]
         lead = self.leads.get(conversation.lead_id or "")
         points = lead_store.list_contact_points(self.tx, self.business_id, {lead.id})[lead.id] if lead else []
@@ -136,7 +125,7 @@ class _Desk:
             "conversation_id": conversation.id,
             "person_name": self._name(conversation),
             "handle": None,
-            "external_id": person.external_id,
+            "external_id": None if dialect.ids_are_contacts else person.external_id,
             "channel": account.platform.value,
             "account_name": account.name,
             "first_seen_at": person.created_at,
@@ -166,82 +155,7 @@ class _Desk:
         ad, earned = self._opening_ad(conversation), self.earned.get(conversation.id)
         if ad is None or earned is None or earned.touch_ts is None:
             return None
-        return _ad_card(ad, from_micros(earned.touch_ts))
-
-    def _ad_entries(self, conversation: Conversation) -> list[dict[str, Any]]:
-        """The ads that this person tapped, as cards in the thread."""
-        touches: list[Touch] = [
-            touch
-            for touch in measurement_store.list_touches_of(self.tx, self.business_id, conversation.person_id)
-            if touch.kind.value == "click"
-        ]
-        ads = measurement_store.list_measured_ads(
-            self.tx, self.business_id, {touch.ad_id for touch in touches}
-        )
-        return [
-            _ad_card(ads[touch.ad_id], from_micros(touch.ts))
-            | {"kind": "ad", "id": f"ad-{touch.touch_id}", "order": 0}
-            for touch in touches
-            if touch.ad_id in ads
-        ]
-
-    def _fields_of(self, conversation: Conversation) -> dict[str, str]:
-        """The field of each contact point of the conversation's lead."""
-        lead_id = conversation.lead_id
-        if not lead_id:
-            return {}
-        points = lead_store.list_contact_points(self.tx, self.business_id, {lead_id})[lead_id]
-        return {point.id: point.field.value for point in points}
-
-
-def _message_entry(
-    message: Message, conversation: Conversation, evidence: list[Evidence], fields: dict[str, str]
-) -> dict[str, Any]:
-    is_customer = message.sender is Sender.CUSTOMER
-    read_at = conversation.customer_read_at
-    return {
-        "kind": "message",
-        "id": message.id,
-        "at": message.at,
-        "order": 1,
-        "side": message.sender.value,
-        "author": message.author or None,
-        "state": None if is_customer else ("read" if read_at and read_at >= message.at else "sent"),
-        "error": None,
-        "segments": [
-            (segment.text, segment.match and _match(segment.match, fields))
-            for segment in rules.cut_segments(message.text, evidence)
-        ],
-    }
-
-
-def _match(item: Evidence, fields: dict[str, str]) -> dict[str, Any]:
-    field = fields.get(item.contact_point_id, "phone")
-    return {"field": field, "rule": item.rule, "confidence": item.confidence}
-
-
-def _notice_entry(notice: InlineNotice) -> dict[str, Any]:
-    return {
-        "kind": "notice",
-        "id": notice.id,
-        "at": notice.at,
-        "order": 2,
-        "lead_id": notice.lead_id,
-        "fields": list(notice.fields),
-    }
-
-
-def _ad_card(ad: MeasuredAd, at: datetime) -> dict[str, Any]:
-    return {
-        "at": at,
-        "ad_id": ad.ad_id,
-        "ad_name": ad.ad_name,
-        "headline": ad.headline or ad.ad_name,
-        "body": ad.text or None,
-        "goal": ad.goal.value,
-        "ad_group_name": ad.ad_group_name,
-        "campaign_name": ad.campaign_name,
-    }
+        return ad_card(ad, from_micros(earned.touch_ts))
 
 
 def _lead_chip(lead: Lead) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.channels.model import MessageKind, Sender
-from contatto.inbox import actions
+from contatto.inbox.actions import desk as desk_actions
+from contatto.inbox.actions import replies
 from contatto.inbox.model import Message
 from contatto.inbox.pages.desk import View, inbox_values, read_view
 from contatto.inbox.store import conversations
@@ -62,14 +63,23 @@ async def show_list(
 
 @router.get("/inbox/{conversation_id}")
 async def show_conversation(
-    request: Request, caller: PageCaller, conversation_id: str, tab: str = "all", q: str = ""
+    request: Request,
+    caller: PageCaller,
+    conversation_id: str,
+    tab: str = "all",
+    q: str = "",
+    before: str = "",
 ) -> HTMLResponse:
-    return await _render(request, caller, "inbox/inbox.html", read_view(tab, q), conversation_id, strict=True)
+    view = read_view(tab, q, older=before)
+    return await _render(request, caller, "inbox/inbox.html", view, conversation_id, strict=True)
 
 
 @router.get("/inbox/{conversation_id}/thread")
-async def show_thread(request: Request, caller: PageCaller, conversation_id: str) -> HTMLResponse:
-    return await _render(request, caller, "inbox/_thread.html", read_view(), conversation_id, strict=True)
+async def show_thread(
+    request: Request, caller: PageCaller, conversation_id: str, before: str = ""
+) -> HTMLResponse:
+    view = read_view(older=before)
+    return await _render(request, caller, "inbox/_thread.html", view, conversation_id, strict=True)
 
 
 @router.get("/inbox/{conversation_id}/contact")
@@ -99,9 +109,20 @@ async def post_reply(
             author=caller.display_name,
             at=tx.now,
         )
-        return actions.send_reply(tx, caller.business_id, conversation_id, message)
+        return replies.send_reply(tx, caller.business_id, conversation_id, message)
 
     await context_of(request).db.write(reply)
+    return await _after_post(request, caller, conversation_id)
+
+
+@router.post("/inbox/{conversation_id}/messages/{message_id}/retry")
+async def post_retry(request: Request, caller: FormCaller, conversation_id: str, message_id: str) -> Response:
+    require(caller, Permission.WRITE_INBOX)
+
+    def retry(tx: Tx) -> None:
+        replies.retry_reply(tx, caller.business_id, conversation_id, message_id)
+
+    await context_of(request).db.write(retry)
     return await _after_post(request, caller, conversation_id)
 
 
@@ -110,7 +131,9 @@ async def post_mark_as_lead(request: Request, caller: FormCaller, conversation_i
     require(caller, Permission.WRITE_LEADS)
 
     def mark(tx: Tx) -> Lead:
-        return actions.mark_conversation_as_lead(tx, caller.business_id, conversation_id, caller.display_name)
+        return desk_actions.mark_conversation_as_lead(
+            tx, caller.business_id, conversation_id, caller.display_name
+        )
 
     await context_of(request).db.write(mark)
     return await _after_post(request, caller, conversation_id)
@@ -120,7 +143,7 @@ async def post_mark_as_lead(request: Request, caller: FormCaller, conversation_i
 async def post_read(request: Request, caller: FormCaller, conversation_id: str) -> Response:
     require(caller, Permission.WRITE_INBOX)
     await context_of(request).db.write(
-        lambda tx: actions.note_conversation_read(tx, caller.business_id, conversation_id)
+        lambda tx: desk_actions.note_conversation_read(tx, caller.business_id, conversation_id)
     )
     return Response(status_code=204)
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
 
 from contatto.inbox.model import Person
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Instant, instant, key, metadata, tenant, text
+from contatto.kit.db.types import Instant, instant, key, metadata, sealed, tenant, text
 
 persons = Table(
     "persons",
@@ -29,6 +29,7 @@ persons = Table(
     Column("external_id", String(128), nullable=False),
     text("name"),
     text("stated_name"),
+    sealed("address", nullable=True),
     instant("stated_at", nullable=True),
     instant("created_at"),
     UniqueConstraint("business_id", "channel_account_id", "external_id"),
@@ -60,6 +61,18 @@ def record_person_seen(tx: Tx, person: Person) -> None:
     """A person who is there gets a name if there was none, and may have come earlier."""
     one = {"of_business": person.business_id, "of_id": person.id}
     tx.execute(_SEEN, one | {"profile_name": person.name, "first": person.created_at})
+
+
+def record_address(tx: Tx, business_id: str, person_id: str, address: str) -> None:
+    """Keep what a platform needs to reach a person where that is a contact detail itself, sealed."""
+    unknown = _change_of_person(business_id, person_id).where(persons.c.address.is_(None))
+    tx.execute(unknown.values(address=tx.vault.seal(address, business_id)))
+
+
+def find_address(tx: Tx, business_id: str, person_id: str) -> str | None:
+    mine = select(persons.c.address).where(persons.c.business_id == business_id, persons.c.id == person_id)
+    address = tx.scalar(mine)
+    return None if address is None else tx.vault.open(address, business_id)
 
 
 def record_stated_name(tx: Tx, person: Person, name: str, at: datetime) -> None:

@@ -38,7 +38,24 @@ export function localTime(iso, style) {
   return style === "ago" ? ago(then) : (shapes[style] ?? shapes.datetime).format(then);
 }
 
+// How much time is left, in whole minutes, for an element that holds an end.
+function left(end) {
+  const minutes = Math.max(0, Math.ceil((end - Date.now()) / 60000));
+  const units = minutes >= 60 ? [[Math.floor(minutes / 60), "hour"], [minutes % 60, "minute"]] : [[minutes, "minute"]];
+  return units.map(([n, unit]) => new Intl.NumberFormat(lang, { style: "unit", unit, unitDisplay: "short" }).format(n)).join(" ");
+}
+
+function countDown(root) {
+  for (const element of root.querySelectorAll("time[data-countdown]")) {
+    const end = new Date(element.dateTime);
+    const text = left(end);
+    if (element.textContent !== text) element.textContent = text;
+    element.closest(".composer__window")?.toggleAttribute("data-soon", end - Date.now() < 3600000);
+  }
+}
+
 export function localizeTimes(root = document) {
+  countDown(root);
   for (const element of root.querySelectorAll("time[data-local]")) {
     const text = localTime(element.dateTime, element.dataset.local);
     if (text && element.textContent !== text) element.textContent = text;

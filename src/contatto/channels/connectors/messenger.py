@@ -1,0 +1,251 @@
+"""Messenger and Instagram: messages of both sides, the ad they came from, marks, and sending a text.
+
+Source: Meta for Developers, Messenger Platform and Instagram messaging: webhooks ``{object: page | instagram,
+entry: [{id, time, messaging: [{sender, recipient, timestamp, message | postback | referral | read |
+delivery}]}]}``; ``referral`` with ``ad_id`` and ``source: ADS``; echoes carry ``is_echo`` and the
+``metadata`` that was sent; ``POST /{id}/messages``.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from contatto.channels.connectors import meta
+from contatto.channels.model import (
+    Chatted,
+    Dialect,
+    Incoming,
+    Label,
+    MessageKind,
+    NotTaken,
+    Outgoing,
+    Platform,
+    Progress,
+    Progressed,
+    Referred,
+    ReplyWindow,
+    Sender,
+    SendOutcome,
+    Sent,
+    Unusable,
+    WasRead,
+)
+from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.moments import from_micros
+from contatto.kit.reading import UNREADABLE
+
+
+class _Party(msgspec.Struct):
+    id: str
+
+
+class _Message(msgspec.Struct):
+    mid: str
+    text: str | None = None
+    is_echo: bool = False
+    metadata: str = ""
+    referral: meta.Referral | None = None
+
+
+class _Postback(msgspec.Struct):
+    mid: str = ""
+    title: str = ""
+    referral: meta.Referral | None = None
+
+
+class _Read(msgspec.Struct):
+    watermark: int = 0
+
+
+class _Delivery(msgspec.Struct):
+    mids: list[str] = []
+
+
+class _Event(msgspec.Struct):
+    sender: _Party
+    recipient: _Party
+    timestamp: int
+    message: _Message | None = None
+    postback: _Postback | None = None
+    referral: meta.Referral | None = None
+    read: _Read | None = None
+    delivery: _Delivery | None = None
+
+
+class _Entry(msgspec.Struct):
+    id: str
+    messaging: list[_Event]
+
+
+class _Body(msgspec.Struct):
+    object: str
+    entry: list[_Entry]
+
+
+class _Answer(msgspec.Struct):
+    message_id: str = ""
+
+
+_bodies: Final = msgspec.json.Decoder(_Body)
+_answers: Final = msgspec.json.Decoder(_Answer)
+_anything: Final = msgspec.json.Decoder()
+
+
+class _MetaMessaging:
+    """Both platforms speak alike; they differ in the object they name and in the length of a text."""
+
+    def __init__(self, platform: Platform, wanted: str, text_limit: int) -> None:
+        self.platform = platform
+        self.dialect = Dialect(meta.GRAPH, text_limit, ReplyWindow(24, None))
+        self._object = wanted
+
+    def is_genuine(
+        self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
+    ) -> None:
+        """Check the signature; there is no signed time, so a repeat is told by its natural key alone.
+
+        Raises:
+            Refused: UNSIGNED.
+        """
+        meta.check_signature(headers, raw, secret)
+
+    def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
+        return meta.answer_challenge(query, verify_token)
+
+    def split(self, raw: bytes) -> tuple[bytes, ...]:
+        """One delivery for each messaging event; a mark of several delivered messages becomes several."""
+        try:
+            _bodies.decode(raw)
+            pieces = tuple(msgspec.json.encode(piece) for piece in _pieces(_anything.decode(raw)))
+        except UNREADABLE:
+            return (raw,)
+        return pieces or (raw,)
+
+    def label(self, raw: bytes) -> Label:
+        found = self._event_of(raw)
+        if found is None:
+            return meta.whole_label(raw)
+        account, event = found
+        return Label(f"{account[:128]}:{_key(event, raw)}", account[:128])
+
+    def parse(self, raw: bytes) -> Incoming:
+        found = self._event_of(raw)
+        if found is None:
+            return Unusable("unreadable_envelope")
+        _, event = found
+        if not 0 < event.timestamp < meta.LATEST_S * 1000:
+            return Unusable("missing_fields")
+        at = from_micros(event.timestamp * 1000)
+        return _read_event(event, at)
+
+    def reply(self, out: Outgoing) -> HttpRequest:
+        body = {
+            "recipient": {"id": out.person_id},
+            "messaging_type": "RESPONSE",
+            "message": {"text": out.text, "metadata": out.message_id},
+        }
+        headers = {"Authorization": f"Bearer {out.access_token}", "Content-Type": "application/json"}
+        url = f"{out.base_url}/{meta.VERSION}/{out.account}/messages"
+        return HttpRequest("POST", url, headers, msgspec.json.encode(body))
+
+    def outcome(self, answer: HttpAnswer) -> SendOutcome:
+        if answer.status != 200:
+            return meta.problem(answer)
+        try:
+            return Sent(_answers.decode(answer.body).message_id)
+        except UNREADABLE:
+            return NotTaken("unreadable_answer")
+
+    def _event_of(self, raw: bytes) -> tuple[str, _Event] | None:
+        """The account and the one event of a delivery; None for anything else."""
+        try:
+            body = _bodies.decode(raw)
+        except UNREADABLE:
+            return None
+        events = [(entry.id, event) for entry in body.entry for event in entry.messaging]
+        return events[0] if body.object == self._object and len(events) == 1 else None
+
+
+class Messenger(_MetaMessaging):
+    """The connector of pages on Facebook."""
+
+    def __init__(self) -> None:
+        super().__init__(Platform.MESSENGER, "page", 2_000)
+
+
+class Instagram(_MetaMessaging):
+    """The connector of professional accounts on Instagram."""
+
+    def __init__(self) -> None:
+        super().__init__(Platform.INSTAGRAM, "instagram", 1_000)
+
+
+def _pieces(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for entry in document["entry"]:
+        for event in entry["messaging"]:
+            mids = (event.get("delivery") or {}).get("mids") or []
+            single = [event | {"delivery": {"mids": [mid]}} for mid in mids] if len(mids) > 1 else [event]
+            for one in single:
+                yield {"object": document["object"], "entry": [{"id": entry["id"], "messaging": [one]}]}
+
+
+def _key(event: _Event, raw: bytes) -> str:
+    """Which event it is: a message by its id, all else by its content."""
+    if event.message is not None:
+        return f"message:{meta.short_key(event.message.mid)}"
+    return f"event:{hashlib.sha256(raw).hexdigest()}"
+
+
+def _read_event(event: _Event, at: datetime) -> Incoming:
+    person = event.sender.id
+    if event.message is not None:
+        return _message(event, event.message, at)
+    if not person:
+        return Unusable("missing_fields")
+    if event.read is not None:
+        return _mark(person, event.read.watermark, at)
+    if event.delivery is not None and event.delivery.mids and event.delivery.mids[0]:
+        return Progressed(event.delivery.mids[0], person, person, Progress.DELIVERED, at)
+    return _opened(event, person, at)
+
+
+def _mark(person: str, watermark: int, at: datetime) -> WasRead:
+    is_time = 0 < watermark < meta.LATEST_S * 1000
+    return WasRead(person, person, from_micros(watermark * 1000) if is_time else at)
+
+
+def _opened(event: _Event, person: str, at: datetime) -> Incoming:
+    """A tap: on an ad that leads here, or on a button of an automatic message."""
+    postback = event.postback
+    tap = meta.ad_tap(event.referral or (postback.referral if postback else None))
+    if tap is not None:
+        return Referred(person, person, "", tap.ad_number, at, tap)
+    if postback is not None and postback.mid and postback.title:
+        return _said(postback.mid, person, postback.title, at)
+    return Unusable("unknown_event")
+
+
+def _message(event: _Event, message: _Message, at: datetime) -> Incoming:
+    person = event.recipient.id if message.is_echo else event.sender.id
+    if not person or not message.mid:
+        return Unusable("missing_fields")
+    return Chatted(
+        message_id=message.mid,
+        conversation_id=person,
+        person_id=person,
+        person_name="",
+        sender=Sender.BUSINESS if message.is_echo else Sender.CUSTOMER,
+        kind=MessageKind.OTHER if message.text is None else MessageKind.TEXT,
+        text="attachment" if message.text is None else message.text,
+        at=at,
+        tap=meta.ad_tap(message.referral or event.referral),
+        echo_of=message.metadata[:64] if message.is_echo else "",
+    )
+
+
+def _said(message_id: str, person: str, text: str, at: datetime) -> Chatted:
+    """A tap on a button: what it says is what the person said."""
+    return Chatted(message_id, person, person, "", Sender.CUSTOMER, MessageKind.TEXT, text, at)

@@ -1,0 +1,132 @@
+"""What the three platforms of Meta share: the signature, the question for a webhook's address, and errors.
+
+Source: Meta for Developers, Webhooks: header ``X-Hub-Signature-256: sha256=<hex>``, HMAC-SHA256(app secret,
+raw body), with no time in it; subscribing asks
+``GET ?hub.mode=subscribe&hub.verify_token=…&hub.challenge=…``.
+Graph API, Error handling: ``{"error": {"code", "error_subcode", "message"}}``.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from contatto.channels.model import AdTap, Label, NotNow, NotTaken, SendOutcome
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+from contatto.kit.exchange import HttpAnswer, retry_after_s
+from contatto.kit.reading import UNREADABLE
+
+GRAPH: Final = "https://graph.facebook.com"
+VERSION: Final = "v23.0"
+SIGNATURE_HEADER: Final = "x-hub-signature-256"
+LATEST_S: Final = 4_102_444_800
+"""The year 2100: a time beyond it is a mistake of unit, not a time."""
+_TOKEN_REFUSED: Final = frozenset({0, 3, 10, 102, 190, *range(200, 300)})
+_TOO_FAST: Final = frozenset({4, 17, 32, 341, 368, 613, 80007, 130429, 131048, 131056})
+_AWAY: Final = frozenset({1, 2, 131000, 131016, 133004})
+_WINDOW: Final = frozenset({131047, 2018278, 2534022})
+"""Re-engagement: the person wrote too long ago (the last two are subcodes of Messenger and Instagram)."""
+_NOT_REACHED: Final = frozenset({131026, 131051, 551, 1545041, 2018108})
+
+
+class _Error(msgspec.Struct):
+    code: int = -1
+    error_subcode: int = -1
+
+
+class _Answer(msgspec.Struct):
+    error: _Error | None = None
+
+
+_answers: Final = msgspec.json.Decoder(_Answer)
+
+
+class Referral(msgspec.Struct):
+    """An ad as WhatsApp (``source_id``, ``ctwa_clid``) or Messenger and Instagram (``ad_id``) name it."""
+
+    source: str = ""
+    source_type: str = ""
+    source_id: str = ""
+    ad_id: str | int = ""
+    ctwa_clid: str = ""
+    headline: str = ""
+    body: str = ""
+    ads_context_data: dict[str, Any] | None = None
+
+
+def check_signature(headers: Mapping[str, str], raw: bytes, secret: str) -> None:
+    """Check ``X-Hub-Signature-256``.
+
+    Raises:
+        Refused: UNSIGNED.
+    """
+    if not hmac.compare_digest(headers.get(SIGNATURE_HEADER, "").encode(), sign_body(raw, secret).encode()):
+        raise Refused(errors.UNSIGNED)
+
+
+def sign_body(raw: bytes, secret: str) -> str:
+    """The value of the header for a body, as the platform makes it."""
+    return f"sha256={hmac.new(secret.encode(), raw, 'sha256').hexdigest()}"
+
+
+def answer_challenge(query: Mapping[str, str], verify_token: str) -> str | None:
+    """The challenge itself, when the verify token is the one that we gave out."""
+    asked = query.get("hub.verify_token", "")
+    challenge = query.get("hub.challenge", "")
+    is_ours = hmac.compare_digest(asked.encode(), verify_token.encode())
+    is_sane = 0 < len(challenge) <= 200 and challenge.isprintable()
+    return challenge if query.get("hub.mode") == "subscribe" and is_ours and is_sane else None
+
+
+def whole_label(raw: bytes) -> Label:
+    """The label of a body that cannot be read."""
+    return Label(f"body:{hashlib.sha256(raw).hexdigest()}", "")
+
+
+def short_key(text: str) -> str:
+    """An id as part of a natural key: as it is when it is short, else its hash."""
+    return text if 0 < len(text) <= 128 else hashed(text)
+
+
+def hashed(text: str) -> str:
+    """An id as part of a natural key where it may hold a phone number, as those of WhatsApp do."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def ad_tap(referral: Referral | None) -> AdTap | None:
+    """The ad of a referral; None when it came from something else, such as a link or a post."""
+    if referral is None or not (referral.source_type == "ad" or referral.source == "ADS"):
+        return None
+    number = referral.source_id or str(referral.ad_id)
+    is_number = number.isascii() and number.isdigit() and len(number) <= 19 and int(number) < 1 << 63
+    title = (referral.ads_context_data or {}).get("ad_title")
+    headline = referral.headline or (title if isinstance(title, str) else "")
+    if not is_number and not referral.ctwa_clid:
+        return None
+    return AdTap(
+        int(number) if is_number else 0, referral.ctwa_clid[:512], headline[:200], referral.body[:500]
+    )
+
+
+def problem(answer: HttpAnswer) -> SendOutcome:
+    """What an answer other than 200 means."""
+    try:
+        error = _answers.decode(answer.body).error or _Error()
+    except UNREADABLE:
+        error = _Error()
+    for reason, codes in (("too_fast", _TOO_FAST), ("platform_away", _AWAY)):
+        if error.code in codes:
+            return NotNow(reason, retry_after_s(answer))
+    if answer.status == 429 or answer.status >= 500:
+        return NotNow(f"http_{answer.status}", retry_after_s(answer))
+    found = {error.code, error.error_subcode}
+    if found & _WINDOW:
+        return NotTaken("window_closed")
+    if found & _NOT_REACHED:
+        return NotTaken("person_not_reached")
+    if answer.status in (401, 403) or error.code in _TOKEN_REFUSED:
+        return NotTaken("token_refused")
+    return NotTaken(f"platform_{error.code}" if error.code > 0 else f"http_{answer.status}")

@@ -1,0 +1,259 @@
+"""WhatsApp Business Platform (Cloud API): messages with the ad they came from, statuses, and sending a text.
+
+A person's id is a phone number here, so the inbox keeps it sealed.
+
+Source: Meta for Developers, WhatsApp Cloud API: webhooks ``{object, entry: [{id, changes: [{field, value:
+{metadata, contacts, messages, statuses}}]}]}``, ``referral`` with ``source_id`` and ``ctwa_clid`` in the
+first message after an ad that clicks to WhatsApp; ``POST /{phone number id}/messages`` with
+``biz_opaque_callback_data``, which comes back in statuses.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from contatto.channels.connectors import meta
+from contatto.channels.model import (
+    Chatted,
+    Dialect,
+    Incoming,
+    Label,
+    MessageKind,
+    NotTaken,
+    Outgoing,
+    Platform,
+    Progress,
+    Progressed,
+    ReplyWindow,
+    Sender,
+    SendOutcome,
+    Sent,
+    Unusable,
+    WasRead,
+)
+from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.moments import from_micros
+from contatto.kit.reading import UNREADABLE
+
+
+class _Text(msgspec.Struct):
+    body: str = ""
+
+
+class _Message(msgspec.Struct, rename={"sender": "from"}):
+    id: str
+    sender: str
+    timestamp: str | int
+    type: str = ""
+    text: _Text | None = None
+    referral: meta.Referral | None = None
+
+
+class _Status(msgspec.Struct):
+    id: str
+    status: str
+    timestamp: str | int
+    recipient_id: str
+    biz_opaque_callback_data: str = ""
+    errors: list[dict[str, Any]] = []
+
+
+class _Profile(msgspec.Struct):
+    name: str = ""
+
+
+class _Contact(msgspec.Struct):
+    wa_id: str = ""
+    profile: _Profile | None = None
+
+
+class _Metadata(msgspec.Struct):
+    phone_number_id: str
+
+
+class _Value(msgspec.Struct):
+    metadata: _Metadata
+    contacts: list[_Contact] = []
+    messages: list[_Message] = []
+    statuses: list[_Status] = []
+
+
+class _Change(msgspec.Struct):
+    field: str
+    value: _Value
+
+
+class _Entry(msgspec.Struct):
+    changes: list[_Change]
+
+
+class _Body(msgspec.Struct):
+    object: str
+    entry: list[_Entry]
+
+
+class _SentMessage(msgspec.Struct):
+    id: str
+
+
+class _Answer(msgspec.Struct):
+    messages: list[_SentMessage]
+
+
+_bodies: Final = msgspec.json.Decoder(_Body)
+_answers: Final = msgspec.json.Decoder(_Answer)
+_anything: Final = msgspec.json.Decoder()
+_PROGRESS: Final = {
+    "sent": Progress.SENT, "delivered": Progress.DELIVERED, "failed": Progress.FAILED,
+}  # fmt: skip
+
+
+class WhatsApp:
+    """The connector; it keeps no state."""
+
+    platform = Platform.WHATSAPP
+    dialect = Dialect(meta.GRAPH, text_limit=4_096, window=ReplyWindow(24, None), ids_are_contacts=True)
+
+    def is_genuine(
+        self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
+    ) -> None:
+        """Check the signature; there is no signed time, so a repeat is told by its natural key alone.
+
+        Raises:
+            Refused: UNSIGNED.
+        """
+        meta.check_signature(headers, raw, secret)
+
+    def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
+        return meta.answer_challenge(query, verify_token)
+
+    def split(self, raw: bytes) -> tuple[bytes, ...]:
+        """One delivery for each message and each status, with the metadata and contacts that it needs."""
+        try:
+            _bodies.decode(raw)
+            document = _anything.decode(raw)
+            pieces = tuple(msgspec.json.encode(piece) for piece in _pieces(document))
+        except UNREADABLE:
+            return (raw,)
+        return pieces or (raw,)
+
+    def label(self, raw: bytes) -> Label:
+        value = _value_of(raw)
+        if value is None:
+            return meta.whole_label(raw)
+        account = value.metadata.phone_number_id[:128]
+        if value.messages:
+            return Label(f"message:{meta.hashed(value.messages[0].id)}", account)
+        status = value.statuses[0]
+        return Label(f"status:{status.status[:32]}:{meta.hashed(status.id)}", account)
+
+    def parse(self, raw: bytes) -> Incoming:
+        value = _value_of(raw)
+        if value is None:
+            return Unusable("unreadable_envelope" if not _is_envelope(raw) else "unknown_event")
+        if value.messages:
+            return _message(value.messages[0], value.contacts)
+        return _status(value.statuses[0])
+
+    def reply(self, out: Outgoing) -> HttpRequest:
+        body = {
+            "messaging_product": "whatsapp",
+            "recipient_type": "individual",
+            "to": out.person_id,
+            "type": "text",
+            "text": {"preview_url": False, "body": out.text},
+            "biz_opaque_callback_data": out.message_id,
+        }
+        headers = {"Authorization": f"Bearer {out.access_token}", "Content-Type": "application/json"}
+        url = f"{out.base_url}/{meta.VERSION}/{out.account}/messages"
+        return HttpRequest("POST", url, headers, msgspec.json.encode(body))
+
+    def outcome(self, answer: HttpAnswer) -> SendOutcome:
+        if answer.status != 200:
+            return meta.problem(answer)
+        try:
+            sent = _answers.decode(answer.body).messages
+        except UNREADABLE:
+            return NotTaken("unreadable_answer")
+        return Sent(sent[0].id if sent else "")
+
+
+def _pieces(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for entry in document["entry"]:
+        for change in entry["changes"]:
+            value = change["value"]
+            shared = {"metadata": value["metadata"], "contacts": value.get("contacts", [])}
+            for kind in ("messages", "statuses"):
+                for item in value.get(kind, []):
+                    only = {"field": change["field"], "value": shared | {kind: [item]}}
+                    yield {"object": document["object"], "entry": [{"changes": [only]}]}
+
+
+def _value_of(raw: bytes) -> _Value | None:
+    """The value of a delivery of one event; None for anything else."""
+    try:
+        body = _bodies.decode(raw)
+    except UNREADABLE:
+        return None
+    changes = [change for entry in body.entry for change in entry.changes]
+    if body.object != "whatsapp_business_account" or len(changes) != 1 or changes[0].field != "messages":
+        return None
+    value = changes[0].value
+    return value if len(value.messages) + len(value.statuses) == 1 else None
+
+
+def _is_envelope(raw: bytes) -> bool:
+    try:
+        _bodies.decode(raw)
+    except UNREADABLE:
+        return False
+    return True
+
+
+def _at(timestamp: str | int) -> datetime | None:
+    text = str(timestamp)
+    is_time = text.isascii() and text.isdigit() and len(text) < 12 and 0 < int(text) < meta.LATEST_S
+    return from_micros(int(text) * 1_000_000) if is_time else None
+
+
+def _message(message: _Message, contacts: list[_Contact]) -> Incoming:
+    at = _at(message.timestamp)
+    is_text = message.type == "text"
+    if at is None or not message.id or not message.sender or (is_text and message.text is None):
+        return Unusable("missing_fields")
+    names = {contact.wa_id: contact.profile.name for contact in contacts if contact.profile}
+    return Chatted(
+        message_id=message.id,
+        conversation_id=message.sender,
+        person_id=message.sender,
+        person_name=names.get(message.sender, ""),
+        sender=Sender.CUSTOMER,
+        kind=MessageKind.TEXT if is_text else MessageKind.OTHER,
+        text=message.text.body if is_text and message.text else message.type,
+        at=at,
+        tap=meta.ad_tap(message.referral),
+    )
+
+
+def _status(status: _Status) -> Incoming:
+    at = _at(status.timestamp)
+    if at is None or not status.id or not status.recipient_id:
+        return Unusable("missing_fields")
+    if status.status == "read":
+        return WasRead(status.recipient_id, status.recipient_id, at)
+    progress = _PROGRESS.get(status.status)
+    if progress is None:
+        return Unusable("unknown_event")
+    code = next((error.get("code") for error in status.errors), None)
+    reason = f"platform_{code}" if progress is Progress.FAILED and isinstance(code, int) else ""
+    return Progressed(
+        message_id=status.id,
+        conversation_id=status.recipient_id,
+        person_id=status.recipient_id,
+        progress=progress,
+        at=at,
+        echo_of=status.biz_opaque_callback_data[:64],
+        reason=reason[:64],
+    )

@@ -1,0 +1,158 @@
+"""The settings page of channel accounts: connecting them, their access tokens, the apps of webhooks."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from pydantic import BaseModel, Field
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import Caller, Permission
+from contatto.accounts.rules import may, require
+from contatto.channels import actions, store
+from contatto.channels.actions import NewAccount
+from contatto.channels.model import ChannelAccount, ChannelApp, Platform
+from contatto.channels.registry import CONNECTORS
+from contatto.channels.rules import may_use_message_api, serves_platform
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+
+router = APIRouter(include_in_schema=False, prefix="/settings/channels")
+
+
+class AccountForm(BaseModel):
+    """What connects an account; our own chat page needs no id."""
+
+    platform: Platform
+    external_id: Annotated[str, Field(max_length=128)] = ""
+    name: Annotated[str, Field(max_length=200)] = ""
+    handle: Annotated[str, Field(max_length=200)] = ""
+    country: Annotated[str, Field(max_length=10)] = ""
+
+
+@router.get("")
+async def show_channels(request: Request, caller: PageCaller) -> HTMLResponse:
+    require(caller, Permission.READ_INBOX)
+    return await _render(request, caller)
+
+
+@router.post("/accounts")
+async def post_account(
+    request: Request,
+    caller: FormCaller,
+    form: Annotated[AccountForm, Form()],
+) -> Response:
+    require(caller, Permission.ADMINISTER)
+    new = NewAccount(form.platform, form.external_id.strip(), form.name, form.handle.strip(), form.country)
+
+    def connect(tx: Tx) -> ChannelAccount:
+        if CONNECTORS[form.platform].dialect.base_url and not new.external_id:
+            raise Refused(errors.INVALID, "external_id: give the account's id on its platform.")
+        return actions.connect_account(tx, caller.business_id, new)
+
+    try:
+        await context_of(request).db.write(connect)
+    except Refused as refused:
+        return await _render(request, caller, "account", refused, form.model_dump(mode="json"))
+    return RedirectResponse("/settings/channels", 303)
+
+
+@router.post("/accounts/{account_id}/token")
+async def post_token(
+    request: Request, caller: FormCaller, account_id: str, access_token: Annotated[str, Form()] = ""
+) -> Response:
+    require(caller, Permission.ADMINISTER)
+
+    def save(tx: Tx) -> None:
+        actions.set_access_token(tx, caller.business_id, account_id, access_token)
+
+    try:
+        await context_of(request).db.write(save)
+    except Refused as refused:
+        if refused.code is not errors.INVALID:
+            raise
+        return await _render(request, caller, account_id, refused)
+    return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
+
+
+@router.post("/apps")
+async def post_app(
+    request: Request,
+    caller: FormCaller,
+    platform: Annotated[Platform, Form()],
+    app_id: Annotated[str, Form(max_length=64)] = "",
+    secret: Annotated[str, Form(max_length=500)] = "",
+) -> Response:
+    require(caller, Permission.ADMINISTER)
+    app = ChannelApp(app_id.strip(), caller.business_id, platform, secret.strip())
+    try:
+        await context_of(request).db.write(lambda tx: actions.register_app(tx, app))
+    except Refused as refused:
+        return await _render(request, caller, "app", refused, {"app_id": app_id})
+    return RedirectResponse("/settings/channels#apps", 303)
+
+
+async def _render(
+    request: Request,
+    caller: Caller,
+    failed: str = "",
+    refused: Refused | None = None,
+    typed: dict[str, str] | None = None,
+) -> HTMLResponse:
+    """The page; after a refusal, with what was typed (never a secret) and what is wrong with it."""
+    context = context_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        dates = store.list_token_dates(tx, caller.business_id)
+        accounts = store.list_accounts(tx, caller.business_id)
+        return {
+            "accounts": [_shown_account(account, dates) for account in accounts],
+            "apps": [
+                _shown_app(ChannelApp(app_id, caller.business_id, platform, ""), context.settings.base_url)
+                | {"verify_token": actions.webhook_verify_token(context.vault, app_id)}
+                for app_id, platform in store.list_apps(tx, caller.business_id)
+            ],
+        }
+
+    can_manage = may(caller, Permission.ADMINISTER)
+    values = await context.db.read(load)
+    if not can_manage:
+        values["apps"] = []
+    values |= {
+        "caller": caller,
+        "can_manage": can_manage,
+        "platforms": [platform.value for platform in Platform],
+        "failed": failed,
+        "error": refused.detail if refused else "",
+        "typed": typed or {},
+    }
+    status = refused.code.http_status if refused else 200
+    return context.pages.render(request, "channels/settings.html", values, status)
+
+
+def _shown_account(account: ChannelAccount, dates: dict[str, Any]) -> dict[str, Any]:
+    needs_token = bool(CONNECTORS[account.platform].dialect.base_url)
+    return {
+        "id": account.id,
+        "display_name": account.name,
+        "handle": account.handle,
+        "platform": account.platform.value,
+        "external_id": account.external_id,
+        "country": account.registration_country,
+        "needs_token": needs_token,
+        "region_closed": not may_use_message_api(account),
+        "token_since": dates.get(account.id),
+    }
+
+
+def _shown_app(app: ChannelApp, base_url: str) -> dict[str, Any]:
+    """An app with the addresses of its webhooks; one of Meta serves three platforms."""
+    served = [platform for platform in Platform if serves_platform(app, platform.value)]
+    return {
+        "app_id": app.app_id,
+        "platform": app.platform.value,
+        "webhooks": [(platform.value, f"{base_url}/webhooks/{platform}/{app.app_id}") for platform in served],
+        "asks": app.platform is not Platform.TIKTOK,
+    }

@@ -1,0 +1,56 @@
+"""When a business may write to a person, which accounts may send at all, and which webhooks an app serves."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from contatto.channels.model import ChannelAccount, ChannelApp, Platform, ReplyWindow
+
+_META: Final = frozenset({Platform.WHATSAPP, Platform.MESSENGER, Platform.INSTAGRAM})
+
+_EEA: Final = "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE IS LI NO"
+WITHOUT_MESSAGE_API: Final = {Platform.TIKTOK: frozenset(f"US CH GB {_EEA}".split())}
+"""Registration countries whose accounts the platform lets send nothing through its API (P7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WindowState:
+    """Whether a business may write now. ``until`` and ``left`` are None where the platform sets no end."""
+
+    is_open: bool
+    until: datetime | None = None
+    left: int | None = None
+    reason: str | None = None
+
+
+def window_state(
+    window: ReplyWindow | None, last_customer_at: datetime | None, sent_since: int, now: datetime
+) -> WindowState:
+    """Whether a business may write to a person now, and for how long (P5).
+
+    ``last_customer_at`` is when the person wrote last (a business cannot write first), ``sent_since`` how
+    many messages the business has sent since then.
+
+    Source: help pages of messaging partners: 10 messages within 48 hours of the person's last one.
+    """
+    if window is None:
+        return WindowState(is_open=True)
+    if last_customer_at is None:
+        return WindowState(is_open=False, reason="cannot_write_first")
+    until = last_customer_at + timedelta(hours=window.hours)
+    left = None if window.most is None else max(0, window.most - sent_since)
+    if now >= until:
+        return WindowState(is_open=False, until=until, left=left, reason="window_closed")
+    if left == 0:
+        return WindowState(is_open=False, until=until, left=left, reason="window_used_up")
+    return WindowState(is_open=True, until=until, left=left)
+
+
+def may_use_message_api(account: ChannelAccount) -> bool:
+    """Whether the platform lets accounts of this registration country send through its API (P7)."""
+    return account.registration_country not in WITHOUT_MESSAGE_API.get(account.platform, frozenset())
+
+
+def serves_platform(app: ChannelApp, platform: str) -> bool:
+    """Whether an app's webhooks speak for a platform; one app of Meta serves all three of its own."""
+    return app.platform.value == platform or (app.platform in _META and platform in _META)

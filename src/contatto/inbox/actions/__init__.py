@@ -1,0 +1,1 @@
+"""What happens in the inbox, a file for each noun."""

@@ -1,0 +1,248 @@
+"""Replies of the business, and their way to the platform.
+
+A reply and its send are committed together. The worker claims a send, sends outside of any transaction, and
+records the outcome. Temporary trouble waits longer each time. When the answer was lost, the platform may have
+taken the message, so it is not sent again by itself: the platform's own news settle it, or a person does.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from contatto.channels import store as channel_store
+from contatto.channels.model import (
+    ChannelAccount,
+    Chatted,
+    MessageKind,
+    NotNow,
+    NotTaken,
+    Outgoing,
+    Platform,
+    Progress,
+    Progressed,
+    SendOutcome,
+)
+from contatto.channels.registry import CONNECTORS
+from contatto.channels.rules import WindowState, may_use_message_api, window_state
+from contatto.inbox import rules
+from contatto.inbox.actions.threads import message_id_of, owned_conversation
+from contatto.inbox.model import Conversation, Message, MessageSent, ReplyProgressed, Send, SendState
+from contatto.inbox.store import conversations, messages, persons, sends
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errands import Errand
+from contatto.kit.errors import Refused
+from contatto.kit.exchange import Exchange, HttpRequest, NoAnswer, Trouble
+from contatto.kit.outbox import emit
+
+
+def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -> Message:
+    """Store a reply of the business, and its send where a platform has to be given it.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID for an empty or too long text; CANNOT_SEND, with the reason.
+    """
+    conversation = owned_conversation(tx, business_id, conversation_id)
+    if messages.find_message(tx, business_id, reply.id) is not None:
+        return messages.find_message(tx, business_id, reply.id) or reply
+    account = channel_store.find_account(tx, business_id, conversation.channel_account_id)
+    if account is None:
+        raise Refused(errors.NOT_FOUND)
+    limit = CONNECTORS[account.platform].dialect.text_limit
+    if not 0 < len(reply.text.strip()) <= limit:
+        raise Refused(errors.INVALID, f"text: write 1 to {limit} characters.")
+    _check_window(tx, account, conversation)
+    messages.append_message(tx, business_id, reply)
+    conversations.record_message_time(tx, conversation, reply.at, from_customer=False)
+    if CONNECTORS[account.platform].dialect.base_url:
+        sends.append_send(tx, _new_send(tx, account, reply))
+    emit(tx, business_id, MessageSent(business_id, conversation_id, reply.id))
+    return messages.find_message(tx, business_id, reply.id) or reply
+
+
+def _new_send(tx: Tx, account: ChannelAccount, reply: Message) -> Send:
+    return Send(
+        id=0,
+        business_id=account.business_id,
+        message_id=reply.id,
+        conversation_id=reply.conversation_id,
+        channel_account_id=account.id,
+        state=SendState.DUE,
+        attempts=0,
+        due_at=tx.now,
+        claimed_at=None,
+        external_ref=None,
+        reason=None,
+    )
+
+
+def load_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -> WindowState:
+    """Whether the business may write to this person now, and for how long."""
+    dialect = CONNECTORS[account.platform].dialect
+    if not dialect.base_url:
+        return WindowState(is_open=True)
+    if not may_use_message_api(account):
+        return WindowState(is_open=False, reason="region_closed")
+    if account.id not in channel_store.list_token_dates(tx, account.business_id):
+        return WindowState(is_open=False, reason="no_token")
+    last, sent = sends.load_reply_facts(tx, account.business_id, conversation.id)
+    return window_state(dialect.window, last, sent, tx.now)
+
+
+def _check_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -> None:
+    window = load_window(tx, account, conversation)
+    if not window.is_open:
+        raise Refused(errors.CANNOT_SEND, rules.stop_text(window.reason or "cannot_send"))
+
+
+def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str) -> None:
+    """Send a reply again that was turned down, or whose answer was lost.
+
+    Raises:
+        Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
+    """
+    conversation = owned_conversation(tx, business_id, conversation_id)
+    account = channel_store.find_account(tx, business_id, conversation.channel_account_id)
+    send = sends.find_send(tx, business_id, message_id)
+    if account is None or send is None or send.conversation_id != conversation_id:
+        raise Refused(errors.NOT_FOUND)
+    _check_window(tx, account, conversation)
+    if not sends.record_retry(tx, send):
+        raise Refused(errors.CONFLICT, "This message is on its way, or it arrived.")
+    _tell(tx, send)
+
+
+def claim_replies(tx: Tx, limit: int, platform_urls: Mapping[Platform, str]) -> list[Errand]:
+    """Claim sends that are due and make their requests; those that cannot be sent are settled here."""
+    errands = []
+    for send in sends.list_due_sends(tx, limit):
+        if send.claimed_at is not None:  # whoever claimed it never came back: it may have been sent
+            _stop(tx, send, "answer_lost")
+            continue
+        request = _make_request(tx, send, platform_urls)
+        if isinstance(request, str):
+            _stop(tx, send, request)
+            continue
+        sends.mark_claimed(tx, send)
+        errands.append(Errand((send.business_id, send.message_id), request))
+    return errands
+
+
+def _make_request(tx: Tx, send: Send, platform_urls: Mapping[Platform, str]) -> HttpRequest | str:
+    """The request of a send, or the reason why there is none."""
+    account = channel_store.find_account(tx, send.business_id, send.channel_account_id)
+    conversation = conversations.find_conversation(tx, send.business_id, send.conversation_id)
+    message = messages.find_message(tx, send.business_id, send.message_id)
+    token = channel_store.find_token(tx, send.business_id, send.channel_account_id)
+    if account is None or conversation is None or message is None:
+        return "cannot_send"
+    if token is None:
+        return "no_token"
+    last, _ = sends.load_reply_facts(tx, send.business_id, send.conversation_id)
+    connector = CONNECTORS[account.platform]
+    window = window_state(connector.dialect.window, last, 0, tx.now)
+    if not window.is_open:
+        return window.reason or "window_closed"
+    person = persons.load_person(tx, send.business_id, conversation.person_id)
+    address = persons.find_address(tx, send.business_id, person.id)
+    out = Outgoing(
+        base_url=platform_urls.get(account.platform, connector.dialect.base_url).rstrip("/"),
+        account=account.external_id,
+        access_token=token,
+        conversation_id=address or conversation.external_id,
+        person_id=address or person.external_id,
+        text=message.text,
+        message_id=message.id,
+    )
+    return connector.reply(out)
+
+
+def record_reply(tx: Tx, key: tuple[str, str], exchange: Exchange) -> None:
+    """Record what became of a request."""
+    send = sends.find_send(tx, *key)
+    if send is None:
+        return
+    account = channel_store.find_account(tx, send.business_id, send.channel_account_id)
+    if account is None:
+        return
+    outcome = _read_exchange(account, exchange)
+    if isinstance(outcome, NotTaken):
+        _stop(tx, send, outcome.reason)
+    elif isinstance(outcome, NotNow):
+        _put_off(tx, send, outcome)
+    else:
+        if outcome.message_id:
+            sends.record_external_ref(tx, send, message_id_of(account, outcome.message_id))
+        sends.record_send(tx, send, SendState.SENT)
+        _tell(tx, send)
+
+
+def _read_exchange(account: ChannelAccount, exchange: Exchange) -> SendOutcome:
+    if not isinstance(exchange, NoAnswer):
+        return CONNECTORS[account.platform].outcome(exchange)
+    if exchange.trouble is Trouble.UNREACHED:
+        return NotNow("unreached")
+    return NotTaken(exchange.trouble.value)
+
+
+def _put_off(tx: Tx, send: Send, outcome: NotNow) -> None:
+    wait_s = rules.next_try_s(send.attempts, outcome.after_s)
+    if wait_s is None:
+        sends.record_send(tx, send, SendState.DEAD, reason=outcome.reason)
+    else:
+        due_at = tx.now + timedelta(seconds=wait_s)
+        sends.record_send(tx, send, SendState.DUE, reason=outcome.reason, due_at=due_at)
+    _tell(tx, send)
+
+
+def _stop(tx: Tx, send: Send, reason: str) -> None:
+    sends.record_send(tx, send, SendState.FAILED, reason=reason)
+    _tell(tx, send)
+
+
+def _tell(tx: Tx, send: Send) -> None:
+    emit(tx, send.business_id, ReplyProgressed(send.business_id, send.conversation_id, send.message_id))
+
+
+def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, chatted: Chatted) -> bool:
+    """Whether a message of the business, told by the platform, is a reply that was sent from here.
+
+    It is known by our own id, by the platform's id, or, while an answer is out or lost, by its text.
+    """
+    ref = message_id_of(account, chatted.message_id)
+    send = sends.find_send_by_ref(tx, account.business_id, ref)
+    if send is None and chatted.echo_of:
+        send = sends.find_send(tx, account.business_id, chatted.echo_of)
+    if send is None and chatted.kind is MessageKind.TEXT:
+        send = _unsure_send(tx, conversation, chatted.text)
+    if send is None or send.channel_account_id != account.id:
+        return False
+    sends.record_external_ref(tx, send, ref)
+    if sends.record_send(tx, send, SendState.SENT):
+        _tell(tx, send)
+    return True
+
+
+def _unsure_send(tx: Tx, conversation: Conversation, text: str) -> Send | None:
+    for send in sends.list_unsure_sends(tx, conversation.business_id, conversation.id):
+        message = messages.find_message(tx, conversation.business_id, send.message_id)
+        if message is not None and message.text == text:
+            return send
+    return None
+
+
+def settle_progress(tx: Tx, account: ChannelAccount, news: Progressed) -> bool:
+    """Note how far a reply has come; False when it was not sent from here."""
+    send = sends.find_send_by_ref(tx, account.business_id, message_id_of(account, news.message_id))
+    if send is None and news.echo_of:
+        send = sends.find_send(tx, account.business_id, news.echo_of)
+    if send is None or send.channel_account_id != account.id:
+        return False
+    if news.progress is Progress.DELIVERED:
+        changed = sends.record_delivered(tx, send)
+    elif news.progress is Progress.FAILED:
+        changed = sends.record_refusal(tx, send, news.reason or "person_not_reached")
+    else:
+        changed = sends.record_send(tx, send, SendState.SENT)
+    if changed:
+        _tell(tx, send)
+    return True

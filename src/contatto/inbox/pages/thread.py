@@ -1,0 +1,168 @@
+"""What the middle pane shows: messages with evidence and state, notices, the ads that opened the chat."""
+
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from contatto.channels.model import ChannelAccount, Sender
+from contatto.channels.registry import CONNECTORS
+from contatto.inbox import rules
+from contatto.inbox.actions.replies import load_window
+from contatto.inbox.model import AdReferral, Conversation, InlineNotice, Message, Send, SendState
+from contatto.inbox.store import messages, notices, referrals, sends
+from contatto.kit.db.tx import Tx
+from contatto.kit.moments import from_micros, micros
+from contatto.leads.model import Evidence
+from contatto.leads.store import records as lead_store
+from contatto.measurement import store as measurement_store
+from contatto.measurement.model import MeasuredAd, Touch
+
+THREAD_PAGE: Final = 100
+"""Messages of a thread that are shown at once."""
+_SHOWN_STATE: Final = {SendState.DUE: "queued", SendState.DEAD: "failed"}
+
+
+def thread_values(
+    tx: Tx, account: ChannelAccount, conversation: Conversation, before: datetime | None = None
+) -> dict[str, Any]:
+    """The thread of a conversation, or an older page of it."""
+    business_id = conversation.business_id
+    said = messages.list_messages(tx, business_id, conversation.id, THREAD_PAGE, before)
+    start = said[0].at if said and len(said) == THREAD_PAGE else None
+    entries = [*_message_entries(tx, conversation, said)]
+    entries += [_notice_entry(each) for each in notices.list_notices(tx, business_id, conversation.id)]
+    entries += _ad_entries(tx, conversation)
+    entries = [
+        each for each in entries if (not start or each["at"] >= start) and (not before or each["at"] < before)
+    ]
+    entries.sort(key=lambda entry: (entry["at"], entry["order"]))
+    window = load_window(tx, account, conversation)
+    return {
+        "entries": entries,
+        "earlier_href": _page_href(conversation, start) if start else None,
+        "newest_href": f"/inbox/{conversation.id}" if before else None,
+        "before": micros(before) if before else None,
+        "can_send": window.is_open,
+        "cannot_send_reason": rules.stop_text(window.reason) if window.reason else None,
+        "reply_until": window.until,
+        "replies_left": window.left,
+        "text_limit": CONNECTORS[account.platform].dialect.text_limit,
+    }
+
+
+def _page_href(conversation: Conversation, start: datetime) -> str:
+    return f"/inbox/{conversation.id}?" + urlencode({"before": micros(start)})
+
+
+def _message_entries(tx: Tx, conversation: Conversation, said: list[Message]) -> list[dict[str, Any]]:
+    ids = {message.id for message in said}
+    evidence = lead_store.list_evidence_of_sources(tx, conversation.business_id, ids)
+    progress = sends.list_sends(tx, conversation.business_id, ids)
+    fields = _fields_of(tx, conversation)
+    return [
+        _message_entry(each, evidence.get(each.id, []), fields)
+        | _state_of(each, conversation, progress.get(each.id))
+        for each in said
+    ]
+
+
+def _fields_of(tx: Tx, conversation: Conversation) -> dict[str, str]:
+    """The field of each contact point of the conversation's lead."""
+    lead_id = conversation.lead_id
+    if not lead_id:
+        return {}
+    points = lead_store.list_contact_points(tx, conversation.business_id, {lead_id})[lead_id]
+    return {point.id: point.field.value for point in points}
+
+
+def _message_entry(message: Message, evidence: list[Evidence], fields: dict[str, str]) -> dict[str, Any]:
+    return {
+        "kind": "message",
+        "id": message.id,
+        "at": message.at,
+        "order": 1,
+        "side": message.sender.value,
+        "author": message.author or None,
+        "segments": [
+            (segment.text, segment.match and _match(segment.match, fields))
+            for segment in rules.cut_segments(message.text, evidence)
+        ],
+    }
+
+
+def _state_of(message: Message, conversation: Conversation, send: Send | None) -> dict[str, Any]:
+    """How far a message has come, why it stopped, and whether a person may try again."""
+    shown: dict[str, Any] = {"state": None, "error": None, "can_retry": False}
+    if message.sender is Sender.CUSTOMER:
+        return shown
+    stopped = send is not None and send.state in (SendState.FAILED, SendState.DEAD)
+    read_at = conversation.customer_read_at
+    if send is None or send.state in (SendState.SENT, SendState.DELIVERED):
+        state = send.state.value if send else "sent"
+        return shown | {"state": "read" if read_at and read_at >= message.at else state}
+    error = rules.stop_text(send.reason) if stopped and send.reason else None
+    return {"state": _SHOWN_STATE.get(send.state, "failed"), "error": error, "can_retry": stopped}
+
+
+def _match(item: Evidence, fields: dict[str, str]) -> dict[str, Any]:
+    field = fields.get(item.contact_point_id, "phone")
+    return {"field": field, "rule": item.rule, "confidence": item.confidence}
+
+
+def _notice_entry(notice: InlineNotice) -> dict[str, Any]:
+    return {
+        "kind": "notice",
+        "id": notice.id,
+        "at": notice.at,
+        "order": 2,
+        "lead_id": notice.lead_id,
+        "fields": list(notice.fields),
+    }
+
+
+def _ad_entries(tx: Tx, conversation: Conversation) -> list[dict[str, Any]]:
+    """The ads that this person tapped, as cards in the thread; ours with all their names."""
+    business_id = conversation.business_id
+    touches: list[Touch] = [
+        touch
+        for touch in measurement_store.list_touches_of(tx, business_id, conversation.person_id)
+        if touch.kind.value == "click"
+    ]
+    ads = measurement_store.list_measured_ads(tx, business_id, {touch.ad_id for touch in touches})
+    ours = [
+        ad_card(ads[touch.ad_id], from_micros(touch.ts))
+        | {"kind": "ad", "id": f"ad-{touch.touch_id}", "order": 0}
+        for touch in touches
+        if touch.ad_id in ads
+    ]
+    told = referrals.list_referrals(tx, business_id, conversation.id)
+    return ours + [_told_ad(referral) for referral in told]
+
+
+def ad_card(ad: MeasuredAd, at: datetime) -> dict[str, Any]:
+    return {
+        "at": at,
+        "ad_id": ad.ad_id,
+        "ad_name": ad.ad_name,
+        "headline": ad.headline or ad.ad_name,
+        "body": ad.text or None,
+        "goal": ad.goal.value,
+        "ad_group_name": ad.ad_group_name,
+        "campaign_name": ad.campaign_name,
+    }
+
+
+def _told_ad(referral: AdReferral) -> dict[str, Any]:
+    """An ad that is not in our Ads Manager, with what the platform told of it."""
+    number = str(referral.ad_number) if referral.ad_number else ""
+    return {
+        "kind": "ad",
+        "id": f"ad-{referral.id}",
+        "order": 0,
+        "at": referral.at,
+        "ad_id": None,
+        "ad_name": number,
+        "headline": referral.headline or number,
+        "body": referral.ad_text or None,
+        "goal": None,
+    }

@@ -1,0 +1,163 @@
+"""Replies on their way to a platform: one row for each, committed together with its message."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+    Update,
+    and_,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+
+from contatto.channels.model import Sender
+from contatto.inbox.model import Send, SendState
+from contatto.inbox.store.messages import messages
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
+
+sends = Table(
+    "sends",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    tenant(),
+    Column("message_id", String(36), nullable=False, unique=True),
+    Column("conversation_id", String(36), nullable=False),
+    Column("channel_account_id", String(36), nullable=False),
+    Column("state", Choice(SendState), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    instant("due_at"),
+    instant("claimed_at", nullable=True),
+    Column("external_ref", String(36)),
+    Column("reason", String(64)),
+    instant("changed_at"),
+    Index("ix_sends_due", "conversation_id", "id", sqlite_where=literal_column("state = 'due'"),
+          postgresql_where=literal_column("state = 'due'")),
+    Index("ix_sends_of_conversation", "business_id", "conversation_id"),
+    Index("ix_sends_external_ref", "business_id", "external_ref"),
+)  # fmt: skip
+
+LEASE: Final = timedelta(seconds=60)
+"""How long a claimed send belongs to its claimer; longer than any request may take."""
+UNSETTLED: Final = (SendState.DUE, SendState.FAILED, SendState.DEAD)
+
+
+def append_send(tx: Tx, send: Send) -> bool:
+    """Append a send; False when this message has one."""
+    row = {name: getattr(send, name) for name in Send.__dataclass_fields__ if name != "id"}
+    return tx.insert_ignore(sends, row | {"changed_at": tx.now})
+
+
+def is_reply_due(tx: Tx) -> bool:
+    """Whether a send of any business is due."""
+    due = select(sends.c.id).where(sends.c.state == literal_column("'due'"), sends.c.due_at <= tx.now)
+    return tx.scalar(due.limit(1)) is not None
+
+
+def list_due_sends(tx: Tx, limit: int) -> list[Send]:
+    """Due sends of all businesses, the oldest of each conversation, so that replies keep their order."""
+    first = select(func.min(sends.c.id)).where(sends.c.state == literal_column("'due'"))
+    first = first.group_by(sends.c.conversation_id)
+    due = select(sends).where(sends.c.id.in_(first), sends.c.due_at <= tx.now)
+    due = due.order_by(sends.c.due_at, sends.c.id).limit(limit)
+    return tx.list(Send, due.with_for_update(skip_locked=True) if tx.locks_rows else due)
+
+
+def mark_claimed(tx: Tx, send: Send) -> None:
+    """Note that a request is on its way: until its outcome is recorded nobody else sends this."""
+    values = {"claimed_at": tx.now, "due_at": tx.now + LEASE, "attempts": send.attempts + 1}
+    tx.execute(_change_of(send).values(**values))
+
+
+def record_send(
+    tx: Tx, send: Send, state: SendState, *, reason: str | None = None, due_at: datetime | None = None
+) -> bool:
+    """Record what became of a request, unless news from the platform has settled it meanwhile."""
+    values = {"state": state, "reason": reason, "claimed_at": None, "changed_at": tx.now}
+    if due_at is not None:
+        values["due_at"] = due_at
+    return tx.execute(_change_of(send).where(sends.c.state.in_(UNSETTLED)).values(**values)).rowcount == 1
+
+
+def record_external_ref(tx: Tx, send: Send, external_ref: str) -> None:
+    tx.execute(_change_of(send).values(external_ref=external_ref))
+
+
+def record_delivered(tx: Tx, send: Send) -> bool:
+    mine = _change_of(send).where(sends.c.state != SendState.DELIVERED)
+    values = {"state": SendState.DELIVERED, "reason": None, "claimed_at": None, "changed_at": tx.now}
+    return tx.execute(mine.values(**values)).rowcount == 1
+
+
+def record_refusal(tx: Tx, send: Send, reason: str) -> bool:
+    """Record that the platform took a message and could not deliver it."""
+    mine = _change_of(send).where(sends.c.state != SendState.DELIVERED)
+    values = {"state": SendState.FAILED, "reason": reason, "claimed_at": None, "changed_at": tx.now}
+    return tx.execute(mine.values(**values)).rowcount == 1
+
+
+def record_retry(tx: Tx, send: Send) -> bool:
+    """Make a send that failed due again; False when it did not fail."""
+    mine = _change_of(send).where(sends.c.state.in_((SendState.FAILED, SendState.DEAD)))
+    values = {"state": SendState.DUE, "attempts": 0, "due_at": tx.now, "claimed_at": None, "reason": None}
+    return tx.execute(mine.values(**values, changed_at=tx.now)).rowcount == 1
+
+
+def _change_of(send: Send) -> Update:
+    return update(sends).where(sends.c.business_id == send.business_id, sends.c.id == send.id)
+
+
+def find_send(tx: Tx, business_id: str, message_id: str) -> Send | None:
+    mine = sends.c.business_id == business_id
+    return tx.find(Send, select(sends).where(mine, sends.c.message_id == message_id))
+
+
+def find_send_by_ref(tx: Tx, business_id: str, external_ref: str) -> Send | None:
+    mine = sends.c.business_id == business_id
+    return tx.find(Send, select(sends).where(mine, sends.c.external_ref == external_ref))
+
+
+def list_unsure_sends(tx: Tx, business_id: str, conversation_id: str) -> list[Send]:
+    """Sends that the platform may have taken without our knowing, oldest first."""
+    on_its_way = and_(sends.c.state == SendState.DUE, sends.c.claimed_at.is_not(None))
+    lost = and_(sends.c.state == SendState.FAILED, sends.c.reason == "answer_lost")
+    mine = select(sends).where(
+        sends.c.business_id == business_id,
+        sends.c.conversation_id == conversation_id,
+        or_(on_its_way, lost),
+        sends.c.external_ref.is_(None),
+    )
+    return tx.list(Send, mine.order_by(sends.c.id))
+
+
+def list_sends(tx: Tx, business_id: str, message_ids: Iterable[str]) -> dict[str, Send]:
+    """Sends by message."""
+    mine = select(sends).where(sends.c.business_id == business_id, sends.c.message_id.in_(list(message_ids)))
+    return {send.message_id: send for send in tx.list(Send, mine)}
+
+
+def load_reply_facts(tx: Tx, business_id: str, conversation_id: str) -> tuple[datetime | None, int]:
+    """When the person wrote last, and how many messages of the business left since then (P5)."""
+    mine = (messages.c.business_id == business_id, messages.c.conversation_id == conversation_id)
+    wrote = select(func.max(messages.c.at)).where(*mine, messages.c.sender == Sender.CUSTOMER)
+    last: datetime | None = tx.scalar(wrote)
+    if last is None:
+        return None, 0
+    stopped = select(sends.c.message_id).where(
+        sends.c.business_id == business_id,
+        sends.c.conversation_id == conversation_id,
+        sends.c.state.in_((SendState.FAILED, SendState.DEAD)),
+    )
+    sent = select(func.count()).where(
+        *mine, messages.c.sender == Sender.BUSINESS, messages.c.at >= last, messages.c.id.not_in(stopped)
+    )
+    return last, int(tx.scalar(sent))

@@ -1,0 +1,101 @@
+"""A platform's API on a real socket: it plays what platforms do to senders, and keeps what it was told."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Asked:
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+
+@dataclass
+class Vendor:
+    """What to play next, one for each request; after the last one everything is taken."""
+
+    url: str = ""
+    plays: list[str] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    taken: list[Asked] = field(default_factory=list)
+
+    @property
+    def host(self) -> str:
+        return self.url.removeprefix("http://")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    vendor: Vendor
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+        vendor = self.vendor
+        vendor.asked.append(asked)
+        play = vendor.plays.pop(0) if vendor.plays else "take"
+        if play in ("take", "slow", "lose the answer"):
+            vendor.taken.append(asked)
+        if play == "slow":
+            time.sleep(1.0)
+        if play in ("reset", "lose the answer"):
+            self.close_connection = True
+            self.connection.close()
+            return
+        status, headers, answer = _answer(play, self.path, len(vendor.taken))
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        with suppress(BrokenPipeError, ConnectionResetError):  # who asked did not wait
+            self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Stay quiet."""
+
+
+_TIKTOK = {
+    "take": (200, {}, {"code": 0, "message": "OK", "data": {"message": {"message_id": "sent-{n}"}}}),
+    "401": (200, {}, {"code": 40105, "message": "Access token is incorrect"}),
+    "too fast": (200, {}, {"code": 40064, "message": "sending messages too fast"}),
+}
+_META = {
+    "take": (200, {}, {"messages": [{"id": "sent-{n}"}], "message_id": "sent-{n}"}),
+    "401": (401, {}, {"error": {"code": 190, "message": "Invalid OAuth access token"}}),
+    "too fast": (400, {}, {"error": {"code": 130429}}),
+}
+_ANY = {
+    "429": (429, {"Retry-After": "90"}, {"error": {"code": 4}}),
+    "500": (500, {}, {"error": {"code": 2}}),
+    "redirect": (302, {"Location": "http://127.0.0.1:1/"}, {}),
+}
+
+
+def _answer(play: str, path: str, number: int) -> tuple[int, dict[str, str], dict[str, Any]]:
+    known = _ANY | (_TIKTOK if path.startswith("/open_api/") else _META)
+    status, headers, body = known["take" if play == "slow" else play]
+    return status, headers, json.loads(json.dumps(body).replace("{n}", str(number)))
+
+
+@contextmanager
+def running_vendor() -> Iterator[Vendor]:
+    vendor = Vendor()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"vendor": vendor}))
+    server.daemon_threads = True
+    vendor.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield vendor
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)

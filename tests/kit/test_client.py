@@ -1,0 +1,98 @@
+"""Requests to outside systems: where they may go, and what is told when no answer comes."""
+
+import asyncio
+import socket
+
+import pytest
+
+from contatto.kit.client import Client, is_public
+from contatto.kit.exchange import Exchange, HttpAnswer, HttpRequest, NoAnswer, Trouble
+from tests.channels.vendor import Vendor, running_vendor
+
+
+def send(url: str, *allowed: str, answer_s: float = 5.0) -> Exchange:
+    async def go() -> Exchange:
+        client = Client(allowed, answer_s)
+        try:
+            return await client.send(HttpRequest("POST", url, {"X-Test": "1"}, b"{}"))
+        finally:
+            await client.close()
+
+    return asyncio.run(go())
+
+
+def play(*plays: str, answer_s: float = 5.0) -> tuple[Exchange, Vendor]:
+    with running_vendor() as vendor:
+        vendor.plays.extend(plays)
+        return send(f"{vendor.url}/x", vendor.host, answer_s=answer_s), vendor
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.1", "100.64.0.1",
+     "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1",
+     "::ffff:8.8.8.8", "::ffff:127.0.0.1", "64:ff9b::808:808", "2002:808:808::1", "::8.8.8.8", "2001:db8::1",
+     "2001::1", "", "example", "1.2.3", "0x7f.1"],
+)  # fmt: skip
+def test_no_inside_odd_or_embedded_address_is_public(text: str) -> None:
+    assert not is_public(text)
+
+
+@pytest.mark.parametrize("text", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111"])
+def test_public_addresses_are_public(text: str) -> None:
+    assert is_public(text)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://example.com/", "https://127.0.0.1/", "https://localhost/", "https://[::1]/", "https://2130706433/",
+     "https://0x7f000001/", "https://127.1/", "https://10.0.0.1:443/", "https://169.254.169.254/latest",
+     "https://user@example.com/", "https://8.8.8.8:8443/", "ftp://8.8.8.8/", "file:///etc/passwd", "x", ""],
+)  # fmt: skip
+def test_nothing_is_sent_to_inside_addresses_or_without_https(url: str) -> None:
+    assert send(url) in (NoAnswer(Trouble.FORBIDDEN), NoAnswer(Trouble.UNREACHED))
+
+
+def test_a_name_with_one_inside_address_among_others_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def lookup(*args: object, **options: object) -> list[object]:
+        return [(socket.AF_INET, 1, 6, "", (address, 443)) for address in ("8.8.8.8", "127.0.0.1")]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", lookup)
+    assert send("https://two-faced.example.com/") == NoAnswer(Trouble.FORBIDDEN)
+
+
+def test_a_listed_host_may_be_inside_and_only_with_its_own_port() -> None:
+    exchange, vendor = play("take")
+    assert isinstance(exchange, HttpAnswer)
+    assert (exchange.status, vendor.asked[0].headers["x-test"]) == (200, "1")
+    with running_vendor() as other:
+        assert send(f"{other.url}/x", "127.0.0.1:1") == NoAnswer(Trouble.FORBIDDEN)
+        assert other.asked == []
+
+
+def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
+    exchange, _ = play("redirect")
+    assert isinstance(exchange, HttpAnswer)
+    assert exchange.status == 302
+
+
+@pytest.mark.parametrize("what", ["reset", "lose the answer"])
+def test_when_the_connection_ends_without_an_answer_it_is_lost(what: str) -> None:
+    assert play(what)[0] == NoAnswer(Trouble.LOST)
+
+
+def test_an_answer_that_takes_too_long_is_lost() -> None:
+    assert play("slow", answer_s=0.2)[0] == NoAnswer(Trouble.LOST)
+
+
+def test_where_nobody_listens_nothing_was_sent() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    assert send(f"http://{host}/", host) == NoAnswer(Trouble.UNREACHED)
+
+
+def test_headers_and_body_do_not_show() -> None:
+    request = HttpRequest("POST", "https://example.com", {"Authorization": "a-token"}, b"a-text")
+    assert "a-token" not in repr(request)
+    assert "a-text" not in repr(request)
