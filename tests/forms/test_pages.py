@@ -13,6 +13,7 @@ from contatto.forms import actions
 from contatto.forms.model import Content, Kind, Option
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
+from contatto.measurement.store import list_measured_ads
 from tests.forms.doors import offer, opened, post, send
 from tests.forms.papers import content, kitchen, published, question
 from tests.journeys.running import House, running_house, until
@@ -176,6 +177,25 @@ def test_the_form_of_the_ad_that_was_tapped_last_is_shown(house: House) -> None:
     assert "Of the ad" in house.client.get(link.group(1)).text
 
 
+def test_an_ad_group_and_an_ad_choose_their_form_of_the_list(house: House) -> None:
+    group_form, ad_form = offer(house), offer(house, kitchen())
+    house.sign_in()
+    campaign = post(house, "/ads/campaigns", "/ads", advertiser_id=house.advertiser_id, name="November")
+    path = campaign.headers["location"].removesuffix("/new")
+    typed = {"name": "Group", "goal": "conversation", "country": ["SG"], "budget": "10",
+             "channel_account_id": house.webchat_id, "page_id": str(group_form.number)}  # fmt: skip
+    refused = post(house, path, "/ads", **(typed | {"page_id": "7400000000000000001"}))
+    assert (refused.status_code, "Choose a form of the list." in refused.text) == (422, True)
+    ads = post(house, path, "/ads", **typed).headers["location"].removesuffix("/new")
+    assert "The one of the ad group: Quote · version 1" in house.client.get(f"{ads}/new").text
+    for name, chosen in (("First", ""), ("Second", str(ad_form.number))):
+        made = post(house, ads, "/ads", name=name, headline="Taste?", body="Now", page_id=chosen)
+        assert made.status_code == 303, made.text
+    known = house.context.db.read_now(lambda tx: list_measured_ads(tx, house.business_id))
+    pages = {ad.ad_name: ad.page_id for ad in known.values()}
+    assert pages == {"First": str(group_form.number), "Second": str(ad_form.number)}
+
+
 def test_the_sheet_comes_in_the_language_that_was_asked_for(house: House) -> None:
     version = offer(house, kitchen())
     headers = {"Accept-Language": "ar-EG,en;q=0.5"}
@@ -233,9 +253,9 @@ def test_a_program_in_the_trap_hears_what_a_person_hears_and_makes_no_lead(house
 def test_one_visitor_cannot_flood_a_form(house: House) -> None:
     version = offer(house)
     statuses = [
-        send(house, version, MAIL, submission_id=f"submission-{number}").status_code for number in range(11)
+        send(house, version, MAIL, submission_id=f"submission-{number}").status_code for number in range(21)
     ]
-    assert statuses == [200] * 10 + [429]
+    assert statuses == [200] * 20 + [429]
 
 
 def test_answers_are_listed_with_their_consents_and_downloaded_safely(house: House) -> None:

@@ -18,6 +18,7 @@ from contatto.forms.pages.views import kind_groups, show_draft, show_version
 from contatto.forms.rules.answers import check_submission
 from contatto.forms.rules.drafts import change_content, edit_content
 from contatto.forms.rules.logic import count_score
+from contatto.forms.rules.readers import clean
 from contatto.forms.rules.sheet import REGIONS, show_sheet
 from contatto.kit import errors
 from contatto.kit.context import context_of
@@ -71,7 +72,7 @@ async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Resp
     """Save what is typed, then do what the pressed button asks for (``do``)."""
     require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_fields=_MOST_FIELDS)
-    language, editor, asked = (_one(sent, name) for name in ("lang", "editor", "do"))
+    language, editor, asked = (clean(_one(sent, name))[:64] for name in ("lang", "editor", "do"))
     seen = _revision(sent)
 
     def save(tx: Tx) -> Form:

@@ -35,7 +35,7 @@ def clean(text: str) -> str:
     return "".join(kept).strip()
 
 
-_REFUSED: Final = frozenset({"Cc", "Cs", "Cn", "Co"})
+_REFUSED: Final = frozenset({"Cc", "Cs"})
 
 
 def read_text(question: Question, text: str) -> Shown:

@@ -28,7 +28,7 @@ SIGNING_KEY: Final = "form-opening"
 """The purpose under which the vault gives the key that signs openings."""
 _BODY_LIMIT: Final = 32 * 1024
 _MOST_ANSWERS: Final = 100
-_VISITOR_LIMIT: Final = RateLimit(most=10, span_s=600)
+_VISITOR_LIMIT: Final = RateLimit(most=20, span_s=600)
 _ADDRESS_LIMIT: Final = RateLimit(most=240, span_s=60)
 """For one form and one address: many people of a company or a carrier may share one."""
 
