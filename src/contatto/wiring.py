@@ -21,11 +21,15 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errands import Errand, Errands
 from contatto.kit.outbox import After
 from contatto.kit.settings import Settings
+from contatto.leads.actions import jobs
 from contatto.leads.model import (
     ContactRejected,
     LeadCaptured,
     LeadEdited,
+    LeadJobEnded,
+    LeadJobMoved,
     LeadRemoved,
+    LeadsMerged,
     LeadStatusChanged,
     LeadUpdated,
 )
@@ -37,8 +41,11 @@ AFTER: Final[After] = {
     FormSubmitted: (),
     LeadCaptured: (notices.post_notice,),
     LeadEdited: (),
+    LeadJobEnded: (),
+    LeadJobMoved: (jobs.continue_job,),
     LeadRemoved: (notices.forget_lead,),
     LeadStatusChanged: (),
+    LeadsMerged: (),
     LeadUpdated: (notices.post_notice,),
     MessageReceived: (),
     MessageSent: (),

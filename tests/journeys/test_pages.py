@@ -46,7 +46,7 @@ def test_a_status_moves_once_and_the_second_who_saw_the_old_one_is_told(house: H
     house.client.post(f"/chat/{house.webchat_id}/messages", json=written)
     house.sign_in()
     page = until(lambda: _list_with(house, "mei@example.com"))
-    lead_id = page.split('href="/leads/')[1][:36]
+    lead_id = page.split('id="lead-rows"')[1].split('href="/leads/')[1][:36]
     token = page.split('csrf-token" content="')[1][:64]
     move = {"status": "contacted", "seen": "raw", "csrf_token": token}
     assert house.client.post(f"/leads/{lead_id}/status", data=move).status_code == 200

@@ -233,3 +233,148 @@ class SavedView:
     is_shared: bool
     is_pinned: bool
     created_at: datetime
+
+
+class JobKind(StrEnum):
+    """What a piece of long work does to each of its leads."""
+
+    STATUS = "status"
+    OWNER = "owner"
+    LABEL = "label"
+    UNLABEL = "unlabel"
+    DELETE = "delete"
+    IMPORT = "import"
+    UNDO = "undo"
+
+
+class JobState(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+
+
+class ItemState(StrEnum):
+    """What became of one lead, or of one row of a file; ``reason`` says why one was skipped."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a job is to do: to the named leads, or to all that match a query, or with the rows of a file."""
+
+    value: str = ""
+    query: str = ""
+    lead_ids: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Long work on leads. ``cursor`` stands behind the last lead or row that was worked on."""
+
+    id: str
+    business_id: str
+    kind: JobKind
+    state: JobState
+    member_id: str
+    actor: str
+    plan: Plan
+    cursor: str
+    total: int
+    done: int
+    skipped: int
+    undo_of: str | None
+    undone_by: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobItem:
+    """What a job did to one lead: the value before and after, as ids and words, never contact values."""
+
+    position: int
+    lead_id: str
+    state: ItemState
+    before: str
+    after: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeadJobMoved:
+    """A job on leads began or came a step further; hearing of it does the next step."""
+
+    business_id: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeadJobEnded:
+    """A job on leads is through."""
+
+    business_id: str
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picks:
+    """For each field of a merged lead: whether the value of the lead that goes is taken."""
+
+    name: bool = False
+    status: bool = False
+    owner: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """The fields of a lead that a merge may change; times are microseconds since 1970."""
+
+    name: str
+    status: Status
+    owner_id: str | None
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """All that a merge changed, by ids, so that each row can be put back as it was.
+
+    ``moved`` holds ids by table; ``rehung`` pairs of an evidence and the contact point that it came from;
+    ``followers`` leads that had been merged into the one that went.
+    """
+
+    before: Face
+    after: Face
+    moved: dict[str, list[str]]
+    rehung: list[tuple[str, str, str]]
+    labels: list[str]
+    followers: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Two leads that a member made one: ``kept_id`` has all, ``merged_id`` is hidden."""
+
+    id: str
+    kept_id: str
+    merged_id: str
+    actor: str
+    reason: str
+    journal: Journal
+    at: datetime
+    undone_by: str
+    undone_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeadsMerged:
+    """Two leads became one, or with ``is_undone`` two again; ``lead_id`` is the one that is kept."""
+
+    business_id: str
+    lead_id: str
+    merged_id: str
+    is_undone: bool

@@ -43,6 +43,8 @@ async def show_tree(request: Request, caller: PageCaller) -> HTMLResponse:
     values = {
         "caller": caller,
         "can_edit": may(caller, Permission.WRITE_ADS),
+        "can_see_leads": may(caller, Permission.READ_LEADS),
+        "can_export_leads": may(caller, Permission.EXPORT_LEADS),
         "campaigns": await context.db.read(lambda tx: _load_tree(tx, context, caller.business_id)),
     }
     return context.pages.render(request, "ads/manager.html", values)

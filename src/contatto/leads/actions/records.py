@@ -101,6 +101,18 @@ def change_lead_status(tx: Tx, business_id: str, lead_id: str, seen: Status, new
     return found or lead
 
 
+def return_lead_status(tx: Tx, lead: Lead, old: Status, actor: str) -> None:
+    """Give a lead the status back that it had before; undoing may go where no move leads, such as to raw.
+
+    Raises:
+        Refused: CONFLICT when somebody was faster.
+    """
+    if not store.record_status(tx, lead, old):
+        raise Refused(errors.CONFLICT)
+    _note_step(tx, lead, "status", f"{lead.status.value} → {old.value}", actor)
+    emit(tx, lead.business_id, LeadStatusChanged(lead.business_id, lead.id, lead.status.value, old.value))
+
+
 def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, actor: str) -> Lead | None:
     """Take "not a contact" at its word: remove the point, and keep the correction for the next match.
 
@@ -149,7 +161,8 @@ def _capture_lead(tx: Tx, signal: Signal) -> Lead:
         return _add_to_lead(tx, found, signal) if found else lead
     fields = _keep_contacts(tx, lead, [], signal)
     _note_step(tx, lead, "captured" if fields else "marked", ", ".join(fields), signal.actor)
-    _credit(tx, lead, signal)
+    if signal.origin is not Origin.IMPORT:  # no ad can have earned what was in a file
+        _credit(tx, lead, signal)
     event = LeadCaptured(
         lead.business_id, lead.id, lead.conversation_id, signal.origin.value, fields, signal.at
     )

@@ -36,11 +36,11 @@ def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen: str | None, owner_id: 
     lead = _owned_lead(tx, actor, lead_id)
     if lead.owner_id == owner_id:
         return lead
-    name = _member_name(tx, actor.business_id, owner_id)
+    name = check_member(tx, actor.business_id, owner_id)
     if lead.owner_id != seen or not records.record_owner(tx, lead, owner_id):
-        now = _member_name(tx, actor.business_id, lead.owner_id) or "nobody"
+        now = check_member(tx, actor.business_id, lead.owner_id) or "nobody"
         raise Refused(errors.CONFLICT, f"Somebody changed this first: the lead belongs to {now} by now.")
-    _note_edit(tx, actor, lead, "owner", name)
+    note_edit(tx, actor, lead.id, "owner", name)
     return replace(lead, owner_id=owner_id)
 
 
@@ -52,9 +52,16 @@ def label_lead(tx: Tx, actor: Actor, lead_id: str, name: str) -> Label:
     """
     lead = _owned_lead(tx, actor, lead_id)
     label = keep_label(tx, actor.business_id, name)
-    if work.append_lead_label(tx, actor.business_id, lead.id, label.id):
-        _note_edit(tx, actor, lead, "labelled", label.name)
+    put_label(tx, actor, lead.id, label)
     return label
+
+
+def put_label(tx: Tx, actor: Actor, lead_id: str, label: Label) -> bool:
+    """Put a label on a lead; False when it is there."""
+    is_new = work.append_lead_label(tx, actor.business_id, lead_id, label.id)
+    if is_new:
+        note_edit(tx, actor, lead_id, "labelled", label.name)
+    return is_new
 
 
 def keep_label(tx: Tx, business_id: str, name: str) -> Label:
@@ -82,9 +89,8 @@ def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
         Refused: NOT_FOUND, for the lead.
     """
     lead = _owned_lead(tx, actor, lead_id)
-    names = {label.id: label.name for label in work.list_labels(tx, actor.business_id)}
     if work.delete_lead_label(tx, actor.business_id, lead.id, label_id):
-        _note_edit(tx, actor, lead, "unlabelled", names.get(label_id, ""))
+        note_edit(tx, actor, lead.id, "unlabelled", label_name(tx, actor.business_id, label_id))
 
 
 def add_note(tx: Tx, actor: Actor, lead_id: str, text: str) -> Note:
@@ -96,7 +102,7 @@ def add_note(tx: Tx, actor: Actor, lead_id: str, text: str) -> Note:
     lead = _owned_lead(tx, actor, lead_id)
     note = Note(new_id(), lead.id, rules.read_note(text), actor.name, 0, tx.now, None)
     work.save_note(tx, actor.business_id, note)
-    _note_edit(tx, actor, lead, "note", "")
+    note_edit(tx, actor, lead.id, "note", "")
     return note
 
 
@@ -132,7 +138,7 @@ def add_task(tx: Tx, actor: Actor, lead_id: str, wanted: TaskText) -> Task:
     says = rules.read_task(wanted.text)
     task = Task(new_id(), lead.id, says, wanted.due_on, 0, actor.name, tx.now, "", None)
     work.save_task(tx, actor.business_id, task)
-    _note_edit(tx, actor, lead, "task", "")
+    note_edit(tx, actor, lead.id, "task", "")
     return task
 
 
@@ -184,7 +190,12 @@ def _owned_lead(tx: Tx, actor: Actor, lead_id: str) -> Lead:
     return lead
 
 
-def _member_name(tx: Tx, business_id: str, member_id: str | None) -> str:
+def check_member(tx: Tx, business_id: str, member_id: str | None) -> str:
+    """The name of a member, empty for None.
+
+    Raises:
+        Refused: INVALID for somebody who is no member.
+    """
     if member_id is None:
         return ""
     members = list_members(tx, BusinessId(business_id))
@@ -194,9 +205,14 @@ def _member_name(tx: Tx, business_id: str, member_id: str | None) -> str:
     return name
 
 
-def _note_edit(tx: Tx, actor: Actor, lead: Lead, what: str, detail: str) -> None:
-    _append_step(tx, actor, lead.id, what, detail)
-    emit(tx, actor.business_id, LeadEdited(actor.business_id, lead.id, what))
+def note_edit(tx: Tx, actor: Actor, lead_id: str, what: str, detail: str) -> None:
+    """Write a change into the lead's history, and tell of it."""
+    _append_step(tx, actor, lead_id, what, detail)
+    emit(tx, actor.business_id, LeadEdited(actor.business_id, lead_id, what))
+
+
+def label_name(tx: Tx, business_id: str, label_id: str) -> str:
+    return next((label.name for label in work.list_labels(tx, business_id) if label.id == label_id), "")
 
 
 def _append_step(tx: Tx, actor: Actor, lead_id: str, what: str, detail: str) -> None:

@@ -16,9 +16,10 @@ from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros
 from contatto.leads.actions import records as actions
 from contatto.leads.model import ContactPoint, Evidence, Lead, Origin, Status, Step
-from contatto.leads.pages.rows import member_names
+from contatto.leads.pages.rows import credits_of, member_names
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import listing, work
+from contatto.leads.store import merges as merge_store
 from contatto.leads.store import records as store
 from contatto.measurement import store as measurement
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
@@ -37,6 +38,7 @@ _STEP_TEXTS: Final = {
     "task_done": "Finished a task",
     "deleted": "Deleted",
     "restored": "Restored",
+    "import_undone": "Import taken back",
 }
 
 
@@ -113,6 +115,7 @@ def _detail(tx: Tx, lead: Lead) -> dict[str, Any]:
     proofs = {item.contact_point_id: item for item in reversed(evidence)}
     earned = measurement.find_attribution(tx, business_id, lead.id, ConversionKind.LEAD)
     members = member_names(tx, business_id)
+    merged = store.list_merged_leads(tx, business_id, lead.id)
     return {
         "lead": {
             "id": lead.id,
@@ -142,7 +145,8 @@ def _detail(tx: Tx, lead: Lead) -> dict[str, Any]:
             for index, point in enumerate(points)
         ],
         "attribution": _attribution(tx, lead, earned),
-        "timeline": _timeline(tx, lead),
+        "timeline": _timeline(tx, lead, merged),
+        "merges": _merges(tx, lead, merged),
         "duplicates": [
             {
                 "id": twin.id,
@@ -168,8 +172,9 @@ def _point(point: ContactPoint, proof: Evidence | None, lead: Lead, *, is_first:
         "origin": point.origin.value,
         "captured_at": point.created_at,
         "primary": is_first,
-        "evidence": proof
-        and {
+        "evidence": None
+        if proof is None or not lead.conversation_id
+        else {
             "text": proof.raw,
             "rule": proof.rule,
             "confidence": proof.confidence,
@@ -202,10 +207,44 @@ def _attribution(tx: Tx, lead: Lead, earned: Attribution | None) -> dict[str, An
     }
 
 
-def _timeline(tx: Tx, lead: Lead) -> list[dict[str, Any]]:
-    """The lead's history and the person's touches, newest first."""
+def _merges(tx: Tx, lead: Lead, merged: list[Lead]) -> list[dict[str, Any]]:
+    """The leads that went into this one, with what they earned, which a merge leaves as it is."""
+    names: dict[str, str] = {each.id: person_label(each.name, each.person_id) for each in merged}
+    credits = credits_of(tx, lead.business_id, merged)
+    return [
+        {
+            "id": merge.id,
+            "name": names[merge.merged_id],
+            "actor": merge.actor,
+            "at": merge.at,
+            "reason": merge.reason,
+            "credit": credits[merge.merged_id][1].ad_group_name if merge.merged_id in credits else None,
+        }
+        for merge in merge_store.list_merges(tx, lead.business_id, lead.id)
+        if merge.kept_id == lead.id and merge.undone_at is None and merge.merged_id in names
+    ]
+
+
+def _merge_events(tx: Tx, lead: Lead) -> list[dict[str, Any]]:
+    events = []
+    for merge in merge_store.list_merges(tx, lead.business_id, lead.id):
+        text = "Merged with another lead" + (f": {merge.reason}" if merge.reason else "")
+        events.append({"kind": "merged", "at": merge.at, "text": text, "actor": merge.actor})
+        if merge.undone_at is not None:
+            undone = {"kind": "unmerged", "at": merge.undone_at, "text": "Merge undone"}
+            events.append(undone | {"actor": merge.undone_by})
+    return events
+
+
+def _timeline(tx: Tx, lead: Lead, merged: list[Lead]) -> list[dict[str, Any]]:
+    """The lead's history and its persons' touches, newest first."""
     events = [_step_event(step, lead) for step in store.list_steps(tx, lead.business_id, lead.id)]
-    touches = measurement.list_touches_of(tx, lead.business_id, lead.person_id, 50)
+    events += _merge_events(tx, lead)
+    touches = [
+        touch
+        for each in (lead, *merged)
+        for touch in measurement.list_touches_of(tx, lead.business_id, each.person_id, 50)
+    ]
     ads = measurement.list_measured_ads(tx, lead.business_id, {touch.ad_id for touch in touches})
     for touch in touches:
         ad = ads.get(touch.ad_id)

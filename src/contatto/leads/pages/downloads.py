@@ -1,17 +1,22 @@
-"""Leads as a file: the matching ones as CSV, streamed page by page."""
+"""Leads as a file: the matching or the chosen ones, as CSV or XLSX, page by page: memory stays flat."""
 
-from collections.abc import AsyncIterator
-from typing import Any, Final
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Final, Literal
 
 from fastapi import APIRouter, Request
-from starlette.responses import StreamingResponse
+from starlette.background import BackgroundTask
+from starlette.responses import FileResponse, Response, StreamingResponse
 
 from contatto.accounts.auth import PageCaller
-from contatto.accounts.model import Permission
+from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.capture.model import Field
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
+from contatto.kit.spreadsheet import write_sheet
 from contatto.kit.table_export import csv_lines
 from contatto.kit.web.render import iso
 from contatto.leads.model import ContactPoint, Lead
@@ -26,37 +31,99 @@ HEAD: Final = (
     "campaign_name", "name", "status", "lead_source", *(field.value for field in Field), "labels", "owner",
 )  # fmt: skip
 """Columns of the download: the API's own names first, then ours."""
+_XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+type Page = tuple[Lead | None, list[list[str]]]
+type ReadPage = Callable[[Tx], Page]
+type NextPage = Callable[[Lead | None], ReadPage]
 
 
 @router.get("/leads.csv")
-async def download_leads(request: Request, caller: PageCaller, asked: ReadAsked) -> StreamingResponse:
-    """Stream all matching leads as CSV, page by page: memory stays flat however many there are."""
+async def download_csv(request: Request, caller: PageCaller, asked: ReadAsked) -> Response:
+    """Stream all matching leads as CSV."""
     require(caller, Permission.EXPORT_LEADS)
-    headers = {"Content-Disposition": 'attachment; filename="leads.csv"', "Cache-Control": "no-store"}
-    wanted = for_member(asked.wanted, caller.subject_id)
-    lines = _stream_csv(context_of(request), caller.business_id, wanted)
-    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+    return await answer_file(request, caller, asked.wanted, "csv", None)
 
 
-async def _stream_csv(context: Context, business_id: str, wanted: LeadFilter) -> AsyncIterator[bytes]:
+@router.get("/leads.xlsx")
+async def download_xlsx(request: Request, caller: PageCaller, asked: ReadAsked) -> Response:
+    """All matching leads as XLSX; it is written to a file of its own first, in a thread."""
+    require(caller, Permission.EXPORT_LEADS)
+    return await answer_file(request, caller, asked.wanted, "xlsx", None)
+
+
+async def answer_file(
+    request: Request,
+    caller: Caller,
+    wanted: LeadFilter,
+    kind: Literal["csv", "xlsx"],
+    ids: list[str] | None,
+) -> Response:
+    """The leads that match, or those with the ids, as a file."""
+    context = context_of(request)
+    pages = (
+        _matching(caller.business_id, for_member(wanted, caller.subject_id))
+        if ids is None
+        else _chosen(caller.business_id, ids)
+    )
+    headers = {"Content-Disposition": f'attachment; filename="leads.{kind}"', "Cache-Control": "no-store"}
+    if kind == "csv":
+        lines = _stream_csv(context, pages)
+        return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+    path = await asyncio.to_thread(_write_xlsx, context, pages)
+    return FileResponse(path, media_type=_XLSX, headers=headers, background=BackgroundTask(path.unlink))
+
+
+async def _stream_csv(context: Context, pages: NextPage) -> AsyncIterator[bytes]:
     for line in csv_lines([HEAD], bom=True):
         yield line
     last: Lead | None = None
     while True:
-        found = await context.db.read(_page_reader(business_id, wanted, last))
-        if not found:
-            return
-        for line in csv_lines(row for _, row in found):
+        last, rows = await context.db.read(pages(last))
+        for line in csv_lines(rows):
             yield line
-        last = found[-1][0]
+        if last is None:
+            return
 
 
-def _page_reader(business_id: str, wanted: LeadFilter, last: Lead | None) -> Any:
-    def read_page(tx: Tx) -> list[tuple[Lead, list[str]]]:
-        found = listing.list_leads_after(tx, business_id, wanted, last)
-        return list(zip(found, table_rows(tx, business_id, found), strict=True))
+def _write_xlsx(context: Context, pages: NextPage) -> Path:
+    with tempfile.NamedTemporaryFile(prefix="leads-", suffix=".xlsx", delete=False) as file:
+        path = Path(file.name)
+    write_sheet(path, HEAD, _all_rows(context, pages))
+    return path
 
-    return read_page
+
+def _all_rows(context: Context, pages: NextPage) -> Iterator[list[str]]:
+    last: Lead | None = None
+    while True:
+        last, rows = context.db.read_now(pages(last))
+        yield from rows
+        if last is None:
+            return
+
+
+def _matching(business_id: str, wanted: LeadFilter) -> NextPage:
+    """All that match, newest first, page by page; the last page says None."""
+
+    def after(last: Lead | None) -> ReadPage:
+        def read_page(tx: Tx) -> Page:
+            found = listing.list_leads_after(tx, business_id, wanted, last)
+            return found[-1] if found else None, table_rows(tx, business_id, found)
+
+        return read_page
+
+    return after
+
+
+def _chosen(business_id: str, ids: list[str]) -> NextPage:
+    """The leads with these ids, in one page."""
+
+    def read_page(tx: Tx) -> Page:
+        found = records.list_leads_by_id(tx, business_id, set(ids)).values()
+        shown = sorted((lead for lead in found if lead.hidden_at is None), key=lambda lead: lead.created_at)
+        return None, table_rows(tx, business_id, shown[::-1])
+
+    return lambda _last: read_page
 
 
 def table_rows(tx: Tx, business_id: str, found: list[Lead]) -> list[list[str]]:

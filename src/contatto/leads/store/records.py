@@ -113,6 +113,18 @@ def find_lead(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
     return tx.find(Lead, select(leads).where(leads.c.business_id == business_id, leads.c.id == lead_id))
 
 
+def find_lead_to_change(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
+    """A lead, locked until the end of the transaction."""
+    mine = select(leads).where(leads.c.business_id == business_id, leads.c.id == lead_id)
+    return tx.find(Lead, mine.with_for_update() if tx.locks_rows else mine)
+
+
+def list_merged_leads(tx: Tx, business_id: str, lead_id: str) -> list[Lead]:
+    """The leads that were merged into one."""
+    mine = select(leads).where(leads.c.business_id == business_id, leads.c.merged_into == lead_id)
+    return tx.list(Lead, mine.order_by(leads.c.created_at))
+
+
 def find_lead_of_person(tx: Tx, business_id: str, person_id: str) -> Lead | None:
     """The one lead of a person, locked until the end of the transaction."""
     mine = select(leads).where(leads.c.business_id == business_id, leads.c.person_id == person_id)
@@ -215,6 +227,29 @@ def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> 
         )
         found[row["lead_id"]].append(point)
     return found
+
+
+def list_leads_with_values(tx: Tx, business_id: str, values: Collection[str]) -> list[Lead]:
+    """Leads in the lists that have one of the contact values, oldest first."""
+    indexes = [tx.vault.blind(value, business_id) for value in values]
+    having = select(contact_points.c.lead_id).where(
+        contact_points.c.business_id == business_id, contact_points.c.value_index.in_(indexes)
+    )
+    mine = select(leads).where(
+        leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.id.in_(having)
+    )
+    return tx.list(Lead, mine.order_by(leads.c.created_at, leads.c.id))
+
+
+def list_points_of_source(tx: Tx, business_id: str, lead_id: str, source_id: str) -> list[str]:
+    """Ids of the contact points of a lead that a source alone gives evidence for."""
+    mine = select(evidence.c.contact_point_id, evidence.c.source_id).where(
+        evidence.c.business_id == business_id, evidence.c.lead_id == lead_id
+    )
+    sources: dict[str, set[str]] = {}
+    for row in tx.execute(mine).mappings():
+        sources.setdefault(row["contact_point_id"], set()).add(row["source_id"])
+    return [point_id for point_id, found in sources.items() if found == {source_id}]
 
 
 def find_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str) -> ContactPoint | None:

@@ -28,14 +28,4 @@ def upgrade() -> None:
     with op.batch_alter_table('report_tasks', schema=None) as batch_op:
         batch_op.create_index('ix_report_tasks_waiting', ['status', 'number'], unique=False)
 
-    with op.batch_alter_table('lead_jobs', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_lead_jobs_business_id'))
-
-    op.drop_table('lead_jobs')
-    op.drop_table('lead_job_items')
-    with op.batch_alter_table('lead_merges', schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f('ix_lead_merges_kept'))
-        batch_op.drop_index(batch_op.f('ix_lead_merges_merged'))
-
-    op.drop_table('lead_merges')
     # ### end Alembic commands ###

@@ -1,0 +1,147 @@
+"""Leads out of a file: each row makes a lead, adds to the one that it fits, or is left with a reason."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from contatto.capture.model import Field
+from contatto.kit.db.tx import Tx
+from contatto.kit.ids import new_id
+from contatto.leads.actions import records, work
+from contatto.leads.model import Actor, ItemState, JobItem, Lead, Origin, Plan, Signal
+from contatto.leads.rules.importing import Entry, Sheet, Unfit, read_entry
+from contatto.leads.store import records as store
+from contatto.leads.store import work as work_store
+
+SHOWN_ROWS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What the import of a row will do: create, update or skip, and why."""
+
+    number: int
+    does: str
+    name: str
+    details: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an import will do, in numbers, with its first rows and all that are left out."""
+
+    counts: dict[str, int]
+    rows: list[Foreseen]
+
+
+def plan_import(sheet: Sheet, country: str) -> Plan:
+    """The plan of a job: the head and the country stand before the rows."""
+    return Plan(value=country, query="\t".join(sheet.columns), rows=sheet.rows)
+
+
+def foresee_import(tx: Tx, business_id: str, sheet: Sheet, country: str) -> Preview:
+    """Say for each row what its import will do, without doing it."""
+    counts = {"create": 0, "update": 0, "skip": 0}
+    shown: list[Foreseen] = []
+    seen: dict[tuple[Field, str], int] = {}
+    for number, cells in enumerate(sheet.rows, 1):
+        foreseen = _foresee(tx, business_id, sheet.columns, (number, cells, country), seen)
+        counts[foreseen.does] += 1
+        if len(shown) < SHOWN_ROWS or foreseen.does == "skip":
+            shown.append(foreseen)
+    return Preview(counts, shown[: 5 * SHOWN_ROWS])
+
+
+def _foresee(
+    tx: Tx,
+    business_id: str,
+    columns: tuple[str, ...],
+    row: tuple[int, tuple[str, ...], str],
+    seen: dict[tuple[Field, str], int],
+) -> Foreseen:
+    number, cells, country = row
+    try:
+        entry = read_entry(columns, cells, country)
+    except Unfit as unfit:
+        return Foreseen(number, "skip", "", (), str(unfit))
+    values = tuple((each.field, each.value) for each in entry.contacts)
+    details = tuple(value for _, value in values)
+    known = store.list_leads_with_values(tx, business_id, {value for _, value in values})
+    earlier = {seen[value] for value in values if value in seen}
+    for value in values:
+        seen.setdefault(value, number)
+    if len(known) > 1:
+        return Foreseen(number, "skip", entry.name, details, _several(len(known)))
+    if known:
+        return Foreseen(number, "update", entry.name, details, f"Adds to {known[0].name or 'a lead'}")
+    if earlier:
+        return Foreseen(number, "update", entry.name, details, f"Adds to row {min(earlier)}")
+    return Foreseen(number, "create", entry.name, details, "")
+
+
+def _several(count: int) -> str:
+    return f"It fits {count} leads. Merge them first, or take the shared detail out."
+
+
+def import_row(tx: Tx, actor: Actor, plan: Plan, job_id: str, number: int) -> JobItem:
+    """Do what was foreseen for a row, as things are by now."""
+    try:
+        entry = read_entry(plan.query.split("\t"), plan.rows[number - 1], plan.value)
+    except Unfit as unfit:
+        return _left(number, str(unfit))
+    values = {each.value for each in entry.contacts}
+    known = store.list_leads_with_values(tx, actor.business_id, values)
+    if len(known) > 1:
+        return _left(number, _several(len(known)))
+    source_id = f"{job_id}:{number}"
+    lead = records.upsert_lead(tx, _signal(tx, actor, entry, known[0] if known else None, source_id))
+    if lead is None:
+        return _left(number, "There is no contact detail in it.")
+    labels = [work.keep_label(tx, actor.business_id, name) for name in entry.labels]
+    fresh = [label.id for label in labels if work.put_label(tx, actor, lead.id, label)]
+    state = ItemState.CHANGED if known else ItemState.CREATED
+    return JobItem(0, lead.id, state, ",".join(fresh), source_id, "")
+
+
+def _left(number: int, reason: str) -> JobItem:
+    return JobItem(0, "", ItemState.SKIPPED, "", "", f"Row {number}: {reason}")
+
+
+def _signal(tx: Tx, actor: Actor, entry: Entry, lead: Lead | None, source_id: str) -> Signal:
+    return Signal(
+        business_id=actor.business_id,
+        person_id=lead.person_id if lead else new_id(),
+        channel_account_id=lead.channel_account_id if lead else "",
+        conversation_id=lead.conversation_id if lead else "",
+        origin=Origin.IMPORT,
+        source_id=source_id,
+        at=tx.now,
+        contacts=entry.contacts,
+        stated_name=None,
+        profile_name=entry.name,
+        actor=actor.name,
+    )
+
+
+def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
+    """Undo a row: a lead that it made is deleted, details that it added go; False when others built on it."""
+    if item.state is ItemState.CREATED:
+        if _was_used(tx, lead, item.after):
+            return False
+        records.delete_lead(tx, lead, actor.name)
+        return True
+    own = store.list_points_of_source(tx, lead.business_id, lead.id, item.after)
+    for point_id in own:
+        store.delete_contact_point(tx, lead.business_id, point_id)
+    for label_id in filter(None, item.before.split(",")):
+        work_store.delete_lead_label(tx, lead.business_id, lead.id, label_id)
+    work.note_edit(tx, actor, lead.id, "import_undone", "")
+    return True
+
+
+def _was_used(tx: Tx, lead: Lead, source_id: str) -> bool:
+    """Whether anything but the import has added to a lead."""
+    job_id = source_id.partition(":")[0]
+    evidence = store.list_evidence_of_lead(tx, lead.business_id, lead.id)
+    others = any(each.source_id.partition(":")[0] != job_id for each in evidence)
+    return others or bool(work_store.list_notes(tx, lead.business_id, lead.id))

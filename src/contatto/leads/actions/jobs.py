@@ -1,0 +1,293 @@
+"""Long work on leads: started by a member, done in small transactions, and undone in the same way.
+
+Each step is the handler of an event that the step before told, so it survives a restart, is tried again when
+it fails, lets other work in between, and open pages hear how far it is. See decision 0016.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+from urllib.parse import parse_qsl
+
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id
+from contatto.kit.outbox import emit
+from contatto.leads.actions import importing, records, work
+from contatto.leads.model import (
+    Actor,
+    ItemState,
+    Job,
+    JobItem,
+    JobKind,
+    JobState,
+    Lead,
+    LeadJobEnded,
+    LeadJobMoved,
+    Plan,
+    Status,
+)
+from contatto.leads.rules.filters import for_member, read_filter
+from contatto.leads.store import jobs as store
+from contatto.leads.store import listing
+from contatto.leads.store import records as lead_store
+from contatto.leads.store.work import append_lead_label, delete_lead_label, find_label
+
+CHUNK: Final = 100
+"""Leads of one transaction: small enough that a message does not wait for it."""
+MOST_SELECTED: Final = 500
+SKIPPED_FIRST: Final = "Somebody changed this lead since."
+
+type Change = Callable[[Tx, Actor, Lead, str], JobItem]
+
+
+def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Job:
+    """Begin work on the chosen leads, on all that match, or on the rows of a file.
+
+    Raises:
+        Refused: INVALID, when there is nothing to work on or the new value is none.
+    """
+    plan = _checked(tx, actor, kind, plan)
+    job_id = new_id()
+    total = len(plan.rows) or len(plan.lead_ids) or _count(tx, actor, plan)
+    if not total:
+        raise Refused(errors.INVALID, "Choose at least one lead.")
+    return _begin(tx, _new_job(tx, actor, job_id, kind, plan, total))
+
+
+def undo_job(tx: Tx, actor: Actor, job_id: str) -> Job:
+    """Begin to take back what a job did; leads that somebody changed since stay as they are.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT when the job still runs, was undone, or cannot be.
+    """
+    job = store.find_job(tx, actor.business_id, job_id)
+    if job is None:
+        raise Refused(errors.NOT_FOUND, "There is no such work.")
+    if job.state is JobState.RUNNING or job.undone_by or job.kind is JobKind.UNDO:
+        raise Refused(errors.CONFLICT, "This cannot be undone: it still runs, or it was undone before.")
+    undo = _new_job(tx, actor, new_id(), JobKind.UNDO, Plan(), job.done)
+    store.record_job(tx, replace(job, undone_by=undo.id))
+    return _begin(tx, replace(undo, undo_of=job.id))
+
+
+def continue_job(tx: Tx, event: LeadJobMoved) -> None:
+    """Do the next step of a job, and tell of it; heard through the outbox."""
+    job = store.find_job(tx, event.business_id, event.job_id)
+    if job is None or job.state is not JobState.RUNNING:
+        return
+    steps = {JobKind.UNDO: _undo_step, JobKind.IMPORT: _import_step}
+    items, cursor = steps.get(job.kind, _change_step)(tx, job)
+    skipped = sum(item.state is ItemState.SKIPPED for item in items)
+    first = job.done + job.skipped + 1
+    store.append_job_items(tx, job, [replace(item, position=first + n) for n, item in enumerate(items)])
+    moved = replace(job, cursor=cursor, done=job.done + len(items) - skipped, skipped=job.skipped + skipped)
+    if items:
+        store.record_job(tx, moved)
+        emit(tx, job.business_id, LeadJobMoved(job.business_id, job.id))
+        return
+    store.record_job(tx, replace(moved, state=JobState.DONE, ended_at=tx.now))
+    emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
+
+
+def _begin(tx: Tx, job: Job) -> Job:
+    store.save_job(tx, job)
+    emit(tx, job.business_id, LeadJobMoved(job.business_id, job.id))
+    return job
+
+
+def _new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: Plan, total: int) -> Job:
+    return Job(
+        id=job_id,
+        business_id=actor.business_id,
+        kind=kind,
+        state=JobState.RUNNING,
+        member_id=actor.member_id,
+        actor=actor.name,
+        plan=plan,
+        cursor="",
+        total=total,
+        done=0,
+        skipped=0,
+        undo_of=None,
+        undone_by=None,
+        created_at=tx.now,
+        ended_at=None,
+    )
+
+
+def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Plan:
+    """The plan with its value as an id or a known word, and its leads in order."""
+    if len(plan.lead_ids) > MOST_SELECTED:
+        raise Refused(errors.INVALID, f"Choose at most {MOST_SELECTED} leads, or all that match.")
+    value = plan.value
+    if kind is JobKind.STATUS and value not in list(Status):
+        raise Refused(errors.INVALID, "status: choose one of the list.")
+    if kind is JobKind.OWNER:
+        work.check_member(tx, actor.business_id, value or None)
+    if kind is JobKind.LABEL:
+        value = work.keep_label(tx, actor.business_id, value).id
+    if kind is JobKind.UNLABEL:
+        label = find_label(tx, actor.business_id, value)
+        if label is None:
+            raise Refused(errors.INVALID, "label: there is no such label.")
+        value = label.id
+    return replace(plan, value=value, lead_ids=tuple(sorted(set(plan.lead_ids))))
+
+
+def _count(tx: Tx, actor: Actor, plan: Plan) -> int:
+    wanted = for_member(read_filter(parse_qsl(plan.query)), actor.member_id)
+    return listing.count_leads(tx, actor.business_id, wanted)
+
+
+def _actor(job: Job) -> Actor:
+    return Actor(job.business_id, job.member_id, job.actor)
+
+
+def _change_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
+    ids = _next_ids(tx, job)
+    found = lead_store.list_leads_by_id(tx, job.business_id, set(ids))
+    actor, change = _actor(job), _CHANGES[job.kind]
+    items = [_attempt(tx, actor, found.get(lead_id), lead_id, change, job.plan.value) for lead_id in ids]
+    return items, ids[-1] if ids else job.cursor
+
+
+def _next_ids(tx: Tx, job: Job) -> list[str]:
+    """The next leads by id; one that came after the job began has a greater id than the job's: it is left."""
+    if job.plan.lead_ids:
+        return [each for each in job.plan.lead_ids if each > job.cursor][:CHUNK]
+    wanted = for_member(read_filter(parse_qsl(job.plan.query)), job.member_id)
+    found = listing.list_lead_ids_after(tx, job.business_id, wanted, job.cursor, CHUNK)
+    return [each for each in found if each < job.id]
+
+
+def _attempt(tx: Tx, actor: Actor, lead: Lead | None, lead_id: str, change: Change, value: str) -> JobItem:
+    if lead is None or lead.hidden_at is not None or lead.id != lead_id:
+        return _skipped(lead_id, "This lead is gone.")
+    try:
+        return change(tx, actor, lead, value)
+    except Refused as refused:
+        return _skipped(lead_id, refused.detail)
+
+
+def _skipped(lead_id: str, reason: str) -> JobItem:
+    return JobItem(0, lead_id, ItemState.SKIPPED, "", "", reason)
+
+
+def _changed(lead: Lead, before: str, after: str) -> JobItem:
+    return JobItem(0, lead.id, ItemState.CHANGED, before, after, "")
+
+
+def _change_status(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
+    new = Status(value)
+    if lead.status is new:
+        return _skipped(lead.id, f"It is {value} already.")
+    records.change_lead_status(tx, actor.business_id, lead.id, lead.status, new, actor.name)
+    return _changed(lead, lead.status.value, value)
+
+
+def _change_owner(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
+    if (lead.owner_id or "") == value:
+        return _skipped(lead.id, "It has this owner already.")
+    work.assign_lead(tx, actor, lead.id, lead.owner_id, value or None)
+    return _changed(lead, lead.owner_id or "", value)
+
+
+def _put_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
+    if not append_lead_label(tx, actor.business_id, lead.id, value):
+        return _skipped(lead.id, "It has this label already.")
+    work.note_edit(tx, actor, lead.id, "labelled", work.label_name(tx, actor.business_id, value))
+    return _changed(lead, "", value)
+
+
+def _take_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
+    if not delete_lead_label(tx, actor.business_id, lead.id, value):
+        return _skipped(lead.id, "It has no such label.")
+    work.note_edit(tx, actor, lead.id, "unlabelled", work.label_name(tx, actor.business_id, value))
+    return _changed(lead, value, "")
+
+
+def _delete(tx: Tx, actor: Actor, lead: Lead, _value: str) -> JobItem:
+    records.delete_lead(tx, lead, actor.name)
+    return _changed(lead, "", "deleted")
+
+
+_CHANGES: Final[dict[JobKind, Change]] = {
+    JobKind.STATUS: _change_status,
+    JobKind.OWNER: _change_owner,
+    JobKind.LABEL: _put_label,
+    JobKind.UNLABEL: _take_label,
+    JobKind.DELETE: _delete,
+}
+
+
+def _import_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
+    start = int(job.cursor or 0)
+    rows = job.plan.rows[start : start + CHUNK]
+    numbers = range(start + 1, start + len(rows) + 1)
+    items = [importing.import_row(tx, _actor(job), job.plan, job.id, number) for number in numbers]
+    return items, str(start + len(rows))
+
+
+def _undo_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
+    undone = store.find_job(tx, job.business_id, job.undo_of or "")
+    if undone is None:
+        return [], job.cursor
+    items = store.list_job_items(tx, job.business_id, undone.id, int(job.cursor or 0), CHUNK)
+    found = lead_store.list_leads_by_id(tx, job.business_id, {item.lead_id for item in items})
+    results = [_take_back(tx, _actor(job), undone.kind, found.get(item.lead_id), item) for item in items]
+    return results, str(items[-1].position) if items else job.cursor
+
+
+def _take_back(tx: Tx, actor: Actor, kind: JobKind, lead: Lead | None, item: JobItem) -> JobItem:
+    if lead is None or lead.id != item.lead_id:
+        return _skipped(item.lead_id, SKIPPED_FIRST)
+    if (lead.hidden_at is not None) is not (kind is JobKind.DELETE):
+        return _skipped(item.lead_id, SKIPPED_FIRST)
+    try:
+        is_back = _BACK[kind](tx, actor, lead, item)
+    except Refused as refused:
+        return _skipped(item.lead_id, refused.detail)
+    return _changed(lead, item.after, item.before) if is_back else _skipped(item.lead_id, SKIPPED_FIRST)
+
+
+def _status_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
+    if lead.status.value != item.after:
+        return False
+    records.return_lead_status(tx, lead, Status(item.before), actor.name)
+    return True
+
+
+def _owner_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
+    if (lead.owner_id or "") != item.after:
+        return False
+    work.assign_lead(tx, actor, lead.id, lead.owner_id, item.before or None)
+    return True
+
+
+def _label_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
+    if item.after:
+        return _take_label(tx, actor, lead, item.after).state is ItemState.CHANGED
+    return _put_label(tx, actor, lead, item.before).state is ItemState.CHANGED
+
+
+def _delete_back(tx: Tx, actor: Actor, lead: Lead, _item: JobItem) -> bool:
+    if lead.merged_into is not None:
+        return False
+    records.restore_lead(tx, lead, actor.name)
+    return True
+
+
+def _import_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
+    return importing.take_back_row(tx, actor, lead, item)
+
+
+_BACK: Final[dict[JobKind, Callable[[Tx, Actor, Lead, JobItem], bool]]] = {
+    JobKind.STATUS: _status_back,
+    JobKind.OWNER: _owner_back,
+    JobKind.LABEL: _label_back,
+    JobKind.UNLABEL: _label_back,
+    JobKind.DELETE: _delete_back,
+    JobKind.IMPORT: _import_back,
+}

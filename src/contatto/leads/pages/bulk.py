@@ -1,0 +1,129 @@
+"""Work on many leads at once: what the selection sends, how far jobs are, what they left out, and undo."""
+
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Form, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import Caller, Permission
+from contatto.accounts.rules import may, require
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.leads.actions import jobs as actions
+from contatto.leads.model import Job, JobKind, JobState, Plan
+from contatto.leads.pages.asked import Asked, actor_of, read_query
+from contatto.leads.pages.downloads import answer_file
+from contatto.leads.pages.rows import member_names
+from contatto.leads.store import jobs as store
+from contatto.leads.store import work
+
+router = APIRouter(include_in_schema=False)
+RECENT: Final = timedelta(minutes=30)
+"""How long a job that has ended is shown above the list."""
+
+
+class _Selection(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    do: Literal["status", "owner", "label", "unlabel", "delete", "csv", "xlsx"]
+    ids: list[str] = Field(default_factory=list, max_length=actions.MOST_SELECTED)
+    all: bool = False
+    query: str = Field("", max_length=8_000)
+    status: str = Field("", max_length=20)
+    owner: str = Field("", max_length=36)
+    label: str = Field("", max_length=200)
+
+    def plan(self, asked: Asked) -> Plan:
+        value = {"status": self.status, "owner": self.owner}.get(self.do, self.label)
+        if self.all:
+            return Plan(value, query=Asked(asked.wanted, type(asked.look)()).query)
+        return Plan(value, lead_ids=tuple(self.ids))
+
+
+@router.post("/leads/bulk")
+async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selection, Form()]) -> Response:
+    """Begin work on the selected leads or on all that match; a file is answered at once."""
+    asked = read_query(sent.query)
+    if not sent.all and not sent.ids:
+        raise Refused(errors.INVALID, "Choose at least one lead.")
+    if sent.do in ("csv", "xlsx"):
+        require(caller, Permission.EXPORT_LEADS)
+        return await answer_file(request, caller, asked.wanted, sent.do, None if sent.all else sent.ids)
+    require(caller, Permission.WRITE_LEADS)
+    actor, plan = actor_of(caller), sent.plan(asked)
+    await context_of(request).db.write(lambda tx: actions.start_job(tx, actor, JobKind(sent.do), plan))
+    return RedirectResponse(asked.href(), 303)
+
+
+@router.get("/leads/jobs")
+async def show_jobs(request: Request, caller: PageCaller) -> HTMLResponse:
+    """The jobs that run, and those that ended a short while ago; fetched anew at each step."""
+    require(caller, Permission.READ_LEADS)
+    context = context_of(request)
+    jobs = await context.db.read(lambda tx: _jobs_of(tx, caller))
+    values = {"caller": caller, "jobs": jobs, "can_edit": may(caller, Permission.WRITE_LEADS)}
+    return context.pages.render(request, "leads/_jobs.html", values)
+
+
+@router.get("/leads/jobs/{job_id}")
+async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLResponse:
+    """One job with all that it left out."""
+    require(caller, Permission.READ_LEADS)
+    context = context_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        job = store.find_job(tx, caller.business_id, job_id)
+        if job is None:
+            raise Refused(errors.NOT_FOUND, "There is no such work.")
+        skipped = store.list_skipped(tx, caller.business_id, job_id)
+        return {"job": _shown(job, _names(tx, caller)), "skipped": skipped}
+
+    values = await context.db.read(load)
+    values |= {"caller": caller, "can_edit": may(caller, Permission.WRITE_LEADS)}
+    return context.pages.render(request, "leads/job.html", values)
+
+
+@router.post("/leads/jobs/{job_id}/undo")
+async def post_undo(request: Request, caller: FormCaller, job_id: str) -> RedirectResponse:
+    require(caller, Permission.WRITE_LEADS)
+    actor = actor_of(caller)
+    await context_of(request).db.write(lambda tx: actions.undo_job(tx, actor, job_id))
+    return RedirectResponse("/leads", 303)
+
+
+def _jobs_of(tx: Tx, caller: Caller) -> list[dict[str, Any]]:
+    found = store.list_jobs(tx, caller.business_id, tx.now - RECENT)
+    if not found:
+        return []
+    names = _names(tx, caller)
+    return [_shown(job, names) for job in found]
+
+
+def _names(tx: Tx, caller: Caller) -> dict[str, str]:
+    labels = {label.id: label.name for label in work.list_labels(tx, caller.business_id)}
+    return labels | member_names(tx, caller.business_id)
+
+
+def _shown(job: Job, names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "kind": job.kind.value,
+        "value": names.get(job.plan.value, "" if job.kind is not JobKind.STATUS else job.plan.value),
+        "actor": job.actor,
+        "is_running": job.state is JobState.RUNNING,
+        "total": job.total,
+        "through": min(job.done + job.skipped, job.total),
+        "done": job.done,
+        "skipped": job.skipped,
+        "is_undone": job.undone_by is not None,
+        "can_undo": job.state is JobState.DONE
+        and not job.undone_by
+        and job.kind is not JobKind.UNDO
+        and job.done > 0,
+        "created_at": job.created_at,
+    }

@@ -1,0 +1,113 @@
+"""Tables of long work on leads: a job with its sealed plan, and what it did to each lead."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Column, Index, Integer, PrimaryKeyConstraint, String, Table, or_, select, update
+
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+from contatto.leads.model import ItemState, Job, JobItem, JobKind, JobState, Plan
+
+lead_jobs = Table(
+    "lead_jobs",
+    metadata,
+    key(),
+    tenant(),
+    Column("kind", Choice(JobKind), nullable=False),
+    Column("state", Choice(JobState), nullable=False),
+    Column("member_id", String(36), nullable=False),
+    text("actor"),
+    sealed("plan"),
+    Column("cursor", String(36), nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("skipped", Integer, nullable=False),
+    Column("undo_of", String(36)),
+    Column("undone_by", String(36)),
+    instant("created_at"),
+    instant("ended_at", nullable=True),
+    Index("ix_lead_jobs_business_id", "business_id", "created_at"),
+)
+
+lead_job_items = Table(
+    "lead_job_items",
+    metadata,
+    tenant(),
+    Column("job_id", String(36), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("lead_id", String(36), nullable=False),
+    Column("state", Choice(ItemState), nullable=False),
+    text("before"),
+    text("after"),
+    text("reason"),
+    PrimaryKeyConstraint("business_id", "job_id", "position"),
+)
+
+
+def save_job(tx: Tx, job: Job) -> None:
+    row = {name: getattr(job, name) for name in Job.__dataclass_fields__}
+    plan = tx.vault.seal(msgspec.json.encode(job.plan).decode(), job.business_id)
+    tx.insert(lead_jobs, row | {"plan": plan})
+
+
+def find_job(tx: Tx, business_id: str, job_id: str) -> Job | None:
+    """A job, locked until the end of the transaction."""
+    mine = select(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
+    row = tx.execute(mine.with_for_update() if tx.locks_rows else mine).mappings().first()
+    return None if row is None else _opened(tx, row)
+
+
+def list_jobs(tx: Tx, business_id: str, since: datetime) -> list[Job]:
+    """Jobs that run, or that began after a time, latest first."""
+    recent = or_(lead_jobs.c.state == JobState.RUNNING, lead_jobs.c.created_at >= since)
+    mine = select(lead_jobs).where(lead_jobs.c.business_id == business_id, recent)
+    rows = tx.execute(
+        mine.order_by(lead_jobs.c.created_at.desc(), lead_jobs.c.id.desc()).limit(10)
+    ).mappings()
+    return [_opened(tx, row) for row in rows]
+
+
+def record_job(tx: Tx, job: Job) -> None:
+    """Keep how far a job is."""
+    mine = update(lead_jobs).where(lead_jobs.c.business_id == job.business_id, lead_jobs.c.id == job.id)
+    names = ("state", "cursor", "done", "skipped", "undone_by", "ended_at")
+    tx.execute(mine.values(**{name: getattr(job, name) for name in names}))
+
+
+def append_job_items(tx: Tx, job: Job, items: list[JobItem]) -> None:
+    rows = [
+        {name: getattr(item, name) for name in JobItem.__dataclass_fields__}
+        | {"business_id": job.business_id, "job_id": job.id}
+        for item in items
+    ]
+    if rows:
+        tx.execute(lead_job_items.insert(), rows)
+
+
+def list_job_items(tx: Tx, business_id: str, job_id: str, after: int, limit: int) -> list[JobItem]:
+    """What a job changed, in its order, after a position; what it skipped is left out."""
+    mine = select(lead_job_items).where(
+        lead_job_items.c.business_id == business_id,
+        lead_job_items.c.job_id == job_id,
+        lead_job_items.c.position > after,
+        lead_job_items.c.state != ItemState.SKIPPED,
+    )
+    return tx.list(JobItem, mine.order_by(lead_job_items.c.position).limit(limit))
+
+
+def list_skipped(tx: Tx, business_id: str, job_id: str, limit: int = 500) -> list[JobItem]:
+    """What a job left out, with the reasons."""
+    mine = select(lead_job_items).where(
+        lead_job_items.c.business_id == business_id,
+        lead_job_items.c.job_id == job_id,
+        lead_job_items.c.state == ItemState.SKIPPED,
+    )
+    return tx.list(JobItem, mine.order_by(lead_job_items.c.position).limit(limit))
+
+
+def _opened(tx: Tx, row: Mapping[Any, Any]) -> Job:
+    plan = msgspec.json.decode(tx.vault.open(row["plan"], row["business_id"]), type=Plan)
+    return Job(**{name: row[name] for name in Job.__dataclass_fields__} | {"plan": plan})

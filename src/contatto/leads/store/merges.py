@@ -1,0 +1,142 @@
+"""The table of merges with their sealed journals, and the moving of rows from one lead to another."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Column, Index, String, Table, or_, select, update
+
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
+from contatto.kit.moments import from_micros
+from contatto.leads.model import Face, Journal, Merge
+from contatto.leads.rules.records import name_key
+from contatto.leads.store.records import contact_points, evidence, lead_steps, leads
+from contatto.leads.store.work import lead_labels, lead_notes, lead_tasks
+
+lead_merges = Table(
+    "lead_merges",
+    metadata,
+    key(),
+    tenant(),
+    Column("kept_id", String(36), nullable=False),
+    Column("merged_id", String(36), nullable=False),
+    text("actor"),
+    text("reason"),
+    sealed("journal"),
+    instant("at"),
+    text("undone_by"),
+    instant("undone_at", nullable=True),
+    Index("ix_lead_merges_kept", "business_id", "kept_id"),
+    Index("ix_lead_merges_merged", "business_id", "merged_id"),
+)
+
+MOVING: Final = {
+    table.name: table for table in (contact_points, evidence, lead_steps, lead_notes, lead_tasks)
+}
+"""The tables whose rows go from one lead to the other."""
+
+
+def save_merge(tx: Tx, business_id: str, merge: Merge) -> None:
+    row = {name: getattr(merge, name) for name in Merge.__dataclass_fields__}
+    journal = tx.vault.seal(msgspec.json.encode(merge.journal).decode(), business_id)
+    tx.insert(lead_merges, row | {"business_id": business_id, "journal": journal})
+
+
+def find_merge(tx: Tx, business_id: str, merge_id: str) -> Merge | None:
+    """A merge, locked until the end of the transaction."""
+    mine = select(lead_merges).where(lead_merges.c.business_id == business_id, lead_merges.c.id == merge_id)
+    row = tx.execute(mine.with_for_update() if tx.locks_rows else mine).mappings().first()
+    return None if row is None else _opened(tx, row)
+
+
+def list_merges(tx: Tx, business_id: str, lead_id: str) -> list[Merge]:
+    """The merges that a lead took part in, latest first."""
+    either = or_(lead_merges.c.kept_id == lead_id, lead_merges.c.merged_id == lead_id)
+    mine = select(lead_merges).where(lead_merges.c.business_id == business_id, either)
+    rows = tx.execute(mine.order_by(lead_merges.c.at.desc(), lead_merges.c.id.desc())).mappings()
+    return [_opened(tx, row) for row in rows]
+
+
+def record_merge_undone(tx: Tx, business_id: str, merge: Merge, actor: str) -> None:
+    mine = update(lead_merges).where(lead_merges.c.business_id == business_id, lead_merges.c.id == merge.id)
+    tx.execute(mine.values(undone_by=actor, undone_at=tx.now))
+
+
+def list_row_ids(tx: Tx, business_id: str, lead_id: str) -> dict[str, list[str]]:
+    """Ids of what hangs on a lead, by table."""
+    return {
+        name: [
+            row[0]
+            for row in tx.execute(
+                select(table.c.id)
+                .where(table.c.business_id == business_id, table.c.lead_id == lead_id)
+                .order_by(table.c.id)
+            )
+        ]
+        for name, table in MOVING.items()
+    }
+
+
+def list_equal_points(tx: Tx, business_id: str, kept_id: str, merged_id: str) -> dict[str, str]:
+    """Contact points of the lead that goes whose equal the kept one has: from the one to the other."""
+    other = contact_points.alias()
+    equal = select(contact_points.c.id.label("gone"), other.c.id.label("kept")).where(
+        contact_points.c.business_id == business_id,
+        other.c.business_id == business_id,
+        contact_points.c.lead_id == merged_id,
+        other.c.lead_id == kept_id,
+        contact_points.c.field == other.c.field,
+        contact_points.c.value_index == other.c.value_index,
+    )
+    return {row["gone"]: row["kept"] for row in tx.execute(equal).mappings()}
+
+
+def list_evidence_of_points(tx: Tx, business_id: str, point_ids: list[str]) -> list[tuple[str, str]]:
+    """Evidence of contact points: pairs of its id and the point's."""
+    mine = select(evidence.c.id, evidence.c.contact_point_id).where(
+        evidence.c.business_id == business_id, evidence.c.contact_point_id.in_(point_ids)
+    )
+    return [
+        (row["id"], row["contact_point_id"]) for row in tx.execute(mine.order_by(evidence.c.id)).mappings()
+    ]
+
+
+def record_moved(tx: Tx, business_id: str, rows: tuple[str, list[str]], old: str, new: str) -> None:
+    """Hang rows of a table on another lead, those that still hang on the old one."""
+    name, ids = rows
+    table = MOVING[name]
+    mine = update(table).where(table.c.business_id == business_id, table.c.lead_id == old)
+    tx.execute(mine.where(table.c.id.in_(ids)).values(lead_id=new))
+
+
+def record_rehung(tx: Tx, business_id: str, evidence_id: str, point_id: str) -> None:
+    """Hang evidence on another contact point."""
+    mine = update(evidence).where(evidence.c.business_id == business_id, evidence.c.id == evidence_id)
+    tx.execute(mine.values(contact_point_id=point_id))
+
+
+def list_label_ids(tx: Tx, business_id: str, lead_id: str) -> set[str]:
+    mine = select(lead_labels.c.label_id).where(
+        lead_labels.c.business_id == business_id, lead_labels.c.lead_id == lead_id
+    )
+    return {row[0] for row in tx.execute(mine)}
+
+
+def record_face(tx: Tx, business_id: str, lead_id: str, face: Face) -> None:
+    """Write the fields that a merge may change."""
+    mine = update(leads).where(leads.c.business_id == business_id, leads.c.id == lead_id)
+    values: dict[str, Any] = {"name": face.name, "name_key": name_key(face.name), "status": face.status}
+    values |= {"created_at": from_micros(face.created_at), "updated_at": from_micros(face.updated_at)}
+    tx.execute(mine.values(**values, owner_id=face.owner_id))
+
+
+def record_followers(tx: Tx, business_id: str, lead_ids: list[str], kept_id: str) -> None:
+    """Let leads that were merged earlier point to another lead."""
+    mine = update(leads).where(leads.c.business_id == business_id, leads.c.id.in_(lead_ids))
+    tx.execute(mine.values(merged_into=kept_id))
+
+
+def _opened(tx: Tx, row: Mapping[Any, Any]) -> Merge:
+    journal = msgspec.json.decode(tx.vault.open(row["journal"], row["business_id"]), type=Journal)
+    return Merge(**{name: row[name] for name in Merge.__dataclass_fields__} | {"journal": journal})

@@ -1,0 +1,247 @@
+"""Work on many leads: in steps that survive a restart, with the exact numbers, and undone as it was done."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from contatto import wiring
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.outbox import count_waiting, drain, events
+from contatto.leads.actions import jobs, records
+from contatto.leads.actions.importing import foresee_import, plan_import
+from contatto.leads.model import Actor, Job, JobKind, JobState, Plan, Status
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.importing import read_sheet
+from contatto.leads.store import jobs as store
+from contatto.leads.store import listing, work
+from contatto.leads.store.records import list_contact_points
+from tests import make
+
+
+@pytest.fixture
+def actor(database: Database) -> Actor:
+    def build(tx: Tx) -> Actor:
+        business = make.business(tx)
+        return Actor(business.id, make.member(tx, business.id).id, "Owner")
+
+    return database.write_now(build)
+
+
+def many(db: Database, actor: Actor, count: int) -> list[str]:
+    def build(tx: Tx) -> list[str]:
+        return [
+            make.lead(tx, actor.business_id, make.contact(f"+65912{n:05}"), person_id=f"p{n}").id
+            for n in range(count)
+        ]
+
+    return db.write_now(build)
+
+
+def run(db: Database, rounds: int = 1_000) -> int:
+    """Drain the outbox as the worker does; say how often."""
+
+    async def work_on() -> int:
+        for done in range(rounds):
+            if not await drain(db, wiring.AFTER) and not db.read_now(count_waiting):
+                return done
+        return rounds
+
+    return asyncio.run(work_on())
+
+
+def look(db: Database, job: Job) -> Job:
+    found = db.read_now(lambda tx: store.find_job(tx, job.business_id, job.id))
+    assert found
+    return found
+
+
+def counts(db: Database, actor: Actor) -> dict[Status, int]:
+    return db.read_now(lambda tx: listing.count_leads_by_status(tx, actor.business_id))
+
+
+def start(db: Database, actor: Actor, kind: JobKind, plan: Plan) -> Job:
+    return db.write_now(lambda tx: jobs.start_job(tx, actor, kind, plan))
+
+
+def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database, actor: Actor) -> None:
+    ids = many(database, actor, 250)
+    database.write_now(
+        lambda tx: records.change_lead_status(
+            tx, actor.business_id, ids[7], Status.RAW, Status.CONTACTED, "Owner"
+        )
+    )
+    job = start(database, actor, JobKind.STATUS, Plan("qualified", query="status=raw"))
+    assert job.total == 249
+    assert run(database, rounds=4) == 4
+    half = look(database, job)
+    assert half.state is JobState.RUNNING
+    assert 0 < half.done < 249
+    late = many(database, actor, 1)  # the same person again: no new lead
+    assert late == [ids[0]]
+    run(database)  # as after a restart: all that is left stands in the tables
+    ended = look(database, job)
+    assert (ended.state, ended.done, ended.skipped) == (JobState.DONE, 249, 0)
+    assert counts(database, actor) == {Status.QUALIFIED: 249, Status.CONTACTED: 1}
+
+    database.write_now(
+        lambda tx: records.change_lead_status(
+            tx, actor.business_id, ids[0], Status.QUALIFIED, Status.CONVERTED, "Agent"
+        )
+    )
+    undo = database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
+    run(database)
+    taken_back = look(database, undo)
+    assert (taken_back.done, taken_back.skipped) == (248, 1)
+    assert counts(database, actor) == {Status.RAW: 248, Status.CONTACTED: 1, Status.CONVERTED: 1}
+    [left] = database.read_now(lambda tx: store.list_skipped(tx, actor.business_id, undo.id))
+    assert (left.lead_id, left.reason) == (ids[0], jobs.SKIPPED_FIRST)
+    with pytest.raises(Refused, match="cannot be undone"):
+        database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
+
+
+def test_a_lead_that_comes_while_a_job_runs_is_left_alone(database: Database, actor: Actor) -> None:
+    many(database, actor, 3)
+    job = start(database, actor, JobKind.STATUS, Plan("contacted"))
+    newcomer = database.write_now(lambda tx: make.lead(tx, actor.business_id, person_id="newcomer"))
+    run(database)
+    assert look(database, job).done == 3
+    assert newcomer.id > job.id
+    assert counts(database, actor) == {Status.CONTACTED: 3, Status.RAW: 1}
+
+
+@pytest.mark.parametrize("kind", [JobKind.OWNER, JobKind.LABEL, JobKind.DELETE])
+def test_each_kind_of_work_on_the_chosen_leads_can_be_undone(
+    database: Database, actor: Actor, kind: JobKind
+) -> None:
+    ids = many(database, actor, 3)
+    value = {JobKind.OWNER: actor.member_id, JobKind.LABEL: "vip"}.get(kind, "")
+    before = whole(database, actor)
+    job = start(database, actor, kind, Plan(value, lead_ids=(ids[0], ids[2], ids[0])))
+    assert job.total == 2
+    run(database)
+    assert look(database, job).done == 2
+    assert whole(database, actor) != before
+    database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
+    run(database)
+    assert whole(database, actor) == before
+
+
+def whole(db: Database, actor: Actor) -> Any:
+    def read(tx: Tx) -> Any:
+        found = listing.list_leads(tx, actor.business_id, LeadFilter())
+        labels = work.list_labels_of(tx, actor.business_id, [lead.id for lead in found])
+        return found, labels
+
+    return db.read_now(read)
+
+
+def test_moves_that_the_table_does_not_have_are_left_out_with_the_reason(
+    database: Database, actor: Actor
+) -> None:
+    [lead_id] = many(database, actor, 1)
+    database.write_now(
+        lambda tx: records.change_lead_status(
+            tx, actor.business_id, lead_id, Status.RAW, Status.CONVERTED, "Owner"
+        )
+    )
+    job = start(database, actor, JobKind.STATUS, Plan("contacted", lead_ids=(lead_id, "no such lead")))
+    run(database)
+    assert (look(database, job).done, look(database, job).skipped) == (0, 2)
+    reasons = [
+        item.reason
+        for item in database.read_now(lambda tx: store.list_skipped(tx, actor.business_id, job.id))
+    ]
+    assert "A lead that is converted can become qualified, unqualified, not contacted." in reasons
+    assert "This lead is gone." in reasons
+
+
+def test_no_contact_value_stands_in_the_tables_of_jobs_or_in_events(database: Database, actor: Actor) -> None:
+    many(database, actor, 2)
+    start(database, actor, JobKind.STATUS, Plan("contacted", query="q=%2B6591200001"))
+    sheet = read_sheet("name,phone\nMei,+65 9120 0001\nBob,hello 91234567\n")
+    start(database, actor, JobKind.IMPORT, plan_import(sheet, "SG"))
+    run(database)
+    rows = database.read_now(
+        lambda tx: [tx.execute(select(t)).all() for t in (store.lead_jobs, store.lead_job_items, events)]
+    )
+    assert "9120" not in str(rows)
+    assert "9123" not in str(rows)
+
+
+def test_another_business_cannot_see_or_undo_a_job(database: Database, actor: Actor) -> None:
+    ids = many(database, actor, 1)
+    job = start(database, actor, JobKind.DELETE, Plan(lead_ids=tuple(ids)))
+    run(database)
+    stranger = Actor("other", "m", "Stranger")
+    with pytest.raises(Refused, match="no such work"):
+        database.write_now(lambda tx: jobs.undo_job(tx, stranger, job.id))
+    foreign = start(database, stranger, JobKind.STATUS, Plan("contacted", lead_ids=tuple(ids)))
+    run(database)
+    assert look(database, foreign).done == 0
+
+
+def test_an_import_does_for_each_row_what_its_preview_said_and_can_be_undone(
+    database: Database, actor: Actor
+) -> None:
+    many(database, actor, 2)  # +6591200000 and +6591200001
+    text = (
+        "Name;Phone number;E-mail;Tags;Shoe size\n"
+        "Mei;9120 0000;mei@Example.com;vip;38\n"
+        "Anna;+39 331 2345678;;;\n"
+        "Anna again;'+39 331 234 5678;anna@example.com;;\n"
+        "Nobody;;;;\n"
+        "Wrong;12;;;\n"
+        "Both;9120 0000, 9120 0001;;;\n"
+    )
+    sheet = read_sheet(text)
+    preview = database.read_now(lambda tx: foresee_import(tx, actor.business_id, sheet, "SG"))
+    assert preview.counts == {"create": 1, "update": 2, "skip": 3}
+    assert [(row.number, row.does) for row in preview.rows] == [
+        (1, "update"), (2, "create"), (3, "update"), (4, "skip"), (5, "skip"), (6, "skip"),
+    ]  # fmt: skip
+    assert preview.rows[2].reason == "Adds to row 2"
+    assert preview.rows[5].reason.startswith("It fits 2 leads")
+    before = contact_values(database, actor)
+
+    job = start(database, actor, JobKind.IMPORT, plan_import(sheet, "SG"))
+    run(database)
+    ended = look(database, job)
+    assert (ended.done, ended.skipped, ended.total) == (3, 3, 6)
+    assert contact_values(database, actor) == {
+        "mei": {"+6591200000", "mei@example.com"},
+        "Anna": {"+393312345678", "anna@example.com"},
+    } | {name: values for name, values in before.items() if name != "mei"}
+    reasons = [
+        item.reason
+        for item in database.read_now(lambda tx: store.list_skipped(tx, actor.business_id, job.id))
+    ]
+    assert [reason.partition(":")[0] for reason in reasons] == ["Row 4", "Row 5", "Row 6"]
+
+    database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
+    run(database)
+    assert contact_values(database, actor) == before
+
+
+def contact_values(db: Database, actor: Actor) -> dict[str, set[str]]:
+    def read(tx: Tx) -> dict[str, set[str]]:
+        found = listing.list_leads(tx, actor.business_id, LeadFilter(), "created")
+        points = list_contact_points(tx, actor.business_id, {lead.id for lead in found})
+        result: dict[str, set[str]] = {}
+        for lead in found:
+            name = lead.name if lead.name not in result else f"{lead.name} {len(result)}"
+            result[name] = {point.value for point in points[lead.id]}
+        return result
+
+    return db.read_now(read)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "name,age\nMei,3\n", "phone\n", "phone\n" + "1\n" * 20_001, '"phone\n' + "x" * 200_000]
+)
+def test_a_file_without_a_head_or_rows_or_with_too_many_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="file: "):
+        read_sheet(text)

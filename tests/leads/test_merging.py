@@ -1,0 +1,207 @@
+"""Two leads become one and two again: every row as before, in any direction, and what was earned stays."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from contatto.capture.model import Field
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id
+from contatto.leads.actions import merging, records, work
+from contatto.leads.actions.merging import Wish
+from contatto.leads.actions.work import TaskText
+from contatto.leads.model import Actor, Lead, Merge, Picks, Status
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store import listing
+from contatto.leads.store import merges as store
+from contatto.leads.store import records as lead_store
+from contatto.leads.store import work as work_store
+from contatto.measurement import actions as measurement
+from contatto.measurement.store import conversions, list_measured_ads
+from tests import make
+
+TABLES = (
+    lead_store.leads, lead_store.contact_points, lead_store.evidence, lead_store.lead_steps,
+    work_store.lead_notes, work_store.lead_tasks, work_store.lead_labels, work_store.labels, conversions,
+)  # fmt: skip
+MAIL = make.contact("mei@example.com", Field.EMAIL)
+
+
+def two(db: Database) -> tuple[Actor, Lead, Lead]:
+    """Two leads that share a number, each with work of its own, the second earned by an ad."""
+
+    def build(tx: Tx) -> tuple[Actor, Lead, Lead]:
+        business = make.business(tx)
+        actor = Actor(business.id, make.member(tx, business.id, f"{new_id()}@example.com").id, "Owner")
+        ad = make.published_ad(tx, business.id)
+        measurement.record_touch(tx, make.touch(ad, at=make.NOON - timedelta(minutes=5), person_id="p2"))
+        one = make.lead(tx, business.id, make.contact(), person_id="p1", profile_name="Mei", at=make.NOON)
+        other = make.lead(
+            tx, business.id, make.contact(), MAIL, person_id="p2", conversation_id="conversation-2",
+            profile_name="Mei Lin", at=make.NOON - timedelta(minutes=1),
+        )  # fmt: skip
+        for lead in (one, other):
+            work.add_note(tx, actor, lead.id, f"note of {lead.name}")
+            work.add_task(tx, actor, lead.id, TaskText(f"task of {lead.name}", None))
+            work.label_lead(tx, actor, lead.id, lead.name)
+            work.label_lead(tx, actor, lead.id, "both")
+        work.assign_lead(tx, actor, other.id, None, actor.member_id)
+        records.change_lead_status(tx, business.id, other.id, Status.RAW, Status.QUALIFIED, "Owner")
+        return actor, one, other
+
+    return db.write_now(build)
+
+
+def tables(db: Database) -> dict[str, Any]:
+    return db.read_now(lambda tx: {t.name: sorted(map(repr, tx.execute(select(t)).all())) for t in TABLES})
+
+
+def merge(db: Database, actor: Actor, kept: Lead, gone: Lead, picks: Picks | None = None) -> Merge:
+    wish = Wish(kept.id, gone.id, picks or Picks(), " the same  person ")
+    return db.write_now(lambda tx: merging.merge_leads(tx, actor, wish))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("picks", [Picks(), Picks(name=True, status=True, owner=True)])
+def test_a_merge_that_is_undone_leaves_every_row_as_it_was(
+    database: Database, turned: bool, picks: Picks
+) -> None:
+    actor, one, other = two(database)
+    kept, gone = (other, one) if turned else (one, other)
+    before = tables(database)
+    made = merge(database, actor, kept, gone, picks)
+    assert tables(database) != before
+    database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
+    assert tables(database) == before
+
+
+def test_the_kept_lead_has_all_of_both_and_the_picked_fields(database: Database) -> None:
+    actor, one, other = two(database)
+    merge(database, actor, one, other, Picks(name=True))
+    business_id = actor.business_id
+
+    def look(tx: Tx) -> None:
+        [lead] = listing.list_leads(tx, business_id, LeadFilter())
+        assert (lead.id, lead.name, lead.status) == (one.id, "Mei Lin", Status.RAW)
+        assert lead.owner_id == actor.member_id  # the only owner of the two is not lost
+        assert lead.created_at == other.created_at
+        points = lead_store.list_contact_points(tx, business_id, {one.id})[one.id]
+        assert sorted(point.value for point in points) == ["+6591234567", "mei@example.com"]
+        assert len(lead_store.list_evidence_of_lead(tx, business_id, one.id)) == 3
+        assert len(work_store.list_notes(tx, business_id, one.id)) == 2
+        assert len(work_store.list_tasks(tx, business_id, one.id)) == 2
+        labels = work_store.list_labels_of(tx, business_id, [one.id])[one.id]
+        assert [label.name for label in labels] == ["both", "Mei", "Mei Lin"]
+        assert listing.list_twins(tx, business_id, [one.id]) == []
+        assert lead_store.list_leads_by_id(tx, business_id, {other.id}) == {other.id: lead}
+
+    database.read_now(look)
+
+
+def test_what_ads_earned_is_neither_lost_nor_counted_twice_by_a_merge(database: Database) -> None:
+    actor, one, other = two(database)
+    before = tables(database)["conversions"]
+    assert len(before) == 2
+    merge(database, actor, one, other)
+    assert tables(database)["conversions"] == before
+    business_id = actor.business_id
+    [ad_id] = {
+        row[0]
+        for row in database.read_now(lambda tx: tx.execute(select(conversions.c.ad_id)).all())
+        if row[0]
+    }
+    numbers = database.read_now(
+        lambda tx: [ad.ad_number for ad in list_measured_ads(tx, business_id, {ad_id}).values()]
+    )
+    found = database.read_now(lambda tx: listing.list_leads(tx, business_id, LeadFilter(ads=tuple(numbers))))
+    assert [lead.id for lead in found] == [one.id]
+
+
+def test_what_the_merged_person_shares_later_goes_to_the_kept_lead(database: Database) -> None:
+    actor, one, other = two(database)
+    made = merge(database, actor, one, other)
+    said = make.signal(
+        actor.business_id, make.contact("+6598887777"), person_id="p2", conversation_id="conversation-2"
+    )
+    lead = database.write_now(lambda tx: records.upsert_lead(tx, said))
+    assert lead
+    assert lead.id == one.id
+    database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
+    points = database.read_now(
+        lambda tx: lead_store.list_contact_points(tx, actor.business_id, {one.id, other.id})
+    )
+    assert "+6598887777" in [point.value for point in points[one.id]]
+
+
+def test_undoing_keeps_what_somebody_changed_since(database: Database) -> None:
+    actor, one, other = two(database)
+    made = merge(database, actor, one, other, Picks(status=True))
+    business_id = actor.business_id
+    database.write_now(
+        lambda tx: records.change_lead_status(
+            tx, business_id, one.id, Status.QUALIFIED, Status.CONVERTED, "Agent"
+        )
+    )
+    database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
+    found = database.read_now(lambda tx: lead_store.list_leads_by_id(tx, business_id, {one.id, other.id}))
+    assert (found[one.id].status, found[other.id].status) == (Status.CONVERTED, Status.QUALIFIED)
+
+
+def test_a_merge_needs_two_leads_of_the_business_that_are_there(database: Database) -> None:
+    actor, one, other = two(database)
+    with pytest.raises(Refused, match="two different"):
+        merge(database, actor, one, one)
+    stranger = Actor("other", "m", "Stranger")
+    with pytest.raises(Refused, match="no such lead"):
+        merge(database, stranger, one, other)
+    made = merge(database, actor, one, other)
+    with pytest.raises(Refused, match="merged or deleted one of these leads first"):
+        merge(database, actor, other, one)
+    with pytest.raises(Refused, match="no such merge"):
+        database.write_now(lambda tx: merging.undo_merge(tx, stranger, made.id))
+    database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
+    with pytest.raises(Refused, match="was undone"):
+        database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
+    raw = database.read_now(lambda tx: repr(tx.execute(select(store.lead_merges)).all()))
+    assert "Mei" not in raw
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations([0, 1, 2, 3]), picks=st.lists(st.booleans(), min_size=9, max_size=9))
+def test_any_chain_of_merges_undone_from_its_end_leaves_every_row_as_it_was(
+    database: Database, order: list[int], picks: list[bool]
+) -> None:
+    def build(tx: Tx) -> tuple[Actor, list[Lead]]:
+        business = make.business(tx)
+        values = ["+6591234567", "+6591234567", "+6591234568", "+6591234567"]
+        leads = [
+            make.lead(tx, business.id, make.contact(value), person_id=f"p{n}", profile_name=f"P{n}")
+            for n, value in enumerate(values)
+        ]
+        actor = Actor(business.id, "m", "Owner")
+        work.label_lead(tx, actor, leads[2].id, "vip")
+        return actor, leads
+
+    actor, leads = database.write_now(build)
+    before = tables(database)
+    chain = [leads[n] for n in order]
+    made = []
+    for n in range(3):
+        wish = Wish(chain[n + 1].id, chain[n].id, Picks(*picks[3 * n : 3 * n + 3]), "")
+        made.append(database.write_now(lambda tx, w=wish: merging.merge_leads(tx, actor, w)))
+    [left] = database.read_now(lambda tx: listing.list_leads(tx, actor.business_id, LeadFilter()))
+    assert left.id == chain[3].id
+    gone = database.read_now(lambda tx: lead_store.list_merged_leads(tx, actor.business_id, left.id))
+    assert len(gone) == 3
+    with pytest.raises(Refused, match="later merges"):
+        database.write_now(lambda tx: merging.undo_merge(tx, actor, made[0].id))
+    for each in reversed(made):
+        database.write_now(lambda tx, e=each: merging.undo_merge(tx, actor, e.id))
+    assert tables(database) == before
