@@ -17,6 +17,7 @@ from contatto.forms.model import Form, Submission
 from contatto.forms.pages.views import kind_groups, show_draft, show_version
 from contatto.forms.rules.answers import check_submission
 from contatto.forms.rules.drafts import change_content, edit_content
+from contatto.forms.rules.kinds import CHOOSERS
 from contatto.forms.rules.logic import count_score
 from contatto.forms.rules.readers import clean
 from contatto.forms.rules.sheet import REGIONS, show_sheet
@@ -164,6 +165,8 @@ async def post_test(request: Request, caller: FormCaller, form_id: str) -> Respo
         "accepted": True,
         "verdict": verdict,
         "score": count_score(form.draft, sent.answers),
-        "taken": {each.label: each.value for each in checked.answers},
+        "taken": {
+            each.label: each.shown if each.kind in CHOOSERS else each.value for each in checked.answers
+        },
     }
     return json_answer(body)
