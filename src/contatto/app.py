@@ -18,6 +18,7 @@ import contatto.accounts.api
 import contatto.accounts.pages
 import contatto.ads.api.routes
 import contatto.ads.pages.routes
+import contatto.audiences.api
 import contatto.capture.api
 import contatto.capture.pages
 import contatto.channels.pages
@@ -60,6 +61,7 @@ ROUTERS: Final = (
     contatto.accounts.pages.router,
     contatto.ads.api.routes.router,
     contatto.ads.pages.routes.router,
+    contatto.audiences.api.router,
     contatto.capture.api.router,
     contatto.capture.pages.router,
     contatto.channels.pages.router,

@@ -250,6 +250,7 @@ QUERIES: dict[str, dict[str, Any]] = {
         "dimensions": ["adgroup_id"], "query_lifetime": "True", "metrics": ["spend"],
     },
     "/contatto/eligibility/check/": {"location_ids": ["1880251"]},
+    "/dmp/custom_audience/get/": {"custom_audience_ids": ["1"]},
     "/report/task/check/": {"task_id": "1"},
     "/report/task/download/": {"task_id": "1"},
     "/term/check/": {"term_type": "LeadAds"},

@@ -111,6 +111,27 @@ REPEATED: Final = ErrorCode(
 AD_LIMIT: Final = ErrorCode(
     "ad_limit", 409, 40502, "There are as many as there may be.", "Delete some, or use another campaign."
 )
+NOT_HASHED: Final = ErrorCode(
+    "not_hashed",
+    422,
+    40062,
+    "A value is not hashed.",
+    "Send SHA-256 digests in hexadecimal, never the values themselves.",
+)
+FILE_UNKNOWN: Final = ErrorCode(
+    "file_unknown",
+    404,
+    40905,
+    "There is no such file of this ad account.",
+    "Upload it, and send its file_path.",
+)
+FILE_EMPTY: Final = ErrorCode("file_empty", 422, 40906, "The file holds no value.", "Send one value a line.")
+FILE_TYPE: Final = ErrorCode(
+    "file_type", 415, 40908, "The file is no text.", "Send a CSV or text file in UTF-8."
+)
+FILE_EXPIRED: Final = ErrorCode(
+    "file_expired", 410, 40910, "The file was uploaded too long ago.", "Upload it again."
+)
 TASK_NOT_READY: Final = ErrorCode(
     "task_not_ready",
     409,

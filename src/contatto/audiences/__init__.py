@@ -1,0 +1,1 @@
+"""Audiences: hashed lists of customers, those most like them, and those who did something."""

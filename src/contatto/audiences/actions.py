@@ -1,0 +1,142 @@
+"""Uploading files of hashed values and making audiences of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from contatto.accounts import store as accounts
+from contatto.accounts.model import AdAccount, BusinessId
+from contatto.audiences import rules, store
+from contatto.audiences.model import Audience, AudienceFile, AudienceKind, FileAction
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id, new_number, new_secret
+
+
+@dataclass(frozen=True, slots=True)
+class NewAudience:
+    """An audience to make; ``spec`` is JSON, empty for one that is made of files."""
+
+    name: str
+    kind: AudienceKind = AudienceKind.CUSTOMER_FILE
+    calculate_type: str = ""
+    spec: str = ""
+
+
+def load_advertiser(tx: Tx, business_id: str, number: int) -> AdAccount:
+    """An ad account by the API's ``advertiser_id``.
+
+    Raises:
+        Refused: NO_ADVERTISER.
+    """
+    account = accounts.find_ad_account_by_number(tx, BusinessId(business_id), number)
+    if account is None:
+        raise Refused(errors.NO_ADVERTISER)
+    return account
+
+
+def upload_file(tx: Tx, account: AdAccount, calculate_type: str, digests: Sequence[str]) -> AudienceFile:
+    """Keep a file of hashed values until an audience is made of it."""
+    file = AudienceFile(
+        path=new_secret("audience"),
+        business_id=account.business_id,
+        ad_account_id=account.id,
+        calculate_type=calculate_type,
+        digests="\n".join(digests),
+        created_at=tx.now,
+    )
+    store.save_file(tx, file)
+    return file
+
+
+def create_audience(tx: Tx, account: AdAccount, new: NewAudience, paths: Sequence[str] = ()) -> Audience:
+    """Make an audience, with the values of its files if it has any.
+
+    Raises:
+        Refused: INVALID, FILE_UNKNOWN, FILE_EXPIRED.
+    """
+    audience = Audience(
+        id=new_id(),
+        business_id=account.business_id,
+        number=new_number(),
+        ad_account_id=account.id,
+        name=rules.check_audience_name(new.name),
+        kind=new.kind,
+        calculate_type=new.calculate_type,
+        spec=new.spec,
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
+    store.save_audience(tx, audience)
+    store.save_members(tx, audience, _digests(tx, audience, paths))
+    return audience
+
+
+def _digests(tx: Tx, audience: Audience, paths: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for path in paths:
+        file = store.find_file(tx, audience.business_id, path)
+        if file is None or file.ad_account_id != audience.ad_account_id:
+            raise Refused(errors.FILE_UNKNOWN)
+        rules.check_fresh(file.created_at, tx.now)
+        if file.calculate_type != audience.calculate_type:
+            raise Refused(errors.INVALID, f"file_paths: a file has {file.calculate_type} values.")
+        found += file.digests.split("\n")
+    return list(dict.fromkeys(found))
+
+
+def load_audience(tx: Tx, account: AdAccount, number: int) -> Audience:
+    """An audience by the API's ``custom_audience_id``.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    found = store.list_audiences(tx, account.business_id, account.id, [number])
+    if not found:
+        raise Refused(errors.NOT_FOUND, "custom_audience_id: there is no such audience.")
+    return found[0]
+
+
+def update_audience(
+    tx: Tx, account: AdAccount, number: int, name: str | None, files: tuple[FileAction, Sequence[str]] | None
+) -> Audience:
+    """Change the name of an audience, its members, or both.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID, FILE_UNKNOWN, FILE_EXPIRED.
+    """
+    audience = load_audience(tx, account, number)
+    if name is not None:
+        audience = replace(audience, name=rules.check_audience_name(name))
+    if files is not None:
+        _change_members(tx, audience, *files)
+    audience = replace(audience, updated_at=tx.now)
+    store.record_audience(tx, audience)
+    return audience
+
+
+def _change_members(tx: Tx, audience: Audience, action: FileAction, paths: Sequence[str]) -> None:
+    if audience.kind is not AudienceKind.CUSTOMER_FILE:
+        raise Refused(errors.INVALID, "file_paths: this audience is not made of files.")
+    digests = _digests(tx, audience, paths)
+    if action is FileAction.REMOVE:
+        store.delete_members(tx, audience, digests)
+        return
+    if action is FileAction.REPLACE:
+        store.delete_members(tx, audience)
+    store.save_members(tx, audience, digests)
+
+
+def delete_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None:
+    """Delete audiences with their members: all that are named, or none of them.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    for number in numbers:
+        store.delete_audience(tx, load_audience(tx, account, number))
+
+
+def forget_files(tx: Tx) -> int:
+    """Delete files that can no longer be used; say how many."""
+    return store.delete_old_files(tx, tx.now - rules.FILE_LIFE)

@@ -1,0 +1,258 @@
+"""Audiences in the API v1.3."""
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, File, Form, UploadFile
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import AdAccount, Permission
+from contatto.accounts.rules import require
+from contatto.audiences import store
+from contatto.audiences.actions import (
+    NewAudience,
+    create_audience,
+    delete_audiences,
+    load_advertiser,
+    load_audience,
+    update_audience,
+    upload_file,
+)
+from contatto.audiences.model import Audience, AudienceKind, FileAction
+from contatto.audiences.rules import read_digests
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import api_answer
+from contatto.kit.wire import (
+    ApiId,
+    JsonText,
+    PageQuery,
+    Shape,
+    TextId,
+    api_time,
+    describe_query,
+    page_info,
+    read_query,
+    request_id_of,
+)
+
+router: Final = APIRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])
+
+type CalculateType = Literal[
+    "EMAIL_SHA256", "PHONE_SHA256", "FIRST_SHA256", "LAST_SHA256", "IDFA_SHA256", "GAID_SHA256"
+]
+type Paths = Annotated[list[Annotated[str, Field(max_length=80)]], Field(min_length=1, max_length=100)]
+type SomeIds = Annotated[list[ApiId], Field(min_length=1, max_length=100)]
+
+
+class CreateAudience(Shape):
+    advertiser_id: ApiId
+    custom_audience_name: str
+    file_paths: Paths
+    calculate_type: CalculateType
+
+
+class UpdateAudience(Shape):
+    """A patch: a new name, or files with what to do with them."""
+
+    advertiser_id: ApiId
+    custom_audience_id: ApiId
+    custom_audience_name: str | None = None
+    action: FileAction | None = None
+    file_paths: Paths | None = None
+
+
+class DeleteAudiences(Shape):
+    advertiser_id: ApiId
+    custom_audience_ids: SomeIds
+
+
+class LookalikeSpec(Shape):
+    source_audience_id: ApiId
+    audience_size: Literal["NARROW", "BALANCED", "BROAD"] = "BALANCED"
+    mobile_os: Literal["ALL", "ANDROID", "IOS"] = "ALL"
+    placements: list[Annotated[str, Field(max_length=64)]] = Field(default_factory=list)
+    location_ids: list[TextId] = Field(default_factory=list)
+    include_source: bool = False
+
+
+class CreateLookalike(Shape):
+    advertiser_id: ApiId
+    custom_audience_name: str
+    lookalike_spec: LookalikeSpec
+
+
+class CreateRule(Shape):
+    advertiser_id: ApiId
+    custom_audience_name: str
+    audience_type: Literal["LEAD_GENERATION", "BUSINESS_ACCOUNT"]
+    rule_spec: dict[str, Any] = Field(default_factory=dict)
+
+
+class AudienceQuery(PageQuery):
+    advertiser_id: ApiId
+    custom_audience_ids: JsonText[SomeIds | None] = None
+
+
+class DetailsQuery(Shape):
+    advertiser_id: ApiId
+    custom_audience_ids: JsonText[SomeIds]
+
+
+@router.post("/file/upload/")
+async def upload_audience_file(
+    request: Request,
+    caller: ApiCaller,
+    advertiser_id: Annotated[ApiId, Form()],
+    calculate_type: Annotated[CalculateType, Form()],
+    file: Annotated[UploadFile, File(description="One SHA-256 a line, in hexadecimal; a head is allowed.")],
+) -> Response:
+    """Upload hashed values; the ``file_path`` of the answer is good for a day.
+
+    Values that are not hashed are refused: no contact value comes to rest here.
+    """
+    require(caller, Permission.WRITE_ADS)
+    digests = read_digests(await file.read())
+
+    def work(tx: Tx) -> str:
+        return upload_file(
+            tx, load_advertiser(tx, caller.business_id, advertiser_id), calculate_type, digests
+        ).path
+
+    data = {"file_path": await context_of(request).db.write(work)}
+    return api_answer(data, request_id_of(request))
+
+
+@router.post("/create/")
+async def create_custom_audience(request: Request, caller: ApiCaller, body: CreateAudience) -> Response:
+    """Make an audience of uploaded files."""
+    new = NewAudience(body.custom_audience_name, calculate_type=body.calculate_type)
+    return await _made(request, caller, body.advertiser_id, new, body.file_paths)
+
+
+@router.post("/lookalike/create/")
+async def create_lookalike(request: Request, caller: ApiCaller, body: CreateLookalike) -> Response:
+    """Make an audience of those most like another one. It is kept with its spec; delivery finds the likes."""
+    spec = body.lookalike_spec
+
+    def check(tx: Tx, account: AdAccount) -> None:
+        load_audience(tx, account, spec.source_audience_id)
+
+    new = NewAudience(body.custom_audience_name, AudienceKind.LOOKALIKE, spec=spec.model_dump_json())
+    return await _made(request, caller, body.advertiser_id, new, (), check)
+
+
+@router.post("/rule/create/")
+async def create_rule_audience(request: Request, caller: ApiCaller, body: CreateRule) -> Response:
+    """Make an audience of those who did something, such as becoming a lead; it is kept with its rule."""
+    spec = body.model_dump_json(include={"audience_type", "rule_spec"})
+    new = NewAudience(body.custom_audience_name, AudienceKind.RULE, spec=spec)
+    return await _made(request, caller, body.advertiser_id, new)
+
+
+async def _made(
+    request: Request,
+    caller: ApiCaller,
+    advertiser_id: int,
+    new: NewAudience,
+    paths: Any = (),
+    check: Any = None,
+) -> Response:
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> Audience:
+        account = load_advertiser(tx, caller.business_id, advertiser_id)
+        if check is not None:
+            check(tx, account)
+        return create_audience(tx, account, new, paths)
+
+    made = await context_of(request).db.write(work)
+    return api_answer({"custom_audience_id": str(made.number)}, request_id_of(request))
+
+
+@router.post("/update/")
+async def update_custom_audience(request: Request, caller: ApiCaller, body: UpdateAudience) -> Response:
+    """Change the name of an audience, or its members by files."""
+    require(caller, Permission.WRITE_ADS)
+    if (body.action is None) != (body.file_paths is None):
+        missing = "action" if body.action is None else "file_paths"
+        raise Refused(errors.INVALID, f"{missing}: action and file_paths go together.")
+    files = (body.action, body.file_paths) if body.action and body.file_paths else None
+
+    def work(tx: Tx) -> Audience:
+        account = load_advertiser(tx, caller.business_id, body.advertiser_id)
+        return update_audience(tx, account, body.custom_audience_id, body.custom_audience_name, files)
+
+    changed = await context_of(request).db.write(work)
+    return api_answer({"custom_audience_id": str(changed.number)}, request_id_of(request))
+
+
+@router.post("/delete/")
+async def delete_custom_audiences(request: Request, caller: ApiCaller, body: DeleteAudiences) -> Response:
+    """Delete audiences with their members: all that are named, or none of them."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> None:
+        account = load_advertiser(tx, caller.business_id, body.advertiser_id)
+        delete_audiences(tx, account, body.custom_audience_ids)
+
+    await context_of(request).db.write(work)
+    ids = [str(number) for number in body.custom_audience_ids]
+    return api_answer({"custom_audience_ids": ids}, request_id_of(request))
+
+
+@router.get("/list/", openapi_extra=describe_query(AudienceQuery))
+async def list_custom_audiences(request: Request, caller: ApiCaller) -> Response:
+    """List audiences, newest first."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, AudienceQuery)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account = load_advertiser(tx, caller.business_id, query.advertiser_id)
+        found = store.list_audiences(tx, caller.business_id, account.id, query.custom_audience_ids)
+        first = (query.page - 1) * query.page_size
+        shown = found[first : first + query.page_size]
+        return {"list": _shown(tx, caller.business_id, shown), "page_info": page_info(query, len(found))}
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+@router.get("/get/", openapi_extra=describe_query(DetailsQuery))
+async def get_custom_audiences(request: Request, caller: ApiCaller) -> Response:
+    """Audiences by their ids, each with its details."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, DetailsQuery)
+
+    def work(tx: Tx) -> list[dict[str, Any]]:
+        account = load_advertiser(tx, caller.business_id, query.advertiser_id)
+        found = [load_audience(tx, account, number) for number in query.custom_audience_ids]
+        return _shown(tx, caller.business_id, found)
+
+    rows = await context_of(request).db.read(work)
+    data = {"list": [{"audience_details": row, "audience_history": []} for row in rows]}
+    return api_answer(data, request_id_of(request))
+
+
+def _shown(tx: Tx, business_id: str, found: list[Audience]) -> list[dict[str, Any]]:
+    sizes = store.count_members(tx, business_id, {audience.id for audience in found})
+    return [
+        {
+            "audience_id": str(audience.number),
+            "custom_audience_id": str(audience.number),
+            "name": audience.name,
+            "audience_type": audience.kind.value.upper(),
+            "audience_sub_type": "NORMAL",
+            "calculate_type": audience.calculate_type or None,
+            "cover_num": sizes.get(audience.id, 0),
+            "is_valid": True,
+            "is_expiring": False,
+            "shared": False,
+            "create_time": api_time(audience.created_at),
+            "modify_time": api_time(audience.updated_at),
+        }
+        for audience in found
+    ]

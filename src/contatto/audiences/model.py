@@ -1,0 +1,51 @@
+"""Audiences and the files that they are made of."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class AudienceKind(StrEnum):
+    CUSTOMER_FILE = "customer_file"
+    LOOKALIKE = "lookalike"
+    RULE = "rule"
+
+
+class FileAction(StrEnum):
+    """What an update does with its files; the values are the API's."""
+
+    APPEND = "APPEND"
+    REMOVE = "REMOVE"
+    REPLACE = "REPLACE"
+
+
+@dataclass(frozen=True, slots=True)
+class AudienceFile:
+    """An uploaded file of hashed values; ``path`` is its name in the API, ``digests`` its lines."""
+
+    path: str
+    business_id: str
+    ad_account_id: str
+    calculate_type: str
+    digests: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """An audience of an ad account; ``number`` is the API's ``custom_audience_id``.
+
+    ``calculate_type`` is set where it is made of files, ``spec`` (JSON) where it follows from a rule or from
+    another audience.
+    """
+
+    id: str
+    business_id: str
+    number: int
+    ad_account_id: str
+    name: str
+    kind: AudienceKind
+    calculate_type: str
+    spec: str
+    created_at: datetime
+    updated_at: datetime

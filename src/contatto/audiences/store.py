@@ -1,0 +1,124 @@
+"""Tables of audiences, their hashed members and uploaded files."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, Text, func, select
+
+from contatto.audiences.model import Audience, AudienceFile, AudienceKind
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
+
+audiences = Table(
+    "audiences",
+    metadata,
+    key(),
+    tenant(),
+    Column("number", BigInteger, nullable=False, unique=True),
+    Column("ad_account_id", String(36), nullable=False),
+    text("name"),
+    Column("kind", Choice(AudienceKind), nullable=False),
+    Column("calculate_type", String(32), nullable=False),
+    text("spec"),
+    instant("created_at"),
+    instant("updated_at"),
+    Index("ix_audiences_of_account", "business_id", "ad_account_id"),
+)
+
+audience_members = Table(
+    "audience_members",
+    metadata,
+    Column("audience_id", String(36), primary_key=True),
+    Column("digest", String(64), primary_key=True),
+    tenant(),
+)
+
+audience_files = Table(
+    "audience_files",
+    metadata,
+    Column("path", String(80), primary_key=True),
+    tenant(),
+    Column("ad_account_id", String(36), nullable=False),
+    Column("calculate_type", String(32), nullable=False),
+    Column("digests", Text, nullable=False),
+    instant("created_at"),
+    Index("ix_audience_files_created_at", "created_at"),
+)
+
+
+def save_file(tx: Tx, file: AudienceFile) -> None:
+    tx.insert(audience_files, {name: getattr(file, name) for name in AudienceFile.__dataclass_fields__})
+
+
+def find_file(tx: Tx, business_id: str, path: str) -> AudienceFile | None:
+    mine = select(audience_files).where(audience_files.c.business_id == business_id)
+    return tx.find(AudienceFile, mine.where(audience_files.c.path == path))
+
+
+def delete_old_files(tx: Tx, before: datetime) -> int:
+    return tx.execute(audience_files.delete().where(audience_files.c.created_at < before)).rowcount
+
+
+def save_audience(tx: Tx, audience: Audience) -> None:
+    tx.insert(audiences, {name: getattr(audience, name) for name in Audience.__dataclass_fields__})
+
+
+def record_audience(tx: Tx, audience: Audience) -> None:
+    """Write a changed audience over its row."""
+    mine = audiences.update().where(
+        audiences.c.business_id == audience.business_id, audiences.c.id == audience.id
+    )
+    tx.execute(mine.values({name: getattr(audience, name) for name in Audience.__dataclass_fields__}))
+
+
+def delete_audience(tx: Tx, audience: Audience) -> None:
+    """Delete an audience with its members."""
+    delete_members(tx, audience)
+    mine = (audiences.c.business_id == audience.business_id, audiences.c.id == audience.id)
+    tx.execute(audiences.delete().where(*mine))
+
+
+def list_audiences(
+    tx: Tx, business_id: str, ad_account_id: str, numbers: Iterable[int] | None = None
+) -> list[Audience]:
+    """Audiences of an ad account, newest first: all of them, or those named."""
+    mine = select(audiences).where(
+        audiences.c.business_id == business_id, audiences.c.ad_account_id == ad_account_id
+    )
+    if numbers is not None:
+        mine = mine.where(audiences.c.number.in_(sorted(numbers)))
+    return tx.list(Audience, mine.order_by(audiences.c.number.desc()))
+
+
+def save_members(tx: Tx, audience: Audience, digests: Iterable[str]) -> None:
+    """Add members; those that are in it already stay once."""
+    mine = {"audience_id": audience.id, "business_id": audience.business_id}
+    rows = [mine | {"digest": digest} for digest in digests]
+    if rows:
+        tx.execute(tx.upsert(audience_members).on_conflict_do_nothing(), rows)
+
+
+def delete_members(tx: Tx, audience: Audience, digests: Iterable[str] | None = None) -> None:
+    """Take members out: all of them, or those named."""
+    mine = audience_members.delete().where(
+        audience_members.c.business_id == audience.business_id,
+        audience_members.c.audience_id == audience.id,
+    )
+    if digests is None:
+        tx.execute(mine)
+        return
+    for digest in digests:
+        tx.execute(mine.where(audience_members.c.digest == digest))
+
+
+def count_members(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict[str, int]:
+    """How many members audiences have, by their ids; one without members is left out."""
+    grouped = (
+        select(audience_members.c.audience_id, func.count())
+        .where(
+            audience_members.c.business_id == business_id,
+            audience_members.c.audience_id.in_(sorted(audience_ids)),
+        )
+        .group_by(audience_members.c.audience_id)
+    )
+    return {audience_id: int(count) for audience_id, count in map(tuple, tx.execute(grouped))}

@@ -1,0 +1,130 @@
+"""Audiences from files of hashed values, on both databases."""
+
+import hashlib
+
+import pytest
+
+from contatto.accounts.model import AdAccount
+from contatto.audiences import actions, store
+from contatto.audiences.actions import NewAudience
+from contatto.audiences.model import Audience, AudienceKind, FileAction
+from contatto.audiences.rules import FILE_LIFE, read_digests
+from contatto.kit import errors
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.database import Database
+from contatto.kit.errors import ErrorCode, Refused
+from tests.ads.world import add_world
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+A, B, C = (digest(f"{name}@example.com") for name in "abc")
+NEW = NewAudience("Regulars", calculate_type="EMAIL_SHA256")
+
+
+@pytest.fixture
+def account(database: Database) -> AdAccount:
+    return database.write_now(add_world).ad_account
+
+
+def upload(database: Database, account: AdAccount, *digests: str, kind: str = "EMAIL_SHA256") -> str:
+    return database.write_now(lambda tx: actions.upload_file(tx, account, kind, digests)).path
+
+
+def made(database: Database, account: AdAccount, *digests: str) -> Audience:
+    path = upload(database, account, *digests)
+    return database.write_now(lambda tx: actions.create_audience(tx, account, NEW, [path]))
+
+
+def size(database: Database, audience: Audience) -> int:
+    counts = database.read_now(lambda tx: store.count_members(tx, audience.business_id, {audience.id}))
+    return counts.get(audience.id, 0)
+
+
+def change(database: Database, account: AdAccount, audience: Audience, action: str, *digests: str) -> int:
+    path = upload(database, account, *digests)
+    files = (FileAction(action), [path])
+    database.write_now(lambda tx: actions.update_audience(tx, account, audience.number, None, files))
+    return size(database, audience)
+
+
+def test_members_are_counted_once(database: Database, account: AdAccount) -> None:
+    audience = made(database, account, A, B)
+    assert change(database, account, audience, "APPEND", B, C) == 3
+    assert change(database, account, audience, "REMOVE", A, C) == 1
+    assert change(database, account, audience, "REPLACE", A, C) == 2
+
+
+def test_a_deleted_audience_leaves_no_member(database: Database, account: AdAccount) -> None:
+    audience = made(database, account, A, B)
+    database.write_now(lambda tx: actions.delete_audiences(tx, account, [audience.number]))
+    assert size(database, audience) == 0
+    with pytest.raises(Refused) as refused:
+        database.read_now(lambda tx: actions.load_audience(tx, account, audience.number))
+    assert refused.value.code is errors.NOT_FOUND
+
+
+def test_a_file_can_be_used_for_a_day(database: Database, account: AdAccount, clock: FixedClock) -> None:
+    path = upload(database, account, A)
+    clock.advance(seconds=FILE_LIFE.total_seconds() + 1)
+    with pytest.raises(Refused) as refused:
+        database.write_now(lambda tx: actions.create_audience(tx, account, NEW, [path]))
+    assert refused.value.code is errors.FILE_EXPIRED
+    assert database.write_now(actions.forget_files) == 1
+
+
+def test_a_file_of_another_account_or_kind_is_refused_and_makes_nothing(
+    database: Database, account: AdAccount
+) -> None:
+    other = database.write_now(add_world).ad_account
+    for path in (
+        upload(database, other, A),
+        "audience_nothing",
+        upload(database, account, A, kind="PHONE_SHA256"),
+    ):
+        with pytest.raises(Refused) as refused:
+            database.write_now(lambda tx, path=path: actions.create_audience(tx, account, NEW, [path]))
+        assert refused.value.code in (errors.FILE_UNKNOWN, errors.INVALID)
+    assert database.read_now(lambda tx: store.list_audiences(tx, account.business_id, account.id)) == []
+
+
+def test_an_audience_without_files_takes_none(database: Database, account: AdAccount) -> None:
+    new = NewAudience("Likes", AudienceKind.LOOKALIKE, spec="{}")
+    audience = database.write_now(lambda tx: actions.create_audience(tx, account, new))
+    with pytest.raises(Refused, match="file_paths"):
+        change(database, account, audience, "APPEND", A)
+
+
+def test_another_business_has_no_such_audience(database: Database, account: AdAccount) -> None:
+    audience = made(database, account, A)
+    other = database.write_now(add_world).ad_account
+    with pytest.raises(Refused) as refused:
+        database.write_now(lambda tx: actions.delete_audiences(tx, other, [audience.number]))
+    assert refused.value.code is errors.NOT_FOUND
+    assert size(database, audience) == 1
+
+
+def test_a_file_is_read_with_and_without_a_head_and_in_any_case() -> None:
+    text = f'email\r\n{A.upper()}\r\n\r\n"{B}"\n{A}\n'
+    assert read_digests(b"\xef\xbb\xbf" + text.encode()) == (A, B)
+    assert read_digests(A.encode()) == (A,)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", errors.FILE_EMPTY),
+        (b"email\n\n", errors.FILE_EMPTY),
+        (b"\xff\xfe\x00", errors.FILE_TYPE),
+        (b"mei@example.com\n", errors.NOT_HASHED),
+        (A.encode() + b"\nmei@example.com", errors.NOT_HASHED),
+        (A[:-1].encode(), errors.NOT_HASHED),
+    ],
+)
+def test_a_file_that_is_not_hashed_or_no_text_is_refused(content: bytes, code: ErrorCode) -> None:
+    with pytest.raises(Refused) as refused:
+        read_digests(content)
+    assert refused.value.code is code
+    assert "mei" not in str(refused.value)
