@@ -186,16 +186,20 @@ def _reachable(business_id: str, wanted: LeadFilter) -> list[Condition]:
 
 
 def _of_shared_values(business_id: str) -> Select[Any]:
-    """Leads of contact values that several leads in the lists have."""
-    shown = (contact_points.c.business_id == business_id, leads.c.hidden_at.is_(None))
+    """Leads of contact values that several leads in the lists have.
+
+    The first pass runs along the index alone and leaves few values; only their leads are looked at.
+    """
+    mine = contact_points.c.business_id == business_id
+    of_several = func.min(contact_points.c.lead_id) != func.max(contact_points.c.lead_id)
+    likely = select(contact_points.c.value_index).where(mine).group_by(contact_points.c.value_index)
     points = select(contact_points.c.value_index).join(leads, leads.c.id == contact_points.c.lead_id)
-    shared = (
-        points.where(*shown)
-        .group_by(contact_points.c.value_index)
-        .having(func.count(contact_points.c.lead_id.distinct()) > 1)
-    )
+    shared = points.where(
+        mine, leads.c.hidden_at.is_(None), contact_points.c.value_index.in_(likely.having(of_several))
+    ).group_by(contact_points.c.value_index)
+    several = func.count(contact_points.c.lead_id.distinct()) > 1
     return select(contact_points.c.lead_id).where(
-        contact_points.c.business_id == business_id, contact_points.c.value_index.in_(shared)
+        mine, contact_points.c.value_index.in_(shared.having(several))
     )
 
 

@@ -66,7 +66,7 @@ contact_points = Table(
     Column("country", String(2)),
     UniqueConstraint("business_id", "lead_id", "field", "value_index"),
     Index("ix_contact_points_business_id_country", "business_id", "country"),
-    Index("ix_contact_points_business_id_value_index", "business_id", "value_index"),
+    Index("ix_contact_points_of_value", "business_id", "value_index", "lead_id"),
 )
 
 evidence = Table(
