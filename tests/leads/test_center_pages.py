@@ -1,6 +1,10 @@
 """The pages of the Leads Center through the real doors: forms, conflicts, permissions and foreign rows."""
 
+import csv
+import io
 import re
+import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +16,7 @@ from contatto.accounts.model import Role
 from contatto.leads.actions import records as actions
 from contatto.leads.store.records import find_lead
 from tests import make
-from tests.journeys.running import House, csrf_of, running_house
+from tests.journeys.running import House, csrf_of, running_house, until
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def a_lead(house: House, business_id: str | None = None, person_id: str = "p1", 
     ).id
 
 
-def post(house: House, path: str, **values: str) -> int:
+def post(house: House, path: str, **values: str | list[str]) -> int:
     token = csrf_of(house.client.get("/leads").text)
     return house.client.post(path, data=values | {"csrf_token": token}, follow_redirects=False).status_code
 
@@ -130,3 +134,126 @@ def test_a_deleted_lead_says_so_and_can_be_restored(house: House) -> None:
     assert "This lead was deleted" in house.client.get(f"/leads/{lead_id}").text
     assert post(house, f"/leads/{lead_id}/restore") == 303
     assert "This lead was deleted" not in house.client.get(f"/leads/{lead_id}").text
+
+
+def wait_for_jobs(house: House) -> str:
+    """The bar of jobs once none of them runs."""
+
+    def look() -> str:
+        bar: str = house.client.get("/leads/jobs").text
+        return bar if 'data-running="true"' not in bar else ""
+
+    return until(look)
+
+
+def test_a_selection_is_labelled_as_a_job_and_its_undo_takes_the_label_off_again(house: House) -> None:
+    ids = [a_lead(house, person_id=f"p{n}") for n in range(3)]
+    assert post(house, "/leads/bulk", do="label", label="autumn", ids=ids[:2]) == 303
+    bar = wait_for_jobs(house)
+    assert "Add label autumn" in bar
+    assert "2 done" in bar
+    label = re.findall(r'name="label" value="([0-9a-f-]{36})"', house.client.get("/leads").text)[0]
+    assert "2 leads<" in house.client.get(f"/leads?label={label}").text
+    job_id = re.findall(r"/leads/jobs/([0-9a-f-]{36})/undo", bar)[0]
+    assert post(house, f"/leads/jobs/{job_id}/undo") == 303
+    wait_for_jobs(house)
+    assert "0 leads<" in house.client.get(f"/leads?label={label}").text
+    assert post(house, f"/leads/jobs/{job_id}/undo") == 409
+
+
+def test_all_that_match_means_the_filter_and_not_the_page(house: House) -> None:
+    for n in range(60):
+        a_lead(house, person_id=f"p{n}")
+    assert post(house, "/leads/bulk", do="status", status="contacted", all="true", query="status=raw") == 303
+    bar = wait_for_jobs(house)
+    assert "60 done" in bar
+    assert post(house, "/leads/bulk", do="status", status="contacted") == 422
+
+
+def test_a_file_holds_the_chosen_leads_with_their_numbers_whole(house: House, tmp_path: Path) -> None:
+    ids = [a_lead(house, person_id=f"p{n}", profile_name=f"=Name {n}") for n in range(3)]
+    token = csrf_of(house.client.get("/leads").text)
+    chosen = {"do": "csv", "ids": ids[1:], "csrf_token": token}
+    rows = list(csv.DictReader(io.StringIO(house.client.post("/leads/bulk", data=chosen).text[1:])))
+    assert sorted(row["name"] for row in rows) == ["'=Name 1", "'=Name 2"]
+    assert {row["phone"] for row in rows} == {"+6591234567"}
+    answer = house.client.get("/leads.xlsx")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as book:
+        sheet = book.read("xl/worksheets/sheet1.xml").decode()
+    assert sheet.count("+6591234567") == 3
+    assert "<f>" not in sheet  # no formula, whatever a name looks like
+    assert not list(Path(tempfile.gettempdir()).glob("leads-*.xlsx"))
+
+
+def test_the_pages_of_jobs_merges_and_imports_know_no_other_business(house: House) -> None:
+    other = house.context.db.write_now(lambda tx: make.business(tx, "Other"))
+    own, foreign = a_lead(house), a_lead(house, other.id)
+    assert house.client.get(f"/leads/{own}/merge/{foreign}").status_code == 404
+    sides = {"keep": "one", "name": "one", "status": "one", "owner": "one"}
+    assert post(house, f"/leads/{own}/merge/{foreign}", **sides) == 404
+    assert post(house, f"/leads/{own}/merges/none/undo") == 404
+    assert post(house, "/leads/jobs/none/undo") == 404
+    assert house.client.get("/leads/jobs/none").status_code == 404
+    assert post(house, "/leads/bulk", do="delete", ids=[foreign]) == 303
+    wait_for_jobs(house)
+    found = house.context.db.read_now(lambda tx: find_lead(tx, other.id, foreign))
+    assert found
+    assert found.hidden_at is None
+
+
+def test_two_leads_are_compared_merged_and_separated_again(house: House) -> None:
+    one, other = a_lead(house, profile_name="Mei"), a_lead(house, person_id="p2", profile_name="Mei Lin")
+    assert "Compare" in house.client.get(f"/leads/{one}").text
+    page = house.client.get(f"/leads/{one}/merge/{other}").text
+    assert "1 more on both" in page
+    sides = {"keep": "two", "name": "one", "status": "two", "owner": "two", "reason": "same person"}
+    assert post(house, f"/leads/{one}/merge/{other}", **sides) == 303
+    answer = house.client.get(f"/leads/{one}", follow_redirects=False)
+    assert answer.headers["location"] == f"/leads/{other}"
+    kept = house.client.get(f"/leads/{other}").text
+    assert "same person" in kept
+    assert ">Mei</h1>" in kept
+    assert "1 lead<" in house.client.get("/leads").text
+    merge_id = re.findall(r"/merges/([0-9a-f-]{36})/undo", kept)[0]
+    assert post(house, f"/leads/{other}/merges/{merge_id}/undo") == 303
+    assert "2 leads<" in house.client.get("/leads").text
+    assert "Merge undone" in house.client.get(f"/leads/{other}").text
+
+
+def test_an_import_shows_its_rows_first_and_then_does_them(house: House) -> None:
+    text = "name,phone\n<b>Mei</b>,9123 4567\nWrong,12\n"
+    token = csrf_of(house.client.get("/leads/import").text)
+    sent = {"text": text, "country": "SG", "csrf_token": token}
+    preview = house.client.post("/leads/import", data=sent).text
+    assert "1 new, 0 added to, 1 left out" in preview
+    assert "&lt;b&gt;Mei" in preview
+    assert "0 leads<" in house.client.get("/leads").text
+    answer = house.client.post("/leads/import/start", data=sent, follow_redirects=False)
+    wait_for_jobs(house)
+    job = house.client.get(answer.headers["location"]).text
+    assert "1 done, 1 left out" in job
+    assert "Row 2: The phone is no valid number of its country." in job
+    page = house.client.get("/leads?source=import").text
+    assert "+6591234567" in page
+    lead_id = page.split('id="lead-rows"')[1].split('href="/leads/')[1][:36]
+    assert house.client.get(f"/leads/{lead_id}").status_code == 200
+    wrong = house.client.post("/leads/import", data=sent | {"text": "no head"}).text
+    assert "must name a column" in wrong
+
+
+def test_an_agent_may_work_on_many_leads_but_not_take_them_away(house: House) -> None:
+    lead_id = a_lead(house)
+    sign_in_as(house, Role.AGENT)
+    for do in ("csv", "xlsx"):
+        assert post(house, "/leads/bulk", do=do, ids=[lead_id]) == 403
+    assert house.client.get("/leads.xlsx").status_code == 403
+    assert "/leads.xlsx" not in house.client.get("/leads").text
+    assert post(house, "/leads/bulk", do="status", status="contacted", ids=[lead_id]) == 303
+
+
+def test_the_ads_manager_leads_to_the_leads_of_each_ad(house: House) -> None:
+    ad = house.make_ad("LEAD_GENERATION")
+    page = house.client.get("/ads").text
+    for word, key in (("campaign", "campaign_id"), ("ad_group", "adgroup_id"), ("ad", "ad_id")):
+        assert f'href="/leads?{word}={ad[key]}"' in page
+        assert f'href="/leads.xlsx?{word}={ad[key]}"' in page

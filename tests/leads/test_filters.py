@@ -161,6 +161,8 @@ def test_each_word_of_the_filter_means_what_it_says(database: Database) -> None:
         found = database.read_now(lambda tx, w=wanted: listing.list_leads(tx, business_id, w))
         count = database.read_now(lambda tx, w=wanted: listing.count_leads(tx, business_id, w))
         assert {lead.id for lead in found} == {world[name].id for name in names}, wanted
+        probed = database.read_now(lambda tx, w=wanted: listing.list_leads_of_many(tx, business_id, w))
+        assert probed == found
         assert count == len(names)
 
 

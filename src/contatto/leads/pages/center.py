@@ -55,7 +55,8 @@ def _page_of(tx: Tx, caller: Caller, asked: Asked, page: int) -> dict[str, Any]:
     pages = max(1, -(-total // PAGE))
     shown = min(max(page, 1), pages, _LAST_PAGE)
     offset = (shown - 1) * PAGE
-    found = listing.list_leads(tx, caller.business_id, wanted, asked.look.sort, PAGE, offset)
+    look_up = listing.list_leads_of_many if total >= listing.MANY else listing.list_leads
+    found = look_up(tx, caller.business_id, wanted, asked.look.sort, PAGE, offset) if total else []
     return {
         "total": total,
         "leads": rows_of(tx, caller.business_id, found),

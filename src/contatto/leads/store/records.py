@@ -65,7 +65,8 @@ contact_points = Table(
     instant("created_at"),
     Column("country", String(2)),
     UniqueConstraint("business_id", "lead_id", "field", "value_index"),
-    Index("ix_contact_points_business_id_country", "business_id", "country"),
+    Index("ix_contact_points_of_country", "business_id", "country", "lead_id"),
+    Index("ix_contact_points_of_field", "business_id", "field", "lead_id"),
     Index("ix_contact_points_of_value", "business_id", "value_index", "lead_id"),
 )
 
