@@ -25,9 +25,11 @@ import contatto.channels.pages
 import contatto.delivery.api
 import contatto.forms.pages.routes
 import contatto.inbox.api
+import contatto.inbox.pages.acts
 import contatto.inbox.pages.chat
 import contatto.inbox.pages.chat_form
 import contatto.inbox.pages.panes
+import contatto.inbox.pages.saved
 import contatto.leads.pages.routes
 import contatto.measurement.api
 import contatto.reports.api
@@ -69,6 +71,8 @@ ROUTERS: Final = (
     contatto.inbox.pages.chat.router,
     contatto.inbox.pages.chat_form.router,
     contatto.inbox.pages.panes.router,
+    contatto.inbox.pages.acts.router,
+    contatto.inbox.pages.saved.router,
     contatto.leads.pages.routes.router,
     contatto.reports.api.router,
     contatto.reports.pages.router,

@@ -7,9 +7,10 @@ from contatto.accounts import actions as accounts
 from contatto.audiences import actions as audiences
 from contatto.channels.model import Platform
 from contatto.forms.model import FormSubmitted
-from contatto.inbox.actions import notices, replies
+from contatto.inbox.actions import desk, notices, replies
 from contatto.inbox.actions.deliveries import settle_receipts
 from contatto.inbox.model import (
+    ConversationChanged,
     ConversationStarted,
     MessageReceived,
     MessageSent,
@@ -38,6 +39,7 @@ from contatto.reports import actions as reports
 
 AFTER: Final[After] = {
     ContactRejected: (),
+    ConversationChanged: (),
     ConversationStarted: (),
     FormSubmitted: (),
     LeadCaptured: (notices.post_notice,),
@@ -72,6 +74,7 @@ def errands(settings: Settings) -> tuple[Errands, ...]:
 
 
 EVERY: Final[tuple[tuple[float, Chore], ...]] = (
+    (30.0, desk.wake_conversations),
     (3600.0, outbox.forget_old),
     (3600.0, accounts.end_expired_sessions),
     (3600.0, accounts.end_expired_codes),

@@ -57,6 +57,15 @@ class Person:
     created_at: datetime
 
 
+class ThreadState(StrEnum):
+    """Where a conversation lies on the desk; a customer's new message opens it again, unless blocked."""
+
+    OPEN = "open"
+    SNOOZED = "snoozed"
+    RESOLVED = "resolved"
+    BLOCKED = "blocked"
+
+
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """A thread with one person.
@@ -76,6 +85,13 @@ class Conversation:
     unread: int
     business_read_at: datetime | None
     customer_read_at: datetime | None
+    state: ThreadState = ThreadState.OPEN
+    snoozed_until: datetime | None = None
+    assignee_id: str | None = None
+    waiting_since: datetime | None = None
+    """When the customer wrote what nobody has answered yet."""
+    revision: int = 0
+    """Counts what members change on the desk, so that two of them cannot overwrite each other unseen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +174,28 @@ class InlineNotice:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivateNote:
+    """What a member wrote down in a thread, for members alone; like a notice it is no message."""
+
+    id: str
+    business_id: str
+    conversation_id: str
+    text: str
+    author: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SavedReply:
+    """A text that members use again; ``shortcut`` is what they type after a slash."""
+
+    id: str
+    business_id: str
+    shortcut: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationStarted:
     """A person wrote for the first time."""
 
@@ -182,6 +220,14 @@ class MessageSent:
     business_id: str
     conversation_id: str
     message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationChanged:
+    """A member assigned, labelled, noted, snoozed, resolved, reopened or blocked, or a snooze ended."""
+
+    business_id: str
+    conversation_id: str
 
 
 @dataclass(frozen=True, slots=True)

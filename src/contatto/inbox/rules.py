@@ -1,9 +1,10 @@
 """How deliveries are labelled and judged, how a thread is ordered, where evidence stands in a text."""
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from contatto.channels.model import (
@@ -73,6 +74,7 @@ RETRY_AFTER_S: Final = (5, 30, 120, 600, 1_800, 3_600)
 
 STOPPED: Final = {
     "answer_lost": "The platform's answer was lost. The message may have arrived: look before you try again.",
+    "blocked": "This person is blocked. Unblock them to write.",
     "cannot_send": "Replies on this channel are written in its own app.",
     "cannot_write_first": "A business cannot write first on this channel. Wait until the person has written.",
     "forbidden_address": "The address of the platform is not allowed. Ask the operator about platform_urls.",
@@ -87,6 +89,13 @@ STOPPED: Final = {
     "window_used_up": "All messages that the platform allows before the person answers are used up.",
 }
 """Why a reply cannot be sent, or was not, in words for the agent."""
+
+
+NOTE_LIMIT: Final = 4_000
+SHORTCUT: Final = re.compile(r"[\w-]{1,30}")
+MOST_SAVED: Final = 200
+SNOOZES: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(days=7)}
+"""How long a conversation may be put away, by the word that the page sends."""
 
 
 def stop_text(reason: str) -> str:

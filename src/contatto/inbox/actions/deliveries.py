@@ -33,6 +33,7 @@ from contatto.inbox.model import (
     MessageSent,
     Receipt,
     ReceiptState,
+    ThreadState,
 )
 from contatto.inbox.store import conversations, messages, persons, receipts, referrals
 from contatto.kit.db.tx import Tx
@@ -151,6 +152,8 @@ def receive_message(tx: Tx, door: Door, chatted: Chatted, receipt: Receipt) -> O
     if not from_customer:
         emit(tx, account.business_id, MessageSent(account.business_id, conversation.id, message.id))
         return STORED
+    if conversation.state is ThreadState.BLOCKED:
+        return STORED  # kept, and nothing else: no lead, no conversion, no news
     if chatted.tap is not None:
         _note_tap(tx, conversation, chatted.tap, chatted.at)
     _count_conversation(tx, conversation, chatted)

@@ -1,12 +1,37 @@
-"""What an agent does with a conversation."""
+"""What a member does with a conversation: read, assign, label, note, snooze, resolve, block, mark as lead.
 
+A change names the revision that the member had before their eyes. When somebody was faster it is refused, and
+nothing is overwritten.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from contatto.inbox import rules
 from contatto.inbox.actions.threads import owned_conversation
-from contatto.inbox.store import conversations, persons
+from contatto.inbox.model import Conversation, ConversationChanged, PrivateNote, SavedReply, ThreadState
+from contatto.inbox.store import conversations, desk, persons
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id
+from contatto.kit.outbox import emit
 from contatto.leads.actions import records as leads
-from contatto.leads.model import Lead, Origin, Signal
+from contatto.leads.actions import work as lead_work
+from contatto.leads.model import Actor, Lead, Origin, Signal, Status
+from contatto.leads.rules.records import MOVES
+from contatto.leads.store.records import find_lead
+
+SPAM_NOTE: Final = "Marked as spam in the inbox."
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The conversation as the member saw it."""
+
+    conversation_id: str
+    revision: int
 
 
 def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, actor: str) -> Lead:
@@ -42,4 +67,175 @@ def note_conversation_read(tx: Tx, business_id: str, conversation_id: str) -> No
         Refused: NOT_FOUND.
     """
     if not conversations.record_business_read(tx, business_id, conversation_id):
+        raise Refused(errors.NOT_FOUND)
+
+
+def assign_conversation(tx: Tx, actor: Actor, seen: Seen, member_id: str | None) -> None:
+    """Give a conversation to a member, or to nobody.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID for somebody who is no member; CONFLICT.
+    """
+    lead_work.check_member(tx, actor.business_id, member_id)
+    _change(tx, actor, seen, {"assignee_id": member_id})
+
+
+def snooze_conversation(tx: Tx, actor: Actor, seen: Seen, span: str) -> None:
+    """Put a conversation away for a while; it comes back by itself, or when the customer writes.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID for a span that is none; CONFLICT.
+    """
+    if span not in rules.SNOOZES:
+        raise Refused(errors.INVALID, f"span: choose one of {', '.join(rules.SNOOZES)}.")
+    until = tx.now + rules.SNOOZES[span]
+    _change(tx, actor, seen, {"state": ThreadState.SNOOZED, "snoozed_until": until})
+
+
+def resolve_conversation(tx: Tx, actor: Actor, seen: Seen) -> None:
+    """Lay a conversation down as done; nobody waits in it any more.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT.
+    """
+    done = {"state": ThreadState.RESOLVED, "snoozed_until": None, "waiting_since": None, "unread": 0}
+    _change(tx, actor, seen, done)
+
+
+def reopen_conversation(tx: Tx, actor: Actor, seen: Seen) -> None:
+    """Take a conversation back to the desk.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT, also for one that is blocked.
+    """
+    _change(tx, actor, seen, {"state": ThreadState.OPEN, "snoozed_until": None})
+
+
+def _change(tx: Tx, actor: Actor, seen: Seen, values: Mapping[str, Any]) -> Conversation:
+    conversation = owned_conversation(tx, actor.business_id, seen.conversation_id)
+    if conversation.revision != seen.revision:
+        raise Refused(errors.CONFLICT, "Somebody changed this conversation first. Nothing was overwritten.")
+    if conversation.state is ThreadState.BLOCKED and "state" in values:
+        raise Refused(errors.CONFLICT, "This person is blocked. Unblock them first.")
+    if not conversations.record_desk(tx, conversation, **values):
+        raise Refused(errors.CONFLICT, "Somebody changed this conversation first. Nothing was overwritten.")
+    _tell(tx, conversation)
+    return conversation
+
+
+def _tell(tx: Tx, conversation: Conversation) -> None:
+    emit(tx, conversation.business_id, ConversationChanged(conversation.business_id, conversation.id))
+
+
+def block_person(tx: Tx, actor: Actor, seen: Seen, *, is_spam: bool) -> None:
+    """Block the person of a conversation: what they write later is kept, makes no lead and tells nobody.
+
+    Spam marks their lead Unqualified too, and its note says why.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT when somebody changed the conversation first.
+    """
+    conversation = owned_conversation(tx, actor.business_id, seen.conversation_id)
+    if conversation.revision != seen.revision:
+        raise Refused(errors.CONFLICT, "Somebody changed this conversation first. Nothing was overwritten.")
+    persons.record_blocked(tx, actor.business_id, conversation.person_id, is_blocked=True)
+    away = {"state": ThreadState.BLOCKED, "snoozed_until": None, "waiting_since": None, "unread": 0}
+    for each in conversations.list_conversations_of_person(tx, actor.business_id, conversation.person_id):
+        conversations.record_desk(tx, each, **away)
+        _tell(tx, each)
+    if is_spam and conversation.lead_id:
+        _disqualify(tx, actor, conversation.lead_id)
+
+
+def _disqualify(tx: Tx, actor: Actor, lead_id: str) -> None:
+    lead = find_lead(tx, actor.business_id, lead_id)
+    if lead is None or lead.hidden_at is not None or Status.UNQUALIFIED not in MOVES[lead.status]:
+        return
+    leads.change_lead_status(tx, actor.business_id, lead_id, lead.status, Status.UNQUALIFIED, actor.name)
+    lead_work.add_note(tx, actor, lead_id, SPAM_NOTE)
+
+
+def unblock_person(tx: Tx, actor: Actor, conversation_id: str) -> None:
+    """Let a person's messages count again, from now on; those of the time before stay what they are.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    conversation = owned_conversation(tx, actor.business_id, conversation_id)
+    persons.record_blocked(tx, actor.business_id, conversation.person_id, is_blocked=False)
+    for each in conversations.list_conversations_of_person(tx, actor.business_id, conversation.person_id):
+        if each.state is ThreadState.BLOCKED:
+            conversations.record_desk(tx, each, state=ThreadState.OPEN)
+            _tell(tx, each)
+
+
+def wake_conversations(tx: Tx) -> int:
+    """Bring back the conversations whose snooze has ended; say how many."""
+    ended = conversations.list_ended_snoozes(tx, 200)
+    for conversation in ended:
+        conversations.record_desk(tx, conversation, state=ThreadState.OPEN, snoozed_until=None)
+        _tell(tx, conversation)
+    return len(ended)
+
+
+def label_conversation(tx: Tx, actor: Actor, conversation_id: str, name: str) -> None:
+    """Put a label on a conversation; labels are those of the leads, and a new word makes a new one.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID.
+    """
+    conversation = owned_conversation(tx, actor.business_id, conversation_id)
+    label = lead_work.keep_label(tx, actor.business_id, name)
+    if desk.append_conversation_label(tx, actor.business_id, conversation_id, label.id):
+        _tell(tx, conversation)
+
+
+def unlabel_conversation(tx: Tx, actor: Actor, conversation_id: str, label_id: str) -> None:
+    """Take a label off.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    conversation = owned_conversation(tx, actor.business_id, conversation_id)
+    if desk.delete_conversation_label(tx, actor.business_id, conversation_id, label_id):
+        _tell(tx, conversation)
+
+
+def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, text: str) -> None:
+    """Write a note that members alone see; the same ``note_id`` again changes nothing.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID for an empty or too long text.
+    """
+    conversation = owned_conversation(tx, actor.business_id, conversation_id)
+    if not 0 < len(text.strip()) <= rules.NOTE_LIMIT:
+        raise Refused(errors.INVALID, f"text: write 1 to {rules.NOTE_LIMIT} characters.")
+    note = PrivateNote(note_id, actor.business_id, conversation_id, text.strip(), actor.name, tx.now)
+    if desk.append_private_note(tx, note):
+        _tell(tx, conversation)
+
+
+def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None:
+    """Keep a text under a shortcut; the same shortcut again replaces its text.
+
+    Raises:
+        Refused: INVALID.
+    """
+    word = shortcut.strip().removeprefix("/").lower()
+    if not rules.SHORTCUT.fullmatch(word):
+        raise Refused(errors.INVALID, "shortcut: use 1 to 30 letters, digits, - or _.")
+    if not 0 < len(text.strip()) <= rules.TEXT_LIMIT:
+        raise Refused(errors.INVALID, f"text: write 1 to {rules.TEXT_LIMIT} characters.")
+    if desk.count_saved_replies(tx, business_id) >= rules.MOST_SAVED:
+        raise Refused(errors.INVALID, f"shortcut: there are {rules.MOST_SAVED} already. Remove some first.")
+    desk.save_reply(tx, SavedReply(new_id(), business_id, word, text.strip()))
+
+
+def remove_saved_reply(tx: Tx, business_id: str, reply_id: str) -> None:
+    """Forget a saved reply.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    if not desk.delete_saved_reply(tx, business_id, reply_id):
         raise Refused(errors.NOT_FOUND)

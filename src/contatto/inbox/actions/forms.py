@@ -78,5 +78,5 @@ def _thank(tx: Tx, conversation: Conversation, version: FormVersion, answer: For
         at=answer.at,
     )
     if messages.append_message(tx, conversation.business_id, message):
-        conversations.record_message_time(tx, conversation, answer.at, from_customer=False)
+        conversations.record_message_time(tx, conversation, answer.at, from_customer=False, is_automatic=True)
         emit(tx, conversation.business_id, MessageSent(conversation.business_id, conversation.id, message.id))

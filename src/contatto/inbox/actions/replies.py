@@ -25,7 +25,15 @@ from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import WindowState, may_use_message_api, window_state
 from contatto.inbox import rules
 from contatto.inbox.actions.threads import message_id_of, owned_conversation
-from contatto.inbox.model import Conversation, Message, MessageSent, ReplyProgressed, Send, SendState
+from contatto.inbox.model import (
+    Conversation,
+    Message,
+    MessageSent,
+    ReplyProgressed,
+    Send,
+    SendState,
+    ThreadState,
+)
 from contatto.inbox.store import conversations, messages, persons, sends
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -78,6 +86,8 @@ def _new_send(tx: Tx, account: ChannelAccount, reply: Message) -> Send:
 def load_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -> WindowState:
     """Whether the business may write to this person now, and for how long."""
     dialect = CONNECTORS[account.platform].dialect
+    if conversation.state is ThreadState.BLOCKED:
+        return WindowState(is_open=False, reason="blocked")
     if not dialect.base_url:
         return WindowState(is_open=True)
     if not may_use_message_api(account):

@@ -3,7 +3,7 @@
 from contatto.channels.model import ChannelAccount, Chatted, Progressed, Referred, WasRead
 from contatto.channels.registry import CONNECTORS
 from contatto.inbox import rules
-from contatto.inbox.model import Conversation, Person
+from contatto.inbox.model import Conversation, Person, ThreadState
 from contatto.inbox.store import conversations, persons
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -48,10 +48,17 @@ def open_conversation(tx: Tx, account: ChannelAccount, incoming: Event) -> Conve
         unread=0,
         business_read_at=None,
         customer_read_at=None,
+        state=_first_state(tx, person),
     )
     if conversations.save_conversation(tx, fresh):
         return fresh
     return conversations.find_conversation(tx, account.business_id, conversation_id) or fresh
+
+
+def _first_state(tx: Tx, person: Person) -> ThreadState:
+    """A new conversation of a blocked person is blocked too."""
+    is_blocked = persons.is_blocked(tx, person.business_id, person.id)
+    return ThreadState.BLOCKED if is_blocked else ThreadState.OPEN
 
 
 def kept_id(tx: Tx, account: ChannelAccount, external_id: str) -> str:

@@ -5,30 +5,39 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from pydantic import BaseModel
+
+from contatto.accounts.model import Caller, MemberId, Permission
+from contatto.accounts.rules import may
+from contatto.accounts.store import list_members
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import list_accounts
 from contatto.inbox import rules
-from contatto.inbox.model import Conversation
+from contatto.inbox.model import Conversation, ThreadState
 from contatto.inbox.pages.thread import ad_card, thread_values
 from contatto.inbox.store import conversations, messages, persons
 from contatto.inbox.store.conversations import ConversationFilter
+from contatto.inbox.store.desk import list_label_ids, list_saved_replies
 from contatto.kit.db.tx import Tx
 from contatto.kit.moments import from_micros, micros
 from contatto.leads.model import Lead
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import records as lead_store
+from contatto.leads.store.work import list_labels
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, MeasuredAd
 
-TABS: Final = ("all", "unread", "leads")
+TABS: Final = ("mine", "unassigned", "all", "waiting")
+SHOWN: Final = tuple(state.value for state in ThreadState)
 PAGE: Final = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    all: int
-    unread: int
-    leads: int
+class ViewQuery(BaseModel):
+    """What the address of the inbox may say; what it says wrong counts as nothing."""
+
+    tab: str = "all"
+    show: str = "open"
+    q: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,50 +45,60 @@ class View:
     """What one look at the inbox asks for."""
 
     tab: str
+    show: ThreadState
     q: str
     before: datetime | None = None
     older: datetime | None = None
     """Where an older page of the thread ends."""
 
+    @property
+    def query(self) -> dict[str, str]:
+        return {"tab": self.tab, "show": self.show.value, "q": self.q}
 
-def read_view(tab: str = "all", q: str = "", before: str = "", older: str = "") -> View:
-    return View(tab if tab in TABS else "all", q[:100], _read_moment(before), _read_moment(older))
+
+def read_view(asked: ViewQuery, before: str = "", older: str = "") -> View:
+    tab = asked.tab if asked.tab in TABS else "all"
+    show = ThreadState(asked.show) if asked.show in SHOWN else ThreadState.OPEN
+    return View(tab, show, asked.q[:100], _read_moment(before), _read_moment(older))
 
 
 def _read_moment(text: str) -> datetime | None:
     return from_micros(int(text)) if text.isascii() and text.isdecimal() and len(text) < 17 else None
 
 
-def inbox_values(tx: Tx, business_id: str, view: View, selected: str | None) -> dict[str, Any]:
-    wanted = ConversationFilter(view.tab, view.q)
-    found = conversations.list_conversations(tx, business_id, wanted, PAGE, view.before)
+def inbox_values(tx: Tx, caller: Caller, view: View, selected: str | None) -> dict[str, Any]:
+    business_id = caller.business_id
+
+    def wanted(tab: str) -> ConversationFilter:
+        return ConversationFilter(tab, view.q, view.show, caller.subject_id)
+
+    found = conversations.list_conversations(tx, business_id, wanted(view.tab), PAGE, view.before)
     chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
-    desk = _Desk(tx, business_id, [*found, chosen] if chosen else found)
-    counts = Counts(
-        *(conversations.count_conversations(tx, business_id, ConversationFilter(tab, view.q)) for tab in TABS)
-    )
+    desk = _Desk(tx, caller, [*found, chosen] if chosen else found)
     older = None
     if len(found) == PAGE and found[-1].last_message_at:
-        cut = micros(found[-1].last_message_at)
-        older = "/inbox?" + urlencode({"tab": view.tab, "q": view.q, "before": cut})
+        older = "/inbox?" + urlencode(view.query | {"before": micros(found[-1].last_message_at)})
     return {
         "tab": view.tab,
+        "show": view.show.value,
         "q": view.q,
-        "counts": counts,
+        "counts": {tab: conversations.count_conversations(tx, business_id, wanted(tab)) for tab in TABS},
         "conversations": [desk.row(conversation) for conversation in found],
         "next_href": older,
         "selected": desk.row(chosen) if chosen else None,
         "thread": desk.thread(chosen, view.older) if chosen else None,
         "contact": desk.contact(chosen) if chosen else None,
+        "saved_replies": list_saved_replies(tx, business_id) if chosen else [],
     }
 
 
 class _Desk:
     """Rows, thread and contact of some conversations, read with a handful of statements."""
 
-    def __init__(self, tx: Tx, business_id: str, shown: list[Conversation]) -> None:
+    def __init__(self, tx: Tx, caller: Caller, shown: list[Conversation]) -> None:
         self.tx = tx
-        self.business_id = business_id
+        self.caller = caller
+        self.business_id = business_id = caller.business_id
         ids = {conversation.id for conversation in shown}
         self.accounts = {account.id: account for account in list_accounts(tx, business_id)}
         self.persons = persons.list_persons(tx, business_id, {each.person_id for each in shown})
@@ -87,6 +106,9 @@ class _Desk:
         self.earned = measurement_store.list_attributions(tx, business_id, ids)
         ad_ids = {each.ad_id for each in self.earned.values() if each.ad_id}
         self.ads = measurement_store.list_measured_ads(tx, business_id, ad_ids)
+        self.members = {each.id: each.display_name for each in list_members(tx, caller.business_id)}
+        self.labels = list_labels(tx, business_id)
+        self.labelled = list_label_ids(tx, business_id, ids)
         lead_ids = {each.lead_id for each in shown if each.lead_id}
         self.leads = lead_store.list_leads_by_id(tx, business_id, lead_ids)
 
@@ -108,12 +130,25 @@ class _Desk:
             "unread": conversation.unread,
             "lead_id": conversation.lead_id,
             "lead_status": lead.status.value if lead else None,
+            "state": conversation.state.value,
+            "snoozed_until": conversation.snoozed_until,
+            "assignee_id": conversation.assignee_id,
+            "assignee": self.members.get(MemberId(conversation.assignee_id or "")),
+            "waiting_since": conversation.waiting_since,
+            "labels": [label for label in self.labels if label.id in self.labelled[conversation.id]],
+            "revision": conversation.revision,
         }
 
     def thread(self, conversation: Conversation, before: datetime | None) -> dict[str, Any]:
         account = self.accounts[conversation.channel_account_id]
         shown = thread_values(self.tx, account, conversation, before)
-        return {"conversation": self.row(conversation), **shown}
+        desk = {
+            "members": [(member_id, name) for member_id, name in self.members.items()],
+            "me": self.caller.subject_id,
+            "known_labels": self.labels,
+            "can_act": may(self.caller, Permission.WRITE_INBOX),
+        }
+        return {"conversation": self.row(conversation), **shown, **desk}
 
     def contact(self, conversation: Conversation) -> dict[str, Any]:
         account = self.accounts[conversation.channel_account_id]

@@ -2,26 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from fastapi import APIRouter, Query, Request
+from starlette.responses import HTMLResponse, StreamingResponse
 
-from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import require
-from contatto.channels.model import MessageKind, Sender
-from contatto.inbox.actions import desk as desk_actions
-from contatto.inbox.actions import replies
-from contatto.inbox.model import Message
-from contatto.inbox.pages.desk import View, inbox_values, read_view
+from contatto.accounts.auth import PageCaller
+from contatto.inbox.pages.answers import render_inbox
+from contatto.inbox.pages.desk import ViewQuery, read_view
 from contatto.inbox.store import conversations
 from contatto.inbox.store.conversations import ConversationFilter
-from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
-from contatto.kit.ids import named_id, new_id
 from contatto.kit.web.live import sse_answer, stream_events
-from contatto.leads.model import Lead, Status
+from contatto.leads.model import Status
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import count_leads
 
@@ -49,16 +41,16 @@ async def show_nav(request: Request, caller: PageCaller, section: str = "") -> H
 
 @router.get("/inbox")
 async def show_inbox(
-    request: Request, caller: PageCaller, tab: str = "all", q: str = "", before: str = ""
+    request: Request, caller: PageCaller, asked: Annotated[ViewQuery, Query()], before: str = ""
 ) -> HTMLResponse:
-    return await _render(request, caller, "inbox/inbox.html", read_view(tab, q, before), None)
+    return await render_inbox(request, caller, "inbox/inbox.html", read_view(asked, before), None)
 
 
 @router.get("/inbox/list")
 async def show_list(
-    request: Request, caller: PageCaller, tab: str = "all", q: str = "", selected: str = ""
+    request: Request, caller: PageCaller, asked: Annotated[ViewQuery, Query()], selected: str = ""
 ) -> HTMLResponse:
-    return await _render(request, caller, "inbox/_list.html", read_view(tab, q), selected or None)
+    return await render_inbox(request, caller, "inbox/_list.html", read_view(asked), selected or None)
 
 
 @router.get("/inbox/{conversation_id}")
@@ -66,105 +58,23 @@ async def show_conversation(
     request: Request,
     caller: PageCaller,
     conversation_id: str,
-    tab: str = "all",
-    q: str = "",
+    asked: Annotated[ViewQuery, Query()],
     before: str = "",
 ) -> HTMLResponse:
-    view = read_view(tab, q, older=before)
-    return await _render(request, caller, "inbox/inbox.html", view, conversation_id, strict=True)
+    view = read_view(asked, older=before)
+    return await render_inbox(request, caller, "inbox/inbox.html", view, conversation_id, strict=True)
 
 
 @router.get("/inbox/{conversation_id}/thread")
 async def show_thread(
     request: Request, caller: PageCaller, conversation_id: str, before: str = ""
 ) -> HTMLResponse:
-    view = read_view(older=before)
-    return await _render(request, caller, "inbox/_thread.html", view, conversation_id, strict=True)
+    view = read_view(ViewQuery(), older=before)
+    return await render_inbox(request, caller, "inbox/_thread.html", view, conversation_id, strict=True)
 
 
 @router.get("/inbox/{conversation_id}/contact")
 async def show_contact(request: Request, caller: PageCaller, conversation_id: str) -> HTMLResponse:
-    return await _render(request, caller, "inbox/_contact.html", read_view(), conversation_id, strict=True)
-
-
-@router.post("/inbox/{conversation_id}/messages")
-async def post_reply(
-    request: Request,
-    caller: FormCaller,
-    conversation_id: str,
-    text: Annotated[str, Form()] = "",
-    client_message_id: Annotated[str, Form()] = "",
-) -> Response:
-    require(caller, Permission.WRITE_INBOX)
-
-    def reply(tx: Tx) -> Message:
-        message_id = named_id(conversation_id, client_message_id) if _is_uuid(conversation_id) else ""
-        message = Message(
-            seq=0,
-            id=message_id if client_message_id else new_id(),
-            conversation_id=conversation_id,
-            sender=Sender.BUSINESS,
-            kind=MessageKind.TEXT,
-            text=text.strip(),
-            author=caller.display_name,
-            at=tx.now,
-        )
-        return replies.send_reply(tx, caller.business_id, conversation_id, message)
-
-    await context_of(request).db.write(reply)
-    return await _after_post(request, caller, conversation_id)
-
-
-@router.post("/inbox/{conversation_id}/messages/{message_id}/retry")
-async def post_retry(request: Request, caller: FormCaller, conversation_id: str, message_id: str) -> Response:
-    require(caller, Permission.WRITE_INBOX)
-
-    def retry(tx: Tx) -> None:
-        replies.retry_reply(tx, caller.business_id, conversation_id, message_id)
-
-    await context_of(request).db.write(retry)
-    return await _after_post(request, caller, conversation_id)
-
-
-@router.post("/inbox/{conversation_id}/lead")
-async def post_mark_as_lead(request: Request, caller: FormCaller, conversation_id: str) -> Response:
-    require(caller, Permission.WRITE_LEADS)
-
-    def mark(tx: Tx) -> Lead:
-        return desk_actions.mark_conversation_as_lead(
-            tx, caller.business_id, conversation_id, caller.display_name
-        )
-
-    await context_of(request).db.write(mark)
-    return await _after_post(request, caller, conversation_id)
-
-
-@router.post("/inbox/{conversation_id}/read")
-async def post_read(request: Request, caller: FormCaller, conversation_id: str) -> Response:
-    require(caller, Permission.WRITE_INBOX)
-    await context_of(request).db.write(
-        lambda tx: desk_actions.note_conversation_read(tx, caller.business_id, conversation_id)
+    return await render_inbox(
+        request, caller, "inbox/_contact.html", read_view(ViewQuery()), conversation_id, strict=True
     )
-    return Response(status_code=204)
-
-
-async def _after_post(request: Request, caller: Caller, conversation_id: str) -> Response:
-    if request.headers.get("hx-request"):
-        return await _render(request, caller, "inbox/_thread.html", read_view(), conversation_id, strict=True)
-    return RedirectResponse(f"/inbox/{conversation_id}", 303)
-
-
-async def _render(
-    request: Request, caller: Caller, template: str, view: View, selected: str | None, *, strict: bool = False
-) -> HTMLResponse:
-    """Render one of the inbox's templates; with ``strict`` an unknown conversation is refused."""
-    require(caller, Permission.READ_INBOX)
-    context = context_of(request)
-    values = await context.db.read(lambda tx: inbox_values(tx, caller.business_id, view, selected))
-    if strict and values["selected"] is None:
-        raise Refused(errors.NOT_FOUND, "There is no such conversation.")
-    return context.pages.render(request, template, values | {"caller": caller})
-
-
-def _is_uuid(text: str) -> bool:
-    return len(text) == 36 and text.replace("-", "").isalnum()

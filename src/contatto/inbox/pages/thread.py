@@ -8,8 +8,9 @@ from contatto.channels.model import ChannelAccount, Sender
 from contatto.channels.registry import CONNECTORS
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import load_window
-from contatto.inbox.model import AdReferral, Conversation, InlineNotice, Message, Send, SendState
+from contatto.inbox.model import AdReferral, Conversation, InlineNotice, Message, PrivateNote, Send, SendState
 from contatto.inbox.store import messages, notices, referrals, sends
+from contatto.inbox.store.desk import list_private_notes
 from contatto.kit.db.tx import Tx
 from contatto.kit.moments import from_micros, micros
 from contatto.leads.model import Evidence
@@ -31,6 +32,7 @@ def thread_values(
     start = said[0].at if said and len(said) == THREAD_PAGE else None
     entries = [*_message_entries(tx, conversation, said)]
     entries += [_notice_entry(each) for each in notices.list_notices(tx, business_id, conversation.id)]
+    entries += [_note_entry(each) for each in list_private_notes(tx, business_id, conversation.id)]
     entries += _ad_entries(tx, conversation)
     entries = [
         each for each in entries if (not start or each["at"] >= start) and (not before or each["at"] < before)
@@ -117,6 +119,17 @@ def _notice_entry(notice: InlineNotice) -> dict[str, Any]:
         "order": 2,
         "lead_id": notice.lead_id,
         "fields": list(notice.fields),
+    }
+
+
+def _note_entry(note: PrivateNote) -> dict[str, Any]:
+    return {
+        "kind": "note",
+        "id": note.id,
+        "at": note.at,
+        "order": 3,
+        "author": note.author,
+        "text": note.text,
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Index,
     Integer,
     Select,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     Update,
+    and_,
     bindparam,
     case,
     func,
@@ -21,10 +23,10 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.inbox.model import Conversation
+from contatto.inbox.model import Conversation, ThreadState
 from contatto.inbox.store.persons import persons
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Instant, instant, key, metadata, tenant
+from contatto.kit.db.types import Choice, Instant, instant, key, metadata, tenant
 
 conversations = Table(
     "conversations",
@@ -40,6 +42,11 @@ conversations = Table(
     Column("unread", Integer, nullable=False),
     instant("business_read_at", nullable=True),
     instant("customer_read_at", nullable=True),
+    Column("state", Choice(ThreadState), nullable=False, server_default="open"),
+    instant("snoozed_until", nullable=True),
+    Column("assignee_id", String(36)),
+    instant("waiting_since", nullable=True),
+    Column("revision", Integer, nullable=False, server_default="0"),
     UniqueConstraint("business_id", "channel_account_id", "external_id"),
     Index("ix_conversations_business_id_last", "business_id", "last_message_at"),
     Index("ix_conversations_business_id_person_id", "business_id", "person_id"),
@@ -48,10 +55,19 @@ conversations = Table(
 
 @dataclass(frozen=True, slots=True)
 class ConversationFilter:
-    """Which conversations to list: by tab (all, unread, leads) and by a part of the person's name."""
+    """Which conversations to list.
+
+    Attributes:
+        tab: all, mine, unassigned, waiting (leads that nobody has answered), unread or leads.
+        text: a part of the person's name.
+        state: where on the desk they lie; None for everywhere but blocked.
+        member_id: whose desk it is.
+    """
 
     tab: str = "all"
     text: str = ""
+    state: ThreadState | None = None
+    member_id: str = ""
 
 
 def save_conversation(tx: Tx, conversation: Conversation) -> bool:
@@ -63,6 +79,7 @@ def save_conversation(tx: Tx, conversation: Conversation) -> bool:
 _ONE = (conversations.c.business_id == bindparam("of_business"), conversations.c.id == bindparam("of_id"))
 _FIND: Final = select(conversations).where(*_ONE)
 _MOMENT: Final = bindparam("moment", type_=Instant())
+_KIND: Final = bindparam("kind", type_=String())
 _MOVE: Final = (
     update(conversations)
     .where(*_ONE)
@@ -70,7 +87,19 @@ _MOVE: Final = (
         last_message_at=case(
             (conversations.c.last_message_at > _MOMENT, conversations.c.last_message_at), else_=_MOMENT
         ),
-        unread=conversations.c.unread + bindparam("more", type_=Integer()),
+        unread=conversations.c.unread + case((_KIND == "customer", 1), else_=0),
+        state=case(
+            (and_(_KIND == "customer", conversations.c.state != ThreadState.BLOCKED), ThreadState.OPEN.value),
+            else_=conversations.c.state,
+        ),
+        waiting_since=case(
+            (
+                or_(_KIND == "silent", conversations.c.last_message_at > _MOMENT),
+                conversations.c.waiting_since,
+            ),
+            (_KIND == "customer", func.coalesce(conversations.c.waiting_since, _MOMENT)),
+            else_=None,
+        ),
     )
 )
 
@@ -97,10 +126,11 @@ def count_conversations(tx: Tx, business_id: str, wanted: ConversationFilter) ->
 def _matching(statement: Select[Any], business_id: str, wanted: ConversationFilter) -> Select[Any]:
     has_message = conversations.c.last_message_at.is_not(None)
     statement = statement.where(conversations.c.business_id == business_id, has_message)
-    if wanted.tab == "unread":
-        statement = statement.where(conversations.c.unread > 0)
-    if wanted.tab == "leads":
-        statement = statement.where(conversations.c.lead_id.is_not(None))
+    if wanted.state is None:
+        statement = statement.where(conversations.c.state != ThreadState.BLOCKED)
+    else:
+        statement = statement.where(conversations.c.state == wanted.state)
+    statement = statement.where(*_of_tab(wanted))
     if wanted.text.strip():
         named = select(persons.c.id).where(
             persons.c.business_id == business_id,
@@ -113,10 +143,51 @@ def _matching(statement: Select[Any], business_id: str, wanted: ConversationFilt
     return statement
 
 
-def record_message_time(tx: Tx, conversation: Conversation, at: datetime, *, from_customer: bool) -> None:
-    """Move a conversation along: its last message, and what is unread."""
+def _of_tab(wanted: ConversationFilter) -> list[ColumnElement[bool]]:
+    table = conversations.c
+    if wanted.tab == "mine":
+        return [table.assignee_id == wanted.member_id]
+    if wanted.tab == "unassigned":
+        return [table.assignee_id.is_(None)]
+    if wanted.tab == "waiting":
+        return [table.lead_id.is_not(None), table.waiting_since.is_not(None)]
+    if wanted.tab == "unread":
+        return [table.unread > 0]
+    return [table.lead_id.is_not(None)] if wanted.tab == "leads" else []
+
+
+def record_message_time(
+    tx: Tx, conversation: Conversation, at: datetime, *, from_customer: bool, is_automatic: bool = False
+) -> None:
+    """Move a conversation along: its last message, what is unread, and whether somebody waits.
+
+    A customer's message opens it again; what a blocked person writes moves nothing but the time. An automatic
+    message of the business is no answer to who waits.
+    """
+    is_silent = is_automatic or conversation.state is ThreadState.BLOCKED
+    kind = "silent" if is_silent else "customer" if from_customer else "business"
     one = {"of_business": conversation.business_id, "of_id": conversation.id}
-    tx.execute(_MOVE, one | {"moment": at, "more": int(from_customer)})
+    tx.execute(_MOVE, one | {"moment": at, "kind": kind})
+
+
+def record_desk(tx: Tx, conversation: Conversation, **values: Any) -> bool:
+    """Change what lies on the desk; False when somebody changed it since it was read."""
+    mine = _change_of(conversation.business_id, conversation.id)
+    seen = mine.where(conversations.c.revision == conversation.revision)
+    return tx.execute(seen.values(**values, revision=conversation.revision + 1)).rowcount == 1
+
+
+def list_conversations_of_person(tx: Tx, business_id: str, person_id: str) -> list[Conversation]:
+    mine = conversations.c.business_id == business_id
+    return tx.list(Conversation, select(conversations).where(mine, conversations.c.person_id == person_id))
+
+
+def list_ended_snoozes(tx: Tx, limit: int) -> list[Conversation]:
+    """Snoozed conversations of all businesses whose time has come; for the timer only."""
+    ended = select(conversations).where(
+        conversations.c.state == ThreadState.SNOOZED, conversations.c.snoozed_until <= tx.now
+    )
+    return tx.list(Conversation, ended.limit(limit))
 
 
 def record_start(tx: Tx, conversation: Conversation, at: datetime) -> bool:

@@ -30,6 +30,7 @@ persons = Table(
     text("name"),
     text("stated_name"),
     sealed("address", nullable=True),
+    instant("blocked_at", nullable=True),
     instant("stated_at", nullable=True),
     instant("created_at"),
     UniqueConstraint("business_id", "channel_account_id", "external_id"),
@@ -61,6 +62,16 @@ def record_person_seen(tx: Tx, person: Person) -> None:
     """A person who is there gets a name if there was none, and may have come earlier."""
     one = {"of_business": person.business_id, "of_id": person.id}
     tx.execute(_SEEN, one | {"profile_name": person.name, "first": person.created_at})
+
+
+def record_blocked(tx: Tx, business_id: str, person_id: str, *, is_blocked: bool) -> None:
+    blocked_at = tx.now if is_blocked else None
+    tx.execute(_change_of_person(business_id, person_id).values(blocked_at=blocked_at))
+
+
+def is_blocked(tx: Tx, business_id: str, person_id: str) -> bool:
+    mine = select(persons.c.id).where(persons.c.business_id == business_id, persons.c.id == person_id)
+    return tx.scalar(mine.where(persons.c.blocked_at.is_not(None))) is not None
 
 
 def record_address(tx: Tx, business_id: str, person_id: str, address: str) -> None:

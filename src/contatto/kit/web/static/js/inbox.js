@@ -40,7 +40,7 @@ document.addEventListener("input", (event) => {
 
 document.addEventListener("keydown", (event) => {
   const form = event.target.closest?.("[data-composer]");
-  if (!form || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  if (!form || event.defaultPrevented || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
   if (form.elements.text.value.trim()) form.requestSubmit();
 });
@@ -59,6 +59,15 @@ document.addEventListener("htmx:after:request", (event) => {
   form.elements.client_message_id.value = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
   const log = form.closest(".thread")?.querySelector("[data-stick]");
   if (log) atEnd.set(log, true);
+});
+
+// a menu has done its work when what was chosen is through; labels are often chosen together
+document.addEventListener("htmx:after:request", (event) => {
+  const { sourceElement: form, response } = event.detail.ctx;
+  const menu = form?.closest?.(".tools details[data-menu]");
+  if (!menu || response.status >= 400) return;
+  if (!menu.id.startsWith("labels-")) menu.open = false;
+  else if (form.matches(".tools__new")) form.reset();
 });
 
 document.addEventListener("click", (event) => {

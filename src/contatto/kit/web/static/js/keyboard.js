@@ -1,4 +1,4 @@
-// Keys: J and K walk the rows of the page, Alt+J and Alt+K also while typing; L, R, / and ? act.
+// Keys: J and K walk the rows of the page; letters act unless one types; with Alt they act while typing too.
 function typing(target) {
   return target.isContentEditable || target.matches("input:not([type=radio], [type=checkbox]), textarea, select");
 }
@@ -19,23 +19,64 @@ function step(by, open) {
   if (open) link.click();
 }
 
+function press(...keys) {
+  const target = keys.map((key) => document.querySelector(`[data-key=${key}]`)).find(Boolean);
+  if (!target) return false;
+  if (target.matches("summary")) {
+    target.parentElement.open = true;
+    (target.parentElement.querySelector("textarea, input:not([type=hidden]), .menu__item") ?? target).focus();
+  } else if (target.matches("textarea, input")) target.focus();
+  else target.click();
+  return true;
+}
+
+function nextTab() {
+  const tabs = [...document.querySelectorAll("[data-tab]")];
+  const at = tabs.findIndex((tab) => tab.getAttribute("aria-current") === "page");
+  tabs[(at + 1) % tabs.length]?.click();
+}
+
+// The physical key with Alt, because Alt changes the letter on some keyboards.
+const withAlt = {
+  KeyJ: () => step(1, true),
+  KeyK: () => step(-1, true),
+  KeyP: () => press("note"),
+  KeyL: () => press("reply"),
+  KeyE: () => press("resolve", "reopen"),
+  KeyM: () => press("snooze"),
+  KeyO: () => document.querySelector("[data-toggle-contact]")?.click(),
+  KeyN: nextTab,
+  KeyC: () => location.assign("/inbox"),
+  KeyV: () => location.assign("/leads"),
+  KeyR: () => location.assign("/reports"),
+  KeyS: () => location.assign("/settings"),
+};
+
 const actions = {
   j: () => step(1, document.querySelector("[data-rows=open]") !== null),
   k: () => step(-1, document.querySelector("[data-rows=open]") !== null),
   l: () => document.querySelector("[data-key=mark-lead]")?.click(),
   r: () => document.querySelector("[data-key=reply]")?.focus(),
   "/": () => document.querySelector("[data-key=search]")?.focus(),
+  a: () => press("assign"),
+  "#": () => press("label"),
   "?": () => document.getElementById("help")?.showModal(),
 };
 
 document.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return;
-  if (event.altKey) {
-    // the physical key: Alt changes the letter on some keyboards
-    const by = { KeyJ: 1, KeyK: -1 }[event.code];
-    if (!by) return;
+  if (event.defaultPrevented || event.metaKey || document.querySelector("dialog[open]")) return;
+  if (event.ctrlKey && event.altKey && event.code === "KeyE") {
     event.preventDefault();
-    step(by, true);
+    const next = document.querySelector("[data-row][data-current]")?.closest("li")?.nextElementSibling?.querySelector("a");
+    if (press("resolve") && next) document.body.addEventListener("inbox:changed", () => next.click(), { once: true });
+    return;
+  }
+  if (event.ctrlKey) return;
+  if (event.altKey) {
+    const act = withAlt[event.code];
+    if (!act) return;
+    event.preventDefault();
+    act();
     return;
   }
   if (typing(event.target)) {

@@ -1,0 +1,35 @@
+"""How the panes are rendered, for whoever asks for one or has just changed something."""
+
+from fastapi import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from contatto.accounts.model import Caller, Permission
+from contatto.accounts.rules import require
+from contatto.inbox.pages.desk import View, ViewQuery, inbox_values, read_view
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.errors import Refused
+
+
+async def after_post(request: Request, caller: Caller, conversation_id: str) -> Response:
+    if request.headers.get("hx-request"):
+        return await render_inbox(
+            request, caller, "inbox/_thread.html", read_view(ViewQuery()), conversation_id, strict=True
+        )
+    return RedirectResponse(f"/inbox/{conversation_id}", 303)
+
+
+async def render_inbox(
+    request: Request, caller: Caller, template: str, view: View, selected: str | None, *, strict: bool = False
+) -> HTMLResponse:
+    """Render one of the inbox's templates; with ``strict`` an unknown conversation is refused."""
+    require(caller, Permission.READ_INBOX)
+    context = context_of(request)
+    values = await context.db.read(lambda tx: inbox_values(tx, caller, view, selected))
+    if strict and values["selected"] is None:
+        raise Refused(errors.NOT_FOUND, "There is no such conversation.")
+    return context.pages.render(request, template, values | {"caller": caller})
+
+
+def is_uuid(text: str) -> bool:
+    return len(text) == 36 and text.replace("-", "").isalnum()

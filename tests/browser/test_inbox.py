@@ -1,0 +1,127 @@
+"""The desk of the inbox as an agent works at it, with the keyboard alone where the map of keys says so."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from contatto.channels.actions import set_access_token
+from contatto.inbox.actions.desk import keep_saved_reply
+from tests.browser.conftest import Served
+from tests.browser.test_main_job import _sign_in
+from tests.journeys.running import message
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def customer(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    yield context.new_page()
+    context.close()
+
+
+def _begin(served: Served, page: Page, customer: Page) -> None:
+    """A customer writes on our own chat page, and the agent opens the conversation."""
+    customer.goto(f"{served.url}/chat/{served.house.webchat_id}")
+    customer.get_by_label("Your message").fill("What does a small kitchen cost?")
+    customer.get_by_role("button", name="Send").click()
+    _sign_in(page, served.url)
+    page.locator("#conversations a").first.click()
+    expect(page.locator(".msg--in")).to_contain_text("small kitchen")
+
+
+def test_a_conversation_is_taken_labelled_noted_and_resolved_with_the_keyboard(
+    served: Served, page: Page, customer: Page
+) -> None:
+    _begin(served, page, customer)
+    page.locator(".log").focus()
+    page.keyboard.press("a")
+    expect(page.get_by_role("button", name="Take it myself")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-tab]").first).to_contain_text("Mine 1")
+    page.locator(".log").focus()
+    page.keyboard.press("#")
+    page.keyboard.type("Urgent")
+    page.keyboard.press("Enter")
+    expect(page.locator("#conversations")).to_contain_text("Urgent")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Alt+p")
+    page.keyboard.type("Call back on Monday")
+    page.keyboard.press("Enter")
+    expect(page.locator(".private")).to_contain_text("Call back on Monday")
+    page.keyboard.press("Alt+e")
+    expect(page.locator(".tools__state")).to_contain_text("Resolved")
+    expect(page.locator("#conversations")).to_have_count(0)
+    expect(customer.locator("body")).not_to_contain_text("Monday")
+    customer.reload()
+    expect(customer.locator("#dm-log")).to_contain_text("small kitchen")
+    expect(customer.locator("body")).not_to_contain_text("Monday")
+
+
+def test_a_slash_puts_a_saved_reply_in_with_the_customers_name(
+    served: Served, page: Page, customer: Page
+) -> None:
+    house = served.house
+    for shortcut, text in (("hours", "Hello {name}, nine to six."), ("price", "From 9,000.")):
+        house.context.db.write_now(
+            lambda tx, of=(shortcut, text): keep_saved_reply(tx, house.business_id, *of)  # type: ignore[misc]
+        )
+    _begin(served, page, customer)
+    field = page.get_by_label("Your reply")
+    field.press_sequentially("/")
+    expect(page.get_by_role("option")).to_have_count(2)
+    field.press_sequentially("ho")
+    expect(page.get_by_role("option")).to_have_count(1)
+    field.press("Enter")
+    expect(field).to_have_value(re.compile(r"Hello Visitor \w+, nine to six\."))
+    field.press("Enter")
+    expect(customer.locator("#dm-log")).to_contain_text("nine to six")
+
+
+def test_the_second_of_two_agents_is_told_and_overwrites_nothing(
+    served: Served, browser: Browser, customer: Page
+) -> None:
+    page = browser.new_context(locale="en-GB").new_page()  # a refusal stands in the console, as it should
+    _begin(served, page, customer)
+    stale = page.locator("form[action$='/resolve'] [name=revision]").input_value()
+    page.locator("[data-key=assign]").click()
+    page.get_by_role("button", name="Take it myself").click()
+    expect(page.locator("[data-tab]").first).to_contain_text("Mine 1")
+    # another agent, whose page has not heard of it
+    page.evaluate(
+        "seen => document.querySelector(\"form[action$='/resolve'] [name=revision]\").value = seen", stale
+    )
+    with page.expect_response(re.compile("/resolve$")) as answered:
+        page.locator("[data-key=resolve]").click()
+    assert answered.value.status == 409
+    expect(page.locator("#toasts")).to_contain_text("Somebody changed this conversation first")
+    expect(page.locator(".tools__state")).to_have_count(0)
+    page.context.close()
+
+
+def test_a_reply_that_the_platform_refused_shows_why_and_can_be_tried_again(
+    served: Served, page: Page
+) -> None:
+    house = served.house
+    now_ms = int(house.context.clock.now().timestamp() * 1_000)
+    house.webhook("im_receive_msg", message("Hi there", "u1", now_ms))
+    house.context.db.write_now(lambda tx: set_access_token(tx, house.business_id, house.tiktok_id, "a-token"))
+    _sign_in(page, served.url)
+    page.locator("#conversations a", has_text="Hi there").click()
+    expect(page.locator(".composer__window")).to_contain_text(re.compile(r"4[78] hr.*10 messages left"))
+    page.get_by_label("Your reply").fill("Hello")
+    page.get_by_label("Your reply").press("Enter")
+    expect(page.locator(".msg--out")).to_contain_text("Hello")
+    expect(page.locator(".composer__window")).to_contain_text("9 messages left")
+
+
+def test_the_list_of_keys_opens_with_a_question_mark(served: Served, page: Page) -> None:
+    _sign_in(page, served.url)
+    expect(page.locator("[data-live-state]").first).to_have_attribute("data-state", "on")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard")).to_contain_text("Write a private note")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Alt+v")
+    expect(page).to_have_url(re.compile("/leads"))
