@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from tools.reference_api import api_page
 from tools.reference_events import events_page
 from tools.reference_lists import decisions_page, how_to_page
 from tools.reference_metrics import metrics_page
@@ -15,6 +16,7 @@ PAGES = {
     "reference/errors.md": errors_page,
     "reference/events.md": events_page,
     "reference/metrics.md": metrics_page,
+    "reference/api.md": api_page,
     "reference/routes.md": routes_page,
     "decisions/index.md": decisions_page,
     "how-to/index.md": how_to_page,

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from itertools import groupby
 from typing import Final
 from urllib.parse import quote
 
@@ -38,11 +39,12 @@ from contatto import __version__
 from contatto.channels.index import AppIndex
 from contatto.kit import errors
 from contatto.kit.clock import Clock, SystemClock
-from contatto.kit.context import Context
+from contatto.kit.context import Context, context_of
 from contatto.kit.db.connect import open_database
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_refusal, refusal_answer
 from contatto.kit.log import logger, where
+from contatto.kit.openapi import describe_api, list_operations
 from contatto.kit.settings import Settings
 from contatto.kit.vault import Vault, load_keys
 from contatto.kit.web.live import LiveFeed
@@ -78,6 +80,8 @@ ROUTERS: Final = (
     contatto.reports.pages.router,
 )
 API_PREFIX: Final = "/open_api/"
+OPEN_PATHS: Final = frozenset({"/open_api/v1.3/oauth2/access_token/"})
+"""What the API answers without a token."""
 _JSON_PREFIXES: Final = ("/webhooks/", "/delivery/", "/t/")
 
 
@@ -125,12 +129,23 @@ def create_app(context: Context) -> FastAPI:
     app.router.routes.extend(HOT_ROUTES)
     for router in ROUTERS:
         app.include_router(router)
+    app.add_route("/docs", _show_docs, include_in_schema=False)
+    document = describe_api(app, API_PREFIX, OPEN_PATHS)
+    app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's own way to change it
     app.mount("/static", _Assets(directory=STATIC), name="static")
     app.add_exception_handler(Refused, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_middleware(SecurityLayer, broken=_answer_broken)
     return app
+
+
+async def _show_docs(request: Request) -> Response:
+    """The API as a page."""
+    rows = list_operations(request.app.openapi())
+    groups = [(tag, list(found)) for tag, found in groupby(rows, key=lambda row: row.tag)]
+    pages = context_of(request).pages
+    return pages.render(request, "web/api.html", {"groups": groups, "version": __version__})
 
 
 @asynccontextmanager

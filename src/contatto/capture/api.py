@@ -19,7 +19,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
 
-router = APIRouter(prefix="/open_api/v1.3/contatto/capture", tags=["extensions"])
+router = APIRouter(prefix="/open_api/v1.3/contatto/capture", tags=["Extensions"])
 
 
 class CaptureRequest(BaseModel):

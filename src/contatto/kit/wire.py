@@ -5,7 +5,15 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
 from starlette.requests import Request
 
 from contatto.kit import errors
@@ -51,12 +59,21 @@ def _read_json(value: object) -> object:
         raise ValueError("lists and objects in a query are JSON text") from error
 
 
-type ApiId = Annotated[int, BeforeValidator(_read_id), PlainSerializer(str)]
+_ID_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,18}$"})
+_TIME_SCHEMA: Final = WithJsonSchema(
+    {
+        "type": "string",
+        "pattern": r"^20\d\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8]) (0\d|1\d|2[0-3]):[0-5]\d:[0-5]\d$",
+    }
+)
+_AMOUNT_SCHEMA: Final = WithJsonSchema({"type": "number", "minimum": 0})
+
+type ApiId = Annotated[int, BeforeValidator(_read_id), PlainSerializer(str), _ID_SCHEMA]
 """An id of ours: 19 digits, sent as text; a number is accepted too."""
 type TextId = Annotated[str, BeforeValidator(_read_text_id), Field(max_length=128)]
 """An id that others made, as text or number; always kept as text."""
-type ApiTime = Annotated[datetime, BeforeValidator(_read_time)]
-type Amount = Annotated[int, BeforeValidator(_read_amount)]
+type ApiTime = Annotated[datetime, BeforeValidator(_read_time), _TIME_SCHEMA]
+type Amount = Annotated[int, BeforeValidator(_read_amount), _AMOUNT_SCHEMA]
 """An amount in units of the currency, read into micros."""
 type JsonText[T] = Annotated[T, BeforeValidator(_read_json)]
 """A list or an object of a query, which comes as JSON text."""

@@ -110,7 +110,11 @@ async def cancel_report_task(request: Request, caller: ApiCaller, body: TaskQuer
     return api_answer({"task_id": str(body.task_id)}, request_id_of(request))
 
 
-@router.get("/task/download/", openapi_extra=describe_query(TaskQuery))
+@router.get(
+    "/task/download/",
+    openapi_extra=describe_query(TaskQuery),
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
 async def download_report(request: Request, caller: ApiCaller) -> Response:
     """The file of a task as CSV in UTF-8: dimensions, then metrics, in the order of the question."""
     require(caller, Permission.READ_REPORTS)

@@ -1,8 +1,9 @@
 """Bodies and queries of the ads API."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from contatto.ads.model import (
     DIRECT_MESSAGE,
@@ -30,8 +31,43 @@ type FewIds = Annotated[list[ApiId], Field(min_length=1, max_length=20)]
 type Fields = JsonText[list[str] | None]
 type LocationIds = list[TextId]
 
+_CAMPAIGN: Final[JsonDict] = {
+    "advertiser_id": "7000000000000000001",
+    "campaign_name": "November",
+    "objective_type": "LEAD_GENERATION",
+}
+_AD_GROUP: Final[JsonDict] = {
+    "advertiser_id": "7000000000000000001",
+    "campaign_id": "7000000000000000002",
+    "adgroup_name": "Singapore",
+    "optimization_goal": "LEAD_GENERATION",
+    "promotion_type": DIRECT_MESSAGE,
+    "billing_event": "OCPM",
+    "location_ids": ["1880251"],
+    "budget_mode": "BUDGET_MODE_DYNAMIC_DAILY_BUDGET",
+    "budget": 50,
+    "schedule_type": "SCHEDULE_FROM_NOW",
+    "schedule_start_time": "2026-01-01 00:00:00",
+}
+_ADS: Final[JsonDict] = {
+    "advertiser_id": "7000000000000000001",
+    "adgroup_id": "7000000000000000003",
+    "creatives": [
+        {
+            "ad_name": "First",
+            "ad_text": "Write to us",
+            "ad_format": "SINGLE_VIDEO",
+            "call_to_action": "SEND_MESSAGE",
+            "auto_message_id": "7000000000000000004",
+        }
+    ],
+}
+"""Examples of the OpenAPI document; a test runs them."""
+
 
 class CreateCampaign(Shape):
+    model_config = ConfigDict(json_schema_extra={"example": _CAMPAIGN})
+
     advertiser_id: ApiId
     campaign_name: str
     objective_type: Literal["LEAD_GENERATION"]
@@ -42,6 +78,8 @@ class CreateCampaign(Shape):
 
 class CreateAdGroup(Shape):
     """Windows are given both, or neither for 7 days after a click and 1 day after a view."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _AD_GROUP})
 
     advertiser_id: ApiId
     campaign_id: ApiId
@@ -90,6 +128,8 @@ class Creative(Shape):
 
 
 class CreateAds(Shape):
+    model_config = ConfigDict(json_schema_extra={"example": _ADS})
+
     advertiser_id: ApiId
     adgroup_id: ApiId
     creatives: Annotated[list[Creative], Field(min_length=1, max_length=20)]

@@ -1,0 +1,153 @@
+"""The OpenAPI document of the API, and the same as plain rows for its page and its reference."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+TOKEN_HEADER: Final = "Access-Token"  # noqa: S105 - the name of a header
+ENVELOPE: Final = {
+    "type": "object",
+    "required": ["code", "message", "request_id", "data"],
+    "properties": {
+        "code": {"type": "integer", "description": "0 when all is well; else the number of the refusal."},
+        "message": {"type": "string", "description": "What was wrong, and what to do."},
+        "request_id": {"type": "string"},
+        "data": {"type": "object"},
+    },
+}
+"""The body of every answer; a refusal is one too, with HTTP 200."""
+_METHODS: Final = ("get", "post")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRow:
+    """A parameter or a field of a body."""
+
+    name: str
+    kind: str
+    needed: bool
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRow:
+    """One operation of the API; ``example`` is a body or a query as JSON, empty where there is none."""
+
+    method: str
+    path: str
+    tag: str
+    summary: str
+    says: str
+    fields: tuple[FieldRow, ...]
+    example: str
+
+
+def describe_api(app: FastAPI, prefix: str, open_paths: frozenset[str]) -> dict[str, Any]:
+    """The document of all routes under a prefix, with the envelope as the answer of each.
+
+    Args:
+        app: has the routes.
+        prefix: of the paths that belong to the API.
+        open_paths: those that need no token.
+    """
+    found = FastAPI.openapi(app)
+    paths = {path: item for path, item in found["paths"].items() if path.startswith(prefix)}
+    for path, item in paths.items():
+        for method in _METHODS:
+            if method in item:
+                _describe_operation(item[method], needs_token=path not in open_paths)
+    schemas = found.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas["Envelope"] = ENVELOPE
+    scheme = {"type": "apiKey", "in": "header", "name": TOKEN_HEADER}
+    found["components"]["securitySchemes"] = {"token": scheme}
+    return found | {"paths": paths}
+
+
+def _describe_operation(operation: dict[str, Any], *, needs_token: bool) -> None:
+    answer = {"application/json": {"schema": {"$ref": "#/components/schemas/Envelope"}}}
+    kept = operation.get("responses", {}).get("200", {}).get("content", {})
+    files = {kind: about for kind, about in kept.items() if kind != "application/json"}
+    says = "The envelope; its code says whether the request was carried out."
+    operation["responses"] = {"200": {"description": says, "content": answer | files}}
+    if needs_token:
+        operation["security"] = [{"token": []}]
+
+
+def list_operations(document: Mapping[str, Any]) -> list[OperationRow]:
+    """The operations of a document, by tag and path."""
+    rows = [
+        _row(document, method, path, item[method])
+        for path, item in document["paths"].items()
+        for method in _METHODS
+        if method in item
+    ]
+    return sorted(rows, key=lambda row: (row.tag, row.path))
+
+
+def _row(document: Mapping[str, Any], method: str, path: str, operation: Mapping[str, Any]) -> OperationRow:
+    summary, _, rest = str(operation.get("description", "")).strip().partition("\n\n")
+    body = _body(document, operation)
+    fields = [*_parameters(operation), *_fields(document, body)]
+    example = body.get("example") or operation.get("x-example")
+    return OperationRow(
+        method.upper(),
+        path,
+        (operation.get("tags") or ["Other"])[0],
+        " ".join(summary.split()),
+        " ".join(rest.split()),
+        tuple(fields),
+        json.dumps(example, indent=2) if example else "",
+    )
+
+
+def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Mapping[str, Any]:
+    content = operation.get("requestBody", {}).get("content", {})
+    for about in content.values():
+        body: Mapping[str, Any] = _resolved(document, about["schema"])
+        return body
+    return {}
+
+
+def _parameters(operation: Mapping[str, Any]) -> Iterator[FieldRow]:
+    for each in operation.get("parameters", ()):
+        schema = each.get("schema") or each["content"]["application/json"]["schema"]
+        kind = _kind(schema) + ("" if "schema" in each else " as JSON text")
+        yield FieldRow(each["name"], kind, bool(each.get("required")), schema.get("description", ""))
+
+
+def _fields(document: Mapping[str, Any], body: Mapping[str, Any]) -> Iterator[FieldRow]:
+    needed = set(body.get("required", ()))
+    for name, about in body.get("properties", {}).items():
+        says = about.get("description", "")
+        yield FieldRow(name, _kind(_resolved(document, about)), name in needed, says)
+
+
+def _resolved(document: Mapping[str, Any], schema: Any) -> Any:
+    """A schema without references, as deep as it goes; what stands beside a reference stays."""
+    if isinstance(schema, list):
+        return [_resolved(document, each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return _resolved(document, document["components"]["schemas"][name]) | {
+            key: value for key, value in schema.items() if key != "$ref"
+        }
+    return {key: _resolved(document, value) for key, value in schema.items()}
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """A type in words: its allowed values, or what it is a list of."""
+    if "enum" in schema or "const" in schema:
+        return ", ".join(str(each) for each in schema.get("enum", [schema.get("const")]))
+    if "anyOf" in schema:
+        kinds = [_kind(each) for each in schema["anyOf"] if each.get("type") != "null"]
+        return " or ".join(dict.fromkeys(kinds))
+    if schema.get("type") == "array":
+        return f"list of {_kind(schema.get('items', {}))}"
+    return str(schema.get("type", "any"))

@@ -1,0 +1,88 @@
+"""The OpenAPI document: what it says is what the server does; its examples run; its page shows all of it."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from contatto.kit.openapi import list_operations
+from tests.journeys.running import API, House, running_house
+from tools.reference_api import api_document
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with running_house(tmp_path_factory.mktemp("house")) as running:
+        yield running
+
+
+OPERATIONS = {
+    found.ok().label: found.ok()
+    for found in schemathesis.openapi.from_dict(api_document()).get_all_operations()
+}
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+@settings(
+    max_examples=15,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(data=st.data())
+def test_whatever_is_sent_the_answer_is_a_documented_one(
+    label: str, house: House, data: st.DataObject
+) -> None:
+    case = data.draw(OPERATIONS[label].as_strategy())
+    sent = case.as_transport_kwargs(base_url=str(house.client.base_url))
+    kwargs = {name: sent[name] for name in ("params", "json", "data", "files") if sent.get(name)}
+    if isinstance(kwargs.get("data"), str | bytes):
+        kwargs["content"] = kwargs.pop("data")
+    if "files" in kwargs:  # a part of a form is text, also where a number was drawn
+        kwargs["files"] = [(name, (file, str(part).encode())) for name, (file, part) in kwargs["files"]]
+    headers = {"Access-Token": house.token}
+    answer = house.client.request(case.method, case.formatted_path, headers=headers, **kwargs)
+    answer.request.read()
+    case.validate_response(answer, checks=CHECKS)
+
+
+def test_the_server_hands_out_the_document_with_every_api_route(house: House) -> None:
+    document = house.client.get("/openapi.json").json()
+    assert sorted(document["paths"]) == sorted(api_document()["paths"])
+    assert all(path.startswith(API) for path in document["paths"])
+    secured = [
+        path for path, item in document["paths"].items() for each in item.values() if "security" in each
+    ]
+    assert set(document["paths"]) - set(secured) == {f"{API}/oauth2/access_token/"}
+
+
+def test_the_examples_run_in_the_order_of_the_flow(house: House) -> None:
+    rows = {row.path: row for row in list_operations(api_document()) if row.example}
+    known = {"advertiser_id": house.advertiser_id, "auto_message_id": "1"}
+    for kind, answered in (("campaign", "campaign_id"), ("adgroup", "adgroup_id"), ("ad", "ad_ids")):
+        body = json.loads(rows[f"{API}/{kind}/create/"].example)
+        body |= {name: value for name, value in known.items() if name in body}
+        data = house.data("POST", f"/{kind}/create/", **body)
+        known[answered] = data[answered]
+    assert len(known["ad_ids"]) == 1
+
+
+def test_the_page_shows_every_operation(house: House) -> None:
+    page = house.client.get("/docs")
+    assert page.status_code == 200
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    for row in list_operations(api_document()):
+        assert f">{row.path}</code>" in page.text

@@ -1,0 +1,48 @@
+"""The reference page of the API, from its OpenAPI document."""
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from contatto import __version__
+from contatto.app import API_PREFIX, OPEN_PATHS, ROUTERS
+from contatto.kit.openapi import OperationRow, describe_api, list_operations
+from tools.markdown import page, table
+
+SAYS = """Every endpoint of the API, in the shapes of the TikTok Business API v1.3; what is ours alone says
+"extension". Send the header `Access-Token`. Every answer is HTTP 200 with `code`, `message`, `request_id` and
+`data`; `code` 0 means that all is well, and [errors](errors.md) lists the others. Lists and objects in a
+query are JSON text. Unknown fields are ignored. A running server shows the same at `/docs`."""
+
+
+def api_document() -> dict[str, Any]:
+    """The OpenAPI document without a running server."""
+    app = FastAPI(title="Contatto", version=__version__)
+    for router in ROUTERS:
+        app.include_router(router)
+    return describe_api(app, API_PREFIX, OPEN_PATHS)
+
+
+def api_page() -> str:
+    parts, tag = [], ""
+    for row in list_operations(api_document()):
+        if row.tag != tag:
+            tag = row.tag
+            parts.append(f"## {tag}")
+        parts.append(_operation(row))
+    return page("The API", SAYS, *parts)
+
+
+def _operation(row: OperationRow) -> str:
+    lines = [f"### {row.method} {row.path}", row.summary]
+    if row.says:
+        lines.append(row.says.replace("``", "`"))
+    if row.fields:
+        rows = [
+            (f"`{field.name}`", "yes" if field.needed else "", field.kind, field.says.replace("``", "`"))
+            for field in row.fields
+        ]
+        lines.append(table(["Field", "Needed", "Value", "About"], rows))
+    if row.example:
+        lines.append(f"```json\n{row.example}\n```")
+    return "\n\n".join(lines)
