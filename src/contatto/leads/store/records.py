@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    literal_column,
     select,
     update,
 )
@@ -48,7 +49,13 @@ leads = Table(
     Index("ix_leads_by_status", "business_id", "hidden_at", "status", "created_at", "id"),
     Index("ix_leads_by_name", "business_id", "hidden_at", "name_key", "id"),
     Index("ix_leads_by_owner", "business_id", "hidden_at", "owner_id"),
-    Index("ix_leads_business_id_merged_into", "business_id", "merged_into"),
+    Index(
+        "ix_leads_merged",
+        "business_id",
+        "merged_into",
+        sqlite_where=literal_column("merged_into IS NOT NULL"),
+        postgresql_where=literal_column("merged_into IS NOT NULL"),
+    ),
     Index("ix_leads_business_id_conversation_id", "business_id", "conversation_id"),
 )
 
