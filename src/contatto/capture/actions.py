@@ -5,7 +5,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from contatto.capture import rules, store
-from contatto.capture.model import ContactMatch, Field, NameMatch
+from contatto.capture.model import ContactMatch, Field, NameMatch, Review
 from contatto.capture.store import CaptureSwitch
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -30,9 +30,12 @@ class Found:
 
 
 def save_company_data(
-    tx: Tx, business_id: str, channel_account_id: str, company: CompanyData
+    tx: Tx, business_id: str, channel_account_id: str, company: CompanyData, *, needs_review: bool = False
 ) -> CaptureSwitch:
-    """Keep what a business says about itself; the switch stays as it is. The account is the business's own.
+    """Keep what a business says about itself: its application for capture (P1). The account is its own.
+
+    The switch stays as it is. With ``needs_review``, new or changed data wait for the operator; a capture
+    that is on stays on meanwhile.
 
     Raises:
         Refused: INVALID, when company name or privacy policy is missing or malformed.
@@ -43,38 +46,89 @@ def save_company_data(
     if company.company_site.strip():
         _check_url("company_site", company.company_site)
     known = store.find_switch(tx, business_id, channel_account_id)
+    given = CompanyData(
+        company.company_name.strip(), company.company_site.strip(), company.privacy_policy_url.strip()
+    )
+    is_same = known is not None and given == CompanyData(
+        known.company_name, known.company_site, known.privacy_policy_url
+    )
+    review = known.review if known is not None and is_same else None
+    if review in (None, Review.REFUSED) or not needs_review:
+        review = Review.PENDING if needs_review else Review.APPROVED
     switch = CaptureSwitch(
         channel_account_id,
         business_id,
         is_on=known is not None and known.is_on,
-        company_name=company.company_name.strip(),
-        company_site=company.company_site.strip(),
-        privacy_policy_url=company.privacy_policy_url.strip(),
+        company_name=given.company_name,
+        company_site=given.company_site,
+        privacy_policy_url=given.privacy_policy_url,
         turned_on_at=known.turned_on_at if known else None,
         changed_at=tx.now,
+        review=review or Review.APPROVED,
+        applied_at=known.applied_at if known and is_same and known.applied_at else tx.now,
     )
     store.save_switch(tx, switch)
     return switch
 
 
 def turn_on_capture(
-    tx: Tx, business_id: str, channel_account_id: str, company: CompanyData | None
+    tx: Tx,
+    business_id: str,
+    channel_account_id: str,
+    company: CompanyData | None,
+    *,
+    needs_review: bool = False,
 ) -> CaptureSwitch:
     """Turn capture on; from now on, messages of this account are matched as they come in.
 
-    Company data given before is kept when none is given now. The account is the business's own.
+    Company data given before is kept when none is given now. The account is the business's own. While the
+    application is not approved, the switch comes back off.
 
     Raises:
         Refused: INVALID, when company name or privacy policy is missing or malformed.
     """
     known = store.find_switch(tx, business_id, channel_account_id)
     if company is not None or known is None:
-        known = save_company_data(tx, business_id, channel_account_id, company or CompanyData("", "", ""))
-    if known.is_on:
+        given = company or CompanyData("", "", "")
+        known = save_company_data(tx, business_id, channel_account_id, given, needs_review=needs_review)
+    if known.is_on or known.review is not Review.APPROVED:
         return known
     switch = replace(known, is_on=True, turned_on_at=tx.now, changed_at=tx.now)
     store.save_switch(tx, switch)
     return switch
+
+
+def approve_capture(tx: Tx, channel_account_id: str) -> CaptureSwitch:
+    """Approve an application: the business may turn capture on now. For the operator.
+
+    Raises:
+        Refused: NOT_FOUND, when the account has no application.
+    """
+    return _review(tx, channel_account_id, Review.APPROVED, "")
+
+
+def refuse_capture(tx: Tx, channel_account_id: str, reason: str) -> CaptureSwitch:
+    """Refuse an application and turn capture off; the business sees the reason. For the operator.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID without a reason.
+    """
+    if not 0 < len(reason.strip()) <= 500:
+        raise Refused(errors.INVALID, "reason: say in 1 to 500 characters what has to change.")
+    return _review(tx, channel_account_id, Review.REFUSED, reason.strip())
+
+
+def _review(tx: Tx, channel_account_id: str, review: Review, reason: str) -> CaptureSwitch:
+    known = store.find_application(tx, channel_account_id)
+    if known is None:
+        raise Refused(errors.NOT_FOUND, "This account has no application for lead capture.")
+    is_on = known.is_on and review is Review.APPROVED
+    turned_on_at = known.turned_on_at if is_on else None
+    changed = replace(
+        known, review=review, refused_reason=reason, is_on=is_on, turned_on_at=turned_on_at, changed_at=tx.now
+    )
+    store.save_switch(tx, changed)
+    return changed
 
 
 def turn_off_capture(tx: Tx, business_id: str, channel_account_id: str) -> None:

@@ -11,6 +11,7 @@ from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.capture import actions
 from contatto.capture.actions import CompanyData
+from contatto.capture.model import Review
 from contatto.capture.store import CaptureSwitch
 from contatto.channels.store import find_account
 from contatto.kit import errors
@@ -35,17 +36,22 @@ class CaptureRequest(BaseModel):
 
 @router.post("/turn_on/")
 async def turn_on(request: Request, caller: ApiCaller, body: CaptureRequest) -> Response:
-    """Turn automatic lead capture on (extension)."""
+    """Turn automatic lead capture on (extension); IN_REVIEW while the operator has not approved it."""
+    context = context_of(request)
     require(caller, Permission.WRITE_ADS)
     given = CompanyData(body.company_name, body.company_site, body.privacy_policy_url)
     company = given if any((body.company_name, body.company_site, body.privacy_policy_url)) else None
 
     def work(tx: Tx) -> CaptureSwitch:
         _check_owned(tx, caller.business_id, body.channel_account_id)
-        return actions.turn_on_capture(tx, caller.business_id, body.channel_account_id, company)
+        account_id = body.channel_account_id
+        return actions.turn_on_capture(
+            tx, caller.business_id, account_id, company, needs_review=context.settings.needs_capture_review
+        )
 
-    switch = await context_of(request).db.write(work)
-    data = {"channel_account_id": switch.channel_account_id, "capture": "ON"}
+    switch = await context.db.write(work)
+    state = "ON" if switch.is_on else ("REFUSED" if switch.review is Review.REFUSED else "IN_REVIEW")
+    data = {"channel_account_id": switch.channel_account_id, "capture": state}
     return api_answer(data, request.state.request_id)
 
 

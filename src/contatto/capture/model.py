@@ -41,3 +41,11 @@ class NameMatch:
     end: int
     raw: str
     rule: str
+
+
+class Review(StrEnum):
+    """What the operator says of an application for capture; without an operator all are approved."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REFUSED = "refused"

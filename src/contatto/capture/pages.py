@@ -1,6 +1,6 @@
 """The page of channel accounts and their capture switches."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -10,6 +10,7 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.capture import actions, store
 from contatto.capture.actions import CompanyData
+from contatto.capture.model import Review
 from contatto.capture.store import CaptureSwitch
 from contatto.channels.model import ChannelAccount
 from contatto.channels.store import find_account, list_accounts
@@ -19,6 +20,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 
 router = APIRouter(include_in_schema=False, prefix="/settings/capture")
+_OFF_STATES: Final = {Review.PENDING: "in_review", Review.APPROVED: "off", Review.REFUSED: "refused"}
 
 
 @router.get("")
@@ -37,10 +39,13 @@ async def post_application(
 ) -> Response:
     require(caller, Permission.ADMINISTER)
     company = CompanyData(company_name, company_site, privacy_policy_url)
+    needs_review = context_of(request).settings.needs_capture_review
 
     def save(tx: Tx) -> CaptureSwitch:
         _check_owned(tx, caller, account_id)
-        return actions.save_company_data(tx, caller.business_id, account_id, company)
+        return actions.save_company_data(
+            tx, caller.business_id, account_id, company, needs_review=needs_review
+        )
 
     try:
         await context_of(request).db.write(save)
@@ -60,7 +65,9 @@ async def post_switch(
     def flip(tx: Tx) -> None:
         _check_owned(tx, caller, account_id)
         if on == "1":
-            actions.turn_on_capture(tx, caller.business_id, account_id, None)
+            switch = actions.turn_on_capture(tx, caller.business_id, account_id, None)
+            if not switch.is_on:
+                raise Refused(errors.CAPTURE_IN_REVIEW)
         else:
             actions.turn_off_capture(tx, caller.business_id, account_id)
 
@@ -103,7 +110,7 @@ def _shown(
     if failed and failed[0] == account.id:
         field, _, says = failed[2].detail.partition(": ")
         data, problems = failed[1], {field: says}
-    state = "not_applied" if switch is None else ("on" if switch.is_on else "off")
+    state = "not_applied" if switch is None else ("on" if switch.is_on else _OFF_STATES[switch.review])
     return {
         "id": account.id,
         "display_name": account.name,
@@ -113,8 +120,9 @@ def _shown(
         "company_name": data.company_name if data else "",
         "company_site": data.company_site if data else "",
         "privacy_policy_url": data.privacy_policy_url if data else "",
-        "refused_reason": None,
-        "applied_at": None,
+        "refused_reason": switch.refused_reason if switch else None,
+        "applied_at": switch.applied_at if switch else None,
+        "waits": switch is not None and switch.is_on and switch.review is Review.PENDING,
         "switched_at": switch.turned_on_at if switch else None,
         "errors": problems,
     }

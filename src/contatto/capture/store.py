@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Boolean, Column, LargeBinary, String, Table, UniqueConstraint, select
 
-from contatto.capture.model import Field
+from contatto.capture.model import Field, Review
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
 from contatto.kit.ids import new_id
@@ -20,6 +20,9 @@ capture_switches = Table(
     text("company_site"),
     text("privacy_policy_url"),
     instant("turned_on_at", nullable=True),
+    Column("review", Choice(Review), nullable=False, server_default="approved"),
+    text("refused_reason", default=""),
+    instant("applied_at", nullable=True),
     instant("changed_at"),
 )
 
@@ -39,7 +42,10 @@ capture_corrections = Table(
 
 @dataclass(frozen=True, slots=True)
 class CaptureSwitch:
-    """Whether capture is on for an account, and since when; older messages are never read."""
+    """Whether capture is on for an account, and since when; older messages are never read.
+
+    ``review`` is what became of the application: the switch can be turned on once it is approved.
+    """
 
     channel_account_id: str
     business_id: str
@@ -49,6 +55,9 @@ class CaptureSwitch:
     privacy_policy_url: str
     turned_on_at: datetime | None
     changed_at: datetime
+    review: Review = Review.APPROVED
+    refused_reason: str = ""
+    applied_at: datetime | None = None
 
 
 def save_switch(tx: Tx, switch: CaptureSwitch) -> None:
@@ -66,6 +75,18 @@ def find_switch(tx: Tx, business_id: str, channel_account_id: str) -> CaptureSwi
         capture_switches.c.channel_account_id == channel_account_id,
     )
     return tx.find(CaptureSwitch, mine)
+
+
+def find_application(tx: Tx, channel_account_id: str) -> CaptureSwitch | None:
+    """The switch of an account of any business; for the operator, who reviews all of them."""
+    mine = capture_switches.c.channel_account_id == channel_account_id
+    return tx.find(CaptureSwitch, select(capture_switches).where(mine))
+
+
+def list_applications(tx: Tx) -> list[CaptureSwitch]:
+    """Applications of all businesses that wait for the operator, oldest first."""
+    waiting = select(capture_switches).where(capture_switches.c.review == Review.PENDING)
+    return tx.list(CaptureSwitch, waiting.order_by(capture_switches.c.applied_at))
 
 
 def is_capture_on(tx: Tx, business_id: str, channel_account_id: str) -> bool:

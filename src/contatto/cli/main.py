@@ -14,6 +14,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
+from contatto.cli.capture import capture_commands
 from contatto.cli.demo import demo_command
 from contatto.cli.detect import detect_command
 from contatto.kit.context import Context
@@ -47,6 +48,9 @@ def _open() -> Context:
     context = open_context(settings)
     migrate_schema(context.db.engine)
     return context
+
+
+app.add_typer(capture_commands(_open), name="capture")
 
 
 @app.command("serve")

@@ -164,6 +164,13 @@ CANNOT_SEND: Final = ErrorCode(
     "A message cannot be sent to this person now.",
     "Read the reason; where the platform's time is over, wait until the person writes again.",
 )
+CAPTURE_IN_REVIEW: Final = ErrorCode(
+    "capture_in_review",
+    409,
+    40002,
+    "The company data for lead capture are being checked, or were refused.",
+    "What you typed about the company is kept. Turn capture on when the check is done; Settings shows it.",
+)
 BROKEN: Final = ErrorCode(
     "broken",
     500,

@@ -66,6 +66,11 @@ class Settings(BaseSettings):
         description="Outside systems that may have a private address or no https, as host:port, with commas "
         "between them; all others must be public and speak https.",
     )
+    capture_review: Literal["automatic", "operator"] = Field(
+        default="automatic",
+        description="Whether applications for automatic lead capture are approved at once, or by the "
+        "operator with `contatto capture approve`.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe line that is logged."
     )
@@ -84,6 +89,11 @@ class Settings(BaseSettings):
     @classmethod
     def _no_final_slash(cls, value: str) -> str:
         return value.rstrip("/")
+
+    @property
+    def needs_capture_review(self) -> bool:
+        """Whether an operator looks at applications for lead capture."""
+        return self.capture_review == "operator"
 
     @property
     def url(self) -> str:

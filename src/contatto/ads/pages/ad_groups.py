@@ -98,12 +98,22 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
     form = _typed_form(sent)
     company = {name: str(sent.get(name, "")) for name in _CAPTURE_FIELDS}
     turn_on = sent.get("turn_on_capture") == "1"
+    needs_review = context_of(request).settings.needs_capture_review
+
+    def apply(tx: Tx) -> None:
+        channel = find_channel(tx, caller.business_id, form["channel_account_id"])
+        data = CompanyData(**company)
+        capture.save_company_data(tx, caller.business_id, channel.id, data, needs_review=needs_review)
 
     def work(tx: Tx) -> AdGroup:
         campaign, account = _load_campaign(tx, caller, number)
         if turn_on:
             channel = find_channel(tx, caller.business_id, form["channel_account_id"])
-            capture.turn_on_capture(tx, caller.business_id, channel.id, CompanyData(**company))
+            switch = capture.turn_on_capture(
+                tx, caller.business_id, channel.id, CompanyData(**company), needs_review=needs_review
+            )
+            if not switch.is_on:
+                raise Refused(errors.CAPTURE_IN_REVIEW)
         check_choice(tx, caller.business_id, form["page_id"])
         new = _new_ad_group(form, campaign, account)
         return create_ad_group(tx, caller.business_id, new)
@@ -113,6 +123,8 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
     except Refused as refused:
         if refused.code is errors.NOT_FOUND:
             raise
+        if refused.code is errors.CAPTURE_IN_REVIEW:
+            await context_of(request).db.write(apply)  # the refusal took the application back with it
         return await _ad_group_form(request, caller, number, _after(refused, form, company, turn_on=turn_on))
     return RedirectResponse(f"/ads/ad-groups/{made.number}/ads/new", 303)
 
