@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from contatto.capture.rules import MARKETS, detect_contacts
+from contatto.capture.rules import MARKETS, detect_contacts, detect_contacts_batch
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "capture"
 DEV_SET = Path(__file__).parents[3] / "shared" / "data" / "capture_dev.jsonl"
@@ -96,3 +96,11 @@ def test_evidence_is_always_a_slice_of_the_message(own_rows: list[Row]) -> None:
     for row in own_rows:
         for match in detect_contacts(row["text"], row["country"]):
             assert row["text"][match.start : match.end] == match.raw
+
+
+def test_a_batch_finds_what_one_by_one_finds(own_rows: list[Row]) -> None:
+    rows = [*own_rows, *(read(DEV_SET) if DEV_SET.exists() else [])]
+    messages = [(row["text"], row["country"]) for row in rows]
+    pairs = zip(messages, messages[7:], strict=False)
+    messages += [(f"{first}, {second}", country) for (first, country), (second, _) in pairs]
+    assert detect_contacts_batch(messages) == [detect_contacts(*message) for message in messages]

@@ -27,6 +27,7 @@ FORMATS = (
     phonenumbers.PhoneNumberFormat.INTERNATIONAL,
     phonenumbers.PhoneNumberFormat.NATIONAL,
 )
+PIECES = ("wa ", "ig ", "@a ", "0812345678 ", "order ", ": ", "a@b.co ", "no ", "/", "1")
 DIGITS = ("0123456789", "０１２３４５６７８９", "٠١٢٣٤٥٦٧٨٩", "๐๑๒๓๔๕๖๗๘๙", "០១២៣៤៥៦៧៨៩")
 
 
@@ -112,10 +113,20 @@ def test_no_text_raises_and_every_match_is_its_slice(text: str, country: str) ->
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(
-        st.sampled_from(("wa ", "ig ", "@a ", "0812345678 ", "order ", ": ", "a@b.co ", "no ", "/", "1")),
-        max_size=60,
+        st.tuples(
+            st.text(st.characters(exclude_categories=()), max_size=60)
+            | st.lists(st.sampled_from(PIECES), max_size=8).map("".join),
+            st.sampled_from(MARKETS),
+        ),
+        max_size=12,
     )
 )
+def test_a_batch_finds_what_one_by_one_finds(messages: list[tuple[str, str]]) -> None:
+    assert detect_contacts_batch(messages) == [detect_contacts(*message) for message in messages]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=60))
 def test_pieces_of_contacts_never_raise(pieces: list[str]) -> None:
     text = "".join(pieces)
     assert all(text[match.start : match.end] == match.raw for match in detect_contacts(text, "ID"))

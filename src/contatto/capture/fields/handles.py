@@ -6,7 +6,7 @@ from functools import cache
 
 from contatto.capture.fields.folding import Find, Folded, both_ends
 from contatto.capture.fields.ids import Cue, find_number, gap_pattern
-from contatto.capture.fields.words import LATIN, Finder, key, lexicons, pattern, words
+from contatto.capture.fields.words import LATIN, key, lexicons, pattern, words
 from contatto.capture.model import Field
 
 _FIELDS = (
@@ -46,14 +46,14 @@ _PARTS = re.compile(r"[._\-]+")
 
 
 @cache
-def _cue_words() -> tuple[Finder, dict[str, Field | None]]:
+def _cue_words() -> tuple[re.Pattern[str], dict[str, Field | None]]:
     fields: dict[str, Field | None] = {key(word): None for word in words("words", "not_cues")}
     every = list(words("words", "not_cues"))
     for field in _FIELDS:
         for word in words("cues", field.value):
             fields.setdefault(key(word), field)
             every.append(word)
-    return Finder(every), fields
+    return re.compile(pattern(every, grouped=True)), fields
 
 
 @cache
@@ -123,7 +123,7 @@ def _cues(text: Folded) -> Iterator[Cue]:
     finder, fields = _cue_words()
     found = [
         Cue((field,), match.start(), match.end(), plain=match[0].isascii())
-        for match in both_ends(finder.find(text.low))
+        for match in both_ends(finder.finditer(text.low))
         if (field := fields[key(match[match.lastindex or 0])]) is not None
         and not _GLUED.match(text.low, match.end() - 1)
     ]

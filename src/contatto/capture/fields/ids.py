@@ -1,8 +1,8 @@
 """Numbers that are an id: digits after (or before) LINE or WeChat, which are that field and no phone."""
 
 import re
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from contatto.capture.fields.folding import Find, Folded
 from contatto.capture.fields.words import pattern, words
@@ -17,8 +17,7 @@ _NEAR = 12
 _SHARED = ".same-number"
 
 
-@dataclass(frozen=True, slots=True)
-class Cue:
+class Cue(NamedTuple):
     """One or more platform names that share what follows: "IG/FB"."""
 
     fields: tuple[Field, ...]

@@ -103,7 +103,7 @@ def find_runs(text: str) -> list[Run]:
         if text[end - 1] in "Oo":
             last = _LAST_DIGIT.match(text, start, end)
             end = last.end() if last is not None else end
-        if start and text[start - 1] in "+( Oo":
+        if start and (text[start - 1] in "+(Oo" or text[start - 2 : start] == "+ "):
             front = _FRONT.search(text, max(0, start - 4), start)
             start = front.start() if front is not None else start
         digits = _only_digits(text[start:end])

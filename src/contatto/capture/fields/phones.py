@@ -109,7 +109,7 @@ def _is_glued_after(low: str, end: int, after: frozenset[int], *, quantity: bool
 
 def _is_excluded(low: str, start: int, before: frozenset[int]) -> bool:
     """Whether what stands before the digits says at once that they are no phone."""
-    if LABEL_LAST in before and not before & _STRONG:
+    if LABEL_LAST in before and before.isdisjoint(_STRONG):
         return True
     if SUM_LAST in before or LETTER_LAST in before:
         if (
@@ -132,14 +132,16 @@ def _judge_run(text: Folded, run: Run, place: _Place) -> _Verdict:
     if before and _is_excluded(text.low, start, before):
         return _VETO
     after = kinds_near(text.low[end:last]) if last > end else _NONE
-    if after and _is_glued_after(text.low, end, after, quantity=digits[0] != "0" and not before & _STRONG):
+    if after and _is_glued_after(
+        text.low, end, after, quantity=digits[0] != "0" and before.isdisjoint(_STRONG)
+    ):
         return _VETO
-    if not before & _CUES and is_decimal(text.text[run[0] : run[1]]):
+    if before.isdisjoint(_CUES) and is_decimal(text.text[run[0] : run[1]]):
         return _VETO
-    if not before & _TELLING and Kind.WHATSAPP not in after:
+    if before.isdisjoint(_TELLING) and Kind.WHATSAPP not in after:
         if Kind.LABEL not in after or Kind.PHONE in before:
-            return _Verdict("", cued=bool(before & _CUES or after & _CUES))
-    elif Kind.WHATSAPP in before and not before & _DOUBTFUL:
+            return _Verdict("", cued=not (before.isdisjoint(_CUES) and after.isdisjoint(_CUES)))
+    elif Kind.WHATSAPP in before and before.isdisjoint(_DOUBTFUL):
         return _Verdict("whatsapp.cue-before", cued=True)
     marks_before = find_marks(text.low, first, start) if before else []
     marks_after = find_marks(text.low, end, last) if after else []

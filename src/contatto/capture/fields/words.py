@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.resources import files
 
-import re2
-
 from contatto.capture.fields.folding import fold
 
 #: Letters of scripts that are written with spaces; elsewhere a word may stand anywhere.
@@ -28,7 +26,7 @@ _SAME = (
     '"\u05f4\u201d',
 )
 _ONE_LETTER = {ord(other): letters[0] for letters in _SAME for other in letters[1:]}
-_ANY_LETTER = {letters[0]: f"[{letters}]" for letters in _SAME}
+_SPELLINGS = {letters[0]: letters for letters in _SAME}
 
 _FOLDER = files("contatto.capture") / "lexicons"
 
@@ -99,7 +97,7 @@ def _branch(node: dict[str, object]) -> str:
 
 
 def _sign(sign: str) -> str:
-    return r"[ \t\-]?" if sign == " " else _ANY_LETTER.get(sign) or re.escape(sign)
+    return r"[ \t\-]?" if sign == " " else f"[{_SPELLINGS[sign]}]" if sign in _SPELLINGS else re.escape(sign)
 
 
 def _groups(options: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
@@ -123,12 +121,20 @@ def pattern(options: Iterable[str], *, grouped: bool = False) -> str:
     first = "(" if grouped else "(?:"
     arms = []
     if latin:
-        arms.append(f"(?<![{LATIN}0-9_]){first}{either(latin)})(?![{LATIN}_])")
+        arms.append(f"{_begins(latin)}(?<![{LATIN}0-9_]){first}{either(latin)})(?![{LATIN}_])")
     if semitic:
-        arms.append(f"(?<![{SEMITIC}]){_BEFORE}{first}{either(semitic)}){_AFTER}(?![{SEMITIC}])")
+        arms.append(
+            f"(?=[{SEMITIC}])(?<![{SEMITIC}]){_BEFORE}{first}{either(semitic)}){_AFTER}(?![{SEMITIC}])"
+        )
     if other:
-        arms.append(f"{first}{either(other)})")
+        arms.append(f"{_begins(other)}{first}{either(other)})")
     return f"(?:{'|'.join(arms)})" if arms else "(?!)"
+
+
+def _begins(options: list[str]) -> str:
+    """A look at one sign, so that `re` tries a large tree only where one of its words may begin."""
+    signs = {same for option in options for same in _SPELLINGS.get(option[0], option[0])}
+    return f"(?=[{re.escape(''.join(sorted(signs)))}])"
 
 
 def linear_pattern(options: Iterable[str], *, starts: str = "", ends: str = "") -> str:
@@ -147,34 +153,3 @@ def linear_pattern(options: Iterable[str], *, starts: str = "", ends: str = "") 
     if other:
         arms.append(f"{starts}{either(other)}{ends}")
     return "|".join(arms)
-
-
-class Finder:
-    """Finds words quickly in short texts: RE2 says where to look, `re` says what is there."""
-
-    _SHORT = 256
-
-    def __init__(self, options: Iterable[str]) -> None:
-        every = tuple(dict.fromkeys(options))
-        quick = re2.Options()
-        quick.never_capture = True
-        quick.max_mem = 32 << 20
-        self._exact = re.compile(pattern(every, grouped=True))
-        self._quick = re2.compile(linear_pattern(every), quick)
-
-    def find(self, low: str) -> Iterator[re.Match[str]]:
-        """Every word of a lower-cased text; the group that is set holds the word alone."""
-        if len(low) > self._SHORT:
-            yield from self._exact.finditer(low)
-            return
-        data = low.encode("utf-8", "replace")
-        plain = len(data) == len(low)
-        place, done = 0, 0
-        while (near := self._quick.search(data, place)) is not None:
-            first = near.start() if plain else len(data[: near.start()].decode())
-            found = self._exact.search(low, max(first, done))
-            if found is None:
-                return
-            yield found
-            done = found.end()
-            place = done - 1 if plain else len(low[: done - 1].encode("utf-8", "replace"))
