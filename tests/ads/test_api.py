@@ -293,10 +293,10 @@ def test_a_token_without_the_scope_changes_nothing(house: House, campaign: str) 
     before = how_many(house)
     wide, house.token = house.token, house.context.db.write_now(work)
     try:
-        assert refusal(house, "/campaign/create/", **SDK_CAMPAIGN)[0] == 40001
-        assert house.api("GET", "/campaign/get/")["code"] == 40001
+        assert refusal(house, "/campaign/create/", **SDK_CAMPAIGN)[0] == 40130
+        assert house.api("GET", "/campaign/get/")["code"] == 40130
         body = {"campaign_ids": [campaign], "operation_status": "DELETE"}
-        assert refusal(house, "/campaign/status/update/", **body)[0] == 40001
+        assert refusal(house, "/campaign/status/update/", **body)[0] == 40130
     finally:
         house.token = wide
     assert how_many(house) == before

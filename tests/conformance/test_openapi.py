@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -14,8 +15,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from contatto.accounts import actions as accounts
+from contatto.accounts.model import Permission
+from contatto.kit.db.tx import Tx
 from contatto.kit.openapi import list_operations
 from tests.journeys.running import API, House, running_house
+from tests.unchanged import nothing_changes
 from tools.reference_api import api_document
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -33,6 +38,18 @@ OPERATIONS = {
 }
 
 
+def send(house: House, token: str, case: schemathesis.Case) -> httpx2.Response:
+    """Send a generated request with a token."""
+    sent = case.as_transport_kwargs(base_url=str(house.client.base_url))
+    kwargs = {name: sent[name] for name in ("params", "json", "data", "files") if sent.get(name)}
+    if isinstance(kwargs.get("data"), str | bytes):
+        kwargs["content"] = kwargs.pop("data")
+    if "files" in kwargs:  # a part of a form is text, also where a number was drawn
+        kwargs["files"] = [(name, (file, str(part).encode())) for name, (file, part) in kwargs["files"]]
+    headers = {"Access-Token": token}
+    return house.client.request(case.method, case.formatted_path, headers=headers, **kwargs)
+
+
 @pytest.mark.parametrize("label", OPERATIONS)
 @settings(
     max_examples=15,
@@ -47,16 +64,42 @@ def test_whatever_is_sent_the_answer_is_a_documented_one(
     label: str, house: House, data: st.DataObject
 ) -> None:
     case = data.draw(OPERATIONS[label].as_strategy())
-    sent = case.as_transport_kwargs(base_url=str(house.client.base_url))
-    kwargs = {name: sent[name] for name in ("params", "json", "data", "files") if sent.get(name)}
-    if isinstance(kwargs.get("data"), str | bytes):
-        kwargs["content"] = kwargs.pop("data")
-    if "files" in kwargs:  # a part of a form is text, also where a number was drawn
-        kwargs["files"] = [(name, (file, str(part).encode())) for name, (file, part) in kwargs["files"]]
-    headers = {"Access-Token": house.token}
-    answer = house.client.request(case.method, case.formatted_path, headers=headers, **kwargs)
+    answer = send(house, house.token, case)
     answer.request.read()
     case.validate_response(answer, checks=CHECKS)
+
+
+WITHOUT_SCOPE = {"POST /open_api/v1.3/oauth2/access_token/", "GET /open_api/v1.3/oauth2/advertiser/get/"}
+"""The first needs no token; the second shows any token what it may use."""
+
+
+@pytest.fixture(scope="module")
+def token_without_scopes_of_the_api(house: House) -> str:
+    def work(tx: Tx) -> str:
+        scopes = [Permission.READ_INBOX.value]
+        return accounts.issue_token(tx, house.business_id, "narrow", scopes)[1]  # type: ignore[arg-type]
+
+    made = house.context.db.write_now(work)
+    send(house, made, OPERATIONS["GET /open_api/v1.3/oauth2/advertiser/get/"].Case())  # its use is noted
+    return made
+
+
+@pytest.mark.parametrize("label", sorted(set(OPERATIONS) - WITHOUT_SCOPE))
+def test_a_token_without_the_scope_gets_nowhere_and_changes_nothing(
+    label: str, house: House, token_without_scopes_of_the_api: str
+) -> None:
+    codes: list[int] = []
+
+    @settings(max_examples=5, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(case=OPERATIONS[label].as_strategy())
+    def ask(case: schemathesis.Case) -> None:
+        codes.append(send(house, token_without_scopes_of_the_api, case).json()["code"])
+
+    with nothing_changes(house.context.db):
+        ask()
+    assert set(codes) <= {40130, 40002}  # a body that is wrong beyond its schema is told so first
+    assert 40130 in codes
 
 
 def test_the_server_hands_out_the_document_with_every_api_route(house: House) -> None:

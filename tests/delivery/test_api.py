@@ -83,7 +83,7 @@ def test_a_token_is_needed_and_must_be_known(house: House) -> None:
 def test_a_token_without_the_scope_gets_no_ad(house: House) -> None:
     token = new_token(house, house.business_id, Permission.READ_LEADS)
     answer = decide(house, token=token)
-    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert (answer.status_code, answer.json()["code"]) == (403, "no_scope")
 
 
 def test_a_token_gets_the_ads_of_its_own_business_only(house: House) -> None:

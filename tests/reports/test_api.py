@@ -223,7 +223,7 @@ def test_a_token_without_the_scope_reads_nothing(traffic: Traffic) -> None:
 
     wide, house.token = house.token, house.context.db.write_now(work)
     try:
-        assert house.api("GET", "/report/integrated/get/", **BY_GROUP)["code"] == 40001
+        assert house.api("GET", "/report/integrated/get/", **BY_GROUP)["code"] == 40130
     finally:
         house.token = wide
 

@@ -1,5 +1,6 @@
 """From a request to its caller: a member's session for pages, an access token for the API."""
 
+import time
 from datetime import timedelta
 from typing import Annotated, Final
 
@@ -13,6 +14,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
+from contatto.kit.limits import RateLimit
 from contatto.kit.web.sessions import check_csrf, session_token
 
 API_HEADER: Final = "access-token"
@@ -73,7 +75,7 @@ async def api_caller(request: Request) -> Caller:
     """The owner of the ``Access-Token``.
 
     Raises:
-        Refused: SIGN_IN without a token, BAD_TOKEN for one that is unknown or revoked.
+        Refused: SIGN_IN without a token, BAD_TOKEN for one that is unknown or revoked, TOO_MANY.
     """
     token = request.headers.get(API_HEADER, "")
     if not token:
@@ -82,11 +84,22 @@ async def api_caller(request: Request) -> Caller:
     found = await context.db.read(lambda tx: store.find_token(tx, hash_secret(token)))
     if found is None:
         raise Refused(errors.BAD_TOKEN)
+    _check_rate(request, context.settings.api_requests_per_minute, found[0].id)
     used = found[0].last_used_at
     limit = context.clock.now() - _NOTE_USE_EVERY
     if used is None or used < limit:
         await context.db.write(lambda tx: store.mark_token_used(tx, found[0].id, limit))
     return token_caller(*found)
+
+
+def _check_rate(request: Request, most: int, token_id: str) -> None:
+    """Count a request of a token, in this process."""
+    if not most:
+        return
+    state = request.app.state
+    if not hasattr(state, "token_rates"):
+        state.token_rates = RateLimit(most=most, span_s=60)
+    state.token_rates.check(token_id, time.monotonic())
 
 
 PageCaller = Annotated[Caller, Depends(page_caller)]

@@ -37,8 +37,10 @@ def require(caller: Caller, permission: Permission) -> None:
     """Refuse a caller who lacks the permission.
 
     Raises:
-        Refused: FORBIDDEN.
+        Refused: FORBIDDEN for a member, NO_SCOPE for an access token.
     """
+    if permission not in caller.permissions and caller.role is None:
+        raise Refused(errors.NO_SCOPE, f"This needs the scope {permission.value}.")
     if permission not in caller.permissions:
         raise Refused(errors.FORBIDDEN, f"This needs the permission {permission.value}.")
 

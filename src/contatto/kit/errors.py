@@ -83,6 +83,13 @@ FORGED: Final = ErrorCode(
 FORBIDDEN: Final = ErrorCode(
     "forbidden", 403, 40001, "Your role does not allow this.", "Ask an owner or admin of the business."
 )
+NO_SCOPE: Final = ErrorCode(
+    "no_scope",
+    403,
+    40130,
+    "The access token lacks a scope.",
+    "Use a token with the scope that the message names; Settings makes one.",
+)
 NOT_FOUND: Final = ErrorCode(
     "not_found",
     404,

@@ -52,6 +52,12 @@ class Settings(BaseSettings):
     webhook_tolerance_s: int = Field(
         default=300, ge=5, le=3600, description="Greatest age, in seconds, of a webhook's signature."
     )
+    api_requests_per_minute: int = Field(
+        default=6_000,
+        ge=0,
+        description="Requests of one access token in a minute, in each process; more are refused with code "
+        "40100. 0 means no limit.",
+    )
     worker: Literal["in_process", "separate"] = Field(
         default="in_process",
         description="Whether `serve` also does the background work, or `contatto worker` does.",
