@@ -14,6 +14,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id
 from contatto.leads.actions import jobs as actions
 from contatto.leads.model import Job, JobKind, JobState, Plan
 from contatto.leads.pages.asked import Asked, actor_of, read_query
@@ -66,7 +67,8 @@ async def show_jobs(request: Request, caller: PageCaller) -> HTMLResponse:
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
     jobs = await context.db.read(lambda tx: _jobs_of(tx, caller))
-    values = {"caller": caller, "jobs": jobs, "can_edit": may(caller, Permission.WRITE_LEADS)}
+    can_edit = may(caller, Permission.WRITE_LEADS)
+    values = {"caller": caller, "jobs": jobs, "can_edit": can_edit, "look": new_id()}
     return context.pages.render(request, "leads/_jobs.html", values)
 
 
@@ -84,7 +86,7 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
         return {"job": _shown(job, _names(tx, caller)), "skipped": skipped}
 
     values = await context.db.read(load)
-    values |= {"caller": caller, "can_edit": may(caller, Permission.WRITE_LEADS)}
+    values |= {"caller": caller, "can_edit": may(caller, Permission.WRITE_LEADS), "look": new_id()}
     return context.pages.render(request, "leads/job.html", values)
 
 

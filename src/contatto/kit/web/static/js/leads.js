@@ -65,3 +65,14 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   box.click();
 });
+
+// A job may end before this page's stream is open. Whatever ends while one looks, the rows are fetched anew.
+let running = null;
+document.addEventListener("htmx:after:swap", () => {
+  const jobs = [...document.querySelectorAll("#lead-jobs .job")];
+  if (!jobs.length) return;
+  const now = new Set(jobs.filter((job) => job.dataset.running === "true").map((job) => job.id));
+  const ended = running === null || [...running].some((id) => !now.has(id));
+  running = now;
+  if (ended) setTimeout(() => document.body.dispatchEvent(new CustomEvent("leads:changed")));
+});
