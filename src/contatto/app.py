@@ -27,6 +27,7 @@ import contatto.delivery.api
 import contatto.forms.pages.routes
 import contatto.inbox.api
 import contatto.inbox.pages.acts
+import contatto.inbox.pages.automatic
 import contatto.inbox.pages.chat
 import contatto.inbox.pages.chat_form
 import contatto.inbox.pages.panes
@@ -74,6 +75,7 @@ ROUTERS: Final = (
     contatto.inbox.pages.chat_form.router,
     contatto.inbox.pages.panes.router,
     contatto.inbox.pages.acts.router,
+    contatto.inbox.pages.automatic.router,
     contatto.inbox.pages.saved.router,
     contatto.leads.pages.routes.router,
     contatto.reports.api.router,

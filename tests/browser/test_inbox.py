@@ -125,3 +125,30 @@ def test_the_list_of_keys_opens_with_a_question_mark(served: Served, page: Page)
     page.keyboard.press("Escape")
     page.keyboard.press("Alt+v")
     expect(page).to_have_url(re.compile("/leads"))
+
+
+def test_the_chat_page_welcomes_asks_and_answers_by_itself(
+    served: Served, page: Page, customer: Page
+) -> None:
+    _sign_in(page, served.url)
+    page.goto(f"{served.url}/settings/chat/{served.house.webchat_id}")
+    page.get_by_label("Welcome message").fill("Welcome to Kopi!")
+    page.get_by_label("Question 1").fill("When are you open?")
+    page.get_by_label("Answer").first.fill("Nine to six.")
+    page.get_by_label("Title 1").fill("Prices")
+    page.get_by_label("Content").first.fill("PRICE")
+    page.get_by_label("Keywords 1").fill("PRICE, harga")
+    page.get_by_label("Reply").first.fill("From 9,000.")
+    page.get_by_role("button", name="Save the messages").click()
+    expect(page.get_by_label("Keywords 1")).to_have_value("PRICE, harga")
+
+    customer.goto(f"{served.url}/chat/{served.house.webchat_id}")
+    expect(customer.locator(".dm__inner")).to_contain_text("Welcome to Kopi!")
+    customer.get_by_role("button", name="When are you open?").click()
+    expect(customer.locator("#dm-log")).to_contain_text("Nine to six.")
+    expect(customer.locator("#dm-asks")).to_have_count(0)
+    customer.get_by_role("button", name="Prices").click()
+    expect(customer.locator("#dm-log")).to_contain_text("From 9,000.")
+    page.goto(f"{served.url}/inbox")
+    page.locator("#conversations a").first.click()
+    expect(page.locator(".msg--auto").first).to_contain_text("Automatic reply")

@@ -48,6 +48,8 @@ class Sender(StrEnum):
 
 class MessageKind(StrEnum):
     TEXT = "text"
+    AUTOMATIC = "automatic"
+    """A text of the business that nobody wrote just now."""
     OTHER = "other"
     """A picture, a sticker, a shared post: shown as such, without a text of its own."""
 

@@ -42,12 +42,7 @@ def capture_commands(open_context: Callable[[], Context]) -> typer.Typer:
         if not waiting:
             _out.print("No application waits.")
             return
-        table = Table("account", "company", "site", "privacy policy", "applied")
-        for each in waiting:
-            applied = each.applied_at.strftime("%Y-%m-%d %H:%M") if each.applied_at else ""
-            row = (each.channel_account_id, each.company_name, each.company_site, each.privacy_policy_url)
-            table.add_row(*row, applied)
-        _out.print(table)
+        _out.print(_table_of(waiting))
 
     @commands.command("approve")
     def approve_command(account: Account) -> None:
@@ -62,3 +57,14 @@ def capture_commands(open_context: Callable[[], Context]) -> typer.Typer:
         change(lambda tx: actions.refuse_capture(tx, account, reason), "Refused")
 
     return commands
+
+
+def _table_of(waiting: list[CaptureSwitch]) -> Table:
+    table = Table()
+    for name in ("account", "company", "site", "privacy policy", "applied"):
+        table.add_column(name, overflow="fold")
+    for each in waiting:
+        applied = each.applied_at.strftime("%Y-%m-%d %H:%M") if each.applied_at else ""
+        row = (each.channel_account_id, each.company_name, each.company_site, each.privacy_policy_url)
+        table.add_row(*row, applied)
+    return table

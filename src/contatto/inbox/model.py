@@ -174,6 +174,32 @@ class InlineNotice:
 
 
 @dataclass(frozen=True, slots=True)
+class Exchange:
+    """A question with its answer, or the title of a prompt with what it sends."""
+
+    ask: str
+    say: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordReply:
+    """What is said when a message is exactly one of the words."""
+
+    words: tuple[str, ...]
+    say: str
+
+
+@dataclass(frozen=True, slots=True)
+class AutomaticMessages:
+    """What a chat page says and offers by itself (P4)."""
+
+    welcome: str = ""
+    questions: tuple[Exchange, ...] = ()
+    prompts: tuple[Exchange, ...] = ()
+    keywords: tuple[KeywordReply, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PrivateNote:
     """What a member wrote down in a thread, for members alone; like a notice it is no message."""
 

@@ -17,7 +17,7 @@ from contatto.channels.model import (
     Unusable,
     WasRead,
 )
-from contatto.inbox.model import ReceiptState
+from contatto.inbox.model import AutomaticMessages, ReceiptState
 from contatto.leads.model import Evidence
 
 ID_LIMIT: Final = 128
@@ -89,6 +89,62 @@ STOPPED: Final = {
     "window_used_up": "All messages that the platform allows before the person answers are used up.",
 }
 """Why a reply cannot be sent, or was not, in words for the agent."""
+
+
+MOST_QUESTIONS: Final = 3
+MOST_PROMPTS: Final = 6
+MOST_KEYWORDS: Final = 4
+MOST_KEYWORD_REPLIES: Final = 50
+KEYWORD_LIMIT: Final = 40
+AUTOMATIC_LIMITS: Final = {
+    "welcome": 250, "question": 80, "answer": 200, "title": 18, "content": 150, "reply": 500,
+}  # fmt: skip
+"""Most characters of each part of the automatic messages (P4).
+
+Source: TikTok, automatic messages for business accounts.
+"""
+
+
+def automatic_problem(content: AutomaticMessages) -> str | None:
+    """The first thing that breaks a limit of the automatic messages, or None."""
+    counts = (
+        ("question", len(content.questions), MOST_QUESTIONS),
+        ("title", len(content.prompts), MOST_PROMPTS),
+        ("keywords", len(content.keywords), MOST_KEYWORD_REPLIES),
+    )
+    for field, count, most in counts:
+        if count > most:
+            return f"{field}: {most} are allowed at most."
+    if len(content.welcome) > AUTOMATIC_LIMITS["welcome"]:
+        return f"welcome: write {AUTOMATIC_LIMITS['welcome']} characters at most."
+    texts = [("question", each.ask) for each in content.questions]
+    texts += [("answer", each.say) for each in content.questions]
+    texts += [("title", each.ask) for each in content.prompts]
+    texts += [("content", each.say) for each in content.prompts]
+    texts += [("reply", each.say) for each in content.keywords]
+    for field, text in texts:
+        if not 0 < len(text) <= AUTOMATIC_LIMITS[field]:
+            return f"{field}: write 1 to {AUTOMATIC_LIMITS[field]} characters."
+    return _keyword_problem(content)
+
+
+def _keyword_problem(content: AutomaticMessages) -> str | None:
+    words = [word for each in content.keywords for word in each.words]
+    if any(not 0 < len(each.words) <= MOST_KEYWORDS for each in content.keywords):
+        return f"keywords: give 1 to {MOST_KEYWORDS} for each reply."
+    if any(len(word) > KEYWORD_LIMIT for word in words):
+        return f"keywords: write {KEYWORD_LIMIT} characters at most."
+    if len(set(words)) != len(words):
+        return "keywords: use each word once."
+    return None
+
+
+def automatic_answer(content: AutomaticMessages, text: str) -> str | None:
+    """What is said by itself to a message: it has to be exactly a question or a keyword, to the letter."""
+    said = text.strip()
+    answers = {each.ask: each.say for each in content.questions}
+    replies = {word: each.say for each in content.keywords for word in each.words}
+    return answers.get(said) or replies.get(said)
 
 
 NOTE_LIMIT: Final = 4_000

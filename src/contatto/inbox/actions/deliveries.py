@@ -21,6 +21,7 @@ from contatto.channels.model import (
 )
 from contatto.channels.registry import CONNECTORS
 from contatto.inbox import rules
+from contatto.inbox.actions.automatic import answer_by_itself
 from contatto.inbox.actions.replies import settle_echo, settle_progress
 from contatto.inbox.actions.threads import message_id_of, open_conversation
 from contatto.inbox.index import Door, Doors
@@ -160,6 +161,7 @@ def receive_message(tx: Tx, door: Door, chatted: Chatted, receipt: Receipt) -> O
     emit(tx, account.business_id, MessageReceived(account.business_id, conversation.id, message.id))
     if chatted.kind is MessageKind.TEXT:
         _capture(tx, door, conversation, message, receipt)
+        answer_by_itself(tx, account, conversation, message)
     return STORED
 
 

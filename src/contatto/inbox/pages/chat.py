@@ -10,7 +10,9 @@ from contatto.channels.model import Platform
 from contatto.channels.store import find_public_account
 from contatto.forms.actions import choose_form
 from contatto.inbox.actions.forms import find_tapped_ad
+from contatto.inbox.model import AutomaticMessages
 from contatto.inbox.pages.chat_form import show_chat_form
+from contatto.inbox.store.automatic import find_automatic
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -48,12 +50,15 @@ def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
     policy = switch.privacy_policy_url if switch else ""
     tapped = find_tapped_ad(tx, account, visitor)
     ad = tapped[1] if tapped else None
+    kept = find_automatic(tx, account.business_id, account.id)
+    automatic = kept[0] if kept else AutomaticMessages()
     return {
         "account": {"id": account.id, "display_name": account.name, "handle": account.handle or None},
         "ad": _shown_ad(ad) if ad and ad.headline else None,
         "form": choose_form(tx, account.business_id, account.id, ad.page_id if ad else ""),
-        "welcome": WELCOME,
-        "questions": [],
+        "welcome": automatic.welcome or WELCOME,
+        "questions": [each.ask for each in automatic.questions],
+        "prompts": [(each.ask, each.say) for each in automatic.prompts],
         "privacy_policy_url": policy if policy.startswith("https://") else None,
     }
 

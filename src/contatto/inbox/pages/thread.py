@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from contatto.channels.model import ChannelAccount, Sender
+from contatto.channels.model import ChannelAccount, MessageKind, Sender
 from contatto.channels.registry import CONNECTORS
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import load_window
@@ -83,7 +83,7 @@ def _message_entry(message: Message, evidence: list[Evidence], fields: dict[str,
         "id": message.id,
         "at": message.at,
         "order": 1,
-        "side": message.sender.value,
+        "side": "auto" if message.kind is MessageKind.AUTOMATIC else message.sender.value,
         "author": message.author or None,
         "segments": [
             (segment.text, segment.match and _match(segment.match, fields))

@@ -155,12 +155,14 @@ document.getElementById("dm-form").addEventListener("submit", (event) => {
   ready();
   field.focus();
 });
-asks?.addEventListener("click", (event) => {
-  const ask = event.target.closest("[data-ask]");
-  if (!ask) return;
-  send(ask.dataset.ask);
-  field.focus();
-});
+for (const list of [asks, document.getElementById("dm-prompts")]) {
+  list?.addEventListener("click", (event) => {
+    const ask = event.target.closest("[data-ask]");
+    if (!ask) return;
+    send(ask.dataset.ask);
+    field.focus();
+  });
+}
 window.addEventListener("online", () => {
   pause = 1000;
   catchUp().then(() => setOffline(false)).then(flush).catch(() => {});

@@ -1,0 +1,54 @@
+"""Automatic messages of our own chat page: keeping them, and answering by exact words (P4)."""
+
+from contatto.channels import store as channel_store
+from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
+from contatto.inbox import rules
+from contatto.inbox.model import AutomaticMessages, Conversation, Message, MessageSent
+from contatto.inbox.store import conversations, messages
+from contatto.inbox.store.automatic import find_automatic, save_automatic
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import named_id
+from contatto.kit.outbox import emit
+
+
+def keep_automatic(
+    tx: Tx, business_id: str, account_id: str, content: AutomaticMessages, revision: int
+) -> None:
+    """Keep the automatic messages of a chat page, as the page that showed ``revision`` has them now.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID beyond a limit; CONFLICT when somebody was faster.
+    """
+    account = channel_store.find_account(tx, business_id, account_id)
+    if account is None or account.platform is not Platform.WEBCHAT:
+        raise Refused(errors.NOT_FOUND, "There is no such chat page.")
+    problem = rules.automatic_problem(content)
+    if problem is not None:
+        raise Refused(errors.INVALID, problem)
+    if not save_automatic(tx, business_id, account_id, content, revision):
+        raise Refused(errors.CONFLICT, "Somebody changed these messages first. Nothing was overwritten.")
+
+
+def answer_by_itself(tx: Tx, account: ChannelAccount, conversation: Conversation, asked: Message) -> None:
+    """Answer a customer's message that is exactly a suggested question or a keyword; once for each."""
+    if account.platform is not Platform.WEBCHAT:
+        return
+    found = find_automatic(tx, account.business_id, account.id)
+    text = rules.automatic_answer(found[0], asked.text) if found else None
+    if text is None:
+        return
+    reply = Message(
+        seq=0,
+        id=named_id(asked.id, "automatic"),
+        conversation_id=conversation.id,
+        sender=Sender.BUSINESS,
+        kind=MessageKind.AUTOMATIC,
+        text=text,
+        author="",
+        at=asked.at,
+    )
+    if messages.append_message(tx, account.business_id, reply):
+        conversations.record_message_time(tx, conversation, reply.at, from_customer=False, is_automatic=True)
+        emit(tx, account.business_id, MessageSent(account.business_id, conversation.id, reply.id))

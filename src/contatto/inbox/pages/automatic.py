@@ -1,0 +1,113 @@
+"""The settings page of a chat page's automatic messages."""
+
+import re
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Form, Request
+from starlette.datastructures import FormData
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import Caller, Permission
+from contatto.accounts.rules import may, require
+from contatto.channels.model import Platform
+from contatto.channels.store import find_account
+from contatto.inbox import rules
+from contatto.inbox.actions.automatic import keep_automatic
+from contatto.inbox.model import AutomaticMessages, Exchange, KeywordReply
+from contatto.inbox.store.automatic import find_automatic
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+
+router = APIRouter(include_in_schema=False, prefix="/settings/chat")
+KEYWORD_ROWS: Final = 6
+_SEPARATOR: Final = re.compile(r"[,\n]")
+
+
+@router.get("/{account_id}")
+async def show_automatic(request: Request, caller: PageCaller, account_id: str) -> HTMLResponse:
+    return await _render(request, caller, account_id)
+
+
+@router.post("/{account_id}")
+async def post_automatic(
+    request: Request, caller: FormCaller, account_id: str, revision: Annotated[int, Form(ge=0)]
+) -> Response:
+    require(caller, Permission.ADMINISTER)
+    content = _read_content(await request.form())
+    try:
+        await context_of(request).db.write(
+            lambda tx: keep_automatic(tx, caller.business_id, account_id, content, revision)
+        )
+    except Refused as refused:
+        if refused.code is errors.NOT_FOUND:
+            raise
+        return await _render(request, caller, account_id, refused, (content, revision))
+    return RedirectResponse(f"/settings/chat/{account_id}", 303)
+
+
+def _read_content(sent: FormData) -> AutomaticMessages:
+    """What was typed, without the rows that are empty."""
+
+    def column(name: str) -> list[str]:
+        return [str(value).strip() for value in sent.getlist(name)]
+
+    def rows(first: str, second: str) -> list[tuple[str, str]]:
+        return [pair for pair in zip(column(first), column(second), strict=False) if any(pair)]
+
+    words = (
+        (tuple(word.strip() for word in _SEPARATOR.split(typed) if word.strip()), reply)
+        for typed, reply in rows("keywords", "reply")
+    )
+    return AutomaticMessages(
+        welcome=str(sent.get("welcome", "")).strip(),
+        questions=tuple(Exchange(*pair) for pair in rows("question", "answer")),
+        prompts=tuple(Exchange(*pair) for pair in rows("title", "content")),
+        keywords=tuple(KeywordReply(*pair) for pair in words),
+    )
+
+
+async def _render(
+    request: Request,
+    caller: Caller,
+    account_id: str,
+    refused: Refused | None = None,
+    typed: tuple[AutomaticMessages, int] | None = None,
+) -> HTMLResponse:
+    """The page; after a refusal, with what was typed and what is wrong with it."""
+    require(caller, Permission.READ_INBOX)
+    context = context_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        account = find_account(tx, caller.business_id, account_id)
+        if account is None or account.platform is not Platform.WEBCHAT:
+            raise Refused(errors.NOT_FOUND, "There is no such chat page.")
+        kept = find_automatic(tx, caller.business_id, account_id) or (AutomaticMessages(), 0)
+        content, revision = typed or kept
+        return {
+            "account": {"id": account.id, "display_name": account.name},
+            "revision": revision,
+            "welcome": content.welcome,
+            "questions": _padded([(each.ask, each.say) for each in content.questions], rules.MOST_QUESTIONS),
+            "prompts": _padded([(each.ask, each.say) for each in content.prompts], rules.MOST_PROMPTS),
+            "keywords": _padded(
+                [(", ".join(each.words), each.say) for each in content.keywords],
+                max(KEYWORD_ROWS, len(content.keywords) + 1),
+            ),
+        }
+
+    values = await context.db.read(load)
+    values |= {
+        "caller": caller,
+        "can_manage": may(caller, Permission.ADMINISTER),
+        "error": refused.detail if refused else "",
+        "limits": rules.AUTOMATIC_LIMITS,
+    }
+    status = refused.code.http_status if refused else 200
+    return context.pages.render(request, "inbox/automatic.html", values, status)
+
+
+def _padded(rows: list[tuple[str, str]], wanted: int) -> list[tuple[str, str]]:
+    return rows + [("", "")] * (wanted - len(rows))
