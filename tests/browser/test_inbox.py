@@ -89,12 +89,14 @@ def test_the_second_of_two_agents_is_told_and_overwrites_nothing(
     page.locator("[data-key=assign]").click()
     page.get_by_role("button", name="Take it myself").click()
     expect(page.locator("[data-tab]").first).to_contain_text("Mine 1")
-    # another agent, whose page has not heard of it
-    page.evaluate(
-        "seen => document.querySelector(\"form[action$='/resolve'] [name=revision]\").value = seen", stale
-    )
+    # another agent, whose page has not heard of it; in one step, as a refresh would bring the news
+    late = """seen => {
+      const form = document.querySelector("form[action$='/resolve']");
+      form.elements.revision.value = seen;
+      form.requestSubmit();
+    }"""
     with page.expect_response(re.compile("/resolve$")) as answered:
-        page.locator("[data-key=resolve]").click()
+        page.evaluate(late, stale)
     assert answered.value.status == 409
     expect(page.locator("#toasts")).to_contain_text("Somebody changed this conversation first")
     expect(page.locator(".tools__state")).to_have_count(0)
