@@ -1,13 +1,29 @@
 """What is in the database, table by table, so that a test can say that a refusal changed no row."""
 
 import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from sqlalchemy import inspect, text
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.moments import micros
+from contatto.worker import Worker
+
+NOTED: Final = frozenset({"last_used_at"})
+"""Columns that a refused request may change: that a token came is noted, whatever it asked for."""
+
+WAITS: Final = (
+    "SELECT 1 FROM receipts WHERE state = 'received'",
+    "SELECT 1 FROM events WHERE NOT fanned_out",
+    "SELECT 1 FROM outbox_jobs WHERE state = 'due' AND attempts < 2",
+    "SELECT 1 FROM report_tasks WHERE status IN ('QUEUING', 'PROCESSING')",
+    "SELECT 1 FROM sends WHERE state = 'due' AND attempts < 2 AND (due_at <= :now OR claimed_at IS NOT NULL)",
+)
+"""Work that the background has taken on and not finished; what failed and waits for its next try is none."""
 
 
 def all_rows(db: Database) -> dict[str, list[str]]:
@@ -16,11 +32,15 @@ def all_rows(db: Database) -> dict[str, list[str]]:
     def look(tx: Tx) -> dict[str, list[str]]:
         found = {}
         for name in inspect(tx.connection).get_table_names():
-            rows = tx.execute(text(f"SELECT * FROM {name}")).all()  # noqa: S608 - our own names
-            found[name] = [repr([bytes(c) if isinstance(c, memoryview) else c for c in row]) for row in rows]
+            rows = tx.execute(text(f"SELECT * FROM {name}")).mappings()  # noqa: S608 - our own names
+            found[name] = [repr([_plain(row[c]) for c in row if c not in NOTED]) for row in rows]
         return found
 
     return db.read_now(look)
+
+
+def _plain(cell: object) -> object:
+    return bytes(cell) if isinstance(cell, memoryview) else cell
 
 
 def table_hashes(db: Database) -> dict[str, str]:
@@ -31,11 +51,32 @@ def table_hashes(db: Database) -> dict[str, str]:
     }
 
 
+def wait_until_quiet(db: Database, seconds: float = 10.0) -> None:
+    """Wait until the background, if there is one, has done all that earlier requests gave it."""
+    if not any(isinstance(getattr(heard, "__self__", None), Worker) for heard in db._listeners):
+        return
+    end = time.monotonic() + seconds
+    while db.read_now(_has_work) and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+def _has_work(tx: Tx) -> bool:
+    now = {"now": micros(tx.now)}
+    return any(
+        tx.execute(text(f"{waits} LIMIT 1"), now if ":now" in waits else {}).first() for waits in WAITS
+    )
+
+
 @contextmanager
 def nothing_changes(db: Database, *but: str) -> Iterator[None]:
-    """Fail if a row of any table is another one afterwards, those of the tables ``but`` apart."""
+    """Fail if a row of any table is another one afterwards, those of the tables ``but`` apart.
+
+    What earlier requests of the same test module left to the background is done first.
+    """
+    wait_until_quiet(db)
     before = table_hashes(db)
     yield
+    wait_until_quiet(db)
     after = table_hashes(db)
     changed = {name for name in before if before[name] != after[name]} - set(but)
     assert changed == set()

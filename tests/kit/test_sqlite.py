@@ -2,9 +2,11 @@
 
 import asyncio
 import shutil
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.sqlite import SqliteDatabase
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.vault import Vault
+from contatto.migrations.steps import migrate_schema
 
 things = Table(
     "things", sqlalchemy.MetaData(), Column("name", String, primary_key=True), Column("n", Integer)
@@ -33,6 +36,26 @@ def db(sqlite_template: Path, tmp_path: Path, clock: FixedClock) -> Iterator[Sql
     things.create(opened.engine)
     yield opened
     opened.close()
+
+
+def test_a_migration_is_not_refused_when_another_process_writes_meanwhile(
+    tmp_path: Path, clock: FixedClock
+) -> None:
+    path = tmp_path / "new.db"
+    database = SqliteDatabase(f"sqlite:///{path}", clock, Vault({"test": bytes(32)}))
+    turned_away = []
+
+    def write_between(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if "CREATE TABLE alembic_version" in statement:
+            other = sqlite3.connect(path, timeout=0)
+            with closing(other), pytest.raises(sqlite3.OperationalError) as refused:
+                other.execute("CREATE TABLE theirs (id INTEGER)")
+            turned_away.append(refused.value)
+
+    event.listen(database.engine, "before_cursor_execute", write_between)
+    migrate_schema(database.engine)
+    database.close()
+    assert len(turned_away) == 1
 
 
 @pytest.fixture

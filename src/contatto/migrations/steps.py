@@ -33,7 +33,8 @@ def _config(connection: Connection) -> Config:
 
 def migrate_schema(engine: Engine) -> None:
     """Run the steps that this database lacks, in one transaction; with none lacking it does nothing."""
-    with engine.begin() as connection:
+    # It writes from the start: a read that turns into a write is refused when another writer came between.
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
         command.upgrade(_config(connection), "head")
 
 

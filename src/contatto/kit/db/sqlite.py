@@ -21,10 +21,10 @@ GROUP_LIMIT: Final = 512
 """Most writes that share one commit; more only makes the first of them wait."""
 
 _PRAGMAS: Final = (
+    "PRAGMA busy_timeout=10000",  # first, as the change to WAL of a new file may have to wait too
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
-    "PRAGMA busy_timeout=10000",
     "PRAGMA cache_size=-65536",
     "PRAGMA temp_store=MEMORY",
 )
@@ -56,6 +56,7 @@ class SqliteDatabase(Database):
         super().__init__(engine, clock, vault)
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._closed = False
+        engine.connect().close()  # a new file becomes WAL here, before anybody else has it open
         self._writer = threading.Thread(target=self._write_groups, name="sqlite-writer", daemon=True)
         self._writer.start()
 
