@@ -24,6 +24,7 @@ import contatto.capture.api
 import contatto.capture.pages
 import contatto.channels.pages
 import contatto.delivery.api
+import contatto.forms.api.routes
 import contatto.forms.pages.routes
 import contatto.inbox.api
 import contatto.inbox.pages.acts
@@ -70,6 +71,7 @@ ROUTERS: Final = (
     contatto.capture.api.router,
     contatto.capture.pages.router,
     contatto.channels.pages.router,
+    contatto.forms.api.routes.router,
     contatto.forms.pages.routes.router,
     contatto.inbox.pages.chat.router,
     contatto.inbox.pages.chat_form.router,

@@ -6,6 +6,7 @@ from typing import Final
 from contatto.accounts import actions as accounts
 from contatto.audiences import actions as audiences
 from contatto.channels.model import Platform
+from contatto.forms import actions as forms
 from contatto.forms.model import FormSubmitted
 from contatto.inbox.actions import desk, notices, replies
 from contatto.inbox.actions.deliveries import settle_receipts
@@ -23,6 +24,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errands import Errand, Errands
 from contatto.kit.outbox import After
 from contatto.kit.settings import Settings
+from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import jobs
 from contatto.leads.model import (
     ContactRejected,
@@ -59,7 +61,7 @@ AFTER: Final[After] = {
 
 type Chore = Callable[[Tx], int]
 
-WHEN_WOKEN: Final[tuple[Chore, ...]] = (settle_receipts, reports.finish_reports)
+WHEN_WOKEN: Final[tuple[Chore, ...]] = (settle_receipts, reports.finish_reports, forms.finish_lead_files)
 """Work that waits in tables: run until each says 0, whenever something was committed."""
 
 
@@ -75,6 +77,7 @@ def errands(settings: Settings) -> tuple[Errands, ...]:
 
 EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (30.0, desk.wake_conversations),
+    (30.0, lead_files.forget_lead_files),
     (3600.0, outbox.forget_old),
     (3600.0, accounts.end_expired_sessions),
     (3600.0, accounts.end_expired_codes),

@@ -20,6 +20,7 @@ from contatto.leads.store.records import list_contact_points
 from contatto.measurement.store import find_measured_ad
 from tests import make
 from tests.ads.world import add_chain, add_world
+from tests.forms.papers import published
 from tests.journeys.running import API, House, ad_group, csrf_of, running_house, until
 from tests.unchanged import nothing_changes
 
@@ -46,6 +47,8 @@ class Theirs:
     adgroup_id: str
     ad_id: str
     channel_id: str
+    page_id: str
+    lead_number: str
     secret_words: tuple[str, ...]
 
 
@@ -70,21 +73,22 @@ def theirs(house: House) -> Theirs:
         )
         make.receipt(tx, world.id, body)
         token, _ = accounts.issue_token(tx, world.business.id, "their token", ["leads.read"])
-        return {"world": world, "chain": chain, "tiktok": tiktok, "token": token}
+        page = published(tx, world.id)
+        return {"world": world, "chain": chain, "tiktok": tiktok, "token": token, "page": page}
 
     made = db.write_now(build)
     while db.write_now(settle_receipts):
         pass
 
-    def look(tx: Tx) -> tuple[str, str, int]:
+    def look(tx: Tx) -> tuple[str, str, int, int]:
         lead = list_leads(tx, made["world"].id, LeadFilter())[0]
         point = list_contact_points(tx, made["world"].id, {lead.id})[lead.id][0]
         ad = find_measured_ad(tx, made["world"].id, made["chain"].ad.id)
         assert ad is not None
-        return lead.id, point.id, ad.ad_number
+        return lead.id, point.id, ad.ad_number, lead.number
 
     until(lambda: not db.read_now(count_waiting))
-    lead_id, point_id, ad_number = db.read_now(look)
+    lead_id, point_id, ad_number, lead_number = db.read_now(look)
     chain = made["chain"]
     path = {
         "conversation_id": conversation_id_of(made["tiktok"], "conversation of u1"),
@@ -98,7 +102,8 @@ def theirs(house: House) -> Theirs:
     }
     return Theirs(
         path, str(made["world"].ad_account.number), str(chain.campaign.number), str(chain.ad_group.number),
-        str(ad_number), made["world"].channel.id, ("their words", "their token", "+6591234567"),
+        str(ad_number), made["world"].channel.id, str(made["page"].number),
+        str(lead_number), ("their words", "their token", "+6591234567"),
     )  # fmt: skip
 
 
@@ -222,6 +227,9 @@ def bodies(theirs: Theirs, own: str) -> dict[str, dict[str, Any]]:
         "/term/confirm/": {"term_type": "LeadAds"},
         "/contatto/capture/turn_on/": {"channel_account_id": theirs.channel_id},
         "/contatto/capture/turn_off/": {"channel_account_id": theirs.channel_id},
+        "/page/lead/task/": {"ad_id": theirs.ad_id},
+        "/page/lead/mock/create/": {"page_id": theirs.page_id},
+        "/page/lead/mock/delete/": {"lead_id": theirs.lead_number},
     }
 
 
@@ -254,6 +262,11 @@ QUERIES: dict[str, dict[str, Any]] = {
     "/report/task/check/": {"task_id": "1"},
     "/report/task/download/": {"task_id": "1"},
     "/term/check/": {"term_type": "LeadAds"},
+    "/page/field/get/": {"page_id": "1"},
+    "/page/lead/mock/get/": {"page_id": "1"},
+    "/page/lead/task/download/": {"task_id": "1"},
+    "/lead/field/get/": {"page_id": "1"},
+    "/lead/get/": {"page_id": "1"},
 }  # fmt: skip
 OF_THE_TOKEN = {"/oauth2/advertiser/get/", "/advertiser/info/"}
 """They take no advertiser_id: they list what the token may see."""

@@ -106,6 +106,18 @@ def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAcco
     return account
 
 
+def load_advertiser(tx: Tx, business_id: str, number: int) -> AdAccount:
+    """An ad account by the API's ``advertiser_id``.
+
+    Raises:
+        Refused: NO_ADVERTISER.
+    """
+    account = store.find_ad_account_by_number(tx, BusinessId(business_id), number)
+    if account is None:
+        raise Refused(errors.NO_ADVERTISER)
+    return account
+
+
 def check_login_rate(tx: Tx, email: str, address: str) -> None:
     """Refuse further tries after too many failures.
 

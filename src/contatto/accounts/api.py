@@ -8,12 +8,10 @@ from starlette.responses import Response
 
 from contatto.accounts import actions, store
 from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import AdAccount, BusinessId, Permission
+from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
-from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
 from contatto.kit.wire import (
     ApiId,
@@ -82,7 +80,7 @@ async def check_term(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, TermQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = _account(tx, caller.business_id, query.advertiser_id)
+        account = actions.load_advertiser(tx, caller.business_id, query.advertiser_id)
         return {"confirmed": store.has_confirmed_term(tx, caller.business_id, account.id, query.term_type)}
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
@@ -94,17 +92,11 @@ async def confirm_one_term(request: Request, caller: ApiCaller, body: TermQuery)
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
-        actions.confirm_term(tx, _account(tx, caller.business_id, body.advertiser_id), body.term_type)
+        account = actions.load_advertiser(tx, caller.business_id, body.advertiser_id)
+        actions.confirm_term(tx, account, body.term_type)
 
     await context_of(request).db.write(work)
     return api_answer({"confirmed": True}, request_id_of(request))
-
-
-def _account(tx: Tx, business_id: BusinessId, number: int) -> AdAccount:
-    account = store.find_ad_account_by_number(tx, business_id, number)
-    if account is None:
-        raise Refused(errors.NO_ADVERTISER)
-    return account
 
 
 @router.get("/oauth2/advertiser/get/")

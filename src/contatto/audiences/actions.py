@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from contatto.accounts import store as accounts
-from contatto.accounts.model import AdAccount, BusinessId
+from contatto.accounts.model import AdAccount
 from contatto.audiences import rules, store
 from contatto.audiences.model import Audience, AudienceFile, AudienceKind, FileAction
 from contatto.kit import errors
@@ -21,18 +20,6 @@ class NewAudience:
     kind: AudienceKind = AudienceKind.CUSTOMER_FILE
     calculate_type: str = ""
     spec: str = ""
-
-
-def load_advertiser(tx: Tx, business_id: str, number: int) -> AdAccount:
-    """An ad account by the API's ``advertiser_id``.
-
-    Raises:
-        Refused: NO_ADVERTISER.
-    """
-    account = accounts.find_ad_account_by_number(tx, BusinessId(business_id), number)
-    if account is None:
-        raise Refused(errors.NO_ADVERTISER)
-    return account
 
 
 def upload_file(tx: Tx, account: AdAccount, calculate_type: str, digests: Sequence[str]) -> AudienceFile:

@@ -7,6 +7,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
@@ -15,7 +16,6 @@ from contatto.audiences.actions import (
     NewAudience,
     create_audience,
     delete_audiences,
-    load_advertiser,
     load_audience,
     update_audience,
     upload_file,

@@ -1,8 +1,10 @@
-"""Making, editing and publishing forms, choosing the form of a chat, and taking what a person sends."""
+"""Making, editing and publishing forms, taking what a person sends, and handing the leads of forms out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from contatto.capture.rules import detect_contacts
 from contatto.capture.store import list_switches
 from contatto.channels.store import find_account
 from contatto.forms import store
@@ -20,7 +22,9 @@ from contatto.forms.model import (
 )
 from contatto.forms.rules.answers import Checked, check_submission, contacts_of
 from contatto.forms.rules.drafts import start_content
+from contatto.forms.rules.files import Entry, ad_table, form_table, pack_file
 from contatto.forms.rules.logic import count_score
+from contatto.forms.rules.outside import TEST_NAME, sample_answers, sample_email, sample_phone
 from contatto.forms.rules.publishing import list_problems
 from contatto.forms.rules.readers import clean
 from contatto.forms.rules.words import LANGUAGES, consent_text, hash_text
@@ -28,9 +32,17 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id, new_number
+from contatto.kit.log import logger, where
 from contatto.kit.outbox import emit
+from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import records as leads
-from contatto.leads.model import Origin, Signal
+from contatto.leads.model import Lead, LeadFile, Origin, Signal
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.credits import list_credits
+from contatto.leads.store.files import list_waiting_files
+from contatto.leads.store.listing import list_leads_after
+from contatto.leads.store.records import find_lead_of_person, list_contact_points, list_leads_by_id
+from contatto.measurement.store import find_measured_ad_by_number
 
 NAME_LIMIT: Final = 120
 
@@ -259,3 +271,104 @@ def _follow(
         FormSubmitted(answer.business_id, answer.form_id, answer.id, answer.conversation_id, lead_id),
     )
     return replace(answer, lead_id=lead_id)
+
+
+def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lead:
+    """Make the test lead of a form, or of the chat with None; where there is one it stays as it is.
+
+    It travels like any lead, to each list, subscription and CRM, marked as a test, and counts in no report.
+    """
+    known = find_test_lead(tx, business_id, version)
+    if known is not None:
+        return known
+    number = version.number if version else 0
+    if version:
+        contacts = list(contacts_of(sample_answers(version.content, number)))
+    else:
+        contacts = detect_contacts(f"{sample_email(number)} {sample_phone(number)}", "US")
+    signal = Signal(
+        business_id=business_id,
+        person_id=_test_person(business_id, version),
+        channel_account_id="",
+        conversation_id="",
+        origin=Origin.FORM if version else Origin.CHAT,
+        source_id=f"test:{number}",
+        at=tx.now,
+        contacts=tuple(contacts),
+        stated_name=TEST_NAME,
+        profile_name="",
+        is_test=True,
+    )
+    return leads.upsert_lead(tx, signal) or leads.mark_as_lead(tx, signal)
+
+
+def find_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lead | None:
+    """The test lead of a form, or of the chat."""
+    return find_lead_of_person(tx, business_id, _test_person(business_id, version))
+
+
+def _test_person(business_id: str, version: FormVersion | None) -> str:
+    return named_id(business_id, f"test:{version.number if version else 0}")
+
+
+def finish_lead_files(tx: Tx) -> int:
+    """Make the files of leads that wait; say how many. One that cannot be made is marked as failed."""
+    waiting = list_waiting_files(tx, 5)
+    for file in waiting:
+        try:
+            with tx.connection.begin_nested():
+                lead_files.keep_lead_file(tx, file, *pack_file(_file_table(tx, file)))
+        except Exception as error:  # one bad file must not hold up the others
+            logger().warning("lead_file.failed", task_id=file.id, error_at=where(error))
+            lead_files.fail_lead_file(tx, file)
+    return len(waiting)
+
+
+def _file_table(tx: Tx, file: LeadFile) -> list[Sequence[str]]:
+    if file.ad_number:
+        ad = find_measured_ad_by_number(tx, file.business_id, file.ad_number)
+        version = find_published(tx, file.business_id, ad.page_id) if ad else None
+        return ad_table(version, list_ad_entries(tx, file.business_id, file.ad_number, version))
+    version = store.find_version(tx, file.business_id, file.page_number)
+    if version is None:
+        raise Refused(errors.NOT_FOUND)
+    return form_table(version, list_form_entries(tx, version))
+
+
+def list_form_entries(tx: Tx, version: FormVersion, most: int | None = None) -> list[Entry]:
+    """The leads of a form, latest first, each with the answers that it gave last; its test lead first."""
+    business_id = version.business_id
+    test = find_test_lead(tx, business_id, version)
+    sample = sample_answers(version.content, version.number)
+    found = {test.id: Entry(test, None, version=version, answers=sample)} if test else {}
+    before: store.Place | None = None
+    while page := store.list_answers_of_version(tx, business_id, version.id, before, most or 500):
+        owners = list_leads_by_id(tx, business_id, {answer.lead_id for answer in page})
+        earned = list_credits(tx, business_id, {lead.id for lead in owners.values()})
+        for answer in page:
+            lead = owners.get(answer.lead_id)
+            if lead is not None and lead.hidden_at is None:
+                ad = earned[lead.id][1] if lead.id in earned else None
+                found.setdefault(lead.id, Entry(lead, ad, version=version, answers=answer.answers))
+        before = (page[-1].at, page[-1].id)
+        if most is not None and len(found) >= most:
+            break
+    return list(found.values())
+
+
+def list_ad_entries(tx: Tx, business_id: str, ad_number: int, version: FormVersion | None) -> list[Entry]:
+    """The leads that an ad earned, of the chat and of its form, latest first."""
+    found: list[Entry] = []
+    last: Lead | None = None
+    while page := list_leads_after(tx, business_id, LeadFilter(ads=(ad_number,)), last):
+        ids: set[str] = {lead.id for lead in page}
+        earned = list_credits(tx, business_id, ids)
+        points = list_contact_points(tx, business_id, ids)
+        sent = store.list_answers_of_leads(tx, business_id, ids)
+        for lead in page:
+            own = [each for each in sent.get(lead.id, ()) if version and each.version_id == version.id]
+            ad = earned[lead.id][1] if lead.id in earned else None
+            form = (version, own[0].answers) if own else (None, ())
+            found.append(Entry(lead, ad, points[lead.id], *form))
+        last = page[-1]
+    return found

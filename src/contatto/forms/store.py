@@ -84,6 +84,7 @@ form_answers = Table(
     instant("at"),
     Index("ix_form_answers_of_form", "business_id", "form_id", "at", "id"),
     Index("ix_form_answers_of_lead", "business_id", "lead_id"),
+    Index("ix_form_answers_of_version", "business_id", "version_id", "at", "id"),
     Index("ix_form_answers_of_person", "business_id", "person_id"),
 )
 
@@ -105,6 +106,8 @@ consent_receipts = Table(
     Index("ix_consent_receipts_of_person", "business_id", "person_id"),
 )
 
+type Place = tuple[datetime, str]
+"""Time and id of an answer: what a page of a list begins after."""
 _content: Final = msgspec.json.Decoder(Content)
 _answers: Final = msgspec.json.Decoder(tuple[Answer, ...])
 
@@ -270,7 +273,7 @@ def list_answers_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[FormAns
 
 
 def list_answers(
-    tx: Tx, business_id: str, form_id: str, before: tuple[datetime, str] | None = None, limit: int = 50
+    tx: Tx, business_id: str, form_id: str, before: Place | None = None, limit: int = 50
 ) -> list[FormAnswer]:
     """Taken answers of a form, latest first; ``before`` is time and id of the last one that was read."""
     mine = _taken(select(form_answers), business_id, form_id)
@@ -279,6 +282,34 @@ def list_answers(
         older = (form_answers.c.at == at) & (form_answers.c.id < answer_id)
         mine = mine.where(or_(form_answers.c.at < at, older))
     return _list_answers(tx, mine.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()).limit(limit))
+
+
+def list_answers_of_version(
+    tx: Tx, business_id: str, version_id: str, before: Place | None = None, limit: int = 500
+) -> list[FormAnswer]:
+    """Taken answers of one version that made a lead, latest first; ``before`` as in ``list_answers``."""
+    mine = select(form_answers).where(
+        form_answers.c.business_id == business_id,
+        form_answers.c.version_id == version_id,
+        form_answers.c.verdict == Verdict.TAKEN,
+        form_answers.c.lead_id != "",
+    )
+    if before is not None:
+        at, answer_id = before
+        older = (form_answers.c.at == at) & (form_answers.c.id < answer_id)
+        mine = mine.where(or_(form_answers.c.at < at, older))
+    return _list_answers(tx, mine.order_by(form_answers.c.at.desc(), form_answers.c.id.desc()).limit(limit))
+
+
+def list_answers_of_leads(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, list[FormAnswer]]:
+    """What the persons of some leads have sent, by lead, latest first."""
+    mine = select(form_answers).where(
+        form_answers.c.business_id == business_id, form_answers.c.lead_id.in_(lead_ids)
+    )
+    found: dict[str, list[FormAnswer]] = {}
+    for answer in _list_answers(tx, mine.order_by(form_answers.c.at.desc(), form_answers.c.id.desc())):
+        found.setdefault(answer.lead_id, []).append(answer)
+    return found
 
 
 def count_answers(tx: Tx, business_id: str) -> dict[str, dict[Verdict, int]]:

@@ -144,7 +144,17 @@ TASK_NOT_READY: Final = ErrorCode(
     409,
     40201,
     "The file is not made yet.",
-    "Ask for the task's state, and wait for SUCCESS.",
+    "Ask for the task's state, and fetch the file when it is done.",
+)
+TASK_FAILED: Final = ErrorCode(
+    "task_failed",
+    409,
+    40200,
+    "The file could not be made.",
+    "Make a new task; if it fails again, tell the operator.",
+)
+LINK_EXPIRED: Final = ErrorCode(
+    "link_expired", 410, 40910, "The file is older than ten minutes and is not kept.", "Make a new task."
 )
 TASK_ENDED: Final = ErrorCode(
     "task_ended", 409, 40200, "The task has ended already.", "Make a new task if you need another file."

@@ -29,11 +29,19 @@ class Origin(StrEnum):
     IMPORT = "import"
 
 
+class LeadSource(StrEnum):
+    """Where a lead comes from, in the words of the API."""
+
+    INSTANT_FORM = "INSTANT_FORM"
+    DIRECT_MESSAGE = "DIRECT_MESSAGE"
+
+
 @dataclass(frozen=True, slots=True)
 class Lead:
     """Exactly one for each person of a business; ``number`` is the id that the API shows.
 
     ``owner_id`` is a member. A lead with ``hidden_at`` is in no list: it was deleted, or merged into another.
+    A lead with ``is_test`` was made by a program to try its way; it counts in no report.
     """
 
     id: LeadId
@@ -50,6 +58,7 @@ class Lead:
     owner_id: str | None = None
     hidden_at: datetime | None = None
     merged_into: str | None = None
+    is_test: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +167,7 @@ class Signal:
     stated_name: str | None
     profile_name: str
     actor: str = ""
+    is_test: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +255,31 @@ class JobKind(StrEnum):
     DELETE = "delete"
     IMPORT = "import"
     UNDO = "undo"
+
+
+class FileState(StrEnum):
+    """How far a file of leads is; the values are the API's."""
+
+    CREATED = "CREATED"
+    RUNNING = "RUNNING"
+    SUCCEED = "SUCCEED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class LeadFile:
+    """Leads that a program wants as a file: those of a form, or those of an ad; the other number is 0."""
+
+    id: str
+    business_id: str
+    number: int
+    ad_account_id: str
+    page_number: int
+    ad_number: int
+    state: FileState
+    file_type: str
+    created_at: datetime
+    finished_at: datetime | None
 
 
 class JobState(StrEnum):

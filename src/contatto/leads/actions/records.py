@@ -73,6 +73,18 @@ def delete_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
     return replace(lead, hidden_at=tx.now)
 
 
+def remove_test_lead(tx: Tx, lead: Lead) -> None:
+    """Delete a test lead with all that hangs on it; no other lead can be deleted so.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    if not lead.is_test:
+        raise Refused(errors.NOT_FOUND, "lead_id: this is no test lead.")
+    store.delete_lead(tx, lead.business_id, lead.id)
+    emit(tx, lead.business_id, LeadRemoved(lead.business_id, lead.id, lead.conversation_id))
+
+
 def _kept_lead(tx: Tx, signal: Signal) -> Lead | None:
     """The lead of the person, or the one that it was merged into."""
     lead = store.find_lead_of_person(tx, signal.business_id, signal.person_id)
@@ -154,6 +166,7 @@ def _capture_lead(tx: Tx, signal: Signal) -> Lead:
         origin=signal.origin,
         created_at=signal.at,
         updated_at=signal.at,
+        is_test=signal.is_test,
     )
     if not store.save_lead(tx, lead):
         # Another transaction made the person's lead between our look and our insert: add to that one.
@@ -161,7 +174,8 @@ def _capture_lead(tx: Tx, signal: Signal) -> Lead:
         return _add_to_lead(tx, found, signal) if found else lead
     fields = _keep_contacts(tx, lead, [], signal)
     _note_step(tx, lead, "captured" if fields else "marked", ", ".join(fields), signal.actor)
-    if signal.origin is not Origin.IMPORT:  # no ad can have earned what was in a file
+    # no ad can have earned what was in a file, or what a program made up
+    if signal.origin is not Origin.IMPORT and not signal.is_test:
         _credit(tx, lead, signal)
     event = LeadCaptured(
         lead.business_id, lead.id, lead.conversation_id, signal.origin.value, fields, signal.at

@@ -21,9 +21,10 @@ from contatto.kit.table_export import csv_lines
 from contatto.kit.web.render import iso
 from contatto.leads.model import ContactPoint, Lead
 from contatto.leads.pages.asked import ReadAsked
-from contatto.leads.pages.rows import Credit, credits_of, member_names
+from contatto.leads.pages.rows import credits_of, member_names
 from contatto.leads.rules.filters import LeadFilter, for_member
 from contatto.leads.store import listing, records, work
+from contatto.leads.store.credits import Credit
 
 router = APIRouter(include_in_schema=False)
 HEAD: Final = (

@@ -8,22 +8,12 @@ from contatto.kit.db.tx import Tx
 from contatto.leads.model import ContactPoint, Label, Lead
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import records, work
-from contatto.measurement import store as measurement
-from contatto.measurement.model import Attribution, MeasuredAd
-
-type Credit = tuple[Attribution, MeasuredAd]
+from contatto.leads.store.credits import Credit, list_credits
 
 
 def credits_of(tx: Tx, business_id: str, found: list[Lead]) -> dict[str, Credit]:
     """For each lead that an ad earned: the attribution and the ad."""
-    earned = measurement.list_attributions(tx, business_id, {lead.id for lead in found})
-    ad_ids = {each.ad_id for each in earned.values() if each.ad_id}
-    ads = measurement.list_measured_ads(tx, business_id, ad_ids)
-    return {
-        lead_id: (each, ads[each.ad_id])
-        for lead_id, each in earned.items()
-        if each.ad_id and each.ad_id in ads
-    }
+    return list_credits(tx, business_id, {lead.id for lead in found})
 
 
 def member_names(tx: Tx, business_id: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     Index,
@@ -43,6 +44,7 @@ leads = Table(
     Column("owner_id", String(36)),
     instant("hidden_at", nullable=True),
     Column("merged_into", String(36)),
+    Column("is_test", Boolean, nullable=False, server_default=literal_column("FALSE")),
     UniqueConstraint("business_id", "person_id"),
     Index("ix_leads_by_creation", "business_id", "hidden_at", "created_at", "id"),
     Index("ix_leads_by_activity", "business_id", "hidden_at", "updated_at", "id"),
@@ -119,6 +121,15 @@ def save_lead(tx: Tx, lead: Lead) -> bool:
 
 def find_lead(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
     return tx.find(Lead, select(leads).where(leads.c.business_id == business_id, leads.c.id == lead_id))
+
+
+def find_lead_by_number(tx: Tx, business_id: str, number: int) -> Lead | None:
+    """A lead by the API's ``lead_id``; for one that was merged away, the one that it went into."""
+    mine = leads.c.business_id == business_id
+    found = tx.find(Lead, select(leads).where(mine, leads.c.number == number))
+    if found is None or found.merged_into is None:
+        return found
+    return find_lead(tx, business_id, found.merged_into)
 
 
 def find_lead_to_change(tx: Tx, business_id: str, lead_id: str) -> Lead | None:

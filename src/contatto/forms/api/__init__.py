@@ -1,0 +1,1 @@
+"""Forms and their leads in the API v1.3."""

@@ -1,0 +1,130 @@
+"""Leads in the API v1.3: their fields, and one lead with its data."""
+
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.actions import load_advertiser
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
+from contatto.forms.actions import list_form_entries
+from contatto.forms.api.pages import show_fields
+from contatto.forms.api.shapes import OfSource, load_source
+from contatto.forms.model import FormVersion
+from contatto.forms.rules.files import Entry
+from contatto.forms.rules.outside import answer_data
+from contatto.forms.store import list_answers_of_lead
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import api_answer
+from contatto.kit.wire import ApiId, describe_query, read_query, request_id_of
+from contatto.leads.model import Lead, LeadSource
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.outside import CHAT_FIELDS, chat_data, meta_data, origins_of, source_of
+from contatto.leads.store.credits import list_credits
+from contatto.leads.store.listing import list_leads
+from contatto.leads.store.records import find_lead_by_number, list_contact_points
+
+router: Final = APIRouter(prefix="/open_api/v1.3/lead", tags=["Forms and leads"])
+
+
+class LeadQuery(OfSource):
+    """Extension: ``lead_id`` names the lead that is wanted."""
+
+    lead_id: ApiId | None = None
+
+
+@router.get("/field/get/", openapi_extra=describe_query(OfSource))
+async def get_lead_fields(request: Request, caller: ApiCaller) -> Response:
+    """The fields that leads of a form, or of the chat, may have."""
+    require(caller, Permission.READ_LEADS)
+    query = read_query(request, OfSource)
+    base_url = context_of(request).settings.base_url
+
+    def work(tx: Tx) -> dict[str, Any]:
+        load_advertiser(tx, caller.business_id, query.advertiser_id)
+        version = load_source(tx, caller.business_id, query)
+        meta = {"lead_source": query.lead_source.value}
+        if version is None:
+            return {"fields": list(CHAT_FIELDS), "meta_data": meta}
+        shown = show_fields(version, base_url)
+        return shown | {"meta_data": shown["meta_data"] | meta}
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+@router.get("/get/", openapi_extra=describe_query(LeadQuery))
+async def get_lead(request: Request, caller: ApiCaller) -> Response:
+    """One lead with its data: the newest of its source, real or test, or the one that ``lead_id`` names.
+
+    Leads belong to the business: those that no ad earned are shown to each of its ad accounts.
+    """
+    require(caller, Permission.READ_LEADS)
+    query = read_query(request, LeadQuery)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        load_advertiser(tx, caller.business_id, query.advertiser_id)
+        version = load_source(tx, caller.business_id, query)
+        if version is None:
+            return _show(tx, _chat_lead(tx, caller.business_id, query), None)
+        entry = _form_entry(tx, version, query)
+        return _show(tx, entry.lead, entry)
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _chat_lead(tx: Tx, business_id: str, query: LeadQuery) -> Lead:
+    if query.lead_id is None:
+        origins = origins_of(LeadSource.DIRECT_MESSAGE)
+        newest = list_leads(tx, business_id, LeadFilter(origins=origins), limit=1)
+        if not newest:
+            raise Refused(errors.NOT_FOUND, "lead_source: there is no lead of this source yet.")
+        return newest[0]
+    lead = _named_lead(tx, business_id, query.lead_id)
+    if source_of(lead) is not LeadSource.DIRECT_MESSAGE:
+        raise Refused(errors.NOT_FOUND, "lead_id: this lead has not lead_source DIRECT_MESSAGE.")
+    return lead
+
+
+def _form_entry(tx: Tx, version: FormVersion, query: LeadQuery) -> Entry:
+    if query.lead_id is None:
+        found = list_form_entries(tx, version, most=2)
+        if not found:
+            raise Refused(errors.NOT_FOUND, "page_id: this form has no lead yet.")
+        return max(found, key=lambda entry: entry.lead.created_at)
+    lead = _named_lead(tx, version.business_id, query.lead_id)
+    if lead.is_test:
+        entries = [each for each in list_form_entries(tx, version, most=1) if each.lead.id == lead.id]
+    else:
+        sent = list_answers_of_lead(tx, version.business_id, lead.id)
+        entries = [
+            Entry(lead, None, version=version, answers=each.answers)
+            for each in sent
+            if each.version_id == version.id
+        ]
+    if not entries:
+        raise Refused(errors.NOT_FOUND, "lead_id: this lead has not sent this form.")
+    return entries[0]
+
+
+def _named_lead(tx: Tx, business_id: str, number: int) -> Lead:
+    lead = find_lead_by_number(tx, business_id, number)
+    if lead is None or lead.hidden_at is not None:
+        raise Refused(errors.NOT_FOUND, "lead_id: there is no such lead.")
+    return lead
+
+
+def _show(tx: Tx, lead: Lead, entry: Entry | None) -> dict[str, Any]:
+    earned = list_credits(tx, lead.business_id, {lead.id}).get(lead.id)
+    ad = earned[1] if earned else None
+    if entry is None or entry.version is None:
+        points = list_contact_points(tx, lead.business_id, {lead.id})[lead.id]
+        meta = meta_data(lead, LeadSource.DIRECT_MESSAGE, ad)
+        return {"lead_data": chat_data(lead, points), "meta_data": meta}
+    meta = meta_data(lead, LeadSource.INSTANT_FORM, ad, str(entry.version.number))
+    return {"lead_data": answer_data(entry.version.content, entry.answers), "meta_data": meta}

@@ -1,0 +1,75 @@
+"""A form and its answers as programs outside are shown them: fields by their labels, and test answers."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from contatto.forms.model import CONTACTS, Answer, Content, Kind, Question
+from contatto.forms.rules.kinds import CHOOSERS, PHONES
+from contatto.forms.rules.words import label_of, option_text
+
+TEST_NAME: Final = "Test lead"
+_SAMPLES: Final = {
+    Kind.NAME: TEST_NAME,
+    Kind.CITY: "Test city",
+    Kind.POSTCODE: "00000",
+    Kind.COUNTRY: "SG",
+    Kind.DATE: "2026-01-01",
+    Kind.HIDDEN: "test",
+}
+
+
+def field_labels(content: Content) -> dict[str, str]:
+    """The fields of a form: labels in its first language, by question; equal ones are numbered."""
+    labels: dict[str, str] = {}
+    for question in content.questions:
+        label = label_of(content, question, content.languages[0]) or question.key
+        again = sum(label == other.partition(" (")[0] for other in labels.values())
+        labels[question.key] = f"{label} ({again + 1})" if again else label
+    return labels
+
+
+def answer_data(content: Content, answers: Iterable[Answer]) -> dict[str, str]:
+    """Answers by the label of their field, each in its normal form; choices in words."""
+    labels = field_labels(content)
+    return {
+        labels.get(answer.key, answer.label): answer.shown if answer.kind in CHOOSERS else answer.value
+        for answer in answers
+    }
+
+
+def sample_answers(content: Content, number: int) -> tuple[Answer, ...]:
+    """What a test lead answers: the same for the same form, and nobody's contact details.
+
+    Source: RFC 2606 (example.com), NANP (numbers 555-0100 to 555-0199 are for fiction).
+    """
+    return tuple(_sample(content, question, number) for question in content.questions)
+
+
+def sample_email(number: int) -> str:
+    return f"test-{number}@example.com"
+
+
+def sample_phone(number: int) -> str:
+    return f"+120255501{number % 100:02}"
+
+
+def _sample(content: Content, question: Question, number: int) -> Answer:
+    label = label_of(content, question, content.languages[0])
+    if question.kind in CHOOSERS and question.options:
+        option = question.options[0]
+        shown = option_text(content, question, option, content.languages[0])
+        return Answer(question.key, label, question.kind, shown, option.key)
+    text = _sample_text(question, number)
+    return Answer(question.key, label, question.kind, text, text)
+
+
+def _sample_text(question: Question, number: int) -> str:
+    if question.kind is Kind.EMAIL:
+        return sample_email(number)
+    if question.kind in PHONES:
+        return sample_phone(number)
+    if question.kind is Kind.NUMBER:
+        return str(question.low or 1)
+    if question.kind in _SAMPLES:
+        return _SAMPLES[question.kind]
+    return f"test_{number % 10_000}" if question.kind in CONTACTS else "Test answer"

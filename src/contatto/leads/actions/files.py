@@ -1,0 +1,57 @@
+"""Files of leads that programs asked for: asking, keeping what was made, and forgetting it soon."""
+
+from datetime import timedelta
+from typing import Final
+
+from contatto.accounts.model import AdAccount
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id, new_number
+from contatto.leads.model import FileState, LeadFile
+from contatto.leads.store import files as store
+
+LINK: Final = timedelta(minutes=10)
+"""How long a file can be fetched."""
+KEEP: Final = timedelta(days=1)
+"""How long a task is known after that, so that a late request is told what happened."""
+
+
+def queue_lead_file(tx: Tx, account: AdAccount, page_number: int = 0, ad_number: int = 0) -> LeadFile:
+    """Have the leads of a form or of an ad made into a file in the background."""
+    file = LeadFile(
+        new_id(), account.business_id, new_number(), account.id, page_number, ad_number, FileState.CREATED,
+        "", tx.now, None,
+    )  # fmt: skip
+    store.save_lead_file(tx, file)
+    return file
+
+
+def keep_lead_file(tx: Tx, file: LeadFile, content: bytes, file_type: str) -> None:
+    """Keep what was made, sealed, for as long as it can be fetched."""
+    store.record_file(tx, file, FileState.SUCCEED, content, file_type)
+
+
+def fail_lead_file(tx: Tx, file: LeadFile) -> None:
+    store.record_file(tx, file, FileState.FAILED)
+
+
+def load_file_content(tx: Tx, file: LeadFile) -> bytes:
+    """What is in a file.
+
+    Raises:
+        Refused: TASK_NOT_READY, TASK_FAILED, or LINK_EXPIRED.
+    """
+    if file.state in (FileState.CREATED, FileState.RUNNING):
+        raise Refused(errors.TASK_NOT_READY, f"task_id: the task is {file.state.value}.")
+    if file.state is FileState.FAILED:
+        raise Refused(errors.TASK_FAILED)
+    content = store.find_file_content(tx, file.business_id, file.number)
+    if content is None or file.finished_at is None or file.finished_at + LINK < tx.now:
+        raise Refused(errors.LINK_EXPIRED)
+    return content
+
+
+def forget_lead_files(tx: Tx) -> int:
+    """Drop what can no longer be fetched, and tasks of yesterday; say how many."""
+    return store.delete_contents(tx, tx.now - LINK) + store.delete_old_files(tx, tx.now - KEEP)
