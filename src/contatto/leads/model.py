@@ -257,31 +257,6 @@ class JobKind(StrEnum):
     UNDO = "undo"
 
 
-class FileState(StrEnum):
-    """How far a file of leads is; the values are the API's."""
-
-    CREATED = "CREATED"
-    RUNNING = "RUNNING"
-    SUCCEED = "SUCCEED"
-    FAILED = "FAILED"
-
-
-@dataclass(frozen=True, slots=True)
-class LeadFile:
-    """Leads that a program wants as a file: those of a form, or those of an ad; the other number is 0."""
-
-    id: str
-    business_id: str
-    number: int
-    ad_account_id: str
-    page_number: int
-    ad_number: int
-    state: FileState
-    file_type: str
-    created_at: datetime
-    finished_at: datetime | None
-
-
 class JobState(StrEnum):
     RUNNING = "running"
     DONE = "done"

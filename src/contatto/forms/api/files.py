@@ -18,7 +18,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
 from contatto.kit.wire import ApiId, Shape, describe_query, read_query, request_id_of
 from contatto.leads.actions.files import load_file_content, queue_lead_file
-from contatto.leads.model import FileState, LeadFile
+from contatto.leads.rules.files import FileState, LeadFile
 from contatto.leads.store.files import find_lead_file
 from contatto.measurement.store import find_measured_ad_by_number
 

@@ -1,20 +1,12 @@
 """Files of leads that programs asked for: asking, keeping what was made, and forgetting it soon."""
 
-from datetime import timedelta
-from typing import Final
-
 from contatto.accounts.model import AdAccount
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
-from contatto.leads.model import FileState, LeadFile
+from contatto.leads.rules.files import KEEP, LINK, FileState, LeadFile
 from contatto.leads.store import files as store
-
-LINK: Final = timedelta(minutes=10)
-"""How long a file can be fetched."""
-KEEP: Final = timedelta(days=1)
-"""How long a task is known after that, so that a late request is told what happened."""
 
 
 def queue_lead_file(tx: Tx, account: AdAccount, page_number: int = 0, ad_number: int = 0) -> LeadFile:
@@ -42,7 +34,7 @@ def load_file_content(tx: Tx, file: LeadFile) -> bytes:
     Raises:
         Refused: TASK_NOT_READY, TASK_FAILED, or LINK_EXPIRED.
     """
-    if file.state in (FileState.CREATED, FileState.RUNNING):
+    if file.state is FileState.CREATED:
         raise Refused(errors.TASK_NOT_READY, f"task_id: the task is {file.state.value}.")
     if file.state is FileState.FAILED:
         raise Refused(errors.TASK_FAILED)

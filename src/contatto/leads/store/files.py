@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, select, update
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant
-from contatto.leads.model import FileState, LeadFile
+from contatto.leads.rules.files import FileState, LeadFile
 
 lead_files = Table(
     "lead_files",
