@@ -41,7 +41,11 @@ async def serve_ad(
     if outcome is None:
         return None
     promised[outcome.candidate.ad_group.id] += outcome.view_cost_micros
-    return _served(snapshot, outcome, TrackingTicket(business_id, "", nonce, request.viewer_id), key)
+    return _served(snapshot, outcome, _ticket(business_id, nonce, request), key)
+
+
+def _ticket(business_id: str, nonce: int, request: AdRequest) -> TrackingTicket:
+    return TrackingTicket(business_id, "", nonce, request.viewer_id, country=request.country)
 
 
 def _has_budget(

@@ -1,18 +1,27 @@
 """Recording touches and conversions, and keeping the winner of each conversion right."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import named_id, new_id, new_number
+from contatto.kit.moments import micros
 from contatto.measurement import rules, store
 from contatto.measurement.model import (
+    Attribution,
+    ChangedDay,
     Conversion,
     ConversionKind,
     MeasuredAd,
+    Source,
     Touch,
     TouchKind,
     TrackingTicket,
 )
+
+LATE: Final = timedelta(minutes=10)
+"""A touch that comes later than this marks its day as changed; days are counted once twice that has passed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ def stamp_ticket(
     person_id = named_id(ad.channel_account_id, visitor) if visitor else new_id()
     cost = ticket.view_cost_micros if kind is TouchKind.VIEW else ticket.click_cost_micros
     touch_id = rules.natural_number("link", ticket.nonce, kind) if ticket.nonce else new_number()
-    return stamp_touch(ad, kind, person_id, ts, touch_id, cost)
+    return replace(stamp_touch(ad, kind, person_id, ts, touch_id, cost), country=ticket.country)
 
 
 def record_touch(tx: Tx, touch: Touch) -> bool:
@@ -72,6 +81,8 @@ def record_touch(tx: Tx, touch: Touch) -> bool:
     _hold_person(tx, touch)
     if not store.append_touch(tx, touch):
         return False
+    if touch.ts < micros(tx.now - LATE):
+        _mark_day(tx, touch.business_id, touch.ad_account_id, touch.day, Source.TOUCH)
     span = (touch.ts, touch.expires_ts)
     for conversion in store.list_conversions_between(tx, touch.business_id, touch.person_id, span):
         _settle_winner(tx, conversion)
@@ -104,10 +115,36 @@ def _hold_person(tx: Tx, of: Touch | Conversion) -> None:
 def withdraw_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
     """Take a conversion out of the reports: it turned out to be none. The row stays, marked."""
     store.record_withdrawal(tx, business_id, subject_id, kind)
+    mark_conversion(tx, business_id, subject_id, kind)
+
+
+def mark_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
+    """Have the days of a conversion counted anew, because something about its lead or chat changed."""
+    found = store.find_attribution(tx, business_id, subject_id, kind)
+    if found:
+        _mark_days_of(tx, found)
+
+
+def take_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[ChangedDay]:
+    """Take the marks of an account's days off; who does must count those days in the same transaction."""
+    changed = store.list_changed_days(tx, business_id, ad_account_id)
+    store.delete_changed_days(tx, business_id, [mark.id for mark in changed])
+    return changed
 
 
 def _settle_winner(tx: Tx, conversion: Conversion) -> None:
     winner = rules.last_touch(store.list_candidates(tx, conversion), conversion)
     ad = store.find_measured_ad(tx, winner.business_id, winner.ad_id) if winner else None
     rt_day = rules.local_day(conversion.ts, ad.timezone) if ad else None
+    mark_conversion(tx, conversion.business_id, conversion.subject_id, conversion.kind)
     store.record_winner(tx, conversion, winner, rt_day)
+    mark_conversion(tx, conversion.business_id, conversion.subject_id, conversion.kind)
+
+
+def _mark_days_of(tx: Tx, found: Attribution) -> None:
+    for day in {found.day, found.rt_day} - {None}:
+        _mark_day(tx, found.business_id, str(found.ad_account_id), str(day), Source.CONVERSION)
+
+
+def _mark_day(tx: Tx, business_id: str, ad_account_id: str, day: str, source: Source) -> None:
+    store.append_changed_day(tx, ChangedDay(new_id(), business_id, ad_account_id, day, source))

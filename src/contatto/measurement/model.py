@@ -65,6 +65,7 @@ class Touch:
     """A view or click of an ad by a person.
 
     ``ts`` and ``expires_ts`` are microseconds since 1970 (UTC); ``day`` is the date in the ad account's zone.
+    ``country`` is where the viewer was, as the publisher told it; empty when nobody did.
     """
 
     touch_id: int
@@ -78,6 +79,7 @@ class Touch:
     expires_ts: int
     day: str
     cost_micros: int
+    country: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ class TrackingTicket:
 
     ``nonce`` 0 marks a link that stands for the ad itself and counts each tap; any other nonce is one
     impression, whose view and click count once each. ``viewer`` is what the publisher calls the person.
-    Costs are micros of the account's currency, charged with the view and with the click.
+    Costs are micros of the account's currency, charged with the view and with the click. ``country`` is where
+    the viewer is, empty when nobody said.
     """
 
     business_id: str
@@ -127,3 +130,22 @@ class TrackingTicket:
     viewer: str = ""
     view_cost_micros: int = 0
     click_cost_micros: int = 0
+    country: str = ""
+
+
+class Source(StrEnum):
+    """What a report counts: touches, and what they earned."""
+
+    TOUCH = "touch"
+    CONVERSION = "conversion"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedDay:
+    """A day of an ad account in which something changed after the fact, so that it must be counted anew."""
+
+    id: str
+    business_id: str
+    ad_account_id: str
+    day: str
+    source: Source

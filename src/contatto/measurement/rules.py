@@ -76,6 +76,7 @@ def sign_ticket(ticket: TrackingTicket, key: bytes) -> str:
             ticket.viewer,
             ticket.view_cost_micros,
             ticket.click_cost_micros,
+            ticket.country,
         ]
     )
     return _to_url(hmac.digest(key, body, "sha256")[:_SIGNATURE_BYTES] + body)

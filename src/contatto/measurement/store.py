@@ -5,13 +5,15 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Column, Index, String, Table, and_, bindparam, select, update
 
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import Choice, instant, metadata, tenant, text
+from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
 from contatto.measurement.model import (
     Attribution,
+    ChangedDay,
     Conversion,
     ConversionKind,
     Goal,
     MeasuredAd,
+    Source,
     Touch,
     TouchKind,
 )
@@ -57,8 +59,9 @@ touches = Table(
     Column("expires_ts", BigInteger, nullable=False),
     Column("day", String(10), nullable=False),
     Column("cost_micros", BigInteger, nullable=False),
+    Column("country", String(2), nullable=False, server_default=""),
     Index("ix_touches_of_person", "business_id", "person_id", "kind", "ts", "touch_id"),
-    Index("ix_touches_of_day", "business_id", "ad_account_id", "day"),
+    Index("ix_touches_of_day", "business_id", "ad_account_id", "day", "ts"),
 )
 
 conversions = Table(
@@ -78,12 +81,26 @@ conversions = Table(
     Column("touch_ts", BigInteger),
     Column("day", String(10)),
     Column("rt_day", String(10)),
+    Column("country", String(2), nullable=False, server_default=""),
     instant("withdrawn_at", nullable=True),
     Index("ix_conversions_of_person", "business_id", "person_id", "ts"),
     Index("ix_conversions_of_day", "business_id", "ad_account_id", "day"),
+    Index("ix_conversions_of_rt_day", "business_id", "ad_account_id", "rt_day"),
     Index("ix_conversions_of_subject", "business_id", "subject_id"),
     Index("ix_conversions_of_ad", "business_id", "ad_id", "kind", "subject_id"),
 )
+
+changed_days = Table(
+    "changed_days",
+    metadata,
+    key(),
+    tenant(),
+    Column("ad_account_id", String(36), nullable=False),
+    Column("day", String(10), nullable=False),
+    Column("source", Choice(Source), nullable=False),
+    Index("ix_changed_days_of_account", "business_id", "ad_account_id"),
+)
+"""A row for each change, so that no two writers wait for each other and no change is lost to a count."""
 
 APPEND_TOUCH: Final = {
     dialect: insert_for(dialect, touches).on_conflict_do_nothing() for dialect in ("sqlite", "postgresql")
@@ -203,6 +220,7 @@ def record_winner(tx: Tx, conversion: Conversion, touch: Touch | None, rt_day: s
         "touch_ts": touch and touch.ts,
         "day": touch and touch.day,
         "rt_day": rt_day,
+        "country": touch.country if touch else "",
     }
     one = {"of_business": conversion.business_id, "of_conversion": conversion.conversion_id}
     tx.execute(_ONE_CONVERSION, one | winner)
@@ -233,3 +251,25 @@ def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[s
         conversions.c.business_id == business_id, conversions.c.subject_id.in_(subject_ids)
     )
     return {found.subject_id: found for found in tx.list(Attribution, mine)}
+
+
+def append_changed_day(tx: Tx, mark: ChangedDay) -> None:
+    tx.insert(changed_days, {name: getattr(mark, name) for name in ChangedDay.__dataclass_fields__})
+
+
+def list_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[ChangedDay]:
+    """The marks of an account, several of them maybe for one day."""
+    mine = select(changed_days).where(changed_days.c.business_id == business_id)
+    return tx.list(ChangedDay, mine.where(changed_days.c.ad_account_id == ad_account_id))
+
+
+def list_changed_accounts(tx: Tx) -> list[tuple[str, str]]:
+    """Business and ad account of all marks, for the worker."""
+    wanted = select(changed_days.c.business_id, changed_days.c.ad_account_id).distinct()
+    return [(row.business_id, row.ad_account_id) for row in tx.execute(wanted)]
+
+
+def delete_changed_days(tx: Tx, business_id: str, mark_ids: list[str]) -> None:
+    of = changed_days.c.business_id == business_id
+    for first in range(0, len(mark_ids), 500):
+        tx.execute(changed_days.delete().where(of, changed_days.c.id.in_(mark_ids[first : first + 500])))
