@@ -37,7 +37,8 @@ from contatto.leads.model import (
     LeadStatusChanged,
     LeadUpdated,
 )
-from contatto.reports import actions as reports
+from contatto.reports.actions import counting
+from contatto.reports.actions import tasks as reports
 
 AFTER: Final[After] = {
     ContactRejected: (),
@@ -49,8 +50,8 @@ AFTER: Final[After] = {
     LeadJobEnded: (),
     LeadJobMoved: (jobs.continue_job,),
     LeadRemoved: (notices.forget_lead,),
-    LeadStatusChanged: (),
-    LeadsMerged: (),
+    LeadStatusChanged: (counting.note_lead,),
+    LeadsMerged: (counting.note_lead,),
     LeadUpdated: (notices.post_notice,),
     MessageReceived: (),
     MessageSent: (),
@@ -76,6 +77,7 @@ def errands(settings: Settings) -> tuple[Errands, ...]:
 
 
 EVERY: Final[tuple[tuple[float, Chore], ...]] = (
+    (10.0, counting.count_days_ahead),
     (30.0, desk.wake_conversations),
     (30.0, lead_files.forget_lead_files),
     (3600.0, outbox.forget_old),

@@ -23,7 +23,7 @@ from contatto.measurement.model import (
     TouchKind,
     TrackingTicket,
 )
-from contatto.measurement.rules import last_touch
+from contatto.measurement.rules import last_touch, read_ticket, sign_ticket
 from tests import make
 
 CHAT, LEAD = ConversionKind.CONVERSATION, ConversionKind.LEAD
@@ -223,6 +223,13 @@ def test_a_link_of_one_impression_counts_its_view_and_its_tap_once_each() -> Non
     assert view.touch_id == again.touch_id != click.touch_id
     assert (view.cost_micros, click.cost_micros) == (10, 200)
     assert view.person_id == click.person_id == named_id(ad.channel_account_id, "viewer-1")
+
+
+def test_the_country_of_the_decision_travels_with_the_link_to_the_touch() -> None:
+    ad = make.ad()
+    ticket = TrackingTicket(ad.business_id, ad.ad_id, 78, "viewer-1", country="LK")
+    told = read_ticket(sign_ticket(ticket, bytes(32)), bytes(32))
+    assert stamp_ticket(ad, told, TouchKind.CLICK, "viewer-1", 1).country == "LK"
 
 
 def test_a_standing_link_counts_each_tap() -> None:

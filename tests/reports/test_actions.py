@@ -11,7 +11,7 @@ from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
-from contatto.reports.actions import ad_group_report, make_report
+from contatto.reports.actions.answers import ad_group_report, make_report
 from contatto.reports.model import Level, Report, Span, Step
 from contatto.reports.rules.queries import Question
 from tests.ads.world import NOW, Chain, World, add_chain, add_world

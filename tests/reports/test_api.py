@@ -262,3 +262,27 @@ def test_days_without_traffic_say_so(traffic: Traffic) -> None:
 def test_a_page_with_a_wrong_question_is_refused(traffic: Traffic, query: str) -> None:
     traffic.house.sign_in()
     assert traffic.house.client.get(f"/reports?{query}").status_code == 422
+
+
+def test_countries_and_instant_forms_are_dimensions(traffic: Traffic) -> None:
+    asked = {"dimensions": ["country_code"], "metrics": ["leads"]}
+    by_country = ask(traffic, BASIC | {"data_level": "AUCTION_ADVERTISER"} | asked)
+    assert by_id(by_country, "country_code") == {"-1": {"leads": "2"}}
+    by_page = ask(traffic, BASIC, dimensions=["page_id"], metrics=["conversion", "leads"])
+    assert by_id(by_page, "page_id") == {"-1": {"conversion": "-", "leads": "2"}}
+    assert by_page["total_metrics"]["mixed_goals"] is True
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ({"dimensions": ["page_id", "ad_id"], "metrics": ["leads"]}, "page_id"),
+        ({"dimensions": ["country_code"], "metrics": ["reach"]}, "country_code"),
+    ],
+)
+def test_dimensions_that_do_not_go_together_are_refused(
+    traffic: Traffic, query: dict[str, Any], says: str
+) -> None:
+    answer = traffic.house.api("GET", "/report/integrated/get/", **(BASIC | query))
+    assert answer["code"] == 40002
+    assert says in answer["message"]

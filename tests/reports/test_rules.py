@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
-from contatto.reports.model import Counts, Fact, Figures, Level, Span, Step, Subject
+from contatto.reports.model import COUNTED, Counts, Fact, Figures, Level, Span, Step, Subject
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.filters import Condition, matching
 from contatto.reports.rules.rows import build_report, total_of
 from contatto.reports.rules.texts import amount_text, metric_number, metric_text
 
-COUNTS = Counts(12_345_678, 4_000, 100, 7, 3, 6, 2)
+COUNTS = Counts(12_345_678, 4_000, 100, 7, 3, 6, 2, 2, 1, 1, 1, 2, 1, 2)
 LEAD, TALK = frozenset({Goal.LEAD}), frozenset({Goal.CONVERSATION})
 BOTH = LEAD | TALK
-SOME = st.builds(Counts, *[st.integers(0, 10**9)] * 7)
+SOME = st.builds(Counts, *[st.integers(0, 10**9)] * len(COUNTED))
 
 
 def group(key: str, goals: frozenset[Goal] = LEAD, *, deleted: bool = False) -> Subject:
@@ -46,7 +46,7 @@ def test_cost_per_conversion_is_spend_by_conversions_rounded_down() -> None:
 def test_conversations_and_leads_are_columns_whatever_the_goal() -> None:
     for goals in (LEAD, TALK, BOTH):
         assert value("leads", Figures(COUNTS, goals)) == 3
-        assert value("messaging_total_conversation_tiktok_direct_message", Figures(COUNTS, goals)) == 7
+        assert value("conversations", Figures(COUNTS, goals)) == 7
 
 
 def test_over_mixed_goals_there_is_no_conversion() -> None:
@@ -75,9 +75,38 @@ def test_over_mixed_goals_there_is_no_conversion() -> None:
         ("cost_per_conversion", "4.115226"),
         ("conversion_rate_v2", "0.08"),
         ("conversion_rate", "3.00"),
-        ("messaging_total_conversation_tiktok_direct_message", "7"),
-        ("messaging_cost_per_conversation_tiktok_direct_message", "1.763668"),
-        ("messaging_conversation_rate_tiktok_direct_message", "7.00"),
+        ("messaging_total_conversation_tiktok_direct_message", "5"),
+        ("messaging_cost_per_conversation_tiktok_direct_message", "2.469135"),
+        ("messaging_conversation_rate_tiktok_direct_message", "5.00"),
+        ("messaging_total_conversation_instant_messaging_app", "2"),
+        ("messaging_cost_per_conversation_instant_messaging_app", "6.172839"),
+        ("messaging_conversation_rate_instant_messaging_app", "2.00"),
+        ("conversations", "7"),
+        ("cost_per_conversation", "1.763668"),
+        ("conversation_rate", "7.00"),
+        ("real_time_conversations", "6"),
+        ("real_time_leads", "2"),
+        ("lead_rate", "42.86"),
+        ("onsite_form", "1"),
+        ("onsite_form_rate", "1.00"),
+        ("cost_per_onsite_form", "12.345678"),
+        ("chat_leads", "1"),
+        ("manual_leads", "1"),
+        ("qualified_leads", "2"),
+        ("cost_per_qualified_lead", "6.172839"),
+        ("qualified_rate", "66.67"),
+        ("converted_leads", "1"),
+        ("cost_per_converted_lead", "12.345678"),
+        ("converted_rate", "33.33"),
+        ("cost_per_1000_reached", "7.716048"),
+        ("real_time_conversion_rate", "2.00"),
+        ("real_time_result", "2"),
+        ("real_time_cost_per_result", "6.172839"),
+        ("real_time_result_rate", "0.05"),
+        ("cta_conversion", "2"),
+        ("cost_per_cta_conversion", "6.172839"),
+        ("vta_conversion", "1"),
+        ("cost_per_vta_conversion", "12.345678"),
         ("result", "3"),
         ("cost_per_result", "4.115226"),
         ("result_rate", "0.08"),
@@ -100,7 +129,7 @@ def test_nothing_at_all_divides_by_nothing(name: str) -> None:
     assert metric_text(METRICS[name], Figures(Counts(), LEAD, 0)) in ("0", "0.00")
 
 
-@pytest.mark.parametrize("name", ["reach", "frequency"])
+@pytest.mark.parametrize("name", ["reach", "cost_per_1000_reached", "frequency"])
 def test_persons_are_not_added_up(name: str) -> None:
     assert metric_text(METRICS[name], Figures(COUNTS, LEAD)) == "-"
 

@@ -10,18 +10,17 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.measurement.model import ConversionKind, TouchKind
-from contatto.reports import store
-from contatto.reports.actions import (
+from contatto.reports.actions.answers import answer_report, make_report
+from contatto.reports.actions.tasks import (
     KEEP_FILES,
-    answer_report,
     cancel_report,
     finish_reports,
     forget_reports,
-    make_report,
     queue_report,
 )
 from contatto.reports.model import Level, ReportTask, Span, Step, TaskStatus
 from contatto.reports.rules.queries import Asked, Question
+from contatto.reports.store import tasks as store
 from tests.ads.world import NOW, World, add_chain, add_world
 from tests.reports.test_actions import earn, touch
 

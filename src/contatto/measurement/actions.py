@@ -21,7 +21,7 @@ from contatto.measurement.model import (
 )
 
 LATE: Final = timedelta(minutes=10)
-"""A touch that comes later than this marks its day as changed; days are counted once twice that has passed."""
+"""A touch that comes later than this marks its day as changed; what is counted ahead is twice as old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def mark_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionK
     """Have the days of a conversion counted anew, because something about its lead or chat changed."""
     found = store.find_attribution(tx, business_id, subject_id, kind)
     if found:
-        _mark_days_of(tx, found)
+        _mark_days(tx, business_id, _days_of(found))
 
 
 def take_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[ChangedDay]:
@@ -136,14 +136,21 @@ def _settle_winner(tx: Tx, conversion: Conversion) -> None:
     winner = rules.last_touch(store.list_candidates(tx, conversion), conversion)
     ad = store.find_measured_ad(tx, winner.business_id, winner.ad_id) if winner else None
     rt_day = rules.local_day(conversion.ts, ad.timezone) if ad else None
-    mark_conversion(tx, conversion.business_id, conversion.subject_id, conversion.kind)
+    before = store.find_attribution(tx, conversion.business_id, conversion.subject_id, conversion.kind)
     store.record_winner(tx, conversion, winner, rt_day)
-    mark_conversion(tx, conversion.business_id, conversion.subject_id, conversion.kind)
+    old = _days_of(before) if before else set()
+    new = {(winner.ad_account_id, winner.day), (winner.ad_account_id, rt_day)} if winner else set()
+    _mark_days(tx, conversion.business_id, old | new)
 
 
-def _mark_days_of(tx: Tx, found: Attribution) -> None:
-    for day in {found.day, found.rt_day} - {None}:
-        _mark_day(tx, found.business_id, str(found.ad_account_id), str(day), Source.CONVERSION)
+def _days_of(found: Attribution) -> set[tuple[str | None, str | None]]:
+    return {(found.ad_account_id, found.day), (found.ad_account_id, found.rt_day)}
+
+
+def _mark_days(tx: Tx, business_id: str, days: set[tuple[str | None, str | None]]) -> None:
+    for ad_account_id, day in days:
+        if ad_account_id and day:
+            _mark_day(tx, business_id, ad_account_id, day, Source.CONVERSION)
 
 
 def _mark_day(tx: Tx, business_id: str, ad_account_id: str, day: str, source: Source) -> None:

@@ -24,13 +24,14 @@ from contatto.kit.wire import (
     read_query,
     request_id_of,
 )
-from contatto.reports import store
-from contatto.reports.actions import answer_report, cancel_report, queue_report
+from contatto.reports.actions.answers import answer_report
+from contatto.reports.actions.tasks import cancel_report, queue_report
 from contatto.reports.model import ReportTask, TaskStatus
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.answers import show_row, show_total
 from contatto.reports.rules.queries import Asked, ReportQuery
 from contatto.reports.rules.rows import total_of
+from contatto.reports.store import tasks as store
 
 router: Final = APIRouter(prefix="/open_api/v1.3/report", tags=["Reports"])
 

@@ -5,17 +5,28 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from operator import add, attrgetter
+from typing import Final
 
 from contatto.measurement.model import Goal
 
 
 class Level(StrEnum):
-    """What a row of a report stands for."""
+    """What a row of a report stands for; a page is the instant form of ads."""
 
     AD_ACCOUNT = "ad_account"
+    PAGE = "page"
+    GOAL = "goal"
     CAMPAIGN = "campaign"
     AD_GROUP = "ad_group"
     AD = "ad"
+
+
+class Grain(StrEnum):
+    """How finely something is counted ahead."""
+
+    AD_DAY = "ad_day"
+    GROUP_HOUR = "group_hour"
 
 
 class Step(StrEnum):
@@ -42,6 +53,9 @@ class Counts:
     """What can be added up.
 
     The ``rt_`` ("real-time") counts fall on the day of the conversion, all others on the day of the touch.
+    ``_by_view`` are those that a view won, for want of a click. ``form_leads`` came by the instant form,
+    ``manual_leads`` by a person's mark, the others by chat. ``qualified`` leads are those that are qualified
+    or converted now. ``app_conversations`` are the conversations that began in another messaging app.
     """
 
     spend_micros: int = 0
@@ -51,29 +65,37 @@ class Counts:
     leads: int = 0
     rt_conversations: int = 0
     rt_leads: int = 0
+    conversations_by_view: int = 0
+    leads_by_view: int = 0
+    form_leads: int = 0
+    manual_leads: int = 0
+    qualified: int = 0
+    converted: int = 0
+    app_conversations: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            self.spend_micros + other.spend_micros,
-            self.impressions + other.impressions,
-            self.clicks + other.clicks,
-            self.conversations + other.conversations,
-            self.leads + other.leads,
-            self.rt_conversations + other.rt_conversations,
-            self.rt_leads + other.rt_leads,
-        )
+        return Counts(*map(add, values_of(self), values_of(other)))
+
+
+COUNTED: Final = tuple(Counts.__dataclass_fields__)
+"""The names of all counts, in their order."""
+STORED: Final = tuple(name for name in COUNTED if name != "app_conversations")
+"""Those that are read from events; in which app a conversation began is known from its ad."""
+values_of: Final = attrgetter(*COUNTED)
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """The counts of one ad, on one day or in one hour of the ad account's zone.
+    """The counts of one ad, on one day or in one hour of the ad account's zone, and in one country.
 
-    ``day`` is empty, ``YYYY-MM-DD`` or ``YYYY-MM-DD HH``, as the step of the report has it.
+    ``day`` is empty, ``YYYY-MM-DD`` or ``YYYY-MM-DD HH``, as the step of the report has it; ``country`` is
+    empty where it is unknown or was not asked for.
     """
 
     ad_id: str
     day: str
     counts: Counts
+    country: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +121,15 @@ class Figures:
         return self._by_goal(self.counts.leads, self.counts.conversations)
 
     @property
+    def conversions_by_view(self) -> int | None:
+        return self._by_goal(self.counts.leads_by_view, self.counts.conversations_by_view)
+
+    @property
+    def conversions_by_click(self) -> int | None:
+        by_view = self.conversions_by_view
+        return None if self.conversions is None or by_view is None else self.conversions - by_view
+
+    @property
     def rt_conversions(self) -> int | None:
         return self._by_goal(self.counts.rt_leads, self.counts.rt_conversations)
 
@@ -122,9 +153,10 @@ type Value = int | Decimal | None
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric as data: its name in the API, its unit, what it says, and how it is computed."""
+    """A metric as data: its name in the API, its title, its unit, what it says, and how it is computed."""
 
     name: str
+    title: str
     unit: Unit
     says: str
     value: Callable[[Figures], Value]
@@ -153,6 +185,7 @@ class ReportRow:
     subject: Subject
     day: str | None
     figures: Figures
+    country: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,4 +216,17 @@ class ReportTask:
     file_name: str
     status: TaskStatus
     message: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SavedReport:
+    """A question of the report page that a member keeps under a name; all members see a shared one."""
+
+    id: str
+    business_id: str
+    member_id: str
+    name: str
+    query: str
+    is_shared: bool
     created_at: datetime

@@ -23,7 +23,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.table_export import csv_lines
 from contatto.kit.wire import number_of
 from contatto.measurement.model import Goal
-from contatto.reports.actions import ad_group_report
+from contatto.reports.actions.answers import ad_group_report
 from contatto.reports.metrics.shares import cost_each, share
 from contatto.reports.model import Counts, Figures, Level, Report, ReportRow, Span
 from contatto.reports.rules.rows import total_of

@@ -4,7 +4,7 @@ from typing import Final, Protocol
 
 from contatto.kit.db.tx import Tx
 from contatto.reports.engines.database import DatabaseEngine
-from contatto.reports.metrics import conversions, delivery, messages
+from contatto.reports.metrics import conversions, delivery, leads, messages
 from contatto.reports.model import Fact, Level, Metric, Span, Step
 
 
@@ -21,6 +21,7 @@ class Engine(Protocol):
 
 
 METRICS: Final[dict[str, Metric]] = {
-    metric.name: metric for metric in (*delivery.METRICS, *messages.METRICS, *conversions.METRICS)
+    metric.name: metric
+    for metric in (*delivery.METRICS, *conversions.METRICS, *messages.METRICS, *leads.METRICS)
 }
 ENGINE: Final[Engine] = DatabaseEngine()

@@ -1,16 +1,20 @@
 """Facts straight from the hot log: aggregates over the tables of touches and conversions."""
 
 from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Column, Select, Table, and_, case, func, literal, select
+from sqlalchemy import Column, ColumnElement, Select, and_, case, false, func, literal, or_, select
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.kit.db.tx import Tx
-from contatto.measurement.model import ConversionKind, TouchKind
+from contatto.leads.model import Origin, Status
+from contatto.leads.store.records import leads
+from contatto.measurement.model import ConversionKind, Source, TouchKind
 from contatto.measurement.store import conversions, measured_ads, touches
 from contatto.reports.model import Counts, Fact, Level, Span, Step
 
@@ -18,21 +22,29 @@ _QUARTER_US: Final = 900 * 1_000_000
 """Hours are told by quarters: that is how far the zones of the world differ."""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which events of an ad account are counted.
+
+    ``days`` leaves out all other days but those from ``since`` on, a day and a moment; ``until_ts`` leaves
+    out touches from a moment on. Moments are microseconds; None sets no limit.
+    """
+
+    business_id: str
+    ad_account_id: str
+    span: Span
+    days: frozenset[str] | None = None
+    since: tuple[str, int] | None = None
+    until_ts: int | None = None
+
+
 class DatabaseEngine:
     """Reads a report's facts from the database of the installation, within the caller's transaction."""
 
     def list_facts(self, tx: Tx, business_id: str, ad_account_id: str, span: Span, step: Step) -> list[Fact]:
-        """Counts by ad, and by day or hour if wanted."""
-        found: defaultdict[tuple[str, str], Counts] = defaultdict(Counts)
-        mine = (business_id, ad_account_id)
-        name = _namer(tx, mine, step)
-        for ad_id, when, spend, views, clicks in _rows(tx, _touches(mine, span, step)):
-            found[ad_id, name(when)] += Counts(int(spend), int(views), int(clicks))
-        for ad_id, when, chats, leads in _rows(tx, _conversions(mine, span, ("day", "touch_ts"), step)):
-            found[ad_id, name(when)] += Counts(conversations=int(chats), leads=int(leads))
-        for ad_id, when, chats, leads in _rows(tx, _conversions(mine, span, ("rt_day", "ts"), step)):
-            found[ad_id, name(when)] += Counts(rt_conversations=int(chats), rt_leads=int(leads))
-        return [Fact(ad_id, day, counts) for (ad_id, day), counts in found.items()]
+        """Counts by ad and country, and by day or hour if wanted."""
+        part = Part(business_id, ad_account_id, span)
+        return [fact for source in Source for fact in list_raw_facts(tx, part, source, step)]
 
     def list_reach(
         self, tx: Tx, business_id: str, ad_account_id: str, span: Span, by: tuple[Level, Step]
@@ -41,23 +53,43 @@ class DatabaseEngine:
         level, step = by
         subject = {
             Level.AD_ACCOUNT: touches.c.ad_account_id,
+            Level.PAGE: measured_ads.c.page_id,
+            Level.GOAL: measured_ads.c.goal,
             Level.CAMPAIGN: measured_ads.c.campaign_id,
             Level.AD_GROUP: touches.c.ad_group_id,
             Level.AD: touches.c.ad_id,
         }[level]
         when = _when(touches.c.day, touches.c.ts, step)
         seen: Select[Any] = select(subject, when, touches.c.person_id).distinct()
-        if level is Level.CAMPAIGN:
+        if level in (Level.CAMPAIGN, Level.PAGE, Level.GOAL):
             seen = seen.join(measured_ads, measured_ads.c.ad_id == touches.c.ad_id)
-        seen = _limited(seen, touches, touches.c.day, ((business_id, ad_account_id), span))
+        seen = seen.where(touches.c.business_id == business_id, touches.c.ad_account_id == ad_account_id)
+        seen = seen.where(*_within(touches.c.day, span))
         name = _namer(tx, (business_id, ad_account_id), step)
         persons: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        for key, moment, person_id in _rows(tx, seen.where(touches.c.kind == TouchKind.VIEW)):
+        for key, moment, person_id in map(tuple, tx.execute(seen.where(touches.c.kind == TouchKind.VIEW))):
             persons[key, name(moment)].add(person_id)
         return {place: len(who) for place, who in persons.items()}
 
 
-def _namer(tx: Tx, mine: tuple[str, str], step: Step) -> Any:
+def list_raw_facts(tx: Tx, part: Part, source: Source, step: Step) -> list[Fact]:
+    """Facts of the touches, or of the conversions, of a part of an account; one ad may have several."""
+    name = _namer(tx, (part.business_id, part.ad_account_id), step)
+    if source is Source.TOUCH:
+        return _facts(tx, _touches(part, step), name)
+    by_touch = _facts(tx, _conversions(part, step, _TOUCH_DAY, _EARNED), name)
+    return by_touch + _facts(tx, _conversions(part, step, _OWN_DAY, _OWN), name)
+
+
+def _facts(tx: Tx, statement: Select[Any], name: Callable[[Any], str]) -> list[Fact]:
+    found: list[Fact] = []
+    for row in tx.execute(statement).mappings():
+        counts = {field: int(value) for field, value in row.items() if field not in _KEYS}
+        found.append(Fact(row["ad_id"], name(row["at"]), Counts(**counts), row["country"]))
+    return found
+
+
+def _namer(tx: Tx, mine: tuple[str, str], step: Step) -> Callable[[Any], str]:
     """How a day or a quarter of an hour is called in the report."""
     if step is not Step.HOUR:
         return str
@@ -71,53 +103,80 @@ def _namer(tx: Tx, mine: tuple[str, str], step: Step) -> Any:
     return hour
 
 
-def _rows(tx: Tx, statement: Select[Any]) -> list[tuple[Any, ...]]:
-    return [tuple(row) for row in tx.execute(statement)]
+_KEYS: Final = ("ad_id", "at", "country")
 
 
-def _touches(mine: tuple[str, str], span: Span, step: Step) -> Select[Any]:
-    seen = func.sum(case((touches.c.kind == TouchKind.VIEW, 1), else_=0))
-    tapped = func.sum(case((touches.c.kind == TouchKind.CLICK, 1), else_=0))
-    spent = func.sum(touches.c.cost_micros)
+def _sum(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(case((and_(*conditions), 1), else_=0))
+
+
+_STANDS: Final = conversions.c.withdrawn_at.is_(None)
+_CHAT: Final = and_(conversions.c.kind == ConversionKind.CONVERSATION, _STANDS)
+_LEAD: Final = and_(conversions.c.kind == ConversionKind.LEAD, _STANDS)
+_BY_VIEW: Final = conversions.c.via == TouchKind.VIEW
+_SEEN: Final = {
+    "spend_micros": func.sum(touches.c.cost_micros),
+    "impressions": _sum(touches.c.kind == TouchKind.VIEW),
+    "clicks": _sum(touches.c.kind == TouchKind.CLICK),
+}
+_EARNED: Final = {
+    "conversations": _sum(_CHAT),
+    "leads": _sum(_LEAD),
+    "conversations_by_view": _sum(_CHAT, _BY_VIEW),
+    "leads_by_view": _sum(_LEAD, _BY_VIEW),
+    "form_leads": _sum(_LEAD, leads.c.origin == Origin.FORM),
+    "manual_leads": _sum(_LEAD, leads.c.origin == Origin.MANUAL),
+    "qualified": _sum(_LEAD, leads.c.status.in_((Status.QUALIFIED, Status.CONVERTED))),
+    "converted": _sum(_LEAD, leads.c.status == Status.CONVERTED),
+}
+_OWN: Final = {"rt_conversations": _sum(_CHAT), "rt_leads": _sum(_LEAD)}
+_TOUCH_DAY: Final = (conversions.c.day, conversions.c.touch_ts)
+_OWN_DAY: Final = (conversions.c.rt_day, conversions.c.ts)
+type Days = tuple[Column[Any], Column[Any]]
+type Sums = dict[str, ColumnElement[Any]]
+
+
+def _touches(part: Part, step: Step) -> Select[Any]:
     days = (touches.c.day, touches.c.ts)
-    return _grouped(touches, days, (spent, seen, tapped), (mine, span), step)
+    found = _grouped(touches.c.ad_id, touches.c.country, days, _SEEN, step)
+    found = found.where(touches.c.business_id == part.business_id)
+    found = found.where(touches.c.ad_account_id == part.ad_account_id, *_within(touches.c.day, part.span))
+    if part.until_ts is not None:
+        found = found.where(touches.c.ts < part.until_ts)
+    return found.where(*_parted(part, touches.c.day, touches.c.ts))
 
 
-def _conversions(mine: tuple[str, str], span: Span, days: tuple[str, str], step: Step) -> Select[Any]:
-    stands = conversions.c.withdrawn_at.is_(None)
-    chats, leads = (
-        func.sum(case((and_(conversions.c.kind == kind, stands), 1), else_=0))
-        for kind in (ConversionKind.CONVERSATION, ConversionKind.LEAD)
-    )
-    columns = (conversions.c[days[0]], conversions.c[days[1]])
-    return _grouped(conversions, columns, (chats, leads), (mine, span), step)
+def _conversions(part: Part, step: Step, days: Days, sums: Sums) -> Select[Any]:
+    """Conversions by one of their two days, with what became of their leads."""
+    found = _grouped(conversions.c.ad_id, conversions.c.country, days, sums, step)
+    found = found.where(conversions.c.business_id == part.business_id)
+    found = found.where(conversions.c.ad_account_id == part.ad_account_id, *_within(days[0], part.span))
+    found = found.where(*_parted(replace(part, since=part.since and (part.since[0], 0)), *days))
+    if sums is _OWN:
+        return found
+    of_lead = and_(leads.c.id == conversions.c.subject_id, leads.c.business_id == part.business_id)
+    return found.select_from(conversions.outerjoin(leads, of_lead))
+
+
+def _parted(part: Part, day: Column[Any], ts: Column[Any]) -> list[ColumnElement[bool]]:
+    if part.days is None:
+        return []
+    since = and_(day >= part.since[0], ts >= part.since[1]) if part.since else false()
+    return [or_(day.in_(sorted(part.days)), since) if part.days else since]
 
 
 def _when(day: Column[Any], ts: Column[Any], step: Step) -> Any:
     if step is Step.WHOLE:
-        return literal("").label("day")
-    return day if step is Step.DAY else (ts // _QUARTER_US).label("quarter")
+        return literal("").label("at")
+    return day.label("at") if step is Step.DAY else (ts // _QUARTER_US).label("at")
 
 
-def _grouped(
-    table: Table,
-    days: tuple[Column[Any], Column[Any]],
-    sums: tuple[Any, ...],
-    limits: tuple[tuple[str, str], Span],
-    step: Step,
-) -> Select[Any]:
+def _grouped(ad_id: Column[Any], country: Column[Any], days: Days, sums: Sums, step: Step) -> Select[Any]:
     when = _when(*days, step)
-    found = _limited(select(table.c.ad_id, when, *sums), table, days[0], limits)
-    return found.group_by(table.c.ad_id) if step is Step.WHOLE else found.group_by(table.c.ad_id, when)
+    found = select(ad_id, country, when, *(value.label(name) for name, value in sums.items()))
+    return found.group_by(ad_id, country) if step is Step.WHOLE else found.group_by(ad_id, country, when)
 
 
-def _limited(
-    found: Select[Any], table: Table, day: Column[Any], limits: tuple[tuple[str, str], Span]
-) -> Select[Any]:
-    (business_id, ad_account_id), span = limits
-    found = found.where(table.c.business_id == business_id, table.c.ad_account_id == ad_account_id)
-    if span.first is not None:
-        found = found.where(day >= span.first)
-    if span.last is not None:
-        found = found.where(day <= span.last)
-    return found
+def _within(day: Column[Any], span: Span) -> list[ColumnElement[bool]]:
+    limits = [(span.first, day.__ge__), (span.last, day.__le__)]
+    return [compare(edge) for edge, compare in limits if edge is not None]

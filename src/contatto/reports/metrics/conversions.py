@@ -5,49 +5,141 @@ Over ad groups of both goals there is no such number: these metrics are then Non
 
 from typing import Final
 
-from contatto.reports.metrics.shares import cost_each, share
-from contatto.reports.model import Figures, Metric, Unit, Value
+from contatto.reports.metrics.shares import clicks, cost_per, impressions, share_of
+from contatto.reports.model import Figures, Metric, Unit
 
 
-def _cost(of: Figures) -> Value:
-    return cost_each(of.counts.spend_micros, of.conversions)
+def _made(of: Figures) -> int | None:
+    return of.conversions
 
 
-def _rate(of: Figures) -> Value:
-    return share(of.conversions, of.counts.impressions)
+def _real_time(of: Figures) -> int | None:
+    return of.rt_conversions
+
+
+def _by_click(of: Figures) -> int | None:
+    return of.conversions_by_click
+
+
+def _by_view(of: Figures) -> int | None:
+    return of.conversions_by_view
 
 
 METRICS: Final = (
     Metric(
-        "conversion", Unit.COUNT, "What the goal counts, on the day of the touch.", lambda of: of.conversions
+        "conversion",
+        "Conversions",
+        Unit.COUNT,
+        "What the goal counts, leads or conversations, on the day of the touch that earned them.",
+        _made,
     ),
-    Metric("cost_per_conversion", Unit.MICROS, "Spend for each conversion.", _cost),
-    Metric("conversion_rate_v2", Unit.SHARE, "Conversions of all impressions.", _rate),
+    Metric(
+        "cost_per_conversion",
+        "Cost per conversion",
+        Unit.MICROS,
+        "Spend for each conversion, rounded down.",
+        cost_per(_made),
+    ),
+    Metric(
+        "conversion_rate_v2",
+        "Conversion rate (impressions)",
+        Unit.SHARE,
+        "Conversions of all impressions.",
+        share_of(_made, impressions),
+    ),
     Metric(
         "conversion_rate",
+        "Conversion rate (clicks)",
         Unit.SHARE,
         "Conversions of all clicks.",
-        lambda of: share(of.conversions, of.counts.clicks),
+        share_of(_made, clicks),
     ),
-    Metric("result", Unit.COUNT, "The same as conversion.", lambda of: of.conversions),
-    Metric("cost_per_result", Unit.MICROS, "The same as cost_per_conversion.", _cost),
-    Metric("result_rate", Unit.SHARE, "The same as conversion_rate_v2.", _rate),
+    Metric("result", "Results", Unit.COUNT, "The same as conversion.", _made),
+    Metric(
+        "cost_per_result", "Cost per result", Unit.MICROS, "The same as cost_per_conversion.", cost_per(_made)
+    ),
+    Metric(
+        "result_rate",
+        "Result rate",
+        Unit.SHARE,
+        "The same as conversion_rate_v2.",
+        share_of(_made, impressions),
+    ),
     Metric(
         "real_time_conversion",
+        "Conversions, own day",
         Unit.COUNT,
         "What the goal counts, on the day of the conversion itself.",
-        lambda of: of.rt_conversions,
+        _real_time,
     ),
     Metric(
         "real_time_cost_per_conversion",
+        "Cost per conversion, own day",
         Unit.MICROS,
         "Spend for each conversion of the same day.",
-        lambda of: cost_each(of.counts.spend_micros, of.rt_conversions),
+        cost_per(_real_time),
     ),
     Metric(
         "real_time_conversion_rate_v2",
+        "Conversion rate (impressions), own day",
         Unit.SHARE,
         "Conversions of the same day of all impressions.",
-        lambda of: share(of.rt_conversions, of.counts.impressions),
+        share_of(_real_time, impressions),
+    ),
+    Metric(
+        "real_time_conversion_rate",
+        "Conversion rate (clicks), own day",
+        Unit.SHARE,
+        "Conversions of the same day of all clicks.",
+        share_of(_real_time, clicks),
+    ),
+    Metric(
+        "real_time_result",
+        "Results, own day",
+        Unit.COUNT,
+        "The same as real_time_conversion.",
+        _real_time,
+    ),
+    Metric(
+        "real_time_cost_per_result",
+        "Cost per result, own day",
+        Unit.MICROS,
+        "The same as real_time_cost_per_conversion.",
+        cost_per(_real_time),
+    ),
+    Metric(
+        "real_time_result_rate",
+        "Result rate, own day",
+        Unit.SHARE,
+        "The same as real_time_conversion_rate_v2.",
+        share_of(_real_time, impressions),
+    ),
+    Metric(
+        "cta_conversion",
+        "Click-through conversions",
+        Unit.COUNT,
+        "Conversions that a click earned.",
+        _by_click,
+    ),
+    Metric(
+        "cost_per_cta_conversion",
+        "Cost per click-through conversion",
+        Unit.MICROS,
+        "Spend for each conversion that a click earned.",
+        cost_per(_by_click),
+    ),
+    Metric(
+        "vta_conversion",
+        "View-through conversions",
+        Unit.COUNT,
+        "Conversions that a view earned, since there was no click.",
+        _by_view,
+    ),
+    Metric(
+        "cost_per_vta_conversion",
+        "Cost per view-through conversion",
+        Unit.MICROS,
+        "Spend for each conversion that a view earned.",
+        cost_per(_by_view),
     ),
 )

@@ -1,39 +1,92 @@
-"""Conversations and leads as columns of their own, whatever the goal is."""
+"""Conversations, in direct messages and in other messaging apps, whatever the goal is."""
 
 from typing import Final
 
-from contatto.reports.metrics.shares import cost_each, share
-from contatto.reports.model import Metric, Unit
+from contatto.reports.metrics.shares import clicks, cost_per, share_of
+from contatto.reports.model import Figures, Metric, Unit
+
+
+def _all(of: Figures) -> int:
+    return of.counts.conversations
+
+
+def _in_app(of: Figures) -> int:
+    return of.counts.app_conversations
+
+
+def _direct(of: Figures) -> int:
+    return of.counts.conversations - of.counts.app_conversations
+
 
 METRICS: Final = (
     Metric(
-        "messaging_total_conversation_tiktok_direct_message",
+        "conversations",
+        "Conversations",
         Unit.COUNT,
-        "Conversations that an ad started, on the day of the touch that earned them.",
-        lambda of: of.counts.conversations,
+        "Conversations that an ad started, on the day of the touch that earned them. An extension of ours.",
+        _all,
+    ),
+    Metric(
+        "cost_per_conversation",
+        "Cost per conversation",
+        Unit.MICROS,
+        "Spend for each conversation. An extension of ours.",
+        cost_per(_all),
+    ),
+    Metric(
+        "conversation_rate",
+        "Conversation rate",
+        Unit.SHARE,
+        "Conversations of all clicks. An extension of ours.",
+        share_of(_all, clicks),
+    ),
+    Metric(
+        "real_time_conversations",
+        "Conversations, own day",
+        Unit.COUNT,
+        "Conversations that an ad started, on the day when they began. An extension of ours.",
+        lambda of: of.counts.rt_conversations,
+    ),
+    Metric(
+        "messaging_total_conversation_tiktok_direct_message",
+        "Direct-message conversations",
+        Unit.COUNT,
+        "Conversations that an ad started in direct messages or our own chat page, on the day of the touch.",
+        _direct,
     ),
     Metric(
         "messaging_cost_per_conversation_tiktok_direct_message",
+        "Cost per direct-message conversation",
         Unit.MICROS,
-        "Spend for each conversation.",
-        lambda of: cost_each(of.counts.spend_micros, of.counts.conversations),
+        "Spend for each conversation in direct messages.",
+        cost_per(_direct),
     ),
     Metric(
         "messaging_conversation_rate_tiktok_direct_message",
+        "Direct-message conversation rate",
         Unit.SHARE,
-        "Conversations of all clicks.",
-        lambda of: share(of.counts.conversations, of.counts.clicks),
+        "Conversations in direct messages of all clicks.",
+        share_of(_direct, clicks),
     ),
     Metric(
-        "leads",
+        "messaging_total_conversation_instant_messaging_app",
+        "Messaging-app conversations",
         Unit.COUNT,
-        "Leads that an ad earned, by chat or form, on the day of the touch. An extension of ours.",
-        lambda of: of.counts.leads,
+        "Conversations that an ad started in another messaging app, on the day of the touch.",
+        _in_app,
     ),
     Metric(
-        "cost_per_lead",
+        "messaging_cost_per_conversation_instant_messaging_app",
+        "Cost per messaging-app conversation",
         Unit.MICROS,
-        "Spend for each lead. An extension of ours.",
-        lambda of: cost_each(of.counts.spend_micros, of.counts.leads),
+        "Spend for each conversation in another messaging app.",
+        cost_per(_in_app),
+    ),
+    Metric(
+        "messaging_conversation_rate_instant_messaging_app",
+        "Messaging-app conversation rate",
+        Unit.SHARE,
+        "Conversations in another messaging app of all clicks.",
+        share_of(_in_app, clicks),
     ),
 )

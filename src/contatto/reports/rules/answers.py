@@ -1,13 +1,16 @@
 """Rows of a report as the API shows them: dimensions and metrics are texts."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import DIRECT_MESSAGE
-from contatto.reports.model import Figures, Metric, ReportRow
+from contatto.reports.model import Figures, Level, Metric, ReportRow
 from contatto.reports.rules.queries import STEPS, Asked
 from contatto.reports.rules.texts import NO_VALUE, metric_number, metric_text
+
+UNKNOWN: Final = "-1"
+"""What the API says for a country or a page that nobody told."""
 
 
 def ordered_rows(rows: list[ReportRow], query: Asked, metrics: Mapping[str, Metric]) -> list[ReportRow]:
@@ -27,14 +30,16 @@ def ordered_rows(rows: list[ReportRow], query: Asked, metrics: Mapping[str, Metr
 
 
 def _dimension(row: ReportRow, name: str) -> str:
-    numbers = {
+    numbers: dict[str, str | int] = {
         "campaign_id": row.subject.campaign_number,
         "adgroup_id": row.subject.ad_group_number,
         "ad_id": row.subject.ad_number,
+        "page_id": row.subject.key if row.subject.level is Level.PAGE else "",
+        "country_code": row.country,
     }
     if name in STEPS:
         return f"{row.day} 00:00:00"[:10] + (f" {row.day[11:] or '00'}:00:00" if row.day else "")
-    return str(numbers.get(name, ""))
+    return str(numbers.get(name, "")) or UNKNOWN
 
 
 def show_row(

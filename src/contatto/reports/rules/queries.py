@@ -18,6 +18,7 @@ from contatto.reports.rules.texts import NEED_REACH
 EVERYTHING: Final = Wanted(statuses=frozenset(Status))
 LEVELS: Final = {
     "advertiser_id": Level.AD_ACCOUNT,
+    "page_id": Level.PAGE,
     "campaign_id": Level.CAMPAIGN,
     "adgroup_id": Level.AD_GROUP,
     "ad_id": Level.AD,
@@ -46,7 +47,14 @@ TEXTS: Final = (
 _IDS: Final = {"campaign_ids": "campaign_numbers", "adgroup_ids": "ad_group_numbers", "ad_ids": "ad_numbers"}
 
 type Dimension = Literal[
-    "advertiser_id", "campaign_id", "adgroup_id", "ad_id", "stat_time_day", "stat_time_hour"
+    "advertiser_id",
+    "page_id",
+    "campaign_id",
+    "adgroup_id",
+    "ad_id",
+    "country_code",
+    "stat_time_day",
+    "stat_time_hour",
 ]
 
 
@@ -94,13 +102,14 @@ class ReportQuery(PageQuery, Asked):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a report is asked: days, what a row stands for, of which ads, by which step, and with reach."""
+    """What a report is asked: days, what a row stands for, of which ads, by which steps, and with reach."""
 
     span: Span
     level: Level = Level.AD_GROUP
     wanted: Wanted = EVERYTHING
     step: Step = Step.WHOLE
     with_reach: bool = False
+    by_country: bool = False
 
 
 def question_of(query: Asked) -> Question:
@@ -116,10 +125,16 @@ def question_of(query: Asked) -> Question:
     level = finest[-1] if finest else asked or Level.AD_ACCOUNT
     if len(set(steps)) > 1:
         raise Refused(errors.INVALID, "dimensions: stat_time_day and stat_time_hour do not go together.")
-    if asked is not None and asked is not level:
+    if asked is not None and asked is not level and level is not Level.PAGE:
         raise Refused(errors.INVALID, f"data_level: {query.data_level} does not fit the dimensions.")
+    if "page_id" in query.dimensions and level is not Level.PAGE:
+        raise Refused(errors.INVALID, "dimensions: page_id does not go with ids of campaigns or ads.")
     named = {*query.metrics, query.order_field, *(one.field_name for one in query.filtering)}
-    return Question(_span(query, step), level, _wanted(query), step, bool(named & NEED_REACH))
+    by_country = "country_code" in query.dimensions
+    with_reach = bool(named & NEED_REACH)
+    if with_reach and by_country:
+        raise Refused(errors.INVALID, "metrics: reach and its kin are not known by country_code.")
+    return Question(_span(query, step), level, _wanted(query), step, with_reach, by_country)
 
 
 def _span(query: Asked, step: Step) -> Span:

@@ -2,40 +2,64 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from contatto.reports.model import Counts, Fact, Figures, Report, ReportRow, Step, Subject
+from contatto.reports.model import Counts, Fact, Figures, Level, Report, ReportRow, Step, Subject
 
 
 def build_report(
-    subjects: Sequence[Subject], facts: Iterable[Fact], owners: Mapping[str, str], step: Step
+    subjects: Sequence[Subject],
+    facts: Iterable[Fact],
+    owners: Mapping[str, str],
+    step: Step,
+    *,
+    by_country: bool = False,
 ) -> Report:
     """The rows of subjects, with a total.
 
-    Without days each subject that is not deleted has a row, also one of zeros; with days only those with
-    something to report have.
+    Without days and countries each subject that is not deleted has a row, also one of zeros; with them only
+    those with something to report have.
 
     Args:
         subjects: what may have a row.
         facts: of the ads under them, and maybe of others, which are left out.
         owners: the subject of each ad, by their ids.
         step: whether each day or hour has its own rows.
+        by_country: whether each country has its own rows.
     """
-    sums: defaultdict[tuple[str, str], Counts] = defaultdict(Counts)
+    sums: defaultdict[tuple[str, str, str], Counts] = defaultdict(Counts)
     for fact in facts:
         if fact.ad_id in owners:
-            sums[owners[fact.ad_id], fact.day if step is not Step.WHOLE else ""] += fact.counts
+            day = fact.day if step is not Step.WHOLE else ""
+            sums[owners[fact.ad_id], day, fact.country if by_country else ""] += fact.counts
     known = {subject.key: subject for subject in subjects}
-    if step is Step.WHOLE:
+    if step is Step.WHOLE and not by_country:
         for subject in subjects:
             if not subject.deleted:
-                sums[subject.key, ""] += Counts()
+                sums[subject.key, "", ""] += Counts()
     rows = [
-        ReportRow(known[key], day or None, Figures(counts, known[key].goals))
-        for (key, day), counts in sums.items()
+        ReportRow(known[key], day or None, Figures(counts, known[key].goals), country)
+        for (key, day, country), counts in sums.items()
         if key in known
     ]
-    rows.sort(key=lambda row: (row.day or "", row.subject.campaign_number, row.subject.ad_group_number))
+    rows.sort(key=_place)
     return Report(tuple(rows), total_of(rows))
+
+
+def _place(row: ReportRow) -> tuple[str, int, int, int, str, str]:
+    subject = row.subject
+    numbers = (subject.campaign_number, subject.ad_group_number, subject.ad_number)
+    return (
+        row.day or "",
+        *numbers,
+        subject.key if subject.level in (Level.PAGE, Level.GOAL) else "",
+        row.country,
+    )
+
+
+def in_an_app(fact: Fact) -> Fact:
+    """A fact of an ad that leads to another messaging app."""
+    return replace(fact, counts=replace(fact.counts, app_conversations=fact.counts.conversations))
 
 
 def total_of(rows: Sequence[ReportRow]) -> Figures:

@@ -11,7 +11,7 @@ NO_VALUE: Final = "-"
 """What stands for a number that does not exist, such as the conversions of unlike goals together."""
 NOTHING: Final = "0.00"
 """What the API says for a cost or a rate where there is nothing to divide by."""
-NEED_REACH: Final = frozenset({"reach", "frequency"})
+NEED_REACH: Final = frozenset({"reach", "cost_per_1000_reached", "frequency"})
 """What can only be told from the persons themselves, and not added up."""
 _FOLLOW_GOAL: Final = frozenset(metric.name for metric in conversions.METRICS)
 

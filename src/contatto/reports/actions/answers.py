@@ -3,30 +3,25 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Final
 
-from contatto.accounts import store as accounts
-from contatto.accounts.model import AdAccount, BusinessId
+from contatto.accounts.model import AdAccount
 from contatto.ads import store as ads
 from contatto.ads.model import Ad, AdGroup, Campaign, Page, Status, Wanted
-from contatto.kit import errors
+from contatto.channels import store as channels
+from contatto.channels.model import Platform
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
-from contatto.kit.ids import new_id, new_number
-from contatto.kit.log import logger, where
-from contatto.kit.table_export import csv_lines
 from contatto.measurement.model import Goal
-from contatto.reports import store
-from contatto.reports.model import Level, Report, ReportRow, ReportTask, Span, Subject, TaskStatus
+from contatto.reports.model import Fact, Level, Report, ReportRow, Span, Step, Subject
 from contatto.reports.registry import ENGINE, METRICS
-from contatto.reports.rules.answers import ordered_rows, show_row
+from contatto.reports.rules.answers import ordered_rows
 from contatto.reports.rules.filters import matching
 from contatto.reports.rules.queries import Asked, Question, check_metrics, conditions_of, question_of
-from contatto.reports.rules.rows import build_report
+from contatto.reports.rules.rows import build_report, in_an_app
+from contatto.reports.store.counts import list_counted_facts
 
-MOST_AT_ONCE: Final = 5
-KEEP_FILES: Final = timedelta(days=30)
+APPS: Final = frozenset({Platform.WHATSAPP, Platform.MESSENGER, Platform.INSTAGRAM})
+"""Messaging apps other than the platform of the ads and our own chat page."""
 _NO_PAGES: Final = Page(1, 1_000_000)
 
 
@@ -51,11 +46,20 @@ def ad_group_report(
 def make_report(tx: Tx, ad_account: AdAccount, question: Question) -> Report:
     """The answer to a question about an ad account; days are days of its zone."""
     tree = _load_tree(tx, ad_account, question.wanted)
-    facts = ENGINE.list_facts(tx, ad_account.business_id, ad_account.id, question.span, question.step)
     subjects = _subjects(ad_account, tree, question.level)
-    owners = {ad.id: _owner(ad, question.level) for ad in tree.ads}
-    report = build_report(subjects, facts, owners, question.step)
+    owners = {ad.id: _owner(ad, tree, question.level) for ad in tree.ads}
+    facts = _load_facts(tx, ad_account, question, tree)
+    report = build_report(subjects, facts, owners, question.step, by_country=question.by_country)
     return _with_reach(tx, ad_account, question, report) if question.with_reach else report
+
+
+def _load_facts(tx: Tx, ad_account: AdAccount, question: Question, tree: _Tree) -> list[Fact]:
+    mine = (ad_account.business_id, ad_account.id)
+    read = ENGINE.list_facts if question.step is Step.HOUR else list_counted_facts
+    apps = {one.id for one in channels.list_accounts(tx, ad_account.business_id) if one.platform in APPS}
+    in_app = {ad.id for ad in tree.ads if ad.channel_account_id in apps}
+    facts = read(tx, *mine, question.span, question.step)
+    return [in_an_app(fact) if fact.ad_id in in_app else fact for fact in facts]
 
 
 def _with_reach(tx: Tx, ad_account: AdAccount, question: Question, report: Report) -> Report:
@@ -76,9 +80,12 @@ def _load_tree(tx: Tx, ad_account: AdAccount, wanted: Wanted) -> _Tree:
     return _Tree({one.id: one for one in campaigns}, {one.id: one for one in groups}, under)
 
 
-def _owner(ad: Ad, level: Level) -> str:
+def _owner(ad: Ad, tree: _Tree, level: Level) -> str:
+    group = tree.ad_groups[ad.ad_group_id]
     owners = {
         Level.AD_ACCOUNT: ad.ad_account_id,
+        Level.PAGE: ad.page_id or group.page_id,
+        Level.GOAL: group.goal.value,
         Level.CAMPAIGN: ad.campaign_id,
         Level.AD_GROUP: ad.ad_group_id,
         Level.AD: ad.id,
@@ -90,12 +97,22 @@ def _subjects(ad_account: AdAccount, tree: _Tree, level: Level) -> list[Subject]
     if level is Level.AD_ACCOUNT:
         goals = frozenset(group.goal for group in tree.ad_groups.values())
         return [Subject(ad_account.id, level, ad_account.name, goals)]
+    if level in (Level.PAGE, Level.GOAL):
+        return _kinds(tree, level)
     if level is Level.CAMPAIGN:
         goals_of = _goals_by_campaign(tree.ad_groups.values())
         return [_campaign(one, goals_of[one.id]) for one in tree.campaigns.values()]
     if level is Level.AD_GROUP:
         return [_ad_group(one, tree.campaigns[one.campaign_id]) for one in tree.ad_groups.values()]
     return [_ad(one, tree.ad_groups[one.ad_group_id], tree.campaigns[one.campaign_id]) for one in tree.ads]
+
+
+def _kinds(tree: _Tree, level: Level) -> list[Subject]:
+    """Instant forms or goals, each with the goals of the ad groups that have it."""
+    goals: defaultdict[str, set[Goal]] = defaultdict(set)
+    for ad in tree.ads:
+        goals[_owner(ad, tree, level)].add(tree.ad_groups[ad.ad_group_id].goal)
+    return [Subject(key, level, key, frozenset(found)) for key, found in goals.items()]
 
 
 def _goals_by_campaign(groups: Iterable[AdGroup]) -> defaultdict[str, frozenset[Goal]]:
@@ -146,30 +163,6 @@ def _ad(ad: Ad, group: AdGroup, campaign: Campaign) -> Subject:
     )
 
 
-def queue_report(tx: Tx, ad_account: AdAccount, asked: Asked, file_name: str) -> ReportTask:
-    """Have a report made into a file in the background.
-
-    Raises:
-        Refused: INVALID, when it cannot be answered.
-    """
-    question_of(asked)
-    check_metrics(asked, METRICS)
-    matching([], conditions_of(asked), METRICS)
-    task = ReportTask(
-        id=new_id(),
-        business_id=ad_account.business_id,
-        number=new_number(),
-        ad_account_id=ad_account.id,
-        question=asked.model_dump_json(),
-        file_name=file_name.strip() or "report",
-        status=TaskStatus.QUEUING,
-        message="",
-        created_at=tx.now,
-    )
-    store.save_report_task(tx, task)
-    return task
-
-
 def answer_report(tx: Tx, ad_account: AdAccount, asked: Asked) -> list[ReportRow]:
     """The rows that a request asks for, filtered and in its order.
 
@@ -179,43 +172,3 @@ def answer_report(tx: Tx, ad_account: AdAccount, asked: Asked) -> list[ReportRow
     check_metrics(asked, METRICS)
     report = make_report(tx, ad_account, question_of(asked))
     return ordered_rows(matching(report.rows, conditions_of(asked), METRICS), asked, METRICS)
-
-
-def finish_reports(tx: Tx) -> int:
-    """Make the files of reports that wait; say how many. A report that cannot be made says why."""
-    waiting = store.list_waiting_tasks(tx, MOST_AT_ONCE)
-    for task in waiting:
-        try:
-            with tx.connection.begin_nested():
-                store.mark_task(tx, task, TaskStatus.SUCCESS, content=_make_file(tx, task))
-        except Exception as error:  # one bad report must not hold up the others
-            logger().warning("report.failed", task_id=task.id, error_at=where(error))
-            store.mark_task(tx, task, TaskStatus.FAILED, "The report could not be made; ask for it again.")
-    return len(waiting)
-
-
-def _make_file(tx: Tx, task: ReportTask) -> str:
-    asked = Asked.model_validate_json(task.question)
-    account = accounts.find_ad_account(tx, BusinessId(task.business_id), task.ad_account_id)
-    if account is None:
-        raise Refused(errors.NO_ADVERTISER)
-    names = (*asked.dimensions, *asked.metrics)
-    rows = [show_row(row, account, asked, METRICS) for row in answer_report(tx, account, asked)]
-    lines = [[(row["dimensions"] | row["metrics"])[name] for name in names] for row in rows]
-    return b"".join(csv_lines([names, *lines])).decode()
-
-
-def cancel_report(tx: Tx, task: ReportTask) -> None:
-    """Cancel a report that is not made yet.
-
-    Raises:
-        Refused: TASK_ENDED.
-    """
-    if task.status is not TaskStatus.QUEUING:
-        raise Refused(errors.TASK_ENDED, f"task_id: the task is {task.status.value}.")
-    store.mark_task(tx, task, TaskStatus.CANCELED)
-
-
-def forget_reports(tx: Tx) -> int:
-    """Delete files that were kept long enough; say how many."""
-    return store.delete_old_tasks(tx, tx.now - KEEP_FILES)

@@ -1,0 +1,1 @@
+"""What is done about reports: making, counting, keeping and explaining them."""

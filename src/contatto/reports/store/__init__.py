@@ -1,0 +1,1 @@
+"""The tables of reports: files in the making, counts, and saved reports."""

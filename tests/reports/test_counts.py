@@ -1,0 +1,166 @@
+"""Counting ahead gives what counting everything gives, whatever comes late, on both databases."""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import timedelta
+
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.ids import new_id
+from contatto.kit.moments import micros
+from contatto.leads.actions.records import change_lead_status, mark_as_lead
+from contatto.leads.model import LeadStatusChanged, Origin, Signal, Status
+from contatto.measurement import actions as measurement
+from contatto.measurement import store as measured
+from contatto.measurement.actions import Earned
+from contatto.measurement.model import ConversionKind, Goal, TouchKind
+from contatto.reports.actions.counting import count_days_ahead, note_lead
+from contatto.reports.model import Counts, Fact, Span, Step
+from contatto.reports.registry import ENGINE
+from contatto.reports.store.counts import find_progress, list_counted_facts, list_counted_hours
+from tests.ads.world import Chain, World, add_chain, add_world
+
+EVER = Span()
+PEOPLE = [f"person {number}" for number in range(12)]
+
+type Found = dict[tuple[str, str, str], Counts]
+
+
+def together(facts: Iterable[Fact], key: Callable[[Fact], tuple[str, str, str]]) -> Found:
+    found: Found = defaultdict(Counts)
+    for fact in facts:
+        found[key(fact)] += fact.counts
+    return {place: counts for place, counts in found.items() if counts != Counts()}
+
+
+def whole(fact: Fact) -> tuple[str, str, str]:
+    return fact.ad_id, fact.day, fact.country
+
+
+def same_as_all_events(database: Database, world: World, span: Span = EVER) -> None:
+    """The counted facts against those of the engine that reads every event."""
+
+    def look(tx: Tx) -> None:
+        mine = (world.id, world.ad_account.id)
+        for step in (Step.WHOLE, Step.DAY):
+            counted = list_counted_facts(tx, *mine, span, step)
+            assert together(counted, whole) == together(ENGINE.list_facts(tx, *mine, span, step), whole)
+        hours = ENGINE.list_facts(tx, *mine, span, Step.HOUR)
+        by_hour = together(hours, lambda fact: ("", fact.day, ""))
+        counted_hours = list_counted_hours(tx, *mine, span)
+        assert {("", hour, ""): counts for hour, counts in counted_hours.items()} == by_hour
+
+    database.read_now(look)
+
+
+def add_two(tx: Tx) -> tuple[World, list[Chain]]:
+    world = add_world(tx, timezone="Asia/Colombo")
+    return world, [add_chain(tx, world, goal=goal) for goal in Goal]
+
+
+def see(tx: Tx, chain: Chain, kind: TouchKind, person: str, late: timedelta, country: str = "") -> None:
+    ad = measured.find_measured_ad(tx, chain.ad.business_id, chain.ad.id)
+    assert ad is not None
+    ts = micros(tx.now - late)
+    touch = measurement.stamp_touch(ad, kind, person, ts, random.getrandbits(62), 1_000)
+    measurement.record_touch(tx, replace(touch, country=country))
+
+
+def earn(tx: Tx, world: World, kind: ConversionKind, person: str, late: timedelta) -> None:
+    subject = f"{kind} {person}"
+    measurement.record_conversion(tx, Earned(world.id, person, kind, subject, micros(tx.now - late)))
+
+
+def mark(tx: Tx, world: World, person: str) -> str:
+    signal = Signal(
+        world.id, person, world.channel.id, new_id(), Origin.MANUAL, "m", tx.now, (), None, "Somebody"
+    )
+    return mark_as_lead(tx, signal).id
+
+
+def test_counts_made_ahead_equal_a_full_count_whatever_comes_late(
+    database: Database, clock: FixedClock
+) -> None:
+    dice = random.Random(7)  # noqa: S311 - a story to tell again, no secret
+    world, chains = database.write_now(add_two)
+
+    def happen(tx: Tx) -> None:
+        for _ in range(dice.randint(1, 6)):
+            late = timedelta(minutes=dice.choice([0, 0, 0, 15, 200, 3_000]))
+            person, chain = dice.choice(PEOPLE), dice.choice(chains)
+            see(tx, chain, dice.choice(list(TouchKind)), person, late, dice.choice(["", "LK", "SG"]))
+        if dice.random() < 0.5:
+            kind, late = dice.choice(list(ConversionKind)), timedelta(minutes=dice.choice([0, 0, 90]))
+            earn(tx, world, kind, dice.choice(PEOPLE), late)
+
+    for _ in range(25):
+        clock.advance(minutes=dice.choice([1, 20, 90, 700]))
+        database.write_now(happen)
+        if dice.random() < 0.6:
+            database.write_now(count_days_ahead)
+        same_as_all_events(database, world)
+    same_as_all_events(database, world, Span("2026-01-02", "2026-01-03"))
+    database.write_now(count_days_ahead)
+    clock.advance(hours=1)
+    assert database.write_now(count_days_ahead) > 0
+    same_as_all_events(database, world)
+
+
+def test_a_settled_account_is_read_from_its_counts_alone(database: Database, clock: FixedClock) -> None:
+    world, chains = database.write_now(add_two)
+    database.write_now(lambda tx: see(tx, chains[0], TouchKind.CLICK, "p", timedelta()))
+    database.write_now(lambda tx: earn(tx, world, ConversionKind.LEAD, "p", timedelta()))
+    clock.advance(days=2)
+    assert database.write_now(count_days_ahead) > 0
+
+    def spoil(tx: Tx) -> list[Fact]:
+        """Events that are gone from the log, as they are once a day is sealed."""
+        tx.execute(measured.touches.delete().where(measured.touches.c.business_id == world.id))
+        tx.execute(measured.conversions.delete().where(measured.conversions.c.business_id == world.id))
+        return list_counted_facts(tx, world.id, world.ad_account.id, EVER, Step.WHOLE)
+
+    found = together(database.write_now(spoil), whole)
+    assert found == {(chains[0].ad.id, "", ""): Counts(1_000, 0, 1, 0, 1, 0, 1)}
+
+
+def test_what_becomes_of_a_lead_changes_the_day_that_earned_it(database: Database, clock: FixedClock) -> None:
+    world, chains = database.write_now(add_two)
+    database.write_now(lambda tx: see(tx, chains[0], TouchKind.CLICK, "p", timedelta()))
+    lead_id = database.write_now(lambda tx: mark(tx, world, "p"))
+    clock.advance(days=3)
+    database.write_now(count_days_ahead)
+
+    def counts(tx: Tx) -> Counts:
+        facts = list_counted_facts(tx, world.id, world.ad_account.id, EVER, Step.WHOLE)
+        return together(facts, whole)[chains[0].ad.id, "", ""]
+
+    assert database.read_now(counts) == Counts(1_000, 0, 1, leads=1, rt_leads=1, manual_leads=1)
+
+    def qualify(tx: Tx) -> None:
+        change_lead_status(tx, world.id, lead_id, Status.RAW, Status.QUALIFIED, "Owner")
+        note_lead(tx, LeadStatusChanged(world.id, lead_id, "raw", "qualified"))
+
+    database.write_now(qualify)
+    assert database.read_now(counts).qualified == 1
+    assert database.write_now(count_days_ahead) == 1
+    assert database.read_now(counts).qualified == 1
+    assert database.read_now(counts).converted == 0
+
+
+def test_a_long_history_is_counted_in_small_steps(database: Database, clock: FixedClock) -> None:
+    world, chains = database.write_now(add_two)
+    for _ in range(3):
+        database.write_now(lambda tx: see(tx, chains[1], TouchKind.VIEW, "p", timedelta()))
+        clock.advance(days=9)
+    steps = []
+    while count := database.write_now(count_days_ahead):
+        steps.append(count)
+    assert len(steps) == 3
+    assert max(steps) == 10
+    progress = database.read_now(lambda tx: find_progress(tx, world.id, world.ad_account.id))
+    assert progress is not None
+    assert progress.counted_until == micros(clock.moment - timedelta(minutes=20))
+    same_as_all_events(database, world)
