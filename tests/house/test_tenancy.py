@@ -21,7 +21,6 @@ WITHOUT_BUSINESS = {
     "inbox/store/receipts.py:list_waiting_receipts": "For the worker, who works for all of them.",
     "leads/store/files.py:list_waiting_files": "For the worker, who works for all of them.",
     "reports/store/tasks.py:list_waiting_tasks": "For the worker, who works for all of them.",
-    "reports/store/counts.py:list_accounts_behind": "For the worker, who works for all of them.",
     "measurement/store.py:list_changed_accounts": "For the worker, who works for all of them.",
     "measurement/store.py:list_candidates": "The conversion that it takes names the business.",
 }

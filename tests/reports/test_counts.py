@@ -18,9 +18,9 @@ from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
 from contatto.reports.actions.counting import count_days_ahead, note_lead
+from contatto.reports.engines.counts import find_progress, list_counted_facts, list_counted_hours
 from contatto.reports.model import Counts, Fact, Span, Step
 from contatto.reports.registry import ENGINE
-from contatto.reports.store.counts import find_progress, list_counted_facts, list_counted_hours
 from tests.ads.world import Chain, World, add_chain, add_world
 
 EVER = Span()

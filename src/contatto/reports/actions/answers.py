@@ -12,13 +12,13 @@ from contatto.channels import store as channels
 from contatto.channels.model import Platform
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Goal
+from contatto.reports.engines.counts import list_counted_facts
 from contatto.reports.model import Fact, Level, Report, ReportRow, Span, Step, Subject
 from contatto.reports.registry import ENGINE, METRICS
 from contatto.reports.rules.answers import ordered_rows
 from contatto.reports.rules.filters import matching
 from contatto.reports.rules.queries import Asked, Question, check_metrics, conditions_of, question_of
 from contatto.reports.rules.rows import build_report, in_an_app
-from contatto.reports.store.counts import list_counted_facts
 
 APPS: Final = frozenset({Platform.WHATSAPP, Platform.MESSENGER, Platform.INSTAGRAM})
 """Messaging apps other than the platform of the ads and our own chat page."""

@@ -13,10 +13,10 @@ from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind, Source
 from contatto.measurement.rules import local_day, natural_number
 from contatto.measurement.store import list_changed_accounts, list_measured_ads
+from contatto.reports.engines import counts as store
+from contatto.reports.engines.counts import Progress
 from contatto.reports.engines.database import Part, list_raw_facts
 from contatto.reports.model import STORED, Counts, Fact, Grain, Span, Step
-from contatto.reports.store import counts as store
-from contatto.reports.store.counts import Progress
 
 SETTLED: Final = 2 * measurement.LATE
 """How old a touch must be to be counted ahead; a later one than that marks its day."""
