@@ -5,14 +5,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from starlette.requests import Request
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import StoredEvent, emit, last_seq
 from contatto.kit.web import live
-from contatto.kit.web.live import LiveFeed, sse, stream_events
+from contatto.kit.web.live import LiveFeed, resume_point, sse, stream_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,18 +203,48 @@ def test_a_stream_that_is_left_is_forgotten(database: Database) -> None:
     with_feed(database, work)
 
 
-@pytest.mark.parametrize("header", [None, "", "abc", "-1", "²", "9" * 30, "1.5"])
-def test_a_senseless_last_event_id_is_taken_as_none(database: Database, header: str | None) -> None:
+def asked(query: str = "", header: str = "") -> Request:
+    headers = [(b"last-event-id", header.encode("latin-1"))] if header else []
+    return Request({"type": "http", "query_string": query.encode(), "headers": headers})
+
+
+@pytest.mark.parametrize("text", ["", "abc", "-1", "\u00b2", "9" * 30, "1.5"])
+def test_a_senseless_number_is_taken_as_none(text: str) -> None:
+    assert resume_point(asked(header=text)) is None
+    assert resume_point(asked(f"after={quote(text)}")) is None
+
+
+def test_a_stream_goes_on_after_what_the_browser_heard_or_else_after_the_rendered_page() -> None:
+    assert resume_point(asked("after=7")) == 7
+    assert resume_point(asked("after=7", "9")) == 9
+    assert resume_point(asked("after=7", "abc")) == 7
+
+
+def test_a_page_hears_what_came_between_its_rendering_and_its_stream(database: Database) -> None:
     async def work(feed: LiveFeed) -> None:
         await ring(database, 1)
-        async with aclosing(stream_events(feed, "b1", header)) as stream:
+        rendered = await database.read(last_seq)
+        await ring(database, 2)
+        async with aclosing(stream_events(feed, "b1", rendered)) as stream:
+            assert await anext(stream) == "retry: 1000\n\n"
+            assert '"number":2' in await anext(stream)
+
+    with_feed(database, work)
+
+
+def test_a_whisper_reaches_open_pages_of_its_business_and_is_no_row(database: Database) -> None:
+    async def work(feed: LiveFeed) -> None:
+        stream = stream_events(feed, "b1", None)
+        async with aclosing(stream):
             assert await anext(stream) == "retry: 1000\n\n"
             second = asyncio.ensure_future(anext(stream))
             while "b1" not in feed._streams:
                 await asyncio.sleep(0)
-            await ring(database, 2)
+            feed.whisper("b2", Rang("b2", 4))
+            feed.whisper("b1", Rang("b1", 5))
             async with asyncio.timeout(5):
-                assert '"number":2' in await second
+                assert await second == 'event: rang\ndata: {"business_id":"b1","number":5}\n\n'
+            assert await database.read(last_seq) == 0
 
     with_feed(database, work)
 

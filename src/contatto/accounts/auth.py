@@ -15,6 +15,7 @@ from contatto.kit.context import context_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
 from contatto.kit.limits import RateLimit
+from contatto.kit.outbox import last_seq
 from contatto.kit.web.sessions import check_csrf, session_token
 
 API_HEADER: Final = "access-token"
@@ -46,7 +47,7 @@ def token_caller(token: ApiToken, business: Business) -> Caller:
 
 
 async def page_caller(request: Request) -> Caller:
-    """The signed-in member.
+    """The signed-in member. The request notes the last event, so that a page misses none after it.
 
     Raises:
         Refused: SIGN_IN.
@@ -54,7 +55,9 @@ async def page_caller(request: Request) -> Caller:
     token = session_token(request)
     if not token:
         raise Refused(errors.SIGN_IN)
-    found = await context_of(request).db.read(lambda tx: store.find_session_member(tx, hash_secret(token)))
+    found, request.state.last_event = await context_of(request).db.read(
+        lambda tx: (store.find_session_member(tx, hash_secret(token)), last_seq(tx))
+    )
     if found is None:
         raise Refused(errors.SIGN_IN)
     return member_caller(*found)

@@ -2,11 +2,10 @@
 
 import asyncio
 import random
-import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from rich.table import Table
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
 from contatto.channels.model import Platform
+from contatto.cli.serving import Serving
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import outbox
 from contatto.kit.clock import ShiftedClock
@@ -128,19 +128,9 @@ def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
         context = open_context(settings, clock)
         try:
             migrate_schema(context.db.engine)
-            demo = Demo(home, options, context, clock)
-            config = demo.server.config
-            asyncio.run(demo.serve(listener, world), loop_factory=config.get_loop_factory())
+            Demo(home, options, context, clock).serve(listener, world)
         finally:
             context.db.close()
-
-
-class _Server(uvicorn.Server):
-    """A server that leaves the signals to us: first the open event streams must end, then the rest."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class Demo:
@@ -159,32 +149,15 @@ class Demo:
             proxy_headers=False,
             timeout_graceful_shutdown=2,
         )
-        self.server = _Server(config)
+        self.serving = Serving(context, config)
 
-    async def serve(self, listener: socket.socket, world: World | None) -> None:
+    def serve(self, listener: socket.socket, world: World | None) -> None:
         """Serve until a signal comes; what goes wrong meanwhile ends it too."""
-        stop = asyncio.Event()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            with suppress(NotImplementedError):  # not on Windows, where Ctrl+C interrupts by itself
-                asyncio.get_running_loop().add_signal_handler(name, stop.set)
-        serving = asyncio.create_task(self.server.serve([listener]))
-        playing = asyncio.create_task(self._play(world))
-        stopping = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait((serving, playing, stopping), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (playing, stopping):
-                task.cancel()
-            self.context.live.close()
-            self.server.should_exit = True
-            await asyncio.gather(serving, stopping, return_exceptions=True)
-            with suppress(asyncio.CancelledError):
-                await playing
+        self.serving.run(self._play(world), [listener])
 
     async def _play(self, world: World | None) -> None:
         """Seed if need be, say that all is ready, and let people come."""
-        while not self.server.started:
-            await asyncio.sleep(0.01)
+        await self.serving.until_started()
         browser = Browser(HOST, self.context.settings.port)
         try:
             ready = world or await self._seed(browser)

@@ -17,6 +17,7 @@ from contatto.app import create_app, open_context
 from contatto.cli.capture import capture_commands
 from contatto.cli.demo import demo_command
 from contatto.cli.detect import detect_command
+from contatto.cli.serving import Serving
 from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -76,7 +77,7 @@ def serve_command(
         f"Contatto {__version__} serves {settings.base_url} (database: {context.db.engine.dialect.name})"
     )
     try:
-        uvicorn.Server(config).run()
+        Serving(context, config).run()
     finally:
         context.db.close()
 

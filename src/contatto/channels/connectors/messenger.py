@@ -7,7 +7,7 @@ delivery}]}]}``; ``referral`` with ``ad_id`` and ``source: ADS``; echoes carry `
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -94,26 +94,13 @@ _answers: Final = msgspec.json.Decoder(_Answer)
 _anything: Final = msgspec.json.Decoder()
 
 
-class _MetaMessaging:
+class _MetaMessaging(meta.MetaApp):
     """Both platforms speak alike; they differ in the object they name and in the length of a text."""
 
     def __init__(self, platform: Platform, wanted: str, text_limit: int) -> None:
         self.platform = platform
         self.dialect = Dialect(meta.GRAPH, text_limit, ReplyWindow(24, None))
         self._object = wanted
-
-    def is_genuine(
-        self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
-    ) -> None:
-        """Check the signature; there is no signed time, so a repeat is told by its natural key alone.
-
-        Raises:
-            Refused: UNSIGNED.
-        """
-        meta.check_signature(headers, raw, secret)
-
-    def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
-        return meta.answer_challenge(query, verify_token)
 
     def split(self, raw: bytes) -> tuple[bytes, ...]:
         """One delivery for each messaging event; a mark of several delivered messages becomes several."""
@@ -147,9 +134,7 @@ class _MetaMessaging:
             "messaging_type": "RESPONSE",
             "message": {"text": out.text, "metadata": out.message_id},
         }
-        headers = {"Authorization": f"Bearer {out.access_token}", "Content-Type": "application/json"}
-        url = f"{out.base_url}/{meta.VERSION}/{out.account}/messages"
-        return HttpRequest("POST", url, headers, msgspec.json.encode(body))
+        return meta.message_request(out, body)
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
         if answer.status != 200:

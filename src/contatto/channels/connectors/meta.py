@@ -9,14 +9,15 @@ Graph API, Error handling: ``{"error": {"code", "error_subcode", "message"}}``.
 import hashlib
 import hmac
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
-from contatto.channels.model import AdTap, Label, NotNow, NotTaken, SendOutcome
+from contatto.channels.model import AdTap, Label, NotNow, NotTaken, Outgoing, SendOutcome
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer, retry_after_s
+from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
 from contatto.kit.reading import UNREADABLE
 
 GRAPH: Final = "https://graph.facebook.com"
@@ -42,6 +43,23 @@ class _Answer(msgspec.Struct):
 
 
 _answers: Final = msgspec.json.Decoder(_Answer)
+
+
+class MetaApp:
+    """How an app of Meta proves its webhooks and asks for their address; the base of its connectors."""
+
+    def is_genuine(
+        self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
+    ) -> None:
+        """Check the signature; there is no signed time, so a repeat is told by its natural key alone.
+
+        Raises:
+            Refused: UNSIGNED.
+        """
+        check_signature(headers, raw, secret)
+
+    def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
+        return answer_challenge(query, verify_token)
 
 
 class Referral(msgspec.Struct):
@@ -109,6 +127,13 @@ def ad_tap(referral: Referral | None) -> AdTap | None:
     return AdTap(
         int(number) if is_number else 0, referral.ctwa_clid[:512], headline[:200], referral.body[:500]
     )
+
+
+def message_request(out: Outgoing, body: dict[str, Any]) -> HttpRequest:
+    """The request that sends a message of an account."""
+    headers = {"Authorization": f"Bearer {out.access_token}", "Content-Type": "application/json"}
+    url = f"{out.base_url}/{VERSION}/{out.account}/messages"
+    return HttpRequest("POST", url, headers, msgspec.json.encode(body))
 
 
 def problem(answer: HttpAnswer) -> SendOutcome:

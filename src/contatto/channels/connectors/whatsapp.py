@@ -8,7 +8,7 @@ first message after an ad that clicks to WhatsApp; ``POST /{phone number id}/mes
 ``biz_opaque_callback_data``, which comes back in statuses.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -110,24 +110,11 @@ _PROGRESS: Final = {
 }  # fmt: skip
 
 
-class WhatsApp:
+class WhatsApp(meta.MetaApp):
     """The connector; it keeps no state."""
 
     platform = Platform.WHATSAPP
     dialect = Dialect(meta.GRAPH, text_limit=4_096, window=ReplyWindow(24, None), ids_are_contacts=True)
-
-    def is_genuine(
-        self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
-    ) -> None:
-        """Check the signature; there is no signed time, so a repeat is told by its natural key alone.
-
-        Raises:
-            Refused: UNSIGNED.
-        """
-        meta.check_signature(headers, raw, secret)
-
-    def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
-        return meta.answer_challenge(query, verify_token)
 
     def split(self, raw: bytes) -> tuple[bytes, ...]:
         """One delivery for each message and each status, with the metadata and contacts that it needs."""
@@ -166,9 +153,7 @@ class WhatsApp:
             "text": {"preview_url": False, "body": out.text},
             "biz_opaque_callback_data": out.message_id,
         }
-        headers = {"Authorization": f"Bearer {out.access_token}", "Content-Type": "application/json"}
-        url = f"{out.base_url}/{meta.VERSION}/{out.account}/messages"
-        return HttpRequest("POST", url, headers, msgspec.json.encode(body))
+        return meta.message_request(out, body)
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
         if answer.status != 200:

@@ -12,7 +12,7 @@ from contatto.inbox.store import conversations
 from contatto.inbox.store.conversations import ConversationFilter
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.web.live import sse_answer, stream_events
+from contatto.kit.web.live import resume_point, sse_answer, stream_events
 from contatto.leads.model import Status
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import count_leads
@@ -23,7 +23,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/live")
 async def follow_live(request: Request, caller: PageCaller) -> StreamingResponse:
     feed = context_of(request).live
-    return sse_answer(stream_events(feed, caller.business_id, request.headers.get("last-event-id")))
+    return sse_answer(stream_events(feed, caller.business_id, resume_point(request)))
 
 
 @router.get("/nav")

@@ -5,13 +5,15 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
+import msgspec
+from starlette.requests import HTTPConnection
 from starlette.responses import StreamingResponse
 
 from contatto.kit.db.database import Database
 from contatto.kit.log import logger, where
-from contatto.kit.outbox import StoredEvent, last_seq, list_events, list_events_of
+from contatto.kit.outbox import StoredEvent, event_name, last_seq, list_events, list_events_of
 
 POLL_S: Final = 1.0
 """How often the events table is read when nobody pokes: another process may have committed."""
@@ -70,6 +72,12 @@ class LiveFeed:
         known = await self._db.read(lambda tx: list_events(tx, last_seq(tx) - OVERLAP, 5_000))
         self._handed = {event.seq for event in known}
         self._cursor = max(self._handed, default=0)
+
+    def whisper(self, business_id: str, event: Any) -> None:
+        """Tell open pages of this process something that is worth no row, such as that somebody writes."""
+        told = StoredEvent(0, business_id, event_name(type(event)), msgspec.json.encode(event).decode())
+        for queue in self._streams.get(business_id, ()):
+            queue.put_nowait(told)
 
     def close(self) -> None:
         """End all open streams, so that the server can stop."""
@@ -137,10 +145,16 @@ def sse_answer(stream: AsyncIterator[str]) -> StreamingResponse:
     return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
 
-async def stream_events(feed: LiveFeed, business_id: str, last_event_id: str | None) -> AsyncIterator[str]:
-    """All events of a business as SSE text, resumed after the browser's ``Last-Event-ID``."""
+def resume_point(request: HTTPConnection) -> int | None:
+    """The last event that a page knows: from the browser after a gap, else from the page as it was rendered."""
+    for known in (request.headers.get("last-event-id", ""), request.query_params.get("after", "")):
+        if known.isascii() and known.isdigit() and len(known) <= 18:
+            return int(known)
+    return None
+
+
+async def stream_events(feed: LiveFeed, business_id: str, after: int | None) -> AsyncIterator[str]:
+    """All events of a business as SSE text, beginning with those after a number."""
     yield "retry: 1000\n\n"
-    known = last_event_id or ""
-    after = int(known) if known.isascii() and known.isdigit() and len(known) <= 18 else None
     async for event in feed.follow(business_id, after):
-        yield SIGN_OF_LIFE if event is None else sse(event.name, event.payload, event.seq)
+        yield SIGN_OF_LIFE if event is None else sse(event.name, event.payload, event.seq or None)

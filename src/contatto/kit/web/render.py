@@ -47,7 +47,8 @@ class Renderer:
     ) -> HTMLResponse:
         """Render a template for a request.
 
-        The template also sees ``request``, ``csrf_token``, ``caller`` (None unless given), ``lang``, ``dir``.
+        The template also sees ``request``, ``csrf_token``, ``caller`` (None unless given), ``lang``, ``dir``,
+        ``last_event`` (the number of the last event that the page may know of; 0 without a caller).
         """
         page = self._jinja.get_template(template)
         frame: dict[str, Any] = {
@@ -55,6 +56,7 @@ class Renderer:
             "csrf_token": csrf_token(request, self.csrf_key),
             "caller": None,
             "nav_counts": {},
+            "last_event": getattr(request.state, "last_event", 0),
             "lang": "en",
             "dir": "ltr",
             "csp_nonce": "",

@@ -4,17 +4,24 @@
 //   live:lead:<id>              the event names this lead
 //   live:nav                    the counts in the navigation may have changed
 //   live:back                   the stream is open again after a gap: catch up
+// A page knows the last event that it was rendered with, so it hears of what came before the stream was open.
 import { toast, word } from "./words.js";
 
 const TYPES = [
   "message_received", "message_sent", "reply_progressed", "conversation_changed", "conversation_started",
   "lead_captured", "lead_updated", "lead_status_changed", "lead_edited", "lead_removed", "lead_job_moved", "lead_job_ended", "leads_merged",
-  "contact_rejected", "notice_posted", "form_submitted",
+  "contact_rejected", "notice_posted", "form_submitted", "conversation_read",
 ];
+const WHISPERS = ["customer_typing", "member_typing"]; // they have no number, and nobody hears them later
+const me = Math.random().toString(36).slice(2);
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("contatto.live") : null;
 let wasOpen = false;
 let state = "wait";
 let leading = false;
+let known = Number(document.body.dataset.lastEvent) || 0; // the number of the last event that this page has heard of
+const heard = new Set();
+const recent = []; // the events that the leading tab has told, for tabs that open meanwhile
+const MOST_RECENT = 500;
 
 function tell(name, detail) {
   document.body.dispatchEvent(new CustomEvent(name, { detail }));
@@ -36,8 +43,11 @@ function show(next) {
   if (again) tell("live:back");
 }
 
-function deliver({ type, data }) {
+function deliver({ type, data, seq }) {
   if (type === "state") return show(data);
+  if (seq && heard.has(seq)) return;
+  if (seq) heard.add(seq);
+  known = Math.max(known, seq ?? 0);
   tell(`live:${type}`, data);
   if (type === "lead_status_changed" || type === "leads_merged") tell("live:lead_updated", data);
   if (data.conversation_id) tell(`live:conversation:${data.conversation_id}`, data);
@@ -51,6 +61,7 @@ function deliver({ type, data }) {
 }
 
 function publish(item) {
+  if (item.seq && recent.push(item) > MOST_RECENT) recent.shift();
   channel?.postMessage(item);
   deliver(item);
 }
@@ -60,7 +71,7 @@ function parse(text) {
 }
 
 function connect(wait = 1000) {
-  const source = new EventSource("/live");
+  const source = new EventSource(`/live?after=${known}`);
   source.addEventListener("open", () => {
     wait = 1000;
     publish({ type: "state", data: "on" });
@@ -70,11 +81,24 @@ function connect(wait = 1000) {
     // the browser gives up for good on an HTTP error; we do not
     if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(Math.min(wait * 2, 30000)), wait);
   });
+  for (const type of WHISPERS) source.addEventListener(type, (event) => publish({ type, data: parse(event.data) }));
   for (const type of TYPES) {
-    source.addEventListener(type, (event) => publish({ type, data: parse(event.data) }));
+    source.addEventListener(type, (event) => publish({ type, data: parse(event.data), seq: Number(event.lastEventId) || 0 }));
   }
   window.addEventListener("pagehide", () => source.close(), { once: true });
   window.addEventListener("pageshow", (event) => event.persisted && location.reload(), { once: true });
+}
+
+// A new tab was rendered before it could listen to this one: it is told what came in between.
+function answerHello({ from, after }) {
+  channel.postMessage({ type: "state", data: state });
+  const isWhole = recent.length < MOST_RECENT || recent[0].seq <= after;
+  channel.postMessage({ type: "missed", to: from, items: recent.filter((item) => item.seq > after), isWhole });
+}
+
+function catchUp({ items, isWhole }) {
+  for (const item of items) deliver(item);
+  if (!isWhole) tell("live:back");
 }
 
 // The counts of the navigation come right after the page, as soon as htmx listens.
@@ -84,10 +108,11 @@ document.addEventListener("DOMContentLoaded", () => setTimeout(() => tell("live:
 if (channel && navigator.locks) {
   channel.addEventListener("message", (event) => {
     if (event.data.type === "hello") {
-      if (leading) channel.postMessage({ type: "state", data: state });
-    } else deliver(event.data);
+      if (leading) answerHello(event.data);
+    } else if (event.data.type !== "missed") deliver(event.data);
+    else if (event.data.to === me) catchUp(event.data);
   });
-  channel.postMessage({ type: "hello" });
+  channel.postMessage({ type: "hello", from: me, after: known });
   navigator.locks.request("contatto.live", () => {
     leading = true;
     connect();

@@ -1,0 +1,48 @@
+"""`contatto serve` ends as a service must: soon and with 0, also while pages listen."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROGRAM = str(Path(sys.executable).with_name("contatto"))
+
+
+def start(home: Path, port: int) -> subprocess.Popen[bytes]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CONTATTO_")}
+    settings = {"CONTATTO_DATA_DIR": str(home), "CONTATTO_LOG_LEVEL": "error"}
+    command = [PROGRAM, "serve", "--port", str(port)]
+    return subprocess.Popen(command, env=kept | settings, cwd=home, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_with_zero(tmp_path: Path, name: signal.Signals) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = start(tmp_path, port)
+    try:
+        end = time.monotonic() + 20
+        while time.monotonic() < end and server.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        server.send_signal(name)
+        assert server.wait(15) == 0
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_port_that_is_taken_ends_it_with_a_failure(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        server = start(tmp_path, taken.getsockname()[1])
+        assert server.wait(30) != 0
