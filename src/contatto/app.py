@@ -31,7 +31,9 @@ import contatto.inbox.pages.acts
 import contatto.inbox.pages.automatic
 import contatto.inbox.pages.chat
 import contatto.inbox.pages.chat_form
+import contatto.inbox.pages.chat_talk
 import contatto.inbox.pages.panes
+import contatto.inbox.pages.photos
 import contatto.inbox.pages.saved
 import contatto.leads.pages.routes
 import contatto.measurement.api
@@ -47,6 +49,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.http import api_refusal, refusal_answer
 from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
+from contatto.kit.pictures import PICTURE_LIMIT
 from contatto.kit.settings import Settings
 from contatto.kit.vault import Vault, load_keys
 from contatto.kit.web.live import LiveFeed
@@ -75,6 +78,8 @@ ROUTERS: Final = (
     contatto.forms.pages.routes.router,
     contatto.inbox.pages.chat.router,
     contatto.inbox.pages.chat_form.router,
+    contatto.inbox.pages.chat_talk.router,
+    contatto.inbox.pages.photos.router,
     contatto.inbox.pages.panes.router,
     contatto.inbox.pages.acts.router,
     contatto.inbox.pages.automatic.router,
@@ -87,6 +92,7 @@ API_PREFIX: Final = "/open_api/"
 OPEN_PATHS: Final = frozenset({"/open_api/v1.3/oauth2/access_token/"})
 """What the API answers without a token."""
 _JSON_PREFIXES: Final = ("/webhooks/", "/delivery/", "/t/")
+_CHAT_API: Final = ("/messages", "/stream", "/form", "/photos", "/typing", "/read")
 
 
 class _Assets(StaticFiles):
@@ -140,7 +146,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(Refused, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
-    app.add_middleware(SecurityLayer, broken=_answer_broken)
+    app.add_middleware(SecurityLayer, broken=_answer_broken, larger={"/photos": PICTURE_LIMIT + 1})
     return app
 
 
@@ -184,7 +190,7 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
 
 def _is_chat_api(request: Request) -> bool:
     path = request.url.path
-    return path.startswith("/chat/") and path.endswith(("/messages", "/stream", "/form"))
+    return path.startswith("/chat/") and path.endswith(_CHAT_API)
 
 
 def _error_page(request: Request, refused: Refused) -> Response:

@@ -10,8 +10,10 @@ from contatto.forms import actions as forms
 from contatto.forms.model import FormSubmitted
 from contatto.inbox.actions import desk, notices, replies
 from contatto.inbox.actions.deliveries import settle_receipts
+from contatto.inbox.actions.photos import forget_photos
 from contatto.inbox.model import (
     ConversationChanged,
+    ConversationRead,
     ConversationStarted,
     MessageReceived,
     MessageSent,
@@ -43,6 +45,7 @@ from contatto.reports.actions import tasks as reports
 AFTER: Final[After] = {
     ContactRejected: (),
     ConversationChanged: (),
+    ConversationRead: (),
     ConversationStarted: (),
     FormSubmitted: (),
     LeadCaptured: (notices.post_notice,),
@@ -81,6 +84,7 @@ EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (30.0, desk.wake_conversations),
     (30.0, lead_files.forget_lead_files),
     (3600.0, outbox.forget_old),
+    (3600.0, forget_photos),
     (3600.0, accounts.end_expired_sessions),
     (3600.0, accounts.end_expired_codes),
     (3600.0, repeats.forget_answers),

@@ -50,6 +50,8 @@ class MessageKind(StrEnum):
     TEXT = "text"
     AUTOMATIC = "automatic"
     """A text of the business that nobody wrote just now."""
+    PHOTO = "photo"
+    """A picture that we keep ourselves; its text, if any, is the caption."""
     OTHER = "other"
     """A picture, a sticker, a shared post: shown as such, without a text of its own."""
 
@@ -73,7 +75,7 @@ class Chatted:
     """A message, from either side.
 
     ``tap`` is the ad that it came from; ``echo_of`` is our own id of the message, when the platform tells us
-    of one that we sent and gives that id back.
+    of one that we sent and gives that id back; ``photo`` names a picture that we keep.
     """
 
     message_id: str
@@ -86,6 +88,7 @@ class Chatted:
     at: datetime
     tap: AdTap | None = None
     echo_of: str = ""
+    photo: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +203,14 @@ class Dialect:
         text_limit: most characters of one message.
         window: when a business may write; None when always.
         ids_are_contacts: whether a person's id is a contact detail itself, such as a phone number.
+        takes_photos: whether a member may send a picture.
     """
 
     base_url: str
     text_limit: int
     window: ReplyWindow | None = None
     ids_are_contacts: bool = False
+    takes_photos: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,14 @@ from starlette.routing import Route
 from contatto.channels.actions import webhook_verify_token
 from contatto.channels.connectors.webchat import WebchatDelivery
 from contatto.channels.index import apps_of
-from contatto.channels.model import ChannelAccount, ChannelApp, Connector, Label, Platform
+from contatto.channels.model import ChannelAccount, ChannelApp, Connector, Label, MessageKind, Platform
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import serves_platform
-from contatto.channels.store import find_public_account
 from contatto.inbox import rules
 from contatto.inbox.actions.threads import conversation_id_of, message_id_of
-from contatto.inbox.model import Message
-from contatto.inbox.store import messages, receipts
+from contatto.inbox.auth import chat_visitor
+from contatto.inbox.model import Message, Photo
+from contatto.inbox.store import conversations, messages, photos, receipts
 from contatto.kit import errors
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
@@ -30,7 +30,6 @@ from contatto.kit.moments import micros
 from contatto.kit.reading import UNREADABLE
 from contatto.kit.web.live import SIGN_OF_LIFE, sse, sse_answer
 from contatto.kit.web.render import iso
-from contatto.kit.web.visitor import VISITOR_KEY, read_visitor
 
 _ANSWERED: Final = msgspec.json.encode({"received": True})
 _CHAT_LIMIT: Final = RateLimit(most=40, span_s=60)
@@ -94,7 +93,7 @@ async def _store_receipt(
 async def write_chat_message(request: Request) -> Response:
     """Take a customer's message from the chat page; the same ``client_message_id`` again changes nothing."""
     context = context_of(request)
-    account, visitor = await _account_and_visitor(context, request)
+    account, visitor = await chat_visitor(request)
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise Refused(errors.UNREADABLE, "Send JSON.")
     now = context.clock.now()
@@ -116,73 +115,93 @@ def _read_written(raw: bytes) -> _Written:
         raise Refused(errors.UNREADABLE, "Send client_message_id and text as JSON.") from error
     if not 0 < len(written.text.strip()) <= rules.TEXT_LIMIT:
         raise Refused(errors.INVALID, f"text: write 1 to {rules.TEXT_LIMIT} characters.")
-    if not (8 <= len(written.client_message_id) <= 64 and written.client_message_id.isprintable()):
-        raise Refused(errors.INVALID, "client_message_id: give 8 to 64 printable characters.")
+    rules.check_client_id(written.client_message_id)
     return written
 
 
 async def list_chat_messages(request: Request) -> Response:
     """The visitor's own thread: messages only; inline notices are no messages and never leave here."""
     context = context_of(request)
-    account, visitor = await _account_and_visitor(context, request)
+    account, visitor = await chat_visitor(request)
+    after = _after(request)
+
+    def read(tx: Tx) -> dict[str, Any]:
+        conversation_id = conversation_id_of(account, visitor)
+        known = conversations.find_conversation(tx, account.business_id, conversation_id)
+        found = messages.list_messages_after(tx, account.business_id, conversation_id, after)
+        return {
+            "messages": show_messages(tx, account, found),
+            "read_at": iso(known.business_read_at) if known else None,
+        }
+
+    return json_answer(await context.db.read(read))
+
+
+def _after(request: Request) -> int:
     after = request.query_params.get("after", "0")
-    seq = int(after) if after.isdecimal() and len(after) < 19 else 0
-    found = await _read_after(context, account, visitor, seq)
-    return json_answer({"messages": [_shown(message) for message in found]})
+    return int(after) if after.isascii() and after.isdecimal() and len(after) < 19 else 0
 
 
 async def stream_chat(request: Request) -> Response:
-    """New messages of the visitor's thread as server-sent events named ``message``."""
+    """The visitor's thread as server-sent events: ``message``, ``read`` by the business, ``typing``."""
     context = context_of(request)
-    account, visitor = await _account_and_visitor(context, request)
-    return sse_answer(_follow_thread(context, account, visitor))
+    account, visitor = await chat_visitor(request)
+    return sse_answer(_follow_thread(context, account, visitor, _after(request)))
 
 
-async def _follow_thread(context: Context, account: ChannelAccount, visitor: str) -> AsyncIterator[str]:
+async def _follow_thread(
+    context: Context, account: ChannelAccount, visitor: str, last: int
+) -> AsyncIterator[str]:
     conversation_id = conversation_id_of(account, visitor)
-    known = await _read_after(context, account, visitor, 0)
-    last = max((message.seq for message in known), default=0)
     yield "retry: 1000\n\n"
     async for event in context.live.follow(account.business_id, None):
         if event is None:
             yield SIGN_OF_LIFE
-        elif event.name in ("message_sent", "message_received") and conversation_id in event.payload:
-            for message in await _read_after(context, account, visitor, last):
-                last = max(last, message.seq)
-                yield sse("message", msgspec.json.encode(_shown(message)).decode())
+        elif conversation_id not in event.payload:
+            continue
+        elif event.name == "member_typing":
+            yield sse("typing", "{}")
+        elif event.name == "conversation_read":
+            read_at = await context.db.read(lambda tx: _read_at(tx, account, conversation_id))
+            yield sse("read", msgspec.json.encode({"read_at": read_at}).decode())
+        elif event.name in ("message_sent", "message_received"):
+            for message in await _read_after(context, account, conversation_id, last):
+                last = max(last, message["seq"])
+                yield sse("message", msgspec.json.encode(message).decode())
 
 
-async def _read_after(context: Context, account: ChannelAccount, visitor: str, seq: int) -> list[Message]:
-    def read(tx: Tx) -> list[Message]:
-        return _messages_after(tx, account, visitor, seq)
+def _read_at(tx: Tx, account: ChannelAccount, conversation_id: str) -> str | None:
+    known = conversations.find_conversation(tx, account.business_id, conversation_id)
+    return iso(known.business_read_at) if known else None
+
+
+async def _read_after(
+    context: Context, account: ChannelAccount, conversation_id: str, seq: int
+) -> list[dict[str, Any]]:
+    def read(tx: Tx) -> list[dict[str, Any]]:
+        found = messages.list_messages_after(tx, account.business_id, conversation_id, seq)
+        return show_messages(tx, account, found)
 
     return await context.db.read(read)
 
 
-def _messages_after(tx: Tx, account: ChannelAccount, visitor: str, seq: int) -> list[Message]:
-    conversation_id = conversation_id_of(account, visitor)
-    return messages.list_messages_after(tx, account.business_id, conversation_id, seq)
+def show_messages(tx: Tx, account: ChannelAccount, found: list[Message]) -> list[dict[str, Any]]:
+    """Messages as the chat page is told of them."""
+    kept = photos.list_photos(tx, account.business_id, {each.photo for each in found if each.photo})
+    return [_shown(message, kept.get(message.photo or "")) for message in found]
 
 
-def _shown(message: Message) -> dict[str, Any]:
-    return {
+def _shown(message: Message, photo: Photo | None) -> dict[str, Any]:
+    shown = {
         "seq": message.seq,
         "id": message.id,
         "from": message.sender.value,
         "text": message.text,
         "at": iso(message.at),
     }
-
-
-async def _account_and_visitor(context: Context, request: Request) -> tuple[ChannelAccount, str]:
-    account_id = request.path_params["account_id"]
-    account = await context.db.read(lambda tx: find_public_account(tx, account_id))
-    if account is None or account.platform is not Platform.WEBCHAT:
-        raise Refused(errors.NOT_FOUND, "There is no such chat.")
-    visitor = read_visitor(request, context.vault.signing_key(VISITOR_KEY))
-    if visitor is None:
-        raise Refused(errors.SIGN_IN, "Open the chat page first; it needs its cookie.")
-    return account, visitor
+    if message.kind is MessageKind.PHOTO:
+        shown["photo"] = {"width": photo.width, "height": photo.height} if photo else None
+    return shown
 
 
 routes = [

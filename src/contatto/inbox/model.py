@@ -106,6 +106,20 @@ class Message:
     text: str
     author: str
     at: datetime
+    photo: str | None = None
+    """The digest of a picture that is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A picture of a conversation, as we wrote it ourselves; ``digest`` is the SHA-256 of its bytes."""
+
+    business_id: str
+    digest: str
+    media_type: str
+    width: int
+    height: int
+    created_at: datetime
 
 
 class SendState(StrEnum):
@@ -263,6 +277,33 @@ class ReplyProgressed:
     business_id: str
     conversation_id: str
     message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRead:
+    """One side has read what the other wrote."""
+
+    business_id: str
+    conversation_id: str
+    reader: Sender
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerTyping:
+    """A customer writes just now; only whispered to open pages."""
+
+    business_id: str
+    conversation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberTyping:
+    """A member writes a reply just now; only whispered to open pages."""
+
+    business_id: str
+    conversation_id: str
+    member_id: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

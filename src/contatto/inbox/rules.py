@@ -18,6 +18,8 @@ from contatto.channels.model import (
     WasRead,
 )
 from contatto.inbox.model import AutomaticMessages, ReceiptState
+from contatto.kit import errors
+from contatto.kit.errors import Refused
 from contatto.leads.model import Evidence
 
 ID_LIMIT: Final = 128
@@ -67,6 +69,16 @@ def refusal_reason(incoming: Incoming) -> str | None:
     if not all(0 < len(each) <= limit and each.isprintable() for each, limit in ids):
         return "unusable_id"
     return None
+
+
+def check_client_id(client_message_id: str) -> None:
+    """Refuse an id of a message that no browser of ours would give.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if not (8 <= len(client_message_id) <= 64 and client_message_id.isprintable()):
+        raise Refused(errors.INVALID, "client_message_id: give 8 to 64 printable characters.")
 
 
 RETRY_AFTER_S: Final = (5, 30, 120, 600, 1_800, 3_600)

@@ -41,6 +41,16 @@ UNREADABLE: Final = ErrorCode(
     "unreadable", 400, 40000, "The body could not be read.", "Send a valid JSON object in UTF-8."
 )
 TOO_LARGE: Final = ErrorCode("too_large", 413, 40907, "The body is too large.", "Send at most 64 KiB.")
+PHOTO_TOO_LARGE: Final = ErrorCode(
+    "photo_too_large", 413, 40907, "The photo is too large.", "Send a photo of at most 8 MB."
+)
+NOT_A_PHOTO: Final = ErrorCode(
+    "not_a_photo",
+    415,
+    40002,
+    "This is no photo that can be shown.",
+    "Send a JPEG, PNG, WebP or GIF picture.",
+)
 UNSIGNED: Final = ErrorCode(
     "unsigned",
     401,

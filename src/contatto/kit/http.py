@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contatto.kit import errors
-from contatto.kit.errors import Refused
+from contatto.kit.errors import ErrorCode, Refused
 from contatto.kit.reading import UNREADABLE
 
 WEBHOOK_LIMIT: Final = 64 * 1024
@@ -16,18 +16,20 @@ WEBHOOK_LIMIT: Final = 64 * 1024
 _encode = msgspec.json.Encoder().encode
 
 
-async def read_body(request: Request, limit: int = WEBHOOK_LIMIT) -> bytes:
+async def read_body(
+    request: Request, limit: int = WEBHOOK_LIMIT, too_large: ErrorCode = errors.TOO_LARGE
+) -> bytes:
     """The raw body, read no further than the limit.
 
     Raises:
-        Refused: TOO_LARGE.
+        Refused: ``too_large``.
     """
     parts: list[bytes] = []
     size = 0
     async for part in request.stream():
         size += len(part)
         if size > limit:
-            raise Refused(errors.TOO_LARGE)
+            raise Refused(too_large)
         parts.append(part)
     return b"".join(parts)
 

@@ -31,13 +31,14 @@ _LATEST_US: Final = 4_102_444_800_000_000
 
 
 class WebchatDelivery(msgspec.Struct):
-    """A message as the chat page's API hands it on; ``visitor`` is from a verified cookie, ``ts`` in µs."""
+    """A message as the chat page's API hands it on: ``visitor`` verified, ``photo`` kept, ``ts`` in µs."""
 
     account_id: str
     visitor: str
     client_message_id: str
     text: str
     ts: Annotated[int, msgspec.Meta(ge=0, le=_LATEST_US)]
+    photo: str = ""
 
 
 _deliveries: Final = msgspec.json.Decoder(WebchatDelivery)
@@ -47,7 +48,7 @@ class Webchat:
     """The connector; it keeps no state."""
 
     platform = Platform.WEBCHAT
-    dialect = Dialect(base_url="", text_limit=6_000)
+    dialect = Dialect(base_url="", text_limit=6_000, takes_photos=True)
 
     def is_genuine(
         self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
@@ -85,9 +86,10 @@ class Webchat:
             person_id=delivery.visitor,
             person_name="",
             sender=Sender.CUSTOMER,
-            kind=MessageKind.TEXT,
+            kind=MessageKind.PHOTO if delivery.photo else MessageKind.TEXT,
             text=delivery.text,
             at=from_micros(delivery.ts),
+            photo=delivery.photo,
         )
 
     def reply(self, out: Outgoing) -> HttpRequest:

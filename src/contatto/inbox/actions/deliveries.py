@@ -22,6 +22,7 @@ from contatto.channels.model import (
 from contatto.channels.registry import CONNECTORS
 from contatto.inbox import rules
 from contatto.inbox.actions.automatic import answer_by_itself
+from contatto.inbox.actions.customers import note_customer_read
 from contatto.inbox.actions.replies import settle_echo, settle_progress
 from contatto.inbox.actions.threads import message_id_of, open_conversation
 from contatto.inbox.index import Door, Doors
@@ -126,7 +127,7 @@ def _take_in(tx: Tx, door: Door, incoming: Incoming, receipt: Receipt) -> Outcom
         is_ours = settle_progress(tx, account, incoming)
         return STORED if is_ours else Outcome(ReceiptState.REFUSED, "unknown_message")
     if isinstance(incoming, WasRead):
-        conversations.record_customer_read(tx, open_conversation(tx, account, incoming), incoming.at)
+        note_customer_read(tx, open_conversation(tx, account, incoming), incoming.at)
     return STORED
 
 
@@ -145,6 +146,7 @@ def receive_message(tx: Tx, door: Door, chatted: Chatted, receipt: Receipt) -> O
         text=chatted.text,
         author="",
         at=chatted.at,
+        photo=chatted.photo or None,
     )
     if not messages.append_message(tx, account.business_id, message):
         return Outcome(ReceiptState.MERGED, "same_message")

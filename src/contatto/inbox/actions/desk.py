@@ -8,9 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from contatto.channels.model import Sender
 from contatto.inbox import rules
 from contatto.inbox.actions.threads import owned_conversation
-from contatto.inbox.model import Conversation, ConversationChanged, PrivateNote, SavedReply, ThreadState
+from contatto.inbox.model import (
+    Conversation,
+    ConversationChanged,
+    ConversationRead,
+    PrivateNote,
+    SavedReply,
+    ThreadState,
+)
 from contatto.inbox.store import conversations, desk, persons
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -61,13 +69,14 @@ def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, ac
 
 
 def note_conversation_read(tx: Tx, business_id: str, conversation_id: str) -> None:
-    """Note that the business has read a conversation.
+    """Note that the business has read a conversation, and tell the customer's page.
 
     Raises:
         Refused: NOT_FOUND.
     """
-    if not conversations.record_business_read(tx, business_id, conversation_id):
-        raise Refused(errors.NOT_FOUND)
+    owned_conversation(tx, business_id, conversation_id)
+    if conversations.record_business_read(tx, business_id, conversation_id):
+        emit(tx, business_id, ConversationRead(business_id, conversation_id, Sender.BUSINESS))
 
 
 def assign_conversation(tx: Tx, actor: Actor, seen: Seen, member_id: str | None) -> None:

@@ -55,9 +55,7 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
     account = channel_store.find_account(tx, business_id, conversation.channel_account_id)
     if account is None:
         raise Refused(errors.NOT_FOUND)
-    limit = CONNECTORS[account.platform].dialect.text_limit
-    if not 0 < len(reply.text.strip()) <= limit:
-        raise Refused(errors.INVALID, f"text: write 1 to {limit} characters.")
+    _check_content(account, reply)
     _check_window(tx, account, conversation)
     messages.append_message(tx, business_id, reply)
     conversations.record_message_time(tx, conversation, reply.at, from_customer=False)
@@ -65,6 +63,14 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
         sends.append_send(tx, _new_send(tx, account, reply))
     emit(tx, business_id, MessageSent(business_id, conversation_id, reply.id))
     return messages.find_message(tx, business_id, reply.id) or reply
+
+
+def _check_content(account: ChannelAccount, reply: Message) -> None:
+    dialect = CONNECTORS[account.platform].dialect
+    if reply.photo and not dialect.takes_photos:
+        raise Refused(errors.CANNOT_SEND, "Photos are sent in the app of this channel.")
+    if len(reply.text) > dialect.text_limit or not (reply.photo or reply.text.strip()):
+        raise Refused(errors.INVALID, f"text: write 1 to {dialect.text_limit} characters.")
 
 
 def _new_send(tx: Tx, account: ChannelAccount, reply: Message) -> Send:

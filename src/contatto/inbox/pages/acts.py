@@ -11,7 +11,8 @@ from contatto.accounts.rules import require
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.actions import desk, replies
 from contatto.inbox.actions.desk import Seen
-from contatto.inbox.model import Message
+from contatto.inbox.actions.threads import owned_conversation
+from contatto.inbox.model import MemberTyping, Message
 from contatto.inbox.pages.answers import after_post, is_uuid
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -77,6 +78,17 @@ async def post_read(request: Request, caller: FormCaller, conversation_id: str) 
     await context_of(request).db.write(
         lambda tx: desk.note_conversation_read(tx, caller.business_id, conversation_id)
     )
+    return Response(status_code=204)
+
+
+@router.post("/inbox/{conversation_id}/typing")
+async def post_typing(request: Request, caller: FormCaller, conversation_id: str) -> Response:
+    """Tell the customer's page and other members that this one writes; nothing of it is kept."""
+    require(caller, Permission.WRITE_INBOX)
+    context = context_of(request)
+    await context.db.read(lambda tx: owned_conversation(tx, caller.business_id, conversation_id))
+    typing = MemberTyping(caller.business_id, conversation_id, caller.subject_id, caller.display_name)
+    context.live.whisper(caller.business_id, typing)
     return Response(status_code=204)
 
 

@@ -6,22 +6,21 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
-from contatto.channels.model import ChannelAccount, Platform
-from contatto.channels.store import find_public_account
+from contatto.channels.model import ChannelAccount
 from contatto.forms.actions import Unanswered, find_published
 from contatto.forms.model import FormAnswer, FormVersion, Submission, Verdict
 from contatto.forms.rules.openings import check_opening, sign_opening
 from contatto.forms.rules.sheet import show_sheet
 from contatto.forms.rules.words import accepted_languages, best_language
 from contatto.inbox.actions.forms import take_form
+from contatto.inbox.auth import chat_visitor
 from contatto.kit import errors
-from contatto.kit.context import Context, context_of
+from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
 from contatto.kit.limits import RateLimit
 from contatto.kit.reading import UNREADABLE
-from contatto.kit.web.visitor import VISITOR_KEY, read_visitor
 
 router = APIRouter(include_in_schema=False)
 SIGNING_KEY: Final = "form-opening"
@@ -63,7 +62,7 @@ def show_chat_form(
 async def show_form(request: Request, account_id: str, page_id: str, lang: str = "") -> HTMLResponse:
     """The sheet alone, in another language."""
     context = context_of(request)
-    account, visitor = await _account_and_visitor(context, request, account_id)
+    account, visitor = await chat_visitor(request)
     version = await context.db.read(lambda tx: _load_version(tx, account, page_id))
     values = {
         "account": {"id": account.id, "display_name": account.name},
@@ -77,7 +76,7 @@ async def show_form(request: Request, account_id: str, page_id: str, lang: str =
 async def post_form(request: Request, account_id: str) -> Response:
     """Take what a customer sends; the same ``submission_id`` again gives the same answer."""
     context = context_of(request)
-    account, visitor = await _account_and_visitor(context, request, account_id)
+    account, visitor = await chat_visitor(request)
     sent = await _read_sent(request)
     now_s = context.clock.now().timestamp()
     _VISITOR_LIMIT.check(f"{account.id}:{visitor}", now_s)
@@ -126,15 +125,3 @@ def _load_version(tx: Tx, account: ChannelAccount, page_id: str) -> FormVersion:
     if version is None:
         raise Refused(errors.NOT_FOUND, "There is no such form.")
     return version
-
-
-async def _account_and_visitor(
-    context: Context, request: Request, account_id: str
-) -> tuple[ChannelAccount, str]:
-    account = await context.db.read(lambda tx: find_public_account(tx, account_id))
-    if account is None or account.platform is not Platform.WEBCHAT:
-        raise Refused(errors.NOT_FOUND, "There is no such chat.")
-    visitor = read_visitor(request, context.vault.signing_key(VISITOR_KEY))
-    if visitor is None:
-        raise Refused(errors.SIGN_IN, "Open the chat page first; it needs its cookie.")
-    return account, visitor

@@ -125,6 +125,7 @@ class _Desk:
             "account_name": account.name,
             "ad_name": ad.ad_name if ad else None,
             "snippet": rules.snippet(last.text) if last else "",
+            "snippet_kind": last.kind.value if last else "text",
             "snippet_from": last.sender.value if last else "customer",
             "last_message_at": conversation.last_message_at,
             "unread": conversation.unread,

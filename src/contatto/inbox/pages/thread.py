@@ -8,8 +8,17 @@ from contatto.channels.model import ChannelAccount, MessageKind, Sender
 from contatto.channels.registry import CONNECTORS
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import load_window
-from contatto.inbox.model import AdReferral, Conversation, InlineNotice, Message, PrivateNote, Send, SendState
-from contatto.inbox.store import messages, notices, referrals, sends
+from contatto.inbox.model import (
+    AdReferral,
+    Conversation,
+    InlineNotice,
+    Message,
+    Photo,
+    PrivateNote,
+    Send,
+    SendState,
+)
+from contatto.inbox.store import messages, notices, photos, referrals, sends
 from contatto.inbox.store.desk import list_private_notes
 from contatto.kit.db.tx import Tx
 from contatto.kit.moments import from_micros, micros
@@ -49,6 +58,7 @@ def thread_values(
         "reply_until": window.until,
         "replies_left": window.left,
         "text_limit": CONNECTORS[account.platform].dialect.text_limit,
+        "takes_photos": CONNECTORS[account.platform].dialect.takes_photos,
     }
 
 
@@ -61,8 +71,10 @@ def _message_entries(tx: Tx, conversation: Conversation, said: list[Message]) ->
     evidence = lead_store.list_evidence_of_sources(tx, conversation.business_id, ids)
     progress = sends.list_sends(tx, conversation.business_id, ids)
     fields = _fields_of(tx, conversation)
+    kept = photos.list_photos(tx, conversation.business_id, {each.photo for each in said if each.photo})
     return [
         _message_entry(each, evidence.get(each.id, []), fields)
+        | _photo_of(each, kept)
         | _state_of(each, conversation, progress.get(each.id))
         for each in said
     ]
@@ -90,6 +102,12 @@ def _message_entry(message: Message, evidence: list[Evidence], fields: dict[str,
             for segment in rules.cut_segments(message.text, evidence)
         ],
     }
+
+
+def _photo_of(message: Message, kept: dict[str, Photo]) -> dict[str, Any]:
+    """The picture of a message; one that was forgotten is shown as gone."""
+    photo = kept.get(message.photo or "")
+    return {"has_photo": message.kind is MessageKind.PHOTO, "photo": photo}
 
 
 def _state_of(message: Message, conversation: Conversation, send: Send | None) -> dict[str, Any]:

@@ -200,16 +200,16 @@ def record_start(tx: Tx, conversation: Conversation, at: datetime) -> bool:
 
 
 def record_business_read(tx: Tx, business_id: str, conversation_id: str) -> bool:
-    """Note that the business has read a conversation; say whether there is such a one."""
-    mine = _change_of(business_id, conversation_id)
+    """Note that the business has read a conversation that was unread; say whether it was."""
+    mine = _change_of(business_id, conversation_id).where(conversations.c.unread > 0)
     return tx.execute(mine.values(unread=0, business_read_at=tx.now)).rowcount == 1
 
 
-def record_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> None:
-    """Note up to when the person has read; it never goes back."""
+def record_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> bool:
+    """Note up to when the person has read; it never goes back, and then it says False."""
     known = conversations.c.customer_read_at
     mine = _change_of(conversation.business_id, conversation.id).where(or_(known.is_(None), known < at))
-    tx.execute(mine.values(customer_read_at=at))
+    return tx.execute(mine.values(customer_read_at=at)).rowcount == 1
 
 
 def record_lead(tx: Tx, business_id: str, conversation_id: str, lead_id: str) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     String,
     Table,
     func,
+    literal_column,
     select,
 )
 
@@ -31,8 +32,11 @@ messages = Table(
     sealed("body"),
     text("author"),
     instant("at"),
+    Column("photo", String(64)),
     Index("ix_messages_of_conversation", "business_id", "conversation_id", "at", "seq"),
-)
+    Index("ix_messages_photo", "business_id", "photo", sqlite_where=literal_column("photo IS NOT NULL"),
+          postgresql_where=literal_column("photo IS NOT NULL")),
+)  # fmt: skip
 
 
 def append_message(tx: Tx, business_id: str, message: Message) -> bool:
@@ -46,6 +50,7 @@ def append_message(tx: Tx, business_id: str, message: Message) -> bool:
         "body": tx.vault.seal(message.text, business_id),
         "author": message.author,
         "at": message.at,
+        "photo": message.photo,
     }
     return tx.insert_ignore(messages, row)
 
@@ -87,6 +92,14 @@ def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> 
     return {row["conversation_id"]: _opened(tx, business_id, row) for row in rows}
 
 
+def find_last_time(tx: Tx, business_id: str, conversation_id: str, sender: Sender) -> datetime | None:
+    """When one side wrote last."""
+    mine = (messages.c.business_id == business_id, messages.c.conversation_id == conversation_id)
+    last = select(func.max(messages.c.at)).where(*mine, messages.c.sender == sender)
+    found: datetime | None = tx.scalar(last)
+    return found
+
+
 def find_message(tx: Tx, business_id: str, message_id: str) -> Message | None:
     mine = select(messages).where(messages.c.business_id == business_id, messages.c.id == message_id)
     row = tx.execute(mine).mappings().first()
@@ -109,4 +122,5 @@ def _opened(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Message:
         text=tx.vault.open(row["body"], business_id),
         author=row["author"],
         at=row["at"],
+        photo=row["photo"],
     )

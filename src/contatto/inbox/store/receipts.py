@@ -55,6 +55,11 @@ APPEND_RECEIPT: Final = {dialect: _append_receipt(dialect) for dialect in ("sqli
 """The insert of the hot path: a repeated delivery only counts up its copies."""
 
 
+def append_receipt(tx: Tx, row: dict[str, Any]) -> None:
+    """Keep a delivery in a transaction with other things; a repeated one only counts up its copies."""
+    tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], row)
+
+
 WAIT_US: Final = 4_000_000
 """A delivery that failed waits for 4 seconds from its arrival, then for 16, 36, 64…"""
 

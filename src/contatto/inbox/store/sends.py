@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from contatto.channels.model import Sender
 from contatto.inbox.model import Send, SendState
-from contatto.inbox.store.messages import messages
+from contatto.inbox.store.messages import find_last_time, messages
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
 
@@ -148,8 +148,7 @@ def list_sends(tx: Tx, business_id: str, message_ids: Iterable[str]) -> dict[str
 def load_reply_facts(tx: Tx, business_id: str, conversation_id: str) -> tuple[datetime | None, int]:
     """When the person wrote last, and how many messages of the business left since then (P5)."""
     mine = (messages.c.business_id == business_id, messages.c.conversation_id == conversation_id)
-    wrote = select(func.max(messages.c.at)).where(*mine, messages.c.sender == Sender.CUSTOMER)
-    last: datetime | None = tx.scalar(wrote)
+    last = find_last_time(tx, business_id, conversation_id, Sender.CUSTOMER)
     if last is None:
         return None, 0
     stopped = select(sends.c.message_id).where(

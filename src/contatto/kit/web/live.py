@@ -146,7 +146,7 @@ def sse_answer(stream: AsyncIterator[str]) -> StreamingResponse:
 
 
 def resume_point(request: HTTPConnection) -> int | None:
-    """The last event that a page knows: from the browser after a gap, else from the page as it was rendered."""
+    """The last event that a page knows: told by the browser after a gap, else by the page as rendered."""
     for known in (request.headers.get("last-event-id", ""), request.query_params.get("after", "")):
         if known.isascii() and known.isdigit() and len(known) <= 18:
             return int(known)

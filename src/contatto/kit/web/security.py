@@ -1,7 +1,7 @@
 """The outermost layer: a request id, a cap on bodies, security headers and one log line for each request."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
@@ -27,7 +27,7 @@ HEADERS: Final = {
 }
 _PAIRS: Final = tuple((name.lower().encode(), value.encode()) for name, value in HEADERS.items())
 BODY_LIMIT: Final = 1024 * 1024
-"""Largest body of any request, in bytes; hot doors have smaller limits of their own."""
+"""Largest body of a request, in bytes; hot doors have smaller limits of their own."""
 QUIET_UNDER_MS: Final = 1_000
 """Good answers faster than this are logged at debug level only."""
 
@@ -41,11 +41,13 @@ class SecurityLayer:
     Args:
         app: what is wrapped.
         broken: answers for an error that nothing below has caught.
+        larger: other caps on bodies, by how a path ends.
     """
 
-    def __init__(self, app: ASGIApp, broken: Broken) -> None:
+    def __init__(self, app: ASGIApp, broken: Broken, larger: Mapping[str, int] | None = None) -> None:
         self.app = app
         self.broken = broken
+        self.larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -66,7 +68,8 @@ class SecurityLayer:
                 message["headers"] = [*given, *ours, (b"x-request-id", request_id.encode())]
             await send(message)
 
-        receive = _capped(receive)
+        limits = (limit for end, limit in self.larger.items() if scope["path"].endswith(end))
+        receive = _capped(receive, max(limits, default=BODY_LIMIT))
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, send_with_headers)
@@ -79,8 +82,8 @@ class SecurityLayer:
                 _log_request(scope, status or 500, time.perf_counter() - started)
 
 
-def _capped(receive: Receive) -> Receive:
-    """Stop reading a body that goes beyond the limit.
+def _capped(receive: Receive, limit: int) -> Receive:
+    """Stop reading a body that goes beyond a limit.
 
     Raises:
         Refused: TOO_LARGE, out of whatever reads the body.
@@ -91,7 +94,7 @@ def _capped(receive: Receive) -> Receive:
         nonlocal size
         message = await receive()
         size += len(message.get("body", b""))
-        if size > BODY_LIMIT:
+        if size > limit:
             raise Refused(errors.TOO_LARGE)
         return message
 

@@ -1,17 +1,20 @@
-// Draws the customer's messages. Text is only ever set as text.
+// Draws the customer's messages and how far they have come. Text is only ever set as text.
 import { dayName, localTime } from "./times.js";
 
-const ICONS = { sending: 0, waiting: 0, sent: 1, failed: 2 };
+const ICONS = { waiting: 0, sending: 0, sent: 1, delivered: 2, read: 2, failed: 3 };
+const ARRIVED = ["sent", "delivered", "read"];
 
-export function createLog(words, onRetry) {
+export function createLog(words, { onRetry, photoUrl }) {
   const list = document.getElementById("dm-log");
   const main = document.getElementById("dm-main");
   const icons = document.getElementById("dm-state-icons").content.children;
   const drawn = new Map(); // message id or browser id -> element
-  const early = new Set(); // ids that the stream brought before the POST was answered
+  const underway = new Map(); // browser id -> text of a message that is just being sent
   const days = new Map(); // ISO day -> its divider
+  let readAt = "";
 
   const nearEnd = () => main.scrollHeight - main.scrollTop - main.clientHeight < 120;
+  const toEnd = () => { main.scrollTop = main.scrollHeight; };
 
   function isoDay(at) {
     const then = new Date(at);
@@ -36,27 +39,62 @@ export function createLog(words, onRetry) {
     list.insertBefore(days.get(day), [...list.querySelectorAll(".dm-msg")].find((other) => isoDay(other.dataset.at) === day));
   }
 
-  function draw(from, text, at, seq) {
+  function drawPhoto({ url, width, height }) {
+    if (!url) {
+      const gone = document.createElement("span");
+      gone.className = "muted";
+      gone.textContent = words.photoGone;
+      return gone;
+    }
+    const image = document.createElement("img");
+    image.className = "photo";
+    image.alt = words.photo;
+    if (width && height) Object.assign(image, { width, height });
+    image.addEventListener("load", () => nearEnd() && toEnd(), { once: true });
+    image.src = url;
+    if (url.startsWith("data:")) return image;
+    const link = document.createElement("a");
+    link.href = url;
+    link.target = "_blank";
+    link.append(image);
+    return link;
+  }
+
+  function drawForm({ page_id: page, headline }) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "btn btn--primary btn--s";
+    button.dataset.openForm = page;
+    button.textContent = headline || words.openForm;
+    return button;
+  }
+
+  function draw({ from, text, at, seq, photo, form }) {
     const follow = nearEnd() || from === "customer";
     const item = document.createElement("div");
     item.className = `dm-msg dm-msg--${from === "customer" ? "customer" : "business"}`;
     item.dataset.at = at;
     const bubble = document.createElement("p");
-    bubble.className = "dm-bubble";
+    bubble.className = photo === undefined ? "dm-bubble" : "dm-bubble dm-bubble--photo";
     bubble.dir = "auto";
     const who = document.createElement("span");
     who.className = "sr-only";
     who.textContent = `${from === "customer" ? words.you : words.business}: `;
-    const said = document.createElement("span");
-    said.textContent = text;
-    bubble.append(who, said);
+    bubble.append(who);
+    if (photo !== undefined) bubble.append(drawPhoto(photo ?? {}));
+    if (text) {
+      const said = document.createElement("span");
+      said.textContent = text;
+      bubble.append(said);
+    }
     item.append(bubble);
+    if (form) item.append(drawForm(form));
     place(item, seq);
-    if (follow) main.scrollTop = main.scrollHeight;
+    if (follow) toEnd();
     return item;
   }
 
-  function foot(item, state, id) {
+  function foot(item, state, id, says = "") {
     item.dataset.state = state;
     item.querySelector(".dm-foot")?.remove();
     const line = document.createElement(state === "failed" ? "button" : "p");
@@ -66,43 +104,70 @@ export function createLog(words, onRetry) {
       line.addEventListener("click", () => onRetry(id));
     }
     const text = document.createElement("span");
-    text.textContent = state === "sent" ? `${words.sent} · ${localTime(item.dataset.at, "time")}` : words[state];
+    if (state === "failed" && says) text.textContent = `${says} ${words.failed}`;
+    else text.textContent = ARRIVED.includes(state) ? `${words[state]} · ${localTime(item.dataset.at, "time")}` : words[state];
     line.append(icons[ICONS[state]].cloneNode(true), text);
     item.append(line);
-    // only the newest message that arrived keeps its "sent" line
-    if (state === "sent") {
-      for (const other of list.querySelectorAll('.dm-msg[data-state="sent"] .dm-foot')) if (!item.contains(other)) other.remove();
+    // only the newest message that arrived keeps its line
+    if (ARRIVED.includes(state)) {
+      const arrived = [...list.querySelectorAll(".dm-msg[data-state]")].filter((one) => ARRIVED.includes(one.dataset.state));
+      for (const other of arrived.slice(0, -1)) other.querySelector(".dm-foot")?.remove();
+      if (arrived.at(-1) !== item) line.remove();
     }
-    if (nearEnd()) main.scrollTop = main.scrollHeight;
+    if (nearEnd()) toEnd();
   }
+
+  // The stream may tell of a message before its own POST is answered.
+  function adopt(message) {
+    const said = message.photo === undefined ? message.text : "photo";
+    const id = [...underway.keys()].find((one) => underway.get(one) === said);
+    underway.delete(id);
+    return id && drawn.get(id);
+  }
+
+  const stateOf = (item) => (readAt && item.dataset.at <= readAt ? "read" : "delivered");
 
   return {
     mine(item) {
       if (drawn.has(item.id)) return;
-      drawn.set(item.id, draw("customer", item.text, item.at));
+      drawn.set(item.id, draw({ from: "customer", text: item.text, at: item.at, photo: item.photo }));
+      drawn.get(item.id).dataset.said = item.photo ? "photo" : item.text;
       foot(drawn.get(item.id), "waiting", item.id);
     },
-    state(id, state) {
+    state(id, state, says) {
       const item = drawn.get(id);
-      if (item) foot(item, state, id);
+      if (state === "sending" && item) underway.set(id, item.dataset.said);
+      else underway.delete(id);
+      if (item) foot(item, state, id, says);
     },
     accept(id, messageId) {
       const item = drawn.get(id);
+      underway.delete(id);
       if (!item) return;
-      if (early.has(messageId) && drawn.get(messageId) !== item) drawn.get(messageId)?.remove();
-      drawn.set(messageId, item);
-      foot(item, "sent", id);
+      const arrived = drawn.get(messageId);
+      if (!arrived) {
+        drawn.set(messageId, item);
+        foot(item, "sent", id);
+      } else if (arrived !== item) {
+        item.remove(); // it stands in the history already: only the answer to its first sending was lost
+        drawn.set(id, arrived);
+      }
     },
     show(message) {
-      const known = drawn.get(message.id) ?? (message.client_message_id && drawn.get(message.client_message_id));
+      const photo = message.photo === undefined ? undefined : message.photo && { ...message.photo, url: photoUrl(message.id) };
+      const known = drawn.get(message.id) ?? (message.from === "customer" ? adopt(message) : undefined);
       if (known) {
         drawn.set(message.id, known);
+        known.dataset.at = message.at;
         place(known, message.seq);
-        if (known.dataset.state && known.dataset.state !== "sent") foot(known, "sent", message.id);
-        return;
-      }
-      early.add(message.id);
-      drawn.set(message.id, draw(message.from, message.text, message.at, message.seq));
+      } else drawn.set(message.id, draw({ ...message, photo }));
+      const item = drawn.get(message.id);
+      if (message.from === "customer") foot(item, stateOf(item), message.id);
+    },
+    read(at) {
+      if (!at || at <= readAt) return;
+      readAt = at;
+      for (const item of list.querySelectorAll('.dm-msg[data-state="delivered"]')) if (item.dataset.at <= at) foot(item, "read", "");
     },
   };
 }

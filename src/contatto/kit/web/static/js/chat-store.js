@@ -14,7 +14,7 @@ function attempt(action, otherwise) {
 export function loadQueue(account) {
   const start = `${prefix(account)}unsent.`;
   const found = attempt(() => Object.keys(localStorage).filter((key) => key.startsWith(start)).map((key) => parse(localStorage.getItem(key))), []);
-  return found.filter((item) => item?.id && typeof item.text === "string").sort((a, b) => (a.at < b.at ? -1 : 1));
+  return found.filter((item) => item?.id && typeof item.text === "string" && (item.text || item.photo?.url)).sort((a, b) => (a.at < b.at ? -1 : 1));
 }
 
 export function keepUnsent(account, item) {

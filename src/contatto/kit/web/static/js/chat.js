@@ -2,16 +2,22 @@
 // after a reload or a lost connection. The id that the browser gives to a message makes a repeat harmless.
 import { forgetUnsent, keepUnsent, loadDraft, loadQueue, saveDraft } from "./chat-store.js";
 import { createLog } from "./chat-log.js";
+import { shrink, toBlob } from "./chat-photos.js";
+import { createSigns } from "./chat-signs.js";
+import { address, token } from "./chat-address.js";
 
 const body = document.body;
 const account = body.dataset.account;
-const base = `/chat/${encodeURIComponent(account)}`;
-const token = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
 const field = document.getElementById("dm-text");
 const button = document.getElementById("dm-send");
 const offline = document.getElementById("dm-offline");
+const photo = document.getElementById("dm-photo");
 const asks = document.getElementById("dm-asks"); // helps to begin, and goes with the first message
-const log = createLog(body.dataset, (id) => retry(id));
+const log = createLog(body.dataset, { onRetry: (id) => retry(id), photoUrl: (id) => address(`photos/${encodeURIComponent(id)}`) });
+const signs = createSigns();
+
+// what the server says of a photo that it did not take, in the page's own words
+const REFUSALS = { not_a_photo: "notAPhoto", photo_too_large: "photoTooLarge" };
 
 let queue = loadQueue(account); // messages that the server has not taken yet, oldest first
 let last = 0; // the highest seq that is shown
@@ -39,15 +45,18 @@ function later() {
 }
 
 async function post(item) {
-  const response = await fetch(`${base}/messages`, {
+  const blob = item.photo && toBlob(item.photo.url);
+  const response = await fetch(blob ? address("photos", { client_message_id: item.id }) : address("messages"), {
     method: "POST",
     credentials: "same-origin",
-    headers: { "Content-Type": "application/json", ...(token && { "X-CSRF-Token": token }) },
-    body: JSON.stringify({ client_message_id: item.id, text: item.text }),
-    signal: AbortSignal.timeout(20000),
+    headers: { "Content-Type": blob ? blob.type : "application/json", ...(token && { "X-CSRF-Token": token }) },
+    body: blob || JSON.stringify({ client_message_id: item.id, text: item.text }),
+    signal: AbortSignal.timeout(blob ? 60000 : 20000),
   });
   // refused for good: no repeat will change the answer
-  if (response.status >= 400 && response.status < 500 && ![408, 425, 429].includes(response.status)) return { refused: true };
+  if (response.status >= 400 && response.status < 500 && ![408, 425, 429].includes(response.status)) {
+    return { refused: true, code: (await response.json().catch(() => ({}))).code };
+  }
   if (!response.ok) throw new Error(String(response.status));
   return response.json();
 }
@@ -66,7 +75,7 @@ async function flush() {
       if (answer.refused) {
         item.refused = true;
         keepUnsent(account, item);
-        log.state(item.id, "failed");
+        log.state(item.id, "failed", body.dataset[REFUSALS[answer.code]] ?? "");
       } else {
         queue = queue.filter((one) => one !== item);
         forgetUnsent(account, item);
@@ -90,36 +99,35 @@ function retry(id) {
   flush();
 }
 
-function send(text) {
+function send(text, photo) {
   const clean = text.trim();
-  if (!clean) return;
-  const item = { id: newId(), text: clean, at: new Date().toISOString() };
+  if (!clean && !photo) return;
+  const item = { id: newId(), text: clean, at: new Date().toISOString(), ...(photo && { photo }) };
   queue.push(item);
   keepUnsent(account, item);
   log.mine(item);
+  signs.sent();
   asks?.remove();
   flush();
 }
 
 function take(message) {
   last = Math.max(last, Number(message.seq) || 0);
-  // the answer to a POST may be lost: the history then tells that the message did arrive
-  if (message.client_message_id) {
-    queue = queue.filter((one) => one.id !== message.client_message_id);
-    forgetUnsent(account, { id: message.client_message_id });
-  }
   if (message.from === "customer") asks?.remove();
+  else signs.arrived();
   log.show(message);
 }
 
 async function catchUp() {
-  const response = await fetch(`${base}/messages?after=${last}`, { credentials: "same-origin" });
+  const response = await fetch(address("messages", { after: last }), { credentials: "same-origin" });
   if (!response.ok) throw new Error(String(response.status));
-  for (const message of (await response.json()).messages) take(message);
+  const { messages, read_at: readAt } = await response.json();
+  for (const message of messages) take(message);
+  log.read(readAt);
 }
 
 function listen(wait = 1000) {
-  const source = new EventSource(`${base}/stream`);
+  const source = new EventSource(address("stream", { after: last }));
   source.addEventListener("open", () => {
     wait = 1000;
     catchUp().then(() => setOffline(false)).then(flush).catch(() => {});
@@ -127,6 +135,8 @@ function listen(wait = 1000) {
   source.addEventListener("message", (event) => {
     try { take(JSON.parse(event.data)); } catch { /* a heartbeat */ }
   });
+  source.addEventListener("read", (event) => log.read(JSON.parse(event.data).read_at));
+  source.addEventListener("typing", () => signs.businessTypes());
   source.addEventListener("error", () => {
     if (source.readyState === EventSource.CLOSED) setTimeout(() => listen(Math.min(wait * 2, 30000)), wait);
   });
@@ -140,6 +150,7 @@ field.value = loadDraft(account);
 ready();
 field.addEventListener("input", () => {
   saveDraft(account, field.value);
+  if (field.value.trim()) signs.typing();
   ready();
 });
 field.addEventListener("keydown", (event) => {
@@ -163,6 +174,12 @@ for (const list of [asks, document.getElementById("dm-prompts")]) {
     field.focus();
   });
 }
+photo?.addEventListener("change", async () => {
+  const files = [...photo.files];
+  photo.value = "";
+  for (const file of files) send("", await shrink(file));
+  field.focus();
+});
 window.addEventListener("online", () => {
   pause = 1000;
   catchUp().then(() => setOffline(false)).then(flush).catch(() => {});

@@ -1,4 +1,8 @@
-// The inbox: keeps the thread at its end while one reads there, keeps drafts, sends with Enter.
+// The inbox: keeps the thread at its end while one reads there, keeps drafts, sends with Enter, sends photos.
+import { shrink, toBlob } from "./chat-photos.js";
+import "./inbox-typing.js";
+import { toast, word } from "./words.js";
+
 const DRAFT = "contatto.draft.";
 const NEAR = 80;
 const atEnd = new WeakMap();
@@ -80,6 +84,32 @@ document.addEventListener("click", (event) => {
   if (open) panes.querySelector(".contact__close")?.focus();
   else opener?.focus();
 });
+
+document.addEventListener("change", async (event) => {
+  const { photos } = event.target.dataset ?? {};
+  if (!photos) return;
+  const files = [...event.target.files];
+  event.target.value = "";
+  for (const file of files) await sendPhoto(photos, file);
+});
+
+async function sendPhoto(conversation, file) {
+  const csrf = document.querySelector('meta[name="csrf-token"]').content;
+  const { url } = await shrink(file);
+  const blob = toBlob(url);
+  const id = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
+  try {
+    const response = await fetch(`/inbox/${conversation}/photos?client_message_id=${id}`, {
+      method: "POST",
+      headers: { "Content-Type": blob.type, "X-CSRF-Token": csrf, "HX-Request": "true" },
+      body: blob,
+    });
+    if (response.ok) return;
+    toast(decodeURIComponent(response.headers.get("X-Message") ?? "") || word("failed"), { kind: "bad", seconds: 9 });
+  } catch {
+    toast(word("offline"), { kind: "bad", seconds: 9 });
+  }
+}
 
 document.addEventListener("htmx:after:swap", settle);
 settle();
