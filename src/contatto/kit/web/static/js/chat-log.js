@@ -15,6 +15,9 @@ export function createLog(words, { onRetry, photoUrl }) {
 
   const nearEnd = () => main.scrollHeight - main.scrollTop - main.clientHeight < 120;
   const toEnd = () => { main.scrollTop = main.scrollHeight; };
+  let stuck = true; // the reader is at the end, and stays there when a keyboard takes half of the screen
+  main.addEventListener("scroll", () => { stuck = nearEnd(); }, { passive: true });
+  new ResizeObserver(() => stuck && toEnd()).observe(main);
 
   function isoDay(at) {
     const then = new Date(at);
