@@ -44,7 +44,7 @@ def test_photos_typing_and_read_marks_go_both_ways(served: Served, page: Page, c
     customer.get_by_label("Your message").press_sequentially("It is ")
     expect(page.locator("[data-typing]")).to_contain_text("The customer is writing")
     expect(page.locator("[data-typing]")).to_be_visible()
-    customer.get_by_label("Send a photo").set_input_files(_photo())
+    customer.get_by_label("Attach a photo").set_input_files(_photo())
     expect(page.locator(".msg--in img.photo")).to_have_js_property("naturalWidth", 640)
     expect(customer.locator(".dm-msg--customer img.photo")).to_be_visible()
     expect(customer.get_by_label("Your message")).to_have_value("It is ")
@@ -55,7 +55,7 @@ def test_photos_typing_and_read_marks_go_both_ways(served: Served, page: Page, c
     expect(customer.locator("#dm-log")).to_contain_text("Let me look")
     expect(customer.locator("#dm-typing")).to_be_hidden()
     expect(page.locator(".msg--out .msg__state--read")).to_have_count(1)
-    page.get_by_label("Send a photo").set_input_files(_photo())
+    page.get_by_label("Attach a photo").set_input_files(_photo())
     expect(customer.locator(".dm-msg--business img.photo")).to_have_js_property("naturalWidth", 640)
     page.locator("#conversations a").first.click()
     assert customer.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -64,7 +64,7 @@ def test_photos_typing_and_read_marks_go_both_ways(served: Served, page: Page, c
 def test_a_file_that_is_no_photo_is_refused_in_words(served: Served, customer: Page) -> None:
     customer.goto(f"{served.url}/chat/{served.house.webchat_id}")
     lie: FilePayload = {"name": "p.png", "mimeType": "image/png", "buffer": b"<script>alert(1)</script>"}
-    customer.get_by_label("Send a photo").set_input_files(lie)
+    customer.get_by_label("Attach a photo").set_input_files(lie)
     expect(customer.locator(".dm-foot")).to_contain_text("This file is no photo")
 
 
@@ -75,7 +75,7 @@ def test_what_is_written_without_a_connection_is_sent_after_a_reload(served: Ser
     expect(customer.locator(".dm-foot")).to_contain_text("Delivered")
     customer.route(re.compile("/(messages|photos|stream)"), lambda route: route.abort())
     _say(customer, "Second")
-    customer.get_by_label("Send a photo").set_input_files(_photo())
+    customer.get_by_label("Attach a photo").set_input_files(_photo())
     expect(customer.locator("#dm-offline")).to_be_visible()
     expect(customer.locator("#dm-log .dm-msg")).to_have_count(3)
     customer.get_by_label("Your message").fill("unsent")

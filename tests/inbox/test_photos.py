@@ -1,4 +1,4 @@
-"""Photos in the chat through its real doors: kept once, shown to both sides alone, refused without a trace."""
+"""Photos through the doors of the chat: kept once, shown to both sides alone, refused without a trace."""
 
 import uuid
 from collections.abc import Iterator
