@@ -48,8 +48,9 @@ fix: $(STAMP) ## repair what can be repaired by itself, and format
 bench: $(STAMP) ## run every benchmark for a minute at most; FULL=1 takes longer, B=name runs one
 	@$(BIN)/python -m tools.benches $(if $(FULL),,--quick) $(B)
 
-docs: $(STAMP) ## write docs/reference anew from the code
+docs: $(STAMP) ## write docs/reference, and the SQL of the engines, anew from the code
 	@$(BIN)/python -m tools.reference
+	@$(BIN)/python -m tools.statements
 
 map: $(STAMP) ## print the floors and their sizes from the real imports
 	@$(BIN)/python -m tools.map

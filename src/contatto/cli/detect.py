@@ -1,10 +1,8 @@
 """`contatto detect`: contact details of messages from a file or standard input, as JSON Lines or CSV."""
 
 import csv
-import io
 import json
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from enum import StrEnum
@@ -15,10 +13,10 @@ from typing import Annotated, BinaryIO, NamedTuple, Protocol, TextIO
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from contatto.capture.model import ContactMatch
 from contatto.capture.rules import MARKETS, detect_contacts_batch
+from contatto.cli import streams
 
 
 class Form(StrEnum):
@@ -100,13 +98,13 @@ def detect_command(
         raise typer.BadParameter("the output is jsonl or csv", param_hint="--to")
     if country and country.upper() not in MARKETS:
         raise typer.BadParameter(f"{country!r} is none of the {len(MARKETS)} markets", param_hint="--country")
-    complaints = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    complaints = streams.complaints()
     with ExitStack() as stack:
-        source = _open(file, stack)
-        out = _out(output, stack)
+        source = streams.open_source(file, stack)
+        out = streams.open_out(output, stack)
         sink: Sink = Table(out) if to is Form.CSV else JsonLines(out)
-        lines = _with_progress(source, file, complaints, stack)
-        if file == "-":
+        lines = _watched(source, streams.watch_bytes(file, complaints, stack))
+        if file == streams.STDIN:
             first = source.readline()
             guess = Form.JSONL if first.lstrip()[:1] == b"{" else Form.TEXT
             lines = chain([first], lines)
@@ -118,36 +116,10 @@ def detect_command(
         raise typer.Exit(1)
 
 
-def _open(file: str, stack: ExitStack) -> BinaryIO:
-    if file == "-":
-        return sys.stdin.buffer
-    try:
-        return stack.enter_context(Path(file).open("rb"))
-    except OSError as error:
-        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="FILE") from error
-
-
-def _out(output: Path | None, stack: ExitStack) -> TextIO:
-    if output is not None:
-        return stack.enter_context(output.open("w", encoding="utf-8", errors="backslashreplace", newline=""))
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-    return sys.stdout
-
-
-def _with_progress(source: BinaryIO, file: str, console: Console, stack: ExitStack) -> Iterable[bytes]:
-    """The lines of a source; on a terminal, with a bar that shows how far they are."""
-    if not console.is_terminal or file == "-":
-        return source
-    progress = stack.enter_context(Progress(console=console, transient=True))
-    task = progress.add_task("Reading", total=Path(file).stat().st_size)
-
-    def watched() -> Iterator[bytes]:
-        for line in source:
-            progress.advance(task, len(line))
-            yield line
-
-    return watched()
+def _watched(source: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes]:
+    for line in source:
+        advance(len(line))
+        yield line
 
 
 def _messages(lines: Iterable[bytes], form: Form, country: str) -> Iterator[tuple[int, Message | BadLine]]:

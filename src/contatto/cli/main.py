@@ -1,4 +1,4 @@
-"""The `contatto` command: serve, work, migrate, set up a business, detect contacts, and the demo world."""
+"""The `contatto` command: serve, work, migrate, set up a business, contacts, attribution, and the demo world."""
 
 import asyncio
 from typing import Annotated
@@ -14,6 +14,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
+from contatto.cli.attribute import attribute_command, report_command
 from contatto.cli.capture import capture_commands
 from contatto.cli.demo import demo_command
 from contatto.cli.detect import detect_command
@@ -30,7 +31,9 @@ from contatto.worker import Worker
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 app.command("demo")(demo_command)
+app.command("attribute")(attribute_command)
 app.command("detect")(detect_command)
+app.command("report")(report_command)
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
 

@@ -1,0 +1,104 @@
+"""Attribution and reports of events in files, for the command line and for Python."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedIOBase, BytesIO, RawIOBase
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contatto.measurement.engines.choices import ENGINES, EngineName
+from contatto.measurement.engines.lines import Complaint, LineReader
+from contatto.measurement.engines.rows import AttributionRow, EventReport, list_attributions, load_report
+from contatto.measurement.engines.staging import Staged
+from contatto.measurement.model import Policy
+
+type Source = str | Path | BufferedIOBase | RawIOBase | Iterable[dict[str, Any]]
+"""A path, an open binary file of JSON Lines, or the rows themselves as dictionaries."""
+
+
+class MalformedLine(ValueError):
+    """A line that is no event; its text says which line and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """How to work: all that the caller may choose.
+
+    Attributes:
+        policy: which touch wins; None leaves it to the file, and a file without a word is ``click_first``.
+        connection: where the engine is: a database URL, a Spark master, a Spark Connect address.
+        memory_limit: what the embedded engine may use, such as ``1GB``; empty for four fifths of the machine.
+    """
+
+    policy: Policy | None = None
+    engine: EngineName = EngineName.DUCKDB
+    connection: str = ""
+    memory_limit: str = ""
+
+
+def attribute(
+    events: Source, *, policy: str | None = None, engine: str = "duckdb"
+) -> Iterator[AttributionRow]:
+    """Find the touch that won each conversion.
+
+    Args:
+        events: JSON Lines (a path or an open binary file) or the rows as dictionaries: configuration and
+            events as ``docs/reference/events-format.md`` describes them.
+        policy: ``click_first`` or ``last_touch``; None leaves it to a ``config`` row.
+        engine: the name of an engine: ``duckdb``.
+
+    Yields:
+        One row for each conversion, in any order.
+
+    Raises:
+        MalformedLine: at the first row that is none; nothing has been yielded then.
+    """
+    with answered(events, _choices(policy, engine), _refuse) as staged:
+        yield from list_attributions(staged)
+
+
+def report(events: Source, *, policy: str | None = None, engine: str = "duckdb") -> EventReport:
+    """Make the report of ad groups by day, their totals, and what no touch won."""
+    with answered(events, _choices(policy, engine), _refuse) as staged:
+        return load_report(staged)
+
+
+@contextmanager
+def answered(
+    events: Source, choices: Choices, complain: Complaint, advance: Callable[[int], None] = lambda _: None
+) -> Iterator[Staged]:
+    """Read events, run the definition over them, and hold the results open.
+
+    ``complain`` hears of each line that is left out, ``advance`` how many bytes were read.
+    """
+    with Staged(choices.memory_limit) as staged:
+        reader = LineReader(complain)
+        with _opened(events) as source:
+            for size, chunk in reader.events(source):
+                staged.add(chunk)
+                advance(size)
+        staged.finish(reader.setup, complain)
+        ENGINES[choices.engine](staged, choices.policy or reader.setup.policy, choices.connection)
+        yield staged
+
+
+@contextmanager
+def _opened(events: Source) -> Iterator[BufferedIOBase | RawIOBase]:
+    if isinstance(events, str | Path):
+        with Path(events).open("rb") as file:
+            yield file
+    elif isinstance(events, BufferedIOBase | RawIOBase):
+        yield events
+    else:
+        yield BytesIO(msgspec.json.Encoder().encode_lines(events))
+
+
+def _choices(policy: str | None, engine: str) -> Choices:
+    return Choices(None if policy is None else Policy(policy), EngineName(engine))
+
+
+def _refuse(line: int, fault: str) -> None:
+    raise MalformedLine(f"line {line}: {fault}")

@@ -1,0 +1,223 @@
+"""Events and their configuration as JSON Lines: what each line may hold, read in bulk, faults by line."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from contatto.measurement.model import ConversionKind, Goal, Policy, TouchKind
+
+CHUNK: Final = 4 << 20
+"""Bytes that are read at once, and the longest line that is taken."""
+_BOM: Final = b"\xef\xbb\xbf"
+_DAY_US: Final = 86_400_000_000
+
+
+
+class Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes | None: ...
+
+
+type Id = str | int
+type Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+type Moment = Annotated[int, msgspec.Meta(ge=-719_161 * _DAY_US, le=2_932_895 * _DAY_US)]
+"""Microseconds within the years 1 to 9999, with a day to spare at both ends for the zones."""
+type Cost = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
+type Complaint = Callable[[int, str], None]
+"""Hears the number of a line and what is wrong with it."""
+
+
+class Config(msgspec.Struct, tag="config", tag_field="type"):
+    policy: Policy
+
+
+class Business(msgspec.Struct, tag="business", tag_field="type"):
+    business_id: Id
+    timezone: str
+
+
+class AdGroup(msgspec.Struct, tag="adgroup", tag_field="type"):
+    adgroup_id: Id
+    business_id: Id
+    goal: Goal
+    campaign_id: Id
+
+
+class Window(msgspec.Struct, tag="window", tag_field="type"):
+    """The windows in force from a moment on; null means that touches of that kind never count."""
+
+    adgroup_id: Id
+    from_ts: Moment
+    click_s: Whole | None
+    view_s: Whole | None
+
+
+class Touch(msgspec.Struct, tag="touch", tag_field="type", gc=False):
+    touch_id: Whole
+    user_id: Id
+    adgroup_id: Id
+    ad_id: Id
+    kind: TouchKind
+    ts: Moment
+    cost_micros: Cost
+    line: int = msgspec.field(default=0, name=":line")
+
+
+class Conversion(msgspec.Struct, tag="conversion", tag_field="type", gc=False):
+    conversion_id: Whole
+    user_id: Id
+    business_id: Id
+    kind: ConversionKind
+    ts: Moment
+    line: int = msgspec.field(default=0, name=":line")
+
+
+type Row = Config | Business | AdGroup | Window | Touch | Conversion
+_DECODER: Final = msgspec.json.Decoder(Row)
+
+
+@dataclass(slots=True)
+class Setup:
+    """The configuration rows of a file by their ids; ids are texts, whether the file has strings or numbers.
+
+    Of two rows about the same thing the later one counts. Windows are kept with the numbers of their lines.
+    """
+
+    policy: Policy = Policy.CLICK_FIRST
+    businesses: dict[str, Business] = field(default_factory=dict)
+    adgroups: dict[str, tuple[int, AdGroup]] = field(default_factory=dict)
+    windows: dict[str, list[tuple[int, Window]]] = field(default_factory=dict)
+
+    def add(self, number: int, row: Config | Business | AdGroup | Window) -> None:
+        """Keep a configuration row.
+
+        Raises:
+            ValueError: it names a time zone that does not exist.
+        """
+        match row:
+            case Config():
+                self.policy = row.policy
+            case Business():
+                check_zone(row.timezone)
+                self.businesses[str(row.business_id)] = row
+            case AdGroup():
+                self.adgroups[str(row.adgroup_id)] = (number, row)
+            case Window():
+                self.windows.setdefault(str(row.adgroup_id), []).append((number, row))
+
+    def check(self, complain: Complaint) -> None:
+        """Drop what refers to something that the file does not have; to be called at the end of the file."""
+        for key, (number, adgroup) in list(self.adgroups.items()):
+            if str(adgroup.business_id) not in self.businesses:
+                complain(number, f"business_id {adgroup.business_id!r} has no row of its own")
+                del self.adgroups[key]
+        for key in set(self.windows) - set(self.adgroups):
+            for number, _ in self.windows[key]:
+                complain(number, f"adgroup_id {key!r} has no row of its own")
+
+
+@dataclass(slots=True)
+class Events:
+    """Touches and conversions of one chunk, each with the number of its line."""
+
+    touches: list[Touch] = field(default_factory=list)
+    conversions: list[Conversion] = field(default_factory=list)
+
+
+class LineReader:
+    """Reads JSON Lines chunk by chunk: configuration goes to ``setup``, events come out, faults are told."""
+
+    def __init__(self, complain: Complaint) -> None:
+        self.setup = Setup()
+        self._complain = complain
+        self._number = 1
+
+    def events(self, source: Readable) -> Iterator[tuple[int, Events]]:
+        """The events of each chunk, with the number of bytes that were read for it."""
+        for chunk in self._chunks(source):
+            yield len(chunk), self._sorted(self._rows(chunk))
+
+    def _chunks(self, source: Readable) -> Iterator[bytes]:
+        """Whole lines, some megabytes at once; a line beyond all measure is told of and left out."""
+        rest = (source.read(len(_BOM)) or b"").removeprefix(_BOM)
+        while more := source.read(CHUNK):
+            end = more.rfind(b"\n") + 1
+            if end:
+                yield rest + more[:end]
+                rest = b""
+            rest += more[end:]
+            if len(rest) > CHUNK:
+                self._complain(self._number, f"is longer than {CHUNK:,} bytes")
+                self._number += 1
+                rest = _past_this_line(source)
+        if rest:
+            yield rest
+
+    def _rows(self, chunk: bytes) -> list[tuple[int, Row]]:
+        first = self._number
+        count = chunk.count(b"\n") + (not chunk.endswith(b"\n") and bool(chunk))
+        self._number = first + count
+        try:
+            rows = _DECODER.decode_lines(chunk)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            rows = []
+        if len(rows) == count and b"\n\n" not in chunk:
+            return list(enumerate(rows, first))
+        return self._one_by_one(chunk, first)
+
+    def _one_by_one(self, chunk: bytes, first: int) -> list[tuple[int, Row]]:
+        """The slow way, for chunks with blank lines or faults."""
+        found: list[tuple[int, Row]] = []
+        for number, line in enumerate(chunk.split(b"\n"), first):
+            if not line.strip():
+                continue
+            try:
+                found.append((number, _DECODER.decode(line)))
+            except msgspec.MsgspecError as error:
+                self._complain(number, str(error))
+            except UnicodeDecodeError:
+                self._complain(number, "is not UTF-8")
+            except RecursionError:
+                self._complain(number, "is nested too deeply")
+        return found
+
+    def _sorted(self, rows: list[tuple[int, Row]]) -> Events:
+        events = Events()
+        touches, conversions = events.touches.append, events.conversions.append
+        for number, row in rows:
+            if type(row) is Touch:
+                row.line = number
+                touches(row)
+            elif type(row) is Conversion:
+                row.line = number
+                conversions(row)
+            else:
+                self._keep(number, row)  # type: ignore[arg-type]  # the two kinds of events went elsewhere
+        return events
+
+    def _keep(self, number: int, row: Config | Business | AdGroup | Window) -> None:
+        try:
+            self.setup.add(number, row)
+        except ValueError as error:
+            self._complain(number, str(error))
+
+
+def _past_this_line(source: Readable) -> bytes:
+    while more := source.read(CHUNK):
+        if end := more.find(b"\n") + 1:
+            return more[end:]
+    return b""
+
+
+def check_zone(name: str) -> None:
+    """Refuse a time zone that does not exist.
+
+    Raises:
+        ValueError: with what is wrong, in words.
+    """
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"timezone {name!r} is no IANA time zone") from error

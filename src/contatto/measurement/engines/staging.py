@@ -1,0 +1,224 @@
+"""Where files of events are made ready: each touch stamped with its expiry and its day, each event once.
+
+A DuckDB database in a folder of its own, which is deleted afterwards; it spills to disk, so that the size of
+the input is no matter of memory. What comes out are the three tables that the definition speaks of.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import duckdb
+import msgspec
+
+from contatto.measurement.engines.lines import Complaint, Events, Setup, Window
+from contatto.measurement.engines.zones import zone_day
+
+DEFAULT_CLICK_S: Final = 7 * 86_400
+DEFAULT_VIEW_S: Final = 86_400
+_FAR: Final = 1 << 60
+"""Beyond every instant."""
+_LONGEST_S: Final = 10**12
+"""A longer window is no different from this one, and fits into 64 bits."""
+
+_RAW: Final = {
+    "raw_touches": {
+        "line": "BIGINT",
+        "touch_id": "BIGINT",
+        "user_id": "VARCHAR",
+        "adgroup_id": "VARCHAR",
+        "kind": "VARCHAR",
+        "ts": "BIGINT",
+        "cost_micros": "BIGINT",
+    },
+    "raw_conversions": {
+        "line": "BIGINT",
+        "conversion_id": "BIGINT",
+        "user_id": "VARCHAR",
+        "business_id": "VARCHAR",
+        "kind": "VARCHAR",
+        "ts": "BIGINT",
+    },
+    "businesses": {"business_id": "VARCHAR", "zone": "BIGINT"},
+    "spans": {
+        "adgroup_id": "VARCHAR",
+        "business_id": "VARCHAR",
+        "zone": "BIGINT",
+        "from_ts": "BIGINT",
+        "until_ts": "BIGINT",
+        "click_us": "BIGINT",
+        "view_us": "BIGINT",
+    },
+    "zone_days": {
+        "zone_day": "BIGINT",
+        "before_us": "BIGINT",
+        "change_ts": "BIGINT",
+        "after_us": "BIGINT",
+    },
+}
+_NAMES: Final = {"line": ":line"}
+"""Columns that have another name in JSON, so that no field of a file can be taken for them."""
+_UTC_DAY: Final = "CASE WHEN {0} % 86400000000 < 0 THEN {0} // 86400000000 - 1 ELSE {0} // 86400000000 END"
+_LOCAL_DAY: Final = (
+    "make_timestamp({0} + CASE WHEN {0} < z.change_ts THEN z.before_us ELSE z.after_us END)::DATE"
+)
+_TOUCHES: Final = f"""
+CREATE TABLE touches AS
+SELECT t.touch_id, s.business_id, t.user_id, t.adgroup_id, (t.kind = 'click')::BIGINT AS click, t.ts,
+    t.ts + coalesce(CASE t.kind WHEN 'click' THEN s.click_us ELSE s.view_us END, -1) AS expires_ts,
+    {_LOCAL_DAY.format("t.ts")} AS day, t.cost_micros
+FROM raw_touches t
+JOIN spans s ON t.adgroup_id = s.adgroup_id AND s.from_ts <= t.ts AND t.ts < s.until_ts
+JOIN zone_days z ON s.zone + {_UTC_DAY.format("t.ts")} = z.zone_day
+"""
+_CONVERSIONS: Final = f"""
+CREATE TABLE conversions AS
+SELECT c.conversion_id, c.business_id, c.user_id, (c.kind = 'lead')::BIGINT AS lead, c.ts,
+    {_LOCAL_DAY.format("c.ts")} AS day
+FROM raw_conversions c
+JOIN businesses b ON c.business_id = b.business_id
+JOIN zone_days z ON b.zone + {_UTC_DAY.format("c.ts")} = z.zone_day
+"""
+_STAMPED: Final = {"touches": _TOUCHES, "conversions": _CONVERSIONS}
+_SEEN_DAYS: Final = f"""
+SELECT DISTINCT s.zone, {_UTC_DAY.format("t.ts")}
+FROM raw_touches t JOIN (SELECT DISTINCT adgroup_id, zone FROM spans) s ON t.adgroup_id = s.adgroup_id
+UNION
+SELECT DISTINCT b.zone, {_UTC_DAY.format("c.ts")}
+FROM raw_conversions c JOIN businesses b ON c.business_id = b.business_id
+"""
+_ZONE: Final = 1 << 32
+"""A zone and a day of it are one number, so that only those are joined which belong together."""
+
+
+class Staged:
+    """Events on their way to an engine; a context manager, since it holds a folder and a thread.
+
+    Args:
+        memory_limit: what DuckDB may use, such as ``1GB``, before it goes to disk; empty for its default.
+    """
+
+    def __init__(self, memory_limit: str = "") -> None:
+        self._stack = ExitStack()
+        self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="contatto-")))
+        self.db = duckdb.connect(str(self.folder / "events.duckdb"))
+        self.db.execute(f"SET temp_directory = '{self.folder / 'spill'}'")
+        self.db.execute("SET preserve_insertion_order = false; SET autoinstall_known_extensions = false")
+        if memory_limit:
+            self.db.execute("SET memory_limit = ?", [memory_limit])
+        self._stack.callback(self.db.close)
+        self._writer = self._stack.enter_context(ThreadPoolExecutor(1))
+        self._writing: Future[None] | None = None
+        self.setup = Setup()
+        for table, columns in _RAW.items():
+            described = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+            self.db.execute(f"CREATE TABLE {table} ({described})")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def add(self, events: Events) -> None:
+        """Take in one chunk of events; it is written while the next one is read."""
+        self._settle()
+        self._writing = self._writer.submit(self._write_events, events)
+
+    def finish(self, setup: Setup, complain: Complaint) -> None:
+        """Stamp everything, once all lines are read; what refers to nothing is told and dropped."""
+        self._settle()
+        setup.check(complain)
+        zones = sorted({row.timezone for row in setup.businesses.values()})
+        self._write_setup(setup, zones)
+        self._drop_strangers("raw_touches", "adgroup_id", "spans", complain)
+        self._drop_strangers("raw_conversions", "business_id", "businesses", complain)
+        self._drop_repeats("raw_touches", "touch_id", "user_id, adgroup_id, kind, cost_micros")
+        self._drop_repeats("raw_conversions", "conversion_id", "user_id, business_id, kind")
+        self._stamp(zones)
+
+    def _settle(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+    def _write_events(self, events: Events) -> None:
+        self._load("raw_touches", events.touches)
+        self._load("raw_conversions", events.conversions)
+
+    def _write_setup(self, setup: Setup, zones: list[str]) -> None:
+        self.setup = setup
+        zone_of = {key: zones.index(row.timezone) * _ZONE for key, row in setup.businesses.items()}
+        self._load("businesses", [{"business_id": key, "zone": zone} for key, zone in zone_of.items()])
+        spans: list[dict[str, object]] = [
+            {"adgroup_id": key, "business_id": row.business_id, "zone": zone_of[str(row.business_id)], **span}
+            for key, (_, row) in setup.adgroups.items()
+            for span in window_spans(setup.windows.get(key, []))
+        ]
+        self._load("spans", spans)
+
+    def _stamp(self, zones: list[str]) -> None:
+        seen = self.db.execute(_SEEN_DAYS).fetchall()
+        days = [(zone + day, zone_day(zones[zone // _ZONE], day)) for zone, day in seen]
+        self._load("zone_days", [{"zone_day": key, **day._asdict()} for key, day in days])
+        for stamped, raw in (("touches", "raw_touches"), ("conversions", "raw_conversions")):
+            self.db.execute(_STAMPED[stamped])
+            self.db.execute(f"DROP TABLE {raw}")
+
+    def _load(self, table: str, rows: Sequence[object]) -> None:
+        """Append rows through a file of JSON Lines: the fastest way into DuckDB that needs no Arrow."""
+        if not rows:
+            return
+        path = self.folder / "rows.jsonl"
+        path.write_bytes(_ENCODER.encode_lines(rows))
+        columns = {_NAMES.get(name, name): kind for name, kind in _RAW[table].items()}
+        picked = ", ".join(f'"{name}"' for name in columns)
+        described = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
+        self.db.execute(
+            f"INSERT INTO {table} SELECT {picked} FROM read_json(?, format = 'newline_delimited',"
+            f" columns = {{{described}}}, maximum_object_size = 33554432)",
+            [str(path)],
+        )
+        path.unlink()
+
+    def _drop_strangers(self, table: str, column: str, known: str, complain: Complaint) -> None:
+        strange = f"FROM {table} WHERE {column} NOT IN (SELECT {column} FROM {known})"
+        for line, name in self.db.execute(f"SELECT line, {column} {strange} ORDER BY line").fetchall():
+            complain(line, f"{column} {name!r} has no row of its own")
+        self.db.execute(f"DELETE {strange}")
+
+    def _drop_repeats(self, table: str, key: str, rest: str) -> None:
+        """Keep the earliest row of each id: a repeated event counts once, whatever the order of the lines."""
+        twice = f"SELECT {key} FROM {table} GROUP BY ALL HAVING count(*) > 1"
+        if self.db.execute(f"SELECT count(*) FROM ({twice})").fetchall() == [(0,)]:
+            return
+        self.db.execute(
+            f"DELETE FROM {table} WHERE rowid IN (SELECT place FROM (SELECT rowid AS place, row_number() OVER"
+            f" (PARTITION BY {key} ORDER BY ts, {rest}, line) AS turn FROM {table} WHERE {key} IN ({twice}))"
+            " WHERE turn > 1)"
+        )
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def window_spans(windows: list[tuple[int, Window]]) -> Iterator[dict[str, int | None]]:
+    """From when until when each pair of windows is in force; before the first row the defaults are.
+
+    Of rows with equal ``from_ts`` the one on the later line counts.
+    """
+    rows = sorted(windows, key=lambda each: (each[1].from_ts, each[0]))
+    latest = {row.from_ts: (row.click_s, row.view_s) for _, row in rows}
+    turns = [(-_FAR, (DEFAULT_CLICK_S, DEFAULT_VIEW_S)), *latest.items()]
+    ends = [*(start for start, _ in turns[1:]), _FAR]
+    for (start, (click_s, view_s)), end in zip(turns, ends, strict=True):
+        yield {"from_ts": start, "until_ts": end, "click_us": _in_us(click_s), "view_us": _in_us(view_s)}
+
+
+def _in_us(seconds: int | None) -> int | None:
+    return None if seconds is None else max(-_LONGEST_S, min(seconds, _LONGEST_S)) * 1_000_000
