@@ -1,4 +1,4 @@
-"""`contatto attribute` and `contatto report`: who won each conversion, and the report, from files of events."""
+"""`contatto attribute` and `contatto report`: who won each conversion, from files of events."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager

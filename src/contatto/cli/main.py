@@ -1,4 +1,4 @@
-"""The `contatto` command: serve, work, migrate, set up a business, contacts, attribution, and the demo world."""
+"""The `contatto` command: serve, work, migrate, set up a business, contacts, attribution, the demo world."""
 
 import asyncio
 from typing import Annotated
