@@ -15,7 +15,6 @@ _BOM: Final = b"\xef\xbb\xbf"
 _DAY_US: Final = 86_400_000_000
 
 
-
 class Readable(Protocol):
     def read(self, size: int = -1, /) -> bytes | None: ...
 
