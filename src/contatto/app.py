@@ -37,6 +37,7 @@ import contatto.inbox.pages.photos
 import contatto.inbox.pages.saved
 import contatto.leads.pages.routes
 import contatto.measurement.api
+import contatto.notices.api
 import contatto.reports.api
 import contatto.reports.pages
 from contatto import __version__
@@ -85,12 +86,18 @@ ROUTERS: Final = (
     contatto.inbox.pages.automatic.router,
     contatto.inbox.pages.saved.router,
     contatto.leads.pages.routes.router,
+    contatto.notices.api.router,
     contatto.reports.api.router,
     contatto.reports.pages.router,
 )
 API_PREFIX: Final = "/open_api/"
-OPEN_PATHS: Final = frozenset({"/open_api/v1.3/oauth2/access_token/"})
-"""What the API answers without a token."""
+OPEN_PATHS: Final = frozenset({
+    "/open_api/v1.3/oauth2/access_token/",
+    "/open_api/v1.3/subscription/subscribe/",
+    "/open_api/v1.3/subscription/get/",
+    "/open_api/v1.3/subscription/unsubscribe/",
+})  # fmt: skip
+"""What the API answers without a token in the header: an auth code or an app's secret lets programs in."""
 _JSON_PREFIXES: Final = ("/webhooks/", "/delivery/", "/t/")
 _CHAT_API: Final = ("/messages", "/stream", "/form", "/photos", "/typing", "/read")
 

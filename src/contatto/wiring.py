@@ -7,7 +7,7 @@ from contatto.accounts import actions as accounts
 from contatto.audiences import actions as audiences
 from contatto.channels.model import Platform
 from contatto.forms import actions as forms
-from contatto.forms.model import FormSubmitted
+from contatto.forms.model import FormSubmitted, TestLeadMade
 from contatto.inbox.actions import desk, notices, replies
 from contatto.inbox.actions.deliveries import settle_receipts
 from contatto.inbox.actions.photos import forget_photos
@@ -39,6 +39,9 @@ from contatto.leads.model import (
     LeadStatusChanged,
     LeadUpdated,
 )
+from contatto.notices import actions as pushes
+from contatto.notices.model import SubscriptionEnded
+from contatto.notices.store import is_push_due
 from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
 
@@ -47,19 +50,21 @@ AFTER: Final[After] = {
     ConversationChanged: (),
     ConversationRead: (),
     ConversationStarted: (),
-    FormSubmitted: (),
-    LeadCaptured: (notices.post_notice,),
+    FormSubmitted: (pushes.push_form_lead,),
+    LeadCaptured: (notices.post_notice, pushes.push_lead),
     LeadEdited: (),
     LeadJobEnded: (),
     LeadJobMoved: (jobs.continue_job,),
-    LeadRemoved: (notices.forget_lead,),
+    LeadRemoved: (notices.forget_lead, pushes.forget_lead_pushes),
     LeadStatusChanged: (counting.note_lead,),
     LeadsMerged: (counting.note_lead,),
-    LeadUpdated: (notices.post_notice,),
+    LeadUpdated: (notices.post_notice, pushes.push_lead),
     MessageReceived: (),
     MessageSent: (),
     NoticePosted: (),
     ReplyProgressed: (),
+    SubscriptionEnded: (),
+    TestLeadMade: (pushes.push_test_lead,),
 }
 """After an event: its handlers, each in a transaction of its own. All events reach open pages too."""
 
@@ -76,13 +81,17 @@ def errands(settings: Settings) -> tuple[Errands, ...]:
     def claim(tx: Tx, limit: int) -> list[Errand]:
         return replies.claim_replies(tx, limit, urls)
 
-    return (Errands(is_reply_due, claim, replies.record_reply),)
+    return (
+        Errands(is_reply_due, claim, replies.record_reply),
+        Errands(is_push_due, pushes.claim_pushes, pushes.record_push),
+    )
 
 
 EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (10.0, counting.count_days_ahead),
     (30.0, desk.wake_conversations),
     (30.0, lead_files.forget_lead_files),
+    (3600.0, pushes.forget_pushes),
     (3600.0, outbox.forget_old),
     (3600.0, forget_photos),
     (3600.0, accounts.end_expired_sessions),

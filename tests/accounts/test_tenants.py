@@ -9,7 +9,9 @@ import httpx2
 import pytest
 
 from contatto.accounts import actions as accounts
-from contatto.app import HOT_ROUTES, ROUTERS
+from contatto.app import HOT_ROUTES, OPEN_PATHS, ROUTERS
+from contatto.channels.actions import register_app
+from contatto.channels.model import ChannelApp, Platform
 from contatto.inbox.actions.deliveries import settle_receipts
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.kit.db.tx import Tx
@@ -18,6 +20,8 @@ from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import list_contact_points
 from contatto.measurement.store import find_measured_ad
+from contatto.notices.actions import NewSubscription, subscribe_program
+from contatto.notices.model import Entity
 from tests import make
 from tests.ads.world import add_chain, add_world
 from tests.forms.papers import published
@@ -37,6 +41,9 @@ FORM = {
 }  # fmt: skip
 
 
+THEIR_APP = {"app_id": "their-app", "secret": "their secret"}
+
+
 @dataclass(frozen=True, slots=True)
 class Theirs:
     """Ids of another business, by the names that routes and bodies give them."""
@@ -49,6 +56,7 @@ class Theirs:
     channel_id: str
     page_id: str
     lead_number: str
+    subscription_id: str
     secret_words: tuple[str, ...]
 
 
@@ -74,7 +82,11 @@ def theirs(house: House) -> Theirs:
         make.receipt(tx, world.id, body)
         token, _ = accounts.issue_token(tx, world.business.id, "their token", ["leads.read"])
         page = published(tx, world.id)
-        return {"world": world, "chain": chain, "tiktok": tiktok, "token": token, "page": page}
+        register_app(tx, ChannelApp(THEIR_APP["app_id"], world.id, Platform.TIKTOK, THEIR_APP["secret"]))
+        new = NewSubscription(Entity.LEAD, **THEIR_APP, callback_url="https://their.example.com/push")
+        subscription = subscribe_program(tx, world.id, new)
+        return {"world": world, "chain": chain, "tiktok": tiktok, "token": token, "page": page,
+                "subscription": subscription}  # fmt: skip
 
     made = db.write_now(build)
     while db.write_now(settle_receipts):
@@ -103,7 +115,8 @@ def theirs(house: House) -> Theirs:
     return Theirs(
         path, str(made["world"].ad_account.number), str(chain.campaign.number), str(chain.ad_group.number),
         str(ad_number), made["world"].channel.id, str(made["page"].number),
-        str(lead_number), ("their words", "their token", "+6591234567"),
+        str(lead_number), str(made["subscription"].number),
+        ("their words", "their token", "+6591234567", "their.example.com"),
     )  # fmt: skip
 
 
@@ -121,8 +134,8 @@ ROUTES = sorted(
 )
 WITH_IDS = [(m, path) for m, path in ROUTES if "{" in path and not path.startswith((*PUBLIC, API))]
 API_POSTS = [path for method, path in ROUTES if method == "POST" and path.startswith(API)]
-WITHOUT_TOKEN = {API + "/oauth2/access_token/"}
-"""Its auth code is what lets a program in."""
+WITHOUT_TOKEN = set(OPEN_PATHS)
+"""An auth code or an app's secret is what lets a program in."""
 API_GETS = [path for method, path in ROUTES if method == "GET" and path.startswith(API)]
 
 
@@ -213,7 +226,7 @@ def ids_of(theirs: Theirs) -> dict[str, Any]:
     return named | listed | {"campaign_name": "X", "adgroup_name": "X", "ad_name": "X", "budget": 60}
 
 
-def bodies(theirs: Theirs, own: str) -> dict[str, dict[str, Any]]:
+def bodies(theirs: Theirs, own: str, token: str) -> dict[str, dict[str, Any]]:
     """What each POST of the API is sent, with ids of the other business."""
     creative = {"ad_name": "X", "ad_text": "X", "call_to_action": "SEND_MESSAGE"}
     move = {"operation_status": "DISABLE"}
@@ -227,6 +240,13 @@ def bodies(theirs: Theirs, own: str) -> dict[str, dict[str, Any]]:
         "/term/confirm/": {"term_type": "LeadAds"},
         "/contatto/capture/turn_on/": {"channel_account_id": theirs.channel_id},
         "/contatto/capture/turn_off/": {"channel_account_id": theirs.channel_id},
+        "/subscription/subscribe/": THEIR_APP
+        | {
+            "subscribe_entity": "LEAD",
+            "callback_url": "https://example.com/x",
+            "subscription_detail": {"access_token": token, "advertiser_id": theirs.advertiser_id},
+        },
+        "/subscription/unsubscribe/": THEIR_APP | {"subscription_id": theirs.subscription_id},
         "/page/lead/task/": {"ad_id": theirs.ad_id},
         "/page/lead/mock/create/": {"page_id": theirs.page_id},
         "/page/lead/mock/delete/": {"lead_id": theirs.lead_number},
@@ -240,7 +260,7 @@ OWN_ALONE = {"/campaign/create/", "/term/confirm/"}
 @pytest.mark.parametrize("path", API_POSTS)
 def test_the_api_changes_nothing_of_another_business(house: House, theirs: Theirs, path: str) -> None:
     short = path.removeprefix(API)
-    known = bodies(theirs, house.webchat_id)
+    known = bodies(theirs, house.webchat_id, house.token)
     body = known.get(short, ids_of(theirs))  # better: put a new POST into `bodies`
     codes = NOT_THERE if short in known else NOT_THERE | {40002}
     with nothing_changes(house.context.db):
@@ -262,13 +282,14 @@ QUERIES: dict[str, dict[str, Any]] = {
     "/report/task/check/": {"task_id": "1"},
     "/report/task/download/": {"task_id": "1"},
     "/term/check/": {"term_type": "LeadAds"},
+    "/subscription/get/": THEIR_APP,
     "/page/field/get/": {"page_id": "1"},
     "/page/lead/mock/get/": {"page_id": "1"},
     "/page/lead/task/download/": {"task_id": "1"},
     "/lead/field/get/": {"page_id": "1"},
     "/lead/get/": {"page_id": "1"},
 }  # fmt: skip
-OF_THE_TOKEN = {"/oauth2/advertiser/get/", "/advertiser/info/"}
+OF_THE_TOKEN = {"/oauth2/advertiser/get/", "/advertiser/info/", "/subscription/get/"}
 """They take no advertiser_id: they list what the token may see."""
 
 
@@ -280,7 +301,7 @@ def test_the_api_shows_nothing_of_another_business(house: House, theirs: Theirs,
             "advertiser_id": theirs.advertiser_id, "advertiser_ids": [theirs.advertiser_id],
         }))  # fmt: skip
     if short in OF_THE_TOKEN:
-        assert theirs.advertiser_id not in str(answer)
+        assert not any(word in str(answer) for word in (theirs.advertiser_id, *theirs.secret_words))
     else:
         assert answer["code"] in NOT_THERE
 

@@ -138,10 +138,10 @@ def until[T](look: Callable[[], T], seconds: float = 5.0) -> T:
 
 
 def open_house(
-    folder: Path, *, capture_on: bool = True, url: str = "http://127.0.0.1:8000", database_url: str = ""
+    folder: Path, *, capture_on: bool = True, url: str = "http://127.0.0.1:8000", **settings: Any
 ) -> tuple[Context, dict[str, str]]:
     """Open an installation with one business; give the context, and the ids that a House needs."""
-    context = open_context(Settings(data_dir=folder, base_url=url, database_url=database_url))
+    context = open_context(Settings(data_dir=folder, base_url=url, **settings))
     migrate_schema(context.db.engine)
     hashed = accounts.hash_password(PASSWORD)
 
@@ -165,9 +165,9 @@ def open_house(
 
 
 @contextmanager
-def running_house(folder: Path, *, capture_on: bool = True, database_url: str = "") -> Iterator[House]:
+def running_house(folder: Path, *, capture_on: bool = True, **settings: Any) -> Iterator[House]:
     """A house in this process: its client calls the app without a socket."""
-    context, made = open_house(folder, capture_on=capture_on, database_url=database_url)
+    context, made = open_house(folder, capture_on=capture_on, **settings)
     try:
         with TestClient(create_app(context), base_url="http://127.0.0.1:8000") as client:
             yield House(context=context, client=client, **made)

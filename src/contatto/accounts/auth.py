@@ -83,11 +83,20 @@ async def api_caller(request: Request) -> Caller:
     token = request.headers.get(API_HEADER, "")
     if not token:
         raise Refused(errors.SIGN_IN, "The header Access-Token is missing.")
+    return await find_token_caller(request, token)
+
+
+async def find_token_caller(request: Request, token: str) -> Caller:
+    """The owner of an access token, wherever it stands in a request.
+
+    Raises:
+        Refused: BAD_TOKEN, TOO_MANY.
+    """
     context = context_of(request)
     found = await context.db.read(lambda tx: store.find_token(tx, hash_secret(token)))
     if found is None:
         raise Refused(errors.BAD_TOKEN)
-    _check_rate(request, context.settings.api_requests_per_minute, found[0].id)
+    check_request_rate(request, found[0].id)
     used = found[0].last_used_at
     limit = context.clock.now() - _NOTE_USE_EVERY
     if used is None or used < limit:
@@ -95,14 +104,19 @@ async def api_caller(request: Request) -> Caller:
     return token_caller(*found)
 
 
-def _check_rate(request: Request, most: int, token_id: str) -> None:
-    """Count a request of a token, in this process."""
+def check_request_rate(request: Request, key: str) -> None:
+    """Count a request of a token or an app, in this process.
+
+    Raises:
+        Refused: TOO_MANY.
+    """
+    most = context_of(request).settings.api_requests_per_minute
     if not most:
         return
     state = request.app.state
     if not hasattr(state, "token_rates"):
         state.token_rates = RateLimit(most=most, span_s=60)
-    state.token_rates.check(token_id, time.monotonic())
+    state.token_rates.check(key, time.monotonic())
 
 
 PageCaller = Annotated[Caller, Depends(page_caller)]

@@ -18,6 +18,7 @@ from contatto.forms.model import (
     Problem,
     Respondent,
     Submission,
+    TestLeadMade,
     Verdict,
 )
 from contatto.forms.rules.answers import Checked, check_submission, contacts_of
@@ -300,7 +301,9 @@ def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> L
         profile_name="",
         is_test=True,
     )
-    return leads.upsert_lead(tx, signal) or leads.mark_as_lead(tx, signal)
+    lead = leads.upsert_lead(tx, signal) or leads.mark_as_lead(tx, signal)
+    emit(tx, business_id, TestLeadMade(business_id, lead.id, number))
+    return lead
 
 
 def find_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lead | None:

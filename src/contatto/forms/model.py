@@ -244,6 +244,15 @@ class ConsentReceipt:
 
 
 @dataclass(frozen=True, slots=True)
+class TestLeadMade:
+    """A program made a test lead, of a form or, with page number 0, of the chat."""
+
+    business_id: str
+    lead_id: str
+    page_number: int
+
+
+@dataclass(frozen=True, slots=True)
 class FormSubmitted:
     """A person sent a form; ``lead_id`` is empty when it made no lead."""
 

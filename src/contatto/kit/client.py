@@ -82,17 +82,11 @@ class Client:
             ValueError: nobody may be sent there.
             OSError: the name is not known.
         """
-        try:
-            url = httpx2.URL(text)
-        except httpx2.InvalidURL as error:
-            raise ValueError("this is no address") from error
-        port = url.port or {"https": 443, "http": 80}.get(url.scheme, 0)
-        if f"{url.host}:{port}" in self._allowed:
+        url, is_listed = read_address(text, self._allowed)
+        if is_listed:
             return url, url.netloc.decode()
-        if url.scheme != "https" or port != 443 or url.userinfo:
-            raise ValueError("only https on its own port")
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
+        found = await loop.getaddrinfo(url.host, 443, type=socket.SOCK_STREAM)
         addresses = [str(entry[4][0]) for entry in found]
         if not addresses or not all(is_public(address) for address in addresses):
             raise ValueError("not every address of this name is public")
@@ -100,6 +94,24 @@ class Client:
 
     async def close(self) -> None:
         await self._http.aclose()
+
+
+def read_address(text: str, allowed: Collection[str]) -> tuple[httpx2.URL, bool]:
+    """The address that a text names, and whether the operator lists its host; names are not looked up.
+
+    Raises:
+        ValueError: nobody may be sent there, wherever its name leads.
+    """
+    try:
+        url = httpx2.URL(text)
+    except httpx2.InvalidURL as error:
+        raise ValueError("this is no address") from error
+    port = url.port or {"https": 443, "http": 80}.get(url.scheme, 0)
+    if f"{url.host}:{port}" in allowed and url.scheme in ("https", "http"):
+        return url, True
+    if url.scheme != "https" or port != 443 or url.userinfo or not url.host:
+        raise ValueError("only https on its own port")
+    return url, False
 
 
 def is_public(text: str) -> bool:

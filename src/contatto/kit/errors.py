@@ -76,6 +76,13 @@ BAD_CODE: Final = ErrorCode(
     "The auth code is not valid: it is wrong, used, or older than ten minutes.",
     "Make a new code in Settings.",
 )
+WRONG_APP: Final = ErrorCode(
+    "wrong_app",
+    401,
+    40001,
+    "The app id and the secret do not belong together.",
+    "Send the app_id and the secret that Settings lists under Channels, or an access token.",
+)
 WRONG_LOGIN: Final = ErrorCode(
     "wrong_login",
     401,

@@ -1,0 +1,1 @@
+"""Who outside is told what, and how: subscriptions to leads and messages, and their pushes."""

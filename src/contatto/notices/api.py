@@ -1,0 +1,169 @@
+"""Subscriptions to leads in the API v1.3."""
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.actions import load_advertiser
+from contatto.accounts.auth import find_token_caller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
+from contatto.accounts.store import list_ad_accounts
+from contatto.forms.store import find_version
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import api_answer
+from contatto.kit.wire import (
+    ApiId,
+    PageQuery,
+    Shape,
+    TextId,
+    describe_query,
+    page_info,
+    read_query,
+    request_id_of,
+)
+from contatto.leads.model import LeadSource
+from contatto.notices import rules, store
+from contatto.notices.actions import NewSubscription, check_callback, end_subscription, subscribe_program
+from contatto.notices.auth import app_caller
+from contatto.notices.model import Entity, Subscription
+
+router: Final = APIRouter(prefix="/open_api/v1.3/subscription", tags=["Subscriptions"])
+
+type Secret = Annotated[str, Field(min_length=1, max_length=rules.SECRET_LIMIT)]
+type Url = Annotated[str, Field(max_length=rules.URL_LIMIT)]
+
+
+class Detail(Shape):
+    """What is subscribed to; without ``page_id`` the leads of all forms.
+
+    The token is what lets the program in: when it is revoked, the subscription ends.
+    """
+
+    access_token: Annotated[str, Field(max_length=256)]
+    advertiser_id: ApiId
+    lead_source: LeadSource = LeadSource.INSTANT_FORM
+    page_id: ApiId | None = None
+
+
+class SubscribeBody(Shape):
+    app_id: TextId
+    secret: Secret
+    subscribe_entity: Literal["LEAD"]
+    callback_url: Url
+    subscription_detail: Detail
+
+
+class SubscriptionQuery(PageQuery):
+    app_id: TextId
+    secret: Secret
+    subscribe_entity: Literal["LEAD"] = "LEAD"
+
+
+class UnsubscribeBody(Shape):
+    app_id: TextId
+    secret: Secret
+    subscription_id: ApiId
+
+
+@router.post("/subscribe/")
+async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Response:
+    """Have leads pushed to an address, each as it is captured or gets more details.
+
+    A push carries ``X-Open-Signature``: HMAC-SHA256 of the body with the app's secret, in lower-case
+    hexadecimal. It comes at least once: what is not answered with 2xx is tried again, at once and then
+    slower, for 24 hours; the answer 410 ends the subscription. Leads that no ad earned are pushed for each ad
+    account of the business.
+    """
+    detail = body.subscription_detail
+    app = await app_caller(request, body.app_id, body.secret, detail.access_token)
+    require(app, Permission.READ_LEADS)
+    caller = await find_token_caller(request, detail.access_token)
+    require(caller, Permission.READ_LEADS)
+    check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
+
+    def work(tx: Tx) -> Subscription:
+        account = load_advertiser(tx, caller.business_id, detail.advertiser_id)
+        _check_page(tx, caller.business_id, detail)
+        new = NewSubscription(
+            Entity.LEAD,
+            body.app_id,
+            body.secret,
+            body.callback_url,
+            account.id,
+            detail.lead_source.value,
+            detail.page_id or 0,
+            caller.subject_id,
+        )
+        return subscribe_program(tx, caller.business_id, new)
+
+    made = await context_of(request).db.write(work)
+    return api_answer({"subscription_id": str(made.number)}, request_id_of(request))
+
+
+@router.get("/get/", openapi_extra=describe_query(SubscriptionQuery))
+async def get_subscriptions(request: Request) -> Response:
+    """The subscriptions of an app that have not ended, newest first; tokens and secrets are not shown."""
+    query = read_query(request, SubscriptionQuery)
+    caller = await app_caller(request, query.app_id, query.secret)
+    require(caller, Permission.READ_LEADS)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        live = store.list_subscriptions(tx, caller.business_id, Entity.LEAD)
+        mine = [each for each in live if (each.app_id, each.secret) == (query.app_id, query.secret)]
+        accounts = list_ad_accounts(tx, caller.business_id)
+        numbers: dict[str, int] = {account.id: account.number for account in accounts}
+        first = (query.page - 1) * query.page_size
+        shown = mine[first : first + query.page_size]
+        rows = [_show(each, numbers.get(each.ad_account_id, 0)) for each in shown]
+        return {"subscriptions": rows, "page_info": page_info(query, len(mine))}
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+@router.post("/unsubscribe/")
+async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Response:
+    """End a subscription: nothing more is pushed, not even what was still to be tried again."""
+    caller = await app_caller(request, body.app_id, body.secret)
+    require(caller, Permission.READ_LEADS)
+
+    def work(tx: Tx) -> None:
+        found = store.find_subscription(tx, caller.business_id, body.subscription_id)
+        is_mine = found is not None and (found.app_id, found.secret) == (body.app_id, body.secret)
+        if found is None or not is_mine or found.ended_at is not None:
+            raise Refused(errors.NOT_FOUND, "subscription_id: this app has no such subscription.")
+        end_subscription(tx, found, "unsubscribed")
+
+    await context_of(request).db.write(work)
+    return api_answer({"subscription_id": str(body.subscription_id)}, request_id_of(request))
+
+
+def _check_page(tx: Tx, business_id: str, detail: Detail) -> None:
+    if detail.page_id is None:
+        return
+    if detail.lead_source is LeadSource.DIRECT_MESSAGE:
+        says = "subscription_detail.page_id: leave it out with lead_source DIRECT_MESSAGE."
+        raise Refused(errors.INVALID, says)
+    if find_version(tx, business_id, detail.page_id) is None:
+        raise Refused(errors.NOT_FOUND, "subscription_detail.page_id: there is no such published form.")
+
+
+def _show(found: Subscription, advertiser_id: int) -> dict[str, Any]:
+    page = {"page_id": str(found.page_number)} if found.page_number else {}
+    return {
+        "subscription_id": str(found.number),
+        "app_id": found.app_id,
+        "subscribe_entity": found.entity.value,
+        "callback_url": found.callback_url,
+        "subscription_detail": {
+            "advertiser_id": str(advertiser_id),
+            "lead_source": found.lead_source,
+            **page,
+        },
+    }

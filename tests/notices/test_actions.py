@@ -1,0 +1,102 @@
+"""Pushes in storage, on both engines: queued once, claimed by one, settled, sent again, forgotten."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.exchange import HttpAnswer, NoAnswer, Trouble
+from contatto.notices import actions, store
+from contatto.notices.actions import NewSubscription
+from contatto.notices.model import Entity, Push, PushState, Subscription
+from tests import make
+
+NEW = NewSubscription(Entity.DIRECT_MESSAGE, "app-1", "secret-1", "https://example.com/push")
+OK = HttpAnswer(200, {}, b"")
+
+
+def queued(tx: Tx, business_id: str) -> Subscription:
+    made = actions.set_webhook(tx, business_id, NEW)
+    actions.queue_message_pushes(tx, business_id, "message-1", lambda of: f"to {of.app_id}".encode())
+    return made
+
+
+def later(tx: Tx, seconds: float) -> Tx:
+    return replace(tx, now=tx.now + timedelta(seconds=seconds))
+
+
+def only(tx: Tx, business_id: str) -> Push:
+    (push,) = store.list_pushes(tx, business_id)
+    return push
+
+
+def test_a_push_is_claimed_once_and_settled_by_its_answer(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        owner = make.business(tx).id
+        queued(tx, owner)
+        assert store.is_push_due(tx)
+        (errand,) = actions.claim_pushes(tx, 10)
+        assert (errand.request.url, errand.request.body) == (NEW.callback_url, b"to app-1")
+        assert errand.request.headers["TikTok-Signature"].startswith("t=")
+        assert actions.claim_pushes(tx, 10) == []
+        actions.record_push(tx, errand.key, OK)
+        assert (only(tx, owner).state, only(tx, owner).answer) == (PushState.SENT, "200")
+        assert not store.is_push_due(later(tx, 1_000_000))
+        actions.record_push(tx, errand.key, HttpAnswer(500, {}, b""))
+        assert only(tx, owner).state is PushState.SENT
+
+    database.write_now(work)
+
+
+def test_a_claimer_that_never_came_back_loses_its_push_to_the_next(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        owner = make.business(tx).id
+        queued(tx, owner)
+        assert actions.claim_pushes(tx, 10)
+        assert actions.claim_pushes(later(tx, 61), 10)
+        assert only(tx, owner).attempts == 2
+
+    database.write_now(work)
+
+
+def test_after_the_last_try_a_push_is_dead_and_can_be_sent_again(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        owner = make.business(tx).id
+        subscription = queued(tx, owner)
+        at = tx
+        while only(tx, owner).state is PushState.DUE:
+            at = replace(tx, now=only(tx, owner).due_at)
+            (errand,) = actions.claim_pushes(at, 10)
+            actions.record_push(at, errand.key, NoAnswer(Trouble.UNREACHED))
+        assert timedelta(hours=70) < at.now - tx.now < timedelta(hours=76)
+        assert (only(tx, owner).state, only(tx, owner).answer) == (PushState.DEAD, "unreached")
+        actions.replay_push(at, owner, only(tx, owner).id)
+        assert actions.claim_pushes(at, 10)
+        with pytest.raises(Refused, match="on its way"):
+            actions.replay_push(at, owner, only(tx, owner).id)
+        actions.end_subscription(at, subscription, "unsubscribed")
+        assert only(tx, owner).state is PushState.DEAD
+        with pytest.raises(Refused, match="ended"):
+            actions.replay_push(at, owner, only(tx, owner).id)
+        assert actions.forget_pushes(replace(at, now=at.now + actions.KEEP + timedelta(seconds=1))) == 1
+
+    database.write_now(work)
+
+
+def test_a_webhook_of_an_app_has_one_address_and_nothing_of_another_business(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        owner, other = make.business(tx).id, make.business(tx, "Other").id
+        first = queued(tx, owner)
+        moved = actions.set_webhook(
+            tx, owner, replace(NEW, callback_url="https://example.com/new", secret="s2")
+        )
+        assert (moved.id, moved.callback_url, moved.secret) == (first.id, "https://example.com/new", "s2")
+        assert store.list_subscriptions(tx, other) == []
+        assert store.find_subscription(tx, other, first.number) is None
+        with pytest.raises(Refused, match="no such push"):
+            actions.replay_push(tx, other, only(tx, owner).id)
+
+    database.write_now(work)
