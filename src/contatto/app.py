@@ -35,6 +35,7 @@ import contatto.inbox.pages.chat_talk
 import contatto.inbox.pages.panes
 import contatto.inbox.pages.photos
 import contatto.inbox.pages.saved
+import contatto.leads.api
 import contatto.leads.pages.routes
 import contatto.measurement.api
 import contatto.notices.api
@@ -85,6 +86,7 @@ ROUTERS: Final = (
     contatto.inbox.pages.acts.router,
     contatto.inbox.pages.automatic.router,
     contatto.inbox.pages.saved.router,
+    contatto.leads.api.router,
     contatto.leads.pages.routes.router,
     contatto.notices.api.router,
     contatto.reports.api.router,

@@ -247,13 +247,19 @@ def bodies(theirs: Theirs, own: str, token: str) -> dict[str, dict[str, Any]]:
             "subscription_detail": {"access_token": token, "advertiser_id": theirs.advertiser_id},
         },
         "/subscription/unsubscribe/": THEIR_APP | {"subscription_id": theirs.subscription_id},
+        "/event/track/": {
+            "event_source": "crm",
+            "event_source_id": "1",
+            "data": [{"event": "qualified", "event_time": 1, "lead": {"lead_id": theirs.lead_number}}],
+        },
+        "/crm/create/": {"name": "X"},
         "/page/lead/task/": {"ad_id": theirs.ad_id},
         "/page/lead/mock/create/": {"page_id": theirs.page_id},
         "/page/lead/mock/delete/": {"lead_id": theirs.lead_number},
     }
 
 
-OWN_ALONE = {"/campaign/create/", "/term/confirm/"}
+OWN_ALONE = {"/campaign/create/", "/term/confirm/", "/crm/create/"}
 """They take no other id than the advertiser_id: with one's own they do what they are asked."""
 
 

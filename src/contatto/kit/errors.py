@@ -142,6 +142,9 @@ NOT_HASHED: Final = ErrorCode(
     "A value is not hashed.",
     "Send SHA-256 digests in hexadecimal, never the values themselves.",
 )
+BATCH_SIZE: Final = ErrorCode(
+    "batch_size", 422, 40061, "There are too many items in one request.", "Send them in several requests."
+)
 FILE_UNKNOWN: Final = ErrorCode(
     "file_unknown",
     404,

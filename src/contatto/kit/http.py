@@ -13,6 +13,9 @@ from contatto.kit.reading import UNREADABLE
 WEBHOOK_LIMIT: Final = 64 * 1024
 """Largest webhook or chat body, in bytes."""
 
+PARTIAL_CODE: Final = 20001
+"""The API's number for a request that was done in part."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -58,6 +61,11 @@ def api_answer(data: Any, request_id: str) -> Response:
     Source: TikTok Business API v1.3, response conventions.
     """
     return json_answer({"code": 0, "message": "OK", "request_id": request_id, "data": data})
+
+
+def api_partial(data: Any, message: str, request_id: str) -> Response:
+    """The envelope of a request of which a part could not be done; ``data`` says which."""
+    return json_answer({"code": PARTIAL_CODE, "message": message, "request_id": request_id, "data": data})
 
 
 def api_refusal(refused: Refused, request_id: str) -> Response:

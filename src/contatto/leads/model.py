@@ -224,6 +224,15 @@ class LeadRemoved:
 
 
 @dataclass(frozen=True, slots=True)
+class LeadEventReceived:
+    """A CRM told what happened to a lead; ``name`` is its own word for it."""
+
+    business_id: str
+    lead_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class LeadEdited:
     """A member changed a lead's owner, labels, notes or tasks; ``what`` says which."""
 

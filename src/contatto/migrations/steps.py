@@ -14,13 +14,14 @@ from contatto.ads import store as _ads
 from contatto.delivery import store as _delivery
 from contatto.forms import store as _forms
 from contatto.kit.db.types import metadata
+from contatto.leads.store import events as _events
 from contatto.leads.store import jobs as _jobs
 from contatto.leads.store import merges as _merges
 from contatto.leads.store import views as _views
 from contatto.leads.store import work as _work
 from contatto.reports.store import saved as _saved
 
-TABLES_OF: Final = (wiring, _ads, _delivery, _forms, _jobs, _merges, _saved, _views, _work)
+TABLES_OF: Final = (wiring, _ads, _delivery, _events, _forms, _jobs, _merges, _saved, _views, _work)
 """Importing these makes every table known."""
 
 

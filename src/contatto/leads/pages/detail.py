@@ -39,6 +39,7 @@ _STEP_TEXTS: Final = {
     "deleted": "Deleted",
     "restored": "Restored",
     "import_undone": "Import taken back",
+    "crm_event": "The CRM reported: {detail}",
 }
 
 

@@ -1,0 +1,79 @@
+"""Taking what a CRM sends back about leads: kept as it came, and moved into statuses where it maps."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from contatto.accounts.model import AdAccount
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id, new_number
+from contatto.kit.outbox import emit
+from contatto.leads.actions.records import change_lead_status
+from contatto.leads.model import LeadEventReceived, Step
+from contatto.leads.rules import events as rules
+from contatto.leads.rules.events import EventSet, LeadEvent
+from contatto.leads.store import events as store
+from contatto.leads.store.records import append_step, find_lead_by_number
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event as it was sent: of which lead, what happened, when, and the sender's own id of it, if any."""
+
+    lead_number: int
+    name: str
+    event_id: str
+    occurred_at: datetime
+
+
+def create_event_set(tx: Tx, account: AdAccount, name: str) -> EventSet:
+    """Make a CRM event set.
+
+    Raises:
+        Refused: INVALID when the name is no name or taken; AD_LIMIT when there are too many.
+    """
+    wanted = " ".join(name.split())
+    if not 0 < len(wanted) <= rules.NAME_LIMIT or not wanted.isprintable():
+        raise Refused(errors.INVALID, f"name: write 1 to {rules.NAME_LIMIT} characters.")
+    if len(store.list_event_sets(tx, account.business_id, account.id)) >= rules.MOST_SETS:
+        raise Refused(errors.AD_LIMIT, f"An ad account has {rules.MOST_SETS} CRM event sets at most.")
+    made = EventSet(new_id(), account.business_id, new_number(), account.id, wanted, tx.now)
+    if not store.save_event_set(tx, made):
+        raise Refused(errors.INVALID, "name: this ad account has an event set of this name.")
+    return made
+
+
+def load_event_set(tx: Tx, business_id: str, number: int) -> EventSet:
+    """A CRM event set of the business.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    for found in store.list_event_sets(tx, business_id):
+        if found.number == number:
+            return found
+    raise Refused(errors.NOT_FOUND, "event_source_id: there is no such CRM event set; see /crm/list/.")
+
+
+def take_lead_event(tx: Tx, event_set: EventSet, told: Told, actor: str) -> bool:
+    """Keep an event once, and move its lead on if it stands for a status; False when the lead is not here."""
+    business_id = event_set.business_id
+    lead = find_lead_by_number(tx, business_id, told.lead_number)
+    if lead is None or lead.hidden_at is not None:
+        return False
+    status = rules.status_of_event(told.name)
+    own_id = told.event_id or str(told.occurred_at.timestamp())
+    parts = (str(event_set.number), str(told.lead_number), told.name, own_id)
+    natural = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    event = LeadEvent(
+        new_id(), business_id, lead.id, event_set.number, told.name, natural, status, told.occurred_at, tx.now
+    )
+    if not store.append_lead_event(tx, event):
+        return True
+    append_step(tx, business_id, Step(new_id(), lead.id, "crm_event", told.name, actor, tx.now))
+    emit(tx, business_id, LeadEventReceived(business_id, lead.id, told.name))
+    if status is not None and rules.follows(lead.status, status):
+        change_lead_status(tx, business_id, lead.id, lead.status, status, actor)
+    return True

@@ -1,0 +1,68 @@
+"""CRM event sets of ad accounts, and the events that came in about leads."""
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstraint, select
+
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
+from contatto.leads.model import Status
+from contatto.leads.rules.events import EventSet, LeadEvent
+
+crm_event_sets = Table(
+    "crm_event_sets",
+    metadata,
+    key(),
+    tenant(),
+    Column("number", BigInteger, nullable=False, unique=True),
+    Column("ad_account_id", String(36), nullable=False),
+    text("name"),
+    instant("created_at"),
+    UniqueConstraint("business_id", "ad_account_id", "name"),
+)
+
+lead_events = Table(
+    "lead_events",
+    metadata,
+    key(),
+    tenant(),
+    Column("lead_id", String(36), nullable=False),
+    Column("set_number", BigInteger, nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("natural_key", String(64), nullable=False),
+    Column("status", Choice(Status)),
+    instant("occurred_at"),
+    instant("received_at"),
+    UniqueConstraint("business_id", "natural_key"),
+    Index("ix_lead_events_of_lead", "business_id", "lead_id", "occurred_at"),
+)
+
+
+def _row(found: Any) -> dict[str, Any]:
+    return {name: getattr(found, name) for name in type(found).__dataclass_fields__}
+
+
+def save_event_set(tx: Tx, made: EventSet) -> bool:
+    """Insert an event set; False when the ad account has one of this name."""
+    return tx.insert_ignore(crm_event_sets, _row(made))
+
+
+def list_event_sets(tx: Tx, business_id: str, ad_account_id: str | None = None) -> list[EventSet]:
+    """The event sets of an ad account, or of all, oldest first."""
+    mine = select(crm_event_sets).where(crm_event_sets.c.business_id == business_id)
+    if ad_account_id is not None:
+        mine = mine.where(crm_event_sets.c.ad_account_id == ad_account_id)
+    return tx.list(EventSet, mine.order_by(crm_event_sets.c.number))
+
+
+def append_lead_event(tx: Tx, event: LeadEvent) -> bool:
+    """Append an event; False when it was there before."""
+    return tx.insert_ignore(lead_events, _row(event))
+
+
+def list_lead_events(tx: Tx, business_id: str, lead_id: str) -> list[LeadEvent]:
+    """What a CRM told of a lead, in the order in which it happened."""
+    mine = select(lead_events).where(
+        lead_events.c.business_id == business_id, lead_events.c.lead_id == lead_id
+    )
+    return tx.list(LeadEvent, mine.order_by(lead_events.c.occurred_at, lead_events.c.id))
