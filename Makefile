@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all check lint types imports fix bench docs map screenshots migration build clean
+.PHONY: help setup run test test-all test-engines check lint types imports fix bench docs map screenshots migration build clean
 
 help:
 	@echo "Contatto. The two to begin with: make run, make test."
@@ -23,9 +23,13 @@ test: $(STAMP) ## run the tests; T=path runs one file or folder
 	@$(PYTHON) -m tools.browser
 	@$(BIN)/pytest $(if $(T),$(T),-n 2 --dist worksteal -m "not slow")
 
-test-all: $(STAMP) ## run the tests, the slow ones too
+test-all: $(STAMP) ## run the tests, the slow ones too, and those of the engines
 	@$(PYTHON) -m tools.browser
 	@$(BIN)/pytest -n 2 --dist worksteal
+	@$(PYTHON) -m tools.engines
+
+test-engines: ## run attribution on Spark (a cluster too) and Sail; brings what they need, E=sail runs one
+	@$(PYTHON) -m tools.engines $(E)
 
 check: lint types imports ## what must be green before a commit: lint, types, imports, house rules
 	@$(BIN)/pytest -q tests/house
@@ -67,7 +71,7 @@ build: $(STAMP) ## build the wheel and the source archive into dist/
 	@$(PYTHON) -m tools.bootstrap build
 
 clean: ## remove everything that make brought or made
-	@rm -rf .venv .bootstrap .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	@rm -rf .venv .bootstrap .engines .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml uv.lock

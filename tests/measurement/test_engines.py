@@ -12,6 +12,7 @@ from contatto.measurement.engines.choices import EngineName
 from contatto.measurement.engines.definition import DIALECTS
 from contatto.measurement.engines.events import Choices, answered
 from contatto.measurement.engines.rows import list_attributions, load_report
+from contatto.measurement.engines.staging import EngineFailed
 from contatto.measurement.model import Policy
 from tests.measurement import oracle
 from tests.measurement.cases import DAY, SECOND, joined, world
@@ -27,9 +28,11 @@ def refuse(line: int, fault: str) -> None:
     pytest.fail(f"line {line}: {fault}")
 
 
-def answers(rows: list[Row], policy: Policy | None = None, engine: EngineName = DUCKDB) -> list[Row]:
+def answers(
+    rows: list[Row], policy: Policy | None = None, engine: EngineName = DUCKDB, connection: str = ""
+) -> list[Row]:
     """Every row that comes out, in an order of its own."""
-    with answered(rows, Choices(policy, engine), refuse) as staged:
+    with answered(rows, Choices(policy, engine, connection), refuse) as staged:
         found = load_report(staged)
         lines = [*list_attributions(staged), *found.days, *found.totals, *found.unattributed]
     return in_order(msgspec.to_builtins(lines))
@@ -52,6 +55,22 @@ def test_a_thousand_small_worlds_come_out_as_by_brute_force(
     wanted = in_order([row for rows in thousand for row in oracle.answer(rows, policy)])
     assert len(found) == len(wanted)
     assert [(one, other) for one, other in zip(found, wanted, strict=True) if one != other][:3] == []
+
+
+def test_postgresql_finds_the_same(postgres_url: str, thousand: list[list[Row]]) -> None:
+    rows = joined(thousand[:50])
+    for policy in Policy:
+        wanted = in_order([row for each in thousand[:50] for row in oracle.answer(each, policy)])
+        assert answers(rows, policy, EngineName.POSTGRES, postgres_url) == wanted
+
+
+def test_an_engine_that_is_not_there_is_told(postgres_url: str) -> None:
+    with pytest.raises(EngineFailed, match="--connection"):
+        answers(world(1), engine=EngineName.POSTGRES)
+    with pytest.raises(EngineFailed, match=r"contatto\[sail\]"):
+        answers(world(1), engine=EngineName.SAIL)
+    with pytest.raises(EngineFailed, match="nowhere"):
+        answers(world(1), None, EngineName.POSTGRES, postgres_url.rpartition("/")[0] + "/nowhere")
 
 
 @pytest.mark.parametrize("seed", range(3))

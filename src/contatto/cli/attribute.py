@@ -15,14 +15,15 @@ from contatto.cli import streams
 from contatto.measurement.engines.choices import EngineName
 from contatto.measurement.engines.events import Choices, answered
 from contatto.measurement.engines.rows import list_attributions, load_report
-from contatto.measurement.engines.staging import Staged
+from contatto.measurement.engines.staging import EngineFailed, Staged
+from contatto.measurement.engines.tables import MissingTable, holds_tables
 from contatto.measurement.model import Policy
 
 _MOST_COMPLAINTS: Final = 100
 _AT_ONCE: Final = 1_000
 _ENCODER: Final = msgspec.json.Encoder()
 
-File = Annotated[str, typer.Argument(help="A file of JSON Lines, or - for standard input.")]
+File = Annotated[str, typer.Argument(help="A file (JSON Lines, Parquet, CSV), a folder of tables, or - for standard input.")]
 ChosenPolicy = Annotated[
     Policy | None, typer.Option("--policy", help="Which touch wins; else as the file says, or click_first.")
 ]
@@ -106,12 +107,18 @@ def _answered(file: str, choices: Choices, output: Path | None) -> Iterator[tupl
     faults = _Faults(console)
     try:
         with ExitStack() as stack:
-            source = streams.open_source(file, stack)
+            is_table = file != streams.STDIN and holds_tables(Path(file))
+            source = file if is_table else streams.open_source(file, stack)
             out = streams.open_out(output, stack)
             with ExitStack() as bar:
                 advance = streams.watch_bytes(file, console, bar)
                 staged = stack.enter_context(answered(source, choices, faults.add, advance))
             yield staged, out
+    except MissingTable as error:
+        raise typer.BadParameter(str(error), param_hint="FILE") from error
+    except EngineFailed as error:
+        console.print(str(error))
+        raise typer.Exit(2) from error
     except duckdb.Error as error:
         console.print(f"The engine gave up: {error}")
         raise typer.Exit(2) from error

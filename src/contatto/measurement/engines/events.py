@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 from contatto.measurement.engines.choices import ENGINES, EngineName
-from contatto.measurement.engines.lines import Complaint, LineReader
+from contatto.measurement.engines.lines import Complaint, LineReader, Setup
 from contatto.measurement.engines.rows import AttributionRow, EventReport, list_attributions, load_report
 from contatto.measurement.engines.staging import Staged
+from contatto.measurement.engines.tables import holds_tables, load_tables
 from contatto.measurement.model import Policy
 
 type Source = str | Path | BufferedIOBase | RawIOBase | Iterable[dict[str, Any]]
-"""A path, an open binary file of JSON Lines, or the rows themselves as dictionaries."""
+"""A path (of JSON Lines, Parquet, CSV, or a folder of tables), an open file, or the rows as dictionaries."""
 
 
 class MalformedLine(ValueError):
@@ -40,15 +41,16 @@ class Choices:
 
 
 def attribute(
-    events: Source, *, policy: str | None = None, engine: str = "duckdb"
+    events: Source, *, policy: str | None = None, engine: str = "duckdb", connection: str = ""
 ) -> Iterator[AttributionRow]:
     """Find the touch that won each conversion.
 
     Args:
-        events: JSON Lines (a path or an open binary file) or the rows as dictionaries: configuration and
-            events as ``docs/reference/events-format.md`` describes them.
+        events: configuration and events: a path of JSON Lines, Parquet or CSV, an open binary file of JSON
+            Lines, or the rows as dictionaries. See ``docs/how-to/attribute-files-of-events.md``.
         policy: ``click_first`` or ``last_touch``; None leaves it to a ``config`` row.
-        engine: the name of an engine: ``duckdb``.
+        engine: ``duckdb``, ``postgres``, ``spark`` or ``sail``.
+        connection: where the engine is; see ``Choices``.
 
     Yields:
         One row for each conversion, in any order.
@@ -56,13 +58,15 @@ def attribute(
     Raises:
         MalformedLine: at the first row that is none; nothing has been yielded then.
     """
-    with answered(events, _choices(policy, engine), _refuse) as staged:
+    with answered(events, _choices(policy, engine, connection), _refuse) as staged:
         yield from list_attributions(staged)
 
 
-def report(events: Source, *, policy: str | None = None, engine: str = "duckdb") -> EventReport:
+def report(
+    events: Source, *, policy: str | None = None, engine: str = "duckdb", connection: str = ""
+) -> EventReport:
     """Make the report of ad groups by day, their totals, and what no touch won."""
-    with answered(events, _choices(policy, engine), _refuse) as staged:
+    with answered(events, _choices(policy, engine, connection), _refuse) as staged:
         return load_report(staged)
 
 
@@ -75,14 +79,24 @@ def answered(
     ``complain`` hears of each line that is left out, ``advance`` how many bytes were read.
     """
     with Staged(choices.memory_limit) as staged:
-        reader = LineReader(complain)
-        with _opened(events) as source:
-            for size, chunk in reader.events(source):
-                staged.add(chunk)
-                advance(size)
-        staged.finish(reader.setup, complain)
-        ENGINES[choices.engine](staged, choices.policy or reader.setup.policy, choices.connection)
+        if isinstance(events, str | Path) and holds_tables(Path(events)):
+            setup = load_tables(staged, Path(events), complain)
+        else:
+            setup = _load_lines(staged, events, complain, advance)
+        staged.finish(setup, complain)
+        ENGINES[choices.engine](staged, choices.policy or setup.policy, choices.connection)
         yield staged
+
+
+def _load_lines(
+    staged: Staged, events: Source, complain: Complaint, advance: Callable[[int], None]
+) -> Setup:
+    reader = LineReader(complain)
+    with _opened(events) as source:
+        for size, chunk in reader.events(source):
+            staged.add(chunk)
+            advance(size)
+    return reader.setup
 
 
 @contextmanager
@@ -96,8 +110,8 @@ def _opened(events: Source) -> Iterator[BufferedIOBase | RawIOBase]:
         yield BytesIO(msgspec.json.Encoder().encode_lines(events))
 
 
-def _choices(policy: str | None, engine: str) -> Choices:
-    return Choices(None if policy is None else Policy(policy), EngineName(engine))
+def _choices(policy: str | None, engine: str, connection: str) -> Choices:
+    return Choices(None if policy is None else Policy(policy), EngineName(engine), connection)
 
 
 def _refuse(line: int, fault: str) -> None:

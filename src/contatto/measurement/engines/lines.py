@@ -13,6 +13,9 @@ CHUNK: Final = 4 << 20
 """Bytes that are read at once, and the longest line that is taken."""
 _BOM: Final = b"\xef\xbb\xbf"
 _DAY_US: Final = 86_400_000_000
+EARLIEST: Final = -719_161 * _DAY_US
+LATEST: Final = 2_932_895 * _DAY_US
+"""The years 1 to 9999, with a day to spare at both ends for the zones."""
 
 
 class Readable(Protocol):
@@ -21,8 +24,7 @@ class Readable(Protocol):
 
 type Id = str | int
 type Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
-type Moment = Annotated[int, msgspec.Meta(ge=-719_161 * _DAY_US, le=2_932_895 * _DAY_US)]
-"""Microseconds within the years 1 to 9999, with a day to spare at both ends for the zones."""
+type Moment = Annotated[int, msgspec.Meta(ge=EARLIEST, le=LATEST)]
 type Cost = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
 type Complaint = Callable[[int, str], None]
 """Hears the number of a line and what is wrong with it."""

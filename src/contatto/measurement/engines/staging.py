@@ -5,12 +5,13 @@ the input is no matter of memory. What comes out are the three tables that the d
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import batched
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import duckdb
 import msgspec
@@ -60,6 +61,27 @@ _RAW: Final = {
         "after_us": "BIGINT",
     },
 }
+_RESULTS: Final = {
+    "attributions": {
+        "conversion_id": "BIGINT",
+        "touch_id": "BIGINT",
+        "adgroup_id": "VARCHAR",
+        "click": "BIGINT",
+    },
+    "report": {
+        "adgroup_id": "VARCHAR",
+        "day": "DATE",
+        "spend_micros": "BIGINT",
+        "impressions": "BIGINT",
+        "clicks": "BIGINT",
+        "conversations": "BIGINT",
+        "leads": "BIGINT",
+        "rt_conversations": "BIGINT",
+        "rt_leads": "BIGINT",
+    },
+    "unattributed": {"business_id": "VARCHAR", "conversations": "BIGINT", "leads": "BIGINT"},
+}
+_AT_ONCE: Final = 10_000
 _NAMES: Final = {"line": ":line"}
 """Columns that have another name in JSON, so that no field of a file can be taken for them."""
 _UTC_DAY: Final = "CASE WHEN {0} % 86400000000 < 0 THEN {0} // 86400000000 - 1 ELSE {0} // 86400000000 END"
@@ -95,6 +117,10 @@ _ZONE: Final = 1 << 32
 """A zone and a day of it are one number, so that only those are joined which belong together."""
 
 
+class EngineFailed(Exception):
+    """An engine that is not there, or that gave up; its text says what to do."""
+
+
 class Staged:
     """Events on their way to an engine; a context manager, since it holds a folder and a thread.
 
@@ -115,8 +141,7 @@ class Staged:
         self._writing: Future[None] | None = None
         self.setup = Setup()
         for table, columns in _RAW.items():
-            described = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-            self.db.execute(f"CREATE TABLE {table} ({described})")
+            self._create(table, columns)
 
     def __enter__(self) -> Self:
         return self
@@ -143,40 +168,63 @@ class Staged:
         self._drop_repeats("raw_conversions", "conversion_id", "user_id, business_id, kind")
         self._stamp(zones)
 
+    @property
+    def results(self) -> Iterable[str]:
+        """The tables that an engine has to fill."""
+        return _RESULTS
+
+    def keep(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
+        """Keep a result that an engine elsewhere has computed."""
+        self._create(name, _RESULTS[name])
+        for several in batched(rows, _AT_ONCE):
+            self._load(name, _RESULTS[name], several)
+
+    def keep_parquet(self, name: str, folder: Path) -> None:
+        """Keep a result that an engine has written into a folder of Parquet files: none if it is empty."""
+        self._create(name, _RESULTS[name])
+        if any(folder.glob("*.parquet")):
+            found = f"read_parquet('{folder}/*.parquet')"
+            self.db.execute(f"INSERT INTO {name} BY NAME SELECT * FROM {found}")
+
+    def _create(self, table: str, columns: dict[str, str]) -> None:
+        described = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        self.db.execute(f"CREATE TABLE {table} ({described})")
+
     def _settle(self) -> None:
         if self._writing is not None:
             self._writing.result()
 
     def _write_events(self, events: Events) -> None:
-        self._load("raw_touches", events.touches)
-        self._load("raw_conversions", events.conversions)
+        self._load("raw_touches", _RAW["raw_touches"], events.touches)
+        self._load("raw_conversions", _RAW["raw_conversions"], events.conversions)
 
     def _write_setup(self, setup: Setup, zones: list[str]) -> None:
         self.setup = setup
         zone_of = {key: zones.index(row.timezone) * _ZONE for key, row in setup.businesses.items()}
-        self._load("businesses", [{"business_id": key, "zone": zone} for key, zone in zone_of.items()])
+        businesses = [{"business_id": key, "zone": zone} for key, zone in zone_of.items()]
+        self._load("businesses", _RAW["businesses"], businesses)
         spans: list[dict[str, object]] = [
             {"adgroup_id": key, "business_id": row.business_id, "zone": zone_of[str(row.business_id)], **span}
             for key, (_, row) in setup.adgroups.items()
             for span in window_spans(setup.windows.get(key, []))
         ]
-        self._load("spans", spans)
+        self._load("spans", _RAW["spans"], spans)
 
     def _stamp(self, zones: list[str]) -> None:
         seen = self.db.execute(_SEEN_DAYS).fetchall()
         days = [(zone + day, zone_day(zones[zone // _ZONE], day)) for zone, day in seen]
-        self._load("zone_days", [{"zone_day": key, **day._asdict()} for key, day in days])
+        self._load("zone_days", _RAW["zone_days"], [{"zone_day": key, **day._asdict()} for key, day in days])
         for stamped, raw in (("touches", "raw_touches"), ("conversions", "raw_conversions")):
             self.db.execute(_STAMPED[stamped])
             self.db.execute(f"DROP TABLE {raw}")
 
-    def _load(self, table: str, rows: Sequence[object]) -> None:
+    def _load(self, table: str, columns: dict[str, str], rows: Sequence[object]) -> None:
         """Append rows through a file of JSON Lines: the fastest way into DuckDB that needs no Arrow."""
         if not rows:
             return
         path = self.folder / "rows.jsonl"
         path.write_bytes(_ENCODER.encode_lines(rows))
-        columns = {_NAMES.get(name, name): kind for name, kind in _RAW[table].items()}
+        columns = {_NAMES.get(name, name): kind for name, kind in columns.items()}
         picked = ", ".join(f'"{name}"' for name in columns)
         described = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
         self.db.execute(
