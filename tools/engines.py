@@ -48,9 +48,7 @@ def run_tests(name: str) -> bool:
         return False
     command = [str(environment / "bin" / "python"), "-m", "pytest", "-q", "-W", "default", TESTS]
     variables = {**os.environ, "CONTATTO_ENGINE": name, "PYSPARK_PYTHON": command[0]}
-    done = subprocess.run(
-        command, cwd=ROOT, env=variables, check=False
-    )
+    done = subprocess.run(command, cwd=ROOT, env=variables, check=False)
     print(f"engines: {name} took {time.monotonic() - started:.0f} s")
     return done.returncode == 0
 

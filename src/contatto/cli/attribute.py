@@ -24,7 +24,7 @@ _AT_ONCE: Final = 1_000
 _ENCODER: Final = msgspec.json.Encoder()
 
 File = Annotated[
-    str, typer.Argument(help="A file (JSON Lines, Parquet, CSV), a folder of tables, or - for standard input.")
+    str, typer.Argument(help="A file of JSON Lines, Parquet or CSV, a folder of tables, or - for stdin.")
 ]
 ChosenPolicy = Annotated[
     Policy | None, typer.Option("--policy", help="Which touch wins; else as the file says, or click_first.")

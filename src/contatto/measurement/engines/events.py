@@ -88,9 +88,7 @@ def answered(
         yield staged
 
 
-def _load_lines(
-    staged: Staged, events: Source, complain: Complaint, advance: Callable[[int], None]
-) -> Setup:
+def _load_lines(staged: Staged, events: Source, complain: Complaint, advance: Callable[[int], None]) -> Setup:
     reader = LineReader(complain)
     with _opened(events) as source:
         for size, chunk in reader.events(source):
