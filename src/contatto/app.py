@@ -40,7 +40,7 @@ import contatto.leads.pages.routes
 import contatto.measurement.api
 import contatto.notices.api
 import contatto.reports.api
-import contatto.reports.pages
+import contatto.reports.pages.routes
 from contatto import __version__
 from contatto.channels.index import AppIndex
 from contatto.kit import errors
@@ -90,7 +90,7 @@ ROUTERS: Final = (
     contatto.leads.pages.routes.router,
     contatto.notices.api.router,
     contatto.reports.api.router,
-    contatto.reports.pages.router,
+    contatto.reports.pages.routes.router,
 )
 API_PREFIX: Final = "/open_api/"
 OPEN_PATHS: Final = frozenset({

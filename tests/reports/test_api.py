@@ -1,9 +1,6 @@
 """The integrated report through the running app."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,55 +8,12 @@ import pytest
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import Permission
 from contatto.kit.db.tx import Tx
-from contatto.kit.moments import micros
-from contatto.measurement import actions as measurement
-from contatto.measurement import store as measured
-from contatto.measurement.actions import Earned
-from contatto.measurement.model import ConversionKind, TouchKind
 from tests.ads.world import add_chain, add_world
-from tests.journeys.running import House, running_house
+from tests.reports.conftest import Traffic
 
-DAY_ONE = datetime(2026, 11, 20, 3, tzinfo=UTC)
 BASIC = {"report_type": "BASIC", "service_type": "AUCTION", "query_lifetime": "True", "page_size": "100"}
 BY_GROUP = BASIC | {"data_level": "AUCTION_ADGROUP", "dimensions": ["adgroup_id"]}
 MESSAGES = "messaging_total_conversation_tiktok_direct_message"
-
-
-@dataclass
-class Traffic:
-    house: House
-    lead: dict[str, str]
-    talk: dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traffic]:
-    """Two days: the lead ad group earns a lead a day, the other one a conversation on the first."""
-    with running_house(tmp_path_factory.mktemp("house")) as house:
-        lead, talk = house.make_ad("LEAD_GENERATION"), house.make_ad("CONVERSATION")
-
-        def work(tx: Tx) -> None:
-            for day in (0, 1):
-                see(tx, house, lead, f"lead {day}", DAY_ONE + timedelta(days=day))
-                earn(tx, house, ConversionKind.LEAD, f"lead {day}", DAY_ONE + timedelta(days=day, hours=1))
-            see(tx, house, talk, "talk", DAY_ONE)
-            earn(tx, house, ConversionKind.CONVERSATION, "talk", DAY_ONE + timedelta(hours=1))
-
-        house.context.db.write_now(work)
-        yield Traffic(house, lead, talk)
-
-
-def see(tx: Tx, house: House, ids: dict[str, str], person: str, at: datetime) -> None:
-    """A view that costs 0.25 and a click, by one person."""
-    ad = measured.find_measured_ad_by_number(tx, house.business_id, int(ids["ad_id"]))
-    assert ad is not None
-    for kind, cost in ((TouchKind.VIEW, 250_000), (TouchKind.CLICK, 0)):
-        touch_id = abs(hash((person, kind, at))) >> 1
-        measurement.record_touch(tx, measurement.stamp_touch(ad, kind, person, micros(at), touch_id, cost))
-
-
-def earn(tx: Tx, house: House, kind: ConversionKind, person: str, at: datetime) -> None:
-    measurement.record_conversion(tx, Earned(house.business_id, person, kind, f"of {person}", micros(at)))
 
 
 def ask(traffic: Traffic, query: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Tables as XLSX, written row by row: memory stays flat, and every cell is a text."""
+"""Tables as XLSX, written row by row: memory stays flat, and a cell is a text unless it is to be a number."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +11,13 @@ MOST_ROWS: Final = 1_048_576
 _CELL_LIMIT: Final = 32_767
 
 
-def write_sheet(path: Path, head: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
+def write_sheet(
+    path: Path, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = ()
+) -> int:
     """Write a table; say how many rows it has below its head.
 
-    No cell is a formula, a number or a link, whatever it holds: a phone number keeps its plus.
+    No cell is a formula or a link, whatever it holds, and none a number but those in the columns ``numbers``:
+    a phone number keeps its plus.
     """
     book = xlsxwriter.Workbook(str(path), {"constant_memory": True, "in_memory": False})
     count, line = 0, 0
@@ -23,7 +26,9 @@ def write_sheet(path: Path, head: Sequence[str], rows: Iterable[Sequence[str]]) 
         if sheet is None or line == MOST_ROWS:
             sheet, line = _new_sheet(book, head), 1
         for column, cell in enumerate(row):
-            if cell:
+            if cell and column in numbers:
+                sheet.write_number(line, column, float(cell))
+            elif cell:
                 sheet.write_string(line, column, cell[:_CELL_LIMIT])
         count, line = count + 1, line + 1
     if sheet is None:

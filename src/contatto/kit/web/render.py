@@ -39,7 +39,12 @@ class Renderer:
             lstrip_blocks=True,
         )
         self._jinja.globals.update(
-            _=_as_is, static=static_url, money=show_money, number=show_number, percent=show_percent
+            _=_as_is,
+            ngettext=_for_count,
+            static=static_url,
+            money=show_money,
+            number=show_number,
+            percent=show_percent,
         )
 
     def render(
@@ -67,9 +72,13 @@ class Renderer:
         return response
 
 
-def _as_is(text: str) -> str:
+def _as_is(text: str, **values: object) -> str:
     """English is the source language: its texts stand in the templates."""
-    return text
+    return text % values if values else text
+
+
+def _for_count(one: str, many: str, count: int, **values: object) -> str:
+    return (one if count == 1 else many) % {"num": show_number(count), **values}
 
 
 @cache

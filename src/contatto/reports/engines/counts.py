@@ -65,33 +65,52 @@ class _Split:
     live: Part
 
 
-def list_counted_facts(tx: Tx, business_id: str, ad_account_id: str, span: Span, step: Step) -> list[Fact]:
-    """Counts by ad and country, for the whole span or by day; without countries told apart in the whole."""
-    facts: list[Fact] = []
-    splits = _splits(tx, Part(business_id, ad_account_id, span))
-    holds = [split.holds for split in splits.values() if split.holds is not None]
-    if holds:
-        facts = _read_days(tx, Part(business_id, ad_account_id, span), or_(*holds), step)
+def list_counted_facts(
+    tx: Tx, business_id: str, ad_account_id: str, span: Span, step: Step, *, by_country: bool = True
+) -> list[Fact]:
+    """Counts by ad, for the whole span or by day, and by country if wanted."""
+    part = Part(business_id, ad_account_id, span)
+    splits = _splits(tx, part)
+    keys: list[Column[Any]] = [report_counts.c.place_id]
+    keys += [report_counts.c.day] if step is Step.DAY else []
+    keys += [report_counts.c.country] if by_country else []
+    facts = [
+        Fact(row["place_id"], row.get("day", ""), _counts(row), row.get("country", ""))
+        for row in _read(tx, _of(part, Grain.AD_DAY, keys), splits)
+    ]
     for source, split in splits.items():
         facts += list_raw_facts(tx, split.live, source, step)
     return facts
 
 
-def list_counted_hours(tx: Tx, business_id: str, ad_account_id: str, span: Span) -> dict[str, Counts]:
-    """Counts of a whole account by its hours, ``YYYY-MM-DD HH``."""
+def list_counted_hours(
+    tx: Tx, business_id: str, ad_account_id: str, span: Span, groups: Mapping[str, str] | None = None
+) -> dict[str, Counts]:
+    """Counts of an account by its hours, ``YYYY-MM-DD HH``.
+
+    Args:
+        tx: the transaction.
+        business_id: whose account it is.
+        ad_account_id: the account.
+        span: the days.
+        groups: the ads that count, with their ad groups; None for all.
+    """
     part = Part(business_id, ad_account_id, span)
-    found: dict[str, Counts] = {}
     splits = _splits(tx, part)
-    holds = [split.holds for split in splits.values() if split.holds is not None]
-    if holds:
-        hours = select(report_counts.c.day, report_counts.c.hour, *_sums())
-        hours = _of(hours, part, Grain.GROUP_HOUR).where(or_(*holds))
-        for row in tx.execute(hours.group_by(report_counts.c.day, report_counts.c.hour)).mappings():
-            found[f"{row['day']} {row['hour']}"] = _counts(row)
+    hours = _of(part, Grain.GROUP_HOUR, [report_counts.c.day, report_counts.c.hour])
+    if groups is not None:
+        hours = hours.where(report_counts.c.place_id.in_(set(groups.values())))
+    found = {f"{row['day']} {row['hour']}": _counts(row) for row in _read(tx, hours, splits)}
     for source, split in splits.items():
         for fact in list_raw_facts(tx, split.live, source, Step.HOUR):
-            found[fact.day] = found.get(fact.day, Counts()) + fact.counts
+            if groups is None or fact.ad_id in groups:
+                found[fact.day] = found.get(fact.day, Counts()) + fact.counts
     return found
+
+
+def _read(tx: Tx, found: Select[Any], splits: Mapping[Source, _Split]) -> list[Mapping[Any, Any]]:
+    holds = [split.holds for split in splits.values() if split.holds is not None]
+    return [dict(row) for row in tx.execute(found.where(or_(*holds))).mappings()] if holds else []
 
 
 def _splits(tx: Tx, part: Part) -> Mapping[Source, _Split]:
@@ -119,18 +138,8 @@ def _splits(tx: Tx, part: Part) -> Mapping[Source, _Split]:
     }
 
 
-def _read_days(tx: Tx, part: Part, holds: ColumnElement[bool], step: Step) -> list[Fact]:
-    keys: list[Any] = [report_counts.c.place_id, report_counts.c.country]
-    if step is Step.DAY:
-        keys.append(report_counts.c.day)
-    days = _of(select(*keys, *_sums()), part, Grain.AD_DAY).where(holds).group_by(*keys)
-    return [
-        Fact(row["place_id"], row.get("day", ""), _counts(row), row["country"])
-        for row in tx.execute(days).mappings()
-    ]
-
-
-def _of(found: Select[Any], part: Part, grain: Grain) -> Select[Any]:
+def _of(part: Part, grain: Grain, keys: list[Column[Any]]) -> Select[Any]:
+    found = select(*keys, *(func.sum(report_counts.c[name]).label(name) for name in STORED)).group_by(*keys)
     found = found.where(
         report_counts.c.business_id == part.business_id,
         report_counts.c.ad_account_id == part.ad_account_id,
@@ -139,10 +148,6 @@ def _of(found: Select[Any], part: Part, grain: Grain) -> Select[Any]:
     if part.span.first is not None:
         found = found.where(report_counts.c.day >= part.span.first)
     return found if part.span.last is None else found.where(report_counts.c.day <= part.span.last)
-
-
-def _sums() -> list[ColumnElement[int]]:
-    return [func.sum(report_counts.c[name]).label(name) for name in STORED]
 
 
 def _counts(row: Mapping[Any, Any]) -> Counts:

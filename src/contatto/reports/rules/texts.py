@@ -13,7 +13,7 @@ NOTHING: Final = "0.00"
 """What the API says for a cost or a rate where there is nothing to divide by."""
 NEED_REACH: Final = frozenset({"reach", "cost_per_1000_reached", "frequency"})
 """What can only be told from the persons themselves, and not added up."""
-_FOLLOW_GOAL: Final = frozenset(metric.name for metric in conversions.METRICS)
+FOLLOW_GOAL: Final = frozenset(metric.name for metric in conversions.METRICS)
 
 
 def metric_number(metric: Metric, figures: Figures) -> Decimal | None:
@@ -30,9 +30,14 @@ def metric_text(metric: Metric, figures: Figures) -> str:
     """A metric as the API writes it: always a text."""
     value = metric.value(figures)
     if value is None:
-        mixed = figures.mixed_goals and metric.name in _FOLLOW_GOAL
+        mixed = figures.mixed_goals and metric.name in FOLLOW_GOAL
         return NO_VALUE if mixed or (metric.name in NEED_REACH and figures.reach is None) else NOTHING
     return _text(metric.unit, value)
+
+
+def value_text(unit: Unit, value: Value) -> str:
+    """A value as a file has it: a plain number; nothing where there is none."""
+    return "" if value is None else _text(unit, value)
 
 
 def _text(unit: Unit, value: Value) -> str:

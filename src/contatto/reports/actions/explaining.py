@@ -1,0 +1,136 @@
+"""The conversions behind a figure, why one is credited as it is, and what other windows would have done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from contatto.accounts.model import AdAccount
+from contatto.ads.model import Status as AdStatus
+from contatto.ads.model import Wanted as WantedAds
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.leads.model import Lead
+from contatto.leads.store.records import list_leads_by_id
+from contatto.measurement.model import Attribution, Conversion, ConversionKind, Goal, MeasuredAd
+from contatto.measurement.rules import MICROSECONDS
+from contatto.measurement.store import list_measured_ads, list_touches_of
+from contatto.reports.actions.overview import UNKNOWN
+from contatto.reports.actions.tree import Tree, load_tree
+from contatto.reports.model import Span
+from contatto.reports.rules.behind import BEHIND, KINDS
+from contatto.reports.rules.explained import Judged, judge_touches
+from contatto.reports.rules.looks import LEVELS, By, Look
+from contatto.reports.rules.what_if import CLICK_DAYS, DAY_S, Moved, Supposed, suppose
+from contatto.reports.store import conversions as store
+from contatto.reports.store.conversions import Wanted
+
+MOST_SUPPOSED: Final = 5_000
+"""Conversions that a what-if weighs on the page."""
+MOST_TOUCHES: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A conversion with its person's touches, each judged, and the ads that they are of."""
+
+    conversion: Attribution
+    lead: Lead | None
+    touches: list[Judged]
+    ads: dict[str, MeasuredAd]
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """Conversions with both of their winners; ``is_cut`` when there were too many for all of them."""
+
+    moved: list[Moved]
+    is_cut: bool
+
+
+def behind_figure(tx: Tx, account: AdAccount, look: Look, span: Span, metric: str, key: str) -> Wanted:
+    """Which conversions a cell of the report counts.
+
+    Raises:
+        Refused: INVALID, for a metric that counts none, or the conversions of unlike goals together.
+    """
+    behind = BEHIND.get(metric)
+    if behind is None:
+        raise Refused(errors.INVALID, "metric: this one counts no conversions.")
+    tree = load_tree(tx, account, WantedAds(statuses=frozenset(AdStatus)))
+    ad_ids = _ads_of(tree, look, key)
+    goals = {tree.ad_groups[ad.ad_group_id].goal for ad in tree.ads if ad.id in ad_ids}
+    if look.by is By.DAY and key:
+        span = Span(key, key)
+    return Wanted(
+        account.business_id,
+        account.id,
+        span,
+        frozenset(ad_ids),
+        behind.kind or _counted(goals),
+        own_day=behind.own_day,
+        via=behind.via,
+        country=key.removeprefix(UNKNOWN) if look.by is By.COUNTRY and key else None,
+        origins=behind.origins,
+        statuses=behind.statuses,
+    )
+
+
+def _ads_of(tree: Tree, look: Look, key: str) -> set[str]:
+    mine = {ad.id for ad in tree.ads if _is_in(tree, ad.campaign_id, look)}
+    level = LEVELS.get(look.by)
+    if level is None or not key:
+        return mine
+    owners = tree.owners(level)
+    return {ad_id for ad_id in mine if owners[ad_id] == key}
+
+
+def _is_in(tree: Tree, campaign_id: str, look: Look) -> bool:
+    return not look.campaign or str(tree.campaigns[campaign_id].number) == look.campaign
+
+
+def _counted(goals: set[Goal]) -> ConversionKind:
+    if len(goals) > 1:
+        raise Refused(
+            errors.INVALID, "metric: two goals are not counted together; choose leads or conversations."
+        )
+    return KINDS[goals.pop()] if goals else ConversionKind.LEAD
+
+
+def explain_conversion(tx: Tx, business_id: str, conversion_id: int) -> Explained:
+    """Why a conversion is credited as it is.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    found = store.find_conversion(tx, business_id, conversion_id)
+    if found is None:
+        raise Refused(errors.NOT_FOUND, "There is no such conversion.")
+    touches = list_touches_of(tx, business_id, found.person_id, MOST_TOUCHES)
+    judged = judge_touches(touches, conversion_of(found))
+    lead_ids = {found.subject_id} if found.kind is ConversionKind.LEAD else set()
+    lead = list_leads_by_id(tx, business_id, lead_ids).get(found.subject_id)
+    return Explained(
+        found, lead, judged, list_measured_ads(tx, business_id, {one.touch.ad_id for one in judged})
+    )
+
+
+def conversion_of(found: Attribution) -> Conversion:
+    """What happened, without who earned it."""
+    return Conversion(**{name: getattr(found, name) for name in Conversion.__dataclass_fields__})
+
+
+def suppose_windows(tx: Tx, account: AdAccount, between: tuple[int, int], supposed: Supposed) -> WhatIf:
+    """Both winners of each conversion in a span of microseconds; nothing that is stored changes."""
+    found = store.list_between(tx, account.business_id, account.id, between, MOST_SUPPOSED + 1)
+    some = found[:MOST_SUPPOSED]
+    since = between[0] - max(CLICK_DAYS) * DAY_S * MICROSECONDS
+    people = {one.person_id for one in some}
+    touches = store.list_touches_of_persons(tx, account.business_id, people, since)
+    return WhatIf(suppose(some, touches, supposed), len(found) > MOST_SUPPOSED)
+
+
+def names_of(tx: Tx, business_id: str, found: list[Attribution]) -> Mapping[str, Lead]:
+    """The leads of conversions that are leads, by the conversion's subject."""
+    ids = {one.subject_id for one in found if one.kind is ConversionKind.LEAD}
+    return list_leads_by_id(tx, business_id, ids)

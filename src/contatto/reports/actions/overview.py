@@ -1,0 +1,145 @@
+"""All that the report page shows, from one reading of the counts: rows, totals, days, hours, days before."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+from contatto.accounts.model import AdAccount
+from contatto.ads.model import Status, Wanted
+from contatto.kit.db.tx import Tx
+from contatto.measurement.model import Goal
+from contatto.reports.actions.tree import Tree, load_tree, subjects_of
+from contatto.reports.engines.counts import list_counted_facts, list_counted_hours
+from contatto.reports.model import Counts, Fact, Figures, Level, Report, ReportRow, Span, Step, Subject
+from contatto.reports.rules.looks import LEVELS, By, Look, before, days_of, span_of
+from contatto.reports.rules.rows import build_report, total_of
+
+UNKNOWN: Final = "-"
+"""The country that nobody told, as the key of a row."""
+HOURS: Final = tuple(f"{hour:02d}" for hour in range(24))
+
+
+@dataclass(frozen=True, slots=True)
+class GoalPart:
+    """What the ad groups of one goal have together."""
+
+    goal: Goal
+    ad_groups: int
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A report page's figures. ``before`` has those of the days before by the key of a row.
+
+    ``days`` has every day of the span, ``hours`` the hours with something in them (``YYYY-MM-DD HH``).
+    """
+
+    first: date
+    last: date
+    rows: tuple[ReportRow, ...]
+    total: Figures
+    by_goal: tuple[GoalPart, ...]
+    days: dict[str, Counts]
+    hours: dict[str, Counts]
+    before: dict[str, Figures]
+    total_before: Figures | None
+    campaigns: list[tuple[str, str]]
+
+
+def key_of(row: ReportRow, by: By) -> str:
+    """What a row stands for, in a word that the same row of other days has too."""
+    if by is By.COUNTRY:
+        return row.country or UNKNOWN
+    return row.day or "" if by in (By.DAY, By.HOUR) else row.subject.key
+
+
+def load_overview(tx: Tx, account: AdAccount, look: Look, today: date) -> Overview:
+    first, last = days_of(look, today)
+    everything = load_tree(tx, account, Wanted(statuses=frozenset(Status)))
+    tree = _narrowed(everything, look)
+    facts = _facts(tx, account, tree, look, span_of((first, last)))
+    hours = _hours(tx, account, tree, look, span_of((first, last)))
+    report = _report(account, tree, look, facts, hours)
+    groups = build_report(subjects_of(account, tree, Level.AD_GROUP), facts, tree.groups, Step.WHOLE)
+    earlier = _before(tx, account, tree, look, (first, last)) if look.compare else None
+    by_key = {} if earlier is None else {key_of(row, look.by): row.figures for row in earlier.rows}
+    return Overview(
+        first,
+        last,
+        report.rows,
+        total_of(groups.rows),
+        _by_goal(groups.rows),
+        _by_day(facts, first, last),
+        hours,
+        by_key,
+        earlier.total if earlier else None,
+        [(str(one.number), one.name) for one in everything.campaigns.values()],
+    )
+
+
+def _narrowed(tree: Tree, look: Look) -> Tree:
+    """The part of one campaign, if the page asks for one."""
+    if not look.campaign:
+        return tree
+    campaigns = {key: one for key, one in tree.campaigns.items() if str(one.number) == look.campaign}
+    groups = {key: one for key, one in tree.ad_groups.items() if one.campaign_id in campaigns}
+    under = [ad for ad in tree.ads if ad.campaign_id in campaigns]
+    return Tree(campaigns, groups, under, tree.in_app)
+
+
+def _facts(tx: Tx, account: AdAccount, tree: Tree, look: Look, span: Span) -> list[Fact]:
+    by_country = look.by is By.COUNTRY
+    mine = (account.business_id, account.id)
+    return tree.wanted(list_counted_facts(tx, *mine, span, Step.DAY, by_country=by_country))
+
+
+def _hours(tx: Tx, account: AdAccount, tree: Tree, look: Look, span: Span) -> dict[str, Counts]:
+    groups = tree.groups if look.campaign else None
+    return list_counted_hours(tx, account.business_id, account.id, span, groups)
+
+
+def _before(tx: Tx, account: AdAccount, tree: Tree, look: Look, days: tuple[date, date]) -> Report:
+    span = span_of(before(*days))
+    facts = _facts(tx, account, tree, look, span)
+    hours = _hours(tx, account, tree, look, span) if look.by is By.HOUR else {}
+    return _report(account, tree, look, facts, hours)
+
+
+def _report(
+    account: AdAccount, tree: Tree, look: Look, facts: list[Fact], hours: Mapping[str, Counts]
+) -> Report:
+    level = LEVELS.get(look.by, Level.AD_ACCOUNT)
+    subjects = subjects_of(account, tree, level)
+    if look.by is By.HOUR:
+        return _by_hour(subjects[0], hours)
+    step = Step.DAY if look.by is By.DAY else Step.WHOLE
+    by_country = look.by is By.COUNTRY
+    return build_report(subjects, facts, tree.owners(level), step, by_country=by_country)
+
+
+def _by_hour(subject: Subject, hours: Mapping[str, Counts]) -> Report:
+    """A row for each hour of the day, all days together."""
+    sums: defaultdict[str, Counts] = defaultdict(Counts)
+    for hour, counts in hours.items():
+        sums[hour[11:]] += counts
+    rows = tuple(ReportRow(subject, hour, Figures(sums[hour], subject.goals)) for hour in HOURS)
+    return Report(rows, total_of(rows))
+
+
+def _by_goal(rows: Iterable[ReportRow]) -> tuple[GoalPart, ...]:
+    found: list[GoalPart] = []
+    for goal in Goal:
+        mine = [row for row in rows if goal in row.figures.goals]
+        if mine:
+            found.append(GoalPart(goal, len(mine), total_of(mine)))
+    return tuple(found)
+
+
+def _by_day(facts: Iterable[Fact], first: date, last: date) -> dict[str, Counts]:
+    days = {(first + timedelta(days=n)).isoformat(): Counts() for n in range((last - first).days + 1)}
+    for fact in facts:
+        days[fact.day] += fact.counts
+    return days

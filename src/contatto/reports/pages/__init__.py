@@ -1,0 +1,1 @@
+"""The report page, its files, what it keeps, and what explains it."""

@@ -1,0 +1,119 @@
+"""The conversions behind a figure, and why each is credited as it is."""
+
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from contatto.accounts.auth import PageCaller
+from contatto.accounts.model import Caller, Permission
+from contatto.accounts.rules import may, require
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.moments import from_micros
+from contatto.leads.model import Lead
+from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd
+from contatto.measurement.store import list_measured_ads
+from contatto.reports.actions.explaining import (
+    Explained,
+    behind_figure,
+    explain_conversion,
+    names_of,
+)
+from contatto.reports.pages.asked import find_asked, look_of
+from contatto.reports.registry import METRICS
+from contatto.reports.rules.explained import Judged
+from contatto.reports.rules.looks import Look, span_of
+from contatto.reports.store import conversions as store
+
+router: Final = APIRouter(include_in_schema=False)
+PAGE_SIZE: Final = 50
+
+
+@router.get("/reports/conversions")
+async def show_conversions(
+    request: Request, caller: PageCaller, metric: str = "", key: str = "", page: int = 1
+) -> HTMLResponse:
+    require(caller, Permission.READ_REPORTS)
+    context = context_of(request)
+    look = look_of(request)
+    values = await context.db.read(lambda tx: _behind(tx, caller, look, (metric, key), max(page, 1)))
+    return context.pages.render(request, "reports/conversions.html", {"caller": caller, **values})
+
+
+def _behind(tx: Tx, caller: Caller, look: Look, cell: tuple[str, str], page: int) -> dict[str, Any]:
+    asked = find_asked(tx, caller, look)
+    metric, key = cell
+    wanted = behind_figure(tx, asked.account, asked.look, span_of(asked.days), metric, key)
+    total = store.count_conversions(tx, caller.business_id, wanted)
+    found = store.list_conversions(tx, caller.business_id, wanted, PAGE_SIZE, (page - 1) * PAGE_SIZE)
+    leads = names_of(tx, caller.business_id, found) if may(caller, Permission.READ_LEADS) else {}
+    ads = list_measured_ads(tx, caller.business_id, {one.ad_id for one in found if one.ad_id})
+    pairs = [*asked.look.pairs(), ("metric", metric), ("key", key)]
+    return {
+        "metric": METRICS[metric],
+        "first": wanted.span.first,
+        "last": wanted.span.last,
+        "rows": [_row(one, leads.get(one.subject_id), ads.get(one.ad_id or "")) for one in found],
+        "total": total,
+        "page": page,
+        "pages": max(1, -(-total // PAGE_SIZE)),
+        "page_href": f"/reports/conversions?{urlencode(pairs)}&page=PAGE",
+        "back_href": asked.look.href(),
+        "time_zone": asked.account.timezone,
+    }
+
+
+def _row(one: Attribution, lead: Lead | None, ad: MeasuredAd | None) -> dict[str, Any]:
+    return {
+        "href": f"/reports/conversions/{one.conversion_id}",
+        "kind": one.kind,
+        "name": lead.name if lead else "",
+        "at": from_micros(one.ts),
+        "touched_at": from_micros(one.touch_ts) if one.touch_ts is not None else None,
+        "via": one.via,
+        "ad": ad,
+    }
+
+
+@router.get("/reports/conversions/{conversion_id}")
+async def show_conversion(request: Request, caller: PageCaller, conversion_id: str) -> HTMLResponse:
+    """The whole list of touches of the person, with the winner and why."""
+    require(caller, Permission.READ_REPORTS)
+    if not (conversion_id.isascii() and conversion_id.isdigit() and int(conversion_id) < 1 << 63):
+        raise Refused(errors.NOT_FOUND, "There is no such conversion.")
+    context = context_of(request)
+    found = await context.db.read(lambda tx: explain_conversion(tx, caller.business_id, int(conversion_id)))
+    values = _explained(found, can_see=may(caller, Permission.READ_LEADS))
+    return context.pages.render(request, "reports/conversion.html", {"caller": caller, **values})
+
+
+def _explained(found: Explained, *, can_see: bool) -> dict[str, Any]:
+    one = found.conversion
+    place = "leads" if one.kind is ConversionKind.LEAD else "inbox"
+    return {
+        "kind": one.kind,
+        "name": found.lead.name if found.lead and can_see else "",
+        "subject_href": f"/{place}/{one.subject_id}" if can_see else "",
+        "at": from_micros(one.ts),
+        "winner": found.ads.get(one.ad_id or ""),
+        "via": one.via,
+        "touched_at": from_micros(one.touch_ts) if one.touch_ts is not None else None,
+        "touches": [_touch(judged, found) for judged in found.touches],
+    }
+
+
+def _touch(judged: Judged, found: Explained) -> dict[str, Any]:
+    touch = judged.touch
+    return {
+        "kind": touch.kind,
+        "at": from_micros(touch.ts),
+        "ad": found.ads.get(touch.ad_id),
+        "verdict": judged.verdict,
+        "window_days": (touch.expires_ts - touch.ts) // 86_400_000_000 if touch.expires_ts >= touch.ts else 0,
+        "country": touch.country,
+    }

@@ -1,0 +1,179 @@
+"""The report page, its CSV and its spreadsheet."""
+
+import asyncio
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response, StreamingResponse
+
+from contatto.accounts import store as accounts
+from contatto.accounts.auth import PageCaller
+from contatto.accounts.model import Caller, Permission
+from contatto.accounts.rules import require
+from contatto.ads.rules.countries import country_name
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.spreadsheet import write_sheet
+from contatto.kit.table_export import csv_lines
+from contatto.reports.actions.overview import GoalPart, Overview, load_overview
+from contatto.reports.metrics.shares import cost_each, share
+from contatto.reports.model import Counts, Figures
+from contatto.reports.pages.asked import Asked, find_asked, look_of
+from contatto.reports.pages.drawn import draw_days, draw_hours, draw_sources
+from contatto.reports.pages.saved import shown_reports
+from contatto.reports.pages.table import BY_TITLES, FIRST_NUMBER, Table, build_table, table_lines
+from contatto.reports.registry import METRICS
+from contatto.reports.rules.charts import funnel
+from contatto.reports.rules.looks import NOT_SHOWN, OWN_DAY, Look, Period, before
+from contatto.reports.rules.texts import FOLLOW_GOAL
+
+router: Final = APIRouter(include_in_schema=False)
+PERIODS: Final = {
+    Period.TODAY: "Today",
+    Period.YESTERDAY: "Yesterday",
+    Period.LAST_7: "Last 7 days",
+    Period.LAST_14: "Last 14 days",
+    Period.LAST_30: "Last 30 days",
+    Period.LAST_90: "Last 90 days",
+    Period.THIS_MONTH: "This month",
+    Period.LAST_MONTH: "Last month",
+    Period.CUSTOM: "Custom days",
+}
+CHOICES: Final = tuple(
+    metric for metric in METRICS.values() if metric.name not in NOT_SHOWN | set(OWN_DAY.values())
+)
+"""What a column may show; which of two days counts is chosen for all of them."""
+_XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+
+
+@router.get("/reports")
+async def show_report(request: Request, caller: PageCaller) -> HTMLResponse:
+    require(caller, Permission.READ_REPORTS)
+    context = context_of(request)
+    look = look_of(request)
+    values = await context.db.read(lambda tx: _values(tx, caller, look))
+    return context.pages.render(request, "reports/report.html", {"caller": caller, **values})
+
+
+@router.get("/reports/csv")
+async def download_report_csv(request: Request, caller: PageCaller) -> StreamingResponse:
+    """The rows and columns of the page as a CSV that opens safely in a spreadsheet."""
+    require(caller, Permission.READ_REPORTS)
+    asked, table = await _read_table(request, caller)
+    lines = csv_lines(table_lines(asked, table, str), bom=True)
+    headers = _file_headers(asked, "csv")
+    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+@router.get("/reports/xlsx")
+async def download_report_sheet(request: Request, caller: PageCaller) -> Response:
+    """The same rows and columns as a spreadsheet."""
+    require(caller, Permission.READ_REPORTS)
+    asked, table = await _read_table(request, caller)
+    head, *rows = table_lines(asked, table, str)
+
+    def write() -> Path:
+        with tempfile.NamedTemporaryFile(prefix="report-", suffix=".xlsx", delete=False) as file:
+            path = Path(file.name)
+        write_sheet(path, head, rows, range(FIRST_NUMBER, len(head)))
+        return path
+
+    path = await asyncio.to_thread(write)
+    headers = _file_headers(asked, "xlsx")
+    return FileResponse(path, media_type=_XLSX, headers=headers, background=BackgroundTask(path.unlink))
+
+
+async def _read_table(request: Request, caller: Caller) -> tuple[Asked, Table]:
+    look = look_of(request)
+
+    def work(tx: Tx) -> tuple[Asked, Table]:
+        asked = find_asked(tx, caller, look)
+        return asked, build_table(asked, load_overview(tx, asked.account, asked.look, asked.today))
+
+    return await context_of(request).db.read(work)
+
+
+def _file_headers(asked: Asked, kind: str) -> dict[str, str]:
+    first, last = asked.days
+    name = f"report-{asked.look.by}-{first}-{last}.{kind}"
+    return {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+
+
+def _values(tx: Tx, caller: Caller, look: Look) -> dict[str, Any]:
+    asked = find_asked(tx, caller, look)
+    overview = load_overview(tx, asked.account, asked.look, asked.today)
+    first, last = asked.days
+    known = accounts.list_ad_accounts(tx, caller.business_id)
+    return {
+        "look": asked.look,
+        "sort_href": replace(asked.look, sort="SORT").href(),
+        "heat_href": replace(asked.look, heat="HEAT").href(),
+        "follows_goal": FOLLOW_GOAL,
+        "first": first,
+        "last": last,
+        "before": before(first, last),
+        "ad_accounts": [(str(one.number), one.name) for one in known],
+        "campaigns": overview.campaigns,
+        "periods": PERIODS,
+        "by_titles": BY_TITLES,
+        "country_name": country_name,
+        "choices": CHOICES,
+        "currency": asked.account.currency,
+        "time_zone": asked.account.timezone,
+        "is_empty": overview.total.counts == Counts(),
+        "table": build_table(asked, overview),
+        "total": overview.total,
+        "kpis": _kpis(overview),
+        "goals": [_goal(part) for part in overview.by_goal],
+        "days": draw_days(overview),
+        "funnel": funnel(overview.total.counts),
+        "sources": draw_sources(overview.total.counts),
+        "heat": draw_hours(overview, asked.look),
+        "saved": shown_reports(tx, caller, asked.look),
+        "updated_at": tx.now,
+    }
+
+
+def _kpis(overview: Overview) -> dict[str, dict[str, Any]]:
+    """The figures at the top, each with the one of the days before."""
+    now = _headline(overview.total)
+    then = _headline(overview.total_before) if overview.total_before else {}
+    return {name: {"now": value, "then": then.get(name)} for name, value in now.items()}
+
+
+def _headline(figures: Figures) -> dict[str, Any]:
+    counts = figures.counts
+    return {
+        "spend": counts.spend_micros,
+        "impressions": counts.impressions,
+        "clicks": counts.clicks,
+        "ctr": share(counts.clicks, counts.impressions),
+        "conversations": counts.conversations,
+        "leads": counts.leads,
+        "qualified": counts.qualified,
+        "cost_per_lead": cost_each(counts.spend_micros, counts.leads),
+        "cost_per_qualified": cost_each(counts.spend_micros, counts.qualified),
+    }
+
+
+def _goal(part: GoalPart) -> dict[str, Any]:
+    counts = part.figures.counts
+    conversions = part.figures.conversions
+    return {
+        "goal": part.goal,
+        "ad_groups": part.ad_groups,
+        "spend_micros": counts.spend_micros,
+        "impressions": counts.impressions,
+        "clicks": counts.clicks,
+        "conversations": counts.conversations,
+        "leads": counts.leads,
+        "conversions": conversions,
+        "cost_micros": cost_each(counts.spend_micros, conversions),
+        "rate": share(conversions, counts.clicks),
+        "by_view": part.figures.conversions_by_view,
+    }

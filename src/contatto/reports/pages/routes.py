@@ -1,0 +1,11 @@
+"""All pages of reports as one router."""
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from contatto.reports.pages import conversions, overview, saved, what_if
+
+router: Final = APIRouter()
+for part in (overview, saved, what_if, conversions):
+    router.include_router(part.router)

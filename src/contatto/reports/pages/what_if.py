@@ -1,0 +1,133 @@
+"""What other windows or another policy would have credited, and how quickly chats are answered."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from contatto.accounts import store as accounts
+from contatto.accounts.auth import PageCaller
+from contatto.accounts.model import BusinessId, Caller, Permission
+from contatto.accounts.rules import require
+from contatto.ads.model import Status, Wanted
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.moments import from_micros, micros
+from contatto.measurement.model import Policy
+from contatto.reports.actions.explaining import MOST_SUPPOSED, suppose_windows
+from contatto.reports.actions.tree import Tree, load_tree
+from contatto.reports.pages.asked import find_asked, look_of
+from contatto.reports.rules.looks import Look
+from contatto.reports.rules.responses import speed_of, speeds
+from contatto.reports.rules.what_if import CLICK_DAYS, VIEW_DAYS, Moved, Side, Supposed, sides
+from contatto.reports.store.responses import list_first_answers
+
+router: Final = APIRouter(include_in_schema=False)
+MOST_MOVED: Final = 50
+MOST_ANSWERS: Final = 20_000
+
+
+@router.get("/reports/what-if")
+async def show_what_if(
+    request: Request,
+    caller: PageCaller,
+    click: int = 7,
+    view: int = 1,
+    policy: Annotated[str, Query(max_length=20)] = Policy.CLICK_FIRST,
+) -> HTMLResponse:
+    """Both sides of a supposition; the stored winners are only read."""
+    require(caller, Permission.READ_REPORTS)
+    if click not in CLICK_DAYS or view not in VIEW_DAYS or policy not in set(Policy):
+        raise Refused(errors.INVALID, "click: choose one of the windows and policies on the page.")
+    context = context_of(request)
+    look = look_of(request)
+    supposed = Supposed(click, view, Policy(policy))
+    values = await context.db.read(lambda tx: _both_sides(tx, caller, look, supposed))
+    return context.pages.render(request, "reports/what_if.html", {"caller": caller, **values})
+
+
+def _both_sides(tx: Tx, caller: Caller, look: Look, supposed: Supposed) -> dict[str, Any]:
+    asked = find_asked(tx, caller, look)
+    start, end = (micros(moment) for moment in asked.between)
+    found = suppose_windows(tx, asked.account, (start, end - 1), supposed)
+    tree = load_tree(tx, asked.account, Wanted(statuses=frozenset(Status)))
+    first, last = asked.days
+    changed = [one for one in found.moved if one.stored != one.supposed]
+    return {
+        "look": asked.look,
+        "first": first,
+        "last": last,
+        "supposed": supposed,
+        "click_days": CLICK_DAYS,
+        "view_days": VIEW_DAYS,
+        "rows": [_side_by_side(tree, key, pair) for key, pair in _in_order(tree, sides(found.moved))],
+        "changed": [_moved(tree, one) for one in changed[:MOST_MOVED]],
+        "changed_count": len(changed),
+        "count": len(found.moved),
+        "most": MOST_SUPPOSED,
+        "is_cut": found.is_cut,
+        "back_href": asked.look.href(),
+    }
+
+
+def _in_order(
+    tree: Tree, found: dict[str | None, tuple[Side, Side]]
+) -> list[tuple[str | None, tuple[Side, Side]]]:
+    """Ad groups as they were made, then what nobody has."""
+
+    def place(item: tuple[str | None, object]) -> tuple[bool, int]:
+        group = tree.ad_groups.get(item[0] or "")
+        return item[0] is None, group.number if group else 0
+
+    return sorted(found.items(), key=place)
+
+
+def _side_by_side(tree: Tree, key: str | None, pair: tuple[Side, Side]) -> dict[str, Any]:
+    group = tree.ad_groups.get(key or "")
+    return {
+        "name": group.name if group else "",
+        "is_nobody": key is None,
+        "goal": group.goal if group else None,
+        "has": pair[0],
+        "would": pair[1],
+    }
+
+
+def _moved(tree: Tree, one: Moved) -> dict[str, Any]:
+    known = {key: group.name for key, group in tree.ad_groups.items()}
+    names = [known.get(key or "", "") for key in (one.stored, one.supposed)]
+    return {
+        "href": f"/reports/conversions/{one.conversion.conversion_id}",
+        "kind": one.conversion.kind,
+        "at": from_micros(one.conversion.ts),
+        "has": names[0],
+        "would": names[1],
+    }
+
+
+@router.get("/reports/responses")
+async def show_responses(request: Request, caller: PageCaller) -> HTMLResponse:
+    """How quickly conversations got their first answer; fetched after the page, which need not wait."""
+    require(caller, Permission.READ_REPORTS)
+    context = context_of(request)
+    look = look_of(request)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        asked = find_asked(tx, caller, look)
+        people = {member.display_name for member in accounts.list_members(tx, BusinessId(caller.business_id))}
+        answers = list_first_answers(tx, caller.business_id, asked.between, people, MOST_ANSWERS)
+        first, last = asked.days
+        return {
+            "look": asked.look,
+            "first": first,
+            "last": last,
+            "all": speed_of("", answers),
+            "people": speeds(answers),
+            "started": len(answers),
+        }
+
+    values = {"caller": caller, **await context.db.read(work)}
+    return context.pages.render(request, "reports/responses.html", values)

@@ -1,0 +1,106 @@
+"""Conversions behind a figure, and the touches that a what-if weighs, read from the log."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, func, select
+
+from contatto.kit.db.tx import Tx
+from contatto.leads.model import Origin, Status
+from contatto.leads.store.records import leads
+from contatto.measurement.model import Attribution, ConversionKind, Touch, TouchKind
+from contatto.measurement.store import conversions, touches
+from contatto.reports.model import Span
+
+_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which conversions of an ad account: those of some ads, on some days, of a kind, in a country.
+
+    ``own_day`` takes the day of the conversion and not that of its touch. ``origins`` and ``statuses`` are
+    those of a lead; empty for any.
+    """
+
+    business_id: str
+    ad_account_id: str
+    span: Span
+    ad_ids: frozenset[str]
+    kind: ConversionKind | None = None
+    own_day: bool = False
+    via: TouchKind | None = None
+    country: str | None = None
+    origins: frozenset[Origin] = frozenset()
+    statuses: frozenset[Status] = frozenset()
+
+
+def list_conversions(
+    tx: Tx, business_id: str, wanted: Wanted, limit: int, skip: int = 0
+) -> list[Attribution]:
+    """Conversions, the latest first."""
+    found = select(conversions).where(conversions.c.business_id == business_id, *_conditions(wanted))
+    order = (conversions.c.ts.desc(), conversions.c.conversion_id)
+    return tx.list(Attribution, _joined(found, wanted).order_by(*order).limit(limit).offset(skip))
+
+
+def count_conversions(tx: Tx, business_id: str, wanted: Wanted) -> int:
+    found = select(func.count()).select_from(conversions)
+    found = found.where(conversions.c.business_id == business_id, *_conditions(wanted))
+    return int(tx.scalar(_joined(found, wanted)))
+
+
+def _joined(found: Select[Any], wanted: Wanted) -> Select[Any]:
+    if not (wanted.origins or wanted.statuses):
+        return found
+    mine = (leads.c.id == conversions.c.subject_id) & (leads.c.business_id == wanted.business_id)
+    return found.join(leads, mine)
+
+
+def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+    day = conversions.c.rt_day if wanted.own_day else conversions.c.day
+    found = [
+        conversions.c.ad_account_id == wanted.ad_account_id,
+        conversions.c.withdrawn_at.is_(None),
+        day >= wanted.span.first,
+        day <= wanted.span.last,
+        conversions.c.ad_id.in_(wanted.ad_ids),
+    ]
+    equal = {
+        conversions.c.kind: wanted.kind,
+        conversions.c.via: wanted.via,
+        conversions.c.country: wanted.country,
+    }
+    found += [column == value for column, value in equal.items() if value is not None]
+    among = {leads.c.origin: wanted.origins, leads.c.status: wanted.statuses}
+    return found + [column.in_(values) for column, values in among.items() if values]
+
+
+def find_conversion(tx: Tx, business_id: str, conversion_id: int) -> Attribution | None:
+    mine = select(conversions).where(conversions.c.business_id == business_id)
+    return tx.find(Attribution, mine.where(conversions.c.conversion_id == conversion_id))
+
+
+def list_between(
+    tx: Tx, business_id: str, ad_account_id: str, between: tuple[int, int], limit: int
+) -> list[Attribution]:
+    """Conversions of an account and those that nobody earned, within a span of microseconds, latest first."""
+    whose = conversions.c.ad_account_id.is_(None) | (conversions.c.ad_account_id == ad_account_id)
+    mine = select(conversions).where(conversions.c.business_id == business_id, whose)
+    mine = mine.where(conversions.c.ts.between(*between), conversions.c.withdrawn_at.is_(None))
+    return tx.list(Attribution, mine.order_by(conversions.c.ts.desc()).limit(limit))
+
+
+def list_touches_of_persons(
+    tx: Tx, business_id: str, person_ids: set[str], since: int
+) -> dict[str, list[Touch]]:
+    """Touches from a moment on, by person."""
+    found: defaultdict[str, list[Touch]] = defaultdict(list)
+    wanted = sorted(person_ids)
+    for first in range(0, len(wanted), _AT_ONCE):
+        some = touches.c.person_id.in_(wanted[first : first + _AT_ONCE])
+        mine = select(touches).where(touches.c.business_id == business_id, some, touches.c.ts >= since)
+        for touch in tx.list(Touch, mine):
+            found[touch.person_id].append(touch)
+    return found
