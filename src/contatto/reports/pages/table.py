@@ -25,7 +25,7 @@ BY_TITLES: Final = {
     By.HOUR: "Hour",
 }
 GOALS: Final = {Goal.LEAD: "Lead", Goal.CONVERSATION: "Conversation"}
-FIRST_NUMBER: Final = 3
+FIRST_NUMBER: Final = 5
 """The column of a file where its numbers begin."""
 _IN_ORDER: Final = frozenset({By.DAY, By.HOUR})
 
@@ -49,7 +49,10 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A row: what it stands for, where that lies, its goal (None for both), its cells."""
+    """A row: what it stands for, where that lies, its goal (None for both), its cells.
+
+    ``number`` is the API's id; it is empty for what has none.
+    """
 
     key: str
     name: str
@@ -58,6 +61,7 @@ class Line:
     is_mixed: bool
     cells: tuple[Cell, ...]
     inside_href: str = ""
+    number: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,7 @@ def _line(asked: Asked, overview: Overview, row: ReportRow, columns: tuple[Metri
         row.figures.mixed_goals,
         _cells(columns, row.figures, overview.before.get(key), _links(asked.look, key, row.figures)),
         _inside(asked.look, row),
+        _number(row),
     )
 
 
@@ -137,6 +142,11 @@ def _links(look: Look, key: str, figures: Figures) -> Callable[[str], str]:
     return link
 
 
+def _number(row: ReportRow) -> str:
+    subject = row.subject
+    return str(subject.ad_number or subject.ad_group_number or subject.campaign_number or "")
+
+
 def _inside(look: Look, row: ReportRow) -> str:
     """The page of the ad groups of a campaign."""
     if look.by is not By.CAMPAIGN:
@@ -151,7 +161,8 @@ def _goal_of(figures: Figures) -> Goal | None:
 def table_lines(asked: Asked, table: Table, translate: Callable[[str], str]) -> Iterator[list[str]]:
     """The table as a file has it: plain numbers, money in units, shares in percent."""
     compare = asked.look.compare
-    head = [translate(BY_TITLES[asked.look.by]), translate("Within"), translate("Goal")]
+    titles = ("ID", BY_TITLES[asked.look.by], "Within", "Goal", "Currency")
+    head = [translate(title) for title in titles]
     for metric in table.columns:
         title = translate(metric.title)
         head += [title, f"{title} ({translate('before')})"] if compare else [title]
@@ -159,7 +170,7 @@ def table_lines(asked: Asked, table: Table, translate: Callable[[str], str]) -> 
     for line in (*table.lines, table.total):
         name = line.name or (translate("Total") if line is table.total else translate("Unknown"))
         goal = translate(GOALS[line.goal]) if line.goal else ""
-        row = [name, line.parent, goal]
+        row = [line.number, name, line.parent, goal, asked.account.currency]
         for cell in line.cells:
             values = (cell.value, cell.before) if compare else (cell.value,)
             row += [value_text(cell.metric.unit, value) for value in values]
