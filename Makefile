@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all test-engines check lint types imports fix bench docs map screenshots migration build clean
+.PHONY: help setup run test test-all test-engines check lint types imports fix bench docs words map screenshots migration build clean
 
 help:
 	@echo "Contatto. The two to begin with: make run, make test."
@@ -55,6 +55,9 @@ bench: $(STAMP) ## run every benchmark for a minute at most; FULL=1 takes longer
 docs: $(STAMP) ## write docs/reference, and the SQL of the engines, anew from the code
 	@$(BIN)/python -m tools.reference
 	@$(BIN)/python -m tools.statements
+
+words: $(STAMP) ## bring the catalogues of translations up to date with the marked texts
+	@$(BIN)/python -m tools.words
 
 map: $(STAMP) ## print the floors and their sizes from the real imports
 	@$(BIN)/python -m tools.map

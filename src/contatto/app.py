@@ -58,6 +58,7 @@ from contatto.kit.web.live import LiveFeed
 from contatto.kit.web.render import STATIC, Renderer
 from contatto.kit.web.security import SecurityLayer
 from contatto.kit.web.sessions import CookieRules
+from contatto.kit.words import words_of
 from contatto.worker import Worker
 
 HOT_ROUTES: Final = (
@@ -204,18 +205,20 @@ def _is_chat_api(request: Request) -> bool:
 
 def _error_page(request: Request, refused: Refused) -> Response:
     context: Context = request.app.state.context
+    words = words_of(request)
+    happened = words.gettext(refused.detail)
     values = {
         "code": refused.code.http_status,
-        "heading": refused.code.says,
-        "happened": refused.detail,
-        "kept": "Nothing was changed." if request.method != "GET" else None,
-        "next_step": refused.code.remedy,
+        "heading": words.gettext(refused.code.says),
+        "happened": happened,
+        "kept": words.gettext("Nothing was changed.") if request.method != "GET" else None,
+        "next_step": words.gettext(refused.code.remedy),
         "next_href": "/login" if refused.code is errors.SIGN_IN else "/inbox",
-        "next_label": "Sign in" if refused.code is errors.SIGN_IN else "To the inbox",
+        "next_label": words.gettext("Log in" if refused.code is errors.SIGN_IN else "Go to the inbox"),
         "reference": request.state.request_id,
     }
     response = context.pages.render(request, "web/error.html", values, refused.code.http_status)
-    response.headers["X-Message"] = quote(refused.detail)
+    response.headers["X-Message"] = quote(happened)
     if refused.retry_after_s is not None:
         response.headers["Retry-After"] = str(refused.retry_after_s)
     return response

@@ -22,6 +22,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret, new_id, new_number, new_secret
+from contatto.kit.languages import LANGUAGES
 
 _hasher = PasswordHasher()  # argon2id with the library's own defaults (RFC 9106, low-memory profile)
 _NOBODY: Final = _hasher.hash("nobody has this password")
@@ -85,6 +86,17 @@ def add_member(tx: Tx, business_id: BusinessId, new: NewMember, password_hash: s
     if not store.save_member(tx, row):
         raise Refused(errors.INVALID, "email: a member with this address exists already.")
     return member
+
+
+def choose_language(tx: Tx, business_id: BusinessId, member_id: str, language: str) -> None:
+    """Let a member read the screens in one of our languages; an empty one follows the browser.
+
+    Raises:
+        Refused: INVALID, for a language that we do not have.
+    """
+    if language and language not in LANGUAGES:
+        raise Refused(errors.INVALID, f"language: choose one of {', '.join(LANGUAGES)}.")
+    store.mark_member_language(tx, business_id, member_id, language)
 
 
 def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAccount:

@@ -16,6 +16,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
 from contatto.kit.limits import RateLimit
 from contatto.kit.outbox import last_seq
+from contatto.kit.web.language import use_language
 from contatto.kit.web.sessions import check_csrf, session_token
 
 API_HEADER: Final = "access-token"
@@ -31,6 +32,7 @@ def member_caller(member: Member, business: Business) -> Caller:
         email=member.email,
         role=member.role,
         permissions=ROLE_PERMISSIONS[member.role],
+        language=member.language,
     )
 
 
@@ -60,6 +62,7 @@ async def page_caller(request: Request) -> Caller:
     )
     if found is None:
         raise Refused(errors.SIGN_IN)
+    use_language(request, found[0].language)
     return member_caller(*found)
 
 

@@ -48,6 +48,8 @@ class Member:
     role: Role
     password_hash: str
     created_at: datetime
+    language: str = ""
+    """The tag of the language that the member chose; empty to follow the browser."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +100,4 @@ class Caller:
     email: str
     role: Role | None
     permissions: frozenset[Permission]
+    language: str = ""

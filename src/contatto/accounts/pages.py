@@ -14,6 +14,8 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.languages import LANGUAGES
+from contatto.kit.web.language import keep_language
 from contatto.kit.web.sessions import check_csrf, clear_session, session_token, set_session
 
 router = APIRouter(include_in_schema=False)
@@ -95,6 +97,31 @@ def _local_path(path: str) -> str:
 @router.get("/settings")
 async def show_settings(request: Request, caller: PageCaller) -> HTMLResponse:
     return await _render_settings(request, caller)
+
+
+@router.post("/settings/language")
+async def post_language(
+    request: Request, caller: FormCaller, language: Annotated[str, Form(max_length=16)] = ""
+) -> RedirectResponse:
+    """The member's own choice; every role may make it."""
+    await context_of(request).db.write(
+        lambda tx: actions.choose_language(tx, caller.business_id, caller.subject_id, language)
+    )
+    return RedirectResponse("/settings", 303)
+
+
+@router.get("/language")
+async def show_in_language(request: Request, to: str = "", next: str = "") -> RedirectResponse:
+    """A visitor's choice, which their browser keeps; then the page that they came from.
+
+    Raises:
+        Refused: INVALID, for a language that we do not have.
+    """
+    if to not in LANGUAGES:
+        raise Refused(errors.INVALID, f"to: choose one of {', '.join(LANGUAGES)}.")
+    response = RedirectResponse(_local_path(next) or "/", 303)
+    keep_language(response, to, context_of(request).pages.cookies)
+    return response
 
 
 @router.post("/settings/tokens")

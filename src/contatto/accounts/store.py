@@ -21,6 +21,7 @@ members = Table(
     Column("role", Choice(Role), nullable=False),
     text("password_hash"),
     instant("created_at"),
+    Column("language", String(16), nullable=False, server_default=""),
     Index("ix_members_business_id", "business_id"),
 )
 
@@ -120,6 +121,11 @@ def find_member_by_email(tx: Tx, email: str) -> Member | None:
 def list_members(tx: Tx, business_id: BusinessId) -> list[Member]:
     statement = select(members).where(members.c.business_id == business_id).order_by(members.c.created_at)
     return tx.list(Member, statement)
+
+
+def mark_member_language(tx: Tx, business_id: BusinessId, member_id: str, language: str) -> None:
+    mine = update(members).where(members.c.business_id == business_id, members.c.id == member_id)
+    tx.execute(mine.values(language=language))
 
 
 def save_session(tx: Tx, row: dict[str, Any]) -> None:

@@ -30,9 +30,6 @@ def to_units(amount_micros: int) -> Decimal:
     return Decimal(amount_micros) / MICROS
 
 
-def show_money(amount_micros: int | None, currency: str) -> str:
-    """Write an amount for people: ``SGD 1,234.50``; a dash where there is none."""
-    if amount_micros is None:
-        return "–"
-    places = 0 if currency in ZERO_DECIMAL else 2
-    return f"{currency} {to_units(amount_micros):,.{places}f}"
+def decimal_places(currency: str) -> int:
+    """How many decimals people write in amounts of a currency."""
+    return 0 if currency in ZERO_DECIMAL else 2

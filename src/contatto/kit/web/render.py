@@ -8,12 +8,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.requests import Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context as Values
+from markupsafe import Markup, escape
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse
 
-from contatto.kit.money import show_money
+from contatto.kit.languages import LANGUAGES, words_in
+from contatto.kit.web.language import language_of
 from contatto.kit.web.sessions import CookieRules, csrf_token, keep_guest
+from contatto.kit.words import Words
 
 PACKAGE: Final = Path(str(files("contatto")))
 STATIC: Final = PACKAGE / "kit" / "web" / "static"
@@ -38,32 +42,39 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._jinja.add_extension("jinja2.ext.i18n")
+        self._jinja.newstyle_gettext = True  # type: ignore[attr-defined]  # the extension's own switch
         self._jinja.globals.update(
-            _=_as_is,
-            ngettext=_for_count,
-            static=static_url,
-            money=show_money,
-            number=show_number,
-            percent=show_percent,
+            static=static_url, languages=LANGUAGES, _=_translate, gettext=_translate, ngettext=_translate_many
         )
+
+    def words_of(self, connection: HTTPConnection) -> Words:
+        """The words of the language in which a request is answered."""
+        return words_in(language_of(connection))
 
     def render(
         self, request: Request, template: str, values: Mapping[str, Any], status: int = 200
     ) -> HTMLResponse:
         """Render a template for a request.
 
-        The template also sees ``request``, ``csrf_token``, ``caller`` (None unless given), ``lang``, ``dir``,
-        ``last_event`` (the number of the last event that the page may know of; 0 without a caller).
+        The template also sees ``request``, ``csrf_token``, ``caller`` (None unless given), ``last_event``
+        (the number of the last event that the page may know of; 0 without a caller), and of the request's
+        language its texts, ``lang``, ``dir``, ``number``, ``percent`` and ``money``.
         """
         page = self._jinja.get_template(template)
+        words = self.words_of(request)
         frame: dict[str, Any] = {
             "request": request,
             "csrf_token": csrf_token(request, self.csrf_key),
             "caller": None,
             "nav_counts": {},
             "last_event": getattr(request.state, "last_event", 0),
-            "lang": "en",
-            "dir": "ltr",
+            "words": words,
+            "lang": words.lang,
+            "dir": words.dir,
+            "number": words.number,
+            "percent": words.percent,
+            "money": words.money,
             "csp_nonce": "",
         }
         response = HTMLResponse(page.render(frame | dict(values)), status)
@@ -72,13 +83,18 @@ class Renderer:
         return response
 
 
-def _as_is(text: str, **values: object) -> str:
-    """English is the source language: its texts stand in the templates."""
-    return text % values if values else text
+@pass_context
+def _translate(values: Values, text: str, /, **filled: Any) -> Markup:
+    """A text in the page's language. The catalogue's text is escaped, and so is what is filled in."""
+    words: Words = values["words"]
+    shown = escape(words.gettext(text))
+    return shown % words.written(filled) if filled else shown
 
 
-def _for_count(one: str, many: str, count: int, **values: object) -> str:
-    return (one if count == 1 else many) % {"num": show_number(count), **values}
+@pass_context
+def _translate_many(values: Values, one: str, many: str, n: int, /, **filled: Any) -> Markup:
+    words: Words = values["words"]
+    return escape(words.plural(one, many, n)) % words.written({"num": n} | filled)
 
 
 @cache
@@ -90,15 +106,6 @@ def static_url(path: str) -> str:
     """
     digest = hashlib.sha256((STATIC / path).read_bytes()).hexdigest()[:10]
     return f"/static/{path}?v={digest}"
-
-
-def show_number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,}"
-
-
-def show_percent(value: float | None) -> str:
-    """A share between 0 and 1 as a percentage with two decimals."""
-    return "–" if value is None else f"{value * 100:.2f}%"
 
 
 def iso(moment: datetime | None) -> str | None:

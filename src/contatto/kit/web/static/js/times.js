@@ -4,14 +4,17 @@ import { word } from "./words.js";
 // the reader's own variant of the page's language, when there is one: en-GB for en
 const page = document.documentElement.lang || "en";
 const lang = navigator.languages.find((one) => one.split("-")[0] === page.split("-")[0]) ?? page;
+// one calendar and one set of digits everywhere, as on the server: reports and ids have no others
+const fixed = { calendar: "gregory", numberingSystem: "latn" };
+const shape = (parts) => new Intl.DateTimeFormat(lang, { ...fixed, ...parts });
 const shapes = {
-  datetime: new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short" }),
-  date: new Intl.DateTimeFormat(lang, { dateStyle: "medium" }),
-  time: new Intl.DateTimeFormat(lang, { timeStyle: "short" }),
-  short: new Intl.DateTimeFormat(lang, { day: "numeric", month: "short" }),
-  day: new Intl.DateTimeFormat(lang, { weekday: "long", day: "numeric", month: "long" }),
+  datetime: shape({ dateStyle: "medium", timeStyle: "short" }),
+  date: shape({ dateStyle: "medium" }),
+  time: shape({ timeStyle: "short" }),
+  short: shape({ day: "numeric", month: "short" }),
+  day: shape({ weekday: "long", day: "numeric", month: "long" }),
 };
-const relative = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "narrow" });
+const relative = new Intl.RelativeTimeFormat(lang, { numeric: "auto", style: "narrow", numberingSystem: "latn" });
 
 function ago(then) {
   const minutes = Math.round((Date.now() - then) / 60000);
@@ -42,7 +45,7 @@ export function localTime(iso, style) {
 function left(end) {
   const minutes = Math.max(0, Math.ceil((end - Date.now()) / 60000));
   const units = minutes >= 60 ? [[Math.floor(minutes / 60), "hour"], [minutes % 60, "minute"]] : [[minutes, "minute"]];
-  return units.map(([n, unit]) => new Intl.NumberFormat(lang, { style: "unit", unit, unitDisplay: "short" }).format(n)).join(" ");
+  return units.map(([n, unit]) => new Intl.NumberFormat(lang, { style: "unit", unit, unitDisplay: "short", numberingSystem: "latn" }).format(n)).join(" ");
 }
 
 function countDown(root) {
