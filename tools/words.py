@@ -10,6 +10,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_file
 from babel.messages.pofile import read_po, write_po
 
+from contatto.kit import errors
 from contatto.kit.languages import CATALOGUES, LANGUAGES, SOURCE, catalogue_path
 
 PACKAGE = CATALOGUES.parent.parent
@@ -46,7 +47,7 @@ def main() -> int:
 
 
 def marked_texts(package: Path = PACKAGE) -> Catalog:
-    """Every marked text of the code and the templates, with the files that it stands in."""
+    """Every marked text of the code and the templates, and what each refusal says, with the files of each."""
     found = Catalog(project="Contatto", charset="utf-8")
     for path in sorted(package.rglob("*")):
         if path.suffix not in METHODS or "migrations" in path.parts:
@@ -54,6 +55,9 @@ def marked_texts(package: Path = PACKAGE) -> Catalog:
         place = path.relative_to(package).as_posix()
         for line, text, comments, _context in _texts_of(path):
             found.add(text, locations=[(place, line)], auto_comments=comments)
+    for code in errors.ALL:
+        for text in (code.says, code.remedy):
+            found.add(text, locations=[("kit/errors.py", 0)])
     return found
 
 

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-from contatto.kit.words import N_
-
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
@@ -37,219 +35,185 @@ class Refused(Exception):
 
 
 INVALID: Final = ErrorCode(
-    "invalid",
-    422,
-    40002,
-    N_("A value is missing or not allowed."),
-    N_("Correct the field that the message names."),
+    "invalid", 422, 40002, "A value is missing or not allowed.", "Correct the field that the message names."
 )
 UNREADABLE: Final = ErrorCode(
-    "unreadable", 400, 40000, N_("The body could not be read."), N_("Send a valid JSON object in UTF-8.")
+    "unreadable", 400, 40000, "The body could not be read.", "Send a valid JSON object in UTF-8."
 )
-TOO_LARGE: Final = ErrorCode(
-    "too_large", 413, 40907, N_("The body is too large."), N_("Send at most 64 KiB.")
-)
+TOO_LARGE: Final = ErrorCode("too_large", 413, 40907, "The body is too large.", "Send at most 64 KiB.")
 PHOTO_TOO_LARGE: Final = ErrorCode(
-    "photo_too_large", 413, 40907, N_("The photo is too large."), N_("Send a photo of at most 8 MB.")
+    "photo_too_large", 413, 40907, "The photo is too large.", "Send a photo of at most 8 MB."
 )
 NOT_A_PHOTO: Final = ErrorCode(
     "not_a_photo",
     415,
     40002,
-    N_("This is no photo that can be shown."),
-    N_("Send a JPEG, PNG, WebP or GIF picture."),
+    "This is no photo that can be shown.",
+    "Send a JPEG, PNG, WebP or GIF picture.",
 )
 UNSIGNED: Final = ErrorCode(
     "unsigned",
     401,
     40900,
-    N_("The signature is missing or wrong."),
-    N_("Sign the raw body with this app's secret."),
+    "The signature is missing or wrong.",
+    "Sign the raw body with this app's secret.",
 )
 STALE: Final = ErrorCode(
     "stale",
     401,
     40900,
-    N_("The signature's time is too far from now."),
-    N_("Sign again with the present time; check the sender's clock."),
+    "The signature's time is too far from now.",
+    "Sign again with the present time; check the sender's clock.",
 )
-SIGN_IN: Final = ErrorCode("sign_in", 401, 40104, N_("You are not signed in."), N_("Sign in and try again."))
+SIGN_IN: Final = ErrorCode("sign_in", 401, 40104, "You are not signed in.", "Sign in and try again.")
 BAD_TOKEN: Final = ErrorCode(
-    "bad_token", 401, 40105, N_("The access token is not valid."), N_("Make a new token in Settings.")
+    "bad_token", 401, 40105, "The access token is not valid.", "Make a new token in Settings."
 )
 BAD_CODE: Final = ErrorCode(
     "bad_code",
     401,
     40110,
-    N_("The auth code is not valid: it is wrong, used, or older than ten minutes."),
-    N_("Make a new code in Settings."),
+    "The auth code is not valid: it is wrong, used, or older than ten minutes.",
+    "Make a new code in Settings.",
 )
 WRONG_APP: Final = ErrorCode(
     "wrong_app",
     401,
     40001,
-    N_("The app id and the secret do not belong together."),
-    N_("Send the app_id and the secret that Settings lists under Channels, or an access token."),
+    "The app id and the secret do not belong together.",
+    "Send the app_id and the secret that Settings lists under Channels, or an access token.",
 )
 WRONG_LOGIN: Final = ErrorCode(
     "wrong_login",
     401,
     40001,
-    N_("E-mail or password is wrong."),
-    N_("Check both, or ask an owner for a new password."),
+    "E-mail or password is wrong.",
+    "Check both, or ask an owner for a new password.",
 )
 FORGED: Final = ErrorCode(
     "forged",
     403,
     40001,
-    N_("The form's token does not fit this session."),
-    N_("Reload the page and send the form again; what you typed is still there."),
+    "The form's token does not fit this session.",
+    "Reload the page and send the form again; what you typed is still there.",
 )
 FORBIDDEN: Final = ErrorCode(
-    "forbidden",
-    403,
-    40001,
-    N_("Your role does not allow this."),
-    N_("Ask an owner or admin of the business."),
+    "forbidden", 403, 40001, "Your role does not allow this.", "Ask an owner or admin of the business."
 )
 NO_SCOPE: Final = ErrorCode(
     "no_scope",
     403,
     40130,
-    N_("The access token lacks a scope."),
-    N_("Use a token with the scope that the message names; Settings makes one."),
+    "The access token lacks a scope.",
+    "Use a token with the scope that the message names; Settings makes one.",
 )
 NOT_FOUND: Final = ErrorCode(
     "not_found",
     404,
     40007,
-    N_("There is no such thing here."),
-    N_("Check the id, and that it belongs to this business."),
+    "There is no such thing here.",
+    "Check the id, and that it belongs to this business.",
 )
 NO_ADVERTISER: Final = ErrorCode(
     "no_advertiser",
     404,
     40300,
-    N_("There is no such ad account for this token."),
-    N_("Use an advertiser_id that Settings lists."),
+    "There is no such ad account for this token.",
+    "Use an advertiser_id that Settings lists.",
 )
-NO_ROUTE: Final = ErrorCode("no_route", 404, 40400, N_("There is no such address."), N_("Check the path."))
+NO_ROUTE: Final = ErrorCode("no_route", 404, 40400, "There is no such address.", "Check the path.")
 CONFLICT: Final = ErrorCode(
-    "conflict",
-    409,
-    40202,
-    N_("Somebody changed this first."),
-    N_("Reload, look at the change, and try again."),
+    "conflict", 409, 40202, "Somebody changed this first.", "Reload, look at the change, and try again."
 )
 REPEATED: Final = ErrorCode(
     "repeated",
     409,
     40050,
-    N_("This request_id was used for another request."),
-    N_("Send the first body again, or a new request_id."),
+    "This request_id was used for another request.",
+    "Send the first body again, or a new request_id.",
 )
 AD_LIMIT: Final = ErrorCode(
-    "ad_limit",
-    409,
-    40502,
-    N_("There are as many as there may be."),
-    N_("Delete some, or use another campaign."),
+    "ad_limit", 409, 40502, "There are as many as there may be.", "Delete some, or use another campaign."
 )
 NOT_HASHED: Final = ErrorCode(
     "not_hashed",
     422,
     40062,
-    N_("A value is not hashed."),
-    N_("Send SHA-256 digests in hexadecimal, never the values themselves."),
+    "A value is not hashed.",
+    "Send SHA-256 digests in hexadecimal, never the values themselves.",
 )
 BATCH_SIZE: Final = ErrorCode(
-    "batch_size",
-    422,
-    40061,
-    N_("There are too many items in one request."),
-    N_("Send them in several requests."),
+    "batch_size", 422, 40061, "There are too many items in one request.", "Send them in several requests."
 )
 FILE_UNKNOWN: Final = ErrorCode(
     "file_unknown",
     404,
     40905,
-    N_("There is no such file of this ad account."),
-    N_("Upload it, and send its file_path."),
+    "There is no such file of this ad account.",
+    "Upload it, and send its file_path.",
 )
-FILE_EMPTY: Final = ErrorCode(
-    "file_empty", 422, 40906, N_("The file holds no value."), N_("Send one value a line.")
-)
+FILE_EMPTY: Final = ErrorCode("file_empty", 422, 40906, "The file holds no value.", "Send one value a line.")
 FILE_TYPE: Final = ErrorCode(
-    "file_type", 415, 40908, N_("The file is no text."), N_("Send a CSV or text file in UTF-8.")
+    "file_type", 415, 40908, "The file is no text.", "Send a CSV or text file in UTF-8."
 )
 FILE_EXPIRED: Final = ErrorCode(
-    "file_expired", 410, 40910, N_("The file was uploaded too long ago."), N_("Upload it again.")
+    "file_expired", 410, 40910, "The file was uploaded too long ago.", "Upload it again."
 )
 TASK_NOT_READY: Final = ErrorCode(
     "task_not_ready",
     409,
     40201,
-    N_("The file is not made yet."),
-    N_("Ask for the task's state, and fetch the file when it is done."),
+    "The file is not made yet.",
+    "Ask for the task's state, and fetch the file when it is done.",
 )
 TASK_FAILED: Final = ErrorCode(
     "task_failed",
     409,
     40200,
-    N_("The file could not be made."),
-    N_("Make a new task; if it fails again, tell the operator."),
+    "The file could not be made.",
+    "Make a new task; if it fails again, tell the operator.",
 )
 LINK_EXPIRED: Final = ErrorCode(
-    "link_expired",
-    410,
-    40910,
-    N_("The file is older than ten minutes and is not kept."),
-    N_("Make a new task."),
+    "link_expired", 410, 40910, "The file is older than ten minutes and is not kept.", "Make a new task."
 )
 TASK_ENDED: Final = ErrorCode(
-    "task_ended",
-    409,
-    40200,
-    N_("The task has ended already."),
-    N_("Make a new task if you need another file."),
+    "task_ended", 409, 40200, "The task has ended already.", "Make a new task if you need another file."
 )
-TOO_MANY: Final = ErrorCode("too_many", 429, 40100, N_("Too many tries."), N_("Wait, then try again."))
+TOO_MANY: Final = ErrorCode("too_many", 429, 40100, "Too many tries.", "Wait, then try again.")
 NOT_ELIGIBLE: Final = ErrorCode(
     "not_eligible",
     422,
     40002,
-    N_("The Lead goal is not available for these countries."),
-    N_("Use the countries that the check allows, or choose the goal Conversation."),
+    "The Lead goal is not available for these countries.",
+    "Use the countries that the check allows, or choose the goal Conversation.",
 )
 CAPTURE_OFF: Final = ErrorCode(
     "capture_off",
     409,
     40002,
-    N_("The goal Lead needs automatic lead capture, which is off for this account."),
-    N_("Turn it on with POST /open_api/v1.3/contatto/capture/turn_on/ or in Settings, then send this again."),
+    "The goal Lead needs automatic lead capture, which is off for this account.",
+    "Turn it on with POST /open_api/v1.3/contatto/capture/turn_on/ or in Settings, then send this again.",
 )
 CANNOT_SEND: Final = ErrorCode(
     "cannot_send",
     409,
     40002,
-    N_("A message cannot be sent to this person now."),
-    N_("Read the reason; where the platform's time is over, wait until the person writes again."),
+    "A message cannot be sent to this person now.",
+    "Read the reason; where the platform's time is over, wait until the person writes again.",
 )
 CAPTURE_IN_REVIEW: Final = ErrorCode(
     "capture_in_review",
     409,
     40002,
-    N_("The company data for lead capture are being checked, or were refused."),
-    N_(
-        "What you typed about the company is kept. Turn capture on when the check is done; Settings shows it."
-    ),
+    "The company data for lead capture are being checked, or were refused.",
+    "What you typed about the company is kept. Turn capture on when the check is done; Settings shows it.",
 )
 BROKEN: Final = ErrorCode(
     "broken",
     500,
     50000,
-    N_("Something broke on our side."),
-    N_("Try again; if it stays, give the operator the request id."),
+    "Something broke on our side.",
+    "Try again; if it stays, give the operator the request id.",
 )
 
 ALL: Final = tuple(value for value in list(globals().values()) if isinstance(value, ErrorCode))
