@@ -26,7 +26,8 @@ import contatto.channels.pages
 import contatto.delivery.api
 import contatto.forms.api.routes
 import contatto.forms.pages.routes
-import contatto.inbox.api
+import contatto.inbox.api.doors
+import contatto.inbox.api.routes
 import contatto.inbox.pages.acts
 import contatto.inbox.pages.automatic
 import contatto.inbox.pages.chat
@@ -62,7 +63,7 @@ from contatto.kit.words import words_of
 from contatto.worker import Worker
 
 HOT_ROUTES: Final = (
-    *contatto.inbox.api.routes,
+    *contatto.inbox.api.doors.routes,
     *contatto.measurement.api.routes,
     *contatto.delivery.api.routes,
 )
@@ -79,6 +80,7 @@ ROUTERS: Final = (
     contatto.channels.pages.router,
     contatto.forms.api.routes.router,
     contatto.forms.pages.routes.router,
+    contatto.inbox.api.routes.router,
     contatto.inbox.pages.chat.router,
     contatto.inbox.pages.chat_form.router,
     contatto.inbox.pages.chat_talk.router,
@@ -99,6 +101,9 @@ OPEN_PATHS: Final = frozenset({
     "/open_api/v1.3/subscription/subscribe/",
     "/open_api/v1.3/subscription/get/",
     "/open_api/v1.3/subscription/unsubscribe/",
+    "/open_api/v1.3/business/webhook/update/",
+    "/open_api/v1.3/business/webhook/delete/",
+    "/open_api/v1.3/business/webhook/list/",
 })  # fmt: skip
 """What the API answers without a token in the header: an auth code or an app's secret lets programs in."""
 _JSON_PREFIXES: Final = ("/webhooks/", "/delivery/", "/t/")

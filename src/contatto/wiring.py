@@ -9,6 +9,7 @@ from contatto.channels.model import Platform
 from contatto.forms import actions as forms
 from contatto.forms.model import FormSubmitted, TestLeadMade
 from contatto.inbox.actions import desk, notices, replies
+from contatto.inbox.actions.business import push_message
 from contatto.inbox.actions.deliveries import settle_receipts
 from contatto.inbox.actions.photos import forget_photos
 from contatto.inbox.model import (
@@ -61,8 +62,8 @@ AFTER: Final[After] = {
     LeadStatusChanged: (counting.note_lead,),
     LeadsMerged: (counting.note_lead,),
     LeadUpdated: (notices.post_notice, pushes.push_lead),
-    MessageReceived: (),
-    MessageSent: (),
+    MessageReceived: (push_message,),
+    MessageSent: (push_message,),
     NoticePosted: (),
     ReplyProgressed: (),
     SubscriptionEnded: (),

@@ -41,6 +41,7 @@ FORM = {
 }  # fmt: skip
 
 
+GUESSED_APP = {"app_id": "their-app", "secret": "guessed"}
 THEIR_APP = {"app_id": "their-app", "secret": "their secret"}
 
 
@@ -230,6 +231,8 @@ def bodies(theirs: Theirs, own: str, token: str) -> dict[str, dict[str, Any]]:
     """What each POST of the API is sent, with ids of the other business."""
     creative = {"ad_name": "X", "ad_text": "X", "call_to_action": "SEND_MESSAGE"}
     move = {"operation_status": "DISABLE"}
+    of_them = {"business_id": "tt-theirs", "auto_message_type": "SUGGESTED_QUESTION"}
+    question = {"suggested_question": {"question": "X", "answer": "X"}}
     return {
         "/campaign/create/": {"campaign_name": "X", "objective_type": "LEAD_GENERATION"},
         "/campaign/status/update/": move | {"campaign_ids": [theirs.campaign_id]},
@@ -253,6 +256,19 @@ def bodies(theirs: Theirs, own: str, token: str) -> dict[str, dict[str, Any]]:
             "data": [{"event": "qualified", "event_time": 1, "lead": {"lead_id": theirs.lead_number}}],
         },
         "/crm/create/": {"name": "X"},
+        "/business/webhook/update/": GUESSED_APP | {"callback_url": "https://example.com/x"},
+        "/business/webhook/delete/": GUESSED_APP,
+        "/business/message/send/": of_them
+        | {
+            "recipient": theirs.path["conversation_id"],
+            "message_type": "TEXT",
+            "text": {"body": "X"},
+        },
+        "/business/message/auto_message/create/": of_them | question,
+        "/business/message/auto_message/update/": of_them | question | {"auto_message_id": "1"},
+        "/business/message/auto_message/delete/": of_them | {"auto_message_id": "1"},
+        "/business/message/auto_message/sort/": of_them | {"auto_message_id": "1"},
+        "/business/message/auto_message/status/update/": of_them | {"operation_status": "DISABLE"},
         "/page/lead/task/": {"ad_id": theirs.ad_id},
         "/page/lead/mock/create/": {"page_id": theirs.page_id},
         "/page/lead/mock/delete/": {"lead_id": theirs.lead_number},
@@ -269,6 +285,7 @@ def test_the_api_changes_nothing_of_another_business(house: House, theirs: Their
     known = bodies(theirs, house.webchat_id, house.token)
     body = known.get(short, ids_of(theirs))  # better: put a new POST into `bodies`
     codes = NOT_THERE if short in known else NOT_THERE | {40002}
+    codes |= {40001} if "/webhook/" in short else set()
     with nothing_changes(house.context.db):
         answer = house.api("POST", short, **(body | {"advertiser_id": theirs.advertiser_id}))
         assert answer["code"] in codes
@@ -278,6 +295,7 @@ def test_the_api_changes_nothing_of_another_business(house: House, theirs: Their
             assert answer["code"] in codes
 
 
+THEIR_CHAT = {"business_id": "tt-theirs", "conversation_id": "conversation of u1"}
 QUERIES: dict[str, dict[str, Any]] = {
     "/report/integrated/get/": {
         "service_type": "AUCTION", "report_type": "BASIC", "data_level": "AUCTION_ADGROUP",
@@ -289,13 +307,23 @@ QUERIES: dict[str, dict[str, Any]] = {
     "/report/task/download/": {"task_id": "1"},
     "/term/check/": {"term_type": "LeadAds"},
     "/subscription/get/": THEIR_APP,
+    "/business/webhook/list/": THEIR_APP,
+    "/business/message/conversation/list/": THEIR_CHAT | {"conversation_type": "STRANGER"},
+    "/business/message/content/list/": THEIR_CHAT,
+    "/business/message/capabilities/get/": THEIR_CHAT | {"capability_types": ["IMAGE_SEND"]},
+    "/business/message/auto_message/get/": THEIR_CHAT | {"auto_message_type": "CHAT_PROMPT"},
     "/page/field/get/": {"page_id": "1"},
     "/page/lead/mock/get/": {"page_id": "1"},
     "/page/lead/task/download/": {"task_id": "1"},
     "/lead/field/get/": {"page_id": "1"},
     "/lead/get/": {"page_id": "1"},
 }  # fmt: skip
-OF_THE_TOKEN = {"/oauth2/advertiser/get/", "/advertiser/info/", "/subscription/get/"}
+OF_THE_TOKEN = {
+    "/oauth2/advertiser/get/",
+    "/advertiser/info/",
+    "/subscription/get/",
+    "/business/webhook/list/",
+}
 """They take no advertiser_id: they list what the token may see."""
 
 

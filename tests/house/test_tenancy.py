@@ -21,6 +21,7 @@ WITHOUT_BUSINESS = {
     "inbox/store/receipts.py:list_waiting_receipts": "For the worker, who works for all of them.",
     "leads/store/files.py:list_waiting_files": "For the worker, who works for all of them.",
     "notices/store.py:is_push_due": "For the worker, who works for all of them.",
+    "notices/store.py:list_told_businesses": "For the worker, who works for all of them.",
     "notices/store.py:list_due_pushes": "For the worker, who works for all of them.",
     "reports/store/tasks.py:list_waiting_tasks": "For the worker, who works for all of them.",
     "measurement/store.py:list_changed_accounts": "For the worker, who works for all of them.",

@@ -244,7 +244,7 @@ def test_ten_messages_may_follow_and_the_eleventh_is_refused_until_the_person_wr
         desk.reply(f"message {number}")
     with pytest.raises(Refused, match="used up") as refused:
         desk.reply("one more")
-    assert refused.value.code is errors.CANNOT_SEND
+    assert refused.value.code is errors.TOO_FAST
     assert len(desk.texts()) == 11
     desk.clock.advance(minutes=1)
     desk.hear(make.webhook("im_receive_msg", make.said("Yes?", at_ms=make.NOON_MS + 60_000)))

@@ -24,6 +24,21 @@ class NewAccount:
     registration_country: str
 
 
+def load_channel(tx: Tx, business_id: str, account_id: str, field: str) -> ChannelAccount:
+    """A channel account by our id of it, or by its platform's; ``field`` is how the caller calls it.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    found = store.find_account(tx, business_id, account_id)
+    if found is not None:
+        return found
+    for account in store.list_accounts(tx, business_id):
+        if account_id and account.external_id == account_id:
+            return account
+    raise Refused(errors.NOT_FOUND, f"{field}: there is no such channel account.")
+
+
 def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount:
     """Add a channel account to a business.
 

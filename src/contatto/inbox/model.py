@@ -189,10 +189,14 @@ class InlineNotice:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A question with its answer, or the title of a prompt with what it sends."""
+    """A question with its answer, or the title of a prompt with what it sends.
+
+    ``number`` is the id that the API keeps for it when its words are changed; 0 where they give it its id.
+    """
 
     ask: str
     say: str
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,14 +207,33 @@ class KeywordReply:
     say: str
 
 
+class AutomaticKind(StrEnum):
+    """The kinds of automatic messages that the API knows, in its words."""
+
+    WELCOME = "WELCOME_MESSAGE"
+    QUESTION = "SUGGESTED_QUESTION"
+    PROMPT = "CHAT_PROMPT"
+
+
 @dataclass(frozen=True, slots=True)
 class AutomaticMessages:
-    """What a chat page says and offers by itself (P4)."""
+    """What a chat page says and offers by itself (P4); ``off`` names the kinds that are turned off."""
 
     welcome: str = ""
     questions: tuple[Exchange, ...] = ()
     prompts: tuple[Exchange, ...] = ()
     keywords: tuple[KeywordReply, ...] = ()
+    off: tuple[str, ...] = ()
+
+    @property
+    def active(self) -> "AutomaticMessages":
+        """What is left when the kinds that are turned off are taken away."""
+        return AutomaticMessages(
+            welcome="" if AutomaticKind.WELCOME in self.off else self.welcome,
+            questions=() if AutomaticKind.QUESTION in self.off else self.questions,
+            prompts=() if AutomaticKind.PROMPT in self.off else self.prompts,
+            keywords=self.keywords,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,13 @@ CANNOT_SEND: Final = ErrorCode(
     "A message cannot be sent to this person now.",
     "Read the reason; where the platform's time is over, wait until the person writes again.",
 )
+TOO_FAST: Final = ErrorCode(
+    "too_fast",
+    409,
+    40064,
+    "All messages that may be sent before the person answers are used up.",
+    "Wait until the person writes again.",
+)
 CAPTURE_IN_REVIEW: Final = ErrorCode(
     "capture_in_review",
     409,

@@ -31,11 +31,11 @@ from sqlalchemy import (
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
+from contatto.kit.listeners import Listener, hearing
 from contatto.kit.log import logger, where
 
-type Handler = Callable[[Tx, Any], None]
-type After = Mapping[type[Any], tuple[Handler, ...]]
-type Kinds = Mapping[str, tuple[type[Any], tuple[Handler, ...]]]
+type After = Mapping[type[Any], tuple[Listener, ...]]
+type Kinds = Mapping[str, tuple[type[Any], tuple[Listener, ...]]]
 
 RETRY_AFTER: Final = (5, 60, 300, 1800, 7200, 21600)
 """Seconds to wait before each further try; when they are used up the job is dead."""
@@ -125,13 +125,8 @@ def list_events(tx: Tx, after_seq: int, limit: int = 500) -> list[StoredEvent]:
 
 def list_events_of(tx: Tx, business_id: str, after_seq: int, limit: int = 500) -> list[StoredEvent]:
     """Events of one business after a sequence number, oldest first; for a stream that resumes."""
-    statement = (
-        select(events)
-        .where(events.c.business_id == business_id, events.c.seq > after_seq)
-        .order_by(events.c.seq)
-        .limit(limit)
-    )
-    return tx.list(StoredEvent, statement)
+    mine = select(events).where(events.c.business_id == business_id, events.c.seq > after_seq)
+    return tx.list(StoredEvent, mine.order_by(events.c.seq).limit(limit))
 
 
 def count_waiting(tx: Tx) -> int:
@@ -167,7 +162,7 @@ async def drain(db: Database, after: After, limit: int = 200) -> int:
     return len(claimed)
 
 
-def handler_name(handler: Handler) -> str:
+def handler_name(handler: Listener) -> str:
     """A handler's name in the table: its capability and function."""
     return f"{handler.__module__.removeprefix('contatto.')}.{handler.__qualname__}"
 
@@ -196,18 +191,20 @@ def _fan_out(tx: Tx, kinds: Kinds, limit: int) -> None:
     fresh = tx.list(StoredEvent, waiting.with_for_update(skip_locked=True) if tx.locks_rows else waiting)
     if not fresh:
         return
+    hears = hearing(tx)
     new = {"state": JobState.DUE, "attempts": 0, "due_at": tx.now}
     rows = [
         {"business_id": event.business_id, "event_seq": event.seq, "handler": handler_name(handler)} | new
         for event in fresh
         for handler in kinds.get(event.name, (None, ()))[1]
+        if hears(handler, event.business_id)
     ]
     if rows:
         tx.execute(tx.upsert(jobs).on_conflict_do_nothing(), rows)
     tx.execute(update(events).where(events.c.seq.in_([event.seq for event in fresh])).values(fanned_out=True))
 
 
-def _run(job: Job, handler: Handler, event: Any) -> Callable[[Tx], None]:
+def _run(job: Job, handler: Listener, event: Any) -> Callable[[Tx], None]:
     def work(tx: Tx) -> None:
         still_due = update(jobs).where(jobs.c.id == job.id, jobs.c.state == JobState.DUE)
         if tx.execute(still_due.values(state=JobState.DONE, last_error=None)).rowcount:

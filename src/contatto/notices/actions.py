@@ -17,6 +17,7 @@ from contatto.kit.errands import Errand
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import Exchange, HttpAnswer, HttpRequest
 from contatto.kit.ids import new_id, new_number
+from contatto.kit.listeners import Businesses, only_for
 from contatto.kit.outbox import emit
 from contatto.leads.model import Lead, LeadCaptured, LeadRemoved, LeadSource, LeadUpdated, Origin
 from contatto.leads.rules.outside import CHAT_FIELDS, NAME, ad_data, chat_data, origins_of
@@ -28,6 +29,11 @@ from contatto.notices.model import Entity, Push, PushState, Subscription, Subscr
 
 KEEP: Final = timedelta(days=7)
 """How long a push is kept after it was settled, so that a person can look at it and send it again."""
+
+
+def of_told(entity: Entity) -> Businesses:
+    """The businesses of which programs are told: others cost no job."""
+    return lambda tx: store.list_told_businesses(tx, entity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,7 @@ def end_subscription(tx: Tx, subscription: Subscription, reason: str) -> None:
         emit(tx, business_id, SubscriptionEnded(business_id, subscription.id, reason))
 
 
+@only_for(of_told(Entity.LEAD))
 def push_lead(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
     """Tell of a lead that a chat or a member made or added to; heard through the outbox.
 
@@ -112,6 +119,7 @@ def push_lead(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
     _queue_lead(tx, lead, {name: value for name, value in data.items() if name in told})
 
 
+@only_for(of_told(Entity.LEAD))
 def push_form_lead(tx: Tx, event: FormSubmitted) -> None:
     """Tell of a lead that sent a form, with its answers; heard through the outbox."""
     answer = find_answer(tx, event.business_id, event.answer_id)
@@ -123,6 +131,7 @@ def push_form_lead(tx: Tx, event: FormSubmitted) -> None:
         _queue_lead(tx, lead, answer_data(version.content, answer.answers), version)
 
 
+@only_for(of_told(Entity.LEAD))
 def push_test_lead(tx: Tx, event: TestLeadMade) -> None:
     """Tell of a test lead; heard through the outbox."""
     lead = _shown_lead(tx, event.business_id, event.lead_id)

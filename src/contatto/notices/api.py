@@ -1,4 +1,4 @@
-"""Subscriptions to leads in the API v1.3."""
+"""Subscriptions to leads and to messages in the API v1.3."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -30,11 +30,17 @@ from contatto.kit.wire import (
 )
 from contatto.leads.model import LeadSource
 from contatto.notices import rules, store
-from contatto.notices.actions import NewSubscription, check_callback, end_subscription, subscribe_program
+from contatto.notices.actions import (
+    NewSubscription,
+    check_callback,
+    end_subscription,
+    set_webhook,
+    subscribe_program,
+)
 from contatto.notices.auth import app_caller
 from contatto.notices.model import Entity, Subscription
 
-router: Final = APIRouter(prefix="/open_api/v1.3/subscription", tags=["Subscriptions"])
+router: Final = APIRouter(prefix="/open_api/v1.3", tags=["Subscriptions"])
 
 type Secret = Annotated[str, Field(min_length=1, max_length=rules.SECRET_LIMIT)]
 type Url = Annotated[str, Field(max_length=rules.URL_LIMIT)]
@@ -72,7 +78,7 @@ class UnsubscribeBody(Shape):
     subscription_id: ApiId
 
 
-@router.post("/subscribe/")
+@router.post("/subscription/subscribe/")
 async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Response:
     """Have leads pushed to an address, each as it is captured or gets more details.
 
@@ -107,7 +113,7 @@ async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Response:
     return api_answer({"subscription_id": str(made.number)}, request_id_of(request))
 
 
-@router.get("/get/", openapi_extra=describe_query(SubscriptionQuery))
+@router.get("/subscription/get/", openapi_extra=describe_query(SubscriptionQuery))
 async def get_subscriptions(request: Request) -> Response:
     """The subscriptions of an app that have not ended, newest first; tokens and secrets are not shown."""
     query = read_query(request, SubscriptionQuery)
@@ -127,7 +133,7 @@ async def get_subscriptions(request: Request) -> Response:
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-@router.post("/unsubscribe/")
+@router.post("/subscription/unsubscribe/")
 async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Response:
     """End a subscription: nothing more is pushed, not even what was still to be tried again."""
     caller = await app_caller(request, body.app_id, body.secret)
@@ -142,6 +148,66 @@ async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Res
 
     await context_of(request).db.write(work)
     return api_answer({"subscription_id": str(body.subscription_id)}, request_id_of(request))
+
+
+class WebhookBody(Shape):
+    app_id: TextId
+    secret: Secret
+    event_type: Literal["DIRECT_MESSAGE"] = "DIRECT_MESSAGE"
+
+
+class UpdateWebhook(WebhookBody):
+    callback_url: Url
+
+
+@router.post("/business/webhook/update/")
+async def update_webhook(request: Request, body: UpdateWebhook) -> Response:
+    """Set the address that messages of the business are pushed to for this app; it has one at a time.
+
+    A push carries ``TikTok-Signature: t=<unix>,s=<hex>``: HMAC-SHA256 of ``<t>.<body>`` with the app's
+    secret. It comes at least once, and is tried again for 72 hours. The events are ``im_receive_msg`` and
+    ``im_send_msg``; what only the business sees is never told.
+    """
+    caller = await app_caller(request, body.app_id, body.secret)
+    require(caller, Permission.READ_INBOX)
+    check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
+    new = NewSubscription(Entity.DIRECT_MESSAGE, body.app_id, body.secret, body.callback_url)
+    made = await context_of(request).db.write(lambda tx: set_webhook(tx, caller.business_id, new))
+    return api_answer(_show_webhook(made), request_id_of(request))
+
+
+@router.post("/business/webhook/delete/")
+async def delete_webhook(request: Request, body: WebhookBody) -> Response:
+    """Push no more messages for this app; without an address there is nothing to do."""
+    caller = await app_caller(request, body.app_id, body.secret)
+    require(caller, Permission.READ_INBOX)
+
+    def work(tx: Tx) -> None:
+        for found in _webhooks(tx, caller.business_id, body):
+            end_subscription(tx, found, "unsubscribed")
+
+    await context_of(request).db.write(work)
+    return api_answer({"app_id": body.app_id, "event_type": body.event_type}, request_id_of(request))
+
+
+@router.get("/business/webhook/list/", openapi_extra=describe_query(WebhookBody))
+async def list_webhooks(request: Request) -> Response:
+    """The address that messages are pushed to for this app, empty when there is none."""
+    query = read_query(request, WebhookBody)
+    caller = await app_caller(request, query.app_id, query.secret)
+    require(caller, Permission.READ_INBOX)
+    found = await context_of(request).db.read(lambda tx: _webhooks(tx, caller.business_id, query))
+    empty = {"app_id": query.app_id, "event_type": query.event_type, "callback_url": ""}
+    return api_answer(_show_webhook(found[0]) if found else empty, request_id_of(request))
+
+
+def _webhooks(tx: Tx, business_id: str, of: WebhookBody) -> list[Subscription]:
+    live = store.list_subscriptions(tx, business_id, Entity.DIRECT_MESSAGE)
+    return [each for each in live if (each.app_id, each.secret) == (of.app_id, of.secret)]
+
+
+def _show_webhook(found: Subscription) -> dict[str, str]:
+    return {"app_id": found.app_id, "event_type": found.entity.value, "callback_url": found.callback_url}
 
 
 def _check_page(tx: Tx, business_id: str, detail: Detail) -> None:

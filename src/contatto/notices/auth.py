@@ -22,8 +22,8 @@ APP_PERMISSIONS: Final = frozenset({Permission.READ_LEADS, Permission.READ_INBOX
 async def app_caller(request: Request, app_id: str, secret: str, token: str = "") -> Caller:
     """Whoever holds an app's secret, or an access token (of the header, or of the body).
 
-    Such calls need no header; with one, its scopes count. An app that is registered with a business must come
-    with its secret, and speaks for that business alone.
+    Such calls need no header; with one, its scopes count. An app that is registered must come with its
+    secret; without a token it speaks for the business that registered it.
 
     Raises:
         Refused: SIGN_IN when neither is there, BAD_TOKEN, WRONG_APP, TOO_MANY.
@@ -38,8 +38,7 @@ async def app_caller(request: Request, app_id: str, secret: str, token: str = ""
         rules.check_app(app_id, secret, app.secret)
         return await _caller_of_app(request, app)
     caller = await find_token_caller(request, given)
-    is_own = app is not None and app.business_id == caller.business_id
-    rules.check_app(app_id, secret, app.secret if app and is_own else None)
+    rules.check_app(app_id, secret, app.secret if app else None)
     return caller
 
 

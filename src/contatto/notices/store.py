@@ -90,6 +90,12 @@ def list_subscriptions(tx: Tx, business_id: str, entity: Entity | None = None) -
     return _listed(tx, mine.order_by(subscriptions.c.created_at.desc(), subscriptions.c.number.desc()))
 
 
+def list_told_businesses(tx: Tx, entity: Entity) -> set[str]:
+    """The businesses of which some program is told."""
+    live = subscriptions.c.ended_at.is_(None), subscriptions.c.entity == entity
+    return set(tx.execute(select(subscriptions.c.business_id).where(*live).distinct()).scalars())
+
+
 def list_subscriptions_by_id(tx: Tx, business_id: str, ids: Collection[str]) -> dict[str, Subscription]:
     mine = subscriptions.c.business_id == business_id
     found = _listed(tx, select(subscriptions).where(mine, subscriptions.c.id.in_(ids)))

@@ -6,6 +6,7 @@ from contatto.ads.model import Facts
 from contatto.ads.rules import goals
 from contatto.capture import store as capture
 from contatto.channels import store as channels
+from contatto.channels.actions import load_channel
 from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -31,13 +32,7 @@ def find_channel(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
     Raises:
         Refused: NOT_FOUND.
     """
-    found = channels.find_account(tx, business_id, account_id)
-    if found is not None:
-        return found
-    for account in channels.list_accounts(tx, business_id):
-        if account.external_id == account_id:
-            return account
-    raise Refused(errors.NOT_FOUND, "identity_id: there is no such channel account.")
+    return load_channel(tx, business_id, account_id, "identity_id")
 
 
 def choose_account(

@@ -24,10 +24,21 @@ def keep_automatic(
     account = channel_store.find_account(tx, business_id, account_id)
     if account is None or account.platform is not Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "There is no such chat page.")
+    keep_account_automatic(tx, account, content, revision)
+
+
+def keep_account_automatic(
+    tx: Tx, account: ChannelAccount, content: AutomaticMessages, revision: int
+) -> None:
+    """Keep the automatic messages of any account.
+
+    Raises:
+        Refused: INVALID beyond a limit; CONFLICT when somebody was faster.
+    """
     problem = rules.automatic_problem(content)
     if problem is not None:
         raise Refused(errors.INVALID, problem)
-    if not save_automatic(tx, business_id, account_id, content, revision):
+    if not save_automatic(tx, account.business_id, account.id, content, revision):
         raise Refused(errors.CONFLICT, "Somebody changed these messages first. Nothing was overwritten.")
 
 
@@ -36,7 +47,7 @@ def answer_by_itself(tx: Tx, account: ChannelAccount, conversation: Conversation
     if account.platform is not Platform.WEBCHAT:
         return
     found = find_automatic(tx, account.business_id, account.id)
-    text = rules.automatic_answer(found[0], asked.text) if found else None
+    text = rules.automatic_answer(found[0].active, asked.text) if found else None
     if text is None:
         return
     reply = Message(

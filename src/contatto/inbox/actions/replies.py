@@ -107,7 +107,8 @@ def load_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -> 
 def _check_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -> None:
     window = load_window(tx, account, conversation)
     if not window.is_open:
-        raise Refused(errors.CANNOT_SEND, rules.stop_text(window.reason or "cannot_send"))
+        code = errors.TOO_FAST if window.reason == "window_used_up" else errors.CANNOT_SEND
+        raise Refused(code, rules.stop_text(window.reason or "cannot_send"))
 
 
 def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str) -> None:

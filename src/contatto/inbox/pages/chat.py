@@ -51,7 +51,7 @@ def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
     tapped = find_tapped_ad(tx, account, visitor)
     ad = tapped[1] if tapped else None
     kept = find_automatic(tx, account.business_id, account.id)
-    automatic = kept[0] if kept else AutomaticMessages()
+    automatic = kept[0].active if kept else AutomaticMessages()
     return {
         "account": {"id": account.id, "display_name": account.name, "handle": account.handle or None},
         "ad": _shown_ad(ad) if ad and ad.headline else None,

@@ -23,7 +23,9 @@ from sqlalchemy import (
     update,
 )
 
+from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.model import Conversation, ThreadState
+from contatto.inbox.store.messages import messages
 from contatto.inbox.store.persons import persons
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Instant, instant, key, metadata, tenant
@@ -116,6 +118,29 @@ def list_conversations(
     if before is not None:
         statement = statement.where(conversations.c.last_message_at < before)
     return tx.list(Conversation, statement.order_by(conversations.c.last_message_at.desc()).limit(limit))
+
+
+def list_conversations_of_account(
+    tx: Tx, business_id: str, account_id: str, span: tuple[int, int], *, is_answered: bool
+) -> list[Conversation]:
+    """Conversations of one account with at least one message, latest first; ``span`` is offset and limit.
+
+    Answered are those in which a message of the business stands that did not write itself.
+    """
+    answered = select(messages.c.id).where(
+        messages.c.business_id == business_id,
+        messages.c.conversation_id == conversations.c.id,
+        messages.c.sender == Sender.BUSINESS,
+        messages.c.kind != MessageKind.AUTOMATIC,
+    )
+    mine = select(conversations).where(
+        conversations.c.business_id == business_id,
+        conversations.c.channel_account_id == account_id,
+        conversations.c.last_message_at.is_not(None),
+        answered.exists() if is_answered else ~answered.exists(),
+    )
+    latest = mine.order_by(conversations.c.last_message_at.desc(), conversations.c.id)
+    return tx.list(Conversation, latest.offset(span[0]).limit(span[1]))
 
 
 def count_conversations(tx: Tx, business_id: str, wanted: ConversationFilter) -> int:

@@ -10,8 +10,10 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    and_,
     func,
     literal_column,
+    or_,
     select,
 )
 
@@ -70,6 +72,19 @@ def list_messages_after(tx: Tx, business_id: str, conversation_id: str, seq: int
     """Messages stored after a sequence number, in order of storage."""
     mine = _messages_of(business_id, conversation_id).where(messages.c.seq > seq)
     rows = tx.execute(mine.order_by(messages.c.seq).limit(500)).mappings()
+    return [_opened(tx, business_id, row) for row in rows]
+
+
+def list_messages_before(
+    tx: Tx, business_id: str, conversation_id: str, seq: int | None, limit: int
+) -> list[Message]:
+    """Messages of a conversation, latest first: all, or those earlier than the one with this number."""
+    mine = _messages_of(business_id, conversation_id)
+    if seq is not None:
+        at = select(messages.c.at).where(messages.c.business_id == business_id, messages.c.seq == seq)
+        when = at.scalar_subquery()
+        mine = mine.where(or_(messages.c.at < when, and_(messages.c.at == when, messages.c.seq < seq)))
+    rows = tx.execute(mine.order_by(messages.c.at.desc(), messages.c.seq.desc()).limit(limit)).mappings()
     return [_opened(tx, business_id, row) for row in rows]
 
 

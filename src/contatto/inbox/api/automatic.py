@@ -1,0 +1,220 @@
+"""Automatic messages of a business account in the API v1.3."""
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter
+from pydantic import BeforeValidator, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import Caller, Permission
+from contatto.accounts.rules import require
+from contatto.channels.model import ChannelAccount
+from contatto.inbox.actions.auto_messages import (
+    add_auto_message,
+    change_auto_message,
+    drop_auto_message,
+    load_automatic,
+    numbered_messages,
+    sort_auto_message,
+    turn_auto_messages,
+)
+from contatto.inbox.actions.business import business_open_id, load_business_account
+from contatto.inbox.model import AutomaticKind, Exchange
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import api_answer
+from contatto.kit.wire import ApiId, Shape, TextId, describe_query, read_query, request_id_of
+
+router: Final = APIRouter(prefix="/open_api/v1.3/business/message/auto_message", tags=["Business messages"])
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+class Welcome(Shape):
+    content: str
+
+
+class Question(Shape):
+    question: str
+    answer: str
+
+
+class Prompt(Shape):
+    title: str
+    content: str
+
+
+class OfKind(Shape):
+    """``business_id`` is a channel account: its id on the platform, or the one of Settings."""
+
+    business_id: TextId
+    auto_message_type: AutomaticKind
+
+
+class MessageBody(OfKind):
+    """The part that fits the type.
+
+    A welcome has 250 characters at most, a question 80 and its answer 200, the title of a prompt 18 and its
+    content 150.
+    """
+
+    welcome_message: Welcome | None = None
+    suggested_question: Question | None = None
+    chat_prompt: Prompt | None = None
+
+
+class ChangeBody(MessageBody):
+    auto_message_id: ApiId
+
+
+class OneBody(OfKind):
+    auto_message_id: ApiId
+
+
+class SortBody(OfKind):
+    """The message that comes first, or several in their order."""
+
+    auto_message_id: Annotated[list[ApiId], BeforeValidator(_listed), Field(min_length=1, max_length=10)]
+
+
+class StatusBody(OfKind):
+    operation_status: Literal["ENABLE", "DISABLE"]
+
+
+class AutoQuery(OfKind):
+    auto_message_id: ApiId | None = None
+
+
+@router.post("/create/")
+async def create_business_auto_message(request: Request, caller: ApiCaller, body: MessageBody) -> Response:
+    """Add a welcome message, one of 3 suggested questions, or one of 6 chat prompts.
+
+    They take effect on the chat pages of this installation; for accounts of platforms they are kept and
+    shown, and what the platform sends by itself is set there. Keyword replies are set in Settings alone.
+    """
+    require(caller, Permission.WRITE_INBOX)
+    new = _exchange(body)
+
+    def work(tx: Tx, account: ChannelAccount) -> str:
+        return str(add_auto_message(tx, account, body.auto_message_type, new))
+
+    return await _changed(request, caller, body, work)
+
+
+@router.post("/update/")
+async def update_business_auto_message(request: Request, caller: ApiCaller, body: ChangeBody) -> Response:
+    """Change a message; it keeps its id and its place."""
+    require(caller, Permission.WRITE_INBOX)
+    new = _exchange(body)
+
+    def work(tx: Tx, account: ChannelAccount) -> str:
+        change_auto_message(tx, account, body.auto_message_type, body.auto_message_id, new)
+        return str(body.auto_message_id)
+
+    return await _changed(request, caller, body, work)
+
+
+@router.post("/delete/")
+async def delete_business_auto_message(request: Request, caller: ApiCaller, body: OneBody) -> Response:
+    """Take a message away."""
+
+    def work(tx: Tx, account: ChannelAccount) -> str:
+        drop_auto_message(tx, account, body.auto_message_type, body.auto_message_id)
+        return str(body.auto_message_id)
+
+    return await _changed(request, caller, body, work)
+
+
+@router.post("/sort/")
+async def sort_business_auto_messages(request: Request, caller: ApiCaller, body: SortBody) -> Response:
+    """Put a question or a prompt first, or several in their order; the others follow as they were."""
+
+    def work(tx: Tx, account: ChannelAccount) -> str:
+        sort_auto_message(tx, account, body.auto_message_type, body.auto_message_id)
+        return str(body.auto_message_id[0])
+
+    return await _changed(request, caller, body, work)
+
+
+@router.post("/status/update/")
+async def update_auto_message_status(request: Request, caller: ApiCaller, body: StatusBody) -> Response:
+    """Turn all messages of a type on or off."""
+
+    def work(tx: Tx, account: ChannelAccount) -> str:
+        is_on = body.operation_status == "ENABLE"
+        turn_auto_messages(tx, account, body.auto_message_type, is_on=is_on)
+        return ""
+
+    return await _changed(request, caller, body, work)
+
+
+@router.get("/get/", openapi_extra=describe_query(AutoQuery))
+async def get_business_auto_messages(request: Request, caller: ApiCaller) -> Response:
+    """The messages of a type, in their order; each is approved at once, as nobody else reads them."""
+    require(caller, Permission.READ_INBOX)
+    query = read_query(request, AutoQuery)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account = load_business_account(tx, caller.business_id, query.business_id)
+        content, _ = load_automatic(tx, account)
+        known = numbered_messages(account, content, query.auto_message_type)
+        wanted = query.auto_message_id
+        return {
+            "business_id": business_open_id(account),
+            "operation_status": "DISABLE" if query.auto_message_type in content.off else "ENABLE",
+            "auto_messages": [
+                _show(query.auto_message_type, number, each)
+                for number, each in known.items()
+                if wanted in (None, number)
+            ],
+        }
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+async def _changed(request: Request, caller: Caller, body: OfKind, work: Any) -> Response:
+    require(caller, Permission.WRITE_INBOX)
+
+    def change(tx: Tx) -> str:
+        made: str = work(tx, load_business_account(tx, caller.business_id, body.business_id))
+        return made
+
+    number = await context_of(request).db.write(change)
+    data = {"auto_message": {"auto_message_id": number}} if number else {}
+    return api_answer(data, request_id_of(request))
+
+
+def _exchange(body: MessageBody) -> Exchange:
+    """The part of a body that its type needs.
+
+    Raises:
+        Refused: INVALID, naming the part that lacks.
+    """
+    if body.auto_message_type is AutomaticKind.WELCOME and body.welcome_message:
+        if not body.welcome_message.content.strip():
+            raise Refused(errors.INVALID, "welcome_message.content: write something.")
+        return Exchange("", body.welcome_message.content.strip())
+    if body.auto_message_type is AutomaticKind.QUESTION and body.suggested_question:
+        return Exchange(body.suggested_question.question.strip(), body.suggested_question.answer.strip())
+    if body.auto_message_type is AutomaticKind.PROMPT and body.chat_prompt:
+        return Exchange(body.chat_prompt.title.strip(), body.chat_prompt.content.strip())
+    name = body.auto_message_type.value.lower()
+    raise Refused(
+        errors.INVALID, f"{name}: it is needed with auto_message_type {body.auto_message_type.value}."
+    )
+
+
+def _show(kind: AutomaticKind, number: int, found: Exchange) -> dict[str, Any]:
+    parts = {
+        AutomaticKind.WELCOME: {"welcome_message": {"content": found.say}},
+        AutomaticKind.QUESTION: {"suggested_question": {"question": found.ask, "answer": found.say}},
+        AutomaticKind.PROMPT: {"chat_prompt": {"title": found.ask, "content": found.say}},
+    }
+    shown = {"auto_message_id": str(number), "auto_message_type": kind.value, "audit_status": "APPROVED"}
+    return shown | parts[kind]

@@ -1,0 +1,191 @@
+"""Sending messages of a business through the API v1.3."""
+
+import asyncio
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, File, Form, UploadFile
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import Caller, Permission
+from contatto.accounts.rules import require
+from contatto.channels.model import MessageKind, Sender
+from contatto.channels.registry import CONNECTORS
+from contatto.inbox.actions.business import load_business_account, load_business_conversation
+from contatto.inbox.actions.desk import note_conversation_read
+from contatto.inbox.actions.photos import keep_photo
+from contatto.inbox.actions.replies import send_reply
+from contatto.inbox.model import Conversation, MemberTyping, Message
+from contatto.inbox.rules import TEXT_LIMIT
+from contatto.inbox.store.photos import list_photos
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import api_answer
+from contatto.kit.ids import new_id
+from contatto.kit.pictures import PICTURE_LIMIT, Picture, remake_picture
+from contatto.kit.wire import JsonText, Shape, TextId, describe_query, read_query, request_id_of
+
+router: Final = APIRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
+_AT_ONCE: Final = asyncio.Semaphore(2)
+_BUTTON_LIMITS: Final = {"QA_BUTTON_CARD": 20, "QA_LINK_CARD": 40}
+
+
+class TextPart(Shape):
+    body: Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT)]
+
+
+class ImagePart(Shape):
+    media_id: Annotated[str, Field(max_length=64)]
+
+
+class Button(Shape):
+    type: Literal["REPLY"] = "REPLY"
+    title: Annotated[str, Field(min_length=1, max_length=40)]
+    id: Annotated[str, Field(max_length=40)] = ""
+
+
+class Template(Shape):
+    """A question with 1 to 3 answers; here it is sent as a text with numbered lines."""
+
+    type: Literal["QA_BUTTON_CARD", "QA_LINK_CARD"]
+    title: Annotated[str, Field(min_length=1, max_length=40)]
+    buttons: Annotated[list[Button], Field(min_length=1, max_length=3)]
+
+
+class SendBody(Shape):
+    """``business_id`` is a channel account: its id on the platform, or the one of Settings."""
+
+    business_id: TextId
+    recipient_type: Literal["CONVERSATION"] = "CONVERSATION"
+    recipient: TextId
+    message_type: Literal["TEXT", "IMAGE", "TEMPLATE", "SENDER_ACTION"]
+    text: TextPart | None = None
+    image: ImagePart | None = None
+    template: Template | None = None
+    sender_action: Literal["TYPING", "MARK_READ"] | None = None
+
+
+class CapabilityQuery(Shape):
+    business_id: TextId
+    conversation_id: TextId
+    conversation_type: Literal["STRANGER", "SINGLE"] = "SINGLE"
+    capability_types: JsonText[Annotated[list[Literal["IMAGE_SEND"]], Field(min_length=1, max_length=10)]]
+
+
+@router.post("/send/")
+async def send_business_message(request: Request, caller: ApiCaller, body: SendBody) -> Response:
+    """Send a message into a conversation.
+
+    A business cannot write first. On TikTok it may send 10 messages within 48 hours of the person's last
+    one; the eleventh is refused with code 40064, a later one with 40002. ``SENDER_ACTION`` sends no message,
+    and its ``message_id`` is empty. Posts cannot be shared here.
+    """
+    require(caller, Permission.WRITE_INBOX)
+    _check_part(body)
+    if body.message_type == "SENDER_ACTION":
+        await _act(request, caller, body)
+        return api_answer({"message": {"message_id": ""}}, request_id_of(request))
+
+    def work(tx: Tx) -> Message:
+        conversation = _conversation(tx, caller, body)
+        message = _message(tx, conversation, body, caller.display_name)
+        return send_reply(tx, caller.business_id, conversation.id, message)
+
+    sent = await context_of(request).db.write(work)
+    return api_answer({"message": {"message_id": sent.id}}, request_id_of(request))
+
+
+@router.post("/media/upload/")
+async def upload_business_media(
+    request: Request,
+    caller: ApiCaller,
+    business_id: Annotated[TextId, Form()],
+    file: Annotated[
+        UploadFile, File(description="A picture; it is written anew, without what it says of its maker.")
+    ],
+    media_type: Annotated[Literal["IMAGE"], Form()] = "IMAGE",
+) -> Response:
+    """Upload a picture; its ``media_id`` is good for a day, or as long as a message shows it."""
+    require(caller, Permission.WRITE_INBOX)
+    context = context_of(request)
+    await context.db.read(lambda tx: load_business_account(tx, caller.business_id, business_id))
+    if (file.size or 0) > PICTURE_LIMIT:
+        raise Refused(errors.PHOTO_TOO_LARGE)
+    picture = await _remade(await file.read())
+    photo = await context.db.write(lambda tx: keep_photo(tx, caller.business_id, picture))
+    return api_answer({"media_id": photo.digest, "media_type": media_type}, request_id_of(request))
+
+
+@router.get("/capabilities/get/", openapi_extra=describe_query(CapabilityQuery))
+async def get_capabilities(request: Request, caller: ApiCaller) -> Response:
+    """Whether an account can send pictures into a conversation."""
+    require(caller, Permission.READ_INBOX)
+    query = read_query(request, CapabilityQuery)
+
+    def work(tx: Tx) -> bool:
+        account = load_business_account(tx, caller.business_id, query.business_id)
+        load_business_conversation(tx, account, query.conversation_id)
+        return CONNECTORS[account.platform].dialect.takes_photos
+
+    can = await context_of(request).db.read(work)
+    infos = [{"capability_type": each, "capability_result": can} for each in query.capability_types]
+    return api_answer({"capability_infos": infos}, request_id_of(request))
+
+
+async def _remade(raw: bytes) -> Picture:
+    async with _AT_ONCE:
+        return await asyncio.to_thread(remake_picture, raw)
+
+
+def _check_part(body: SendBody) -> None:
+    """Refuse a message without the part that its type needs, or with a button that is too long."""
+    name = body.message_type.lower()
+    if getattr(body, name) is None:
+        raise Refused(errors.INVALID, f"{name}: it is needed with message_type {body.message_type}.")
+    if body.message_type == "TEMPLATE" and body.template is not None:
+        most = _BUTTON_LIMITS[body.template.type]
+        if any(len(button.title) > most for button in body.template.buttons):
+            raise Refused(errors.INVALID, f"template.buttons.title: write {most} characters at most.")
+
+
+def _conversation(tx: Tx, caller: Caller, body: SendBody) -> Conversation:
+    account = load_business_account(tx, caller.business_id, body.business_id)
+    return load_business_conversation(tx, account, body.recipient)
+
+
+async def _act(request: Request, caller: Caller, body: SendBody) -> None:
+    context = context_of(request)
+    conversation = await context.db.read(lambda tx: _conversation(tx, caller, body))
+    if body.sender_action == "MARK_READ":
+        await context.db.write(lambda tx: note_conversation_read(tx, caller.business_id, conversation.id))
+    else:
+        typing = MemberTyping(caller.business_id, conversation.id, caller.subject_id, caller.display_name)
+        context.live.whisper(caller.business_id, typing)
+
+
+def _message(tx: Tx, conversation: Conversation, body: SendBody, author: str) -> Message:
+    photo = body.image.media_id if body.message_type == "IMAGE" and body.image else None
+    if photo is not None and photo not in list_photos(tx, conversation.business_id, {photo}):
+        raise Refused(errors.NOT_FOUND, "image.media_id: there is no such picture; upload it first.")
+    return Message(
+        seq=0,
+        id=new_id(),
+        conversation_id=conversation.id,
+        sender=Sender.BUSINESS,
+        kind=MessageKind.PHOTO if photo else MessageKind.TEXT,
+        text="" if photo else _text(body),
+        author=author,
+        at=tx.now,
+        photo=photo,
+    )
+
+
+def _text(body: SendBody) -> str:
+    if body.message_type == "TEMPLATE" and body.template is not None:
+        answers = [f"{number}. {button.title}" for number, button in enumerate(body.template.buttons, 1)]
+        return "\n".join([body.template.title, *answers])
+    return body.text.body if body.text else ""

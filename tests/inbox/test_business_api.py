@@ -1,0 +1,275 @@
+"""Business messages through the API: lists, sending, automatic messages, and pushes; never a notice."""
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from contatto.channels.store import save_token
+from contatto.inbox.store.conversations import ConversationFilter, list_conversations
+from contatto.inbox.store.notices import list_notices
+from contatto.kit.db.tx import Tx
+from contatto.kit.moments import micros
+from tests.channels.vendor import Vendor, running_vendor
+from tests.journeys.running import API, APP_ID, APP_SECRET, OPEN_ID, House, message, running_house, until
+from tests.notices.receiver import Receiver, is_signed_message, running_receiver
+from tests.unchanged import nothing_changes
+
+APP = {"app_id": APP_ID, "secret": APP_SECRET}
+OF = {"business_id": OPEN_ID}
+CONVERSATION = "conversation of mei"
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    with running_receiver() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Vendor]:
+    with running_vendor() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver, platform: Vendor) -> Iterator[House]:
+    """One person came from two ads, one after the other, and shared a number."""
+    folder = tmp_path_factory.mktemp("house")
+    allowed = (receiver.host, platform.host)
+    with running_house(folder, allowed_hosts=allowed, platform_urls={"tiktok": platform.url}) as running:
+        running.context.db.write_now(
+            lambda tx: save_token(tx, running.business_id, running.tiktok_id, "token of the platform")
+        )
+        running.ads = [  # type: ignore[attr-defined]
+            running.make_ad(goal, running.tiktok_id)["ad_id"] for goal in ("CONVERSATION", "LEAD_GENERATION")
+        ]
+        now_ms = micros(running.context.clock.now()) // 1_000
+        for ago_ms, ad_id in zip((9_000, 5_000), running.ads, strict=True):  # type: ignore[attr-defined]
+            ad = {"ad": {"ad_id": ad_id, "timestamp": now_ms - ago_ms}, "source": "ad"}
+            running.webhook("im_referral_msg", message("hi", "mei", now_ms - ago_ms) | {"referral": ad})
+        running.webhook("im_receive_msg", message("+65 8123 4567", "mei", now_ms))
+
+        assert until(lambda: listed(running, "STRANGER"))
+        yield running
+
+
+def listed(house: House, kind: str, **query: Any) -> list[dict[str, Any]]:
+    asked = OF | {"conversation_type": kind} | query
+    rows: list[dict[str, Any]] = house.data("GET", "/business/message/conversation/list/", **asked)[
+        "conversations"
+    ]
+    return rows
+
+
+def said(house: House, **query: Any) -> dict[str, Any]:
+    asked = OF | {"conversation_id": CONVERSATION} | query
+    data: dict[str, Any] = house.data("GET", "/business/message/content/list/", **asked)
+    return data
+
+
+def send(house: House, **changes: Any) -> dict[str, Any]:
+    body = OF | {"recipient_type": "CONVERSATION", "recipient": CONVERSATION, "message_type": "TEXT",
+                 "text": {"body": "We call you."}} | changes  # fmt: skip
+    return house.api("POST", "/business/message/send/", **body)
+
+
+def test_a_conversation_tells_all_ads_that_the_person_came_from_in_seconds(house: House) -> None:
+    (row,) = listed(house, "STRANGER")
+    assert row["conversation_id"] == CONVERSATION
+    ads = row["referral"]["ad"]
+    assert [ad["ad_id"] for ad in ads] == house.ads  # type: ignore[attr-defined]
+    assert {ad["advertiser_id"] for ad in ads} == {house.advertiser_id}
+    assert row["update_time"] // 1_000 - ads[0]["timestamp"] in (8, 9, 10)
+    assert listed(house, "SINGLE") == []
+
+
+def test_an_answer_makes_it_a_conversation_of_two_and_leaves_for_the_platform(
+    house: House, platform: Vendor
+) -> None:
+    sent = send(house)
+    assert sent["code"] == 0, sent
+    assert until(lambda: [each.body["text"]["body"] for each in platform.taken] == ["We call you."])
+    assert [row["conversation_id"] for row in listed(house, "SINGLE")] == [CONVERSATION]
+    newest = said(house)["messages"][0]
+    assert (newest["message_id"], newest["text"], newest["message_tag"]) == (
+        sent["data"]["message"]["message_id"], {"body": "We call you."}, {"source": "API"},
+    )  # fmt: skip
+    assert newest["from_user"] == {
+        "role": "BUSINESS_ACCOUNT",
+        "id": OPEN_ID,
+        "display_name": "Kopi on TikTok",
+    }
+    assert newest["to_user"]["id"] == "mei"
+
+
+def test_a_template_is_a_text_and_an_action_is_no_message(house: House) -> None:
+    card = {"type": "QA_BUTTON_CARD", "title": "When?", "buttons": [{"title": "Today"}, {"title": "Later"}]}
+    assert send(house, message_type="TEMPLATE", template=card)["code"] == 0
+    assert said(house)["messages"][0]["text"]["body"] == "When?\n1. Today\n2. Later"
+    before = said(house)
+    for action in ("TYPING", "MARK_READ"):
+        done = send(house, message_type="SENDER_ACTION", sender_action=action)
+        assert done["data"] == {"message": {"message_id": ""}}
+    assert said(house) == before
+
+
+def test_pages_of_messages_lead_to_the_first_one(house: House) -> None:
+    whole = said(house)
+    assert not whole["has_more"]
+    first = said(house, limit=1)
+    rest = said(house, limit=20, cursor=first["cursor"])
+    assert first["messages"] + rest["messages"] == whole["messages"]
+    assert {each["role"] for each in whole["participants"]} == {"BUSINESS_ACCOUNT", "PERSONAL_ACCOUNT"}
+
+
+def test_the_notice_of_the_inbox_is_in_no_answer_of_the_api(house: House) -> None:
+    def notices(tx: Tx) -> Any:
+        found = list_conversations(tx, house.business_id, ConversationFilter())
+        return [notice for each in found for notice in list_notices(tx, house.business_id, each.id)]
+
+    assert until(lambda: house.context.db.read_now(notices))
+    everything = json.dumps([said(house), listed(house, "SINGLE"), listed(house, "STRANGER")])
+    assert "Leads Center" not in everything
+    assert len(said(house)["messages"]) == 3
+
+
+def test_pictures_go_where_the_channel_takes_them(house: House) -> None:
+    files = {"file": ("p.png", PIXEL, "image/png")}
+    headers = {"Access-Token": house.token}
+    answer = house.client.post(f"{API}/business/message/media/upload/", data=OF, files=files, headers=headers)
+    media_id = answer.json()["data"]["media_id"]
+    refused = send(house, message_type="IMAGE", image={"media_id": media_id})
+    assert (refused["code"], "Photos" in refused["message"]) == (40002, True)
+    asked = OF | {"conversation_id": CONVERSATION, "capability_types": ["IMAGE_SEND"]}
+    infos = house.data("GET", "/business/message/capabilities/get/", **asked)["capability_infos"]
+    assert infos == [{"capability_type": "IMAGE_SEND", "capability_result": False}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "names"),
+    [
+        ({"business_id": "nobody"}, 40007, "business_id"),
+        ({"recipient": "nobody"}, 40007, "conversation_id"),
+        ({"message_type": "SHARE_POST"}, 40002, "message_type"),
+        ({"message_type": "TEMPLATE"}, 40002, "template"),
+        ({"text": {"body": ""}}, 40002, "text"),
+        ({"text": {"body": "x" * 6001}}, 40002, "text"),
+        ({"message_type": "IMAGE", "image": {"media_id": "x"}}, 40007, "image"),
+        ({"message_type": "TEMPLATE", "template": {"type": "QA_BUTTON_CARD", "title": "x",
+                                                   "buttons": [{"title": "x" * 21}]}}, 40002, "template"),
+    ],
+)  # fmt: skip
+def test_a_wrong_message_is_refused_by_name_and_not_kept(
+    house: House, changes: dict[str, Any], code: int, names: str
+) -> None:
+    with nothing_changes(house.context.db):
+        refused = send(house, **changes)
+    assert (refused["code"], refused["message"].startswith(names)) == (code, True), refused
+
+
+def test_the_eleventh_message_after_the_persons_last_is_too_fast(house: House) -> None:
+    codes = [send(house, text={"body": f"number {number}"})["code"] for number in range(9)]
+    assert codes == [0] * 8 + [40064]
+
+
+def test_messages_of_both_sides_are_pushed_signed_and_notices_are_not(
+    house: House, receiver: Receiver
+) -> None:
+    def ask(path: str, **body: Any) -> Any:
+        return house.client.post(f"{API}/business/webhook/{path}/", json=APP | body).json()
+
+    set_up = ask("update", event_type="DIRECT_MESSAGE", callback_url=f"{receiver.url}/messages")
+    assert set_up["data"] == {
+        "app_id": APP_ID, "event_type": "DIRECT_MESSAGE", "callback_url": f"{receiver.url}/messages",
+    }  # fmt: skip
+    shown = house.client.get(f"{API}/business/webhook/list/", params=APP).json()["data"]
+    assert shown == set_up["data"]
+    now_ms = micros(house.context.clock.now()) // 1_000
+    house.webhook("im_receive_msg", message("or mei@example.com 梅", "mei", now_ms))
+
+    def pushed() -> list[Any]:
+        return [each for each in receiver.received if each.path == "/messages"]
+
+    assert until(pushed)
+    assert send(house, text={"body": "Thank you"})["code"] == 0
+    assert until(lambda: len(pushed()) == 2)
+    assert all(is_signed_message(each, APP_SECRET) for each in pushed())
+    first, second = (each.content for each in pushed())
+    assert (first["event"], second["event"]) == ("im_receive_msg", "im_send_msg")
+    assert (first["user_openid"], first["client_key"]) == (OPEN_ID, APP_ID)
+    content = json.loads(first["content"])
+    assert content["text"] == {"body": "or mei@example.com 梅"}
+    assert (content["conversation_id"], content["timestamp"], content["type"]) == (
+        CONVERSATION,
+        now_ms,
+        "text",
+    )
+    assert content["from_user"] == {"id": "mei", "role": "personal_account"}
+    assert ask("delete")["code"] == 0
+    assert house.client.get(f"{API}/business/webhook/list/", params=APP).json()["data"]["callback_url"] == ""
+    assert ask("update", callback_url="http://10.0.0.1/x")["code"] == 40002
+    assert ask("update", secret="wrong", callback_url=f"{receiver.url}/m")["code"] == 40001
+
+
+def auto(house: House, path: str, kind: str = "SUGGESTED_QUESTION", **body: Any) -> dict[str, Any]:
+    method = "GET" if path == "get" else "POST"
+    asked = {"business_id": house.webchat_id, "auto_message_type": kind} | body
+    return house.api(method, f"/business/message/auto_message/{path}/", **asked)
+
+
+def add(house: House, question: str, answer: str = "Yes.") -> dict[str, Any]:
+    return auto(house, "create", suggested_question={"question": question, "answer": answer})
+
+
+def test_automatic_messages_are_made_changed_sorted_turned_off_and_taken_away(house: House) -> None:
+    first, second = (
+        add(house, each)["data"]["auto_message"]["auto_message_id"] for each in ("Open?", "Where?")
+    )
+    welcome = {"welcome_message": {"content": "Hello from the API"}}
+    assert auto(house, "create", "WELCOME_MESSAGE", **welcome)["code"] == 0
+    changed = {"question": "Open today?", "answer": "Until six."}
+    assert auto(house, "update", auto_message_id=first, suggested_question=changed)["code"] == 0
+    assert auto(house, "sort", auto_message_id=second)["code"] == 0
+    kept = auto(house, "get")["data"]
+    assert [each["auto_message_id"] for each in kept["auto_messages"]] == [second, first]
+    assert kept["auto_messages"][1]["suggested_question"] == changed
+    page = house.client.get(f"/chat/{house.webchat_id}").text
+    assert "Hello from the API" in page
+    assert "Open today?" in page
+    assert auto(house, "status/update", operation_status="DISABLE")["code"] == 0
+    assert auto(house, "get")["data"]["operation_status"] == "DISABLE"
+    assert "Open today?" not in house.client.get(f"/chat/{house.webchat_id}").text
+    assert auto(house, "delete", auto_message_id=first)["code"] == 0
+    assert [each["auto_message_id"] for each in auto(house, "get")["data"]["auto_messages"]] == [second]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("create", {"suggested_question": {"question": "x" * 81, "answer": "y"}}, 40002),
+        ("create", {"suggested_question": {"question": "x", "answer": "y" * 201}}, 40002),
+        ("create", {"suggested_question": {"question": "Where?", "answer": "y"}}, 40002),
+        ("create", {}, 40002),
+        ("create", {"auto_message_type": "AUTO_REPLY"}, 40002),
+        ("update", {"auto_message_id": "1", "suggested_question": {"question": "x", "answer": "y"}}, 40007),
+        ("delete", {"auto_message_id": "1"}, 40007),
+        ("sort", {"auto_message_id": ["1"]}, 40007),
+        ("status/update", {"operation_status": "SLEEP"}, 40002),
+    ],
+)
+def test_a_wrong_automatic_message_is_refused(
+    house: House, path: str, body: dict[str, Any], code: int
+) -> None:
+    with nothing_changes(house.context.db):
+        assert auto(house, path, **body)["code"] == code
+
+
+def test_an_account_has_three_questions_at_most(house: House) -> None:
+    codes = [add(house, f"Question {number}")["code"] for number in range(3)]
+    assert codes == [0, 0, 40002]
