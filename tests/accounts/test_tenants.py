@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import httpx2
@@ -23,9 +22,10 @@ from contatto.measurement.store import find_measured_ad
 from contatto.notices.actions import NewSubscription, subscribe_program
 from contatto.notices.model import Entity
 from tests import make
+from tests.accounts.foreign import OWN_ALONE, QUERIES, THEIR_APP, Theirs, bodies, ids_of
 from tests.ads.world import add_chain, add_world
 from tests.forms.papers import published
-from tests.journeys.running import API, House, ad_group, csrf_of, running_house, until
+from tests.journeys.running import API, House, csrf_of, running_house, until
 from tests.unchanged import nothing_changes
 
 PUBLIC = ("/webhooks/", "/chat/", "/t/", "/static")
@@ -39,26 +39,6 @@ FORM = {
     "company_name": "X", "privacy_policy_url": "https://x.example.com/p", "name": "X", "operation": "DISABLE",
     "headline": "X", "goal": "lead", "budget": "50", "countries": "SG", "reason": "wrong",
 }  # fmt: skip
-
-
-GUESSED_APP = {"app_id": "their-app", "secret": "guessed"}
-THEIR_APP = {"app_id": "their-app", "secret": "their secret"}
-
-
-@dataclass(frozen=True, slots=True)
-class Theirs:
-    """Ids of another business, by the names that routes and bodies give them."""
-
-    path: dict[str, str]
-    advertiser_id: str
-    campaign_id: str
-    adgroup_id: str
-    ad_id: str
-    channel_id: str
-    page_id: str
-    lead_number: str
-    subscription_id: str
-    secret_words: tuple[str, ...]
 
 
 @pytest.fixture(scope="module")
@@ -219,66 +199,6 @@ def test_a_form_without_its_token_changes_nothing(house: House, theirs: Theirs, 
             assert ask(house, "POST", address, {}).status_code == 403
 
 
-def ids_of(theirs: Theirs) -> dict[str, Any]:
-    """What any other POST of the API is sent."""
-    named = {"campaign_id": theirs.campaign_id, "adgroup_id": theirs.adgroup_id, "ad_id": theirs.ad_id,
-             "channel_account_id": theirs.channel_id, "identity_id": theirs.channel_id}  # fmt: skip
-    listed = {f"{name}s": [value] for name, value in named.items()}
-    return named | listed | {"campaign_name": "X", "adgroup_name": "X", "ad_name": "X", "budget": 60}
-
-
-def bodies(theirs: Theirs, own: str, token: str) -> dict[str, dict[str, Any]]:
-    """What each POST of the API is sent, with ids of the other business."""
-    creative = {"ad_name": "X", "ad_text": "X", "call_to_action": "SEND_MESSAGE"}
-    move = {"operation_status": "DISABLE"}
-    of_them = {"business_id": "tt-theirs", "auto_message_type": "SUGGESTED_QUESTION"}
-    question = {"suggested_question": {"question": "X", "answer": "X"}}
-    return {
-        "/campaign/create/": {"campaign_name": "X", "objective_type": "LEAD_GENERATION"},
-        "/campaign/status/update/": move | {"campaign_ids": [theirs.campaign_id]},
-        "/adgroup/create/": ad_group(theirs.campaign_id, "LEAD_GENERATION", own),
-        "/adgroup/status/update/": move | {"adgroup_ids": [theirs.adgroup_id]},
-        "/ad/create/": {"adgroup_id": theirs.adgroup_id, "creatives": [creative]},
-        "/ad/status/update/": move | {"ad_ids": [theirs.ad_id]},
-        "/term/confirm/": {"term_type": "LeadAds"},
-        "/contatto/capture/turn_on/": {"channel_account_id": theirs.channel_id},
-        "/contatto/capture/turn_off/": {"channel_account_id": theirs.channel_id},
-        "/subscription/subscribe/": THEIR_APP
-        | {
-            "subscribe_entity": "LEAD",
-            "callback_url": "https://example.com/x",
-            "subscription_detail": {"access_token": token, "advertiser_id": theirs.advertiser_id},
-        },
-        "/subscription/unsubscribe/": THEIR_APP | {"subscription_id": theirs.subscription_id},
-        "/event/track/": {
-            "event_source": "crm",
-            "event_source_id": "1",
-            "data": [{"event": "qualified", "event_time": 1, "lead": {"lead_id": theirs.lead_number}}],
-        },
-        "/crm/create/": {"name": "X"},
-        "/business/webhook/update/": GUESSED_APP | {"callback_url": "https://example.com/x"},
-        "/business/webhook/delete/": GUESSED_APP,
-        "/business/message/send/": of_them
-        | {
-            "recipient": theirs.path["conversation_id"],
-            "message_type": "TEXT",
-            "text": {"body": "X"},
-        },
-        "/business/message/auto_message/create/": of_them | question,
-        "/business/message/auto_message/update/": of_them | question | {"auto_message_id": "1"},
-        "/business/message/auto_message/delete/": of_them | {"auto_message_id": "1"},
-        "/business/message/auto_message/sort/": of_them | {"auto_message_id": "1"},
-        "/business/message/auto_message/status/update/": of_them | {"operation_status": "DISABLE"},
-        "/page/lead/task/": {"ad_id": theirs.ad_id},
-        "/page/lead/mock/create/": {"page_id": theirs.page_id},
-        "/page/lead/mock/delete/": {"lead_id": theirs.lead_number},
-    }
-
-
-OWN_ALONE = {"/campaign/create/", "/term/confirm/", "/crm/create/"}
-"""They take no other id than the advertiser_id: with one's own they do what they are asked."""
-
-
 @pytest.mark.parametrize("path", API_POSTS)
 def test_the_api_changes_nothing_of_another_business(house: House, theirs: Theirs, path: str) -> None:
     short = path.removeprefix(API)
@@ -295,29 +215,6 @@ def test_the_api_changes_nothing_of_another_business(house: House, theirs: Their
             assert answer["code"] in codes
 
 
-THEIR_CHAT = {"business_id": "tt-theirs", "conversation_id": "conversation of u1"}
-QUERIES: dict[str, dict[str, Any]] = {
-    "/report/integrated/get/": {
-        "service_type": "AUCTION", "report_type": "BASIC", "data_level": "AUCTION_ADGROUP",
-        "dimensions": ["adgroup_id"], "query_lifetime": "True", "metrics": ["spend"],
-    },
-    "/contatto/eligibility/check/": {"location_ids": ["1880251"]},
-    "/dmp/custom_audience/get/": {"custom_audience_ids": ["1"]},
-    "/report/task/check/": {"task_id": "1"},
-    "/report/task/download/": {"task_id": "1"},
-    "/term/check/": {"term_type": "LeadAds"},
-    "/subscription/get/": THEIR_APP,
-    "/business/webhook/list/": THEIR_APP,
-    "/business/message/conversation/list/": THEIR_CHAT | {"conversation_type": "STRANGER"},
-    "/business/message/content/list/": THEIR_CHAT,
-    "/business/message/capabilities/get/": THEIR_CHAT | {"capability_types": ["IMAGE_SEND"]},
-    "/business/message/auto_message/get/": THEIR_CHAT | {"auto_message_type": "CHAT_PROMPT"},
-    "/page/field/get/": {"page_id": "1"},
-    "/page/lead/mock/get/": {"page_id": "1"},
-    "/page/lead/task/download/": {"task_id": "1"},
-    "/lead/field/get/": {"page_id": "1"},
-    "/lead/get/": {"page_id": "1"},
-}  # fmt: skip
 OF_THE_TOKEN = {
     "/oauth2/advertiser/get/",
     "/advertiser/info/",
@@ -338,6 +235,19 @@ def test_the_api_shows_nothing_of_another_business(house: House, theirs: Theirs,
         assert not any(word in str(answer) for word in (theirs.advertiser_id, *theirs.secret_words))
     else:
         assert answer["code"] in NOT_THERE
+
+
+FORM_OF_THEIRS = ["/page/field/get/", "/page/lead/mock/get/", "/lead/field/get/", "/lead/get/"]
+
+
+@pytest.mark.parametrize("path", FORM_OF_THEIRS)
+def test_a_form_of_another_business_is_not_there_for_ones_own_ad_account(
+    house: House, theirs: Theirs, path: str
+) -> None:
+    assert house.api("GET", path, page_id=theirs.page_id)["code"] == 40007
+    if path == "/lead/get/":
+        named = {"lead_source": "DIRECT_MESSAGE", "lead_id": theirs.lead_number}
+        assert house.api("GET", path, **named)["code"] == 40007
 
 
 @pytest.mark.parametrize("kind", ["campaign", "adgroup", "ad"])
