@@ -16,6 +16,10 @@ from contatto.kit.languages import CATALOGUES, LANGUAGES, SOURCE, catalogue_path
 PACKAGE = CATALOGUES.parent.parent
 KEYWORDS: dict[str, Any] = {
     "_": None,
+    "Refused": (2,),
+    "Problem": (2,),
+    "Unfit": (1,),
+    "Usual": (1,),
     "N_": None,
     "gettext": None,
     "ngettext": (1, 2),

@@ -211,7 +211,7 @@ def _is_chat_api(request: Request) -> bool:
 def _error_page(request: Request, refused: Refused) -> Response:
     context: Context = request.app.state.context
     words = words_of(request)
-    happened = words.gettext(refused.detail)
+    happened = refused.detail_in(words)
     values = {
         "code": refused.code.http_status,
         "heading": words.gettext(refused.code.says),

@@ -61,7 +61,7 @@ def rendered(lang: str, source: str, **values: Any) -> str:
     page = pages._jinja.from_string('{% import "web/macros.html" as ui with context %}' + source)
     request = request_with()
     use_language(request, lang)
-    frame = {"words": pages.words_of(request), "request": request, "csrf_token": "", "lang": lang}
+    frame = {"page_words": pages.words_of(request), "request": request, "csrf_token": "", "lang": lang}
     return str(page.render(frame | values))
 
 

@@ -95,7 +95,7 @@ def choose_language(tx: Tx, business_id: BusinessId, member_id: str, language: s
         Refused: INVALID, for a language that we do not have.
     """
     if language and language not in LANGUAGES:
-        raise Refused(errors.INVALID, f"language: choose one of {', '.join(LANGUAGES)}.")
+        raise Refused(errors.INVALID, "language: choose one of %(known)s.", known=", ".join(LANGUAGES))
     store.mark_member_language(tx, business_id, member_id, language)
 
 

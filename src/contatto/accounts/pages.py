@@ -17,6 +17,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.languages import LANGUAGES
 from contatto.kit.web.language import keep_language
 from contatto.kit.web.sessions import check_csrf, clear_session, session_token, set_session
+from contatto.kit.words import words_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -44,9 +45,10 @@ async def post_login(
     try:
         token = await _log_in(request, email, password)
     except Refused as refused:
+        words = words_of(request)
         values = {
             "email": email,
-            "error": f"{refused.detail} {refused.code.remedy}",
+            "error": f"{refused.detail_in(words)} {words.gettext(refused.code.remedy)}",
             "next": _local_path(next),
         }
         page = context.pages.render(request, "accounts/login.html", values, refused.code.http_status)
@@ -118,7 +120,7 @@ async def show_in_language(request: Request, to: str = "", next: str = "") -> Re
         Refused: INVALID, for a language that we do not have.
     """
     if to not in LANGUAGES:
-        raise Refused(errors.INVALID, f"to: choose one of {', '.join(LANGUAGES)}.")
+        raise Refused(errors.INVALID, "to: choose one of %(languages)s.", languages=", ".join(LANGUAGES))
     response = RedirectResponse(_local_path(next) or "/", 303)
     keep_language(response, to, context_of(request).pages.cookies)
     return response
@@ -201,7 +203,7 @@ async def _render_settings(
         "new_token": new_token,
         "new_code": new_code,
         "can_manage": may(caller, Permission.ADMINISTER),
-        "errors": {"name": problem.detail} if problem else {},
+        "errors": {"name": problem.detail_in(words_of(request))} if problem else {},
         "token_name": "",
     }
     status = problem.code.http_status if problem else 200

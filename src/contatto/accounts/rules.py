@@ -40,9 +40,11 @@ def require(caller: Caller, permission: Permission) -> None:
         Refused: FORBIDDEN for a member, NO_SCOPE for an access token.
     """
     if permission not in caller.permissions and caller.role is None:
-        raise Refused(errors.NO_SCOPE, f"This needs the scope {permission.value}.")
+        raise Refused(errors.NO_SCOPE, "This needs the scope %(scope)s.", scope=permission.value)
     if permission not in caller.permissions:
-        raise Refused(errors.FORBIDDEN, f"This needs the permission {permission.value}.")
+        raise Refused(
+            errors.FORBIDDEN, "This needs the permission %(permission)s.", permission=permission.value
+        )
 
 
 def known_scopes(scopes: list[str]) -> tuple[str, ...]:
@@ -79,7 +81,7 @@ def check_password(password: str) -> None:
         Refused: INVALID.
     """
     if not MIN_PASSWORD <= len(password) <= 200:
-        raise Refused(errors.INVALID, f"password: use {MIN_PASSWORD} to 200 characters.")
+        raise Refused(errors.INVALID, "password: use %(least)s to 200 characters.", least=MIN_PASSWORD)
 
 
 def check_timezone(name: str) -> None:

@@ -167,4 +167,6 @@ def _check_url(field: str, text: str) -> None:
     except ValueError:  # such as an address of IPv6 without its end
         parts = urlsplit("")
     if parts.scheme not in ("https", "http") or "." not in parts.netloc or len(text) > 2_000:
-        raise Refused(errors.INVALID, f"{field}: give a full address that starts with https://.")
+        raise Refused(
+            errors.INVALID, "%(field)s: give a full address that starts with https://.", field=field
+        )

@@ -18,6 +18,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.words import words_of
 
 router = APIRouter(include_in_schema=False, prefix="/settings/capture")
 _OFF_STATES: Final = {Review.PENDING: "in_review", Review.APPROVED: "off", Review.REFUSED: "refused"}
@@ -85,11 +86,12 @@ async def _render(
 ) -> HTMLResponse:
     """The page; after a refused application, with what was typed and what is wrong with it."""
     context = context_of(request)
+    told = (failed[0], failed[1], failed[2].detail_in(words_of(request))) if failed else None
 
     def load(tx: Tx) -> list[dict[str, Any]]:
         switches = store.list_switches(tx, caller.business_id)
         found = list_accounts(tx, caller.business_id)
-        return [_shown(account, switches.get(account.id), failed) for account in found]
+        return [_shown(account, switches.get(account.id), told) for account in found]
 
     values = {
         "caller": caller,
@@ -103,12 +105,12 @@ async def _render(
 def _shown(
     account: ChannelAccount,
     switch: CaptureSwitch | None,
-    failed: tuple[str, CompanyData, Refused] | None,
+    failed: tuple[str, CompanyData, str] | None,
 ) -> dict[str, Any]:
     data: CaptureSwitch | CompanyData | None = switch
     problems: dict[str, str] = {}
     if failed and failed[0] == account.id:
-        field, _, says = failed[2].detail.partition(": ")
+        field, _, says = failed[2].partition(": ")
         data, problems = failed[1], {field: says}
     state = "not_applied" if switch is None else ("on" if switch.is_on else _OFF_STATES[switch.review])
     return {

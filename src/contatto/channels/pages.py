@@ -18,6 +18,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.words import words_of
 
 router = APIRouter(include_in_schema=False, prefix="/settings/channels")
 
@@ -125,7 +126,7 @@ async def _render(
         "can_manage": can_manage,
         "platforms": [platform.value for platform in Platform],
         "failed": failed,
-        "error": refused.detail if refused else "",
+        "error": refused.detail_in(words_of(request)) if refused else "",
         "typed": typed or {},
     }
     status = refused.code.http_status if refused else 200

@@ -64,7 +64,7 @@ def create_form(tx: Tx, business_id: str, name: str, language: str = "en", count
         Refused: INVALID.
     """
     if language not in LANGUAGES:
-        raise Refused(errors.INVALID, f"language: choose one of {', '.join(LANGUAGES)}.")
+        raise Refused(errors.INVALID, "language: choose one of %(known)s.", known=", ".join(LANGUAGES))
     policies = (switch.privacy_policy_url for switch in list_switches(tx, business_id).values())
     policy = next((url for url in policies if url.startswith("https://")), "")
     form = Form(
@@ -91,7 +91,7 @@ def check_form_name(name: str) -> str:
     """
     cleaned = " ".join(clean(name).split())
     if not 0 < len(cleaned) <= NAME_LIMIT:
-        raise Refused(errors.INVALID, f"name: write 1 to {NAME_LIMIT} characters.")
+        raise Refused(errors.INVALID, "name: write 1 to %(most)s characters.", most=NAME_LIMIT)
     return cleaned
 
 

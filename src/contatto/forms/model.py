@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from contatto.capture.model import Field
+from contatto.kit import words as languages
 
 type Words = Mapping[str, Mapping[str, str]]
 """Texts by language and by key, such as ``words["en"]["q1.label"]``."""
@@ -154,10 +155,17 @@ class FormVersion:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What keeps a draft from being published, or an answer from being taken; ``at`` names the place."""
+    """What keeps a draft from being published, or an answer from being taken; ``at`` names the place.
+
+    ``num`` fills in the ``%(num)s`` of what it says, if it has one.
+    """
 
     at: str
     says: str
+    num: int | None = None
+
+    def said_in(self, words: languages.Words) -> str:
+        return words.gettext(self.says) if self.num is None else words.gettext(self.says, num=self.num)
 
 
 @dataclass(frozen=True, slots=True)

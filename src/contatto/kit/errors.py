@@ -1,7 +1,9 @@
 """Every refusal that Contatto can answer: its code, its HTTP status, its API number and the remedy."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+from contatto.kit.words import Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +26,22 @@ class Refused(Exception):
 
     Args:
         code: which refusal.
-        detail: what was wrong here, in plain words; it must hold no contact value.
+        detail: what was wrong here, in plain words; it must hold no contact value. A field's name and a
+            colon may come first. Its ``%(name)s`` are filled in with the values.
     """
 
-    def __init__(self, code: ErrorCode, detail: str = "", retry_after_s: int | None = None) -> None:
-        super().__init__(f"{code.name}: {detail or code.says}")
+    def __init__(
+        self, code: ErrorCode, detail: str = "", retry_after_s: int | None = None, **values: Any
+    ) -> None:
+        self.text, self.values = detail or code.says, values
+        self.detail = self.text % values if values else self.text
+        super().__init__(f"{code.name}: {self.detail}")
         self.code = code
-        self.detail = detail or code.says
         self.retry_after_s = retry_after_s
+
+    def detail_in(self, words: Words) -> str:
+        """The detail in a person's language."""
+        return words.gettext(self.text, **self.values)
 
 
 INVALID: Final = ErrorCode(

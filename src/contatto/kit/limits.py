@@ -31,5 +31,11 @@ class RateLimit:
             del self._seen[next(iter(self._seen))]
         if len(tries) >= self._most:
             wait = int(tries[0] + self._span_s - now_s) + 1
-            raise Refused(errors.TOO_MANY, f"More than {self._most} in {self._span_s:.0f} s.", wait)
+            raise Refused(
+                errors.TOO_MANY,
+                "More than %(most)s in %(span)s s.",
+                wait,
+                most=self._most,
+                span=round(self._span_s),
+            )
         tries.append(now_s)

@@ -27,7 +27,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
 from contatto.kit.ids import new_id
+from contatto.kit.languages import words_in
 from contatto.kit.reading import UNREADABLE
+from contatto.kit.words import words_of
 
 router: Final = APIRouter()
 _MOST_FIELDS: Final = 2_000
@@ -44,13 +46,13 @@ async def show_builder(request: Request, caller: PageCaller, form_id: str, lang:
 async def _render(
     request: Request, caller: Caller, form_id: str, lang: str, editor: str = ""
 ) -> HTMLResponse:
-    context = context_of(request)
+    context, words = context_of(request), words_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
         form = actions.load_form(tx, caller.business_id, form_id)
         language = lang if lang in form.draft.languages else form.draft.languages[0]
         return {
-            "draft": show_draft(form, language),
+            "draft": show_draft(form, language, words),
             "form": show_sheet(form.draft, language, form.number, ""),
             "versions": [show_version(each) for each in store.list_versions(tx, caller.business_id, form.id)],
         }
@@ -59,7 +61,7 @@ async def _render(
     values |= {
         "caller": caller,
         "can_edit": may(caller, Permission.WRITE_ADS),
-        "kind_groups": kind_groups(),
+        "kind_groups": kind_groups(words),
         "editor": editor or new_id(),
         "regions": [pair.split("+") for pair in REGIONS.split(" ")],
         "account": {"id": "", "display_name": caller.business_name},
@@ -158,8 +160,10 @@ async def post_test(request: Request, caller: FormCaller, form_id: str) -> Respo
     submission = Submission(sent.submission_id, language, sent.answers, tuple(sent.consents))
     checked = check_submission(form.draft, submission, {})
     if checked.problems and not checked.refused:
-        problems = {problem.at: problem.says for problem in checked.problems}
-        return json_answer({"code": "unanswered", "message": "Look again.", "problems": problems}, 422)
+        words = words_in(language)
+        problems = {problem.at: problem.said_in(words) for problem in checked.problems}
+        message = words.gettext("Some answers need another look.")
+        return json_answer({"code": "unanswered", "message": message, "problems": problems}, 422)
     verdict = "no_fit" if checked.refused else "taken"
     body = {
         "accepted": True,

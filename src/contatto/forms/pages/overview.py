@@ -20,6 +20,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.words import words_of
 
 router: Final = APIRouter()
 type Text = Annotated[str, Form()]
@@ -61,7 +62,7 @@ async def show_new_form(request: Request, caller: PageCaller) -> HTMLResponse:
 def _render_new(
     request: Request, caller: PageCaller, typed: dict[str, str], wrong: dict[str, str]
 ) -> HTMLResponse:
-    values = {"caller": caller, "form": typed, "errors": wrong, "languages": list(LANGUAGES.items())}
+    values = {"caller": caller, "form": typed, "errors": wrong, "form_languages": list(LANGUAGES.items())}
     return context_of(request).pages.render(request, "forms/new.html", values, 422 if wrong else 200)
 
 
@@ -80,7 +81,7 @@ async def post_form(request: Request, caller: FormCaller, name: Text = "", langu
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
-        field, _, says = refused.detail.partition(": ")
+        field, _, says = refused.detail_in(words_of(request)).partition(": ")
         wrong = {field: says[:1].upper() + says[1:]}
         return _render_new(request, caller, {"name": name, "language": language}, wrong)
     return RedirectResponse(f"/forms/{form.id}", 303)

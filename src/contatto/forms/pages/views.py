@@ -20,35 +20,36 @@ from contatto.forms.model import (
 from contatto.forms.rules.kinds import AUTOCOMPLETE, CHOOSERS, PHONES, TEXTS, USUAL
 from contatto.forms.rules.publishing import list_problems
 from contatto.forms.rules.words import LANGUAGES, label_of, option_text, text_of
+from contatto.kit.words import N_, Words
 
 KIND_NAMES = {
-    Kind.NAME: "Name",
-    Kind.TEXT: "Short text",
-    Kind.LONG_TEXT: "Long text",
-    Kind.NUMBER: "Number",
-    Kind.CHOICE: "One choice",
-    Kind.CHOICES: "Several choices",
-    Kind.HIDDEN: "Hidden",
+    Kind.NAME: N_("Name"),
+    Kind.TEXT: N_("Short text"),
+    Kind.LONG_TEXT: N_("Long text"),
+    Kind.NUMBER: N_("Number"),
+    Kind.CHOICE: N_("One choice"),
+    Kind.CHOICES: N_("Several choices"),
+    Kind.HIDDEN: N_("Hidden"),
 }
 GROUPS = (
-    ("Contact details", (Kind.NAME, Kind.EMAIL, Kind.PHONE, Kind.WHATSAPP)),
+    (N_("Contact details"), (Kind.NAME, Kind.EMAIL, Kind.PHONE, Kind.WHATSAPP)),
     (
-        "Messaging names",
+        N_("Messaging names"),
         (
             Kind.INSTAGRAM, Kind.FACEBOOK, Kind.LINE, Kind.MESSENGER, Kind.TWITTER, Kind.LINKEDIN, Kind.WEIBO,
             Kind.WECHAT, Kind.SNAPCHAT,
         ),
     ),
-    ("Place and time", (Kind.CITY, Kind.POSTCODE, Kind.COUNTRY, Kind.DATE)),
-    ("Questions", (Kind.CHOICE, Kind.CHOICES, Kind.TEXT, Kind.LONG_TEXT, Kind.NUMBER)),
-    ("Not shown", (Kind.HIDDEN,)),
+    (N_("Place and time"), (Kind.CITY, Kind.POSTCODE, Kind.COUNTRY, Kind.DATE)),
+    (N_("Questions"), (Kind.CHOICE, Kind.CHOICES, Kind.TEXT, Kind.LONG_TEXT, Kind.NUMBER)),
+    (N_("Not shown"), (Kind.HIDDEN,)),
 )  # fmt: skip
 """The kinds of questions in the groups of the builder's list."""
 SOURCE_NAMES = {
-    Source.CAMPAIGN: "Campaign",
-    Source.AD_GROUP: "Ad group",
-    Source.AD: "Ad",
-    Source.CLICK: "Click id",
+    Source.CAMPAIGN: N_("Campaign"),
+    Source.AD_GROUP: N_("Ad group"),
+    Source.AD: N_("Ad"),
+    Source.CLICK: N_("Click id"),
 }
 
 
@@ -56,8 +57,11 @@ def kind_name(kind: Kind) -> str:
     return KIND_NAMES.get(kind, USUAL[kind].label)
 
 
-def kind_groups() -> list[tuple[str, list[tuple[str, str]]]]:
-    return [(name, [(kind.value, kind_name(kind)) for kind in kinds]) for name, kinds in GROUPS]
+def kind_groups(words: Words) -> list[tuple[str, list[tuple[str, str]]]]:
+    return [
+        (words.gettext(name), [(kind.value, words.gettext(kind_name(kind))) for kind in kinds])
+        for name, kinds in GROUPS
+    ]
 
 
 def show_form_row(form: Form, counts: dict[Verdict, int], latest: FormVersion | None) -> dict[str, Any]:
@@ -72,14 +76,17 @@ def show_form_row(form: Form, counts: dict[Verdict, int], latest: FormVersion | 
     }
 
 
-def show_draft(form: Form, language: str) -> dict[str, Any]:
-    """The draft in the builder, with its texts in one language and the first one's beside them."""
+def show_draft(form: Form, language: str, words: Words) -> dict[str, Any]:
+    """The draft in the builder, with its texts in one language and the first one's beside them.
+
+    ``words`` are those of the member who edits it.
+    """
     content = form.draft
     first = content.languages[0]
     problems = list_problems(content)
     by_place: dict[str, str] = {}
     for problem in problems:
-        by_place.setdefault(problem.at, problem.says)
+        by_place.setdefault(problem.at, problem.said_in(words))
     return {
         "id": form.id,
         "name": form.name,
@@ -94,25 +101,25 @@ def show_draft(form: Form, language: str) -> dict[str, Any]:
         "texts": content.words.get(language, {}),
         "first_texts": content.words.get(first, {}),
         "questions": [
-            _question(content, question, place) for place, question in enumerate(content.questions)
+            _question(content, question, place, words) for place, question in enumerate(content.questions)
         ],
         "consents": content.consents,
         "review": content.review,
         "policy_url": content.policy_url,
         "end_url": content.end_url,
         "end_phone": content.end_phone,
-        "problems": [{"at": problem.at, "says": problem.says} for problem in problems],
+        "problems": [{"at": problem.at, "says": problem.said_in(words)} for problem in problems],
         "wrong": by_place,
     }
 
 
-def _question(content: Content, question: Question, place: int) -> dict[str, Any]:
+def _question(content: Content, question: Question, place: int, words: Words) -> dict[str, Any]:
     first = content.languages[0]
     return {
         "key": question.key,
         "kind": question.kind.value,
-        "kind_name": kind_name(question.kind),
-        "title": label_of(content, question, first) or kind_name(question.kind),
+        "kind_name": words.gettext(kind_name(question.kind)),
+        "title": label_of(content, question, first) or words.gettext(kind_name(question.kind)),
         "required": question.required,
         "autocomplete": question.autocomplete,
         "autocomplete_words": AUTOCOMPLETE,
@@ -126,10 +133,10 @@ def _question(content: Content, question: Question, place: int) -> dict[str, Any
         "is_hidden": question.kind is Kind.HIDDEN,
         "options": question.options,
         "show": f"{question.show_if}={question.show_value}" if question.show_if else "",
-        "shows": _shows(content, place),
-        "jumps": _jumps(content, place),
+        "shows": _shows(content, place, words),
+        "jumps": _jumps(content, place, words),
         "source": question.source.value if question.source else "",
-        "sources": [(source.value, name) for source, name in SOURCE_NAMES.items()],
+        "sources": [(source.value, words.gettext(name)) for source, name in SOURCE_NAMES.items()],
     }
 
 
@@ -139,12 +146,16 @@ def _bounds(kind: Kind) -> str:
     return "length" if kind in TEXTS else ""
 
 
-def _shows(content: Content, place: int) -> list[tuple[str, str]]:
+def _shows(content: Content, place: int, words: Words) -> list[tuple[str, str]]:
     """On which earlier answers a question may depend."""
     return [
         (
             f"{earlier.key}={option.key}",
-            f"{_short(content, earlier)} is “{_option(content, earlier, option)}”",
+            words.gettext(
+                "%(question)s is “%(answer)s”",
+                question=_short(content, earlier, words),
+                answer=_option(content, earlier, option),
+            ),
         )
         for earlier in content.questions[:place]
         if earlier.kind in CHOOSERS
@@ -152,13 +163,17 @@ def _shows(content: Content, place: int) -> list[tuple[str, str]]:
     ]
 
 
-def _jumps(content: Content, place: int) -> list[tuple[str, str]]:
-    later = [(each.key, f"Jump to “{_short(content, each)}”") for each in content.questions[place + 1 :]]
-    return [("", "Go on"), *later, (END, "Skip to the end"), (REFUSE, "Say that it does not fit")]
+def _jumps(content: Content, place: int, words: Words) -> list[tuple[str, str]]:
+    later = [
+        (each.key, words.gettext("Jump to “%(question)s”", question=_short(content, each, words)))
+        for each in content.questions[place + 1 :]
+    ]
+    skip, refuse = words.gettext("Skip to the end"), words.gettext("Say that it does not fit")
+    return [("", words.gettext("Go on")), *later, (END, skip), (REFUSE, refuse)]
 
 
-def _short(content: Content, question: Question) -> str:
-    label = label_of(content, question, content.languages[0]) or kind_name(question.kind)
+def _short(content: Content, question: Question, words: Words) -> str:
+    label = label_of(content, question, content.languages[0]) or words.gettext(kind_name(question.kind))
     return label if len(label) <= 40 else f"{label[:39]}…"
 
 

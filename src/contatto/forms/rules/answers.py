@@ -19,8 +19,9 @@ from contatto.forms.rules.kinds import CHOOSERS, PHONES
 from contatto.forms.rules.logic import chosen_options, find_way
 from contatto.forms.rules.readers import Unfit, clean, read_text
 from contatto.forms.rules.words import label_of, option_text, text_of
+from contatto.kit.words import N_
 
-MISSING: Final = "Please answer this."
+MISSING: Final = N_("Please answer this.")
 COUNTRY_PART: Final = ".country"
 """The country of a phone number comes beside it, under the question's key with this ending."""
 
@@ -50,12 +51,16 @@ def check_submission(content: Content, sent: Submission, hidden: Mapping[Source,
             answer = _answer(content, question, sent, hidden)
         except Unfit as unfit:
             own = text_of(content, f"{question.key}.message", sent.language)
-            problems.append(Problem(question.key, own or str(unfit)))
+            problems.append(Problem(question.key, own) if own else _unfit(question, unfit))
         else:
             answers += [answer] if answer else []
     if not way.refused:
         problems += _missing_consents(content, sent)
     return Checked(tuple(answers), tuple(problems), way.refused)
+
+
+def _unfit(question: Question, unfit: Unfit) -> Problem:
+    return Problem(question.key, unfit.says, unfit.num)
 
 
 def _missing_consents(content: Content, sent: Submission) -> list[Problem]:

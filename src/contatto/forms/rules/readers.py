@@ -17,7 +17,14 @@ type Shown = tuple[str, str]
 
 
 class Unfit(Exception):
-    """An answer that cannot be taken; the message is for the person who typed it."""
+    """An answer that cannot be taken; the message is for the person who typed it.
+
+    ``num`` fills in its ``%(num)s``, if it has one.
+    """
+
+    def __init__(self, says: str, num: int | None = None) -> None:
+        super().__init__(says)
+        self.says, self.num = says, num
 
 
 _EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,63}")
@@ -44,8 +51,9 @@ def read_text(question: Question, text: str) -> Shown:
     Raises:
         Unfit: with what the person should do.
     """
-    if len(text) > min(TEXT_LIMIT, question.high or TEXT_LIMIT) and question.kind is not Kind.NUMBER:
-        raise Unfit(f"Write at most {min(TEXT_LIMIT, question.high or TEXT_LIMIT)} characters.")
+    most = min(TEXT_LIMIT, question.high or TEXT_LIMIT)
+    if len(text) > most and question.kind is not Kind.NUMBER:
+        raise Unfit("Write at most %(num)s characters.", most)
     return _READERS[question.kind](question, text)
 
 
@@ -53,7 +61,7 @@ def _plain(question: Question, text: str) -> Shown:
     if question.kind is not Kind.LONG_TEXT:
         text = " ".join(text.split())
     if question.low is not None and len(text) < question.low:
-        raise Unfit(f"Write at least {question.low} characters.")
+        raise Unfit("Write at least %(num)s characters.", question.low)
     return text, text
 
 
@@ -122,9 +130,9 @@ def _number(question: Question, text: str) -> Shown:
         raise Unfit("Write a whole number.")
     value = int(text)
     if question.low is not None and value < question.low:
-        raise Unfit(f"Write a number of {question.low} or more.")
+        raise Unfit("Write a number of %(num)s or more.", question.low)
     if question.high is not None and value > question.high:
-        raise Unfit(f"Write a number of {question.high} or less.")
+        raise Unfit("Write a number of %(num)s or less.", question.high)
     return str(value), str(value)
 
 

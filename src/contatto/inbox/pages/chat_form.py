@@ -19,8 +19,10 @@ from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
+from contatto.kit.languages import LANGUAGES, words_in
 from contatto.kit.limits import RateLimit
 from contatto.kit.reading import UNREADABLE
+from contatto.kit.words import words_of
 
 router = APIRouter(include_in_schema=False)
 SIGNING_KEY: Final = "form-opening"
@@ -50,7 +52,8 @@ def show_chat_form(
 ) -> dict[str, Any]:
     """The sheet of a form for a visitor, in the wanted language or the one that their browser asks for."""
     context = context_of(request)
-    asked = [language] if language else accepted_languages(request.headers.get("accept-language", ""))
+    accepted = accepted_languages(request.headers.get("accept-language", ""))
+    asked = [language] if language else [words_of(request).lang, *accepted]
     chosen = best_language(version.content, asked)
     now_s = int(context.clock.now().timestamp())
     key = context.vault.signing_key(SIGNING_KEY)
@@ -64,10 +67,12 @@ async def show_form(request: Request, account_id: str, page_id: str, lang: str =
     context = context_of(request)
     account, visitor = await chat_visitor(request)
     version = await context.db.read(lambda tx: _load_version(tx, account, page_id))
+    form = show_chat_form(request, version, visitor, lang[:16])
     values = {
         "account": {"id": account.id, "display_name": account.name},
-        "form": show_chat_form(request, version, visitor, lang[:16]),
+        "form": form,
         "preview": False,
+        "page_words": words_in(form["language"]),
     }
     return context.pages.render(request, "forms/_sheet.html", values)
 
@@ -92,8 +97,10 @@ async def post_form(request: Request, account_id: str) -> Response:
     try:
         answer = await context.db.write(work)
     except Unanswered as unanswered:
-        problems = {problem.at: problem.says for problem in unanswered.problems}
-        body = {"code": "unanswered", "message": "Some answers need another look.", "problems": problems}
+        words = words_in(sent.language) if sent.language in LANGUAGES else words_of(request)
+        problems = {problem.at: problem.said_in(words) for problem in unanswered.problems}
+        message = words.gettext("Some answers need another look.")
+        body = {"code": "unanswered", "message": message, "problems": problems}
         return json_answer(body, 422)
     # A program that filled in the trap is told the same as a person.
     verdict = "no_fit" if answer.verdict is Verdict.NO_FIT else "taken"

@@ -45,7 +45,12 @@ class Renderer:
         self._jinja.add_extension("jinja2.ext.i18n")
         self._jinja.newstyle_gettext = True  # type: ignore[attr-defined]  # the extension's own switch
         self._jinja.globals.update(
-            static=static_url, languages=LANGUAGES, _=_translate, gettext=_translate, ngettext=_translate_many
+            static=static_url,
+            screen_languages=LANGUAGES,
+            words_in=words_in,
+            _=_translate,
+            gettext=_translate,
+            ngettext=_translate_many,
         )
 
     def words_of(self, connection: HTTPConnection) -> Words:
@@ -69,7 +74,7 @@ class Renderer:
             "caller": None,
             "nav_counts": {},
             "last_event": getattr(request.state, "last_event", 0),
-            "words": words,
+            "page_words": words,
             "lang": words.lang,
             "dir": words.dir,
             "number": words.number,
@@ -86,14 +91,14 @@ class Renderer:
 @pass_context
 def _translate(values: Values, text: str, /, **filled: Any) -> Markup:
     """A text in the page's language. The catalogue's text is escaped, and so is what is filled in."""
-    words: Words = values["words"]
+    words: Words = values["page_words"]
     shown = escape(words.gettext(text))
     return shown % words.written(filled) if filled else shown
 
 
 @pass_context
 def _translate_many(values: Values, one: str, many: str, n: int, /, **filled: Any) -> Markup:
-    words: Words = values["words"]
+    words: Words = values["page_words"]
     return escape(words.plural(one, many, n)) % words.written({"num": n} | filled)
 
 
