@@ -43,6 +43,7 @@ import contatto.notices.api
 import contatto.reports.api
 import contatto.reports.pages.routes
 from contatto import __version__
+from contatto.accounts.auth import AuditLayer
 from contatto.channels.index import AppIndex
 from contatto.kit import errors
 from contatto.kit.clock import Clock, SystemClock
@@ -106,6 +107,17 @@ OPEN_PATHS: Final = frozenset({
     "/open_api/v1.3/business/webhook/list/",
 })  # fmt: skip
 """What the API answers without a token in the header: an auth code or an app's secret lets programs in."""
+SHOWS_CONTACTS: Final = frozenset({
+    "/leads/{lead_id}",
+    "/leads/{lead_id}/answers",
+    "/leads.csv",
+    "/leads.xlsx",
+    "/forms/{form_id}/answers",
+    "/forms/{form_id}/answers.csv",
+    "/open_api/v1.3/lead/get/",
+    "/open_api/v1.3/page/lead/task/download/",
+})  # fmt: skip
+"""What shows or hands out contact values: each look is in the audit log."""
 _JSON_PREFIXES: Final = ("/webhooks/", "/delivery/", "/t/")
 _CHAT_API: Final = ("/messages", "/stream", "/form", "/photos", "/typing", "/read")
 
@@ -161,6 +173,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(Refused, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
+    app.add_middleware(AuditLayer, reads=SHOWS_CONTACTS)
     app.add_middleware(SecurityLayer, broken=_answer_broken, larger={"/photos": PICTURE_LIMIT + 1})
     return app
 
@@ -195,6 +208,7 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
     request_id = request.state.request_id
     path = request.url.path
     if path.startswith(API_PREFIX):
+        request.state.is_refused = True  # its status is 200 all the same
         return api_refusal(refused, request_id)
     if path.startswith(_JSON_PREFIXES) or _is_chat_api(request):
         return refusal_answer(refused, request_id)

@@ -220,6 +220,7 @@ OF_THE_TOKEN = {
     "/advertiser/info/",
     "/subscription/get/",
     "/business/webhook/list/",
+    "/contatto/audit/list/",
 }
 """They take no advertiser_id: they list what the token may see."""
 

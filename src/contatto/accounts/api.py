@@ -8,18 +8,21 @@ from starlette.responses import Response
 
 from contatto.accounts import actions, store
 from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import AdAccount, Permission
-from contatto.accounts.rules import require
+from contatto.accounts.model import AdAccount, AuditEntry, Permission
+from contatto.accounts.rules import chain_holds, require
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer
 from contatto.kit.wire import (
     ApiId,
     JsonText,
+    PageQuery,
     Shape,
     TextId,
+    api_time,
     chosen,
     describe_query,
+    page_info,
     read_query,
     request_id_of,
 )
@@ -97,6 +100,40 @@ async def confirm_one_term(request: Request, caller: ApiCaller, body: TermQuery)
 
     await context_of(request).db.write(work)
     return api_answer({"confirmed": True}, request_id_of(request))
+
+
+@router.get("/contatto/audit/list/", openapi_extra=describe_query(PageQuery))
+async def list_audit_log(request: Request, caller: ApiCaller) -> Response:
+    """Extension: who did what, latest first; ``chain_holds`` says whether these entries were changed since.
+
+    Every change through the API or a page is in it, and every look at the contact values of a lead.
+    """
+    require(caller, Permission.ADMINISTER)
+    query = read_query(request, PageQuery)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        span = ((query.page - 1) * query.page_size, query.page_size)
+        found = store.list_audit_entries(tx, caller.business_id, span)
+        total = store.count_audit_entries(tx, caller.business_id)
+        return {
+            "list": [_show_entry(entry) for entry in found],
+            "chain_holds": chain_holds(found[::-1]),
+            "page_info": page_info(query, total),
+        }
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _show_entry(entry: AuditEntry) -> dict[str, Any]:
+    return {
+        "time": api_time(entry.at),
+        "actor_id": entry.actor_id,
+        "actor": entry.actor,
+        "act": entry.act,
+        "object": entry.object,
+        "request_id": entry.request_id,
+        "digest": entry.digest,
+    }
 
 
 @router.get("/oauth2/advertiser/get/")

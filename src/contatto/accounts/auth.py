@@ -1,17 +1,22 @@
-"""From a request to its caller: a member's session for pages, an access token for the API."""
+"""From a request to its caller, by a session or an access token, and what the audit log keeps of it."""
 
 import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, is_dataclass, replace
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import Depends
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from contatto.accounts import store
-from contatto.accounts.model import ApiToken, Business, Caller, Member, Permission
+from contatto.accounts import rules, store
+from contatto.accounts.model import ApiToken, AuditEntry, Business, Caller, Member, Permission
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.kit import errors
 from contatto.kit.context import context_of
+from contatto.kit.db.database import FOLLOW
+from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
 from contatto.kit.limits import RateLimit
@@ -63,7 +68,7 @@ async def page_caller(request: Request) -> Caller:
     if found is None:
         raise Refused(errors.SIGN_IN)
     use_language(request, found[0].language)
-    return member_caller(*found)
+    return await note_caller(request, member_caller(*found))
 
 
 async def form_caller(request: Request) -> Caller:
@@ -104,7 +109,108 @@ async def find_token_caller(request: Request, token: str) -> Caller:
     limit = context.clock.now() - _NOTE_USE_EVERY
     if used is None or used < limit:
         await context.db.write(lambda tx: store.mark_token_used(tx, found[0].id, limit))
-    return token_caller(*found)
+    return await note_caller(request, token_caller(*found))
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What a caller did, before it is written down."""
+
+    caller: Caller
+    act: str
+    object: str
+    request_id: str
+
+
+def record_deed(tx: Tx, deed: Deed) -> None:
+    """Append to the audit log of a business, chained to the entry before."""
+    caller = deed.caller
+    tx.hold(int(hash_secret(f"audit:{caller.business_id}")[:15], 16))
+    entry = AuditEntry(
+        seq=0,
+        business_id=caller.business_id,
+        at=tx.now,
+        actor_id=caller.subject_id,
+        actor=caller.display_name,
+        act=deed.act,
+        object=deed.object,
+        request_id=deed.request_id,
+        before=store.find_last_digest(tx, caller.business_id),
+        digest="",
+    )
+    store.append_audit_entry(tx, replace(entry, digest=rules.entry_digest(entry)))
+
+
+async def note_caller(request: Request, caller: Caller) -> Caller:
+    """Note who is behind a request. All that a POST writes from here on is followed by its audit entry."""
+    request.state.caller = caller
+    if request.method == "POST":
+        fields = await _named_fields(request)
+
+        def follow(tx: Tx, result: Any) -> None:
+            named = " ".join(dict.fromkeys(f"{rules.objects_of(fields)} {_made(result)}".split()))
+            record_deed(tx, Deed(caller, _act(request.scope), named, request.state.request_id))
+
+        FOLLOW.set(follow)
+    return caller
+
+
+async def _named_fields(request: Request) -> Mapping[str, Any]:
+    """The fields of a request's path, address and JSON body; a form's own fields are left unread."""
+    fields: dict[str, Any] = {**request.query_params, **request.path_params}
+    if request.headers.get("content-type", "").startswith("application/json"):
+        try:
+            body = await request.json()
+        except (ValueError, RuntimeError, RecursionError):  # whoever reads it next refuses it
+            body = None
+        fields |= body if isinstance(body, dict) else {}
+    return fields
+
+
+def _made(result: Any) -> str:
+    """What a write made, if its result says so."""
+    number = getattr(result, "number", None) if is_dataclass(result) else None
+    if isinstance(result, dict):
+        return rules.objects_of(result)
+    return f"{type(result).__name__}={number}" if isinstance(number, int) else ""
+
+
+def _act(scope: Scope) -> str:
+    return rules.act_of(scope["method"], getattr(scope.get("route"), "path", ""))
+
+
+class AuditLayer:
+    """Writes down who looks at contact values, before the first byte of them leaves.
+
+    Args:
+        app: what is wrapped.
+        reads: the routes that show or hand out contact values.
+    """
+
+    def __init__(self, app: ASGIApp, reads: Collection[str]) -> None:
+        self.app = app
+        self.reads = reads
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_noted(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 200:
+                await self._note(scope)
+            await send(message)
+
+        await self.app(scope, receive, send_noted)
+
+    async def _note(self, scope: Scope) -> None:
+        state = scope.get("state", {})
+        if getattr(scope.get("route"), "path", "") not in self.reads or state.get("is_refused"):
+            return
+        request = Request(scope)
+        named = rules.objects_of({**request.query_params, **request.path_params})
+        deed = Deed(state["caller"], _act(scope), named, state["request_id"])
+        await context_of(request).db.write(lambda tx: record_deed(tx, deed))
 
 
 def check_request_rate(request: Request, key: str) -> None:

@@ -1,15 +1,15 @@
 """Signing in and out, and the settings page: members, tokens, ad accounts."""
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import actions, store
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import ApiToken, Caller, Member, Permission
-from contatto.accounts.rules import may, normal_email, require
+from contatto.accounts.rules import chain_holds, may, normal_email, require
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -20,6 +20,7 @@ from contatto.kit.web.sessions import check_csrf, clear_session, session_token, 
 from contatto.kit.words import words_of
 
 router = APIRouter(include_in_schema=False)
+AUDIT_ROWS: Final = 50
 
 
 @router.get("/")
@@ -167,6 +168,28 @@ async def post_revoke(request: Request, caller: FormCaller, token_id: str) -> Re
     require(caller, Permission.ADMINISTER)
     await context_of(request).db.write(lambda tx: actions.revoke_token(tx, caller.business_id, token_id))
     return RedirectResponse("/settings#tokens", 303)
+
+
+@router.get("/settings/audit")
+async def show_audit(
+    request: Request, caller: PageCaller, page: Annotated[int, Query(ge=1, le=100_000)] = 1
+) -> HTMLResponse:
+    """Who did what, latest first, for owners and admins."""
+    require(caller, Permission.ADMINISTER)
+    context = context_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        first = (page - 1) * AUDIT_ROWS
+        found = store.list_audit_entries(tx, caller.business_id, (first, AUDIT_ROWS + 1))
+        return {
+            "entries": found[:AUDIT_ROWS],
+            "holds": chain_holds(found[::-1]),
+            "page": page,
+            "has_older": len(found) > AUDIT_ROWS,
+        }
+
+    values = await context.db.read(load)
+    return context.pages.render(request, "accounts/audit.html", values | {"caller": caller})
 
 
 async def _render_settings(

@@ -5,9 +5,18 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstraint, func, or_, select, update
 
-from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, BusinessId, Member, Role
+from contatto.accounts.model import (
+    AdAccount,
+    ApiToken,
+    AuditEntry,
+    AuthCode,
+    Business,
+    BusinessId,
+    Member,
+    Role,
+)
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
+from contatto.kit.db.types import Choice, Serial, Words, instant, key, metadata, tenant, text
 
 businesses = Table("businesses", metadata, key(), text("name"), instant("created_at"))
 
@@ -81,6 +90,22 @@ ad_accounts = Table(
     Column("timezone", String(64), nullable=False),
     instant("created_at"),
     UniqueConstraint("business_id", "name"),
+)
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    tenant(),
+    instant("at"),
+    Column("actor_id", String(64), nullable=False),
+    text("actor"),
+    text("act"),
+    text("object"),
+    Column("request_id", String(64), nullable=False),
+    Column("before", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Index("ix_audit_entries_business_id", "business_id", "seq"),
 )
 
 failed_logins = Table(
@@ -257,3 +282,27 @@ def delete_old_failed_logins(tx: Tx, since: datetime) -> int:
 
 def delete_failed_logins(tx: Tx, email_hash: str) -> None:
     tx.execute(failed_logins.delete().where(failed_logins.c.email_hash == email_hash))
+
+
+def append_audit_entry(tx: Tx, entry: AuditEntry) -> None:
+    """Append an entry; its number is given by the table. Nothing changes or deletes one."""
+    row = {name: getattr(entry, name) for name in AuditEntry.__dataclass_fields__ if name != "seq"}
+    tx.insert(audit_entries, row)
+
+
+def find_last_digest(tx: Tx, business_id: BusinessId) -> str:
+    """The digest of the latest entry of a business; empty before the first."""
+    mine = select(audit_entries.c.digest).where(audit_entries.c.business_id == business_id)
+    return tx.scalar(mine.order_by(audit_entries.c.seq.desc()).limit(1)) or ""
+
+
+def list_audit_entries(tx: Tx, business_id: BusinessId, span: tuple[int, int]) -> list[AuditEntry]:
+    """Entries, latest first; ``span`` is offset and limit."""
+    mine = select(audit_entries).where(audit_entries.c.business_id == business_id)
+    latest = mine.order_by(audit_entries.c.seq.desc()).offset(span[0]).limit(span[1])
+    return tx.list(AuditEntry, latest)
+
+
+def count_audit_entries(tx: Tx, business_id: BusinessId) -> int:
+    mine = select(func.count()).where(audit_entries.c.business_id == business_id)
+    return int(tx.scalar(mine))

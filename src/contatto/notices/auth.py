@@ -4,7 +4,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from contatto.accounts.auth import API_HEADER, check_request_rate, find_token_caller
+from contatto.accounts.auth import API_HEADER, check_request_rate, find_token_caller, note_caller
 from contatto.accounts.model import BusinessId, Caller, Permission
 from contatto.accounts.store import find_business
 from contatto.channels.model import ChannelApp
@@ -36,7 +36,7 @@ async def app_caller(request: Request, app_id: str, secret: str, token: str = ""
             raise Refused(errors.SIGN_IN, says)
         check_request_rate(request, f"app:{app_id}")
         rules.check_app(app_id, secret, app.secret)
-        return await _caller_of_app(request, app)
+        return await note_caller(request, await _caller_of_app(request, app))
     caller = await find_token_caller(request, given)
     rules.check_app(app_id, secret, app.secret if app else None)
     return caller

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 from sqlalchemy import Engine
@@ -14,6 +15,23 @@ from contatto.kit.db.tx import Row, Tx
 from contatto.kit.vault import Vault
 
 type Work[T] = Callable[[Tx], T]
+
+FOLLOW: ContextVar[Callable[[Tx, Any], None] | None] = ContextVar("follow", default=None)
+"""What is done at the end of each write of the running task, in its transaction and with its result."""
+
+
+def followed[T](work: Work[T]) -> Work[T]:
+    """A write with what follows it; both are kept, or neither."""
+    follow = FOLLOW.get()
+    if follow is None:
+        return work
+
+    def both(tx: Tx) -> T:
+        result = work(tx)
+        follow(tx, result)
+        return result
+
+    return both
 
 
 class Database(ABC):

@@ -9,7 +9,7 @@ from psycopg.types.string import StrDumperUnknown
 from sqlalchemy import create_engine, event
 
 from contatto.kit.clock import Clock
-from contatto.kit.db.database import Database, Work
+from contatto.kit.db.database import Database, Work, followed
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.vault import Vault
 
@@ -33,7 +33,7 @@ class PostgresDatabase(Database):
         return await asyncio.get_running_loop().run_in_executor(self._threads, self.read_now, work)
 
     async def write[T](self, work: Work[T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.write_now, work)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.write_now, followed(work))
 
     def read_now[T](self, work: Work[T]) -> T:
         with self.engine.connect() as connection:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import QueuePool
 
 from contatto.kit.clock import Clock
-from contatto.kit.db.database import Database, Waiting, Work
+from contatto.kit.db.database import Database, Waiting, Work, followed
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.vault import Vault
 
@@ -69,7 +69,7 @@ class SqliteDatabase(Database):
 
     async def write[T](self, work: Work[T]) -> T:
         waiting: Waiting[T] = Waiting(asyncio.get_running_loop())
-        self._enqueue(_Job(waiting, work=work))
+        self._enqueue(_Job(waiting, work=followed(work)))
         return await waiting.future  # type: ignore[misc, no-any-return]  # a loop's future, as there is a loop
 
     def write_now[T](self, work: Work[T]) -> T:
