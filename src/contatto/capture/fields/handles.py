@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
+from contatto.capture.fields.context import Kind, kinds_near
 from contatto.capture.fields.folding import Find, Folded, both_ends
-from contatto.capture.fields.ids import Cue, find_number, gap_pattern
+from contatto.capture.fields.ids import PICTURES, Cue, find_number, gap_pattern
 from contatto.capture.fields.words import LATIN, key, lexicons, pattern, words
 from contatto.capture.model import Field
 
@@ -27,21 +28,28 @@ _SHAPES = {
 }
 _TOKEN = re.compile(r"(?P<at>@ ?)?(?P<id>[a-z0-9_][a-z0-9_.\-]{2,59})")
 _HAN_TOKEN = re.compile(
-    r"@ ?(?P<id>[\u3400-\u9fff\uac00-\ud7af][a-z0-9_\-\u30a0-\u30ff\u3400-\u9fff\uac00-\ud7af]{1,29})"
+    r"(?:@ ?|(?<=[:\uff1a]) ?)"
+    r"(?P<id>[a-z0-9_\-]{0,20}[\u3400-\u9fff\uac00-\ud7af][a-z0-9_\-\u30a0-\u30ff\u3400-\u9fff\uac00-\ud7af]{1,29})"
+    r"(?![^\s,.!\u3001\u3002\uff0c\uff01\u3040-\u309f])"
 )
+_FAR = re.compile(
+    rf"(?P<words>[^0-9@.,;:!?\u3002\uff01\uff0c\uff1a\uff1f\u060c\u061f\n{PICTURES}]{{1,24}})"
+    rf"(?P<mark>(?=@)|[:\uff1a\u300c\u3010{PICTURES}][ \t]?)"
+)
+#: Cues that are also ordinary words: no handle far behind them.
+_WORDS_TOO = frozenset({"line", "snap", "sc", "face", "x", "tw", "wb", "ms"})
+_IN = re.compile(r"(?:/?(?:in|company)/)?")
 _BEFORE = re.compile(r"(?P<at>@)?(?P<id>[a-z0-9_][a-z0-9_.\-]{2,40})$")
 _MORE = re.compile(rf"[ \t]+[{LATIN}]")
 _FIGURES = re.compile(r"[0-9][0-9.,\-_]*(?:[a-z]{1,4})?|[0-9]+[a-z]?[x.][0-9]+[a-z]*|[0-9]{1,2}\.[a-z]+")
 _WEBSITE = re.compile(r"\.(?:com|net|org|info|biz|co\.[a-z]{2}|com\.[a-z]{2})$")
-_X = re.compile(
-    r"(?<![A-Za-z0-9_.\-'&])(?:X[ \t]{0,2}(?:[:\uff1a=(\-][ \t]{0,2})?(?=@[A-Za-z0-9_])"
-    r"|[Xx][ \t]?[:\uff1a=][ \t]{0,2}(?=@?[A-Za-z0-9_]{3}))"
-)
 _GOES_ON = re.compile(rf"[{LATIN}#%]")
 _SIGNED = re.compile(r"[0-9_.\-]")
 _JOINED = re.compile(r"[a-z0-9][_.][a-z0-9]")
 _GLUED = re.compile(r"[a-z][0-9]")
 _WORD_BEFORE = re.compile(rf"([{LATIN}]+)[ \t]{{1,2}}$")
+_MOST_WORDS = 3
+_OTHER_THINGS = frozenset({Kind.LABEL, Kind.NEGATION, Kind.PHONE, Kind.WHATSAPP})
 _PARTS = re.compile(r"[._\-]+")
 
 
@@ -54,6 +62,17 @@ def _cue_words() -> tuple[re.Pattern[str], dict[str, Field | None]]:
             fields.setdefault(key(word), field)
             every.append(word)
     return re.compile(pattern(every, grouped=True)), fields
+
+
+@cache
+def _x() -> re.Pattern[str]:
+    """Where the letter X is a platform: an `@` comes next, perhaps after words such as "is", or a colon."""
+    small = pattern([*words("words", "joiners"), *words("words", "is")])
+    return re.compile(
+        r"(?<![A-Za-z0-9_.\-'&])(?:X[ \t]{0,2}(?:[:\uff1a=(\-][ \t]{0,2})?(?=@[A-Za-z0-9_])"
+        rf"|[Xx](?:[ \t]?{small}){{1,3}}[ \t]?(?=@[A-Za-z0-9_])"
+        r"|[Xx][ \t]?[:\uff1a=][ \t]{0,2}(?=@?[A-Za-z0-9_]{3}))"
+    )
 
 
 @cache
@@ -71,7 +90,8 @@ def _named() -> re.Pattern[str]:
 @cache
 def _leads() -> re.Pattern[str]:
     """What may stand between a handle and the cue that follows it: "@name on instagram"."""
-    return re.compile(rf"(?P<gap>[ \t]*(?:[(\[\-|/]|{pattern(words('words', 'before'))})?[ \t]*)$")
+    small = pattern([*words("words", "before"), *words("words", "is")])
+    return re.compile(rf"(?P<gap>[ \t]*(?:[(\[\uff08\-|/=]|{small})?[ \t]*)$")
 
 
 @cache
@@ -80,7 +100,9 @@ def _leading_words() -> frozenset[str]:
     kinds = ("joiners", "before", "and", "markers", "is")
     known = {word.split()[-1] for kind in kinds for word in words("words", kind)}
     return frozenset(
-        known | {"add", "contact", "via", "use", "official", "new", "or", "have", "your", "through"}
+        known
+        | {"add", "contact", "via", "use", "official", "new", "or", "have", "your", "through"}
+        | {"chat", "kontak", "oa", "dm"}
     )
 
 
@@ -106,7 +128,7 @@ def find_handles(text: Folded, country: str) -> list[Find]:
             matches.append(number)
             claimed = max(claimed, cue.end, number.end)
             continue
-        found = _behind(text, cue) or _ahead(text, cue, claimed)
+        found = _behind(text, cue) or _ahead(text, cue, claimed) or _far_behind(text, cue)
         if found is None:
             continue
         start, end, value, rule = found
@@ -128,7 +150,7 @@ def _cues(text: Folded) -> Iterator[Cue]:
         and not _GLUED.match(text.low, match.end() - 1)
     ]
     if "X" in text.text or "x" in text.text:
-        marks = both_ends(_X.finditer(text.text))
+        marks = both_ends(_x().finditer(text.text))
         found += [Cue((Field.TWITTER,), match.start(), match.end(), plain=True) for match in marks]
     if len(found) > 1:
         found.sort(key=lambda cue: cue.start)
@@ -169,10 +191,12 @@ def _behind(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
     start = gap.end() if gap is not None else cue.end
     if cue.fields == (Field.WEIBO,):
         han = _HAN_TOKEN.match(text.low, start)
-        if han is not None:
+        if han is not None and not han["id"].startswith(words("words", "negations")):
             return han.start("id"), han.end("id"), han["id"], "handle"
     while start > cue.end and text.low[start - 1] == "_":
         start -= 1  # an underscore that the gap took for a mark of emphasis may be the handle's first sign
+    if cue.fields == (Field.LINKEDIN,):
+        start = _IN.match(text.low, start).end()  # type: ignore[union-attr]
     token = _TOKEN.match(text.low, start)
     if token is None or (
         cue.plain and start == cue.end and token["at"] is None and cue.fields != (Field.TWITTER,)
@@ -183,6 +207,24 @@ def _behind(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
     if not _is_handle(text.low, token, value, end) and not _is_named(text.low, cue, token, value, end):
         return None
     return token.start("id"), end, value, "handle"
+
+
+def _far_behind(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
+    """The marked handle a few other words behind the cue: "instagram do salão @name", "インスタ交換しよう→name"."""
+    far = _FAR.match(text.low, cue.end)
+    if far is None or text.low[cue.start : cue.end] in _WORDS_TOO:
+        return None
+    between, mark = far["words"], far["mark"]
+    if between.isascii() and (mark or len(between.split()) > _MOST_WORDS):
+        return None
+    if _cue_words()[0].search(between) or not kinds_near(between).isdisjoint(_OTHER_THINGS):
+        return None
+    token = _TOKEN.match(text.low, far.end())
+    if token is None:
+        return None
+    end = token.start("id") + len(token["id"].rstrip(".-"))
+    value = text.low[token.start("id") : end]
+    return (token.start("id"), end, value, "handle") if _is_handle(text.low, token, value, end) else None
 
 
 def _is_handle(low: str, token: re.Match[str], value: str, end: int) -> bool:

@@ -15,6 +15,8 @@ _NUMBER_BEFORE = re.compile(
 _CLOSED = re.compile(r"[ \t]*(?:[)\].,!;\n\uff0c\uff01\u3002]|$)")
 _NEAR = 12
 _SHARED = ".same-number"
+#: Arrows and emoji, as a character class.
+PICTURES = "\u2190-\u21ff\u2600-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff"
 
 
 class Cue(NamedTuple):
@@ -36,8 +38,9 @@ def gap_pattern() -> re.Pattern[str]:
         *words("words", "is"),
     ]
     marks = (
-        "[:/\uff1a\uff0c\uff01=~>|\u2192\u21d2\\[\\](){}\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u300c\u300d\u300e\u300f*_\u3001,!\u2026"
-        "\U0001f447\U0001f449\u2764]|\\.(?= )|-(?=[ @])|(?<= )-"
+        "['\u2019]s(?![a-z])"
+        "|[:/\uff1a\u17d6\uff0c\uff01=~>|\\[\\](){}\"'\u201c\u201d\u2018\u2019\u00ab\u00bb\u3008-\u3011*_\u3001,!\u2026"
+        f"{PICTURES}]|\\.(?= )|-(?=[ @])|(?<= )-|[\u2013\u2014]"
     )
     whole = r"(?:(?<![a-z])|(?![.\-]?[a-z0-9_]))"  # "shop.luna" begins with no joiner
     step = rf"[ \t\n]{{0,3}}(?:{marks}|{_inside(joiners)}{whole})"

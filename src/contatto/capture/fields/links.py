@@ -4,12 +4,11 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-import rphonenumbers
-
 from contatto.capture.fields.folding import Find, Folded
+from contatto.capture.fields.numbers import read_number
 from contatto.capture.model import Field
 
-_SIGNS = r"A-Za-z0-9\-._~:/?#@!$&'*+,;=%\u3400-\u9fff\uac00-\ud7af"
+_SIGNS = r"A-Za-z0-9\u00e0-\u024f\u1ea0-\u1ef9\-._~:/?#@!$&'*+,;=%\u3400-\u9fff\uac00-\ud7af"
 _LINK = re.compile(
     rf"[a-z][a-z0-9+]{{1,14}}://[{_SIGNS}]{{1,2048}}"
     rf"|(?<![a-z0-9@.\-_])www\.[{_SIGNS}]{{1,2048}}"
@@ -84,6 +83,7 @@ _PLACES = (
     _Place(Field.WEIBO, r"weibo\.(?:com|cn)", r"/n/(?P<id>[^/?#]{2,90})/?"),
     _Place(Field.WEIBO, r"weibo\.(?:com|cn)", r"/(?P<id>[a-z0-9_\-]{3,40})/?", _ROOMS),
     _Place(Field.SNAPCHAT, r"snapchat\.com", r"/(?:add/|@)@?(?P<id>[a-z0-9._\-]{3,30})/?"),
+    _Place(Field.WECHAT, r"dl", r"/chat\?(?P<id>[a-z0-9_\-]{3,30})"),
     _Place(Field.SNAPCHAT, r"add", r"/(?P<id>[a-z0-9._\-]{3,30})/?"),
 )
 _FRONTS = r"(?:www|m|mobile|web|mbasic|touch|free|p|l10n|[a-z]{2}|[a-z]{2}-[a-z]{2})"
@@ -140,13 +140,8 @@ def _whatsapp(written: str) -> tuple[Field, str] | None:
     found = _WHATSAPP.match(written)
     if found is None:
         return None
-    try:
-        number = rphonenumbers.parse("+" + found["digits"].replace("-", ""), None)
-    except rphonenumbers.NumberParseException:
-        return None
-    if not rphonenumbers.is_valid_number(number):
-        return None
-    return Field.WHATSAPP, str(rphonenumbers.format_number(number, rphonenumbers.PhoneNumberFormat.E164))
+    reading = read_number("+" + found["digits"].replace("-", ""), None)
+    return (Field.WHATSAPP, reading.value) if reading is not None else None
 
 
 def _profile(written: str) -> tuple[Field, str] | None:

@@ -13,6 +13,7 @@ _FRONT = re.compile(r"(?:\+ ?\(?|\()?(?:(?<![A-Za-z])[Oo])?$")
 _LAST_DIGIT = re.compile(r".*[0-9](?:[Oo]{1,3}(?![A-Za-z]))?", re.DOTALL)
 _PART = re.compile(r"\+? ?\(?[0-9][0-9Oo]*")
 _STRONG = re.compile(r" +[oO] +| */ *| {2,}|\t+| +[\-~\u2010-\u2015]+ +| ?(?=\+)|(?<=[0-9]{6}) *(?=\()")
+_BRACKETED_CODE = re.compile(r"\([1-9][0-9]{0,2}\)")
 _GROUP = re.compile(r"[0-9]+")
 _MOST_PARTS = 7
 _MOST_TRIES = 16
@@ -138,16 +139,24 @@ def plain_digits(written: str) -> str:
     return f"+{digits}" if written.lstrip(" (").startswith("+") else digits
 
 
-def read_number(digits: str, country: str) -> Reading | None:
+def read_number(digits: str, country: str | None) -> Reading | None:
     """The number that these digits are in `country`, if they are a valid one."""
     try:
         number = _parse(digits, country)
     except rphonenumbers.NumberParseException:
         return None
     if not _is_valid(number):
-        return read_number("+" + digits[2:], country) if digits[:2] == "00" else None
+        meant = _without_extra(digits)
+        return read_number(meant, country) if meant else None
     value: str = _format(number, _E164)
     return Reading(value, _form(digits, value, number))
+
+
+def _without_extra(digits: str) -> str:
+    """The number that is meant where one is written with the "00" of any country or the old Mexican "1"."""
+    if digits[:2] == "00":
+        return "+" + digits[2:]
+    return "+52" + digits[4:] if digits[:4] == "+521" and len(digits) == 14 else ""
 
 
 def _form(digits: str, value: str, number: rphonenumbers.PhoneNumber) -> Form:
@@ -176,6 +185,8 @@ def numbers_in(text: str, run: Run, country: str) -> list[tuple[int, int, Readin
     if len(run.digits) <= 18:
         whole = read_number("+" + run.digits if "+" in written[:3] else run.digits, country)
         if whole is not None:
+            if whole.form is Form.NO_PLUS and _BRACKETED_CODE.match(written) is not None:
+                whole = Reading(whole.value, Form.INTERNATIONAL)
             return [(run.start, run.end, whole)]
     found = []
     start = run.start

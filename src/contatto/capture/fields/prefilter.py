@@ -43,7 +43,7 @@ def _cues() -> str:
     )
     return (
         linear_pattern(dict.fromkeys(word for kind in kinds for word in words("cues", kind)))
-        + r"|(?:^|[^a-z0-9])x ?[:=(@\x{ff1a}\-]"
+        + r"|(?:^|[^a-z0-9])x(?: ?[:=(@\x{ff1a}\-]|[^a-z0-9][^@\n]{0,24}@)"
     )
 
 
@@ -61,7 +61,7 @@ def _patterns() -> tuple[str, ...]:
         rf"|@[ \t]{{1,2}}[a-z0-9]|[a-z0-9_][ \t]{{1,2}}@",
         _cues(),
         r"@[a-z0-9_\x{3040}-\x{30ff}\x{3400}-\x{9fff}\x{ac00}-\x{d7af}]"
-        r"|_|[:=\x{ff1a}][ \t]{0,2}[a-z]{5}"
+        r"|_|[:=\x{ff1a}][ \t]{0,2}(?:[a-z]{5}|[\x{3400}-\x{9fff}]{2})"
         r"|[a-z0-9][.\-][a-z0-9_]|[a-z_][0-9]|[0-9][a-z_]|[0-9][0-9 .\-()]{4}[0-9 .\-()]*[0-9]",
         rf"[0-9](?:{_BETWEEN}{{0,4}}[0-9Oo]){{6}}",
     )
