@@ -43,6 +43,7 @@ _NEAR = 48
 _LABEL_NEAR = 26
 _SENTENCE_END = re.compile(r"[\n;!?。！？؟]|(?<=[^\W\d_]{3})\.(?=\s)|(?<=\d)\.(?=\s)|[,،，、]\s?")
 _PARTING = re.compile(r"[,;/)\n、，،]")
+_NO = re.compile(r"(?<![a-z])no[ \-]$")
 _STOPS = frozenset(",.;!)")
 _HARD_END = re.compile(r"[\n;]|(?<=[^\W\d_]{4})[.!?](?=\s)")
 
@@ -239,7 +240,8 @@ class Surroundings:
 
     def _negated(self, cue: Mark) -> bool:
         """Whether the cue is denied: "no tengo whatsapp", "gak ada WA", "WhatsApp ไม่มี"."""
-        if cue.kind is Kind.WHATSAPP and self.low.startswith(("no ", "no-"), cue.start):
+        within = self.low.startswith(("no ", "no-"), cue.start)
+        if cue.kind is Kind.WHATSAPP and (within or _NO.search(self.low, max(0, cue.start - 4), cue.start)):
             if self.country in _NO_IS_NUMBER:
                 return self.low[cue.end : cue.end + 1] in _STOPS
             return self.country not in _NO_IS_ON

@@ -57,6 +57,12 @@ def _same() -> re.Pattern[str]:
 
 
 @cache
+def _denied() -> re.Pattern[str]:
+    """A negation right before a cue: "no line, call …", "ไม่มีไลน์ เบอร์ …"."""
+    return re.compile(rf"(?:{pattern(words('words', 'negations'))})[ \t]*$")
+
+
+@cache
 def _shared_phone() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """A phone or WhatsApp cue that shares the number: "Tel/WeChat", "電話・LINE"."""
     cues = pattern([*words("cues", "phone"), *words("cues", "whatsapp")])
@@ -67,7 +73,7 @@ def _shared_phone() -> tuple[re.Pattern[str], re.Pattern[str]]:
 def find_number(text: Folded, cue: Cue, country: str) -> Find | None:
     """The digits that are a LINE or WeChat id; the rule says when they are a phone as well."""
     fields = [field for field in cue.fields if field in (Field.LINE, Field.WECHAT)]
-    if not fields:
+    if not fields or _denied().search(text.low, max(0, cue.start - _NEAR), cue.start):
         return None
     field = fields[0]
     span = _after(text, cue) or _before(text, cue)

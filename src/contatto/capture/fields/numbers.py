@@ -14,6 +14,7 @@ _LAST_DIGIT = re.compile(r".*[0-9](?:[Oo]{1,3}(?![A-Za-z]))?", re.DOTALL)
 _PART = re.compile(r"\+? ?\(?[0-9][0-9Oo]*")
 _STRONG = re.compile(r" +[oO] +| */ *| {2,}|\t+| +[\-~\u2010-\u2015]+ +| ?(?=\+)|(?<=[0-9]{6}) *(?=\()")
 _BRACKETED_CODE = re.compile(r"\([1-9][0-9]{0,2}\)")
+_FIGURE_OF_WORD = re.compile(r"[ \t]+[0-9]{1,2}$")  # "0412 345 678 2pm", "76 112 233 3al whatsapp"
 _GROUP = re.compile(r"[0-9]+")
 _MOST_PARTS = 7
 _MOST_TRIES = 16
@@ -107,6 +108,9 @@ def find_runs(text: str) -> list[Run]:
         if start and (text[start - 1] in "+(Oo" or text[start - 2 : start] == "+ "):
             front = _FRONT.search(text, max(0, start - 4), start)
             start = front.start() if front is not None else start
+        if text[end : end + 1].isalpha():
+            figure = _FIGURE_OF_WORD.search(text, max(start, end - 4), end)
+            end = figure.start() if figure is not None else end
         digits = _only_digits(text[start:end])
         if len(digits) > 3:
             runs.append(Run(start, end, digits))

@@ -7,7 +7,7 @@ from functools import cache
 import re2
 
 from contatto.capture.fields.folding import FOLDABLE
-from contatto.capture.fields.words import linear_pattern, words
+from contatto.capture.fields.words import either, email_labels, linear_pattern, words
 
 _BETWEEN = r"[ \t.()/_~\-\x{2010}-\x{2015}\x{2212}\x{30fc}\x{b7}\x{2022}]"
 _LABEL = r"[a-z0-9][a-z0-9\-]*"
@@ -50,14 +50,15 @@ def _cues() -> str:
 @cache
 def _patterns() -> tuple[str, ...]:
     dots = linear_pattern([word for word in words("email", "dot") if word != "."])
+    label = rf"(?:{_LABEL}|{either(email_labels())})"
     ats = linear_pattern([word for word in words("email", "at") if word != "@"])
     return (
         f"(?-i:[{_escaped(FOLDABLE)}])",
         r"://|www\.|[a-z0-9]\.[a-z]{2,12}(?::[0-9]+)?/"
         r"|(?:instagram|facebook|linkedin|snapchat|twitter|weibo|wechat|messenger|whatsapp|x|line)\.(?:com|me)",
         "@",
-        rf"(?:{ats})[ \t]{{0,2}}{_LABEL}[ \t]{{0,2}}(?:\.|{dots})"
-        rf"|@[ \t]{{0,2}}{_LABEL}[ \t]{{0,2}}(?:[ \t]\.|\.[ \t]|{dots})"
+        rf"(?:{ats})[ \t]{{0,2}}{label}[ \t]{{0,2}}(?:\.|{dots})"
+        rf"|@[ \t]{{0,2}}{label}[ \t]{{0,2}}(?:[ \t]\.|\.[ \t]|{dots})"
         rf"|@[ \t]{{1,2}}[a-z0-9]|[a-z0-9_][ \t]{{1,2}}@",
         _cues(),
         r"@[a-z0-9_\x{3040}-\x{30ff}\x{3400}-\x{9fff}\x{ac00}-\x{d7af}]"

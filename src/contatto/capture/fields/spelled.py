@@ -4,11 +4,10 @@ import re
 from functools import cache
 
 from contatto.capture.fields.folding import Find, Folded, both_ends
-from contatto.capture.fields.words import pattern, tlds, words
+from contatto.capture.fields.words import either, email_labels, key, pattern, tlds, words
 from contatto.capture.model import Field
 
 _GENERIC = frozenset({"at", "@", "et", "di", "alias", "chez", "在", "ات", "اط"})
-_LABEL = r"[a-z0-9][a-z0-9\-]{0,40}"
 _LOCAL_END = re.compile(r"[a-z0-9_][a-z0-9._+\-]{0,62}$")
 _CUE_NEAR = 40
 
@@ -16,9 +15,10 @@ _CUE_NEAR = 40
 @cache
 def _at() -> re.Pattern[str]:
     dot = _dots()
+    label = rf"(?:[a-z0-9][a-z0-9\-]{{0,40}}|{either(email_labels())})"
     return re.compile(
         rf"[ \t]{{0,2}}(?P<at>{pattern(words('email', 'at'))})[ \t]{{0,2}}"
-        rf"(?P<domain>{_LABEL}(?:[ \t]{{0,2}}{dot}[ \t]{{0,2}}{_LABEL}){{1,3}})"
+        rf"(?P<domain>{label}(?:[ \t]{{0,2}}{dot}[ \t]{{0,2}}{label}){{1,3}})"
     )
 
 
@@ -95,6 +95,7 @@ def _domain(found: re.Match[str]) -> tuple[str, int]:
         at = found.start("domain") + gap.end()
     labels.append(written[at - found.start("domain") :])
     ends.append(found.end("domain"))
+    labels = [email_labels().get(key(label), label) for label in labels]
     while len(labels) > 1 and labels[-1] not in tlds():
         labels.pop()
         ends.pop()

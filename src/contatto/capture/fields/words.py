@@ -28,6 +28,10 @@ _SAME = (
 _ONE_LETTER = {ord(other): letters[0] for letters in _SAME for other in letters[1:]}
 _SPELLINGS = {letters[0]: letters for letters in _SAME}
 
+#: The space inside a word of the lexicons that must be there; all others may be left out.
+_SPACE = "\x1f"
+_GAPS = {" ": r"[ \t\-]?", _SPACE: r"[ \t\-]"}
+
 _FOLDER = files("contatto.capture") / "lexicons"
 
 
@@ -46,9 +50,24 @@ def words(section: str, kind: str) -> tuple[str, ...]:
         writing = lexicon.get("writing", {})
         for word in lexicon.get(section, {}).get(kind, ()):
             plain = key(fold(word).low, spaces=" ")
-            found[plain] = None
-            found.update(dict.fromkeys(_variants(plain, writing)))
+            found.update(dict.fromkeys(map(_parted, (plain, *_variants(plain, writing)))))
     return tuple(found)
+
+
+@cache
+def _ordinary() -> frozenset[str]:
+    kinds = ("stop", "joiners")
+    return frozenset(
+        key(word)
+        for lexicon in lexicons()
+        for kind in kinds
+        for word in lexicon.get("words", {}).get(kind, ())
+    )
+
+
+def _parted(word: str) -> str:
+    """Two words that would be another one without their space keep it: "no va", "số lô" are not "nova", "solo"."""
+    return word.replace(" ", _SPACE) if " " in word and key(word) in _ordinary() else word
 
 
 def _variants(word: str, writing: dict[str, list[str]]) -> Iterator[str]:
@@ -67,6 +86,17 @@ def _without_accents(word: str) -> str:
 def key(found: str, *, spaces: str = "") -> str:
     """How a word that a pattern found is looked up: one letter of those that are mixed up, no spaces."""
     return " ".join(found.translate(_ONE_LETTER).replace("-", " ").split()).replace(" ", spaces)
+
+
+@cache
+def email_labels() -> dict[str, str]:
+    """What people write for "gmail" or "com" in their own script, and the label that is meant."""
+    return {
+        key(fold(word).low): label
+        for lexicon in lexicons()
+        for label, listed in lexicon.get("email_labels", {}).items()
+        for word in listed
+    }
 
 
 @cache
@@ -97,7 +127,9 @@ def _branch(node: dict[str, object]) -> str:
 
 
 def _sign(sign: str) -> str:
-    return r"[ \t\-]?" if sign == " " else f"[{_SPELLINGS[sign]}]" if sign in _SPELLINGS else re.escape(sign)
+    if sign in _GAPS:
+        return _GAPS[sign]
+    return f"[{_SPELLINGS[sign]}]" if sign in _SPELLINGS else re.escape(sign)
 
 
 def _groups(options: Iterable[str]) -> tuple[list[str], list[str], list[str]]:
