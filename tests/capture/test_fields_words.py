@@ -29,9 +29,10 @@ KEYS = {
             "markers",
             "around",
         ),
-        *("services", "line_app"),
+        *("services", "line_app", "wishes"),
     },
     "email": {"at", "dot", "underscore", "dash", "providers"},
+    "email_labels": {"gmail", "hotmail", "yahoo", "outlook", "icloud", "naver", "walla", "com", "jp"},
     "names": {"intro"},
 }
 

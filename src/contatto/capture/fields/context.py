@@ -7,7 +7,7 @@ from functools import cache
 
 import re2
 
-from contatto.capture.fields.words import LATIN, key, linear_pattern, pattern, words
+from contatto.capture.fields.words import LATIN, either, key, linear_pattern, pattern, words
 
 
 class Kind(IntEnum):
@@ -36,7 +36,7 @@ _SECTIONS = {
 #: nothing but words after it, a sign or a word for money, letters written onto the digits. At the start of
 #: what stands after it: a unit or a sign, letters written onto the digits. Anywhere: "no WhatsApp", which
 #: means "number" in Malay and Indonesian, "on" in Portuguese, and none elsewhere.
-LABEL_LAST, SUM_LAST, LETTER_LAST, UNIT_FIRST, LETTER_FIRST, NO_WHATSAPP = 0, 8, 9, 10, 11, 12
+LABEL_LAST, SUM_LAST, LETTER_LAST, UNIT_FIRST, LETTER_FIRST, NO_WHATSAPP, WISH = 0, 8, 9, 10, 11, 12, 13
 _NO_IS_NUMBER = frozenset({"ID", "MY"})
 _NO_IS_ON = frozenset({"BR"})
 _NEAR = 48
@@ -44,6 +44,15 @@ _LABEL_NEAR = 26
 _SENTENCE_END = re.compile(r"[\n;!?。！？؟]|(?<=[^\W\d_]{3})\.(?=\s)|(?<=\d)\.(?=\s)|[,،，、]\s?")
 _PARTING = re.compile(r"[,;/)\n、，،]")
 _NO = re.compile(r"(?<![a-z])no[ \-]$")
+#: Signs between a label and its digits that begin no new sentence.
+_BARE = r"[ \t:#=()\[\]\-\x{ff1a}\x{2013}\x{2014}\"'\x{300c}*/]"
+_BARE_PY = "[ \\t:#=()\\[\\]\\-\uff1a\u2013\u2014\"'\u300c*/]"
+_OTHER_WORD = r"[^\s0-9.,;:!?\x{3002}\x{ff0c}\x{60c}\x{3001}]{1,12}"
+_OTHER_WORD_PY = r"[^\s0-9.,;:!?\u3002\uff0c\u060c\u3001]{1,12}"
+_NUMBERING = re.compile(
+    r"(?<![a-z])(?:number|no|num|nro|nr|nomor|nombor|nomer|numero|número|numéro|id|code|kode|kod|codigo|código|otp|imei|serial|serie"
+    r"|série|seri|sn|namba|số|so|mã|ref|resi)(?![a-z])|n[°º]|เลข|รหัส|ซีเรียล|رقم|كود|رمز|سيريال|نمبر|番号|コード|号|號|编号|码|מספר|מס'|קוד|අංකය|எண்|លេខ"
+)
 _STOPS = frozenset(",.;!)")
 _HARD_END = re.compile(r"[\n;]|(?<=[^\W\d_]{4})[.!?](?=\s)")
 
@@ -76,15 +85,42 @@ def _copula() -> re.Pattern[str]:
 
 
 @cache
+def _small_words() -> list[str]:
+    """What may stand between a label and its digits: "order no is …", "rekening saya …"."""
+    kinds = (("words", "joiners"), ("words", "is"), ("words", "markers"), ("words", "around"), ("cues", "number"))
+    return list(dict.fromkeys(word for section in kinds for word in words(*section)))
+
+
+@cache
+def _wish() -> re.Pattern[str]:
+    return re.compile(rf"{pattern(words('words', 'wishes'))}[ \t]*$")
+
+
+@cache
+def _labels() -> tuple[list[str], list[str]]:
+    """Labels that are things as well ("invoice"), and those that can only be of digits ("invoice number")."""
+    every = words("numbers", "labels")
+    numbering = [label for label in every if _NUMBERING.search(label)]
+    return [label for label in every if label not in set(numbering)], numbering
+
+
+@cache
+def _label_gap() -> re.Pattern[str]:
+    """What may stand between a label and its digits, and one word more behind "… number": "serial no laptop"."""
+    return re.compile(
+        rf"(?:{_BARE_PY}*(?:{pattern(_small_words())})){{0,4}}{_BARE_PY}*(?P<word>{_OTHER_WORD_PY}{_BARE_PY}*)?"
+    )
+
+
+@cache
 def _kinds_set() -> re2.Set:
     options = re2.Options()
     options.case_sensitive = False
     options.max_mem = 32 << 20
     kinds = re2.Set.SearchSet(options)
-    labels = linear_pattern(words("numbers", "labels"))
-    kinds.Add(
-        rf"(?:{labels})[^\n;!?.,\x{{3002}}\x{{ff01}}\x{{ff1f}}\x{{61f}}\x{{60c}}\x{{ff0c}}\x{{3001}}]{{0,24}}$"
-    )
+    small = rf"(?:{_BARE}|{either(_small_words())})*"
+    plain, numbering = (linear_pattern(listed) for listed in _labels())
+    kinds.Add(rf"(?:{plain}|(?:{numbering}){small}(?:{_OTHER_WORD})?){small}$")
     for section in _SECTIONS.values():
         kinds.Add(linear_pattern(words(*section)))
     money = linear_pattern(words("numbers", "currencies"), ends="[.: ]{0,2}$")
@@ -96,6 +132,7 @@ def _kinds_set() -> re2.Set:
     kinds.Add(rf"^[*%\x{{2022}}]|^[ \t]?[%\x{{b0}}\x{{b2}}\x{{b3}}]|{units}")
     kinds.Add(rf"^[\-_]?[{LATIN}]")
     kinds.Add(linear_pattern(f"no {word}" for word in words("cues", "whatsapp")))
+    kinds.Add(linear_pattern(words("words", "wishes")))
     kinds.Compile()
     return kinds
 
@@ -176,12 +213,21 @@ class Surroundings:
         """Whether a label says that these digits are something else."""
         for mark in reversed(self.before):
             if mark.kind is Kind.LABEL:
-                gap = self.low[mark.end : self.start]
-                if len(gap) <= _LABEL_NEAR and not _SENTENCE_END.search(gap):
+                gap = _label_gap().fullmatch(self.low, mark.end, self.start)
+                label = self.low[mark.start : mark.end]
+                if gap is None or self._wished(mark):
+                    continue
+                if gap["word"] is None or _NUMBERING.search(label):
                     return True
             if mark.kind in (Kind.PHONE, Kind.WHATSAPP, Kind.LINE, Kind.WECHAT):
                 return False
         return self._label_after()
+
+    def _wished(self, label: Mark) -> bool:
+        """Whether somebody asks for the thing: "I want to place an order 0412 …"."""
+        if _NUMBERING.search(self.low[label.start : label.end]):
+            return False
+        return _wish().search(self.low, max(0, label.start - 24), label.start) is not None
 
     def _label_after(self) -> bool:
         if self.cue(Kind.PHONE) or self.cue(Kind.WHATSAPP):

@@ -11,6 +11,7 @@ from contatto.capture.fields.context import (
     NO_WHATSAPP,
     SUM_LAST,
     UNIT_FIRST,
+    WISH,
     Kind,
     Surroundings,
     find_marks,
@@ -30,8 +31,9 @@ _LETTERS_BEFORE = re.compile(rf"[{LATIN}0-9]{{1,24}}[\-_]?$")
 _LETTERS_AFTER = re.compile(rf"[\-_]?[{LATIN}]{{1,16}}")
 _NUMBER_CUES = (Kind.PHONE, Kind.NUMBER, Kind.WHATSAPP)
 _STRONG = frozenset({Kind.PHONE, Kind.WHATSAPP, Kind.LINE, Kind.WECHAT})
-_TELLING = frozenset({LABEL_LAST, Kind.LABEL, Kind.WHATSAPP})
-_DOUBTFUL = frozenset({Kind.LABEL, Kind.PHONE, Kind.NEGATION, NO_WHATSAPP})
+_TO_WEIGH = frozenset({*_STRONG, WISH})
+_TELLING = frozenset({LABEL_LAST, Kind.WHATSAPP})
+_DOUBTFUL = frozenset({LABEL_LAST, Kind.PHONE, Kind.NEGATION, NO_WHATSAPP})
 _CUES = frozenset({Kind.PHONE, Kind.NUMBER, Kind.WHATSAPP})
 _NONE: frozenset[int] = frozenset()
 
@@ -40,6 +42,11 @@ _NONE: frozenset[int] = frozenset()
 def _cue_word() -> re.Pattern[str]:
     every = [*words("cues", "phone"), *words("cues", "number"), *words("cues", "whatsapp")]
     return re.compile(pattern(every))
+
+
+@cache
+def _cue_last() -> re.Pattern[str]:
+    return re.compile(rf"{_cue_word().pattern}[ \t]+$")
 
 
 class _Verdict(NamedTuple):
@@ -109,9 +116,11 @@ def _is_glued_after(low: str, end: int, after: frozenset[int], *, quantity: bool
 
 def _is_excluded(low: str, start: int, before: frozenset[int]) -> bool:
     """Whether what stands before the digits says at once that they are no phone."""
-    if LABEL_LAST in before and before.isdisjoint(_STRONG):
+    if LABEL_LAST in before and before.isdisjoint(_TO_WEIGH):
         return True
     if SUM_LAST in before or LETTER_LAST in before:
+        if not before.isdisjoint(_STRONG) and _cue_last().search(low, max(0, start - 24), start):
+            return False
         if (
             low[start - 1] in " \t"
             and LETTER_LAST not in before
