@@ -1,13 +1,12 @@
 """What stands round a number: cues, labels, units and negations, and which of them it belongs to."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 
-import re2
-
-from contatto.capture.fields.words import LATIN, either, key, linear_pattern, pattern, words
+from contatto.capture.fields.words import LATIN, Match, either, key, linear_pattern, match_of, pattern, words
 
 
 class Kind(IntEnum):
@@ -87,7 +86,13 @@ def _copula() -> re.Pattern[str]:
 @cache
 def _small_words() -> list[str]:
     """What may stand between a label and its digits: "order no is …", "rekening saya …"."""
-    kinds = (("words", "joiners"), ("words", "is"), ("words", "markers"), ("words", "around"), ("cues", "number"))
+    kinds = (
+        ("words", "joiners"),
+        ("words", "is"),
+        ("words", "markers"),
+        ("words", "around"),
+        ("cues", "number"),
+    )
     return list(dict.fromkeys(word for section in kinds for word in words(*section)))
 
 
@@ -106,43 +111,41 @@ def _labels() -> tuple[list[str], list[str]]:
 
 @cache
 def _label_gap() -> re.Pattern[str]:
-    """What may stand between a label and its digits, and one word more behind "… number": "serial no laptop"."""
+    """What may stand between a label and its digits, and one word more behind "… number"."""
     return re.compile(
         rf"(?:{_BARE_PY}*(?:{pattern(_small_words())})){{0,4}}{_BARE_PY}*(?P<word>{_OTHER_WORD_PY}{_BARE_PY}*)?"
     )
 
 
 @cache
-def _kinds_set() -> re2.Set:
-    options = re2.Options()
-    options.case_sensitive = False
-    options.max_mem = 32 << 20
-    kinds = re2.Set.SearchSet(options)
+def _kinds() -> Match:
+    return match_of(_kind_patterns(), 32 << 20)
+
+
+def _kind_patterns() -> Iterator[str]:
     small = rf"(?:{_BARE}|{either(_small_words())})*"
     plain, numbering = (linear_pattern(listed) for listed in _labels())
-    kinds.Add(rf"(?:{plain}|(?:{numbering}){small}(?:{_OTHER_WORD})?){small}$")
+    yield (rf"(?:{plain}|(?:{numbering}){small}(?:{_OTHER_WORD})?){small}$")
     for section in _SECTIONS.values():
-        kinds.Add(linear_pattern(words(*section)))
+        yield (linear_pattern(words(*section)))
     money = linear_pattern(words("numbers", "currencies"), ends="[.: ]{0,2}$")
-    kinds.Add(
+    yield (
         rf"[#*$\x{{a3}}\x{{a5}}\x{{20a0}}-\x{{20bf}}\x{{e3f}}\x{{17db}}\x{{fdfc}}%@&_]\s?$|[0-9],\s?$|{money}"
     )
-    kinds.Add(rf"[{LATIN}0-9][\-_]?$")
+    yield (rf"[{LATIN}0-9][\-_]?$")
     units = linear_pattern(words("numbers", "units"), starts="^[ \t]?")
-    kinds.Add(rf"^[*%\x{{2022}}]|^[ \t]?[%\x{{b0}}\x{{b2}}\x{{b3}}]|{units}")
-    kinds.Add(rf"^[\-_]?[{LATIN}]")
-    kinds.Add(linear_pattern(f"no {word}" for word in words("cues", "whatsapp")))
-    kinds.Add(linear_pattern(words("words", "wishes")))
-    kinds.Compile()
-    return kinds
+    yield (rf"^[*%\x{{2022}}]|^[ \t]?[%\x{{b0}}\x{{b2}}\x{{b3}}]|{units}")
+    yield (rf"^[\-_]?[{LATIN}]")
+    yield (linear_pattern(f"no {word}" for word in words("cues", "whatsapp")))
+    yield (linear_pattern(words("words", "wishes")))
 
 
 def kinds_near(low: str) -> frozenset[int]:
     """The kinds of words in a stretch of text, without their places: quick, for the plain cases."""
     try:
-        found = _kinds_set().Match(low.encode())
+        found = _kinds()(low.encode())
     except UnicodeEncodeError:
-        found = _kinds_set().Match(low.encode("utf-8", "replace"))
+        found = _kinds()(low.encode("utf-8", "replace"))
     return frozenset(found) if found else _NONE
 
 

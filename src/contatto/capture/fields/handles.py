@@ -210,7 +210,7 @@ def _behind(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
 
 
 def _far_behind(text: Folded, cue: Cue) -> tuple[int, int, str, str] | None:
-    """The marked handle a few other words behind the cue: "instagram do salão @name", "インスタ交換しよう→name"."""
+    """The marked handle a few other words behind the cue: "instagram do salão @name"."""
     far = _FAR.match(text.low, cue.end)
     if far is None or text.low[cue.start : cue.end] in _WORDS_TOO:
         return None

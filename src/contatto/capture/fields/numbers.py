@@ -100,12 +100,16 @@ def find_runs(text: str) -> list[Run]:
     runs = []
     for found in _RUN.finditer(text):
         start, end = found.span()
+        fronted = start > 0 and (text[start - 1] in "+(Oo" or text[start - 2 : start] == "+ ")
+        if not fronted and found[0].isdigit():
+            runs.append(Run(start, end, found[0]))
+            continue
         if text[end - 1] in _NOT_LAST:
             end = start + len(found[0].rstrip(_NOT_LAST))
         if text[end - 1] in "Oo":
             last = _LAST_DIGIT.match(text, start, end)
             end = last.end() if last is not None else end
-        if start and (text[start - 1] in "+(Oo" or text[start - 2 : start] == "+ "):
+        if fronted:
             front = _FRONT.search(text, max(0, start - 4), start)
             start = front.start() if front is not None else start
         if text[end : end + 1].isalpha():

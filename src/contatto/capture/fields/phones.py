@@ -24,7 +24,7 @@ from contatto.capture.model import Field
 
 _WINDOW = 64
 _WRAPS = frozenset("*_~")
-_MOST_RUNS = 160
+_MOST_RUNS = 80
 _NEED_A_CUE = (Form.NO_PLUS, Form.NO_TRUNK)
 _RULES = {form: f"phone.{form.value}" for form in Form}
 _LETTERS_BEFORE = re.compile(rf"[{LATIN}0-9]{{1,24}}[\-_]?$")

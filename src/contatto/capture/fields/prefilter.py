@@ -4,10 +4,8 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from functools import cache
 
-import re2
-
 from contatto.capture.fields.folding import FOLDABLE
-from contatto.capture.fields.words import either, email_labels, linear_pattern, words
+from contatto.capture.fields.words import Match, either, email_labels, linear_pattern, match_of, words
 
 _BETWEEN = r"[ \t.()/_~\-\x{2010}-\x{2015}\x{2212}\x{30fc}\x{b7}\x{2022}]"
 _LABEL = r"[a-z0-9][a-z0-9\-]*"
@@ -72,23 +70,10 @@ def _escaped(signs: str) -> str:
     return "".join(sign if sign == "-" else f"\\x{{{ord(sign):x}}}" for sign in signs)
 
 
-def _options() -> re2.Options:
-    options = re2.Options()
-    options.case_sensitive = False
-    options.max_mem = _MEMORY
-    options.never_capture = True
-    options.log_errors = False
-    return options
-
-
 @cache
-def _set() -> re2.Set:
+def _match() -> Match:
     """All patterns at once."""
-    together = re2.Set.SearchSet(_options())
-    for pattern in _patterns():
-        together.Add(pattern)
-    together.Compile()
-    return together
+    return match_of(_patterns(), _MEMORY)
 
 
 @cache
@@ -101,7 +86,7 @@ def _hinted(numbers: tuple[int, ...]) -> frozenset[Hint]:
 
 def hints(text: str) -> frozenset[Hint]:
     """What the text may hold."""
-    numbers = _set().Match(as_bytes(text))
+    numbers = _match()(as_bytes(text))
     return _hinted(tuple(numbers)) if numbers else _NOTHING
 
 
@@ -115,7 +100,7 @@ def as_bytes(text: str) -> bytes:
 
 def _places(texts: Iterable[bytes]) -> dict[tuple[int, ...], list[int]]:
     places: dict[tuple[int, ...], list[int]] = {}
-    for index, numbers in enumerate(map(_set().Match, texts)):
+    for index, numbers in enumerate(map(_match(), texts)):
         if numbers:
             places.setdefault(tuple(numbers), []).append(index)
     return places

@@ -3,9 +3,11 @@
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.resources import files
+
+import re2
 
 from contatto.capture.fields.folding import fold
 
@@ -27,6 +29,8 @@ _SAME = (
 )
 _ONE_LETTER = {ord(other): letters[0] for letters in _SAME for other in letters[1:]}
 _SPELLINGS = {letters[0]: letters for letters in _SAME}
+
+type Match = Callable[[bytes], list[int]]
 
 #: The space inside a word of the lexicons that must be there; all others may be left out.
 _SPACE = "\x1f"
@@ -66,7 +70,7 @@ def _ordinary() -> frozenset[str]:
 
 
 def _parted(word: str) -> str:
-    """Two words that would be another one without their space keep it: "no va", "số lô" are not "nova", "solo"."""
+    """Two words that would be an ordinary one without their space keep it: "no va" is not "nova"."""
     return word.replace(" ", _SPACE) if " " in word and key(word) in _ordinary() else word
 
 
@@ -185,3 +189,18 @@ def linear_pattern(options: Iterable[str], *, starts: str = "", ends: str = "") 
     if other:
         arms.append(f"{starts}{either(other)}{ends}")
     return "|".join(arms)
+
+
+def match_of(patterns: Iterable[str], memory: int) -> Match:
+    """The numbers of the patterns that a text in UTF-8 holds, in any case, by one linear pass."""
+    options = re2.Options()
+    options.case_sensitive = False
+    options.max_mem = memory
+    options.never_capture = True
+    options.log_errors = False
+    together = re2.Set.SearchSet(options)
+    for one in patterns:
+        together.Add(one)
+    together.Compile()
+    match: Match = together._set.Match  # noqa: SLF001 - its wrapper costs a fifth of the time of a plain text
+    return match
