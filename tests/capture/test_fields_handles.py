@@ -32,6 +32,16 @@ def found(text: str, country: str = "SG") -> set[str]:
         ("fb/luna.decor", "facebook luna.decor"),
         ("インスタ→luna.photo", "instagram luna.photo"),
         ("האינסטה שלי luna.photo", "instagram luna.photo"),
+        ("my insta's @luna_d", "instagram luna_d"),
+        ("instagram do salão é @lunadecor", "instagram lunadecor"),
+        ("LINE追加お願いします→luna.t", "line luna.t"),
+        ("snap 👻 luna_d", "snapchat luna_d"),
+        ("ហ្វេសប៊ុក៖ luna.decor", "facebook luna.decor"),
+        ("x saya @luna_d", "twitter luna_d"),
+        ("linkedin: in/luna-decor", "linkedin luna-decor"),
+        ("@luna_d es mi insta", "instagram luna_d"),
+        ("微博：小月在这里", "weibo 小月在这里"),
+        ("我微博@sg小月", "weibo sg小月"),
     ],
 )
 def test_a_cue_leads_to_its_handle(text: str, wanted: str) -> None:

@@ -31,6 +31,10 @@ def found(text: str, country: str) -> set[str]:
         ("SG", "phone=91234567", "+6591234567"),
         ("ID", "0812 3456 7890 jam 10", "+6281234567890"),
         ("ID", "tgl 24-11-2026 0812 3456 7890", "+6281234567890"),
+        ("SG", "(65) 9123 4567 jasmine", "+6591234567"),
+        ("SG", "9123 4567 2pm", "+6591234567"),
+        ("MY", "h/p 012-345 6789", "+60123456789"),
+        ("MX", "+52 1 55 8765 4321", "+525587654321"),
     ],
 )
 def test_a_number_is_read_in_its_usual_forms(country: str, text: str, value: str) -> None:
@@ -165,3 +169,49 @@ def test_a_number_joined_to_another_is_of_its_kind(country: str, text: str, want
 
 def test_same_number_on_the_next_line_makes_it_whatsapp() -> None:
     assert found("Phone: 9123 4567\nWhatsApp: same number", "SG") == {"whatsapp +6591234567"}
+
+
+@pytest.mark.parametrize(
+    ("country", "text"),
+    [
+        ("AU", "want to place an order 0412 635 987"),
+        ("ID", "mau booking kamar 0812-4577-9031"),
+        ("MX", "quiero hacer un pedido 55 4172 9903"),
+        ("TH", "อยากเปิดบัญชี 081-457-9032"),
+        ("ZA", "visa assistance 082 457 7903"),
+        ("BR", "loja nova 11 97245-8803"),
+        ("MX", "solo 55 4172 9903"),
+    ],
+)
+def test_a_wish_for_a_thing_is_no_label_of_the_digits(country: str, text: str) -> None:
+    assert {match.split()[0] for match in found(text, country)} == {"phone"}
+
+
+@pytest.mark.parametrize(
+    ("country", "text"),
+    [
+        ("AU", "want to track my order 0412 635 987"),
+        ("ID", "mau cek pesanan saya 0812-4577-9031"),
+        ("MX", "quiero saber de mi pedido 55 4172 9903"),
+        ("ID", "minta nomor seri laptop 0812-4577-9031"),
+        ("SA", "سيريال الجهاز 050 457 7903"),
+        ("PH", "gcash 0917 457 9032"),
+        ("BR", "meu pix é 11 97245-8803"),
+    ],
+)
+def test_a_label_with_small_words_before_the_digits_vetoes(country: str, text: str) -> None:
+    assert found(text, country) == set()
+
+
+@pytest.mark.parametrize(
+    ("country", "text"),
+    [
+        ("MX", "55 4172 9903 solo llamadas, no whats"),
+        ("SA", "الواتس خربان اتصل على 050 457 7903"),
+        ("TH", "ไม่มีไลน์ เบอร์ 081-457-9032"),
+        ("SG", "no line, call 9123 4567"),
+        ("MA", "ma3ndich whatsapp, 3ayet l 0661 45 77 90"),
+    ],
+)
+def test_a_denied_app_leaves_a_phone(country: str, text: str) -> None:
+    assert {match.split()[0] for match in found(text, country)} == {"phone"}

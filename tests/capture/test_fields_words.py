@@ -90,6 +90,12 @@ def test_letters_that_keyboards_mix_up_are_one() -> None:
     assert found.search("الفيسبوك")
 
 
+def test_a_space_that_tells_a_word_from_another_stays() -> None:
+    found = re.compile(pattern(words("words", "negations")))
+    assert found.search("no va")
+    assert found.search("loja nova") is None
+
+
 def test_accents_may_be_left_out() -> None:
     assert "telefono" in words("cues", "phone")
 
