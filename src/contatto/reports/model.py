@@ -23,10 +23,12 @@ class Level(StrEnum):
 
 
 class Grain(StrEnum):
-    """How finely something is counted ahead."""
+    """How finely something is counted ahead: each grain answers another question with few rows."""
 
     AD_DAY = "ad_day"
+    AD_COUNTRY_DAY = "ad_country_day"
     GROUP_HOUR = "group_hour"
+    ACCOUNT_HOUR = "account_hour"
 
 
 class Step(StrEnum):

@@ -88,17 +88,22 @@ def _count_day(tx: Tx, mine: tuple[str, str], day: str, source: Source, until: i
     by_day = list_raw_facts(tx, part, source, Step.DAY)
     known = list_measured_ads(tx, mine[0], {fact.ad_id for fact in by_day})
     groups = {ad.ad_id: ad.ad_group_id for ad in known.values()}
-    by_hour = list_raw_facts(tx, part, source, Step.HOUR)
-    store.save_day(tx, part, day, source, _rows(by_day, by_hour, groups))
+    by_hour = list_raw_facts(tx, part, source, Step.HOUR, ("ad_id",))
+    store.save_day(tx, part, day, source, _rows(by_day, by_hour, groups, mine[1]))
 
 
-def _rows(by_day: list[Fact], by_hour: list[Fact], groups: dict[str, str]) -> Iterator[dict[str, Any]]:
-    days: defaultdict[tuple[Grain, str, str, str], Counts] = defaultdict(Counts)
+def _rows(
+    by_day: list[Fact], by_hour: list[Fact], groups: dict[str, str], ad_account_id: str
+) -> Iterator[dict[str, Any]]:
+    sums: defaultdict[tuple[Grain, str, str, str], Counts] = defaultdict(Counts)
     for fact in by_day:
-        days[Grain.AD_DAY, "", fact.ad_id, fact.country] += fact.counts
+        sums[Grain.AD_DAY, "", fact.ad_id, ""] += fact.counts
+        sums[Grain.AD_COUNTRY_DAY, "", fact.ad_id, fact.country] += fact.counts
     for fact in by_hour:
-        days[Grain.GROUP_HOUR, fact.day[11:], groups[fact.ad_id], ""] += fact.counts
-    for (grain, hour, place_id, country), counts in days.items():
+        hour = fact.day[11:]
+        sums[Grain.GROUP_HOUR, hour, groups[fact.ad_id], ""] += fact.counts
+        sums[Grain.ACCOUNT_HOUR, hour, ad_account_id, ""] += fact.counts
+    for (grain, hour, place_id, country), counts in sums.items():
         key = {"grain": grain, "hour": hour, "place_id": place_id, "country": country}
         yield key | {name: getattr(counts, name) for name in STORED}
 

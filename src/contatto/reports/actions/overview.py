@@ -14,7 +14,7 @@ from contatto.reports.actions.tree import Tree, load_tree, subjects_of
 from contatto.reports.engines.counts import list_counted_facts, list_counted_hours
 from contatto.reports.model import Counts, Fact, Figures, Level, Report, ReportRow, Span, Step, Subject
 from contatto.reports.rules.looks import LEVELS, By, Look, before, days_of, span_of
-from contatto.reports.rules.rows import build_report, total_of
+from contatto.reports.rules.rows import build_report, total_of, without_days
 
 UNKNOWN: Final = "-"
 """The country that nobody told, as the key of a row."""
@@ -60,10 +60,15 @@ def load_overview(tx: Tx, account: AdAccount, look: Look, today: date) -> Overvi
     first, last = days_of(look, today)
     everything = load_tree(tx, account, Wanted(statuses=frozenset(Status)))
     tree = _narrowed(everything, look)
-    facts = _facts(tx, account, tree, look, span_of((first, last)))
-    hours = _hours(tx, account, tree, look, span_of((first, last)))
-    report = _report(account, tree, look, facts, hours)
-    groups = build_report(subjects_of(account, tree, Level.AD_GROUP), facts, tree.groups, Step.WHOLE)
+    span = span_of((first, last))
+    facts = _facts(tx, account, tree, span, Step.DAY)
+    hours = _hours(tx, account, tree, look, span)
+    whole = without_days(facts)
+    shown = facts if look.by is By.DAY else whole
+    if look.by is By.COUNTRY:
+        shown = _facts(tx, account, tree, span, Step.WHOLE, by_country=True)
+    report = _report(account, tree, look, shown, hours)
+    groups = build_report(subjects_of(account, tree, Level.AD_GROUP), whole, tree.groups, Step.WHOLE)
     earlier = _before(tx, account, tree, look, (first, last)) if look.compare else None
     by_key = {} if earlier is None else {key_of(row, look.by): row.figures for row in earlier.rows}
     return Overview(
@@ -90,10 +95,11 @@ def _narrowed(tree: Tree, look: Look) -> Tree:
     return Tree(campaigns, groups, under, tree.in_app)
 
 
-def _facts(tx: Tx, account: AdAccount, tree: Tree, look: Look, span: Span) -> list[Fact]:
-    by_country = look.by is By.COUNTRY
+def _facts(
+    tx: Tx, account: AdAccount, tree: Tree, span: Span, step: Step, *, by_country: bool = False
+) -> list[Fact]:
     mine = (account.business_id, account.id)
-    return tree.wanted(list_counted_facts(tx, *mine, span, Step.DAY, by_country=by_country))
+    return tree.wanted(list_counted_facts(tx, *mine, span, step, by_country=by_country))
 
 
 def _hours(tx: Tx, account: AdAccount, tree: Tree, look: Look, span: Span) -> dict[str, Counts]:
@@ -103,7 +109,8 @@ def _hours(tx: Tx, account: AdAccount, tree: Tree, look: Look, span: Span) -> di
 
 def _before(tx: Tx, account: AdAccount, tree: Tree, look: Look, days: tuple[date, date]) -> Report:
     span = span_of(before(*days))
-    facts = _facts(tx, account, tree, look, span)
+    step = Step.DAY if look.by is By.DAY else Step.WHOLE
+    facts = _facts(tx, account, tree, span, step, by_country=look.by is By.COUNTRY)
     hours = _hours(tx, account, tree, look, span) if look.by is By.HOUR else {}
     return _report(account, tree, look, facts, hours)
 

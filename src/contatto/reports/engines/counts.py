@@ -1,14 +1,14 @@
 """Counts of days and hours made ahead, how far each ad account is counted, and facts read from both.
 
-Theory. To count a page's figures from all touches would take seconds, so the worker counts ahead: by ad,
-country and day, and by ad group and hour. Touches are counted up to a moment, since nearly all of them come
-in order; conversions for the days before it. Whatever changes afterwards marks its day, in the same
-transaction. A reader takes the counts of days without a mark, and the rest from the events themselves: it
-reads the same figures whether the worker has been there or not.
+Theory. To count a page's figures from all touches would take seconds, so the worker counts ahead: days of
+each ad and country, hours of each ad group and account. Touches are counted up to a moment, since nearly all
+of them come in order; conversions for the days before it. Whatever changes afterwards marks its day, in the
+same transaction. A reader takes the counts of days without a mark, and the rest from the events themselves:
+it reads the same figures whether the worker has been there or not.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Select, String, Table, and_, func, or_, select
@@ -18,7 +18,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, metadata, tenant
 from contatto.measurement.model import Source
 from contatto.measurement.store import list_changed_days, touches
-from contatto.reports.engines.database import Part, list_raw_facts
+from contatto.reports.engines.database import ALL, Part, list_raw_facts
 from contatto.reports.model import STORED, Counts, Fact, Grain, Span, Step
 
 report_counts = Table(
@@ -35,7 +35,7 @@ report_counts = Table(
     *(Column(name, BigInteger, nullable=False) for name in STORED),
     sqlite_with_rowid=False,
 )
-"""``place_id`` is an ad where days are counted, and an ad group where hours are."""
+"""``place_id`` is the ad, the ad group or the account that the grain names."""
 
 report_progress = Table(
     "report_progress",
@@ -59,10 +59,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Split:
-    """Which counts of a source hold, and which part of the account must be read from its events."""
+    """Which counts of a source hold, and which parts of the account must be read from their events."""
 
     holds: ColumnElement[bool] | None
-    live: Part
+    live: tuple[Part, ...]
 
 
 def list_counted_facts(
@@ -76,10 +76,10 @@ def list_counted_facts(
     keys += [report_counts.c.country] if by_country else []
     facts = [
         Fact(row["place_id"], row.get("day", ""), _counts(row), row.get("country", ""))
-        for row in _read(tx, _of(part, Grain.AD_DAY, keys), splits)
+        for row in _read(tx, _of(part, Grain.AD_COUNTRY_DAY if by_country else Grain.AD_DAY, keys), splits)
     ]
-    for source, split in splits.items():
-        facts += list_raw_facts(tx, split.live, source, step)
+    for source, live in _live(splits):
+        facts += list_raw_facts(tx, live, source, step, ALL if by_country else ("ad_id",))
     return facts
 
 
@@ -97,12 +97,13 @@ def list_counted_hours(
     """
     part = Part(business_id, ad_account_id, span)
     splits = _splits(tx, part)
-    hours = _of(part, Grain.GROUP_HOUR, [report_counts.c.day, report_counts.c.hour])
+    grain = Grain.ACCOUNT_HOUR if groups is None else Grain.GROUP_HOUR
+    hours = _of(part, grain, [report_counts.c.day, report_counts.c.hour])
     if groups is not None:
         hours = hours.where(report_counts.c.place_id.in_(set(groups.values())))
     found = {f"{row['day']} {row['hour']}": _counts(row) for row in _read(tx, hours, splits)}
-    for source, split in splits.items():
-        for fact in list_raw_facts(tx, split.live, source, Step.HOUR):
+    for source, live in _live(splits):
+        for fact in list_raw_facts(tx, live, source, Step.HOUR, () if groups is None else ("ad_id",)):
             if groups is None or fact.ad_id in groups:
                 found[fact.day] = found.get(fact.day, Counts()) + fact.counts
     return found
@@ -113,29 +114,36 @@ def _read(tx: Tx, found: Select[Any], splits: Mapping[Source, _Split]) -> list[M
     return [dict(row) for row in tx.execute(found.where(or_(*holds))).mappings()] if holds else []
 
 
+def _live(splits: Mapping[Source, _Split]) -> list[tuple[Source, Part]]:
+    return [(source, part) for source, split in splits.items() for part in split.live]
+
+
 def _splits(tx: Tx, part: Part) -> Mapping[Source, _Split]:
     progress = find_progress(tx, part.business_id, part.ad_account_id)
     if progress is None:
-        return {source: _Split(None, part) for source in Source}
+        return {source: _Split(None, (part,)) for source in Source}
     marked: dict[Source, set[str]] = {source: set() for source in Source}
     for mark in list_changed_days(tx, part.business_id, part.ad_account_id):
         marked[mark.source].add(mark.day)
     day = report_counts.c.day
-    done = {Source.TOUCH: day <= progress.day, Source.CONVERSION: day < progress.day}
-    since = {Source.TOUCH: progress.counted_until, Source.CONVERSION: 0}
-    return {
-        source: _Split(
-            and_(report_counts.c.source == source, done[source], day.not_in(sorted(marked[source]))),
-            Part(
-                part.business_id,
-                part.ad_account_id,
-                part.span,
-                frozenset(marked[source]),
-                (progress.day, since[source]),
-            ),
-        )
-        for source in Source
+    touches_hold = progress.day not in marked[Source.TOUCH]
+    done = {
+        Source.TOUCH: day <= progress.day if touches_hold else day < progress.day,
+        Source.CONVERSION: day < progress.day,
     }
+    since = {Source.TOUCH: progress.counted_until if touches_hold else None, Source.CONVERSION: None}
+    found: dict[Source, _Split] = {}
+    for source in Source:
+        again = frozenset(one for one in marked[source] if one < progress.day and part.span.holds(one))
+        holds = and_(report_counts.c.source == source, done[source], day.not_in(sorted(again)))
+        fresh = replace(part, span=_from(part.span, progress.day), since_ts=since[source])
+        found[source] = _Split(holds, (replace(part, days=again), fresh) if again else (fresh,))
+    return found
+
+
+def _from(span: Span, day: str) -> Span:
+    """The part of a span from a day on."""
+    return Span(max(span.first or day, day), span.last)
 
 
 def _of(part: Part, grain: Grain, keys: list[Column[Any]]) -> Select[Any]:

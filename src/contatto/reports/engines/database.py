@@ -1,13 +1,14 @@
 """Facts straight from the hot log: aggregates over the tables of touches and conversions."""
 
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Column, ColumnElement, Select, and_, case, false, func, literal, or_, select
+from sqlalchemy import Column, ColumnElement, Select, and_, case, func, literal, select
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
@@ -24,17 +25,16 @@ _QUARTER_US: Final = 900 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Which events of an ad account are counted.
+    """Which events of an ad account are counted: those of a span, or only of some of its days.
 
-    ``days`` leaves out all other days but those from ``since`` on, a day and a moment; ``until_ts`` leaves
-    out touches from a moment on. Moments are microseconds; None sets no limit.
+    ``since_ts`` and ``until_ts`` leave out touches before a moment, and from one on; they are microseconds.
     """
 
     business_id: str
     ad_account_id: str
     span: Span
     days: frozenset[str] | None = None
-    since: tuple[str, int] | None = None
+    since_ts: int | None = None
     until_ts: int | None = None
 
 
@@ -64,7 +64,7 @@ class DatabaseEngine:
         if level in (Level.CAMPAIGN, Level.PAGE, Level.GOAL):
             seen = seen.join(measured_ads, measured_ads.c.ad_id == touches.c.ad_id)
         seen = seen.where(touches.c.business_id == business_id, touches.c.ad_account_id == ad_account_id)
-        seen = seen.where(*_within(touches.c.day, span))
+        seen = seen.where(*_within(touches.c.day, Part(business_id, ad_account_id, span)))
         name = _namer(tx, (business_id, ad_account_id), step)
         persons: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         for key, moment, person_id in map(tuple, tx.execute(seen.where(touches.c.kind == TouchKind.VIEW))):
@@ -72,21 +72,28 @@ class DatabaseEngine:
         return {place: len(who) for place, who in persons.items()}
 
 
-def list_raw_facts(tx: Tx, part: Part, source: Source, step: Step) -> list[Fact]:
+ALL: Final = ("ad_id", "country")
+"""The places that facts are told apart by."""
+
+
+def list_raw_facts(tx: Tx, part: Part, source: Source, step: Step, places: Sequence[str] = ALL) -> list[Fact]:
     """Facts of the touches, or of the conversions, of a part of an account; one ad may have several."""
     name = _namer(tx, (part.business_id, part.ad_account_id), step)
     if source is Source.TOUCH:
-        return _facts(tx, _touches(part, step), name)
-    by_touch = _facts(tx, _conversions(part, step, _TOUCH_DAY, _EARNED), name)
-    return by_touch + _facts(tx, _conversions(part, step, _OWN_DAY, _OWN), name)
+        return _facts(tx, _touches(part, step, places), name)
+    earned = _conversions(part, step, places, _EARNED)
+    own = _conversions(part, step, places, _OWN)
+    return _facts(tx, earned, name) + _facts(tx, own, name)
 
 
 def _facts(tx: Tx, statement: Select[Any], name: Callable[[Any], str]) -> list[Fact]:
-    found: list[Fact] = []
-    for row in tx.execute(statement).mappings():
-        counts = {field: int(value) for field, value in row.items() if field not in _KEYS}
-        found.append(Fact(row["ad_id"], name(row["at"]), Counts(**counts), row["country"]))
-    return found
+    """Rows of an ad, a country, a time and sums that are called as the counts are."""
+    rows = tx.execute(statement)
+    names = list(rows.keys())[3:]
+    return [
+        Fact(ad_id, name(at), Counts(**dict(zip(names, map(int, sums), strict=True))), country)
+        for ad_id, country, at, *sums in map(tuple, rows)
+    ]
 
 
 def _namer(tx: Tx, mine: tuple[str, str], step: Step) -> Callable[[Any], str]:
@@ -96,14 +103,12 @@ def _namer(tx: Tx, mine: tuple[str, str], step: Step) -> Callable[[Any], str]:
     account = accounts.find_ad_account(tx, BusinessId(mine[0]), mine[1])
     zone = ZoneInfo(account.timezone if account else "UTC")
 
+    @cache
     def hour(quarter: int) -> str:
         moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=15 * int(quarter))
         return moment.astimezone(zone).strftime("%Y-%m-%d %H")
 
     return hour
-
-
-_KEYS: Final = ("ad_id", "at", "country")
 
 
 def _sum(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
@@ -136,33 +141,26 @@ type Days = tuple[Column[Any], Column[Any]]
 type Sums = dict[str, ColumnElement[Any]]
 
 
-def _touches(part: Part, step: Step) -> Select[Any]:
+def _touches(part: Part, step: Step, places: Sequence[str]) -> Select[Any]:
     days = (touches.c.day, touches.c.ts)
-    found = _grouped(touches.c.ad_id, touches.c.country, days, _SEEN, step)
+    found = _grouped(places, days, _SEEN, step)
     found = found.where(touches.c.business_id == part.business_id)
-    found = found.where(touches.c.ad_account_id == part.ad_account_id, *_within(touches.c.day, part.span))
-    if part.until_ts is not None:
-        found = found.where(touches.c.ts < part.until_ts)
-    return found.where(*_parted(part, touches.c.day, touches.c.ts))
+    found = found.where(touches.c.ad_account_id == part.ad_account_id, *_within(touches.c.day, part))
+    if part.since_ts is not None:
+        found = found.where(touches.c.ts >= part.since_ts)
+    return found if part.until_ts is None else found.where(touches.c.ts < part.until_ts)
 
 
-def _conversions(part: Part, step: Step, days: Days, sums: Sums) -> Select[Any]:
+def _conversions(part: Part, step: Step, places: Sequence[str], sums: Sums) -> Select[Any]:
     """Conversions by one of their two days, with what became of their leads."""
-    found = _grouped(conversions.c.ad_id, conversions.c.country, days, sums, step)
+    days = _OWN_DAY if sums is _OWN else _TOUCH_DAY
+    found = _grouped(places, days, sums, step)
     found = found.where(conversions.c.business_id == part.business_id)
-    found = found.where(conversions.c.ad_account_id == part.ad_account_id, *_within(days[0], part.span))
-    found = found.where(*_parted(replace(part, since=part.since and (part.since[0], 0)), *days))
+    found = found.where(conversions.c.ad_account_id == part.ad_account_id, *_within(days[0], part))
     if sums is _OWN:
         return found
     of_lead = and_(leads.c.id == conversions.c.subject_id, leads.c.business_id == part.business_id)
     return found.select_from(conversions.outerjoin(leads, of_lead))
-
-
-def _parted(part: Part, day: Column[Any], ts: Column[Any]) -> list[ColumnElement[bool]]:
-    if part.days is None:
-        return []
-    since = and_(day >= part.since[0], ts >= part.since[1]) if part.since else false()
-    return [or_(day.in_(sorted(part.days)), since) if part.days else since]
 
 
 def _when(day: Column[Any], ts: Column[Any], step: Step) -> Any:
@@ -171,12 +169,16 @@ def _when(day: Column[Any], ts: Column[Any], step: Step) -> Any:
     return day.label("at") if step is Step.DAY else (ts // _QUARTER_US).label("at")
 
 
-def _grouped(ad_id: Column[Any], country: Column[Any], days: Days, sums: Sums, step: Step) -> Select[Any]:
+def _grouped(places: Sequence[str], days: Days, sums: Sums, step: Step) -> Select[Any]:
+    table = days[0].table
     when = _when(*days, step)
-    found = select(ad_id, country, when, *(value.label(name) for name, value in sums.items()))
-    return found.group_by(ad_id, country) if step is Step.WHOLE else found.group_by(ad_id, country, when)
+    where = [table.c[name] if name in places else literal("").label(name) for name in ALL]
+    found = select(*where, when, *(value.label(name) for name, value in sums.items()))
+    keys = [table.c[name] for name in places]
+    return found.group_by(*keys, *([] if step is Step.WHOLE else [when]))
 
 
-def _within(day: Column[Any], span: Span) -> list[ColumnElement[bool]]:
-    limits = [(span.first, day.__ge__), (span.last, day.__le__)]
-    return [compare(edge) for edge, compare in limits if edge is not None]
+def _within(day: Column[Any], part: Part) -> list[ColumnElement[bool]]:
+    limits = [(part.span.first, day.__ge__), (part.span.last, day.__le__)]
+    found = [compare(edge) for edge, compare in limits if edge is not None]
+    return found if part.days is None else [day.in_(sorted(part.days)), *found]

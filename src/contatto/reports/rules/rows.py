@@ -57,6 +57,14 @@ def _place(row: ReportRow) -> tuple[str, int, int, int, str, str]:
     )
 
 
+def without_days(facts: Iterable[Fact]) -> list[Fact]:
+    """All days together: one fact for each ad."""
+    sums: defaultdict[str, Counts] = defaultdict(Counts)
+    for fact in facts:
+        sums[fact.ad_id] += fact.counts
+    return [Fact(ad_id, "", counts) for ad_id, counts in sums.items()]
+
+
 def in_an_app(fact: Fact) -> Fact:
     """A fact of an ad that leads to another messaging app."""
     return replace(fact, counts=replace(fact.counts, app_conversations=fact.counts.conversations))
