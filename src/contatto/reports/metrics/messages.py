@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from contatto.kit.words import N_
 from contatto.reports.metrics.shares import clicks, cost_per, share_of
 from contatto.reports.model import Figures, Metric, Unit
 
@@ -21,72 +22,72 @@ def _direct(of: Figures) -> int:
 METRICS: Final = (
     Metric(
         "conversations",
-        "Conversations",
+        N_("Conversations"),
         Unit.COUNT,
-        "Conversations that an ad started, on the day of the touch that earned them. An extension of ours.",
+        N_("Conversations that an ad started, on the day of the touch. An extension of ours."),
         _all,
     ),
     Metric(
         "cost_per_conversation",
-        "Cost per conversation",
+        N_("Cost per conversation"),
         Unit.MICROS,
-        "Spend for each conversation. An extension of ours.",
+        N_("Spend for each conversation. An extension of ours."),
         cost_per(_all),
     ),
     Metric(
         "conversation_rate",
-        "Conversation rate",
+        N_("Conversation rate"),
         Unit.SHARE,
-        "Conversations of all clicks. An extension of ours.",
+        N_("Conversations of all clicks. An extension of ours."),
         share_of(_all, clicks),
     ),
     Metric(
         "real_time_conversations",
-        "Conversations, own day",
+        N_("Conversations, own day"),
         Unit.COUNT,
-        "Conversations that an ad started, on the day when they began. An extension of ours.",
+        N_("Conversations that an ad started, on the day when they began. An extension of ours."),
         lambda of: of.counts.rt_conversations,
     ),
     Metric(
         "messaging_total_conversation_tiktok_direct_message",
-        "Direct-message conversations",
+        N_("Direct-message conversations"),
         Unit.COUNT,
-        "Conversations that an ad started in direct messages or our own chat page, on the day of the touch.",
+        N_("Conversations that an ad started in direct messages or our chat page, on the day of the touch."),
         _direct,
     ),
     Metric(
         "messaging_cost_per_conversation_tiktok_direct_message",
-        "Cost per direct-message conversation",
+        N_("Cost per direct-message conversation"),
         Unit.MICROS,
-        "Spend for each conversation in direct messages.",
+        N_("Spend for each conversation in direct messages."),
         cost_per(_direct),
     ),
     Metric(
         "messaging_conversation_rate_tiktok_direct_message",
-        "Direct-message conversation rate",
+        N_("Direct-message conversation rate"),
         Unit.SHARE,
-        "Conversations in direct messages of all clicks.",
+        N_("Conversations in direct messages of all clicks."),
         share_of(_direct, clicks),
     ),
     Metric(
         "messaging_total_conversation_instant_messaging_app",
-        "Messaging-app conversations",
+        N_("Messaging-app conversations"),
         Unit.COUNT,
-        "Conversations that an ad started in another messaging app, on the day of the touch.",
+        N_("Conversations that an ad started in another messaging app, on the day of the touch."),
         _in_app,
     ),
     Metric(
         "messaging_cost_per_conversation_instant_messaging_app",
-        "Cost per messaging-app conversation",
+        N_("Cost per messaging-app conversation"),
         Unit.MICROS,
-        "Spend for each conversation in another messaging app.",
+        N_("Spend for each conversation in another messaging app."),
         cost_per(_in_app),
     ),
     Metric(
         "messaging_conversation_rate_instant_messaging_app",
-        "Messaging-app conversation rate",
+        N_("Messaging-app conversation rate"),
         Unit.SHARE,
-        "Conversations in another messaging app of all clicks.",
+        N_("Conversations in another messaging app of all clicks."),
         share_of(_in_app, clicks),
     ),
 )

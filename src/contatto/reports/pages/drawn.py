@@ -5,12 +5,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from contatto.kit.money import MICROS
+from contatto.kit.words import N_
 from contatto.reports.actions.overview import HOURS, Overview
 from contatto.reports.model import Counts
 from contatto.reports.rules.charts import Bar, bars, by_weekday, label_every, nice_top, points, shade
 from contatto.reports.rules.looks import HEATS, Look
 
-HEAT_TITLES: Final = {"conversations": "Conversations", "leads": "Leads", "clicks": "Clicks"}
+HEAT_TITLES: Final = {
+    "conversations": N_("Conversations"),
+    "leads": N_("Leads"),
+    "clicks": N_("Clicks"),
+}
 WEEKDAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _HEAT: Final[dict[str, Callable[[Counts], int]]] = {
     "conversations": lambda counts: counts.rt_conversations,

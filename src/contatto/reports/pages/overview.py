@@ -20,6 +20,7 @@ from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.spreadsheet import write_sheet
 from contatto.kit.table_export import csv_lines
+from contatto.kit.words import N_, words_of
 from contatto.reports.actions.overview import GoalPart, Overview, load_overview
 from contatto.reports.metrics.shares import cost_each, share
 from contatto.reports.model import Counts, Figures
@@ -34,15 +35,15 @@ from contatto.reports.rules.texts import FOLLOW_GOAL
 
 router: Final = APIRouter(include_in_schema=False)
 PERIODS: Final = {
-    Period.TODAY: "Today",
-    Period.YESTERDAY: "Yesterday",
-    Period.LAST_7: "Last 7 days",
-    Period.LAST_14: "Last 14 days",
-    Period.LAST_30: "Last 30 days",
-    Period.LAST_90: "Last 90 days",
-    Period.THIS_MONTH: "This month",
-    Period.LAST_MONTH: "Last month",
-    Period.CUSTOM: "Custom days",
+    Period.TODAY: N_("Today"),
+    Period.YESTERDAY: N_("Yesterday"),
+    Period.LAST_7: N_("Last 7 days"),
+    Period.LAST_14: N_("Last 14 days"),
+    Period.LAST_30: N_("Last 30 days"),
+    Period.LAST_90: N_("Last 90 days"),
+    Period.THIS_MONTH: N_("This month"),
+    Period.LAST_MONTH: N_("Last month"),
+    Period.CUSTOM: N_("Custom days"),
 }
 CHOICES: Final = tuple(
     metric for metric in METRICS.values() if metric.name not in NOT_SHOWN | set(OWN_DAY.values())
@@ -65,7 +66,7 @@ async def download_report_csv(request: Request, caller: PageCaller) -> Streaming
     """The rows and columns of the page as a CSV that opens safely in a spreadsheet."""
     require(caller, Permission.READ_REPORTS)
     asked, table = await _read_table(request, caller)
-    lines = csv_lines(table_lines(asked, table, str), bom=True)
+    lines = csv_lines(table_lines(asked, table, words_of(request).gettext), bom=True)
     headers = _file_headers(asked, "csv")
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
@@ -75,7 +76,7 @@ async def download_report_sheet(request: Request, caller: PageCaller) -> Respons
     """The same rows and columns as a spreadsheet."""
     require(caller, Permission.READ_REPORTS)
     asked, table = await _read_table(request, caller)
-    head, *rows = table_lines(asked, table, str)
+    head, *rows = table_lines(asked, table, words_of(request).gettext)
 
     def write() -> Path:
         with tempfile.NamedTemporaryFile(prefix="report-", suffix=".xlsx", delete=False) as file:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import urlencode
 
+from contatto.kit.words import N_
 from contatto.measurement.model import Goal
 from contatto.reports.actions.overview import UNKNOWN, Overview, key_of
 from contatto.reports.model import Figures, Level, Metric, ReportRow, Value
@@ -16,15 +17,15 @@ from contatto.reports.rules.looks import By, Look
 from contatto.reports.rules.texts import metric_number, value_text
 
 BY_TITLES: Final = {
-    By.CAMPAIGN: "Campaign",
-    By.AD_GROUP: "Ad group",
-    By.AD: "Ad",
-    By.GOAL: "Goal",
-    By.COUNTRY: "Country",
-    By.DAY: "Day",
-    By.HOUR: "Hour",
+    By.CAMPAIGN: N_("Campaign"),
+    By.AD_GROUP: N_("Ad group"),
+    By.AD: N_("Ad"),
+    By.GOAL: N_("Goal"),
+    By.COUNTRY: N_("Country"),
+    By.DAY: N_("Day"),
+    By.HOUR: N_("Hour"),
 }
-GOALS: Final = {Goal.LEAD: "Lead", Goal.CONVERSATION: "Conversation"}
+GOALS: Final = {Goal.LEAD: N_("Lead"), Goal.CONVERSATION: N_("Conversation")}
 FIRST_NUMBER: Final = 5
 """The column of a file where its numbers begin."""
 _IN_ORDER: Final = frozenset({By.DAY, By.HOUR})
@@ -161,14 +162,14 @@ def _goal_of(figures: Figures) -> Goal | None:
 def table_lines(asked: Asked, table: Table, translate: Callable[[str], str]) -> Iterator[list[str]]:
     """The table as a file has it: plain numbers, money in units, shares in percent."""
     compare = asked.look.compare
-    titles = ("ID", BY_TITLES[asked.look.by], "Within", "Goal", "Currency")
+    titles = ("ID", BY_TITLES[asked.look.by], N_("Within"), N_("Goal"), N_("Currency"))
     head = [translate(title) for title in titles]
     for metric in table.columns:
         title = translate(metric.title)
-        head += [title, f"{title} ({translate('before')})"] if compare else [title]
+        head += [title, f"{title} ({translate(N_('before'))})"] if compare else [title]
     yield head
     for line in (*table.lines, table.total):
-        name = line.name or (translate("Total") if line is table.total else translate("Unknown"))
+        name = line.name or (translate(N_("Total")) if line is table.total else translate(N_("Unknown")))
         goal = translate(GOALS[line.goal]) if line.goal else ""
         row = [line.number, name, line.parent, goal, asked.account.currency]
         for cell in line.cells:
