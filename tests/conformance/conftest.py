@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -44,9 +45,10 @@ def _free_url() -> str:
 
 
 @contextmanager
-def _house(folder: Path, *, capture_on: bool = True) -> Iterator[House]:
+def running_server_house(folder: Path, *, capture_on: bool = True, **settings: Any) -> Iterator[House]:
+    """A house behind a real socket."""
     url = _free_url()
-    context, made = open_house(folder, capture_on=capture_on, url=url)
+    context, made = open_house(folder, capture_on=capture_on, url=url, **settings)
     try:
         with _served(context, url), httpx2.Client(base_url=url) as client:
             yield House(context=context, client=client, **made)
@@ -56,13 +58,13 @@ def _house(folder: Path, *, capture_on: bool = True) -> Iterator[House]:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with _house(tmp_path_factory.mktemp("house")) as running:
+    with running_server_house(tmp_path_factory.mktemp("house")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def house_without_capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with _house(tmp_path_factory.mktemp("house"), capture_on=False) as running:
+    with running_server_house(tmp_path_factory.mktemp("house"), capture_on=False) as running:
         yield running
 
 

@@ -70,6 +70,12 @@ def test_a_listed_host_may_be_inside_and_only_with_its_own_port() -> None:
         assert other.asked == []
 
 
+def test_a_host_may_be_listed_with_all_its_ports() -> None:
+    with running_vendor() as other:
+        assert isinstance(send(f"{other.url}/x", "127.0.0.1:*"), HttpAnswer)
+        assert send(f"{other.url}/x", "localhost:*") == NoAnswer(Trouble.FORBIDDEN)
+
+
 def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     exchange, _ = play("redirect")
     assert isinstance(exchange, HttpAnswer)

@@ -12,7 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from contatto.simulator.home import NOTES, Home, State
+from tests.journeys.running import until
+from tests.notices.receiver import is_signed_lead, running_receiver
 
 PROGRAM = str(Path(sys.executable).with_name("contatto"))
 
@@ -50,6 +54,7 @@ def test_a_world_is_made_once_and_goes_on_until_it_was_cut_off(tmp_path: Path) -
             assert page.status == 200
             assert "/chat/" in page.url
     with demo(tmp_path) as (second, said):
+        drive_with_the_api(second)
         changing = {"base_url", "login_url", "chat_url", "webhook_url", "ads"}
         assert {name: first[name] for name in first.keys() - changing} == {
             name: second[name] for name in second.keys() - changing
@@ -60,6 +65,39 @@ def test_a_world_is_made_once_and_goes_on_until_it_was_cut_off(tmp_path: Path) -
         assert third["business_id"] != first["business_id"]
         assert "was not finished, so it is made anew" in " ".join(said.read_text().split())
     assert stat.S_IMODE((tmp_path / "data" / NOTES).stat().st_mode) == 0o600
+
+
+def drive_with_the_api(world: dict[str, Any]) -> None:
+    """What a script does first: a file of leads, a push of a lead to its own server, an answer to a person."""
+    base = f"{world['base_url']}/open_api/v1.3"
+    of = {"advertiser_id": world["advertiser_id"]}
+    headers = {"Access-Token": world["access_token"]}
+    with httpx2.Client(base_url=base, headers=headers) as client, running_receiver() as receiver:
+
+        def post(path: str, **body: Any) -> Any:
+            answer = client.post(path, json=of | body).json()
+            assert answer["code"] == 0, answer
+            return answer["data"]
+
+        app = {"app_id": world["app_id"], "secret": world["app_secret"]}
+        detail = of | {"access_token": world["access_token"], "page_id": world["page_id"]}
+        post("/subscription/subscribe/", **app, subscribe_entity="LEAD", callback_url=f"{receiver.url}/leads",
+             subscription_detail=detail)  # fmt: skip
+        made = post("/page/lead/mock/create/", page_id=world["page_id"])["meta_data"]["lead_id"]
+        assert until(lambda: [entry["id"] for entry in receiver.entries("/leads")] == [made])
+        assert is_signed_lead(receiver.received[0], world["app_secret"])
+        post("/page/lead/mock/delete/", lead_id=made)
+        task = post("/page/lead/task/", page_id=world["page_id"])["task_id"]
+        assert until(lambda: post("/page/lead/task/", task_id=task)["status"] == "SUCCEED")
+        welcome = client.get("/creative/auto_message/get/", params=of).json()["data"]["list"]
+        assert [each["auto_message_id"] for each in welcome] == [world["auto_message_id"]]
+        business = {"business_id": world["tiktok_business_id"]}
+        asked = business | {"conversation_type": "STRANGER", "limit": 1}
+        found = client.get("/business/message/conversation/list/", params=asked).json()["data"][
+            "conversations"
+        ]
+        to = business | {"recipient_type": "CONVERSATION", "recipient": found[0]["conversation_id"]}
+        post("/business/message/send/", **to, message_type="TEXT", text={"body": "We measure on Friday."})
 
 
 def assert_complete(world: dict[str, Any]) -> None:

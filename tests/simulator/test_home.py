@@ -8,7 +8,7 @@ import pytest
 from contatto.simulator.home import NOTES, Home, Occupied, State, write_private
 from contatto.simulator.world import World
 
-WORLD = World("b1", "Harbour", "7", "token", "app", "secret", (), {}, (), "")
+WORLD = World("b1", "Harbour", "7", "token", "app", "secret", (), {}, (), "", "")
 
 
 def test_an_empty_folder_is_empty(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from contatto.simulator.browser import Browser
 from contatto.simulator.desk import Desk
 from contatto.simulator.home import Home, Occupied, State, write_private
 from contatto.simulator.people import Visitor, plan_people
+from contatto.simulator.platform import PLATFORM_PATH, routes
 from contatto.simulator.run import play_history, play_live
 from contatto.simulator.traffic import Street
 from contatto.simulator.world import World, build_world, invent_logins
@@ -121,6 +122,8 @@ def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
         port=port,
         secret_keys=(),
         worker="in_process",
+        platform_urls={Platform.TIKTOK.value: f"http://{HOST}:{port}{PLATFORM_PATH}"},
+        allowed_hosts=(f"{HOST}:*", "localhost:*"),
     )
     with home.log.open("a", encoding="utf-8") as log:
         set_up_logs(settings.log_level, settings.log_format, log)
@@ -141,8 +144,10 @@ class Demo:
         self.options = options
         self.context = context
         self.clock = clock
+        app = create_app(context)
+        app.router.routes.extend(routes)
         config = uvicorn.Config(
-            create_app(context),
+            app,
             access_log=False,
             log_config=None,
             server_header=False,
@@ -236,6 +241,7 @@ def ready_values(world: World, base_url: str) -> dict[str, Any]:
         "business_name": world.business_name,
         "advertiser_id": world.advertiser_id,
         "page_id": world.page_id,
+        "auto_message_id": world.auto_message_id,
         "access_token": world.access_token,
         "app_id": world.app_id,
         "app_secret": world.app_secret,

@@ -107,7 +107,8 @@ def read_address(text: str, allowed: Collection[str]) -> tuple[httpx2.URL, bool]
     except httpx2.InvalidURL as error:
         raise ValueError("this is no address") from error
     port = url.port or {"https": 443, "http": 80}.get(url.scheme, 0)
-    if f"{url.host}:{port}" in allowed and url.scheme in ("https", "http"):
+    is_listed = f"{url.host}:{port}" in allowed or f"{url.host}:*" in allowed
+    if is_listed and url.scheme in ("https", "http"):
         return url, True
     if url.scheme != "https" or port != 443 or url.userinfo or not url.host:
         raise ValueError("only https on its own port")

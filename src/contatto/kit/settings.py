@@ -69,8 +69,8 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Outside systems that may have a private address or no https, as host:port, with commas "
-        "between them; all others must be public and speak https.",
+        description="Outside systems that may have a private address or no https, as host:port, or host:* "
+        "for all ports, with commas between them; all others must be public and speak https.",
     )
     capture_review: Literal["automatic", "operator"] = Field(
         default="automatic",

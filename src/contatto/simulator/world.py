@@ -10,6 +10,7 @@ from contatto.accounts.model import AdAccount, Business, Permission, Role
 from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
 from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign
+from contatto.ads.actions.messages import NewWelcome, create_welcome_message
 from contatto.ads.model import Ad, AdGroup, BidType
 from contatto.capture import actions as capture
 from contatto.capture.actions import CompanyData
@@ -37,6 +38,14 @@ _AD_GROUPS: Final = {
     (Goal.CONVERSATION, Platform.TIKTOK): "Design questions, TikTok",
 }
 _CAMPAIGNS: Final = {Goal.LEAD: "Kitchens: leads", Goal.CONVERSATION: "Kitchens: conversations"}
+_WELCOME: Final = NewWelcome(
+    "Harbour Kitchens",
+    "Hello! Tell us about your kitchen, we answer here.",
+    (
+        ("What does a kitchen cost?", "From 6,000 dollars. Send us its size and we tell you more."),
+        ("How long does it take?", "21 days from the measuring to the last door."),
+    ),
+)
 _ADS: Final = {
     Goal.LEAD: (
         ("Free measuring, oak", "Free measuring this month", "Send us a message and get a quote in a day."),
@@ -86,6 +95,8 @@ class World:
     ads: tuple[AdOfWorld, ...]
     page_id: str
     """The instant form of the ads for leads."""
+    auto_message_id: str
+    """The welcome message of the ads."""
 
     def login(self, role: Role) -> Login:
         return next(login for login in self.logins if login.role == role)
@@ -126,7 +137,9 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking_key: bytes) -> World
     app = ChannelApp(str(secrets.randbelow(9 * 10**15) + 10**15), business.id, Platform.TIKTOK, _secret())
     channels.register_app(tx, app)
     homes = {platform: _connect(tx, business, platform) for platform in HOME}
+    channels.set_access_token(tx, business.id, homes[Platform.TIKTOK].id, _secret())
     page_id = str(publish_quote_form(tx, business.id, homes[Platform.WEBCHAT].id).number)
+    auto_message_id = str(create_welcome_message(tx, ad_account, _WELCOME).number)
     return World(
         business_id=business.id,
         business_name=business.name,
@@ -136,8 +149,9 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking_key: bytes) -> World
         app_secret=app.secret,
         logins=tuple(Login(login.role, login.email, login.password) for login in logins),
         accounts=homes,
-        ads=tuple(_launch(tx, ad_account, (homes, page_id), tracking_key)),
+        ads=tuple(_launch(tx, ad_account, (homes, page_id, auto_message_id), tracking_key)),
         page_id=page_id,
+        auto_message_id=auto_message_id,
     )
 
 
@@ -154,10 +168,13 @@ def _connect(tx: Tx, business: Business, platform: Platform) -> ChannelAccount:
 
 
 def _launch(
-    tx: Tx, ad_account: AdAccount, places: tuple[dict[Platform, ChannelAccount], str], tracking_key: bytes
+    tx: Tx,
+    ad_account: AdAccount,
+    places: tuple[dict[Platform, ChannelAccount], str, str],
+    tracking_key: bytes,
 ) -> list[AdOfWorld]:
     """A campaign for each goal, in it an ad group for each channel, in that two ads; leads get the form."""
-    homes, page_id = places
+    homes, page_id, auto_message_id = places
     found: list[AdOfWorld] = []
     for goal, campaign_name in _CAMPAIGNS.items():
         campaign = create_campaign(tx, ad_account.business_id, NewCampaign(ad_account.id, campaign_name))
@@ -175,7 +192,8 @@ def _launch(
             )
             ad_group = create_ad_group(tx, ad_account.business_id, new)
             for name, headline, text in _ADS[goal]:
-                ad = create_ad(tx, ad_account.business_id, NewAd(ad_group.id, name, text, headline))
+                new_ad = NewAd(ad_group.id, name, text, headline, auto_message_id=auto_message_id)
+                ad = create_ad(tx, ad_account.business_id, new_ad)
                 found.append(_shown(ad, ad_group, platform, tracking_key))
     return found
 
