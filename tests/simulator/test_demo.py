@@ -68,7 +68,7 @@ def test_a_world_is_made_once_and_goes_on_until_it_was_cut_off(tmp_path: Path) -
 
 
 def drive_with_the_api(world: dict[str, Any]) -> None:
-    """What a script does first: a file of leads, a push of a lead to its own server, an answer to a person."""
+    """What a script does first: a push to its own server, a file of leads, an answer to somebody."""
     base = f"{world['base_url']}/open_api/v1.3"
     of = {"advertiser_id": world["advertiser_id"]}
     headers = {"Access-Token": world["access_token"]}
@@ -81,22 +81,21 @@ def drive_with_the_api(world: dict[str, Any]) -> None:
 
         app = {"app_id": world["app_id"], "secret": world["app_secret"]}
         detail = of | {"access_token": world["access_token"], "page_id": world["page_id"]}
-        post("/subscription/subscribe/", **app, subscribe_entity="LEAD", callback_url=f"{receiver.url}/leads",
-             subscription_detail=detail)  # fmt: skip
+        told = post("/subscription/subscribe/", **app, subscribe_entity="LEAD", callback_url=f"{receiver.url}/leads",
+                    subscription_detail=detail)  # fmt: skip
         made = post("/page/lead/mock/create/", page_id=world["page_id"])["meta_data"]["lead_id"]
         assert until(lambda: [entry["id"] for entry in receiver.entries("/leads")] == [made])
         assert is_signed_lead(receiver.received[0], world["app_secret"])
         post("/page/lead/mock/delete/", lead_id=made)
+        post("/subscription/unsubscribe/", **app, **told)
         task = post("/page/lead/task/", page_id=world["page_id"])["task_id"]
         assert until(lambda: post("/page/lead/task/", task_id=task)["status"] == "SUCCEED")
         welcome = client.get("/creative/auto_message/get/", params=of).json()["data"]["list"]
         assert [each["auto_message_id"] for each in welcome] == [world["auto_message_id"]]
         business = {"business_id": world["tiktok_business_id"]}
         asked = business | {"conversation_type": "STRANGER", "limit": 1}
-        found = client.get("/business/message/conversation/list/", params=asked).json()["data"][
-            "conversations"
-        ]
-        to = business | {"recipient_type": "CONVERSATION", "recipient": found[0]["conversation_id"]}
+        listed = client.get("/business/message/conversation/list/", params=asked).json()["data"]
+        to = business | {"recipient": listed["conversations"][0]["conversation_id"]}
         post("/business/message/send/", **to, message_type="TEXT", text={"body": "We measure on Friday."})
 
 
