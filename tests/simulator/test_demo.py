@@ -81,8 +81,8 @@ def drive_with_the_api(world: dict[str, Any]) -> None:
 
         app = {"app_id": world["app_id"], "secret": world["app_secret"]}
         detail = of | {"access_token": world["access_token"], "page_id": world["page_id"]}
-        told = post("/subscription/subscribe/", **app, subscribe_entity="LEAD", callback_url=f"{receiver.url}/leads",
-                    subscription_detail=detail)  # fmt: skip
+        of_leads = {"subscribe_entity": "LEAD", "callback_url": f"{receiver.url}/leads"}
+        told = post("/subscription/subscribe/", **app, **of_leads, subscription_detail=detail)
         made = post("/page/lead/mock/create/", page_id=world["page_id"])["meta_data"]["lead_id"]
         assert until(lambda: [entry["id"] for entry in receiver.entries("/leads")] == [made])
         assert is_signed_lead(receiver.received[0], world["app_secret"])
