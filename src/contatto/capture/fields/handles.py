@@ -41,8 +41,12 @@ _WORDS_TOO = frozenset({"line", "snap", "sc", "face", "x", "tw", "wb", "ms"})
 _IN = re.compile(r"(?:/?(?:in|company)/)?")
 _BEFORE = re.compile(r"(?P<at>@)?(?P<id>[a-z0-9_][a-z0-9_.\-]{2,40})$")
 _MORE = re.compile(rf"[ \t]+[{LATIN}]")
-_FIGURES = re.compile(r"[0-9][0-9.,\-_]*(?:[a-z]{1,4})?|[0-9]+[a-z]?[x.][0-9]+[a-z]*|[0-9]{1,2}\.[a-z]+")
-_WEBSITE = re.compile(r"\.(?:com|net|org|info|biz|co\.[a-z]{2}|com\.[a-z]{2})$")
+_FIGURES = re.compile(
+    r"(?:v|no|ver|vol)\.?[0-9][0-9.]*|[0-9]+-[a-z]{2,3}-[0-9]+|[0-9][0-9.,\-_]*(?:[a-z]{1,4})?|[0-9]+[a-z]?[x.][0-9]+[a-z]*|[0-9]{1,2}\.[a-z]+"
+)
+_WEBSITE = re.compile(
+    r"\.(?:com|net|org|info|biz|com\.[a-z]{2}|co\.(?:bw|cr|id|il|in|jp|ke|kr|ma|mz|nz|th|tz|ug|uk|ve|za|zm|zw))$"
+)
 _GOES_ON = re.compile(rf"[{LATIN}#%]")
 _SIGNED = re.compile(r"[0-9_.\-]")
 _JOINED = re.compile(r"[a-z0-9][_.][a-z0-9]")
@@ -257,7 +261,7 @@ def _has_shape(value: str) -> bool:
     parts = [part for part in _PARTS.split(value) if part]
     if "_" in value:
         return bool(parts)
-    return bool(parts) and not any(known.issuperset(parts) for known in _ordinary())
+    return bool(parts) and not any(value in known or known.issuperset(parts) for known in _ordinary())
 
 
 def _ahead(text: Folded, cue: Cue, claimed: int) -> tuple[int, int, str, str] | None:

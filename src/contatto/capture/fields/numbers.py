@@ -196,6 +196,8 @@ def numbers_in(text: str, run: Run, country: str) -> list[tuple[int, int, Readin
             if whole.form is Form.NO_PLUS and _BRACKETED_CODE.match(written) is not None:
                 whole = Reading(whole.value, Form.INTERNATIONAL)
             return [(run.start, run.end, whole)]
+    if written.isdigit():
+        return []
     found = []
     start = run.start
     for piece in _pieces(written):

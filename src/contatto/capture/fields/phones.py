@@ -119,6 +119,8 @@ def _is_excluded(low: str, start: int, before: frozenset[int]) -> bool:
     if LABEL_LAST in before and before.isdisjoint(_TO_WEIGH):
         return True
     if SUM_LAST in before or LETTER_LAST in before:
+        if low[start] in "0+" and low[max(0, start - 3) : start].endswith("@ "):
+            return False  # no price begins with a zero
         if not before.isdisjoint(_STRONG) and _cue_last().search(low, max(0, start - 24), start):
             return False
         if (
