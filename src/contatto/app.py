@@ -33,6 +33,8 @@ import contatto.inbox.pages.automatic
 import contatto.inbox.pages.chat
 import contatto.inbox.pages.chat_form
 import contatto.inbox.pages.chat_talk
+import contatto.inbox.pages.form_link
+import contatto.inbox.pages.later
 import contatto.inbox.pages.panes
 import contatto.inbox.pages.photos
 import contatto.inbox.pages.saved
@@ -85,6 +87,8 @@ ROUTERS: Final = (
     contatto.inbox.pages.chat.router,
     contatto.inbox.pages.chat_form.router,
     contatto.inbox.pages.chat_talk.router,
+    contatto.inbox.pages.form_link.router,
+    contatto.inbox.pages.later.router,
     contatto.inbox.pages.photos.router,
     contatto.inbox.pages.panes.router,
     contatto.inbox.pages.acts.router,
@@ -219,7 +223,8 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
 
 def _is_chat_api(request: Request) -> bool:
     path = request.url.path
-    return path.startswith("/chat/") and path.endswith(_CHAT_API)
+    is_linked_form = path.startswith("/form/") and request.method == "POST"
+    return is_linked_form or (path.startswith("/chat/") and path.endswith(_CHAT_API))
 
 
 def _error_page(request: Request, refused: Refused) -> Response:

@@ -12,6 +12,7 @@ from contatto.inbox.actions import desk, notices, replies
 from contatto.inbox.actions.business import push_message
 from contatto.inbox.actions.deliveries import settle_receipts
 from contatto.inbox.actions.photos import forget_photos
+from contatto.inbox.actions.scheduled import send_scheduled
 from contatto.inbox.model import (
     ConversationChanged,
     ConversationRead,
@@ -92,6 +93,7 @@ def errands(settings: Settings) -> tuple[Errands, ...]:
 
 EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (10.0, counting.count_days_ahead),
+    (5.0, send_scheduled),
     (30.0, desk.wake_conversations),
     (30.0, lead_files.forget_lead_files),
     (3600.0, pushes.forget_pushes),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from contatto.channels import store
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform
 from contatto.channels.registry import CONNECTORS
+from contatto.channels.rules import MOST_ORIGINS, embed_origins
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -85,6 +86,23 @@ def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: st
         store.save_token(tx, business_id, account_id, token)
     else:
         store.delete_token(tx, business_id, account_id)
+
+
+def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> None:
+    """Keep which sites may show the chat page of an account, one a line; an empty text allows none.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID, with the line that is no site.
+    """
+    account = store.find_account(tx, business_id, account_id)
+    if account is None or account.platform is not Platform.WEBCHAT:
+        raise Refused(errors.NOT_FOUND, "There is no such chat page.")
+    origins = embed_origins(text)
+    if isinstance(origins, str):
+        raise Refused(errors.INVALID, f"sites: {origins[:80]} is no site such as https://www.example.com.")
+    if len(origins) > MOST_ORIGINS:
+        raise Refused(errors.INVALID, f"sites: {MOST_ORIGINS} are allowed at most.")
+    store.save_embed_origins(tx, business_id, account_id, origins)
 
 
 def webhook_verify_token(vault: Vault, app_id: str) -> str:

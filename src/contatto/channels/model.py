@@ -52,6 +52,8 @@ class MessageKind(StrEnum):
     """A text of the business that nobody wrote just now."""
     PHOTO = "photo"
     """A picture that we keep ourselves; its text, if any, is the caption."""
+    FORM = "form"
+    """An instant form that a member sent: a card in our own chat, a link elsewhere."""
     OTHER = "other"
     """A picture, a sticker, a shared post: shown as such, without a text of its own."""
 

@@ -78,6 +78,25 @@ async def post_token(
     return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
 
 
+@router.post("/accounts/{account_id}/sites")
+async def post_sites(
+    request: Request,
+    caller: FormCaller,
+    account_id: str,
+    sites: Annotated[str, Form(max_length=5_000)] = "",
+) -> Response:
+    require(caller, Permission.ADMINISTER)
+    try:
+        await context_of(request).db.write(
+            lambda tx: actions.allow_embedding(tx, caller.business_id, account_id, sites)
+        )
+    except Refused as refused:
+        if refused.code is not errors.INVALID:
+            raise
+        return await _render(request, caller, account_id, refused, {"sites": sites})
+    return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
+
+
 @router.post("/apps")
 async def post_app(
     request: Request,
@@ -105,11 +124,20 @@ async def _render(
     """The page; after a refusal, with what was typed (never a secret) and what is wrong with it."""
     context = context_of(request)
 
+    def snippet(account_id: str) -> str:
+        source = f"{context.settings.base_url}/static/js/widget.js"
+        return f'<script async src="{source}" data-chat="{account_id}"></script>'
+
     def load(tx: Tx) -> dict[str, Any]:
         dates = store.list_token_dates(tx, caller.business_id)
+        sites = store.list_embed_origins(tx, caller.business_id)
         accounts = store.list_accounts(tx, caller.business_id)
         return {
-            "accounts": [_shown_account(account, dates) for account in accounts],
+            "accounts": [
+                _shown_account(account, dates)
+                | {"sites": "\n".join(sites.get(account.id, ())), "snippet": snippet(account.id)}
+                for account in accounts
+            ],
             "apps": [
                 _shown_app(ChannelApp(app_id, caller.business_id, platform, ""), context.settings.base_url)
                 | {"verify_token": actions.webhook_verify_token(context.vault, app_id)}

@@ -1,11 +1,14 @@
 """When a business may write to a person, which accounts may send at all, and which webhooks an app serves."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform, ReplyWindow
 
+_HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _META: Final = frozenset({Platform.WHATSAPP, Platform.MESSENGER, Platform.INSTAGRAM})
 
 _EEA: Final = "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE IS LI NO"
@@ -44,6 +47,33 @@ def window_state(
     if left == 0:
         return WindowState(is_open=False, until=until, left=left, reason="window_used_up")
     return WindowState(is_open=True, until=until, left=left)
+
+
+MOST_ORIGINS: Final = 20
+
+
+def embed_origins(text: str) -> tuple[str, ...] | str:
+    """The sites that a text lists, one a line, as browsers name them; or the first line that is none.
+
+    Without https a chat could be read on its way, so only a machine's own site may do without.
+    """
+    found = []
+    for line in text.split():
+        parts = urlsplit(line)
+        is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1")
+        if not (parts.scheme == "https" or is_local) or not _is_origin(line, parts):
+            return line
+        found.append(line.rstrip("/").lower())
+    return tuple(dict.fromkeys(found))
+
+
+def _is_origin(text: str, parts: SplitResult) -> bool:
+    try:
+        port = parts.port
+    except ValueError:
+        return False
+    whole = f"{parts.scheme}://{parts.hostname}{'' if port is None else f':{port}'}"
+    return _HOST.fullmatch(parts.hostname or "") is not None and text.rstrip("/").lower() == whole
 
 
 def may_use_message_api(account: ChannelAccount) -> bool:

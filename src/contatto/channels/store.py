@@ -7,7 +7,7 @@ from sqlalchemy import Column, String, Table, UniqueConstraint, select
 
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.types import Choice, Words, instant, key, metadata, sealed, tenant, text
 
 channel_accounts = Table(
     "channel_accounts",
@@ -33,6 +33,15 @@ channel_apps = Table(
     instant("created_at"),
 )
 
+
+chat_embeds = Table(
+    "chat_embeds",
+    metadata,
+    Column("channel_account_id", String(36), primary_key=True),
+    tenant(),
+    Column("origins", Words, nullable=False),
+    instant("changed_at"),
+)
 
 channel_tokens = Table(
     "channel_tokens",
@@ -100,6 +109,18 @@ def list_token_dates(tx: Tx, business_id: str) -> dict[str, datetime]:
     """Which accounts have an access token, and since when."""
     mine = select(channel_tokens).where(channel_tokens.c.business_id == business_id)
     return {row["channel_account_id"]: row["changed_at"] for row in tx.execute(mine).mappings()}
+
+
+def list_embed_origins(tx: Tx, business_id: str) -> dict[str, tuple[str, ...]]:
+    """The sites that may show the chat page of each account."""
+    mine = select(chat_embeds).where(chat_embeds.c.business_id == business_id)
+    return {row["channel_account_id"]: row["origins"] for row in tx.execute(mine).mappings()}
+
+
+def save_embed_origins(tx: Tx, business_id: str, account_id: str, origins: tuple[str, ...]) -> None:
+    new = {"origins": origins, "changed_at": tx.now}
+    insert = tx.upsert(chat_embeds).values(channel_account_id=account_id, business_id=business_id, **new)
+    tx.execute(insert.on_conflict_do_update(index_elements=["channel_account_id"], set_=new))
 
 
 def list_apps(tx: Tx, business_id: str) -> list[tuple[str, Platform]]:

@@ -108,6 +108,8 @@ class Message:
     at: datetime
     photo: str | None = None
     """The digest of a picture that is kept."""
+    form: str | None = None
+    """The number of the published form that it offers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +248,41 @@ class PrivateNote:
     text: str
     author: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A private note names a member; ``seen_at`` is when they had it before their eyes."""
+
+    id: str
+    business_id: str
+    note_id: str
+    conversation_id: str
+    member_id: str
+    seen_at: datetime | None
+
+
+class ScheduleState(StrEnum):
+    """What became of a reply that was written for later."""
+
+    DUE = "due"
+    SENT = "sent"
+    CANCELLED = "cancelled"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledReply:
+    """A reply that goes out at ``due_at``; ``reason`` says what stopped it."""
+
+    id: str
+    business_id: str
+    conversation_id: str
+    text: str
+    author: str
+    due_at: datetime
+    state: ScheduleState
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,12 @@
 """How deliveries are labelled and judged, how a thread is ordered, where evidence stands in a text."""
 
+import base64
 import hashlib
+import hmac
 import re
-from collections.abc import Iterable
+import struct
+import uuid
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -157,6 +161,62 @@ def automatic_answer(content: AutomaticMessages, text: str) -> str | None:
     answers = {each.ask: each.say for each in content.questions}
     replies = {word: each.say for each in content.keywords for word in each.words}
     return answers.get(said) or replies.get(said)
+
+
+def mentioned_members(text: str, members: Mapping[str, str]) -> set[str]:
+    """The members whom a text names with an at sign, by id; of two names that fit, the longer one counts."""
+    found = set()
+    rest = text.casefold()
+    for member_id, name in sorted(members.items(), key=lambda each: -len(each[1])):
+        marked = re.compile(rf"(?<!\w)@{re.escape(name.casefold())}(?!\w)")
+        if name and marked.search(rest):
+            found.add(member_id)
+            rest = marked.sub("", rest)
+    return found
+
+
+SCHEDULE_WITHIN: Final = timedelta(days=30)
+MOST_SCHEDULED: Final = 20
+"""Replies of one thread that may wait at the same time."""
+TARGET_LIMIT_MIN: Final = 7 * 24 * 60
+SEARCHED_MESSAGES: Final = 4_000
+"""The newest messages that a search reads: they are sealed, so each has to be opened."""
+
+FORM_LINK_DAYS: Final = 30
+"""How long the link of a form that was sent may be opened."""
+_LINK: Final = struct.Struct(">16s16sQI")
+_SIGNED_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class FormLink:
+    """What the link of a form says: for whose conversation it is, and which published form."""
+
+    business_id: str
+    conversation_id: str
+    number: int
+    until_s: int
+
+
+def sign_form_link(link: FormLink, key: bytes) -> str:
+    """The link as the last part of an address."""
+    ids = (uuid.UUID(link.business_id).bytes, uuid.UUID(link.conversation_id).bytes)
+    body = _LINK.pack(*ids, link.number, link.until_s)
+    signed = body + hmac.digest(key, body, "sha256")[:_SIGNED_BYTES]
+    return base64.urlsafe_b64encode(signed).decode().rstrip("=")
+
+
+def read_form_link(text: str, key: bytes) -> FormLink | None:
+    """What a link says, if we signed it."""
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return None
+    body, signature = raw[: _LINK.size], raw[_LINK.size :]
+    if not hmac.compare_digest(hmac.digest(key, body, "sha256")[:_SIGNED_BYTES], signature):
+        return None
+    business, conversation, number, until_s = _LINK.unpack(body)
+    return FormLink(str(uuid.UUID(bytes=business)), str(uuid.UUID(bytes=conversation)), number, until_s)
 
 
 NOTE_LIMIT: Final = 4_000

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from contatto.accounts.model import BusinessId
+from contatto.accounts.store import list_members
 from contatto.channels.model import Sender
 from contatto.inbox import rules
 from contatto.inbox.actions.threads import owned_conversation
@@ -15,15 +17,16 @@ from contatto.inbox.model import (
     Conversation,
     ConversationChanged,
     ConversationRead,
+    Mention,
     PrivateNote,
     SavedReply,
     ThreadState,
 )
-from contatto.inbox.store import conversations, desk, persons
+from contatto.inbox.store import conversations, desk, mentions, persons, targets
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.ids import new_id
+from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbox import emit
 from contatto.leads.actions import records as leads
 from contatto.leads.actions import work as lead_work
@@ -68,13 +71,14 @@ def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, ac
     return lead
 
 
-def note_conversation_read(tx: Tx, business_id: str, conversation_id: str) -> None:
-    """Note that the business has read a conversation, and tell the customer's page.
+def note_conversation_read(tx: Tx, business_id: str, conversation_id: str, member_id: str) -> None:
+    """Note that a member has read a conversation for the business, and tell the customer's page.
 
     Raises:
         Refused: NOT_FOUND.
     """
     owned_conversation(tx, business_id, conversation_id)
+    mentions.mark_mentions_seen(tx, business_id, conversation_id, member_id)
     if conversations.record_business_read(tx, business_id, conversation_id):
         emit(tx, business_id, ConversationRead(business_id, conversation_id, Sender.BUSINESS))
 
@@ -221,7 +225,31 @@ def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, t
         raise Refused(errors.INVALID, f"text: write 1 to {rules.NOTE_LIMIT} characters.")
     note = PrivateNote(note_id, actor.business_id, conversation_id, text.strip(), actor.name, tx.now)
     if desk.append_private_note(tx, note):
+        _mention_members(tx, actor, note)
         _tell(tx, conversation)
+
+
+def _mention_members(tx: Tx, actor: Actor, note: PrivateNote) -> None:
+    """Note whom a note names; who wrote it knows already."""
+    known: dict[str, str] = {
+        each.id: each.display_name for each in list_members(tx, BusinessId(note.business_id))
+    }
+    for member_id in rules.mentioned_members(note.text, known) - {actor.member_id}:
+        mention_id = named_id(note.id, member_id)
+        row = (mention_id, note.business_id, note.id, note.conversation_id, member_id)
+        mentions.append_mention(tx, Mention(*row, seen_at=None))
+
+
+def set_reply_target(tx: Tx, business_id: str, minutes: str) -> None:
+    """Set within how many minutes customers should have an answer; empty sets none.
+
+    Raises:
+        Refused: INVALID.
+    """
+    text = minutes.strip() or "0"
+    if not (text.isascii() and text.isdecimal() and int(text) <= rules.TARGET_LIMIT_MIN):
+        raise Refused(errors.INVALID, f"minutes: give a whole number up to {rules.TARGET_LIMIT_MIN}.")
+    targets.save_reply_target(tx, business_id, int(text))
 
 
 def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None:

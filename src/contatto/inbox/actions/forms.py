@@ -1,29 +1,48 @@
 """Forms that customers fill in beside the chat."""
 
+from dataclasses import dataclass
+
+from contatto.channels import store as channel_store
 from contatto.channels.model import ChannelAccount, MessageKind, Sender, WasRead
+from contatto.channels.registry import CONNECTORS
 from contatto.forms import actions as forms
 from contatto.forms.model import FormAnswer, FormVersion, Respondent, Source, Submission, Verdict
 from contatto.forms.rules.words import text_of
-from contatto.inbox.actions.threads import open_conversation, person_id_of
+from contatto.inbox.actions.replies import send_reply
+from contatto.inbox.actions.threads import open_conversation, owned_conversation, person_id_of
 from contatto.inbox.model import (
     Conversation,
     Message,
     MessageSent,
 )
 from contatto.inbox.store import conversations, messages, persons
+from contatto.kit import errors
 from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id
 from contatto.kit.outbox import emit
+from contatto.leads.model import Actor
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import MeasuredAd, Touch, TouchKind
 
 
+@dataclass(frozen=True, slots=True)
+class FormOffer:
+    """A published form, and the address at which the person of one conversation may fill it in."""
+
+    version: FormVersion
+    link: str
+
+
 def find_tapped_ad(tx: Tx, account: ChannelAccount, visitor: str) -> tuple[Touch, MeasuredAd] | None:
     """The last tap of a visitor, with its ad."""
-    person_id = person_id_of(account, visitor)
-    for touch in measurement_store.list_touches_of(tx, account.business_id, person_id, 20):
+    return _find_tapped(tx, account.business_id, person_id_of(account, visitor))
+
+
+def _find_tapped(tx: Tx, business_id: str, person_id: str) -> tuple[Touch, MeasuredAd] | None:
+    for touch in measurement_store.list_touches_of(tx, business_id, person_id, 20):
         if touch.kind is TouchKind.CLICK:
-            ad = measurement_store.find_measured_ad(tx, account.business_id, touch.ad_id)
+            ad = measurement_store.find_measured_ad(tx, business_id, touch.ad_id)
             return (touch, ad) if ad else None
     return None
 
@@ -38,21 +57,57 @@ def take_form(
     """
     # The person stands in the thread: to open it, that is all that needs to be known.
     conversation = open_conversation(tx, account, WasRead(visitor, visitor, tx.now))
-    person = persons.load_person(tx, account.business_id, conversation.person_id)
-    tapped = find_tapped_ad(tx, account, visitor)
+    answer = take_form_of(tx, conversation, version, sent)
+    if answer.verdict is Verdict.TAKEN:
+        _thank(tx, conversation, version, answer)
+    return answer
+
+
+def take_form_of(tx: Tx, conversation: Conversation, version: FormVersion, sent: Submission) -> FormAnswer:
+    """Take a form that the person of a conversation filled in, wherever that was.
+
+    Raises:
+        Unanswered: with a problem for each field that lacks something.
+    """
+    person = persons.load_person(tx, conversation.business_id, conversation.person_id)
+    tapped = _find_tapped(tx, conversation.business_id, person.id)
     respondent = Respondent(
-        business_id=account.business_id,
+        business_id=conversation.business_id,
         person_id=person.id,
-        channel_account_id=account.id,
+        channel_account_id=conversation.channel_account_id,
         conversation_id=conversation.id,
         profile_name=person.name,
         ad_id=tapped[1].ad_id if tapped else None,
         hidden=_hidden_values(*tapped) if tapped else {},
     )
-    answer = forms.submit_form(tx, version, respondent, sent)
-    if answer.verdict is Verdict.TAKEN:
-        _thank(tx, conversation, version, answer)
-    return answer
+    return forms.submit_form(tx, version, respondent, sent)
+
+
+def send_form(tx: Tx, actor: Actor, conversation_id: str, message_id: str, offer: FormOffer) -> Message:
+    """Send a published form into a thread: a card in our own chat, a link on a platform.
+
+    Raises:
+        Refused: NOT_FOUND; CANNOT_SEND, with the reason.
+    """
+    conversation = owned_conversation(tx, actor.business_id, conversation_id)
+    account = channel_store.find_account(tx, actor.business_id, conversation.channel_account_id)
+    if account is None:
+        raise Refused(errors.NOT_FOUND)
+    version = offer.version
+    is_ours = not CONNECTORS[account.platform].dialect.base_url
+    headline = text_of(version.content, "headline", version.content.languages[0]) or version.name
+    message = Message(
+        seq=0,
+        id=message_id,
+        conversation_id=conversation_id,
+        sender=Sender.BUSINESS,
+        kind=MessageKind.FORM if is_ours else MessageKind.TEXT,
+        text=headline if is_ours else f"{headline}\n{offer.link}",
+        author=actor.name,
+        at=tx.now,
+        form=str(version.number) if is_ours else None,
+    )
+    return send_reply(tx, actor.business_id, conversation_id, message)
 
 
 def _hidden_values(touch: Touch, ad: MeasuredAd) -> dict[Source, str]:

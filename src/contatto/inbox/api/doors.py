@@ -201,6 +201,8 @@ def _shown(message: Message, photo: Photo | None) -> dict[str, Any]:
     }
     if message.kind is MessageKind.PHOTO:
         shown["photo"] = {"width": photo.width, "height": photo.height} if photo else None
+    if message.form:
+        shown["form"] = {"page_id": message.form}
     return shown
 
 

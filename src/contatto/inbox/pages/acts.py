@@ -76,7 +76,7 @@ async def post_mark_as_lead(request: Request, caller: FormCaller, conversation_i
 async def post_read(request: Request, caller: FormCaller, conversation_id: str) -> Response:
     require(caller, Permission.WRITE_INBOX)
     await context_of(request).db.write(
-        lambda tx: desk.note_conversation_read(tx, caller.business_id, conversation_id)
+        lambda tx: desk.note_conversation_read(tx, caller.business_id, conversation_id, caller.subject_id)
     )
     return Response(status_code=204)
 

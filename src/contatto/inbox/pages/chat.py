@@ -1,13 +1,14 @@
 """The customer's chat page: public, opened from an ad, with no word of what happens on our side."""
 
 from typing import Any, Final
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.capture import store as capture_store
 from contatto.channels.model import Platform
-from contatto.channels.store import find_public_account
+from contatto.channels.store import find_public_account, list_embed_origins
 from contatto.forms.actions import choose_form
 from contatto.inbox.actions.forms import find_tapped_ad
 from contatto.inbox.model import AutomaticMessages
@@ -18,7 +19,8 @@ from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.web.visitor import VISITOR_KEY, read_visitor, set_visitor
+from contatto.kit.web.security import csp_within
+from contatto.kit.web.visitor import VISITOR_KEY, open_visitor, read_visitor, set_visitor, sign_visitor
 from contatto.measurement.model import MeasuredAd
 
 router = APIRouter(include_in_schema=False)
@@ -42,6 +44,40 @@ async def show_chat(request: Request, account_id: str) -> HTMLResponse:
     return response
 
 
+@router.get("/chat/{account_id}/embed")
+async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> Response:
+    """The same page inside a site that the business allows; a token in its address names the visitor."""
+    context = context_of(request)
+    if request.headers.get("sec-fetch-dest") == "document":  # somebody else's token must not come by a link
+        return RedirectResponse(f"/chat/{quote(account_id)}", 303)
+    origins = await context.db.read(lambda tx: _origins_of(tx, account_id))
+    key = context.vault.signing_key(VISITOR_KEY)
+    visitor = open_visitor(v, key)
+    if visitor is None:
+        values: dict[str, Any] = {"account_id": account_id, "fresh": sign_visitor(new_id(), key)}
+        response = context.pages.render(request, "inbox/embed.html", values)
+    else:
+        values = await context.db.read(lambda tx: _chat_values(tx, account_id, visitor))
+        if values["form"] is not None:
+            values["form"] = show_chat_form(request, values["form"], visitor)
+        response = context.pages.render(request, "inbox/chat.html", values | {"visitor_token": v})
+    response.headers["Content-Security-Policy"] = csp_within(origins)
+    return response
+
+
+def _origins_of(tx: Tx, account_id: str) -> tuple[str, ...]:
+    """The sites that may show a chat.
+
+    Raises:
+        Refused: NOT_FOUND, also where there is none.
+    """
+    account = find_public_account(tx, account_id)
+    allowed = list_embed_origins(tx, account.business_id).get(account.id) if account else None
+    if not allowed:
+        raise Refused(errors.NOT_FOUND, "No site may show this chat.")
+    return allowed
+
+
 def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
     account = find_public_account(tx, account_id)
     if account is None or account.platform is not Platform.WEBCHAT:
@@ -58,6 +94,7 @@ def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
         "form": choose_form(tx, account.business_id, account.id, ad.page_id if ad else ""),
         "welcome": automatic.welcome or WELCOME,
         "questions": [each.ask for each in automatic.questions],
+        "visitor_token": None,
         "prompts": [(each.ask, each.say) for each in automatic.prompts],
         "privacy_policy_url": policy if policy.startswith("https://") else None,
     }

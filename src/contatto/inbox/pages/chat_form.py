@@ -1,5 +1,6 @@
 """The instant form beside the customer's chat: its sheet in a language, and what the customer sends."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +16,7 @@ from contatto.forms.rules.words import accepted_languages, best_language
 from contatto.inbox.actions.forms import take_form
 from contatto.inbox.auth import chat_visitor
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
@@ -34,7 +35,9 @@ _ADDRESS_LIMIT: Final = RateLimit(most=240, span_s=60)
 """For one form and one address: many people of a company or a carrier may share one."""
 
 
-class _Sent(msgspec.Struct):
+class SentForm(msgspec.Struct):
+    """What the sheet of a form sends."""
+
     page_id: str
     opening: str
     submission_id: str
@@ -44,7 +47,7 @@ class _Sent(msgspec.Struct):
     website: str = ""
 
 
-_sent: Final = msgspec.json.Decoder(_Sent)
+_sent: Final = msgspec.json.Decoder(SentForm)
 
 
 def show_chat_form(
@@ -82,7 +85,7 @@ async def post_form(request: Request, account_id: str) -> Response:
     """Take what a customer sends; the same ``submission_id`` again gives the same answer."""
     context = context_of(request)
     account, visitor = await chat_visitor(request)
-    sent = await _read_sent(request)
+    sent = await read_sent(request)
     now_s = context.clock.now().timestamp()
     _VISITOR_LIMIT.check(f"{account.id}:{visitor}", now_s)
     address = request.client.host if request.client else ""
@@ -92,8 +95,13 @@ async def post_form(request: Request, account_id: str) -> Response:
         version = _load_version(tx, account, sent.page_id)
         key = context.vault.signing_key(SIGNING_KEY)
         check_opening(sent.opening, version.number, visitor, now_s, key)
-        return take_form(tx, account, visitor, version, _submission(version, sent))
+        return take_form(tx, account, visitor, version, submission_of(version, sent))
 
+    return await answer_form(context, work)
+
+
+async def answer_form(context: Context, work: Callable[[Tx], FormAnswer]) -> Response:
+    """What the sheet is told: that it was taken, or what is wrong with which answer."""
     try:
         answer = await context.db.write(work)
     except Unanswered as unanswered:
@@ -107,12 +115,12 @@ async def post_form(request: Request, account_id: str) -> Response:
     return json_answer({"accepted": True, "verdict": verdict})
 
 
-def _submission(version: FormVersion, sent: _Sent) -> Submission:
+def submission_of(version: FormVersion, sent: SentForm) -> Submission:
     language = sent.language if sent.language in version.content.languages else version.content.languages[0]
     return Submission(sent.submission_id, language, sent.answers, tuple(sent.consents[:20]), sent.website)
 
 
-async def _read_sent(request: Request) -> _Sent:
+async def read_sent(request: Request) -> SentForm:
     if not request.headers.get("content-type", "").startswith("application/json"):
         raise Refused(errors.UNREADABLE, "Send JSON.")
     raw = await read_body(request, _BODY_LIMIT)

@@ -1,7 +1,7 @@
 """What the three panes show: rows, thread and contact of conversations, read with a handful of statements."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -13,11 +13,14 @@ from contatto.accounts.store import list_members
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import list_accounts
 from contatto.inbox import rules
+from contatto.inbox.actions.searching import search_conversations
 from contatto.inbox.model import Conversation, ThreadState
 from contatto.inbox.pages.thread import ad_card, thread_values
 from contatto.inbox.store import conversations, messages, persons
 from contatto.inbox.store.conversations import ConversationFilter
 from contatto.inbox.store.desk import list_label_ids, list_saved_replies
+from contatto.inbox.store.mentions import list_unseen_mentions
+from contatto.inbox.store.targets import find_reply_target
 from contatto.kit.db.tx import Tx
 from contatto.kit.moments import from_micros, micros
 from contatto.leads.model import Lead
@@ -27,7 +30,7 @@ from contatto.leads.store.work import list_labels
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, MeasuredAd
 
-TABS: Final = ("mine", "unassigned", "all", "waiting")
+TABS: Final = ("mine", "mentions", "unassigned", "all", "waiting", "late")
 SHOWN: Final = tuple(state.value for state in ThreadState)
 PAGE: Final = 50
 
@@ -68,13 +71,16 @@ def _read_moment(text: str) -> datetime | None:
 
 def inbox_values(tx: Tx, caller: Caller, view: View, selected: str | None) -> dict[str, Any]:
     business_id = caller.business_id
+    among = search_conversations(tx, business_id, view.q) if view.q.strip() else None
+    target = find_reply_target(tx, business_id)
+    late_before = tx.now - target if target else None
 
     def wanted(tab: str) -> ConversationFilter:
-        return ConversationFilter(tab, view.q, view.show, caller.subject_id)
+        return ConversationFilter(tab, among, view.show, caller.subject_id, late_before)
 
     found = conversations.list_conversations(tx, business_id, wanted(view.tab), PAGE, view.before)
     chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
-    desk = _Desk(tx, caller, [*found, chosen] if chosen else found)
+    desk = _Desk(tx, caller, [*found, chosen] if chosen else found, target)
     older = None
     if len(found) == PAGE and found[-1].last_message_at:
         older = "/inbox?" + urlencode(view.query | {"before": micros(found[-1].last_message_at)})
@@ -82,7 +88,9 @@ def inbox_values(tx: Tx, caller: Caller, view: View, selected: str | None) -> di
         "tab": view.tab,
         "show": view.show.value,
         "q": view.q,
-        "counts": {tab: conversations.count_conversations(tx, business_id, wanted(tab)) for tab in TABS},
+        "counts": {tab: conversations.count_conversations(tx, business_id, wanted(tab)) for tab in TABS}
+        | {"mentions": len(desk.mentioned)},
+        "has_target": target is not None,
         "conversations": [desk.row(conversation) for conversation in found],
         "next_href": older,
         "selected": desk.row(chosen) if chosen else None,
@@ -95,7 +103,9 @@ def inbox_values(tx: Tx, caller: Caller, view: View, selected: str | None) -> di
 class _Desk:
     """Rows, thread and contact of some conversations, read with a handful of statements."""
 
-    def __init__(self, tx: Tx, caller: Caller, shown: list[Conversation]) -> None:
+    def __init__(self, tx: Tx, caller: Caller, shown: list[Conversation], target: timedelta | None) -> None:
+        self.target = target
+        self.mentioned = list_unseen_mentions(tx, caller.business_id, caller.subject_id)
         self.tx = tx
         self.caller = caller
         self.business_id = business_id = caller.business_id
@@ -136,6 +146,8 @@ class _Desk:
             "assignee_id": conversation.assignee_id,
             "assignee": self.members.get(MemberId(conversation.assignee_id or "")),
             "waiting_since": conversation.waiting_since,
+            "answer_by": self._answer_by(conversation),
+            "is_mentioned": conversation.id in self.mentioned,
             "labels": [label for label in self.labels if label.id in self.labelled[conversation.id]],
             "revision": conversation.revision,
         }
@@ -177,6 +189,11 @@ class _Desk:
             ],
             "first_ad": self._first_ad(conversation),
         }
+
+    def _answer_by(self, conversation: Conversation) -> datetime | None:
+        """When the person should have an answer, as long as nobody has given one."""
+        since = conversation.waiting_since
+        return since + self.target if since and self.target else None
 
     def _name(self, conversation: Conversation) -> str:
         lead = self.leads.get(conversation.lead_id or "")

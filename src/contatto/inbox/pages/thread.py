@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from contatto.channels.model import ChannelAccount, MessageKind, Sender
 from contatto.channels.registry import CONNECTORS
+from contatto.forms.store import list_versions
 from contatto.inbox import rules
 from contatto.inbox.actions.replies import load_window
 from contatto.inbox.model import (
@@ -15,11 +16,13 @@ from contatto.inbox.model import (
     Message,
     Photo,
     PrivateNote,
+    ScheduledReply,
     Send,
     SendState,
 )
 from contatto.inbox.store import messages, notices, photos, referrals, sends
 from contatto.inbox.store.desk import list_private_notes
+from contatto.inbox.store.scheduled import list_scheduled
 from contatto.kit.db.tx import Tx
 from contatto.kit.moments import from_micros, micros
 from contatto.leads.model import Evidence
@@ -43,13 +46,14 @@ def thread_values(
     entries += [_notice_entry(each) for each in notices.list_notices(tx, business_id, conversation.id)]
     entries += [_note_entry(each) for each in list_private_notes(tx, business_id, conversation.id)]
     entries += _ad_entries(tx, conversation)
+    later = [] if before else list_scheduled(tx, business_id, conversation.id)
     entries = [
         each for each in entries if (not start or each["at"] >= start) and (not before or each["at"] < before)
     ]
     entries.sort(key=lambda entry: (entry["at"], entry["order"]))
     window = load_window(tx, account, conversation)
     return {
-        "entries": entries,
+        "entries": entries + [_scheduled_entry(each) for each in later],
         "earlier_href": _page_href(conversation, start) if start else None,
         "newest_href": f"/inbox/{conversation.id}" if before else None,
         "before": micros(before) if before else None,
@@ -58,6 +62,7 @@ def thread_values(
         "reply_until": window.until,
         "replies_left": window.left,
         "text_limit": CONNECTORS[account.platform].dialect.text_limit,
+        "forms": list_sendable_forms(tx, business_id),
         "takes_photos": CONNECTORS[account.platform].dialect.takes_photos,
     }
 
@@ -104,10 +109,18 @@ def _message_entry(message: Message, evidence: list[Evidence], fields: dict[str,
     }
 
 
+def list_sendable_forms(tx: Tx, business_id: str) -> list[tuple[str, str]]:
+    """The latest published version of each form, as (page id, name)."""
+    published = sorted(list_versions(tx, business_id), key=lambda version: version.version)
+    latest = {version.form_id: version for version in published}
+    return [(str(each.number), each.name) for each in latest.values()]
+
+
 def _photo_of(message: Message, kept: dict[str, Photo]) -> dict[str, Any]:
     """The picture of a message; one that was forgotten is shown as gone."""
     photo = kept.get(message.photo or "")
-    return {"has_photo": message.kind is MessageKind.PHOTO, "photo": photo}
+    shown = {"has_photo": message.kind is MessageKind.PHOTO, "photo": photo}
+    return shown | {"is_form": message.kind is MessageKind.FORM}
 
 
 def _state_of(message: Message, conversation: Conversation, send: Send | None) -> dict[str, Any]:
@@ -148,6 +161,19 @@ def _note_entry(note: PrivateNote) -> dict[str, Any]:
         "order": 3,
         "author": note.author,
         "text": note.text,
+    }
+
+
+def _scheduled_entry(reply: ScheduledReply) -> dict[str, Any]:
+    """A reply for later; it stands after all that was said."""
+    return {
+        "kind": "scheduled",
+        "id": reply.id,
+        "at": reply.due_at,
+        "order": 4,
+        "author": reply.author,
+        "text": reply.text,
+        "reason": reply.reason,
     }
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    false,
     func,
     or_,
     select,
@@ -26,6 +27,7 @@ from sqlalchemy import (
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.model import Conversation, ThreadState
 from contatto.inbox.store.messages import messages
+from contatto.inbox.store.mentions import conversations_naming
 from contatto.inbox.store.persons import persons
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Instant, instant, key, metadata, tenant
@@ -60,16 +62,18 @@ class ConversationFilter:
     """Which conversations to list.
 
     Attributes:
-        tab: all, mine, unassigned, waiting (leads that nobody has answered), unread or leads.
-        text: a part of the person's name.
+        tab: all, mine, mentions, unassigned, waiting (leads that nobody has answered), late (answered by
+            nobody since ``late_before``), unread or leads.
+        among: these alone; None for all.
         state: where on the desk they lie; None for everywhere but blocked.
         member_id: whose desk it is.
     """
 
     tab: str = "all"
-    text: str = ""
+    among: frozenset[str] | None = None
     state: ThreadState | None = None
     member_id: str = ""
+    late_before: datetime | None = None
 
 
 def save_conversation(tx: Tx, conversation: Conversation) -> bool:
@@ -155,30 +159,37 @@ def _matching(statement: Select[Any], business_id: str, wanted: ConversationFilt
         statement = statement.where(conversations.c.state != ThreadState.BLOCKED)
     else:
         statement = statement.where(conversations.c.state == wanted.state)
-    statement = statement.where(*_of_tab(wanted))
-    if wanted.text.strip():
-        named = select(persons.c.id).where(
-            persons.c.business_id == business_id,
-            or_(
-                persons.c.name.icontains(wanted.text.strip(), autoescape=True),
-                persons.c.external_id == wanted.text.strip(),
-            ),
-        )
-        statement = statement.where(conversations.c.person_id.in_(named))
+    statement = statement.where(*_of_tab(business_id, wanted))
+    if wanted.among is not None:
+        statement = statement.where(conversations.c.id.in_(wanted.among))
     return statement
 
 
-def _of_tab(wanted: ConversationFilter) -> list[ColumnElement[bool]]:
+def list_named_conversations(tx: Tx, business_id: str, text: str, limit: int) -> list[str]:
+    """The ids of conversations with a person of this name, or of exactly this id on the platform."""
+    named = select(persons.c.id).where(
+        persons.c.business_id == business_id,
+        or_(persons.c.name.icontains(text, autoescape=True), persons.c.external_id == text),
+    )
+    mine = select(conversations.c.id).where(
+        conversations.c.business_id == business_id, conversations.c.person_id.in_(named)
+    )
+    latest = mine.order_by(conversations.c.last_message_at.desc()).limit(limit)
+    return list(tx.execute(latest).scalars())
+
+
+def _of_tab(business_id: str, wanted: ConversationFilter) -> list[ColumnElement[bool]]:
     table = conversations.c
-    if wanted.tab == "mine":
-        return [table.assignee_id == wanted.member_id]
-    if wanted.tab == "unassigned":
-        return [table.assignee_id.is_(None)]
-    if wanted.tab == "waiting":
-        return [table.lead_id.is_not(None), table.waiting_since.is_not(None)]
-    if wanted.tab == "unread":
-        return [table.unread > 0]
-    return [table.lead_id.is_not(None)] if wanted.tab == "leads" else []
+    tabs: dict[str, list[ColumnElement[bool]]] = {
+        "mine": [table.assignee_id == wanted.member_id],
+        "mentions": [table.id.in_(conversations_naming(business_id, wanted.member_id))],
+        "unassigned": [table.assignee_id.is_(None)],
+        "waiting": [table.lead_id.is_not(None), table.waiting_since.is_not(None)],
+        "late": [table.waiting_since <= wanted.late_before] if wanted.late_before else [false()],
+        "unread": [table.unread > 0],
+        "leads": [table.lead_id.is_not(None)],
+    }
+    return tabs.get(wanted.tab, [])
 
 
 def record_message_time(

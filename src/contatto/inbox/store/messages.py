@@ -1,6 +1,6 @@
 """Messages of both sides; their texts are sealed."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +35,7 @@ messages = Table(
     text("author"),
     instant("at"),
     Column("photo", String(64)),
+    Column("form", String(20)),
     Index("ix_messages_of_conversation", "business_id", "conversation_id", "at", "seq"),
     Index("ix_messages_photo", "business_id", "photo", sqlite_where=literal_column("photo IS NOT NULL"),
           postgresql_where=literal_column("photo IS NOT NULL")),
@@ -53,6 +54,7 @@ def append_message(tx: Tx, business_id: str, message: Message) -> bool:
         "author": message.author,
         "at": message.at,
         "photo": message.photo,
+        "form": message.form,
     }
     return tx.insert_ignore(messages, row)
 
@@ -86,6 +88,13 @@ def list_messages_before(
         mine = mine.where(or_(messages.c.at < when, and_(messages.c.at == when, messages.c.seq < seq)))
     rows = tx.execute(mine.order_by(messages.c.at.desc(), messages.c.seq.desc()).limit(limit)).mappings()
     return [_opened(tx, business_id, row) for row in rows]
+
+
+def list_newest_texts(tx: Tx, business_id: str, limit: int) -> Iterator[tuple[str, str]]:
+    """The newest messages of a business as (conversation, text), opened one by one."""
+    newest = select(messages.c.conversation_id, messages.c.body).where(messages.c.business_id == business_id)
+    for row in tx.execute(newest.order_by(messages.c.seq.desc()).limit(limit)).mappings():
+        yield row["conversation_id"], tx.vault.open(row["body"], business_id)
 
 
 def list_last_messages(tx: Tx, business_id: str, conversation_ids: set[str]) -> dict[str, Message]:
@@ -138,4 +147,5 @@ def _opened(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Message:
         author=row["author"],
         at=row["at"],
         photo=row["photo"],
+        form=row["form"],
     )

@@ -1,7 +1,7 @@
 """The outermost layer: a request id, a cap on bodies, security headers and one log line for each request."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 
 import structlog
@@ -25,6 +25,13 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+
+
+def csp_within(origins: Iterable[str]) -> str:
+    """The policy of a page that these sites may show inside their own."""
+    return CSP.replace("frame-ancestors 'none'", f"frame-ancestors {' '.join(origins)}")
+
+
 _PAIRS: Final = tuple((name.lower().encode(), value.encode()) for name, value in HEADERS.items())
 BODY_LIMIT: Final = 1024 * 1024
 """Largest body of a request, in bytes; hot doors have smaller limits of their own."""

@@ -37,7 +37,7 @@ document.addEventListener("DOMContentLoaded", () => {
     htmx_before_morph_node(_element, { oldNode, newNode }) {
       if (oldNode.matches?.("[data-keep]")) return false;
       if (oldNode.matches?.("time[data-local]") && oldNode.dateTime === newNode.dateTime) return false;
-      if (oldNode.matches?.("time[data-countdown]") && oldNode.dateTime === newNode.dateTime) return false;
+      if (oldNode.matches?.("time[data-countdown], time[data-due]") && oldNode.dateTime === newNode.dateTime) return false;
       if (oldNode.matches?.("[data-day]") && oldNode.dataset.day === newNode.dataset?.day) return false;
       return true;
     },

@@ -63,12 +63,12 @@ export function createLog(words, { onRetry, photoUrl }) {
     return link;
   }
 
-  function drawForm({ page_id: page, headline }) {
+  function drawForm({ page_id: page }) {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "btn btn--primary btn--s";
     button.dataset.openForm = page;
-    button.textContent = headline || words.openForm;
+    button.textContent = words.openForm;
     return button;
   }
 

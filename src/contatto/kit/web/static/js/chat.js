@@ -114,7 +114,11 @@ function send(text, photo) {
 function take(message) {
   last = Math.max(last, Number(message.seq) || 0);
   if (message.from === "customer") asks?.remove();
-  else signs.arrived();
+  else {
+    signs.arrived();
+    // the site around us shows that something came; it is told no more than that
+    if (window.parent !== window) window.parent.postMessage("contatto:message", "*");
+  }
   log.show(message);
 }
 
@@ -183,6 +187,9 @@ photo?.addEventListener("change", async () => {
 window.addEventListener("online", () => {
   pause = 1000;
   catchUp().then(() => setOffline(false)).then(flush).catch(() => {});
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && window.parent !== window && !document.querySelector("dialog[open]")) window.parent.postMessage("contatto:close", "*");
 });
 window.addEventListener("offline", () => setOffline(true));
 

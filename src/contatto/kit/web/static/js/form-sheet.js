@@ -1,11 +1,13 @@
 // The instant form over the chat: opens as a modal sheet, keeps unsent answers in this browser, sends them once.
 import { findWay } from "./form-logic.js";
 import { fillPlaces, showCodes } from "./form-places.js";
+import { inputsOf, shownAnswer, whatIsWrong } from "./form-fields.js";
 import { createKeeper } from "./form-keeper.js";
 
 const dialog = document.getElementById("form-sheet");
 const opener = document.getElementById("form-open");
 const account = document.body.dataset.account ?? "test";
+const visitor = document.body.dataset.visitor ?? "";
 const token = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
 
 let sheet;
@@ -16,7 +18,6 @@ let sending = false;
 
 const fields = () => [...form.querySelectorAll("[data-q]")];
 const consents = () => [...form.querySelectorAll("[data-consent]")];
-const inputsOf = (field) => [...field.querySelectorAll("input, textarea, select")];
 
 function read() {
   const answers = {};
@@ -64,22 +65,11 @@ function complain(key, says) {
   }
 }
 
-function whatIsWrong(field) {
-  const inputs = inputsOf(field);
-  if (inputs.some((input) => input.type === "radio" || (input.type === "checkbox" && field.dataset.q))) {
-    return "needed" in field.dataset && !inputs.some((input) => input.checked) ? field.dataset.message || sheet.dataset.required : "";
-  }
-  const bad = inputs.find((input) => !input.checkValidity());
-  if (!bad) return "";
-  if (bad.validity.valueMissing) return field.dataset.consent ? sheet.dataset.agree : field.dataset.message || sheet.dataset.required;
-  return field.dataset.message || bad.validationMessage;
-}
-
 function check(way) {
   const problems = {};
   for (const field of [...fields(), ...(way.refused ? [] : consents())]) {
     if (field.hidden) continue;
-    const says = whatIsWrong(field);
+    const says = whatIsWrong(field, sheet.dataset);
     if (says) problems[field.dataset.q ?? field.dataset.consent] = says;
   }
   return problems;
@@ -106,14 +96,6 @@ function alertOf(text) {
   }
 }
 
-function shownAnswer(field) {
-  const inputs = inputsOf(field).filter((input) => !input.name.endsWith(".country"));
-  if (inputs[0].type === "radio" || inputs[0].type === "checkbox") {
-    return inputs.filter((input) => input.checked).map((input) => input.nextElementSibling.textContent).join(", ");
-  }
-  return inputs[0].tagName === "SELECT" ? inputs[0].selectedOptions[0]?.textContent ?? "" : inputs[0].value;
-}
-
 function review() {
   const list = sheet.querySelector("[data-sheet-answers]");
   list.replaceChildren();
@@ -137,7 +119,7 @@ function next() {
 }
 
 async function post() {
-  const response = await fetch(sheet.dataset.base, {
+  const response = await fetch(visitor ? `${sheet.dataset.base}?v=${encodeURIComponent(visitor)}` : sheet.dataset.base, {
     method: "POST",
     credentials: "same-origin",
     headers: { "Content-Type": "application/json", ...(token && { "X-CSRF-Token": token }) },
@@ -191,14 +173,20 @@ function busy(is) {
   }
 }
 
-async function changeLanguage(language) {
-  const response = await fetch(`${sheet.dataset.base}/${sheet.dataset.page}?lang=${encodeURIComponent(language)}`, { credentials: "same-origin" });
-  if (!response.ok) return alertOf(sheet.dataset.again);
-  const page = new DOMParser().parseFromString(await response.text(), "text/html");
-  const fresh = page.querySelector("[data-sheet]");
-  const kept = read();
-  sheet.replaceWith(document.importNode(fresh, true));
+// The sheet as the server draws it, in place of the one that is there.
+async function load(base, page, language = "") {
+  const query = new URLSearchParams({ ...(language && { lang: language }), ...(visitor && { v: visitor }) });
+  const response = await fetch(`${base}/${page}?${query}`, { credentials: "same-origin" });
+  if (!response.ok) return false;
+  const fresh = new DOMParser().parseFromString(await response.text(), "text/html").querySelector("[data-sheet]");
+  dialog.replaceChildren(document.importNode(fresh, true));
   take_over();
+  return true;
+}
+
+async function changeLanguage(language) {
+  const kept = read();
+  if (!(await load(sheet.dataset.base, sheet.dataset.page, language))) return alertOf(sheet.dataset.again);
   write(kept);
   follow();
   sheet.querySelector("[data-sheet-language]").focus();
@@ -239,10 +227,24 @@ dialog.addEventListener("click", (event) => {
     step("fill");
   }
 });
-dialog.addEventListener("close", () => opener.focus());
-opener.addEventListener("click", () => {
+dialog.addEventListener("close", () => back?.focus());
+
+let back = opener;
+function open(from) {
+  back = from;
   dialog.showModal();
-  const verdict = keeper.verdict();
-  step(verdict === "taken" ? "done" : "fill");
+  step(keeper.verdict() === "taken" ? "done" : "fill");
+}
+opener?.addEventListener("click", async () => {
+  // the chat may have shown another form meanwhile
+  if (sheet.dataset.page === first || (await load(sheet.dataset.base, first))) open(opener);
 });
-take_over();
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-open-form]");
+  if (!button) return;
+  const base = `/chat/${encodeURIComponent(account)}/form`;
+  if (sheet?.dataset.page === button.dataset.openForm || (await load(base, button.dataset.openForm))) open(button);
+});
+if (dialog.querySelector("[data-sheet]")) take_over();
+const first = sheet?.dataset.page;
+if ("openForm" in document.body.dataset) open(opener);

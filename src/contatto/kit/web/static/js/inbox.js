@@ -23,8 +23,12 @@ function settle() {
     if (form.dataset.ready) continue;
     form.dataset.ready = "1";
     form.elements.text.value ||= read(form.dataset.composer);
-    form.elements.client_message_id.value = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
+    form.elements.client_message_id.value = newId();
   }
+}
+
+function newId() {
+  return crypto.randomUUID?.() ?? String(Math.random()).slice(2);
 }
 
 function read(id) {
@@ -50,20 +54,42 @@ document.addEventListener("keydown", (event) => {
 });
 
 document.addEventListener("htmx:before:request", (event) => {
-  const form = event.detail.ctx.sourceElement;
-  if (form?.dataset?.composer) form.sent = form.elements.text.value;
+  const form = event.detail.ctx.sourceElement?.closest?.("[data-composer]");
+  if (form) form.sent = form.elements.text.value;
 });
 
 document.addEventListener("htmx:after:request", (event) => {
-  const { sourceElement: form, response } = event.detail.ctx;
-  if (!form?.dataset?.composer || response.status >= 400) return;
+  const { sourceElement: source, response } = event.detail.ctx;
+  const form = source?.closest?.("[data-composer]");
+  if (!form || response.status >= 400) return;
+  for (const menu of form.querySelectorAll("details[data-menu][open]")) menu.open = false;
+  if ("keepsText" in source.dataset) {
+    form.elements.client_message_id.value = newId();
+    return;
+  }
   // what was typed while the message was on its way stays
   if (form.elements.text.value === form.sent) form.elements.text.value = "";
   keep(form.dataset.composer, form.elements.text.value);
-  form.elements.client_message_id.value = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
+  form.elements.client_message_id.value = newId();
   const log = form.closest(".thread")?.querySelector("[data-stick]");
   if (log) atEnd.set(log, true);
 });
+
+// The reader's own time becomes one that is the same everywhere.
+document.addEventListener("input", (event) => {
+  if (!event.target.matches("[data-local-time]")) return;
+  const then = new Date(event.target.value);
+  event.target.form.elements.at.value = Number.isNaN(then.getTime()) ? "" : then.toISOString();
+});
+// the usual wish: tomorrow at nine
+document.addEventListener("toggle", (event) => {
+  const field = event.target.matches?.("[data-later][open]") && event.target.querySelector("[data-local-time]");
+  if (!field || field.value) return;
+  const now = new Date();
+  const then = new Date(now.getFullYear(), now.getMonth(), now.getDate() + 1, 9);
+  field.value = new Date(then.getTime() - then.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}, { capture: true });
 
 // a menu has done its work when what was chosen is through; labels are often chosen together
 document.addEventListener("htmx:after:request", (event) => {
@@ -97,7 +123,7 @@ async function sendPhoto(conversation, file) {
   const csrf = document.querySelector('meta[name="csrf-token"]').content;
   const { url } = await shrink(file);
   const blob = toBlob(url);
-  const id = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
+  const id = newId();
   try {
     const response = await fetch(`/inbox/${conversation}/photos?client_message_id=${id}`, {
       method: "POST",

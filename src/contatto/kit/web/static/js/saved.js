@@ -1,8 +1,20 @@
-// Saved replies: a slash at the start of the composer opens the list; arrows choose, Enter or Tab puts one in.
+// Lists at the composer: a slash at its start opens the saved replies, an at sign in a note the members.
+// Arrows choose, Enter or Tab puts one in.
 let chosen = -1;
 
+const KINDS = {
+  "saved-replies": {
+    asked: (text) => /^\/(\S*)$/.exec(text)?.[1],
+    put: (field, item) => { field.value = item.dataset.text.replaceAll("{name}", field.dataset.name ?? ""); },
+  },
+  "known-members": {
+    asked: (text) => /(?:^|\s)@([^@\n]{0,40})$/.exec(text)?.[1],
+    put: (field, item) => { field.value = `${field.value.replace(/@[^@\n]{0,40}$/, "")}@${item.dataset.text} `; },
+  },
+};
+
 function listOf(field) {
-  return field?.form?.querySelector(".saved");
+  return field?.dataset?.picks && field.form?.querySelector(".saved");
 }
 
 function shown(list) {
@@ -16,11 +28,10 @@ function mark(list, at) {
   all[chosen]?.scrollIntoView({ block: "nearest" });
 }
 
-function fill(field, list) {
-  const word = field.value.slice(1).toLowerCase();
-  const source = document.getElementById("saved-replies");
-  const all = [...source.content.cloneNode(true).children];
-  const fitting = all.filter((item) => !item.dataset.shortcut || `${item.dataset.shortcut} ${item.dataset.text.toLowerCase()}`.includes(word));
+function fill(field, list, word) {
+  const all = [...document.getElementById(field.dataset.picks).content.cloneNode(true).children];
+  const fits = (item) => `${item.dataset.shortcut ?? ""} ${item.dataset.text.toLowerCase()}`.includes(word.toLowerCase());
+  const fitting = all.filter((item) => !item.dataset.text || fits(item));
   list.replaceChildren(...fitting);
   list.hidden = !fitting.length;
   mark(list, 0);
@@ -29,7 +40,7 @@ function fill(field, list) {
 function put(field, list) {
   const item = shown(list)[chosen];
   if (!item) return;
-  field.value = item.dataset.text.replaceAll("{name}", field.dataset.name ?? "");
+  KINDS[field.dataset.picks].put(field, item);
   list.hidden = true;
   field.dispatchEvent(new Event("input", { bubbles: true }));
   field.focus();
@@ -37,9 +48,10 @@ function put(field, list) {
 
 document.addEventListener("input", (event) => {
   const list = listOf(event.target);
-  if (!list || event.target.name !== "text") return;
-  if (/^\/\S*$/.test(event.target.value)) fill(event.target, list);
-  else list.hidden = true;
+  if (!list) return;
+  const word = KINDS[event.target.dataset.picks].asked(event.target.value.slice(0, event.target.selectionEnd));
+  if (word === undefined) list.hidden = true;
+  else fill(event.target, list, word);
 });
 
 // before the composer hears of Enter

@@ -1,0 +1,150 @@
+"""Forms that members send: into a thread, and the page that a link on a platform opens."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import HTMLResponse, Response
+
+from contatto.accounts.auth import FormCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
+from contatto.channels.model import ChannelAccount
+from contatto.channels.store import find_account
+from contatto.forms.actions import find_published
+from contatto.forms.model import FormAnswer, FormVersion
+from contatto.forms.rules.openings import check_opening
+from contatto.inbox import rules
+from contatto.inbox.actions.forms import FormOffer, send_form, take_form_of
+from contatto.inbox.actions.threads import owned_conversation
+from contatto.inbox.model import Conversation, Message
+from contatto.inbox.pages.answers import after_post, is_uuid
+from contatto.inbox.pages.chat_form import SIGNING_KEY, answer_form, read_sent, show_chat_form, submission_of
+from contatto.inbox.rules import FormLink
+from contatto.kit import errors
+from contatto.kit.context import Context, context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import named_id, new_id
+from contatto.kit.limits import RateLimit
+from contatto.leads.model import Actor
+
+router = APIRouter(include_in_schema=False)
+_LINK_LIMIT = RateLimit(most=20, span_s=600)
+LINK_KEY = "form-link"
+"""The purpose under which the vault gives the key that signs links."""
+
+
+@router.post("/inbox/{conversation_id}/forms")
+async def post_send_form(
+    request: Request,
+    caller: FormCaller,
+    conversation_id: str,
+    page_id: Annotated[str, Form(max_length=20)] = "",
+    client_message_id: Annotated[str, Form(max_length=64)] = "",
+) -> Response:
+    require(caller, Permission.WRITE_INBOX)
+    context = context_of(request)
+    actor = Actor(caller.business_id, caller.subject_id, caller.display_name)
+    is_named = bool(client_message_id) and is_uuid(conversation_id)
+    message_id = named_id(conversation_id, f"form:{client_message_id}") if is_named else new_id()
+
+    def send(tx: Tx) -> Message:
+        owned_conversation(tx, caller.business_id, conversation_id)
+        version = _published(tx, caller.business_id, page_id)
+        until = context.clock.now() + timedelta(days=rules.FORM_LINK_DAYS)
+        link = FormLink(caller.business_id, conversation_id, version.number, int(until.timestamp()))
+        token = rules.sign_form_link(link, context.vault.signing_key(LINK_KEY))
+        offer = FormOffer(version, f"{context.settings.base_url}/form/{token}")
+        return send_form(tx, actor, conversation_id, message_id, offer)
+
+    await context.db.write(send)
+    return await after_post(request, caller, conversation_id)
+
+
+@router.get("/form/{token}")
+async def show_form_link(request: Request, token: str) -> HTMLResponse:
+    """The form of a link, as a page of its own."""
+    context, link = _open_link(request, token)
+
+    def load(tx: Tx) -> tuple[ChannelAccount, FormVersion]:
+        conversation = _linked(tx, link)
+        account = find_account(tx, link.business_id, conversation.channel_account_id)
+        if account is None:
+            raise Refused(errors.NOT_FOUND)
+        return account, _published(tx, link.business_id, str(link.number))
+
+    account, version = await context.db.read(load)
+    values = _sheet_values(request, account, version, token) | {"conversation_id": link.conversation_id}
+    return context.pages.render(request, "inbox/form.html", values)
+
+
+@router.get("/form/{token}/{page_id}")
+async def show_linked_sheet(request: Request, token: str, page_id: str, lang: str = "") -> HTMLResponse:
+    """The sheet alone, in another language; ``page_id`` is the one of the link."""
+    context, link = _open_link(request, token)
+
+    def load(tx: Tx) -> tuple[ChannelAccount, FormVersion]:
+        conversation = _linked(tx, link)
+        account = find_account(tx, link.business_id, conversation.channel_account_id)
+        if account is None or page_id != str(link.number):
+            raise Refused(errors.NOT_FOUND, "There is no such form.")
+        return account, _published(tx, link.business_id, page_id)
+
+    account, version = await context.db.read(load)
+    values = _sheet_values(request, account, version, token, lang[:16])
+    return context.pages.render(request, "forms/_sheet.html", values)
+
+
+def _sheet_values(
+    request: Request, account: ChannelAccount, version: FormVersion, token: str, lang: str = ""
+) -> dict[str, Any]:
+    _, link = _open_link(request, token)
+    return {
+        "account": {"id": account.id, "display_name": account.name},
+        "form": show_chat_form(request, version, link.conversation_id, lang),
+        "preview": False,
+        "base": f"/form/{token}",
+    }
+
+
+@router.post("/form/{token}")
+async def post_linked_form(request: Request, token: str) -> Response:
+    """Take what the person of the link sends; the same ``submission_id`` again gives the same answer."""
+    context, link = _open_link(request, token)
+    sent = await read_sent(request)
+    now_s = context.clock.now().timestamp()
+    _LINK_LIMIT.check(link.conversation_id, now_s)
+
+    def work(tx: Tx) -> FormAnswer:
+        conversation = _linked(tx, link)
+        version = _published(tx, link.business_id, str(link.number))
+        key = context.vault.signing_key(SIGNING_KEY)
+        check_opening(sent.opening, version.number, link.conversation_id, now_s, key)
+        return take_form_of(tx, conversation, version, submission_of(version, sent))
+
+    return await answer_form(context, work)
+
+
+def _open_link(request: Request, token: str) -> tuple[Context, FormLink]:
+    """What a link says, as long as it may be opened.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    context = context_of(request)
+    link = rules.read_form_link(token, context.vault.signing_key(LINK_KEY)) if len(token) < 200 else None
+    if link is None or link.until_s < context.clock.now().timestamp():
+        raise Refused(errors.NOT_FOUND, "This link is over. Ask in the chat for a new one.")
+    return context, link
+
+
+def _linked(tx: Tx, link: FormLink) -> Conversation:
+    return owned_conversation(tx, link.business_id, link.conversation_id)
+
+
+def _published(tx: Tx, business_id: str, page_id: str) -> FormVersion:
+    version = find_published(tx, business_id, page_id)
+    if version is None:
+        raise Refused(errors.NOT_FOUND, "There is no such form.")
+    return version

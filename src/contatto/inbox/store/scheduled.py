@@ -1,0 +1,85 @@
+"""Replies that were written for later, sealed, until they are due."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Column, Index, String, Table, Text, literal_column, select, update
+
+from contatto.inbox.model import ScheduledReply, ScheduleState
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+
+scheduled_replies = Table(
+    "scheduled_replies",
+    metadata,
+    key(),
+    tenant(),
+    Column("conversation_id", String(36), nullable=False),
+    sealed("body"),
+    text("author"),
+    instant("due_at"),
+    Column("state", Choice(ScheduleState), nullable=False),
+    Column("reason", Text),
+    Index("ix_scheduled_replies_of_conversation", "business_id", "conversation_id"),
+    Index("ix_scheduled_replies_due", "due_at", sqlite_where=literal_column("state = 'due'"),
+          postgresql_where=literal_column("state = 'due'")),
+)  # fmt: skip
+
+
+def append_scheduled(tx: Tx, reply: ScheduledReply) -> bool:
+    """Append a reply for later, sealed; False when it was there before."""
+    row = {name: getattr(reply, name) for name in ScheduledReply.__dataclass_fields__ if name != "text"}
+    return tx.insert_ignore(scheduled_replies, row | {"body": tx.vault.seal(reply.text, reply.business_id)})
+
+
+def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[ScheduledReply]:
+    """Replies of a thread that still wait, or that something stopped, in order of their time."""
+    shown = (ScheduleState.DUE, ScheduleState.STOPPED)
+    mine = select(scheduled_replies).where(
+        scheduled_replies.c.business_id == business_id,
+        scheduled_replies.c.conversation_id == conversation_id,
+        scheduled_replies.c.state.in_(shown),
+    )
+    return [_opened(tx, row) for row in tx.execute(mine.order_by(scheduled_replies.c.due_at)).mappings()]
+
+
+def list_due_replies(tx: Tx, limit: int) -> list[ScheduledReply]:
+    """Replies of all businesses whose time has come, the oldest first; for the timer only."""
+    due = select(scheduled_replies).where(
+        scheduled_replies.c.state == literal_column("'due'"), scheduled_replies.c.due_at <= tx.now
+    )
+    due = due.order_by(scheduled_replies.c.due_at).limit(limit)
+    rows = tx.execute(due.with_for_update(skip_locked=True) if tx.locks_rows else due).mappings()
+    return [_opened(tx, row) for row in rows.all()]
+
+
+def record_scheduled(
+    tx: Tx,
+    reply: tuple[str, str, str],
+    state: ScheduleState,
+    *,
+    reason: str | None = None,
+    known: ScheduleState = ScheduleState.DUE,
+) -> bool:
+    """Note what became of a reply, named by business, conversation and id; False if it was not as known."""
+    business_id, conversation_id, reply_id = reply
+    mine = update(scheduled_replies).where(
+        scheduled_replies.c.business_id == business_id,
+        scheduled_replies.c.conversation_id == conversation_id,
+        scheduled_replies.c.id == reply_id,
+        scheduled_replies.c.state == known,
+    )
+    return tx.execute(mine.values(state=state, reason=reason)).rowcount == 1
+
+
+def _opened(tx: Tx, row: Mapping[Any, Any]) -> ScheduledReply:
+    return ScheduledReply(
+        id=row["id"],
+        business_id=row["business_id"],
+        conversation_id=row["conversation_id"],
+        text=tx.vault.open(row["body"], row["business_id"]),
+        author=row["author"],
+        due_at=row["due_at"],
+        state=row["state"],
+        reason=row["reason"],
+    )
