@@ -46,8 +46,14 @@ def business(tx: Tx, name: str = "Kopi and Co") -> Business:
     return accounts.create_business(tx, name)
 
 
-def member(tx: Tx, business_id: str, email: str = "owner@example.com", role: Role = Role.OWNER) -> Member:
-    new = NewMember(email, "Owner", role, "a long enough password")
+def member(
+    tx: Tx,
+    business_id: str,
+    email: str = "owner@example.com",
+    role: Role = Role.OWNER,
+    name: str = "Owner",
+) -> Member:
+    new = NewMember(email, name, role, "a long enough password")
     return accounts.add_member(tx, business_id, new, "not a hash")  # type: ignore[arg-type]
 
 

@@ -1,15 +1,26 @@
 """The customer's chat as a person uses it: photos, signs of the other side, lost connections."""
 
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, expect
 
+from contatto.channels.actions import allow_embedding
+from contatto.inbox.rules import FormLink, sign_form_link
+from contatto.inbox.store.conversations import ConversationFilter, list_conversations
+from contatto.kit.db.tx import Tx
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.listing import list_leads
 from tests.browser.conftest import Served
 from tests.browser.test_main_job import _sign_in
+from tests.forms.doors import offer
+from tests.journeys.running import message, until
 
 pytestmark = pytest.mark.browser
 
@@ -102,3 +113,79 @@ def test_a_page_hears_what_came_while_its_stream_was_dropped(
     page.unroute_all(behavior="wait")
     expect(page.locator("#conversations a")).to_have_count(1, timeout=15_000)
     page.context.close()
+
+
+def test_the_chat_stands_on_a_site_that_may_show_it_and_knows_the_visitor_again(
+    served: Served, browser: Browser
+) -> None:
+    """The site is another one than ours for the browser, so cookies of ours do not reach the frame."""
+    house = served.house
+    line = f'<script async src="{served.url}/static/js/widget.js" data-chat="{house.webchat_id}"></script>'
+
+    def allow(sites: str) -> None:
+        house.context.db.write_now(lambda tx: allow_embedding(tx, house.business_id, house.webchat_id, sites))
+
+    page = browser.new_context(viewport={"width": 900, "height": 700}, locale="en-GB").new_page()
+    with a_site(f"<!doctype html><html lang=en><title>A shop</title><h1>A shop</h1>{line}</html>") as own:
+        allow("https://elsewhere.example.com")
+        page.goto(own)
+        page.get_by_role("button", name="Chat").click()
+        chat = page.frame_locator("iframe")
+        expect(chat.get_by_label("Your message")).to_have_count(0)
+        allow(own)
+        page.goto(own)
+        page.get_by_role("button", name="Chat").click()
+        chat.get_by_label("Your message").fill("Hello from the shop")
+        chat.locator("#dm-send").click()
+        expect(chat.locator(".dm-foot")).to_contain_text("Delivered")
+        chat.get_by_label("Attach a photo").set_input_files(_photo())
+        expect(chat.locator("#dm-log img.photo")).to_be_visible()
+        page.goto(own)
+        page.get_by_role("button", name="Chat").click()
+        expect(chat.locator("#dm-log")).to_contain_text("Hello from the shop")
+        expect(chat.locator("#dm-log img.photo")).to_have_js_property("naturalWidth", 640)
+        chat.get_by_label("Your message").press("Escape")
+        expect(page.locator("iframe")).to_be_hidden()
+    page.context.close()
+
+
+@contextmanager
+def a_site(html: str) -> Iterator[str]:
+    """Another site of this machine, with one page."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(html.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://localhost:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_form_that_came_as_a_link_is_filled_in_by_keyboard(served: Served, customer: Page) -> None:
+    house = served.house
+    version = offer(house)
+    house.webhook("im_receive_msg", message("Hi", "u1", int(house.context.clock.now().timestamp() * 1_000)))
+    until(lambda: house.context.db.read_now(lambda tx: list_newest(tx, house.business_id)))
+    (of,) = house.context.db.read_now(lambda tx: list_newest(tx, house.business_id))
+    until_s = int(house.context.clock.now().timestamp()) + 600
+    key = house.context.vault.signing_key("form-link")
+    token = sign_form_link(FormLink(house.business_id, of, version.number, until_s), key)
+    customer.goto(f"{served.url}/form/{token}")
+    expect(customer.get_by_role("dialog")).to_be_visible()
+    customer.get_by_label("Label of q1").fill("mei@example.com")
+    customer.keyboard.press("Enter")
+    expect(customer.locator('[data-step="done"]')).to_be_visible(timeout=15_000)
+    leads = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))
+    assert [lead.conversation_id for lead in leads] == [of]
+
+
+def list_newest(tx: Tx, business_id: str) -> list[str]:
+    return [each.id for each in list_conversations(tx, business_id, ConversationFilter())]

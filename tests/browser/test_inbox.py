@@ -6,10 +6,13 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from contatto.accounts.model import Role
 from contatto.channels.actions import set_access_token
 from contatto.inbox.actions.desk import keep_saved_reply
+from tests import make
 from tests.browser.conftest import Served
 from tests.browser.test_main_job import _sign_in
+from tests.forms.doors import offer
 from tests.journeys.running import message
 
 pytestmark = pytest.mark.browser
@@ -26,7 +29,7 @@ def _begin(served: Served, page: Page, customer: Page) -> None:
     """A customer writes on our own chat page, and the agent opens the conversation."""
     customer.goto(f"{served.url}/chat/{served.house.webchat_id}")
     customer.get_by_label("Your message").fill("What does a small kitchen cost?")
-    customer.get_by_role("button", name="Send").click()
+    customer.locator("#dm-send").click()
     _sign_in(page, served.url)
     page.locator("#conversations a").first.click()
     expect(page.locator(".msg--in")).to_contain_text("small kitchen")
@@ -117,6 +120,72 @@ def test_a_reply_that_the_platform_refused_shows_why_and_can_be_tried_again(
     page.get_by_label("Your reply").press("Enter")
     expect(page.locator(".msg--out")).to_contain_text("Hello")
     expect(page.locator(".composer__window")).to_contain_text("9 messages left")
+
+
+def test_a_mention_a_reply_for_later_and_a_form_all_from_the_keyboard(
+    served: Served, page: Page, customer: Page, browser: Browser
+) -> None:
+    house = served.house
+    offer(house)
+    house.context.db.write_now(
+        lambda tx: make.member(tx, house.business_id, "ana@example.com", Role.AGENT, "Ana")
+    )
+    _begin(served, page, customer)
+    page.locator(".log").focus()
+    page.keyboard.press("Alt+p")
+    page.keyboard.type("Please look, @a")
+    expect(page.get_by_role("option")).to_have_text(re.compile("Ana"))
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    expect(page.locator(".private")).to_contain_text("Please look, @Ana")
+
+    page.get_by_label("Your reply").fill("Good morning!")
+    page.locator("[data-key=later]").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("It goes out at")).to_have_value(re.compile("T09:00"))
+    page.get_by_role("button", name="Let it wait").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".later")).to_contain_text("Good morning!")
+    expect(page.get_by_label("Your reply")).to_have_value("")
+    expect(customer.locator("#dm-log")).not_to_contain_text("Good morning!")
+    page.get_by_role("button", name="Take back").click()
+    expect(page.locator(".later")).to_have_count(0)
+
+    page.get_by_label("Your reply").fill("half a sentence")
+    page.locator("[data-key=form]").focus()
+    page.keyboard.press("Enter")
+    page.locator(".composer__form .menu__item").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".msg--out")).to_contain_text("Form:")
+    expect(page.get_by_label("Your reply")).to_have_value("half a sentence")
+    customer.locator(".dm-msg--business [data-open-form]").click()
+    expect(customer.get_by_role("dialog")).to_be_visible()
+    customer.keyboard.press("Escape")
+    expect(customer.locator(".dm-msg--business [data-open-form]")).to_be_focused()
+
+
+def test_the_palette_finds_pages_actions_and_conversations(
+    served: Served, page: Page, customer: Page
+) -> None:
+    _begin(served, page, customer)
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("combobox")).to_be_focused()
+    page.keyboard.type("resol")
+    expect(page.get_by_role("option")).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page.locator(".tools__state")).to_contain_text("Resolved")
+    page.goto(f"{served.url}/leads")
+    expect(page.locator("[data-live-state]").first).to_have_attribute("data-state", "on")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("small kitchen")
+    expect(page.get_by_role("option")).to_contain_text("Visitor")
+    page.keyboard.press("Enter")
+    expect(page.locator(".msg--in")).to_contain_text("small kitchen")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("saved rep")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/settings/replies"))
 
 
 def test_the_list_of_keys_opens_with_a_question_mark(served: Served, page: Page) -> None:

@@ -16,6 +16,7 @@ WITHOUT_BUSINESS = {
     "channels/store.py:find_app": "A webhook names only the app; the app has the business.",
     "channels/store.py:find_public_account": "The chat page is public, and its address names the account.",
     "inbox/store/conversations.py:list_ended_snoozes": "For the timer, who works for all of them.",
+    "inbox/store/scheduled.py:list_due_replies": "For the timer, who works for all of them.",
     "inbox/store/sends.py:is_reply_due": "For the worker, who works for all of them.",
     "inbox/store/sends.py:list_due_sends": "For the worker, who works for all of them.",
     "inbox/store/receipts.py:list_waiting_receipts": "For the worker, who works for all of them.",

@@ -131,7 +131,7 @@ def test_a_message_that_comes_in_late_is_unread_however_old_it_is(
     take(database, shop, received("first"))
     clock.advance(minutes=5)
     of = conversation_id_of(shop.tiktok, "conversation of u1")
-    database.write_now(lambda tx: desk.note_conversation_read(tx, shop.business_id, of))
+    database.write_now(lambda tx: desk.note_conversation_read(tx, shop.business_id, of, "m1"))
     take(database, shop, received("late", at_ms=make.NOON_MS + SECOND))
     found = conversation(database, shop)
     assert found is not None

@@ -75,7 +75,7 @@ class Desk:
         return Seen(self.conversation_id, self.now().revision)
 
     def count(self, tab: str = "all", state: ThreadState | None = None) -> int:
-        wanted = ConversationFilter(tab, "", state, self.actor.member_id)
+        wanted = ConversationFilter(tab, None, state, self.actor.member_id)
         return self.db.read_now(
             lambda tx: conversations.count_conversations(tx, self.shop.business_id, wanted)
         )

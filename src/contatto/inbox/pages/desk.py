@@ -100,6 +100,20 @@ def inbox_values(tx: Tx, caller: Caller, view: View, selected: str | None) -> di
     }
 
 
+MOST_FOUND: Final = 8
+
+
+def list_found(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]:
+    """The latest conversations that a search finds, with where they open."""
+    among = search_conversations(tx, caller.business_id, words)
+    wanted = ConversationFilter(among=among, member_id=caller.subject_id)
+    found = conversations.list_conversations(tx, caller.business_id, wanted, MOST_FOUND) if among else []
+    rows = map(_Desk(tx, caller, found, None).row, found)
+    return [
+        {"href": f"/inbox/{row['id']}", "title": row["person_name"], "hint": row["snippet"]} for row in rows
+    ]
+
+
 class _Desk:
     """Rows, thread and contact of some conversations, read with a handful of statements."""
 

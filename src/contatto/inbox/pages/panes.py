@@ -3,15 +3,18 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import HTMLResponse, StreamingResponse
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from contatto.accounts.auth import PageCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
 from contatto.inbox.pages.answers import render_inbox
-from contatto.inbox.pages.desk import ViewQuery, read_view
+from contatto.inbox.pages.desk import ViewQuery, list_found, read_view
 from contatto.inbox.store import conversations
 from contatto.inbox.store.conversations import ConversationFilter
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
+from contatto.kit.http import json_answer
 from contatto.kit.web.live import resume_point, sse_answer, stream_events
 from contatto.leads.model import Status
 from contatto.leads.rules.filters import LeadFilter
@@ -51,6 +54,17 @@ async def show_list(
     request: Request, caller: PageCaller, asked: Annotated[ViewQuery, Query()], selected: str = ""
 ) -> HTMLResponse:
     return await render_inbox(request, caller, "inbox/_list.html", read_view(asked), selected or None)
+
+
+@router.get("/inbox/search")
+async def find_in_inbox(
+    request: Request, caller: PageCaller, q: Annotated[str, Query(max_length=100)] = ""
+) -> Response:
+    """Conversations for the command palette."""
+    require(caller, Permission.READ_INBOX)
+    view = read_view(ViewQuery(q=q))
+    found = await context_of(request).db.read(lambda tx: list_found(tx, caller, view.q))
+    return json_answer({"found": found})
 
 
 @router.get("/inbox/{conversation_id}")

@@ -247,4 +247,4 @@ document.addEventListener("click", async (event) => {
 });
 if (dialog.querySelector("[data-sheet]")) take_over();
 const first = sheet?.dataset.page;
-if ("openForm" in document.body.dataset) open(opener);
+if ("opens" in document.body.dataset) open(opener);

@@ -48,7 +48,7 @@ document.addEventListener("input", (event) => {
 
 document.addEventListener("keydown", (event) => {
   const form = event.target.closest?.("[data-composer]");
-  if (!form || event.defaultPrevented || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  if (!form || event.target.name !== "text" || event.defaultPrevented || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
   if (form.elements.text.value.trim()) form.requestSubmit();
 });

@@ -1,4 +1,6 @@
 // Keys: J and K walk the rows of the page; letters act unless one types; with Alt they act while typing too.
+import { openPalette } from "./palette.js";
+
 function typing(target) {
   return target.isContentEditable || target.matches("input:not([type=radio], [type=checkbox]), textarea, select");
 }
@@ -64,11 +66,21 @@ const actions = {
 };
 
 document.addEventListener("keydown", (event) => {
+  if (event.metaKey && event.code === "KeyK") {
+    event.preventDefault();
+    openPalette();
+    return;
+  }
   if (event.defaultPrevented || event.metaKey || document.querySelector("dialog[open]")) return;
   if (event.ctrlKey && event.altKey && event.code === "KeyE") {
     event.preventDefault();
     const next = document.querySelector("[data-row][data-current]")?.closest("li")?.nextElementSibling?.querySelector("a");
     if (press("resolve") && next) document.body.addEventListener("inbox:changed", () => next.click(), { once: true });
+    return;
+  }
+  if (event.ctrlKey && !event.altKey && event.code === "KeyK") {
+    event.preventDefault();
+    openPalette();
     return;
   }
   if (event.ctrlKey) return;

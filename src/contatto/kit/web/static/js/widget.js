@@ -12,6 +12,15 @@
     return element;
   }
 
+  // the frame's own storage may be forbidden: then this site remembers which visitor it shows
+  const key = `contatto.visitor.${chat}`;
+  function kept() {
+    try { return localStorage.getItem(key) ?? ""; } catch { return ""; }
+  }
+  function keep(token) {
+    try { localStorage.setItem(key, token); } catch { /* then the chat begins anew on the next page */ }
+  }
+
   const button = style(document.createElement("button"), {
     position: "fixed", "z-index": "2147483000", "inset-block-end": "1.25rem", "inset-inline-end": "1.25rem", padding: "0.85rem 1.4rem", border: "0", "border-radius": "999px",
     background: "#1d5a48", color: "#fff", font: "600 1rem/1.2 system-ui, sans-serif", cursor: "pointer", "box-shadow": "0 4px 18px rgb(0 0 0 / 25%)",
@@ -37,6 +46,8 @@
   button.addEventListener("click", () => show(frame.style.display === "none"));
   window.addEventListener("message", (event) => {
     if (event.origin !== server || event.source !== frame.contentWindow) return;
+    if (event.data === "contatto:hello") frame.contentWindow.postMessage({ contatto: "visitor", token: kept() }, server);
+    if (event.data?.contatto === "keep") keep(String(event.data.token));
     if (event.data === "contatto:close") show(false);
     if (event.data === "contatto:message" && frame.style.display === "none") button.textContent = `${label} •`;
   });
