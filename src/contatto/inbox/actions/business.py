@@ -20,6 +20,7 @@ from contatto.notices.rules import message_payload
 MESSAGE_TYPES: Final = {
     MessageKind.TEXT: "TEXT",
     MessageKind.AUTOMATIC: "TEXT",
+    MessageKind.FORM: "TEXT",
     MessageKind.PHOTO: "IMAGE",
     MessageKind.OTHER: "OTHER",
 }

@@ -71,8 +71,8 @@ def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, ac
     return lead
 
 
-def note_conversation_read(tx: Tx, business_id: str, conversation_id: str, member_id: str) -> None:
-    """Note that a member has read a conversation for the business, and tell the customer's page.
+def note_conversation_read(tx: Tx, business_id: str, conversation_id: str, member_id: str = "") -> None:
+    """Note that the business has read a conversation, and which member, and tell the customer's page.
 
     Raises:
         Refused: NOT_FOUND.

@@ -26,8 +26,8 @@ from sqlalchemy import (
 
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.model import Conversation, ThreadState
-from contatto.inbox.store.messages import messages
 from contatto.inbox.store.mentions import conversations_naming
+from contatto.inbox.store.messages import messages
 from contatto.inbox.store.persons import persons
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Instant, instant, key, metadata, tenant

@@ -1,10 +1,10 @@
-"""forms mentions targets scheduled replies and embeds of the inbox."""
+"""forms mentions targets and later replies of the inbox."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = '0022'
-down_revision = '0021'
+revision = '0023'
+down_revision = '0022'
 branch_labels = None
 depends_on = None
 
