@@ -181,6 +181,7 @@ def test_the_palette_finds_pages_actions_and_conversations(
     expect(page.get_by_role("option")).to_contain_text("Visitor")
     page.keyboard.press("Enter")
     expect(page.locator(".msg--in")).to_contain_text("small kitchen")
+    expect(page.locator("[data-live-state]").first).to_have_attribute("data-state", "on")
     page.keyboard.press("Control+k")
     page.keyboard.type("saved rep")
     page.keyboard.press("ArrowUp")

@@ -24,6 +24,7 @@ from contatto.channels.model import (
 from contatto.inbox.model import AutomaticMessages, ReceiptState
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.words import N_
 from contatto.leads.model import Evidence
 
 ID_LIMIT: Final = 128
@@ -89,20 +90,28 @@ RETRY_AFTER_S: Final = (5, 30, 120, 600, 1_800, 3_600)
 """Seconds before each further try to send a reply; when they are used up it is dead."""
 
 STOPPED: Final = {
-    "answer_lost": "The platform's answer was lost. The message may have arrived: look before you try again.",
-    "blocked": "This person is blocked. Unblock them to write.",
-    "cannot_send": "Replies on this channel are written in its own app.",
-    "cannot_write_first": "A business cannot write first on this channel. Wait until the person has written.",
-    "forbidden_address": "The address of the platform is not allowed. Ask the operator about platform_urls.",
-    "no_token": "The account has no access token. Add it in Settings, under Channels.",
-    "person_not_reached": "The platform cannot reach this person on the channel.",
-    "platform_away": "The platform had trouble for too long.",
-    "region_closed": "The platform lets accounts of this registration country send nothing through its API.",
-    "token_refused": "The platform refused the access token. Put a new one in Settings, under Channels.",
-    "too_fast": "The platform says that too many messages are sent.",
-    "unreached": "The platform could not be reached.",
-    "window_closed": "The time to answer is over: it ends a while after the person's last message.",
-    "window_used_up": "All messages that the platform allows before the person answers are used up.",
+    "answer_lost": N_(
+        "The platform's answer was lost. The message may have arrived: look before you try again."
+    ),
+    "blocked": N_("This person is blocked. Unblock them to write."),
+    "cannot_send": N_("Replies on this channel are written in its own app."),
+    "cannot_write_first": N_(
+        "A business cannot write first on this channel. Wait until the person has written."
+    ),
+    "forbidden_address": N_(
+        "The address of the platform is not allowed. Ask the operator about platform_urls."
+    ),
+    "no_token": N_("The account has no access token. Add it in Settings, under Channels."),
+    "person_not_reached": N_("The platform cannot reach this person on the channel."),
+    "platform_away": N_("The platform had trouble for too long."),
+    "region_closed": N_(
+        "The platform lets accounts of this registration country send nothing through its API."
+    ),
+    "token_refused": N_("The platform refused the access token. Put a new one in Settings, under Channels."),
+    "too_fast": N_("The platform says that too many messages are sent."),
+    "unreached": N_("The platform could not be reached."),
+    "window_closed": N_("The time to answer is over: it ends a while after the person's last message."),
+    "window_used_up": N_("All messages that the platform allows before the person answers are used up."),
 }
 """Why a reply cannot be sent, or was not, in words for the agent."""
 

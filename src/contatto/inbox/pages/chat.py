@@ -1,6 +1,6 @@
 """The customer's chat page: public, opened from an ad, with no word of what happens on our side."""
 
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -24,7 +24,6 @@ from contatto.kit.web.visitor import VISITOR_KEY, open_visitor, read_visitor, se
 from contatto.measurement.model import MeasuredAd
 
 router = APIRouter(include_in_schema=False)
-WELCOME: Final = "Hello! Write to us here: we answer as soon as we can."
 
 
 @router.get("/chat/{account_id}")
@@ -92,7 +91,7 @@ def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
         "account": {"id": account.id, "display_name": account.name, "handle": account.handle or None},
         "ad": _shown_ad(ad) if ad and ad.headline else None,
         "form": choose_form(tx, account.business_id, account.id, ad.page_id if ad else ""),
-        "welcome": automatic.welcome or WELCOME,
+        "welcome": automatic.welcome or None,
         "questions": [each.ask for each in automatic.questions],
         "visitor_token": None,
         "prompts": [(each.ask, each.say) for each in automatic.prompts],

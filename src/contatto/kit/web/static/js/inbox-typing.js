@@ -13,7 +13,7 @@ function show(line, name) {
   const [customer, member] = [line.querySelector("[data-typing-customer]"), line.querySelector("[data-typing-member]")];
   customer.hidden = Boolean(name);
   member.hidden = !name;
-  member.querySelector("b").textContent = name;
+  member.textContent = member.dataset.typingMember.replace("{name}", name);
   line.hidden = false;
   const log = line.closest("[data-stick]");
   if (log.scrollHeight - log.scrollTop - log.clientHeight < 120) log.scrollTop = log.scrollHeight;

@@ -44,7 +44,6 @@ export function localTime(iso, style) {
 // How much time is left, in whole minutes, for an element that holds an end.
 function left(end) {
   const minutes = Math.max(0, Math.ceil((end - Date.now()) / 60000));
-  if (minutes >= 2880) return new Intl.NumberFormat(lang, { style: "unit", unit: "day", unitDisplay: "short" }).format(Math.floor(minutes / 1440));
   const units = minutes >= 60 ? [[Math.floor(minutes / 60), "hour"], [minutes % 60, "minute"]] : [[minutes, "minute"]];
   return units.map(([n, unit]) => new Intl.NumberFormat(lang, { style: "unit", unit, unitDisplay: "short", numberingSystem: "latn" }).format(n)).join(" ");
 }
@@ -63,7 +62,8 @@ function showClocks(root) {
   for (const element of root.querySelectorAll("time[data-due]")) {
     const due = new Date(element.dateTime);
     const late = Date.now() - due;
-    const text = late < 0 ? left(due) : left(new Date(Date.now() + late));
+    const days = Math.floor(Math.abs(late) / 86400000);
+    const text = days >= 2 ? new Intl.NumberFormat(lang, { style: "unit", unit: "day", unitDisplay: "short" }).format(days) : left(new Date(Date.now() + Math.abs(late)));
     if (element.textContent !== text) element.textContent = text;
     element.closest("[data-clock]")?.toggleAttribute("data-late", late >= 0);
   }
