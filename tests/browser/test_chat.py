@@ -48,8 +48,8 @@ def test_photos_typing_and_read_marks_go_both_ways(served: Served, page: Page, c
     _say(customer, "What does a kitchen cost?")
     expect(customer.locator(".dm-foot")).to_contain_text("Delivered")
     _sign_in(page, served.url)
-    page.locator("#conversations a").first.click()
     expect(page.locator("[data-live-state]").first).to_have_attribute("data-state", "on")
+    page.locator("#conversations a").first.click()
     expect(customer.locator(".dm-foot")).to_contain_text("Read")
 
     customer.get_by_label("Your message").press_sequentially("It is ")

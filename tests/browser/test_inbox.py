@@ -31,6 +31,7 @@ def _begin(served: Served, page: Page, customer: Page) -> None:
     customer.get_by_label("Your message").fill("What does a small kitchen cost?")
     customer.locator("#dm-send").click()
     _sign_in(page, served.url)
+    expect(page.locator("[data-live-state]").first).to_have_attribute("data-state", "on")
     page.locator("#conversations a").first.click()
     expect(page.locator(".msg--in")).to_contain_text("small kitchen")
 
