@@ -16,7 +16,7 @@ from contatto.forms.rules.words import accepted_languages, best_language
 from contatto.inbox.actions.forms import take_form
 from contatto.inbox.auth import chat_visitor
 from contatto.kit import errors
-from contatto.kit.context import Context, context_of
+from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
@@ -97,13 +97,13 @@ async def post_form(request: Request, account_id: str) -> Response:
         check_opening(sent.opening, version.number, visitor, now_s, key)
         return take_form(tx, account, visitor, version, submission_of(version, sent))
 
-    return await answer_form(context, work)
+    return await answer_form(request, sent, work)
 
 
-async def answer_form(context: Context, work: Callable[[Tx], FormAnswer]) -> Response:
+async def answer_form(request: Request, sent: SentForm, work: Callable[[Tx], FormAnswer]) -> Response:
     """What the sheet is told: that it was taken, or what is wrong with which answer."""
     try:
-        answer = await context.db.write(work)
+        answer = await context_of(request).db.write(work)
     except Unanswered as unanswered:
         words = words_in(sent.language) if sent.language in LANGUAGES else words_of(request)
         problems = {problem.at: problem.said_in(words) for problem in unanswered.problems}

@@ -26,6 +26,7 @@ from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
+from contatto.kit.languages import words_in
 from contatto.kit.limits import RateLimit
 from contatto.leads.model import Actor
 
@@ -93,6 +94,7 @@ async def show_linked_sheet(request: Request, token: str, page_id: str, lang: st
 
     account, version = await context.db.read(load)
     values = _sheet_values(request, account, version, token, lang[:16])
+    values["page_words"] = words_in(values["form"]["language"])
     return context.pages.render(request, "forms/_sheet.html", values)
 
 
@@ -100,9 +102,10 @@ def _sheet_values(
     request: Request, account: ChannelAccount, version: FormVersion, token: str, lang: str = ""
 ) -> dict[str, Any]:
     _, link = _open_link(request, token)
+    form = show_chat_form(request, version, link.conversation_id, lang)
     return {
         "account": {"id": account.id, "display_name": account.name},
-        "form": show_chat_form(request, version, link.conversation_id, lang),
+        "form": form,
         "preview": False,
         "base": f"/form/{token}",
     }
@@ -123,7 +126,7 @@ async def post_linked_form(request: Request, token: str) -> Response:
         check_opening(sent.opening, version.number, link.conversation_id, now_s, key)
         return take_form_of(tx, conversation, version, submission_of(version, sent))
 
-    return await answer_form(context, work)
+    return await answer_form(request, sent, work)
 
 
 def _open_link(request: Request, token: str) -> tuple[Context, FormLink]:
