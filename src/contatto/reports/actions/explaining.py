@@ -97,7 +97,7 @@ def _counted(goals: set[Goal]) -> ConversionKind:
     return KINDS[goals.pop()] if goals else ConversionKind.LEAD
 
 
-def explain_conversion(tx: Tx, business_id: str, conversion_id: int) -> Explained:
+def trace_conversion(tx: Tx, business_id: str, conversion_id: int) -> Explained:
     """Why a conversion is credited as it is.
 
     Raises:

@@ -21,7 +21,7 @@ from contatto.measurement.store import list_measured_ads
 from contatto.reports.actions.explaining import (
     Explained,
     behind_figure,
-    explain_conversion,
+    trace_conversion,
     names_of,
 )
 from contatto.reports.pages.asked import find_asked, look_of
@@ -87,7 +87,7 @@ async def show_conversion(request: Request, caller: PageCaller, conversion_id: s
     if not (conversion_id.isascii() and conversion_id.isdigit() and int(conversion_id) < 1 << 63):
         raise Refused(errors.NOT_FOUND, "There is no such conversion.")
     context = context_of(request)
-    found = await context.db.read(lambda tx: explain_conversion(tx, caller.business_id, int(conversion_id)))
+    found = await context.db.read(lambda tx: trace_conversion(tx, caller.business_id, int(conversion_id)))
     values = _explained(found, can_see=may(caller, Permission.READ_LEADS))
     return context.pages.render(request, "reports/conversion.html", {"caller": caller, **values})
 
