@@ -12,6 +12,8 @@ from tools.demo import running_demo
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDE = {"width": 1440, "height": 860}
 PHONE = {"width": 390, "height": 780}
+LEAD_AD, TALK_AD = 0, 4
+"""An ad for leads and one for conversations among the ads of the demo; both lead to our own chat."""
 PAGES = {"leads": "/leads", "ads": "/ads", "report": "/reports"}
 
 
@@ -29,10 +31,11 @@ def main() -> int:
 
 
 def take_pages(browser: Browser, world: dict[str, Any]) -> None:
-    """The customer shares a number; then what the business sees of it."""
+    """The worked example: a chat after an ad for conversations, a number after one for leads; then the desk."""
     customer = browser.new_context(viewport=PHONE).new_page()
-    customer.goto(world["ads"][0]["chat_url"])
-    for text in ("Hello! What does a small kitchen cost?", "my number is +65 8123 4567"):
+    said = {TALK_AD: "Hello! What does a small kitchen cost?", LEAD_AD: "my number is +65 8123 4567"}
+    for ad, text in said.items():
+        customer.goto(world["ads"][ad]["chat_url"])
         customer.get_by_label("Your message").fill(text)
         customer.get_by_role("button", name="Send").click()
         customer.wait_for_timeout(800)
@@ -43,6 +46,10 @@ def take_pages(browser: Browser, world: dict[str, Any]) -> None:
     for name, path in PAGES.items():
         page.goto(path)
         take(page, name)
+    page.goto("/reports/conversions?metric=leads")
+    page.get_by_role("link", name="Why?").first.click()
+    page.get_by_text("Winner").wait_for()
+    take(page, "credited")
     page.goto("/inbox")
     page.locator("#conversations a", has_text="my number is").first.click()
     page.locator("mark.evidence").wait_for()
