@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def take_pages(browser: Browser, world: dict[str, Any]) -> None:
-    """The worked example: a chat after an ad for conversations, a number after one for leads; then the desk."""
+    """The worked example: a chat after an ad for conversations, a number after one for leads."""
     customer = browser.new_context(viewport=PHONE).new_page()
     said = {TALK_AD: "Hello! What does a small kitchen cost?", LEAD_AD: "my number is +65 8123 4567"}
     for ad, text in said.items():
