@@ -21,8 +21,8 @@ from contatto.measurement.store import list_measured_ads
 from contatto.reports.actions.explaining import (
     Explained,
     behind_figure,
-    trace_conversion,
     names_of,
+    trace_conversion,
 )
 from contatto.reports.pages.asked import find_asked, look_of
 from contatto.reports.registry import METRICS
