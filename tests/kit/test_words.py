@@ -130,6 +130,12 @@ def test_numbers_percentages_and_money_follow_the_language(
     assert words.money(1_234_500_000, "SGD") == money
 
 
+def test_countries_are_named_in_the_language() -> None:
+    assert words_in("en").country("SG") == "Singapore"
+    assert words_in("it").country("DE") == "Germania"
+    assert words_in("ja").country("??") == "??"
+
+
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_language_writes_digits_that_everybody_reads(lang: str) -> None:
     words = words_in(lang)

@@ -77,6 +77,9 @@ class _CataloguedWords:
         pattern = self._locale.percent_formats[None].pattern.replace("0", "0.00")
         return str(format_percent(value, pattern, locale=self._locale))
 
+    def country(self, code: str) -> str:
+        return str(self._locale.territories.get(code, code))
+
     def money(self, amount_micros: int | None, currency: str) -> str:
         if amount_micros is None:
             return NONE

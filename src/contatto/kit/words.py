@@ -36,6 +36,9 @@ class Words(Protocol):
     def percent(self, value: float | None) -> str:
         """A share between 0 and 1 as a percentage with two decimals; a dash for none."""
 
+    def country(self, code: str) -> str:
+        """A country's name; the code (ISO 3166-1 alpha-2) where there is none."""
+
     def money(self, amount_micros: int | None, currency: str) -> str:
         """An amount with its currency's code; a dash for none."""
 

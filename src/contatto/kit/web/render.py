@@ -64,7 +64,7 @@ class Renderer:
 
         The template also sees ``request``, ``csrf_token``, ``caller`` (None unless given), ``last_event``
         (the number of the last event that the page may know of; 0 without a caller), and of the request's
-        language its texts, ``lang``, ``dir``, ``number``, ``percent`` and ``money``.
+        language its texts, ``lang``, ``dir``, ``number``, ``percent``, ``money`` and ``country_name``.
         """
         page = self._jinja.get_template(template)
         words = self.words_of(request)
@@ -80,6 +80,7 @@ class Renderer:
             "number": words.number,
             "percent": words.percent,
             "money": words.money,
+            "country_name": words.country,
             "csp_nonce": "",
         }
         response = HTMLResponse(page.render(frame | dict(values)), status)

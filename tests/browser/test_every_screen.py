@@ -1,0 +1,149 @@
+"""Every main screen in light, dark and Arabic: axe finds nothing, and no phone has to scroll sideways."""
+
+import re
+from typing import Any, Final
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from contatto.kit.web.sessions import SESSION_COOKIE
+from tests.browser.conftest import Served
+from tests.forms.doors import offer
+from tests.journeys.running import message, until
+
+pytestmark = pytest.mark.browser
+
+AXE: Final = Axe()
+WCAG: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+CONTRAST: Final = "color-contrast"
+# The page is the same in the dark but for its colours; and axe skips the contrast of Arabic letters,
+# which the test of the design tokens looks at.
+RULES: Final[dict[str, dict[str, Any]]] = {
+    "light": {"runOnly": {"type": "tag", "values": WCAG}},
+    "dark": {"runOnly": {"type": "rule", "values": [CONTRAST]}},
+    "ar": {"runOnly": {"type": "tag", "values": WCAG}, "rules": {CONTRAST: {"enabled": False}}},
+}
+NARROW: Final = (320, 390)
+
+
+def furnish(served: Served) -> dict[str, str]:
+    """A house with a form, three people who wrote, and two leads who share a number."""
+    house = served.house
+    form = offer(house)
+    now_ms = int(house.context.clock.now().timestamp() * 1000)
+    for user, text in (
+        ("anna", "Hello! Do you cater for 20?"),
+        ("anna", "my number is +65 8123 4567"),
+        ("bea", "please call +65 8123 4567, or write to bea@example.com"),
+        ("carl", "What is the price?"),
+    ):
+        assert house.webhook("im_receive_msg", message(text, user, now_ms)).status_code == 200
+    house.sign_in()
+    leads = until(lambda: _ids(served, "/leads", "leads", 2), 20)
+    talks = until(lambda: _ids(served, f"/leads/{leads[0]}", "inbox", 1), 20)
+    return {
+        "form": form.form_id, "lead": leads[0], "other": leads[1], "talk": talks[0], "chat": house.webchat_id,
+        "campaign": served.lead_ad["campaign_id"], "group": served.lead_ad["adgroup_id"],
+        "ad": served.lead_ad["ad_id"],
+    }  # fmt: skip
+
+
+def _ids(served: Served, path: str, folder: str, least: int) -> list[str]:
+    """The ids that a page links to, once there are so many."""
+    page = served.house.client.get(path).text
+    found = sorted(set(re.findall(rf'href="/{folder}/([0-9a-f-]{{36}})"', page)))
+    return found if len(found) >= least else []
+
+
+SCREENS: Final = {
+    "the inbox": "/inbox",
+    "a thread": "/inbox/{talk}",
+    "the Leads Center": "/leads",
+    "a lead": "/leads/{lead}",
+    "a merge": "/leads/{lead}/merge/{other}",
+    "the import": "/leads/import",
+    "the Ads Manager": "/ads",
+    "a new campaign": "/ads/campaigns/new",
+    "a new ad group": "/ads/campaigns/{campaign}/ad-groups/new",
+    "a new ad": "/ads/ad-groups/{group}/ads/new",
+    "an ad": "/ads/{ad}/preview",
+    "the forms": "/forms",
+    "a new form": "/forms/new",
+    "the builder": "/forms/{form}",
+    "the test of a form": "/forms/{form}/test",
+    "the answers": "/forms/{form}/answers",
+    "the report": "/reports",
+    "a what-if": "/reports/what-if",
+    "the settings": "/settings",
+    "the capture settings": "/settings/capture",
+    "the channels": "/settings/channels",
+    "the saved replies": "/settings/replies",
+    "the automatic messages": "/settings/chat/{chat}",
+    "a page that is not there": "/nothing",
+}
+"""What a member opens; the pages of people without an account come on top."""
+
+
+def _found_by_axe(page: Page, screen: str, mode: str) -> list[str]:
+    result = AXE.run(page, options=RULES[mode] | {"resultTypes": ["violations"]})
+    return [
+        f"{screen}: {each['id']} at {node['target']}"
+        for each in result.response["violations"]
+        for node in each["nodes"]
+    ]
+
+
+def _too_wide(page: Page, screen: str) -> list[str]:
+    found = []
+    for width in NARROW:
+        page.set_viewport_size({"width": width, "height": 700})
+        across = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        found += [f"{screen}: {across} px too wide at {width}"] if across > 0 else []
+    page.set_viewport_size({"width": 1280, "height": 800})
+    return found
+
+
+def _faults(page: Page, screen: str, mode: str) -> list[str]:
+    direction, lang = page.evaluate("[document.documentElement.dir, document.documentElement.lang]")
+    expected = ("rtl", "ar") if mode == "ar" else ("ltr", "en")
+    wrong = [] if (direction, lang) == expected else [f"{screen}: {direction} {lang}"]
+    wide = [] if mode == "dark" else _too_wide(page, screen)
+    return wrong + wide + _found_by_axe(page, screen, mode)
+
+
+def _reader(browser: Browser, served: Served, mode: str) -> BrowserContext:
+    return browser.new_context(
+        base_url=served.url, locale="ar" if mode == "ar" else "en-GB", timezone_id="UTC",
+        viewport={"width": 1280, "height": 800}, color_scheme="dark" if mode == "dark" else "light",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", RULES)
+def test_every_screen_can_be_read_by_everybody(browser: Browser, served: Served, mode: str) -> None:
+    ids = furnish(served)
+    context = _reader(browser, served, mode)
+    page = context.new_page()
+    faults: list[str] = []
+    for screen, path in {
+        "the log-in": "/login",
+        "the API": "/docs",
+        "the chat": f"/chat/{ids['chat']}",
+    }.items():
+        page.goto(path)
+        faults += _faults(page, screen, mode)
+    page.locator("#form-open").click()
+    expect(page.locator("#form-sheet")).to_be_visible()
+    faults += _faults(page, "the form in the chat", mode)
+
+    session = served.house.client.cookies[SESSION_COOKIE]
+    context.add_cookies([{"name": SESSION_COOKIE, "value": session, "url": served.url}])
+    for screen, path in SCREENS.items():
+        page.goto(path.format(**ids))
+        faults += _faults(page, screen, mode)
+    page.goto(f"/leads/{ids['lead']}")
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_be_visible()
+    faults += _faults(page, "the list of keys", mode)
+    context.close()
+    assert not faults, "\n".join(faults)
