@@ -1,5 +1,6 @@
 """Brings the catalogues up to date with the marked texts: `python -m tools.words`."""
 
+import re
 import sys
 from collections.abc import Iterator
 from io import BytesIO
@@ -14,17 +15,10 @@ from contatto.kit import errors
 from contatto.kit.languages import CATALOGUES, LANGUAGES, SOURCE, catalogue_path
 
 PACKAGE = CATALOGUES.parent.parent
-KEYWORDS: dict[str, Any] = {
-    "_": None,
-    "Refused": (2,),
-    "Problem": (2,),
-    "Unfit": (1,),
-    "Usual": (1,),
-    "N_": None,
-    "gettext": None,
-    "ngettext": (1, 2),
-    "plural": (1, 2),
-}
+MARKS: dict[str, Any] = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2), "plural": (1, 2)}
+# These take a text that somebody reads, so they mark it; each with the place of the text among its values.
+READ: dict[str, Any] = {"Refused": (2,), "Problem": (2,), "Unfit": (1,), "Usual": (1,)}
+API_ROOM = re.compile(r"/api(\.py$|/)")
 METHODS = {".py": "python", ".html": "jinja2.ext:babel_extract"}
 OPTIONS = {"encoding": "utf-8", "silent": "false"}
 # They change with every run and tell nothing that git does not tell.
@@ -66,9 +60,10 @@ def marked_texts(package: Path = PACKAGE) -> Catalog:
 
 
 def _texts_of(path: Path) -> Iterator[tuple[int, Any, list[str], Any]]:
-    method = METHODS[path.suffix]
+    keywords = MARKS if API_ROOM.search(path.as_posix()) else MARKS | READ  # the API speaks English
+    tags = ("translators:",)
     yield from extract_from_file(
-        method, path, keywords=KEYWORDS, options=OPTIONS, comment_tags=("translators:",)
+        METHODS[path.suffix], path, keywords=keywords, options=OPTIONS, comment_tags=tags
     )
 
 

@@ -1,7 +1,7 @@
 """The form of an ad group, its live check of eligibility, and the prompt that turns capture on in place."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -18,9 +18,9 @@ from contatto.ads import store
 from contatto.ads.actions.accounts import find_channel, load_facts
 from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
 from contatto.ads.model import AdGroup, BidType, BudgetMode, Campaign, ClickWindow, ViewWindow
-from contatto.ads.pages.views import check_choice, form_choices, show_check, words_of
+from contatto.ads.pages.views import check_choice, field_errors, form_choices, show_check
 from contatto.ads.rules import goals, settings
-from contatto.ads.rules.countries import countries_by_region, country_name
+from contatto.ads.rules.countries import countries_by_region
 from contatto.ads.rules.markets import LEAD_MARKETS, normal_countries
 from contatto.capture import actions as capture
 from contatto.capture import store as switches
@@ -32,6 +32,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.money import to_micros
 from contatto.kit.wire import number_of
+from contatto.kit.words import Words, words_of
 from contatto.measurement.model import Goal
 
 router: Final = APIRouter()
@@ -125,18 +126,19 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
             raise
         if refused.code is errors.CAPTURE_IN_REVIEW:
             await context_of(request).db.write(apply)  # the refusal took the application back with it
-        return await _ad_group_form(request, caller, number, _after(refused, form, company, turn_on=turn_on))
+        wrong = field_errors(refused, words_of(request))
+        typed = _after(refused, wrong, _Typed(form, {}, company, {}), turn_on=turn_on)
+        return await _ad_group_form(request, caller, number, typed)
     return RedirectResponse(f"/ads/ad-groups/{made.number}/ads/new", 303)
 
 
-def _after(refused: Refused, form: dict[str, Any], company: dict[str, str], *, turn_on: bool) -> _Typed:
+def _after(refused: Refused, wrong: dict[str, str], typed: _Typed, *, turn_on: bool) -> _Typed:
     """What the form shows after a refusal: the prompt, a mistake in it, or a mistake in the form itself."""
     if refused.code is errors.CAPTURE_OFF:
-        return _Typed(form, {}, company, {}, prompt=True)
-    wrong = words_of(refused)
+        return replace(typed, prompt=True)
     if turn_on and set(wrong) <= set(_CAPTURE_FIELDS):
-        return _Typed(form, {}, company, wrong, prompt=True)
-    return _Typed(form, wrong, company, {})
+        return replace(typed, capture_errors=wrong, prompt=True)
+    return replace(typed, errors=wrong)
 
 
 def _typed_form(sent: FormData | QueryParams) -> dict[str, Any]:
@@ -182,14 +184,14 @@ def _amount(field: str, text: str) -> int | None:
     try:
         return to_micros(text.strip().replace(",", "")) if text.strip() else None
     except ValueError as error:
-        raise Refused(errors.INVALID, f"{field}: write a number, such as 12.50.") from error
+        raise Refused(errors.INVALID, "%(field)s: write a number, such as 12.50.", field=field) from error
 
 
 def _day(field: str, text: str) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
     except ValueError as error:
-        raise Refused(errors.INVALID, f"{field}: write a day as YYYY-MM-DD.") from error
+        raise Refused(errors.INVALID, "%(field)s: write a day as YYYY-MM-DD.", field=field) from error
 
 
 def _eligibility(tx: Tx, account: AdAccount, form: dict[str, Any]) -> dict[str, Any] | None:
@@ -224,8 +226,7 @@ async def _ad_group_form(request: Request, caller: Caller, number: str, typed: _
             },
             "form": form,
             "channel_accounts": [
-                {"id": one.id, "display_name": one.name, "country": country_name(one.registration_country)}
-                for one in known
+                {"id": one.id, "display_name": one.name, "country": one.registration_country} for one in known
             ],
             "forms": form_choices(tx, caller.business_id),
             "eligibility": _eligibility(tx, account, form),
@@ -236,7 +237,7 @@ async def _ad_group_form(request: Request, caller: Caller, number: str, typed: _
         "caller": caller,
         "errors": typed.errors,
         "capture_errors": typed.capture_errors,
-        "country_groups": _country_groups(),
+        "country_groups": _country_groups(words_of(request)),
         **await context.db.read(work),
     }
     wrong = bool(typed.errors or typed.prompt)
@@ -255,11 +256,11 @@ def _capture_account(tx: Tx, caller: Caller, form: dict[str, Any], typed: _Typed
     return {"id": account.id, "display_name": account.name, "state": state, **shown}
 
 
-def _country_groups() -> list[tuple[str, list[dict[str, Any]]]]:
+def _country_groups(words: Words) -> list[tuple[str, list[dict[str, Any]]]]:
     return [
         (
             region,
-            [{"code": code, "name": country_name(code), "lead_ok": code in LEAD_MARKETS} for code in codes],
+            [{"code": code, "name": words.country(code), "lead_ok": code in LEAD_MARKETS} for code in codes],
         )
         for region, codes in countries_by_region()
     ]

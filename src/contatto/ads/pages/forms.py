@@ -15,14 +15,14 @@ from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign
 from contatto.ads.model import Ad, Campaign
-from contatto.ads.pages.views import check_choice, form_choices, words_of
-from contatto.ads.rules.countries import country_name
+from contatto.ads.pages.views import check_choice, field_errors, form_choices
 from contatto.channels import store as channels
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.wire import number_of
+from contatto.kit.words import words_of
 
 router: Final = APIRouter()
 type Text = Annotated[str, Form()]
@@ -51,7 +51,7 @@ async def post_campaign(
         campaign = await context_of(request).db.write(work)
     except Refused as refused:
         typed = {"advertiser_id": advertiser_id, "name": name}
-        return await _campaign_form(request, caller, typed, words_of(refused))
+        return await _campaign_form(request, caller, typed, field_errors(refused, words_of(request)))
     return RedirectResponse(f"/ads/campaigns/{campaign.number}/ad-groups/new", 303)
 
 
@@ -73,7 +73,7 @@ def _ad_account(account: AdAccount) -> dict[str, str]:
     return {
         "advertiser_id": str(account.number),
         "name": account.name,
-        "country": country_name(account.country),
+        "country": account.country,
         "currency": account.currency,
     }
 
@@ -106,7 +106,7 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
     except Refused as refused:
         if refused.code is errors.NOT_FOUND:
             raise
-        return await _ad_form(request, caller, number, (typed, words_of(refused)))
+        return await _ad_form(request, caller, number, (typed, field_errors(refused, words_of(request))))
     return RedirectResponse(f"/ads/{ad.number}/preview", 303)
 
 

@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import WINDOW_DAYS, Ad, AdGroup, Campaign, CheckResult
-from contatto.ads.rules.countries import country_name
 from contatto.channels.model import ChannelAccount
 from contatto.forms.store import list_versions
 from contatto.kit import errors
 from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.words import Words
 from contatto.measurement.model import TrackingTicket
 from contatto.measurement.rules import sign_ticket
 
@@ -65,7 +65,7 @@ def show_ad_group(ad_group: AdGroup, homes: Homes, ads: list[dict[str, Any]]) ->
         "goal": ad_group.goal,
         "budget_micros": ad_group.budget_micros,
         "bid_micros": ad_group.bid_micros,
-        "countries": [country_name(code) for code in ad_group.countries],
+        "countries": list(ad_group.countries),
         "channel_account_name": homes.channels[ad_group.channel_account_id].name,
         "click_window_days": WINDOW_DAYS[ad_group.click_window] or 0,
         "view_window_days": WINDOW_DAYS[ad_group.view_window] or 0,
@@ -88,8 +88,8 @@ def show_check(result: CheckResult) -> dict[str, Any]:
     return {
         "key": result.check,
         "ok": result.passed,
-        "countries": [country_name(code) for code in result.countries],
-        "failing": [country_name(code) for code in result.failing],
+        "countries": list(result.countries),
+        "failing": list(result.failing),
     }
 
 
@@ -112,11 +112,13 @@ def check_choice(tx: Tx, business_id: str, page_id: str) -> str:
     return page_id
 
 
-def words_of(refused: Refused) -> dict[str, str]:
+def field_errors(refused: Refused, words: Words) -> dict[str, str]:
     """A refusal as the error of a form's field; of the whole form (``""``) where it names none."""
     if refused.code is errors.NOT_ELIGIBLE:
-        return {"goal": "The goal Lead is not available with these choices; see which check fails."}
-    field, colon, says = refused.detail.partition(": ")
+        says = words.gettext("The goal Lead is not available with these choices; see which check fails.")
+        return {"goal": says}
+    detail = refused.detail_in(words)
+    field, colon, says = detail.partition(": ")
     if not colon or " " in field:
-        return {"": refused.detail}
+        return {"": detail}
     return {_FORM_FIELDS.get(field, field): says[:1].upper() + says[1:]}

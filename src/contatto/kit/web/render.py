@@ -44,6 +44,7 @@ class Renderer:
         )
         self._jinja.add_extension("jinja2.ext.i18n")
         self._jinja.newstyle_gettext = True  # type: ignore[attr-defined]  # the extension's own switch
+        self._jinja.filters["country"] = _country
         self._jinja.globals.update(
             static=static_url,
             screen_languages=LANGUAGES,
@@ -64,7 +65,7 @@ class Renderer:
 
         The template also sees ``request``, ``csrf_token``, ``caller`` (None unless given), ``last_event``
         (the number of the last event that the page may know of; 0 without a caller), and of the request's
-        language its texts, ``lang``, ``dir``, ``number``, ``percent``, ``money`` and ``country_name``.
+        language its texts, ``lang``, ``dir``, ``number``, ``percent``, ``money`` and the filter ``country``.
         """
         page = self._jinja.get_template(template)
         words = self.words_of(request)
@@ -80,7 +81,6 @@ class Renderer:
             "number": words.number,
             "percent": words.percent,
             "money": words.money,
-            "country_name": words.country,
             "csp_nonce": "",
         }
         response = HTMLResponse(page.render(frame | dict(values)), status)
@@ -101,6 +101,12 @@ def _translate(values: Values, text: str, /, **filled: Any) -> Markup:
 def _translate_many(values: Values, one: str, many: str, n: int, /, **filled: Any) -> Markup:
     words: Words = values["page_words"]
     return escape(words.plural(one, many, n)) % words.written({"num": n} | filled)
+
+
+@pass_context
+def _country(values: Values, code: str) -> str:
+    words: Words = values["page_words"]
+    return words.country(code)
 
 
 @cache

@@ -120,7 +120,11 @@ def _new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: Plan, total
 def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Plan:
     """The plan with its value as an id or a known word, and its leads in order."""
     if len(plan.lead_ids) > MOST_SELECTED:
-        raise Refused(errors.INVALID, f"Choose at most {MOST_SELECTED} leads, or all that match.")
+        raise Refused(
+            errors.INVALID,
+            "Choose at most %(most)s leads, or all that match.",
+            most=MOST_SELECTED,
+        )
     value = plan.value
     if kind is JobKind.STATUS and value not in list(Status):
         raise Refused(errors.INVALID, "status: choose one of the list.")

@@ -103,7 +103,12 @@ def change_lead_status(tx: Tx, business_id: str, lead_id: str, seen: Status, new
     if lead is None or lead.hidden_at is not None:
         raise Refused(errors.NOT_FOUND)
     if lead.status is not seen:
-        raise Refused(errors.CONFLICT, f"This lead is {lead.status.value} by now; it was {seen.value}.")
+        raise Refused(
+            errors.CONFLICT,
+            "This lead is %(now)s by now; it was %(seen)s.",
+            now=lead.status.value,
+            seen=seen.value,
+        )
     rules.check_move(lead.status, new)
     if not store.record_status(tx, lead, new):
         raise Refused(errors.CONFLICT)

@@ -22,7 +22,7 @@ def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -
         Refused: INVALID.
     """
     if store.count_views(tx, actor.business_id, actor.member_id) >= MOST_VIEWS:
-        raise Refused(errors.INVALID, f"name: you have {MOST_VIEWS} views. Delete one first.")
+        raise Refused(errors.INVALID, "name: you have %(most)s views. Delete one first.", most=MOST_VIEWS)
     view = SavedView(
         id=new_id(),
         member_id=actor.member_id,

@@ -39,7 +39,9 @@ def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen: str | None, owner_id: 
     name = check_member(tx, actor.business_id, owner_id)
     if lead.owner_id != seen or not records.record_owner(tx, lead, owner_id):
         now = check_member(tx, actor.business_id, lead.owner_id) or "nobody"
-        raise Refused(errors.CONFLICT, f"Somebody changed this first: the lead belongs to {now} by now.")
+        raise Refused(
+            errors.CONFLICT, "Somebody changed this first: the lead belongs to %(now)s by now.", now=now
+        )
     note_edit(tx, actor, lead.id, "owner", name)
     return replace(lead, owner_id=owner_id)
 
@@ -76,7 +78,11 @@ def keep_label(tx: Tx, business_id: str, name: str) -> Label:
         return known
     count = work.count_labels(tx, business_id)
     if count >= rules.MOST_LABELS:
-        raise Refused(errors.INVALID, f"label: there are {rules.MOST_LABELS} already. Use one of them.")
+        raise Refused(
+            errors.INVALID,
+            "label: there are %(most)s already. Use one of them.",
+            most=rules.MOST_LABELS,
+        )
     label = Label(new_id(), wanted, count % rules.TONES)
     work.save_label(tx, business_id, label)
     return work.find_label(tx, business_id, wanted) or label

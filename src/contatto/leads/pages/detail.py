@@ -14,6 +14,7 @@ from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros
+from contatto.kit.words import N_, Words, words_of
 from contatto.leads.actions import records as actions
 from contatto.leads.model import ContactPoint, Evidence, Lead, Origin, Status, Step
 from contatto.leads.pages.rows import credits_of, member_names
@@ -26,33 +27,44 @@ from contatto.measurement.model import Attribution, ConversionKind, TouchKind
 
 router = APIRouter(include_in_schema=False)
 _STEP_TEXTS: Final = {
-    "captured": "Became a lead by sharing: {detail}",
-    "updated": "Shared more: {detail}",
-    "marked": "Marked as a lead",
-    "rejected": "Not a contact: {detail}",
-    "status": "Status: {detail}",
-    "labelled": "Label added: {detail}",
-    "unlabelled": "Label taken off: {detail}",
-    "note": "Wrote a note",
-    "task": "Added a task",
-    "task_done": "Finished a task",
-    "deleted": "Deleted",
-    "restored": "Restored",
-    "import_undone": "Import taken back",
-    "crm_event": "The CRM reported: {detail}",
+    "captured": N_("Became a lead by sharing: %(detail)s"),
+    "updated": N_("Shared more: %(detail)s"),
+    "marked": N_("Marked as a lead"),
+    "rejected": N_("Not a contact: %(detail)s"),
+    "status": N_("Status: %(detail)s"),
+    "labelled": N_("Label added: %(detail)s"),
+    "unlabelled": N_("Label taken off: %(detail)s"),
+    "owner": N_("Owner: %(detail)s"),
+    "no_owner": N_("Owner: nobody"),
+    "note": N_("Wrote a note"),
+    "task": N_("Added a task"),
+    "task_done": N_("Finished a task"),
+    "deleted": N_("Deleted"),
+    "restored": N_("Restored"),
+    "import_undone": N_("Import taken back"),
+    "crm_event": N_("The CRM reported: %(detail)s"),
 }
+_TOUCH_TEXTS: Final = {
+    (TouchKind.CLICK, True): N_("Tapped the ad %(ad)s (%(ad_group)s)"),
+    (TouchKind.CLICK, False): N_("Tapped an ad"),
+    (TouchKind.VIEW, True): N_("Saw the ad %(ad)s (%(ad_group)s)"),
+    (TouchKind.VIEW, False): N_("Saw an ad"),
+}
+"""By the kind of touch, and whether the ad is known."""
+_FIELD_NAMES: Final = {"phone": N_("Phone"), "email": N_("E-mail"), "name": N_("Name")}
+"""The other fields are names of platforms."""
 
 
 @router.get("/leads/{lead_id}")
 async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Response:
     require(caller, Permission.READ_LEADS)
-    context = context_of(request)
+    context, words = context_of(request), words_of(request)
 
     def load(tx: Tx) -> Lead | dict[str, Any]:
         lead = store.find_lead(tx, caller.business_id, lead_id)
         if lead is None:
             raise Refused(errors.NOT_FOUND, "There is no such lead.")
-        return lead if lead.merged_into else _detail(tx, lead)
+        return lead if lead.merged_into else _detail(tx, lead, words)
 
     found = await context.db.read(load)
     if isinstance(found, Lead):
@@ -108,7 +120,7 @@ async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> Re
     return RedirectResponse(f"/leads/{lead_id}", 303)
 
 
-def _detail(tx: Tx, lead: Lead) -> dict[str, Any]:
+def _detail(tx: Tx, lead: Lead, words: Words) -> dict[str, Any]:
     business_id = lead.business_id
     account = find_account(tx, business_id, lead.channel_account_id)
     points = store.list_contact_points(tx, business_id, {lead.id})[lead.id]
@@ -146,7 +158,7 @@ def _detail(tx: Tx, lead: Lead) -> dict[str, Any]:
             for index, point in enumerate(points)
         ],
         "attribution": _attribution(tx, lead, earned),
-        "timeline": _timeline(tx, lead, merged),
+        "timeline": _timeline(tx, lead, merged, words),
         "merges": _merges(tx, lead, merged),
         "duplicates": [
             {
@@ -226,21 +238,23 @@ def _merges(tx: Tx, lead: Lead, merged: list[Lead]) -> list[dict[str, Any]]:
     ]
 
 
-def _merge_events(tx: Tx, lead: Lead) -> list[dict[str, Any]]:
+def _merge_events(tx: Tx, lead: Lead, words: Words) -> list[dict[str, Any]]:
     events = []
     for merge in merge_store.list_merges(tx, lead.business_id, lead.id):
-        text = "Merged with another lead" + (f": {merge.reason}" if merge.reason else "")
+        text = words.gettext("Merged with another lead")
+        if merge.reason:
+            text = words.gettext("Merged with another lead: %(reason)s", reason=merge.reason)
         events.append({"kind": "merged", "at": merge.at, "text": text, "actor": merge.actor})
         if merge.undone_at is not None:
-            undone = {"kind": "unmerged", "at": merge.undone_at, "text": "Merge undone"}
+            undone = {"kind": "unmerged", "at": merge.undone_at, "text": words.gettext("Merge undone")}
             events.append(undone | {"actor": merge.undone_by})
     return events
 
 
-def _timeline(tx: Tx, lead: Lead, merged: list[Lead]) -> list[dict[str, Any]]:
+def _timeline(tx: Tx, lead: Lead, merged: list[Lead], words: Words) -> list[dict[str, Any]]:
     """The lead's history and its persons' touches, newest first."""
-    events = [_step_event(step, lead) for step in store.list_steps(tx, lead.business_id, lead.id)]
-    events += _merge_events(tx, lead)
+    events = [_step_event(step, lead, words) for step in store.list_steps(tx, lead.business_id, lead.id)]
+    events += _merge_events(tx, lead, words)
     touches = [
         touch
         for each in (lead, *merged)
@@ -249,16 +263,24 @@ def _timeline(tx: Tx, lead: Lead, merged: list[Lead]) -> list[dict[str, Any]]:
     ads = measurement.list_measured_ads(tx, lead.business_id, {touch.ad_id for touch in touches})
     for touch in touches:
         ad = ads.get(touch.ad_id)
-        verb = "Tapped" if touch.kind is TouchKind.CLICK else "Saw"
-        text = f"{verb} the ad {ad.ad_name} ({ad.ad_group_name})" if ad else f"{verb} an ad"
+        names = {"ad": ad.ad_name, "ad_group": ad.ad_group_name} if ad else {}
+        text = words.gettext(_TOUCH_TEXTS[touch.kind, ad is not None], **names)
         events.append({"kind": touch.kind.value, "at": from_micros(touch.ts), "text": text, "actor": None})
     return sorted(events, key=lambda event: event["at"], reverse=True)
 
 
-def _step_event(step: Step, lead: Lead) -> dict[str, Any]:
-    if step.what == "owner":
-        text = f"Owner: {step.detail}" if step.detail else "Owner: nobody"
-    else:
-        text = _STEP_TEXTS[step.what].format(detail=step.detail)
+def _step_event(step: Step, lead: Lead, words: Words) -> dict[str, Any]:
+    what = "no_owner" if step.what == "owner" and not step.detail else step.what
+    text = words.gettext(_STEP_TEXTS[what], detail=_step_detail(step, words))
     at = lead.created_at if step.what in ("captured", "marked") else step.at
     return {"kind": step.what, "at": at, "text": text, "actor": step.actor or None}
+
+
+def _step_detail(step: Step, words: Words) -> str:
+    """Statuses and fields in the reader's language; names and labels as they are."""
+    if step.what == "status":
+        return " → ".join(words.gettext(status.capitalize()) for status in step.detail.split(" → "))
+    if step.what in ("captured", "updated", "rejected"):
+        fields = step.detail.split(", ")
+        return ", ".join(words.gettext(_FIELD_NAMES.get(each, each.capitalize())) for each in fields)
+    return step.detail

@@ -69,7 +69,7 @@ def read_sheet(text: str) -> Sheet:
             errors.INVALID, "file: the first line must name a column phone, email or another contact."
         )
     if not 1 < len(table) <= MOST_ROWS + 1:
-        raise Refused(errors.INVALID, f"file: it must hold 1 to {MOST_ROWS:,} rows below its head.")
+        raise Refused(errors.INVALID, "file: it must hold 1 to %(most)s rows below its head.", most=MOST_ROWS)
     return Sheet(columns, tuple(table[1:]))
 
 

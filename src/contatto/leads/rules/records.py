@@ -33,7 +33,13 @@ def check_move(old: Status, new: Status) -> None:
     """
     if new not in MOVES[old]:
         allowed = ", ".join(sorted(status.value for status in MOVES[old]))
-        raise Refused(errors.CONFLICT, f"A lead that is {old.value} can become {allowed}, not {new.value}.")
+        raise Refused(
+            errors.CONFLICT,
+            "A lead that is %(old)s can become %(allowed)s, not %(new)s.",
+            old=old.value,
+            allowed=allowed,
+            new=new.value,
+        )
 
 
 def makes_lead(signal: Signal, *, by_hand: bool = False) -> bool:

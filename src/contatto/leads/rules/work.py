@@ -55,7 +55,7 @@ def read_note(text: str) -> str:
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     kept = "".join(letter for letter in lines if letter == "\n" or letter.isprintable()).strip()
     if not 0 < len(kept) <= NOTE_LIMIT:
-        raise Refused(errors.INVALID, f"text: write 1 to {NOTE_LIMIT} characters.")
+        raise Refused(errors.INVALID, "text: write 1 to %(most)s characters.", most=NOTE_LIMIT)
     return kept
 
 
@@ -87,5 +87,5 @@ def _one_line(field: str, text: str, most: int) -> str:
     visible = "".join(letter if letter.isprintable() else " " for letter in text)
     kept = _LINE.sub(" ", visible).strip()
     if not 0 < len(kept) <= most:
-        raise Refused(errors.INVALID, f"{field}: write 1 to {most} characters.")
+        raise Refused(errors.INVALID, "%(field)s: write 1 to %(most)s characters.", field=field, most=most)
     return kept

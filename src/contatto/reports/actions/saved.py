@@ -26,7 +26,11 @@ def keep_report(
     if not title:
         raise Refused(errors.INVALID, "name: give the report a name.")
     if store.count_saved_reports(tx, business_id, member_id) >= MOST_SAVED:
-        raise Refused(errors.INVALID, f"name: a member keeps up to {MOST_SAVED} reports; remove one first.")
+        raise Refused(
+            errors.INVALID,
+            "name: a member keeps up to %(most)s reports; remove one first.",
+            most=MOST_SAVED,
+        )
     report = SavedReport(new_id(), business_id, member_id, title, query, is_shared, tx.now)
     store.save_report(tx, report)
     return report

@@ -15,7 +15,6 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads.rules.countries import country_name
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.spreadsheet import write_sheet
@@ -122,7 +121,6 @@ def _values(tx: Tx, caller: Caller, look: Look) -> dict[str, Any]:
         "campaigns": overview.campaigns,
         "periods": PERIODS,
         "by_titles": BY_TITLES,
-        "country_name": country_name,
         "choices": CHOICES,
         "currency": asked.account.currency,
         "time_zone": asked.account.timezone,

@@ -140,7 +140,11 @@ def read_look(pairs: Iterable[tuple[str, str]], metrics: Iterable[str]) -> Look:
     if (since is None) != (until is None):
         since = until = since or until
     if since and until and not since <= until <= since + timedelta(days=MOST_DAYS - 1):
-        raise Refused(errors.INVALID, f"until: choose 1 to {MOST_DAYS} days; the first day comes first.")
+        raise Refused(
+            errors.INVALID,
+            "until: choose 1 to %(most)s days; the first day comes first.",
+            most=MOST_DAYS,
+        )
     known = set(metrics) - NOT_SHOWN
     columns = tuple(dict.fromkeys(value for name, value in given if name == "column" and value in known))
     return Look(
