@@ -1,26 +1,26 @@
 """Brings the catalogues up to date with the marked texts: `python -m tools.words`."""
 
+import ast
 import re
 import sys
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 from babel.messages.catalog import Catalog
-from babel.messages.extract import extract_from_file
 from babel.messages.pofile import read_po, write_po
+from jinja2.ext import babel_extract
 
 from contatto.kit import errors
 from contatto.kit.languages import CATALOGUES, LANGUAGES, SOURCE, catalogue_path
 
+type Text = str | tuple[str, str]
 PACKAGE = CATALOGUES.parent.parent
-MARKS: dict[str, Any] = {"_": None, "N_": None, "gettext": None, "ngettext": (1, 2), "plural": (1, 2)}
-# These take a text that somebody reads, so they mark it; each with the place of the text among its values.
-READ: dict[str, Any] = {"Refused": (2,), "Problem": (2,), "Unfit": (1,), "Usual": (1,)}
+MARKS = {"_": (0,), "N_": (0,), "gettext": (0,), "ngettext": (0, 1), "plural": (0, 1)}
+"""What marks a text, and the places of the text, or of its two forms, among the values of the call."""
+READ = {"Refused": (1,), "Problem": (1,), "Unfit": (0,), "Usual": (0,)}
+"""These take a text that somebody reads, so they mark it too."""
 API_ROOM = re.compile(r"/api(\.py$|/)")
-METHODS = {".py": "python", ".html": "jinja2.ext:babel_extract"}
-OPTIONS = {"encoding": "utf-8", "silent": "false"}
 # They change with every run and tell nothing that git does not tell.
 NOISE = tuple(
     f'"{name}'.encode()
@@ -47,11 +47,9 @@ def main() -> int:
 def marked_texts(package: Path = PACKAGE) -> Catalog:
     """Every marked text of the code and the templates, and what each refusal says, with the files of each."""
     found = Catalog(project="Contatto", charset="utf-8")
-    for path in sorted(package.rglob("*")):
-        if path.suffix not in METHODS or "migrations" in path.parts:
-            continue
+    for path in sorted([*package.rglob("*.py"), *package.rglob("*.html")]):
         place = path.relative_to(package).as_posix()
-        for line, text, comments, _context in _texts_of(path):
+        for line, text, comments in _of_code(path) if path.suffix == ".py" else _of_template(path):
             found.add(text, locations=[(place, line)], auto_comments=comments)
     for code in errors.ALL:
         for text in (code.says, code.remedy):
@@ -59,12 +57,29 @@ def marked_texts(package: Path = PACKAGE) -> Catalog:
     return found
 
 
-def _texts_of(path: Path) -> Iterator[tuple[int, Any, list[str], Any]]:
-    keywords = MARKS if API_ROOM.search(path.as_posix()) else MARKS | READ  # the API speaks English
-    tags = ("translators:",)
-    yield from extract_from_file(
-        METHODS[path.suffix], path, keywords=keywords, options=OPTIONS, comment_tags=tags
-    )
+def _of_template(path: Path) -> Iterator[tuple[int, Text, list[str]]]:
+    with path.open("rb") as file:
+        for line, name, texts, comments in babel_extract(
+            file, list(MARKS), ["translators:"], {"silent": "false"}
+        ):
+            forms = texts if isinstance(texts, tuple) else (texts,)
+            wanted = tuple(forms[place] for place in MARKS[name])
+            if all(isinstance(each, str) for each in wanted):
+                yield line, wanted if len(wanted) == 2 else wanted[0], comments
+
+
+def _of_code(path: Path) -> Iterator[tuple[int, Text, list[str]]]:
+    marks = MARKS if API_ROOM.search(path.as_posix()) else MARKS | READ  # the API speaks English
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", "") or getattr(node.func, "attr", "")
+            texts = [_constant(node.args[place]) for place in marks.get(name, ()) if place < len(node.args)]
+            if texts and all(texts):
+                yield node.lineno, (texts[0], texts[1]) if len(texts) == 2 else texts[0], []
+
+
+def _constant(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def read_catalogue(lang: str) -> Catalog:
