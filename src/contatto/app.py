@@ -42,6 +42,7 @@ import contatto.leads.api
 import contatto.leads.pages.routes
 import contatto.measurement.api
 import contatto.notices.api
+import contatto.notices.pages
 import contatto.reports.api
 import contatto.reports.pages.routes
 from contatto import __version__
@@ -97,6 +98,7 @@ ROUTERS: Final = (
     contatto.leads.api.router,
     contatto.leads.pages.routes.router,
     contatto.notices.api.router,
+    contatto.notices.pages.router,
     contatto.reports.api.router,
     contatto.reports.pages.routes.router,
 )

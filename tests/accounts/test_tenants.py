@@ -89,6 +89,7 @@ def theirs(house: House) -> Theirs:
         "point_id": point_id,
         "account_id": made["world"].channel.id,
         "token_id": made["token"].id,
+        "subscription_id": str(made["subscription"].number),
         "/ads/campaigns/": str(chain.campaign.number),
         "/ads/ad-groups/": str(chain.ad_group.number),
         "/ads/": str(ad_number),

@@ -13,7 +13,16 @@ from contatto.notices import store
 from contatto.notices.model import Push, PushState
 from tests.forms.doors import offer, send
 from tests.forms.papers import kitchen
-from tests.journeys.running import API, APP_ID, APP_SECRET, House, message, running_house, until
+from tests.journeys.running import (
+    API,
+    APP_ID,
+    APP_SECRET,
+    House,
+    csrf_of,
+    message,
+    running_house,
+    until,
+)
 from tests.notices.receiver import Receiver, is_signed_lead, running_receiver
 from tests.unchanged import all_rows, nothing_changes
 
@@ -199,3 +208,31 @@ def test_an_app_that_nobody_registered_needs_a_token_and_sees_its_own(house: Hou
     wrong = APP | {"secret": "x"}
     assert house.client.get(f"{API}/subscription/get/", params=wrong, headers=headers).json()["code"] == 40001
     assert house.client.get(f"{API}/subscription/get/", params=wrong).json()["code"] == 40001
+
+
+def test_a_member_looks_at_pushes_sends_one_again_and_ends_a_subscription(
+    house: House, receiver: Receiver
+) -> None:
+    number = subscribe(house, f"{receiver.url}/page")["data"]["subscription_id"]
+    write(house, "u7", "+65 8123 0007")
+    assert until(lambda: receiver.entries("/page"))
+
+    def pushed() -> Push | None:
+        found = house.context.db.read_now(
+            lambda tx: store.find_subscription(tx, house.business_id, int(number))
+        )
+        mine = [each for each in pushes(house) if found and each.subscription_id == found.id]
+        return next((each for each in mine if each.state is PushState.SENT), None)
+
+    sent = until(pushed)
+    assert sent is not None
+    house.sign_in()
+    page = house.client.get("/settings/subscriptions").text
+    assert f"{receiver.url}/page" in page
+    assert "Send again" in page
+    form = {"csrf_token": csrf_of(page)}
+    replay = house.client.post(f"/settings/subscriptions/pushes/{sent.id}/replay", data=form)
+    assert replay.status_code == 200
+    assert until(lambda: len(receiver.entries("/page")) == 2)
+    house.client.post(f"/settings/subscriptions/{number}/end", data=form)
+    assert number not in str(listed(house))

@@ -19,6 +19,7 @@ from contatto.cli.capture import capture_commands
 from contatto.cli.demo import demo_command
 from contatto.cli.detect import detect_command
 from contatto.cli.serving import Serving
+from contatto.cli.tokens import token_commands
 from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -55,6 +56,7 @@ def _open() -> Context:
 
 
 app.add_typer(capture_commands(_open), name="capture")
+app.add_typer(token_commands(_open), name="token")
 
 
 @app.command("serve")
