@@ -11,6 +11,8 @@ from contatto.measurement.model import ConversionKind, Goal, Policy, TouchKind
 
 CHUNK: Final = 4 << 20
 """Bytes that are read at once, and the longest line that is taken."""
+LINE: Final = ":line"
+"""What the number of a line is called among its fields: no field of a file is taken for it."""
 _BOM: Final = b"\xef\xbb\xbf"
 _DAY_US: Final = 86_400_000_000
 EARLIEST: Final = -719_161 * _DAY_US
@@ -63,7 +65,7 @@ class Touch(msgspec.Struct, tag="touch", tag_field="type", gc=False):
     kind: TouchKind
     ts: Moment
     cost_micros: Cost
-    line: int = msgspec.field(default=0, name=":line")
+    line: int = msgspec.field(default=0, name=LINE)
 
 
 class Conversion(msgspec.Struct, tag="conversion", tag_field="type", gc=False):
@@ -72,7 +74,7 @@ class Conversion(msgspec.Struct, tag="conversion", tag_field="type", gc=False):
     business_id: Id
     kind: ConversionKind
     ts: Moment
-    line: int = msgspec.field(default=0, name=":line")
+    line: int = msgspec.field(default=0, name=LINE)
 
 
 type Row = Config | Business | AdGroup | Window | Touch | Conversion

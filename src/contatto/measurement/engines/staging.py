@@ -5,18 +5,17 @@ the input is no matter of memory. What comes out are the three tables that the d
 """
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from itertools import batched
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import duckdb
-import msgspec
 
-from contatto.measurement.engines.lines import Complaint, Events, Setup, Window
+from contatto.measurement.engines.lines import LINE, Complaint, Events, Setup, Window
+from contatto.measurement.engines.loading import create_table, load_rows
 from contatto.measurement.engines.zones import zone_day
 
 DEFAULT_CLICK_S: Final = 7 * 86_400
@@ -28,7 +27,7 @@ _LONGEST_S: Final = 10**12
 
 _RAW: Final = {
     "raw_touches": {
-        "line": "BIGINT",
+        LINE: "BIGINT",
         "touch_id": "BIGINT",
         "user_id": "VARCHAR",
         "adgroup_id": "VARCHAR",
@@ -37,7 +36,7 @@ _RAW: Final = {
         "cost_micros": "BIGINT",
     },
     "raw_conversions": {
-        "line": "BIGINT",
+        LINE: "BIGINT",
         "conversion_id": "BIGINT",
         "user_id": "VARCHAR",
         "business_id": "VARCHAR",
@@ -81,9 +80,6 @@ _RESULTS: Final = {
     },
     "unattributed": {"business_id": "VARCHAR", "conversations": "BIGINT", "leads": "BIGINT"},
 }
-_AT_ONCE: Final = 10_000
-_NAMES: Final = {"line": ":line"}
-"""Columns that have another name in JSON, so that no field of a file can be taken for them."""
 _UTC_DAY: Final = "CASE WHEN {0} % 86400000000 < 0 THEN {0} // 86400000000 - 1 ELSE {0} // 86400000000 END"
 _LOCAL_DAY: Final = (
     "make_timestamp({0} + CASE WHEN {0} < z.change_ts THEN z.before_us ELSE z.after_us END)::DATE"
@@ -141,7 +137,7 @@ class Staged:
         self._writing: Future[None] | None = None
         self.setup = Setup()
         for table, columns in _RAW.items():
-            self._create(table, columns)
+            create_table(self.db, table, columns)
 
     def __enter__(self) -> Self:
         return self
@@ -175,20 +171,15 @@ class Staged:
 
     def keep(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Keep a result that an engine elsewhere has computed."""
-        self._create(name, _RESULTS[name])
-        for several in batched(rows, _AT_ONCE):
-            self._load(name, _RESULTS[name], several)
+        create_table(self.db, name, _RESULTS[name])
+        self._load(name, _RESULTS[name], rows)
 
     def keep_parquet(self, name: str, folder: Path) -> None:
         """Keep a result that an engine has written into a folder of Parquet files: none if it is empty."""
-        self._create(name, _RESULTS[name])
+        create_table(self.db, name, _RESULTS[name])
         if any(folder.glob("*.parquet")):
             found = f"read_parquet('{folder}/*.parquet')"
             self.db.execute(f"INSERT INTO {name} BY NAME SELECT * FROM {found}")
-
-    def _create(self, table: str, columns: dict[str, str]) -> None:
-        described = ", ".join(f"{name} {kind}" for name, kind in columns.items())
-        self.db.execute(f"CREATE TABLE {table} ({described})")
 
     def _settle(self) -> None:
         if self._writing is not None:
@@ -218,25 +209,12 @@ class Staged:
             self.db.execute(_STAMPED[stamped])
             self.db.execute(f"DROP TABLE {raw}")
 
-    def _load(self, table: str, columns: dict[str, str], rows: Sequence[object]) -> None:
-        """Append rows through a file of JSON Lines: the fastest way into DuckDB that needs no Arrow."""
-        if not rows:
-            return
-        path = self.folder / "rows.jsonl"
-        path.write_bytes(_ENCODER.encode_lines(rows))
-        columns = {_NAMES.get(name, name): kind for name, kind in columns.items()}
-        picked = ", ".join(f'"{name}"' for name in columns)
-        described = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
-        self.db.execute(
-            f"INSERT INTO {table} SELECT {picked} FROM read_json(?, format = 'newline_delimited',"
-            f" columns = {{{described}}}, maximum_object_size = 33554432)",
-            [str(path)],
-        )
-        path.unlink()
+    def _load(self, table: str, columns: Mapping[str, str], rows: Iterable[object]) -> None:
+        load_rows(self.db, table, columns, rows, self.folder)
 
     def _drop_strangers(self, table: str, column: str, known: str, complain: Complaint) -> None:
         strange = f"FROM {table} WHERE {column} NOT IN (SELECT {column} FROM {known})"
-        for line, name in self.db.execute(f"SELECT line, {column} {strange} ORDER BY line").fetchall():
+        for line, name in self.db.execute(f'SELECT "{LINE}", {column} {strange} ORDER BY 1').fetchall():
             complain(line, f"{column} {name!r} has no row of its own")
         self.db.execute(f"DELETE {strange}")
 
@@ -247,12 +225,9 @@ class Staged:
             return
         self.db.execute(
             f"DELETE FROM {table} WHERE rowid IN (SELECT place FROM (SELECT rowid AS place, row_number() OVER"
-            f" (PARTITION BY {key} ORDER BY ts, {rest}, line) AS turn FROM {table} WHERE {key} IN ({twice}))"
+            f" (PARTITION BY {key} ORDER BY ts, {rest}) AS turn FROM {table} WHERE {key} IN ({twice}))"
             " WHERE turn > 1)"
         )
-
-
-_ENCODER: Final = msgspec.json.Encoder()
 
 
 def window_spans(windows: list[tuple[int, Window]]) -> Iterator[dict[str, int | None]]:

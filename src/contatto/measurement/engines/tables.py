@@ -8,6 +8,7 @@ import msgspec
 from contatto.measurement.engines.lines import (
     EARLIEST,
     LATEST,
+    LINE,
     AdGroup,
     Business,
     Complaint,
@@ -117,10 +118,10 @@ def _add_events(staged: Staged, name: str, relation: str, complain: Complaint) -
     cleaned = ", ".join(_cleaned(column, says, has[column]) for column, says in _EVENTS[name].items())
     table, columns = _RAW[name], ", ".join(_EVENTS[name])
     staged.db.execute(
-        f"INSERT INTO {table} (line, {columns}) SELECT row_number() OVER (), {cleaned} FROM {relation}"
+        f'INSERT INTO {table} ("{LINE}", {columns}) SELECT row_number() OVER (), {cleaned} FROM {relation}'
     )
     for column, says in _EVENTS[name].items():
-        bad = f"SELECT line FROM {table} WHERE {column} IS NULL ORDER BY line"
+        bad = f'SELECT "{LINE}" FROM {table} WHERE {column} IS NULL ORDER BY 1'
         for (line,) in staged.db.execute(bad).fetchall():
             complain(line, f"{name}: {column} is not {says}")
     bad = " OR ".join(f"{column} IS NULL" for column in _EVENTS[name])
