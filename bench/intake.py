@@ -177,7 +177,7 @@ def serve(home: str, port: int, worker: Any) -> None:
 
 def read_rows(home: Path) -> list[tuple[Any, ...]]:
     with sqlite3.connect(home / "contatto.sqlite3") as connection:
-        return connection.execute(f"SELECT {', '.join(COLUMNS)} FROM receipts ORDER BY id").fetchall()  # noqa: S608
+        return connection.execute(f"SELECT {', '.join(COLUMNS)} FROM receipts ORDER BY id").fetchall()
 
 
 def insert_bare(path: Path, rows: list[tuple[Any, ...]], group: int) -> Cost:
@@ -190,7 +190,7 @@ def insert_bare(path: Path, rows: list[tuple[Any, ...]], group: int) -> Cost:
         for (statement,) in model.execute(made).fetchall():
             connection.execute(statement)
     insert = (
-        f"INSERT INTO receipts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "  # noqa: S608
+        f"INSERT INTO receipts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
         "ON CONFLICT (business_id, platform, natural_key) DO UPDATE SET copies = copies + 1"
     )
     with measured() as cost:

@@ -199,7 +199,7 @@ def fill(home: Path, leads: int, messages: int) -> tuple[Context, dict[str, str]
 def _insert(raw: sqlite3.Connection, table: str, rows: list[Row]) -> None:
     names = COLUMNS[table]
     marks = ", ".join("?" * (names.count(",") + 1))
-    raw.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)  # noqa: S608
+    raw.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows)
 
 
 def _fill_ads(raw: sqlite3.Connection, world: dict[str, str]) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Parts of the benchmark of attribution: seeded events, and each way of counting them."""
