@@ -42,7 +42,8 @@ def write_events(folder: Path, count: int, *, bot: bool = False, by_user: bool =
         order = "ORDER BY day, business_id, user_id, ts" if by_user else ""
         db.execute(
             f"COPY (SELECT touch_id, business_id, user_id, adgroup_id, click, ts,"
-            f" ts + {_WINDOWS} AS expires_ts, make_timestamp(ts)::DATE AS day, cost_micros FROM ({touches}) {order})"
+            f" ts + {_WINDOWS} AS expires_ts, make_timestamp(ts)::DATE AS day, cost_micros"
+            f" FROM ({touches}) {order})"
             f" TO '{folder}/touches.parquet' (FORMAT parquet, COMPRESSION zstd)"
         )
         db.execute(
