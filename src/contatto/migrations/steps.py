@@ -13,6 +13,7 @@ from contatto import wiring
 from contatto.ads import store as _ads
 from contatto.delivery import store as _delivery
 from contatto.forms import store as _forms
+from contatto.kit.db.row_security import protect_tables
 from contatto.kit.db.types import metadata
 from contatto.leads.store import events as _events
 from contatto.leads.store import jobs as _jobs
@@ -38,6 +39,7 @@ def migrate_schema(engine: Engine) -> None:
     # It writes from the start: a read that turns into a write is refused when another writer came between.
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         command.upgrade(_config(connection), "head")
+        protect_tables(connection)
 
 
 def schema_differences(engine: Engine) -> list[Any]:
