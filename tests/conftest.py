@@ -1,6 +1,7 @@
 """What all tests share: the databases that they run on, and the browser."""
 
 import itertools
+import logging
 import os
 import shutil
 import tempfile
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_database
 from contatto.kit.db.database import Database
+from contatto.kit.log import _Current
 from contatto.kit.vault import Vault
 from tests import postgres, schema
 from tools.browser import MISSING, find_chromium
@@ -32,6 +35,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and postgres.RUN_DIR in os.environ:
         postgres.stop_server(Path(os.environ.pop(postgres.RUN_DIR)))
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """Take back what a test did to the process's logs: they would go to a stream that is closed by then."""
+    current, settings, handlers = _Current.log, structlog.get_config(), logging.root.handlers[:]
+    yield
+    if _Current.log is not current:
+        structlog.configure(**settings)
+        _Current.log, logging.root.handlers[:] = current, handlers
 
 
 @pytest.fixture(scope="session")
