@@ -96,7 +96,7 @@ def bidding(micros: int, number: int = 1, goal: Goal = Goal.LEAD) -> Candidate:
 def test_an_ad_fits_by_country_account_schedule_and_condition(
     shown: Candidate, asked: AdRequest, now: datetime, *, why: bool
 ) -> None:
-    assert fits(shown, asked, now) is why
+    assert fits(shown, asked, now, {}) is why
 
 
 def test_the_winner_pays_the_second_offer_and_a_micro() -> None:

@@ -77,6 +77,31 @@ WINDOW_DAYS: Final[Mapping[str, int | None]] = {
 """Days of each window; None means that such touches never count."""
 
 
+class AgeGroup(StrEnum):
+    """Ages that can be chosen; the values are the API's, the last one is open."""
+
+    FROM_13 = "AGE_13_17"
+    FROM_18 = "AGE_18_24"
+    FROM_25 = "AGE_25_34"
+    FROM_35 = "AGE_35_44"
+    FROM_45 = "AGE_45_54"
+    FROM_55 = "AGE_55_100"
+
+
+@dataclass(frozen=True, slots=True)
+class Targeting:
+    """Who may see the ads of an ad group, beside its countries; an empty part means everybody.
+
+    Audiences are named by their numbers, as the API does.
+    """
+
+    languages: tuple[str, ...] = ()
+    age_groups: tuple[str, ...] = ()
+    interest_category_ids: tuple[str, ...] = ()
+    audience_ids: tuple[str, ...] = ()
+    excluded_audience_ids: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Windows:
     """For how long after a click or a view a conversion is credited to it; frozen with its ad group."""
@@ -155,6 +180,23 @@ class AdGroup:
     page_id: str = ""
     location_ids: tuple[str, ...] = ()
     """What was sent for the countries, cities too; empty where countries were chosen themselves."""
+    languages: tuple[str, ...] = ()
+    age_groups: tuple[str, ...] = ()
+    interest_category_ids: tuple[str, ...] = ()
+    audience_ids: tuple[str, ...] = ()
+    excluded_audience_ids: tuple[str, ...] = ()
+
+    @property
+    def targeting(self) -> Targeting:
+        return Targeting(**{name: getattr(self, name) for name in Targeting.__dataclass_fields__})
+
+
+class Audit(StrEnum):
+    """How far the review of an ad is; the values are the API's."""
+
+    AUDITING = "AUDITING"
+    PASS = "PASS"  # noqa: S105 - the word of the API for "approved"
+    REJECTED = "REJECTED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +219,7 @@ class Ad:
     """What a person sees and taps; ``number`` is the API's ``ad_id``.
 
     ``auto_message_id`` is the welcome message and ``page_id`` the instant form, both empty where there is
-    none.
+    none. Only an ad that passed its review is shown; ``audit_reason`` says why one was rejected.
     """
 
     id: str
@@ -198,6 +240,49 @@ class Ad:
     status: Status
     created_at: datetime
     updated_at: datetime
+    audit: Audit = Audit.PASS
+    audit_reason: str = ""
+
+
+class Step(StrEnum):
+    """The steps in which an ad is made."""
+
+    CAMPAIGN = "campaign"
+    AD_GROUP = "ad-group"
+    AD = "ad"
+
+
+type Typed = Mapping[str, str | list[str]]
+"""What was typed into a form, by the name of its field; a list where several values may be chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What was typed on the way to an ad: it is no ad, and nothing of it is shown or spends.
+
+    ``campaign_number`` and ``ad_group_number`` name what is there already, 0 where the draft makes it too.
+    ``revision`` counts its changes, so that nobody overwrites what he has not seen.
+    """
+
+    id: str
+    business_id: str
+    made_by: str
+    campaign_number: int
+    ad_group_number: int
+    content: Mapping[str, Typed]
+    revision: int
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps that this draft goes through."""
+        if self.ad_group_number:
+            return (Step.AD,)
+        return (Step.AD_GROUP, Step.AD) if self.campaign_number else tuple(Step)
+
+    def typed(self, step: Step) -> Typed:
+        return self.content.get(step.value, {})
 
 
 class Check(StrEnum):

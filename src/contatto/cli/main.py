@@ -14,6 +14,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
+from contatto.cli.ads import ads_commands
 from contatto.cli.attribute import attribute_command, report_command
 from contatto.cli.capture import capture_commands
 from contatto.cli.demo import demo_command
@@ -55,6 +56,7 @@ def _open() -> Context:
     return context
 
 
+app.add_typer(ads_commands(_open), name="ads")
 app.add_typer(capture_commands(_open), name="capture")
 app.add_typer(token_commands(_open), name="token")
 

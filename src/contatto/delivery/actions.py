@@ -34,7 +34,7 @@ async def serve_ad(
     able = [
         candidate
         for candidate in snapshot.candidates
-        if fits(candidate, request, now)
+        if fits(candidate, request, now, snapshot.members)
         and _has_budget(snapshot, candidate, promised, shares[candidate.timezone])
     ]
     outcome = hold_auction(able, nonce)

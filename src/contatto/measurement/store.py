@@ -1,8 +1,21 @@
 """Tables of measured ads, touches and conversions with their winners."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, and_, bindparam, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Index,
+    String,
+    Table,
+    and_,
+    bindparam,
+    func,
+    select,
+    update,
+)
 
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
@@ -273,3 +286,36 @@ def delete_changed_days(tx: Tx, business_id: str, mark_ids: list[str]) -> None:
     of = changed_days.c.business_id == business_id
     for first in range(0, len(mark_ids), 500):
         tx.execute(changed_days.delete().where(of, changed_days.c.id.in_(mark_ids[first : first + 500])))
+
+
+def list_spend_of_days(tx: Tx, business_id: str, days: Mapping[str, str]) -> dict[str, int]:
+    """Spend by ad group, of one day (``YYYY-MM-DD``) for each ad account."""
+    spent: dict[str, int] = {}
+    for ad_account_id, day in days.items():
+        spent |= _spend(tx, business_id, touches.c.ad_account_id == ad_account_id, touches.c.day == day)
+    return spent
+
+
+def list_spend_ever(tx: Tx, business_id: str, ad_group_ids: Iterable[str]) -> dict[str, int]:
+    """Spend of some ad groups since the beginning."""
+    wanted = sorted(ad_group_ids)
+    return _spend(tx, business_id, touches.c.ad_group_id.in_(wanted)) if wanted else {}
+
+
+def _spend(tx: Tx, business_id: str, *which: ColumnElement[Any]) -> dict[str, int]:
+    grouped = (
+        select(touches.c.ad_group_id, func.sum(touches.c.cost_micros))
+        .where(touches.c.business_id == business_id, *which)
+        .group_by(touches.c.ad_group_id)
+    )
+    return {ad_group_id: int(micros) for ad_group_id, micros in map(tuple, tx.execute(grouped))}
+
+
+def list_converted_persons(tx: Tx, business_id: str, kind: ConversionKind) -> frozenset[str]:
+    """The persons who started a conversation, or became a lead."""
+    mine = select(conversions.c.person_id).where(
+        conversions.c.business_id == business_id,
+        conversions.c.kind == kind,
+        conversions.c.withdrawn_at.is_(None),
+    )
+    return frozenset(person_id for (person_id,) in map(tuple, tx.execute(mine.distinct())))

@@ -1,0 +1,1 @@
+"""Tables of campaigns, ad groups and ads, of their drafts, and of welcome messages."""
