@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Final
 
 from contatto.accounts import actions as accounts
-from contatto.ads.actions.drafts import forget_drafts
 from contatto.audiences import actions as audiences
 from contatto.channels.model import Platform
 from contatto.forms import actions as forms
@@ -104,7 +103,6 @@ EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (3600.0, accounts.end_expired_codes),
     (3600.0, repeats.forget_answers),
     (3600.0, audiences.forget_files),
-    (3600.0, forget_drafts),
     (3600.0, reports.forget_reports),
 )
 """Work by the clock: seconds between two runs, and what is run."""

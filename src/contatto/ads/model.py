@@ -244,47 +244,6 @@ class Ad:
     audit_reason: str = ""
 
 
-class Step(StrEnum):
-    """The steps in which an ad is made."""
-
-    CAMPAIGN = "campaign"
-    AD_GROUP = "ad-group"
-    AD = "ad"
-
-
-type Typed = Mapping[str, str | list[str]]
-"""What was typed into a form, by the name of its field; a list where several values may be chosen."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What was typed on the way to an ad: it is no ad, and nothing of it is shown or spends.
-
-    ``campaign_number`` and ``ad_group_number`` name what is there already, 0 where the draft makes it too.
-    ``revision`` counts its changes, so that nobody overwrites what he has not seen.
-    """
-
-    id: str
-    business_id: str
-    made_by: str
-    campaign_number: int
-    ad_group_number: int
-    content: Mapping[str, Typed]
-    revision: int
-    created_at: datetime
-    updated_at: datetime
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """The steps that this draft goes through."""
-        if self.ad_group_number:
-            return (Step.AD,)
-        return (Step.AD_GROUP, Step.AD) if self.campaign_number else tuple(Step)
-
-    def typed(self, step: Step) -> Typed:
-        return self.content.get(step.value, {})
-
-
 class Check(StrEnum):
     """The three country checks of a goal (R4 to R6)."""
 

@@ -10,7 +10,6 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine
 
 from contatto import wiring
-from contatto.ads.store import drafts as _drafts
 from contatto.ads.store import messages as _welcomes
 from contatto.ads.store import tree as _ads
 from contatto.forms import store as _forms
@@ -23,9 +22,7 @@ from contatto.leads.store import views as _views
 from contatto.leads.store import work as _work
 from contatto.reports.store import saved as _saved
 
-TABLES_OF: Final = (
-    wiring, _ads, _drafts, _events, _forms, _jobs, _merges, _saved, _views, _welcomes, _work
-)  # fmt: skip
+TABLES_OF: Final = (wiring, _ads, _events, _forms, _jobs, _merges, _saved, _views, _welcomes, _work)
 """Importing these makes every table known."""
 
 

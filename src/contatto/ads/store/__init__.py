@@ -1,1 +1,1 @@
-"""Tables of campaigns, ad groups and ads, of their drafts, and of welcome messages."""
+"""Tables of campaigns, ad groups and ads, and of welcome messages."""

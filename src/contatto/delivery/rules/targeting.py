@@ -11,13 +11,22 @@ from contatto.ads.model import AdGroup
 from contatto.ads.rules.markets import normal_country
 from contatto.ads.rules.targeting import age_group_of
 from contatto.delivery.model import AdRequest, Candidate
-from contatto.kit.ids import named_id
 
 type Members = Mapping[str, frozenset[str]]
 
 
-def fits(candidate: Candidate, request: AdRequest, now: datetime, members: Members) -> bool:
-    """Whether an ad may be shown for this request at this time."""
+def fits(
+    candidate: Candidate, request: AdRequest, now: datetime, known: frozenset[str], members: Members
+) -> bool:
+    """Whether an ad may be shown for this request at this time.
+
+    Args:
+        candidate: the ad.
+        request: the viewer and the place.
+        now: the time of the request.
+        known: what the viewer is known by to the ad's account: a person's id, and digests.
+        members: of the audiences, by number.
+    """
     ad_group = candidate.ad_group
     if not candidate.may_serve or normal_country(request.country) not in ad_group.countries:
         return False
@@ -25,10 +34,7 @@ def fits(candidate: Candidate, request: AdRequest, now: datetime, members: Membe
     wanted = request.channel_account_id
     right_account = wanted is None or candidate.live.ad.channel_account_id == wanted
     return (
-        in_time
-        and right_account
-        and _is_wanted(ad_group, request)
-        and _by_audience(candidate, request, members)
+        in_time and right_account and _is_wanted(ad_group, request) and _by_audience(ad_group, known, members)
     )
 
 
@@ -43,12 +49,7 @@ def _is_wanted(ad_group: AdGroup, request: AdRequest) -> bool:
     return not chosen or interests is None or not interests.isdisjoint(chosen)
 
 
-def _by_audience(candidate: Candidate, request: AdRequest, members: Members) -> bool:
-    ad_group = candidate.ad_group
-    if not ad_group.audience_ids and not ad_group.excluded_audience_ids:
-        return True
-    person = named_id(candidate.live.ad.channel_account_id, request.viewer_id)
-    known = request.digests | {person}
+def _by_audience(ad_group: AdGroup, known: frozenset[str], members: Members) -> bool:
     if _is_member(ad_group.excluded_audience_ids, known, members):
         return False
     return not ad_group.audience_ids or _is_member(ad_group.audience_ids, known, members)
