@@ -58,8 +58,8 @@ def test_who_writes_over_a_change_that_he_has_not_seen_is_told(database: Databas
     clock.advance(seconds=1)
     first = AdGroupChanges(name="First", seen_at=seen_at)
     database.write_now(lambda tx: update_ad_group(tx, world.ad_account, number, first))
+    late = AdGroupChanges(name="Late", seen_at=seen_at)
     with pytest.raises(Refused, match="conflict"):
-        late = AdGroupChanges(name="Late", seen_at=seen_at)
         database.write_now(lambda tx: update_ad_group(tx, world.ad_account, number, late))
     kept = database.read_now(lambda tx: store.find_ad_group_by_number(tx, world.id, number))
     assert kept is not None
