@@ -5,6 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -18,6 +21,7 @@ from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
 from contatto.reports.actions.counting import count_days_ahead, note_lead
+from contatto.reports.engines import counts
 from contatto.reports.engines.counts import find_progress, list_counted_facts, list_counted_hours
 from contatto.reports.model import Counts, Fact, Span, Step
 from contatto.reports.registry import ENGINE
@@ -133,21 +137,21 @@ def test_what_becomes_of_a_lead_changes_the_day_that_earned_it(database: Databas
     clock.advance(days=3)
     database.write_now(count_days_ahead)
 
-    def counts(tx: Tx) -> Counts:
+    def found(tx: Tx) -> Counts:
         facts = list_counted_facts(tx, world.id, world.ad_account.id, EVER, Step.WHOLE)
         return together(facts, whole)[chains[0].ad.id, "", ""]
 
-    assert database.read_now(counts) == Counts(1_000, 0, 1, leads=1, rt_leads=1, manual_leads=1)
+    assert database.read_now(found) == Counts(1_000, 0, 1, leads=1, rt_leads=1, manual_leads=1)
 
     def qualify(tx: Tx) -> None:
         change_lead_status(tx, world.id, lead_id, Status.RAW, Status.QUALIFIED, "Owner")
         note_lead(tx, LeadStatusChanged(world.id, lead_id, "raw", "qualified"))
 
     database.write_now(qualify)
-    assert database.read_now(counts).qualified == 1
+    assert database.read_now(found).qualified == 1
     assert database.write_now(count_days_ahead) == 1
-    assert database.read_now(counts).qualified == 1
-    assert database.read_now(counts).converted == 0
+    assert database.read_now(found).qualified == 1
+    assert database.read_now(found).converted == 0
 
 
 def test_a_long_history_is_counted_in_small_steps(database: Database, clock: FixedClock) -> None:
@@ -164,3 +168,25 @@ def test_a_long_history_is_counted_in_small_steps(database: Database, clock: Fix
     assert progress is not None
     assert progress.counted_until == micros(clock.moment - timedelta(minutes=20))
     same_as_all_events(database, world)
+
+
+def test_a_reader_is_not_confused_by_a_count_that_ends_meanwhile(
+    database: Database, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, chains = database.write_now(add_two)
+    for _ in range(2):
+        database.write_now(count_days_ahead)
+        database.write_now(lambda tx: see(tx, chains[0], TouchKind.CLICK, "p", timedelta()))
+        clock.advance(hours=3)
+    read_counts, counted = counts._read, []
+
+    def count_first(*asked: Any) -> list[Any]:
+        if not counted:
+            counted.append(database.write_now(count_days_ahead))
+        return read_counts(*asked)
+
+    monkeypatch.setattr(counts, "_read", count_first)
+    mine = (world.id, world.ad_account.id)
+    found = database.read_now(lambda tx: list_counted_facts(tx, *mine, EVER, Step.WHOLE))
+    assert counted == [1]
+    assert together(found, whole) == {(chains[0].ad.id, "", ""): Counts(2_000, 0, 2)}

@@ -7,16 +7,16 @@ same transaction. A reader takes the counts of days without a mark, and the rest
 it reads the same figures whether the worker has been there or not.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Select, String, Table, and_, func, or_, select
 
 from contatto.accounts.store import ad_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, metadata, tenant
-from contatto.measurement.model import Source
+from contatto.measurement.model import ChangedDay, Source
 from contatto.measurement.store import list_changed_days, touches
 from contatto.reports.engines.database import ALL, Part, list_raw_facts
 from contatto.reports.model import STORED, Counts, Fact, Grain, Span, Step
@@ -47,6 +47,9 @@ report_progress = Table(
 )
 
 
+_TRIES: Final = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far an ad account is counted: its touches before a moment (microseconds), which lies on ``day``."""
@@ -58,6 +61,18 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class _State:
+    """What the worker has done for an account, and which days are marked since."""
+
+    progress: Progress | None
+    marks: tuple[ChangedDay, ...]
+
+    def is_part_of(self, later: "_State") -> bool:
+        """Whether nothing was counted in between; more marks do no harm, since they tell of later changes."""
+        return self.progress == later.progress and set(self.marks) <= set(later.marks)
+
+
+@dataclass(frozen=True, slots=True)
 class _Split:
     """Which counts of a source hold, and which parts of the account must be read from their events."""
 
@@ -65,22 +80,29 @@ class _Split:
     live: tuple[Part, ...]
 
 
+type Splits = Mapping[Source, _Split]
+
+
 def list_counted_facts(
     tx: Tx, business_id: str, ad_account_id: str, span: Span, step: Step, *, by_country: bool = True
 ) -> list[Fact]:
     """Counts by ad, for the whole span or by day, and by country if wanted."""
     part = Part(business_id, ad_account_id, span)
-    splits = _splits(tx, part)
     keys: list[Column[Any]] = [report_counts.c.place_id]
     keys += [report_counts.c.day] if step is Step.DAY else []
     keys += [report_counts.c.country] if by_country else []
-    facts = [
-        Fact(row["place_id"], row.get("day", ""), _counts(row), row.get("country", ""))
-        for row in _read(tx, _of(part, Grain.AD_COUNTRY_DAY if by_country else Grain.AD_DAY, keys), splits)
-    ]
-    for source, live in _live(splits):
-        facts += list_raw_facts(tx, live, source, step, ALL if by_country else ("ad_id",))
-    return facts
+    days = _of(part, Grain.AD_COUNTRY_DAY if by_country else Grain.AD_DAY, keys)
+
+    def read(splits: Splits) -> list[Fact]:
+        facts = [
+            Fact(row["place_id"], row.get("day", ""), _counts(row), row.get("country", ""))
+            for row in _read(tx, days, splits)
+        ]
+        for source, live in _live(splits):
+            facts += list_raw_facts(tx, live, source, step, ALL if by_country else ("ad_id",))
+        return facts
+
+    return _steady(tx, part, read)
 
 
 def list_counted_hours(
@@ -96,34 +118,52 @@ def list_counted_hours(
         groups: the ads that count, with their ad groups; None for all.
     """
     part = Part(business_id, ad_account_id, span)
-    splits = _splits(tx, part)
     grain = Grain.ACCOUNT_HOUR if groups is None else Grain.GROUP_HOUR
     hours = _of(part, grain, [report_counts.c.day, report_counts.c.hour])
     if groups is not None:
         hours = hours.where(report_counts.c.place_id.in_(set(groups.values())))
-    found = {f"{row['day']} {row['hour']}": _counts(row) for row in _read(tx, hours, splits)}
-    for source, live in _live(splits):
-        for fact in list_raw_facts(tx, live, source, Step.HOUR, () if groups is None else ("ad_id",)):
-            if groups is None or fact.ad_id in groups:
-                found[fact.day] = found.get(fact.day, Counts()) + fact.counts
+
+    def read(splits: Splits) -> dict[str, Counts]:
+        found = {f"{row['day']} {row['hour']}": _counts(row) for row in _read(tx, hours, splits)}
+        for source, live in _live(splits):
+            for fact in list_raw_facts(tx, live, source, Step.HOUR, () if groups is None else ("ad_id",)):
+                if groups is None or fact.ad_id in groups:
+                    found[fact.day] = found.get(fact.day, Counts()) + fact.counts
+        return found
+
+    return _steady(tx, part, read)
+
+
+def _steady[T](tx: Tx, part: Part, read: Callable[[Splits], T]) -> T:
+    """Read again if the worker counted meanwhile: PostgreSQL shows each statement what was just committed."""
+    for _ in range(_TRIES):
+        state = _load_state(tx, part)
+        found = read(_splits(state, part))
+        if state.is_part_of(_load_state(tx, part)):
+            break
     return found
 
 
-def _read(tx: Tx, found: Select[Any], splits: Mapping[Source, _Split]) -> list[Mapping[Any, Any]]:
+def _load_state(tx: Tx, part: Part) -> _State:
+    mine = (part.business_id, part.ad_account_id)
+    return _State(find_progress(tx, *mine), tuple(list_changed_days(tx, *mine)))
+
+
+def _read(tx: Tx, found: Select[Any], splits: Splits) -> list[Mapping[Any, Any]]:
     holds = [split.holds for split in splits.values() if split.holds is not None]
     return [dict(row) for row in tx.execute(found.where(or_(*holds))).mappings()] if holds else []
 
 
-def _live(splits: Mapping[Source, _Split]) -> list[tuple[Source, Part]]:
+def _live(splits: Splits) -> list[tuple[Source, Part]]:
     return [(source, part) for source, split in splits.items() for part in split.live]
 
 
-def _splits(tx: Tx, part: Part) -> Mapping[Source, _Split]:
-    progress = find_progress(tx, part.business_id, part.ad_account_id)
+def _splits(state: _State, part: Part) -> Splits:
+    progress = state.progress
     if progress is None:
         return {source: _Split(None, (part,)) for source in Source}
     marked: dict[Source, set[str]] = {source: set() for source in Source}
-    for mark in list_changed_days(tx, part.business_id, part.ad_account_id):
+    for mark in state.marks:
         marked[mark.source].add(mark.day)
     day = report_counts.c.day
     touches_hold = progress.day not in marked[Source.TOUCH]
