@@ -46,6 +46,8 @@ def take_pages(browser: Browser, world: dict[str, Any]) -> None:
     for name, path in PAGES.items():
         page.goto(path)
         take(page, name)
+    page.goto("/reports")
+    page.locator("[aria-labelledby=goals-title]").screenshot(path=IMAGES / "goals.png")
     page.goto("/reports/conversions?metric=leads")
     page.get_by_role("link", name="Why?").first.click()
     page.get_by_text("Winner").wait_for()

@@ -9,6 +9,17 @@ document.addEventListener("click", (event) => {
   if (open && !open.contains(event.target)) open.open = false;
 });
 
+// paper is white
+let screenTheme;
+window.addEventListener("beforeprint", () => {
+  screenTheme = document.documentElement.dataset.theme;
+  document.documentElement.dataset.theme = "light";
+});
+window.addEventListener("afterprint", () => {
+  if (screenTheme) document.documentElement.dataset.theme = screenTheme;
+  else delete document.documentElement.dataset.theme;
+});
+
 // whoever sets a day means just these days; before htmx hears of the change
 document.addEventListener("change", (event) => {
   const period = event.target.form?.querySelector("[data-period]");
