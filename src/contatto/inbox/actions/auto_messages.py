@@ -42,7 +42,9 @@ def add_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, new: 
     known = numbered_messages(account, content, kind)
     if any(each.ask == new.ask for each in known.values()):
         name = _PARTS[kind]
-        raise Refused(errors.INVALID, f"{name}: this account has it already; update it, or delete it first.")
+        raise Refused(
+            errors.INVALID, "%(name)s: this account has it already; update it, or delete it first.", name=name
+        )
     _keep(tx, account, content, revision, kind, [*known.values(), new])
     return natural_number(account.id, kind, new.ask)
 
@@ -58,7 +60,7 @@ def change_auto_message(
     content, revision = load_automatic(tx, account)
     known = _known(account, content, kind, number)
     if any(each.ask == new.ask for other, each in known.items() if other != number):
-        raise Refused(errors.INVALID, f"{_PARTS[kind]}: this account has it already.")
+        raise Refused(errors.INVALID, "%(parts_kind)s: this account has it already.", parts_kind=_PARTS[kind])
     known[number] = replace(new, number=number)
     _keep(tx, account, content, revision, kind, list(known.values()))
 

@@ -100,7 +100,7 @@ def snooze_conversation(tx: Tx, actor: Actor, seen: Seen, span: str) -> None:
         Refused: NOT_FOUND; INVALID for a span that is none; CONFLICT.
     """
     if span not in rules.SNOOZES:
-        raise Refused(errors.INVALID, f"span: choose one of {', '.join(rules.SNOOZES)}.")
+        raise Refused(errors.INVALID, "span: choose one of %(choices)s.", choices=", ".join(rules.SNOOZES))
     until = tx.now + rules.SNOOZES[span]
     _change(tx, actor, seen, {"state": ThreadState.SNOOZED, "snoozed_until": until})
 
@@ -222,7 +222,7 @@ def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, t
     """
     conversation = owned_conversation(tx, actor.business_id, conversation_id)
     if not 0 < len(text.strip()) <= rules.NOTE_LIMIT:
-        raise Refused(errors.INVALID, f"text: write 1 to {rules.NOTE_LIMIT} characters.")
+        raise Refused(errors.INVALID, "text: write 1 to %(most)s characters.", most=rules.NOTE_LIMIT)
     note = PrivateNote(note_id, actor.business_id, conversation_id, text.strip(), actor.name, tx.now)
     if desk.append_private_note(tx, note):
         _mention_members(tx, actor, note)
@@ -248,7 +248,9 @@ def set_reply_target(tx: Tx, business_id: str, minutes: str) -> None:
     """
     text = minutes.strip() or "0"
     if not (text.isascii() and text.isdecimal() and int(text) <= rules.TARGET_LIMIT_MIN):
-        raise Refused(errors.INVALID, f"minutes: give a whole number up to {rules.TARGET_LIMIT_MIN}.")
+        raise Refused(
+            errors.INVALID, "minutes: give a whole number up to %(most)s.", most=rules.TARGET_LIMIT_MIN
+        )
     targets.save_reply_target(tx, business_id, int(text))
 
 
@@ -262,9 +264,11 @@ def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None
     if not rules.SHORTCUT.fullmatch(word):
         raise Refused(errors.INVALID, "shortcut: use 1 to 30 letters, digits, - or _.")
     if not 0 < len(text.strip()) <= rules.TEXT_LIMIT:
-        raise Refused(errors.INVALID, f"text: write 1 to {rules.TEXT_LIMIT} characters.")
+        raise Refused(errors.INVALID, "text: write 1 to %(most)s characters.", most=rules.TEXT_LIMIT)
     if desk.count_saved_replies(tx, business_id) >= rules.MOST_SAVED:
-        raise Refused(errors.INVALID, f"shortcut: there are {rules.MOST_SAVED} already. Remove some first.")
+        raise Refused(
+            errors.INVALID, "shortcut: there are %(most)s already. Remove some first.", most=rules.MOST_SAVED
+        )
     desk.save_reply(tx, SavedReply(new_id(), business_id, word, text.strip()))
 
 

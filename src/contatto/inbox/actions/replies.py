@@ -70,7 +70,7 @@ def _check_content(account: ChannelAccount, reply: Message) -> None:
     if reply.photo and not dialect.takes_photos:
         raise Refused(errors.CANNOT_SEND, "Photos are sent in the app of this channel.")
     if len(reply.text) > dialect.text_limit or not (reply.photo or reply.text.strip()):
-        raise Refused(errors.INVALID, f"text: write 1 to {dialect.text_limit} characters.")
+        raise Refused(errors.INVALID, "text: write 1 to %(most)s characters.", most=dialect.text_limit)
 
 
 def _new_send(tx: Tx, account: ChannelAccount, reply: Message) -> Send:

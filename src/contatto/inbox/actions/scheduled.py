@@ -28,11 +28,13 @@ def schedule_reply(
     """
     owned_conversation(tx, actor.business_id, conversation_id)
     if not tx.now < due_at <= tx.now + rules.SCHEDULE_WITHIN:
-        raise Refused(errors.INVALID, f"at: choose a time in the next {rules.SCHEDULE_WITHIN.days} days.")
+        raise Refused(
+            errors.INVALID, "at: choose a time in the next %(most)s days.", most=rules.SCHEDULE_WITHIN.days
+        )
     if not 0 < len(text.strip()) <= rules.TEXT_LIMIT:
-        raise Refused(errors.INVALID, f"text: write 1 to {rules.TEXT_LIMIT} characters.")
+        raise Refused(errors.INVALID, "text: write 1 to %(most)s characters.", most=rules.TEXT_LIMIT)
     if len(scheduled.list_scheduled(tx, actor.business_id, conversation_id)) >= rules.MOST_SCHEDULED:
-        raise Refused(errors.INVALID, f"text: {rules.MOST_SCHEDULED} replies wait already.")
+        raise Refused(errors.INVALID, "text: %(most)s replies wait already.", most=rules.MOST_SCHEDULED)
     reply = ScheduledReply(
         reply_id,
         actor.business_id,

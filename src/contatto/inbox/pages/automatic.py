@@ -20,6 +20,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.words import words_of
 
 router = APIRouter(include_in_schema=False, prefix="/settings/chat")
 KEYWORD_ROWS: Final = 6
@@ -102,7 +103,7 @@ async def _render(
     values |= {
         "caller": caller,
         "can_manage": may(caller, Permission.ADMINISTER),
-        "error": refused.detail if refused else "",
+        "error": refused.detail_in(words_of(request)) if refused else "",
         "limits": rules.AUTOMATIC_LIMITS,
     }
     status = refused.code.http_status if refused else 200

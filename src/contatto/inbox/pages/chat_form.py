@@ -131,7 +131,7 @@ async def read_sent(request: Request) -> SentForm:
     if not (8 <= len(sent.submission_id) <= 64 and sent.submission_id.isprintable()):
         raise Refused(errors.INVALID, "submission_id: give 8 to 64 printable characters.")
     if len(sent.answers) > _MOST_ANSWERS:
-        raise Refused(errors.INVALID, f"answers: give at most {_MOST_ANSWERS}.")
+        raise Refused(errors.INVALID, "answers: give at most %(most)s.", most=_MOST_ANSWERS)
     return sent
 
 

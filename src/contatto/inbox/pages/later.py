@@ -18,6 +18,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
+from contatto.kit.words import words_of
 from contatto.leads.model import Actor
 
 router = APIRouter(include_in_schema=False)
@@ -98,7 +99,7 @@ async def _render(
         "minutes": typed if refused else int(target.total_seconds() // 60) if target else "",
         "most": rules.TARGET_LIMIT_MIN,
         "can_manage": may(caller, Permission.ADMINISTER),
-        "error": refused.detail.partition(": ")[2] if refused else "",
+        "error": refused.detail_in(words_of(request)).partition(": ")[2] if refused else "",
     }
     status = refused.code.http_status if refused else 200
     return context.pages.render(request, "inbox/settings.html", values, status)

@@ -13,6 +13,7 @@ from contatto.inbox.store.desk import list_saved_replies
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.errors import Refused
+from contatto.kit.words import words_of
 
 router = APIRouter(include_in_schema=False, prefix="/settings/replies")
 
@@ -54,7 +55,7 @@ async def _render(
     """The page; after a refusal, with what was typed and what is wrong with it."""
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
-    field, _, says = refused.detail.partition(": ") if refused else ("", "", "")
+    field, _, says = refused.detail_in(words_of(request)).partition(": ") if refused else ("", "", "")
     values = {
         "caller": caller,
         "replies": await context.db.read(lambda tx: list_saved_replies(tx, caller.business_id)),
