@@ -121,7 +121,7 @@ async def show_in_language(request: Request, to: str = "", next: str = "") -> Re
         Refused: INVALID, for a language that we do not have.
     """
     if to not in LANGUAGES:
-        raise Refused(errors.INVALID, "to: choose one of %(languages)s.", languages=", ".join(LANGUAGES))
+        raise Refused(errors.INVALID, "to: choose one of %(known)s.", known=", ".join(LANGUAGES))
     response = RedirectResponse(_local_path(next) or "/", 303)
     keep_language(response, to, context_of(request).pages.cookies)
     return response
