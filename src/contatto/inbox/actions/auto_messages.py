@@ -60,7 +60,7 @@ def change_auto_message(
     content, revision = load_automatic(tx, account)
     known = _known(account, content, kind, number)
     if any(each.ask == new.ask for other, each in known.items() if other != number):
-        raise Refused(errors.INVALID, "%(parts_kind)s: this account has it already.", parts_kind=_PARTS[kind])
+        raise Refused(errors.INVALID, "%(name)s: this account has it already.", name=_PARTS[kind])
     known[number] = replace(new, number=number)
     _keep(tx, account, content, revision, kind, list(known.values()))
 
