@@ -1,6 +1,7 @@
 """What all tests share: the databases that they run on, and the browser."""
 
 import itertools
+import logging
 import os
 import shutil
 import tempfile
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_database
 from contatto.kit.db.database import Database
+from contatto.kit.log import _Current
 from contatto.kit.vault import Vault
 from tests import postgres, schema
 from tools.browser import MISSING, find_chromium
@@ -34,6 +37,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         postgres.stop_server(Path(os.environ.pop(postgres.RUN_DIR)))
 
 
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """Take back what a test did to the process's logs: they would go to a stream that is closed by then."""
+    current, settings, handlers = _Current.log, structlog.get_config(), logging.root.handlers[:]
+    yield
+    if _Current.log is not current:
+        structlog.configure(**settings)
+        _Current.log, logging.root.handlers[:] = current, handlers
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> str:
     """The URL of a running PostgreSQL; its first database is empty and shared, so leave it as it is."""
@@ -50,7 +63,7 @@ def postgres_admin(postgres_url: str) -> Iterator[psycopg.Connection[tuple[objec
 def postgres_database(postgres_admin: psycopg.Connection[tuple[object, ...]]) -> Iterator[str]:
     """The URL of a fresh, empty PostgreSQL database that only this test sees."""
     name = f"t_{os.getpid()}_{next(_numbers)}"
-    postgres_admin.execute(f"CREATE DATABASE {name} STRATEGY file_copy")  # type: ignore[call-overload]
+    postgres_admin.execute(f"CREATE DATABASE {name} OWNER {postgres.OWNER} STRATEGY file_copy")  # type: ignore[call-overload]
     yield postgres.url_of(name)
     postgres_admin.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
 
@@ -76,7 +89,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgres_template(postgres_admin: psycopg.Connection[tuple[object, ...]]) -> str:
     """The name of a PostgreSQL database that holds every table and no row."""
     name = f"template_{os.getpid()}"
-    postgres_admin.execute(f"CREATE DATABASE {name} STRATEGY file_copy")  # type: ignore[call-overload]
+    postgres_admin.execute(f"CREATE DATABASE {name} OWNER {postgres.OWNER} STRATEGY file_copy")  # type: ignore[call-overload]
     schema.create_schema(postgres.url_of(name))
     return name
 
@@ -99,7 +112,7 @@ def postgres_copy(
     postgres_admin: psycopg.Connection[tuple[object, ...]], postgres_template: str
 ) -> Iterator[str]:
     name = f"t_{os.getpid()}_{next(_numbers)}"
-    copy = f"CREATE DATABASE {name} TEMPLATE {postgres_template} STRATEGY file_copy"
+    copy = f"CREATE DATABASE {name} OWNER {postgres.OWNER} TEMPLATE {postgres_template} STRATEGY file_copy"
     postgres_admin.execute(copy)  # type: ignore[call-overload]
     yield postgres.url_of(name)
     postgres_admin.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]

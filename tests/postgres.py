@@ -15,6 +15,8 @@ import psycopg
 
 RUN_DIR = "CONTATTO_TEST_RUN_DIR"
 """The environment variable through which the workers of a run find the folder that they share."""
+OWNER = "contatto"
+"""Owns the tests' databases. As in production it is no superuser, which no row-level security would hold."""
 
 # The data is thrown away after the run, so nothing needs to survive a power cut.
 SETTINGS = """
@@ -52,7 +54,7 @@ def stop_server(home: Path) -> None:
 
 
 def url_of(database: str) -> str:
-    return f"postgresql+psycopg://postgres@/{database}?host={run_dir()}"
+    return f"postgresql+psycopg://{OWNER}@/{database}?host={run_dir()}"
 
 
 def admin() -> psycopg.Connection[tuple[object, ...]]:
@@ -69,6 +71,8 @@ def _start(home: Path) -> None:
     with (home / "data" / "postgresql.conf").open("a") as conf:
         conf.write(SETTINGS + f"unix_socket_directories = '{home}'\n")
     _run(home, "pg_ctl", "-D", "data", "-w", "-t", "60", "-l", str(home / "log"), "start")
+    with admin() as connection:
+        connection.execute(f"CREATE ROLE {OWNER} LOGIN")  # type: ignore[call-overload]
 
 
 def _installed() -> Path:

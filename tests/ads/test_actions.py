@@ -2,12 +2,12 @@
 
 import pytest
 
-from contatto.ads import store
 from contatto.ads.actions.accounts import find_channel
 from contatto.ads.actions.ad_groups import change_ad_group_status, create_ad_group
 from contatto.ads.actions.ads import NewAd, change_ad_status, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, change_campaign_status, create_campaign
 from contatto.ads.model import BudgetMode, ClickWindow, Page, Status, ViewWindow, Wanted
+from contatto.ads.store import tree as store
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

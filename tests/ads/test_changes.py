@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from contatto.ads import store
 from contatto.ads.actions.ad_groups import AdGroupChanges, update_ad_group
 from contatto.ads.actions.ads import AdChanges, update_ad
 from contatto.ads.actions.campaigns import CampaignChanges, change_campaign_status, update_campaign
 from contatto.ads.model import BidType, ScheduleType, Status
+from contatto.ads.store import tree as store
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

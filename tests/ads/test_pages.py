@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from contatto.ads import store
 from contatto.ads.model import Status, Wanted
+from contatto.ads.store import tree as store
 from contatto.capture.store import is_capture_on
 from contatto.kit.db.tx import Tx
 from tests.ads.world import Chain, add_chain, add_world

@@ -64,6 +64,23 @@ def test_a_conversation_is_taken_labelled_noted_and_resolved_with_the_keyboard(
     expect(customer.locator("body")).not_to_contain_text("Monday")
 
 
+def test_what_is_sent_twice_at_once_is_there_once_on_both_sides(
+    served: Served, page: Page, customer: Page
+) -> None:
+    _begin(served, page, customer)
+    twice = "form => { form.requestSubmit(); form.requestSubmit(); }"
+    page.get_by_label("Your reply").fill("Only once")
+    page.locator("form[data-composer]").first.evaluate(twice)
+    expect(customer.locator("#dm-log")).to_contain_text("Only once")
+    customer.get_by_label("Your message").fill("Once too")
+    customer.locator("#dm-form").evaluate(twice)
+    expect(page.locator(".log")).to_contain_text("Once too")
+    customer.reload()
+    expect(customer.locator("#dm-log .dm-msg")).to_have_count(3)
+    page.reload()
+    expect(page.locator(".log .msg")).to_have_count(3)
+
+
 def test_a_slash_puts_a_saved_reply_in_with_the_customers_name(
     served: Served, page: Page, customer: Page
 ) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from contatto.ads.actions.ads import change_ad_status
 from contatto.ads.model import BudgetMode, Pacing, Status
+from contatto.ads.store import tree as ads
 from contatto.capture.actions import turn_off_capture
 from contatto.delivery.actions import serve_ad
 from contatto.delivery.index import FRESH, TOO_OLD, LiveAds, load_snapshot
@@ -100,7 +101,9 @@ def test_a_fresh_snapshot_is_used_and_a_stale_one_read_again_behind_the_answer(
 def test_spend_that_was_seen_or_only_promised_uses_up_the_budget(
     database: Database, clock: FixedClock
 ) -> None:
-    world, chain = made(database, budget_mode=BudgetMode.DAY, budget_micros=3_000, pacing=Pacing.FAST)
+    world, chain = made(database, budget_mode=BudgetMode.DAY, pacing=Pacing.FAST)
+    small = replace(chain.ad_group, budget_micros=3_000)
+    assert database.write_now(lambda tx: ads.record_ad_group(tx, chain.ad_group, small))
     live = LiveAds(database)
     assert [serve(live, world) is not None for _ in range(4)] == [True, True, True, False]
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -96,7 +97,7 @@ def bidding(micros: int, number: int = 1, goal: Goal = Goal.LEAD) -> Candidate:
 def test_an_ad_fits_by_country_account_schedule_and_condition(
     shown: Candidate, asked: AdRequest, now: datetime, *, why: bool
 ) -> None:
-    assert fits(shown, asked, now) is why
+    assert fits(shown, asked, now, frozenset(), {}) is why
 
 
 def test_the_winner_pays_the_second_offer_and_a_micro() -> None:
@@ -186,3 +187,33 @@ def test_no_budget_has_no_end() -> None:
 def test_the_day_of_pacing_is_that_of_the_ad_account() -> None:
     assert day_share(NOW, "Asia/Singapore") == pytest.approx(20 / 24)
     assert day_share(NOW, "UTC") == pytest.approx(0.5)
+
+
+PERSON = frozenset({"person-1", "d1"})
+
+
+@pytest.mark.parametrize(
+    ("chosen", "known", "may"),
+    [
+        ({"languages": ("en",)}, {"language": "th"}, False),
+        ({"languages": ("en",)}, {"language": None}, True),
+        ({"age_groups": ("AGE_25_34",)}, {"age": 34}, True),
+        ({"age_groups": ("AGE_25_34",)}, {"age": 35}, False),
+        ({"age_groups": ("AGE_55_100",)}, {"age": 99}, True),
+        ({"age_groups": ("AGE_13_17",)}, {"age": 12}, False),
+        ({"interest_category_ids": ("27", "17")}, {"interest_category_ids": frozenset({"17"})}, True),
+        ({"interest_category_ids": ("27",)}, {"interest_category_ids": frozenset()}, False),
+        ({"audience_ids": ("1",)}, {}, True),
+        ({"audience_ids": ("2",)}, {}, False),
+        ({"audience_ids": ("3",)}, {}, False),
+        ({"audience_ids": ("1",), "excluded_audience_ids": ("2",)}, {}, True),
+        ({"excluded_audience_ids": ("1",)}, {}, False),
+        ({"excluded_audience_ids": ("3",)}, {}, True),
+    ],
+)
+def test_whom_an_ad_group_looks_for_is_kept_where_the_viewer_is_known(
+    chosen: dict[str, Any], known: dict[str, Any], *, may: bool
+) -> None:
+    shown = candidate(**chosen)
+    members = {"1": frozenset({"d1"}), "2": frozenset({"d2"})}
+    assert fits(shown, replace(ASKED, **known), NOW, PERSON, members) is may

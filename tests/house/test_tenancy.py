@@ -11,6 +11,8 @@ WITHOUT_BUSINESS = {
     "accounts/store.py:find_session_member": "The cookie's secret hash finds the member and the business.",
     "accounts/store.py:find_token": "The token's secret hash finds the business.",
     "accounts/store.py:list_businesses": "For timers and the operator, who works for all of them.",
+    "ads/store/tree.py:find_any_ad": "For the operator, who reviews the ads of all of them.",
+    "ads/store/tree.py:list_ads_in_review": "For the operator, who reviews the ads of all of them.",
     "capture/store.py:find_application": "For the operator, who reviews the applications of all of them.",
     "capture/store.py:list_applications": "For the operator, who reviews the applications of all of them.",
     "channels/store.py:find_app": "A webhook names only the app; the app has the business.",
@@ -26,10 +28,6 @@ WITHOUT_BUSINESS = {
     "notices/store.py:list_due_pushes": "For the worker, who works for all of them.",
     "reports/store/tasks.py:list_waiting_tasks": "For the worker, who works for all of them.",
     "measurement/store.py:list_changed_accounts": "For the worker, who works for all of them.",
-    "measurement/store.py:count_touches_by_day": "A sealed file holds a day of all of them.",
-    "measurement/store.py:list_conversions_that_stand": "The sealed file of conversions holds all of them.",
-    "measurement/store.py:list_sealed_files": "A sealed file holds a day of all of them.",
-    "measurement/store.py:list_touches_of_day": "A sealed file holds a day of all of them.",
     "measurement/store.py:list_candidates": "The conversion that it takes names the business.",
 }
 """The reads that may span businesses, each with its reason."""

@@ -77,7 +77,7 @@ def serving(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
 
 
 def wait_until_open(server: subprocess.Popen[bytes], port: int) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end and server.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:

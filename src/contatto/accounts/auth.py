@@ -16,6 +16,7 @@ from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.database import FOLLOW
+from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
@@ -67,6 +68,7 @@ async def page_caller(request: Request) -> Caller:
     )
     if found is None:
         raise Refused(errors.SIGN_IN)
+    act_for(found[1].id)
     use_language(request, found[0].language)
     return await note_caller(request, member_caller(*found))
 
@@ -109,6 +111,7 @@ async def find_token_caller(request: Request, token: str) -> Caller:
     limit = context.clock.now() - _NOTE_USE_EVERY
     if used is None or used < limit:
         await context.db.write(lambda tx: store.mark_token_used(tx, found[0].id, limit))
+    act_for(found[1].id)
     return await note_caller(request, token_caller(*found))
 
 

@@ -77,6 +77,31 @@ WINDOW_DAYS: Final[Mapping[str, int | None]] = {
 """Days of each window; None means that such touches never count."""
 
 
+class AgeGroup(StrEnum):
+    """Ages that can be chosen; the values are the API's, the last one is open."""
+
+    FROM_13 = "AGE_13_17"
+    FROM_18 = "AGE_18_24"
+    FROM_25 = "AGE_25_34"
+    FROM_35 = "AGE_35_44"
+    FROM_45 = "AGE_45_54"
+    FROM_55 = "AGE_55_100"
+
+
+@dataclass(frozen=True, slots=True)
+class Targeting:
+    """Who may see the ads of an ad group, beside its countries; an empty part means everybody.
+
+    Audiences are named by their numbers, as the API does.
+    """
+
+    languages: tuple[str, ...] = ()
+    age_groups: tuple[str, ...] = ()
+    interest_category_ids: tuple[str, ...] = ()
+    audience_ids: tuple[str, ...] = ()
+    excluded_audience_ids: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Windows:
     """For how long after a click or a view a conversion is credited to it; frozen with its ad group."""
@@ -155,6 +180,23 @@ class AdGroup:
     page_id: str = ""
     location_ids: tuple[str, ...] = ()
     """What was sent for the countries, cities too; empty where countries were chosen themselves."""
+    languages: tuple[str, ...] = ()
+    age_groups: tuple[str, ...] = ()
+    interest_category_ids: tuple[str, ...] = ()
+    audience_ids: tuple[str, ...] = ()
+    excluded_audience_ids: tuple[str, ...] = ()
+
+    @property
+    def targeting(self) -> Targeting:
+        return Targeting(**{name: getattr(self, name) for name in Targeting.__dataclass_fields__})
+
+
+class Audit(StrEnum):
+    """How far the review of an ad is; the values are the API's."""
+
+    AUDITING = "AUDITING"
+    PASS = "PASS"  # noqa: S105 - the word of the API for "approved"
+    REJECTED = "REJECTED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +219,7 @@ class Ad:
     """What a person sees and taps; ``number`` is the API's ``ad_id``.
 
     ``auto_message_id`` is the welcome message and ``page_id`` the instant form, both empty where there is
-    none.
+    none. Only an ad that passed its review is shown; ``audit_reason`` says why one was rejected.
     """
 
     id: str
@@ -198,6 +240,8 @@ class Ad:
     status: Status
     created_at: datetime
     updated_at: datetime
+    audit: Audit = Audit.PASS
+    audit_reason: str = ""
 
 
 class Check(StrEnum):

@@ -1,15 +1,23 @@
 """What a file of an audience must look like, and for how long it may be used."""
 
+import json
 import re
 from datetime import datetime, timedelta
 from typing import Final
 
+from contatto.audiences.model import Audience
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.measurement.model import ConversionKind
 
 FILE_LIFE: Final = timedelta(days=1)
 """For so long after its upload a file can be made into an audience."""
 LONGEST_NAME: Final = 128
+CONVERSION_OF: Final = {
+    "LEAD_GENERATION": ConversionKind.LEAD,
+    "BUSINESS_ACCOUNT": ConversionKind.CONVERSATION,
+}
+"""What makes a person a member of an audience with a rule, by the API's ``audience_type``."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HEAD: Final = re.compile(r"[a-z][a-z0-9_ ]{0,40}", re.ASCII)
 
@@ -34,6 +42,11 @@ def read_digests(content: bytes) -> tuple[str, ...]:
         if not _SHA256.fullmatch(line):
             raise Refused(errors.NOT_HASHED, f"file: value {number} is not a SHA-256 in hexadecimal.")
     return tuple(dict.fromkeys(lines))
+
+
+def conversion_of(audience: Audience) -> ConversionKind:
+    """What makes a person a member of an audience with a rule."""
+    return CONVERSION_OF[json.loads(audience.spec)["audience_type"]]
 
 
 def check_fresh(uploaded_at: datetime, now: datetime) -> None:

@@ -122,3 +122,11 @@ def count_members(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict
         .group_by(audience_members.c.audience_id)
     )
     return {audience_id: int(count) for audience_id, count in map(tuple, tx.execute(grouped))}
+
+
+def list_members(tx: Tx, business_id: str, audience_id: str) -> frozenset[str]:
+    """The hashed values of an audience's members."""
+    mine = select(audience_members.c.digest).where(
+        audience_members.c.business_id == business_id, audience_members.c.audience_id == audience_id
+    )
+    return frozenset(digest for (digest,) in map(tuple, tx.execute(mine)))

@@ -14,11 +14,11 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
+from contatto.cli.ads import ads_commands
 from contatto.cli.attribute import attribute_command, report_command
 from contatto.cli.capture import capture_commands
 from contatto.cli.demo import demo_command
 from contatto.cli.detect import detect_command
-from contatto.cli.seal import seal_command
 from contatto.cli.serving import Serving
 from contatto.cli.tokens import token_commands
 from contatto.kit.context import Context
@@ -56,8 +56,8 @@ def _open() -> Context:
     return context
 
 
+app.add_typer(ads_commands(_open), name="ads")
 app.add_typer(capture_commands(_open), name="capture")
-app.command("seal")(seal_command(_open))
 app.add_typer(token_commands(_open), name="token")
 
 

@@ -9,7 +9,7 @@ from contatto.delivery.model import AdRequest, Candidate, Outcome, Served, Snaps
 from contatto.delivery.rules.auction import hold_auction
 from contatto.delivery.rules.pacing import day_share, has_budget
 from contatto.delivery.rules.targeting import fits
-from contatto.kit.ids import new_number
+from contatto.kit.ids import named_id, new_number
 from contatto.measurement.model import TrackingTicket
 from contatto.measurement.rules import sign_ticket
 
@@ -34,7 +34,7 @@ async def serve_ad(
     able = [
         candidate
         for candidate in snapshot.candidates
-        if fits(candidate, request, now)
+        if fits(candidate, request, now, _known(candidate, request), snapshot.members)
         and _has_budget(snapshot, candidate, promised, shares[candidate.timezone])
     ]
     outcome = hold_auction(able, nonce)
@@ -46,6 +46,14 @@ async def serve_ad(
 
 def _ticket(business_id: str, nonce: int, request: AdRequest) -> TrackingTicket:
     return TrackingTicket(business_id, "", nonce, request.viewer_id, country=request.country)
+
+
+def _known(candidate: Candidate, request: AdRequest) -> frozenset[str]:
+    """What the viewer is known by, where the ad group asks: his person at the ad's account, and digests."""
+    ad_group = candidate.ad_group
+    if not ad_group.audience_ids and not ad_group.excluded_audience_ids:
+        return frozenset()
+    return request.digests | {named_id(candidate.live.ad.channel_account_id, request.viewer_id)}
 
 
 def _has_budget(

@@ -25,6 +25,14 @@ TRACKING_KEY: Final = "tracking"
 type Viewer = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 type Country = Annotated[str, msgspec.Meta(min_length=2, max_length=3)]
 type AccountId = Annotated[str, msgspec.Meta(max_length=36)]
+type Language = Annotated[str, msgspec.Meta(min_length=2, max_length=35)]
+type Age = Annotated[int, msgspec.Meta(ge=0, le=150)]
+type Interests = Annotated[
+    frozenset[Annotated[str, msgspec.Meta(max_length=36)]], msgspec.Meta(max_length=200)
+]
+type Digests = Annotated[
+    frozenset[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]], msgspec.Meta(max_length=20)
+]
 
 
 class Asked(msgspec.Struct):
@@ -33,6 +41,10 @@ class Asked(msgspec.Struct):
     viewer_id: Viewer
     country: Country
     channel_account_id: AccountId | None = None
+    language: Language | None = None
+    age: Age | None = None
+    interest_category_ids: Interests | None = None
+    digests: Digests = frozenset()
 
 
 _decode = msgspec.json.Decoder(Asked).decode
@@ -64,7 +76,16 @@ async def _read(request: Request) -> AdRequest:
         raise Refused(errors.UNREADABLE) from error
     if not asked.viewer_id.isprintable():
         raise Refused(errors.INVALID, "viewer_id: give printable characters only.")
-    return AdRequest(asked.viewer_id, asked.country, asked.channel_account_id)
+    language = asked.language and asked.language.partition("-")[0].lower()
+    return AdRequest(
+        asked.viewer_id,
+        asked.country,
+        asked.channel_account_id,
+        language,
+        asked.age,
+        asked.interest_category_ids,
+        asked.digests,
+    )
 
 
 routes = [Route("/delivery/decide", decide_ad, methods=["POST"])]

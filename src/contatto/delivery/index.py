@@ -2,33 +2,57 @@
 
 import asyncio
 from collections import Counter
-from datetime import timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
-from contatto.ads import store as ads
 from contatto.ads.actions.accounts import load_facts
 from contatto.ads.model import BudgetMode
 from contatto.ads.rules import goals
+from contatto.ads.store import tree as ads
+from contatto.audiences import store as audiences
+from contatto.audiences.model import Audience, AudienceKind
+from contatto.audiences.rules import conversion_of
 from contatto.channels import store as channels
-from contatto.delivery import store
 from contatto.delivery.model import Candidate, Snapshot
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.moments import micros
+from contatto.measurement import store as measurement
 from contatto.measurement.rules import local_day
 
 FRESH: Final = timedelta(seconds=2)
 """A snapshot older than this is read again behind the answers."""
 TOO_OLD: Final = timedelta(seconds=20)
 """A snapshot older than this is not used: the answer waits for a new one."""
+AUDIENCE_FRESH: Final = timedelta(minutes=1)
+"""Members of an audience with a rule, older than this, are read again."""
 
 
-def load_snapshot(tx: Tx, business_id: str) -> Snapshot:
+@dataclass(frozen=True, slots=True)
+class _Members:
+    """The members of an audience as they were read; ``changed_at`` is its last change that was seen."""
+
+    digests: frozenset[str]
+    changed_at: datetime
+    read_at: datetime
+
+
+type KnownMembers = dict[str, _Members]
+
+
+def load_snapshot(tx: Tx, business_id: str, known: KnownMembers | None = None) -> Snapshot:
     """Read what competes in a business now.
+
+    Args:
+        tx: an open transaction.
+        business_id: whose ads.
+        known: members of audiences that were read before; new ones are put into it.
 
     Raises:
         Refused: NOT_FOUND.
@@ -48,10 +72,41 @@ def load_snapshot(tx: Tx, business_id: str) -> Snapshot:
         found.append(Candidate(live, may_serve, account.timezone))
     now = micros(tx.now)
     days = {key: local_day(now, account.timezone) for key, account in ad_accounts.items()}
-    today = store.list_spend_of_days(tx, business_id, days)
+    today = measurement.list_spend_of_days(tx, business_id, days)
     kept = {each.ad_group.id for each in found if each.ad_group.budget_mode is BudgetMode.TOTAL}
-    ever = store.list_spend_ever(tx, business_id, kept)
-    return Snapshot(business_id, business.name, tx.now, tuple(found), today, ever)
+    ever = measurement.list_spend_ever(tx, business_id, kept)
+    members = _load_members(tx, business_id, found, {} if known is None else known)
+    return Snapshot(business_id, business.name, tx.now, tuple(found), today, ever, members)
+
+
+def _load_members(
+    tx: Tx, business_id: str, candidates: Iterable[Candidate], known: KnownMembers
+) -> dict[str, frozenset[str]]:
+    """Members by the number of their audience; only what changed is read."""
+    wanted: dict[str, set[int]] = {}
+    for each in candidates:
+        chosen = (*each.ad_group.audience_ids, *each.ad_group.excluded_audience_ids)
+        wanted.setdefault(each.ad_group.ad_account_id, set()).update(map(int, chosen))
+    members: dict[str, frozenset[str]] = {}
+    for ad_account_id, numbers in wanted.items():
+        for audience in audiences.list_audiences(tx, business_id, ad_account_id, numbers) if numbers else ():
+            if not _is_current(audience, known.get(audience.id), tx.now):
+                digests = _read_members(tx, audience)
+                known[audience.id] = _Members(digests, audience.updated_at, tx.now)
+            members[str(audience.number)] = known[audience.id].digests
+    return members
+
+
+def _is_current(audience: Audience, read: _Members | None, now: datetime) -> bool:
+    if read is None or read.changed_at != audience.updated_at:
+        return False
+    return audience.kind is not AudienceKind.RULE or now - read.read_at < AUDIENCE_FRESH
+
+
+def _read_members(tx: Tx, audience: Audience) -> frozenset[str]:
+    if audience.kind is AudienceKind.RULE:
+        return measurement.list_converted_persons(tx, audience.business_id, conversion_of(audience))
+    return audiences.list_members(tx, audience.business_id, audience.id)
 
 
 class LiveAds:
@@ -61,6 +116,7 @@ class LiveAds:
         self._db = db
         self._known: dict[str, Snapshot] = {}
         self._promised: dict[str, Counter[str]] = {}
+        self._members: dict[str, KnownMembers] = {}
         self._reading: dict[str, asyncio.Task[Snapshot]] = {}
 
     async def snapshot(self, business_id: str) -> Snapshot:
@@ -89,7 +145,8 @@ class LiveAds:
         return reading
 
     async def _read_now(self, business_id: str) -> Snapshot:
-        fresh = await self._db.read(lambda tx: load_snapshot(tx, business_id))
+        known = self._members.setdefault(business_id, {})
+        fresh = await self._db.read(lambda tx: load_snapshot(tx, business_id, known))
         self._known[business_id] = fresh
         self._promised[business_id] = Counter()
         return fresh

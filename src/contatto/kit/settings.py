@@ -77,6 +77,11 @@ class Settings(BaseSettings):
         description="Whether applications for automatic lead capture are approved at once, or by the "
         "operator with `contatto capture approve`.",
     )
+    ad_review: Literal["automatic", "operator"] = Field(
+        default="automatic",
+        description="Whether ads may be shown at once, or when the operator has approved them with "
+        "`contatto ads approve`.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe line that is logged."
     )
@@ -100,6 +105,11 @@ class Settings(BaseSettings):
     def needs_capture_review(self) -> bool:
         """Whether an operator looks at applications for lead capture."""
         return self.capture_review == "operator"
+
+    @property
+    def needs_ad_review(self) -> bool:
+        """Whether an operator looks at ads before they are shown."""
+        return self.ad_review == "operator"
 
     @property
     def url(self) -> str:

@@ -1,8 +1,21 @@
 """Tables of measured ads, touches and conversions with their winners."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, and_, bindparam, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Index,
+    String,
+    Table,
+    and_,
+    bindparam,
+    func,
+    select,
+    update,
+)
 
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
@@ -13,7 +26,6 @@ from contatto.measurement.model import (
     ConversionKind,
     Goal,
     MeasuredAd,
-    SealedFile,
     Source,
     Touch,
     TouchKind,
@@ -102,20 +114,6 @@ changed_days = Table(
     Index("ix_changed_days_of_account", "business_id", "ad_account_id"),
 )
 """A row for each change, so that no two writers wait for each other and no change is lost to a count."""
-
-sealed_files = Table(
-    "sealed_files",
-    metadata,
-    Column("name", String(80), primary_key=True),
-    text("folder"),
-    Column("day", String(10), nullable=False),
-    Column("part", BigInteger, nullable=False),
-    Column("touches", BigInteger, nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("sha256", String(64), nullable=False),
-    instant("sealed_at"),
-)
-"""The manifest: a file that is not listed here does not count. A file holds the touches of all businesses."""
 
 APPEND_TOUCH: Final = {
     dialect: insert_for(dialect, touches).on_conflict_do_nothing() for dialect in ("sqlite", "postgresql")
@@ -219,32 +217,6 @@ def list_conversions_between(
     return tx.list(Conversion, mine)
 
 
-def list_sealed_files(tx: Tx) -> list[SealedFile]:
-    return tx.list(SealedFile, select(sealed_files).order_by(sealed_files.c.day, sealed_files.c.part))
-
-
-def append_sealed_file(tx: Tx, file: SealedFile) -> bool:
-    """List a file in the manifest; False when it is listed already."""
-    row = {name: getattr(file, name) for name in SealedFile.__dataclass_fields__}
-    return tx.insert_ignore(sealed_files, row | {"sealed_at": tx.now})
-
-
-def count_touches_by_day(tx: Tx, last_day: str) -> dict[str, int]:
-    """How many touches there are of each day, of all businesses, up to one."""
-    counted = select(touches.c.day, func.count()).where(touches.c.day <= last_day)
-    return {day: int(count) for day, count in map(tuple, tx.execute(counted.group_by(touches.c.day)))}
-
-
-def list_touches_of_day(tx: Tx, day: str) -> list[Touch]:
-    """The touches of all businesses on their local days of this date."""
-    return tx.list(Touch, select(touches).where(touches.c.day == day))
-
-
-def list_conversions_that_stand(tx: Tx) -> list[Attribution]:
-    """The conversions of all businesses but those withdrawn."""
-    return tx.list(Attribution, select(conversions).where(conversions.c.withdrawn_at.is_(None)))
-
-
 _ONE_CONVERSION: Final = update(conversions).where(
     conversions.c.business_id == bindparam("of_business"),
     conversions.c.conversion_id == bindparam("of_conversion"),
@@ -314,3 +286,36 @@ def delete_changed_days(tx: Tx, business_id: str, mark_ids: list[str]) -> None:
     of = changed_days.c.business_id == business_id
     for first in range(0, len(mark_ids), 500):
         tx.execute(changed_days.delete().where(of, changed_days.c.id.in_(mark_ids[first : first + 500])))
+
+
+def list_spend_of_days(tx: Tx, business_id: str, days: Mapping[str, str]) -> dict[str, int]:
+    """Spend by ad group, of one day (``YYYY-MM-DD``) for each ad account."""
+    spent: dict[str, int] = {}
+    for ad_account_id, day in days.items():
+        spent |= _spend(tx, business_id, touches.c.ad_account_id == ad_account_id, touches.c.day == day)
+    return spent
+
+
+def list_spend_ever(tx: Tx, business_id: str, ad_group_ids: Iterable[str]) -> dict[str, int]:
+    """Spend of some ad groups since the beginning."""
+    wanted = sorted(ad_group_ids)
+    return _spend(tx, business_id, touches.c.ad_group_id.in_(wanted)) if wanted else {}
+
+
+def _spend(tx: Tx, business_id: str, *which: ColumnElement[Any]) -> dict[str, int]:
+    grouped = (
+        select(touches.c.ad_group_id, func.sum(touches.c.cost_micros))
+        .where(touches.c.business_id == business_id, *which)
+        .group_by(touches.c.ad_group_id)
+    )
+    return {ad_group_id: int(micros) for ad_group_id, micros in map(tuple, tx.execute(grouped))}
+
+
+def list_converted_persons(tx: Tx, business_id: str, kind: ConversionKind) -> frozenset[str]:
+    """The persons who started a conversation, or became a lead."""
+    mine = select(conversions.c.person_id).where(
+        conversions.c.business_id == business_id,
+        conversions.c.kind == kind,
+        conversions.c.withdrawn_at.is_(None),
+    )
+    return frozenset(person_id for (person_id,) in map(tuple, tx.execute(mine.distinct())))

@@ -10,9 +10,10 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine
 
 from contatto import wiring
-from contatto.ads import store as _ads
-from contatto.delivery import store as _delivery
+from contatto.ads.store import messages as _welcomes
+from contatto.ads.store import tree as _ads
 from contatto.forms import store as _forms
+from contatto.kit.db.row_security import protect_tables
 from contatto.kit.db.types import metadata
 from contatto.leads.store import events as _events
 from contatto.leads.store import jobs as _jobs
@@ -21,7 +22,7 @@ from contatto.leads.store import views as _views
 from contatto.leads.store import work as _work
 from contatto.reports.store import saved as _saved
 
-TABLES_OF: Final = (wiring, _ads, _delivery, _events, _forms, _jobs, _merges, _saved, _views, _work)
+TABLES_OF: Final = (wiring, _ads, _events, _forms, _jobs, _merges, _saved, _views, _welcomes, _work)
 """Importing these makes every table known."""
 
 
@@ -38,6 +39,7 @@ def migrate_schema(engine: Engine) -> None:
     # It writes from the start: a read that turns into a write is refused when another writer came between.
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         command.upgrade(_config(connection), "head")
+        protect_tables(connection)
 
 
 def schema_differences(engine: Engine) -> list[Any]:

@@ -1,11 +1,11 @@
 """Making ad groups and changing them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from contatto.accounts.model import AdAccount
-from contatto.ads import store
 from contatto.ads.actions.accounts import choose_account, find_channel, load_ad_account, load_facts
 from contatto.ads.actions.publishing import EVERY_STATUS, publish_ads
 from contatto.ads.model import (
@@ -20,11 +20,15 @@ from contatto.ads.model import (
     Schedule,
     ScheduleType,
     Status,
+    Targeting,
     ViewWindow,
     Wanted,
 )
 from contatto.ads.rules import goals, settings, statuses
 from contatto.ads.rules.markets import normal_countries
+from contatto.ads.rules.targeting import check_targeting
+from contatto.ads.store import tree as store
+from contatto.audiences.store import list_audiences
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -57,13 +61,16 @@ class NewAdGroup:
     status: Status = Status.ACTIVE
     page_id: str = ""
     location_ids: tuple[str, ...] = ()
+    targeting: Targeting = field(default_factory=Targeting)
 
 
 @dataclass(frozen=True, slots=True)
 class AdGroupChanges:
     """What is to change; None leaves a value as it is.
 
-    Goal, promotion type, budget mode and windows are not here: they stay as they were made.
+    Goal, promotion type, budget mode and windows are not here: they stay as they were made. ``targeting``
+    names the parts that change. ``seen_at`` is when what the writer saw was last changed; without it he
+    writes over whatever is there.
     """
 
     name: str | None = None
@@ -77,6 +84,8 @@ class AdGroupChanges:
     ends_at: datetime | None = None
     page_id: str | None = None
     location_ids: tuple[str, ...] = ()
+    targeting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    seen_at: datetime | None = None
 
 
 def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
@@ -88,23 +97,37 @@ def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
     campaign = store.find_campaign(tx, business_id, new.campaign_id)
     if campaign is None or campaign.status is Status.DELETED:
         raise Refused(errors.NOT_FOUND, "campaign_id: there is no such campaign.")
-    ad_account = load_ad_account(tx, business_id, campaign.ad_account_id)
+    ad_group = plan_ad_group(tx, campaign, new)
+    store.save_ad_group(tx, ad_group)
+    return ad_group
+
+
+def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
+    """The ad group that would be made in a campaign, which may be a plan too; nothing is written.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
+    """
+    ad_account = load_ad_account(tx, campaign.business_id, campaign.ad_account_id)
+    name = settings.check_name("adgroup_name", new.name)
     countries = normal_countries(new.countries)
     if not countries:
         raise Refused(errors.INVALID, "location_ids: choose at least one country.")
     money = settings.check_money(Money(new.budget_mode, new.budget_micros, new.bid_type, new.bid_micros))
+    settings.check_least(money.budget_micros, ad_account.currency)
+    targeting = check_targeting(new.targeting, _audience_numbers(tx, ad_account))
     schedule = _schedule(tx, new)
     windows = settings.windows_of(new.click_window, new.view_window)
     channel = choose_account(tx, ad_account, countries, new.goal, new.channel_account_id)
     goals.check_goal(new.goal, load_facts(tx, ad_account, channel, countries))
-    ad_group = AdGroup(
+    return AdGroup(
         id=new_id(),
-        business_id=business_id,
+        business_id=campaign.business_id,
         number=new_number(),
         campaign_id=campaign.id,
         ad_account_id=ad_account.id,
         channel_account_id=channel.id,
-        name=settings.check_name("adgroup_name", new.name),
+        name=name,
         goal=new.goal,
         promotion_type=DIRECT_MESSAGE,
         countries=countries,
@@ -124,9 +147,12 @@ def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
         updated_at=tx.now,
         page_id=new.page_id,
         location_ids=new.location_ids,
+        **asdict(targeting),
     )
-    store.save_ad_group(tx, ad_group)
-    return ad_group
+
+
+def _audience_numbers(tx: Tx, account: AdAccount) -> frozenset[str]:
+    return frozenset(str(each.number) for each in list_audiences(tx, account.business_id, account.id))
 
 
 def find_own_ad_group(tx: Tx, account: AdAccount, number: int) -> AdGroup:
@@ -163,11 +189,14 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
     available, so that an ad group can always be put right.
 
     Raises:
-        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
+        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
     before = find_own_ad_group(tx, account, number)
     statuses.check_alive("adgroup_id", before.status)
+    statuses.check_seen(before.updated_at, changes.seen_at)
     money = settings.changed_money(before, changes.budget_micros, changes.bid_type, changes.bid_micros)
+    if changes.budget_micros is not None:
+        settings.check_least(money.budget_micros, account.currency)
     times = (changes.schedule_type, changes.starts_at, changes.ends_at)
     schedule = settings.changed_schedule(before, times, tx.now)
     name, page_id = changes.name, changes.page_id
@@ -185,10 +214,24 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
         page_id=before.page_id if page_id is None else page_id,
         location_ids=before.location_ids if changes.countries is None else changes.location_ids,
         updated_at=tx.now,
+        **_changed_targeting(tx, account, before, changes),
     )
-    store.record_ad_group(tx, changed)
+    if not store.record_ad_group(tx, before, changed):
+        raise Refused(errors.CONFLICT)
     publish_ads(tx, account, Wanted(ad_group_numbers=frozenset({number}), statuses=EVERY_STATUS))
     return changed
+
+
+def _changed_targeting(
+    tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroupChanges
+) -> dict[str, Any]:
+    """The parts of the targeting that change, checked together with those that stay."""
+    if not changes.targeting:
+        return {}
+    wanted = replace(before.targeting, **changes.targeting)
+    # an audience that was deleted meanwhile may stay: it only has nobody in it
+    known = {*_audience_numbers(tx, account), *before.audience_ids, *before.excluded_audience_ids}
+    return asdict(check_targeting(wanted, known))
 
 
 def _changed_countries(

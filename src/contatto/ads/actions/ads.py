@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from contatto.accounts.model import AdAccount
-from contatto.ads import store
 from contatto.ads.actions.accounts import find_channel, load_ad_account, load_facts
 from contatto.ads.actions.publishing import EVERY_STATUS, measured_ad, publish_ads
-from contatto.ads.model import Ad, Status, Wanted
+from contatto.ads.model import Ad, AdGroup, Audit, Status, Wanted
 from contatto.ads.rules import goals, settings, statuses
+from contatto.ads.rules.audits import check_audit_reason, shown_of
+from contatto.ads.store import tree as store
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -35,7 +37,7 @@ class NewAd:
 
 @dataclass(frozen=True, slots=True)
 class AdChanges:
-    """What is to change; None leaves a value as it is."""
+    """What is to change; None leaves a value as it is. ``seen_at`` is as in ``AdGroupChanges``."""
 
     name: str | None = None
     text: str | None = None
@@ -46,10 +48,11 @@ class AdChanges:
     auto_message_id: str | None = None
     page_id: str | None = None
     video_id: str | None = None
+    seen_at: datetime | None = None
 
 
-def create_ad(tx: Tx, business_id: str, new: NewAd) -> Ad:
-    """Make an ad and tell measuring of it.
+def create_ad(tx: Tx, business_id: str, new: NewAd, *, needs_review: bool = False) -> Ad:
+    """Make an ad and tell measuring of it; with ``needs_review`` it waits for the operator.
 
     Raises:
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
@@ -60,11 +63,27 @@ def create_ad(tx: Tx, business_id: str, new: NewAd) -> Ad:
     campaign = store.find_campaign(tx, business_id, ad_group.campaign_id)
     if campaign is None:
         raise Refused(errors.NOT_FOUND)
+    ad = plan_ad(tx, ad_group, new, needs_review=needs_review)
+    store.save_ad(tx, ad)
+    homes = (
+        load_ad_account(tx, business_id, ad.ad_account_id),
+        find_channel(tx, business_id, ad.channel_account_id),
+    )
+    measurement.publish_ad(tx, measured_ad(ad, ad_group, campaign, homes))
+    return ad
+
+
+def plan_ad(tx: Tx, ad_group: AdGroup, new: NewAd, *, needs_review: bool = False) -> Ad:
+    """The ad that would be made in an ad group, which may be a plan too; nothing is written.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
+    """
+    business_id = ad_group.business_id
     ad_account = load_ad_account(tx, business_id, ad_group.ad_account_id)
     channel = find_channel(tx, business_id, new.channel_account_id or ad_group.channel_account_id)
     goals.check_goal(ad_group.goal, load_facts(tx, ad_account, channel, ad_group.countries))
-    name = settings.check_name("ad_name", new.name)
-    ad = Ad(
+    return Ad(
         id=new_id(),
         business_id=business_id,
         number=new_number(),
@@ -72,7 +91,7 @@ def create_ad(tx: Tx, business_id: str, new: NewAd) -> Ad:
         campaign_id=ad_group.campaign_id,
         ad_account_id=ad_group.ad_account_id,
         channel_account_id=channel.id,
-        name=name,
+        name=settings.check_name("ad_name", new.name),
         headline=new.headline.strip() or channel.name,
         text=new.text.strip(),
         ad_format=new.ad_format,
@@ -83,10 +102,8 @@ def create_ad(tx: Tx, business_id: str, new: NewAd) -> Ad:
         status=new.status,
         created_at=tx.now,
         updated_at=tx.now,
+        audit=Audit.AUDITING if needs_review else Audit.PASS,
     )
-    store.save_ad(tx, ad)
-    measurement.publish_ad(tx, measured_ad(ad, ad_group, campaign, (ad_account, channel)))
-    return ad
 
 
 def find_own_ad(tx: Tx, account: AdAccount, number: int) -> Ad:
@@ -101,15 +118,18 @@ def find_own_ad(tx: Tx, account: AdAccount, number: int) -> Ad:
     return ad
 
 
-def update_ad(tx: Tx, account: AdAccount, number: int, changes: AdChanges) -> Ad:
-    """Change an ad and tell measuring of it.
+def update_ad(
+    tx: Tx, account: AdAccount, number: int, changes: AdChanges, *, needs_review: bool = False
+) -> Ad:
+    """Change an ad and tell measuring of it; with ``needs_review`` what people see waits for the operator.
 
     Raises:
-        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
+        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
     before = find_own_ad(tx, account, number)
     statuses.check_alive("ad_id", before.status)
-    given = {name: getattr(changes, name) for name in AdChanges.__dataclass_fields__}
+    statuses.check_seen(before.updated_at, changes.seen_at)
+    given = {name: getattr(changes, name) for name in AdChanges.__dataclass_fields__ if name != "seen_at"}
     given = {name: value.strip() for name, value in given.items() if value is not None}
     if "name" in given:
         settings.check_name("ad_name", given["name"])
@@ -117,7 +137,10 @@ def update_ad(tx: Tx, account: AdAccount, number: int, changes: AdChanges) -> Ad
     if given.get("channel_account_id"):
         given["channel_account_id"] = _changed_channel(tx, account, before, given["channel_account_id"])
     changed = replace(before, **given, updated_at=tx.now)
-    store.record_ad(tx, changed)
+    if needs_review and shown_of(changed) != shown_of(before):
+        changed = replace(changed, audit=Audit.AUDITING, audit_reason="")
+    if not store.record_ad(tx, before, changed):
+        raise Refused(errors.CONFLICT)
     publish_ads(tx, account, Wanted(ad_numbers=frozenset({number}), statuses=EVERY_STATUS))
     return changed
 
@@ -142,3 +165,31 @@ def change_ad_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status:
             raise Refused(errors.NOT_FOUND, "ad_ids: there is no such ad.")
         statuses.check_move(ad.status, status)
         store.mark_ad_status(tx, ad, status)
+
+
+def approve_ad(tx: Tx, number: int) -> Ad:
+    """Let an ad be shown. For the operator.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    return _audit(tx, number, Audit.PASS, "")
+
+
+def reject_ad(tx: Tx, number: int, reason: str) -> Ad:
+    """Keep an ad from being shown; the business sees the reason. For the operator.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID without a reason.
+    """
+    return _audit(tx, number, Audit.REJECTED, check_audit_reason(reason))
+
+
+def _audit(tx: Tx, number: int, audit: Audit, reason: str) -> Ad:
+    ad = store.find_any_ad(tx, number)
+    if ad is None or ad.status is Status.DELETED:
+        raise Refused(errors.NOT_FOUND, "There is no ad with this id.")
+    changed = replace(ad, audit=audit, audit_reason=reason, updated_at=tx.now)
+    if not store.record_ad(tx, ad, changed):
+        raise Refused(errors.CONFLICT)
+    return changed

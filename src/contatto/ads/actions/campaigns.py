@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from contatto.accounts.model import AdAccount
-from contatto.ads import store
 from contatto.ads.actions.accounts import load_ad_account
 from contatto.ads.actions.publishing import EVERY_STATUS, publish_ads
 from contatto.ads.model import BudgetMode, Campaign, Status, Wanted
 from contatto.ads.rules import settings, statuses
+from contatto.ads.store import tree as store
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -26,10 +27,34 @@ class NewCampaign:
 
 @dataclass(frozen=True, slots=True)
 class CampaignChanges:
-    """What is to change; None leaves a value as it is."""
+    """What is to change; None leaves a value as it is. ``seen_at`` is as in ``AdGroupChanges``."""
 
     name: str | None = None
     budget_micros: int | None = None
+    seen_at: datetime | None = None
+
+
+def plan_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
+    """The campaign that would be made; nothing is written.
+
+    Raises:
+        Refused: NO_ADVERTISER, INVALID.
+    """
+    account = load_ad_account(tx, business_id, new.ad_account_id)
+    budget = settings.check_budget(new.budget_mode, new.budget_micros)
+    settings.check_least(budget, account.currency)
+    return Campaign(
+        id=new_id(),
+        business_id=business_id,
+        number=new_number(),
+        ad_account_id=account.id,
+        name=settings.check_name("campaign_name", new.name),
+        budget_mode=new.budget_mode,
+        budget_micros=budget,
+        status=new.status,
+        created_at=tx.now,
+        updated_at=tx.now,
+    )
 
 
 def create_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
@@ -38,19 +63,7 @@ def create_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
     Raises:
         Refused: NO_ADVERTISER, INVALID.
     """
-    account = load_ad_account(tx, business_id, new.ad_account_id)
-    campaign = Campaign(
-        id=new_id(),
-        business_id=business_id,
-        number=new_number(),
-        ad_account_id=account.id,
-        name=settings.check_name("campaign_name", new.name),
-        budget_mode=new.budget_mode,
-        budget_micros=settings.check_budget(new.budget_mode, new.budget_micros),
-        status=new.status,
-        created_at=tx.now,
-        updated_at=tx.now,
-    )
+    campaign = plan_campaign(tx, business_id, new)
     store.save_campaign(tx, campaign)
     return campaign
 
@@ -71,20 +84,23 @@ def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignCh
     """Change the name or the budget of a campaign; its ads are published anew.
 
     Raises:
-        Refused: NOT_FOUND, INVALID.
+        Refused: NOT_FOUND, INVALID, CONFLICT.
     """
     campaign = find_own_campaign(tx, account, number)
     statuses.check_alive("campaign_id", campaign.status)
+    statuses.check_seen(campaign.updated_at, changes.seen_at)
     name, budget = changes.name, campaign.budget_micros
     if changes.budget_micros is not None:
         budget = settings.changed_budget(campaign.budget_mode, changes.budget_micros)
+        settings.check_least(budget, account.currency)
     changed = replace(
         campaign,
         name=campaign.name if name is None else settings.check_name("campaign_name", name),
         budget_micros=budget,
         updated_at=tx.now,
     )
-    store.record_campaign(tx, changed)
+    if not store.record_campaign(tx, campaign, changed):
+        raise Refused(errors.CONFLICT)
     publish_ads(tx, account, Wanted(campaign_numbers=frozenset({number}), statuses=EVERY_STATUS))
     return changed
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from contatto.accounts.model import AdAccount
-from contatto.ads import store
 from contatto.ads.model import WelcomeMessage
 from contatto.ads.rules.messages import check_welcome
+from contatto.ads.store import messages as store
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id, new_number
 

@@ -3,10 +3,10 @@
 from typing import Final
 
 from contatto.accounts.model import AdAccount
-from contatto.ads import store
 from contatto.ads.actions.accounts import find_channel
 from contatto.ads.model import Ad, AdGroup, Campaign, Page, Status, Wanted
 from contatto.ads.rules import settings
+from contatto.ads.store import tree as store
 from contatto.channels import registry as channel_registry
 from contatto.channels.model import ChannelAccount
 from contatto.kit.db.tx import Tx

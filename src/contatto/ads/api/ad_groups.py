@@ -9,7 +9,6 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
-from contatto.ads import store
 from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.ad_groups import (
     AdGroupChanges,
@@ -23,11 +22,12 @@ from contatto.ads.actions.campaigns import find_own_campaign
 from contatto.ads.api.answers import show_ad_group
 from contatto.ads.api.lists import page_of, wanted_of
 from contatto.ads.api.shapes import CreateAdGroup, ListQuery, MoveAdGroups, UpdateAdGroup
-from contatto.ads.model import AdGroup, ScheduleType
+from contatto.ads.model import AdGroup, ScheduleType, Targeting
 from contatto.ads.rules import goals
 from contatto.ads.rules.places import countries_of
 from contatto.ads.rules.settings import check_frozen
 from contatto.ads.rules.statuses import OPERATIONS
+from contatto.ads.store import tree as store
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -81,6 +81,7 @@ def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
         status=OPERATIONS[body.operation_status],
         page_id=body.page_id or "",
         location_ids=tuple(body.location_ids),
+        targeting=Targeting(**body.targeting()),
     )
 
 
@@ -133,6 +134,7 @@ def _changes(body: UpdateAdGroup) -> AdGroupChanges:
         starts_at=body.schedule_start_time,
         ends_at=body.schedule_end_time,
         location_ids=tuple(body.location_ids or ()),
+        targeting=body.targeting(),
     )
 
 

@@ -9,16 +9,16 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
-from contatto.ads import store
 from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.ad_groups import find_own_ad_group
 from contatto.ads.actions.ads import AdChanges, NewAd, change_ad_status, create_ad, find_own_ad, update_ad
 from contatto.ads.api.answers import show_ad
 from contatto.ads.api.lists import page_of, wanted_of
 from contatto.ads.api.shapes import ChangedCreative, CreateAds, Creative, ListQuery, MoveAds, UpdateAds
-from contatto.ads.model import Ad, AdGroup
+from contatto.ads.model import Ad, AdGroup, Audit
 from contatto.ads.rules.settings import check_auto_message
 from contatto.ads.rules.statuses import OPERATIONS
+from contatto.ads.store import tree as store
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -33,15 +33,17 @@ router: Final = APIRouter(prefix="/open_api/v1.3/ad", tags=["Ads"])
 async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) -> Response:
     """Make the ads of an ad group: all creatives, or none of them."""
     require(caller, Permission.WRITE_ADS)
+    needs_review = context_of(request).settings.needs_ad_review
 
     def work(tx: Tx) -> list[dict[str, Any]]:
         account = find_advertiser(tx, caller.business_id, body.advertiser_id)
         ad_group = find_own_ad_group(tx, account, body.adgroup_id)
         news = [_new_ad(creative, ad_group.id) for creative in body.creatives]
-        return show_ads(tx, account, [create_ad(tx, caller.business_id, new) for new in news])
+        made = [create_ad(tx, caller.business_id, new, needs_review=needs_review) for new in news]
+        return show_ads(tx, account, made)
 
     made = await context_of(request).db.write(work)
-    data = {"ad_ids": [ad["ad_id"] for ad in made], "creatives": made, "need_audit": False}
+    data = {"ad_ids": [ad["ad_id"] for ad in made], "creatives": made, "need_audit": needs_review}
     return api_answer(data, request_id_of(request))
 
 
@@ -65,21 +67,25 @@ def _new_ad(creative: Creative, ad_group_id: str) -> NewAd:
 async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) -> Response:
     """Change ads of one ad group, all that are named or none of them; what is not sent stays."""
     require(caller, Permission.WRITE_ADS)
+    needs_review = context_of(request).settings.needs_ad_review
 
     def work(tx: Tx) -> list[dict[str, Any]]:
         account = find_advertiser(tx, caller.business_id, body.advertiser_id)
         group = find_own_ad_group(tx, account, body.adgroup_id)
-        return show_ads(tx, account, [_update(tx, account, group, each) for each in body.creatives])
+        changes = [(each.ad_id, _changes(tx, account, group, each)) for each in body.creatives]
+        changed = [update_ad(tx, account, *each, needs_review=needs_review) for each in changes]
+        return show_ads(tx, account, changed)
 
     made = await context_of(request).db.write(work)
-    data = {"ad_ids": [ad["ad_id"] for ad in made], "creatives": made, "need_audit": False}
+    audited = any(ad["audit_status"] != Audit.PASS for ad in made)
+    data = {"ad_ids": [ad["ad_id"] for ad in made], "creatives": made, "need_audit": audited}
     return api_answer(data, request_id_of(request))
 
 
-def _update(tx: Tx, account: AdAccount, group: AdGroup, creative: ChangedCreative) -> Ad:
+def _changes(tx: Tx, account: AdAccount, group: AdGroup, creative: ChangedCreative) -> AdChanges:
     if find_own_ad(tx, account, creative.ad_id).ad_group_id != group.id:
         raise Refused(errors.NOT_FOUND, "ad_id: it is not of this ad group.")
-    changes = AdChanges(
+    return AdChanges(
         name=creative.ad_name,
         text=creative.ad_text,
         headline=creative.headline,
@@ -90,7 +96,6 @@ def _update(tx: Tx, account: AdAccount, group: AdGroup, creative: ChangedCreativ
         page_id=creative.page_id,
         video_id=creative.video_id,
     )
-    return update_ad(tx, account, creative.ad_id, changes)
 
 
 @router.get("/get/", openapi_extra=describe_query(ListQuery))

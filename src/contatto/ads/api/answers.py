@@ -1,5 +1,6 @@
 """Campaigns, ad groups and ads as the API shows them: ids as text, times in UTC, amounts in units."""
 
+from dataclasses import asdict
 from typing import Any, Final
 
 from contatto.accounts.model import AdAccount
@@ -41,6 +42,7 @@ def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> 
         "promotion_type": ad_group.promotion_type,
         "optimization_event": "MESSAGE" if ad_group.goal is Goal.CONVERSATION else None,
         "location_ids": list(ad_group.location_ids or location_ids_of(ad_group.countries)),
+        **{name: list(values) for name, values in asdict(ad_group.targeting).items()},
         "page_id": ad_group.page_id or None,
         "placement_type": "PLACEMENT_TYPE_NORMAL",
         "placements": ["PLACEMENT_TIKTOK"],
@@ -81,7 +83,9 @@ def show_ad(ad: Ad, ad_group: AdGroup, campaign: Campaign, account: AdAccount) -
         "page_id": ad.page_id or None,
         "video_id": ad.video_id or None,
         "operation_status": OPERATION_OF[ad.status],
-        "secondary_status": secondary_status("AD", ad.status, ad_group, campaign),
+        "secondary_status": secondary_status("AD", ad.status, ad_group, campaign, ad.audit),
+        "audit_status": ad.audit,
+        "reject_reason": ad.audit_reason or None,
         "create_time": api_time(ad.created_at),
         "modify_time": api_time(ad.updated_at),
     }

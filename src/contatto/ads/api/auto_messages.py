@@ -10,11 +10,11 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.ads import store
 from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.messages import NewWelcome, create_welcome_message
 from contatto.ads.api.shapes import Ids
 from contatto.ads.model import WelcomeMessage
+from contatto.ads.store import messages as store
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer

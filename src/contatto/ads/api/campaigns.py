@@ -9,7 +9,6 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.ads import store
 from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.campaigns import (
     CampaignChanges,
@@ -24,6 +23,7 @@ from contatto.ads.api.lists import page_of, wanted_of
 from contatto.ads.api.shapes import CreateCampaign, ListQuery, MoveCampaigns, UpdateCampaign
 from contatto.ads.rules.settings import check_frozen
 from contatto.ads.rules.statuses import OPERATIONS
+from contatto.ads.store import tree as store
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer

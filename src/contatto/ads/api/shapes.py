@@ -7,11 +7,13 @@ from pydantic.config import JsonDict
 
 from contatto.ads.model import (
     DIRECT_MESSAGE,
+    AgeGroup,
     BidType,
     BudgetMode,
     ClickWindow,
     Pacing,
     ScheduleType,
+    Targeting,
     ViewWindow,
 )
 from contatto.kit.wire import Amount, ApiId, ApiTime, JsonText, PageQuery, Shape, TextId
@@ -30,6 +32,7 @@ type Ids = Annotated[list[ApiId], Field(min_length=1, max_length=100)]
 type FewIds = Annotated[list[ApiId], Field(min_length=1, max_length=20)]
 type Fields = JsonText[list[str] | None]
 type LocationIds = list[TextId]
+type Chosen = Annotated[list[TextId], Field(max_length=200)]
 
 _CAMPAIGN: Final[JsonDict] = {
     "advertiser_id": "7000000000000000001",
@@ -76,7 +79,22 @@ class CreateCampaign(Shape):
     operation_status: Operation = "ENABLE"
 
 
-class CreateAdGroup(Shape):
+class TargetingShape(Shape):
+    """Whom to reach, beside the places; what is not sent means everybody, and in a patch no change."""
+
+    languages: Chosen | None = None
+    age_groups: list[AgeGroup] | None = None
+    interest_category_ids: Chosen | None = None
+    audience_ids: Chosen | None = None
+    excluded_audience_ids: Chosen | None = None
+
+    def targeting(self) -> dict[str, tuple[str, ...]]:
+        """The parts that were sent, by name."""
+        sent = {name: getattr(self, name) for name in Targeting.__dataclass_fields__}
+        return {name: tuple(values) for name, values in sent.items() if values is not None}
+
+
+class CreateAdGroup(TargetingShape):
     """Windows are given both, or neither for 7 days after a click and 1 day after a view."""
 
     model_config = ConfigDict(json_schema_extra={"example": _AD_GROUP})
@@ -146,7 +164,7 @@ class UpdateCampaign(Shape):
     objective_type: str | None = None
 
 
-class UpdateAdGroup(Shape):
+class UpdateAdGroup(TargetingShape):
     """A patch: what is not given stays. Goal, promotion type, budget mode and windows cannot be changed."""
 
     advertiser_id: ApiId

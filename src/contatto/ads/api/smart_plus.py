@@ -22,6 +22,7 @@ from contatto.ads.api.answers import show_ad_group, show_campaign
 from contatto.ads.api.campaigns import get_campaigns, update_campaign_status, update_one_campaign
 from contatto.ads.api.shapes import ListQuery
 from contatto.ads.api.smart_shapes import SmartAdGroup, SmartCampaign, UpdateSmartAdGroup
+from contatto.ads.model import Targeting
 from contatto.ads.rules.statuses import OPERATIONS
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -55,8 +56,8 @@ async def create_smart_campaign(request: Request, caller: ApiCaller, body: Smart
 async def create_smart_ad_group(request: Request, caller: ApiCaller, body: SmartAdGroup) -> Response:
     """Make an ad group, once for each ``request_id``; a campaign has at most 30.
 
-    Target countries stand in ``targeting_spec.location_ids``. The conditions of the goal are the same as in
-    ``/adgroup/create/``.
+    Target countries and all other targeting stand in ``targeting_spec``. The conditions of the goal are the
+    same as in ``/adgroup/create/``.
     """
     require(caller, Permission.WRITE_ADS)
     key = RequestKey(caller.business_id, request.url.path, body.request_id or "")
@@ -87,7 +88,8 @@ async def update_smart_ad_group(request: Request, caller: ApiCaller, body: Updat
 
 
 def _shown(ad_group: dict[str, Any]) -> dict[str, Any]:
-    return ad_group | {"targeting_spec": {"location_ids": ad_group["location_ids"]}}
+    names = ("location_ids", *Targeting.__dataclass_fields__)
+    return ad_group | {"targeting_spec": {name: ad_group[name] for name in names}}
 
 
 router.add_api_route("/campaign/update/", update_one_campaign, methods=["POST"])

@@ -9,7 +9,6 @@ from starlette.responses import Response
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
-from contatto.ads import store
 from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.ad_groups import find_own_ad_group
 from contatto.ads.actions.ads import AdChanges, NewAd, change_ad_status, create_ad, update_ad
@@ -20,6 +19,7 @@ from contatto.ads.api.smart_shapes import CreativeInfo, MoveSmartAds, SmartAd, U
 from contatto.ads.model import Ad
 from contatto.ads.rules.settings import check_auto_message
 from contatto.ads.rules.statuses import OPERATIONS
+from contatto.ads.store import tree as store
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -36,6 +36,7 @@ async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) ->
     """Make an ad, once for each ``request_id`` if there is one; the answer names its ``smart_plus_ad_id``."""
     require(caller, Permission.WRITE_ADS)
     _check_call_to_action(body)
+    needs_review = context_of(request).settings.needs_ad_review
     key = RequestKey(caller.business_id, request.url.path, body.request_id or "")
 
     def work(tx: Tx) -> dict[str, Any]:
@@ -43,7 +44,7 @@ async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) ->
         group = find_own_ad_group(tx, account, body.adgroup_id)
 
         def make() -> dict[str, Any]:
-            made = create_ad(tx, caller.business_id, _new_ad(body, group.id))
+            made = create_ad(tx, caller.business_id, _new_ad(body, group.id), needs_review=needs_review)
             return _shown(tx, account, [made])[0]
 
         return answer_once(tx, key, body.model_dump_json(), make)
@@ -84,10 +85,12 @@ async def update_smart_ad(request: Request, caller: ApiCaller, body: UpdateSmart
     """Change an ad; what is not sent stays."""
     require(caller, Permission.WRITE_ADS)
     _check_call_to_action(body)
+    needs_review = context_of(request).settings.needs_ad_review
 
     def work(tx: Tx) -> dict[str, Any]:
         account = find_advertiser(tx, caller.business_id, body.advertiser_id)
-        return _shown(tx, account, [update_ad(tx, account, body.smart_plus_ad_id, _changes(body))])[0]
+        changed = update_ad(tx, account, body.smart_plus_ad_id, _changes(body), needs_review=needs_review)
+        return _shown(tx, account, [changed])[0]
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 

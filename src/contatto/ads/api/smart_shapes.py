@@ -10,6 +10,7 @@ from contatto.ads.api.shapes import (
     FewIds,
     LocationIds,
     Operation,
+    TargetingShape,
     UpdateAdGroup,
 )
 from contatto.kit.wire import ApiId, Shape, TextId
@@ -19,7 +20,7 @@ type AtMostOne[T] = Annotated[list[T], Field(max_length=1)]
 type Some[T] = Annotated[list[T], Field(max_length=50)]
 
 
-class TargetingSpec(Shape):
+class TargetingSpec(TargetingShape):
     location_ids: LocationIds = Field(default_factory=list)
 
 
@@ -37,18 +38,20 @@ class SmartAdGroup(CreateAdGroup):
     request_id: RequestId | None = None
 
     def plain(self) -> CreateAdGroup:
-        """The same with its target countries where the manual twin has them."""
+        """The same with its targeting where the manual twin has it."""
         places = self.targeting_spec.location_ids or self.location_ids
-        return self.model_copy(update={"location_ids": places})
+        return self.model_copy(update={**self.targeting_spec.targeting(), "location_ids": places})
 
 
 class UpdateSmartAdGroup(UpdateAdGroup):
     targeting_spec: TargetingSpec | None = None
 
     def plain(self) -> UpdateAdGroup:
-        """The same with its target countries where the manual twin has them."""
-        places = self.targeting_spec.location_ids if self.targeting_spec else []
-        return self.model_copy(update={"location_ids": places or self.location_ids})
+        """The same with its targeting where the manual twin has it."""
+        spec = self.targeting_spec or TargetingSpec()
+        return self.model_copy(
+            update={**spec.targeting(), "location_ids": spec.location_ids or self.location_ids}
+        )
 
 
 class VideoInfo(Shape):

@@ -14,7 +14,6 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads import store
 from contatto.ads.actions.accounts import find_channel, load_facts
 from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
 from contatto.ads.model import AdGroup, BidType, BudgetMode, Campaign, ClickWindow, ViewWindow
@@ -22,6 +21,7 @@ from contatto.ads.pages.views import check_choice, field_errors, form_choices, s
 from contatto.ads.rules import goals, settings
 from contatto.ads.rules.countries import countries_by_region
 from contatto.ads.rules.markets import LEAD_MARKETS, normal_countries
+from contatto.ads.store import tree as store
 from contatto.capture import actions as capture
 from contatto.capture import store as switches
 from contatto.capture.actions import CompanyData

@@ -10,12 +10,12 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads import store
 from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign
 from contatto.ads.model import Ad, Campaign
 from contatto.ads.pages.views import check_choice, field_errors, form_choices
+from contatto.ads.store import tree as store
 from contatto.channels import store as channels
 from contatto.kit import errors
 from contatto.kit.context import context_of

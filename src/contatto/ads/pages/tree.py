@@ -11,12 +11,12 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.rules import may, require
-from contatto.ads import store
 from contatto.ads.actions.ad_groups import change_ad_group_status
 from contatto.ads.actions.ads import change_ad_status
 from contatto.ads.actions.campaigns import change_campaign_status
 from contatto.ads.model import Page, Status, Wanted
 from contatto.ads.pages.views import Homes, show_ad, show_ad_group, show_campaign
+from contatto.ads.store import tree as store
 from contatto.channels import store as channels
 from contatto.kit import errors
 from contatto.kit.context import Context, context_of

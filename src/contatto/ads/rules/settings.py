@@ -23,6 +23,12 @@ from contatto.kit.errors import Refused
 DEFAULT_WINDOWS: Final = Windows(ClickWindow.SEVEN_DAYS, ViewWindow.ONE_DAY)
 """Seven days after a click, one day after a view (R50)."""
 MOST_MONEY_MICROS: Final = 10_000_000 * 1_000_000
+LEAST_UNITS: Final = {
+    "ARS": 500, "CLP": 1_000, "COP": 4_000, "CRC": 500, "DZD": 100, "EGP": 20, "IDR": 10_000, "IQD": 1_000,
+    "JPY": 100, "KES": 100, "KHR": 4_000, "KRW": 1_000, "LBP": 50_000, "LKR": 200, "NGN": 1_000, "PHP": 40,
+    "PKR": 200, "PYG": 5_000, "THB": 30, "TWD": 30, "UYU": 30, "VND": 20_000, "ZAR": 10,
+}  # fmt: skip
+"""The smallest budget in units of a currency, about the price of a coffee; 1 where none is named."""
 LONGEST_NAME: Final = 512
 SEND_MESSAGE: Final = "SEND_MESSAGE"
 MOST_AD_GROUPS: Final = 30
@@ -60,6 +66,21 @@ def check_budget(mode: BudgetMode, budget_micros: int | None) -> int | None:
     if mode is BudgetMode.INFINITE:
         return None
     return _amount("budget", budget_micros)
+
+
+def least_budget_micros(currency: str) -> int:
+    return LEAST_UNITS.get(currency, 1) * 1_000_000
+
+
+def check_least(budget_micros: int | None, currency: str) -> None:
+    """Refuse a budget below the least one of its currency; no budget is no limit.
+
+    Raises:
+        Refused: INVALID, with the least one.
+    """
+    least = least_budget_micros(currency)
+    if budget_micros is not None and budget_micros < least:
+        raise Refused(errors.INVALID, f"budget: give at least {currency} {least // 1_000_000:,}.")
 
 
 def check_money(money: Money) -> Money:

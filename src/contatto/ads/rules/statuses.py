@@ -1,8 +1,9 @@
 """The moves of a status, as a table, and what they are called in the API."""
 
+from datetime import datetime
 from typing import Final
 
-from contatto.ads.model import AdGroup, Campaign, Status
+from contatto.ads.model import AdGroup, Audit, Campaign, Status
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 
@@ -51,7 +52,23 @@ def check_alive(field: str, now: Status) -> None:
         raise Refused(errors.INVALID, f"{field}: what is deleted cannot be changed.")
 
 
-def secondary_status(prefix: str, own: Status, ad_group: AdGroup | None, campaign: Campaign | None) -> str:
+def check_seen(changed_at: datetime, seen_at: datetime | None) -> None:
+    """Refuse to write over a change that its writer has not seen; None stands for "whatever is there".
+
+    Raises:
+        Refused: CONFLICT.
+    """
+    if seen_at is not None and seen_at != changed_at:
+        raise Refused(errors.CONFLICT)
+
+
+def secondary_status(
+    prefix: str,
+    own: Status,
+    ad_group: AdGroup | None,
+    campaign: Campaign | None,
+    audit: Audit = Audit.PASS,
+) -> str:
     """The API's delivery status: the first reason that holds; prefixes are CAMPAIGN, ADGROUP and AD."""
     if own is Status.DELETED:
         return f"{prefix}_STATUS_DELETE"
@@ -61,4 +78,6 @@ def secondary_status(prefix: str, own: Status, ad_group: AdGroup | None, campaig
         return f"{prefix}_STATUS_ADGROUP_DISABLE"
     if own is Status.PAUSED:
         return f"{prefix}_STATUS_DISABLE"
+    if audit is not Audit.PASS:
+        return f"{prefix}_STATUS_AUDIT" if audit is Audit.AUDITING else f"{prefix}_STATUS_AUDIT_DENY"
     return "CAMPAIGN_STATUS_ENABLE" if prefix == "CAMPAIGN" else f"{prefix}_STATUS_DELIVERY_OK"

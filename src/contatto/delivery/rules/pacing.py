@@ -11,10 +11,10 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from contatto.ads.model import AdGroup, BudgetMode, Pacing
+from contatto.ads.rules.delivering import most_of_day
 
 HEAD_START: Final = 0.04
 """The share of a day's budget that is released at midnight: about an hour's worth."""
-DYNAMIC_SHARE: Final = 1.25
 _DAY_S: Final = 86_400
 
 
@@ -38,7 +38,7 @@ def has_budget(ad_group: AdGroup, spent_micros: int, spent_ever_micros: int, sha
         return True
     if ad_group.budget_mode is BudgetMode.TOTAL:
         return spent_ever_micros < budget
-    most = budget * DYNAMIC_SHARE if ad_group.budget_mode is BudgetMode.DYNAMIC_DAY else float(budget)
+    most = most_of_day(ad_group.budget_mode, budget)
     if ad_group.pacing is Pacing.SMOOTH:
         most *= min(1.0, share_of_day + HEAD_START)
     return spent_micros < most

@@ -1,17 +1,59 @@
-"""Which ads fit a request: country, account, schedule and the conditions of the goal."""
+"""Which ads fit a request: country, account, schedule, the conditions of the goal, and whom it looks for.
 
+What the publisher does not know of a viewer rules nothing out, save for audiences: an audience is a list of
+known persons, and who is not known to be on it is not on it.
+"""
+
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from contatto.ads.model import AdGroup
 from contatto.ads.rules.markets import normal_country
+from contatto.ads.rules.targeting import age_group_of
 from contatto.delivery.model import AdRequest, Candidate
 
+type Members = Mapping[str, frozenset[str]]
 
-def fits(candidate: Candidate, request: AdRequest, now: datetime) -> bool:
-    """Whether an ad may be shown for this request at this time."""
+
+def fits(
+    candidate: Candidate, request: AdRequest, now: datetime, known: frozenset[str], members: Members
+) -> bool:
+    """Whether an ad may be shown for this request at this time.
+
+    Args:
+        candidate: the ad.
+        request: the viewer and the place.
+        now: the time of the request.
+        known: what the viewer is known by to the ad's account: a person's id, and digests.
+        members: of the audiences, by number.
+    """
     ad_group = candidate.ad_group
     if not candidate.may_serve or normal_country(request.country) not in ad_group.countries:
         return False
     in_time = ad_group.starts_at <= now and (ad_group.ends_at is None or now < ad_group.ends_at)
     wanted = request.channel_account_id
     right_account = wanted is None or candidate.live.ad.channel_account_id == wanted
-    return in_time and right_account
+    return (
+        in_time and right_account and _is_wanted(ad_group, request) and _by_audience(ad_group, known, members)
+    )
+
+
+def _is_wanted(ad_group: AdGroup, request: AdRequest) -> bool:
+    """Language, age and interests, where they are known."""
+    language, age, interests = request.language, request.age, request.interest_category_ids
+    if ad_group.languages and language is not None and language not in ad_group.languages:
+        return False
+    if ad_group.age_groups and age is not None and age_group_of(age) not in ad_group.age_groups:
+        return False
+    chosen = ad_group.interest_category_ids
+    return not chosen or interests is None or not interests.isdisjoint(chosen)
+
+
+def _by_audience(ad_group: AdGroup, known: frozenset[str], members: Members) -> bool:
+    if _is_member(ad_group.excluded_audience_ids, known, members):
+        return False
+    return not ad_group.audience_ids or _is_member(ad_group.audience_ids, known, members)
+
+
+def _is_member(audiences: Iterable[str], known: frozenset[str], members: Members) -> bool:
+    return any(not known.isdisjoint(members.get(number, frozenset())) for number in audiences)

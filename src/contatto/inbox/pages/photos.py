@@ -26,7 +26,7 @@ from contatto.kit.ids import named_id
 from contatto.kit.pictures import PICTURE_LIMIT, Picture, remake_picture
 
 router = APIRouter(include_in_schema=False)
-_AT_ONCE: Final = asyncio.Semaphore(2)
+_AT_ONCE: Final = 2
 """Pictures that are remade at the same time: each may need 100 MB and a core for a moment."""
 _SAFE: Final = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -42,8 +42,17 @@ async def read_picture(request: Request) -> Picture:
         Refused: PHOTO_TOO_LARGE, NOT_A_PHOTO.
     """
     raw = await read_body(request, PICTURE_LIMIT, errors.PHOTO_TOO_LARGE)
-    async with _AT_ONCE:
+    async with _turns(request):
         return await asyncio.to_thread(remake_picture, raw)
+
+
+def _turns(request: Request) -> asyncio.Semaphore:
+    """One for each running app, since it belongs to an event loop."""
+    state = request.app.state
+    if not hasattr(state, "picture_turns"):
+        state.picture_turns = asyncio.Semaphore(_AT_ONCE)
+    turns: asyncio.Semaphore = state.picture_turns
+    return turns
 
 
 async def show_photo(request: Request, business_id: str, conversation_id: str, message_id: str) -> Response:

@@ -1,7 +1,9 @@
 """PostgreSQL for several processes: pooled connections in a small pool of threads."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, Final
 
 from psycopg.abc import Buffer
@@ -10,6 +12,7 @@ from sqlalchemy import create_engine, event
 
 from contatto.kit.clock import Clock
 from contatto.kit.db.database import Database, Work, followed
+from contatto.kit.db.row_security import acting_for, narrow
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.vault import Vault
 
@@ -30,17 +33,24 @@ class PostgresDatabase(Database):
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
 
     async def read[T](self, work: Work[T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.read_now, work)
+        return await self._in_thread(self.read_now, work)
 
     async def write[T](self, work: Work[T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.write_now, followed(work))
+        return await self._in_thread(self.write_now, followed(work))
+
+    async def _in_thread[T](self, run: Callable[[Work[T]], T], work: Work[T]) -> T:
+        """Run in one of our threads, for the same business as here."""
+        here = copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, here.run, run, work)
 
     def read_now[T](self, work: Work[T]) -> T:
         with self.engine.connect() as connection:
+            narrow(connection, acting_for())
             return work(Tx(connection, self.clock.now(), self.vault))
 
     def write_now[T](self, work: Work[T]) -> T:
         with self.engine.begin() as connection:
+            narrow(connection, acting_for())
             result = work(Tx(connection, self.clock.now(), self.vault))
             changed = connection.exec_driver_sql(_HAS_CHANGED).scalar()
         if changed:

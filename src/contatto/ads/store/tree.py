@@ -1,4 +1,4 @@
-"""Tables of campaigns, ad groups and ads."""
+"""Tables of campaigns, ad groups and ads, and what is read and written there."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Index, Select, String,
 from contatto.ads.model import (
     Ad,
     AdGroup,
+    Audit,
     BidType,
     BillingEvent,
     BudgetMode,
@@ -18,9 +19,9 @@ from contatto.ads.model import (
     Page,
     ScheduleType,
     Status,
+    Targeting,
     ViewWindow,
     Wanted,
-    WelcomeMessage,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
@@ -37,6 +38,10 @@ def _reference(name: str) -> Column[str]:
 
 def _status() -> Column[Status]:
     return Column("status", Choice(Status), nullable=False)
+
+
+def _words(name: str) -> Column[tuple[str, ...]]:
+    return Column(name, Words, nullable=False, server_default="[]")
 
 
 campaigns = Table(
@@ -83,7 +88,7 @@ ad_groups = Table(
     instant("created_at"),
     instant("updated_at"),
     Column("page_id", String(64), nullable=False, server_default=""),
-    Column("location_ids", Words, nullable=False, server_default="[]"),
+    *(_words(name) for name in ("location_ids", *Targeting.__dataclass_fields__)),
     Index("ix_ad_groups_of_account", "business_id", "ad_account_id"),
     Index("ix_ad_groups_of_campaign", "business_id", "campaign_id"),
 )
@@ -109,23 +114,11 @@ ads = Table(
     _status(),
     instant("created_at"),
     instant("updated_at"),
+    Column("audit", Choice(Audit), nullable=False, server_default=Audit.PASS.value),
+    text("audit_reason", default=""),
+    Index("ix_ads_in_review", "audit"),
     Index("ix_ads_of_account", "business_id", "ad_account_id"),
     Index("ix_ads_of_group", "business_id", "ad_group_id"),
-)
-
-welcome_messages = Table(
-    "welcome_messages",
-    metadata,
-    key(),
-    tenant(),
-    _number(),
-    _reference("ad_account_id"),
-    text("title"),
-    text("content"),
-    Column("questions", Words, nullable=False),
-    Column("answers", Words, nullable=False),
-    instant("created_at"),
-    Index("ix_welcome_messages_of_account", "business_id", "ad_account_id"),
 )
 
 
@@ -141,34 +134,19 @@ def save_ad(tx: Tx, ad: Ad) -> None:
     tx.insert(ads, {name: getattr(ad, name) for name in Ad.__dataclass_fields__})
 
 
-def save_welcome_message(tx: Tx, message: WelcomeMessage) -> None:
-    row = {name: getattr(message, name) for name in WelcomeMessage.__dataclass_fields__}
-    tx.insert(welcome_messages, row)
+def record_campaign(tx: Tx, before: Campaign, changed: Campaign) -> bool:
+    """Write a changed campaign over its row; False, and nothing, when the row is no longer ``before``."""
+    return _record(tx, campaigns, before, changed)
 
 
-def list_welcome_messages(
-    tx: Tx, business_id: str, ad_account_id: str, numbers: Iterable[int] | None = None
-) -> list[WelcomeMessage]:
-    """Welcome messages of an ad account, newest first: all of them, or those named."""
-    mine = _mine(welcome_messages, business_id, welcome_messages.c.ad_account_id == ad_account_id)
-    if numbers is not None:
-        mine = mine.where(welcome_messages.c.number.in_(sorted(numbers)))
-    return tx.list(WelcomeMessage, mine.order_by(welcome_messages.c.number.desc()))
+def record_ad_group(tx: Tx, before: AdGroup, changed: AdGroup) -> bool:
+    """Write a changed ad group over its row; False, and nothing, when the row is no longer ``before``."""
+    return _record(tx, ad_groups, before, changed)
 
 
-def record_campaign(tx: Tx, campaign: Campaign) -> None:
-    """Write a changed campaign over its row."""
-    _record(tx, campaigns, campaign)
-
-
-def record_ad_group(tx: Tx, ad_group: AdGroup) -> None:
-    """Write a changed ad group over its row."""
-    _record(tx, ad_groups, ad_group)
-
-
-def record_ad(tx: Tx, ad: Ad) -> None:
-    """Write a changed ad over its row."""
-    _record(tx, ads, ad)
+def record_ad(tx: Tx, before: Ad, changed: Ad) -> bool:
+    """Write a changed ad over its row; False, and nothing, when the row is no longer ``before``."""
+    return _record(tx, ads, before, changed)
 
 
 def find_campaign(tx: Tx, business_id: str, campaign_id: str) -> Campaign | None:
@@ -196,6 +174,11 @@ def find_ad(tx: Tx, business_id: str, ad_id: str) -> Ad | None:
 def find_ad_by_number(tx: Tx, business_id: str, number: int) -> Ad | None:
     """An ad by the API's ``ad_id``."""
     return tx.find(Ad, _mine(ads, business_id, ads.c.number == number))
+
+
+def find_any_ad(tx: Tx, number: int) -> Ad | None:
+    """An ad of whatever business by the API's ``ad_id``; for the operator."""
+    return tx.find(Ad, select(ads).where(ads.c.number == number))
 
 
 def load_campaigns(tx: Tx, business_id: str, ids: Iterable[str]) -> dict[str, Campaign]:
@@ -240,17 +223,24 @@ def count_ads(tx: Tx, business_id: str, ad_account_id: str, wanted: Wanted) -> i
 
 
 def list_live_ads(tx: Tx, business_id: str) -> list[LiveAd]:
-    """Ads of a business that are active, as are their ad group and campaign; schedules are not looked at."""
+    """Ads that passed their review and are active, as what is above them is; schedules are not looked at."""
     active_campaigns = _mine(campaigns, business_id, campaigns.c.status == Status.ACTIVE)
     by_campaign = {campaign.id: campaign for campaign in tx.list(Campaign, active_campaigns)}
     active_groups = _mine(ad_groups, business_id, ad_groups.c.status == Status.ACTIVE)
     by_group = {group.id: group for group in tx.list(AdGroup, active_groups)}
-    active_ads = _mine(ads, business_id, ads.c.status == Status.ACTIVE).order_by(ads.c.number)
+    shown = (ads.c.status == Status.ACTIVE, ads.c.audit == Audit.PASS)
+    active_ads = _mine(ads, business_id, *shown).order_by(ads.c.number)
     return [
         LiveAd(ad, by_group[ad.ad_group_id], by_campaign[ad.campaign_id])
         for ad in tx.list(Ad, active_ads)
         if ad.ad_group_id in by_group and ad.campaign_id in by_campaign
     ]
+
+
+def list_ads_in_review(tx: Tx) -> list[Ad]:
+    """Ads of every business that wait for their review, oldest first; for the operator."""
+    waiting = select(ads).where(ads.c.audit == Audit.AUDITING, ads.c.status != Status.DELETED)
+    return tx.list(Ad, waiting.order_by(ads.c.updated_at, ads.c.number))
 
 
 def mark_campaign_status(tx: Tx, campaign: Campaign, status: Status) -> None:
@@ -323,9 +313,14 @@ def _count(tx: Tx, found: Select[Any]) -> int:
     return int(tx.scalar(select(func.count()).select_from(found.subquery())))
 
 
-def _record(tx: Tx, table: Table, changed: Campaign | AdGroup | Ad) -> None:
-    mine = update(table).where(table.c.business_id == changed.business_id, table.c.id == changed.id)
-    tx.execute(mine.values({name: getattr(changed, name) for name in changed.__dataclass_fields__}))
+def _record[T: (Campaign, AdGroup, Ad)](tx: Tx, table: Table, before: T, changed: T) -> bool:
+    mine = update(table).where(
+        table.c.business_id == before.business_id,
+        table.c.id == before.id,
+        table.c.updated_at == before.updated_at,
+    )
+    row = {name: getattr(changed, name) for name in changed.__dataclass_fields__}
+    return tx.execute(mine.values(row)).rowcount == 1
 
 
 def _mark(tx: Tx, table: Table, business_id: str, which: ColumnElement[bool], status: Status) -> None:

@@ -1,0 +1,1 @@
+"""Tables of campaigns, ad groups and ads, and of welcome messages."""
