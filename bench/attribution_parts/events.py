@@ -25,13 +25,13 @@ def write_events(folder: Path, count: int, *, bot: bool = False, by_user: bool =
             SELECT touch_id, 'b' || (user_no % 200) AS business_id, 'u' || user_no AS user_id,
                 'g' || (user_no % 200 + 200 * floor(10 * {_chance(3)} ** 2)::BIGINT) AS adgroup_id,
                 ({_chance(4)} < 0.05)::BIGINT AS click, ts, (1000 * {_chance(5)})::BIGINT AS cost_micros
-            FROM (SELECT i AS touch_id, floor({users} * {_chance(1)} ** 3)::BIGINT AS user_no,
+            FROM (SELECT i AS touch_id, floor({users} * {_chance(1)} ** 1.5)::BIGINT AS user_no,
                 {START} + (i * {DAYS * 86_400_000} // {count}) * 1000 AS ts, i FROM range({count}) r(i))"""
         conversions = f"""
             SELECT i AS conversion_id, 'b' || (user_no % 200) AS business_id, 'u' || user_no AS user_id,
                 ({_chance(6)} < 0.5)::BIGINT AS lead,
                 {START} + (i * {DAYS * 86_400_000} // {count // 50}) * 1000 AS ts
-            FROM (SELECT i, floor({users} * {_chance(2)} ** 3)::BIGINT AS user_no
+            FROM (SELECT i, floor({users} * {_chance(2)} ** 1.5)::BIGINT AS user_no
                 FROM range({count // 50}) r(i))"""
         if bot:
             step = DAYS * 86_400_000_000

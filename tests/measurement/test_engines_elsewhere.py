@@ -1,14 +1,21 @@
 """Spark, on a cluster too, and Sail find what brute force finds; `make test-engines` runs this."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import duckdb
 import pytest
 
+from contatto.measurement.engines import cluster
 from contatto.measurement.engines.choices import EngineName
+from contatto.measurement.engines.events import Choices, answered
+from contatto.measurement.engines.statements import sql_of, winners_sql
 from contatto.measurement.model import Policy
 from tests.measurement import oracle
 from tests.measurement.cases import joined, world
-from tests.measurement.test_engines import answers, in_order
+from tests.measurement.test_engines import answers, in_order, refuse
 
 ENGINE = os.environ.get("CONTATTO_ENGINE", "")
 pytestmark = [
@@ -35,3 +42,29 @@ def test_a_larger_world_comes_out_as_by_brute_force() -> None:
 def test_a_cluster_comes_to_the_same() -> None:
     wanted = in_order([row for rows in WORLDS for row in oracle.answer(rows)])
     assert answers(joined(WORLDS), None, EngineName.SPARK, CLUSTER) == wanted
+
+
+@pytest.mark.skipif(ENGINE != "spark", reason="Spark's own")
+def test_a_submitted_program_reports_sealed_files_as_the_embedded_engine_does(tmp_path: Path) -> None:
+    folder, output = tmp_path / "sealed", tmp_path / "out"
+    wanted = write_sealed(folder)
+    submit = [Path(sys.executable).parent / "spark-submit", "--master", CLUSTER]
+    subprocess.run([*submit, cluster.__file__, folder, output], check=True, capture_output=True)
+    found = duckdb.execute("SELECT * FROM read_parquet(?) ORDER BY ALL", [f"{output}/report/*.parquet"])
+    assert [column[0] for column in found.description or []][:2] == ["adgroup_id", "day"]
+    assert found.fetchall() == wanted
+    assert len(wanted) > 20
+
+
+def write_sealed(folder: Path) -> list[tuple[object, ...]]:
+    """The staged events of the worlds as a folder of sealed files, and the report of the embedded engine."""
+    with answered(joined(WORLDS), Choices(), refuse) as staged:
+        for table in ("touches", "conversions"):
+            (folder / table).mkdir(parents=True)
+            staged.db.execute(f"COPY {table} TO '{folder / table / 'part-1.parquet'}' (FORMAT parquet)")
+    with duckdb.connect() as db:
+        for table in ("touches", "conversions"):
+            files = folder / table / "*.parquet"
+            db.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{files}')")  # noqa: S608
+        db.execute(f"CREATE TABLE winners AS {winners_sql('duckdb', Policy.CLICK_FIRST)}")
+        return db.execute(f"SELECT * FROM ({sql_of('duckdb', 'report')}) ORDER BY ALL").fetchall()  # noqa: S608

@@ -19,6 +19,7 @@ from contatto.cli.attribute import attribute_command, report_command
 from contatto.cli.capture import capture_commands
 from contatto.cli.demo import demo_command
 from contatto.cli.detect import detect_command
+from contatto.cli.seal import seal_command
 from contatto.cli.serving import Serving
 from contatto.cli.tokens import token_commands
 from contatto.kit.context import Context
@@ -58,6 +59,7 @@ def _open() -> Context:
 
 app.add_typer(ads_commands(_open), name="ads")
 app.add_typer(capture_commands(_open), name="capture")
+app.command("seal")(seal_command(_open))
 app.add_typer(token_commands(_open), name="token")
 
 

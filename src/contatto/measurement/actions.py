@@ -1,5 +1,6 @@
 """Recording touches and conversions, and keeping the winner of each conversion right."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -14,6 +15,7 @@ from contatto.measurement.model import (
     Conversion,
     ConversionKind,
     MeasuredAd,
+    SealedFile,
     Source,
     Touch,
     TouchKind,
@@ -130,6 +132,20 @@ def take_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[Chan
     changed = store.list_changed_days(tx, business_id, ad_account_id)
     store.delete_changed_days(tx, business_id, [mark.id for mark in changed])
     return changed
+
+
+def list_unsealed_days(tx: Tx, last_day: str) -> list[str]:
+    """Days up to one with touches that no sealed file holds: new days, and old ones with late touches."""
+    sealed: Counter[str] = Counter()
+    for file in store.list_sealed_files(tx):
+        sealed[file.day] += file.touches
+    counted = store.count_touches_by_day(tx, last_day)
+    return sorted(day for day, count in counted.items() if count > sealed[day])
+
+
+def record_sealed_file(tx: Tx, file: SealedFile) -> bool:
+    """List a file that lies on the disk for good; False when another listed it first."""
+    return store.append_sealed_file(tx, file)
 
 
 def _settle_winner(tx: Tx, conversion: Conversion) -> None:

@@ -115,6 +115,22 @@ class Attribution:
 
 
 @dataclass(frozen=True, slots=True)
+class SealedFile:
+    """A Parquet file of one day's touches, of all businesses, as it was when it was written.
+
+    ``name`` is its path below ``folder``; it depends on the day and the number of the part alone.
+    """
+
+    name: str
+    folder: str
+    day: str
+    part: int
+    touches: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrackingTicket:
     """What a signed tracking link carries.
 

@@ -26,6 +26,7 @@ from contatto.measurement.model import (
     ConversionKind,
     Goal,
     MeasuredAd,
+    SealedFile,
     Source,
     Touch,
     TouchKind,
@@ -114,6 +115,20 @@ changed_days = Table(
     Index("ix_changed_days_of_account", "business_id", "ad_account_id"),
 )
 """A row for each change, so that no two writers wait for each other and no change is lost to a count."""
+
+sealed_files = Table(
+    "sealed_files",
+    metadata,
+    Column("name", String(80), primary_key=True),
+    text("folder"),
+    Column("day", String(10), nullable=False),
+    Column("part", BigInteger, nullable=False),
+    Column("touches", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    instant("sealed_at"),
+)
+"""The manifest: a file that is not listed here does not count. A file holds the touches of all businesses."""
 
 APPEND_TOUCH: Final = {
     dialect: insert_for(dialect, touches).on_conflict_do_nothing() for dialect in ("sqlite", "postgresql")
@@ -215,6 +230,32 @@ def list_conversions_between(
         conversions.c.ts.between(*span),
     )
     return tx.list(Conversion, mine)
+
+
+def list_sealed_files(tx: Tx) -> list[SealedFile]:
+    return tx.list(SealedFile, select(sealed_files).order_by(sealed_files.c.day, sealed_files.c.part))
+
+
+def append_sealed_file(tx: Tx, file: SealedFile) -> bool:
+    """List a file in the manifest; False when it is listed already."""
+    row = {name: getattr(file, name) for name in SealedFile.__dataclass_fields__}
+    return tx.insert_ignore(sealed_files, row | {"sealed_at": tx.now})
+
+
+def count_touches_by_day(tx: Tx, last_day: str) -> dict[str, int]:
+    """How many touches there are of each day, of all businesses, up to one."""
+    counted = select(touches.c.day, func.count()).where(touches.c.day <= last_day)
+    return {day: int(count) for day, count in map(tuple, tx.execute(counted.group_by(touches.c.day)))}
+
+
+def list_touches_of_day(tx: Tx, day: str) -> list[Touch]:
+    """The touches of all businesses on their local days of this date."""
+    return tx.list(Touch, select(touches).where(touches.c.day == day))
+
+
+def list_conversions_that_stand(tx: Tx) -> list[Attribution]:
+    """The conversions of all businesses but those withdrawn."""
+    return tx.list(Attribution, select(conversions).where(conversions.c.withdrawn_at.is_(None)))
 
 
 _ONE_CONVERSION: Final = update(conversions).where(

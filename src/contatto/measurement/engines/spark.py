@@ -1,5 +1,6 @@
 """Spark, and Sail which speaks its protocol: stamped events go there as Parquet, and results come back so."""
 
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -61,7 +62,12 @@ def open_session(connection: str) -> Any:
     return builder.master(connection).getOrCreate()
 
 
-def answer_statements(session: Any, policy: Policy, results: list[str], folder: str) -> None:
+def submitted_session() -> Any:
+    """The session of a program that `spark-submit` has started: it chose the master and the settings."""
+    return _module("pyspark.sql", "spark").SparkSession.builder.appName("contatto").getOrCreate()
+
+
+def answer_statements(session: Any, policy: Policy, results: Iterable[str], folder: str) -> None:
     """Run the definition over the views `touches` and `conversions`; each result is written below the folder.
 
     The winners are written first and read again, since every other statement starts from them.
@@ -81,7 +87,7 @@ def _fill(staged: Staged, policy: Policy, session: Any) -> None:
     for name in _EVENTS:
         _export(staged, name, folder / name)
         session.read.parquet(str(folder / name)).createOrReplaceTempView(name)
-    answer_statements(session, policy, list(staged.results), str(folder))
+    answer_statements(session, policy, staged.results, str(folder))
     for name in staged.results:
         staged.keep_parquet(name, folder / name)
 

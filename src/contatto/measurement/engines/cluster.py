@@ -1,0 +1,25 @@
+"""A program for `spark-submit`: the report of a folder of sealed files, wherever Spark can read and write.
+
+`spark-submit cluster.py FOLDER OUTPUT [POLICY]` reads FOLDER/touches and FOLDER/conversions and writes the
+Parquet folders winners, attributions, report and unattributed below OUTPUT.
+"""
+
+import sys
+from typing import Final
+
+from contatto.measurement.engines.spark import answer_statements, submitted_session
+from contatto.measurement.model import Policy
+
+RESULTS: Final = ("attributions", "report", "unattributed")
+
+
+def main(folder: str, output: str, policy: str = Policy.CLICK_FIRST) -> None:
+    session = submitted_session()
+    for table in ("touches", "conversions"):
+        session.read.parquet(f"{folder}/{table}").createOrReplaceTempView(table)
+    answer_statements(session, Policy(policy), RESULTS, output)
+    session.stop()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,161 @@
+"""Sealed files: days of touches, and all conversions, as sorted Parquet that survives a crash at any moment.
+
+A file is written under a temporary name, brought to the disk, renamed, and its folder brought to the disk;
+only then is it listed in the manifest. Its name depends on the day and the part alone, so whoever tries
+again after a crash overwrites what was not listed. The columns are those of the definition, so that any
+engine can read the folder as it is.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import duckdb
+
+from contatto.measurement.engines.loading import create_table, load_rows
+from contatto.measurement.model import Attribution, ConversionKind, SealedFile, Touch, TouchKind
+
+CONVERSIONS: Final = "conversions/all.parquet"
+_TOUCHES: Final = {
+    "touch_id": "BIGINT",
+    "business_id": "VARCHAR",
+    "user_id": "VARCHAR",
+    "adgroup_id": "VARCHAR",
+    "ad_id": "VARCHAR",
+    "ad_account_id": "VARCHAR",
+    "click": "BIGINT",
+    "ts": "BIGINT",
+    "expires_ts": "BIGINT",
+    "day": "DATE",
+    "cost_micros": "BIGINT",
+    "country": "VARCHAR",
+}
+_CONVERSIONS: Final = {
+    "conversion_id": "BIGINT",
+    "business_id": "VARCHAR",
+    "user_id": "VARCHAR",
+    "lead": "BIGINT",
+    "ts": "BIGINT",
+    "day": "DATE",
+}
+
+
+class BrokenFile(Exception):
+    """A sealed file that is not as it was written; its text names it."""
+
+
+def write_part(
+    folder: Path, day: str, touches: Iterable[Touch], before: Sequence[SealedFile]
+) -> SealedFile | None:
+    """Write the touches of a day that the files before do not hold, or nothing if there are none.
+
+    Raises:
+        BrokenFile: one of the files before is gone or damaged.
+        OSError: the disk is full, or fails; nothing is left that counts.
+    """
+    part = len(before) + 1
+    name = f"touches/day={day}/part-{part}.parquet"
+    held = _held_ids(before)
+    rows = [_touch_row(touch) for touch in touches if touch.touch_id not in held]
+    if not rows:
+        return None
+    _write_parquet(folder / name, _TOUCHES, rows, "business_id, user_id, ts, touch_id")
+    path = folder / name
+    return SealedFile(name, str(folder), day, part, len(rows), path.stat().st_size, _digest(path))
+
+
+def write_conversions(folder: Path, conversions: Iterable[Attribution]) -> None:
+    """Write all conversions anew, in place of the file before: they are few, and may move or be withdrawn."""
+    _write_parquet(folder / CONVERSIONS, _CONVERSIONS, map(_conversion_row, conversions), "business_id, ts")
+
+
+def check_file(file: SealedFile) -> None:
+    """See that a sealed file is as it was written.
+
+    Raises:
+        BrokenFile: it is gone, cut off, or changed.
+    """
+    path = Path(file.folder) / file.name
+    if not path.is_file():
+        raise BrokenFile(f"{path} is gone. Put it back from a backup.")
+    size = path.stat().st_size
+    if size != file.size:
+        raise BrokenFile(f"{path} has {size} bytes instead of {file.size}. Put it back from a backup.")
+    if _digest(path) != file.sha256:
+        raise BrokenFile(f"{path} is not what was sealed. Put it back from a backup.")
+
+
+def _held_ids(files: Sequence[SealedFile]) -> set[int]:
+    held: set[int] = set()
+    for file in files:
+        check_file(file)
+        found = duckdb.execute("SELECT touch_id FROM read_parquet(?)", [str(Path(file.folder) / file.name)])
+        held.update(touch_id for (touch_id,) in found.fetchall())
+    return held
+
+
+def _write_parquet(path: Path, columns: dict[str, str], rows: Iterable[object], order: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".tmp")
+    try:
+        with tempfile.TemporaryDirectory(prefix="contatto-") as scratch, duckdb.connect() as db:
+            create_table(db, "sealed", columns)
+            load_rows(db, "sealed", columns, rows, Path(scratch))
+            target = str(unfinished).replace("'", "''")
+            ordered = f"SELECT * FROM sealed ORDER BY {order}"
+            db.execute(f"COPY ({ordered}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
+        sync(unfinished)
+        unfinished.replace(path)
+    except (duckdb.IOException, OSError) as error:
+        unfinished.unlink(missing_ok=True)
+        raise OSError(f"{path} could not be written: {error}") from error
+    for folder in (path.parent, path.parent.parent):
+        sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _touch_row(touch: Touch) -> dict[str, object]:
+    return {
+        "touch_id": touch.touch_id,
+        "business_id": touch.business_id,
+        "user_id": touch.person_id,
+        "adgroup_id": touch.ad_group_id,
+        "ad_id": touch.ad_id,
+        "ad_account_id": touch.ad_account_id,
+        "click": int(touch.kind is TouchKind.CLICK),
+        "ts": touch.ts,
+        "expires_ts": touch.expires_ts,
+        "day": touch.day,
+        "cost_micros": touch.cost_micros,
+        "country": touch.country,
+    }
+
+
+def _conversion_row(kept: Attribution) -> dict[str, object]:
+    """Without a winner there is no zone either, and the day is that of UTC."""
+    utc_day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=kept.ts)).date().isoformat()
+    return {
+        "conversion_id": kept.conversion_id,
+        "business_id": kept.business_id,
+        "user_id": kept.person_id,
+        "lead": int(kept.kind is ConversionKind.LEAD),
+        "ts": kept.ts,
+        "day": kept.rt_day or utc_day,
+    }
