@@ -7,14 +7,16 @@ import pytest
 from contatto.ads.actions.ad_groups import AdGroupChanges, update_ad_group
 from contatto.ads.actions.ads import AdChanges, update_ad
 from contatto.ads.actions.campaigns import CampaignChanges, change_campaign_status, update_campaign
-from contatto.ads.model import BidType, ScheduleType, Status
+from contatto.ads.model import BidType, BudgetMode, ScheduleType, Status
 from contatto.ads.store import tree as store
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.moments import micros
+from contatto.measurement import actions as measuring
 from contatto.measurement import store as measured
-from contatto.measurement.model import Goal, MeasuredAd
+from contatto.measurement.model import Goal, MeasuredAd, TouchKind
 from tests.ads.test_actions import made
 from tests.ads.world import NOW, Chain, World, add_channel, add_world
 
@@ -156,3 +158,20 @@ def test_a_campaign_without_a_budget_stays_without(database: Database) -> None:
                 tx, world.ad_account, chain.campaign.number, CampaignChanges(budget_micros=1)
             )
         )
+
+
+def test_a_total_budget_is_never_below_what_is_spent(database: Database) -> None:
+    world, chain = made(database, budget_mode=BudgetMode.TOTAL, budget_micros=20_000_000)
+    ad = measured_ad(database, world, chain)
+
+    def spend(tx: Tx) -> None:
+        touch = measuring.stamp_touch(ad, TouchKind.VIEW, "p1", micros(NOW), 1, 7_500_000)
+        assert measuring.record_touch(tx, touch)
+
+    database.write_now(spend)
+    with pytest.raises(Refused, match=r"budget: 7\.50 is spent already"):
+        change_group(database, world, chain, budget_micros=7_000_000)
+    change_group(database, world, chain, budget_micros=7_500_000)
+    kept = database.read_now(lambda tx: store.find_ad_group(tx, world.id, chain.ad_group.id))
+    assert kept is not None
+    assert kept.budget_micros == 7_500_000

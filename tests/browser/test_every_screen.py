@@ -79,6 +79,8 @@ SCREENS: Final = {
     "the capture settings": "/settings/capture",
     "the channels": "/settings/channels",
     "the saved replies": "/settings/replies",
+    "the subscriptions": "/settings/subscriptions",
+    "the audit log": "/settings/audit",
     "the automatic messages": "/settings/chat/{chat}",
     "a page that is not there": "/nothing",
 }

@@ -34,6 +34,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.measurement.model import Goal
+from contatto.measurement.store import list_spend_ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,7 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
     money = settings.changed_money(before, changes.budget_micros, changes.bid_type, changes.bid_micros)
     if changes.budget_micros is not None:
         settings.check_least(money.budget_micros, account.currency)
+        _check_spent(tx, before, money.budget_micros or 0)
     times = (changes.schedule_type, changes.starts_at, changes.ends_at)
     schedule = settings.changed_schedule(before, times, tx.now)
     name, page_id = changes.name, changes.page_id
@@ -232,6 +234,12 @@ def _changed_targeting(
     # an audience that was deleted meanwhile may stay: it only has nobody in it
     known = {*_audience_numbers(tx, account), *before.audience_ids, *before.excluded_audience_ids}
     return asdict(check_targeting(wanted, known))
+
+
+def _check_spent(tx: Tx, before: AdGroup, budget_micros: int) -> None:
+    if before.budget_mode is BudgetMode.TOTAL:
+        spent = list_spend_ever(tx, before.business_id, {before.id}).get(before.id, 0)
+        settings.check_not_below_spent(budget_micros, spent)
 
 
 def _changed_countries(

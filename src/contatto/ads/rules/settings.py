@@ -19,6 +19,7 @@ from contatto.ads.model import (
 )
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.money import to_units
 
 DEFAULT_WINDOWS: Final = Windows(ClickWindow.SEVEN_DAYS, ViewWindow.ONE_DAY)
 """Seven days after a click, one day after a view (R50)."""
@@ -128,6 +129,17 @@ def changed_budget(mode: BudgetMode, budget_micros: int) -> int | None:
     if mode is BudgetMode.INFINITE:
         raise Refused(errors.INVALID, f"budget: with {mode.value} there is none to change.")
     return check_budget(mode, budget_micros)
+
+
+def check_not_below_spent(budget_micros: int, spent_micros: int) -> None:
+    """Refuse a total budget of which more is spent already.
+
+    Raises:
+        Refused: INVALID, with the least that it can be.
+    """
+    if budget_micros < spent_micros:
+        least = to_units(spent_micros)
+        raise Refused(errors.INVALID, f"budget: {least:.2f} is spent already; it cannot be less.")
 
 
 def changed_money(
