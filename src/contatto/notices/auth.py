@@ -11,6 +11,7 @@ from contatto.channels.model import ChannelApp
 from contatto.channels.store import find_app
 from contatto.kit import errors
 from contatto.kit.context import context_of
+from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.notices import rules
@@ -36,6 +37,7 @@ async def app_caller(request: Request, app_id: str, secret: str, token: str = ""
             raise Refused(errors.SIGN_IN, says)
         check_request_rate(request, f"app:{app_id}")
         rules.check_app(app_id, secret, app.secret)
+        act_for(app.business_id)
         return await note_caller(request, await _caller_of_app(request, app))
     caller = await find_token_caller(request, given)
     rules.check_app(app_id, secret, app.secret if app else None)
