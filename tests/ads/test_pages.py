@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from contatto.ads.actions.ads import reject_ad
 from contatto.ads.model import Status, Wanted
 from contatto.ads.store import tree as store
+from contatto.capture.actions import turn_off_capture, turn_on_capture
 from contatto.capture.store import is_capture_on
 from contatto.kit.db.tx import Tx
 from tests.ads.world import Chain, add_chain, add_world
@@ -207,3 +209,15 @@ def test_a_form_without_its_token_is_refused(house: House) -> None:
     form = {"advertiser_id": house.advertiser_id, "name": "Forged"}
     assert house.client.post("/ads/campaigns", data=form).status_code == 403
     assert house.data("GET", "/campaign/get/")["list"] == []
+
+
+def test_the_tree_says_what_keeps_ads_from_being_shown(house: House) -> None:
+    ids = house.make_ad("LEAD_GENERATION")
+    assert "Delivering" in house.client.get("/ads").text
+    house.context.db.write_now(lambda tx: turn_off_capture(tx, house.business_id, house.webchat_id))
+    assert "Lead capture is off" in house.client.get("/ads").text
+    house.context.db.write_now(lambda tx: reject_ad(tx, int(ids["ad_id"]), "Say the price."))
+    house.context.db.write_now(lambda tx: turn_on_capture(tx, house.business_id, house.webchat_id, None))
+    assert "Rejected" in house.client.get("/ads").text
+    assert post(house, f"/ads/campaigns/{ids['campaign_id']}/status", status="paused").status_code == 303
+    assert "Campaign is paused" in house.client.get("/ads").text

@@ -65,6 +65,8 @@ REMEDIES: Final = {
     Delivering.SPENT_TODAY: N_("It goes on tomorrow. A higher budget lets it go on now."),
     Delivering.SPENT: N_("Raise the total budget to run it again."),
 }
+PROBLEMS: Final = frozenset({Delivering.REJECTED, Delivering.NOT_ELIGIBLE, Delivering.CAPTURE_OFF})
+"""States that only somebody's work ends."""
 
 
 @dataclass(frozen=True, slots=True)
