@@ -33,6 +33,7 @@ from contatto.kit.settings import Settings
 from contatto.leads.pages.downloads import _matching, _write_xlsx
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.records import name_key
+from contatto.leads.store.facets import record_facets
 from contatto.migrations.steps import migrate_schema
 
 SAYS = "pages of the Leads Center, from request to answer"
@@ -94,6 +95,9 @@ def pages(world: dict[str, str]) -> dict[str, str]:
         "filter: ad group": f"/leads/rows?ad_group={world['ad_group']}",
         "filter: has an e-mail, no phone": "/leads/rows?has=email&has=no_phone",
         "filter: possible duplicates": "/leads/rows?twins=1",
+        "filter: source": "/leads/rows?source=form",
+        "filter: unread": "/leads/rows?thread=unread",
+        "filter: campaign": "/leads/rows?campaign=9001",
         "filter: any of three": f"/leads/rows?status=raw&country=SG&label={world['label']}&any=1",
         "sort: name": "/leads/rows?sort=name",
         "sort: last activity": "/leads/rows?sort=-last_activity",
@@ -191,9 +195,18 @@ def fill(home: Path, leads: int, messages: int) -> tuple[Context, dict[str, str]
     people = list(_fill_leads(raw, context, world, leads))
     _fill_messages(raw, context, world, people, messages)
     raw.execute("COMMIT")
-    raw.execute("ANALYZE")
     raw.close()
+    _fill_facets(context, world["business"])
     return context, world
+
+
+def _fill_facets(context: Context, business_id: str) -> None:
+    """Let the product find out what the leads are filtered by, and the database what its tables hold."""
+    with context.db.engine.begin() as connection:
+        ids = [row[0] for row in connection.exec_driver_sql("SELECT id FROM leads")]
+    context.db.write_now(lambda tx: record_facets(tx, business_id, ids))
+    with context.db.engine.begin() as connection:
+        connection.exec_driver_sql("ANALYZE")
 
 
 def _insert(raw: sqlite3.Connection, table: str, rows: list[Row]) -> None:

@@ -22,6 +22,7 @@ from contatto.inbox.model import (
     NoticePosted,
     ReplyProgressed,
 )
+from contatto.inbox.store import conversations
 from contatto.inbox.store.sends import is_reply_due
 from contatto.kit import outbox, repeats
 from contatto.kit.db.tx import Tx
@@ -42,6 +43,8 @@ from contatto.leads.model import (
     LeadStatusChanged,
     LeadUpdated,
 )
+from contatto.leads.rules.filters import Thread
+from contatto.leads.store.threads import THREADS
 from contatto.notices import actions as pushes
 from contatto.notices.model import SubscriptionEnded
 from contatto.notices.store import is_push_due
@@ -71,6 +74,12 @@ AFTER: Final[After] = {
     TestLeadMade: (pushes.push_test_lead,),
 }
 """After an event: its handlers, each in a transaction of its own. All events reach open pages too."""
+
+THREADS.update({
+    Thread.UNREAD: conversations.list_unread_lead_ids,
+    Thread.WAITING: conversations.list_waiting_lead_ids,
+})  # fmt: skip
+"""What the Leads Center asks the inbox about chats."""
 
 type Chore = Callable[[Tx], int]
 

@@ -83,9 +83,7 @@ def test_no_typed_text_is_ever_part_of_a_statement(database: Database, pairs: li
             name: type(value)("x") if isinstance(value, str) and value else value
             for name in LeadFilter.__dataclass_fields__ for value in [getattr(wanted, name)] if name != "text"
         }, text="x" if wanted.text else "")  # fmt: skip
-        statements = [
-            str(select(records.leads).where(*listing._conditions(tx, "b1", each))) for each in (wanted, plain)
-        ]
+        statements = [str(listing._matching(tx, "b1", each, records.leads)) for each in (wanted, plain)]
         if not (wanted.text.isdecimal() and wanted.text.isascii()):
             assert statements[0] == statements[1]
         listing.count_leads(tx, "b1", wanted)
@@ -161,9 +159,13 @@ def test_each_word_of_the_filter_means_what_it_says(database: Database) -> None:
         found = database.read_now(lambda tx, w=wanted: listing.list_leads(tx, business_id, w))
         count = database.read_now(lambda tx, w=wanted: listing.count_leads(tx, business_id, w))
         assert {lead.id for lead in found} == {world[name].id for name in names}, wanted
-        probed = database.read_now(lambda tx, w=wanted: listing.list_leads_of_many(tx, business_id, w))
-        assert probed == found
-        assert count == len(names)
+        matches = database.read_now(lambda tx, w=wanted: listing.find_matches(tx, business_id, w))
+        place = (filters.USUAL_SORT, 50, 0)
+        page = database.read_now(
+            lambda tx, w=wanted, m=matches, p=place: listing.list_matches(tx, business_id, w, m, p)
+        )
+        assert page == found
+        assert count == matches.total == len(names)
 
 
 def test_a_lead_is_found_by_what_the_ad_that_earned_it_is_called_and_by_its_ids(database: Database) -> None:

@@ -252,6 +252,7 @@ def _follow(
             at=answer.at,
         )
         store.append_receipt(tx, receipt)
+    has_agreed = any(consent.key in sent.consents for consent in version.content.consents)
     signal = Signal(
         business_id=answer.business_id,
         person_id=answer.person_id,
@@ -263,6 +264,7 @@ def _follow(
         contacts=contacts_of(checked.answers),
         stated_name=checked.name or None,
         profile_name=respondent.profile_name,
+        form=(version.form_id, version.name, version.version, has_agreed),
     )
     lead = leads.upsert_lead(tx, signal)
     lead_id = lead.id if lead else ""
@@ -288,6 +290,7 @@ def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> L
         contacts = list(contacts_of(sample_answers(version.content, number)))
     else:
         contacts = detect_contacts(f"{sample_email(number)} {sample_phone(number)}", "US")
+    has_agreed = any(consent.key in sent.consents for consent in version.content.consents)
     signal = Signal(
         business_id=business_id,
         person_id=_test_person(business_id, version),

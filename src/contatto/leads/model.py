@@ -153,7 +153,7 @@ class Step:
 class Signal:
     """Something that makes a lead or adds to one: contact details found, or a person's word ("mark as lead").
 
-    ``source_id`` is the message or form answer that it came from.
+    ``source_id`` is the message or form answer; ``form`` its form's id, name, version, and if any consent came.
     """
 
     business_id: str
@@ -168,6 +168,7 @@ class Signal:
     profile_name: str
     actor: str = ""
     is_test: bool = False
+    form: tuple[str, str, int, bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from contatto.ads.store import tree as _ads
 from contatto.forms import store as _forms
 from contatto.kit.db.row_security import protect_tables
 from contatto.kit.db.types import metadata
+from contatto.leads.store import entries as _entries
 from contatto.leads.store import events as _events
 from contatto.leads.store import jobs as _jobs
 from contatto.leads.store import merges as _merges
@@ -22,7 +23,7 @@ from contatto.leads.store import views as _views
 from contatto.leads.store import work as _work
 from contatto.reports.store import saved as _saved
 
-TABLES_OF: Final = (wiring, _ads, _events, _forms, _jobs, _merges, _saved, _views, _welcomes, _work)
+TABLES_OF: Final = (wiring, _ads, _entries, _events, _forms, _jobs, _merges, _saved, _views, _welcomes, _work)
 """Importing these makes every table known."""
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     case,
     false,
     func,
+    literal_column,
     or_,
     select,
     update,
@@ -31,6 +32,12 @@ from contatto.inbox.store.messages import messages
 from contatto.inbox.store.persons import persons
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Instant, instant, key, metadata, tenant
+
+
+def _only(which: str) -> dict[str, Any]:
+    """An index of some rows, which stays small."""
+    return {"sqlite_where": literal_column(which), "postgresql_where": literal_column(which)}
+
 
 conversations = Table(
     "conversations",
@@ -54,6 +61,12 @@ conversations = Table(
     UniqueConstraint("business_id", "channel_account_id", "external_id"),
     Index("ix_conversations_business_id_last", "business_id", "last_message_at"),
     Index("ix_conversations_business_id_person_id", "business_id", "person_id"),
+    Index("ix_conversations_unread", "business_id", "lead_id", **_only("unread > 0 AND lead_id IS NOT NULL")),
+    Index(
+        "ix_conversations_waiting",
+        *("business_id", "waiting_since", "lead_id"),
+        **_only("waiting_since IS NOT NULL AND lead_id IS NOT NULL"),
+    ),
 )
 
 
@@ -190,6 +203,18 @@ def _of_tab(business_id: str, wanted: ConversationFilter) -> list[ColumnElement[
         "leads": [table.lead_id.is_not(None)],
     }
     return tabs.get(wanted.tab, [])
+
+
+def list_unread_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
+    """Leads whose chats hold something unread, as a select for a larger statement."""
+    mine = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
+    return select(conversations.c.lead_id).where(*mine, conversations.c.unread > literal_column("0"))
+
+
+def list_waiting_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
+    """Leads who wrote last and wait for an answer, as a select."""
+    mine = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))
+    return select(conversations.c.lead_id).where(*mine, conversations.c.waiting_since.is_not(None))
 
 
 def record_message_time(

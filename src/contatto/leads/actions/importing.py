@@ -7,10 +7,12 @@ from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.leads.actions import records, work
+from contatto.leads.actions.facets import refresh_with_twins
 from contatto.leads.model import Actor, ItemState, JobItem, Lead, Origin, Plan, Signal
 from contatto.leads.rules.importing import Entry, Sheet, Unfit, read_entry
 from contatto.leads.store import records as store
 from contatto.leads.store import work as work_store
+from contatto.leads.store.facets import list_sharing_leads
 
 SHOWN_ROWS: Final = 100
 
@@ -131,10 +133,12 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
         records.delete_lead(tx, lead, actor.name)
         return True
     own = store.list_points_of_source(tx, lead.business_id, lead.id, item.after)
+    shared = list_sharing_leads(tx, lead.business_id, {lead.id})
     for point_id in own:
         store.delete_contact_point(tx, lead.business_id, point_id)
     for label_id in filter(None, item.before.split(",")):
         work_store.delete_lead_label(tx, lead.business_id, lead.id, label_id)
+    refresh_with_twins(tx, lead.business_id, {lead.id}, shared)
     work.note_edit(tx, actor, lead.id, "import_undone", "")
     return True
 

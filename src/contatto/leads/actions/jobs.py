@@ -15,6 +15,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
 from contatto.leads.actions import importing, records, work
+from contatto.leads.actions.facets import refresh_facets
 from contatto.leads.model import (
     Actor,
     ItemState,
@@ -37,6 +38,8 @@ from contatto.leads.store.work import append_lead_label, delete_lead_label, find
 CHUNK: Final = 100
 """Leads of one transaction: small enough that a message does not wait for it."""
 MOST_SELECTED: Final = 500
+_LABELLING: Final = frozenset({JobKind.LABEL, JobKind.UNLABEL, JobKind.UNDO})
+"""Work that changes labels; what leads are filtered by is kept once for each step of it."""
 SKIPPED_FIRST: Final = "Somebody changed this lead since."
 
 type Change = Callable[[Tx, Actor, Lead, str], JobItem]
@@ -79,6 +82,8 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
         return
     steps = {JobKind.UNDO: _undo_step, JobKind.IMPORT: _import_step}
     items, cursor = steps.get(job.kind, _change_step)(tx, job)
+    if job.kind in _LABELLING:
+        refresh_facets(tx, job.business_id, {item.lead_id for item in items})
     skipped = sum(item.state is ItemState.SKIPPED for item in items)
     first = job.done + job.skipped + 1
     store.append_job_items(tx, job, [replace(item, position=first + n) for n, item in enumerate(items)])

@@ -7,6 +7,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
+from contatto.leads.actions.facets import refresh_with_twins
 from contatto.leads.model import Actor, Journal, Lead, LeadsMerged, Merge, Picks
 from contatto.leads.rules.merging import face_back, face_of, merged_face
 from contatto.leads.store import merges as store
@@ -37,6 +38,7 @@ def merge_leads(tx: Tx, actor: Actor, wish: Wish) -> Merge:
     journal = _move(tx, kept, gone, Journal(face_of(kept), after, {}, [], [], []))
     store.record_face(tx, actor.business_id, kept.id, after)
     records.record_hidden(tx, gone, tx.now, merged_into=kept.id)
+    refresh_with_twins(tx, actor.business_id, {kept.id, gone.id})
     reason = " ".join(wish.reason.split())[:REASON_LIMIT]
     merge = Merge(new_id(), kept.id, gone.id, actor.name, reason, journal, tx.now, "", None)
     store.save_merge(tx, actor.business_id, merge)
@@ -63,6 +65,7 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     face = face_back(face_of(kept), merge.journal.before, merge.journal.after)
     store.record_face(tx, actor.business_id, kept.id, face)
     records.record_hidden(tx, gone, None)
+    refresh_with_twins(tx, actor.business_id, {kept.id, gone.id})
     store.record_merge_undone(tx, actor.business_id, merge, actor.name)
     emit(tx, actor.business_id, LeadsMerged(actor.business_id, kept.id, gone.id, is_undone=True))
     return merge

@@ -10,6 +10,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.moments import micros
 from contatto.kit.outbox import emit
+from contatto.leads.actions.facets import refresh_facets, refresh_with_twins
 from contatto.leads.model import (
     ContactPoint,
     ContactRejected,
@@ -28,6 +29,8 @@ from contatto.leads.model import (
 )
 from contatto.leads.rules import records as rules
 from contatto.leads.store import records as store
+from contatto.leads.store.entries import FormEntry, append_entry
+from contatto.leads.store.facets import list_sharing_leads
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 
@@ -60,6 +63,7 @@ def mark_as_lead(tx: Tx, signal: Signal) -> Lead:
 def restore_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
     """Put a deleted lead back into the lists: somebody wants it, or the person has shared details again."""
     store.record_hidden(tx, lead, None)
+    refresh_with_twins(tx, lead.business_id, {lead.id})
     _note_step(tx, lead, "restored", "", actor)
     emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, "restored"))
     return replace(lead, hidden_at=None)
@@ -68,6 +72,7 @@ def restore_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
 def delete_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
     """Take a lead out of all lists. Its rows and what it earned stay: it can be restored."""
     store.record_hidden(tx, lead, tx.now)
+    refresh_with_twins(tx, lead.business_id, {lead.id})
     _note_step(tx, lead, "deleted", "", actor)
     emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, "deleted"))
     return replace(lead, hidden_at=tx.now)
@@ -147,7 +152,9 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
     if lead is None or point is None:
         raise Refused(errors.NOT_FOUND, "There is no such contact detail.")
     capture.correct_match(tx, business_id, point.field, point.value, actor)
+    shared = list_sharing_leads(tx, business_id, {lead_id})
     store.delete_contact_point(tx, business_id, point_id)
+    refresh_with_twins(tx, business_id, {lead_id}, shared)
     if lead.origin is Origin.CHAT and not store.list_contact_points(tx, business_id, {lead_id})[lead_id]:
         store.delete_lead(tx, business_id, lead_id)
         measurement.withdraw_conversion(tx, business_id, lead_id, ConversionKind.LEAD)
@@ -178,6 +185,8 @@ def _capture_lead(tx: Tx, signal: Signal) -> Lead:
         found = store.find_lead_of_person(tx, signal.business_id, signal.person_id)
         return _add_to_lead(tx, found, signal) if found else lead
     fields = _keep_contacts(tx, lead, [], signal)
+    _keep_entry(tx, lead, signal)
+    refresh_with_twins(tx, lead.business_id, {lead.id})
     _note_step(tx, lead, "captured" if fields else "marked", ", ".join(fields), signal.actor)
     # no ad can have earned what was in a file, or what a program made up
     if signal.origin is not Origin.IMPORT and not signal.is_test:
@@ -192,6 +201,11 @@ def _capture_lead(tx: Tx, signal: Signal) -> Lead:
 def _add_to_lead(tx: Tx, lead: Lead, signal: Signal) -> Lead:
     known = store.list_contact_points(tx, lead.business_id, {lead.id})[lead.id]
     fields = _keep_contacts(tx, lead, known, signal)
+    _keep_entry(tx, lead, signal)
+    if fields:
+        refresh_with_twins(tx, lead.business_id, {lead.id})
+    elif signal.contacts or signal.form:
+        refresh_facets(tx, lead.business_id, {lead.id})
     name = rules.better_name(lead.name, signal)
     if name != lead.name or signal.at > lead.updated_at:
         store.record_activity(tx, lead, name, signal.at)
@@ -221,6 +235,12 @@ def _keep_contacts(tx: Tx, lead: Lead, known: list[ContactPoint], signal: Signal
         store.record_point_start(tx, lead.business_id, point, signal.at)
         _add_evidence(tx, point, match, signal)
     return tuple(dict.fromkeys(fields))
+
+
+def _keep_entry(tx: Tx, lead: Lead, signal: Signal) -> None:
+    """Note which form a signal came by."""
+    if signal.form is not None:
+        append_entry(tx, lead.business_id, FormEntry(signal.source_id, lead.id, *signal.form, at=signal.at))
 
 
 def _credit(tx: Tx, lead: Lead, signal: Signal) -> None:

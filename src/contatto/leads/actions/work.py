@@ -14,6 +14,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
+from contatto.leads.actions.facets import refresh_facets
 from contatto.leads.model import Actor, Label, Lead, LeadEdited, LeadId, Note, Step, Task
 from contatto.leads.rules import work as rules
 from contatto.leads.store import records, work
@@ -62,6 +63,7 @@ def put_label(tx: Tx, actor: Actor, lead_id: str, label: Label) -> bool:
     """Put a label on a lead; False when it is there."""
     is_new = work.append_lead_label(tx, actor.business_id, lead_id, label.id)
     if is_new:
+        refresh_facets(tx, actor.business_id, {lead_id})
         note_edit(tx, actor, lead_id, "labelled", label.name)
     return is_new
 
@@ -96,6 +98,7 @@ def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
     """
     lead = _owned_lead(tx, actor, lead_id)
     if work.delete_lead_label(tx, actor.business_id, lead.id, label_id):
+        refresh_facets(tx, actor.business_id, {lead.id})
         note_edit(tx, actor, lead.id, "unlabelled", label_name(tx, actor.business_id, label_id))
 
 

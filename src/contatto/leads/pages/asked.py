@@ -13,6 +13,7 @@ from contatto.leads.pages.rows import member_names
 from contatto.leads.rules import filters
 from contatto.leads.rules.filters import ME, NOBODY, LeadFilter, Look, Pairs
 from contatto.leads.store import listing, work
+from contatto.leads.store.entries import list_form_names
 from contatto.measurement.store import list_measured_ads
 
 MOST_PAIRS: int = 400
@@ -75,6 +76,7 @@ def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
         "campaign": _by_name({(str(ad.campaign_number), ad.campaign_name) for ad in ads}),
         "ad_group": _by_name({(str(ad.ad_group_number), ad.ad_group_name) for ad in ads}),
         "ad": _by_name({(str(ad.ad_number), ad.ad_name) for ad in ads}),
+        "form": list_form_names(tx, business_id),
         "country": [(each, each) for each in listing.list_phone_countries(tx, business_id)],
     }
 

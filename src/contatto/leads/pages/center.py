@@ -40,8 +40,10 @@ async def _render(request: Request, caller: Caller, template: str, asked: Asked,
     whole = template == "leads/list.html"
 
     def load(tx: Tx) -> dict[str, Any]:
-        values = _page_of(tx, caller, asked, page)
-        return values | _around(tx, caller, asked) if whole else values
+        if not whole:
+            return _page_of(tx, caller, asked, page)
+        counts = listing.count_leads_by_status(tx, caller.business_id)
+        return _page_of(tx, caller, asked, page, counts) | _around(tx, caller, asked, counts)
 
     values = await context.db.read(load)
     values |= {"caller": caller, "asked": asked, "can_edit": may(caller, Permission.WRITE_LEADS)}
@@ -49,16 +51,18 @@ async def _render(request: Request, caller: Caller, template: str, asked: Asked,
     return context.pages.render(request, template, values)
 
 
-def _page_of(tx: Tx, caller: Caller, asked: Asked, page: int) -> dict[str, Any]:
+def _page_of(
+    tx: Tx, caller: Caller, asked: Asked, page: int, counts: dict[Status, int] | None = None
+) -> dict[str, Any]:
     wanted = for_member(asked.wanted, caller.subject_id)
-    total = listing.count_leads(tx, caller.business_id, wanted)
-    pages = max(1, -(-total // PAGE))
+    matches = listing.find_matches(tx, caller.business_id, wanted, counts)
+    pages = max(1, -(-matches.total // PAGE))
     shown = min(max(page, 1), pages, _LAST_PAGE)
     offset = (shown - 1) * PAGE
-    look_up = listing.list_leads_of_many if total >= listing.MANY else listing.list_leads
-    found = look_up(tx, caller.business_id, wanted, asked.look.sort, PAGE, offset) if total else []
+    place = (asked.look.sort, PAGE, offset)
+    found = listing.list_matches(tx, caller.business_id, wanted, matches, place)
     return {
-        "total": total,
+        "total": matches.total,
         "leads": rows_of(tx, caller.business_id, found),
         "page": shown,
         "pages": pages,
@@ -70,10 +74,9 @@ def _joined(asked: Asked, *, any_of: bool) -> str:
     return replace(asked, wanted=replace(asked.wanted, any_of=any_of)).href()
 
 
-def _around(tx: Tx, caller: Caller, asked: Asked) -> dict[str, Any]:
+def _around(tx: Tx, caller: Caller, asked: Asked, counts: dict[Status, int]) -> dict[str, Any]:
     """What stands around the table: choices, counts by status, and the chips of what is on."""
     choices = choices_of(tx, caller.business_id)
-    counts = listing.count_leads_by_status(tx, caller.business_id)
     return {
         "choices": choices,
         "chips": chips_of(asked, choices),

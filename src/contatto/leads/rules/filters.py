@@ -41,6 +41,20 @@ class Has(StrEnum):
     NO_EMAIL = "no_email"
 
 
+class Thread(StrEnum):
+    """How the chat of a lead stands."""
+
+    UNREAD = "unread"
+    WAITING = "waiting"
+
+
+class Agreed(StrEnum):
+    """Whether a person agreed to one of a form's purposes."""
+
+    GIVEN = "given"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class LeadFilter:
     """Which leads to list; every part that is empty lets all through."""
@@ -55,6 +69,9 @@ class LeadFilter:
     ads: tuple[int, ...] = ()
     countries: tuple[str, ...] = ()
     has: tuple[Has, ...] = ()
+    forms: tuple[str, ...] = ()
+    consents: tuple[Agreed, ...] = ()
+    threads: tuple[Thread, ...] = ()
     since: date | None = None
     until: date | None = None
     twins: bool = False
@@ -91,6 +108,10 @@ def _label(text: str) -> str | None:
     return text if text == NOBODY or _ID.fullmatch(text) else None
 
 
+def _form(text: str) -> str | None:
+    return text if _ID.fullmatch(text) else None
+
+
 def _number(text: str) -> int | None:
     fits = text.isascii() and text.isdigit() and len(text) <= 19
     return int(text) if fits and int(text) <= _LARGEST else None
@@ -110,6 +131,9 @@ _LISTS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "ad": ("ads", _number),
     "country": ("countries", _country),
     "has": ("has", _one_of(Has)),
+    "form": ("forms", _form),
+    "consent": ("consents", _one_of(Agreed)),
+    "thread": ("threads", _one_of(Thread)),
 }
 """The words that may come several times: the part of the filter that they fill, and their reader."""
 _DAYS: Final = {"from": "since", "to": "until"}

@@ -1,30 +1,28 @@
 """The lists of the Leads Center: what a filter means in SQL, pages of it, and exact counts."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, func, literal, not_, or_, select, true, tuple_
 
-from contatto.capture.model import Field
 from contatto.channels.store import list_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
 from contatto.leads.model import Lead, Status
-from contatto.leads.rules.filters import NOBODY, USUAL_SORT, Has, LeadFilter
+from contatto.leads.rules.facets import CONSENT, EMAIL, LABELLED, PHONE, TWIN, Facet, facet_word
+from contatto.leads.rules.filters import NOBODY, USUAL_SORT, Agreed, Has, LeadFilter
 from contatto.leads.rules.records import name_key, search_values
 from contatto.leads.store.records import contact_points, leads
-from contatto.leads.store.work import lead_labels
+from contatto.leads.store.threads import THREADS
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions, measured_ads
 
 type Condition = ColumnElement[bool]
-type Among = Callable[[Select[Any]], Condition]
-"""How a lead is found among those that another table names: the select gives their ids."""
-
 MANY: Final = 2_000
-"""Matches from which on a page is found faster by looking at leads one by one than by collecting first."""
+"""Matches up to which a page is found by their ids; of more, by looking at leads in their order."""
 
 _KEYS: Final = {
     "created": (leads.c.created_at, leads.c.id),
@@ -33,43 +31,81 @@ _KEYS: Final = {
     "name": (leads.c.name_key, leads.c.id),
 }
 """The columns of each order, as an index has them, so that no page needs a sort."""
-_PHONES: Final = (Field.PHONE, Field.WHATSAPP)
 _NUMBER: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 _LARGEST: Final = (1 << 63) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The leads that match a filter: how many there are, and which ones if they are few."""
+
+    total: int
+    ids: tuple[str, ...] | None
+
+
+def find_matches(
+    tx: Tx, business_id: str, wanted: LeadFilter, counts: Mapping[Status, int] | None = None
+) -> Matches:
+    """Look for the first few thousand matches; if there are no more, that was the count too.
+
+    ``counts`` by status are taken at their word where they are known and enough.
+    """
+    if counts is not None and wanted == LeadFilter(statuses=wanted.statuses):
+        return Matches(sum(counts.get(each, 0) for each in wanted.statuses or Status), None)
+    base, parts = _conditions(tx, business_id, wanted)
+    ids: set[str] = set()
+    for part in reversed(parts):  # the last ones are the quickest
+        ids.update(row[0] for row in tx.execute(select(leads.c.id).where(*base, part).limit(MANY + 1)))
+        if len(ids) > MANY:
+            return Matches(_count(tx, base, parts), None)
+    return Matches(len(ids), tuple(ids))
+
+
+def list_matches(
+    tx: Tx, business_id: str, wanted: LeadFilter, found: Matches, place: tuple[str, int, int]
+) -> list[Lead]:
+    """A page of what was found; ``place`` is its order, its length and how many come before it."""
+    sort, limit, offset = place
+    if found.ids is None:
+        return list_leads(tx, business_id, wanted, sort, limit, offset)
+    mine = select(leads).where(leads.c.business_id == business_id, leads.c.id.in_(found.ids))
+    return tx.list(Lead, mine.order_by(*_order(sort)).limit(limit).offset(offset))
 
 
 def list_leads(
     tx: Tx, business_id: str, wanted: LeadFilter, sort: str = USUAL_SORT, limit: int = 50, offset: int = 0
 ) -> list[Lead]:
-    """A page of the matching leads; a sort word that is not known counts as the usual one."""
-    statement = select(leads).where(*_conditions(tx, business_id, wanted))
-    return tx.list(Lead, statement.order_by(*_order(sort)).limit(limit).offset(offset))
+    """A page of the matching leads; a sort word that is not known counts as the usual one.
 
-
-def list_leads_of_many(
-    tx: Tx, business_id: str, wanted: LeadFilter, sort: str = USUAL_SORT, limit: int = 50, offset: int = 0
-) -> list[Lead]:
-    """The same page, found faster where many match: in their order, leads are looked at one by one."""
-    statement = select(leads).where(*_conditions(tx, business_id, wanted, _probed))
+    Near the beginning leads are looked at one by one in their order; further on all are collected first.
+    """
+    among = _probed if offset < MANY else _collected
+    statement = _matching(tx, business_id, wanted, leads, among=among)
     return tx.list(Lead, statement.order_by(*_order(sort)).limit(limit).offset(offset))
 
 
 def count_leads(tx: Tx, business_id: str, wanted: LeadFilter) -> int:
-    return int(
-        tx.scalar(select(func.count()).select_from(leads).where(*_conditions(tx, business_id, wanted)))
-    )
+    return _count(tx, *_conditions(tx, business_id, wanted))
+
+
+def _count(tx: Tx, base: list[Condition], parts: list[Condition]) -> int:
+    """Count each part by its own best way, without what the parts before it had."""
+    total = 0
+    for position, part in enumerate(parts):
+        fresh = [not_(each) for each in parts[:position]]
+        total += int(tx.scalar(select(func.count()).select_from(leads).where(*base, part, *fresh)))
+    return total
 
 
 def count_leads_by_status(tx: Tx, business_id: str) -> dict[Status, int]:
-    counted = select(leads.c.status, func.count().label("n")).where(
-        *_conditions(tx, business_id, LeadFilter())
-    )
+    shown = (leads.c.business_id == business_id, leads.c.hidden_at.is_(None))
+    counted = select(leads.c.status, func.count().label("n")).where(*shown)
     return {row["status"]: row["n"] for row in tx.execute(counted.group_by(leads.c.status)).mappings()}
 
 
 def list_lead_ids_after(tx: Tx, business_id: str, wanted: LeadFilter, last: str, limit: int) -> list[str]:
     """Ids of matching leads that come after one, by id: for work through all of them, page by page."""
-    statement = select(leads.c.id).where(*_conditions(tx, business_id, wanted), leads.c.id > last)
+    statement = _matching(tx, business_id, wanted, leads.c.id).where(leads.c.id > last)
     return [row[0] for row in tx.execute(statement.order_by(leads.c.id).limit(limit))]
 
 
@@ -77,7 +113,7 @@ def list_leads_after(
     tx: Tx, business_id: str, wanted: LeadFilter, last: Lead | None, limit: int = 500
 ) -> list[Lead]:
     """The next matching leads after one, newest first: for downloads of any size, page by page."""
-    statement = select(leads).where(*_conditions(tx, business_id, wanted))
+    statement = _matching(tx, business_id, wanted, leads)
     if last is not None:
         place = tuple_(leads.c.created_at, leads.c.id)
         statement = statement.where(place < tuple_(literal(last.created_at, Instant), literal(last.id)))
@@ -100,6 +136,10 @@ def _order(sort: str) -> tuple[Any, ...]:
     return tuple(column.desc() if sort.startswith("-") else column.asc() for column in columns)
 
 
+type Among = Callable[[Select[Any]], Condition]
+"""How a lead is found among those whose ids a select gives."""
+
+
 def _collected(ids: Select[Any]) -> Condition:
     return leads.c.id.in_(ids)
 
@@ -109,21 +149,25 @@ def _probed(ids: Select[Any]) -> Condition:
     return ids.where(column == leads.c.id).exists()
 
 
-def _conditions(tx: Tx, business_id: str, wanted: LeadFilter, among: Among = _collected) -> list[Condition]:
+def _matching(
+    tx: Tx, business_id: str, wanted: LeadFilter, *what: Any, among: Among = _collected
+) -> Select[Any]:
+    base, parts = _conditions(tx, business_id, wanted, among)
+    return select(*what).where(*base, or_(*parts))
+
+
+def _conditions(
+    tx: Tx, business_id: str, wanted: LeadFilter, among: Among = _collected
+) -> tuple[list[Condition], list[Condition]]:
+    """What must all hold, and parts of which one must hold: those of a search, each quick in its own way."""
     base: list[Condition] = [leads.c.business_id == business_id, leads.c.hidden_at.is_(None)]
-    if wanted.text:
-        base.append(_found(tx, business_id, wanted.text, among))
     if wanted.channel_account_id is not None:
         base.append(leads.c.channel_account_id == wanted.channel_account_id)
-    chips = [
-        *_own(wanted),
-        *_labelled(business_id, wanted.labels, among),
-        *_earned(business_id, wanted, among),
-        *_reachable(business_id, wanted, among),
-    ]
+    others = _Others(tx, business_id, among)
+    chips = [*_own(wanted), *_faceted(wanted), *_earned(others, wanted), *_chatting(others, wanted)]
     if chips:
         base.append(or_(*chips) if wanted.any_of else and_(*chips))
-    return base
+    return base, _found(others, wanted.text) if wanted.text else [true()]
 
 
 def _own(wanted: LeadFilter) -> list[Condition]:
@@ -131,8 +175,6 @@ def _own(wanted: LeadFilter) -> list[Condition]:
     found: list[Condition] = []
     if wanted.statuses:
         found.append(leads.c.status.in_(wanted.statuses))
-    if wanted.origins:
-        found.append(leads.c.origin.in_(wanted.origins))
     if wanted.owners:
         of_members = leads.c.owner_id.in_([each for each in wanted.owners if each != NOBODY])
         found.append(or_(of_members, leads.c.owner_id.is_(None)) if NOBODY in wanted.owners else of_members)
@@ -148,97 +190,86 @@ def _start(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _labelled(business_id: str, wanted: tuple[str, ...], among: Among) -> list[Condition]:
-    if not wanted:
-        return []
-    mine = lead_labels.c.business_id == business_id
-    chosen = [each for each in wanted if each != NOBODY]
-    some = among(select(lead_labels.c.lead_id).where(mine, lead_labels.c.label_id.in_(chosen)))
-    if NOBODY not in wanted:
-        return [some]
-    none = ~select(literal_column("1")).where(mine, lead_labels.c.lead_id == leads.c.id).exists()
-    return [or_(some, none)]
+def _word(facet: Facet, value: str) -> Condition:
+    return leads.c.facets.contains(f" {facet_word(facet, value)} ", autoescape=True)
 
 
-def _earned(business_id: str, wanted: LeadFilter, among: Among) -> list[Condition]:
+def _faceted(wanted: LeadFilter) -> list[Condition]:
+    """What hangs on a lead, by the words that its row keeps of it."""
+    phone, email = _word(Facet.REACH, PHONE), _word(Facet.REACH, EMAIL)
+    reach = {Has.PHONE: phone, Has.EMAIL: email, Has.NO_PHONE: not_(phone), Has.NO_EMAIL: not_(email)}
+    labelled, agreed = _word(Facet.SIGN, LABELLED), _word(Facet.SIGN, CONSENT)
+    consents = {Agreed.GIVEN: agreed, Agreed.NONE: not_(agreed)}
+    groups = (
+        [_word(Facet.ORIGIN, each.value) for each in wanted.origins],
+        [not_(labelled) if each == NOBODY else _word(Facet.LABEL, each) for each in wanted.labels],
+        [_word(Facet.COUNTRY, each) for each in wanted.countries],
+        [_word(Facet.FORM, each) for each in wanted.forms],
+        [reach[each] for each in wanted.has],
+        [consents[each] for each in wanted.consents],
+        [_word(Facet.SIGN, TWIN)] if wanted.twins else [],
+    )
+    return [or_(*group) for group in groups if group]
+
+
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """Finds leads by what other tables say of them."""
+
+    tx: Tx
+    business_id: str
+    among: Among
+
+    def named_by(self, ids: Select[Any]) -> Condition:
+        """Leads with these ids, and those that one of them was merged into."""
+        merged = select(leads.c.merged_into).where(
+            leads.c.business_id == self.business_id, leads.c.merged_into.is_not(None), leads.c.id.in_(ids)
+        )
+        kept = [row[0] for row in self.tx.execute(merged)]
+        return or_(self.among(ids), leads.c.id.in_(kept)) if kept else self.among(ids)
+
+    def earned_by(self, which: Condition) -> Condition:
+        """Leads that some ads earned."""
+        ads = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == self.business_id, which)
+        earned = select(conversions.c.subject_id).where(
+            conversions.c.business_id == self.business_id,
+            conversions.c.kind == ConversionKind.LEAD,
+            conversions.c.ad_id.in_(ads),
+        )
+        return self.named_by(earned)
+
+
+def _earned(others: _Others, wanted: LeadFilter) -> list[Condition]:
     """Leads that the ads of some campaigns, ad groups or ads earned."""
     columns = (
         (measured_ads.c.campaign_number, wanted.campaigns),
         (measured_ads.c.ad_group_number, wanted.ad_groups),
         (measured_ads.c.ad_number, wanted.ads),
     )
-    return [_by_ads(business_id, column.in_(numbers), among) for column, numbers in columns if numbers]
+    return [others.earned_by(column.in_(numbers)) for column, numbers in columns if numbers]
 
 
-def _by_ads(business_id: str, which: Condition, among: Among) -> Condition:
-    """Leads that some ads earned. A merged lead brings what it earned to the one that it went into."""
-    ads = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == business_id, which)
-    earned = select(conversions.c.subject_id).where(
-        conversions.c.business_id == business_id,
-        conversions.c.kind == ConversionKind.LEAD,
-        conversions.c.ad_id.in_(ads),
-    )
-    other = leads.alias()
-    merged = select(other.c.merged_into).where(
-        other.c.business_id == business_id, other.c.merged_into.is_not(None), other.c.id.in_(earned)
-    )
-    return or_(among(earned), _collected(merged))
+def _chatting(others: _Others, wanted: LeadFilter) -> list[Condition]:
+    """Leads whose chats stand so; a capability above knows them."""
+    named = [others.named_by(THREADS[each](others.tx, others.business_id)) for each in wanted.threads]
+    return [or_(*named)] if named else []
 
 
-def _reachable(business_id: str, wanted: LeadFilter, among: Among) -> list[Condition]:
-    """What the contact points of a lead say: kinds, countries, and values that another lead has too."""
-    mine = contact_points.c.business_id == business_id
-    of_leads = select(contact_points.c.lead_id)
-    phones = of_leads.where(mine, contact_points.c.field.in_(_PHONES))
-    emails = of_leads.where(mine, contact_points.c.field == Field.EMAIL)
-    kinds = {
-        Has.PHONE: among(phones),
-        Has.EMAIL: among(emails),
-        Has.NO_PHONE: ~among(phones),
-        Has.NO_EMAIL: ~among(emails),
-    }
-    found: list[Condition] = []
-    if wanted.has:
-        found.append(or_(*(kinds[each] for each in wanted.has)))
-    if wanted.countries:
-        found.append(among(of_leads.where(mine, contact_points.c.country.in_(wanted.countries))))
-    if wanted.twins:
-        found.append(leads.c.id.in_(_of_shared_values(business_id)))
-    return found
-
-
-def _of_shared_values(business_id: str) -> Select[Any]:
-    """Leads of contact values that several leads in the lists have.
-
-    The first pass runs along the index alone and leaves few values; only their leads are looked at.
-    """
-    mine = contact_points.c.business_id == business_id
-    of_several = func.min(contact_points.c.lead_id) != func.max(contact_points.c.lead_id)
-    likely = select(contact_points.c.value_index).where(mine).group_by(contact_points.c.value_index)
-    points = select(contact_points.c.value_index).join(leads, leads.c.id == contact_points.c.lead_id)
-    shared = points.where(
-        mine, leads.c.hidden_at.is_(None), contact_points.c.value_index.in_(likely.having(of_several))
-    ).group_by(contact_points.c.value_index)
-    several = func.count(contact_points.c.lead_id.distinct()) > 1
-    return select(contact_points.c.lead_id).where(
-        mine, contact_points.c.value_index.in_(shared.having(several))
-    )
-
-
-def _found(tx: Tx, business_id: str, text: str, among: Among) -> Condition:
+def _found(others: _Others, text: str) -> list[Condition]:
     """By a part of the name, by a whole contact value in several spellings, or by names and ids of ads."""
+    tx, business_id = others.tx, others.business_id
     countries = {account.registration_country for account in list_accounts(tx, business_id)}
     indexes = [tx.vault.blind(value, business_id) for value in search_values(text, countries)]
     by_value = select(contact_points.c.lead_id).where(
         contact_points.c.business_id == business_id, contact_points.c.value_index.in_(indexes)
     )
     by_name = leads.c.name_key.contains(name_key(text), autoescape=True)
-    found = [by_name, leads.c.id.in_(by_value)]
+    found = [or_(by_name, leads.c.id.in_(by_value))]
     if ads := _list_named_ads(tx, business_id, text):
-        found.append(_by_ads(business_id, measured_ads.c.ad_id.in_(ads), among))
+        found.append(others.earned_by(measured_ads.c.ad_id.in_(ads)))
     if _is_number(text):
         found.append(leads.c.number == int(text))
-    return or_(*found)
+    return found
 
 
 def _list_named_ads(tx: Tx, business_id: str, text: str) -> list[str]:

@@ -11,6 +11,7 @@ from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
 from contatto.kit.moments import from_micros
 from contatto.leads.model import Face, Journal, Merge
 from contatto.leads.rules.records import name_key
+from contatto.leads.store.entries import lead_entries
 from contatto.leads.store.records import contact_points, evidence, lead_steps, leads
 from contatto.leads.store.work import lead_labels, lead_notes, lead_tasks
 
@@ -32,7 +33,8 @@ lead_merges = Table(
 )
 
 MOVING: Final = {
-    table.name: table for table in (contact_points, evidence, lead_steps, lead_notes, lead_tasks)
+    table.name: table
+    for table in (contact_points, evidence, lead_steps, lead_notes, lead_tasks, lead_entries)
 }
 """The tables whose rows go from one lead to the other."""
 

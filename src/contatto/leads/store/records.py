@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -26,6 +26,8 @@ from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant
 from contatto.leads.model import ContactPoint, Evidence, Lead, LeadId, Origin, Status, Step
 from contatto.leads.rules.records import name_key, phone_country
 
+_LISTED: Final = ("business_id", "hidden_at")
+
 leads = Table(
     "leads",
     metadata,
@@ -45,12 +47,13 @@ leads = Table(
     instant("hidden_at", nullable=True),
     Column("merged_into", String(36)),
     Column("is_test", Boolean, nullable=False, server_default=literal_column("FALSE")),
+    text("facets", default=""),
     UniqueConstraint("business_id", "person_id"),
-    Index("ix_leads_by_creation", "business_id", "hidden_at", "created_at", "id"),
-    Index("ix_leads_by_activity", "business_id", "hidden_at", "updated_at", "id"),
-    Index("ix_leads_by_status", "business_id", "hidden_at", "status", "created_at", "id"),
-    Index("ix_leads_by_name", "business_id", "hidden_at", "name_key", "id"),
-    Index("ix_leads_by_owner", "business_id", "hidden_at", "owner_id"),
+    Index("ix_leads_by_creation", *_LISTED, "created_at", "id", "status", "owner_id", "facets"),
+    Index("ix_leads_by_activity", *_LISTED, "updated_at", "id"),
+    Index("ix_leads_by_status", *_LISTED, "status", "created_at", "id"),
+    Index("ix_leads_by_name", *_LISTED, "name_key", "id"),
+    Index("ix_leads_by_owner", *_LISTED, "owner_id"),
     Index(
         "ix_leads_merged",
         "business_id",

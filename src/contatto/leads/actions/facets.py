@@ -1,0 +1,19 @@
+"""Keeping the facets of leads true: every action calls this after it changed what hangs on a lead."""
+
+from collections.abc import Collection
+
+from contatto.kit.db.tx import Tx
+from contatto.leads.store import facets as store
+
+
+def refresh_facets(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
+    """Find out anew what leads are filtered by; enough where no contact value came, went, showed or hid."""
+    store.record_facets(tx, business_id, set(lead_ids))
+
+
+def refresh_with_twins(
+    tx: Tx, business_id: str, lead_ids: Collection[str], before: Collection[str] = ()
+) -> None:
+    """The same for leads and those that share a contact value, or shared one ``before`` it went."""
+    ids = set(lead_ids) | set(before)
+    store.record_facets(tx, business_id, ids | store.list_sharing_leads(tx, business_id, ids))

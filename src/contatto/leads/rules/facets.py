@@ -1,0 +1,44 @@
+"""The facets of a lead: what hangs on it and can be filtered by, as short words in one text of its row.
+
+An index holds that text, so one pass along it answers any filter, however its parts are joined. An id is
+shortened to its last eight signs, which are chance. See decision 0024.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+_ID_SIGNS: Final = 8
+_LONGEST: Final = 2_000
+"""PostgreSQL's indexes take no more than some 2,700 bytes in a row."""
+
+
+class Facet(StrEnum):
+    """The kinds of facets; each stands before its value."""
+
+    ORIGIN = "o"
+    REACH = "h"
+    COUNTRY = "c"
+    LABEL = "l"
+    FORM = "f"
+    SIGN = "s"
+
+
+PHONE: Final = "phone"
+EMAIL: Final = "email"
+LABELLED: Final = "labelled"
+CONSENT: Final = "consent"
+TWIN: Final = "twin"
+
+
+def facet_word(facet: Facet, value: str) -> str:
+    """A facet as one word, such as ``o:chat`` or ``l:4d1184e1``."""
+    return f"{facet.value}:{value[-_ID_SIGNS:] if facet in (Facet.LABEL, Facet.FORM) else value}"
+
+
+def join_words(words: Iterable[str]) -> str:
+    """The words as a lead keeps them: sorted, each between two spaces; of too many the last are left out."""
+    text = " ".join(sorted(set(words)))
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST].rpartition(" ")[0]
+    return f" {text} "

@@ -1,0 +1,78 @@
+"""What a lead keeps to be filtered by is what its tables say, whatever was done to it."""
+
+from typing import Any
+
+from contatto.capture.model import Field
+from contatto.kit.db.database import Database
+from contatto.kit.ids import new_id
+from contatto.leads.actions import merging, records, work
+from contatto.leads.actions.merging import Wish
+from contatto.leads.model import Actor, Lead, Origin, Picks
+from contatto.leads.rules.filters import Agreed, LeadFilter
+from contatto.leads.store import listing
+from contatto.leads.store.facets import record_facets
+from contatto.leads.store.records import leads
+from tests import make
+
+MAIL = make.contact("mei@example.com", Field.EMAIL)
+
+
+def found(db: Database, business_id: str, **wanted: Any) -> set[str]:
+    return {
+        each.id for each in db.read_now(lambda tx: listing.list_leads(tx, business_id, LeadFilter(**wanted)))
+    }
+
+
+def stays_true(db: Database, business_id: str) -> None:
+    """Found out anew, nothing differs from what the actions kept."""
+
+    def texts(tx: Any) -> dict[str, str]:
+        rows = tx.execute(leads.select().where(leads.c.business_id == business_id)).mappings()
+        return {row["id"]: row["facets"] for row in rows if row["hidden_at"] is None}
+
+    kept = db.read_now(texts)
+    db.write_now(lambda tx: record_facets(tx, business_id, list(kept)))
+    assert db.read_now(texts) == kept
+
+
+def test_a_lead_by_chat_and_form_is_found_by_each_and_by_its_form(database: Database) -> None:
+    business_id, form_id = new_id(), new_id()
+
+    def build(tx: Any) -> Lead:
+        lead = make.lead(tx, business_id, MAIL)
+        form = (form_id, "Trial", 2, True)
+        said = make.signal(business_id, MAIL, origin=Origin.FORM, source_id="answer-1", form=form)
+        records.upsert_lead(tx, said)
+        make.lead(tx, business_id, person_id="p2")
+        return lead
+
+    lead = database.write_now(build)
+    for wanted in ({"origins": (Origin.FORM,)}, {"forms": (form_id,)}, {"consents": (Agreed.GIVEN,)}):
+        assert found(database, business_id, **wanted) == {lead.id}
+    assert len(found(database, business_id, origins=(Origin.CHAT,))) == 2
+    assert lead.id not in found(database, business_id, consents=(Agreed.NONE,))
+    stays_true(database, business_id)
+
+
+def test_the_mark_of_a_duplicate_comes_and_goes_with_what_is_shared(database: Database) -> None:
+    business_id = new_id()
+    actor = Actor(business_id, "m1", "Owner")
+
+    def build(tx: Any) -> tuple[Lead, Lead]:
+        return make.lead(tx, business_id, MAIL), make.lead(tx, business_id, MAIL, person_id="p2")
+
+    one, two = database.write_now(build)
+    both = {one.id, two.id}
+    assert found(database, business_id, twins=True) == both
+    merge = database.write_now(
+        lambda tx: merging.merge_leads(tx, actor, Wish(one.id, two.id, Picks(), "same person"))
+    )
+    assert found(database, business_id, twins=True) == set()
+    stays_true(database, business_id)
+    database.write_now(lambda tx: merging.undo_merge(tx, actor, merge.id))
+    assert found(database, business_id, twins=True) == both
+    database.write_now(lambda tx: records.delete_lead(tx, two, "Owner"))
+    assert found(database, business_id, twins=True) == set()
+    database.write_now(lambda tx: work.label_lead(tx, actor, one.id, "vip"))
+    assert found(database, business_id, labels=("none",)) == set()
+    stays_true(database, business_id)
