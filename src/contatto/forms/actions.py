@@ -290,7 +290,6 @@ def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> L
         contacts = list(contacts_of(sample_answers(version.content, number)))
     else:
         contacts = detect_contacts(f"{sample_email(number)} {sample_phone(number)}", "US")
-    has_agreed = any(consent.key in sent.consents for consent in version.content.consents)
     signal = Signal(
         business_id=business_id,
         person_id=_test_person(business_id, version),

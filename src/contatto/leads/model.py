@@ -153,7 +153,7 @@ class Step:
 class Signal:
     """Something that makes a lead or adds to one: contact details found, or a person's word ("mark as lead").
 
-    ``source_id`` is the message or form answer; ``form`` its form's id, name, version, and if any consent came.
+    ``source_id`` is the message or form answer; ``form`` its form's id, name, version, and any consent.
     """
 
     business_id: str
