@@ -81,7 +81,7 @@ def engine_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file that holds every table and no row."""
     path = tmp_path_factory.mktemp("template") / "template.db"
-    schema.create_schema(f"sqlite:///{path}")
+    schema.copy_schema(path)
     return path
 
 

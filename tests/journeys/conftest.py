@@ -10,10 +10,10 @@ from tests.journeys.running import House, running_house
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """Empty for SQLite in the data folder, else the URL of an empty PostgreSQL database."""
+    """Empty for SQLite in the data folder, else the URL of a PostgreSQL database without rows."""
     if request.param == "sqlite":
         return ""
-    url: str = request.getfixturevalue("postgres_database")
+    url: str = request.getfixturevalue("postgres_copy")
     return url
 
 

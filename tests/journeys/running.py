@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
+from tests import schema
 
 PASSWORD = "a long enough password"
 EMAIL = "owner@example.com"
@@ -129,7 +131,7 @@ def csrf_of(page: str) -> str:
     return found.group(1)
 
 
-def until[T](look: Callable[[], T], seconds: float = 5.0) -> T:
+def until[T](look: Callable[[], T], seconds: float = 20.0) -> T:
     """Look again and again until there is something; the last look is given back either way."""
     end = time.monotonic() + seconds
     while not (seen := look()) and time.monotonic() < end:
@@ -141,9 +143,12 @@ def open_house(
     folder: Path, *, capture_on: bool = True, url: str = "http://127.0.0.1:8000", **settings: Any
 ) -> tuple[Context, dict[str, str]]:
     """Open an installation with one business; give the context, and the ids that a House needs."""
-    context = open_context(Settings(data_dir=folder, base_url=url, **settings))
+    chosen = Settings(data_dir=folder, base_url=url, **settings)
+    if not chosen.database_url:
+        schema.copy_schema(folder / "contatto.sqlite3")
+    context = open_context(chosen)
     migrate_schema(context.db.engine)
-    hashed = accounts.hash_password(PASSWORD)
+    hashed = _hashed()
 
     def build(tx: Tx) -> dict[str, str]:
         business = accounts.create_business(tx, "Kopi and Co")
@@ -162,6 +167,12 @@ def open_house(
                 "tiktok_id": tiktok.id, "token": token}  # fmt: skip
 
     return context, context.db.write_now(build)
+
+
+@cache
+def _hashed() -> str:
+    """Hashing takes its time on purpose."""
+    return accounts.hash_password(PASSWORD)
 
 
 @contextmanager

@@ -79,8 +79,8 @@ def test_a_role_that_no_policy_holds_is_warned_about(database: Database, postgre
 
 
 @pytest.fixture
-def house(tmp_path: Path, postgres_database: str) -> Iterator[House]:
-    with running_house(tmp_path, database_url=postgres_database) as running:
+def house(tmp_path: Path, postgres_copy: str) -> Iterator[House]:
+    with running_house(tmp_path, database_url=postgres_copy) as running:
         yield running
 
 
