@@ -1,9 +1,11 @@
 """Takes the pictures of docs/images from a running demo world: `python -m tools.screenshots`."""
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tools.browser import MISSING, find_chromium
@@ -14,7 +16,24 @@ WIDE = {"width": 1440, "height": 860}
 PHONE = {"width": 390, "height": 780}
 LEAD_AD, TALK_AD = 0, 4
 """An ad for leads and one for conversations among the ads of the demo; both lead to our own chat."""
-PAGES = {"leads": "/leads", "ads": "/ads", "report": "/reports"}
+LOOKS: dict[str, dict[str, Any]] = {
+    "": {"viewport": WIDE},
+    "dark": {"viewport": WIDE, "color_scheme": "dark"},
+    "arabic": {"viewport": WIDE, "locale": "ar"},
+    "phone": {"viewport": PHONE},
+}
+SCREENS = {
+    "leads": ("/leads", ""),
+    "lead": ("/leads", r"/leads/[0-9a-f-]{36}"),
+    "ads": ("/ads", ""),
+    "ad-group": ("/ads", r"/ads/campaigns/\d+/ad-groups/new"),
+    "form": ("/forms", r"/forms/[0-9a-f-]{36}"),
+    "report": ("/reports", ""),
+    "capture": ("/settings/capture", ""),
+}
+"""A page, or the first page that it links to by such an address."""
+COLOURS = 224
+"""In the palette of a picture, which makes it a third as large."""
 
 
 def main() -> int:
@@ -41,21 +60,48 @@ def take_pages(browser: Browser, world: dict[str, Any]) -> None:
         customer.wait_for_timeout(800)
     take(customer, "chat")
 
-    page = browser.new_context(base_url=world["base_url"], viewport=WIDE).new_page()
-    log_in(page, world["logins"][0])
-    for name, path in PAGES.items():
+    for look, settings in LOOKS.items():
+        page = browser.new_context(base_url=world["base_url"], **settings).new_page()
+        log_in(page, world["logins"][0])
+        take_look(page, look)
+        if not look:
+            take_reports(page)
+        take_customer(browser, world, look, settings)
+        page.context.close()
+
+
+def take_look(page: Page, look: str) -> None:
+    """Every main screen of a member in one look."""
+    for name, (path, inside) in SCREENS.items():
         page.goto(path)
-        take(page, name)
+        if inside:
+            page.goto(re.findall(f'href="({inside})"', page.content())[0])
+        take(page, name, look)
+    page.goto("/inbox")
+    page.locator("#conversations a", has_text="my number is").first.click()
+    page.locator("mark.evidence").wait_for()
+    take(page, "inbox", look)
+
+
+def take_reports(page: Page) -> None:
     page.goto("/reports")
     page.locator("[aria-labelledby=goals-title]").screenshot(path=IMAGES / "goals.png")
     page.goto("/reports/conversions?metric=leads")
     page.get_by_role("link", name="Why?").first.click()
     page.get_by_text("Winner").wait_for()
     take(page, "credited")
-    page.goto("/inbox")
-    page.locator("#conversations a", has_text="my number is").first.click()
-    page.locator("mark.evidence").wait_for()
-    take(page, "inbox")
+
+
+def take_customer(browser: Browser, world: dict[str, Any], look: str, settings: dict[str, Any]) -> None:
+    """The form over the chat, on the customer's phone."""
+    if look == "phone":
+        return
+    customer = browser.new_context(**(settings | {"viewport": PHONE})).new_page()
+    customer.goto(world["ads"][LEAD_AD]["chat_url"])
+    customer.locator("#form-open").click()
+    customer.locator("#form-sheet").wait_for()
+    take(customer, "sheet", look)
+    customer.context.close()
 
 
 def log_in(page: Page, member: dict[str, str]) -> None:
@@ -66,12 +112,15 @@ def log_in(page: Page, member: dict[str, str]) -> None:
     page.wait_for_url("**/inbox*")
 
 
-def take(page: Page, name: str) -> None:
+def take(page: Page, name: str, look: str = "") -> None:
     page.wait_for_load_state("load")
     page.evaluate("document.fonts.ready")
     page.wait_for_timeout(400)  # the stream's first word changes the shell once
-    page.screenshot(path=IMAGES / f"{name}.png")
-    print(f"docs/images/{name}.png")
+    path = IMAGES / f"{name}{'-' if look else ''}{look}.png"
+    page.screenshot(path=path)
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    print(f"docs/images/{path.name}")
 
 
 if __name__ == "__main__":
