@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from contatto.accounts.model import Caller
 from contatto.kit.db.tx import Tx
+from contatto.kit.words import N_
 from contatto.leads.model import Actor
 from contatto.leads.pages.rows import member_names
 from contatto.leads.rules import filters
@@ -68,10 +69,10 @@ def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
     """What can be chosen for each word of the filter: pairs of value and text."""
     ads = list_measured_ads(tx, business_id).values()
     return {
-        "owner": [(ME, "Me"), (NOBODY, "Nobody"), *member_names(tx, business_id).items()],
+        "owner": [(ME, N_("Me")), (NOBODY, N_("Nobody")), *member_names(tx, business_id).items()],
         "label": [
             *((each.id, each.name) for each in work.list_labels(tx, business_id)),
-            (NOBODY, "No label"),
+            (NOBODY, N_("No label")),
         ],
         "campaign": _by_name({(str(ad.campaign_number), ad.campaign_name) for ad in ads}),
         "ad_group": _by_name({(str(ad.ad_group_number), ad.ad_group_name) for ad in ads}),
