@@ -1,13 +1,22 @@
-"""Every text that a person reads in a template is marked for translation."""
+"""Every text that a person reads is marked for translation, and translated into every language."""
 
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+from babel.messages.catalog import Catalog
 from jinja2 import Environment, nodes
 
+from contatto.kit.languages import LANGUAGES, SOURCE
 from tests.house.tree import ROOT, files, plant, short
+from tools.words import marked_texts, read_catalogue
+
+TEXTS = marked_texts()
+IN_WORK = {"th", "ja", "ar"}  # their first translation is on its way
+PLACEHOLDER = re.compile(r"%\(\w+\)s")
+FIELD = re.compile(r"(?:[a-z_.]+|%\(\w+\)s): ")
 
 MARKS = {"_", "gettext", "ngettext"}
 READ_ATTRIBUTES = {"title", "aria-label", "placeholder", "alt", "data-confirm", "label"}
@@ -76,6 +85,61 @@ def _strings(node: nodes.Node) -> Iterator[str]:
     hidden = {nodes.Pair: ["key"], nodes.Compare: ["ops"], nodes.Getitem: ["arg"]}.get(type(node))
     for child in node.iter_child_nodes(exclude=hidden):
         yield from _strings(child)
+
+
+def faulty_translations(catalogue: Catalog, texts: Catalog) -> list[str]:
+    """Marked texts without a sure translation, and translations that lost or gained a placeholder."""
+    found = []
+    for text in texts:
+        if not text.id:
+            continue
+        kept = catalogue.get(text.id)
+        forms = _forms(kept.string) if kept else ()
+        asked = _forms(text.id)
+        if not forms or not all(forms) or (kept and kept.fuzzy):
+            found.append(f"not translated: {asked[0]}")
+        elif any(not _fits(form, asked) for form in forms):
+            found.append(f"other placeholders: {asked[0]}")
+        elif FIELD.match(asked[0]) and not forms[0].startswith(FIELD.match(asked[0]).group()):  # type: ignore[union-attr]
+            found.append(f"other field: {asked[0]}")
+    return found
+
+
+def _forms(string: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    return (string,) if isinstance(string, str) else tuple(string)
+
+
+def _fits(form: str, asked: tuple[str, ...]) -> bool:
+    """Only a form of a plural may leave its number out: "one lead"."""
+    wanted, has = set(PLACEHOLDER.findall(asked[-1])), set(PLACEHOLDER.findall(form))
+    return has == wanted or (len(asked) > 1 and wanted - has == {"%(num)s"} and has <= wanted)
+
+
+@pytest.mark.parametrize("lang", [lang for lang in LANGUAGES if lang not in {SOURCE, *IN_WORK}])
+def test_every_text_is_translated(lang: str) -> None:
+    assert faulty_translations(read_catalogue(lang), TEXTS) == []
+
+
+@pytest.mark.parametrize("lang", [lang for lang in LANGUAGES if lang != SOURCE])
+def test_catalogues_hold_no_text_that_is_gone(lang: str) -> None:
+    there = {text.id for text in TEXTS}
+    assert [text.id for text in read_catalogue(lang) if text.id not in there] == []
+
+
+def test_faulty_translations_are_found() -> None:
+    texts, catalogue = Catalog("it"), Catalog("it")
+    for text in ("Save", "Open", "To %(name)s", "text: write it", ("%(num)s lead", "%(num)s leads")):
+        texts.add(text)
+    catalogue.add("Save", "Salva", flags=["fuzzy"])
+    catalogue.add("To %(name)s", "A %(nome)s")
+    catalogue.add("text: write it", "testo: scrivilo")
+    catalogue.add(("%(num)s lead", "%(num)s leads"), ("un lead", "%(num)s lead"))
+    assert faulty_translations(catalogue, texts) == [
+        "not translated: Save",
+        "not translated: Open",
+        "other placeholders: To %(name)s",
+        "other field: text: write it",
+    ]
 
 
 def test_every_text_of_a_template_is_marked() -> None:
