@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def house(tmp_path: Path) -> Iterator[House]:
         yield running
 
 
-def a_lead(house: House, business_id: str | None = None, person_id: str = "p1", **changes: str) -> str:
+def a_lead(house: House, business_id: str | None = None, person_id: str = "p1", **changes: Any) -> str:
     of = business_id or house.business_id
     return house.context.db.write_now(
         lambda tx: make.lead(tx, of, person_id=person_id, channel_account_id=house.webchat_id, **changes)
@@ -257,3 +258,24 @@ def test_the_ads_manager_leads_to_the_leads_of_each_ad(house: House) -> None:
     for word, key in (("campaign", "campaign_id"), ("ad_group", "adgroup_id"), ("ad", "ad_id")):
         assert f'href="/leads?{word}={ad[key]}"' in page
         assert f'href="/leads.xlsx?{word}={ad[key]}"' in page
+
+
+def test_a_lead_tells_which_forms_were_sent_and_leads_to_every_ad_that_the_person_met(house: House) -> None:
+    lead_id = a_lead(house, form=("f1", "Viewing <b>", 3, True))
+    a_lead(house, source_id="second", form=("f1", "Viewing <b>", 4, False))
+    page = house.client.get(f"/leads/{lead_id}").text
+    assert "Sent the form Viewing &lt;b&gt;, version 3, and gave consent<" in page
+    assert "Sent the form Viewing &lt;b&gt;, version 4<" in page
+    [path] = re.findall(r"/reports/conversions/[0-9]+", page)
+    assert "Every ad that the person met" in house.client.get(path).text
+    sign_in_as(house, Role.AGENT)
+    assert "/reports/conversions/" not in house.client.get(f"/leads/{lead_id}").text
+
+
+def test_only_a_test_lead_is_called_one_and_nothing_explains_what_it_did_not_earn(house: House) -> None:
+    test_id, real_id = a_lead(house, is_test=True), a_lead(house, person_id="p2")
+    page = house.client.get(f"/leads/{test_id}").text
+    assert "Test lead" in page
+    assert "/reports/conversions/" not in page
+    assert "Test lead" not in house.client.get(f"/leads/{real_id}").text
+    assert house.client.get("/leads").text.count("Test lead") == 1

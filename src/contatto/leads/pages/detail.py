@@ -22,6 +22,7 @@ from contatto.leads.rules.records import person_label
 from contatto.leads.store import listing, work
 from contatto.leads.store import merges as merge_store
 from contatto.leads.store import records as store
+from contatto.leads.store.entries import FormEntry, list_entries
 from contatto.measurement import store as measurement
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
 
@@ -51,6 +52,11 @@ _TOUCH_TEXTS: Final = {
     (TouchKind.VIEW, False): N_("Saw an ad"),
 }
 """By the kind of touch, and whether the ad is known."""
+_FORM_TEXTS: Final = {
+    True: N_("Sent the form %(form)s, version %(version)s, and gave consent"),
+    False: N_("Sent the form %(form)s, version %(version)s"),
+}
+"""By whether the person agreed to anything; the form as submitted shows to what."""
 _FIELD_NAMES: Final = {"phone": N_("Phone"), "email": N_("E-mail"), "name": N_("Name")}
 """The other fields are names of platforms."""
 
@@ -71,6 +77,7 @@ async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Respo
         return RedirectResponse(f"/leads/{found.merged_into}", 303)
     can_edit = may(caller, Permission.WRITE_LEADS) and not found["lead"]["is_deleted"]
     found |= {"caller": caller, "can_edit": can_edit, "can_restore": may(caller, Permission.WRITE_LEADS)}
+    found["can_see_reports"] = may(caller, Permission.READ_REPORTS)
     page: HTMLResponse = context.pages.render(request, "leads/detail.html", found)
     return page
 
@@ -144,6 +151,7 @@ def _detail(tx: Tx, lead: Lead, words: Words) -> dict[str, Any]:
             "owner_id": lead.owner_id,
             "owner": members.get(lead.owner_id or ""),
             "is_deleted": lead.hidden_at is not None,
+            "is_test": lead.is_test,
         },
         "statuses": [status.value for status in Status],
         "members": list(members.items()),
@@ -158,13 +166,13 @@ def _detail(tx: Tx, lead: Lead, words: Words) -> dict[str, Any]:
             for index, point in enumerate(points)
         ],
         "attribution": _attribution(tx, lead, earned),
+        "conversion_id": earned and earned.conversion_id,
         "timeline": _timeline(tx, lead, merged, words),
         "merges": _merges(tx, lead, merged),
         "duplicates": [
             {
                 "id": twin.id,
                 "name": person_label(twin.name, twin.person_id),
-                "why": "Shares a contact detail",
             }
             for twin in listing.list_twins(tx, business_id, [lead.id])
         ],
@@ -255,6 +263,7 @@ def _timeline(tx: Tx, lead: Lead, merged: list[Lead], words: Words) -> list[dict
     """The lead's history and its persons' touches, newest first."""
     events = [_step_event(step, lead, words) for step in store.list_steps(tx, lead.business_id, lead.id)]
     events += _merge_events(tx, lead, words)
+    events += [_form_event(entry, words) for entry in list_entries(tx, lead.business_id, lead.id)]
     touches = [
         touch
         for each in (lead, *merged)
@@ -267,6 +276,11 @@ def _timeline(tx: Tx, lead: Lead, merged: list[Lead], words: Words) -> list[dict
         text = words.gettext(_TOUCH_TEXTS[touch.kind, ad is not None], **names)
         events.append({"kind": touch.kind.value, "at": from_micros(touch.ts), "text": text, "actor": None})
     return sorted(events, key=lambda event: event["at"], reverse=True)
+
+
+def _form_event(entry: FormEntry, words: Words) -> dict[str, Any]:
+    text = words.gettext(_FORM_TEXTS[entry.consented], form=entry.form_name, version=entry.version)
+    return {"kind": "form", "at": entry.at, "text": text, "actor": None}
 
 
 def _step_event(step: Step, lead: Lead, words: Words) -> dict[str, Any]:

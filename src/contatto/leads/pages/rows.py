@@ -40,6 +40,7 @@ def _row(lead: Lead, points: list[ContactPoint], credit: Credit | None) -> dict[
         "id": lead.id,
         "name": person_label(lead.name, lead.person_id),
         "handle": None,
+        "is_test": lead.is_test,
         "contact_points": points,
         "status": lead.status.value,
         "source": lead.origin.value,
