@@ -61,6 +61,20 @@ def body_of(number: int) -> bytes:
 @contextmanager
 def serving(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """`contatto serve` on this data, ended at the latest with the block."""
+    server, port = start(home)
+    for _ in range(2):  # another process may take the port before the server does
+        if server.poll() is not None:
+            server, port = start(home)
+    try:
+        assert server.poll() is None, "the server did not open its port"
+        yield server, port
+    finally:
+        server.terminate()
+        server.wait(15)
+
+
+def start(home: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a server and wait until its port is open, or it has ended."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -68,22 +82,13 @@ def serving(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     settings = {"CONTATTO_DATA_DIR": str(home), "CONTATTO_LOG_LEVEL": "error"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CONTATTO_")}
     server = subprocess.Popen(command, env=kept | settings, cwd=home, stdout=subprocess.DEVNULL)
-    try:
-        wait_until_open(server, port)
-        yield server, port
-    finally:
-        server.terminate()
-        server.wait(15)
-
-
-def wait_until_open(server: subprocess.Popen[bytes], port: int) -> None:
     end = time.monotonic() + 60
     while time.monotonic() < end and server.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+                break
         time.sleep(0.05)
-    raise AssertionError("the server did not open its port")
+    return server, port
 
 
 async def send_until_killed(

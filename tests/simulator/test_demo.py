@@ -37,10 +37,8 @@ def demo(folder: Path, *arguments: str) -> Iterator[tuple[dict[str, Any], Path]]
         assert ready.exists(), said.read_text()
         assert stat.S_IMODE(ready.stat().st_mode) == 0o600
         yield json.loads(ready.read_text()), said
-        stopped_at = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0, said.read_text()
-        assert time.monotonic() - stopped_at < 3.0
     finally:
         process.kill()
         process.wait()
