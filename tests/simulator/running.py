@@ -15,7 +15,7 @@ from contatto.app import create_app, open_context
 from contatto.inbox.model import Ledger
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import outbox
-from contatto.kit.clock import ShiftedClock
+from contatto.kit.clock import ShiftedClock, SystemClock
 from contatto.kit.context import Context
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
@@ -47,11 +47,16 @@ class Running:
 
 @asynccontextmanager
 async def running_world(folder: Path, days: int) -> AsyncIterator[Running]:
-    """A world without traffic, whose clock stands so many days back."""
+    """A world without traffic, whose clock stands so many days back, at midnight.
+
+    What people do depends on the hour: begun at any other, each run would see other people.
+    """
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         port: int = listener.getsockname()[1]
-        clock = ShiftedClock(-timedelta(days=days))
+        now = SystemClock().now()
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        clock = ShiftedClock(midnight - timedelta(days=days) - now)
         context = open_context(Settings(data_dir=folder), clock)
         migrate_schema(context.db.engine)
         logins, key = invent_logins(), context.vault.signing_key("tracking")

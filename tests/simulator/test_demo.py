@@ -14,8 +14,9 @@ from typing import Any
 
 import httpx2
 
+from contatto.channels.connectors.tiktok import sign_body
 from contatto.simulator.home import NOTES, Home, State
-from tests.journeys.running import until
+from tests.journeys.running import message, until, webhook_body
 from tests.notices.receiver import is_signed_lead, running_receiver
 
 PROGRAM = str(Path(sys.executable).with_name("contatto"))
@@ -92,9 +93,25 @@ def drive_with_the_api(world: dict[str, Any]) -> None:
         assert [each["auto_message_id"] for each in welcome] == [world["auto_message_id"]]
         business = {"business_id": world["tiktok_business_id"]}
         asked = business | {"conversation_type": "STRANGER", "limit": 1}
-        listed = client.get("/business/message/conversation/list/", params=asked).json()["data"]
-        to = business | {"recipient": listed["conversations"][0]["conversation_id"]}
+        write_to(world)
+
+        def listed() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = client.get(
+                "/business/message/conversation/list/", params=asked
+            ).json()["data"]["conversations"]
+            return found
+
+        to = business | {"recipient": until(listed)[0]["conversation_id"]}
         post("/business/message/send/", **to, message_type="TEXT", text={"body": "We measure on Friday."})
+
+
+def write_to(world: dict[str, Any]) -> None:
+    """One message to the world's TikTok account: of so few people, perhaps nobody has written to it."""
+    now = time.time()
+    content = message("Do you measure on Fridays?", "friday", int(now * 1_000))
+    body = webhook_body("im_receive_msg", content, world["tiktok_business_id"])
+    headers = {"TikTok-Signature": sign_body(body, world["app_secret"], int(now))}
+    assert httpx2.post(world["webhook_url"], content=body, headers=headers).status_code == 200
 
 
 def assert_complete(world: dict[str, Any]) -> None:
