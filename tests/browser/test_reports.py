@@ -51,6 +51,7 @@ def test_an_analyst_reads_keeps_and_questions_a_report(served: Served, page: Pag
     expect(page.get_by_role("heading", name="Each goal for itself")).to_be_visible()
 
     # rows, columns and days follow at once, without a reload
+    page.wait_for_load_state()
     page.get_by_label("Rows").select_option("Goal")
     table = page.get_by_role("region", name="Table of the report")
     expect(table.get_by_role("row", name=re.compile("^Lead"))).to_contain_text("1 leads")

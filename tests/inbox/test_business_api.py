@@ -15,7 +15,7 @@ from contatto.kit.moments import micros
 from tests.channels.vendor import Vendor, running_vendor
 from tests.journeys.running import API, APP_ID, APP_SECRET, OPEN_ID, House, message, running_house, until
 from tests.notices.receiver import Receiver, is_signed_message, running_receiver
-from tests.unchanged import nothing_changes
+from tests.unchanged import nothing_changes, wait_until_quiet
 
 APP = {"app_id": APP_ID, "secret": APP_SECRET}
 OF = {"business_id": OPEN_ID}
@@ -184,6 +184,7 @@ def test_messages_of_both_sides_are_pushed_signed_and_notices_are_not(
     def ask(path: str, **body: Any) -> Any:
         return house.client.post(f"{API}/business/webhook/{path}/", json=APP | body).json()
 
+    wait_until_quiet(house.context.db)  # what was sent before is told to nobody
     set_up = ask("update", event_type="DIRECT_MESSAGE", callback_url=f"{receiver.url}/messages")
     assert set_up["data"] == {
         "app_id": APP_ID, "event_type": "DIRECT_MESSAGE", "callback_url": f"{receiver.url}/messages",

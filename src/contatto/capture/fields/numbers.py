@@ -112,7 +112,8 @@ def find_runs(text: str) -> list[Run]:
         if fronted:
             front = _FRONT.search(text, max(0, start - 4), start)
             start = front.start() if front is not None else start
-        if text[end : end + 1].isalpha():
+        following = text[end : end + 1]
+        if following.isascii() and following.isalpha():  # other scripts may go on without a space: "67です"
             figure = _FIGURE_OF_WORD.search(text, max(start, end - 4), end)
             end = figure.start() if figure is not None else end
         digits = _only_digits(text[start:end])

@@ -150,7 +150,7 @@ function ready() {
   button.disabled = !field.value.trim();
 }
 
-field.value = loadDraft(account);
+field.value ||= loadDraft(account); // what was typed before this ran stays
 ready();
 field.addEventListener("input", () => {
   saveDraft(account, field.value);
