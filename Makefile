@@ -21,11 +21,11 @@ run: $(STAMP) ## start the demo world; PORT=8000 and DATA=folder choose where
 ##@ Change it
 test: $(STAMP) ## run the tests; T=path runs one file or folder
 	@$(PYTHON) -m tools.browser
-	@$(BIN)/pytest $(if $(T),$(T),-n 2 --dist worksteal -m "not slow")
+	@$(BIN)/pytest $(if $(T),$(T),-n 2 --dist loadfile -m "not slow")
 
 test-all: $(STAMP) ## run the tests, the slow ones too, and those of the engines
 	@$(PYTHON) -m tools.browser
-	@$(BIN)/pytest -n 2 --dist worksteal
+	@$(BIN)/pytest -n 2 --dist loadfile
 	@$(PYTHON) -m tools.engines
 
 test-engines: ## run attribution on Spark (a cluster too) and Sail; brings what they need, E=sail runs one
