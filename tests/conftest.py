@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import structlog
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_database
@@ -23,6 +23,9 @@ from tests import postgres, schema
 from tools.browser import MISSING, find_chromium
 
 _numbers = itertools.count(1)
+expect.set_options(
+    timeout=20_000
+)  # a machine with much else to do needs time; who waits for a state loses none
 
 
 def pytest_configure(config: pytest.Config) -> None:

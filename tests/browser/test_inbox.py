@@ -133,6 +133,7 @@ def test_a_reply_that_the_platform_refused_shows_why_and_can_be_tried_again(
     house.context.db.write_now(lambda tx: set_access_token(tx, house.business_id, house.tiktok_id, "a-token"))
     _sign_in(page, served.url)
     page.locator("#conversations a", has_text="Hi there").click()
+    page.wait_for_load_state()
     expect(page.locator(".composer__window")).to_contain_text(re.compile(r"4[78] hr.*10 messages left"))
     page.get_by_label("Your reply").fill("Hello")
     page.get_by_label("Your reply").press("Enter")
