@@ -103,4 +103,4 @@ def test_what_was_typed_while_the_server_was_away_arrives_after_it_is_back(
     expect(customer.locator("#dm-offline")).to_be_hidden(timeout=10 * A_SECOND)
     customer.reload()
     expect(customer.locator("#dm-log")).to_contain_text("second, my mail is")
-    assert customer.locator("#dm-log").get_by_text("second, my mail is").count() == 1
+    expect(customer.locator("#dm-log").get_by_text("second, my mail is")).to_have_count(1)
