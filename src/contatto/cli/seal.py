@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -53,12 +54,13 @@ def seal_command(open_context: Callable[[], Context]) -> Callable[..., None]:
 
 def seal_days(db: Database, folder: Path, last_day: str) -> None:
     """Seal every day up to one; each file is on the disk before the manifest lists it."""
+    sealed = db.read_now(store.list_sealed_files)
     for day in db.read_now(lambda tx: list_unsealed_days(tx, last_day)):
-        before = [file for file in db.read_now(store.list_sealed_files) if file.day == day]
-        touches = db.read_now(lambda tx, day=day: store.list_touches_of_day(tx, day))  # type: ignore[misc]
+        before = [file for file in sealed if file.day == day]
+        touches = db.read_now(partial(store.list_touches_of_day, day=day))
         file = write_part(folder, day, touches, before)
         if file is not None:
-            db.write_now(lambda tx, file=file: record_sealed_file(tx, file))  # type: ignore[misc]
+            db.write_now(partial(record_sealed_file, file=file))
             _out.print(f"{file.name}: {file.touches} touches")
     write_conversions(folder, db.read_now(store.list_conversions_that_stand))
 

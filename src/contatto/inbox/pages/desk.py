@@ -88,8 +88,12 @@ def inbox_values(tx: Tx, caller: Caller, view: View, selected: str | None) -> di
         "tab": view.tab,
         "show": view.show.value,
         "q": view.q,
-        "counts": {tab: conversations.count_conversations(tx, business_id, wanted(tab)) for tab in TABS}
-        | {"mentions": len(desk.mentioned)},
+        "counts": {
+            tab: len(desk.mentioned)
+            if tab == "mentions"
+            else conversations.count_conversations(tx, business_id, wanted(tab))
+            for tab in TABS
+        },
         "has_target": target is not None,
         "conversations": [desk.row(conversation) for conversation in found],
         "next_href": older,
