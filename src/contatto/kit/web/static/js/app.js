@@ -94,9 +94,12 @@ function showTheme() {
 showTheme();
 
 // The server may open a dialog for readers without scripts; with scripts it becomes a real modal one.
+// Who has begun to type in it stays in that field: opening it anew would move the focus to the autofocus one.
 for (const dialog of document.querySelectorAll("dialog[open][data-modal]")) {
+  const focused = document.activeElement;
   dialog.close();
   dialog.showModal();
+  if (dialog.contains(focused)) focused.focus();
 }
 // A double click must not send a form twice.
 document.addEventListener("submit", (event) => {
