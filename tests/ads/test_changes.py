@@ -7,6 +7,7 @@ import pytest
 from contatto.ads.actions.ad_groups import AdGroupChanges, update_ad_group
 from contatto.ads.actions.ads import AdChanges, update_ad
 from contatto.ads.actions.campaigns import CampaignChanges, change_campaign_status, update_campaign
+from contatto.ads.actions.messages import NewWelcome, create_welcome_message
 from contatto.ads.model import BidType, BudgetMode, ScheduleType, Status
 from contatto.ads.store import tree as store
 from contatto.kit import errors
@@ -44,6 +45,19 @@ def test_measuring_hears_of_new_names_on_every_level_also_for_deleted_ads(databa
     database.write_now(work)
     ad = measured_ad(database, world, chain)
     assert (ad.campaign_name, ad.ad_group_name, ad.page_id) == ("Spring", "Islands", "7")
+
+
+def test_measuring_hears_what_the_ads_welcome_message_says(database: Database) -> None:
+    world, chain = made(database)
+    new = NewWelcome("", " Hello! ", (("Open?", "Nine to six."),))
+    message = database.write_now(lambda tx: create_welcome_message(tx, world.ad_account, new))
+    for number, said in ((str(message.number), "Hello!"), ("7", ""), ("9" * 19, ""), ("x", "")):
+        wanted = AdChanges(auto_message_id=number)
+        database.write_now(lambda tx, of=wanted: update_ad(tx, world.ad_account, chain.ad.number, of))  # type: ignore[misc]
+        ad = measured_ad(database, world, chain)
+        assert ad.welcome == said
+        pairs = (ad.questions, ad.answers)
+        assert pairs == ((("Open?",), ("Nine to six.",)) if said else ((), ()))
 
 
 def test_a_changed_ad_is_kept_whole_and_published(database: Database) -> None:

@@ -159,22 +159,33 @@ def test_the_inbox_shows_the_thank_you_and_the_notice_the_customer_sees_no_notic
     assert "lead" not in re.sub(r"<[^>]*>", " ", chat).lower()
 
 
-def test_the_form_of_the_ad_that_was_tapped_last_is_shown(house: House) -> None:
+def test_the_form_and_the_welcome_of_the_ad_that_was_tapped_last_are_shown(house: House) -> None:
     offer(house)
     words = {**content().words["en"], "headline": "Of the ad"}
     mine = house.context.db.write_now(
         lambda tx: published(tx, house.business_id, content(words={"en": words}))
     )
     ad = house.make_ad("LEAD_GENERATION")
-    house.data("POST", "/ad/update/", adgroup_id=ad["adgroup_id"],
-               creatives=[{"ad_id": ad["ad_id"], "page_id": str(mine.number)}])  # fmt: skip
+    welcome = {
+        "content": "Hello, islander!",
+        "suggested_questions": [{"question": "A boat?", "answer": "Yes."}],
+    }
+    house.data(
+        "POST", "/creative/auto_message/create/", auto_message_type="WELCOME_MESSAGE", welcome_message=welcome
+    )
+    message = house.data("GET", "/creative/auto_message/get/")["list"][0]["auto_message_id"]
+    changes = {"ad_id": ad["ad_id"], "page_id": str(mine.number), "auto_message_id": message}
+    house.data("POST", "/ad/update/", adgroup_id=ad["adgroup_id"], creatives=[changes])
     assert "Of the ad" not in house.client.get(f"/chat/{house.webchat_id}").text
     house.sign_in()
     link = re.search(
         r'href="http://127.0.0.1:8000(/t/c/[^"]+)"', house.client.get(f"/ads/{ad['ad_id']}/preview").text
     )
     assert link
-    assert "Of the ad" in house.client.get(link.group(1)).text
+    chat = house.client.get(link.group(1)).text
+    for said in ("Of the ad", "Hello, islander!", 'data-ask="A boat?"'):
+        assert said in chat
+    assert "Yes." not in chat
 
 
 def test_an_ad_group_and_an_ad_choose_their_form_of_the_list(house: House) -> None:

@@ -8,16 +8,18 @@ import pytest
 from contatto.channels.model import MessageKind, Platform
 from contatto.inbox.actions.automatic import keep_automatic
 from contatto.inbox.actions.deliveries import settle_receipts
-from contatto.inbox.actions.threads import conversation_id_of
+from contatto.inbox.actions.threads import conversation_id_of, person_id_of
 from contatto.inbox.model import AutomaticMessages, Exchange, KeywordReply, Message
-from contatto.inbox.rules import automatic_answer, automatic_problem
+from contatto.inbox.rules import automatic_answer, automatic_problem, with_ad
 from contatto.inbox.store import conversations
 from contatto.inbox.store.automatic import find_automatic
 from contatto.inbox.store.messages import list_messages_after
 from contatto.kit import errors
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
+from contatto.measurement.store import append_touch
 from tests import make
 from tests.make import Shop
 
@@ -133,3 +135,28 @@ def test_only_the_businesss_own_chat_page_has_them(database: Database, shop: Sho
             database.write_now(lambda tx, of=(business_id, account_id): keep_automatic(tx, *of, SMALL, 0))  # type: ignore[misc]
         assert refused.value.code is errors.NOT_FOUND
     assert database.read_now(lambda tx: find_automatic(tx, "other", shop.webchat.id)) is None
+
+
+def test_the_questions_of_the_ad_that_opened_the_chat_are_answered_as_well_as_the_accounts(
+    database: Database, shop: Shop
+) -> None:
+    """The ad says another thing to the same words, and what only the account knows is said too."""
+
+    def tap(tx: Tx) -> None:
+        said = {"welcome": "Hi!", "questions": ("When are you open?",), "answers": ("On ad days.",)}
+        ad = make.published_ad(tx, shop.business_id, **said)
+        append_touch(tx, make.touch(ad, person_id=person_id_of(shop.webchat, "v1")))
+
+    write(database, shop, "When are you open?")
+    database.write_now(tap)
+    write(database, shop, "When are you open?")
+    thread = write(database, shop, "PRICE")
+    said = [message.text for message in thread if message.kind is MessageKind.AUTOMATIC]
+    assert said == ["Nine to six.", "On ad days.", "From 9,000."]
+
+
+def test_an_ad_without_a_welcome_leaves_the_accounts_and_one_with_it_brings_its_own_questions() -> None:
+    kept = replace(SMALL, welcome="Hello", prompts=(Exchange("Menu", "Send me the menu"),))
+    assert with_ad(kept, make.ad()) == with_ad(kept, None) == kept
+    own = with_ad(kept, make.ad(welcome="Hi!", questions=("A?",), answers=("B.",)))
+    assert (own.welcome, own.questions, own.prompts) == ("Hi!", (Exchange("A?", "B."),), kept.prompts)

@@ -7,7 +7,7 @@ import re
 import struct
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -21,11 +21,12 @@ from contatto.channels.model import (
     Unusable,
     WasRead,
 )
-from contatto.inbox.model import AutomaticMessages, ReceiptState
+from contatto.inbox.model import AutomaticMessages, Exchange, ReceiptState
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.words import N_
 from contatto.leads.model import Evidence
+from contatto.measurement.model import MeasuredAd
 
 ID_LIMIT: Final = 128
 MESSAGE_ID_LIMIT: Final = 256
@@ -162,6 +163,17 @@ def _keyword_problem(content: AutomaticMessages) -> str | None:
     if len(set(words)) != len(words):
         return "keywords: use each word once."
     return None
+
+
+def with_ad(content: AutomaticMessages, ad: MeasuredAd | None) -> AutomaticMessages:
+    """What a chat says by itself that an ad opened: the ad's own welcome and questions, if it has any.
+
+    The account's other answers still hold: somebody may know its words from another day.
+    """
+    if ad is None or not ad.welcome:
+        return content
+    pairs = zip(ad.questions, ad.answers, strict=True)
+    return replace(content, welcome=ad.welcome, questions=tuple(Exchange(*pair) for pair in pairs))
 
 
 def automatic_answer(content: AutomaticMessages, text: str) -> str | None:

@@ -34,7 +34,8 @@ class MeasuredAd:
 
     The ``…_number`` fields are the API's ids. Windows are in seconds; None means that such touches never
     count. ``landing_path`` is where a tap leads; ``headline`` and ``text`` are what the person saw;
-    ``page_id`` is the instant form of the chat that follows, empty for none.
+    ``page_id`` is the instant form of the chat that follows, empty for none; ``welcome`` its first message,
+    empty where the account's own is said, and ``questions`` what it suggests, each with its answer.
     """
 
     ad_id: str
@@ -58,6 +59,9 @@ class MeasuredAd:
     headline: str
     text: str
     page_id: str = ""
+    welcome: str = ""
+    questions: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from contatto.kit.db.tx import Tx, insert_for
-from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
+from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
 from contatto.measurement.model import (
     Attribution,
     ChangedDay,
@@ -56,6 +56,9 @@ measured_ads = Table(
     text("headline"),
     text("text"),
     Column("page_id", String(64), nullable=False, server_default=""),
+    text("welcome", default=""),
+    Column("questions", Words, nullable=False, server_default="[]"),
+    Column("answers", Words, nullable=False, server_default="[]"),
     Index("ix_measured_ads_business_id", "business_id"),
 )
 

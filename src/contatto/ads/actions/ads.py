@@ -6,7 +6,7 @@ from datetime import datetime
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.accounts import find_channel, load_ad_account, load_facts
-from contatto.ads.actions.publishing import EVERY_STATUS, measured_ad, publish_ads
+from contatto.ads.actions.publishing import EVERY_STATUS, publish_ads, publish_one_ad
 from contatto.ads.model import Ad, AdGroup, Audit, Status, Wanted
 from contatto.ads.rules import goals, settings, statuses
 from contatto.ads.rules.audits import check_audit_reason, shown_of
@@ -15,7 +15,6 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
-from contatto.measurement import actions as measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def create_ad(tx: Tx, business_id: str, new: NewAd, *, needs_review: bool = Fals
         load_ad_account(tx, business_id, ad.ad_account_id),
         find_channel(tx, business_id, ad.channel_account_id),
     )
-    measurement.publish_ad(tx, measured_ad(ad, ad_group, campaign, homes))
+    publish_one_ad(tx, ad, ad_group, campaign, homes)
     return ad
 
 

@@ -1,12 +1,14 @@
 """Telling measuring what ads are: it hears of every ad that changes, or whose ad group or campaign does."""
 
+from dataclasses import replace
 from typing import Final
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.accounts import find_channel
-from contatto.ads.model import Ad, AdGroup, Campaign, Page, Status, Wanted
+from contatto.ads.model import Ad, AdGroup, Campaign, Page, Status, Wanted, WelcomeMessage
 from contatto.ads.rules import settings
 from contatto.ads.store import tree as store
+from contatto.ads.store.messages import list_welcome_messages
 from contatto.channels import registry as channel_registry
 from contatto.channels.model import ChannelAccount
 from contatto.kit.db.tx import Tx
@@ -26,13 +28,36 @@ def publish_ads(tx: Tx, account: AdAccount, wanted: Wanted) -> None:
         channel = find_channel(tx, account.business_id, ad.channel_account_id)
         homes = (account, channel)
         above = (groups[ad.ad_group_id], campaigns[ad.campaign_id])
-        measurement.publish_ad(tx, measured_ad(ad, *above, homes))
+        publish_one_ad(tx, ad, *above, homes)
+
+
+def publish_one_ad(
+    tx: Tx, ad: Ad, ad_group: AdGroup, campaign: Campaign, homes: tuple[AdAccount, ChannelAccount]
+) -> None:
+    """Publish an ad as it is now; ``homes`` are its ad account and its channel account."""
+    measured = measured_ad(ad, ad_group, campaign, homes)
+    message = find_welcome(tx, ad)
+    if message is not None:
+        measured = replace(
+            measured, welcome=message.content, questions=message.questions, answers=message.answers
+        )
+    measurement.publish_ad(tx, measured)
+
+
+def find_welcome(tx: Tx, ad: Ad) -> WelcomeMessage | None:
+    """The welcome message that an ad names, if its ad account has it."""
+    text = ad.auto_message_id
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 19 else 0
+    if not 0 < number < 2**63:
+        return None
+    found = list_welcome_messages(tx, ad.business_id, ad.ad_account_id, [number])
+    return found[0] if found else None
 
 
 def measured_ad(
     ad: Ad, ad_group: AdGroup, campaign: Campaign, homes: tuple[AdAccount, ChannelAccount]
 ) -> MeasuredAd:
-    """What measuring must know of an ad; ``homes`` are its ad account and its channel account."""
+    """What measuring must know of an ad besides its welcome message; ``homes`` as above."""
     account, channel = homes
     return MeasuredAd(
         ad_id=ad.id,

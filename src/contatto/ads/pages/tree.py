@@ -15,6 +15,7 @@ from contatto.ads.actions.accounts import load_facts
 from contatto.ads.actions.ad_groups import change_ad_group_status
 from contatto.ads.actions.ads import change_ad_status
 from contatto.ads.actions.campaigns import change_campaign_status
+from contatto.ads.actions.publishing import find_welcome
 from contatto.ads.model import Ad, AdGroup, Campaign, Page, Status, Wanted
 from contatto.ads.pages.views import Homes, show_ad, show_ad_group, show_campaign
 from contatto.ads.rules.delivering import (
@@ -166,14 +167,15 @@ async def show_preview(request: Request, caller: PageCaller, number: str) -> HTM
         group = store.load_ad_groups(tx, caller.business_id, {ad.ad_group_id})[ad.ad_group_id]
         campaign = store.load_campaigns(tx, caller.business_id, {ad.campaign_id})[ad.campaign_id]
         account = load_homes(tx, caller.business_id).channels[ad.channel_account_id]
+        welcome = find_welcome(tx, ad)
         return {
             "caller": caller,
             "ad": show_ad(ad, context),
             "account": {"display_name": account.name},
             "ad_group": {"id": str(group.number), "name": group.name, "goal": group.goal},
             "campaign": {"id": str(campaign.number), "name": campaign.name},
-            "welcome": None,
-            "questions": [],
+            "welcome": welcome.content if welcome else None,
+            "questions": list(welcome.questions) if welcome else [],
         }
 
     return context.pages.render(request, "ads/preview.html", await context.db.read(work))

@@ -3,6 +3,7 @@
 from contatto.channels import store as channel_store
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
 from contatto.inbox import rules
+from contatto.inbox.actions.taps import find_tapped_of
 from contatto.inbox.model import AutomaticMessages, Conversation, Message, MessageSent
 from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.automatic import find_automatic, save_automatic
@@ -43,11 +44,17 @@ def keep_account_automatic(
 
 
 def answer_by_itself(tx: Tx, account: ChannelAccount, conversation: Conversation, asked: Message) -> None:
-    """Answer a customer's message that is exactly a suggested question or a keyword; once for each."""
+    """Answer a customer's message that is exactly a suggested question or a keyword; once for each.
+
+    The questions of the ad that opened the chat come first, then those of the account.
+    """
     if account.platform is not Platform.WEBCHAT:
         return
     found = find_automatic(tx, account.business_id, account.id)
-    text = rules.automatic_answer(found[0].active, asked.text) if found else None
+    active = found[0].active if found else AutomaticMessages()
+    tapped = find_tapped_of(tx, account.business_id, conversation.person_id)
+    of_ad = rules.with_ad(active, tapped[1] if tapped else None)
+    text = rules.automatic_answer(of_ad, asked.text) or rules.automatic_answer(active, asked.text)
     if text is None:
         return
     reply = Message(

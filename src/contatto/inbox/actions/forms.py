@@ -9,7 +9,8 @@ from contatto.forms import actions as forms
 from contatto.forms.model import FormAnswer, FormVersion, Respondent, Source, Submission, Verdict
 from contatto.forms.rules.words import text_of
 from contatto.inbox.actions.replies import send_reply
-from contatto.inbox.actions.threads import open_conversation, owned_conversation, person_id_of
+from contatto.inbox.actions.taps import find_tapped_of
+from contatto.inbox.actions.threads import open_conversation, owned_conversation
 from contatto.inbox.model import (
     Conversation,
     Message,
@@ -22,8 +23,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id
 from contatto.kit.outbox import emit
 from contatto.leads.model import Actor
-from contatto.measurement import store as measurement_store
-from contatto.measurement.model import MeasuredAd, Touch, TouchKind
+from contatto.measurement.model import MeasuredAd, Touch
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +32,6 @@ class FormOffer:
 
     version: FormVersion
     link: str
-
-
-def find_tapped_ad(tx: Tx, account: ChannelAccount, visitor: str) -> tuple[Touch, MeasuredAd] | None:
-    """The last tap of a visitor, with its ad."""
-    return _find_tapped(tx, account.business_id, person_id_of(account, visitor))
-
-
-def _find_tapped(tx: Tx, business_id: str, person_id: str) -> tuple[Touch, MeasuredAd] | None:
-    for touch in measurement_store.list_touches_of(tx, business_id, person_id, 20):
-        if touch.kind is TouchKind.CLICK:
-            ad = measurement_store.find_measured_ad(tx, business_id, touch.ad_id)
-            return (touch, ad) if ad else None
-    return None
 
 
 def take_form(
@@ -70,7 +57,7 @@ def take_form_of(tx: Tx, conversation: Conversation, version: FormVersion, sent:
         Unanswered: with a problem for each field that lacks something.
     """
     person = persons.load_person(tx, conversation.business_id, conversation.person_id)
-    tapped = _find_tapped(tx, conversation.business_id, person.id)
+    tapped = find_tapped_of(tx, conversation.business_id, person.id)
     respondent = Respondent(
         business_id=conversation.business_id,
         person_id=person.id,

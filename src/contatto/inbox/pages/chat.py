@@ -10,9 +10,10 @@ from contatto.capture import store as capture_store
 from contatto.channels.model import Platform
 from contatto.channels.store import find_public_account, list_embed_origins
 from contatto.forms.actions import choose_form
-from contatto.inbox.actions.forms import find_tapped_ad
+from contatto.inbox.actions.taps import find_tapped_ad
 from contatto.inbox.model import AutomaticMessages
 from contatto.inbox.pages.chat_form import show_chat_form
+from contatto.inbox.rules import with_ad
 from contatto.inbox.store.automatic import find_automatic
 from contatto.kit import errors
 from contatto.kit.context import context_of
@@ -86,7 +87,7 @@ def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
     tapped = find_tapped_ad(tx, account, visitor)
     ad = tapped[1] if tapped else None
     kept = find_automatic(tx, account.business_id, account.id)
-    automatic = kept[0].active if kept else AutomaticMessages()
+    automatic = with_ad(kept[0].active if kept else AutomaticMessages(), ad)
     return {
         "account": {"id": account.id, "display_name": account.name, "handle": account.handle or None},
         "ad": _shown_ad(ad) if ad and ad.headline else None,
