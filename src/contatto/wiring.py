@@ -29,6 +29,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errands import Errand, Errands
 from contatto.kit.outbox import After
 from contatto.kit.settings import Settings
+from contatto.kit.shifts import Shift
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import jobs
 from contatto.leads.model import (
@@ -45,6 +46,7 @@ from contatto.leads.model import (
 )
 from contatto.leads.rules.filters import Thread
 from contatto.leads.store.threads import THREADS
+from contatto.measurement import actions as measurement
 from contatto.notices import actions as pushes
 from contatto.notices.model import SubscriptionEnded
 from contatto.notices.store import is_push_due
@@ -115,3 +117,12 @@ EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (3600.0, reports.forget_reports),
 )
 """Work by the clock: seconds between two runs, and what is run."""
+
+SHIFT_S: Final = 900.0
+"""Seconds between two runs of the shifts."""
+
+
+def shifts(settings: Settings) -> tuple[Shift, ...]:
+    """Long work on files by the clock, in a thread of its own."""
+    folder = settings.sealed_folder
+    return () if folder is None else (measurement.sealing_shift(folder, settings.seal_after_days),)

@@ -1,6 +1,7 @@
 """The background work of one process: settles what came in, drains the outbox, runs chores and errands."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -14,11 +15,15 @@ from contatto.kit.errands import run_errands
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import drain
 from contatto.kit.settings import Settings
+from contatto.kit.shifts import run_shift
 
 POLL_S: Final = 0.5
 """How often the tables are looked at when nobody pokes: retries fall due, other processes commit."""
 GATHER_S: Final = 0.005
 """How long it waits after a poke, so that commits that follow at once are worked on together."""
+
+REST_S: Final = 60.0
+"""How long it waits after the start before long work begins."""
 
 
 class Worker:
@@ -30,6 +35,7 @@ class Worker:
         self._poked = asyncio.Event()
         self._errands_poked = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._stopped = threading.Event()
         self._next_run = [0.0] * len(wiring.EVERY)
         db.on_commit(self._poke)
 
@@ -45,8 +51,26 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._repeat(self._poked, self.run_once))
                 tasks.create_task(self._repeat(self._errands_poked, partial(self.run_errands, client)))
+                tasks.create_task(self._keep_shifts())
         finally:
+            self._stopped.set()
             await client.close()
+
+    async def _keep_shifts(self) -> None:
+        await asyncio.sleep(REST_S)
+        while True:
+            try:
+                await asyncio.to_thread(self.run_shifts)
+            except OSError as error:
+                logger().error("worker.shift_failed", error_at=where(error), says=str(error))
+            except Exception as error:  # nor must anything else end the worker
+                logger().error("worker.shift_failed", error_at=where(error))
+            await asyncio.sleep(wiring.SHIFT_S)
+
+    def run_shifts(self) -> int:
+        """Do the long work on files that is due; say how many jobs that were."""
+        kinds = wiring.shifts(self._settings)
+        return sum(run_shift(self._db, kind, lambda: not self._stopped.is_set()) or 0 for kind in kinds)
 
     async def _repeat(self, poked: asyncio.Event, work: Callable[[], Awaitable[int]]) -> None:
         while True:

@@ -1,30 +1,43 @@
 """Sealed files hold every touch once, whatever interrupts the sealing, and say when they are damaged."""
 
+import asyncio
 import errno
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from contatto.cli.seal import check_sealed, seal_days
+from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.moments import micros
+from contatto.kit.settings import Settings
+from contatto.kit.shifts import held_alone, run_shift
 from contatto.measurement import store
-from contatto.measurement.actions import Earned, record_conversion, record_touch
+from contatto.measurement.actions import Earned, record_conversion, record_touch, sealing_shift
 from contatto.measurement.engines import sealing
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ConversionKind, MeasuredAd
+from contatto.worker import Worker
 from tests import make
 
 DAY = timedelta(days=1)
-LAST = "2026-01-03"
+DAYS = 2
 
 
 class Stopped(Exception):
     """The process dies here."""
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    """The 5th of January: three days are two days old."""
+    return FixedClock(make.NOON + 4 * DAY)
 
 
 def told(db: Database, days: int = 4) -> MeasuredAd:
@@ -57,7 +70,7 @@ def listed(db: Database, folder: Path) -> list[tuple[str, int]]:
 def test_old_days_are_sealed_sorted_and_once(database: Database, tmp_path: Path) -> None:
     told(database)
     for _ in range(2):
-        seal_days(database, tmp_path, LAST)
+        seal_days(database, tmp_path, DAYS)
     assert listed(database, tmp_path) == [
         (f"touches/day=2026-01-0{day}/part-1.parquet", 3) for day in (1, 2, 3)
     ]
@@ -71,11 +84,11 @@ def test_old_days_are_sealed_sorted_and_once(database: Database, tmp_path: Path)
 
 def test_a_late_touch_goes_into_a_part_of_its_own(database: Database, tmp_path: Path) -> None:
     ad = told(database)
-    seal_days(database, tmp_path, LAST)
+    seal_days(database, tmp_path, DAYS)
     late = make.touch(ad, at=make.NOON, person_id="late")
     for _ in range(2):
         database.write_now(lambda tx: record_touch(tx, late))
-        seal_days(database, tmp_path, LAST)
+        seal_days(database, tmp_path, DAYS)
     assert ("touches/day=2026-01-01/part-2.parquet", 1) in listed(database, tmp_path)
     rows = sealed(tmp_path)
     assert len(rows) == len({row[2] for row in rows}) == 10
@@ -97,8 +110,8 @@ STEPS = {
     "before the file is on the disk": ("contatto.measurement.engines.sealing.sync", dies),
     "before it has its name": ("pathlib.Path.replace", dies),
     "after it has its name": ("pathlib.Path.replace", dies_after(Path.replace)),
-    "before it is listed": ("contatto.cli.seal.record_sealed_file", dies),
-    "after it is listed": ("contatto.cli.seal.write_conversions", dies),
+    "before it is listed": ("contatto.measurement.store.append_sealed_file", dies),
+    "after it is listed": ("contatto.measurement.actions.write_conversions", dies),
 }
 
 
@@ -111,8 +124,8 @@ def test_killed_at_any_step_the_next_run_ends_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(*STEPS[step])
         with pytest.raises(Stopped):
-            seal_days(database, tmp_path, LAST)
-    seal_days(database, tmp_path, LAST)
+            seal_days(database, tmp_path, DAYS)
+    seal_days(database, tmp_path, DAYS)
     check_sealed(database)
     rows = sealed(tmp_path)
     assert len(rows) == len({row[2] for row in rows}) == 9
@@ -133,10 +146,10 @@ def test_a_full_disk_is_told_and_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(sealing, "sync", full)
         with pytest.raises(OSError, match=r"part-1\.parquet.*No space left"):
-            seal_days(database, folder, LAST)
+            seal_days(database, folder, DAYS)
     assert listed(database, folder) == []
-    assert [path for path in folder.rglob("*") if path.is_file()] == []
-    seal_days(database, folder, LAST)
+    assert [path.name for path in folder.rglob("*.*")] == ["in-use.lock"]
+    seal_days(database, folder, DAYS)
     assert len(listed(database, folder)) == 3
 
 
@@ -154,11 +167,62 @@ def test_a_damaged_file_is_named_and_not_built_upon(
     database: Database, tmp_path: Path, harm: Callable[[Path], object], says: str
 ) -> None:
     ad = told(database)
-    seal_days(database, tmp_path, LAST)
+    seal_days(database, tmp_path, DAYS)
     harm(tmp_path / "touches" / "day=2026-01-02" / "part-1.parquet")
     with pytest.raises(BrokenFile, match=rf"day=2026-01-02/part-1\.parquet.*{says}"):
         check_sealed(database)
     database.write_now(lambda tx: record_touch(tx, make.touch(ad, at=make.NOON + DAY, person_id="late")))
     with pytest.raises(BrokenFile, match=says):
-        seal_days(database, tmp_path, LAST)
+        seal_days(database, tmp_path, DAYS)
     assert len(listed(database, tmp_path)) == 3
+
+
+def work_once(db: Database, folder: Path) -> int:
+    """What the worker does by itself."""
+
+    async def work() -> int:
+        return await asyncio.to_thread(Worker(db, Settings(data_dir=folder)).run_shifts)
+
+    return asyncio.run(work())
+
+
+def test_the_worker_seals_finished_days_by_itself(database: Database, tmp_path: Path) -> None:
+    told(database)
+    assert work_once(database, tmp_path) == 4  # three days, and the conversions
+    assert work_once(database, tmp_path) == 0
+    assert len(sealed(tmp_path / "sealed")) == 9
+    check_sealed(database)
+
+
+def test_who_seals_is_alone(database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told(database)
+    with held_alone(tmp_path / "sealed") as is_mine:
+        assert is_mine
+        assert work_once(database, tmp_path) == 0
+        seal_days(database, tmp_path / "sealed", DAYS)
+    assert listed(database, tmp_path / "sealed") == []
+    assert "Somebody else is sealing" in capsys.readouterr().out
+    assert work_once(database, tmp_path) == 4
+
+
+def test_many_workers_at_once_seal_each_day_once(database: Database, tmp_path: Path) -> None:
+    told(database)
+    with ThreadPoolExecutor(4) as threads:
+        done = list(threads.map(lambda _: run_shift(database, sealing_shift(tmp_path, DAYS)), range(4)))
+    assert sum(count or 0 for count in done) == 4
+    assert len(listed(database, tmp_path)) == 3
+    check_sealed(database)
+
+
+@pytest.mark.parametrize(
+    ("settings", "folder"),
+    [
+        ({}, "/d/sealed"),
+        ({"sealed_dir": "/x"}, "/x"),
+        ({"seal_after_days": 0}, None),
+        ({"database_url": "postgresql://h/d"}, None),
+        ({"database_url": "postgresql://h/d", "sealed_dir": "/x"}, "/x"),
+    ],
+)
+def test_where_days_are_sealed_by_themselves(settings: dict[str, Any], folder: str | None) -> None:
+    assert Settings(data_dir=Path("/d"), **settings).sealed_folder == (folder and Path(folder))

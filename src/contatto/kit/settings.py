@@ -82,6 +82,17 @@ class Settings(BaseSettings):
         description="Whether ads may be shown at once, or when the operator has approved them with "
         "`contatto ads approve`.",
     )
+    seal_after_days: int = Field(
+        default=2,
+        ge=0,
+        description="Age in days at which the touches of a day are sealed as Parquet; 0 leaves that to "
+        "`contatto seal`.",
+    )
+    sealed_dir: Path | None = Field(
+        default=None,
+        description="Folder of the sealed files. By default `sealed` in the data folder with SQLite; with "
+        "PostgreSQL nothing is sealed by itself until it is set, to a folder that all machines share.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe line that is logged."
     )
@@ -115,6 +126,14 @@ class Settings(BaseSettings):
     def url(self) -> str:
         """The database URL in force."""
         return self.database_url or f"sqlite:///{self.data_dir / 'contatto.sqlite3'}"
+
+    @property
+    def sealed_folder(self) -> Path | None:
+        """Where days of touches are sealed by themselves; None where they are not."""
+        if not self.seal_after_days:
+            return None
+        chosen = self.sealed_dir or (None if self.database_url else self.data_dir / "sealed")
+        return chosen and chosen.resolve()
 
     @property
     def secure_cookies(self) -> bool:

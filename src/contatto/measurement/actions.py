@@ -3,19 +3,22 @@
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import named_id, new_id, new_number
 from contatto.kit.moments import micros
+from contatto.kit.shifts import Job, Record, Shift
 from contatto.measurement import rules, store
+from contatto.measurement.engines.sealing import CONVERSIONS, write_conversions, write_part
 from contatto.measurement.model import (
     Attribution,
     ChangedDay,
     Conversion,
     ConversionKind,
     MeasuredAd,
-    SealedFile,
     Source,
     Touch,
     TouchKind,
@@ -24,6 +27,8 @@ from contatto.measurement.model import (
 
 LATE: Final = timedelta(minutes=10)
 """A touch that comes later than this marks its day as changed; what is counted ahead is twice as old."""
+
+_SEALING: Final = rules.natural_number("sealing days of touches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,19 @@ def take_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[Chan
     return changed
 
 
+def sealing_shift(folder: Path, age_days: int) -> Shift:
+    """The sealing of all days that are some days old, each file on the disk before the manifest lists it."""
+
+    def list_jobs(tx: Tx) -> list[Job]:
+        days = list_unsealed_days(tx, (tx.now - timedelta(days=age_days)).date().isoformat())
+        jobs: list[Job] = [partial(_seal_day, folder=folder, day=day) for day in days]
+        if days or not (folder / CONVERSIONS).exists():
+            jobs.append(partial(_seal_conversions, folder=folder))
+        return jobs
+
+    return Shift(folder, _SEALING, list_jobs)
+
+
 def list_unsealed_days(tx: Tx, last_day: str) -> list[str]:
     """Days up to one with touches that no sealed file holds: new days, and old ones with late touches."""
     sealed: Counter[str] = Counter()
@@ -143,9 +161,14 @@ def list_unsealed_days(tx: Tx, last_day: str) -> list[str]:
     return sorted(day for day, count in counted.items() if count > sealed[day])
 
 
-def record_sealed_file(tx: Tx, file: SealedFile) -> bool:
-    """List a file that lies on the disk for good; False when another listed it first."""
-    return store.append_sealed_file(tx, file)
+def _seal_day(tx: Tx, folder: Path, day: str) -> Record | None:
+    before = [file for file in store.list_sealed_files(tx) if file.day == day]
+    file = write_part(folder, day, store.list_touches_of_day(tx, day), before)
+    return None if file is None else partial(store.append_sealed_file, file=file)
+
+
+def _seal_conversions(tx: Tx, folder: Path) -> None:
+    write_conversions(folder, store.list_conversions_that_stand(tx))
 
 
 def _settle_winner(tx: Tx, conversion: Conversion) -> None:

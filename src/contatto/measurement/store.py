@@ -1,6 +1,6 @@
 """Tables of measured ads, touches and conversions with their winners."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -251,9 +251,9 @@ def count_touches_by_day(tx: Tx, last_day: str) -> dict[str, int]:
     return {day: int(count) for day, count in map(tuple, tx.execute(counted.group_by(touches.c.day)))}
 
 
-def list_touches_of_day(tx: Tx, day: str) -> list[Touch]:
-    """The touches of all businesses on their local days of this date."""
-    return tx.list(Touch, select(touches).where(touches.c.day == day))
+def list_touches_of_day(tx: Tx, day: str) -> Iterator[Touch]:
+    """The touches of all businesses on their local days of this date, one after another: they are many."""
+    return tx.stream(Touch, select(touches).where(touches.c.day == day))
 
 
 def list_conversions_that_stand(tx: Tx) -> list[Attribution]:

@@ -1,6 +1,6 @@
 """A transaction as stores and actions see it: a connection, the time of the transaction and the vault."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from contatto.kit.vault import Vault
 
+_AT_ONCE: Final = 5_000
 type Row = Mapping[str, Any]
 
 
@@ -44,6 +45,12 @@ class Tx:
         """All rows as dataclasses; ``values`` as in ``find``."""
         rows = self.connection.execute(statement, values).mappings()
         return [shape(**_fitting(shape, row)) for row in rows]
+
+    def stream[T](self, shape: type[T], statement: Executable) -> Iterator[T]:
+        """Rows as dataclasses, some thousands at a time, for what does not fit into memory."""
+        some = {"yield_per": _AT_ONCE}
+        rows = self.connection.execute(statement, execution_options=some).mappings()
+        return (shape(**_fitting(shape, row)) for row in rows)
 
     def scalar(self, statement: Executable) -> Any:
         return self.connection.execute(statement).scalar()

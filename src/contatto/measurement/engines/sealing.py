@@ -44,7 +44,7 @@ _CONVERSIONS: Final = {
 }
 
 
-class BrokenFile(Exception):
+class BrokenFile(OSError):
     """A sealed file that is not as it was written; its text names it."""
 
 
@@ -60,17 +60,23 @@ def write_part(
     part = len(before) + 1
     name = f"touches/day={day}/part-{part}.parquet"
     held = _held_ids(before)
-    rows = [_touch_row(touch) for touch in touches if touch.touch_id not in held]
-    if not rows:
-        return None
-    _write_parquet(folder / name, _TOUCHES, rows, "business_id, user_id, ts, touch_id")
+    rows = (_touch_row(touch) for touch in touches if touch.touch_id not in held)
     path = folder / name
-    return SealedFile(name, str(folder), day, part, len(rows), path.stat().st_size, _digest(path))
+    count = _write_parquet(path, _TOUCHES, rows, "business_id, user_id, ts, touch_id")
+    if not count:
+        return None
+    return SealedFile(name, str(folder), day, part, count, path.stat().st_size, _digest(path))
 
 
 def write_conversions(folder: Path, conversions: Iterable[Attribution]) -> None:
     """Write all conversions anew, in place of the file before: they are few, and may move or be withdrawn."""
-    _write_parquet(folder / CONVERSIONS, _CONVERSIONS, map(_conversion_row, conversions), "business_id, ts")
+    _write_parquet(
+        folder / CONVERSIONS,
+        _CONVERSIONS,
+        map(_conversion_row, conversions),
+        "business_id, ts",
+        keep_empty=True,
+    )
 
 
 def check_file(file: SealedFile) -> None:
@@ -98,13 +104,19 @@ def _held_ids(files: Sequence[SealedFile]) -> set[int]:
     return held
 
 
-def _write_parquet(path: Path, columns: dict[str, str], rows: Iterable[object], order: str) -> None:
+def _write_parquet(
+    path: Path, columns: dict[str, str], rows: Iterable[object], order: str, *, keep_empty: bool = False
+) -> int:
+    """Write all rows and say how many; what a crash left under this name is replaced even by none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp")
     try:
         with tempfile.TemporaryDirectory(prefix="contatto-") as scratch, duckdb.connect() as db:
             create_table(db, "sealed", columns)
             load_rows(db, "sealed", columns, rows, Path(scratch))
+            count = int(db.execute("SELECT count(*) FROM sealed").fetchall()[0][0])
+            if not count and not keep_empty and not path.exists():
+                return 0
             target = str(unfinished).replace("'", "''")
             ordered = f"SELECT * FROM sealed ORDER BY {order}"
             db.execute(f"COPY ({ordered}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
@@ -115,6 +127,7 @@ def _write_parquet(path: Path, columns: dict[str, str], rows: Iterable[object], 
         raise OSError(f"{path} could not be written: {error}") from error
     for folder in (path.parent, path.parent.parent):
         sync(folder)
+    return count
 
 
 def sync(path: Path) -> None:
