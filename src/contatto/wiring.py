@@ -32,7 +32,7 @@ from contatto.kit.settings import Settings
 from contatto.kit.shifts import Shift
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import jobs
-from contatto.leads.model import (
+from contatto.leads.model.events import (
     ContactRejected,
     LeadCaptured,
     LeadEdited,

@@ -15,7 +15,7 @@ from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import list_events_of
-from contatto.leads.model import LeadCaptured, LeadUpdated
+from contatto.leads.model.events import LeadCaptured, LeadUpdated
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import listing
 from tests import make

@@ -33,7 +33,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import list_events_of
-from contatto.leads.model import Actor, Status
+from contatto.leads.model.leads import Status
+from contatto.leads.model.work import Actor
 from contatto.leads.store.records import find_lead_of_person
 from contatto.leads.store.work import list_labels, list_notes
 from tests import make

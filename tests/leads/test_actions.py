@@ -19,7 +19,7 @@ from contatto.kit.ids import new_id
 from contatto.kit.moments import micros
 from contatto.kit.outbox import list_events_of
 from contatto.leads.actions import records as actions
-from contatto.leads.model import Lead, Origin, Status
+from contatto.leads.model.leads import Lead, Origin, Status
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import listing
 from contatto.leads.store import records as store

@@ -9,7 +9,7 @@ import pytest
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.model import Lead, Status
+from contatto.leads.model.leads import Lead, Status
 from contatto.leads.rules import events as rules
 from contatto.leads.store.events import list_lead_events
 from contatto.leads.store.records import find_lead_by_number, list_steps

@@ -7,7 +7,9 @@ from contatto.kit.db.database import Database
 from contatto.kit.ids import new_id
 from contatto.leads.actions import merging, records, work
 from contatto.leads.actions.merging import Wish
-from contatto.leads.model import Actor, Lead, Origin, Picks
+from contatto.leads.model.leads import Lead, Origin
+from contatto.leads.model.merges import Picks
+from contatto.leads.model.work import Actor
 from contatto.leads.rules.filters import Agreed, LeadFilter
 from contatto.leads.store import listing
 from contatto.leads.store.facets import record_facets

@@ -14,7 +14,8 @@ from contatto.kit.db.database import Database
 from contatto.kit.ids import new_id
 from contatto.kit.moments import micros
 from contatto.leads.actions import work
-from contatto.leads.model import Actor, Lead, Origin, Status
+from contatto.leads.model.leads import Lead, Origin, Status
+from contatto.leads.model.work import Actor
 from contatto.leads.rules import filters
 from contatto.leads.rules.filters import COLUMNS, SORTS, Has, LeadFilter, Look
 from contatto.leads.store import listing, records

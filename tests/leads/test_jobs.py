@@ -13,7 +13,9 @@ from contatto.kit.errors import Refused
 from contatto.kit.outbox import count_waiting, drain, events
 from contatto.leads.actions import jobs, records
 from contatto.leads.actions.importing import foresee_import, plan_import
-from contatto.leads.model import Actor, Job, JobKind, JobState, Plan, Status
+from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
+from contatto.leads.model.leads import Status
+from contatto.leads.model.work import Actor
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.importing import read_sheet
 from contatto.leads.store import jobs as store

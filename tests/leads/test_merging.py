@@ -16,7 +16,9 @@ from contatto.kit.ids import new_id
 from contatto.leads.actions import merging, records, work
 from contatto.leads.actions.merging import Wish
 from contatto.leads.actions.work import TaskText
-from contatto.leads.model import Actor, Lead, Merge, Picks, Status
+from contatto.leads.model.leads import Lead, Status
+from contatto.leads.model.merges import Merge, Picks
+from contatto.leads.model.work import Actor
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import listing
 from contatto.leads.store import merges as store

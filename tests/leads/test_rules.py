@@ -4,7 +4,7 @@ import pytest
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.leads.model import Status
+from contatto.leads.model.leads import Status
 from contatto.leads.rules.records import MOVES, better_name, check_move, makes_lead, search_values
 from tests import make
 

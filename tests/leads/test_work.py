@@ -15,7 +15,8 @@ from contatto.kit.errors import Refused
 from contatto.leads.actions import records as capturing
 from contatto.leads.actions import views, work
 from contatto.leads.actions.work import TaskText
-from contatto.leads.model import Actor, Lead
+from contatto.leads.model.leads import Lead
+from contatto.leads.model.work import Actor
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import listing, records
 from contatto.leads.store import views as view_store

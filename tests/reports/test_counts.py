@@ -15,7 +15,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.moments import micros
 from contatto.leads.actions.records import change_lead_status, mark_as_lead
-from contatto.leads.model import LeadStatusChanged, Origin, Signal, Status
+from contatto.leads.model.events import LeadStatusChanged
+from contatto.leads.model.leads import Origin, Signal, Status
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned

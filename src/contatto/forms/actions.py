@@ -37,7 +37,7 @@ from contatto.kit.log import logger, where
 from contatto.kit.outbox import emit
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import records as leads
-from contatto.leads.model import Lead, Origin, Signal
+from contatto.leads.model.leads import Lead, Origin, Signal
 from contatto.leads.rules.files import LeadFile
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.credits import list_credits

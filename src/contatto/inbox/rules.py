@@ -25,7 +25,7 @@ from contatto.inbox.model import AutomaticMessages, Exchange, ReceiptState
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.words import N_
-from contatto.leads.model import Evidence
+from contatto.leads.model.leads import Evidence
 from contatto.measurement.model import MeasuredAd
 
 ID_LIMIT: Final = 128

@@ -19,7 +19,8 @@ from contatto.kit.exchange import Exchange, HttpAnswer, HttpRequest
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.listeners import Businesses, only_for
 from contatto.kit.outbox import emit
-from contatto.leads.model import Lead, LeadCaptured, LeadRemoved, LeadSource, LeadUpdated, Origin
+from contatto.leads.model.events import LeadCaptured, LeadRemoved, LeadUpdated
+from contatto.leads.model.leads import Lead, LeadSource, Origin
 from contatto.leads.rules.outside import CHAT_FIELDS, NAME, ad_data, chat_data, origins_of
 from contatto.leads.store.credits import list_credits
 from contatto.leads.store.records import list_contact_points, list_leads_by_id

@@ -28,7 +28,7 @@ from contatto.kit.wire import (
     read_query,
     request_id_of,
 )
-from contatto.leads.model import LeadSource
+from contatto.leads.model.leads import LeadSource
 from contatto.notices import rules, store
 from contatto.notices.actions import (
     NewSubscription,

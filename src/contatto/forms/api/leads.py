@@ -23,7 +23,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
 from contatto.kit.wire import ApiId, describe_query, read_query, request_id_of
-from contatto.leads.model import Lead, LeadSource
+from contatto.leads.model.leads import Lead, LeadSource
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.outside import CHAT_FIELDS, chat_data, meta_data, origins_of, source_of
 from contatto.leads.store.credits import list_credits

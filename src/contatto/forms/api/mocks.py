@@ -21,7 +21,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
 from contatto.kit.wire import ApiId, Shape, describe_query, read_query, request_id_of
 from contatto.leads.actions.records import remove_test_lead
-from contatto.leads.model import Lead
+from contatto.leads.model.leads import Lead
 from contatto.leads.rules.outside import chat_data, meta_data
 from contatto.leads.store.records import find_lead_by_number, list_contact_points
 

@@ -6,7 +6,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.wire import ApiId, Shape
-from contatto.leads.model import LeadSource
+from contatto.leads.model.leads import LeadSource
 
 
 class OfPage(Shape):

@@ -44,7 +44,7 @@ from contatto.kit.log import logger, where
 from contatto.kit.moments import micros
 from contatto.kit.outbox import emit
 from contatto.leads.actions import records as leads
-from contatto.leads.model import Origin, Signal
+from contatto.leads.model.leads import Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import ConversionKind, TouchKind

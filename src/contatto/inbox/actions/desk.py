@@ -30,7 +30,8 @@ from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbox import emit
 from contatto.leads.actions import records as leads
 from contatto.leads.actions import work as lead_work
-from contatto.leads.model import Actor, Lead, Origin, Signal, Status
+from contatto.leads.model.leads import Lead, Origin, Signal, Status
+from contatto.leads.model.work import Actor
 from contatto.leads.rules.records import MOVES
 from contatto.leads.store.records import find_lead
 

@@ -22,7 +22,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id
 from contatto.kit.outbox import emit
-from contatto.leads.model import Actor
+from contatto.leads.model.work import Actor
 from contatto.measurement.model import MeasuredAd, Touch
 
 

@@ -9,7 +9,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.ids import named_id
 from contatto.kit.moments import micros
 from contatto.kit.outbox import emit
-from contatto.leads.model import LeadCaptured, LeadRemoved, LeadUpdated
+from contatto.leads.model.events import LeadCaptured, LeadRemoved, LeadUpdated
 
 
 def post_notice(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:

@@ -17,7 +17,8 @@ from contatto.inbox.pages.answers import after_post, is_uuid
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import named_id, new_id
-from contatto.leads.model import Actor, Lead
+from contatto.leads.model.leads import Lead
+from contatto.leads.model.work import Actor
 
 router = APIRouter(include_in_schema=False)
 

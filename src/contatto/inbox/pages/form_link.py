@@ -28,7 +28,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.languages import words_in
 from contatto.kit.limits import RateLimit
-from contatto.leads.model import Actor
+from contatto.leads.model.work import Actor
 
 router = APIRouter(include_in_schema=False)
 _LINK_LIMIT = RateLimit(most=20, span_s=600)

@@ -19,7 +19,7 @@ from contatto.kit.context import context_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.words import words_of
-from contatto.leads.model import Actor
+from contatto.leads.model.work import Actor
 
 router = APIRouter(include_in_schema=False)
 

@@ -16,7 +16,7 @@ from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import json_answer
 from contatto.kit.web.live import resume_point, sse_answer, stream_events
-from contatto.leads.model import Status
+from contatto.leads.model.leads import Status
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import count_leads
 

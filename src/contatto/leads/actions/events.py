@@ -11,7 +11,8 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbox import emit
 from contatto.leads.actions.records import change_lead_status
-from contatto.leads.model import LeadEventReceived, Step
+from contatto.leads.model.events import LeadEventReceived
+from contatto.leads.model.leads import Step
 from contatto.leads.rules import events as rules
 from contatto.leads.rules.events import EventSet, LeadEvent
 from contatto.leads.store import events as store

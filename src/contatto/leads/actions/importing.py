@@ -8,7 +8,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.leads.actions import records, work
 from contatto.leads.actions.facets import refresh_with_twins
-from contatto.leads.model import Actor, ItemState, JobItem, Lead, Origin, Plan, Signal
+from contatto.leads.model.jobs import ItemState, JobItem, Plan
+from contatto.leads.model.leads import Lead, Origin, Signal
+from contatto.leads.model.work import Actor
 from contatto.leads.rules.importing import Entry, Sheet, Unfit, read_entry
 from contatto.leads.store import records as store
 from contatto.leads.store import work as work_store

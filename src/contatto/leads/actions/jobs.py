@@ -16,19 +16,10 @@ from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
 from contatto.leads.actions import importing, records, work
 from contatto.leads.actions.facets import refresh_facets
-from contatto.leads.model import (
-    Actor,
-    ItemState,
-    Job,
-    JobItem,
-    JobKind,
-    JobState,
-    Lead,
-    LeadJobEnded,
-    LeadJobMoved,
-    Plan,
-    Status,
-)
+from contatto.leads.model.events import LeadJobEnded, LeadJobMoved
+from contatto.leads.model.jobs import ItemState, Job, JobItem, JobKind, JobState, Plan
+from contatto.leads.model.leads import Lead, Status
+from contatto.leads.model.work import Actor
 from contatto.leads.rules.filters import for_member, read_filter
 from contatto.leads.store import jobs as store
 from contatto.leads.store import listing

@@ -11,22 +11,15 @@ from contatto.kit.ids import new_id, new_number
 from contatto.kit.moments import micros
 from contatto.kit.outbox import emit
 from contatto.leads.actions.facets import refresh_facets, refresh_with_twins
-from contatto.leads.model import (
-    ContactPoint,
+from contatto.leads.model.events import (
     ContactRejected,
-    Evidence,
-    Lead,
     LeadCaptured,
     LeadEdited,
-    LeadId,
     LeadRemoved,
     LeadStatusChanged,
     LeadUpdated,
-    Origin,
-    Signal,
-    Status,
-    Step,
 )
+from contatto.leads.model.leads import ContactPoint, Evidence, Lead, LeadId, Origin, Signal, Status, Step
 from contatto.leads.rules import records as rules
 from contatto.leads.store import records as store
 from contatto.leads.store.entries import FormEntry, append_entry

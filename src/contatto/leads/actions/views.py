@@ -7,7 +7,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.leads.model import Actor, SavedView
+from contatto.leads.model.work import Actor, SavedView
 from contatto.leads.rules.work import read_view_name
 from contatto.leads.store import views as store
 

@@ -15,7 +15,9 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
 from contatto.leads.actions.facets import refresh_facets
-from contatto.leads.model import Actor, Label, Lead, LeadEdited, LeadId, Note, Step, Task
+from contatto.leads.model.events import LeadEdited
+from contatto.leads.model.leads import Lead, LeadId, Step
+from contatto.leads.model.work import Actor, Label, Note, Task
 from contatto.leads.rules import work as rules
 from contatto.leads.store import records, work
 

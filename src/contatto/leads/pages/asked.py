@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from contatto.accounts.model import Caller
 from contatto.kit.db.tx import Tx
 from contatto.kit.words import N_
-from contatto.leads.model import Actor
+from contatto.leads.model.work import Actor
 from contatto.leads.pages.rows import member_names
 from contatto.leads.rules import filters
 from contatto.leads.rules.filters import ME, NOBODY, LeadFilter, Look, Pairs

@@ -16,7 +16,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.leads.actions import jobs as actions
-from contatto.leads.model import Job, JobKind, JobState, Plan
+from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
 from contatto.leads.pages.asked import Asked, actor_of, read_query
 from contatto.leads.pages.downloads import answer_file
 from contatto.leads.pages.rows import member_names

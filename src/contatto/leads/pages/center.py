@@ -11,7 +11,7 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
-from contatto.leads.model import Status
+from contatto.leads.model.leads import Status
 from contatto.leads.pages.asked import Asked, ReadAsked, chips_of, choices_of
 from contatto.leads.pages.rows import rows_of
 from contatto.leads.rules.filters import COLUMNS, for_member

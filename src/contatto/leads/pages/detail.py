@@ -16,7 +16,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros
 from contatto.kit.words import N_, Words, words_of
 from contatto.leads.actions import records as actions
-from contatto.leads.model import ContactPoint, Evidence, Lead, Origin, Status, Step
+from contatto.leads.model.leads import ContactPoint, Evidence, Lead, Origin, Status, Step
 from contatto.leads.pages.rows import credits_of, member_names
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import listing, work

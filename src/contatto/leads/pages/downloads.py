@@ -19,7 +19,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.spreadsheet import write_sheet
 from contatto.kit.table_export import csv_lines
 from contatto.kit.web.render import iso
-from contatto.leads.model import ContactPoint, Lead
+from contatto.leads.model.leads import ContactPoint, Lead
 from contatto.leads.pages.asked import ReadAsked
 from contatto.leads.pages.rows import credits_of, member_names
 from contatto.leads.rules.filters import LeadFilter, for_member

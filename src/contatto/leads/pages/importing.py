@@ -17,7 +17,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.actions import importing as actions
 from contatto.leads.actions import jobs
-from contatto.leads.model import Job, JobKind
+from contatto.leads.model.jobs import Job, JobKind
 from contatto.leads.pages.asked import actor_of
 from contatto.leads.rules.importing import read_sheet
 

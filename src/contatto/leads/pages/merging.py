@@ -15,7 +15,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.actions import merging as actions
 from contatto.leads.actions.merging import Wish
-from contatto.leads.model import Lead, Merge, Picks
+from contatto.leads.model.leads import Lead
+from contatto.leads.model.merges import Merge, Picks
 from contatto.leads.pages.asked import actor_of
 from contatto.leads.pages.rows import rows_of
 from contatto.leads.store import merges as store

@@ -5,7 +5,8 @@ from typing import Any
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_members
 from contatto.kit.db.tx import Tx
-from contatto.leads.model import ContactPoint, Label, Lead
+from contatto.leads.model.leads import ContactPoint, Lead
+from contatto.leads.model.work import Label
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import records, work
 from contatto.leads.store.credits import Credit, list_credits

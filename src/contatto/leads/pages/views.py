@@ -12,7 +12,7 @@ from contatto.accounts.rules import may, require
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions import views as actions
-from contatto.leads.model import SavedView
+from contatto.leads.model.work import SavedView
 from contatto.leads.pages.asked import Asked, ReadAsked, actor_of, read_query
 from contatto.leads.rules.filters import for_member
 from contatto.leads.store import listing

@@ -16,7 +16,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.actions import work as actions
 from contatto.leads.actions.work import TaskText
-from contatto.leads.model import Note, Task
+from contatto.leads.model.work import Note, Task
 from contatto.leads.pages.asked import actor_of
 from contatto.leads.rules.work import NOTE_LIMIT, read_day
 from contatto.leads.store import work as store

@@ -11,7 +11,7 @@ from typing import Final
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.leads.model import Status
+from contatto.leads.model.leads import Status
 from contatto.leads.rules.records import MOVES
 
 MOST_SETS: Final = 50

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import phonenumbers
 
-from contatto.leads.model import Origin, Status
+from contatto.leads.model.leads import Origin, Status
 from contatto.leads.rules.work import day_of
 
 ME: Final = "me"

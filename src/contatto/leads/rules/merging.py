@@ -1,7 +1,8 @@
 """What a lead looks like after a merge, and what it gets back when the merge is undone."""
 
 from contatto.kit.moments import micros
-from contatto.leads.model import Face, Lead, Picks
+from contatto.leads.model.leads import Lead
+from contatto.leads.model.merges import Face, Picks
 
 
 def face_of(lead: Lead) -> Face:

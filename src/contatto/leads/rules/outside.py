@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from contatto.capture.model import Field
 from contatto.kit.wire import api_time
-from contatto.leads.model import ContactPoint, Lead, LeadSource, Origin
+from contatto.leads.model.leads import ContactPoint, Lead, LeadSource, Origin
 from contatto.measurement.model import MeasuredAd
 
 NAME: Final = "name"

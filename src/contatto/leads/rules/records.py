@@ -10,7 +10,7 @@ import phonenumbers
 from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.leads.model import Signal, Status
+from contatto.leads.model.leads import Signal, Status
 
 MOVES: Final = {
     Status.RAW: frozenset({Status.CONTACTED, Status.QUALIFIED, Status.UNQUALIFIED, Status.CONVERTED}),

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstrain
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
-from contatto.leads.model import Status
+from contatto.leads.model.leads import Status
 from contatto.leads.rules.events import EventSet, LeadEvent
 
 crm_event_sets = Table(

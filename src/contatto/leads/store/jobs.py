@@ -9,7 +9,7 @@ from sqlalchemy import Column, Index, Integer, PrimaryKeyConstraint, String, Tab
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
-from contatto.leads.model import ItemState, Job, JobItem, JobKind, JobState, Plan
+from contatto.leads.model.jobs import ItemState, Job, JobItem, JobKind, JobState, Plan
 
 lead_jobs = Table(
     "lead_jobs",

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal, not_, or_, se
 from contatto.channels.store import list_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
-from contatto.leads.model import Lead, Status
+from contatto.leads.model.leads import Lead, Status
 from contatto.leads.rules.facets import CONSENT, EMAIL, LABELLED, PHONE, TWIN, Facet, facet_word
 from contatto.leads.rules.filters import NOBODY, USUAL_SORT, Agreed, Has, LeadFilter
 from contatto.leads.rules.records import name_key, search_values

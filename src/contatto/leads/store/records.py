@@ -23,7 +23,7 @@ from sqlalchemy import (
 from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
-from contatto.leads.model import ContactPoint, Evidence, Lead, LeadId, Origin, Status, Step
+from contatto.leads.model.leads import ContactPoint, Evidence, Lead, LeadId, Origin, Status, Step
 from contatto.leads.rules.records import name_key, phone_country
 
 _LISTED: Final = ("business_id", "hidden_at")

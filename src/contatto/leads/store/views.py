@@ -4,7 +4,7 @@ from sqlalchemy import Boolean, Column, Index, String, Table, func, or_, select,
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, sealed, tenant
-from contatto.leads.model import SavedView
+from contatto.leads.model.work import SavedView
 
 lead_views = Table(
     "lead_views",

@@ -19,7 +19,7 @@ from sqlalchemy import (
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
-from contatto.leads.model import Label, Note, Task
+from contatto.leads.model.work import Label, Note, Task
 
 labels = Table(
     "labels",

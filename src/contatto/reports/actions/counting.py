@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.moments import micros
-from contatto.leads.model import LeadsMerged, LeadStatusChanged
+from contatto.leads.model.events import LeadsMerged, LeadStatusChanged
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind, Source
 from contatto.measurement.rules import local_day, natural_number

@@ -10,7 +10,7 @@ from contatto.ads.model import Wanted as WantedAds
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.model import Lead
+from contatto.leads.model.leads import Lead
 from contatto.leads.store.records import list_leads_by_id
 from contatto.measurement.model import Attribution, Conversion, ConversionKind, Goal, MeasuredAd
 from contatto.measurement.rules import MICROSECONDS

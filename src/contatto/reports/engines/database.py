@@ -13,7 +13,7 @@ from sqlalchemy import Column, ColumnElement, Select, and_, case, func, literal,
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.kit.db.tx import Tx
-from contatto.leads.model import Origin, Status
+from contatto.leads.model.leads import Origin, Status
 from contatto.leads.store.records import leads
 from contatto.measurement.model import ConversionKind, Source, TouchKind
 from contatto.measurement.store import conversions, measured_ads, touches

@@ -15,7 +15,7 @@ from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros
-from contatto.leads.model import Lead
+from contatto.leads.model.leads import Lead
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd
 from contatto.measurement.store import list_measured_ads
 from contatto.reports.actions.explaining import (

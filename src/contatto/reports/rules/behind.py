@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from contatto.leads.model import Origin, Status
+from contatto.leads.model.leads import Origin, Status
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
 
 _CHAT, _LEAD = ConversionKind.CONVERSATION, ConversionKind.LEAD

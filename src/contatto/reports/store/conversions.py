@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, func, select
 
 from contatto.kit.db.tx import Tx
-from contatto.leads.model import Origin, Status
+from contatto.leads.model.leads import Origin, Status
 from contatto.leads.store.records import leads
 from contatto.measurement.model import Attribution, ConversionKind, Touch, TouchKind
 from contatto.measurement.store import conversions, touches

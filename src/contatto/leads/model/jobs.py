@@ -1,0 +1,73 @@
+"""Long work on many leads: what it is to do, how far it is, and what it did to each."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class JobKind(StrEnum):
+    """What a piece of long work does to each of its leads."""
+
+    STATUS = "status"
+    OWNER = "owner"
+    LABEL = "label"
+    UNLABEL = "unlabel"
+    DELETE = "delete"
+    IMPORT = "import"
+    UNDO = "undo"
+
+
+class JobState(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+
+
+class ItemState(StrEnum):
+    """What became of one lead, or of one row of a file; ``reason`` says why one was skipped."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a job is to do: to the named leads, or to all that match a query, or with the rows of a file."""
+
+    value: str = ""
+    query: str = ""
+    lead_ids: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Long work on leads. ``cursor`` stands behind the last lead or row that was worked on."""
+
+    id: str
+    business_id: str
+    kind: JobKind
+    state: JobState
+    member_id: str
+    actor: str
+    plan: Plan
+    cursor: str
+    total: int
+    done: int
+    skipped: int
+    undo_of: str | None
+    undone_by: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobItem:
+    """What a job did to one lead: the value before and after, as ids and words, never contact values."""
+
+    position: int
+    lead_id: str
+    state: ItemState
+    before: str
+    after: str
+    reason: str

@@ -1,0 +1,125 @@
+"""The lead of a person, its contact points with their evidence, its history, and what makes it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NewType
+
+from contatto.capture.model import ContactMatch, Field
+
+LeadId = NewType("LeadId", str)
+
+
+class Status(StrEnum):
+    """The five statuses of the Leads Center."""
+
+    RAW = "raw"
+    CONTACTED = "contacted"
+    QUALIFIED = "qualified"
+    UNQUALIFIED = "unqualified"
+    CONVERTED = "converted"
+
+
+class Origin(StrEnum):
+    """How a contact detail, or a lead, came to be."""
+
+    CHAT = "chat"
+    FORM = "form"
+    MANUAL = "manual"
+    IMPORT = "import"
+
+
+class LeadSource(StrEnum):
+    """Where a lead comes from, in the words of the API."""
+
+    INSTANT_FORM = "INSTANT_FORM"
+    DIRECT_MESSAGE = "DIRECT_MESSAGE"
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Exactly one for each person of a business; ``number`` is the id that the API shows.
+
+    ``owner_id`` is a member. A lead with ``hidden_at`` is in no list: it was deleted, or merged into another.
+    A lead with ``is_test`` was made by a program to try its way; it counts in no report.
+    """
+
+    id: LeadId
+    number: int
+    business_id: str
+    person_id: str
+    channel_account_id: str
+    conversation_id: str
+    name: str
+    status: Status
+    origin: Origin
+    created_at: datetime
+    updated_at: datetime
+    owner_id: str | None = None
+    hidden_at: datetime | None = None
+    merged_into: str | None = None
+    is_test: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContactPoint:
+    """A contact detail of a lead, opened for reading."""
+
+    id: str
+    lead_id: LeadId
+    field: Field
+    value: str
+    origin: Origin
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Where a contact point was read: which message, which characters of it (``raw``), by which rule."""
+
+    id: str
+    business_id: str
+    lead_id: LeadId
+    contact_point_id: str
+    origin: Origin
+    source_id: str
+    start: int
+    end: int
+    raw: str
+    rule: str
+    confidence: float
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line of a lead's history; ``detail`` names fields and statuses, never contact values."""
+
+    id: str
+    lead_id: LeadId
+    what: str
+    detail: str
+    actor: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Something that makes a lead or adds to one: contact details found, or a person's word ("mark as lead").
+
+    ``source_id`` is the message or form answer; ``form`` its form's id, name, version, and any consent.
+    """
+
+    business_id: str
+    person_id: str
+    channel_account_id: str
+    conversation_id: str
+    origin: Origin
+    source_id: str
+    at: datetime
+    contacts: tuple[ContactMatch, ...]
+    stated_name: str | None
+    profile_name: str
+    actor: str = ""
+    is_test: bool = False
+    form: tuple[str, str, int, bool] | None = None
