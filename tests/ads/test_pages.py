@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from contatto.accounts import store as accounts
+from contatto.accounts.model import BusinessId
 from contatto.ads.actions.ads import reject_ad
 from contatto.ads.model import Status, Wanted
 from contatto.ads.store import tree as store
+from contatto.audiences.actions import NewAudience, create_audience
 from contatto.capture.actions import turn_off_capture, turn_on_capture
 from contatto.capture.store import is_capture_on
 from contatto.kit.db.tx import Tx
@@ -124,6 +127,8 @@ def test_a_mistake_in_the_form_leaves_capture_off(closed: House) -> None:
         ({"bid": "99"}, "bid-error"),
         ({"ends_on": "2020-01-01"}, "ends_on-error"),
         ({"starts_on": "soon"}, "starts_on-error"),
+        ({"pacing": "wild"}, "pacing-error"),
+        ({"languages": ["tlh"]}, "languages-error"),
         ({"country": []}, "countries-error"),
         ({"country": ["TR"]}, "goal-error"),
         ({"goal": "fame"}, "goal-error"),
@@ -139,6 +144,77 @@ def test_a_mistake_stands_beside_its_field_and_nothing_is_lost(
     assert answer.status_code == 422
     assert f'id="{error}"' in answer.text
     assert form["name"].strip() in answer.text
+    assert ad_groups(house) == 0
+
+
+def add_audience(house: House, business_id: str, name: str) -> str:
+    """An audience of the first ad account of a business; its number as text."""
+
+    def work(tx: Tx) -> str:
+        account = accounts.list_ad_accounts(tx, BusinessId(business_id))[0]
+        return str(create_audience(tx, account, NewAudience(name)).number)
+
+    return house.context.db.write_now(work)
+
+
+def test_an_ad_group_is_made_with_every_choice_of_the_form(house: House) -> None:
+    campaign = make_campaign(house)
+    regulars, strangers = (add_audience(house, house.business_id, name) for name in ("Regulars", "Strangers"))
+    page = house.client.get(f"/ads/campaigns/{campaign}/ad-groups/new").text
+    for part in ("Regulars", "Bahasa Indonesia", "25–34", "Food and beverage", "Asia/Singapore"):
+        assert part in page
+    form = FORM | {
+        "channel_account_id": house.webchat_id, "budget_mode": "BUDGET_MODE_TOTAL", "bid": "3",
+        "pacing": "PACING_MODE_FAST", "languages": ["en", "id"], "age_groups": ["AGE_25_34"],
+        "interest_category_ids": ["27"], "audience_ids": [regulars], "excluded_audience_ids": [strangers],
+        "starts_on": "2099-12-01", "starts_time": "09:30", "ends_on": "2099-12-24",
+    }  # fmt: skip
+    made = post(house, f"/ads/campaigns/{campaign}/ad-groups", **form)
+    assert made.status_code == 303, made.text
+    [group] = house.data("GET", "/adgroup/get/")["list"]
+    expected = {
+        "budget_mode": "BUDGET_MODE_TOTAL", "bid_type": "BID_TYPE_CUSTOM", "conversion_bid_price": 3.0,
+        "pacing": "PACING_MODE_FAST", "languages": ["en", "id"], "age_groups": ["AGE_25_34"],
+        "interest_category_ids": ["27"], "audience_ids": [regulars], "excluded_audience_ids": [strangers],
+        "schedule_start_time": "2099-12-01 01:30:00", "schedule_end_time": "2099-12-24 16:00:00",
+    }  # fmt: skip
+    assert {name: group[name] for name in expected} == expected
+
+
+def test_a_refused_form_keeps_every_choice_and_opens_the_part_with_the_mistake(house: House) -> None:
+    campaign = make_campaign(house)
+    regulars = add_audience(house, house.business_id, "Regulars")
+    form = FORM | {
+        "channel_account_id": house.webchat_id, "languages": ["en"], "starts_time": "09:30",
+        "audience_ids": [regulars], "excluded_audience_ids": [regulars],
+    }  # fmt: skip
+    page = post(house, f"/ads/campaigns/{campaign}/ad-groups", **form | {"starts_on": "2099-12-01"}).text
+    assert 'id="excluded_audience_ids-error"' in page
+    assert re.search(r'id="fold-audiences" open', page)
+    assert re.search(r'id="fold-people">', page)
+    assert 'value="en" checked' in page
+    assert page.count(f'value="{regulars}" data-says="+ Regulars" checked') == 1
+    assert 'value="09:30"' in page
+    assert "From 2099-12-01 09:30" in page
+
+
+def test_what_belongs_to_another_business_is_refused_and_nothing_is_made(house: House) -> None:
+    campaign = make_campaign(house)
+    stranger = house.context.db.write_now(add_world)
+    theirs = add_audience(house, stranger.id, "Theirs")
+    form = FORM | {"channel_account_id": house.webchat_id}
+    path = f"/ads/campaigns/{campaign}/ad-groups"
+    assert 'id="audience_ids-error"' in post(house, path, **form | {"audience_ids": [theirs]}).text
+    assert 'id="page_id-error"' in post(house, path, **form | {"page_id": "123"}).text
+    assert post(house, path, **form | {"channel_account_id": stranger.channel.id}).status_code == 404
+    assert ad_groups(house) == 0
+
+
+def test_an_ad_group_goes_without_a_budget_only_under_one_of_its_campaign(house: House) -> None:
+    campaign = make_campaign(house)
+    form = FORM | {"channel_account_id": house.webchat_id, "budget_mode": "BUDGET_MODE_INFINITE"}
+    answer = post(house, f"/ads/campaigns/{campaign}/ad-groups", **form)
+    assert 'id="budget_mode-error"' in answer.text
     assert ad_groups(house) == 0
 
 

@@ -1,6 +1,6 @@
 """Markets, goals, windows, money, schedules and statuses, without any database."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from hypothesis import given
@@ -225,7 +225,9 @@ def test_a_schedule_ends_after_its_start_and_after_now() -> None:
 
 
 def test_a_day_begins_at_midnight_of_the_zone() -> None:
-    assert settings.local_midnight(date(2026, 1, 2), "Asia/Singapore") == datetime(2026, 1, 1, 16, tzinfo=UTC)
+    assert settings.at_local_time(date(2026, 1, 2), time(), "Asia/Singapore") == datetime(
+        2026, 1, 1, 16, tzinfo=UTC
+    )
 
 
 @pytest.mark.parametrize("name", ["", "   ", "a\nb", "x" * 513])

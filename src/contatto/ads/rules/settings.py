@@ -191,9 +191,9 @@ def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:
             raise Refused(errors.INVALID, f"{name}: it cannot be changed once it is set; it is {kept}.")
 
 
-def local_midnight(day: date, timezone: str) -> datetime:
-    """The instant at which a day begins in a zone."""
-    return datetime.combine(day, time(), ZoneInfo(timezone)).astimezone(UTC)
+def at_local_time(day: date, at: time, timezone: str) -> datetime:
+    """The instant of a day and a time in a zone."""
+    return datetime.combine(day, at, ZoneInfo(timezone)).astimezone(UTC)
 
 
 def check_name(field: str, text: str) -> str:

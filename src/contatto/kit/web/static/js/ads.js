@@ -21,7 +21,27 @@ document.addEventListener("input", (event) => {
   const mirror = document.querySelector(`[data-mirror-to="${event.target.dataset?.mirror}"]`);
   if (mirror) mirror.textContent = event.target.value;
 });
-document.addEventListener("change", countChosen);
+// The line of a folded part says what is chosen in it.
+function saysOf(control) {
+  const says = control.dataset.says ?? "";
+  if (control.type === "checkbox") return control.checked ? says || control.closest("label").textContent.trim() : "";
+  if (control.localName === "select") return control.value || says ? `${says} ${control.selectedOptions[0]?.textContent.trim() ?? ""}`.trim() : "";
+  if (!says || !control.value) return "";
+  return `${says} ${control.value} ${document.getElementById(control.id.replace("_on", "_time"))?.value ?? ""}`.trim();
+}
+
+function tellFold(fold) {
+  const line = fold.querySelector("[data-now]");
+  const pieces = [...fold.querySelectorAll("input, select")].map(saysOf).filter(Boolean);
+  const more = pieces.length > 4 ? ` ${line.dataset.more.replace("N", String(pieces.length - 4))}` : "";
+  line.textContent = pieces.length ? pieces.slice(0, 4).join(" · ") + more : line.dataset.none;
+}
+
+document.addEventListener("change", (event) => {
+  countChosen();
+  const fold = event.target.closest(".fold");
+  if (fold) tellFold(fold);
+});
 
 // Enter in the country search must not create the ad group.
 document.addEventListener("keydown", (event) => {
@@ -30,12 +50,12 @@ document.addEventListener("keydown", (event) => {
 // The eligibility question carries only what it needs, never the token or the texts.
 document.addEventListener("htmx:config:request", (event) => {
   const { sourceElement, request } = event.detail.ctx;
-  if (sourceElement !== form) return;
+  if (!form || !sourceElement.matches("[data-ask-eligibility]")) return;
   const asked = new URLSearchParams();
   for (const [name, value] of new FormData(form)) {
     if (["channel_account_id", "goal", "country"].includes(name)) asked.append(name, value);
   }
   for (const name of [...new Set(request.body?.keys?.() ?? [])]) request.body.delete(name);
-  request.action = `${form.getAttribute("hx-get")}?${asked}`;
+  request.action = `${sourceElement.getAttribute("hx-get")}?${asked}`;
 });
 countChosen();

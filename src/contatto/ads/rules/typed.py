@@ -1,0 +1,227 @@
+"""What people type into the form of an ad group, what it means, and how an ad group looks when typed."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import date, datetime, time, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from contatto.ads.model import (
+    WINDOW_DAYS,
+    AdGroup,
+    BidType,
+    BudgetMode,
+    ClickWindow,
+    Money,
+    Pacing,
+    Targeting,
+    ViewWindow,
+)
+from contatto.ads.rules.settings import LEAST_UNITS, at_local_time
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+from contatto.kit.money import to_micros, to_units
+from contatto.measurement.model import Goal
+
+type Pairs = Iterable[tuple[str, Any]]
+"""Names and values of a form as they were sent; a name may come more than once."""
+
+_HTML_NAMES: Final = {"country": "countries"}
+LONGEST_TEXT: Final = 2_000
+MOST_VALUES: Final = 300
+_CLICK: Final = {str(WINDOW_DAYS[window]): window for window in ClickWindow if WINDOW_DAYS[window]}
+_VIEW: Final = {str(WINDOW_DAYS[window] or 0): window for window in ViewWindow}
+_USUAL_BUDGET: Final = 50
+"""So many of the least budget stand in a new form."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdGroupForm:
+    """Every field of the form, as text; days and times are of the ad account's zone."""
+
+    name: str = ""
+    channel_account_id: str = ""
+    goal: str = Goal.LEAD.value
+    budget_mode: str = BudgetMode.DYNAMIC_DAY.value
+    budget: str = ""
+    bid: str = ""
+    pacing: str = Pacing.SMOOTH.value
+    starts_on: str = ""
+    starts_time: str = ""
+    ends_on: str = ""
+    ends_time: str = ""
+    click_window_days: str = "7"
+    view_window_days: str = "1"
+    page_id: str = ""
+    countries: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    age_groups: tuple[str, ...] = ()
+    interest_category_ids: tuple[str, ...] = ()
+    audience_ids: tuple[str, ...] = ()
+    excluded_audience_ids: tuple[str, ...] = ()
+
+
+def read_form[F](kind: type[F], pairs: Pairs) -> F:
+    """A form of texts and lists; what was not sent has its usual value, unknown names are dropped."""
+    sent: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values = sent.setdefault(_HTML_NAMES.get(name, name), [])
+        if len(values) < MOST_VALUES:
+            values.append(str(value)[:LONGEST_TEXT])
+    typed: dict[str, Any] = {}
+    for field in fields(kind):  # type: ignore[arg-type]  # each kind is a dataclass
+        if isinstance(field.default, tuple):
+            typed[field.name] = tuple(sent.get(field.name, ()))
+        elif field.name in sent:
+            typed[field.name] = sent[field.name][0]
+    return kind(**typed)
+
+
+def pairs_of(kept: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A form that was kept as an object, as it would be sent."""
+    found: list[tuple[str, str]] = []
+    for name, value in kept.items():
+        found += [(name, str(each)) for each in (value if isinstance(value, list) else [value])]
+    return found
+
+
+def new_ad_group_form(currency: str) -> AdGroupForm:
+    """The form as it is opened first."""
+    return AdGroupForm(budget=str(_USUAL_BUDGET * LEAST_UNITS.get(currency, 1)))
+
+
+def read_goal(form: AdGroupForm) -> Goal:
+    if form.goal not in list(Goal):
+        raise Refused(errors.INVALID, "goal: choose Conversation or Lead.")
+    return Goal(form.goal)
+
+
+def read_money(form: AdGroupForm) -> Money:
+    """Budget and bid; without a bid the cost is the lowest.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if form.budget_mode not in list(BudgetMode):
+        raise Refused(errors.INVALID, "budget_mode: choose one of the list.")
+    mode = BudgetMode(form.budget_mode)
+    budget = None if mode is BudgetMode.INFINITE else read_amount("budget", form.budget)
+    bid = read_amount("bid", form.bid)
+    return Money(mode, budget, BidType.NO_BID if bid is None else BidType.CUSTOM, bid)
+
+
+def read_amount(field: str, text: str) -> int | None:
+    """An amount in micros; None where nothing was typed.
+
+    Raises:
+        Refused: INVALID.
+    """
+    try:
+        return to_micros(text.strip().replace(",", "")) if text.strip() else None
+    except ValueError as error:
+        raise Refused(errors.INVALID, "%(field)s: write a number, such as 12.50.", field=field) from error
+
+
+def read_pacing(form: AdGroupForm) -> Pacing:
+    if form.pacing not in list(Pacing):
+        raise Refused(errors.INVALID, "pacing: choose one of the list.")
+    return Pacing(form.pacing)
+
+
+def read_windows(form: AdGroupForm) -> tuple[ClickWindow, ViewWindow]:
+    """The two attribution windows.
+
+    Raises:
+        Refused: INVALID.
+    """
+    click, view = _CLICK.get(form.click_window_days), _VIEW.get(form.view_window_days)
+    if click is None:
+        raise Refused(errors.INVALID, "click_window_days: choose one of the list.")
+    if view is None:
+        raise Refused(errors.INVALID, "view_window_days: choose one of the list.")
+    return click, view
+
+
+def read_times(form: AdGroupForm, timezone: str) -> tuple[datetime | None, datetime | None]:
+    """Start and end; None means at once, and until it is stopped. A day without a time is a whole day.
+
+    Raises:
+        Refused: INVALID.
+    """
+    first, starts = _day("starts_on", form.starts_on), _time("starts_on", form.starts_time)
+    last, ends = _day("ends_on", form.ends_on), _time("ends_on", form.ends_time)
+    for field, day, at in (("starts_on", first, starts), ("ends_on", last, ends)):
+        if day is None and at is not None:
+            raise Refused(errors.INVALID, "%(field)s: choose the day of this time.", field=field)
+    starts_at = at_local_time(first, starts or time(), timezone) if first else None
+    if last is not None and ends is None:
+        last += timedelta(days=1)
+    return starts_at, at_local_time(last, ends or time(), timezone) if last else None
+
+
+def _day(field: str, text: str) -> date | None:
+    try:
+        day = date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise Refused(errors.INVALID, "%(field)s: write a day as YYYY-MM-DD.", field=field) from error
+    if day and not 2000 <= day.year < 2100:
+        raise Refused(errors.INVALID, "%(field)s: write a day as YYYY-MM-DD.", field=field)
+    return day
+
+
+def _time(field: str, text: str) -> time | None:
+    try:
+        return time.fromisoformat(text).replace(tzinfo=None) if text else None
+    except ValueError as error:
+        raise Refused(errors.INVALID, "%(field)s: write a time as HH:MM.", field=field) from error
+
+
+def read_targeting(form: AdGroupForm) -> Targeting:
+    return Targeting(**{name: getattr(form, name) for name in Targeting.__dataclass_fields__})
+
+
+def typed_ad_group(ad_group: AdGroup, timezone: str) -> AdGroupForm:
+    """An ad group as its form shows it."""
+    starts_on, starts_time = _typed_start(ad_group.starts_at, timezone)
+    ends_on, ends_time = _typed_end(ad_group.ends_at, timezone)
+    return AdGroupForm(
+        name=ad_group.name,
+        channel_account_id=ad_group.channel_account_id,
+        goal=ad_group.goal.value,
+        budget_mode=ad_group.budget_mode.value,
+        budget=typed_amount(ad_group.budget_micros),
+        bid=typed_amount(ad_group.bid_micros),
+        pacing=ad_group.pacing.value,
+        starts_on=starts_on,
+        starts_time=starts_time,
+        ends_on=ends_on,
+        ends_time=ends_time,
+        click_window_days=str(WINDOW_DAYS[ad_group.click_window] or 0),
+        view_window_days=str(WINDOW_DAYS[ad_group.view_window] or 0),
+        page_id=ad_group.page_id,
+        countries=ad_group.countries,
+        **{name: getattr(ad_group, name) for name in Targeting.__dataclass_fields__},
+    )
+
+
+def typed_amount(amount_micros: int | None) -> str:
+    """An amount as people type it; ``12.5`` stands as ``12.50``."""
+    if amount_micros is None:
+        return ""
+    units = to_units(amount_micros)
+    return f"{units:.0f}" if units == units.to_integral_value() else f"{units:.2f}"
+
+
+def _typed_start(at: datetime, timezone: str) -> tuple[str, str]:
+    local = at.astimezone(ZoneInfo(timezone))
+    return local.date().isoformat(), f"{local:%H:%M}" if local.time() != time() else ""
+
+
+def _typed_end(at: datetime | None, timezone: str) -> tuple[str, str]:
+    """An end at midnight is the end of the day before."""
+    if at is None:
+        return "", ""
+    local = at.astimezone(ZoneInfo(timezone))
+    if local.time() == time():
+        return (local.date() - timedelta(days=1)).isoformat(), ""
+    return local.date().isoformat(), f"{local:%H:%M}"
