@@ -166,6 +166,8 @@ def create_app(context: Context) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
+        # Scripts often name no type. Only forms of pages go by the session's cookie, and they carry a token.
+        strict_content_type=False,
     )
     app.state.context = context
     app.state.apps = AppIndex(context.db)
@@ -253,12 +255,14 @@ def _error_page(request: Request, refused: Refused) -> Response:
 async def _answer_invalid(request: Request, error: Exception) -> Response:
     """Name the first field that is wrong, and why; what was sent is not repeated."""
     problems = error.errors() if isinstance(error, RequestValidationError) else []
+    if problems and problems[0]["type"] == "json_invalid":
+        return await _answer_refusal(request, Refused(errors.UNREADABLE))
     where_to = (
         [str(part) for part in problems[0]["loc"] if part not in ("body", "query", "path")]
         if problems
         else []
     )
-    says = problems[0]["msg"] if problems else errors.INVALID.says
+    says = problems[0]["msg"].removeprefix("Value error, ") if problems else errors.INVALID.says
     return await _answer_refusal(request, Refused(errors.INVALID, f"{'.'.join(where_to) or 'body'}: {says}."))
 
 

@@ -1,5 +1,6 @@
 """The ads API through the running app: what it makes, what it refuses, and whom it lets in."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.model import Permission
 from contatto.kit.db.tx import Tx
 from tests.ads.world import Chain, World, add_chain, add_channel, add_world
-from tests.journeys.running import House, ad_group, running_house
+from tests.journeys.running import API, House, ad_group, running_house
 
 SDK_CAMPAIGN = {
     "budget_mode": "BUDGET_MODE_INFINITE", "budget_optimize_on": False, "campaign_name": "C",
@@ -198,6 +199,16 @@ def test_a_wrong_body_names_its_field(house: House, path: str, body: dict[str, A
     code, message = refusal(house, path, **body)
     assert code == 40002
     assert part in message
+
+
+def test_a_body_is_json_whether_or_not_it_says_so_and_what_is_none_is_unreadable(house: House) -> None:
+    def post(raw: str) -> Any:
+        url, headers = f"{API}/campaign/create/", {"Access-Token": house.token}
+        return house.client.post(url, content=raw, headers=headers).json()
+
+    body = json.dumps(SDK_CAMPAIGN | {"advertiser_id": house.advertiser_id})
+    assert post(body)["code"] == 0
+    assert (post(body[:-1])["code"], post(body[:-1])["message"][:24]) == (40000, "The body could not be re")
 
 
 def test_an_ad_without_the_call_to_action_of_messages_is_refused(house: House) -> None:

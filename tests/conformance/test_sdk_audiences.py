@@ -72,6 +72,7 @@ def test_a_lookalike_stands_on_another_audience(sdk: Sdk, tmp_path: Path) -> Non
     with pytest.raises(TiktokSDKError) as caught:
         lookalike("18")
     assert code_of(caught.value) == 40007
+    assert "lookalike_spec.source_audience_id: " in str(caught.value)
 
 
 def test_what_is_not_hashed_or_not_there_is_refused(sdk: Sdk, tmp_path: Path) -> None:

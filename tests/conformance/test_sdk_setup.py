@@ -81,6 +81,20 @@ def test_places_are_known_and_a_city_counts_for_its_country(sdk: Sdk) -> None:
     assert row["location_ids"] == ["1735161", "1880251"]
 
 
+def test_languages_and_interests_are_listed_and_may_be_chosen(sdk: Sdk) -> None:
+    api = vendor.ToolApi(sdk.client)
+    languages = sdk.call(api.tool_language, sdk.advertiser_id)["languages"]
+    assert {"code": "en", "name": "English"} in languages
+    interests = sdk.call(api.tool_interest_category, sdk.advertiser_id, version=2)["interest_categories"]
+    first = interests[0]
+    assert (first["interest_category_name"], first["level"]) == ("Education", 1)
+    chosen = {"languages": ["en"], "interest_category_ids": [first["interest_category_id"]]}
+    group = sdk.make_ad_group(sdk.make_campaign(), "LEAD_GENERATION", **chosen)
+    wanted = vendor.FilteringAdgroupGet(adgroup_ids=[group])
+    row = sdk.call(sdk.ad_groups().adgroup_get, sdk.advertiser_id, filtering=wanted)["list"][0]
+    assert {name: row[name] for name in chosen} == chosen
+
+
 @pytest.mark.parametrize(("city", "country"), [("745044", "TR"), ("3169070", "IT"), ("5332921", "US")])
 def test_a_city_of_a_country_without_the_goal_is_refused_by_its_country(
     sdk: Sdk, city: str, country: str

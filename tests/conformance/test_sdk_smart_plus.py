@@ -94,6 +94,7 @@ def test_an_ad_group_has_its_countries_in_the_targeting_spec(sdk: Sdk) -> None:
     wanted = vendor.FilteringSmartPlusAdgroupGet(adgroup_ids=[group["adgroup_id"]])
     data = sdk.call(sdk.ad_groups().smart_plus_adgroup_get, sdk.advertiser_id, filtering=wanted)
     assert (data["list"][0]["budget"], data["list"][0]["location_ids"]) == (60.0, ["1733045"])
+    assert data["list"][0]["targeting_spec"] == changed["targeting_spec"]
 
 
 def test_a_campaign_takes_no_more_ad_groups_than_it_may_have(sdk: Sdk) -> None:

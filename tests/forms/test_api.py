@@ -22,6 +22,7 @@ from tests.journeys.running import API, House, message, running_house, until
 from tests.unchanged import all_rows, nothing_changes
 
 DM = {"lead_source": "DIRECT_MESSAGE"}
+FORM = {"lead_source": "INSTANT_FORM"}
 
 
 @pytest.fixture(scope="module")
@@ -102,21 +103,21 @@ def test_fields_are_labels_of_the_form_or_kinds_of_contact_details(
     found = house.data("GET", "/page/field/get/", **page(version))
     assert found["fields"] == labels
     assert found["meta_data"]["page_id"] == str(version.number)
-    assert house.data("GET", "/lead/field/get/", **page(version))["fields"] == labels
+    assert house.data("GET", "/lead/field/get/", **FORM, **page(version))["fields"] == labels
     chat = house.data("GET", "/lead/field/get/", **DM)["fields"]
     assert chat[:3] == ["name", "email", "phone"]
     assert len(chat) == 13
 
 
 def test_a_lead_of_a_form_has_its_answers_by_label(house: House, version: FormVersion) -> None:
-    found = house.data("GET", "/lead/get/", lead_source="INSTANT_FORM", **page(version))
+    found = house.data("GET", "/lead/get/", **FORM, **page(version))
     assert found["lead_data"] == {
         "Label of q1": "Option b", "Label of q4": "Mei Lin", "Label of q5": "mei@example.com",
         "Label of q6": "+6591234567",
     }  # fmt: skip
     meta = found["meta_data"]
     assert (meta["lead_source"], meta["page_id"]) == ("INSTANT_FORM", str(version.number))
-    again = house.data("GET", "/lead/get/", lead_id=meta["lead_id"], **page(version))
+    again = house.data("GET", "/lead/get/", lead_id=meta["lead_id"], **FORM, **page(version))
     assert again == found
 
 
@@ -125,7 +126,7 @@ def test_a_lead_of_the_chat_has_contact_details_and_its_ad(house: House, ad: dic
     assert found["lead_data"] == {"name": "name of u1", "phone": "+6581234567"}
     meta = found["meta_data"]
     assert {name: meta[name] for name in ad} == ad
-    assert "page_id" not in meta
+    assert meta["page_id"] == ""
     assert house.data("GET", "/lead/get/", lead_id=meta["lead_id"], **DM) == found
 
 
@@ -135,7 +136,8 @@ def test_a_lead_of_the_chat_has_contact_details_and_its_ad(house: House, ad: dic
         (DM | {"page_id": "1"}, 40002, "page_id"),
         ({"lead_source": "INSTANT_FORM"}, 40002, "page_id"),
         ({"lead_source": "FAX"}, 40002, "lead_source"),
-        ({"page_id": "1"}, 40007, "page_id"),
+        ({"page_id": "1"}, 40002, "lead_source"),
+        (FORM | {"page_id": "1"}, 40007, "page_id"),
         (DM | {"lead_id": "1"}, 40007, "lead_id"),
         (DM | {"lead_id": "x"}, 40002, "lead_id"),
     ],
@@ -150,10 +152,10 @@ def test_a_wrong_question_for_a_lead_is_told_what_is_wrong(
 def test_a_lead_of_one_source_is_not_shown_as_of_the_other(
     house: House, version: FormVersion, ad: dict[str, str]
 ) -> None:
-    form_lead = house.data("GET", "/lead/get/", **page(version))["meta_data"]["lead_id"]
+    form_lead = house.data("GET", "/lead/get/", **FORM, **page(version))["meta_data"]["lead_id"]
     chat_lead = house.data("GET", "/lead/get/", **DM)["meta_data"]["lead_id"]
     assert house.api("GET", "/lead/get/", lead_id=form_lead, **DM)["code"] == 40007
-    assert house.api("GET", "/lead/get/", lead_id=chat_lead, **page(version))["code"] == 40007
+    assert house.api("GET", "/lead/get/", lead_id=chat_lead, **FORM, **page(version))["code"] == 40007
 
 
 def test_the_file_of_a_form_has_a_column_for_each_question(house: House, version: FormVersion) -> None:
@@ -211,7 +213,7 @@ def test_a_test_lead_is_one_for_each_form_travels_and_counts_nowhere(house: Hous
     assert made["lead_data"]["Label of q5"].endswith("@example.com")
     for same in (house.data("POST", "/page/lead/mock/create/", **page(form)),
                  house.data("GET", "/page/lead/mock/get/", **page(form)),
-                 house.data("GET", "/lead/get/", **page(form))):  # fmt: skip
+                 house.data("GET", "/lead/get/", **FORM, **page(form))):  # fmt: skip
         assert same["meta_data"]["lead_id"] == lead_id
     assert [row["is_test"] for row in download(house, **page(form))] == ["TRUE"]
     deleted = house.data("POST", "/page/lead/mock/delete/", lead_id=lead_id)

@@ -13,7 +13,17 @@ from contatto.inbox.store.notices import list_notices
 from contatto.kit.db.tx import Tx
 from contatto.kit.moments import micros
 from tests.channels.vendor import Vendor, running_vendor
-from tests.journeys.running import API, APP_ID, APP_SECRET, OPEN_ID, House, message, running_house, until
+from tests.journeys.running import (
+    API,
+    APP_ID,
+    APP_SECRET,
+    OPEN_ID,
+    House,
+    csrf_of,
+    message,
+    running_house,
+    until,
+)
 from tests.notices.receiver import Receiver, is_signed_message, running_receiver
 from tests.unchanged import nothing_changes, wait_until_quiet
 
@@ -228,6 +238,18 @@ def add(house: House, question: str, answer: str = "Yes.") -> dict[str, Any]:
     return auto(house, "create", suggested_question={"question": question, "answer": answer})
 
 
+def save_settings(house: House) -> int:
+    """Save the questions on the settings page as they are there; give the status of the answer."""
+    house.sign_in()
+    url = f"/settings/chat/{house.webchat_id}"
+    page = house.client.get(url).text
+    questions = [each["suggested_question"] for each in auto(house, "get")["data"]["auto_messages"]]
+    revision = page.partition('name="revision" value="')[2].partition('"')[0]
+    typed = {name: [each[name] for each in questions] for name in ("question", "answer")}
+    form = {"csrf_token": csrf_of(page), "revision": revision, **typed}
+    return house.client.post(url, data=form, follow_redirects=False).status_code
+
+
 def test_automatic_messages_are_made_changed_sorted_turned_off_and_taken_away(house: House) -> None:
     first, second = (
         add(house, each)["data"]["auto_message"]["auto_message_id"] for each in ("Open?", "Where?")
@@ -246,6 +268,9 @@ def test_automatic_messages_are_made_changed_sorted_turned_off_and_taken_away(ho
     assert auto(house, "status/update", operation_status="DISABLE")["code"] == 0
     assert auto(house, "get")["data"]["operation_status"] == "DISABLE"
     assert "Open today?" not in house.client.get(f"/chat/{house.webchat_id}").text
+    assert save_settings(house) == 303
+    after = auto(house, "get")["data"]
+    assert (after["operation_status"], after["auto_messages"]) == ("DISABLE", kept["auto_messages"])
     assert auto(house, "delete", auto_message_id=first)["code"] == 0
     assert [each["auto_message_id"] for each in auto(house, "get")["data"]["auto_messages"]] == [second]
 

@@ -65,6 +65,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def event_set(house: House) -> str:
     made = house.data("POST", "/crm/create/", name="Our CRM")
     assert house.data("GET", "/crm/list/")["crm_event_sets"] == [made]
+    datetime.strptime(made["create_time"], "%Y-%m-%d %H:%M:%S").astimezone(UTC)
     return str(made["event_set_id"])
 
 

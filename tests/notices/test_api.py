@@ -70,6 +70,14 @@ def write(house: House, user: str, text: str) -> None:
     assert house.webhook("im_receive_msg", message(text, user, now_ms)).status_code == 200
 
 
+FIELDS_OF_ENTRY = [
+    "id", "lead_source", "page_id", "page_name", "advertiser_id", "advertiser_name", "library_id",
+    "campaign_id", "campaign_name", "adgroup_id", "adgroup_name", "ad_id", "ad_name", "create_time",
+    "is_test", "changes",
+]  # fmt: skip
+"""All that the platform names, in its order, and our ``is_test``."""
+
+
 def pushes(house: House) -> list[Push]:
     return house.context.db.read_now(lambda tx: store.list_pushes(tx, house.business_id))
 
@@ -84,7 +92,8 @@ def test_each_new_or_updated_lead_is_pushed_signed_and_in_the_shape_of_the_platf
     write(house, "梅", "my number is +65 8123 4567")
     assert until(lambda: receiver.entries("/chat"))
     entry = receiver.entries("/chat")[0]
-    assert entry["lead_source"] == "DIRECT_MESSAGE"
+    assert list(entry) == FIELDS_OF_ENTRY
+    assert (entry["lead_source"], entry["page_id"], entry["library_id"]) == ("DIRECT_MESSAGE", "", "")
     assert entry["advertiser_id"] == house.advertiser_id
     assert entry["changes"] == [
         {"field": "name", "value": "name of 梅"}, {"field": "phone", "value": "+6581234567"},

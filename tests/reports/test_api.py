@@ -156,6 +156,13 @@ def test_a_wrong_question_names_its_field(traffic: Traffic, change: dict[str, An
     assert part in answer["message"]
 
 
+@pytest.mark.parametrize("value", ["LEAD", '"LEAD"', '["LEAD"]'])
+def test_a_part_of_a_name_may_be_plain_text_or_json(traffic: Traffic, value: str) -> None:
+    wanted = [{"field_name": "adgroup_name", "filter_type": "MATCH", "filter_value": value}]
+    data = traffic.house.data("GET", "/report/integrated/get/", **(BY_GROUP | {"filtering": wanted}))
+    assert [row["dimensions"]["adgroup_id"] for row in data["list"]] == [traffic.lead["adgroup_id"]]
+
+
 def test_ids_of_another_business_select_nothing_and_its_account_is_unknown(traffic: Traffic) -> None:
     def work(tx: Tx) -> tuple[str, str]:
         world = add_world(tx)

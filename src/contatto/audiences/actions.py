@@ -72,15 +72,15 @@ def _digests(tx: Tx, audience: Audience, paths: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def load_audience(tx: Tx, account: AdAccount, number: int) -> Audience:
-    """An audience by the API's ``custom_audience_id``.
+def load_audience(tx: Tx, account: AdAccount, number: int, field: str = "custom_audience_id") -> Audience:
+    """An audience by the API's ``custom_audience_id``; ``field`` is what a refusal calls it.
 
     Raises:
         Refused: NOT_FOUND.
     """
     found = store.list_audiences(tx, account.business_id, account.id, [number])
     if not found:
-        raise Refused(errors.NOT_FOUND, "custom_audience_id: there is no such audience.")
+        raise Refused(errors.NOT_FOUND, f"{field}: there is no such audience.")
     return found[0]
 
 

@@ -140,7 +140,7 @@ async def create_lookalike(request: Request, caller: ApiCaller, body: CreateLook
     spec = body.lookalike_spec
 
     def check(tx: Tx, account: AdAccount) -> None:
-        load_audience(tx, account, spec.source_audience_id)
+        load_audience(tx, account, spec.source_audience_id, "lookalike_spec.source_audience_id")
 
     new = NewAudience(body.custom_audience_name, AudienceKind.LOOKALIKE, spec=spec.model_dump_json())
     return await _made(request, caller, body.advertiser_id, new, (), check)

@@ -131,6 +131,21 @@ Source: TikTok, automatic messages for business accounts.
 """
 
 
+def with_what_stays(written: AutomaticMessages, known: AutomaticMessages) -> AutomaticMessages:
+    """What a person wrote, with what the page does not show: kinds that are off, and ids of messages."""
+
+    def numbered(new: Iterable[Exchange], old: Iterable[Exchange]) -> tuple[Exchange, ...]:
+        numbers = {each.ask: each.number for each in old}
+        return tuple(replace(each, number=numbers.get(each.ask, 0)) for each in new)
+
+    return replace(
+        written,
+        questions=numbered(written.questions, known.questions),
+        prompts=numbered(written.prompts, known.prompts),
+        off=known.off,
+    )
+
+
 def automatic_problem(content: AutomaticMessages) -> str | None:
     """The first thing that breaks a limit of the automatic messages, or None."""
     counts = (

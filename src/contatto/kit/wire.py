@@ -104,7 +104,8 @@ def read_query[S: Shape](request: Request, shape: type[S]) -> S:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise Refused(errors.INVALID, f"{field}: {first['msg']}.") from error
+        says = first["msg"].removeprefix("Value error, ")
+        raise Refused(errors.INVALID, f"{field}: {says}.") from error
 
 
 def describe_query(shape: type[Shape]) -> dict[str, Any]:

@@ -17,7 +17,15 @@ from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer, api_partial
-from contatto.kit.wire import ApiId, JsonText, Shape, describe_query, read_query, request_id_of
+from contatto.kit.wire import (
+    ApiId,
+    JsonText,
+    Shape,
+    api_time,
+    describe_query,
+    read_query,
+    request_id_of,
+)
 from contatto.leads.actions.events import Told, create_event_set, load_event_set, take_lead_event
 from contatto.leads.rules import events as rules
 from contatto.leads.rules.events import EventSet
@@ -169,5 +177,5 @@ def _told(index: int, event: Event, now: datetime) -> Told:
 
 
 def _show(found: EventSet) -> dict[str, Any]:
-    created = found.created_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    created = api_time(found.created_at)
     return {"event_set_id": str(found.number), "name": found.name, "create_time": created}

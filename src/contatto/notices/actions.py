@@ -178,14 +178,16 @@ def _wants(subscription: Subscription, ad: MeasuredAd | None, version: FormVersi
 def _entry(
     lead: Lead, account: AdAccount, ad: MeasuredAd | None, version: FormVersion | None
 ) -> dict[str, Any]:
-    page = {"page_id": str(version.number), "page_name": version.name} if version else {}
+    """An entry of the push; every field of the API is there, empty where there is nothing to say."""
     source = LeadSource.INSTANT_FORM if version else LeadSource.DIRECT_MESSAGE
     return {
         "id": str(lead.number),
         "lead_source": source.value,
-        **page,
+        "page_id": str(version.number) if version else "",
+        "page_name": version.name if version else "",
         "advertiser_id": str(account.number),
         "advertiser_name": account.name,
+        "library_id": "",
         **ad_data(ad),
         "create_time": int(lead.created_at.timestamp()),
         "is_test": lead.is_test,

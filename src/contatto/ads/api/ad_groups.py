@@ -146,13 +146,14 @@ async def get_ad_groups(request: Request, caller: ApiCaller) -> Response:
 
     def work(tx: Tx) -> dict[str, Any]:
         account = find_advertiser(tx, caller.business_id, query.advertiser_id)
-        rows, total = _rows(tx, account, query)
+        rows, total = list_rows(tx, account, query)
         return {"list": chosen(rows, query.fields), "page_info": page_info(query, total)}
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-def _rows(tx: Tx, account: AdAccount, query: ListQuery) -> tuple[list[dict[str, Any]], int]:
+def list_rows(tx: Tx, account: AdAccount, query: ListQuery) -> tuple[list[dict[str, Any]], int]:
+    """The ad groups of a page of the list, as they are shown, and how many there are in all."""
     wanted = wanted_of(query.filtering, "adgroup_name")
     total = store.count_ad_groups(tx, account.business_id, account.id, wanted)
     found = store.list_ad_groups(tx, account.business_id, account.id, wanted, page_of(query))

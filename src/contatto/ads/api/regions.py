@@ -1,4 +1,4 @@
-"""Regions in the API v1.3: the location ids that ads can target."""
+"""What can be targeted, in the API v1.3: regions, languages and interests."""
 
 from typing import Any, Final, Literal
 
@@ -14,11 +14,12 @@ from contatto.ads.rules.cities import CITIES, Place
 from contatto.ads.rules.countries import country_name
 from contatto.ads.rules.markets import LEAD_MARKETS
 from contatto.ads.rules.places import LOCATION_IDS
+from contatto.ads.rules.targeting import INTERESTS, LANGUAGES
 from contatto.kit.context import context_of
 from contatto.kit.http import api_answer
 from contatto.kit.wire import ApiId, Shape, describe_query, read_query, request_id_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3", tags=["Regions"])
+router: Final = APIRouter(prefix="/open_api/v1.3", tags=["Targeting"])
 
 
 class RegionQuery(Shape):
@@ -31,6 +32,12 @@ class RegionQuery(Shape):
 class SearchRegionQuery(Shape):
     advertiser_id: ApiId
     keyword: str = ""
+
+
+class ToolQuery(Shape):
+    """Fields that TikTok takes here, such as ``language``, are accepted: the names are in English."""
+
+    advertiser_id: ApiId
 
 
 @router.get("/tool/region/", openapi_extra=describe_query(RegionQuery))
@@ -54,6 +61,35 @@ async def search_regions(request: Request, caller: ApiCaller) -> Response:
     wanted = query.keyword.casefold()
     rows = [row for row in _rows() if wanted in row["name"].casefold()]
     return api_answer({"region_list": rows, "region_info": rows}, request_id_of(request))
+
+
+@router.get("/tool/language/", openapi_extra=describe_query(ToolQuery))
+async def get_languages(request: Request, caller: ApiCaller) -> Response:
+    """List the languages that ad groups can choose: ISO 639 codes, each with its own name for itself."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, ToolQuery)
+    await _check_advertiser(request, caller.business_id, query.advertiser_id)
+    rows = [{"code": code, "name": name} for code, name in LANGUAGES.items()]
+    return api_answer({"languages": rows}, request_id_of(request))
+
+
+@router.get("/tool/interest_category/", openapi_extra=describe_query(ToolQuery))
+async def get_interest_categories(request: Request, caller: ApiCaller) -> Response:
+    """List the interests that ad groups can choose; they have one level."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, ToolQuery)
+    await _check_advertiser(request, caller.business_id, query.advertiser_id)
+    rows = [
+        {
+            "interest_category_id": number,
+            "interest_category_name": name,
+            "level": 1,
+            "sub_category_ids": [],
+            "placements": ["PLACEMENT_TIKTOK"],
+        }
+        for number, name in INTERESTS.items()
+    ]
+    return api_answer({"interest_categories": rows}, request_id_of(request))
 
 
 async def _check_advertiser(request: Request, business_id: str, number: int) -> None:

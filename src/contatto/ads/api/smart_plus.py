@@ -13,7 +13,7 @@ from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.ad_groups import check_room, create_ad_group
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign, find_own_campaign
 from contatto.ads.api.ad_groups import (
-    get_ad_groups,
+    list_rows,
     new_ad_group,
     patch_ad_group,
     update_ad_group_status,
@@ -28,7 +28,7 @@ from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer
 from contatto.kit.repeats import RequestKey, answer_once
-from contatto.kit.wire import describe_query, request_id_of
+from contatto.kit.wire import chosen, describe_query, page_info, read_query, request_id_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/smart_plus", tags=["Smart+"])
 
@@ -87,6 +87,21 @@ async def update_smart_ad_group(request: Request, caller: ApiCaller, body: Updat
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
 
+@router.get("/adgroup/get/", openapi_extra=describe_query(ListQuery))
+async def get_smart_ad_groups(request: Request, caller: ApiCaller) -> Response:
+    """List ad groups, newest first."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, ListQuery)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account = find_advertiser(tx, caller.business_id, query.advertiser_id)
+        rows, total = list_rows(tx, account, query)
+        shown = [_shown(row) for row in rows]
+        return {"list": chosen(shown, query.fields), "page_info": page_info(query, total)}
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
 def _shown(ad_group: dict[str, Any]) -> dict[str, Any]:
     names = ("location_ids", *Targeting.__dataclass_fields__)
     return ad_group | {"targeting_spec": {name: ad_group[name] for name in names}}
@@ -98,4 +113,3 @@ router.add_api_route(
     "/campaign/get/", get_campaigns, methods=["GET"], openapi_extra=describe_query(ListQuery)
 )
 router.add_api_route("/adgroup/status/update/", update_ad_group_status, methods=["POST"])
-router.add_api_route("/adgroup/get/", get_ad_groups, methods=["GET"], openapi_extra=describe_query(ListQuery))

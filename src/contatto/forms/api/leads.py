@@ -33,17 +33,23 @@ from contatto.leads.store.records import find_lead_by_number, list_contact_point
 router: Final = APIRouter(prefix="/open_api/v1.3/lead", tags=["Forms and leads"])
 
 
-class LeadQuery(OfSource):
+class SourceQuery(OfSource):
+    """Unlike that of a test lead, the source must be named."""
+
+    lead_source: LeadSource
+
+
+class LeadQuery(SourceQuery):
     """Extension: ``lead_id`` names the lead that is wanted."""
 
     lead_id: ApiId | None = None
 
 
-@router.get("/field/get/", openapi_extra=describe_query(OfSource))
+@router.get("/field/get/", openapi_extra=describe_query(SourceQuery))
 async def get_lead_fields(request: Request, caller: ApiCaller) -> Response:
     """The fields that leads of a form, or of the chat, may have."""
     require(caller, Permission.READ_LEADS)
-    query = read_query(request, OfSource)
+    query = read_query(request, SourceQuery)
     base_url = context_of(request).settings.base_url
 
     def work(tx: Tx) -> dict[str, Any]:

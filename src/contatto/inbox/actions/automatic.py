@@ -19,13 +19,18 @@ def keep_automatic(
 ) -> None:
     """Keep the automatic messages of a chat page, as the page that showed ``revision`` has them now.
 
+    The page shows words alone: kinds that are turned off stay off, and messages whose question or title is
+    the same keep the ids that the API knows them by.
+
     Raises:
         Refused: NOT_FOUND; INVALID beyond a limit; CONFLICT when somebody was faster.
     """
     account = channel_store.find_account(tx, business_id, account_id)
     if account is None or account.platform is not Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "There is no such chat page.")
-    keep_account_automatic(tx, account, content, revision)
+    known = find_automatic(tx, business_id, account_id)
+    kept = content if known is None else rules.with_what_stays(content, known[0])
+    keep_account_automatic(tx, account, kept, revision)
 
 
 def keep_account_automatic(

@@ -49,11 +49,10 @@ def ad_data(ad: MeasuredAd | None) -> Mapping[str, str]:
 
 def meta_data(lead: Lead, source: LeadSource, ad: MeasuredAd | None, page_id: str = "") -> dict[str, Any]:
     """The ``meta_data`` of a lead in the API; ``is_test`` and ``status`` are extensions."""
-    page = {"page_id": page_id} if source is LeadSource.INSTANT_FORM else {}
     return {
         "lead_source": source.value,
         "lead_id": str(lead.number),
-        **page,
+        "page_id": page_id,
         **ad_data(ad),
         "create_time": api_time(lead.created_at),
         "status": lead.status.value.upper(),

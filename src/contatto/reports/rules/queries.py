@@ -1,11 +1,12 @@
 """The questions of the API v1.3 about reports: their shape, and what may be asked."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from contatto.ads.model import Status, Wanted
 from contatto.kit import errors
@@ -58,14 +59,22 @@ type Dimension = Literal[
 ]
 
 
+def _read_value(value: object) -> object:
+    """JSON text inside JSON; what is no JSON, such as a part of a name, stands for itself."""
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return value
+
+
 class Filter(Shape):
-    """``filter_value`` is JSON text inside JSON."""
+    """``filter_value`` is JSON text inside JSON, or a plain text."""
 
     field_name: str
     filter_type: Literal[
         "IN", "MATCH", "GREATER_EQUAL", "GREATER_THAN", "LOWER_EQUAL", "LOWER_THAN", "BETWEEN"
     ]
-    filter_value: JsonText[Any]
+    filter_value: Annotated[Any, BeforeValidator(_read_value)]
 
     def values(self) -> tuple[str, ...]:
         found = self.filter_value if isinstance(self.filter_value, list) else [self.filter_value]
