@@ -27,6 +27,7 @@ import contatto.delivery.api
 import contatto.forms.api.routes
 import contatto.forms.pages.routes
 import contatto.inbox.api.doors
+import contatto.inbox.api.media
 import contatto.inbox.api.routes
 import contatto.inbox.pages.acts
 import contatto.inbox.pages.automatic
@@ -68,6 +69,7 @@ from contatto.worker import Worker
 
 HOT_ROUTES: Final = (
     *contatto.inbox.api.doors.routes,
+    *contatto.inbox.api.media.routes,
     *contatto.measurement.api.routes,
     *contatto.delivery.api.routes,
 )
@@ -124,7 +126,7 @@ SHOWS_CONTACTS: Final = frozenset({
     "/open_api/v1.3/page/lead/task/download/",
 })  # fmt: skip
 """What shows or hands out contact values: each look is in the audit log."""
-_JSON_PREFIXES: Final = ("/webhooks/", "/delivery/", "/t/")
+_JSON_PREFIXES: Final = ("/webhooks/", "/delivery/", "/t/", "/media")
 _CHAT_API: Final = ("/messages", "/stream", "/form", "/photos", "/typing", "/read")
 
 
@@ -257,11 +259,7 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     problems = error.errors() if isinstance(error, RequestValidationError) else []
     if problems and problems[0]["type"] == "json_invalid":
         return await _answer_refusal(request, Refused(errors.UNREADABLE))
-    where_to = (
-        [str(part) for part in problems[0]["loc"] if part not in ("body", "query", "path")]
-        if problems
-        else []
-    )
+    where_to = [str(part) for part in problems[0]["loc"][1:]] if problems else []
     says = problems[0]["msg"].removeprefix("Value error, ") if problems else errors.INVALID.says
     return await _answer_refusal(request, Refused(errors.INVALID, f"{'.'.join(where_to) or 'body'}: {says}."))
 

@@ -9,11 +9,12 @@ from contatto.channels.model import Platform
 from contatto.forms import actions as forms
 from contatto.forms.model import FormSubmitted, TestLeadMade
 from contatto.inbox.actions import desk, notices, replies
-from contatto.inbox.actions.business import push_message
 from contatto.inbox.actions.deliveries import settle_receipts
 from contatto.inbox.actions.photos import forget_photos
+from contatto.inbox.actions.pushes import push_message, push_read, push_tap
 from contatto.inbox.actions.scheduled import send_scheduled
 from contatto.inbox.model import (
+    AdTapped,
     ConversationChanged,
     ConversationRead,
     ConversationStarted,
@@ -54,9 +55,10 @@ from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
 
 AFTER: Final[After] = {
+    AdTapped: (push_tap,),
     ContactRejected: (),
     ConversationChanged: (),
-    ConversationRead: (),
+    ConversationRead: (push_read,),
     ConversationStarted: (),
     FormSubmitted: (pushes.push_form_lead,),
     LeadCaptured: (notices.post_notice, pushes.push_lead),

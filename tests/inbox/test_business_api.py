@@ -5,12 +5,15 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
 
 from contatto.channels.store import save_token
+from contatto.inbox.rules import media_token, read_media_token
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.inbox.store.notices import list_notices
 from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
 from contatto.kit.moments import micros
 from tests.channels.vendor import Vendor, running_vendor
 from tests.journeys.running import (
@@ -149,11 +152,16 @@ def test_the_notice_of_the_inbox_is_in_no_answer_of_the_api(house: House) -> Non
     assert len(said(house)["messages"]) == 3
 
 
-def test_pictures_go_where_the_channel_takes_them(house: House) -> None:
-    files = {"file": ("p.png", PIXEL, "image/png")}
+def upload(house: House, business_id: str) -> str:
+    """The ``media_id`` of a picture."""
+    sent = {"data": {"business_id": business_id}, "files": {"file": ("p.png", PIXEL, "image/png")}}
     headers = {"Access-Token": house.token}
-    answer = house.client.post(f"{API}/business/message/media/upload/", data=OF, files=files, headers=headers)
-    media_id = answer.json()["data"]["media_id"]
+    answer = house.client.post(f"{API}/business/message/media/upload/", **sent, headers=headers).json()
+    return str(answer["data"]["media_id"])
+
+
+def test_pictures_go_where_the_channel_takes_them(house: House) -> None:
+    media_id = upload(house, OPEN_ID)
     refused = send(house, message_type="IMAGE", image={"media_id": media_id})
     assert (refused["code"], "Photos" in refused["message"]) == (40002, True)
     asked = OF | {"conversation_id": CONVERSATION, "capability_types": ["IMAGE_SEND"]}
@@ -161,14 +169,60 @@ def test_pictures_go_where_the_channel_takes_them(house: House) -> None:
     assert infos == [{"capability_type": "IMAGE_SEND", "capability_result": False}]
 
 
+def test_a_picture_of_a_message_is_fetched_by_a_link_that_ends(house: House) -> None:
+    house.client.get(f"/chat/{house.webchat_id}")
+    hello = {"client_message_id": "hello-there", "text": "Hi"}
+    assert house.client.post(f"/chat/{house.webchat_id}/messages", json=hello).status_code == 200
+    of = {"business_id": house.webchat_id, "conversation_type": "STRANGER"}
+
+    def waiting() -> Any:
+        return house.data("GET", "/business/message/conversation/list/", **of)["conversations"]
+
+    to = {"business_id": house.webchat_id, "recipient": until(waiting)[0]["conversation_id"]}
+    media_id = upload(house, house.webchat_id)
+    sent = send(house, **to, message_type="IMAGE", image={"media_id": media_id})["data"]["message"]
+    asked = {"business_id": house.webchat_id, "conversation_id": to["recipient"], **sent,
+             "media_id": media_id, "media_type": "IMAGE"}  # fmt: skip
+    url = house.data("POST", "/business/message/media/download/", **asked)["download_url"]
+    with httpx2.Client(transport=house.client._transport, base_url=house.client.base_url) as stranger:
+        picture = stranger.get(url)
+        assert (picture.status_code, picture.headers["content-type"]) == (200, "image/png")
+        assert stranger.get(url[:-1] + ("0" if url[-1] != "0" else "1")).status_code == 401
+    other = asked | {"media_id": "x"}
+    refused = house.api("POST", "/business/message/media/download/", **other)
+    assert (refused["code"], refused["message"].startswith("media_id: ")) == (40007, True)
+    refused = house.api("POST", "/business/message/media/download/", **asked | OF)
+    assert (refused["code"], refused["message"].startswith("conversation_id: ")) == (40007, True)
+
+
+def test_a_link_to_a_picture_is_good_until_its_time_and_for_that_picture() -> None:
+    token = media_token(b"key", "business", "digest", 600)
+    assert read_media_token(b"key", token, 600) == ("business", "digest")
+    for key, wrong, now_s in (
+        (b"key", token, 601),
+        (b"other", token, 1),
+        (b"key", token[1:], 1),
+        (b"key", "", 1),
+    ):
+        with pytest.raises(Refused):
+            read_media_token(key, wrong, now_s)
+
+
+def test_a_shared_post_is_a_text_with_its_address(house: House) -> None:
+    assert send(house, message_type="SHARE_POST", share_post={"item_id": "7123"})["code"] == 0
+    assert said(house)["messages"][0]["text"]["body"] == "https://www.tiktok.com/@kopi/video/7123"
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "names"),
     [
         ({"business_id": "nobody"}, 40007, "business_id"),
         ({"recipient": "nobody"}, 40007, "conversation_id"),
-        ({"message_type": "SHARE_POST"}, 40002, "message_type"),
+        ({"message_type": "SHARE_POST"}, 40002, "share_post"),
+        ({"message_type": "SHARE_POST", "share_post": {"item_id": "x"}}, 40002, "share_post.item_id"),
+        ({"message_type": "STICKER"}, 40002, "message_type"),
         ({"message_type": "TEMPLATE"}, 40002, "template"),
-        ({"text": {"body": ""}}, 40002, "text"),
+        ({"text": {"body": ""}}, 40002, "text.body"),
         ({"text": {"body": "x" * 6001}}, 40002, "text"),
         ({"message_type": "IMAGE", "image": {"media_id": "x"}}, 40007, "image"),
         ({"message_type": "TEMPLATE", "template": {"type": "QA_BUTTON_CARD", "title": "x",
@@ -184,8 +238,8 @@ def test_a_wrong_message_is_refused_by_name_and_not_kept(
 
 
 def test_the_eleventh_message_after_the_persons_last_is_too_fast(house: House) -> None:
-    codes = [send(house, text={"body": f"number {number}"})["code"] for number in range(9)]
-    assert codes == [0] * 8 + [40064]
+    codes = [send(house, text={"body": f"number {number}"})["code"] for number in range(8)]
+    assert codes == [0] * 7 + [40064]
 
 
 def test_messages_of_both_sides_are_pushed_signed_and_notices_are_not(
@@ -222,6 +276,22 @@ def test_messages_of_both_sides_are_pushed_signed_and_notices_are_not(
         "text",
     )
     assert content["from_user"] == {"id": "mei", "role": "personal_account"}
+    tap = {"referral": {"source": "ad", "ad": {"ad_id": house.ads[0], "timestamp": now_ms}}}  # type: ignore[attr-defined]
+    house.webhook("im_referral_msg", message("", "mei", now_ms) | tap)
+    assert until(lambda: len(pushed()) == 3)
+    house.webhook("im_mark_read_msg", message("", "mei", now_ms + 9_000) | {
+        "read": {"last_read_timestamp": now_ms + 9_000}})  # fmt: skip
+    assert until(lambda: len(pushed()) == 4)
+    tapped, read = (each.content for each in pushed()[2:])
+    assert (tapped["event"], read["event"]) == ("im_referral_msg", "im_mark_read_msg")
+    came = json.loads(tapped["content"])
+    assert came["referral"] == {"source": "ad", "ad": {
+        "advertiser_id": house.advertiser_id, "ad_id": house.ads[0],  # type: ignore[attr-defined]
+        "timestamp": now_ms, "ad_name": "Ad of CONVERSATION", "embed_url": "",
+    }}  # fmt: skip
+    told = json.loads(read["content"])
+    assert told["read"] == {"last_read_timestamp": now_ms + 9_000}
+    assert (told["from_user"]["id"], told["conversation_id"]) == ("mei", CONVERSATION)
     assert ask("delete")["code"] == 0
     assert house.client.get(f"{API}/business/webhook/list/", params=APP).json()["data"]["callback_url"] == ""
     assert ask("update", callback_url="http://10.0.0.1/x")["code"] == 40002

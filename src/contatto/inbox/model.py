@@ -340,6 +340,16 @@ class ReplyProgressed:
 
 
 @dataclass(frozen=True, slots=True)
+class AdTapped:
+    """The platform told of the ad that a person came from; ``ad_number`` is its id, ours or not."""
+
+    business_id: str
+    conversation_id: str
+    ad_number: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ConversationRead:
     """One side has read what the other wrote."""
 

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import quote
 
 from contatto.channels.model import (
+    ChannelAccount,
     Chatted,
     Incoming,
     Label,
@@ -129,6 +131,34 @@ AUTOMATIC_LIMITS: Final = {
 
 Source: TikTok, automatic messages for business accounts.
 """
+
+
+def post_url(account: ChannelAccount, item_id: int) -> str:
+    """Where a post is on TikTok; without the account's name the platform finds its owner."""
+    name = account.handle.removeprefix("@") if account.platform is Platform.TIKTOK else ""
+    return f"https://www.tiktok.com/@{quote(name)}/video/{item_id}"
+
+
+def media_token(key: bytes, business_id: str, digest: str, until_s: int) -> str:
+    """What a link to a picture carries: whose it is, which one, and until when the link is good."""
+    said = f"{business_id}.{digest}.{until_s}"
+    return f"{said}.{hmac.new(key, said.encode(), hashlib.sha256).hexdigest()}"
+
+
+def read_media_token(key: bytes, token: str, now_s: int) -> tuple[str, str]:
+    """The business and the picture of a link that we signed.
+
+    Raises:
+        Refused: UNSIGNED; LINK_EXPIRED.
+    """
+    said, _, signature = token.rpartition(".")
+    wanted = hmac.new(key, said.encode(), hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(signature.encode(), wanted.encode()):
+        raise Refused(errors.UNSIGNED)
+    business_id, digest, until_s = said.split(".")
+    if now_s > int(until_s):
+        raise Refused(errors.LINK_EXPIRED, "The link is older than ten minutes; ask for a new one.")
+    return business_id, digest
 
 
 def with_what_stays(written: AutomaticMessages, known: AutomaticMessages) -> AutomaticMessages:

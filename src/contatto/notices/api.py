@@ -165,8 +165,10 @@ async def update_webhook(request: Request, body: UpdateWebhook) -> Response:
     """Set the address that messages of the business are pushed to for this app; it has one at a time.
 
     A push carries ``TikTok-Signature: t=<unix>,s=<hex>``: HMAC-SHA256 of ``<t>.<body>`` with the app's
-    secret. It comes at least once, and is tried again for 72 hours. The events are ``im_receive_msg`` and
-    ``im_send_msg``; what only the business sees is never told.
+    secret. It comes at least once, and is tried again for 72 hours. The events are ``im_receive_msg``,
+    ``im_send_msg``, ``im_referral_msg`` with the ad that a person came from, and ``im_mark_read_msg`` with
+    the time up to which a side has read. What only the business sees is never told; comments and audits do
+    not happen here.
     """
     caller = await app_caller(request, body.app_id, body.secret)
     require(caller, Permission.READ_INBOX)

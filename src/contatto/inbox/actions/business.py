@@ -1,21 +1,15 @@
-"""What the API needs to find and to tell: accounts and conversations by either id, and messages as pushes."""
+"""What the API needs to find and to show: accounts and conversations by either id, and both sides."""
 
 from typing import Any, Final
 
 from contatto.channels.actions import load_channel
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
-from contatto.channels.store import find_account
 from contatto.inbox.actions.threads import conversation_id_of
-from contatto.inbox.model import Conversation, Message, MessageReceived, MessageSent, Person
-from contatto.inbox.store import conversations, messages, persons
+from contatto.inbox.model import Conversation, Message, Person
+from contatto.inbox.store import conversations
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.listeners import only_for
-from contatto.kit.moments import micros
-from contatto.notices.actions import of_told, queue_message_pushes
-from contatto.notices.model import Entity
-from contatto.notices.rules import message_payload
 
 MESSAGE_TYPES: Final = {
     MessageKind.TEXT: "TEXT",
@@ -63,53 +57,6 @@ def show_sides(account: ChannelAccount, person: Person, sender: Sender) -> dict[
     business = {"role": "BUSINESS_ACCOUNT", "id": business_open_id(account), "display_name": account.name}
     sides = (customer, business) if sender is Sender.CUSTOMER else (business, customer)
     return {"from_user": sides[0], "to_user": sides[1]}
-
-
-@only_for(of_told(Entity.DIRECT_MESSAGE))
-def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
-    """Tell programs of a message; heard through the outbox. Notices and notes are no messages."""
-    message = messages.find_message(tx, event.business_id, event.message_id)
-    conversation = conversations.find_conversation(tx, event.business_id, event.conversation_id)
-    if message is None or conversation is None:
-        return
-    account = find_account(tx, event.business_id, conversation.channel_account_id)
-    if account is None:
-        return
-    person = persons.load_person(tx, event.business_id, conversation.person_id)
-    content = _push_content(account, conversation, person, message)
-    kind = "im_receive_msg" if message.sender is Sender.CUSTOMER else "im_send_msg"
-    at_s = micros(message.at) // 1_000_000
-    open_id = business_open_id(account)
-    queue_message_pushes(
-        tx,
-        event.business_id,
-        message.id,
-        lambda of: message_payload(kind, open_id, of.app_id, content, at_s),
-    )
-
-
-def _push_content(
-    account: ChannelAccount, conversation: Conversation, person: Person, message: Message
-) -> dict[str, Any]:
-    """The content of a messaging event. Its roles and types are written small, its time in milliseconds."""
-    sides = show_sides(account, person, message.sender)
-    kind = MESSAGE_TYPES[message.kind].lower()
-    body: dict[str, Any] = {"text": {"body": message.text}} if kind == "text" else {}
-    if message.photo:
-        body = {"image": {"media_id": message.photo}}
-    roles = {side: {"id": of["id"], "role": of["role"].lower()} for side, of in sides.items()}
-    return {
-        "from": sides["from_user"]["display_name"],
-        "to": sides["to_user"]["display_name"],
-        "unique_identifier": person.external_id,
-        **roles,
-        "conversation_id": shown_id(account, conversation),
-        "message_id": message.id,
-        "timestamp": micros(message.at) // 1_000,
-        "type": kind,
-        **body,
-        "message_tag": {"source": source_of_message(message)},
-    }
 
 
 def source_of_message(message: Message) -> str:

@@ -28,6 +28,7 @@ from contatto.inbox.actions.threads import message_id_of, open_conversation
 from contatto.inbox.index import Door, Doors
 from contatto.inbox.model import (
     AdReferral,
+    AdTapped,
     Conversation,
     ConversationStarted,
     Message,
@@ -223,7 +224,16 @@ def _note_referral(tx: Tx, account: ChannelAccount, referred: Referred) -> Outco
 
 
 def _note_tap(tx: Tx, conversation: Conversation, tap: AdTap, at: datetime) -> bool:
-    """Note the ad that opened a chat; where it is one of ours, as a touch. False when it was noted before."""
+    """Note the ad that opened a chat, and tell of it. False when it was noted before."""
+    is_new = _keep_tap(tx, conversation, tap, at)
+    if is_new and conversation.state is not ThreadState.BLOCKED:
+        tapped = AdTapped(conversation.business_id, conversation.id, str(tap.ad_number), at)
+        emit(tx, conversation.business_id, tapped)
+    return is_new
+
+
+def _keep_tap(tx: Tx, conversation: Conversation, tap: AdTap, at: datetime) -> bool:
+    """Keep a tap: of one of our ads as a touch, of any other as a referral."""
     business_id, ts = conversation.business_id, micros(at)
     ad = measurement_store.find_measured_ad_by_number(tx, business_id, tap.ad_number)
     if ad is None:

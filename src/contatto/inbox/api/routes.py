@@ -4,8 +4,8 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from contatto.inbox.api import automatic, conversations, sending
+from contatto.inbox.api import automatic, conversations, media, sending
 
 router: Final = APIRouter()
-for part in (sending, conversations, automatic):
+for part in (sending, media, conversations, automatic):
     router.include_router(part.router)

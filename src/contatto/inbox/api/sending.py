@@ -1,6 +1,7 @@
 """Sending messages of a business through the API v1.3."""
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, File, Form, UploadFile
@@ -18,7 +19,7 @@ from contatto.inbox.actions.desk import note_conversation_read
 from contatto.inbox.actions.photos import keep_photo
 from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.model import Conversation, MemberTyping, Message
-from contatto.inbox.rules import TEXT_LIMIT
+from contatto.inbox.rules import TEXT_LIMIT, post_url
 from contatto.inbox.store.photos import list_photos
 from contatto.kit import errors
 from contatto.kit.context import context_of
@@ -27,7 +28,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
 from contatto.kit.ids import new_id
 from contatto.kit.pictures import PICTURE_LIMIT, Picture, remake_picture
-from contatto.kit.wire import JsonText, Shape, TextId, describe_query, read_query, request_id_of
+from contatto.kit.wire import ApiId, JsonText, Shape, TextId, describe_query, read_query, request_id_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
 _AT_ONCE: Final = asyncio.Semaphore(2)
@@ -56,15 +57,22 @@ class Template(Shape):
     buttons: Annotated[list[Button], Field(min_length=1, max_length=3)]
 
 
+class SharedPost(Shape):
+    """A post of the account; here it is sent as a text with its address."""
+
+    item_id: ApiId
+
+
 class SendBody(Shape):
     """``business_id`` is a channel account: its id on the platform, or the one of Settings."""
 
     business_id: TextId
     recipient_type: Literal["CONVERSATION"] = "CONVERSATION"
     recipient: TextId
-    message_type: Literal["TEXT", "IMAGE", "TEMPLATE", "SENDER_ACTION"]
+    message_type: Literal["TEXT", "IMAGE", "SHARE_POST", "TEMPLATE", "SENDER_ACTION"]
     text: TextPart | None = None
     image: ImagePart | None = None
+    share_post: SharedPost | None = None
     template: Template | None = None
     sender_action: Literal["TYPING", "MARK_READ"] | None = None
 
@@ -82,7 +90,7 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
 
     A business cannot write first. On TikTok it may send 10 messages within 48 hours of the person's last
     one; the eleventh is refused with code 40064, a later one with 40002. ``SENDER_ACTION`` sends no message,
-    and its ``message_id`` is empty. Posts cannot be shared here.
+    and its ``message_id`` is empty. A template and a shared post leave as texts.
     """
     require(caller, Permission.WRITE_INBOX)
     _check_part(body)
@@ -91,8 +99,11 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
         return api_answer({"message": {"message_id": ""}}, request_id_of(request))
 
     def work(tx: Tx) -> Message:
-        conversation = _conversation(tx, caller, body)
+        account = load_business_account(tx, caller.business_id, body.business_id)
+        conversation = load_business_conversation(tx, account, body.recipient)
         message = _message(tx, conversation, body, caller.display_name)
+        if body.share_post and body.message_type == "SHARE_POST":
+            message = replace(message, text=post_url(account, body.share_post.item_id))
         return send_reply(tx, caller.business_id, conversation.id, message)
 
     sent = await context_of(request).db.write(work)

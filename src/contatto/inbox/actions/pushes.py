@@ -1,0 +1,140 @@
+"""What programs are told of conversations: messages of both sides, taps on ads, and how far was read."""
+
+from datetime import datetime
+from typing import Any
+
+from contatto.accounts.model import BusinessId
+from contatto.accounts.store import list_ad_accounts
+from contatto.channels.model import ChannelAccount, Sender
+from contatto.channels.store import find_account
+from contatto.inbox.actions.business import (
+    MESSAGE_TYPES,
+    business_open_id,
+    show_sides,
+    shown_id,
+    source_of_message,
+)
+from contatto.inbox.model import (
+    AdTapped,
+    Conversation,
+    ConversationRead,
+    Message,
+    MessageReceived,
+    MessageSent,
+    Person,
+)
+from contatto.inbox.store import conversations, messages, persons
+from contatto.kit.db.tx import Tx
+from contatto.kit.listeners import only_for
+from contatto.kit.moments import micros
+from contatto.measurement.store import find_measured_ad_by_number
+from contatto.notices.actions import of_told, queue_message_pushes
+from contatto.notices.model import Entity, Subscription
+from contatto.notices.rules import message_payload
+
+type _Told = tuple[ChannelAccount, Conversation, Person]
+
+
+@only_for(of_told(Entity.DIRECT_MESSAGE))
+def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
+    """Tell programs of a message; heard through the outbox. Notices and notes are no messages."""
+    message = messages.find_message(tx, event.business_id, event.message_id)
+    told = _load(tx, event.business_id, event.conversation_id)
+    if message is None or told is None:
+        return
+    kind = "im_receive_msg" if message.sender is Sender.CUSTOMER else "im_send_msg"
+    _queue(tx, told, message.id, (kind, message.at, _message_content(*told, message)))
+
+
+@only_for(of_told(Entity.DIRECT_MESSAGE))
+def push_tap(tx: Tx, event: AdTapped) -> None:
+    """Tell programs which ad a person came from; heard through the outbox."""
+    told = _load(tx, event.business_id, event.conversation_id)
+    if told is None:
+        return
+    ad = find_measured_ad_by_number(tx, event.business_id, int(event.ad_number))
+    mine = list_ad_accounts(tx, BusinessId(event.business_id)) if ad else []
+    advertiser = next((str(each.number) for each in mine if ad and each.id == ad.ad_account_id), "")
+    shown = {
+        "advertiser_id": advertiser,
+        "ad_id": event.ad_number,
+        "timestamp": micros(event.at) // 1_000,
+        "ad_name": ad.ad_name if ad else "",
+        "embed_url": "",
+    }
+    content = _envelope(*told, Sender.CUSTOMER) | {
+        "timestamp": shown["timestamp"],
+        "referral": {"source": "ad", "ad": shown},
+    }
+    _queue(tx, told, event.conversation_id, ("im_referral_msg", event.at, content))
+
+
+@only_for(of_told(Entity.DIRECT_MESSAGE))
+def push_read(tx: Tx, event: ConversationRead) -> None:
+    """Tell programs up to when one side has read; heard through the outbox."""
+    told = _load(tx, event.business_id, event.conversation_id)
+    if told is None:
+        return
+    conversation = told[1]
+    from_customer = event.reader is Sender.CUSTOMER
+    at = conversation.customer_read_at if from_customer else conversation.business_read_at
+    if at is None:
+        return
+    read_ms = micros(at) // 1_000
+    content = _envelope(*told, event.reader) | {
+        "timestamp": read_ms,
+        "read": {"last_read_timestamp": read_ms},
+    }
+    _queue(tx, told, event.conversation_id, ("im_mark_read_msg", at, content))
+
+
+def _load(tx: Tx, business_id: str, conversation_id: str) -> _Told | None:
+    conversation = conversations.find_conversation(tx, business_id, conversation_id)
+    account = find_account(tx, business_id, conversation.channel_account_id) if conversation else None
+    if conversation is None or account is None:
+        return None
+    return account, conversation, persons.load_person(tx, business_id, conversation.person_id)
+
+
+def _queue(tx: Tx, told: _Told, subject_id: str, what: tuple[str, datetime, dict[str, Any]]) -> None:
+    kind, at, content = what
+    account = told[0]
+    at_s = micros(at) // 1_000_000
+
+    def body(of: Subscription) -> bytes:
+        return message_payload(kind, business_open_id(account), of.app_id, content, at_s)
+
+    queue_message_pushes(tx, account.business_id, subject_id, body)
+
+
+def _envelope(
+    account: ChannelAccount, conversation: Conversation, person: Person, sender: Sender
+) -> dict[str, Any]:
+    """Who did something to whom, and where. Roles are written small here."""
+    sides = show_sides(account, person, sender)
+    roles = {side: {"id": of["id"], "role": of["role"].lower()} for side, of in sides.items()}
+    return {
+        "from": sides["from_user"]["display_name"],
+        "to": sides["to_user"]["display_name"],
+        "unique_identifier": person.external_id,
+        **roles,
+        "conversation_id": shown_id(account, conversation),
+    }
+
+
+def _message_content(
+    account: ChannelAccount, conversation: Conversation, person: Person, message: Message
+) -> dict[str, Any]:
+    """The content of a message's event. Its types are written small, its time in milliseconds."""
+    kind = MESSAGE_TYPES[message.kind].lower()
+    body: dict[str, Any] = {"text": {"body": message.text}} if kind == "text" else {}
+    if message.photo:
+        body = {"image": {"media_id": message.photo}}
+    return {
+        **_envelope(account, conversation, person, message.sender),
+        "message_id": message.id,
+        "timestamp": micros(message.at) // 1_000,
+        "type": kind,
+        **body,
+        "message_tag": {"source": source_of_message(message)},
+    }
