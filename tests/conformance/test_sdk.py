@@ -101,6 +101,19 @@ def test_the_ad_account_says_where_it_is_registered(sdk: Sdk) -> None:
     }]  # fmt: skip
 
 
+def test_every_metric_that_the_platform_names_may_be_asked(sdk: Sdk, tree: Tree) -> None:
+    names = ["ctr", "cpc", "cpm", "reach", "frequency", "conversion_rate_v2", "result", "cost_per_result",
+             "result_rate", "real_time_conversion", "real_time_cost_per_conversion", "campaign_name",
+             "adgroup_name", "ad_name", "objective_type", "currency", "onsite_form", "onsite_form_rate",
+             "cost_per_onsite_form", "onsite_total_filtered_out_form_submission",
+             *(f"messaging_{kind}_{where}" for where in ("tiktok_direct_message", "instant_messaging_app")
+               for kind in ("total_conversation", "cost_per_conversation", "conversation_rate"))]  # fmt: skip
+    rows = _rows(_lifetime(sdk, metrics=names))
+    assert set(rows) >= {tree.lead, tree.talk}
+    assert all(list(row) == names for row in rows.values())
+    assert {type(value) for row in rows.values() for value in row.values()} == {str}
+
+
 def test_the_campaign_is_read_back_by_its_filters(sdk: Sdk, tree: Tree) -> None:
     wanted = vendor.FilteringCampaignGet(campaign_ids=[tree.campaign], objective_type="LEAD_GENERATION")
     data = sdk.call(sdk.campaigns().campaign_get, sdk.advertiser_id, filtering=wanted, page=1, page_size=10)
@@ -120,6 +133,9 @@ def test_ad_groups_of_both_goals_are_read_back(sdk: Sdk, tree: Tree) -> None:
     windows = ("click_attribution_window", "view_attribution_window")
     assert [rows[tree.lead][name] for name in windows] == ["TWENTY_EIGHT_DAYS", "OFF"]
     assert [rows[tree.talk][name] for name in windows] == ["SEVEN_DAYS", "ONE_DAY"]
+    more = ("engaged_view_attribution_window", "attribution_event_count")
+    assert [rows[tree.lead][name] for name in more] == ["OFF", "ONCE"]
+    assert [rows[tree.talk][name] for name in more] == ["OFF", "UNSET"]
 
 
 def test_ads_are_read_back_a_page_at_a_time(sdk: Sdk, tree: Tree) -> None:

@@ -40,6 +40,8 @@ def refused_ad_group(sdk: Sdk, campaign: str, goal: str = LEAD, **changes: Any) 
         ({"view_attribution_window": "ONE_DAY"}, "click_attribution_window"),
         ({"click_attribution_window": "SEVEN_DAYS", "view_attribution_window": "FOURTEEN_DAYS"},
          "view_attribution_window"),
+        ({"engaged_view_attribution_window": "ONE_DAY"}, "engaged_view_attribution_window"),
+        ({"attribution_event_count": "TWICE"}, "attribution_event_count"),
         ({"budget": -1.0}, "budget"),
         ({"bid_type": "BID_TYPE_CUSTOM"}, "conversion_bid_price"),
         ({"schedule_type": "SCHEDULE_START_END"}, "schedule_end_time"),

@@ -77,6 +77,8 @@ def test_a_wrong_change_is_refused_and_nothing_changes(
         {"promotion_type": "LEAD_GENERATION"},
         {"billing_event": "CPC"},
         {"budget_mode": "BUDGET_MODE_TOTAL"},
+        {"attribution_event_count": "EVERY"},
+        {"engaged_view_attribution_window": "ONE_DAY"},
     ],
 )
 def test_windows_goal_and_modes_stay_as_they_were_made(sdk: Sdk, group: str, changes: dict[str, str]) -> None:

@@ -90,6 +90,7 @@ def test_over_mixed_goals_there_is_no_conversion() -> None:
         ("onsite_form", "1"),
         ("onsite_form_rate", "1.00"),
         ("cost_per_onsite_form", "12.345678"),
+        ("onsite_total_filtered_out_form_submission", "0"),
         ("chat_leads", "1"),
         ("manual_leads", "1"),
         ("qualified_leads", "2"),

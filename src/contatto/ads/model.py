@@ -67,6 +67,14 @@ class ViewWindow(StrEnum):
     SEVEN_DAYS = "SEVEN_DAYS"
 
 
+class EventCount(StrEnum):
+    """Whether each of a person's conversions counts, or the first; the values are the API's."""
+
+    UNSET = "UNSET"
+    EVERY = "EVERY"
+    ONCE = "ONCE"
+
+
 WINDOW_DAYS: Final[Mapping[str, int | None]] = {
     "OFF": None,
     "ONE_DAY": 1,
@@ -185,6 +193,10 @@ class AdGroup:
     interest_category_ids: tuple[str, ...] = ()
     audience_ids: tuple[str, ...] = ()
     excluded_audience_ids: tuple[str, ...] = ()
+    engaged_window: ViewWindow = ViewWindow.OFF
+    """Kept and shown; our ads are pictures and texts, so nobody watches one for long enough to be engaged."""
+    event_count: EventCount = EventCount.UNSET
+    """Kept and shown; one person's leads are one lead here, so each counts once either way."""
 
     @property
     def targeting(self) -> Targeting:

@@ -15,6 +15,7 @@ from contatto.ads.model import (
     BudgetMode,
     Campaign,
     ClickWindow,
+    EventCount,
     Money,
     Pacing,
     Schedule,
@@ -59,6 +60,8 @@ class NewAdGroup:
     ends_at: datetime | None = None
     click_window: ClickWindow | None = None
     view_window: ViewWindow | None = None
+    engaged_window: ViewWindow = ViewWindow.OFF
+    event_count: EventCount = EventCount.UNSET
     status: Status = Status.ACTIVE
     page_id: str = ""
     location_ids: tuple[str, ...] = ()
@@ -148,6 +151,8 @@ def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
         updated_at=tx.now,
         page_id=new.page_id,
         location_ids=new.location_ids,
+        engaged_window=new.engaged_window,
+        event_count=new.event_count,
         **asdict(targeting),
     )
 

@@ -22,7 +22,7 @@ from contatto.ads.actions.campaigns import find_own_campaign
 from contatto.ads.api.answers import show_ad_group
 from contatto.ads.api.lists import page_of, wanted_of
 from contatto.ads.api.shapes import CreateAdGroup, ListQuery, MoveAdGroups, UpdateAdGroup
-from contatto.ads.model import AdGroup, ScheduleType, Targeting
+from contatto.ads.model import AdGroup, EventCount, ScheduleType, Targeting, ViewWindow
 from contatto.ads.rules import goals
 from contatto.ads.rules.places import countries_of
 from contatto.ads.rules.settings import check_frozen
@@ -60,6 +60,7 @@ def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
     goal = goals.goal_of(body.optimization_goal, body.promotion_type)
     goals.check_billing(goal, body.billing_event)
     goals.check_event(goal, body.optimization_event)
+    _check_engaged(body)
     ends_at = body.schedule_end_time if body.schedule_type is ScheduleType.START_END else None
     if ends_at is None and body.schedule_type is ScheduleType.START_END:
         raise Refused(errors.INVALID, "schedule_end_time: SCHEDULE_START_END needs it.")
@@ -78,11 +79,23 @@ def new_ad_group(body: CreateAdGroup, campaign_id: str) -> NewAdGroup:
         ends_at=ends_at,
         click_window=body.click_attribution_window,
         view_window=body.view_attribution_window,
+        engaged_window=body.engaged_view_attribution_window or ViewWindow.OFF,
+        event_count=body.attribution_event_count or EventCount.UNSET,
         status=OPERATIONS[body.operation_status],
         page_id=body.page_id or "",
         location_ids=tuple(body.location_ids),
         targeting=Targeting(**body.targeting()),
     )
+
+
+def _check_engaged(body: CreateAdGroup) -> None:
+    windows = (body.click_attribution_window, body.view_attribution_window)
+    if body.engaged_view_attribution_window is not None and None in windows:
+        raise Refused(
+            errors.INVALID,
+            "engaged_view_attribution_window: it goes with click_attribution_window and "
+            "view_attribution_window; send all three.",
+        )
 
 
 @router.post("/update/")
@@ -119,6 +132,8 @@ def _frozen(body: UpdateAdGroup, before: AdGroup) -> dict[str, tuple[object, obj
         "budget_mode": (body.budget_mode, before.budget_mode),
         "click_attribution_window": (body.click_attribution_window, before.click_window),
         "view_attribution_window": (body.view_attribution_window, before.view_window),
+        "engaged_view_attribution_window": (body.engaged_view_attribution_window, before.engaged_window),
+        "attribution_event_count": (body.attribution_event_count, before.event_count),
     }
 
 

@@ -57,6 +57,8 @@ def show_ad_group(ad_group: AdGroup, campaign: Campaign, account: AdAccount) -> 
         "schedule_end_time": api_time(ad_group.ends_at),
         "click_attribution_window": ad_group.click_window,
         "view_attribution_window": ad_group.view_window,
+        "engaged_view_attribution_window": ad_group.engaged_window,
+        "attribution_event_count": ad_group.event_count,
         "operation_status": OPERATION_OF[ad_group.status],
         "secondary_status": secondary_status("ADGROUP", ad_group.status, None, campaign),
         "create_time": api_time(ad_group.created_at),

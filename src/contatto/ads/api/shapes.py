@@ -11,6 +11,7 @@ from contatto.ads.model import (
     BidType,
     BudgetMode,
     ClickWindow,
+    EventCount,
     Pacing,
     ScheduleType,
     Targeting,
@@ -121,8 +122,8 @@ class CreateAdGroup(TargetingShape):
     schedule_end_time: ApiTime | None = None
     click_attribution_window: ClickWindow | None = None
     view_attribution_window: ViewWindow | None = None
-    engaged_view_attribution_window: Literal["OFF", "ONE_DAY", "SEVEN_DAYS"] | None = None
-    attribution_event_count: Literal["UNSET", "EVERY", "ONCE"] | None = None
+    engaged_view_attribution_window: ViewWindow | None = None
+    attribution_event_count: EventCount | None = None
     page_id: TextId | None = Field(
         None, description="Extension: the instant form of ads that name none themselves."
     )
@@ -185,6 +186,8 @@ class UpdateAdGroup(TargetingShape):
     budget_mode: BudgetMode | None = None
     click_attribution_window: ClickWindow | None = None
     view_attribution_window: ViewWindow | None = None
+    engaged_view_attribution_window: ViewWindow | None = None
+    attribution_event_count: EventCount | None = None
 
 
 class ChangedCreative(Shape):

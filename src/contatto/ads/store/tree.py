@@ -14,6 +14,7 @@ from contatto.ads.model import (
     BudgetMode,
     Campaign,
     ClickWindow,
+    EventCount,
     LiveAd,
     Pacing,
     Page,
@@ -89,6 +90,8 @@ ad_groups = Table(
     instant("updated_at"),
     Column("page_id", String(64), nullable=False, server_default=""),
     *(_words(name) for name in ("location_ids", *Targeting.__dataclass_fields__)),
+    Column("engaged_window", Choice(ViewWindow), nullable=False, server_default=ViewWindow.OFF.value),
+    Column("event_count", Choice(EventCount), nullable=False, server_default=EventCount.UNSET.value),
     Index("ix_ad_groups_of_account", "business_id", "ad_account_id"),
     Index("ix_ad_groups_of_campaign", "business_id", "campaign_id"),
 )

@@ -78,6 +78,13 @@ METRICS: Final = (
         cost_per(_by_form),
     ),
     Metric(
+        "onsite_total_filtered_out_form_submission",
+        N_("Forms sorted out"),
+        Unit.COUNT,
+        N_("Forms that were kept and sorted out later: none, since what looks like spam is refused at once."),
+        lambda of: 0,
+    ),
+    Metric(
         "chat_leads",
         N_("Leads by chat"),
         Unit.COUNT,
