@@ -17,6 +17,14 @@ class Status(StrEnum):
     DELETED = "deleted"
 
 
+class Kind(StrEnum):
+    """The three levels of an ad account; the values are the words of our addresses."""
+
+    CAMPAIGN = "campaigns"
+    AD_GROUP = "ad-groups"
+    AD = "ads"
+
+
 class BudgetMode(StrEnum):
     """How a budget counts; the values are the API's."""
 

@@ -16,12 +16,12 @@ from contatto.measurement import actions as measurement
 from contatto.measurement.model import MeasuredAd
 
 EVERY_STATUS: Final = frozenset(Status)
-_NO_PAGES: Final = Page(1, 1_000_000)
+NO_PAGES: Final = Page(1, 1_000_000)
 
 
 def publish_ads(tx: Tx, account: AdAccount, wanted: Wanted) -> None:
     """Publish the ads of an ad account that are wanted, as they are now."""
-    found = store.list_ads(tx, account.business_id, account.id, wanted, _NO_PAGES)
+    found = store.list_ads(tx, account.business_id, account.id, wanted, NO_PAGES)
     campaigns = store.load_campaigns(tx, account.business_id, {ad.campaign_id for ad in found})
     groups = store.load_ad_groups(tx, account.business_id, {ad.ad_group_id for ad in found})
     for ad in found:

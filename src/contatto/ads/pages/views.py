@@ -1,22 +1,21 @@
-"""Campaigns, ad groups and ads as the templates want them, and refusals as words beside a field."""
+"""Ads and checks as templates want them, the way back to the tree, and refusals as words beside a field."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
 
-from contatto.accounts.model import AdAccount
-from contatto.ads.model import WINDOW_DAYS, Ad, AdGroup, Campaign, CheckResult
-from contatto.channels.model import ChannelAccount
+from starlette.responses import RedirectResponse
+
+from contatto.ads.model import Ad, CheckResult, Kind
+from contatto.ads.rules.links import TRACKING_KEY, chat_link
 from contatto.forms.store import list_versions
 from contatto.kit import errors
 from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.words import Words
-from contatto.measurement.model import TrackingTicket
-from contatto.measurement.rules import sign_ticket
 
-TRACKING_KEY: Final = "tracking"
+MOST_PAIRS: Final = 400
+"""Pairs of an address that are kept."""
 _FORM_FIELDS: Final = {
     "campaign_name": "name",
     "adgroup_name": "name",
@@ -31,46 +30,11 @@ _FORM_FIELDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Homes:
-    """The ad accounts and channel accounts of a business, by id."""
-
-    ad_accounts: Mapping[str, AdAccount]
-    channels: Mapping[str, ChannelAccount]
-
-
-def chat_url(context: Context, ad: Ad) -> str:
-    """The link that stands for the ad itself: each tap on it counts."""
-    ticket = TrackingTicket(ad.business_id, ad.id, 0)
-    return f"{context.settings.base_url}/t/c/{sign_ticket(ticket, context.vault.signing_key(TRACKING_KEY))}"
-
-
-def show_campaign(campaign: Campaign, homes: Homes, ad_groups: list[dict[str, Any]]) -> dict[str, Any]:
-    account = homes.ad_accounts[campaign.ad_account_id]
-    return {
-        "id": str(campaign.number),
-        "name": campaign.name,
-        "status": campaign.status,
-        "ad_account_name": account.name,
-        "currency": account.currency,
-        "ad_groups": ad_groups,
-    }
-
-
-def show_ad_group(ad_group: AdGroup, homes: Homes, ads: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "id": str(ad_group.number),
-        "name": ad_group.name,
-        "status": ad_group.status,
-        "goal": ad_group.goal,
-        "budget_micros": ad_group.budget_micros,
-        "bid_micros": ad_group.bid_micros,
-        "countries": list(ad_group.countries),
-        "channel_account_name": homes.channels[ad_group.channel_account_id].name,
-        "click_window_days": WINDOW_DAYS[ad_group.click_window] or 0,
-        "view_window_days": WINDOW_DAYS[ad_group.view_window] or 0,
-        "ads": ads,
-    }
+def back_to_tree(query: str, kind: Kind | None = None, number: int = 0) -> RedirectResponse:
+    """Back to the tree as it was asked for, at the row that was worked on."""
+    pairs = parse_qsl(query, max_num_fields=MOST_PAIRS)
+    place = f"#{kind}-{number}" if kind else ""
+    return RedirectResponse(f"/ads?{urlencode(pairs)}{place}" if pairs else f"/ads{place}", 303)
 
 
 def show_ad(ad: Ad, context: Context) -> dict[str, Any]:
@@ -80,7 +44,7 @@ def show_ad(ad: Ad, context: Context) -> dict[str, Any]:
         "status": ad.status,
         "headline": ad.headline,
         "body": ad.text or None,
-        "chat_url": chat_url(context, ad),
+        "chat_url": chat_link(context.settings.base_url, ad, context.vault.signing_key(TRACKING_KEY)),
     }
 
 
