@@ -9,7 +9,7 @@ from contatto.ads.rules.delivering import Delivering
 from contatto.ads.rules.outline import Node
 from contatto.measurement.model import Goal
 from contatto.reports.model import Counts, Figures, Metric, Value
-from contatto.reports.rules.manager import ManagerLook, state_of
+from contatto.reports.rules.ads_tree import TreeLook, state_of
 
 FEW: Final = 60
 """So many rows are all shown at once."""
@@ -50,7 +50,7 @@ def together(branches: Sequence[Branch]) -> Figures:
     return Figures(counts, goals)
 
 
-def prune(branches: Sequence[Branch], look: ManagerLook) -> tuple[Branch, ...]:
+def prune(branches: Sequence[Branch], look: TreeLook) -> tuple[Branch, ...]:
     """What matches, with what is above it. A name that matches brings along all that is under it."""
     if not look.is_narrow:
         return tuple(branches)
@@ -58,7 +58,7 @@ def prune(branches: Sequence[Branch], look: ManagerLook) -> tuple[Branch, ...]:
     return tuple(branch for branch in found if branch)
 
 
-def _pruned(branch: Branch, look: ManagerLook, goals: frozenset[Goal], *, inside: bool) -> Branch | None:
+def _pruned(branch: Branch, look: TreeLook, goals: frozenset[Goal], *, inside: bool) -> Branch | None:
     mine = _goals_of(branch.node) or goals
     inside = inside or _is_named(branch.node, look.text)
     under = tuple(
@@ -78,7 +78,7 @@ def _is_named(node: Node, text: str) -> bool:
     return text.casefold() in node.item.name.casefold() or text == str(node.item.number)
 
 
-def order(branches: Sequence[Branch], look: ManagerLook, metrics: Mapping[str, Metric]) -> list[Branch]:
+def order(branches: Sequence[Branch], look: TreeLook, metrics: Mapping[str, Metric]) -> list[Branch]:
     """Each level in the order that is asked for; what has no value comes last, either way."""
     ordered = [replace(branch, under=tuple(order(branch.under, look, metrics))) for branch in branches]
     name, is_down = look.sort.removeprefix("-"), look.sort.startswith("-")
@@ -101,7 +101,7 @@ def _value(branch: Branch, name: str, metrics: Mapping[str, Metric]) -> Value:
     return metrics[name].value(branch.figures)
 
 
-def unfold(branches: Sequence[Branch], look: ManagerLook, *, usual: bool) -> Iterator[tuple[Branch, bool]]:
+def unfold(branches: Sequence[Branch], look: TreeLook, *, usual: bool) -> Iterator[tuple[Branch, bool]]:
     """The rows to show, each with whether what is under it follows; ``usual`` is for those nobody touched."""
     for branch in branches:
         is_open = bool(branch.under) and look.is_open(branch.number, usual=usual)

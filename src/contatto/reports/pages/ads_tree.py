@@ -19,19 +19,19 @@ from contatto.ads.rules.links import TRACKING_KEY, chat_link
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.words import N_
-from contatto.reports.actions.manager import load_branches
+from contatto.reports.actions.ads_tree import load_branches
 from contatto.reports.model import Figures, Metric, Value
 from contatto.reports.registry import METRICS
-from contatto.reports.rules.branches import Branch, is_few, order, prune, together, unfold
-from contatto.reports.rules.manager import (
+from contatto.reports.rules.ads_tree import (
     COLUMNS,
     FIGURES,
     Days,
-    ManagerLook,
     State,
-    read_manager,
+    TreeLook,
+    read_tree,
     span_of_days,
 )
+from contatto.reports.rules.branches import Branch, is_few, order, prune, together, unfold
 from contatto.reports.rules.texts import FOLLOW_GOAL
 
 router: Final = APIRouter(include_in_schema=False)
@@ -62,18 +62,18 @@ TITLES: Final = _SETTINGS | {name: METRICS[name].title for name in FIGURES}
 class _Found:
     """What an address asks for, before it is shown. ``accounts`` are by id."""
 
-    look: ManagerLook
+    look: TreeLook
     accounts: dict[str, AdAccount]
     branches: list[Branch]
     is_empty: bool
 
 
 @router.get("/ads")
-async def show_manager(request: Request, caller: PageCaller, page: str = "1") -> HTMLResponse:
+async def show_ads_tree(request: Request, caller: PageCaller, page: str = "1") -> HTMLResponse:
     require(caller, Permission.READ_ADS)
     require(caller, Permission.READ_REPORTS)
     context = context_of(request)
-    look = read_manager(request.query_params.multi_items())
+    look = read_tree(request.query_params.multi_items())
     found = await context.db.read(lambda tx: _load(tx, caller, look))
     asked = int(page) if page.isascii() and page.isdigit() else 1
     values = {
@@ -83,12 +83,12 @@ async def show_manager(request: Request, caller: PageCaller, page: str = "1") ->
         "can_export_leads": may(caller, Permission.EXPORT_LEADS),
         **_values(context, found, asked),
     }
-    response = context.pages.render(request, "reports/manager.html", values)
+    response = context.pages.render(request, "reports/ads_tree.html", values)
     response.headers["HX-Push-Url"] = look.href()  # without the words that say what is usual
     return response
 
 
-def _load(tx: Tx, caller: Caller, look: ManagerLook) -> _Found:
+def _load(tx: Tx, caller: Caller, look: TreeLook) -> _Found:
     known = accounts.list_ad_accounts(tx, caller.business_id)
     branches: list[Branch] = []
     is_empty = True
@@ -134,7 +134,7 @@ def _total(found: _Found, branches: Sequence[Branch]) -> dict[str, Any]:
     return _figures(found.look, together(branches)) | {"currency": currency}
 
 
-def _figures(look: ManagerLook, figures: Figures) -> dict[str, Any]:
+def _figures(look: TreeLook, figures: Figures) -> dict[str, Any]:
     cells: list[tuple[Metric, Value]] = [
         (METRICS[name], METRICS[name].value(figures)) for name in look.columns if name in FIGURES
     ]

@@ -62,7 +62,7 @@ _LENGTH: Final = {Days.LAST_7: 7, Days.LAST_28: 28}
 
 
 @dataclass(frozen=True, slots=True)
-class ManagerLook:
+class TreeLook:
     """A question of the Ads Manager; ``sort`` is empty for the newest first. ``folds`` names single rows."""
 
     advertiser: int = 0
@@ -113,13 +113,13 @@ class ManagerLook:
         return f"/ads?{query}" if query else "/ads"
 
 
-def read_manager(pairs: Iterable[tuple[str, str]]) -> ManagerLook:
+def read_tree(pairs: Iterable[tuple[str, str]]) -> TreeLook:
     """Read an address."""
     given = list(pairs)[:MOST_PAIRS]
     words = dict(given)
     tree, folds = _folds(given)
     sort = words.get("sort", "")
-    return ManagerLook(
+    return TreeLook(
         advertiser=_number(words.get("account", "")),
         text="".join(filter(str.isprintable, words.get("q", "").strip()))[:TEXT_LIMIT],
         states=_members(State, given, "status"),
