@@ -1,7 +1,7 @@
 """Attribution and report of millions of touches: our definition beside a bare scan and its peers.
 
 Every way runs in a process of its own on the same seeded Parquet files, and all must come to the same
-figures. Peers that are not installed are reported as skipped: `uv sync --group bench` brings pandas and
+figures. Peers that are not installed are reported as skipped: `make bench` brings pandas and
 Polars, `make test-engines` an environment with PySpark, which is used where it is there.
 """
 

@@ -3,7 +3,7 @@
 All are given the same 20,000 messages in fourteen languages, a tenth of them with contacts. Times are CPU
 times of this process, the best of several rounds. Peers know e-mail addresses and phones only; for them
 WhatsApp counts as phone, and only these fields are scored. Those that are not installed are reported as
-skipped; `uv sync --group bench` brings them.
+skipped; `make bench` brings them.
 """
 
 import importlib

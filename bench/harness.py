@@ -62,7 +62,9 @@ class Report:
 
     def finish(self) -> None:
         """Print the table, and write the JSON when it was asked for."""
-        Console().print(self._table())
+        console = Console()
+        # A table that goes into a file keeps its columns whole.
+        (console if console.is_terminal else Console(width=150)).print(self._table())
         if self.options.json:
             self.options.json.parent.mkdir(parents=True, exist_ok=True)
             self.options.json.write_text(json.dumps(self._document(), indent=2, default=str) + "\n")
@@ -143,7 +145,19 @@ def _cpu_s(*, children: bool) -> float:
 
 
 def _peak_rss_mib(*, children: bool) -> float:
-    return max(usage.ru_maxrss for usage in _usages(children=children)) * RSS_UNIT / MIB
+    peak = _own_peak_mib()
+    if not children:
+        return peak
+    return max(peak, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * RSS_UNIT / MIB)
+
+
+def _own_peak_mib() -> float:
+    """The most memory that this program held. Linux hands ``ru_maxrss`` on to children, so it is not asked there."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / MIB
+    peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(peak.split()[1]) * 1024 / MIB
 
 
 def _usages(*, children: bool) -> list[resource.struct_rusage]:

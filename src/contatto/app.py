@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from itertools import groupby
 from typing import Final
 from urllib.parse import quote
@@ -177,8 +178,8 @@ def create_app(context: Context) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     app.add_route("/docs", _show_docs, include_in_schema=False)
-    document = describe_api(app, API_PREFIX, OPEN_PATHS)
-    app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's own way to change it
+    # Made when first asked for. Assigning it is FastAPI's own way to change it.
+    app.openapi = cache(lambda: describe_api(app, API_PREFIX, OPEN_PATHS))  # type: ignore[method-assign]
     app.mount("/static", _Assets(directory=STATIC), name="static")
     app.add_exception_handler(Refused, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid)

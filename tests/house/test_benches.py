@@ -1,6 +1,7 @@
 """Every benchmark takes --quick and --json FILE, and the harness that it stands on measures truly."""
 
 import json
+import runpy
 import subprocess
 import sys
 import time
@@ -14,27 +15,29 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path for path in (ROOT / "bench").glob("*.py") if path.stem not in {"harness", "__init__"})
 
 
-def takes_both_options(script: Path) -> bool:
-    done = subprocess.run(
-        [sys.executable, "-m", f"bench.{script.stem}", "--help"],
-        cwd=script.parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode == 0 and "--quick" in done.stdout and "--json FILE" in done.stdout
+def takes_both_options(
+    script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> bool:
+    monkeypatch.setattr(sys, "argv", [str(script), "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    says = capsys.readouterr().out
+    return ended.value.code == 0 and "--quick" in says and "--json FILE" in says
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_every_benchmark_takes_quick_and_json(script: Path) -> None:
-    assert takes_both_options(script)
+def test_every_benchmark_takes_quick_and_json(
+    script: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert takes_both_options(script, monkeypatch, capsys)
 
 
-def test_a_benchmark_without_the_options_is_found(tmp_path: Path) -> None:
-    planted = tmp_path / "bench" / "planted.py"
-    planted.parent.mkdir()
+def test_a_benchmark_without_the_options_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planted = tmp_path / "planted.py"
     planted.write_text("import argparse; argparse.ArgumentParser().parse_args()")
-    assert not takes_both_options(planted)
+    assert not takes_both_options(planted, monkeypatch, capsys)
 
 
 def test_measuring_counts_the_work_and_not_the_waiting() -> None:
@@ -43,6 +46,14 @@ def test_measuring_counts_the_work_and_not_the_waiting() -> None:
     assert cost.wall_s >= 0.2
     assert cost.cpu_s < 0.1
     assert cost.peak_rss_mib > 1
+
+
+def test_the_peak_of_memory_is_this_programs_own_and_not_its_parents() -> None:
+    held = bytearray(b"x") * (300 * harness.MIB)
+    code = "from bench.harness import measured\nwith measured() as cost: pass\nprint(cost.peak_rss_mib)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert len(held) == 300 * harness.MIB
+    assert float(done.stdout) < 200
 
 
 def test_the_figures_of_a_benchmark_can_be_read_back(tmp_path: Path) -> None:

@@ -147,7 +147,8 @@ def open_house(
     if not chosen.database_url:
         schema.copy_schema(folder / "contatto.sqlite3")
     context = open_context(chosen)
-    migrate_schema(context.db.engine)
+    if chosen.database_url:
+        migrate_schema(context.db.engine)
     hashed = _hashed()
 
     def build(tx: Tx) -> dict[str, str]:
