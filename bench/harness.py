@@ -152,7 +152,7 @@ def _peak_rss_mib(*, children: bool) -> float:
 
 
 def _own_peak_mib() -> float:
-    """The most memory that this program held. Linux hands ``ru_maxrss`` on to children, so it is not asked there."""
+    """The most memory that this program held. Linux hands ``ru_maxrss`` on to a child, so it is not asked."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / MIB
