@@ -1,6 +1,6 @@
 """Tables of measured ads, touches and conversions with their winners."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -8,16 +8,19 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Index,
+    Select,
     String,
     Table,
     and_,
     bindparam,
     func,
+    literal_column,
     select,
     update,
 )
 
-from contatto.kit.db.tx import Tx, insert_for
+from contatto.kit.db.hot import Seek, insert_rows
+from contatto.kit.db.tx import Row, Tx, insert_for
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
 from contatto.measurement.model import (
     Attribution,
@@ -77,7 +80,7 @@ touches = Table(
     Column("day", String(10), nullable=False),
     Column("cost_micros", BigInteger, nullable=False),
     Column("country", String(2), nullable=False, server_default=""),
-    Index("ix_touches_of_person", "business_id", "person_id", "kind", "ts", "touch_id"),
+    Index("ix_touches_of_person", "business_id", "person_id", "kind", "ts", "touch_id", "expires_ts"),
     Index("ix_touches_of_day", "business_id", "ad_account_id", "day", "ts"),
 )
 
@@ -172,22 +175,32 @@ def append_touch(tx: Tx, touch: Touch) -> bool:
     return tx.insert_ignore(touches, touch_row(touch))
 
 
+def append_touches(tx: Tx, rows: Sequence[Row]) -> None:
+    """Append many touches, as ``touch_row`` makes them; those that were there before are ignored."""
+    insert_rows(tx, APPEND_TOUCH[tx.connection.dialect.name], rows)
+
+
 def touch_row(touch: Touch) -> dict[str, Any]:
     return {name: getattr(touch, name) for name in Touch.__dataclass_fields__}
 
 
-_CANDIDATE: Final = (
-    select(touches)
-    .where(
-        touches.c.business_id == bindparam("of_business"),
-        touches.c.person_id == bindparam("of_person"),
-        touches.c.kind == bindparam("of_kind"),
-        touches.c.ts <= bindparam("at_ts"),
-        touches.c.expires_ts >= bindparam("at_ts"),
+def _latest(kind: TouchKind) -> Select[Any]:
+    """The latest touch of a kind that a conversion may be credited to: one step in the index of persons."""
+    return (
+        select(touches)
+        .where(
+            touches.c.business_id == bindparam("of_business"),
+            touches.c.person_id == bindparam("of_person"),
+            touches.c.kind == literal_column(f"'{kind}'"),
+            touches.c.ts <= bindparam("at_ts"),
+            touches.c.expires_ts >= bindparam("at_ts"),
+        )
+        .order_by(touches.c.ts.desc(), touches.c.touch_id.desc())
+        .limit(1)
     )
-    .order_by(touches.c.ts.desc(), touches.c.touch_id.desc())
-    .limit(1)
-)
+
+
+_CANDIDATES: Final = tuple(Seek(Touch, _latest(kind)) for kind in (TouchKind.CLICK, TouchKind.VIEW))
 
 
 def list_candidates(tx: Tx, conversion: Conversion) -> list[Touch]:
@@ -197,8 +210,7 @@ def list_candidates(tx: Tx, conversion: Conversion) -> list[Touch]:
         "of_person": conversion.person_id,
         "at_ts": conversion.ts,
     }
-    kinds = (TouchKind.CLICK, TouchKind.VIEW)
-    return [touch for kind in kinds for touch in tx.list(Touch, _CANDIDATE, of | {"of_kind": kind})]
+    return [touch for seek in _CANDIDATES for touch in seek.list(tx, of)]
 
 
 def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) -> list[Touch]:

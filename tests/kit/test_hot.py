@@ -1,0 +1,86 @@
+"""Statements of hot paths write and read what SQLAlchemy would, and repeat nothing."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from sqlalchemy import BigInteger, Column, MetaData, String, Table, bindparam, select
+
+from contatto.kit.db.database import Database
+from contatto.kit.db.hot import Seek, insert_rows
+from contatto.kit.db.tx import Tx, insert_for
+from contatto.kit.db.types import Choice
+from contatto.measurement.model import TouchKind
+from contatto.measurement.store import append_touches, touch_row, touches
+from tests import make
+
+NOTES = Table(
+    "hot_notes",
+    MetaData(),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Choice(TouchKind), nullable=False),
+    Column("said", String(20)),
+    Column("made", String(20), default=lambda: "by itself"),
+)
+
+
+@dataclass(frozen=True)
+class Note:
+    id: int
+    said: str | None
+    kind: TouchKind
+
+
+OF_KIND = Seek(
+    Note, select(NOTES).where(NOTES.c.kind == bindparam("of")).order_by(NOTES.c.id.desc()).limit(2)
+)
+
+
+def note(number: int, kind: TouchKind = TouchKind.VIEW, said: str | None = "x") -> dict[str, Any]:
+    return {"id": number, "kind": kind, "said": said, "made": "here"}
+
+
+def filled(tx: Tx, *batches: list[dict[str, Any]]) -> None:
+    NOTES.create(tx.connection)
+    insert = insert_for(tx.connection.dialect.name, NOTES).on_conflict_do_nothing()
+    for rows in batches:
+        insert_rows(tx, insert, rows)
+
+
+def test_what_was_there_before_is_ignored_and_types_are_kept(database: Database) -> None:
+    def work(tx: Tx) -> tuple[list[Note], list[Note]]:
+        filled(
+            tx, [note(1), note(2, said=None), note(3, TouchKind.CLICK)], [note(1, said="y"), note(4), note(4)]
+        )
+        clicks = OF_KIND.list(tx, {"of": TouchKind.CLICK})
+        return OF_KIND.list(tx, {"of": TouchKind.VIEW}), clicks
+
+    views, clicks = database.write_now(work)
+    assert views == [Note(4, "x", TouchKind.VIEW), Note(2, None, TouchKind.VIEW)]
+    assert clicks == [Note(3, "x", TouchKind.CLICK)]
+    assert type(clicks[0].kind) is TouchKind
+
+
+def test_a_value_that_the_column_makes_itself_is_not_lost(database: Database) -> None:
+    def work(tx: Tx) -> list[Any]:
+        rows = [note(number) for number in (1, 2)]
+        filled(tx, [{name: row[name] for name in ("id", "kind", "said")} for row in rows])
+        return list(tx.execute(select(NOTES.c.made)).scalars())
+
+    assert database.write_now(work) == ["by itself", "by itself"]
+
+
+def test_a_batch_with_a_bad_row_keeps_nothing(database: Database) -> None:
+    ad = make.ad("owner")
+    rows = [touch_row(make.touch(ad)) for _ in range(3)]
+    rows[2] = rows[2] | {"ts": None}
+
+    def count(tx: Tx) -> int:
+        return len(list(tx.execute(select(touches.c.touch_id))))
+
+    with pytest.raises(Exception, match=r"(?i)null"):
+        database.write_now(lambda tx: append_touches(tx, rows))
+    assert database.read_now(count) == 0
+    for _ in range(2):
+        database.write_now(lambda tx: append_touches(tx, rows[:2]))
+    assert database.read_now(count) == 2
