@@ -22,13 +22,17 @@ def tab(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def _open_ad_group_form(page: Page, served: Served) -> None:
-    """Sign in and open the form of a new ad group in the campaign of the lead ad."""
+def _sign_in(page: Page, served: Served) -> None:
     page.goto(f"{served.url}/login")
     page.get_by_label("E-mail").fill(EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     expect(page).to_have_url(re.compile("/inbox"))
+
+
+def _open_ad_group_form(page: Page, served: Served) -> None:
+    """Sign in and open the form of a new ad group in the campaign of the lead ad."""
+    _sign_in(page, served)
     page.goto(f"{served.url}/ads/campaigns/{served.lead_ad['campaign_id']}/ad-groups/new")
     page.locator('select[name="channel_account_id"]').select_option(served.house.webchat_id)
 
@@ -81,3 +85,48 @@ def test_a_country_outside_the_list_fails_its_check_alone_and_makes_no_ad_group(
     expect(tab.locator("#goal-error")).to_be_visible()
     expect(tab.locator('input[name="name"]')).to_have_value("Rome too")
     assert len(served.house.data("GET", "/adgroup/get/")["list"]) == before
+
+
+def test_rows_are_chosen_and_given_a_budget_without_a_mouse(served: Served, tab: Page) -> None:
+    ad = served.lead_ad
+    _sign_in(tab, served)
+    tab.goto(f"{served.url}/ads?tree=open")
+    bar = tab.locator("#bulk")
+    expect(bar).to_be_hidden()
+    group = tab.locator(f"#ad-groups-{ad['adgroup_id']}")
+    expect(group).to_be_visible()
+    for _ in range(12):
+        tab.keyboard.press("j")
+        if group.get_attribute("data-current") is not None:
+            break
+    tab.keyboard.press("x")
+    expect(group.locator("[name=rows]")).to_be_checked()
+    tab.locator(f"#ads-{ad['ad_id']} [name=rows]").focus()
+    tab.keyboard.press("Space")
+    expect(bar).to_contain_text("Selected rows: 2")
+
+    # folding a branch fetches the table anew: what is still there stays chosen
+    fold = tab.locator(f"#fold-{ad['adgroup_id']}")
+    fold.focus()
+    tab.keyboard.press("Enter")
+    expect(fold).to_have_attribute("aria-expanded", "false")
+    expect(group.locator("[name=rows]")).to_be_checked()
+    expect(bar).to_contain_text("Selected rows: 1")
+    fold.focus()
+    tab.keyboard.press("Enter")
+    tab.locator(f"#ads-{ad['ad_id']} [name=rows]").focus()
+    tab.keyboard.press("Space")
+    expect(bar).to_contain_text("Selected rows: 2")
+
+    tab.get_by_label("New budget").focus()
+    tab.keyboard.type("75")
+    tab.keyboard.press("Enter")
+    expect(tab).to_have_url(re.compile("/ads/bulk/budget$"))
+    expect(tab.locator(f"#ad-groups-{ad['adgroup_id']}")).to_contain_text("Budget changed")
+    expect(tab.locator(f"#ads-{ad['ad_id']}")).to_contain_text("Refused")
+    budgets = {
+        each["adgroup_id"]: each["budget"] for each in served.house.data("GET", "/adgroup/get/")["list"]
+    }
+    assert budgets[ad["adgroup_id"]] == 75.0
+    tab.get_by_role("link", name="Back to the Ads Manager").press("Enter")
+    expect(tab).to_have_url(re.compile("/ads\\?tree=open"))

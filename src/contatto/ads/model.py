@@ -25,6 +25,10 @@ class Kind(StrEnum):
     AD = "ads"
 
 
+type Place = tuple[Kind, int]
+"""A level and the API's id there."""
+
+
 class BudgetMode(StrEnum):
     """How a budget counts; the values are the API's."""
 

@@ -2,17 +2,16 @@
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.accounts import load_ad_account
-from contatto.ads.actions.ad_groups import change_ad_group_status
+from contatto.ads.actions.ad_groups import AdGroupChanges, change_ad_group_status, update_ad_group
 from contatto.ads.actions.ads import change_ad_status
-from contatto.ads.actions.campaigns import change_campaign_status
-from contatto.ads.model import Ad, AdGroup, Campaign, Kind, Status
+from contatto.ads.actions.campaigns import CampaignChanges, change_campaign_status, update_campaign
+from contatto.ads.model import Ad, AdGroup, BidType, Campaign, Kind, Place, Status
+from contatto.ads.rules.bulk import STATUS_AFTER, Act, check_fits
+from contatto.ads.rules.typed import read_amount
 from contatto.ads.store import tree as store
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-
-type Place = tuple[Kind, int]
-"""A level and the API's id there."""
 
 
 def find_node(tx: Tx, business_id: str, place: Place) -> Campaign | AdGroup | Ad:
@@ -55,3 +54,33 @@ def load_node_account(tx: Tx, business_id: str, place: Place) -> AdAccount:
         Refused: NOT_FOUND.
     """
     return load_ad_account(tx, business_id, find_node(tx, business_id, place).ad_account_id)
+
+
+def edit_node(tx: Tx, business_id: str, place: Place, act: Act, amount: str = "") -> None:
+    """Do to one row what was chosen for many.
+
+    Args:
+        tx: of this row alone, so that its refusal keeps no other row from being changed.
+        business_id: whose row it is.
+        place: the row.
+        act: what is done to it.
+        amount: a budget or a bid as it was typed, in units of the ad account's currency.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID, CONFLICT.
+    """
+    check_fits(act, place[0])
+    if act in STATUS_AFTER:
+        change_node_status(tx, business_id, place, STATUS_AFTER[act])
+        return
+    micros = read_amount(act.value, amount)
+    if micros is None:
+        raise Refused(errors.INVALID, "%(field)s: write a number, such as 12.50.", field=act.value)
+    account, (kind, number) = load_node_account(tx, business_id, place), place
+    if act is Act.BID:
+        changes = AdGroupChanges(bid_type=BidType.CUSTOM, bid_micros=micros)
+        update_ad_group(tx, account, number, changes)
+    elif kind is Kind.AD_GROUP:
+        update_ad_group(tx, account, number, AdGroupChanges(budget_micros=micros))
+    else:
+        update_campaign(tx, account, number, CampaignChanges(budget_micros=micros))

@@ -30,11 +30,15 @@ _FORM_FIELDS: Final = {
 }
 
 
+def tree_href(query: str) -> str:
+    """The address of the tree as it was asked for."""
+    pairs = parse_qsl(query, max_num_fields=MOST_PAIRS)
+    return f"/ads?{urlencode(pairs)}" if pairs else "/ads"
+
+
 def back_to_tree(query: str, kind: Kind | None = None, number: int = 0) -> RedirectResponse:
     """Back to the tree as it was asked for, at the row that was worked on."""
-    pairs = parse_qsl(query, max_num_fields=MOST_PAIRS)
-    place = f"#{kind}-{number}" if kind else ""
-    return RedirectResponse(f"/ads?{urlencode(pairs)}{place}" if pairs else f"/ads{place}", 303)
+    return RedirectResponse(tree_href(query) + (f"#{kind}-{number}" if kind else ""), 303)
 
 
 def show_ad(ad: Ad, context: Context) -> dict[str, Any]:

@@ -81,7 +81,12 @@ def check_least(budget_micros: int | None, currency: str) -> None:
     """
     least = least_budget_micros(currency)
     if budget_micros is not None and budget_micros < least:
-        raise Refused(errors.INVALID, f"budget: give at least {currency} {least // 1_000_000:,}.")
+        raise Refused(
+            errors.INVALID,
+            "budget: give at least %(currency)s %(least)s.",
+            currency=currency,
+            least=f"{least // 1_000_000:,}",
+        )
 
 
 def check_money(money: Money) -> Money:
@@ -101,7 +106,7 @@ def check_money(money: Money) -> Money:
 
 def _amount(field: str, value: int | None) -> int:
     if value is None or not 0 < value <= MOST_MONEY_MICROS:
-        raise Refused(errors.INVALID, f"{field}: give an amount above 0 and up to 10,000,000.")
+        raise Refused(errors.INVALID, "%(field)s: give an amount above 0 and up to 10,000,000.", field=field)
     return value
 
 
@@ -127,7 +132,7 @@ def changed_budget(mode: BudgetMode, budget_micros: int) -> int | None:
         Refused: INVALID.
     """
     if mode is BudgetMode.INFINITE:
-        raise Refused(errors.INVALID, f"budget: with {mode.value} there is none to change.")
+        raise Refused(errors.INVALID, "budget: there is none to change; it was made without one.")
     return check_budget(mode, budget_micros)
 
 
@@ -138,8 +143,11 @@ def check_not_below_spent(budget_micros: int, spent_micros: int) -> None:
         Refused: INVALID, with the least that it can be.
     """
     if budget_micros < spent_micros:
-        least = to_units(spent_micros)
-        raise Refused(errors.INVALID, f"budget: {least:.2f} is spent already; it cannot be less.")
+        raise Refused(
+            errors.INVALID,
+            "budget: %(spent)s is spent already; it cannot be less.",
+            spent=f"{to_units(spent_micros):.2f}",
+        )
 
 
 def changed_money(

@@ -104,7 +104,8 @@ for (const dialog of document.querySelectorAll("dialog[open][data-modal]")) {
 // A double click must not send a form twice.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.dataset.confirm && !window.confirm(form.dataset.confirm)) event.preventDefault();
+  const question = event.submitter?.dataset.confirm || form.dataset.confirm;
+  if (question && !window.confirm(question)) event.preventDefault();
   if (event.defaultPrevented || form.method !== "post" || form.hasAttribute("hx-post")) return;
   setTimeout(() => {
     for (const button of form.querySelectorAll("button:not([type=button])")) button.disabled = true;

@@ -1,0 +1,76 @@
+"""Work on many rows of the tree at once: which act fits which level, and in which order rows are taken."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+from contatto.ads.model import Kind, Place, Status
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+from contatto.kit.words import N_
+
+
+class Act(StrEnum):
+    """What is done to each of the chosen rows; the values are the words of our addresses."""
+
+    PAUSE = "pause"
+    START = "start"
+    DELETE = "delete"
+    BUDGET = "budget"
+    BID = "bid"
+
+
+STATUS_AFTER: Final = {
+    Act.PAUSE: Status.PAUSED,
+    Act.START: Status.ACTIVE,
+    Act.DELETE: Status.DELETED,
+}
+DONE: Final = {
+    Act.PAUSE: N_("Paused"),
+    Act.START: N_("Turned on"),
+    Act.DELETE: N_("Deleted"),
+    Act.BUDGET: N_("Budget changed"),
+    Act.BID: N_("Bid changed"),
+}
+"""What a row says when it is done."""
+MOST_ROWS: Final = 200
+"""Rows of one request: more than a page of the tree usually shows."""
+_DEPTH: Final = {Kind.AD: 0, Kind.AD_GROUP: 1, Kind.CAMPAIGN: 2}
+_LARGEST: Final = (1 << 63) - 1
+
+
+def read_places(values: Iterable[str]) -> tuple[Place, ...]:
+    """The chosen rows, each once and those furthest down first: what is above may take them along.
+
+    Args:
+        values: level and number of each row, such as ``ad-groups-17``.
+
+    Raises:
+        Refused: INVALID, for no row, too many, or what is no row.
+    """
+    places = list(dict.fromkeys(_place(value) for value in values))
+    if not places:
+        raise Refused(errors.INVALID, "Choose at least one row.")
+    if len(places) > MOST_ROWS:
+        raise Refused(errors.INVALID, "Choose at most %(most)s rows.", most=MOST_ROWS)
+    return tuple(sorted(places, key=lambda place: _DEPTH[place[0]]))
+
+
+def _place(value: str) -> Place:
+    kind, _, number = value.rpartition("-")
+    is_number = number.isascii() and number.isdigit() and len(number) < 20
+    if kind not in set(Kind) or not is_number or int(number) > _LARGEST:
+        raise Refused(errors.INVALID, "One of the chosen rows is none of the table.")
+    return Kind(kind), int(number)
+
+
+def check_fits(act: Act, kind: Kind) -> None:
+    """Refuse a budget or a bid where there is none.
+
+    Raises:
+        Refused: INVALID.
+    """
+    if act is Act.BUDGET and kind is Kind.AD:
+        raise Refused(errors.INVALID, "An ad has no budget: it spends that of its ad group.")
+    if act is Act.BID and kind is not Kind.AD_GROUP:
+        raise Refused(errors.INVALID, "Only an ad group has a bid.")
