@@ -2,10 +2,18 @@
 
 import pytest
 
+from contatto.capture.model import Field
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.leads.model.leads import Status
-from contatto.leads.rules.records import MOVES, better_name, check_move, makes_lead, search_values
+from contatto.leads.rules.records import (
+    MOVES,
+    better_name,
+    check_move,
+    detail_key,
+    makes_lead,
+    search_values,
+)
 from tests import make
 
 ALLOWED = {
@@ -82,3 +90,18 @@ def test_addresses_and_handles_are_looked_for_in_lower_case(typed: str, value: s
 @pytest.mark.parametrize("typed", ["", "   ", "@"])
 def test_an_empty_search_looks_for_no_value(typed: str) -> None:
     assert [value for value in search_values(typed) if value != "@"] == []
+
+
+@pytest.mark.parametrize(
+    ("field", "one", "other", "is_same"),
+    [
+        (Field.EMAIL, "Mei@example.com", "mei@example.com", True),
+        (Field.EMAIL, "mei@example.com", "mei+1@example.com", False),
+        (Field.LINE, "Mei", "mei", False),
+        (Field.PHONE, "+6581234567", "+6581234568", False),
+    ],
+)
+def test_the_capitals_of_an_address_make_no_other_address(
+    field: Field, one: str, other: str, *, is_same: bool
+) -> None:
+    assert (detail_key(field, one) == detail_key(field, other)) is is_same

@@ -216,14 +216,15 @@ def _add_to_lead(tx: Tx, lead: Lead, signal: Signal) -> Lead:
 
 def _keep_contacts(tx: Tx, lead: Lead, known: list[ContactPoint], signal: Signal) -> tuple[str, ...]:
     """Add the details that the lead lacks, and evidence for each that was found; give the new fields."""
-    points = {(point.field, point.value): point for point in known}
+    points = {rules.detail_key(point.field, point.value): point for point in reversed(known)}
     fields: list[str] = []
     for match in signal.contacts:
-        point = points.get((match.field, match.value))
+        key = rules.detail_key(match.field, match.value)
+        point = points.get(key)
         if point is None:
             point = ContactPoint(new_id(), lead.id, match.field, match.value, signal.origin, signal.at)
             store.save_contact_point(tx, lead.business_id, point)
-            points[match.field, match.value] = point
+            points[key] = point
             fields.append(match.field.value)
         store.record_point_start(tx, lead.business_id, point, signal.at)
         _add_evidence(tx, point, match, signal)

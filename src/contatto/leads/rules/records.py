@@ -7,6 +7,7 @@ from unicodedata import decimal, normalize
 
 import phonenumbers
 
+from contatto.capture.model import Field
 from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
 from contatto.kit.errors import Refused
@@ -61,6 +62,15 @@ def person_label(name: str, person_id: str) -> str:
 def name_key(name: str) -> str:
     """A name as it is sorted and searched by: compatible letters composed, the case of letters folded."""
     return normalize("NFKC", name).casefold()
+
+
+def detail_key(field: Field, value: str) -> tuple[Field, str]:
+    """What two spellings of one detail have in common.
+
+    An address keeps the capitals that it was written with, but a phone writes ``Mei@`` where its owner means
+    ``mei@``, and no mail service tells them apart. Source: RFC 5321, section 2.4.
+    """
+    return field, value.casefold() if field is Field.EMAIL else value
 
 
 def phone_country(value: str) -> str | None:
