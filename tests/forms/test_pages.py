@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,50 +144,6 @@ def test_a_sent_form_is_thanked_once_and_is_one_lead(house: House) -> None:
     assert [(each["from"], each["text"]) for each in thread] == [("business", "Thank you!\nWe write soon.")]
     found = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))
     assert len(found) == 1
-
-
-def say(house: House, text: str) -> None:
-    """Write in the chat as its page does."""
-    body = {"client_message_id": str(uuid.uuid4()), "text": text}
-    answer = house.client.post(f"/chat/{house.webchat_id}/messages", json=body)
-    assert answer.status_code == 200, answer.text
-
-
-def origins_shown(house: House, value: str) -> tuple[int, list[str]]:
-    """How many leads there are, and the ways by which the one lead's page says that a detail came."""
-    found = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))
-    page = house.client.get(f"/leads/{found[0].id}").text if found else ""
-    points = re.findall(r'<li class="found-item">.*?</li>', page, re.S)
-    return len(found), [_line_of(point) for point in points if value in point.lower()]
-
-
-def _line_of(point: str) -> str:
-    (line,) = re.findall(r'<p class="small muted">([^<]*)', point)
-    return re.sub(r"\s+", " ", line)
-
-
-@pytest.mark.parametrize("written", ["mei@example.com", "Mei@Example.COM", "ｍｅｉ＠ｅｘａｍｐｌｅ．ｃｏｍ"])
-def test_an_address_of_the_chat_that_stands_in_the_form_too_is_one_detail_of_one_lead(
-    house: House, written: str
-) -> None:
-    version = offer(house)
-    house.client.get(f"/chat/{house.webchat_id}")
-    say(house, f"Write to {written} please")
-    house.sign_in()
-    assert until(lambda: origins_shown(house, "mei@example.com")[0] == 1)
-    assert send(house, version, MAIL).status_code == 200
-    assert origins_shown(house, "mei@example.com") == (1, ["E-mail · Chat and Instant form · "])
-
-
-def test_an_address_of_the_form_that_is_written_in_the_chat_too_is_one_detail_of_one_lead(
-    house: House,
-) -> None:
-    assert send(house, offer(house), MAIL).status_code == 200
-    say(house, "Did my address Mei@example.com arrive?")
-    house.sign_in()
-    both = (1, ["E-mail · Instant form and Chat · "])
-    until(lambda: origins_shown(house, "mei@example.com") == both)
-    assert origins_shown(house, "mei@example.com") == both
 
 
 def test_the_inbox_shows_the_thank_you_and_the_notice_the_customer_sees_no_notice(house: House) -> None:
