@@ -22,6 +22,7 @@ PHYSICAL = re.compile(
     rf"|border-(?:top|bottom)-{SIDE}-radius)\s*:|(?:text-align|float|clear)\s*:\s*{SIDE}\b"
 )
 SHELL = re.compile(r"\{%-? (?:extends|include) \"web/(?:base|bare|head)\.html\"")
+OWN_SHELL = re.compile(r"\{%-? extends \"(?!web/)([^\"]+)\"")
 PART = re.compile(r"\{%-? (?:include|import) \"([^\"]+)\"")
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 
@@ -38,9 +39,10 @@ def unsafe_templates(root: Path) -> list[str]:
 
 
 def stray_templates(root: Path) -> list[str]:
-    """Templates that neither stand on a shell of kit/web nor are a part that another one includes."""
+    """Templates on no shell of kit/web, not even through one of their own, and are no other one's part."""
     texts = {path: path.read_text(encoding="utf-8") for path in files(root, ".html", under=("src",))}
     parts = set(PART.findall("\n".join(texts.values())))
+    shells = {f"{path.parent.name}/{path.name}" for path, text in texts.items() if SHELL.search(text)}
     return [
         short(root, path)
         for path, text in texts.items()
@@ -48,6 +50,7 @@ def stray_templates(root: Path) -> list[str]:
         and not path.name.startswith("_")
         and f"{path.parent.name}/{path.name}" not in parts
         and not SHELL.search(text)
+        and not shells.intersection(OWN_SHELL.findall(text))
     ]
 
 
@@ -76,8 +79,11 @@ def test_unsafe_and_stray_templates_are_found(tmp_path: Path) -> None:
     plant(tmp_path, f"{folder}/_row.html", "{{ name|safe }}")
     plant(tmp_path, f"{folder}/page.html", '<p onclick="go()" style="color: red"><script>go()</script>')
     plant(tmp_path, f"{folder}/fine.html", '{% extends "web/base.html" %}<script src="a.js"></script>')
+    plant(tmp_path, f"{folder}/_own.html", '{% include "web/head.html" %}{% block rest %}{% endblock %}')
+    plant(tmp_path, f"{folder}/inner.html", '{% extends "leads/_own.html" %}')
+    plant(tmp_path, f"{folder}/lost.html", '{% extends "leads/_row.html" %}')
     assert len(unsafe_templates(tmp_path)) == 4
-    assert stray_templates(tmp_path) == [f"{folder}/page.html"]
+    assert stray_templates(tmp_path) == [f"{folder}/lost.html", f"{folder}/page.html"]
 
 
 def test_physical_styles_are_found(tmp_path: Path) -> None:

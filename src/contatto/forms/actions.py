@@ -28,11 +28,12 @@ from contatto.forms.rules.logic import count_score
 from contatto.forms.rules.outside import TEST_NAME, sample_answers, sample_email, sample_phone
 from contatto.forms.rules.publishing import list_problems
 from contatto.forms.rules.readers import clean
-from contatto.forms.rules.words import LANGUAGES, consent_text, hash_text
+from contatto.forms.rules.words import consent_text, hash_text
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id, new_number
+from contatto.kit.languages import LANGUAGES
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import emit
 from contatto.leads.actions import files as lead_files

@@ -15,11 +15,11 @@ from contatto.forms import actions, store
 from contatto.forms.model import Form as InstantForm
 from contatto.forms.model import FormVersion
 from contatto.forms.pages.views import show_form_row
-from contatto.forms.rules.words import LANGUAGES
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.languages import LANGUAGES
 from contatto.kit.words import words_of
 
 router: Final = APIRouter()

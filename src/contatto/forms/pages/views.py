@@ -19,7 +19,8 @@ from contatto.forms.model import (
 )
 from contatto.forms.rules.kinds import AUTOCOMPLETE, CHOOSERS, PHONES, TEXTS, USUAL
 from contatto.forms.rules.publishing import list_problems
-from contatto.forms.rules.words import LANGUAGES, label_of, option_text, text_of
+from contatto.forms.rules.words import label_of, option_text, text_of
+from contatto.kit.languages import LANGUAGES
 from contatto.kit.words import N_, Words
 
 KIND_NAMES = {

@@ -8,7 +8,7 @@ from typing import Final
 from contatto.forms.model import END, REFUSE, Consent, Content, Kind, Option, Question, Source
 from contatto.forms.rules.kinds import AUTOCOMPLETE, CHOOSERS, PHONES, USUAL
 from contatto.forms.rules.readers import clean
-from contatto.forms.rules.words import LANGUAGES
+from contatto.kit.languages import LANGUAGES
 
 type Sent = Mapping[str, Sequence[str]]
 """A form as it was posted: every field with its values."""

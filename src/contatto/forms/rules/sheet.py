@@ -8,13 +8,13 @@ import phonenumbers
 from contatto.forms.model import Content, Kind, Question
 from contatto.forms.rules.kinds import CHOOSERS, PHONES, TEXT_LIMIT
 from contatto.forms.rules.words import (
-    LANGUAGES,
     consent_text,
     direction_of,
     label_of,
     option_text,
     text_of,
 )
+from contatto.kit.languages import LANGUAGES
 
 _INPUTS: Final = {Kind.EMAIL: "email", Kind.DATE: "date"}
 _MODES: Final = {Kind.NUMBER: "numeric", Kind.EMAIL: "email"}

@@ -6,20 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from contatto.forms.model import Consent, Content, Option, Question
+from contatto.kit.languages import RIGHT_TO_LEFT
 
-LANGUAGES: Final = {
-    "en": "English",
-    "it": "Italiano",
-    "es": "Español",
-    "pt-BR": "Português (Brasil)",
-    "id": "Bahasa Indonesia",
-    "th": "ไทย",
-    "vi": "Tiếng Việt",
-    "ja": "日本語",
-    "ar": "العربية",
-}
-"""The languages that a form can be written in, by their own names."""
-_RIGHT_TO_LEFT: Final = frozenset({"ar"})
 _TAG: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
 
 
@@ -42,7 +30,7 @@ def consent_text(content: Content, consent: Consent, language: str) -> str:
 
 
 def direction_of(language: str) -> str:
-    return "rtl" if language in _RIGHT_TO_LEFT else "ltr"
+    return "rtl" if language in RIGHT_TO_LEFT else "ltr"
 
 
 def best_language(content: Content, wanted: Iterable[str]) -> str:
