@@ -26,6 +26,8 @@ class Options:
 
     quick: bool
     json: Path | None
+    data: Path | None = None
+    database: str = ""
 
     def size(self, full: int, quick: int) -> int:
         """How much work to do: a quick run ends within a minute."""
@@ -84,13 +86,18 @@ class Report:
         return {"name": self.name, "says": self.says, **options, **machine, "rows": self.rows}
 
 
-def options(says: str, arguments: Sequence[str] | None = None) -> Options:
-    """Read --quick and --json FILE, the two options that every benchmark takes."""
+def options(says: str, arguments: Sequence[str] | None = None, *, keeps_data: bool = False) -> Options:
+    """Read --quick and --json FILE, the two options that every benchmark takes.
+
+    With `keeps_data` also --data DIR and --database URL: where what it fills is kept.
+    """
     parser = argparse.ArgumentParser(description=says)
     parser.add_argument("--quick", action="store_true", help="a smaller run that ends within a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as JSON")
-    chosen = parser.parse_args(arguments)
-    return Options(quick=chosen.quick, json=chosen.json)
+    if keeps_data:
+        parser.add_argument("--data", type=Path, metavar="DIR", help="keep what is filled, and use it again")
+        parser.add_argument("--database", default="", metavar="URL", help="a PostgreSQL database to fill")
+    return Options(**vars(parser.parse_args(arguments)))
 
 
 @contextmanager

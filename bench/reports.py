@@ -16,7 +16,8 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from bench.harness import Report, measured, options
-from bench.pages import EMAIL, PASSWORD, add_page, sign_in
+from bench.pages import add_page, sign_in
+from bench.pages_parts.filling import EMAIL, PASSWORD
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import AdAccount, Role

@@ -73,9 +73,10 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
     """Find out the facets of leads anew and keep those that are not as kept."""
     ids = sorted(lead_ids)
     for start in range(0, len(ids), _AT_ONCE):
-        values = {"of": business_id, "ids": ids[start : start + _AT_ONCE]}
+        some = ids[start : start + _AT_ONCE]
+        values = {"of": business_id, "ids": some}
         kept = {row["id"]: row["facets"] for row in tx.execute(_OWN, values).mappings()}
-        words: dict[str, set[str]] = {lead_id: set() for lead_id in ids}
+        words: dict[str, set[str]] = {lead_id: set() for lead_id in some}
         for row in tx.execute(_PAIRS, values).mappings():
             words[row["lead_id"]].add(facet_word(Facet(row["facet"]), row["value"]))
         texts = {lead_id: join_words(found) for lead_id, found in words.items()}
