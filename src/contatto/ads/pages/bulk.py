@@ -12,7 +12,7 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.nodes import edit_node, find_node
 from contatto.ads.model import Kind, Place
-from contatto.ads.pages.views import field_errors, tree_href
+from contatto.ads.pages.views import AUDIT_KEYS, field_errors, tree_href
 from contatto.ads.rules.bulk import DONE, Act, read_places
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -20,8 +20,6 @@ from contatto.kit.errors import Refused
 from contatto.kit.words import N_, words_of
 
 router: Final = APIRouter()
-KEYS: Final = {Kind.CAMPAIGN: "campaign_id", Kind.AD_GROUP: "adgroup_id", Kind.AD: "ad_id"}
-"""What a row is called in the audit log."""
 LEVELS: Final = {Kind.CAMPAIGN: N_("Campaign"), Kind.AD_GROUP: N_("Ad group"), Kind.AD: N_("Ad")}
 
 
@@ -109,7 +107,7 @@ async def _row(request: Request, caller: Caller, asked: _Asked, place: Place) ->
 
     def work(tx: Tx) -> dict[str, str]:
         edit_node(tx, caller.business_id, place, asked.act, asked.amount)
-        return {KEYS[kind]: str(number)}
+        return {AUDIT_KEYS[kind]: str(number)}
 
     words = words_of(request)
     row = {"kind": kind, "level": LEVELS[kind], "number": str(number)}

@@ -1,4 +1,4 @@
-"""Pausing and starting what the tree shows, and the preview of an ad."""
+"""Pausing, starting and copying what the tree shows, and the preview of an ad."""
 
 from typing import Annotated, Any, Final, Literal
 
@@ -10,16 +10,19 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.accounts import find_channel
+from contatto.ads.actions.copies import copy_node
 from contatto.ads.actions.nodes import change_node_status
 from contatto.ads.actions.publishing import find_welcome
 from contatto.ads.model import Kind, Status
-from contatto.ads.pages.views import back_to_tree, show_ad
+from contatto.ads.pages.views import AUDIT_KEYS, back_to_tree, show_ad
 from contatto.ads.store import tree as store
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.repeats import RequestKey, answer_once
 from contatto.kit.wire import number_of
+from contatto.kit.words import words_of
 
 router: Final = APIRouter()
 
@@ -40,6 +43,36 @@ async def change_status(
         lambda tx: change_node_status(tx, caller.business_id, (kind, known), wanted)
     )
     return back_to_tree(query, kind, known)
+
+
+@router.post("/ads/{kind}/{number}/copy")
+async def copy_row(
+    request: Request,
+    caller: FormCaller,
+    kind: Kind,
+    number: str,
+    once: Annotated[str, Form(max_length=64)] = "",
+    query: Annotated[str, Form(max_length=8_000)] = "",
+) -> RedirectResponse:
+    """Copy a campaign, an ad group or an ad with what is under it; a page makes one copy of each at most."""
+    require(caller, Permission.WRITE_ADS)
+    context, words, known = context_of(request), words_of(request), number_of(number)
+    needs_review = context.settings.needs_ad_review
+    key = RequestKey(caller.business_id, f"ads/{kind}/{known}/copy", once)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        def make() -> dict[str, str]:
+            place = (kind, known)
+            copy = copy_node(tx, caller.business_id, place, named, needs_review=needs_review)
+            return {AUDIT_KEYS[kind]: str(copy.number)}
+
+        return answer_once(tx, key, "", make)
+
+    def named(name: str) -> str:
+        return words.gettext("Copy of %(name)s", name=name)
+
+    made = await context.db.write(work)
+    return back_to_tree(query, kind, int(made[AUDIT_KEYS[kind]]))
 
 
 @router.get("/ads/{number}/preview")

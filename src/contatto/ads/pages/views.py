@@ -16,6 +16,8 @@ from contatto.kit.words import Words
 
 MOST_PAIRS: Final = 400
 """Pairs of an address that are kept."""
+AUDIT_KEYS: Final = {Kind.CAMPAIGN: "campaign_id", Kind.AD_GROUP: "adgroup_id", Kind.AD: "ad_id"}
+"""What each level is called in the audit log."""
 _FORM_FIELDS: Final = {
     "campaign_name": "name",
     "adgroup_name": "name",

@@ -18,6 +18,7 @@ from contatto.ads.rules.delivering import PROBLEMS, REMEDIES, SAYS, Delivering, 
 from contatto.ads.rules.links import TRACKING_KEY, chat_link
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
+from contatto.kit.ids import new_id
 from contatto.kit.words import N_
 from contatto.reports.actions.ads_tree import load_branches
 from contatto.reports.model import Figures, Metric, Value
@@ -110,6 +111,7 @@ def _values(context: Context, found: _Found, asked: int) -> dict[str, Any]:
     homes = {branch.node.item.ad_account_id for branch in branches}
     return {
         "look": look,
+        "once": new_id(),
         "sort_href": replace(look, sort="").href(sort="SORT"),
         "rows": [_row(context, found, branch, is_open=is_open) for branch, is_open in rows],
         "total": _total(found, branches) if len(homes) == 1 else None,
