@@ -9,7 +9,7 @@ from io import BytesIO
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, Request, Route, expect
 
 from contatto.channels.actions import allow_embedding
 from contatto.inbox.rules import FormLink, sign_form_link
@@ -97,6 +97,56 @@ def test_what_is_written_without_a_connection_is_sent_after_a_reload(served: Ser
     expect(customer.locator("#dm-log .dm-msg")).to_have_count(3)
     expect(customer.locator("#dm-log img.photo")).to_have_js_property("naturalWidth", 640)
     expect(customer.get_by_label("Your message")).to_have_value("unsent")
+
+
+def test_a_message_whose_answer_was_lost_is_one_bubble_after_a_reload(served: Served, customer: Page) -> None:
+    chat = f"{served.url}/chat/{served.house.webchat_id}"
+    customer.goto(chat)
+
+    def take_and_lose(route: Route) -> None:
+        if route.request.method == "POST":
+            route.fetch()
+            route.abort()
+        else:
+            route.continue_()
+
+    customer.route(re.compile("/messages"), take_and_lose)
+    _say(customer, "Did it arrive?")
+    expect(customer.locator("#dm-offline")).to_be_visible()
+    assert until(lambda: "Did it arrive?" in customer.request.get(f"{chat}/messages").text())
+    with customer.expect_request(re.compile("/stream")):  # it is opened once all is drawn
+        customer.reload()
+    assert customer.locator("#dm-log .dm-msg").count() == 1
+    expect(customer.locator(".dm-foot")).to_contain_text("Delivered")
+
+
+def test_a_message_that_arrives_while_it_waits_to_be_sent_again_stays_one_bubble(
+    served: Served, customer: Page
+) -> None:
+    chat = f"{served.url}/chat/{served.house.webchat_id}"
+    customer.goto(chat)
+    lost: list[Request] = []
+
+    def lose(route: Route) -> None:
+        if route.request.method == "POST":
+            lost.append(route.request)
+            route.abort()
+        else:
+            route.continue_()
+
+    customer.route(re.compile("/messages"), lose)
+    _say(customer, "Still there?")
+    expect(customer.locator(".dm-msg[data-state=waiting]")).to_have_count(1)
+    body, headers = lost[0].post_data or "", lost[0].headers
+    late = customer.request.post(f"{chat}/messages", data=body, headers=headers)
+    assert late.ok
+    expect(customer.locator(".dm-msg[data-state=delivered]")).to_have_count(1)
+    assert customer.locator("#dm-log .dm-msg").count() == 1
+    customer.unroute_all(behavior="wait")
+    with customer.expect_response(re.compile("/messages"), timeout=40_000):
+        pass
+    expect(customer.locator(".dm-msg[data-state=delivered]")).to_have_count(1)
+    assert customer.locator("#dm-log .dm-msg").count() == 1
 
 
 def test_a_page_hears_what_came_while_its_stream_was_dropped(

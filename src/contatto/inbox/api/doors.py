@@ -33,6 +33,7 @@ from contatto.kit.web.render import iso
 
 _ANSWERED: Final = msgspec.json.encode({"received": True})
 _CHAT_LIMIT: Final = RateLimit(most=40, span_s=60)
+_MOST_UNSENT: Final = 40
 
 
 class _Written(msgspec.Struct):
@@ -120,10 +121,16 @@ def _read_written(raw: bytes) -> _Written:
 
 
 async def list_chat_messages(request: Request) -> Response:
-    """The visitor's own thread: messages only; inline notices are no messages and never leave here."""
+    """The visitor's own thread: messages only; inline notices are no messages and never leave here.
+
+    ``unsent`` are the ids that the page gave to what it could not send for certain; it is told under which
+    ids these stand in the thread, if they ever came.
+    """
     context = context_of(request)
     account, visitor = await chat_visitor(request)
     after = _after(request)
+    unsent = request.query_params.get("unsent", "").split(",")[:_MOST_UNSENT]
+    ids = {each: message_id_of(account, f"{visitor}:{each}") for each in unsent if 8 <= len(each) <= 64}
 
     def read(tx: Tx) -> dict[str, Any]:
         conversation_id = conversation_id_of(account, visitor)
@@ -132,6 +139,7 @@ async def list_chat_messages(request: Request) -> Response:
         return {
             "messages": show_messages(tx, account, found),
             "read_at": iso(known.business_read_at) if known else None,
+            "ids": ids,
         }
 
     return json_answer(await context.db.read(read))

@@ -9,7 +9,7 @@ export function createLog(words, { onRetry, photoUrl }) {
   const main = document.getElementById("dm-main");
   const icons = document.getElementById("dm-state-icons").content.children;
   const drawn = new Map(); // message id or browser id -> element
-  const underway = new Map(); // browser id -> text of a message that is just being sent
+  const underway = new Map(); // browser id -> text of a message that was sent and whose answer did not come yet
   const days = new Map(); // ISO day -> its divider
   let readAt = "";
 
@@ -131,6 +131,11 @@ export function createLog(words, { onRetry, photoUrl }) {
   const stateOf = (item) => (readAt && item.dataset.at <= readAt ? "read" : "delivered");
 
   return {
+    // Under which id the server keeps a message of this browser, known before it is known to have arrived.
+    name(id, messageId) {
+      if (drawn.has(id) && !drawn.has(messageId)) drawn.set(messageId, drawn.get(id));
+    },
+    hasArrived: (messageId) => Boolean(drawn.get(messageId)?.dataset.seq),
     mine(item) {
       if (drawn.has(item.id)) return;
       drawn.set(item.id, draw({ from: "customer", text: item.text, at: item.at, photo: item.photo }));
@@ -139,9 +144,12 @@ export function createLog(words, { onRetry, photoUrl }) {
     },
     state(id, state, says) {
       const item = drawn.get(id);
-      if (state === "sending" && item) underway.set(id, item.dataset.said);
-      else underway.delete(id);
-      if (item) foot(item, state, id, says);
+      // sent again although the stream has told of it: the answer will say so
+      if (!item || item.dataset.seq) return;
+      // a message that waits to be sent again may have arrived all the same
+      if (state === "sending") underway.set(id, item.dataset.said);
+      else if (state === "failed") underway.delete(id);
+      foot(item, state, id, says);
     },
     accept(id, messageId) {
       const item = drawn.get(id);

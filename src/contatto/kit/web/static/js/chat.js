@@ -122,12 +122,18 @@ function take(message) {
   log.show(message);
 }
 
+// What is new in the thread. Of a message that is unsent here only the answer may have been lost.
 async function catchUp() {
-  const response = await fetch(address("messages", { after: last }), { credentials: "same-origin" });
+  const unsent = queue.map((item) => item.id).slice(0, 40).join(",");
+  const response = await fetch(address("messages", { after: last, ...(unsent && { unsent }) }), { credentials: "same-origin" });
   if (!response.ok) throw new Error(String(response.status));
-  const { messages, read_at: readAt } = await response.json();
+  const { messages, read_at: readAt, ids } = await response.json();
+  for (const [id, messageId] of Object.entries(ids)) log.name(id, messageId);
   for (const message of messages) take(message);
+  for (const item of queue.filter((one) => log.hasArrived(ids[one.id]))) forgetUnsent(account, item);
+  queue = queue.filter((one) => !log.hasArrived(ids[one.id]));
   log.read(readAt);
+  return ids;
 }
 
 function listen(wait = 1000) {
@@ -195,13 +201,15 @@ window.addEventListener("offline", () => setOffline(true));
 
 // The history comes first, so that messages still waiting here stand below it.
 async function start() {
+  let ids = {};
   try {
-    await catchUp();
+    ids = await catchUp();
   } catch {
     setOffline(true);
   }
   for (const item of queue) {
     log.mine(item);
+    if (ids[item.id]) log.name(item.id, ids[item.id]);
     if (item.refused) log.state(item.id, "failed");
   }
   flush();
