@@ -3,7 +3,8 @@
 The last three days are really there, touch by touch, and the worker's own counting counts them. The days
 before are there as the counts that their touches would have given: a row for each ad, country and day, and
 for each ad group and hour. What the page reads is the same either way. Each page is asked for through the
-whole app, in this process, and timed from request to answer. Target: under 100 ms at the median for 30 days.
+whole app, in this process, and timed from request to answer, by the clock and by the processor; the worker
+rests meanwhile. Target: under 100 ms at the median for 30 days.
 """
 
 import random
@@ -92,7 +93,7 @@ def main() -> None:
 def open_world(home: Path) -> tuple[Context, AdAccount, list[Ad]]:
     """A business with ads of both goals, in groups of campaigns."""
     set_up_logs("warning", "json")
-    context = open_context(Settings(data_dir=home), FixedClock(NOW))
+    context = open_context(Settings(data_dir=home, worker="separate"), FixedClock(NOW))
     migrate_schema(context.db.engine)
     hashed = accounts.hash_password(PASSWORD)
 

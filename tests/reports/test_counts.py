@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.event import listen
 
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -191,3 +192,45 @@ def test_a_reader_is_not_confused_by_a_count_that_ends_meanwhile(
     found = database.read_now(lambda tx: list_counted_facts(tx, *mine, EVER, Step.WHOLE))
     assert counted == [1]
     assert together(found, whole) == {(chains[0].ad.id, "", ""): Counts(2_000, 0, 2)}
+
+
+@pytest.mark.parametrize("days", [1, 9, 10, 11, 40])
+def test_days_not_counted_yet_are_read_whether_named_or_spanned(
+    database: Database, clock: FixedClock, days: int
+) -> None:
+    """So few days are named in the query, so many are told by the first and the last."""
+    world, chains = database.write_now(add_two)
+    database.write_now(lambda tx: see(tx, chains[0], TouchKind.VIEW, "p", timedelta()))
+    clock.advance(hours=3)
+    database.write_now(count_days_ahead)
+    for _ in range(days):
+        database.write_now(lambda tx: see(tx, chains[0], TouchKind.CLICK, "p", timedelta()))
+        clock.advance(days=1)
+    last = (clock.moment + timedelta(days=1)).date().isoformat()
+    for span in (Span(), Span("2025-12-01", last), Span("2025-12-01", "2025-12-31")):
+        same_as_all_events(database, world, span)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_the_live_day_is_read_from_where_the_counts_end(database: Database, clock: FixedClock) -> None:
+    world, chains = database.write_now(add_two)
+    database.write_now(lambda tx: see(tx, chains[0], TouchKind.VIEW, "p", timedelta()))
+    clock.advance(hours=3)
+    database.write_now(count_days_ahead)
+    asked: list[tuple[str, Any]] = []
+
+    def look(tx: Tx) -> list[str]:
+        def keep(*event: Any) -> None:
+            asked.append((event[2], event[3]))
+
+        listen(tx.connection, "before_cursor_execute", keep)
+        list_counted_facts(tx, world.id, world.ad_account.id, Span("2025-12-30", "2026-01-03"), Step.DAY)
+        statement, values = next(each for each in asked if "FROM touches" in each[0])
+        plan = tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+        return [row[3] for row in plan]
+
+    plan = database.read_now(look)
+    assert (
+        "SEARCH touches USING INDEX ix_touches_of_day (business_id=? AND ad_account_id=? AND day=? AND ts>?)"
+        in plan
+    )

@@ -1,6 +1,7 @@
 """Facts, figures, metrics and rows of a report."""
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -84,6 +85,14 @@ COUNTED: Final = tuple(Counts.__dataclass_fields__)
 STORED: Final = tuple(name for name in COUNTED if name != "app_conversations")
 """Those that are read from events; in which app a conversation began is known from its ad."""
 values_of: Final = attrgetter(*COUNTED)
+
+
+def add_up[K](counted: Iterable[tuple[K, Counts]]) -> dict[K, Counts]:
+    """Counts added up by their keys: of many, several times as fast as one after another."""
+    grouped: defaultdict[K, list[tuple[int, ...]]] = defaultdict(list)
+    for key, counts in counted:
+        grouped[key].append(values_of(counts))
+    return {key: Counts(*map(sum, zip(*values, strict=True))) for key, values in grouped.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """All that the report page shows, from one reading of the counts: rows, totals, days, hours, days before."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -12,7 +11,18 @@ from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Goal
 from contatto.reports.actions.tree import Tree, load_tree, subjects_of
 from contatto.reports.engines.counts import list_counted_facts, list_counted_hours
-from contatto.reports.model import Counts, Fact, Figures, Level, Report, ReportRow, Span, Step, Subject
+from contatto.reports.model import (
+    Counts,
+    Fact,
+    Figures,
+    Level,
+    Report,
+    ReportRow,
+    Span,
+    Step,
+    Subject,
+    add_up,
+)
 from contatto.reports.rules.looks import LEVELS, By, Look, before, days_of, span_of
 from contatto.reports.rules.rows import build_report, total_of, without_days
 
@@ -129,10 +139,8 @@ def _report(
 
 def _by_hour(subject: Subject, hours: Mapping[str, Counts]) -> Report:
     """A row for each hour of the day, all days together."""
-    sums: defaultdict[str, Counts] = defaultdict(Counts)
-    for hour, counts in hours.items():
-        sums[hour[11:]] += counts
-    rows = tuple(ReportRow(subject, hour, Figures(sums[hour], subject.goals)) for hour in HOURS)
+    sums = add_up((hour[11:], counts) for hour, counts in hours.items())
+    rows = tuple(ReportRow(subject, hour, Figures(sums.get(hour, Counts()), subject.goals)) for hour in HOURS)
     return Report(rows, total_of(rows))
 
 
@@ -147,6 +155,4 @@ def _by_goal(rows: Iterable[ReportRow]) -> tuple[GoalPart, ...]:
 
 def _by_day(facts: Iterable[Fact], first: date, last: date) -> dict[str, Counts]:
     days = {(first + timedelta(days=n)).isoformat(): Counts() for n in range((last - first).days + 1)}
-    for fact in facts:
-        days[fact.day] += fact.counts
-    return days
+    return days | add_up((fact.day, fact.counts) for fact in facts)

@@ -7,8 +7,9 @@ same transaction. A reader takes the counts of days without a mark, and the rest
 it reads the same figures whether the worker has been there or not.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Select, String, Table, and_, func, or_, select
@@ -48,6 +49,8 @@ report_progress = Table(
 
 
 _TRIES: Final = 3
+_NAMED: Final = 10
+"""So many days that are not counted yet are named, and not told by the first and the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,8 @@ def list_counted_facts(
 
     def read(splits: Splits) -> list[Fact]:
         facts = [
-            Fact(row["place_id"], row.get("day", ""), _counts(row), row.get("country", ""))
-            for row in _read(tx, days, splits)
+            Fact(places[0], places[1] if step is Step.DAY else "", counts, places[-1] if by_country else "")
+            for places, counts in _read(tx, days, splits, len(keys))
         ]
         for source, live in _live(splits):
             facts += list_raw_facts(tx, live, source, step, ALL if by_country else ("ad_id",))
@@ -124,7 +127,7 @@ def list_counted_hours(
         hours = hours.where(report_counts.c.place_id.in_(set(groups.values())))
 
     def read(splits: Splits) -> dict[str, Counts]:
-        found = {f"{row['day']} {row['hour']}": _counts(row) for row in _read(tx, hours, splits)}
+        found = {f"{day} {hour}": counts for (day, hour), counts in _read(tx, hours, splits, 2)}
         for source, live in _live(splits):
             for fact in list_raw_facts(tx, live, source, Step.HOUR, () if groups is None else ("ad_id",)):
                 if groups is None or fact.ad_id in groups:
@@ -149,9 +152,12 @@ def _load_state(tx: Tx, part: Part) -> _State:
     return _State(find_progress(tx, *mine), tuple(list_changed_days(tx, *mine)))
 
 
-def _read(tx: Tx, found: Select[Any], splits: Splits) -> list[Mapping[Any, Any]]:
+def _read(tx: Tx, found: Select[Any], splits: Splits, keys: int) -> Iterator[tuple[tuple[str, ...], Counts]]:
+    """Keys and counts of the rows that hold; ``keys`` says how many columns come before the counts."""
     holds = [split.holds for split in splits.values() if split.holds is not None]
-    return [dict(row) for row in tx.execute(found.where(or_(*holds))).mappings()] if holds else []
+    if holds:
+        for row in map(tuple, tx.execute(found.where(or_(*holds))).all()):
+            yield row[:keys], Counts(*map(int, row[keys:]))
 
 
 def _live(splits: Splits) -> list[tuple[Source, Part]]:
@@ -176,14 +182,26 @@ def _splits(state: _State, part: Part) -> Splits:
     for source in Source:
         again = frozenset(one for one in marked[source] if one < progress.day and part.span.holds(one))
         holds = and_(report_counts.c.source == source, done[source], day.not_in(sorted(again)))
-        fresh = replace(part, span=_from(part.span, progress.day), since_ts=since[source])
-        found[source] = _Split(holds, (replace(part, days=again), fresh) if again else (fresh,))
+        fresh = _from(replace(part, since_ts=since[source]), progress.day)
+        live = [replace(part, days=again)] if again else []
+        live += [fresh] if fresh.days is None or fresh.days else []
+        found[source] = _Split(holds, tuple(live))
     return found
 
 
-def _from(span: Span, day: str) -> Span:
-    """The part of a span from a day on."""
-    return Span(max(span.first or day, day), span.last)
+def _from(part: Part, day: str) -> Part:
+    """The part of a part from a day on; a few days by name, so that the index leads to the moment in each."""
+    span = Span(max(part.span.first or day, day), part.span.last)
+    named = None if span.last is None else _names_of_days(str(span.first), span.last, _NAMED)
+    return replace(part, span=span, days=named)
+
+
+def _names_of_days(first: str, last: str, most: int) -> frozenset[str] | None:
+    """All days from one to another; None if they are more than some."""
+    count = (date.fromisoformat(last) - date.fromisoformat(first)).days + 1
+    if count > most:
+        return None
+    return frozenset((date.fromisoformat(first) + timedelta(days=n)).isoformat() for n in range(count))
 
 
 def _of(part: Part, grain: Grain, keys: list[Column[Any]]) -> Select[Any]:
@@ -196,10 +214,6 @@ def _of(part: Part, grain: Grain, keys: list[Column[Any]]) -> Select[Any]:
     if part.span.first is not None:
         found = found.where(report_counts.c.day >= part.span.first)
     return found if part.span.last is None else found.where(report_counts.c.day <= part.span.last)
-
-
-def _counts(row: Mapping[Any, Any]) -> Counts:
-    return Counts(*(int(row[name]) for name in STORED))
 
 
 def find_progress(tx: Tx, business_id: str, ad_account_id: str) -> Progress | None:

@@ -92,7 +92,7 @@ def _facts(tx: Tx, statement: Select[Any], name: Callable[[Any], str]) -> list[F
     names = list(rows.keys())[3:]
     return [
         Fact(ad_id, name(at), Counts(**dict(zip(names, map(int, sums), strict=True))), country)
-        for ad_id, country, at, *sums in map(tuple, rows)
+        for ad_id, country, at, *sums in map(tuple, rows.all())
     ]
 
 

@@ -1,10 +1,9 @@
 """Grouping facts into the rows of a report, and what may not be added up."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from contatto.reports.model import Counts, Fact, Figures, Level, Report, ReportRow, Step, Subject
+from contatto.reports.model import Counts, Fact, Figures, Level, Report, ReportRow, Step, Subject, add_up
 
 
 def build_report(
@@ -27,16 +26,17 @@ def build_report(
         step: whether each day or hour has its own rows.
         by_country: whether each country has its own rows.
     """
-    sums: defaultdict[tuple[str, str, str], Counts] = defaultdict(Counts)
-    for fact in facts:
-        if fact.ad_id in owners:
-            day = fact.day if step is not Step.WHOLE else ""
-            sums[owners[fact.ad_id], day, fact.country if by_country else ""] += fact.counts
+    by_day = step is not Step.WHOLE
+    sums = add_up(
+        ((owners[fact.ad_id], fact.day if by_day else "", fact.country if by_country else ""), fact.counts)
+        for fact in facts
+        if fact.ad_id in owners
+    )
     known = {subject.key: subject for subject in subjects}
     if step is Step.WHOLE and not by_country:
         for subject in subjects:
             if not subject.deleted:
-                sums[subject.key, "", ""] += Counts()
+                sums.setdefault((subject.key, "", ""), Counts())
     rows = [
         ReportRow(known[key], day or None, Figures(counts, known[key].goals), country)
         for (key, day, country), counts in sums.items()
@@ -59,9 +59,7 @@ def _place(row: ReportRow) -> tuple[str, int, int, int, str, str]:
 
 def without_days(facts: Iterable[Fact]) -> list[Fact]:
     """All days together: one fact for each ad."""
-    sums: defaultdict[str, Counts] = defaultdict(Counts)
-    for fact in facts:
-        sums[fact.ad_id] += fact.counts
+    sums = add_up((fact.ad_id, fact.counts) for fact in facts)
     return [Fact(ad_id, "", counts) for ad_id, counts in sums.items()]
 
 
