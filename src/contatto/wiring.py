@@ -10,6 +10,7 @@ from contatto.forms import actions as forms
 from contatto.forms.model import FormSubmitted, TestLeadMade
 from contatto.inbox.actions import desk, notices, replies
 from contatto.inbox.actions.deliveries import settle_receipts
+from contatto.inbox.actions.erasing import forget_chats
 from contatto.inbox.actions.photos import forget_photos
 from contatto.inbox.actions.pushes import push_message, push_read, push_tap
 from contatto.inbox.actions.scheduled import send_scheduled
@@ -33,6 +34,7 @@ from contatto.kit.settings import Settings
 from contatto.kit.shifts import Shift
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import jobs
+from contatto.leads.actions.erasing import FORGET
 from contatto.leads.model.events import (
     ContactRejected,
     LeadCaptured,
@@ -84,6 +86,13 @@ THREADS.update({
     Thread.WAITING: conversations.list_waiting_lead_ids,
 })  # fmt: skip
 """What the Leads Center asks the inbox about chats."""
+
+FORGET.update({
+    "chats": forget_chats,
+    "answers": forms.forget_answers,
+    "audiences": audiences.forget_members,
+})  # fmt: skip
+"""What each capability does when a person is to be forgotten; chats first, they may hold further values."""
 
 type Chore = Callable[[Tx], int]
 

@@ -23,6 +23,7 @@ ALLOWED = {
     Permission.READ_LEADS: (True, True, True, True, False),
     Permission.WRITE_LEADS: (True, True, True, True, False),
     Permission.EXPORT_LEADS: (True, True, True, False, False),
+    Permission.ERASE_LEADS: (True, True, False, False, False),
     Permission.READ_ADS: (True, True, True, False, True),
     Permission.WRITE_ADS: (True, True, True, False, False),
     Permission.READ_REPORTS: (True, True, True, False, True),

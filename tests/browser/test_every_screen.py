@@ -62,6 +62,7 @@ SCREENS: Final = {
     "the Leads Center": "/leads",
     "a lead": "/leads/{lead}",
     "a merge": "/leads/{lead}/merge/{other}",
+    "erasing a person": "/leads/{lead}/erase",
     "the import": "/leads/import",
     "the Ads Manager": "/ads",
     "a new campaign": "/ads/campaigns/new",

@@ -153,3 +153,22 @@ def test_a_file_is_shown_row_by_row_before_it_is_imported(served: Served, page: 
     expect(page.locator("#job")).to_contain_text("Row 3: The phone is no number")
     page.get_by_role("link", name="To the leads").click()
     expect(page.locator("#lead-total")).to_have_text("2 leads")
+
+
+def test_people_are_erased_after_a_typed_word_and_leave_a_tombstone(served: Served, page: Page) -> None:
+    [first, *_] = leads(served, 3)
+    sign_in(page, served.url)
+    page.goto(f"{served.url}/leads")
+    for name in ("Anna", "Bea"):
+        page.get_by_role("checkbox", name=f"Select {name}").check()
+    page.get_by_role("button", name="Erase…").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Erase 2 people")
+    page.get_by_label("Type “erase” to go on").fill("erase")
+    page.get_by_role("button", name="Erase for good").click()
+    expect(page).to_have_url(re.compile("/leads/jobs/"))
+    expect(page.locator("#job")).to_contain_text("Finished: 2 done, 0 left out", timeout=20_000)
+    expect(page.get_by_role("button", name="Undo")).to_have_count(0)
+    page.goto(f"{served.url}/leads")
+    expect(page.locator("#lead-total")).to_have_text("1 lead")
+    page.goto(f"{served.url}/leads/{first}")
+    expect(page.get_by_role("heading", level=1)).to_have_text("This person was erased")

@@ -27,10 +27,14 @@ def house(tmp_path: Path) -> Iterator[House]:
         yield running
 
 
-def a_lead(house: House, business_id: str | None = None, person_id: str = "p1", **changes: Any) -> str:
+def a_lead(
+    house: House, business_id: str | None = None, person_id: str = "p1", contacts: Any = (), **changes: Any
+) -> str:
     of = business_id or house.business_id
     return house.context.db.write_now(
-        lambda tx: make.lead(tx, of, person_id=person_id, channel_account_id=house.webchat_id, **changes)
+        lambda tx: make.lead(
+            tx, of, *contacts, person_id=person_id, channel_account_id=house.webchat_id, **changes
+        )
     ).id
 
 

@@ -26,6 +26,7 @@ class Permission(StrEnum):
     READ_LEADS = "leads.read"
     WRITE_LEADS = "leads.write"
     EXPORT_LEADS = "leads.export"
+    ERASE_LEADS = "leads.erase"
     READ_ADS = "ads.read"
     WRITE_ADS = "ads.write"
     READ_REPORTS = "reports.read"

@@ -10,6 +10,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number, new_secret
+from contatto.leads.model.erasing import Gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +128,9 @@ def delete_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None
 def forget_files(tx: Tx) -> int:
     """Delete files that can no longer be used; say how many."""
     return store.delete_old_files(tx, tx.now - rules.FILE_LIFE)
+
+
+def forget_members(tx: Tx, gone: Gone) -> set[str]:
+    """Take persons out of all audiences, by the hashes of their contact values. Nothing new is found."""
+    store.delete_digests(tx, gone.business_id, rules.digests_of(gone.contacts))
+    return set()

@@ -1,7 +1,9 @@
 """What a file of an audience must look like, and for how long it may be used."""
 
+import hashlib
 import json
 import re
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -42,6 +44,12 @@ def read_digests(content: bytes) -> tuple[str, ...]:
         if not _SHA256.fullmatch(line):
             raise Refused(errors.NOT_HASHED, f"file: value {number} is not a SHA-256 in hexadecimal.")
     return tuple(dict.fromkeys(lines))
+
+
+def digests_of(values: Iterable[str]) -> set[str]:
+    """The hashed spellings under which contact values may stand in files of audiences."""
+    spellings = {form for value in values for form in (value, value.lower(), value.lstrip("+"))}
+    return {hashlib.sha256(each.encode("utf-8", "surrogatepass")).hexdigest() for each in spellings}
 
 
 def conversion_of(audience: Audience) -> ConversionKind:

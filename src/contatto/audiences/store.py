@@ -1,6 +1,6 @@
 """Tables of audiences, their hashed members and uploaded files."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from sqlalchemy import BigInteger, Column, Index, String, Table, Text, func, select
@@ -130,3 +130,14 @@ def list_members(tx: Tx, business_id: str, audience_id: str) -> frozenset[str]:
         audience_members.c.business_id == business_id, audience_members.c.audience_id == audience_id
     )
     return frozenset(digest for (digest,) in map(tuple, tx.execute(mine)))
+
+
+def delete_digests(tx: Tx, business_id: str, digests: Collection[str]) -> None:
+    """Take hashed values out of all audiences of a business, and forget uploaded files that hold one."""
+    mine = audience_members.delete().where(audience_members.c.business_id == business_id)
+    tx.execute(mine.where(audience_members.c.digest.in_(digests)))
+    kept = select(audience_files.c.path, audience_files.c.digests)
+    rows = tx.execute(kept.where(audience_files.c.business_id == business_id)).all()
+    about = [path for path, held in map(tuple, rows) if not set(held.split()).isdisjoint(digests)]
+    own = audience_files.delete().where(audience_files.c.business_id == business_id)
+    tx.execute(own.where(audience_files.c.path.in_(about)))

@@ -1,5 +1,6 @@
 """Turning capture on and off for an account, and reading one message while it is on."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -159,6 +160,16 @@ def drop_corrected(tx: Tx, business_id: str, found: Found) -> Found:
 def correct_match(tx: Tx, business_id: str, field: Field, value: str, actor: str) -> None:
     """Keep a correction: the next match of the same value is left out, in any message of the business."""
     store.record_correction(tx, business_id, field, value, actor)
+
+
+def forget_corrections(tx: Tx, business_id: str, values: Collection[str]) -> None:
+    """Delete the corrections of values: their person is to be forgotten."""
+    store.delete_corrections(tx, business_id, values)
+
+
+def list_contacts(text: str, country: str) -> set[str]:
+    """Every contact value in a text, normalised and as written, whether capture is on or not."""
+    return {each for found in rules.detect_contacts(text, country) for each in (found.value, found.raw)}
 
 
 def _check_url(field: str, text: str) -> None:

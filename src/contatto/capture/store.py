@@ -1,5 +1,6 @@
 """The capture switch of each channel account, and the corrections that people made to what was found."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -122,3 +123,10 @@ def list_corrected(tx: Tx, business_id: str, values: set[tuple[Field, str]]) -> 
     )
     known = {(row["field"], bytes(row["value_index"])) for row in tx.execute(mine).mappings()}
     return {value for key, value in indexes.items() if key in known}
+
+
+def delete_corrections(tx: Tx, business_id: str, values: Collection[str]) -> None:
+    """Forget corrections by the values that they are about."""
+    indexes = [tx.vault.blind(value, business_id) for value in values]
+    mine = capture_corrections.c.business_id == business_id
+    tx.execute(capture_corrections.delete().where(mine, capture_corrections.c.value_index.in_(indexes)))

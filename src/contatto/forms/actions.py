@@ -38,6 +38,7 @@ from contatto.kit.log import logger, where
 from contatto.kit.outbox import emit
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import records as leads
+from contatto.leads.model.erasing import Gone
 from contatto.leads.model.leads import Lead, Origin, Signal
 from contatto.leads.rules.files import LeadFile
 from contatto.leads.rules.filters import LeadFilter
@@ -379,3 +380,9 @@ def list_ad_entries(tx: Tx, business_id: str, ad_number: int, version: FormVersi
             found.append(Entry(lead, ad, points[lead.id], *form))
         last = page[-1]
     return found
+
+
+def forget_answers(tx: Tx, gone: Gone) -> set[str]:
+    """Delete what persons answered; what they agreed to stays on record without them."""
+    store.delete_answers_of(tx, gone.business_id, gone.lead_ids, gone.person_ids)
+    return set()

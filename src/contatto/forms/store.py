@@ -1,6 +1,6 @@
 """Tables of forms, frozen versions, default forms, answers and consent receipts; answers are sealed."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -355,3 +355,16 @@ def list_receipts(tx: Tx, business_id: str, answer_ids: set[str]) -> dict[str, l
     for receipt in tx.list(ConsentReceipt, mine.order_by(consent_receipts.c.purpose)):
         found.setdefault(receipt.answer_id, []).append(receipt)
     return found
+
+
+def delete_answers_of(
+    tx: Tx, business_id: str, lead_ids: Collection[str], person_ids: Collection[str]
+) -> None:
+    """Delete answers of persons. Their consent receipts stay, without the person."""
+    mine = form_answers.c.business_id == business_id
+    about = form_answers.c.lead_id.in_(lead_ids) | form_answers.c.person_id.in_(person_ids)
+    answers = select(form_answers.c.id).where(mine, about)
+    receipts_of = consent_receipts.c.person_id.in_(person_ids) | consent_receipts.c.answer_id.in_(answers)
+    own = update(consent_receipts).where(consent_receipts.c.business_id == business_id, receipts_of)
+    tx.execute(own.values(person_id=""))
+    tx.execute(form_answers.delete().where(mine, about))

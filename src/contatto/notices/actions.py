@@ -271,6 +271,12 @@ def forget_lead_pushes(tx: Tx, event: LeadRemoved) -> None:
     store.delete_pushes_of(tx, event.business_id, event.lead_id)
 
 
+def forget_subjects(tx: Tx, business_id: str, subject_ids: Collection[str]) -> None:
+    """Delete what was told, or was to be told, of leads, chats and messages whose person is forgotten."""
+    for subject_id in sorted(subject_ids):
+        store.delete_pushes_of(tx, business_id, subject_id)
+
+
 def forget_pushes(tx: Tx) -> int:
     """Delete pushes that were settled long enough ago; say how many."""
     return store.delete_settled_pushes(tx, tx.now - KEEP)

@@ -14,12 +14,13 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
-from contatto.leads.actions import importing, records, work
+from contatto.leads.actions import erasing, importing, records, work
 from contatto.leads.actions.facets import refresh_facets
 from contatto.leads.model.events import LeadJobEnded, LeadJobMoved
 from contatto.leads.model.jobs import ItemState, Job, JobItem, JobKind, JobState, Plan
 from contatto.leads.model.leads import Lead, Status
 from contatto.leads.model.work import Actor
+from contatto.leads.rules.erasing import MOST_ERASED
 from contatto.leads.rules.filters import for_member, read_filter
 from contatto.leads.store import jobs as store
 from contatto.leads.store import listing
@@ -28,6 +29,8 @@ from contatto.leads.store.work import append_lead_label, delete_lead_label, find
 
 CHUNK: Final = 100
 """Leads of one transaction: small enough that a message does not wait for it."""
+ERASED_AT_ONCE: Final = 10
+"""Fewer for erasing, which looks into more tables."""
 MOST_SELECTED: Final = 500
 _LABELLING: Final = frozenset({JobKind.LABEL, JobKind.UNLABEL, JobKind.UNDO})
 """Work that changes labels; what leads are filtered by is kept once for each step of it."""
@@ -59,6 +62,8 @@ def undo_job(tx: Tx, actor: Actor, job_id: str) -> Job:
     job = store.find_job(tx, actor.business_id, job_id)
     if job is None:
         raise Refused(errors.NOT_FOUND, "There is no such work.")
+    if job.kind is JobKind.ERASE:
+        raise Refused(errors.CONFLICT, "Erasing cannot be undone: nothing is left to undo it with.")
     if job.state is JobState.RUNNING or job.undone_by or job.kind is JobKind.UNDO:
         raise Refused(errors.CONFLICT, "This cannot be undone: it still runs, or it was undone before.")
     undo = _new_job(tx, actor, new_id(), JobKind.UNDO, Plan(), job.done)
@@ -71,7 +76,7 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
     job = store.find_job(tx, event.business_id, event.job_id)
     if job is None or job.state is not JobState.RUNNING:
         return
-    steps = {JobKind.UNDO: _undo_step, JobKind.IMPORT: _import_step}
+    steps = {JobKind.UNDO: _undo_step, JobKind.IMPORT: _import_step, JobKind.ERASE: _erase_step}
     items, cursor = steps.get(job.kind, _change_step)(tx, job)
     if job.kind in _LABELLING:
         refresh_facets(tx, job.business_id, {item.lead_id for item in items})
@@ -115,12 +120,7 @@ def _new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: Plan, total
 
 def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Plan:
     """The plan with its value as an id or a known word, and its leads in order."""
-    if len(plan.lead_ids) > MOST_SELECTED:
-        raise Refused(
-            errors.INVALID,
-            "Choose at most %(most)s leads, or all that match.",
-            most=MOST_SELECTED,
-        )
+    _check_number(kind, plan)
     value = plan.value
     if kind is JobKind.STATUS and value not in list(Status):
         raise Refused(errors.INVALID, "status: choose one of the list.")
@@ -134,6 +134,18 @@ def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Plan:
             raise Refused(errors.INVALID, "label: there is no such label.")
         value = label.id
     return replace(plan, value=value, lead_ids=tuple(sorted(set(plan.lead_ids))))
+
+
+def _check_number(kind: JobKind, plan: Plan) -> None:
+    if kind is JobKind.ERASE:
+        if not 0 < len(plan.lead_ids) <= MOST_ERASED:
+            raise Refused(errors.INVALID, "Choose at most %(most)s leads to erase.", most=MOST_ERASED)
+    elif len(plan.lead_ids) > MOST_SELECTED:
+        raise Refused(
+            errors.INVALID,
+            "Choose at most %(most)s leads, or all that match.",
+            most=MOST_SELECTED,
+        )
 
 
 def _count(tx: Tx, actor: Actor, plan: Plan) -> int:
@@ -228,6 +240,21 @@ def _import_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
     numbers = range(start + 1, start + len(rows) + 1)
     items = [importing.import_row(tx, _actor(job), job.plan, job.id, number) for number in numbers]
     return items, str(start + len(rows))
+
+
+def _erase_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
+    """Erase the next leads, also those that were deleted; one that is gone already, or moved, is left out."""
+    ids = [each for each in job.plan.lead_ids if each > job.cursor][:ERASED_AT_ONCE]
+    found = lead_store.list_leads_by_id(tx, job.business_id, set(ids))
+    there = {lead_id: lead for lead_id, lead in found.items() if lead.id == lead_id}
+    erased = erasing.erase_leads(tx, job.business_id, list(there.values()), job.actor) if there else set()
+    items = [
+        JobItem(0, each, ItemState.CHANGED, "", "erased", "")
+        if each in erased
+        else _skipped(each, "This lead is gone.")
+        for each in ids
+    ]
+    return items, ids[-1] if ids else job.cursor
 
 
 def _undo_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:

@@ -13,6 +13,7 @@ class JobKind(StrEnum):
     LABEL = "label"
     UNLABEL = "unlabel"
     DELETE = "delete"
+    ERASE = "erase"
     IMPORT = "import"
     UNDO = "undo"
 

@@ -125,7 +125,7 @@ def _shown(job: Job, names: dict[str, str]) -> dict[str, Any]:
         "is_undone": job.undone_by is not None,
         "can_undo": job.state is JobState.DONE
         and not job.undone_by
-        and job.kind is not JobKind.UNDO
+        and job.kind not in (JobKind.UNDO, JobKind.ERASE)
         and job.done > 0,
         "created_at": job.created_at,
     }

@@ -48,6 +48,7 @@ async def _render(request: Request, caller: Caller, template: str, asked: Asked,
     values = await context.db.read(load)
     values |= {"caller": caller, "asked": asked, "can_edit": may(caller, Permission.WRITE_LEADS)}
     values |= {"can_export": may(caller, Permission.EXPORT_LEADS)}
+    values |= {"can_erase": may(caller, Permission.ERASE_LEADS)}
     return context.pages.render(request, template, values)
 
 

@@ -16,6 +16,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros
 from contatto.kit.words import N_, Words, words_of
 from contatto.leads.actions import records as actions
+from contatto.leads.model.erasing import Tombstone
 from contatto.leads.model.leads import ContactPoint, Evidence, Lead, Origin, Status, Step
 from contatto.leads.pages.rows import credits_of, member_names
 from contatto.leads.rules.records import person_label
@@ -23,6 +24,7 @@ from contatto.leads.store import listing, work
 from contatto.leads.store import merges as merge_store
 from contatto.leads.store import records as store
 from contatto.leads.store.entries import FormEntry, list_entries
+from contatto.leads.store.erasing import find_tombstone
 from contatto.measurement import store as measurement
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
 
@@ -66,17 +68,26 @@ async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Respo
     require(caller, Permission.READ_LEADS)
     context, words = context_of(request), words_of(request)
 
-    def load(tx: Tx) -> Lead | dict[str, Any]:
+    def load(tx: Tx) -> Lead | Tombstone | dict[str, Any]:
         lead = store.find_lead(tx, caller.business_id, lead_id)
         if lead is None:
-            raise Refused(errors.NOT_FOUND, "There is no such lead.")
+            tombstone = find_tombstone(tx, caller.business_id, lead_id)
+            if tombstone is None:
+                raise Refused(errors.NOT_FOUND, "There is no such lead.")
+            return tombstone
         return lead if lead.merged_into else _detail(tx, lead, words)
 
     found = await context.db.read(load)
+    if isinstance(found, Tombstone):
+        left: HTMLResponse = context.pages.render(
+            request, "leads/erased.html", {"caller": caller, "tombstone": found}
+        )
+        return left
     if isinstance(found, Lead):
         return RedirectResponse(f"/leads/{found.merged_into}", 303)
     can_edit = may(caller, Permission.WRITE_LEADS) and not found["lead"]["is_deleted"]
     found |= {"caller": caller, "can_edit": can_edit, "can_restore": may(caller, Permission.WRITE_LEADS)}
+    found["can_erase"] = may(caller, Permission.ERASE_LEADS)
     found["can_see_reports"] = may(caller, Permission.READ_REPORTS)
     page: HTMLResponse = context.pages.render(request, "leads/detail.html", found)
     return page

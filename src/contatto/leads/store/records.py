@@ -12,6 +12,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    Select,
     String,
     Table,
     UniqueConstraint,
@@ -48,6 +49,8 @@ leads = Table(
     Column("merged_into", String(36)),
     Column("is_test", Boolean, nullable=False, server_default=literal_column("FALSE")),
     text("facets", default=""),
+    instant("erased_at", nullable=True),
+    text("erased_by", default=""),
     UniqueConstraint("business_id", "person_id"),
     Index("ix_leads_by_creation", *_LISTED, "created_at", "id", "status", "owner_id", "facets"),
     Index("ix_leads_by_activity", *_LISTED, "updated_at", "id"),
@@ -123,13 +126,17 @@ def save_lead(tx: Tx, lead: Lead) -> bool:
 
 
 def find_lead(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
-    return tx.find(Lead, select(leads).where(leads.c.business_id == business_id, leads.c.id == lead_id))
+    return tx.find(Lead, _kept_of(business_id).where(leads.c.id == lead_id))
+
+
+def _kept_of(business_id: str) -> Select[Any]:
+    """The leads of a business without the tombstones of those that were erased."""
+    return select(leads).where(leads.c.business_id == business_id, leads.c.erased_at.is_(None))
 
 
 def find_lead_by_number(tx: Tx, business_id: str, number: int) -> Lead | None:
     """A lead by the API's ``lead_id``; for one that was merged away, the one that it went into."""
-    mine = leads.c.business_id == business_id
-    found = tx.find(Lead, select(leads).where(mine, leads.c.number == number))
+    found = tx.find(Lead, _kept_of(business_id).where(leads.c.number == number))
     if found is None or found.merged_into is None:
         return found
     return find_lead(tx, business_id, found.merged_into)
@@ -137,7 +144,7 @@ def find_lead_by_number(tx: Tx, business_id: str, number: int) -> Lead | None:
 
 def find_lead_to_change(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
     """A lead, locked until the end of the transaction."""
-    mine = select(leads).where(leads.c.business_id == business_id, leads.c.id == lead_id)
+    mine = _kept_of(business_id).where(leads.c.id == lead_id)
     return tx.find(Lead, mine.with_for_update() if tx.locks_rows else mine)
 
 
@@ -160,12 +167,12 @@ def find_lead_of_conversation(tx: Tx, business_id: str, conversation_id: str) ->
 
 def list_leads_by_id(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Lead]:
     """Leads by the id that was asked for; for a lead that was merged away, the one that it went into."""
-    mine = leads.c.business_id == business_id
-    found = {lead.id: lead for lead in tx.list(Lead, select(leads).where(mine, leads.c.id.in_(lead_ids)))}
+    mine = _kept_of(business_id)
+    found = {lead.id: lead for lead in tx.list(Lead, mine.where(leads.c.id.in_(lead_ids)))}
     targets = {lead.merged_into for lead in found.values() if lead.merged_into}
     if not targets:
         return {lead.id: lead for lead in found.values()}
-    kept = {lead.id: lead for lead in tx.list(Lead, select(leads).where(mine, leads.c.id.in_(targets)))}
+    kept = {lead.id: lead for lead in tx.list(Lead, mine.where(leads.c.id.in_(targets)))}
     return {lead_id: kept.get(LeadId(lead.merged_into or ""), lead) for lead_id, lead in found.items()}
 
 

@@ -1,0 +1,103 @@
+"""Erasing people: all that tells of them goes from every table, and a tombstone stays for each lead.
+
+It cannot be undone: nothing is kept to undo it with. See decision 0033.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+from urllib.parse import parse_qsl
+
+from contatto.capture import actions as capture
+from contatto.kit.db.tx import Tx
+from contatto.kit.outbox import emit
+from contatto.leads.actions.facets import refresh_facets
+from contatto.leads.model.erasing import Gone
+from contatto.leads.model.events import LeadRemoved
+from contatto.leads.model.jobs import JobKind, JobState
+from contatto.leads.model.leads import Lead
+from contatto.leads.rules.erasing import tells_of, without_person
+from contatto.leads.store import erasing as store
+from contatto.leads.store import records
+from contatto.leads.store.facets import list_sharing_leads
+
+NOBODY: Final = "q=%E2%90%80"
+"""A query that no lead matches."""
+
+type Forget = Callable[[Tx, Gone], set[str]]
+
+FORGET: Final[dict[str, Forget]] = {}
+"""What capabilities above hold of a person: each deletes it, and says which contact values it found there.
+
+``wiring`` fills it; they run in its order, and each is told what those before it found.
+"""
+
+
+def erase_leads(tx: Tx, business_id: str, found: Sequence[Lead], actor: str) -> set[str]:
+    """Erase leads with those that were merged into them, and say which leads that were.
+
+    Everything goes in this transaction. What ads earned stays in the reports: it holds ids alone.
+    """
+    locked = [_with_merged(tx, each) for each in found]
+    erased = {lead.id: lead for leads in locked for lead in leads}
+    twins = list_sharing_leads(tx, business_id, set(erased))
+    gone = _gone(tx, business_id, list(erased.values()))
+    for forget in FORGET.values():
+        gone = replace(gone, contacts=gone.contacts | forget(tx, gone))
+    capture.forget_corrections(tx, business_id, gone.contacts)
+    _forget_plans(tx, gone)
+    _forget_views(tx, gone)
+    store.delete_traces(tx, gone)
+    for lead in erased.values():
+        store.record_erased(tx, lead, actor)
+        emit(tx, business_id, LeadRemoved(business_id, lead.id, lead.conversation_id))
+    refresh_facets(tx, business_id, twins - set(erased))
+    return set(erased)
+
+
+def _with_merged(tx: Tx, lead: Lead) -> list[Lead]:
+    """A lead and those that went into it, locked."""
+    merged = records.list_merged_leads(tx, lead.business_id, lead.id)
+    ids = [lead.id, *sorted(each.id for each in merged)]
+    found = [records.find_lead_to_change(tx, lead.business_id, each) for each in ids]
+    return [each for each in found if each is not None]
+
+
+def _gone(tx: Tx, business_id: str, erased: list[Lead]) -> Gone:
+    ids = frozenset(lead.id for lead in erased)
+    points = records.list_contact_points(tx, business_id, ids)
+    values = {point.value for each in points.values() for point in each}
+    return Gone(
+        business_id,
+        lead_ids=ids,
+        person_ids=frozenset(lead.person_id for lead in erased),
+        contacts=frozenset(values | store.list_written_values(tx, business_id, ids)),
+        names=frozenset(lead.name for lead in erased if lead.name),
+    )
+
+
+def _forget_plans(tx: Tx, gone: Gone) -> None:
+    """Empty the rows of imports that were about the person, and the searches of jobs."""
+    for job_id, kind, state, plan in store.list_plans(tx, gone.business_id):
+        if kind is JobKind.IMPORT:
+            numbers = store.list_row_numbers(tx, gone.business_id, job_id, gone.lead_ids)
+            fresh = replace(plan, rows=without_person(plan.rows, numbers, gone.contacts))
+        elif _searches(plan.query, gone):
+            fresh = replace(plan, query=NOBODY if state is JobState.RUNNING else "")
+        else:
+            continue
+        if fresh != plan:
+            store.record_plan(tx, gone.business_id, job_id, fresh)
+
+
+def _forget_views(tx: Tx, gone: Gone) -> None:
+    queries = store.list_view_queries(tx, gone.business_id)
+    about = {view_id for view_id, query in queries.items() if _searches(query, gone)}
+    if about:
+        store.delete_views(tx, gone.business_id, about)
+
+
+def _searches(query: str, gone: Gone) -> bool:
+    """Whether a search for the person stands in a query."""
+    typed = (value for word, value in parse_qsl(query) if word == "q")
+    return any(tells_of(text, gone.contacts, gone.names) for text in typed)
