@@ -1,11 +1,20 @@
-"""Uploading files of hashed values and making audiences of them."""
+"""Uploading files of hashed values and making audiences of them, of lists, and of other audiences."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from contatto.accounts.model import AdAccount
 from contatto.audiences import rules, store
-from contatto.audiences.model import Audience, AudienceFile, AudienceKind, FileAction
+from contatto.audiences.model import (
+    Audience,
+    AudienceFile,
+    AudienceKind,
+    FileAction,
+    ListKind,
+    LookalikeSize,
+)
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -58,6 +67,40 @@ def create_audience(tx: Tx, account: AdAccount, new: NewAudience, paths: Sequenc
     store.save_audience(tx, audience)
     store.save_members(tx, audience, _digests(tx, audience, paths))
     return audience
+
+
+def create_customer_list(
+    tx: Tx, account: AdAccount, name: str, kind: ListKind, digests: Sequence[str]
+) -> Audience:
+    """Make an audience of digests that were read from a list.
+
+    Raises:
+        Refused: INVALID.
+    """
+    audience = create_audience(tx, account, NewAudience(name, calculate_type=kind.value))
+    store.save_members(tx, audience, digests)
+    return audience
+
+
+def create_lookalike_of(
+    tx: Tx, account: AdAccount, name: str, source: Audience, size: LookalikeSize
+) -> Audience:
+    """Make an audience of people like those of another one, everywhere and on every device.
+
+    Raises:
+        Refused: INVALID, also for a lookalike of a lookalike.
+    """
+    if source.kind is AudienceKind.LOOKALIKE:
+        raise Refused(errors.INVALID, "source: choose an audience that is no lookalike itself.")
+    spec: dict[str, Any] = {
+        "source_audience_id": str(source.number),
+        "audience_size": size.value,
+        "mobile_os": "ALL",
+        "placements": [],
+        "location_ids": [],
+        "include_source": False,
+    }
+    return create_audience(tx, account, NewAudience(name, AudienceKind.LOOKALIKE, spec=json.dumps(spec)))
 
 
 def _digests(tx: Tx, audience: Audience, paths: Sequence[str]) -> list[str]:

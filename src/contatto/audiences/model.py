@@ -11,6 +11,30 @@ class AudienceKind(StrEnum):
     RULE = "rule"
 
 
+class ListKind(StrEnum):
+    """What a list of customers holds; the values are the API's ``calculate_type``."""
+
+    EMAIL = "EMAIL_SHA256"
+    PHONE = "PHONE_SHA256"
+
+
+class LookalikeSize(StrEnum):
+    """How many people a lookalike takes in; the values are the API's."""
+
+    NARROW = "NARROW"
+    BALANCED = "BALANCED"
+    BROAD = "BROAD"
+
+
+class AudienceState(StrEnum):
+    """Whether an audience reaches somebody."""
+
+    READY = "ready"
+    EMPTY = "empty"
+    SEARCHING = "searching"
+    BY_RULE = "by_rule"
+
+
 class FileAction(StrEnum):
     """What an update does with its files; the values are the API's."""
 

@@ -1,15 +1,20 @@
-"""What a file of an audience must look like, and for how long it may be used."""
+"""What files and lists of an audience must look like, and what an audience is at this moment."""
 
+import csv
 import hashlib
+import io
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from contatto.audiences.model import Audience
+from contatto.audiences.model import Audience, AudienceKind, AudienceState, ListKind
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.words import N_
+from contatto.leads.rules.importing import Unfit, read_entry
 from contatto.measurement.model import ConversionKind
 
 FILE_LIFE: Final = timedelta(days=1)
@@ -21,7 +26,7 @@ CONVERSION_OF: Final = {
 }
 """What makes a person a member of an audience with a rule, by the API's ``audience_type``."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_HEAD: Final = re.compile(r"[a-z][a-z0-9_ ]{0,40}", re.ASCII)
+_HEAD: Final = re.compile(r"[a-z][a-z0-9_ -]{0,40}", re.ASCII)
 
 
 def read_digests(content: bytes) -> tuple[str, ...]:
@@ -75,5 +80,140 @@ def check_audience_name(text: str) -> str:
     """
     name = text.strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise Refused(errors.INVALID, f"custom_audience_name: give 1 to {LONGEST_NAME} characters.")
+        raise Refused(
+            errors.INVALID, "custom_audience_name: give 1 to %(most)s characters.", most=LONGEST_NAME
+        )
     return name
+
+
+_COLUMNS: Final = {
+    ListKind.EMAIL: ("email", "e-mail", "mail", "email address"),
+    ListKind.PHONE: ("phone", "phone number", "phone_number", "telephone", "mobile", "tel"),
+}
+_FIELDS: Final = {ListKind.EMAIL: "email", ListKind.PHONE: "phone"}
+NO_VALUE: Final = {
+    ListKind.EMAIL: N_("There is no e-mail address in it."),
+    ListKind.PHONE: N_("There is no phone number in it. Write it with its country, such as +65."),
+}
+"""What is wrong with a line; it quotes nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A line of a list that cannot be used, and why."""
+
+    line: int
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class Customers:
+    """A list as it was read: the digests of its values, each once, and its faults."""
+
+    digests: tuple[str, ...]
+    faults: tuple[Fault, ...]
+
+
+def read_customers(text: str, kind: ListKind, country: str) -> Customers:
+    """Read a list of customers as CSV, with or without a head, and hash what it holds.
+
+    E-mail addresses are hashed in small letters, phone numbers as E.164 with their plus sign; a value that
+    is a SHA-256 already stays as it is.
+
+    Args:
+        text: the list, one customer a line; commas, semicolons or tabs between cells.
+        kind: what it holds. The column of that name is read, or the first one.
+        country: of numbers without a plus sign; two letters, or none.
+
+    Raises:
+        Refused: INVALID for what is no CSV, FILE_EMPTY without any line.
+    """
+    plain = text.removeprefix("\ufeff").replace("\0", "")
+    first = plain.partition("\n")[0]
+    reader = csv.reader(io.StringIO(plain), delimiter=max(",;\t", key=first.count))
+    try:
+        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise Refused(errors.INVALID, "text: this is no CSV file.") from error
+    column = _column_of(rows[0][1], kind) if rows else None
+    rows = rows if column is None else rows[1:]
+    if not rows:
+        raise Refused(errors.FILE_EMPTY)
+    digests: dict[str, None] = {}
+    faults: list[Fault] = []
+    for line, row in rows:
+        cell = row[column or 0].strip() if len(row) > (column or 0) else ""
+        found = _digests_of(cell, kind, country)
+        digests |= dict.fromkeys(found)
+        if not found:
+            faults.append(Fault(line, NO_VALUE[kind]))
+    return Customers(tuple(digests), tuple(faults))
+
+
+def _column_of(head: Sequence[str], kind: ListKind) -> int | None:
+    """The place of the column that is read; None where the first line is no head."""
+    words = [" ".join(cell.casefold().split()) for cell in head]
+    named = [place for place, word in enumerate(words) if word in _COLUMNS[kind]]
+    if named:
+        return named[0]
+    return 0 if all(_HEAD.fullmatch(word) and not _SHA256.fullmatch(word) for word in words if word) else None
+
+
+def _digests_of(cell: str, kind: ListKind, country: str) -> list[str]:
+    if _SHA256.fullmatch(cell.lower()):
+        return [cell.lower()]
+    try:
+        contacts = read_entry((_FIELDS[kind],), (cell,), country).contacts
+    except Unfit:
+        return []
+    return [hashlib.sha256(contact.value.lower().encode()).hexdigest() for contact in contacts]
+
+
+STATES: Final = {
+    AudienceState.READY: N_("Ready"),
+    AudienceState.EMPTY: N_("Empty"),
+    AudienceState.SEARCHING: N_("Not found yet"),
+    AudienceState.BY_RULE: N_("Kept by its rule"),
+}
+STATE_KINDS: Final = {
+    AudienceState.READY: "on",
+    AudienceState.EMPTY: "off",
+    AudienceState.SEARCHING: "review",
+    AudienceState.BY_RULE: "on",
+}
+"""Which badge shows a state."""
+STATE_REASONS: Final = {
+    AudienceState.EMPTY: N_("It has no member, so it reaches nobody."),
+    AudienceState.SEARCHING: N_("It reaches nobody until its members are found."),
+}
+_SOURCES: Final = {
+    "EMAIL_SHA256": N_("List of e-mail addresses"),
+    "PHONE_SHA256": N_("List of phone numbers"),
+    ConversionKind.LEAD: N_("People who became a lead"),
+    ConversionKind.CONVERSATION: N_("People who began a chat"),
+}
+
+
+def state_of(audience: Audience, size: int) -> AudienceState:
+    """Whether an audience of so many members reaches somebody."""
+    if audience.kind is AudienceKind.RULE:
+        return AudienceState.BY_RULE
+    if size:
+        return AudienceState.READY
+    return AudienceState.SEARCHING if audience.kind is AudienceKind.LOOKALIKE else AudienceState.EMPTY
+
+
+def source_text(audience: Audience) -> str:
+    """Where the members of an audience come from, to be translated by whoever shows it."""
+    if audience.kind is AudienceKind.LOOKALIKE:
+        return N_("Like the people of")
+    key = conversion_of(audience) if audience.kind is AudienceKind.RULE else audience.calculate_type
+    return _SOURCES.get(key, N_("List of hashed values"))
+
+
+def source_number(audience: Audience) -> int | None:
+    """The audience that a lookalike was made of."""
+    if audience.kind is not AudienceKind.LOOKALIKE:
+        return None
+    number = str(json.loads(audience.spec or "{}").get("source_audience_id", ""))
+    return int(number) if number.isascii() and number.isdigit() else None

@@ -90,6 +90,12 @@ def list_audiences(
     return tx.list(Audience, mine.order_by(audiences.c.number.desc()))
 
 
+def find_audience_by_number(tx: Tx, business_id: str, number: int) -> Audience | None:
+    """An audience of whichever ad account by the API's ``custom_audience_id``."""
+    mine = select(audiences).where(audiences.c.business_id == business_id)
+    return tx.find(Audience, mine.where(audiences.c.number == number))
+
+
 def save_members(tx: Tx, audience: Audience, digests: Iterable[str]) -> None:
     """Add members; those that are in it already stay once."""
     mine = {"audience_id": audience.id, "business_id": audience.business_id}

@@ -152,6 +152,9 @@ NOT_HASHED: Final = ErrorCode(
     "A value is not hashed.",
     "Send SHA-256 digests in hexadecimal, never the values themselves.",
 )
+IN_USE: Final = ErrorCode(
+    "in_use", 409, 40002, "It is still in use.", "Take it out of what uses it, then delete it."
+)
 BATCH_SIZE: Final = ErrorCode(
     "batch_size", 422, 40061, "There are too many items in one request.", "Send them in several requests."
 )

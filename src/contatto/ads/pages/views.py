@@ -20,6 +20,7 @@ AUDIT_KEYS: Final = {Kind.CAMPAIGN: "campaign_id", Kind.AD_GROUP: "adgroup_id", 
 """What each level is called in the audit log."""
 _FORM_FIELDS: Final = {
     "campaign_name": "name",
+    "custom_audience_name": "name",
     "adgroup_name": "name",
     "ad_name": "name",
     "identity_id": "channel_account_id",

@@ -1,0 +1,57 @@
+"""Where audiences are used, and deleting one that nothing uses."""
+
+from dataclasses import dataclass, field
+
+from contatto.accounts.model import AdAccount
+from contatto.ads.actions.publishing import NO_PAGES
+from contatto.ads.model import AdGroup, Wanted
+from contatto.ads.store import tree as store
+from contatto.audiences import actions as audiences
+from contatto.audiences.model import Audience
+from contatto.audiences.rules import source_number
+from contatto.audiences.store import list_audiences
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What an audience is used by."""
+
+    included: list[AdGroup] = field(default_factory=list)
+    excluded: list[AdGroup] = field(default_factory=list)
+    lookalikes: list[Audience] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        return len(self.included) + len(self.excluded) + len(self.lookalikes)
+
+
+def load_uses(tx: Tx, account: AdAccount) -> dict[int, Uses]:
+    """What uses each audience of an ad account, by its number; what is deleted uses none."""
+    found = list_audiences(tx, account.business_id, account.id)
+    uses = {audience.number: Uses() for audience in found}
+    by_text = {str(number): each for number, each in uses.items()}
+    for group in store.list_ad_groups(tx, account.business_id, account.id, Wanted(), NO_PAGES):
+        for number in set(group.audience_ids) & set(by_text):
+            by_text[number].included.append(group)
+        for number in set(group.excluded_audience_ids) & set(by_text):
+            by_text[number].excluded.append(group)
+    for audience in found:
+        source = uses.get(source_number(audience) or 0)
+        if source is not None:
+            source.lookalikes.append(audience)
+    return uses
+
+
+def delete_unused_audience(tx: Tx, account: AdAccount, number: int) -> None:
+    """Delete an audience with its members. One that is in use stays: its ads would reach other people.
+
+    Raises:
+        Refused: NOT_FOUND, IN_USE.
+    """
+    audiences.load_audience(tx, account, number)
+    if load_uses(tx, account)[number].count:
+        raise Refused(errors.IN_USE)
+    audiences.delete_audiences(tx, account, [number])

@@ -1,0 +1,239 @@
+"""Audiences: what there is and what uses it, a list of customers as text, and a lookalike of one."""
+
+from typing import Annotated, Any, Final
+
+import phonenumbers
+from fastapi import APIRouter, Form
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from contatto.accounts import store as accounts
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import AdAccount, Caller, Permission
+from contatto.accounts.rules import may, require
+from contatto.ads.actions.accounts import find_advertiser, load_ad_account
+from contatto.ads.actions.audiences import Uses, delete_unused_audience, load_uses
+from contatto.ads.pages.views import field_errors
+from contatto.audiences import actions, rules, store
+from contatto.audiences.model import Audience, AudienceKind, ListKind, LookalikeSize
+from contatto.channels.store import list_accounts
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id
+from contatto.kit.repeats import RequestKey, answer_once
+from contatto.kit.wire import number_of
+from contatto.kit.words import words_of
+
+router: Final = APIRouter()
+COUNTRIES: Final = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
+MOST_FAULTS: Final = 100
+"""Wrong lines that are shown; the others are counted."""
+WRONG: Final = 422
+
+
+class _List(BaseModel):
+    """The form of a list of customers."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    once: Annotated[str, Field(max_length=64)] = ""
+    advertiser_id: Annotated[str, Field(max_length=20)] = ""
+    name: Annotated[str, Field(max_length=500)] = ""
+    kind: ListKind = ListKind.EMAIL
+    country: Annotated[str, Field(max_length=2)] = ""
+    text: Annotated[str, Field(max_length=1_000_000)] = ""
+    leave_out: bool = False
+
+
+class _Lookalike(BaseModel):
+    """The form of a lookalike."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    once: Annotated[str, Field(max_length=64)] = ""
+    name: Annotated[str, Field(max_length=500)] = ""
+    source: Annotated[str, Field(max_length=20)] = ""
+    size: LookalikeSize = LookalikeSize.BALANCED
+
+
+@router.get("/ads/audiences")
+async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
+    """Audiences of every ad account, each with its size, its state and what uses it."""
+    require(caller, Permission.READ_ADS)
+    context = context_of(request)
+
+    def work(tx: Tx) -> list[dict[str, Any]]:
+        known = accounts.list_ad_accounts(tx, caller.business_id)
+        return [row for account in known for row in _rows(tx, account)]
+
+    values = {
+        "caller": caller,
+        "can_edit": may(caller, Permission.WRITE_ADS),
+        "rows": await context.db.read(work),
+    }
+    return context.pages.render(request, "ads/audiences.html", values)
+
+
+def _rows(tx: Tx, account: AdAccount) -> list[dict[str, Any]]:
+    found = store.list_audiences(tx, account.business_id, account.id)
+    sizes = store.count_members(tx, account.business_id, {audience.id for audience in found})
+    uses = load_uses(tx, account)
+    names = {audience.number: audience.name for audience in found}
+    return [
+        _row(audience, sizes.get(audience.id, 0), uses[audience.number])
+        | {"account_name": account.name, "like": names.get(rules.source_number(audience) or 0, "")}
+        for audience in found
+    ]
+
+
+def _row(audience: Audience, size: int, uses: Uses) -> dict[str, Any]:
+    state = rules.state_of(audience, size)
+    return {
+        "number": str(audience.number),
+        "name": audience.name,
+        "source": rules.source_text(audience),
+        "size": None if audience.kind is AudienceKind.RULE else size,
+        "state": rules.STATES[state],
+        "state_kind": rules.STATE_KINDS[state],
+        "why": rules.STATE_REASONS.get(state, ""),
+        "included": [(str(group.number), group.name) for group in uses.included],
+        "excluded": [(str(group.number), group.name) for group in uses.excluded],
+        "lookalikes": [(str(each.number), each.name) for each in uses.lookalikes],
+        "is_used": uses.count > 0,
+        "changed_at": audience.updated_at,
+    }
+
+
+@router.get("/ads/audiences/new")
+async def show_list_form(request: Request, caller: PageCaller) -> HTMLResponse:
+    require(caller, Permission.WRITE_ADS)
+    context = context_of(request)
+    known = await context.db.read(lambda tx: list_accounts(tx, caller.business_id))
+    country = known[0].registration_country if known else ""
+    return await _list_form(request, caller, _List(once=new_id(), country=country), {}, ())
+
+
+@router.post("/ads/audiences")
+async def post_list(request: Request, caller: FormCaller, sent: Annotated[_List, Form()]) -> Response:
+    """Make an audience of a list. Its values are hashed here and forgotten; wrong lines are shown first."""
+    require(caller, Permission.WRITE_ADS)
+    try:
+        country = sent.country if sent.country in COUNTRIES else ""
+        customers = rules.read_customers(sent.text, sent.kind, country)
+        faults = customers.faults
+        if faults and not (sent.leave_out and customers.digests):
+            return await _list_form(request, caller, sent, {}, faults)
+        await _make_list(request, caller, sent, customers.digests)
+    except Refused as refused:
+        if refused.code is errors.NO_ADVERTISER:
+            raise
+        wrong = field_errors(refused, words_of(request))
+        return await _list_form(request, caller, sent, wrong, ())
+    return RedirectResponse("/ads/audiences", 303)
+
+
+async def _make_list(request: Request, caller: Caller, sent: _List, digests: tuple[str, ...]) -> None:
+    key = RequestKey(caller.business_id, "ads/audiences", sent.once)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account = find_advertiser(tx, caller.business_id, number_of(sent.advertiser_id))
+
+        def make() -> dict[str, str]:
+            made = actions.create_customer_list(tx, account, sent.name, sent.kind, digests)
+            return {"custom_audience_id": str(made.number)}
+
+        return answer_once(tx, key, f"{account.number} {sent.name} {' '.join(digests)}", make)
+
+    await context_of(request).db.write(work)
+
+
+async def _list_form(
+    request: Request, caller: Caller, form: _List, wrong: dict[str, str], faults: tuple[rules.Fault, ...]
+) -> HTMLResponse:
+    """The form with what was typed; wrong lines by their numbers, without their text."""
+    context = context_of(request)
+    known = await context.db.read(lambda tx: accounts.list_ad_accounts(tx, caller.business_id))
+    values = {
+        "caller": caller,
+        "form": form,
+        "errors": wrong,
+        "faults": faults[:MOST_FAULTS],
+        "fault_count": len(faults),
+        "ad_accounts": [(str(account.number), account.name) for account in known],
+        "countries": COUNTRIES,
+    }
+    status = WRONG if wrong or faults else 200
+    return context.pages.render(request, "ads/audience_new.html", values, status)
+
+
+@router.get("/ads/audiences/lookalikes/new")
+async def show_lookalike_form(request: Request, caller: PageCaller, source: str = "") -> HTMLResponse:
+    require(caller, Permission.WRITE_ADS)
+    return await _lookalike_form(request, caller, _Lookalike(once=new_id(), source=source[:20]), {})
+
+
+@router.post("/ads/audiences/lookalikes")
+async def post_lookalike(
+    request: Request, caller: FormCaller, sent: Annotated[_Lookalike, Form()]
+) -> Response:
+    """Make an audience of people like those of another one."""
+    require(caller, Permission.WRITE_ADS)
+    key = RequestKey(caller.business_id, "ads/audiences/lookalikes", sent.once)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        account, source = _find_audience(tx, caller, number_of(sent.source))
+
+        def make() -> dict[str, str]:
+            made = actions.create_lookalike_of(tx, account, sent.name, source, sent.size)
+            return {"custom_audience_id": str(made.number)}
+
+        return answer_once(tx, key, f"{source.number} {sent.name} {sent.size}", make)
+
+    try:
+        await context_of(request).db.write(work)
+    except Refused as refused:
+        if refused.code is errors.NOT_FOUND:
+            raise
+        return await _lookalike_form(request, caller, sent, field_errors(refused, words_of(request)))
+    return RedirectResponse("/ads/audiences", 303)
+
+
+async def _lookalike_form(
+    request: Request, caller: Caller, form: _Lookalike, wrong: dict[str, str]
+) -> HTMLResponse:
+    context = context_of(request)
+
+    def work(tx: Tx) -> list[tuple[str, str]]:
+        known = accounts.list_ad_accounts(tx, caller.business_id)
+        found = [
+            each for account in known for each in store.list_audiences(tx, caller.business_id, account.id)
+        ]
+        return [(str(each.number), each.name) for each in found if each.kind is not AudienceKind.LOOKALIKE]
+
+    values = {"caller": caller, "form": form, "errors": wrong, "sources": await context.db.read(work)}
+    return context.pages.render(request, "ads/lookalike_new.html", values, WRONG if wrong else 200)
+
+
+@router.post("/ads/audiences/{number}/delete")
+async def delete_one_audience(request: Request, caller: FormCaller, number: str) -> RedirectResponse:
+    """Delete an audience that nothing uses."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> dict[str, str]:
+        account, audience = _find_audience(tx, caller, number_of(number))
+        delete_unused_audience(tx, account, audience.number)
+        return {"custom_audience_id": str(audience.number)}
+
+    await context_of(request).db.write(work)
+    return RedirectResponse("/ads/audiences", 303)
+
+
+def _find_audience(tx: Tx, caller: Caller, number: int) -> tuple[AdAccount, Audience]:
+    """An audience of the business with its ad account."""
+    audience = store.find_audience_by_number(tx, caller.business_id, number)
+    if audience is None:
+        raise Refused(errors.NOT_FOUND)
+    return load_ad_account(tx, caller.business_id, audience.ad_account_id), audience
