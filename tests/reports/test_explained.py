@@ -1,17 +1,13 @@
-"""Why a conversion is credited as it is, and what other windows would have done."""
+"""Why a conversion is credited as it is."""
 
-from dataclasses import replace
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.measurement.model import Attribution, Conversion, ConversionKind, Policy, Touch, TouchKind
+from contatto.measurement.model import Conversion, ConversionKind, Policy, Touch, TouchKind
 from contatto.measurement.rules import last_touch
 from contatto.reports.rules.explained import Verdict, judge_touches
-from contatto.reports.rules.what_if import DAY_S, Side, Supposed, sides, suppose
 
-DAY = DAY_S * 1_000_000
+DAY = 86_400 * 1_000_000
 LEAD = Conversion(1, "b", "p", ConversionKind.LEAD, "lead", 100 * DAY)
 
 
@@ -67,41 +63,3 @@ def test_the_winner_is_that_of_the_rule_and_there_is_one_at_most(
     winner = last_touch(touches, LEAD, policy)
     assert won == ([winner] if winner else [])
     assert {one.touch.touch_id for one in judged} == {one.touch_id for one in touches}
-
-
-def stored(group: str | None) -> Attribution:
-    credit = ("ad", group, "account", TouchKind.CLICK, 0, "", "") if group else (None,) * 7
-    return Attribution(1, "b", "p", ConversionKind.LEAD, "lead", LEAD.ts, 1 if group else None, *credit)
-
-
-@pytest.mark.parametrize(
-    ("supposed", "winner"),
-    [
-        (Supposed(), "group 1"),
-        (Supposed(click_days=1), "group 2"),
-        (Supposed(click_days=1, view_days=0), None),
-        (Supposed(policy=Policy.LAST_TOUCH), "group 2"),
-    ],
-)
-def test_other_windows_may_move_a_conversion(supposed: Supposed, winner: str | None) -> None:
-    touches = {"p": [touch(1, TouchKind.CLICK, 96), touch(2, TouchKind.VIEW, 99.5, 1)]}
-    moved = suppose([stored("group 1")], touches, supposed)
-    assert [(one.stored, one.supposed) for one in moved] == [("group 1", winner)]
-
-
-@given(TOUCHES)
-def test_the_usual_windows_move_nothing_that_was_credited_by_them(touches: list[Touch]) -> None:
-    usual = {TouchKind.CLICK: 7, TouchKind.VIEW: 1}
-    stamped = [replace(one, expires_ts=one.ts + usual[one.kind] * DAY) for one in touches]
-    winner = last_touch(stamped, LEAD)
-    moved = suppose([stored(winner.ad_group_id if winner else None)], {"p": stamped}, Supposed())
-    assert [one.stored for one in moved] == [one.supposed for one in moved]
-
-
-def test_both_sides_add_up_to_the_same_conversions() -> None:
-    moved = suppose([stored("group 9"), stored(None)], {"p": [touch(1, TouchKind.CLICK, 99)]}, Supposed())
-    assert sides(moved) == {
-        "group 9": (Side(leads=1), Side()),
-        None: (Side(leads=1), Side()),
-        "group 1": (Side(), Side(leads=2)),
-    }

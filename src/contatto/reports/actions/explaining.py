@@ -13,7 +13,6 @@ from contatto.kit.errors import Refused
 from contatto.leads.model.leads import Lead
 from contatto.leads.store.records import list_leads_by_id
 from contatto.measurement.model import Attribution, Conversion, ConversionKind, Goal, MeasuredAd
-from contatto.measurement.rules import MICROSECONDS
 from contatto.measurement.store import list_measured_ads, list_touches_of
 from contatto.reports.actions.overview import UNKNOWN
 from contatto.reports.actions.tree import Tree, load_tree
@@ -21,12 +20,13 @@ from contatto.reports.model import Span
 from contatto.reports.rules.behind import BEHIND, KINDS
 from contatto.reports.rules.explained import Judged, judge_touches
 from contatto.reports.rules.looks import LEVELS, By, Look
-from contatto.reports.rules.what_if import CLICK_DAYS, DAY_S, Moved, Supposed, suppose
+from contatto.reports.rules.what_if import Supposed, WhatIf, weigh
 from contatto.reports.store import conversions as store
 from contatto.reports.store.conversions import Wanted
+from contatto.reports.store.supposing import list_weighed
 
-MOST_SUPPOSED: Final = 5_000
-"""Conversions that a what-if weighs on the page."""
+MOST_TOLD: Final = 50
+"""Conversions that change hands in a what-if and are told one by one; all are counted."""
 MOST_TOUCHES: Final = 500
 
 
@@ -38,14 +38,6 @@ class Explained:
     lead: Lead | None
     touches: list[Judged]
     ads: dict[str, MeasuredAd]
-
-
-@dataclass(frozen=True, slots=True)
-class WhatIf:
-    """Conversions with both of their winners; ``is_cut`` when there were too many for all of them."""
-
-    moved: list[Moved]
-    is_cut: bool
 
 
 def behind_figure(tx: Tx, account: AdAccount, look: Look, span: Span, metric: str, key: str) -> Wanted:
@@ -122,12 +114,8 @@ def conversion_of(found: Attribution) -> Conversion:
 
 def suppose_windows(tx: Tx, account: AdAccount, between: tuple[int, int], supposed: Supposed) -> WhatIf:
     """Both winners of each conversion in a span of microseconds; nothing that is stored changes."""
-    found = store.list_between(tx, account.business_id, account.id, between, MOST_SUPPOSED + 1)
-    some = found[:MOST_SUPPOSED]
-    since = between[0] - max(CLICK_DAYS) * DAY_S * MICROSECONDS
-    people = {one.person_id for one in some}
-    touches = store.list_touches_of_persons(tx, account.business_id, people, since)
-    return WhatIf(suppose(some, touches, supposed), len(found) > MOST_SUPPOSED)
+    found = list_weighed(tx, account.business_id, account.id, between, supposed)
+    return weigh(found, MOST_TOLD)
 
 
 def names_of(tx: Tx, business_id: str, found: list[Attribution]) -> Mapping[str, Lead]:

@@ -1,5 +1,6 @@
 """What other windows or another policy would have credited, and how quickly chats are answered."""
 
+import asyncio
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
@@ -17,16 +18,15 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros, micros
 from contatto.measurement.model import Policy
-from contatto.reports.actions.explaining import MOST_SUPPOSED, suppose_windows
+from contatto.reports.actions.explaining import suppose_windows
 from contatto.reports.actions.tree import Tree, load_tree
 from contatto.reports.pages.asked import find_asked, look_of
 from contatto.reports.rules.looks import Look
 from contatto.reports.rules.responses import speed_of, speeds
-from contatto.reports.rules.what_if import CLICK_DAYS, VIEW_DAYS, Moved, Side, Supposed, sides
+from contatto.reports.rules.what_if import CLICK_DAYS, VIEW_DAYS, Side, Supposed, Weighed
 from contatto.reports.store.responses import list_first_answers
 
 router: Final = APIRouter(include_in_schema=False)
-MOST_MOVED: Final = 50
 MOST_ANSWERS: Final = 20_000
 
 
@@ -45,7 +45,8 @@ async def show_what_if(
     context = context_of(request)
     look = look_of(request)
     supposed = Supposed(click, view, Policy(policy))
-    values = await context.db.read(lambda tx: _both_sides(tx, caller, look, supposed))
+    # In a thread of its own, since it weighs every conversion: on SQLite a read holds up the event loop.
+    values = await asyncio.to_thread(context.db.read_now, lambda tx: _both_sides(tx, caller, look, supposed))
     return context.pages.render(request, "reports/what_if.html", {"caller": caller, **values})
 
 
@@ -55,7 +56,6 @@ def _both_sides(tx: Tx, caller: Caller, look: Look, supposed: Supposed) -> dict[
     found = suppose_windows(tx, asked.account, (start, end - 1), supposed)
     tree = load_tree(tx, asked.account, Wanted(statuses=frozenset(Status)))
     first, last = asked.days
-    changed = [one for one in found.moved if one.stored != one.supposed]
     return {
         "look": asked.look,
         "first": first,
@@ -63,12 +63,10 @@ def _both_sides(tx: Tx, caller: Caller, look: Look, supposed: Supposed) -> dict[
         "supposed": supposed,
         "click_days": CLICK_DAYS,
         "view_days": VIEW_DAYS,
-        "rows": [_side_by_side(tree, key, pair) for key, pair in _in_order(tree, sides(found.moved))],
-        "changed": [_moved(tree, one) for one in changed[:MOST_MOVED]],
-        "changed_count": len(changed),
-        "count": len(found.moved),
-        "most": MOST_SUPPOSED,
-        "is_cut": found.is_cut,
+        "rows": [_side_by_side(tree, key, pair) for key, pair in _in_order(tree, found.sides)],
+        "changed": [_moved(tree, one) for one in found.changed],
+        "changed_count": found.changed_count,
+        "count": found.count,
         "back_href": asked.look.href(),
     }
 
@@ -96,13 +94,13 @@ def _side_by_side(tree: Tree, key: str | None, pair: tuple[Side, Side]) -> dict[
     }
 
 
-def _moved(tree: Tree, one: Moved) -> dict[str, Any]:
+def _moved(tree: Tree, one: Weighed) -> dict[str, Any]:
     known = {key: group.name for key, group in tree.ad_groups.items()}
     names = [known.get(key or "", "") for key in (one.stored, one.supposed)]
     return {
-        "href": f"/reports/conversions/{one.conversion.conversion_id}",
-        "kind": one.conversion.kind,
-        "at": from_micros(one.conversion.ts),
+        "href": f"/reports/conversions/{one.conversion_id}",
+        "kind": one.kind,
+        "at": from_micros(one.ts),
         "has": names[0],
         "would": names[1],
     }

@@ -1,14 +1,12 @@
 """Who would have earned what under other windows or another policy; the stored winners stay as they are."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from contatto.measurement.model import Attribution, Conversion, ConversionKind, Policy, Touch, TouchKind
-from contatto.measurement.rules import MICROSECONDS, last_touch
+from contatto.measurement.model import ConversionKind, Policy
 
-DAY_S: Final = 86_400
 CLICK_DAYS: Final = (0, 1, 7, 14, 28)
 VIEW_DAYS: Final = (0, 1, 7)
 """The windows that an ad group may have, in days; 0 stands for off."""
@@ -24,10 +22,12 @@ class Supposed:
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class Weighed:
     """A conversion with the ad group that has it, and the one that would have it; None for nobody."""
 
-    conversion: Attribution
+    conversion_id: int
+    kind: ConversionKind
+    ts: int
     stored: str | None
     supposed: str | None
 
@@ -45,29 +45,29 @@ class Side:
         return replace(self, conversations=self.conversations + 1)
 
 
-def suppose(
-    conversions: Iterable[Attribution], touches: Mapping[str, list[Touch]], supposed: Supposed
-) -> list[Moved]:
-    """Each conversion with both of its winners. ``touches`` are those of each person, by their id."""
-    found: list[Moved] = []
-    for stored in conversions:
-        conversion = Conversion(**{name: getattr(stored, name) for name in Conversion.__dataclass_fields__})
-        restamped = [_restamped(touch, supposed) for touch in touches.get(stored.person_id, [])]
-        winner = last_touch(restamped, conversion, supposed.policy)
-        found.append(Moved(stored, stored.ad_group_id, winner.ad_group_id if winner else None))
-    return found
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """Both sides of each ad group (None stands for nobody), and what changes hands, the latest of it."""
+
+    count: int
+    sides: dict[str | None, tuple[Side, Side]]
+    changed_count: int
+    changed: tuple[Weighed, ...]
 
 
-def _restamped(touch: Touch, supposed: Supposed) -> Touch:
-    days = supposed.click_days if touch.kind is TouchKind.CLICK else supposed.view_days
-    return replace(touch, expires_ts=touch.ts + days * DAY_S * MICROSECONDS if days else touch.ts - 1)
-
-
-def sides(moved: Iterable[Moved]) -> dict[str | None, tuple[Side, Side]]:
-    """What each ad group has, and what it would have; None stands for nobody."""
+def weigh(conversions: Iterable[Weighed], most_told: int) -> WhatIf:
+    """Count both sides; of what changes hands, the first are told one by one. They may be very many."""
     has: defaultdict[str | None, Side] = defaultdict(Side)
     would: defaultdict[str | None, Side] = defaultdict(Side)
-    for one in moved:
-        has[one.stored] = has[one.stored].plus(one.conversion.kind)
-        would[one.supposed] = would[one.supposed].plus(one.conversion.kind)
-    return {key: (has[key], would[key]) for key in {*has, *would}}
+    changed: list[Weighed] = []
+    count = changed_count = 0
+    for one in conversions:
+        count += 1
+        has[one.stored] = has[one.stored].plus(one.kind)
+        would[one.supposed] = would[one.supposed].plus(one.kind)
+        if one.stored != one.supposed:
+            changed_count += 1
+            if len(changed) < most_told:
+                changed.append(one)
+    sides = {key: (has[key], would[key]) for key in {*has, *would}}
+    return WhatIf(count, sides, changed_count, tuple(changed))

@@ -1,19 +1,16 @@
-"""Conversions behind a figure, and the touches that a what-if weighs, read from the log."""
+"""Conversions behind a figure, read from the log."""
 
-from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
 
 from contatto.kit.db.tx import Tx
 from contatto.leads.model.leads import Origin, Status
 from contatto.leads.store.records import leads
-from contatto.measurement.model import Attribution, ConversionKind, Touch, TouchKind
-from contatto.measurement.store import conversions, touches
+from contatto.measurement.model import Attribution, ConversionKind, TouchKind
+from contatto.measurement.store import conversions
 from contatto.reports.model import Span
-
-_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +77,3 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
 def find_conversion(tx: Tx, business_id: str, conversion_id: int) -> Attribution | None:
     mine = select(conversions).where(conversions.c.business_id == business_id)
     return tx.find(Attribution, mine.where(conversions.c.conversion_id == conversion_id))
-
-
-def list_between(
-    tx: Tx, business_id: str, ad_account_id: str, between: tuple[int, int], limit: int
-) -> list[Attribution]:
-    """Conversions of an account and those that nobody earned, within a span of microseconds, latest first."""
-    whose = conversions.c.ad_account_id.is_(None) | (conversions.c.ad_account_id == ad_account_id)
-    mine = select(conversions).where(conversions.c.business_id == business_id, whose)
-    mine = mine.where(conversions.c.ts.between(*between), conversions.c.withdrawn_at.is_(None))
-    return tx.list(Attribution, mine.order_by(conversions.c.ts.desc()).limit(limit))
-
-
-def list_touches_of_persons(
-    tx: Tx, business_id: str, person_ids: set[str], since: int
-) -> dict[str, list[Touch]]:
-    """Touches from a moment on, by person."""
-    found: defaultdict[str, list[Touch]] = defaultdict(list)
-    wanted = sorted(person_ids)
-    for first in range(0, len(wanted), _AT_ONCE):
-        some = touches.c.person_id.in_(wanted[first : first + _AT_ONCE])
-        mine = select(touches).where(touches.c.business_id == business_id, some, touches.c.ts >= since)
-        for touch in tx.list(Touch, mine):
-            found[touch.person_id].append(touch)
-    return found
