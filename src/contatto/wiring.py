@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from contatto.accounts import actions as accounts
+from contatto.ads.actions.drafts import forget_drafts
 from contatto.audiences import actions as audiences
 from contatto.channels.model import Platform
 from contatto.forms import actions as forms
@@ -121,6 +122,7 @@ EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (3600.0, pushes.forget_pushes),
     (3600.0, outbox.forget_old),
     (3600.0, forget_photos),
+    (3600.0, forget_drafts),
     (3600.0, accounts.end_expired_sessions),
     (3600.0, accounts.end_expired_codes),
     (3600.0, repeats.forget_answers),

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from contatto.kit.web.sessions import SESSION_COOKIE
 from tests.browser.conftest import Served
 from tests.forms.doors import offer
-from tests.journeys.running import message, until
+from tests.journeys.running import csrf_of, message, until
 
 pytestmark = pytest.mark.browser
 
@@ -40,6 +40,9 @@ def furnish(served: Served) -> dict[str, str]:
     ):
         assert house.webhook("im_receive_msg", message(text, user, now_ms)).status_code == 200
     house.sign_in()
+    token = {"X-CSRF-Token": csrf_of(house.client.get("/ads").text)}
+    kept = house.client.put("/ads/drafts/campaigns/0", data={"name": "Half a campaign"}, headers=token)
+    assert kept.status_code == 200
     leads = until(lambda: _ids(served, "/leads", "leads", 2), 20)
     talks = until(lambda: _ids(served, f"/leads/{leads[0]}", "inbox", 1), 20)
     return {
@@ -66,6 +69,7 @@ SCREENS: Final = {
     "the import": "/leads/import",
     "the Ads Manager": "/ads",
     "a new campaign": "/ads/campaigns/new",
+    "a draft": "/ads/campaigns/new?draft=continue",
     "a new ad group": "/ads/campaigns/{campaign}/ad-groups/new",
     "a new ad": "/ads/ad-groups/{group}/ads/new",
     "an ad": "/ads/{ad}/preview",

@@ -268,6 +268,21 @@ class Ad:
     audit_reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a member typed into the form of something new, before it is made.
+
+    ``parent`` is the number of what it would stand in, 0 for a campaign; ``typed`` is the form as JSON.
+    """
+
+    business_id: str
+    member_id: str
+    kind: Kind
+    parent: int
+    typed: str
+    saved_at: datetime
+
+
 class Check(StrEnum):
     """The three country checks of a goal (R4 to R6)."""
 

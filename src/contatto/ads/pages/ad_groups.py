@@ -13,7 +13,8 @@ from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.accounts import find_channel
 from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
-from contatto.ads.model import AdGroup, BudgetMode, Campaign
+from contatto.ads.actions.drafts import drop_draft
+from contatto.ads.model import AdGroup, BudgetMode, Campaign, Kind
 from contatto.ads.pages.ad_group_view import (
     CAPTURE_FIELDS,
     Typed,
@@ -23,6 +24,7 @@ from contatto.ads.pages.ad_group_view import (
     folded,
     load_choices,
 )
+from contatto.ads.pages.drafts import draft_view, open_form, owner_of
 from contatto.ads.pages.views import check_choice, field_errors
 from contatto.ads.rules import typed as rules
 from contatto.ads.rules.markets import normal_countries
@@ -87,6 +89,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
             if not switch.is_on:
                 raise Refused(errors.CAPTURE_IN_REVIEW)
         check_choice(tx, caller.business_id, form.page_id)
+        drop_draft(tx, owner_of(caller), (Kind.AD_GROUP, campaign.number))
         return create_ad_group(tx, caller.business_id, _new_ad_group(form, campaign, account))
 
     try:
@@ -154,13 +157,16 @@ async def _ad_group_form(request: Request, caller: Caller, number: str, typed: T
 
     def work(tx: Tx) -> dict[str, Any]:
         campaign, account = _load_campaign(tx, caller, number)
-        shown = typed or Typed(rules.new_ad_group_form(account.currency))
+        place = (Kind.AD_GROUP, campaign.number)
+        opened = open_form(tx, request, caller, place, rules.new_ad_group_form(account.currency))
+        shown = typed or Typed(opened.form)
         known = channels.list_accounts(tx, caller.business_id)
         if not shown.form.channel_account_id and known:
             shown = replace(shown, form=replace(shown.form, channel_account_id=known[0].id))
         choices = load_choices(tx, campaign, account)
         return choices | {
             "form": asdict(shown.form),
+            "draft": draft_view(place) if typed else opened.draft,
             "folded": folded(shown.form, choices, words),
             "errors": shown.errors,
             "capture_errors": shown.capture_errors,

@@ -1,5 +1,6 @@
 """The forms of a campaign and of an ad; after a mistake they come back with all that was typed."""
 
+from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form
@@ -13,9 +14,14 @@ from contatto.accounts.rules import require
 from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign
-from contatto.ads.model import Ad, Campaign
+from contatto.ads.actions.drafts import drop_draft
+from contatto.ads.model import Ad, Campaign, Kind
+from contatto.ads.pages import drafts
+from contatto.ads.pages.drafts import Opened, draft_view, open_form, owner_of
 from contatto.ads.pages.views import check_choice, field_errors, form_choices
+from contatto.ads.rules.typed import AdForm, CampaignForm, read_form
 from contatto.ads.store import tree as store
+from contatto.ads.store.drafts import Place
 from contatto.channels import store as channels
 from contatto.kit import errors
 from contatto.kit.context import context_of
@@ -25,15 +31,17 @@ from contatto.kit.wire import number_of
 from contatto.kit.words import words_of
 
 router: Final = APIRouter()
+router.include_router(drafts.router)
 type Text = Annotated[str, Form()]
 WRONG: Final = 422
-_AD_FIELDS: Final = ("name", "headline", "body", "page_id")
+NEW_CAMPAIGN: Final = (Kind.CAMPAIGN, 0)
+"""The place of its draft."""
 
 
 @router.get("/ads/campaigns/new")
 async def show_campaign_form(request: Request, caller: PageCaller) -> HTMLResponse:
     require(caller, Permission.WRITE_ADS)
-    return await _campaign_form(request, caller, {"advertiser_id": "", "name": ""}, {})
+    return await _campaign_form(request, caller, None, {})
 
 
 @router.post("/ads/campaigns")
@@ -45,28 +53,38 @@ async def post_campaign(
 
     def work(tx: Tx) -> Campaign:
         account = find_advertiser(tx, caller.business_id, number_of(advertiser_id))
+        drop_draft(tx, owner_of(caller), NEW_CAMPAIGN)
         return create_campaign(tx, caller.business_id, NewCampaign(account.id, name))
 
     try:
         campaign = await context_of(request).db.write(work)
     except Refused as refused:
-        typed = {"advertiser_id": advertiser_id, "name": name}
+        typed = CampaignForm(advertiser_id, name)
         return await _campaign_form(request, caller, typed, field_errors(refused, words_of(request)))
     return RedirectResponse(f"/ads/campaigns/{campaign.number}/ad-groups/new", 303)
 
 
 async def _campaign_form(
-    request: Request, caller: Caller, form: dict[str, str], wrong: dict[str, str]
+    request: Request, caller: Caller, typed: CampaignForm | None, wrong: dict[str, str]
 ) -> HTMLResponse:
     context = context_of(request)
-    found = await context.db.read(lambda tx: accounts.list_ad_accounts(tx, caller.business_id))
-    values = {
-        "caller": caller,
-        "form": form,
-        "errors": wrong,
-        "ad_accounts": [_ad_account(account) for account in found],
-    }
+
+    def work(tx: Tx) -> dict[str, Any]:
+        opened = _opened(tx, request, caller, NEW_CAMPAIGN, typed or CampaignForm(), is_new=typed is None)
+        found = accounts.list_ad_accounts(tx, caller.business_id)
+        return {
+            "form": asdict(opened.form),
+            "draft": opened.draft,
+            "ad_accounts": [_ad_account(account) for account in found],
+        }
+
+    values = {"caller": caller, "errors": wrong, **await context.db.read(work)}
     return context.pages.render(request, "ads/campaign_new.html", values, WRONG if wrong else 200)
+
+
+def _opened[F](tx: Tx, request: Request, caller: Caller, place: Place, form: F, *, is_new: bool) -> Opened[F]:
+    """The form as it is opened first, or with what was typed."""
+    return open_form(tx, request, caller, place, form) if is_new else Opened(form, draft_view(place))
 
 
 def _ad_account(account: AdAccount) -> dict[str, str]:
@@ -81,24 +99,24 @@ def _ad_account(account: AdAccount) -> dict[str, str]:
 @router.get("/ads/ad-groups/{number}/ads/new")
 async def show_ad_form(request: Request, caller: PageCaller, number: str) -> HTMLResponse:
     require(caller, Permission.WRITE_ADS)
-    return await _ad_form(request, caller, number, (dict.fromkeys(_AD_FIELDS, ""), {}))
+    return await _ad_form(request, caller, number, (None, {}))
 
 
 @router.post("/ads/ad-groups/{number}/ads")
 async def post_ad(request: Request, caller: FormCaller, number: str) -> Response:
     """Make an ad and show it as a feed would."""
     require(caller, Permission.WRITE_ADS)
-    sent = await request.form()
-    typed = {name: str(sent.get(name, "")) for name in _AD_FIELDS}
+    typed = read_form(AdForm, (await request.form()).multi_items())
 
     def work(tx: Tx) -> Ad:
         group = store.find_ad_group_by_number(tx, caller.business_id, number_of(number))
         if group is None:
             raise Refused(errors.NOT_FOUND)
-        if not typed["headline"].strip():
+        if not typed.headline.strip():
             raise Refused(errors.INVALID, "headline: write the line that people see first.")
-        page_id = check_choice(tx, caller.business_id, typed["page_id"])
-        new = NewAd(group.id, typed["name"], typed["body"], typed["headline"], page_id=page_id)
+        page_id = check_choice(tx, caller.business_id, typed.page_id)
+        new = NewAd(group.id, typed.name, typed.body, typed.headline, page_id=page_id)
+        drop_draft(tx, owner_of(caller), (Kind.AD, group.number))
         return create_ad(tx, caller.business_id, new)
 
     try:
@@ -111,27 +129,34 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
 
 
 async def _ad_form(
-    request: Request, caller: Caller, number: str, state: tuple[dict[str, str], dict[str, str]]
+    request: Request, caller: Caller, number: str, state: tuple[AdForm | None, dict[str, str]]
 ) -> HTMLResponse:
     context = context_of(request)
-    form, wrong = state
+    typed, wrong = state
 
-    def work(tx: Tx) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    def work(tx: Tx) -> dict[str, Any]:
         forms = dict(form_choices(tx, caller.business_id))
         group = store.find_ad_group_by_number(tx, caller.business_id, number_of(number))
         campaign = group and store.find_campaign(tx, caller.business_id, group.campaign_id)
         account = group and channels.find_account(tx, caller.business_id, group.channel_account_id)
         if group is None or campaign is None or account is None:
             raise Refused(errors.NOT_FOUND)
-        return {
+        place = (Kind.AD, group.number)
+        opened = _opened(tx, request, caller, place, typed or AdForm(), is_new=typed is None)
+        ad_group = {
             "id": str(group.number),
             "name": group.name,
             "goal": group.goal,
             "campaign_name": campaign.name,
             "channel_account_name": account.name,
             "form": forms.get(group.page_id, ""),
-        }, list(forms.items())
+        }
+        return {
+            "ad_group": ad_group,
+            "forms": list(forms.items()),
+            "form": asdict(opened.form),
+            "draft": opened.draft,
+        }
 
-    ad_group, choices = await context.db.read(work)
-    values = {"caller": caller, "form": form, "errors": wrong, "ad_group": ad_group, "forms": choices}
+    values = {"caller": caller, "errors": wrong, **await context.db.read(work)}
     return context.pages.render(request, "ads/ad_new.html", values, WRONG if wrong else 200)

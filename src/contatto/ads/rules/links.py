@@ -1,8 +1,8 @@
-"""The link that stands for an ad itself."""
+"""The link that stands for an ad itself, and the addresses of the forms."""
 
 from typing import Final
 
-from contatto.ads.model import Ad
+from contatto.ads.model import Ad, Kind
 from contatto.measurement.model import TrackingTicket
 from contatto.measurement.rules import sign_ticket
 
@@ -13,3 +13,12 @@ TRACKING_KEY: Final = "tracking"
 def chat_link(base_url: str, ad: Ad, key: bytes) -> str:
     """The link to an ad's chat: each tap on it counts."""
     return f"{base_url}/t/c/{sign_ticket(TrackingTicket(ad.business_id, ad.id, 0), key)}"
+
+
+def new_form_path(kind: Kind, parent: int) -> str:
+    """The address of the form of something new; ``parent`` is the number of what it would stand in."""
+    return {
+        Kind.CAMPAIGN: "/ads/campaigns/new",
+        Kind.AD_GROUP: f"/ads/campaigns/{parent}/ad-groups/new",
+        Kind.AD: f"/ads/ad-groups/{parent}/ads/new",
+    }[kind]

@@ -1,4 +1,4 @@
-"""What people type into the form of an ad group, what it means, and how an ad group looks when typed."""
+"""What people type into the forms of the Ads Manager, what it means, and how an ad group looks when typed."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -12,6 +12,7 @@ from contatto.ads.model import (
     BidType,
     BudgetMode,
     ClickWindow,
+    Kind,
     Money,
     Pacing,
     Targeting,
@@ -36,8 +37,26 @@ _USUAL_BUDGET: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
+class CampaignForm:
+    """Every field of the form of a campaign, as text."""
+
+    advertiser_id: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AdForm:
+    """Every field of the form of an ad, as text."""
+
+    name: str = ""
+    headline: str = ""
+    body: str = ""
+    page_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AdGroupForm:
-    """Every field of the form, as text; days and times are of the ad account's zone."""
+    """Every field of the form of an ad group, as text; days and times are of the ad account's zone."""
 
     name: str = ""
     channel_account_id: str = ""
@@ -59,6 +78,13 @@ class AdGroupForm:
     interest_category_ids: tuple[str, ...] = ()
     audience_ids: tuple[str, ...] = ()
     excluded_audience_ids: tuple[str, ...] = ()
+
+
+FORMS: Final[dict[Kind, type[CampaignForm | AdGroupForm | AdForm]]] = {
+    Kind.CAMPAIGN: CampaignForm,
+    Kind.AD_GROUP: AdGroupForm,
+    Kind.AD: AdForm,
+}
 
 
 def read_form[F](kind: type[F], pairs: Pairs) -> F:

@@ -13,9 +13,10 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may, require
+from contatto.ads.actions.drafts import OpenDraft, list_open_drafts
 from contatto.ads.model import WINDOW_DAYS, Ad, AdGroup, Campaign
 from contatto.ads.rules.delivering import PROBLEMS, REMEDIES, SAYS, Delivering, is_showing
-from contatto.ads.rules.links import TRACKING_KEY, chat_link
+from contatto.ads.rules.links import TRACKING_KEY, chat_link, new_form_path
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
@@ -67,6 +68,7 @@ class _Found:
     accounts: dict[str, AdAccount]
     branches: list[Branch]
     is_empty: bool
+    drafts: list[OpenDraft]
 
 
 @router.get("/ads")
@@ -99,7 +101,9 @@ def _load(tx: Tx, caller: Caller, look: TreeLook) -> _Found:
             whole = load_branches(tx, account, span_of_days(look.days, today))
             is_empty = is_empty and not whole
             branches += order(prune(whole, look), look, METRICS)
-    return _Found(look, {str(account.id): account for account in known}, branches, is_empty)
+    can_edit = may(caller, Permission.WRITE_ADS)
+    drafts = list_open_drafts(tx, (caller.business_id, caller.subject_id)) if can_edit else []
+    return _Found(look, {str(account.id): account for account in known}, branches, is_empty, drafts)
 
 
 def _values(context: Context, found: _Found, asked: int) -> dict[str, Any]:
@@ -120,6 +124,7 @@ def _values(context: Context, found: _Found, asked: int) -> dict[str, Any]:
         "pages": pages,
         "page_href": look.href(page="PAGE"),
         "is_empty": found.is_empty,
+        "drafts": [(draft, new_form_path(draft.kind, draft.parent)) for draft in found.drafts],
         "ad_accounts": [("", N_("All"))] + [(str(one.number), one.name) for one in found.accounts.values()],
         "zones": sorted({found.accounts[home].timezone for home in homes}),
         "days": DAYS,
