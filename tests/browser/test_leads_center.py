@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests import make
 from tests.browser.conftest import Served
+from tests.browser.test_every_screen import AXE, RULES
 from tests.journeys.running import EMAIL, PASSWORD
 
 pytestmark = pytest.mark.browser
@@ -172,3 +173,21 @@ def test_people_are_erased_after_a_typed_word_and_leave_a_tombstone(served: Serv
     expect(page.locator("#lead-total")).to_have_text("1 lead")
     page.goto(f"{served.url}/leads/{first}")
     expect(page.get_by_role("heading", level=1)).to_have_text("This person was erased")
+
+
+def test_three_leads_become_the_chosen_one_and_one_undo_brings_all_back(served: Served, page: Page) -> None:
+    ids = leads(served, 3)
+    sign_in(page, served.url)
+    page.goto(f"{served.url}/leads")
+    page.get_by_role("checkbox", name="Select this page").check()
+    page.get_by_role("button", name="Merge…").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Merge 3 leads")
+    found = AXE.run(page, options=RULES["light"] | {"resultTypes": ["violations"]}).response["violations"]
+    assert [each["id"] for each in found] == []
+    page.get_by_role("radio", name="Carl").check()
+    page.get_by_role("button", name="Merge all").click()
+    expect(page).to_have_url(re.compile(f"/leads/{ids[2]}$"))
+    page.goto(f"{served.url}/leads")
+    expect(page.locator("#lead-total")).to_have_text("1 lead")
+    page.locator("#lead-jobs").get_by_role("button", name="Undo").click()
+    expect(page.locator("#lead-total")).to_have_text("3 leads", timeout=20_000)

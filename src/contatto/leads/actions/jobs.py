@@ -14,7 +14,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
-from contatto.leads.actions import erasing, importing, records, work
+from contatto.leads.actions import erasing, importing, merging, records, work
 from contatto.leads.actions.facets import refresh_facets
 from contatto.leads.model.events import LeadJobEnded, LeadJobMoved
 from contatto.leads.model.jobs import ItemState, Job, JobItem, JobKind, JobState, Plan
@@ -51,6 +51,16 @@ def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Job:
     if not total:
         raise Refused(errors.INVALID, "Choose at least one lead.")
     return _begin(tx, _new_job(tx, actor, job_id, kind, plan, total))
+
+
+def record_done_job(tx: Tx, actor: Actor, kind: JobKind, plan: Plan, items: list[JobItem]) -> Job:
+    """Write down work that this transaction did at once, so that it is shown, and undone, like any other."""
+    begun = _new_job(tx, actor, new_id(), kind, plan, len(items))
+    job = replace(begun, state=JobState.DONE, done=len(items), ended_at=tx.now)
+    store.save_job(tx, job)
+    store.append_job_items(tx, job, [replace(item, position=n) for n, item in enumerate(items, 1)])
+    emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
+    return job
 
 
 def undo_job(tx: Tx, actor: Actor, job_id: str) -> Job:
@@ -310,6 +320,11 @@ def _import_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     return importing.take_back_row(tx, actor, lead, item)
 
 
+def _merge_back(tx: Tx, actor: Actor, _lead: Lead, item: JobItem) -> bool:
+    merging.undo_merge(tx, actor, item.after)
+    return True
+
+
 _BACK: Final[dict[JobKind, Callable[[Tx, Actor, Lead, JobItem], bool]]] = {
     JobKind.STATUS: _status_back,
     JobKind.OWNER: _owner_back,
@@ -317,4 +332,5 @@ _BACK: Final[dict[JobKind, Callable[[Tx, Actor, Lead, JobItem], bool]]] = {
     JobKind.UNLABEL: _label_back,
     JobKind.DELETE: _delete_back,
     JobKind.IMPORT: _import_back,
+    JobKind.MERGE: _merge_back,
 }

@@ -14,6 +14,7 @@ class JobKind(StrEnum):
     UNLABEL = "unlabel"
     DELETE = "delete"
     ERASE = "erase"
+    MERGE = "merge"
     IMPORT = "import"
     UNDO = "undo"
 
