@@ -104,6 +104,6 @@ QUERIES: dict[str, dict[str, Any]] = {
     "/page/field/get/": {"page_id": "1"},
     "/page/lead/mock/get/": {"page_id": "1"},
     "/page/lead/task/download/": {"task_id": "1"},
-    "/lead/field/get/": {"page_id": "1"},
-    "/lead/get/": {"page_id": "1"},
+    "/lead/field/get/": {"page_id": "1", "lead_source": "INSTANT_FORM"},
+    "/lead/get/": {"page_id": "1", "lead_source": "INSTANT_FORM"},
 }  # fmt: skip

@@ -246,7 +246,8 @@ FORM_OF_THEIRS = ["/page/field/get/", "/page/lead/mock/get/", "/lead/field/get/"
 def test_a_form_of_another_business_is_not_there_for_ones_own_ad_account(
     house: House, theirs: Theirs, path: str
 ) -> None:
-    assert house.api("GET", path, page_id=theirs.page_id)["code"] == 40007
+    named = {"page_id": theirs.page_id, "lead_source": "INSTANT_FORM"}
+    assert house.api("GET", path, **named)["code"] == 40007
     if path == "/lead/get/":
         named = {"lead_source": "DIRECT_MESSAGE", "lead_id": theirs.lead_number}
         assert house.api("GET", path, **named)["code"] == 40007
@@ -307,7 +308,10 @@ def test_a_hostile_query_breaks_no_page(house: House, path: str) -> None:
         "🙂" * 100,
     ):
         answer = house.client.get(path, params=dict.fromkeys(NAMES, value), headers=headers)
-        assert answer.status_code in (200, 303, 404, 422), (path, value)
+        assert answer.status_code in (200, 303, 401, 404, 422), (
+            path,
+            value,
+        )  # 401: a link that we never signed
         assert "<script>alert(1)" not in answer.text
         if path.startswith(API):
             assert answer.json()["code"] != 50_000

@@ -5,10 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.journeys.running import until
 
 PROGRAM = str(Path(sys.executable).with_name("contatto"))
 
@@ -20,6 +21,11 @@ def start(home: Path, port: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=kept | settings, cwd=home, stdout=subprocess.DEVNULL)
 
 
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_server_with_zero(tmp_path: Path, name: signal.Signals) -> None:
     with socket.socket() as probe:
@@ -27,14 +33,9 @@ def test_a_signal_ends_the_server_with_zero(tmp_path: Path, name: signal.Signals
         port = probe.getsockname()[1]
     server = start(tmp_path, port)
     try:
-        end = time.monotonic() + 20
-        while time.monotonic() < end and server.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
+        assert until(lambda: answers(port) or server.poll() is not None, seconds=90)
         server.send_signal(name)
-        assert server.wait(15) == 0
+        assert server.wait(60) == 0
     finally:
         server.kill()
         server.wait()
@@ -45,4 +46,8 @@ def test_a_port_that_is_taken_ends_it_with_a_failure(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         server = start(tmp_path, taken.getsockname()[1])
-        assert server.wait(30) != 0
+        try:
+            assert server.wait(90) != 0
+        finally:
+            server.kill()
+            server.wait()

@@ -1,6 +1,5 @@
 // The builder of a form: the pickers beside the Add buttons, the parts of the preview, and where the focus goes.
 let part = "fill";
-let pressed = "";
 
 function showPart() {
   const phone = document.getElementById("builder-phone");
@@ -25,9 +24,10 @@ function nameRegions() {
 }
 
 // After a change the focus goes on from where the hand was: to the new question, or to the button that moved.
-function refocus() {
-  const [verb] = pressed.split(":");
+// Which button that was, the request knows: the next one may be pressed before the answer is here.
+function refocus(pressed) {
   if (!pressed) return;
+  const [verb] = pressed.split(":");
   const blocks = [...document.querySelectorAll("[data-block]")];
   if (verb === "add" && blocks.length) {
     const last = blocks.at(-1);
@@ -38,15 +38,12 @@ function refocus() {
     const other = document.getElementById(`do-${pressed.replace(/^up:/, "down:").replace(/^down(?=:)/, verb === "up" ? "down" : "up").replaceAll(":", "-")}`);
     (same && !same.disabled ? same : other && !other.disabled ? other : document.getElementById("questions-title"))?.focus();
   }
-  pressed = "";
 }
 
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-pick]")) syncPickers();
 });
 document.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-do]");
-  if (button) pressed = button.value;
   const chosen = event.target.closest("[data-preview]");
   if (!chosen) return;
   part = chosen.dataset.preview;
@@ -60,11 +57,11 @@ document.addEventListener("click", (event) => {
   if (details) details.open = true;
   block?.querySelector("summary, input, textarea")?.focus();
 });
-document.addEventListener("htmx:after:swap", () => {
+document.addEventListener("htmx:after:swap", (event) => {
   syncPickers();
   nameRegions();
   showPart();
-  refocus();
+  refocus(event.detail.ctx.sourceElement?.closest?.("[data-do]")?.value);
 });
 document.addEventListener("form:sent", (event) => {
   const list = document.querySelector("[data-test-taken]");
