@@ -115,6 +115,36 @@ def test_each_button_of_the_builder_does_its_change(house: House) -> None:
     assert "What is left empty is shown in English" in house.client.get(f"{builder}?lang=ar").text
 
 
+def test_a_time_is_chosen_of_those_that_the_builder_opened(house: House) -> None:
+    house.sign_in()
+    builder = make_form(house)
+    save(house, builder, do="add:appointment")
+    page = house.client.get(builder).text
+    zone = re.search(r'<option value="([A-Z][a-z]+/\w+)" selected>', page)
+    assert zone
+    hours = {"q:q4:opens": "00:00", "q:q4:closes": "23:00", "q:q4:slot": "60", "q:q4:day": list("1234567")}
+    assert save(house, builder, do="publish", **hours).status_code == 303
+    form_id = builder.removeprefix("/forms/")
+    post(house, f"/forms/defaults/{house.webchat_id}", "/forms", form_id=form_id)
+    version = house.context.db.read_now(
+        lambda tx: actions.store.find_latest_version(tx, house.business_id, form_id)
+    )
+    assert version
+    chat = house.client.get(f"/chat/{house.webchat_id}").text
+    offered = re.findall(r'<option value="(20[0-9T:-]+)">', chat)
+    assert "By the clock of" in chat
+    answers = {"q2": "mei@example.com", "q3": "+65 8123 4567", "q4": offered[30]}
+    late = send(house, version, answers | {"q4": "2020-01-01T09:00"}, consents=[])
+    assert (late.status_code, late.json()["problems"]) == (
+        422,
+        {"q4": "Choose one of the times of the list."},
+    )
+    assert send(house, version, answers, consents=[]).status_code == 200
+    assert (
+        offered[30].replace("T", " ") + f" ({zone.group(1)})" in house.client.get(f"{builder}/answers").text
+    )
+
+
 def test_a_test_is_checked_and_thrown_away(house: House) -> None:
     version = offer(house, kitchen())
     house.sign_in()

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import msgspec
 import phonenumbers
@@ -37,17 +38,19 @@ ANSWERS = st.dictionaries(
               st.sampled_from(["a", "b", "c", "d", "mei@example.com", "8123 4567", "SG", "7"])),
 )  # fmt: skip
 
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
 
 def start() -> Content:
     return drafts.start_content("en", "https://kopi.example.com/privacy", "SG")
 
 
 def values(of: Content, **answers: str | list[str]) -> dict[str, str]:
-    return {each.key: each.value for each in check_submission(of, sent(**answers), {}).answers}
+    return {each.key: each.value for each in check_submission(of, sent(**answers), {}, NOW).answers}
 
 
 def problems(of: Content, **answers: str | list[str]) -> dict[str, str]:
-    return {each.at: each.says for each in check_submission(of, sent(**answers), {}).problems}
+    return {each.at: each.says for each in check_submission(of, sent(**answers), {}, NOW).problems}
 
 
 def test_a_text_falls_back_to_the_first_language() -> None:
@@ -168,14 +171,15 @@ def test_an_option_that_is_not_there_is_no_answer() -> None:
 
 def test_hidden_fields_come_from_us_and_never_from_the_browser() -> None:
     told = Submission("submission-1", "en", {"q1": "b", "q5": "a@example.com", "q9": "forged"})
-    found = {each.key: each.value for each in check_submission(kitchen(), told, {Source.AD: "Oak"}).answers}
+    checked = check_submission(kitchen(), told, {Source.AD: "Oak"}, NOW)
+    found = {each.key: each.value for each in checked.answers}
     assert found["q9"] == "Oak"
     assert "q9" not in values(kitchen(), q1="b", q5="a@example.com", q9="forged")
 
 
 def test_contact_details_carry_their_question_as_evidence() -> None:
     checked = check_submission(
-        kitchen(), sent(q1="b", q4="Mei Tan", q5="mei@example.com", q6="8123 4567"), {}
+        kitchen(), sent(q1="b", q4="Mei Tan", q5="mei@example.com", q6="8123 4567"), {}, NOW
     )
     matches = contacts_of(checked.answers)
     assert [(each.field, each.value, each.rule) for each in matches] == [
@@ -191,7 +195,7 @@ def test_whatever_is_sent_every_question_that_is_met_is_answered_or_named(
     answers: dict[str, str | list[str]], consents: list[str]
 ) -> None:
     form = kitchen()
-    checked = check_submission(form, Submission("s", "en", answers, tuple(consents)), {Source.AD: "Oak"})
+    checked = check_submission(form, Submission("s", "en", answers, tuple(consents)), {Source.AD: "Oak"}, NOW)
     met = set(find_way(form, answers).met)
     answered = {each.key for each in checked.answers}
     named = {each.at for each in checked.problems}
@@ -269,7 +273,7 @@ def test_whatever_buttons_are_pressed_the_draft_stays_whole(pressed: list[str]) 
         if change.startswith(("up:", "down:")):
             assert sorted(keys) == sorted(each.key for each in before.questions)
     assert msgspec.json.decode(msgspec.json.encode(now), type=Content) == now
-    assert show_sheet(now, "en", 1, "")["number"] == "1"
+    assert show_sheet(now, "en", 1, "", NOW)["number"] == "1"
 
 
 def test_a_key_is_never_given_twice() -> None:
@@ -323,13 +327,13 @@ def test_an_opening_is_of_one_person_and_one_form_and_not_of_this_very_moment() 
 
 
 def test_the_sheet_shows_no_hidden_question_and_holds_the_logic_of_all() -> None:
-    shown = show_sheet(kitchen(), "ar", 7, "opening")
+    shown = show_sheet(kitchen(), "ar", 7, "opening", NOW)
     assert "q9" not in [each["key"] for each in shown["questions"]]
     assert [each["key"] for each in msgspec.json.decode(shown["logic"])][-1] == "q9"
     assert (shown["dir"], shown["headline"]) == ("rtl", "اسألنا")
 
 
 def test_a_form_without_a_phone_number_does_not_carry_the_calling_codes() -> None:
-    assert show_sheet(content(), "en", 7, "")["regions"] == ""
+    assert show_sheet(content(), "en", 7, "", NOW)["regions"] == ""
     phone = replace(content(), questions=(question("q1", Kind.PHONE),))
-    assert "SG+65" in show_sheet(phone, "en", 7, "")["regions"]
+    assert "SG+65" in show_sheet(phone, "en", 7, "", NOW)["regions"]

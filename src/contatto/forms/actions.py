@@ -198,7 +198,7 @@ def submit_form(tx: Tx, version: FormVersion, respondent: Respondent, sent: Subm
     known = store.find_answer(tx, version.business_id, answer_id)
     if known is not None:
         return known
-    checked = check_submission(version.content, sent, respondent.hidden)
+    checked = check_submission(version.content, sent, respondent.hidden, tx.now)
     verdict = _verdict(checked, sent)
     if verdict is Verdict.TAKEN and checked.problems:
         raise Unanswered(checked.problems)

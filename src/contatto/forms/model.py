@@ -35,6 +35,7 @@ class Kind(StrEnum):
     POSTCODE = "postcode"
     COUNTRY = "country"
     DATE = "date"
+    APPOINTMENT = "appointment"
     NUMBER = "number"
     TEXT = "text"
     LONG_TEXT = "long_text"
@@ -72,12 +73,27 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
+class Hours:
+    """When the business receives people, by the clock of its zone (IANA): ISO weekdays, from and until.
+
+    A slot lasts ``slot_minutes``; people choose up to ``ahead_days`` ahead.
+    """
+
+    zone: str = ""
+    days: tuple[int, ...] = (1, 2, 3, 4, 5)
+    opens: str = "09:00"
+    closes: str = "17:00"
+    slot_minutes: int = 30
+    ahead_days: int = 14
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """One question. Its texts stand in the content's words, so that logic knows no language.
 
     ``low`` and ``high`` bound the length of a text or the value of a number; ``country`` is the market that
     a phone number is read in unless the person picks another. It shows when ``show_if`` was answered with
-    the option ``show_value``; with no ``show_if`` it always does.
+    the option ``show_value``; with no ``show_if`` it always does. ``hours`` are those of an appointment.
     """
 
     key: str
@@ -91,6 +107,7 @@ class Question:
     show_if: str = ""
     show_value: str = ""
     source: Source | None = None
+    hours: Hours | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,12 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
+from contatto.accounts.store import list_ad_accounts
 from contatto.forms import actions, store
 from contatto.forms.model import Form, Submission
 from contatto.forms.pages.views import kind_groups, show_draft, show_version
 from contatto.forms.rules.answers import check_submission
-from contatto.forms.rules.drafts import change_content, edit_content
+from contatto.forms.rules.drafts import change_content, edit_content, place_hours
 from contatto.forms.rules.kinds import CHOOSERS
 from contatto.forms.rules.logic import count_score
 from contatto.forms.rules.readers import clean
@@ -53,7 +54,7 @@ async def _render(
         language = lang if lang in form.draft.languages else form.draft.languages[0]
         return {
             "draft": show_draft(form, language, words),
-            "form": show_sheet(form.draft, language, form.number, ""),
+            "form": show_sheet(form.draft, language, form.number, "", context.clock.now()),
             "versions": [show_version(each) for each in store.list_versions(tx, caller.business_id, form.id)],
         }
 
@@ -81,6 +82,8 @@ async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Resp
     def save(tx: Tx) -> Form:
         form = actions.load_form(tx, caller.business_id, form_id)
         content = change_content(edit_content(form.draft, _values(sent), language), asked)
+        ours = list_ad_accounts(tx, caller.business_id)
+        content = place_hours(content, ours[0].timezone if ours else "")
         named = replace(form, name=actions.check_form_name(_one(sent, "name")))
         saved = actions.save_draft(tx, named, content, seen, editor)
         if asked == PUBLISH:
@@ -130,7 +133,7 @@ async def show_test(request: Request, caller: PageCaller, form_id: str, lang: st
     values = {
         "caller": caller,
         "draft": {"id": form.id, "name": form.name},
-        "form": show_sheet(form.draft, language, form.number, ""),
+        "form": show_sheet(form.draft, language, form.number, "", context.clock.now()),
         "account": {"id": "", "display_name": caller.business_name},
         "preview": False,
     }
@@ -158,7 +161,7 @@ async def post_test(request: Request, caller: FormCaller, form_id: str) -> Respo
     form = await context_of(request).db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
     language = sent.language if sent.language in form.draft.languages else form.draft.languages[0]
     submission = Submission(sent.submission_id, language, sent.answers, tuple(sent.consents))
-    checked = check_submission(form.draft, submission, {})
+    checked = check_submission(form.draft, submission, {}, context_of(request).clock.now())
     if checked.problems and not checked.refused:
         words = words_in(language)
         problems = {problem.at: problem.said_in(words) for problem in checked.problems}

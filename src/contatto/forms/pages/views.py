@@ -19,6 +19,7 @@ from contatto.forms.model import (
 )
 from contatto.forms.rules.kinds import AUTOCOMPLETE, CHOOSERS, PHONES, TEXTS, USUAL
 from contatto.forms.rules.publishing import list_problems
+from contatto.forms.rules.slots import DAYS_AHEAD, SLOT_LENGTHS, day_names, list_zones
 from contatto.forms.rules.words import label_of, option_text, text_of
 from contatto.kit.languages import LANGUAGES
 from contatto.kit.words import N_, Words
@@ -28,6 +29,7 @@ KIND_NAMES = {
     Kind.TEXT: N_("Short text"),
     Kind.LONG_TEXT: N_("Long text"),
     Kind.NUMBER: N_("Number"),
+    Kind.APPOINTMENT: N_("Appointment"),
     Kind.CHOICE: N_("One choice"),
     Kind.CHOICES: N_("Several choices"),
     Kind.HIDDEN: N_("Hidden"),
@@ -41,7 +43,7 @@ GROUPS = (
             Kind.WECHAT, Kind.SNAPCHAT,
         ),
     ),
-    (N_("Place and time"), (Kind.CITY, Kind.POSTCODE, Kind.COUNTRY, Kind.DATE)),
+    (N_("Place and time"), (Kind.CITY, Kind.POSTCODE, Kind.COUNTRY, Kind.DATE, Kind.APPOINTMENT)),
     (N_("Questions"), (Kind.CHOICE, Kind.CHOICES, Kind.TEXT, Kind.LONG_TEXT, Kind.NUMBER)),
     (N_("Not shown"), (Kind.HIDDEN,)),
 )  # fmt: skip
@@ -136,6 +138,18 @@ def _question(content: Content, question: Question, place: int, words: Words) ->
         "show": f"{question.show_if}={question.show_value}" if question.show_if else "",
         "shows": _shows(content, place, words),
         "jumps": _jumps(content, place, words),
+        "hours": question.hours
+        and {
+            "zone": question.hours.zone,
+            "zones": list_zones(),
+            "days": [(day, name, day in question.hours.days) for day, name in day_names(words.lang)],
+            "opens": question.hours.opens,
+            "closes": question.hours.closes,
+            "slot": question.hours.slot_minutes,
+            "slots": SLOT_LENGTHS,
+            "ahead": question.hours.ahead_days,
+            "aheads": DAYS_AHEAD,
+        },
         "source": question.source.value if question.source else "",
         "sources": [(source.value, words.gettext(name)) for source, name in SOURCE_NAMES.items()],
     }

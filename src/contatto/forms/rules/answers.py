@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from contatto.capture.model import ContactMatch
@@ -9,6 +10,7 @@ from contatto.forms.model import (
     CONTACTS,
     Answer,
     Content,
+    Hours,
     Kind,
     Problem,
     Question,
@@ -18,6 +20,7 @@ from contatto.forms.model import (
 from contatto.forms.rules.kinds import CHOOSERS, PHONES
 from contatto.forms.rules.logic import chosen_options, find_way
 from contatto.forms.rules.readers import Unfit, clean, read_text
+from contatto.forms.rules.slots import read_slot
 from contatto.forms.rules.words import label_of, option_text, text_of
 from contatto.kit.words import N_
 
@@ -39,7 +42,9 @@ class Checked:
         return next((answer.value for answer in self.answers if answer.kind is Kind.NAME), "")
 
 
-def check_submission(content: Content, sent: Submission, hidden: Mapping[Source, str]) -> Checked:
+def check_submission(
+    content: Content, sent: Submission, hidden: Mapping[Source, str], now: datetime
+) -> Checked:
     """Check what was sent; answers to questions that are not met are left out, whatever they hold."""
     way = find_way(content, sent.answers)
     answers: list[Answer] = []
@@ -48,7 +53,7 @@ def check_submission(content: Content, sent: Submission, hidden: Mapping[Source,
         if question.key not in way.met:
             continue
         try:
-            answer = _answer(content, question, sent, hidden)
+            answer = _answer(content, question, sent, hidden, now)
         except Unfit as unfit:
             own = text_of(content, f"{question.key}.message", sent.language)
             problems.append(Problem(question.key, own) if own else _unfit(question, unfit))
@@ -83,7 +88,7 @@ def contacts_of(answers: tuple[Answer, ...]) -> tuple[ContactMatch, ...]:
 
 
 def _answer(
-    content: Content, question: Question, sent: Submission, hidden: Mapping[Source, str]
+    content: Content, question: Question, sent: Submission, hidden: Mapping[Source, str], now: datetime
 ) -> Answer | None:
     label = label_of(content, question, sent.language)
     if question.kind is Kind.HIDDEN:
@@ -97,7 +102,10 @@ def _answer(
         if question.required:
             raise Unfit(MISSING)
         return None
-    shown, value = read_text(_in_country(question, sent), text)
+    if question.kind is Kind.APPOINTMENT:
+        shown, value = read_slot(question.hours or Hours(), text, now)
+    else:
+        shown, value = read_text(_in_country(question, sent), text)
     return Answer(question.key, label, question.kind, shown, value)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from contatto.forms.model import END, REFUSE, Consent, Content, Kind, Option, Question, Source
+from contatto.forms.model import END, REFUSE, Consent, Content, Hours, Kind, Option, Question, Source
 from contatto.forms.rules.kinds import AUTOCOMPLETE, CHOOSERS, PHONES, USUAL
 from contatto.forms.rules.readers import clean
 from contatto.kit.languages import LANGUAGES
@@ -103,7 +103,13 @@ def add_question(content: Content, kind: Kind) -> Content:
     key = f"q{content.made + 1}"
     options = (Option("a"), Option("b")) if kind in CHOOSERS else ()
     made = Question(
-        key, kind, required=usual.required, autocomplete=usual.autocomplete, high=usual.high, options=options
+        key,
+        kind,
+        required=usual.required,
+        autocomplete=usual.autocomplete,
+        high=usual.high,
+        options=options,
+        hours=Hours() if kind is Kind.APPOINTMENT else None,
     )
     texts = {f"{key}.label": usual.label}
     texts |= {f"{key}.option.{option.key}": f"Answer {option.key.upper()}" for option in options}
@@ -224,7 +230,29 @@ def _edit_question(question: Question, sent: Sent) -> Question:
         show_if=shown_by if shown_by != question.key else "",
         show_value=shown_value,
         source=Source(source) if source in list(Source) else None,
+        hours=_edit_hours(question.hours, at, sent) if question.hours else None,
     )
+
+
+def _edit_hours(hours: Hours, at: str, sent: Sent) -> Hours:
+    days = {int(each) for each in sent.get(f"{at}:day", ()) if each in ("1", "2", "3", "4", "5", "6", "7")}
+    return Hours(
+        zone=_line(sent, f"{at}:zone", hours.zone, 64),
+        days=tuple(sorted(days)),
+        opens=_line(sent, f"{at}:opens", hours.opens, 5),
+        closes=_line(sent, f"{at}:closes", hours.closes, 5),
+        slot_minutes=_number(sent, f"{at}:slot", hours.slot_minutes) or 0,
+        ahead_days=_number(sent, f"{at}:ahead", hours.ahead_days) or 0,
+    )
+
+
+def place_hours(content: Content, zone: str) -> Content:
+    """The content with its hours in a zone, where none was chosen yet."""
+    questions = tuple(
+        replace(each, hours=replace(each.hours, zone=zone)) if each.hours and not each.hours.zone else each
+        for each in content.questions
+    )
+    return replace(content, questions=questions)
 
 
 def _edit_option(option: Option, at: str, sent: Sent) -> Option:

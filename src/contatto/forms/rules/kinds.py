@@ -34,6 +34,7 @@ USUAL: Final = {
     Kind.POSTCODE: Usual("Postcode", "postal-code", 16),
     Kind.COUNTRY: Usual("Country", "country"),
     Kind.DATE: Usual("Date"),
+    Kind.APPOINTMENT: Usual("When would you like to come?"),
     Kind.NUMBER: Usual("How many?"),
     Kind.TEXT: Usual("Your answer", high=200),
     Kind.LONG_TEXT: Usual("Tell us more", high=1_000),

@@ -14,6 +14,7 @@ _SAMPLES: Final = {
     Kind.POSTCODE: "00000",
     Kind.COUNTRY: "SG",
     Kind.DATE: "2026-01-01",
+    Kind.APPOINTMENT: "2026-01-01T09:00+00:00",
     Kind.HIDDEN: "test",
 }
 

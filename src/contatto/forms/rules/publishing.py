@@ -2,10 +2,12 @@
 
 from typing import Final
 
-from contatto.forms.model import CONTACTS, END, REFUSE, Content, Kind, Option, Problem, Question
+from contatto.forms.model import CONTACTS, END, REFUSE, Content, Hours, Kind, Option, Problem, Question
 from contatto.forms.rules.kinds import CHOOSERS
 from contatto.forms.rules.links import is_call, is_link
+from contatto.forms.rules.slots import DAYS_AHEAD, MOST_SLOTS, count_a_day, list_zones
 from contatto.forms.rules.words import consent_text, label_of, option_text, text_of
+from contatto.kit.words import N_
 
 _JUMPS: Final = frozenset({"", END, REFUSE})
 
@@ -47,11 +49,27 @@ def _question_problems(content: Content, question: Question, place: int) -> list
         found.append(Problem(question.key, "Choose what it holds."))
     if question.kind in CHOOSERS:
         found += _option_problems(content, question, later)
+    if question.kind is Kind.APPOINTMENT:
+        found += _hours_problems(question)
     if question.show_if and not _has_option(earlier.get(question.show_if), question.show_value):
         found.append(Problem(question.key, "It depends on an answer that is not asked before it."))
     if question.low is not None and question.high is not None and question.low > question.high:
         found.append(Problem(question.key, "The smallest value is above the largest."))
     return found
+
+
+def _hours_problems(question: Question) -> list[Problem]:
+    hours = question.hours or Hours(days=())
+    a_day = count_a_day(hours)
+    if hours.zone not in list_zones():
+        says = N_("Choose the time zone of your hours.")
+    elif not hours.days or not a_day or hours.ahead_days not in DAYS_AHEAD:
+        says = N_("Choose at least one day, and hours in which at least one appointment fits.")
+    elif a_day * (hours.ahead_days * len(hours.days) // 7 + 1) > MOST_SLOTS:
+        says = N_("These are too many times for one list. Make them longer, or offer fewer days.")
+    else:
+        return []
+    return [Problem(question.key, says)]
 
 
 def _option_problems(content: Content, question: Question, later: set[str]) -> list[Problem]:

@@ -1,12 +1,14 @@
 """A form as its sheet shows it to a person, in one language: the chat and the builder's preview use it."""
 
 import json
+from datetime import datetime
 from typing import Any, Final
 
 import phonenumbers
 
 from contatto.forms.model import Content, Kind, Question
 from contatto.forms.rules.kinds import CHOOSERS, PHONES, TEXT_LIMIT
+from contatto.forms.rules.slots import place_of, show_slots
 from contatto.forms.rules.words import (
     consent_text,
     direction_of,
@@ -17,10 +19,11 @@ from contatto.forms.rules.words import (
 from contatto.kit.languages import LANGUAGES
 
 _INPUTS: Final = {Kind.EMAIL: "email", Kind.DATE: "date"}
+_CONTROLS: Final = {Kind.LONG_TEXT: "long", Kind.COUNTRY: "country", Kind.APPOINTMENT: "slots"}
 _MODES: Final = {Kind.NUMBER: "numeric", Kind.EMAIL: "email"}
 
 
-def show_sheet(content: Content, language: str, number: int, opening: str) -> dict[str, Any]:
+def show_sheet(content: Content, language: str, number: int, opening: str, now: datetime) -> dict[str, Any]:
     """What ``forms/_sheet.html`` needs; ``opening`` is the signed token of now."""
     texts = {key: text_of(content, key, language) for key in _TEXTS}
     return texts | {
@@ -31,7 +34,7 @@ def show_sheet(content: Content, language: str, number: int, opening: str) -> di
         "languages": [(code, LANGUAGES.get(code, code)) for code in content.languages],
         "benefits": [line for line in text_of(content, "benefits", language).split("\n") if line],
         "questions": [
-            _question(content, question, language)
+            _question(content, question, language, now)
             for question in content.questions
             if question.kind is not Kind.HIDDEN
         ],
@@ -62,7 +65,7 @@ def _has_regions(question: Question) -> bool:
     return question.kind in PHONES or question.kind is Kind.COUNTRY
 
 
-def _question(content: Content, question: Question, language: str) -> dict[str, Any]:
+def _question(content: Content, question: Question, language: str, now: datetime) -> dict[str, Any]:
     is_number = question.kind is Kind.NUMBER
     return {
         "key": question.key,
@@ -80,6 +83,8 @@ def _question(content: Content, question: Question, language: str) -> dict[str, 
         "high": question.high if is_number else None,
         "shortest": None if is_number else question.low,
         "longest": None if is_number else min(question.high or TEXT_LIMIT, TEXT_LIMIT),
+        "days": show_slots(question.hours, language, now) if question.hours else [],
+        "place": place_of(question.hours.zone) if question.hours else "",
         "options": [
             {"key": option.key, "text": option_text(content, question, option, language)}
             for option in question.options
@@ -92,7 +97,7 @@ def _control(question: Question) -> str:
         return question.kind.value
     if question.kind in PHONES:
         return "phone"
-    return {Kind.LONG_TEXT: "long", Kind.COUNTRY: "country"}.get(question.kind, "line")
+    return _CONTROLS.get(question.kind, "line")
 
 
 def _logic(question: Question) -> dict[str, Any]:

@@ -58,10 +58,10 @@ def show_chat_form(
     accepted = accepted_languages(request.headers.get("accept-language", ""))
     asked = [language] if language else [words_of(request).lang, *accepted]
     chosen = best_language(version.content, asked)
-    now_s = int(context.clock.now().timestamp())
+    now = context.clock.now()
     key = context.vault.signing_key(SIGNING_KEY)
-    opening = sign_opening(version.number, visitor, now_s, key)
-    return show_sheet(version.content, chosen, version.number, opening)
+    opening = sign_opening(version.number, visitor, int(now.timestamp()), key)
+    return show_sheet(version.content, chosen, version.number, opening, now)
 
 
 @router.get("/chat/{account_id}/form/{page_id}")
