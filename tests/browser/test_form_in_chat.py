@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from contatto.forms.model import Content
+from contatto.forms.model import Content, Kind
 from contatto.forms.rules.logic import find_way
 from contatto.forms.rules.sheet import show_sheet
 from tests.browser.conftest import Served
 from tests.forms.doors import offer
-from tests.forms.papers import content, kitchen
+from tests.forms.papers import content, kitchen, question
 from tests.journeys.running import EMAIL, PASSWORD
 
 pytestmark = pytest.mark.browser
@@ -198,3 +198,27 @@ def test_the_page_and_the_server_walk_the_questions_alike(served: Served, custom
     walked = customer.evaluate(walk, [source, questions, tried])
     ours = [find_way(form, answers) for answers in tried]
     assert walked == [{"met": list(way.met), "refused": way.refused} for way in ours]
+
+
+def test_what_the_person_just_wrote_is_filled_in_confirmed_and_remembered(
+    served: Served, customer: Page
+) -> None:
+    asked = content(question("q1", Kind.EMAIL, required=True, prefill=True))
+    words = {**asked.words["en"], "again_title": "Good to see you"}
+    offer(served.house, Content(**{**_fields(asked), "words": {"en": words}}))  # type: ignore[arg-type]
+    customer.goto(f"{served.url}/chat/{served.house.webchat_id}")
+    customer.get_by_label("Your message").fill("I am mei@example.com")
+    customer.keyboard.press("Enter")
+    expect(customer.locator(".dm-msg[data-state=delivered]")).to_have_count(1)
+    customer.locator("#form-open").click()
+    expect(customer.get_by_label("Label of q1")).to_have_value("mei@example.com")
+    expect(customer.get_by_text("From your messages here.")).to_be_visible()
+    customer.get_by_role("button", name="Check your answers").click()
+    expect(customer.locator("[data-sheet-answers]")).to_contain_text("mei@example.com")
+    customer.locator("[data-sheet-send]").click()
+    expect(customer.get_by_role("heading", name="Thank you!")).to_be_focused(timeout=5 * A_SECOND)
+    customer.reload()
+    customer.locator("#form-open").click()
+    expect(customer.get_by_role("heading", name="Good to see you")).to_be_focused()
+    customer.locator("[data-step=again] [data-sheet-again]").click()
+    expect(customer.get_by_label("Label of q1")).to_have_value("mei@example.com")

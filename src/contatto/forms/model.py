@@ -94,6 +94,7 @@ class Question:
     ``low`` and ``high`` bound the length of a text or the value of a number; ``country`` is the market that
     a phone number is read in unless the person picks another. It shows when ``show_if`` was answered with
     the option ``show_value``; with no ``show_if`` it always does. ``hours`` are those of an appointment.
+    With ``prefill`` it shows what the person wrote of it in the chat, for them to confirm.
     """
 
     key: str
@@ -108,6 +109,7 @@ class Question:
     show_value: str = ""
     source: Source | None = None
     hours: Hours | None = None
+    prefill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,17 @@ class Submission:
     answers: Answers
     consents: tuple[str, ...] = ()
     trap: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What we know of who opens a form: that they sent it before, and what they wrote in this chat."""
+
+    is_back: bool = False
+    details: Mapping[Kind, str] = field(default_factory=dict)
+
+
+NOBODY: Final = Known()
 
 
 class Verdict(StrEnum):

@@ -346,6 +346,13 @@ def append_receipt(tx: Tx, receipt: ConsentReceipt) -> None:
     )
 
 
+def has_sent_form(tx: Tx, business_id: str, form_id: str, person_id: str) -> bool:
+    """Whether a person has sent any version of a form, and it was taken."""
+    mine = (form_answers.c.business_id == business_id) & (form_answers.c.person_id == person_id)
+    taken = (form_answers.c.form_id == form_id) & (form_answers.c.verdict == Verdict.TAKEN)
+    return tx.execute(select(form_answers.c.id).where(mine, taken).limit(1)).first() is not None
+
+
 def list_receipts(tx: Tx, business_id: str, answer_ids: set[str]) -> dict[str, list[ConsentReceipt]]:
     """Consent receipts by answer, in the order of their purposes."""
     mine = select(consent_receipts).where(

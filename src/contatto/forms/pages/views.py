@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from contatto.forms.model import (
+    CONTACTS,
     END,
     REFUSE,
     ConsentReceipt,
@@ -130,6 +131,8 @@ def _question(content: Content, question: Question, place: int, words: Words) ->
         "high": question.high,
         "country": question.country,
         "bounds": _bounds(question.kind),
+        "is_contact": question.kind in CONTACTS,
+        "prefill": question.prefill,
         "is_phone": question.kind in PHONES,
         "is_chooser": question.kind in CHOOSERS,
         "has_jumps": question.kind is Kind.CHOICE,

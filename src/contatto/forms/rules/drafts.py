@@ -5,7 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from contatto.forms.model import END, REFUSE, Consent, Content, Hours, Kind, Option, Question, Source
+from contatto.forms.model import (
+    CONTACTS,
+    END,
+    REFUSE,
+    Consent,
+    Content,
+    Hours,
+    Kind,
+    Option,
+    Question,
+    Source,
+)
 from contatto.forms.rules.kinds import AUTOCOMPLETE, CHOOSERS, PHONES, USUAL
 from contatto.forms.rules.readers import clean
 from contatto.kit.languages import LANGUAGES
@@ -24,6 +35,8 @@ TEXT_KEYS: Final = {
     "thanks_title": 120,
     "thanks_text": 600,
     "end_label": 60,
+    "again_title": 120,
+    "again_text": 600,
     "no_fit_title": 120,
     "no_fit_text": 600,
 }
@@ -222,6 +235,7 @@ def _edit_question(question: Question, sent: Sent) -> Question:
     return replace(
         question,
         required=f"{at}:required" in sent,
+        prefill=f"{at}:prefill" in sent and question.kind in CONTACTS,
         autocomplete=autocomplete if autocomplete in AUTOCOMPLETE else "off",
         low=_number(sent, f"{at}:low", question.low),
         high=_number(sent, f"{at}:high", question.high),

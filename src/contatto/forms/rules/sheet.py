@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import phonenumbers
 
-from contatto.forms.model import Content, Kind, Question
+from contatto.forms.model import NOBODY, Content, Kind, Known, Question
 from contatto.forms.rules.kinds import CHOOSERS, PHONES, TEXT_LIMIT
 from contatto.forms.rules.slots import place_of, show_slots
 from contatto.forms.rules.words import (
@@ -23,8 +23,14 @@ _CONTROLS: Final = {Kind.LONG_TEXT: "long", Kind.COUNTRY: "country", Kind.APPOIN
 _MODES: Final = {Kind.NUMBER: "numeric", Kind.EMAIL: "email"}
 
 
-def show_sheet(content: Content, language: str, number: int, opening: str, now: datetime) -> dict[str, Any]:
-    """What ``forms/_sheet.html`` needs; ``opening`` is the signed token of now."""
+def show_sheet(
+    content: Content, language: str, number: int, opening: str, now: datetime, known: Known = NOBODY
+) -> dict[str, Any]:
+    """What ``forms/_sheet.html`` needs; ``opening`` is the signed token of now.
+
+    Where a detail that is known is filled in, all answers are shown once more before they are sent.
+    """
+    values = {each.key: known.details.get(each.kind, "") for each in content.questions if each.prefill}
     texts = {key: text_of(content, key, language) for key in _TEXTS}
     return texts | {
         "number": str(number),
@@ -34,7 +40,7 @@ def show_sheet(content: Content, language: str, number: int, opening: str, now: 
         "languages": [(code, LANGUAGES.get(code, code)) for code in content.languages],
         "benefits": [line for line in text_of(content, "benefits", language).split("\n") if line],
         "questions": [
-            _question(content, question, language, now)
+            _question(content, question, language, now) | {"value": values.get(question.key, "")}
             for question in content.questions
             if question.kind is not Kind.HIDDEN
         ],
@@ -44,7 +50,9 @@ def show_sheet(content: Content, language: str, number: int, opening: str, now: 
         ],
         "logic": json.dumps([_logic(question) for question in content.questions]),
         "regions": REGIONS if any(_has_regions(question) for question in content.questions) else "",
-        "review": content.review,
+        "review": content.review or any(values.values()),
+        "prefills": bool(values),
+        "is_back": known.is_back and bool(texts["again_title"] or texts["again_text"]),
         "policy_url": content.policy_url,
         "end_url": content.end_url,
         "end_phone": content.end_phone,
@@ -53,6 +61,7 @@ def show_sheet(content: Content, language: str, number: int, opening: str, now: 
 
 _TEXTS: Final = (
     "headline", "intro", "submit", "thanks_title", "thanks_text", "end_label", "no_fit_title", "no_fit_text",
+    "again_title", "again_text",
 )  # fmt: skip
 REGIONS: Final = " ".join(
     f"{region}+{phonenumbers.country_code_for_region(region)}"

@@ -6,11 +6,26 @@ from contatto.channels import store as channel_store
 from contatto.channels.model import ChannelAccount, MessageKind, Sender, WasRead
 from contatto.channels.registry import CONNECTORS
 from contatto.forms import actions as forms
-from contatto.forms.model import FormAnswer, FormVersion, Respondent, Source, Submission, Verdict
+from contatto.forms.model import (
+    CONTACTS,
+    FormAnswer,
+    FormVersion,
+    Known,
+    Respondent,
+    Source,
+    Submission,
+    Verdict,
+)
 from contatto.forms.rules.words import text_of
+from contatto.forms.store import has_sent_form
 from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.taps import find_tapped_of
-from contatto.inbox.actions.threads import open_conversation, owned_conversation
+from contatto.inbox.actions.threads import (
+    conversation_id_of,
+    open_conversation,
+    owned_conversation,
+    person_id_of,
+)
 from contatto.inbox.model import (
     Conversation,
     Message,
@@ -22,7 +37,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id
 from contatto.kit.outbox import emit
+from contatto.leads.model.leads import Origin
 from contatto.leads.model.work import Actor
+from contatto.leads.store import records as leads
 from contatto.measurement.model import MeasuredAd, Touch
 
 
@@ -32,6 +49,32 @@ class FormOffer:
 
     version: FormVersion
     link: str
+
+
+def find_known(tx: Tx, account: ChannelAccount, visitor: str, version: FormVersion) -> Known:
+    """What a form may show to a visitor of our own chat: that they sent it before, and their own details.
+
+    Only what stands in this visitor's own messages counts. Their lead may hold more: what a member typed or
+    imported, or what came from somebody whose lead was merged with theirs.
+    """
+    business_id, person_id = account.business_id, person_id_of(account, visitor)
+    is_back = has_sent_form(tx, business_id, version.form_id, person_id)
+    if not any(each.prefill for each in version.content.questions):
+        return Known(is_back)
+    conversation_id = conversation_id_of(account, visitor)
+    lead = leads.find_lead_of_conversation(tx, business_id, conversation_id)
+    if lead is None or lead.hidden_at is not None or lead.person_id != person_id:
+        return Known(is_back)
+    points = {each.id: each for each in leads.list_contact_points(tx, business_id, {lead.id})[lead.id]}
+    said: dict[str, str] = {}
+    for proof in reversed(leads.list_evidence_of_lead(tx, business_id, lead.id)):
+        point = points.get(proof.contact_point_id)
+        if point is None or point.field in said or proof.origin is not Origin.CHAT:
+            continue
+        message = messages.find_message(tx, business_id, proof.source_id)
+        if message is not None and message.conversation_id == conversation_id:
+            said[point.field] = point.value
+    return Known(is_back, {kind: said[each] for kind, each in CONTACTS.items() if each in said})
 
 
 def take_form(

@@ -10,6 +10,8 @@ from contatto.capture import store as capture_store
 from contatto.channels.model import Platform
 from contatto.channels.store import find_public_account, list_embed_origins
 from contatto.forms.actions import choose_form
+from contatto.forms.model import NOBODY
+from contatto.inbox.actions.forms import find_known
 from contatto.inbox.actions.taps import find_tapped_ad
 from contatto.inbox.model import AutomaticMessages
 from contatto.inbox.pages.chat_form import show_chat_form
@@ -35,9 +37,7 @@ async def show_chat(request: Request, account_id: str) -> HTMLResponse:
     visitor = read_visitor(request, key)
     person = visitor or new_id()
     values = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
-    form = values["form"]
-    if form is not None:
-        values["form"] = show_chat_form(request, form, person)
+    _show_form(request, values, person)
     response = context.pages.render(request, "inbox/chat.html", values)
     if visitor is None:
         set_visitor(response, person, key, context.pages.cookies)
@@ -58,11 +58,16 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
         response = context.pages.render(request, "inbox/embed.html", values)
     else:
         values = await context.db.read(lambda tx: _chat_values(tx, account_id, visitor))
-        if values["form"] is not None:
-            values["form"] = show_chat_form(request, values["form"], visitor)
+        _show_form(request, values, visitor)
         response = context.pages.render(request, "inbox/chat.html", values | {"visitor_token": v})
     response.headers["Content-Security-Policy"] = csp_within(origins)
     return response
+
+
+def _show_form(request: Request, values: dict[str, Any], visitor: str) -> None:
+    """Put the sheet of the form in the place of its version."""
+    version, known = values.pop("form_of")
+    values["form"] = version and show_chat_form(request, version, visitor, known=known)
 
 
 def _origins_of(tx: Tx, account_id: str) -> tuple[str, ...]:
@@ -86,12 +91,13 @@ def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
     policy = switch.privacy_policy_url if switch else ""
     tapped = find_tapped_ad(tx, account, visitor)
     ad = tapped[1] if tapped else None
+    version = choose_form(tx, account.business_id, account.id, ad.page_id if ad else "")
     kept = find_automatic(tx, account.business_id, account.id)
     automatic = with_ad(kept[0].active if kept else AutomaticMessages(), ad)
     return {
         "account": {"id": account.id, "display_name": account.name, "handle": account.handle or None},
         "ad": _shown_ad(ad) if ad and ad.headline else None,
-        "form": choose_form(tx, account.business_id, account.id, ad.page_id if ad else ""),
+        "form_of": (version, find_known(tx, account, visitor, version) if version else NOBODY),
         "welcome": automatic.welcome or None,
         "questions": [each.ask for each in automatic.questions],
         "visitor_token": None,

@@ -9,11 +9,11 @@ from starlette.responses import HTMLResponse, Response
 
 from contatto.channels.model import ChannelAccount
 from contatto.forms.actions import Unanswered, find_published
-from contatto.forms.model import FormAnswer, FormVersion, Submission, Verdict
+from contatto.forms.model import NOBODY, FormAnswer, FormVersion, Known, Submission, Verdict
 from contatto.forms.rules.openings import check_opening, sign_opening
 from contatto.forms.rules.sheet import show_sheet
 from contatto.forms.rules.words import accepted_languages, best_language
-from contatto.inbox.actions.forms import take_form
+from contatto.inbox.actions.forms import find_known, take_form
 from contatto.inbox.auth import chat_visitor
 from contatto.kit import errors
 from contatto.kit.context import context_of
@@ -51,9 +51,12 @@ _sent: Final = msgspec.json.Decoder(SentForm)
 
 
 def show_chat_form(
-    request: Request, version: FormVersion, visitor: str, language: str = ""
+    request: Request, version: FormVersion, visitor: str, language: str = "", known: Known = NOBODY
 ) -> dict[str, Any]:
-    """The sheet of a form for a visitor, in the wanted language or the one that their browser asks for."""
+    """The sheet of a form for a visitor, in the wanted language or the one that their browser asks for.
+
+    ``known`` is left out where the address alone opens the form: a link may be passed on to somebody else.
+    """
     context = context_of(request)
     accepted = accepted_languages(request.headers.get("accept-language", ""))
     asked = [language] if language else [words_of(request).lang, *accepted]
@@ -61,7 +64,7 @@ def show_chat_form(
     now = context.clock.now()
     key = context.vault.signing_key(SIGNING_KEY)
     opening = sign_opening(version.number, visitor, int(now.timestamp()), key)
-    return show_sheet(version.content, chosen, version.number, opening, now)
+    return show_sheet(version.content, chosen, version.number, opening, now, known)
 
 
 @router.get("/chat/{account_id}/form/{page_id}")
@@ -69,8 +72,13 @@ async def show_form(request: Request, account_id: str, page_id: str, lang: str =
     """The sheet alone, in another language."""
     context = context_of(request)
     account, visitor = await chat_visitor(request)
-    version = await context.db.read(lambda tx: _load_version(tx, account, page_id))
-    form = show_chat_form(request, version, visitor, lang[:16])
+
+    def load(tx: Tx) -> tuple[FormVersion, Known]:
+        version = _load_version(tx, account, page_id)
+        return version, find_known(tx, account, visitor, version)
+
+    version, known = await context.db.read(load)
+    form = show_chat_form(request, version, visitor, lang[:16], known)
     values = {
         "account": {"id": account.id, "display_name": account.name},
         "form": form,

@@ -80,6 +80,7 @@ async function flush() {
         queue = queue.filter((one) => one !== item);
         forgetUnsent(account, item);
         log.accept(item.id, answer.message_id);
+        document.dispatchEvent(new Event("chat:said"));
       }
     }
   } catch {

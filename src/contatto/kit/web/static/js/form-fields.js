@@ -19,3 +19,22 @@ export function shownAnswer(field) {
   }
   return inputs[0].tagName === "SELECT" ? inputs[0].selectedOptions[0]?.textContent ?? "" : inputs[0].value;
 }
+
+export function readAnswers(fields) {
+  const answers = {};
+  for (const input of fields.flatMap(inputsOf)) {
+    if (input.type === "checkbox") {
+      if (input.checked) (answers[input.name] ??= []).push(input.value);
+    } else if (input.type !== "radio" || input.checked) answers[input.name] = input.value;
+  }
+  return answers;
+}
+
+export function writeAnswers(fields, answers) {
+  for (const input of fields.flatMap(inputsOf)) {
+    const value = answers[input.name];
+    if (value === undefined) continue;
+    if (input.type === "checkbox" || input.type === "radio") input.checked = [value].flat().includes(input.value);
+    else input.value = [value].flat()[0] ?? "";
+  }
+}

@@ -1,7 +1,7 @@
 // The instant form over the chat: opens as a modal sheet, keeps unsent answers in this browser, sends them once.
 import { findWay } from "./form-logic.js";
 import { fillPlaces, showCodes } from "./form-places.js";
-import { inputsOf, shownAnswer, whatIsWrong } from "./form-fields.js";
+import { inputsOf, readAnswers, shownAnswer, whatIsWrong, writeAnswers } from "./form-fields.js";
 import { createKeeper } from "./form-keeper.js";
 
 const dialog = document.getElementById("form-sheet");
@@ -19,28 +19,8 @@ let sending = false;
 const fields = () => [...form.querySelectorAll("[data-q]")];
 const consents = () => [...form.querySelectorAll("[data-consent]")];
 
-function read() {
-  const answers = {};
-  for (const field of fields()) {
-    for (const input of inputsOf(field)) {
-      if (input.type === "checkbox") {
-        if (input.checked) (answers[input.name] ??= []).push(input.value);
-      } else if (input.type !== "radio" || input.checked) answers[input.name] = input.value;
-    }
-  }
-  return answers;
-}
-
-function write(answers) {
-  for (const field of fields()) {
-    for (const input of inputsOf(field)) {
-      const value = answers[input.name];
-      if (value === undefined) continue;
-      if (input.type === "checkbox" || input.type === "radio") input.checked = [value].flat().includes(input.value);
-      else input.value = [value].flat()[0] ?? "";
-    }
-  }
-}
+const read = () => readAnswers(fields());
+const write = (answers) => writeAnswers(fields(), answers);
 
 // Questions that this person does not meet are hidden and taken out of the order of the Tab key.
 function follow() {
@@ -198,7 +178,8 @@ function take_over() {
   logic = JSON.parse(sheet.dataset.logic);
   keeper = createKeeper(account, sheet.dataset.page);
   fillPlaces(sheet);
-  write(keeper.answers());
+  // an answer that was left empty does not hide what the person wrote in the chat since
+  write(Object.fromEntries(Object.entries(keeper.answers()).filter(([, value]) => value !== "")));
   follow();
 }
 
@@ -233,11 +214,17 @@ let back = opener;
 function open(from) {
   back = from;
   dialog.showModal();
-  step(keeper.verdict() === "taken" ? "done" : "fill");
+  if ("back" in sheet.dataset) step("again");
+  else step(keeper.verdict() === "taken" ? "done" : "fill");
 }
+let isBehind = false; // a message may have brought a detail that the form shows
+document.addEventListener("chat:said", () => { isBehind = true; });
 opener?.addEventListener("click", async () => {
-  // the chat may have shown another form meanwhile
-  if (sheet.dataset.page === first || (await load(sheet.dataset.base, first))) open(opener);
+  const isOther = sheet.dataset.page !== first; // the chat may have shown another form meanwhile
+  const isOld = isBehind && "prefills" in sheet.dataset;
+  const isFresh = (isOther || isOld) && (await load(sheet.dataset.base, first, isOther ? "" : sheet.dataset.language).catch(() => false));
+  if (isFresh) isBehind = false;
+  if (isFresh || !isOther) open(opener);
 });
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-open-form]");
