@@ -9,6 +9,7 @@ from contatto.audiences import actions as audiences
 from contatto.channels.model import Platform
 from contatto.forms import actions as forms
 from contatto.forms.model import FormSubmitted, TestLeadMade
+from contatto.forms.store import list_receipts_of_lead
 from contatto.inbox.actions import desk, notices, replies
 from contatto.inbox.actions.deliveries import settle_receipts
 from contatto.inbox.actions.erasing import forget_chats
@@ -49,6 +50,7 @@ from contatto.leads.model.events import (
     LeadUpdated,
 )
 from contatto.leads.rules.filters import Thread
+from contatto.leads.store.consents import CONSENTS
 from contatto.leads.store.threads import THREADS
 from contatto.measurement import actions as measurement
 from contatto.notices import actions as pushes
@@ -87,6 +89,9 @@ THREADS.update({
     Thread.WAITING: conversations.list_waiting_lead_ids,
 })  # fmt: skip
 """What the Leads Center asks the inbox about chats."""
+
+CONSENTS["forms"] = list_receipts_of_lead
+"""Who keeps what persons agreed to."""
 
 FORGET.update({
     "chats": forget_chats,

@@ -106,6 +106,7 @@ audit_entries = Table(
     Column("before", String(64), nullable=False),
     Column("digest", String(64), nullable=False),
     Index("ix_audit_entries_business_id", "business_id", "seq"),
+    Index("ix_audit_entries_of_object", "business_id", "object", "seq"),
 )
 
 failed_logins = Table(
@@ -301,6 +302,16 @@ def list_audit_entries(tx: Tx, business_id: BusinessId, span: tuple[int, int]) -
     mine = select(audit_entries).where(audit_entries.c.business_id == business_id)
     latest = mine.order_by(audit_entries.c.seq.desc()).offset(span[0]).limit(span[1])
     return tx.list(AuditEntry, latest)
+
+
+def list_acts_on(tx: Tx, business_id: BusinessId, act: str, object_: str, limit: int) -> list[AuditEntry]:
+    """Entries of one act that name exactly this object, latest first."""
+    mine = select(audit_entries).where(
+        audit_entries.c.business_id == business_id,
+        audit_entries.c.object == object_,
+        audit_entries.c.act == act,
+    )
+    return tx.list(AuditEntry, mine.order_by(audit_entries.c.seq.desc()).limit(limit))
 
 
 def count_audit_entries(tx: Tx, business_id: BusinessId) -> int:

@@ -364,6 +364,16 @@ def list_receipts(tx: Tx, business_id: str, answer_ids: set[str]) -> dict[str, l
     return found
 
 
+def list_receipts_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[ConsentReceipt]:
+    """Every consent that a lead's person was asked for, in the order of asking."""
+    answers = select(form_answers.c.id).where(
+        form_answers.c.business_id == business_id, form_answers.c.lead_id == lead_id
+    )
+    mine = select(consent_receipts).where(consent_receipts.c.business_id == business_id)
+    of_lead = mine.where(consent_receipts.c.answer_id.in_(answers))
+    return tx.list(ConsentReceipt, of_lead.order_by(consent_receipts.c.at, consent_receipts.c.purpose))
+
+
 def delete_answers_of(
     tx: Tx, business_id: str, lead_ids: Collection[str], person_ids: Collection[str]
 ) -> None:

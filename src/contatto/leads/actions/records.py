@@ -1,5 +1,6 @@
 """Making one lead of what a person shares, marking leads by hand, moving them through the statuses."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from contatto.capture import actions as capture
@@ -20,6 +21,7 @@ from contatto.leads.model.events import (
     LeadUpdated,
 )
 from contatto.leads.model.leads import ContactPoint, Evidence, Lead, LeadId, Origin, Signal, Status, Step
+from contatto.leads.model.work import Actor
 from contatto.leads.rules import records as rules
 from contatto.leads.store import records as store
 from contatto.leads.store.entries import FormEntry, append_entry
@@ -81,6 +83,13 @@ def remove_test_lead(tx: Tx, lead: Lead) -> None:
         raise Refused(errors.NOT_FOUND, "lead_id: this is no test lead.")
     store.delete_lead(tx, lead.business_id, lead.id)
     emit(tx, lead.business_id, LeadRemoved(lead.business_id, lead.id, lead.conversation_id))
+
+
+def note_export(tx: Tx, actor: Actor, lead_ids: Collection[str]) -> None:
+    """Write into the history of chosen leads that a member takes them away in a file."""
+    for lead in store.list_leads_by_id(tx, actor.business_id, set(lead_ids)).values():
+        if lead.hidden_at is None:
+            _note_step(tx, lead, "exported", "", actor.name)
 
 
 def _kept_lead(tx: Tx, signal: Signal) -> Lead | None:

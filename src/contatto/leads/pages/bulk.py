@@ -16,6 +16,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.leads.actions import jobs as actions
+from contatto.leads.actions.records import note_export
 from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
 from contatto.leads.pages.asked import Asked, actor_of, read_query
 from contatto.leads.pages.downloads import answer_file
@@ -54,6 +55,9 @@ async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selec
         raise Refused(errors.INVALID, "Choose at least one lead.")
     if sent.do in ("csv", "xlsx"):
         require(caller, Permission.EXPORT_LEADS)
+        chosen = [] if sent.all else sent.ids
+        # written before the first byte leaves, with the entry of the audit log that follows each write
+        await context_of(request).db.write(lambda tx: note_export(tx, actor_of(caller), chosen))
         return await answer_file(request, caller, asked.wanted, sent.do, None if sent.all else sent.ids)
     require(caller, Permission.WRITE_LEADS)
     actor, plan = actor_of(caller), sent.plan(asked)

@@ -19,6 +19,7 @@ from contatto.leads.actions import records as actions
 from contatto.leads.model.erasing import Tombstone
 from contatto.leads.model.leads import ContactPoint, Evidence, Lead, Origin, Status, Step
 from contatto.leads.pages.rows import credits_of, member_names
+from contatto.leads.pages.traces import consent_events, look_events
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import listing, work
 from contatto.leads.store import merges as merge_store
@@ -45,6 +46,7 @@ _STEP_TEXTS: Final = {
     "deleted": N_("Deleted"),
     "restored": N_("Restored"),
     "import_undone": N_("Import taken back"),
+    "exported": N_("Downloaded in a file of chosen leads"),
     "crm_event": N_("The CRM reported: %(detail)s"),
 }
 _TOUCH_TEXTS: Final = {
@@ -67,6 +69,7 @@ _FIELD_NAMES: Final = {"phone": N_("Phone"), "email": N_("E-mail"), "name": N_("
 async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Response:
     require(caller, Permission.READ_LEADS)
     context, words = context_of(request), words_of(request)
+    sees_looks = may(caller, Permission.ADMINISTER)
 
     def load(tx: Tx) -> Lead | Tombstone | dict[str, Any]:
         lead = store.find_lead(tx, caller.business_id, lead_id)
@@ -75,7 +78,7 @@ async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Respo
             if tombstone is None:
                 raise Refused(errors.NOT_FOUND, "There is no such lead.")
             return tombstone
-        return lead if lead.merged_into else _detail(tx, lead, words)
+        return lead if lead.merged_into else _detail(tx, lead, words, sees_looks=sees_looks)
 
     found = await context.db.read(load)
     if isinstance(found, Tombstone):
@@ -138,7 +141,7 @@ async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> Re
     return RedirectResponse(f"/leads/{lead_id}", 303)
 
 
-def _detail(tx: Tx, lead: Lead, words: Words) -> dict[str, Any]:
+def _detail(tx: Tx, lead: Lead, words: Words, *, sees_looks: bool) -> dict[str, Any]:
     business_id = lead.business_id
     account = find_account(tx, business_id, lead.channel_account_id)
     points = store.list_contact_points(tx, business_id, {lead.id})[lead.id]
@@ -178,7 +181,7 @@ def _detail(tx: Tx, lead: Lead, words: Words) -> dict[str, Any]:
         ],
         "attribution": _attribution(tx, lead, earned),
         "conversion_id": earned and earned.conversion_id,
-        "timeline": _timeline(tx, lead, merged, words),
+        "timeline": _timeline(tx, lead, merged, words, sees_looks=sees_looks),
         "merges": _merges(tx, lead, merged),
         "duplicates": [
             {
@@ -270,11 +273,15 @@ def _merge_events(tx: Tx, lead: Lead, words: Words) -> list[dict[str, Any]]:
     return events
 
 
-def _timeline(tx: Tx, lead: Lead, merged: list[Lead], words: Words) -> list[dict[str, Any]]:
-    """The lead's history and its persons' touches, newest first."""
+def _timeline(
+    tx: Tx, lead: Lead, merged: list[Lead], words: Words, *, sees_looks: bool
+) -> list[dict[str, Any]]:
+    """The lead's history and its persons' touches, newest first; who looked, for those who may know."""
     events = [_step_event(step, lead, words) for step in store.list_steps(tx, lead.business_id, lead.id)]
     events += _merge_events(tx, lead, words)
     events += [_form_event(entry, words) for entry in list_entries(tx, lead.business_id, lead.id)]
+    events += consent_events(tx, lead, words)
+    events += look_events(tx, lead, words) if sees_looks else []
     touches = [
         touch
         for each in (lead, *merged)
