@@ -151,6 +151,13 @@ def test_every_screen_can_be_read_by_everybody(browser: Browser, served: Served,
     for screen, path in SCREENS.items():
         page.goto(path.format(**ids))
         faults += _faults(page, screen, mode)
+    page.goto("/ads?tree=open")
+    page.locator(f"#ads-{ids['ad']} [name=rows]").check()
+    expect(page.locator("#bulk")).to_be_visible()
+    faults += _faults(page, "chosen rows", mode)
+    page.locator('#bulk [formaction="/ads/bulk/bid"]').click()
+    expect(page).to_have_url(re.compile("/ads/bulk/bid$"))
+    faults += _faults(page, "what became of rows", mode)
     page.goto(f"/leads/{ids['lead']}")
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
