@@ -58,6 +58,7 @@ def fill(context: Context, leads: int, messages: int) -> dict[str, str]:
         world |= _fill_ads(loader, world)
         talks = list(_fill_leads(loader, context, world, leads))
         _fill_messages(loader, context, world, talks, messages)
+    gather_figures(context.settings.url)
     with context.db.engine.begin() as connection:
         ids = [row[0] for row in connection.exec_driver_sql("SELECT id FROM leads")]
     context.db.write_now(lambda tx: record_facets(tx, world["business"], ids))

@@ -1,5 +1,6 @@
 """What the desk does besides: replies for later, mentions, the clock, searching, forms in the thread."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -20,7 +21,7 @@ from contatto.inbox.rules import (
     read_form_link,
     sign_form_link,
 )
-from contatto.inbox.store.conversations import ConversationFilter, count_conversations
+from contatto.inbox.store.conversations import ConversationFilter, count_conversations, count_tabs
 from contatto.inbox.store.mentions import count_unseen_mentions, list_unseen_mentions
 from contatto.inbox.store.messages import list_messages
 from contatto.inbox.store.scheduled import list_scheduled
@@ -194,6 +195,21 @@ def test_who_waits_longer_than_the_target_is_late_until_somebody_answers(desk: D
     for wrong in ("-1", "1.5", "soon", "99999999", "\u00b2"):
         with pytest.raises(Refused):
             desk.do(lambda tx, text=wrong: desk_actions.set_reply_target(tx, business_id, text))  # type: ignore[misc]
+
+
+def test_the_tabs_counted_together_are_the_tabs_counted_one_by_one(desk: Desk) -> None:
+    desk.write("My number is +65 9123 4567", user="u2")
+    desk.write("Hello", user="u3")
+    business_id, late_before = desk.shop.business_id, desk.clock.moment
+    wanted = ConversationFilter(member_id=desk.actor.member_id, late_before=late_before)
+    tabs = ("all", "mine", "unassigned", "waiting", "late")
+    together = desk.db.read_now(lambda tx: count_tabs(tx, business_id, wanted, tabs))
+    for tab in tabs:
+        one = replace(wanted, tab=tab)
+        alone = desk.db.read_now(lambda tx, one=one: count_conversations(tx, business_id, one))  # type: ignore[misc]
+        assert together[tab] == alone, tab
+    assert together["all"] == 3
+    assert together["waiting"] < together["late"]
 
 
 def test_a_conversation_is_found_by_name_by_words_and_by_contact_detail(desk: Desk) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Column, Integer, String, Table, event, func, select
 
 from contatto.accounts.store import businesses
 from contatto.kit.clock import FixedClock
-from contatto.kit.db.sqlite import SqliteDatabase
+from contatto.kit.db.sqlite import LEARNS_AFTER, SqliteDatabase
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.vault import Vault
 from contatto.migrations.steps import migrate_schema
@@ -241,3 +241,17 @@ def test_writes_after_the_end_are_refused_instead_of_waiting_for_ever(
     db.close()
     with pytest.raises(RuntimeError, match="closed"):
         db.write_now(lambda _: None)
+
+
+def test_the_file_finds_out_what_its_tables_hold_once_many_rows_have_changed(db: SqliteDatabase) -> None:
+    def figures(tx: Tx) -> int:
+        known = "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_stat1'"
+        return int(tx.connection.exec_driver_sql(known).scalar_one())
+
+    def fill(tx: Tx) -> None:
+        tx.execute(things.insert(), [{"name": f"thing {n}", "n": n} for n in range(LEARNS_AFTER + 1)])
+
+    db.write_now(lambda tx: tx.execute(things.insert(), {"name": "one", "n": 1}))
+    assert db.write_now(figures) == 0
+    db.write_now(fill)
+    assert db.write_now(figures) == 1

@@ -31,6 +31,7 @@ from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, MeasuredAd
 
 TABS: Final = ("mine", "mentions", "unassigned", "all", "waiting", "late")
+_COUNTED: Final = tuple(tab for tab in TABS if tab != "mentions")
 SHOWN: Final = tuple(state.value for state in ThreadState)
 PAGE: Final = 50
 
@@ -75,12 +76,11 @@ def inbox_values(tx: Tx, caller: Caller, view: View, selected: str | None) -> di
     target = find_reply_target(tx, business_id)
     late_before = tx.now - target if target else None
 
-    def wanted(tab: str) -> ConversationFilter:
-        return ConversationFilter(tab, among, view.show, caller.subject_id, late_before)
-
-    found = conversations.list_conversations(tx, business_id, wanted(view.tab), PAGE, view.before)
+    wanted = ConversationFilter(view.tab, among, view.show, caller.subject_id, late_before)
+    found = conversations.list_conversations(tx, business_id, wanted, PAGE, view.before)
     chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
     desk = _Desk(tx, caller, [*found, chosen] if chosen else found, target)
+    counts = conversations.count_tabs(tx, business_id, wanted, _COUNTED)
     older = None
     if len(found) == PAGE and found[-1].last_message_at:
         older = "/inbox?" + urlencode(view.query | {"before": micros(found[-1].last_message_at)})
@@ -88,12 +88,7 @@ def inbox_values(tx: Tx, caller: Caller, view: View, selected: str | None) -> di
         "tab": view.tab,
         "show": view.show.value,
         "q": view.q,
-        "counts": {
-            tab: len(desk.mentioned)
-            if tab == "mentions"
-            else conversations.count_conversations(tx, business_id, wanted(tab))
-            for tab in TABS
-        },
+        "counts": counts | {"mentions": len(desk.mentioned)},
         "has_target": target is not None,
         "conversations": [desk.row(conversation) for conversation in found],
         "next_href": older,

@@ -109,7 +109,9 @@ def _matching(business_id: str, wanted: LeadFilter) -> NextPage:
     def after(last: Lead | None) -> ReadPage:
         def read_page(tx: Tx) -> Page:
             found = listing.list_leads_after(tx, business_id, wanted, last)
-            return found[-1] if found else None, table_rows(tx, business_id, found)
+            rows = table_rows(tx, business_id, found)
+            tx.forget_pages()
+            return found[-1] if found else None, rows
 
         return read_page
 

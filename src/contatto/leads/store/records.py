@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -27,7 +27,16 @@ from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant
 from contatto.leads.model.leads import ContactPoint, Evidence, Lead, LeadId, Origin, Status, Step
 from contatto.leads.rules.records import name_key, phone_country
 
-_LISTED: Final = ("business_id", "hidden_at")
+
+def _of_listed(name: str, *columns: str) -> Index:
+    """An index of the leads that are in the lists, in this order.
+
+    PostgreSQL takes no order from an index that has ``hidden_at`` before it, so the hidden ones are left out
+    of the index. The column stands at its end, because SQLite reads the row for it otherwise.
+    """
+    shown = literal_column("hidden_at IS NULL")
+    return Index(name, "business_id", *columns, "hidden_at", sqlite_where=shown, postgresql_where=shown)
+
 
 leads = Table(
     "leads",
@@ -52,11 +61,11 @@ leads = Table(
     instant("erased_at", nullable=True),
     text("erased_by", default=""),
     UniqueConstraint("business_id", "person_id"),
-    Index("ix_leads_by_creation", *_LISTED, "created_at", "id", "status", "owner_id", "facets"),
-    Index("ix_leads_by_activity", *_LISTED, "updated_at", "id"),
-    Index("ix_leads_by_status", *_LISTED, "status", "created_at", "id"),
-    Index("ix_leads_by_name", *_LISTED, "name_key", "id"),
-    Index("ix_leads_by_owner", *_LISTED, "owner_id"),
+    _of_listed("ix_leads_by_creation", "created_at", "id", "status", "owner_id", "facets"),
+    _of_listed("ix_leads_by_activity", "updated_at", "id"),
+    _of_listed("ix_leads_by_status", "status", "created_at", "id"),
+    _of_listed("ix_leads_by_name", "name_key", "id"),
+    _of_listed("ix_leads_by_owner", "owner_id"),
     Index(
         "ix_leads_merged",
         "business_id",
