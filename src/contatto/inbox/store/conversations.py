@@ -179,7 +179,8 @@ def count_tabs(tx: Tx, business_id: str, wanted: ConversationFilter, tabs: Itera
     """How many conversations each tab has, all counted in one pass along an index."""
     rules = {tab: and_(true(), *_of_tab(business_id, replace(wanted, tab=tab))) for tab in tabs}
     counts = [func.count(case((rule, 1))).label(tab) for tab, rule in rules.items()]
-    statement = _matching(select(*counts).select_from(conversations), business_id, replace(wanted, tab="all"))
+    counted: Any = select(*counts).select_from(conversations)
+    statement = _matching(counted, business_id, replace(wanted, tab="all"))
     return {tab: int(count) for tab, count in tx.execute(statement).mappings().one().items()}
 
 

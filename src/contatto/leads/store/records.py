@@ -34,7 +34,7 @@ def _of_listed(name: str, *columns: str) -> Index:
     PostgreSQL takes no order from an index that has ``hidden_at`` before it, so the hidden ones are left out
     of the index. The column stands at its end, because SQLite reads the row for it otherwise.
     """
-    shown = literal_column("hidden_at IS NULL")
+    shown: Any = literal_column("hidden_at IS NULL")
     return Index(name, "business_id", *columns, "hidden_at", sqlite_where=shown, postgresql_where=shown)
 
 
