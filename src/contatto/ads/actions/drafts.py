@@ -7,11 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from contatto.ads.actions.nodes import find_node
-from contatto.ads.model import AdGroup, Campaign, Draft, Kind, Status
+from contatto.ads.model import AdGroup, Campaign, Draft, Kind, Place, Status
 from contatto.ads.rules.typed import FORMS, AdForm, AdGroupForm, CampaignForm, pairs_of, read_form
 from contatto.ads.store import drafts as store
 from contatto.ads.store import tree
-from contatto.ads.store.drafts import Place
 from contatto.kit.db.tx import Tx
 
 KEEP_DRAFTS: Final = timedelta(days=30)

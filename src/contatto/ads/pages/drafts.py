@@ -12,10 +12,9 @@ from contatto.accounts.auth import FormCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.drafts import Owner, drop_draft, find_draft, form_of, keep_draft
-from contatto.ads.model import Kind
+from contatto.ads.model import Kind, Place
 from contatto.ads.rules.links import new_form_path
 from contatto.ads.rules.typed import FORMS, read_form
-from contatto.ads.store.drafts import Place
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.wire import number_of

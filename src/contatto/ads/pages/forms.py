@@ -11,17 +11,17 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import find_advertiser
+from contatto.ads.actions.accounts import find_advertiser, load_ad_account
 from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign
 from contatto.ads.actions.drafts import drop_draft
-from contatto.ads.model import Ad, Campaign, Kind
-from contatto.ads.pages import drafts
+from contatto.ads.actions.first_messages import choose_first_message
+from contatto.ads.model import Ad, Campaign, Kind, Place
+from contatto.ads.pages import drafts, edits
 from contatto.ads.pages.drafts import Opened, draft_view, open_form, owner_of
-from contatto.ads.pages.views import check_choice, field_errors, form_choices
+from contatto.ads.pages.views import check_choice, field_errors, form_choices, show_first_messages
 from contatto.ads.rules.typed import AdForm, CampaignForm, read_form
 from contatto.ads.store import tree as store
-from contatto.ads.store.drafts import Place
 from contatto.channels import store as channels
 from contatto.kit import errors
 from contatto.kit.context import context_of
@@ -31,7 +31,8 @@ from contatto.kit.wire import number_of
 from contatto.kit.words import words_of
 
 router: Final = APIRouter()
-router.include_router(drafts.router)
+for part in (drafts, edits):
+    router.include_router(part.router)
 type Text = Annotated[str, Form()]
 WRONG: Final = 422
 NEW_CAMPAIGN: Final = (Kind.CAMPAIGN, 0)
@@ -106,6 +107,7 @@ async def show_ad_form(request: Request, caller: PageCaller, number: str) -> HTM
 async def post_ad(request: Request, caller: FormCaller, number: str) -> Response:
     """Make an ad and show it as a feed would."""
     require(caller, Permission.WRITE_ADS)
+    needs_review = context_of(request).settings.needs_ad_review
     typed = read_form(AdForm, (await request.form()).multi_items())
 
     def work(tx: Tx) -> Ad:
@@ -115,9 +117,11 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
         if not typed.headline.strip():
             raise Refused(errors.INVALID, "headline: write the line that people see first.")
         page_id = check_choice(tx, caller.business_id, typed.page_id)
-        new = NewAd(group.id, typed.name, typed.body, typed.headline, page_id=page_id)
+        account = load_ad_account(tx, caller.business_id, group.ad_account_id)
+        first = choose_first_message(tx, account, typed)
+        new = NewAd(group.id, typed.name, typed.body, typed.headline, page_id=page_id, auto_message_id=first)
         drop_draft(tx, owner_of(caller), (Kind.AD, group.number))
-        return create_ad(tx, caller.business_id, new)
+        return create_ad(tx, caller.business_id, new, needs_review=needs_review)
 
     try:
         ad = await context_of(request).db.write(work)
@@ -154,6 +158,8 @@ async def _ad_form(
         return {
             "ad_group": ad_group,
             "forms": list(forms.items()),
+            "edited": None,
+            **show_first_messages(tx, load_ad_account(tx, caller.business_id, group.ad_account_id)),
             "form": asdict(opened.form),
             "draft": opened.draft,
         }

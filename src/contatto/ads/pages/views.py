@@ -5,8 +5,11 @@ from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import RedirectResponse
 
+from contatto.accounts.model import AdAccount
+from contatto.ads.actions.first_messages import list_first_messages
 from contatto.ads.model import Ad, CheckResult, Kind
 from contatto.ads.rules.links import TRACKING_KEY, chat_link
+from contatto.ads.rules.messages import MOST_QUESTIONS
 from contatto.forms.store import list_versions
 from contatto.kit import errors
 from contatto.kit.context import Context
@@ -61,6 +64,22 @@ def show_check(result: CheckResult) -> dict[str, Any]:
         "ok": result.passed,
         "countries": list(result.countries),
         "failing": list(result.failing),
+    }
+
+
+def show_first_messages(tx: Tx, account: AdAccount) -> dict[str, Any]:
+    """What the form of an ad needs of the welcome messages of its ad account."""
+    return {
+        "messages": [
+            {
+                "id": str(one.number),
+                "title": one.title or one.content,
+                "content": one.content,
+                "questions": list(one.questions),
+            }
+            for one in list_first_messages(tx, account)
+        ],
+        "most_questions": MOST_QUESTIONS,
     }
 
 

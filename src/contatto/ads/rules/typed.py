@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo
 
 from contatto.ads.model import (
     WINDOW_DAYS,
+    Ad,
     AdGroup,
     BidType,
     BudgetMode,
+    Campaign,
     ClickWindow,
     Kind,
     Money,
@@ -30,6 +32,8 @@ type Pairs = Iterable[tuple[str, Any]]
 _HTML_NAMES: Final = {"country": "countries"}
 LONGEST_TEXT: Final = 2_000
 MOST_VALUES: Final = 300
+NEW_MESSAGE: Final = "new"
+"""Chosen in the place of a welcome message: write a new one."""
 _CLICK: Final = {str(WINDOW_DAYS[window]): window for window in ClickWindow if WINDOW_DAYS[window]}
 _VIEW: Final = {str(WINDOW_DAYS[window] or 0): window for window in ViewWindow}
 _USUAL_BUDGET: Final = 50
@@ -38,20 +42,25 @@ _USUAL_BUDGET: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class CampaignForm:
-    """Every field of the form of a campaign, as text."""
+    """Every field of the form of a campaign, as text; a budget only where the campaign has one."""
 
     advertiser_id: str = ""
     name: str = ""
+    budget: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class AdForm:
-    """Every field of the form of an ad, as text."""
+    """Every field of the form of an ad, as text; welcome, questions, answers: of a new first message."""
 
     name: str = ""
     headline: str = ""
     body: str = ""
     page_id: str = ""
+    auto_message_id: str = ""
+    welcome: str = ""
+    questions: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +213,23 @@ def _time(field: str, text: str) -> time | None:
 
 def read_targeting(form: AdGroupForm) -> Targeting:
     return Targeting(**{name: getattr(form, name) for name in Targeting.__dataclass_fields__})
+
+
+def typed_campaign(campaign: Campaign) -> CampaignForm:
+    """A campaign as its form shows it."""
+    return CampaignForm(name=campaign.name, budget=typed_amount(campaign.budget_micros))
+
+
+def typed_ad(ad: Ad) -> AdForm:
+    """An ad as its form shows it."""
+    return AdForm(ad.name, ad.headline, ad.text, ad.page_id, ad.auto_message_id)
+
+
+def read_questions(form: AdForm) -> tuple[tuple[str, str], ...]:
+    """The questions of a new first message with their answers; empty pairs are left out."""
+    answers = [*form.answers, *([""] * len(form.questions))]
+    pairs = [(one.strip(), other.strip()) for one, other in zip(form.questions, answers, strict=False)]
+    return tuple(pair for pair in pairs if any(pair))
 
 
 def typed_ad_group(ad_group: AdGroup, timezone: str) -> AdGroupForm:

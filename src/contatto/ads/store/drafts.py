@@ -5,13 +5,10 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Index, String, Table, and_, select
 
-from contatto.ads.model import Draft, Kind
+from contatto.ads.model import Draft, Kind, Place
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
 from contatto.kit.ids import new_id
-
-type Place = tuple[Kind, int]
-"""What is to be made, and the number of what it would stand in (0 for a campaign)."""
 
 ad_drafts = Table(
     "ad_drafts",
@@ -38,6 +35,7 @@ def save_draft(tx: Tx, draft: Draft) -> None:
 
 
 def find_draft(tx: Tx, business_id: str, member_id: str, place: Place) -> Draft | None:
+    """A draft by what is to be made, and the number of what it would stand in (0 for a campaign)."""
     return tx.find(Draft, select(ad_drafts).where(_at(business_id, member_id, place)))
 
 

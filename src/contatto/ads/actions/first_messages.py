@@ -1,0 +1,47 @@
+"""The first message of an ad's chat as its form chooses it: the chat's own, a known one, a new one."""
+
+from contatto.accounts.model import AdAccount
+from contatto.ads.actions.messages import NewWelcome, create_welcome_message
+from contatto.ads.model import WelcomeMessage
+from contatto.ads.rules.typed import NEW_MESSAGE, AdForm, read_questions
+from contatto.ads.store.messages import list_welcome_messages
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+
+_FIELDS = {"welcome_message.content": "welcome", "welcome_message.suggested_questions": "questions"}
+
+
+def list_first_messages(tx: Tx, account: AdAccount) -> list[WelcomeMessage]:
+    """The welcome messages of an ad account that an ad may open with, newest first."""
+    return list_welcome_messages(tx, account.business_id, account.id)
+
+
+def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:
+    """The ``auto_message_id`` that a form chooses; a message that was written in it is made.
+
+    Raises:
+        Refused: INVALID.
+    """
+    chosen = form.auto_message_id
+    if chosen == NEW_MESSAGE:
+        content = form.welcome.strip()
+        try:
+            made = create_welcome_message(
+                tx,
+                account,
+                NewWelcome(content.splitlines()[0] if content else "", content, read_questions(form)),
+            )
+        except Refused as refused:
+            raise _beside_its_field(refused) from refused
+        return str(made.number)
+    if chosen and chosen not in {str(one.number) for one in list_first_messages(tx, account)}:
+        raise Refused(errors.INVALID, "auto_message_id: choose one of the list.")
+    return chosen
+
+
+def _beside_its_field(refused: Refused) -> Refused:
+    """The API's name of a part of a message as the field of the form that holds it."""
+    field, _, says = refused.detail.partition(": ")
+    name = next((ours for theirs, ours in _FIELDS.items() if field.startswith(theirs)), field)
+    return Refused(refused.code, f"{name}: {says}")

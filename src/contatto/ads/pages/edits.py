@@ -1,0 +1,237 @@
+"""The forms of what is there already: a campaign, an ad group, an ad; nobody writes over an unseen change."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import AdAccount, Caller, Permission
+from contatto.accounts.rules import require
+from contatto.ads.actions.accounts import find_channel, load_ad_account
+from contatto.ads.actions.edits import edit_ad, edit_ad_group, edit_campaign, shown_ad_group
+from contatto.ads.actions.nodes import find_node
+from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, Kind, Place
+from contatto.ads.pages.ad_group_view import (
+    BUDGET_MODES,
+    country_groups,
+    eligibility_of,
+    folded,
+    load_choices,
+)
+from contatto.ads.pages.views import (
+    back_to_tree,
+    check_choice,
+    field_errors,
+    form_choices,
+    show_first_messages,
+)
+from contatto.ads.rules import typed as rules
+from contatto.ads.rules.settings import least_budget_micros
+from contatto.ads.store import tree as store
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.moments import from_micros, micros
+from contatto.kit.wire import number_of
+from contatto.kit.words import N_, Words, words_of
+
+router: Final = APIRouter()
+TEMPLATES: Final = {
+    Kind.CAMPAIGN: "ads/campaign_edit.html",
+    Kind.AD_GROUP: "ads/ad_group_form.html",
+    Kind.AD: "ads/ad_new.html",
+}
+_MEASURED: Final = N_("Conversions are counted by it; figures from before and after would not go together.")
+_PAID: Final = N_("Money that was spent was counted in this way.")
+_HOME: Final = N_("What has been shown and paid belongs there.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """What was sent of an edit, and what was wrong with it; ``seen`` is the change that its writer saw."""
+
+    form: Any
+    seen: str = ""
+    errors: Mapping[str, str] = field(default_factory=dict)
+    is_conflict: bool = False
+
+
+@router.get("/ads/{kind}/{number}/edit")
+async def show_edit(request: Request, caller: PageCaller, kind: Kind, number: str) -> HTMLResponse:
+    require(caller, Permission.WRITE_ADS)
+    return await _edit_form(request, caller, (kind, number_of(number)), None)
+
+
+@router.post("/ads/{kind}/{number}/edit")
+async def post_edit(request: Request, caller: FormCaller, kind: Kind, number: str) -> Response:
+    """Change what the form changed; the second of two editors is told, and nothing is written over."""
+    require(caller, Permission.WRITE_ADS)
+    sent = await request.form()
+    form: Any = rules.read_form(rules.FORMS[kind], sent.multi_items())
+    seen = str(sent.get("seen", ""))
+    place, over = (kind, number_of(number)), str(sent.get("over", ""))
+    needs_review = context_of(request).settings.needs_ad_review
+
+    def work(tx: Tx) -> Campaign | AdGroup | Ad:
+        node = find_node(tx, caller.business_id, place)
+        account = load_ad_account(tx, caller.business_id, node.ad_account_id)
+        seen_at = _read_seen(over or seen)
+        if not isinstance(node, Campaign) and form.page_id != node.page_id:
+            check_choice(tx, caller.business_id, form.page_id)
+        if isinstance(node, Campaign):
+            return edit_campaign(tx, account, node, form, seen_at)
+        if isinstance(node, AdGroup):
+            return edit_ad_group(tx, account, node, form, seen_at)
+        return edit_ad(tx, account, node, form, seen_at, needs_review=needs_review)
+
+    try:
+        await context_of(request).db.write(work)
+    except Refused as refused:
+        if refused.code is errors.NOT_FOUND:
+            raise
+        is_conflict = refused.code is errors.CONFLICT
+        wrong = {} if is_conflict else field_errors(refused, words_of(request))
+        return await _edit_form(request, caller, place, _Edit(form, seen, wrong, is_conflict))
+    return back_to_tree("", *place)
+
+
+def _read_seen(text: str) -> datetime:
+    """The time of the change that the writer has seen.
+
+    Raises:
+        Refused: CONFLICT, for a form that does not say.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) < 18):
+        raise Refused(errors.CONFLICT)
+    return from_micros(int(text))
+
+
+async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Edit | None) -> HTMLResponse:
+    """The form as it was sent, or with what is there."""
+    context, words = context_of(request), words_of(request)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        node = find_node(tx, caller.business_id, place)
+        account = load_ad_account(tx, caller.business_id, node.ad_account_id)
+        if isinstance(node, Campaign):
+            values = _of_campaign((node, account), edit, words)
+        elif isinstance(node, AdGroup):
+            values = _of_ad_group(tx, (node, account), edit, words)
+        else:
+            values = _of_ad(tx, (node, account), edit)
+        now = str(micros(node.updated_at))
+        values["edited"] = {
+            "name": node.name,
+            "path": f"/ads/{place[0]}/{node.number}/edit",
+            "row": f"/ads#{place[0]}-{node.number}",
+            "seen": edit.seen if edit else now,
+            "now": now,
+            "changed_at": node.updated_at,
+            "is_conflict": edit is not None and edit.is_conflict,
+            "frozen": values.pop("frozen"),
+        }
+        return values
+
+    values = {
+        "caller": caller,
+        "errors": edit.errors if edit else {},
+        **await context.db.read(work),
+    }
+    status = 200 if edit is None else 409 if edit.is_conflict else 422
+    return context.pages.render(request, TEMPLATES[place[0]], values, status)
+
+
+def _of_campaign(places: tuple[Campaign, AdAccount], edit: _Edit | None, words: Words) -> dict[str, Any]:
+    node, account = places
+    return {
+        "form": asdict(edit.form if edit else rules.typed_campaign(node)),
+        "currency": account.currency,
+        "least_micros": least_budget_micros(account.currency),
+        "has_budget": node.budget_mode is not BudgetMode.INFINITE,
+        "frozen": [
+            (N_("Ad account"), account.name, _HOME),
+            (N_("It is spent"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
+        ],
+    }
+
+
+def _of_ad_group(
+    tx: Tx, places: tuple[AdGroup, AdAccount], edit: _Edit | None, words: Words
+) -> dict[str, Any]:
+    node, account = places
+    campaign = store.load_campaigns(tx, node.business_id, {node.campaign_id})[node.campaign_id]
+    channel = find_channel(tx, node.business_id, node.channel_account_id)
+    shown = edit.form if edit else shown_ad_group(tx, account, node)
+    whole = rules.typed_ad_group(node, account.timezone)
+    has_begun = node.starts_at <= tx.now
+    choices = load_choices(tx, campaign, account)
+    checked = _frozen_in(shown, whole)
+    frozen = [
+        (N_("Chat opens with"), channel.name, _HOME),
+        (N_("Goal"), words.gettext("Lead" if whole.goal == "lead" else "Conversation"), _MEASURED),
+        (N_("It is spent"), words.gettext(BUDGET_MODES[node.budget_mode]), _PAID),
+        (N_("Attribution windows"), _windows(whole, words), _MEASURED),
+    ]
+    if has_begun:
+        frozen.append(
+            (
+                N_("First day"),
+                f"{whole.starts_on} {whole.starts_time}",
+                N_("It has come and cannot be moved."),
+            )
+        )
+    return choices | {
+        "form": asdict(checked),
+        "country_groups": country_groups(words),
+        "folded": folded(checked, choices, words),
+        "eligibility": eligibility_of(tx, account, checked),
+        "capture_account": None,
+        "capture_errors": {},
+        "has_begun": has_begun,
+        "frozen": frozen,
+    }
+
+
+def _frozen_in(shown: rules.AdGroupForm, whole: rules.AdGroupForm) -> rules.AdGroupForm:
+    """What was typed, with the fields that stay as they are: they are not sent."""
+    kept = ("channel_account_id", "goal", "budget_mode", "click_window_days", "view_window_days")
+    return replace(shown, **{name: getattr(whole, name) for name in kept})
+
+
+def _windows(whole: rules.AdGroupForm, words: Words) -> str:
+    click, view = int(whole.click_window_days), int(whole.view_window_days)
+    shown = words.plural("%(num)s-day click", "%(num)s-day click", click) % {"num": click}
+    if not view:
+        return shown
+    return f"{shown}, {words.plural('%(num)s-day view', '%(num)s-day view', view) % {'num': view}}"
+
+
+def _of_ad(tx: Tx, places: tuple[Ad, AdAccount], edit: _Edit | None) -> dict[str, Any]:
+    node, account = places
+    group = store.load_ad_groups(tx, node.business_id, {node.ad_group_id})[node.ad_group_id]
+    campaign = store.load_campaigns(tx, node.business_id, {node.campaign_id})[node.campaign_id]
+    channel = find_channel(tx, node.business_id, node.channel_account_id)
+    forms = form_choices(tx, node.business_id)
+    return {
+        "ad_group": {
+            "id": str(group.number),
+            "name": group.name,
+            "goal": group.goal,
+            "campaign_name": campaign.name,
+            "channel_account_name": channel.name,
+            "form": dict(forms).get(group.page_id, ""),
+        },
+        "forms": forms,
+        **show_first_messages(tx, account),
+        "form": asdict(edit.form if edit else rules.typed_ad(node)),
+        "frozen": [
+            (N_("Ad group"), group.name, _HOME),
+            (N_("Chat opens with"), channel.name, N_("It is the account of the ad group.")),
+        ],
+    }
