@@ -187,6 +187,22 @@ def test_two_clicks_at_the_same_time_are_one_answer(database: Database, version:
     assert counts == {version.form_id: {Verdict.TAKEN: 1}}
 
 
+def test_only_who_sent_a_form_that_was_taken_has_sent_it(
+    database: Database, business_id: str, version: FormVersion
+) -> None:
+    def has_sent(person_id: str, business: str = business_id) -> bool:
+        return database.read_now(lambda tx: store.has_sent_form(tx, business, version.form_id, person_id))
+
+    submit(database, version)
+    submit(database, version, Submission("submission-2", "en", {"q1": "c"}), person_id="p2")
+    assert [has_sent("p1"), has_sent("p2"), has_sent("p3"), has_sent("p1", "another")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+
+
 def test_another_form_of_a_person_who_is_known_adds_to_their_lead(
     database: Database, business_id: str, version: FormVersion
 ) -> None:
