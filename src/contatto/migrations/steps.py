@@ -18,12 +18,15 @@ from contatto.kit.db.types import metadata
 from contatto.leads.store import entries as _entries
 from contatto.leads.store import events as _events
 from contatto.leads.store import jobs as _jobs
+from contatto.leads.store import looks as _looks
 from contatto.leads.store import merges as _merges
 from contatto.leads.store import views as _views
 from contatto.leads.store import work as _work
 from contatto.reports.store import saved as _saved
 
-TABLES_OF: Final = (wiring, _ads, _entries, _events, _forms, _jobs, _merges, _saved, _views, _welcomes, _work)
+TABLES_OF: Final = (
+    wiring, _ads, _entries, _events, _forms, _jobs, _looks, _merges, _saved, _views, _welcomes, _work,
+)  # fmt: skip
 """Importing these makes every table known."""
 
 

@@ -14,8 +14,9 @@ from contatto.kit.db.tx import Tx
 from contatto.leads.model.leads import Status
 from contatto.leads.pages.asked import Asked, ReadAsked, chips_of, choices_of
 from contatto.leads.pages.rows import rows_of
-from contatto.leads.rules.filters import COLUMNS, for_member
+from contatto.leads.rules.filters import COLUMNS, Look, for_member
 from contatto.leads.store import listing
+from contatto.leads.store.looks import find_look, save_look
 
 router = APIRouter(include_in_schema=False)
 PAGE: Final = 50
@@ -24,6 +25,7 @@ _LAST_PAGE: Final = 1_000_000
 
 @router.get("/leads")
 async def show_leads(request: Request, caller: PageCaller, asked: ReadAsked, page: int = 1) -> HTMLResponse:
+    asked = await _with_look(request, caller, asked, keep=True)
     response = await _render(request, caller, "leads/list.html", asked, page)
     response.headers["HX-Push-Url"] = asked.href()  # without the fields that were left empty
     return response
@@ -31,7 +33,20 @@ async def show_leads(request: Request, caller: PageCaller, asked: ReadAsked, pag
 
 @router.get("/leads/rows")
 async def show_rows(request: Request, caller: PageCaller, asked: ReadAsked, page: int = 1) -> HTMLResponse:
+    asked = await _with_look(request, caller, asked, keep=False)
     return await _render(request, caller, "leads/_rows.html", asked, page)
+
+
+async def _with_look(request: Request, caller: Caller, asked: Asked, *, keep: bool) -> Asked:
+    """Columns and density as the address says, and kept for the member; else as the member had them last."""
+    require(caller, Permission.READ_LEADS)
+    db, of, member = context_of(request).db, caller.business_id, caller.subject_id
+    kept = await db.read(lambda tx: find_look(tx, of, member))
+    if not {"column", "dense"} & set(request.query_params):
+        return asked if kept is None else replace(asked, look=replace(kept, sort=asked.look.sort))
+    if keep and asked.look != replace(kept or Look(), sort=asked.look.sort):
+        await db.write(lambda tx: save_look(tx, of, member, asked.look))
+    return asked
 
 
 async def _render(request: Request, caller: Caller, template: str, asked: Asked, page: int) -> HTMLResponse:

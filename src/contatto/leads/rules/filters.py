@@ -194,7 +194,13 @@ def read_look(pairs: Iterable[tuple[str, str]]) -> Look:
             look = replace(look, dense=text == "1")
         elif word == "column" and text in COLUMNS:
             columns.append(text)
-    return replace(look, columns=tuple(each for each in COLUMNS if each in columns)) if columns else look
+    return replace(look, columns=known_columns(columns))
+
+
+def known_columns(chosen: Iterable[str]) -> tuple[str, ...]:
+    """The chosen columns in their order; the usual ones when none of them exists (any more)."""
+    wanted = set(chosen)
+    return tuple(each for each in COLUMNS if each in wanted) or USUAL_COLUMNS
 
 
 def write_look(look: Look) -> Pairs:
