@@ -31,7 +31,7 @@ from tests.unchanged import nothing_changes
 PUBLIC = ("/webhooks/", "/chat/", "/form/", "/t/", "/static")
 """Doors that are open to all: their addresses carry secrets, signatures or a public account."""
 NOT_THERE = {40007, 40300}
-TURNED_DOWN = {"GET": {404}, "POST": {400, 404, 422}}
+TURNED_DOWN = {"GET": {404}, "POST": {400, 404, 422}, "PUT": {404}}
 """A form may be found wanting before anybody looks for the thing that it is about."""
 NOBODYS = "0190a5a1-7c2e-7aaa-8000-00000000000f"
 FORM = {
@@ -139,8 +139,13 @@ def filled(path: str, theirs: Theirs, kind: str = "") -> str:
 def addresses(path: str, theirs: Theirs) -> list[str]:
     if "{kind}" not in path:
         return [filled(path, theirs)]
-    numbers = {"campaigns": theirs.campaign_id, "ad-groups": theirs.adgroup_id, "ads": theirs.ad_id}
-    return [path.replace("{kind}", kind).replace("{number}", number) for kind, number in numbers.items()]
+    campaign, ad_group = theirs.campaign_id, theirs.adgroup_id
+    numbers = {"campaigns": campaign, "ad-groups": ad_group, "ads": theirs.ad_id}
+    parents = {"campaigns": campaign, "ad-groups": campaign, "ads": ad_group}
+    return [
+        path.replace("{kind}", kind).replace("{number}", numbers[kind]).replace("{parent}", parents[kind])
+        for kind in numbers
+    ]
 
 
 def csrf(house: House) -> dict[str, str]:

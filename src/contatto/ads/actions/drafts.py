@@ -11,7 +11,9 @@ from contatto.ads.model import AdGroup, Campaign, Draft, Kind, Place, Status
 from contatto.ads.rules.typed import FORMS, AdForm, AdGroupForm, CampaignForm, pairs_of, read_form
 from contatto.ads.store import drafts as store
 from contatto.ads.store import tree
+from contatto.kit import errors
 from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
 
 KEEP_DRAFTS: Final = timedelta(days=30)
 PARENTS: Final = {Kind.AD_GROUP: Kind.CAMPAIGN, Kind.AD: Kind.AD_GROUP}
@@ -39,15 +41,23 @@ def keep_draft(tx: Tx, owner: Owner, place: Place, form: Form) -> Draft:
     Raises:
         Refused: NOT_FOUND, when what it would stand in is not there (any more).
     """
-    business_id, member_id = owner
-    kind, parent = place
-    if kind in PARENTS:
-        find_node(tx, business_id, (PARENTS[kind], parent))
-    else:
-        parent = 0
-    draft = Draft(business_id, member_id, kind, parent, json.dumps(asdict(form)), tx.now)
+    check_place(tx, owner, place)
+    draft = Draft(*owner, *place, json.dumps(asdict(form)), tx.now)
     store.save_draft(tx, draft)
     return draft
+
+
+def check_place(tx: Tx, owner: Owner, place: Place) -> None:
+    """That a draft may stand there: in something of the business; a campaign stands in nothing, which is 0.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    kind, parent = place
+    if kind in PARENTS:
+        find_node(tx, owner[0], (PARENTS[kind], parent))
+    elif parent != 0:
+        raise Refused(errors.NOT_FOUND)
 
 
 def drop_draft(tx: Tx, owner: Owner, place: Place) -> None:

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, RedirectResponse
 from contatto.accounts.auth import FormCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.drafts import Owner, drop_draft, find_draft, form_of, keep_draft
+from contatto.ads.actions.drafts import Owner, check_place, drop_draft, find_draft, form_of, keep_draft
 from contatto.ads.model import Kind, Place
 from contatto.ads.rules.links import new_form_path
 from contatto.ads.rules.typed import FORMS, read_form
@@ -76,5 +76,10 @@ async def post_draft_away(
     """Throw a draft away and show the blank form, or the list where it stood."""
     require(caller, Permission.WRITE_ADS)
     place = (kind, number_of(parent))
-    await context_of(request).db.write(lambda tx: drop_draft(tx, owner_of(caller), place))
+
+    def work(tx: Tx) -> None:
+        check_place(tx, owner_of(caller), place)
+        drop_draft(tx, owner_of(caller), place)
+
+    await context_of(request).db.write(work)
     return RedirectResponse("/ads" if back == "list" else new_form_path(*place), 303)
