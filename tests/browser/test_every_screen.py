@@ -107,12 +107,20 @@ def _found_by_axe(page: Page, screen: str, mode: str) -> list[str]:
     ]
 
 
+STICKS_OUT = """() => [...document.body.querySelectorAll("*")].filter((each) => {
+  const { left, right, width } = each.getBoundingClientRect();
+  return width > 0 && (left < -0.5 || right > document.documentElement.clientWidth + 0.5);
+}).slice(-3).map((each) => `${each.tagName} ${each.className} ${each.id}`).join(", ")"""
+"""The innermost of what reaches over an edge of the window."""
+
+
 def _too_wide(page: Page, screen: str) -> list[str]:
     found = []
     for width in NARROW:
         page.set_viewport_size({"width": width, "height": 700})
         across = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        found += [f"{screen}: {across} px too wide at {width}"] if across > 0 else []
+        if across > 0:
+            found.append(f"{screen}: {across} px too wide at {width}: {page.evaluate(STICKS_OUT)}")
     page.set_viewport_size({"width": 1280, "height": 800})
     return found
 
