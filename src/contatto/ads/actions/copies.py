@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from contatto.accounts.model import AdAccount
 from contatto.ads.actions.accounts import find_channel, load_ad_account, load_facts
 from contatto.ads.actions.nodes import find_node
 from contatto.ads.actions.publishing import NO_PAGES, publish_one_ad
 from contatto.ads.model import Ad, AdGroup, Audit, Campaign, Place, Status, Wanted
 from contatto.ads.rules import goals, settings
 from contatto.ads.store import tree as store
+from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -88,7 +90,7 @@ def _copy_ad_group(tx: Tx, group: AdGroup, campaign: Campaign, *, needs_review: 
 def _copy_ad(tx: Tx, ad: Ad, above: tuple[AdGroup, Campaign], *, needs_review: bool) -> Ad:
     """Copy an ad into an ad group; one that was rejected is no better as a copy."""
     group, campaign = above
-    _check_goal(tx, group, ad.channel_account_id)
+    homes = _check_goal(tx, group, ad.channel_account_id)
     made = replace(
         ad,
         id=new_id(),
@@ -101,15 +103,13 @@ def _copy_ad(tx: Tx, ad: Ad, above: tuple[AdGroup, Campaign], *, needs_review: b
         audit_reason="" if needs_review else ad.audit_reason,
     )
     store.save_ad(tx, made)
-    homes = (
-        load_ad_account(tx, ad.business_id, ad.ad_account_id),
-        find_channel(tx, ad.business_id, ad.channel_account_id),
-    )
     publish_one_ad(tx, made, group, campaign, homes)
     return made
 
 
-def _check_goal(tx: Tx, group: AdGroup, channel_account_id: str) -> None:
+def _check_goal(tx: Tx, group: AdGroup, channel_account_id: str) -> tuple[AdAccount, ChannelAccount]:
+    """Refuse a goal that could not be chosen anew; give the ad account and the channel account."""
     account = load_ad_account(tx, group.business_id, group.ad_account_id)
     channel = find_channel(tx, group.business_id, channel_account_id)
     goals.check_goal(group.goal, load_facts(tx, account, channel, group.countries))
+    return account, channel
