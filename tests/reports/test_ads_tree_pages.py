@@ -107,6 +107,11 @@ def test_a_branch_is_closed_and_opened_by_its_number(traffic: Traffic) -> None:
     assert 'name="shut" value="' + lead["campaign_id"] + '" form="ads-filters"' in page
 
 
+@pytest.mark.parametrize("page", ["0", "-1", "x", "²", "9" * 40, "9" * 5_000])
+def test_a_page_that_is_not_there_shows_one_that_is(traffic: Traffic, page: str) -> None:
+    assert len(keys(traffic.house, f"{EVERYTHING}&page={page}")) == 6
+
+
 def test_columns_are_chosen(traffic: Traffic) -> None:
     [row, *_] = shown(traffic.house, "/ads?goal=lead&column=ctr&column=bid")
     assert row[1] == {"CTR": "100.00%"}

@@ -13,6 +13,7 @@ from typing import Final
 from contatto.audiences.model import Audience, AudienceKind, AudienceState, ListKind
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.numbers import read_number
 from contatto.kit.words import N_
 from contatto.leads.rules.importing import Unfit, read_entry
 from contatto.measurement.model import ConversionKind
@@ -216,4 +217,4 @@ def source_number(audience: Audience) -> int | None:
     if audience.kind is not AudienceKind.LOOKALIKE:
         return None
     number = str(json.loads(audience.spec or "{}").get("source_audience_id", ""))
-    return int(number) if number.isascii() and number.isdigit() else None
+    return read_number(number)

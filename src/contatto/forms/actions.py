@@ -35,6 +35,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id, new_number
 from contatto.kit.languages import LANGUAGES
 from contatto.kit.log import logger, where
+from contatto.kit.numbers import read_number
 from contatto.kit.outbox import emit
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import records as leads
@@ -176,8 +177,8 @@ def choose_form(tx: Tx, business_id: str, channel_account_id: str, page_id: str)
 
 def find_published(tx: Tx, business_id: str, page_id: str) -> FormVersion | None:
     """A published version by the text of its ``page_id``; None for one that is not ours."""
-    is_number = page_id.isascii() and page_id.isdigit() and len(page_id) <= 19
-    return store.find_version(tx, business_id, int(page_id)) if is_number and int(page_id) < 2**63 else None
+    number = read_number(page_id)
+    return None if number is None else store.find_version(tx, business_id, number)
 
 
 def answer_id_of(version: FormVersion, respondent: Respondent, submission_id: str) -> str:

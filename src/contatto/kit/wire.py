@@ -19,16 +19,17 @@ from starlette.requests import Request
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.money import to_micros, to_units
+from contatto.kit.numbers import read_number
 
-_LARGEST_ID: Final = (1 << 63) - 1
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
 
 
 def _read_id(value: object) -> int:
     text = str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else ""
-    if not (text.isascii() and text.isdigit()) or len(text) > 19 or int(text) > _LARGEST_ID:
+    number = read_number(text)
+    if number is None:
         raise ValueError("an id is a text of 1 to 19 digits")
-    return int(text)
+    return number
 
 
 def _read_text_id(value: object) -> str:

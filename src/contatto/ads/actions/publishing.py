@@ -12,6 +12,7 @@ from contatto.ads.store.messages import list_welcome_messages
 from contatto.channels import registry as channel_registry
 from contatto.channels.model import ChannelAccount
 from contatto.kit.db.tx import Tx
+from contatto.kit.numbers import read_number
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import MeasuredAd
 
@@ -46,9 +47,8 @@ def publish_one_ad(
 
 def find_welcome(tx: Tx, ad: Ad) -> WelcomeMessage | None:
     """The welcome message that an ad names, if its ad account has it."""
-    text = ad.auto_message_id
-    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 19 else 0
-    if not 0 < number < 2**63:
+    number = read_number(ad.auto_message_id)
+    if not number:
         return None
     found = list_welcome_messages(tx, ad.business_id, ad.ad_account_id, [number])
     return found[0] if found else None

@@ -7,6 +7,7 @@ from typing import Final
 from contatto.ads.model import Kind, Place, Status
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.numbers import read_number
 from contatto.kit.words import N_
 
 
@@ -36,7 +37,6 @@ DONE: Final = {
 MOST_ROWS: Final = 200
 """Rows of one request: more than a page of the tree usually shows."""
 _DEPTH: Final = {Kind.AD: 0, Kind.AD_GROUP: 1, Kind.CAMPAIGN: 2}
-_LARGEST: Final = (1 << 63) - 1
 
 
 def read_places(values: Iterable[str]) -> tuple[Place, ...]:
@@ -58,10 +58,10 @@ def read_places(values: Iterable[str]) -> tuple[Place, ...]:
 
 def _place(value: str) -> Place:
     kind, _, number = value.rpartition("-")
-    is_number = number.isascii() and number.isdigit() and len(number) < 20
-    if kind not in set(Kind) or not is_number or int(number) > _LARGEST:
+    read = read_number(number)
+    if kind not in set(Kind) or read is None:
         raise Refused(errors.INVALID, "One of the chosen rows is none of the table.")
-    return Kind(kind), int(number)
+    return Kind(kind), read
 
 
 def check_fits(act: Act, kind: Kind) -> None:

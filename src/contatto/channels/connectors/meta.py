@@ -18,6 +18,7 @@ from contatto.channels.model import AdTap, Label, NotNow, NotTaken, Outgoing, Se
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
+from contatto.kit.numbers import read_number
 from contatto.kit.reading import UNREADABLE
 
 GRAPH: Final = "https://graph.facebook.com"
@@ -119,14 +120,12 @@ def ad_tap(referral: Referral | None) -> AdTap | None:
     if referral is None or not (referral.source_type == "ad" or referral.source == "ADS"):
         return None
     number = referral.source_id or str(referral.ad_id)
-    is_number = number.isascii() and number.isdigit() and len(number) <= 19 and int(number) < 1 << 63
+    ad_number = read_number(number)
     title = (referral.ads_context_data or {}).get("ad_title")
     headline = referral.headline or (title if isinstance(title, str) else "")
-    if not is_number and not referral.ctwa_clid:
+    if ad_number is None and not referral.ctwa_clid:
         return None
-    return AdTap(
-        int(number) if is_number else 0, referral.ctwa_clid[:512], headline[:200], referral.body[:500]
-    )
+    return AdTap(ad_number or 0, referral.ctwa_clid[:512], headline[:200], referral.body[:500])
 
 
 def message_request(out: Outgoing, body: dict[str, Any]) -> HttpRequest:

@@ -36,6 +36,7 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
 from contatto.kit.moments import from_micros
+from contatto.kit.numbers import read_number
 from contatto.kit.reading import UNREADABLE
 
 SIGNATURE_HEADER: Final = "tiktok-signature"
@@ -243,15 +244,10 @@ def _message(content: _Content, at: datetime, sender: Sender, person: _User | No
 def _referral(content: _Content, at: datetime) -> Incoming:
     person_id = (content.from_user.id if content.from_user else "") or content.unique_identifier
     touch = content.referral.ad if content.referral else None
-    number = str(touch.ad_id) if touch else ""
-    if not person_id or not _is_id(number):
+    number = read_number(str(touch.ad_id)) if touch else None
+    if not person_id or number is None:
         return Unusable("missing_fields")
-    return Referred(content.conversation_id, person_id, content.sender_name, int(number), at)
-
-
-def _is_id(text: str) -> bool:
-    """Whether a text is a number that fits a 64-bit column."""
-    return text.isascii() and text.isdigit() and len(text) <= 19 and int(text) < 1 << 63
+    return Referred(content.conversation_id, person_id, content.sender_name, number, at)
 
 
 def _read(content: _Content, at: datetime) -> Incoming:

@@ -27,6 +27,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
+from contatto.kit.numbers import read_number
 from contatto.kit.outbox import emit
 from contatto.leads.actions import records as leads
 from contatto.leads.actions import work as lead_work
@@ -248,11 +249,12 @@ def set_reply_target(tx: Tx, business_id: str, minutes: str) -> None:
         Refused: INVALID.
     """
     text = minutes.strip() or "0"
-    if not (text.isascii() and text.isdecimal() and int(text) <= rules.TARGET_LIMIT_MIN):
+    target = read_number(text)
+    if target is None or target > rules.TARGET_LIMIT_MIN:
         raise Refused(
             errors.INVALID, "minutes: give a whole number up to %(most)s.", most=rules.TARGET_LIMIT_MIN
         )
-    targets.save_reply_target(tx, business_id, int(text))
+    targets.save_reply_target(tx, business_id, target)
 
 
 def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None:

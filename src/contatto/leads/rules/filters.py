@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import phonenumbers
 
+from contatto.kit.numbers import read_number
 from contatto.leads.model.leads import Origin, Status
 from contatto.leads.rules.work import day_of
 
@@ -29,7 +30,6 @@ COLUMNS: Final = ("contact", "status", "source", "labels", "owner", "ad", "creat
 USUAL_COLUMNS: Final = ("contact", "status", "source", "owner", "ad", "created", "last_activity")
 USUAL_SORT: Final = "-created"
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_LARGEST: Final = (1 << 63) - 1
 
 
 class Has(StrEnum):
@@ -112,11 +112,6 @@ def _form(text: str) -> str | None:
     return text if _ID.fullmatch(text) else None
 
 
-def _number(text: str) -> int | None:
-    fits = text.isascii() and text.isdigit() and len(text) <= 19
-    return int(text) if fits and int(text) <= _LARGEST else None
-
-
 def _country(text: str) -> str | None:
     return text if text in phonenumbers.SUPPORTED_REGIONS else None
 
@@ -126,9 +121,9 @@ _LISTS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "owner": ("owners", _owner),
     "label": ("labels", _label),
     "source": ("origins", _one_of(Origin)),
-    "campaign": ("campaigns", _number),
-    "ad_group": ("ad_groups", _number),
-    "ad": ("ads", _number),
+    "campaign": ("campaigns", read_number),
+    "ad_group": ("ad_groups", read_number),
+    "ad": ("ads", read_number),
     "country": ("countries", _country),
     "has": ("has", _one_of(Has)),
     "form": ("forms", _form),

@@ -1,6 +1,5 @@
 """The lists of the Leads Center: what a filter means in SQL, pages of it, and exact counts."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal, not_, or_, se
 from contatto.channels.store import list_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
+from contatto.kit.numbers import read_number
 from contatto.leads.model.leads import Lead, Status
 from contatto.leads.rules.facets import CONSENT, EMAIL, LABELLED, PHONE, TWIN, Facet, facet_word
 from contatto.leads.rules.filters import NOBODY, USUAL_SORT, Agreed, Has, LeadFilter
@@ -31,8 +31,6 @@ _KEYS: Final = {
     "name": (leads.c.name_key, leads.c.id),
 }
 """The columns of each order, as an index has them, so that no page needs a sort."""
-_NUMBER: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
-_LARGEST: Final = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +265,9 @@ def _found(others: _Others, text: str) -> list[Condition]:
     found = [or_(by_name, leads.c.id.in_(by_value))]
     if ads := _list_named_ads(tx, business_id, text):
         found.append(others.earned_by(measured_ads.c.ad_id.in_(ads)))
-    if _is_number(text):
-        found.append(leads.c.number == int(text))
+    number = read_number(text)
+    if number is not None:
+        found.append(leads.c.number == number)
     return found
 
 
@@ -276,15 +275,12 @@ def _list_named_ads(tx: Tx, business_id: str, text: str) -> list[str]:
     """Ads that are called so, or whose ad group or campaign is, or that have this id."""
     names = (measured_ads.c.ad_name, measured_ads.c.ad_group_name, measured_ads.c.campaign_name)
     which: list[Condition] = [name.icontains(text, autoescape=True) for name in names]
-    if _is_number(text):
+    asked = read_number(text)
+    if asked is not None:
         numbers = (measured_ads.c.ad_number, measured_ads.c.ad_group_number, measured_ads.c.campaign_number)
-        which += [number == int(text) for number in numbers]
+        which += [number == asked for number in numbers]
     mine = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == business_id, or_(*which))
     return [row[0] for row in tx.execute(mine.limit(500))]
-
-
-def _is_number(text: str) -> bool:
-    return bool(_NUMBER.fullmatch(text)) and int(text) <= _LARGEST
 
 
 def list_twins(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> list[Lead]:

@@ -20,6 +20,7 @@ from contatto.ads.rules.links import TRACKING_KEY, chat_link, new_form_path
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
+from contatto.kit.numbers import read_number
 from contatto.kit.words import N_
 from contatto.reports.actions.ads_tree import load_branches
 from contatto.reports.model import Figures, Metric, Value
@@ -78,7 +79,7 @@ async def show_ads_tree(request: Request, caller: PageCaller, page: str = "1") -
     context = context_of(request)
     look = read_tree(request.query_params.multi_items())
     found = await context.db.read(lambda tx: _load(tx, caller, look))
-    asked = int(page) if page.isascii() and page.isdigit() else 1
+    asked = read_number(page) or 1
     values = {
         "caller": caller,
         "can_edit": may(caller, Permission.WRITE_ADS),

@@ -15,6 +15,7 @@ from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros
+from contatto.kit.numbers import read_number
 from contatto.leads.model.leads import Lead
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd
 from contatto.measurement.store import list_measured_ads
@@ -84,10 +85,11 @@ def _row(one: Attribution, lead: Lead | None, ad: MeasuredAd | None) -> dict[str
 async def show_conversion(request: Request, caller: PageCaller, conversion_id: str) -> HTMLResponse:
     """The whole list of touches of the person, with the winner and why."""
     require(caller, Permission.READ_REPORTS)
-    if not (conversion_id.isascii() and conversion_id.isdigit() and int(conversion_id) < 1 << 63):
+    number = read_number(conversion_id)
+    if number is None:
         raise Refused(errors.NOT_FOUND, "There is no such conversion.")
     context = context_of(request)
-    found = await context.db.read(lambda tx: trace_conversion(tx, caller.business_id, int(conversion_id)))
+    found = await context.db.read(lambda tx: trace_conversion(tx, caller.business_id, number))
     values = _explained(found, can_see=may(caller, Permission.READ_LEADS))
     return context.pages.render(request, "reports/conversion.html", {"caller": caller, **values})
 

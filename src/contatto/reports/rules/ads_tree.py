@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from contatto.ads.rules.delivering import PROBLEMS, Delivering, is_showing
+from contatto.kit.numbers import read_number
 from contatto.measurement.model import Goal
 from contatto.reports.model import Span
 
@@ -27,7 +28,6 @@ SORTS: Final = ("name", "status", "budget", "bid", *FIGURES)
 TEXT_LIMIT: Final = 200
 MOST_PAIRS: Final = 400
 """Pairs of an address that are read; what stands behind them is left out."""
-_LARGEST: Final = (1 << 63) - 1
 
 
 class Days(StrEnum):
@@ -120,7 +120,7 @@ def read_tree(pairs: Iterable[tuple[str, str]]) -> TreeLook:
     tree, folds = _folds(given)
     sort = words.get("sort", "")
     return TreeLook(
-        advertiser=_number(words.get("account", "")),
+        advertiser=read_number(words.get("account", "")) or 0,
         text="".join(filter(str.isprintable, words.get("q", "").strip()))[:TEXT_LIMIT],
         states=_members(State, given, "status"),
         goals=_members(Goal, given, "goal"),
@@ -137,8 +137,8 @@ def _folds(pairs: Pairs) -> tuple[Fold, dict[int, bool]]:
     for word, value in pairs:
         if word == "tree" and value in set(Fold):
             tree, folds = Fold(value), {}
-        elif word in (Fold.OPEN, Fold.SHUT) and _number(value):
-            folds[_number(value)] = word == Fold.OPEN
+        elif word in (Fold.OPEN, Fold.SHUT) and (number := read_number(value)):
+            folds[number] = word == Fold.OPEN
     return tree, folds
 
 
@@ -150,12 +150,6 @@ def _columns(pairs: Pairs) -> tuple[str, ...]:
 def _members[E: StrEnum](kind: type[E], pairs: Pairs, word: str) -> tuple[E, ...]:
     wanted = {value for name, value in pairs if name == word}
     return tuple(member for member in kind if member.value in wanted)
-
-
-def _number(text: str) -> int:
-    """A number of the API; 0 for what is none."""
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
-    return number if number <= _LARGEST else 0
 
 
 def state_of(found: Delivering) -> State:
