@@ -30,7 +30,6 @@ WITHOUT_BUSINESS = {
     "measurement/store.py:list_changed_accounts": "For the worker, who works for all of them.",
     "measurement/store.py:count_touches_by_day": "A sealed file holds a day of all of them.",
     "measurement/store.py:list_conversions_that_stand": "The sealed file of conversions holds all of them.",
-    "measurement/store.py:list_sealed_files": "A sealed file holds a day of all of them.",
     "measurement/store.py:list_touches_of_day": "A sealed file holds a day of all of them.",
     "measurement/store.py:list_candidates": "The conversion that it takes names the business.",
 }

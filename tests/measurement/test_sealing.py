@@ -18,9 +18,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.moments import micros
 from contatto.kit.settings import Settings
 from contatto.kit.shifts import held_alone, run_shift
-from contatto.measurement import store
 from contatto.measurement.actions import Earned, record_conversion, record_touch, sealing_shift
-from contatto.measurement.engines import sealing
+from contatto.measurement.engines import manifest, sealing
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ConversionKind, MeasuredAd
 from contatto.worker import Worker
@@ -62,7 +61,7 @@ def sealed(folder: Path, what: str = "touches/*/*") -> list[tuple[object, ...]]:
 
 
 def listed(db: Database, folder: Path) -> list[tuple[str, int]]:
-    files = db.read_now(store.list_sealed_files)
+    files = db.read_now(manifest.list_sealed_files)
     assert all(Path(file.folder) == folder for file in files)
     return [(file.name, file.touches) for file in files]
 
@@ -110,7 +109,7 @@ STEPS = {
     "before the file is on the disk": ("contatto.measurement.engines.sealing.sync", dies),
     "before it has its name": ("pathlib.Path.replace", dies),
     "after it has its name": ("pathlib.Path.replace", dies_after(Path.replace)),
-    "before it is listed": ("contatto.measurement.store.append_sealed_file", dies),
+    "before it is listed": ("contatto.measurement.engines.manifest.append_sealed_file", dies),
     "after it is listed": ("contatto.measurement.actions.write_conversions", dies),
 }
 

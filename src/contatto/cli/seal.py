@@ -10,8 +10,8 @@ from rich.console import Console
 from contatto.kit.context import Context
 from contatto.kit.db.database import Database
 from contatto.kit.shifts import run_shift
-from contatto.measurement import store
 from contatto.measurement.actions import sealing_shift
+from contatto.measurement.engines import manifest
 from contatto.measurement.engines.sealing import check_file
 
 _out = Console(highlight=False, soft_wrap=True)
@@ -54,11 +54,11 @@ def seal_command(open_context: Callable[[], Context]) -> Callable[..., None]:
 
 def seal_days(db: Database, folder: Path, age_days: int) -> None:
     """Seal every day of some age, and say which files are new."""
-    before = {file.name for file in db.read_now(store.list_sealed_files)}
+    before = {file.name for file in db.read_now(manifest.list_sealed_files)}
     if run_shift(db, sealing_shift(folder, age_days)) is None:
         _out.print("Somebody else is sealing into this folder now.")
         return
-    for file in db.read_now(store.list_sealed_files):
+    for file in db.read_now(manifest.list_sealed_files):
         if file.name not in before:
             _out.print(f"{file.name}: {file.touches} touches")
 
@@ -69,7 +69,7 @@ def check_sealed(db: Database) -> None:
     Raises:
         BrokenFile: at the first that is not.
     """
-    files = db.read_now(store.list_sealed_files)
+    files = db.read_now(manifest.list_sealed_files)
     for file in files:
         check_file(file)
     _out.print(f"{len(files)} files are as they were written.")

@@ -12,6 +12,7 @@ from contatto.kit.ids import named_id, new_id, new_number
 from contatto.kit.moments import micros
 from contatto.kit.shifts import Job, Record, Shift
 from contatto.measurement import rules, store
+from contatto.measurement.engines import manifest
 from contatto.measurement.engines.sealing import CONVERSIONS, write_conversions, write_part
 from contatto.measurement.model import (
     Attribution,
@@ -155,16 +156,16 @@ def sealing_shift(folder: Path, age_days: int) -> Shift:
 def list_unsealed_days(tx: Tx, last_day: str) -> list[str]:
     """Days up to one with touches that no sealed file holds: new days, and old ones with late touches."""
     sealed: Counter[str] = Counter()
-    for file in store.list_sealed_files(tx):
-        sealed[file.day] += file.touches
+    for file in manifest.list_sealed_files(tx):
+        sealed[file.day] += file.touches - file.dropped
     counted = store.count_touches_by_day(tx, last_day)
     return sorted(day for day, count in counted.items() if count > sealed[day])
 
 
 def _seal_day(tx: Tx, folder: Path, day: str) -> Record | None:
-    before = [file for file in store.list_sealed_files(tx) if file.day == day]
+    before = manifest.list_sealed_files_of(tx, [day])
     file = write_part(folder, day, store.list_touches_of_day(tx, day), before)
-    return None if file is None else partial(store.append_sealed_file, file=file)
+    return None if file is None else partial(manifest.append_sealed_file, file=file)
 
 
 def _seal_conversions(tx: Tx, folder: Path) -> None:

@@ -122,7 +122,8 @@ class Attribution:
 class SealedFile:
     """A Parquet file of one day's touches, of all businesses, as it was when it was written.
 
-    ``name`` is its path below ``folder``; it depends on the day and the number of the part alone.
+    ``name`` is its path below ``folder``; it depends on the day and the number of the part alone. The
+    database has dropped ``dropped`` views of it: all those with an id up to ``dropped_through``.
     """
 
     name: str
@@ -132,6 +133,8 @@ class SealedFile:
     touches: int
     size: int
     sha256: str
+    dropped_through: int = -1
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

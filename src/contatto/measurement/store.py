@@ -1,5 +1,6 @@
 """Tables of measured ads, touches and conversions with their winners."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,9 +14,12 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    cast,
+    delete,
     func,
     literal_column,
     select,
+    union_all,
     update,
 )
 
@@ -29,7 +33,6 @@ from contatto.measurement.model import (
     ConversionKind,
     Goal,
     MeasuredAd,
-    SealedFile,
     Source,
     Touch,
     TouchKind,
@@ -122,19 +125,18 @@ changed_days = Table(
 )
 """A row for each change, so that no two writers wait for each other and no change is lost to a count."""
 
-sealed_files = Table(
-    "sealed_files",
+dropped_views = Table(
+    "dropped_views",
     metadata,
-    Column("name", String(80), primary_key=True),
-    text("folder"),
-    Column("day", String(10), nullable=False),
-    Column("part", BigInteger, nullable=False),
-    Column("touches", BigInteger, nullable=False),
-    Column("size", BigInteger, nullable=False),
-    Column("sha256", String(64), nullable=False),
-    instant("sealed_at"),
+    Column("business_id", String(36), primary_key=True),
+    Column("ad_group_id", String(36), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("ad_account_id", String(36), nullable=False),
+    Column("views", BigInteger, nullable=False),
+    Column("cost_micros", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
-"""The manifest: a file that is not listed here does not count. A file holds the touches of all businesses."""
+"""What the views cost that only the sealed files hold: budgets must not wait for a file."""
 
 APPEND_TOUCH: Final = {
     dialect: insert_for(dialect, touches).on_conflict_do_nothing() for dialect in ("sqlite", "postgresql")
@@ -247,16 +249,6 @@ def list_conversions_between(
     return tx.list(Conversion, mine)
 
 
-def list_sealed_files(tx: Tx) -> list[SealedFile]:
-    return tx.list(SealedFile, select(sealed_files).order_by(sealed_files.c.day, sealed_files.c.part))
-
-
-def append_sealed_file(tx: Tx, file: SealedFile) -> bool:
-    """List a file in the manifest; False when it is listed already."""
-    row = {name: getattr(file, name) for name in SealedFile.__dataclass_fields__}
-    return tx.insert_ignore(sealed_files, row | {"sealed_at": tx.now})
-
-
 def count_touches_by_day(tx: Tx, last_day: str) -> dict[str, int]:
     """How many touches there are of each day, of all businesses, up to one."""
     counted = select(touches.c.day, func.count()).where(touches.c.day <= last_day)
@@ -348,23 +340,51 @@ def list_spend_of_days(tx: Tx, business_id: str, days: Mapping[str, str]) -> dic
     """Spend by ad group, of one day (``YYYY-MM-DD``) for each ad account."""
     spent: dict[str, int] = {}
     for ad_account_id, day in days.items():
-        spent |= _spend(tx, business_id, touches.c.ad_account_id == ad_account_id, touches.c.day == day)
+        of_day = (touches.c.ad_account_id == ad_account_id, touches.c.day == day)
+        spent |= dict(map(tuple, tx.execute(_spend(touches, business_id, *of_day))))
     return spent
 
 
 def list_spend_ever(tx: Tx, business_id: str, ad_group_ids: Iterable[str]) -> dict[str, int]:
-    """Spend of some ad groups since the beginning."""
+    """Spend of some ad groups since the beginning, that of dropped views included."""
     wanted = sorted(ad_group_ids)
-    return _spend(tx, business_id, touches.c.ad_group_id.in_(wanted)) if wanted else {}
+    if not wanted:
+        return {}
+    both = [_spend(table, business_id, table.c.ad_group_id.in_(wanted)) for table in (touches, dropped_views)]
+    spent: Counter[str] = Counter()
+    for ad_group_id, micros in map(tuple, tx.execute(union_all(*both))):  # one statement sees one moment
+        spent[ad_group_id] += micros
+    return dict(spent)
 
 
-def _spend(tx: Tx, business_id: str, *which: ColumnElement[Any]) -> dict[str, int]:
-    grouped = (
-        select(touches.c.ad_group_id, func.sum(touches.c.cost_micros))
-        .where(touches.c.business_id == business_id, *which)
-        .group_by(touches.c.ad_group_id)
-    )
-    return {ad_group_id: int(micros) for ad_group_id, micros in map(tuple, tx.execute(grouped))}
+def _spend(table: Table, business_id: str, *which: ColumnElement[bool]) -> Select[Any]:
+    micros = cast(func.sum(table.c.cost_micros), BigInteger)
+    mine = select(table.c.ad_group_id, micros).where(table.c.business_id == business_id, *which)
+    return mine.group_by(table.c.ad_group_id)
+
+
+def list_dropped_days(tx: Tx, business_id: str, ad_account_id: str = "") -> list[str]:
+    """The days of which the database has dropped views of a business, or of one account, in their order."""
+    found = select(dropped_views.c.day).where(dropped_views.c.business_id == business_id)
+    if ad_account_id:
+        found = found.where(dropped_views.c.ad_account_id == ad_account_id)
+    return list(tx.execute(found.distinct().order_by(dropped_views.c.day)).scalars())
+
+
+def delete_views(tx: Tx, touch_ids: Sequence[int]) -> int:
+    """Delete views that a sealed file holds, of all businesses, and keep what they cost; say how many."""
+    mine = touches.c.touch_id.in_(touch_ids)
+    places = [touches.c[name] for name in ("business_id", "ad_group_id", "day", "ad_account_id")]
+    sums = (func.count().label("views"), func.sum(touches.c.cost_micros).label("cost_micros"))
+    gone = [dict(row) for row in tx.execute(select(*places, *sums).where(mine).group_by(*places)).mappings()]
+    if gone:
+        insert = tx.upsert(dropped_views)
+        more = {name: dropped_views.c[name] + insert.excluded[name] for name in ("views", "cost_micros")}
+        tx.execute(
+            insert.on_conflict_do_update(index_elements=list(dropped_views.primary_key), set_=more), gone
+        )
+        tx.execute(delete(touches).where(mine))
+    return sum(int(row["views"]) for row in gone)
 
 
 def list_converted_persons(tx: Tx, business_id: str, kind: ConversionKind) -> frozenset[str]:

@@ -3,22 +3,24 @@
 from collections.abc import Iterable, Mapping
 from itertools import batched
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import duckdb
 import msgspec
+
+if TYPE_CHECKING:
+    import duckdb
 
 AT_ONCE: Final = 20_000
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def create_table(db: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str]) -> None:
+def create_table(db: "duckdb.DuckDBPyConnection", table: str, columns: Mapping[str, str]) -> None:
     described = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
     db.execute(f"CREATE TABLE {table} ({described})")
 
 
 def load_rows(
-    db: duckdb.DuckDBPyConnection,
+    db: "duckdb.DuckDBPyConnection",
     table: str,
     columns: Mapping[str, str],
     rows: Iterable[object],

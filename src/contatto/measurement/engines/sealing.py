@@ -11,10 +11,9 @@ import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Final
-
-import duckdb
 
 from contatto.measurement.engines.loading import create_table, load_rows
 from contatto.measurement.model import Attribution, ConversionKind, SealedFile, Touch, TouchKind
@@ -45,7 +44,21 @@ _CONVERSIONS: Final = {
 
 
 class BrokenFile(OSError):
-    """A sealed file that is not as it was written; its text names it."""
+    """A sealed file that is not as it was written; its text names it.
+
+    Attributes:
+        file: which one.
+        is_gone: whether it is not there at all.
+    """
+
+    def __init__(self, file: SealedFile, what: str, *, is_gone: bool = False) -> None:
+        super().__init__(f"{path_of(file)} {what}. Put it back from a backup.")
+        self.file = file
+        self.is_gone = is_gone
+
+
+def path_of(file: SealedFile) -> Path:
+    return Path(file.folder) / file.name
 
 
 def write_part(
@@ -80,26 +93,47 @@ def write_conversions(folder: Path, conversions: Iterable[Attribution]) -> None:
 
 
 def check_file(file: SealedFile) -> None:
-    """See that a sealed file is as it was written.
+    """See that a sealed file is as it was written, to the last bit.
 
     Raises:
         BrokenFile: it is gone, cut off, or changed.
     """
-    path = Path(file.folder) / file.name
-    if not path.is_file():
-        raise BrokenFile(f"{path} is gone. Put it back from a backup.")
-    size = path.stat().st_size
+    check_size(file)
+    if _digest(path_of(file)) != file.sha256:
+        raise BrokenFile(file, "is not what was sealed")
+
+
+def check_size(file: SealedFile) -> None:
+    """See that a sealed file is there and whole, as far as its size can tell: quick enough for each reading.
+
+    Raises:
+        BrokenFile: it is gone or cut off.
+    """
+    try:
+        size = path_of(file).stat().st_size
+    except OSError as error:
+        raise BrokenFile(file, "is gone", is_gone=True) from error
     if size != file.size:
-        raise BrokenFile(f"{path} has {size} bytes instead of {file.size}. Put it back from a backup.")
-    if _digest(path) != file.sha256:
-        raise BrokenFile(f"{path} is not what was sealed. Put it back from a backup.")
+        raise BrokenFile(file, f"has {size} bytes instead of {file.size}")
+
+
+def list_broken(files: Iterable[SealedFile]) -> list[BrokenFile]:
+    """What is wrong with the files that are not whole."""
+    found: list[BrokenFile] = []
+    for file in files:
+        try:
+            check_size(file)
+        except BrokenFile as broken:
+            found.append(broken)
+    return found
 
 
 def _held_ids(files: Sequence[SealedFile]) -> set[int]:
     held: set[int] = set()
     for file in files:
         check_file(file)
-        found = duckdb.execute("SELECT touch_id FROM read_parquet(?)", [str(Path(file.folder) / file.name)])
+        query = "SELECT touch_id FROM read_parquet(?)"
+        found = import_module("duckdb").execute(query, [str(path_of(file))])
         held.update(touch_id for (touch_id,) in found.fetchall())
     return held
 
@@ -108,6 +142,7 @@ def _write_parquet(
     path: Path, columns: dict[str, str], rows: Iterable[object], order: str, *, keep_empty: bool = False
 ) -> int:
     """Write all rows and say how many; what a crash left under this name is replaced even by none."""
+    duckdb = import_module("duckdb")  # 27 MiB that a process which never seals does without
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp")
     try:
