@@ -20,6 +20,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.log import _Current
 from contatto.kit.vault import Vault
 from tests import postgres, schema
+from tests.emptied import EmptiedDatabases
 from tools.browser import MISSING, find_chromium
 
 _numbers = itertools.count(1)
@@ -110,15 +111,21 @@ def database(request: pytest.FixtureRequest, tmp_path: Path, clock: FixedClock) 
     opened.close()
 
 
-@pytest.fixture
-def postgres_copy(
+@pytest.fixture(scope="session")
+def emptied_databases(
     postgres_admin: psycopg.Connection[tuple[object, ...]], postgres_template: str
-) -> Iterator[str]:
-    name = f"t_{os.getpid()}_{next(_numbers)}"
-    copy = f"CREATE DATABASE {name} OWNER {postgres.OWNER} TEMPLATE {postgres_template} STRATEGY file_copy"
-    postgres_admin.execute(copy)  # type: ignore[call-overload]
-    yield postgres.url_of(name)
-    postgres_admin.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+) -> Iterator[EmptiedDatabases]:
+    databases = EmptiedDatabases(postgres_admin, postgres_template)
+    yield databases
+    databases.drop_all()
+
+
+@pytest.fixture
+def postgres_copy(emptied_databases: EmptiedDatabases) -> Iterator[str]:
+    """The URL of a PostgreSQL database with every table and no row, which no other test uses meanwhile."""
+    taken = emptied_databases.take()
+    yield postgres.url_of(taken.name)
+    emptied_databases.give_back(taken)
 
 
 @pytest.fixture

@@ -57,8 +57,8 @@ def url_of(database: str) -> str:
     return f"postgresql+psycopg://{OWNER}@/{database}?host={run_dir()}"
 
 
-def admin() -> psycopg.Connection[tuple[object, ...]]:
-    return psycopg.connect(host=str(run_dir()), user="postgres", dbname="postgres", autocommit=True)
+def admin(database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(host=str(run_dir()), user="postgres", dbname=database, autocommit=True)
 
 
 def _start(home: Path) -> None:

@@ -1,11 +1,19 @@
 """The two databases that the store tests run on are real and empty."""
 
+import pytest
 import sqlalchemy
 from sqlalchemy import func, select
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.types import metadata
 from contatto.migrations.steps import schema_differences
+from tests import postgres
+from tests.emptied import EmptiedDatabases
+
+FILL = (
+    "INSERT INTO outbox_jobs (business_id, event_seq, handler, state, attempts, due_at) "
+    "VALUES ('one', 1, 'planted', 'waiting', 0, 0) RETURNING id"
+)
 
 
 def test_every_test_gets_an_empty_database(engine_url: str) -> None:
@@ -31,3 +39,45 @@ def test_our_storage_has_its_tables_and_no_rows(database: Database) -> None:
 
 def test_the_schema_steps_lead_to_the_tables_in_the_code(database: Database) -> None:
     assert schema_differences(database.engine) == [], 'run `make migration m="what changes"`'
+
+
+def test_a_database_is_emptied_for_the_next_test_and_counts_from_the_start(
+    emptied_databases: EmptiedDatabases,
+) -> None:
+    taken = emptied_databases.take()
+    for _ in range(2):
+        engine = sqlalchemy.create_engine(postgres.url_of(taken.name))
+        with engine.begin() as connection:
+            assert connection.exec_driver_sql(FILL).scalar() == 1
+        open_still = engine.connect()  # a test may fail before it closes what it opened
+        open_still.exec_driver_sql("LOCK TABLE outbox_jobs")
+        emptied_databases.give_back(taken)
+        open_still.invalidate()
+        engine.dispose()
+        assert emptied_databases.take() is taken
+        with postgres.admin(taken.name) as admin:
+            assert admin.execute("SELECT count(*) FROM outbox_jobs").fetchone() == (0,)
+    emptied_databases.give_back(taken)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE TABLE planted (id INTEGER)",
+        "ALTER TABLE outbox_jobs ALTER COLUMN handler DROP NOT NULL",
+        "ALTER TABLE leads DISABLE ROW LEVEL SECURITY",
+        "DROP POLICY one_business ON leads",
+        "DROP INDEX ix_outbox_jobs_due",
+        "UPDATE alembic_version SET version_num = version_num",
+    ],
+)
+def test_a_database_with_another_schema_is_not_used_again(
+    emptied_databases: EmptiedDatabases, change: str
+) -> None:
+    taken = emptied_databases.take()
+    with postgres.admin(taken.name) as admin:
+        admin.execute(change)  # type: ignore[call-overload]
+    emptied_databases.give_back(taken)
+    following = emptied_databases.take()
+    assert following.name != taken.name
+    emptied_databases.give_back(following)
