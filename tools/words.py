@@ -18,7 +18,7 @@ type Text = str | tuple[str, str]
 PACKAGE = CATALOGUES.parent.parent
 MARKS = {"_": (0,), "N_": (0,), "gettext": (0,), "ngettext": (0, 1), "plural": (0, 1)}
 """What marks a text, and the places of the text, or of its two forms, among the values of the call."""
-READ = {"Refused": (1,), "Problem": (1,), "Unfit": (0,), "Usual": (0,)}
+READ = {"Refused": (1,), "Problem": (1,), "Unfit": (0,), "Said": (0,), "Usual": (0,)}
 """These take a text that somebody reads, so they mark it too."""
 API_ROOM = re.compile(r"/api(\.py$|/)")
 # They change with every run and tell nothing that git does not tell.

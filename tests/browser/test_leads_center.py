@@ -151,7 +151,7 @@ def test_a_file_is_shown_row_by_row_before_it_is_imported(served: Served, page: 
     expect(page.locator("#preview")).to_contain_text("1 new, 1 added to, 1 left out")
     page.get_by_role("button", name="Import now").click()
     expect(page.locator("#job")).to_contain_text("Finished: 2 done, 1 left out")
-    expect(page.locator("#job")).to_contain_text("Row 3: The phone is no number")
+    expect(page.locator("#job")).to_contain_text("Row 3: This is no phone number")
     page.get_by_role("link", name="To the leads").click()
     expect(page.locator("#lead-total")).to_have_text("2 leads")
 

@@ -1,5 +1,6 @@
 """Every text that a person reads is marked for translation, and translated into every language."""
 
+import ast
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -11,9 +12,24 @@ from jinja2 import Environment, nodes
 
 from contatto.kit.languages import LANGUAGES, SOURCE
 from tests.house.tree import ROOT, files, plant, short
-from tools.words import marked_texts, read_catalogue
+from tools.words import API_ROOM, READ, marked_texts, read_catalogue
 
 TEXTS = marked_texts()
+FOR_PROGRAMS = (
+    "contatto/app.py",
+    "audiences/actions.py",
+    "cli/tokens.py",
+    "kit/http.py",
+    "kit/wire.py",
+    "leads/actions/events.py",
+    "leads/actions/files.py",
+    "leads/rules/events.py",
+    "notices/actions.py",
+    "reports/actions/tasks.py",
+    "reports/rules/filters.py",
+    "reports/rules/queries.py",
+)
+"""Rooms outside of the API whose refusals only programs get: they are English."""
 PLACEHOLDER = re.compile(r"%\(\w+\)s")
 FIELD = re.compile(r"(?:[a-z_.]+|%\(\w+\)s): ")
 
@@ -70,6 +86,22 @@ def bare_strings(root: Path) -> list[str]:
         tree = Environment(extensions=["jinja2.ext.i18n"], autoescape=True).parse(path.read_text("utf-8"))
         texts = [text for text in _strings(tree) if SENTENCE.match(UNREAD.sub("", text).strip())]
         found += [f"{short(root, path)}: {text}" for text in texts]
+    return found
+
+
+def built_refusals(root: Path) -> list[str]:
+    """Refusals whose text is put together before it is translated: nobody can find it in a catalogue."""
+    found = []
+    for path in files(root, ".py", under=("src",)):
+        place = short(root, path)
+        if API_ROOM.search(place) or place.endswith(FOR_PROGRAMS):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "id", "") or getattr(node.func, "attr", "")
+                given = [node.args[at] for at in READ.get(name, ()) if at < len(node.args)]
+                if any(isinstance(text, ast.JoinedStr | ast.BinOp) for text in given):
+                    found.append(f"{place}:{node.lineno}")
     return found
 
 
@@ -147,6 +179,18 @@ def test_every_text_of_a_template_is_marked() -> None:
 
 def test_every_sentence_in_an_expression_is_marked() -> None:
     assert bare_strings(ROOT) == []
+
+
+def test_no_refusal_that_a_person_reads_builds_its_text() -> None:
+    assert built_refusals(ROOT) == []
+
+
+def test_built_refusals_are_found(tmp_path: Path) -> None:
+    plant(tmp_path, "src/contatto/leads/rules/work.py", "Refused(NO, 'It is %(x)s', x=1)")
+    plant(tmp_path, "src/contatto/leads/rules/_built.py", "Refused(NO, f'It is {x}')\nUnfit('It ' + x)")
+    plant(tmp_path, "src/contatto/leads/api.py", "Refused(NO, f'It is {x}')")
+    found = [line.rpartition("/")[2] for line in built_refusals(tmp_path)]
+    assert found == ["_built.py:1", "_built.py:2"]
 
 
 def test_unmarked_texts_are_found(tmp_path: Path) -> None:

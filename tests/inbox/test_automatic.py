@@ -63,7 +63,7 @@ def test_what_fills_every_limit_is_allowed() -> None:
 def test_one_more_than_a_limit_names_the_field(field: str, content: AutomaticMessages) -> None:
     problem = automatic_problem(content)
     assert problem is not None
-    assert problem.startswith(f"{field}: ")
+    assert str(problem).startswith(f"{field}: ")
 
 
 @pytest.mark.parametrize(

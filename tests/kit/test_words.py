@@ -14,7 +14,7 @@ from contatto.kit.languages import LANGUAGES, SOURCE, words_in
 from contatto.kit.web.language import LANGUAGE_COOKIE, language_of, use_language, wanted_language
 from contatto.kit.web.render import Renderer
 from contatto.kit.web.sessions import CookieRules
-from contatto.kit.words import N_
+from contatto.kit.words import N_, Said, read_said
 from tools.words import read_catalogue
 
 HOSTILE = '<script>alert("1")</script>'
@@ -185,3 +185,27 @@ def test_a_members_choice_goes_before_the_cookie_and_the_cookie_before_the_brows
     use_language(request, "it")
     assert language_of(request) == "it"
     assert language_of(request_with(accept_language="ja", cookie=f"{LANGUAGE_COOKIE}=xx")) == "ja"
+
+
+TEXTS = st.text().map(lambda text: text.replace("%", "%%"))
+SAID = st.recursive(
+    st.builds(Said, st.text() | st.just("[")),
+    lambda inner: st.builds(
+        lambda text, one, more: Said(f"{text}%(one)s%(more)s", one=one, more=more),
+        TEXTS,
+        st.integers() | st.text(),
+        inner,
+    ),
+    max_leaves=4,
+)
+
+
+@given(SAID)
+def test_a_text_that_waits_for_its_language_is_kept_and_read_as_it_was(said: Said) -> None:
+    assert str(read_said(said.kept())) == str(said)
+
+
+def test_a_text_within_a_text_is_said_in_the_same_language(italian: Any) -> None:
+    said = Said("Write to %(name)s", name=Said("Save"))
+    assert said.said_in(italian) == "Scrivi a Salva <b> & co"
+    assert str(said) == "Write to Save"

@@ -11,6 +11,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.outbox import count_waiting, drain, events
+from contatto.kit.words import read_said
 from contatto.leads.actions import jobs, records
 from contatto.leads.actions.importing import foresee_import, plan_import
 from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
@@ -100,7 +101,7 @@ def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database
     assert (taken_back.done, taken_back.skipped) == (248, 1)
     assert counts(database, actor) == {Status.RAW: 248, Status.CONTACTED: 1, Status.CONVERTED: 1}
     [left] = database.read_now(lambda tx: store.list_skipped(tx, actor.business_id, undo.id))
-    assert (left.lead_id, left.reason) == (ids[0], jobs.SKIPPED_FIRST)
+    assert (left.lead_id, left.reason) == (ids[0], str(jobs.SKIPPED_FIRST))
     with pytest.raises(Refused, match="cannot be undone"):
         database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
 
@@ -154,7 +155,7 @@ def test_moves_that_the_table_does_not_have_are_left_out_with_the_reason(
     run(database)
     assert (look(database, job).done, look(database, job).skipped) == (0, 2)
     reasons = [
-        item.reason
+        str(read_said(item.reason))
         for item in database.read_now(lambda tx: store.list_skipped(tx, actor.business_id, job.id))
     ]
     assert "A lead that is converted can become qualified, unqualified, not contacted." in reasons
@@ -205,8 +206,8 @@ def test_an_import_does_for_each_row_what_its_preview_said_and_can_be_undone(
     assert [(row.number, row.does) for row in preview.rows] == [
         (1, "update"), (2, "create"), (3, "update"), (4, "skip"), (5, "skip"), (6, "skip"),
     ]  # fmt: skip
-    assert preview.rows[2].reason == "Adds to row 2"
-    assert preview.rows[5].reason.startswith("It fits 2 leads")
+    assert str(preview.rows[2].reason) == "Adds to row 2"
+    assert str(preview.rows[5].reason).startswith("It fits 2 leads")
     before = contact_values(database, actor)
 
     job = start(database, actor, JobKind.IMPORT, plan_import(sheet, "SG"))
@@ -218,7 +219,7 @@ def test_an_import_does_for_each_row_what_its_preview_said_and_can_be_undone(
         "Anna": {"+393312345678", "anna@example.com"},
     } | {name: values for name, values in before.items() if name != "mei"}
     reasons = [
-        item.reason
+        str(read_said(item.reason))
         for item in database.read_now(lambda tx: store.list_skipped(tx, actor.business_id, job.id))
     ]
     assert [reason.partition(":")[0] for reason in reasons] == ["Row 4", "Row 5", "Row 6"]

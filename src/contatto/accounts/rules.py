@@ -60,7 +60,7 @@ def known_scopes(scopes: list[str]) -> tuple[str, ...]:
     allowed = [permission.value for permission in Permission]
     unknown = [scope for scope in scopes if scope not in allowed]
     if unknown or not scopes:
-        raise Refused(errors.INVALID, f"scopes: choose some of {', '.join(allowed)}.")
+        raise Refused(errors.INVALID, "scopes: choose some of %(scopes)s.", scopes=", ".join(allowed))
     return tuple(scope for scope in allowed if scope in scopes)
 
 

@@ -124,7 +124,7 @@ def load_audience(tx: Tx, account: AdAccount, number: int, field: str = "custom_
     """
     found = store.list_audiences(tx, account.business_id, account.id, [number])
     if not found:
-        raise Refused(errors.NOT_FOUND, f"{field}: there is no such audience.")
+        raise Refused(errors.NOT_FOUND, "%(field)s: there is no such audience.", field=field)
     return found[0]
 
 

@@ -48,7 +48,9 @@ def read_digests(content: bytes) -> tuple[str, ...]:
         raise Refused(errors.FILE_EMPTY)
     for number, line in enumerate(lines, 1):
         if not _SHA256.fullmatch(line):
-            raise Refused(errors.NOT_HASHED, f"file: value {number} is not a SHA-256 in hexadecimal.")
+            raise Refused(
+                errors.NOT_HASHED, "file: value %(number)s is not a SHA-256 in hexadecimal.", number=number
+            )
     return tuple(dict.fromkeys(lines))
 
 

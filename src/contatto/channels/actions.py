@@ -37,7 +37,7 @@ def load_channel(tx: Tx, business_id: str, account_id: str, field: str) -> Chann
     for account in store.list_accounts(tx, business_id):
         if account_id and account.external_id == account_id:
             return account
-    raise Refused(errors.NOT_FOUND, f"{field}: there is no such channel account.")
+    raise Refused(errors.NOT_FOUND, "%(field)s: there is no such channel account.", field=field)
 
 
 def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount:
@@ -99,9 +99,13 @@ def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> Non
         raise Refused(errors.NOT_FOUND, "There is no such chat page.")
     origins = embed_origins(text)
     if isinstance(origins, str):
-        raise Refused(errors.INVALID, f"sites: {origins[:80]} is no site such as https://www.example.com.")
+        raise Refused(
+            errors.INVALID, "sites: %(site)s is no site such as https://www.example.com.", site=origins[:80]
+        )
     if len(origins) > MOST_ORIGINS:
-        raise Refused(errors.INVALID, f"sites: {MOST_ORIGINS} are allowed at most.")
+        raise Refused(
+            errors.INVALID, "%(field)s: %(most)s are allowed at most.", field="sites", most=MOST_ORIGINS
+        )
     store.save_embed_origins(tx, business_id, account_id, origins)
 
 

@@ -37,6 +37,7 @@ from contatto.kit.languages import LANGUAGES
 from contatto.kit.log import logger, where
 from contatto.kit.numbers import read_number
 from contatto.kit.outbox import emit
+from contatto.kit.words import Said
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import records as leads
 from contatto.leads.model.erasing import Gone
@@ -132,7 +133,9 @@ def publish_form(tx: Tx, business_id: str, form_id: str, seen: int, actor: str) 
         raise Refused(errors.CONFLICT, "Somebody changed this form meanwhile. Look at it, then publish.")
     problems = list_problems(form.draft)
     if problems:
-        raise Refused(errors.INVALID, f"{problems[0].at}: {problems[0].says}")
+        raise Refused(
+            errors.INVALID, "%(field)s: %(says)s", field=problems[0].at, says=Said(problems[0].says)
+        )
     version = FormVersion(
         id=new_id(),
         business_id=business_id,

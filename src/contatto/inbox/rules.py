@@ -26,7 +26,7 @@ from contatto.channels.model import (
 from contatto.inbox.model import AutomaticMessages, Exchange, ReceiptState
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.words import N_
+from contatto.kit.words import N_, Said
 from contatto.leads.model.leads import Evidence
 from contatto.measurement.model import MeasuredAd
 
@@ -176,7 +176,10 @@ def with_what_stays(written: AutomaticMessages, known: AutomaticMessages) -> Aut
     )
 
 
-def automatic_problem(content: AutomaticMessages) -> str | None:
+_TOO_LONG: Final = N_("%(field)s: write %(most)s characters at most.")
+
+
+def automatic_problem(content: AutomaticMessages) -> Said | None:
     """The first thing that breaks a limit of the automatic messages, or None."""
     counts = (
         ("question", len(content.questions), MOST_QUESTIONS),
@@ -185,28 +188,30 @@ def automatic_problem(content: AutomaticMessages) -> str | None:
     )
     for field, count, most in counts:
         if count > most:
-            return f"{field}: {most} are allowed at most."
-    if len(content.welcome) > AUTOMATIC_LIMITS["welcome"]:
-        return f"welcome: write {AUTOMATIC_LIMITS['welcome']} characters at most."
+            return Said("%(field)s: %(most)s are allowed at most.", field=field, most=most)
+    most = AUTOMATIC_LIMITS["welcome"]
+    if len(content.welcome) > most:
+        return Said(_TOO_LONG, field="welcome", most=most)
     texts = [("question", each.ask) for each in content.questions]
     texts += [("answer", each.say) for each in content.questions]
     texts += [("title", each.ask) for each in content.prompts]
     texts += [("content", each.say) for each in content.prompts]
     texts += [("reply", each.say) for each in content.keywords]
     for field, text in texts:
-        if not 0 < len(text) <= AUTOMATIC_LIMITS[field]:
-            return f"{field}: write 1 to {AUTOMATIC_LIMITS[field]} characters."
+        most = AUTOMATIC_LIMITS[field]
+        if not 0 < len(text) <= most:
+            return Said("%(field)s: write 1 to %(most)s characters.", field=field, most=most)
     return _keyword_problem(content)
 
 
-def _keyword_problem(content: AutomaticMessages) -> str | None:
+def _keyword_problem(content: AutomaticMessages) -> Said | None:
     words = [word for each in content.keywords for word in each.words]
     if any(not 0 < len(each.words) <= MOST_KEYWORDS for each in content.keywords):
-        return f"keywords: give 1 to {MOST_KEYWORDS} for each reply."
+        return Said("keywords: give 1 to %(most)s for each reply.", most=MOST_KEYWORDS)
     if any(len(word) > KEYWORD_LIMIT for word in words):
-        return f"keywords: write {KEYWORD_LIMIT} characters at most."
+        return Said(_TOO_LONG, field="keywords", most=KEYWORD_LIMIT)
     if len(set(words)) != len(words):
-        return "keywords: use each word once."
+        return Said("keywords: use each word once.")
     return None
 
 
@@ -292,9 +297,12 @@ SNOOZES: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": 
 """How long a conversation may be put away, by the word that the page sends."""
 
 
-def stop_text(reason: str) -> str:
+def stop_text(reason: str) -> Said:
     """A reason in words; codes of the platform itself are shown as they are."""
-    return STOPPED.get(reason, f"The platform did not take the message ({reason.replace('_', ' ')}).")
+    known = STOPPED.get(reason)
+    if known:
+        return Said(known)
+    return Said("The platform did not take the message (%(reason)s).", reason=reason.replace("_", " "))
 
 
 def next_try_s(attempts: int, asked_s: float | None) -> float | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from contatto.kit.words import Words
+from contatto.kit.words import Said, Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,11 @@ class Refused(Exception):
     def detail_in(self, words: Words) -> str:
         """The detail in a person's language."""
         return words.gettext(self.text, **self.values)
+
+    @property
+    def said(self) -> Said:
+        """The detail, to be kept until somebody reads it."""
+        return Said(self.text, **self.values)
 
 
 INVALID: Final = ErrorCode(

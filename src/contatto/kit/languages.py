@@ -14,7 +14,7 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal, format_percent
 
 from contatto.kit.money import decimal_places, to_units
-from contatto.kit.words import Words
+from contatto.kit.words import Said, Words
 
 SOURCE: Final = "en"
 """The language that the texts are written in; it has no catalogue."""
@@ -66,7 +66,12 @@ class _CataloguedWords:
         return self._texts.ngettext(one, many, n)
 
     def written(self, values: Mapping[str, Any], /) -> dict[str, Any]:
-        return {name: self.number(value) if type(value) is int else value for name, value in values.items()}
+        return {name: self._written(value) for name, value in values.items()}
+
+    def _written(self, value: Any) -> Any:
+        if isinstance(value, Said):
+            return value.said_in(self)
+        return self.number(value) if type(value) is int else value
 
     def number(self, value: float | None) -> str:
         return NONE if value is None else str(format_decimal(value, locale=self._locale))

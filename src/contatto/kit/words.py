@@ -1,5 +1,6 @@
 """Marking texts for translation, and the words of a request's language."""
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -41,6 +42,54 @@ class Words(Protocol):
 
     def money(self, amount_micros: int | None, currency: str) -> str:
         """An amount with its currency's code; a dash for none."""
+
+
+class Said:
+    """A text for people that waits for its language, with what fills it in: numbers, words, or further texts.
+
+    As a string it is English.
+    """
+
+    __slots__ = ("text", "values")
+
+    def __init__(self, text: str, /, **values: Any) -> None:
+        self.text, self.values = text, values
+
+    def __str__(self) -> str:
+        return self.text % self.values if self.values else self.text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Said) and (self.text, self.values) == (other.text, other.values)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def said_in(self, words: Words) -> str:
+        return words.gettext(self.text, **self.values)
+
+    def kept(self) -> str:
+        """It as a text that can be stored; ``read_said`` reads it."""
+        if not self.values and not self.text.startswith("["):
+            return self.text
+        values = {
+            name: {"said": value.kept()} if isinstance(value, Said) else value
+            for name, value in self.values.items()
+        }
+        return json.dumps([self.text, values], ensure_ascii=False)
+
+
+def read_said(kept: str) -> Said:
+    """A text as it was kept."""
+    if not kept.startswith("["):
+        return Said(kept)
+    text, values = json.loads(kept)
+    return Said(
+        text,
+        **{
+            name: read_said(value["said"]) if isinstance(value, dict) else value
+            for name, value in values.items()
+        },
+    )
 
 
 def N_(text: str) -> str:  # noqa: N802  (the name that translators' tools know)

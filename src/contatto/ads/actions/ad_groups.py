@@ -185,7 +185,7 @@ def check_room(tx: Tx, campaign: Campaign) -> None:
         >= settings.MOST_AD_GROUPS
     ):
         most = settings.MOST_AD_GROUPS
-        raise Refused(errors.AD_LIMIT, f"campaign_id: a campaign has at most {most} ad groups.")
+        raise Refused(errors.AD_LIMIT, "campaign_id: a campaign has at most %(most)s ad groups.", most=most)
 
 
 def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupChanges) -> AdGroup:

@@ -42,6 +42,6 @@ def choose_first_message(tx: Tx, account: AdAccount, form: AdForm) -> str:
 
 def _beside_its_field(refused: Refused) -> Refused:
     """The API's name of a part of a message as the field of the form that holds it."""
-    field, _, says = refused.detail.partition(": ")
+    field = str(refused.values.get("field", ""))
     name = next((ours for theirs, ours in _FIELDS.items() if field.startswith(theirs)), field)
-    return Refused(refused.code, f"{name}: {says}")
+    return Refused(refused.code, refused.text, **refused.values | {"field": name})

@@ -22,5 +22,7 @@ def check_audit_reason(text: str) -> str:
     """
     reason = text.strip()
     if not 0 < len(reason) <= LONGEST_REASON:
-        raise Refused(errors.INVALID, f"reason: say in 1 to {LONGEST_REASON} characters what has to change.")
+        raise Refused(
+            errors.INVALID, "reason: say in 1 to %(most)s characters what has to change.", most=LONGEST_REASON
+        )
     return reason

@@ -1,11 +1,13 @@
 """What a goal means and needs: its name in the API, its markets, its billing and its conditions."""
 
+from functools import reduce
 from typing import Final
 
 from contatto.ads.model import DIRECT_MESSAGE, BillingEvent, Check, CheckResult, Facts, NextStep
 from contatto.ads.rules.markets import DM_ADS_MARKETS, LEAD_MARKETS, normal_countries
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.words import N_, Said
 from contatto.measurement.model import Goal
 
 GOALS: Final = {
@@ -30,10 +32,14 @@ TARGET_MARKETS: Final = {Goal.CONVERSATION: None, Goal.LEAD: LEAD_MARKETS}
 """Which countries may be targeted; None means every one."""
 
 _SAYS: Final = {
-    Check.CHANNEL_ACCOUNT: "identity_id: the channel account is registered in {}",
-    Check.AD_ACCOUNT: "advertiser_id: the ad account is registered in {}",
-    Check.TARGETS: "location_ids: the target countries hold {}",
+    Check.CHANNEL_ACCOUNT: N_("identity_id: the channel account is registered in %(countries)s"),
+    Check.AD_ACCOUNT: N_("advertiser_id: the ad account is registered in %(countries)s"),
+    Check.TARGETS: N_("location_ids: the target countries hold %(countries)s"),
 }
+
+_CAPTURE_OFF: Final = N_(
+    "The goal Lead needs automatic lead capture, which is off for this account. Its id is %(id)s."
+)
 
 
 def goal_of(optimization_goal: str, promotion_type: str) -> Goal:
@@ -44,10 +50,17 @@ def goal_of(optimization_goal: str, promotion_type: str) -> Goal:
     """
     names = sorted(OPTIMIZATION_GOALS.values())
     if promotion_type != DIRECT_MESSAGE:
-        raise Refused(errors.INVALID, f"promotion_type: allowed: {DIRECT_MESSAGE}.")
+        raise Refused(
+            errors.INVALID, "%(field)s: allowed: %(allowed)s.", field="promotion_type", allowed=DIRECT_MESSAGE
+        )
     goal = GOALS.get((GOAL_ALIASES.get(optimization_goal, optimization_goal), promotion_type))
     if goal is None:
-        raise Refused(errors.INVALID, f"optimization_goal: allowed: {', '.join(names)}.")
+        raise Refused(
+            errors.INVALID,
+            "%(field)s: allowed: %(allowed)s.",
+            field="optimization_goal",
+            allowed=", ".join(names),
+        )
     return goal
 
 
@@ -84,10 +97,16 @@ def check_goal(goal: Goal, facts: Facts) -> None:
     """
     failed = [result for result in eligibility(goal, facts) if not result.passed]
     if failed:
-        said = "; ".join(_SAYS[result.check].format(", ".join(result.failing)) for result in failed)
-        raise Refused(errors.NOT_ELIGIBLE, f"{said}, where the goal {goal.capitalize()} is not available.")
+        says = [Said(_SAYS[result.check], countries=", ".join(result.failing)) for result in failed]
+        checks = reduce(lambda one, more: Said("%(one)s; %(more)s", one=one, more=more), says)
+        raise Refused(
+            errors.NOT_ELIGIBLE,
+            "%(checks)s, where the goal %(goal)s is not available.",
+            checks=checks,
+            goal=goal.capitalize(),
+        )
     if next_steps(goal, facts):
-        raise Refused(errors.CAPTURE_OFF, f"{errors.CAPTURE_OFF.says} Its id is {facts.channel_account_id}.")
+        raise Refused(errors.CAPTURE_OFF, _CAPTURE_OFF, id=facts.channel_account_id)
 
 
 def check_billing(goal: Goal, billing_event: str | None) -> BillingEvent:
@@ -98,7 +117,9 @@ def check_billing(goal: Goal, billing_event: str | None) -> BillingEvent:
     """
     allowed = BILLING_EVENTS[goal]
     if billing_event not in (None, allowed):
-        raise Refused(errors.INVALID, f"billing_event: the goal allows {allowed.value} only.")
+        raise Refused(
+            errors.INVALID, "%(field)s: allowed: %(allowed)s.", field="billing_event", allowed=allowed.value
+        )
     return allowed
 
 

@@ -21,7 +21,10 @@ def check_welcome(content: str, questions: Sequence[tuple[str, str]]) -> None:
     _check_length("welcome_message.content", content, LONGEST_CONTENT)
     if not 1 <= len(questions) <= MOST_QUESTIONS:
         raise Refused(
-            errors.INVALID, f"welcome_message.suggested_questions: give 1 to {MOST_QUESTIONS} questions."
+            errors.INVALID,
+            "%(field)s: give 1 to %(most)s questions.",
+            field="welcome_message.suggested_questions",
+            most=MOST_QUESTIONS,
         )
     for number, (question, answer) in enumerate(questions):
         place = f"welcome_message.suggested_questions.{number}"
@@ -31,4 +34,4 @@ def check_welcome(content: str, questions: Sequence[tuple[str, str]]) -> None:
 
 def _check_length(field: str, text: str, most: int) -> None:
     if not 0 < len(text) <= most:
-        raise Refused(errors.INVALID, f"{field}: give 1 to {most} characters.")
+        raise Refused(errors.INVALID, "%(field)s: write 1 to %(most)s characters.", field=field, most=most)

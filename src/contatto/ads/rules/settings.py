@@ -53,7 +53,8 @@ def windows_of(click: ClickWindow | None, view: ViewWindow | None) -> Windows:
         missing = "click_attribution_window" if click is None else "view_attribution_window"
         raise Refused(
             errors.INVALID,
-            f"{missing}: click_attribution_window and view_attribution_window must be sent together.",
+            "%(field)s: click_attribution_window and view_attribution_window must be sent together.",
+            field=missing,
         )
     return Windows(click, view)
 
@@ -196,7 +197,12 @@ def check_frozen(fields: Mapping[str, tuple[object, object]]) -> None:
     """
     for name, (sent, kept) in fields.items():
         if sent is not None and sent != kept:
-            raise Refused(errors.INVALID, f"{name}: it cannot be changed once it is set; it is {kept}.")
+            raise Refused(
+                errors.INVALID,
+                "%(field)s: it cannot be changed once it is set; it is %(kept)s.",
+                field=name,
+                kept=kept,
+            )
 
 
 def at_local_time(day: date, at: time, timezone: str) -> datetime:
@@ -212,7 +218,12 @@ def check_name(field: str, text: str) -> str:
     """
     name = text.strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
-        raise Refused(errors.INVALID, f"{field}: give 1 to {LONGEST_NAME} characters on one line.")
+        raise Refused(
+            errors.INVALID,
+            "%(field)s: give 1 to %(most)s characters on one line.",
+            field=field,
+            most=LONGEST_NAME,
+        )
     return name
 
 
@@ -234,5 +245,7 @@ def check_call_to_action(text: str) -> str:
         Refused: INVALID.
     """
     if text != SEND_MESSAGE:
-        raise Refused(errors.INVALID, f"call_to_action: direct-message ads need {SEND_MESSAGE}.")
+        raise Refused(
+            errors.INVALID, "%(field)s: allowed: %(allowed)s.", field="call_to_action", allowed=SEND_MESSAGE
+        )
     return text

@@ -38,7 +38,9 @@ def check_move(now: Status, wanted: Status) -> None:
     if wanted not in MOVES[now]:
         raise Refused(
             errors.INVALID,
-            f"operation_status: what is {now.value} cannot become {wanted.value}.",
+            "operation_status: what is %(now)s cannot become %(wanted)s.",
+            now=now.value,
+            wanted=wanted.value,
         )
 
 
@@ -49,7 +51,7 @@ def check_alive(field: str, now: Status) -> None:
         Refused: INVALID.
     """
     if now is Status.DELETED:
-        raise Refused(errors.INVALID, f"{field}: what is deleted cannot be changed.")
+        raise Refused(errors.INVALID, "%(field)s: what is deleted cannot be changed.", field=field)
 
 
 def check_seen(changed_at: datetime, seen_at: datetime | None) -> None:

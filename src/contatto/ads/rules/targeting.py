@@ -87,10 +87,16 @@ def check_targeting(chosen: Targeting, audiences: Collection[str]) -> Targeting:
     """
     both = sorted(set(chosen.audience_ids) & set(chosen.excluded_audience_ids))
     if both:
-        raise Refused(errors.INVALID, f"excluded_audience_ids: audience {both[0]} is included as well.")
+        raise Refused(
+            errors.INVALID,
+            "excluded_audience_ids: audience %(audience)s is included as well.",
+            audience=both[0],
+        )
     for name in ("audience_ids", "excluded_audience_ids"):
         if len(getattr(chosen, name)) > MOST_AUDIENCES:
-            raise Refused(errors.INVALID, f"{name}: choose at most {MOST_AUDIENCES}.")
+            raise Refused(
+                errors.INVALID, "%(field)s: choose at most %(most)s.", field=name, most=MOST_AUDIENCES
+            )
     return Targeting(
         languages=_known("languages", chosen.languages, LANGUAGES),
         age_groups=_known("age_groups", chosen.age_groups, [group.value for group in AgeGroup]),
@@ -104,5 +110,10 @@ def _known(field: str, chosen: Iterable[str], allowed: Collection[str]) -> tuple
     wanted = sorted(set(chosen))
     unknown = [value for value in wanted if value not in allowed]
     if unknown:
-        raise Refused(errors.INVALID, f"{field}: {unknown[0]} is not among those that can be chosen.")
+        raise Refused(
+            errors.INVALID,
+            "%(field)s: %(value)s is not among those that can be chosen.",
+            field=field,
+            value=unknown[0],
+        )
     return tuple(wanted)

@@ -43,7 +43,7 @@ def keep_account_automatic(
     """
     problem = rules.automatic_problem(content)
     if problem is not None:
-        raise Refused(errors.INVALID, problem)
+        raise Refused(errors.INVALID, problem.text, **problem.values)
     if not save_automatic(tx, account.business_id, account.id, content, revision):
         raise Refused(errors.CONFLICT, "Somebody changed these messages first. Nothing was overwritten.")
 

@@ -108,7 +108,8 @@ def _check_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -
     window = load_window(tx, account, conversation)
     if not window.is_open:
         code = errors.TOO_FAST if window.reason == "window_used_up" else errors.CANNOT_SEND
-        raise Refused(code, rules.stop_text(window.reason or "cannot_send"))
+        said = rules.stop_text(window.reason or "cannot_send")
+        raise Refused(code, said.text, **said.values)
 
 
 def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str) -> None:

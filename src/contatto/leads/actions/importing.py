@@ -6,6 +6,7 @@ from typing import Final
 from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
+from contatto.kit.words import Said
 from contatto.leads.actions import records, work
 from contatto.leads.actions.facets import refresh_with_twins
 from contatto.leads.model.jobs import ItemState, JobItem, Plan
@@ -27,7 +28,7 @@ class Foreseen:
     does: str
     name: str
     details: tuple[str, ...]
-    reason: str
+    reason: Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def _foresee(
     try:
         entry = read_entry(columns, cells, country)
     except Unfit as unfit:
-        return Foreseen(number, "skip", "", (), str(unfit))
+        return Foreseen(number, "skip", "", (), unfit.says)
     values = tuple((each.field, each.value) for each in entry.contacts)
     details = tuple(value for _, value in values)
     known = store.list_leads_with_values(tx, business_id, {value for _, value in values})
@@ -77,14 +78,18 @@ def _foresee(
     if len(known) > 1:
         return Foreseen(number, "skip", entry.name, details, _several(len(known)))
     if known:
-        return Foreseen(number, "update", entry.name, details, f"Adds to {known[0].name or 'a lead'}")
+        return Foreseen(number, "update", entry.name, details, _adds_to(known[0].name))
     if earlier:
-        return Foreseen(number, "update", entry.name, details, f"Adds to row {min(earlier)}")
-    return Foreseen(number, "create", entry.name, details, "")
+        return Foreseen(number, "update", entry.name, details, Said("Adds to row %(row)s", row=min(earlier)))
+    return Foreseen(number, "create", entry.name, details, Said(""))
 
 
-def _several(count: int) -> str:
-    return f"It fits {count} leads. Merge them first, or take the shared detail out."
+def _adds_to(name: str) -> Said:
+    return Said("Adds to %(name)s", name=name) if name else Said("Adds to a lead without a name")
+
+
+def _several(count: int) -> Said:
+    return Said("It fits %(count)s leads. Merge them first, or take the shared detail out.", count=count)
 
 
 def import_row(tx: Tx, actor: Actor, plan: Plan, job_id: str, number: int) -> JobItem:
@@ -92,7 +97,7 @@ def import_row(tx: Tx, actor: Actor, plan: Plan, job_id: str, number: int) -> Jo
     try:
         entry = read_entry(plan.query.split("\t"), plan.rows[number - 1], plan.value)
     except Unfit as unfit:
-        return _left(number, str(unfit))
+        return _left(number, unfit.says)
     values = {each.value for each in entry.contacts}
     known = store.list_leads_with_values(tx, actor.business_id, values)
     if len(known) > 1:
@@ -100,15 +105,16 @@ def import_row(tx: Tx, actor: Actor, plan: Plan, job_id: str, number: int) -> Jo
     source_id = f"{job_id}:{number}"
     lead = records.upsert_lead(tx, _signal(tx, actor, entry, known[0] if known else None, source_id))
     if lead is None:
-        return _left(number, "There is no contact detail in it.")
+        return _left(number, Said("There is no contact detail in it."))
     labels = [work.keep_label(tx, actor.business_id, name) for name in entry.labels]
     fresh = [label.id for label in labels if work.put_label(tx, actor, lead.id, label)]
     state = ItemState.CHANGED if known else ItemState.CREATED
     return JobItem(0, lead.id, state, ",".join(fresh), source_id, "")
 
 
-def _left(number: int, reason: str) -> JobItem:
-    return JobItem(0, "", ItemState.SKIPPED, "", "", f"Row {number}: {reason}")
+def _left(number: int, reason: Said) -> JobItem:
+    said = Said("Row %(row)s: %(reason)s", row=number, reason=reason)
+    return JobItem(0, "", ItemState.SKIPPED, "", "", said.kept())
 
 
 def _signal(tx: Tx, actor: Actor, entry: Entry, lead: Lead | None, source_id: str) -> Signal:

@@ -14,6 +14,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
+from contatto.kit.words import Said
 from contatto.leads.actions import erasing, importing, merging, records, work
 from contatto.leads.actions.facets import refresh_facets
 from contatto.leads.model.events import LeadJobEnded, LeadJobMoved
@@ -34,7 +35,7 @@ ERASED_AT_ONCE: Final = 10
 MOST_SELECTED: Final = 500
 _LABELLING: Final = frozenset({JobKind.LABEL, JobKind.UNLABEL, JobKind.UNDO})
 """Work that changes labels; what leads are filtered by is kept once for each step of it."""
-SKIPPED_FIRST: Final = "Somebody changed this lead since."
+SKIPPED_FIRST: Final = Said("Somebody changed this lead since.")
 
 type Change = Callable[[Tx, Actor, Lead, str], JobItem]
 
@@ -186,15 +187,15 @@ def _next_ids(tx: Tx, job: Job) -> list[str]:
 
 def _attempt(tx: Tx, actor: Actor, lead: Lead | None, lead_id: str, change: Change, value: str) -> JobItem:
     if lead is None or lead.hidden_at is not None or lead.id != lead_id:
-        return _skipped(lead_id, "This lead is gone.")
+        return _skipped(lead_id, Said("This lead is gone."))
     try:
         return change(tx, actor, lead, value)
     except Refused as refused:
-        return _skipped(lead_id, refused.detail)
+        return _skipped(lead_id, refused.said)
 
 
-def _skipped(lead_id: str, reason: str) -> JobItem:
-    return JobItem(0, lead_id, ItemState.SKIPPED, "", "", reason)
+def _skipped(lead_id: str, reason: Said) -> JobItem:
+    return JobItem(0, lead_id, ItemState.SKIPPED, "", "", reason.kept())
 
 
 def _changed(lead: Lead, before: str, after: str) -> JobItem:
@@ -204,28 +205,28 @@ def _changed(lead: Lead, before: str, after: str) -> JobItem:
 def _change_status(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     new = Status(value)
     if lead.status is new:
-        return _skipped(lead.id, f"It is {value} already.")
+        return _skipped(lead.id, Said("It is %(status)s already.", status=Said(value.capitalize())))
     records.change_lead_status(tx, actor.business_id, lead.id, lead.status, new, actor.name)
     return _changed(lead, lead.status.value, value)
 
 
 def _change_owner(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     if (lead.owner_id or "") == value:
-        return _skipped(lead.id, "It has this owner already.")
+        return _skipped(lead.id, Said("It has this owner already."))
     work.assign_lead(tx, actor, lead.id, lead.owner_id, value or None)
     return _changed(lead, lead.owner_id or "", value)
 
 
 def _put_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     if not append_lead_label(tx, actor.business_id, lead.id, value):
-        return _skipped(lead.id, "It has this label already.")
+        return _skipped(lead.id, Said("It has this label already."))
     work.note_edit(tx, actor, lead.id, "labelled", work.label_name(tx, actor.business_id, value))
     return _changed(lead, "", value)
 
 
 def _take_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     if not delete_lead_label(tx, actor.business_id, lead.id, value):
-        return _skipped(lead.id, "It has no such label.")
+        return _skipped(lead.id, Said("It has no such label."))
     work.note_edit(tx, actor, lead.id, "unlabelled", work.label_name(tx, actor.business_id, value))
     return _changed(lead, value, "")
 
@@ -261,7 +262,7 @@ def _erase_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
     items = [
         JobItem(0, each, ItemState.CHANGED, "", "erased", "")
         if each in erased
-        else _skipped(each, "This lead is gone.")
+        else _skipped(each, Said("This lead is gone."))
         for each in ids
     ]
     return items, ids[-1] if ids else job.cursor
@@ -285,7 +286,7 @@ def _take_back(tx: Tx, actor: Actor, kind: JobKind, lead: Lead | None, item: Job
     try:
         is_back = _BACK[kind](tx, actor, lead, item)
     except Refused as refused:
-        return _skipped(item.lead_id, refused.detail)
+        return _skipped(item.lead_id, refused.said)
     return _changed(lead, item.after, item.before) if is_back else _skipped(item.lead_id, SKIPPED_FIRST)
 
 

@@ -15,6 +15,7 @@ from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
+from contatto.kit.words import read_said, words_of
 from contatto.leads.actions import jobs as actions
 from contatto.leads.actions.records import note_export
 from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
@@ -80,13 +81,16 @@ async def show_jobs(request: Request, caller: PageCaller) -> HTMLResponse:
 async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLResponse:
     """One job with all that it left out."""
     require(caller, Permission.READ_LEADS)
-    context = context_of(request)
+    context, words = context_of(request), words_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
         job = store.find_job(tx, caller.business_id, job_id)
         if job is None:
             raise Refused(errors.NOT_FOUND, "There is no such work.")
-        skipped = store.list_skipped(tx, caller.business_id, job_id)
+        skipped = [
+            {"lead_id": item.lead_id, "reason": read_said(item.reason).said_in(words)}
+            for item in store.list_skipped(tx, caller.business_id, job_id)
+        ]
         return {"job": _shown(job, _names(tx, caller)), "skipped": skipped}
 
     values = await context.db.read(load)

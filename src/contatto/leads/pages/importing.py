@@ -15,6 +15,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.words import words_of
 from contatto.leads.actions import importing as actions
 from contatto.leads.actions import jobs
 from contatto.leads.model.jobs import Job, JobKind
@@ -62,7 +63,8 @@ async def post_preview(request: Request, caller: FormCaller, sent: Annotated[_Sh
             lambda tx: actions.foresee_import(tx, caller.business_id, sheet, country)
         )
     except Refused as refused:
-        error = refused.detail.partition(": ")[2] or refused.detail
+        detail = refused.detail_in(words_of(request))
+        error = detail.partition(": ")[2] or detail
     values = {"caller": caller, "country": sent.country, "countries": COUNTRIES, "preview": preview}
     return context.pages.render(request, "leads/import.html", values | {"text": sent.text, "error": error})
 

@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import phonenumbers
 
@@ -13,6 +13,7 @@ from contatto.capture.model import ContactMatch, Field
 from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.words import Said
 from contatto.leads.rules.work import LABEL_LIMIT
 
 MOST_ROWS: Final = 20_000
@@ -30,7 +31,11 @@ _DELIMITERS: Final = ",;\t"
 
 
 class Unfit(Exception):
-    """A row that cannot be taken; the message says why and quotes nothing of it."""
+    """A row that cannot be taken; it says why and quotes nothing of it."""
+
+    def __init__(self, text: str, /, **values: Any) -> None:
+        self.says = Said(text, **values)
+        super().__init__(str(self.says))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> En
     for column, cell in zip(columns, cells, strict=False):
         text = cell.strip().removeprefix("'")  # our own downloads guard cells with an apostrophe
         if len(text) > MOST_CELL:
-            raise Unfit(f"A cell is longer than {MOST_CELL} characters.")
+            raise Unfit("A cell is longer than %(most)s characters.", most=MOST_CELL)
         if not text or not column:
             continue
         if column == "name":
@@ -122,9 +127,9 @@ def _phone(field: Field, text: str, country: str) -> str:
     try:
         number = phonenumbers.parse(text, country or None)
     except phonenumbers.NumberParseException as error:
-        raise Unfit(f"The {field.value} is no number. Write it with its country, such as +65.") from error
+        raise Unfit("This is no phone number. Write it with its country, such as +65.") from error
     if not phonenumbers.is_valid_number(number):
-        raise Unfit(f"The {field.value} is no valid number of its country.")
+        raise Unfit("This phone number is not valid in its country.")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
@@ -133,7 +138,7 @@ def _email(field: Field, text: str, country: str) -> str:
     if len(found) == 1 and found[0].field is field and found[0].raw == text:
         return found[0].value
     if not _EMAIL.fullmatch(text):
-        raise Unfit("The e-mail address is none.")
+        raise Unfit("This is no e-mail address.")
     local, _, domain = text.rpartition("@")
     return f"{local}@{domain.lower()}"
 
@@ -145,7 +150,7 @@ def _handle(field: Field, text: str, country: str) -> str:
     if len(found) == 1:
         return found[0].value
     if not re.fullmatch(r"[\w.\-]{2,100}", plain):
-        raise Unfit(f"The {field.value} name is none.")
+        raise Unfit("This is no name on %(platform)s.", platform=field.value.capitalize())
     return plain.lower()
 
 
