@@ -1,5 +1,10 @@
-import pytest
+import re
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contatto.capture.fields.emails import labels
 from contatto.capture.rules import detect_contacts
 
 
@@ -25,6 +30,86 @@ def found(text: str, country: str = "SG") -> list[str]:
 )
 def test_an_address_is_found_and_normalised(text: str, value: str) -> None:
     assert found(text) == [value]
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("write to mei&co@example.com", "mei&co@example.com"),
+        ("a&b&c@example.com", "a&b&c@example.com"),
+        ("o'neil@example.com", "o'neil@example.com"),
+        ("luna@example.com&mei@example.org", "luna@example.com mei@example.org"),
+        ("91234567&luna@example.com", "luna@example.com"),
+        ("ig @shop&luna@example.com", "luna@example.com"),
+        ("mail&luna@example.com", "luna@example.com"),
+    ],
+)
+def test_an_ampersand_is_a_part_of_the_address_unless_it_joins_two_things(text: str, values: str) -> None:
+    assert found(text) == values.split()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mail=luna@example.com",
+        "e-mail:luna@example.com",
+        "e-mail=luna@example.com",
+        "Mi correo=luna@example.com",
+        "contact#luna@example.com",
+        "'luna@example.com'",
+        "`luna@example.com`",
+        "{luna@example.com}",
+        "my mail: ~luna@example.com~",
+        "*luna@example.com*",
+        "my mail is *luna@example.com*, thanks",
+        "|luna@example.com|",
+        "#luna@example.com",
+        "hello! luna@example.com",
+        "!!luna@example.com",
+        "= luna@example.com",
+        "อีเมล=luna@example.com",
+        "メール！luna@example.com",
+        "luna@example.com!",
+        "luna@example.com?",
+    ],
+)
+def test_signs_round_an_address_and_after_its_label_are_not_of_it(text: str) -> None:
+    assert found(text) == ["luna@example.com"]
+
+
+@pytest.mark.parametrize("sign", "!#$*=?^`{|}~")
+@pytest.mark.parametrize("domain", ["example.com", "gmail.com"])
+def test_an_address_that_could_only_be_taken_in_part_is_not_taken(sign: str, domain: str) -> None:
+    assert found(f"mei{sign}co@{domain}") == []
+    assert found(f"my mail is mei{sign}co@{domain}") == []
+    assert found(f"my mail is mei{sign}co at {domain.replace('.', ' dot ')}") == []
+
+
+@pytest.mark.parametrize("text", ["josé.perez@example.com", "muñoz@example.com", "my mail: đoàn@gmail.com"])
+def test_an_address_with_accents_is_not_cut_at_them(text: str) -> None:
+    assert found(text) == []
+
+
+NAMES = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
+LOCALS = st.builds(
+    lambda first, rest: first + "".join(rest),
+    NAMES,
+    st.lists(st.builds(str.__add__, st.sampled_from("!#$%&'*+/=?^_`{|}~.-"), NAMES), max_size=4),
+)
+
+
+@given(LOCALS, st.sampled_from(("{}", "my e-mail is {}", "write {} please", "<{}>", "({})")))
+def test_no_address_is_ever_cut_short(local: str, carrier: str) -> None:
+    whole = f"{local}@example.com"
+    taken = found(carrier.format(whole))
+    words = re.split(r"[^a-z0-9]", local)
+    if not is_label(words):
+        assert taken in ([], [whole])
+
+
+def is_label(words: list[str]) -> bool:
+    """A word before a sign may be a label, such as "mail", and digits may be a number of their own."""
+    return any(word in labels() or word.isdigit() for word in words[:-1])
 
 
 @pytest.mark.parametrize(

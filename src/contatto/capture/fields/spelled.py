@@ -3,6 +3,7 @@
 import re
 from functools import cache
 
+from contatto.capture.fields.emails import is_cut
 from contatto.capture.fields.folding import Find, Folded, both_ends
 from contatto.capture.fields.words import either, email_labels, key, pattern, tlds, words
 from contatto.capture.model import Field
@@ -80,7 +81,7 @@ def _local(text: Folded, first: int, last: int) -> tuple[int, str]:
         sign = "." if more["dot"] else "_" if more["underscore"] else "-"
         start = more.start("piece")
         local = text.text[start : more.end("piece")] + sign + local
-    if start and text.low[start - 1] in "@*/":
+    if is_cut(text.text, start) or text.text[max(0, start - 1) : start] == "&":
         return 0, ""
     return start, local.strip(".-")
 
