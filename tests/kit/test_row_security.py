@@ -68,6 +68,23 @@ def test_a_row_cannot_be_written_for_another_business(database: Database) -> Non
         asyncio.run(act())
 
 
+def test_a_policy_of_an_earlier_release_is_replaced(database: Database) -> None:
+    def make_earlier(tx: Tx) -> None:
+        tx.execute(text(f"DROP POLICY {row_security.POLICY} ON members"))
+        tx.execute(text("CREATE POLICY one_business ON members USING (true)"))
+
+    database.write_now(make_earlier)
+    migrate_schema(database.engine)
+    kept = text("SELECT policyname FROM pg_policies WHERE tablename = 'members'")
+    assert database.read_now(lambda tx: list(tx.execute(kept).scalars())) == [row_security.POLICY]
+
+
+def test_whom_a_statement_acts_for_is_found_out_once_and_not_for_each_row(database: Database) -> None:
+    plan = database.read_now(lambda tx: "\n".join(tx.execute(text("EXPLAIN SELECT * FROM members")).scalars()))
+    assert "InitPlan" in plan
+    assert "current_setting" not in plan.split("InitPlan")[0]
+
+
 def test_a_role_that_no_policy_holds_is_warned_about(database: Database, postgres_copy: str) -> None:
     with capture_logs() as lines:
         migrate_schema(database.engine)

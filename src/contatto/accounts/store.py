@@ -1,9 +1,21 @@
 """Tables of businesses, members, sessions, tokens, ad accounts and failed log-ins."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstraint, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    String,
+    Table,
+    UniqueConstraint,
+    bindparam,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from contatto.accounts.model import (
     AdAccount,
@@ -125,8 +137,11 @@ def save_business(tx: Tx, row: dict[str, Any]) -> None:
     tx.insert(businesses, row)
 
 
+_OF_ID: Final = select(businesses).where(businesses.c.id == bindparam("of_business"))
+
+
 def find_business(tx: Tx, business_id: BusinessId) -> Business | None:
-    return tx.find(Business, select(businesses).where(businesses.c.id == business_id))
+    return tx.find(Business, _OF_ID, {"of_business": business_id})
 
 
 def list_businesses(tx: Tx) -> list[Business]:
@@ -158,14 +173,17 @@ def save_session(tx: Tx, row: dict[str, Any]) -> None:
     tx.insert(sessions, row)
 
 
+_OF_SESSION: Final = (
+    select(members)
+    .join(sessions, sessions.c.member_id == members.c.id)
+    .where(sessions.c.token_hash == bindparam("of_token"), sessions.c.expires_at > bindparam("at"))
+)
+"""Made once and kept, as that of businesses: every page asks for them."""
+
+
 def find_session_member(tx: Tx, token_hash: str) -> tuple[Member, Business] | None:
     """The member of a session that has not expired."""
-    found = (
-        select(members)
-        .join(sessions, sessions.c.member_id == members.c.id)
-        .where(sessions.c.token_hash == token_hash, sessions.c.expires_at > tx.now)
-    )
-    member = tx.find(Member, found)
+    member = tx.find(Member, _OF_SESSION, {"of_token": token_hash, "at": tx.now})
     business = find_business(tx, member.business_id) if member else None
     return (member, business) if member and business else None
 

@@ -136,8 +136,11 @@ def count_waiting(tx: Tx) -> int:
     return int(tx.scalar(fresh)) + int(tx.scalar(due))
 
 
+_LAST: Final = select(func.max(events.c.seq))
+
+
 def last_seq(tx: Tx) -> int:
-    return tx.scalar(select(func.max(events.c.seq))) or 0
+    return tx.scalar(_LAST) or 0
 
 
 async def drain(db: Database, after: After, limit: int = 200) -> int:

@@ -1,6 +1,6 @@
 """A transaction as stores and actions see it: a connection, the time of the transaction and the vault."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
@@ -38,19 +38,22 @@ class Tx:
         ``values`` are those of a statement with ``bindparam`` in it: on hot paths a statement is made once
         and kept, since building it anew costs several times what running it does.
         """
-        row = self.connection.execute(statement, values).mappings().first()
-        return None if row is None else shape(**_fitting(shape, row))
+        result = self.connection.execute(statement, values)
+        made = _maker(shape, tuple(result.keys()))
+        row = result.first()
+        return None if row is None else made(row)
 
     def list[T](self, shape: type[T], statement: Executable, values: Row | None = None) -> list[T]:
         """All rows as dataclasses; ``values`` as in ``find``."""
-        rows = self.connection.execute(statement, values).mappings()
-        return [shape(**_fitting(shape, row)) for row in rows]
+        result = self.connection.execute(statement, values)
+        made = _maker(shape, tuple(result.keys()))
+        return [made(row) for row in result.all()]
 
     def stream[T](self, shape: type[T], statement: Executable) -> Iterator[T]:
         """Rows as dataclasses, some thousands at a time, for what does not fit into memory."""
         some = {"yield_per": _AT_ONCE}
-        rows = self.connection.execute(statement, execution_options=some).mappings()
-        return (shape(**_fitting(shape, row)) for row in rows)
+        result = self.connection.execute(statement, execution_options=some)
+        return map(_maker(shape, tuple(result.keys())), result)
 
     def scalar(self, statement: Executable) -> Any:
         return self.connection.execute(statement).scalar()
@@ -104,11 +107,17 @@ def insert_for(dialect: str, table: Table) -> Any:
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
-_NAMES: Final[dict[type[Any], tuple[str, ...]]] = {}
+_MAKERS: Final[dict[tuple[type[Any], tuple[str, ...]], Callable[[Any], Any]]] = {}
 
 
-def _fitting(shape: type[Any], row: Mapping[Any, Any]) -> dict[str, Any]:
-    names = _NAMES.get(shape)
-    if names is None:
-        names = _NAMES[shape] = tuple(field.name for field in fields(shape))
-    return {name: row[name] for name in names if name in row}
+def _maker[T](shape: type[T], columns: tuple[str, ...]) -> Callable[[Any], T]:
+    """What makes a dataclass of a row with these columns; their places are looked up once, not for each row."""
+    made = _MAKERS.get((shape, columns))
+    if made is None:
+        known = [(field.name, columns.index(field.name)) for field in fields(shape) if field.name in columns]  # type: ignore[arg-type]
+
+        def made(row: Any) -> T:
+            return shape(**{name: row[place] for name, place in known})
+
+        _MAKERS[shape, columns] = made
+    return made

@@ -10,6 +10,8 @@ from contatto.leads.model.work import Label
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import records, work
 from contatto.leads.store.credits import Credit, list_credits
+from contatto.measurement.model import AdNames
+from contatto.measurement.store import list_winning_ads
 
 
 def credits_of(tx: Tx, business_id: str, found: list[Lead]) -> dict[str, Credit]:
@@ -24,19 +26,18 @@ def member_names(tx: Tx, business_id: str) -> dict[str, str]:
 
 def rows_of(tx: Tx, business_id: str, found: list[Lead]) -> list[dict[str, Any]]:
     ids = {lead.id for lead in found}
-    credits = credits_of(tx, business_id, found)
+    ads = list_winning_ads(tx, business_id, {lead.id for lead in found})
     points = records.list_contact_points(tx, business_id, ids)
     labels = work.list_labels_of(tx, business_id, ids)
     names = member_names(tx, business_id)
     return [
-        _row(lead, points[lead.id], credits.get(lead.id))
+        _row(lead, points[lead.id], ads.get(lead.id))
         | {"labels": [_tag(label) for label in labels[lead.id]], "owner": names.get(lead.owner_id or "")}
         for lead in found
     ]
 
 
-def _row(lead: Lead, points: list[ContactPoint], credit: Credit | None) -> dict[str, Any]:
-    ad = credit[1] if credit else None
+def _row(lead: Lead, points: list[ContactPoint], ad: AdNames | None) -> dict[str, Any]:
     return {
         "id": lead.id,
         "name": person_label(lead.name, lead.person_id),
