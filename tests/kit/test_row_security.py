@@ -80,7 +80,8 @@ def test_a_policy_of_an_earlier_release_is_replaced(database: Database) -> None:
 
 
 def test_whom_a_statement_acts_for_is_found_out_once_and_not_for_each_row(database: Database) -> None:
-    plan = database.read_now(lambda tx: "\n".join(tx.execute(text("EXPLAIN SELECT * FROM members")).scalars()))
+    explain = text("EXPLAIN SELECT * FROM members")
+    plan = database.read_now(lambda tx: "\n".join(tx.execute(explain).scalars()))
     assert "InitPlan" in plan
     assert "current_setting" not in plan.split("InitPlan")[0]
 

@@ -114,7 +114,8 @@ def _maker[T](shape: type[T], columns: tuple[str, ...]) -> Callable[[Any], T]:
     """What makes a dataclass of a row with these columns; their places are looked up once, not for each row."""
     made = _MAKERS.get((shape, columns))
     if made is None:
-        known = [(field.name, columns.index(field.name)) for field in fields(shape) if field.name in columns]  # type: ignore[arg-type]
+        names = [field.name for field in fields(shape)]  # type: ignore[arg-type]
+        known = [(name, columns.index(name)) for name in names if name in columns]
 
         def made(row: Any) -> T:
             return shape(**{name: row[place] for name, place in known})
