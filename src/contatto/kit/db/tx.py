@@ -111,7 +111,7 @@ _MAKERS: Final[dict[tuple[type[Any], tuple[str, ...]], Callable[[Any], Any]]] = 
 
 
 def _maker[T](shape: type[T], columns: tuple[str, ...]) -> Callable[[Any], T]:
-    """What makes a dataclass of a row with these columns; their places are looked up once, not for each row."""
+    """What makes a dataclass of a row with these columns; their places are looked up once for all rows."""
     made = _MAKERS.get((shape, columns))
     if made is None:
         names = [field.name for field in fields(shape)]  # type: ignore[arg-type]
