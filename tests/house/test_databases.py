@@ -5,6 +5,7 @@ import sqlalchemy
 from sqlalchemy import func, select
 
 from contatto.kit.db.database import Database
+from contatto.kit.db.row_security import POLICY
 from contatto.kit.db.types import metadata
 from contatto.migrations.steps import schema_differences
 from tests import postgres
@@ -66,7 +67,7 @@ def test_a_database_is_emptied_for_the_next_test_and_counts_from_the_start(
         "CREATE TABLE planted (id INTEGER)",
         "ALTER TABLE outbox_jobs ALTER COLUMN handler DROP NOT NULL",
         "ALTER TABLE leads DISABLE ROW LEVEL SECURITY",
-        "DROP POLICY one_business ON leads",
+        f"DROP POLICY {POLICY} ON leads",
         "DROP INDEX ix_outbox_jobs_due",
         "UPDATE alembic_version SET version_num = version_num",
     ],
