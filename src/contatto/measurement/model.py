@@ -65,15 +65,6 @@ class MeasuredAd:
 
 
 @dataclass(frozen=True, slots=True)
-class AdNames:
-    """What an ad and those above it are called."""
-
-    campaign_name: str
-    ad_group_name: str
-    ad_name: str
-
-
-@dataclass(frozen=True, slots=True)
 class Touch:
     """A view or click of an ad by a person.
 

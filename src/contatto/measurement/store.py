@@ -27,7 +27,6 @@ from contatto.kit.db.hot import Seek, insert_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
 from contatto.measurement.model import (
-    AdNames,
     Attribution,
     ChangedDay,
     Conversion,
@@ -313,26 +312,6 @@ def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[s
         conversions.c.business_id == business_id, conversions.c.subject_id.in_(subject_ids)
     )
     return {found.subject_id: found for found in tx.list(Attribution, mine)}
-
-
-def list_winning_ads(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[str, AdNames]:
-    """What the ads are called that won leads or conversations, by the id of those."""
-    mine = (
-        select(
-            conversions.c.subject_id,
-            measured_ads.c.campaign_name,
-            measured_ads.c.ad_group_name,
-            measured_ads.c.ad_name,
-        )
-        .join(measured_ads, measured_ads.c.ad_id == conversions.c.ad_id)
-        .where(
-            conversions.c.business_id == business_id,
-            conversions.c.subject_id.in_(subject_ids),
-            measured_ads.c.business_id == business_id,
-        )
-    )
-    found = tx.execute(mine).all()
-    return {row.subject_id: AdNames(row.campaign_name, row.ad_group_name, row.ad_name) for row in found}
 
 
 def append_changed_day(tx: Tx, mark: ChangedDay) -> None:

@@ -9,9 +9,7 @@ from contatto.leads.model.leads import ContactPoint, Lead
 from contatto.leads.model.work import Label
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import records, work
-from contatto.leads.store.credits import Credit, list_credits
-from contatto.measurement.model import AdNames
-from contatto.measurement.store import list_winning_ads
+from contatto.leads.store.credits import AdNames, Credit, list_credits, list_winning_ads
 
 
 def credits_of(tx: Tx, business_id: str, found: list[Lead]) -> dict[str, Credit]:

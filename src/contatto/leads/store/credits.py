@@ -1,10 +1,25 @@
 """Which ad earned which lead."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
 from contatto.kit.db.tx import Tx
 from contatto.measurement import store as measurement
 from contatto.measurement.model import Attribution, MeasuredAd
+from contatto.measurement.store import conversions, measured_ads
 
 type Credit = tuple[Attribution, MeasuredAd]
+
+
+@dataclass(frozen=True, slots=True)
+class AdNames:
+    """What an ad and those above it are called."""
+
+    campaign_name: str
+    ad_group_name: str
+    ad_name: str
 
 
 def list_credits(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Credit]:
@@ -17,3 +32,18 @@ def list_credits(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Cred
         for lead_id, each in earned.items()
         if each.ad_id and each.ad_id in ads
     }
+
+
+def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, AdNames]:
+    """For each lead that an ad earned: what the ad is called. Lists show no more of it."""
+    names = (measured_ads.c.campaign_name, measured_ads.c.ad_group_name, measured_ads.c.ad_name)
+    mine = (
+        select(conversions.c.subject_id, *names)
+        .join(measured_ads, measured_ads.c.ad_id == conversions.c.ad_id)
+        .where(
+            conversions.c.business_id == business_id,
+            conversions.c.subject_id.in_(lead_ids),
+            measured_ads.c.business_id == business_id,
+        )
+    )
+    return {lead_id: AdNames(*called) for lead_id, *called in tx.execute(mine).all()}
