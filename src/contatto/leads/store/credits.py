@@ -46,4 +46,4 @@ def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dic
             measured_ads.c.business_id == business_id,
         )
     )
-    return {lead_id: AdNames(*called) for lead_id, *called in tx.execute(mine).all()}
+    return {row[0]: AdNames(row[1], row[2], row[3]) for row in tx.execute(mine).all()}
