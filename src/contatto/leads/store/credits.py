@@ -46,4 +46,5 @@ def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dic
             measured_ads.c.business_id == business_id,
         )
     )
-    return {row[0]: AdNames(row[1], row[2], row[3]) for row in tx.execute(mine).all()}
+    found = tx.execute(mine).all()
+    return {row.subject_id: AdNames(row.campaign_name, row.ad_group_name, row.ad_name) for row in found}
