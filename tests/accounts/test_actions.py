@@ -37,7 +37,10 @@ def test_a_password_fits_only_its_own_hash() -> None:
     assert actions.password_fits(member, PASSWORD)
     assert not actions.password_fits(member, PASSWORD + "x")
     assert not actions.password_fits(None, PASSWORD)
-    assert not actions.password_fits(None, "nobody has this password")
+
+
+def test_the_hash_that_stands_for_nobody_takes_as_long_as_a_member_s() -> None:
+    assert not actions._hasher.check_needs_rehash(actions._NOBODY)
 
 
 def test_two_members_cannot_have_one_address_in_any_business(database: Database, owner: Member) -> None:

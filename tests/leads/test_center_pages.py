@@ -17,7 +17,7 @@ from contatto.accounts.model import Role
 from contatto.leads.actions import records as actions
 from contatto.leads.store.records import find_lead
 from tests import make
-from tests.journeys.running import House, csrf_of, running_house, until
+from tests.journeys.running import House, csrf_of, running_house, until, weak_hash
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def post(house: House, path: str, **values: str | list[str]) -> int:
 
 def sign_in_as(house: House, role: Role) -> None:
     new = NewMember(f"{role.value}@example.com", role.value, role, "a long enough password")
-    hashed = accounts.hash_password(new.password)
+    hashed = weak_hash(new.password)
     house.context.db.write_now(lambda tx: accounts.add_member(tx, house.business_id, new, hashed))  # type: ignore[arg-type]
     house.client.cookies.clear()
     page = house.client.get("/login").text

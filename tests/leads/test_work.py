@@ -6,9 +6,6 @@ from datetime import date
 import pytest
 from sqlalchemy import select
 
-from contatto.accounts import actions as accounts
-from contatto.accounts.actions import NewMember
-from contatto.accounts.model import Role
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -27,11 +24,8 @@ from tests import make
 @pytest.fixture
 def actor(database: Database) -> Actor:
     def build(tx: Tx) -> Actor:
-        business = accounts.create_business(tx, "Kopi and Co")
-        hashed = accounts.hash_password("a long enough password")
-        new = NewMember("owner@example.com", "Owner", Role.OWNER, "a long enough password")
-        member = accounts.add_member(tx, business.id, new, hashed)
-        return Actor(business.id, member.id, "Owner")
+        business = make.business(tx)
+        return Actor(business.id, make.member(tx, business.id).id, "Owner")
 
     return database.write_now(build)
 

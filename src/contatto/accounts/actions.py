@@ -25,7 +25,10 @@ from contatto.kit.ids import hash_secret, new_id, new_number, new_secret
 from contatto.kit.languages import LANGUAGES
 
 _hasher = PasswordHasher()  # argon2id with the library's own defaults (RFC 9106, low-memory profile)
-_NOBODY: Final = _hasher.hash("nobody has this password")
+_NOBODY: Final = (
+    "$argon2id$v=19$m=65536,t=3,p=4$qNUwxo0At2sPqMo2O0hO4A$I1MZ31HtE3yo3qmMTU7wTSthHwuQ9B3kawOwLDrbg1A"
+)
+"""What a password is held against where there is no member; made once, of a secret that nobody kept."""
 
 
 @dataclass(frozen=True, slots=True)
