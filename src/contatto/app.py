@@ -9,10 +9,11 @@ from itertools import groupby
 from typing import Final
 from urllib.parse import quote
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute
 from starlette.staticfiles import PathLike, StaticFiles
 from starlette.types import Scope
 
@@ -169,14 +170,10 @@ def create_app(context: Context) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
-        # Scripts often name no type. Only forms of pages go by the session's cookie, and they carry a token.
-        strict_content_type=False,
     )
     app.state.context = context
     app.state.apps = AppIndex(context.db)
-    app.router.routes.extend(HOT_ROUTES)
-    for router in ROUTERS:
-        app.include_router(router)
+    app.router.routes.extend([*HOT_ROUTES, *_studied_routes()])
     app.add_route("/docs", _show_docs, include_in_schema=False)
     # Made when first asked for. Assigning it is FastAPI's own way to change it.
     app.openapi = cache(lambda: describe_api(app, API_PREFIX, OPEN_PATHS))  # type: ignore[method-assign]
@@ -187,6 +184,16 @@ def create_app(context: Context) -> FastAPI:
     app.add_middleware(AuditLayer, reads=SHOWS_CONTACTS)
     app.add_middleware(SecurityLayer, broken=_answer_broken, larger={"/photos": PICTURE_LIMIT + 1})
     return app
+
+
+@cache
+def _studied_routes() -> list[BaseRoute]:
+    """The routes of all capabilities: what each of them takes, FastAPI has to study once only."""
+    # Scripts often name no type. Only forms of pages go by the session's cookie, and they carry a token.
+    routes = APIRouter(strict_content_type=False)
+    for router in ROUTERS:
+        routes.include_router(router)
+    return routes.routes
 
 
 async def _show_docs(request: Request) -> Response:

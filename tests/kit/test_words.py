@@ -12,7 +12,7 @@ from starlette.requests import Request
 from contatto.kit import languages
 from contatto.kit.languages import LANGUAGES, SOURCE, words_in
 from contatto.kit.web.language import LANGUAGE_COOKIE, language_of, use_language, wanted_language
-from contatto.kit.web.render import Renderer
+from contatto.kit.web.render import Renderer, _templates
 from contatto.kit.web.sessions import CookieRules
 from contatto.kit.words import N_, Said, read_said
 from tools.words import read_catalogue
@@ -58,7 +58,7 @@ def request_with(**headers: str) -> Request:
 
 def rendered(lang: str, source: str, **values: Any) -> str:
     pages = Renderer(bytes(32), CookieRules(secure=False, days=1))
-    page = pages._jinja.from_string('{% import "web/macros.html" as ui with context %}' + source)
+    page = _templates().from_string('{% import "web/macros.html" as ui with context %}' + source)
     request = request_with()
     use_language(request, lang)
     frame = {"page_words": pages.words_of(request), "request": request, "csrf_token": "", "lang": lang}

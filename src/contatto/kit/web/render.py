@@ -32,27 +32,8 @@ class Renderer:
     """
 
     def __init__(self, csrf_key: bytes, cookies: CookieRules) -> None:
-        folders = [PACKAGE / "kit" / "web" / "templates", *sorted(PACKAGE.glob("*/templates"))]
         self.csrf_key = csrf_key
         self.cookies = cookies
-        self._jinja = Environment(
-            loader=FileSystemLoader(folders),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._jinja.add_extension("jinja2.ext.i18n")
-        self._jinja.newstyle_gettext = True  # type: ignore[attr-defined]  # the extension's own switch
-        self._jinja.filters["country"] = _country
-        self._jinja.globals.update(
-            static=static_url,
-            screen_languages=LANGUAGES,
-            words_in=words_in,
-            _=_translate,
-            gettext=_translate,
-            ngettext=_translate_many,
-        )
 
     def words_of(self, connection: HTTPConnection) -> Words:
         """The words of the language in which a request is answered."""
@@ -67,7 +48,7 @@ class Renderer:
         (the number of the last event that the page may know of; 0 without a caller), and of the request's
         language its texts, ``lang``, ``dir``, ``number``, ``percent``, ``money`` and the filter ``country``.
         """
-        page = self._jinja.get_template(template)
+        page = _templates().get_template(template)
         words = self.words_of(request)
         frame: dict[str, Any] = {
             "request": request,
@@ -87,6 +68,31 @@ class Renderer:
         response.headers["Cache-Control"] = "no-store"
         keep_guest(request, response, self.cookies)
         return response
+
+
+@cache
+def _templates() -> Environment:
+    """The templates of all capabilities: compiled when first shown, once in a process."""
+    folders = [PACKAGE / "kit" / "web" / "templates", *sorted(PACKAGE.glob("*/templates"))]
+    templates = Environment(
+        loader=FileSystemLoader(folders),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.add_extension("jinja2.ext.i18n")
+    templates.newstyle_gettext = True  # type: ignore[attr-defined]  # the extension's own switch
+    templates.filters["country"] = _country
+    templates.globals.update(
+        static=static_url,
+        screen_languages=LANGUAGES,
+        words_in=words_in,
+        _=_translate,
+        gettext=_translate,
+        ngettext=_translate_many,
+    )
+    return templates
 
 
 @pass_context
