@@ -63,6 +63,23 @@ def test_a_lead_gets_an_owner_a_label_a_note_and_a_task_without_a_reload(served:
     assert page.evaluate("window.sameDocument")
 
 
+def test_a_phone_is_called_and_copied_with_the_keyboard_alone(served: Served, page: Page) -> None:
+    [lead_id] = leads(served, 1)
+    sign_in(page, served.url)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=served.url)
+    page.goto(f"{served.url}/leads/{lead_id}")
+    link = page.get_by_role("link", name="+6591200001").first
+    expect(link).to_have_attribute("href", "tel:+6591200001")
+    link.focus()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Copy Phone")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == "+6591200001"
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Write on WhatsApp")).to_be_focused()
+
+
 def test_what_one_member_types_stays_while_another_changes_the_lead(
     served: Served, page: Page, browser: Browser
 ) -> None:

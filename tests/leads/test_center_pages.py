@@ -14,6 +14,7 @@ import pytest
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Role
+from contatto.capture.model import Field
 from contatto.leads.actions import records as actions
 from contatto.leads.store.records import find_lead
 from tests import make
@@ -127,6 +128,26 @@ def test_a_chip_leads_to_the_list_without_it(house: House) -> None:
     assert 'href="/leads?country=SG&amp;has=phone&amp;sort=name"' in page
     assert 'href="/leads?status=raw&amp;country=SG&amp;sort=name"' in page
     assert "1 lead<" in page
+
+
+def test_a_phone_an_address_and_whatsapp_are_links_that_a_deleted_lead_and_an_analyst_do_not_show(
+    house: House,
+) -> None:
+    details = (make.contact("+6591234567"), make.contact("mei&co@example.com", Field.EMAIL))
+    lead_id = a_lead(house, contacts=details)
+    links = ("tel:+6591234567", "https://wa.me/6591234567", "mailto:mei%26co@example.com")
+    page = house.client.get(f"/leads/{lead_id}").text
+    assert [f'href="{link}"' in page for link in links] == [True] * 3
+    assert 'data-copy="mei&amp;co@example.com"' in page
+    house.context.db.write_now(
+        lambda tx: actions.delete_lead(tx, find_lead(tx, house.business_id, lead_id), "Agent")  # type: ignore[arg-type]
+    )
+    gone = house.client.get(f"/leads/{lead_id}").text
+    assert not any(link in gone for link in links)
+    sign_in_as(house, Role.ANALYST)
+    refused = house.client.get(f"/leads/{lead_id}")
+    assert refused.status_code == 403
+    assert not any(link in refused.text for link in links)
 
 
 def test_a_deleted_lead_says_so_and_can_be_restored(house: House) -> None:

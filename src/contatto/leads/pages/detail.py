@@ -20,6 +20,7 @@ from contatto.leads.model.erasing import Tombstone
 from contatto.leads.model.leads import ContactPoint, Evidence, Lead, Origin, Status, Step
 from contatto.leads.pages.rows import credits_of, member_names
 from contatto.leads.pages.traces import consent_events, look_events
+from contatto.leads.rules.reaching import Reach, reach_of
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import listing, work
 from contatto.leads.store import merges as merge_store
@@ -204,6 +205,7 @@ def _point(point: ContactPoint, proof: Evidence | None, lead: Lead, *, is_first:
         "id": point.id,
         "field": point.field.value,
         "value": point.value,
+        "reach": Reach() if lead.hidden_at else reach_of(point.field, point.value),
         "origin": point.origin.value,
         "captured_at": point.created_at,
         "primary": is_first,
