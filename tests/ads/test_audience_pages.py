@@ -120,13 +120,23 @@ def test_an_audience_says_where_it_is_used_and_is_deleted_when_it_is_not(house: 
         assert delete not in page
         with nothing_changes(house.context.db):
             assert post(house, delete).status_code == 409
+            assert deleted_by_api(house, audience) == 40002
     house.context.db.write_now(lambda tx: use(tx, audience_ids=(), excluded_audience_ids=()))
     post(house, "/ads/audiences/lookalikes", name="Like them", source=str(audience.number), size="BROAD")
     assert post(house, delete).status_code == 409
     likes = audiences(house)[0]
-    assert post(house, f"/ads/audiences/{likes.number}/delete").status_code == 303
-    assert post(house, delete).status_code == 303
+    assert deleted_by_api(house, audience) == 40002
+    assert deleted_by_api(house, audience, likes) == 0, "what uses it goes as well"
     assert audiences(house) == []
+    make_list(house)
+    assert post(house, f"/ads/audiences/{audiences(house)[0].number}/delete").status_code == 303
+
+
+def deleted_by_api(house: House, *gone: Audience) -> int:
+    """The code that the API answers."""
+    ids = [str(each.number) for each in gone]
+    answer = house.api("POST", "/dmp/custom_audience/delete/", custom_audience_ids=ids)
+    return int(answer["code"])
 
 
 def test_an_audience_of_another_business_is_not_there(house: House) -> None:

@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from contatto.inbox.actions.automatic import keep_automatic
+from contatto.inbox.model import AutomaticMessages, Exchange
 from tests.browser.conftest import Served
 from tests.journeys.running import EMAIL, PASSWORD
 
@@ -18,7 +20,17 @@ def test_the_card_and_the_chat_follow_what_is_typed(served: Served, page: Page) 
     page.get_by_role("button", name="Log in").click()
     expect(page).to_have_url(re.compile("/inbox"))
     page.goto(f"{served.url}/ads/ad-groups/{served.lead_ad['adgroup_id']}/ads/new")
-    expect(page.locator("[data-chat-welcome]")).to_have_text("The chat's own welcome")
+    expect(page.locator("[data-chat-welcome]")).to_have_text(
+        "The chat says nothing first: it waits for the person."
+    )
+    of_chat = AutomaticMessages(
+        welcome="Welcome to <b>Mei's</b>!", questions=(Exchange("Open?", "Till six"),)
+    )
+    house = served.house
+    house.context.db.write_now(lambda tx: keep_automatic(tx, house.business_id, house.webchat_id, of_chat, 0))
+    page.reload()
+    expect(page.locator("[data-chat-welcome]")).to_have_text("Welcome to <b>Mei's</b>!")
+    expect(page.locator("[data-chat-questions] li")).to_have_text(["Open?"])
     expect(page.get_by_label("Welcome text")).to_be_hidden()
     page.get_by_label("Headline").fill("Coffee & cake?")
     expect(page.locator(".phone__head")).to_have_text("Coffee & cake?")

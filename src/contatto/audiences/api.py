@@ -15,7 +15,6 @@ from contatto.audiences import store
 from contatto.audiences.actions import (
     NewAudience,
     create_audience,
-    delete_audiences,
     load_audience,
     update_audience,
     upload_file,
@@ -64,11 +63,6 @@ class UpdateAudience(Shape):
     custom_audience_name: str | None = None
     action: FileAction | None = None
     file_paths: Paths | None = None
-
-
-class DeleteAudiences(Shape):
-    advertiser_id: ApiId
-    custom_audience_ids: SomeIds
 
 
 class LookalikeSpec(Shape):
@@ -189,20 +183,6 @@ async def update_custom_audience(request: Request, caller: ApiCaller, body: Upda
 
     changed = await context_of(request).db.write(work)
     return api_answer({"custom_audience_id": str(changed.number)}, request_id_of(request))
-
-
-@router.post("/delete/")
-async def delete_custom_audiences(request: Request, caller: ApiCaller, body: DeleteAudiences) -> Response:
-    """Delete audiences with their members: all that are named, or none of them."""
-    require(caller, Permission.WRITE_ADS)
-
-    def work(tx: Tx) -> None:
-        account = load_advertiser(tx, caller.business_id, body.advertiser_id)
-        delete_audiences(tx, account, body.custom_audience_ids)
-
-    await context_of(request).db.write(work)
-    ids = [str(number) for number in body.custom_audience_ids]
-    return api_answer({"custom_audience_ids": ids}, request_id_of(request))
 
 
 @router.get("/list/", openapi_extra=describe_query(AudienceQuery))

@@ -1,5 +1,6 @@
-"""Where audiences are used, and deleting one that nothing uses."""
+"""Where audiences are used, and deleting those that nothing uses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from contatto.accounts.model import AdAccount
@@ -45,13 +46,25 @@ def load_uses(tx: Tx, account: AdAccount) -> dict[int, Uses]:
     return uses
 
 
-def delete_unused_audience(tx: Tx, account: AdAccount, number: int) -> None:
-    """Delete an audience with its members. One that is in use stays: its ads would reach other people.
+def delete_unused_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None:
+    """Delete audiences with their members: all that are named, or none of them.
+
+    One that is in use stays: its ads would reach other people. A lookalike that goes as well is no use.
 
     Raises:
-        Refused: NOT_FOUND, IN_USE.
+        Refused: NOT_FOUND; IN_USE, with the first one that is used.
     """
-    audiences.load_audience(tx, account, number)
-    if load_uses(tx, account)[number].count:
-        raise Refused(errors.IN_USE)
-    audiences.delete_audiences(tx, account, [number])
+    going = set(numbers)
+    for number in going:
+        audiences.load_audience(tx, account, number)
+    uses = load_uses(tx, account)
+    for number in sorted(going):
+        used = uses[number]
+        staying = [each for each in used.lookalikes if each.number not in going]
+        if used.included or used.excluded or staying:
+            raise Refused(
+                errors.IN_USE,
+                "The audience %(number)s is still in use.",
+                number=str(number),
+            )
+    audiences.delete_audiences(tx, account, sorted(going))

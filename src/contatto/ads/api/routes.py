@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from contatto.ads.api import (
     ad_groups,
     ads,
+    audiences,
     auto_messages,
     campaigns,
     eligibility,
@@ -27,5 +28,6 @@ for part in (
     identities,
     regions,
     eligibility,
+    audiences,
 ):
     router.include_router(part.router)

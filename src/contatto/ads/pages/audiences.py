@@ -13,7 +13,7 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.ads.actions.accounts import find_advertiser, load_ad_account
-from contatto.ads.actions.audiences import Uses, delete_unused_audience, load_uses
+from contatto.ads.actions.audiences import Uses, delete_unused_audiences, load_uses
 from contatto.ads.pages.views import field_errors
 from contatto.audiences import actions, rules, store
 from contatto.audiences.model import Audience, AudienceKind, ListKind, LookalikeSize
@@ -224,7 +224,7 @@ async def delete_one_audience(request: Request, caller: FormCaller, number: str)
 
     def work(tx: Tx) -> dict[str, str]:
         account, audience = _find_audience(tx, caller, number_of(number))
-        delete_unused_audience(tx, account, audience.number)
+        delete_unused_audiences(tx, account, [audience.number])
         return {"custom_audience_id": str(audience.number)}
 
     await context_of(request).db.write(work)

@@ -224,6 +224,7 @@ def _of_ad(tx: Tx, places: tuple[Ad, AdAccount], edit: _Edit | None) -> dict[str
             "name": group.name,
             "goal": group.goal,
             "campaign_name": campaign.name,
+            "channel_account_id": channel.id,
             "channel_account_name": channel.name,
             "form": dict(forms).get(group.page_id, ""),
         },

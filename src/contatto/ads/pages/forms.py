@@ -152,6 +152,7 @@ async def _ad_form(
             "name": group.name,
             "goal": group.goal,
             "campaign_name": campaign.name,
+            "channel_account_id": account.id,
             "channel_account_name": account.name,
             "form": forms.get(group.page_id, ""),
         }

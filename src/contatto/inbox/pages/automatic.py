@@ -32,6 +32,24 @@ async def show_automatic(request: Request, caller: PageCaller, account_id: str) 
     return await _render(request, caller, account_id)
 
 
+@router.get("/{account_id}/first")
+async def show_first(request: Request, caller: PageCaller, account_id: str) -> HTMLResponse:
+    """What a chat says first when an ad has nothing of its own to say, for the preview of an ad."""
+    require(caller, Permission.READ_ADS)
+    context = context_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        account = find_account(tx, caller.business_id, account_id)
+        if account is None:
+            raise Refused(errors.NOT_FOUND)
+        found = find_automatic(tx, caller.business_id, account_id)
+        # what another platform says by itself is not known here, unless it was written here
+        is_known = found is not None or account.platform is Platform.WEBCHAT
+        return {"first": (found[0].active if found else AutomaticMessages()) if is_known else None}
+
+    return context.pages.render(request, "inbox/_first.html", await context.db.read(load))
+
+
 @router.post("/{account_id}")
 async def post_automatic(
     request: Request, caller: FormCaller, account_id: str, revision: Annotated[int, Form(ge=0)]

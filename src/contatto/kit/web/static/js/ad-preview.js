@@ -11,10 +11,11 @@ function chosenMessage() {
     const questions = [...form.querySelectorAll("[name=questions]")].map((input) => input.value.trim());
     return { text: form.elements.welcome.value.trim() || bubble.dataset.empty, questions: questions.filter(Boolean) };
   }
-  const known = [...document.querySelectorAll("template[data-message]")].find((one) => one.dataset.message === chosen);
+  const known = [...document.querySelectorAll("[data-message]")].find((one) => one.dataset.message === chosen);
   if (!known) return { text: bubble.dataset.own, questions: [] };
-  const questions = [...known.content.querySelectorAll("span")].map((one) => one.textContent);
-  return { text: known.content.querySelector("p").textContent, questions };
+  const inside = known.content ?? known;
+  const questions = [...inside.querySelectorAll("span")].map((one) => one.textContent);
+  return { text: inside.querySelector("p").textContent, questions };
 }
 
 function show() {
@@ -32,4 +33,6 @@ function show() {
 
 form?.addEventListener("input", show);
 form?.addEventListener("change", show);
+// the chat's own welcome comes a moment later
+document.addEventListener("htmx:after:swap", () => form && show());
 if (form) show();

@@ -1,0 +1,39 @@
+"""Deleting audiences in the API v1.3: here, because what uses them is known here."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.actions import load_advertiser
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
+from contatto.ads.actions.audiences import delete_unused_audiences
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.http import api_answer
+from contatto.kit.wire import ApiId, Shape, request_id_of
+
+router: Final = APIRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])
+
+
+class DeleteAudiences(Shape):
+    advertiser_id: ApiId
+    custom_audience_ids: Annotated[list[ApiId], Field(min_length=1, max_length=100)]
+
+
+@router.post("/delete/")
+async def delete_custom_audiences(request: Request, caller: ApiCaller, body: DeleteAudiences) -> Response:
+    """Delete audiences with their members: all that are named, or none of them if one is still in use."""
+    require(caller, Permission.WRITE_ADS)
+
+    def work(tx: Tx) -> None:
+        account = load_advertiser(tx, caller.business_id, body.advertiser_id)
+        delete_unused_audiences(tx, account, body.custom_audience_ids)
+
+    await context_of(request).db.write(work)
+    ids = [str(number) for number in body.custom_audience_ids]
+    return api_answer({"custom_audience_ids": ids}, request_id_of(request))
