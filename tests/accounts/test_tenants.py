@@ -148,7 +148,9 @@ def addresses(path: str, theirs: Theirs) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="module")
 def csrf(house: House) -> dict[str, str]:
+    """What a form of ours carries: it is the same for all of a session."""
     return {"x-csrf-token": csrf_of(house.client.get("/settings").text)}
 
 
@@ -161,12 +163,11 @@ def ask(house: House, method: str, path: str, headers: dict[str, str]) -> httpx2
 
 @pytest.mark.parametrize(("method", "path"), WITH_IDS)
 def test_a_page_of_another_business_is_not_there(
-    house: House, theirs: Theirs, method: str, path: str
+    house: House, theirs: Theirs, csrf: dict[str, str], method: str, path: str
 ) -> None:
-    headers = csrf(house)
     for address in addresses(path, theirs):
         with nothing_changes(house.context.db):
-            answer = ask(house, method, address, headers)
+            answer = ask(house, method, address, csrf)
         assert answer.status_code in TURNED_DOWN[method], address
         assert not any(word in answer.text for word in theirs.secret_words)
 
@@ -176,12 +177,11 @@ def test_a_page_of_another_business_is_not_there(
     "value", ["%00", "x", "9" * 30, "9" * 5_000, "²", "a%0Ab", "%FF%FE", "-1", "x" * 2_000]
 )
 def test_a_senseless_id_is_not_there_and_breaks_nothing(
-    house: House, method: str, path: str, value: str
+    house: House, csrf: dict[str, str], method: str, path: str, value: str
 ) -> None:
-    headers = csrf(house)
     address = re.sub(r"{\w+}", value, path)
     with nothing_changes(house.context.db):
-        answer = ask(house, method, address, headers)
+        answer = ask(house, method, address, csrf)
     assert answer.status_code in TURNED_DOWN[method] | {422}
 
 

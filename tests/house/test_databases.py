@@ -2,14 +2,16 @@
 
 import pytest
 import sqlalchemy
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
+from contatto.accounts.store import businesses
 from contatto.kit.db.database import Database
 from contatto.kit.db.row_security import POLICY
 from contatto.kit.db.types import metadata
 from contatto.migrations.steps import schema_differences
-from tests import postgres
+from tests import make, postgres
 from tests.emptied import EmptiedDatabases
+from tests.unchanged import nothing_changes
 
 FILL = (
     "INSERT INTO outbox_jobs (business_id, event_seq, handler, state, attempts, due_at) "
@@ -82,3 +84,11 @@ def test_a_database_with_another_schema_is_not_used_again(
     following = emptied_databases.take()
     assert following.name != taken.name
     emptied_databases.give_back(following)
+
+
+def test_a_row_that_changed_is_noticed_and_one_that_did_not_is_not(database: Database) -> None:
+    database.write_now(make.business)
+    with nothing_changes(database):
+        pass
+    with pytest.raises(AssertionError, match="businesses"), nothing_changes(database):
+        database.write_now(lambda tx: tx.execute(update(businesses).values(name="Renamed")))
