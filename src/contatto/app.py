@@ -67,6 +67,7 @@ from contatto.kit.web.render import STATIC, Renderer
 from contatto.kit.web.security import SecurityLayer
 from contatto.kit.web.sessions import CookieRules
 from contatto.kit.words import words_of
+from contatto.measurement.engines.sealing import BrokenFile
 from contatto.worker import Worker
 
 HOT_ROUTES: Final = (
@@ -179,6 +180,7 @@ def create_app(context: Context) -> FastAPI:
     app.openapi = cache(lambda: describe_api(app, API_PREFIX, OPEN_PATHS))  # type: ignore[method-assign]
     app.mount("/static", _Assets(directory=STATIC), name="static")
     app.add_exception_handler(Refused, _answer_refusal)
+    app.add_exception_handler(BrokenFile, _answer_broken_file)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_middleware(AuditLayer, reads=SHOWS_CONTACTS)
@@ -278,6 +280,17 @@ async def _answer_http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = {404: errors.NO_ROUTE, 405: errors.NO_ROUTE}.get(status, errors.INVALID)
     return await _answer_refusal(request, Refused(code))
+
+
+async def _answer_broken_file(request: Request, error: Exception) -> Response:
+    """Old views are in sealed files alone: say which one is missing, and what to do."""
+    if not isinstance(error, BrokenFile):
+        return await _answer_broken(request, error)
+    logger().error("http.broken_file", says=str(error))
+    code, says = errors.FILE_DAMAGED, "The sealed file %(name)s is damaged."
+    if error.is_gone:
+        code, says = errors.FILE_GONE, "The sealed file %(name)s is gone."
+    return await _answer_refusal(request, Refused(code, says, name=error.file.name))
 
 
 async def _answer_broken(request: Request, error: Exception) -> Response:

@@ -143,4 +143,9 @@ SHIFT_S: Final = 900.0
 def shifts(settings: Settings) -> tuple[Shift, ...]:
     """Long work on files by the clock, in a thread of its own."""
     folder = settings.sealed_folder
-    return () if folder is None else (measurement.sealing_shift(folder, settings.seal_after_days),)
+    if folder is None:
+        return ()
+    sealing = measurement.sealing_shift(folder, settings.seal_after_days)
+    if not settings.hot_log_days:
+        return (sealing,)
+    return sealing, measurement.dropping_shift(folder, settings.hot_log_days, counting.counted_until)

@@ -1,11 +1,14 @@
 """Settings: the environment over the file over the defaults, and a clear word about what is wrong."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from contatto.kit.settings import SETTINGS_FILE, Settings
+from contatto.ads.model import WINDOW_DAYS
+from contatto.kit.settings import LEAST_HOT_DAYS, SETTINGS_FILE, Settings
+from contatto.measurement.rules import LONGEST_WINDOW
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +57,15 @@ def test_a_bad_value_is_refused_by_the_name_of_its_setting(
     with pytest.raises(ValidationError) as refused:
         Settings()
     assert [problem["loc"] for problem in refused.value.errors()] == [(name.lower(),)]
+
+
+def test_views_are_kept_for_longer_than_any_window() -> None:
+    longest = max(days for days in WINDOW_DAYS.values() if days)
+    assert timedelta(days=longest) == LONGEST_WINDOW
+    assert longest + 2 == LEAST_HOT_DAYS == Settings(hot_log_days=30).hot_log_days
+    assert Settings(hot_log_days=0).hot_log_days == 0
+    with pytest.raises(ValidationError, match="a window may have 28 days"):
+        Settings(hot_log_days=29)
 
 
 def test_a_word_in_the_file_that_is_no_setting_is_refused(folder: Path) -> None:

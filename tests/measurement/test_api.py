@@ -1,6 +1,7 @@
 """Tracking links through the real doors: counted once, never for another person, and refused when forged."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -51,6 +52,17 @@ def test_a_view_is_a_pixel_and_counts_once(house: House, ad: MeasuredAd) -> None
         assert answer.headers["content-type"] == "image/gif"
         assert answer.headers["cache-control"] == "no-store"
     assert of_ad(house, ad) == [(TouchKind.VIEW, 10)]
+
+
+@pytest.mark.parametrize(("days", "views"), [(27, 1), (29, 0)])
+def test_the_link_of_an_impression_counts_its_view_for_four_weeks_and_its_tap_for_ever(
+    house: House, ad: MeasuredAd, days: int, views: int
+) -> None:
+    made_ms = int((house.context.clock.now() - timedelta(days=days)).timestamp() * 1_000)
+    for door in ("v", "c"):
+        house.client.get(link(house, ad, door, nonce=made_ms << 22 | 1), follow_redirects=False)
+    seen = sorted(kind for kind, _ in of_ad(house, ad))
+    assert seen == [TouchKind.CLICK, *[TouchKind.VIEW] * views]
 
 
 def test_a_tap_leads_to_the_chat_and_counts_once(house: House, ad: MeasuredAd) -> None:

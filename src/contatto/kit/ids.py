@@ -37,6 +37,11 @@ def new_number() -> int:
     return (time.time_ns() // 1_000_000) << _EPOCH_BITS | step & ((1 << _EPOCH_BITS) - 1)
 
 
+def made_at_ms(number: int) -> int:
+    """When a number was made, in milliseconds since 1970."""
+    return number >> _EPOCH_BITS
+
+
 def named_id(namespace: str, name: str) -> str:
     """Derive the same UUID from the same namespace and name, every time and everywhere.
 

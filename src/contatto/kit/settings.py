@@ -13,6 +13,8 @@ from pydantic_settings import (
 )
 
 SETTINGS_FILE: Final = "contatto.toml"
+LEAST_HOT_DAYS: Final = 30
+"""The longest window, and a day at either end of it for all zones."""
 
 
 class Settings(BaseSettings):
@@ -93,6 +95,12 @@ class Settings(BaseSettings):
         description="Folder of the sealed files. By default `sealed` in the data folder with SQLite; with "
         "PostgreSQL nothing is sealed by itself until it is set, to a folder that all machines share.",
     )
+    hot_log_days: int = Field(
+        default=30,
+        ge=0,
+        description="Age in days at which views that are sealed and counted leave the database: from then on "
+        "only the sealed files hold them. At least 30, since a window may have 28; 0 keeps all of them.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe line that is logged."
     )
@@ -105,6 +113,13 @@ class Settings(BaseSettings):
     def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("hot_log_days")
+    @classmethod
+    def _no_window_is_longer(cls, value: int) -> int:
+        if 0 < value < LEAST_HOT_DAYS:
+            raise ValueError(f"a window may have 28 days: say {LEAST_HOT_DAYS} or more, or 0 to keep all")
         return value
 
     @field_validator("base_url")

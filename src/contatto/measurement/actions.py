@@ -1,25 +1,37 @@
 """Recording touches and conversions, and keeping the winner of each conversion right."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.ids import named_id, new_id, new_number
-from contatto.kit.moments import micros
+from contatto.kit.ids import made_at_ms, named_id, new_id, new_number
+from contatto.kit.log import logger
+from contatto.kit.moments import from_micros, micros
 from contatto.kit.shifts import Job, Record, Shift
 from contatto.measurement import rules, store
 from contatto.measurement.engines import manifest
-from contatto.measurement.engines.sealing import CONVERSIONS, write_conversions, write_part
+from contatto.measurement.engines.coldlog import (
+    Moment,
+    find_latest_views,
+    holds_view,
+    list_next_views,
+    list_views_of,
+    read_whole,
+)
+from contatto.measurement.engines.manifest import ALL_DROPPED
+from contatto.measurement.engines.sealing import CONVERSIONS, BrokenFile, write_conversions, write_part
 from contatto.measurement.model import (
     Attribution,
     ChangedDay,
     Conversion,
     ConversionKind,
     MeasuredAd,
+    SealedFile,
     Source,
     Touch,
     TouchKind,
@@ -29,6 +41,13 @@ from contatto.measurement.model import (
 LATE: Final = timedelta(minutes=10)
 """A touch that comes later than this marks its day as changed; what is counted ahead is twice as old."""
 
+A_DAY: Final = timedelta(days=1)
+NEVER_DROPPED: Final = rules.LONGEST_WINDOW + A_DAY
+"""Views that are no older than this are in the database, whatever the settings say."""
+AT_ONCE: Final = 2_000
+"""Views that are dropped in one transaction, so that no writer waits long."""
+
+_DROPPING: Final = rules.natural_number("dropping views")
 _SEALING: Final = rules.natural_number("sealing days of touches")
 
 
@@ -80,6 +99,12 @@ def stamp_ticket(
     return replace(stamp_touch(ad, kind, person_id, ts, touch_id, cost), country=ticket.country)
 
 
+def is_spent(ticket: TrackingTicket, now: datetime) -> bool:
+    """Whether a link is so old that its view counts no more: a repeat could not be told from a first one."""
+    made_ms = made_at_ms(ticket.nonce)
+    return bool(ticket.nonce) and made_ms < micros(now - rules.LONGEST_WINDOW) // 1_000
+
+
 def record_touch(tx: Tx, touch: Touch) -> bool:
     """Append a touch; where it came after a conversion that it may have won, settle that one again.
 
@@ -87,10 +112,10 @@ def record_touch(tx: Tx, touch: Touch) -> bool:
         Whether the touch is new.
     """
     _hold_person(tx, touch)
-    if not store.append_touch(tx, touch):
+    if _was_dropped(tx, touch) or not store.append_touch(tx, touch):
         return False
     if touch.ts < micros(tx.now - LATE):
-        _mark_day(tx, touch.business_id, touch.ad_account_id, touch.day, Source.TOUCH)
+        mark_day(tx, touch.business_id, touch.ad_account_id, touch.day, Source.TOUCH)
     span = (touch.ts, touch.expires_ts)
     for conversion in store.list_conversions_between(tx, touch.business_id, touch.person_id, span):
         _settle_winner(tx, conversion)
@@ -133,6 +158,11 @@ def mark_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionK
         _mark_days(tx, business_id, _days_of(found))
 
 
+def mark_day(tx: Tx, business_id: str, ad_account_id: str, day: str, source: Source) -> None:
+    """Have a day of an account counted anew."""
+    store.append_changed_day(tx, ChangedDay(new_id(), business_id, ad_account_id, day, source))
+
+
 def take_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[ChangedDay]:
     """Take the marks of an account's days off; who does must count those days in the same transaction."""
     changed = store.list_changed_days(tx, business_id, ad_account_id)
@@ -162,6 +192,83 @@ def list_unsealed_days(tx: Tx, last_day: str) -> list[str]:
     return sorted(day for day, count in counted.items() if count > sealed[day])
 
 
+def list_cold_files(
+    tx: Tx, business_id: str, days: tuple[str | None, str | None] = (None, None), ad_account_id: str = ""
+) -> list[SealedFile]:
+    """The sealed files that alone hold views of a business, or of one account, from one day to another."""
+    first, last = days
+    dropped = [
+        day
+        for day in store.list_dropped_days(tx, business_id, ad_account_id)
+        if (first is None or day >= first) and (last is None or day <= last)
+    ]
+    return [file for file in manifest.list_sealed_files_of(tx, dropped) if file.dropped_through >= 0]
+
+
+def keep_views(tx: Tx) -> None:
+    """Let no view go from the database to the files before the end of this transaction.
+
+    Without it PostgreSQL shows each statement what was just committed, and a view may be seen twice or never.
+    """
+    tx.share(_DROPPING)
+
+
+def list_touches_ever(
+    tx: Tx, business_id: str, person_id: str, limit: int
+) -> tuple[list[Touch], list[BrokenFile]]:
+    """A person's touches, latest first, wherever they are kept; and the files that could not be read."""
+    keep_views(tx)
+    found = {touch.touch_id: touch for touch in store.list_touches_of(tx, business_id, person_id, limit)}
+    files = list_cold_files(tx, business_id)
+    views, broken = read_whole(files, lambda some: list_views_of(some, business_id, person_id))
+    found |= {view.touch_id: view for view in views}
+    latest = sorted(found.values(), key=lambda touch: (touch.ts, touch.touch_id), reverse=True)
+    return latest[:limit], broken
+
+
+def dropping_shift(folder: Path, keep_days: int, counted_until: Callable[[Tx], str | None]) -> Shift:
+    """The drop of views that are so many days old, sealed in this folder and counted by the reports.
+
+    ``counted_until`` tells the first day that is not counted yet, or None.
+    """
+
+    def list_jobs(tx: Tx) -> list[Job]:
+        limits = [(tx.now - timedelta(days=keep_days)).date().isoformat(), counted_until(tx)]
+        before = min(limit for limit in limits if limit is not None)
+        files = [
+            file
+            for file in manifest.list_sealed_files(tx)
+            if file.day < before and file.folder == str(folder) and file.dropped_through != ALL_DROPPED
+        ]
+        return [
+            partial(_drop_views, name=file.name)
+            for file in files
+            for _ in range(0, file.touches - file.dropped, AT_ONCE)
+        ]
+
+    return Shift(folder, _SEALING, list_jobs)
+
+
+def _drop_views(tx: Tx, name: str) -> Record | None:
+    """Drop the next views of a file, once it is seen to hold them to the last bit."""
+    file = manifest.find_sealed_file(tx, name)
+    if file is None or file.dropped_through == ALL_DROPPED:
+        return None
+    try:
+        next_ids = list_next_views(file, AT_ONCE)
+    except BrokenFile as error:  # its views stay, those of other days need not
+        logger().error("measurement.file_broken", says=str(error))
+        return None
+    through = next_ids[-1] if len(next_ids) == AT_ONCE else ALL_DROPPED
+
+    def record(tx: Tx) -> None:
+        tx.hold(_DROPPING)
+        if manifest.record_dropped(tx, file, through, len(next_ids)):
+            store.delete_views(tx, next_ids)
+
+    return record
+
+
 def _seal_day(tx: Tx, folder: Path, day: str) -> Record | None:
     before = manifest.list_sealed_files_of(tx, [day])
     file = write_part(folder, day, store.list_touches_of_day(tx, day), before)
@@ -172,8 +279,19 @@ def _seal_conversions(tx: Tx, folder: Path) -> None:
     write_conversions(folder, store.list_conversions_that_stand(tx))
 
 
+def _was_dropped(tx: Tx, touch: Touch) -> bool:
+    """Whether this view came before, and only a sealed file knows of it."""
+    if touch.kind is not TouchKind.VIEW or touch.ts >= micros(tx.now - NEVER_DROPPED):
+        return False
+    keep_views(tx)
+    return holds_view(list_cold_files(tx, touch.business_id, (touch.day, touch.day)), touch.touch_id)
+
+
 def _settle_winner(tx: Tx, conversion: Conversion) -> None:
-    winner = rules.last_touch(store.list_candidates(tx, conversion), conversion)
+    candidates = store.list_candidates(tx, conversion)
+    if not any(touch.kind is TouchKind.CLICK for touch in candidates):  # a tap goes before any view
+        candidates += _list_cold_views(tx, conversion)
+    winner = rules.last_touch(candidates, conversion)
     ad = store.find_measured_ad(tx, winner.business_id, winner.ad_id) if winner else None
     rt_day = rules.local_day(conversion.ts, ad.timezone) if ad else None
     before = store.find_attribution(tx, conversion.business_id, conversion.subject_id, conversion.kind)
@@ -183,6 +301,22 @@ def _settle_winner(tx: Tx, conversion: Conversion) -> None:
     _mark_days(tx, conversion.business_id, old | new)
 
 
+def _list_cold_views(tx: Tx, conversion: Conversion) -> list[Touch]:
+    """The latest dropped view that may win; none for a conversion of now, whose views are all kept."""
+    first = from_micros(conversion.ts) - rules.LONGEST_WINDOW
+    if first > tx.now - NEVER_DROPPED:
+        return []
+    days = ((first - A_DAY).date().isoformat(), (first + rules.LONGEST_WINDOW + A_DAY).date().isoformat())
+    files = list_cold_files(tx, conversion.business_id, days)
+    moment = Moment(conversion.conversion_id, conversion.person_id, conversion.ts)
+    found, broken = read_whole(
+        files, lambda some: find_latest_views(some, conversion.business_id, [moment], None)
+    )
+    for error in broken:  # a lead must not wait for a file
+        logger().error("measurement.file_broken", says=str(error))
+    return list(found.values())
+
+
 def _days_of(found: Attribution) -> set[tuple[str | None, str | None]]:
     return {(found.ad_account_id, found.day), (found.ad_account_id, found.rt_day)}
 
@@ -190,8 +324,4 @@ def _days_of(found: Attribution) -> set[tuple[str | None, str | None]]:
 def _mark_days(tx: Tx, business_id: str, days: set[tuple[str | None, str | None]]) -> None:
     for ad_account_id, day in days:
         if ad_account_id and day:
-            _mark_day(tx, business_id, ad_account_id, day, Source.CONVERSION)
-
-
-def _mark_day(tx: Tx, business_id: str, ad_account_id: str, day: str, source: Source) -> None:
-    store.append_changed_day(tx, ChangedDay(new_id(), business_id, ad_account_id, day, source))
+            mark_day(tx, business_id, ad_account_id, day, Source.CONVERSION)

@@ -25,10 +25,16 @@ async def view_ad(request: Request) -> Response:
     """Count a view; the answer is a transparent pixel."""
     context = context_of(request)
     ticket, ad = await _ticket_and_ad(context, request)
+    if actions.is_spent(ticket, context.clock.now()):
+        return _pixel()
     visitor = ticket.viewer or read_visitor(request, context.vault.signing_key(VISITOR_KEY))
     touch = actions.stamp_ticket(ad, ticket, TouchKind.VIEW, visitor, micros(context.clock.now()))
     insert = store.APPEND_TOUCH[context.db.engine.dialect.name]
     await context.db.append(insert, store.touch_row(touch))
+    return _pixel()
+
+
+def _pixel() -> Response:
     return Response(_GIF, media_type="image/gif", headers={"Cache-Control": "no-store"})
 
 

@@ -15,7 +15,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -26,6 +26,8 @@ from contatto.kit.errors import Refused
 from contatto.measurement.model import Conversion, MeasuredAd, Policy, Touch, TouchKind, TrackingTicket
 
 MICROSECONDS: Final = 1_000_000
+LONGEST_WINDOW: Final = timedelta(days=28)
+"""No ad group has a longer window."""
 _MASK_63: Final = (1 << 63) - 1
 _SIGNATURE_BYTES: Final = 16
 

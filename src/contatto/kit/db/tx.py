@@ -80,6 +80,11 @@ class Tx:
         if self.locks_rows:
             self.connection.execute(select(func.pg_advisory_xact_lock(number)))
 
+    def share(self, number: int) -> None:
+        """Wait until nobody holds this number, and let nobody hold it until the end; others may share it."""
+        if self.locks_rows:
+            self.connection.execute(select(func.pg_advisory_xact_lock_shared(number)))
+
     def forget_pages(self) -> None:
         """Give back the memory of pages that were read; for work through all rows, which reads none twice."""
         if self.connection.dialect.name == "sqlite":

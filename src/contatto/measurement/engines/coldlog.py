@@ -8,6 +8,7 @@ person and time, so that a condition on these skips most of a file. Taps are nev
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -171,23 +172,29 @@ def _read(
         return []
     for file in files:
         check_size(file)
-    duckdb = import_module("duckdb")  # 27 MiB that a process which reads no file does without
+    root = _root()
     try:
-        with duckdb.connect(config=_SETTINGS) as db:
+        with root.cursor() as db:
             _open_views(db, files)
             if moments is not None:
                 with TemporaryDirectory(prefix="contatto-") as scratch:
-                    create_table(db, "moments", _MOMENTS)
+                    create_table(db, "moments", _MOMENTS, kind="TEMP TABLE")
                     load_rows(db, "moments", _MOMENTS, moments, Path(scratch))
             return list(db.execute(query, values).fetchall())
-    except duckdb.Error:
+    except import_module("duckdb").Error:
         for file in files:
             check_file(file)  # names the one that is damaged
         raise
 
 
+@cache
+def _root() -> Any:
+    """DuckDB, in memory, for all readings of this process: 27 MiB that one without any does without."""
+    return import_module("duckdb").connect(config=_SETTINGS)
+
+
 def _open_views(db: Any, files: Sequence[SealedFile]) -> None:
-    db.execute(f"CREATE VIEW sealed AS SELECT * FROM {_scan(files)}")
+    db.execute(f"CREATE TEMP VIEW sealed AS SELECT * FROM {_scan(files)}")
     whole = [file for file in files if file.dropped_through == ALL_DROPPED]
     parts = [f"SELECT * FROM {_scan(whole)} WHERE click = 0"] if whole else []
     parts += [
@@ -195,7 +202,7 @@ def _open_views(db: Any, files: Sequence[SealedFile]) -> None:
         for file in files
         if file.dropped_through != ALL_DROPPED
     ]
-    db.execute(f"CREATE VIEW views AS {' UNION ALL '.join(parts)}")
+    db.execute(f"CREATE TEMP VIEW views AS {' UNION ALL '.join(parts)}")
 
 
 def _scan(files: Sequence[SealedFile]) -> str:

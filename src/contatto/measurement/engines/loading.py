@@ -14,9 +14,11 @@ AT_ONCE: Final = 20_000
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-def create_table(db: "duckdb.DuckDBPyConnection", table: str, columns: Mapping[str, str]) -> None:
-    described = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
-    db.execute(f"CREATE TABLE {table} ({described})")
+def create_table(
+    db: "duckdb.DuckDBPyConnection", table: str, columns: Mapping[str, str], kind: str = "TABLE"
+) -> None:
+    described = ", ".join(f'"{name}" {of}' for name, of in columns.items())
+    db.execute(f"CREATE {kind} {table} ({described})")
 
 
 def load_rows(

@@ -39,6 +39,12 @@ def list_sealed_files_of(tx: Tx, days: Collection[str]) -> list[SealedFile]:
     return tx.list(SealedFile, found.order_by(sealed_files.c.day, sealed_files.c.part)) if days else []
 
 
+def list_sealed_files_between(tx: Tx, first: str, last: str) -> list[SealedFile]:
+    """The files of the days from one to another."""
+    found = select(sealed_files).where(sealed_files.c.day.between(first, last))
+    return tx.list(SealedFile, found.order_by(sealed_files.c.day, sealed_files.c.part))
+
+
 def find_sealed_file(tx: Tx, name: str) -> SealedFile | None:
     return tx.find(SealedFile, select(sealed_files).where(sealed_files.c.name == name))
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from contatto.accounts.model import AdAccount
 from contatto.kit.db.tx import Tx
 from contatto.reports.actions.tree import load_tree, subjects_of
-from contatto.reports.engines.counts import list_counted_facts
+from contatto.reports.engines.counts import check_readable, list_counted_facts
 from contatto.reports.model import Level, Report, ReportRow, Span, Step
 from contatto.reports.registry import ENGINE, METRICS
 from contatto.reports.rules.answers import ordered_rows
@@ -27,6 +27,8 @@ def make_report(tx: Tx, ad_account: AdAccount, question: Question) -> Report:
     """The answer to a question about an ad account; days are days of its zone."""
     tree = load_tree(tx, ad_account, question.wanted)
     read = ENGINE.list_facts if question.step is Step.HOUR else list_counted_facts
+    if read is list_counted_facts:
+        check_readable(tx, ad_account.business_id, ad_account.id, question.span)
     facts = tree.wanted(read(tx, ad_account.business_id, ad_account.id, question.span, question.step))
     subjects, owners = subjects_of(ad_account, tree, question.level), tree.owners(question.level)
     report = build_report(subjects, facts, owners, question.step, by_country=question.by_country)

@@ -7,15 +7,18 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from contatto.kit.db.tx import Tx
+from contatto.kit.log import logger
 from contatto.kit.moments import micros
 from contatto.leads.model.events import LeadsMerged, LeadStatusChanged
 from contatto.measurement import actions as measurement
+from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ConversionKind, Source
 from contatto.measurement.rules import local_day, natural_number
 from contatto.measurement.store import list_changed_accounts, list_measured_ads
 from contatto.reports.engines import counts as store
+from contatto.reports.engines.cold import Part
 from contatto.reports.engines.counts import Progress
-from contatto.reports.engines.database import Part, list_raw_facts
+from contatto.reports.engines.database import list_raw_facts
 from contatto.reports.model import STORED, Counts, Fact, Grain, Span, Step
 
 SETTLED: Final = 2 * measurement.LATE
@@ -24,6 +27,9 @@ PAUSE: Final = timedelta(minutes=5)
 MOST_ACCOUNTS: Final = 20
 MOST_DAYS: Final = 10
 """Days that are counted in one transaction, so that no writer waits long."""
+
+UP_TO_DATE: Final = timedelta(days=1)
+"""An account that is counted so far is not behind."""
 
 _COUNTING: Final = natural_number("counting days of reports")
 """Held while counting: two workers must not write the same day."""
@@ -40,6 +46,17 @@ def count_days_ahead(tx: Tx) -> int:
     for business_id, ad_account_id, timezone in behind:
         done += _count_on(tx, (business_id, ad_account_id), timezone, until)
     return done
+
+
+def counted_until(tx: Tx) -> str | None:
+    """The first day that some account has not counted in full; None where all are up to date."""
+    settled = micros(tx.now - UP_TO_DATE)
+    days: list[str] = []
+    for business_id, ad_account_id, _ in store.list_accounts_behind(tx, settled, None):
+        progress = store.find_progress(tx, business_id, ad_account_id)
+        day = progress.day if progress else store.find_first_day(tx, business_id, ad_account_id)
+        days += [day] if day else []
+    return min(days, default=None)
 
 
 def note_lead(tx: Tx, event: LeadStatusChanged | LeadsMerged) -> None:
@@ -79,8 +96,17 @@ def _count_changed(tx: Tx, business_id: str, ad_account_id: str) -> int:
     within = [(day, source) for day, source in changed if day <= progress.day]
     for day, source in within:
         if source is Source.TOUCH or day < progress.day:
-            _count_day(tx, mine, day, source, progress.counted_until)
+            _count_again(tx, mine, day, source, progress.counted_until)
     return len(within)
+
+
+def _count_again(tx: Tx, mine: tuple[str, str], day: str, source: Source, until: int) -> None:
+    """Count a marked day; where its views are in a file that is damaged, the mark stays until it is whole."""
+    try:
+        _count_day(tx, mine, day, source, until)
+    except BrokenFile as error:
+        logger().error("reports.file_broken", says=str(error))
+        measurement.mark_day(tx, *mine, day, source)
 
 
 def _count_day(tx: Tx, mine: tuple[str, str], day: str, source: Source, until: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from contatto.accounts.model import AdAccount
@@ -10,10 +11,21 @@ from contatto.ads.model import Wanted as WantedAds
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.moments import from_micros
 from contatto.leads.model.leads import Lead
 from contatto.leads.store.records import list_leads_by_id
-from contatto.measurement.model import Attribution, Conversion, ConversionKind, Goal, MeasuredAd
-from contatto.measurement.store import list_measured_ads, list_touches_of
+from contatto.measurement.actions import NEVER_DROPPED, keep_views, list_cold_files, list_touches_ever
+from contatto.measurement.engines.coldlog import Moment, find_latest_views, read_whole
+from contatto.measurement.engines.sealing import BrokenFile
+from contatto.measurement.model import (
+    Attribution,
+    Conversion,
+    ConversionKind,
+    Goal,
+    MeasuredAd,
+    SealedFile,
+)
+from contatto.measurement.store import list_measured_ads
 from contatto.reports.actions.overview import UNKNOWN
 from contatto.reports.actions.tree import Tree, load_tree
 from contatto.reports.model import Span
@@ -23,7 +35,7 @@ from contatto.reports.rules.looks import LEVELS, By, Look
 from contatto.reports.rules.what_if import Supposed, WhatIf, weigh
 from contatto.reports.store import conversions as store
 from contatto.reports.store.conversions import Wanted
-from contatto.reports.store.supposing import list_weighed
+from contatto.reports.store.supposing import DAY_US, list_rivals, list_weighed
 
 MOST_TOLD: Final = 50
 """Conversions that change hands in a what-if and are told one by one; all are counted."""
@@ -32,12 +44,13 @@ MOST_TOUCHES: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """A conversion with its person's touches, each judged, and the ads that they are of."""
+    """A conversion with its person's touches, each judged, the ads that they are of, and what is missing."""
 
     conversion: Attribution
     lead: Lead | None
     touches: list[Judged]
     ads: dict[str, MeasuredAd]
+    broken: list[BrokenFile]
 
 
 def behind_figure(tx: Tx, account: AdAccount, look: Look, span: Span, metric: str, key: str) -> Wanted:
@@ -98,13 +111,12 @@ def trace_conversion(tx: Tx, business_id: str, conversion_id: int) -> Explained:
     found = store.find_conversion(tx, business_id, conversion_id)
     if found is None:
         raise Refused(errors.NOT_FOUND, "There is no such conversion.")
-    touches = list_touches_of(tx, business_id, found.person_id, MOST_TOUCHES)
+    touches, broken = list_touches_ever(tx, business_id, found.person_id, MOST_TOUCHES)
     judged = judge_touches(touches, conversion_of(found))
     lead_ids = {found.subject_id} if found.kind is ConversionKind.LEAD else set()
     lead = list_leads_by_id(tx, business_id, lead_ids).get(found.subject_id)
-    return Explained(
-        found, lead, judged, list_measured_ads(tx, business_id, {one.touch.ad_id for one in judged})
-    )
+    ads = list_measured_ads(tx, business_id, {one.touch.ad_id for one in judged})
+    return Explained(found, lead, judged, ads, broken)
 
 
 def conversion_of(found: Attribution) -> Conversion:
@@ -112,10 +124,38 @@ def conversion_of(found: Attribution) -> Conversion:
     return Conversion(**{name: getattr(found, name) for name in Conversion.__dataclass_fields__})
 
 
-def suppose_windows(tx: Tx, account: AdAccount, between: tuple[int, int], supposed: Supposed) -> WhatIf:
-    """Both winners of each conversion in a span of microseconds; nothing that is stored changes."""
-    found = list_weighed(tx, account.business_id, account.id, between, supposed)
-    return weigh(found, MOST_TOLD)
+def suppose_windows(
+    tx: Tx, account: AdAccount, between: tuple[int, int], supposed: Supposed
+) -> tuple[WhatIf, list[BrokenFile]]:
+    """Both winners of each conversion in a span of microseconds; nothing that is stored changes.
+
+    What could not be read for it comes along.
+    """
+    mine = (account.business_id, account.id)
+    keep_views(tx)
+    files = _files_of_views(tx, account.business_id, between, supposed)
+    if not files:
+        return weigh(list_weighed(tx, *mine, between, supposed), MOST_TOLD), []
+    rivals = list_rivals(tx, *mine, between, supposed)
+    moments = [Moment(one.conversion_id, one.person_id, one.ts) for one in rivals]
+    window_us = supposed.view_days * DAY_US
+    views, broken = read_whole(
+        files, lambda some: find_latest_views(some, account.business_id, moments, window_us)
+    )
+    weighed = (one.with_view(views.get(one.conversion_id)).weighed(supposed.policy) for one in rivals)
+    return weigh(weighed, MOST_TOLD), broken
+
+
+def _files_of_views(
+    tx: Tx, business_id: str, between: tuple[int, int], supposed: Supposed
+) -> list[SealedFile]:
+    """The files with dropped views that may count: a day more at each end, for all zones."""
+    since, until = (from_micros(edge) for edge in between)
+    first = since - timedelta(days=supposed.view_days + 1)
+    if not supposed.view_days or first > tx.now - NEVER_DROPPED:
+        return []
+    last = until + timedelta(days=1)
+    return list_cold_files(tx, business_id, (first.date().isoformat(), last.date().isoformat()))
 
 
 def names_of(tx: Tx, business_id: str, found: list[Attribution]) -> Mapping[str, Lead]:

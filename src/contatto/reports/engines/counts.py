@@ -18,8 +18,9 @@ from contatto.accounts.store import ad_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, metadata, tenant
 from contatto.measurement.model import ChangedDay, Source
-from contatto.measurement.store import list_changed_days, touches
-from contatto.reports.engines.database import ALL, Part, list_raw_facts
+from contatto.measurement.store import list_changed_days, list_dropped_days, touches
+from contatto.reports.engines.cold import Part, list_unreadable
+from contatto.reports.engines.database import ALL, list_raw_facts
 from contatto.reports.model import STORED, Counts, Fact, Grain, Span, Step
 
 report_counts = Table(
@@ -149,7 +150,22 @@ def _steady[T](tx: Tx, part: Part, read: Callable[[Splits], T]) -> T:
 
 def _load_state(tx: Tx, part: Part) -> _State:
     mine = (part.business_id, part.ad_account_id)
-    return _State(find_progress(tx, *mine), tuple(list_changed_days(tx, *mine)))
+    progress, marks = find_progress(tx, *mine), list_changed_days(tx, *mine)
+    missing = {error.file.day for error in list_unreadable(tx, part, marks)}
+    if missing:  # what was counted before stands, until the file is back
+        marks = [mark for mark in marks if mark.source is not Source.TOUCH or mark.day not in missing]
+    return _State(progress, tuple(marks))
+
+
+def check_readable(tx: Tx, business_id: str, ad_account_id: str, span: Span) -> None:
+    """See that all days can be counted that have to be counted anew.
+
+    Raises:
+        BrokenFile: the views of a day are in a file that is gone or damaged.
+    """
+    part = Part(business_id, ad_account_id, span)
+    for error in list_unreadable(tx, part, list_changed_days(tx, business_id, ad_account_id)):
+        raise error
 
 
 def _read(tx: Tx, found: Select[Any], splits: Splits, keys: int) -> Iterator[tuple[tuple[str, ...], Counts]]:
@@ -222,13 +238,14 @@ def find_progress(tx: Tx, business_id: str, ad_account_id: str) -> Progress | No
 
 
 def find_first_day(tx: Tx, business_id: str, ad_account_id: str) -> str | None:
-    """The day of an account's first touch."""
+    """The day of an account's first touch, wherever it is kept."""
     mine = select(func.min(touches.c.day)).where(touches.c.business_id == business_id)
     day: str | None = tx.scalar(mine.where(touches.c.ad_account_id == ad_account_id))
-    return day
+    dropped = list_dropped_days(tx, business_id, ad_account_id)
+    return min([one for one in (day, *dropped[:1]) if one], default=None)
 
 
-def list_accounts_behind(tx: Tx, before: int, limit: int) -> list[tuple[str, str, str]]:
+def list_accounts_behind(tx: Tx, before: int, limit: int | None) -> list[tuple[str, str, str]]:
     """Business, id and zone of ad accounts not counted up to a moment, the longest behind first."""
     behind = select(ad_accounts.c.business_id, ad_accounts.c.id, ad_accounts.c.timezone)
     behind = behind.outerjoin(report_progress, report_progress.c.ad_account_id == ad_accounts.c.id)

@@ -1,8 +1,7 @@
-"""Facts straight from the hot log: aggregates over the tables of touches and conversions."""
+"""Facts straight from the log: the tables of touches and conversions, and the views that only files hold."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -15,27 +14,11 @@ from contatto.accounts.model import BusinessId
 from contatto.kit.db.tx import Tx
 from contatto.leads.model.leads import Origin, Status
 from contatto.leads.store.records import leads
-from contatto.measurement.model import ConversionKind, Source, TouchKind
-from contatto.measurement.store import conversions, measured_ads, touches
+from contatto.measurement.engines.coldlog import list_viewers, sum_views
+from contatto.measurement.model import ConversionKind, SealedFile, Source, TouchKind
+from contatto.measurement.store import conversions, list_measured_ads, measured_ads, touches
+from contatto.reports.engines.cold import AT, PLACES, QUARTER_US, Part, viewed, with_cold
 from contatto.reports.model import Counts, Fact, Level, Span, Step
-
-_QUARTER_US: Final = 900 * 1_000_000
-"""Hours are told by quarters: that is how far the zones of the world differ."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Which events of an ad account are counted: those of a span, or only of some of its days.
-
-    ``since_ts`` and ``until_ts`` leave out touches before a moment, and from one on; they are microseconds.
-    """
-
-    business_id: str
-    ad_account_id: str
-    span: Span
-    days: frozenset[str] | None = None
-    since_ts: int | None = None
-    until_ts: int | None = None
 
 
 class DatabaseEngine:
@@ -50,40 +33,80 @@ class DatabaseEngine:
         self, tx: Tx, business_id: str, ad_account_id: str, span: Span, by: tuple[Level, Step]
     ) -> dict[tuple[str, str], int]:
         """How many persons saw the ads of each subject of a level, by its id and its day or hour."""
-        level, step = by
-        subject = {
-            Level.AD_ACCOUNT: touches.c.ad_account_id,
-            Level.PAGE: measured_ads.c.page_id,
-            Level.GOAL: measured_ads.c.goal,
-            Level.CAMPAIGN: measured_ads.c.campaign_id,
-            Level.AD_GROUP: touches.c.ad_group_id,
-            Level.AD: touches.c.ad_id,
-        }[level]
-        when = _when(touches.c.day, touches.c.ts, step)
-        seen: Select[Any] = select(subject, when, touches.c.person_id).distinct()
-        if level in (Level.CAMPAIGN, Level.PAGE, Level.GOAL):
-            seen = seen.join(measured_ads, measured_ads.c.ad_id == touches.c.ad_id)
-        seen = seen.where(touches.c.business_id == business_id, touches.c.ad_account_id == ad_account_id)
-        seen = seen.where(*_within(touches.c.day, Part(business_id, ad_account_id, span)))
-        name = _namer(tx, (business_id, ad_account_id), step)
-        persons: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        for key, moment, person_id in map(tuple, tx.execute(seen.where(touches.c.kind == TouchKind.VIEW))):
-            persons[key, name(moment)].add(person_id)
-        return {place: len(who) for place, who in persons.items()}
+        part = Part(business_id, ad_account_id, span)
+        return with_cold(tx, part, lambda files: _reach(tx, part, by, files))
 
 
 ALL: Final = ("ad_id", "country")
 """The places that facts are told apart by."""
 
 
+def _reach(
+    tx: Tx, part: Part, by: tuple[Level, Step], files: Sequence[SealedFile]
+) -> dict[tuple[str, str], int]:
+    level, step = by
+    subject = {
+        Level.AD_ACCOUNT: touches.c.ad_account_id,
+        Level.PAGE: measured_ads.c.page_id,
+        Level.GOAL: measured_ads.c.goal,
+        Level.CAMPAIGN: measured_ads.c.campaign_id,
+        Level.AD_GROUP: touches.c.ad_group_id,
+        Level.AD: touches.c.ad_id,
+    }[level]
+    seen: Select[Any] = select(subject, _when(touches.c.day, touches.c.ts, step), touches.c.person_id)
+    if subject.table is measured_ads:
+        seen = seen.join(measured_ads, measured_ads.c.ad_id == touches.c.ad_id)
+    seen = seen.where(touches.c.business_id == part.business_id, touches.c.kind == TouchKind.VIEW)
+    seen = seen.where(touches.c.ad_account_id == part.ad_account_id, *_within(touches.c.day, part))
+    name = _namer(tx, (part.business_id, part.ad_account_id), step)
+    persons: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for key, moment, person_id in map(tuple, tx.execute(seen.distinct())):
+        persons[key, name(moment)].add(person_id)
+    for key, moment, person_id in _cold_viewers(tx, part, (subject, step), files):
+        persons[key, name(moment)].add(person_id)
+    return {place: len(who) for place, who in persons.items()}
+
+
+def _cold_viewers(
+    tx: Tx, part: Part, by: tuple[Column[Any], Step], files: Sequence[SealedFile]
+) -> Iterator[tuple[str, Any, str]]:
+    """Viewers that only these files know, by the subject that is asked for."""
+    subject, step = by
+    if not files:
+        return
+    viewers = list_viewers(files, viewed(part), AT[step], PLACES.get(subject.name, "ad_id"))
+    if subject.table is not measured_ads:
+        yield from viewers
+        return
+    ads = list_measured_ads(tx, part.business_id)
+    for ad_id, moment, person_id in viewers:
+        if ad := ads.get(str(ad_id)):
+            yield getattr(ad, subject.name), moment, person_id
+
+
 def list_raw_facts(tx: Tx, part: Part, source: Source, step: Step, places: Sequence[str] = ALL) -> list[Fact]:
     """Facts of the touches, or of the conversions, of a part of an account; one ad may have several."""
     name = _namer(tx, (part.business_id, part.ad_account_id), step)
     if source is Source.TOUCH:
-        return _facts(tx, _touches(part, step, places), name)
+        return with_cold(tx, part, lambda files: _seen(tx, part, (step, places), name, files))
     earned = _conversions(part, step, places, _EARNED)
     own = _conversions(part, step, places, _OWN)
     return _facts(tx, earned, name) + _facts(tx, own, name)
+
+
+type _Namer = Callable[[Any], str]
+
+
+def _seen(
+    tx: Tx, part: Part, by: tuple[Step, Sequence[str]], name: _Namer, files: Sequence[SealedFile]
+) -> list[Fact]:
+    """Facts of the touches that the database has, and of the views that only these files have."""
+    step, places = by
+    kept = _facts(tx, _touches(part, step, places), name)
+    cold = sum_views(files, viewed(part), AT[step], places)
+    return kept + [
+        Fact(one.ad_id, name(one.at), Counts(one.cost_micros, one.views), one.country) for one in cold
+    ]
 
 
 def _facts(tx: Tx, statement: Select[Any], name: Callable[[Any], str]) -> list[Fact]:
@@ -166,7 +189,7 @@ def _conversions(part: Part, step: Step, places: Sequence[str], sums: Sums) -> S
 def _when(day: Column[Any], ts: Column[Any], step: Step) -> Any:
     if step is Step.WHOLE:
         return literal("").label("at")
-    return day.label("at") if step is Step.DAY else (ts // _QUARTER_US).label("at")
+    return day.label("at") if step is Step.DAY else (ts // QUARTER_US).label("at")
 
 
 def _grouped(places: Sequence[str], days: Days, sums: Sums, step: Step) -> Select[Any]:

@@ -1,5 +1,6 @@
 """The conversions behind a figure, and why each is credited as it is."""
 
+import asyncio
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -25,6 +26,7 @@ from contatto.reports.actions.explaining import (
     names_of,
     trace_conversion,
 )
+from contatto.reports.actions.gaps import gap_of
 from contatto.reports.pages.asked import find_asked, look_of
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.explained import Judged
@@ -89,7 +91,10 @@ async def show_conversion(request: Request, caller: PageCaller, conversion_id: s
     if number is None:
         raise Refused(errors.NOT_FOUND, "There is no such conversion.")
     context = context_of(request)
-    found = await context.db.read(lambda tx: trace_conversion(tx, caller.business_id, number))
+    # In a thread of its own, since it may read files: on SQLite a read holds up the event loop.
+    found = await asyncio.to_thread(
+        context.db.read_now, lambda tx: trace_conversion(tx, caller.business_id, number)
+    )
     values = _explained(found, can_see=may(caller, Permission.READ_LEADS))
     return context.pages.render(request, "reports/conversion.html", {"caller": caller, **values})
 
@@ -105,6 +110,7 @@ def _explained(found: Explained, *, can_see: bool) -> dict[str, Any]:
         "winner": found.ads.get(one.ad_id or ""),
         "via": one.via,
         "touched_at": from_micros(one.touch_ts) if one.touch_ts is not None else None,
+        "gaps": [gap_of(error) for error in found.broken],
         "touches": [_touch(judged, found) for judged in found.touches],
     }
 

@@ -20,6 +20,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.spreadsheet import write_sheet
 from contatto.kit.table_export import csv_lines
 from contatto.kit.words import N_, words_of
+from contatto.reports.actions.gaps import list_gaps
 from contatto.reports.actions.overview import GoalPart, Overview, load_overview
 from contatto.reports.metrics.shares import cost_each, share
 from contatto.reports.model import Counts, Figures
@@ -134,6 +135,7 @@ def _values(tx: Tx, caller: Caller, look: Look) -> dict[str, Any]:
         "sources": draw_sources(overview.total.counts),
         "heat": draw_hours(overview, asked.look),
         "saved": shown_reports(tx, caller, asked.look),
+        "gaps": list_gaps(tx, asked.account, asked.days),
         "updated_at": tx.now,
     }
 

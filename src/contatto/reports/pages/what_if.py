@@ -19,6 +19,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros, micros
 from contatto.measurement.model import Policy
 from contatto.reports.actions.explaining import suppose_windows
+from contatto.reports.actions.gaps import gap_of
 from contatto.reports.actions.tree import Tree, load_tree
 from contatto.reports.pages.asked import find_asked, look_of
 from contatto.reports.rules.looks import Look
@@ -53,7 +54,7 @@ async def show_what_if(
 def _both_sides(tx: Tx, caller: Caller, look: Look, supposed: Supposed) -> dict[str, Any]:
     asked = find_asked(tx, caller, look)
     start, end = (micros(moment) for moment in asked.between)
-    found = suppose_windows(tx, asked.account, (start, end - 1), supposed)
+    found, broken = suppose_windows(tx, asked.account, (start, end - 1), supposed)
     tree = load_tree(tx, asked.account, Wanted(statuses=frozenset(Status)))
     first, last = asked.days
     return {
@@ -67,6 +68,7 @@ def _both_sides(tx: Tx, caller: Caller, look: Look, supposed: Supposed) -> dict[
         "changed": [_moved(tree, one) for one in found.changed],
         "changed_count": found.changed_count,
         "count": found.count,
+        "gaps": [gap_of(error) for error in broken],
         "back_href": asked.look.href(),
     }
 

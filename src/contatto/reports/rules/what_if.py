@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from contatto.measurement.model import ConversionKind, Policy
+from contatto.measurement.model import ConversionKind, Policy, Touch
 
 CLICK_DAYS: Final = (0, 1, 7, 14, 28)
 VIEW_DAYS: Final = (0, 1, 7)
@@ -30,6 +30,38 @@ class Weighed:
     ts: int
     stored: str | None
     supposed: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """A conversion with the latest tap and the latest view within the windows that are supposed."""
+
+    conversion_id: int
+    person_id: str
+    kind: ConversionKind
+    ts: int
+    stored: str | None
+    click_ts: int | None
+    click_group: str | None
+    view_ts: int | None
+    view_id: int | None
+    view_group: str | None
+
+    def with_view(self, view: Touch | None) -> "Rivals":
+        """The same with another view, if that one is the later."""
+        if view is None:
+            return self
+        if self.view_ts is not None and (view.ts, view.touch_id) < (self.view_ts, self.view_id):
+            return self
+        return replace(self, view_ts=view.ts, view_id=view.touch_id, view_group=view.ad_group_id)
+
+    def weighed(self, policy: Policy) -> Weighed:
+        """Who would have the conversion: as ``measurement.rules.last_touch`` decides between the two."""
+        by_click = self.click_ts is not None
+        if by_click and self.view_ts is not None and policy is Policy.LAST_TOUCH:
+            by_click = self.view_ts <= (self.click_ts or 0)
+        winner = self.click_group if by_click else self.view_group
+        return Weighed(self.conversion_id, self.kind, self.ts, self.stored, winner)
 
 
 @dataclass(frozen=True, slots=True)

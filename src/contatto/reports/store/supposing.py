@@ -9,9 +9,9 @@ from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Policy, TouchKind
 from contatto.measurement.rules import MICROSECONDS
 from contatto.measurement.store import conversions, touches
-from contatto.reports.rules.what_if import Supposed, Weighed
+from contatto.reports.rules.what_if import Rivals, Supposed, Weighed
 
-_DAY_US: Final = 86_400 * MICROSECONDS
+DAY_US: Final = 86_400 * MICROSECONDS
 
 
 def list_weighed(
@@ -22,10 +22,39 @@ def list_weighed(
     The rule is that of ``measurement.rules.last_touch``: of each kind the latest touch within its window is
     sought, and the policy chooses between the two.
     """
+    met, click, view, both = _met(business_id, ad_account_id, between, supposed)
+    winner: ColumnElement[Any] = func.coalesce(click.c.ad_group_id, view.c.ad_group_id)
+    if supposed.policy is Policy.LAST_TOUCH:
+        winner = case((view.c.ts > click.c.ts, view.c.ad_group_id), else_=winner)
+    found = select(met.c.conversion_id, met.c.kind, met.c.ts, met.c.stored, winner.label("supposed"))
+    return tx.stream(Weighed, found.select_from(both).order_by(met.c.ts.desc(), met.c.conversion_id))
+
+
+def list_rivals(
+    tx: Tx, business_id: str, ad_account_id: str, between: tuple[int, int], supposed: Supposed
+) -> list[Rivals]:
+    """The same conversions, each with the two that compete: for what the database alone cannot decide."""
+    met, click, view, both = _met(business_id, ad_account_id, between, supposed)
+    found = select(
+        *(met.c[name] for name in ("conversion_id", "person_id", "kind", "ts", "stored")),
+        click.c.ts.label("click_ts"),
+        click.c.ad_group_id.label("click_group"),
+        view.c.ts.label("view_ts"),
+        view.c.touch_id.label("view_id"),
+        view.c.ad_group_id.label("view_group"),
+    )
+    return tx.list(Rivals, found.select_from(both).order_by(met.c.ts.desc(), met.c.conversion_id))
+
+
+def _met(
+    business_id: str, ad_account_id: str, between: tuple[int, int], supposed: Supposed
+) -> tuple[FromClause, FromClause, FromClause, FromClause]:
+    """The conversions, the taps and the views beside them, and all three joined."""
     whose = conversions.c.ad_account_id.is_(None) | (conversions.c.ad_account_id == ad_account_id)
     met = (
         select(
             conversions.c.conversion_id,
+            conversions.c.person_id,
             conversions.c.kind,
             conversions.c.ts,
             conversions.c.ad_group_id.label("stored"),
@@ -37,14 +66,8 @@ def list_weighed(
         .subquery("met")
     )
     click, view = touches.alias("click"), touches.alias("view")
-    winner: ColumnElement[Any] = func.coalesce(click.c.ad_group_id, view.c.ad_group_id)
-    if supposed.policy is Policy.LAST_TOUCH:
-        winner = case((view.c.ts > click.c.ts, view.c.ad_group_id), else_=winner)
     joined = met.outerjoin(click, _is_touch(click, met.c.click_id, business_id))
-    joined = joined.outerjoin(view, _is_touch(view, met.c.view_id, business_id))
-    both = select(met.c.conversion_id, met.c.kind, met.c.ts, met.c.stored, winner.label("supposed"))
-    both = both.select_from(joined)
-    return tx.stream(Weighed, both.order_by(met.c.ts.desc(), met.c.conversion_id))
+    return met, click, view, joined.outerjoin(view, _is_touch(view, met.c.view_id, business_id))
 
 
 def _latest(kind: TouchKind, days: int) -> ColumnElement[Any]:
@@ -56,7 +79,7 @@ def _latest(kind: TouchKind, days: int) -> ColumnElement[Any]:
         touches.c.person_id == conversions.c.person_id,
         touches.c.kind == kind,
         touches.c.ts <= conversions.c.ts,
-        touches.c.ts >= conversions.c.ts - days * _DAY_US,
+        touches.c.ts >= conversions.c.ts - days * DAY_US,
     )
     found = found.order_by(touches.c.ts.desc(), touches.c.touch_id.desc()).limit(1)
     return found.correlate(conversions).scalar_subquery()

@@ -1,0 +1,345 @@
+"""Whatever the database drops, reports, reach, winners, explanations and suppositions stay what they were."""
+
+import itertools
+import random
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.connect import open_database
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.moments import micros
+from contatto.kit.shifts import run_shift
+from contatto.kit.vault import Vault
+from contatto.measurement import actions as measurement
+from contatto.measurement import store as measured
+from contatto.measurement.actions import Earned, dropping_shift, sealing_shift
+from contatto.measurement.engines import manifest
+from contatto.measurement.engines.manifest import ALL_DROPPED
+from contatto.measurement.engines.sealing import BrokenFile
+from contatto.measurement.model import Attribution, ConversionKind, Goal, Policy, Touch, TouchKind
+from contatto.reports.actions.answers import ad_group_report
+from contatto.reports.actions.counting import count_days_ahead, counted_until
+from contatto.reports.actions.explaining import suppose_windows, trace_conversion
+from contatto.reports.actions.gaps import list_gaps
+from contatto.reports.engines.counts import find_first_day, list_counted_facts, list_counted_hours
+from contatto.reports.model import Counts, Fact, Level, Span, Step
+from contatto.reports.registry import ENGINE
+from contatto.reports.rules.what_if import Supposed
+from tests.ads.world import Chain, World, add_chain, add_world
+from tests.make import NOON
+
+EVER = Span()
+A_DAY = timedelta(days=1)
+HOT = 30
+PEOPLE = [f"person {number}" for number in range(5)]
+LOOKERS = PEOPLE[3:]
+"""Those who never tap: only a view may win them."""
+SUPPOSED = [Supposed(0, 7), Supposed(1, 7, Policy.LAST_TOUCH), Supposed(28, 1), Supposed(7, 0)]
+REACHES = [
+    (Level.AD, Step.WHOLE),
+    (Level.AD_GROUP, Step.DAY),
+    (Level.GOAL, Step.WHOLE),
+    (Level.AD_ACCOUNT, Step.HOUR),
+]
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(NOON + 45 * A_DAY)
+
+
+class Story:
+    """An account with 45 days of traffic, sealed and counted."""
+
+    def __init__(self, database: Database, folder: Path, dice: random.Random) -> None:
+        self.database, self.folder, self.dice = database, folder, dice
+        self.world, self.chains = database.write_now(self._begin)
+        self.touches = [self.touch(day) for day in range(0, 45, 4) for _ in range(9)]
+        database.write_now(self._happen)
+        self.count()
+        self.seal()
+
+    @staticmethod
+    def _begin(tx: Tx) -> tuple[World, list[Chain]]:
+        world = add_world(tx, timezone="Asia/Colombo")
+        return world, [add_chain(tx, world, goal=goal) for goal in Goal]
+
+    def touch(self, day: int) -> Touch:
+        dice = self.dice
+        ad = self.database.read_now(
+            lambda tx: measured.find_measured_ad(tx, self.world.id, dice.choice(self.chains).ad.id)
+        )
+        assert ad is not None
+        at = NOON + day * A_DAY + timedelta(minutes=dice.randrange(-700, 700))
+        person = dice.choice(PEOPLE)
+        kind = TouchKind.VIEW if person in LOOKERS else dice.choice(list(TouchKind))
+        number, cost = dice.getrandbits(62), dice.choice([100, 250])
+        touch = measurement.stamp_touch(ad, kind, person, micros(at), number, cost)
+        window = dice.choice([1, 7, 28]) * A_DAY // timedelta(microseconds=1)
+        return replace(touch, country=dice.choice(["", "LK", "SG"]), expires_ts=touch.ts + window)
+
+    def earned(self, day: int) -> Earned:
+        kind, person = self.dice.choice(list(ConversionKind)), self.dice.choice(PEOPLE)
+        at = micros(NOON + day * A_DAY + timedelta(minutes=self.dice.randrange(-600, 600)))
+        return Earned(self.world.id, person, kind, f"{kind} {self.dice.getrandbits(40)}", at)
+
+    def _happen(self, tx: Tx) -> None:
+        for touch in self.touches:
+            measurement.record_touch(tx, touch)
+        for day in range(0, 45, 2):
+            measurement.record_conversion(tx, self.earned(day))
+
+    def count(self) -> None:
+        while self.database.write_now(count_days_ahead):
+            pass
+
+    def seal(self) -> None:
+        run_shift(self.database, sealing_shift(self.folder, 2))
+
+    def drop(self, jobs: int | None = None) -> int | None:
+        """Drop what is due, or stop after some of the jobs."""
+        shift = dropping_shift(self.folder, HOT, counted_until)
+        left = itertools.count() if jobs is None else iter(range(jobs))
+        return run_shift(self.database, shift, lambda: next(left, None) is not None)
+
+
+@pytest.fixture
+def story(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
+    monkeypatch.setattr(measurement, "AT_ONCE", 2)
+    return Story(database, tmp_path / "sealed", random.Random(5))  # noqa: S311 - a story, no secret
+
+
+def together(facts: list[Fact]) -> Counter[tuple[str, ...]]:
+    found: Counter[tuple[str, ...]] = Counter()
+    for fact in facts:
+        for name in Counts.__dataclass_fields__:
+            found[fact.ad_id, fact.day, fact.country, name] += getattr(fact.counts, name)
+    return +found
+
+
+def everything(tx: Tx, world: World) -> dict[str, Any]:
+    """All that is told of an account."""
+    mine = (world.id, world.ad_account.id)
+    span = Span("2026-01-03", "2026-01-09")
+    kept = tx.list(Attribution, select(measured.conversions).order_by(measured.conversions.c.conversion_id))
+    explained = [trace_conversion(tx, world.id, one.conversion_id) for one in kept[::3]]
+    between = (micros(NOON), micros(NOON + 45 * A_DAY))
+    return {
+        "counted": [together(list_counted_facts(tx, *mine, part, Step.DAY)) for part in (EVER, span)],
+        "hours": list_counted_hours(tx, *mine, EVER),
+        "raw": [together(ENGINE.list_facts(tx, *mine, EVER, step)) for step in Step],
+        "some": together(ENGINE.list_facts(tx, *mine, span, Step.DAY)),
+        "reach": [ENGINE.list_reach(tx, *mine, EVER, by) for by in REACHES],
+        "report": ad_group_report(tx, world.id, world.ad_account, EVER),
+        "spent": measured.list_spend_ever(tx, world.id, {ad.ad_group_id for ad in _ads(tx, world)}),
+        "first": find_first_day(tx, *mine),
+        "winners": kept,
+        "explained": [(one.touches, one.broken) for one in explained],
+        "supposed": [suppose_windows(tx, world.ad_account, between, each) for each in SUPPOSED],
+    }
+
+
+def _ads(tx: Tx, world: World) -> list[Any]:
+    return list(measured.list_measured_ads(tx, world.id).values())
+
+
+def told(story: Story) -> dict[str, Any]:
+    return story.database.read_now(lambda tx: everything(tx, story.world))
+
+
+def kept_ids(database: Database) -> set[int]:
+    return set(database.read_now(lambda tx: tx.execute(select(measured.touches.c.touch_id)).scalars().all()))
+
+
+def test_after_each_step_of_a_drop_all_is_told_as_before(story: Story) -> None:
+    before = told(story)
+    assert before["spent"]
+    for jobs in (1, 4, None):
+        story.drop(jobs)
+        assert told(story) == before
+    old = {touch for touch in story.touches if touch.day < "2026-01-16"}
+    views = {touch.touch_id for touch in old if touch.kind is TouchKind.VIEW}
+    assert kept_ids(story.database) == {touch.touch_id for touch in story.touches} - views
+    assert story.drop() == 0
+
+
+def test_while_views_are_dropped_every_reading_is_the_same(story: Story) -> None:
+    mine = (story.world.id, story.world.ad_account.id)
+    person = story.touches[0].person_id
+
+    def look(tx: Tx) -> tuple[object, ...]:
+        seen, _ = measurement.list_touches_ever(tx, story.world.id, person, 500)
+        groups = {ad.ad_group_id for ad in _ads(tx, story.world)}
+        spent = measured.list_spend_ever(tx, story.world.id, groups)
+        return together(ENGINE.list_facts(tx, *mine, EVER, Step.DAY)), seen, spent
+
+    before = story.database.read_now(look)
+    with ThreadPoolExecutor(1) as threads:
+        dropping = threads.submit(story.drop)
+        while not dropping.done():
+            assert story.database.read_now(look) == before
+    assert dropping.result()
+    assert story.database.read_now(look) == before
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_what_comes_after_a_drop_ends_as_if_nothing_had_been_dropped(
+    story: Story, tmp_path: Path, clock: FixedClock
+) -> None:
+    story.database.engine.raw_connection().execute(f"VACUUM INTO '{tmp_path / 'twin.db'}'")
+    twin = open_database(f"sqlite:///{tmp_path / 'twin.db'}", clock, Vault({"test": bytes(32)}))
+    story.drop()
+    late = [story.touch(day) for day in (0, 4, 4, 4, 8, 12, 20)]
+    again = story.dice.sample(story.touches, 60)
+    earned = [story.earned(day) for day in range(1, 45, 3)]
+
+    def happen(tx: Tx) -> None:
+        for touch in (*again, *late, *again, *late):
+            measurement.record_touch(tx, touch)
+        for one in earned:
+            measurement.record_conversion(tx, one)
+
+    for database in (story.database, twin):
+        database.write_now(happen)
+
+    def same() -> None:
+        assert told(story) == twin.read_now(lambda tx: everything(tx, story.world))
+
+    same()
+    for database in (story.database, twin):
+        while database.write_now(count_days_ahead):
+            pass
+    same()
+    story.seal()  # late touches become new parts
+    assert any(file.part == 2 for file in story.database.read_now(manifest.list_sealed_files))
+    story.drop()
+    same()
+    held = [view for view in late if view.kind is TouchKind.VIEW and view.day < "2026-01-16"]
+    assert held
+    assert not {view.touch_id for view in held} & kept_ids(story.database)
+    twin.close()
+
+
+class Stopped(Exception):
+    """The process dies here."""
+
+
+@pytest.mark.parametrize("step", ["record_dropped", "delete_views"])
+def test_killed_in_a_drop_nothing_is_lost_and_nothing_counts_twice(
+    story: Story, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    before = told(story)
+    owner = manifest if step == "record_dropped" else measured
+    whole = getattr(owner, step)
+
+    def dies(*arguments: Any) -> None:
+        whole(*arguments)
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, step, dies)
+        with pytest.raises(Stopped):
+            story.drop()
+    assert told(story) == before
+    story.drop()
+    assert told(story) == before
+
+
+def test_nothing_is_dropped_that_is_young_or_not_sealed_or_not_counted(
+    story: Story, tmp_path: Path, clock: FixedClock
+) -> None:
+    shifts = [
+        dropping_shift(story.folder, 60, counted_until),  # nothing is so old
+        dropping_shift(tmp_path / "elsewhere", HOT, counted_until),  # sealed into another folder
+        dropping_shift(story.folder, HOT, lambda _: "2026-01-01"),  # some account is behind
+    ]
+    assert [run_shift(story.database, shift) for shift in shifts] == [0, 0, 0]
+    assert len(kept_ids(story.database)) == len(story.touches)
+    clock.advance(days=10)
+    assert story.database.read_now(counted_until) == "2026-02-15"
+    story.count()
+    assert story.database.read_now(counted_until) is None
+
+
+def files_of(story: Story, day: str) -> Path:
+    return story.folder / f"touches/day={day}/part-1.parquet"
+
+
+def cut_off(path: Path) -> bytes:
+    content = path.read_bytes()
+    path.write_bytes(content[:-40])
+    return content
+
+
+def test_a_file_cut_off_by_hand_is_named_and_what_was_counted_stays(story: Story) -> None:
+    before = told(story)
+    story.drop()
+    path = files_of(story, "2026-01-05")
+    content = cut_off(path)
+    account = story.world.ad_account
+    days = (NOON.date(), (NOON + 44 * A_DAY).date())
+
+    def look(tx: Tx) -> None:
+        mine = (story.world.id, account.id)
+        assert together(list_counted_facts(tx, *mine, EVER, Step.DAY)) == before["counted"][0]
+        assert ad_group_report(tx, story.world.id, account, EVER) == before["report"]
+        with pytest.raises(BrokenFile, match=r"day=2026-01-05/part-1\.parquet"):
+            ENGINE.list_facts(tx, *mine, EVER, Step.HOUR)
+        with pytest.raises(BrokenFile):
+            ENGINE.list_reach(tx, *mine, EVER, (Level.AD, Step.WHOLE))
+        (gap,) = list_gaps(tx, account, days)
+        assert (str(gap.day), gap.is_gone, gap.is_kept) == ("2026-01-05", False, False)
+        explained = trace_conversion(tx, story.world.id, before["winners"][0].conversion_id)
+        assert [error.file.day for error in explained.broken] == ["2026-01-05"]
+        between = (micros(NOON), micros(NOON + 8 * A_DAY))
+        _, broken = suppose_windows(tx, account, between, Supposed())
+        assert [error.file.day for error in broken] == ["2026-01-05"]
+
+    story.database.read_now(look)
+    path.write_bytes(content)
+    assert told(story) == before
+
+
+def test_a_late_tap_on_a_day_whose_file_is_damaged_waits_until_it_is_back(story: Story) -> None:
+    story.drop()
+    path = files_of(story, "2026-01-05")
+    content = cut_off(path)
+    tap = story.touch(4)
+    tap = replace(tap, kind=TouchKind.CLICK, day="2026-01-05", expires_ts=tap.ts - 1)
+    mine = (story.world.id, story.world.ad_account.id)
+    counted = lambda tx: together(list_counted_facts(tx, *mine, EVER, Step.DAY))  # noqa: E731
+    before = story.database.read_now(counted)
+    story.database.write_now(lambda tx: measurement.record_touch(tx, tap))
+    story.database.write_now(count_days_ahead)
+    assert story.database.read_now(counted) == before
+    with pytest.raises(BrokenFile):
+        story.database.read_now(lambda tx: ad_group_report(tx, story.world.id, story.world.ad_account, EVER))
+    path.write_bytes(content)
+    assert sum(story.database.read_now(counted).values()) == sum(before.values()) + 1 + tap.cost_micros
+    story.database.write_now(count_days_ahead)
+    assert sum(story.database.read_now(counted).values()) == sum(before.values()) + 1 + tap.cost_micros
+    assert story.database.read_now(lambda tx: measured.list_changed_days(tx, *mine)) == []
+
+
+def test_a_file_that_is_damaged_is_not_built_upon(story: Story) -> None:
+    cut_off(files_of(story, "2026-01-05"))
+    story.drop()
+    kept = story.database.read_now(manifest.list_sealed_files)
+    assert [file.day for file in kept if file.day < "2026-01-16" and file.dropped_through != ALL_DROPPED] == [
+        "2026-01-05"
+    ]
+    ids = {touch.touch_id for touch in story.touches if touch.day == "2026-01-05"}
+    assert ids <= kept_ids(story.database)
+    (gap,) = story.database.read_now(
+        lambda tx: list_gaps(tx, story.world.ad_account, (NOON.date(), (NOON + 9 * A_DAY).date()))
+    )
+    assert gap.is_kept
