@@ -287,10 +287,8 @@ async def _answer_broken_file(request: Request, error: Exception) -> Response:
     if not isinstance(error, BrokenFile):
         return await _answer_broken(request, error)
     logger().error("http.broken_file", says=str(error))
-    code, says = errors.FILE_DAMAGED, "The sealed file %(name)s is damaged."
-    if error.is_gone:
-        code, says = errors.FILE_GONE, "The sealed file %(name)s is gone."
-    return await _answer_refusal(request, Refused(code, says, name=error.file.name))
+    says = "The sealed file %(name)s is gone." if error.is_gone else "The sealed file %(name)s is damaged."
+    return await _answer_refusal(request, Refused(errors.FILE_BAD, says, name=error.file.name))
 
 
 async def _answer_broken(request: Request, error: Exception) -> Response:

@@ -233,19 +233,8 @@ CAPTURE_IN_REVIEW: Final = ErrorCode(
     "The company data for lead capture are being checked, or were refused.",
     "What you typed about the company is kept. Turn capture on when the check is done; Settings shows it.",
 )
-FILE_GONE: Final = ErrorCode(
-    "file_gone",
-    500,
-    50000,
-    "A sealed file is gone.",
-    "Ask the operator to put the file back from a backup.",
-)
-FILE_DAMAGED: Final = ErrorCode(
-    "file_damaged",
-    500,
-    50000,
-    "A sealed file is damaged.",
-    "Ask the operator to put the file back from a backup.",
+FILE_BAD: Final = ErrorCode(
+    "file_bad", 500, 50000, "A sealed file is broken.", "Ask the operator to put the file back from a backup."
 )
 BROKEN: Final = ErrorCode(
     "broken",
