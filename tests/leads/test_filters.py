@@ -19,6 +19,7 @@ from contatto.leads.model.work import Actor
 from contatto.leads.rules import filters
 from contatto.leads.rules.filters import COLUMNS, SORTS, Has, LeadFilter, Look
 from contatto.leads.store import listing, records
+from contatto.leads.store.matching import matching
 from contatto.leads.store.work import list_labels
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
@@ -84,7 +85,7 @@ def test_no_typed_text_is_ever_part_of_a_statement(database: Database, pairs: li
             name: type(value)("x") if isinstance(value, str) and value else value
             for name in LeadFilter.__dataclass_fields__ for value in [getattr(wanted, name)] if name != "text"
         }, text="x" if wanted.text else "")  # fmt: skip
-        statements = [str(listing._matching(tx, "b1", each, records.leads)) for each in (wanted, plain)]
+        statements = [str(matching(tx, "b1", each).select(records.leads)) for each in (wanted, plain)]
         if not (wanted.text.isdecimal() and wanted.text.isascii()):
             assert statements[0] == statements[1]
         listing.count_leads(tx, "b1", wanted)
@@ -126,9 +127,16 @@ def _world(db: Database, business_id: str) -> dict[str, Lead]:
     return db.write_now(build)
 
 
-def test_each_word_of_the_filter_means_what_it_says(database: Database) -> None:
+@pytest.mark.parametrize("many", [listing.MANY, 0])
+@pytest.mark.parametrize("most_texts", [listing.MOST_TEXTS, 0])
+def test_each_word_of_the_filter_means_what_it_says_however_leads_are_counted(
+    database: Database, monkeypatch: pytest.MonkeyPatch, most_texts: int, many: int
+) -> None:
+    monkeypatch.setattr(listing, "MOST_TEXTS", most_texts)
+    monkeypatch.setattr(listing, "MANY", many)
     business_id = new_id()
     world = _world(database, business_id)
+    _world(database, new_id())  # nothing of another business is ever found
     vip = database.read_now(lambda tx: [each.id for each in list_labels(tx, business_id)])[0]
     day = make.NOON.date()
     expected: list[tuple[LeadFilter, set[str]]] = [
@@ -155,6 +163,11 @@ def test_each_word_of_the_filter_means_what_it_says(database: Database) -> None:
         (LeadFilter(countries=("IT",), labels=(vip,)), set()),
         (LeadFilter(countries=("IT",), labels=(vip,), any_of=True), {"italian", "mail"}),
         (LeadFilter(text="mei", countries=("IT",), labels=(vip,), any_of=True), {"mail"}),
+        (LeadFilter(owners=("m1",), countries=("SG",)), {"both"}),
+        (LeadFilter(owners=("m1",), countries=("IT",)), set()),
+        (LeadFilter(owners=("m1",), countries=("IT",), any_of=True), {"both", "italian"}),
+        (LeadFilter(statuses=(Status.RAW,), has=(Has.NO_PHONE,)), {"mail"}),
+        (LeadFilter(statuses=(Status.QUALIFIED,), has=(Has.NO_PHONE,)), set()),
     ]
     for wanted, names in expected:
         found = database.read_now(lambda tx, w=wanted: listing.list_leads(tx, business_id, w))
@@ -207,6 +220,29 @@ def test_pages_in_any_order_hold_every_lead_once(database: Database, sort: str) 
         for o in (0, 4, 8)
     ]
     assert len({lead.id for page in pages for lead in page}) == 11
+
+
+@pytest.mark.parametrize("sort", [sign + word for sign in ("", "-") for word in SORTS] + ["of no kind"])
+def test_the_later_pages_go_on_where_the_ones_before_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch, sort: str
+) -> None:
+    monkeypatch.setattr(listing, "MANY", 0)
+    business_id, wanted = new_id(), LeadFilter(has=(Has.PHONE,))
+
+    def build(tx: Any) -> None:
+        for n in range(11):
+            make.lead(tx, business_id, person_id=f"p{n}", at=make.NOON + timedelta(minutes=n % 3))
+
+    def read(tx: Any) -> tuple[list[Lead], list[list[Lead]]]:
+        found = listing.find_matches(tx, business_id, wanted)
+        places = [(sort, 4, offset) for offset in (0, 4, 8, 12)]
+        pages = [listing.list_matches(tx, business_id, wanted, found, place) for place in places]
+        return listing.list_leads(tx, business_id, wanted, sort), pages
+
+    database.write_now(build)
+    whole, pages = database.read_now(read)
+    assert [len(page) for page in pages] == [4, 4, 3, 0]
+    assert [lead for page in pages for lead in page] == whole
 
 
 def test_me_is_whoever_looks() -> None:

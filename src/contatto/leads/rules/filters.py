@@ -29,6 +29,8 @@ COLUMNS: Final = ("contact", "status", "source", "labels", "owner", "ad", "creat
 """The columns after the name, which is always there, in their order."""
 USUAL_COLUMNS: Final = ("contact", "status", "source", "owner", "ad", "created", "last_activity")
 USUAL_SORT: Final = "-created"
+_FACETED: Final = frozenset({"origins", "labels", "countries", "has", "forms", "consents", "twins"})
+_BESIDE_FACETS: Final = frozenset({"statuses", "owners"})
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -80,7 +82,16 @@ class LeadFilter:
 
     @property
     def is_empty(self) -> bool:
-        return not any(getattr(self, each.name) for each in fields(self) if each.name != "any_of")
+        return not self._filled
+
+    @property
+    def is_faceted_alone(self) -> bool:
+        """Whether facets are asked for, and nothing else but what an index has beside them."""
+        return bool(self._filled & _FACETED) and self._filled <= _FACETED | _BESIDE_FACETS
+
+    @property
+    def _filled(self) -> set[str]:
+        return {each.name for each in fields(self) if each.name != "any_of" and getattr(self, each.name)}
 
 
 @dataclass(frozen=True, slots=True)

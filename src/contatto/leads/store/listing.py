@@ -1,28 +1,29 @@
-"""The lists of the Leads Center: what a filter means in SQL, pages of it, and exact counts."""
+"""The lists of the Leads Center: pages of what a filter finds, and exact counts."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, not_, or_, select, true, tuple_
+from sqlalchemy import CTE, func, literal, not_, select, tuple_
 
-from contatto.channels.store import list_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
-from contatto.kit.numbers import read_number
 from contatto.leads.model.leads import Lead, Status
-from contatto.leads.rules.facets import CONSENT, EMAIL, LABELLED, PHONE, TWIN, Facet, facet_word
-from contatto.leads.rules.filters import NOBODY, USUAL_SORT, Agreed, Has, LeadFilter
-from contatto.leads.rules.records import name_key, search_values
+from contatto.leads.rules.filters import USUAL_SORT, LeadFilter
+from contatto.leads.store.matching import (
+    Matching,
+    collected,
+    matching,
+    probed,
+    select_of_texts,
+    texts_of_facets,
+)
 from contatto.leads.store.records import contact_points, leads
-from contatto.leads.store.threads import THREADS
-from contatto.measurement.model import ConversionKind
-from contatto.measurement.store import conversions, measured_ads
 
-type Condition = ColumnElement[bool]
 MANY: Final = 2_000
 """Matches up to which a page is found by their ids; of more, by looking at leads in their order."""
+MOST_TEXTS: Final = 1_000
+"""Different texts of facets up to which leads are counted by them; of more, by looking at each lead."""
 
 _KEYS: Final = {
     "created": (leads.c.created_at, leads.c.id),
@@ -44,29 +45,51 @@ class Matches:
 def find_matches(
     tx: Tx, business_id: str, wanted: LeadFilter, counts: Mapping[Status, int] | None = None
 ) -> Matches:
-    """Look for the first few thousand matches; if there are no more, that was the count too.
+    """Count the matches, and find the ids of a few thousand or less.
 
     ``counts`` by status are taken at their word where they are known and enough.
     """
     if counts is not None and wanted == LeadFilter(statuses=wanted.statuses):
         return Matches(sum(counts.get(each, 0) for each in wanted.statuses or Status), None)
-    base, parts = _conditions(tx, business_id, wanted)
+    if wanted.text:
+        return _find_of_search(tx, matching(tx, business_id, wanted))
+    texts = _few_texts(tx, business_id, wanted)
+    found = matching(tx, business_id, wanted, texts=texts)
+    total = _count(tx, found)
+    if total > MANY or wanted.is_empty:
+        return Matches(total, None)
+    which = found.select(leads.c.id)
+    if texts is not None and not tx.locks_rows and not (wanted.any_of and (wanted.statuses or wanted.owners)):
+        which = select_of_texts(business_id, wanted, texts)
+    return Matches(total, tuple(each for each in tx.execute(which).scalars() if each))
+
+
+def _find_of_search(tx: Tx, found: Matching) -> Matches:
+    """Look for the first few thousand matches of each part; if there are no more, that was the count too."""
     ids: set[str] = set()
-    for part in reversed(parts):  # the last ones are the quickest
-        ids.update(row[0] for row in tx.execute(select(leads.c.id).where(*base, part).limit(MANY + 1)))
+    for part in reversed(found.parts):  # the last ones are the quickest
+        ids.update(tx.execute(select(leads.c.id).where(*found.base, part).limit(MANY + 1)).scalars())
         if len(ids) > MANY:
-            return Matches(_count(tx, base, parts), None)
+            return Matches(_count(tx, found), None)
     return Matches(len(ids), tuple(ids))
 
 
 def list_matches(
     tx: Tx, business_id: str, wanted: LeadFilter, found: Matches, place: tuple[str, int, int]
 ) -> list[Lead]:
-    """A page of what was found; ``place`` is its order, its length and how many come before it."""
+    """A page of what was found; ``place`` is its order, its length and how many come before it.
+
+    The pages of the second half are read from the end.
+    """
     sort, limit, offset = place
+    if found.ids is None and offset * 2 > found.total:
+        length = max(min(limit, found.total - offset), 0)
+        after = max(found.total - offset - limit, 0)
+        return list_leads(tx, business_id, wanted, _turned(sort), length, after)[::-1]
     if found.ids is None:
         return list_leads(tx, business_id, wanted, sort, limit, offset)
-    mine = select(leads).where(leads.c.business_id == business_id, leads.c.id.in_(found.ids))
+    # As an expression the tenant is no way in: SQLite would rather read all its leads than find some hundred.
+    mine = select(leads).where(leads.c.business_id.concat("") == business_id, leads.c.id.in_(found.ids))
     return tx.list(Lead, mine.order_by(*_order(sort)).limit(limit).offset(offset))
 
 
@@ -77,21 +100,35 @@ def list_leads(
 
     Near the beginning leads are looked at one by one in their order; further on all are collected first.
     """
-    among = _probed if offset < MANY else _collected
-    statement = _matching(tx, business_id, wanted, leads, among=among)
+    among = probed if offset < MANY else collected
+    statement = matching(tx, business_id, wanted, among).select(leads)
     return tx.list(Lead, statement.order_by(*_order(sort)).limit(limit).offset(offset))
 
 
 def count_leads(tx: Tx, business_id: str, wanted: LeadFilter) -> int:
-    return _count(tx, *_conditions(tx, business_id, wanted))
+    texts = _few_texts(tx, business_id, wanted)
+    return _count(tx, matching(tx, business_id, wanted, texts=texts))
 
 
-def _count(tx: Tx, base: list[Condition], parts: list[Condition]) -> int:
+def _few_texts(tx: Tx, business_id: str, wanted: LeadFilter) -> CTE | None:
+    """The texts of facets, where they answer a filter alone and are few.
+
+    Many leads have the same text. Where only facets are asked for, with what stands beside them in their
+    index, the texts that hold the words are found first, and then the leads of those texts.
+    """
+    if not wanted.is_faceted_alone:
+        return None
+    known = texts_of_facets(business_id, MOST_TEXTS + 1)
+    few = tx.scalar(select(func.count(known.c.text))) <= MOST_TEXTS
+    return texts_of_facets(business_id, MOST_TEXTS) if few else None
+
+
+def _count(tx: Tx, found: Matching) -> int:
     """Count each part by its own best way, without what the parts before it had."""
     total = 0
-    for position, part in enumerate(parts):
-        fresh = [not_(each) for each in parts[:position]]
-        total += int(tx.scalar(select(func.count()).select_from(leads).where(*base, part, *fresh)))
+    for position, part in enumerate(found.parts):
+        fresh = [not_(each) for each in found.parts[:position]]
+        total += int(tx.scalar(select(func.count()).select_from(leads).where(*found.base, part, *fresh)))
     return total
 
 
@@ -103,7 +140,7 @@ def count_leads_by_status(tx: Tx, business_id: str) -> dict[Status, int]:
 
 def list_lead_ids_after(tx: Tx, business_id: str, wanted: LeadFilter, last: str, limit: int) -> list[str]:
     """Ids of matching leads that come after one, by id: for work through all of them, page by page."""
-    statement = _matching(tx, business_id, wanted, leads.c.id).where(leads.c.id > last)
+    statement = matching(tx, business_id, wanted).select(leads.c.id).where(leads.c.id > last)
     return [row[0] for row in tx.execute(statement.order_by(leads.c.id).limit(limit))]
 
 
@@ -111,7 +148,7 @@ def list_leads_after(
     tx: Tx, business_id: str, wanted: LeadFilter, last: Lead | None, limit: int = 500
 ) -> list[Lead]:
     """The next matching leads after one, newest first: for downloads of any size, page by page."""
-    statement = _matching(tx, business_id, wanted, leads)
+    statement = matching(tx, business_id, wanted).select(leads)
     if last is not None:
         place = tuple_(leads.c.created_at, leads.c.id)
         statement = statement.where(place < tuple_(literal(last.created_at, Instant), literal(last.id)))
@@ -127,160 +164,17 @@ def list_phone_countries(tx: Tx, business_id: str) -> list[str]:
     return found[1:]
 
 
+def _turned(sort: str) -> str:
+    """The same order from its end."""
+    known = sort if sort.removeprefix("-") in _KEYS else USUAL_SORT
+    return known.removeprefix("-") if known.startswith("-") else f"-{known}"
+
+
 def _order(sort: str) -> tuple[Any, ...]:
     columns = _KEYS.get(sort.removeprefix("-"))
     if columns is None:
         return _order(USUAL_SORT)
     return tuple(column.desc() if sort.startswith("-") else column.asc() for column in columns)
-
-
-type Among = Callable[[Select[Any]], Condition]
-"""How a lead is found among those whose ids a select gives."""
-
-
-def _collected(ids: Select[Any]) -> Condition:
-    return leads.c.id.in_(ids)
-
-
-def _probed(ids: Select[Any]) -> Condition:
-    (column,) = ids.selected_columns
-    return ids.where(column == leads.c.id).exists()
-
-
-def _matching(
-    tx: Tx, business_id: str, wanted: LeadFilter, *what: Any, among: Among = _collected
-) -> Select[Any]:
-    base, parts = _conditions(tx, business_id, wanted, among)
-    return select(*what).where(*base, or_(*parts))
-
-
-def _conditions(
-    tx: Tx, business_id: str, wanted: LeadFilter, among: Among = _collected
-) -> tuple[list[Condition], list[Condition]]:
-    """What must all hold, and parts of which one must hold: those of a search, each quick in its own way."""
-    base: list[Condition] = [leads.c.business_id == business_id, leads.c.hidden_at.is_(None)]
-    if wanted.channel_account_id is not None:
-        base.append(leads.c.channel_account_id == wanted.channel_account_id)
-    others = _Others(tx, business_id, among)
-    chips = [*_own(wanted), *_faceted(wanted), *_earned(others, wanted), *_chatting(others, wanted)]
-    if chips:
-        base.append(or_(*chips) if wanted.any_of else and_(*chips))
-    return base, _found(others, wanted.text) if wanted.text else [true()]
-
-
-def _own(wanted: LeadFilter) -> list[Condition]:
-    """What stands in the row of the lead itself."""
-    found: list[Condition] = []
-    if wanted.statuses:
-        found.append(leads.c.status.in_(wanted.statuses))
-    if wanted.owners:
-        of_members = leads.c.owner_id.in_([each for each in wanted.owners if each != NOBODY])
-        found.append(or_(of_members, leads.c.owner_id.is_(None)) if NOBODY in wanted.owners else of_members)
-    days: list[Condition] = []
-    if wanted.since is not None:
-        days.append(leads.c.created_at >= _start(wanted.since))
-    if wanted.until is not None:
-        days.append(leads.c.created_at < _start(wanted.until + timedelta(days=1)))
-    return [*found, and_(*days)] if days else found
-
-
-def _start(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
-
-
-def _word(facet: Facet, value: str) -> Condition:
-    return leads.c.facets.contains(f" {facet_word(facet, value)} ", autoescape=True)
-
-
-def _faceted(wanted: LeadFilter) -> list[Condition]:
-    """What hangs on a lead, by the words that its row keeps of it."""
-    phone, email = _word(Facet.REACH, PHONE), _word(Facet.REACH, EMAIL)
-    reach = {Has.PHONE: phone, Has.EMAIL: email, Has.NO_PHONE: not_(phone), Has.NO_EMAIL: not_(email)}
-    labelled, agreed = _word(Facet.SIGN, LABELLED), _word(Facet.SIGN, CONSENT)
-    consents = {Agreed.GIVEN: agreed, Agreed.NONE: not_(agreed)}
-    groups = (
-        [_word(Facet.ORIGIN, each.value) for each in wanted.origins],
-        [not_(labelled) if each == NOBODY else _word(Facet.LABEL, each) for each in wanted.labels],
-        [_word(Facet.COUNTRY, each) for each in wanted.countries],
-        [_word(Facet.FORM, each) for each in wanted.forms],
-        [reach[each] for each in wanted.has],
-        [consents[each] for each in wanted.consents],
-        [_word(Facet.SIGN, TWIN)] if wanted.twins else [],
-    )
-    return [or_(*group) for group in groups if group]
-
-
-@dataclass(frozen=True, slots=True)
-class _Others:
-    """Finds leads by what other tables say of them."""
-
-    tx: Tx
-    business_id: str
-    among: Among
-
-    def named_by(self, ids: Select[Any]) -> Condition:
-        """Leads with these ids, and those that one of them was merged into."""
-        merged = select(leads.c.merged_into).where(
-            leads.c.business_id == self.business_id, leads.c.merged_into.is_not(None), leads.c.id.in_(ids)
-        )
-        kept = [row[0] for row in self.tx.execute(merged)]
-        return or_(self.among(ids), leads.c.id.in_(kept)) if kept else self.among(ids)
-
-    def earned_by(self, which: Condition) -> Condition:
-        """Leads that some ads earned."""
-        ads = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == self.business_id, which)
-        earned = select(conversions.c.subject_id).where(
-            conversions.c.business_id == self.business_id,
-            conversions.c.kind == ConversionKind.LEAD,
-            conversions.c.ad_id.in_(ads),
-        )
-        return self.named_by(earned)
-
-
-def _earned(others: _Others, wanted: LeadFilter) -> list[Condition]:
-    """Leads that the ads of some campaigns, ad groups or ads earned."""
-    columns = (
-        (measured_ads.c.campaign_number, wanted.campaigns),
-        (measured_ads.c.ad_group_number, wanted.ad_groups),
-        (measured_ads.c.ad_number, wanted.ads),
-    )
-    return [others.earned_by(column.in_(numbers)) for column, numbers in columns if numbers]
-
-
-def _chatting(others: _Others, wanted: LeadFilter) -> list[Condition]:
-    """Leads whose chats stand so; a capability above knows them."""
-    named = [others.named_by(THREADS[each](others.tx, others.business_id)) for each in wanted.threads]
-    return [or_(*named)] if named else []
-
-
-def _found(others: _Others, text: str) -> list[Condition]:
-    """By a part of the name, by a whole contact value in several spellings, or by names and ids of ads."""
-    tx, business_id = others.tx, others.business_id
-    countries = {account.registration_country for account in list_accounts(tx, business_id)}
-    indexes = [tx.vault.blind(value, business_id) for value in search_values(text, countries)]
-    by_value = select(contact_points.c.lead_id).where(
-        contact_points.c.business_id == business_id, contact_points.c.value_index.in_(indexes)
-    )
-    by_name = leads.c.name_key.contains(name_key(text), autoescape=True)
-    found = [or_(by_name, leads.c.id.in_(by_value))]
-    if ads := _list_named_ads(tx, business_id, text):
-        found.append(others.earned_by(measured_ads.c.ad_id.in_(ads)))
-    number = read_number(text)
-    if number is not None:
-        found.append(leads.c.number == number)
-    return found
-
-
-def _list_named_ads(tx: Tx, business_id: str, text: str) -> list[str]:
-    """Ads that are called so, or whose ad group or campaign is, or that have this id."""
-    names = (measured_ads.c.ad_name, measured_ads.c.ad_group_name, measured_ads.c.campaign_name)
-    which: list[Condition] = [name.icontains(text, autoescape=True) for name in names]
-    asked = read_number(text)
-    if asked is not None:
-        numbers = (measured_ads.c.ad_number, measured_ads.c.ad_group_number, measured_ads.c.campaign_number)
-        which += [number == asked for number in numbers]
-    mine = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == business_id, or_(*which))
-    return [row[0] for row in tx.execute(mine.limit(500))]
 
 
 def list_twins(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> list[Lead]:

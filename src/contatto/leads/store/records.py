@@ -66,6 +66,8 @@ leads = Table(
     _of_listed("ix_leads_by_status", "status", "created_at", "id"),
     _of_listed("ix_leads_by_name", "name_key", "id"),
     _of_listed("ix_leads_by_owner", "owner_id"),
+    _of_listed("ix_leads_by_facets", "facets", "status", "owner_id"),
+    _of_listed("ix_leads_listed", "id"),
     Index(
         "ix_leads_merged",
         "business_id",
