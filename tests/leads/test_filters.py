@@ -19,7 +19,7 @@ from contatto.leads.model.work import Actor
 from contatto.leads.rules import filters
 from contatto.leads.rules.filters import COLUMNS, SORTS, Has, LeadFilter, Look
 from contatto.leads.store import listing, records
-from contatto.leads.store.matching import matching
+from contatto.leads.store.matching import find_conditions
 from contatto.leads.store.work import list_labels
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
@@ -85,7 +85,7 @@ def test_no_typed_text_is_ever_part_of_a_statement(database: Database, pairs: li
             name: type(value)("x") if isinstance(value, str) and value else value
             for name in LeadFilter.__dataclass_fields__ for value in [getattr(wanted, name)] if name != "text"
         }, text="x" if wanted.text else "")  # fmt: skip
-        statements = [str(matching(tx, "b1", each).select(records.leads)) for each in (wanted, plain)]
+        statements = [str(find_conditions(tx, "b1", each).select(records.leads)) for each in (wanted, plain)]
         if not (wanted.text.isdecimal() and wanted.text.isascii()):
             assert statements[0] == statements[1]
         listing.count_leads(tx, "b1", wanted)

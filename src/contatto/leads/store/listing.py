@@ -11,10 +11,9 @@ from contatto.kit.db.types import Instant
 from contatto.leads.model.leads import Lead, Status
 from contatto.leads.rules.filters import USUAL_SORT, LeadFilter
 from contatto.leads.store.matching import (
-    Matching,
-    collected,
-    matching,
-    probed,
+    Conditions,
+    is_collected,
+    is_probed,
     select_of_texts,
     texts_of_facets,
 )
@@ -52,9 +51,9 @@ def find_matches(
     if counts is not None and wanted == LeadFilter(statuses=wanted.statuses):
         return Matches(sum(counts.get(each, 0) for each in wanted.statuses or Status), None)
     if wanted.text:
-        return _find_of_search(tx, matching(tx, business_id, wanted))
+        return _find_of_search(tx, find_conditions(tx, business_id, wanted))
     texts = _few_texts(tx, business_id, wanted)
-    found = matching(tx, business_id, wanted, texts=texts)
+    found = find_conditions(tx, business_id, wanted, texts=texts)
     total = _count(tx, found)
     if total > MANY or wanted.is_empty:
         return Matches(total, None)
@@ -64,7 +63,7 @@ def find_matches(
     return Matches(total, tuple(each for each in tx.execute(which).scalars() if each))
 
 
-def _find_of_search(tx: Tx, found: Matching) -> Matches:
+def _find_of_search(tx: Tx, found: Conditions) -> Matches:
     """Look for the first few thousand matches of each part; if there are no more, that was the count too."""
     ids: set[str] = set()
     for part in reversed(found.parts):  # the last ones are the quickest
@@ -100,14 +99,14 @@ def list_leads(
 
     Near the beginning leads are looked at one by one in their order; further on all are collected first.
     """
-    among = probed if offset < MANY else collected
-    statement = matching(tx, business_id, wanted, among).select(leads)
+    among = is_probed if offset < MANY else is_collected
+    statement = find_conditions(tx, business_id, wanted, among).select(leads)
     return tx.list(Lead, statement.order_by(*_order(sort)).limit(limit).offset(offset))
 
 
 def count_leads(tx: Tx, business_id: str, wanted: LeadFilter) -> int:
     texts = _few_texts(tx, business_id, wanted)
-    return _count(tx, matching(tx, business_id, wanted, texts=texts))
+    return _count(tx, find_conditions(tx, business_id, wanted, texts=texts))
 
 
 def _few_texts(tx: Tx, business_id: str, wanted: LeadFilter) -> CTE | None:
@@ -123,7 +122,7 @@ def _few_texts(tx: Tx, business_id: str, wanted: LeadFilter) -> CTE | None:
     return texts_of_facets(business_id, MOST_TEXTS) if few else None
 
 
-def _count(tx: Tx, found: Matching) -> int:
+def _count(tx: Tx, found: Conditions) -> int:
     """Count each part by its own best way, without what the parts before it had."""
     total = 0
     for position, part in enumerate(found.parts):
@@ -140,7 +139,7 @@ def count_leads_by_status(tx: Tx, business_id: str) -> dict[Status, int]:
 
 def list_lead_ids_after(tx: Tx, business_id: str, wanted: LeadFilter, last: str, limit: int) -> list[str]:
     """Ids of matching leads that come after one, by id: for work through all of them, page by page."""
-    statement = matching(tx, business_id, wanted).select(leads.c.id).where(leads.c.id > last)
+    statement = find_conditions(tx, business_id, wanted).select(leads.c.id).where(leads.c.id > last)
     return [row[0] for row in tx.execute(statement.order_by(leads.c.id).limit(limit))]
 
 
@@ -148,7 +147,7 @@ def list_leads_after(
     tx: Tx, business_id: str, wanted: LeadFilter, last: Lead | None, limit: int = 500
 ) -> list[Lead]:
     """The next matching leads after one, newest first: for downloads of any size, page by page."""
-    statement = matching(tx, business_id, wanted).select(leads)
+    statement = find_conditions(tx, business_id, wanted).select(leads)
     if last is not None:
         place = tuple_(leads.c.created_at, leads.c.id)
         statement = statement.where(place < tuple_(literal(last.created_at, Instant), literal(last.id)))

@@ -57,7 +57,7 @@ def _strpos(element: Any, compiler: Any, **more: Any) -> str:
     return f"strpos({compiler.process(element.clauses, **more)})"
 
 
-def collected(tx: Tx, ids: Select[Any]) -> Condition:
+def is_collected(tx: Tx, ids: Select[Any]) -> Condition:
     """All ids are collected first: the quickest for leads in any order, and to count."""
     return _one_of(tx, leads.c.id, ids)
 
@@ -73,14 +73,14 @@ def _one_of(tx: Tx, column: ColumnElement[Any], values: Select[Any]) -> Conditio
     return column.in_(values)
 
 
-def probed(_tx: Tx, ids: Select[Any]) -> Condition:
+def is_probed(_tx: Tx, ids: Select[Any]) -> Condition:
     """Each lead is looked up: the quickest for the first leads of an order."""
     (column,) = ids.selected_columns
     return ids.where(column == leads.c.id).exists()
 
 
 @dataclass(frozen=True, slots=True)
-class Matching:
+class Conditions:
     """The SQL of a filter.
 
     Attributes:
@@ -104,9 +104,9 @@ def select_of_texts(business_id: str, wanted: LeadFilter, texts: CTE) -> Select[
     return select(leads.c.id).select_from(leads_of).where(words)
 
 
-def matching(
-    tx: Tx, business_id: str, wanted: LeadFilter, among: Among = collected, texts: CTE | None = None
-) -> Matching:
+def find_conditions(
+    tx: Tx, business_id: str, wanted: LeadFilter, among: Among = is_collected, texts: CTE | None = None
+) -> Conditions:
     """What a filter means. With ``texts``, those that hold the words of facets are found instead of leads."""
     base: list[Condition] = _listed(business_id)
     if wanted.channel_account_id is not None:
@@ -120,7 +120,7 @@ def matching(
     ]
     if chips:
         base.append(_joined(wanted, chips))
-    return Matching(base, _found(others, wanted.text) if wanted.text else [true()])
+    return Conditions(base, _found(others, wanted.text) if wanted.text else [true()])
 
 
 def texts_of_facets(business_id: str, most: int) -> CTE:
