@@ -12,8 +12,9 @@ from contatto.leads.model.leads import Lead, Status
 from contatto.leads.rules.filters import USUAL_SORT, LeadFilter
 from contatto.leads.store.matching import (
     Conditions,
-    is_collected,
-    is_probed,
+    collected,
+    find_conditions,
+    probed,
     select_of_texts,
     texts_of_facets,
 )
@@ -99,7 +100,7 @@ def list_leads(
 
     Near the beginning leads are looked at one by one in their order; further on all are collected first.
     """
-    among = is_probed if offset < MANY else is_collected
+    among = probed if offset < MANY else collected
     statement = find_conditions(tx, business_id, wanted, among).select(leads)
     return tx.list(Lead, statement.order_by(*_order(sort)).limit(limit).offset(offset))
 

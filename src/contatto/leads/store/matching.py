@@ -33,8 +33,8 @@ from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions, measured_ads
 
 type Condition = ColumnElement[bool]
-type Among = Callable[[Tx, Select[Any]], Condition]
-"""How a lead is found among those whose ids a select gives."""
+type Among = Callable[[Select[Any], str], Condition]
+"""How a lead is found among those whose ids a select gives, and on which engine."""
 
 _SHARERS: Final = 500
 """Leads with one contact value up to which a search names them, and does not ask of each lead for its own."""
@@ -57,23 +57,23 @@ def _strpos(element: Any, compiler: Any, **more: Any) -> str:
     return f"strpos({compiler.process(element.clauses, **more)})"
 
 
-def is_collected(tx: Tx, ids: Select[Any]) -> Condition:
+def collected(ids: Select[Any], engine: str) -> Condition:
     """All ids are collected first: the quickest for leads in any order, and to count."""
-    return _one_of(tx, leads.c.id, ids)
+    return _one_of(leads.c.id, ids, engine)
 
 
-def _one_of(tx: Tx, column: ColumnElement[Any], values: Select[Any]) -> Condition:
+def _one_of(column: ColumnElement[Any], values: Select[Any], engine: str) -> Condition:
     """Whether a column is among what a select gives.
 
     Of an array PostgreSQL looks for each value in the index, in its order. Of a select it would make a join,
     which reads all leads, and costs thrice as much.
     """
-    if tx.locks_rows:
+    if engine == "postgresql":
         return column == func.any(func.array(values.scalar_subquery()))
     return column.in_(values)
 
 
-def is_probed(_tx: Tx, ids: Select[Any]) -> Condition:
+def probed(ids: Select[Any], _engine: str) -> Condition:
     """Each lead is looked up: the quickest for the first leads of an order."""
     (column,) = ids.selected_columns
     return ids.where(column == leads.c.id).exists()
@@ -105,7 +105,7 @@ def select_of_texts(business_id: str, wanted: LeadFilter, texts: CTE) -> Select[
 
 
 def find_conditions(
-    tx: Tx, business_id: str, wanted: LeadFilter, among: Among = is_collected, texts: CTE | None = None
+    tx: Tx, business_id: str, wanted: LeadFilter, among: Among = collected, texts: CTE | None = None
 ) -> Conditions:
     """What a filter means. With ``texts``, those that hold the words of facets are found instead of leads."""
     base: list[Condition] = _listed(business_id)
@@ -114,7 +114,7 @@ def find_conditions(
     others = _Others(tx, business_id, among)
     chips = [
         *_own(wanted),
-        *_faceted(tx, wanted, texts),
+        *_faceted(wanted, texts, tx.connection.dialect.name),
         *_earned(others, wanted),
         *_chatting(others, wanted),
     ]
@@ -161,12 +161,12 @@ def _start(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _faceted(tx: Tx, wanted: LeadFilter, texts: CTE | None) -> list[Condition]:
+def _faceted(wanted: LeadFilter, texts: CTE | None, engine: str) -> list[Condition]:
     """What hangs on a lead, by the words that its row keeps of it."""
     groups = _worded(wanted, leads.c.facets if texts is None else texts.c.text)
     if texts is None or not groups:
         return groups
-    return [_one_of(tx, leads.c.facets, select(texts.c.text).where(_joined(wanted, groups)))]
+    return [_one_of(leads.c.facets, select(texts.c.text).where(_joined(wanted, groups)), engine)]
 
 
 def _worded(wanted: LeadFilter, text: ColumnElement[str]) -> list[Condition]:
@@ -205,7 +205,7 @@ class _Others:
             leads.c.business_id == self.business_id, leads.c.merged_into.is_not(None), leads.c.id.in_(ids)
         )
         kept = list(self.tx.execute(merged).scalars())
-        found = self.among(self.tx, ids)
+        found = self.among(ids, self.tx.connection.dialect.name)
         return or_(found, leads.c.id.in_(kept)) if kept else found
 
     def earned_by(self, which: Condition) -> Condition:
