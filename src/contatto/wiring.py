@@ -7,9 +7,10 @@ from contatto.accounts import actions as accounts
 from contatto.ads.actions.drafts import forget_drafts
 from contatto.audiences import actions as audiences
 from contatto.channels.model import Platform
-from contatto.forms import actions as forms
+from contatto.forms.actions import records as forms
+from contatto.forms.actions.pictures import forget_form_pictures
 from contatto.forms.model import FormSubmitted, TestLeadMade
-from contatto.forms.store import list_receipts_of_lead
+from contatto.forms.store.records import list_receipts_of_lead
 from contatto.inbox.actions import desk, notices, replies
 from contatto.inbox.actions.deliveries import settle_receipts
 from contatto.inbox.actions.erasing import forget_chats
@@ -127,6 +128,7 @@ EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (3600.0, pushes.forget_pushes),
     (3600.0, outbox.forget_old),
     (3600.0, forget_photos),
+    (3600.0, forget_form_pictures),
     (3600.0, forget_drafts),
     (3600.0, accounts.end_expired_sessions),
     (3600.0, accounts.end_expired_codes),

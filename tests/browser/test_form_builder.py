@@ -7,6 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Served
 from tests.browser.test_form_in_chat import sign_in
+from tests.inbox.test_photos import picture
 
 pytestmark = pytest.mark.browser
 
@@ -47,6 +48,20 @@ def test_a_question_is_added_worded_moved_and_published_by_keyboard(served: Serv
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Publish version 2")).to_be_visible()
     expect(page.get_by_role("heading", name="Versions")).to_be_visible()
+
+
+def test_a_picture_is_chosen_seen_in_the_phone_and_taken_off_again(served: Served, page: Page) -> None:
+    new_form(page, served)
+    shown = page.locator("#builder-phone .sheet__image")
+    page.get_by_label("Picture over the headline").set_input_files(
+        {"name": "kitchen.png", "mimeType": "image/png", "buffer": picture()}
+    )
+    expect(shown).to_be_visible()
+    expect(shown).to_have_js_property("naturalWidth", 30)
+    page.get_by_label("What the picture shows").fill("Our kitchen")
+    expect(shown).to_have_attribute("alt", "Our kitchen")
+    page.get_by_role("button", name="Remove the picture").click()
+    expect(shown).to_have_count(0)
 
 
 def test_who_saves_second_is_told_and_keeps_what_was_typed(

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from contatto.forms import actions
+from contatto.forms.actions import records as actions
 from contatto.forms.model import Content, FormVersion
 from contatto.forms.rules.openings import sign_opening
 from contatto.inbox.pages.chat_form import SIGNING_KEY

@@ -10,8 +10,9 @@ import pytest
 
 from contatto.capture.model import Field
 from contatto.channels.model import Platform
-from contatto.forms import actions, store
+from contatto.forms.actions import records as actions
 from contatto.forms.model import Form, FormAnswer, FormVersion, Kind, Submission, Verdict
+from contatto.forms.store import records as store
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from contatto.forms import actions, store
+from contatto.forms.actions import records as actions
 from contatto.forms.model import Form, FormVersion, Verdict
+from contatto.forms.store import records as store
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from contatto.accounts.model import BusinessId, Role
 from contatto.accounts.store import audit_entries, list_acts_on
 from contatto.forms.model import ConsentReceipt
-from contatto.forms.store import append_receipt, form_answers, list_receipts_of_lead
+from contatto.forms.store.records import append_receipt, form_answers, list_receipts_of_lead
 from contatto.kit.db.tx import Tx
 from tests import make
 from tests.forms.doors import offer, send

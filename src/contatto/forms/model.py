@@ -124,6 +124,7 @@ class Consent:
 class Content:
     """All that a form is. The first language is the one that others fall back to.
 
+    ``image`` is the hash of the picture over the headline, "" for none.
     ``made`` counts the questions that were ever made: a key is never given twice.
     """
 
@@ -131,6 +132,7 @@ class Content:
     questions: tuple[Question, ...] = ()
     consents: tuple[Consent, ...] = ()
     review: bool = False
+    image: str = ""
     policy_url: str = ""
     end_url: str = ""
     end_phone: str = ""

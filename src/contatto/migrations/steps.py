@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from contatto import wiring
 from contatto.ads.store import messages as _welcomes
 from contatto.ads.store import tree as _ads
-from contatto.forms import store as _forms
+from contatto.forms.store import pictures as _pictures
 from contatto.kit.db.row_security import protect_tables
 from contatto.kit.db.types import metadata
 from contatto.leads.store import entries as _entries
@@ -25,7 +25,7 @@ from contatto.leads.store import work as _work
 from contatto.reports.store import saved as _saved
 
 TABLES_OF: Final = (
-    wiring, _ads, _entries, _events, _forms, _jobs, _looks, _merges, _saved, _views, _welcomes, _work,
+    wiring, _ads, _entries, _events, _jobs, _looks, _merges, _pictures, _saved, _views, _welcomes, _work,
 )  # fmt: skip
 """Importing these makes every table known."""
 

@@ -9,7 +9,7 @@ from contatto.accounts import store as accounts
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.forms.model import FormSubmitted, FormVersion, TestLeadMade
 from contatto.forms.rules.outside import answer_data, sample_answers
-from contatto.forms.store import find_answer, find_version, list_versions_by_id
+from contatto.forms.store.records import find_answer, find_version, list_versions_by_id
 from contatto.kit import errors
 from contatto.kit.client import read_address
 from contatto.kit.db.tx import Tx

@@ -12,7 +12,7 @@ from contatto.accounts.auth import find_token_caller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.accounts.store import list_ad_accounts
-from contatto.forms.store import find_version
+from contatto.forms.store.records import find_version
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx

@@ -10,13 +10,13 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.forms.actions import list_form_entries
+from contatto.forms.actions.records import list_form_entries
 from contatto.forms.api.pages import show_fields
 from contatto.forms.api.shapes import OfSource, load_source
 from contatto.forms.model import FormVersion
 from contatto.forms.rules.files import Entry
 from contatto.forms.rules.outside import answer_data
-from contatto.forms.store import list_answers_of_lead
+from contatto.forms.store.records import list_answers_of_lead
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx

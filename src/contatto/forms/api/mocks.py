@@ -10,7 +10,7 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.forms.actions import create_test_lead, find_test_lead
+from contatto.forms.actions.records import create_test_lead, find_test_lead
 from contatto.forms.api.shapes import OfSource, load_source
 from contatto.forms.model import FormVersion
 from contatto.forms.rules.outside import answer_data, sample_answers

@@ -12,10 +12,10 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.forms import store
 from contatto.forms.api.shapes import OfPage, load_page
 from contatto.forms.model import Form, FormVersion
 from contatto.forms.rules.outside import field_labels
+from contatto.forms.store import records as store
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer

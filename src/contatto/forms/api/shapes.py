@@ -1,7 +1,7 @@
 """What the API is asked about forms and leads, and how it finds them."""
 
-from contatto.forms import store
 from contatto.forms.model import FormVersion
+from contatto.forms.store import records as store
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused

@@ -11,10 +11,11 @@ from starlette.responses import HTMLResponse, StreamingResponse
 from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import may, require
-from contatto.forms import actions, store
+from contatto.forms.actions import records as actions
 from contatto.forms.model import ConsentReceipt, FormAnswer, FormVersion, Verdict
 from contatto.forms.pages.views import show_answer
 from contatto.forms.rules.kinds import CHOOSERS
+from contatto.forms.store import records as store
 from contatto.kit import errors
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx

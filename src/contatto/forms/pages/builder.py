@@ -1,6 +1,7 @@
 """The builder: one draft, saved as it is typed, with its preview, its test and its versions."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -13,15 +14,17 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.accounts.store import list_ad_accounts
-from contatto.forms import actions, store
-from contatto.forms.model import Form, Submission
+from contatto.forms.actions import records as actions
+from contatto.forms.model import Form, Known, Submission
 from contatto.forms.pages.views import kind_groups, show_draft, show_version
 from contatto.forms.rules.answers import check_submission
 from contatto.forms.rules.drafts import change_content, edit_content, place_hours
 from contatto.forms.rules.kinds import CHOOSERS
 from contatto.forms.rules.logic import count_score
+from contatto.forms.rules.outside import sample_details
 from contatto.forms.rules.readers import clean
-from contatto.forms.rules.sheet import REGIONS, show_sheet
+from contatto.forms.rules.sheet import REGIONS, picture_path, show_sheet
+from contatto.forms.store import records as store
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -54,7 +57,7 @@ async def _render(
         language = lang if lang in form.draft.languages else form.draft.languages[0]
         return {
             "draft": show_draft(form, language, words),
-            "form": show_sheet(form.draft, language, form.number, "", context.clock.now()),
+            "form": _sheet(form, language, context.clock.now()),
             "versions": [show_version(each) for each in store.list_versions(tx, caller.business_id, form.id)],
         }
 
@@ -69,6 +72,13 @@ async def _render(
         "preview": True,
     }
     return context.pages.render(request, "forms/builder.html", values)
+
+
+def _sheet(form: Form, language: str, now: datetime) -> dict[str, Any]:
+    """The draft as people will see it; what the chat would fill in is filled in with examples."""
+    known = Known(details=sample_details(form.draft, form.number))
+    sheet = show_sheet(form.draft, language, form.number, "", now, known)
+    return sheet | {"image": picture_path(form.business_id, form.draft.image)}
 
 
 @router.post("/forms/{form_id}/draft")
@@ -133,7 +143,7 @@ async def show_test(request: Request, caller: PageCaller, form_id: str, lang: st
     values = {
         "caller": caller,
         "draft": {"id": form.id, "name": form.name},
-        "form": show_sheet(form.draft, language, form.number, "", context.clock.now()),
+        "form": _sheet(form, language, context.clock.now()),
         "account": {"id": "", "display_name": caller.business_name},
         "preview": False,
     }

@@ -11,10 +11,11 @@ from contatto.accounts.model import Permission
 from contatto.accounts.rules import may, require
 from contatto.channels.model import Platform
 from contatto.channels.store import list_accounts
-from contatto.forms import actions, store
+from contatto.forms.actions import records as actions
 from contatto.forms.model import Form as InstantForm
 from contatto.forms.model import FormVersion
 from contatto.forms.pages.views import show_form_row
+from contatto.forms.store import records as store
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx

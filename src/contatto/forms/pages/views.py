@@ -109,6 +109,7 @@ def show_draft(form: Form, language: str, words: Words) -> dict[str, Any]:
         ],
         "consents": content.consents,
         "review": content.review,
+        "image": content.image,
         "policy_url": content.policy_url,
         "end_url": content.end_url,
         "end_phone": content.end_phone,

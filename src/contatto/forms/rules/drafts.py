@@ -29,6 +29,7 @@ MOST_OPTIONS: Final = 20
 MOST_CONSENTS: Final = 6
 TEXT_KEYS: Final = {
     "headline": 120,
+    "image_alt": 200,
     "intro": 600,
     "benefits": 600,
     "submit": 40,
@@ -44,6 +45,7 @@ TEXT_KEYS: Final = {
 _QUESTION_TEXTS: Final = {"label": 200, "help": 300, "message": 200}
 _OPTION_LIMIT: Final = 120
 _CONSENT_LIMIT: Final = 2_000
+PICTURE_ID: Final = re.compile(r"[0-9a-f]{64}")
 _NUMBER: Final = re.compile(r"-?\d{1,9}")
 
 
@@ -90,12 +92,18 @@ def edit_content(content: Content, sent: Sent, language: str) -> Content:
         content,
         questions=tuple(_edit_question(question, sent) for question in content.questions),
         consents=tuple(_edit_consent(consent, sent) for consent in content.consents),
+        image=_picture(sent, content.image),
         review=_ticked(sent, "review", known=content.review),
         policy_url=_line(sent, "policy_url", content.policy_url, 2_000),
         end_url=_line(sent, "end_url", content.end_url, 2_000),
         end_phone=_line(sent, "end_phone", content.end_phone, 40),
         words=words,
     )
+
+
+def _picture(sent: Sent, known: str) -> str:
+    wanted = _line(sent, "image", known, 64)
+    return wanted if not wanted or PICTURE_ID.fullmatch(wanted) else known
 
 
 def change_content(content: Content, change: str) -> Content:

@@ -46,6 +46,11 @@ def sample_answers(content: Content, number: int) -> tuple[Answer, ...]:
     return tuple(_sample(content, question, number) for question in content.questions)
 
 
+def sample_details(content: Content, number: int) -> dict[Kind, str]:
+    """What a preview fills in where the chat would: examples of the details that a form takes from there."""
+    return {each.kind: _sample_text(each, number) for each in content.questions if each.prefill}
+
+
 def sample_email(number: int) -> str:
     return f"test-{number}@example.com"
 

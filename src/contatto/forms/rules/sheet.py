@@ -60,7 +60,8 @@ def show_sheet(
 
 
 _TEXTS: Final = (
-    "headline", "intro", "submit", "thanks_title", "thanks_text", "end_label", "no_fit_title", "no_fit_text",
+    "headline", "image_alt", "intro", "submit", "thanks_title", "thanks_text", "end_label",
+    "no_fit_title", "no_fit_text",
     "again_title", "again_text",
 )  # fmt: skip
 REGIONS: Final = " ".join(
@@ -68,6 +69,11 @@ REGIONS: Final = " ".join(
     for region in sorted(phonenumbers.SUPPORTED_REGIONS)
 )
 """Every country with its calling code, such as ``SG+65``; the page's script names them in its language."""
+
+
+def picture_path(business_id: str, image: str) -> str:
+    """Where the picture of a form is; "" for none."""
+    return f"/form-pictures/{business_id}/{image}" if image else ""
 
 
 def _has_regions(question: Question) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from contatto.channels import store as channel_store
 from contatto.channels.model import ChannelAccount, MessageKind, Sender, WasRead
 from contatto.channels.registry import CONNECTORS
-from contatto.forms import actions as forms
+from contatto.forms.actions import records as forms
 from contatto.forms.model import (
     CONTACTS,
     FormAnswer,
@@ -17,7 +17,7 @@ from contatto.forms.model import (
     Verdict,
 )
 from contatto.forms.rules.words import text_of
-from contatto.forms.store import has_sent_form
+from contatto.forms.store.records import has_sent_form
 from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.taps import find_tapped_of
 from contatto.inbox.actions.threads import (

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from contatto.channels.model import ChannelAccount
-from contatto.forms.actions import Unanswered, find_published
+from contatto.forms.actions.records import Unanswered, find_published
 from contatto.forms.model import NOBODY, FormAnswer, FormVersion, Known, Submission, Verdict
 from contatto.forms.rules.openings import check_opening, sign_opening
-from contatto.forms.rules.sheet import show_sheet
+from contatto.forms.rules.sheet import picture_path, show_sheet
 from contatto.forms.rules.words import accepted_languages, best_language
 from contatto.inbox.actions.forms import find_known, take_form
 from contatto.inbox.auth import chat_visitor
@@ -64,7 +64,8 @@ def show_chat_form(
     now = context.clock.now()
     key = context.vault.signing_key(SIGNING_KEY)
     opening = sign_opening(version.number, visitor, int(now.timestamp()), key)
-    return show_sheet(version.content, chosen, version.number, opening, now, known)
+    sheet = show_sheet(version.content, chosen, version.number, opening, now, known)
+    return sheet | {"image": picture_path(version.business_id, version.content.image)}
 
 
 @router.get("/chat/{account_id}/form/{page_id}")

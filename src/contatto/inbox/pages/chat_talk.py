@@ -10,12 +10,13 @@ from contatto.inbox.actions.customers import note_visitor_read, typing_of
 from contatto.inbox.actions.photos import take_photo
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.auth import chat_visitor
-from contatto.inbox.pages.photos import read_picture, show_photo
+from contatto.inbox.pages.photos import show_photo
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer
 from contatto.kit.limits import RateLimit
+from contatto.kit.uploads import read_picture
 
 router = APIRouter(include_in_schema=False, prefix="/chat")
 _PHOTO_LIMIT: Final = RateLimit(most=12, span_s=60)

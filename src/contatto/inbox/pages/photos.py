@@ -1,6 +1,5 @@
 """Photos of the inbox: a member sends one, and looks at those of a thread."""
 
-import asyncio
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
@@ -21,38 +20,11 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import read_body
 from contatto.kit.ids import named_id
-from contatto.kit.pictures import PICTURE_LIMIT, Picture, remake_picture
+from contatto.kit.uploads import picture_answer, read_picture
 
 router = APIRouter(include_in_schema=False)
-_AT_ONCE: Final = 2
-"""Pictures that are remade at the same time: each may need 100 MB and a core for a moment."""
-_SAFE: Final = {
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "private, max-age=86400",
-}
-
-
-async def read_picture(request: Request) -> Picture:
-    """The picture in a request's body, made anew.
-
-    Raises:
-        Refused: PHOTO_TOO_LARGE, NOT_A_PHOTO.
-    """
-    raw = await read_body(request, PICTURE_LIMIT, errors.PHOTO_TOO_LARGE)
-    async with _turns(request):
-        return await asyncio.to_thread(remake_picture, raw)
-
-
-def _turns(request: Request) -> asyncio.Semaphore:
-    """One for each running app, since it belongs to an event loop."""
-    state = request.app.state
-    if not hasattr(state, "picture_turns"):
-        state.picture_turns = asyncio.Semaphore(_AT_ONCE)
-    turns: asyncio.Semaphore = state.picture_turns
-    return turns
+_CACHE: Final = "private, max-age=86400"
 
 
 async def show_photo(request: Request, business_id: str, conversation_id: str, message_id: str) -> Response:
@@ -71,10 +43,7 @@ async def show_photo(request: Request, business_id: str, conversation_id: str, m
     found = await context_of(request).db.read(load)
     if found is None:
         raise Refused(errors.NOT_FOUND, "There is no such photo.")
-    media_type, body = found
-    ending = media_type.partition("/")[2]
-    shown = {"Content-Disposition": f'inline; filename="photo.{ending}"'}
-    return Response(body, media_type=media_type, headers=_SAFE | shown)
+    return picture_answer(*found, cache=_CACHE)
 
 
 @router.get("/inbox/{conversation_id}/photos/{message_id}")

@@ -7,7 +7,6 @@ from typing import Final
 from contatto.capture.rules import detect_contacts
 from contatto.capture.store import list_switches
 from contatto.channels.store import find_account
-from contatto.forms import store
 from contatto.forms.model import (
     ConsentReceipt,
     Content,
@@ -29,6 +28,8 @@ from contatto.forms.rules.outside import TEST_NAME, sample_answers, sample_email
 from contatto.forms.rules.publishing import list_problems
 from contatto.forms.rules.readers import clean
 from contatto.forms.rules.words import consent_text, hash_text
+from contatto.forms.store import records as store
+from contatto.forms.store.pictures import has_form_picture
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -105,6 +106,10 @@ def save_draft(tx: Tx, form: Form, content: Content, seen: int, editor: str) -> 
     Raises:
         Refused: CONFLICT, when somebody else has changed the draft meanwhile; theirs stays.
     """
+    if content.image not in ("", form.draft.image) and not has_form_picture(
+        tx, form.business_id, content.image
+    ):
+        raise Refused(errors.INVALID, "image: upload the picture first.")
     if not store.record_draft(tx, replace(form, draft=content), seen, editor):
         raise Refused(errors.CONFLICT, "Somebody else changed this form meanwhile; their draft was kept.")
     return load_form(tx, form.business_id, form.id)

@@ -1,0 +1,1 @@
+"""What can be done with forms, their answers and their pictures."""

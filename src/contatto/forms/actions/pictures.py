@@ -1,0 +1,28 @@
+"""Keeping the pictures of forms, and forgetting those that no form shows."""
+
+import hashlib
+from datetime import timedelta
+from typing import Final
+
+from contatto.forms.store.pictures import delete_unused_form_pictures, save_form_picture
+from contatto.kit.db.tx import Tx
+from contatto.kit.pictures import Picture
+
+KEEP_UNUSED: Final = timedelta(days=1)
+"""A picture is kept before the draft that shows it is saved."""
+
+
+def keep_form_picture(tx: Tx, business_id: str, picture: Picture) -> str:
+    """Keep a picture for the forms of a business, once; the draft that is saved next names it.
+
+    Returns:
+        The hash of its content.
+    """
+    digest = hashlib.sha256(picture.body).hexdigest()
+    save_form_picture(tx, business_id, digest, picture.media_type, picture.body)
+    return digest
+
+
+def forget_form_pictures(tx: Tx) -> int:
+    """Forget pictures that no form shows (any more); say how many."""
+    return delete_unused_form_pictures(tx, tx.now - KEEP_UNUSED)

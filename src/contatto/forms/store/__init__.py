@@ -1,0 +1,1 @@
+"""Tables of forms and their answers, and pictures of forms."""
