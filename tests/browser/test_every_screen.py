@@ -8,6 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from contatto.kit.web.sessions import SESSION_COOKIE
+from tests import make
 from tests.browser.conftest import Served
 from tests.forms.doors import offer
 from tests.journeys.running import csrf_of, message, until
@@ -45,12 +46,26 @@ def furnish(served: Served) -> dict[str, str]:
     kept = house.client.put("/ads/drafts/campaigns/0", data={"name": "Half a campaign"}, headers=token)
     assert kept.status_code == 200
     leads = until(lambda: _ids(served, "/leads", "leads", 2), 20)
+    gone = _erased(served)
     talks = until(lambda: _ids(served, f"/leads/{leads[0]}", "inbox", 1), 20)
     return {
         "form": form.form_id, "lead": leads[0], "other": leads[1], "talk": talks[0], "chat": house.webchat_id,
+        "gone": gone,
         "campaign": served.lead_ad["campaign_id"], "group": served.lead_ad["adgroup_id"],
         "ad": served.lead_ad["ad_id"],
     }  # fmt: skip
+
+
+def _erased(served: Served) -> str:
+    """Somebody who was erased."""
+    house = served.house
+    lead_id: str = house.context.db.write_now(
+        lambda tx: make.lead(tx, house.business_id, person_id="gone", profile_name="Zelda").id
+    )
+    form = {"ids": lead_id, "word": "erase", "csrf_token": csrf_of(house.client.get("/leads").text)}
+    assert house.client.post("/leads/erase", data=form).status_code == 303
+    until(lambda: "was erased" in house.client.get(f"/leads/{lead_id}").text)
+    return lead_id
 
 
 def _ids(served: Served, path: str, folder: str, least: int) -> list[str]:
@@ -67,6 +82,7 @@ SCREENS: Final = {
     "a lead": "/leads/{lead}",
     "a merge": "/leads/{lead}/merge/{other}",
     "erasing a person": "/leads/{lead}/erase",
+    "an erased person": "/leads/{gone}",
     "the import": "/leads/import",
     "the Ads Manager": "/ads",
     "a new campaign": "/ads/campaigns/new",
@@ -170,6 +186,11 @@ def test_every_screen_can_be_read_by_everybody(browser: Browser, served: Served,
     for screen, path in SCREENS.items():
         page.goto(path.format(**ids))
         faults += _faults(page, screen, lang)
+    page.goto("/leads/import")
+    page.locator("#import-text").fill("name,phone\nMei Tan,+65 9123 4567\nA name that is long,12\n")
+    page.locator('form[action="/leads/import"] .btn').click()
+    expect(page.locator("#preview")).to_be_visible()
+    faults += _faults(page, "what an import will do", lang)
     page.goto("/ads?tree=open")
     page.locator(f"#ads-{ids['ad']} [name=rows]").check()
     expect(page.locator("#bulk")).to_be_visible()
