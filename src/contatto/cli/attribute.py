@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from itertools import batched, chain
 from pathlib import Path
 from typing import Annotated, Final, TextIO
 
-import duckdb
 import msgspec
 import typer
 from rich.console import Console
@@ -121,7 +121,7 @@ def _answered(file: str, choices: Choices, output: Path | None) -> Iterator[tupl
     except EngineFailed as error:
         console.print(str(error))
         raise typer.Exit(2) from error
-    except duckdb.Error as error:
+    except import_module("duckdb").Error as error:
         console.print(f"The engine gave up: {error}")
         raise typer.Exit(2) from error
     faults.finish()

@@ -8,15 +8,17 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
-
-import duckdb
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from contatto.measurement.engines.lines import LINE, Complaint, Events, Setup, Window
 from contatto.measurement.engines.loading import create_table, load_rows
 from contatto.measurement.engines.zones import zone_day
+
+if TYPE_CHECKING:
+    import duckdb
 
 DEFAULT_CLICK_S: Final = 7 * 86_400
 DEFAULT_VIEW_S: Final = 86_400
@@ -127,7 +129,8 @@ class Staged:
     def __init__(self, memory_limit: str = "") -> None:
         self._stack = ExitStack()
         self.folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="contatto-")))
-        self.db = duckdb.connect(str(self.folder / "events.duckdb"))
+        connect = import_module("duckdb").connect  # 27 MiB that a process which stages no events does without
+        self.db: duckdb.DuckDBPyConnection = connect(str(self.folder / "events.duckdb"))
         self.db.execute(f"SET temp_directory = '{self.folder / 'spill'}'")
         self.db.execute("SET preserve_insertion_order = false; SET autoinstall_known_extensions = false")
         if memory_limit:
