@@ -35,9 +35,10 @@ OURS: Final = ("bare scan", "contatto on DuckDB")
 SPARK: Final = "contatto on PySpark local"
 
 _SEEK: Final = (
-    "SELECT touch_id FROM touches WHERE business_id = ? AND person_id = ? AND kind = ? AND ts <= ?"
-    " AND expires_ts >= ? ORDER BY ts DESC, touch_id DESC LIMIT 1"
+    "SELECT touch_id FROM touches WHERE business_id = ? AND person_id = ? AND ts <= ? AND expires_ts >= ?"
+    " AND {} ORDER BY ts DESC, touch_id DESC LIMIT 1"
 )
+_SEEKS: Final = (_SEEK.format("kind = 'click'"), _SEEK.format(f"kind = 'view' AND ts / {store.WEEK_US} = ?"))
 
 
 def main() -> None:
@@ -132,9 +133,9 @@ def _add_lookups(report: Report, database: Database, count: int) -> None:
     def look_with_the_driver(tx: Tx) -> None:
         driver: Any = tx.connection.connection.driver_connection
         for conversion in asked:
-            for kind in ("click", "view"):
-                of = ("b0", conversion.person_id, kind, conversion.ts, conversion.ts)
-                driver.execute(_SEEK, of).fetchone()
+            of = ("b0", conversion.person_id, conversion.ts, conversion.ts)
+            for seek, more in zip(_SEEKS, ((), (conversion.ts // store.WEEK_US,)), strict=True):
+                driver.execute(seek, of + more).fetchone()
 
     with measured() as cost:
         times = database.read_now(look)

@@ -27,11 +27,10 @@ WITHOUT_BUSINESS = {
     "notices/store.py:list_told_businesses": "For the worker, who works for all of them.",
     "notices/store.py:list_due_pushes": "For the worker, who works for all of them.",
     "reports/store/tasks.py:list_waiting_tasks": "For the worker, who works for all of them.",
-    "measurement/store.py:list_changed_accounts": "For the worker, who works for all of them.",
+    "measurement/store.py:list_candidates": "The conversion that it takes names the business.",
     "measurement/store.py:count_touches_by_day": "A sealed file holds a day of all of them.",
     "measurement/store.py:list_conversions_that_stand": "The sealed file of conversions holds all of them.",
     "measurement/store.py:list_touches_of_day": "A sealed file holds a day of all of them.",
-    "measurement/store.py:list_candidates": "The conversion that it takes names the business.",
 }
 """The reads that may span businesses, each with its reason."""
 

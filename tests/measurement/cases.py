@@ -1,6 +1,7 @@
 """Small worlds of events that try to break attribution: ties, edges of windows, zones, repeats, any order."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 Row = dict[str, Any]
@@ -24,8 +25,11 @@ ZONES = (
 WINDOWS = (None, 0, 1, 60, 3_600, 86_400, 7 * 86_400, 28 * 86_400)
 
 
-def world(seed: int, touches: int = 60, name: str = "") -> list[Row]:
-    """One world, its ids marked with ``name`` and its seed, so that many can share a file."""
+def world(seed: int, touches: int = 60, name: str = "", views: Sequence[int | None] = WINDOWS) -> list[Row]:
+    """One world, its ids marked with ``name`` and its seed, so that many can share a file.
+
+    ``views`` are the windows of views to choose from.
+    """
     chance = random.Random(seed)  # noqa: S311  # the same world in every run
     mark = f"{name}{seed}"
     number = seed * 10_000
@@ -54,7 +58,7 @@ def world(seed: int, touches: int = 60, name: str = "") -> list[Row]:
                     "adgroup_id": group,
                     "from_ts": chance.choice(moments),
                     "click_s": chance.choice(WINDOWS),
-                    "view_s": chance.choice(WINDOWS),
+                    "view_s": chance.choice(views),
                 }
             )
     users = [f"u{chance.randrange(3)}" for _ in range(3)]

@@ -16,6 +16,7 @@ from contatto.kit.moments import micros
 from contatto.measurement import store
 from contatto.measurement.actions import Earned, record_conversion, record_touch, stamp_ticket
 from contatto.measurement.model import (
+    LONGEST_VIEW_S,
     Attribution,
     ConversionKind,
     Goal,
@@ -165,6 +166,41 @@ def test_a_changed_window_does_not_touch_what_was_stamped(database: Database) ->
     database.write_now(lambda tx: store.save_measured_ad(tx, shorter))
     database.write_now(lambda tx: record_conversion(tx, earned(owner, make.NOON + 48 * HOUR)))
     assert winner(database, owner).touch_id == before.touch_id
+
+
+@pytest.mark.parametrize("hours_before", [7 * 24, 7 * 24 - 1, 0])
+@pytest.mark.parametrize("days_on", range(8))
+def test_a_view_wins_to_the_end_of_the_longest_window_on_every_day_of_the_week(
+    database: Database, hours_before: int, days_on: int
+) -> None:
+    owner = new_id()
+    ad = database.write_now(lambda tx: make.published_ad(tx, owner, view_window_s=LONGEST_VIEW_S))
+    at = make.NOON + days_on * 24 * HOUR
+    seen = make.touch(ad, TouchKind.VIEW, at - hours_before * HOUR)
+    older = make.touch(ad, TouchKind.VIEW, at - 7 * 24 * HOUR, touch_id=seen.touch_id - 1)
+    database.write_now(lambda tx: [record_touch(tx, each) for each in (older, seen)])
+    database.write_now(lambda tx: record_conversion(tx, earned(owner, at)))
+    assert winner(database, owner).touch_id == seen.touch_id
+
+
+def test_a_window_that_the_index_of_views_does_not_reach_is_refused(database: Database) -> None:
+    with pytest.raises(ValueError, match="604800 seconds at most"):
+        database.write_now(lambda tx: make.published_ad(tx, new_id(), view_window_s=LONGEST_VIEW_S + 1))
+
+
+def test_a_persons_touches_of_many_weeks_come_latest_first_and_no_more_than_asked_for(
+    database: Database,
+) -> None:
+    owner, ad = prepared(database)
+    kinds = [TouchKind.VIEW, TouchKind.CLICK, TouchKind.VIEW]
+    made = [
+        make.touch(ad, kind, make.NOON - n * 50 * HOUR, touch_id=1_000 + n)
+        for n, kind in enumerate(kinds * 6)
+    ]
+    database.write_now(lambda tx: store.append_touches(tx, [store.touch_row(each) for each in made]))
+    for limit in (200, 7, 1):
+        found = database.read_now(lambda tx, limit=limit: store.list_touches_of(tx, owner, "p1", limit))
+        assert found == made[:limit]
 
 
 def test_another_business_sees_no_ad_touch_or_conversion(database: Database) -> None:

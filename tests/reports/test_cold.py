@@ -23,6 +23,7 @@ from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned, dropping_shift, sealing_shift
 from contatto.measurement.engines import manifest
+from contatto.measurement.engines.changed_days import list_changed_days
 from contatto.measurement.engines.manifest import ALL_DROPPED
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import Attribution, ConversionKind, Goal, Policy, Touch, TouchKind
@@ -327,7 +328,7 @@ def test_a_late_tap_on_a_day_whose_file_is_damaged_waits_until_it_is_back(story:
     assert sum(story.database.read_now(counted).values()) == sum(before.values()) + 1 + tap.cost_micros
     story.database.write_now(count_days_ahead)
     assert sum(story.database.read_now(counted).values()) == sum(before.values()) + 1 + tap.cost_micros
-    assert story.database.read_now(lambda tx: measured.list_changed_days(tx, *mine)) == []
+    assert story.database.read_now(lambda tx: list_changed_days(tx, *mine)) == []
 
 
 def test_a_file_that_is_damaged_is_not_built_upon(story: Story) -> None:

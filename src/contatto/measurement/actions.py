@@ -14,7 +14,7 @@ from contatto.kit.log import logger
 from contatto.kit.moments import from_micros, micros
 from contatto.kit.shifts import Job, Record, Shift
 from contatto.measurement import rules, store
-from contatto.measurement.engines import manifest
+from contatto.measurement.engines import changed_days, manifest
 from contatto.measurement.engines.coldlog import (
     Moment,
     find_latest_views,
@@ -26,6 +26,7 @@ from contatto.measurement.engines.coldlog import (
 from contatto.measurement.engines.manifest import ALL_DROPPED
 from contatto.measurement.engines.sealing import CONVERSIONS, BrokenFile, write_conversions, write_part
 from contatto.measurement.model import (
+    LONGEST_VIEW_S,
     Attribution,
     ChangedDay,
     Conversion,
@@ -63,7 +64,13 @@ class Earned:
 
 
 def publish_ad(tx: Tx, ad: MeasuredAd) -> None:
-    """Tell measuring what an ad is; called whenever an ad, its ad group or its campaign changes."""
+    """Tell measuring what an ad is; called whenever an ad, its ad group or its campaign changes.
+
+    Raises:
+        ValueError: its views would count for longer than the index of views looks back.
+    """
+    if (ad.view_window_s or 0) > LONGEST_VIEW_S:
+        raise ValueError(f"a view counts for {LONGEST_VIEW_S} seconds at most")
     store.save_measured_ad(tx, ad)
 
 
@@ -160,13 +167,13 @@ def mark_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionK
 
 def mark_day(tx: Tx, business_id: str, ad_account_id: str, day: str, source: Source) -> None:
     """Have a day of an account counted anew."""
-    store.append_changed_day(tx, ChangedDay(new_id(), business_id, ad_account_id, day, source))
+    changed_days.append_changed_day(tx, ChangedDay(new_id(), business_id, ad_account_id, day, source))
 
 
 def take_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[ChangedDay]:
     """Take the marks of an account's days off; who does must count those days in the same transaction."""
-    changed = store.list_changed_days(tx, business_id, ad_account_id)
-    store.delete_changed_days(tx, business_id, [mark.id for mark in changed])
+    changed = changed_days.list_changed_days(tx, business_id, ad_account_id)
+    changed_days.delete_changed_days(tx, business_id, [mark.id for mark in changed])
     return changed
 
 

@@ -2,6 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+LONGEST_VIEW_S: Final = 7 * 86_400
+"""The longest window of a view, in seconds.
+
+Source: TikTok, attribution settings at the ad group level: off, 1 day or 7 days.
+"""
 
 
 class Goal(StrEnum):

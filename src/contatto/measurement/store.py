@@ -1,7 +1,7 @@
 """Tables of measured ads, touches and conversions with their winners."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -25,15 +25,14 @@ from sqlalchemy import (
 
 from contatto.kit.db.hot import Seek, insert_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
-from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
+from contatto.kit.db.types import Choice, Words, instant, metadata, tenant, text
 from contatto.measurement.model import (
+    LONGEST_VIEW_S,
     Attribution,
-    ChangedDay,
     Conversion,
     ConversionKind,
     Goal,
     MeasuredAd,
-    Source,
     Touch,
     TouchKind,
 )
@@ -83,9 +82,22 @@ touches = Table(
     Column("day", String(10), nullable=False),
     Column("cost_micros", BigInteger, nullable=False),
     Column("country", String(2), nullable=False, server_default=""),
-    Index("ix_touches_of_person", "business_id", "person_id", "kind", "ts", "touch_id", "expires_ts"),
     Index("ix_touches_of_day", "business_id", "ad_account_id", "day", "ts"),
 )
+
+WEEK_US: Final = LONGEST_VIEW_S * 1_000_000
+WEEK: Final = literal_column(f"(ts / {WEEK_US})", BigInteger)
+"""The week of a touch since the epoch. By weeks, new views go to one small part of their index,
+and since no window of a view is longer, what may win lies in the week of a conversion or the one before.
+"""
+IS_CLICK: Final = touches.c.kind == literal_column(f"'{TouchKind.CLICK}'")
+IS_VIEW: Final = touches.c.kind == literal_column(f"'{TouchKind.VIEW}'")
+"""The kinds as the indexes of persons name them; a bound value would not lead there."""
+
+_LATEST_FIRST: Final = (touches.c.ts.desc(), touches.c.touch_id.desc())
+_KEY: Final = (touches.c.person_id, touches.c.ts, touches.c.touch_id, touches.c.expires_ts)
+Index("ix_touches_clicked", touches.c.business_id, *_KEY, sqlite_where=IS_CLICK, postgresql_where=IS_CLICK)
+Index("ix_touches_viewed", touches.c.business_id, WEEK, *_KEY, sqlite_where=IS_VIEW, postgresql_where=IS_VIEW)
 
 conversions = Table(
     "conversions",
@@ -112,18 +124,6 @@ conversions = Table(
     Index("ix_conversions_of_subject", "business_id", "subject_id"),
     Index("ix_conversions_of_ad", "business_id", "ad_id", "kind", "subject_id"),
 )
-
-changed_days = Table(
-    "changed_days",
-    metadata,
-    key(),
-    tenant(),
-    Column("ad_account_id", String(36), nullable=False),
-    Column("day", String(10), nullable=False),
-    Column("source", Choice(Source), nullable=False),
-    Index("ix_changed_days_of_account", "business_id", "ad_account_id"),
-)
-"""A row for each change, so that no two writers wait for each other and no change is lost to a count."""
 
 dropped_views = Table(
     "dropped_views",
@@ -186,39 +186,46 @@ def touch_row(touch: Touch) -> dict[str, Any]:
     return {name: getattr(touch, name) for name in Touch.__dataclass_fields__}
 
 
-def _latest(kind: TouchKind) -> Select[Any]:
-    """The latest touch of a kind that a conversion may be credited to: one step in the index of persons."""
-    return (
-        select(touches)
-        .where(
-            touches.c.business_id == bindparam("of_business"),
-            touches.c.person_id == bindparam("of_person"),
-            touches.c.kind == literal_column(f"'{kind}'"),
-            touches.c.ts <= bindparam("at_ts"),
-            touches.c.expires_ts >= bindparam("at_ts"),
-        )
-        .order_by(touches.c.ts.desc(), touches.c.touch_id.desc())
-        .limit(1)
+def _latest(*which: ColumnElement[bool]) -> ColumnElement[Any]:
+    """The latest touch that a conversion may be credited to, of those that one step in an index finds."""
+    found = select(touches.c.touch_id).where(
+        touches.c.business_id == bindparam("of_business"),
+        touches.c.person_id == bindparam("of_person"),
+        touches.c.ts <= bindparam("at_ts"),
+        touches.c.expires_ts >= bindparam("at_ts"),
+        *which,
     )
+    return found.order_by(*_LATEST_FIRST).limit(literal_column("1")).scalar_subquery()
 
 
-_CANDIDATES: Final = tuple(Seek(Touch, _latest(kind)) for kind in (TouchKind.CLICK, TouchKind.VIEW))
+def latest_view(find: Callable[[ColumnElement[bool]], ColumnElement[Any]], week: Any) -> Any:
+    """The latest view that is found in a week; if there is none, that of the week before."""
+    return func.coalesce(*(find(and_(IS_VIEW, each == WEEK)) for each in (week, week - literal_column("1"))))
+
+
+_AT_WEEK: Final = bindparam("at_ts", type_=BigInteger) // literal_column(str(WEEK_US), BigInteger)
+_CANDIDATES: Final = Seek(
+    Touch,
+    select(touches).where(touches.c.touch_id.in_([_latest(IS_CLICK), latest_view(_latest, _AT_WEEK)])),
+)
 
 
 def list_candidates(tx: Tx, conversion: Conversion) -> list[Touch]:
     """The latest eligible click and the latest eligible view: one of them wins under either policy."""
-    of = {
-        "of_business": conversion.business_id,
-        "of_person": conversion.person_id,
-        "at_ts": conversion.ts,
-    }
-    return [touch for seek in _CANDIDATES for touch in seek.list(tx, of)]
+    whose = {"of_business": conversion.business_id, "of_person": conversion.person_id}
+    return _CANDIDATES.list(tx, whose | {"at_ts": conversion.ts})
 
 
 def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) -> list[Touch]:
     """A person's touches, latest first."""
-    mine = select(touches).where(touches.c.business_id == business_id, touches.c.person_id == person_id)
-    return tx.list(Touch, mine.order_by(touches.c.ts.desc(), touches.c.touch_id.desc()).limit(limit))
+    mine = (touches.c.business_id == business_id, touches.c.person_id == person_id)
+    views = select(WEEK).where(touches.c.business_id == business_id, IS_VIEW).limit(1)
+    first, last = tx.scalar(views.order_by(WEEK)), tx.scalar(views.order_by(WEEK.desc()))
+    weeks = () if first is None else range(first, last + 1)
+    found: list[Touch] = []
+    for which in (IS_CLICK, and_(IS_VIEW, WEEK.in_(weeks))):
+        found += tx.list(Touch, select(touches).where(*mine, which).order_by(*_LATEST_FIRST).limit(limit))
+    return sorted(found, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)[:limit]
 
 
 def append_conversion(tx: Tx, conversion: Conversion) -> bool:
@@ -312,28 +319,6 @@ def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[s
         conversions.c.business_id == business_id, conversions.c.subject_id.in_(subject_ids)
     )
     return {found.subject_id: found for found in tx.list(Attribution, mine)}
-
-
-def append_changed_day(tx: Tx, mark: ChangedDay) -> None:
-    tx.insert(changed_days, {name: getattr(mark, name) for name in ChangedDay.__dataclass_fields__})
-
-
-def list_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[ChangedDay]:
-    """The marks of an account, several of them maybe for one day."""
-    mine = select(changed_days).where(changed_days.c.business_id == business_id)
-    return tx.list(ChangedDay, mine.where(changed_days.c.ad_account_id == ad_account_id))
-
-
-def list_changed_accounts(tx: Tx) -> list[tuple[str, str]]:
-    """Business and ad account of all marks, for the worker."""
-    wanted = select(changed_days.c.business_id, changed_days.c.ad_account_id).distinct()
-    return [(row.business_id, row.ad_account_id) for row in tx.execute(wanted)]
-
-
-def delete_changed_days(tx: Tx, business_id: str, mark_ids: list[str]) -> None:
-    of = changed_days.c.business_id == business_id
-    for first in range(0, len(mark_ids), 500):
-        tx.execute(changed_days.delete().where(of, changed_days.c.id.in_(mark_ids[first : first + 500])))
 
 
 def list_spend_of_days(tx: Tx, business_id: str, days: Mapping[str, str]) -> dict[str, int]:

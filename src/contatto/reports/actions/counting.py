@@ -11,10 +11,11 @@ from contatto.kit.log import logger
 from contatto.kit.moments import micros
 from contatto.leads.model.events import LeadsMerged, LeadStatusChanged
 from contatto.measurement import actions as measurement
+from contatto.measurement.engines.changed_days import list_changed_accounts
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ConversionKind, Source
 from contatto.measurement.rules import local_day, natural_number
-from contatto.measurement.store import list_changed_accounts, list_measured_ads
+from contatto.measurement.store import list_measured_ads
 from contatto.reports.engines import counts as store
 from contatto.reports.engines.cold import Part
 from contatto.reports.engines.counts import Progress

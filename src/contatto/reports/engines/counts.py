@@ -17,8 +17,9 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Select, String, Table,
 from contatto.accounts.store import ad_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, metadata, tenant
+from contatto.measurement.engines.changed_days import list_changed_days
 from contatto.measurement.model import ChangedDay, Source
-from contatto.measurement.store import list_changed_days, list_dropped_days, touches
+from contatto.measurement.store import list_dropped_days, touches
 from contatto.reports.engines.cold import Part, list_unreadable
 from contatto.reports.engines.database import ALL, list_raw_facts
 from contatto.reports.model import STORED, Counts, Fact, Grain, Span, Step

@@ -6,9 +6,9 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, ColumnElement, FromClause, and_, case, cast, func, null, select
 
 from contatto.kit.db.tx import Tx
-from contatto.measurement.model import Policy, TouchKind
+from contatto.measurement.model import Policy
 from contatto.measurement.rules import MICROSECONDS
-from contatto.measurement.store import conversions, touches
+from contatto.measurement.store import IS_CLICK, WEEK_US, conversions, latest_view, touches
 from contatto.reports.rules.what_if import Rivals, Supposed, Weighed
 
 DAY_US: Final = 86_400 * MICROSECONDS
@@ -58,8 +58,10 @@ def _met(
             conversions.c.kind,
             conversions.c.ts,
             conversions.c.ad_group_id.label("stored"),
-            _latest(TouchKind.CLICK, supposed.click_days).label("click_id"),
-            _latest(TouchKind.VIEW, supposed.view_days).label("view_id"),
+            _latest(IS_CLICK, supposed.click_days).label("click_id"),
+            latest_view(lambda which: _latest(which, supposed.view_days), conversions.c.ts // WEEK_US).label(
+                "view_id"
+            ),
         )
         .where(conversions.c.business_id == business_id, whose)
         .where(conversions.c.ts.between(*between), conversions.c.withdrawn_at.is_(None))
@@ -70,16 +72,16 @@ def _met(
     return met, click, view, joined.outerjoin(view, _is_touch(view, met.c.view_id, business_id))
 
 
-def _latest(kind: TouchKind, days: int) -> ColumnElement[Any]:
-    """The latest touch of a kind by the person of a conversion, no older than a window."""
+def _latest(which: ColumnElement[bool], days: int) -> ColumnElement[Any]:
+    """The latest of some touches by the person of a conversion, no older than a window."""
     if not days:
         return cast(null(), BigInteger)
     found = select(touches.c.touch_id).where(
         touches.c.business_id == conversions.c.business_id,
         touches.c.person_id == conversions.c.person_id,
-        touches.c.kind == kind,
         touches.c.ts <= conversions.c.ts,
         touches.c.ts >= conversions.c.ts - days * DAY_US,
+        which,
     )
     found = found.order_by(touches.c.ts.desc(), touches.c.touch_id.desc()).limit(1)
     return found.correlate(conversions).scalar_subquery()
