@@ -1,5 +1,6 @@
 """What all tests share: the databases that they run on, and the browser."""
 
+import gc
 import itertools
 import logging
 import os
@@ -24,6 +25,7 @@ from tests.emptied import EmptiedDatabases
 from tools.browser import MISSING, find_chromium
 
 _numbers = itertools.count(1)
+gc.disable()  # until all is collected: what is imported and collected stays, and need not be looked through
 expect.set_options(
     timeout=20_000
 )  # a machine with much else to do needs time; who waits for a state loses none
@@ -34,6 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
         # The path of a socket has to be short.
         folder = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"  # noqa: S108
         os.environ[postgres.RUN_DIR] = tempfile.mkdtemp(prefix="contatto-test-", dir=folder)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -14,7 +14,6 @@ from contatto.kit.languages import LANGUAGES, SOURCE
 from tests.house.tree import ROOT, files, plant, short
 from tools.words import API_ROOM, READ, marked_texts, read_catalogue
 
-TEXTS = marked_texts()
 FOR_PROGRAMS = (
     "contatto/app.py",
     "audiences/actions.py",
@@ -146,14 +145,19 @@ def _fits(form: str, asked: tuple[str, ...]) -> bool:
     return has == wanted or (len(asked) > 1 and wanted - has == {"%(num)s"} and has <= wanted)
 
 
-@pytest.mark.parametrize("lang", [lang for lang in LANGUAGES if lang != SOURCE])
-def test_every_text_is_translated(lang: str) -> None:
-    assert faulty_translations(read_catalogue(lang), TEXTS) == []
+@pytest.fixture(scope="module")
+def texts() -> Catalog:
+    return marked_texts()
 
 
 @pytest.mark.parametrize("lang", [lang for lang in LANGUAGES if lang != SOURCE])
-def test_catalogues_hold_no_text_that_is_gone(lang: str) -> None:
-    there = {text.id for text in TEXTS}
+def test_every_text_is_translated(texts: Catalog, lang: str) -> None:
+    assert faulty_translations(read_catalogue(lang), texts) == []
+
+
+@pytest.mark.parametrize("lang", [lang for lang in LANGUAGES if lang != SOURCE])
+def test_catalogues_hold_no_text_that_is_gone(texts: Catalog, lang: str) -> None:
+    there = {text.id for text in texts}
     assert [text.id for text in read_catalogue(lang) if text.id not in there] == []
 
 
