@@ -64,7 +64,7 @@ class Story:
     def __init__(self, database: Database, folder: Path, dice: random.Random) -> None:
         self.database, self.folder, self.dice = database, folder, dice
         self.world, self.chains = database.write_now(self._begin)
-        self.touches = [self.touch(day) for day in range(0, 45, 4) for _ in range(9)]
+        self.touches = [self.touch(day) for day in range(0, 45, 6) for _ in range(12)]
         database.write_now(self._happen)
         self.count()
         self.seal()
@@ -80,7 +80,7 @@ class Story:
             lambda tx: measured.find_measured_ad(tx, self.world.id, dice.choice(self.chains).ad.id)
         )
         assert ad is not None
-        at = NOON + day * A_DAY + timedelta(minutes=dice.randrange(-700, 700))
+        at = NOON + day * A_DAY + timedelta(minutes=dice.randrange(-400, 400))
         person = dice.choice(PEOPLE)
         kind = TouchKind.VIEW if person in LOOKERS else dice.choice(list(TouchKind))
         number, cost = dice.getrandbits(62), dice.choice([100, 250])
@@ -199,7 +199,7 @@ def test_what_comes_after_a_drop_ends_as_if_nothing_had_been_dropped(
     story.database.engine.raw_connection().execute(f"VACUUM INTO '{tmp_path / 'twin.db'}'")
     twin = open_database(f"sqlite:///{tmp_path / 'twin.db'}", clock, Vault({"test": bytes(32)}))
     story.drop()
-    late = [story.touch(day) for day in (0, 4, 4, 4, 8, 12, 20)]
+    late = [story.touch(day) for day in (0, 6, 6, 6, 6, 12, 18)]
     again = story.dice.sample(story.touches, 60)
     earned = [story.earned(day) for day in range(1, 45, 3)]
 
@@ -284,7 +284,7 @@ def cut_off(path: Path) -> bytes:
 def test_a_file_cut_off_by_hand_is_named_and_what_was_counted_stays(story: Story) -> None:
     before = told(story)
     story.drop()
-    path = files_of(story, "2026-01-05")
+    path = files_of(story, "2026-01-07")
     content = cut_off(path)
     account = story.world.ad_account
     days = (NOON.date(), (NOON + 44 * A_DAY).date())
@@ -293,17 +293,17 @@ def test_a_file_cut_off_by_hand_is_named_and_what_was_counted_stays(story: Story
         mine = (story.world.id, account.id)
         assert together(list_counted_facts(tx, *mine, EVER, Step.DAY)) == before["counted"][0]
         assert ad_group_report(tx, story.world.id, account, EVER) == before["report"]
-        with pytest.raises(BrokenFile, match=r"day=2026-01-05/part-1\.parquet"):
+        with pytest.raises(BrokenFile, match=r"day=2026-01-07/part-1\.parquet"):
             ENGINE.list_facts(tx, *mine, EVER, Step.HOUR)
         with pytest.raises(BrokenFile):
             ENGINE.list_reach(tx, *mine, EVER, (Level.AD, Step.WHOLE))
         (gap,) = list_gaps(tx, account, days)
-        assert (str(gap.day), gap.is_gone, gap.is_kept) == ("2026-01-05", False, False)
+        assert (str(gap.day), gap.is_gone, gap.is_kept) == ("2026-01-07", False, False)
         explained = trace_conversion(tx, story.world.id, before["winners"][0].conversion_id)
-        assert [error.file.day for error in explained.broken] == ["2026-01-05"]
+        assert [error.file.day for error in explained.broken] == ["2026-01-07"]
         between = (micros(NOON), micros(NOON + 8 * A_DAY))
         _, broken = suppose_windows(tx, account, between, Supposed())
-        assert [error.file.day for error in broken] == ["2026-01-05"]
+        assert [error.file.day for error in broken] == ["2026-01-07"]
 
     story.database.read_now(look)
     path.write_bytes(content)
@@ -312,10 +312,10 @@ def test_a_file_cut_off_by_hand_is_named_and_what_was_counted_stays(story: Story
 
 def test_a_late_tap_on_a_day_whose_file_is_damaged_waits_until_it_is_back(story: Story) -> None:
     story.drop()
-    path = files_of(story, "2026-01-05")
+    path = files_of(story, "2026-01-07")
     content = cut_off(path)
-    tap = story.touch(4)
-    tap = replace(tap, kind=TouchKind.CLICK, day="2026-01-05", expires_ts=tap.ts - 1)
+    tap = story.touch(6)
+    tap = replace(tap, kind=TouchKind.CLICK, day="2026-01-07", expires_ts=tap.ts - 1)
     mine = (story.world.id, story.world.ad_account.id)
     counted = lambda tx: together(list_counted_facts(tx, *mine, EVER, Step.DAY))  # noqa: E731
     before = story.database.read_now(counted)
@@ -332,13 +332,13 @@ def test_a_late_tap_on_a_day_whose_file_is_damaged_waits_until_it_is_back(story:
 
 
 def test_a_file_that_is_damaged_is_not_built_upon(story: Story) -> None:
-    cut_off(files_of(story, "2026-01-05"))
+    cut_off(files_of(story, "2026-01-07"))
     story.drop()
     kept = story.database.read_now(manifest.list_sealed_files)
     assert [file.day for file in kept if file.day < "2026-01-16" and file.dropped_through != ALL_DROPPED] == [
-        "2026-01-05"
+        "2026-01-07"
     ]
-    ids = {touch.touch_id for touch in story.touches if touch.day == "2026-01-05"}
+    ids = {touch.touch_id for touch in story.touches if touch.day == "2026-01-07"}
     assert ids <= kept_ids(story.database)
     (gap,) = story.database.read_now(
         lambda tx: list_gaps(tx, story.world.ad_account, (NOON.date(), (NOON + 9 * A_DAY).date()))

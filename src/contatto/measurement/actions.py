@@ -45,7 +45,7 @@ LATE: Final = timedelta(minutes=10)
 A_DAY: Final = timedelta(days=1)
 NEVER_DROPPED: Final = rules.LONGEST_WINDOW + A_DAY
 """Views that are no older than this are in the database, whatever the settings say."""
-AT_ONCE: Final = 2_000
+AT_ONCE: Final = 1_000
 """Views that are dropped in one transaction, so that no writer waits long."""
 
 _DROPPING: Final = rules.natural_number("dropping views")

@@ -11,6 +11,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.log import logger, where
 from contatto.kit.table_export import csv_lines
+from contatto.measurement.engines.sealing import BrokenFile
 from contatto.reports.actions.answers import answer_report
 from contatto.reports.model import ReportTask, TaskStatus
 from contatto.reports.registry import METRICS
@@ -54,6 +55,9 @@ def finish_reports(tx: Tx) -> int:
         try:
             with tx.connection.begin_nested():
                 store.mark_task(tx, task, TaskStatus.SUCCESS, content=_make_file(tx, task))
+        except BrokenFile as error:
+            says = f"The sealed file {error.file.name} is gone or damaged. {errors.FILE_BAD.remedy}"
+            store.mark_task(tx, task, TaskStatus.FAILED, says)
         except Exception as error:  # one bad report must not hold up the others
             logger().warning("report.failed", task_id=task.id, error_at=where(error))
             store.mark_task(tx, task, TaskStatus.FAILED, "The report could not be made; ask for it again.")
