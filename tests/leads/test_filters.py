@@ -206,6 +206,31 @@ def test_a_lead_is_found_by_what_the_ad_that_earned_it_is_called_and_by_its_ids(
     )
 
 
+@pytest.mark.parametrize("many", [listing.MANY, 1, 0])
+def test_a_lead_that_a_search_finds_twice_counts_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(listing, "MANY", many)
+
+    def build(tx: Any) -> tuple[str, str]:
+        ad = make.published_ad(tx, new_id())
+        for name in ("p1", "p2"):
+            measurement.record_touch(tx, make.touch(ad, at=make.NOON - timedelta(minutes=5), person_id=name))
+        make.lead(tx, ad.business_id, person_id="p1", profile_name=ad.campaign_name)
+        make.lead(tx, ad.business_id, person_id="p2")
+        make.lead(tx, ad.business_id, person_id="p3", profile_name=ad.campaign_name)
+        make.lead(tx, ad.business_id, person_id="p4")
+        return ad.business_id, ad.campaign_name
+
+    business_id, name = database.write_now(build)
+    wanted = LeadFilter(text=name)
+    found = database.read_now(lambda tx: listing.find_matches(tx, business_id, wanted))
+    assert found.total == 3
+    place = (filters.USUAL_SORT, 50, 0)
+    page = database.read_now(lambda tx: listing.list_matches(tx, business_id, wanted, found, place))
+    assert {lead.person_id for lead in page} == {"p1", "p2", "p3"}
+
+
 @pytest.mark.parametrize("sort", [sign + word for sign in ("", "-") for word in SORTS])
 def test_pages_in_any_order_hold_every_lead_once(database: Database, sort: str) -> None:
     business_id = new_id()

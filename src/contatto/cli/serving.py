@@ -1,6 +1,7 @@
 """One way to serve the app from the command line, ended cleanly by Ctrl+C or SIGTERM."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -43,6 +44,16 @@ class Serving:
         while not self._server.started:
             await asyncio.sleep(0.01)
 
+    async def _freeze(self) -> None:
+        """Tell the garbage collector that what is here after the start stays.
+
+        Else it goes through all of it again after some hundred pages, while the next one waits a fifth of a
+        second.
+        """
+        await self.until_started()
+        gc.collect()
+        gc.freeze()
+
     async def _rest(self) -> None:
         await asyncio.Event().wait()
 
@@ -54,9 +65,11 @@ class Serving:
         serving = asyncio.create_task(self._server.serve(sockets))
         playing = asyncio.create_task(beside)
         stopping = asyncio.create_task(stop.wait())
+        freezing = asyncio.create_task(self._freeze())
         try:
             await asyncio.wait((serving, playing, stopping), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            freezing.cancel()
             stopping.cancel()
             playing.cancel()
             self._context.live.close()

@@ -1,7 +1,7 @@
 """The lists of the Leads Center: pages of what a filter finds, and exact counts."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import CTE, func, literal, not_, select, tuple_
@@ -11,6 +11,7 @@ from contatto.kit.db.types import Instant
 from contatto.leads.model.leads import Lead, Status
 from contatto.leads.rules.filters import USUAL_SORT, LeadFilter
 from contatto.leads.store.matching import (
+    Condition,
     Conditions,
     collected,
     find_conditions,
@@ -65,13 +66,30 @@ def find_matches(
 
 
 def _find_of_search(tx: Tx, found: Conditions) -> Matches:
-    """Look for the first few thousand matches of each part; if there are no more, that was the count too."""
+    """Of each part the first few thousand matches; if there are no more, that was the count too."""
+    by_name, *quick = found.parts
+    many: list[tuple[Condition, int]] = []
     ids: set[str] = set()
-    for part in reversed(found.parts):  # the last ones are the quickest
-        ids.update(tx.execute(select(leads.c.id).where(*found.base, part).limit(MANY + 1)).scalars())
-        if len(ids) > MANY:
-            return Matches(_count(tx, found), None)
-    return Matches(len(ids), tuple(ids))
+    for part in quick:
+        total = _count(tx, replace(found, parts=[part]))
+        if total > MANY:
+            many.append((part, total))
+        else:
+            ids.update(_ids(tx, found, part))
+    of_name = _ids(tx, found, by_name)
+    ids.update(of_name)
+    if len(of_name) > MANY or len(many) > 1:
+        return Matches(_count(tx, found), None)
+    if many:
+        ((part, total),) = many
+        others = leads.c.id.in_(ids) & not_(part)
+        return Matches(total + (_count(tx, replace(found, parts=[others])) if ids else 0), None)
+    return Matches(len(ids), tuple(ids) if len(ids) <= MANY else None)
+
+
+def _ids(tx: Tx, found: Conditions, part: Condition) -> list[str]:
+    """The ids of a part's matches, up to one more than are few."""
+    return list(tx.execute(select(leads.c.id).where(*found.base, part).limit(MANY + 1)).scalars())
 
 
 def list_matches(
