@@ -213,6 +213,30 @@ def test_many_workers_at_once_seal_each_day_once(database: Database, tmp_path: P
     check_sealed(database)
 
 
+def test_a_folder_that_was_moved_is_found_where_it_is_now(database: Database, tmp_path: Path) -> None:
+    told(database)
+    seal_days(database, tmp_path / "before", DAYS)
+    (tmp_path / "before").rename(tmp_path / "now")
+    with pytest.raises(BrokenFile, match="is gone"):
+        check_sealed(database)
+    seal_days(database, tmp_path / "now", DAYS)
+    assert len(listed(database, tmp_path / "now")) == 3
+    check_sealed(database)
+
+
+def test_another_file_in_the_place_of_a_sealed_one_is_not_taken(database: Database, tmp_path: Path) -> None:
+    told(database)
+    seal_days(database, tmp_path / "before", DAYS)
+    (tmp_path / "before").rename(tmp_path / "now")
+    (tmp_path / "now/touches/day=2026-01-02/part-1.parquet").write_bytes(b"another")
+    with pytest.raises(BrokenFile, match=r"now.*day=2026-01-02"):
+        seal_days(database, tmp_path / "now", DAYS)
+    assert {file.folder for file in database.read_now(manifest.list_sealed_files)} == {
+        str(tmp_path / "before"),
+        str(tmp_path / "now"),
+    }
+
+
 @pytest.mark.parametrize(
     ("settings", "folder"),
     [

@@ -85,7 +85,9 @@ class Story:
         kind = TouchKind.VIEW if person in LOOKERS else dice.choice(list(TouchKind))
         number, cost = dice.getrandbits(62), dice.choice([100, 250])
         touch = measurement.stamp_touch(ad, kind, person, micros(at), number, cost)
-        window = dice.choice([1, 7, 28]) * A_DAY // timedelta(microseconds=1)
+        window = (
+            dice.choice([1, 7] if kind is TouchKind.VIEW else [1, 7, 28]) * A_DAY // timedelta(microseconds=1)
+        )
         return replace(touch, country=dice.choice(["", "LK", "SG"]), expires_ts=touch.ts + window)
 
     def earned(self, day: int) -> Earned:

@@ -24,7 +24,14 @@ from contatto.measurement.engines.coldlog import (
     read_whole,
 )
 from contatto.measurement.engines.manifest import ALL_DROPPED
-from contatto.measurement.engines.sealing import CONVERSIONS, BrokenFile, write_conversions, write_part
+from contatto.measurement.engines.sealing import (
+    CONVERSIONS,
+    BrokenFile,
+    check_file,
+    path_of,
+    write_conversions,
+    write_part,
+)
 from contatto.measurement.model import (
     LONGEST_VIEW_S,
     Attribution,
@@ -181,8 +188,9 @@ def sealing_shift(folder: Path, age_days: int) -> Shift:
     """The sealing of all days that are some days old, each file on the disk before the manifest lists it."""
 
     def list_jobs(tx: Tx) -> list[Job]:
+        jobs: list[Job] = [partial(_adopt_file, file=file) for file in _list_moved(tx, folder)]
         days = list_unsealed_days(tx, (tx.now - timedelta(days=age_days)).date().isoformat())
-        jobs: list[Job] = [partial(_seal_day, folder=folder, day=day) for day in days]
+        jobs += [partial(_seal_day, folder=folder, day=day) for day in days]
         if days or not (folder / CONVERSIONS).exists():
             jobs.append(partial(_seal_conversions, folder=folder))
         return jobs
@@ -274,6 +282,25 @@ def _drop_views(tx: Tx, name: str) -> Record | None:
             store.delete_views(tx, next_ids)
 
     return record
+
+
+def _list_moved(tx: Tx, folder: Path) -> list[SealedFile]:
+    """The files that are not where they were, but here, with where they are now."""
+    return [
+        replace(file, folder=str(folder))
+        for file in manifest.list_sealed_files(tx)
+        if not path_of(file).exists() and (folder / file.name).exists()
+    ]
+
+
+def _adopt_file(_tx: Tx, file: SealedFile) -> Record:
+    """Take a file where it is found now: the folder was moved, or put back elsewhere.
+
+    Raises:
+        BrokenFile: it is not the file that was sealed.
+    """
+    check_file(file)
+    return partial(manifest.record_folder, file=file)
 
 
 def _seal_day(tx: Tx, folder: Path, day: str) -> Record | None:

@@ -55,6 +55,11 @@ def append_sealed_file(tx: Tx, file: SealedFile) -> bool:
     return tx.insert_ignore(sealed_files, row | {"sealed_at": tx.now})
 
 
+def record_folder(tx: Tx, file: SealedFile) -> None:
+    """Note where a file is now."""
+    tx.execute(update(sealed_files).where(sealed_files.c.name == file.name).values(folder=file.folder))
+
+
 def record_dropped(tx: Tx, file: SealedFile, through: int, count: int) -> bool:
     """Note that the database has dropped more views of a file; False when somebody else went on with it."""
     same = (sealed_files.c.name == file.name, sealed_files.c.dropped_through == file.dropped_through)
