@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import CTE, func, literal, not_, select, tuple_
+from sqlalchemy import CTE, ColumnElement, Select, func, literal, not_, select, tuple_
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
@@ -16,56 +16,55 @@ from contatto.leads.store.matching import (
     collected,
     find_conditions,
     probed,
-    select_of_texts,
+    select_by_texts,
     texts_of_facets,
 )
 from contatto.leads.store.records import contact_points, leads
 
 MANY: Final = 2_000
-"""Matches up to which a page is found by their ids; of more, by looking at leads in their order."""
+"""Matches up to which all are read and sorted for a page; of more, leads are looked at in their order."""
 MOST_TEXTS: Final = 1_000
 """Different texts of facets up to which leads are counted by them; of more, by looking at each lead."""
 
 _KEYS: Final = {
-    "created": (leads.c.created_at, leads.c.id),
-    "last_activity": (leads.c.updated_at, leads.c.id),
-    "status": (leads.c.status, leads.c.created_at, leads.c.id),
-    "name": (leads.c.name_key, leads.c.id),
+    "created": ("created_at", "id"),
+    "last_activity": ("updated_at", "id"),
+    "status": ("status", "created_at", "id"),
+    "name": ("name_key", "id"),
 }
 """The columns of each order, as an index has them, so that no page needs a sort."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The leads that match a filter: how many there are, and which ones if they are few."""
+    """The leads that match a filter: how many there are, and what selects them if they are few."""
 
     total: int
-    ids: tuple[str, ...] | None
+    few: Select[Any] | None
 
 
 def find_matches(
     tx: Tx, business_id: str, wanted: LeadFilter, counts: Mapping[Status, int] | None = None
 ) -> Matches:
-    """Count the matches, and find the ids of a few thousand or less.
+    """Count the matches, and say how to read them where they are a few thousand or less.
 
     ``counts`` by status are taken at their word where they are known and enough.
     """
     if counts is not None and wanted == LeadFilter(statuses=wanted.statuses):
         return Matches(sum(counts.get(each, 0) for each in wanted.statuses or Status), None)
     if wanted.text:
-        return _find_of_search(tx, find_conditions(tx, business_id, wanted))
+        return _find_of_search(tx, business_id, find_conditions(tx, business_id, wanted))
     texts = _few_texts(tx, business_id, wanted)
     found = find_conditions(tx, business_id, wanted, texts=texts)
     total = _count(tx, found)
     if total > MANY or wanted.is_empty:
         return Matches(total, None)
-    which = found.select(leads.c.id)
     if texts is not None and not tx.locks_rows and not (wanted.any_of and (wanted.statuses or wanted.owners)):
-        which = select_of_texts(business_id, wanted, texts)
-    return Matches(total, tuple(each for each in tx.execute(which).scalars() if each))
+        return Matches(total, select_by_texts(business_id, wanted, texts))
+    return Matches(total, found.select(leads))
 
 
-def _find_of_search(tx: Tx, found: Conditions) -> Matches:
+def _find_of_search(tx: Tx, business_id: str, found: Conditions) -> Matches:
     """Of each part the first few thousand matches; if there are no more, that was the count too."""
     by_name, *quick = found.parts
     many: list[tuple[Condition, int]] = []
@@ -84,7 +83,9 @@ def _find_of_search(tx: Tx, found: Conditions) -> Matches:
         ((part, total),) = many
         others = leads.c.id.in_(ids) & not_(part)
         return Matches(total + (_count(tx, replace(found, parts=[others])) if ids else 0), None)
-    return Matches(len(ids), tuple(ids) if len(ids) <= MANY else None)
+    # As an expression the tenant is no way in: SQLite would rather read all its leads than find some hundred.
+    few = select(leads).where(leads.c.business_id.concat("") == business_id, leads.c.id.in_(ids))
+    return Matches(len(ids), few if len(ids) <= MANY else None)
 
 
 def _ids(tx: Tx, found: Conditions, part: Condition) -> list[str]:
@@ -100,15 +101,17 @@ def list_matches(
     The pages of the second half are read from the end.
     """
     sort, limit, offset = place
-    if found.ids is None and offset * 2 > found.total:
-        length = max(min(limit, found.total - offset), 0)
-        after = max(found.total - offset - limit, 0)
-        return list_leads(tx, business_id, wanted, _turned(sort), length, after)[::-1]
-    if found.ids is None:
+    if found.few is not None:
+        few = found.few.limit(
+            MANY + MOST_TEXTS
+        ).subquery()  # with a limit the engine finds them before it sorts
+        page = select(few).where(few.c.id.is_not(None)).order_by(*_order(sort, few.c))
+        return tx.list(Lead, page.limit(limit).offset(offset))
+    if offset * 2 <= found.total:
         return list_leads(tx, business_id, wanted, sort, limit, offset)
-    # As an expression the tenant is no way in: SQLite would rather read all its leads than find some hundred.
-    mine = select(leads).where(leads.c.business_id.concat("") == business_id, leads.c.id.in_(found.ids))
-    return tx.list(Lead, mine.order_by(*_order(sort)).limit(limit).offset(offset))
+    length = max(min(limit, found.total - offset), 0)
+    after = max(found.total - offset - limit, 0)
+    return list_leads(tx, business_id, wanted, _turned(sort), length, after)[::-1]
 
 
 def list_leads(
@@ -120,7 +123,7 @@ def list_leads(
     """
     among = probed if offset < MANY else collected
     statement = find_conditions(tx, business_id, wanted, among).select(leads)
-    return tx.list(Lead, statement.order_by(*_order(sort)).limit(limit).offset(offset))
+    return tx.list(Lead, statement.order_by(*_order(sort, leads.c)).limit(limit).offset(offset))
 
 
 def count_leads(tx: Tx, business_id: str, wanted: LeadFilter) -> int:
@@ -188,11 +191,11 @@ def _turned(sort: str) -> str:
     return known.removeprefix("-") if known.startswith("-") else f"-{known}"
 
 
-def _order(sort: str) -> tuple[Any, ...]:
-    columns = _KEYS.get(sort.removeprefix("-"))
-    if columns is None:
-        return _order(USUAL_SORT)
-    return tuple(column.desc() if sort.startswith("-") else column.asc() for column in columns)
+def _order(sort: str, columns: Any) -> list[ColumnElement[Any]]:
+    names = _KEYS.get(sort.removeprefix("-"))
+    if names is None:
+        return _order(USUAL_SORT, columns)
+    return [columns[name].desc() if sort.startswith("-") else columns[name].asc() for name in names]
 
 
 def list_twins(tx: Tx, business_id: str, lead_ids: Iterable[str]) -> list[Lead]:

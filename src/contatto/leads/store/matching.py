@@ -95,13 +95,13 @@ class Conditions:
         return select(*what).where(*self.base, or_(*self.parts))
 
 
-def select_of_texts(business_id: str, wanted: LeadFilter, texts: CTE) -> Select[Any]:
-    """The ids of leads, text by text: the outer join tells SQLite to begin with the texts, which are few."""
+def select_by_texts(business_id: str, wanted: LeadFilter, texts: CTE) -> Select[Any]:
+    """Leads, text by text: the outer join makes SQLite begin with texts. A text of none is an empty row."""
     words = _joined(wanted, _worded(wanted, texts.c.text))
     leads_of = texts.outerjoin(
         leads, and_(leads.c.facets == texts.c.text, *_listed(business_id), *_own(wanted))
     )
-    return select(leads.c.id).select_from(leads_of).where(words)
+    return select(leads).select_from(leads_of).where(words)
 
 
 def find_conditions(
