@@ -212,7 +212,7 @@ def test_days_not_counted_yet_are_read_whether_named_or_spanned(
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_the_live_day_is_read_from_where_the_counts_end(database: Database, clock: FixedClock) -> None:
+def test_only_the_live_day_is_read_from_its_events(database: Database, clock: FixedClock) -> None:
     world, chains = database.write_now(add_two)
     database.write_now(lambda tx: see(tx, chains[0], TouchKind.VIEW, "p", timedelta()))
     clock.advance(hours=3)
@@ -225,12 +225,14 @@ def test_the_live_day_is_read_from_where_the_counts_end(database: Database, cloc
 
         listen(tx.connection, "before_cursor_execute", keep)
         list_counted_facts(tx, world.id, world.ad_account.id, Span("2025-12-30", "2026-01-03"), Step.DAY)
-        statement, values = next(each for each in asked if "FROM touches" in each[0])
-        plan = tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
-        return [row[3] for row in plan]
+        events = [each for each in asked if "FROM touches" in each[0] or "FROM conversions" in each[0]]
+        plans = [tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values) for sql, values in events]
+        return [row[3] for plan in plans for row in plan if not row[3].startswith("USE TEMP")]
 
-    plan = database.read_now(look)
-    assert (
-        "SEARCH touches USING INDEX ix_touches_of_day (business_id=? AND ad_account_id=? AND day=? AND ts>?)"
-        in plan
-    )
+    of_day = "(business_id=? AND ad_account_id=? AND"
+    assert database.read_now(look) == [
+        f"SEARCH touches USING INDEX ix_touches_of_day {of_day} day=? AND ts>?)",
+        f"SEARCH conversions USING INDEX ix_conversions_of_day {of_day} day=?)",
+        "SEARCH leads USING INDEX sqlite_autoindex_leads_1 (id=?) LEFT-JOIN",
+        f"SEARCH conversions USING INDEX ix_conversions_of_rt_day {of_day} rt_day=?)",
+    ]

@@ -71,13 +71,11 @@ def load_overview(tx: Tx, account: AdAccount, look: Look, today: date) -> Overvi
     everything = load_tree(tx, account, Wanted(statuses=frozenset(Status)))
     tree = _narrowed(everything, look)
     span = span_of((first, last))
-    facts = _facts(tx, account, tree, span, Step.DAY)
+    step = Step.DAY if look.by is By.DAY else Step.WHOLE
+    facts = _facts(tx, account, tree, span, step, by_country=look.by is By.COUNTRY)
     hours = _hours(tx, account, tree, look, span)
-    whole = without_days(facts)
-    shown = facts if look.by is By.DAY else whole
-    if look.by is By.COUNTRY:
-        shown = _facts(tx, account, tree, span, Step.WHOLE, by_country=True)
-    report = _report(account, tree, look, shown, hours)
+    whole = without_days(facts) if look.by is By.DAY else facts
+    report = _report(account, tree, look, facts, hours)
     groups = build_report(subjects_of(account, tree, Level.AD_GROUP), whole, tree.groups, Step.WHOLE)
     earlier = _before(tx, account, tree, look, (first, last)) if look.compare else None
     by_key = {} if earlier is None else {key_of(row, look.by): row.figures for row in earlier.rows}
@@ -87,7 +85,7 @@ def load_overview(tx: Tx, account: AdAccount, look: Look, today: date) -> Overvi
         report.rows,
         total_of(groups.rows),
         _by_goal(groups.rows),
-        _by_day(facts, first, last),
+        _by_day(hours, first, last),
         hours,
         by_key,
         earlier.total if earlier else None,
@@ -153,6 +151,6 @@ def _by_goal(rows: Iterable[ReportRow]) -> tuple[GoalPart, ...]:
     return tuple(found)
 
 
-def _by_day(facts: Iterable[Fact], first: date, last: date) -> dict[str, Counts]:
+def _by_day(hours: Mapping[str, Counts], first: date, last: date) -> dict[str, Counts]:
     days = {(first + timedelta(days=n)).isoformat(): Counts() for n in range((last - first).days + 1)}
-    return days | add_up((fact.day, fact.counts) for fact in facts)
+    return days | add_up((hour[:10], counts) for hour, counts in hours.items())

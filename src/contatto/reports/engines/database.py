@@ -195,9 +195,13 @@ def _when(day: Column[Any], ts: Column[Any], step: Step) -> Any:
 def _grouped(places: Sequence[str], days: Days, sums: Sums, step: Step) -> Select[Any]:
     table = days[0].table
     when = _when(*days, step)
-    where = [table.c[name] if name in places else literal("").label(name) for name in ALL]
+    where = [
+        func.coalesce(table.c[name], "").label(name) if name in places else literal("").label(name)
+        for name in ALL
+    ]
     found = select(*where, when, *(value.label(name) for name, value in sums.items()))
-    keys = [table.c[name] for name in places]
+    # As bare columns they would lead SQLite along an index of ads, through the conversions of all days.
+    keys = [func.coalesce(table.c[name], "") for name in places]
     return found.group_by(*keys, *([] if step is Step.WHOLE else [when]))
 
 
