@@ -253,7 +253,7 @@ def _error_page(request: Request, refused: Refused) -> Response:
         "happened": happened,
         "kept": words.gettext("Nothing was changed.") if request.method != "GET" else None,
         "next_step": words.gettext(refused.code.remedy),
-        "next_href": "/login" if refused.code is errors.SIGN_IN else "/inbox",
+        "next_href": "/login" if refused.code is errors.SIGN_IN else "/",
         "next_label": words.gettext("Log in") if refused.code is errors.SIGN_IN else None,
         "reference": request.state.request_id,
     }

@@ -28,7 +28,7 @@ from tests.forms.papers import published
 from tests.journeys.running import API, House, csrf_of, running_house, until
 from tests.unchanged import nothing_changes
 
-PUBLIC = ("/webhooks/", "/chat/", "/form/", "/t/", "/static")
+PUBLIC = ("/webhooks/", "/chat/", "/form/", "/form-pictures/", "/t/", "/static")
 """Doors that are open to all: their addresses carry secrets, signatures or a public account."""
 NOT_THERE = {40007, 40300}
 TURNED_DOWN = {"GET": {404}, "POST": {400, 404, 422}, "PUT": {404}}

@@ -110,6 +110,29 @@ def test_an_analyst_sees_no_leads_and_an_agent_gets_no_file(house: House) -> Non
         assert house.client.get(path).status_code == 403, path
 
 
+@pytest.mark.parametrize(
+    ("role", "home", "offered"),
+    [
+        (Role.MANAGER, "/inbox", ["inbox", "leads", "ads", "forms", "reports", "settings"]),
+        (Role.AGENT, "/inbox", ["inbox", "leads", "settings"]),
+        (Role.ANALYST, "/reports", ["ads", "forms", "reports", "settings"]),
+    ],
+)
+def test_each_role_begins_on_a_page_of_its_own_and_is_offered_nothing_that_is_refused(
+    house: House, role: Role, home: str, offered: list[str]
+) -> None:
+    sign_in_as(house, role)
+    assert house.client.get("/", follow_redirects=False).headers["location"] == home
+    page = house.client.get(home).text
+    rail = page.partition('id="nav"')[2].partition("</ul>")[0]
+    assert re.findall(r'href="/([a-z]+)"', rail) == offered
+    palette = page.partition('id="palette-pages"')[2].partition("</template>")[0]
+    tabs = house.client.get("/settings").text.partition('class="seg')[2].partition("</nav>")[0]
+    found = set(re.findall(r'href="(/(?!static)[a-z/]*)', rail + palette + tabs))
+    assert len(found) >= len(offered)
+    assert {path: house.client.get(path).status_code for path in found} == dict.fromkeys(found, 200)
+
+
 def test_a_saved_view_keeps_only_what_the_grammar_knows(house: House) -> None:
     a_lead(house)
     query = "status=raw&status=nonsense&drop=table&column=owner&q=mei"

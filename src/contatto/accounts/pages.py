@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from contatto.accounts import actions, store
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import ApiToken, Caller, Member, Permission
-from contatto.accounts.rules import chain_holds, may, normal_email, require
+from contatto.accounts.rules import ROLE_PERMISSIONS, chain_holds, home_path, may, normal_email, require
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -24,8 +24,8 @@ AUDIT_ROWS: Final = 50
 
 
 @router.get("/")
-async def show_start() -> RedirectResponse:
-    return RedirectResponse("/inbox", 303)
+async def show_start(caller: PageCaller) -> RedirectResponse:
+    return RedirectResponse(home_path(caller.permissions), 303)
 
 
 @router.get("/login")
@@ -44,7 +44,7 @@ async def post_login(
     context = context_of(request)
     await check_csrf(request, context.pages.csrf_key)
     try:
-        token = await _log_in(request, email, password)
+        token, home = await _log_in(request, email, password)
     except Refused as refused:
         words = words_of(request)
         values = {
@@ -56,13 +56,17 @@ async def post_login(
         if refused.retry_after_s is not None:
             page.headers["Retry-After"] = str(refused.retry_after_s)
         return page
-    response = RedirectResponse(_local_path(next) or "/inbox", 303)
+    response = RedirectResponse(_local_path(next) or home, 303)
     set_session(response, token, context.pages.cookies)
     return response
 
 
-async def _log_in(request: Request, email: str, password: str) -> str:
-    """Check the rate, then the password outside any transaction, then open a session."""
+async def _log_in(request: Request, email: str, password: str) -> tuple[str, str]:
+    """Check the rate, then the password outside any transaction, then open a session.
+
+    Returns:
+        The session's token, and the page to begin with.
+    """
     context = context_of(request)
     address = request.client.host if request.client else ""
     try:
@@ -79,7 +83,8 @@ async def _log_in(request: Request, email: str, password: str) -> str:
         await context.db.write(lambda tx: actions.note_failed_login(tx, known_email, address))
         raise Refused(errors.WRONG_LOGIN)
     days = context.settings.session_days
-    return await context.db.write(lambda tx: actions.start_session(tx, member, days))
+    token = await context.db.write(lambda tx: actions.start_session(tx, member, days))
+    return token, home_path(ROLE_PERMISSIONS[member.role])
 
 
 @router.post("/logout")

@@ -33,6 +33,19 @@ MIN_PASSWORD: Final = 10
 _LOCAL_LIMIT, _DOMAIN_LIMIT = 64, 253
 
 
+_HOMES: Final = (
+    (Permission.READ_INBOX, "/inbox"),
+    (Permission.READ_LEADS, "/leads"),
+    (Permission.READ_REPORTS, "/reports"),
+    (Permission.READ_ADS, "/ads"),
+)
+
+
+def home_path(permissions: frozenset[Permission]) -> str:
+    """The first page that somebody with these permissions may open."""
+    return next((path for permission, path in _HOMES if permission in permissions), "/settings")
+
+
 def may(caller: Caller, permission: Permission) -> bool:
     return permission in caller.permissions
 

@@ -38,6 +38,11 @@ function nextTab() {
   tabs[(at + 1) % tabs.length]?.click();
 }
 
+// Only what the navigation offers to this member.
+function visit(path) {
+  if (document.querySelector(`#nav a[href="${path}"]`)) location.assign(path);
+}
+
 // The physical key with Alt, because Alt changes the letter on some keyboards.
 const withAlt = {
   KeyJ: () => step(1, true),
@@ -48,10 +53,10 @@ const withAlt = {
   KeyM: () => press("snooze"),
   KeyO: () => document.querySelector("[data-toggle-contact]")?.click(),
   KeyN: nextTab,
-  KeyC: () => location.assign("/inbox"),
-  KeyV: () => location.assign("/leads"),
-  KeyR: () => location.assign("/reports"),
-  KeyS: () => location.assign("/settings"),
+  KeyC: () => visit("/inbox"),
+  KeyV: () => visit("/leads"),
+  KeyR: () => visit("/reports"),
+  KeyS: () => visit("/settings"),
 };
 
 const actions = {
