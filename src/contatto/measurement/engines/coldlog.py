@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, Final
 
 from contatto.measurement.engines.loading import create_table, load_rows
@@ -190,7 +190,8 @@ def _read(
 @cache
 def _root() -> Any:
     """DuckDB, in memory, for all readings of this process: 27 MiB that one without any does without."""
-    return import_module("duckdb").connect(config=_SETTINGS)
+    spill = str(Path(gettempdir()) / "contatto-duckdb")  # not where the process was started
+    return import_module("duckdb").connect(config=_SETTINGS | {"temp_directory": spill})
 
 
 def _open_views(db: Any, files: Sequence[SealedFile]) -> None:
