@@ -12,7 +12,7 @@ from starlette.requests import Request
 from contatto.kit import languages
 from contatto.kit.languages import LANGUAGES, SOURCE, words_in
 from contatto.kit.web.language import LANGUAGE_COOKIE, language_of, use_language, wanted_language
-from contatto.kit.web.render import Renderer, _templates
+from contatto.kit.web.render import Renderer, _templates, avatar_of
 from contatto.kit.web.sessions import CookieRules
 from contatto.kit.words import N_, Said, read_said
 from tools.words import read_catalogue
@@ -209,3 +209,23 @@ def test_a_text_within_a_text_is_said_in_the_same_language(italian: Any) -> None
     said = Said("Write to %(name)s", name=Said("Save"))
     assert said.said_in(italian) == "Scrivi a Salva <b> & co"
     assert str(said) == "Write to Save"
+
+
+@pytest.mark.parametrize(
+    ("name", "letters"),
+    [
+        ("Mei Lin Tan", "ML"),
+        ("@kopi", "K"),
+        (" élise ", "É"),
+        ("", "?"),
+        (None, "?"),
+        ("@", "?"),
+        ("李 雷", "李雷"),
+    ],
+)
+def test_the_picture_of_a_name_has_its_first_letters_and_one_of_six_colours(
+    name: str | None, letters: str
+) -> None:
+    hue, found = avatar_of(name)
+    assert found == letters
+    assert hue in range(6)

@@ -20,6 +20,7 @@ from contatto.kit.web.sessions import CookieRules, csrf_token, keep_guest
 from contatto.kit.words import Words
 
 PACKAGE: Final = Path(str(files("contatto")))
+_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
 STATIC: Final = PACKAGE / "kit" / "web" / "static"
 
 
@@ -88,6 +89,7 @@ def _templates() -> Environment:
         static=static_url,
         screen_languages=LANGUAGES,
         words_in=words_in,
+        avatar_of=avatar_of,
         _=_translate,
         gettext=_translate,
         ngettext=_translate_many,
@@ -124,6 +126,14 @@ def static_url(path: str) -> str:
     """
     digest = hashlib.sha256((STATIC / path).read_bytes()).hexdigest()[:10]
     return f"/static/{path}?v={digest}"
+
+
+def avatar_of(name: object) -> tuple[int, str]:
+    """The colour of a name's picture, one of six, and its letters; a list asks for a hundred of them."""
+    plain = str(name or "?").strip().replace("@", "")
+    words = plain.split()[:2]
+    hue = (_ALPHABET.find(plain[:1].lower()) + len(plain)) % 6
+    return hue, "".join(word[0] for word in words).upper() or "?"
 
 
 def iso(moment: datetime | None) -> str | None:
