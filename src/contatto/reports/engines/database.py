@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Column, ColumnElement, Select, and_, case, func, literal, select
+from sqlalchemy import Column, ColumnElement, Select, and_, case, func, literal, literal_column, select
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
@@ -195,14 +195,11 @@ def _when(day: Column[Any], ts: Column[Any], step: Step) -> Any:
 def _grouped(places: Sequence[str], days: Days, sums: Sums, step: Step) -> Select[Any]:
     table = days[0].table
     when = _when(*days, step)
-    where = [
-        func.coalesce(table.c[name], "").label(name) if name in places else literal("").label(name)
-        for name in ALL
-    ]
-    found = select(*where, when, *(value.label(name) for name, value in sums.items()))
     # As bare columns they would lead SQLite along an index of ads, through the conversions of all days.
-    keys = [func.coalesce(table.c[name], "") for name in places]
-    return found.group_by(*keys, *([] if step is Step.WHOLE else [when]))
+    keys = {name: func.coalesce(table.c[name], literal_column("''")) for name in places}
+    where = [keys.get(name, literal("")).label(name) for name in ALL]
+    found = select(*where, when, *(value.label(name) for name, value in sums.items()))
+    return found.group_by(*keys.values(), *([] if step is Step.WHOLE else [when]))
 
 
 def _within(day: Column[Any], part: Part) -> list[ColumnElement[bool]]:
