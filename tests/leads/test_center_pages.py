@@ -16,6 +16,7 @@ from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Role
 from contatto.capture.model import Field
 from contatto.leads.actions import records as actions
+from contatto.leads.pages.asked import choices_of
 from contatto.leads.store.records import find_lead
 from tests import make
 from tests.journeys.running import House, csrf_of, running_house, until, weak_hash
@@ -151,6 +152,19 @@ def test_a_chip_leads_to_the_list_without_it(house: House) -> None:
     assert 'href="/leads?country=SG&amp;has=phone&amp;sort=name"' in page
     assert 'href="/leads?status=raw&amp;country=SG&amp;sort=name"' in page
     assert "1 lead<" in page
+
+
+def test_ads_of_the_same_name_are_told_apart_in_the_filter(house: House) -> None:
+    names = ("Ad of CONVERSATION", "Ad of LEAD_GENERATION")
+    for goal in ("CONVERSATION", "LEAD_GENERATION", "CONVERSATION"):
+        house.make_ad(goal)
+    choices = house.context.db.read_now(lambda tx: choices_of(tx, house.business_id))
+    twins, alone = ([text for _, text in choices["ad"] if text.startswith(name)] for name in names)
+    assert alone == [names[1]]
+    assert [text.partition(" · ")[0] for text in twins] == [names[0]] * 2
+    assert all(text.partition(" · ")[2] for text in twins)
+    groups = [text for _, text in choices["ad_group"]]
+    assert len(set(groups)) == len(groups) == 3
 
 
 def test_a_phone_an_address_and_whatsapp_are_links_that_a_deleted_lead_and_an_analyst_do_not_show(

@@ -1,5 +1,6 @@
 """What the address of the Leads Center asks for, and the address of what is shown."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlencode
@@ -75,11 +76,19 @@ def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
             (NOBODY, N_("No label")),
         ],
         "campaign": _by_name({(str(ad.campaign_number), ad.campaign_name) for ad in ads}),
-        "ad_group": _by_name({(str(ad.ad_group_number), ad.ad_group_name) for ad in ads}),
-        "ad": _by_name({(str(ad.ad_number), ad.ad_name) for ad in ads}),
+        "ad_group": _by_name(
+            _told_apart({(str(ad.ad_group_number), ad.ad_group_name, ad.campaign_name) for ad in ads})
+        ),
+        "ad": _by_name(_told_apart({(str(ad.ad_number), ad.ad_name, ad.ad_group_name) for ad in ads})),
         "form": list_form_names(tx, business_id),
         "country": [(each, each) for each in listing.list_phone_countries(tx, business_id)],
     }
+
+
+def _told_apart(found: set[tuple[str, str, str]]) -> set[tuple[str, str]]:
+    """Pairs of number and name; a name that several have comes with the place where each stands."""
+    count = Counter(name for _, name, _ in found)
+    return {(number, f"{name} · {place}" if count[name] > 1 else name) for number, name, place in found}
 
 
 def _by_name(found: set[tuple[str, str]]) -> list[tuple[str, str]]:
