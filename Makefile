@@ -4,6 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 # Else each of the many interpreters that the tests start would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
+# Two processes that take file after file in the order of tests/conftest.py.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-all test-engines check lint types imports fix bench docs words map screenshots migration build clean
@@ -23,11 +25,11 @@ run: $(STAMP) ## start the demo world; PORT=8000 and DATA=folder choose where
 ##@ Change it
 test: $(STAMP) ## run the tests; T=path runs one file or folder
 	@$(PYTHON) -m tools.browser
-	@$(BIN)/pytest $(if $(T),$(T),-n 2 --dist loadfile -m "not slow")
+	@$(BIN)/pytest $(if $(T),$(T),$(TWO) -m "not slow")
 
 test-all: $(STAMP) ## run the tests, the slow ones too, and those of the engines
 	@$(PYTHON) -m tools.browser
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest $(TWO)
 	@$(PYTHON) -m tools.engines
 
 test-engines: ## run attribution on Spark (a cluster too) and Sail; brings what they need, E=sail runs one

@@ -24,6 +24,8 @@ from tests import postgres, schema
 from tests.emptied import EmptiedDatabases
 from tools.browser import MISSING, find_chromium
 
+LONG = {"browser", "cli", "conformance", "journeys", "simulator"}
+"""Folders whose tests start browsers, servers and whole houses."""
 _numbers = itertools.count(1)
 gc.disable()  # until all is collected: what is imported and collected stays, and need not be looked through
 expect.set_options(
@@ -36,6 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
         # The path of a socket has to be short.
         folder = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"  # noqa: S108
         os.environ[postgres.RUN_DIR] = tempfile.mkdtemp(prefix="contatto-test-", dir=folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, so that at the end no process waits for the other's last one."""
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
 
 
 def pytest_collection_finish() -> None:
