@@ -3,7 +3,7 @@
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.accounts import find_channel, load_facts
 from contatto.ads.actions.publishing import NO_PAGES
-from contatto.ads.model import AdGroup, Campaign, Facts, Wanted
+from contatto.ads.model import AdGroup, BudgetMode, Campaign, Facts, Wanted
 from contatto.ads.rules.delivering import Above
 from contatto.ads.rules.outline import Node, build_outline
 from contatto.ads.store import tree as store
@@ -27,7 +27,8 @@ def _load_above(
     """Each ad group with what its delivery depends on."""
     day = local_day(micros(tx.now), account.timezone)
     today = list_spend_of_days(tx, account.business_id, {str(account.id): day})
-    ever = list_spend_ever(tx, account.business_id, {group.id for group in groups})
+    total = {group.id for group in groups if group.budget_mode is BudgetMode.TOTAL}
+    ever = list_spend_ever(tx, account.business_id, total)
     known: dict[tuple[str, tuple[str, ...]], Facts] = {}
     found: list[tuple[AdGroup, Above]] = []
     for group in groups:
