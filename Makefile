@@ -32,7 +32,7 @@ test-all: $(STAMP) ## run the tests, the slow ones too, and those of the engines
 	@$(BIN)/pytest $(TWO)
 	@$(PYTHON) -m tools.engines
 
-test-engines: ## run attribution on Spark (a cluster too) and Sail; brings what they need, E=sail runs one
+test-engines: ## run attribution on Spark (a cluster too), Sail and ClickHouse; brings what they need, E=sail runs one
 	@$(PYTHON) -m tools.engines $(E)
 
 check: lint types imports ## what must be green before a commit: lint, types, imports, house rules

@@ -16,7 +16,7 @@ from tools import bootstrap
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".engines"
-NAMES = ("spark", "sail")
+NAMES = ("spark", "sail", "clickhouse")
 TESTS = "tests/measurement/test_engines_elsewhere.py"
 OLDEST_JAVA = 17
 JAVA_PACKAGES = ("openjdk-17-jre-headless", "openjdk-21-jre-headless", "openjdk-25-jre-headless")

@@ -67,8 +67,11 @@ def test_postgresql_finds_the_same(postgres_url: str, thousand: list[list[Row]])
 def test_an_engine_that_is_not_there_is_told(postgres_url: str) -> None:
     with pytest.raises(EngineFailed, match="--connection"):
         answers(world(1), engine=EngineName.POSTGRES)
-    with pytest.raises(EngineFailed, match=r"contatto\[sail\]"):
-        answers(world(1), engine=EngineName.SAIL)
+    for extra in (EngineName.SAIL, EngineName.CLICKHOUSE):
+        with pytest.raises(EngineFailed, match=rf"contatto\[{extra}\]"):
+            answers(world(1), engine=extra)
+    with pytest.raises(EngineFailed, match="takes no --connection"):
+        answers(world(1), None, EngineName.CLICKHOUSE, "http://127.0.0.1:8123")
     with pytest.raises(EngineFailed, match="nowhere"):
         answers(world(1), None, EngineName.POSTGRES, postgres_url.rpartition("/")[0] + "/nowhere")
 

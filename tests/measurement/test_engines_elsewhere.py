@@ -1,4 +1,4 @@
-"""Spark, on a cluster too, and Sail find what brute force finds; `make test-engines` runs this."""
+"""Spark, on a cluster too, Sail and ClickHouse find what brute force finds; `make test-engines` runs this."""
 
 import os
 import subprocess

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
-from contatto.measurement.engines import duck, postgres, spark
+from contatto.measurement.engines import clickhouse, duck, postgres, spark
 from contatto.measurement.engines.staging import Staged
 from contatto.measurement.model import Policy
 
@@ -14,6 +14,7 @@ class EngineName(StrEnum):
     POSTGRES = "postgres"
     SPARK = "spark"
     SAIL = "sail"
+    CLICKHOUSE = "clickhouse"
 
 
 type Fill = Callable[[Staged, Policy, str], None]
@@ -24,4 +25,5 @@ ENGINES: Final[dict[EngineName, Fill]] = {
     EngineName.POSTGRES: postgres.fill_results,
     EngineName.SPARK: spark.fill_results,
     EngineName.SAIL: spark.fill_with_sail,
+    EngineName.CLICKHOUSE: clickhouse.fill_results,
 }

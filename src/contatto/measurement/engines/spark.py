@@ -1,11 +1,10 @@
 """Spark, and Sail which speaks its protocol: stamped events go there as Parquet, and results come back so."""
 
 from collections.abc import Iterable
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from contatto.measurement.engines.staging import EngineFailed, Staged
+from contatto.measurement.engines.staging import Staged, load_package
 from contatto.measurement.engines.statements import sql_of, winners_sql
 from contatto.measurement.model import Policy
 
@@ -37,7 +36,7 @@ def fill_with_sail(staged: Staged, policy: Policy, connection: str) -> None:
     if connection:
         fill_results(staged, policy, connection)
         return
-    server = _module("pysail.spark", "sail").SparkConnectServer()
+    server = load_package("pysail.spark", "sail").SparkConnectServer()
     server.start(background=True)
     try:
         _, port = server.listening_address
@@ -48,7 +47,7 @@ def fill_with_sail(staged: Staged, policy: Policy, connection: str) -> None:
 
 def open_session(connection: str) -> Any:
     """A Spark session that keeps to the words of the definition: integers that overflow are errors."""
-    builder = _module("pyspark.sql", "spark").SparkSession.builder.appName("contatto")
+    builder = load_package("pyspark.sql", "spark").SparkSession.builder.appName("contatto")
     if connection.startswith(CONNECT):
         return builder.remote(connection).getOrCreate()
     quiet = {
@@ -64,7 +63,7 @@ def open_session(connection: str) -> Any:
 
 def submitted_session() -> Any:
     """The session of a program that `spark-submit` has started: it chose the master and the settings."""
-    return _module("pyspark.sql", "spark").SparkSession.builder.appName("contatto").getOrCreate()
+    return load_package("pyspark.sql", "spark").SparkSession.builder.appName("contatto").getOrCreate()
 
 
 def answer_statements(session: Any, policy: Policy, results: Iterable[str], folder: str) -> None:
@@ -95,12 +94,3 @@ def _fill(staged: Staged, policy: Policy, session: Any) -> None:
 def _export(staged: Staged, name: str, target: Path) -> None:
     target.mkdir(parents=True)
     staged.db.execute(f"COPY {name} TO '{target / 'part.parquet'}' (FORMAT parquet)")
-
-
-def _module(name: str, extra: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as missing:
-        raise EngineFailed(
-            f"this engine needs more packages: pip install 'contatto[{extra}]' ({missing})"
-        ) from missing

@@ -119,6 +119,20 @@ class EngineFailed(Exception):
     """An engine that is not there, or that gave up; its text says what to do."""
 
 
+def load_package(name: str, extra: str) -> Any:
+    """A module of a package that only one engine needs.
+
+    Raises:
+        EngineFailed: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as missing:
+        raise EngineFailed(
+            f"this engine needs more packages: pip install 'contatto[{extra}]' ({missing})"
+        ) from missing
+
+
 class Staged:
     """Events on their way to an engine; a context manager, since it holds a folder and a thread.
 
