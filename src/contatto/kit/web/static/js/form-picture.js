@@ -45,3 +45,8 @@ document.addEventListener("click", (event) => {
   keep(field, "");
   field.querySelector("[type=file]").focus();
 });
+// a file that was chosen before this script was here
+for (const field of document.querySelectorAll("[data-picture]")) {
+  const [file] = field.querySelector("[type=file]").files;
+  if (file) send(field, file);
+}
