@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import structlog
+from hypothesis import settings
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from contatto.kit.clock import FixedClock
@@ -28,9 +29,9 @@ LONG = {"browser", "cli", "conformance", "journeys", "simulator"}
 """Folders whose tests start browsers, servers and whole houses."""
 _numbers = itertools.count(1)
 gc.disable()  # until all is collected: what is imported and collected stays, and need not be looked through
-expect.set_options(
-    timeout=20_000
-)  # a machine with much else to do needs time; who waits for a state loses none
+expect.set_options(timeout=20_000)  # a busy machine needs time; who waits for a state loses none
+settings.register_profile("house", deadline=None)  # for the same reason; speed is a matter of bench/
+settings.load_profile("house")
 
 
 def pytest_configure(config: pytest.Config) -> None:

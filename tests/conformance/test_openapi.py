@@ -54,7 +54,6 @@ def send(house: House, token: str, case: schemathesis.Case) -> httpx2.Response:
 @pytest.mark.parametrize("label", OPERATIONS)
 @settings(
     max_examples=15,
-    deadline=None,
     derandomize=True,
     database=None,
     phases=[Phase.explicit, Phase.generate],
@@ -98,7 +97,7 @@ def test_a_token_without_the_scope_gets_nowhere_and_changes_nothing(
     codes: list[int] = []
     token = narrow_tokens["/business/" in label]
 
-    @settings(max_examples=5, deadline=None, derandomize=True, database=None, phases=[Phase.generate],
+    @settings(max_examples=5, derandomize=True, database=None, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(case=OPERATIONS[label].as_strategy())
     def ask(case: schemathesis.Case) -> None:

@@ -75,7 +75,7 @@ def test_whatever_an_address_holds_only_known_values_come_through(pairs: list[tu
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pairs=addresses)
 def test_no_typed_text_is_ever_part_of_a_statement(database: Database, pairs: list[tuple[str, str]]) -> None:
     wanted = filters.read_filter(pairs)

@@ -175,7 +175,7 @@ def test_a_merge_needs_two_leads_of_the_business_that_are_there(database: Databa
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations([0, 1, 2, 3]), picks=st.lists(st.booleans(), min_size=9, max_size=9))
 def test_any_chain_of_merges_undone_from_its_end_leaves_every_row_as_it_was(
     database: Database, order: list[int], picks: list[bool]
