@@ -63,6 +63,7 @@ def fill(context: Context, leads: int, messages: int) -> dict[str, str]:
         ids = [row[0] for row in connection.exec_driver_sql("SELECT id FROM leads")]
     context.db.write_now(lambda tx: record_facets(tx, world["business"], ids))
     gather_figures(context.settings.url)
+    context.db.engine.dispose()  # connections know the figures of when they were opened
     return world
 
 

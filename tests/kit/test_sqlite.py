@@ -245,7 +245,7 @@ def test_writes_after_the_end_are_refused_instead_of_waiting_for_ever(
 
 def test_the_file_finds_out_what_its_tables_hold_once_many_rows_have_changed(db: SqliteDatabase) -> None:
     def figures(tx: Tx) -> int:
-        known = "SELECT count(*) FROM sqlite_stat1 WHERE tbl = 'things'"  # a schema step made the table
+        known = "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_stat1'"
         return int(tx.connection.exec_driver_sql(known).scalar_one())
 
     def fill(tx: Tx) -> None:
@@ -255,3 +255,23 @@ def test_the_file_finds_out_what_its_tables_hold_once_many_rows_have_changed(db:
     assert db.write_now(figures) == 0
     db.write_now(fill)
     assert db.write_now(figures) == 1
+
+
+def test_who_reads_hears_of_new_figures_by_a_new_connection(db: SqliteDatabase) -> None:
+    def opened(tx: Tx) -> object:
+        return tx.connection.connection.dbapi_connection
+
+    def fill(tx: Tx) -> None:
+        tx.execute(things.insert(), [{"name": f"thing {n}", "n": n} for n in range(LEARNS_AFTER + 1)])
+
+    def change(tx: Tx) -> None:
+        tx.execute(things.update().values(n=things.c.n + 1))
+
+    first = db.read_now(opened)
+    db.write_now(fill)
+    db.write_now(lambda tx: None)  # the writer learns between two writes
+    second = db.read_now(opened)
+    assert second is not first
+    db.write_now(change)
+    db.write_now(lambda tx: None)
+    assert db.read_now(opened) is second, "nothing grew tenfold, so there was nothing to hear"

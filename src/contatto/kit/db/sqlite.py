@@ -33,6 +33,8 @@ It looks at some hundred rows of each index, and only of tables that grew tenfol
 Source: https://www.sqlite.org/lang_analyze.html
 """
 
+_HAS_FIGURES: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_stat1'"
+
 _PRAGMAS: Final = (
     "PRAGMA busy_timeout=10000",  # first, as the change to WAL of a new file may have to wait too
     "PRAGMA journal_mode=WAL",
@@ -118,7 +120,8 @@ class SqliteDatabase(Database):
             while (group := self._next_group()) is not None:
                 self._commit_group(connection, group)
                 if _count_changes(connection) - learnt > LEARNS_AFTER:
-                    _learn(connection)
+                    if _learn(connection):
+                        self.engine.dispose()  # a connection reads the figures when it opens, and keeps them
                     learnt = _count_changes(connection)
 
     def _next_group(self) -> list[_Job] | None:
@@ -157,10 +160,19 @@ class SqliteDatabase(Database):
             self._committed()
 
 
-def _learn(connection: Connection) -> None:
-    """Other connections hear of it when they open, or at once when the table of figures is new."""
+def _learn(connection: Connection) -> bool:
+    """Find out what the tables hold; say whether anything is known now that was not."""
     with suppress(DBAPIError), connection.begin():
+        before = _list_figures(connection)
         connection.exec_driver_sql(_LEARN)
+        return _list_figures(connection) != before
+    return False
+
+
+def _list_figures(connection: Connection) -> list[Any]:
+    if not connection.exec_driver_sql(_HAS_FIGURES).scalar_one():
+        return []
+    return list(connection.exec_driver_sql("SELECT tbl, idx, stat FROM sqlite_stat1").all())
 
 
 def _count_changes(connection: Connection) -> int:

@@ -16,7 +16,8 @@ def upgrade() -> None:
         batch_op.create_index('ix_leads_listed', ['business_id', 'id', 'hidden_at'], unique=False, sqlite_where=sa.text('hidden_at IS NULL'), postgresql_where=sa.text('hidden_at IS NULL'))
 
     # ### end Alembic commands ###
-    # Without figures of its own, SQLite takes a new index for the best of all.
-    if op.get_bind().dialect.name == "sqlite":
+    # Without figures of its own, SQLite takes a new index for the best of all. A new file has no figures yet:
+    # the table of them must be new when there is something to tell, for then all connections hear of it.
+    if op.get_bind().dialect.name == "sqlite" and sa.inspect(op.get_bind()).has_table("sqlite_stat1"):
         op.execute("PRAGMA analysis_limit = 400")
         op.execute("ANALYZE leads")
