@@ -10,8 +10,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from contatto.kit.clock import Clock
 from contatto.kit.db.database import Database, Waiting, Work, followed
@@ -70,9 +70,11 @@ class SqliteDatabase(Database):
         engine = create_engine(url, poolclass=QueuePool, pool_size=4, max_overflow=12, hide_parameters=True)
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "checkout", self._renew)
         super().__init__(engine, clock, vault)
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._closed = False
+        self._learnt = 0
         with engine.connect() as connection:  # a new file becomes WAL here, before anybody else has it open
             has_grown = connection.exec_driver_sql("PRAGMA page_count").scalar_one() > _GROWN_PAGES
             connection.rollback()
@@ -120,9 +122,13 @@ class SqliteDatabase(Database):
             while (group := self._next_group()) is not None:
                 self._commit_group(connection, group)
                 if _count_changes(connection) - learnt > LEARNS_AFTER:
-                    if _learn(connection):
-                        self.engine.dispose()  # a connection reads the figures when it opens, and keeps them
+                    self._learnt += _learn(connection)
                     learnt = _count_changes(connection)
+
+    def _renew(self, _connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+        """A connection reads the figures when it opens; of an older one another takes the place."""
+        if record.info.setdefault("learnt", self._learnt) != self._learnt:
+            raise DisconnectionError
 
     def _next_group(self) -> list[_Job] | None:
         first = self._queue.get()
