@@ -186,16 +186,20 @@ def touch_row(touch: Touch) -> dict[str, Any]:
     return {name: getattr(touch, name) for name in Touch.__dataclass_fields__}
 
 
-def _latest(*which: ColumnElement[bool]) -> ColumnElement[Any]:
+def _latest(which: ColumnElement[bool], *what: Any) -> Select[Any]:
     """The latest touch that a conversion may be credited to, of those that one step in an index finds."""
-    found = select(touches.c.touch_id).where(
+    found = select(*what).where(
         touches.c.business_id == bindparam("of_business"),
         touches.c.person_id == bindparam("of_person"),
         touches.c.ts <= bindparam("at_ts"),
         touches.c.expires_ts >= bindparam("at_ts"),
-        *which,
+        which,
     )
-    return found.order_by(*_LATEST_FIRST).limit(literal_column("1")).scalar_subquery()
+    return found.order_by(*_LATEST_FIRST).limit(literal_column("1"))
+
+
+def _latest_id(which: ColumnElement[bool]) -> ColumnElement[Any]:
+    return _latest(which, touches.c.touch_id).scalar_subquery()
 
 
 def latest_view(find: Callable[[ColumnElement[bool]], ColumnElement[Any]], week: Any) -> Any:
@@ -204,10 +208,9 @@ def latest_view(find: Callable[[ColumnElement[bool]], ColumnElement[Any]], week:
 
 
 _AT_WEEK: Final = bindparam("at_ts", type_=BigInteger) // literal_column(str(WEEK_US), BigInteger)
-_CANDIDATES: Final = Seek(
-    Touch,
-    select(touches).where(touches.c.touch_id.in_([_latest(IS_CLICK), latest_view(_latest, _AT_WEEK)])),
-)
+_CLICK: Final = select(_latest(IS_CLICK, touches).subquery())
+_VIEW: Final = select(touches).where(touches.c.touch_id == latest_view(_latest_id, _AT_WEEK))
+_CANDIDATES: Final = Seek(Touch, select(union_all(_CLICK, _VIEW).subquery()))
 
 
 def list_candidates(tx: Tx, conversion: Conversion) -> list[Touch]:
