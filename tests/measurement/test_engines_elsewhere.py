@@ -60,8 +60,7 @@ def write_sealed(folder: Path) -> list[tuple[object, ...]]:
     """The staged events of the worlds as a folder of sealed files, and the report of the embedded engine."""
     with answered(joined(WORLDS), Choices(), refuse) as staged:
         for table in ("touches", "conversions"):
-            (folder / table).mkdir(parents=True)
-            staged.db.execute(f"COPY {table} TO '{folder / table / 'part-1.parquet'}' (FORMAT parquet)")
+            staged.export_parquet(table, folder / table / "part-1.parquet")
     with duckdb.connect() as db:
         for table in ("touches", "conversions"):
             files = folder / table / "*.parquet"

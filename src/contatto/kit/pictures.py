@@ -1,5 +1,6 @@
 """Pictures from strangers: known by their content and made anew, without what a camera wrote beside them."""
 
+import hashlib
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
@@ -27,6 +28,11 @@ class Picture:
     body: bytes
     width: int
     height: int
+
+    @property
+    def digest(self) -> str:
+        """The hash of its content, by which it is kept once."""
+        return hashlib.sha256(self.body).hexdigest()
 
 
 def remake_picture(raw: bytes) -> Picture:

@@ -220,6 +220,14 @@ def list_cold_files(
     return [file for file in manifest.list_sealed_files_of(tx, dropped) if file.dropped_through >= 0]
 
 
+def list_cold_files_between(tx: Tx, business_id: str, since: datetime, until: datetime) -> list[SealedFile]:
+    """The sealed files that alone hold views of these moments: a day more at either end, for all zones."""
+    if since > tx.now - NEVER_DROPPED:
+        return []
+    days = ((since - A_DAY).date().isoformat(), (until + A_DAY).date().isoformat())
+    return list_cold_files(tx, business_id, days)
+
+
 def keep_views(tx: Tx) -> None:
     """Let no view go from the database to the files before the end of this transaction.
 
@@ -337,11 +345,8 @@ def _settle_winner(tx: Tx, conversion: Conversion) -> None:
 
 def _list_cold_views(tx: Tx, conversion: Conversion) -> list[Touch]:
     """The latest dropped view that may win; none for a conversion of now, whose views are all kept."""
-    first = from_micros(conversion.ts) - rules.LONGEST_WINDOW
-    if first > tx.now - NEVER_DROPPED:
-        return []
-    days = ((first - A_DAY).date().isoformat(), (first + rules.LONGEST_WINDOW + A_DAY).date().isoformat())
-    files = list_cold_files(tx, conversion.business_id, days)
+    at = from_micros(conversion.ts)
+    files = list_cold_files_between(tx, conversion.business_id, at - rules.LONGEST_WINDOW, at)
     moment = Moment(conversion.conversion_id, conversion.person_id, conversion.ts)
     found, broken = read_whole(
         files, lambda some: find_latest_views(some, conversion.business_id, [moment], None)

@@ -359,8 +359,8 @@ def list_dropped_days(tx: Tx, business_id: str, ad_account_id: str = "") -> list
     return list(tx.execute(found.distinct().order_by(dropped_views.c.day)).scalars())
 
 
-def delete_views(tx: Tx, touch_ids: Sequence[int]) -> int:
-    """Delete views that a sealed file holds, of all businesses, and keep what they cost; say how many."""
+def delete_views(tx: Tx, touch_ids: Sequence[int]) -> None:
+    """Delete views that a sealed file holds, of all businesses, and keep what they cost."""
     mine = touches.c.touch_id.in_(touch_ids)
     places = [touches.c[name] for name in ("business_id", "ad_group_id", "day", "ad_account_id")]
     sums = (func.count().label("views"), func.sum(touches.c.cost_micros).label("cost_micros"))
@@ -372,7 +372,6 @@ def delete_views(tx: Tx, touch_ids: Sequence[int]) -> int:
             insert.on_conflict_do_update(index_elements=list(dropped_views.primary_key), set_=more), gone
         )
         tx.execute(delete(touches).where(mine))
-    return sum(int(row["views"]) for row in gone)
 
 
 def list_converted_persons(tx: Tx, business_id: str, kind: ConversionKind) -> frozenset[str]:

@@ -1,6 +1,5 @@
 """Keeping the pictures of forms, and forgetting those that no form shows."""
 
-import hashlib
 from datetime import timedelta
 from typing import Final
 
@@ -18,7 +17,7 @@ def keep_form_picture(tx: Tx, business_id: str, picture: Picture) -> str:
     Returns:
         The hash of its content.
     """
-    digest = hashlib.sha256(picture.body).hexdigest()
+    digest = picture.digest
     save_form_picture(tx, business_id, digest, picture.media_type, picture.body)
     return digest
 

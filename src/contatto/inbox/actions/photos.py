@@ -1,6 +1,5 @@
 """Keeping pictures of conversations, and forgetting those that no message shows."""
 
-import hashlib
 from datetime import timedelta
 from typing import Final
 
@@ -23,8 +22,7 @@ KEEP_UNUSED: Final = timedelta(days=1)
 
 def keep_photo(tx: Tx, business_id: str, picture: Picture) -> Photo:
     """Keep a picture for a business, once; the same one again is the same row."""
-    digest = hashlib.sha256(picture.body).hexdigest()
-    photo = Photo(business_id, digest, picture.media_type, picture.width, picture.height, tx.now)
+    photo = Photo(business_id, picture.digest, picture.media_type, picture.width, picture.height, tx.now)
     photos.save_photo(tx, photo, picture.body)
     return photo
 

@@ -24,7 +24,7 @@ def member_names(tx: Tx, business_id: str) -> dict[str, str]:
 
 def rows_of(tx: Tx, business_id: str, found: list[Lead]) -> list[dict[str, Any]]:
     ids = {lead.id for lead in found}
-    ads = list_winning_ads(tx, business_id, {lead.id for lead in found})
+    ads = list_winning_ads(tx, business_id, ids)
     points = records.list_contact_points(tx, business_id, ids)
     labels = work.list_labels_of(tx, business_id, ids)
     names = member_names(tx, business_id)

@@ -102,9 +102,8 @@ def list_matches(
     """
     sort, limit, offset = place
     if found.few is not None:
-        few = found.few.limit(
-            MANY + MOST_TEXTS
-        ).subquery()  # with a limit the engine finds them before it sorts
+        # With a limit the engine finds them before it sorts.
+        few = found.few.limit(MANY + MOST_TEXTS).subquery()
         page = select(few).where(few.c.id.is_not(None)).order_by(*_order(sort, few.c))
         return tx.list(Lead, page.limit(limit).offset(offset))
     if offset * 2 <= found.total:

@@ -23,13 +23,12 @@ def fill_results(staged: Staged, policy: Policy, connection: str) -> None:
         raise EngineFailed("ClickHouse runs in this process and takes no --connection")
     chdb = load_package("chdb.session", "clickhouse")
     folder = staged.folder / "clickhouse"
-    folder.mkdir()
     session = chdb.Session()
     try:
         session.query(_SETTINGS)
         for name in ("touches", "conversions"):
-            source = folder / f"{name}.parquet"
-            staged.db.execute(f"COPY {name} TO '{source}' (FORMAT parquet)")
+            source = folder / name / "part.parquet"
+            staged.export_parquet(name, source)
             session.query(f"CREATE VIEW {name} AS SELECT * FROM file('{source}', Parquet)")
         winners = winners_sql("clickhouse", policy)
         session.query(f"CREATE TABLE winners ENGINE = MergeTree ORDER BY tuple() AS {winners}")

@@ -1,7 +1,6 @@
 """Spark, and Sail which speaks its protocol: stamped events go there as Parquet, and results come back so."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Final
 
 from contatto.measurement.engines.staging import Staged, load_package
@@ -84,13 +83,8 @@ def answer_statements(session: Any, policy: Policy, results: Iterable[str], fold
 def _fill(staged: Staged, policy: Policy, session: Any) -> None:
     folder = staged.folder / "spark"
     for name in _EVENTS:
-        _export(staged, name, folder / name)
+        staged.export_parquet(name, folder / name / "part.parquet")
         session.read.parquet(str(folder / name)).createOrReplaceTempView(name)
     answer_statements(session, policy, staged.results, str(folder))
     for name in staged.results:
         staged.keep_parquet(name, folder / name)
-
-
-def _export(staged: Staged, name: str, target: Path) -> None:
-    target.mkdir(parents=True)
-    staged.db.execute(f"COPY {name} TO '{target / 'part.parquet'}' (FORMAT parquet)")

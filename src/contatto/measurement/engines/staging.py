@@ -191,6 +191,11 @@ class Staged:
         create_table(self.db, name, _RESULTS[name])
         self._load(name, _RESULTS[name], rows)
 
+    def export_parquet(self, name: str, file: Path) -> None:
+        """Write a table of stamped events for an engine that reads files."""
+        file.parent.mkdir(parents=True)
+        self.db.execute(f"COPY {name} TO '{file}' (FORMAT parquet)")
+
     def keep_parquet(self, name: str, folder: Path) -> None:
         """Keep a result that an engine has written into a folder of Parquet files: none if it is empty."""
         create_table(self.db, name, _RESULTS[name])

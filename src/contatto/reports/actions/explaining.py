@@ -14,7 +14,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros
 from contatto.leads.model.leads import Lead
 from contatto.leads.store.records import list_leads_by_id
-from contatto.measurement.actions import NEVER_DROPPED, keep_views, list_cold_files, list_touches_ever
+from contatto.measurement.actions import keep_views, list_cold_files_between, list_touches_ever
 from contatto.measurement.engines.coldlog import Moment, find_latest_views, read_whole
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import (
@@ -149,13 +149,11 @@ def suppose_windows(
 def _files_of_views(
     tx: Tx, business_id: str, between: tuple[int, int], supposed: Supposed
 ) -> list[SealedFile]:
-    """The files with dropped views that may count: a day more at each end, for all zones."""
-    since, until = (from_micros(edge) for edge in between)
-    first = since - timedelta(days=supposed.view_days + 1)
-    if not supposed.view_days or first > tx.now - NEVER_DROPPED:
+    """The files with dropped views that may count."""
+    if not supposed.view_days:
         return []
-    last = until + timedelta(days=1)
-    return list_cold_files(tx, business_id, (first.date().isoformat(), last.date().isoformat()))
+    since, until = (from_micros(edge) for edge in between)
+    return list_cold_files_between(tx, business_id, since - timedelta(days=supposed.view_days), until)
 
 
 def names_of(tx: Tx, business_id: str, found: list[Attribution]) -> Mapping[str, Lead]:

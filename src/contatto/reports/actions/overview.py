@@ -71,7 +71,7 @@ def load_overview(tx: Tx, account: AdAccount, look: Look, today: date) -> Overvi
     everything = load_tree(tx, account, Wanted(statuses=frozenset(Status)))
     tree = _narrowed(everything, look)
     span = span_of((first, last))
-    step = Step.DAY if look.by is By.DAY else Step.WHOLE
+    step = _step_of(look)
     facts = _facts(tx, account, tree, span, step, by_country=look.by is By.COUNTRY)
     hours = _hours(tx, account, tree, look, span)
     whole = without_days(facts) if look.by is By.DAY else facts
@@ -91,6 +91,10 @@ def load_overview(tx: Tx, account: AdAccount, look: Look, today: date) -> Overvi
         earlier.total if earlier else None,
         [(str(one.number), one.name) for one in everything.campaigns.values()],
     )
+
+
+def _step_of(look: Look) -> Step:
+    return Step.DAY if look.by is By.DAY else Step.WHOLE
 
 
 def _narrowed(tree: Tree, look: Look) -> Tree:
@@ -117,7 +121,7 @@ def _hours(tx: Tx, account: AdAccount, tree: Tree, look: Look, span: Span) -> di
 
 def _before(tx: Tx, account: AdAccount, tree: Tree, look: Look, days: tuple[date, date]) -> Report:
     span = span_of(before(*days))
-    step = Step.DAY if look.by is By.DAY else Step.WHOLE
+    step = _step_of(look)
     facts = _facts(tx, account, tree, span, step, by_country=look.by is By.COUNTRY)
     hours = _hours(tx, account, tree, look, span) if look.by is By.HOUR else {}
     return _report(account, tree, look, facts, hours)
@@ -130,7 +134,7 @@ def _report(
     subjects = subjects_of(account, tree, level)
     if look.by is By.HOUR:
         return _by_hour(subjects[0], hours)
-    step = Step.DAY if look.by is By.DAY else Step.WHOLE
+    step = _step_of(look)
     by_country = look.by is By.COUNTRY
     return build_report(subjects, facts, tree.owners(level), step, by_country=by_country)
 
