@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
+from contatto.access import ACCESS
+from contatto.accounts.model import Access
 from contatto.app import HOT_ROUTES, ROUTERS
 from tools.markdown import first_sentence, page, table
 
@@ -18,18 +20,26 @@ FAMILIES = {
 
 
 def routes_page() -> str:
-    found: dict[str, list[tuple[str, str, str]]] = {family: [] for family in FAMILIES}
+    found: dict[str, list[tuple[str, str, str, str]]] = {family: [] for family in FAMILIES}
     for path, method, endpoint in _all_routes():
         family = next(each for each in FAMILIES if path.startswith(each))
-        found[family].append(
-            (f"`{method}`", f"`{path}`", first_sentence(endpoint.__doc__) or _words(endpoint))
-        )
+        does = first_sentence(endpoint.__doc__) or _words(endpoint)
+        found[family].append((f"`{method}`", f"`{path}`", _for_whom(ACCESS[f"{method} {path}"]), does))
+    columns = ["Method", "Path", "For", "Does"]
     parts = [
-        f"## {FAMILIES[family]}\n\n{table(['Method', 'Path', 'Does'], sorted(rows, key=lambda row: row[1]))}"
+        f"## {FAMILIES[family]}\n\n{table(columns, sorted(rows, key=lambda row: row[1]))}"
         for family, rows in found.items()
         if rows
     ]
-    return page("Routes", "Every address that the server answers. `contatto/app.py` holds the table.", *parts)
+    about = (
+        "Every address that the server answers. `contatto/app.py` holds the table, and `contatto/access.py` "
+        "says for whom each is: what lets a request in, and the permission of a role, or scope of a token."
+    )
+    return page("Routes", about, *parts)
+
+
+def _for_whom(access: Access) -> str:
+    return f"{access.door}, `{access.permission}`" if access.permission else access.door
 
 
 def _all_routes() -> Iterator[tuple[str, str, Any]]:

@@ -49,6 +49,7 @@ import contatto.notices.pages
 import contatto.reports.api
 import contatto.reports.pages.routes
 from contatto import __version__
+from contatto.access import ACCESS
 from contatto.accounts.auth import AuditLayer
 from contatto.channels.index import AppIndex
 from contatto.kit import errors
@@ -173,6 +174,7 @@ def create_app(context: Context) -> FastAPI:
         redoc_url=None,
     )
     app.state.context = context
+    app.state.access = ACCESS
     app.state.apps = AppIndex(context.db)
     app.router.routes.extend([*HOT_ROUTES, *_studied_routes()])
     app.add_route("/docs", _show_docs, include_in_schema=False)

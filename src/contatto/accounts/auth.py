@@ -11,7 +11,16 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contatto.accounts import rules, store
-from contatto.accounts.model import ApiToken, AuditEntry, Business, Caller, Member, Permission
+from contatto.accounts.model import (
+    Access,
+    ApiToken,
+    AuditEntry,
+    Business,
+    Caller,
+    Door,
+    Member,
+    Permission,
+)
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.kit import errors
 from contatto.kit.context import context_of
@@ -145,7 +154,12 @@ def record_deed(tx: Tx, deed: Deed) -> None:
 
 
 async def note_caller(request: Request, caller: Caller) -> Caller:
-    """Note who is behind a request. All that a POST writes from here on is followed by its audit entry."""
+    """Note who is behind a request. All that a POST writes from here on is followed by its audit entry.
+
+    Raises:
+        Refused: FORBIDDEN or NO_SCOPE, when the table of routes asks for more than the caller has.
+    """
+    check_access(request, caller)
     request.state.caller = caller
     if request.method == "POST":
         fields = await _named_fields(request)
@@ -156,6 +170,21 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
 
         FOLLOW.set(follow)
     return caller
+
+
+def check_access(request: Request, caller: Caller) -> None:
+    """Hold a caller to what the app's table says of the route; one that is not in it is for nobody.
+
+    Raises:
+        Refused: FORBIDDEN, NO_SCOPE.
+    """
+    table: Mapping[str, Access] = request.app.state.access
+    route = getattr(request.scope.get("route"), "path", "")
+    access = table.get(f"{request.method} {route}")
+    if access is None or access.door not in (Door.MEMBER, Door.PROGRAM, Door.APP):
+        raise Refused(errors.FORBIDDEN)
+    if access.permission is not None:
+        rules.require(caller, access.permission)
 
 
 async def _named_fields(request: Request) -> Mapping[str, Any]:

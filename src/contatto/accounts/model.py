@@ -33,6 +33,32 @@ class Permission(StrEnum):
     ADMINISTER = "settings.write"
 
 
+class Door(StrEnum):
+    """What lets a request in."""
+
+    MEMBER = "member"
+    """A session's cookie; what changes something carries the CSRF token of a form of ours too."""
+    PROGRAM = "program"
+    """An access token in the header."""
+    APP = "app"
+    """The secret of an app in the request, or an access token."""
+    VISITOR = "visitor"
+    """The token of a visitor of a chat page, in a cookie or in the address of an embedded page."""
+    ADDRESS = "address"
+    """An address that cannot be guessed: we signed it, or it holds the hash of what it shows."""
+    PLATFORM = "platform"
+    """The signature of a platform over the raw body."""
+    ANYBODY = "anybody"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may use a route. Without a permission, whoever comes through the door may."""
+
+    door: Door
+    permission: Permission | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Business:
     id: BusinessId

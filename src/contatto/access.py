@@ -1,0 +1,340 @@
+"""Who may use which route: one table, which every request with a caller is held to before its route runs.
+
+A route that is not in the table lets nobody in. What a route asks for besides stands in the route itself.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from contatto.accounts.model import Access, Door, Permission
+
+_API: Final = "/open_api/v1.3"
+
+_MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
+    None: (
+        "GET /",
+        "GET /live",
+        "POST /logout",
+        "GET /nav",
+        "GET /settings",
+        "GET /settings/capture",
+        "POST /settings/language",
+    ),
+    Permission.READ_INBOX: (
+        "GET /inbox",
+        "GET /inbox/list",
+        "GET /inbox/search",
+        "GET /inbox/{conversation_id}",
+        "GET /inbox/{conversation_id}/contact",
+        "GET /inbox/{conversation_id}/photos/{message_id}",
+        "GET /inbox/{conversation_id}/thread",
+        "GET /settings/channels",
+        "GET /settings/chat/{account_id}",
+        "GET /settings/inbox",
+        "GET /settings/replies",
+    ),
+    Permission.WRITE_INBOX: (
+        "POST /inbox/{conversation_id}/assign",
+        "POST /inbox/{conversation_id}/block",
+        "POST /inbox/{conversation_id}/forms",
+        "POST /inbox/{conversation_id}/labels",
+        "POST /inbox/{conversation_id}/labels/{label_id}/remove",
+        "POST /inbox/{conversation_id}/messages",
+        "POST /inbox/{conversation_id}/messages/{message_id}/retry",
+        "POST /inbox/{conversation_id}/notes",
+        "POST /inbox/{conversation_id}/photos",
+        "POST /inbox/{conversation_id}/read",
+        "POST /inbox/{conversation_id}/reopen",
+        "POST /inbox/{conversation_id}/resolve",
+        "POST /inbox/{conversation_id}/scheduled",
+        "POST /inbox/{conversation_id}/scheduled/{reply_id}/cancel",
+        "POST /inbox/{conversation_id}/snooze",
+        "POST /inbox/{conversation_id}/typing",
+        "POST /inbox/{conversation_id}/unblock",
+        "POST /settings/replies",
+        "POST /settings/replies/{reply_id}/remove",
+    ),
+    Permission.READ_LEADS: (
+        "GET /forms/{form_id}/answers",
+        "GET /leads",
+        "GET /leads/jobs",
+        "GET /leads/jobs/{job_id}",
+        "GET /leads/rows",
+        "GET /leads/views",
+        "GET /leads/{lead_id}",
+        "GET /leads/{lead_id}/answers",
+        "GET /settings/subscriptions",
+    ),
+    Permission.WRITE_LEADS: (
+        "POST /inbox/{conversation_id}/lead",
+        "POST /leads/bulk",
+        "GET /leads/import",
+        "POST /leads/import",
+        "POST /leads/import/start",
+        "POST /leads/jobs/{job_id}/undo",
+        "POST /leads/merge",
+        "POST /leads/merge/ask",
+        "POST /leads/views",
+        "POST /leads/views/{view_id}",
+        "POST /leads/{lead_id}/labels",
+        "POST /leads/{lead_id}/labels/{label_id}/remove",
+        "GET /leads/{lead_id}/merge/{other_id}",
+        "POST /leads/{lead_id}/merge/{other_id}",
+        "POST /leads/{lead_id}/merges/{merge_id}/undo",
+        "POST /leads/{lead_id}/notes",
+        "POST /leads/{lead_id}/notes/{note_id}",
+        "POST /leads/{lead_id}/owner",
+        "POST /leads/{lead_id}/points/{point_id}/reject",
+        "POST /leads/{lead_id}/restore",
+        "POST /leads/{lead_id}/status",
+        "POST /leads/{lead_id}/tasks",
+        "POST /leads/{lead_id}/tasks/{task_id}",
+    ),
+    Permission.EXPORT_LEADS: (
+        "GET /forms/{form_id}/answers.csv",
+        "GET /leads.csv",
+        "GET /leads.xlsx",
+    ),
+    Permission.ERASE_LEADS: (
+        "POST /leads/erase",
+        "POST /leads/erase/ask",
+        "GET /leads/{lead_id}/erase",
+    ),
+    Permission.READ_ADS: (
+        "GET /ads",
+        "GET /ads/audiences",
+        "GET /ads/campaigns/{number}/eligibility",
+        "GET /ads/{number}/preview",
+        "GET /forms",
+        "GET /forms/{form_id}",
+        "GET /forms/{form_id}/test",
+        "POST /forms/{form_id}/test",
+        "GET /forms/{form_id}/test/{page_id}",
+        "GET /settings/chat/{account_id}/first",
+    ),
+    Permission.WRITE_ADS: (
+        "POST /ads/ad-groups/{number}/ads",
+        "GET /ads/ad-groups/{number}/ads/new",
+        "POST /ads/audiences",
+        "POST /ads/audiences/lookalikes",
+        "GET /ads/audiences/lookalikes/new",
+        "GET /ads/audiences/new",
+        "POST /ads/audiences/{number}/delete",
+        "POST /ads/bulk/bid",
+        "POST /ads/bulk/budget",
+        "POST /ads/bulk/delete",
+        "POST /ads/bulk/pause",
+        "POST /ads/bulk/start",
+        "POST /ads/campaigns",
+        "GET /ads/campaigns/new",
+        "POST /ads/campaigns/{number}/ad-groups",
+        "GET /ads/campaigns/{number}/ad-groups/new",
+        "PUT /ads/drafts/{kind}/{parent}",
+        "POST /ads/drafts/{kind}/{parent}/discard",
+        "POST /ads/{kind}/{number}/copy",
+        "GET /ads/{kind}/{number}/edit",
+        "POST /ads/{kind}/{number}/edit",
+        "POST /ads/{kind}/{number}/status",
+        "POST /forms",
+        "POST /forms/defaults/{account_id}",
+        "GET /forms/new",
+        "POST /forms/{form_id}/draft",
+        "POST /forms/{form_id}/photos",
+    ),
+    Permission.READ_REPORTS: (
+        "GET /reports",
+        "GET /reports/conversions",
+        "GET /reports/conversions/{conversion_id}",
+        "GET /reports/csv",
+        "GET /reports/responses",
+        "POST /reports/saved",
+        "POST /reports/saved/{report_id}/delete",
+        "GET /reports/what-if",
+        "GET /reports/xlsx",
+    ),
+    Permission.ADMINISTER: (
+        "GET /settings/audit",
+        "POST /settings/auth-codes",
+        "POST /settings/capture/{account_id}/application",
+        "POST /settings/capture/{account_id}/switch",
+        "POST /settings/channels/accounts",
+        "POST /settings/channels/accounts/{account_id}/sites",
+        "POST /settings/channels/accounts/{account_id}/token",
+        "POST /settings/channels/apps",
+        "POST /settings/chat/{account_id}",
+        "POST /settings/inbox",
+        "POST /settings/subscriptions/pushes/{push_id}/replay",
+        "POST /settings/subscriptions/{subscription_id}/end",
+        "POST /settings/tokens",
+        "POST /settings/tokens/{token_id}/revoke",
+    ),
+}
+"""Pages: a member's session, and for what changes something the token of a form of ours."""
+
+_PROGRAMS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
+    None: ("GET /oauth2/advertiser/get/",),
+    Permission.READ_INBOX: (
+        "GET /business/message/auto_message/get/",
+        "GET /business/message/capabilities/get/",
+        "GET /business/message/content/list/",
+        "GET /business/message/conversation/list/",
+        "POST /business/message/media/download/",
+    ),
+    Permission.WRITE_INBOX: (
+        "POST /business/message/auto_message/create/",
+        "POST /business/message/auto_message/delete/",
+        "POST /business/message/auto_message/sort/",
+        "POST /business/message/auto_message/status/update/",
+        "POST /business/message/auto_message/update/",
+        "POST /business/message/media/upload/",
+        "POST /business/message/send/",
+    ),
+    Permission.READ_LEADS: (
+        "GET /crm/list/",
+        "GET /lead/field/get/",
+        "GET /lead/get/",
+        "GET /page/lead/mock/get/",
+    ),
+    Permission.WRITE_LEADS: (
+        "POST /crm/create/",
+        "POST /event/track/",
+        "POST /page/lead/mock/create/",
+        "POST /page/lead/mock/delete/",
+    ),
+    Permission.EXPORT_LEADS: (
+        "POST /page/lead/task/",
+        "GET /page/lead/task/download/",
+    ),
+    Permission.READ_ADS: (
+        "GET /ad/get/",
+        "GET /adgroup/get/",
+        "GET /advertiser/info/",
+        "GET /campaign/get/",
+        "GET /contatto/eligibility/check/",
+        "GET /creative/auto_message/get/",
+        "GET /dmp/custom_audience/get/",
+        "GET /dmp/custom_audience/list/",
+        "GET /identity/get/",
+        "GET /page/field/get/",
+        "GET /page/get/",
+        "GET /search/region/",
+        "GET /smart_plus/ad/get/",
+        "GET /smart_plus/adgroup/get/",
+        "GET /smart_plus/campaign/get/",
+        "GET /term/check/",
+        "GET /tool/interest_category/",
+        "GET /tool/language/",
+        "GET /tool/region/",
+    ),
+    Permission.WRITE_ADS: (
+        "POST /ad/create/",
+        "POST /ad/status/update/",
+        "POST /ad/update/",
+        "POST /adgroup/create/",
+        "POST /adgroup/status/update/",
+        "POST /adgroup/update/",
+        "POST /campaign/create/",
+        "POST /campaign/status/update/",
+        "POST /campaign/update/",
+        "POST /contatto/capture/turn_off/",
+        "POST /contatto/capture/turn_on/",
+        "POST /creative/auto_message/create/",
+        "POST /dmp/custom_audience/create/",
+        "POST /dmp/custom_audience/delete/",
+        "POST /dmp/custom_audience/file/upload/",
+        "POST /dmp/custom_audience/lookalike/create/",
+        "POST /dmp/custom_audience/rule/create/",
+        "POST /dmp/custom_audience/update/",
+        "POST /identity/create/",
+        "POST /smart_plus/ad/create/",
+        "POST /smart_plus/ad/status/update/",
+        "POST /smart_plus/ad/update/",
+        "POST /smart_plus/adgroup/create/",
+        "POST /smart_plus/adgroup/status/update/",
+        "POST /smart_plus/adgroup/update/",
+        "POST /smart_plus/campaign/create/",
+        "POST /smart_plus/campaign/status/update/",
+        "POST /smart_plus/campaign/update/",
+        "POST /term/confirm/",
+    ),
+    Permission.READ_REPORTS: (
+        "GET /report/integrated/get/",
+        "POST /report/task/cancel/",
+        "GET /report/task/check/",
+        "POST /report/task/create/",
+        "GET /report/task/download/",
+    ),
+    Permission.ADMINISTER: ("GET /contatto/audit/list/",),
+}
+"""The API: an access token, whose scopes are permissions."""
+
+_APPS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
+    Permission.READ_INBOX: (
+        "POST /business/webhook/delete/",
+        "GET /business/webhook/list/",
+        "POST /business/webhook/update/",
+    ),
+    Permission.READ_LEADS: (
+        "GET /subscription/get/",
+        "POST /subscription/subscribe/",
+        "POST /subscription/unsubscribe/",
+    ),
+}
+"""Doors of the API for an app: its secret, or an access token besides."""
+
+_OTHERS: Final[Mapping[Door, tuple[str, ...]]] = {
+    Door.VISITOR: (
+        "POST /chat/{account_id}/form",
+        "GET /chat/{account_id}/messages",
+        "POST /chat/{account_id}/messages",
+        "POST /chat/{account_id}/photos",
+        "GET /chat/{account_id}/photos/{message_id}",
+        "POST /chat/{account_id}/read",
+        "GET /chat/{account_id}/stream",
+        "POST /chat/{account_id}/typing",
+    ),
+    Door.ADDRESS: (
+        "GET /form-pictures/{business_id}/{digest}",
+        "GET /form/{token}",
+        "POST /form/{token}",
+        "GET /form/{token}/{page_id}",
+        "GET /media",
+        "GET /t/c/{token}",
+        "GET /t/v/{token}",
+    ),
+    Door.PLATFORM: (
+        "GET /webhooks/{platform}/{app_id}",
+        "POST /webhooks/{platform}/{app_id}",
+    ),
+    Door.ANYBODY: (
+        "GET /chat/{account_id}",
+        "GET /chat/{account_id}/embed",
+        "GET /chat/{account_id}/form/{page_id}",
+        "GET /docs",
+        "GET /language",
+        "GET /login",
+        "POST /login",
+        "POST /open_api/v1.3/oauth2/access_token/",
+        "GET /openapi.json",
+        "GET /static",
+    ),
+}
+"""Doors without a caller: what is said of each stands with its kind."""
+
+
+def _rows() -> Iterator[tuple[str, Access]]:
+    for door, prefix, table in (
+        (Door.MEMBER, "", _MEMBERS),
+        (Door.PROGRAM, _API, _PROGRAMS),
+        (Door.APP, _API, _APPS),
+    ):
+        for permission, routes in table.items():
+            for method, path in (route.split() for route in routes):
+                yield f"{method} {prefix}{path}", Access(door, permission)
+    yield "POST /delivery/decide", Access(Door.PROGRAM, Permission.READ_ADS)
+    for open_door, routes in _OTHERS.items():
+        yield from ((route, Access(open_door)) for route in routes)
+
+
+ACCESS: Final[Mapping[str, Access]] = dict(_rows())
+"""What a caller needs, by method and path."""
