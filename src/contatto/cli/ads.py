@@ -10,6 +10,7 @@ from rich.table import Table
 from contatto.ads.actions import ads as actions
 from contatto.ads.model import Ad
 from contatto.ads.store import tree
+from contatto.cli.installation import open_installation
 from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -68,3 +69,6 @@ def _table_of(waiting: list[Ad]) -> Table:
         changed = ad.updated_at.strftime("%Y-%m-%d %H:%M")
         table.add_row(str(ad.number), ad.name, ad.headline, ad.text, changed)
     return table
+
+
+commands = ads_commands(open_installation)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from contatto.capture import actions, store
 from contatto.capture.store import CaptureSwitch
+from contatto.cli.installation import open_installation
 from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -68,3 +69,6 @@ def _table_of(waiting: list[CaptureSwitch]) -> Table:
         row = (each.channel_account_id, each.company_name, each.company_site, each.privacy_policy_url)
         table.add_row(*row, applied)
     return table
+
+
+commands = capture_commands(open_installation)

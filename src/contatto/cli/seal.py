@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from contatto.cli.installation import open_installation
 from contatto.kit.context import Context
 from contatto.kit.db.database import Database
 from contatto.kit.shifts import run_shift
@@ -73,3 +74,6 @@ def check_sealed(db: Database) -> None:
     for file in files:
         check_file(file)
     _out.print(f"{len(files)} files are as they were written.")
+
+
+seal = seal_command(open_installation)

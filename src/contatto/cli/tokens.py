@@ -9,6 +9,7 @@ from rich.table import Table
 
 from contatto.accounts import actions, store
 from contatto.accounts.model import ApiToken, Business, Permission
+from contatto.cli.installation import open_installation
 from contatto.kit import errors
 from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
@@ -96,3 +97,6 @@ def token_commands(open_context: Callable[[], Context]) -> typer.Typer:  # noqa:
         _out.print("The token is revoked. Programs that use it are turned down from now on.")
 
     return commands
+
+
+commands = token_commands(open_installation)

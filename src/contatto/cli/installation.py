@@ -1,0 +1,33 @@
+"""Opening the installation that a command works on."""
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from contatto.app import open_context
+from contatto.kit.context import Context
+from contatto.kit.log import set_up_logs
+from contatto.kit.settings import Settings
+from contatto.migrations.steps import migrate_schema
+
+_err = Console(stderr=True, highlight=False)
+
+
+def open_installation() -> Context:
+    """Read the settings, say clearly what is wrong with them, and bring the schema up to date.
+
+    Raises:
+        typer.Exit: with code 2, when a setting is wrong.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = ".".join(str(part) for part in problem["loc"]).upper()
+            _err.print(f"CONTATTO_{name}: {problem['msg']}.")
+        _err.print("Every setting is in docs/reference/settings.md.")
+        raise typer.Exit(2) from error
+    set_up_logs(settings.log_level, settings.log_format)
+    context = open_context(settings)
+    migrate_schema(context.db.engine)
+    return context
