@@ -5,7 +5,6 @@ from typing import Annotated, Final
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
@@ -16,7 +15,7 @@ from contatto.delivery.model import AdRequest
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.errors import Refused
-from contatto.kit.http import json_answer, read_body, refusal_answer
+from contatto.kit.http import HotRoute, json_answer, read_body, refusal_answer
 from contatto.kit.reading import UNREADABLE
 
 BODY_LIMIT: Final = 8 * 1024
@@ -88,4 +87,4 @@ async def _read(request: Request) -> AdRequest:
     )
 
 
-routes = [Route("/delivery/decide", decide_ad, methods=["POST"])]
+routes = [HotRoute("/delivery/decide", decide_ad, methods=["POST"])]

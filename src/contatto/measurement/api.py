@@ -5,12 +5,12 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 
 from contatto.kit import errors
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.http import HotRoute
 from contatto.kit.ids import new_id
 from contatto.kit.moments import micros
 from contatto.kit.web.visitor import VISITOR_KEY, read_visitor, set_visitor
@@ -71,4 +71,4 @@ async def _ticket_and_ad(context: Context, request: Request) -> tuple[TrackingTi
     return ticket, ad
 
 
-routes = [Route("/t/v/{token}", view_ad), Route("/t/c/{token}", tap_ad)]
+routes = [HotRoute("/t/v/{token}", view_ad), HotRoute("/t/c/{token}", tap_ad)]

@@ -7,7 +7,6 @@ from typing import Any, Final
 import msgspec
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 from contatto.channels.actions import webhook_verify_token
 from contatto.channels.connectors.webchat import WebchatDelivery
@@ -24,7 +23,7 @@ from contatto.kit import errors
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import json_answer, read_body
+from contatto.kit.http import HotRoute, json_answer, read_body
 from contatto.kit.limits import RateLimit
 from contatto.kit.moments import micros
 from contatto.kit.reading import UNREADABLE
@@ -215,9 +214,9 @@ def _shown(message: Message, photo: Photo | None) -> dict[str, Any]:
 
 
 routes = [
-    Route("/webhooks/{platform}/{app_id}", receive_webhook, methods=["POST"]),
-    Route("/webhooks/{platform}/{app_id}", answer_challenge, methods=["GET"]),
-    Route("/chat/{account_id}/messages", list_chat_messages, methods=["GET"]),
-    Route("/chat/{account_id}/messages", write_chat_message, methods=["POST"]),
-    Route("/chat/{account_id}/stream", stream_chat, methods=["GET"]),
+    HotRoute("/webhooks/{platform}/{app_id}", receive_webhook, methods=["POST"]),
+    HotRoute("/webhooks/{platform}/{app_id}", answer_challenge, methods=["GET"]),
+    HotRoute("/chat/{account_id}/messages", list_chat_messages, methods=["GET"]),
+    HotRoute("/chat/{account_id}/messages", write_chat_message, methods=["POST"]),
+    HotRoute("/chat/{account_id}/stream", stream_chat, methods=["GET"]),
 ]

@@ -8,7 +8,6 @@ from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
@@ -21,7 +20,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer
+from contatto.kit.http import HotRoute, api_answer
 from contatto.kit.wire import Shape, TextId, request_id_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
@@ -84,4 +83,4 @@ async def send_media(request: Request) -> Response:
     return Response(picture, media_type=media_type, headers=_SAFE)
 
 
-routes = [Route("/media", send_media, methods=["GET"])]
+routes = [HotRoute("/media", send_media, methods=["GET"])]
