@@ -1,5 +1,6 @@
 """A platform's API on a real socket: it plays what platforms do to senders, and keeps what it was told."""
 
+import gzip
 import json
 import threading
 import time
@@ -49,7 +50,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         status, headers, answer = _answer(play, self.path, len(vendor.taken))
-        data = json.dumps(answer).encode()
+        data = _RAW.get(play) or json.dumps(answer).encode()
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -76,7 +77,12 @@ _ANY = {
     "429": (429, {"Retry-After": "90"}, {"error": {"code": 4}}),
     "500": (500, {}, {"error": {"code": 2}}),
     "redirect": (302, {"Location": "http://127.0.0.1:1/"}, {}),
+    "bomb": (200, {"Content-Encoding": "gzip"}, {}),
+    "long": (200, {}, {}),
 }
+BOMB = gzip.compress(bytes(50_000_000))
+"""50 MB in 49 kB."""
+_RAW = {"bomb": BOMB, "long": bytes(3_000_000)}
 
 
 def _answer(play: str, path: str, number: int) -> tuple[int, dict[str, str], dict[str, Any]]:

@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from contatto.kit.client import Client, is_public
+from contatto.kit.client import ANSWER_LIMIT, Client, is_public
 from contatto.kit.exchange import Exchange, HttpAnswer, HttpRequest, NoAnswer, Trouble
-from tests.channels.vendor import Vendor, running_vendor
+from tests.channels.vendor import BOMB, Vendor, running_vendor
 
 
 def send(url: str, *allowed: str, answer_s: float = 5.0) -> Exchange:
@@ -32,13 +32,32 @@ def play(*plays: str, answer_s: float = 5.0) -> tuple[Exchange, Vendor]:
     ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.1", "100.64.0.1",
      "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1",
      "::ffff:8.8.8.8", "::ffff:127.0.0.1", "64:ff9b::808:808", "2002:808:808::1", "::8.8.8.8", "2001:db8::1",
-     "2001::1", "", "example", "1.2.3", "0x7f.1"],
+     "2001::1", "", "example", "1.2.3", "0x7f.1",
+     # site-local, IPv4 translated, NAT64 inside, the discard prefix, what nobody has handed out
+     "fec0::1", "feff::1", "::ffff:0:8.8.8.8", "::ffff:0:127.0.0.1", "64:ff9b:1::a00:1", "100::1",
+     "100:0:0:1::1", "200::1", "400::1", "1000::1", "4000::1", "5f00::1", "e000::1",
+     # documentation, protocol assignments, anycast of the next gateway, IPv4 in the lower half
+     "3fff::1", "2001:1::1", "2001:1::2", "2001:3::1", "2001:20::1", "192.0.0.9", "192.0.0.10", "192.88.99.1",
+     "2606:4700::5efe:a00:1", "2606:4700::200:5efe:a00:1", "::1%1"],
 )  # fmt: skip
 def test_no_inside_odd_or_embedded_address_is_public(text: str) -> None:
     assert not is_public(text)
 
 
-@pytest.mark.parametrize("text", ["8.8.8.8", "1.1.1.1", "2606:4700:4700::1111"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "8.8.8.8",
+        "1.1.1.1",
+        "192.0.1.1",
+        "2606:4700:4700::1111",
+        "2001:4860:4860::8888",
+        "2a00:1450:4001::1",
+        "2400:cb00::1",
+        "2c0f:fb50::1",
+        "2001:200::1",
+    ],
+)
 def test_public_addresses_are_public(text: str) -> None:
     assert is_public(text)
 
@@ -89,6 +108,19 @@ def test_when_the_connection_ends_without_an_answer_it_is_lost(what: str) -> Non
 
 def test_an_answer_that_takes_too_long_is_lost() -> None:
     assert play("slow", answer_s=0.2)[0] == NoAnswer(Trouble.LOST)
+
+
+def test_a_packed_answer_is_not_unpacked() -> None:
+    exchange, vendor = play("bomb")
+    assert isinstance(exchange, HttpAnswer)
+    assert vendor.asked[0].headers["accept-encoding"] == "identity"
+    assert exchange.body == BOMB
+
+
+def test_an_answer_without_end_is_read_up_to_the_limit() -> None:
+    exchange, _ = play("long")
+    assert isinstance(exchange, HttpAnswer)
+    assert len(exchange.body) == ANSWER_LIMIT
 
 
 def test_where_nobody_listens_nothing_was_sent() -> None:

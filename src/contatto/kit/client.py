@@ -57,7 +57,8 @@ class Client:
             return NoAnswer(Trouble.LOST)
 
     async def _exchange(self, request: HttpRequest, url: httpx2.URL, host: str) -> HttpAnswer:
-        headers = {**request.headers, "Host": host}
+        # As it comes: a packed answer of some kilobytes could unpack to gigabytes before it is counted.
+        headers = {**request.headers, "Host": host, "Accept-Encoding": "identity"}
         name = host.rpartition(":")[0] if ":" in host else host
         async with self._http.stream(
             request.method,
@@ -67,7 +68,7 @@ class Client:
             extensions={"sni_hostname": name},
         ) as answer:
             body = bytearray()
-            async for part in answer.aiter_bytes():
+            async for part in answer.aiter_raw():
                 body += part
                 if len(body) > ANSWER_LIMIT:
                     break
@@ -86,7 +87,8 @@ class Client:
         if is_listed:
             return url, url.netloc.decode()
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(url.host, 443, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(CONNECT_S):  # a TimeoutError is an OSError
+            found = await loop.getaddrinfo(url.host, 443, type=socket.SOCK_STREAM)
         addresses = [str(entry[4][0]) for entry in found]
         if not addresses or not all(is_public(address) for address in addresses):
             raise ValueError("not every address of this name is public")
@@ -116,17 +118,30 @@ def read_address(text: str, allowed: Collection[str]) -> tuple[httpx2.URL, bool]
 
 
 def is_public(text: str) -> bool:
-    """Whether an address belongs to the public internet; an IPv4 address inside an IPv6 one never does."""
+    """Whether an address belongs to the public internet; an IPv4 address inside an IPv6 one never does.
+
+    IPv6 is public only within 2000::/3: nothing else was handed out for it. All that may lead to an IPv4
+    address or stays with the next gateway is left out, whatever Python's version thinks of it.
+
+    Source: IANA, IPv4 and IPv6 Special-Purpose Address Registries; RFC 3879 (fec0::/10), RFC 6052 and 2765
+    (IPv4 translated), RFC 5214 (5efe), RFC 7723 (anycast of the next gateway), RFC 9637 (3fff::/20).
+    """
     try:
-        address = ipaddress.ip_address(text.partition("%")[0])
+        address = ipaddress.ip_address(text)
     except ValueError:
         return False
     if isinstance(address, ipaddress.IPv6Address):
-        embeds = address.ipv4_mapped or address.sixtofour or address.teredo
-        if embeds or address in _NAT64 or address in _COMPATIBLE:
+        embeds = address.sixtofour or (int(address) >> 32) & 0xFDFF_FFFF == _ISATAP
+        if embeds or address.scope_id or address not in _GLOBAL_UNICAST:
             return False
-    return address.is_global and not address.is_multicast
+    is_special = any(address.version == net.version and address in net for net in _SPECIAL)
+    return address.is_global and not address.is_multicast and not is_special
 
 
-_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-_COMPATIBLE: Final = ipaddress.ip_network("::/96")
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+_ISATAP: Final = 0x0000_5EFE
+_SPECIAL: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
+)
+"""Protocol assignments (Teredo among them), 6to4 and its relays, documentation."""
