@@ -105,11 +105,10 @@ class _MetaMessaging(meta.MetaApp):
     def split(self, raw: bytes) -> tuple[bytes, ...]:
         """One delivery for each messaging event; a mark of several delivered messages becomes several."""
         try:
-            _bodies.decode(raw)
-            pieces = tuple(msgspec.json.encode(piece) for piece in _pieces(_anything.decode(raw)))
+            body = _bodies.decode(raw)
+            return meta.cut_body(raw, _pieces(body, _anything.decode(raw))) if self._is_ours(body) else (raw,)
         except UNREADABLE:
             return (raw,)
-        return pieces or (raw,)
 
     def label(self, raw: bytes) -> Label:
         found = self._event_of(raw)
@@ -121,7 +120,7 @@ class _MetaMessaging(meta.MetaApp):
     def parse(self, raw: bytes) -> Incoming:
         found = self._event_of(raw)
         if found is None:
-            return Unusable("unreadable_envelope")
+            return Unusable(self._fault_of(raw))
         _, event = found
         if not 0 < event.timestamp < meta.LATEST_S * 1000:
             return Unusable("missing_fields")
@@ -151,7 +150,19 @@ class _MetaMessaging(meta.MetaApp):
         except UNREADABLE:
             return None
         events = [(entry.id, event) for entry in body.entry for event in entry.messaging]
-        return events[0] if body.object == self._object and len(events) == 1 else None
+        return events[0] if self._is_ours(body) and len(events) == 1 else None
+
+    def _is_ours(self, body: _Body) -> bool:
+        return body.object == self._object
+
+    def _fault_of(self, raw: bytes) -> str:
+        """Why a delivery is not one event."""
+        try:
+            body = _bodies.decode(raw)
+        except UNREADABLE:
+            return "unreadable_envelope"
+        count = sum(len(entry.messaging) for entry in body.entry)
+        return meta.TOO_MANY if count > 1 and self._is_ours(body) else "unreadable_envelope"
 
 
 class Messenger(_MetaMessaging):
@@ -168,13 +179,22 @@ class Instagram(_MetaMessaging):
         super().__init__(Platform.INSTAGRAM, "instagram", 1_000)
 
 
-def _pieces(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for entry in document["entry"]:
-        for event in entry["messaging"]:
-            mids = (event.get("delivery") or {}).get("mids") or []
-            single = [event | {"delivery": {"mids": [mid]}} for mid in mids] if len(mids) > 1 else [event]
-            for one in single:
-                yield {"object": document["object"], "entry": [{"id": entry["id"], "messaging": [one]}]}
+def _pieces(body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for entry, plain_entry in zip(body.entry, document["entry"], strict=True):
+        for event, plain in zip(entry.messaging, plain_entry["messaging"], strict=True):
+            for one in _marks(event) or [plain]:
+                account = entry.id[: meta.SHARED_LIMIT]
+                yield {"object": body.object, "entry": [{"id": account, "messaging": [one]}]}
+
+
+def _marks(event: _Event) -> list[dict[str, Any]]:
+    """A mark of several delivered messages as one of each, with nothing else in it; none for other events."""
+    if event.delivery is None or event.message is not None or event.read is not None:
+        return []
+    mids = event.delivery.mids[: meta.MOST_PIECES + 1]
+    party, other = ({"id": each.id[: meta.SHARED_LIMIT + 1]} for each in (event.sender, event.recipient))
+    shared = {"sender": party, "recipient": other, "timestamp": event.timestamp}
+    return [shared | {"delivery": {"mids": [mid]}} for mid in mids] if len(mids) > 1 else []
 
 
 def _key(event: _Event, raw: bytes) -> str:

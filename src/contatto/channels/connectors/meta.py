@@ -8,8 +8,9 @@ Graph API, Error handling: ``{"error": {"code", "error_subcode", "message"}}``.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,11 @@ VERSION: Final = "v23.0"
 SIGNATURE_HEADER: Final = "x-hub-signature-256"
 LATEST_S: Final = 4_102_444_800
 """The year 2100: a time beyond it is a mistake of unit, not a time."""
+MOST_PIECES: Final = 400
+"""Most events of one body. In 64 KiB a platform puts fewer; only tiny made-up ones would be more."""
+SHARED_LIMIT: Final = 128
+"""Most characters of what goes into every piece of a body; longer ids are of no use to anybody."""
+TOO_MANY: Final = "too_many_events"
 _TOKEN_REFUSED: Final = frozenset({0, 3, 10, 102, 190, *range(200, 300)})
 _TOO_FAST: Final = frozenset({4, 17, 32, 341, 368, 613, 80007, 130429, 131048, 131056})
 _AWAY: Final = frozenset({1, 2, 131000, 131016, 133004})
@@ -98,6 +104,14 @@ def answer_challenge(query: Mapping[str, str], verify_token: str) -> str | None:
     is_ours = hmac.compare_digest(asked.encode(), verify_token.encode())
     is_sane = 0 < len(challenge) <= 200 and challenge.isprintable()
     return challenge if query.get("hub.mode") == "subscribe" and is_ours and is_sane else None
+
+
+def cut_body(raw: bytes, pieces: Iterator[dict[str, Any]]) -> tuple[bytes, ...]:
+    """The deliveries of a body; one with no event, or with too many, stays whole."""
+    found = list(islice(pieces, MOST_PIECES + 1))
+    if not 0 < len(found) <= MOST_PIECES:
+        return (raw,)
+    return tuple(msgspec.json.encode(piece) for piece in found)
 
 
 def whole_label(raw: bytes) -> Label:

@@ -8,7 +8,7 @@ first message after an ad that clicks to WhatsApp; ``POST /{phone number id}/mes
 ``biz_opaque_callback_data``, which comes back in statuses.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -117,14 +117,12 @@ class WhatsApp(meta.MetaApp):
     dialect = Dialect(meta.GRAPH, text_limit=4_096, window=ReplyWindow(24, None), ids_are_contacts=True)
 
     def split(self, raw: bytes) -> tuple[bytes, ...]:
-        """One delivery for each message and each status, with the metadata and contacts that it needs."""
+        """One delivery for each message and each status, with no more of the rest than it needs."""
         try:
-            _bodies.decode(raw)
-            document = _anything.decode(raw)
-            pieces = tuple(msgspec.json.encode(piece) for piece in _pieces(document))
+            body = _bodies.decode(raw)
+            return meta.cut_body(raw, _pieces(body, _anything.decode(raw))) if _is_ours(body) else (raw,)
         except UNREADABLE:
             return (raw,)
-        return pieces or (raw,)
 
     def label(self, raw: bytes) -> Label:
         value = _value_of(raw)
@@ -139,7 +137,7 @@ class WhatsApp(meta.MetaApp):
     def parse(self, raw: bytes) -> Incoming:
         value = _value_of(raw)
         if value is None:
-            return Unusable("unreadable_envelope" if not _is_envelope(raw) else "unknown_event")
+            return Unusable(_fault_of(raw))
         if value.messages:
             return _message(value.messages[0], value.contacts)
         return _status(value.statuses[0])
@@ -165,15 +163,41 @@ class WhatsApp(meta.MetaApp):
         return Sent(sent[0].id if sent else "")
 
 
-def _pieces(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for entry in document["entry"]:
-        for change in entry["changes"]:
-            value = change["value"]
-            shared = {"metadata": value["metadata"], "contacts": value.get("contacts", [])}
+def _is_ours(body: _Body) -> bool:
+    return body.object == "whatsapp_business_account"
+
+
+def _pieces(body: _Body, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Each message with the name of its sender, each status alone, and what is neither as it came."""
+    for entry, plain_entry in zip(body.entry, document["entry"], strict=True):
+        for change, plain in zip(entry.changes, plain_entry["changes"], strict=True):
+            if change.field != "messages":
+                yield _piece(plain)
+                continue
+            names = _names(change.value.contacts)
+            account = change.value.metadata.phone_number_id
             for kind in ("messages", "statuses"):
-                for item in value.get(kind, []):
-                    only = {"field": change["field"], "value": shared | {kind: [item]}}
-                    yield {"object": document["object"], "entry": [{"changes": [only]}]}
+                for item in plain["value"].get(kind, ()):
+                    sender = item["from"] if kind == "messages" else ""
+                    value = _shared(account, names, sender) | {kind: [item]}
+                    yield _piece({"field": "messages", "value": value})
+
+
+def _piece(change: dict[str, Any]) -> dict[str, Any]:
+    return {"object": "whatsapp_business_account", "entry": [{"changes": [change]}]}
+
+
+def _shared(account: str, names: Mapping[str, str], sender: str) -> dict[str, Any]:
+    """What a piece needs of all that its body says once: the account, and the sender's name."""
+    shared: dict[str, Any] = {"metadata": {"phone_number_id": account[: meta.SHARED_LIMIT]}}
+    if sender and sender in names:
+        name = names[sender][: meta.SHARED_LIMIT]
+        shared["contacts"] = [{"wa_id": sender, "profile": {"name": name}}]
+    return shared
+
+
+def _names(contacts: list[_Contact]) -> dict[str, str]:
+    return {contact.wa_id: contact.profile.name for contact in contacts if contact.profile}
 
 
 def _value_of(raw: bytes) -> _Value | None:
@@ -183,18 +207,21 @@ def _value_of(raw: bytes) -> _Value | None:
     except UNREADABLE:
         return None
     changes = [change for entry in body.entry for change in entry.changes]
-    if body.object != "whatsapp_business_account" or len(changes) != 1 or changes[0].field != "messages":
+    if not _is_ours(body) or len(changes) != 1 or changes[0].field != "messages":
         return None
     value = changes[0].value
     return value if len(value.messages) + len(value.statuses) == 1 else None
 
 
-def _is_envelope(raw: bytes) -> bool:
+def _fault_of(raw: bytes) -> str:
+    """Why a delivery is not one event."""
     try:
-        _bodies.decode(raw)
+        body = _bodies.decode(raw)
     except UNREADABLE:
-        return False
-    return True
+        return "unreadable_envelope"
+    values = [change.value for entry in body.entry for change in entry.changes]
+    count = sum(len(value.messages) + len(value.statuses) for value in values)
+    return meta.TOO_MANY if count > 1 and _is_ours(body) else "unknown_event"
 
 
 def _at(timestamp: str | int) -> datetime | None:
@@ -208,12 +235,11 @@ def _message(message: _Message, contacts: list[_Contact]) -> Incoming:
     is_text = message.type == "text"
     if at is None or not message.id or not message.sender or (is_text and message.text is None):
         return Unusable("missing_fields")
-    names = {contact.wa_id: contact.profile.name for contact in contacts if contact.profile}
     return Chatted(
         message_id=message.id,
         conversation_id=message.sender,
         person_id=message.sender,
-        person_name=names.get(message.sender, ""),
+        person_name=_names(contacts).get(message.sender, ""),
         sender=Sender.CUSTOMER,
         kind=MessageKind.TEXT if is_text else MessageKind.OTHER,
         text=message.text.body if is_text and message.text else message.type,
