@@ -1,0 +1,85 @@
+"""What the attacks share: the world of two tenants, a fresh copy for each file, on both engines."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from contatto.kit.clock import FixedClock
+from tests import postgres, schema
+from tests.security.filling import build_world
+from tests.security.world import Built, World, running_world
+
+type Admin = psycopg.Connection[tuple[object, ...]]
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def built_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    folder = tmp_path_factory.mktemp("world")
+    schema.copy_schema(folder / "contatto.sqlite3")
+    return build_world(folder, "", _earlier())
+
+
+@pytest.fixture(scope="session")
+def built_on_postgresql(
+    tmp_path_factory: pytest.TempPathFactory, postgres_admin: Admin, postgres_template: str
+) -> Iterator[Built]:
+    with _database(postgres_admin, postgres_template) as name:
+        yield build_world(tmp_path_factory.mktemp("world"), name, _earlier())
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Two tenants with full data, on SQLite and on PostgreSQL; its clock stands until it is moved.
+
+    One for all tests of a file: what a test changes, the next one finds changed.
+    """
+    built: Built = request.getfixturevalue(f"built_on_{request.param}")
+    with copied_world(built, tmp_path_factory.mktemp("copy"), request) as copied:
+        yield copied
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fresh_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """As ``world``, but one for each test."""
+    built: Built = request.getfixturevalue(f"built_on_{request.param}")
+    with copied_world(built, tmp_path, request) as copied:
+        yield copied
+
+
+@contextmanager
+def copied_world(built: Built, folder: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+    """The world as it was built, in a place of its own."""
+    data = built.copy_folder(folder)
+    clock = FixedClock(built.moment)
+    if not built.database:
+        with running_world(data, clock=clock) as world:
+            yield built.told(world)
+        return
+    with (
+        _database(request.getfixturevalue("postgres_admin"), built.database) as name,
+        running_world(data, postgres.url_of(name), clock) as world,
+    ):
+        yield built.told(world)
+
+
+@contextmanager
+def _database(admin: Admin, template: str) -> Iterator[str]:
+    """A PostgreSQL database that is a copy of another one, which nobody uses meanwhile."""
+    name = f"t_{os.getpid()}_world_{next(_numbers)}"
+    make = sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY file_copy")
+    admin.execute(make.format(*(sql.Identifier(each) for each in (name, postgres.OWNER, template))))
+    yield name
+    admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _earlier() -> FixedClock:
+    """A clock that stands some minutes ago, so that what happens in a test comes after."""
+    return FixedClock(datetime.now(UTC) - timedelta(minutes=5))
