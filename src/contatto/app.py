@@ -65,7 +65,7 @@ from contatto.kit.settings import Settings
 from contatto.kit.vault import Vault, load_keys
 from contatto.kit.web.live import LiveFeed
 from contatto.kit.web.render import STATIC, Renderer
-from contatto.kit.web.security import SecurityLayer
+from contatto.kit.web.security import SecurityLayer, redirect_slashes
 from contatto.kit.web.sessions import CookieRules
 from contatto.kit.words import words_of
 from contatto.measurement.engines.sealing import BrokenFile
@@ -130,6 +130,8 @@ SHOWS_CONTACTS: Final = frozenset({
     "/open_api/v1.3/page/lead/task/download/",
 })  # fmt: skip
 """What shows or hands out contact values: each look is in the audit log."""
+PUBLIC_PATHS: Final = ("/static/", "/form-pictures/")
+"""What the same bytes are for everybody, so that browsers and proxies may keep it; nothing else is stored."""
 _JSON_PREFIXES: Final = ("/webhooks/", "/delivery/", "/t/", "/media")
 _CHAT_API: Final = ("/messages", "/stream", "/form", "/photos", "/typing", "/read")
 
@@ -172,11 +174,13 @@ def create_app(context: Context) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.context = context
     app.state.access = ACCESS
     app.state.apps = AppIndex(context.db)
     app.router.routes.extend([*HOT_ROUTES, *_studied_routes()])
+    app.router.default = redirect_slashes(app.router)
     app.add_route("/docs", _show_docs, include_in_schema=False)
     # Made when first asked for. Assigning it is FastAPI's own way to change it.
     app.openapi = cache(lambda: describe_api(app, API_PREFIX, OPEN_PATHS))  # type: ignore[method-assign]
@@ -186,7 +190,13 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_middleware(AuditLayer, reads=SHOWS_CONTACTS)
-    app.add_middleware(SecurityLayer, broken=_answer_broken, larger={"/photos": PICTURE_LIMIT + 1})
+    app.add_middleware(
+        SecurityLayer,
+        broken=_answer_broken,
+        larger={"/photos": PICTURE_LIMIT + 1},
+        public=PUBLIC_PATHS,
+        is_https=context.settings.secure_cookies,
+    )
     return app
 
 

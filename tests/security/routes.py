@@ -12,6 +12,7 @@ from contatto.access import ACCESS
 from contatto.accounts.model import Access, Door, Permission
 from contatto.app import create_app
 from contatto.kit.context import Context
+from contatto.kit.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class _NoContext(Context):
 
     def __init__(self) -> None:
         object.__setattr__(self, "db", None)
+        object.__setattr__(self, "settings", Settings())
 
 
 def _ways(routes: Any, prefix: str) -> Iterator[Way]:

@@ -28,7 +28,7 @@ MEDIA_KEY: Final = "media links"
 LINK: Final = timedelta(minutes=10)
 _SAFE: Final = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
-    "Cache-Control": "private, max-age=600",
+    "Cache-Control": "no-store",
 }
 
 

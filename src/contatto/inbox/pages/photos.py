@@ -24,7 +24,7 @@ from contatto.kit.ids import named_id
 from contatto.kit.uploads import picture_answer, read_picture
 
 router = APIRouter(include_in_schema=False)
-_CACHE: Final = "private, max-age=86400"
+_CACHE: Final = "no-store"
 
 
 async def show_photo(request: Request, business_id: str, conversation_id: str, message_id: str) -> Response:

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
+from urllib.parse import quote
 
 import structlog
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contatto.kit import errors
@@ -33,12 +35,18 @@ def csp_within(origins: Iterable[str]) -> str:
 
 
 _PAIRS: Final = tuple((name.lower().encode(), value.encode()) for name, value in HEADERS.items())
+_HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
+"""A year of https, for this host alone: others of its domain are not ours. Source: RFC 6797, section 6.1."""
+_CACHE: Final = b"cache-control"
+_NOT_STORED: Final = (_CACHE, b"no-store")
+"""Source: RFC 9111, section 5.2.2.5."""
 BODY_LIMIT: Final = 1024 * 1024
 """Largest body of a request, in bytes; hot doors have smaller limits of their own."""
 QUIET_UNDER_MS: Final = 1_000
 """Good answers faster than this are logged at debug level only."""
 
 
+type _Header = tuple[bytes, bytes]
 type Broken = Callable[[Request, Exception], Awaitable[Response]]
 
 
@@ -49,12 +57,24 @@ class SecurityLayer:
         app: what is wrapped.
         broken: answers for an error that nothing below has caught.
         larger: other caps on bodies, by how a path ends.
+        public: how paths begin whose good answers may be stored; no other answer ever is.
+        is_https: whether browsers come by https even where the last step to this server does not.
     """
 
-    def __init__(self, app: ASGIApp, broken: Broken, larger: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        broken: Broken,
+        larger: Mapping[str, int] | None = None,
+        public: tuple[str, ...] = (),
+        *,
+        is_https: bool = False,
+    ) -> None:
         self.app = app
         self.broken = broken
         self.larger = larger or {}
+        self.public = public
+        self.is_https = is_https
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -69,10 +89,8 @@ class SecurityLayer:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                given = message.get("headers", ())
-                names = {name.lower() for name, _ in given}
-                ours = (pair for pair in _PAIRS if pair[0] not in names)
-                message["headers"] = [*given, *ours, (b"x-request-id", request_id.encode())]
+                headers = self._headers(scope, status, message.get("headers", ()))
+                message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
             await send(message)
 
         limits = (limit for end, limit in self.larger.items() if scope["path"].endswith(end))
@@ -87,6 +105,36 @@ class SecurityLayer:
                 await answer(scope, receive, send_with_headers)
             finally:
                 _log_request(scope, status or 500, time.perf_counter() - started)
+
+    def _headers(self, scope: Scope, status: int, given: Iterable[_Header]) -> list[_Header]:
+        """The headers of an answer and ours besides; only what is public may say that it can be stored."""
+        is_public = status in (200, 304) and scope["path"].startswith(self.public)
+        kept = [(name, value) for name, value in given if is_public or name.lower() != _CACHE]
+        names = {name.lower() for name, _ in kept}
+        ours = [*_PAIRS, _NOT_STORED]
+        if self.is_https or scope["scheme"] == "https":
+            ours.append(_HSTS)
+        return [*kept, *(pair for pair in ours if pair[0] not in names)]
+
+
+def redirect_slashes(router: Router) -> ASGIApp:
+    """What answers where no route matches: one slash more or less at the end may lead to a route.
+
+    It names no host; the framework's own redirect takes one from the request, where anybody may write it.
+    """
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        path = f"/{scope['path'].strip('/')}"
+        other = path if scope["path"].endswith("/") else f"{path}/"
+        wanted = {**scope, "path": other, "raw_path": None}
+        is_there = any(route.matches(wanted)[0] is not Match.NONE for route in router.routes)
+        if scope["type"] != "http" or path == "/" or not is_there:
+            await router.not_found(scope, receive, send)
+            return
+        query = scope["query_string"].decode("latin-1")
+        await RedirectResponse(f"{quote(other)}{'?' if query else ''}{query}")(scope, receive, send)
+
+    return answer
 
 
 def _capped(receive: Receive, limit: int) -> Receive:
