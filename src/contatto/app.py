@@ -61,8 +61,9 @@ from contatto.kit.http import api_refusal, refusal_answer
 from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
 from contatto.kit.pictures import PICTURE_LIMIT
+from contatto.kit.private_files import files_of_sqlite, take_from_others
 from contatto.kit.settings import Settings
-from contatto.kit.vault import Vault, load_keys
+from contatto.kit.vault import KEY_FILE, Vault, load_keys
 from contatto.kit.web.live import LiveFeed
 from contatto.kit.web.render import STATIC, Renderer
 from contatto.kit.web.security import SecurityLayer, redirect_slashes
@@ -157,6 +158,7 @@ def open_context(settings: Settings, clock: Clock | None = None) -> Context:
     vault = Vault(load_keys(settings.secret_keys, settings.data_dir))
     used_clock = clock or SystemClock()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    take_from_others([settings.data_dir / KEY_FILE, *files_of_sqlite(settings.url)])
     db = open_database(settings.url, used_clock, vault)
     cookies = CookieRules(settings.secure_cookies, settings.session_days)
     pages = Renderer(vault.signing_key("csrf"), cookies)

@@ -26,11 +26,16 @@ def answers(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_server_with_zero(tmp_path: Path, name: signal.Signals) -> None:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_with_zero(tmp_path: Path, name: signal.Signals) -> None:
+    port = free_port()
     server = start(tmp_path, port)
     try:
         assert until(lambda: answers(port) or server.poll() is not None, seconds=90)

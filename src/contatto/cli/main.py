@@ -6,6 +6,8 @@ from typing import Any, Final, NamedTuple
 import typer
 from typer.core import TyperGroup
 
+from contatto.kit.private_files import write_privately
+
 
 class LazyCommand(NamedTuple):
     """Where a command lives under ``contatto.cli``, and the line that the list of commands shows."""
@@ -72,4 +74,5 @@ app = typer.Typer(
 
 @app.callback()
 def _start() -> None:
-    pass
+    """Whatever a command writes is for its owner alone."""
+    write_privately()
