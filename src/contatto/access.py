@@ -14,6 +14,7 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
     None: (
         "GET /",
         "GET /live",
+        "GET /login/tries",
         "POST /logout",
         "GET /nav",
         "GET /settings",

@@ -57,6 +57,7 @@ from contatto.kit.clock import Clock, SystemClock
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.connect import open_database
 from contatto.kit.errors import Refused
+from contatto.kit.hashing import HashPool
 from contatto.kit.http import api_refusal, refusal_answer
 from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
@@ -181,6 +182,7 @@ def create_app(context: Context) -> FastAPI:
     app.state.context = context
     app.state.access = ACCESS
     app.state.apps = AppIndex(context.db)
+    app.state.hashing = HashPool()
     app.router.routes.extend([*HOT_ROUTES, *_studied_routes()])
     app.router.default = redirect_slashes(app.router)
     app.add_route("/docs", _show_docs, include_in_schema=False)
@@ -230,6 +232,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         context.live.close()
+        app.state.hashing.close()
         for task in tasks:
             task.cancel()
         for task in tasks:

@@ -29,7 +29,7 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.store import conversations
 from contatto.inbox.store.sends import is_reply_due
-from contatto.kit import outbox, repeats
+from contatto.kit import outbox, repeats, shared_limits
 from contatto.kit.db.tx import Tx
 from contatto.kit.errands import Errand, Errands
 from contatto.kit.outbox import After
@@ -132,6 +132,7 @@ EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (3600.0, forget_drafts),
     (3600.0, accounts.end_expired_sessions),
     (3600.0, accounts.end_expired_codes),
+    (3600.0, shared_limits.purge_limits),
     (3600.0, repeats.forget_answers),
     (3600.0, audiences.forget_files),
     (3600.0, reports.forget_reports),

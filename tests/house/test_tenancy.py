@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.house.tree import READS, ROOT, arguments, parse, plant, public_functions, rooms, short
 
 WITHOUT_BUSINESS = {
-    "accounts/store.py:count_failed_logins": "Before the log-in nobody knows the business.",
+    "accounts/store.py:list_known_marks": "Before the log-in nobody knows the business.",
     "accounts/store.py:find_auth_code": "The code's secret hash finds the business.",
     "accounts/store.py:find_member_by_email": "The log-in finds the member, and by the member the business.",
     "accounts/store.py:find_session_member": "The cookie's secret hash finds the member and the business.",

@@ -4,7 +4,7 @@ import pytest
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.limits import RateLimit
+from contatto.kit.limits import RateLimit, network_of
 
 
 def test_tries_beyond_the_limit_are_refused_with_the_seconds_to_wait() -> None:
@@ -48,3 +48,13 @@ def test_the_keys_that_were_quiet_longest_are_forgotten(monkeypatch: pytest.Monk
     limit.check("a", 1.0)
     with pytest.raises(Refused):
         limit.check("c", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [("198.51.100.7", "198.51.100.7"), ("::ffff:198.51.100.7", "198.51.100.7"), ("testclient", "testclient"),
+     ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+     ("fe80::1%eth0", "fe80::/64"), ("", "")],
+)  # fmt: skip
+def test_a_subscriber_is_one_stranger_whatever_addresses_they_take(address: str, network: str) -> None:
+    assert network_of(address) == network

@@ -14,6 +14,7 @@ from psycopg import sql
 from contatto.kit.clock import FixedClock
 from tests import postgres, schema
 from tests.security.filling import build_world
+from tests.security.servers import Served, serve_house
 from tests.security.world import Built, World, running_world
 
 type Admin = psycopg.Connection[tuple[object, ...]]
@@ -52,6 +53,14 @@ def fresh_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Worl
     built: Built = request.getfixturevalue(f"built_on_{request.param}")
     with copied_world(built, tmp_path, request) as copied:
         yield copied
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
+    """One house, served twice: two servers that know of each other through the database alone."""
+    url = "" if request.param == "sqlite" else request.getfixturevalue("postgres_copy")
+    with serve_house(tmp_path, url) as running:
+        yield running
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerifyMismatchError
+from argon2.exceptions import InvalidHashError, VerificationError
 
 from contatto.accounts import rules, store
 from contatto.accounts.model import (
@@ -14,6 +14,8 @@ from contatto.accounts.model import (
     ApiToken,
     Business,
     BusinessId,
+    FailedTries,
+    LoginAttempt,
     Member,
     MemberId,
     Role,
@@ -23,6 +25,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret, new_id, new_number, new_secret
 from contatto.kit.languages import LANGUAGES
+from contatto.kit.shared_limits import SharedLimit
 
 _hasher = PasswordHasher()  # argon2id with the library's own defaults (RFC 9106, low-memory profile)
 _NOBODY: Final = (
@@ -65,7 +68,7 @@ def password_fits(member: Member | None, password: str) -> bool:
     """Check a password, in the same time whether the member exists or not."""
     try:
         _hasher.verify(member.password_hash if member else _NOBODY, password)
-    except (VerifyMismatchError, InvalidHashError):
+    except (VerificationError, InvalidHashError):
         return False
     return member is not None
 
@@ -133,35 +136,96 @@ def load_advertiser(tx: Tx, business_id: str, number: int) -> AdAccount:
     return account
 
 
-def check_login_rate(tx: Tx, email: str, address: str) -> None:
-    """Refuse further tries after too many failures.
+_OF_DEVICE: Final = SharedLimit("login of device", rules.LOGIN_TRIES, rules.LOGIN_WINDOW)
+_OF_NETWORK_AND_EMAIL: Final = SharedLimit("login of both", rules.LOGIN_TRIES, rules.LOGIN_WINDOW)
+_OF_NETWORK: Final = SharedLimit("login of network", rules.LOGIN_TRIES_OF_NETWORK, rules.LOGIN_WINDOW)
+_OF_EMAIL: Final = SharedLimit("login of e-mail", rules.LOGIN_TRIES_OF_EMAIL, rules.LOGIN_DAY)
+
+
+def count_login(tx: Tx, email: str, network: str, device: str) -> LoginAttempt:
+    """Count a try to log in before its password is looked at; a good one is given back.
+
+    A browser that the member signed in with before has tries of its own, which no stranger can use up. From a
+    network that is known so, the tries that strangers used up elsewhere do not count.
 
     Raises:
-        Refused: TOO_MANY, with the seconds to wait.
+        Refused: TOO_MANY, with the seconds to wait; such a try leaves nothing behind.
     """
-    since = tx.now - timedelta(seconds=rules.LOGIN_WINDOW_S)
-    if store.count_failed_logins(tx, hash_secret(email), address, since) >= rules.LOGIN_TRIES:
-        raise Refused(errors.TOO_MANY, "Too many failed log-ins.", retry_after_s=rules.LOGIN_WINDOW_S)
+    member = store.find_member_by_email(tx, email)
+    of_device, of_network = _device_mark(tx, device), _network_mark(tx, network)
+    known = store.list_known_marks(tx, member.id if member else "", (of_device, of_network))
+    attempt = LoginAttempt(email, network, device, member, of_device in known, of_network in known)
+    for limit, key in _login_limits(attempt):
+        limit.take(tx, key)
+    store.record_login_try(tx, _email_mark(tx, email), of_device if attempt.knows_device else of_network)
+    return attempt
 
 
-def note_failed_login(tx: Tx, email: str, address: str) -> None:
-    row = {"id": new_id(), "email_hash": hash_secret(email), "address": address, "at": tx.now}
-    store.record_failed_login(tx, row)
+def _login_limits(attempt: LoginAttempt) -> list[tuple[SharedLimit, str]]:
+    """What a try counts for. All take the rows in one order, so that no two wait for each other."""
+    if attempt.knows_device:
+        return [(_OF_DEVICE, f"{attempt.device} {attempt.email}")]
+    both = f"{attempt.network} {attempt.email}"
+    limits = [(_OF_NETWORK_AND_EMAIL, both), (_OF_NETWORK, attempt.network)]
+    return limits if attempt.knows_network else [*limits, (_OF_EMAIL, attempt.email)]
 
 
-def start_session(tx: Tx, member: Member, days: int) -> str:
-    """Open a session and give its token, of which only the hash is kept."""
+def _email_mark(tx: Tx, email: str) -> str:
+    return tx.vault.blind(email, "log-ins of e-mails").hex()
+
+
+def _device_mark(tx: Tx, device: str) -> str:
+    return tx.vault.blind(device, "log-ins of devices").hex() if device else ""
+
+
+def _network_mark(tx: Tx, network: str) -> str:
+    return tx.vault.blind(network, "log-ins of networks").hex()
+
+
+def start_session(
+    tx: Tx, attempt: LoginAttempt, days: int, device: str
+) -> tuple[Member, str, FailedTries | None]:
+    """Open a session after a good password, and give its token, of which only the hash is kept.
+
+    Args:
+        tx: an open transaction.
+        attempt: what was counted before the password was checked.
+        days: how long the session lasts at most.
+        device: what the browser is known by from now on.
+
+    Returns:
+        The member, the token, and the failed tries from elsewhere since the member signed in last.
+
+    Raises:
+        Refused: WRONG_LOGIN, when the member was changed while the password was checked.
+    """
+    for limit, key in _login_limits(attempt):
+        limit.give_back(tx, key)
+    of_network = _network_mark(tx, attempt.network)
+    own = _device_mark(tx, attempt.device) if attempt.knows_device else of_network
+    failed = store.delete_login_tries(tx, _email_mark(tx, attempt.email), own)
+    known = attempt.member
+    member = store.find_member(tx, known.business_id, known.id) if known else None
+    if known is None or member is None or not _is_unchanged(member, known):
+        raise Refused(errors.WRONG_LOGIN)
+    store.save_known_marks(tx, member, {_device_mark(tx, device), of_network})
     token = new_secret("session")
-    store.delete_failed_logins(tx, hash_secret(member.email))
     row = {
         "token_hash": hash_secret(token),
         "business_id": member.business_id,
         "member_id": member.id,
         "created_at": tx.now,
         "expires_at": tx.now + timedelta(days=days),
+        "failed_tries": failed.count if failed else 0,
+        "failed_since": failed.since if failed else None,
     }
     store.save_session(tx, row)
-    return token
+    return member, token, failed
+
+
+def _is_unchanged(member: Member, checked: Member) -> bool:
+    """Whether a member may still come in with the password that was checked."""
+    return member.deactivated_at is None and member.password_hash == checked.password_hash
 
 
 def end_session(tx: Tx, token: str) -> None:
@@ -169,9 +233,9 @@ def end_session(tx: Tx, token: str) -> None:
 
 
 def end_expired_sessions(tx: Tx) -> int:
-    """Delete sessions, and failures to sign in, whose time is over; say how many."""
-    since = tx.now - timedelta(seconds=rules.LOGIN_WINDOW_S)
-    return store.delete_expired_sessions(tx) + store.delete_old_failed_logins(tx, since)
+    """Delete sessions, and what is known of tries to sign in, whose time is over; say how many."""
+    failed, known = (tx.now - timedelta(days=days) for days in (rules.FAILED_TRIES_DAYS, rules.KNOWN_DAYS))
+    return store.delete_expired_sessions(tx) + store.delete_old_logins(tx, failed, known)
 
 
 def issue_token(tx: Tx, business_id: BusinessId, name: str, scopes: list[str]) -> tuple[ApiToken, str]:

@@ -77,6 +77,33 @@ class Member:
     created_at: datetime
     language: str = ""
     """The tag of the language that the member chose; empty to follow the browser."""
+    deactivated_at: datetime | None = None
+    """Since when the member may not come in any more; the name stays where it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginAttempt:
+    """A try to log in that was counted, before its password is checked.
+
+    ``network`` is where it comes from; ``device`` what is known of the browser, empty when it never signed
+    in here. ``member`` is None when nobody has the e-mail. ``knows_device`` and ``knows_network`` say whether
+    this member signed in from there before.
+    """
+
+    email: str
+    network: str
+    device: str
+    member: Member | None
+    knows_device: bool
+    knows_network: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTries:
+    """Wrong tries for a member's e-mail, from elsewhere, since they signed in last."""
+
+    count: int
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)

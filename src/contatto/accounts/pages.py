@@ -1,22 +1,34 @@
 """Signing in and out, and the settings page: members, tokens, ad accounts."""
 
-import asyncio
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Query, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import actions, store
-from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import ApiToken, Caller, Member, Permission
-from contatto.accounts.rules import ROLE_PERMISSIONS, chain_holds, home_path, may, normal_email, require
+from contatto.accounts.auth import Deed, FormCaller, PageCaller, member_caller, record_deed
+from contatto.accounts.model import ApiToken, Caller, FailedTries, Member, Permission
+from contatto.accounts.rules import chain_holds, home_path, may, normal_email, require
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.hashing import hash_pool
+from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.languages import LANGUAGES
+from contatto.kit.limits import client_network
 from contatto.kit.web.language import keep_language
-from contatto.kit.web.sessions import check_csrf, clear_session, session_token, set_session
+from contatto.kit.web.sessions import (
+    DEVICE_KEY,
+    check_csrf,
+    clear_session,
+    device_of,
+    keep_device,
+    session_token,
+    set_session,
+)
 from contatto.kit.words import words_of
 
 router = APIRouter(include_in_schema=False)
@@ -43,8 +55,10 @@ async def post_login(
 ) -> Response:
     context = context_of(request)
     await check_csrf(request, context.pages.csrf_key)
+    key = context.vault.signing_key(DEVICE_KEY)
+    device = device_of(request, key)
     try:
-        token, home = await _log_in(request, email, password)
+        entered = await _log_in(request, email, password, device)
     except Refused as refused:
         words = words_of(request)
         values = {
@@ -56,35 +70,69 @@ async def post_login(
         if refused.retry_after_s is not None:
             page.headers["Retry-After"] = str(refused.retry_after_s)
         return page
-    response = RedirectResponse(_local_path(next) or home, 303)
-    set_session(response, token, context.pages.cookies)
+    wanted = _local_path(next) or entered.home
+    response = RedirectResponse(f"/login/tries?next={quote(wanted)}" if entered.failed else wanted, 303)
+    set_session(response, entered.token, context.pages.cookies)
+    keep_device(response, entered.device, key, context.pages.cookies)
     return response
 
 
-async def _log_in(request: Request, email: str, password: str) -> tuple[str, str]:
-    """Check the rate, then the password outside any transaction, then open a session.
+@dataclass(frozen=True, slots=True)
+class _Entered:
+    """A session that was opened, the browser's own mark, and the page to begin with."""
 
-    Returns:
-        The session's token, and the page to begin with.
+    token: str
+    device: str
+    failed: FailedTries | None
+    home: str
+
+
+async def _log_in(request: Request, email: str, password: str, device: str) -> _Entered:
+    """Count the try, then check the password outside any transaction, then open a session.
+
+    Raises:
+        Refused: WRONG_LOGIN, TOO_MANY.
     """
     context = context_of(request)
-    address = request.client.host if request.client else ""
+    pool = hash_pool(request)
+    network = client_network(request)
     try:
         known_email = normal_email(email)
     except Refused:
         raise Refused(errors.WRONG_LOGIN) from None
-
-    def find(tx: Tx) -> Member | None:
-        actions.check_login_rate(tx, known_email, address)
-        return store.find_member_by_email(tx, known_email)
-
-    member = await context.db.read(find)
-    if not await asyncio.to_thread(actions.password_fits, member, password[:1000]) or member is None:
-        await context.db.write(lambda tx: actions.note_failed_login(tx, known_email, address))
+    with pool.place(network, is_known=bool(device)):
+        attempt = await context.db.write(lambda tx: actions.count_login(tx, known_email, network, device))
+        fits = await pool.run(actions.password_fits, attempt.member, password[:1000])
+    if not fits:
         raise Refused(errors.WRONG_LOGIN)
-    days = context.settings.session_days
-    token = await context.db.write(lambda tx: actions.start_session(tx, member, days))
-    return token, home_path(ROLE_PERMISSIONS[member.role])
+    days, known_as = context.settings.session_days, device or new_secret("device")
+
+    def start(tx: Tx) -> tuple[Caller, str, FailedTries | None]:
+        member, token, failed = actions.start_session(tx, attempt, days, known_as)
+        business = store.find_business(tx, member.business_id)
+        if business is None:
+            raise Refused(errors.WRONG_LOGIN)
+        caller = member_caller(member, business)
+        record_deed(tx, Deed(caller, "POST /login", "", request.state.request_id))
+        return caller, token, failed
+
+    caller, token, failed = await context.db.write(start)
+    return _Entered(token, known_as, failed, home_path(caller.permissions))
+
+
+@router.get("/login/tries")
+async def show_tries(request: Request, caller: PageCaller, next: str = "") -> Response:
+    """After signing in: how many wrong tries came from elsewhere since the last time."""
+    context = context_of(request)
+    token = session_token(request)
+    failed = await context.db.read(
+        lambda tx: store.find_failed_tries(tx, caller.business_id, hash_secret(token))
+    )
+    wanted = _local_path(next) or home_path(caller.permissions)
+    if failed is None:
+        return RedirectResponse(wanted, 303)
+    values = {"caller": caller, "failed": failed, "next": wanted}
+    return context.pages.render(request, "accounts/tries.html", values)
 
 
 @router.post("/logout")

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any, Final
 from zoneinfo import available_timezones
@@ -24,9 +25,18 @@ ROLE_PERMISSIONS: Final = {
     Role.ANALYST: frozenset({Permission.READ_ADS, Permission.READ_REPORTS}),
 }
 
-LOGIN_WINDOW_S: Final = 900
 LOGIN_TRIES: Final = 10
-"""Failed tries for one e-mail or from one address within the window, after which both must wait."""
+"""Tries to log in with one e-mail from one network; also those of a browser that a member used before."""
+LOGIN_TRIES_OF_NETWORK: Final = 60
+"""Tries from one network with any e-mail; both come back within the window."""
+LOGIN_WINDOW: Final = timedelta(minutes=15)
+LOGIN_TRIES_OF_EMAIL: Final = 100
+"""Tries with one e-mail from wherever it never was used to sign in; they come back within a day."""
+LOGIN_DAY: Final = timedelta(days=1)
+FAILED_TRIES_DAYS: Final = 90
+"""How long a member may be away and still be told of failed tries."""
+KNOWN_DAYS: Final = 365
+"""How long a browser or a network is known after a member signed in from there."""
 AUTH_CODE_S: Final = 600
 """For so long an auth code can be changed into a token."""
 MIN_PASSWORD: Final = 10

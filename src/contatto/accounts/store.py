@@ -1,5 +1,6 @@
-"""Tables of businesses, members, sessions, tokens, ad accounts and failed log-ins."""
+"""Tables of businesses, members, sessions, tokens, ad accounts and tries to log in."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
@@ -7,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Index,
+    Integer,
     String,
     Table,
     UniqueConstraint,
@@ -24,6 +26,7 @@ from contatto.accounts.model import (
     AuthCode,
     Business,
     BusinessId,
+    FailedTries,
     Member,
     Role,
 )
@@ -43,6 +46,7 @@ members = Table(
     text("password_hash"),
     instant("created_at"),
     Column("language", String(16), nullable=False, server_default=""),
+    instant("deactivated_at", nullable=True),
     Index("ix_members_business_id", "business_id"),
 )
 
@@ -54,7 +58,21 @@ sessions = Table(
     Column("member_id", String(36), nullable=False),
     instant("created_at"),
     instant("expires_at"),
+    Column("failed_tries", Integer, nullable=False, server_default="0"),
+    instant("failed_since", nullable=True),
+    Index("ix_sessions_member_id", "member_id"),
 )
+
+known_logins = Table(
+    "known_logins",
+    metadata,
+    Column("member_id", String(36), primary_key=True),
+    Column("mark", String(32), primary_key=True),
+    tenant(),
+    instant("last_at"),
+    Index("ix_known_logins_last_at", "last_at"),
+)
+"""From where a member signed in: marks are fingerprints of browsers and of networks."""
 
 api_tokens = Table(
     "api_tokens",
@@ -124,13 +142,14 @@ audit_entries = Table(
 failed_logins = Table(
     "failed_logins",
     metadata,
-    key(),
-    Column("email_hash", String(64), nullable=False),
-    Column("address", String(64), nullable=False),
-    instant("at"),
-    Index("ix_failed_logins_email_hash_at", "email_hash", "at"),
-    Index("ix_failed_logins_address_at", "address", "at"),
+    Column("email_mark", String(32), primary_key=True),
+    Column("mark", String(32), primary_key=True),
+    Column("count", Integer, nullable=False),
+    instant("since"),
+    instant("last_at"),
+    Index("ix_failed_logins_last_at", "last_at"),
 )
+"""Tries that did not end in a session, by e-mail and by where they came from, both as fingerprints."""
 
 
 def save_business(tx: Tx, row: dict[str, Any]) -> None:
@@ -155,8 +174,15 @@ def save_member(tx: Tx, row: dict[str, Any]) -> bool:
 
 
 def find_member_by_email(tx: Tx, email: str) -> Member | None:
-    """A member by the e-mail; it is unique in the installation, as it is what one signs in with."""
-    return tx.find(Member, select(members).where(members.c.email == email))
+    """A member who may come in, by the e-mail; it is unique in the installation."""
+    live = select(members).where(members.c.email == email, members.c.deactivated_at.is_(None))
+    return tx.find(Member, live)
+
+
+def find_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member | None:
+    """A member, held until the end of the transaction: what is decided by their state stays true."""
+    mine = select(members).where(members.c.business_id == business_id, members.c.id == member_id)
+    return tx.find(Member, mine.with_for_update() if tx.locks_rows else mine)
 
 
 def list_members(tx: Tx, business_id: BusinessId) -> list[Member]:
@@ -176,7 +202,11 @@ def save_session(tx: Tx, row: dict[str, Any]) -> None:
 _OF_SESSION: Final = (
     select(members)
     .join(sessions, sessions.c.member_id == members.c.id)
-    .where(sessions.c.token_hash == bindparam("of_token"), sessions.c.expires_at > bindparam("at"))
+    .where(
+        sessions.c.token_hash == bindparam("of_token"),
+        sessions.c.expires_at > bindparam("at"),
+        members.c.deactivated_at.is_(None),
+    )
 )
 """Made once and kept, as that of businesses: every page asks for them."""
 
@@ -186,6 +216,17 @@ def find_session_member(tx: Tx, token_hash: str) -> tuple[Member, Business] | No
     member = tx.find(Member, _OF_SESSION, {"of_token": token_hash, "at": tx.now})
     business = find_business(tx, member.business_id) if member else None
     return (member, business) if member and business else None
+
+
+def find_failed_tries(tx: Tx, business_id: BusinessId, token_hash: str) -> FailedTries | None:
+    """What a session was told of failed tries when it began."""
+    mine = select(sessions.c.failed_tries.label("count"), sessions.c.failed_since.label("since"))
+    told = mine.where(
+        sessions.c.business_id == business_id,
+        sessions.c.token_hash == token_hash,
+        sessions.c.failed_tries > 0,
+    )
+    return tx.find(FailedTries, told)
 
 
 def delete_session(tx: Tx, token_hash: str) -> None:
@@ -281,26 +322,45 @@ def find_ad_account_by_number(tx: Tx, business_id: BusinessId, number: int) -> A
     return tx.find(AdAccount, select(ad_accounts).where(mine, ad_accounts.c.number == number))
 
 
-def record_failed_login(tx: Tx, row: dict[str, Any]) -> None:
-    tx.insert(failed_logins, row)
+def list_known_marks(tx: Tx, member_id: str, marks: Collection[str]) -> set[str]:
+    """Which of these marks a member signed in from before."""
+    mine = select(known_logins.c.mark).where(known_logins.c.member_id == member_id)
+    return set(tx.execute(mine.where(known_logins.c.mark.in_(marks))).scalars())
 
 
-def count_failed_logins(tx: Tx, email_hash: str, address: str, since: datetime) -> int:
-    """Failed tries since a time, for the e-mail or from the address, whichever is more."""
-    counts = [
-        tx.scalar(select(func.count()).select_from(failed_logins).where(column == value, recent))
-        for column, value in ((failed_logins.c.email_hash, email_hash), (failed_logins.c.address, address))
-        for recent in (failed_logins.c.at > since,)
-    ]
-    return int(max(counts))
+def save_known_marks(tx: Tx, member: Member, marks: Collection[str]) -> None:
+    """Note from where a member signed in."""
+    row = {"member_id": member.id, "business_id": member.business_id, "last_at": tx.now}
+    insert = tx.upsert(known_logins).values([row | {"mark": mark} for mark in sorted(marks)])
+    again = insert.on_conflict_do_update(
+        index_elements=["member_id", "mark"], set_={"last_at": insert.excluded.last_at}
+    )
+    tx.execute(again)
 
 
-def delete_old_failed_logins(tx: Tx, since: datetime) -> int:
-    return tx.execute(failed_logins.delete().where(failed_logins.c.at <= since)).rowcount
+def record_login_try(tx: Tx, email_mark: str, mark: str) -> None:
+    """Count a try for an e-mail from somewhere; a good one takes all of its e-mail away."""
+    row = {"email_mark": email_mark, "mark": mark, "count": 1, "since": tx.now, "last_at": tx.now}
+    more = {"count": failed_logins.c.count + 1, "last_at": tx.now}
+    insert = tx.upsert(failed_logins).values(row)
+    tx.execute(insert.on_conflict_do_update(index_elements=["email_mark", "mark"], set_=more))
 
 
-def delete_failed_logins(tx: Tx, email_hash: str) -> None:
-    tx.execute(failed_logins.delete().where(failed_logins.c.email_hash == email_hash))
+def delete_login_tries(tx: Tx, email_mark: str, own: str) -> FailedTries | None:
+    """Take the tries for an e-mail away; say what came from elsewhere than from one's own mark."""
+    mine = failed_logins.delete().where(failed_logins.c.email_mark == email_mark)
+    gone = tx.execute(mine.returning(failed_logins)).mappings().all()
+    strange = [row for row in gone if row["mark"] != own]
+    if not strange:
+        return None
+    return FailedTries(sum(row["count"] for row in strange), min(row["since"] for row in strange))
+
+
+def delete_old_logins(tx: Tx, failed_before: datetime, known_before: datetime) -> int:
+    """Delete failed tries, and marks of where members signed in, that are too old."""
+    failed = failed_logins.delete().where(failed_logins.c.last_at < failed_before)
+    known = known_logins.delete().where(known_logins.c.last_at < known_before)
+    return tx.execute(failed).rowcount + tx.execute(known).rowcount
 
 
 def append_audit_entry(tx: Tx, entry: AuditEntry) -> None:

@@ -1,7 +1,10 @@
 """Rate limits of public doors, kept in memory: so many in a span, for each key."""
 
 from collections import deque
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
+
+from starlette.requests import HTTPConnection
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
@@ -39,3 +42,24 @@ class RateLimit:
                 span=round(self._span_s),
             )
         tries.append(now_s)
+
+
+def network_of(address: str) -> str:
+    """What counts as one stranger: an IPv4 address, or the /64 of IPv6, of which one subscriber has all.
+
+    Source: RFC 6177, and BCP 157 on what sites are given.
+    """
+    try:
+        known: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(known, IPv4Address):
+        return str(known)
+    if known.ipv4_mapped is not None:
+        return str(known.ipv4_mapped)
+    return str(IPv6Network((known, 64), strict=False))
+
+
+def client_network(connection: HTTPConnection) -> str:
+    """The network that a request comes from; empty when the server does not know."""
+    return network_of(connection.client.host) if connection.client else ""

@@ -21,7 +21,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
 from contatto.kit.languages import LANGUAGES, words_in
-from contatto.kit.limits import RateLimit
+from contatto.kit.limits import RateLimit, client_network
 from contatto.kit.reading import UNREADABLE
 from contatto.kit.words import words_of
 
@@ -97,8 +97,7 @@ async def post_form(request: Request, account_id: str) -> Response:
     sent = await read_sent(request)
     now_s = context.clock.now().timestamp()
     _VISITOR_LIMIT.check(f"{account.id}:{visitor}", now_s)
-    address = request.client.host if request.client else ""
-    _ADDRESS_LIMIT.check(f"{sent.page_id}:{address}", now_s)
+    _ADDRESS_LIMIT.check(f"{sent.page_id}:{client_network(request)}", now_s)
 
     def work(tx: Tx) -> FormAnswer:
         version = _load_version(tx, account, sent.page_id)

@@ -1,4 +1,8 @@
-"""Session cookies and CSRF tokens: opaque random values, of which the tables hold hashes only."""
+"""Session cookies and CSRF tokens: opaque random values, of which the tables hold hashes only.
+
+A browser that somebody signed in with keeps a device cookie too. It proves no more than that: it lets nobody
+in, and gives the log-in page tries of its own that strangers cannot use up.
+"""
 
 import hmac
 from dataclasses import dataclass
@@ -14,6 +18,10 @@ from contatto.kit.ids import new_secret
 SESSION_COOKIE: Final = "contatto_session"
 GUEST_COOKIE: Final = "contatto_guest"
 """Carries the CSRF token's seed before somebody signs in."""
+DEVICE_COOKIE: Final = "contatto_device"
+DEVICE_KEY: Final = "device"
+"""The purpose under which the vault gives the key that signs it."""
+_YEAR_S: Final = 365 * 86_400
 CSRF_FIELD: Final = "csrf_token"
 CSRF_HEADER: Final = "x-csrf-token"
 
@@ -86,3 +94,27 @@ def keep_guest(request: Request, response: Response, rules: CookieRules) -> None
     token = getattr(request.state, "guest", "")
     if token:
         response.set_cookie(GUEST_COOKIE, token, httponly=True, secure=rules.secure, samesite="lax")
+
+
+def device_of(connection: HTTPConnection, key: bytes) -> str:
+    """What a browser is known by if somebody signed in with it before, else an empty string."""
+    device, _, signature = connection.cookies.get(DEVICE_COOKIE, "").rpartition(".")
+    is_ours = hmac.compare_digest(signature.encode(), _sign_device(device, key).encode())
+    return device if is_ours else ""
+
+
+def keep_device(response: Response, device: str, key: bytes, rules: CookieRules) -> None:
+    """Let a browser be known by this from now on; only the log-in page is sent it."""
+    response.set_cookie(
+        DEVICE_COOKIE,
+        f"{device}.{_sign_device(device, key)}",
+        max_age=_YEAR_S,
+        path="/login",
+        httponly=True,
+        secure=rules.secure,
+        samesite="strict",
+    )
+
+
+def _sign_device(device: str, key: bytes) -> str:
+    return hmac.new(key, device.encode(), "sha256").hexdigest()
