@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Date, Float, Integer, LargeB
 
 from contatto import wiring
 from contatto.accounts.store import list_businesses
+from contatto.audiences.actions import blind_digests
 from contatto.capture.model import Field
 from contatto.inbox.model import ReceiptState
 from contatto.kit.db.database import Database
@@ -110,9 +111,10 @@ class House:
         for value in (phone, mail, rejected):
             plant.row("capture_corrections", value_index=tx.vault.blind(value, self.business_id))
         for value in (phone.lstrip("+"), mail):
-            digest = hashlib.sha256(value.encode()).hexdigest()
-            plant.row("audience_members", digest=digest)
-            plant.row("audience_files", digests=f"{'0' * 64}\n{digest}")
+            digests = ["0" * 64, hashlib.sha256(value.encode()).hexdigest()]
+            prints = blind_digests(tx.vault, self.business_id, digests)
+            plant.row("audience_members", fingerprint=prints[1])
+            plant.row("audience_files", prints=b"".join(prints))
         plant.row("lead_views", query=self.sealed(tx, f"q={phone}&sort=name"))
         plant.row(
             "lead_jobs", kind=JobKind.STATUS, state=JobState.DONE, plan=self.plan(tx, query=f"q={mail}")
@@ -201,6 +203,7 @@ class Forms:
         self.indexes = {tx.vault.blind(mark, business_id) for mark in marks}
         spelled = {form for mark in marks for form in (mark, mark.lstrip("+"))}
         self.digests = {hashlib.sha256(form.encode()).hexdigest() for form in spelled}
+        self.prints = blind_digests(tx.vault, business_id, self.digests)
 
     def of(self, value: Any) -> str:
         """The form in which a mark stands in a value, or nothing."""
@@ -214,6 +217,8 @@ class Forms:
     def of_bytes(self, value: bytes) -> str:
         if value in self.indexes:
             return "index"
+        if any(each in value for each in self.prints):
+            return "print"
         for tenant in self.tenants:
             try:
                 opened = self.tx.vault.open_bytes(value, tenant)
@@ -249,7 +254,7 @@ def test_no_table_holds_a_value_of_an_erased_person_in_any_form(database: Databa
     before = traces(database, house.business_id, MARKS)
     planted = {place.partition(".")[0] for place in before}
     assert PERSONAL - planted == WITH_IDS_ALONE, "the test plants too little to find anything"
-    assert {"clear", "sealed", "index", "hash"} == {place.rpartition(" ")[2] for place in before}
+    assert {"clear", "sealed", "index", "print"} == {place.rpartition(" ")[2] for place in before}
     others = traces(database, house.business_id, OTHERS)
 
     job = erase(database, house.actor, house.gone.id)

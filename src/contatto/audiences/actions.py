@@ -1,7 +1,7 @@
 """Uploading files of hashed values and making audiences of them, of lists, and of other audiences."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from contatto.audiences.model import (
     AudienceFile,
     AudienceKind,
     FileAction,
+    Fingerprint,
     ListKind,
     LookalikeSize,
 )
@@ -19,6 +20,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number, new_secret
+from contatto.kit.vault import Vault
 from contatto.leads.model.erasing import Gone
 
 
@@ -32,14 +34,20 @@ class NewAudience:
     spec: str = ""
 
 
+def blind_digests(vault: Vault, business_id: str, digests: Iterable[str]) -> list[Fingerprint]:
+    """What is kept of hashed values, and what those that are asked for are compared with, each once."""
+    blinded = (vault.blind(f"audience:{digest}", business_id) for digest in digests)
+    return list(dict.fromkeys(blinded))
+
+
 def upload_file(tx: Tx, account: AdAccount, calculate_type: str, digests: Sequence[str]) -> AudienceFile:
-    """Keep a file of hashed values until an audience is made of it."""
+    """Keep the fingerprints of a file of hashed values until an audience is made of it."""
     file = AudienceFile(
         path=new_secret("audience"),
         business_id=account.business_id,
         ad_account_id=account.id,
         calculate_type=calculate_type,
-        digests="\n".join(digests),
+        prints=b"".join(blind_digests(tx.vault, account.business_id, digests)),
         created_at=tx.now,
     )
     store.save_file(tx, file)
@@ -65,7 +73,7 @@ def create_audience(tx: Tx, account: AdAccount, new: NewAudience, paths: Sequenc
         updated_at=tx.now,
     )
     store.save_audience(tx, audience)
-    store.save_members(tx, audience, _digests(tx, audience, paths))
+    store.save_members(tx, audience, _prints(tx, audience, paths))
     return audience
 
 
@@ -78,7 +86,7 @@ def create_customer_list(
         Refused: INVALID.
     """
     audience = create_audience(tx, account, NewAudience(name, calculate_type=kind.value))
-    store.save_members(tx, audience, digests)
+    store.save_members(tx, audience, blind_digests(tx.vault, account.business_id, digests))
     return audience
 
 
@@ -103,8 +111,8 @@ def create_lookalike_of(
     return create_audience(tx, account, NewAudience(name, AudienceKind.LOOKALIKE, spec=json.dumps(spec)))
 
 
-def _digests(tx: Tx, audience: Audience, paths: Sequence[str]) -> list[str]:
-    found: list[str] = []
+def _prints(tx: Tx, audience: Audience, paths: Sequence[str]) -> list[Fingerprint]:
+    found: list[Fingerprint] = []
     for path in paths:
         file = store.find_file(tx, audience.business_id, path)
         if file is None or file.ad_account_id != audience.ad_account_id:
@@ -112,7 +120,7 @@ def _digests(tx: Tx, audience: Audience, paths: Sequence[str]) -> list[str]:
         rules.check_fresh(file.created_at, tx.now)
         if file.calculate_type != audience.calculate_type:
             raise Refused(errors.INVALID, f"file_paths: a file has {file.calculate_type} values.")
-        found += file.digests.split("\n")
+        found += rules.split_prints(file.prints)
     return list(dict.fromkeys(found))
 
 
@@ -149,13 +157,13 @@ def update_audience(
 def _change_members(tx: Tx, audience: Audience, action: FileAction, paths: Sequence[str]) -> None:
     if audience.kind is not AudienceKind.CUSTOMER_FILE:
         raise Refused(errors.INVALID, "file_paths: this audience is not made of files.")
-    digests = _digests(tx, audience, paths)
+    prints = _prints(tx, audience, paths)
     if action is FileAction.REMOVE:
-        store.delete_members(tx, audience, digests)
+        store.delete_members(tx, audience, prints)
         return
     if action is FileAction.REPLACE:
         store.delete_members(tx, audience)
-    store.save_members(tx, audience, digests)
+    store.save_members(tx, audience, prints)
 
 
 def delete_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None:
@@ -175,5 +183,6 @@ def forget_files(tx: Tx) -> int:
 
 def forget_members(tx: Tx, gone: Gone) -> set[str]:
     """Take persons out of all audiences, by the hashes of their contact values. Nothing new is found."""
-    store.delete_digests(tx, gone.business_id, rules.digests_of(gone.contacts))
+    digests = rules.digests_of(gone.contacts)
+    store.delete_prints(tx, gone.business_id, blind_digests(tx.vault, gone.business_id, digests))
     return set()

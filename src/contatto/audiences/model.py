@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+type Fingerprint = bytes
+"""A hashed contact value under a key of ours: the plain SHA-256 of a phone number is tried out in minutes."""
+
 
 class AudienceKind(StrEnum):
     CUSTOMER_FILE = "customer_file"
@@ -45,13 +48,13 @@ class FileAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AudienceFile:
-    """An uploaded file of hashed values; ``path`` is its name in the API, ``digests`` its lines."""
+    """An uploaded file of hashed values; ``path`` is its name in the API, ``prints`` their fingerprints."""
 
     path: str
     business_id: str
     ad_account_id: str
     calculate_type: str
-    digests: str
+    prints: bytes
     created_at: datetime
 
 

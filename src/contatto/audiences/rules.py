@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from contatto.audiences.model import Audience, AudienceKind, AudienceState, ListKind
+from contatto.audiences.model import Audience, AudienceKind, AudienceState, Fingerprint, ListKind
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.numbers import read_number
@@ -21,6 +21,7 @@ from contatto.measurement.model import ConversionKind
 FILE_LIFE: Final = timedelta(days=1)
 """For so long after its upload a file can be made into an audience."""
 LONGEST_NAME: Final = 128
+_PRINT_BYTES: Final = 16
 CONVERSION_OF: Final = {
     "LEAD_GENERATION": ConversionKind.LEAD,
     "BUSINESS_ACCOUNT": ConversionKind.CONVERSATION,
@@ -52,6 +53,11 @@ def read_digests(content: bytes) -> tuple[str, ...]:
                 errors.NOT_HASHED, "file: value %(number)s is not a SHA-256 in hexadecimal.", number=number
             )
     return tuple(dict.fromkeys(lines))
+
+
+def split_prints(joined: bytes) -> list[Fingerprint]:
+    """The fingerprints of a file, which stand in it one after the other."""
+    return [joined[start : start + _PRINT_BYTES] for start in range(0, len(joined), _PRINT_BYTES)]
 
 
 def digests_of(values: Iterable[str]) -> set[str]:

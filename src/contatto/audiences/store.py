@@ -1,11 +1,12 @@
-"""Tables of audiences, their hashed members and uploaded files."""
+"""Tables of audiences, of the fingerprints of their members, and of uploaded files."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, Text, func, select
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table, func, select
 
-from contatto.audiences.model import Audience, AudienceFile, AudienceKind
+from contatto.audiences.model import Audience, AudienceFile, AudienceKind, Fingerprint
+from contatto.audiences.rules import split_prints
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
 
@@ -29,7 +30,7 @@ audience_members = Table(
     "audience_members",
     metadata,
     Column("audience_id", String(36), primary_key=True),
-    Column("digest", String(64), primary_key=True),
+    Column("fingerprint", LargeBinary(16), primary_key=True),
     tenant(),
 )
 
@@ -40,7 +41,7 @@ audience_files = Table(
     tenant(),
     Column("ad_account_id", String(36), nullable=False),
     Column("calculate_type", String(32), nullable=False),
-    Column("digests", Text, nullable=False),
+    Column("prints", LargeBinary, nullable=False),
     instant("created_at"),
     Index("ix_audience_files_created_at", "created_at"),
 )
@@ -96,25 +97,25 @@ def find_audience_by_number(tx: Tx, business_id: str, number: int) -> Audience |
     return tx.find(Audience, mine.where(audiences.c.number == number))
 
 
-def save_members(tx: Tx, audience: Audience, digests: Iterable[str]) -> None:
+def save_members(tx: Tx, audience: Audience, prints: Iterable[Fingerprint]) -> None:
     """Add members; those that are in it already stay once."""
     mine = {"audience_id": audience.id, "business_id": audience.business_id}
-    rows = [mine | {"digest": digest} for digest in digests]
+    rows = [mine | {"fingerprint": each} for each in prints]
     if rows:
         tx.execute(tx.upsert(audience_members).on_conflict_do_nothing(), rows)
 
 
-def delete_members(tx: Tx, audience: Audience, digests: Iterable[str] | None = None) -> None:
+def delete_members(tx: Tx, audience: Audience, prints: Iterable[Fingerprint] | None = None) -> None:
     """Take members out: all of them, or those named."""
     mine = audience_members.delete().where(
         audience_members.c.business_id == audience.business_id,
         audience_members.c.audience_id == audience.id,
     )
-    if digests is None:
+    if prints is None:
         tx.execute(mine)
         return
-    for digest in digests:
-        tx.execute(mine.where(audience_members.c.digest == digest))
+    for each in prints:
+        tx.execute(mine.where(audience_members.c.fingerprint == each))
 
 
 def count_members(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict[str, int]:
@@ -130,20 +131,20 @@ def count_members(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict
     return {audience_id: int(count) for audience_id, count in map(tuple, tx.execute(grouped))}
 
 
-def list_members(tx: Tx, business_id: str, audience_id: str) -> frozenset[str]:
-    """The hashed values of an audience's members."""
-    mine = select(audience_members.c.digest).where(
+def list_members(tx: Tx, business_id: str, audience_id: str) -> frozenset[Fingerprint]:
+    """The fingerprints of an audience's members."""
+    mine = select(audience_members.c.fingerprint).where(
         audience_members.c.business_id == business_id, audience_members.c.audience_id == audience_id
     )
-    return frozenset(digest for (digest,) in map(tuple, tx.execute(mine)))
+    return frozenset(each for (each,) in map(tuple, tx.execute(mine)))
 
 
-def delete_digests(tx: Tx, business_id: str, digests: Collection[str]) -> None:
-    """Take hashed values out of all audiences of a business, and forget uploaded files that hold one."""
+def delete_prints(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:
+    """Take values out of all audiences of a business, and forget uploaded files that hold one."""
     mine = audience_members.delete().where(audience_members.c.business_id == business_id)
-    tx.execute(mine.where(audience_members.c.digest.in_(digests)))
-    kept = select(audience_files.c.path, audience_files.c.digests)
+    tx.execute(mine.where(audience_members.c.fingerprint.in_(prints)))
+    kept = select(audience_files.c.path, audience_files.c.prints)
     rows = tx.execute(kept.where(audience_files.c.business_id == business_id)).all()
-    about = [path for path, held in map(tuple, rows) if not set(held.split()).isdisjoint(digests)]
+    about = [path for path, held in map(tuple, rows) if not set(split_prints(held)).isdisjoint(prints)]
     own = audience_files.delete().where(audience_files.c.business_id == business_id)
     tx.execute(own.where(audience_files.c.path.in_(about)))

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from contatto.delivery.index import LiveAds
-from contatto.delivery.model import AdRequest, Candidate, Outcome, Served, Snapshot
+from contatto.delivery.model import AdRequest, Candidate, Member, Outcome, Served, Snapshot
 from contatto.delivery.rules.auction import hold_auction
 from contatto.delivery.rules.pacing import day_share, has_budget
 from contatto.delivery.rules.targeting import fits
@@ -48,12 +48,12 @@ def _ticket(business_id: str, nonce: int, request: AdRequest) -> TrackingTicket:
     return TrackingTicket(business_id, "", nonce, request.viewer_id, country=request.country)
 
 
-def _known(candidate: Candidate, request: AdRequest) -> frozenset[str]:
-    """What the viewer is known by, where the ad group asks: his person at the ad's account, and digests."""
+def _known(candidate: Candidate, request: AdRequest) -> frozenset[Member]:
+    """What the viewer is known by, where the ad group asks: a person at its account, and fingerprints."""
     ad_group = candidate.ad_group
     if not ad_group.audience_ids and not ad_group.excluded_audience_ids:
         return frozenset()
-    return request.digests | {named_id(candidate.live.ad.channel_account_id, request.viewer_id)}
+    return request.prints | {named_id(candidate.live.ad.channel_account_id, request.viewer_id)}
 
 
 def _has_budget(

@@ -1,5 +1,6 @@
 """The ad decision: a publisher asks which ad a viewer sees."""
 
+from collections.abc import Iterable
 from typing import Annotated, Final
 
 import msgspec
@@ -8,6 +9,8 @@ from starlette.responses import Response
 
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
+from contatto.audiences.actions import blind_digests
+from contatto.audiences.model import Fingerprint
 from contatto.delivery.actions import serve_ad
 from contatto.delivery.auth import RecentCallers
 from contatto.delivery.index import LiveAds
@@ -60,13 +63,14 @@ async def decide_ad(request: Request) -> Response:
         require(caller, Permission.READ_ADS)
         context = context_of(request)
         key = context.vault.signing_key(TRACKING_KEY)
-        served = await serve_ad(state.live_ads, caller.business_id, asked, context.clock.now(), key)
+        wanted = _wanted(asked, blind_digests(context.vault, caller.business_id, asked.digests))
+        served = await serve_ad(state.live_ads, caller.business_id, wanted, context.clock.now(), key)
     except Refused as refused:
         return refusal_answer(refused, getattr(request.state, "request_id", ""))
     return json_answer({"ad": served})
 
 
-async def _read(request: Request) -> AdRequest:
+async def _read(request: Request) -> Asked:
     try:
         asked = _decode(await read_body(request, BODY_LIMIT))
     except msgspec.ValidationError as error:
@@ -75,6 +79,10 @@ async def _read(request: Request) -> AdRequest:
         raise Refused(errors.UNREADABLE) from error
     if not asked.viewer_id.isprintable():
         raise Refused(errors.INVALID, "viewer_id: give printable characters only.")
+    return asked
+
+
+def _wanted(asked: Asked, prints: Iterable[Fingerprint]) -> AdRequest:
     language = asked.language and asked.language.partition("-")[0].lower()
     return AdRequest(
         asked.viewer_id,
@@ -83,7 +91,7 @@ async def _read(request: Request) -> AdRequest:
         language,
         asked.age,
         asked.interest_category_ids,
-        asked.digests,
+        frozenset(prints),
     )
 
 

@@ -17,7 +17,7 @@ from contatto.audiences import store as audiences
 from contatto.audiences.model import Audience, AudienceKind
 from contatto.audiences.rules import conversion_of
 from contatto.channels import store as channels
-from contatto.delivery.model import Candidate, Snapshot
+from contatto.delivery.model import Candidate, Member, Snapshot
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -38,7 +38,7 @@ AUDIENCE_FRESH: Final = timedelta(minutes=1)
 class _Members:
     """The members of an audience as they were read; ``changed_at`` is its last change that was seen."""
 
-    digests: frozenset[str]
+    listed: frozenset[Member]
     changed_at: datetime
     read_at: datetime
 
@@ -81,19 +81,19 @@ def load_snapshot(tx: Tx, business_id: str, known: KnownMembers | None = None) -
 
 def _load_members(
     tx: Tx, business_id: str, candidates: Iterable[Candidate], known: KnownMembers
-) -> dict[str, frozenset[str]]:
+) -> dict[str, frozenset[Member]]:
     """Members by the number of their audience; only what changed is read."""
     wanted: dict[str, set[int]] = {}
     for each in candidates:
         chosen = (*each.ad_group.audience_ids, *each.ad_group.excluded_audience_ids)
         wanted.setdefault(each.ad_group.ad_account_id, set()).update(map(int, chosen))
-    members: dict[str, frozenset[str]] = {}
+    members: dict[str, frozenset[Member]] = {}
     for ad_account_id, numbers in wanted.items():
         for audience in audiences.list_audiences(tx, business_id, ad_account_id, numbers) if numbers else ():
             if not _is_current(audience, known.get(audience.id), tx.now):
-                digests = _read_members(tx, audience)
-                known[audience.id] = _Members(digests, audience.updated_at, tx.now)
-            members[str(audience.number)] = known[audience.id].digests
+                listed = _read_members(tx, audience)
+                known[audience.id] = _Members(listed, audience.updated_at, tx.now)
+            members[str(audience.number)] = known[audience.id].listed
     return members
 
 
@@ -103,7 +103,7 @@ def _is_current(audience: Audience, read: _Members | None, now: datetime) -> boo
     return audience.kind is not AudienceKind.RULE or now - read.read_at < AUDIENCE_FRESH
 
 
-def _read_members(tx: Tx, audience: Audience) -> frozenset[str]:
+def _read_members(tx: Tx, audience: Audience) -> frozenset[Member]:
     if audience.kind is AudienceKind.RULE:
         return measurement.list_converted_persons(tx, audience.business_id, conversion_of(audience))
     return audiences.list_members(tx, audience.business_id, audience.id)

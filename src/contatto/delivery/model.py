@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from contatto.ads.model import AdGroup, LiveAd
+from contatto.audiences.model import Fingerprint
+
+type Member = Fingerprint | str
+"""A customer of a list, or a person by their id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +16,7 @@ class AdRequest:
     """A place for an ad: the publisher's id of the viewer, the country, and the account where one is set.
 
     The rest is what the publisher knows of the viewer, if anything: the language (ISO 639), the age, the
-    interests, and SHA-256 digests of e-mail or phone. What it does not know (None) rules nothing out.
+    interests, and fingerprints of e-mail or phone. What it does not know (None) rules nothing out.
     """
 
     viewer_id: str
@@ -21,7 +25,7 @@ class AdRequest:
     language: str | None = None
     age: int | None = None
     interest_category_ids: frozenset[str] | None = None
-    digests: frozenset[str] = frozenset()
+    prints: frozenset[Fingerprint] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Snapshot:
     """The live ads of a business as they were read at a time; ``spent_micros`` is of its ad accounts' day.
 
     Spend is by ad group; ``spent_ever_micros`` is known where the budget is a total. ``members`` are those of
-    the audiences that its ad groups choose, by their numbers: digests of customers, or ids of persons.
+    the audiences that its ad groups choose, by their numbers: fingerprints of customers, or ids of persons.
     """
 
     business_id: str
@@ -54,7 +58,7 @@ class Snapshot:
     candidates: tuple[Candidate, ...]
     spent_micros: Mapping[str, int] = field(default_factory=dict)
     spent_ever_micros: Mapping[str, int] = field(default_factory=dict)
-    members: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    members: Mapping[str, frozenset[Member]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

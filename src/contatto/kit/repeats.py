@@ -1,17 +1,16 @@
 """Requests that carry an id of their own: sent again, they get the first answer and change nothing."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Column, Index, String, Table, Text, select
+from sqlalchemy import Column, Index, String, Table, select
 
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, metadata, tenant
+from contatto.kit.db.types import instant, metadata, sealed, tenant
 from contatto.kit.errors import Refused
 
 KEEP: Final = timedelta(days=7)
@@ -23,7 +22,7 @@ answered_requests = Table(
     Column("key_hash", String(64), primary_key=True),
     tenant(),
     Column("body_hash", String(64), nullable=False),
-    Column("answer", Text, nullable=False),
+    sealed("answer"),
     instant("at"),
     Index("ix_answered_requests_at", "at"),
 )
@@ -52,27 +51,25 @@ def answer_once(tx: Tx, key: RequestKey, body: str, work: Callable[[], dict[str,
     """
     if not key.request_id:
         return work()
-    key_hash = _hash(key.business_id, key.door, key.request_id)
+    key_hash = tx.vault.blind(f"request:{key.door}\0{key.request_id}", key.business_id).hex()
+    body_hash = tx.vault.blind(f"body:{body}", key.business_id).hex()
     tx.hold(int(key_hash[:15], 16))
     known = select(answered_requests.c.body_hash, answered_requests.c.answer).where(
         answered_requests.c.business_id == key.business_id, answered_requests.c.key_hash == key_hash
     )
     row = tx.execute(known).first()
     if row is not None:
-        if row.body_hash != _hash(body):
+        if row.body_hash != body_hash:
             raise Refused(errors.REPEATED)
-        answer: dict[str, Any] = msgspec.json.decode(row.answer)
+        answer: dict[str, Any] = msgspec.json.decode(tx.vault.open_bytes(row.answer, key.business_id))
         return answer
     made = work()
-    kept = {"key_hash": key_hash, "business_id": key.business_id, "body_hash": _hash(body)}
-    tx.insert(answered_requests, kept | {"answer": msgspec.json.encode(made).decode(), "at": tx.now})
+    kept = {"key_hash": key_hash, "business_id": key.business_id, "body_hash": body_hash, "at": tx.now}
+    kept["answer"] = tx.vault.seal_bytes(msgspec.json.encode(made), key.business_id)
+    tx.insert(answered_requests, kept)
     return made
 
 
 def forget_answers(tx: Tx) -> int:
     """Delete answers that were kept long enough; say how many."""
     return tx.execute(answered_requests.delete().where(answered_requests.c.at < tx.now - KEEP)).rowcount
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -10,13 +10,13 @@ from datetime import datetime
 from contatto.ads.model import AdGroup
 from contatto.ads.rules.markets import normal_country
 from contatto.ads.rules.targeting import age_group_of
-from contatto.delivery.model import AdRequest, Candidate
+from contatto.delivery.model import AdRequest, Candidate, Member
 
-type Members = Mapping[str, frozenset[str]]
+type Members = Mapping[str, frozenset[Member]]
 
 
 def fits(
-    candidate: Candidate, request: AdRequest, now: datetime, known: frozenset[str], members: Members
+    candidate: Candidate, request: AdRequest, now: datetime, known: frozenset[Member], members: Members
 ) -> bool:
     """Whether an ad may be shown for this request at this time.
 
@@ -24,7 +24,7 @@ def fits(
         candidate: the ad.
         request: the viewer and the place.
         now: the time of the request.
-        known: what the viewer is known by to the ad's account: a person's id, and digests.
+        known: what the viewer is known by to the ad's account: a person's id, and fingerprints.
         members: of the audiences, by number.
     """
     ad_group = candidate.ad_group
@@ -49,11 +49,11 @@ def _is_wanted(ad_group: AdGroup, request: AdRequest) -> bool:
     return not chosen or interests is None or not interests.isdisjoint(chosen)
 
 
-def _by_audience(ad_group: AdGroup, known: frozenset[str], members: Members) -> bool:
+def _by_audience(ad_group: AdGroup, known: frozenset[Member], members: Members) -> bool:
     if _is_member(ad_group.excluded_audience_ids, known, members):
         return False
     return not ad_group.audience_ids or _is_member(ad_group.audience_ids, known, members)
 
 
-def _is_member(audiences: Iterable[str], known: frozenset[str], members: Members) -> bool:
+def _is_member(audiences: Iterable[str], known: frozenset[Member], members: Members) -> bool:
     return any(not known.isdisjoint(members.get(number, frozenset())) for number in audiences)

@@ -1,0 +1,110 @@
+"""What a thief of the database or of a backup can read: no contact value, nor a hash made without the key."""
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from contatto.kit.vault import Vault
+from tests.security.traces import Marks, in_database, in_files
+from tests.security.world import Tenant, World
+
+PHONE, MAIL = "+6597776655", "planted.mei@example.org"
+VALUES = (PHONE, "97776655", "9777 6655", MAIL)
+AUDIENCES = "/dmp/custom_audience"
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def api(world: World, method: str, path: str, **values: Any) -> Any:
+    of = world.victim
+    answer = world.api(method, path, of.token, **({"advertiser_id": of.advertiser_id} | values))
+    assert answer["code"] == 0, answer
+    return answer["data"]
+
+
+def upload(world: World, kind: str, *digests: str) -> str:
+    sent = {
+        "data": {"advertiser_id": world.victim.advertiser_id, "calculate_type": kind},
+        "files": {"file": ("list.csv", "\n".join(digests).encode(), "text/csv")},
+    }
+    path = f"/open_api/v1.3{AUDIENCES}/file/upload/"
+    return str(world.ask("POST", path, token=world.victim.token, **sent).json()["data"]["file_path"])
+
+
+def make_audience(world: World, kind: str, *digests: str) -> str:
+    made = api(world, "POST", f"{AUDIENCES}/create/", custom_audience_name=f"{kind} of a file",
+               calculate_type=kind, file_paths=[upload(world, kind, *digests)])  # fmt: skip
+    return str(made["custom_audience_id"])
+
+
+def size(world: World, audience: str) -> int:
+    found = api(world, "GET", f"{AUDIENCES}/get/", custom_audience_ids=[audience])["list"][0]
+    return int(found["audience_details"]["cover_num"])
+
+
+def decide(world: World, of: Tenant, *digests: str) -> Any:
+    asked = {"viewer_id": "viewer-9", "country": "SG", "digests": list(digests)}
+    answer = world.ask("POST", "/delivery/decide", token=of.token, json=asked)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["ad"]
+
+
+def list_audience(world: World, kind: str, text: str) -> None:
+    """Make an audience of a list that is typed into the page, where values come in clear."""
+    form = {"once": f"once of {kind}", "advertiser_id": world.victim.advertiser_id, "name": f"Typed {kind}",
+            "kind": kind, "country": "SG", "text": text}  # fmt: skip
+    answer = world.ask("POST", "/ads/audiences", session=world.victim.owner, data=form)
+    assert answer.status_code == 303, answer.text
+
+
+def test_members_of_audiences_cannot_be_tried_out_without_the_key(fresh_world: World) -> None:
+    world, of = fresh_world, fresh_world.victim
+    make_audience(world, "PHONE_SHA256", sha256(PHONE), sha256(PHONE[1:]))
+    upload(world, "EMAIL_SHA256", sha256(MAIL))  # no audience takes it yet
+    list_audience(world, "PHONE_SHA256", PHONE)
+    list_audience(world, "EMAIL_SHA256", MAIL)
+    decide(world, of, sha256(PHONE), sha256(MAIL))
+    sent_once = f"{of.advertiser_id} Typed PHONE_SHA256 {sha256(PHONE)}"
+    hashes = Marks((*VALUES, *(sha256(each) for each in VALUES), sent_once), (of.business_id,))
+    assert in_database(world.context.db, hashes) == set()
+    assert in_files(world.context.settings.data_dir, hashes) == set()
+
+
+def test_members_are_found_again_and_taken_out_by_what_publishers_and_programs_send(
+    fresh_world: World,
+) -> None:
+    world, of = fresh_world, fresh_world.victim
+    audience = make_audience(world, "PHONE_SHA256", sha256(PHONE), sha256("+6590000000"))
+    assert size(world, audience) == 2
+    group = api(world, "GET", "/adgroup/get/")["list"][0]["adgroup_id"]
+    api(world, "POST", "/adgroup/update/", adgroup_id=group, audience_ids=[audience])
+    assert decide(world, of, sha256(PHONE)) is not None
+    assert decide(world, of, sha256("+6597776656")) is None
+    assert decide(world, of) is None
+    world.context.clock.advance(seconds=60)  # type: ignore[attr-defined]  # the world's stands still
+    files = {"custom_audience_id": audience, "action": "REMOVE"}
+    path = upload(world, "PHONE_SHA256", sha256(PHONE))
+    api(world, "POST", f"{AUDIENCES}/update/", file_paths=[path], **files)
+    assert size(world, audience) == 1
+    world.context.clock.advance(seconds=60)  # type: ignore[attr-defined]  # the index is read anew
+    assert decide(world, of, sha256(PHONE)) is None
+    assert decide(world, of, sha256("+6590000000")) is not None
+
+
+def test_one_value_stands_differently_with_each_tenant() -> None:
+    vault, other = Vault({"a": bytes(32)}), Vault({"b": b"\1" * 32, "a": bytes(32)})
+    assert vault.blind("x", "tenant-1") != vault.blind("x", "tenant-2")
+    assert vault.blind("x", "tenant-1") == other.blind("x", "tenant-1")
+
+
+@pytest.mark.parametrize("name", ["md5", "sha1", "sha256"])
+def test_a_planted_hash_would_be_found(name: str) -> None:
+    marks = Marks((PHONE,), ("0190a5a1-7c2e-7aaa-8000-00000000000f",))
+    digest = hashlib.new(name, PHONE.encode())
+    assert marks.of(b"x" + digest.digest() + b"y")
+    assert marks.of(f"x {digest.hexdigest().upper()}".encode())
+    assert marks.of(b"call +6597776655")
+    assert not marks.of(b"call +6597776656")
