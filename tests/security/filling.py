@@ -280,11 +280,12 @@ class Filling:
 
     def form_answers(self) -> None:
         """Somebody fills in the form of a link that a member sent."""
-        for conversation in self.ids("conversation_id")[:2]:
+        threads = ""
+        for conversation in self.ids("conversation_id")[:3]:
             form = {"page_id": self.made["page"], "client_message_id": str(uuid.uuid4())}
             self.press(f"/inbox/{conversation}/forms", data=form)
-        thread = self.world.ask("GET", f"/inbox/{conversation}/thread", session=self.of.owner).text
-        link = _found(r"(/form/[\w.=~-]+)", thread)
+            threads += self.world.ask("GET", f"/inbox/{conversation}/thread", session=self.of.owner).text
+        link = _found(r"(/form/[\w.=~-]+)", threads)
         self.of.links["form"] = link
         opening = _found(r'data-opening="([^"]+)"', self.world.ask("GET", link).text)
         self.world.context.clock.advance(seconds=30)  # type: ignore[attr-defined]  # the world's stands still
