@@ -42,7 +42,8 @@ async def get_identities(request: Request, caller: ApiCaller) -> Response:
 
     def work(tx: Tx) -> dict[str, Any]:
         find_advertiser(tx, caller.business_id, query.advertiser_id)
-        rows = [_shown(account) for account in channels.list_accounts(tx, caller.business_id)]
+        accounts = channels.list_accounts(tx, caller.business_id)
+        rows = [_shown(account) for account in accounts if account.platform in TYPES]
         rows = [row for row in rows if query.identity_type in (None, row["identity_type"])]
         first = (query.page - 1) * query.page_size
         shown = rows[first : first + query.page_size]

@@ -75,7 +75,14 @@ async def post_merge(
 async def post_unmerge(request: Request, caller: FormCaller, lead_id: str, merge_id: str) -> RedirectResponse:
     require(caller, Permission.WRITE_LEADS)
     actor = actor_of(caller)
-    await context_of(request).db.write(lambda tx: actions.undo_merge(tx, actor, merge_id))
+
+    def undo(tx: Tx) -> None:
+        merge = store.find_merge(tx, caller.business_id, merge_id)
+        if merge is None or lead_id not in (merge.kept_id, merge.merged_id):
+            raise Refused(errors.NOT_FOUND, "There is no such merge.")
+        actions.undo_merge(tx, actor, merge_id)
+
+    await context_of(request).db.write(undo)
     return RedirectResponse(f"/leads/{lead_id}", 303)
 
 

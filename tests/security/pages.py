@@ -1,0 +1,159 @@
+"""What a member's pages offer: every link and every form that can be reached, filled in as it is shown."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from tests.security.attempts import Attempt, way_to
+from tests.security.world import Tenant, World
+
+FIRST: Final = (
+    "/inbox", "/leads", "/ads", "/ads/audiences", "/forms", "/reports", "/leads/import", "/settings",
+    "/settings/channels", "/settings/capture", "/settings/subscriptions", "/settings/audit",
+)  # fmt: skip
+LEFT_OUT: Final = re.compile(r"/static/|/live|/stream|/language|/docs|^/chat/|^/form/")
+MOST_PAGES: Final = 100
+OF_A_SHAPE: Final = 2
+"""So many addresses of one route are opened; the third lead shows no other forms."""
+OF_A_NAME: Final = 2
+"""So many of a row of boxes are ticked."""
+
+
+@dataclass
+class FoundForm:
+    method: str
+    action: str
+    fields: list[tuple[str, str]] = field(default_factory=list)
+    buttons: list[tuple[str, str, str]] = field(default_factory=list)
+    """Name, value and an address of their own, each of which may be empty."""
+
+    def attempts(self) -> Iterator[Attempt]:
+        """What is sent by each button."""
+        for name, value, action in self.buttons or [("", "", "")]:
+            pressed = [(name, value)] if name else []
+            split = urlsplit(action or self.action)
+            way = way_to(self.method, split.path)
+            sent = [*_some(self.fields), *pressed]
+            query = parse_qsl(split.query, keep_blank_values=True)
+            if way is None:
+                continue
+            if self.method == "GET":
+                yield Attempt(way, split.path, tuple(query + sent))
+            else:
+                yield Attempt(way, split.path, tuple(query), form=tuple(sent))
+
+
+def _some(fields: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The fields without the token, and of a row of boxes the first ones."""
+    seen: Counter[str] = Counter()
+    for name, value in fields:
+        seen[name] += 1
+        if name != "csrf_token" and seen[name] <= OF_A_NAME:
+            yield name, value
+
+
+class _Reader(HTMLParser):
+    """Reads links and forms out of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.forms: list[FoundForm] = []
+        self._form: FoundForm | None = None
+        self._named: dict[str, FoundForm] = {}
+        """Forms by their id: a field may stand elsewhere and name its form."""
+        self._select: tuple[str, list[str], str] | None = None
+        self._text: tuple[str, str] | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        of = {name: value or "" for name, value in attrs}
+        self.links += [
+            of[name] for name in ("href", "hx-get", "data-src") if of.get(name, "").startswith("/")
+        ]
+        for name in ("hx-post", "hx-put", "hx-delete"):
+            if of.get(name, "").startswith("/") and tag != "form":
+                self.forms.append(FoundForm(name[3:].upper(), of[name]))
+        if tag == "form":
+            action = of.get("hx-post") or of.get("action") or ""
+            method = "POST" if "hx-post" in of else of.get("method", "get").upper()
+            self._form = self._named.setdefault(of.get("id", action), FoundForm(method, action))
+            self._form.method, self._form.action = method, action
+            self.forms.append(self._form)
+        elif "disabled" not in of:
+            named = of.get("form", "")
+            form = self._named.setdefault(named, FoundForm("", "")) if named else self._form
+            if form is not None:
+                self._field(tag, of, form)
+
+    def _field(self, tag: str, of: dict[str, str], form: FoundForm) -> None:
+        name, value, kind = of.get("name", ""), of.get("value", ""), of.get("type", "text")
+        if tag == "button" or kind in ("submit", "image"):
+            form.buttons.append((name, value, of.get("formaction", "")))
+        elif tag == "select" and name:
+            self._select = (name, [], "")
+        elif tag == "option" and self._select:
+            chosen = value if "selected" in of else self._select[2]
+            self._select = (self._select[0], [*self._select[1], value], chosen)
+        elif tag == "textarea" and name:
+            self._text = (name, "")
+        elif tag == "input" and name and kind != "file":
+            form.fields.append((name, value))
+
+    def handle_data(self, data: str) -> None:
+        if self._text:
+            self._text = (self._text[0], self._text[1] + data)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._form = None
+        elif tag == "select" and self._select and self._form:
+            name, values, chosen = self._select
+            named = next((each for each in values if each), "")
+            self._form.fields.append((name, chosen or named))
+            self._select = None
+        elif tag == "textarea" and self._text and self._form:
+            self._form.fields.append(self._text)
+            self._text = None
+
+
+def read_page(text: str) -> tuple[list[str], list[FoundForm]]:
+    """The addresses that a page leads to, and its forms."""
+    reader = _Reader()
+    reader.feed(text)
+    return reader.links, [form for form in reader.forms if form.method]
+
+
+def offered(world: World, tenant: Tenant) -> list[Attempt]:
+    """Everything that the pages of an owner lead to or send, each kind of it once or a few times."""
+    found: dict[tuple[object, ...], Attempt] = {}
+    opened: dict[str, int] = {}
+    waiting = list(FIRST)
+    pages = 0
+    while waiting and pages < MOST_PAGES:
+        address = waiting.pop(0)
+        split = urlsplit(address)
+        way = way_to("GET", split.path)
+        if way is None or LEFT_OUT.search(split.path):
+            continue
+        query = tuple(parse_qsl(split.query, keep_blank_values=True))
+        attempt = Attempt(way, split.path, query)
+        shape = f"{way.path}?{'&'.join(sorted({name for name, _ in query}))}"
+        found.setdefault((shape,), attempt)
+        opened[shape] = opened.get(shape, 0) + 1
+        if opened[shape] > (1 if query else OF_A_SHAPE):
+            continue
+        answer = world.ask("GET", address, session=tenant.owner)
+        if "text/html" not in answer.headers.get("content-type", ""):
+            continue
+        pages += 1
+        links, forms = read_page(answer.text)
+        waiting += links
+        for form in forms:
+            action = form.action or split.path
+            for made in FoundForm(form.method, action, form.fields, form.buttons).attempts():
+                found.setdefault(made.shape, made)
+    return list(found.values())
