@@ -54,6 +54,7 @@ from contatto.accounts.auth import AuditLayer
 from contatto.channels.index import AppIndex
 from contatto.kit import errors
 from contatto.kit.clock import Clock, SystemClock
+from contatto.kit.confined import Confined
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.connect import open_database
 from contatto.kit.errors import Refused
@@ -64,6 +65,7 @@ from contatto.kit.openapi import describe_api, list_operations
 from contatto.kit.pictures import PICTURE_LIMIT
 from contatto.kit.private_files import files_of_sqlite, take_from_others
 from contatto.kit.settings import Settings
+from contatto.kit.uploads import Uploads
 from contatto.kit.vault import KEY_FILE, Vault, load_keys
 from contatto.kit.web.live import LiveFeed
 from contatto.kit.web.render import STATIC, Renderer
@@ -163,7 +165,7 @@ def open_context(settings: Settings, clock: Clock | None = None) -> Context:
     db = open_database(settings.url, used_clock, vault)
     cookies = CookieRules(settings.secure_cookies, settings.session_days)
     pages = Renderer(vault.signing_key("csrf"), cookies)
-    return Context(settings, db, used_clock, vault, LiveFeed(db), pages)
+    return Context(settings, db, used_clock, vault, LiveFeed(db), pages, Uploads(Confined()))
 
 
 def create_app(context: Context) -> FastAPI:
@@ -233,6 +235,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         context.live.close()
         app.state.hashing.close()
+        context.uploads.close()
         for task in tasks:
             task.cancel()
         for task in tasks:

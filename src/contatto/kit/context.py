@@ -1,4 +1,4 @@
-"""What every edge is given: settings, storage, clock, vault, the live feed and the page renderer."""
+"""What every edge is given: settings, storage, clock, vault, live feed, page renderer, uploads."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ from starlette.requests import HTTPConnection
 from contatto.kit.clock import Clock
 from contatto.kit.db.database import Database
 from contatto.kit.settings import Settings
+from contatto.kit.uploads import Uploads
 from contatto.kit.vault import Vault
 from contatto.kit.web.live import LiveFeed
 from contatto.kit.web.render import Renderer
@@ -22,6 +23,7 @@ class Context:
     vault: Vault
     live: LiveFeed
     pages: Renderer
+    uploads: Uploads
 
 
 def context_of(connection: HTTPConnection) -> Context:

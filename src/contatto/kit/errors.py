@@ -198,6 +198,13 @@ TASK_ENDED: Final = ErrorCode(
     "task_ended", 409, 40200, "The task has ended already.", "Make a new task if you need another file."
 )
 TOO_MANY: Final = ErrorCode("too_many", 429, 40100, "Too many tries.", "Wait, then try again.")
+BUSY: Final = ErrorCode(
+    "busy",
+    503,
+    50002,
+    "The server has too much to do at this moment.",
+    "Wait, then try again.",
+)
 NOT_ELIGIBLE: Final = ErrorCode(
     "not_eligible",
     422,

@@ -40,14 +40,12 @@ async def read_body(
     Raises:
         Refused: ``too_large``.
     """
-    parts: list[bytes] = []
-    size = 0
+    body = bytearray()
     async for part in request.stream():
-        size += len(part)
-        if size > limit:
+        body += part
+        if len(body) > limit:
             raise Refused(too_large)
-        parts.append(part)
-    return b"".join(parts)
+    return bytes(body)
 
 
 def json_answer(content: Any, status: int = 200) -> Response:

@@ -17,7 +17,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer
-from contatto.kit.uploads import picture_answer, read_picture
+from contatto.kit.uploads import picture_answer
 
 router: Final = APIRouter()
 _BUSINESS: Final = re.compile(r"[0-9a-f-]{36}")
@@ -29,7 +29,7 @@ async def post_picture(request: Request, caller: FormCaller, form_id: str) -> Re
     require(caller, Permission.WRITE_ADS)
     context = context_of(request)
     await context.db.read(lambda tx: actions.load_form(tx, caller.business_id, form_id))
-    picture = await read_picture(request)
+    picture = await context.uploads.take_from_member(request, caller.subject_id)
     digest = await context.db.write(lambda tx: keep_form_picture(tx, caller.business_id, picture))
     return json_answer({"image": digest})
 

@@ -1,6 +1,5 @@
 """Sending messages of a business through the API v1.3."""
 
-import asyncio
 from dataclasses import replace
 from typing import Annotated, Final, Literal
 
@@ -27,11 +26,10 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
 from contatto.kit.ids import new_id
-from contatto.kit.pictures import PICTURE_LIMIT, Picture, remake_picture
+from contatto.kit.pictures import PICTURE_LIMIT
 from contatto.kit.wire import ApiId, JsonText, Shape, TextId, describe_query, read_query, request_id_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
-_AT_ONCE: Final = asyncio.Semaphore(2)
 _BUTTON_LIMITS: Final = {"QA_BUTTON_CARD": 20, "QA_LINK_CARD": 40}
 
 
@@ -126,7 +124,7 @@ async def upload_business_media(
     await context.db.read(lambda tx: load_business_account(tx, caller.business_id, business_id))
     if (file.size or 0) > PICTURE_LIMIT:
         raise Refused(errors.PHOTO_TOO_LARGE)
-    picture = await _remade(await file.read())
+    picture = await context.uploads.remake(await file.read(), caller.subject_id)
     photo = await context.db.write(lambda tx: keep_photo(tx, caller.business_id, picture))
     return api_answer({"media_id": photo.digest, "media_type": media_type}, request_id_of(request))
 
@@ -145,11 +143,6 @@ async def get_capabilities(request: Request, caller: ApiCaller) -> Response:
     can = await context_of(request).db.read(work)
     infos = [{"capability_type": each, "capability_result": can} for each in query.capability_types]
     return api_answer({"capability_infos": infos}, request_id_of(request))
-
-
-async def _remade(raw: bytes) -> Picture:
-    async with _AT_ONCE:
-        return await asyncio.to_thread(remake_picture, raw)
 
 
 def _check_part(body: SendBody) -> None:

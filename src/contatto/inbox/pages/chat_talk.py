@@ -16,7 +16,6 @@ from contatto.kit.context import context_of
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer
 from contatto.kit.limits import RateLimit, client_network
-from contatto.kit.uploads import read_picture
 
 router = APIRouter(include_in_schema=False, prefix="/chat")
 _PHOTO_LIMIT: Final = RateLimit(most=12, span_s=60)
@@ -39,7 +38,7 @@ async def post_chat_photo(
     now = context.clock.now()
     _PHOTO_LIMIT.check(f"{account.id}:{visitor}", now.timestamp())
     _ADDRESS_LIMIT.check(client_network(request), now.timestamp())
-    picture = await read_picture(request)
+    picture = await context.uploads.take_from_stranger(request)
     message_id = await context.db.write(
         lambda tx: take_photo(tx, account, visitor, client_message_id, picture)
     )

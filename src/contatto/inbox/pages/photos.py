@@ -21,7 +21,7 @@ from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id
-from contatto.kit.uploads import picture_answer, read_picture
+from contatto.kit.uploads import picture_answer
 
 router = APIRouter(include_in_schema=False)
 _CACHE: Final = "no-store"
@@ -66,7 +66,7 @@ async def post_photo(
         raise Refused(errors.NOT_FOUND)
     context = context_of(request)
     await context.db.read(lambda tx: owned_conversation(tx, caller.business_id, conversation_id))
-    picture = await read_picture(request)
+    picture = await context.uploads.take_from_member(request, caller.subject_id)
 
     def send(tx: Tx) -> Message:
         message = Message(

@@ -1,0 +1,132 @@
+"""Small bodies that would take much memory or time: a real server stays small and answers others."""
+
+import asyncio
+import itertools
+import statistics
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from tests import postgres
+from tests.emptied import EmptiedDatabases
+from tests.kit.test_pictures import png_header, webp_header
+from tests.security.serving import Server, peak_memory, serving
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+AT_ONCE = 30
+MEGABYTE = 1024 * 1024
+GROWS_BY = 400
+"""Megabytes that one picture of a stranger may take, with the server's own needs and the child that forks."""
+ANSWER_S = 1.0
+PATIENCE = httpx2.Timeout(60)
+_networks = itertools.count(1)
+"""Each attack comes from addresses of its own: photos of an address are counted for a minute."""
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    url = "" if request.param == "sqlite" else request.getfixturevalue("postgres_for_module")
+    with serving(tmp_path_factory.mktemp("server"), url) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def postgres_for_module(emptied_databases: EmptiedDatabases) -> Iterator[str]:
+    taken = emptied_databases.take()
+    yield postgres.url_of(taken.name)
+    emptied_databases.give_back(taken)
+
+
+async def visitor(server: Server, address: str) -> httpx2.AsyncClient:
+    """Somebody who has opened the chat page."""
+    transport = httpx2.AsyncHTTPTransport(local_address=address)
+    client = httpx2.AsyncClient(base_url=server.url, transport=transport, timeout=PATIENCE)
+    assert (await client.get(f"/chat/{server.ids['webchat_id']}")).status_code == 200
+    return client
+
+
+async def send_photos(server: Server, raw: bytes, *, apart: bool) -> list[httpx2.Response]:
+    """Send a picture from many visitors at once, from one address or from many."""
+    network = f"127.0.{next(_networks)}"
+    clients = [await visitor(server, f"{network}.{1 + apart * number}") for number in range(AT_ONCE)]
+    url = f"/chat/{server.ids['webchat_id']}/photos"
+
+    async def send(client: httpx2.AsyncClient) -> httpx2.Response:
+        query = {"client_message_id": str(uuid.uuid4())}
+        return await client.post(url, params=query, content=raw, headers={"Content-Type": "image/webp"})
+
+    answers = await asyncio.gather(*map(send, clients))
+    for client in clients:
+        await client.aclose()
+    return answers
+
+
+async def look_around(server: Server, over: asyncio.Event) -> list[float]:
+    """Seconds that a page takes, asked for again and again by somebody else."""
+    took: list[float] = []
+    async with httpx2.AsyncClient(base_url=server.url, timeout=PATIENCE) as client:
+        while not over.is_set():
+            start = time.perf_counter()
+            assert (await client.get("/login")).status_code == 200
+            took.append(time.perf_counter() - start)
+            await asyncio.sleep(0.02)
+    return took
+
+
+async def attack(server: Server, raw: bytes, *, apart: bool) -> tuple[list[httpx2.Response], list[float]]:
+    over = asyncio.Event()
+    looking = asyncio.create_task(look_around(server, over))
+    answers = await send_photos(server, raw, apart=apart)
+    over.set()
+    return answers, await looking
+
+
+PICTURES = {
+    "WebP of 40 million pixels, one address": (webp_header(6_320, 6_320), False),
+    "WebP of 268 million, many addresses": (webp_header(16_383, 16_383), True),
+    "WebP of 16 million, which is taken, many addresses": (webp_header(4_000, 4_000), True),
+    "PNG of 2**31, one address": (png_header(1 << 31, 1 << 31), False),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_thirty_pictures_at_once_leave_the_server_small_and_quick(server: Server, name: str) -> None:
+    raw, apart = PICTURES[name]
+    before = server.memory()
+    with peak_memory(server) as peak:
+        answers, took = asyncio.run(attack(server, raw, apart=apart))
+    codes = Counter(answer.status_code for answer in answers)
+    assert set(codes) <= {200, 415, 429, 503}
+    assert 200 in codes or 415 in codes
+    assert all(answer.headers.get("Retry-After") for answer in answers if answer.status_code in (429, 503))
+    grew = (peak[0] - before) // MEGABYTE
+    assert grew <= GROWS_BY, f"{dict(codes)}, {grew} MB more"
+    assert statistics.median(took) <= ANSWER_S, f"a page took {max(took):.3f} s"
+
+
+def test_pictures_of_members_and_programs_are_held_to_the_same(server: Server) -> None:
+    before = server.memory()
+    url = f"{server.url}/open_api/v1.3/business/message/media/upload/"
+
+    async def send(client: httpx2.AsyncClient, raw: bytes) -> httpx2.Response:
+        data = {"business_id": server.ids["webchat_id"]}
+        headers = {"Access-Token": server.ids["token"]}
+        return await client.post(url, data=data, files={"file": ("a.webp", raw)}, headers=headers)
+
+    async def send_all() -> list[int]:
+        bombs = [webp_header(6_320, 6_320), png_header(1 << 31, 1 << 31), webp_header(4_000, 4_000)] * 4
+        async with httpx2.AsyncClient(timeout=PATIENCE) as client:
+            answers = await asyncio.gather(*(send(client, raw) for raw in bombs))
+        assert {answer.status_code for answer in answers} == {200}
+        return [answer.json()["code"] for answer in answers]
+
+    with peak_memory(server) as peak:
+        codes = asyncio.run(send_all())
+    assert set(codes) <= {0, 40002, 40100, 50002}
+    assert {0, 40002} <= set(codes)
+    assert (peak[0] - before) // MEGABYTE <= GROWS_BY
