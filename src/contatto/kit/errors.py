@@ -60,18 +60,10 @@ PHOTO_TOO_LARGE: Final = ErrorCode(
     "photo_too_large", 413, 40907, "The photo is too large.", "Send a photo of at most 8 MB."
 )
 NOT_A_PHOTO: Final = ErrorCode(
-    "not_a_photo",
-    415,
-    40002,
-    "This is no photo that can be shown.",
-    "Send a JPEG, PNG, WebP or GIF picture.",
+    "not_a_photo", 415, 40002, "This is no photo that can be shown.", "Send a JPEG, PNG, WebP or GIF picture."
 )
 UNSIGNED: Final = ErrorCode(
-    "unsigned",
-    401,
-    40900,
-    "The signature is missing or wrong.",
-    "Sign the raw body with this app's secret.",
+    "unsigned", 401, 40900, "The signature is missing or wrong.", "Sign the raw body with this app's secret."
 )
 STALE: Final = ErrorCode(
     "stale",
@@ -199,11 +191,7 @@ TASK_ENDED: Final = ErrorCode(
 )
 TOO_MANY: Final = ErrorCode("too_many", 429, 40100, "Too many tries.", "Wait, then try again.")
 BUSY: Final = ErrorCode(
-    "busy",
-    503,
-    50002,
-    "The server has too much to do at this moment.",
-    "Wait, then try again.",
+    "busy", 503, 50002, "The server has too much to do at this moment.", "Wait, then try again."
 )
 NOT_ELIGIBLE: Final = ErrorCode(
     "not_eligible",
