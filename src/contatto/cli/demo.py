@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-import uvicorn
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -146,15 +145,7 @@ class Demo:
         self.clock = clock
         app = create_app(context)
         app.router.routes.extend(routes)
-        config = uvicorn.Config(
-            app,
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=2,
-        )
-        self.serving = Serving(context, config)
+        self.serving = Serving(context, app, proxy_headers=False, timeout_graceful_shutdown=2)
 
     def serve(self, listener: socket.socket, world: World | None) -> None:
         """Serve until a signal comes; what goes wrong meanwhile ends it too."""

@@ -4,7 +4,6 @@ import asyncio
 from typing import Annotated
 
 import typer
-import uvicorn
 from rich.console import Console
 
 from contatto import __version__
@@ -23,22 +22,13 @@ def serve_command(
     """Serve pages, API and webhooks; with the setting worker=in_process it does the background work too."""
     context = open_installation()
     settings = context.settings
-    config = uvicorn.Config(
-        create_app(context),
-        host=host or settings.host,
-        port=settings.port if port is None else port,
-        access_log=False,
-        log_config=None,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=settings.trusted_proxies or None,
-        server_header=False,
-        timeout_graceful_shutdown=3,
-    )
+    chosen = {"host": host or settings.host, "port": settings.port if port is None else port}
+    serving = Serving(context, create_app(context), **chosen)
     _out.print(
         f"Contatto {__version__} serves {settings.base_url} (database: {context.db.engine.dialect.name})"
     )
     try:
-        Serving(context, config).run()
+        serving.run()
     finally:
         context.db.close()
 

@@ -3,14 +3,21 @@
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from socket import socket
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from contatto.kit.context import Context
+from contatto.kit.web.connections import Connections
+from contatto.kit.web.guarded import guarded_by
+
+_OTHER_FILES: Final = 256
+"""Files that a server has open besides its connections: the database, the children, the feeds."""
 
 
 class _Server(uvicorn.Server):
@@ -26,12 +33,27 @@ class Serving:
 
     Args:
         context: whose live streams end first; the caller closes it afterwards.
-        config: how uvicorn serves.
+        app: what is served.
+        options: how uvicorn serves it, where it does so otherwise than by the settings.
     """
 
-    def __init__(self, context: Context, config: uvicorn.Config) -> None:
+    def __init__(self, context: Context, app: ASGIApp, **options: Any) -> None:
+        settings = context.settings
         self._context = context
-        self._server = _Server(config)
+        self._connections = Connections(_room_for(settings.max_connections), settings.trusted_proxies)
+        usual: dict[str, Any] = {
+            "host": settings.host,
+            "port": settings.port,
+            "http": guarded_by(self._connections),
+            "ws": "none",
+            "access_log": False,
+            "log_config": None,
+            "proxy_headers": bool(settings.trusted_proxies),
+            "forwarded_allow_ips": settings.trusted_proxies or None,
+            "server_header": False,
+            "timeout_graceful_shutdown": 3,
+        }
+        self._server = _Server(uvicorn.Config(app, **usual | options))
 
     def run(
         self, beside: Coroutine[Any, Any, None] | None = None, sockets: list[socket] | None = None
@@ -65,13 +87,12 @@ class Serving:
         serving = asyncio.create_task(self._server.serve(sockets))
         playing = asyncio.create_task(beside)
         stopping = asyncio.create_task(stop.wait())
-        freezing = asyncio.create_task(self._freeze())
+        beside_all = [asyncio.create_task(self._freeze()), asyncio.create_task(self._connections.watch())]
         try:
             await asyncio.wait((serving, playing, stopping), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            freezing.cancel()
-            stopping.cancel()
-            playing.cancel()
+            for task in (*beside_all, stopping, playing):
+                task.cancel()
             self._context.live.close()
             self._server.should_exit = True
             ended = await asyncio.gather(serving, playing, return_exceptions=True)
@@ -80,3 +101,18 @@ class Serving:
                 raise result
         if not (self._server.started or stop.is_set()):
             raise SystemExit(3)  # the log says what kept it from starting
+
+
+def _room_for(most: int) -> int:
+    """How many connections there may be: as many as wanted, if this process may have so many files open."""
+    if sys.platform == "win32":
+        return most
+    import resource  # noqa: PLC0415  # there is none on Windows
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most + _OTHER_FILES
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(most, soft - _OTHER_FILES))

@@ -43,6 +43,12 @@ class Settings(BaseSettings):
         description="Addresses of reverse proxies, with commas between them, whose X-Forwarded headers are "
         "believed; without them the rate limit of log-ins sees the proxy as the one address of all.",
     )
+    max_connections: int = Field(
+        default=4_000,
+        ge=16,
+        description="Connections that the server holds at once, in each process; a quarter of them may come "
+        "from one address (of IPv6: from one /64) that is no trusted proxy.",
+    )
     secret_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Keys for contact values and connector secrets, as id:base64 (32 bytes), with commas "

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import quote
 
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -42,6 +42,8 @@ _NOT_STORED: Final = (_CACHE, b"no-store")
 """Source: RFC 9111, section 5.2.2.5."""
 BODY_LIMIT: Final = 1024 * 1024
 """Largest body of a request, in bytes; hot doors have smaller limits of their own."""
+_GONE: Final = 499
+"""What the log says of a request whose other side went away before all of it was there."""
 QUIET_UNDER_MS: Final = 1_000
 """Good answers faster than this are logged at debug level only."""
 
@@ -98,6 +100,8 @@ class SecurityLayer:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, send_with_headers)
+            except ClientDisconnect:
+                status = status or _GONE
             except Exception as error:
                 answer = await self.broken(Request(scope), error)
                 if status:  # too late for another answer: the first one has begun
