@@ -43,6 +43,7 @@ import contatto.inbox.pages.photos
 import contatto.inbox.pages.saved
 import contatto.leads.api
 import contatto.leads.pages.routes
+import contatto.logins.pages
 import contatto.measurement.api
 import contatto.notices.api
 import contatto.notices.pages
@@ -73,6 +74,7 @@ from contatto.kit.web.security import SecurityLayer, redirect_slashes
 from contatto.kit.web.sessions import CookieRules
 from contatto.kit.words import words_of
 from contatto.measurement.engines.sealing import BrokenFile
+from contatto.wiring import told_to
 from contatto.worker import Worker
 
 HOT_ROUTES: Final = (
@@ -107,6 +109,7 @@ ROUTERS: Final = (
     contatto.inbox.pages.saved.router,
     contatto.leads.api.router,
     contatto.leads.pages.routes.router,
+    contatto.logins.pages.router,
     contatto.notices.api.router,
     contatto.notices.pages.router,
     contatto.reports.api.router,
@@ -165,7 +168,7 @@ def open_context(settings: Settings, clock: Clock | None = None) -> Context:
     db = open_database(settings.url, used_clock, vault)
     cookies = CookieRules(settings.secure_cookies, settings.session_days)
     pages = Renderer(vault.signing_key("csrf"), cookies)
-    return Context(settings, db, used_clock, vault, LiveFeed(db), pages, Uploads(Confined()))
+    return Context(settings, db, used_clock, vault, LiveFeed(db, told_to()), pages, Uploads(Confined()))
 
 
 def create_app(context: Context) -> FastAPI:

@@ -1,9 +1,10 @@
 """Who hears of what, and what happens by the clock: the tables that tie the capabilities together."""
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from contatto.accounts import actions as accounts
+from contatto.accounts.model import Permission
 from contatto.ads.actions.drafts import forget_drafts
 from contatto.audiences import actions as audiences
 from contatto.channels.model import Platform
@@ -22,6 +23,8 @@ from contatto.inbox.model import (
     ConversationChanged,
     ConversationRead,
     ConversationStarted,
+    CustomerTyping,
+    MemberTyping,
     MessageReceived,
     MessageSent,
     NoticePosted,
@@ -53,6 +56,7 @@ from contatto.leads.model.events import (
 from contatto.leads.rules.filters import Thread
 from contatto.leads.store.consents import CONSENTS
 from contatto.leads.store.threads import THREADS
+from contatto.logins.actions import purge_logins
 from contatto.measurement import actions as measurement
 from contatto.notices import actions as pushes
 from contatto.notices.model import SubscriptionEnded
@@ -83,7 +87,40 @@ AFTER: Final[After] = {
     SubscriptionEnded: (),
     TestLeadMade: (pushes.push_test_lead,),
 }
-"""After an event: its handlers, each in a transaction of its own. All events reach open pages too."""
+"""After an event: its handlers, each in a transaction of its own. What open pages are told is below."""
+
+TOLD_TO: Final[Mapping[type[Any], Permission]] = {
+    AdTapped: Permission.READ_INBOX,
+    ContactRejected: Permission.READ_LEADS,
+    ConversationChanged: Permission.READ_INBOX,
+    ConversationRead: Permission.READ_INBOX,
+    ConversationStarted: Permission.READ_INBOX,
+    CustomerTyping: Permission.READ_INBOX,
+    FormSubmitted: Permission.READ_LEADS,
+    LeadCaptured: Permission.READ_LEADS,
+    LeadEdited: Permission.READ_LEADS,
+    LeadEventReceived: Permission.READ_LEADS,
+    LeadJobEnded: Permission.READ_LEADS,
+    LeadJobMoved: Permission.READ_LEADS,
+    LeadRemoved: Permission.READ_LEADS,
+    LeadStatusChanged: Permission.READ_LEADS,
+    LeadsMerged: Permission.READ_LEADS,
+    LeadUpdated: Permission.READ_LEADS,
+    MemberTyping: Permission.READ_INBOX,
+    MessageReceived: Permission.READ_INBOX,
+    MessageSent: Permission.READ_INBOX,
+    NoticePosted: Permission.READ_INBOX,
+    ReplyProgressed: Permission.READ_INBOX,
+    SubscriptionEnded: Permission.READ_LEADS,
+    TestLeadMade: Permission.READ_LEADS,
+}
+"""Whose open pages are told of an event. One that is left out is told to nobody."""
+
+
+def told_to() -> dict[str, str]:
+    """The same by the names that the live feed knows."""
+    return {outbox.event_name(kind): permission.value for kind, permission in TOLD_TO.items()}
+
 
 THREADS.update({
     Thread.UNREAD: conversations.list_unread_lead_ids,
@@ -132,6 +169,7 @@ EVERY: Final[tuple[tuple[float, Chore], ...]] = (
     (3600.0, forget_drafts),
     (3600.0, accounts.end_expired_sessions),
     (3600.0, accounts.end_expired_codes),
+    (3600.0, purge_logins),
     (3600.0, shared_limits.purge_limits),
     (3600.0, repeats.forget_answers),
     (3600.0, audiences.forget_files),

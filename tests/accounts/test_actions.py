@@ -13,6 +13,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
+from contatto.logins.actions import count_login, start_session
 from tests import make
 from tests.unchanged import all_rows
 
@@ -31,8 +32,8 @@ def signed_in(db: Database, token: str) -> Member | None:
 
 def open_session(tx: Tx, owner: Member) -> str:
     """Come in as the log-in page lets one in."""
-    attempt = actions.count_login(tx, owner.email, "10.0.0.1", "")
-    return actions.start_session(tx, attempt, 14, "device_1")[1]
+    attempt = count_login(tx, owner.email, "10.0.0.1", "")
+    return start_session(tx, attempt, 14, "device_1")[1]
 
 
 def test_a_password_fits_only_its_own_hash() -> None:
@@ -77,7 +78,7 @@ def test_a_session_ends_at_once(database: Database, owner: Member) -> None:
 def test_no_secret_and_no_address_of_a_failure_is_kept_as_it_is(database: Database, owner: Member) -> None:
     session = database.write_now(lambda tx: open_session(tx, owner))
     _, token = database.write_now(lambda tx: actions.issue_token(tx, owner.business_id, "n", ["leads.read"]))
-    database.write_now(lambda tx: actions.count_login(tx, "guess@example.com", "10.9.8.7", ""))
+    database.write_now(lambda tx: count_login(tx, "guess@example.com", "10.9.8.7", ""))
     kept = str(all_rows(database))
     assert owner.email in kept
     for secret in (session, token, "guess@example.com", "10.9.8.7"):

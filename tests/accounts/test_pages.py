@@ -6,9 +6,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from contatto.accounts.rules import LOGIN_TRIES
 from contatto.accounts.store import list_tokens
 from contatto.kit.web.sessions import SESSION_COOKIE
+from contatto.logins.rules import TRIES
 from tests.journeys.running import API, EMAIL, PASSWORD, House, csrf_of, running_house
 from tests.unchanged import nothing_changes
 
@@ -61,7 +61,7 @@ def test_a_hostile_address_is_turned_down_like_any_other(house: House, email: st
 
 
 def test_after_too_many_failures_even_the_right_password_must_wait(house: House) -> None:
-    for _ in range(LOGIN_TRIES):
+    for _ in range(TRIES):
         assert log_in(house, password="another long password").status_code == 401
     with nothing_changes(house.context.db):
         answer = log_in(house)

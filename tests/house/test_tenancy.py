@@ -5,11 +5,12 @@ from pathlib import Path
 from tests.house.tree import READS, ROOT, arguments, parse, plant, public_functions, rooms, short
 
 WITHOUT_BUSINESS = {
-    "accounts/store.py:list_known_marks": "Before the log-in nobody knows the business.",
+    "logins/store.py:list_known_marks": "Before the log-in nobody knows the business.",
     "accounts/store.py:find_auth_code": "The code's secret hash finds the business.",
     "accounts/store.py:find_member_by_email": "The log-in finds the member, and by the member the business.",
     "accounts/store.py:find_session_member": "The cookie's secret hash finds the member and the business.",
     "accounts/store.py:find_token": "The token's secret hash finds the business.",
+    "accounts/store.py:list_session_roles": "Their tokens' secret hashes find the sessions that still last.",
     "accounts/store.py:list_businesses": "For timers and the operator, who works for all of them.",
     "ads/store/tree.py:find_any_ad": "For the operator, who reviews the ads of all of them.",
     "ads/store/tree.py:list_ads_in_review": "For the operator, who reviews the ads of all of them.",

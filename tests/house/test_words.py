@@ -17,6 +17,7 @@ from tools.words import API_ROOM, READ, marked_texts, read_catalogue
 FOR_PROGRAMS = (
     "contatto/app.py",
     "audiences/actions.py",
+    "cli/acting.py",
     "cli/tokens.py",
     "kit/http.py",
     "kit/wire.py",

@@ -1,7 +1,7 @@
 """The live feed: every event once, the missed ones first, and only one's own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import StoredEvent, emit, last_seq
 from contatto.kit.web import live
-from contatto.kit.web.live import LiveFeed, resume_point, sse, stream_events
+from contatto.kit.web.live import LiveFeed, Reader, resume_point, sse, stream_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ async def take(stream: AsyncIterator[StoredEvent | None], count: int) -> list[in
 
 
 @asynccontextmanager
-async def feed_of(db: Database) -> AsyncIterator[LiveFeed]:
-    feed = LiveFeed(db)
+async def feed_of(db: Database, needs: dict[str, str] | None = None) -> AsyncIterator[LiveFeed]:
+    feed = LiveFeed(db, needs)
     task = asyncio.create_task(feed.run())
     await asyncio.sleep(0)
     yield feed
@@ -60,10 +60,12 @@ def with_feed(db: Database, work: Callable[[LiveFeed], Coroutine[Any, Any, None]
     asyncio.run(run())
 
 
-async def opened(feed: LiveFeed, business_id: str, after: int | None = None) -> Any:
+async def opened(
+    feed: LiveFeed, business_id: str, after: int | None = None, reader: Reader | None = None
+) -> Any:
     """A stream that is open already: what comes from now on is for it."""
     before = sum(len(queues) for queues in feed._streams.values())
-    stream = feed.follow(business_id, after)
+    stream = feed.follow(business_id, after, reader)
     first = asyncio.ensure_future(anext(stream))
     async with asyncio.timeout(5):
         while sum(len(queues) for queues in feed._streams.values()) == before and not first.done():
@@ -252,3 +254,121 @@ def test_a_whisper_reaches_open_pages_of_its_business_and_is_no_row(database: Da
 def test_an_event_as_text_carries_its_number_name_and_data() -> None:
     assert sse("rang", '{"a":1}', 7) == 'id: 7\nevent: rang\ndata: {"a":1}\n\n'
     assert sse("rang", "{}") == "event: rang\ndata: {}\n\n"
+
+
+class Sessions:
+    """What readers may hear of, as a table that a test changes."""
+
+    def __init__(self) -> None:
+        self.rights: dict[str, set[str]] = {"a": {"bells"}}
+        self.asked: list[set[str]] = []
+
+    def __call__(self, _tx: Tx, keys: Collection[str]) -> dict[str, set[str]]:
+        self.asked.append(set(keys))
+        return {key: self.rights[key] for key in keys if key in self.rights}
+
+
+@pytest.fixture
+def sessions() -> Sessions:
+    return Sessions()
+
+
+def with_needs(db: Database, work: Callable[[LiveFeed], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        async with feed_of(db, {"rang": "bells"}) as feed:
+            await work(feed)
+
+    asyncio.run(run())
+
+
+async def ended(stream: AsyncIterator[StoredEvent | None]) -> list[int]:
+    """What a stream still gives until it ends, within a second."""
+    async with asyncio.timeout(1):
+        return [number_of(event) async for event in stream if event is not None]
+
+
+def test_a_stream_ends_within_a_second_of_its_session(database: Database, sessions: Sessions) -> None:
+    async def work(feed: LiveFeed) -> None:
+        async with aclosing(await opened(feed, "b1", reader=Reader("a", sessions))) as stream:
+            await ring(database, 1)
+            assert await take(stream, 1) == [1]
+            del sessions.rights["a"]
+            assert await ended(stream) == []
+        assert "b1" not in feed._streams
+
+    with_needs(database, work)
+
+
+def test_a_stream_of_a_session_that_is_over_tells_nothing_of_what_was_missed(
+    database: Database, sessions: Sessions
+) -> None:
+    async def work(feed: LiveFeed) -> None:
+        await ring(database, 1)
+        assert await ended(feed.follow("b1", 0, Reader("gone", sessions))) == []
+
+    with_needs(database, work)
+
+
+def test_a_stream_tells_what_may_be_read_at_that_moment(database: Database, sessions: Sessions) -> None:
+    heard: list[int] = []
+
+    async def listen(stream: AsyncIterator[StoredEvent | None]) -> None:
+        async for event in stream:
+            heard.extend([number_of(event)] if event else [])
+
+    async def work(feed: LiveFeed) -> None:
+        listening = asyncio.create_task(listen(await opened(feed, "b1", 0, Reader("a", sessions))))
+        for number, rights in enumerate(({"bells"}, {"books"}, {"books", "bells"})):
+            sessions.rights["a"] = rights
+            await asyncio.sleep(2 * live.WATCH_S)
+            await ring(database, number)
+            feed.whisper("b1", Rang("b1", 10 + number))
+            await asyncio.sleep(0.3)
+        assert sorted(heard) == [0, 2, 10, 12]
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+    with_needs(database, work)
+
+
+def test_an_event_that_says_not_who_may_hear_of_it_is_told_to_no_reader(
+    database: Database, sessions: Sessions
+) -> None:
+    async def work(feed: LiveFeed) -> None:
+        await ring(database, 1)
+        sessions.rights["a"] = {"bells", ""}
+        stream = feed.follow("b1", 0, Reader("a", sessions))
+        with pytest.raises(TimeoutError):
+            await ended(stream)
+
+    with_feed(database, work)
+
+
+def test_all_streams_of_a_process_ask_with_one_query(database: Database, sessions: Sessions) -> None:
+    async def work(feed: LiveFeed) -> None:
+        sessions.rights |= {str(number): {"bells"} for number in range(50)}
+        streams = [await opened(feed, "b1", 0, Reader(str(number), sessions)) for number in range(50)]
+        sessions.asked.clear()
+        await asyncio.sleep(3 * live.WATCH_S)
+        assert 1 <= len(sessions.asked) <= 3
+        assert all(len(keys) == 50 for keys in sessions.asked)
+        for stream in streams:
+            await stream.aclose()
+
+    with_needs(database, work)
+
+
+def test_while_the_database_is_away_streams_go_on_and_end_afterwards(
+    database: Database, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(feed: LiveFeed) -> None:
+        async with aclosing(await opened(feed, "b1", reader=Reader("a", sessions))) as stream:
+            await ring(database, 1)
+            assert await take(stream, 1) == [1]
+            with monkeypatch.context() as away:
+                away.setattr(database, "read", lambda _work: 1 / 0)
+                await asyncio.sleep(2 * live.WATCH_S)
+            del sessions.rights["a"]
+            assert await ended(stream) == []
+
+    with_needs(database, work)

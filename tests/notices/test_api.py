@@ -10,7 +10,7 @@ from contatto.accounts.model import Permission
 from contatto.kit.db.tx import Tx
 from contatto.kit.moments import micros
 from contatto.notices import store
-from contatto.notices.model import Push, PushState
+from contatto.notices.model import Entity, Push, PushState
 from tests.forms.doors import offer, send
 from tests.forms.papers import kitchen
 from tests.journeys.running import (
@@ -159,6 +159,36 @@ def test_a_revoked_token_ends_its_subscription_before_the_next_push(house: House
     write(house, "u5", "+65 8123 0005")
     assert until(lambda: listed(house)["subscriptions"] == [])
     assert receiver.entries("/narrow") == []
+
+
+def test_a_revoked_token_ends_the_pushes_that_it_has_set(house: House, receiver: Receiver) -> None:
+    def second(tx: Tx) -> tuple[str, str]:
+        kept, token = accounts.issue_token(tx, house.business_id, "pushes", [Permission.READ_INBOX])  # type: ignore[arg-type]
+        return kept.id, token
+
+    token_id, token = house.context.db.write_now(second)
+    body = APP | {"callback_url": f"{receiver.url}/set-by-token"}
+    set_up = house.client.post(
+        f"{API}/business/webhook/update/", json=body, headers={"Access-Token": token}
+    ).json()
+    assert set_up["code"] == 0, set_up
+    write(house, "u-before", "Hello")
+
+    def told() -> int:
+        return sum(push.path == "/set-by-token" for push in receiver.received)
+
+    assert until(told)
+    house.context.db.write_now(lambda tx: accounts.revoke_token(tx, house.business_id, token_id))  # type: ignore[arg-type]
+    before = told()
+    write(house, "u-after", "Hello again")
+
+    def live() -> list[Any]:
+        return house.context.db.read_now(
+            lambda tx: store.list_subscriptions(tx, house.business_id, Entity.DIRECT_MESSAGE)
+        )
+
+    assert until(lambda: not live())
+    assert told() == before
 
 
 def test_secrets_and_pushed_values_are_sealed_at_rest(house: House, receiver: Receiver) -> None:

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,32 @@ import uvicorn
 
 from contatto.app import create_app, open_context
 from contatto.kit.context import Context
-from tests.journeys.running import House, csrf_of, open_house
+from tests.journeys.running import PASSWORD, House, csrf_of, open_house
+
+
+class Stream:
+    """An open live stream, read line by line in a thread of its own."""
+
+    def __init__(self, client: httpx2.Client, threads: ThreadPoolExecutor) -> None:
+        self.lines: list[str] = []
+        self._client = client
+        self.end: Future[float] = threads.submit(self._read)
+        """When it ended, by the monotonic clock."""
+        while not self.lines:
+            time.sleep(0.01)
+            assert not self.end.done(), self.end.result()
+
+    def _read(self) -> float:
+        with self._client.stream("GET", "/live") as answer:
+            assert answer.status_code == 200
+            for line in answer.iter_lines():
+                self.lines.append(line)
+        return time.monotonic()
+
+    @property
+    def names(self) -> set[str]:
+        """The names of the events that it told."""
+        return {line.removeprefix("event: ") for line in self.lines if line.startswith("event: ")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +49,19 @@ class Served:
 
     house: House
     urls: tuple[str, str]
+    opened: ExitStack
+    """Closes browsers after the servers are gone, so that no stream is cut from this side."""
+    threads: ThreadPoolExecutor
+
+    def sign_in(self, url: str, email: str, password: str = PASSWORD) -> httpx2.Client:
+        """A browser in which somebody has signed in."""
+        client = self.opened.enter_context(httpx2.Client(base_url=url, timeout=30))
+        answer = client.post("/login", data=login_form(client, email, password), follow_redirects=False)
+        assert answer.status_code == 303, answer.text
+        return client
+
+    def listen(self, client: httpx2.Client) -> Stream:
+        return Stream(client, self.threads)
 
     @property
     def context(self) -> Context:
@@ -49,7 +88,6 @@ def serve(context: Context) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        context.live.close()
         server.should_exit = True
         thread.join(10)
         listening.close()
@@ -58,13 +96,15 @@ def serve(context: Context) -> Iterator[str]:
 @contextmanager
 def serve_house(folder: Path, database_url: str = "", **settings: Any) -> Iterator[Served]:
     context, made = open_house(folder, database_url=database_url, **settings)
-    with ExitStack() as opened:
+    with ExitStack() as browsers, ExitStack() as opened:
+        threads = browsers.enter_context(ThreadPoolExecutor(16))
         opened.callback(context.db.close)
         second = open_context(context.settings.model_copy(update={"worker": "separate"}))
         opened.callback(second.db.close)
         urls = opened.enter_context(serve(context)), opened.enter_context(serve(second))
         client = opened.enter_context(httpx2.Client(base_url=urls[0]))
-        yield Served(House(context=context, client=client, **made), urls)
+        house = House(context=context, client=client, **made)
+        yield Served(house, urls, browsers, threads)
 
 
 def login_form(client: httpx2.Client, email: str, password: str) -> dict[str, str]:

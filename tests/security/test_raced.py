@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import httpx2
 
-from contatto.accounts import actions as accounts
-from contatto.accounts.rules import LOGIN_TRIES
-from contatto.accounts.store import failed_logins
 from contatto.app import open_context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.shared_limits import SharedLimit
+from contatto.logins.actions import count_login
+from contatto.logins.rules import TRIES as ALLOWED
+from contatto.logins.store import failed_logins
 from tests.journeys.running import EMAIL, PASSWORD
 from tests.security.servers import Served, login_form
 
@@ -37,9 +37,9 @@ def test_of_many_tries_to_log_in_at_once_no_more_than_the_limit_are_looked_at(se
     got = Counter(asyncio.run(post_at_once(served.urls, "/login", forms, dict(client.cookies))))
     looked_at, refused = got.pop(401), got.pop(429)
     assert not got
-    assert 0 < looked_at <= LOGIN_TRIES
+    assert 0 < looked_at <= ALLOWED
     assert looked_at + refused == TRIES
-    for _ in range(LOGIN_TRIES - looked_at):  # what was refused because all came at once was not counted
+    for _ in range(ALLOWED - looked_at):  # what was refused because all came at once was not counted
         assert client.post("/login", data=form).status_code == 401
     right = client.post("/login", data=form | {"password": PASSWORD}, follow_redirects=False)
     assert right.status_code == 429
@@ -52,7 +52,7 @@ def test_tries_that_are_counted_at_once_by_several_processes_are_all_counted(ser
 
     def count(number: int) -> bool:
         def work(tx: Tx) -> None:
-            accounts.count_login(tx, EMAIL, "203.0.113.9", "")
+            count_login(tx, EMAIL, "203.0.113.9", "")
 
         try:
             (first, second)[number % 2].db.write_now(work)
@@ -63,9 +63,9 @@ def test_tries_that_are_counted_at_once_by_several_processes_are_all_counted(ser
     with ThreadPoolExecutor(24) as threads:
         passed = sum(threads.map(count, range(TRIES)))
     second.db.close()
-    assert passed == LOGIN_TRIES
+    assert passed == ALLOWED
     rows = first.db.read_now(lambda tx: tx.execute(failed_logins.select()).mappings().all())
-    assert [row["count"] for row in rows] == [LOGIN_TRIES]
+    assert [row["count"] for row in rows] == [ALLOWED]
 
 
 def test_a_shared_limit_gives_its_tries_to_as_many_as_it_has(served: Served) -> None:

@@ -1,5 +1,6 @@
-"""Changes to accounts: new businesses, members, ad accounts and tokens; signing in and out."""
+"""Changes to accounts: businesses, members and what they may, sessions, tokens, ad accounts."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -14,18 +15,19 @@ from contatto.accounts.model import (
     ApiToken,
     Business,
     BusinessId,
+    Caller,
+    Ended,
     FailedTries,
-    LoginAttempt,
     Member,
     MemberId,
     Role,
 )
+from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret, new_id, new_number, new_secret
 from contatto.kit.languages import LANGUAGES
-from contatto.kit.shared_limits import SharedLimit
 
 _hasher = PasswordHasher()  # argon2id with the library's own defaults (RFC 9106, low-memory profile)
 _NOBODY: Final = (
@@ -94,6 +96,100 @@ def add_member(tx: Tx, business_id: BusinessId, new: NewMember, password_hash: s
     return member
 
 
+def load_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member:
+    """A member of a business, held until the end of the transaction.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    member = store.find_member(tx, business_id, member_id)
+    if member is None:
+        raise Refused(errors.NOT_FOUND, "There is no such member.")
+    return member
+
+
+def change_password(
+    tx: Tx, member: Member, password_hash: str, keep_session: str = "", *, keep_tokens: bool = False
+) -> Ended:
+    """Give a member a new password: all that came in with the old one is out.
+
+    Args:
+        tx: an open transaction.
+        member: held in this transaction.
+        password_hash: of the new password, made outside of any transaction.
+        keep_session: the token of the one session that goes on: of who changes their own.
+        keep_tokens: whether access tokens and auth codes that the member made go on.
+    """
+    store.record_member(tx, member.business_id, member.id, password_hash=password_hash)
+    return _end_access(tx, member, keep_session, keep_tokens=keep_tokens)
+
+
+def set_member_role(tx: Tx, member: Member, role: Role, by: Caller | None = None) -> Ended:
+    """Give a member another role. They sign in anew; tokens that they could not make now are revoked.
+
+    Raises:
+        Refused: FORBIDDEN, when the caller may not; CONFLICT, when no owner would be left.
+    """
+    _check_appointment(by, member.role, role)
+    if role is member.role:
+        return Ended(0, 0)
+    _keep_an_owner(tx, member, role)
+    store.record_member(tx, member.business_id, member.id, role=role)
+    kept = ROLE_PERMISSIONS[role] >= ROLE_PERMISSIONS[member.role]
+    return _end_access(tx, member, keep_tokens=kept)
+
+
+def deactivate_member(tx: Tx, member: Member, by: Caller | None = None) -> Ended:
+    """Let a member in no more, and end all that they opened; what they wrote keeps their name.
+
+    Raises:
+        Refused: FORBIDDEN, when the caller may not; CONFLICT, when no owner would be left.
+    """
+    _check_appointment(by, member.role, member.role)
+    _keep_an_owner(tx, member, None)
+    if member.deactivated_at is None:
+        store.record_member(tx, member.business_id, member.id, deactivated_at=tx.now)
+    return _end_access(tx, member)
+
+
+def reactivate_member(tx: Tx, member: Member, by: Caller | None = None) -> None:
+    """Let a member in again, with the password and the role that they had.
+
+    Raises:
+        Refused: FORBIDDEN, when the caller may not.
+    """
+    _check_appointment(by, member.role, member.role)
+    store.record_member(tx, member.business_id, member.id, deactivated_at=None)
+
+
+def end_member_sessions(tx: Tx, member: Member, keep_session: str = "") -> int:
+    """End the sessions of a member, all but one if its token is given; say how many."""
+    but = hash_secret(keep_session) if keep_session else ""
+    return store.delete_member_sessions(tx, member.business_id, member.id, but)
+
+
+def _end_access(tx: Tx, member: Member, keep_session: str = "", *, keep_tokens: bool = False) -> Ended:
+    tokens = 0 if keep_tokens else store.record_tokens_ended(tx, member.business_id, member.id)
+    return Ended(end_member_sessions(tx, member, keep_session), tokens)
+
+
+def _check_appointment(by: Caller | None, before: Role, after: Role) -> None:
+    """The operator may do all; a caller what their role may."""
+    if by is None:
+        return
+    if by.role is None or not (rules.may_appoint(by.role, before) and rules.may_appoint(by.role, after)):
+        raise Refused(errors.FORBIDDEN)
+
+
+def _keep_an_owner(tx: Tx, member: Member, role: Role | None) -> None:
+    """Refuse to take the last owner away; two owners who do so to each other at once come one by one."""
+    if member.role is not Role.OWNER or role is Role.OWNER or member.deactivated_at is not None:
+        return
+    tx.hold(int(hash_secret(f"owners:{member.business_id}")[:15], 16))
+    if store.count_owners(tx, member.business_id) < 2:
+        raise Refused(errors.CONFLICT, "This is the last owner. Make somebody else owner first.")
+
+
 def choose_language(tx: Tx, business_id: BusinessId, member_id: str, language: str) -> None:
     """Let a member read the screens in one of our languages; an empty one follows the browser.
 
@@ -136,79 +232,8 @@ def load_advertiser(tx: Tx, business_id: str, number: int) -> AdAccount:
     return account
 
 
-_OF_DEVICE: Final = SharedLimit("login of device", rules.LOGIN_TRIES, rules.LOGIN_WINDOW)
-_OF_NETWORK_AND_EMAIL: Final = SharedLimit("login of both", rules.LOGIN_TRIES, rules.LOGIN_WINDOW)
-_OF_NETWORK: Final = SharedLimit("login of network", rules.LOGIN_TRIES_OF_NETWORK, rules.LOGIN_WINDOW)
-_OF_EMAIL: Final = SharedLimit("login of e-mail", rules.LOGIN_TRIES_OF_EMAIL, rules.LOGIN_DAY)
-
-
-def count_login(tx: Tx, email: str, network: str, device: str) -> LoginAttempt:
-    """Count a try to log in before its password is looked at; a good one is given back.
-
-    A browser that the member signed in with before has tries of its own, which no stranger can use up. From a
-    network that is known so, the tries that strangers used up elsewhere do not count.
-
-    Raises:
-        Refused: TOO_MANY, with the seconds to wait; such a try leaves nothing behind.
-    """
-    member = store.find_member_by_email(tx, email)
-    of_device, of_network = _device_mark(tx, device), _network_mark(tx, network)
-    known = store.list_known_marks(tx, member.id if member else "", (of_device, of_network))
-    attempt = LoginAttempt(email, network, device, member, of_device in known, of_network in known)
-    for limit, key in _login_limits(attempt):
-        limit.take(tx, key)
-    store.record_login_try(tx, _email_mark(tx, email), of_device if attempt.knows_device else of_network)
-    return attempt
-
-
-def _login_limits(attempt: LoginAttempt) -> list[tuple[SharedLimit, str]]:
-    """What a try counts for. All take the rows in one order, so that no two wait for each other."""
-    if attempt.knows_device:
-        return [(_OF_DEVICE, f"{attempt.device} {attempt.email}")]
-    both = f"{attempt.network} {attempt.email}"
-    limits = [(_OF_NETWORK_AND_EMAIL, both), (_OF_NETWORK, attempt.network)]
-    return limits if attempt.knows_network else [*limits, (_OF_EMAIL, attempt.email)]
-
-
-def _email_mark(tx: Tx, email: str) -> str:
-    return tx.vault.blind(email, "log-ins of e-mails").hex()
-
-
-def _device_mark(tx: Tx, device: str) -> str:
-    return tx.vault.blind(device, "log-ins of devices").hex() if device else ""
-
-
-def _network_mark(tx: Tx, network: str) -> str:
-    return tx.vault.blind(network, "log-ins of networks").hex()
-
-
-def start_session(
-    tx: Tx, attempt: LoginAttempt, days: int, device: str
-) -> tuple[Member, str, FailedTries | None]:
-    """Open a session after a good password, and give its token, of which only the hash is kept.
-
-    Args:
-        tx: an open transaction.
-        attempt: what was counted before the password was checked.
-        days: how long the session lasts at most.
-        device: what the browser is known by from now on.
-
-    Returns:
-        The member, the token, and the failed tries from elsewhere since the member signed in last.
-
-    Raises:
-        Refused: WRONG_LOGIN, when the member was changed while the password was checked.
-    """
-    for limit, key in _login_limits(attempt):
-        limit.give_back(tx, key)
-    of_network = _network_mark(tx, attempt.network)
-    own = _device_mark(tx, attempt.device) if attempt.knows_device else of_network
-    failed = store.delete_login_tries(tx, _email_mark(tx, attempt.email), own)
-    known = attempt.member
-    member = store.find_member(tx, known.business_id, known.id) if known else None
-    if known is None or member is None or not _is_unchanged(member, known):
-        raise Refused(errors.WRONG_LOGIN)
-    store.save_known_marks(tx, member, {_device_mark(tx, device), of_network})
+def open_session(tx: Tx, member: Member, days: int, failed: FailedTries | None = None) -> str:
+    """Open a session and give its token, of which only the hash is kept; ``failed`` is what it tells of."""
     token = new_secret("session")
     row = {
         "token_hash": hash_secret(token),
@@ -220,12 +245,7 @@ def start_session(
         "failed_since": failed.since if failed else None,
     }
     store.save_session(tx, row)
-    return member, token, failed
-
-
-def _is_unchanged(member: Member, checked: Member) -> bool:
-    """Whether a member may still come in with the password that was checked."""
-    return member.deactivated_at is None and member.password_hash == checked.password_hash
+    return token
 
 
 def end_session(tx: Tx, token: str) -> None:
@@ -233,45 +253,91 @@ def end_session(tx: Tx, token: str) -> None:
 
 
 def end_expired_sessions(tx: Tx) -> int:
-    """Delete sessions, and what is known of tries to sign in, whose time is over; say how many."""
-    failed, known = (tx.now - timedelta(days=days) for days in (rules.FAILED_TRIES_DAYS, rules.KNOWN_DAYS))
-    return store.delete_expired_sessions(tx) + store.delete_old_logins(tx, failed, known)
+    """Delete sessions whose time is over; say how many."""
+    return store.delete_expired_sessions(tx)
 
 
-def issue_token(tx: Tx, business_id: BusinessId, name: str, scopes: list[str]) -> tuple[ApiToken, str]:
-    """Make an API token. The second value is the token itself: it is shown once and never kept.
+def issue_token(
+    tx: Tx,
+    business_id: BusinessId,
+    name: str,
+    scopes: Collection[str],
+    made_by: str = "",
+    ad_account_ids: Collection[str] | None = None,
+) -> tuple[ApiToken, str]:
+    """Make an API token.
+
+    Args:
+        tx: an open transaction.
+        business_id: for which it is.
+        name: what it is for.
+        scopes: what it may do.
+        made_by: the member who makes it; it ends when they lose their access. Empty for the operator.
+        ad_account_ids: the only ad accounts that it may be used for; None for all.
+
+    Returns:
+        What is kept, and the token itself: it is shown once and never kept.
 
     Raises:
-        Refused: INVALID.
+        Refused: INVALID; FORBIDDEN, when the member may not make such a token, or not any more.
     """
     if not name.strip():
         raise Refused(errors.INVALID, "name: say what the token is for.")
+    known, limits = _allowed(tx, business_id, scopes, made_by, ad_account_ids)
     token = new_secret("contatto")
-    kept = ApiToken(new_id(), business_id, name.strip(), rules.known_scopes(scopes), tx.now, None, None)
+    kept = ApiToken(new_id(), business_id, name.strip(), known, tx.now, None, None, made_by, limits)
     row = {field: getattr(kept, field) for field in ApiToken.__dataclass_fields__}
     store.save_token(tx, row | {"token_hash": hash_secret(token)})
     return kept, token
 
 
-def issue_auth_code(tx: Tx, business_id: BusinessId, name: str, scopes: list[str]) -> str:
+def issue_auth_code(
+    tx: Tx,
+    business_id: BusinessId,
+    name: str,
+    scopes: Collection[str],
+    made_by: str = "",
+    ad_account_ids: Collection[str] | None = None,
+) -> str:
     """Make a code that a program changes into an access token, once and within ten minutes.
 
     Raises:
-        Refused: INVALID.
+        Refused: as for the token that it is changed into.
     """
     if not name.strip():
         raise Refused(errors.INVALID, "name: say which program the code is for.")
+    known, limits = _allowed(tx, business_id, scopes, made_by, ad_account_ids)
     code = new_secret("code")
     row = {
         "code_hash": hash_secret(code),
         "business_id": business_id,
         "name": name.strip(),
-        "scopes": rules.known_scopes(scopes),
+        "scopes": known,
         "created_at": tx.now,
         "expires_at": tx.now + timedelta(seconds=rules.AUTH_CODE_S),
+        "made_by": made_by,
+        "ad_account_ids": limits,
     }
     store.save_auth_code(tx, row)
     return code
+
+
+def _allowed(
+    tx: Tx,
+    business_id: BusinessId,
+    scopes: Collection[str],
+    made_by: str,
+    ad_account_ids: Collection[str] | None,
+) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+    """The scopes and the ad accounts of a new token, checked; its maker is held until it is there."""
+    known = rules.known_scopes(scopes)
+    maker = store.find_member(tx, business_id, made_by) if made_by else None
+    if made_by and (maker is None or not rules.may_issue(maker, known)):
+        raise Refused(errors.FORBIDDEN)
+    if ad_account_ids is None:
+        return known, None
+    ours = {account.id for account in store.list_ad_accounts(tx, business_id)}
+    return known, rules.limited_to(ad_account_ids, ours, known)
 
 
 def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
@@ -283,7 +349,12 @@ def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
     found = store.find_auth_code(tx, hash_secret(code))
     if found is None or not store.delete_auth_code(tx, found.code_hash):
         raise Refused(errors.BAD_CODE)
-    return issue_token(tx, found.business_id, found.name, list(found.scopes))
+    try:
+        return issue_token(
+            tx, found.business_id, found.name, found.scopes, found.made_by, found.ad_account_ids
+        )
+    except Refused as refused:
+        raise Refused(errors.BAD_CODE) from refused
 
 
 def end_expired_codes(tx: Tx) -> int:

@@ -32,6 +32,7 @@ from contatto.kit.ids import hash_secret
 from contatto.kit.limits import RateLimit
 from contatto.kit.outbox import last_seq
 from contatto.kit.web.language import use_language
+from contatto.kit.web.live import Reader
 from contatto.kit.web.sessions import check_csrf, session_token
 
 API_HEADER: Final = "access-token"
@@ -60,6 +61,7 @@ def token_caller(token: ApiToken, business: Business) -> Caller:
         email="",
         role=None,
         permissions=frozenset(Permission(scope) for scope in token.scopes),
+        ad_account_ids=None if token.ad_account_ids is None else frozenset(token.ad_account_ids),
     )
 
 
@@ -80,6 +82,16 @@ async def page_caller(request: Request) -> Caller:
     act_for(found[1].id)
     use_language(request, found[0].language)
     return await note_caller(request, member_caller(*found))
+
+
+def session_reader(request: Request) -> Reader:
+    """Who reads a stream: it ends with the session of the request, and tells what the role may read."""
+    return Reader(hash_secret(session_token(request)), _session_rights)
+
+
+def _session_rights(tx: Tx, token_hashes: Collection[str]) -> dict[str, frozenset[Permission]]:
+    roles = store.list_session_roles(tx, token_hashes)
+    return {token_hash: ROLE_PERMISSIONS[role] for token_hash, role in roles.items()}
 
 
 async def form_caller(request: Request) -> Caller:

@@ -82,23 +82,6 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class LoginAttempt:
-    """A try to log in that was counted, before its password is checked.
-
-    ``network`` is where it comes from; ``device`` what is known of the browser, empty when it never signed
-    in here. ``member`` is None when nobody has the e-mail. ``knows_device`` and ``knows_network`` say whether
-    this member signed in from there before.
-    """
-
-    email: str
-    network: str
-    device: str
-    member: Member | None
-    knows_device: bool
-    knows_network: bool
-
-
-@dataclass(frozen=True, slots=True)
 class FailedTries:
     """Wrong tries for a member's e-mail, from elsewhere, since they signed in last."""
 
@@ -131,6 +114,10 @@ class ApiToken:
     created_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
+    made_by: str = ""
+    """The member who made it; empty where the operator did."""
+    ad_account_ids: tuple[str, ...] | None = None
+    """The only ad accounts that it may be used for; None for all, also those that are still to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +128,16 @@ class AuthCode:
     business_id: BusinessId
     name: str
     scopes: tuple[str, ...]
+    made_by: str = ""
+    ad_account_ids: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What an act took away: so many sessions and access tokens."""
+
+    sessions: int
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +161,10 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever stands behind a request: a member's session or an API token."""
+    """Whoever stands behind a request: a member's session or an API token.
+
+    ``ad_account_ids`` are the only ad accounts of a token that is limited to some; None for all.
+    """
 
     business_id: BusinessId
     business_name: str
@@ -174,3 +174,4 @@ class Caller:
     role: Role | None
     permissions: frozenset[Permission]
     language: str = ""
+    ad_account_ids: frozenset[str] | None = None

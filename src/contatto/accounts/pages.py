@@ -1,34 +1,20 @@
-"""Signing in and out, and the settings page: members, tokens, ad accounts."""
+"""The first page, and the settings page: members, tokens, ad accounts."""
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Final
-from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Query, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse
 
 from contatto.accounts import actions, store
-from contatto.accounts.auth import Deed, FormCaller, PageCaller, member_caller, record_deed
-from contatto.accounts.model import ApiToken, Caller, FailedTries, Member, Permission
-from contatto.accounts.rules import chain_holds, home_path, may, normal_email, require
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import ApiToken, Caller, Member, Permission
+from contatto.accounts.rules import chain_holds, home_path, local_path, may, require
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.hashing import hash_pool
-from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.languages import LANGUAGES
-from contatto.kit.limits import client_network
 from contatto.kit.web.language import keep_language
-from contatto.kit.web.sessions import (
-    DEVICE_KEY,
-    check_csrf,
-    clear_session,
-    device_of,
-    keep_device,
-    session_token,
-    set_session,
-)
 from contatto.kit.words import words_of
 
 router = APIRouter(include_in_schema=False)
@@ -38,116 +24,6 @@ AUDIT_ROWS: Final = 50
 @router.get("/")
 async def show_start(caller: PageCaller) -> RedirectResponse:
     return RedirectResponse(home_path(caller.permissions), 303)
-
-
-@router.get("/login")
-async def show_login(request: Request, next: str = "") -> HTMLResponse:
-    values = {"email": "", "error": None, "next": _local_path(next)}
-    return context_of(request).pages.render(request, "accounts/login.html", values)
-
-
-@router.post("/login")
-async def post_login(
-    request: Request,
-    email: Annotated[str, Form()] = "",
-    password: Annotated[str, Form()] = "",
-    next: Annotated[str, Form()] = "",
-) -> Response:
-    context = context_of(request)
-    await check_csrf(request, context.pages.csrf_key)
-    key = context.vault.signing_key(DEVICE_KEY)
-    device = device_of(request, key)
-    try:
-        entered = await _log_in(request, email, password, device)
-    except Refused as refused:
-        words = words_of(request)
-        values = {
-            "email": email,
-            "error": f"{refused.detail_in(words)} {words.gettext(refused.code.remedy)}",
-            "next": _local_path(next),
-        }
-        page = context.pages.render(request, "accounts/login.html", values, refused.code.http_status)
-        if refused.retry_after_s is not None:
-            page.headers["Retry-After"] = str(refused.retry_after_s)
-        return page
-    wanted = _local_path(next) or entered.home
-    response = RedirectResponse(f"/login/tries?next={quote(wanted)}" if entered.failed else wanted, 303)
-    set_session(response, entered.token, context.pages.cookies)
-    keep_device(response, entered.device, key, context.pages.cookies)
-    return response
-
-
-@dataclass(frozen=True, slots=True)
-class _Entered:
-    """A session that was opened, the browser's own mark, and the page to begin with."""
-
-    token: str
-    device: str
-    failed: FailedTries | None
-    home: str
-
-
-async def _log_in(request: Request, email: str, password: str, device: str) -> _Entered:
-    """Count the try, then check the password outside any transaction, then open a session.
-
-    Raises:
-        Refused: WRONG_LOGIN, TOO_MANY.
-    """
-    context = context_of(request)
-    pool = hash_pool(request)
-    network = client_network(request)
-    try:
-        known_email = normal_email(email)
-    except Refused:
-        raise Refused(errors.WRONG_LOGIN) from None
-    with pool.place(network, is_known=bool(device)):
-        attempt = await context.db.write(lambda tx: actions.count_login(tx, known_email, network, device))
-        fits = await pool.run(actions.password_fits, attempt.member, password[:1000])
-    if not fits:
-        raise Refused(errors.WRONG_LOGIN)
-    days, known_as = context.settings.session_days, device or new_secret("device")
-
-    def start(tx: Tx) -> tuple[Caller, str, FailedTries | None]:
-        member, token, failed = actions.start_session(tx, attempt, days, known_as)
-        business = store.find_business(tx, member.business_id)
-        if business is None:
-            raise Refused(errors.WRONG_LOGIN)
-        caller = member_caller(member, business)
-        record_deed(tx, Deed(caller, "POST /login", "", request.state.request_id))
-        return caller, token, failed
-
-    caller, token, failed = await context.db.write(start)
-    return _Entered(token, known_as, failed, home_path(caller.permissions))
-
-
-@router.get("/login/tries")
-async def show_tries(request: Request, caller: PageCaller, next: str = "") -> Response:
-    """After signing in: how many wrong tries came from elsewhere since the last time."""
-    context = context_of(request)
-    token = session_token(request)
-    failed = await context.db.read(
-        lambda tx: store.find_failed_tries(tx, caller.business_id, hash_secret(token))
-    )
-    wanted = _local_path(next) or home_path(caller.permissions)
-    if failed is None:
-        return RedirectResponse(wanted, 303)
-    values = {"caller": caller, "failed": failed, "next": wanted}
-    return context.pages.render(request, "accounts/tries.html", values)
-
-
-@router.post("/logout")
-async def post_logout(request: Request, caller: FormCaller) -> RedirectResponse:
-    token = session_token(request)
-    await context_of(request).db.write(lambda tx: actions.end_session(tx, token))
-    response = RedirectResponse("/login", 303)
-    clear_session(response)
-    return response
-
-
-def _local_path(path: str) -> str:
-    """The path to go on to, if it is one of ours; an address elsewhere must not be led to."""
-    safe = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
-    return path if safe else ""
 
 
 @router.get("/settings")
@@ -175,7 +51,7 @@ async def show_in_language(request: Request, to: str = "", next: str = "") -> Re
     """
     if to not in LANGUAGES:
         raise Refused(errors.INVALID, "to: choose one of %(known)s.", known=", ".join(LANGUAGES))
-    response = RedirectResponse(_local_path(next) or "/", 303)
+    response = RedirectResponse(local_path(next) or "/", 303)
     keep_language(response, to, context_of(request).pages.cookies)
     return response
 
@@ -189,7 +65,7 @@ async def post_token(
     scopes = [permission.value for permission in Permission]
 
     def issue(tx: Tx) -> tuple[ApiToken, str]:
-        return actions.issue_token(tx, caller.business_id, name, scopes)
+        return actions.issue_token(tx, caller.business_id, name, scopes, caller.subject_id)
 
     try:
         kept, value = await context_of(request).db.write(issue)
@@ -207,7 +83,7 @@ async def post_auth_code(
     scopes = [permission.value for permission in Permission]
 
     def issue(tx: Tx) -> str:
-        return actions.issue_auth_code(tx, caller.business_id, name, scopes)
+        return actions.issue_auth_code(tx, caller.business_id, name, scopes, caller.subject_id)
 
     try:
         code = await context_of(request).db.write(issue)

@@ -2,13 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 from zoneinfo import available_timezones
 
-from contatto.accounts.model import AuditEntry, Caller, Permission, Role
+from contatto.accounts.model import AuditEntry, Caller, Member, Permission, Role
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 
@@ -25,18 +24,6 @@ ROLE_PERMISSIONS: Final = {
     Role.ANALYST: frozenset({Permission.READ_ADS, Permission.READ_REPORTS}),
 }
 
-LOGIN_TRIES: Final = 10
-"""Tries to log in with one e-mail from one network; also those of a browser that a member used before."""
-LOGIN_TRIES_OF_NETWORK: Final = 60
-"""Tries from one network with any e-mail; both come back within the window."""
-LOGIN_WINDOW: Final = timedelta(minutes=15)
-LOGIN_TRIES_OF_EMAIL: Final = 100
-"""Tries with one e-mail from wherever it never was used to sign in; they come back within a day."""
-LOGIN_DAY: Final = timedelta(days=1)
-FAILED_TRIES_DAYS: Final = 90
-"""How long a member may be away and still be told of failed tries."""
-KNOWN_DAYS: Final = 365
-"""How long a browser or a network is known after a member signed in from there."""
 AUTH_CODE_S: Final = 600
 """For so long an auth code can be changed into a token."""
 MIN_PASSWORD: Final = 10
@@ -54,6 +41,12 @@ _HOMES: Final = (
 def home_path(permissions: frozenset[Permission]) -> str:
     """The first page that somebody with these permissions may open."""
     return next((path for permission, path in _HOMES if permission in permissions), "/settings")
+
+
+def local_path(path: str) -> str:
+    """A path to go on to, if it is one of ours; an address elsewhere must not be led to."""
+    safe = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if safe else ""
 
 
 def may(caller: Caller, permission: Permission) -> bool:
@@ -74,7 +67,43 @@ def require(caller: Caller, permission: Permission) -> None:
         )
 
 
-def known_scopes(scopes: list[str]) -> tuple[str, ...]:
+def may_appoint(own: Role, role: Role) -> bool:
+    """Whether a member may give somebody this role, or take it away: only owners make and unmake owners."""
+    return Permission.ADMINISTER in ROLE_PERMISSIONS[own] and (own is Role.OWNER or role is not Role.OWNER)
+
+
+def may_issue(member: Member, scopes: Collection[str]) -> bool:
+    """Whether a member may make a token with these scopes: nobody hands on more than they have."""
+    own = ROLE_PERMISSIONS[member.role]
+    return member.deactivated_at is None and Permission.ADMINISTER in own and set(scopes) <= own
+
+
+LIMITABLE: Final = frozenset({
+    Permission.READ_ADS, Permission.WRITE_ADS, Permission.READ_REPORTS, Permission.READ_LEADS,
+    Permission.WRITE_LEADS, Permission.EXPORT_LEADS,
+})  # fmt: skip
+"""The scopes of tokens that are limited to ad accounts; chats and settings belong to the whole business."""
+
+
+def limited_to(wanted: Collection[str], ours: Collection[str], scopes: Collection[str]) -> tuple[str, ...]:
+    """The ad accounts that a token is limited to, in a fixed order.
+
+    Raises:
+        Refused: INVALID, for none, for one of somebody else, and for scopes that know no ad account.
+    """
+    if not wanted or not set(wanted) <= set(ours):
+        raise Refused(errors.INVALID, "ad_accounts: choose some of the ad accounts of this business.")
+    beyond = [scope for scope in scopes if scope not in LIMITABLE]
+    if beyond:
+        raise Refused(
+            errors.INVALID,
+            "scopes: a token for some ad accounts cannot have %(scopes)s, which concern the whole business.",
+            scopes=", ".join(beyond),
+        )
+    return tuple(sorted(set(wanted)))
+
+
+def known_scopes(scopes: Collection[str]) -> tuple[str, ...]:
     """The scopes, checked and in a fixed order.
 
     Raises:
@@ -126,7 +155,7 @@ OBJECT_KEYS: Final = frozenset({
     "account_id", "ad_id", "ad_ids", "adgroup_id", "adgroup_ids", "advertiser_id", "app_id", "audience_id",
     "auto_message_id", "conversation_id", "form_id", "merge_id", "other_id", "point_id", "token_id",
     "campaign_id", "campaign_ids", "channel_account_id", "custom_audience_id", "custom_audience_ids",
-    "event_set_id", "event_source_id", "identity_id", "lead_id", "page_id", "smart_plus_ad_id",
+    "event_set_id", "event_source_id", "identity_id", "lead_id", "member_id", "page_id", "smart_plus_ad_id",
     "smart_plus_ad_ids", "subscription_id", "task_id",
 })  # fmt: skip
 """The fields of requests that name an object; no other field is ever kept in the audit log."""

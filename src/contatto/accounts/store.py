@@ -1,4 +1,4 @@
-"""Tables of businesses, members, sessions, tokens, ad accounts and tries to log in."""
+"""Tables of businesses, members, sessions, tokens and ad accounts, and the audit log."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -63,17 +63,6 @@ sessions = Table(
     Index("ix_sessions_member_id", "member_id"),
 )
 
-known_logins = Table(
-    "known_logins",
-    metadata,
-    Column("member_id", String(36), primary_key=True),
-    Column("mark", String(32), primary_key=True),
-    tenant(),
-    instant("last_at"),
-    Index("ix_known_logins_last_at", "last_at"),
-)
-"""From where a member signed in: marks are fingerprints of browsers and of networks."""
-
 api_tokens = Table(
     "api_tokens",
     metadata,
@@ -85,6 +74,8 @@ api_tokens = Table(
     instant("created_at"),
     instant("last_used_at", nullable=True),
     instant("revoked_at", nullable=True),
+    Column("made_by", String(36), nullable=False, server_default=""),
+    Column("ad_account_ids", Words),
     Index("ix_api_tokens_business_id", "business_id"),
 )
 
@@ -97,6 +88,8 @@ auth_codes = Table(
     Column("scopes", Words, nullable=False),
     instant("created_at"),
     instant("expires_at"),
+    Column("made_by", String(36), nullable=False, server_default=""),
+    Column("ad_account_ids", Words),
 )
 
 confirmed_terms = Table(
@@ -139,18 +132,6 @@ audit_entries = Table(
     Index("ix_audit_entries_of_object", "business_id", "object", "seq"),
 )
 
-failed_logins = Table(
-    "failed_logins",
-    metadata,
-    Column("email_mark", String(32), primary_key=True),
-    Column("mark", String(32), primary_key=True),
-    Column("count", Integer, nullable=False),
-    instant("since"),
-    instant("last_at"),
-    Index("ix_failed_logins_last_at", "last_at"),
-)
-"""Tries that did not end in a session, by e-mail and by where they came from, both as fingerprints."""
-
 
 def save_business(tx: Tx, row: dict[str, Any]) -> None:
     tx.insert(businesses, row)
@@ -190,6 +171,22 @@ def list_members(tx: Tx, business_id: BusinessId) -> list[Member]:
     return tx.list(Member, statement)
 
 
+def count_owners(tx: Tx, business_id: BusinessId) -> int:
+    """How many owners may come in."""
+    mine = select(func.count()).where(
+        members.c.business_id == business_id,
+        members.c.role == Role.OWNER,
+        members.c.deactivated_at.is_(None),
+    )
+    return int(tx.scalar(mine))
+
+
+def record_member(tx: Tx, business_id: BusinessId, member_id: str, **values: Any) -> None:
+    """Change what is kept of a member."""
+    mine = update(members).where(members.c.business_id == business_id, members.c.id == member_id)
+    tx.execute(mine.values(**values))
+
+
 def mark_member_language(tx: Tx, business_id: BusinessId, member_id: str, language: str) -> None:
     mine = update(members).where(members.c.business_id == business_id, members.c.id == member_id)
     tx.execute(mine.values(language=language))
@@ -216,6 +213,33 @@ def find_session_member(tx: Tx, token_hash: str) -> tuple[Member, Business] | No
     member = tx.find(Member, _OF_SESSION, {"of_token": token_hash, "at": tx.now})
     business = find_business(tx, member.business_id) if member else None
     return (member, business) if member and business else None
+
+
+def list_session_roles(tx: Tx, token_hashes: Collection[str]) -> dict[str, Role]:
+    """The roles of the members whose sessions last; a session that is over is left out."""
+    mine = select(sessions.c.token_hash, members.c.role).join(members, sessions.c.member_id == members.c.id)
+    live = mine.where(
+        sessions.c.token_hash.in_(token_hashes),
+        sessions.c.expires_at > tx.now,
+        members.c.deactivated_at.is_(None),
+    )
+    return {row.token_hash: row.role for row in tx.execute(live)}
+
+
+def count_sessions(tx: Tx, business_id: BusinessId) -> dict[str, int]:
+    """How many sessions each member has."""
+    mine = select(sessions.c.member_id, func.count().label("n")).where(
+        sessions.c.business_id == business_id, sessions.c.expires_at > tx.now
+    )
+    return {row.member_id: row.n for row in tx.execute(mine.group_by(sessions.c.member_id))}
+
+
+def delete_member_sessions(tx: Tx, business_id: BusinessId, member_id: str, but: str = "") -> int:
+    """End the sessions of a member, all but one if its hash is given; say how many."""
+    mine = sessions.delete().where(
+        sessions.c.business_id == business_id, sessions.c.member_id == member_id, sessions.c.token_hash != but
+    )
+    return tx.execute(mine).rowcount
 
 
 def find_failed_tries(tx: Tx, business_id: BusinessId, token_hash: str) -> FailedTries | None:
@@ -302,6 +326,18 @@ def mark_token_revoked(tx: Tx, business_id: BusinessId, token_id: str) -> bool:
     return tx.execute(mine.values(revoked_at=tx.now)).rowcount == 1
 
 
+def record_tokens_ended(tx: Tx, business_id: BusinessId, member_id: str) -> int:
+    """Revoke the tokens that a member made, and delete their auth codes; say how many tokens that were."""
+    codes = auth_codes.c.business_id == business_id, auth_codes.c.made_by == member_id
+    tx.execute(auth_codes.delete().where(*codes))
+    mine = update(api_tokens).where(
+        api_tokens.c.business_id == business_id,
+        api_tokens.c.made_by == member_id,
+        api_tokens.c.revoked_at.is_(None),
+    )
+    return tx.execute(mine.values(revoked_at=tx.now)).rowcount
+
+
 def save_ad_account(tx: Tx, row: dict[str, Any]) -> None:
     tx.insert(ad_accounts, row)
 
@@ -320,47 +356,6 @@ def find_ad_account_by_number(tx: Tx, business_id: BusinessId, number: int) -> A
     """An ad account by the API's ``advertiser_id``."""
     mine = ad_accounts.c.business_id == business_id
     return tx.find(AdAccount, select(ad_accounts).where(mine, ad_accounts.c.number == number))
-
-
-def list_known_marks(tx: Tx, member_id: str, marks: Collection[str]) -> set[str]:
-    """Which of these marks a member signed in from before."""
-    mine = select(known_logins.c.mark).where(known_logins.c.member_id == member_id)
-    return set(tx.execute(mine.where(known_logins.c.mark.in_(marks))).scalars())
-
-
-def save_known_marks(tx: Tx, member: Member, marks: Collection[str]) -> None:
-    """Note from where a member signed in."""
-    row = {"member_id": member.id, "business_id": member.business_id, "last_at": tx.now}
-    insert = tx.upsert(known_logins).values([row | {"mark": mark} for mark in sorted(marks)])
-    again = insert.on_conflict_do_update(
-        index_elements=["member_id", "mark"], set_={"last_at": insert.excluded.last_at}
-    )
-    tx.execute(again)
-
-
-def record_login_try(tx: Tx, email_mark: str, mark: str) -> None:
-    """Count a try for an e-mail from somewhere; a good one takes all of its e-mail away."""
-    row = {"email_mark": email_mark, "mark": mark, "count": 1, "since": tx.now, "last_at": tx.now}
-    more = {"count": failed_logins.c.count + 1, "last_at": tx.now}
-    insert = tx.upsert(failed_logins).values(row)
-    tx.execute(insert.on_conflict_do_update(index_elements=["email_mark", "mark"], set_=more))
-
-
-def delete_login_tries(tx: Tx, email_mark: str, own: str) -> FailedTries | None:
-    """Take the tries for an e-mail away; say what came from elsewhere than from one's own mark."""
-    mine = failed_logins.delete().where(failed_logins.c.email_mark == email_mark)
-    gone = tx.execute(mine.returning(failed_logins)).mappings().all()
-    strange = [row for row in gone if row["mark"] != own]
-    if not strange:
-        return None
-    return FailedTries(sum(row["count"] for row in strange), min(row["since"] for row in strange))
-
-
-def delete_old_logins(tx: Tx, failed_before: datetime, known_before: datetime) -> int:
-    """Delete failed tries, and marks of where members signed in, that are too old."""
-    failed = failed_logins.delete().where(failed_logins.c.last_at < failed_before)
-    known = known_logins.delete().where(known_logins.c.last_at < known_before)
-    return tx.execute(failed).rowcount + tx.execute(known).rowcount
 
 
 def append_audit_entry(tx: Tx, entry: AuditEntry) -> None:

@@ -1,102 +1,115 @@
 """The operator's commands for access tokens: make one, make an auth code, list, revoke."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from contatto.accounts import actions, store
 from contatto.accounts.model import ApiToken, Business, Permission
-from contatto.cli.installation import open_installation
+from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
 from contatto.kit import errors
-from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 
-_out = Console(highlight=False)
-_err = Console(stderr=True, highlight=False)
 Name = Annotated[str, typer.Argument(help="What it is for, such as the name of the script.")]
-Of = Annotated[
-    str, typer.Option("--business", help="Name or id of the business; needed when there are several.")
-]
 Scopes = Annotated[
     list[str],
     typer.Option("--scope", help=f"Once for each: {', '.join(Permission)}. All when none is named."),
 ]
+AdAccounts = Annotated[
+    list[str],
+    typer.Option("--ad-account", help="advertiser_id of an ad account, once for each; else all."),
+]
 
 
-def find_one_business(tx: Tx, wanted: str) -> Business:
-    """The business that is meant: by its name or id, or the only one.
+def _chosen(tx: Tx, business: Business, numbers: list[str]) -> list[str] | None:
+    """Our ids of the ad accounts that are named; None for all.
 
     Raises:
-        Refused: NOT_FOUND.
+        Refused: NO_ADVERTISER.
     """
-    found = [each for each in store.list_businesses(tx) if wanted in ("", each.id, each.name)]
-    if len(found) != 1:
-        names = ", ".join(each.name for each in store.list_businesses(tx)) or "none yet; run contatto init"
-        raise Refused(errors.NOT_FOUND, f"--business: name one of these: {names}.")
-    return found[0]
+    ours = {str(account.number): account.id for account in store.list_ad_accounts(tx, business.id)}
+    if set(numbers) - set(ours):
+        raise Refused(errors.NO_ADVERTISER, f"--ad-account: name some of these: {', '.join(ours)}.")
+    return [ours[number] for number in numbers] or None
 
 
-def token_commands(open_context: Callable[[], Context]) -> typer.Typer:  # noqa: C901  # one inner function a command
-    """The commands, on an installation that ``open_context`` opens."""
-    commands = typer.Typer(no_args_is_help=True, help=__doc__)
+commands = typer.Typer(no_args_is_help=True, help=__doc__)
 
-    def carry_out[T](work: Callable[[Tx], T]) -> T:
-        context = open_context()
-        try:
-            return context.db.write_now(work)
-        except Refused as refused:
-            _err.print(f"{refused.detail} Nothing was changed.")
-            raise typer.Exit(1) from refused
-        finally:
-            context.db.close()
 
-    @commands.command("make")
-    def make_command(name: Name, scope: Scopes = [], business: Of = "") -> None:  # noqa: B006  # typer copies it
-        """Make an access token and print it; it is shown this once only."""
-        wanted = scope or list(Permission)
+@commands.command("make")
+def make_command(
+    name: Name,
+    scope: Scopes = [],  # noqa: B006  # typer copies it
+    ad_account: AdAccounts = [],  # noqa: B006
+    business: Of = "",
+) -> None:
+    """Make an access token and print it; it is shown this once only."""
 
-        def work(tx: Tx) -> str:
-            return actions.issue_token(tx, find_one_business(tx, business).id, name, wanted)[1]
+    def work(tx: Tx) -> str:
+        of = find_one_business(tx, business)
+        limits = _chosen(tx, of, ad_account)
+        kept, token = actions.issue_token(tx, of.id, name, scope or list(Permission), ad_account_ids=limits)
+        record_command(tx, of, "token make", f"token_id={kept.id}")
+        return token
 
-        _out.print(carry_out(work), soft_wrap=True)
+    out.print(carry_out(work), soft_wrap=True)
 
-    @commands.command("code")
-    def code_command(name: Name, scope: Scopes = [], business: Of = "") -> None:  # noqa: B006  # typer copies it
-        """Make an auth code and print it: a program changes it into a token, once, within ten minutes."""
-        wanted = scope or list(Permission)
 
-        def work(tx: Tx) -> str:
-            return actions.issue_auth_code(tx, find_one_business(tx, business).id, name, wanted)
+@commands.command("code")
+def code_command(
+    name: Name,
+    scope: Scopes = [],  # noqa: B006
+    ad_account: AdAccounts = [],  # noqa: B006
+    business: Of = "",
+) -> None:
+    """Make an auth code and print it: a program changes it into a token, once, within ten minutes."""
 
-        _out.print(carry_out(work), soft_wrap=True)
+    def work(tx: Tx) -> str:
+        of = find_one_business(tx, business)
+        limits = _chosen(tx, of, ad_account)
+        code = actions.issue_auth_code(tx, of.id, name, scope or list(Permission), ad_account_ids=limits)
+        record_command(tx, of, "token code")
+        return code
 
-    @commands.command("list")
-    def list_command(business: Of = "") -> None:
-        """Show the tokens that have not been revoked."""
+    out.print(carry_out(work), soft_wrap=True)
 
-        def work(tx: Tx) -> list[ApiToken]:
-            tokens = store.list_tokens(tx, find_one_business(tx, business).id)
-            return [each for each in tokens if each.revoked_at is None]
 
-        table = Table("id", "name", "scopes", "made on", "last used on")
-        for each in carry_out(work):
+@commands.command("list")
+def list_command(business: Of = "") -> None:
+    """Show the tokens that have not been revoked."""
+
+    def work(tx: Tx) -> tuple[list[ApiToken], dict[str, str]]:
+        of = find_one_business(tx, business)
+        ours = store.list_ad_accounts(tx, of.id)
+        return store.list_tokens(tx, of.id), {str(account.id): str(account.number) for account in ours}
+
+    tokens, numbers = carry_out(work)
+    table = Table("id", "name", "scopes", "ad accounts", "made on", "last used on")
+    for each in tokens:
+        if each.revoked_at is None:
             used = f"{each.last_used_at:%Y-%m-%d}" if each.last_used_at else "never"
-            table.add_row(each.id, each.name, " ".join(each.scopes), f"{each.created_at:%Y-%m-%d}", used)
-        _out.print(table)
-
-    @commands.command("revoke")
-    def revoke_command(
-        token_id: Annotated[str, typer.Argument(help="As the list shows it.")], business: Of = ""
-    ) -> None:
-        """End a token at once."""
-        carry_out(lambda tx: actions.revoke_token(tx, find_one_business(tx, business).id, token_id))
-        _out.print("The token is revoked. Programs that use it are turned down from now on.")
-
-    return commands
+            only = (
+                "all"
+                if each.ad_account_ids is None
+                else " ".join(numbers[account] for account in each.ad_account_ids)
+            )
+            made = f"{each.created_at:%Y-%m-%d}"
+            table.add_row(each.id, each.name, " ".join(each.scopes), only, made, used)
+    out.print(table)
 
 
-commands = token_commands(open_installation)
+@commands.command("revoke")
+def revoke_command(
+    token_id: Annotated[str, typer.Argument(help="As the list shows it.")], business: Of = ""
+) -> None:
+    """End a token at once."""
+
+    def work(tx: Tx) -> None:
+        of = find_one_business(tx, business)
+        actions.revoke_token(tx, of.id, token_id)
+        record_command(tx, of, "token revoke", f"token_id={token_id}")
+
+    carry_out(work)
+    out.print("The token is revoked. Programs that use it are turned down from now on.")

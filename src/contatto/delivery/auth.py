@@ -9,8 +9,8 @@ from contatto.accounts.auth import API_HEADER, api_caller
 from contatto.accounts.model import Caller
 from contatto.kit.ids import hash_secret
 
-KEEP_S: Final = 5.0
-"""For so long after it was revoked a token may still get ads."""
+KEEP_S: Final = 0.5
+"""For so long after it was revoked a token may still get ads; a busy one is looked up twice a second."""
 _MOST: Final = 1_000
 
 

@@ -93,7 +93,7 @@ def set_webhook(tx: Tx, business_id: str, new: NewSubscription) -> Subscription:
     """Set where the messages of a business are pushed for an app; it has one address at a time."""
     for known in store.list_subscriptions(tx, business_id, Entity.DIRECT_MESSAGE):
         if known.app_id == new.app_id:
-            store.record_callback(tx, known, new.callback_url, new.secret)
+            store.record_callback(tx, known, new.callback_url, new.secret, new.token_id)
             return store.list_subscriptions_by_id(tx, business_id, {known.id})[known.id]
     return subscribe_program(tx, business_id, new)
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import find_token_caller
+from contatto.accounts.auth import API_HEADER, find_token_caller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.accounts.store import list_ad_accounts
@@ -168,12 +168,15 @@ async def update_webhook(request: Request, body: UpdateWebhook) -> Response:
     secret. It comes at least once, and is tried again for 72 hours. The events are ``im_receive_msg``,
     ``im_send_msg``, ``im_referral_msg`` with the ad that a person came from, and ``im_mark_read_msg`` with
     the time up to which a side has read. What only the business sees is never told; comments and audits do
-    not happen here.
+    not happen here. What an access token has set ends when that is revoked.
     """
     caller = await app_caller(request, body.app_id, body.secret)
     require(caller, Permission.READ_INBOX)
     check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
-    new = NewSubscription(Entity.DIRECT_MESSAGE, body.app_id, body.secret, body.callback_url)
+    token_id = caller.subject_id if request.headers.get(API_HEADER) else ""
+    new = NewSubscription(
+        Entity.DIRECT_MESSAGE, body.app_id, body.secret, body.callback_url, token_id=token_id
+    )
     made = await context_of(request).db.write(lambda tx: set_webhook(tx, caller.business_id, new))
     return api_answer(_show_webhook(made), request_id_of(request))
 

@@ -16,8 +16,8 @@ class Entity(StrEnum):
 class Subscription:
     """A program that is told of leads or messages; its secret signs each push.
 
-    ``lead_source`` is empty for messages, ``page_number`` 0 for all forms. A subscription to leads ends with
-    the access token ``token_id`` that it was made with.
+    ``lead_source`` is empty for messages, ``page_number`` 0 for all forms. A subscription ends with the
+    access token ``token_id`` that it was made with, if it was.
     """
 
     id: str

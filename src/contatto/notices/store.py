@@ -111,12 +111,13 @@ def _opened(tx: Tx, row: Mapping[Any, Any]) -> Subscription:
     return Subscription(**values | {"secret": tx.vault.open(row["secret"], row["business_id"])})
 
 
-def record_callback(tx: Tx, of: Subscription, callback_url: str, secret: str) -> None:
-    """Change where a subscription's pushes go, and what signs them."""
+def record_callback(tx: Tx, of: Subscription, callback_url: str, secret: str, token_id: str) -> None:
+    """Change where a subscription's pushes go, what signs them, and the token that it ends with."""
     mine = update(subscriptions).where(
         subscriptions.c.business_id == of.business_id, subscriptions.c.id == of.id
     )
-    tx.execute(mine.values(callback_url=callback_url, secret=tx.vault.seal(secret, of.business_id)))
+    sealed_secret = tx.vault.seal(secret, of.business_id)
+    tx.execute(mine.values(callback_url=callback_url, secret=sealed_secret, token_id=token_id))
 
 
 def record_end(tx: Tx, of: Subscription, reason: str) -> bool:

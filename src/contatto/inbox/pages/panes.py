@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 
-from contatto.accounts.auth import PageCaller
+from contatto.accounts.auth import PageCaller, session_reader
 from contatto.accounts.model import Permission
-from contatto.accounts.rules import require
+from contatto.accounts.rules import may, require
 from contatto.inbox.pages.answers import render_inbox
 from contatto.inbox.pages.desk import ViewQuery, list_found, read_view
 from contatto.inbox.store import conversations
@@ -25,8 +25,8 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/live")
 async def follow_live(request: Request, caller: PageCaller) -> StreamingResponse:
-    feed = context_of(request).live
-    return sse_answer(stream_events(feed, caller.business_id, resume_point(request)))
+    feed, reader = context_of(request).live, session_reader(request)
+    return sse_answer(stream_events(feed, caller.business_id, resume_point(request), reader))
 
 
 @router.get("/nav")
@@ -34,9 +34,13 @@ async def show_nav(request: Request, caller: PageCaller, section: str = "") -> H
     context = context_of(request)
 
     def count(tx: Tx) -> dict[str, int]:
-        unread = conversations.count_conversations(tx, caller.business_id, ConversationFilter("unread"))
-        raw = count_leads(tx, caller.business_id, LeadFilter(statuses=(Status.RAW,)))
-        return {"inbox": unread, "leads": raw}
+        counts: dict[str, int] = {}
+        if may(caller, Permission.READ_INBOX):
+            unread = ConversationFilter("unread")
+            counts["inbox"] = conversations.count_conversations(tx, caller.business_id, unread)
+        if may(caller, Permission.READ_LEADS):
+            counts["leads"] = count_leads(tx, caller.business_id, LeadFilter(statuses=(Status.RAW,)))
+        return counts
 
     values = {"caller": caller, "section": section, "nav_counts": await context.db.read(count)}
     return context.pages.render(request, "web/nav.html", values)

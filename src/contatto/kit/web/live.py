@@ -1,9 +1,14 @@
-"""The live feed: events of the outbox, handed to open pages as they are committed (server-sent events)."""
+"""The live feed: events of the outbox, handed to open pages as they are committed (server-sent events).
+
+A stream of a member ends with the session that it was opened with, in every process, and tells only what the
+member may read at that moment.
+"""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -12,6 +17,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import StreamingResponse
 
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import StoredEvent, event_name, last_seq, list_events, list_events_of
 
@@ -21,15 +27,49 @@ HEARTBEAT_S: Final = 15.0
 OVERLAP: Final = 256
 """Sequence numbers read again: on PostgreSQL a lower number may commit after a higher one."""
 
+WATCH_S: Final = 0.4
+"""How often it is asked which sessions still last, and what their members may read."""
 SIGN_OF_LIFE: Final = ": still here\n\n"
+
+type Rights = Callable[[Tx, Collection[str]], Mapping[str, Collection[str]]]
+"""For the keys of open streams: what each may be told of. A key that is left out has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads a stream: a key (the hash of a session's token), and what says whether it still holds."""
+
+    key: str = field(repr=False)
+    rights: Rights
+
+
+@dataclass(eq=False, slots=True)
+class _Stream:
+    """An open stream; without a reader it is told all of its business."""
+
+    reader: Reader | None
+    queue: asyncio.Queue[StoredEvent | None] = field(default_factory=asyncio.Queue)
+    rights: Collection[str] = ()
+    is_over: bool = False
+
+    def end(self) -> None:
+        self.is_over = True
+        self.queue.put_nowait(None)
 
 
 class LiveFeed:
-    """One reader of the events table for all open streams of this process."""
+    """One reader of the events table for all open streams of this process.
 
-    def __init__(self, db: Database) -> None:
+    Args:
+        db: holds the events.
+        needs: what somebody must have the right to read to be told of an event, by its name. An event that
+            is not named is told to no reader.
+    """
+
+    def __init__(self, db: Database, needs: Mapping[str, str] | None = None) -> None:
         self._db = db
-        self._streams: dict[str, set[asyncio.Queue[StoredEvent | None]]] = defaultdict(set)
+        self._needs = needs or {}
+        self._streams: dict[str, set[_Stream]] = defaultdict(set)
         self._poked = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
@@ -44,8 +84,37 @@ class LiveFeed:
             loop.call_soon_threadsafe(self._poked.set)
 
     async def run(self) -> None:
-        """Read new events and hand them out, until cancelled."""
+        """Hand out new events, and end the streams of sessions that are over, until cancelled."""
         self._loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._hand_out())
+            tasks.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_S)
+            try:
+                await self._look_after([each for streams in self._streams.values() for each in streams])
+            except Exception as error:  # as below
+                logger().error("live.failed", error_at=where(error))
+
+    async def _look_after(self, streams: Collection[_Stream]) -> None:
+        """Ask what the readers of streams may be told now, all at once; end those that may hear nothing."""
+        asked: dict[Rights, list[_Stream]] = defaultdict(list)
+        for stream in streams:
+            if stream.reader is not None:
+                asked[stream.reader.rights].append(stream)
+        for rights, read in asked.items():
+            keys = {stream.reader.key for stream in read if stream.reader}
+            known = await self._db.read(partial(_call, rights, keys))
+            for stream in read:
+                now = known.get(stream.reader.key) if stream.reader else None
+                if now is None:
+                    stream.end()
+                else:
+                    stream.rights = now
+
+    async def _hand_out(self) -> None:
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._poked.wait(), POLL_S)
@@ -62,8 +131,8 @@ class LiveFeed:
         fresh = await self._db.read(lambda tx: list_events(tx, start, 5_000))
         for event in fresh:
             if event.seq not in self._handed:
-                for queue in self._streams.get(event.business_id, ()):
-                    queue.put_nowait(event)
+                for stream in self._streams.get(event.business_id, ()):
+                    stream.queue.put_nowait(event)
         self._cursor = max([self._cursor, *(event.seq for event in fresh)])
         self._handed = {event.seq for event in fresh if event.seq > self._cursor - OVERLAP}
 
@@ -76,39 +145,49 @@ class LiveFeed:
     def whisper(self, business_id: str, event: Any) -> None:
         """Tell open pages of this process something that is worth no row, such as that somebody writes."""
         told = StoredEvent(0, business_id, event_name(type(event)), msgspec.json.encode(event).decode())
-        for queue in self._streams.get(business_id, ()):
-            queue.put_nowait(told)
+        for stream in self._streams.get(business_id, ()):
+            stream.queue.put_nowait(told)
 
     def close(self) -> None:
         """End all open streams, so that the server can stop."""
         self._closed = True
-        for queues in self._streams.values():
-            for queue in queues:
-                queue.put_nowait(None)
+        for streams in self._streams.values():
+            for stream in streams:
+                stream.end()
 
-    async def follow(self, business_id: str, after_seq: int | None) -> AsyncIterator[StoredEvent | None]:
+    async def follow(
+        self, business_id: str, after_seq: int | None, reader: Reader | None = None
+    ) -> AsyncIterator[StoredEvent | None]:
         """Events of a business as they are committed; None now and then, as a sign of life.
 
-        With ``after_seq`` it first gives what was missed since then.
+        With ``after_seq`` it first gives what was missed since then. With a reader it gives only what that
+        may read, and ends soon after the reader's rights have ended.
         """
-        queue: asyncio.Queue[StoredEvent | None] = asyncio.Queue()
+        stream = _Stream(reader)
         async with self._opening:  # a second stream must not move the start of the first
             if not self._streams:
                 await self._start_from_now()
-            self._streams[business_id].add(queue)
+            self._streams[business_id].add(stream)
         try:
+            await self._look_after([stream])
             given: set[int] = set()
             if after_seq is not None:
                 async for event in self._missed(business_id, after_seq):
                     given.add(event.seq)
-                    yield event
-            async for waiting in self._until_closed(queue):
-                if waiting is None or waiting.seq not in given:
+                    if self._may_hear(stream, event):
+                        yield event
+            async for waiting in self._until_closed(stream):
+                if waiting is None or (waiting.seq not in given and self._may_hear(stream, waiting)):
                     yield waiting
         finally:
-            self._streams[business_id].discard(queue)
+            self._streams[business_id].discard(stream)
             if not self._streams[business_id]:
                 del self._streams[business_id]
+
+    def _may_hear(self, stream: _Stream, event: StoredEvent) -> bool:
+        if stream.is_over:
+            return False
+        return stream.reader is None or self._needs.get(event.name) in stream.rights
 
     async def _missed(self, business_id: str, after_seq: int) -> AsyncIterator[StoredEvent]:
         """All that is in the table after a sequence number, page by page."""
@@ -118,19 +197,21 @@ class LiveFeed:
                 yield event
             last = page[-1].seq
 
-    async def _until_closed(
-        self, queue: asyncio.Queue[StoredEvent | None]
-    ) -> AsyncIterator[StoredEvent | None]:
+    async def _until_closed(self, stream: _Stream) -> AsyncIterator[StoredEvent | None]:
         """Events as they come; None when it is time for a sign of life."""
-        while not self._closed:
+        while not (self._closed or stream.is_over):
             try:
-                event = await asyncio.wait_for(queue.get(), HEARTBEAT_S)
+                event = await asyncio.wait_for(stream.queue.get(), HEARTBEAT_S)
             except TimeoutError:
                 yield None
                 continue
             if event is None:
                 return
             yield event
+
+
+def _call(rights: Rights, keys: Collection[str], tx: Tx) -> Mapping[str, Collection[str]]:
+    return rights(tx, keys)
 
 
 def sse(name: str, data: str, event_id: int | None = None) -> str:
@@ -153,8 +234,10 @@ def resume_point(request: HTTPConnection) -> int | None:
     return None
 
 
-async def stream_events(feed: LiveFeed, business_id: str, after: int | None) -> AsyncIterator[str]:
-    """All events of a business as SSE text, beginning with those after a number."""
+async def stream_events(
+    feed: LiveFeed, business_id: str, after: int | None, reader: Reader | None = None
+) -> AsyncIterator[str]:
+    """Events of a business that somebody may read, as SSE text, beginning with those after a number."""
     yield "retry: 1000\n\n"
-    async for event in feed.follow(business_id, after):
+    async for event in feed.follow(business_id, after, reader):
         yield SIGN_OF_LIFE if event is None else sse(event.name, event.payload, event.seq or None)

@@ -13,21 +13,18 @@ from sqlalchemy import event
 from starlette.testclient import TestClient
 
 from contatto.accounts import actions as accounts
+from contatto.accounts import store
 from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Role
-from contatto.accounts.rules import (
-    FAILED_TRIES_DAYS,
-    LOGIN_TRIES,
-    LOGIN_TRIES_OF_EMAIL,
-    LOGIN_TRIES_OF_NETWORK,
-    LOGIN_WINDOW,
-)
 from contatto.app import create_app
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
 from contatto.kit.hashing import KEPT_FOR_KNOWN, OF_ONE_NETWORK, PLACES
 from contatto.kit.shared_limits import purge_limits
 from contatto.kit.web.sessions import DEVICE_COOKIE, SESSION_COOKIE
+from contatto.logins import actions as logins
+from contatto.logins.rules import FAILED_TRIES_DAYS, TRIES, TRIES_OF_EMAIL, TRIES_OF_NETWORK, WINDOW
 from tests.journeys.running import EMAIL, PASSWORD, csrf_of, open_house, weak_hash
 from tests.unchanged import nothing_changes
 
@@ -83,7 +80,7 @@ def test_a_strangers_wrong_tries_lock_no_known_member_out(street: Street) -> Non
     own = street.browser("198.51.100.1")
     sign_in(own)
     stranger = street.browser("203.0.113.9")
-    assert [try_in(stranger) for _ in range(LOGIN_TRIES + 2)] == [401] * LOGIN_TRIES + [429] * 2
+    assert [try_in(stranger) for _ in range(TRIES + 2)] == [401] * TRIES + [429] * 2
     own.cookies.delete(SESSION_COOKIE)
     sign_in(own)
     elsewhere = street.browser("198.51.100.77")  # nor does it lock out who comes from a new place
@@ -105,10 +102,10 @@ def test_a_known_browser_has_ten_tries_too(street: Street) -> None:
     own = street.browser("198.51.100.1")
     sign_in(own)
     own.cookies.delete(SESSION_COOKIE)
-    assert [try_in(own) for _ in range(LOGIN_TRIES + 1)] == [401] * LOGIN_TRIES + [429]
+    assert [try_in(own) for _ in range(TRIES + 1)] == [401] * TRIES + [429]
     with nothing_changes(street.context.db):
         assert try_in(own, password=PASSWORD) == 429
-    street.clock.advance(seconds=LOGIN_WINDOW.total_seconds())
+    street.clock.advance(seconds=WINDOW.total_seconds())
     sign_in(own)
 
 
@@ -117,7 +114,7 @@ def test_a_browser_is_known_for_the_member_who_used_it_and_for_nobody_else(stree
     shared = street.browser("203.0.113.9")
     sign_in(shared, "second@example.com")
     shared.cookies.delete(SESSION_COOKIE)
-    assert [try_in(shared) for _ in range(LOGIN_TRIES + 1)][-1] == 429
+    assert [try_in(shared) for _ in range(TRIES + 1)][-1] == 429
     assert try_in(street.browser("203.0.113.9")) == 429  # it counted as any browser of that address
     sign_in(shared, "second@example.com")
 
@@ -131,8 +128,8 @@ def test_a_forged_device_is_none(street: Street, cookie: str) -> None:
     guest = forged.cookies["contatto_guest"]
     headers = {"cookie": f"contatto_guest={guest}; {DEVICE_COOKIE}={cookie}".encode()}
     forged.cookies.clear()
-    got = [forged.post("/login", data=form, headers=headers).status_code for _ in range(LOGIN_TRIES + 1)]  # type: ignore[arg-type]
-    assert got == [401] * LOGIN_TRIES + [429]
+    got = [forged.post("/login", data=form, headers=headers).status_code for _ in range(TRIES + 1)]  # type: ignore[arg-type]
+    assert got == [401] * TRIES + [429]
     assert try_in(street.browser("203.0.113.9")) == 429
 
 
@@ -141,13 +138,13 @@ def test_tries_for_many_members_from_one_address_end_soon(
 ) -> None:
     monkeypatch.setattr(accounts, "_NOBODY", weak_hash("nobody's"))  # the usual one takes its time
     stranger = street.browser("203.0.113.9")
-    got = [try_in(stranger, f"member{n}@example.com") for n in range(LOGIN_TRIES_OF_NETWORK + 3)]
-    assert got == [401] * LOGIN_TRIES_OF_NETWORK + [429] * 3
+    got = [try_in(stranger, f"member{n}@example.com") for n in range(TRIES_OF_NETWORK + 3)]
+    assert got == [401] * TRIES_OF_NETWORK + [429] * 3
 
 
 def test_all_addresses_of_one_ipv6_network_count_as_one(street: Street) -> None:
-    got = [try_in(street.browser(f"2001:db8:1:2:{n:x}::1")) for n in range(1, LOGIN_TRIES + 2)]
-    assert got == [401] * LOGIN_TRIES + [429]
+    got = [try_in(street.browser(f"2001:db8:1:2:{n:x}::1")) for n in range(1, TRIES + 2)]
+    assert got == [401] * TRIES + [429]
     assert try_in(street.browser("2001:db8:1:3::1")) == 401
 
 
@@ -155,7 +152,7 @@ def test_tries_from_ever_new_addresses_end_too_and_members_still_get_in(street: 
     own, home = street.browser("198.51.100.1"), street.browser("198.51.100.2")
     sign_in(own)
     sign_in(home)
-    for number in range(LOGIN_TRIES_OF_EMAIL):
+    for number in range(TRIES_OF_EMAIL):
         assert try_in(street.browser(f"203.0.113.{number}")) == 401
     assert try_in(street.browser("203.0.113.200"), password=PASSWORD) == 429
     own.cookies.delete(SESSION_COOKIE)
@@ -165,7 +162,7 @@ def test_tries_from_ever_new_addresses_end_too_and_members_still_get_in(street: 
 
 def test_good_log_ins_use_up_nothing(street: Street) -> None:
     browser = street.browser("198.51.100.1")
-    for _ in range(LOGIN_TRIES_OF_NETWORK + 1):
+    for _ in range(TRIES_OF_NETWORK + 1):
         browser.cookies.clear()
         sign_in(browser)
 
@@ -218,14 +215,14 @@ def test_an_unknown_address_and_a_wrong_password_cost_the_same_statements(street
 
 def test_a_password_that_changes_while_it_is_checked_opens_no_session(street: Street) -> None:
     db = street.context.db
-    attempt = db.write_now(lambda tx: accounts.count_login(tx, EMAIL, "198.51.100.1", ""))
+    attempt = db.write_now(lambda tx: logins.count_login(tx, EMAIL, "198.51.100.1", ""))
 
     def change(tx: Tx) -> None:
         tx.connection.exec_driver_sql("UPDATE members SET password_hash = 'new'")
 
     db.write_now(change)
-    with nothing_changes(db), pytest.raises(accounts.Refused, match="wrong"):
-        db.write_now(lambda tx: accounts.start_session(tx, attempt, 14, "device_1"))
+    with nothing_changes(db), pytest.raises(Refused, match="wrong"):
+        db.write_now(lambda tx: logins.start_session(tx, attempt, 14, "device_1"))
 
 
 def test_what_was_counted_is_swept_away(street: Street) -> None:
@@ -234,7 +231,7 @@ def test_what_was_counted_is_swept_away(street: Street) -> None:
     street.clock.advance(days=1)
     assert db.write_now(purge_limits) == 3
     street.clock.advance(days=FAILED_TRIES_DAYS)
-    assert db.write_now(accounts.end_expired_sessions) == 1
+    assert db.write_now(logins.purge_logins) == 1
 
 
 def test_the_queue_is_short_and_keeps_places_for_those_who_were_here(street: Street) -> None:
@@ -256,3 +253,20 @@ def test_the_queue_is_short_and_keeps_places_for_those_who_were_here(street: Str
             taken.enter_context(pool.place("203.0.113.9"))
         assert try_in(stranger) == 429
         assert try_in(street.browser("203.0.113.10")) == 401
+
+
+def test_a_new_password_makes_every_browser_a_stranger(street: Street) -> None:
+    """Who had found the old one out, and signed in with it, has no tries of their own any more."""
+    thief = street.browser("203.0.113.9")
+    sign_in(thief)
+    db, hashed = street.context.db, weak_hash("a new long password")
+
+    def change(tx: Tx) -> None:
+        member = store.find_member_by_email(tx, EMAIL)
+        assert member is not None
+        accounts.change_password(tx, member, hashed)
+
+    db.write_now(change)
+    thief.cookies.delete(SESSION_COOKIE)
+    assert [try_in(thief) for _ in range(TRIES + 1)] == [401] * TRIES + [429]
+    assert try_in(street.browser("203.0.113.9")) == 429  # they were those of any browser there

@@ -1,0 +1,109 @@
+"""The operator's commands for members: list, change a role or a password, take access away, give it back."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from contatto.accounts import actions, store
+from contatto.accounts.model import Business, Ended, Member, Role
+from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+
+Who = Annotated[str, typer.Argument(help="E-mail or id of the member.")]
+
+
+def _meant(tx: Tx, business: Business, wanted: str) -> Member:
+    """The member who is meant, held.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    for member in store.list_members(tx, business.id):
+        if wanted.strip().lower() in (member.email, member.id):
+            return actions.load_member(tx, business.id, member.id)
+    raise Refused(errors.NOT_FOUND, "There is no such member.")
+
+
+def _say(done: str, ended: Ended) -> None:
+    out.print(f"{done} {ended.sessions} sessions and {ended.tokens} access tokens have ended.")
+
+
+commands = typer.Typer(no_args_is_help=True, help=__doc__)
+
+
+def _act[T](command: str, who: str, business: str, work: Callable[[Tx, Member], T]) -> T:
+    def follow(tx: Tx) -> T:
+        of = find_one_business(tx, business)
+        member = _meant(tx, of, who)
+        result = work(tx, member)
+        record_command(tx, of, f"member {command}", f"member_id={member.id}")
+        return result
+
+    return carry_out(follow)
+
+
+@commands.command("list")
+def list_command(business: Of = "") -> None:
+    """Show the members, their roles and how many sessions each has open."""
+
+    def work(tx: Tx) -> tuple[list[Member], dict[str, int]]:
+        of = find_one_business(tx, business)
+        return store.list_members(tx, of.id), store.count_sessions(tx, of.id)
+
+    members, sessions = carry_out(work)
+    table = Table("id", "e-mail", "name", "role", "sessions", "deactivated on")
+    for each in members:
+        since = f"{each.deactivated_at:%Y-%m-%d}" if each.deactivated_at else ""
+        open_now = str(sessions.get(each.id, 0))
+        table.add_row(each.id, each.email, each.display_name, each.role.value, open_now, since)
+    out.print(table)
+
+
+@commands.command("set-role")
+def set_role_command(who: Who, role: Role, business: Of = "") -> None:
+    """Give a member another role; they have to sign in anew."""
+    ended = _act("set-role", who, business, lambda tx, member: actions.set_member_role(tx, member, role))
+    _say(f"The role is {role.value}.", ended)
+
+
+@commands.command("reset-password")
+def reset_password_command(
+    who: Who,
+    business: Of = "",
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)] = "",
+    keep_tokens: Annotated[bool, typer.Option(help="Let access tokens that they made go on.")] = False,
+) -> None:
+    """Give a member a new password; all that came in with the old one is out."""
+    try:
+        hashed = actions.hash_password(password)
+    except Refused as refused:
+        raise typer.BadParameter(refused.detail) from refused
+
+    def work(tx: Tx, member: Member) -> Ended:
+        return actions.change_password(tx, member, hashed, keep_tokens=keep_tokens)
+
+    _say("The password is changed.", _act("reset-password", who, business, work))
+
+
+@commands.command("deactivate")
+def deactivate_command(who: Who, business: Of = "") -> None:
+    """Let a member in no more; what they wrote keeps their name."""
+    _say("The member is deactivated.", _act("deactivate", who, business, actions.deactivate_member))
+
+
+@commands.command("reactivate")
+def reactivate_command(who: Who, business: Of = "") -> None:
+    """Let a member in again, with the role and the password that they had."""
+    _act("reactivate", who, business, actions.reactivate_member)
+    out.print("The member may sign in again.")
+
+
+@commands.command("sign-out")
+def sign_out_command(who: Who, business: Of = "") -> None:
+    """End all sessions of a member; they may sign in again."""
+    count = _act("sign-out", who, business, actions.end_member_sessions)
+    out.print(f"{count} sessions have ended.")

@@ -1,0 +1,138 @@
+"""Signing in and out."""
+
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from contatto.accounts import store as accounts
+from contatto.accounts.actions import end_session, password_fits
+from contatto.accounts.auth import Deed, FormCaller, PageCaller, member_caller, record_deed
+from contatto.accounts.model import Caller, FailedTries
+from contatto.accounts.rules import home_path, local_path, normal_email
+from contatto.kit import errors
+from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.hashing import hash_pool
+from contatto.kit.ids import hash_secret, new_secret
+from contatto.kit.limits import client_network
+from contatto.kit.web.sessions import (
+    DEVICE_KEY,
+    check_csrf,
+    clear_session,
+    device_of,
+    keep_device,
+    session_token,
+    set_session,
+)
+from contatto.kit.words import words_of
+from contatto.logins import actions
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/login")
+async def show_login(request: Request, next: str = "") -> HTMLResponse:
+    values = {"email": "", "error": None, "next": local_path(next)}
+    return context_of(request).pages.render(request, "logins/login.html", values)
+
+
+@router.post("/login")
+async def post_login(
+    request: Request,
+    email: Annotated[str, Form()] = "",
+    password: Annotated[str, Form()] = "",
+    next: Annotated[str, Form()] = "",
+) -> Response:
+    context = context_of(request)
+    await check_csrf(request, context.pages.csrf_key)
+    key = context.vault.signing_key(DEVICE_KEY)
+    device = device_of(request, key)
+    try:
+        entered = await _log_in(request, email, password, device)
+    except Refused as refused:
+        words = words_of(request)
+        values = {
+            "email": email,
+            "error": f"{refused.detail_in(words)} {words.gettext(refused.code.remedy)}",
+            "next": local_path(next),
+        }
+        page = context.pages.render(request, "logins/login.html", values, refused.code.http_status)
+        if refused.retry_after_s is not None:
+            page.headers["Retry-After"] = str(refused.retry_after_s)
+        return page
+    wanted = local_path(next) or entered.home
+    response = RedirectResponse(f"/login/tries?next={quote(wanted)}" if entered.failed else wanted, 303)
+    set_session(response, entered.token, context.pages.cookies)
+    keep_device(response, entered.device, key, context.pages.cookies)
+    return response
+
+
+@dataclass(frozen=True, slots=True)
+class _Entered:
+    """A session that was opened, the browser's own mark, and the page to begin with."""
+
+    token: str
+    device: str
+    failed: FailedTries | None
+    home: str
+
+
+async def _log_in(request: Request, email: str, password: str, device: str) -> _Entered:
+    """Count the try, then check the password outside any transaction, then open a session.
+
+    Raises:
+        Refused: WRONG_LOGIN, TOO_MANY.
+    """
+    context = context_of(request)
+    pool = hash_pool(request)
+    network = client_network(request)
+    try:
+        known_email = normal_email(email)
+    except Refused:
+        raise Refused(errors.WRONG_LOGIN) from None
+    with pool.place(network, is_known=bool(device)):
+        attempt = await context.db.write(lambda tx: actions.count_login(tx, known_email, network, device))
+        fits = await pool.run(password_fits, attempt.member, password[:1000])
+    if not fits:
+        raise Refused(errors.WRONG_LOGIN)
+    days, known_as = context.settings.session_days, device or new_secret("device")
+
+    def start(tx: Tx) -> tuple[Caller, str, FailedTries | None]:
+        member, token, failed = actions.start_session(tx, attempt, days, known_as)
+        business = accounts.find_business(tx, member.business_id)
+        if business is None:
+            raise Refused(errors.WRONG_LOGIN)
+        caller = member_caller(member, business)
+        record_deed(tx, Deed(caller, "POST /login", "", request.state.request_id))
+        return caller, token, failed
+
+    caller, token, failed = await context.db.write(start)
+    return _Entered(token, known_as, failed, home_path(caller.permissions))
+
+
+@router.get("/login/tries")
+async def show_tries(request: Request, caller: PageCaller, next: str = "") -> Response:
+    """After signing in: how many wrong tries came from elsewhere since the last time."""
+    context = context_of(request)
+    token = session_token(request)
+    failed = await context.db.read(
+        lambda tx: accounts.find_failed_tries(tx, caller.business_id, hash_secret(token))
+    )
+    wanted = local_path(next) or home_path(caller.permissions)
+    if failed is None:
+        return RedirectResponse(wanted, 303)
+    values = {"caller": caller, "failed": failed, "next": wanted}
+    return context.pages.render(request, "logins/tries.html", values)
+
+
+@router.post("/logout")
+async def post_logout(request: Request, caller: FormCaller) -> RedirectResponse:
+    token = session_token(request)
+    await context_of(request).db.write(lambda tx: end_session(tx, token))
+    response = RedirectResponse("/login", 303)
+    clear_session(response)
+    return response
