@@ -16,8 +16,8 @@ from contatto.worker import Worker
 NOTED: Final = frozenset({"last_used_at"})
 """Columns that a refused request may change: that a token came is noted, whatever it asked for."""
 
-COUNTED_AHEAD: Final = frozenset({"changed_days", "report_counts", "report_progress"})
-"""Tables that the clock brings up to date, whatever was asked."""
+COUNTED_AHEAD: Final = frozenset({"changed_days", "report_counts", "report_progress", "rate_limits"})
+"""Tables that the clock brings up to date, whatever was asked; and the counts of tries, refused ones too."""
 
 WAITS: Final = (
     "SELECT 1 FROM receipts WHERE state = 'received'",

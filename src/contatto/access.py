@@ -286,6 +286,7 @@ _APPS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
 _OTHERS: Final[Mapping[Door, tuple[str, ...]]] = {
     Door.VISITOR: (
         "POST /chat/{account_id}/form",
+        "GET /chat/{account_id}/form/{page_id}",
         "GET /chat/{account_id}/messages",
         "POST /chat/{account_id}/messages",
         "POST /chat/{account_id}/photos",
@@ -310,7 +311,6 @@ _OTHERS: Final[Mapping[Door, tuple[str, ...]]] = {
     Door.ANYBODY: (
         "GET /chat/{account_id}",
         "GET /chat/{account_id}/embed",
-        "GET /chat/{account_id}/form/{page_id}",
         "GET /docs",
         "GET /language",
         "GET /login",

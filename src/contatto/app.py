@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import cache
@@ -140,7 +141,8 @@ SHOWS_CONTACTS: Final = frozenset({
 PUBLIC_PATHS: Final = ("/static/", "/form-pictures/")
 """What the same bytes are for everybody, so that browsers and proxies may keep it; nothing else is stored."""
 _JSON_PREFIXES: Final = ("/webhooks/", "/delivery/", "/t/", "/media")
-_CHAT_API: Final = ("/messages", "/stream", "/form", "/photos", "/typing", "/read")
+_CHAT_API: Final = re.compile(r"/chat/[^/]+/(?!embed$)")
+"""All below the page of a chat: a customer has nothing to do with the log-in of members."""
 
 
 class _Assets(StaticFiles):
@@ -263,7 +265,7 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
 def _is_chat_api(request: Request) -> bool:
     path = request.url.path
     is_linked_form = path.startswith("/form/") and request.method == "POST"
-    return is_linked_form or (path.startswith("/chat/") and path.endswith(_CHAT_API))
+    return is_linked_form or _CHAT_API.match(path) is not None
 
 
 def _error_page(request: Request, refused: Refused) -> Response:

@@ -4,6 +4,8 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 
@@ -15,6 +17,7 @@ from contatto.channels.actions import allow_embedding
 from contatto.inbox.rules import FormLink, sign_form_link
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.kit.db.tx import Tx
+from contatto.kit.shared_limits import SharedLimit
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from tests.browser.conftest import Served
@@ -147,6 +150,32 @@ def test_a_message_that_arrives_while_it_waits_to_be_sent_again_stays_one_bubble
         pass
     expect(customer.locator(".dm-msg[data-state=delivered]")).to_have_count(1)
     assert customer.locator("#dm-log .dm-msg").count() == 1
+
+
+def test_who_is_slowed_down_is_told_when_the_message_goes_and_it_goes(
+    served: Served, browser: Browser
+) -> None:
+    """Others of the same network have used up what new visitors may write, until some seconds from now."""
+    customer = browser.new_context(locale="en-GB").new_page()  # a refusal stands in the console
+    house = served.house
+    customer.goto(f"{served.url}/chat/{house.webchat_id}")
+    most = house.context.settings.new_visitors_per_hour
+    limit = SharedLimit("new visitors", most, timedelta(hours=1))
+    key = f"{house.webchat_id}:127.0.0.1"
+
+    def use_up(tx: Tx) -> None:
+        earlier = replace(tx, now=tx.now - timedelta(hours=1) / most + timedelta(seconds=6))
+        for _ in range(most):
+            limit.take(earlier, key)
+
+    house.context.db.write_now(use_up)
+    _say(customer, "What does it cost?")
+    foot = customer.locator(".dm-msg[data-state=waiting] .dm-foot")
+    expect(foot).to_contain_text("Too much comes from your network at the moment")
+    expect(foot).to_contain_text(re.compile(r"sent again at .*\d:\d\d"))
+    expect(customer.locator("#dm-offline")).to_be_hidden()
+    expect(customer.locator(".dm-foot")).to_contain_text("Delivered", timeout=20_000)
+    customer.context.close()
 
 
 def test_a_page_hears_what_came_while_its_stream_was_dropped(

@@ -16,7 +16,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.moments import micros
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
-from contatto.measurement.model import Goal, TouchKind
+from contatto.measurement.model import Goal, TicketKind, TouchKind
 from contatto.measurement.rules import read_ticket
 from tests.ads.world import Chain, World, add_chain, add_world
 
@@ -43,10 +43,11 @@ def test_the_links_carry_one_impression_of_the_viewer_and_its_price(database: Da
     assert served is not None
     assert (served.ad_id, served.business_name) == (str(chain.ad.number), "Kopi and Co")
     assert (served.headline, served.text) == ("Kopi", "Write to us about coffee.")
-    ticket = read_ticket(served.view_url.removeprefix("/t/v/"), KEY)
-    assert ticket == read_ticket(served.click_url.removeprefix("/t/c/"), KEY)
-    assert (ticket.business_id, ticket.ad_id, ticket.viewer) == (world.id, chain.ad.id, "viewer-1")
-    assert (ticket.view_cost_micros, ticket.click_cost_micros) == (1_000, 0)
+    view = read_ticket(served.view_url.removeprefix("/t/v/"), {TicketKind.VIEW}, KEY)
+    click = read_ticket(served.click_url.removeprefix("/t/c/"), {TicketKind.CLICK}, KEY)
+    assert (view.business_id, view.ad_id, view.viewer) == (world.id, chain.ad.id, "viewer-1")
+    assert (view.cost_micros, click.cost_micros) == (1_000, 0)
+    assert replace(click, kind=TicketKind.VIEW, cost_micros=1_000) == view
     again = serve(LiveAds(database), world)
     assert again is not None
     assert again.view_url != served.view_url

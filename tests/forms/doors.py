@@ -1,6 +1,5 @@
 """The doors of a form through the running app: a customer who opened it a while ago, and a member."""
 
-import base64
 import time
 from typing import Any
 
@@ -11,7 +10,7 @@ from contatto.forms.model import Content, FormVersion
 from contatto.forms.rules.openings import sign_opening
 from contatto.inbox.pages.chat_form import SIGNING_KEY
 from contatto.kit.db.tx import Tx
-from contatto.kit.web.visitor import VISITOR_COOKIE
+from contatto.kit.web.visitor import VISITOR_KEY, cookie_name, public_id
 from tests.forms.papers import published
 from tests.journeys.running import House, csrf_of
 
@@ -30,8 +29,8 @@ def offer(house: House, of: Content | None = None) -> FormVersion:
 def opened(house: House, version: FormVersion, ago_s: int = 30) -> str:
     """The sign that this client's visitor opened the form some seconds ago."""
     house.client.get(f"/chat/{house.webchat_id}")
-    cookie = house.client.cookies[VISITOR_COOKIE].strip('"').rpartition(".")[0]
-    visitor = base64.urlsafe_b64decode(cookie).decode()
+    secret = house.client.cookies[cookie_name(house.webchat_id)].partition(".")[0]
+    visitor = public_id(secret, house.webchat_id, house.context.vault.signing_key(VISITOR_KEY))
     key = house.context.vault.signing_key(SIGNING_KEY)
     return sign_opening(version.number, visitor, int(time.time()) - ago_s, key)
 

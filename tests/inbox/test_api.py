@@ -16,7 +16,7 @@ from contatto.inbox.store.notices import inline_notices
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import count_waiting
-from contatto.kit.web.visitor import VISITOR_COOKIE
+from contatto.kit.web.visitor import cookie_name
 from tests import make
 from tests.journeys.running import APP_ID, APP_SECRET, House, running_house, until
 from tests.unchanged import nothing_changes
@@ -190,7 +190,8 @@ def test_the_same_message_again_is_stored_once(visitor: House) -> None:
 
 
 def test_without_a_cookie_or_with_a_forged_one_nobody_reads_or_writes(visitor: House) -> None:
-    good = visitor.client.cookies[VISITOR_COOKIE]
+    cookie_of = cookie_name(visitor.webchat_id)
+    good = visitor.client.cookies[cookie_of]
     value, _, signature = good.rpartition(".")
     forged = [
         "",
@@ -203,7 +204,7 @@ def test_without_a_cookie_or_with_a_forged_one_nobody_reads_or_writes(visitor: H
     ]
     for cookie in (None, *forged):
         visitor.client.cookies.clear()
-        headers = {} if cookie is None else {"cookie": f"{VISITOR_COOKIE}={cookie}"}
+        headers = {} if cookie is None else {"cookie": f"{cookie_of}={cookie}"}
         with nothing_changes(visitor.context.db):
             body = {"client_message_id": "message-1", "text": "Hi"}
             refused(visitor.client.post(chat_path(visitor), json=body, headers=headers), 401, "sign_in")

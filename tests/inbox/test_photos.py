@@ -14,6 +14,7 @@ from contatto.inbox.actions.photos import KEEP_UNUSED, forget_photos
 from contatto.inbox.store.messages import messages
 from contatto.inbox.store.photos import photos
 from contatto.kit.pictures import PICTURE_LIMIT
+from contatto.kit.web.visitor import cookie_name
 from tests.inbox.test_api import settled
 from tests.journeys.running import House, csrf_of, message, running_house
 from tests.unchanged import nothing_changes
@@ -32,7 +33,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @pytest.fixture
 def visitor(house: House) -> House:
     """Somebody new has the chat open."""
-    house.client.cookies.delete("contatto_visitor")
+    house.client.cookies.delete(cookie_name(house.webchat_id))
     house.client.get(f"/chat/{house.webchat_id}")
     return house
 
@@ -110,7 +111,7 @@ def test_a_photo_that_is_too_large_is_refused(visitor: House) -> None:
 def test_nobody_else_sees_a_photo(visitor: House) -> None:
     send(visitor, picture(5))
     (shown,) = said(visitor)
-    visitor.client.cookies.delete("contatto_visitor")
+    visitor.client.cookies.delete(cookie_name(visitor.webchat_id))
     visitor.client.get(f"/chat/{visitor.webchat_id}")
     assert visitor.client.get(f"/chat/{visitor.webchat_id}/photos/{shown['id']}").status_code == 404
     other = conversation_id_of_other(visitor)

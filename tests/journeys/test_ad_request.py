@@ -2,6 +2,7 @@
 
 import time
 
+from contatto.kit.web.visitor import cookie_name
 from tests.journeys.running import House, until
 
 
@@ -43,8 +44,9 @@ def test_a_forwarded_tap_link_opens_a_chat_of_its_own(house: House) -> None:
     asked = {"viewer_id": "viewer-2", "country": "SG"}
     link = house.client.post("/delivery/decide", json=asked, headers=headers).json()["ad"]["click_url"]
     house.client.get(link, follow_redirects=False)
-    first_cookie = house.client.cookies["contatto_visitor"]
+    cookie = cookie_name(house.webchat_id)
+    first = house.client.cookies[cookie]
     house.client.cookies.clear()
     time.sleep(0)
     house.client.get(link, follow_redirects=False)
-    assert house.client.cookies["contatto_visitor"].split(".")[0] != first_cookie.split(".")[0]
+    assert house.client.cookies[cookie].split(".")[0] != first.split(".")[0]

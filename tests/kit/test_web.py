@@ -28,7 +28,16 @@ from contatto.kit.web.sessions import (
     keep_guest,
     set_session,
 )
-from contatto.kit.web.visitor import VISITOR_COOKIE, read_visitor, set_visitor
+from contatto.kit.web.visitor import (
+    Carrier,
+    cookie_name,
+    new_visitor,
+    open_visitor,
+    public_id,
+    read_visitor,
+    set_visitor,
+    sign_visitor,
+)
 
 KEY, OTHER_KEY = bytes(32), bytes(range(32))
 PLAIN, SECURE = CookieRules(secure=False, days=14), CookieRules(secure=True, days=14)
@@ -171,33 +180,65 @@ async def test_cookies_are_out_of_reach_for_scripts_and_other_sites(client: http
 def test_behind_https_every_cookie_is_secure() -> None:
     for setter in (
         lambda response: set_session(response, "t", SECURE),
-        lambda response: set_visitor(response, "v", KEY, SECURE),
+        lambda response: set_visitor(response, "v", "chat-1", KEY, SECURE),
     ):
         response = Response()
         setter(response)
         assert "Secure" in response.headers.getlist("set-cookie")[0]
 
 
-def visitor_request(response: Response) -> Request:
-    cookie = response.headers["set-cookie"].partition(";")[0]
-    return request_with({"cookie": cookie})
+def cookie_of(place: str, value: str) -> Request:
+    return request_with({"cookie": f"{cookie_name(place)}={value}"})
 
 
-@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=128))
-def test_a_visitor_of_any_name_is_known_again(visitor: str) -> None:
+def test_a_visitor_is_known_again_at_their_place_and_nowhere_else() -> None:
+    secret = new_visitor()
     response = Response()
-    set_visitor(response, visitor, KEY, PLAIN)
-    assert read_visitor(visitor_request(response), KEY) == visitor
-    assert read_visitor(visitor_request(response), OTHER_KEY) is None
+    set_visitor(response, secret, "chat-1", KEY, PLAIN)
+    cookie = response.headers["set-cookie"].partition(";")[0]
+    assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(response.headers["set-cookie"].split("; "))
+    assert read_visitor(request_with({"cookie": cookie}), "chat-1", KEY) == secret
+    assert read_visitor(request_with({"cookie": cookie}), "chat-1", OTHER_KEY) is None
+    assert read_visitor(request_with({"cookie": cookie}), "chat-2", KEY) is None
+    assert read_visitor(cookie_of("chat-2", cookie.partition("=")[2]), "chat-2", KEY) is None
+
+
+def test_what_a_frame_carries_is_no_cookie_and_a_cookie_is_nothing_for_a_frame() -> None:
+    secret = new_visitor()
+    framed = sign_visitor(secret, "chat-1", Carrier.FRAME, KEY)
+    assert open_visitor(framed, "chat-1", Carrier.FRAME, KEY) == secret
+    assert open_visitor(framed, "chat-1", Carrier.COOKIE, KEY) is None
+    assert open_visitor(framed, "chat-2", Carrier.FRAME, KEY) is None
+    cookie = sign_visitor(secret, "chat-1", Carrier.COOKIE, KEY)
+    assert open_visitor(cookie, "chat-1", Carrier.FRAME, KEY) is None
+
+
+def test_the_public_id_of_a_visitor_opens_nothing_and_is_another_one_at_each_place() -> None:
+    secrets = {new_visitor() for _ in range(100)}
+    assert len(secrets) == 100
+    assert all(len(secret) == 22 for secret in secrets)  # 128 bits
+    for secret in secrets:
+        shown = public_id(secret, "chat-1", KEY)
+        assert shown == public_id(secret, "chat-1", KEY) != public_id(secret, "chat-2", KEY)
+        assert secret not in shown
+        for carrier in Carrier:
+            assert open_visitor(shown, "chat-1", carrier, KEY) is None
+            signature = sign_visitor(secret, "chat-1", carrier, KEY).partition(".")[2]
+            assert open_visitor(f"{shown}.{signature}", "chat-1", carrier, KEY) is None
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=60))
 def test_a_forged_visitor_is_nobody(value: str) -> None:
-    assert read_visitor(request_with({"cookie": f"{VISITOR_COOKIE}={value}"}), KEY) is None
+    assert read_visitor(cookie_of("chat-1", value), "chat-1", KEY) is None
+
+
+@given(st.text(max_size=60))
+def test_a_forged_token_is_nobody(value: str) -> None:
+    assert open_visitor(value, "chat-1", Carrier.FRAME, KEY) is None
 
 
 def test_a_visitor_without_a_cookie_is_nobody() -> None:
-    assert read_visitor(request_with(), KEY) is None
+    assert read_visitor(request_with(), "chat-1", KEY) is None
 
 
 async def test_every_answer_carries_the_headers_and_a_request_id(client: httpx2.AsyncClient) -> None:

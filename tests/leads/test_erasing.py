@@ -63,7 +63,8 @@ IMPERSONAL: Final = {
     "welcome_messages", "measured_ads", "saved_reports", "report_tasks", "report_counts", "report_progress",
     "changed_days", "sealed_files", "dropped_views", "ad_drafts", "lead_looks", "form_pictures",
     # ids alone: of touches, conversions, events, jobs, requests and acts
-    "touches", "conversions", "events", "outbox_jobs", "answered_requests", "audit_entries",
+    "touches", "conversions", "viewer_links", "events", "outbox_jobs", "answered_requests", "audit_entries",
+    "rate_limits", "known_logins",
 }  # fmt: skip
 
 

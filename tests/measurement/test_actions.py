@@ -21,10 +21,11 @@ from contatto.measurement.model import (
     ConversionKind,
     Goal,
     MeasuredAd,
+    TicketKind,
     TouchKind,
     TrackingTicket,
 )
-from contatto.measurement.rules import last_touch, read_ticket, sign_ticket
+from contatto.measurement.rules import last_touch, read_ticket, sign_ticket, viewer_of
 from tests import make
 
 CHAT, LEAD = ConversionKind.CONVERSATION, ConversionKind.LEAD
@@ -251,32 +252,48 @@ def run_together(db: Database, barrier: threading.Barrier, writes: list[Callable
             done.result(10)
 
 
-def test_a_link_of_one_impression_counts_its_view_and_its_tap_once_each() -> None:
+def ticket_of(kind: TicketKind, ad: MeasuredAd, nonce: int = 77, cost_micros: int = 0) -> TrackingTicket:
+    return TrackingTicket(kind, ad.business_id, ad.ad_id, nonce, "viewer-1", cost_micros, "LK")
+
+
+def test_an_impression_counts_its_view_and_its_tap_once_each() -> None:
     ad = make.ad()
-    ticket = TrackingTicket(ad.business_id, ad.ad_id, 77, "viewer-1", 10, 200)
-    view, again = (stamp_ticket(ad, ticket, TouchKind.VIEW, "viewer-1", ts) for ts in (1, 2))
-    click = stamp_ticket(ad, ticket, TouchKind.CLICK, "viewer-1", 3)
+    view, again = (stamp_ticket(ad, ticket_of(TicketKind.VIEW, ad, 77, 10), "p1", ts) for ts in (1, 2))
+    click = stamp_ticket(ad, ticket_of(TicketKind.CLICK, ad, 77, 200), "p1", 3)
     assert view.touch_id == again.touch_id != click.touch_id
+    assert (view.kind, click.kind) == (TouchKind.VIEW, TouchKind.CLICK)
     assert (view.cost_micros, click.cost_micros) == (10, 200)
-    assert view.person_id == click.person_id == named_id(ad.channel_account_id, "viewer-1")
+    assert view.person_id == click.person_id == "p1"
+
+
+def test_a_publisher_names_a_person_of_a_platform_and_nobody_in_our_own_chat() -> None:
+    own = make.ad()
+    elsewhere = make.ad(landing_path="https://www.tiktok.com/@kopi")
+    account = own.channel_account_id
+    assert viewer_of(elsewhere, ticket_of(TicketKind.VIEW, elsewhere)) == named_id(account, "viewer-1")
+    assert viewer_of(own, ticket_of(TicketKind.VIEW, own)) == named_id(account, "viewer:viewer-1")
+    assert viewer_of(own, TrackingTicket(TicketKind.CHAT, own.business_id, own.ad_id)) is None
 
 
 def test_the_country_of_the_decision_travels_with_the_link_to_the_touch() -> None:
     ad = make.ad()
-    ticket = TrackingTicket(ad.business_id, ad.ad_id, 78, "viewer-1", country="LK")
-    told = read_ticket(sign_ticket(ticket, bytes(32)), bytes(32))
-    assert stamp_ticket(ad, told, TouchKind.CLICK, "viewer-1", 1).country == "LK"
+    token = sign_ticket(ticket_of(TicketKind.CLICK, ad), bytes(32))
+    told = read_ticket(token, {TicketKind.CLICK}, bytes(32))
+    assert stamp_ticket(ad, told, "p1", 1).country == "LK"
 
 
-def test_a_standing_link_counts_each_tap() -> None:
+def test_a_chat_link_counts_a_person_once_a_day() -> None:
+    ad = make.ad(timezone="UTC")
+    day = 86_400 * 1_000_000
+    ticket = TrackingTicket(TicketKind.CHAT, ad.business_id, ad.ad_id)
+    taps = [(ad, "p1", 1), (ad, "p1", day - 1), (ad, "p1", day), (ad, "p2", 1), (make.ad(), "p1", 1)]
+    ids = [stamp_ticket(of, ticket, person_id, ts).touch_id for of, person_id, ts in taps]
+    assert ids[0] == ids[1]
+    assert len(set(ids)) == 4
+
+
+def test_a_touch_of_nobody_known_belongs_to_no_person_who_could_convert() -> None:
     ad = make.ad()
-    ticket = TrackingTicket(ad.business_id, ad.ad_id, 0)
-    first, second = (stamp_ticket(ad, ticket, TouchKind.CLICK, "v", 1) for _ in range(2))
-    assert first.touch_id != second.touch_id
-
-
-def test_a_view_of_nobody_known_belongs_to_no_person_who_could_convert() -> None:
-    ad = make.ad()
-    ticket = TrackingTicket(ad.business_id, ad.ad_id, 5)
-    one, other = (stamp_ticket(ad, ticket, TouchKind.VIEW, None, 1) for _ in range(2))
+    ticket = ticket_of(TicketKind.VIEW, ad)
+    one, other = (stamp_ticket(ad, ticket, None, 1) for _ in range(2))
     assert one.person_id != other.person_id

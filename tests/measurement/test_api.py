@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from contatto.kit.ids import named_id, new_number
-from contatto.kit.web.visitor import VISITOR_COOKIE
+from contatto.kit.web.visitor import VISITOR_KEY, cookie_name, public_id
 from contatto.measurement.actions import publish_ad
 from contatto.measurement.api import TRACKING_KEY
-from contatto.measurement.model import MeasuredAd, Touch, TouchKind, TrackingTicket
+from contatto.measurement.model import MeasuredAd, TicketKind, Touch, TouchKind, TrackingTicket
 from contatto.measurement.rules import sign_ticket
 from contatto.measurement.store import list_touches_of, touches
 from tests import make
@@ -33,9 +33,17 @@ def ad(house: House) -> MeasuredAd:
     return made
 
 
-def link(house: House, ad: MeasuredAd, door: str = "c", viewer: str = "", nonce: int | None = None) -> str:
+def link(
+    house: House,
+    ad: MeasuredAd,
+    kind: TicketKind = TicketKind.CLICK,
+    viewer: str = "",
+    nonce: int | None = None,
+) -> str:
     number = new_number() if nonce is None else nonce
-    ticket = TrackingTicket(ad.business_id, ad.ad_id, number, viewer, 10, 200)
+    cost = 10 if kind is TicketKind.VIEW else 200
+    ticket = TrackingTicket(kind, ad.business_id, ad.ad_id, number, viewer, cost)
+    door = "v" if kind is TicketKind.VIEW else "c"
     return f"/t/{door}/{sign_ticket(ticket, house.context.vault.signing_key(TRACKING_KEY))}"
 
 
@@ -46,7 +54,7 @@ def of_ad(house: House, ad: MeasuredAd) -> list[tuple[TouchKind, int]]:
 
 
 def test_a_view_is_a_pixel_and_counts_once(house: House, ad: MeasuredAd) -> None:
-    address = link(house, ad, "v")
+    address = link(house, ad, TicketKind.VIEW)
     for _ in range(2):
         answer = house.client.get(address)
         assert answer.headers["content-type"] == "image/gif"
@@ -59,8 +67,8 @@ def test_the_link_of_an_impression_counts_its_view_for_four_weeks_and_its_tap_fo
     house: House, ad: MeasuredAd, days: int, views: int
 ) -> None:
     made_ms = int((house.context.clock.now() - timedelta(days=days)).timestamp() * 1_000)
-    for door in ("v", "c"):
-        house.client.get(link(house, ad, door, nonce=made_ms << 22 | 1), follow_redirects=False)
+    for kind in (TicketKind.VIEW, TicketKind.CLICK):
+        house.client.get(link(house, ad, kind, nonce=made_ms << 22 | 1), follow_redirects=False)
     seen = sorted(kind for kind, _ in of_ad(house, ad))
     assert seen == [TouchKind.CLICK, *[TouchKind.VIEW] * views]
 
@@ -73,32 +81,56 @@ def test_a_tap_leads_to_the_chat_and_counts_once(house: House, ad: MeasuredAd) -
     assert of_ad(house, ad) == [(TouchKind.CLICK, 200)]
 
 
-def test_a_standing_link_counts_each_tap(house: House, ad: MeasuredAd) -> None:
-    address = link(house, ad, nonce=0)
+def test_the_link_of_an_ad_to_its_chat_counts_a_person_once_a_day(house: House, ad: MeasuredAd) -> None:
+    address = link(house, ad, TicketKind.CHAT, nonce=0)
     for _ in range(2):
         house.client.get(address, follow_redirects=False)
+    assert len(of_ad(house, ad)) == 1
+    house.client.cookies.clear()
+    house.client.get(address, follow_redirects=False)
     assert len(of_ad(house, ad)) == 2
 
 
 @pytest.mark.parametrize("viewer", ["viewer-1", "zoé 🙂; path=/", "日本", "a.b.c", "x" * 128])
-def test_a_publishers_viewer_of_any_name_is_the_person_who_chats(
+def test_a_publishers_viewer_of_any_name_taps_and_is_nobody_of_that_name(
     house: House, ad: MeasuredAd, viewer: str
 ) -> None:
     assert house.client.get(link(house, ad, viewer=viewer), follow_redirects=False).status_code == 303
-    person = named_id(house.webchat_id, viewer)
+    for named in (viewer, f"viewer:{viewer}"):
+        person = named_id(house.webchat_id, named)
+        assert not house.context.db.read_now(
+            lambda tx, who=person: list_touches_of(tx, house.business_id, who)
+        )
+    secret = house.client.cookies[cookie_name(house.webchat_id)].partition(".")[0]
+    shown = public_id(secret, house.webchat_id, house.context.vault.signing_key(VISITOR_KEY))
+    person = named_id(house.webchat_id, shown)
     found = house.context.db.read_now(lambda tx: list_touches_of(tx, house.business_id, person))
-    assert [touch.ad_id for touch in found][:1] == [ad.ad_id]
+    assert [touch.ad_id for touch in found] == [ad.ad_id]
     sent = {"client_message_id": "message-1", "text": "Hi"}
     assert house.client.post(f"/chat/{house.webchat_id}/messages", json=sent).json()["accepted"] is True
+
+
+def test_a_publisher_names_the_person_of_a_platform(house: House) -> None:
+    made = make.ad(
+        house.business_id, channel_account_id=house.tiktok_id, landing_path="https://www.tiktok.com/@k"
+    )
+    house.context.db.write_now(lambda tx: publish_ad(tx, made))
+    tapped = house.client.get(link(house, made, viewer="u1"), follow_redirects=False)
+    assert tapped.headers["location"] == "https://www.tiktok.com/@k"
+    assert "contatto_chat" not in tapped.headers.get("set-cookie", "")
+    person = named_id(house.tiktok_id, "u1")
+    found = house.context.db.read_now(lambda tx: list_touches_of(tx, house.business_id, person))
+    assert [touch.kind for touch in found] == [TouchKind.CLICK]
 
 
 def test_a_link_that_was_forwarded_opens_nobody_elses_chat(house: House, ad: MeasuredAd) -> None:
     address = link(house, ad, viewer="the first")
     house.client.get(address, follow_redirects=False)
-    first = house.client.cookies[VISITOR_COOKIE]
+    cookie = cookie_name(house.webchat_id)
+    first = house.client.cookies[cookie]
     house.client.cookies.clear()
     house.client.get(address, follow_redirects=False)
-    assert house.client.cookies[VISITOR_COOKIE].split(".")[0] != first.split(".")[0]
+    assert house.client.cookies[cookie].split(".")[0] != first.split(".")[0]
 
 
 @pytest.mark.parametrize("door", ["v", "c"])
@@ -116,7 +148,7 @@ def test_a_link_of_an_ad_that_is_gone_is_not_found(house: House) -> None:
 
 
 def test_a_link_for_another_business_finds_no_ad_of_this_one(house: House, ad: MeasuredAd) -> None:
-    stolen = TrackingTicket("another business", ad.ad_id, 1)
+    stolen = TrackingTicket(TicketKind.CLICK, "another business", ad.ad_id, 1)
     address = f"/t/c/{sign_ticket(stolen, house.context.vault.signing_key(TRACKING_KEY))}"
     with nothing_changes(house.context.db):
         assert house.client.get(address, follow_redirects=False).status_code == 404

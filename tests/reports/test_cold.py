@@ -22,7 +22,7 @@ from contatto.kit.vault import Vault
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned, dropping_shift, sealing_shift
-from contatto.measurement.engines import manifest
+from contatto.measurement.engines import manifest, viewers
 from contatto.measurement.engines.changed_days import list_changed_days
 from contatto.measurement.engines.manifest import ALL_DROPPED
 from contatto.measurement.engines.sealing import BrokenFile
@@ -96,6 +96,8 @@ class Story:
         return Earned(self.world.id, person, kind, f"{kind} {self.dice.getrandbits(40)}", at)
 
     def _happen(self, tx: Tx) -> None:
+        for viewer, person in zip(LOOKERS, PEOPLE, strict=False):  # whom a publisher named, and who chatted
+            viewers.append_link(tx, self.world.id, viewer, person)
         for touch in self.touches:
             measurement.record_touch(tx, touch)
         for day in range(0, 45, 2):

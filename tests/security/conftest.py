@@ -13,6 +13,8 @@ from psycopg import sql
 
 from contatto.kit.clock import FixedClock
 from tests import postgres, schema
+from tests.journeys.running import House, running_house
+from tests.security.chats import neighbour_of
 from tests.security.filling import build_world
 from tests.security.servers import Served, serve_house
 from tests.security.world import Built, World, running_world
@@ -61,6 +63,25 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
     url = "" if request.param == "sqlite" else request.getfixturevalue("postgres_copy")
     with serve_house(tmp_path, url) as running:
         yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Empty for SQLite in the data folder, else the URL of a PostgreSQL database without rows."""
+    return "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_copy"))
+
+
+@pytest.fixture
+def house(tmp_path: Path, database_url: str) -> Iterator[House]:
+    """One business with its background work, for what has to be settled."""
+    with running_house(tmp_path, database_url=database_url) as running:
+        yield running
+
+
+@pytest.fixture
+def neighbour(house: House) -> House:
+    """Another business of the same installation, with its own chat, ads and keys."""
+    return neighbour_of(house)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from contatto.kit.clock import Clock
 from contatto.kit.context import Context
 from contatto.kit.settings import Settings
 from contatto.kit.web.sessions import GUEST_COOKIE, SESSION_COOKIE
-from contatto.kit.web.visitor import VISITOR_COOKIE
+from contatto.kit.web.visitor import cookie_name
 from tests.journeys.running import API, csrf_of
 
 URL: Final = "http://127.0.0.1:8000"
@@ -80,17 +80,20 @@ class World:
     client: httpx2.Client
     victim: Tenant
     attacker: Tenant
+    places: list[str] = field(default_factory=list)
+    """The accounts of the chats that were opened."""
     _tokens: dict[str, str] = field(default_factory=dict)
 
     def ask(self, method: str, path: str, *, session: str = "", token: str = "", visitor: str = "",
             forgery: str | None = None, **sent: Any) -> httpx2.Response:  # fmt: skip
         """Ask as whoever holds the session, the access token or the visitor's cookie, or nothing.
 
+        The cookie is sent under the names of all chats, since a thief would try that.
         What a session changes carries its CSRF token, or the ``forgery`` in its place (empty: none).
         """
         headers = dict(sent.pop("headers", {}))
         cookies = [f"{SESSION_COOKIE}={session}"] if session else []
-        cookies += [f"{VISITOR_COOKIE}={visitor}"] if visitor else []
+        cookies += [f"{cookie_name(place)}={visitor}" for place in self.places] if visitor else []
         if cookies:
             headers["Cookie"] = "; ".join(cookies)
         if token:
@@ -134,7 +137,8 @@ class World:
 
     def open_chat(self, account_id: str) -> str:
         """The cookie of a new visitor of a chat page."""
-        return str(self.ask("GET", f"/chat/{account_id}").cookies[VISITOR_COOKIE])
+        self.places.append(account_id)
+        return str(self.ask("GET", f"/chat/{account_id}").cookies[cookie_name(account_id)])
 
 
 @contextmanager
@@ -170,4 +174,5 @@ class Built:
     def told(self, world: World) -> World:
         """A running copy, with its tenants."""
         world.victim, world.attacker = self.victim, self.attacker
+        world.places += [self.victim.webchat_id, self.attacker.webchat_id]
         return world

@@ -18,6 +18,7 @@ from contatto.kit import outbox
 from contatto.kit.clock import ShiftedClock, SystemClock
 from contatto.kit.context import Context
 from contatto.kit.settings import Settings
+from contatto.kit.web.visitor import VISITOR_KEY
 from contatto.migrations.steps import migrate_schema
 from contatto.simulator.browser import Browser
 from contatto.simulator.desk import Desk
@@ -68,9 +69,8 @@ async def running_world(folder: Path, days: int) -> AsyncIterator[Running]:
             await asyncio.sleep(0.01)
         browser = Browser(HOST, port)
         try:
-            yield Running(
-                context, clock, Street(browser, world, Desk(browser, world.login(Role.OWNER)), clock)
-            )
+            desk, key = Desk(browser, world.login(Role.OWNER)), context.vault.signing_key(VISITOR_KEY)
+            yield Running(context, clock, Street(browser, world, desk, clock, key))
         finally:
             browser.close()
             server.should_exit = True

@@ -45,7 +45,7 @@ async def check_the_leads(running: Running) -> None:
     assert sum(bool(row.contacts) for row in truth) > 3
 
     def found(tx: Tx, row: Truth) -> tuple[str, ...]:
-        person_id = person_id_of(world.accounts[row.platform], row.viewer_id)
+        person_id = person_id_of(world.accounts[row.platform], row.person)
         lead = find_lead_of_person(tx, world.business_id, person_id)
         points = list_contact_points(tx, world.business_id, {lead.id})[lead.id] if lead else []
         return tuple(sorted(point.value for point in points))
@@ -86,7 +86,7 @@ async def check_the_forms(running: Running) -> None:
 
 
 def _thread_of(row: Truth) -> str:
-    return f"conv_{row.viewer_id}" if row.viewer_id.startswith("_000") else row.viewer_id
+    return f"conv_{row.person}" if row.person.startswith("_000") else row.person
 
 
 def test_what_people_did_is_what_the_platform_knows(tmp_path: Path) -> None:

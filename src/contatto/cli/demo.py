@@ -27,6 +27,7 @@ from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
+from contatto.kit.web.visitor import VISITOR_KEY
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import count_leads
 from contatto.migrations.steps import migrate_schema
@@ -123,6 +124,7 @@ def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
         worker="in_process",
         platform_urls={Platform.TIKTOK.value: f"http://{HOST}:{port}{PLATFORM_PATH}"},
         allowed_hosts=(f"{HOST}:*", "localhost:*"),
+        new_visitors_per_hour=0,  # the people of the world all come from this machine
     )
     with home.log.open("a", encoding="utf-8") as log:
         set_up_logs(settings.log_level, settings.log_format, log)
@@ -186,7 +188,8 @@ class Demo:
         return await self.context.db.write(lambda tx: build_world(tx, logins, key))
 
     def _street(self, browser: Browser, world: World) -> Street:
-        return Street(browser, world, Desk(browser, world.login(Role.OWNER)), self.clock)
+        desk = Desk(browser, world.login(Role.OWNER))
+        return Street(browser, world, desk, self.clock, self.context.vault.signing_key(VISITOR_KEY))
 
     async def _play_with_bar(self, street: Street, people: list[Visitor], starts_at: datetime) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[says]}"))

@@ -9,9 +9,9 @@ from contatto.delivery.model import AdRequest, Candidate, Member, Outcome, Serve
 from contatto.delivery.rules.auction import hold_auction
 from contatto.delivery.rules.pacing import day_share, has_budget
 from contatto.delivery.rules.targeting import fits
-from contatto.kit.ids import named_id, new_number
-from contatto.measurement.model import TrackingTicket
-from contatto.measurement.rules import sign_ticket
+from contatto.kit.ids import new_number
+from contatto.measurement.model import TicketKind, TrackingTicket
+from contatto.measurement.rules import sign_ticket, viewer_id_of
 
 
 async def serve_ad(
@@ -45,15 +45,18 @@ async def serve_ad(
 
 
 def _ticket(business_id: str, nonce: int, request: AdRequest) -> TrackingTicket:
-    return TrackingTicket(business_id, "", nonce, request.viewer_id, country=request.country)
+    """What both links of an impression say: the viewer is whom the publisher named, and opens no chat."""
+    viewer = request.viewer_id
+    return TrackingTicket(TicketKind.VIEW, business_id, "", nonce, viewer, country=request.country)
 
 
 def _known(candidate: Candidate, request: AdRequest) -> frozenset[Member]:
-    """What the viewer is known by, where the ad group asks: a person at its account, and fingerprints."""
+    """What the viewer is known by, where the ad group asks: an id at its account, and fingerprints."""
     ad_group = candidate.ad_group
     if not ad_group.audience_ids and not ad_group.excluded_audience_ids:
         return frozenset()
-    return request.prints | {named_id(candidate.live.ad.channel_account_id, request.viewer_id)}
+    account_id = candidate.live.ad.channel_account_id
+    return request.prints | {viewer_id_of(account_id, request.viewer_id, own_chat=candidate.own_chat)}
 
 
 def _has_budget(
@@ -68,21 +71,14 @@ def _has_budget(
 
 def _served(snapshot: Snapshot, outcome: Outcome, ticket: TrackingTicket, key: bytes) -> Served:
     ad = outcome.candidate.live.ad
-    signed = sign_ticket(
-        replace(
-            ticket,
-            ad_id=ad.id,
-            view_cost_micros=outcome.view_cost_micros,
-            click_cost_micros=outcome.click_cost_micros,
-        ),
-        key,
-    )
+    view = replace(ticket, ad_id=ad.id, cost_micros=outcome.view_cost_micros)
+    click = replace(view, kind=TicketKind.CLICK, cost_micros=outcome.click_cost_micros)
     return Served(
         ad_id=str(ad.number),
         ad_name=ad.name,
         headline=ad.headline,
         text=ad.text,
         business_name=snapshot.business_name,
-        view_url=f"/t/v/{signed}",
-        click_url=f"/t/c/{signed}",
+        view_url=f"/t/v/{sign_ticket(view, key)}",
+        click_url=f"/t/c/{sign_ticket(click, key)}",
     )

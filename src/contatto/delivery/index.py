@@ -17,6 +17,7 @@ from contatto.audiences import store as audiences
 from contatto.audiences.model import Audience, AudienceKind
 from contatto.audiences.rules import conversion_of
 from contatto.channels import store as channels
+from contatto.channels.model import Platform
 from contatto.delivery.model import Candidate, Member, Snapshot
 from contatto.kit import errors
 from contatto.kit.db.database import Database
@@ -24,6 +25,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.moments import micros
 from contatto.measurement import store as measurement
+from contatto.measurement.engines import viewers
 from contatto.measurement.rules import local_day
 
 FRESH: Final = timedelta(seconds=2)
@@ -69,7 +71,8 @@ def load_snapshot(tx: Tx, business_id: str, known: KnownMembers | None = None) -
         facts = load_facts(tx, account, channel, live.ad_group.countries)
         goal = live.ad_group.goal
         may_serve = goals.is_eligible(goal, facts) and not goals.next_steps(goal, facts)
-        found.append(Candidate(live, may_serve, account.timezone))
+        own_chat = channel.platform is Platform.WEBCHAT
+        found.append(Candidate(live, may_serve, account.timezone, own_chat))
     now = micros(tx.now)
     days = {key: local_day(now, account.timezone) for key, account in ad_accounts.items()}
     today = measurement.list_spend_of_days(tx, business_id, days)
@@ -105,8 +108,15 @@ def _is_current(audience: Audience, read: _Members | None, now: datetime) -> boo
 
 def _read_members(tx: Tx, audience: Audience) -> frozenset[Member]:
     if audience.kind is AudienceKind.RULE:
-        return measurement.list_converted_persons(tx, audience.business_id, conversion_of(audience))
+        return _list_converted(tx, audience)
     return audiences.list_members(tx, audience.business_id, audience.id)
+
+
+def _list_converted(tx: Tx, audience: Audience) -> frozenset[str]:
+    """The persons who converted, and the viewers who are one of them: a publisher names only these."""
+    persons = measurement.list_converted_persons(tx, audience.business_id, conversion_of(audience))
+    links = viewers.list_links(tx, audience.business_id)
+    return persons.union(*(links[person_id] for person_id in persons & links.keys()))
 
 
 class LiveAds:

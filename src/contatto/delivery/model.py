@@ -33,11 +33,13 @@ class Candidate:
     """An ad that may serve, with what the index knows of it.
 
     ``may_serve`` is False for an ad of the goal Lead while a country check fails or capture is off.
+    ``own_chat`` tells that its tap leads to our own chat page, where no publisher names the people.
     """
 
     live: LiveAd
     may_serve: bool
     timezone: str
+    own_chat: bool = False
 
     @property
     def ad_group(self) -> AdGroup:

@@ -1,22 +1,32 @@
-"""Who is at the other end of our chat page: the account of its address, and the visitor of its token."""
+"""Who is at the other end of our chat page, by account and visitor, and how much may come from there."""
 
+from datetime import timedelta
 from typing import Final
 
 from starlette.requests import Request
 
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_public_account
+from contatto.inbox.store.conversations import find_conversation
 from contatto.kit import errors
 from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.web.visitor import VISITOR_KEY, open_visitor, read_visitor
+from contatto.kit.limits import RateLimit, client_network
+from contatto.kit.shared_limits import SharedLimit
+from contatto.kit.web.visitor import VISITOR_KEY, Carrier, open_visitor, public_id, read_visitor
 
 VISITOR_QUERY: Final = "v"
 """Where a page inside another site names its visitor."""
+_NETWORK_LIMIT: Final = RateLimit(most=240, span_s=60)
+"""For one chat: many people of a company or a carrier may share one network."""
+_MANY_NEW: Final = "Too many new people write from your network at the moment."
 
 
 async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
-    """The channel account of a chat page, and the visitor who has it open.
+    """The channel account of a chat page, and the public id of the visitor who has it open.
+
+    A page that names its visitor is not taken for the one of the cookie, whatever is wrong with the name.
 
     Raises:
         Refused: NOT_FOUND; SIGN_IN for somebody who has not opened the page.
@@ -27,7 +37,35 @@ async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
     if account is None or account.platform is not Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "There is no such chat.")
     key = context.vault.signing_key(VISITOR_KEY)
-    visitor = open_visitor(request.query_params.get(VISITOR_QUERY, ""), key) or read_visitor(request, key)
-    if visitor is None:
+    named = request.query_params.get(VISITOR_QUERY)
+    if named is None:
+        secret = read_visitor(request, account.id, key)
+    else:
+        secret = open_visitor(named, account.id, Carrier.FRAME, key)
+    if secret is None:
         raise Refused(errors.SIGN_IN, "Open the chat page first; it tells us who you are.")
-    return account, visitor
+    return account, public_id(secret, account.id, key)
+
+
+def admit_sender(request: Request, account: ChannelAccount) -> None:
+    """Count what a visitor sends against the network that it comes from.
+
+    Raises:
+        Refused: TOO_MANY, with the seconds to wait.
+    """
+    now_s = context_of(request).clock.now().timestamp()
+    _NETWORK_LIMIT.check(f"{account.id}:{client_network(request)}", now_s)
+
+
+def admit_newcomer(tx: Tx, request: Request, account: ChannelAccount, conversation_id: str) -> None:
+    """Count what is sent by somebody of whom nothing is there yet, more strictly, and across all processes.
+
+    A new identity costs nothing, so a limit for each visitor holds back nobody who wants to flood a business.
+
+    Raises:
+        Refused: TOO_MANY, with the seconds to wait.
+    """
+    most = context_of(request).settings.new_visitors_per_hour
+    if most and find_conversation(tx, account.business_id, conversation_id) is None:
+        limit = SharedLimit("new visitors", most, timedelta(hours=1), _MANY_NEW)
+        limit.take(tx, f"{account.id}:{client_network(request)}")

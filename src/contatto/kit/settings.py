@@ -66,6 +66,18 @@ class Settings(BaseSettings):
         description="Requests of one access token in a minute, in each process; more are refused with code "
         "40100. 0 means no limit.",
     )
+    new_visitors_per_hour: int = Field(
+        default=100,
+        ge=0,
+        description="Messages, photos and forms of people who have not written before that one chat takes "
+        "from one network (an IPv4 address, or a /64 of IPv6) in an hour. 0 means no limit.",
+    )
+    chat_link_taps_per_day: int = Field(
+        default=50,
+        ge=0,
+        description="Taps on the chat link of an ad that count from one network (an IPv4 address, or a /64 "
+        "of IPv6) in a day; one person counts once a day anyhow. 0 means no limit.",
+    )
     worker: Literal["in_process", "separate"] = Field(
         default="in_process",
         description="Whether `serve` also does the background work, or `contatto worker` does.",

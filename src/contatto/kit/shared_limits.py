@@ -36,11 +36,13 @@ class SharedLimit:
         name: tells the keys of different limits apart.
         most: tries that may come at once.
         span: time in which all of them come back.
+        says: what is told to who has none left, where more is to be said than that they are too many.
     """
 
     name: str
     most: int
     span: timedelta
+    says: str = ""
 
     @property
     def _worth(self) -> int:
@@ -65,7 +67,7 @@ class SharedLimit:
         if tx.execute(taken).first() is None:
             until = tx.scalar(select(rate_limits.c.busy_until).where(rate_limits.c.key == row_key))
             wait_s = max((int(until) + self._worth - latest) // _SECOND, 0) + 1
-            raise Refused(errors.TOO_MANY, retry_after_s=wait_s)
+            raise Refused(errors.TOO_MANY, self.says, wait_s)
 
     def give_back(self, tx: Tx, key: str) -> None:
         """Take a try back: it turned out to be a good one."""

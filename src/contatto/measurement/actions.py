@@ -1,7 +1,7 @@
 """Recording touches and conversions, and keeping the winner of each conversion right."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.ids import made_at_ms, named_id, new_id, new_number
+from contatto.kit.ids import new_id
 from contatto.kit.log import logger
 from contatto.kit.moments import from_micros, micros
 from contatto.kit.shifts import Job, Record, Shift
 from contatto.measurement import rules, store
-from contatto.measurement.engines import changed_days, manifest
+from contatto.measurement.engines import changed_days, manifest, viewers
 from contatto.measurement.engines.coldlog import (
     Moment,
     find_latest_views,
@@ -41,6 +41,7 @@ from contatto.measurement.model import (
     MeasuredAd,
     SealedFile,
     Source,
+    TicketKind,
     Touch,
     TouchKind,
     TrackingTicket,
@@ -55,6 +56,7 @@ NEVER_DROPPED: Final = rules.LONGEST_WINDOW + A_DAY
 AT_ONCE: Final = 1_000
 """Views that are dropped in one transaction, so that no writer waits long."""
 
+_EVER: Final = (0, (1 << 63) - 1)
 _DROPPING: Final = rules.natural_number("dropping views")
 _SEALING: Final = rules.natural_number("sealing days of touches")
 
@@ -100,23 +102,30 @@ def stamp_touch(
     )
 
 
-def stamp_ticket(
-    ad: MeasuredAd, ticket: TrackingTicket, kind: TouchKind, visitor: str | None, ts: int
-) -> Touch:
-    """The touch of a tracking link.
+def stamp_ticket(ad: MeasuredAd, ticket: TrackingTicket, person_id: str | None, ts: int) -> Touch:
+    """The touch of a tracking link, which counts once: of an impression for ever, of a chat link for a day.
 
-    Views of nobody known get a person of their own: they count as impressions and can win nothing.
+    One of nobody known gets a person of its own: it counts, and can win nothing.
     """
-    person_id = named_id(ad.channel_account_id, visitor) if visitor else new_id()
-    cost = ticket.view_cost_micros if kind is TouchKind.VIEW else ticket.click_cost_micros
-    touch_id = rules.natural_number("link", ticket.nonce, kind) if ticket.nonce else new_number()
-    return replace(stamp_touch(ad, kind, person_id, ts, touch_id, cost), country=ticket.country)
+    kind = TouchKind.VIEW if ticket.kind is TicketKind.VIEW else TouchKind.CLICK
+    touch = stamp_touch(ad, kind, person_id or new_id(), ts, 0, ticket.cost_micros)
+    if ticket.kind is TicketKind.CHAT:
+        touch_id = rules.natural_number("chat link", ad.ad_id, touch.person_id, touch.day)
+    else:
+        touch_id = rules.natural_number("link", ad.business_id, ad.ad_id, ticket.nonce, kind)
+    return replace(touch, touch_id=touch_id, country=ticket.country)
 
 
-def is_spent(ticket: TrackingTicket, now: datetime) -> bool:
-    """Whether a link is so old that its view counts no more: a repeat could not be told from a first one."""
-    made_ms = made_at_ms(ticket.nonce)
-    return bool(ticket.nonce) and made_ms < micros(now - rules.LONGEST_WINDOW) // 1_000
+def record_tap(tx: Tx, touch: Touch, viewer_id: str | None) -> bool:
+    """Append a tap and say whether it is new; the first of a link tells which viewer its person is."""
+    if viewer_id:
+        _hold_person(tx, touch.business_id, viewer_id)
+    if not record_touch(tx, touch):
+        return False
+    if viewer_id and viewers.append_link(tx, touch.business_id, viewer_id, touch.person_id):
+        # what that viewer saw before may have earned what this person did before
+        _settle_winners(tx, touch.business_id, touch.person_id, _EVER)
+    return True
 
 
 def record_touch(tx: Tx, touch: Touch) -> bool:
@@ -125,14 +134,16 @@ def record_touch(tx: Tx, touch: Touch) -> bool:
     Returns:
         Whether the touch is new.
     """
-    _hold_person(tx, touch)
+    _hold_person(tx, touch.business_id, touch.person_id)
     if _was_dropped(tx, touch) or not store.append_touch(tx, touch):
         return False
     if touch.ts < micros(tx.now - LATE):
         mark_day(tx, touch.business_id, touch.ad_account_id, touch.day, Source.TOUCH)
-    span = (touch.ts, touch.expires_ts)
-    for conversion in store.list_conversions_between(tx, touch.business_id, touch.person_id, span):
-        _settle_winner(tx, conversion)
+    is_view = touch.kind is TouchKind.VIEW
+    others = viewers.list_persons_of(tx, touch.business_id, touch.person_id) if is_view else []
+    for person_id in (touch.person_id, *sorted(others)):
+        _hold_person(tx, touch.business_id, person_id)
+        _settle_winners(tx, touch.business_id, person_id, (touch.ts, touch.expires_ts))
     return True
 
 
@@ -149,14 +160,14 @@ def record_conversion(tx: Tx, earned: Earned) -> None:
         subject_id=earned.subject_id,
         ts=earned.ts,
     )
-    _hold_person(tx, conversion)
+    _hold_person(tx, conversion.business_id, conversion.person_id)
     if store.append_conversion(tx, conversion) or store.record_earlier(tx, conversion):
         _settle_winner(tx, conversion)
 
 
-def _hold_person(tx: Tx, of: Touch | Conversion) -> None:
-    """A touch and a conversion that come in at the same time must see each other."""
-    tx.hold(rules.natural_number("person", of.business_id, of.person_id))
+def _hold_person(tx: Tx, business_id: str, person_id: str) -> None:
+    """A touch and a conversion that come in at the same time must see each other: a viewer is held first."""
+    tx.hold(rules.natural_number("person", business_id, person_id))
 
 
 def withdraw_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
@@ -236,15 +247,27 @@ def keep_views(tx: Tx) -> None:
     tx.share(_DROPPING)
 
 
+def list_touches_known(tx: Tx, business_id: str, person_id: str, limit: int) -> list[Touch]:
+    """A person's touches that the database has, latest first, with the views of the viewers that they are."""
+    found = store.list_touches_of(tx, business_id, person_id, limit)
+    for viewer_id in viewers.list_viewers_of(tx, business_id, person_id):
+        found += store.list_touches_of(tx, business_id, viewer_id, limit)
+    found = [replace(touch, person_id=person_id) for touch in found]
+    return sorted(found, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)[:limit]
+
+
 def list_touches_ever(
     tx: Tx, business_id: str, person_id: str, limit: int
 ) -> tuple[list[Touch], list[BrokenFile]]:
     """A person's touches, latest first, wherever they are kept; and the files that could not be read."""
     keep_views(tx)
-    found = {touch.touch_id: touch for touch in store.list_touches_of(tx, business_id, person_id, limit)}
-    files = list_cold_files(tx, business_id)
-    views, broken = read_whole(files, lambda some: list_views_of(some, business_id, person_id))
-    found |= {view.touch_id: view for view in views}
+    found = {touch.touch_id: touch for touch in list_touches_known(tx, business_id, person_id, limit)}
+    ids = (person_id, *viewers.list_viewers_of(tx, business_id, person_id))
+    views, broken = read_whole(
+        list_cold_files(tx, business_id),
+        lambda some: [view for each in ids for view in list_views_of(some, business_id, each)],
+    )
+    found |= {view.touch_id: replace(view, person_id=person_id) for view in views}
     latest = sorted(found.values(), key=lambda touch: (touch.ts, touch.touch_id), reverse=True)
     return latest[:limit], broken
 
@@ -318,7 +341,7 @@ def _seal_day(tx: Tx, folder: Path, day: str) -> Record | None:
 
 
 def _seal_conversions(tx: Tx, folder: Path) -> None:
-    write_conversions(folder, store.list_conversions_that_stand(tx))
+    write_conversions(folder, store.list_conversions_that_stand(tx), viewers.list_all_links(tx))
 
 
 def _was_dropped(tx: Tx, touch: Touch) -> bool:
@@ -329,10 +352,19 @@ def _was_dropped(tx: Tx, touch: Touch) -> bool:
     return holds_view(list_cold_files(tx, touch.business_id, (touch.day, touch.day)), touch.touch_id)
 
 
+def _settle_winners(tx: Tx, business_id: str, person_id: str, span: tuple[int, int]) -> None:
+    for conversion in store.list_conversions_between(tx, business_id, person_id, span):
+        _settle_winner(tx, conversion)
+
+
 def _settle_winner(tx: Tx, conversion: Conversion) -> None:
     candidates = store.list_candidates(tx, conversion)
     if not any(touch.kind is TouchKind.CLICK for touch in candidates):  # a tap goes before any view
-        candidates += _list_cold_views(tx, conversion)
+        seen_as = viewers.list_viewers_of(tx, conversion.business_id, conversion.person_id)
+        for viewer_id in seen_as:
+            candidates += store.list_candidates(tx, replace(conversion, person_id=viewer_id))
+        candidates += _list_cold_views(tx, conversion, seen_as)
+        candidates = [replace(touch, person_id=conversion.person_id) for touch in candidates]
     winner = rules.last_touch(candidates, conversion)
     ad = store.find_measured_ad(tx, winner.business_id, winner.ad_id) if winner else None
     rt_day = rules.local_day(conversion.ts, ad.timezone) if ad else None
@@ -343,13 +375,14 @@ def _settle_winner(tx: Tx, conversion: Conversion) -> None:
     _mark_days(tx, conversion.business_id, old | new)
 
 
-def _list_cold_views(tx: Tx, conversion: Conversion) -> list[Touch]:
+def _list_cold_views(tx: Tx, conversion: Conversion, seen_as: Iterable[str]) -> list[Touch]:
     """The latest dropped view that may win; none for a conversion of now, whose views are all kept."""
     at = from_micros(conversion.ts)
     files = list_cold_files_between(tx, conversion.business_id, at - rules.LONGEST_WINDOW, at)
-    moment = Moment(conversion.conversion_id, conversion.person_id, conversion.ts)
+    people = (conversion.person_id, *seen_as)
+    moments = [Moment(conversion.conversion_id, each, conversion.ts) for each in people]
     found, broken = read_whole(
-        files, lambda some: find_latest_views(some, conversion.business_id, [moment], None)
+        files, lambda some: find_latest_views(some, conversion.business_id, moments, None)
     )
     for error in broken:  # a lead must not wait for a file
         logger().error("measurement.file_broken", says=str(error))

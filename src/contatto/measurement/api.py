@@ -1,6 +1,9 @@
 """Tracking links: the view pixel and the tap on an ad."""
 
 import base64
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Final
 
 from starlette.requests import Request
@@ -11,56 +14,89 @@ from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import HotRoute
-from contatto.kit.ids import new_id
+from contatto.kit.ids import made_at_ms, named_id
+from contatto.kit.limits import client_network
 from contatto.kit.moments import micros
-from contatto.kit.web.visitor import VISITOR_KEY, read_visitor, set_visitor
+from contatto.kit.shared_limits import SharedLimit
+from contatto.kit.web.visitor import VISITOR_KEY, new_visitor, public_id, read_visitor, set_visitor
 from contatto.measurement import actions, rules, store
-from contatto.measurement.model import MeasuredAd, TouchKind, TrackingTicket
+from contatto.measurement.model import MeasuredAd, TicketKind, Touch, TrackingTicket
 
 _GIF: Final = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+_NO_STORE: Final = {"Cache-Control": "no-store"}
 TRACKING_KEY: Final = "tracking"
 
 
 async def view_ad(request: Request) -> Response:
     """Count a view; the answer is a transparent pixel."""
     context = context_of(request)
-    ticket, ad = await _ticket_and_ad(context, request)
-    if actions.is_spent(ticket, context.clock.now()):
-        return _pixel()
-    visitor = ticket.viewer or read_visitor(request, context.vault.signing_key(VISITOR_KEY))
-    touch = actions.stamp_ticket(ad, ticket, TouchKind.VIEW, visitor, micros(context.clock.now()))
-    insert = store.APPEND_TOUCH[context.db.engine.dialect.name]
-    await context.db.append(insert, store.touch_row(touch))
-    return _pixel()
-
-
-def _pixel() -> Response:
-    return Response(_GIF, media_type="image/gif", headers={"Cache-Control": "no-store"})
+    ticket, ad = await _ticket_and_ad(context, request, {TicketKind.VIEW})
+    now = context.clock.now()
+    if not (_is_spent(ticket, now) or _is_nobody(request)):
+        touch = actions.stamp_ticket(ad, ticket, rules.viewer_of(ad, ticket), micros(now))
+        insert = store.APPEND_TOUCH[context.db.engine.dialect.name]
+        await context.db.append(insert, store.touch_row(touch))
+    return Response(_GIF, media_type="image/gif", headers=_NO_STORE)
 
 
 async def tap_ad(request: Request) -> Response:
-    """Count a tap and lead the person to the chat, known by the visitor's cookie.
+    """Count a tap and lead the person to the chat.
 
-    A link that was tapped before, from another browser, makes a new visitor: a forwarded link must not open
-    somebody else's chat.
+    In our own chat a person is who their cookie of this account says, or somebody new. The link says nothing
+    about that, whoever the publisher named: the first tap of it is credited to this person, and the views of
+    that viewer with it. A program that draws a preview, and a browser that fetches ahead, count nothing.
     """
     context = context_of(request)
-    ticket, ad = await _ticket_and_ad(context, request)
-    key = context.vault.signing_key(VISITOR_KEY)
-    known = read_visitor(request, key)
-    visitor = ticket.viewer or known or new_id()
-    touch = actions.stamp_ticket(ad, ticket, TouchKind.CLICK, visitor, micros(context.clock.now()))
-    is_new = await context.db.write(lambda tx: actions.record_touch(tx, touch))
-    if not is_new and known != visitor:
-        visitor = known or new_id()
-    response = RedirectResponse(ad.landing_path, 303, headers={"Cache-Control": "no-store"})
-    set_visitor(response, visitor, key, context.pages.cookies)
+    ticket, ad = await _ticket_and_ad(context, request, {TicketKind.CLICK, TicketKind.CHAT})
+    if rules.is_prefetched(request.headers):  # else the browser would keep the answer for the tap itself
+        return Response(status_code=503, headers=_NO_STORE)
+    response = RedirectResponse(ad.landing_path, 303, headers=_NO_STORE)
+    if _is_nobody(request):
+        return response
+    ts = micros(context.clock.now())
+    if not ad.opens_own_chat:
+        touch = actions.stamp_ticket(ad, ticket, rules.viewer_of(ad, ticket), ts)
+        await _count_tap(request, ticket, touch, None)
+        return response
+    key, place = context.vault.signing_key(VISITOR_KEY), ad.channel_account_id
+    known = read_visitor(request, place, key)
+    secret = known or new_visitor()
+    touch = actions.stamp_ticket(ad, ticket, named_id(place, public_id(secret, place, key)), ts)
+    await _count_tap(request, ticket, touch, rules.viewer_of(ad, ticket))
+    set_visitor(response, secret, place, key, context.pages.cookies)
     return response
 
 
-async def _ticket_and_ad(context: Context, request: Request) -> tuple[TrackingTicket, MeasuredAd]:
+async def _count_tap(request: Request, ticket: TrackingTicket, touch: Touch, viewer_id: str | None) -> None:
+    """Append a tap; those on a chat link only up to a limit of the network that they come from."""
+    context, network = context_of(request), client_network(request)
+    most = context.settings.chat_link_taps_per_day if ticket.kind is TicketKind.CHAT else 0
+
+    def work(tx: Tx) -> None:
+        if most and not store.has_touch(tx, touch.business_id, touch.touch_id):
+            SharedLimit("chat links", most, timedelta(days=1)).take(tx, f"{touch.ad_id}:{network}")
+        actions.record_tap(tx, touch, viewer_id)
+
+    with suppress(Refused):  # the person gets to the chat all the same
+        await context.db.write(work)
+
+
+def _is_spent(ticket: TrackingTicket, now: datetime) -> bool:
+    """Whether a link is so old that its view counts no more: a repeat could not be told from a first one."""
+    return made_at_ms(ticket.nonce) < micros(now - rules.LONGEST_WINDOW) // 1_000
+
+
+def _is_nobody(request: Request) -> bool:
+    """Whether no person is behind a request, as it says itself."""
+    headers = request.headers
+    return request.method != "GET" or rules.is_machine(headers.get("user-agent", ""))
+
+
+async def _ticket_and_ad(
+    context: Context, request: Request, kinds: Collection[TicketKind]
+) -> tuple[TrackingTicket, MeasuredAd]:
     key = context.vault.signing_key(TRACKING_KEY)
-    ticket = rules.read_ticket(request.path_params["token"], key)
+    ticket = rules.read_ticket(request.path_params["token"], kinds, key)
 
     def find(tx: Tx) -> MeasuredAd | None:
         return store.find_measured_ad(tx, ticket.business_id, ticket.ad_id)

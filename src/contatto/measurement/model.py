@@ -70,11 +70,18 @@ class MeasuredAd:
     questions: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
 
+    @property
+    def opens_own_chat(self) -> bool:
+        """Whether a tap leads to our own chat page, where people are known by identities that we made."""
+        return self.landing_path.startswith("/")
+
 
 @dataclass(frozen=True, slots=True)
 class Touch:
     """A view or click of an ad by a person.
 
+    ``person_id`` is a person of the ad's account; in views of ads that open our own chat it is a viewer of a
+    publisher, who may be linked to persons.
     ``ts`` and ``expires_ts`` are microseconds since 1970 (UTC); ``day`` is the date in the ad account's zone.
     ``country`` is where the viewer was, as the publisher told it; empty when nobody did.
     """
@@ -144,22 +151,32 @@ class SealedFile:
     dropped: int = 0
 
 
+class TicketKind(StrEnum):
+    """What a tracking link is for; it is signed with the rest, so that none serves at another's address."""
+
+    VIEW = "view"
+    """The view of one impression."""
+    CLICK = "click"
+    """The tap on one impression."""
+    CHAT = "chat"
+    """A tap on the link that stands for an ad itself, wherever somebody put it."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrackingTicket:
     """What a signed tracking link carries.
 
-    ``nonce`` 0 marks a link that stands for the ad itself and counts each tap; any other nonce is one
-    impression, whose view and click count once each. ``viewer`` is what the publisher calls the person.
-    Costs are micros of the account's currency, charged with the view and with the click. ``country`` is where
-    the viewer is, empty when nobody said.
+    ``nonce`` is the impression, whose view and tap count once each; 0 for a chat link. ``viewer`` is what the
+    publisher calls the person. ``cost_micros`` is what is charged when the link counts, in micros of the
+    account's currency. ``country`` is where the viewer is, empty when nobody said.
     """
 
+    kind: TicketKind
     business_id: str
     ad_id: str
-    nonce: int
+    nonce: int = 0
     viewer: str = ""
-    view_cost_micros: int = 0
-    click_cost_micros: int = 0
+    cost_micros: int = 0
     country: str = ""
 
 

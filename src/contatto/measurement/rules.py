@@ -14,7 +14,9 @@ Source: TikTok help "Lead optimization goal" (last touch; 7-day click, 1-day vie
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterable
+import re
+import uuid
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -23,7 +25,15 @@ import msgspec
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.measurement.model import Conversion, MeasuredAd, Policy, Touch, TouchKind, TrackingTicket
+from contatto.measurement.model import (
+    Conversion,
+    MeasuredAd,
+    Policy,
+    TicketKind,
+    Touch,
+    TouchKind,
+    TrackingTicket,
+)
 
 MICROSECONDS: Final = 1_000_000
 LONGEST_WINDOW: Final = timedelta(days=28)
@@ -68,24 +78,63 @@ def natural_number(*parts: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) & _MASK_63
 
 
+def viewer_id_of(channel_account_id: str, viewer: str, *, own_chat: bool) -> str:
+    """Whom a publisher means by the name of a viewer, at one channel account.
+
+    On a platform that is its person of this name. In our own chat people are known by identities that we
+    made, and no name of a publisher's stands for one of them.
+    """
+    name = f"viewer:{viewer}" if own_chat else viewer
+    return str(uuid.uuid5(uuid.UUID(channel_account_id), name))  # a person's id is made alike
+
+
+def viewer_of(ad: MeasuredAd, ticket: TrackingTicket) -> str | None:
+    """The viewer whom a ticket names, if it names one."""
+    if not ticket.viewer:
+        return None
+    return viewer_id_of(ad.channel_account_id, ticket.viewer, own_chat=ad.opens_own_chat)
+
+
+_MACHINE: Final = re.compile(
+    r"(?<!cu)bot\b|crawler|spider|preview|externalhit|whatsapp/|embedly|skypeuri",
+    re.IGNORECASE,
+)
+"""Programs that fetch a link before, or instead of, a person. A CUBOT is a telephone."""
+_PREFETCH: Final = ("sec-purpose", "purpose", "x-purpose", "x-moz")
+
+
+def is_prefetched(headers: Mapping[str, str]) -> bool:
+    """Whether a browser fetches a page of which nobody knows yet that it will be looked at.
+
+    Source: https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Sec-Purpose; older names beside it.
+    """
+    said = " ".join(headers.get(name, "") for name in _PREFETCH).lower()
+    return any(word in said for word in ("prefetch", "prerender", "preview"))
+
+
+def is_machine(user_agent: str) -> bool:
+    """Whether a program calls itself one: those that draw previews of links, search engines, monitors."""
+    return _MACHINE.search(user_agent) is not None
+
+
 def sign_ticket(ticket: TrackingTicket, key: bytes) -> str:
     """A tracking ticket as a URL-safe token."""
     body = msgspec.json.encode(
         [
+            ticket.kind,
             ticket.business_id,
             ticket.ad_id,
             ticket.nonce,
             ticket.viewer,
-            ticket.view_cost_micros,
-            ticket.click_cost_micros,
+            ticket.cost_micros,
             ticket.country,
         ]
     )
     return _to_url(hmac.digest(key, body, "sha256")[:_SIGNATURE_BYTES] + body)
 
 
-def read_ticket(token: str, key: bytes) -> TrackingTicket:
-    """The ticket of a token that we signed.
+def read_ticket(token: str, kinds: Collection[TicketKind], key: bytes) -> TrackingTicket:
+    """The ticket of a token that we signed, for one of these purposes.
 
     Raises:
         Refused: UNSIGNED.
@@ -97,7 +146,10 @@ def read_ticket(token: str, key: bytes) -> TrackingTicket:
     signature, body = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
     if not hmac.compare_digest(signature, hmac.digest(key, body, "sha256")[:_SIGNATURE_BYTES]):
         raise Refused(errors.UNSIGNED)
-    return TrackingTicket(*msgspec.json.decode(body))
+    kind, *said = msgspec.json.decode(body)
+    if kind not in kinds:
+        raise Refused(errors.UNSIGNED)
+    return TrackingTicket(TicketKind(kind), *said)
 
 
 def _to_url(raw: bytes) -> str:

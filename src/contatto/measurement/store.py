@@ -177,6 +177,13 @@ def append_touch(tx: Tx, touch: Touch) -> bool:
     return tx.insert_ignore(touches, touch_row(touch))
 
 
+def has_touch(tx: Tx, business_id: str, touch_id: int) -> bool:
+    mine = select(touches.c.touch_id).where(
+        touches.c.business_id == business_id, touches.c.touch_id == touch_id
+    )
+    return tx.scalar(mine) is not None
+
+
 def append_touches(tx: Tx, rows: Sequence[Row]) -> None:
     """Append many touches, as ``touch_row`` makes them; those that were there before are ignored."""
     insert_rows(tx, APPEND_TOUCH[tx.connection.dialect.name], rows)

@@ -13,6 +13,7 @@ from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import Platform
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.kit.clock import Clock
+from contatto.kit.web.visitor import Carrier, cookie_name, open_visitor, public_id
 from contatto.simulator import payloads
 from contatto.simulator.browser import Browser, Profile
 from contatto.simulator.desk import Desk, expect
@@ -51,7 +52,8 @@ class Tally:
 class Truth:
     """What one person who tapped an ad really did; the platform must find the same."""
 
-    viewer_id: str
+    person: str
+    """Who that is on the platform, or in our own chat."""
     platform: Platform
     ad_id: str
     chatted: bool
@@ -66,6 +68,8 @@ class Street:
     world: World
     desk: Desk
     clock: Clock
+    visitor_key: bytes
+    """Lets the players know who is who in our own chat: the server gives them no more than anybody else."""
     tally: Tally = field(default_factory=Tally)
     truth: list[Truth] = field(default_factory=list)
 
@@ -86,13 +90,16 @@ class Street:
         paper = plan_paper(visitor, lines)
         if visitor.platform is Platform.TIKTOK:
             await _TikTokVisit(self, visitor, served, lines, []).chat(time, moment)
+            person = visitor.viewer_id
         else:
-            await _WebVisit(self, visitor, served, (lines, paper), profile).chat(time, moment)
+            visit = _WebVisit(self, visitor, served, (lines, paper), profile)
+            await visit.chat(time, moment)
+            person = visit.person
         chatted = any(not line.from_business for line in lines)
         self.tally.chats += chatted
         told = [line.contact for line in lines if line.contact] + list(paper.contacts if paper else ())
         contacts = tuple(dict.fromkeys(told))
-        self.truth.append(Truth(visitor.viewer_id, visitor.platform, served["ad_id"], chatted, contacts))
+        self.truth.append(Truth(person, visitor.platform, served["ad_id"], chatted, contacts))
 
     async def _see_ad(self, visitor: Visitor, profile: Profile) -> dict[str, str] | None:
         """Ask for an ad as a publisher does, and look at it; None when there is none to show."""
@@ -170,8 +177,17 @@ class _WebVisit:
             expect(answer, 200, "a form")
         self.street.tally.forms += 1
 
+    @property
+    def person(self) -> str:
+        """The public id of the identity that the tap gave to this browser."""
+        place = self.street.world.accounts[Platform.WEBCHAT].id
+        secret = open_visitor(
+            self.profile.cookies[cookie_name(place)], place, Carrier.COOKIE, self.street.visitor_key
+        )
+        return public_id(secret or "", place, self.street.visitor_key)
+
     def _conversation_id(self) -> str:
-        return conversation_id_of(self.street.world.accounts[Platform.WEBCHAT], self.visitor.viewer_id)
+        return conversation_id_of(self.street.world.accounts[Platform.WEBCHAT], self.person)
 
 
 @dataclass(frozen=True, slots=True)

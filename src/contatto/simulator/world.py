@@ -18,7 +18,7 @@ from contatto.channels import actions as channels
 from contatto.channels.actions import NewAccount
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform
 from contatto.kit.db.tx import Tx
-from contatto.measurement.model import Goal, TrackingTicket
+from contatto.measurement.model import Goal, TicketKind, TrackingTicket
 from contatto.measurement.rules import sign_ticket
 from contatto.simulator.paperwork import publish_quote_form
 from contatto.simulator.people import HOME
@@ -70,7 +70,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class AdOfWorld:
-    """An ad as people meet it; ``chat_path`` is its own tap link, which counts every tap."""
+    """An ad as people meet it; ``chat_path`` is its own tap link, which counts each person once a day."""
 
     ad_id: str
     adgroup_id: str
@@ -199,7 +199,7 @@ def _launch(
 
 
 def _shown(ad: Ad, ad_group: AdGroup, platform: Platform, tracking_key: bytes) -> AdOfWorld:
-    ticket = sign_ticket(TrackingTicket(ad.business_id, ad.id, 0), tracking_key)
+    ticket = sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), tracking_key)
     return AdOfWorld(
         str(ad.number), str(ad_group.number), ad_group.name, ad_group.goal, platform, f"/t/c/{ticket}"
     )

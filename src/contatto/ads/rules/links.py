@@ -3,7 +3,7 @@
 from typing import Final
 
 from contatto.ads.model import Ad, Kind
-from contatto.measurement.model import TrackingTicket
+from contatto.measurement.model import TicketKind, TrackingTicket
 from contatto.measurement.rules import sign_ticket
 
 TRACKING_KEY: Final = "tracking"
@@ -11,8 +11,8 @@ TRACKING_KEY: Final = "tracking"
 
 
 def chat_link(base_url: str, ad: Ad, key: bytes) -> str:
-    """The link to an ad's chat: each tap on it counts."""
-    return f"{base_url}/t/c/{sign_ticket(TrackingTicket(ad.business_id, ad.id, 0), key)}"
+    """The link to an ad's chat: a tap on it counts once for each person and day."""
+    return f"{base_url}/t/c/{sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), key)}"
 
 
 def new_form_path(kind: Kind, parent: int) -> str:

@@ -16,7 +16,7 @@ from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import serves_platform
 from contatto.inbox import rules
 from contatto.inbox.actions.threads import conversation_id_of, message_id_of
-from contatto.inbox.auth import chat_visitor
+from contatto.inbox.auth import admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.model import Message, Photo
 from contatto.inbox.store import conversations, messages, photos, receipts
 from contatto.kit import errors
@@ -100,6 +100,11 @@ async def write_chat_message(request: Request) -> Response:
     raw = await read_body(request)
     written = _read_written(raw)
     _CHAT_LIMIT.check(f"{account.id}:{visitor}", now.timestamp())
+    admit_sender(request, account)
+    conversation_id = conversation_id_of(account, visitor)
+    of = (account.business_id, conversation_id)
+    if await context.db.read(lambda tx: conversations.find_conversation(tx, *of)) is None:
+        await context.db.write(lambda tx: admit_newcomer(tx, request, account, conversation_id))
     delivery = WebchatDelivery(account.id, visitor, written.client_message_id, written.text, micros(now))
     body = msgspec.json.encode(delivery)
     label = CONNECTORS[Platform.WEBCHAT].label(body)

@@ -21,9 +21,17 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.ids import new_id
 from contatto.kit.web.security import csp_within
-from contatto.kit.web.visitor import VISITOR_KEY, open_visitor, read_visitor, set_visitor, sign_visitor
+from contatto.kit.web.visitor import (
+    VISITOR_KEY,
+    Carrier,
+    new_visitor,
+    open_visitor,
+    public_id,
+    read_visitor,
+    set_visitor,
+    sign_visitor,
+)
 from contatto.measurement.model import MeasuredAd
 
 router = APIRouter(include_in_schema=False)
@@ -31,16 +39,17 @@ router = APIRouter(include_in_schema=False)
 
 @router.get("/chat/{account_id}")
 async def show_chat(request: Request, account_id: str) -> HTMLResponse:
-    """The customer's page. It is public: whoever opens it gets a visitor's cookie."""
+    """The customer's page. It is public: whoever opens it is given an identity at this account."""
     context = context_of(request)
     key = context.vault.signing_key(VISITOR_KEY)
-    visitor = read_visitor(request, key)
-    person = visitor or new_id()
+    known = read_visitor(request, account_id, key)
+    secret = known or new_visitor()
+    person = public_id(secret, account_id, key)
     values = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
     _show_form(request, values, person)
     response = context.pages.render(request, "inbox/chat.html", values)
-    if visitor is None:
-        set_visitor(response, person, key, context.pages.cookies)
+    if known is None:
+        set_visitor(response, secret, account_id, key, context.pages.cookies)
     return response
 
 
@@ -52,13 +61,15 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
         return RedirectResponse(f"/chat/{quote(account_id)}", 303)
     origins = await context.db.read(lambda tx: _origins_of(tx, account_id))
     key = context.vault.signing_key(VISITOR_KEY)
-    visitor = open_visitor(v, key)
-    if visitor is None:
-        values: dict[str, Any] = {"account_id": account_id, "fresh": sign_visitor(new_id(), key)}
+    secret = open_visitor(v, account_id, Carrier.FRAME, key)
+    if secret is None:
+        fresh = sign_visitor(new_visitor(), account_id, Carrier.FRAME, key)
+        values: dict[str, Any] = {"account_id": account_id, "fresh": fresh}
         response = context.pages.render(request, "inbox/embed.html", values)
     else:
-        values = await context.db.read(lambda tx: _chat_values(tx, account_id, visitor))
-        _show_form(request, values, visitor)
+        person = public_id(secret, account_id, key)
+        values = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
+        _show_form(request, values, person)
         response = context.pages.render(request, "inbox/chat.html", values | {"visitor_token": v})
     response.headers["Content-Security-Policy"] = csp_within(origins)
     return response

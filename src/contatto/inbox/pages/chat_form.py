@@ -14,14 +14,15 @@ from contatto.forms.rules.openings import check_opening, sign_opening
 from contatto.forms.rules.sheet import picture_path, show_sheet
 from contatto.forms.rules.words import accepted_languages, best_language
 from contatto.inbox.actions.forms import find_known, take_form
-from contatto.inbox.auth import chat_visitor
+from contatto.inbox.actions.threads import conversation_id_of
+from contatto.inbox.auth import admit_newcomer, admit_sender, chat_visitor
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
 from contatto.kit.languages import LANGUAGES, words_in
-from contatto.kit.limits import RateLimit, client_network
+from contatto.kit.limits import RateLimit
 from contatto.kit.reading import UNREADABLE
 from contatto.kit.words import words_of
 
@@ -31,8 +32,6 @@ SIGNING_KEY: Final = "form-opening"
 _BODY_LIMIT: Final = 32 * 1024
 _MOST_ANSWERS: Final = 100
 _VISITOR_LIMIT: Final = RateLimit(most=20, span_s=600)
-_ADDRESS_LIMIT: Final = RateLimit(most=240, span_s=60)
-"""For one form and one address: many people of a company or a carrier may share one."""
 
 
 class SentForm(msgspec.Struct):
@@ -97,9 +96,10 @@ async def post_form(request: Request, account_id: str) -> Response:
     sent = await read_sent(request)
     now_s = context.clock.now().timestamp()
     _VISITOR_LIMIT.check(f"{account.id}:{visitor}", now_s)
-    _ADDRESS_LIMIT.check(f"{sent.page_id}:{client_network(request)}", now_s)
+    admit_sender(request, account)
 
     def work(tx: Tx) -> FormAnswer:
+        admit_newcomer(tx, request, account, conversation_id_of(account, visitor))
         version = _load_version(tx, account, sent.page_id)
         key = context.vault.signing_key(SIGNING_KEY)
         check_opening(sent.opening, version.number, visitor, now_s, key)

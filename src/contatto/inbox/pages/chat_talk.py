@@ -9,10 +9,11 @@ from contatto.inbox import rules
 from contatto.inbox.actions.customers import note_visitor_read, typing_of
 from contatto.inbox.actions.photos import take_photo
 from contatto.inbox.actions.threads import conversation_id_of
-from contatto.inbox.auth import chat_visitor
+from contatto.inbox.auth import admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.pages.photos import show_photo
 from contatto.kit import errors
 from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer
 from contatto.kit.limits import RateLimit, client_network
@@ -38,10 +39,14 @@ async def post_chat_photo(
     now = context.clock.now()
     _PHOTO_LIMIT.check(f"{account.id}:{visitor}", now.timestamp())
     _ADDRESS_LIMIT.check(client_network(request), now.timestamp())
+    admit_sender(request, account)
     picture = await context.uploads.take_from_stranger(request)
-    message_id = await context.db.write(
-        lambda tx: take_photo(tx, account, visitor, client_message_id, picture)
-    )
+
+    def work(tx: Tx) -> str:
+        admit_newcomer(tx, request, account, conversation_id_of(account, visitor))
+        return take_photo(tx, account, visitor, client_message_id, picture)
+
+    message_id = await context.db.write(work)
     return json_answer({"accepted": True, "message_id": message_id})
 
 

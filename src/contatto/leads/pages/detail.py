@@ -28,6 +28,7 @@ from contatto.leads.store import records as store
 from contatto.leads.store.entries import FormEntry, list_entries
 from contatto.leads.store.erasing import find_tombstone
 from contatto.measurement import store as measurement
+from contatto.measurement.actions import list_touches_known
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
 
 router = APIRouter(include_in_schema=False)
@@ -287,7 +288,7 @@ def _timeline(
     touches = [
         touch
         for each in (lead, *merged)
-        for touch in measurement.list_touches_of(tx, lead.business_id, each.person_id, 50)
+        for touch in list_touches_known(tx, lead.business_id, each.person_id, 50)
     ]
     ads = measurement.list_measured_ads(tx, lead.business_id, {touch.ad_id for touch in touches})
     for touch in touches:

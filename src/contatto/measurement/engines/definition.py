@@ -7,6 +7,8 @@ policy is one int64 key (a click above every view, then the time; or the time, t
 the winner takes two passes: the greatest key of each conversion, then the greatest id among its equals. No
 as-of join, no struct, no window function, no zone: every engine knows what is left.
 
+A conversion may have several rows that differ in their user alone: all whom touches know its person as.
+
 The report is three sets of counts on one another and one grouping; nothing is joined that could be counted
 twice. Instants lie within the years 1 to 9999, which leaves room for both keys in 64 bits.
 
@@ -101,7 +103,7 @@ def winners(policy: Policy) -> Any:
 def attributions() -> Any:
     """Every conversion, with its winner or with nulls."""
     won = WINNERS.select("conversion_id", "touch_id", "adgroup_id", "click")
-    joined = CONVERSIONS.select("conversion_id").left_join(won, "conversion_id")
+    joined = CONVERSIONS.select("conversion_id").distinct().left_join(won, "conversion_id")
     return joined.select("conversion_id", "touch_id", "adgroup_id", "click")
 
 
@@ -143,7 +145,8 @@ def report() -> Any:
 
 def unattributed() -> Any:
     """Conversations and leads of each business that no touch won."""
-    left = CONVERSIONS.anti_join(WINNERS, "conversion_id")
+    each = CONVERSIONS.select("conversion_id", "business_id", "lead").distinct()
+    left = each.anti_join(WINNERS, "conversion_id")
     return left.group_by("business_id").agg(
         conversations=(1 - left.lead).sum().cast("int64"), leads=left.lead.sum().cast("int64")
     )

@@ -9,7 +9,7 @@ engine can read the folder as it is.
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -81,12 +81,21 @@ def write_part(
     return SealedFile(name, str(folder), day, part, count, path.stat().st_size, _digest(path))
 
 
-def write_conversions(folder: Path, conversions: Iterable[Attribution]) -> None:
-    """Write all conversions anew, in place of the file before: they are few, and may move or be withdrawn."""
+def write_conversions(
+    folder: Path, conversions: Iterable[Attribution], seen_as: Mapping[str, Sequence[str]]
+) -> None:
+    """Write all conversions anew, in place of the file before: they are few, and may move or be withdrawn.
+
+    A conversion has a row for its person and one for each viewer that this person is: touches know either.
+    """
     _write_parquet(
         folder / CONVERSIONS,
         _CONVERSIONS,
-        map(_conversion_row, conversions),
+        (
+            _conversion_row(kept, user_id)
+            for kept in conversions
+            for user_id in (kept.person_id, *seen_as.get(kept.person_id, ()))
+        ),
         "business_id, ts",
         keep_empty=True,
     )
@@ -196,13 +205,13 @@ def _touch_row(touch: Touch) -> dict[str, object]:
     }
 
 
-def _conversion_row(kept: Attribution) -> dict[str, object]:
+def _conversion_row(kept: Attribution, user_id: str) -> dict[str, object]:
     """Without a winner there is no zone either, and the day is that of UTC."""
     utc_day = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=kept.ts)).date().isoformat()
     return {
         "conversion_id": kept.conversion_id,
         "business_id": kept.business_id,
-        "user_id": kept.person_id,
+        "user_id": user_id,
         "lead": int(kept.kind is ConversionKind.LEAD),
         "ts": kept.ts,
         "day": kept.rt_day or utc_day,

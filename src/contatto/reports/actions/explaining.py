@@ -17,6 +17,7 @@ from contatto.leads.store.records import list_leads_by_id
 from contatto.measurement.actions import keep_views, list_cold_files_between, list_touches_ever
 from contatto.measurement.engines.coldlog import Moment, find_latest_views, read_whole
 from contatto.measurement.engines.sealing import BrokenFile
+from contatto.measurement.engines.viewers import list_links
 from contatto.measurement.model import (
     Attribution,
     Conversion,
@@ -137,7 +138,12 @@ def suppose_windows(
     if not files:
         return weigh(list_weighed(tx, *mine, between, supposed), MOST_TOLD), []
     rivals = list_rivals(tx, *mine, between, supposed)
-    moments = [Moment(one.conversion_id, one.person_id, one.ts) for one in rivals]
+    links = list_links(tx, account.business_id)
+    moments = [
+        Moment(one.conversion_id, user_id, one.ts)
+        for one in rivals
+        for user_id in (one.person_id, *links.get(one.person_id, ()))
+    ]
     window_us = supposed.view_days * DAY_US
     views, broken = read_whole(
         files, lambda some: find_latest_views(some, account.business_id, moments, window_us)

@@ -2,6 +2,9 @@
 const base = `/chat/${encodeURIComponent(document.body.dataset.account)}`;
 const visitor = document.body.dataset.visitor ?? "";
 
+// a token in an address is for a frame: as a page of its own it would be somebody else's thread, sent as a link
+if (visitor && window.parent === window) location.replace(base);
+
 export const token = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
 
 export function address(path, query = {}) {

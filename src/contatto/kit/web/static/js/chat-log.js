@@ -108,6 +108,7 @@ export function createLog(words, { onRetry, photoUrl }) {
     }
     const text = document.createElement("span");
     if (state === "failed" && says) text.textContent = `${says} ${words.failed}`;
+    else if (says) text.textContent = says;
     else text.textContent = ARRIVED.includes(state) ? `${words[state]} · ${localTime(item.dataset.at, "time")}` : words[state];
     line.append(icons[ICONS[state]].cloneNode(true), text);
     item.append(line);

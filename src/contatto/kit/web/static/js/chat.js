@@ -5,6 +5,7 @@ import { createLog } from "./chat-log.js";
 import { shrink, toBlob } from "./chat-photos.js";
 import { createSigns } from "./chat-signs.js";
 import { address, token } from "./chat-address.js";
+import { localTime } from "./times.js";
 
 const body = document.body;
 const account = body.dataset.account;
@@ -18,6 +19,14 @@ const signs = createSigns();
 
 // what the server says of a photo that it did not take, in the page's own words
 const REFUSALS = { not_a_photo: "notAPhoto", photo_too_large: "photoTooLarge" };
+
+// the server took nothing, and says after how many seconds it will
+class Slowed extends Error {
+  constructor(response) {
+    super("429");
+    this.waitMs = 1000 * (Number(response.headers.get("Retry-After")) || 30);
+  }
+}
 
 let queue = loadQueue(account); // messages that the server has not taken yet, oldest first
 let last = 0; // the highest seq that is shown
@@ -38,10 +47,10 @@ function setOffline(is) {
   offline.hidden = !is;
 }
 
-function later() {
+function later(waitMs = 0) {
   clearTimeout(timer);
-  timer = setTimeout(flush, pause);
-  pause = Math.min(pause * 2, 30000);
+  timer = setTimeout(flush, waitMs || pause);
+  if (!waitMs) pause = Math.min(pause * 2, 30000);
 }
 
 async function post(item) {
@@ -57,6 +66,7 @@ async function post(item) {
   if (response.status >= 400 && response.status < 500 && ![408, 425, 429].includes(response.status)) {
     return { refused: true, code: (await response.json().catch(() => ({}))).code };
   }
+  if (response.status === 429) throw new Slowed(response);
   if (!response.ok) throw new Error(String(response.status));
   return response.json();
 }
@@ -83,10 +93,13 @@ async function flush() {
         document.dispatchEvent(new Event("chat:said"));
       }
     }
-  } catch {
-    for (const item of queue) if (!item.refused) log.state(item.id, "waiting");
-    setOffline(true);
-    later();
+  } catch (error) {
+    const waitMs = error instanceof Slowed ? error.waitMs : 0;
+    const at = new Date(Date.now() + waitMs).toISOString();
+    const says = waitMs ? body.dataset.slowed.replace("{time}", localTime(at, "time")) : "";
+    for (const item of queue) if (!item.refused) log.state(item.id, "waiting", says);
+    setOffline(!waitMs);
+    later(waitMs);
   } finally {
     sending = false;
   }

@@ -4,7 +4,7 @@ SELECT
   "t5"."adgroup_id" AS "adgroup_id",
   "t5"."click" AS "click"
 FROM (
-  SELECT
+  SELECT DISTINCT
     "t0"."conversion_id" AS "conversion_id"
   FROM "conversions" AS "t0"
 ) AS "t4"

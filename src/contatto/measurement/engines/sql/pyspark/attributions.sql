@@ -4,7 +4,7 @@ SELECT
   `t5`.`adgroup_id`,
   `t5`.`click`
 FROM (
-  SELECT
+  SELECT DISTINCT
     `t0`.`conversion_id`
   FROM `conversions` AS `t0`
 ) AS `t4`

@@ -1,0 +1,111 @@
+"""New identities cost nothing, so what they send is limited by address; whoever is known goes on writing."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from starlette.testclient import TestClient
+
+from tests.forms.doors import offer
+from tests.inbox.test_photos import picture
+from tests.journeys.running import House, running_house
+from tests.security.chats import Browser, neighbour_of, settled
+from tests.unchanged import nothing_changes
+
+MOST = 4
+
+
+@pytest.fixture
+def house(tmp_path: Path, database_url: str) -> Iterator[House]:
+    with running_house(tmp_path, database_url=database_url, new_visitors_per_hour=MOST) as running:
+        yield running
+
+
+def newcomer(house: House, address: str = "testclient") -> Browser:
+    person = Browser(house, address=address)
+    person.open_chat()
+    return person
+
+
+def is_slowed_down(answer: httpx2.Response) -> None:
+    """It says what happened, what to do, and when to try again."""
+    assert answer.status_code == 429
+    assert answer.json()["code"] == "too_many"
+    assert "network" in answer.json()["message"]
+    assert answer.json()["remedy"] == "Wait, then try again."
+    assert 0 < int(answer.headers["retry-after"]) <= 3_601
+
+
+def test_texts_of_new_visitors_are_limited_by_address(house: House) -> None:
+    for number in range(MOST):
+        assert newcomer(house).say(f"flood {number}").status_code == 200
+    settled(house, MOST)
+    with nothing_changes(house.context.db):
+        for _ in range(20):
+            is_slowed_down(newcomer(house).say("flood"))
+
+
+def test_who_has_written_before_is_not_held_up_by_those_who_are_new(house: House) -> None:
+    regular = newcomer(house)
+    assert regular.say("Hello").status_code == 200
+    settled(house)
+    for _ in range(MOST + 3):
+        newcomer(house).say("flood")
+    assert regular.say("Are you there?").status_code == 200
+
+
+def test_another_chat_of_another_business_is_not_held_up(house: House) -> None:
+    for _ in range(MOST + 1):
+        newcomer(house).say("flood")
+    assert newcomer(neighbour_of(house)).say("Hello").status_code == 200
+
+
+def test_photos_and_forms_of_new_visitors_share_the_limit(house: House) -> None:
+    version = offer(house)
+    for _ in range(MOST):
+        assert newcomer(house).say("Hi").status_code == 200
+    settled(house, MOST)
+    chat = f"/chat/{house.webchat_id}"
+    form = {"page_id": str(version.number), "opening": "x", "submission_id": "submission-1",
+            "language": "en", "answers": {}}  # fmt: skip
+    with nothing_changes(house.context.db):
+        photo = newcomer(house).send(
+            "POST", f"{chat}/photos", params={"client_message_id": str(uuid.uuid4())},
+            content=picture(), headers={"content-type": "image/png"},
+        )  # fmt: skip
+        is_slowed_down(photo)
+        is_slowed_down(newcomer(house).send("POST", f"{chat}/form", json=form))
+
+
+def test_a_subscriber_of_ipv6_is_one_address_however_many_they_use(house: House) -> None:
+    def say(address: str) -> int:
+        client = TestClient(house.client.app, base_url="http://127.0.0.1:8000", client=(address, 50_000))  # type: ignore[attr-defined]
+        house.client.cookies.clear()
+        person = Browser(House(**{**vars(house), "client": client}))
+        person.open_chat()
+        return person.say("flood").status_code
+
+    same = [say(f"2001:db8:7:9::{number:x}") for number in range(1, MOST + 2)]
+    assert same == [200] * MOST + [429]
+    assert say("2001:db8:7:a::1") == 200
+    assert say("198.51.100.7") == 200
+    assert [say("::ffff:198.51.100.8") for _ in range(MOST)] == [200] * MOST
+    assert say("198.51.100.8") == 429
+
+
+def test_one_network_writes_no_more_than_so_much_in_a_minute_under_all_its_names(tmp_path: Path) -> None:
+    with running_house(tmp_path) as house:
+        _is_held_back_in_a_minute(house)
+
+
+def _is_held_back_in_a_minute(house: House) -> None:
+    people = [newcomer(house) for _ in range(7)]
+    for person in people:
+        person.say("Hello")
+        settled(house, people.index(person) + 1)
+    answers = [person.say("flood") for person in people for _ in range(35)]
+    statuses = [answer.status_code for answer in answers]
+    assert statuses == [200] * (240 - len(people)) + [429] * (len(statuses) + len(people) - 240)
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 61
