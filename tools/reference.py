@@ -8,11 +8,12 @@ from tools.reference_events import events_page
 from tools.reference_lists import decisions_page, how_to_page
 from tools.reference_metrics import metrics_page
 from tools.reference_routes import routes_page
-from tools.reference_settings import errors_page, settings_page
+from tools.reference_settings import delivery_settings_page, errors_page, settings_page
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
 PAGES = {
     "reference/settings.md": settings_page,
+    "reference/delivery-settings.md": delivery_settings_page,
     "reference/errors.md": errors_page,
     "reference/events.md": events_page,
     "reference/metrics.md": metrics_page,

@@ -5,6 +5,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from contatto.delivery.predict.market import SETTINGS
 from contatto.kit import errors
 from contatto.kit.settings import SETTINGS_FILE, Settings
 from tools.markdown import page, table
@@ -23,6 +24,18 @@ def settings_page() -> str:
     return page(
         "Settings", says, table(["In the file", "In the environment", "Default", "Allowed", "Says"], rows)
     )
+
+
+def delivery_settings_page() -> str:
+    rows = [
+        (f"`{name}`", f"`{each.value:g}`", f"{each.least:g} to {each.most:g}", each.says)
+        for name, each in sorted(SETTINGS.items())
+    ]
+    says = (
+        "What `contatto deliver --setting NAME=VALUE` changes. The defaults were chosen in simulated worlds; "
+        "[how to try others](../how-to/try-delivery-on-your-own-log.md)."
+    )
+    return page("Settings of delivery", says, table(["Name", "Default", "Allowed", "Says"], rows))
 
 
 def errors_page() -> str:

@@ -9,7 +9,7 @@ from contatto.ads.store import tree as ads
 from contatto.capture.actions import turn_off_capture
 from contatto.delivery.actions import serve_ad
 from contatto.delivery.index import FRESH, TOO_OLD, LiveAds, load_snapshot
-from contatto.delivery.model import AdRequest, Served
+from contatto.delivery.model.decisions import AdRequest, Served
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

@@ -23,7 +23,7 @@ from contatto.ads.model import (
     Status,
     ViewWindow,
 )
-from contatto.delivery.model import AdRequest, Candidate
+from contatto.delivery.model.decisions import AdRequest, Candidate
 from contatto.delivery.rules.auction import (
     OFFER_WITHOUT_BID_MICROS,
     P_CLICK,

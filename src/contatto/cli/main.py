@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
         "attribute:attribute_command", "Say who won each conversion in files of events."
     ),
     "report": LazyCommand("attribute:report_command", "Report files of events by day and ad."),
+    "deliver": LazyCommand("deliver:deliver_command", "Decide which ad is shown, line by line, and learn."),
     "version": LazyCommand("version:version_command", "Print the version."),
 }
 """Every command. A module is imported when its command is called, so that small commands start at once."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from contatto.delivery.index import LiveAds
-from contatto.delivery.model import AdRequest, Candidate, Member, Outcome, Served, Snapshot
+from contatto.delivery.model.decisions import AdRequest, Candidate, Member, Outcome, Served, Snapshot
 from contatto.delivery.rules.auction import hold_auction
 from contatto.delivery.rules.pacing import day_share, has_budget
 from contatto.delivery.rules.targeting import fits

@@ -14,7 +14,7 @@ from contatto.audiences.model import Fingerprint
 from contatto.delivery.actions import serve_ad
 from contatto.delivery.auth import RecentCallers
 from contatto.delivery.index import LiveAds
-from contatto.delivery.model import AdRequest
+from contatto.delivery.model.decisions import AdRequest
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.errors import Refused

@@ -18,7 +18,7 @@ from contatto.audiences.model import Audience, AudienceKind
 from contatto.audiences.rules import conversion_of
 from contatto.channels import store as channels
 from contatto.channels.model import Platform
-from contatto.delivery.model import Candidate, Member, Snapshot
+from contatto.delivery.model.decisions import Candidate, Member, Snapshot
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from contatto.ads.model import AdGroup, BidType, BillingEvent
-from contatto.delivery.model import Candidate, Outcome
+from contatto.delivery.model.decisions import Candidate, Outcome
 from contatto.measurement.model import Goal
 
 RESERVE_MICROS: Final = 1_000_000

@@ -10,7 +10,7 @@ from datetime import datetime
 from contatto.ads.model import AdGroup
 from contatto.ads.rules.markets import normal_country
 from contatto.ads.rules.targeting import age_group_of
-from contatto.delivery.model import AdRequest, Candidate, Member
+from contatto.delivery.model.decisions import AdRequest, Candidate, Member
 
 type Members = Mapping[str, frozenset[Member]]
 

@@ -1,0 +1,139 @@
+"""`contatto deliver`: a program plays the world by lines; the marketplace decides, learns, paces and bids."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, BinaryIO, Final, TextIO
+
+import msgspec
+import typer
+
+from contatto.delivery.model.lines import AnyLine
+from contatto.delivery.predict.keeping import InUse, Keeper
+from contatto.delivery.predict.market import SETTINGS
+from contatto.delivery.predict.marketplace import Marketplace, Unusable
+from contatto.delivery.predict.saving import Damaged, Different
+
+LONGEST_LINE: Final = 16 * 1024 * 1024
+_MOST_COMPLAINTS: Final = 1_000
+
+
+class Policy(StrEnum):
+    LEARNED = "learned"
+    RANDOM = "random"
+
+
+def deliver_command(
+    seed: Annotated[int, typer.Option(help="What chance is drawn from.", min=0, max=2**63 - 1)] = 0,
+    policy: Annotated[
+        Policy, typer.Option(help="Choose what was learned to be best, or any ad that may serve.")
+    ] = Policy.LEARNED,
+    state: Annotated[Path | None, typer.Option(help="A folder to keep what was learned in.")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option(help="A number of the learner or the auction, as NAME=VALUE.")
+    ] = None,
+) -> None:
+    """Decide which ad is shown, and learn from what became of it.
+
+    Reads and writes JSON Lines: rows of type adgroup, ad, request, view, click, conversation, spam, lead,
+    quality, rank and report come in; each request, rank and report is answered before the next line is read.
+    Lines that cannot be used are reported and skipped; then the exit code is 1.
+    """
+    faults = Faults(sys.stderr)
+    marketplace = Marketplace(
+        seed, is_random=policy is Policy.RANDOM, settings=read_settings(setting or []), complain=faults.add
+    )
+    keeper = None if state is None else open_folder(state, marketplace, faults)
+    answer_lines(marketplace, keeper, sys.stdin.buffer, sys.stdout.buffer, faults)
+    if keeper is not None:
+        keeper.close()
+    if faults.count:
+        faults.finish()
+        raise typer.Exit(1)
+
+
+def open_folder(folder: Path, marketplace: Marketplace, faults: "Faults") -> Keeper:
+    """The folder that keeps a marketplace, and the marketplace as it was when it was last used.
+
+    Raises:
+        typer.Exit: with 2 when the folder cannot be used.
+    """
+    try:
+        return Keeper(folder, marketplace, faults.say)
+    except (InUse, Damaged, Different, OSError) as error:
+        faults.say(f"{folder}: {error}")
+        raise typer.Exit(2) from error
+
+
+class Faults:
+    """Tells of faults with the number of the line, the first ones in full, and counts all."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self.line = 0
+        self.count = 0
+
+    def add(self, fault: str) -> None:
+        self.count += 1
+        if self.count <= _MOST_COMPLAINTS:
+            print(f"line {self.line}: {fault}", file=self._out, flush=True)
+
+    def say(self, text: str) -> None:
+        """Tell something that is no fault of a line."""
+        print(text, file=self._out, flush=True)
+
+    def finish(self) -> None:
+        print(f"{self.count} {'fault' if self.count == 1 else 'faults'}", file=self._out, flush=True)
+
+
+def read_settings(given: list[str]) -> dict[str, float]:
+    """Settings from NAME=VALUE.
+
+    Raises:
+        typer.BadParameter: an unknown name, or a value out of its bounds.
+    """
+    found: dict[str, float] = {}
+    for each in given:
+        name, _, text = each.partition("=")
+        if name not in SETTINGS:
+            raise typer.BadParameter(f"{name!r} is none of {', '.join(SETTINGS)}", param_hint="--setting")
+        bounds = SETTINGS[name]
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not bounds.least <= value <= bounds.most:
+            raise typer.BadParameter(
+                f"{name} is a number from {bounds.least:g} to {bounds.most:g}", param_hint="--setting"
+            )
+        found[name] = value
+    return found
+
+
+def answer_lines(
+    marketplace: Marketplace, keeper: Keeper | None, lines: BinaryIO, out: BinaryIO, faults: Faults
+) -> None:
+    """Take line after line, and write each answer before the next line is read."""
+    decode = msgspec.json.Decoder(AnyLine.__value__).decode
+    encode = msgspec.json.Encoder().encode
+    take, write, flush = marketplace.take, out.write, out.flush
+    while line := lines.readline(LONGEST_LINE):
+        faults.line += 1
+        answer = None
+        try:
+            known = decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            if line.strip():
+                faults.add(str(error))
+            continue
+        try:
+            answer = take(known)
+        except Unusable as error:
+            faults.add(str(error))
+        if keeper is not None:
+            keeper.note(line)
+            if answer is not None:
+                keeper.flush()
+        if answer is not None:
+            write(encode(answer) + b"\n")
+            flush()

@@ -1,0 +1,1 @@
+"""The marketplace in memory: what it learned, what it promised, and who competes."""

@@ -1,0 +1,147 @@
+"""What was learned: the weights, the viewers, and how far estimates were off, ad group by ad group."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contatto.delivery.rules.columns import (
+    BETWEEN,
+    BETWEEN_VALUES,
+    BIAS,
+    F_AD,
+    F_AD_FEATURE,
+    F_ASKED,
+    F_ASKED_AD,
+    F_ASKED_FEATURE,
+    F_BETWEEN,
+    F_COUNTED,
+    F_TASTE,
+    F_TIMED,
+    F_VIEWER,
+    FAMILIES,
+    HEADS,
+    KNOWN_ADVERTISERS,
+    MOST_AD_FEATURES,
+    MOST_CONTEXT,
+    RECENT_ADS,
+    V_ASKED_AT,
+    V_DECAYED_AT,
+    VIEWER_COLUMNS,
+)
+from contatto.delivery.rules.hashing import name_hash, slot_of
+from contatto.delivery.rules.learner import forget
+
+FIRST_MEANS: Final = (-3.5, -1.0, -1.0, -2.0, -2.0)
+"""Scores of the heads before anything was seen."""
+FIRST_SPREAD: Final = {
+    BIAS: 4.0, F_ASKED: 0.015, F_COUNTED: 0.015, F_TIMED: 0.003, F_AD: 0.06, F_AD_FEATURE: 0.015,
+    F_ASKED_AD: 0.006, F_ASKED_FEATURE: 0.009, F_TASTE: 0.009, F_BETWEEN: 0.015, F_VIEWER: 0.1,
+}  # fmt: skip
+"""The variance expected of a weight of each family before anything was seen."""
+_MOST_WEIGHTS: Final = (MOST_CONTEXT + 2) * (MOST_AD_FEATURES + 2) + 2 * BETWEEN + 4
+_GROUP_TRUST: Final = 15.0
+"""How many expected events the whole market's calibration is worth in an ad group."""
+
+
+class Learned:
+    """The table of weights with the variances of its families."""
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
+        self.shift = np.uint64(64 - bits)
+        self.table = np.zeros((1 << bits, 2 * HEADS), np.float32)
+        self.family_of = np.full(1 << bits, FAMILIES, np.uint8)
+        self.spread = np.zeros((FAMILIES, HEADS))
+        for family, variance in FIRST_SPREAD.items():
+            self.spread[family] = variance
+        self.slots = np.zeros(_MOST_WEIGHTS, np.int64)
+        self.weights = np.zeros(_MOST_WEIGHTS)
+        self.families = np.zeros(_MOST_WEIGHTS, np.int64)
+        self.names = np.zeros((BETWEEN, BETWEEN_VALUES), np.uint64)
+        for kind in range(BETWEEN):
+            for value in range(BETWEEN_VALUES):
+                self.names[kind, value] = name_hash("between", str(kind), str(value))
+        bias = slot_of(np.uint64(0x5851F42D4C957F2D), self.shift)
+        self.table[bias, :HEADS] = FIRST_MEANS
+        self.table[bias, HEADS:] = FIRST_SPREAD[BIAS]
+        self.family_of[bias] = BIAS
+
+    def forget(self, share: float) -> None:
+        forget(self.table, self.family_of, self.spread, share)
+
+
+class Viewers:
+    """Those who were asked for: their history and their own effect on each head."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, int] = {}
+        self.hashes: list[int] = []
+        self.table = np.zeros((1024, VIEWER_COLUMNS))
+        self.recent = np.full((1024, RECENT_ADS), -1, np.int32)
+        self.shown = np.zeros((1024, RECENT_ADS), np.float32)
+        self.shown_at = np.zeros((1024, RECENT_ADS))
+        self.known = np.full((1024, KNOWN_ADVERTISERS), -1, np.int32)
+        self.flags = np.zeros((1024, KNOWN_ADVERTISERS), np.uint8)
+
+    def row_of(self, viewer_id: str, now_s: float) -> int:
+        """The row of a viewer, made if there is none."""
+        row = self.by_id.get(viewer_id)
+        if row is None:
+            row = self.by_id[viewer_id] = len(self.by_id)
+            self.hashes.append(name_hash("viewer", viewer_id))
+            if row >= len(self.table):
+                self._grow()
+            self.table[row, V_DECAYED_AT] = now_s
+            self.table[row, V_ASKED_AT] = -1e9
+        return row
+
+    def _grow(self) -> None:
+        had = len(self.table)
+        for name in VIEWER_ARRAYS:
+            old: NDArray[Any] = getattr(self, name)
+            made = np.full((2 * had, *old.shape[1:]), -1 if name in ("recent", "known") else 0, old.dtype)
+            made[:had] = old
+            setattr(self, name, made)
+
+
+VIEWER_ARRAYS: Final = ("table", "recent", "shown", "shown_at", "known", "flags")
+
+
+class Calibration:
+    """What came against what was expected, by ad group and head, fading; shrunk to the whole market."""
+
+    def __init__(self) -> None:
+        self.came = np.zeros((0, HEADS))
+        self.expected = np.zeros((0, HEADS))
+        self.tried = np.zeros((0, HEADS))
+
+    def grow(self, groups: int) -> None:
+        more = ((0, groups - len(self.came)), (0, 0))
+        self.came, self.expected, self.tried = (
+            np.pad(each, more) for each in (self.came, self.expected, self.tried)
+        )
+
+    def expect(self, group: int, head: int, amount: float, tries: float) -> None:
+        self.expected[group, head] += amount
+        self.tried[group, head] += tries
+
+    def count(self, group: int, head: int, times: float = 1.0) -> None:
+        self.came[group, head] += times
+
+    def fade(self, shares: NDArray[np.float64]) -> None:
+        for each in (self.came, self.expected, self.tried):
+            each *= shares
+
+    def factors(self) -> NDArray[np.float64]:
+        """By what the odds of each head are multiplied in each ad group."""
+        trust = _GROUP_TRUST
+        whole = (self.came.sum(axis=0) + trust) / (self.expected.sum(axis=0) + trust)
+        ratio = (self.came + trust * whole) / (self.expected + trust)
+        mean = np.where(self.tried > 0.0, self.expected / np.maximum(self.tried, 1e-9), 0.05)
+        mean = np.minimum(mean, 0.9)
+        lifted = np.minimum(mean * ratio, 0.98)
+        found: NDArray[np.float64] = np.clip(
+            lifted / (1.0 - lifted) * (1.0 - mean) / np.maximum(mean, 1e-9), 0.1, 10.0
+        )
+        return found

@@ -1,0 +1,113 @@
+"""All that a marketplace knows, in one value that can be saved, and its settings."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from contatto.delivery.predict.fields import Fields
+from contatto.delivery.predict.groups import Groups
+from contatto.delivery.predict.learned import Calibration, Learned, Viewers
+from contatto.delivery.predict.records import Records, Snapshots
+from contatto.delivery.predict.traffic import Traffic
+from contatto.delivery.predict.waiting import Waiting
+from contatto.delivery.rules.columns import (
+    BETWEEN,
+    MOST_CONTEXT,
+    OUTCOME,
+    S_BAD_WEIGHT,
+    S_EXPLORE,
+    S_FLOOR_VARIANCE,
+    S_RANDOM,
+    S_SPAM_POWER,
+    S_TEMPERATURE,
+)
+from contatto.delivery.rules.columns import SETTINGS as SETTING_COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A number that `--setting NAME=VALUE` changes."""
+
+    value: float
+    least: float
+    most: float
+    says: str
+
+
+SETTINGS: Final = {
+    "spam_power": Setting(
+        0.5, 0.0, 4.0, "How much spam chats are avoided: the score times (1 - p_spam) to this power."
+    ),
+    "bad_weight": Setting(0.5, 0.0, 1.0, "How much leads that will be found unqualified count less."),
+    "temperature": Setting(0.03, 0.001, 1.0, "How near two offers must be to be drawn by lot."),
+    "explore": Setting(
+        0.003, 0.0, 1.0, "The share of requests that go to any ad whose offer reaches the floor."
+    ),
+    "forget": Setting(0.02, 0.0, 1.0, "How much less sure every weight gets in a day."),
+    "floor_variance": Setting(
+        0.004, 0.0, 1.0, "The least variance of a weight, as a share of that of an unseen one."
+    ),
+    "table_bits": Setting(20, 12, 26, "Weights are kept in a table of two to this power."),
+    "click_wait_s": Setting(600, 10, 86_400, "After so long without a click a view counts as not clicked."),
+    "promise_s": Setting(
+        900, 10, 86_400, "So long a place in the budget is kept for a view that did not come yet."
+    ),
+}  # fmt: skip
+
+
+class Market:
+    """The state of a marketplace."""
+
+    def __init__(self, seed: int, *, is_random: bool, settings: dict[str, float]) -> None:  # noqa: PLR0915
+        self.seed = seed
+        self.is_random = is_random
+        self.settings = {name: settings.get(name, each.value) for name, each in SETTINGS.items()}
+        self.asked_fields = Fields("request")
+        self.ad_fields = Fields("ad")
+        self.groups = Groups()
+        self.learned = Learned(int(self.settings["table_bits"]))
+        self.viewers = Viewers()
+        self.viewers.row_of("", 0.0)  # nobody: what is thought of a stranger
+        self.records = Records()
+        self.snapshots = Snapshots()
+        self.calibration = Calibration()
+        self.traffic = Traffic()
+        self.talks = Waiting(0.3)
+        self.leads = Waiting(0.2)
+        self.spam = Waiting(0.2)
+        self.now = 0
+        self.stepped_at = 0
+        self.daily_at = 0
+        self.requests = 0
+        self.first_asked = 0
+        self.click_wait = self.settings["click_wait_s"]
+        self.promise_wait = self.settings["promise_s"]
+        self.views_seen = 0.0
+        self.views_lost = 0.0
+        self.asked_before = np.zeros(0)
+        self.seen: set[int] = set()
+        self.seen_order: deque[tuple[int, int]] = deque()
+        self.asked: dict[str, tuple[str, bytes]] = {}
+        self.talk_of: dict[tuple[int, int], str] = {}
+        self.lead_of: dict[tuple[int, int], str] = {}
+        self.rates = np.zeros(8)
+        self.numbers = np.zeros(SETTING_COLUMNS)
+        self.numbers[S_SPAM_POWER] = self.settings["spam_power"]
+        self.numbers[S_BAD_WEIGHT] = self.settings["bad_weight"]
+        self.numbers[S_TEMPERATURE] = self.settings["temperature"]
+        self.numbers[S_EXPLORE] = self.settings["explore"]
+        self.numbers[S_FLOOR_VARIANCE] = self.settings["floor_variance"]
+        self.numbers[S_RANDOM] = float(is_random)
+        self.hashes = np.zeros(MOST_CONTEXT, np.uint64)
+        self.values = np.zeros(MOST_CONTEXT)
+        self.kinds = np.zeros(MOST_CONTEXT, np.int64)
+        self.base = np.zeros(8)
+        self.between = np.zeros((2, BETWEEN), np.uint64)
+        self.chosen = np.zeros(BETWEEN, np.uint64)
+        self.outcome = np.zeros(OUTCOME)
+
+    def identity(self) -> list[object]:
+        """What must be the same for a saved state to go on."""
+        return [self.seed, self.is_random, [list(each) for each in sorted(self.settings.items())]]

@@ -1,0 +1,110 @@
+"""What was shown to whom, for as long as something may become of it, with its features as they were."""
+
+from collections import deque
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from contatto.delivery.rules.columns import BETWEEN, MOST_CONTEXT
+
+_FIRST: Final = 1024
+
+
+class Shown(msgspec.Struct, gc=False):
+    """An ad that was chosen for a request, and what became of it.
+
+    Instants are microseconds, 0 for never. ``view_until`` and ``click_until`` end the windows that were in
+    force at the touch. ``place`` is where its features are kept, -1 when they no longer are;
+    ``waited`` is the share of late labels that was allowed for, by head.
+    """
+
+    request_id: str
+    ad: int
+    group: int
+    viewer: int
+    asked_at: int
+    offer: int
+    price: int
+    propensity: float
+    p: tuple[float, ...]
+    raw: tuple[float, ...]
+    place: int
+    viewed_at: int = 0
+    clicked_at: int = 0
+    early_click_at: int = 0
+    view_until: int = 0
+    click_until: int = 0
+    is_promised: bool = True
+    is_settled: bool = False
+    talked_at: int = 0
+    lead_at: int = 0
+    spam_at: int = 0
+    waited_talk: float = 0.0
+    waited_lead: float = 0.0
+    waited_spam: float = 0.0
+
+
+class Snapshots:
+    """The features of requests as they were: rows of arrays that are used again when nobody needs them."""
+
+    def __init__(self) -> None:
+        self.hashes = np.zeros((_FIRST, MOST_CONTEXT), np.uint64)
+        self.values = np.zeros((_FIRST, MOST_CONTEXT), np.float32)
+        self.kinds = np.zeros((_FIRST, MOST_CONTEXT), np.uint8)
+        self.between = np.zeros((_FIRST, BETWEEN), np.uint64)
+        self.counts = np.zeros(_FIRST, np.int64)
+        self.free = list(range(_FIRST - 1, -1, -1))
+
+    def take(self) -> int:
+        """A free row."""
+        if not self.free:
+            self._grow()
+        return self.free.pop()
+
+    def _grow(self) -> None:
+        had = len(self.counts)
+        for name in SNAPSHOT_ARRAYS:
+            old = getattr(self, name)
+            made = np.zeros((2 * had, *old.shape[1:]), old.dtype)
+            made[:had] = old
+            setattr(self, name, made)
+        self.free = list(range(2 * had - 1, had - 1, -1))
+
+    def give_back(self, shown: Shown) -> None:
+        if shown.place >= 0:
+            self.free.append(shown.place)
+            shown.place = -1
+
+
+SNAPSHOT_ARRAYS: Final = ("hashes", "values", "kinds", "between", "counts")
+
+
+class Records:
+    """What was shown, by request, and by viewer in the order of time."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, Shown | None] = {}
+        self.touches: dict[int, list[str]] = {}
+        self.promised: deque[str] = deque()
+        self.unsettled: deque[str] = deque()
+        self.kept: deque[tuple[int, str]] = deque()
+        self.long_kept: deque[tuple[int, str]] = deque()
+
+    def state(self) -> Any:
+        return [
+            self.shown,
+            self.touches,
+            list(self.promised),
+            list(self.unsettled),
+            list(self.kept),
+            list(self.long_kept),
+        ]
+
+    def restore(self, state: Any) -> None:
+        shown, touches, promised, unsettled, kept, long_kept = state
+        self.shown = msgspec.convert(shown, dict[str, Shown | None])
+        self.touches = touches
+        self.promised, self.unsettled = deque(promised), deque(unsettled)
+        self.kept = deque((ts, name) for ts, name in kept)
+        self.long_kept = deque((ts, name) for ts, name in long_kept)

@@ -1,0 +1,297 @@
+"""Learning from what happens: views, clicks, conversations, spam, leads and what became of leads."""
+
+from typing import Final
+
+from contatto.delivery.model.lines import ConversationLine, LeadLine, Quality, QualityLine
+from contatto.delivery.predict.market import Market
+from contatto.delivery.predict.records import Shown
+from contatto.delivery.predict.waiting import Waiting
+from contatto.delivery.rules.budgets import SECOND
+from contatto.delivery.rules.columns import (
+    A_FEATURES,
+    BAD,
+    CLICK,
+    CONVERSATION,
+    DAY_S,
+    F_VIEWER,
+    G_ADVERTISER,
+    IS_LEAD,
+    LEAD,
+    S_FLOOR_VARIANCE,
+    SPAM,
+    TALKED,
+    V_ALL_VIEWS,
+    V_CLICKS,
+    V_CONVERSATIONS,
+    V_DAY,
+    V_DAY_CLICKS,
+    V_DAY_VIEWS,
+    V_LEADS,
+    V_SPAM,
+    V_VIEWS,
+)
+from contatto.delivery.rules.describing import fade_viewer, list_features
+from contatto.delivery.rules.learner import learn_one
+
+NO, YES, NOT_YET, CAME_LATE, TAKEN_BACK, WRONG_NO = range(6)
+"""Kinds of evidence, see `learner`."""
+VIEWS_A_DAY: Final = 60.0
+"""From this many views or …"""
+CLICKS_A_DAY: Final = 4.0
+"""… clicks of a day on, a viewer teaches the weights of others less and less: a farm counts as one viewer."""
+KEEP: Final = int(DAY_S) * SECOND
+
+
+def teach(
+    market: Market, shown: Shown, head: int, kind: int, before: float = 0.0, after: float = 0.0
+) -> None:
+    """Learn one observation of a head, with the features as they were when the ad was chosen."""
+    if shown.place < 0:
+        return
+    learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
+    place, ad = shown.place, shown.ad
+    count = list_features(
+        kept.hashes[place], kept.values[place], kept.kinds[place], int(kept.counts[place]),
+        groups.ad_hashes[ad], groups.ad_features[ad], groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]),
+        groups.feature_hashes, groups.crosses, kept.between[place], learned.shift,
+        learned.slots, learned.weights, learned.families,
+    )  # fmt: skip
+    share = 1.0
+    row = viewers.table[shown.viewer]
+    if head == CLICK and row[V_DAY_VIEWS] > VIEWS_A_DAY:
+        share = VIEWS_A_DAY / row[V_DAY_VIEWS]
+    elif head != CLICK and row[V_DAY_CLICKS] > CLICKS_A_DAY:
+        share = CLICKS_A_DAY / row[V_DAY_CLICKS]
+    if head == CLICK and row[V_DAY_CLICKS] > CLICKS_A_DAY:
+        share = min(share, CLICKS_A_DAY / row[V_DAY_CLICKS])
+    learn_one(
+        learned.table, learned.family_of, learned.slots, learned.weights, learned.families, count, head,
+        learned.spread, float(market.numbers[S_FLOOR_VARIANCE]), viewers.table, shown.viewer,
+        learned.spread[F_VIEWER], kind, before, after, share,
+    )  # fmt: skip
+
+
+def take_view(market: Market, shown: Shown, ts: int) -> None:
+    """An ad was seen: charge it, and count it for its viewer."""
+    groups, viewers = market.groups, market.viewers
+    group = groups.groups[shown.group]
+    shown.viewed_at = max(ts, 1)
+    shown.view_until = shown.viewed_at + (group.line.view_window_s or 0) * SECOND
+    market.views_seen += 1.0
+    waited_s = (market.now - shown.asked_at) / SECOND
+    market.promise_wait = min(max(market.promise_wait, 2.0 * waited_s), DAY_S)
+    if shown.is_promised:
+        shown.is_promised = False
+        group.promised -= shown.price
+    group.charge(shown.price)
+    groups.refresh(group)
+    group.views += 1
+    p = shown.p
+    group.predicted += p[CLICK] * p[CONVERSATION] * p[LEAD]
+    now_s = market.now / SECOND
+    row = viewers.table[shown.viewer]
+    fade_viewer(viewers.table, shown.viewer, now_s)
+    row[V_VIEWS] += 1.0
+    row[V_ALL_VIEWS] += 1.0
+    _turn_viewer_day(row, now_s)
+    row[V_DAY_VIEWS] += 1.0
+    _note_shown(market, shown, now_s)
+    market.records.unsettled.append(shown.request_id)
+    market.records.touches.setdefault(shown.viewer, []).append(shown.request_id)
+    if shown.early_click_at:
+        take_click(market, shown, shown.early_click_at)
+
+
+def _turn_viewer_day(row: object, now_s: float) -> None:
+    day = now_s // DAY_S
+    if row[V_DAY] != day:  # type: ignore[index]
+        row[V_DAY], row[V_DAY_VIEWS], row[V_DAY_CLICKS] = day, 0.0, 0.0  # type: ignore[index]
+
+
+def _note_shown(market: Market, shown: Shown, now_s: float) -> None:
+    viewers = market.viewers
+    recent = viewers.recent[shown.viewer].tolist()
+    place = recent.index(shown.ad) if shown.ad in recent else int(viewers.shown_at[shown.viewer].argmin())
+    had = 0.0
+    if recent[place] == shown.ad:
+        passed = now_s - float(viewers.shown_at[shown.viewer, place])
+        had = float(viewers.shown[shown.viewer, place]) * 0.5 ** (passed / DAY_S)
+    sign = -1.0 if had < 0.0 else 1.0
+    viewers.recent[shown.viewer, place] = shown.ad
+    viewers.shown[shown.viewer, place] = sign * (abs(had) + 1.0)
+    viewers.shown_at[shown.viewer, place] = now_s
+
+
+def take_click(market: Market, shown: Shown, ts: int) -> None:
+    """A view was clicked."""
+    viewers = market.viewers
+    group = market.groups.groups[shown.group]
+    shown.clicked_at = max(ts, 1)
+    shown.click_until = shown.clicked_at + (group.line.click_window_s or 0) * SECOND
+    group.clicks += 1
+    now_s = market.now / SECOND
+    fade_viewer(viewers.table, shown.viewer, now_s)
+    row = viewers.table[shown.viewer]
+    row[V_CLICKS] += 1.0
+    _turn_viewer_day(row, now_s)
+    row[V_DAY_CLICKS] += 1.0
+    recent = viewers.recent[shown.viewer].tolist()
+    if shown.ad in recent:
+        place = recent.index(shown.ad)
+        viewers.shown[shown.viewer, place] = -abs(viewers.shown[shown.viewer, place])
+    waited_s = (shown.clicked_at - shown.viewed_at) / SECOND
+    if waited_s > market.click_wait / 2:
+        market.click_wait = min(max(market.click_wait, 2.0 * waited_s), 6 * 3600.0)
+    if shown.is_settled:
+        teach(market, shown, CLICK, WRONG_NO)
+        market.calibration.count(shown.group, CLICK)
+    market.talks.add(market.now, shown.request_id)
+
+
+def credited(market: Market, viewer: int, advertiser: int, ts: int) -> Shown | None:
+    """The touch that earned a conversion: the latest click in its window, else the latest view in its own."""
+    best_view: Shown | None = None
+    best_click: Shown | None = None
+    groups = market.groups
+    for name in reversed(market.records.touches.get(viewer, ())):
+        shown = market.records.shown.get(name)
+        if shown is None or groups.table[shown.group, G_ADVERTISER] != advertiser:
+            continue
+        if shown.clicked_at and shown.clicked_at <= ts <= shown.click_until:
+            if best_click is None or shown.clicked_at > best_click.clicked_at:
+                best_click = shown
+        elif best_view is None and shown.viewed_at <= ts <= shown.view_until:
+            best_view = shown
+    return best_click or best_view
+
+
+def _flag(market: Market, viewer: int, advertiser: int, flag: int) -> None:
+    known = market.viewers.known[viewer].tolist()
+    place = known.index(advertiser) if advertiser in known else (known.index(-1) if -1 in known else 0)
+    if known[place] != advertiser:
+        market.viewers.flags[viewer, place] = 0
+    market.viewers.known[viewer, place] = advertiser
+    market.viewers.flags[viewer, place] |= flag
+
+
+def take_conversation(market: Market, line: ConversationLine, viewer: int, advertiser: int) -> None:
+    """A viewer wrote to an advertiser."""
+    shown = credited(market, viewer, advertiser, line.ts)
+    fade_viewer(market.viewers.table, viewer, market.now / SECOND)
+    market.viewers.table[viewer, V_CONVERSATIONS] += 1.0
+    _flag(market, viewer, advertiser, TALKED)
+    if shown is None:
+        return
+    market.groups.groups[shown.group].conversations += 1
+    begin_talk(market, shown)
+    market.talk_of[viewer, advertiser] = shown.request_id
+
+
+def begin_talk(market: Market, shown: Shown) -> None:
+    """The click led to a conversation: now it waits for a lead and for spam."""
+    if shown.talked_at or not shown.clicked_at:
+        return
+    shown.talked_at = max(market.now, 1)
+    age_s = (market.now - shown.clicked_at) / SECOND
+    market.talks.count_arrival(shown.group, age_s)
+    teach(market, shown, CONVERSATION, CAME_LATE, shown.waited_talk)
+    market.calibration.count(shown.group, CONVERSATION)
+    market.calibration.expect(
+        shown.group,
+        CONVERSATION,
+        (1.0 - shown.waited_talk) * shown.raw[CONVERSATION],
+        1.0 - shown.waited_talk,
+    )
+    market.leads.add(market.now, shown.request_id)
+    market.spam.add(market.now, shown.request_id)
+
+
+def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> None:
+    """A viewer became a lead of an advertiser: once, whatever comes later."""
+    if (viewer, advertiser) in market.lead_of:
+        return
+    shown = credited(market, viewer, advertiser, line.ts)
+    fade_viewer(market.viewers.table, viewer, market.now / SECOND)
+    market.viewers.table[viewer, V_LEADS] += 1.0
+    _flag(market, viewer, advertiser, IS_LEAD)
+    market.lead_of[viewer, advertiser] = "" if shown is None else shown.request_id
+    if shown is None:
+        return
+    market.groups.groups[shown.group].leads += 1
+    talk = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
+    if not shown.talked_at and talk is not None and not talk.lead_at:
+        shown = talk
+    begin_talk(market, shown)
+    if not shown.talked_at or shown.lead_at:
+        return
+    shown.lead_at = max(market.now, 1)
+    market.lead_of[viewer, advertiser] = shown.request_id
+    market.leads.count_arrival(shown.group, (market.now - shown.talked_at) / SECOND)
+    teach(market, shown, LEAD, CAME_LATE, shown.waited_lead)
+    market.calibration.count(shown.group, LEAD)
+    left = 1.0 - shown.waited_lead
+    market.calibration.expect(shown.group, LEAD, left * shown.raw[LEAD], left)
+
+
+def take_spam(market: Market, viewer: int, advertiser: int) -> None:
+    """The last conversation of a viewer with an advertiser was spam."""
+    fade_viewer(market.viewers.table, viewer, market.now / SECOND)
+    market.viewers.table[viewer, V_SPAM] += 1.0
+    shown = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
+    if shown is None or shown.spam_at:
+        return
+    market.groups.groups[shown.group].spam += 1
+    shown.spam_at = max(market.now, 1)
+    if not shown.talked_at:
+        return
+    market.spam.count_arrival(shown.group, (market.now - shown.talked_at) / SECOND)
+    teach(market, shown, SPAM, CAME_LATE, shown.waited_spam)
+    market.calibration.count(shown.group, SPAM)
+    left = 1.0 - shown.waited_spam
+    market.calibration.expect(shown.group, SPAM, left * shown.raw[SPAM], left)
+    if shown.lead_at:
+        teach(market, shown, BAD, YES)
+
+
+def take_quality(market: Market, line: QualityLine, viewer: int, advertiser: int) -> None:
+    """What an advertiser found a lead to be."""
+    shown = market.records.shown.get(market.lead_of.get((viewer, advertiser), ""))
+    if shown is not None:
+        teach(market, shown, BAD, YES if line.status is Quality.UNQUALIFIED else NO)
+
+
+def learn_due(market: Market) -> None:
+    """Learn from what did not happen: views without a click, and labels that are still missing at an age."""
+    records, now = market.records, market.now
+    limit = now - int(market.click_wait * SECOND)
+    unsettled = records.unsettled
+    while unsettled:
+        shown = records.shown.get(unsettled[0])
+        if shown is not None and shown.viewed_at > limit:
+            break
+        unsettled.popleft()
+        if shown is not None and not shown.is_settled:
+            teach(market, shown, CLICK, YES if shown.clicked_at else NO)
+            market.calibration.expect(shown.group, CLICK, shown.raw[CLICK], 1.0)
+            shown.is_settled = True
+            if shown.clicked_at:
+                market.calibration.count(shown.group, CLICK)
+            else:
+                market.snapshots.give_back(shown)
+    _learn_waits(market, market.talks, CONVERSATION, "talked_at", "waited_talk")
+    _learn_waits(market, market.leads, LEAD, "lead_at", "waited_lead")
+    _learn_waits(market, market.spam, SPAM, "spam_at", "waited_spam")
+
+
+def _learn_waits(market: Market, waiting: Waiting, head: int, arrived: str, waited: str) -> None:
+    for edge, _, name in waiting.next_due(market.now):
+        shown = market.records.shown.get(name)
+        if shown is None or getattr(shown, arrived):
+            continue
+        waiting.count_wait(shown.group, edge)
+        window_s = market.groups.groups[shown.group].line.click_window_s or 0
+        before, after = getattr(shown, waited), waiting.share_by(shown.group, edge, window_s)
+        if after - before > 0.02 or (after == 1.0 and before < 1.0):
+            teach(market, shown, head, NOT_YET, before, after)
+            market.calibration.expect(shown.group, head, (after - before) * shown.raw[head], after - before)
+            setattr(shown, waited, after)

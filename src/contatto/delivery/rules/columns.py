@@ -1,0 +1,123 @@
+"""What stands in which column of the arrays that kernels work on.
+
+Times in arrays are seconds since 1970, money is micros (prices and offers: of a thousand views).
+"""
+
+from typing import Final
+
+# Heads: the questions that the learner answers, each given the one before it.
+CLICK: Final = 0
+CONVERSATION: Final = 1
+LEAD: Final = 2
+SPAM: Final = 3
+BAD: Final = 4
+"""Of a lead: whether the advertiser finds it unqualified, or its chat is spam."""
+HEADS: Final = 5
+
+# Kinds of features that describe a request; the kind says with what a feature is crossed.
+ASKED: Final = 0
+"""What the request says: crossed with the ad and with each feature of the ad."""
+COUNTED: Final = 1
+"""What the viewer did before: crossed with nothing."""
+VIEWER: Final = 2
+"""The viewer: crossed with the features of the ad alone."""
+TIMED: Final = 3
+"""The time: crossed with nothing."""
+
+# Families of features: those of one family share the variance that is expected of a weight.
+BIAS: Final = 0
+F_ASKED: Final = 1
+F_COUNTED: Final = 2
+F_TIMED: Final = 3
+F_AD: Final = 4
+F_AD_FEATURE: Final = 5
+F_ASKED_AD: Final = 6
+F_ASKED_FEATURE: Final = 7
+F_TASTE: Final = 8
+F_BETWEEN: Final = 9
+F_VIEWER: Final = 10
+FAMILIES: Final = 11
+
+# Viewers.
+V_EFFECT: Final = 0
+V_VARIANCE: Final = V_EFFECT + HEADS
+V_VIEWS: Final = V_VARIANCE + HEADS
+V_CLICKS: Final = V_VIEWS + 1
+V_CONVERSATIONS: Final = V_VIEWS + 2
+V_LEADS: Final = V_VIEWS + 3
+V_SPAM: Final = V_VIEWS + 4
+V_DECAYED_AT: Final = V_VIEWS + 5
+V_ASKED_AT: Final = V_VIEWS + 6
+V_DAY: Final = V_VIEWS + 7
+V_DAY_VIEWS: Final = V_VIEWS + 8
+V_DAY_CLICKS: Final = V_VIEWS + 9
+V_ALL_VIEWS: Final = V_VIEWS + 10
+VIEWER_COLUMNS: Final = V_VIEWS + 11
+RECENT_ADS: Final = 16
+KNOWN_ADVERTISERS: Final = 8
+TALKED: Final = 1
+IS_LEAD: Final = 2
+
+# Ads.
+A_GROUP: Final = 0
+A_ON: Final = 1
+A_FEATURES: Final = 2
+AD_COLUMNS: Final = 3
+MOST_AD_FEATURES: Final = 24
+
+# Ad groups.
+G_OPEN: Final = 0
+G_STARTS: Final = 1
+G_ENDS: Final = 2
+G_AVAILABLE: Final = 3
+"""What one view may cost at most, in micros of a thousand views: what is left of the budget."""
+G_MULTIPLIER: Final = 4
+"""What one conversion is worth now under the budget, micros."""
+G_LIMIT: Final = 5
+"""What one conversion may cost under a cost target, micros; infinite without one."""
+G_GOAL: Final = 6
+G_ADVERTISER: Final = 7
+G_OFFSET: Final = 8
+"""Seconds that the zone of the ad group is ahead of UTC."""
+G_ASKED: Final = 9
+"""Requests that it could have served, decayed."""
+G_BONUS: Final = 10
+"""How many standard deviations of doubt are added to the estimate while the ad group learns."""
+G_CALIBRATION: Final = 11
+GROUP_COLUMNS: Final = G_CALIBRATION + HEADS
+
+# What lies between a viewer and an ad; each has a table of hashes by its value.
+B_SHOWN: Final = 0
+B_SINCE: Final = 1
+B_CLICKED: Final = 2
+B_TALKED: Final = 3
+B_HOUR: Final = 4
+B_WEEKDAY: Final = 5
+BETWEEN: Final = 6
+BETWEEN_VALUES: Final = 32
+
+# Settings that kernels need.
+S_SPAM_POWER: Final = 0
+S_BAD_WEIGHT: Final = 1
+S_TEMPERATURE: Final = 2
+S_EXPLORE: Final = 3
+S_RANDOM: Final = 4
+S_FLOOR_VARIANCE: Final = 5
+SETTINGS: Final = 6
+
+# The answer of the auction.
+O_AD: Final = 0
+O_OFFER: Final = 1
+O_PRICE: Final = 2
+O_PROPENSITY: Final = 3
+O_SCORE: Final = 4
+O_P: Final = 5
+O_RAW: Final = O_P + HEADS
+OUTCOME: Final = O_RAW + HEADS
+
+BINS: Final = 640
+BINS_AN_OCTAVE: Final = 16
+LOWEST_OCTAVE: Final = 8
+MOST_CONTEXT: Final = 72
+"""Features of one request, those of the viewer's history included."""
+DAY_S: Final = 86_400.0

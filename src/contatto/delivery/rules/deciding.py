@@ -1,0 +1,370 @@
+"""The auction of one request as a kernel: who may serve, what a view is worth to each, who wins.
+
+Theory. An ad's offer is what a conversion is worth to its ad group (its budget multiplier, or its cost
+target if that is less) times how likely a view becomes one. The best offer wins if it reaches the floor, and
+pays the better of the floor and the best offer of another ad group, never more than its own. Near ties are
+drawn by lot, and a small share of requests goes to any able ad, so that every able ad has a known chance.
+"""
+
+import math
+
+import numpy as np
+
+from contatto.delivery.rules.columns import (
+    A_FEATURES,
+    A_GROUP,
+    A_ON,
+    B_CLICKED,
+    B_HOUR,
+    B_SHOWN,
+    B_SINCE,
+    B_TALKED,
+    B_WEEKDAY,
+    BAD,
+    BETWEEN,
+    BINS,
+    BINS_AN_OCTAVE,
+    CLICK,
+    CONVERSATION,
+    DAY_S,
+    G_ADVERTISER,
+    G_ASKED,
+    G_AVAILABLE,
+    G_BONUS,
+    G_CALIBRATION,
+    G_ENDS,
+    G_GOAL,
+    G_LIMIT,
+    G_MULTIPLIER,
+    G_OFFSET,
+    G_OPEN,
+    G_STARTS,
+    HEADS,
+    KNOWN_ADVERTISERS,
+    LEAD,
+    LOWEST_OCTAVE,
+    O_AD,
+    O_OFFER,
+    O_P,
+    O_PRICE,
+    O_PROPENSITY,
+    O_RAW,
+    O_SCORE,
+    RECENT_ADS,
+    S_BAD_WEIGHT,
+    S_EXPLORE,
+    S_RANDOM,
+    S_SPAM_POWER,
+    S_TEMPERATURE,
+    SPAM,
+)
+from contatto.delivery.rules.compiled import Array, compiled
+from contatto.delivery.rules.describing import (
+    add_base,
+    add_between,
+    add_own,
+    add_shared,
+    doubling,
+    since_step,
+)
+from contatto.delivery.rules.hashing import chance
+from contatto.delivery.rules.learner import logistic
+
+
+@compiled
+def calibrated(p: float, factor: float) -> float:
+    """A probability whose odds are multiplied."""
+    return p * factor / (1.0 - p + p * factor)
+
+
+@compiled
+def lies_between(
+    ad: int,
+    advertiser: int,
+    viewer: int,
+    now_s: float,
+    offset_s: float,
+    recent: Array,
+    shown: Array,
+    shown_at: Array,
+    known: Array,
+    flags: Array,
+    names: Array,
+    into: Array,
+) -> None:
+    """What a viewer and an ad have had to do with each other, as features, before this view."""
+    for b in range(BETWEEN):
+        into[b] = names[b, 0]
+    for k in range(RECENT_ADS):
+        if recent[viewer, k] == ad:
+            passed = now_s - shown_at[viewer, k]
+            step = doubling(abs(shown[viewer, k]) * 0.5 ** (passed / DAY_S), 9)
+            into[B_SHOWN] = names[B_SHOWN, step]
+            into[B_SINCE] = names[B_SINCE, 1 + since_step(passed)]
+            if shown[viewer, k] < 0.0:
+                into[B_CLICKED] = names[B_CLICKED, 1]
+            break
+    for k in range(KNOWN_ADVERTISERS):
+        if known[viewer, k] == advertiser:
+            into[B_TALKED] = names[B_TALKED, flags[viewer, k]]
+            break
+    local = int(now_s + offset_s)
+    into[B_HOUR] = names[B_HOUR, local // 3600 % 24]
+    into[B_WEEKDAY] = names[B_WEEKDAY, local // 86_400 % 7]
+
+
+@compiled
+def bin_of(multiplier: float) -> int:
+    """The bin of a multiplier in the landscape of an ad group."""
+    place = (math.log2(max(multiplier, 1.0)) - LOWEST_OCTAVE) * BINS_AN_OCTAVE
+    return int(min(max(place, 0.0), BINS - 1.0))
+
+
+@compiled
+def hold_auction(
+    now_s: float,
+    floor: float,
+    country: int,
+    viewer: int,
+    count: int,
+    hashes: Array,
+    values: Array,
+    kinds: Array,
+    table: Array,
+    shift: np.uint64,
+    viewers: Array,
+    recent: Array,
+    shown: Array,
+    shown_at: Array,
+    known: Array,
+    flags: Array,
+    ads: Array,
+    ad_hashes: Array,
+    ad_features: Array,
+    ad_values: Array,
+    ad_total: int,
+    groups: Array,
+    allowed: Array,
+    feature_hashes: Array,
+    crosses: Array,
+    stamps: Array,
+    sums: Array,
+    stamp: int,
+    names: Array,
+    settings: Array,
+    seed: np.uint64,
+    number: np.uint64,
+    prices: Array,
+    counts: Array,
+    able: Array,
+    offers: Array,
+    raws: Array,
+    base: Array,
+    between: Array,
+    best_of: Array,
+    chosen_between: Array,
+    outcome: Array,
+) -> None:
+    """Choose the ad of a request; see the theory above. ``outcome`` is the answer, ``O_AD`` -1 for none.
+
+    Args:
+        now_s: the time.
+        floor: the least price that wins.
+        country: the number of the country.
+        viewer: the row of the viewer.
+        count: features of the request.
+        hashes: their names.
+        values: their values.
+        kinds: their kinds.
+        table: the weights.
+        shift: see `slot_of`.
+        viewers: the table of viewers.
+        recent: the ads that each viewer was shown lately.
+        shown: how often, faded; negative when the viewer clicked it.
+        shown_at: when last.
+        known: advertisers that each viewer talked to.
+        flags: what became of it.
+        ads: ad group, status and number of features of each ad.
+        ad_hashes: names of ads.
+        ad_features: features of each ad.
+        ad_values: their values.
+        ad_total: how many ads there are.
+        groups: the table of ad groups.
+        allowed: which countries each ad group serves.
+        feature_hashes: names of features of ads.
+        crosses: whether a feature of ads is crossed with those of requests.
+        stamps: at which request the sums of a feature of ads were last made.
+        sums: those sums.
+        stamp: the mark of this request.
+        names: hashes of what lies between viewer and ad.
+        settings: see `columns`.
+        seed: of chance.
+        number: of the request.
+        prices: landscape: what requests cost, by ad group and by the multiplier that wins them.
+        counts: landscape: how many these are.
+        able: scratch: ads that may serve.
+        offers: scratch: their offers.
+        raws: scratch: their probabilities, before and after calibration, and their scores.
+        base: scratch.
+        between: scratch.
+        best_of: scratch: the best score of each ad group.
+        chosen_between: what lies between the viewer and the chosen ad.
+        outcome: the answer.
+    """  # fmt: skip
+    outcome[:] = 0.0
+    outcome[O_AD] = -1.0
+    add_base(hashes, values, kinds, count, shift, table, viewers, viewer, base)
+    spot = between[0]
+    n = 0
+    best_of[:, 0] = 0.0
+    for ad in range(ad_total):
+        if ads[ad, A_ON] == 0:
+            continue
+        group = ads[ad, A_GROUP]
+        row = groups[group]
+        if row[G_OPEN] == 0.0 or now_s < row[G_STARTS] or now_s >= row[G_ENDS]:
+            continue
+        if allowed[group, country] == 0 or row[G_AVAILABLE] < max(floor, 1.0):
+            continue
+        able[n] = ad
+        n += 1
+    scratch = raws[raws.shape[0] - 1]
+    for i in range(n):
+        ad = able[i]
+        group = ads[ad, A_GROUP]
+        row = groups[group]
+        for head in range(HEADS):
+            scratch[head] = base[head]
+        add_own(hashes, values, kinds, count, shift, table, ad_hashes[ad], scratch)
+        for k in range(ads[ad, A_FEATURES]):
+            feature = ad_features[ad, k]
+            if stamps[feature] != stamp:
+                stamps[feature] = stamp
+                used = count if crosses[feature] != 0 else 0
+                add_shared(hashes, values, kinds, used, shift, table, feature_hashes[feature], sums[feature])
+            for head in range(HEADS):
+                scratch[head] += ad_values[ad, k] * sums[feature, head]
+        lies_between(
+            ad, int(row[G_ADVERTISER]), viewer, now_s, row[G_OFFSET], recent, shown, shown_at, known, flags,
+            names, spot,
+        )  # fmt: skip
+        add_between(spot, shift, table, scratch)
+        for head in range(HEADS):
+            raws[i, head] = logistic(scratch[head])
+            raws[i, HEADS + head] = calibrated(raws[i, head], row[G_CALIBRATION + head])
+        score = raws[i, HEADS + CLICK] * raws[i, HEADS + CONVERSATION]
+        if row[G_GOAL] == 0.0:
+            score *= raws[i, HEADS + LEAD] * (1.0 - settings[S_BAD_WEIGHT] * raws[i, HEADS + BAD])
+            score *= (1.0 - raws[i, HEADS + SPAM]) ** settings[S_SPAM_POWER]
+        if settings[S_RANDOM] != 0.0:
+            score = 0.001
+        score *= 1.0 + row[G_BONUS]
+        raws[i, 2 * HEADS] = score
+        worth = min(row[G_MULTIPLIER], row[G_LIMIT])
+        offers[i] = math.floor(min(worth * score * 1000.0, row[G_AVAILABLE]))
+        if score > best_of[group, 0]:
+            best_of[group, 0] = score
+            best_of[group, 1] = offers[i]
+    _survey(n, able, ads, groups, floor, best_of, prices, counts)
+    winner = _draw(n, offers, floor, settings, seed, number, outcome)
+    if winner < 0:
+        return
+    group = ads[able[winner], A_GROUP]
+    other = 0.0
+    for i in range(n):
+        if ads[able[i], A_GROUP] != group and offers[i] > other:
+            other = offers[i]
+    ad = able[winner]
+    row = groups[group]
+    lies_between(
+        ad, int(row[G_ADVERTISER]), viewer, now_s, row[G_OFFSET], recent, shown, shown_at, known, flags,
+        names, chosen_between,
+    )  # fmt: skip
+    outcome[O_AD] = ad
+    outcome[O_OFFER] = offers[winner]
+    outcome[O_PRICE] = min(offers[winner], max(floor, other))
+    outcome[O_SCORE] = raws[winner, 2 * HEADS]
+    for head in range(HEADS):
+        outcome[O_RAW + head] = raws[winner, head]
+        outcome[O_P + head] = raws[winner, HEADS + head]
+
+
+@compiled
+def _survey(
+    n: int, able: Array, ads: Array, groups: Array, floor: float, best_of: Array, prices: Array, counts: Array
+) -> None:
+    """Note for each ad group which multiplier would have won this request, and at what price."""
+    first, second, first_group = 0.0, 0.0, -1
+    for i in range(n):
+        group = ads[able[i], A_GROUP]
+        if best_of[group, 1] > first:
+            if first_group != group:
+                second = first
+            first, first_group = best_of[group, 1], group
+        elif group != first_group and best_of[group, 1] > second:
+            second = best_of[group, 1]
+    for i in range(n):
+        group = ads[able[i], A_GROUP]
+        score = best_of[group, 0]
+        if score <= 0.0:
+            continue
+        price = max(floor, second if group == first_group else first, 1.0)
+        place = bin_of(price / (1000.0 * score))
+        prices[group, place] += price
+        counts[group, place] += 1.0
+        groups[group, G_ASKED] += 1.0
+        best_of[group, 0] = 0.0
+
+
+@compiled
+def _draw(
+    n: int, offers: Array, floor: float, settings: Array, seed: np.uint64, number: np.uint64, outcome: Array
+) -> int:
+    """Draw the winner among the ads whose offers reach the floor, and tell its chance."""
+    best, able = 0.0, 0
+    for i in range(n):
+        if offers[i] >= floor and offers[i] >= 1.0:
+            able += 1
+            best = max(best, offers[i])
+    if able == 0:
+        outcome[O_PROPENSITY] = 1.0
+        return -1
+    heat = settings[S_TEMPERATURE]
+    explore = 1.0 if settings[S_RANDOM] != 0.0 else settings[S_EXPLORE]
+    total = 0.0
+    for i in range(n):
+        if offers[i] >= floor and offers[i] >= 1.0:
+            total += (offers[i] / best) ** (1.0 / heat)
+    left = chance(seed, number)
+    last = -1
+    for i in range(n):
+        if offers[i] >= floor and offers[i] >= 1.0:
+            share = (1.0 - explore) * (offers[i] / best) ** (1.0 / heat) / total + explore / able
+            last = i
+            outcome[O_PROPENSITY] = share
+            left -= share
+            if left < 0.0:
+                break
+    return last
+
+
+@compiled
+def keep_snapshot(
+    count: int,
+    hashes: Array,
+    values: Array,
+    kinds: Array,
+    between: Array,
+    place: int,
+    kept_hashes: Array,
+    kept_values: Array,
+    kept_kinds: Array,
+    kept_between: Array,
+) -> None:
+    """Keep the features of a request as they were, for learning from what becomes of it."""
+    for i in range(count):
+        kept_hashes[place, i] = hashes[i]
+        kept_values[place, i] = values[i]
+        kept_kinds[place, i] = kinds[i]
+    for b in range(BETWEEN):
+        kept_between[place, b] = between[b]

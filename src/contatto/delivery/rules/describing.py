@@ -1,0 +1,279 @@
+"""Features: the one place that says which weights speak for an ad at a request, serving and learning alike.
+
+A request brings hashed features (``context``); the viewer's history adds its own, as it was at that moment.
+A feature of an ad that another ad shares carries what was learned over to a new ad.
+"""
+
+import math
+
+import numpy as np
+
+from contatto.delivery.rules.columns import (
+    ASKED,
+    BIAS,
+    COUNTED,
+    DAY_S,
+    F_AD,
+    F_AD_FEATURE,
+    F_ASKED,
+    F_ASKED_AD,
+    F_ASKED_FEATURE,
+    F_BETWEEN,
+    F_COUNTED,
+    F_TASTE,
+    F_TIMED,
+    HEADS,
+    V_ASKED_AT,
+    V_CLICKS,
+    V_CONVERSATIONS,
+    V_DECAYED_AT,
+    V_EFFECT,
+    V_LEADS,
+    V_SPAM,
+    V_VARIANCE,
+    V_VIEWS,
+    VIEWER,
+)
+from contatto.delivery.rules.compiled import Array, compiled
+from contatto.delivery.rules.hashing import crossed, slot_of
+
+_BIAS_HASH = np.uint64(0x5851F42D4C957F2D)
+_COUNTED_HASH = np.uint64(0xD6E8FEB86659FD93)
+
+
+@compiled
+def doubling(value: float, most: int) -> int:
+    """0 for (almost) nothing, then one more for each doubling."""
+    step, edge = 0, 0.4
+    while step < most and value >= edge:
+        step += 1
+        edge *= 2.0
+    return step
+
+
+@compiled
+def since_step(seconds: float) -> int:
+    """How long ago, in steps: a minute, ten, an hour, six, a day, three days, ten, longer."""
+    if seconds < 60.0:
+        return 0
+    if seconds < 600.0:
+        return 1
+    if seconds < 3_600.0:
+        return 2
+    if seconds < 21_600.0:
+        return 3
+    if seconds < 86_400.0:
+        return 4
+    if seconds < 259_200.0:
+        return 5
+    return 6 if seconds < 864_000.0 else 7
+
+
+@compiled
+def fade_viewer(viewers: Array, viewer: int, now_s: float) -> None:
+    """Bring the viewer's counters down to now: views halve in a day, what is rare in two weeks."""
+    passed = now_s - viewers[viewer, V_DECAYED_AT]
+    if passed > 0.0:
+        viewers[viewer, V_VIEWS] *= 0.5 ** (passed / DAY_S)
+        slow = 0.5 ** (passed / (14.0 * DAY_S))
+        for column in range(V_CLICKS, V_SPAM + 1):
+            viewers[viewer, column] *= slow
+        viewers[viewer, V_DECAYED_AT] = now_s
+
+
+@compiled
+def _counted(field: int, value: int) -> np.uint64:
+    return (_COUNTED_HASH ^ np.uint64(field * 1_000 + value)) * np.uint64(0xBF58476D1CE4E5B9)
+
+
+@compiled
+def describe_viewer(
+    viewers: Array,
+    viewer: int,
+    now_s: float,
+    spread: Array,
+    hashes: Array,
+    values: Array,
+    kinds: Array,
+    count: int,
+) -> int:
+    """Add what the viewer did before to the features of a request.
+
+    Args:
+        viewers: the table of viewers.
+        viewer: the row.
+        now_s: the time of the request.
+        spread: the variance of viewers' effects, by head.
+        hashes: names of features; filled from ``count`` on.
+        values: their values.
+        kinds: their kinds.
+        count: how many there are already.
+
+    Returns:
+        How many there are now.
+    """
+    row = viewers[viewer]
+    steps = (
+        doubling(row[V_VIEWS], 8),
+        since_step(now_s - row[V_ASKED_AT]),
+        doubling(row[V_CLICKS], 6),
+        doubling(row[V_CONVERSATIONS], 5),
+        doubling(row[V_LEADS], 3),
+        doubling(row[V_SPAM], 4),
+    )
+    for field in range(6):
+        hashes[count] = _counted(field, steps[field])
+        values[count] = 1.0
+        kinds[count] = COUNTED
+        count += 1
+    for head in range(HEADS - 1):
+        at = row[V_EFFECT + head] / math.sqrt(spread[head]) * 2.0 + 4.0
+        at = min(max(at, 0.0), 8.0)
+        low = min(int(at), 7)
+        for knot in range(2):
+            weight = at - low if knot == 1 else 1.0 - (at - low)
+            hashes[count] = _counted(10 + head, low + knot)
+            values[count] = weight
+            kinds[count] = COUNTED
+            count += 1
+    return count
+
+
+@compiled
+def list_features(
+    hashes: Array,
+    values: Array,
+    kinds: Array,
+    count: int,
+    ad_hash: np.uint64,
+    ad_features: Array,
+    ad_values: Array,
+    ad_count: int,
+    feature_hashes: Array,
+    crosses: Array,
+    between: Array,
+    shift: np.uint64,
+    slots: Array,
+    weights: Array,
+    families: Array,
+) -> int:
+    """Every weight that speaks for an ad at a request: its slot, its value and its family.
+
+    Returns:
+        How many there are.
+    """  # fmt: skip
+    n = 0
+    slots[n], weights[n], families[n] = slot_of(_BIAS_HASH, shift), 1.0, BIAS
+    n += 1
+    for i in range(count):
+        kind = kinds[i]
+        if kind != VIEWER:
+            slots[n], weights[n] = slot_of(hashes[i], shift), values[i]
+            families[n] = F_ASKED if kind == ASKED else (F_COUNTED if kind == COUNTED else F_TIMED)
+            n += 1
+        if kind == ASKED:
+            slots[n], weights[n] = slot_of(crossed(hashes[i], ad_hash), shift), values[i]
+            families[n] = F_ASKED_AD
+            n += 1
+    slots[n], weights[n], families[n] = slot_of(ad_hash, shift), 1.0, F_AD
+    n += 1
+    for k in range(ad_count):
+        feature = ad_features[k]
+        named = feature_hashes[feature]
+        slots[n], weights[n], families[n] = slot_of(named, shift), ad_values[k], F_AD_FEATURE
+        n += 1
+        if crosses[feature] == 0:
+            continue
+        for i in range(count):
+            kind = kinds[i]
+            if kind in (ASKED, VIEWER):
+                slots[n], weights[n] = slot_of(crossed(hashes[i], named), shift), values[i] * ad_values[k]
+                families[n] = F_ASKED_FEATURE if kind == ASKED else F_TASTE
+                n += 1
+    for b in range(between.shape[0]):
+        slots[n], weights[n], families[n] = slot_of(between[b], shift), 1.0, F_BETWEEN
+        n += 1
+    return n
+
+
+@compiled
+def add_shared(
+    hashes: Array,
+    values: Array,
+    kinds: Array,
+    count: int,
+    shift: np.uint64,
+    table: Array,
+    named: np.uint64,
+    into: Array,
+) -> None:
+    """The part of all heads' scores that a feature of ads brings to this request, its own weight included."""
+    slot = slot_of(named, shift)
+    for head in range(HEADS):
+        into[head] = table[slot, head]
+    for i in range(count):
+        if kinds[i] in (ASKED, VIEWER):
+            slot = slot_of(crossed(hashes[i], named), shift)
+            for head in range(HEADS):
+                into[head] += values[i] * table[slot, head]
+
+
+@compiled
+def add_base(
+    hashes: Array,
+    values: Array,
+    kinds: Array,
+    count: int,
+    shift: np.uint64,
+    table: Array,
+    viewers: Array,
+    viewer: int,
+    into: Array,
+) -> None:
+    """The part of all heads' scores that does not depend on the ad."""
+    slot = slot_of(_BIAS_HASH, shift)
+    for head in range(HEADS):
+        into[head] = table[slot, head] + viewers[viewer, V_EFFECT + head]
+    for i in range(count):
+        if kinds[i] != VIEWER:
+            slot = slot_of(hashes[i], shift)
+            for head in range(HEADS):
+                into[head] += values[i] * table[slot, head]
+
+
+@compiled
+def add_own(
+    hashes: Array,
+    values: Array,
+    kinds: Array,
+    count: int,
+    shift: np.uint64,
+    table: Array,
+    ad_hash: np.uint64,
+    into: Array,
+) -> None:
+    """The part of all heads' scores that is this ad's own: its weight, and its crosses with the request."""
+    slot = slot_of(ad_hash, shift)
+    for head in range(HEADS):
+        into[head] += table[slot, head]
+    for i in range(count):
+        if kinds[i] == ASKED:
+            slot = slot_of(crossed(hashes[i], ad_hash), shift)
+            for head in range(HEADS):
+                into[head] += values[i] * table[slot, head]
+
+
+@compiled
+def add_between(between: Array, shift: np.uint64, table: Array, into: Array) -> None:
+    """The part of all heads' scores that lies between the viewer and the ad: how often shown, the hour."""
+    for b in range(between.shape[0]):
+        slot = slot_of(between[b], shift)
+        for head in range(HEADS):
+            into[head] += table[slot, head]
+
+
+@compiled
+def viewer_variance(viewers: Array, viewer: int, head: int, spread: Array) -> float:
+    """How unsure the viewer's own effect is; a viewer of whom nothing is known has all of the spread."""
+    known = viewers[viewer, V_VARIANCE + head]
+    return float(known if known > 0.0 else spread[head])

@@ -1,0 +1,46 @@
+"""Names of features as numbers of 64 bits, and the slots of a table that they fall to."""
+
+from hashlib import blake2b
+from typing import Final
+
+import numpy as np
+
+from contatto.delivery.rules.compiled import compiled
+
+_A: Final = np.uint64(0x9E3779B97F4A7C15)
+_B: Final = np.uint64(0xBF58476D1CE4E5B9)
+_C: Final = np.uint64(0x94D049BB133111EB)
+_27: Final = np.uint64(27)
+_30: Final = np.uint64(30)
+_31: Final = np.uint64(31)
+_33: Final = np.uint64(33)
+_11: Final = np.uint64(11)
+
+
+def name_hash(*parts: str) -> int:
+    """The same 64-bit number for the same parts, on every machine and in every run."""
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
+
+
+@compiled
+def slot_of(hashed: np.uint64, shift: np.uint64) -> int:
+    """The slot of a feature in a table of ``2 ** (64 - shift)`` slots."""
+    return int((hashed * _A) >> shift)
+
+
+@compiled
+def crossed(left: np.uint64, right: np.uint64) -> np.uint64:
+    """The feature "both of these"; the order matters."""
+    turned = (right << _31) | (right >> _33)
+    return (left ^ turned) * _B
+
+
+@compiled
+def chance(seed: np.uint64, count: np.uint64) -> float:
+    """A number in [0, 1) that depends on the seed and the count alone (SplitMix64)."""
+    z = seed + count * _A
+    z = (z ^ (z >> _30)) * _B
+    z = (z ^ (z >> _27)) * _C
+    z = z ^ (z >> _31)
+    return float(z >> _11) / 9007199254740992.0

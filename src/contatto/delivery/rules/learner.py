@@ -1,0 +1,158 @@
+"""The learner: a Bayesian logistic regression over hashed features, one observation at a time.
+
+Theory. Each weight has a mean and a variance. An observation moves every weight that took part in proportion
+to its variance: unsure weights move far, sure ones hardly (an extended Kalman filter with a diagonal
+covariance). The variance that is expected of an unseen weight belongs to its family.
+
+A label that comes late is learned as what is known: "not yet, though a share F of those that come would be
+here" has the likelihood 1 - pF; arrival takes that evidence back and adds its own.
+
+Source: Graepel et al. 2010 (AdPredictor); McMahan et al. 2013 (one observation at a time, hashed tables);
+Chapelle 2014 (the likelihood of a label that may still come).
+"""
+
+import math
+
+from contatto.delivery.rules.columns import FAMILIES, HEADS, V_EFFECT, V_VARIANCE
+from contatto.delivery.rules.compiled import Array, compiled
+from contatto.delivery.rules.describing import viewer_variance
+
+
+@compiled
+def logistic(z: float) -> float:
+    """Probability of a score; scores beyond ±30 are cut."""
+    return 1.0 / (1.0 + math.exp(-min(max(z, -30.0), 30.0)))
+
+
+@compiled
+def evidence(kind: int, p: float, before: float, after: float) -> tuple[float, float]:
+    """The slope and the curvature of what an observation says, at the probability ``p``.
+
+    Args:
+        kind: 0 no, 1 yes, 2 not yet, 3 it came late, 4 it was taken back, 5 a no was wrong.
+        p: the probability now.
+        before: the share of late labels that was already allowed for.
+        after: the share that is allowed for now.
+    """
+    q = p * (1.0 - p)
+    if kind == 0:
+        return -p, q
+    if kind == 1:
+        return 1.0 - p, q
+    held = before * q / (1.0 - p * before)
+    if kind == 2:
+        return held - after * q / (1.0 - p * after), (after - before) * q
+    if kind == 3:
+        return 1.0 - p + held, (1.0 - before) * q
+    return (-1.0 if kind == 4 else 1.0), 0.0
+
+
+@compiled
+def score_features(table: Array, slots: Array, weights: Array, count: int, head: int) -> float:
+    """The sum of the weights of one head."""
+    z = 0.0
+    for j in range(count):
+        z += weights[j] * table[slots[j], head]
+    return z
+
+
+@compiled
+def learn_one(
+    table: Array,
+    family_of: Array,
+    slots: Array,
+    weights: Array,
+    families: Array,
+    count: int,
+    head: int,
+    spread: Array,
+    floor: float,
+    viewers: Array,
+    viewer: int,
+    viewer_spread: Array,
+    kind: int,
+    before: float,
+    after: float,
+    share: float,
+) -> float:
+    """Learn from one observation of one head.
+
+    Args:
+        table: means and variances of the weights; a variance of 0 stands for a weight never seen.
+        family_of: which family a slot belongs to.
+        slots: the weights that took part.
+        weights: the values of their features.
+        families: their families.
+        count: how many.
+        head: the question.
+        spread: the variance expected of unseen weights, by family and head.
+        floor: the least variance, so that nothing is ever beyond change.
+        viewers: the table of viewers.
+        viewer: the row, or less than 0.
+        viewer_spread: the variance of viewers' own effects, by head.
+        kind: see `evidence`.
+        before: see `evidence`.
+        after: see `evidence`.
+        share: how much of it the shared weights may take, 0 to 1; the viewer's own effect takes all.
+
+    Returns:
+        The probability before learning.
+    """  # fmt: skip
+    z = score_features(table, slots, weights, count, head)
+    own = 0.0
+    if viewer >= 0:
+        z += viewers[viewer, V_EFFECT + head]
+        own = viewer_variance(viewers, viewer, head, viewer_spread)
+    p = logistic(z)
+    total = own
+    column = HEADS + head
+    for j in range(count):
+        variance = table[slots[j], column]
+        if variance == 0.0:
+            variance = spread[families[j], head]
+        total += weights[j] * weights[j] * variance
+    slope, curve = evidence(kind, p, before, after)
+    if kind == 0 or kind == 1:
+        # The step that agrees with the probability after it: a rare yes must not throw sure weights about.
+        low, high = (0.0, total) if kind == 1 else (-total, 0.0)
+        for _ in range(25):
+            middle = 0.5 * (low + high)
+            if total * (kind - logistic(z + middle)) > middle:
+                low = middle
+            else:
+                high = middle
+        after_p = logistic(z + low)
+        slope, curve = kind - after_p, after_p * (1.0 - after_p)
+        gain = 1.0
+        fall = 1.0 / (1.0 + curve * total)
+    else:
+        gain = 1.0 / (1.0 + curve * total)
+        fall = gain
+    for j in range(count):
+        slot = slots[j]
+        variance = table[slot, column]
+        if variance == 0.0:
+            variance = spread[families[j], head]
+        family_of[slot] = families[j]
+        step = weights[j] * variance * share
+        table[slot, head] += step * gain * slope
+        left = variance - step * fall * weights[j] * variance * curve
+        table[slot, column] = max(left, floor * spread[families[j], head])
+    if viewer >= 0:
+        viewers[viewer, V_EFFECT + head] += own * gain * slope
+        left = own - own * own * fall * curve
+        viewers[viewer, V_VARIANCE + head] = max(left, 0.05 * viewer_spread[head])
+    return p
+
+
+@compiled
+def forget(table: Array, family_of: Array, spread: Array, share: float) -> None:
+    """Make every weight a little less sure, so that a world that changes is learned anew."""
+    for slot in range(table.shape[0]):
+        family = family_of[slot]
+        if family == FAMILIES:
+            continue
+        for head in range(HEADS):
+            variance = table[slot, HEADS + head]
+            if variance > 0.0:
+                table[slot, HEADS + head] = min(variance * (1.0 + share), spread[family, head])
