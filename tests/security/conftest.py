@@ -1,6 +1,7 @@
 """What the attacks share: the world of two tenants, a fresh copy for each file, on both engines."""
 
 import itertools
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 
 from contatto.kit.clock import FixedClock
@@ -21,6 +23,12 @@ from tests.security.world import Built, World, running_world
 
 type Admin = psycopg.Connection[tuple[object, ...]]
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_logs() -> None:
+    """A line for each of thousands of requests costs more than many of them do."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
 
 @pytest.fixture(scope="session")

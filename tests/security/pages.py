@@ -19,6 +19,10 @@ LEFT_OUT: Final = re.compile(r"/static/|/live|/stream|/language|/docs|^/chat/|^/
 MOST_PAGES: Final = 100
 OF_A_SHAPE: Final = 2
 """So many addresses of one route are opened; the third lead shows no other forms."""
+OF_A_WAY: Final = 3
+"""So many of its queries are kept."""
+OF_A_FORM: Final = 8
+"""So many of what its buttons send."""
 OF_A_NAME: Final = 2
 """So many of a row of boxes are ticked."""
 
@@ -127,33 +131,56 @@ def read_page(text: str) -> tuple[list[str], list[FoundForm]]:
     return reader.links, [form for form in reader.forms if form.method]
 
 
-def offered(world: World, tenant: Tenant) -> list[Attempt]:
-    """Everything that the pages of an owner lead to or send, each kind of it once or a few times."""
-    found: dict[tuple[object, ...], Attempt] = {}
-    opened: dict[str, int] = {}
-    waiting = list(FIRST)
-    pages = 0
-    while waiting and pages < MOST_PAGES:
-        address = waiting.pop(0)
+@dataclass
+class _Walk:
+    """Goes from page to page as a tenant's owner, and keeps what each offers."""
+
+    world: World
+    session: str
+    found: dict[tuple[object, ...], Attempt] = field(default_factory=dict)
+    of_way: Counter[str] = field(default_factory=Counter)
+    opened: Counter[str] = field(default_factory=Counter)
+
+    def run(self) -> None:
+        waiting, pages = list(FIRST), 0
+        while waiting and pages < MOST_PAGES:
+            address = waiting.pop(0)
+            if self.is_worth_opening(address):
+                answer = self.world.ask("GET", address, session=self.session)
+                if "text/html" in answer.headers.get("content-type", ""):
+                    pages += 1
+                    waiting += self.read(answer.text, urlsplit(address).path)
+
+    def is_worth_opening(self, address: str) -> bool:
+        """Whether pages of this route and with this query were not seen often enough; the request is kept."""
         split = urlsplit(address)
         way = way_to("GET", split.path)
         if way is None or LEFT_OUT.search(split.path):
-            continue
+            return False
         query = tuple(parse_qsl(split.query, keep_blank_values=True))
-        attempt = Attempt(way, split.path, query)
+        self.keep(Attempt(way, split.path, query), OF_A_WAY)
         shape = f"{way.path}?{'&'.join(sorted({name for name, _ in query}))}"
-        found.setdefault((shape,), attempt)
-        opened[shape] = opened.get(shape, 0) + 1
-        if opened[shape] > (1 if query else OF_A_SHAPE):
-            continue
-        answer = world.ask("GET", address, session=tenant.owner)
-        if "text/html" not in answer.headers.get("content-type", ""):
-            continue
-        pages += 1
-        links, forms = read_page(answer.text)
-        waiting += links
+        self.opened[shape] += 1
+        most = 1 if query else OF_A_SHAPE
+        return self.opened[shape] <= most and self.of_way[way.name] <= OF_A_WAY
+
+    def read(self, page: str, path: str) -> list[str]:
+        """Keep what the forms of a page send; give its links."""
+        links, forms = read_page(page)
         for form in forms:
-            action = form.action or split.path
-            for made in FoundForm(form.method, action, form.fields, form.buttons).attempts():
-                found.setdefault(made.shape, made)
-    return list(found.values())
+            form.action = form.action or path
+            for attempt in form.attempts():
+                self.keep(attempt, OF_A_FORM)
+        return links
+
+    def keep(self, attempt: Attempt, most: int) -> None:
+        if attempt.shape not in self.found and self.of_way[attempt.way.name] < most:
+            self.found[attempt.shape] = attempt
+            self.of_way[attempt.way.name] += 1
+
+
+def offered(world: World, tenant: Tenant) -> list[Attempt]:
+    """Everything that the pages of an owner lead to or send, each kind of it once or a few times."""
+    walk = _Walk(world, tenant.owner)
+    walk.run()
+    return list(walk.found.values())

@@ -52,6 +52,11 @@ def own_attempts(world: World, tenant: Tenant) -> list[Attempt]:
     return _known[tenant.business_id]
 
 
+def attempts_of(world: World, tenant: Tenant, way: Way) -> list[Attempt]:
+    """The requests of a tenant to one way."""
+    return [each for each in own_attempts(world, tenant) if each.way == way]
+
+
 def _collect(world: World, tenant: Tenant) -> list[Attempt]:
     found = [_completed(each, tenant) for each in offered(world, tenant)]
     known = {each.way.name for each in found}

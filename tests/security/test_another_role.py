@@ -1,10 +1,20 @@
 """Who lacks what a route asks for is told so and changes nothing; and every route says what it asks for."""
 
-from pathlib import Path
+import httpx2
+import pytest
 
 from contatto.access import ACCESS
-from tests.journeys.running import running_house
-from tests.security.routes import every_way
+from contatto.accounts.model import Door, Permission, Role
+from contatto.accounts.rules import ROLE_PERMISSIONS
+from tests.security.attempts import Attempt
+from tests.security.holdings import changed_tables, rows_of
+from tests.security.routes import Way, every_way, ways
+from tests.security.samples import attempts_of
+from tests.security.world import World
+
+NO_SCOPE = 40130
+LEFT_OUT = {"POST /logout", "GET /live"}
+"""The one ends the session that the next attempt needs, the other never ends."""
 
 
 def test_every_route_says_who_may_use_it() -> None:
@@ -16,10 +26,76 @@ def test_the_table_names_no_route_that_is_gone() -> None:
     assert set(ACCESS) <= {way.name for way in every_way()}
 
 
-def test_a_plain_route_is_held_to_the_table_too(tmp_path: Path) -> None:
-    with running_house(tmp_path) as house:
-        house.make_ad("LEAD_GENERATION")
-        asked = {"viewer_id": "viewer-1", "country": "SG"}
-        for token, status in ((house.token, 200), ("contatto_forged", 401), ("", 401)):
-            answer = house.client.post("/delivery/decide", json=asked, headers={"Access-Token": token})
-            assert answer.status_code == status, answer.text
+def test_every_private_route_asks_for_a_permission_or_is_known_to_need_none() -> None:
+    free = {way.name for way in ways(Door.MEMBER, Door.PROGRAM, Door.APP) if way.permission is None}
+    assert free == {
+        "GET /", "GET /live", "GET /login/tries", "GET /nav", "GET /settings", "GET /settings/capture",
+        "POST /logout", "POST /settings/language", "GET /open_api/v1.3/oauth2/advertiser/get/",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ways(Door.MEMBER), ids=str)
+def test_a_role_without_the_permission_changes_nothing(world: World, way: Way) -> None:
+    lacking = [role for role in Role if way.permission and way.permission not in ROLE_PERMISSIONS[role]]
+    attempt = attempts_of(world, world.attacker, way)[0]
+    before = rows_of(world, world.attacker)
+    for role in lacking:
+        answer = attempt.send(world, session=world.attacker.sessions[role])
+        assert answer.status_code == 403, (role, attempt)
+    assert changed_tables(before, rows_of(world, world.attacker)) == set()
+
+
+def code_of(answer: httpx2.Response) -> int:
+    """The code of the API, or the status of the one door that is none of it."""
+    if answer.status_code in (401, 403):
+        return NO_SCOPE
+    found = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+    return int(found.get("code", 0))
+
+
+@pytest.mark.parametrize("way", ways(Door.PROGRAM, Door.APP), ids=str)
+def test_a_token_opens_what_its_scope_names_and_nothing_else(world: World, way: Way) -> None:
+    [attempt] = attempts_of(world, world.attacker, way)
+    tokens = world.attacker.tokens
+    if way.permission is None:
+        return
+    before = rows_of(world, world.attacker)
+    for scope in set(Permission) - {way.permission}:
+        assert code_of(attempt.send(world, token=tokens[scope])) == NO_SCOPE, (scope, attempt)
+    assert changed_tables(before, rows_of(world, world.attacker)) == set()
+    assert code_of(attempt.send(world, token=tokens[way.permission])) != NO_SCOPE, attempt
+
+
+@pytest.mark.parametrize("door", [Door.PROGRAM, Door.APP])
+def test_a_session_is_no_token_and_a_token_is_no_session(world: World, door: Door) -> None:
+    def refused(attempt: Attempt, **by: str) -> bool:
+        return code_of(attempt.send(world, **by)) != 0
+
+    for way in ways(door):
+        [attempt] = attempts_of(world, world.attacker, way)
+        if door is Door.PROGRAM:
+            assert refused(attempt, session=world.attacker.owner), way
+        assert refused(attempt, token=world.attacker.owner), way
+    for way in ways(Door.MEMBER):
+        attempt = attempts_of(world, world.attacker, way)[0]
+        for by in ({"token": world.attacker.token}, {"session": world.attacker.token, "forgery": ""}):
+            assert attempt.send(world, **by).status_code in (303, 401), way
+
+
+@pytest.mark.parametrize("way", [way for way in ways(Door.MEMBER) if way.name not in LEFT_OUT], ids=str)
+def test_the_least_role_with_the_permission_is_let_in(world: World, way: Way) -> None:
+    """Else the table would ask for less than the route, and prove nothing."""
+    attempt = attempts_of(world, world.attacker, way)[0]
+    let_in = [role for role in Role if way.permission is None or way.permission in ROLE_PERMISSIONS[role]]
+    least = min(let_in, key=lambda role: len(ROLE_PERMISSIONS[role]))
+    answer = attempt.send(world, session=world.attacker.sessions[least])
+    assert answer.status_code != 403 or way.name in ASKS_FOR_MORE, (least, attempt)
+
+
+ASKS_FOR_MORE = {
+    "GET /ads",  # figures are reports too
+    "POST /leads/bulk",  # a download
+    "POST /inbox/{conversation_id}/block",  # as spam
+    "POST /leads/views/{view_id}",  # of another member
+}
+"""What is sent decides whether one permission is enough."""

@@ -82,6 +82,8 @@ class World:
     attacker: Tenant
     places: list[str] = field(default_factory=list)
     """The accounts of the chats that were opened."""
+    asked: int = 0
+    """Requests so far."""
     _tokens: dict[str, str] = field(default_factory=dict)
 
     def ask(self, method: str, path: str, *, session: str = "", token: str = "", visitor: str = "",
@@ -102,6 +104,7 @@ class World:
             headers["X-CSRF-Token"] = self.csrf(session)
         elif forgery:
             headers["X-CSRF-Token"] = forgery
+        self.asked += 1
         self.client.cookies.clear()
         answer = self.client.request(method, path, headers=headers, follow_redirects=False, **sent)
         self.client.cookies.clear()

@@ -1,0 +1,66 @@
+"""Who has no session, no token and no secret is asked to sign in, whatever they hold instead."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from contatto.accounts.model import Door
+from tests.journeys.running import API
+from tests.security.attempts import Attempt
+from tests.security.holdings import all_ids, changed_tables, rows_of, told_of
+from tests.security.routes import Way, every_way, private_ways
+from tests.security.samples import attempts_of
+from tests.security.world import World
+
+SIGN_IN, BAD_TOKEN, WRONG_APP = 40104, 40105, 40001
+PUBLIC = {
+    "GET /docs", "GET /language", "GET /login", "GET /openapi.json", "GET /static", "POST /login",
+    "GET /chat/{account_id}", "GET /chat/{account_id}/embed", "POST /open_api/v1.3/oauth2/access_token/",
+}  # fmt: skip
+"""What anybody may open: a new route that is to be one of them is named here, on purpose."""
+
+
+def strangers(world: World, number: int) -> Iterator[dict[str, str]]:
+    """What somebody may hold who has no session: nothing, and by turns something else that opens nothing."""
+    of = world.attacker
+    sessions = ("session_made_up", of.token, "a" * 5_000, of.visitor, of.app_secret, f"{of.owner}x")
+    tokens = ("contatto_made_up", of.owner, of.visitor, of.app_secret, f"{of.token}x")
+    yield {}
+    yield {"session": sessions[number % len(sessions)], "forgery": world.csrf(of.owner)}
+    yield {"token": tokens[number % len(tokens)]}
+    yield {"visitor": of.visitor}
+
+
+def without_secret(attempt: Attempt) -> Attempt:
+    """The same with another secret of an app, and without any token."""
+    query = tuple((name, "guessed" if name == "secret" else value) for name, value in attempt.query)
+    body = attempt.body
+    if isinstance(body, dict) and "secret" in body:
+        body = body | {"secret": "guessed"}
+    if isinstance(body, dict) and "subscription_detail" in body:
+        body = body | {"subscription_detail": body["subscription_detail"] | {"access_token": "guessed"}}
+    return Attempt(attempt.way, attempt.path, query, attempt.form, body, attempt.file, attempt.raw)
+
+
+@pytest.mark.parametrize("way", private_ways(), ids=str)
+def test_a_stranger_is_asked_to_sign_in_and_changes_nothing(world: World, way: Way) -> None:
+    ids = all_ids(world.attacker)
+    attempt = without_secret(attempts_of(world, world.attacker, way)[0])
+    before = rows_of(world, world.attacker)
+    for held in strangers(world, private_ways().index(way)):
+        answer = attempt.send(world, **held)
+        assert not told_of(world.attacker, ids, answer.text, repr(attempt)), held
+        if way.path.startswith(API):
+            assert (answer.status_code, answer.json()["code"] in (SIGN_IN, BAD_TOKEN, WRONG_APP)) == (
+                200,
+                True,
+            )
+        elif answer.status_code == 303:
+            assert answer.headers["location"].startswith("/login?next=/")
+        else:
+            assert answer.status_code == 401, (held, answer.text[:300])
+    assert changed_tables(before, rows_of(world, world.attacker)) == set()
+
+
+def test_nothing_is_public_but_what_is_named() -> None:
+    assert {way.name for way in every_way() if way.door is Door.ANYBODY} == PUBLIC
