@@ -31,7 +31,7 @@ COLUMNS = {
     "ad_group_id, ad_account_id, via, touch_ts, day, rt_day",
     "conversations": "id, business_id, channel_account_id, person_id, external_id, lead_id, "
     "started_at, last_message_at, unread, assignee_id, waiting_since, state",
-    "persons": "id, business_id, channel_account_id, external_id, name, stated_name, created_at",
+    "persons": "id, business_id, channel_account_id, external_id, name, name_key, created_at",
     "messages": "id, business_id, conversation_id, sender, kind, body, author, at",
     "lead_labels": "business_id, lead_id, label_id",
     "labels": "id, business_id, name, name_key, tone",
@@ -106,14 +106,16 @@ def _fill_leads(
         name = f"{chance.choice(names)} {chance.choice(names)} {number % 997}"
         owner = world["member"] if chance.random() < 0.3 else None
         business = world["business"]
+        sealed = context.vault.seal(name, business)
         tables["leads"].append((
-            lead, new_number(), business, person, world["channel"], conversation, name, name_key(name),
+            lead, new_number(), business, person, world["channel"], conversation, sealed, name_key(name),
             chance.choice(STATUSES), chance.choice(("chat", "form")), at, at + chance.randrange(DAY), owner,
         ))  # fmt: skip
         tables["contact_points"] += _points(context, business, lead, number, at, chance)
         won = _winner(chance.randrange(ADS), at) if chance.random() < 0.8 else (None,) * 8
         tables["conversions"].append((new_number(), business, person, "lead", lead, at, *won))
-        tables["persons"].append((person, business, world["channel"], f"person {number}", name, "", at))
+        known = (f"person {number}", sealed, name_key(name))
+        tables["persons"].append((person, business, world["channel"], *known, at))
         is_waiting, is_resolved = chance.random() < 0.05, chance.random() < 0.5
         tables["conversations"].append((
             conversation, business, world["channel"], person, f"chat {number}", lead, at, at + 1,

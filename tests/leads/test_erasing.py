@@ -152,10 +152,10 @@ class Planted:
                  "photo": None, "blocked_at": None, "name": self.marks[2],
                  # what a business wrote, not the person
                  "actor": "Owner", "policy_url": "https://kopi.example.com"}  # fmt: skip
+        if column.info.get(SEALED):
+            return self.tx.vault.seal(str(links.get(column.name, self.text)), lead.business_id)
         if column.name in links:
             return links[column.name]
-        if column.info.get(SEALED):
-            return self.tx.vault.seal(self.text, lead.business_id)
         for kind, made in MADE.items():
             if isinstance(column.type, kind):
                 return made(self.tx, column)

@@ -1,16 +1,27 @@
 """What a thief of the database or of a backup can read: no contact value, nor a hash made without the key."""
 
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import SEALED, metadata
 from contatto.kit.vault import Vault
+from tests.security.conftest import copied_world
+from tests.security.planting import MAIL, NAME, PHONE, PLATFORM_NAME, VALUES, Planting
 from tests.security.traces import Marks, in_database, in_files
 from tests.security.world import Tenant, World
 
-PHONE, MAIL = "+6597776655", "planted.mei@example.org"
-VALUES = (PHONE, "97776655", "9777 6655", MAIL)
+KEYS_OF_NAMES = {"leads.name_key", "persons.name_key"}
+"""Names are sorted by and searched by parts of them, which needs them in clear: see SECURITY.md."""
+NO_PERSON = {
+    "answered_requests.answer", "channel_apps.secret", "channel_tokens.access_token", "form_pictures.body",
+    "photos.body", "subscriptions.secret",
+}  # fmt: skip
+"""Sealed columns that hold secrets, pictures and ids: nobody's contact value gets there as a text."""
 AUDIENCES = "/dmp/custom_audience"
 
 
@@ -108,3 +119,54 @@ def test_a_planted_hash_would_be_found(name: str) -> None:
     assert marks.of(f"x {digest.hexdigest().upper()}".encode())
     assert marks.of(b"call +6597776655")
     assert not marks.of(b"call +6597776656")
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def planted(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[World, Marks]]:
+    """A world in which one person left their values at every door, and what to look for."""
+    built = request.getfixturevalue(f"built_on_{request.param}")
+    with copied_world(built, tmp_path_factory.mktemp("planted"), request) as world:
+        Planting(world).run()
+        yield world, Marks(VALUES)
+
+
+def test_no_contact_value_lies_in_clear_or_as_a_hash_that_needs_no_key(planted: tuple[World, Marks]) -> None:
+    world, marks = planted
+    assert in_database(world.context.db, marks) == set()
+    assert in_files(world.context.settings.data_dir, marks) == set()
+
+
+def test_a_name_lies_in_clear_only_where_it_is_searched_by(planted: tuple[World, Marks]) -> None:
+    world, _ = planted
+    found = in_database(world.context.db, Marks((NAME, NAME.split()[1])))
+    assert {place for place, _ in found} == KEYS_OF_NAMES
+
+
+def test_the_values_came_into_every_sealed_column(planted: tuple[World, Marks]) -> None:
+    """Else the tests above would prove nothing: have `planting` reach each new column through its door."""
+    world, _ = planted
+    known = Marks((*VALUES, NAME))
+
+    def look(tx: Tx) -> set[str]:
+        return {
+            f"{table.name}.{column.name}"
+            for table in metadata.sorted_tables
+            for column in table.columns
+            if column.info.get(SEALED)
+            for value, tenant in tx.execute(select(column, table.c.business_id)).all()
+            if value is not None and known.of(tx.vault.open_bytes(value, tenant))
+        }
+
+    every = {f"{t.name}.{c.name}" for t in metadata.sorted_tables for c in t.columns if c.info.get(SEALED)}
+    assert world.context.db.read_now(look) == every - NO_PERSON
+
+
+def test_names_are_shown_whole_and_found_by_their_parts(planted: tuple[World, Marks]) -> None:
+    world, _ = planted
+    owner = world.victim.owner
+    for path in ("/leads?q=markwor", "/leads?q=ZELDA%20M", "/leads?sort=name"):
+        assert PLATFORM_NAME in world.ask("GET", path, session=owner).text.replace("&#43;", "+")
+    assert NAME in world.ask("GET", "/inbox/search?q=markwor", session=owner).text
+    assert PLATFORM_NAME not in world.ask("GET", "/leads?q=markworthy", session=owner).text

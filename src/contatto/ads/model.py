@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from contatto.kit.sealed import SealedText
 from contatto.measurement.model import Goal
 
 
@@ -279,7 +280,7 @@ class Draft:
     member_id: str
     kind: Kind
     parent: int
-    typed: str
+    typed: SealedText
     saved_at: datetime
 
 

@@ -131,7 +131,7 @@ def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
         clock = ShiftedClock(timedelta() if world else -timedelta(days=options.days))
         context = open_context(settings, clock)
         try:
-            migrate_schema(context.db.engine)
+            migrate_schema(context.db.engine, context.vault)
             Demo(home, options, context, clock).serve(listener, world)
         finally:
             context.db.close()

@@ -29,5 +29,5 @@ def open_installation() -> Context:
         raise typer.Exit(2) from error
     set_up_logs(settings.log_level, settings.log_format)
     context = open_context(settings)
-    migrate_schema(context.db.engine)
+    migrate_schema(context.db.engine, context.vault)
     return context

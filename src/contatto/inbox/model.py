@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from contatto.channels.model import MessageKind, Platform, Sender
+from contatto.kit.sealed import SealedText
 
 
 class ReceiptState(StrEnum):
@@ -51,8 +52,8 @@ class Person:
     business_id: str
     channel_account_id: str
     external_id: str
-    name: str
-    stated_name: str
+    name: SealedText
+    stated_name: SealedText
     stated_at: datetime | None
     created_at: datetime
 
@@ -168,8 +169,8 @@ class AdReferral:
     conversation_id: str
     ad_number: int
     click_id: str
-    headline: str
-    ad_text: str
+    headline: SealedText
+    ad_text: SealedText
     at: datetime
 
 

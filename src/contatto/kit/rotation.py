@@ -54,7 +54,9 @@ def _step(
 
     def work(tx: Tx) -> tuple[int, int, Any]:
         statement = select(key, table.c.business_id, *columns).order_by(key).limit(batch)
-        rows = tx.execute(statement if last is None else statement.where(key > last)).mappings().all()
+        wanted = statement if last is None else statement.where(key > last)
+        # Held until the end: else a value that somebody changes meanwhile would be written over.
+        rows = tx.execute(wanted.with_for_update() if tx.locks_rows else wanted).mappings().all()
         changed = 0
         for row in rows:
             fresh = {

@@ -15,6 +15,7 @@ from contatto.ads.store import tree as _ads
 from contatto.forms.store import pictures as _pictures
 from contatto.kit.db.row_security import protect_tables
 from contatto.kit.db.types import metadata
+from contatto.kit.vault import Vault
 from contatto.leads.store import entries as _entries
 from contatto.leads.store import events as _events
 from contatto.leads.store import jobs as _jobs
@@ -38,11 +39,16 @@ def _config(connection: Connection) -> Config:
     return config
 
 
-def migrate_schema(engine: Engine) -> None:
-    """Run the steps that this database lacks, in one transaction; with none lacking it does nothing."""
+def migrate_schema(engine: Engine, vault: Vault | None = None) -> None:
+    """Run the steps that this database lacks, in one transaction; with none lacking it does nothing.
+
+    A step that seals what was in clear needs the vault where there are rows.
+    """
     # It writes from the start: a read that turns into a write is refused when another writer came between.
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        command.upgrade(_config(connection), "head")
+        config = _config(connection)
+        config.attributes["vault"] = vault
+        command.upgrade(config, "head")
         protect_tables(connection)
 
 

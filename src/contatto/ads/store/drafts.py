@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Index, String, Table, 
 
 from contatto.ads.model import Draft, Kind, Place
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
+from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant
 from contatto.kit.ids import new_id
 
 ad_drafts = Table(
@@ -18,7 +18,7 @@ ad_drafts = Table(
     Column("member_id", String(36), nullable=False),
     Column("kind", Choice(Kind), nullable=False),
     Column("parent", BigInteger, nullable=False),
-    text("typed"),
+    sealed("typed", nullable=True),
     instant("saved_at"),
     Index("uq_ad_drafts_place", "business_id", "member_id", "kind", "parent", unique=True),
     Index("ix_ad_drafts_saved_at", "saved_at"),
@@ -28,7 +28,8 @@ ad_drafts = Table(
 def save_draft(tx: Tx, draft: Draft) -> None:
     """Keep a draft in the place of the member's earlier one of the same form."""
     row: dict[str, Any] = {name: getattr(draft, name) for name in Draft.__dataclass_fields__}
-    statement = tx.upsert(ad_drafts).values(row | {"id": new_id()})
+    typed = tx.seal(draft.typed, draft.business_id)
+    statement = tx.upsert(ad_drafts).values(row | {"id": new_id(), "typed": typed})
     again = {name: statement.excluded[name] for name in ("typed", "saved_at")}
     place = ["business_id", "member_id", "kind", "parent"]
     tx.execute(statement.on_conflict_do_update(index_elements=place, set_=again))

@@ -34,6 +34,7 @@ from contatto.inbox.store.messages import messages
 from contatto.inbox.store.persons import persons
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Instant, instant, key, metadata, tenant
+from contatto.leads.rules.records import folded
 
 
 def _only(which: str) -> dict[str, Any]:
@@ -201,7 +202,7 @@ def list_named_conversations(tx: Tx, business_id: str, text: str, limit: int) ->
     """The ids of conversations with a person of this name, or of exactly this id on the platform."""
     named = select(persons.c.id).where(
         persons.c.business_id == business_id,
-        or_(persons.c.name.icontains(text, autoescape=True), persons.c.external_id == text),
+        or_(persons.c.name_key.contains(folded(text), autoescape=True), persons.c.external_id == text),
     )
     mine = select(conversations.c.id).where(
         conversations.c.business_id == business_id, conversations.c.person_id.in_(named)

@@ -1,10 +1,11 @@
-"""Customers on each channel account, and the names that are known of them."""
+"""Customers on each channel account, and the names that are known of them, sealed."""
 
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import (
     Column,
+    LargeBinary,
     String,
     Table,
     UniqueConstraint,
@@ -19,6 +20,7 @@ from sqlalchemy import (
 from contatto.inbox.model import Person
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant, instant, key, metadata, sealed, tenant, text
+from contatto.leads.rules.records import name_key
 
 persons = Table(
     "persons",
@@ -27,8 +29,9 @@ persons = Table(
     tenant(),
     Column("channel_account_id", String(36), nullable=False),
     Column("external_id", String(128), nullable=False),
-    text("name"),
-    text("stated_name"),
+    sealed("name", nullable=True),
+    text("name_key", default=""),
+    sealed("stated_name", nullable=True),
     sealed("address", nullable=True),
     instant("blocked_at", nullable=True),
     instant("stated_at", nullable=True),
@@ -37,7 +40,7 @@ persons = Table(
 )
 
 
-_UNNAMED: Final = persons.c.name == ""
+_UNNAMED: Final = persons.c.name.is_(None)
 _FIRST: Final = bindparam("first", type_=Instant())
 _LATER: Final = persons.c.created_at > _FIRST
 _SEEN: Final = (
@@ -45,7 +48,8 @@ _SEEN: Final = (
     .where(persons.c.business_id == bindparam("of_business"), persons.c.id == bindparam("of_id"))
     .where(or_(_UNNAMED, _LATER))
     .values(
-        name=case((_UNNAMED, bindparam("profile_name", type_=String())), else_=persons.c.name),
+        name=case((_UNNAMED, bindparam("profile_name", type_=LargeBinary())), else_=persons.c.name),
+        name_key=case((_UNNAMED, bindparam("profile_key", type_=String())), else_=persons.c.name_key),
         created_at=case((_LATER, _FIRST), else_=persons.c.created_at),
     )
 )
@@ -54,6 +58,8 @@ _SEEN: Final = (
 def save_person(tx: Tx, person: Person) -> None:
     """Insert a person; one who is there gets a name if there was none, and may have come earlier."""
     row = {name: getattr(person, name) for name in Person.__dataclass_fields__}
+    row |= {"name": tx.seal(person.name, person.business_id), "name_key": name_key(person.name)}
+    row["stated_name"] = tx.seal(person.stated_name, person.business_id)
     if not tx.insert_ignore(persons, row):
         record_person_seen(tx, person)
 
@@ -61,7 +67,8 @@ def save_person(tx: Tx, person: Person) -> None:
 def record_person_seen(tx: Tx, person: Person) -> None:
     """A person who is there gets a name if there was none, and may have come earlier."""
     one = {"of_business": person.business_id, "of_id": person.id}
-    tx.execute(_SEEN, one | {"profile_name": person.name, "first": person.created_at})
+    named = {"profile_name": tx.seal(person.name, person.business_id), "profile_key": name_key(person.name)}
+    tx.execute(_SEEN, one | named | {"first": person.created_at})
 
 
 def record_blocked(tx: Tx, business_id: str, person_id: str, *, is_blocked: bool) -> None:
@@ -90,7 +97,7 @@ def record_stated_name(tx: Tx, person: Person, name: str, at: datetime) -> None:
     """Keep the name that a person stated, unless a later message stated another."""
     known = persons.c.stated_at
     mine = _change_of_person(person.business_id, person.id).where(or_(known.is_(None), known <= at))
-    tx.execute(mine.values(stated_name=name, stated_at=at))
+    tx.execute(mine.values(stated_name=tx.seal(name, person.business_id), stated_at=at))
 
 
 def _change_of_person(business_id: str, person_id: str) -> Update:

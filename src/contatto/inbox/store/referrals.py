@@ -4,7 +4,7 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, select
 
 from contatto.inbox.model import AdReferral
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, key, metadata, tenant, text
+from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
 
 ad_referrals = Table(
     "ad_referrals",
@@ -14,8 +14,8 @@ ad_referrals = Table(
     Column("conversation_id", String(36), nullable=False),
     Column("ad_number", BigInteger, nullable=False),
     text("click_id"),
-    text("headline"),
-    text("ad_text"),
+    sealed("headline", nullable=True),
+    sealed("ad_text", nullable=True),
     instant("at"),
     Index("ix_ad_referrals_of_conversation", "business_id", "conversation_id", "at"),
 )
@@ -24,7 +24,8 @@ ad_referrals = Table(
 def append_referral(tx: Tx, referral: AdReferral) -> bool:
     """Append a referral; False when it was there before."""
     row = {name: getattr(referral, name) for name in AdReferral.__dataclass_fields__}
-    return tx.insert_ignore(ad_referrals, row)
+    texts = {name: tx.seal(row[name], referral.business_id) for name in ("headline", "ad_text")}
+    return tx.insert_ignore(ad_referrals, row | texts)
 
 
 def list_referrals(tx: Tx, business_id: str, conversation_id: str) -> list[AdReferral]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, CursorResult, Executable, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from contatto.kit.sealed import SealedText
 from contatto.kit.vault import Vault
 
 _AT_ONCE: Final = 5_000
@@ -33,27 +34,31 @@ class Tx:
         return self.connection.execute(statement, rows)
 
     def find[T](self, shape: type[T], statement: Executable, values: Row | None = None) -> T | None:
-        """The first row as a dataclass, or None. Columns are matched to fields by name.
+        """The first row as a dataclass, or None. Columns are matched to fields by name, sealed ones opened.
 
         ``values`` are those of a statement with ``bindparam`` in it: on hot paths a statement is made once
         and kept, since building it anew costs several times what running it does.
         """
         result = self.connection.execute(statement, values)
-        made = _maker(shape, tuple(result.keys()))
+        made = _maker(shape, tuple(result.keys()), self.vault)
         row = result.first()
         return None if row is None else made(row)
 
     def list[T](self, shape: type[T], statement: Executable, values: Row | None = None) -> list[T]:
         """All rows as dataclasses; ``values`` as in ``find``."""
         result = self.connection.execute(statement, values)
-        made = _maker(shape, tuple(result.keys()))
+        made = _maker(shape, tuple(result.keys()), self.vault)
         return [made(row) for row in result.all()]
 
     def stream[T](self, shape: type[T], statement: Executable) -> Iterator[T]:
         """Rows as dataclasses, some thousands at a time, for what does not fit into memory."""
         some = {"yield_per": _AT_ONCE}
         result = self.connection.execute(statement, execution_options=some)
-        return map(_maker(shape, tuple(result.keys())), result)
+        return map(_maker(shape, tuple(result.keys()), self.vault), result)
+
+    def seal(self, text: str, business_id: str) -> bytes | None:
+        """A text as it is kept in a sealed column; an empty one is none."""
+        return self.vault.seal(text, business_id) if text else None
 
     def scalar(self, statement: Executable) -> Any:
         return self.connection.execute(statement).scalar()
@@ -112,18 +117,36 @@ def insert_for(dialect: str, table: Table) -> Any:
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
-_MAKERS: Final[dict[tuple[type[Any], tuple[str, ...]], Callable[[Any], Any]]] = {}
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Where the fields of a dataclass stand in a row, those that are sealed in it, and its tenant."""
+
+    plain: tuple[tuple[str, int], ...]
+    sealed: tuple[tuple[str, int], ...]
+    tenant: int
 
 
-def _maker[T](shape: type[T], columns: tuple[str, ...]) -> Callable[[Any], T]:
-    """What makes a dataclass of a row with these columns; their places are looked up once for all rows."""
-    made = _MAKERS.get((shape, columns))
-    if made is None:
-        names = [field.name for field in fields(shape)]  # type: ignore[arg-type]
-        known = [(name, columns.index(name)) for name in names if name in columns]
+@cache
+def _plan(shape: type[Any], columns: tuple[str, ...]) -> _Plan:
+    """Where things stand; it is found out once for all rows."""
+    found = [(field, columns.index(field.name)) for field in fields(shape) if field.name in columns]
+    sealed = tuple((field.name, place) for field, place in found if field.type is SealedText)
+    plain = tuple((field.name, place) for field, place in found if field.type is not SealedText)
+    return _Plan(plain, sealed, columns.index("business_id") if sealed else -1)
 
-        def made(row: Any) -> T:
-            return shape(**{name: row[place] for name, place in known})
 
-        _MAKERS[shape, columns] = made
-    return made
+def _maker[T](shape: type[T], columns: tuple[str, ...], vault: Vault) -> Callable[[Any], T]:
+    """What makes a dataclass of a row with these columns."""
+    plan = _plan(shape, columns)  # type: ignore[arg-type]  # a class is hashable
+    plain, sealed, tenant = plan.plain, plan.sealed, plan.tenant
+
+    def made(row: Any) -> T:
+        return shape(**{name: row[place] for name, place in plain})
+
+    def opened(row: Any) -> T:
+        values = {name: row[place] for name, place in plain}
+        for name, place in sealed:
+            values[name] = vault.open(row[place], row[tenant]) if row[place] is not None else ""
+        return shape(**values)
+
+    return opened if sealed else made

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NewType
 
 from contatto.capture.model import ContactMatch, Field
+from contatto.kit.sealed import SealedText
 
 LeadId = NewType("LeadId", str)
 
@@ -50,7 +51,7 @@ class Lead:
     person_id: str
     channel_account_id: str
     conversation_id: str
-    name: str
+    name: SealedText
     status: Status
     origin: Origin
     created_at: datetime

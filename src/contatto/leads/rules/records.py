@@ -24,6 +24,8 @@ MOVES: Final = {
 
 NAME_LIMIT: Final = 120
 _SPACES: Final = re.compile(r"\s+")
+_DETAILS: Final = re.compile(r"\S+@\S+|\+?\d(?:[\s().-]{0,2}\d){6,}")
+"""What may be an address, or a number of seven digits and more."""
 
 
 def check_move(old: Status, new: Status) -> None:
@@ -59,9 +61,17 @@ def person_label(name: str, person_id: str) -> str:
     return name or f"Visitor {person_id[:4]}"
 
 
+def folded(text: str) -> str:
+    """A text as names are searched for: compatible letters composed, case folded, one space between words."""
+    return _SPACES.sub(" ", normalize("NFKC", text).casefold())
+
+
 def name_key(name: str) -> str:
-    """A name as it is sorted and searched by: compatible letters composed, the case of letters folded."""
-    return normalize("NFKC", name).casefold()
+    """A name as it is sorted and searched by. It lies in clear, so the contact details in it are left out.
+
+    People put their number into the name that a platform shows.
+    """
+    return folded(_DETAILS.sub(" ", folded(name))).strip()
 
 
 def detail_key(field: Field, value: str) -> tuple[Field, str]:

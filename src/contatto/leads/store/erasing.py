@@ -41,7 +41,7 @@ def list_written_values(tx: Tx, business_id: str, lead_ids: frozenset[str]) -> s
 def record_erased(tx: Tx, lead: Lead, actor: str) -> None:
     """Make a lead its own tombstone: its id, number, status, origin and times stay, for reports."""
     mine = update(leads).where(leads.c.business_id == lead.business_id, leads.c.id == lead.id)
-    blank = {"name": "", "name_key": "", "facets": "", "conversation_id": "", "channel_account_id": ""}
+    blank = {"name": None, "name_key": "", "facets": "", "conversation_id": "", "channel_account_id": ""}
     gone = {"person_id": lead.id, "owner_id": None, "merged_into": None}
     times = {"hidden_at": tx.now, "erased_at": tx.now, "erased_by": actor}
     tx.execute(mine.values(**blank, **gone, **times))

@@ -26,7 +26,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.numbers import read_number
 from contatto.leads.rules.facets import CONSENT, EMAIL, LABELLED, PHONE, TWIN, Facet, facet_word
 from contatto.leads.rules.filters import NOBODY, Agreed, Has, LeadFilter
-from contatto.leads.rules.records import name_key, search_values
+from contatto.leads.rules.records import folded, search_values
 from contatto.leads.store.records import contact_points, leads
 from contatto.leads.store.threads import THREADS
 from contatto.measurement.model import ConversionKind
@@ -237,7 +237,7 @@ def _chatting(others: _Others, wanted: LeadFilter) -> list[Condition]:
 
 def _found(others: _Others, text: str) -> list[Condition]:
     """By a part of the name, by a whole contact value in several spellings, or by names and ids of ads."""
-    found = [or_(place_of(leads.c.name_key, name_key(text)) > 0, *_sharing(others, text))]
+    found = [or_(place_of(leads.c.name_key, folded(text)) > 0, *_sharing(others, text))]
     if ads := _list_named_ads(others.tx, others.business_id, text):
         found.append(others.earned_by(measured_ads.c.ad_id.in_(ads)))
     number = read_number(text)

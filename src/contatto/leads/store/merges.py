@@ -23,7 +23,7 @@ lead_merges = Table(
     Column("kept_id", String(36), nullable=False),
     Column("merged_id", String(36), nullable=False),
     text("actor"),
-    text("reason"),
+    sealed("reason", nullable=True),
     sealed("journal"),
     instant("at"),
     text("undone_by"),
@@ -42,7 +42,8 @@ MOVING: Final = {
 def save_merge(tx: Tx, business_id: str, merge: Merge) -> None:
     row = {name: getattr(merge, name) for name in Merge.__dataclass_fields__}
     journal = tx.vault.seal(msgspec.json.encode(merge.journal).decode(), business_id)
-    tx.insert(lead_merges, row | {"business_id": business_id, "journal": journal})
+    sealed_values = {"journal": journal, "reason": tx.seal(merge.reason, business_id)}
+    tx.insert(lead_merges, row | {"business_id": business_id} | sealed_values)
 
 
 def find_merge(tx: Tx, business_id: str, merge_id: str) -> Merge | None:
@@ -128,7 +129,8 @@ def list_label_ids(tx: Tx, business_id: str, lead_id: str) -> set[str]:
 def record_face(tx: Tx, business_id: str, lead_id: str, face: Face) -> None:
     """Write the fields that a merge may change."""
     mine = update(leads).where(leads.c.business_id == business_id, leads.c.id == lead_id)
-    values: dict[str, Any] = {"name": face.name, "name_key": name_key(face.name), "status": face.status}
+    values: dict[str, Any] = {"name": tx.seal(face.name, business_id), "name_key": name_key(face.name)}
+    values["status"] = face.status
     values |= {"created_at": from_micros(face.created_at), "updated_at": from_micros(face.updated_at)}
     tx.execute(mine.values(**values, owner_id=face.owner_id))
 
@@ -141,4 +143,6 @@ def record_followers(tx: Tx, business_id: str, lead_ids: list[str], kept_id: str
 
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> Merge:
     journal = msgspec.json.decode(tx.vault.open(row["journal"], row["business_id"]), type=Journal)
-    return Merge(**{name: row[name] for name in Merge.__dataclass_fields__} | {"journal": journal})
+    reason = tx.vault.open(row["reason"], row["business_id"]) if row["reason"] is not None else ""
+    opened = {"journal": journal, "reason": reason}
+    return Merge(**{name: row[name] for name in Merge.__dataclass_fields__} | opened)

@@ -47,7 +47,7 @@ leads = Table(
     Column("person_id", String(36), nullable=False),
     Column("channel_account_id", String(36), nullable=False),
     Column("conversation_id", String(36), nullable=False),
-    text("name"),
+    sealed("name", nullable=True),
     Column("status", Choice(Status), nullable=False),
     Column("origin", Choice(Origin), nullable=False),
     instant("created_at"),
@@ -133,7 +133,12 @@ lead_steps = Table(
 def save_lead(tx: Tx, lead: Lead) -> bool:
     """Insert a lead; False when its person has one already."""
     row = {name: getattr(lead, name) for name in Lead.__dataclass_fields__}
-    return tx.insert_ignore(leads, row | {"name_key": name_key(lead.name)})
+    return tx.insert_ignore(leads, row | _name_columns(tx, lead.business_id, lead.name))
+
+
+def _name_columns(tx: Tx, business_id: str, name: str) -> dict[str, Any]:
+    """A lead's name as its row keeps it: sealed, and in clear as a key without contact details."""
+    return {"name": tx.seal(name, business_id), "name_key": name_key(name)}
 
 
 def find_lead(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
@@ -196,7 +201,8 @@ def record_start(tx: Tx, lead: Lead, at: datetime) -> None:
 def record_activity(tx: Tx, lead: Lead, name: str, at: datetime) -> None:
     """Note that a lead moved: its name, and its last activity, which never goes back."""
     mine = update(leads).where(leads.c.business_id == lead.business_id, leads.c.id == lead.id)
-    tx.execute(mine.values(name=name, name_key=name_key(name), updated_at=max(at, lead.updated_at)))
+    named = _name_columns(tx, lead.business_id, name)
+    tx.execute(mine.values(**named, updated_at=max(at, lead.updated_at)))
 
 
 def record_owner(tx: Tx, lead: Lead, owner_id: str | None) -> bool:
