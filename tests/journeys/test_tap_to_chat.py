@@ -171,6 +171,26 @@ def test_a_preview_of_a_link_takes_nothing_from_the_person_who_taps_it(house: Ho
     assert earned(house, chat).via is TouchKind.CLICK
 
 
+def test_an_ad_that_leaves_out_who_converted_is_not_shown_to_the_viewer_who_did(house: House) -> None:
+    """The publisher knows the viewer, the audience the person: the first tap says that they are one."""
+    ad = house.make_ad("LEAD_GENERATION")
+    person = Browser(house)
+    person.tap(decide(house, "viewer-1")["click_url"])
+    person.say("my number is +65 9123 4567")
+    assert until(lambda: _with_conversion(house, ad["adgroup_id"]))
+    leads = house.data("POST", "/dmp/custom_audience/rule/create/", custom_audience_name="Leads",
+                       audience_type="LEAD_GENERATION")["custom_audience_id"]  # fmt: skip
+    house.data("POST", "/adgroup/update/", adgroup_id=ad["adgroup_id"], excluded_audience_ids=[leads])
+
+    def is_shown(viewer: str) -> bool:
+        asked = {"viewer_id": viewer, "country": "SG"}
+        answer = house.client.post("/delivery/decide", json=asked, headers={"Access-Token": house.token})
+        return answer.json()["ad"] is not None
+
+    assert until(lambda: not is_shown("viewer-1"))
+    assert is_shown("viewer-2")
+
+
 def test_a_telephone_that_is_called_like_a_machine_is_a_person(house: House) -> None:
     house.make_ad("CONVERSATION")
     phone = {"user-agent": "Mozilla/5.0 (Linux; Android 15; CUBOT KINGKONG 9) Chrome/142.0 Mobile Safari"}

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.listing import list_leads
 from tests.journeys.running import House, until
 from tests.security.chats import SITE, Browser, ads_token, decide, embed, settled, texts_of
 from tests.unchanged import nothing_changes
@@ -62,8 +64,10 @@ def shown_ids(house: House) -> Iterator[str]:
                           conversation_id=each["conversation_id"])  # fmt: skip
         yield from words_of(str(told))
     house.sign_in()
-    for page in ("/inbox", "/leads", f"/inbox/{settled(house)[0]}"):
+    for page in ("/inbox", "/leads", f"/inbox/{settled(house)[0]}", "/leads.csv", "/settings/audit"):
         yield from words_of(house.client.get(page).text)
+    lead = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))[0]
+    yield from words_of(house.client.get(f"/leads/{lead.id}").text)
     house.client.cookies.clear()
 
 
@@ -170,6 +174,7 @@ def test_no_door_of_a_chat_takes_the_cookie_of_another(
     other.open_chat()
     (name,) = other.identity
     forged = Browser(neighbour, {name: next(iter(victim.identity.values()))})
+    house.context.live.close()  # a stream that opened all the same would else never end
     answer = forged.get(f"/chat/{neighbour.webchat_id}{path}")
     if path:
         assert answer.status_code == 401
