@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -348,3 +349,30 @@ def test_only_a_test_lead_is_called_one_and_nothing_explains_what_it_did_not_ear
     assert "/reports/conversions/" not in page
     assert "Test lead" not in house.client.get(f"/leads/{real_id}").text
     assert house.client.get("/leads").text.count("Test lead") == 1
+
+
+def test_three_hundred_values_of_a_filter_are_refused_and_the_most_that_are_allowed_cost_little(
+    house: House,
+) -> None:
+    for number in range(30):
+        a_lead(house, person_id=f"p{number}")
+    ids = [f"01940000-0000-7000-8000-{number:012}" for number in range(100)]
+    house.client.get("/leads")  # what the first page makes ready is not counted
+
+    def asked(pairs: list[tuple[str, str]]) -> tuple[int, float, int]:
+        start = time.process_time()
+        answer = house.client.get("/leads", params=pairs)
+        return answer.status_code, time.process_time() - start, len(answer.content)
+
+    many = [(word, each) for word in ("owner", "label", "form") for each in ids]
+    status, took_s, size = asked(many)
+    assert (status, size < 20_000) == (422, True)
+    assert took_s < 0.3
+    status, took_s, size = asked([*many[:40], *many[100:140], ("any", "1")])
+    assert status == 200
+    assert size < 500_000
+    assert took_s < 0.5
+    for path in ("/leads/rows", "/leads.csv", "/leads/views"):
+        assert house.client.get(path, params=many).status_code == 422, path
+    assert post(house, "/leads/views", name="X", query="&".join(f"owner={each}" for each in ids)) == 422
+    assert post(house, "/leads/views", name="X", query="a&" * 3_000) in (303, 422)

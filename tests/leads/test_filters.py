@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from contatto.capture.model import Field
 from contatto.kit.db.database import Database
+from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.moments import micros
 from contatto.leads.actions import work
@@ -72,6 +73,16 @@ def test_whatever_an_address_holds_only_known_values_come_through(pairs: list[tu
     assert filters.read_look(pairs).sort.removeprefix("-") in SORTS
     assert set(filters.read_look(pairs).columns) <= set(COLUMNS)
     assert filters.read_filter(filters.write_filter(found)) == found
+
+
+def test_a_filter_has_few_values_of_a_word_and_in_all() -> None:
+    ids = [new_id() for _ in range(filters.MOST_VALUES + 1)]
+    assert len(filters.read_filter([("owner", each) for each in ids[:-1] * 2]).owners) == filters.MOST_VALUES
+    with pytest.raises(Refused, match="owner: choose 50 values at most"):
+        filters.read_filter([("owner", each) for each in ids])
+    many = [(word, each) for word in ("owner", "label", "form") for each in ids[:30]]
+    with pytest.raises(Refused, match="more than 80 values"):
+        filters.read_filter(many)
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Depends, Request
 
 from contatto.accounts.model import Caller
+from contatto.kit import errors
 from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
 from contatto.kit.words import N_
 from contatto.leads.model.work import Actor
 from contatto.leads.pages.rows import member_names
@@ -18,8 +20,8 @@ from contatto.leads.store import listing, work
 from contatto.leads.store.entries import list_form_names
 from contatto.measurement.store import list_measured_ads
 
-MOST_PAIRS: int = 400
-"""Pairs of an address that are read; what stands behind them is left out."""
+MOST_PAIRS: Final = 200
+"""Pairs of an address: more than a filter and a look together can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,27 @@ def read_asked(pairs: Pairs) -> Asked:
 
 
 def read_query(query: str) -> Asked:
-    """Read what a saved view or a form holds."""
-    return read_asked(parse_qsl(query, max_num_fields=MOST_PAIRS))
+    """Read what a saved view or a form holds.
+
+    Raises:
+        Refused: INVALID, for more than a filter may have.
+    """
+    return read_asked(_few(parse_qsl(query)))
 
 
 def asked_of(request: Request) -> Asked:
-    return read_asked(request.query_params.multi_items()[:MOST_PAIRS])
+    """Read the address of a request; refused as above."""
+    return read_asked(_few(request.query_params.multi_items()))
+
+
+def _few(pairs: Pairs) -> Pairs:
+    if len(pairs) > MOST_PAIRS:
+        raise Refused(
+            errors.INVALID,
+            "The filter has more than %(most)s values. Take some out.",
+            most=filters.MOST_IN_ALL,
+        )
+    return pairs
 
 
 ReadAsked = Annotated[Asked, Depends(asked_of)]
@@ -98,13 +115,14 @@ def _by_name(found: set[tuple[str, str]]) -> list[tuple[str, str]]:
 def chips_of(asked: Asked, choices: dict[str, list[tuple[str, str]]]) -> list[dict[str, Any]]:
     """The parts of the filter that are on, each with the address without it; ``text`` may be None."""
     texts = {(word, value): text for word, pairs in choices.items() for value, text in pairs}
+    written = [urlencode([pair]) for pair in asked.pairs]
     return [
         {
             "word": word,
             "value": value,
             "text": texts.get((word, value)),
-            "href": replace(asked, wanted=filters.without(asked.wanted, word, value)).href(),
+            "href": f"/leads?{'&'.join(written[:place] + written[place + 1 :])}".removesuffix("?"),
         }
-        for word, value in filters.write_filter(asked.wanted)
+        for place, (word, value) in enumerate(filters.write_filter(asked.wanted))
         if word not in ("q", "any")
     ]

@@ -7,7 +7,7 @@ with ``any=1`` words are joined by or too.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from enum import StrEnum
@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import phonenumbers
 
+from contatto.kit import errors
+from contatto.kit.errors import Refused
 from contatto.kit.numbers import read_number
 from contatto.leads.model.leads import Origin, Status
 from contatto.leads.rules.work import day_of
@@ -23,7 +25,9 @@ ME: Final = "me"
 NOBODY: Final = "none"
 TEXT_LIMIT: Final = 200
 MOST_VALUES: Final = 50
-"""Values of one word that an address may hold; more are left out."""
+"""Values of one word that a filter may have."""
+MOST_IN_ALL: Final = 80
+"""Values of all words together: each is a part of the search, and a chip whose address holds the others."""
 SORTS: Final = ("name", "status", "created", "last_activity")
 COLUMNS: Final = ("contact", "status", "source", "labels", "owner", "ad", "created", "last_activity")
 """The columns after the name, which is always there, in their order."""
@@ -147,13 +151,20 @@ _FLAGS: Final = {"twins": "twins", "any": "any_of"}
 
 
 def read_filter(pairs: Iterable[tuple[str, str]]) -> LeadFilter:
-    """Read a filter out of the pairs of an address; words and values that it does not know are left out."""
+    """Read a filter out of the pairs of an address; words and values that it does not know are left out.
+
+    Raises:
+        Refused: INVALID, for more values than a filter may have.
+    """
     lists: dict[str, list[Any]] = {attribute: [] for attribute, _ in _LISTS.values()}
     single: dict[str, Any] = {}
     for word, text in pairs:
         if word in _LISTS:
             attribute, read = _LISTS[word]
-            _keep(lists[attribute], read(text))
+            value = read(text)
+            if value is not None and value not in lists[attribute]:
+                lists[attribute].append(value)
+                _check_count(word, lists)
         elif word in _DAYS:
             single[_DAYS[word]] = day_of(text)
         elif word in _FLAGS:
@@ -168,9 +179,16 @@ def read_text(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode().strip()[:TEXT_LIMIT].strip()
 
 
-def _keep(found: list[Any], value: Any) -> None:
-    if value is not None and value not in found and len(found) < MOST_VALUES:
-        found.append(value)
+def _check_count(word: str, lists: Mapping[str, list[Any]]) -> None:
+    """Checked with each value, so that nothing is done for those that are too many."""
+    if len(lists[_LISTS[word][0]]) > MOST_VALUES:
+        raise Refused(
+            errors.INVALID, "%(word)s: choose %(most)s values at most.", word=word, most=MOST_VALUES
+        )
+    if sum(map(len, lists.values())) > MOST_IN_ALL:
+        raise Refused(
+            errors.INVALID, "The filter has more than %(most)s values. Take some out.", most=MOST_IN_ALL
+        )
 
 
 def write_filter(wanted: LeadFilter) -> Pairs:
@@ -182,11 +200,6 @@ def write_filter(wanted: LeadFilter) -> Pairs:
         day: date | None = getattr(wanted, attribute)
         pairs += [(word, day.isoformat())] if day else []
     return pairs + [(word, "1") for word, attribute in _FLAGS.items() if getattr(wanted, attribute)]
-
-
-def without(wanted: LeadFilter, word: str, value: str) -> LeadFilter:
-    """The filter with one of its values taken out, as a click on its chip does."""
-    return read_filter([pair for pair in write_filter(wanted) if pair != (word, value)])
 
 
 def read_look(pairs: Iterable[tuple[str, str]]) -> Look:
