@@ -15,7 +15,7 @@ from contatto.capture.rules import detect_contacts
 from contatto.forms.model import CONTACTS, Content, Kind, Option, Source, Submission
 from contatto.forms.rules import drafts
 from contatto.forms.rules.answers import check_submission, contacts_of
-from contatto.forms.rules.links import is_call, is_link
+from contatto.forms.rules.links import is_call, is_link, may_become_link
 from contatto.forms.rules.logic import count_score, find_way
 from contatto.forms.rules.openings import check_opening, sign_opening
 from contatto.forms.rules.publishing import list_problems
@@ -254,6 +254,15 @@ def test_logic_that_leads_nowhere_cannot_be_published() -> None:
 ])  # fmt: skip
 def test_a_link_is_whole_and_https(text: str, fits: bool) -> None:
     assert is_link(text) is fits
+
+
+@pytest.mark.parametrize(("text", "may"), [
+    ("", True), ("h", True), ("https:", True), ("http://x", True), ("example.com:8443/a", True),
+    ("a b: c", True), ("javascript:", False), ("JAVASCRIPT:x", False), ("data:x", False), ("x-y+z:1", False),
+    ("tel:+65", False),
+])  # fmt: skip
+def test_while_it_is_typed_a_link_names_no_other_scheme(text: str, may: bool) -> None:
+    assert may_become_link(text) is may
 
 
 def test_a_number_to_call_has_its_country() -> None:

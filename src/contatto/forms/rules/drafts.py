@@ -18,7 +18,10 @@ from contatto.forms.model import (
     Source,
 )
 from contatto.forms.rules.kinds import AUTOCOMPLETE, CHOOSERS, PHONES, USUAL
+from contatto.forms.rules.links import may_become_link
 from contatto.forms.rules.readers import clean
+from contatto.kit import errors
+from contatto.kit.errors import Refused
 from contatto.kit.languages import LANGUAGES
 
 type Sent = Mapping[str, Sequence[str]]
@@ -78,7 +81,11 @@ def text_limits(content: Content) -> dict[str, int]:
 
 
 def edit_content(content: Content, sent: Sent, language: str) -> Content:
-    """The content with what was typed; fields that were not sent stay as they are."""
+    """The content with what was typed; fields that were not sent stay as they are.
+
+    Raises:
+        Refused: INVALID, for an address that can never become a link.
+    """
     limits = text_limits(content)
     typed = {key: clean(sent[f"w:{key}"][0])[:most] for key, most in limits.items() if sent.get(f"w:{key}")}
     words = {
@@ -94,8 +101,8 @@ def edit_content(content: Content, sent: Sent, language: str) -> Content:
         consents=tuple(_edit_consent(consent, sent) for consent in content.consents),
         image=_picture(sent, content.image),
         review=_ticked(sent, "review", known=content.review),
-        policy_url=_line(sent, "policy_url", content.policy_url, 2_000),
-        end_url=_line(sent, "end_url", content.end_url, 2_000),
+        policy_url=_link(sent, "policy_url", content.policy_url),
+        end_url=_link(sent, "end_url", content.end_url),
         end_phone=_line(sent, "end_phone", content.end_phone, 40),
         words=words,
     )
@@ -297,6 +304,14 @@ def _ticked(sent: Sent, name: str, *, known: bool) -> bool:
 def _line(sent: Sent, name: str, known: str, most: int) -> str:
     values = sent.get(name)
     return " ".join(clean(values[0]).split())[:most] if values else known
+
+
+def _link(sent: Sent, name: str, known: str) -> str:
+    """An address, perhaps half of it; whether it is whole is asked when the form is published."""
+    typed = _line(sent, name, known, 2_000)
+    if not may_become_link(typed):
+        raise Refused(errors.INVALID, "%(field)s: give a full address that starts with https://.", field=name)
+    return typed
 
 
 def _number(sent: Sent, name: str, known: int | None) -> int | None:

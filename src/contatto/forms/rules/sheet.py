@@ -8,6 +8,7 @@ import phonenumbers
 
 from contatto.forms.model import NOBODY, Content, Kind, Known, Question
 from contatto.forms.rules.kinds import CHOOSERS, PHONES, TEXT_LIMIT
+from contatto.forms.rules.links import shown_link
 from contatto.forms.rules.slots import place_of, show_slots
 from contatto.forms.rules.words import (
     consent_text,
@@ -53,8 +54,8 @@ def show_sheet(
         "review": content.review or any(values.values()),
         "prefills": bool(values),
         "is_back": known.is_back and bool(texts["again_title"] or texts["again_text"]),
-        "policy_url": content.policy_url,
-        "end_url": content.end_url,
+        "policy_url": shown_link(content.policy_url),
+        "end_url": shown_link(content.end_url),
         "end_phone": content.end_phone,
     }
 
