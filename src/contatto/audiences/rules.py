@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from contatto.audiences.model import Audience, AudienceKind, AudienceState, Fingerprint, ListKind
@@ -21,6 +22,8 @@ from contatto.measurement.model import ConversionKind
 FILE_LIFE: Final = timedelta(days=1)
 """For so long after its upload a file can be made into an audience."""
 LONGEST_NAME: Final = 128
+MOST_LINES: Final = 50_000
+"""Lines of a list that is typed or pasted in."""
 _PRINT_BYTES: Final = 16
 CONVERSION_OF: Final = {
     "LEAD_GENERATION": ConversionKind.LEAD,
@@ -135,19 +138,22 @@ def read_customers(text: str, kind: ListKind, country: str) -> Customers:
         country: of numbers without a plus sign; two letters, or none.
 
     Raises:
-        Refused: INVALID for what is no CSV, FILE_EMPTY without any line.
+        Refused: INVALID for what is no CSV or has too many lines, FILE_EMPTY without any line.
     """
     plain = text.removeprefix("\ufeff").replace("\0", "")
     first = plain.partition("\n")[0]
     reader = csv.reader(io.StringIO(plain), delimiter=max(",;\t", key=first.count))
     try:
-        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        found = ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
+        rows = list(islice(found, MOST_LINES + 2))
     except csv.Error as error:
         raise Refused(errors.INVALID, "text: this is no CSV file.") from error
     column = _column_of(rows[0][1], kind) if rows else None
     rows = rows if column is None else rows[1:]
     if not rows:
         raise Refused(errors.FILE_EMPTY)
+    if len(rows) > MOST_LINES:
+        raise Refused(errors.INVALID, "text: it must have %(most)s lines at most.", most=MOST_LINES)
     digests: dict[str, None] = {}
     faults: list[Fault] = []
     for line, row in rows:

@@ -1,6 +1,8 @@
 """Leads out of a file: each row makes a lead, adds to the one that it fits, or is left with a reason."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import batched
 from typing import Final
 
 from contatto.capture.model import Field
@@ -18,6 +20,8 @@ from contatto.leads.store import work as work_store
 from contatto.leads.store.facets import list_sharing_leads
 
 SHOWN_ROWS: Final = 100
+_AT_ONCE: Final = 500
+"""Rows whose details are looked up together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +53,42 @@ def foresee_import(tx: Tx, business_id: str, sheet: Sheet, country: str) -> Prev
     counts = {"create": 0, "update": 0, "skip": 0}
     shown: list[Foreseen] = []
     seen: dict[tuple[Field, str], int] = {}
-    for number, cells in enumerate(sheet.rows, 1):
-        foreseen = _foresee(tx, business_id, sheet.columns, (number, cells, country), seen)
-        counts[foreseen.does] += 1
-        if len(shown) < SHOWN_ROWS or foreseen.does == "skip":
-            shown.append(foreseen)
-    return Preview(counts, shown[: 5 * SHOWN_ROWS])
+    for rows in batched(enumerate(sheet.rows, 1), _AT_ONCE, strict=False):
+        read = [(number, _read(sheet.columns, cells, country)) for number, cells in rows]
+        values = {each.value for _, entry in read if isinstance(entry, Entry) for each in entry.contacts}
+        known = store.list_leads_by_value(tx, business_id, values)
+        for number, entry in read:
+            foreseen = _foresee(number, entry, known, seen)
+            counts[foreseen.does] += 1
+            if len(shown) < SHOWN_ROWS or (foreseen.does == "skip" and len(shown) < 5 * SHOWN_ROWS):
+                shown.append(foreseen)
+    return Preview(counts, shown)
+
+
+def _read(columns: tuple[str, ...], cells: tuple[str, ...], country: str) -> Entry | Unfit:
+    try:
+        return read_entry(columns, cells, country)
+    except Unfit as unfit:
+        return unfit
 
 
 def _foresee(
-    tx: Tx,
-    business_id: str,
-    columns: tuple[str, ...],
-    row: tuple[int, tuple[str, ...], str],
-    seen: dict[tuple[Field, str], int],
+    number: int, entry: Entry | Unfit, known: Mapping[str, list[Lead]], seen: dict[tuple[Field, str], int]
 ) -> Foreseen:
-    number, cells, country = row
-    try:
-        entry = read_entry(columns, cells, country)
-    except Unfit as unfit:
-        return Foreseen(number, "skip", "", (), unfit.says)
+    """What becomes of a row: ``known`` are the leads by their values, ``seen`` the earlier rows by theirs."""
+    if isinstance(entry, Unfit):
+        return Foreseen(number, "skip", "", (), entry.says)
     values = tuple((each.field, each.value) for each in entry.contacts)
     details = tuple(value for _, value in values)
-    known = store.list_leads_with_values(tx, business_id, {value for _, value in values})
+    fitting = {lead.id: lead for value in details for lead in known.get(value, ())}
     earlier = {seen[value] for value in values if value in seen}
     for value in values:
         seen.setdefault(value, number)
-    if len(known) > 1:
-        return Foreseen(number, "skip", entry.name, details, _several(len(known)))
-    if known:
-        return Foreseen(number, "update", entry.name, details, _adds_to(known[0].name))
+    if len(fitting) > 1:
+        return Foreseen(number, "skip", entry.name, details, _several(len(fitting)))
+    if fitting:
+        (lead,) = fitting.values()
+        return Foreseen(number, "update", entry.name, details, _adds_to(lead.name))
     if earlier:
         return Foreseen(number, "update", entry.name, details, Said("Adds to row %(row)s", row=min(earlier)))
     return Foreseen(number, "create", entry.name, details, Said(""))

@@ -17,6 +17,7 @@ from contatto.kit.words import Said
 from contatto.leads.rules.work import LABEL_LIMIT
 
 MOST_ROWS: Final = 20_000
+MOST_COLUMNS: Final = 200
 MOST_CELL: Final = 500
 RULE: Final = "import"
 _ALIASES: Final = {
@@ -59,7 +60,7 @@ def read_sheet(text: str) -> Sheet:
     """Read a file as CSV with a head; commas, semicolons or tabs between the cells.
 
     Raises:
-        Refused: INVALID, when there is no head with a contact column, no row, or too many rows.
+        Refused: INVALID, when there is no head with a contact column, no row, or too many rows or columns.
     """
     plain = text.removeprefix("\ufeff").replace("\0", "")
     first = plain.partition("\n")[0]
@@ -68,6 +69,8 @@ def read_sheet(text: str) -> Sheet:
         table = [tuple(row) for row in csv.reader(io.StringIO(plain), delimiter=delimiter) if any(row)]
     except csv.Error as error:
         raise Refused(errors.INVALID, "file: this is no CSV file.") from error
+    if table and len(table[0]) > MOST_COLUMNS:
+        raise Refused(errors.INVALID, "file: it must have %(most)s columns at most.", most=MOST_COLUMNS)
     columns = tuple(_column(cell) for cell in table[0]) if table else ()
     if not set(columns) & {field.value for field in Field}:
         raise Refused(

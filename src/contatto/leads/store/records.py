@@ -287,6 +287,27 @@ def list_leads_with_values(tx: Tx, business_id: str, values: Collection[str]) ->
     return tx.list(Lead, mine.order_by(leads.c.created_at, leads.c.id))
 
 
+def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> dict[str, list[Lead]]:
+    """Leads in the lists by each of the contact values that they have, oldest first; others are not in it."""
+    by_index = {tx.vault.blind(value, business_id): value for value in values}
+    having = select(contact_points.c.value_index, contact_points.c.lead_id).where(
+        contact_points.c.business_id == business_id, contact_points.c.value_index.in_(by_index)
+    )
+    pairs = {(by_index[row.value_index], row.lead_id) for row in tx.execute(having)}
+    mine = select(leads).where(
+        leads.c.business_id == business_id,
+        leads.c.hidden_at.is_(None),
+        leads.c.id.in_({lead_id for _, lead_id in pairs}),
+    )
+    found: dict[str, list[Lead]] = {}
+    known = {lead.id: lead for lead in tx.list(Lead, mine.order_by(leads.c.created_at, leads.c.id))}
+    places = {lead_id: place for place, lead_id in enumerate(known)}
+    for value, lead_id in sorted(pairs, key=lambda pair: places.get(pair[1], 0)):
+        if lead_id in known:
+            found.setdefault(value, []).append(known[lead_id])
+    return found
+
+
 def list_points_of_source(tx: Tx, business_id: str, lead_id: str, source_id: str) -> list[str]:
     """Ids of the contact points of a lead that a source alone gives evidence for."""
     mine = select(evidence.c.contact_point_id, evidence.c.source_id).where(
