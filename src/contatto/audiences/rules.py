@@ -144,8 +144,8 @@ def read_customers(text: str, kind: ListKind, country: str) -> Customers:
     first = plain.partition("\n")[0]
     reader = csv.reader(io.StringIO(plain), delimiter=max(",;\t", key=first.count))
     try:
-        found = ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
-        rows = list(islice(found, MOST_LINES + 2))
+        lines = ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
+        rows = list(islice(lines, MOST_LINES + 2))
     except csv.Error as error:
         raise Refused(errors.INVALID, "text: this is no CSV file.") from error
     column = _column_of(rows[0][1], kind) if rows else None
