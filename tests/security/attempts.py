@@ -41,7 +41,8 @@ class Attempt:
         """Send it as somebody: see ``World.ask``."""
         sent: dict[str, Any] = {"params": list(self.query)} if self.query else {}
         if self.raw is not None:
-            sent |= {"content": self.raw, "headers": {"Content-Type": "image/png"}}
+            headers = {"Content-Type": "image/png"} | by.pop("headers", {})
+            sent |= {"content": self.raw, "headers": headers}
         elif self.file is not None:
             sent |= {"data": dict(self.form or ()), "files": {"file": ("x.csv", self.file, "text/csv")}}
         elif self.form is not None:

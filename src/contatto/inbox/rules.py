@@ -1,6 +1,5 @@
 """How deliveries are labelled and judged, how a thread is ordered, where evidence stands in a text."""
 
-import base64
 import hashlib
 import hmac
 import re
@@ -25,6 +24,7 @@ from contatto.channels.model import (
 )
 from contatto.inbox.model import AutomaticMessages, Exchange, ReceiptState
 from contatto.kit import errors
+from contatto.kit.base64url import from_base64url, to_base64url
 from contatto.kit.errors import Refused
 from contatto.kit.words import N_, Said
 from contatto.leads.model.leads import Evidence
@@ -274,13 +274,13 @@ def sign_form_link(link: FormLink, key: bytes) -> str:
     ids = (uuid.UUID(link.business_id).bytes, uuid.UUID(link.conversation_id).bytes)
     body = _LINK.pack(*ids, link.number, link.until_s)
     signed = body + hmac.digest(key, body, "sha256")[:_SIGNED_BYTES]
-    return base64.urlsafe_b64encode(signed).decode().rstrip("=")
+    return to_base64url(signed)
 
 
 def read_form_link(text: str, key: bytes) -> FormLink | None:
     """What a link says, if we signed it."""
     try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        raw = from_base64url(text)
     except ValueError:
         return None
     body, signature = raw[: _LINK.size], raw[_LINK.size :]

@@ -11,7 +11,6 @@ Source: TikTok help "Lead optimization goal" (last touch; 7-day click, 1-day vie
 (a view counts for those who did not click).
 """
 
-import base64
 import hashlib
 import hmac
 import re
@@ -24,6 +23,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from contatto.kit import errors
+from contatto.kit.base64url import from_base64url, to_base64url
 from contatto.kit.errors import Refused
 from contatto.measurement.model import (
     Conversion,
@@ -130,7 +130,7 @@ def sign_ticket(ticket: TrackingTicket, key: bytes) -> str:
             ticket.country,
         ]
     )
-    return _to_url(hmac.digest(key, body, "sha256")[:_SIGNATURE_BYTES] + body)
+    return to_base64url(hmac.digest(key, body, "sha256")[:_SIGNATURE_BYTES] + body)
 
 
 def read_ticket(token: str, kinds: Collection[TicketKind], key: bytes) -> TrackingTicket:
@@ -140,7 +140,7 @@ def read_ticket(token: str, kinds: Collection[TicketKind], key: bytes) -> Tracki
         Refused: UNSIGNED.
     """
     try:
-        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        raw = from_base64url(token)
     except ValueError as error:
         raise Refused(errors.UNSIGNED) from error
     signature, body = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
@@ -150,7 +150,3 @@ def read_ticket(token: str, kinds: Collection[TicketKind], key: bytes) -> Tracki
     if kind not in kinds:
         raise Refused(errors.UNSIGNED)
     return TrackingTicket(TicketKind(kind), *said)
-
-
-def _to_url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")

@@ -129,10 +129,11 @@ class TikTok:
         Raises:
             Refused: UNSIGNED, or STALE when the signed time is further from now than the tolerance.
         """
-        parts = dict(
-            part.strip().partition("=")[::2] for part in headers.get(SIGNATURE_HEADER, "").split(",")
-        )
+        said = [part.strip().partition("=")[::2] for part in headers.get(SIGNATURE_HEADER, "").split(",")]
+        parts = dict(said)
         signed_at, signature = parts.get("t", ""), parts.get("s", "")
+        if len(parts) < len(said):  # said twice, so that two readers could understand it differently
+            raise Refused(errors.UNSIGNED)
         if not (signed_at.isascii() and signed_at.isdigit() and len(signed_at) <= 12):
             raise Refused(errors.UNSIGNED)
         wanted = sign_body(raw, secret, int(signed_at)).partition("s=")[2]
