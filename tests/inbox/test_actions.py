@@ -86,7 +86,7 @@ def test_an_account_of_another_business_is_unknown(database: Database, shop: Sho
 def test_two_platform_ids_that_only_look_alike_stay_apart(database: Database, shop: Shop) -> None:
     bodies = [received(user="u1", conversation_id="c"), received(user="u2", conversation_id="c ")]
     assert take(database, shop, *bodies).stored == 2
-    assert person_id_of(shop.tiktok, "u1") != person_id_of(shop.tiktok, "u2")
+    assert person_id_of(database.vault, shop.tiktok, "u1") != person_id_of(database.vault, shop.tiktok, "u2")
 
 
 def test_bodies_of_stored_deliveries_are_let_go_and_those_of_refused_ones_kept_sealed(
@@ -209,7 +209,8 @@ def test_with_capture_off_nothing_is_detected_and_turning_on_reads_no_old_messag
     assert leads_of(database, shop) == []
     assert ledger(database, shop).stored == 3
     take(database, shop, received(NUMBER, "u3"))
-    assert [lead.person_id for lead in leads_of(database, shop)] == [person_id_of(shop.tiktok, "u3")]
+    third = person_id_of(database.vault, shop.tiktok, "u3")
+    assert [lead.person_id for lead in leads_of(database, shop)] == [third]
     database.write_now(lambda tx: turn_off_capture(tx, shop.business_id, shop.tiktok.id))
     take(database, shop, received(NUMBER, "u4"))
     assert len(leads_of(database, shop)) == 1
@@ -275,7 +276,7 @@ def test_another_business_sees_nothing_of_a_chat(database: Database, shop: Shop)
             messages.list_messages_after(tx, "other", of, 0),
             messages.list_last_messages(tx, "other", {of}),
             messages.find_message(tx, "other", message.id),
-            persons.list_persons(tx, "other", {person_id_of(shop.tiktok, "u1")}),
+            persons.list_persons(tx, "other", {person_id_of(database.vault, shop.tiktok, "u1")}),
             list_notices(tx, "other", of),
             count_receipts(tx, "other").received,
         ]

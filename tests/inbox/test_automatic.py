@@ -145,7 +145,7 @@ def test_the_questions_of_the_ad_that_opened_the_chat_are_answered_as_well_as_th
     def tap(tx: Tx) -> None:
         said = {"welcome": "Hi!", "questions": ("When are you open?",), "answers": ("On ad days.",)}
         ad = make.published_ad(tx, shop.business_id, **said)
-        append_touch(tx, make.touch(ad, person_id=person_id_of(shop.webchat, "v1")))
+        append_touch(tx, make.touch(ad, person_id=person_id_of(tx.vault, shop.webchat, "v1")))
 
     write(database, shop, "When are you open?")
     database.write_now(tap)

@@ -142,8 +142,8 @@ def played(db: Database, order: list[int], batch: int) -> tuple[dict[str, Any], 
     anonymous = json.loads(
         json.dumps(state, default=str)
         .replace(ad.ad_id, "the ad")
-        .replace(person_id_of(shop.tiktok, "u1"), "u1")
-        .replace(person_id_of(shop.tiktok, "u2"), "u2")
+        .replace(person_id_of(db.vault, shop.tiktok, "u1"), "u1")
+        .replace(person_id_of(db.vault, shop.tiktok, "u2"), "u2")
     )
     return anonymous, ledger(db, shop)
 

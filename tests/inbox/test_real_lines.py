@@ -116,7 +116,7 @@ def check_outcome(tx: Tx, owner: str, accounts: dict[str, ChannelAccount], lines
         account = accounts[line.country]
         thread = list_messages(tx, owner, conversation_id_of(account, f"conversation of {line.id}"))
         assert [message.text for message in thread] == [line.text]
-        lead = leads.pop(person_id_of(account, line.id), None)
+        lead = leads.pop(person_id_of(tx.vault, account, line.id), None)
         kept = {(point.field.value, point.value) for point in points[lead.id]} if lead else set()
         assert kept == line.contacts, line.id
     assert leads == {}

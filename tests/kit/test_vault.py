@@ -3,6 +3,7 @@
 import base64
 import os
 import stat
+import uuid
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,17 @@ def test_the_first_start_makes_a_key_file_that_only_its_owner_reads(tmp_path: Pa
 def test_configured_keys_win_and_no_file_is_made(tmp_path: Path) -> None:
     assert load_keys((line("k"),), tmp_path) == {"k": OLD}
     assert os.listdir(tmp_path) == []  # noqa: PTH208
+
+
+def test_an_id_follows_from_a_name_at_a_place_and_from_the_oldest_key_alone() -> None:
+    vault, other = Vault({"a": bytes(32)}), Vault({"a": b"\1" * 32})
+    rotated = Vault({"b": b"\2" * 32, "a": bytes(32)})
+    made = vault.named_id("place", "mei")
+    assert made == rotated.named_id("place", "mei")
+    assert made not in {
+        vault.named_id("place", "mai"),
+        vault.named_id("x", "mei"),
+        other.named_id("place", "mei"),
+    }
+    parsed = uuid.UUID(made)
+    assert (parsed.version, parsed.variant) == (8, uuid.RFC_4122)

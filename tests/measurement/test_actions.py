@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.ids import named_id, new_id
+from contatto.kit.ids import new_id
 from contatto.kit.moments import micros
+from contatto.kit.vault import Vault
 from contatto.measurement import store
 from contatto.measurement.actions import Earned, record_conversion, record_touch, stamp_ticket
 from contatto.measurement.model import (
@@ -270,9 +271,10 @@ def test_a_publisher_names_a_person_of_a_platform_and_nobody_in_our_own_chat() -
     own = make.ad()
     elsewhere = make.ad(landing_path="https://www.tiktok.com/@kopi")
     account = own.channel_account_id
-    assert viewer_of(elsewhere, ticket_of(TicketKind.VIEW, elsewhere)) == named_id(account, "viewer-1")
-    assert viewer_of(own, ticket_of(TicketKind.VIEW, own)) == named_id(account, "viewer:viewer-1")
-    assert viewer_of(own, TrackingTicket(TicketKind.CHAT, own.business_id, own.ad_id)) is None
+    name = Vault({"test": bytes(32)}).named_id
+    assert viewer_of(name, elsewhere, ticket_of(TicketKind.VIEW, elsewhere)) == name(account, "viewer-1")
+    assert viewer_of(name, own, ticket_of(TicketKind.VIEW, own)) == name(account, "viewer:viewer-1")
+    assert viewer_of(name, own, TrackingTicket(TicketKind.CHAT, own.business_id, own.ad_id)) is None
 
 
 def test_the_country_of_the_decision_travels_with_the_link_to_the_touch() -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from contatto.kit.ids import named_id, new_number
+from contatto.kit.ids import new_number
 from contatto.kit.web.visitor import VISITOR_KEY, cookie_name, public_id
 from contatto.measurement.actions import publish_ad
 from contatto.measurement.api import TRACKING_KEY
@@ -97,13 +97,13 @@ def test_a_publishers_viewer_of_any_name_taps_and_is_nobody_of_that_name(
 ) -> None:
     assert house.client.get(link(house, ad, viewer=viewer), follow_redirects=False).status_code == 303
     for named in (viewer, f"viewer:{viewer}"):
-        person = named_id(house.webchat_id, named)
+        person = house.context.vault.named_id(house.webchat_id, named)
         assert not house.context.db.read_now(
             lambda tx, who=person: list_touches_of(tx, house.business_id, who)
         )
     secret = house.client.cookies[cookie_name(house.webchat_id)].partition(".")[0]
     shown = public_id(secret, house.webchat_id, house.context.vault.signing_key(VISITOR_KEY))
-    person = named_id(house.webchat_id, shown)
+    person = house.context.vault.named_id(house.webchat_id, shown)
     found = house.context.db.read_now(lambda tx: list_touches_of(tx, house.business_id, person))
     assert [touch.ad_id for touch in found] == [ad.ad_id]
     sent = {"client_message_id": "message-1", "text": "Hi"}
@@ -118,7 +118,7 @@ def test_a_publisher_names_the_person_of_a_platform(house: House) -> None:
     tapped = house.client.get(link(house, made, viewer="u1"), follow_redirects=False)
     assert tapped.headers["location"] == "https://www.tiktok.com/@k"
     assert "contatto_chat" not in tapped.headers.get("set-cookie", "")
-    person = named_id(house.tiktok_id, "u1")
+    person = house.context.vault.named_id(house.tiktok_id, "u1")
     found = house.context.db.read_now(lambda tx: list_touches_of(tx, house.business_id, person))
     assert [touch.kind for touch in found] == [TouchKind.CLICK]
 

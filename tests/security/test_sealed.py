@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from contatto.cli.seal import seal_days
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import SEALED, metadata
 from contatto.kit.vault import Vault
 from tests.security.conftest import copied_world
 from tests.security.planting import MAIL, NAME, PHONE, PLATFORM_NAME, VALUES, Planting
-from tests.security.traces import Marks, in_database, in_files
+from tests.security.traces import Marks, all_ids, in_database, in_files
 from tests.security.world import Tenant, World
 
 KEYS_OF_NAMES = {"leads.name_key", "persons.name_key"}
@@ -129,7 +130,10 @@ def planted(
     built = request.getfixturevalue(f"built_on_{request.param}")
     with copied_world(built, tmp_path_factory.mktemp("planted"), request) as world:
         Planting(world).run()
-        yield world, Marks(VALUES)
+        world.context.clock.advance(seconds=3 * 86_400)  # type: ignore[attr-defined]  # the world's stands still
+        seal_days(world.context.db, world.context.settings.data_dir / "sealed", 2)
+        assert list(world.context.settings.data_dir.rglob("part-*.parquet"))
+        yield world, Marks(VALUES, all_ids(world.context.db))
 
 
 def test_no_contact_value_lies_in_clear_or_as_a_hash_that_needs_no_key(planted: tuple[World, Marks]) -> None:

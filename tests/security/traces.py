@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import duckdb
 from sqlalchemy import inspect
 
 from contatto.kit.db.database import Database
@@ -90,8 +91,16 @@ def in_database(db: Database, marks: Marks) -> set[tuple[str, str]]:
 
 def in_files(folder: Path, marks: Marks) -> set[tuple[str, str]]:
     """Where marks stand in files below a folder: pairs of the file's name and the form."""
-    found = ((path.name, marks.of(path.read_bytes())) for path in folder.rglob("*") if path.is_file())
+    found = ((path.name, marks.of(_content(path))) for path in folder.rglob("*") if path.is_file())
     return {(name, form) for name, form in found if form}
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file; of Parquet, which is compressed, its rows as text."""
+    if path.suffix != ".parquet":
+        return path.read_bytes()
+    with duckdb.connect() as engine:
+        return repr(engine.execute("SELECT * FROM read_parquet(?)", [str(path)]).fetchall()).encode()
 
 
 def all_ids(db: Database) -> set[str]:

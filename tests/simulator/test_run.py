@@ -45,7 +45,7 @@ async def check_the_leads(running: Running) -> None:
     assert sum(bool(row.contacts) for row in truth) > 3
 
     def found(tx: Tx, row: Truth) -> tuple[str, ...]:
-        person_id = person_id_of(world.accounts[row.platform], row.person)
+        person_id = person_id_of(tx.vault, world.accounts[row.platform], row.person)
         lead = find_lead_of_person(tx, world.business_id, person_id)
         points = list_contact_points(tx, world.business_id, {lead.id})[lead.id] if lead else []
         return tuple(sorted(point.value for point in points))

@@ -11,7 +11,7 @@ from contatto.delivery.rules.pacing import day_share, has_budget
 from contatto.delivery.rules.targeting import fits
 from contatto.kit.ids import new_number
 from contatto.measurement.model import TicketKind, TrackingTicket
-from contatto.measurement.rules import sign_ticket, viewer_id_of
+from contatto.measurement.rules import NameId, sign_ticket, viewer_id_of
 
 
 async def serve_ad(
@@ -34,7 +34,7 @@ async def serve_ad(
     able = [
         candidate
         for candidate in snapshot.candidates
-        if fits(candidate, request, now, _known(candidate, request), snapshot.members)
+        if fits(candidate, request, now, _known(candidate, request, live_ads.name_id), snapshot.members)
         and _has_budget(snapshot, candidate, promised, shares[candidate.timezone])
     ]
     outcome = hold_auction(able, nonce)
@@ -50,13 +50,14 @@ def _ticket(business_id: str, nonce: int, request: AdRequest) -> TrackingTicket:
     return TrackingTicket(TicketKind.VIEW, business_id, "", nonce, viewer, country=request.country)
 
 
-def _known(candidate: Candidate, request: AdRequest) -> frozenset[Member]:
+def _known(candidate: Candidate, request: AdRequest, name_id: NameId) -> frozenset[Member]:
     """What the viewer is known by, where the ad group asks: an id at its account, and fingerprints."""
     ad_group = candidate.ad_group
     if not ad_group.audience_ids and not ad_group.excluded_audience_ids:
         return frozenset()
     account_id = candidate.live.ad.channel_account_id
-    return request.prints | {viewer_id_of(account_id, request.viewer_id, own_chat=candidate.own_chat)}
+    viewer = viewer_id_of(name_id, account_id, request.viewer_id, own_chat=candidate.own_chat)
+    return request.prints | {viewer}
 
 
 def _has_budget(

@@ -26,7 +26,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.moments import micros
 from contatto.measurement import store as measurement
 from contatto.measurement.engines import viewers
-from contatto.measurement.rules import local_day
+from contatto.measurement.rules import NameId, local_day
 
 FRESH: Final = timedelta(seconds=2)
 """A snapshot older than this is read again behind the answers."""
@@ -124,6 +124,7 @@ class LiveAds:
 
     def __init__(self, db: Database) -> None:
         self._db = db
+        self.name_id: NameId = db.vault.named_id
         self._known: dict[str, Snapshot] = {}
         self._promised: dict[str, Counter[str]] = {}
         self._members: dict[str, KnownMembers] = {}

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -95,6 +96,16 @@ class Vault:
         """A 16-byte keyed fingerprint: equal texts of one tenant are equal, nothing else can be read off."""
         message = f"{tenant}\0{text}".encode("utf-8", "surrogatepass")
         return hmac.digest(self._blind_key, message, "sha256")[:16]
+
+    def named_id(self, namespace: str, name: str) -> str:
+        """The same id for the same name at the same place, every time; nobody without the key can try names.
+
+        Source: RFC 9562, section 5.8 (UUIDv8).
+        """
+        message = f"{namespace}\0{name}".encode("utf-8", "surrogatepass")
+        made = bytearray(hmac.digest(self.signing_key("ids"), message, "sha256")[:16])
+        made[6], made[8] = 0x80 | made[6] & 0x0F, 0x80 | made[8] & 0x3F
+        return str(UUID(bytes=bytes(made)))
 
     def signing_key(self, purpose: str) -> bytes:
         """A key of its own for one kind of signature, such as tracking links."""

@@ -14,7 +14,7 @@ from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import HotRoute
-from contatto.kit.ids import made_at_ms, named_id
+from contatto.kit.ids import made_at_ms
 from contatto.kit.limits import client_network
 from contatto.kit.moments import micros
 from contatto.kit.shared_limits import SharedLimit
@@ -33,7 +33,8 @@ async def view_ad(request: Request) -> Response:
     ticket, ad = await _ticket_and_ad(context, request, {TicketKind.VIEW})
     now = context.clock.now()
     if not (_is_spent(ticket, now) or _is_nobody(request)):
-        touch = actions.stamp_ticket(ad, ticket, rules.viewer_of(ad, ticket), micros(now))
+        viewer_id = rules.viewer_of(context.vault.named_id, ad, ticket)
+        touch = actions.stamp_ticket(ad, ticket, viewer_id, micros(now))
         insert = store.APPEND_TOUCH[context.db.engine.dialect.name]
         await context.db.append(insert, store.touch_row(touch))
     return Response(_GIF, media_type="image/gif", headers=_NO_STORE)
@@ -54,15 +55,16 @@ async def tap_ad(request: Request) -> Response:
     if _is_nobody(request):
         return response
     ts = micros(context.clock.now())
+    viewer_id = rules.viewer_of(context.vault.named_id, ad, ticket)
     if not ad.opens_own_chat:
-        touch = actions.stamp_ticket(ad, ticket, rules.viewer_of(ad, ticket), ts)
+        touch = actions.stamp_ticket(ad, ticket, viewer_id, ts)
         await _count_tap(request, ticket, touch, None)
         return response
     key, place = context.vault.signing_key(VISITOR_KEY), ad.channel_account_id
     known = read_visitor(request, place, key)
     secret = known or new_visitor()
-    touch = actions.stamp_ticket(ad, ticket, named_id(place, public_id(secret, place, key)), ts)
-    await _count_tap(request, ticket, touch, rules.viewer_of(ad, ticket))
+    touch = actions.stamp_ticket(ad, ticket, context.vault.named_id(place, public_id(secret, place, key)), ts)
+    await _count_tap(request, ticket, touch, viewer_id)
     set_visitor(response, secret, place, key, context.pages.cookies)
     return response
 

@@ -14,8 +14,7 @@ Source: TikTok help "Lead optimization goal" (last touch; 7-day click, 1-day vie
 import hashlib
 import hmac
 import re
-import uuid
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -78,21 +77,25 @@ def natural_number(*parts: str | int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) & _MASK_63
 
 
-def viewer_id_of(channel_account_id: str, viewer: str, *, own_chat: bool) -> str:
+type NameId = Callable[[str, str], str]
+"""Makes an id of a place and a name, as the vault does: publishers may name viewers by what is personal."""
+
+
+def viewer_id_of(name_id: NameId, channel_account_id: str, viewer: str, *, own_chat: bool) -> str:
     """Whom a publisher means by the name of a viewer, at one channel account.
 
     On a platform that is its person of this name. In our own chat people are known by identities that we
     made, and no name of a publisher's stands for one of them.
     """
     name = f"viewer:{viewer}" if own_chat else viewer
-    return str(uuid.uuid5(uuid.UUID(channel_account_id), name))  # a person's id is made alike
+    return name_id(channel_account_id, name)  # a person's id is made alike
 
 
-def viewer_of(ad: MeasuredAd, ticket: TrackingTicket) -> str | None:
+def viewer_of(name_id: NameId, ad: MeasuredAd, ticket: TrackingTicket) -> str | None:
     """The viewer whom a ticket names, if it names one."""
     if not ticket.viewer:
         return None
-    return viewer_id_of(ad.channel_account_id, ticket.viewer, own_chat=ad.opens_own_chat)
+    return viewer_id_of(name_id, ad.channel_account_id, ticket.viewer, own_chat=ad.opens_own_chat)
 
 
 _MACHINE: Final = re.compile(

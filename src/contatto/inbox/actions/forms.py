@@ -57,7 +57,7 @@ def find_known(tx: Tx, account: ChannelAccount, visitor: str, version: FormVersi
     Only what stands in this visitor's own messages counts. Their lead may hold more: what a member typed or
     imported, or what came from somebody whose lead was merged with theirs.
     """
-    business_id, person_id = account.business_id, person_id_of(account, visitor)
+    business_id, person_id = account.business_id, person_id_of(tx.vault, account, visitor)
     is_back = has_sent_form(tx, business_id, version.form_id, person_id)
     if not any(each.prefill for each in version.content.questions):
         return Known(is_back)

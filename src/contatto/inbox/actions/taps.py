@@ -9,7 +9,7 @@ from contatto.measurement.model import MeasuredAd, Touch, TouchKind
 
 def find_tapped_ad(tx: Tx, account: ChannelAccount, visitor: str) -> tuple[Touch, MeasuredAd] | None:
     """The last tap of a visitor, with its ad."""
-    return find_tapped_of(tx, account.business_id, person_id_of(account, visitor))
+    return find_tapped_of(tx, account.business_id, person_id_of(tx.vault, account, visitor))
 
 
 def find_tapped_of(tx: Tx, business_id: str, person_id: str) -> tuple[Touch, MeasuredAd] | None:

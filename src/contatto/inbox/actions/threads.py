@@ -9,6 +9,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id
+from contatto.kit.vault import Vault
 
 type Event = Chatted | Referred | WasRead | Progressed
 
@@ -17,7 +18,7 @@ def open_conversation(tx: Tx, account: ChannelAccount, incoming: Event) -> Conve
     """The conversation of an event, made when it is the first; its person too."""
     external_id = kept_id(tx, account, incoming.person_id)
     person = Person(
-        id=person_id_of(account, external_id),
+        id=person_id_of(tx.vault, account, external_id),
         business_id=account.business_id,
         channel_account_id=account.id,
         external_id=external_id,
@@ -68,9 +69,12 @@ def kept_id(tx: Tx, account: ChannelAccount, external_id: str) -> str:
     return tx.vault.blind(external_id, account.business_id).hex()
 
 
-def person_id_of(account: ChannelAccount, external_id: str) -> str:
-    """A person's id follows from the account and the platform's id: no look-up, whatever comes first."""
-    return named_id(account.id, external_id)
+def person_id_of(vault: Vault, account: ChannelAccount, external_id: str) -> str:
+    """A person's id follows from the account and the platform's id: no look-up, whatever comes first.
+
+    It stands in files for analysts too, so it takes our key to find out whose it is by trying ids.
+    """
+    return vault.named_id(account.id, external_id)
 
 
 def conversation_id_of(account: ChannelAccount, external_id: str) -> str:
