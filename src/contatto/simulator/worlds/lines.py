@@ -1,0 +1,335 @@
+"""A world played over lines: requests go to a player, and what becomes of its ads comes back to it."""
+
+import heapq
+import itertools
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+
+from contatto.simulator.worlds.fates import CLICK, DELAY, FAKE, LEAD, MARK, MIX, SPAM, TALK, VIEW, WAIT, Fates
+from contatto.simulator.worlds.ledger import Ledger
+from contatto.simulator.worlds.model import DAY, HOUR, SECOND, STARTS_TS, Floats, Group, Past, World
+from contatto.simulator.worlds.record import Run, Shown
+from contatto.simulator.worlds.setup import Standings
+
+type Line = dict[str, Any]
+type OnDay = Callable[[int], None]
+
+_CLICK_S: Final = (3.0, 20.0)
+_TALK_S: Final = (30.0, 120.0)
+_UNQUALIFIED: Final = 0.3
+_CONVERTED: Final = 0.8
+_TOLD: Final = (
+    "budget_mode",
+    "budget_micros",
+    "starts_ts",
+    "ends_ts",
+    "click_window_s",
+    "view_window_s",
+    "timezone",
+)
+
+
+class Player(Protocol):
+    """Anything that answers lines: the engine in this process, or a program behind a pipe."""
+
+    def answer(self, line: Line) -> Line | None: ...
+
+
+def group_line(world: World, group: Group, goal: str, ts: int, *, is_on: bool = True) -> Line:
+    """An ad group as the protocol tells of it."""
+    line: Line = {
+        "type": "adgroup",
+        "adgroup_id": group.id,
+        "advertiser_id": world.advertisers[group.advertiser],
+        "ts": ts,
+        "goal": group.goal or goal,
+        "status": "on" if is_on else "off",
+        "bid_type": "custom" if group.bid_micros else "no_bid",
+        "pacing": "smooth",
+        "billing_event": "OCPM",
+        "countries": list(group.countries),
+    }
+    if group.bid_micros:
+        line["bid_micros"] = group.bid_for(goal)
+    return line | {name: value for name in _TOLD if (value := getattr(group, name))}
+
+
+class Promise(NamedTuple):
+    """An ad that was chosen and not yet seen."""
+
+    ad: int
+    viewer: int
+    price: int
+    shift: float
+    draws: Floats
+    foretold_talk: float
+    foretold: float
+
+
+class Play:
+    """One player in one world."""
+
+    def __init__(self, world: World, player: Player, goal: str) -> None:
+        self.world, self.player, self.goal = world, player, goal
+        self.answer: Callable[[Line], Line | None] = player.answer
+        self.fates = Fates(world)
+        self.past = Past.of(world)
+        self.standings = Standings(world)
+        self.ledger = Ledger(world, self.standings)
+        self.views = [0] * len(world.groups)
+        self.shown: list[tuple[float, ...]] = []
+        self.reports: list[Line] = []
+        self.leads_of: dict[int, list[int]] = {}
+        self._events: list[tuple[int, int, Line]] = []
+        self._order = itertools.count()
+        self._ads = {ad.id: number for number, ad in enumerate(world.ads)}
+        self._group = [ad.group for ad in world.ads]
+        self._owner = self.fates.owner.tolist()
+        self._untold = sorted(
+            range(len(world.groups)), key=lambda number: self._told_at(world.groups[number])
+        )
+        self._next_edit = 0
+        self._waiting: dict[str, Promise] = {}
+        self._in_time = self.fates.in_time[self.fates.group].tolist()
+
+    def _told_at(self, group: Group) -> int:
+        return group.starts_ts if self.world.nature.told_late else STARTS_TS
+
+    def play(self, on_day: OnDay | None = None) -> None:
+        """Play all days; ``on_day`` hears of each that is over."""
+        for day in range(self.world.days):
+            self.play_day(day)
+            if on_day:
+                on_day(day)
+
+    def play_day(self, day: int) -> None:
+        world = self.world
+        requests, tables = world.requests(day), world.tables(day)
+        self._requests, self._tables = requests, tables
+        ts, viewer, floor = requests.ts.tolist(), requests.viewer.tolist(), requests.floor.tolist()
+        place = requests.place.tolist()
+        countries = [world.countries[number] for number in world.viewer_country.tolist()]
+        ids, features, places = world.viewer_ids, world.viewer_features, world.places
+        answer, events = self.answer, self._events
+        self._next_ts = 0
+        for row in range(len(ts)):
+            now = ts[row]
+            if now >= self._next_ts or (events and events[0][0] <= now):
+                self._advance(now)
+            who = viewer[row]
+            country = countries[who]
+            name = f"r{day}-{row}"
+            found = answer(
+                {
+                    "type": "request",
+                    "request_id": name,
+                    "ts": now,
+                    "viewer_id": ids[who],
+                    "country": country,
+                    "features": {**features[who], **places[place[row]]},
+                    "floor_micros": floor[row],
+                }
+            )
+            if found is None:
+                self.ledger.faults["answer makes no sense"] += 1
+            elif found["ad_id"] is not None:
+                self._won(name, row, floor[row], found)
+        self._end_day(day)
+
+    def _end_day(self, day: int) -> None:
+        end = STARTS_TS + (day + 1) * DAY
+        self._advance(end - 1)
+        self._flush(end - 1)
+        report = self.answer({"type": "report", "ask_id": f"day{day}", "ts": end - 1})
+        if report is None:
+            self.ledger.faults["answer makes no sense"] += 1
+        else:
+            self.reports.append(report)
+            self.ledger.check_report(report, self.views)
+        self.past.sleep(self.world.nature)
+
+    def _advance(self, now: int) -> None:
+        """Tell what happened up to a moment, in order: new ad groups, edits, and the fates of views."""
+        while (at := self._next_change()) <= now:
+            self._flush(at - 1)
+            self._change(at)
+        self._flush(now)
+        self._next_ts = at
+
+    def _next_change(self) -> int:
+        edits = self.world.edits
+        edit = edits[self._next_edit].ts if self._next_edit < len(edits) else 1 << 62
+        new = self._told_at(self.world.groups[self._untold[0]]) if self._untold else 1 << 62
+        return min(edit, new)
+
+    def _change(self, ts: int) -> None:
+        while self._untold and self._told_at(self.world.groups[self._untold[0]]) <= ts:
+            number = self._untold.pop(0)
+            self.answer(group_line(self.world, self.standings.groups[number].group, self.goal, ts))
+            for ad in self.world.ads:
+                if ad.group == number:
+                    line = {
+                        "type": "ad",
+                        "ad_id": ad.id,
+                        "adgroup_id": self.world.groups[number].id,
+                        "ts": ts,
+                    }
+                    self.answer({**line, "features": ad.features})
+        while self._next_edit < len(self.world.edits) and self.world.edits[self._next_edit].ts <= ts:
+            self._next_edit += 1
+        for number in self.standings.move_to(ts):
+            standing = self.standings.groups[number]
+            self.answer(group_line(self.world, standing.group, self.goal, ts, is_on=standing.is_on))
+            waiting = [each for each in self._waiting.values() if self._group[each.ad] == number]
+            promised = sum(each.price for each in waiting)
+            self.ledger.change(number, promised)
+
+    def _flush(self, now: int) -> None:
+        events, answer = self._events, self.answer
+        while events and events[0][0] <= now:
+            ts, _, line = heapq.heappop(events)
+            if line["type"] == "view":
+                self._view(line["request_id"], ts, self._waiting.pop(line["request_id"]))
+            else:
+                answer(line)
+
+    def _won(self, name: str, row: int, floor: int, found: Line) -> None:
+        """An ad is to be shown: at once, soon, or by bad luck never."""
+        world, requests = self.world, self._requests
+        ad, who, now = self._ads[found["ad_id"]], int(requests.viewer[row]), int(requests.ts[row])
+        group = self._group[ad]
+        country = world.countries[world.viewer_country[who]]
+        self.ledger.check_answer(group, now, country, floor, found)
+        draws = requests.draws[row]
+        talk = found["p_click"] * found["p_conversation"]
+        promise = Promise(
+            ad, who, found["price_micros"], float(requests.shift[row]), draws, talk, talk * found["p_lead"]
+        )
+        nature = world.nature
+        if not nature.view_after_s:
+            self._view(name, now, promise)
+        elif draws[VIEW] >= nature.view_lost:
+            self._waiting[name] = promise
+            ts = now + int((0.2 + draws[WAIT] * nature.view_after_s) * SECOND)
+            self._push(ts, {"type": "view", "request_id": name, "ts": ts})
+
+    def _push(self, ts: int, line: Line) -> None:
+        heapq.heappush(self._events, (ts, next(self._order), line))
+
+    def _view(self, name: str, ts: int, promise: Promise) -> None:
+        """An ad is seen; whether more comes of it was decided by luck before."""
+        self.answer({"type": "view", "request_id": name, "ts": ts})
+        ad, who = promise.ad, promise.viewer
+        self.ledger.charge(self._group[ad], ts, promise.price)
+        self.views[self._group[ad]] += 1
+        tables, past, nature = self._tables, self.past, self.world.nature
+        logit = float(tables.click[who, ad]) + promise.shift
+        if nature.weariness:
+            logit -= nature.weariness * min(float(past.seen[who, ad]), nature.most_weary)
+            past.seen[who, ad] += 1
+        click = 1 / (1 + math.exp(-logit))
+        talk, spam, lead = (
+            float(tables.talk[who, ad]),
+            float(tables.spam[who, ad]),
+            float(tables.lead[who, ad]),
+        )
+        if nature.once and past.is_lead[who, self._owner[ad]]:
+            lead = 0.0
+        caught = click * talk * ((1 - spam) * lead * self._in_time[ad] + spam * nature.fake_contact)
+        self.shown.append(
+            (
+                ts,
+                who,
+                ad,
+                promise.price,
+                click,
+                talk,
+                spam,
+                lead,
+                caught,
+                promise.foretold,
+                promise.foretold_talk,
+            )
+        )
+        if promise.draws[CLICK] < click:
+            self._click(name, ts, promise, (talk, spam, lead))
+
+    def _click(self, name: str, ts: int, promise: Promise, chances: tuple[float, float, float]) -> None:
+        """From the click on everything is laid into the future."""
+        draws = promise.draws.tolist()
+        again = draws[WAIT] * 977 % 1
+        at = ts + _between(_CLICK_S, again)
+        self._push(at, {"type": "click", "request_id": name, "ts": at})
+        talk, spam, lead = chances
+        if draws[TALK] >= talk:
+            return
+        nature, who, owner = self.world.nature, promise.viewer, self._owner[promise.ad]
+        at += _between(_TALK_S, draws[WAIT])
+        self._happen("conversation", at, who, owner)
+        self.past.chats[who] += 1
+        is_spam = draws[SPAM] < spam
+        if draws[MARK] < (nature.spam_recall if is_spam else nature.spam_false_alarm):
+            self._happen("spam", at + _between(nature.spam_after_s, again), who, owner)
+        if is_spam:
+            self.past.spams[who] += 1
+            if draws[FAKE] < nature.fake_contact:
+                self._lead(at + int(draws[DELAY] * HOUR), promise, genuine=False)
+        elif draws[LEAD] < lead:
+            after = self.world.delays_s(self._group[promise.ad], promise.draws[None, [MIX, DELAY]])[0]
+            self._lead(at + int(after * SECOND), promise, genuine=True)
+
+    def _lead(self, ts: int, promise: Promise, *, genuine: bool) -> None:
+        nature, who, owner = self.world.nature, promise.viewer, self._owner[promise.ad]
+        form = self.world.ads[promise.ad].features.get("form") == "yes"
+        self._happen("lead", ts, who, owner, source="form" if form else "chat")
+        self.leads_of.setdefault(self._group[promise.ad], []).append(who)
+        if genuine:
+            self.past.leads[who] += 1
+            self.past.is_lead[who, owner] |= nature.once
+        if nature.qualities:
+            luck = float(promise.draws[WAIT]) * 311 % 1
+            status = "unqualified" if not genuine or luck < _UNQUALIFIED else "qualified"
+            at = ts + int((0.3 + 2 * luck) * DAY)
+            self._happen("quality", at, who, owner, status=status)
+            if genuine and luck > _CONVERTED:
+                self._happen("quality", at + DAY, who, owner, status="converted")
+
+    def _happen(self, kind: str, ts: int, who: int, owner: int, **more: str) -> None:
+        world = self.world
+        line = {
+            "type": kind,
+            "viewer_id": world.viewer_ids[who],
+            "advertiser_id": world.advertisers[owner],
+            "ts": ts,
+        }
+        self._push(ts, line | more)
+
+
+def _between(span_s: tuple[float, float], luck: float) -> int:
+    return int((span_s[0] + luck * (span_s[1] - span_s[0])) * SECOND)
+
+
+def shown_of(rows: list[tuple[float, ...]]) -> Shown:
+    """The views of a run as arrays."""
+    columns = np.array(rows, float).reshape(-1, len(Shown.__slots__)).T
+    whole = {"ts", "viewer", "ad", "price"}
+    parts = zip(Shown.__slots__, columns, strict=True)
+    return Shown(**{name: column.astype(np.int64) if name in whole else column for name, column in parts})
+
+
+def run_of(play: Play, name: str, seconds: float = 0.0) -> Run:
+    """What a play that is over was."""
+    faults = dict(play.ledger.faults)
+    return Run(play.world, name, play.goal, shown_of(play.shown), faults, seconds, tuple(play.reports))
+
+
+def play_lines(world: World, player: Player, goal: str, name: str, on_day: OnDay | None = None) -> Run:
+    """Let a player that speaks the protocol play a world to its end."""
+    started = time.perf_counter()
+    play = Play(world, player, goal)
+    play.play(on_day)
+    return run_of(play, name, time.perf_counter() - started)

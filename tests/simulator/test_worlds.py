@@ -1,0 +1,225 @@
+"""Worlds are what they say: the same by seed, with the published means, and with limits in order."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from contatto.simulator.worlds.auction import play
+from contatto.simulator.worlds.choices import NoSuchSetting, Size, WorldName, make_world, settings_of
+from contatto.simulator.worlds.linear import LinearSetting, LinearWorld
+from contatto.simulator.worlds.metrics import measure
+from contatto.simulator.worlds.model import DAY, STARTS_TS, Past, World
+from contatto.simulator.worlds.policies import POLICIES, Blind, Observer, Oracle
+from contatto.simulator.worlds.setup import Spans, midnights, offset_s
+from contatto.simulator.worlds.stream import sigmoid
+
+NAMES = list(WorldName)
+
+
+@pytest.fixture(params=NAMES)
+def world(request: pytest.FixtureRequest) -> World:
+    return make_world(request.param, 3, Size.TINY)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_makes_the_same_world(name: WorldName) -> None:
+    one, two, other = (make_world(name, seed, Size.TINY) for seed in (5, 5, 6))
+    assert one.viewer_features == two.viewer_features
+    assert (one.groups, one.ads, one.edits) == (two.groups, two.ads, two.edits)
+    last = one.days - 1
+    for first, second in zip(_arrays(one, last), _arrays(two, last), strict=True):
+        assert np.array_equal(first, second)
+    assert one.viewer_features != other.viewer_features
+
+
+def _arrays(world: World, day: int) -> list[np.ndarray]:  # type: ignore[type-arg]
+    return [getattr(of, name) for of in (world.requests(day), world.tables(day)) for name in of.__slots__]
+
+
+def test_requests_come_in_order_from_viewers_who_are_there(world: World) -> None:
+    for day in range(world.days):
+        requests = world.requests(day)
+        assert np.all(np.diff(requests.ts) >= 0)
+        assert requests.ts[0] >= STARTS_TS + day * DAY
+        assert requests.ts[-1] < STARTS_TS + (day + 1) * DAY
+        assert len(requests) == pytest.approx(world.flow(day).sum(), abs=1)
+        assert requests.floor.min() > 0
+        assert requests.viewer.min() >= 0
+        assert requests.viewer.max() < len(world.viewer_ids)
+
+
+def test_requests_follow_the_curve_of_their_countries(world: World) -> None:
+    requests = world.requests(1)
+    tick = (requests.ts - STARTS_TS - DAY) // (DAY // 96)
+    country = world.viewer_country[requests.viewer]
+    for number in range(len(world.countries)):
+        seen = np.bincount(tick[country == number] // 8, minlength=12)
+        expected = world.flow(1)[:, number].reshape(12, 8).sum(1)
+        assert np.abs(seen - expected).max() < 6 * np.sqrt(expected.max()) + 6
+
+
+def test_the_default_world_has_the_published_means() -> None:
+    """CTR 4.7 %, conversations 35 % of clicks, spam 26 %, leads 37 % of genuine conversations."""
+    found = []
+    for seed in range(12):
+        world = LinearWorld(LinearSetting(viewers=3_000), seed)
+        tables = world.tables(0)
+        click = sigmoid(tables.click)
+        genuine = click * tables.talk * (1 - tables.spam)
+        leads = genuine * tables.lead
+        means = [
+            click.mean(),
+            tables.talk.mean(),
+            tables.spam.mean(),
+            leads.sum() / genuine.sum(),
+            leads.mean(),
+        ]
+        found.append(means)
+    click, talk, spam, lead, whole = np.mean(found, 0)
+    assert click == pytest.approx(0.047, abs=0.006)
+    assert talk == pytest.approx(0.35, abs=0.02)
+    assert spam == pytest.approx(0.27, abs=0.03)
+    assert lead == pytest.approx(0.37, abs=0.04)
+    assert whole == pytest.approx(0.0052, abs=0.001)
+
+
+def test_more_tension_makes_chatty_viewers_spam_more() -> None:
+    def spam(tension: float) -> float:
+        tables = LinearWorld(LinearSetting(viewers=5_000, tension=tension), 1).tables(0)
+        talks = sigmoid(tables.click) * tables.talk
+        return float((talks * tables.spam).sum() / talks.sum())
+
+    assert spam(0.0) + 0.1 < spam(1.0) < spam(2.0) - 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_can_be_known_is_the_mean_of_what_is_true(name: WorldName) -> None:
+    """In each tenth of what is expected the truth is that, within a few percent: no more can be foretold."""
+    world = make_world(name, 4, Size.SMALL)
+    known, tables = world.known(0, Past.of(world)), world.tables(0)
+    there = ~world.is_farm
+    clicks = sigmoid(tables.click)[there]
+    talks = clicks * tables.talk[there]
+    leads = talks * (1 - tables.spam[there]) * tables.lead[there]
+    for expected, true in ((known.click, clicks), (known.talks, talks), (known.leads, leads)):
+        order = np.argsort(expected[there], axis=None)
+        ratios = [
+            true.ravel()[part].mean() / expected[there].ravel()[part].mean()
+            for part in np.array_split(order, 10)
+        ]
+        assert np.allclose(ratios, 1, atol=0.16), ratios
+        assert np.mean(ratios) == pytest.approx(1, abs=0.08)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_more_a_player_knows_the_cheaper_its_leads_are(name: WorldName) -> None:
+    world = make_world(name, 2, Size.SMALL, days=5, requests=15_000, **_budget(name))
+    costs = {}
+    for policy in POLICIES:
+        figures = measure(play(world, policy))
+        costs[policy.name] = figures.spend / figures.leads
+    assert costs["random"] > 1.1 * costs["oracle_conv"]
+    assert costs["oracle_conv"] > 1.05 * costs["oracle_obs"]
+    assert costs["oracle_obs"] > 1.05 * costs["oracle"]
+
+
+def _budget(name: WorldName) -> dict[str, float]:
+    return {"budget_micros": 2_000_000.0 if name is WorldName.LINEAR else 1_300_000.0}
+
+
+def test_one_who_knows_paces_nearly_perfectly() -> None:
+    world = LinearWorld(LinearSetting(viewers=8_000, ads=8, days=4, requests=40_000, late_day=2), 1)
+    figures = measure(play(world, Observer()))
+    assert figures.budget_use > 0.99
+    assert figures.pacing_error < 0.01
+    assert figures.starved == ()
+
+
+def test_a_player_who_knows_gives_the_same_run_again() -> None:
+    world = make_world(WorldName.SEGMENTS, 1, Size.TINY)
+    first, second = (play(world, Blind()).shown for _ in range(2))
+    for name in first.__slots__:
+        assert np.array_equal(getattr(first, name), getattr(second, name), equal_nan=True)
+
+
+def test_farms_look_like_good_viewers_and_bring_nothing() -> None:
+    world = make_world(WorldName.SEGMENTS, 1, Size.SMALL)
+    assert 20 < world.is_farm.sum() < 400
+    tables, known = world.tables(5), world.known(0, Past.of(world))
+    leads = sigmoid(tables.click) * tables.talk * (1 - tables.spam) * tables.lead
+    assert leads[world.is_farm].mean() < 0.3 * leads.mean()
+    assert sigmoid(tables.click)[world.is_farm].mean() > 3 * sigmoid(tables.click).mean()
+    assert known.leads[world.is_farm].mean() > 1.3 * known.leads[~world.is_farm].mean()
+
+
+def test_who_wrote_spam_again_and_again_is_known_for_a_farm() -> None:
+    world = make_world(WorldName.SEGMENTS, 1, Size.SMALL)
+    past = Past.of(world)
+    before = world.known(6, past).leads.copy()
+    past.chats[world.is_farm] = past.spams[world.is_farm] = 6
+    after = world.known(6, past).leads
+    assert after[world.is_farm].mean() < 0.2 * before[world.is_farm].mean()
+    assert np.array_equal(after[~world.is_farm], world.known(6, Past.of(world)).leads[~world.is_farm])
+
+
+def test_tastes_turn_as_days_pass() -> None:
+    world = make_world(WorldName.SEGMENTS, 1, Size.FULL, viewers=3_000)
+    still = make_world(WorldName.SEGMENTS, 1, Size.FULL, viewers=3_000, drift=0)
+
+    def alike(world: World) -> float:
+        first, last = (world.known(day, Past.of(world)).leads for day in (0, 8))
+        return float(np.corrcoef(np.log(first).ravel(), np.log(last).ravel())[0, 1])
+
+    assert alike(still) > 0.995
+    assert alike(world) < 0.97
+
+
+def test_delays_are_as_told_and_some_leads_come_too_late() -> None:
+    draws = np.random.default_rng(1).random((50_000, 2))
+    world = LinearWorld(LinearSetting(viewers=2_000), 1)
+    means = {
+        group.kind: world.delays_s(number, draws).mean() / 86_400 for number, group in enumerate(world.groups)
+    }
+    assert means["fast"] == pytest.approx(0.03, rel=0.03)
+    assert means["mixed"] == pytest.approx(0.5 * 0.04 + 0.5 * 1.5, rel=0.03)
+    assert means["slow"] == pytest.approx(0.2 * 0.1 + 0.8 * 3.0, rel=0.03)
+    for name in (WorldName.SEGMENTS, WorldName.THRESHOLDS):
+        other = make_world(name, 1, Size.TINY)
+        late = [np.mean(other.delays_s(number, draws) > 7 * 86_400) for number in range(len(other.groups))]
+        assert max(late) > 0.05
+
+
+def test_midnights_know_the_change_of_clocks() -> None:
+    found = midnights("America/New_York", 14)
+    lengths = {(after - before) // 3_600_000_000 for before, after in pairwise(found)}
+    assert lengths == {23, 24}
+    assert offset_s("America/New_York", 0) == -5 * 3600
+    assert offset_s("America/New_York", 10) == -4 * 3600
+
+
+def test_a_budget_of_a_day_lasts_a_day_of_its_time_zone() -> None:
+    world = make_world(WorldName.SEGMENTS, 1, Size.TINY)
+    spans = Spans(world)
+    group = next(group for group in world.groups if group.budget_mode == "day" and group.timezone != "UTC")
+    begins, ends = spans.at(group, STARTS_TS + DAY)
+    assert ends - begins == DAY
+    assert (begins + offset_s(group.timezone, 0) * 1_000_000) % DAY == 0
+    assert begins <= STARTS_TS + DAY < ends
+    total = next(group for group in world.groups if group.budget_mode == "total")
+    assert spans.at(total, STARTS_TS + DAY) == (total.starts_ts, total.ends_ts)
+
+
+def test_settings_that_a_world_does_not_have_are_refused() -> None:
+    assert settings_of(WorldName.LINEAR)["tension"] == 1.0
+    with pytest.raises(NoSuchSetting, match="none of the settings of linear"):
+        make_world(WorldName.LINEAR, 1, Size.TINY, drift=1)
+    with pytest.raises(NoSuchSetting, match="days is a number from 1 to 60"):
+        make_world(WorldName.LINEAR, 1, Size.TINY, days=0)
+    with pytest.raises(NoSuchSetting, match="requests"):
+        make_world(WorldName.LINEAR, 1, Size.TINY, requests=1e9)
+
+
+def test_the_full_oracle_never_pays_for_a_farm() -> None:
+    world = make_world(WorldName.THRESHOLDS, 1, Size.TINY)
+    assert measure(play(world, Oracle())).farm_share < 0.005
