@@ -69,7 +69,8 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 def test_settings_make_a_code_that_a_program_changes_into_a_token(house: House) -> None:
     house.sign_in()
-    form = {"name": "Nightly export", "csrf_token": csrf_of(house.client.get("/settings").text)}
+    form = {"name": "Nightly export", "scopes": ["ads.read"]}
+    form |= {"csrf_token": csrf_of(house.client.get("/settings").text)}
     page = house.client.post("/settings/auth-codes", data=form).text
     found = re.search(r"code_[\w-]{40,}", page)
     assert found
@@ -82,6 +83,7 @@ def test_settings_make_a_code_that_a_program_changes_into_a_token(house: House) 
 
 def test_a_code_needs_a_name(house: House) -> None:
     house.sign_in()
-    form = {"name": " ", "csrf_token": csrf_of(house.client.get("/settings").text)}
+    form = {"name": " ", "scopes": "ads.read"}
+    form |= {"csrf_token": csrf_of(house.client.get("/settings").text)}
     page = house.client.post("/settings/auth-codes", data=form)
     assert (page.status_code, "code_" in page.text) == (422, False)

@@ -98,7 +98,8 @@ def test_a_look_at_a_lead_is_written_down_and_one_that_was_refused_is_not(house:
 
 def test_a_member_change_is_written_down_and_the_page_shows_the_log(house: House) -> None:
     csrf = csrf_of(house.client.get("/settings").text)
-    house.client.post("/settings/tokens", data={"name": "Nightly", "csrf_token": csrf})
+    form = {"name": "Nightly", "scopes": "leads.read", "csrf_token": csrf}
+    house.client.post("/settings/tokens", data=form)
     assert acts(house)[0] == ("POST /settings/tokens", "Owner")
     page = house.client.get("/settings/audit")
     assert page.status_code == 200

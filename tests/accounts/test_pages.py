@@ -1,12 +1,16 @@
 """Signing in and out, and tokens on the settings page, through the real doors."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
 
-from contatto.accounts.store import list_tokens
+from contatto.accounts.actions import NewAdAccount, add_ad_account
+from contatto.accounts.model import AdAccount, ApiToken
+from contatto.accounts.store import list_ad_accounts, list_tokens
+from contatto.kit.db.tx import Tx
 from contatto.kit.web.sessions import SESSION_COOKIE
 from contatto.logins.rules import TRIES
 from tests.journeys.running import API, EMAIL, PASSWORD, House, csrf_of, running_house
@@ -95,7 +99,7 @@ def test_a_session_from_before_is_not_taken_over_when_signing_in(house: House) -
 
 def test_a_token_is_shown_once_works_and_ends_at_once(house: House) -> None:
     house.sign_in()
-    page = settings_form(house, "/settings/tokens", name="CRM <b>")
+    page = settings_form(house, "/settings/tokens", name="CRM <b>", scopes="ads.read")
     assert page.status_code == 200
     assert "<b>" not in page.text
     token = next(word for word in page.text.replace('"', " ").replace("<", " ").replace(">", " ").split()
@@ -117,6 +121,71 @@ def test_a_token_without_a_name_is_refused_and_nothing_is_kept(house: House) -> 
     house.sign_in()
     token = csrf_of(house.client.get("/settings").text)
     with nothing_changes(house.context.db):
-        answer = house.client.post("/settings/tokens", data={"name": " ", "csrf_token": token})
+        answer = house.client.post(
+            "/settings/tokens", data={"name": " ", "scopes": "ads.read", "csrf_token": token}
+        )
     assert answer.status_code == 422
     assert "say what the token is for" in answer.text
+
+
+def made_token(page: str) -> str:
+    found = re.search(r'id="new-token">(contatto_[\w-]{40,})<', page)
+    assert found, page
+    return found.group(1)
+
+
+def kept_tokens(house: House) -> list[ApiToken]:
+    return house.context.db.read_now(lambda tx: list_tokens(tx, house.business_id))  # type: ignore[arg-type]
+
+
+def test_a_token_may_do_what_was_chosen_and_no_more(house: House) -> None:
+    house.sign_in()
+    token = csrf_of(house.client.get("/settings").text)
+    form = {"name": "Reports", "scopes": ["reports.read", "ads.read"], "csrf_token": token}
+    house.token = made_token(house.client.post("/settings/tokens", data=form).text)
+    assert kept_tokens(house)[0].scopes == ("ads.read", "reports.read")
+    assert house.api("GET", "/campaign/get/")["code"] == 0
+    assert house.api("POST", "/campaign/create/", campaign_name="X")["code"] == 40130
+    page = house.client.get("/settings").text
+    assert "Read ads, Read reports" in page
+
+
+def test_a_token_for_one_ad_account_is_made_on_the_page(house: House) -> None:
+    house.sign_in()
+
+    def second(tx: Tx) -> AdAccount:
+        new = NewAdAccount("Second <b>", "SG", "SGD", "Asia/Singapore")
+        return add_ad_account(tx, house.business_id, new)  # type: ignore[arg-type]
+
+    account = house.context.db.write_now(second)
+    form = {"name": "Agency", "scopes": "ads.read", "ad_accounts": account.id}
+    page = settings_form(house, "/settings/tokens", **form)
+    house.token = made_token(page.text)
+    assert "Second &lt;b&gt;" in page.text
+    assert house.api("GET", "/campaign/get/")["code"] == 40300
+    house.advertiser_id = str(account.number)
+    assert house.api("GET", "/campaign/get/")["code"] == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [({}, "choose some of"), ({"scopes": "king"}, "choose some of"),
+     ({"scopes": "ads.read", "ad_accounts": "nobody"}, "some of the ad accounts of this business"),
+     ({"scopes": ["inbox.read", "ads.read"], "ad_accounts": "own"}, "which concern the whole business")],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/settings/tokens", "/settings/auth-codes"])
+def test_what_cannot_be_chosen_is_refused_and_what_was_typed_stays(
+    house: House, path: str, more: dict[str, Any], says: str
+) -> None:
+    house.sign_in()
+    accounts = house.context.db.read_now(lambda tx: list_ad_accounts(tx, house.business_id))  # type: ignore[arg-type]
+    chosen = {name: accounts[0].id if value == "own" else value for name, value in more.items()}
+    token = csrf_of(house.client.get("/settings").text)
+    with nothing_changes(house.context.db):
+        answer = house.client.post(path, data=chosen | {"name": "My CRM", "csrf_token": token})
+    assert answer.status_code == 422
+    assert says in answer.text
+    assert 'value="My CRM"' in answer.text
+    if more.get("ad_accounts") == "own":
+        for value in ("inbox.read", "ads.read", accounts[0].id):
+            assert re.search(f'value="{value}" checked', answer.text)

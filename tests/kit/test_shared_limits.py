@@ -47,6 +47,7 @@ def test_a_try_that_is_given_back_was_none(database: Database) -> None:
     for _ in range(10):
         assert passes(database)
         database.write_now(lambda tx: LIMIT.give_back(tx, "a"))
+        assert database.read_now(lambda tx: tx.execute(rate_limits.select()).all()) == []
     assert [passes(database) for _ in range(4)] == [True, True, True, False]
 
 

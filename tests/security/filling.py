@@ -196,7 +196,7 @@ class Filling:
         self.data("POST", "/business/message/auto_message/create/", **question)
         self.press("/settings/replies", data={"shortcut": word, "text": f"{word} says hello"})
         self.press("/settings/inbox", data={"minutes": "30"})
-        self.press("/settings/auth-codes", data={"name": f"{word} program"})
+        self.press("/settings/auth-codes", data={"name": f"{word} program", "scopes": "ads.read"})
         subscribed = {
             "app_id": self.of.app_id, "secret": self.of.app_secret, "subscribe_entity": "LEAD",
             "callback_url": f"https://{word}.example.com/push",

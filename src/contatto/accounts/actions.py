@@ -220,14 +220,14 @@ def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAcco
     return account
 
 
-def load_advertiser(tx: Tx, business_id: str, number: int) -> AdAccount:
-    """An ad account by the API's ``advertiser_id``.
+def load_advertiser(tx: Tx, caller: Caller, number: int) -> AdAccount:
+    """An ad account by the API's ``advertiser_id``, if it is one that the caller may work with.
 
     Raises:
         Refused: NO_ADVERTISER.
     """
-    account = store.find_ad_account_by_number(tx, BusinessId(business_id), number)
-    if account is None:
+    account = store.find_ad_account_by_number(tx, caller.business_id, number)
+    if account is None or not rules.may_use(caller, account.id):
         raise Refused(errors.NO_ADVERTISER)
     return account
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from contatto.accounts import actions, store
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, AuditEntry, Permission
-from contatto.accounts.rules import chain_holds, require
+from contatto.accounts.rules import chain_holds, may_use, require
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer
@@ -44,7 +44,8 @@ async def get_advertiser_info(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, InfoQuery)
     wanted = set(query.advertiser_ids)
     found = await context_of(request).db.read(lambda tx: store.list_ad_accounts(tx, caller.business_id))
-    rows = [_shown(account) for account in found if not wanted or str(account.number) in wanted]
+    ours = [account for account in found if may_use(caller, account.id)]
+    rows = [_shown(account) for account in ours if not wanted or str(account.number) in wanted]
     return api_answer({"list": chosen(rows, query.fields)}, request_id_of(request))
 
 
@@ -70,7 +71,9 @@ async def make_access_token(request: Request, body: TokenRequest) -> Response:
 
     def work(tx: Tx) -> dict[str, Any]:
         kept, token = actions.redeem_auth_code(tx, body.auth_code)
-        numbers = [str(account.number) for account in store.list_ad_accounts(tx, kept.business_id)]
+        known = store.list_ad_accounts(tx, kept.business_id)
+        limits = kept.ad_account_ids
+        numbers = [str(account.number) for account in known if limits is None or account.id in limits]
         return {"access_token": token, "scope": list(kept.scopes), "advertiser_ids": numbers}
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
@@ -83,7 +86,7 @@ async def check_term(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, TermQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = actions.load_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = actions.load_advertiser(tx, caller, query.advertiser_id)
         return {"confirmed": store.has_confirmed_term(tx, caller.business_id, account.id, query.term_type)}
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
@@ -95,7 +98,7 @@ async def confirm_one_term(request: Request, caller: ApiCaller, body: TermQuery)
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
-        account = actions.load_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = actions.load_advertiser(tx, caller, body.advertiser_id)
         actions.confirm_term(tx, account, body.term_type)
 
     await context_of(request).db.write(work)
@@ -140,7 +143,11 @@ def _show_entry(entry: AuditEntry) -> dict[str, Any]:
 async def get_advertisers(request: Request, caller: ApiCaller) -> Response:
     """Ids and names of the ad accounts that the token may use."""
     found = await context_of(request).db.read(lambda tx: store.list_ad_accounts(tx, caller.business_id))
-    shown = [{"advertiser_id": str(account.number), "advertiser_name": account.name} for account in found]
+    shown = [
+        {"advertiser_id": str(account.number), "advertiser_name": account.name}
+        for account in found
+        if may_use(caller, account.id)
+    ]
     return api_answer({"list": shown}, request_id_of(request))
 
 

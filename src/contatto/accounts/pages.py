@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Query, Request
+from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from contatto.accounts import actions, store
@@ -15,7 +16,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.languages import LANGUAGES
 from contatto.kit.web.language import keep_language
-from contatto.kit.words import words_of
+from contatto.kit.words import Words, words_of
 
 router = APIRouter(include_in_schema=False)
 AUDIT_ROWS: Final = 50
@@ -56,40 +57,50 @@ async def show_in_language(request: Request, to: str = "", next: str = "") -> Re
     return response
 
 
+class TokenForm(BaseModel):
+    """What a new token is for, what it may do, and for which ad accounts; none chosen means all."""
+
+    name: Annotated[str, Field(max_length=80)] = ""
+    scopes: Annotated[list[Annotated[str, Field(max_length=40)]], Field(max_length=40)] = []
+    ad_accounts: Annotated[list[Annotated[str, Field(max_length=36)]], Field(max_length=500)] = []
+
+
 @router.post("/settings/tokens")
 async def post_token(
-    request: Request, caller: FormCaller, name: Annotated[str, Form(max_length=80)] = ""
+    request: Request, caller: FormCaller, form: Annotated[TokenForm, Form()]
 ) -> HTMLResponse:
-    """Make a token with all permissions of the API and show it, this once."""
+    """Make a token with the chosen permissions of the API and show it, this once."""
     require(caller, Permission.ADMINISTER)
-    scopes = [permission.value for permission in Permission]
 
     def issue(tx: Tx) -> tuple[ApiToken, str]:
-        return actions.issue_token(tx, caller.business_id, name, scopes, caller.subject_id)
+        return actions.issue_token(
+            tx, caller.business_id, form.name, form.scopes, caller.subject_id, form.ad_accounts or None
+        )
 
     try:
         kept, value = await context_of(request).db.write(issue)
     except Refused as refused:
-        return await _render_settings(request, caller, problem=refused)
+        return await _render_settings(request, caller, problem=refused, typed=form)
     return await _render_settings(request, caller, new_token={"name": kept.name, "value": value})
 
 
 @router.post("/settings/auth-codes")
 async def post_auth_code(
-    request: Request, caller: FormCaller, name: Annotated[str, Form(max_length=80)] = ""
+    request: Request, caller: FormCaller, form: Annotated[TokenForm, Form()]
 ) -> HTMLResponse:
     """Make an auth code for a program that asks for its own token, and show it, this once."""
     require(caller, Permission.ADMINISTER)
-    scopes = [permission.value for permission in Permission]
 
     def issue(tx: Tx) -> str:
-        return actions.issue_auth_code(tx, caller.business_id, name, scopes, caller.subject_id)
+        return actions.issue_auth_code(
+            tx, caller.business_id, form.name, form.scopes, caller.subject_id, form.ad_accounts or None
+        )
 
     try:
         code = await context_of(request).db.write(issue)
     except Refused as refused:
-        return await _render_settings(request, caller, problem=refused)
-    return await _render_settings(request, caller, new_code={"name": name.strip(), "value": code})
+        return await _render_settings(request, caller, problem=refused, typed=form)
+    return await _render_settings(request, caller, new_code={"name": form.name.strip(), "value": code})
 
 
 @router.post("/settings/tokens/{token_id}/revoke")
@@ -128,25 +139,32 @@ async def _render_settings(
     new_token: dict[str, str] | None = None,
     new_code: dict[str, str] | None = None,
     problem: Refused | None = None,
+    typed: TokenForm | None = None,
 ) -> HTMLResponse:
     context = context_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
+        accounts = store.list_ad_accounts(tx, caller.business_id)
+        names: dict[str, str] = {account.id: account.name for account in accounts}
+        tokens = store.list_tokens(tx, caller.business_id)
         return {
-            "members": [_shown(member, caller) for member in store.list_members(tx, caller.business_id)],
+            "members": [
+                _shown(member, caller)
+                for member in store.list_members(tx, caller.business_id)
+                if member.deactivated_at is None
+            ],
             "ad_accounts": [
                 {
+                    "id": account.id,
                     "name": account.name,
                     "advertiser_id": str(account.number),
                     "country": account.country,
                     "currency": account.currency,
                     "time_zone": account.timezone,
                 }
-                for account in store.list_ad_accounts(tx, caller.business_id)
+                for account in accounts
             ],
-            "tokens": [
-                token for token in store.list_tokens(tx, caller.business_id) if token.revoked_at is None
-            ],
+            "tokens": [_shown_token(token, names) for token in tokens if token.revoked_at is None],
         }
 
     values = await context.db.read(load)
@@ -155,11 +173,33 @@ async def _render_settings(
         "new_token": new_token,
         "new_code": new_code,
         "can_manage": may(caller, Permission.ADMINISTER),
-        "errors": {"name": problem.detail_in(words_of(request))} if problem else {},
-        "token_name": "",
+        "errors": _errors(problem, words_of(request)),
+        "typed": typed or TokenForm(),
+        "scopes": [permission.value for permission in Permission],
     }
     status = problem.code.http_status if problem else 200
     return context.pages.render(request, "accounts/settings.html", values, status)
+
+
+def _errors(problem: Refused | None, words: Words) -> dict[str, str]:
+    """What was refused, by the field that it names."""
+    if problem is None:
+        return {}
+    says = problem.detail_in(words)
+    field = says.partition(":")[0]
+    return {field if field in TokenForm.model_fields else "name": says}
+
+
+def _shown_token(token: ApiToken, names: dict[str, str]) -> dict[str, Any]:
+    limits = token.ad_account_ids
+    return {
+        "id": token.id,
+        "name": token.name,
+        "scopes": token.scopes,
+        "limits": None if limits is None else [names.get(each, "") for each in limits],
+        "created_at": token.created_at,
+        "last_used_at": token.last_used_at,
+    }
 
 
 def _shown(member: Member, caller: Caller) -> dict[str, Any]:

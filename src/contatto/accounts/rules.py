@@ -103,6 +103,21 @@ def limited_to(wanted: Collection[str], ours: Collection[str], scopes: Collectio
     return tuple(sorted(set(wanted)))
 
 
+def may_use(caller: Caller, ad_account_id: str) -> bool:
+    """Whether a caller may work with an ad account of their business."""
+    return caller.ad_account_ids is None or ad_account_id in caller.ad_account_ids
+
+
+def require_all_accounts(caller: Caller) -> None:
+    """Refuse a token for some ad accounts what concerns the whole business.
+
+    Raises:
+        Refused: NO_SCOPE.
+    """
+    if caller.ad_account_ids is not None:
+        raise Refused(errors.NO_SCOPE, "This concerns the whole business; the token is for some ad accounts.")
+
+
 def known_scopes(scopes: Collection[str]) -> tuple[str, ...]:
     """The scopes, checked and in a fixed order.
 

@@ -113,9 +113,7 @@ async def upload_audience_file(
     digests = read_digests(await file.read())
 
     def work(tx: Tx) -> str:
-        return upload_file(
-            tx, load_advertiser(tx, caller.business_id, advertiser_id), calculate_type, digests
-        ).path
+        return upload_file(tx, load_advertiser(tx, caller, advertiser_id), calculate_type, digests).path
 
     data = {"file_path": await context_of(request).db.write(work)}
     return api_answer(data, request_id_of(request))
@@ -159,7 +157,7 @@ async def _made(
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> Audience:
-        account = load_advertiser(tx, caller.business_id, advertiser_id)
+        account = load_advertiser(tx, caller, advertiser_id)
         if check is not None:
             check(tx, account)
         return create_audience(tx, account, new, paths)
@@ -178,7 +176,7 @@ async def update_custom_audience(request: Request, caller: ApiCaller, body: Upda
     files = (body.action, body.file_paths) if body.action and body.file_paths else None
 
     def work(tx: Tx) -> Audience:
-        account = load_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         return update_audience(tx, account, body.custom_audience_id, body.custom_audience_name, files)
 
     changed = await context_of(request).db.write(work)
@@ -192,7 +190,7 @@ async def list_custom_audiences(request: Request, caller: ApiCaller) -> Response
     query = read_query(request, AudienceQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = load_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = load_advertiser(tx, caller, query.advertiser_id)
         found = store.list_audiences(tx, caller.business_id, account.id, query.custom_audience_ids)
         first = (query.page - 1) * query.page_size
         shown = found[first : first + query.page_size]
@@ -208,7 +206,7 @@ async def get_custom_audiences(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, DetailsQuery)
 
     def work(tx: Tx) -> list[dict[str, Any]]:
-        account = load_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = load_advertiser(tx, caller, query.advertiser_id)
         found = [load_audience(tx, account, number) for number in query.custom_audience_ids]
         return _shown(tx, caller.business_id, found)
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
-from contatto.accounts.rules import require
+from contatto.accounts.rules import require, require_all_accounts
 from contatto.capture import actions
 from contatto.capture.actions import CompanyData
 from contatto.capture.model import Review
@@ -39,6 +39,7 @@ async def turn_on(request: Request, caller: ApiCaller, body: CaptureRequest) -> 
     """Turn automatic lead capture on (extension); IN_REVIEW while the operator has not approved it."""
     context = context_of(request)
     require(caller, Permission.WRITE_ADS)
+    require_all_accounts(caller)
     given = CompanyData(body.company_name, body.company_site, body.privacy_policy_url)
     company = given if any((body.company_name, body.company_site, body.privacy_policy_url)) else None
 
@@ -59,6 +60,7 @@ async def turn_on(request: Request, caller: ApiCaller, body: CaptureRequest) -> 
 async def turn_off(request: Request, caller: ApiCaller, body: CaptureRequest) -> Response:
     """Turn automatic lead capture off (extension): nothing more is detected, leads stay."""
     require(caller, Permission.WRITE_ADS)
+    require_all_accounts(caller)
 
     def work(tx: Tx) -> None:
         _check_owned(tx, caller.business_id, body.channel_account_id)

@@ -7,7 +7,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contatto.accounts.model import Permission
+from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.audiences.actions import blind_digests
 from contatto.audiences.model import Fingerprint
@@ -63,7 +63,7 @@ async def decide_ad(request: Request) -> Response:
         require(caller, Permission.READ_ADS)
         context = context_of(request)
         key = context.vault.signing_key(TRACKING_KEY)
-        wanted = _wanted(asked, blind_digests(context.vault, caller.business_id, asked.digests))
+        wanted = _wanted(asked, caller, blind_digests(context.vault, caller.business_id, asked.digests))
         served = await serve_ad(state.live_ads, caller.business_id, wanted, context.clock.now(), key)
     except Refused as refused:
         return refusal_answer(refused, getattr(request.state, "request_id", ""))
@@ -82,7 +82,7 @@ async def _read(request: Request) -> Asked:
     return asked
 
 
-def _wanted(asked: Asked, prints: Iterable[Fingerprint]) -> AdRequest:
+def _wanted(asked: Asked, caller: Caller, prints: Iterable[Fingerprint]) -> AdRequest:
     language = asked.language and asked.language.partition("-")[0].lower()
     return AdRequest(
         asked.viewer_id,
@@ -92,6 +92,7 @@ def _wanted(asked: Asked, prints: Iterable[Fingerprint]) -> AdRequest:
         asked.age,
         asked.interest_category_ids,
         frozenset(prints),
+        caller.ad_account_ids,
     )
 
 

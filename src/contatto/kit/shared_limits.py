@@ -70,10 +70,11 @@ class SharedLimit:
             raise Refused(errors.TOO_MANY, self.says, wait_s)
 
     def give_back(self, tx: Tx, key: str) -> None:
-        """Take a try back: it turned out to be a good one."""
-        row_key = self._row_key(tx, key)
-        mine = update(rate_limits).where(rate_limits.c.key == row_key)
-        tx.execute(mine.values(busy_until=rate_limits.c.busy_until - self._worth))
+        """Take a try back: it turned out to be a good one. A key that has all of them again leaves no row."""
+        mine = rate_limits.c.key == self._row_key(tx, key)
+        until = rate_limits.c.busy_until - self._worth
+        tx.execute(rate_limits.delete().where(mine, until <= micros(tx.now)))
+        tx.execute(update(rate_limits).where(mine).values(busy_until=until))
 
     def _row_key(self, tx: Tx, key: str) -> str:
         return tx.vault.blind(f"{self.name}\0{key}", "rate limits").hex()

@@ -101,7 +101,7 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
     _check_request(body)
 
     def work(tx: Tx) -> list[int]:
-        event_set = load_event_set(tx, caller.business_id, body.event_source_id)
+        event_set = load_event_set(tx, caller, body.event_source_id)
         told = [_told(index, event, tx.now) for index, event in enumerate(body.data)]
         if body.test_event_code:
             return []
@@ -127,7 +127,7 @@ async def create_crm_event_set(request: Request, caller: ApiCaller, body: SetBod
     require(caller, Permission.WRITE_LEADS)
 
     def work(tx: Tx) -> EventSet:
-        return create_event_set(tx, load_advertiser(tx, caller.business_id, body.advertiser_id), body.name)
+        return create_event_set(tx, load_advertiser(tx, caller, body.advertiser_id), body.name)
 
     return api_answer(_show(await context_of(request).db.write(work)), request_id_of(request))
 
@@ -139,7 +139,7 @@ async def list_crm_event_sets(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, SetQuery)
 
     def work(tx: Tx) -> list[EventSet]:
-        account = load_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = load_advertiser(tx, caller, query.advertiser_id)
         return store.list_event_sets(tx, caller.business_id, account.id)
 
     found = await context_of(request).db.read(work)

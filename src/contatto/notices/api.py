@@ -10,7 +10,7 @@ from starlette.responses import Response
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import API_HEADER, find_token_caller
 from contatto.accounts.model import Permission
-from contatto.accounts.rules import require
+from contatto.accounts.rules import may_use, require
 from contatto.accounts.store import list_ad_accounts
 from contatto.forms.store.records import find_version
 from contatto.kit import errors
@@ -95,7 +95,7 @@ async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Response:
     check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
 
     def work(tx: Tx) -> Subscription:
-        account = load_advertiser(tx, caller.business_id, detail.advertiser_id)
+        account = load_advertiser(tx, caller, detail.advertiser_id)
         _check_page(tx, caller.business_id, detail)
         new = NewSubscription(
             Entity.LEAD,
@@ -122,7 +122,8 @@ async def get_subscriptions(request: Request) -> Response:
 
     def work(tx: Tx) -> dict[str, Any]:
         live = store.list_subscriptions(tx, caller.business_id, Entity.LEAD)
-        mine = [each for each in live if (each.app_id, each.secret) == (query.app_id, query.secret)]
+        named = [each for each in live if (each.app_id, each.secret) == (query.app_id, query.secret)]
+        mine = [each for each in named if may_use(caller, each.ad_account_id)]
         accounts = list_ad_accounts(tx, caller.business_id)
         numbers: dict[str, int] = {account.id: account.number for account in accounts}
         first = (query.page - 1) * query.page_size
@@ -142,7 +143,12 @@ async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Res
     def work(tx: Tx) -> None:
         found = store.find_subscription(tx, caller.business_id, body.subscription_id)
         is_mine = found is not None and (found.app_id, found.secret) == (body.app_id, body.secret)
-        if found is None or not is_mine or found.ended_at is not None:
+        if (
+            found is None
+            or not is_mine
+            or found.ended_at is not None
+            or not may_use(caller, found.ad_account_id)
+        ):
             raise Refused(errors.NOT_FOUND, "subscription_id: this app has no such subscription.")
         end_subscription(tx, found, "unsubscribed")
 

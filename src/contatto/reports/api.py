@@ -6,10 +6,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import Permission
+from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import find_advertiser
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -59,7 +59,7 @@ async def get_integrated_report(request: Request, caller: ApiCaller) -> Response
     query = read_query(request, ReportQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = load_advertiser(tx, caller, query.advertiser_id)
         rows = answer_report(tx, account, query)
         first = (query.page - 1) * query.page_size
         shown = rows[first : first + query.page_size]
@@ -78,7 +78,7 @@ async def create_report_task(request: Request, caller: ApiCaller, body: TaskBody
     require(caller, Permission.READ_REPORTS)
 
     def work(tx: Tx) -> ReportTask:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         return queue_report(tx, account, body, body.file_name)
 
     task = await context_of(request).db.write(work)
@@ -90,7 +90,7 @@ async def check_report_task(request: Request, caller: ApiCaller) -> Response:
     """How far a task is: QUEUING, PROCESSING, SUCCESS, FAILED or CANCELED."""
     require(caller, Permission.READ_REPORTS)
     query = read_query(request, TaskQuery)
-    task = await context_of(request).db.read(lambda tx: _task(tx, caller.business_id, query))
+    task = await context_of(request).db.read(lambda tx: _task(tx, caller, query))
     asked = f"advertiser_id={query.advertiser_id}&task_id={query.task_id}"
     data = {
         "task_id": str(task.number),
@@ -107,7 +107,7 @@ async def check_report_task(request: Request, caller: ApiCaller) -> Response:
 async def cancel_report_task(request: Request, caller: ApiCaller, body: TaskQuery) -> Response:
     """Cancel a task that is not made yet; one that has ended is refused."""
     require(caller, Permission.READ_REPORTS)
-    await context_of(request).db.write(lambda tx: cancel_report(tx, _task(tx, caller.business_id, body)))
+    await context_of(request).db.write(lambda tx: cancel_report(tx, _task(tx, caller, body)))
     return api_answer({"task_id": str(body.task_id)}, request_id_of(request))
 
 
@@ -122,7 +122,7 @@ async def download_report(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, TaskQuery)
 
     def work(tx: Tx) -> str:
-        task = _task(tx, caller.business_id, query)
+        task = _task(tx, caller, query)
         content = store.find_report_file(tx, caller.business_id, task.number)
         if task.status is not TaskStatus.SUCCESS or content is None:
             code = errors.TASK_NOT_READY if task.status is TaskStatus.QUEUING else errors.TASK_ENDED
@@ -132,9 +132,9 @@ async def download_report(request: Request, caller: ApiCaller) -> Response:
     return Response(await context_of(request).db.read(work), media_type="text/csv")
 
 
-def _task(tx: Tx, business_id: str, wanted: TaskQuery) -> ReportTask:
-    account = find_advertiser(tx, business_id, wanted.advertiser_id)
-    task = store.find_report_task(tx, business_id, wanted.task_id)
+def _task(tx: Tx, caller: Caller, wanted: TaskQuery) -> ReportTask:
+    account = load_advertiser(tx, caller, wanted.advertiser_id)
+    task = store.find_report_task(tx, caller.business_id, wanted.task_id)
     if task is None or task.ad_account_id != account.id:
         raise Refused(errors.NOT_FOUND, "task_id: there is no such task.")
     return task

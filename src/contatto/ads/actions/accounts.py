@@ -14,18 +14,6 @@ from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
 
 
-def find_advertiser(tx: Tx, business_id: str, number: int) -> AdAccount:
-    """An ad account by the API's ``advertiser_id``.
-
-    Raises:
-        Refused: NO_ADVERTISER.
-    """
-    account = accounts.find_ad_account_by_number(tx, BusinessId(business_id), number)
-    if account is None:
-        raise Refused(errors.NO_ADVERTISER)
-    return account
-
-
 def find_channel(tx: Tx, business_id: str, account_id: str) -> ChannelAccount:
     """A channel account by our id of it, or by its platform's.
 

@@ -6,10 +6,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import AdAccount, Permission
+from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.ad_groups import (
     AdGroupChanges,
     NewAdGroup,
@@ -48,7 +48,7 @@ async def create_one_ad_group(request: Request, caller: ApiCaller, body: CreateA
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         campaign = find_own_campaign(tx, account, body.campaign_id)
         made = create_ad_group(tx, caller.business_id, new_ad_group(body, campaign.id))
         return show_ad_group(made, campaign, account)
@@ -108,18 +108,18 @@ async def update_one_ad_group(request: Request, caller: ApiCaller, body: UpdateA
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> dict[str, Any]:
-        return patch_ad_group(tx, caller.business_id, body)
+        return patch_ad_group(tx, caller, body)
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
 
-def patch_ad_group(tx: Tx, business_id: str, body: UpdateAdGroup) -> dict[str, Any]:
+def patch_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> dict[str, Any]:
     """Change an ad group as the body says, and show it."""
-    account = find_advertiser(tx, business_id, body.advertiser_id)
+    account = load_advertiser(tx, caller, body.advertiser_id)
     before = find_own_ad_group(tx, account, body.adgroup_id)
     check_frozen(_frozen(body, before))
     changed = update_ad_group(tx, account, before.number, _changes(body))
-    above = store.load_campaigns(tx, business_id, {changed.campaign_id})
+    above = store.load_campaigns(tx, caller.business_id, {changed.campaign_id})
     return show_ad_group(changed, above[changed.campaign_id], account)
 
 
@@ -160,7 +160,7 @@ async def get_ad_groups(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, ListQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = load_advertiser(tx, caller, query.advertiser_id)
         rows, total = list_rows(tx, account, query)
         return {"list": chosen(rows, query.fields), "page_info": page_info(query, total)}
 
@@ -182,7 +182,7 @@ async def update_ad_group_status(request: Request, caller: ApiCaller, body: Move
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         change_ad_group_status(tx, account, body.adgroup_ids, OPERATIONS[body.operation_status])
 
     await context_of(request).db.write(work)

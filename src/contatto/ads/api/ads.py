@@ -6,10 +6,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.ad_groups import find_own_ad_group
 from contatto.ads.actions.ads import AdChanges, NewAd, change_ad_status, create_ad, find_own_ad, update_ad
 from contatto.ads.api.answers import show_ad
@@ -36,7 +36,7 @@ async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) 
     needs_review = context_of(request).settings.needs_ad_review
 
     def work(tx: Tx) -> list[dict[str, Any]]:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         ad_group = find_own_ad_group(tx, account, body.adgroup_id)
         news = [_new_ad(creative, ad_group.id) for creative in body.creatives]
         made = [create_ad(tx, caller.business_id, new, needs_review=needs_review) for new in news]
@@ -70,7 +70,7 @@ async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) 
     needs_review = context_of(request).settings.needs_ad_review
 
     def work(tx: Tx) -> list[dict[str, Any]]:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         group = find_own_ad_group(tx, account, body.adgroup_id)
         changes = [(each.ad_id, _changes(tx, account, group, each)) for each in body.creatives]
         changed = [update_ad(tx, account, *each, needs_review=needs_review) for each in changes]
@@ -105,7 +105,7 @@ async def get_ads(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, ListQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = load_advertiser(tx, caller, query.advertiser_id)
         wanted = wanted_of(query.filtering, "ad_name")
         total = store.count_ads(tx, caller.business_id, account.id, wanted)
         found = store.list_ads(tx, caller.business_id, account.id, wanted, page_of(query))
@@ -128,7 +128,7 @@ async def update_ad_status(request: Request, caller: ApiCaller, body: MoveAds) -
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         change_ad_status(tx, account, body.ad_ids, OPERATIONS[body.operation_status])
 
     await context_of(request).db.write(work)

@@ -31,7 +31,7 @@ async def delete_custom_audiences(request: Request, caller: ApiCaller, body: Del
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
-        account = load_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         delete_unused_audiences(tx, account, body.custom_audience_ids)
 
     await context_of(request).db.write(work)

@@ -7,10 +7,10 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.messages import NewWelcome, create_welcome_message
 from contatto.ads.api.shapes import Ids
 from contatto.ads.model import WelcomeMessage
@@ -67,7 +67,7 @@ async def create_auto_message(request: Request, caller: ApiCaller, body: CreateA
     pairs = tuple((each.question, each.answer) for each in welcome.suggested_questions)
 
     def work(tx: Tx) -> None:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         create_welcome_message(tx, account, NewWelcome(welcome.title, welcome.content, pairs))
 
     await context_of(request).db.write(work)
@@ -81,7 +81,7 @@ async def get_auto_messages(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, AutoMessageQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = load_advertiser(tx, caller, query.advertiser_id)
         found = store.list_welcome_messages(tx, caller.business_id, account.id, query.auto_message_ids)
         first = (query.page - 1) * query.page_size
         rows = [_shown(message) for message in found[first : first + query.page_size]]

@@ -6,10 +6,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.campaigns import (
     CampaignChanges,
     NewCampaign,
@@ -38,7 +38,7 @@ async def create_one_campaign(request: Request, caller: ApiCaller, body: CreateC
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         new = NewCampaign(
             account.id, body.campaign_name, body.budget_mode, body.budget, OPERATIONS[body.operation_status]
         )
@@ -53,7 +53,7 @@ async def update_one_campaign(request: Request, caller: ApiCaller, body: UpdateC
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         before = find_own_campaign(tx, account, body.campaign_id)
         check_frozen({
             "budget_mode": (body.budget_mode, before.budget_mode),
@@ -72,7 +72,7 @@ async def get_campaigns(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, ListQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = load_advertiser(tx, caller, query.advertiser_id)
         wanted = wanted_of(query.filtering, "campaign_name")
         total = store.count_campaigns(tx, caller.business_id, account.id, wanted)
         found = store.list_campaigns(tx, caller.business_id, account.id, wanted, page_of(query))
@@ -88,7 +88,7 @@ async def update_campaign_status(request: Request, caller: ApiCaller, body: Move
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         change_campaign_status(tx, account, body.campaign_ids, OPERATIONS[body.operation_status])
 
     await context_of(request).db.write(work)

@@ -6,10 +6,11 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import choose_account, find_advertiser, load_facts
+from contatto.ads.actions.accounts import choose_account, load_facts
 from contatto.ads.api.shapes import EligibilityQuery
 from contatto.ads.rules import goals
 from contatto.ads.rules.markets import LEAD_MARKETS_ON, normal_countries
@@ -31,7 +32,7 @@ async def check_eligibility(request: Request, caller: ApiCaller) -> Response:
     countries = normal_countries((*countries_of(query.location_ids), *query.countries))
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = load_advertiser(tx, caller, query.advertiser_id)
         channel = choose_account(tx, account, countries, goal, query.identity_id)
         facts = load_facts(tx, account, channel, countries)
         checks = goals.eligibility(goal, facts)

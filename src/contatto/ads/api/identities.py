@@ -7,10 +7,10 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import find_advertiser
 from contatto.channels import store as channels
 from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import ChannelAccount, Platform
@@ -41,7 +41,7 @@ async def get_identities(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, IdentityQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        find_advertiser(tx, caller.business_id, query.advertiser_id)
+        load_advertiser(tx, caller, query.advertiser_id)
         accounts = channels.list_accounts(tx, caller.business_id)
         rows = [_shown(account) for account in accounts if account.platform in TYPES]
         rows = [row for row in rows if query.identity_type in (None, row["identity_type"])]
@@ -58,7 +58,7 @@ async def create_identity(request: Request, caller: ApiCaller, body: CreateIdent
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> ChannelAccount:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         new = NewAccount(Platform.WEBCHAT, "", body.display_name, "", account.country)
         return connect_account(tx, caller.business_id, new)
 

@@ -6,10 +6,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import Permission
+from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.rules.cities import CITIES, Place
 from contatto.ads.rules.countries import country_name
 from contatto.ads.rules.markets import LEAD_MARKETS
@@ -45,7 +45,7 @@ async def get_regions(request: Request, caller: ApiCaller) -> Response:
     """List countries, and below them the cities that are known; ids are those of GeoNames."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, RegionQuery)
-    await _check_advertiser(request, caller.business_id, query.advertiser_id)
+    await _check_advertiser(request, caller, query.advertiser_id)
     rows = _rows()
     if query.level_range == "TO_COUNTRY":
         rows = [row for row in rows if row["level"] == "COUNTRY"]
@@ -57,7 +57,7 @@ async def search_regions(request: Request, caller: ApiCaller) -> Response:
     """Find regions whose name contains the keyword; all of them without one."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, SearchRegionQuery)
-    await _check_advertiser(request, caller.business_id, query.advertiser_id)
+    await _check_advertiser(request, caller, query.advertiser_id)
     wanted = query.keyword.casefold()
     rows = [row for row in _rows() if wanted in row["name"].casefold()]
     return api_answer({"region_list": rows, "region_info": rows}, request_id_of(request))
@@ -68,7 +68,7 @@ async def get_languages(request: Request, caller: ApiCaller) -> Response:
     """List the languages that ad groups can choose: ISO 639 codes, each with its own name for itself."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, ToolQuery)
-    await _check_advertiser(request, caller.business_id, query.advertiser_id)
+    await _check_advertiser(request, caller, query.advertiser_id)
     rows = [{"code": code, "name": name} for code, name in LANGUAGES.items()]
     return api_answer({"languages": rows}, request_id_of(request))
 
@@ -78,7 +78,7 @@ async def get_interest_categories(request: Request, caller: ApiCaller) -> Respon
     """List the interests that ad groups can choose; they have one level."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, ToolQuery)
-    await _check_advertiser(request, caller.business_id, query.advertiser_id)
+    await _check_advertiser(request, caller, query.advertiser_id)
     rows = [
         {
             "interest_category_id": number,
@@ -92,8 +92,8 @@ async def get_interest_categories(request: Request, caller: ApiCaller) -> Respon
     return api_answer({"interest_categories": rows}, request_id_of(request))
 
 
-async def _check_advertiser(request: Request, business_id: str, number: int) -> None:
-    await context_of(request).db.read(lambda tx: find_advertiser(tx, business_id, number))
+async def _check_advertiser(request: Request, caller: Caller, number: int) -> None:
+    await context_of(request).db.read(lambda tx: load_advertiser(tx, caller, number))
 
 
 def _rows() -> list[dict[str, Any]]:

@@ -6,10 +6,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.ad_groups import check_room, create_ad_group
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign, find_own_campaign
 from contatto.ads.api.ad_groups import (
@@ -40,7 +40,7 @@ async def create_smart_campaign(request: Request, caller: ApiCaller, body: Smart
     key = RequestKey(caller.business_id, request.url.path, body.request_id or "")
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         status = OPERATIONS[body.operation_status]
         new = NewCampaign(account.id, body.campaign_name, body.budget_mode, body.budget, status)
 
@@ -63,7 +63,7 @@ async def create_smart_ad_group(request: Request, caller: ApiCaller, body: Smart
     key = RequestKey(caller.business_id, request.url.path, body.request_id or "")
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         campaign = find_own_campaign(tx, account, body.campaign_id)
 
         def make() -> dict[str, Any]:
@@ -82,7 +82,7 @@ async def update_smart_ad_group(request: Request, caller: ApiCaller, body: Updat
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> dict[str, Any]:
-        return _shown(patch_ad_group(tx, caller.business_id, body.plain()))
+        return _shown(patch_ad_group(tx, caller, body.plain()))
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
@@ -94,7 +94,7 @@ async def get_smart_ad_groups(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, ListQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = load_advertiser(tx, caller, query.advertiser_id)
         rows, total = list_rows(tx, account, query)
         shown = [_shown(row) for row in rows]
         return {"list": chosen(shown, query.fields), "page_info": page_info(query, total)}

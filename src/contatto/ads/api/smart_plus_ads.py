@@ -6,10 +6,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import find_advertiser
 from contatto.ads.actions.ad_groups import find_own_ad_group
 from contatto.ads.actions.ads import AdChanges, NewAd, change_ad_status, create_ad, update_ad
 from contatto.ads.api.ads import show_ads
@@ -40,7 +40,7 @@ async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) ->
     key = RequestKey(caller.business_id, request.url.path, body.request_id or "")
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         group = find_own_ad_group(tx, account, body.adgroup_id)
 
         def make() -> dict[str, Any]:
@@ -88,7 +88,7 @@ async def update_smart_ad(request: Request, caller: ApiCaller, body: UpdateSmart
     needs_review = context_of(request).settings.needs_ad_review
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         changed = update_ad(tx, account, body.smart_plus_ad_id, _changes(body), needs_review=needs_review)
         return _shown(tx, account, [changed])[0]
 
@@ -115,7 +115,7 @@ async def get_smart_ads(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, ListQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = load_advertiser(tx, caller, query.advertiser_id)
         wanted = wanted_of(query.filtering, "ad_name")
         total = store.count_ads(tx, caller.business_id, account.id, wanted)
         found = store.list_ads(tx, caller.business_id, account.id, wanted, page_of(query))
@@ -152,7 +152,7 @@ async def update_smart_ad_status(request: Request, caller: ApiCaller, body: Move
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> None:
-        account = find_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         change_ad_status(tx, account, body.smart_plus_ad_ids, OPERATIONS[body.operation_status])
 
     await context_of(request).db.write(work)

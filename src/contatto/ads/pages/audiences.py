@@ -9,10 +9,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
+from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may, require
-from contatto.ads.actions.accounts import find_advertiser, load_ad_account
+from contatto.ads.actions.accounts import load_ad_account
 from contatto.ads.actions.audiences import Uses, delete_unused_audiences, load_uses
 from contatto.ads.pages.views import field_errors
 from contatto.audiences import actions, rules, store
@@ -139,7 +140,7 @@ async def _make_list(request: Request, caller: Caller, sent: _List, digests: tup
     key = RequestKey(caller.business_id, "ads/audiences", sent.once)
 
     def work(tx: Tx) -> dict[str, Any]:
-        account = find_advertiser(tx, caller.business_id, number_of(sent.advertiser_id))
+        account = load_advertiser(tx, caller, number_of(sent.advertiser_id))
 
         def make() -> dict[str, str]:
             made = actions.create_customer_list(tx, account, sent.name, sent.kind, digests)

@@ -8,10 +8,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
+from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads.actions.accounts import find_advertiser, load_ad_account
+from contatto.ads.actions.accounts import load_ad_account
 from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign
 from contatto.ads.actions.drafts import drop_draft
@@ -53,7 +54,7 @@ async def post_campaign(
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> Campaign:
-        account = find_advertiser(tx, caller.business_id, number_of(advertiser_id))
+        account = load_advertiser(tx, caller, number_of(advertiser_id))
         drop_draft(tx, owner_of(caller), NEW_CAMPAIGN)
         return create_campaign(tx, caller.business_id, NewCampaign(account.id, name))
 

@@ -17,6 +17,7 @@ class AdRequest:
 
     The rest is what the publisher knows of the viewer, if anything: the language (ISO 639), the age, the
     interests, and fingerprints of e-mail or phone. What it does not know (None) rules nothing out.
+    ``ad_account_ids`` are the only ad accounts that the caller may use; None for all.
     """
 
     viewer_id: str
@@ -26,6 +27,7 @@ class AdRequest:
     age: int | None = None
     interest_category_ids: frozenset[str] | None = None
     prints: frozenset[Fingerprint] = frozenset()
+    ad_account_ids: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

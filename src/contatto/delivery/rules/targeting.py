@@ -30,6 +30,8 @@ def fits(
     ad_group = candidate.ad_group
     if not candidate.may_serve or normal_country(request.country) not in ad_group.countries:
         return False
+    if request.ad_account_ids is not None and ad_group.ad_account_id not in request.ad_account_ids:
+        return False
     in_time = ad_group.starts_at <= now and (ad_group.ends_at is None or now < ad_group.ends_at)
     wanted = request.channel_account_id
     right_account = wanted is None or candidate.live.ad.channel_account_id == wanted

@@ -349,11 +349,13 @@ def _file_table(tx: Tx, file: LeadFile) -> list[Sequence[str]]:
     version = store.find_version(tx, file.business_id, file.page_number)
     if version is None:
         raise Refused(errors.NOT_FOUND)
-    return form_table(version, list_form_entries(tx, version))
+    return form_table(version, list_form_entries(tx, version, file.ad_account_id))
 
 
-def list_form_entries(tx: Tx, version: FormVersion, most: int | None = None) -> list[Entry]:
-    """The leads of a form, latest first, each with the answers that it gave last; its test lead first."""
+def list_form_entries(
+    tx: Tx, version: FormVersion, ad_account_id: str, most: int | None = None
+) -> list[Entry]:
+    """The leads of a form that the ad account or no ad earned: its test lead, then the latest first."""
     business_id = version.business_id
     test = find_test_lead(tx, business_id, version)
     sample = sample_answers(version.content, version.number)
@@ -364,8 +366,8 @@ def list_form_entries(tx: Tx, version: FormVersion, most: int | None = None) -> 
         earned = list_credits(tx, business_id, {lead.id for lead in owners.values()})
         for answer in page:
             lead = owners.get(answer.lead_id)
-            if lead is not None and lead.hidden_at is None:
-                ad = earned[lead.id][1] if lead.id in earned else None
+            ad = earned[lead.id][1] if lead is not None and lead.id in earned else None
+            if lead and lead.hidden_at is None and (ad is None or ad.ad_account_id == ad_account_id):
                 found.setdefault(lead.id, Entry(lead, ad, version=version, answers=answer.answers))
         before = (page[-1].at, page[-1].id)
         if most is not None and len(found) >= most:

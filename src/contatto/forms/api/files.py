@@ -50,7 +50,7 @@ async def make_lead_task(request: Request, caller: ApiCaller, body: TaskBody) ->
     require(caller, Permission.EXPORT_LEADS)
 
     def work(tx: Tx) -> LeadFile:
-        account = load_advertiser(tx, caller.business_id, body.advertiser_id)
+        account = load_advertiser(tx, caller, body.advertiser_id)
         if body.task_id is not None:
             return _task(tx, account, body.task_id)
         return _queued(tx, account, body)
@@ -78,7 +78,7 @@ async def download_leads(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, DownloadQuery)
 
     def work(tx: Tx) -> tuple[LeadFile, bytes]:
-        account = load_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = load_advertiser(tx, caller, query.advertiser_id)
         task = _task(tx, account, query.task_id)
         return task, load_file_content(tx, task)
 

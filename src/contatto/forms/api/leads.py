@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import Permission
+from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
 from contatto.forms.actions.records import list_form_entries
 from contatto.forms.api.pages import show_fields
@@ -26,8 +26,8 @@ from contatto.kit.wire import ApiId, describe_query, read_query, request_id_of
 from contatto.leads.model.leads import Lead, LeadSource
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.outside import CHAT_FIELDS, chat_data, meta_data, origins_of, source_of
-from contatto.leads.store.credits import list_credits
-from contatto.leads.store.listing import list_leads
+from contatto.leads.store.credits import is_earned_elsewhere, list_credits
+from contatto.leads.store.listing import find_newest_lead
 from contatto.leads.store.records import find_lead_by_number, list_contact_points
 
 router: Final = APIRouter(prefix="/open_api/v1.3/lead", tags=["Forms and leads"])
@@ -53,7 +53,7 @@ async def get_lead_fields(request: Request, caller: ApiCaller) -> Response:
     base_url = context_of(request).settings.base_url
 
     def work(tx: Tx) -> dict[str, Any]:
-        load_advertiser(tx, caller.business_id, query.advertiser_id)
+        load_advertiser(tx, caller, query.advertiser_id)
         version = load_source(tx, caller.business_id, query)
         meta = {"lead_source": query.lead_source.value}
         if version is None:
@@ -68,44 +68,45 @@ async def get_lead_fields(request: Request, caller: ApiCaller) -> Response:
 async def get_lead(request: Request, caller: ApiCaller) -> Response:
     """One lead with its data: the newest of its source, real or test, or the one that ``lead_id`` names.
 
-    Leads belong to the business: those that no ad earned are shown to each of its ad accounts.
+    It is of the ad account: earned by one of its ads, or by no ad at all.
     """
     require(caller, Permission.READ_LEADS)
     query = read_query(request, LeadQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
-        load_advertiser(tx, caller.business_id, query.advertiser_id)
+        account = load_advertiser(tx, caller, query.advertiser_id)
         version = load_source(tx, caller.business_id, query)
         if version is None:
-            return _show(tx, _chat_lead(tx, caller.business_id, query), None)
-        entry = _form_entry(tx, version, query)
+            return _show(tx, _chat_lead(tx, account, query), None)
+        entry = _form_entry(tx, account, version, query)
         return _show(tx, entry.lead, entry)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-def _chat_lead(tx: Tx, business_id: str, query: LeadQuery) -> Lead:
+def _chat_lead(tx: Tx, account: AdAccount, query: LeadQuery) -> Lead:
     if query.lead_id is None:
-        origins = origins_of(LeadSource.DIRECT_MESSAGE)
-        newest = list_leads(tx, business_id, LeadFilter(origins=origins), limit=1)
-        if not newest:
+        wanted = LeadFilter(origins=origins_of(LeadSource.DIRECT_MESSAGE))
+        newest = find_newest_lead(tx, account.business_id, wanted, account.id)
+        if newest is None:
             raise Refused(errors.NOT_FOUND, "lead_source: there is no lead of this source yet.")
-        return newest[0]
-    lead = _named_lead(tx, business_id, query.lead_id)
+        return newest
+    lead = _named_lead(tx, account, query.lead_id)
     if source_of(lead) is not LeadSource.DIRECT_MESSAGE:
         raise Refused(errors.NOT_FOUND, "lead_id: this lead has not lead_source DIRECT_MESSAGE.")
     return lead
 
 
-def _form_entry(tx: Tx, version: FormVersion, query: LeadQuery) -> Entry:
+def _form_entry(tx: Tx, account: AdAccount, version: FormVersion, query: LeadQuery) -> Entry:
     if query.lead_id is None:
-        found = list_form_entries(tx, version, most=2)
+        found = list_form_entries(tx, version, account.id, most=2)
         if not found:
             raise Refused(errors.NOT_FOUND, "page_id: this form has no lead yet.")
         return max(found, key=lambda entry: entry.lead.created_at)
-    lead = _named_lead(tx, version.business_id, query.lead_id)
+    lead = _named_lead(tx, account, query.lead_id)
     if lead.is_test:
-        entries = [each for each in list_form_entries(tx, version, most=1) if each.lead.id == lead.id]
+        known = list_form_entries(tx, version, account.id, most=1)
+        entries = [each for each in known if each.lead.id == lead.id]
     else:
         sent = list_answers_of_lead(tx, version.business_id, lead.id)
         entries = [
@@ -118,9 +119,13 @@ def _form_entry(tx: Tx, version: FormVersion, query: LeadQuery) -> Entry:
     return entries[0]
 
 
-def _named_lead(tx: Tx, business_id: str, number: int) -> Lead:
-    lead = find_lead_by_number(tx, business_id, number)
-    if lead is None or lead.hidden_at is not None:
+def _named_lead(tx: Tx, account: AdAccount, number: int) -> Lead:
+    lead = find_lead_by_number(tx, account.business_id, number)
+    if (
+        lead is None
+        or lead.hidden_at is not None
+        or is_earned_elsewhere(tx, lead.business_id, lead.id, account.id)
+    ):
         raise Refused(errors.NOT_FOUND, "lead_id: there is no such lead.")
     return lead
 

@@ -43,7 +43,7 @@ async def create_mock_lead(request: Request, caller: ApiCaller, body: OfSource) 
     require(caller, Permission.WRITE_LEADS)
 
     def work(tx: Tx) -> dict[str, Any]:
-        load_advertiser(tx, caller.business_id, body.advertiser_id)
+        load_advertiser(tx, caller, body.advertiser_id)
         version = load_source(tx, caller.business_id, body)
         return show_test_lead(tx, create_test_lead(tx, caller.business_id, version), body, version)
 
@@ -57,7 +57,7 @@ async def get_mock_lead(request: Request, caller: ApiCaller) -> Response:
     query = read_query(request, OfSource)
 
     def work(tx: Tx) -> dict[str, Any]:
-        load_advertiser(tx, caller.business_id, query.advertiser_id)
+        load_advertiser(tx, caller, query.advertiser_id)
         version = load_source(tx, caller.business_id, query)
         lead = find_test_lead(tx, caller.business_id, version)
         if lead is None:
@@ -73,7 +73,7 @@ async def delete_mock_lead(request: Request, caller: ApiCaller, body: TestLead) 
     require(caller, Permission.WRITE_LEADS)
 
     def work(tx: Tx) -> None:
-        load_advertiser(tx, caller.business_id, body.advertiser_id)
+        load_advertiser(tx, caller, body.advertiser_id)
         lead = find_lead_by_number(tx, caller.business_id, body.lead_id)
         if lead is None:
             raise Refused(errors.NOT_FOUND, "lead_id: there is no such lead.")

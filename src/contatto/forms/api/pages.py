@@ -71,7 +71,7 @@ async def get_pages(request: Request, caller: ApiCaller) -> Response:
     base_url = context_of(request).settings.base_url
 
     def work(tx: Tx) -> dict[str, Any]:
-        load_advertiser(tx, caller.business_id, query.advertiser_id)
+        load_advertiser(tx, caller, query.advertiser_id)
         wanted = query.business_types or [query.business_type]
         found = _pages(tx, caller.business_id, base_url) if FORM_KIND in wanted else []
         rows = [
@@ -91,7 +91,7 @@ async def get_page_fields(request: Request, caller: ApiCaller) -> Response:
     base_url = context_of(request).settings.base_url
 
     def work(tx: Tx) -> dict[str, Any]:
-        load_advertiser(tx, caller.business_id, query.advertiser_id)
+        load_advertiser(tx, caller, query.advertiser_id)
         return show_fields(load_page(tx, caller.business_id, query.page_id), base_url)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))

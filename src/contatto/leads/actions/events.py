@@ -4,7 +4,8 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from contatto.accounts.model import AdAccount
+from contatto.accounts.model import AdAccount, Caller
+from contatto.accounts.rules import may_use
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -16,6 +17,7 @@ from contatto.leads.model.leads import Step
 from contatto.leads.rules import events as rules
 from contatto.leads.rules.events import EventSet, LeadEvent
 from contatto.leads.store import events as store
+from contatto.leads.store.credits import is_earned_elsewhere
 from contatto.leads.store.records import append_step, find_lead_by_number
 
 
@@ -46,14 +48,14 @@ def create_event_set(tx: Tx, account: AdAccount, name: str) -> EventSet:
     return made
 
 
-def load_event_set(tx: Tx, business_id: str, number: int) -> EventSet:
-    """A CRM event set of the business.
+def load_event_set(tx: Tx, caller: Caller, number: int) -> EventSet:
+    """A CRM event set of an ad account that the caller may work with.
 
     Raises:
         Refused: NOT_FOUND.
     """
-    for found in store.list_event_sets(tx, business_id):
-        if found.number == number:
+    for found in store.list_event_sets(tx, caller.business_id):
+        if found.number == number and may_use(caller, found.ad_account_id):
             return found
     raise Refused(errors.NOT_FOUND, "event_source_id: there is no such CRM event set; see /crm/list/.")
 
@@ -63,6 +65,8 @@ def take_lead_event(tx: Tx, event_set: EventSet, told: Told, actor: str) -> bool
     business_id = event_set.business_id
     lead = find_lead_by_number(tx, business_id, told.lead_number)
     if lead is None or lead.hidden_at is not None:
+        return False
+    if is_earned_elsewhere(tx, business_id, lead.id, event_set.ad_account_id):
         return False
     status = rules.status_of_event(told.name)
     own_id = told.event_id or str(told.occurred_at.timestamp())

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, literal, select
 
 from contatto.kit.db.tx import Tx
 from contatto.measurement import store as measurement
@@ -20,6 +20,27 @@ class AdNames:
     campaign_name: str
     ad_group_name: str
     ad_name: str
+
+
+def earned_elsewhere(
+    lead_id: ColumnElement[str], business_id: str, ad_account_id: str
+) -> ColumnElement[bool]:
+    """The condition that an ad of another ad account earned a lead; one of no ad is of every account."""
+    return (
+        select(conversions.c.conversion_id)
+        .where(
+            conversions.c.business_id == business_id,
+            conversions.c.subject_id == lead_id,
+            conversions.c.ad_account_id.is_not(None),
+            conversions.c.ad_account_id != ad_account_id,
+        )
+        .exists()
+    )
+
+
+def is_earned_elsewhere(tx: Tx, business_id: str, lead_id: str, ad_account_id: str) -> bool:
+    """Whether an ad of another ad account earned a lead."""
+    return bool(tx.scalar(select(earned_elsewhere(literal(lead_id), business_id, ad_account_id))))
 
 
 def list_credits(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Credit]:

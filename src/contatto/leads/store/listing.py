@@ -10,6 +10,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
 from contatto.leads.model.leads import Lead, Status
 from contatto.leads.rules.filters import USUAL_SORT, LeadFilter
+from contatto.leads.store.credits import earned_elsewhere
 from contatto.leads.store.matching import (
     Condition,
     Conditions,
@@ -123,6 +124,13 @@ def list_leads(
     among = probed if offset < MANY else collected
     statement = find_conditions(tx, business_id, wanted, among).select(leads)
     return tx.list(Lead, statement.order_by(*_order(sort, leads.c)).limit(limit).offset(offset))
+
+
+def find_newest_lead(tx: Tx, business_id: str, wanted: LeadFilter, ad_account_id: str) -> Lead | None:
+    """The newest of the matching leads that no ad of another ad account earned."""
+    statement = find_conditions(tx, business_id, wanted, probed).select(leads)
+    ours = statement.where(not_(earned_elsewhere(leads.c.id, business_id, ad_account_id)))
+    return tx.find(Lead, ours.order_by(*_order(USUAL_SORT, leads.c)).limit(1))
 
 
 def count_leads(tx: Tx, business_id: str, wanted: LeadFilter) -> int:

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 from starlette.requests import Request
 
 from contatto.accounts import store as accounts
+from contatto.accounts.actions import load_advertiser
 from contatto.accounts.model import AdAccount, Caller
-from contatto.ads.actions.accounts import find_advertiser
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -52,7 +52,7 @@ def find_asked(tx: Tx, caller: Caller, look: Look) -> Asked:
         Refused: NO_ADVERTISER, where the business has none or not that one.
     """
     if look.advertiser:
-        account = find_advertiser(tx, caller.business_id, number_of(look.advertiser))
+        account = load_advertiser(tx, caller, number_of(look.advertiser))
     else:
         known = accounts.list_ad_accounts(tx, caller.business_id)
         if not known:
