@@ -192,8 +192,6 @@ def begin_talk(market: Market, shown: Shown) -> None:
     if shown.talked_at or not shown.clicked_at:
         return
     shown.talked_at = max(market.now, 1)
-    age_s = (market.now - shown.clicked_at) / SECOND
-    market.talks.count_arrival(shown.group, age_s)
     teach(market, shown, CONVERSATION, CAME_LATE, shown.waited_talk)
     market.calibration.count(shown.group, CONVERSATION)
     market.calibration.expect(
@@ -226,7 +224,6 @@ def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> N
         return
     shown.lead_at = max(market.now, 1)
     market.lead_of[viewer, advertiser] = shown.request_id
-    market.leads.count_arrival(shown.group, (market.now - shown.talked_at) / SECOND)
     teach(market, shown, LEAD, CAME_LATE, shown.waited_lead)
     market.calibration.count(shown.group, LEAD)
     left = 1.0 - shown.waited_lead
@@ -244,7 +241,6 @@ def take_spam(market: Market, viewer: int, advertiser: int) -> None:
     shown.spam_at = max(market.now, 1)
     if not shown.talked_at:
         return
-    market.spam.count_arrival(shown.group, (market.now - shown.talked_at) / SECOND)
     teach(market, shown, SPAM, CAME_LATE, shown.waited_spam)
     market.calibration.count(shown.group, SPAM)
     left = 1.0 - shown.waited_spam
@@ -284,9 +280,13 @@ def learn_due(market: Market) -> None:
 
 
 def _learn_waits(market: Market, waiting: Waiting, head: int, arrived: str, waited: str) -> None:
-    for edge, _, name in waiting.next_due(market.now):
+    for edge, started_at, name in waiting.next_due(market.now):
         shown = market.records.shown.get(name)
-        if shown is None or getattr(shown, arrived):
+        if shown is None:
+            continue
+        arrived_at: int = getattr(shown, arrived)
+        if arrived_at:
+            waiting.count_arrival(shown.group, edge, (arrived_at - started_at) / SECOND)
             continue
         waiting.count_wait(shown.group, edge)
         window_s = market.groups.groups[shown.group].line.click_window_s or 0

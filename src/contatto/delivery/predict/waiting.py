@@ -61,11 +61,15 @@ class Waiting:
         self.waited[group, edge] += 1.0
         self.all_waited[edge] += 1.0
 
-    def count_arrival(self, group: int, age_s: float) -> None:
-        edge = next((i for i, each in enumerate(EDGES_S) if age_s <= each), len(EDGES_S) - 1)
-        self.count_wait(group, edge)
-        self.came[group, edge] += 1.0
-        self.all_came[edge] += 1.0
+    def count_arrival(self, group: int, edge: int, age_s: float) -> None:
+        """Count a sample whose label came at an age, once its age has passed the edge after that.
+
+        Not at once: else an edge that nobody else has reached yet would seem to have arrivals alone.
+        """
+        if (EDGES_S[edge - 1] if edge else -1.0) < age_s <= EDGES_S[edge]:
+            self.count_wait(group, edge)
+            self.came[group, edge] += 1.0
+            self.all_came[edge] += 1.0
 
     def share_by(self, group: int, edge: int, window_s: float) -> float:
         """The share of an ad group's labels that have come by an edge, of those that come in its window."""
