@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from contatto.delivery.model.lines import AdGroupLine, AdLine, BidType, BudgetMode, Goal, Pacing, Status
 from contatto.delivery.predict.fields import Hashed
@@ -47,8 +48,12 @@ from contatto.delivery.rules.columns import (
 )
 from contatto.delivery.rules.hashing import name_hash
 
-HALF_LIFE_S: Final = 4 * 3_600.0
-"""So long until a request of the landscape counts half."""
+HALF_LIFE: Final = 1_500.0
+"""So many requests later a request of the landscape counts half."""
+
+
+GAIN: Final = 0.25
+"""How much of a step's error in spend (as a power) is corrected in the next."""
 
 
 @dataclass(slots=True)
@@ -70,6 +75,9 @@ class Group:
     leads: int = 0
     predicted: float = 0.0
     began_at: int = 0
+    wanted: float = 0.0
+    spent_then: float = 0.0
+    correction: float = 1.0
 
     @property
     def counted(self) -> int:
@@ -226,12 +234,12 @@ class Groups:
                     group.plan = Plan()
                 self.refresh(group)
 
-    def fade(self, passed_s: float) -> None:
-        """Let the landscape fade with time."""
-        share = 0.5 ** (passed_s / HALF_LIFE_S)
-        self.prices *= share
-        self.counts *= share
-        self.table[:, G_ASKED] *= share
+    def fade(self, newest: NDArray[np.float64]) -> None:
+        """Let each ad group's landscape fade with the requests that came since (``newest``)."""
+        shares = 0.5 ** (newest / HALF_LIFE)
+        self.prices *= shares[:, None]
+        self.counts *= shares[:, None]
+        self.table[:, G_ASKED] *= shares
 
     def steer(self, traffic: Traffic, rates: np.ndarray, now: int) -> None:
         """Set every ad group's multiplier from its plan and its landscape.
@@ -255,12 +263,31 @@ class Groups:
         if budget == math.inf:
             return find_quantile(self.counts[number], min(max(1.0 / (opened + 1), 0.05), 0.5))
         wanted = self._wanted(group, traffic, float(rates[number]), now)
+        group.wanted = wanted
+        wanted *= group.correction
         found = find_multiplier(self.prices[number], self.counts[number], float(row[G_ASKED]), wanted)
         had = float(row[G_MULTIPLIER])
         if had <= 0.0 or found <= 0.0 or row[G_ASKED] < 50.0:
             return found
         step = math.log(found / had)
         return had * math.exp(min(max(step, -0.7), 0.7) * 0.6)
+
+    def check(self, newest: NDArray[np.float64]) -> None:
+        """Compare what each ad group spent in the last step with what was wanted; a steady error is corrected.
+
+        Estimates move, and what the landscape tells of yesterday's is then a little off.
+        """
+        for group in self.groups:
+            number = group.number
+            spent = group.spent_ever + group.promised * self.view_rate
+            expected = group.wanted * float(newest[number]) * self.view_rate
+            actual = max(spent - group.spent_then, 0.0)
+            group.spent_then = spent
+            if expected > 0.0:
+                price = float(self.prices[number].sum() / max(self.counts[number].sum(), 1.0))
+                doubt = 3.0 * price + 0.1 * expected
+                ratio = (expected + doubt) / (actual + doubt)
+                group.correction = min(max(group.correction * ratio**GAIN, 0.4), 2.5)
 
     def _wanted(self, group: Group, traffic: Traffic, rate: float, now: int) -> float:
         """Units to spend for each request of the coming hour, so that spend follows the plan."""
@@ -312,7 +339,7 @@ class Groups:
                     group.spent_day, group.spent_ever, group.promised,
                     [group.plan.from_s, group.plan.until_s, group.plan.spent, group.plan.amount],
                     group.views, group.clicks, group.conversations, group.spam, group.leads, group.predicted,
-                    group.began_at,
+                    group.began_at, group.wanted, group.spent_then, group.correction,
                 ]
                 for group in self.groups
             ],

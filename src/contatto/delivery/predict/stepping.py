@@ -4,6 +4,7 @@ import math
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.teaching import learn_due
@@ -33,8 +34,9 @@ def step_market(market: Market) -> None:
     """Let time do its work: promises end, labels are given up, multipliers follow."""
     passed_s = (market.now - market.stepped_at) / SECOND if market.stepped_at else float(STEP_S)
     market.stepped_at = market.now
-    measure_rates(market, passed_s)
-    market.groups.fade(passed_s)
+    newest = measure_rates(market, passed_s)
+    market.groups.check(newest)
+    market.groups.fade(newest)
     market.asked_before = market.groups.table[:, G_ASKED].copy()
     end_promises(market)
     learn_due(market)
@@ -52,16 +54,18 @@ def step_market(market: Market) -> None:
     steer_market(market)
 
 
-def measure_rates(market: Market, passed_s: float) -> None:
-    """How many requests a second each ad group could have served lately."""
+def measure_rates(market: Market, passed_s: float) -> NDArray[np.float64]:
+    """Measure how many requests a second each ad group could serve; the newest ones come back, in number."""
     asked = market.groups.table[:, G_ASKED]
     before = np.zeros(len(asked))
     before[: len(market.asked_before)] = market.asked_before
-    newest = np.maximum(asked - before, 0.0) / max(passed_s, 1.0)
+    came: NDArray[np.float64] = np.maximum(asked - before, 0.0)
+    newest = came / max(passed_s, 1.0)
     rates = np.zeros(len(asked))
     rates[: len(market.rates)] = market.rates
     share = 1.0 - math.exp(-passed_s / RATE_S)
     market.rates = np.where(rates > 0.0, rates + share * (newest - rates), newest)
+    return came
 
 
 def steer_market(market: Market) -> None:

@@ -21,7 +21,7 @@ UNITS: Final = 1_000
 """Prices are for a thousand views: a view costs this part of one. Spend is counted in these units."""
 MOST_OF_DAY: Final = 1.25
 SECOND: Final = 1_000_000
-HORIZON_S: Final = 3_600.0
+HORIZON_S: Final = 1_800.0
 NO_END_S: Final = 7 * 86_400.0
 """A total budget without an end is spent as if it ended a week from now."""
 FAST_S: Final = 3 * 3_600.0
