@@ -273,7 +273,7 @@ class Groups:
         return had * math.exp(min(max(step, -0.7), 0.7) * 0.6)
 
     def check(self, newest: NDArray[np.float64]) -> None:
-        """Compare what each ad group spent in the last step with what was wanted; a steady error is corrected.
+        """Compare what each ad group spent in the last step with what was wanted; correct a steady error.
 
         Estimates move, and what the landscape tells of yesterday's is then a little off.
         """

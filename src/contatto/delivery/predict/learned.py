@@ -16,6 +16,7 @@ from contatto.delivery.rules.columns import (
     F_ASKED_FEATURE,
     F_BETWEEN,
     F_COUNTED,
+    F_STACKED,
     F_TASTE,
     F_TIMED,
     F_VIEWER,
@@ -37,6 +38,7 @@ FIRST_MEANS: Final = (-3.5, -1.0, -1.0, -2.0, -2.0)
 FIRST_SPREAD: Final = {
     BIAS: 4.0, F_ASKED: 0.015, F_COUNTED: 0.015, F_TIMED: 0.003, F_AD: 0.06, F_AD_FEATURE: 0.015,
     F_ASKED_AD: 0.006, F_ASKED_FEATURE: 0.009, F_TASTE: 0.009, F_BETWEEN: 0.015, F_VIEWER: 0.1,
+    F_STACKED: 1.0,
 }  # fmt: skip
 """The variance expected of a weight of each family before anything was seen."""
 _MOST_WEIGHTS: Final = (MOST_CONTEXT + 2) * (MOST_AD_FEATURES + 2) + 2 * BETWEEN + 4
@@ -58,6 +60,7 @@ class Learned:
         self.slots = np.zeros(_MOST_WEIGHTS, np.int64)
         self.weights = np.zeros(_MOST_WEIGHTS)
         self.families = np.zeros(_MOST_WEIGHTS, np.int64)
+        self.raws = np.zeros(HEADS)
         self.names = np.zeros((BETWEEN, BETWEEN_VALUES), np.uint64)
         for kind in range(BETWEEN):
             for value in range(BETWEEN_VALUES):

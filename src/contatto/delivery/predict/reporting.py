@@ -19,8 +19,9 @@ from contatto.delivery.rules.columns import (
     HEADS,
     LEAD,
     SPAM,
+    V_EFFECT,
 )
-from contatto.delivery.rules.describing import list_features
+from contatto.delivery.rules.describing import list_features, list_stacked
 from contatto.delivery.rules.learner import logistic, score_features
 
 ENOUGH: Final = 30
@@ -73,11 +74,11 @@ def _value(market: Market, ad: int, row: int, count: int) -> float:
         groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]), groups.feature_hashes, groups.crosses, between,
         learned.shift, learned.slots, learned.weights, learned.families,
     )  # fmt: skip
-    p = [
-        logistic(
-            score_features(learned.table, learned.slots, learned.weights, total, head)
-            + market.viewers.table[row, head]
+    p = learned.raws
+    for head in range(HEADS):
+        stacked = list_stacked(
+            p, head, total, learned.shift, learned.slots, learned.weights, learned.families
         )
-        for head in range(HEADS)
-    ]
+        score = score_features(learned.table, learned.slots, learned.weights, stacked, head)
+        p[head] = logistic(score + market.viewers.table[row, V_EFFECT + head])
     return float(p[CLICK] * p[CONVERSATION] * p[LEAD] * (1.0 - p[SPAM]))

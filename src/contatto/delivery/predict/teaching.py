@@ -30,7 +30,7 @@ from contatto.delivery.rules.columns import (
     V_SPAM,
     V_VIEWS,
 )
-from contatto.delivery.rules.describing import fade_viewer, list_features
+from contatto.delivery.rules.describing import fade_viewer, list_features, list_stacked
 from contatto.delivery.rules.learner import learn_one
 
 NO, YES, NOT_YET, CAME_LATE, TAKEN_BACK, WRONG_NO = range(6)
@@ -56,6 +56,10 @@ def teach(
         groups.feature_hashes, groups.crosses, kept.between[place], learned.shift,
         learned.slots, learned.weights, learned.families,
     )  # fmt: skip
+    learned.raws[:] = shown.raw
+    count = list_stacked(
+        learned.raws, head, count, learned.shift, learned.slots, learned.weights, learned.families
+    )
     share = 1.0
     row = viewers.table[shown.viewer]
     if head == CLICK and row[V_DAY_VIEWS] > VIEWS_A_DAY:

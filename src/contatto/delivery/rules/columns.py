@@ -36,7 +36,8 @@ F_ASKED_FEATURE: Final = 7
 F_TASTE: Final = 8
 F_BETWEEN: Final = 9
 F_VIEWER: Final = 10
-FAMILIES: Final = 11
+F_STACKED: Final = 11
+FAMILIES: Final = 12
 
 # Viewers.
 V_EFFECT: Final = 0

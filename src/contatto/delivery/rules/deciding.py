@@ -58,7 +58,6 @@ from contatto.delivery.rules.columns import (
     S_TEMPERATURE,
     SPAM,
 )
-from contatto.delivery.rules.compiled import Array, compiled
 from contatto.delivery.rules.describing import (
     add_base,
     add_between,
@@ -66,9 +65,12 @@ from contatto.delivery.rules.describing import (
     add_shared,
     doubling,
     since_step,
+    stack_slot,
+    stacked,
 )
 from contatto.delivery.rules.hashing import chance
 from contatto.delivery.rules.learner import logistic
+from contatto.kit.kernels import Array, compiled
 
 
 @compiled
@@ -98,7 +100,7 @@ def lies_between(
     for k in range(RECENT_ADS):
         if recent[viewer, k] == ad:
             passed = now_s - shown_at[viewer, k]
-            step = doubling(abs(shown[viewer, k]) * 0.5 ** (passed / DAY_S), 9)
+            step = doubling(float(abs(shown[viewer, k])) * math.pow(0.5, passed / DAY_S), 9)
             into[B_SHOWN] = names[B_SHOWN, step]
             into[B_SINCE] = names[B_SINCE, 1 + since_step(passed)]
             if shown[viewer, k] < 0.0:
@@ -250,12 +252,14 @@ def hold_auction(
         )  # fmt: skip
         add_between(spot, shift, table, scratch)
         for head in range(HEADS):
+            for before in range(min(head, 2)):
+                scratch[head] += float(table[stack_slot(before, shift), head]) * stacked(raws[i, before])
             raws[i, head] = logistic(scratch[head])
             raws[i, HEADS + head] = calibrated(raws[i, head], row[G_CALIBRATION + head])
         score = raws[i, HEADS + CLICK] * raws[i, HEADS + CONVERSATION]
         if row[G_GOAL] == 0.0:
             score *= raws[i, HEADS + LEAD] * (1.0 - settings[S_BAD_WEIGHT] * raws[i, HEADS + BAD])
-            score *= (1.0 - raws[i, HEADS + SPAM]) ** settings[S_SPAM_POWER]
+            score *= math.pow(1.0 - raws[i, HEADS + SPAM], settings[S_SPAM_POWER])
         if settings[S_RANDOM] != 0.0:
             score = 0.001
         score *= 1.0 + row[G_BONUS]
@@ -334,12 +338,12 @@ def _draw(
     total = 0.0
     for i in range(n):
         if offers[i] >= floor and offers[i] >= 1.0:
-            total += (offers[i] / best) ** (1.0 / heat)
+            total += math.pow(offers[i] / best, 1.0 / heat)
     left = chance(seed, number)
     last = -1
     for i in range(n):
         if offers[i] >= floor and offers[i] >= 1.0:
-            share = (1.0 - explore) * (offers[i] / best) ** (1.0 / heat) / total + explore / able
+            share = (1.0 - explore) * math.pow(offers[i] / best, 1.0 / heat) / total + explore / able
             last = i
             outcome[O_PROPENSITY] = share
             left -= share

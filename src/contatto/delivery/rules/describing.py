@@ -20,6 +20,7 @@ from contatto.delivery.rules.columns import (
     F_ASKED_FEATURE,
     F_BETWEEN,
     F_COUNTED,
+    F_STACKED,
     F_TASTE,
     F_TIMED,
     HEADS,
@@ -34,11 +35,12 @@ from contatto.delivery.rules.columns import (
     V_VIEWS,
     VIEWER,
 )
-from contatto.delivery.rules.compiled import Array, compiled
 from contatto.delivery.rules.hashing import crossed, slot_of
+from contatto.kit.kernels import Array, compiled
 
 _BIAS_HASH = np.uint64(0x5851F42D4C957F2D)
 _COUNTED_HASH = np.uint64(0xD6E8FEB86659FD93)
+_STACKED_HASH = np.uint64(0xA0761D6478BD642F)
 
 
 @compiled
@@ -74,8 +76,8 @@ def fade_viewer(viewers: Array, viewer: int, now_s: float) -> None:
     """Bring the viewer's counters down to now: views halve in a day, what is rare in two weeks."""
     passed = now_s - viewers[viewer, V_DECAYED_AT]
     if passed > 0.0:
-        viewers[viewer, V_VIEWS] *= 0.5 ** (passed / DAY_S)
-        slow = 0.5 ** (passed / (14.0 * DAY_S))
+        viewers[viewer, V_VIEWS] *= math.pow(0.5, passed / DAY_S)
+        slow = math.pow(0.5, passed / (14.0 * DAY_S))
         for column in range(V_CLICKS, V_SPAM + 1):
             viewers[viewer, column] *= slow
         viewers[viewer, V_DECAYED_AT] = now_s
@@ -194,6 +196,34 @@ def list_features(
         slots[n], weights[n], families[n] = slot_of(between[b], shift), 1.0, F_BETWEEN
         n += 1
     return n
+
+
+@compiled
+def stacked(p: float) -> float:
+    """How far an estimate is from the usual, for the questions that come after it: as a score, bounded."""
+    return float(min(max(math.log(p / (1.0 - p)) + 2.5, -3.0), 3.0))
+
+
+@compiled
+def stack_slot(before: int, shift: np.uint64) -> int:
+    """The weight with which the estimate of a head speaks for the heads after it."""
+    return slot_of(_STACKED_HASH ^ np.uint64(before * 7_919), shift)
+
+
+@compiled
+def list_stacked(
+    raws: Array, head: int, count: int, shift: np.uint64, slots: Array, weights: Array, families: Array
+) -> int:
+    """Add what the heads before this one estimated; those of lead, spam and what follows hear of two.
+
+    Returns:
+        How many weights there are now.
+    """
+    for before in range(min(head, 2)):
+        slots[count], weights[count] = stack_slot(before, shift), stacked(raws[before])
+        families[count] = F_STACKED
+        count += 1
+    return count
 
 
 @compiled

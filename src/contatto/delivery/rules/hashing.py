@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from contatto.delivery.rules.compiled import compiled
+from contatto.kit.kernels import compiled
 
 _A: Final = np.uint64(0x9E3779B97F4A7C15)
 _B: Final = np.uint64(0xBF58476D1CE4E5B9)

@@ -14,8 +14,8 @@ Chapelle 2014 (the likelihood of a label that may still come).
 import math
 
 from contatto.delivery.rules.columns import FAMILIES, HEADS, V_EFFECT, V_VARIANCE
-from contatto.delivery.rules.compiled import Array, compiled
 from contatto.delivery.rules.describing import viewer_variance
+from contatto.kit.kernels import Array, compiled
 
 
 @compiled
@@ -153,6 +153,6 @@ def forget(table: Array, family_of: Array, spread: Array, share: float) -> None:
         if family == FAMILIES:
             continue
         for head in range(HEADS):
-            variance = table[slot, HEADS + head]
+            variance = float(table[slot, HEADS + head])
             if variance > 0.0:
                 table[slot, HEADS + head] = min(variance * (1.0 + share), spread[family, head])

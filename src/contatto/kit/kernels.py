@@ -1,0 +1,53 @@
+"""Kernels: functions over arrays that numba compiles and keeps; without numba the same source runs as Python.
+
+Both give the same numbers, bit for bit: no fast math, no reordering, and the exponential is the platform's.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from hashlib import blake2b
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+type Array = NDArray[Any]
+"""An array of numbers; what its columns are is said where the kernel is."""
+
+
+def compiled[F: Callable[..., Any]](function: F) -> F:
+    """Compile a kernel on first use, and keep the machine code for the next start."""
+    if find_spec("numba") is None:  # a Python that is newer than the newest numba
+        np.seterr(over="ignore")  # hashes wrap around
+        return function
+    from numba import config, njit  # noqa: PLC0415 — see above
+
+    folder = Path(sys.modules[function.__module__].__file__ or "").parent
+    setattr(config, "CACHE_DIR", str(_place_for(folder)))  # noqa: B010 — numba makes its settings when it is loaded
+    made: Any = njit(cache=True, nogil=True, error_model="numpy")(function)
+    return made  # type: ignore[no-any-return]
+
+
+@cache
+def _place_for(folder: Path) -> Path:
+    """Where the machine code of a folder of kernels is kept: it ends with a change of any file of them.
+
+    A kernel holds those that it calls, and numba looks at the file of the kernel alone.
+    """
+    digest = blake2b(digest_size=8)
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.read_bytes())
+    name = f"kernels-{digest.hexdigest()}"
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "contatto"
+    for place in (folder / "__pycache__", home):
+        try:
+            (place / name).mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(place / name, os.W_OK):
+            return place / name
+    return home / name

@@ -1,0 +1,120 @@
+"""The learner: kernels give the same numbers compiled and as Python, and agree with what happened."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contatto.delivery.predict.learned import Learned, Viewers
+from contatto.delivery.predict.waiting import EDGES_S, Waiting
+from contatto.delivery.rules.columns import F_AD, HEADS, LEAD
+from contatto.delivery.rules.learner import evidence, learn_one, logistic
+
+PLAYED = """
+import hashlib
+from contatto.delivery.predict.marketplace import Marketplace
+from tests.delivery.small_world import play
+from tests.delivery.test_marketplace import teller
+marketplace = Marketplace(4)
+play(teller(marketplace), requests=60)
+print(hashlib.sha256(marketplace.save()).hexdigest())
+"""
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+
+
+def test_kernels_give_the_same_numbers_compiled_and_as_python() -> None:
+    found = [
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", PLAYED],
+            env={**ENVIRONMENT, "NUMBA_DISABLE_JIT": off, "PYTHONPATH": "."},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for off in ("0", "1")
+    ]
+    assert found[0] == found[1]
+
+
+def observe(learned: Learned, viewers: Viewers, kind: int, before: float = 0.0, after: float = 0.0) -> float:
+    slots, weights = np.array([5, 9]), np.array([1.0, 1.0])
+    families = np.array([F_AD, F_AD])
+    return float(
+        learn_one(
+            learned.table, learned.family_of, slots, weights, families, 2, LEAD, learned.spread, 0.001,
+            viewers.table, -1, learned.spread[F_AD], kind, before, after, 1.0,
+        )
+    )  # fmt: skip
+
+
+def test_an_estimate_comes_to_agree_with_what_happened() -> None:
+    learned, viewers, chance = Learned(12), Viewers(), np.random.default_rng(1)
+    for _ in range(3_000):
+        observe(learned, viewers, int(chance.random() < 0.3))
+    assert observe(learned, viewers, 1) == pytest.approx(0.3, abs=0.06)
+
+
+def test_late_labels_are_learned_to_their_true_rate_while_half_of_them_are_still_missing() -> None:
+    learned, viewers, chance = Learned(12), Viewers(), np.random.default_rng(2)
+    for _ in range(4_000):
+        if chance.random() >= 0.3:
+            observe(learned, viewers, 2, 0.0, 0.5)
+        elif chance.random() < 0.5:
+            observe(learned, viewers, 3)
+        else:
+            observe(learned, viewers, 2, 0.0, 0.5)
+    assert observe(learned, viewers, 1) == pytest.approx(0.3, abs=0.07)
+
+
+@given(st.floats(0.001, 0.999), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_evidence_of_a_waiting_label_adds_up_to_that_of_a_known_one(
+    p: float, first: float, second: float
+) -> None:
+    low, high = min(first, second), max(first, second)
+    waited = evidence(2, p, 0.0, low)[0] + evidence(2, p, low, high)[0] + evidence(2, p, high, 1.0)[0]
+    assert waited == pytest.approx(evidence(0, p, 0.0, 0.0)[0])
+    arrived = evidence(2, p, 0.0, low)[0] + evidence(3, p, low, 0.0)[0]
+    assert arrived == pytest.approx(evidence(1, p, 0.0, 0.0)[0])
+
+
+@given(st.floats(-1e6, 1e6))
+def test_a_probability_lies_between_none_and_all(score: float) -> None:
+    assert 0.0 < logistic(score) < 1.0
+
+
+def test_one_surprising_label_does_not_throw_the_estimate_to_the_other_end() -> None:
+    learned, viewers = Learned(12), Viewers()
+    learned.table[5, LEAD] = -4.0
+    learned.table[5, HEADS + LEAD] = 4.0
+    before = observe(learned, viewers, 1)
+    after = observe(learned, viewers, 0)
+    assert before < 0.05
+    assert after < 0.7
+
+
+def test_the_share_that_has_come_is_told_by_those_who_are_old_enough() -> None:
+    """Half of the labels come within an hour, the rest in two days: new samples do not hide the late half."""
+    waiting = Waiting(0.3)
+    waiting.grow(1)
+    chance = np.random.default_rng(3)
+    second = 1_000_000
+    arrives = {}
+    for number in range(4_000):
+        started = number * 100 * second
+        age_s = 1_800 if chance.random() < 0.5 else 36 * 3_600
+        arrives[str(number)] = age_s if chance.random() < 0.4 else 0
+        waiting.add(started, str(number))
+        for edge, _, name in waiting.next_due(started):
+            came_after = arrives[name]
+            if came_after and came_after <= EDGES_S[edge]:
+                waiting.count_arrival(0, edge, came_after)
+            else:
+                waiting.count_wait(0, edge)
+    waiting.refit(1.0)
+    by_two_hours = waiting.share_by(0, EDGES_S.index(7_200.0), 7 * 86_400)
+    assert 0.35 < by_two_hours < 0.65
+    assert waiting.share_by(0, EDGES_S.index(3 * 86_400.0), 7 * 86_400) > 0.85
