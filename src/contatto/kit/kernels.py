@@ -3,7 +3,6 @@
 Both give the same numbers, bit for bit: no fast math, no reordering, and the exponential is the platform's.
 """
 
-import os
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -42,12 +41,12 @@ def _place_for(folder: Path) -> Path:
     for path in sorted(folder.glob("*.py")):
         digest.update(path.read_bytes())
     name = f"kernels-{digest.hexdigest()}"
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "contatto"
+    home = Path.home() / ".cache" / "contatto"
     for place in (folder / "__pycache__", home):
         try:
             (place / name).mkdir(parents=True, exist_ok=True)
+            (place / name / "used").touch()
         except OSError:
             continue
-        if os.access(place / name, os.W_OK):
-            return place / name
+        return place / name
     return home / name
