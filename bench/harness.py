@@ -28,6 +28,8 @@ class Options:
     json: Path | None
     data: Path | None = None
     database: str = ""
+    more: argparse.Namespace = field(default_factory=argparse.Namespace)
+    """The options that one benchmark alone takes."""
 
     def size(self, full: int, quick: int) -> int:
         """How much work to do: a quick run ends within a minute."""
@@ -86,10 +88,17 @@ class Report:
         return {"name": self.name, "says": self.says, **options, **machine, "rows": self.rows}
 
 
-def options(says: str, arguments: Sequence[str] | None = None, *, keeps_data: bool = False) -> Options:
+def options(
+    says: str,
+    arguments: Sequence[str] | None = None,
+    *,
+    keeps_data: bool = False,
+    add: Callable[[argparse.ArgumentParser], None] = lambda _: None,
+) -> Options:
     """Read --quick and --json FILE, the two options that every benchmark takes.
 
-    With `keeps_data` also --data DIR and --database URL: where what it fills is kept.
+    With `keeps_data` also --data DIR and --database URL: where what it fills is kept. `add` adds options that
+    one benchmark alone takes, which come back in `more`.
     """
     parser = argparse.ArgumentParser(description=says)
     parser.add_argument("--quick", action="store_true", help="a smaller run that ends within a minute")
@@ -97,7 +106,10 @@ def options(says: str, arguments: Sequence[str] | None = None, *, keeps_data: bo
     if keeps_data:
         parser.add_argument("--data", type=Path, metavar="DIR", help="keep what is filled, and use it again")
         parser.add_argument("--database", default="", metavar="URL", help="a PostgreSQL database to fill")
-    return Options(**vars(parser.parse_args(arguments)))
+    add(parser)
+    given = vars(parser.parse_args(arguments))
+    common = {name: given.pop(name) for name in ("quick", "json", "data", "database") if name in given}
+    return Options(**common, more=argparse.Namespace(**given))
 
 
 @contextmanager

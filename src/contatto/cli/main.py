@@ -34,6 +34,9 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     ),
     "report": LazyCommand("attribute:report_command", "Report files of events by day and ad."),
     "deliver": LazyCommand("deliver:deliver_command", "Decide which ad is shown, line by line, and learn."),
+    "simulate": LazyCommand(
+        "simulate:simulate_command", "See what delivery reaches in a world of known truth."
+    ),
     "version": LazyCommand("version:version_command", "Print the version."),
 }
 """Every command. A module is imported when its command is called, so that small commands start at once."""

@@ -1,6 +1,7 @@
 """The auction and the pacing of players who know the world, a quarter of an hour at a time."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -32,6 +33,9 @@ _BOUNDS: Final = (1e-4, 30.0)
 _GAIN: Final = 0.15
 _LEAST: Final = 0.1
 """A tick in which less than this share of the usual is due teaches nothing."""
+
+
+type OnDay = Callable[[int], None]
 
 
 class Pacer:
@@ -264,9 +268,13 @@ def _within(cost: Floats, group: Ints, left: Floats) -> Flags:
     return kept
 
 
-def play(world: World, policy: Policy) -> Run:
-    """Let one who knows the world play all its days."""
+def play(world: World, policy: Policy, on_day: OnDay | None = None) -> Run:
+    """Let one who knows the world play all its days; ``on_day`` hears of each that is over."""
     started = time.perf_counter()
     auction = Auction(world, policy)
-    shown = [part for day in range(world.days) for part in auction.play_day(day)]
+    shown: list[Columns] = []
+    for day in range(world.days):
+        shown += auction.play_day(day)
+        if on_day:
+            on_day(day)
     return Run(world, policy.name, policy.goal, joined(shown), {}, time.perf_counter() - started)

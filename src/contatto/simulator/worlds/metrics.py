@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from contatto.simulator.worlds.model import DAY, STARTS_TS, TICK, Flags, Floats, Ints, World
+from contatto.simulator.worlds.model import DAY, STARTS_TS, TICK, TICKS, Flags, Floats, Ints, World
 from contatto.simulator.worlds.record import Run, Shown
 from contatto.simulator.worlds.setup import Spans, expected_flow
 
@@ -50,6 +50,10 @@ class Figures:
     """Cost per lead over the target of ad groups that have one; the median of the ad groups."""
     farm_share: float
     """Share of the spend that went to click farms."""
+    calibration_by_day: tuple[float, ...]
+    day_spent: tuple[float, ...]
+    day_due: tuple[float, ...]
+    """Spend so far, and what was due, as shares of a budget at the ticks of a mean day."""
 
 
 def measure(run: Run) -> Figures:
@@ -64,6 +68,7 @@ def measure(run: Run) -> Figures:
     by_day = [np.bincount(day, values, world.days) for values in (leads, spend)]
     by_group = [np.bincount(group, values, len(world.groups)) for values in (shown.leads, shown.spend)]
     now = last & mine
+    paces = _paces(world, group, shown)
     return Figures(
         days=world.days,
         leads_last=float(leads[last].sum()),
@@ -73,7 +78,7 @@ def measure(run: Run) -> Figures:
         cost_per_lead=_ratio(float(spend[last].sum()), float(leads[last].sum())),
         spam_share=_ratio(float(shown.spams[now].sum()), float(shown.talks[now].sum())),
         budget_use=_budget_use(world, group, shown, last),
-        pacing_error=_pacing_error(world, group, shown),
+        pacing_error=paces.error,
         learning_days=_learning_days(by_day[0], by_day[1]),
         calibration=_ratio(float(shown.foretold[now].sum()), float(shown.caught[now].sum())),
         calibration_by_kind=_by_kind(world, group, shown, now),
@@ -85,6 +90,9 @@ def measure(run: Run) -> Figures:
         spend_by_group=tuple(by_group[1].tolist()),
         cold_rate=_cold_rate(world, group, shown),
         cost_over_target=_cost_over_target(world, group, shown, last),
+        calibration_by_day=_by_day(day, shown, world.days, mine),
+        day_spent=tuple(paces.spent),
+        day_due=tuple(paces.due),
         farm_share=_ratio(float(shown.spend[world.is_farm[shown.viewer]].sum()), float(shown.spend.sum())),
     )
 
@@ -132,19 +140,39 @@ def _budget_use(world: World, group: Ints, shown: Shown, last: Flags) -> float:
     return _ratio(used, budget)
 
 
-def _pacing_error(world: World, group: Ints, shown: Shown) -> float:
-    """Mean of the distances between spend and the expected flow of requests, at the end of each tick."""
+@dataclass(frozen=True, slots=True)
+class _Paces:
+    error: float
+    spent: list[float]
+    due: list[float]
+
+
+def _paces(world: World, group: Ints, shown: Shown) -> _Paces:
+    """Spend beside the expected flow of requests, tick by tick: the mean distance, and a mean day."""
     flow = expected_flow(world)
-    ticks = len(flow)
-    spend = np.zeros((ticks, len(world.groups)))
+    spend = np.zeros((len(flow), len(world.groups)))
     np.add.at(spend, ((shown.ts - STARTS_TS) // TICK, group), shown.spend)
-    errors = []
+    errors: list[float] = []
+    days: list[tuple[Floats, Floats]] = []
     for number, begins, ends, amount in _budgets(world):
         low, high = (begins - STARTS_TS) // TICK, (ends - STARTS_TS) // TICK
         plan = np.cumsum(flow[low:high, number])
+        due = plan / plan[-1]
         so_far = np.cumsum(spend[low:high, number]) / amount
-        errors.append(np.abs(so_far - plan / plan[-1]).mean())
-    return float(np.mean(errors)) if errors else float("nan")
+        errors.append(float(np.abs(so_far - due).mean()))
+        if high - low == TICKS:
+            days.append((so_far, due))
+    if not days:
+        return _Paces(float(np.mean(errors)) if errors else float("nan"), [], [])
+    spent, due = (np.mean([day[which] for day in days], 0) for which in (0, 1))
+    return _Paces(float(np.mean(errors)), spent.tolist(), due.tolist())
+
+
+def _by_day(day: Ints, shown: Shown, days: int, rows: Flags) -> tuple[float, ...]:
+    foretold, caught = (
+        np.bincount(day[rows], values[rows], days) for values in (shown.foretold, shown.caught)
+    )
+    return tuple(_ratio(over, under) for over, under in zip(foretold.tolist(), caught.tolist(), strict=True))
 
 
 def _learning_days(leads: Floats, spend: Floats) -> int:

@@ -1,0 +1,71 @@
+"""What the benchmark of delivery plays: worlds, seeds and players, one after the other or side by side."""
+
+import multiprocessing
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from contatto.simulator.worlds.choices import Size, WorldName, make_world
+from contatto.simulator.worlds.compare import Arm, Compared, compare
+
+KNOWING = (Arm.RANDOM, Arm.ORACLE_CONV, Arm.ORACLE_OBS, Arm.ORACLE)
+TARGET = {"bid_micros": 350_000.0, "budget_micros": 24_000_000.0}
+"""The cost target of the default world, with three times the usual budget, which then does not bind."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One world of one seed, and who plays it; ``case`` groups what is summed up together."""
+
+    case: str
+    world: WorldName
+    seed: int
+    size: Size
+    arms: tuple[Arm, ...]
+    changes: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, float] = field(default_factory=dict)
+
+
+def cases(names: Sequence[str], seeds: Sequence[int], size: Size, settings: dict[str, float]) -> list[Case]:
+    """All that is played for the cases of these names."""
+    everybody = (Arm.LEAD, Arm.CONVERSATION, *KNOWING)
+    kinds: dict[str, tuple[WorldName, tuple[Arm, ...], dict[str, float]]] = {
+        "default": (WorldName.LINEAR, everybody, {}),
+        "tension 2": (WorldName.LINEAR, everybody, {"tension": 2.0}),
+        "target cost": (WorldName.LINEAR, (Arm.LEAD, Arm.ORACLE_OBS), _target(size)),
+        "segments": (WorldName.SEGMENTS, everybody, {}),
+        "thresholds": (WorldName.THRESHOLDS, everybody, {}),
+    }
+    return [
+        Case(name, kinds[name][0], seed, size, kinds[name][1], kinds[name][2], settings)
+        for name in names
+        for seed in seeds
+    ]
+
+
+def _target(size: Size) -> dict[str, float]:
+    return {**TARGET, **({"days": 10.0} if size is Size.FULL else {})}
+
+
+def play_all(all_cases: Sequence[Case], jobs: int) -> Iterable[tuple[Case, Compared]]:
+    """Play every case; with several jobs in processes of their own."""
+    if jobs <= 1:
+        for case in all_cases:
+            yield case, _play(case)
+        return
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        yield from pool.imap(_play_of, all_cases)
+
+
+def _play_of(case: Case) -> tuple[Case, Compared]:
+    return case, _play(case)
+
+
+def _play(case: Case) -> Compared:
+    started = time.perf_counter()
+    world = make_world(case.world, case.seed, case.size, **case.changes)
+    found = compare(world, case.arms, case.settings)
+    took = time.perf_counter() - started
+    print(f"{case.case}, seed {case.seed}: played in {took:.0f} s", file=sys.stderr, flush=True)
+    return found

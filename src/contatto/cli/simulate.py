@@ -1,0 +1,117 @@
+"""`contatto simulate`: the delivery engine plays a world with known truth, beside players who know it."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from contatto.cli.deliver import read_settings
+from contatto.simulator.worlds.choices import NoSuchSetting, Size, WorldName, make_world, settings_of
+from contatto.simulator.worlds.compare import Arm, Compared, compare
+from contatto.simulator.worlds.model import World
+from contatto.simulator.worlds.plots import NAMES, draw_page
+from contatto.simulator.worlds.summary import as_values, make_table, say_lifts
+
+_out: Final = Console(highlight=False)
+_err: Final = Console(stderr=True, highlight=False)
+_BESIDE: Final = {
+    Arm.LEAD: (Arm.LEAD, Arm.CONVERSATION, Arm.RANDOM, Arm.ORACLE_OBS, Arm.ORACLE),
+    Arm.CONVERSATION: (Arm.CONVERSATION, Arm.RANDOM, Arm.ORACLE_CONV, Arm.ORACLE_OBS),
+}
+
+
+def simulate_command(
+    goal: Annotated[
+        str, typer.Option(help="What the ads look for: lead or conversation.", metavar="GOAL")
+    ] = "lead",
+    days: Annotated[int | None, typer.Option(help="How many days are played.", min=2, max=60)] = None,
+    seed: Annotated[int, typer.Option(help="What the world and its luck are drawn from.", min=0)] = 0,
+    world: Annotated[WorldName, typer.Option(help="Which world.")] = WorldName.LINEAR,
+    size: Annotated[Size, typer.Option(help="How much of it.")] = Size.SMALL,
+    world_setting: Annotated[
+        list[str] | None, typer.Option(help="A number of the world, as NAME=VALUE, such as tension=2.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option(help="A number of the engine, as for contatto deliver.")
+    ] = None,
+    alone: Annotated[bool, typer.Option(help="Leave out the players to compare with.")] = False,
+    plots: Annotated[Path | None, typer.Option(help="Write plots to this file, as one HTML page.")] = None,
+    to_json: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+) -> None:
+    """Play a world of viewers and ads whose chances are known, and see what delivery reaches.
+
+    The same code as in production decides, learns and paces; only the viewers are made up. Leads and spam are
+    counted by the true chances of the world, so that luck plays no part.
+    """
+    played = _world(world, seed, size, [*(world_setting or []), *([f"days={days}"] if days else [])])
+    arms = _arms(goal, alone=alone)
+    found = _play(played, arms, read_settings(setting or []))
+    says = (
+        f"World {world.value}, size {size.value}, seed {seed}, {played.days} days; figures of the last five"
+    )
+    _print(found, says)
+    if plots:
+        plots.write_text(
+            draw_page(found, f"Delivery in the world {world.value}", says, make_table(found)), "utf-8"
+        )
+        _out.print(f"Plots: {plots}")
+    if to_json:
+        told = {"world": world.value, "size": size.value, "seed": seed, "days": played.days, "goal": goal}
+        to_json.write_text(json.dumps(as_values(found, told), indent=2) + "\n", "utf-8")
+        _out.print(f"Figures: {to_json}")
+    if any(found.faults.values()):
+        _err.print(f"Rules were broken: {found.faults}")
+        raise typer.Exit(1)
+
+
+def _arms(goal: str, *, alone: bool) -> tuple[Arm, ...]:
+    if goal not in (Arm.LEAD, Arm.CONVERSATION):
+        raise typer.BadParameter("the goal is lead or conversation", param_hint="--goal")
+    return (Arm(goal),) if alone else _BESIDE[Arm(goal)]
+
+
+def _world(name: WorldName, seed: int, size: Size, given: list[str]) -> World:
+    changes: dict[str, float] = {}
+    for each in given:
+        setting, _, text = each.partition("=")
+        try:
+            changes[setting] = float(text)
+        except ValueError as error:
+            known = ", ".join(f"{name}={value:g}" for name, value in settings_of(name).items())
+            raise typer.BadParameter(
+                f"{each!r} is not NAME=VALUE; there are {known}", param_hint="--world-setting"
+            ) from error
+    try:
+        return make_world(name, seed, size, **changes)
+    except NoSuchSetting as error:
+        raise typer.BadParameter(str(error), param_hint="--world-setting") from error
+
+
+def _play(world: World, arms: tuple[Arm, ...], settings: dict[str, float]) -> Compared:
+    columns = (TextColumn("{task.description}"), BarColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=_err) as bar:
+        task = bar.add_task("", total=len(arms) * world.days)
+
+        def show(arm: Arm, day: int) -> None:
+            bar.update(task, description=f"{NAMES[arm]}, day {day + 1} of {world.days}", advance=1)
+
+        return compare(world, arms, settings, show)
+
+
+def _print(found: Compared, says: str) -> None:
+    table = Table(title=says, title_justify="left")
+    turned = list(zip(*make_table(found), strict=True))
+    for name in turned[0]:
+        table.add_column(name, justify="right" if name else "left")
+    for row in turned[1:]:
+        table.add_row(*row)
+    _out.print(table)
+    lifts = say_lifts(found)
+    if lifts:
+        _out.print("Lookalikes of the first leads:")
+        for line in lifts:
+            _out.print(f"  {line}.")

@@ -1,0 +1,188 @@
+"""The plots of a simulated run as one HTML file that needs nothing else, no script and no other host."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import accumulate
+from math import isnan
+from typing import Final
+
+from contatto.reports.rules.charts import HEIGHT, WIDTH, label_every, nice_top, points
+from contatto.simulator.worlds.compare import Arm, Compared
+from contatto.simulator.worlds.metrics import Figures
+
+NAMES: Final = {
+    Arm.LEAD: "Lead",
+    Arm.CONVERSATION: "Conversation",
+    Arm.RANDOM: "any ad",
+    Arm.ORACLE_CONV: "seen, chats",
+    Arm.ORACLE_OBS: "seen",
+    Arm.ORACLE: "oracle",
+}
+EXPLAINED: Final = (
+    "Lead and Conversation are the engine with either goal, learning as it goes. “Any ad” takes any. “Seen” "
+    "knows all that follows from the features of viewers: nobody can do better from these. “Oracle” knows "
+    "every chance."
+)
+_HOURS: Final = [f"{number // 4}:{number % 4 * 15:02}" for number in range(96)]
+_FINE: Final = 1_000
+"""Charts are made of whole numbers, so values are drawn in thousandths."""
+_STYLE: Final = """
+:root { color-scheme: light dark; --ink: #1d2433; --soft: #667; --grid: #d8dce4; --card: #fff;
+  --page: #f4f5f8; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e8eaf0; --soft: #a4abba; --grid: #3a4152; --card: #1c212c; --page: #12151c; }
+}
+body { margin: 0 auto; max-width: 72rem; padding: 1.5rem; font: 1rem/1.5 system-ui, sans-serif;
+  color: var(--ink); background: var(--page); }
+main { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr)); }
+section { background: var(--card); border-radius: .75rem; padding: 1rem; min-width: 0; }
+.whole { grid-column: 1 / -1; } h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin: 0 0 .5rem; }
+.plot { display: grid; grid-template-columns: auto 1fr; gap: 0 .5rem; }
+.plot svg { width: 100%; height: 13rem; overflow: visible; }
+.scale, .days { display: flex; justify-content: space-between; list-style: none; margin: 0; padding: 0;
+  color: var(--soft); font-size: .8rem; }
+.scale { flex-direction: column; text-align: end; } .days { grid-column: 2; justify-content: space-around; }
+.legend { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: 0 0 .5rem; padding: 0; list-style: none;
+  font-size: .85rem; }
+.legend svg { width: 2rem; height: .6rem; vertical-align: middle; margin-inline-end: .4rem; }
+path { fill: none; vector-effect: non-scaling-stroke; stroke-width: 2; }
+.grid { stroke: var(--grid); stroke-width: 1; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; }
+th, td { padding: .2rem .6rem; text-align: end; border-block-end: 1px solid var(--grid); }
+th:first-child { text-align: start; } summary { cursor: pointer; color: var(--soft); font-size: .85rem; }
+.s0 { stroke: #0b6e4f; } .s1 { stroke: #b4530a; stroke-dasharray: 8 4; }
+.s2 { stroke: #8a8f9c; stroke-dasharray: 2 4; }
+.s3 { stroke: #b4530a; stroke-dasharray: 2 4; } .s4 { stroke: #2456c8; stroke-dasharray: 12 3 2 3; }
+.s5 { stroke: #7a3fb8; stroke-dasharray: 4 2; }
+@media (prefers-color-scheme: dark) {
+  .s0 { stroke: #4fd1a5; } .s1, .s3 { stroke: #f0a35e; } .s4 { stroke: #8fb1ff; }
+  .s5 { stroke: #c79bf2; } }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a chart, in the look of a player."""
+
+    name: str
+    look: int
+    values: Sequence[float]
+
+
+def draw_page(found: Compared, world: str, says: str, table: Sequence[Sequence[str]]) -> str:
+    """The whole file: a table of all players, and charts by day.
+
+    Args:
+        found: what each player did.
+        world: how the world is called.
+        says: what was played, in one line.
+        table: the table of figures, its head first.
+    """
+    figures = found.figures
+    charts = [
+        _chart("Leads so far", _lines(figures, lambda each: list(accumulate(each.leads_by_day)))),
+        _chart("Cost per lead by day", _lines(figures, _costs)),
+        _chart("Foretold over caught leads by day", _calibrations(figures)),
+        _chart("Spend so far in a mean day, as a share of the budget", _pacing(figures), _HOURS),
+    ]
+    head = f"<title>{escape(world)}</title><style>{_STYLE}</style>"
+    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    main = f"<main>{_table('All figures', table)}{''.join(charts)}</main>"
+    body = f"<h1>{escape(world)}</h1><p>{escape(says)}. {escape(EXPLAINED)}</p>{main}"
+    return f'<!doctype html><html lang="en"><head>{meta}{head}</head><body>{body}</body></html>\n'
+
+
+def _lines(figures: Mapping[Arm, Figures], values: Callable[[Figures], Sequence[float]]) -> list[Line]:
+    return [Line(NAMES[arm], list(Arm).index(arm), values(each)) for arm, each in figures.items()]
+
+
+def _costs(figures: Figures) -> list[float]:
+    days = zip(figures.spend_by_day, figures.leads_by_day, strict=True)
+    return [spend / leads if leads else 0.0 for spend, leads in days]
+
+
+def _ones(figures: Mapping[Arm, Figures]) -> list[float]:
+    return [1.0] * max(each.days for each in figures.values())
+
+
+def _calibrations(figures: Mapping[Arm, Figures]) -> list[Line]:
+    found = [
+        Line(NAMES[arm], list(Arm).index(arm), each.calibration_by_day)
+        for arm, each in figures.items()
+        if not all(map(isnan, each.calibration_by_day))
+    ]
+    return [*found, Line("as foretold", 2, _ones(figures))] if found else []
+
+
+def _pacing(figures: Mapping[Arm, Figures]) -> list[Line]:
+    """Spend within a mean day against what was due, by the ticks of the day."""
+    shown = figures.get(Arm.LEAD) or next(iter(figures.values()))
+    return [Line("spent", 0, shown.day_spent), Line("due", 2, shown.day_due)]
+
+
+def _chart(title: str, lines: Sequence[Line], labels: Sequence[str] = ()) -> str:
+    """A chart with its legend, and its numbers below; days are numbered from 1."""
+    count = max((len(line.values) for line in lines), default=0)
+    if not count:
+        return ""
+    values = [[_whole(value) for value in line.values] for line in lines]
+    top = nice_top(max(1, *(value for each in values for value in each)))
+    paths = "".join(
+        f'<path class="s{line.look}" d="{_path(points(each, top))}"></path>'
+        for line, each in zip(lines, values, strict=True)
+    )
+    legend = "".join(
+        f'<li><svg viewBox="0 0 32 8" aria-hidden="true"><path class="s{line.look}" d="M0 4H32"></path></svg>'
+        f"{escape(line.name)}</li>"
+        for line in lines
+    )
+    grid = f'<path class="grid" d="M0 0H{WIDTH}M0 {HEIGHT // 2}H{WIDTH}M0 {HEIGHT}H{WIDTH}"></path>'
+    named = labels or [str(number + 1) for number in range(count)]
+    every = label_every(count)
+    axis = "".join(f"<li>{name}</li>" for name in named[::every])
+    scale = "".join(f"<li>{_number(top / _FINE * share)}</li>" for share in (1.0, 0.5, 0.0))
+    table = [
+        ["", *(line.name for line in lines)],
+        *(
+            [
+                named[number],
+                *(_number(line.values[number]) if number < len(line.values) else "" for line in lines),
+            ]
+            for number in range(count)
+        ),
+    ]
+    box = f'viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img"'
+    said = f'aria-label="{escape(title)}; the table below has the numbers"'
+    plot = f'<ol class="scale">{scale}</ol><svg {box} {said}>{grid}{paths}</svg><ol class="days">{axis}</ol>'
+    behind = f"<details><summary>The numbers</summary>{_rows(table)}</details>"
+    drawn = f'<ul class="legend">{legend}</ul><div class="plot">{plot}</div>{behind}'
+    return f"<section><h2>{escape(title)}</h2>{drawn}</section>"
+
+
+def _path(places: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x} {y}" for x, y in places)
+
+
+def _whole(value: float) -> int:
+    return 0 if isnan(value) else round(value * _FINE)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _table(title: str, table: Sequence[Sequence[str]]) -> str:
+    turned = [list(row) for row in zip(*table, strict=True)]
+    return f'<section class="whole"><h2>{escape(title)}</h2>{_rows(turned)}</section>'
+
+
+def _rows(table: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in table[0])
+    rows = "".join(
+        f'<tr><th scope="row">{escape(row[0])}</th>'
+        + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
+        + "</tr>"
+        for row in table[1:]
+    )
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
