@@ -62,6 +62,7 @@ from contatto.kit.db.connect import open_database
 from contatto.kit.errors import Refused
 from contatto.kit.hashing import HashPool
 from contatto.kit.http import api_refusal, refusal_answer
+from contatto.kit.limits import GuessLimit
 from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
 from contatto.kit.pictures import PICTURE_LIMIT
@@ -190,6 +191,7 @@ def create_app(context: Context) -> FastAPI:
     app.state.access = ACCESS
     app.state.apps = AppIndex(context.db)
     app.state.hashing = HashPool()
+    app.state.guesses = GuessLimit()
     app.router.routes.extend([*HOT_ROUTES, *_studied_routes()])
     app.router.default = redirect_slashes(app.router)
     app.add_route("/docs", _show_docs, include_in_schema=False)

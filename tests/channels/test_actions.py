@@ -58,8 +58,9 @@ def test_the_secret_of_an_app_is_sealed_and_opens_for_the_webhook(database: Data
     database.write_now(lambda tx: register_app(tx, APP))
     kept = database.read_now(lambda tx: tx.execute(select(store.channel_apps)).mappings().one())
     assert b"secret" not in kept["secret"]
-    assert database.read_now(lambda tx: store.find_app(tx, "app-1")) == APP
-    assert database.read_now(lambda tx: store.find_app(tx, "app-2")) is None
+    assert database.read_now(lambda tx: store.find_app(tx, "b1", "app-1")) == APP
+    assert database.read_now(lambda tx: store.find_app(tx, "b1", "app-2")) is None
+    assert database.read_now(lambda tx: store.find_app(tx, "b2", "app-1")) is None
 
 
 def test_an_app_is_registered_once_with_both_its_values(database: Database) -> None:
@@ -73,22 +74,21 @@ def test_apps_in_memory_are_read_again_after_a_while(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = AppIndex(database)
-    assert asyncio.run(index.find("app-1")) is None
+    assert asyncio.run(index.list_named("app-1")) == []
     database.write_now(lambda tx: register_app(tx, APP))
-    assert asyncio.run(index.find("app-1")) == APP
+    assert asyncio.run(index.list_named("app-1")) == [APP]
     changed = store.channel_apps.update().values(secret=database.vault.seal("a new secret", "b1"))
     database.write_now(lambda tx: tx.execute(changed) and None)
-    assert asyncio.run(index.find("app-1")) == APP
+    assert asyncio.run(index.list_named("app-1")) == [APP]
     monkeypatch.setattr("contatto.channels.index.KEEP_S", 0.0)
-    found = asyncio.run(index.find("app-1"))
-    assert found is not None
+    (found,) = asyncio.run(index.list_named("app-1"))
     assert found.secret == "a new secret"
 
 
 def test_strangers_cannot_fill_the_memory(database: Database) -> None:
     index = AppIndex(database)
     for number in range(20):
-        assert asyncio.run(index.find(f"unknown-{number}")) is None
+        assert asyncio.run(index.list_named(f"unknown-{number}")) == []
     assert index._known == {}
 
 

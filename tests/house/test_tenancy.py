@@ -16,7 +16,7 @@ WITHOUT_BUSINESS = {
     "ads/store/tree.py:list_ads_in_review": "For the operator, who reviews the ads of all of them.",
     "capture/store.py:find_application": "For the operator, who reviews the applications of all of them.",
     "capture/store.py:list_applications": "For the operator, who reviews the applications of all of them.",
-    "channels/store.py:find_app": "A webhook names only the app; the app has the business.",
+    "channels/store.py:list_apps_named": "A webhook names only the app; a secret tells whose is meant.",
     "channels/store.py:find_public_account": "The chat page is public, and its address names the account.",
     "inbox/store/conversations.py:list_ended_snoozes": "For the timer, who works for all of them.",
     "inbox/store/scheduled.py:list_due_replies": "For the timer, who works for all of them.",

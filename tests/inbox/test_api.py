@@ -91,12 +91,19 @@ def test_a_signature_is_of_its_own_body_only(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/webhooks/tiktok/unknown", f"/webhooks/webchat/{APP_ID}", f"/webhooks/other/{APP_ID}",
+    "path", ["/webhooks/tiktok/unknown", f"/webhooks/webchat/{APP_ID}", f"/webhooks/whatsapp/{APP_ID}",
              "/webhooks/tiktok/%00", "/webhooks/tiktok/" + "x" * 5_000],
 )  # fmt: skip
-def test_a_webhook_for_an_unknown_app_or_another_platform_is_refused(house: House, path: str) -> None:
+def test_a_webhook_for_an_unknown_app_is_refused_as_one_with_a_wrong_signature(
+    house: House, path: str
+) -> None:
     with nothing_changes(house.context.db):
-        refused(post(house, BODY, path), 404, "not_found")
+        refused(post(house, BODY, path), 401, "unsigned")
+
+
+def test_a_webhook_for_a_platform_that_there_is_not_is_refused(house: House) -> None:
+    with nothing_changes(house.context.db):
+        refused(post(house, BODY, f"/webhooks/other/{APP_ID}"), 404, "not_found")
 
 
 def test_our_own_chats_dialect_is_no_webhook_even_with_an_app(house: House) -> None:

@@ -240,7 +240,7 @@ def test_a_wrong_subscription_is_refused_with_its_code_and_keeps_no_row(
 
 def test_an_app_that_nobody_registered_needs_a_token_and_sees_its_own(house: House) -> None:
     stranger = {"app_id": "app-9", "secret": "brought along"}
-    assert house.client.get(f"{API}/subscription/get/", params=stranger).json()["code"] == 40104
+    assert house.client.get(f"{API}/subscription/get/", params=stranger).json()["code"] == 40001
     headers = {"Access-Token": house.token}
     answer = house.client.get(f"{API}/subscription/get/", params=stranger, headers=headers).json()
     assert answer["data"]["subscriptions"] == []

@@ -1,5 +1,6 @@
 """The API's own view of ad accounts."""
 
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Request
@@ -13,6 +14,7 @@ from contatto.accounts.rules import chain_holds, may_use, require
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer
+from contatto.kit.limits import client_network, guess_limit
 from contatto.kit.wire import (
     ApiId,
     JsonText,
@@ -76,7 +78,9 @@ async def make_access_token(request: Request, body: TokenRequest) -> Response:
         numbers = [str(account.number) for account in known if limits is None or account.id in limits]
         return {"access_token": token, "scope": list(kept.scopes), "advertiser_ids": numbers}
 
-    return api_answer(await context_of(request).db.write(work), request_id_of(request))
+    redeem = partial(context_of(request).db.write, work)
+    data = await guess_limit(request).judge(client_network(request), "auth code", redeem)
+    return api_answer(data, request_id_of(request))
 
 
 @router.get("/term/check/", openapi_extra=describe_query(TermQuery))

@@ -109,16 +109,17 @@ def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> Non
     store.save_embed_origins(tx, business_id, account_id, origins)
 
 
-def webhook_verify_token(vault: Vault, app_id: str) -> str:
+def webhook_verify_token(vault: Vault, app: ChannelApp) -> str:
     """What an app's platform must say when it asks whether a webhook's address is ours."""
-    return hmac.new(vault.signing_key("webhook-verify"), app_id.encode(), "sha256").hexdigest()[:40]
+    named = f"{app.business_id}\0{app.app_id}".encode()
+    return hmac.new(vault.signing_key("webhook-verify"), named, "sha256").hexdigest()[:40]
 
 
 def register_app(tx: Tx, app: ChannelApp) -> None:
     """Keep a platform app, its secret sealed.
 
     Raises:
-        Refused: INVALID, when the app id is taken.
+        Refused: INVALID, when the business has this app already.
     """
     if not app.app_id or not app.secret:
         raise Refused(errors.INVALID, "app_id and secret are both needed.")

@@ -6,7 +6,7 @@ from typing import Final
 from starlette.requests import HTTPConnection
 
 from contatto.channels.model import ChannelApp
-from contatto.channels.store import find_app
+from contatto.channels.store import list_apps_named
 from contatto.kit.db.database import Database
 
 KEEP_S: Final = 0.5
@@ -15,22 +15,23 @@ _MOST: Final = 1_000
 
 
 class AppIndex:
-    """A small cache of apps by id. Unknown ids are not kept, so strangers cannot fill it."""
+    """A small cache of the apps of an id. Unknown ids are not kept, so strangers cannot fill it."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._known: dict[str, tuple[float, ChannelApp]] = {}
+        self._known: dict[str, tuple[float, list[ChannelApp]]] = {}
 
-    async def find(self, app_id: str) -> ChannelApp | None:
+    async def list_named(self, app_id: str) -> list[ChannelApp]:
+        """The apps of this id, of all businesses."""
         known = self._known.get(app_id)
         if known is not None and time.monotonic() - known[0] < KEEP_S:
             return known[1]
-        app = await self._db.read(lambda tx: find_app(tx, app_id))
-        if app is not None:
+        apps = await self._db.read(lambda tx: list_apps_named(tx, app_id))
+        if apps:
             if len(self._known) >= _MOST:
                 self._known.clear()
-            self._known[app_id] = (time.monotonic(), app)
-        return app
+            self._known[app_id] = (time.monotonic(), apps)
+        return apps
 
 
 def apps_of(connection: HTTPConnection) -> AppIndex:

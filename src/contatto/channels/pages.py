@@ -139,9 +139,9 @@ async def _render(
                 for account in accounts
             ],
             "apps": [
-                _shown_app(ChannelApp(app_id, caller.business_id, platform, ""), context.settings.base_url)
-                | {"verify_token": actions.webhook_verify_token(context.vault, app_id)}
-                for app_id, platform in store.list_apps(tx, caller.business_id)
+                _shown_app(app, context.settings.base_url)
+                | {"verify_token": actions.webhook_verify_token(context.vault, app)}
+                for app in store.list_apps(tx, caller.business_id)
             ],
         }
 

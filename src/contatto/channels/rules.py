@@ -1,6 +1,8 @@
 """When a business may write to a person, which accounts may send at all, and which webhooks an app serves."""
 
+import hmac
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -84,3 +86,8 @@ def may_use_message_api(account: ChannelAccount) -> bool:
 def serves_platform(app: ChannelApp, platform: str) -> bool:
     """Whether an app's webhooks speak for a platform; one app of Meta serves all three of its own."""
     return app.platform.value == platform or (app.platform in _META and platform in _META)
+
+
+def apps_of_secret(apps: Iterable[ChannelApp], secret: str) -> list[ChannelApp]:
+    """The apps among those of an id whose secret this is; each is compared, in the same time."""
+    return [app for app in apps if hmac.compare_digest(app.secret.encode(), secret.encode())]

@@ -1,13 +1,16 @@
 """Tables of channel accounts, their access tokens, and platform apps."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Column, String, Table, UniqueConstraint, select
+from sqlalchemy import Column, Index, Select, String, Table, UniqueConstraint, select
 
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, sealed, tenant, text
+
+MOST_NAMED: Final = 100
+"""Most businesses that are looked at for one id of an app."""
 
 channel_accounts = Table(
     "channel_accounts",
@@ -26,12 +29,14 @@ channel_accounts = Table(
 channel_apps = Table(
     "channel_apps",
     metadata,
+    Column("business_id", String(36), primary_key=True),
     Column("app_id", String(64), primary_key=True),
-    tenant(),
     Column("platform", Choice(Platform), nullable=False),
     sealed("secret"),
     instant("created_at"),
+    Index("ix_channel_apps_app_id", "app_id", "created_at"),
 )
+"""Ids of apps are those of the platforms: each business names its own, whatever others have named."""
 
 
 chat_embeds = Table(
@@ -123,15 +128,15 @@ def save_embed_origins(tx: Tx, business_id: str, account_id: str, origins: tuple
     tx.execute(insert.on_conflict_do_update(index_elements=["channel_account_id"], set_=new))
 
 
-def list_apps(tx: Tx, business_id: str) -> list[tuple[str, Platform]]:
+def list_apps(tx: Tx, business_id: str) -> list[ChannelApp]:
     """Apps of a business, without their secrets."""
     mine = select(channel_apps).where(channel_apps.c.business_id == business_id)
     rows = tx.execute(mine.order_by(channel_apps.c.created_at)).mappings()
-    return [(row["app_id"], row["platform"]) for row in rows]
+    return [ChannelApp(row["app_id"], business_id, row["platform"], "") for row in rows]
 
 
 def save_app(tx: Tx, app: ChannelApp) -> bool:
-    """Insert an app with its secret sealed; False when the app id is taken."""
+    """Insert an app with its secret sealed; False when the business has it already."""
     row = {
         "app_id": app.app_id,
         "business_id": app.business_id,
@@ -142,10 +147,30 @@ def save_app(tx: Tx, app: ChannelApp) -> bool:
     return tx.insert_ignore(channel_apps, row)
 
 
-def find_app(tx: Tx, app_id: str) -> ChannelApp | None:
-    """An app by its id, with its secret opened: webhooks name only the app."""
-    row = tx.execute(select(channel_apps).where(channel_apps.c.app_id == app_id)).mappings().first()
-    if row is None:
-        return None
-    secret = tx.vault.open(row["secret"], row["business_id"])
-    return ChannelApp(row["app_id"], row["business_id"], row["platform"], secret)
+def find_app(tx: Tx, business_id: str, app_id: str) -> ChannelApp | None:
+    """An app of a business, with its secret opened."""
+    mine = channel_apps.c.business_id == business_id, channel_apps.c.app_id == app_id
+    return next(iter(_opened(tx, select(channel_apps).where(*mine))), None)
+
+
+def list_apps_named(tx: Tx, app_id: str) -> list[ChannelApp]:
+    """The apps of this id of all businesses, with their secrets opened; a secret tells whose is meant.
+
+    The oldest of them come first, and of very many only these.
+    """
+    named = select(channel_apps).where(channel_apps.c.app_id == app_id)
+    return _opened(
+        tx, named.order_by(channel_apps.c.created_at, channel_apps.c.business_id).limit(MOST_NAMED)
+    )
+
+
+def _opened(tx: Tx, statement: Select[Any]) -> list[ChannelApp]:
+    return [
+        ChannelApp(
+            row["app_id"],
+            row["business_id"],
+            row["platform"],
+            tx.vault.open(row["secret"], row["business_id"]),
+        )
+        for row in tx.execute(statement).mappings()
+    ]

@@ -1,6 +1,10 @@
 """Rate limits of public doors, kept in memory: so many in a span, for each key."""
 
+import asyncio
+import time
 from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
@@ -26,6 +30,14 @@ class RateLimit:
         Raises:
             Refused: TOO_MANY, with the seconds to wait; a refused try is not counted.
         """
+        self.look(key, now_s).append(now_s)
+
+    def look(self, key: str, now_s: float) -> deque[float]:
+        """The tries of a key, to which this adds none.
+
+        Raises:
+            Refused: TOO_MANY, when there is no further one.
+        """
         tries = self._seen.pop(key, None) or deque()
         while tries and tries[0] <= now_s - self._span_s:
             tries.popleft()
@@ -41,7 +53,59 @@ class RateLimit:
                 most=self._most,
                 span=round(self._span_s),
             )
-        tries.append(now_s)
+        return tries
+
+
+class GuessLimit:
+    """Wrong secrets from one network: so many for one name, and so many in all, within a minute.
+
+    A good one costs nothing. Those that come at once from a network wait for each other, so that a burst
+    cannot pass before its first wrong ones are counted.
+    """
+
+    def __init__(self, of_one: int = 10, of_all: int = 60, span_s: float = 60) -> None:
+        self._of_one, self._of_all = RateLimit(of_one, span_s), RateLimit(of_all, span_s)
+        self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    async def judge[T](self, network: str, name: str, look: Callable[[], Awaitable[T]]) -> T:
+        """The answer of ``look``; where that refuses, a wrong guess is counted.
+
+        Args:
+            network: who asks.
+            name: of what the secret is.
+            look: looks for what the secret opens.
+
+        Raises:
+            Refused: TOO_MANY, and whatever ``look`` raises.
+        """
+        async with self._turn(network):
+            now_s = time.monotonic()
+            keys = ((self._of_one, f"{network} {name}"), (self._of_all, network))
+            counts = [limit.look(key, now_s) for limit, key in keys]
+            try:
+                return await look()
+            except Refused:
+                for tries in counts:
+                    tries.append(now_s)
+                raise
+
+    @asynccontextmanager
+    async def _turn(self, network: str) -> AsyncIterator[None]:
+        lock, waiting = self._turns.get(network, (asyncio.Lock(), 0))
+        self._turns[network] = lock, waiting + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, waiting = self._turns.pop(network)
+            if waiting > 1:
+                self._turns[network] = lock, waiting - 1
+
+
+def guess_limit(connection: HTTPConnection) -> GuessLimit:
+    """The limit of the app that serves this request."""
+    limit: GuessLimit = connection.app.state.guesses
+    return limit
 
 
 def network_of(address: str) -> str:

@@ -24,6 +24,7 @@ from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import HotRoute, json_answer, read_body
+from contatto.kit.ids import new_secret
 from contatto.kit.limits import RateLimit
 from contatto.kit.moments import micros
 from contatto.kit.reading import UNREADABLE
@@ -33,6 +34,8 @@ from contatto.kit.web.render import iso
 _ANSWERED: Final = msgspec.json.encode({"received": True})
 _CHAT_LIMIT: Final = RateLimit(most=40, span_s=60)
 _MOST_UNSENT: Final = 40
+_NOBODYS: Final = ChannelApp("", "", Platform.TIKTOK, new_secret("nobody"))
+"""Stands for an app that there is not: it is answered as one whose secret did not sign."""
 
 
 class _Written(msgspec.Struct):
@@ -44,15 +47,15 @@ _written: Final = msgspec.json.Decoder(_Written)
 
 
 async def receive_webhook(request: Request) -> Response:
-    """Take a platform's webhook: find the app, bound, verify the raw body, store, answer; then work."""
+    """Take a platform's webhook: find the apps, bound, verify the raw body, store, answer; then work."""
     context = context_of(request)
-    app, connector = await _find_app(request)
+    connector, apps = await _list_apps(request)
     raw = await read_body(request)
-    tolerance = context.settings.webhook_tolerance_s
-    connector.is_genuine(request.headers, raw, app.secret, context.clock.now(), tolerance)
+    signed = _list_signers(request, connector, apps, raw)
     # one body may hold several events: each is a delivery of its own, and all are kept before the answer
     rows = [
         _store_receipt(context, app.business_id, connector.platform, connector.label(piece), piece)
+        for app in signed
         for piece in connector.split(raw)
     ]
     await asyncio.gather(*rows)
@@ -61,25 +64,51 @@ async def receive_webhook(request: Request) -> Response:
 
 async def answer_challenge(request: Request) -> Response:
     """Answer a platform's question whether this address is ours, with what it sent along."""
-    app, connector = await _find_app(request)
-    token = webhook_verify_token(context_of(request).vault, app.app_id)
-    answer = connector.challenge(request.query_params, token)
-    if answer is None:
-        raise Refused(errors.NOT_FOUND, "The verify token is wrong, or this platform does not ask.")
-    return PlainTextResponse(answer)
+    connector, apps = await _list_apps(request)
+    for app in apps:
+        token = webhook_verify_token(context_of(request).vault, app)
+        answer = connector.challenge(request.query_params, token)
+        if answer is not None:
+            return PlainTextResponse(answer)
+    raise Refused(errors.NOT_FOUND, "The verify token is wrong, or this platform does not ask.")
 
 
-async def _find_app(request: Request) -> tuple[ChannelApp, Connector]:
-    """The app of a webhook's address and the connector of its platform.
+async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
+    """The connector of a webhook's platform, and the apps of its address: each business has ids of its own.
 
     Raises:
-        Refused: NOT_FOUND.
+        Refused: NOT_FOUND, for a platform that there is not.
     """
-    app = await apps_of(request).find(request.path_params["app_id"])
     platform = request.path_params["platform"]
-    if app is None or not serves_platform(app, platform):
-        raise Refused(errors.NOT_FOUND, "There is no such app.")
-    return app, CONNECTORS[Platform(platform)]
+    if platform not in set(Platform):
+        raise Refused(errors.NOT_FOUND, "There is no such platform.")
+    named = await apps_of(request).list_named(request.path_params["app_id"])
+    return CONNECTORS[Platform(platform)], [app for app in named if serves_platform(app, platform)]
+
+
+def _list_signers(
+    request: Request, connector: Connector, apps: list[ChannelApp], raw: bytes
+) -> list[ChannelApp]:
+    """The apps whose secret signed a body: that of one business, or of several that share an app.
+
+    Each of these gets it, and refuses what is for an account that it has not. Whether anybody has an app of
+    this id shows in no answer.
+
+    Raises:
+        Refused: UNSIGNED or STALE.
+    """
+    context = context_of(request)
+    now, tolerance = context.clock.now(), context.settings.webhook_tolerance_s
+    signers, refusals = [], []
+    for app in apps or [_NOBODYS]:
+        try:
+            connector.is_genuine(request.headers, raw, app.secret, now, tolerance)
+            signers.append(app)
+        except Refused as refused:
+            refusals.append(refused)
+    if not signers:
+        raise next((each for each in refusals if each.code is errors.STALE), refusals[0])
+    return signers
 
 
 async def _store_receipt(
