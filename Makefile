@@ -27,7 +27,7 @@ test: $(STAMP) ## run the tests; T=path runs one file or folder
 	@$(PYTHON) -m tools.browser
 	@$(BIN)/pytest $(if $(T),$(T),$(TWO) -m "not slow")
 
-test-all: $(STAMP) ## run the tests, the slow ones too, and those of the engines
+test-all: $(STAMP) ## run the tests, the slow ones too (with a longer fuzz), and those of the engines
 	@$(PYTHON) -m tools.browser
 	@$(BIN)/pytest $(TWO)
 	@$(PYTHON) -m tools.engines

@@ -4,6 +4,7 @@ import gc
 import itertools
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,11 +22,11 @@ from contatto.kit.db.connect import open_database
 from contatto.kit.db.database import Database
 from contatto.kit.log import _Current
 from contatto.kit.vault import Vault
-from tests import postgres, schema
+from tests import postgres, schema, tally
 from tests.emptied import EmptiedDatabases
 from tools.browser import MISSING, find_chromium
 
-LONG = {"browser", "cli", "conformance", "journeys", "simulator"}
+LONG = {"browser", "cli", "conformance", "journeys", "security", "simulator"}
 """Folders whose tests start browsers, servers and whole houses."""
 _numbers = itertools.count(1)
 gc.disable()  # until all is collected: what is imported and collected stays, and need not be looked through
@@ -39,11 +40,19 @@ def pytest_configure(config: pytest.Config) -> None:
         # The path of a socket has to be short.
         folder = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"  # noqa: S108
         os.environ[postgres.RUN_DIR] = tempfile.mkdtemp(prefix="contatto-test-", dir=folder)
+        os.environ.setdefault(tally.SEED, str(secrets.randbelow(10**9)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take long, so that at the end no process waits for the other's last one."""
     items.sort(key=lambda item: item.path.parent.name not in LONG)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell how often each class of attack was tried, and by which seed it can be tried again."""
+    reports = [each for found in terminalreporter.stats.values() for each in found]
+    for line in tally.summary(reports):
+        terminalreporter.write_line(line)
 
 
 def pytest_collection_finish() -> None:

@@ -1,5 +1,6 @@
 """One request as data, and the same with ids of somebody else in each of its places."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -41,8 +42,7 @@ class Attempt:
         """Send it as somebody: see ``World.ask``."""
         sent: dict[str, Any] = {"params": list(self.query)} if self.query else {}
         if self.raw is not None:
-            headers = {"Content-Type": "image/png"} | by.pop("headers", {})
-            sent |= {"content": self.raw, "headers": headers}
+            sent |= {"content": self.raw, "headers": {"Content-Type": "image/png"}}
         elif self.file is not None:
             sent |= {"data": dict(self.form or ()), "files": {"file": ("x.csv", self.file, "text/csv")}}
         elif self.form is not None:
@@ -51,7 +51,8 @@ class Attempt:
                 fields.setdefault(name, []).append(value)
             sent["data"] = fields
         elif self.body is not None:
-            sent["json"] = self.body
+            sent |= as_json(self.body)
+        sent["headers"] = sent.get("headers", {}) | by.pop("headers", {})
         return world.ask(self.way.method, self.path, **sent, **by)
 
     def swapped(self, others: "Others") -> Iterator["Attempt"]:
@@ -108,6 +109,11 @@ class Attempt:
                 self.body, (), lambda keys, leaf: others.swap(str(leaf)) if keys in chosen else leaf
             ),
         )
+
+
+def as_json(body: Any) -> dict[str, Any]:
+    """A body as escapes, so that it may hold what no UTF-8 has."""
+    return {"content": json.dumps(body).encode(), "headers": {"Content-Type": "application/json"}}
 
 
 class Others(dict[str, str]):

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +29,14 @@ _numbers = itertools.count(1)
 def quiet_logs() -> None:
     """A line for each of thousands of requests costs more than many of them do."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+
+
+@pytest.fixture(autouse=True)
+def tallied(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """How many requests a test made, for the summary of the run."""
+    before = World.asked
+    yield
+    record_property("requests", World.asked - before)
 
 
 @pytest.fixture(scope="session")

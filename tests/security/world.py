@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import httpx2
 from starlette.testclient import TestClient
@@ -82,8 +82,8 @@ class World:
     attacker: Tenant
     places: list[str] = field(default_factory=list)
     """The accounts of the chats that were opened."""
-    asked: int = 0
-    """Requests so far."""
+    asked: ClassVar[int] = 0
+    """Requests so far, of all worlds of this process."""
     _tokens: dict[str, str] = field(default_factory=dict)
 
     def ask(self, method: str, path: str, *, session: str = "", token: str = "", visitor: str = "",
@@ -104,7 +104,7 @@ class World:
             headers["X-CSRF-Token"] = self.csrf(session)
         elif forgery:
             headers["X-CSRF-Token"] = forgery
-        self.asked += 1
+        World.asked += 1
         self.client.cookies.clear()
         answer = self.client.request(method, path, headers=headers, follow_redirects=False, **sent)
         self.client.cookies.clear()
