@@ -185,7 +185,7 @@ def _keep_an_owner(tx: Tx, member: Member, role: Role | None) -> None:
     """Refuse to take the last owner away; two owners who do so to each other at once come one by one."""
     if member.role is not Role.OWNER or role is Role.OWNER or member.deactivated_at is not None:
         return
-    tx.hold(int(hash_secret(f"owners:{member.business_id}")[:15], 16))
+    tx.hold_key("owners", member.business_id)
     if store.count_owners(tx, member.business_id) < 2:
         raise Refused(errors.CONFLICT, "This is the last owner. Make somebody else owner first.")
 

@@ -73,6 +73,7 @@ def subscribe_program(tx: Tx, business_id: str, new: NewSubscription) -> Subscri
     Raises:
         Refused: AD_LIMIT when there are too many.
     """
+    _hold(tx, business_id)
     live = store.list_subscriptions(tx, business_id)
     for known in live:
         if _is_same(known, new):
@@ -85,12 +86,18 @@ def subscribe_program(tx: Tx, business_id: str, new: NewSubscription) -> Subscri
     return made
 
 
+def _hold(tx: Tx, business_id: str) -> None:
+    """Let two at once not both find that a subscription is not there."""
+    tx.hold_key("subscriptions", business_id)
+
+
 def _is_same(known: Subscription, new: NewSubscription) -> bool:
     return all(getattr(known, name) == getattr(new, name) for name in NewSubscription.__dataclass_fields__)
 
 
 def set_webhook(tx: Tx, business_id: str, new: NewSubscription) -> Subscription:
     """Set where the messages of a business are pushed for an app; it has one address at a time."""
+    _hold(tx, business_id)
     for known in store.list_subscriptions(tx, business_id, Entity.DIRECT_MESSAGE):
         if known.app_id == new.app_id:
             store.record_callback(tx, known, new.callback_url, new.secret, new.token_id)

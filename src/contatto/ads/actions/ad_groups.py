@@ -179,6 +179,7 @@ def check_room(tx: Tx, campaign: Campaign) -> None:
     Raises:
         Refused: AD_LIMIT.
     """
+    tx.hold_key("ad groups", campaign.id)
     under = Wanted(campaign_numbers=frozenset({campaign.number}))
     if (
         store.count_ad_groups(tx, campaign.business_id, campaign.ad_account_id, under)

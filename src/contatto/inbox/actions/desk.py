@@ -268,6 +268,7 @@ def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None
         raise Refused(errors.INVALID, "shortcut: use 1 to 30 letters, digits, - or _.")
     if not 0 < len(text.strip()) <= rules.TEXT_LIMIT:
         raise Refused(errors.INVALID, "text: write 1 to %(most)s characters.", most=rules.TEXT_LIMIT)
+    tx.hold_key("saved replies", business_id)
     if desk.count_saved_replies(tx, business_id) >= rules.MOST_SAVED:
         raise Refused(
             errors.INVALID, "shortcut: there are %(most)s already. Remove some first.", most=rules.MOST_SAVED

@@ -33,6 +33,7 @@ def schedule_reply(
         )
     if not 0 < len(text.strip()) <= rules.TEXT_LIMIT:
         raise Refused(errors.INVALID, "text: write 1 to %(most)s characters.", most=rules.TEXT_LIMIT)
+    tx.hold_key("scheduled replies", conversation_id)
     if len(scheduled.list_scheduled(tx, actor.business_id, conversation_id)) >= rules.MOST_SCHEDULED:
         raise Refused(errors.INVALID, "text: %(most)s replies wait already.", most=rules.MOST_SCHEDULED)
     reply = ScheduledReply(

@@ -1,5 +1,6 @@
 """A transaction as stores and actions see it: a connection, the time of the transaction and the vault."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -84,6 +85,14 @@ class Tx:
         """
         if self.locks_rows:
             self.connection.execute(select(func.pg_advisory_xact_lock(number)))
+
+    def hold_key(self, *parts: str) -> None:
+        """The same for what is named: to be held before counting what there is, where there may be so many.
+
+        Two that count at once would both find room for the last one.
+        """
+        digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
+        self.hold(int.from_bytes(digest[:7]))
 
     def share(self, number: int) -> None:
         """Wait until nobody holds this number, and let nobody hold it until the end; others may share it."""

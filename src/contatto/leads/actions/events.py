@@ -40,6 +40,7 @@ def create_event_set(tx: Tx, account: AdAccount, name: str) -> EventSet:
     wanted = " ".join(name.split())
     if not 0 < len(wanted) <= rules.NAME_LIMIT or not wanted.isprintable():
         raise Refused(errors.INVALID, f"name: write 1 to {rules.NAME_LIMIT} characters.")
+    tx.hold_key("event sets", account.id)
     if len(store.list_event_sets(tx, account.business_id, account.id)) >= rules.MOST_SETS:
         raise Refused(errors.AD_LIMIT, f"An ad account has {rules.MOST_SETS} CRM event sets at most.")
     made = EventSet(new_id(), account.business_id, new_number(), account.id, wanted, tx.now)

@@ -21,6 +21,7 @@ def keep_view(tx: Tx, actor: Actor, name: str, query: str, *, is_shared: bool) -
     Raises:
         Refused: INVALID.
     """
+    tx.hold_key("views", actor.business_id, actor.member_id)
     if store.count_views(tx, actor.business_id, actor.member_id) >= MOST_VIEWS:
         raise Refused(errors.INVALID, "name: you have %(most)s views. Delete one first.", most=MOST_VIEWS)
     view = SavedView(

@@ -80,6 +80,7 @@ def keep_label(tx: Tx, business_id: str, name: str) -> Label:
     known = work.find_label(tx, business_id, wanted)
     if known is not None:
         return known
+    tx.hold_key("labels", business_id)
     count = work.count_labels(tx, business_id)
     if count >= rules.MOST_LABELS:
         raise Refused(

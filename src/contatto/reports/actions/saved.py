@@ -25,6 +25,7 @@ def keep_report(
     title = " ".join(name.split())[:LONGEST_NAME]
     if not title:
         raise Refused(errors.INVALID, "name: give the report a name.")
+    tx.hold_key("saved reports", business_id, member_id)
     if store.count_saved_reports(tx, business_id, member_id) >= MOST_SAVED:
         raise Refused(
             errors.INVALID,
