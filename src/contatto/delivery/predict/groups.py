@@ -10,18 +10,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.delivery.model.lines import AdGroupLine, AdLine, BidType, BudgetMode, Goal, Pacing, Status
+from contatto.delivery.model.lines import AdGroupLine, AdLine, BudgetMode, Goal, Status
 from contatto.delivery.predict.fields import Hashed
-from contatto.delivery.predict.traffic import Traffic, amount_between, cumulate
 from contatto.delivery.rules.budgets import (
-    FAST_S,
-    HORIZON_S,
-    NO_END_S,
     SECOND,
     Plan,
     day_bounds,
-    find_multiplier,
-    find_quantile,
     goal_units,
     limit_units,
 )
@@ -37,8 +31,6 @@ from contatto.delivery.rules.columns import (
     G_CALIBRATION,
     G_ENDS,
     G_GOAL,
-    G_LIMIT,
-    G_MULTIPLIER,
     G_OFFSET,
     G_OPEN,
     G_STARTS,
@@ -50,10 +42,6 @@ from contatto.delivery.rules.hashing import name_hash
 
 HALF_LIFE: Final = 1_500.0
 """So many requests later a request of the landscape counts half."""
-
-
-GAIN: Final = 0.25
-"""How much of a step's error in spend (as a power) is corrected in the next."""
 
 
 @dataclass(slots=True)
@@ -78,6 +66,12 @@ class Group:
     wanted: float = 0.0
     spent_then: float = 0.0
     correction: float = 1.0
+    paced: float = 0.0
+    is_paced: bool = False
+    cost_factor: float = 1.0
+    lately_spent: float = 0.0
+    lately_expected: float = 0.0
+    expected: float = 0.0
 
     @property
     def counted(self) -> int:
@@ -109,6 +103,7 @@ class Groups:
         self.countries: dict[str, int] = {"": 0}
         self.features: dict[int, int] = {}
         self.view_rate = 1.0
+        self.curves: dict[int, tuple[int, NDArray[np.float64]]] = {}
         self.table = np.zeros((8, GROUP_COLUMNS))
         self.allowed = np.zeros((8, 8), np.uint8)
         self.prices = np.zeros((8, BINS))
@@ -138,6 +133,7 @@ class Groups:
             self.allowed = np.pad(self.allowed, ((0, 0), (0, number)))
         for group in self.groups:
             self.allowed[group.number, number] = _serves(group.line, name)
+        self.curves.clear()
         return number
 
     def set_group(self, line: AdGroupLine, now: int) -> Group:
@@ -160,12 +156,11 @@ class Groups:
         row[G_ENDS] = math.inf if line.ends_ts is None else line.ends_ts / SECOND
         row[G_GOAL] = 0.0 if line.goal is Goal.LEAD else 1.0
         row[G_ADVERTISER] = self.advertisers.setdefault(line.advertiser_id, len(self.advertisers))
-        has_target = line.bid_type is BidType.CUSTOM and line.bid_micros
-        row[G_LIMIT] = line.bid_micros if has_target else math.inf
         if before.timezone != line.timezone or not group.day_until:
             group.day_from, group.day_until = day_bounds(now, line.timezone)
         self._set_offset(group, now)
         group.plan = Plan()
+        self.curves.clear()
         self.refresh(group)
         return group
 
@@ -241,96 +236,6 @@ class Groups:
         self.counts *= shares[:, None]
         self.table[:, G_ASKED] *= shares
 
-    def steer(self, traffic: Traffic, rates: np.ndarray, now: int) -> None:
-        """Set every ad group's multiplier from its plan and its landscape.
-
-        Args:
-            traffic: the curve of requests.
-            rates: requests a second that each ad group could have served lately.
-            now: the time.
-        """
-        opened = sum(1 for group in self.groups if self.table[group.number, G_OPEN])
-        for group in self.groups:
-            self.table[group.number, G_MULTIPLIER] = self._multiplier(group, traffic, rates, now, opened)
-
-    def _multiplier(self, group: Group, traffic: Traffic, rates: np.ndarray, now: int, opened: int) -> float:
-        line, number = group.line, group.number
-        row = self.table[number]
-        has_target = row[G_LIMIT] < math.inf
-        budget = goal_units(line)
-        if has_target and (budget == math.inf or line.pacing is Pacing.FAST):
-            return math.inf
-        if budget == math.inf:
-            return find_quantile(self.counts[number], min(max(1.0 / (opened + 1), 0.05), 0.5))
-        wanted = self._wanted(group, traffic, float(rates[number]), now)
-        group.wanted = wanted
-        wanted *= group.correction
-        found = find_multiplier(self.prices[number], self.counts[number], float(row[G_ASKED]), wanted)
-        had = float(row[G_MULTIPLIER])
-        if had <= 0.0 or found <= 0.0 or row[G_ASKED] < 50.0:
-            return found
-        step = math.log(found / had)
-        return had * math.exp(min(max(step, -0.7), 0.7) * 0.6)
-
-    def check(self, newest: NDArray[np.float64]) -> None:
-        """Compare what each ad group spent in the last step with what was wanted; correct a steady error.
-
-        Estimates move, and what the landscape tells of yesterday's is then a little off.
-        """
-        for group in self.groups:
-            number = group.number
-            spent = group.spent_ever + group.promised * self.view_rate
-            expected = group.wanted * float(newest[number]) * self.view_rate
-            actual = max(spent - group.spent_then, 0.0)
-            group.spent_then = spent
-            if expected > 0.0:
-                price = float(self.prices[number].sum() / max(self.counts[number].sum(), 1.0))
-                doubt = 3.0 * price + 0.1 * expected
-                ratio = (expected + doubt) / (actual + doubt)
-                group.correction = min(max(group.correction * ratio**GAIN, 0.4), 2.5)
-
-    def _wanted(self, group: Group, traffic: Traffic, rate: float, now: int) -> float:
-        """Units to spend for each request of the coming hour, so that spend follows the plan."""
-        now_s = now / SECOND
-        line = group.line
-        curve = cumulate(traffic.curve_of(self.allowed[group.number].astype(bool)))
-        if not group.plan.amount:
-            self._make_plan(group, curve, now_s)
-        plan = group.plan
-        rolling = line.budget_mode is BudgetMode.TOTAL and line.ends_ts is None
-        if rolling:
-            plan.from_s, plan.until_s, plan.spent = now_s, now_s + NO_END_S, float(group.counted)
-            plan.amount = goal_units(line) - group.counted
-        spent = group.counted + group.promised * self.view_rate
-        ahead_s = min(now_s + HORIZON_S, max(plan.until_s, now_s + 1.0))
-        whole = amount_between(curve, plan.from_s, plan.until_s)
-        if line.pacing is Pacing.FAST:
-            target = plan.spent + plan.amount * min((ahead_s - plan.from_s) / FAST_S, 1.0)
-        else:
-            target = plan.spent + plan.amount * amount_between(curve, plan.from_s, ahead_s) / max(whole, 1e-9)
-        amount = amount_between(curve, now_s, ahead_s)
-        lately = amount_between(curve, now_s - HORIZON_S / 2, now_s)
-        coming = rate * (HORIZON_S / 2) * amount / max(lately, 1e-9)
-        wanted = max(target - spent, 0.0) / max(self.view_rate, 0.05)
-        return wanted / max(coming, 1.0)
-
-    def _make_plan(self, group: Group, curve: np.ndarray, now_s: float) -> None:
-        line = group.line
-        starts_s = (line.starts_ts or 0) / SECOND
-        begins_s = max(now_s, starts_s)
-        ends_s = math.inf if line.ends_ts is None else line.ends_ts / SECOND
-        left = goal_units(line) - group.counted
-        if line.budget_mode is BudgetMode.TOTAL:
-            until_s = ends_s if ends_s < math.inf else begins_s + NO_END_S
-            group.plan = Plan(begins_s, max(until_s, begins_s + 1.0), float(group.counted), left)
-            return
-        from_s, until_s = group.day_from / SECOND, min(group.day_until / SECOND, ends_s)
-        is_first = group.began_at >= group.day_from and group.spent_ever == 0
-        if is_first:
-            whole = amount_between(curve, from_s, group.day_until / SECOND)
-            left *= amount_between(curve, begins_s, group.day_until / SECOND) / max(whole, 1e-9)
-        group.plan = Plan(begins_s, max(until_s, begins_s + 1.0), float(group.counted), max(left, 1.0))
-
     def state(self) -> Any:
         return [
             [
@@ -339,7 +244,9 @@ class Groups:
                     group.spent_day, group.spent_ever, group.promised,
                     [group.plan.from_s, group.plan.until_s, group.plan.spent, group.plan.amount],
                     group.views, group.clicks, group.conversations, group.spam, group.leads, group.predicted,
-                    group.began_at, group.wanted, group.spent_then, group.correction,
+                    group.began_at, group.wanted, group.spent_then, group.correction, group.paced,
+                    group.is_paced, group.cost_factor, group.lately_spent, group.lately_expected,
+                    group.expected,
                 ]
                 for group in self.groups
             ],

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contatto.delivery.predict.market import Market
+from contatto.delivery.predict.pacing import check_spend, steer_groups
 from contatto.delivery.predict.teaching import learn_due
 from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import (
@@ -35,7 +36,7 @@ def step_market(market: Market) -> None:
     passed_s = (market.now - market.stepped_at) / SECOND if market.stepped_at else float(STEP_S)
     market.stepped_at = market.now
     newest = measure_rates(market, passed_s)
-    market.groups.check(newest)
+    check_spend(market.groups, newest, passed_s)
     market.groups.fade(newest)
     market.asked_before = market.groups.table[:, G_ASKED].copy()
     end_promises(market)
@@ -79,7 +80,7 @@ def steer_market(market: Market) -> None:
         rates = groups.table[:, G_ASKED] / elapsed_s
     if len(rates) < len(groups.table):
         rates = np.pad(rates, (0, len(groups.table) - len(rates)))
-    groups.steer(market.traffic, rates, market.now)
+    steer_groups(groups, market.traffic, rates, market.now)
 
 
 def end_promises(market: Market) -> None:

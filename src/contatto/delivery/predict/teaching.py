@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from contatto.delivery.model.lines import ConversationLine, LeadLine, Quality, QualityLine
+from contatto.delivery.model.lines import ConversationLine, Goal, LeadLine, Quality, QualityLine
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.records import Shown
 from contatto.delivery.predict.waiting import Waiting
@@ -92,6 +92,7 @@ def take_view(market: Market, shown: Shown, ts: int) -> None:
     group.views += 1
     p = shown.p
     group.predicted += p[CLICK] * p[CONVERSATION] * p[LEAD]
+    group.expected += p[CLICK] * p[CONVERSATION] * (p[LEAD] if group.line.goal is Goal.LEAD else 1.0)
     now_s = market.now / SECOND
     row = viewers.table[shown.viewer]
     fade_viewer(viewers.table, shown.viewer, now_s)

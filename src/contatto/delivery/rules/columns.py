@@ -73,18 +73,14 @@ G_ENDS: Final = 2
 G_AVAILABLE: Final = 3
 """What one view may cost at most, in micros of a thousand views: what is left of the budget."""
 G_MULTIPLIER: Final = 4
-"""What one conversion is worth now under the budget, micros."""
-G_LIMIT: Final = 5
-"""What one conversion may cost under a cost target, micros; infinite without one."""
-G_GOAL: Final = 6
-G_ADVERTISER: Final = 7
-G_OFFSET: Final = 8
+"""What one conversion is worth now under the budget and the cost target, micros."""
+G_GOAL: Final = 5
+G_ADVERTISER: Final = 6
+G_OFFSET: Final = 7
 """Seconds that the zone of the ad group is ahead of UTC."""
-G_ASKED: Final = 9
-"""Requests that it could have served, decayed."""
-G_BONUS: Final = 10
-"""How many standard deviations of doubt are added to the estimate while the ad group learns."""
-G_CALIBRATION: Final = 11
+G_ASKED: Final = 8
+"""Requests that it could have served, fading."""
+G_CALIBRATION: Final = 9
 GROUP_COLUMNS: Final = G_CALIBRATION + HEADS
 
 # What lies between a viewer and an ad; each has a table of hashes by its value.

@@ -30,11 +30,9 @@ from contatto.delivery.rules.columns import (
     G_ADVERTISER,
     G_ASKED,
     G_AVAILABLE,
-    G_BONUS,
     G_CALIBRATION,
     G_ENDS,
     G_GOAL,
-    G_LIMIT,
     G_MULTIPLIER,
     G_OFFSET,
     G_OPEN,
@@ -262,10 +260,8 @@ def hold_auction(
             score *= math.pow(1.0 - raws[i, HEADS + SPAM], settings[S_SPAM_POWER])
         if settings[S_RANDOM] != 0.0:
             score = 0.001
-        score *= 1.0 + row[G_BONUS]
         raws[i, 2 * HEADS] = score
-        worth = min(row[G_MULTIPLIER], row[G_LIMIT])
-        offers[i] = math.floor(min(worth * score * 1000.0, row[G_AVAILABLE]))
+        offers[i] = math.floor(min(row[G_MULTIPLIER] * score * 1000.0, row[G_AVAILABLE]))
         if score > best_of[group, 0]:
             best_of[group, 0] = score
             best_of[group, 1] = offers[i]

@@ -1,0 +1,193 @@
+"""Multipliers of ad groups: from budgets and plans, from cost targets, from what learning may cost."""
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contatto.delivery.model.lines import BidType, BudgetMode, Pacing
+from contatto.delivery.predict.groups import Group, Groups
+from contatto.delivery.predict.traffic import Traffic, amount_between, cumulate
+from contatto.delivery.rules.budgets import (
+    FAST_S,
+    HORIZON_S,
+    NO_END_S,
+    SECOND,
+    UNITS,
+    Plan,
+    find_multiplier,
+    find_quantile,
+    goal_units,
+)
+from contatto.delivery.rules.columns import DAY_S, G_ASKED, G_MULTIPLIER, G_OPEN
+
+GAIN: Final = 0.25
+"""How much of a step's error in spend (as a power) is corrected in the next."""
+LEARNED_AT: Final = 20
+"""Conversions from which on a cost target is bid; before, learning has a budget."""
+LEARNING_A_DAY: Final = 15.0
+"""So many times the cost target may be spent in a day while an ad group learns."""
+STARVED_A_DAY: Final = 1.0
+"""The same for an ad group that would win next to nothing at its cost target."""
+FACTORS: Final = (0.8, 1.25)
+"""Bounds of what a cost target is multiplied by, so that the cost that comes out is the target."""
+TRUST: Final = 10.0
+"""So many conversions at the target are believed before anything was seen."""
+
+
+def steer_groups(groups: Groups, traffic: Traffic, rates: NDArray[np.float64], now: int) -> None:
+    """Set every ad group's multiplier from its plan, its cost target and its landscape.
+
+    Args:
+        groups: the ad groups.
+        traffic: the curve of requests.
+        rates: requests a second that each ad group could have served lately.
+        now: the time.
+    """
+    opened = sum(1 for group in groups.groups if groups.table[group.number, G_OPEN])
+    for group in groups.groups:
+        rate = float(rates[group.number])
+        groups.table[group.number, G_MULTIPLIER] = _multiplier(groups, group, traffic, rate, now, opened)
+
+
+def target_of(group: Group) -> float:
+    """What a conversion may cost, in micros; 0 without a target."""
+    line = group.line
+    return float(line.bid_micros or 0) if line.bid_type is BidType.CUSTOM else 0.0
+
+
+def _multiplier(groups: Groups, group: Group, traffic: Traffic, rate: float, now: int, opened: int) -> float:
+    target = target_of(group)
+    is_free = goal_units(group.line) == math.inf
+    if is_free:
+        group.is_paced = False
+        paced = math.inf
+        if not target:
+            return find_quantile(groups.counts[group.number], min(max(1.0 / (opened + 1), 0.05), 0.5))
+    else:
+        paced = _pace(groups, group, traffic, rate, now)
+    if not target:
+        group.is_paced = True
+        return paced
+    limit = target * group.cost_factor
+    if group.earned() < LEARNED_AT:
+        found = min(paced, _explore(groups, group, traffic, rate, now, LEARNING_A_DAY * target))
+    else:
+        found = min(paced, limit)
+        if group.lately_expected < 1.0:
+            starved = _explore(groups, group, traffic, rate, now, STARVED_A_DAY * target)
+            found = max(found, min(paced, starved))
+    group.is_paced = found == paced
+    return found
+
+
+def _pace(groups: Groups, group: Group, traffic: Traffic, rate: float, now: int) -> float:
+    """The multiplier that spends the budget along its plan."""
+    number = group.number
+    asked = float(groups.table[number, G_ASKED])
+    group.wanted = _wanted(groups, group, traffic, rate, now)
+    wanted = group.wanted * group.correction
+    found = find_multiplier(groups.prices[number], groups.counts[number], asked, wanted)
+    had = group.paced
+    if had > 0.0 and found > 0.0 and asked >= 50.0:
+        step = math.log(found / had)
+        found = had * math.exp(min(max(step, -0.7), 0.7) * 0.6)
+    group.paced = found
+    return found
+
+
+def _explore(
+    groups: Groups, group: Group, traffic: Traffic, rate: float, now: int, micros_a_day: float
+) -> float:
+    """The multiplier that spends an amount in a day along the curve of requests."""
+    curve = _curve(groups, group, traffic)
+    now_s = now / SECOND
+    share = amount_between(curve, now_s - HORIZON_S, now_s) / max(
+        amount_between(curve, now_s - DAY_S, now_s), 1e-9
+    )
+    wanted = micros_a_day * UNITS * share / max(rate * HORIZON_S, 1.0)
+    number = group.number
+    return find_multiplier(
+        groups.prices[number], groups.counts[number], float(groups.table[number, G_ASKED]), wanted
+    )
+
+
+def check_spend(groups: Groups, newest: NDArray[np.float64], passed_s: float) -> None:
+    """Compare what each ad group spent in the last step with what was wanted; correct a steady error.
+
+    Estimates move, and what the landscape tells of yesterday's is then a little off. Cost targets follow
+    what conversions cost lately, as they are expected to come.
+    """
+    share = 0.5 ** (passed_s / DAY_S)
+    for group in groups.groups:
+        number = group.number
+        spent = group.spent_ever + group.promised * groups.view_rate
+        wanted = group.wanted * float(newest[number]) * groups.view_rate
+        actual = max(spent - group.spent_then, 0.0)
+        group.spent_then = spent
+        if wanted > 0.0 and group.is_paced:
+            price = float(groups.prices[number].sum() / max(groups.counts[number].sum(), 1.0))
+            doubt = 3.0 * price + 0.1 * wanted
+            group.correction *= ((wanted + doubt) / (actual + doubt)) ** GAIN
+            group.correction = min(max(group.correction, 0.4), 2.5)
+        group.lately_spent = group.lately_spent * share + actual / UNITS
+        group.lately_expected = group.lately_expected * share + group.expected
+        group.expected = 0.0
+        target = target_of(group)
+        if target:
+            cost = (group.lately_spent + TRUST * target) / (group.lately_expected + TRUST)
+            factor = group.cost_factor * (target / cost) ** (0.5 * passed_s / 3_600.0)
+            group.cost_factor = min(max(factor, FACTORS[0]), FACTORS[1])
+
+
+def _wanted(groups: Groups, group: Group, traffic: Traffic, rate: float, now: int) -> float:
+    """Units to spend for each request that comes next, so that spend follows the plan."""
+    now_s = now / SECOND
+    line = group.line
+    curve = _curve(groups, group, traffic)
+    if not group.plan.amount:
+        group.plan = _make_plan(group, curve, now_s)
+    plan = group.plan
+    if line.budget_mode is BudgetMode.TOTAL and line.ends_ts is None:
+        plan.from_s, plan.until_s, plan.spent = now_s, now_s + NO_END_S, float(group.counted)
+        plan.amount = goal_units(line) - group.counted
+    spent = group.counted + group.promised * groups.view_rate
+    ahead_s = min(now_s + HORIZON_S, max(plan.until_s, now_s + 1.0))
+    if line.pacing is Pacing.FAST:
+        due = min((ahead_s - plan.from_s) / FAST_S, 1.0)
+    else:
+        whole = amount_between(curve, plan.from_s, plan.until_s)
+        due = amount_between(curve, plan.from_s, ahead_s) / max(whole, 1e-9)
+    amount = amount_between(curve, now_s, ahead_s)
+    lately = amount_between(curve, now_s - HORIZON_S, now_s)
+    coming = rate * HORIZON_S * amount / max(lately, 1e-9)
+    wanted = max(plan.spent + plan.amount * due - spent, 0.0) / max(groups.view_rate, 0.05)
+    return wanted / max(coming, 1.0)
+
+
+def _curve(groups: Groups, group: Group, traffic: Traffic) -> NDArray[np.float64]:
+    """The curve of an ad group, summed up; it changes with the day and with the countries."""
+    known = groups.curves.get(group.number)
+    if known is None or known[0] != traffic.day:
+        curve = cumulate(traffic.curve_of(groups.allowed[group.number].astype(bool)))
+        known = groups.curves[group.number] = (traffic.day, curve)
+    return known[1]
+
+
+def _make_plan(group: Group, curve: NDArray[np.float64], now_s: float) -> Plan:
+    """The plan of a budget from now on; the first day of an ad group gets the part of it that is left."""
+    line = group.line
+    starts_s = (line.starts_ts or 0) / SECOND
+    begins_s = max(now_s, starts_s)
+    ends_s = math.inf if line.ends_ts is None else line.ends_ts / SECOND
+    left = goal_units(line) - group.counted
+    if line.budget_mode is BudgetMode.TOTAL:
+        until_s = ends_s if ends_s < math.inf else begins_s + NO_END_S
+        return Plan(begins_s, max(until_s, begins_s + 1.0), float(group.counted), left)
+    from_s, until_s = group.day_from / SECOND, min(group.day_until / SECOND, ends_s)
+    is_first = group.began_at >= group.day_from and group.spent_ever == 0
+    if is_first:
+        whole = amount_between(curve, from_s, group.day_until / SECOND)
+        left *= amount_between(curve, begins_s, group.day_until / SECOND) / max(whole, 1e-9)
+    return Plan(begins_s, max(until_s, begins_s + 1.0), float(group.counted), max(left, 1.0))

@@ -1,0 +1,119 @@
+"""Budgets follow their plan, cost targets are learned without starving, days are those of the zone."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+
+from contatto.delivery.predict.marketplace import Marketplace
+from contatto.delivery.rules.budgets import (
+    SECOND,
+    UNITS,
+    day_bounds,
+    find_multiplier,
+    find_quantile,
+    multiplier_at,
+)
+from contatto.delivery.rules.columns import BINS
+from contatto.delivery.rules.deciding import bin_of
+from tests.delivery.small_world import BEGINS, DAY, Line, play, set_up
+from tests.delivery.test_marketplace import report_of, teller
+
+
+@pytest.mark.parametrize(
+    ("date", "hours"),
+    [((2026, 3, 8), 23), ((2026, 11, 1), 25), ((2026, 6, 1), 24)],
+    ids=["spring", "autumn", "summer"],
+)
+def test_a_local_day_may_have_another_length(date: tuple[int, int, int], hours: int) -> None:
+    zone = ZoneInfo("America/New_York")
+    noon = round(datetime(*date, 12, tzinfo=zone).timestamp()) * SECOND
+    begins, ends = day_bounds(noon, "America/New_York")
+    assert (ends - begins) // (3_600 * SECOND) == hours
+    assert datetime.fromtimestamp(begins // SECOND, zone).hour == 0
+    assert day_bounds(ends, "America/New_York")[0] == ends
+
+
+def test_the_multiplier_buys_what_is_wanted() -> None:
+    prices, counts = np.zeros(BINS), np.zeros(BINS)
+    for dollars in range(1, 101):
+        place = bin_of(dollars * 1e6)
+        prices[place] += 1_000.0
+        counts[place] += 1.0
+    found = find_multiplier(prices, counts, 100.0, 300.0)
+    assert found == pytest.approx(30e6, rel=0.1)
+    assert find_multiplier(prices, counts, 100.0, 0.0) == 0.0
+    assert find_multiplier(prices, counts, 100.0, 1e9) > 100e6
+    assert find_quantile(counts, 0.5) == pytest.approx(50e6, rel=0.1)
+    assert bin_of(multiplier_at(100.5)) == 100
+
+
+def test_a_day_is_spent_evenly_and_whole() -> None:
+    marketplace = Marketplace(1)
+    ask = teller(marketplace)
+    begins = BEGINS + DAY  # the first day is for learning the curve
+    spent: dict[int, float] = {}
+
+    def watch(line: Line) -> Line | None:
+        answer = ask({**line, "timezone": "UTC"} if line["type"] == "adgroup" else line)
+        if line["ts"] >= begins:
+            hour = (line["ts"] - begins) // (3_600 * SECOND)
+            spent[hour] = sum(group.spent_day for group in marketplace.market.groups.groups)
+        return answer
+
+    play(watch, requests=8_000, days=2.0)
+    budget = 6 * 2_000_000 * UNITS
+    assert 0.9 * budget < spent[23] <= budget
+    assert 0.35 * budget < spent[11] < 0.65 * budget
+
+
+def test_a_cost_target_is_learned_without_starving_and_its_learning_has_a_budget() -> None:
+    marketplace = Marketplace(1)
+    ask = teller(marketplace)
+    target = 60_000
+
+    def watch(line: Line) -> Line | None:
+        if line["type"] == "adgroup":
+            line = {
+                **line,
+                "budget_mode": "infinite",
+                "bid_type": "custom",
+                "bid_micros": target,
+                "goal": "conversation",
+            }
+        return ask(line)
+
+    play(watch, requests=6_000, days=2.0)
+    groups = report_of(marketplace).values()
+    assert all(group["views"] > 0 for group in groups)
+    learning = [group for group in groups if group["conversations"] < 20]
+    assert all(group["spend_micros"] < 4 * 15 * target for group in learning)
+
+
+def test_fast_pacing_is_done_early() -> None:
+    marketplace = Marketplace(1)
+    ask = teller(marketplace)
+    play(
+        lambda line: ask(
+            {**line, "pacing": "fast", "timezone": "UTC"} if line["type"] == "adgroup" else line
+        ),
+        requests=3_000,
+    )
+    found = report_of(marketplace)
+    assert sum(group["spend_micros"] for group in found.values()) > 0.9 * 6 * 2_000_000
+
+
+def test_budgets_of_other_zones_begin_anew_at_their_midnight() -> None:
+    marketplace = Marketplace(1)
+    ask = teller(marketplace)
+    for line in set_up(2, budget_micros=100_000):
+        ask(line)
+    here, there = marketplace.market.groups.groups
+    assert (here.line.timezone, there.line.timezone) == ("UTC", "America/New_York")
+    here.spent_day = there.spent_day = 5
+    ask({"type": "report", "ts": BEGINS + 5 * 3_600 * SECOND, "ask_id": "midnight in New York"})
+    assert (here.spent_day, there.spent_day) == (5, 0)
+    ask({"type": "report", "ts": BEGINS + DAY, "ask_id": "midnight in UTC"})
+    assert here.spent_day == 0
+    assert datetime.fromtimestamp(BEGINS // SECOND, UTC).hour == 0
