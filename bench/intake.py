@@ -42,7 +42,7 @@ READY_WITHIN_S = 30.0
 SERVED = "served.json"
 COLUMNS = (
     "business_id", "platform", "account", "natural_key", "body", "copies", "state", "reason", "attempts",
-    "received_at",
+    "received_at", "due_at",
 )  # fmt: skip
 
 

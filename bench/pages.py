@@ -11,6 +11,7 @@ With `--data DIR` what was filled stays, and the next run with as many leads and
 With `--database URL` the pages come from PostgreSQL: the URL of a database without tables.
 """
 
+import asyncio
 import json
 import os
 import subprocess
@@ -168,7 +169,7 @@ def export(home: str, database: str) -> None:
     with context.db.engine.connect() as connection:
         business_id = connection.exec_driver_sql("SELECT id FROM businesses").scalar()
     before = process_rss_mib(os.getpid())
-    path = _write_xlsx(context, _matching(str(business_id), LeadFilter()))
+    path = asyncio.run(_write_xlsx(context, _matching(str(business_id), LeadFilter())))
     context.db.close()
     print(path.stat().st_size, before, _peak_mib())
     path.unlink()

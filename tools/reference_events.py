@@ -5,7 +5,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from contatto.kit.outbox import event_name, handler_name
+from contatto.kit.drain import handler_name
+from contatto.kit.outbox import event_name
 from contatto.wiring import AFTER
 from tools.markdown import first_sentence, page, table
 

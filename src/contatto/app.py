@@ -235,6 +235,8 @@ async def _show_docs(request: Request) -> Response:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
     tasks = [asyncio.create_task(context.live.run())]
+    if context.settings.has_other_writers:
+        tasks.append(asyncio.create_task(context.db.watch()))
     if context.settings.worker == "in_process":
         tasks.append(asyncio.create_task(Worker(context.db, context.settings).run()))
     try:

@@ -1,6 +1,7 @@
 """Who hears of what, and what happens by the clock: the tables that tie the capabilities together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from contatto.accounts import actions as accounts
@@ -9,13 +10,14 @@ from contatto.ads.actions.drafts import forget_drafts
 from contatto.audiences import actions as audiences
 from contatto.channels.model import Platform
 from contatto.forms.actions import records as forms
-from contatto.forms.actions.pictures import forget_form_pictures
+from contatto.forms.actions.files import LEAD_FILES
+from contatto.forms.actions.pictures import forget_form_pictures, has_form_picture_to_forget
 from contatto.forms.model import FormSubmitted, TestLeadMade
 from contatto.forms.store.records import list_receipts_of_lead
 from contatto.inbox.actions import desk, notices, replies
 from contatto.inbox.actions.deliveries import settle_receipts
 from contatto.inbox.actions.erasing import forget_chats
-from contatto.inbox.actions.photos import forget_photos
+from contatto.inbox.actions.photos import forget_photos, has_photo_to_forget
 from contatto.inbox.actions.pushes import push_message, push_read, push_tap
 from contatto.inbox.actions.scheduled import send_scheduled
 from contatto.inbox.model import (
@@ -30,14 +32,17 @@ from contatto.inbox.model import (
     NoticePosted,
     ReplyProgressed,
 )
-from contatto.inbox.store import conversations
-from contatto.inbox.store.sends import is_reply_due
+from contatto.inbox.store import conversations, receipts
+from contatto.inbox.store.scheduled import SCHEDULED
+from contatto.inbox.store.sends import SENDS
 from contatto.kit import outbox, repeats, shared_limits
-from contatto.kit.db.tx import Tx
-from contatto.kit.errands import Errand, Errands
-from contatto.kit.outbox import After
+from contatto.kit.drain import After
+from contatto.kit.errands import Errands
+from contatto.kit.making import Making
 from contatto.kit.settings import Settings
 from contatto.kit.shifts import Shift
+from contatto.kit.turns import Turns
+from contatto.kit.work import PeriodicCount, PeriodicJob, QueuedWork
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import jobs
 from contatto.leads.actions.erasing import FORGET
@@ -60,7 +65,7 @@ from contatto.logins.actions import purge_logins
 from contatto.measurement import actions as measurement
 from contatto.notices import actions as pushes
 from contatto.notices.model import SubscriptionEnded
-from contatto.notices.store import is_push_due
+from contatto.notices.store import PUSHES
 from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
 
@@ -138,44 +143,77 @@ FORGET.update({
 })  # fmt: skip
 """What each capability does when a person is to be forgotten; chats first, they may hold further values."""
 
-type Chore = Callable[[Tx], int]
 
-WHEN_WOKEN: Final[tuple[Chore, ...]] = (settle_receipts, reports.finish_reports, forms.finish_lead_files)
-"""Work that waits in tables: run until each says 0, whenever something was committed."""
+def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]:
+    """Work that waits in tables; each runs by itself, so that none waits for another.
+
+    ``parallel`` batches of deliveries are settled at the same time, each with turns of its own; the first
+    looks at once, the others help where much waits.
+    """
+    return (
+        *(
+            QueuedWork(
+                "receipts",
+                receipts.WAITING.is_due,
+                partial(settle_receipts, turns=Turns(receipts.WAITING)),
+                in_background=False,
+                gather_s=0.2 if number else 0.005,
+            )
+            for number in range(parallel)
+        ),
+        QueuedWork(
+            "lead_jobs",
+            lambda tx: jobs.has_job_to_start(tx, settings.jobs_per_business),
+            lambda tx: jobs.start_waiting_jobs(tx, settings.jobs_per_business),
+        ),
+    )
+
+
+MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, LEAD_FILES)
+"""Files that are made in the background."""
 
 
 def errands(settings: Settings) -> tuple[Errands, ...]:
     """Work at outside systems, done in turn whenever something was committed."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
 
-    def claim(tx: Tx, limit: int) -> list[Errand]:
-        return replies.claim_replies(tx, limit, urls)
-
+    of_replies, of_pushes = Turns(SENDS), Turns(PUSHES)
     return (
-        Errands(is_reply_due, claim, replies.record_reply),
-        Errands(is_push_due, pushes.claim_pushes, pushes.record_push),
+        Errands(
+            SENDS.is_due,
+            lambda tx, limit: replies.claim_replies(tx, limit, of_replies, urls),
+            replies.record_reply,
+        ),
+        Errands(
+            PUSHES.is_due,
+            lambda tx, limit: pushes.claim_pushes(tx, limit, of_pushes),
+            pushes.record_push,
+        ),
     )
 
 
-EVERY: Final[tuple[tuple[float, Chore], ...]] = (
-    (10.0, counting.count_days_ahead),
-    (5.0, send_scheduled),
-    (30.0, desk.wake_conversations),
-    (30.0, lead_files.forget_lead_files),
-    (3600.0, pushes.forget_pushes),
-    (3600.0, outbox.forget_old),
-    (3600.0, forget_photos),
-    (3600.0, forget_form_pictures),
-    (3600.0, forget_drafts),
-    (3600.0, accounts.end_expired_sessions),
-    (3600.0, accounts.end_expired_codes),
-    (3600.0, purge_logins),
-    (3600.0, shared_limits.purge_limits),
-    (3600.0, repeats.forget_answers),
-    (3600.0, audiences.forget_files),
-    (3600.0, reports.forget_reports),
-)
-"""Work by the clock: seconds between two runs, and what is run."""
+def periodic_jobs() -> tuple[PeriodicJob | PeriodicCount, ...]:
+    """Work by the clock."""
+    counter = counting.DayCounter()
+    return (
+        PeriodicCount(10.0, counter.start_over, counter.read_next),
+        PeriodicJob(5.0, send_scheduled, SCHEDULED.is_due),
+        PeriodicJob(30.0, desk.wake_conversations),
+        PeriodicJob(30.0, lead_files.forget_lead_files),
+        PeriodicJob(3600.0, pushes.forget_pushes),
+        PeriodicJob(3600.0, outbox.forget_old),
+        PeriodicJob(3600.0, forget_photos, has_photo_to_forget),
+        PeriodicJob(3600.0, forget_form_pictures, has_form_picture_to_forget),
+        PeriodicJob(3600.0, forget_drafts),
+        PeriodicJob(3600.0, accounts.end_expired_sessions),
+        PeriodicJob(3600.0, accounts.end_expired_codes),
+        PeriodicJob(3600.0, purge_logins),
+        PeriodicJob(3600.0, shared_limits.purge_limits),
+        PeriodicJob(3600.0, repeats.forget_answers),
+        PeriodicJob(3600.0, audiences.forget_files),
+        PeriodicJob(3600.0, reports.forget_reports),
+    )
+
 
 SHIFT_S: Final = 900.0
 """Seconds between two runs of the shifts."""

@@ -1,8 +1,7 @@
-"""The background work of one process: settles what came in, drains the outbox, runs chores and errands."""
+"""The background work of one process: each kind runs by itself, in short batches, in turn by business."""
 
 import asyncio
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -11,15 +10,18 @@ from typing import Final
 from contatto import wiring
 from contatto.kit.client import Client
 from contatto.kit.db.database import Database
+from contatto.kit.drain import Drain
 from contatto.kit.errands import run_errands
 from contatto.kit.log import logger, where
-from contatto.kit.outbox import drain
+from contatto.kit.making import Maker, make_all
 from contatto.kit.settings import Settings
 from contatto.kit.shifts import run_shift
+from contatto.kit.work import run_queued
 
 POLL_S: Final = 0.5
-"""How often the tables are looked at when nobody pokes: retries fall due, other processes commit."""
-GATHER_S: Final = 0.005
+"""How often the tables are looked at when nobody pokes: retries fall due."""
+SOON_S: Final = 0.02
+LATER_S: Final = 0.2
 """How long it waits after a poke, so that commits that follow at once are worked on together."""
 
 REST_S: Final = 60.0
@@ -32,29 +34,54 @@ class Worker:
     def __init__(self, db: Database, settings: Settings | None = None) -> None:
         self._db = db
         self._settings = settings or Settings()
-        self._poked = asyncio.Event()
-        self._errands_poked = asyncio.Event()
+        self._errands = wiring.errands(self._settings)
+        self._waiting: list[asyncio.Event] = []
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
-        self._next_run = [0.0] * len(wiring.EVERY)
         db.on_commit(self._poke)
 
     def _poke(self) -> None:
-        for poked in (self._poked, self._errands_poked):
-            if not poked.is_set() and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(poked.set)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        for poked in self._waiting:
+            poked.set()
 
     async def run(self) -> None:
-        """Work until cancelled; a slow outside system holds up nothing but its own errands."""
+        """Work until cancelled; no kind of work waits for another."""
         client = Client(self._settings.allowed_hosts)
+        drain = Drain(wiring.AFTER)
+        makers = [Maker(self._db, kind) for kind in wiring.MAKINGS]
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._repeat(self._poked, self.run_once))
-                tasks.create_task(self._repeat(self._errands_poked, partial(self.run_errands, client)))
+                for work in wiring.queued_work(self._settings, self._db.parallel_batches):
+                    run = partial(run_queued, self._db, work)
+                    tasks.create_task(self._repeat(work.name, run, work.gather_s))
+                tasks.create_task(self._repeat("outbox", partial(drain.run_all, self._db), SOON_S))
+                for maker in makers:
+                    tasks.create_task(self._repeat("files", maker.start_due, LATER_S))
+                tasks.create_task(self._repeat("errands", partial(self.run_errands, client), SOON_S))
+                for job in wiring.periodic_jobs():
+                    tasks.create_task(self._every(job.every_s, partial(job.run, self._db)))
                 tasks.create_task(self._keep_shifts())
         finally:
             self._stopped.set()
+            for maker in makers:
+                maker.stop()
             await client.close()
+
+    async def run_once(self) -> int:
+        """Do all that is due here now, one kind after the other; say how much that was."""
+        done = 0
+        for work in wiring.queued_work(self._settings):
+            done += await run_queued(self._db, work)
+        done += await Drain(wiring.AFTER).run_all(self._db)
+        for kind in wiring.MAKINGS:
+            done += await make_all(self._db, kind)
+        for job in wiring.periodic_jobs():
+            await job.run(self._db)
+        return done
 
     async def _keep_shifts(self) -> None:
         await asyncio.sleep(REST_S)
@@ -72,40 +99,33 @@ class Worker:
         kinds = wiring.shifts(self._settings)
         return sum(run_shift(self._db, kind, lambda: not self._stopped.is_set()) or 0 for kind in kinds)
 
-    async def _repeat(self, poked: asyncio.Event, work: Callable[[], Awaitable[int]]) -> None:
+    async def _repeat(self, name: str, work: Callable[[], Awaitable[int]], gather_s: float) -> None:
+        """Work whenever something was committed, and now and then."""
+        poked = asyncio.Event()
+        self._waiting.append(poked)
         while True:
+            await self._try(name, work)
             with suppress(TimeoutError):
                 await asyncio.wait_for(poked.wait(), POLL_S)
-                await asyncio.sleep(GATHER_S)
+                await asyncio.sleep(gather_s)
             poked.clear()
-            try:
-                await work()
-            except Exception as error:  # a database that is away for a while must not end the worker
-                logger().error("worker.failed", error_at=where(error))
-                await asyncio.sleep(POLL_S)
 
-    async def run_once(self) -> int:
-        """Do all that is due now; say how many pieces of work that was."""
-        done = 0
-        for chore in wiring.WHEN_WOKEN:
-            while count := await self._db.write(chore):
-                done += count
-        while count := await drain(self._db, wiring.AFTER):
-            done += count
-        await self._run_chores()
-        return done
+    async def _every(self, seconds: float, work: Callable[[], Awaitable[int]]) -> None:
+        while True:
+            await self._try("clock", work)
+            await asyncio.sleep(seconds)
+
+    async def _try(self, name: str, work: Callable[[], Awaitable[int]]) -> None:
+        try:
+            await work()
+        except Exception as error:  # a database that is away for a while must not end the worker
+            logger().error("worker.failed", work=name, error_at=where(error))
+            await asyncio.sleep(POLL_S)
 
     async def run_errands(self, client: Client) -> int:
         """Do all that is due at outside systems; say how many requests that were."""
         done = 0
-        for kind in wiring.errands(self._settings):
+        for kind in self._errands:
             while count := await run_errands(self._db, client, kind):
                 done += count
         return done
-
-    async def _run_chores(self) -> None:
-        now = time.monotonic()
-        for index, (seconds, chore) in enumerate(wiring.EVERY):
-            if now >= self._next_run[index]:
-                self._next_run[index] = now + seconds
-                await self._db.write(chore)

@@ -214,7 +214,10 @@ def test_the_echo_of_a_sent_reply_makes_no_second_bubble_in_whichever_order_it_c
     desk.hear(echo("one"))
     desk.reply("two")
     desk.db.write_now(
-        lambda tx: [sends.mark_claimed(tx, send) for send in sends.list_due_sends(tx, 9)] and None
+        lambda tx: (
+            [sends.mark_claimed(tx, send) for send in sends.list_due_sends(tx, desk.account.business_id, 9)]
+            and None
+        )
     )
     desk.hear(echo("two", "sent-2"))
     assert desk.texts() == ["Hi", "one", "two"]

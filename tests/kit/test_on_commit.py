@@ -5,7 +5,8 @@ import asyncio
 from contatto.inbox.model import NoticePosted
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbox import drain, emit, list_events
+from contatto.kit.drain import drain
+from contatto.kit.outbox import emit, list_events
 from contatto.wiring import AFTER
 
 

@@ -9,7 +9,7 @@ from contatto.kit.spreadsheet import write_sheet
 def test_numbers_formulas_and_links_are_kept_as_the_texts_that_they_are(tmp_path: Path) -> None:
     path = tmp_path / "table.xlsx"
     cells = ["+393312345678", "=1+1", "@SUM(A1)", "https://example.com", "007", "<b>&\x01", ""]
-    assert write_sheet(path, ["a"] * 7, [cells, cells]) == 2
+    write_sheet(path, ["a"] * 7, [cells, cells])
     with zipfile.ZipFile(path) as book:
         sheet = book.read("xl/worksheets/sheet1.xml").decode()
         assert not [name for name in book.namelist() if "rels" in name and "worksheets" in name]
@@ -21,6 +21,6 @@ def test_numbers_formulas_and_links_are_kept_as_the_texts_that_they_are(tmp_path
 
 def test_an_empty_table_still_has_its_head(tmp_path: Path) -> None:
     path = tmp_path / "table.xlsx"
-    assert write_sheet(path, ["name", "phone"], []) == 0
+    write_sheet(path, ["name", "phone"], [])
     with zipfile.ZipFile(path) as book:
         assert "phone" in book.read("xl/worksheets/sheet1.xml").decode()

@@ -16,6 +16,7 @@ from sqlalchemy import Column, Integer, String, Table, event, func, select
 
 from contatto.accounts.store import businesses
 from contatto.kit.clock import FixedClock
+from contatto.kit.db import lanes
 from contatto.kit.db.sqlite import LEARNS_AFTER, SqliteDatabase
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.vault import Vault
@@ -30,7 +31,10 @@ COUNTING = insert_for("sqlite", things).on_conflict_do_update(
 
 
 @pytest.fixture
-def db(sqlite_template: Path, tmp_path: Path, clock: FixedClock) -> Iterator[SqliteDatabase]:
+def db(
+    sqlite_template: Path, tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SqliteDatabase]:
+    monkeypatch.setattr(lanes, "GROUP_S", 10.0)  # on a busy machine the usual time is soon over
     shutil.copy(sqlite_template, tmp_path / "test.db")
     opened = SqliteDatabase(f"sqlite:///{tmp_path / 'test.db'}", clock, Vault({"test": bytes(32)}))
     things.create(opened.engine)

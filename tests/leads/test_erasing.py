@@ -1,6 +1,5 @@
 """Erasing a person: no table holds a value of theirs afterwards, clear, sealed, hashed or as an index."""
 
-import asyncio
 import hashlib
 from collections.abc import Iterable
 from datetime import date
@@ -10,7 +9,6 @@ import msgspec
 import pytest
 from sqlalchemy import BigInteger, Boolean, Column, Date, Float, Integer, LargeBinary, select
 
-from contatto import wiring
 from contatto.accounts.store import list_businesses
 from contatto.audiences.actions import blind_digests
 from contatto.capture.model import Field
@@ -20,7 +18,6 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import SEALED, Choice, Instant, Words, metadata
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.outbox import count_waiting, drain
 from contatto.kit.vault import Sealed
 from contatto.leads.actions import jobs, merging
 from contatto.leads.actions.merging import Wish
@@ -35,6 +32,7 @@ from contatto.leads.store import records as lead_store
 from contatto.leads.store.listing import count_leads_by_status
 from contatto.measurement.store import conversions
 from tests import make
+from tests.background import work_off
 
 PHONE, MAIL, NAME = "+6591234567", "zelda.mark@example.com", "Zelda Markworth"
 REJECTED = "zelda.other@example.com"
@@ -121,7 +119,8 @@ class House:
             "lead_jobs", kind=JobKind.STATUS, state=JobState.DONE, plan=self.plan(tx, query=f"q={mail}")
         )
         rows = (("Anna", "+6581112222"), (name, ""), ("", phone))
-        job_id = plant.row("lead_jobs", kind=JobKind.IMPORT, plan=self.plan(tx, rows=rows))["id"]
+        done = {"kind": JobKind.IMPORT, "state": JobState.DONE}
+        job_id = plant.row("lead_jobs", **done, plan=self.plan(tx, rows=rows))["id"]
         plant.row("lead_job_items", job_id=job_id, position=2, before="", after="", reason="")
         return lead
 
@@ -234,24 +233,16 @@ def house(database: Database) -> House:
     return database.write_now(House)
 
 
-def run(db: Database) -> None:
-    async def work_on() -> None:
-        while await drain(db, wiring.AFTER) or db.read_now(count_waiting):
-            pass
-
-    asyncio.run(work_on())
-
-
 def erase(db: Database, actor: Actor, *lead_ids: str) -> Job:
     job = db.write_now(lambda tx: jobs.start_job(tx, actor, JobKind.ERASE, Plan(lead_ids=lead_ids)))
-    run(db)
+    work_off(db)
     found = db.read_now(lambda tx: job_store.find_job(tx, actor.business_id, job.id))
     assert found
     return found
 
 
 def test_no_table_holds_a_value_of_an_erased_person_in_any_form(database: Database, house: House) -> None:
-    run(database)
+    work_off(database)
     before = traces(database, house.business_id, MARKS)
     planted = {place.partition(".")[0] for place in before}
     assert PERSONAL - planted == WITH_IDS_ALONE, "the test plants too little to find anything"
@@ -307,13 +298,13 @@ def test_erasing_cannot_be_undone_nor_what_was_done_to_the_lead_before(
     deleting = database.write_now(
         lambda tx: jobs.start_job(tx, house.actor, JobKind.DELETE, Plan(lead_ids=(house.gone.id,)))
     )
-    run(database)
+    work_off(database)
     job = erase(database, house.actor, house.gone.id)
     assert job.done == 1, "a deleted lead can be erased"
     with pytest.raises(Refused, match="cannot be undone"):
         database.write_now(lambda tx: jobs.undo_job(tx, house.actor, job.id))
     undo = database.write_now(lambda tx: jobs.undo_job(tx, house.actor, deleting.id))
-    run(database)
+    work_off(database)
     found = database.read_now(lambda tx: job_store.find_job(tx, house.business_id, undo.id))
     assert found is not None
     assert (found.done, found.skipped) == (0, 1)

@@ -1,19 +1,22 @@
 """Work on many leads: in steps that survive a restart, with the exact numbers, and undone as it was done."""
 
-import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from contatto import wiring
+from contatto.kit import errors
+from contatto.kit.batches import in_time
+from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.outbox import count_waiting, drain, events
+from contatto.kit.outbox import events
 from contatto.kit.words import read_said
 from contatto.leads.actions import jobs, records
 from contatto.leads.actions.importing import foresee_import, plan_import
+from contatto.leads.model.events import LeadJobMoved
 from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
 from contatto.leads.model.leads import Status
 from contatto.leads.model.work import Actor
@@ -23,6 +26,7 @@ from contatto.leads.store import jobs as store
 from contatto.leads.store import listing, work
 from contatto.leads.store.records import list_contact_points
 from tests import make
+from tests.background import work_off
 
 
 @pytest.fixture
@@ -42,18 +46,6 @@ def many(db: Database, actor: Actor, count: int) -> list[str]:
         ]
 
     return db.write_now(build)
-
-
-def run(db: Database, rounds: int = 1_000) -> int:
-    """Drain the outbox as the worker does; say how often."""
-
-    async def work_on() -> int:
-        for done in range(rounds):
-            if not await drain(db, wiring.AFTER) and not db.read_now(count_waiting):
-                return done
-        return rounds
-
-    return asyncio.run(work_on())
 
 
 def look(db: Database, job: Job) -> Job:
@@ -79,13 +71,13 @@ def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database
     )
     job = start(database, actor, JobKind.STATUS, Plan("qualified", query="status=raw"))
     assert job.total == 249
-    assert run(database, rounds=4) == 4
+    assert work_off(database, rounds=4) == 4
     half = look(database, job)
     assert half.state is JobState.RUNNING
     assert 0 < half.done < 249
     late = many(database, actor, 1)  # the same person again: no new lead
     assert late == [ids[0]]
-    run(database)  # as after a restart: all that is left stands in the tables
+    work_off(database)  # as after a restart: all that is left stands in the tables
     ended = look(database, job)
     assert (ended.state, ended.done, ended.skipped) == (JobState.DONE, 249, 0)
     assert counts(database, actor) == {Status.QUALIFIED: 249, Status.CONTACTED: 1}
@@ -96,7 +88,7 @@ def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database
         )
     )
     undo = database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
-    run(database)
+    work_off(database)
     taken_back = look(database, undo)
     assert (taken_back.done, taken_back.skipped) == (248, 1)
     assert counts(database, actor) == {Status.RAW: 248, Status.CONTACTED: 1, Status.CONVERTED: 1}
@@ -110,7 +102,7 @@ def test_a_lead_that_comes_while_a_job_runs_is_left_alone(database: Database, ac
     many(database, actor, 3)
     job = start(database, actor, JobKind.STATUS, Plan("contacted"))
     newcomer = database.write_now(lambda tx: make.lead(tx, actor.business_id, person_id="newcomer"))
-    run(database)
+    work_off(database)
     assert look(database, job).done == 3
     assert newcomer.id > job.id
     assert counts(database, actor) == {Status.CONTACTED: 3, Status.RAW: 1}
@@ -125,11 +117,11 @@ def test_each_kind_of_work_on_the_chosen_leads_can_be_undone(
     before = whole(database, actor)
     job = start(database, actor, kind, Plan(value, lead_ids=(ids[0], ids[2], ids[0])))
     assert job.total == 2
-    run(database)
+    work_off(database)
     assert look(database, job).done == 2
     assert whole(database, actor) != before
     database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
-    run(database)
+    work_off(database)
     assert whole(database, actor) == before
 
 
@@ -152,7 +144,7 @@ def test_moves_that_the_table_does_not_have_are_left_out_with_the_reason(
         )
     )
     job = start(database, actor, JobKind.STATUS, Plan("contacted", lead_ids=(lead_id, "no such lead")))
-    run(database)
+    work_off(database)
     assert (look(database, job).done, look(database, job).skipped) == (0, 2)
     reasons = [
         str(read_said(item.reason))
@@ -167,7 +159,7 @@ def test_no_contact_value_stands_in_the_tables_of_jobs_or_in_events(database: Da
     start(database, actor, JobKind.STATUS, Plan("contacted", query="q=%2B6591200001"))
     sheet = read_sheet("name,phone\nMei,+65 9120 0001\nBob,hello 91234567\n")
     start(database, actor, JobKind.IMPORT, plan_import(sheet, "SG"))
-    run(database)
+    work_off(database)
     rows = database.read_now(
         lambda tx: [tx.execute(select(t)).all() for t in (store.lead_jobs, store.lead_job_items, events)]
     )
@@ -178,12 +170,12 @@ def test_no_contact_value_stands_in_the_tables_of_jobs_or_in_events(database: Da
 def test_another_business_cannot_see_or_undo_a_job(database: Database, actor: Actor) -> None:
     ids = many(database, actor, 1)
     job = start(database, actor, JobKind.DELETE, Plan(lead_ids=tuple(ids)))
-    run(database)
+    work_off(database)
     stranger = Actor("other", "m", "Stranger")
     with pytest.raises(Refused, match="no such work"):
         database.write_now(lambda tx: jobs.undo_job(tx, stranger, job.id))
     foreign = start(database, stranger, JobKind.STATUS, Plan("contacted", lead_ids=tuple(ids)))
-    run(database)
+    work_off(database)
     assert look(database, foreign).done == 0
 
 
@@ -211,7 +203,7 @@ def test_an_import_does_for_each_row_what_its_preview_said_and_can_be_undone(
     before = contact_values(database, actor)
 
     job = start(database, actor, JobKind.IMPORT, plan_import(sheet, "SG"))
-    run(database)
+    work_off(database)
     ended = look(database, job)
     assert (ended.done, ended.skipped, ended.total) == (3, 3, 6)
     assert contact_values(database, actor) == {
@@ -225,7 +217,7 @@ def test_an_import_does_for_each_row_what_its_preview_said_and_can_be_undone(
     assert [reason.partition(":")[0] for reason in reasons] == ["Row 4", "Row 5", "Row 6"]
 
     database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
-    run(database)
+    work_off(database)
     assert contact_values(database, actor) == before
 
 
@@ -248,3 +240,104 @@ def contact_values(db: Database, actor: Actor) -> dict[str, set[str]]:
 def test_a_file_without_a_head_or_rows_or_with_too_many_is_refused(text: str) -> None:
     with pytest.raises(Refused, match="file: "):
         read_sheet(text)
+
+
+def states(db: Database, jobs_of: list[Job]) -> list[JobState]:
+    return [look(db, job).state for job in jobs_of]
+
+
+def test_so_many_jobs_of_a_business_run_and_the_others_wait_for_them(
+    database: Database, actor: Actor
+) -> None:
+    many(database, actor, 3)
+    other = database.write_now(lambda tx: Actor(make.business(tx, "Other").id, "m", "Other"))
+    database.write_now(lambda tx: make.lead(tx, other.business_id))
+    mine = [start(database, actor, JobKind.LABEL, Plan(f"label {number}")) for number in range(4)]
+    theirs = start(database, other, JobKind.STATUS, Plan("contacted"))
+    assert states(database, mine) == [JobState.WAITING] * 4
+    assert database.read_now(lambda tx: jobs.has_job_to_start(tx, 2))
+    assert database.write_now(lambda tx: jobs.start_waiting_jobs(tx, 2)) == 3
+    assert states(database, [*mine, theirs]) == [
+        JobState.RUNNING, JobState.RUNNING, JobState.WAITING, JobState.WAITING, JobState.RUNNING,
+    ]  # fmt: skip
+    assert not database.read_now(lambda tx: jobs.has_job_to_start(tx, 2))
+    assert database.write_now(lambda tx: jobs.start_waiting_jobs(tx, 2)) == 0
+    work_off(database)
+    assert states(database, mine) == [JobState.DONE] * 4
+    ended = [look(database, job).ended_at for job in mine]
+    assert ended == sorted(ended, key=str)
+
+
+def test_a_job_that_makes_no_step_for_an_hour_holds_no_place(
+    database: Database, actor: Actor, clock: FixedClock
+) -> None:
+    many(database, actor, 1)
+    first, second = (start(database, actor, JobKind.LABEL, Plan(name)) for name in ("a", "b"))
+    assert database.write_now(lambda tx: jobs.start_waiting_jobs(tx, 1)) == 1
+    clock.advance(seconds=jobs.STALLED.total_seconds() - 1)
+    assert database.write_now(lambda tx: jobs.start_waiting_jobs(tx, 1)) == 0
+    clock.advance(seconds=1)
+    assert database.write_now(lambda tx: jobs.start_waiting_jobs(tx, 1)) == 1
+    assert states(database, [first, second]) == [JobState.RUNNING, JobState.RUNNING]
+
+
+def test_no_more_jobs_wait_than_a_business_may_have(
+    database: Database, actor: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MOST_WAITING", 2)
+    many(database, actor, 1)
+    for _ in range(2):
+        start(database, actor, JobKind.LABEL, Plan("a"))
+    with pytest.raises(Refused, match="2 jobs wait already") as refused:
+        start(database, actor, JobKind.LABEL, Plan("a"))
+    assert refused.value.code is errors.CONFLICT
+    work_off(database)
+    start(database, actor, JobKind.LABEL, Plan("b"))
+
+
+def test_a_job_that_waits_cannot_be_undone(database: Database, actor: Actor) -> None:
+    many(database, actor, 1)
+    job = start(database, actor, JobKind.LABEL, Plan("a"))
+    with pytest.raises(Refused, match="cannot be undone"):
+        database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
+
+
+@pytest.mark.parametrize("kind", [JobKind.LABEL, JobKind.IMPORT, JobKind.ERASE, JobKind.UNDO])
+def test_a_step_ends_when_its_time_is_up_and_the_next_goes_on(
+    database: Database, actor: Actor, kind: JobKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = many(database, actor, 5)
+    if kind is JobKind.IMPORT:
+        rows = "".join(f"+65 9220 000{number}\n" for number in range(5))
+        job = start(database, actor, kind, plan_import(read_sheet("phone\n" + rows), "SG"))
+    elif kind is JobKind.ERASE:
+        job = start(database, actor, kind, Plan(lead_ids=tuple(ids)))
+    else:
+        job = start(database, actor, JobKind.LABEL, Plan("vip"))
+    if kind is JobKind.UNDO:
+        work_off(database)
+        labelled = job
+        job = database.write_now(lambda tx: jobs.undo_job(tx, actor, labelled.id))
+    monkeypatch.setattr(jobs, "in_time", partial(in_time, seconds=0))
+    database.write_now(lambda tx: jobs.start_waiting_jobs(tx, 1))
+    for done in range(1, 6):
+        database.write_now(lambda tx: jobs.continue_job(tx, LeadJobMoved(job.business_id, job.id)))
+        assert look(database, job).done == done
+    work_off(database)
+    ended = look(database, job)
+    assert (ended.state, ended.done, ended.skipped) == (JobState.DONE, 5, 0)
+
+
+def test_the_rows_of_a_file_are_forgotten_once_they_are_imported(database: Database, actor: Actor) -> None:
+    job = start(database, actor, JobKind.IMPORT, plan_import(read_sheet("phone\n+65 9120 0001\n"), "SG"))
+    assert look(database, job).plan.rows
+    work_off(database)
+    assert look(database, job).plan.rows == ()
+
+
+def test_a_list_of_jobs_opens_none_of_their_plans(database: Database, actor: Actor) -> None:
+    job = start(database, actor, JobKind.IMPORT, plan_import(read_sheet("phone\n+65 9120 0001\n"), "SG"))
+    spoiled = store.lead_jobs.update().values(plan=b"spoiled")
+    database.write_now(lambda tx: tx.execute(spoiled) and None)
+    [listed] = database.read_now(lambda tx: store.list_jobs(tx, actor.business_id, job.created_at))
+    assert (listed.id, listed.plan) == (job.id, Plan("SG"))

@@ -18,9 +18,9 @@ from contatto.leads.store import jobs as job_store
 from contatto.leads.store import records as store
 from contatto.leads.store.listing import count_leads_by_status
 from tests import make
+from tests.background import work_off
 from tests.journeys.running import House, csrf_of, running_house
 from tests.leads.test_center_pages import a_lead, sign_in_as
-from tests.leads.test_jobs import run
 from tests.leads.test_merging import tables, two
 
 
@@ -50,7 +50,7 @@ def test_five_become_the_chosen_one_and_one_undo_leaves_every_row_as_it_was(
     database: Database, place: int
 ) -> None:
     actor, found = five(database)
-    run(database)
+    work_off(database)
     before = tables(database)
     kept = found[place]
     job = join(database, actor, kept, found)
@@ -60,7 +60,7 @@ def test_five_become_the_chosen_one_and_one_undo_leaves_every_row_as_it_was(
     values = sorted(point.value for point in points[kept.id])
     assert values == ["+6590000002", "+6591234567", "five@example.com", "mei@example.com"]
     undo = database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
-    run(database)
+    work_off(database)
     done = database.read_now(lambda tx: job_store.find_job(tx, actor.business_id, undo.id))
     assert done is not None
     assert (done.done, done.skipped) == (4, 0)

@@ -37,14 +37,14 @@ def test_a_push_is_claimed_once_and_settled_by_its_answer(database: Database) ->
     def work(tx: Tx) -> None:
         owner = make.business(tx).id
         queued(tx, owner)
-        assert store.is_push_due(tx)
+        assert store.PUSHES.is_due(tx)
         (errand,) = actions.claim_pushes(tx, 10)
         assert (errand.request.url, errand.request.body) == (NEW.callback_url, b"to app-1")
         assert errand.request.headers["TikTok-Signature"].startswith("t=")
         assert actions.claim_pushes(tx, 10) == []
         actions.record_push(tx, errand.key, OK)
         assert (only(tx, owner).state, only(tx, owner).answer) == (PushState.SENT, "200")
-        assert not store.is_push_due(later(tx, 1_000_000))
+        assert not store.PUSHES.is_due(later(tx, 1_000_000))
         actions.record_push(tx, errand.key, HttpAnswer(500, {}, b""))
         assert only(tx, owner).state is PushState.SENT
 

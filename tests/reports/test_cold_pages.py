@@ -17,8 +17,9 @@ from contatto.measurement.engines import manifest
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions
 from contatto.reports.actions.counting import count_days_ahead
-from contatto.reports.actions.tasks import finish_reports
+from contatto.reports.actions.tasks import REPORT_FILES
 from contatto.worker import Worker
+from tests.background import make_files
 from tests.journeys.running import House, running_house
 from tests.reports.conftest import earn, see
 
@@ -160,7 +161,7 @@ def test_the_api_refuses_what_it_cannot_tell_in_full_and_says_why(old: Old, cut:
     counted = old.house.api("GET", "/report/integrated/get/", **asked, metrics=["spend", "impressions"])
     assert counted["data"]["list"][0]["metrics"]["impressions"] == "2"
     made = old.house.data("POST", "/report/task/create/", **asked, metrics=["reach"])
-    old.house.context.db.write_now(finish_reports)
+    make_files(old.house.context.db, REPORT_FILES)
     task = old.house.data("GET", "/report/task/check/", task_id=made["task_id"])
     assert task["status"] == "FAILED"
     assert re.search(rf"The sealed file {NAME} is gone or damaged\. Ask the operator", task["message"])

@@ -1,6 +1,9 @@
 """Reports by the hour, reports of persons, and reports that are made into files."""
 
+import asyncio
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -9,12 +12,15 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.making import LEASE, make_next
+from contatto.kit.turns import Turns
 from contatto.measurement.model import ConversionKind, TouchKind
+from contatto.reports.actions import tasks
 from contatto.reports.actions.answers import answer_report, make_report
 from contatto.reports.actions.tasks import (
     KEEP_FILES,
+    REPORT_FILES,
     cancel_report,
-    finish_reports,
     forget_reports,
     queue_report,
 )
@@ -22,6 +28,7 @@ from contatto.reports.model import Level, ReportTask, Span, Step, TaskStatus
 from contatto.reports.rules.queries import Asked, Question
 from contatto.reports.store import tasks as store
 from tests.ads.world import NOW, World, add_chain, add_world
+from tests.background import make_files
 from tests.reports.test_actions import earn, touch
 
 TODAY = Span("2026-01-01", "2026-01-01")
@@ -92,8 +99,8 @@ def test_a_task_becomes_a_file_with_the_same_rows_as_the_answer(database: Databa
     world = database.write_now(seen_world)
     task = queue(database, world)
     assert (task.file_name, state(database, task)) == ("my report", (TaskStatus.QUEUING, None))
-    assert database.write_now(finish_reports) == 1
-    assert database.write_now(finish_reports) == 0
+    assert make_files(database, REPORT_FILES) == 1
+    assert make_files(database, REPORT_FILES) == 0
     status, content = state(database, task)
     assert status is TaskStatus.SUCCESS
     lines = (content or "").splitlines()
@@ -107,7 +114,7 @@ def test_a_task_can_be_cancelled_until_it_has_ended(database: Database) -> None:
     world = database.write_now(seen_world)
     task = queue(database, world)
     database.write_now(lambda tx: cancel_report(tx, task))
-    assert database.write_now(finish_reports) == 0
+    assert make_files(database, REPORT_FILES) == 0
     assert state(database, task) == (TaskStatus.CANCELED, None)
 
     def again(tx: Tx) -> None:
@@ -138,7 +145,7 @@ def test_a_question_without_an_answer_makes_no_task(
     world = database.write_now(seen_world)
     with pytest.raises(Refused, match=named):
         queue(database, world, **changes)
-    assert database.write_now(finish_reports) == 0
+    assert make_files(database, REPORT_FILES) == 0
 
 
 def test_a_report_that_breaks_is_marked_and_holds_up_no_other(database: Database) -> None:
@@ -147,7 +154,7 @@ def test_a_report_that_breaks_is_marked_and_holds_up_no_other(database: Database
     spoiled = store.report_tasks.update().where(store.report_tasks.c.id == broken.id)
     database.write_now(lambda tx: tx.execute(spoiled.values(question="{}")) and None)
     whole = queue(database, world)
-    assert database.write_now(finish_reports) == 2
+    assert make_files(database, REPORT_FILES) == 1
     assert state(database, broken) == (TaskStatus.FAILED, None)
     assert state(database, whole)[0] is TaskStatus.SUCCESS
 
@@ -158,3 +165,76 @@ def test_files_are_forgotten_after_their_time(database: Database, clock: FixedCl
     clock.advance(seconds=KEEP_FILES.total_seconds() + 1)
     assert database.write_now(forget_reports) == 1
     assert database.read_now(lambda tx: store.find_report_task(tx, world.id, task.number)) is None
+
+
+def test_a_report_is_made_outside_of_any_write(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever makes it may write meanwhile: on SQLite, which has one writer, this would wait for ever."""
+    world = database.write_now(seen_world)
+    task = queue(database, world)
+    seen: list[TaskStatus] = []
+
+    def look(*asked: Any) -> Any:
+        found = database.write_now(lambda tx: store.find_report_task(tx, task.business_id, task.number))
+        assert found is not None
+        seen.append(found.status)
+        return answer_report(*asked)
+
+    monkeypatch.setattr(tasks, "answer_report", look)
+    make_files(database, REPORT_FILES)
+    assert seen == [TaskStatus.PROCESSING]
+    assert state(database, task)[0] is TaskStatus.SUCCESS
+
+
+def test_a_report_that_was_cancelled_in_the_making_stays_so(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = database.write_now(seen_world)
+    task = queue(database, world)
+
+    def cancel(*asked: Any) -> Any:
+        database.write_now(lambda tx: cancel_report(tx, task))
+        return answer_report(*asked)
+
+    monkeypatch.setattr(tasks, "answer_report", cancel)
+    make_files(database, REPORT_FILES)
+    assert state(database, task) == (TaskStatus.CANCELED, None)
+
+
+def test_each_business_has_its_report_made_however_many_another_asked_for(database: Database) -> None:
+    flooding, other = database.write_now(seen_world), database.write_now(seen_world)
+    for _ in range(5):
+        queue(database, flooding)
+    waiting = queue(database, other)
+    made: list[str] = []
+
+    async def go() -> None:
+        for _ in range(2):
+            due = await database.read(Turns(store.WAITING).list_businesses)
+            for business_id in due:
+                assert await make_next(database, REPORT_FILES, business_id)
+                made.append(business_id)
+
+    asyncio.run(go())
+    assert sorted(made[:2]) == sorted([flooding.id, other.id])
+    assert state(database, waiting)[0] is TaskStatus.SUCCESS
+    assert set(made[2:]) == {flooding.id}
+
+
+def test_a_report_whose_maker_died_is_made_by_another_and_given_up_after_three(
+    database: Database, clock: FixedClock
+) -> None:
+    world = database.write_now(seen_world)
+    task = queue(database, world)
+    claim = partial(tasks.claim_report, business_id=world.id)
+    assert database.write_now(claim) is not None
+    assert database.write_now(claim) is None
+    clock.advance(seconds=LEASE.total_seconds() - 1)
+    database.write_now(lambda tx: tasks.renew_report(tx, task))
+    clock.advance(seconds=LEASE.total_seconds() - 1)
+    assert database.write_now(claim) is None
+    for _ in range(2):
+        clock.advance(seconds=LEASE.total_seconds())
+        assert database.write_now(claim) is not None
+    clock.advance(seconds=LEASE.total_seconds())
+    assert database.write_now(claim) is None
+    assert state(database, task) == (TaskStatus.FAILED, None)

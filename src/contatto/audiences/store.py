@@ -57,7 +57,8 @@ def find_file(tx: Tx, business_id: str, path: str) -> AudienceFile | None:
 
 
 def delete_old_files(tx: Tx, before: datetime) -> int:
-    return tx.execute(audience_files.delete().where(audience_files.c.created_at < before)).rowcount
+    """Delete some files that were uploaded before a time, each of which may be large; say how many."""
+    return tx.delete_some(audience_files, audience_files.c.created_at < before, most=5)
 
 
 def save_audience(tx: Tx, audience: Audience) -> None:

@@ -38,7 +38,9 @@ def worker_command() -> None:
     context = open_installation()
 
     async def work() -> None:
-        await Worker(context.db, context.settings).run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(Worker(context.db, context.settings).run())
+            tasks.create_task(context.db.watch())
 
     _out.print("The worker runs. Stop it with Ctrl+C.")
     try:

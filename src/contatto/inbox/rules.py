@@ -64,6 +64,7 @@ def receipt_row(
         "reason": None,
         "attempts": 0,
         "received_at": at,
+        "due_at": at,
     }
 
 

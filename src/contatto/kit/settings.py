@@ -102,6 +102,13 @@ class Settings(BaseSettings):
         description="Whether ads may be shown at once, or when the operator has approved them with "
         "`contatto ads approve`.",
     )
+    jobs_per_business: int = Field(
+        default=2,
+        ge=1,
+        le=100,
+        description="Jobs on many leads, such as imports, that run at the same time for one business; more "
+        "wait for their turn.",
+    )
     seal_after_days: int = Field(
         default=2,
         ge=0,
@@ -159,6 +166,11 @@ class Settings(BaseSettings):
     def url(self) -> str:
         """The database URL in force."""
         return self.database_url or f"sqlite:///{self.data_dir / 'contatto.sqlite3'}"
+
+    @property
+    def has_other_writers(self) -> bool:
+        """Whether other processes write to the database too, whose commits this one has to hear of."""
+        return self.worker == "separate" or bool(self.database_url)
 
     @property
     def sealed_folder(self) -> Path | None:

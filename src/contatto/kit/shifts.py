@@ -50,7 +50,7 @@ def _do(db: Database, shift: Shift, tx: Tx, job: Job) -> None:
     tx.hold(shift.number)
     record = job(tx)
     if record is not None:
-        db.write_now(record)
+        db.write_now(record, in_background=True)
 
 
 @contextmanager

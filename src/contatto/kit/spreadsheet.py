@@ -11,30 +11,46 @@ MOST_ROWS: Final = 1_048_576
 _CELL_LIMIT: Final = 32_767
 
 
-def write_sheet(
-    path: Path, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = ()
-) -> int:
-    """Write a table; say how many rows it has below its head.
+class SheetFile:
+    """A table that is written some rows at a time; close it at the end.
 
     No cell is a formula or a link, whatever it holds, and none a number but those in the columns ``numbers``:
     a phone number keeps its plus.
     """
-    book = xlsxwriter.Workbook(str(path), {"constant_memory": True, "in_memory": False})
-    count, line = 0, 0
-    sheet = None
-    for row in rows:
-        if sheet is None or line == MOST_ROWS:
-            sheet, line = _new_sheet(book, head), 1
+
+    def __init__(self, path: Path, head: Sequence[str], numbers: Collection[int] = ()) -> None:
+        self._book = xlsxwriter.Workbook(str(path), {"constant_memory": True, "in_memory": False})
+        self._head = head
+        self._numbers = frozenset(numbers)
+        self._sheet = _new_sheet(self._book, head)
+        self._line = 1
+
+    def add_rows(self, rows: Iterable[Sequence[str]]) -> None:
+        for row in rows:
+            if self._line == MOST_ROWS:
+                self._sheet, self._line = _new_sheet(self._book, self._head), 1
+            self._add_row(row)
+
+    def _add_row(self, row: Sequence[str]) -> None:
         for column, cell in enumerate(row):
-            if cell and column in numbers:
-                sheet.write_number(line, column, float(cell))
+            if cell and column in self._numbers:
+                self._sheet.write_number(self._line, column, float(cell))
             elif cell:
-                sheet.write_string(line, column, cell[:_CELL_LIMIT])
-        count, line = count + 1, line + 1
-    if sheet is None:
-        _new_sheet(book, head)
-    book.close()
-    return count
+                self._sheet.write_string(self._line, column, cell[:_CELL_LIMIT])
+        self._line += 1
+
+    def close(self) -> None:
+        """Put the file together."""
+        self._book.close()
+
+
+def write_sheet(
+    path: Path, head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = ()
+) -> None:
+    """Write a whole table; see ``SheetFile``."""
+    sheet = SheetFile(path, head, numbers)
+    sheet.add_rows(rows)
+    sheet.close()
 
 
 def _new_sheet(book: xlsxwriter.Workbook, head: Sequence[str]) -> xlsxwriter.worksheet.Worksheet:

@@ -188,11 +188,9 @@ def mark_day(tx: Tx, business_id: str, ad_account_id: str, day: str, source: Sou
     changed_days.append_changed_day(tx, ChangedDay(new_id(), business_id, ad_account_id, day, source))
 
 
-def take_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[ChangedDay]:
-    """Take the marks of an account's days off; who does must count those days in the same transaction."""
-    changed = changed_days.list_changed_days(tx, business_id, ad_account_id)
-    changed_days.delete_changed_days(tx, business_id, [mark.id for mark in changed])
-    return changed
+def take_marks(tx: Tx, business_id: str, mark_ids: list[str]) -> bool:
+    """Take marks of days off, to keep their counts in the same transaction; False if another has done so."""
+    return changed_days.delete_changed_days(tx, business_id, mark_ids) == len(mark_ids)
 
 
 def sealing_shift(folder: Path, age_days: int) -> Shift:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from contatto.accounts import store as accounts
@@ -19,6 +20,7 @@ from contatto.kit.exchange import Exchange, HttpAnswer, HttpRequest
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.listeners import Businesses, only_for
 from contatto.kit.outbox import emit
+from contatto.kit.turns import Turns
 from contatto.leads.model.events import LeadCaptured, LeadRemoved, LeadUpdated
 from contatto.leads.model.leads import Lead, LeadSource, Origin
 from contatto.leads.rules.outside import CHAT_FIELDS, NAME, ad_data, chat_data, origins_of
@@ -209,11 +211,12 @@ def queue_message_pushes(
         store.append_push(tx, subscription, message_id, body_of(subscription))
 
 
-def claim_pushes(tx: Tx, limit: int) -> list[Errand]:
+def claim_pushes(tx: Tx, limit: int, turns: Turns | None = None) -> list[Errand]:
     """Claim pushes that are due and make their requests; one whose subscription has ended is dead."""
-    due = store.list_due_pushes(tx, limit)
+    turns = turns or Turns(store.PUSHES)
     errands = []
-    for push, body in due:
+    for push, body in turns.list_rows(tx, limit, partial(store.list_due_pushes, tx)):
+        turns.served(push.business_id)
         of = store.list_subscriptions_by_id(tx, push.business_id, {push.subscription_id})
         subscription = of.get(push.subscription_id)
         if subscription is None or subscription.ended_at is not None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Index,
     Integer,
     Select,
@@ -20,6 +21,7 @@ from sqlalchemy import (
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, key, metadata, sealed, tenant, text
+from contatto.kit.turns import Queue
 from contatto.notices.model import Entity, Push, PushState, Subscription
 
 subscriptions = Table(
@@ -42,6 +44,8 @@ subscriptions = Table(
     Index("ix_subscriptions_business_id", "business_id", "entity", "ended_at"),
 )
 
+_IS_DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
+
 pushes = Table(
     "pushes",
     metadata,
@@ -56,13 +60,14 @@ pushes = Table(
     Column("answer", String(32), nullable=False),
     instant("created_at"),
     instant("settled_at", nullable=True),
-    Index("ix_pushes_due", "due_at", "id", sqlite_where=literal_column("state = 'due'"),
-          postgresql_where=literal_column("state = 'due'")),
+    Index("ix_pushes_due", "business_id", "due_at", "id", sqlite_where=_IS_DUE, postgresql_where=_IS_DUE),
     Index("ix_pushes_of_subscription", "business_id", "subscription_id", "id"),
     Index("ix_pushes_of_subject", "business_id", "subject_id"),
     Index("ix_pushes_settled", "settled_at"),
-)  # fmt: skip
+)
 
+PUSHES: Final = Queue(pushes, _IS_DUE, pushes.c.due_at)
+"""Pushes that are still to be sent."""
 LEASE: Final = timedelta(seconds=60)
 """How long a claimed push belongs to its claimer; longer than any request may take."""
 _DUE: Final[Any] = literal_column("'due'")
@@ -152,17 +157,9 @@ def append_push(tx: Tx, of: Subscription, subject_id: str, body: bytes) -> None:
     tx.insert(pushes, row)
 
 
-def is_push_due(tx: Tx) -> bool:
-    """Whether a push of any business is due."""
-    due = select(pushes.c.id).where(pushes.c.state == _DUE, pushes.c.due_at <= tx.now)
-    return tx.scalar(due.limit(1)) is not None
-
-
-def list_due_pushes(tx: Tx, limit: int) -> list[tuple[Push, bytes]]:
-    """Due pushes of all businesses with their bodies, oldest first."""
-    due = select(pushes).where(pushes.c.state == _DUE, pushes.c.due_at <= tx.now)
-    due = due.order_by(pushes.c.due_at, pushes.c.id).limit(limit)
-    rows = tx.execute(due.with_for_update(skip_locked=True) if tx.locks_rows else due).mappings()
+def list_due_pushes(tx: Tx, business_id: str, limit: int) -> list[tuple[Push, bytes]]:
+    """Due pushes of a business with their bodies, oldest first."""
+    rows = tx.execute(PUSHES.rows_of(tx, business_id, limit)).mappings()
     return [(_push(row), tx.vault.open_bytes(row["body"], row["business_id"])) for row in rows]
 
 
@@ -223,7 +220,8 @@ def delete_pushes_of(tx: Tx, business_id: str, subject_id: str) -> None:
 
 
 def delete_settled_pushes(tx: Tx, before: datetime) -> int:
-    return tx.execute(pushes.delete().where(pushes.c.settled_at < before)).rowcount
+    """Delete some pushes that were settled before a time; say how many."""
+    return tx.delete_some(pushes, pushes.c.settled_at < before)
 
 
 def _push(row: Mapping[Any, Any]) -> Push:

@@ -34,6 +34,7 @@ from contatto.reports.rules.rows import total_of
 from contatto.reports.store import tasks as store
 
 router: Final = APIRouter(prefix="/open_api/v1.3/report", tags=["Reports"])
+_NOT_MADE_YET: Final = (TaskStatus.QUEUING, TaskStatus.PROCESSING)
 
 
 class TaskBody(Asked):
@@ -69,7 +70,7 @@ async def get_integrated_report(request: Request, caller: ApiCaller) -> Response
             "total_metrics": show_total(total_of(rows), query, METRICS),
         }
 
-    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+    return api_answer(await context_of(request).db.read_long(work), request_id_of(request))
 
 
 @router.post("/task/create/")
@@ -125,7 +126,7 @@ async def download_report(request: Request, caller: ApiCaller) -> Response:
         task = _task(tx, caller, query)
         content = store.find_report_file(tx, caller.business_id, task.number)
         if task.status is not TaskStatus.SUCCESS or content is None:
-            code = errors.TASK_NOT_READY if task.status is TaskStatus.QUEUING else errors.TASK_ENDED
+            code = errors.TASK_NOT_READY if task.status in _NOT_MADE_YET else errors.TASK_ENDED
             raise Refused(code, f"task_id: the task is {task.status.value}.")
         return content
 

@@ -228,6 +228,8 @@ class ReportTask:
     status: TaskStatus
     message: str
     created_at: datetime
+    due_at: datetime
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

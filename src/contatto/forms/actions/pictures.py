@@ -3,7 +3,11 @@
 from datetime import timedelta
 from typing import Final
 
-from contatto.forms.store.pictures import delete_unused_form_pictures, save_form_picture
+from contatto.forms.store.pictures import (
+    delete_unused_form_pictures,
+    has_unused_form_picture,
+    save_form_picture,
+)
 from contatto.kit.db.tx import Tx
 from contatto.kit.pictures import Picture
 
@@ -22,6 +26,11 @@ def keep_form_picture(tx: Tx, business_id: str, picture: Picture) -> str:
     return digest
 
 
+def has_form_picture_to_forget(tx: Tx) -> bool:
+    """Whether there is a picture that no form shows (any more)."""
+    return has_unused_form_picture(tx, tx.now - KEEP_UNUSED)
+
+
 def forget_form_pictures(tx: Tx) -> int:
-    """Forget pictures that no form shows (any more); say how many."""
+    """Forget some pictures that no form shows (any more); say how many."""
     return delete_unused_form_pictures(tx, tx.now - KEEP_UNUSED)

@@ -1,6 +1,5 @@
-"""Making, editing and publishing forms, taking what a person sends, and handing the leads of forms out."""
+"""Making, editing and publishing forms, and taking what a person sends."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,7 +21,6 @@ from contatto.forms.model import (
 )
 from contatto.forms.rules.answers import Checked, check_submission, contacts_of
 from contatto.forms.rules.drafts import start_content
-from contatto.forms.rules.files import Entry, ad_table, form_table, pack_file
 from contatto.forms.rules.logic import count_score
 from contatto.forms.rules.outside import TEST_NAME, sample_answers, sample_email, sample_phone
 from contatto.forms.rules.publishing import list_problems
@@ -35,21 +33,13 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id, new_number
 from contatto.kit.languages import LANGUAGES
-from contatto.kit.log import logger, where
 from contatto.kit.numbers import read_number
 from contatto.kit.outbox import emit
 from contatto.kit.words import Said
-from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import records as leads
 from contatto.leads.model.erasing import Gone
 from contatto.leads.model.leads import Lead, Origin, Signal
-from contatto.leads.rules.files import LeadFile
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.store.credits import list_credits
-from contatto.leads.store.files import list_waiting_files
-from contatto.leads.store.listing import list_leads_after
-from contatto.leads.store.records import find_lead_of_person, list_contact_points, list_leads_by_id
-from contatto.measurement.store import find_measured_ad_by_number
+from contatto.leads.store.records import find_lead_of_person
 
 NAME_LIMIT: Final = 120
 
@@ -326,71 +316,6 @@ def find_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lea
 
 def _test_person(business_id: str, version: FormVersion | None) -> str:
     return named_id(business_id, f"test:{version.number if version else 0}")
-
-
-def finish_lead_files(tx: Tx) -> int:
-    """Make the files of leads that wait; say how many. One that cannot be made is marked as failed."""
-    waiting = list_waiting_files(tx, 5)
-    for file in waiting:
-        try:
-            with tx.connection.begin_nested():
-                lead_files.keep_lead_file(tx, file, *pack_file(_file_table(tx, file)))
-        except Exception as error:  # one bad file must not hold up the others
-            logger().warning("lead_file.failed", task_id=file.id, error_at=where(error))
-            lead_files.fail_lead_file(tx, file)
-    return len(waiting)
-
-
-def _file_table(tx: Tx, file: LeadFile) -> list[Sequence[str]]:
-    if file.ad_number:
-        ad = find_measured_ad_by_number(tx, file.business_id, file.ad_number)
-        version = find_published(tx, file.business_id, ad.page_id) if ad else None
-        return ad_table(version, list_ad_entries(tx, file.business_id, file.ad_number, version))
-    version = store.find_version(tx, file.business_id, file.page_number)
-    if version is None:
-        raise Refused(errors.NOT_FOUND)
-    return form_table(version, list_form_entries(tx, version, file.ad_account_id))
-
-
-def list_form_entries(
-    tx: Tx, version: FormVersion, ad_account_id: str, most: int | None = None
-) -> list[Entry]:
-    """The leads of a form that the ad account or no ad earned: its test lead, then the latest first."""
-    business_id = version.business_id
-    test = find_test_lead(tx, business_id, version)
-    sample = sample_answers(version.content, version.number)
-    found = {test.id: Entry(test, None, version=version, answers=sample)} if test else {}
-    before: store.Place | None = None
-    while page := store.list_answers_of_version(tx, business_id, version.id, before, most or 500):
-        owners = list_leads_by_id(tx, business_id, {answer.lead_id for answer in page})
-        earned = list_credits(tx, business_id, {lead.id for lead in owners.values()})
-        for answer in page:
-            lead = owners.get(answer.lead_id)
-            ad = earned[lead.id][1] if lead is not None and lead.id in earned else None
-            if lead and lead.hidden_at is None and (ad is None or ad.ad_account_id == ad_account_id):
-                found.setdefault(lead.id, Entry(lead, ad, version=version, answers=answer.answers))
-        before = (page[-1].at, page[-1].id)
-        if most is not None and len(found) >= most:
-            break
-    return list(found.values())
-
-
-def list_ad_entries(tx: Tx, business_id: str, ad_number: int, version: FormVersion | None) -> list[Entry]:
-    """The leads that an ad earned, of the chat and of its form, latest first."""
-    found: list[Entry] = []
-    last: Lead | None = None
-    while page := list_leads_after(tx, business_id, LeadFilter(ads=(ad_number,)), last):
-        ids: set[str] = {lead.id for lead in page}
-        earned = list_credits(tx, business_id, ids)
-        points = list_contact_points(tx, business_id, ids)
-        sent = store.list_answers_of_leads(tx, business_id, ids)
-        for lead in page:
-            own = [each for each in sent.get(lead.id, ()) if version and each.version_id == version.id]
-            ad = earned[lead.id][1] if lead.id in earned else None
-            form = (version, own[0].answers) if own else (None, ())
-            found.append(Entry(lead, ad, points[lead.id], *form))
-        last = page[-1]
-    return found
 
 
 def forget_answers(tx: Tx, gone: Gone) -> set[str]:

@@ -10,7 +10,7 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
-from contatto.forms.actions.records import list_form_entries
+from contatto.forms.actions.files import list_form_entries
 from contatto.forms.api.pages import show_fields
 from contatto.forms.api.shapes import OfSource, load_source
 from contatto.forms.model import FormVersion

@@ -133,7 +133,7 @@ async def _stream_csv(
     last: tuple[datetime, str] | None = None
     while True:
         read = _page_reader(business_id, form_id, columns, last)
-        rows, last = await context.db.read(read)
+        rows, last = await context.db.read_long(read)
         for line in csv_lines(rows):
             yield line
         if last is None:

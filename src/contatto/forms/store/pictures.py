@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Column, String, Table, UniqueConstraint, exists, select
+from sqlalchemy import Column, ColumnElement, String, Table, UniqueConstraint, exists, select
 
 from contatto.forms.store.records import form_versions, forms
 from contatto.kit.db.tx import Tx
@@ -56,10 +56,18 @@ def find_form_picture(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes
     return None if row is None else (row["media_type"], tx.vault.open_bytes(row["body"], business_id))
 
 
+def has_unused_form_picture(tx: Tx, before: datetime) -> bool:
+    """Whether some business has a picture that no draft and no version shows; it looks through all."""
+    return tx.scalar(select(form_pictures.c.digest).where(*_unused(before)).limit(1)) is not None
+
+
 def delete_unused_form_pictures(tx: Tx, before: datetime) -> int:
-    """Forget the pictures of all businesses that no draft and no version shows; say how many."""
+    """Forget some pictures of any business that no draft and no version shows; say how many."""
+    return tx.delete_some(form_pictures, *_unused(before), most=20)
+
+
+def _unused(before: datetime) -> tuple[ColumnElement[bool], ...]:
     own, digest = form_pictures.c.business_id, form_pictures.c.digest
     in_draft = exists().where(forms.c.business_id == own, forms.c.draft.contains(digest))
     in_version = exists().where(form_versions.c.business_id == own, form_versions.c.content.contains(digest))
-    unused = form_pictures.delete().where(form_pictures.c.created_at < before, ~in_draft, ~in_version)
-    return tx.execute(unused).rowcount
+    return form_pictures.c.created_at < before, ~in_draft, ~in_version

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from sqlalchemy.exc import OperationalError
@@ -39,11 +40,13 @@ from contatto.inbox.model import (
     ThreadState,
 )
 from contatto.inbox.store import conversations, messages, persons, receipts, referrals
+from contatto.kit.batches import BATCH_S, SHARED_BATCH_S, in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import named_id
 from contatto.kit.log import logger, where
 from contatto.kit.moments import micros
 from contatto.kit.outbox import emit
+from contatto.kit.turns import Turns
 from contatto.leads.actions import records as leads
 from contatto.leads.model.leads import Origin, Signal
 from contatto.measurement import actions as measurement
@@ -51,6 +54,8 @@ from contatto.measurement import store as measurement_store
 from contatto.measurement.model import ConversionKind, TouchKind
 from contatto.measurement.rules import natural_number
 
+SETTLED_AT_ONCE: Final = 100
+"""Most deliveries that are read for one batch; how many it settles, the time decides."""
 MOST_TRIES: Final = 5
 """Tries after which a delivery that breaks our own code is refused, its body kept for a replay."""
 
@@ -64,40 +69,46 @@ class Outcome:
 STORED: Final = Outcome(ReceiptState.STORED)
 
 
-def settle_receipts(tx: Tx, limit: int = 200) -> int:
-    """Process deliveries that wait: all together, or one by one where that fails: a bad one stops no other.
+def settle_receipts(tx: Tx, limit: int = SETTLED_AT_ONCE, turns: Turns | None = None) -> int:
+    """Process deliveries that wait, in turn by business, for as long as a batch may take.
+
+    All together, or one by one where that fails: a bad one stops no other, and is tried again after a while.
 
     Returns:
-        How many were settled; call again until it is 0. One that failed is tried again after a while.
+        How many were tried; call again until it is 0.
     """
-    waiting = receipts.list_waiting_receipts(tx, limit)
-    return len(waiting) if _settle_together(tx, waiting) else sum(_settle_alone(tx, each) for each in waiting)
+    turns = turns or Turns(receipts.WAITING)
+    waiting = turns.list_rows(tx, limit, partial(receipts.list_waiting_receipts, tx))
+    tried = _settle_together(tx, waiting) or [_settle_alone(tx, each) for each in in_time(waiting)]
+    if tried:
+        turns.served(tried[-1].business_id)
+    return len(tried)
 
 
-def _settle_together(tx: Tx, waiting: list[Receipt]) -> bool:
-    """Settle all or none; say whether it went well. What failed is found, and noted, one by one."""
-    doors = Doors(tx)
+def _settle_together(tx: Tx, waiting: list[Receipt]) -> list[Receipt]:
+    """Settle as many as a batch may; none where one of them fails, which is then found one by one."""
+    doors, tried = Doors(tx), list[Receipt]()
     alike: dict[Outcome, list[Receipt]] = defaultdict(list)
     try:
         with tx.connection.begin_nested():
-            for receipt in waiting:
+            for receipt in in_time(waiting, SHARED_BATCH_S if tx.locks_rows else BATCH_S):
+                tried.append(receipt)
                 alike[_settle(tx, receipt, doors)].append(receipt)
             for outcome, settled in alike.items():
                 receipts.mark_receipts(tx, settled, outcome.state, outcome.reason)
     except Exception:
-        return False
-    return True
+        return []
+    return tried
 
 
-def _settle_alone(tx: Tx, receipt: Receipt) -> bool:
+def _settle_alone(tx: Tx, receipt: Receipt) -> Receipt:
     try:
         with tx.connection.begin_nested():
             outcome = _settle(tx, receipt, Doors(tx))
             receipts.mark_receipts(tx, [receipt], outcome.state, outcome.reason)
     except Exception as error:  # whatever it is, it concerns this delivery alone
         _note_failure(tx, receipt, error)
-        return False
-    return True
+    return receipt
 
 
 def _note_failure(tx: Tx, receipt: Receipt, error: Exception) -> None:

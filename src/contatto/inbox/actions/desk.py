@@ -24,6 +24,7 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.store import conversations, desk, mentions, persons, targets
 from contatto.kit import errors
+from contatto.kit.batches import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
@@ -185,12 +186,13 @@ def unblock_person(tx: Tx, actor: Actor, conversation_id: str) -> None:
 
 
 def wake_conversations(tx: Tx) -> int:
-    """Bring back the conversations whose snooze has ended; say how many."""
-    ended = conversations.list_ended_snoozes(tx, 200)
-    for conversation in ended:
+    """Bring back conversations whose snooze has ended; say how many."""
+    woken = 0
+    for conversation in in_time(conversations.list_ended_snoozes(tx, 200)):
         conversations.record_desk(tx, conversation, state=ThreadState.OPEN, snoozed_until=None)
         _tell(tx, conversation)
-    return len(ended)
+        woken += 1
+    return woken
 
 
 def label_conversation(tx: Tx, actor: Actor, conversation_id: str, name: str) -> None:

@@ -45,6 +45,11 @@ def take_photo(
     return message_id_of(account, f"{visitor}:{client_message_id}")
 
 
+def has_photo_to_forget(tx: Tx) -> bool:
+    """Whether there is a picture whose message is gone, or never came."""
+    return photos.has_unused_photo(tx, tx.now - KEEP_UNUSED)
+
+
 def forget_photos(tx: Tx) -> int:
-    """Forget pictures whose messages are gone, or never came; say how many."""
+    """Forget some pictures whose messages are gone, or never came; say how many."""
     return photos.delete_unused_photos(tx, tx.now - KEEP_UNUSED)

@@ -7,6 +7,7 @@ taken the message, so it is not sent again by itself: the platform's own news se
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
 from contatto.channels import store as channel_store
 from contatto.channels.model import (
@@ -41,6 +42,7 @@ from contatto.kit.errands import Errand
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import Exchange, HttpRequest, NoAnswer, Trouble
 from contatto.kit.outbox import emit
+from contatto.kit.turns import Turns
 
 
 def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -> Message:
@@ -129,10 +131,11 @@ def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str)
     _tell(tx, send)
 
 
-def claim_replies(tx: Tx, limit: int, platform_urls: Mapping[Platform, str]) -> list[Errand]:
+def claim_replies(tx: Tx, limit: int, turns: Turns, platform_urls: Mapping[Platform, str]) -> list[Errand]:
     """Claim sends that are due and make their requests; those that cannot be sent are settled here."""
     errands = []
-    for send in sends.list_due_sends(tx, limit):
+    for send in turns.list_rows(tx, limit, partial(sends.list_due_sends, tx)):
+        turns.served(send.business_id)
         if send.claimed_at is not None:  # whoever claimed it never came back: it may have been sent
             _stop(tx, send, "answer_lost")
             continue

@@ -1,6 +1,7 @@
 """Replies for later: writing them down, taking them back, and sending them when their time has come."""
 
 from datetime import datetime
+from functools import partial
 
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox import rules
@@ -9,10 +10,12 @@ from contatto.inbox.actions.threads import owned_conversation
 from contatto.inbox.model import ConversationChanged, Message, ScheduledReply, ScheduleState
 from contatto.inbox.store import scheduled
 from contatto.kit import errors
+from contatto.kit.batches import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id
 from contatto.kit.outbox import emit
+from contatto.kit.turns import Turns
 from contatto.leads.model.work import Actor
 
 
@@ -65,9 +68,10 @@ def cancel_scheduled(tx: Tx, business_id: str, conversation_id: str, reply_id: s
 
 
 def send_scheduled(tx: Tx) -> int:
-    """Send the replies whose time has come; say how many. What cannot be sent stays, with the reason."""
-    due = scheduled.list_due_replies(tx, 100)
-    for reply in due:
+    """Send replies whose time has come; say how many. What cannot be sent stays, with the reason."""
+    due = Turns(scheduled.SCHEDULED).list_rows(tx, 100, partial(scheduled.list_due_replies, tx))
+    sent = 0
+    for reply in in_time(due):
         of = (reply.business_id, reply.conversation_id, reply.id)
         message = Message(
             seq=0,
@@ -86,7 +90,8 @@ def send_scheduled(tx: Tx) -> int:
         else:
             scheduled.record_scheduled(tx, of, ScheduleState.SENT)
         _tell(tx, reply.business_id, reply.conversation_id)
-    return len(due)
+        sent += 1
+    return sent
 
 
 def _tell(tx: Tx, business_id: str, conversation_id: str) -> None:

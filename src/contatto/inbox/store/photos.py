@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Column, Integer, String, Table, UniqueConstraint, exists, select
+from sqlalchemy import Column, ColumnElement, Integer, String, Table, UniqueConstraint, exists, select
 
 from contatto.inbox.model import Photo
 from contatto.inbox.store.messages import messages
@@ -49,9 +49,18 @@ def find_photo_body(tx: Tx, business_id: str, digest: str) -> tuple[str, bytes] 
     return None if row is None else (row["media_type"], tx.vault.open_bytes(row["body"], business_id))
 
 
+def has_unused_photo(tx: Tx, before: datetime) -> bool:
+    """Whether some business has a picture that no message shows (any more); it looks through all of them."""
+    return tx.scalar(select(photos.c.digest).where(*_unused(before)).limit(1)) is not None
+
+
 def delete_unused_photos(tx: Tx, before: datetime) -> int:
-    """Forget the pictures of all businesses that no message shows (any more); say how many."""
+    """Forget some pictures of any business that no message shows (any more); say how many."""
+    return tx.delete_some(photos, *_unused(before), most=20)
+
+
+def _unused(before: datetime) -> tuple[ColumnElement[bool], ...]:
     shown = exists().where(
         messages.c.business_id == photos.c.business_id, messages.c.photo == photos.c.digest
     )
-    return tx.execute(photos.delete().where(photos.c.created_at < before, ~shown)).rowcount
+    return photos.c.created_at < before, ~shown

@@ -1,21 +1,21 @@
 """Deliveries as they came in, their bodies sealed, and the ledger that counts them."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import (
-    BigInteger,
     Column,
+    ColumnElement,
     Index,
     Integer,
     String,
     Table,
     UniqueConstraint,
     func,
+    literal,
     literal_column,
-    or_,
     select,
-    type_coerce,
     update,
 )
 
@@ -23,7 +23,9 @@ from contatto.channels.model import Platform
 from contatto.inbox.model import Ledger, Receipt, ReceiptState
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant
-from contatto.kit.moments import micros
+from contatto.kit.turns import Queue
+
+_WAITS: Final[ColumnElement[bool]] = literal_column("state = 'received'")
 
 receipts = Table(
     "receipts",
@@ -39,10 +41,13 @@ receipts = Table(
     Column("reason", String(64)),
     Column("attempts", Integer, nullable=False),
     instant("received_at"),
+    instant("due_at"),
     UniqueConstraint("business_id", "platform", "natural_key"),
-    Index("ix_receipts_waiting", "id", sqlite_where=literal_column("state = 'received'"),
-          postgresql_where=literal_column("state = 'received'")),
-)  # fmt: skip
+    Index("ix_receipts_waiting", "business_id", "due_at", "id", sqlite_where=_WAITS, postgresql_where=_WAITS),
+)
+
+WAITING: Final = Queue(receipts, _WAITS, receipts.c.due_at)
+"""Deliveries that are not settled yet."""
 
 
 def _append_receipt(dialect: str) -> Any:
@@ -60,24 +65,28 @@ def append_receipt(tx: Tx, row: dict[str, Any]) -> None:
     tx.execute(APPEND_RECEIPT[tx.connection.dialect.name], row)
 
 
-WAIT_US: Final = 4_000_000
+WAIT: Final = timedelta(seconds=4)
 """A delivery that failed waits for 4 seconds from its arrival, then for 16, 36, 64…"""
 
 
-def list_waiting_receipts(tx: Tx, limit: int) -> list[Receipt]:
-    """Deliveries of all businesses that are due, in order of arrival; for the worker only.
+def list_waiting_receipts(tx: Tx, business_id: str, limit: int) -> list[Receipt]:
+    """Deliveries of a business that are due, in order of arrival; for the worker only.
 
-    Several workers never settle the same account at the same time: they would wait for each other's rows.
+    No account is settled by two at the same time: they would wait for each other's rows.
     """
-    tries = receipts.c.attempts
-    due_at = type_coerce(receipts.c.received_at, BigInteger) + tries * tries * WAIT_US
-    waiting = select(receipts).where(receipts.c.state == literal_column("'received'"))
-    waiting = waiting.where(or_(tries == 0, due_at <= micros(tx.now))).order_by(receipts.c.id).limit(limit)
+    waiting = WAITING.rows_of(tx, business_id, limit)
     if not tx.locks_rows:
         return tx.list(Receipt, waiting)
-    account = func.hashtextextended(receipts.c.business_id + receipts.c.account, 0)
-    mine = waiting.where(func.pg_try_advisory_xact_lock(account)).with_for_update(skip_locked=True)
-    return tx.list(Receipt, mine)
+    seen = WAITING.rows_of(tx, business_id, limit, locked=False).with_only_columns(receipts.c.account)
+    accounts = sorted(set(tx.execute(seen).scalars()))
+    ours = [account for account in accounts if _try_account(tx, business_id, account)]
+    return tx.list(Receipt, waiting.where(receipts.c.account.in_(ours))) if ours else []
+
+
+def _try_account(tx: Tx, business_id: str, account: str) -> bool:
+    """Whether nobody else settles an account; then it is held until the end of the transaction."""
+    number = func.hashtextextended(literal(business_id + account), 0)
+    return bool(tx.scalar(select(func.pg_try_advisory_xact_lock(number))))
 
 
 def mark_receipts(tx: Tx, settled: Sequence[Receipt], state: ReceiptState, reason: str | None) -> None:
@@ -89,7 +98,10 @@ def mark_receipts(tx: Tx, settled: Sequence[Receipt], state: ReceiptState, reaso
 
 
 def mark_receipt_tried(tx: Tx, receipt: Receipt) -> None:
-    tx.execute(update(receipts).where(receipts.c.id == receipt.id).values(attempts=receipt.attempts + 1))
+    """Note that a try failed, and put the next one off."""
+    tries = receipt.attempts + 1
+    values = {"attempts": tries, "due_at": receipt.received_at + tries * tries * WAIT}
+    tx.execute(update(receipts).where(receipts.c.id == receipt.id).values(**values))
 
 
 def count_receipts(tx: Tx, business_id: str) -> Ledger:

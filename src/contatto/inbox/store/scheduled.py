@@ -1,13 +1,16 @@
 """Replies that were written for later, sealed, until they are due."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Column, Index, String, Table, Text, literal_column, select, update
+from sqlalchemy import Column, ColumnElement, Index, String, Table, Text, literal_column, select, update
 
 from contatto.inbox.model import ScheduledReply, ScheduleState
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+from contatto.kit.turns import Queue
+
+_DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
 
 scheduled_replies = Table(
     "scheduled_replies",
@@ -21,9 +24,11 @@ scheduled_replies = Table(
     Column("state", Choice(ScheduleState), nullable=False),
     Column("reason", Text),
     Index("ix_scheduled_replies_of_conversation", "business_id", "conversation_id"),
-    Index("ix_scheduled_replies_due", "due_at", sqlite_where=literal_column("state = 'due'"),
-          postgresql_where=literal_column("state = 'due'")),
-)  # fmt: skip
+    Index("ix_scheduled_replies_due", "business_id", "due_at", sqlite_where=_DUE, postgresql_where=_DUE),
+)
+
+SCHEDULED: Final = Queue(scheduled_replies, _DUE, scheduled_replies.c.due_at)
+"""Replies for later that nothing has stopped."""
 
 
 def append_scheduled(tx: Tx, reply: ScheduledReply) -> bool:
@@ -43,13 +48,9 @@ def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[Sched
     return [_opened(tx, row) for row in tx.execute(mine.order_by(scheduled_replies.c.due_at)).mappings()]
 
 
-def list_due_replies(tx: Tx, limit: int) -> list[ScheduledReply]:
-    """Replies of all businesses whose time has come, the oldest first; for the timer only."""
-    due = select(scheduled_replies).where(
-        scheduled_replies.c.state == literal_column("'due'"), scheduled_replies.c.due_at <= tx.now
-    )
-    due = due.order_by(scheduled_replies.c.due_at).limit(limit)
-    rows = tx.execute(due.with_for_update(skip_locked=True) if tx.locks_rows else due).mappings()
+def list_due_replies(tx: Tx, business_id: str, limit: int) -> list[ScheduledReply]:
+    """Replies of a business whose time has come, the oldest first; for the timer only."""
+    rows = tx.execute(SCHEDULED.rows_of(tx, business_id, limit)).mappings()
     return [_opened(tx, row) for row in rows.all()]
 
 

@@ -6,12 +6,14 @@ from typing import Final
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Index,
     Integer,
     String,
     Table,
     Update,
     and_,
+    exists,
     func,
     literal_column,
     or_,
@@ -24,6 +26,9 @@ from contatto.inbox.model import Send, SendState
 from contatto.inbox.store.messages import find_last_time, messages
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
+from contatto.kit.turns import Queue
+
+_DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
 
 sends = Table(
     "sends",
@@ -40,12 +45,14 @@ sends = Table(
     Column("external_ref", String(36)),
     Column("reason", String(64)),
     instant("changed_at"),
-    Index("ix_sends_due", "conversation_id", "id", sqlite_where=literal_column("state = 'due'"),
-          postgresql_where=literal_column("state = 'due'")),
+    Index("ix_sends_due", "business_id", "due_at", "id", sqlite_where=_DUE, postgresql_where=_DUE),
+    Index("ix_sends_waiting", "conversation_id", "id", sqlite_where=_DUE, postgresql_where=_DUE),
     Index("ix_sends_of_conversation", "business_id", "conversation_id"),
     Index("ix_sends_external_ref", "business_id", "external_ref"),
 )  # fmt: skip
 
+SENDS: Final = Queue(sends, _DUE, sends.c.due_at)
+"""Replies that are still to be sent."""
 LEASE: Final = timedelta(seconds=60)
 """How long a claimed send belongs to its claimer; longer than any request may take."""
 UNSETTLED: Final = (SendState.DUE, SendState.FAILED, SendState.DEAD)
@@ -57,19 +64,15 @@ def append_send(tx: Tx, send: Send) -> bool:
     return tx.insert_ignore(sends, row | {"changed_at": tx.now})
 
 
-def is_reply_due(tx: Tx) -> bool:
-    """Whether a send of any business is due."""
-    due = select(sends.c.id).where(sends.c.state == literal_column("'due'"), sends.c.due_at <= tx.now)
-    return tx.scalar(due.limit(1)) is not None
-
-
-def list_due_sends(tx: Tx, limit: int) -> list[Send]:
-    """Due sends of all businesses, the oldest of each conversation, so that replies keep their order."""
-    first = select(func.min(sends.c.id)).where(sends.c.state == literal_column("'due'"))
-    first = first.group_by(sends.c.conversation_id)
-    due = select(sends).where(sends.c.id.in_(first), sends.c.due_at <= tx.now)
-    due = due.order_by(sends.c.due_at, sends.c.id).limit(limit)
-    return tx.list(Send, due.with_for_update(skip_locked=True) if tx.locks_rows else due)
+def list_due_sends(tx: Tx, business_id: str, limit: int) -> list[Send]:
+    """Due sends of a business, the oldest of each conversation, so that replies keep their order."""
+    earlier = sends.alias("earlier")
+    waits_before = exists().where(
+        earlier.c.conversation_id == sends.c.conversation_id,
+        earlier.c.id < sends.c.id,
+        earlier.c.state == literal_column("'due'"),
+    )
+    return tx.list(Send, SENDS.rows_of(tx, business_id, limit).where(~waits_before))
 
 
 def mark_claimed(tx: Tx, send: Send) -> None:

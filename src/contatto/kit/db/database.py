@@ -3,18 +3,23 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from contextvars import ContextVar
-from typing import Any
+from contextvars import ContextVar, copy_context
+from typing import Any, Final
 
 from sqlalchemy import Engine
 
 from contatto.kit.clock import Clock
+from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.tx import Row, Tx
+from contatto.kit.places import Places
 from contatto.kit.vault import Vault
 
 type Work[T] = Callable[[Tx], T]
+
+LONG_AT_ONCE: Final = 2
+"""Long reads of one process at a time, one for each business: they take time from all that is quick."""
 
 FOLLOW: ContextVar[Callable[[Tx, Any], None] | None] = ContextVar("follow", default=None)
 """What is done at the end of each write of the running task, in its transaction and with its result."""
@@ -38,7 +43,8 @@ class Database(ABC):
     """Storage of one installation.
 
     ``read`` and ``write`` are for the event loop, ``read_now`` and ``write_now`` for plain code. A write
-    returns after its commit is durable; when its work raises, nothing of it is kept.
+    returns after its commit is durable; when its work raises, nothing of it is kept. What reads for long goes
+    through ``read_long`` or ``run_aside``, and long work writes in batches, ``in_background``: they give way.
     """
 
     def __init__(self, engine: Engine, clock: Clock, vault: Vault) -> None:
@@ -46,25 +52,48 @@ class Database(ABC):
         self.clock = clock
         self.vault = vault
         self._listeners: list[Callable[[], None]] = []
+        self._long = Places(LONG_AT_ONCE, 1)
+        self._aside = ThreadPoolExecutor(LONG_AT_ONCE, thread_name_prefix="aside")
+
+    parallel_batches: int
+    """How many batches of one kind of work are worth doing at the same time."""
 
     @abstractmethod
     async def read[T](self, work: Work[T]) -> T: ...
 
     @abstractmethod
-    async def write[T](self, work: Work[T]) -> T: ...
+    async def write[T](self, work: Work[T], *, in_background: bool = False) -> T: ...
 
     @abstractmethod
     def read_now[T](self, work: Work[T]) -> T: ...
 
     @abstractmethod
-    def write_now[T](self, work: Work[T]) -> T: ...
+    def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T: ...
+
+    async def read_long[T](self, work: Work[T], business_id: str = "") -> T:
+        """A read that may take long, beside the event loop; few run at once, in turn by business."""
+        return await self.run_aside(lambda: self.read_now(work), business_id)
+
+    async def run_aside[T](self, work: Callable[[], T], business_id: str = "") -> T:
+        """Plain code that reads for long, in a thread; few run at once, in turn by business.
+
+        Without a business it is that of the request.
+        """
+        async with self._long.of(business_id or acting_for()):
+            here = copy_context()
+            return await asyncio.get_running_loop().run_in_executor(self._aside, here.run, work)
 
     @abstractmethod
     async def append(self, statement: Any, row: Row) -> None:
         """Run one insert of a hot path, grouped with others that wait for the same commit."""
 
+    def close(self) -> None:
+        """End what runs aside; storage closes the rest."""
+        self._aside.shutdown(wait=True, cancel_futures=True)
+
     @abstractmethod
-    def close(self) -> None: ...
+    async def watch(self) -> None:
+        """Tell the listeners of commits of other processes too, until cancelled."""
 
     def on_commit(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after every commit that changed something, from whichever thread committed.

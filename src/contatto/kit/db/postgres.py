@@ -6,23 +6,36 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, Final
 
+from psycopg import AsyncConnection
+from psycopg import Error as PsycopgError
 from psycopg.abc import Buffer
 from psycopg.types.string import StrDumperUnknown
-from sqlalchemy import create_engine, event
+from sqlalchemy import create_engine, event, text
 
 from contatto.kit.clock import Clock
 from contatto.kit.db.database import Database, Work, followed
 from contatto.kit.db.row_security import acting_for, narrow
 from contatto.kit.db.tx import Row, Tx
+from contatto.kit.ids import new_id
+from contatto.kit.log import logger, where
 from contatto.kit.vault import Vault
 
 CONNECTIONS: Final = 10
-_HAS_CHANGED: Final = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"
-"""PostgreSQL numbers a transaction with its first change."""
+CHANNEL: Final = "contatto_commits"
+_TELL: Final = text(
+    f"SELECT pg_notify('{CHANNEL}', :process) WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
+)
+"""Tells other processes of a change, and us by a row: a transaction has a number from its first change on.
+
+Source: https://www.postgresql.org/docs/current/sql-notify.html
+"""
+_AGAIN_S: Final = 1.0
 
 
 class PostgresDatabase(Database):
     """Each transaction has a connection of its own; the event loop never waits for the server."""
+
+    parallel_batches = 3
 
     def __init__(self, url: str, clock: Clock, vault: Vault) -> None:
         engine = create_engine(
@@ -31,11 +44,12 @@ class PostgresDatabase(Database):
         event.listen(engine, "connect", _prepare)
         super().__init__(engine, clock, vault)
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
+        self._process = new_id()
 
     async def read[T](self, work: Work[T]) -> T:
         return await self._in_thread(self.read_now, work)
 
-    async def write[T](self, work: Work[T]) -> T:
+    async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
         return await self._in_thread(self.write_now, followed(work))
 
     async def _in_thread[T](self, run: Callable[[Work[T]], T], work: Work[T]) -> T:
@@ -48,12 +62,12 @@ class PostgresDatabase(Database):
             narrow(connection, acting_for())
             return work(Tx(connection, self.clock.now(), self.vault))
 
-    def write_now[T](self, work: Work[T]) -> T:
+    def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T:
         with self.engine.begin() as connection:
             narrow(connection, acting_for())
             result = work(Tx(connection, self.clock.now(), self.vault))
-            changed = connection.exec_driver_sql(_HAS_CHANGED).scalar()
-        if changed:
+            changed = connection.execute(_TELL, {"process": self._process}).first()
+        if changed is not None:
             self._committed()
         return result
 
@@ -63,8 +77,22 @@ class PostgresDatabase(Database):
 
         await self.write(insert_one)
 
+    async def watch(self) -> None:
+        url = self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        while True:
+            try:
+                async with await AsyncConnection.connect(url, autocommit=True) as connection:
+                    await connection.execute(f"LISTEN {CHANNEL}")
+                    async for told in connection.notifies():
+                        if told.payload != self._process:
+                            self._committed()
+            except PsycopgError as error:  # until it is back, the tables are looked at now and then
+                logger().warning("database.not_watched", error_at=where(error))
+                await asyncio.sleep(_AGAIN_S)
+
     def close(self) -> None:
         self._threads.shutdown()
+        super().close()
         self.engine.dispose()
 
 

@@ -1,26 +1,23 @@
 """SQLite as the embedded default: WAL, reads in place, and one writer thread that groups commits."""
 
 import asyncio
+import sqlite3
 import threading
-from collections import defaultdict
-from collections.abc import Callable
+import time
 from contextlib import suppress
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from contatto.kit.clock import Clock
+from contatto.kit.db.commits import append_all, attempt, settle
 from contatto.kit.db.database import Database, Waiting, Work, followed
-from contatto.kit.db.hot import insert_rows
+from contatto.kit.db.lanes import Lanes, Write
+from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.vault import Vault
-
-GROUP_LIMIT: Final = 512
-"""Most writes that share one commit; more only makes the first of them wait."""
 
 LEARNS_AFTER: Final = 2_000
 """Changed rows after which the database finds out anew what its tables hold."""
@@ -35,6 +32,18 @@ Source: https://www.sqlite.org/lang_analyze.html
 
 _HAS_FIGURES: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_stat1'"
 
+_WAIT_S: Final = 10.0
+"""How long the writer waits for another process that holds the file."""
+_LOOK_S: Final = 0.001
+_HELD_S: Final = 0.02
+_REST_S: Final = 0.003
+"""SQLite's own waiting sleeps up to 100 ms between two tries, and whoever has just written begins again at
+once: beside a busy process another would hardly ever write. So the writer looks every millisecond, and after
+some commits in a row leaves the file alone for longer than that."""
+
+_WATCH_S: Final = 0.02
+"""How often it is looked whether another process has committed: a page in memory tells, in microseconds."""
+
 _PRAGMAS: Final = (
     "PRAGMA busy_timeout=10000",  # first, as the change to WAL of a new file may have to wait too
     "PRAGMA journal_mode=WAL",
@@ -47,18 +56,6 @@ _PRAGMAS: Final = (
 )
 
 
-@dataclass(slots=True)
-class _Job:
-    """One write that waits: either work, or an insert that may be grouped with its like."""
-
-    waiting: Waiting[Any]
-    work: Work[Any] | None = None
-    statement: Any = None
-    row: Row | None = None
-    result: Any = None
-    error: BaseException | None = None
-
-
 class SqliteDatabase(Database):
     """One file, many readers, one writer thread.
 
@@ -66,13 +63,15 @@ class SqliteDatabase(Database):
     its own savepoint, so one that fails takes nothing from the others.
     """
 
+    parallel_batches = 1
+
     def __init__(self, url: str, clock: Clock, vault: Vault) -> None:
         engine = create_engine(url, poolclass=QueuePool, pool_size=4, max_overflow=12, hide_parameters=True)
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "checkout", self._renew)
         super().__init__(engine, clock, vault)
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._lanes = Lanes()
         self._closed = False
         self._learnt = 0
         with engine.connect() as connection:  # a new file becomes WAL here, before anybody else has it open
@@ -90,37 +89,55 @@ class SqliteDatabase(Database):
         with self.engine.connect() as connection:
             return work(Tx(connection, self.clock.now(), self.vault))
 
-    async def write[T](self, work: Work[T]) -> T:
+    async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
         waiting: Waiting[T] = Waiting(asyncio.get_running_loop())
-        self._enqueue(_Job(waiting, work=followed(work)))
+        self._enqueue(Write(waiting, acting_for(), work=followed(work), in_background=in_background))
         return await waiting.future  # type: ignore[misc, no-any-return]  # a loop's future, as there is a loop
 
-    def write_now[T](self, work: Work[T]) -> T:
+    def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T:
         waiting: Waiting[T] = Waiting(None)
-        self._enqueue(_Job(waiting, work=work))
+        self._enqueue(Write(waiting, acting_for(), work=work, in_background=in_background))
         return waiting.future.result()
 
     async def append(self, statement: Any, row: Row) -> None:
         waiting: Waiting[None] = Waiting(asyncio.get_running_loop())
-        self._enqueue(_Job(waiting, statement=statement, row=row))
+        self._enqueue(Write(waiting, statement=statement, row=row))
         await waiting.future  # type: ignore[misc]  # as above
 
-    def _enqueue(self, job: _Job) -> None:
+    def _enqueue(self, write: Write) -> None:
         if self._closed:
             raise RuntimeError("the database is closed")
-        self._queue.put(job)
+        self._lanes.put(write)
+
+    async def watch(self) -> None:
+        connection = self.engine.raw_connection()
+        try:
+            known = _data_version(connection)
+            while True:
+                await asyncio.sleep(_WATCH_S)
+                if (version := _data_version(connection)) != known:
+                    known = version
+                    self._committed()
+        finally:
+            connection.close()
 
     def close(self) -> None:
         self._closed = True
-        self._queue.put(None)
+        self._lanes.close()
         self._writer.join()
+        super().close()
         self.engine.dispose()
 
     def _write_groups(self) -> None:
         with self.engine.connect().execution_options(writes=True) as connection:
-            learnt = 0
-            while (group := self._next_group()) is not None:
-                self._commit_group(connection, group)
+            learnt, held_s = 0, 0.0
+            while self._lanes.wait():
+                started = time.perf_counter()
+                self._commit_group(connection)
+                held_s += time.perf_counter() - started
+                if held_s > _HELD_S:
+                    time.sleep(_REST_S)
+                    held_s = 0.0
                 if _count_changes(connection) - learnt > LEARNS_AFTER:
                     self._learnt += _learn(connection)
                     learnt = _count_changes(connection)
@@ -130,38 +147,24 @@ class SqliteDatabase(Database):
         if record.info.setdefault("learnt", self._learnt) != self._learnt:
             raise DisconnectionError
 
-    def _next_group(self) -> list[_Job] | None:
-        first = self._queue.get()
-        if first is None:
-            return None
-        group = [first]
-        while len(group) < GROUP_LIMIT:
-            try:
-                job = self._queue.get_nowait()
-            except Empty:
-                break
-            if job is None:
-                self._queue.put(None)
-                break
-            group.append(job)
-        return group
-
-    def _commit_group(self, connection: Connection, group: list[_Job]) -> None:
+    def _commit_group(self, connection: Connection) -> None:
+        group, works = self._lanes.next_commit()
         changed = False
         try:
             with connection.begin():
                 before = _count_changes(connection)
                 tx = Tx(connection, self.clock.now(), self.vault)
-                works = [job for job in group if job.work is not None]
-                _append_all(tx, [job for job in group if job.work is None])
-                for job in works:
-                    _attempt(tx, job)
+                append_all(tx, group)
+                for write in works:
+                    group.append(write)
+                    attempt(tx, write)
                 changed = _count_changes(connection) != before
         except Exception as error:  # the commit itself failed: every caller must hear of it
             connection.invalidate()  # it may still be inside of the failed transaction; the next is fresh
-            for job in group:
-                job.error = job.error or error
-        _settle(group)
+            group += works
+            for write in group:
+                write.error = write.error or error
+        settle(group)
         if changed:
             self._committed()
 
@@ -181,62 +184,16 @@ def _list_figures(connection: Connection) -> list[Any]:
     return list(connection.exec_driver_sql("SELECT tbl, idx, stat FROM sqlite_stat1").all())
 
 
+def _data_version(connection: Any) -> int:
+    """A number that changes with each commit through another connection."""
+    version: int = connection.driver_connection.execute("PRAGMA data_version").fetchone()[0]
+    return version
+
+
 def _count_changes(connection: Connection) -> int:
     """Rows that were changed through this connection so far."""
     changes: int = connection.connection.dbapi_connection.total_changes  # type: ignore[union-attr]
     return changes
-
-
-def _append_all(tx: Tx, jobs: list[_Job]) -> None:
-    """Insert rows of one statement together; if that fails, one by one, so that only the bad one fails."""
-    alike: dict[int, list[_Job]] = defaultdict(list)
-    for job in jobs:
-        alike[id(job.statement)].append(job)
-    for batch in alike.values():
-        try:
-            with tx.connection.begin_nested():
-                insert_rows(tx, batch[0].statement, [job.row or {} for job in batch])
-        except Exception:  # found again, and given to its caller, below
-            for job in batch:
-                job.work = _insert(job.statement, job.row)
-                _attempt(tx, job)
-
-
-def _insert(statement: Any, row: Row | None) -> Callable[[Tx], None]:
-    def insert_one(tx: Tx) -> None:
-        tx.execute(statement, row)
-
-    return insert_one
-
-
-def _attempt(tx: Tx, job: _Job) -> None:
-    if job.work is None or job.error is not None:
-        return
-    savepoint = tx.connection.begin_nested()
-    try:
-        job.result = job.work(tx)
-        savepoint.commit()
-    except BaseException as error:  # it belongs to the caller, not to the writer
-        job.error = error
-        savepoint.rollback()
-
-
-def _settle(group: list[_Job]) -> None:
-    """Wake the callers, with one call for each event loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = defaultdict(list)
-    for job in group:
-        if job.waiting.loop is None:
-            job.waiting.settle(job.result, job.error)
-        else:
-            by_loop[job.waiting.loop].append(job)
-    for loop, jobs in by_loop.items():
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(_settle_here, jobs)
-
-
-def _settle_here(jobs: list[_Job]) -> None:
-    for job in jobs:
-        job.waiting.settle(job.result, job.error)
 
 
 def _prepare(connection: Any, _record: object) -> None:
@@ -246,5 +203,24 @@ def _prepare(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if not connection.get_execution_options().get("writes", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA busy_timeout=0")
+    end = time.monotonic() + _WAIT_S
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > end:
+                raise
+            time.sleep(_LOOK_S)
+        else:
+            return
+
+
+def _is_busy(error: OperationalError) -> bool:
+    """Whether another process holds the file; extended codes carry the plain one in their low byte."""
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_BUSY

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, CursorResult, Executable, Table, func, select
+from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Table, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from contatto.kit.sealed import SealedText
@@ -77,6 +77,13 @@ class Tx:
     def upsert(self, table: Table) -> Any:
         """The dialect's own INSERT, which has ``on_conflict_do_nothing`` and ``on_conflict_do_update``."""
         return insert_for(self.connection.dialect.name, table)
+
+    def delete_some(self, table: Table, *where: ColumnElement[bool], most: int = 500) -> int:
+        """Delete some rows that a condition holds for, no more than a batch may; say how many."""
+        keys = list(table.primary_key.columns)
+        some = select(*keys).where(*where).limit(most)
+        gone = table.delete().where((tuple_(*keys) if len(keys) > 1 else keys[0]).in_(some))
+        return self.connection.execute(gone).rowcount
 
     def hold(self, number: int) -> None:
         """Wait until no other transaction holds this number, and hold it until the end of this one.

@@ -83,7 +83,7 @@ def _forget_plans(tx: Tx, gone: Gone) -> None:
             numbers = store.list_row_numbers(tx, gone.business_id, job_id, gone.lead_ids)
             fresh = replace(plan, rows=without_person(plan.rows, numbers, gone.contacts))
         elif _searches(plan.query, gone):
-            fresh = replace(plan, query=NOBODY if state is JobState.RUNNING else "")
+            fresh = replace(plan, query="" if state is JobState.DONE else NOBODY)
         else:
             continue
         if fresh != plan:

@@ -1,22 +1,43 @@
 """Files of leads that programs asked for: asking, keeping what was made, and forgetting it soon."""
 
+from typing import Final
+
 from contatto.accounts.model import AdAccount
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
+from contatto.kit.making import LEASE
 from contatto.leads.rules.files import KEEP, LINK, FileState, LeadFile
 from contatto.leads.store import files as store
+
+MOST_TRIES: Final = 3
+"""Claims after which a file is given up: it seems to break whoever makes it."""
 
 
 def queue_lead_file(tx: Tx, account: AdAccount, page_number: int = 0, ad_number: int = 0) -> LeadFile:
     """Have the leads of a form or of an ad made into a file in the background."""
     file = LeadFile(
         new_id(), account.business_id, new_number(), account.id, page_number, ad_number, FileState.CREATED,
-        "", tx.now, None,
+        "", tx.now, tx.now,
     )  # fmt: skip
     store.save_lead_file(tx, file)
     return file
+
+
+def claim_lead_file(tx: Tx, business_id: str) -> LeadFile | None:
+    """Take the next file of a business, to make it; one that was taken too often is given up."""
+    while (file := store.find_waiting_file(tx, business_id)) is not None:
+        if file.attempts < MOST_TRIES:
+            store.mark_file_claimed(tx, file, tx.now + LEASE)
+            return file
+        store.record_file(tx, file, FileState.FAILED)
+    return None
+
+
+def renew_lead_file(tx: Tx, file: LeadFile) -> None:
+    """Keep a file that takes long from being taken by another."""
+    store.mark_file_renewed(tx, file, tx.now + LEASE)
 
 
 def keep_lead_file(tx: Tx, file: LeadFile, content: bytes, file_type: str) -> None:

@@ -1,15 +1,18 @@
-"""Long work on leads: started by a member, done in small transactions, and undone in the same way.
+"""Long work on leads: asked for by a member, done in small transactions, and undone in the same way.
 
 Each step is the handler of an event that the step before told, so it survives a restart, is tried again when
-it fails, lets other work in between, and open pages hear how far it is. See decision 0016.
+it fails, lets other work in between, and open pages hear how far it is. See decision 0016. Some jobs of a
+business run at a time, and the others wait for them.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 from urllib.parse import parse_qsl
 
 from contatto.kit import errors
+from contatto.kit.batches import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
@@ -26,12 +29,15 @@ from contatto.leads.rules.filters import for_member, read_filter
 from contatto.leads.store import jobs as store
 from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
+from contatto.leads.store.erasing import record_plan
 from contatto.leads.store.work import append_lead_label, delete_lead_label, find_label
 
 CHUNK: Final = 100
-"""Leads of one transaction: small enough that a message does not wait for it."""
-ERASED_AT_ONCE: Final = 10
-"""Fewer for erasing, which looks into more tables."""
+"""Most leads of one step; how many it does, the time decides."""
+MOST_WAITING: Final = 50
+"""Jobs of a business that may wait."""
+STALLED: Final = timedelta(hours=1)
+"""A job that runs and has made no step for so long, since its steps fail, holds no place any more."""
 MOST_SELECTED: Final = 500
 _LABELLING: Final = frozenset({JobKind.LABEL, JobKind.UNLABEL, JobKind.UNDO})
 """Work that changes labels; what leads are filtered by is kept once for each step of it."""
@@ -41,17 +47,18 @@ type Change = Callable[[Tx, Actor, Lead, str], JobItem]
 
 
 def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Job:
-    """Begin work on the chosen leads, on all that match, or on the rows of a file.
+    """Ask for work on the chosen leads, on all that match, or on the rows of a file.
 
     Raises:
-        Refused: INVALID, when there is nothing to work on or the new value is none.
+        Refused: INVALID, when there is nothing to work on or the new value is none; CONFLICT, when too much
+            waits already.
     """
     plan = _checked(tx, actor, kind, plan)
     job_id = new_id()
     total = len(plan.rows) or len(plan.lead_ids) or _count(tx, actor, plan)
     if not total:
         raise Refused(errors.INVALID, "Choose at least one lead.")
-    return _begin(tx, _new_job(tx, actor, job_id, kind, plan, total))
+    return _queue_job(tx, _new_job(tx, actor, job_id, kind, plan, total))
 
 
 def record_done_job(tx: Tx, actor: Actor, kind: JobKind, plan: Plan, items: list[JobItem]) -> Job:
@@ -65,7 +72,7 @@ def record_done_job(tx: Tx, actor: Actor, kind: JobKind, plan: Plan, items: list
 
 
 def undo_job(tx: Tx, actor: Actor, job_id: str) -> Job:
-    """Begin to take back what a job did; leads that somebody changed since stay as they are.
+    """Ask to take back what a job did; leads that somebody changed since stay as they are.
 
     Raises:
         Refused: NOT_FOUND; CONFLICT when the job still runs, was undone, or cannot be.
@@ -75,11 +82,28 @@ def undo_job(tx: Tx, actor: Actor, job_id: str) -> Job:
         raise Refused(errors.NOT_FOUND, "There is no such work.")
     if job.kind is JobKind.ERASE:
         raise Refused(errors.CONFLICT, "Erasing cannot be undone: nothing is left to undo it with.")
-    if job.state is JobState.RUNNING or job.undone_by or job.kind is JobKind.UNDO:
+    if not job.has_ended or job.undone_by or job.kind is JobKind.UNDO:
         raise Refused(errors.CONFLICT, "This cannot be undone: it still runs, or it was undone before.")
     undo = _new_job(tx, actor, new_id(), JobKind.UNDO, Plan(), job.done)
     store.record_job(tx, replace(job, undone_by=undo.id))
-    return _begin(tx, replace(undo, undo_of=job.id))
+    return _queue_job(tx, replace(undo, undo_of=job.id))
+
+
+def has_job_to_start(tx: Tx, most: int) -> bool:
+    """Whether a job waits that may run; of each business ``most`` run at a time."""
+    return bool(store.list_free_businesses(tx, most, tx.now - STALLED))
+
+
+def start_waiting_jobs(tx: Tx, most: int) -> int:
+    """Let the jobs that have waited longest run, up to so many of each business; say how many these are."""
+    tx.hold_key("starting jobs on leads")
+    started = 0
+    for business_id, places in store.list_free_businesses(tx, most, tx.now - STALLED):
+        for job_id in store.list_next_jobs(tx, business_id, places):
+            store.mark_job_running(tx, business_id, job_id)
+            emit(tx, business_id, LeadJobMoved(business_id, job_id))
+            started += 1
+    return started
 
 
 def continue_job(tx: Tx, event: LeadJobMoved) -> None:
@@ -94,18 +118,23 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
     skipped = sum(item.state is ItemState.SKIPPED for item in items)
     first = job.done + job.skipped + 1
     store.append_job_items(tx, job, [replace(item, position=first + n) for n, item in enumerate(items)])
-    moved = replace(job, cursor=cursor, done=job.done + len(items) - skipped, skipped=job.skipped + skipped)
+    done = job.done + len(items) - skipped
+    moved = replace(job, cursor=cursor, done=done, skipped=job.skipped + skipped, moved_at=tx.now)
     if items:
         store.record_job(tx, moved)
         emit(tx, job.business_id, LeadJobMoved(job.business_id, job.id))
         return
     store.record_job(tx, replace(moved, state=JobState.DONE, ended_at=tx.now))
+    if job.plan.rows:  # each has become a lead, or was left out: nobody needs the file any more
+        record_plan(tx, job.business_id, job.id, replace(job.plan, rows=()))
     emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
 
 
-def _begin(tx: Tx, job: Job) -> Job:
+def _queue_job(tx: Tx, job: Job) -> Job:
+    tx.hold_key("jobs on leads", job.business_id)
+    if store.count_waiting_jobs(tx, job.business_id) >= MOST_WAITING:
+        raise Refused(errors.CONFLICT, "%(most)s jobs wait already. Try again later.", most=MOST_WAITING)
     store.save_job(tx, job)
-    emit(tx, job.business_id, LeadJobMoved(job.business_id, job.id))
     return job
 
 
@@ -114,7 +143,7 @@ def _new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: Plan, total
         id=job_id,
         business_id=actor.business_id,
         kind=kind,
-        state=JobState.RUNNING,
+        state=JobState.WAITING,
         member_id=actor.member_id,
         actor=actor.name,
         plan=plan,
@@ -125,6 +154,7 @@ def _new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: Plan, total
         undo_of=None,
         undone_by=None,
         created_at=tx.now,
+        moved_at=tx.now,
         ended_at=None,
     )
 
@@ -172,8 +202,9 @@ def _change_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
     ids = _next_ids(tx, job)
     found = lead_store.list_leads_by_id(tx, job.business_id, set(ids))
     actor, change = _actor(job), _CHANGES[job.kind]
-    items = [_attempt(tx, actor, found.get(lead_id), lead_id, change, job.plan.value) for lead_id in ids]
-    return items, ids[-1] if ids else job.cursor
+    value = job.plan.value
+    items = [_attempt(tx, actor, found.get(each), each, change, value) for each in in_time(ids)]
+    return items, items[-1].lead_id if items else job.cursor
 
 
 def _next_ids(tx: Tx, job: Job) -> list[str]:
@@ -247,25 +278,25 @@ _CHANGES: Final[dict[JobKind, Change]] = {
 
 def _import_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
     start = int(job.cursor or 0)
-    rows = job.plan.rows[start : start + CHUNK]
-    numbers = range(start + 1, start + len(rows) + 1)
+    numbers = in_time(range(start + 1, min(start + CHUNK, len(job.plan.rows)) + 1))
     items = [importing.import_row(tx, _actor(job), job.plan, job.id, number) for number in numbers]
-    return items, str(start + len(rows))
+    return items, str(start + len(items))
 
 
 def _erase_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
     """Erase the next leads, also those that were deleted; one that is gone already, or moved, is left out."""
-    ids = [each for each in job.plan.lead_ids if each > job.cursor][:ERASED_AT_ONCE]
+    ids = [each for each in job.plan.lead_ids if each > job.cursor][:CHUNK]
     found = lead_store.list_leads_by_id(tx, job.business_id, set(ids))
-    there = {lead_id: lead for lead_id, lead in found.items() if lead.id == lead_id}
-    erased = erasing.erase_leads(tx, job.business_id, list(there.values()), job.actor) if there else set()
-    items = [
-        JobItem(0, each, ItemState.CHANGED, "", "erased", "")
-        if each in erased
-        else _skipped(each, Said("This lead is gone."))
-        for each in ids
-    ]
-    return items, ids[-1] if ids else job.cursor
+    items: list[JobItem] = []
+    erased: set[str] = set()
+    for lead_id in in_time(ids):
+        lead = found.get(lead_id)
+        if lead is not None and lead.id == lead_id:
+            erased |= erasing.erase_leads(tx, job.business_id, [lead], job.actor)
+        is_gone = lead_id in erased
+        changed = JobItem(0, lead_id, ItemState.CHANGED, "", "erased", "")
+        items.append(changed if is_gone else _skipped(lead_id, Said("This lead is gone.")))
+    return items, items[-1].lead_id if items else job.cursor
 
 
 def _undo_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
@@ -274,8 +305,9 @@ def _undo_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
         return [], job.cursor
     items = store.list_job_items(tx, job.business_id, undone.id, int(job.cursor or 0), CHUNK)
     found = lead_store.list_leads_by_id(tx, job.business_id, {item.lead_id for item in items})
-    results = [_take_back(tx, _actor(job), undone.kind, found.get(item.lead_id), item) for item in items]
-    return results, str(items[-1].position) if items else job.cursor
+    actor, kind = _actor(job), undone.kind
+    results = [_take_back(tx, actor, kind, found.get(item.lead_id), item) for item in in_time(items)]
+    return results, str(items[len(results) - 1].position) if items else job.cursor
 
 
 def _take_back(tx: Tx, actor: Actor, kind: JobKind, lead: Lead | None, item: JobItem) -> JobItem:

@@ -20,6 +20,9 @@ class JobKind(StrEnum):
 
 
 class JobState(StrEnum):
+    """How far a job is; one that waits begins as soon as fewer others of its business run."""
+
+    WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
 
@@ -44,7 +47,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Long work on leads. ``cursor`` stands behind the last lead or row that was worked on."""
+    """Long work on leads. ``cursor`` stands behind what was worked on last, at ``moved_at``."""
 
     id: str
     business_id: str
@@ -60,7 +63,12 @@ class Job:
     undo_of: str | None
     undone_by: str | None
     created_at: datetime
+    moved_at: datetime
     ended_at: datetime | None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state is JobState.DONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,13 +125,14 @@ def _shown(job: Job, names: dict[str, str]) -> dict[str, Any]:
         "kind": job.kind.value,
         "value": names.get(job.plan.value, "" if job.kind is not JobKind.STATUS else job.plan.value),
         "actor": job.actor,
-        "is_running": job.state is JobState.RUNNING,
+        "is_waiting": job.state is JobState.WAITING,
+        "is_open": not job.has_ended,
         "total": job.total,
         "through": min(job.done + job.skipped, job.total),
         "done": job.done,
         "skipped": job.skipped,
         "is_undone": job.undone_by is not None,
-        "can_undo": job.state is JobState.DONE
+        "can_undo": job.has_ended
         and not job.undone_by
         and job.kind not in (JobKind.UNDO, JobKind.ERASE)
         and job.done > 0,

@@ -1,8 +1,8 @@
 """Leads as a file: the matching or the chosen ones, as CSV or XLSX, page by page: memory stays flat."""
 
-import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -16,7 +16,7 @@ from contatto.accounts.rules import require
 from contatto.capture.model import Field
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.spreadsheet import write_sheet
+from contatto.kit.spreadsheet import SheetFile
 from contatto.kit.table_export import csv_lines
 from contatto.kit.web.render import iso
 from contatto.leads.model.leads import ContactPoint, Lead
@@ -48,7 +48,7 @@ async def download_csv(request: Request, caller: PageCaller, asked: ReadAsked) -
 
 @router.get("/leads.xlsx")
 async def download_xlsx(request: Request, caller: PageCaller, asked: ReadAsked) -> Response:
-    """All matching leads as XLSX; it is written to a file of its own first, in a thread."""
+    """All matching leads as XLSX; it is written to a file of its own first."""
     require(caller, Permission.EXPORT_LEADS)
     return await answer_file(request, caller, asked.wanted, "xlsx", None)
 
@@ -71,7 +71,7 @@ async def answer_file(
     if kind == "csv":
         lines = _stream_csv(context, pages)
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
-    path = await asyncio.to_thread(_write_xlsx, context, pages)
+    path = await _write_xlsx(context, pages)
     return FileResponse(path, media_type=_XLSX, headers=headers, background=BackgroundTask(path.unlink))
 
 
@@ -80,27 +80,34 @@ async def _stream_csv(context: Context, pages: NextPage) -> AsyncIterator[bytes]
         yield line
     last: Lead | None = None
     while True:
-        last, rows = await context.db.read(pages(last))
+        last, rows = await context.db.read_long(pages(last))
         for line in csv_lines(rows):
             yield line
         if last is None:
             return
 
 
-def _write_xlsx(context: Context, pages: NextPage) -> Path:
+async def _write_xlsx(context: Context, pages: NextPage) -> Path:
+    """Write a file of its own, page by page, so that others read between two of them."""
     with tempfile.NamedTemporaryFile(prefix="leads-", suffix=".xlsx", delete=False) as file:
         path = Path(file.name)
-    write_sheet(path, HEAD, _all_rows(context, pages))
+    try:
+        sheet = SheetFile(path, HEAD)
+        more, last = True, None
+        while more:
+            last = await context.db.run_aside(partial(_add_page, context, sheet, pages(last)))
+            more = last is not None
+        await context.db.run_aside(sheet.close)
+    except BaseException:
+        path.unlink()
+        raise
     return path
 
 
-def _all_rows(context: Context, pages: NextPage) -> Iterator[list[str]]:
-    last: Lead | None = None
-    while True:
-        last, rows = context.db.read_now(pages(last))
-        yield from rows
-        if last is None:
-            return
+def _add_page(context: Context, sheet: SheetFile, read_page: ReadPage) -> Lead | None:
+    last, rows = context.db.read_now(read_page)
+    sheet.add_rows(rows)
+    return last
 
 
 def _matching(business_id: str, wanted: LeadFilter) -> NextPage:

@@ -59,7 +59,7 @@ async def post_preview(request: Request, caller: FormCaller, sent: Annotated[_Sh
     try:
         sheet = read_sheet(sent.text)
         country = _country(sent.country)
-        preview = await context.db.read(
+        preview = await context.db.read_long(
             lambda tx: actions.foresee_import(tx, caller.business_id, sheet, country)
         )
     except Refused as refused:

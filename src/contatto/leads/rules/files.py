@@ -32,4 +32,6 @@ class LeadFile:
     state: FileState
     file_type: str
     created_at: datetime
-    finished_at: datetime | None
+    due_at: datetime
+    finished_at: datetime | None = None
+    attempts: int = 0

@@ -1,12 +1,28 @@
 """Files of leads that programs asked for; a file is sealed, and kept for some minutes only."""
 
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    String,
+    Table,
+    Update,
+    literal_column,
+    select,
+    update,
+)
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant
+from contatto.kit.turns import Queue
 from contatto.leads.rules.files import FileState, LeadFile
+
+_WAITS: Final[ColumnElement[bool]] = literal_column("state = 'CREATED'")
 
 lead_files = Table(
     "lead_files",
@@ -20,10 +36,15 @@ lead_files = Table(
     Column("state", Choice(FileState), nullable=False),
     Column("file_type", String(8), nullable=False),
     instant("created_at"),
+    instant("due_at"),
     instant("finished_at", nullable=True),
+    Column("attempts", Integer, nullable=False),
     sealed("content", nullable=True),
-    Index("ix_lead_files_waiting", "state", "number"),
+    Index("ix_lead_files_waiting", "business_id", "due_at", sqlite_where=_WAITS, postgresql_where=_WAITS),
 )
+
+WAITING: Final = Queue(lead_files, _WAITS, lead_files.c.due_at)
+"""Files that are not made yet, or whose maker never came back."""
 
 
 def save_lead_file(tx: Tx, file: LeadFile) -> None:
@@ -43,20 +64,31 @@ def find_file_content(tx: Tx, business_id: str, number: int) -> bytes | None:
     return None if content is None else tx.vault.open_bytes(content, business_id)
 
 
-def list_waiting_files(tx: Tx, limit: int) -> list[LeadFile]:
-    """The oldest files of all businesses that wait to be made; for the worker, who claims them."""
-    waiting = select(lead_files).where(lead_files.c.state == FileState.CREATED)
-    waiting = waiting.order_by(lead_files.c.number).limit(limit)
-    return tx.list(LeadFile, waiting.with_for_update(skip_locked=True) if tx.locks_rows else waiting)
+def find_waiting_file(tx: Tx, business_id: str) -> LeadFile | None:
+    """The oldest file that waits to be made; for the worker, who claims it."""
+    return tx.find(LeadFile, WAITING.rows_of(tx, business_id, 1))
+
+
+def mark_file_claimed(tx: Tx, file: LeadFile, until: datetime) -> None:
+    """Note that a file is worked on; nobody else takes it before that time."""
+    tx.execute(_waiting(file).values(due_at=until, attempts=file.attempts + 1))
+
+
+def mark_file_renewed(tx: Tx, file: LeadFile, until: datetime) -> None:
+    tx.execute(_waiting(file).values(due_at=until))
 
 
 def record_file(
     tx: Tx, file: LeadFile, state: FileState, content: bytes | None = None, file_type: str = ""
 ) -> None:
-    """Set the state of a file, with its content where it was made."""
-    mine = update(lead_files).where(lead_files.c.business_id == file.business_id, lead_files.c.id == file.id)
+    """Set the state of a file that waited, with its content where it was made."""
     kept = None if content is None else tx.vault.seal_bytes(content, file.business_id)
-    tx.execute(mine.values(state=state, content=kept, file_type=file_type, finished_at=tx.now))
+    tx.execute(_waiting(file).values(state=state, content=kept, file_type=file_type, finished_at=tx.now))
+
+
+def _waiting(file: LeadFile) -> Update:
+    mine = (lead_files.c.business_id == file.business_id, lead_files.c.id == file.id)
+    return update(lead_files).where(*mine, _WAITS)
 
 
 def delete_contents(tx: Tx, before: datetime) -> int:
@@ -66,5 +98,5 @@ def delete_contents(tx: Tx, before: datetime) -> int:
 
 
 def delete_old_files(tx: Tx, before: datetime) -> int:
-    """Delete files that were asked for before a time."""
-    return tx.execute(lead_files.delete().where(lead_files.c.created_at < before)).rowcount
+    """Delete some files that were asked for before a time; say how many."""
+    return tx.delete_some(lead_files, lead_files.c.created_at < before)

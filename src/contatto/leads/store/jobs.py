@@ -2,14 +2,31 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Column, Index, Integer, PrimaryKeyConstraint, String, Table, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    and_,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.leads.model.jobs import ItemState, Job, JobItem, JobKind, JobState, Plan
+
+_OPEN: Final[ColumnElement[bool]] = literal_column("state <> 'done'")
 
 lead_jobs = Table(
     "lead_jobs",
@@ -21,6 +38,7 @@ lead_jobs = Table(
     Column("member_id", String(36), nullable=False),
     text("actor"),
     sealed("plan"),
+    Column("value", String(36), nullable=False),
     Column("cursor", String(36), nullable=False),
     Column("total", Integer, nullable=False),
     Column("done", Integer, nullable=False),
@@ -28,8 +46,10 @@ lead_jobs = Table(
     Column("undo_of", String(36)),
     Column("undone_by", String(36)),
     instant("created_at"),
+    instant("moved_at"),
     instant("ended_at", nullable=True),
     Index("ix_lead_jobs_business_id", "business_id", "created_at"),
+    Index("ix_lead_jobs_open", "business_id", "state", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )
 
 lead_job_items = Table(
@@ -50,7 +70,7 @@ lead_job_items = Table(
 def save_job(tx: Tx, job: Job) -> None:
     row = {name: getattr(job, name) for name in Job.__dataclass_fields__}
     plan = tx.vault.seal(msgspec.json.encode(job.plan).decode(), job.business_id)
-    tx.insert(lead_jobs, row | {"plan": plan})
+    tx.insert(lead_jobs, row | {"plan": plan, "value": job.plan.value})
 
 
 def find_job(tx: Tx, business_id: str, job_id: str) -> Job | None:
@@ -61,19 +81,55 @@ def find_job(tx: Tx, business_id: str, job_id: str) -> Job | None:
 
 
 def list_jobs(tx: Tx, business_id: str, since: datetime) -> list[Job]:
-    """Jobs that run, or that began after a time, latest first."""
-    recent = or_(lead_jobs.c.state == JobState.RUNNING, lead_jobs.c.created_at >= since)
-    mine = select(lead_jobs).where(lead_jobs.c.business_id == business_id, recent)
+    """Jobs that wait or run, or that began after a time, latest first; of their plans only the value."""
+    recent = or_(_OPEN, lead_jobs.c.created_at >= since)
+    shown = [column for column in lead_jobs.c if column.name != "plan"]
+    mine = select(*shown).where(lead_jobs.c.business_id == business_id, recent)
     rows = tx.execute(
         mine.order_by(lead_jobs.c.created_at.desc(), lead_jobs.c.id.desc()).limit(10)
     ).mappings()
-    return [_opened(tx, row) for row in rows]
+    return [_made(row, Plan(row["value"])) for row in rows]
+
+
+def count_waiting_jobs(tx: Tx, business_id: str) -> int:
+    mine = lead_jobs.c.business_id == business_id, lead_jobs.c.state == JobState.WAITING
+    return int(tx.scalar(select(func.count()).select_from(lead_jobs).where(_OPEN, *mine)))
+
+
+def list_free_businesses(tx: Tx, most: int, moved_since: datetime) -> list[tuple[str, int]]:
+    """Businesses with jobs that wait and places for some of them, with how many; for the worker.
+
+    Args:
+        tx: the transaction.
+        most: how many jobs of one business may run at a time.
+        moved_since: a job that runs and has made no step since holds no place.
+    """
+    waits = func.sum(case((lead_jobs.c.state == JobState.WAITING, 1), else_=0))
+    is_held = and_(lead_jobs.c.state == JobState.RUNNING, lead_jobs.c.moved_at > moved_since)
+    held = func.sum(case((is_held, 1), else_=0))
+    of_each = select(lead_jobs.c.business_id, held.label("held")).where(_OPEN)
+    free = of_each.group_by(lead_jobs.c.business_id).having(waits > 0, held < most)
+    return [(row.business_id, most - row.held) for row in tx.execute(free.order_by(lead_jobs.c.business_id))]
+
+
+def list_next_jobs(tx: Tx, business_id: str, limit: int) -> list[str]:
+    """The ids of the jobs that have waited longest, locked until the end of the transaction."""
+    mine = select(lead_jobs.c.id).where(
+        _OPEN, lead_jobs.c.business_id == business_id, lead_jobs.c.state == JobState.WAITING
+    )
+    mine = mine.order_by(lead_jobs.c.created_at, lead_jobs.c.id).limit(limit)
+    return list(tx.execute(mine.with_for_update(skip_locked=True) if tx.locks_rows else mine).scalars())
+
+
+def mark_job_running(tx: Tx, business_id: str, job_id: str) -> None:
+    mine = update(lead_jobs).where(lead_jobs.c.business_id == business_id, lead_jobs.c.id == job_id)
+    tx.execute(mine.values(state=JobState.RUNNING, moved_at=tx.now))
 
 
 def record_job(tx: Tx, job: Job) -> None:
     """Keep how far a job is."""
     mine = update(lead_jobs).where(lead_jobs.c.business_id == job.business_id, lead_jobs.c.id == job.id)
-    names = ("state", "cursor", "done", "skipped", "undone_by", "ended_at")
+    names = ("state", "cursor", "done", "skipped", "undone_by", "moved_at", "ended_at")
     tx.execute(mine.values(**{name: getattr(job, name) for name in names}))
 
 
@@ -109,5 +165,8 @@ def list_skipped(tx: Tx, business_id: str, job_id: str, limit: int = 500) -> lis
 
 
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> Job:
-    plan = msgspec.json.decode(tx.vault.open(row["plan"], row["business_id"]), type=Plan)
-    return Job(**{name: row[name] for name in Job.__dataclass_fields__} | {"plan": plan})
+    return _made(row, msgspec.json.decode(tx.vault.open(row["plan"], row["business_id"]), type=Plan))
+
+
+def _made(row: Mapping[Any, Any], plan: Plan) -> Job:
+    return Job(plan=plan, **{name: row[name] for name in Job.__dataclass_fields__ if name != "plan"})

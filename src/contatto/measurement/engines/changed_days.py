@@ -35,7 +35,10 @@ def list_changed_accounts(tx: Tx) -> list[tuple[str, str]]:
     return [(row.business_id, row.ad_account_id) for row in tx.execute(wanted)]
 
 
-def delete_changed_days(tx: Tx, business_id: str, mark_ids: list[str]) -> None:
-    of = changed_days.c.business_id == business_id
+def delete_changed_days(tx: Tx, business_id: str, mark_ids: list[str]) -> int:
+    """Delete marks; say how many of them were there."""
+    of, count = changed_days.c.business_id == business_id, 0
     for first in range(0, len(mark_ids), 500):
-        tx.execute(changed_days.delete().where(of, changed_days.c.id.in_(mark_ids[first : first + 500])))
+        gone = changed_days.delete().where(of, changed_days.c.id.in_(mark_ids[first : first + 500]))
+        count += tx.execute(gone).rowcount
+    return count

@@ -1,8 +1,9 @@
 """Counting the days of reports ahead, and again where something changed after the fact."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -11,7 +12,7 @@ from contatto.kit.log import logger
 from contatto.kit.moments import micros
 from contatto.leads.model.events import LeadsMerged, LeadStatusChanged
 from contatto.measurement import actions as measurement
-from contatto.measurement.engines.changed_days import list_changed_accounts
+from contatto.measurement.engines.changed_days import list_changed_accounts, list_changed_days
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ConversionKind, Source
 from contatto.measurement.rules import local_day, natural_number
@@ -25,35 +26,104 @@ from contatto.reports.model import STORED, Counts, Fact, Grain, Span, Step
 SETTLED: Final = 2 * measurement.LATE
 """How old a touch must be to be counted ahead; a later one than that marks its day."""
 PAUSE: Final = timedelta(minutes=5)
-MOST_ACCOUNTS: Final = 20
 MOST_DAYS: Final = 10
-"""Days that are counted in one transaction, so that no writer waits long."""
+"""Days that are counted at once, where nobody else waits."""
 
 UP_TO_DATE: Final = timedelta(days=1)
 """An account that is counted so far is not behind."""
+
+type Record = Callable[[Tx], None]
+type Counted = tuple[Part, str, Source, list[dict[str, Any]]]
+"""The counts of a source on a day of an account, as rows."""
 
 _COUNTING: Final = natural_number("counting days of reports")
 """Held while counting: two workers must not write the same day."""
 
 
+class DayCounter:
+    """Counts day after day: what has settled since the last time, and marked days again.
+
+    A day is read without holding up who writes; what was read is kept if nothing was counted meanwhile. Ad
+    accounts are served in turn, so that one with a long history holds up no other.
+    """
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._broken: set[tuple[str, str, Source]] = set()
+
+    def start_over(self) -> None:
+        """Try again what could not be read; before each run."""
+        self._broken.clear()
+
+    def read_next(self, tx: Tx) -> Record | None:
+        """Read one day that is to be counted, and give what keeps it; None when all is counted."""
+        return self._read_marked(tx) or self._read_behind(tx)
+
+    def _read_marked(self, tx: Tx) -> Record | None:
+        for mine in _in_turn(list_changed_accounts(tx), self._last):
+            progress = store.find_progress(tx, *mine)
+            marks: dict[tuple[str, Source], list[str]] = defaultdict(list)
+            for mark in list_changed_days(tx, *mine):
+                if (mine[1], mark.day, mark.source) not in self._broken:
+                    marks[mark.day, mark.source].append(mark.id)
+            for (day, source), ids in sorted(marks.items()):
+                self._last = mine[1]
+                try:
+                    return self._recount(tx, mine, progress, (day, source, ids))
+                except BrokenFile as error:  # the mark stays until the file is whole
+                    logger().error("reports.file_broken", says=str(error))
+                    self._broken.add((mine[1], day, source))
+        return None
+
+    def _recount(
+        self, tx: Tx, mine: tuple[str, str], progress: Progress | None, marked: tuple[str, Source, list[str]]
+    ) -> Record:
+        day, source, ids = marked
+        # of what is not counted yet, the change is seen when it is
+        is_counted = progress is not None and (
+            day <= progress.day if source is Source.TOUCH else day < progress.day
+        )
+        until = progress.counted_until if progress and is_counted else None
+        counted = None if until is None else _read_day(tx, mine, day, source, until)
+
+        def record(tx: Tx) -> None:
+            tx.hold(_COUNTING)
+            if store.find_progress(tx, *mine) == progress and measurement.take_marks(tx, mine[0], ids):
+                _keep_day(tx, counted)
+
+        return record
+
+    def _read_behind(self, tx: Tx) -> Record | None:
+        until = micros(tx.now - SETTLED)
+        behind = store.list_accounts_behind(tx, until - PAUSE // timedelta(microseconds=1))
+        for business_id, ad_account_id, timezone in _in_turn(behind, self._last):
+            self._last = ad_account_id
+            return _count_on(tx, (business_id, ad_account_id), timezone, until)
+        return None
+
+
 def count_days_ahead(tx: Tx) -> int:
-    """Count what has settled since the last time, and marked days again; say how many days that were."""
-    tx.hold(_COUNTING)
-    done = 0
-    for business_id, ad_account_id in list_changed_accounts(tx)[:MOST_ACCOUNTS]:
-        done += _count_changed(tx, business_id, ad_account_id)
-    until = micros(tx.now - SETTLED)
-    behind = store.list_accounts_behind(tx, until - PAUSE // timedelta(microseconds=1), MOST_ACCOUNTS)
-    for business_id, ad_account_id, timezone in behind:
-        done += _count_on(tx, (business_id, ad_account_id), timezone, until)
-    return done
+    """Count some days in this transaction; say how many, so call again until it is 0."""
+    counter = DayCounter()
+    for done in range(MOST_DAYS):
+        record = counter.read_next(tx)
+        if record is None:
+            return done
+        record(tx)
+    return MOST_DAYS
+
+
+def _in_turn[T: tuple[str, ...]](accounts: Sequence[T], last: str) -> list[T]:
+    """Accounts by their ids, from the one after the last that was served."""
+    ordered = sorted(accounts, key=itemgetter(1))
+    return [each for each in ordered if each[1] > last] + [each for each in ordered if each[1] <= last]
 
 
 def counted_until(tx: Tx) -> str | None:
     """The first day that some account has not counted in full; None where all are up to date."""
     settled = micros(tx.now - UP_TO_DATE)
     days: list[str] = []
-    for business_id, ad_account_id, _ in store.list_accounts_behind(tx, settled, None):
+    for business_id, ad_account_id, _ in store.list_accounts_behind(tx, settled):
         progress = store.find_progress(tx, business_id, ad_account_id)
         day = progress.day if progress else store.find_first_day(tx, business_id, ad_account_id)
         days += [day] if day else []
@@ -66,57 +136,43 @@ def note_lead(tx: Tx, event: LeadStatusChanged | LeadsMerged) -> None:
         measurement.mark_conversion(tx, event.business_id, lead_id, ConversionKind.LEAD)
 
 
-def _count_on(tx: Tx, mine: tuple[str, str], timezone: str, until: int) -> int:
-    """Count days from where the account stands up to a moment, but not too many at once."""
+def _count_on(tx: Tx, mine: tuple[str, str], timezone: str, until: int) -> Record:
+    """Count the day that an account stands on, up to a moment or to its end."""
     progress = store.find_progress(tx, *mine)
-    first = progress.day if progress else store.find_first_day(tx, *mine)
-    if first is None:
-        return 0
     last = local_day(until, timezone)
-    days = list(_days(first, last))
+    day = (progress.day if progress else store.find_first_day(tx, *mine)) or last
     reached = Progress(*mine, until, last)
-    if len(days) > MOST_DAYS:
-        days = days[:MOST_DAYS]
-        after = date.fromisoformat(days[-1]) + timedelta(days=1)
+    if day < last:
+        after = date.fromisoformat(day) + timedelta(days=1)
         midnight = datetime(after.year, after.month, after.day, tzinfo=ZoneInfo(timezone))
         reached = Progress(*mine, micros(midnight), after.isoformat())
-    for day in days:
-        _count_day(tx, mine, day, Source.TOUCH, reached.counted_until)
-        if day < reached.day:
-            _count_day(tx, mine, day, Source.CONVERSION, reached.counted_until)
-    store.save_progress(tx, reached)
-    return len(days)
+    counted = [_read_day(tx, mine, day, Source.TOUCH, reached.counted_until)]
+    if day < last:
+        counted.append(_read_day(tx, mine, day, Source.CONVERSION, reached.counted_until))
+
+    def record(tx: Tx) -> None:
+        tx.hold(_COUNTING)
+        if store.find_progress(tx, *mine) != progress:
+            return
+        for each in counted:
+            _keep_day(tx, each)
+        store.save_progress(tx, reached)
+
+    return record
 
 
-def _count_changed(tx: Tx, business_id: str, ad_account_id: str) -> int:
-    mine = (business_id, ad_account_id)
-    changed = {(mark.day, mark.source) for mark in measurement.take_changed_days(tx, *mine)}
-    progress = store.find_progress(tx, *mine)
-    if progress is None:
-        return 0  # nothing is counted yet, and what will be sees the change
-    within = [(day, source) for day, source in changed if day <= progress.day]
-    for day, source in within:
-        if source is Source.TOUCH or day < progress.day:
-            _count_again(tx, mine, day, source, progress.counted_until)
-    return len(within)
-
-
-def _count_again(tx: Tx, mine: tuple[str, str], day: str, source: Source, until: int) -> None:
-    """Count a marked day; where its views are in a file that is damaged, the mark stays until it is whole."""
-    try:
-        _count_day(tx, mine, day, source, until)
-    except BrokenFile as error:
-        logger().error("reports.file_broken", says=str(error))
-        measurement.mark_day(tx, *mine, day, source)
-
-
-def _count_day(tx: Tx, mine: tuple[str, str], day: str, source: Source, until: int) -> None:
+def _read_day(tx: Tx, mine: tuple[str, str], day: str, source: Source, until: int) -> Counted:
     part = Part(*mine, Span(day, day), until_ts=until)
     by_day = list_raw_facts(tx, part, source, Step.DAY)
     known = list_measured_ads(tx, mine[0], {fact.ad_id for fact in by_day})
     groups = {ad.ad_id: ad.ad_group_id for ad in known.values()}
     by_hour = list_raw_facts(tx, part, source, Step.HOUR, ("ad_id",))
-    store.save_day(tx, part, day, source, _rows(by_day, by_hour, groups, mine[1]))
+    return part, day, source, list(_rows(by_day, by_hour, groups, mine[1]))
+
+
+def _keep_day(tx: Tx, counted: Counted | None) -> None:
+    if counted is not None:
+        store.save_day(tx, *counted)
 
 
 def _rows(
@@ -133,10 +189,3 @@ def _rows(
     for (grain, hour, place_id, country), counts in sums.items():
         key = {"grain": grain, "hour": hour, "place_id": place_id, "country": country}
         yield key | {name: getattr(counts, name) for name in STORED}
-
-
-def _days(first: str, last: str) -> Iterator[str]:
-    day, end = date.fromisoformat(first), date.fromisoformat(last)
-    while day <= end:
-        yield day.isoformat()
-        day += timedelta(days=1)

@@ -10,6 +10,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.log import logger, where
+from contatto.kit.making import LEASE, Making, Record
 from contatto.kit.table_export import csv_lines
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.reports.actions.answers import answer_report
@@ -20,7 +21,9 @@ from contatto.reports.rules.filters import matching
 from contatto.reports.rules.queries import Asked, check_metrics, conditions_of, question_of
 from contatto.reports.store import tasks as store
 
-MOST_AT_ONCE: Final = 5
+MOST_TRIES: Final = 3
+"""Claims after which a report is given up: it seems to break whoever makes it."""
+NOT_MADE: Final = "The report could not be made; ask for it again."
 KEEP_FILES: Final = timedelta(days=30)
 
 
@@ -43,25 +46,42 @@ def queue_report(tx: Tx, ad_account: AdAccount, asked: Asked, file_name: str) ->
         status=TaskStatus.QUEUING,
         message="",
         created_at=tx.now,
+        due_at=tx.now,
     )
     store.save_report_task(tx, task)
     return task
 
 
-def finish_reports(tx: Tx) -> int:
-    """Make the files of reports that wait; say how many. A report that cannot be made says why."""
-    waiting = store.list_waiting_tasks(tx, MOST_AT_ONCE)
-    for task in waiting:
-        try:
-            with tx.connection.begin_nested():
-                store.mark_task(tx, task, TaskStatus.SUCCESS, content=_make_file(tx, task))
-        except BrokenFile as error:
-            says = f"The sealed file {error.file.name} is gone or damaged. {errors.FILE_BAD.remedy}"
-            store.mark_task(tx, task, TaskStatus.FAILED, says)
-        except Exception as error:  # one bad report must not hold up the others
-            logger().warning("report.failed", task_id=task.id, error_at=where(error))
-            store.mark_task(tx, task, TaskStatus.FAILED, "The report could not be made; ask for it again.")
-    return len(waiting)
+def claim_report(tx: Tx, business_id: str) -> ReportTask | None:
+    """Take the next report of a business, to make it; one that was taken too often is given up."""
+    while (task := store.find_waiting_task(tx, business_id)) is not None:
+        if task.attempts < MOST_TRIES:
+            store.mark_task_claimed(tx, task, tx.now + LEASE)
+            return task
+        store.mark_task(tx, task, TaskStatus.FAILED, NOT_MADE)
+    return None
+
+
+def renew_report(tx: Tx, task: ReportTask) -> None:
+    """Keep a report that takes long from being taken by another."""
+    store.mark_task_renewed(tx, task, tx.now + LEASE)
+
+
+def make_report_file(tx: Tx, task: ReportTask) -> Record:
+    """Read what a report says, and give what keeps its file; one that cannot be made says why."""
+    try:
+        content = _make_file(tx, task)
+    except BrokenFile as error:
+        says = f"The sealed file {error.file.name} is gone or damaged. {errors.FILE_BAD.remedy}"
+        return lambda tx: store.mark_task(tx, task, TaskStatus.FAILED, says)
+    except Exception as error:  # one bad report must not hold up the others
+        logger().warning("report.failed", task_id=task.id, error_at=where(error))
+        return lambda tx: store.mark_task(tx, task, TaskStatus.FAILED, NOT_MADE)
+    return lambda tx: store.mark_task(tx, task, TaskStatus.SUCCESS, content=content)
+
+
+REPORT_FILES: Final = Making(store.WAITING, claim_report, renew_report, make_report_file)
+"""Reports that programs asked for as files."""
 
 
 def _make_file(tx: Tx, task: ReportTask) -> str:
@@ -81,7 +101,7 @@ def cancel_report(tx: Tx, task: ReportTask) -> None:
     Raises:
         Refused: TASK_ENDED.
     """
-    if task.status is not TaskStatus.QUEUING:
+    if task.status not in (TaskStatus.QUEUING, TaskStatus.PROCESSING):
         raise Refused(errors.TASK_ENDED, f"task_id: the task is {task.status.value}.")
     store.mark_task(tx, task, TaskStatus.CANCELED)
 

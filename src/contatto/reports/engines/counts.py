@@ -246,14 +246,14 @@ def find_first_day(tx: Tx, business_id: str, ad_account_id: str) -> str | None:
     return min([one for one in (day, *dropped[:1]) if one], default=None)
 
 
-def list_accounts_behind(tx: Tx, before: int, limit: int | None) -> list[tuple[str, str, str]]:
+def list_accounts_behind(tx: Tx, before: int) -> list[tuple[str, str, str]]:
     """Business, id and zone of ad accounts not counted up to a moment, the longest behind first."""
     behind = select(ad_accounts.c.business_id, ad_accounts.c.id, ad_accounts.c.timezone)
     behind = behind.outerjoin(report_progress, report_progress.c.ad_account_id == ad_accounts.c.id)
     until = func.coalesce(report_progress.c.counted_until, 0)
     return [
         (row.business_id, row.id, row.timezone)
-        for row in tx.execute(behind.where(until < before).order_by(until, ad_accounts.c.id).limit(limit))
+        for row in tx.execute(behind.where(until < before).order_by(until, ad_accounts.c.id))
     ]
 
 

@@ -1,6 +1,5 @@
 """The conversions behind a figure, and why each is credited as it is."""
 
-import asyncio
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -91,10 +90,8 @@ async def show_conversion(request: Request, caller: PageCaller, conversion_id: s
     if number is None:
         raise Refused(errors.NOT_FOUND, "There is no such conversion.")
     context = context_of(request)
-    # In a thread of its own, since it may read files: on SQLite a read holds up the event loop.
-    found = await asyncio.to_thread(
-        context.db.read_now, lambda tx: trace_conversion(tx, caller.business_id, number)
-    )
+    # it may read files
+    found = await context.db.read_long(lambda tx: trace_conversion(tx, caller.business_id, number))
     values = _explained(found, can_see=may(caller, Permission.READ_LEADS))
     return context.pages.render(request, "reports/conversion.html", {"caller": caller, **values})
 

@@ -1,6 +1,5 @@
 """The report page, its CSV and its spreadsheet."""
 
-import asyncio
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -84,7 +83,7 @@ async def download_report_sheet(request: Request, caller: PageCaller) -> Respons
         write_sheet(path, head, rows, range(FIRST_NUMBER, len(head)))
         return path
 
-    path = await asyncio.to_thread(write)
+    path = await context_of(request).db.run_aside(write)
     headers = _file_headers(asked, "xlsx")
     return FileResponse(path, media_type=_XLSX, headers=headers, background=BackgroundTask(path.unlink))
 
@@ -96,7 +95,7 @@ async def _read_table(request: Request, caller: Caller) -> tuple[Asked, Table]:
         asked = find_asked(tx, caller, look)
         return asked, build_table(asked, load_overview(tx, asked.account, asked.look, asked.today))
 
-    return await context_of(request).db.read(work)
+    return await context_of(request).db.read_long(work)
 
 
 def _file_headers(asked: Asked, kind: str) -> dict[str, str]:

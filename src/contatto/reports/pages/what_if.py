@@ -1,6 +1,5 @@
 """What other windows or another policy would have credited, and how quickly chats are answered."""
 
-import asyncio
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
@@ -46,8 +45,8 @@ async def show_what_if(
     context = context_of(request)
     look = look_of(request)
     supposed = Supposed(click, view, Policy(policy))
-    # In a thread of its own, since it weighs every conversion: on SQLite a read holds up the event loop.
-    values = await asyncio.to_thread(context.db.read_now, lambda tx: _both_sides(tx, caller, look, supposed))
+    # it weighs every conversion
+    values = await context.db.read_long(lambda tx: _both_sides(tx, caller, look, supposed))
     return context.pages.render(request, "reports/what_if.html", {"caller": caller, **values})
 
 

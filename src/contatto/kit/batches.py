@@ -1,0 +1,21 @@
+"""Batches of background work, sized by the time that they may hold the database, not by a number of rows."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+BATCH_S: Final = 0.03
+"""How long a batch goes on; with the thing that it has begun it holds SQLite's one writer some 50 ms."""
+
+
+SHARED_BATCH_S: Final = 4 * BATCH_S
+"""The same where a batch holds up nobody but its like: on PostgreSQL others write meanwhile."""
+
+
+def in_time[T](items: Iterable[T], seconds: float = BATCH_S) -> Iterator[T]:
+    """Items until the time is up, counted from the first, which comes in any case."""
+    end = time.perf_counter() + seconds
+    for item in items:
+        yield item
+        if time.perf_counter() >= end:
+            return

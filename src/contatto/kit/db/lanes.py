@@ -1,0 +1,104 @@
+"""Writes that wait for SQLite's one writer, and which of them come next."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from contatto.kit.batches import in_time
+from contatto.kit.db.database import Waiting, Work
+from contatto.kit.db.tx import Row
+
+GROUP_LIMIT: Final = 512
+"""Most rows of hot paths that share one commit; more only makes the first of them wait."""
+GROUP_S: Final = 0.02
+"""How long a commit goes on taking up writes that wait."""
+
+
+@dataclass(slots=True)
+class Write:
+    """One write that waits: either work, or an insert that may be grouped with its like."""
+
+    waiting: Waiting[Any]
+    business_id: str = ""
+    work: Work[Any] | None = None
+    statement: Any = None
+    row: Row | None = None
+    in_background: bool = False
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Lanes:
+    """The writes of requests, one business after the other, and those of the background.
+
+    A commit takes rows of hot paths and writes of requests, or some of the background; while both wait they
+    alternate. So neither who asks for much nor long work in the background keeps a request waiting for more
+    than a batch of it, and requests without end do not stop the background.
+    """
+
+    def __init__(self) -> None:
+        self._arrived: SimpleQueue[Write | None] = SimpleQueue()
+        self._appends: deque[Write] = deque()
+        self._requests: dict[str, deque[Write]] = {}
+        self._background: deque[Write] = deque()
+        self._is_background_next = False
+        self._is_closing = False
+
+    def put(self, write: Write) -> None:
+        self._arrived.put(write)
+
+    def close(self) -> None:
+        """Let the writer end once it has done what waits."""
+        self._arrived.put(None)
+
+    def wait(self) -> bool:
+        """Wait until there is something to write; False when nothing comes any more."""
+        self._sort_arrived()
+        while not (self._appends or self._requests or self._background):
+            if self._is_closing:
+                return False
+            self._sort(self._arrived.get())
+            self._sort_arrived()
+        return True
+
+    def _sort_arrived(self) -> None:
+        while True:
+            try:
+                self._sort(self._arrived.get_nowait())
+            except Empty:
+                return
+
+    def _sort(self, write: Write | None) -> None:
+        if write is None:
+            self._is_closing = True
+        elif write.in_background:
+            self._background.append(write)
+        elif write.work is None:
+            self._appends.append(write)
+        else:
+            self._requests.setdefault(write.business_id, deque()).append(write)
+
+    def next_commit(self) -> tuple[list[Write], Iterator[Write]]:
+        """What goes into the next commit: rows of hot paths, and writes one by one until the time is up."""
+        has_requests = bool(self._appends or self._requests)
+        if self._background and (self._is_background_next or not has_requests):
+            self._is_background_next = False
+            return [], in_time(self._take_background(), GROUP_S)
+        self._is_background_next = bool(self._background)
+        appends = [self._appends.popleft() for _ in range(min(len(self._appends), GROUP_LIMIT))]
+        return appends, in_time(self._take_requests(), GROUP_S)
+
+    def _take_background(self) -> Iterator[Write]:
+        while self._background:
+            yield self._background.popleft()
+
+    def _take_requests(self) -> Iterator[Write]:
+        while self._requests:
+            business_id, line = next(iter(self._requests.items()))
+            del self._requests[business_id]
+            write = line.popleft()
+            if line:
+                self._requests[business_id] = line  # behind all others
+            yield write

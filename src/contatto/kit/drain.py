@@ -1,0 +1,157 @@
+"""Draining the outbox: new events are handed to their handlers, and the jobs that are due are run.
+
+Each new event gets one job for each of its handlers. A job runs in a savepoint or a transaction of its own
+together with its "done". Businesses are served in turn, so that one with thousands of events holds up no
+other; a batch holds the database for some 50 ms at most, if no handler takes longer.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import select, update
+
+from contatto.kit.batches import in_time
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.listeners import Listener, hearing
+from contatto.kit.log import logger, where
+from contatto.kit.outbox import DUE, FRESH, Job, JobState, StoredEvent, event_name, events, jobs
+from contatto.kit.turns import Queue, Turns
+
+type After = Mapping[type[Any], tuple[Listener, ...]]
+
+RETRY_AFTER: Final = (5, 60, 300, 1800, 7200, 21600)
+"""Seconds to wait before each further try; when they are used up the job is dead."""
+LEASE: Final = timedelta(seconds=60)
+FANNED_OUT: Final = 100
+"""New events that get their jobs together."""
+CLAIMED: Final = 50
+"""Jobs that are claimed together: few, so that who comes next does not wait for long."""
+
+
+class Drain:
+    """Hands new events to their handlers and runs the jobs that are due, in turn by business.
+
+    Args:
+        after: the handlers of each event.
+        claimed: jobs that are claimed together.
+    """
+
+    def __init__(self, after: After, claimed: int = CLAIMED) -> None:
+        self._kinds = {event_name(kind): (kind, handlers) for kind, handlers in after.items()}
+        self._handlers = {handler_name(handler): handler for chain in after.values() for handler in chain}
+        self._claimed = claimed
+        self._events = Turns(Queue(events, FRESH, events.c.at))
+        self._jobs = Turns(Queue(jobs, DUE, jobs.c.due_at))
+
+    def is_due(self, tx: Tx) -> bool:
+        """Whether there is anything to do."""
+        return self._events.queue.is_due(tx) or self._jobs.queue.is_due(tx)
+
+    async def run_batch(self, db: Database) -> int:
+        """Give new events their jobs and run some jobs that are due.
+
+        Returns:
+            How many jobs ran; call again until it is 0.
+        """
+        if not await db.read(self.is_due):
+            return 0
+        claimed = await db.write(self._claim, in_background=True)
+        waiting = claimed
+        while waiting:
+            done = await db.write(partial(self._run_some, waiting=waiting), in_background=True)
+            waiting = waiting[done:]
+        return len(claimed)
+
+    async def run_all(self, db: Database) -> int:
+        """Run all that is due; say how many jobs that were."""
+        done = 0
+        while count := await self.run_batch(db):
+            done += count
+        return done
+
+    def _claim(self, tx: Tx) -> list[tuple[Job, StoredEvent]]:
+        self._fan_out(tx)
+
+        def list_jobs(business_id: str, limit: int) -> list[Job]:
+            return tx.list(Job, self._jobs.queue.rows_of(tx, business_id, limit))
+
+        claimed = self._jobs.list_rows(tx, self._claimed, list_jobs)
+        if not claimed:
+            return []
+        self._jobs.served(claimed[-1].business_id)
+        lease = update(jobs).where(jobs.c.id.in_([job.id for job in claimed]))
+        tx.execute(lease.values(due_at=tx.now + LEASE, attempts=jobs.c.attempts + 1))
+        of = select(events).where(events.c.seq.in_({job.event_seq for job in claimed}))
+        found = {event.seq: event for event in tx.list(StoredEvent, of)}
+        return [(job, found[job.event_seq]) for job in claimed]
+
+    def _fan_out(self, tx: Tx) -> None:
+        def list_fresh(business_id: str, limit: int) -> list[StoredEvent]:
+            return tx.list(StoredEvent, self._events.queue.rows_of(tx, business_id, limit))
+
+        fresh = self._events.list_rows(tx, FANNED_OUT, list_fresh)
+        if not fresh:
+            return
+        self._events.served(fresh[-1].business_id)
+        hears = hearing(tx)
+        new = {"state": JobState.DUE, "attempts": 0, "due_at": tx.now}
+        rows = [
+            {"business_id": event.business_id, "event_seq": event.seq, "handler": handler_name(handler)} | new
+            for event in sorted(fresh, key=lambda event: event.seq)
+            for handler in self._kinds.get(event.name, (None, ()))[1]
+            if hears(handler, event.business_id)
+        ]
+        if rows:
+            tx.execute(tx.upsert(jobs).on_conflict_do_nothing(), rows)
+        tx.execute(
+            update(events).where(events.c.seq.in_([event.seq for event in fresh])).values(fanned_out=True)
+        )
+
+    def _run_some(self, tx: Tx, waiting: list[tuple[Job, StoredEvent]]) -> int:
+        """Run jobs in their order until the time is up; say how many.
+
+        On PostgreSQL each has a transaction of its own: it keeps its rows locked for no other.
+        """
+        done = 0
+        for job, event in in_time(waiting[:1] if tx.locks_rows else waiting):
+            try:
+                with tx.connection.begin_nested():
+                    self._run(tx, job, event)
+            except Exception as error:  # whatever a handler raises becomes a retry
+                logger().warning(
+                    "outbox.failed", job_id=str(job.id), handler=job.handler, error_at=where(error)
+                )
+                _note_failure(tx, job, error)
+            done += 1
+        return done
+
+    def _run(self, tx: Tx, job: Job, event: StoredEvent) -> None:
+        kind, handler = self._kinds.get(event.name), self._handlers.get(job.handler)
+        if kind is None or handler is None:
+            raise LookupError(f"nobody answers to {job.handler}")
+        still_due = update(jobs).where(jobs.c.id == job.id, jobs.c.state == JobState.DUE)
+        if tx.execute(still_due.values(state=JobState.DONE, last_error=None)).rowcount:
+            handler(tx, msgspec.json.decode(event.payload, type=kind[0]))
+
+
+async def drain(db: Database, after: After, limit: int = 200) -> int:
+    """Run jobs that are due, once; say how many, so call again until it is 0."""
+    return await Drain(after, limit).run_batch(db)
+
+
+def handler_name(handler: Listener) -> str:
+    """A handler's name in the table: its capability and function."""
+    return f"{handler.__module__.removeprefix('contatto.')}.{handler.__qualname__}"
+
+
+def _note_failure(tx: Tx, job: Job, error: Exception) -> None:
+    tries = job.attempts + 1
+    dead = tries > len(RETRY_AFTER)
+    wait = timedelta(seconds=RETRY_AFTER[min(tries, len(RETRY_AFTER)) - 1])
+    state = JobState.DEAD if dead else JobState.DUE
+    values = {"state": state, "due_at": tx.now + wait, "last_error": where(error)}
+    tx.execute(update(jobs).where(jobs.c.id == job.id, jobs.c.state == JobState.DUE).values(**values))

@@ -1,0 +1,83 @@
+"""Background work as values: what waits in tables, and what happens by the clock; each in short batches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+
+type Batch = Callable[[Tx], int]
+"""Does some of the work, for as long as a batch may take; says how much that was, 0 when nothing is left."""
+type IsDue = Callable[[Tx], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedWork:
+    """Work that waits in tables, and is looked for whenever something was committed.
+
+    Args:
+        name: for the log.
+        is_due: whether there is any; it is asked first, so that looking costs no write.
+        run_batch: does some of it.
+        in_background: whether it gives way to what people and platforms write.
+        gather_s: how long it waits after a commit before it looks: what is less urgent looks less often.
+    """
+
+    name: str
+    is_due: IsDue
+    run_batch: Batch
+    in_background: bool = True
+    gather_s: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicJob:
+    """Work by the clock; ``is_due`` may spare it a write, and may take long."""
+
+    every_s: float
+    run_batch: Batch
+    is_due: IsDue | None = None
+
+    async def run(self, db: Database) -> int:
+        """Do it to its end; say how much that was."""
+        if self.is_due is not None and not await db.read_long(self.is_due):
+            return 0
+        done = 0
+        while count := await db.write(self.run_batch, in_background=True):
+            done += count
+        return done
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicCount:
+    """Work by the clock that reads for long and writes little.
+
+    Args:
+        every_s: seconds between two runs.
+        start: before each run.
+        read_next: read for the next piece of work, and give what keeps it; None when nothing is left.
+    """
+
+    every_s: float
+    start: Callable[[], None]
+    read_next: Callable[[Tx], Callable[[Tx], None] | None]
+
+    async def run(self, db: Database) -> int:
+        """Do it to its end; say how many pieces that were."""
+        self.start()
+        done = 0
+        while (record := await db.read_long(self.read_next)) is not None:
+            await db.write(record, in_background=True)
+            done += 1
+        return done
+
+
+async def run_queued(db: Database, work: QueuedWork) -> int:
+    """Do all that is due; say how much that was."""
+    done = 0
+    while await db.read(work.is_due):
+        count = await db.write(work.run_batch, in_background=work.in_background)
+        if not count:
+            break
+        done += count
+    return done

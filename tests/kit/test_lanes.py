@@ -1,0 +1,205 @@
+"""SQLite's writer: long work gives way, and no business or process waits behind all writes of another."""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from contatto.kit.clock import FixedClock
+from contatto.kit.db import lanes
+from contatto.kit.db.connect import open_database
+from contatto.kit.db.database import Database
+from contatto.kit.db.lanes import Lanes, Write
+from contatto.kit.db.row_security import act_for
+from contatto.kit.db.tx import Tx
+from contatto.kit.outbox import emit
+from contatto.kit.vault import Vault
+from tests.kit.test_live import Rang
+
+ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+
+
+def waiting(names: str) -> Lanes:
+    """Lanes with writes that are named by their business; capitals are background work, digits are rows."""
+    made = Lanes()
+    for name in names:
+        work = None if name.isdigit() else str
+        made.put(Write(None, name.lower(), work=work, in_background=name.isupper()))  # type: ignore[arg-type]
+    return made
+
+
+def commits(made: Lanes, most: int = 20) -> list[str]:
+    """The writes of each commit that follows, by their names."""
+    found = []
+    while len(found) < most and (
+        made._arrived.qsize() or made._appends or made._requests or made._background
+    ):
+        made.wait()
+        appends, works = made.next_commit()
+        taken = [*appends, *works]
+        found.append(
+            "".join(each.business_id.upper() if each.in_background else each.business_id for each in taken)
+        )
+    return found
+
+
+def test_rows_and_requests_come_first_and_the_background_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "GROUP_S", 0)
+    assert commits(waiting("XYab12c")) == ["12a", "X", "b", "Y", "c"]
+
+
+def test_requests_are_taken_in_turn_by_business_until_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert commits(waiting("aaaabbc")) == ["abcabaa"]
+    monkeypatch.setattr(lanes, "GROUP_S", 0)
+    assert commits(waiting("aaabbc")) == ["a", "b", "c", "a", "b", "a"]
+
+
+def test_what_comes_meanwhile_goes_before_background_work_that_waited_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lanes, "GROUP_S", 0)
+    made = waiting("XY")
+    assert commits(made, 1) == ["X"]
+    made.put(Write(None, "a", work=str))  # type: ignore[arg-type]
+    assert commits(made) == ["a", "Y"]
+
+
+@ON_SQLITE
+def test_a_request_waits_for_one_batch_of_background_work_and_not_for_all(database: Database) -> None:
+    done: list[str] = []
+
+    def batch(_tx: Tx) -> None:
+        time.sleep(0.03)
+        done.append("batch")
+
+    async def go() -> None:
+        act_for("a")
+        long = [asyncio.create_task(database.write(batch, in_background=True)) for _ in range(20)]
+        await asyncio.sleep(0.005)
+        await database.write(lambda _tx: done.append("request"))
+        await asyncio.gather(*long)
+
+    asyncio.run(go())
+    assert len(done) == 21
+    assert done.index("request") <= 2
+
+
+def test_another_process_writes_between_the_commits_of_a_busy_one(
+    sqlite_template: Path, tmp_path: Path, clock: FixedClock
+) -> None:
+    path = tmp_path / "shared.db"
+    path.write_bytes(sqlite_template.read_bytes())
+    vault = Vault({"test": bytes(32)})
+    busy, other = (open_database(f"sqlite:///{path}", clock, vault) for _ in range(2))
+    over = threading.Event()
+
+    def keep_busy() -> None:
+        async def go() -> None:
+            while not over.is_set():  # three lanes, so that a write always waits
+                await asyncio.gather(*(busy.write(one_batch, in_background=True) for _ in range(3)))
+
+        asyncio.run(go())
+
+    thread = threading.Thread(target=keep_busy)
+    thread.start()
+    try:
+        waits = [timed(lambda: other.write_now(one_event)) for _ in range(10)]
+    finally:
+        over.set()
+        thread.join()
+        busy.close()
+        other.close()
+    assert sorted(waits)[5] < 0.5
+    assert max(waits) < 3  # a busy machine; SQLite's own way of waiting takes 10 s, and then gives up
+
+
+def one_event(tx: Tx) -> None:
+    emit(tx, "b1", Rang("b1", 1))
+
+
+def one_batch(tx: Tx) -> None:
+    one_event(tx)
+    time.sleep(0.03)
+
+
+def timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+@ON_SQLITE
+def test_who_holds_the_file_too_long_is_told_of_and_nothing_hangs(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("contatto.kit.db.sqlite._WAIT_S", 0.1)
+    with closing(sqlite3.connect(str(database.engine.url.database), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Exception, match="database is locked"):
+            database.write_now(one_event)
+        other.execute("ROLLBACK")
+    database.write_now(one_event)
+
+
+def test_commits_of_another_process_are_told_of(database: Database) -> None:
+    other = open_database(
+        database.engine.url.render_as_string(hide_password=False), database.clock, database.vault
+    )
+    told = threading.Event()
+    database.on_commit(told.set)
+
+    async def go() -> None:
+        watching = asyncio.create_task(database.watch())
+        for _ in range(200):  # until it listens
+            await asyncio.to_thread(other.write_now, one_event)
+            if told.wait(0.02):
+                break
+            await asyncio.sleep(0.02)
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+    asyncio.run(go())
+    other.close()
+    assert told.is_set()
+
+
+def test_long_reads_run_beside_the_event_loop_one_for_each_business(database: Database) -> None:
+    at_once: list[int] = []
+    inside = 0
+    lock = threading.Lock()
+
+    def read(_tx: Tx) -> str:
+        nonlocal inside
+        with lock:
+            inside += 1
+            at_once.append(inside)
+        time.sleep(0.05)
+        with lock:
+            inside -= 1
+        return threading.current_thread().name
+
+    async def go() -> list[str]:
+        ticks = asyncio.create_task(tick())
+        names = await asyncio.gather(*(database.read_long(read, "a") for _ in range(4)))
+        assert max(at_once) == 1
+        await asyncio.gather(*(database.read_long(read, name) for name in "abcd"))
+        assert max(at_once) == 2
+        ticks.cancel()
+        assert count > 5  # the loop went on meanwhile
+        return names
+
+    count = 0
+
+    async def tick() -> None:
+        nonlocal count
+        while True:
+            count += 1
+            await asyncio.sleep(0.01)
+
+    assert all(name.startswith("aside") for name in asyncio.run(go()))
