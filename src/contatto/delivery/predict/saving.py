@@ -13,7 +13,7 @@ from contatto.delivery.predict.groups import GROUP_ARRAYS
 from contatto.delivery.predict.learned import VIEWER_ARRAYS
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.records import SNAPSHOT_ARRAYS
-from contatto.delivery.rules.columns import FAMILIES
+from contatto.delivery.rules.columns import FAMILIES, MOST_CONTEXT
 
 _MAGIC: Final = b"contatto marketplace 1\n"
 _PLAIN: Final = (
@@ -116,14 +116,14 @@ def _restore_arrays(holder: object, packed: dict[str, Any]) -> None:
 
 
 def _pack_snapshots(market: Market) -> list[Any]:
-    """Only rows that are in use."""
+    """Only rows that are in use, and of them only what is."""
     kept = market.snapshots
     used = np.setdiff1d(np.arange(len(kept.counts)), np.array(kept.free, np.int64))
-    return [
-        len(kept.counts),
-        _pack(used),
-        {name: _pack(getattr(kept, name)[used]) for name in SNAPSHOT_ARRAYS},
-    ]
+    rows = {name: getattr(kept, name)[used] for name in SNAPSHOT_ARRAYS}
+    left_over = np.arange(MOST_CONTEXT) >= rows["counts"][:, None]
+    for name in ("hashes", "values", "kinds"):
+        rows[name][left_over] = 0
+    return [len(kept.counts), _pack(used), {name: _pack(each) for name, each in rows.items()}]
 
 
 def _restore_snapshots(market: Market, packed: list[Any], free: list[int]) -> None:
