@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all test-engines check lint types imports fix bench docs words map screenshots migration build clean
+.PHONY: help setup run test test-all test-engines check lint types imports fix audit bench docs words map screenshots migration build clean
 
 help:
 	@echo "Contatto. The two to begin with: make run, make test."
@@ -53,6 +53,9 @@ fix: $(STAMP) ## repair what can be repaired by itself, and format
 	@$(BIN)/ruff format .
 
 ##@ Look into it
+audit: $(STAMP) ## look for known vulnerabilities in what uv.lock pins
+	@$(PYTHON) -m tools.audit
+
 bench: $(STAMP) ## run every benchmark for a minute at most; FULL=1 takes longer, B=name runs one
 	@$(BIN)/python -m tools.benches $(if $(FULL),,--quick) $(B)
 
@@ -74,8 +77,9 @@ screenshots: $(STAMP) ## take the pictures of docs/images from a running demo
 migration: $(STAMP) ## write a new schema step; m="what changes"
 	@$(BIN)/python -m tools.migration "$(m)"
 
-build: $(STAMP) ## build the wheel and the source archive into dist/
+build: $(STAMP) ## build the wheel, the source archive and the SBOM into dist/
 	@$(PYTHON) -m tools.bootstrap build
+	@$(BIN)/python -m tools.sbom
 
 clean: ## remove everything that make brought or made
 	@rm -rf .venv .bootstrap .engines .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from tools.reference_api import api_page
+from tools.reference_dependencies import dependencies_page
 from tools.reference_events import events_page
 from tools.reference_lists import decisions_page, how_to_page
 from tools.reference_metrics import metrics_page
@@ -19,6 +20,7 @@ PAGES = {
     "reference/metrics.md": metrics_page,
     "reference/api.md": api_page,
     "reference/routes.md": routes_page,
+    "reference/dependencies.md": dependencies_page,
     "decisions/index.md": decisions_page,
     "how-to/index.md": how_to_page,
 }

@@ -1,6 +1,7 @@
 """Values as the API v1.3 writes them."""
 
 import pytest
+from pydantic import ValidationError
 from starlette.requests import Request
 
 from contatto.kit import errors
@@ -109,3 +110,11 @@ def test_lists_in_a_query_are_described_as_json() -> None:
     assert described["advertiser_id"]["required"] is True
     assert "application/json" in described["wanted"]["content"]
     assert described["page"]["schema"]["type"] == "integer"
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
+def test_half_of_a_surrogate_pair_is_no_letter(text: str) -> None:
+    """JSON can spell it, and no database keeps it."""
+    for values in ({"other_id": text}, {"wanted": [text]}, {"other_id": f"{text}x"}):
+        with pytest.raises(ValidationError):
+            Asked.model_validate({"advertiser_id": "1"} | values)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
 from pydantic import (
     BaseModel,
@@ -13,6 +13,7 @@ from pydantic import (
     PlainSerializer,
     ValidationError,
     WithJsonSchema,
+    model_validator,
 )
 from starlette.requests import Request
 
@@ -80,10 +81,28 @@ type JsonText[T] = Annotated[T, BeforeValidator(_read_json)]
 """A list or an object of a query, which comes as JSON text."""
 
 
+def _is_whole(value: object) -> bool:
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, list | tuple | frozenset):
+        return all(_is_whole(each) for each in value)
+    return not isinstance(value, dict) or all(_is_whole(each) for pair in value.items() for each in pair)
+
+
 class Shape(BaseModel):
-    """A body or a query; fields that we do not know are ignored, as the SDK adds many."""
+    """A body or a query; fields that we do not know are ignored, as the SDK adds many.
+
+    JSON can spell half of a surrogate pair, which is no letter and which no database keeps: it is refused.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @model_validator(mode="after")
+    def _has_whole_letters(self) -> Self:
+        for name, value in self:
+            if not _is_whole(value):
+                raise ValueError(f"{name} holds half of a surrogate pair, which is no letter")
+        return self
 
 
 class PageQuery(Shape):
