@@ -61,7 +61,8 @@ def settle(world: World) -> None:
 def make_tenant(world: World, word: str, digit: int) -> Tenant:
     """A new business with members of each role, tokens, channels and capture; it has no data yet."""
     roles = {role: f"{role}@{word}.example.com" for role in Role}
-    open_id, app_id, secret = f"tt-{word}", f"app-{word}", f"secret of {word}"
+    # The id of an app is its platform's, and whoever likes may name it: it has no word that would tell of us.
+    open_id, app_id, secret = f"tt-{word}", f"app-{digit}00{digit}", f"secret of {word}"
     company = CompanyData(f"{word} Ltd", f"https://{word}.example.com", f"https://{word}.example.com/privacy")
     hashed = weak_hash(PASSWORD)
 
