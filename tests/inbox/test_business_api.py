@@ -2,12 +2,14 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx2
 import pytest
 
+from contatto.accounts import actions as accounts
+from contatto.accounts.store import list_tokens
 from contatto.channels.store import save_token
 from contatto.inbox.rules import media_token, read_media_token
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
@@ -169,6 +171,15 @@ def test_pictures_go_where_the_channel_takes_them(house: House) -> None:
     assert infos == [{"capability_type": "IMAGE_SEND", "capability_result": False}]
 
 
+def another_token(house: House) -> Callable[[Tx], str]:
+    return lambda tx: accounts.issue_token(tx, house.business_id, "pictures", ["inbox.read"])[1]  # type: ignore[arg-type]
+
+
+def revoke_newest(tx: Tx, house: House) -> None:
+    newest = next(each for each in list_tokens(tx, house.business_id) if each.name == "pictures")  # type: ignore[arg-type]
+    accounts.revoke_token(tx, house.business_id, newest.id)  # type: ignore[arg-type]
+
+
 def test_a_picture_of_a_message_is_fetched_by_a_link_that_ends(house: House) -> None:
     house.client.get(f"/chat/{house.webchat_id}")
     hello = {"client_message_id": "hello-there", "text": "Hi"}
@@ -188,6 +199,12 @@ def test_a_picture_of_a_message_is_fetched_by_a_link_that_ends(house: House) -> 
         picture = stranger.get(url)
         assert (picture.status_code, picture.headers["content-type"]) == (200, "image/png")
         assert stranger.get(url[:-1] + ("0" if url[-1] != "0" else "1")).status_code == 401
+        own, house.token = house.token, house.context.db.write_now(another_token(house))
+        of_another = house.data("POST", "/business/message/media/download/", **asked)["download_url"]
+        assert stranger.get(of_another).status_code == 200
+        house.context.db.write_now(lambda tx: revoke_newest(tx, house))
+        house.token = own
+        assert [stranger.get(each).status_code for each in (of_another, url)] == [410, 200]
     other = asked | {"media_id": "x"}
     refused = house.api("POST", "/business/message/media/download/", **other)
     assert (refused["code"], refused["message"].startswith("media_id: ")) == (40007, True)
@@ -196,8 +213,8 @@ def test_a_picture_of_a_message_is_fetched_by_a_link_that_ends(house: House) -> 
 
 
 def test_a_link_to_a_picture_is_good_until_its_time_and_for_that_picture() -> None:
-    token = media_token(b"key", "business", "digest", 600)
-    assert read_media_token(b"key", token, 600) == ("business", "digest")
+    token = media_token(b"key", "business", "token", "digest", 600)
+    assert read_media_token(b"key", token, 600) == ("business", "token", "digest")
     for key, wrong, now_s in (
         (b"key", token, 601),
         (b"other", token, 1),

@@ -311,6 +311,13 @@ def list_tokens(tx: Tx, business_id: BusinessId) -> list[ApiToken]:
     return tx.list(ApiToken, statement.order_by(api_tokens.c.created_at.desc()))
 
 
+def is_token_live(tx: Tx, business_id: BusinessId, token_id: str) -> bool:
+    """Whether a token was not revoked."""
+    mine = api_tokens.c.business_id == business_id, api_tokens.c.id == token_id
+    live = select(api_tokens.c.id).where(*mine, api_tokens.c.revoked_at.is_(None))
+    return tx.execute(live).first() is not None
+
+
 def mark_token_used(tx: Tx, token_id: str, before: datetime) -> None:
     """Note the use of a token, at most once in a while: a write for each request would be waste."""
     stale = or_(api_tokens.c.last_used_at.is_(None), api_tokens.c.last_used_at < before)

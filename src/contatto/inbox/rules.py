@@ -140,14 +140,14 @@ def post_url(account: ChannelAccount, item_id: int) -> str:
     return f"https://www.tiktok.com/@{quote(name)}/video/{item_id}"
 
 
-def media_token(key: bytes, business_id: str, digest: str, until_s: int) -> str:
-    """What a link to a picture carries: whose it is, which one, and until when the link is good."""
-    said = f"{business_id}.{digest}.{until_s}"
+def media_token(key: bytes, business_id: str, holder: str, digest: str, until_s: int) -> str:
+    """What a link to a picture carries: whose it is, who asked, which one, and until when it is good."""
+    said = f"{business_id}.{holder}.{digest}.{until_s}"
     return f"{said}.{hmac.new(key, said.encode(), hashlib.sha256).hexdigest()}"
 
 
-def read_media_token(key: bytes, token: str, now_s: int) -> tuple[str, str]:
-    """The business and the picture of a link that we signed.
+def read_media_token(key: bytes, token: str, now_s: int) -> tuple[str, str, str]:
+    """The business, the access token that asked, and the picture of a link that we signed.
 
     Raises:
         Refused: UNSIGNED; LINK_EXPIRED.
@@ -156,10 +156,10 @@ def read_media_token(key: bytes, token: str, now_s: int) -> tuple[str, str]:
     wanted = hmac.new(key, said.encode(), hashlib.sha256).hexdigest()
     if not hmac.compare_digest(signature.encode(), wanted.encode()):
         raise Refused(errors.UNSIGNED)
-    business_id, digest, until_s = said.split(".")
+    business_id, holder, digest, until_s = said.split(".")
     if now_s > int(until_s):
         raise Refused(errors.LINK_EXPIRED, "The link is older than ten minutes; ask for a new one.")
-    return business_id, digest
+    return business_id, holder, digest
 
 
 def with_what_stays(written: AutomaticMessages, known: AutomaticMessages) -> AutomaticMessages:

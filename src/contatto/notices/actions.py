@@ -222,7 +222,8 @@ def claim_pushes(tx: Tx, limit: int, turns: Turns | None = None) -> list[Errand]
         if subscription is None or subscription.ended_at is not None:
             store.record_push_state(tx, push, PushState.DEAD, "ended")
             continue
-        if subscription.token_id and not _is_token_live(tx, subscription):
+        of_business = BusinessId(subscription.business_id)
+        if subscription.token_id and not accounts.is_token_live(tx, of_business, subscription.token_id):
             end_subscription(tx, subscription, "token_revoked")
             continue
         store.mark_push_claimed(tx, push)
@@ -230,11 +231,6 @@ def claim_pushes(tx: Tx, limit: int, turns: Turns | None = None) -> list[Errand]
         request = HttpRequest("POST", subscription.callback_url, headers, body)
         errands.append(Errand((push.business_id, push.id), request))
     return errands
-
-
-def _is_token_live(tx: Tx, subscription: Subscription) -> bool:
-    tokens = accounts.list_tokens(tx, BusinessId(subscription.business_id))
-    return any(each.id == subscription.token_id and each.revoked_at is None for each in tokens)
 
 
 def record_push(tx: Tx, key: tuple[str, int], exchange: Exchange) -> None:

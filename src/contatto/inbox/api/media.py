@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import Permission
+from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.rules import require
+from contatto.accounts.store import is_token_live
 from contatto.inbox import rules
 from contatto.inbox.actions.business import load_business_account, load_business_conversation
 from contatto.inbox.store.messages import find_message
@@ -44,7 +45,10 @@ class MediaBody(Shape):
 
 @router.post("/media/download/")
 async def download_business_media(request: Request, caller: ApiCaller, body: MediaBody) -> Response:
-    """A link to the picture of a message. Whoever has it needs no token; it is good for ten minutes."""
+    """A link to the picture of a message. Whoever has it needs no token.
+
+    It is good for ten minutes, and no longer than the access token that asked for it.
+    """
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
 
@@ -61,7 +65,7 @@ async def download_business_media(request: Request, caller: ApiCaller, body: Med
     await context.db.read(work)
     until = int((context.clock.now() + LINK).timestamp())
     key = context.vault.signing_key(MEDIA_KEY)
-    token = rules.media_token(key, caller.business_id, body.media_id, until)
+    token = rules.media_token(key, caller.business_id, caller.subject_id, body.media_id, until)
     url = f"{context.settings.base_url}/media?token={quote(token)}"
     return api_answer({"download_url": url}, request_id_of(request))
 
@@ -75,8 +79,14 @@ async def send_media(request: Request) -> Response:
     context = context_of(request)
     key = context.vault.signing_key(MEDIA_KEY)
     now_s = int(context.clock.now().timestamp())
-    business_id, digest = rules.read_media_token(key, request.query_params.get("token", ""), now_s)
-    found = await context.db.read(lambda tx: find_photo_body(tx, business_id, digest))
+    business_id, holder, digest = rules.read_media_token(key, request.query_params.get("token", ""), now_s)
+
+    def load(tx: Tx) -> tuple[str, bytes] | None:
+        if not is_token_live(tx, BusinessId(business_id), holder):
+            raise Refused(errors.LINK_EXPIRED, "The access token that asked for it was revoked.")
+        return find_photo_body(tx, business_id, digest)
+
+    found = await context.db.read(load)
     if found is None:
         raise Refused(errors.NOT_FOUND, "There is no such picture any more.")
     media_type, picture = found
