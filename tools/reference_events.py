@@ -5,7 +5,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from contatto.kit.drain import handler_name
 from contatto.kit.outbox import event_name
 from contatto.wiring import AFTER
 from tools.markdown import first_sentence, page, table
@@ -23,9 +22,9 @@ def events_page() -> str:
     return page("Events", says, *parts)
 
 
-def heard_events() -> dict[type[Any], tuple[Any, ...]]:
-    """Every event of the table in contatto/wiring.py with its handlers."""
-    return dict(AFTER)
+def heard_events() -> dict[type[Any], tuple[str, ...]]:
+    """Every event of the table in contatto/wiring.py with the names of its handlers."""
+    return {kind: tuple(handlers) for kind, handlers in AFTER.items()}
 
 
 def emitted_events() -> set[str]:
@@ -57,9 +56,9 @@ def _name(item: tuple[type[Any], Any]) -> str:
     return item[0].__name__
 
 
-def _section(kind: type[Any], handlers: tuple[Any, ...]) -> str:
+def _section(kind: type[Any], handlers: tuple[str, ...]) -> str:
     capability = kind.__module__.split(".")[1]
-    hearers = ", ".join(f"`{handler_name(each)}`" for each in handlers) or "open pages only"
+    hearers = ", ".join(f"`{each}`" for each in handlers) or "open pages only"
     rows = [(f"`{each.name}`", f"`{_type_name(each.type)}`") for each in fields(kind)]
     says = first_sentence(kind.__doc__)
     hands = f"Named `{event_name(kind)}` in its row, told by `{capability}`, heard by {hearers}."

@@ -70,29 +70,32 @@ from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
 
 AFTER: Final[After] = {
-    AdTapped: (push_tap,),
-    ContactRejected: (),
-    ConversationChanged: (),
-    ConversationRead: (push_read,),
-    ConversationStarted: (),
-    FormSubmitted: (pushes.push_form_lead,),
-    LeadCaptured: (notices.post_notice, pushes.push_lead),
-    LeadEdited: (),
-    LeadEventReceived: (),
-    LeadJobEnded: (),
-    LeadJobMoved: (jobs.continue_job,),
-    LeadRemoved: (notices.forget_lead, pushes.forget_lead_pushes),
-    LeadStatusChanged: (counting.note_lead,),
-    LeadsMerged: (counting.note_lead,),
-    LeadUpdated: (notices.post_notice, pushes.push_lead),
-    MessageReceived: (push_message,),
-    MessageSent: (push_message,),
-    NoticePosted: (),
-    ReplyProgressed: (),
-    SubscriptionEnded: (),
-    TestLeadMade: (pushes.push_test_lead,),
+    AdTapped: {"push_tap": push_tap},
+    ContactRejected: {},
+    ConversationChanged: {},
+    ConversationRead: {"push_read": push_read},
+    ConversationStarted: {},
+    FormSubmitted: {"push_form_lead": pushes.push_form_lead},
+    LeadCaptured: {"post_notice": notices.post_notice, "push_lead": pushes.push_lead},
+    LeadEdited: {},
+    LeadEventReceived: {},
+    LeadJobEnded: {},
+    LeadJobMoved: {"continue_job": jobs.continue_job},
+    LeadRemoved: {"forget_lead": notices.forget_lead, "forget_lead_pushes": pushes.forget_lead_pushes},
+    LeadStatusChanged: {"note_lead": counting.note_lead},
+    LeadsMerged: {"note_lead": counting.note_lead},
+    LeadUpdated: {"post_notice": notices.post_notice, "push_lead": pushes.push_lead},
+    MessageReceived: {"push_message": push_message},
+    MessageSent: {"push_message": push_message},
+    NoticePosted: {},
+    ReplyProgressed: {},
+    SubscriptionEnded: {},
+    TestLeadMade: {"push_test_lead": pushes.push_test_lead},
 }
-"""After an event: its handlers, each in a transaction of its own. What open pages are told is below."""
+"""After an event: its handlers, each in a transaction of its own. What open pages are told is below.
+
+Jobs that wait carry these names, so a name stays for ever; see tests/house/test_durable_names.py.
+"""
 
 TOLD_TO: Final[Mapping[type[Any], Permission]] = {
     AdTapped: Permission.READ_INBOX,

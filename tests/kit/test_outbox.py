@@ -4,21 +4,19 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 
 import pytest
 from sqlalchemy import select
 
 from contatto.accounts.store import businesses
-from contatto.kit import drain as drain_module
-from contatto.kit.batches import in_time
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.drain import LEASE, RETRY_AFTER, After, Drain, drain
+from contatto.kit.drain import LATER, LEASE, RETRY_AFTER, After, drain
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import (
     KEEP,
+    UNKNOWN,
     JobState,
     emit,
     event_name,
@@ -27,6 +25,7 @@ from contatto.kit.outbox import (
     jobs,
     last_seq,
     list_events_of,
+    list_failed_jobs,
     replay_dead,
 )
 
@@ -59,6 +58,11 @@ class Listener:
             self.failures -= 1
             raise ValueError("spilled")
         self.heard.append(event)
+
+
+def told(*listeners: Listener) -> After:
+    """The table of an event that these hear, each under its own name."""
+    return {CupFilled: {listener.__qualname__: listener for listener in listeners}}
 
 
 def fill(db: Database, cup: str = "a", business_id: str = "b1") -> None:
@@ -108,7 +112,7 @@ def test_a_change_that_is_taken_back_takes_its_event_with_it(database: Database)
 
 def test_every_handler_hears_an_event_once_as_it_was_told(database: Database) -> None:
     first, second = Listener("first"), Listener("second")
-    after: After = {CupFilled: (first, second)}
+    after: After = told(first, second)
     fill(database)
     assert run(database, after) == 2
     assert run(database, after) == 0
@@ -120,20 +124,20 @@ def test_events_are_heard_in_their_order(database: Database) -> None:
     listener = Listener("first")
     for cup in "abcde":
         fill(database, cup)
-    run(database, {CupFilled: (listener,)})
+    run(database, told(listener))
     assert [event.cup for event in listener.heard] == list("abcde")
 
 
 def test_an_event_that_nobody_hears_stays_for_the_live_feed(database: Database) -> None:
     database.write_now(lambda tx: emit(tx, "b1", NobodyHears("b1")))
-    assert run(database, {NobodyHears: ()}) == 0
+    assert run(database, {NobodyHears: {}}) == 0
     assert count(database) == 1
 
 
 def test_a_failed_handler_leaves_no_effect_and_holds_up_no_other(database: Database) -> None:
     broken, sound = Listener("broken", failures=1), Listener("sound")
     fill(database)
-    run(database, {CupFilled: (broken, sound)})
+    run(database, told(broken, sound))
     assert effects(database, "broken") == 0
     assert effects(database, "sound") == 1
     assert states(database) == [("broken", JobState.DUE, 1), ("sound", JobState.DONE, 1)]
@@ -143,7 +147,7 @@ def test_a_failed_job_waits_as_the_table_says_and_is_dead_at_its_end(
     database: Database, clock: FixedClock
 ) -> None:
     broken = Listener("broken", failures=100)
-    after: After = {CupFilled: (broken,)}
+    after: After = told(broken)
     fill(database)
     for tries, wait_s in enumerate(RETRY_AFTER, 1):
         assert run(database, after) == 1
@@ -159,7 +163,7 @@ def test_a_failed_job_waits_as_the_table_says_and_is_dead_at_its_end(
 
 def test_a_failure_is_noted_by_its_place_and_not_by_its_words(database: Database) -> None:
     fill(database)
-    run(database, {CupFilled: (Listener("broken", failures=1),)})
+    run(database, told(Listener("broken", failures=1)))
     noted = database.read_now(lambda tx: tx.scalar(select(jobs.c.last_error)))
     assert noted.startswith("ValueError at ")
     assert "spilled" not in noted
@@ -167,7 +171,7 @@ def test_a_failure_is_noted_by_its_place_and_not_by_its_words(database: Database
 
 def test_a_dead_letter_is_heard_when_it_is_replayed(database: Database, clock: FixedClock) -> None:
     broken = Listener("broken", failures=len(RETRY_AFTER) + 1)
-    after: After = {CupFilled: (broken,)}
+    after: After = told(broken)
     fill(database)
     for wait_s in (*RETRY_AFTER, 0):
         run(database, after)
@@ -180,16 +184,38 @@ def test_a_dead_letter_is_heard_when_it_is_replayed(database: Database, clock: F
     assert states(database)[0][1] is JobState.DONE
 
 
-def test_a_job_whose_handler_is_gone_is_tried_again_later(database: Database, clock: FixedClock) -> None:
+def test_a_job_of_a_handler_that_is_not_known_here_waits_and_loses_no_try(
+    database: Database, clock: FixedClock
+) -> None:
     before, now = Listener("before", failures=1), Listener("before")
     fill(database)
-    run(database, {CupFilled: (before,)})
+    run(database, told(before))
     clock.advance(seconds=RETRY_AFTER[0])
-    assert run(database, {CupFilled: ()}) == 1
-    assert states(database) == [("before", JobState.DUE, 2)]
-    clock.advance(seconds=RETRY_AFTER[1])
-    run(database, {CupFilled: (now,)})
+    for _ in range(2 * len(RETRY_AFTER)):
+        assert run(database, told(Listener("another"))) == 1
+        assert states(database) == [("before", JobState.DUE, 1)]
+        [failed] = database.read_now(lambda tx: list_failed_jobs(tx, "b1", 9))
+        assert failed.last_error == UNKNOWN
+        clock.advance(seconds=LATER.total_seconds())
+    run(database, told(now))
     assert len(now.heard) == 1
+
+
+def test_a_name_outlives_the_function_that_was_called_by_it(database: Database, clock: FixedClock) -> None:
+    fill(database)
+    run(database, {CupFilled: {"kept name": Listener("old", failures=1)}})
+    clock.advance(seconds=RETRY_AFTER[0])
+    moved = Listener("elsewhere")
+    run(database, {CupFilled: {"kept name": moved}})
+    assert len(moved.heard) == 1
+
+
+def test_an_event_that_is_not_known_here_waits_for_who_knows_it(database: Database) -> None:
+    fill(database)
+    assert run(database, {NobodyHears: {}}) == 0
+    listener = Listener("first")
+    assert run(database, told(listener)) == 1
+    assert len(listener.heard) == 1
 
 
 def crash(db: Database, after: After) -> None:
@@ -220,7 +246,7 @@ def crash(db: Database, after: After) -> None:
 
 def test_a_claimed_job_is_nobody_elses_until_its_lease_ends(database: Database, clock: FixedClock) -> None:
     listener = Listener("first")
-    after: After = {CupFilled: (listener,)}
+    after: After = told(listener)
     fill(database)
     crash(database, after)
     assert run(database, after) == 0
@@ -238,7 +264,7 @@ def test_a_job_that_two_workers_hold_has_one_effect(database: Database, clock: F
             super().__call__(tx, event)
 
     slow = Slow("slow")
-    after_first: After = {CupFilled: (slow,)}
+    after_first: After = told(slow)
     fill(database)
 
     async def overlap() -> None:
@@ -251,7 +277,7 @@ def test_a_job_that_two_workers_hold_has_one_effect(database: Database, clock: F
                 return await original(work)
             clock.advance(seconds=LEASE.total_seconds())
             database.write = original  # type: ignore[method-assign]
-            assert await drain(database, {CupFilled: (second,)}) == 1
+            assert await drain(database, told(second)) == 1
             return await original(work)
 
         database.write = late  # type: ignore[method-assign]
@@ -267,10 +293,10 @@ def test_what_was_heard_long_ago_is_forgotten_and_what_waits_is_kept(
 ) -> None:
     heard, broken = Listener("heard"), Listener("broken", failures=100)
     fill(database, "old", "b1")
-    run(database, {CupFilled: (heard,)})
+    run(database, told(heard))
     fill(database, "stuck", "b2")
     for _ in range(len(RETRY_AFTER) + 1):
-        run(database, {CupFilled: (broken,)})
+        run(database, told(broken))
         clock.advance(hours=7)
     clock.advance(seconds=(KEEP + timedelta(days=1)).total_seconds())
     fill(database, "fresh", "b1")
@@ -280,13 +306,13 @@ def test_what_was_heard_long_ago_is_forgotten_and_what_waits_is_kept(
     assert len(left) == 2
     database.write_now(lambda tx: replay_dead(tx, "b2"))
     broken.failures = 0
-    run(database, {CupFilled: (broken,)})
+    run(database, told(broken))
     assert sorted(event.cup for event in broken.heard) == ["fresh", "stuck"]
 
 
 def test_a_number_never_comes_twice_however_long_it_is_quiet(database: Database, clock: FixedClock) -> None:
     fill(database, "a")
-    run(database, {CupFilled: (Listener("first"),)})
+    run(database, told(Listener("first")))
     before = database.read_now(last_seq)
     clock.advance(seconds=2 * KEEP.total_seconds())
     database.write_now(forget_old)
@@ -299,36 +325,3 @@ def test_events_are_listed_for_their_business_only(database: Database) -> None:
     fill(database, "theirs", "b2")
     mine = database.read_now(lambda tx: list_events_of(tx, "b1", 0))
     assert ["mine" in event.payload for event in mine] == [True]
-
-
-def test_a_business_with_many_events_holds_up_no_other(database: Database, clock: FixedClock) -> None:
-    listener = Listener("first")
-    for number in range(150):
-        fill(database, f"a{number}", "b1")
-    fill(database, "x", "b2")
-    fill(database, "y", "b3")
-    draining = Drain({CupFilled: (listener,)}, claimed=6)
-    assert asyncio.run(draining.run_batch(database)) == 4
-    assert [event.cup for event in listener.heard] == ["a0", "x", "y", "a1"]
-    fill(database, "z", "b2")
-    clock.advance(seconds=1)
-    asyncio.run(draining.run_batch(database))
-    assert "z" in [event.cup for event in listener.heard[4:]]
-    while asyncio.run(draining.run_batch(database)):
-        pass
-    mine = [event.cup for event in listener.heard if event.business_id == "b1"]
-    assert mine == [f"a{number}" for number in range(150)]
-
-
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_jobs_are_run_together_only_as_long_as_a_batch_may_take(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listener = Listener("first")
-    for _ in range(6):
-        fill(database)
-    monkeypatch.setattr(drain_module, "in_time", partial(in_time, seconds=0))
-    commits: list[int] = []
-    database.on_commit(lambda: commits.append(len(listener.heard)))
-    assert asyncio.run(drain(database, {CupFilled: (listener,)})) == 6
-    assert commits[:6] == [0, 1, 2, 3, 4, 5]  # the last is told of once all is done

@@ -3,6 +3,9 @@
 Each new event gets one job for each of its handlers. A job runs in a savepoint or a transaction of its own
 together with its "done". Businesses are served in turn, so that one with thousands of events holds up no
 other; a batch holds the database for some 50 ms at most, if no handler takes longer.
+
+A job carries the name that its handler has in the table, so code may move while jobs wait. What has a name
+that is not in the table, since another release made it, waits for a release that knows it.
 """
 
 from collections.abc import Mapping
@@ -11,25 +14,33 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import and_, func, literal, select, update
 
 from contatto.kit.batches import in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Instant
 from contatto.kit.listeners import Listener, hearing
 from contatto.kit.log import logger, where
-from contatto.kit.outbox import DUE, FRESH, Job, JobState, StoredEvent, event_name, events, jobs
+from contatto.kit.outbox import DUE, FRESH, UNKNOWN, Job, JobState, StoredEvent, event_name, events, jobs
 from contatto.kit.turns import Queue, Turns
 
-type After = Mapping[type[Any], tuple[Listener, ...]]
+type After = Mapping[type[Any], Mapping[str, Listener]]
+"""For each event its handlers by their names, which are kept in jobs and must never change."""
 
 RETRY_AFTER: Final = (5, 60, 300, 1800, 7200, 21600)
 """Seconds to wait before each further try; when they are used up the job is dead."""
 LEASE: Final = timedelta(seconds=60)
+LATER: Final = timedelta(minutes=10)
+"""How long a job waits whose handler is not known here, before it is looked at again."""
 FANNED_OUT: Final = 100
 """New events that get their jobs together."""
 CLAIMED: Final = 50
 """Jobs that are claimed together: few, so that who comes next does not wait for long."""
+
+
+class UnknownHandler(Exception):
+    """A job names a handler that is not in the table of this release."""
 
 
 class Drain:
@@ -42,9 +53,8 @@ class Drain:
 
     def __init__(self, after: After, claimed: int = CLAIMED) -> None:
         self._kinds = {event_name(kind): (kind, handlers) for kind, handlers in after.items()}
-        self._handlers = {handler_name(handler): handler for chain in after.values() for handler in chain}
         self._claimed = claimed
-        self._events = Turns(Queue(events, FRESH, events.c.at))
+        self._events = Turns(Queue(events, and_(FRESH, events.c.name.in_(self._kinds)), events.c.at))
         self._jobs = Turns(Queue(jobs, DUE, jobs.c.due_at))
 
     def is_due(self, tx: Tx) -> bool:
@@ -100,9 +110,9 @@ class Drain:
         hears = hearing(tx)
         new = {"state": JobState.DUE, "attempts": 0, "due_at": tx.now}
         rows = [
-            {"business_id": event.business_id, "event_seq": event.seq, "handler": handler_name(handler)} | new
+            {"business_id": event.business_id, "event_seq": event.seq, "handler": name} | new
             for event in sorted(fresh, key=lambda event: event.seq)
-            for handler in self._kinds.get(event.name, (None, ()))[1]
+            for name, handler in self._kinds[event.name][1].items()
             if hears(handler, event.business_id)
         ]
         if rows:
@@ -121,6 +131,9 @@ class Drain:
             try:
                 with tx.connection.begin_nested():
                     self._run(tx, job, event)
+            except UnknownHandler:
+                logger().warning("outbox.unknown_handler", job_id=str(job.id), handler=job.handler)
+                _put_off(tx, job)
             except Exception as error:  # whatever a handler raises becomes a retry
                 logger().warning(
                     "outbox.failed", job_id=str(job.id), handler=job.handler, error_at=where(error)
@@ -130,12 +143,12 @@ class Drain:
         return done
 
     def _run(self, tx: Tx, job: Job, event: StoredEvent) -> None:
-        kind, handler = self._kinds.get(event.name), self._handlers.get(job.handler)
-        if kind is None or handler is None:
-            raise LookupError(f"nobody answers to {job.handler}")
+        kind, handlers = self._kinds.get(event.name, (None, {}))
+        if kind is None or job.handler not in handlers:
+            raise UnknownHandler
         still_due = update(jobs).where(jobs.c.id == job.id, jobs.c.state == JobState.DUE)
-        if tx.execute(still_due.values(state=JobState.DONE, last_error=None)).rowcount:
-            handler(tx, msgspec.json.decode(event.payload, type=kind[0]))
+        if tx.execute(still_due.values(state=JobState.DONE, last_error=None, failed_at=None)).rowcount:
+            handlers[job.handler](tx, msgspec.json.decode(event.payload, type=kind))
 
 
 async def drain(db: Database, after: After, limit: int = 200) -> int:
@@ -143,9 +156,10 @@ async def drain(db: Database, after: After, limit: int = 200) -> int:
     return await Drain(after, limit).run_batch(db)
 
 
-def handler_name(handler: Listener) -> str:
-    """A handler's name in the table: its capability and function."""
-    return f"{handler.__module__.removeprefix('contatto.')}.{handler.__qualname__}"
+def _put_off(tx: Tx, job: Job) -> None:
+    """Leave a job to a release that knows its handler; that was no try."""
+    values = {"due_at": tx.now + LATER, "attempts": job.attempts, "last_error": UNKNOWN}
+    tx.execute(update(jobs).where(DUE, jobs.c.id == job.id).values(**values))
 
 
 def _note_failure(tx: Tx, job: Job, error: Exception) -> None:
@@ -154,4 +168,5 @@ def _note_failure(tx: Tx, job: Job, error: Exception) -> None:
     wait = timedelta(seconds=RETRY_AFTER[min(tries, len(RETRY_AFTER)) - 1])
     state = JobState.DEAD if dead else JobState.DUE
     values = {"state": state, "due_at": tx.now + wait, "last_error": where(error)}
-    tx.execute(update(jobs).where(jobs.c.id == job.id, jobs.c.state == JobState.DUE).values(**values))
+    since = func.coalesce(jobs.c.failed_at, literal(tx.now, Instant))
+    tx.execute(update(jobs).where(DUE, jobs.c.id == job.id).values(**values, failed_at=since))

@@ -7,7 +7,7 @@ other handlers of the event are not held up. ``kit/drain`` does the jobs.
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -18,10 +18,12 @@ from sqlalchemy import (
     ColumnElement,
     Index,
     Integer,
+    Select,
     String,
     Table,
     Text,
     UniqueConstraint,
+    Update,
     func,
     literal_column,
     select,
@@ -35,18 +37,27 @@ KEEP: Final = timedelta(days=7)
 """How long done jobs and heard events stay; a page that was away longer reloads."""
 
 
+UNKNOWN: Final = "unknown handler"
+"""Why a job waits whose handler the release that looked at it does not know."""
+
+
 class JobState(StrEnum):
+    """What became of a job; a dead one waits for a person, who replays or dismisses it."""
+
     DUE = "due"
     DONE = "done"
     DEAD = "dead"
+    DISMISSED = "dismissed"
 
 
 FRESH: Final[ColumnElement[bool]] = literal_column("NOT fanned_out")
 """Whether an event has no jobs yet, in the words of its index."""
 DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
 """Whether a job is still to be done, in the words of its index."""
-DEAD: Final[ColumnElement[bool]] = literal_column("state = 'dead'")
-_DONE: Final[ColumnElement[bool]] = literal_column("state = 'done'")
+_OVER: Final[ColumnElement[bool]] = literal_column("state IN ('done', 'dismissed')")
+_FAILED: Final[ColumnElement[bool]] = literal_column(
+    "(state = 'dead' OR (state = 'due' AND last_error IS NOT NULL))"
+)
 
 events = Table(
     "events",
@@ -72,10 +83,11 @@ jobs = Table(
     Column("attempts", Integer, nullable=False),
     instant("due_at"),
     Column("last_error", Text),
+    instant("failed_at", nullable=True),
     UniqueConstraint("event_seq", "handler"),
     Index("ix_outbox_jobs_due", "business_id", "due_at", "id", sqlite_where=DUE, postgresql_where=DUE),
-    Index("ix_outbox_jobs_done", "due_at", sqlite_where=_DONE, postgresql_where=_DONE),
-    Index("ix_outbox_jobs_dead", "business_id", "id", sqlite_where=DEAD, postgresql_where=DEAD),
+    Index("ix_outbox_jobs_over", "due_at", sqlite_where=_OVER, postgresql_where=_OVER),
+    Index("ix_outbox_jobs_failed", "business_id", "id", sqlite_where=_FAILED, postgresql_where=_FAILED),
 )
 
 
@@ -96,6 +108,22 @@ class Job:
     event_seq: int
     handler: str
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedJob:
+    """A job that failed, with the event that it is about; ``failed_at`` is the first time of those since."""
+
+    id: int
+    business_id: str
+    handler: str
+    state: JobState
+    attempts: int
+    due_at: datetime
+    last_error: str
+    failed_at: datetime | None
+    name: str
+    payload: str
 
 
 def event_name(kind: type[Any]) -> str:
@@ -145,8 +173,40 @@ def last_seq(tx: Tx) -> int:
 
 def replay_dead(tx: Tx, business_id: str) -> int:
     """Make all dead letters of a business due again; say how many."""
-    dead = update(jobs).where(DEAD, jobs.c.business_id == business_id)
-    return tx.execute(dead.values(state=JobState.DUE, attempts=0, due_at=tx.now)).rowcount
+    dead = _FAILED, jobs.c.business_id == business_id, jobs.c.state == JobState.DEAD
+    return tx.execute(_replay(tx).where(*dead)).rowcount
+
+
+def replay_job(tx: Tx, business_id: str, job_id: int) -> bool:
+    """Make a job that failed due again, as if it had never been tried; False when there is no such job."""
+    mine = jobs.c.business_id == business_id, jobs.c.id == job_id, _FAILED
+    return tx.execute(_replay(tx).where(*mine)).rowcount == 1
+
+
+def _replay(tx: Tx) -> Update:
+    fresh = {"state": JobState.DUE, "attempts": 0, "due_at": tx.now, "last_error": None, "failed_at": None}
+    return update(jobs).values(**fresh)
+
+
+def dismiss_job(tx: Tx, business_id: str, job_id: int) -> bool:
+    """Give a job up that failed; False when there is no such job."""
+    mine = jobs.c.business_id == business_id, jobs.c.id == job_id, _FAILED
+    over = update(jobs).where(*mine).values(state=JobState.DISMISSED, due_at=tx.now)
+    return tx.execute(over).rowcount == 1
+
+
+def list_failed_jobs(tx: Tx, business_id: str, limit: int) -> list[FailedJob]:
+    """Jobs of a business that are dead, or failed and are tried again, the latest first."""
+    return tx.list(FailedJob, _failed_jobs(business_id).order_by(jobs.c.id.desc()).limit(limit))
+
+
+def find_failed_job(tx: Tx, business_id: str, job_id: int) -> FailedJob | None:
+    return tx.find(FailedJob, _failed_jobs(business_id).where(jobs.c.id == job_id))
+
+
+def _failed_jobs(business_id: str) -> Select[Any]:
+    told = select(*jobs.c, events.c.name, events.c.payload).join(events, events.c.seq == jobs.c.event_seq)
+    return told.where(jobs.c.business_id == business_id, _FAILED)
 
 
 def forget_old(tx: Tx) -> int:
@@ -154,12 +214,12 @@ def forget_old(tx: Tx) -> int:
 
     The newest event stays, as SQLite would give its number again, and a number must not come twice.
     """
-    done = tx.delete_some(jobs, _DONE, jobs.c.due_at < tx.now - KEEP)
+    done = tx.delete_some(jobs, _OVER, jobs.c.due_at < tx.now - KEEP)
     heard = tx.delete_some(
         events,
         events.c.fanned_out.is_(True),
         events.c.at < tx.now - KEEP,
         events.c.seq < select(func.max(events.c.seq)).correlate(None).scalar_subquery(),
-        events.c.seq.not_in(select(jobs.c.event_seq).where(jobs.c.state != JobState.DONE)),
+        events.c.seq.not_in(select(jobs.c.event_seq).where(~_OVER)),
     )
     return done + heard

@@ -1,0 +1,31 @@
+"""Names that are kept in tables and outlive a release: what waits under one must find it again."""
+
+from contatto.kit.outbox import event_name
+from contatto.wiring import AFTER
+
+HANDLERS = {
+    "ad_tapped": {"push_tap"},
+    "conversation_read": {"push_read"},
+    "form_submitted": {"push_form_lead"},
+    "lead_captured": {"post_notice", "push_lead"},
+    "lead_job_moved": {"continue_job"},
+    "lead_removed": {"forget_lead", "forget_lead_pushes"},
+    "lead_status_changed": {"note_lead"},
+    "lead_updated": {"post_notice", "push_lead"},
+    "leads_merged": {"note_lead"},
+    "message_received": {"push_message"},
+    "message_sent": {"push_message"},
+    "test_lead_made": {"push_test_lead"},
+}
+"""The handlers that jobs wait for. Add new ones here. One that is renamed or removed leaves its jobs waiting
+for ever: keep the old name beside the new one for a release, or move the jobs by a schema step."""
+
+
+def test_every_name_that_jobs_wait_under_is_still_known() -> None:
+    known = {event_name(kind): set(handlers) for kind, handlers in AFTER.items() if handlers}
+    assert known == HANDLERS
+
+
+def test_names_fit_into_their_column_and_say_nothing_of_modules() -> None:
+    for names in HANDLERS.values():
+        assert all(name.isidentifier() and name.islower() and len(name) <= 64 for name in names)
