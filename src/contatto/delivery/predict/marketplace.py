@@ -89,7 +89,7 @@ class Marketplace:
     def _pass_time(self, ts: int) -> None:
         market = self.market
         if ts > market.now:
-            if market.now and ts - market.now > AHEAD_S * SECOND:
+            if market.requests and ts - market.now > AHEAD_S * SECOND:
                 raise Unusable("its time is more than a year ahead of the line before")
             market.now = ts
             if ts - market.stepped_at >= STEP_S * SECOND:

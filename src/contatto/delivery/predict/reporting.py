@@ -70,7 +70,7 @@ def _value(market: Market, ad: int, row: int, count: int) -> float:
     groups, learned = market.groups, market.learned
     between = learned.names[:, 0].copy()
     total = list_features(
-        market.hashes, market.values, market.kinds, count, groups.ad_hashes[ad], groups.ad_features[ad],
+        market.hashes, market.values, market.kinds, count, ad, groups.ad_hashes[ad], groups.ad_features[ad],
         groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]), groups.feature_hashes, groups.crosses, between,
         learned.shift, learned.slots, learned.weights, learned.families,
     )  # fmt: skip

@@ -51,7 +51,7 @@ def teach(
     learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
     place, ad = shown.place, shown.ad
     count = list_features(
-        kept.hashes[place], kept.values[place], kept.kinds[place], int(kept.counts[place]),
+        kept.hashes[place], kept.values[place], kept.kinds[place], int(kept.counts[place]), ad,
         groups.ad_hashes[ad], groups.ad_features[ad], groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]),
         groups.feature_hashes, groups.crosses, kept.between[place], learned.shift,
         learned.slots, learned.weights, learned.families,

@@ -235,7 +235,7 @@ def hold_auction(
         row = groups[group]
         for head in range(HEADS):
             scratch[head] = base[head]
-        add_own(hashes, values, kinds, count, shift, table, ad_hashes[ad], scratch)
+        add_own(hashes, values, kinds, count, shift, table, ad, ad_hashes[ad], scratch)
         for k in range(ads[ad, A_FEATURES]):
             feature = ad_features[ad, k]
             if stamps[feature] != stamp:

@@ -35,7 +35,7 @@ from contatto.delivery.rules.columns import (
     V_VIEWS,
     VIEWER,
 )
-from contatto.delivery.rules.hashing import crossed, slot_of
+from contatto.delivery.rules.hashing import crossed, slot_beside, slot_of
 from contatto.kit.kernels import Array, compiled
 
 _BIAS_HASH = np.uint64(0x5851F42D4C957F2D)
@@ -147,6 +147,7 @@ def list_features(
     values: Array,
     kinds: Array,
     count: int,
+    ad: int,
     ad_hash: np.uint64,
     ad_features: Array,
     ad_values: Array,
@@ -174,7 +175,7 @@ def list_features(
             families[n] = F_ASKED if kind == ASKED else (F_COUNTED if kind == COUNTED else F_TIMED)
             n += 1
         if kind == ASKED:
-            slots[n], weights[n] = slot_of(crossed(hashes[i], ad_hash), shift), values[i]
+            slots[n], weights[n] = slot_beside(hashes[i], ad, shift), values[i]
             families[n] = F_ASKED_AD
             n += 1
     slots[n], weights[n], families[n] = slot_of(ad_hash, shift), 1.0, F_AD
@@ -279,6 +280,7 @@ def add_own(
     count: int,
     shift: np.uint64,
     table: Array,
+    ad: int,
     ad_hash: np.uint64,
     into: Array,
 ) -> None:
@@ -288,7 +290,7 @@ def add_own(
         into[head] += table[slot, head]
     for i in range(count):
         if kinds[i] == ASKED:
-            slot = slot_of(crossed(hashes[i], ad_hash), shift)
+            slot = slot_beside(hashes[i], ad, shift)
             for head in range(HEADS):
                 into[head] += values[i] * table[slot, head]
 

@@ -26,7 +26,14 @@ def name_hash(*parts: str) -> int:
 @compiled
 def slot_of(hashed: np.uint64, shift: np.uint64) -> int:
     """The slot of a feature in a table of ``2 ** (64 - shift)`` slots."""
-    return int((hashed * _A) >> shift)
+    return int(np.int64((hashed * _A) >> shift))
+
+
+@compiled
+def slot_beside(hashed: np.uint64, number: int, shift: np.uint64) -> int:
+    """The slot of a feature crossed with a numbered thing; those of one feature lie side by side."""
+    slots = np.int64(1) << (np.int64(64) - np.int64(shift))
+    return int((slot_of(hashed * _C, shift) + number) & (slots - 1))
 
 
 @compiled
