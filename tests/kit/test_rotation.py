@@ -35,11 +35,11 @@ def test_after_a_rotation_the_new_key_alone_opens_everything(database: Database,
     assert reseal_all(rotating, seen.append) == 0
     rotating.close()
     fresh = _with_keys(database, {"new": NEW}, clock)
-    opened = [fresh.read_now(lambda tx, n=n: find_app(tx, f"app-{n}")) for n in range(7)]
+    opened = [fresh.read_now(lambda tx, n=n: find_app(tx, "b", f"app-{n}")) for n in range(7)]
     fresh.close()
     assert [app and app.secret for app in opened] == [f"secret {number}" for number in range(7)]
     with pytest.raises(Sealed):
-        database.read_now(lambda tx: find_app(tx, "app-1"))
+        database.read_now(lambda tx: find_app(tx, "b", "app-1"))
 
 
 def test_a_value_that_no_key_opens_stops_the_rotation_and_changes_nothing_of_its_batch(
@@ -52,7 +52,7 @@ def test_a_value_that_no_key_opens_stops_the_rotation_and_changes_nothing_of_its
     with pytest.raises(Sealed):
         reseal_all(rotating, lambda _: None)
     rotating.close()
-    app = database.read_now(lambda tx: find_app(tx, "app-1"))
+    app = database.read_now(lambda tx: find_app(tx, "b", "app-1"))
     assert app is not None
     assert app.secret == "secret 1"
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sqlalchemy import Column, Table, bindparam, func, select
+from sqlalchemy import Column, Table, func, select, tuple_
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -28,10 +28,10 @@ def reseal_all(db: Database, progress: Progress, batch: int = 500) -> int:
     """
     changed = 0
     for table, columns in _sealed_columns():
-        (key,) = table.primary_key.columns
-        last: Any = None
+        keys = tuple(table.primary_key.columns)
+        last: tuple[Any, ...] | None = None
         while True:
-            seen, count, last = db.write_now(_step(table, key, columns, (last, batch)))
+            seen, count, last = db.write_now(_step(table, keys, columns, (last, batch)))
             changed += count
             progress(seen)
             if seen < batch:
@@ -47,14 +47,18 @@ def _sealed_columns() -> Iterator[tuple[Table, list[Column[Any]]]]:
 
 
 def _step(
-    table: Table, key: Column[Any], columns: list[Column[Any]], place: tuple[Any, int]
-) -> Callable[[Tx], tuple[int, int, Any]]:
+    table: Table,
+    keys: tuple[Column[Any], ...],
+    columns: list[Column[Any]],
+    place: tuple[tuple[Any, ...] | None, int],
+) -> Callable[[Tx], tuple[int, int, tuple[Any, ...] | None]]:
     """One batch: how many rows it saw, how many values it sealed anew, and the key that it ended at."""
     last, batch = place
 
-    def work(tx: Tx) -> tuple[int, int, Any]:
-        statement = select(key, table.c.business_id, *columns).order_by(key).limit(batch)
-        wanted = statement if last is None else statement.where(key > last)
+    def work(tx: Tx) -> tuple[int, int, tuple[Any, ...] | None]:
+        read = list(dict.fromkeys((*keys, table.c.business_id, *columns)))
+        statement = select(*read).order_by(*keys).limit(batch)
+        wanted = statement if last is None else statement.where(tuple_(*keys) > tuple_(*last))
         # Held until the end: else a value that somebody changes meanwhile would be written over.
         rows = tx.execute(wanted.with_for_update() if tx.locks_rows else wanted).mappings().all()
         changed = 0
@@ -67,9 +71,8 @@ def _step(
                 if (value := row[column.name]) is not None and not tx.vault.is_current(value)
             }
             if fresh:
-                update = table.update().where(key == bindparam("row_key")).values(**fresh)
-                tx.execute(update, {"row_key": row[key.name]})
+                tx.execute(table.update().where(*(key == row[key.name] for key in keys)).values(**fresh))
                 changed += len(fresh)
-        return len(rows), changed, rows[-1][key.name] if rows else last
+        return len(rows), changed, tuple(rows[-1][key.name] for key in keys) if rows else last
 
     return work
