@@ -20,7 +20,7 @@ from tests.security.test_another_purpose import DOORS, tokens_of
 from tests.security.world import Tenant, World
 from tests.unchanged import nothing_changes
 
-PLACES: Final = 12
+PLACES: Final = 6
 """So many letters of a token are changed, one at a time, from its first to its last."""
 
 
