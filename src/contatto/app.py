@@ -75,6 +75,7 @@ from contatto.kit.web.render import STATIC, Renderer
 from contatto.kit.web.security import SecurityLayer, redirect_slashes
 from contatto.kit.web.sessions import CookieRules
 from contatto.kit.words import words_of
+from contatto.looks import SHOWS_CONTACTS
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.wiring import told_to
 from contatto.worker import Worker
@@ -128,17 +129,6 @@ OPEN_PATHS: Final = frozenset({
     "/open_api/v1.3/business/webhook/list/",
 })  # fmt: skip
 """What the API answers without a token in the header: an auth code or an app's secret lets programs in."""
-SHOWS_CONTACTS: Final = frozenset({
-    "/leads/{lead_id}",
-    "/leads/{lead_id}/answers",
-    "/leads.csv",
-    "/leads.xlsx",
-    "/forms/{form_id}/answers",
-    "/forms/{form_id}/answers.csv",
-    "/open_api/v1.3/lead/get/",
-    "/open_api/v1.3/page/lead/task/download/",
-})  # fmt: skip
-"""What shows or hands out contact values: each look is in the audit log."""
 PUBLIC_PATHS: Final = ("/static/", "/form-pictures/")
 """What the same bytes are for everybody, so that browsers and proxies may keep it; nothing else is stored."""
 _JSON_PREFIXES: Final = ("/webhooks/", "/delivery/", "/t/", "/media")
@@ -202,7 +192,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(BrokenFile, _answer_broken_file)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
-    app.add_middleware(AuditLayer, reads=SHOWS_CONTACTS)
+    app.add_middleware(AuditLayer, shows=SHOWS_CONTACTS)
     app.add_middleware(
         SecurityLayer,
         broken=_answer_broken,
@@ -256,8 +246,8 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
     refused = error if isinstance(error, Refused) else Refused(errors.BROKEN)
     request_id = request.state.request_id
     path = request.url.path
+    request.state.is_refused = True  # in the API its status is 200 all the same
     if path.startswith(API_PREFIX):
-        request.state.is_refused = True  # its status is 200 all the same
         return api_refusal(refused, request_id)
     if path.startswith(_JSON_PREFIXES) or _is_chat_api(request):
         return refusal_answer(refused, request_id)

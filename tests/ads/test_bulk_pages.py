@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from contatto.accounts import store as accounts
-from contatto.accounts.model import BusinessId
 from contatto.ads.model import Kind, Status
 from contatto.ads.store import tree as store
+from contatto.audit.store import list_audit_entries
 from contatto.kit.db.tx import Tx
 from tests.ads.world import Chain, add_chain, add_world
 from tests.journeys.running import House, csrf_of, running_house
@@ -54,9 +53,7 @@ def keys(ad: dict[str, str]) -> tuple[str, str, str]:
 
 def objects(house: House) -> list[tuple[str, str]]:
     """The audit log of bulk work, latest first."""
-    entries = house.context.db.read_now(
-        lambda tx: accounts.list_audit_entries(tx, BusinessId(house.business_id), (0, 50))
-    )
+    entries = house.context.db.read_now(lambda tx: list_audit_entries(tx, house.business_id, (0, 50)))
     return [(entry.act, entry.object) for entry in entries if "/bulk/" in entry.act]
 
 

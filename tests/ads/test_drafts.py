@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from contatto.accounts.model import BusinessId, Role
-from contatto.accounts.store import count_audit_entries
+from contatto.accounts.model import Role
 from contatto.ads.actions.campaigns import change_campaign_status
 from contatto.ads.actions.drafts import (
     KEEP_DRAFTS,
@@ -20,6 +19,7 @@ from contatto.ads.actions.drafts import (
 )
 from contatto.ads.model import Kind, Status
 from contatto.ads.rules.typed import AdForm, AdGroupForm, CampaignForm
+from contatto.audit.store import count_audit_entries
 from contatto.kit import errors
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -175,7 +175,7 @@ def test_a_draft_is_discarded_from_its_form_and_from_the_list(house: House) -> N
 
 def test_autosaving_leaves_the_audit_log_alone(house: House) -> None:
     def acts() -> int:
-        return house.context.db.read_now(lambda tx: count_audit_entries(tx, BusinessId(house.business_id)))
+        return house.context.db.read_now(lambda tx: count_audit_entries(tx, house.business_id))
 
     before = acts()
     put(house, "/ads/drafts/campaigns/0", name="May")

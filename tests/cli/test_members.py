@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from contatto.accounts import actions, store
 from contatto.accounts.model import Member, Role
 from contatto.app import open_context
+from contatto.audit.store import list_audit_entries
 from contatto.cli.main import app
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
@@ -58,7 +59,7 @@ def found(data_dir: Path, email: str = MEI) -> Member | None:
 def last_entry(data_dir: Path) -> tuple[str, str, str]:
     def work(tx: Tx) -> tuple[str, str, str]:
         (business,) = store.list_businesses(tx)
-        (entry,) = store.list_audit_entries(tx, business.id, (0, 1))
+        (entry,) = list_audit_entries(tx, business.id, (0, 1))
         return entry.actor, entry.act, entry.object
 
     return look(data_dir, work)

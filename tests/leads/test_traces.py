@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from contatto.accounts.model import BusinessId, Role
-from contatto.accounts.store import audit_entries, list_acts_on
+from contatto.audit.store import audit_entries, list_acts_on
 from contatto.forms.model import ConsentReceipt
 from contatto.forms.store.records import append_receipt, form_answers, list_receipts_of_lead
 from contatto.kit.db.tx import Tx

@@ -9,8 +9,11 @@ from starlette.responses import Response
 
 from contatto.accounts import actions, store
 from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import AdAccount, AuditEntry, Permission
-from contatto.accounts.rules import chain_holds, may_use, require
+from contatto.accounts.model import AdAccount, Permission
+from contatto.accounts.rules import may_use, require
+from contatto.audit.model import AuditEntry
+from contatto.audit.rules import chain_holds, read_seen
+from contatto.audit.store import count_audit_entries, list_audit_entries
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer
@@ -113,15 +116,16 @@ async def confirm_one_term(request: Request, caller: ApiCaller, body: TermQuery)
 async def list_audit_log(request: Request, caller: ApiCaller) -> Response:
     """Extension: who did what, latest first; ``chain_holds`` says whether these entries were changed since.
 
-    Every change through the API or a page is in it, and every look at the contact values of a lead.
+    Every change through the API or a page is in it, and every look at contact values: ``seen`` says how many
+    it showed, and names those that this caller had not seen through the same door in the last 5 minutes.
     """
     require(caller, Permission.ADMINISTER)
     query = read_query(request, PageQuery)
 
     def work(tx: Tx) -> dict[str, Any]:
         span = ((query.page - 1) * query.page_size, query.page_size)
-        found = store.list_audit_entries(tx, caller.business_id, span)
-        total = store.count_audit_entries(tx, caller.business_id)
+        found = list_audit_entries(tx, caller.business_id, span)
+        total = count_audit_entries(tx, caller.business_id)
         return {
             "list": [_show_entry(entry) for entry in found],
             "chain_holds": chain_holds(found[::-1]),
@@ -138,6 +142,9 @@ def _show_entry(entry: AuditEntry) -> dict[str, Any]:
         "actor": entry.actor,
         "act": entry.act,
         "object": entry.object,
+        "seen": [
+            {"kind": kind, "count": count, "ids": ids} for kind, (count, ids) in read_seen(entry.seen).items()
+        ],
         "request_id": entry.request_id,
         "digest": entry.digest,
     }

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Depends
@@ -14,7 +15,6 @@ from contatto.accounts import rules, store
 from contatto.accounts.model import (
     Access,
     ApiToken,
-    AuditEntry,
     Business,
     Caller,
     Door,
@@ -22,6 +22,10 @@ from contatto.accounts.model import (
     Permission,
 )
 from contatto.accounts.rules import ROLE_PERMISSIONS
+from contatto.audit import rules as audit_rules
+from contatto.audit.actions import record_deed
+from contatto.audit.index import DeedWriter, LateLooks
+from contatto.audit.model import Deed, Look
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.database import FOLLOW
@@ -30,12 +34,15 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
 from contatto.kit.limits import RateLimit
+from contatto.kit.looks import SEEN, Ids, Seen
 from contatto.kit.outbox import last_seq
 from contatto.kit.web.language import use_language
 from contatto.kit.web.live import Reader
+from contatto.kit.web.render import BEFORE_RENDERING
 from contatto.kit.web.sessions import check_csrf, session_token
 
 API_HEADER: Final = "access-token"
+_LOOK: Final = "look"
 _NOTE_USE_EVERY: Final = timedelta(minutes=5)
 
 
@@ -136,35 +143,6 @@ async def find_token_caller(request: Request, token: str) -> Caller:
     return await note_caller(request, token_caller(*found))
 
 
-@dataclass(frozen=True, slots=True)
-class Deed:
-    """What a caller did, before it is written down."""
-
-    caller: Caller
-    act: str
-    object: str
-    request_id: str
-
-
-def record_deed(tx: Tx, deed: Deed) -> None:
-    """Append to the audit log of a business, chained to the entry before."""
-    caller = deed.caller
-    tx.hold(int(hash_secret(f"audit:{caller.business_id}")[:15], 16))
-    entry = AuditEntry(
-        seq=0,
-        business_id=caller.business_id,
-        at=tx.now,
-        actor_id=caller.subject_id,
-        actor=caller.display_name,
-        act=deed.act,
-        object=deed.object,
-        request_id=deed.request_id,
-        before=store.find_last_digest(tx, caller.business_id),
-        digest="",
-    )
-    store.append_audit_entry(tx, replace(entry, digest=rules.entry_digest(entry)))
-
-
 async def note_caller(request: Request, caller: Caller) -> Caller:
     """Note who is behind a request. All that a POST writes from here on is followed by its audit entry.
 
@@ -172,16 +150,24 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
         Refused: FORBIDDEN or NO_SCOPE, when the table of routes asks for more than the caller has.
     """
     check_access(request, caller)
-    request.state.caller = caller
+    request.state.caller, request.state.seen = caller, Seen()
+    SEEN.set(request.state.seen)
     if request.method == "POST":
-        fields = await _named_fields(request)
+        fields = request.state.named = await _named_fields(request)
 
         def follow(tx: Tx, result: Any) -> None:
-            named = " ".join(dict.fromkeys(f"{rules.objects_of(fields)} {_made(result)}".split()))
-            record_deed(tx, Deed(caller, _act(request.scope), named, request.state.request_id))
+            named = " ".join(dict.fromkeys(f"{audit_rules.objects_of(fields)} {_made(result)}".split()))
+            record_deed(tx, _deed(caller, request.scope, named))
+            request.state.is_written = True
 
         FOLLOW.set(follow)
     return caller
+
+
+def _deed(caller: Caller, scope: Scope, objects: str) -> Deed:
+    request_id = scope["state"]["request_id"]
+    actor = (caller.business_id, caller.subject_id, caller.display_name)
+    return Deed(*actor, _act(scope), objects, request_id)
 
 
 def check_access(request: Request, caller: Caller) -> None:
@@ -201,7 +187,7 @@ def check_access(request: Request, caller: Caller) -> None:
 
 async def _named_fields(request: Request) -> Mapping[str, Any]:
     """The fields of a request's path, address and JSON body; a form's own fields are left unread."""
-    fields: dict[str, Any] = {**request.query_params, **request.path_params}
+    fields = _addressed(request)
     if request.headers.get("content-type", "").startswith("application/json"):
         try:
             body = await request.json()
@@ -211,50 +197,86 @@ async def _named_fields(request: Request) -> Mapping[str, Any]:
     return fields
 
 
+def _addressed(request: Request) -> dict[str, Any]:
+    """The fields of a request's path and address."""
+    return {**request.query_params, **request.path_params}
+
+
 def _made(result: Any) -> str:
     """What a write made, if its result says so."""
     number = getattr(result, "number", None) if is_dataclass(result) else None
     if isinstance(result, dict):
-        return rules.objects_of(result)
+        return audit_rules.objects_of(result)
     return f"{type(result).__name__}={number}" if isinstance(number, int) else ""
 
 
 def _act(scope: Scope) -> str:
-    return rules.act_of(scope["method"], getattr(scope.get("route"), "path", ""))
+    return audit_rules.act_of(scope["method"], getattr(scope.get("route"), "path", ""))
 
 
 class AuditLayer:
-    """Writes down who looks at contact values, before the first byte of them leaves.
+    """Writes down whose contact values an answer shows, before its first byte leaves.
+
+    A change is in the log with its own entry, so what its answer shows needs none, unless it is a file.
 
     Args:
         app: what is wrapped.
-        reads: the routes that show or hand out contact values.
+        shows: the routes that show or hand out contact values, and how looks through each are written down.
     """
 
-    def __init__(self, app: ASGIApp, reads: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, shows: Mapping[str, Look]) -> None:
         self.app = app
-        self.reads = reads
+        self.shows = shows
+        self.late, self.writer = LateLooks(), DeedWriter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET":
-            await self.app(scope, receive, send)
-            return
-
         async def send_noted(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] == 200:
-                await self._note(scope)
+            if message["type"] == "http.response.start" and not 300 <= message["status"] < 400:
+                self._begin(scope)
+                await self._end(scope)
             await send(message)
 
-        await self.app(scope, receive, send_noted)
+        if scope["type"] == "http":
+            scope.setdefault("state", {})[BEFORE_RENDERING] = partial(self._begin, scope)
+        await self.app(scope, receive, send_noted if scope["type"] == "http" else send)
 
-    async def _note(self, scope: Scope) -> None:
-        state = scope.get("state", {})
-        if getattr(scope.get("route"), "path", "") not in self.reads or state.get("is_refused"):
+    def _begin(self, scope: Scope) -> None:
+        """Begin to write a look down, if this is one; a page is made meanwhile."""
+        state: dict[str, Any] = scope["state"]
+        look = self.shows.get(f"{scope['method']} {getattr(scope.get('route'), 'path', '')}")
+        if "caller" not in state or state.get("is_refused") or _LOOK in state:
             return
-        request = Request(scope)
-        named = rules.objects_of({**request.query_params, **request.path_params})
-        deed = Deed(state["caller"], _act(scope), named, state["request_id"])
-        await context_of(request).db.write(lambda tx: record_deed(tx, deed))
+        seen: Seen = state["seen"]
+        if (look is None and state.get("is_written")) or (look is not Look.EACH and not seen):
+            return
+        request, caller = Request(scope), state["caller"]
+        context, act, fresh = context_of(request), _act(scope), seen.ids
+        if look is not Look.EACH:
+            fresh = self.late.fresh(caller.subject_id, act, fresh, context.clock.now())
+            if not fresh:
+                return
+        objects = audit_rules.objects_of(_addressed(request) | state.get("named", {}))
+        deed = _deed(caller, scope, objects)
+        deed = replace(deed, seen=_seen_text(deed, seen, fresh))
+        state[_LOOK] = (self.writer.begin(context.db, deed), fresh)
+
+    async def _end(self, scope: Scope) -> None:
+        """Wait until the look is in the log."""
+        state: dict[str, Any] = scope["state"]
+        if _LOOK in state:
+            written, fresh = state[_LOOK]
+            await written
+            now = context_of(Request(scope)).clock.now()
+            self.late.keep(state["caller"].subject_id, _act(scope), fresh, now)
+
+
+def _seen_text(deed: Deed, seen: Seen, fresh: Ids) -> str:
+    """What a look has shown besides the object that it names."""
+    named = set(deed.object.split())
+    counts = {kind: len(ids) for kind, ids in seen.ids.items()} | seen.counts
+    told = {kind: [each for each in ids if f"{kind}={each}" not in named] for kind, ids in fresh.items()}
+    shown = {kind: count for kind, count in counts.items() if told.get(kind) or kind in seen.counts}
+    return audit_rules.seen_text(shown, told)
 
 
 def check_request_rate(request: Request, key: str) -> None:

@@ -141,25 +141,6 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """Who did what to which object, and when. It holds ids and routes, never a contact value.
-
-    ``digest`` covers the entry and the digest before it, so a change of the past shows.
-    """
-
-    seq: int
-    business_id: str
-    at: datetime
-    actor_id: str
-    actor: str
-    act: str
-    object: str
-    request_id: str
-    before: str
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
 class Caller:
     """Whoever stands behind a request: a member's session or an API token.
 

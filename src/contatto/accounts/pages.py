@@ -9,7 +9,9 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from contatto.accounts import actions, store
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import ApiToken, Caller, Member, Permission
-from contatto.accounts.rules import chain_holds, home_path, local_path, may, require
+from contatto.accounts.rules import home_path, local_path, may, require
+from contatto.audit.rules import chain_holds, read_seen
+from contatto.audit.store import list_audit_entries
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -120,12 +122,13 @@ async def show_audit(
 
     def load(tx: Tx) -> dict[str, Any]:
         first = (page - 1) * AUDIT_ROWS
-        found = store.list_audit_entries(tx, caller.business_id, (first, AUDIT_ROWS + 1))
+        found = list_audit_entries(tx, caller.business_id, (first, AUDIT_ROWS + 1))
         return {
             "entries": found[:AUDIT_ROWS],
             "holds": chain_holds(found[::-1]),
             "page": page,
             "has_older": len(found) > AUDIT_ROWS,
+            "seen_of": lambda entry: read_seen(entry.seen),
         }
 
     values = await context.db.read(load)

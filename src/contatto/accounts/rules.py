@@ -1,13 +1,10 @@
 """What each role may do, and what a name, an e-mail, a password or a zone must look like."""
 
-import hashlib
-import re
-from collections.abc import Collection, Mapping, Sequence
-from itertools import pairwise
-from typing import Any, Final
+from collections.abc import Collection
+from typing import Final
 from zoneinfo import available_timezones
 
-from contatto.accounts.model import AuditEntry, Caller, Member, Permission, Role
+from contatto.accounts.model import Caller, Member, Permission, Role
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 
@@ -163,49 +160,3 @@ def check_timezone(name: str) -> None:
     """
     if name not in available_timezones():
         raise Refused(errors.INVALID, "timezone: give an IANA name such as Asia/Singapore.")
-
-
-API_PREFIX: Final = "/open_api/v1.3"
-OBJECT_KEYS: Final = frozenset({
-    "account_id", "ad_id", "ad_ids", "adgroup_id", "adgroup_ids", "advertiser_id", "app_id", "audience_id",
-    "auto_message_id", "conversation_id", "form_id", "merge_id", "other_id", "point_id", "token_id",
-    "campaign_id", "campaign_ids", "channel_account_id", "custom_audience_id", "custom_audience_ids",
-    "event_set_id", "event_source_id", "identity_id", "lead_id", "member_id", "page_id", "smart_plus_ad_id",
-    "smart_plus_ad_ids", "subscription_id", "task_id",
-})  # fmt: skip
-"""The fields of requests that name an object; no other field is ever kept in the audit log."""
-MOST_OBJECTS: Final = 20
-_OBJECT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-
-
-def act_of(method: str, route: str) -> str:
-    """What was done, as the log says it: the door of the API, or the route of a page."""
-    return f"{method} {route.removeprefix(API_PREFIX)}"
-
-
-def objects_of(fields: Mapping[str, Any]) -> str:
-    """The ids that a request names, as ``name=id`` with spaces between them."""
-    found: list[str] = []
-    for name in sorted(OBJECT_KEYS & set(fields)):
-        value = fields[name]
-        for each in value if isinstance(value, list) else [value]:
-            text = str(each) if isinstance(each, (str, int)) and not isinstance(each, bool) else ""
-            if _OBJECT_ID.fullmatch(text):
-                found.append(f"{name}={text}")
-    return " ".join(found[:MOST_OBJECTS])
-
-
-def entry_digest(entry: AuditEntry) -> str:
-    """The digest of an entry and of all before it."""
-    at = entry.at.isoformat(timespec="microseconds")
-    parts = (
-        entry.before, entry.business_id, at, entry.actor_id, entry.actor, entry.act, entry.object,
-        entry.request_id,
-    )  # fmt: skip
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def chain_holds(entries: Sequence[AuditEntry]) -> bool:
-    """Whether entries in a row, oldest first, are as they were written, with none missing between them."""
-    linked = all(later.before == earlier.digest for earlier, later in pairwise(entries))
-    return linked and all(entry.digest == entry_digest(entry) for entry in entries)

@@ -1,4 +1,4 @@
-"""Tables of businesses, members, sessions, tokens and ad accounts, and the audit log."""
+"""Tables of businesses, members, sessions, tokens and ad accounts."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -22,7 +22,6 @@ from sqlalchemy import (
 from contatto.accounts.model import (
     AdAccount,
     ApiToken,
-    AuditEntry,
     AuthCode,
     Business,
     BusinessId,
@@ -31,7 +30,7 @@ from contatto.accounts.model import (
     Role,
 )
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Serial, Words, instant, key, metadata, tenant, text
+from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
 
 businesses = Table("businesses", metadata, key(), text("name"), instant("created_at"))
 
@@ -113,23 +112,6 @@ ad_accounts = Table(
     Column("timezone", String(64), nullable=False),
     instant("created_at"),
     UniqueConstraint("business_id", "name"),
-)
-
-audit_entries = Table(
-    "audit_entries",
-    metadata,
-    Column("seq", Serial, primary_key=True, autoincrement=True),
-    tenant(),
-    instant("at"),
-    Column("actor_id", String(64), nullable=False),
-    text("actor"),
-    text("act"),
-    text("object"),
-    Column("request_id", String(64), nullable=False),
-    Column("before", String(64), nullable=False),
-    Column("digest", String(64), nullable=False),
-    Index("ix_audit_entries_business_id", "business_id", "seq"),
-    Index("ix_audit_entries_of_object", "business_id", "object", "seq"),
 )
 
 
@@ -363,37 +345,3 @@ def find_ad_account_by_number(tx: Tx, business_id: BusinessId, number: int) -> A
     """An ad account by the API's ``advertiser_id``."""
     mine = ad_accounts.c.business_id == business_id
     return tx.find(AdAccount, select(ad_accounts).where(mine, ad_accounts.c.number == number))
-
-
-def append_audit_entry(tx: Tx, entry: AuditEntry) -> None:
-    """Append an entry; its number is given by the table. Nothing changes or deletes one."""
-    row = {name: getattr(entry, name) for name in AuditEntry.__dataclass_fields__ if name != "seq"}
-    tx.insert(audit_entries, row)
-
-
-def find_last_digest(tx: Tx, business_id: BusinessId) -> str:
-    """The digest of the latest entry of a business; empty before the first."""
-    mine = select(audit_entries.c.digest).where(audit_entries.c.business_id == business_id)
-    return tx.scalar(mine.order_by(audit_entries.c.seq.desc()).limit(1)) or ""
-
-
-def list_audit_entries(tx: Tx, business_id: BusinessId, span: tuple[int, int]) -> list[AuditEntry]:
-    """Entries, latest first; ``span`` is offset and limit."""
-    mine = select(audit_entries).where(audit_entries.c.business_id == business_id)
-    latest = mine.order_by(audit_entries.c.seq.desc()).offset(span[0]).limit(span[1])
-    return tx.list(AuditEntry, latest)
-
-
-def list_acts_on(tx: Tx, business_id: BusinessId, act: str, object_: str, limit: int) -> list[AuditEntry]:
-    """Entries of one act that name exactly this object, latest first."""
-    mine = select(audit_entries).where(
-        audit_entries.c.business_id == business_id,
-        audit_entries.c.object == object_,
-        audit_entries.c.act == act,
-    )
-    return tx.list(AuditEntry, mine.order_by(audit_entries.c.seq.desc()).limit(limit))
-
-
-def count_audit_entries(tx: Tx, business_id: BusinessId) -> int:
-    mine = select(func.count()).where(audit_entries.c.business_id == business_id)
-    return int(tx.scalar(mine))

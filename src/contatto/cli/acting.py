@@ -7,8 +7,9 @@ import typer
 from rich.console import Console
 
 from contatto.accounts import store
-from contatto.accounts.auth import Deed, record_deed
-from contatto.accounts.model import Business, Caller
+from contatto.accounts.model import Business
+from contatto.audit.actions import record_deed
+from contatto.audit.model import Deed
 from contatto.cli.installation import open_installation
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -50,5 +51,4 @@ def carry_out[T](work: Callable[[Tx], T]) -> T:
 
 def record_command(tx: Tx, business: Business, command: str, objects: str = "") -> None:
     """Write into the audit log what a command did."""
-    caller = Caller(business.id, business.name, OPERATOR, OPERATOR, "", None, frozenset())
-    record_deed(tx, Deed(caller, f"contatto {command}", objects, ""))
+    record_deed(tx, Deed(business.id, OPERATOR, OPERATOR, f"contatto {command}", objects, ""))

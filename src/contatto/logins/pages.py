@@ -9,9 +9,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts import store as accounts
 from contatto.accounts.actions import end_session, password_fits
-from contatto.accounts.auth import Deed, FormCaller, PageCaller, member_caller, record_deed
+from contatto.accounts.auth import FormCaller, PageCaller, member_caller
 from contatto.accounts.model import Caller, FailedTries
 from contatto.accounts.rules import home_path, local_path, normal_email
+from contatto.audit.actions import record_deed
+from contatto.audit.model import Deed
 from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
@@ -107,7 +109,8 @@ async def _log_in(request: Request, email: str, password: str, device: str) -> _
         if business is None:
             raise Refused(errors.WRONG_LOGIN)
         caller = member_caller(member, business)
-        record_deed(tx, Deed(caller, "POST /login", "", request.state.request_id))
+        actor = (caller.business_id, caller.subject_id, caller.display_name)
+        record_deed(tx, Deed(*actor, "POST /login", "", request.state.request_id))
         return caller, token, failed
 
     caller, token, failed = await context.db.write(start)

@@ -20,6 +20,7 @@ from contatto.kit import errors
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.looks import note_number_seen
 from contatto.kit.moments import from_micros, micros
 from contatto.kit.table_export import csv_lines
 from contatto.kit.web.render import iso
@@ -107,6 +108,8 @@ async def download_answers(request: Request, caller: PageCaller, form_id: str) -
     require(caller, Permission.EXPORT_LEADS)
     context = context_of(request)
     columns = await context.db.read(lambda tx: _columns(tx, caller.business_id, form_id))
+    counts = await context.db.read(lambda tx: store.count_answers(tx, caller.business_id))
+    note_number_seen("answer_id", sum(counts.get(form_id, {}).values()))
     headers = {"Content-Disposition": 'attachment; filename="answers.csv"', "Cache-Control": "no-store"}
     lines = _stream_csv(context, caller.business_id, form_id, columns)
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from contatto.forms.model import Answer, ConsentReceipt, Content, Form, FormAnswer, FormVersion, Verdict
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+from contatto.kit.looks import note_seen
 
 forms = Table(
     "forms",
@@ -337,6 +338,7 @@ def _list_answers(tx: Tx, statement: Select[Any]) -> list[FormAnswer]:
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> FormAnswer:
     values = {name: row[name] for name in FormAnswer.__dataclass_fields__ if name != "answers"}
     answers = _answers.decode(tx.vault.open_bytes(row["body"], row["business_id"]))
+    note_seen(*(("lead_id", (row["lead_id"],)) if row["lead_id"] else ("answer_id", (row["id"],))))
     return FormAnswer(**values, answers=answers)
 
 

@@ -1,14 +1,19 @@
 """How the panes are rendered, for whoever asks for one or has just changed something."""
 
+from typing import Any, Final
+
 from fastapi import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
-from contatto.inbox.pages.desk import View, ViewQuery, inbox_values, read_view
+from contatto.inbox.pages.desk import Pane, View, ViewQuery, inbox_values, pane_values, read_view
 from contatto.kit import errors
 from contatto.kit.context import context_of
+from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+
+_PANES: Final = {"inbox/_thread.html": Pane.THREAD, "inbox/_contact.html": Pane.CONTACT}
 
 
 async def after_post(request: Request, caller: Caller, conversation_id: str) -> Response:
@@ -25,7 +30,14 @@ async def render_inbox(
     """Render one of the inbox's templates; with ``strict`` an unknown conversation is refused."""
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
-    values = await context.db.read(lambda tx: inbox_values(tx, caller, view, selected))
+    pane = _PANES.get(template)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        if pane is not None:
+            return pane_values(tx, caller, view, selected, pane)
+        return inbox_values(tx, caller, view, selected, whole=template != "inbox/_list.html")
+
+    values = await context.db.read(load)
     if strict and values["selected"] is None:
         raise Refused(errors.NOT_FOUND, "There is no such conversation.")
     return context.pages.render(request, template, values | {"caller": caller})

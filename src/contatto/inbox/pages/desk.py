@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -70,7 +71,29 @@ def _read_moment(text: str) -> datetime | None:
     return from_micros(int(text)) if text.isascii() and text.isdecimal() and len(text) < 17 else None
 
 
-def inbox_values(tx: Tx, caller: Caller, view: View, selected: str | None) -> dict[str, Any]:
+class Pane(StrEnum):
+    """A part of the inbox that is fetched alone: what it does not show is not read."""
+
+    THREAD = "thread"
+    CONTACT = "contact"
+
+
+def pane_values(tx: Tx, caller: Caller, view: View, selected: str | None, pane: Pane) -> dict[str, Any]:
+    """What the thread or the contact pane of a conversation shows."""
+    chosen = conversations.find_conversation(tx, caller.business_id, selected) if selected else None
+    if chosen is None:
+        return {"selected": None}
+    desk = _Desk(tx, caller, [chosen], find_reply_target(tx, caller.business_id))
+    if pane is Pane.CONTACT:
+        return {"selected": chosen, "contact": desk.contact(chosen)}
+    replies = list_saved_replies(tx, caller.business_id)
+    return {"selected": chosen, "thread": desk.thread(chosen, view.older), "saved_replies": replies}
+
+
+def inbox_values(
+    tx: Tx, caller: Caller, view: View, selected: str | None, *, whole: bool = True
+) -> dict[str, Any]:
+    """What all three panes show, or the list alone."""
     business_id = caller.business_id
     among = search_conversations(tx, business_id, view.q) if view.q.strip() else None
     target = find_reply_target(tx, business_id)
@@ -80,6 +103,7 @@ def inbox_values(tx: Tx, caller: Caller, view: View, selected: str | None) -> di
     found = conversations.list_conversations(tx, business_id, wanted, PAGE, view.before)
     chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
     desk = _Desk(tx, caller, [*found, chosen] if chosen else found, target)
+    opened = chosen if whole else None
     counts = conversations.count_tabs(tx, business_id, wanted, _COUNTED)
     older = None
     if len(found) == PAGE and found[-1].last_message_at:
@@ -93,9 +117,9 @@ def inbox_values(tx: Tx, caller: Caller, view: View, selected: str | None) -> di
         "conversations": [desk.row(conversation) for conversation in found],
         "next_href": older,
         "selected": desk.row(chosen) if chosen else None,
-        "thread": desk.thread(chosen, view.older) if chosen else None,
-        "contact": desk.contact(chosen) if chosen else None,
-        "saved_replies": list_saved_replies(tx, business_id) if chosen else [],
+        "thread": desk.thread(opened, view.older) if opened else None,
+        "contact": desk.contact(opened) if opened else None,
+        "saved_replies": list_saved_replies(tx, business_id) if opened else [],
     }
 
 

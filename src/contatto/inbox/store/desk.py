@@ -7,6 +7,7 @@ from sqlalchemy import Column, Index, String, Table, UniqueConstraint, func, sel
 from contatto.inbox.model import PrivateNote, SavedReply
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
+from contatto.kit.looks import note_seen
 
 conversation_labels = Table(
     "conversation_labels",
@@ -78,6 +79,7 @@ def list_private_notes(tx: Tx, business_id: str, conversation_id: str) -> list[P
     mine = select(private_notes).where(
         private_notes.c.business_id == business_id, private_notes.c.conversation_id == conversation_id
     )
+    note_seen("conversation_id", (conversation_id,))
     return [
         PrivateNote(
             row["id"],

@@ -21,6 +21,7 @@ from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.model import Message
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant, text
+from contatto.kit.looks import note_seen
 
 messages = Table(
     "messages",
@@ -91,7 +92,7 @@ def list_messages_before(
 
 
 def list_newest_texts(tx: Tx, business_id: str, limit: int) -> Iterator[tuple[str, str]]:
-    """The newest messages of a business as (conversation, text), opened one by one."""
+    """The newest messages of a business as (conversation, text), opened one by one, to be searched."""
     newest = select(messages.c.conversation_id, messages.c.body).where(messages.c.business_id == business_id)
     for row in tx.execute(newest.order_by(messages.c.seq.desc()).limit(limit)).mappings():
         yield row["conversation_id"], tx.vault.open(row["body"], business_id)
@@ -137,6 +138,7 @@ def _messages_of(business_id: str, conversation_id: str) -> Select[Any]:
 
 
 def _opened(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Message:
+    note_seen("conversation_id", (row["conversation_id"],))
     return Message(
         seq=row["seq"],
         id=row["id"],

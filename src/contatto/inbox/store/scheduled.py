@@ -8,6 +8,7 @@ from sqlalchemy import Column, ColumnElement, Index, String, Table, Text, litera
 from contatto.inbox.model import ScheduledReply, ScheduleState
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+from contatto.kit.looks import note_seen
 from contatto.kit.turns import Queue
 
 _DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
@@ -74,6 +75,7 @@ def record_scheduled(
 
 
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> ScheduledReply:
+    note_seen("conversation_id", (row["conversation_id"],))
     return ScheduledReply(
         id=row["id"],
         business_id=row["business_id"],

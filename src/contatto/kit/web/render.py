@@ -23,6 +23,9 @@ PACKAGE: Final = Path(str(files("contatto")))
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
 STATIC: Final = PACKAGE / "kit" / "web" / "static"
 
+BEFORE_RENDERING: Final = "before_rendering"
+"""What a layer around the app may have a page begin before it is made, by its name in the request's state."""
+
 
 class Renderer:
     """Turns a template and its values into a page.
@@ -49,6 +52,9 @@ class Renderer:
         (the number of the last event that the page may know of; 0 without a caller), and of the request's
         language its texts, ``lang``, ``dir``, ``number``, ``percent``, ``money`` and the filter ``country``.
         """
+        begin = getattr(request.state, BEFORE_RENDERING, None)
+        if begin is not None:
+            begin()
         page = _templates().get_template(template)
         words = self.words_of(request)
         frame: dict[str, Any] = {

@@ -16,6 +16,7 @@ from contatto.accounts.rules import require
 from contatto.capture.model import Field
 from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
+from contatto.kit.looks import note_number_seen, note_seen
 from contatto.kit.spreadsheet import SheetFile
 from contatto.kit.table_export import csv_lines
 from contatto.kit.web.render import iso
@@ -61,12 +62,16 @@ async def answer_file(
     ids: list[str] | None,
 ) -> Response:
     """The leads that match, or those with the ids, as a file."""
-    context = context_of(request)
-    pages = (
-        _matching(caller.business_id, for_member(wanted, caller.subject_id))
-        if ids is None
-        else _chosen(caller.business_id, ids)
-    )
+    context, business_id = context_of(request), caller.business_id
+    if ids is None:
+        wanted = for_member(wanted, caller.subject_id)
+        number = await context.db.read(lambda tx: listing.count_leads(tx, business_id, wanted))
+        pages = _matching(business_id, wanted)
+    else:
+        known = await context.db.read(lambda tx: records.list_leads_by_id(tx, business_id, set(ids)))
+        note_seen("lead_id", known)
+        number, pages = len(known), _chosen(business_id, ids)
+    note_number_seen("lead_id", number)
     headers = {"Content-Disposition": f'attachment; filename="leads.{kind}"', "Cache-Control": "no-store"}
     if kind == "csv":
         lines = _stream_csv(context, pages)

@@ -13,6 +13,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.looks import note_seen
 from contatto.kit.words import N_, words_of
 from contatto.leads.actions import jobs as actions
 from contatto.leads.model.jobs import JobKind, Plan
@@ -94,6 +95,7 @@ async def _ask(
         if not leads:
             raise Refused(errors.NOT_FOUND, "There is no such lead.")
         kept = {lead.id for lead in leads}
+        note_seen("lead_id", sorted(kept))
         twins = list_sharing_leads(tx, caller.business_id, kept)
         return {"leads": [_named(lead) for lead in leads[:NAMED]], "ids": kept, "twins": len(twins)}
 

@@ -3,8 +3,8 @@
 from itertools import groupby
 from typing import Any, Final
 
-from contatto.accounts.model import AuditEntry, BusinessId
-from contatto.accounts.store import list_acts_on
+from contatto.audit.model import AuditEntry
+from contatto.audit.store import list_acts_on
 from contatto.kit.db.tx import Tx
 from contatto.kit.words import N_, Words
 from contatto.leads.model.leads import Lead
@@ -33,7 +33,7 @@ def consent_events(tx: Tx, lead: Lead, words: Words) -> list[dict[str, Any]]:
 
 def look_events(tx: Tx, lead: Lead, words: Words) -> list[dict[str, Any]]:
     """An event for each member and day of looking, at the time of the last look: an open page looks often."""
-    entries = list_acts_on(tx, BusinessId(lead.business_id), _LOOK, f"lead_id={lead.id}", SHOWN_LOOKS)
+    entries = list_acts_on(tx, lead.business_id, _LOOK, f"lead_id={lead.id}", SHOWN_LOOKS)
     by_day = sorted(entries, key=_whose_day)
     return [_look_event(list(looks), words) for _, looks in groupby(by_day, key=_whose_day)]
 

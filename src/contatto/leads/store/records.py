@@ -24,6 +24,7 @@ from sqlalchemy import (
 from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+from contatto.kit.looks import note_seen
 from contatto.leads.model.leads import ContactPoint, Evidence, Lead, LeadId, Origin, Status, Step
 from contatto.leads.rules.records import name_key, phone_country
 
@@ -272,6 +273,7 @@ def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> 
             created_at=row["created_at"],
         )
         found[row["lead_id"]].append(point)
+    note_seen("lead_id", [lead_id for lead_id, points in found.items() if points])
     return found
 
 
@@ -284,7 +286,9 @@ def list_leads_with_values(tx: Tx, business_id: str, values: Collection[str]) ->
     mine = select(leads).where(
         leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.id.in_(having)
     )
-    return tx.list(Lead, mine.order_by(leads.c.created_at, leads.c.id))
+    found = tx.list(Lead, mine.order_by(leads.c.created_at, leads.c.id))
+    note_seen("lead_id", [lead.id for lead in found])
+    return found
 
 
 def list_leads_by_value(tx: Tx, business_id: str, values: Collection[str]) -> dict[str, list[Lead]]:
@@ -347,7 +351,8 @@ def append_evidence(tx: Tx, item: Evidence) -> bool:
 
 def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Evidence]:
     mine = select(evidence).where(evidence.c.business_id == business_id, evidence.c.lead_id == lead_id)
-    rows = tx.execute(mine.order_by(evidence.c.at, evidence.c.start)).mappings()
+    rows = tx.execute(mine.order_by(evidence.c.at, evidence.c.start)).mappings().all()
+    note_seen("lead_id", [lead_id] if rows else [])
     return [_opened(tx, row) for row in rows]
 
 

@@ -4,6 +4,7 @@ from sqlalchemy import Boolean, Column, Index, String, Table, func, or_, select,
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, sealed, tenant
+from contatto.kit.looks import note_seen
 from contatto.leads.model.work import SavedView
 
 lead_views = Table(
@@ -35,10 +36,12 @@ def list_views(tx: Tx, business_id: str, member_id: str) -> list[SavedView]:
     order = (lead_views.c.is_pinned.desc(), lead_views.c.created_at, lead_views.c.id)
     rows = tx.execute(mine.order_by(*order)).mappings()
     names = SavedView.__dataclass_fields__
-    return [
+    found = [
         SavedView(**{name: row[name] for name in names} | {"query": tx.vault.open(row["query"], business_id)})
         for row in rows
     ]
+    note_seen("view_id", [view.id for view in found if "q=" in view.query])  # what somebody searches for
+    return found
 
 
 def count_views(tx: Tx, business_id: str, member_id: str) -> int:

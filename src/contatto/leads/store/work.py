@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
+from contatto.kit.looks import note_seen
 from contatto.leads.model.work import Label, Note, Task
 
 labels = Table(
@@ -206,4 +207,5 @@ def delete_task(tx: Tx, business_id: str, task: Task) -> bool:
 
 def _opened(tx: Tx, row: Mapping[Any, Any], shape: type[Note | Task]) -> dict[str, Any]:
     values = {name: row[name] for name in shape.__dataclass_fields__ if name != "text"}
+    note_seen("lead_id", (row["lead_id"],))
     return values | {"text": tx.vault.open(row["body"], row["business_id"])}

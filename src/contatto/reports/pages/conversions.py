@@ -14,6 +14,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.looks import note_seen
 from contatto.kit.moments import from_micros
 from contatto.kit.numbers import read_number
 from contatto.leads.model.leads import Lead
@@ -54,6 +55,7 @@ def _behind(tx: Tx, caller: Caller, look: Look, cell: tuple[str, str], page: int
     total = store.count_conversions(tx, caller.business_id, wanted)
     found = store.list_conversions(tx, caller.business_id, wanted, PAGE_SIZE, (page - 1) * PAGE_SIZE)
     leads = names_of(tx, caller.business_id, found) if may(caller, Permission.READ_LEADS) else {}
+    note_seen("lead_id", [lead.id for lead in leads.values()])
     ads = list_measured_ads(tx, caller.business_id, {one.ad_id for one in found if one.ad_id})
     pairs = [*asked.look.pairs(), ("metric", metric), ("key", key)]
     return {
@@ -98,6 +100,7 @@ async def show_conversion(request: Request, caller: PageCaller, conversion_id: s
 
 def _explained(found: Explained, *, can_see: bool) -> dict[str, Any]:
     one = found.conversion
+    note_seen("lead_id", [found.lead.id] if found.lead and can_see else [])
     place = "leads" if one.kind is ConversionKind.LEAD else "inbox"
     return {
         "kind": one.kind,

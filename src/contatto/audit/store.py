@@ -1,0 +1,96 @@
+"""The table of audit entries: it is appended to, and nothing in it is changed or deleted."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import Column, Index, String, Table, bindparam, func, select
+
+from contatto.audit.model import AuditEntry, Deed
+from contatto.audit.rules import entry_digest
+from contatto.kit.db.hot import insert_rows
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Serial, instant, metadata, tenant, text
+from contatto.kit.ids import hash_secret
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    tenant(),
+    instant("at"),
+    Column("actor_id", String(64), nullable=False),
+    text("actor"),
+    text("act"),
+    text("object"),
+    Column("request_id", String(64), nullable=False),
+    Column("before", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    text("seen", default=""),
+    Index("ix_audit_entries_business_id", "business_id", "seq"),
+    Index("ix_audit_entries_of_object", "business_id", "object", "seq"),
+)
+
+
+_INSERT: Final = audit_entries.insert()
+_LAST: Final = (
+    select(audit_entries.c.digest)
+    .where(audit_entries.c.business_id == bindparam("of_business"))
+    .order_by(audit_entries.c.seq.desc())
+    .limit(1)
+)
+"""Made once and kept: every change and every look asks for them."""
+
+
+def append_deeds(tx: Tx, deeds: Sequence[Deed]) -> None:
+    """Append an entry for each deed, chained to the one before in the log of its business."""
+    of_business: dict[str, list[Deed]] = {}
+    for deed in deeds:
+        of_business.setdefault(deed.business_id, []).append(deed)
+    # Always in the same order, so that two writers never wait for each other.
+    for lock, business_id in sorted((_lock_of(each), each) for each in of_business):
+        tx.hold(lock)
+        insert_rows(tx, _INSERT, _chained(tx, business_id, of_business[business_id]))
+
+
+def _lock_of(business_id: str) -> int:
+    return int(hash_secret(f"audit:{business_id}")[:15], 16)
+
+
+def _chained(tx: Tx, business_id: str, deeds: Sequence[Deed]) -> list[dict[str, Any]]:
+    before = find_last_digest(tx, business_id)
+    rows: list[dict[str, Any]] = []
+    for deed in deeds:
+        told = {name: getattr(deed, name) for name in Deed.__dataclass_fields__}
+        entry = AuditEntry(seq=0, at=tx.now, before=before, digest="", **told)
+        before = entry_digest(entry)
+        row = replace(entry, digest=before)
+        rows.append({name: getattr(row, name) for name in AuditEntry.__dataclass_fields__ if name != "seq"})
+    return rows
+
+
+def find_last_digest(tx: Tx, business_id: str) -> str:
+    """The digest of the latest entry of a business; empty before the first."""
+    return tx.execute(_LAST, {"of_business": business_id}).scalar() or ""
+
+
+def list_audit_entries(tx: Tx, business_id: str, span: tuple[int, int]) -> list[AuditEntry]:
+    """Entries, latest first; ``span`` is offset and limit."""
+    mine = select(audit_entries).where(audit_entries.c.business_id == business_id)
+    latest = mine.order_by(audit_entries.c.seq.desc()).offset(span[0]).limit(span[1])
+    return tx.list(AuditEntry, latest)
+
+
+def list_acts_on(tx: Tx, business_id: str, act: str, object_: str, limit: int) -> list[AuditEntry]:
+    """Entries of one act that name exactly this object, latest first."""
+    mine = select(audit_entries).where(
+        audit_entries.c.business_id == business_id,
+        audit_entries.c.object == object_,
+        audit_entries.c.act == act,
+    )
+    return tx.list(AuditEntry, mine.order_by(audit_entries.c.seq.desc()).limit(limit))
+
+
+def count_audit_entries(tx: Tx, business_id: str) -> int:
+    mine = select(func.count()).where(audit_entries.c.business_id == business_id)
+    return int(tx.scalar(mine))
