@@ -48,7 +48,7 @@ def own_attempts(world: World, tenant: Tenant) -> list[Attempt]:
     They are collected once in a process from each world that was built: its copies have the same ids.
     """
     if tenant.business_id not in _known:
-        _known[tenant.business_id] = _collect(world, tenant)
+        _known[tenant.business_id] = collect_attempts(world, tenant)
     return _known[tenant.business_id]
 
 
@@ -57,7 +57,8 @@ def attempts_of(world: World, tenant: Tenant, way: Way) -> list[Attempt]:
     return [each for each in own_attempts(world, tenant) if each.way == way]
 
 
-def _collect(world: World, tenant: Tenant) -> list[Attempt]:
+def collect_attempts(world: World, tenant: Tenant) -> list[Attempt]:
+    """The same of a world that has become another one since it was built."""
     found = [_completed(each, tenant) for each in offered(world, tenant)]
     known = {each.way.name for each in found}
     for way in ways(Door.MEMBER):
