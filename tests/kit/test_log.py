@@ -80,13 +80,16 @@ def test_lines_and_traces_of_other_packages_lose_their_contacts_too(
     lines: pytest.CaptureFixture[str],
 ) -> None:
     set_up_logs("info", "text")
+    words = f"could not send to {CONTACTS[0]}, says Zelda"
     try:
-        raise ValueError("could not send to mei@example.com")
+        raise ValueError(words) from KeyError(words)
     except ValueError:
         logging.getLogger("somebody.else").exception("failed for %s", "+6591234567")
     shown = lines.readouterr().err
     assert "failed for" in shown
     assert "ValueError" in shown
+    assert "Zelda" not in shown, "an error's words may quote what a person typed"
+    assert "KeyError" in shown
     assert "mei@example.com" not in shown
     assert "6591234567" not in shown
 

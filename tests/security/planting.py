@@ -115,6 +115,7 @@ class Planting:
         leads = self.leads()
         for lead in leads[:2]:
             press(f"/leads/{lead}/notes", data={"text": TEXT})
+            press(f"/leads/{lead}/status", data={"status": "contacted", "seen": "raw"})
             press(f"/leads/{lead}/tasks", data={"text": TEXT, "due_on": "2030-01-01"})
         point = self.filling.points_of(leads[0])[0]
         press(f"/leads/{leads[0]}/points/{point}/reject")
@@ -133,7 +134,7 @@ class Planting:
         """What programs send with a token."""
         digits = PHONE[1:]
         for number in self.numbers():
-            event = {"event": "qualified_lead", "event_time": int(self.now().timestamp()) - 60,
+            event = {"event": f"called {WRITTEN}", "event_time": int(self.now().timestamp()) - 60,
                      "event_id": MAIL, "lead": {"lead_id": number, "lead_event_source": digits},
                      "properties": {"phone": PHONE}}  # fmt: skip
             sets = self.filling.ids("event_set_id")
@@ -190,6 +191,11 @@ class Planting:
     def chats(self) -> list[str]:
         found = self.rows("conversations", "external_id", "channel_account_id")
         return [external for external, account in found if account == self.of.webchat_id]
+
+    def say(self, user: str) -> None:
+        """One more message on a platform."""
+        now_ms = int(self.now().timestamp() * 1_000)
+        self.filling.deliver("im_receive_msg", message(TEXT, user, now_ms) | {"from": PLATFORM_NAME})
 
     @staticmethod
     def taken(answer: Any) -> Any:

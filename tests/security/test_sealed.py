@@ -1,7 +1,10 @@
 """What a thief of the database or of a backup can read: no contact value, nor a hash made without the key."""
 
 import hashlib
+import logging
+import re
 from collections.abc import Iterator
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -10,9 +13,11 @@ from sqlalchemy import select
 from contatto.cli.seal import seal_days
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import SEALED, metadata
+from contatto.kit.log import set_up_logs
 from contatto.kit.vault import Vault
 from tests.security.conftest import copied_world
-from tests.security.planting import MAIL, NAME, PHONE, PLATFORM_NAME, VALUES, Planting
+from tests.security.filling import settle
+from tests.security.planting import MAIL, NAME, PHONE, PLATFORM_NAME, TEXT, VALUES, Planting
 from tests.security.traces import Marks, all_ids, in_database, in_files
 from tests.security.world import Tenant, World
 
@@ -134,6 +139,46 @@ def planted(
         seal_days(world.context.db, world.context.settings.data_dir / "sealed", 2)
         assert list(world.context.settings.data_dir.rglob("part-*.parquet"))
         yield world, Marks(VALUES, all_ids(world.context.db))
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_no_log_line_holds_a_contact_value_or_a_name_though_everything_breaks(
+    fresh_world: World, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    """Each step of the work fails once with words that quote the person, as an error may."""
+    lines = StringIO()
+    set_up_logs(level, "json", lines)
+    Planting(fresh_world).run()
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError(TEXT) from KeyError(NAME)
+
+    for place in (
+        "contatto.leads.store.listing.list_matches",
+        "contatto.inbox.pages.panes.list_found",
+        "contatto.inbox.actions.deliveries.open_conversation",
+        "contatto.leads.actions.importing.read_entry",
+        "contatto.leads.actions.jobs.lead_store.list_leads_by_id",
+    ):
+        monkeypatch.setattr(place, fail)
+    owner = fresh_world.victim.owner
+    assert fresh_world.ask("GET", "/leads", session=owner).status_code == 500
+    assert fresh_world.ask("GET", f"/inbox/search?q={MAIL}", session=owner).status_code == 500
+    planting = Planting(fresh_world)
+    planting.say("planted-late")
+    planting.jobs()
+    settle(fresh_world)
+    try:
+        fail()
+    except ValueError:
+        logging.getLogger("asyncio").exception("Task exception was never retrieved")
+    told = lines.getvalue()
+    assert "ValueError" in told
+    assert {"http.broken", "receipt.failed", "outbox.failed"} <= set(re.findall(r'"event": "([\w.]+)"', told))
+    assert Marks((*VALUES, NAME, NAME.split()[1])).of(told.encode()) == ""
+    assert {
+        place for place, _ in in_database(fresh_world.context.db, Marks((*VALUES, NAME)))
+    } <= KEYS_OF_NAMES
 
 
 def test_no_contact_value_lies_in_clear_or_as_a_hash_that_needs_no_key(planted: tuple[World, Marks]) -> None:

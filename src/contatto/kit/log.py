@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Final, TextIO
 
@@ -36,7 +37,15 @@ def _blanked(value: Any) -> Any:
 
 
 class _BlankingFormatter(logging.Formatter):
-    """Lines of other packages, with the traces that they print, go through the same fence."""
+    """Lines of other packages go through the same fence; of their traces the places stay, and no words."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # the name that the base class gives it
+        told: list[str] = []
+        error: BaseException | None = ei[1]
+        while error is not None:
+            told.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__qualname__)
+            error = error.__cause__ or error.__context__
+        return "\nbecause of\n".join(told)
 
     def format(self, record: logging.LogRecord) -> str:
         return _CONTACT_SHAPES.sub(_HIDDEN, super().format(record))

@@ -59,11 +59,10 @@ class LeadRemoved:
 
 @dataclass(frozen=True, slots=True)
 class LeadEventReceived:
-    """A CRM told what happened to a lead; ``name`` is its own word for it."""
+    """A CRM told what happened to a lead."""
 
     business_id: str
     lead_id: str
-    name: str
 
 
 @dataclass(frozen=True, slots=True)

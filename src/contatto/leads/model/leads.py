@@ -94,12 +94,12 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A line of a lead's history; ``detail`` names fields and statuses, never contact values."""
+    """A line of a lead's history; ``detail`` names fields, statuses, labels, or a CRM's event."""
 
     id: str
     lead_id: LeadId
     what: str
-    detail: str
+    detail: SealedText
     actor: str
     at: datetime
 

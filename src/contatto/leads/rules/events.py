@@ -11,6 +11,7 @@ from typing import Final
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.sealed import SealedText
 from contatto.leads.model.leads import Status
 from contatto.leads.rules.records import MOVES
 
@@ -70,7 +71,7 @@ class LeadEvent:
     business_id: str
     lead_id: str
     set_number: int
-    name: str
+    name: SealedText
     natural_key: str
     status: Status | None
     occurred_at: datetime

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstraint, select
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
+from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.leads.model.leads import Status
 from contatto.leads.rules.events import EventSet, LeadEvent
 
@@ -28,7 +28,7 @@ lead_events = Table(
     tenant(),
     Column("lead_id", String(36), nullable=False),
     Column("set_number", BigInteger, nullable=False),
-    Column("name", String(64), nullable=False),
+    sealed("name", nullable=True),
     Column("natural_key", String(64), nullable=False),
     Column("status", Choice(Status)),
     instant("occurred_at"),
@@ -57,7 +57,7 @@ def list_event_sets(tx: Tx, business_id: str, ad_account_id: str | None = None) 
 
 def append_lead_event(tx: Tx, event: LeadEvent) -> bool:
     """Append an event; False when it was there before."""
-    return tx.insert_ignore(lead_events, _row(event))
+    return tx.insert_ignore(lead_events, _row(event) | {"name": tx.seal(event.name, event.business_id)})
 
 
 def list_lead_events(tx: Tx, business_id: str, lead_id: str) -> list[LeadEvent]:

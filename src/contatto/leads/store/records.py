@@ -124,7 +124,7 @@ lead_steps = Table(
     tenant(),
     Column("lead_id", String(36), nullable=False),
     Column("what", String(32), nullable=False),
-    text("detail"),
+    sealed("detail", nullable=True),
     text("actor"),
     instant("at"),
     Index("ix_lead_steps_business_id_lead_id", "business_id", "lead_id", "at"),
@@ -372,6 +372,7 @@ def _opened(tx: Tx, row: Mapping[Any, Any]) -> Evidence:
 
 def append_step(tx: Tx, business_id: str, step: Step) -> None:
     row = {name: getattr(step, name) for name in Step.__dataclass_fields__} | {"business_id": business_id}
+    row["detail"] = tx.seal(step.detail, business_id)
     tx.insert(lead_steps, row)
 
 
