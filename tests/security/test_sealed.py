@@ -3,23 +3,28 @@
 import hashlib
 import logging
 import re
+from base64 import b64encode
 from collections.abc import Iterator
+from html import unescape
 from io import StringIO
 from typing import Any
 
 import pytest
 from sqlalchemy import select
+from starlette.testclient import TestClient
 
+from contatto.app import create_app, open_context
 from contatto.cli.seal import seal_days
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import SEALED, metadata
 from contatto.kit.log import set_up_logs
+from contatto.kit.rotation import reseal_all
 from contatto.kit.vault import Vault
 from tests.security.conftest import copied_world
 from tests.security.filling import settle
 from tests.security.planting import MAIL, NAME, PHONE, PLATFORM_NAME, TEXT, VALUES, Planting
-from tests.security.traces import Marks, all_ids, in_database, in_files
-from tests.security.world import Tenant, World
+from tests.security.traces import Marks, all_ids, cells, in_database, in_files
+from tests.security.world import KEYS, URL, Tenant, World
 
 KEYS_OF_NAMES = {"leads.name_key", "persons.name_key"}
 """Names are sorted by and searched by parts of them, which needs them in clear: see SECURITY.md."""
@@ -139,6 +144,31 @@ def planted(
         seal_days(world.context.db, world.context.settings.data_dir / "sealed", 2)
         assert list(world.context.settings.data_dir.rglob("part-*.parquet"))
         yield world, Marks(VALUES, all_ids(world.context.db))
+
+
+def test_after_a_rotation_the_new_key_seals_all_and_everybody_is_found_as_before(fresh_world: World) -> None:
+    world, of = fresh_world, fresh_world.victim
+    Planting(world).run()
+    audience = make_audience(world, "PHONE_SHA256", sha256(PHONE))
+    group = api(world, "GET", "/adgroup/get/")["list"][0]["adgroup_id"]
+    api(world, "POST", "/adgroup/update/", adgroup_id=group, audience_ids=[audience])
+    keys = (f"new:{b64encode(bytes([7]) * 32).decode()}", *KEYS)
+    settings = world.context.settings.model_copy(update={"secret_keys": keys})
+    context = open_context(settings, world.context.clock)
+    try:
+        assert reseal_all(context.db, lambda _: None) > 50
+        assert reseal_all(context.db, lambda _: None) == 0
+        assert {place for place, raw in cells(context.db) if b"\x04test" in raw[:8]} == set()
+        with TestClient(create_app(context), base_url=URL) as client:
+            rotated = World(context, client, world.victim, world.attacker)
+            for words in (PHONE, MAIL, NAME):
+                assert PLATFORM_NAME in unescape(
+                    rotated.ask("GET", "/leads", session=of.owner, params={"q": words}).text
+                )
+            assert decide(rotated, of, sha256(PHONE)) is not None
+            assert decide(rotated, of, sha256(MAIL)) is None
+    finally:
+        context.db.close()
 
 
 @pytest.mark.parametrize("level", ["debug", "info"])
