@@ -15,6 +15,7 @@ from starlette.routing import Route
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_refusal, json_list, read_body, refusal_answer
+from contatto.kit.log import set_up_logs
 from contatto.kit.web.security import BODY_LIMIT, HEADERS, SecurityLayer
 from contatto.kit.web.sessions import (
     CSRF_FIELD,
@@ -318,6 +319,7 @@ def test_a_query_that_is_no_list_is_refused_by_its_name(text: str) -> None:
 async def test_a_path_with_a_token_is_not_logged(
     client: httpx2.AsyncClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    set_up_logs("debug", "json")
     await client.get("/t/secret-token")
     await client.get("/form?q=secret-token")
     shown = capsys.readouterr()
