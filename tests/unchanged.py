@@ -24,9 +24,9 @@ WAITS: Final = (
     "SELECT 1 FROM events WHERE NOT fanned_out",
     "SELECT 1 FROM outbox_jobs WHERE state = 'due' AND attempts < 2",
     "SELECT 1 FROM report_tasks WHERE status IN ('QUEUING', 'PROCESSING')",
-    "SELECT 1 FROM pushes WHERE state = 'due' AND attempts < 2",
     "SELECT 1 FROM lead_jobs WHERE state <> 'done'",
-    "SELECT 1 FROM sends WHERE state = 'due' AND attempts < 2 AND (due_at <= :now OR claimed_at IS NOT NULL)",
+    "SELECT 1 FROM outbound_requests WHERE state = 'due' AND attempts < 2 "
+    "AND (due_at <= :now OR claim IS NOT NULL)",
 )
 """Work that the background has taken on and not finished; what failed and waits for its next try is none."""
 

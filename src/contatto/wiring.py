@@ -34,11 +34,12 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.store import conversations, receipts
 from contatto.inbox.store.scheduled import SCHEDULED
-from contatto.inbox.store.sends import SENDS
 from contatto.kit import outbox, repeats, shared_limits
 from contatto.kit.drain import After
-from contatto.kit.errands import Errands
 from contatto.kit.making import Making
+from contatto.kit.outbound.dead_letters import purge_requests
+from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.steps import expire_requests
 from contatto.kit.settings import Settings
 from contatto.kit.shifts import Shift
 from contatto.kit.turns import Turns
@@ -64,8 +65,7 @@ from contatto.leads.store.threads import THREADS
 from contatto.logins.actions import purge_logins
 from contatto.measurement import actions as measurement
 from contatto.notices import actions as pushes
-from contatto.notices.model import SubscriptionEnded
-from contatto.notices.store import PUSHES
+from contatto.notices.model import Entity, SubscriptionEnded
 from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
 
@@ -176,28 +176,17 @@ MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, LEAD_FILES)
 """Files that are made in the background."""
 
 
-def errands(settings: Settings) -> tuple[Errands, ...]:
-    """Work at outside systems, done in turn whenever something was committed."""
+def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
+    """The kinds of requests to outside systems, by the names that are kept with them."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
-
-    of_replies, of_pushes = Turns(SENDS), Turns(PUSHES)
-    return (
-        Errands(
-            SENDS.is_due,
-            lambda tx, limit: replies.claim_replies(tx, limit, of_replies, urls),
-            replies.record_reply,
-        ),
-        Errands(
-            PUSHES.is_due,
-            lambda tx, limit: pushes.claim_pushes(tx, limit, of_pushes),
-            pushes.record_push,
-        ),
-    )
+    kinds = (replies.reply_kind(urls), *(pushes.push_kind(entity) for entity in Entity))
+    return {kind.name: kind for kind in kinds}
 
 
-def periodic_jobs() -> tuple[PeriodicJob | PeriodicCount, ...]:
+def periodic_jobs(settings: Settings) -> tuple[PeriodicJob | PeriodicCount, ...]:
     """Work by the clock."""
     counter = counting.DayCounter()
+    kinds = outbound_kinds(settings)
     return (
         PeriodicCount(10.0, counter.start_over, counter.read_next),
         PeriodicJob(5.0, send_scheduled, SCHEDULED.is_due),
@@ -205,6 +194,8 @@ def periodic_jobs() -> tuple[PeriodicJob | PeriodicCount, ...]:
         PeriodicJob(30.0, lead_files.forget_lead_files),
         PeriodicJob(3600.0, pushes.forget_pushes),
         PeriodicJob(3600.0, outbox.forget_old),
+        PeriodicJob(60.0, lambda tx: expire_requests(tx, kinds)),
+        PeriodicJob(3600.0, lambda tx: purge_requests(tx, tx.now - outbox.KEEP)),
         PeriodicJob(3600.0, forget_photos, has_photo_to_forget),
         PeriodicJob(3600.0, forget_form_pictures, has_form_picture_to_forget),
         PeriodicJob(3600.0, forget_drafts),

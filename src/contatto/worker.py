@@ -11,15 +11,16 @@ from contatto import wiring
 from contatto.kit.client import Client
 from contatto.kit.db.database import Database
 from contatto.kit.drain import Drain
-from contatto.kit.errands import run_errands
 from contatto.kit.log import logger, where
 from contatto.kit.making import Maker, make_all
+from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.settings import Settings
 from contatto.kit.shifts import run_shift
 from contatto.kit.work import run_queued
 
 POLL_S: Final = 0.5
 """How often the tables are looked at when nobody pokes: retries fall due."""
+NOW_S: Final = 0.005
 SOON_S: Final = 0.02
 LATER_S: Final = 0.2
 """How long it waits after a poke, so that commits that follow at once are worked on together."""
@@ -34,7 +35,7 @@ class Worker:
     def __init__(self, db: Database, settings: Settings | None = None) -> None:
         self._db = db
         self._settings = settings or Settings()
-        self._errands = wiring.errands(self._settings)
+        self._kinds = wiring.outbound_kinds(self._settings)
         self._waiting: list[asyncio.Event] = []
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
@@ -52,6 +53,7 @@ class Worker:
         """Work until cancelled; no kind of work waits for another."""
         client = Client(self._settings.allowed_hosts)
         drain = Drain(wiring.AFTER)
+        machine = OutboundMachine(self._db, client, self._kinds)
         makers = [Maker(self._db, kind) for kind in wiring.MAKINGS]
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -61,8 +63,9 @@ class Worker:
                 tasks.create_task(self._repeat("outbox", partial(drain.run_all, self._db), SOON_S))
                 for maker in makers:
                     tasks.create_task(self._repeat("files", maker.start_due, LATER_S))
-                tasks.create_task(self._repeat("errands", partial(self.run_errands, client), SOON_S))
-                for job in wiring.periodic_jobs():
+                tasks.create_task(self._repeat("outbound", machine.send_due, NOW_S))
+                tasks.create_task(machine.run())
+                for job in wiring.periodic_jobs(self._settings):
                     tasks.create_task(self._every(job.every_s, partial(job.run, self._db)))
                 tasks.create_task(self._keep_shifts())
         finally:
@@ -79,7 +82,7 @@ class Worker:
         done += await Drain(wiring.AFTER).run_all(self._db)
         for kind in wiring.MAKINGS:
             done += await make_all(self._db, kind)
-        for job in wiring.periodic_jobs():
+        for job in wiring.periodic_jobs(self._settings):
             await job.run(self._db)
         return done
 
@@ -122,10 +125,9 @@ class Worker:
             logger().error("worker.failed", work=name, error_at=where(error))
             await asyncio.sleep(POLL_S)
 
-    async def run_errands(self, client: Client) -> int:
-        """Do all that is due at outside systems; say how many requests that were."""
-        done = 0
-        for kind in self._errands:
-            while count := await run_errands(self._db, client, kind):
-                done += count
-        return done
+    async def send_due(self, client: Client) -> int:
+        """Send what is due at outside systems, and wait for it; say how many requests that were."""
+        machine = OutboundMachine(self._db, client, self._kinds, chance=float)
+        sent = await machine.send_due()
+        await machine.finish()
+        return sent

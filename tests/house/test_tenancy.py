@@ -23,6 +23,7 @@ WITHOUT_BUSINESS = {
     "forms/store/pictures.py:has_unused_form_picture": "For the timer, who works for all of them.",
     "inbox/store/photos.py:has_unused_photo": "For the timer, who works for all of them.",
     "leads/store/jobs.py:list_free_businesses": "For the worker, who works for all of them.",
+    "notices/store.py:list_settled_pushes": "For the timer, who works for all of them.",
     "measurement/store.py:list_candidates": "The conversion that it takes names the business.",
     "measurement/store.py:count_touches_by_day": "A sealed file holds a day of all of them.",
     "measurement/store.py:list_conversions_that_stand": "The sealed file of conversions holds all of them.",

@@ -14,9 +14,9 @@ from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sende
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import channel_tokens
 from contatto.inbox.actions.deliveries import settle_receipts
-from contatto.inbox.actions.replies import load_window, retry_reply, send_reply
+from contatto.inbox.actions.replies import load_window, reply_kind, retry_reply, send_reply
 from contatto.inbox.actions.threads import conversation_id_of, kept_id
-from contatto.inbox.model import Message, Send, SendState
+from contatto.inbox.model import REPLY, Message, Send, SendState
 from contatto.inbox.rules import RETRY_AFTER_S
 from contatto.inbox.store import conversations, messages, persons, sends
 from contatto.inbox.store.receipts import count_receipts
@@ -24,8 +24,13 @@ from contatto.kit import errors
 from contatto.kit.client import Client
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
+from contatto.kit.outbound.machine import LEASE
+from contatto.kit.outbound.model import OutboundRequest
+from contatto.kit.outbound.steps import start_request
+from contatto.kit.outbound.store import list_requests_of
 from contatto.kit.settings import Settings
 from contatto.worker import Worker
 from tests import make
@@ -57,7 +62,7 @@ class Desk:
         async def go() -> int:
             client = Client([self.vendor.host], answer_s)
             try:
-                return await Worker(self.db, settings).run_errands(client)
+                return await Worker(self.db, settings).send_due(client)
             finally:
                 await client.close()
 
@@ -67,6 +72,22 @@ class Desk:
         found = self.db.read_now(lambda tx: sends.find_send(tx, self.account.business_id, message_id))
         assert found is not None
         return found
+
+    def request_of(self, message_id: str) -> OutboundRequest:
+        """The request that gives a reply to the platform."""
+        of = (self.account.business_id, REPLY, [message_id])
+        (found,) = self.db.read_now(lambda tx: list_requests_of(tx, *of))
+        return found
+
+    def claim(self, message_id: str) -> None:
+        """Begin to send a reply as a worker does that dies right then."""
+        request = self.request_of(message_id)
+        kind = reply_kind({})
+
+        def work(tx: Tx) -> None:
+            assert start_request(tx, kind, request, tx.now + LEASE, float) is not None
+
+        self.db.write_now(work)
 
     def texts(self) -> list[str]:
         def read(tx):  # type: ignore[no-untyped-def]
@@ -136,7 +157,7 @@ def test_replies_of_one_conversation_keep_their_order_while_the_first_waits(desk
     first, second = desk.reply("first"), desk.reply("second")
     desk.vendor.plays = ["500"]
     desk.work()
-    assert (desk.send_of(first).state, desk.send_of(second).attempts) == (SendState.DUE, 0)
+    assert (desk.send_of(first).state, desk.request_of(second).attempts) == (SendState.DUE, 0)
     desk.clock.advance(seconds=RETRY_AFTER_S[0])
     desk.work()
     assert [asked.body["text"]["body"] for asked in desk.vendor.taken] == ["first", "second"]
@@ -147,8 +168,7 @@ def test_temporary_trouble_waits_and_is_tried_again(desk: Desk, play: str) -> No
     sent = desk.reply("Hello")
     desk.vendor.plays = [play]
     desk.work()
-    waiting = desk.send_of(sent)
-    assert (waiting.state, waiting.claimed_at) == (SendState.DUE, None)
+    assert (desk.send_of(sent).state, desk.request_of(sent).claim) == (SendState.DUE, None)
     wait_s = 90 if play == "429" else RETRY_AFTER_S[0]
     desk.clock.advance(seconds=wait_s - 1)
     assert desk.work() == 0
@@ -212,13 +232,8 @@ def test_the_echo_of_a_sent_reply_makes_no_second_bubble_in_whichever_order_it_c
     desk.reply("one")
     desk.work()
     desk.hear(echo("one"))
-    desk.reply("two")
-    desk.db.write_now(
-        lambda tx: (
-            [sends.mark_claimed(tx, send) for send in sends.list_due_sends(tx, desk.account.business_id, 9)]
-            and None
-        )
-    )
+    second = desk.reply("two")
+    desk.claim(second)
     desk.hear(echo("two", "sent-2"))
     assert desk.texts() == ["Hi", "one", "two"]
     ledger = desk.db.read_now(lambda tx: count_receipts(tx, desk.account.business_id))
@@ -234,7 +249,7 @@ def test_what_the_business_writes_on_the_platform_itself_is_a_message_of_its_own
 
 def test_a_claim_whose_worker_died_is_not_sent_again(desk: Desk) -> None:
     sent = desk.reply("Hello")
-    desk.db.write_now(lambda tx: sends.mark_claimed(tx, desk.send_of(sent)))
+    desk.claim(sent)
     assert desk.work() == 0
     desk.clock.advance(seconds=61)
     desk.work()

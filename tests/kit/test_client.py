@@ -73,10 +73,10 @@ def test_nothing_is_sent_to_inside_addresses_or_without_https(url: str) -> None:
 
 
 def test_a_name_with_one_inside_address_among_others_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def lookup(*args: object, **options: object) -> list[object]:
+    def lookup(*args: object, **options: object) -> list[object]:
         return [(socket.AF_INET, 1, 6, "", (address, 443)) for address in ("8.8.8.8", "127.0.0.1")]
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", lookup)
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
     assert send("https://two-faced.example.com/") == NoAnswer(Trouble.FORBIDDEN)
 
 

@@ -62,7 +62,7 @@ IMPERSONAL: Final = {
     "changed_days", "sealed_files", "dropped_views", "ad_drafts", "lead_looks", "form_pictures",
     # ids alone: of touches, conversions, events, jobs, requests and acts
     "touches", "conversions", "viewer_links", "events", "outbox_jobs", "answered_requests", "audit_entries",
-    "rate_limits", "known_logins",
+    "rate_limits", "known_logins", "outbound_requests",
 }  # fmt: skip
 
 

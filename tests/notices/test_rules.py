@@ -2,14 +2,14 @@
 
 import json
 from datetime import UTC, datetime
-from itertools import takewhile
 
 import pytest
 
-from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer, NoAnswer, Trouble
+from contatto.kit.exchange import HttpAnswer
+from contatto.kit.outbound.breaker import with_jitter
+from contatto.kit.outbound.model import Done, NotNow, Step
 from contatto.notices import rules
-from contatto.notices.model import Entity, PushState
+from contatto.notices.model import Entity
 from tests.notices.receiver import Received, is_signed_lead, is_signed_message
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -48,40 +48,36 @@ def test_a_message_push_carries_its_content_as_text_and_is_signed_with_its_time(
 
 @pytest.mark.parametrize(("entity", "hours"), [(Entity.LEAD, 24), (Entity.DIRECT_MESSAGE, 72)])
 def test_tries_come_at_once_then_slower_until_the_time_is_over(entity: Entity, hours: int) -> None:
-    tries = range(1, 100)
-    waits = [
-        wait for wait in takewhile(bool, (rules.next_push_s(entity, attempt) for attempt in tries)) if wait
-    ]
+    plan = rules.PLANS[entity]
+    waits = plan.waits_s
     assert waits[0] == 1
-    assert waits == sorted(waits) or entity is Entity.DIRECT_MESSAGE
+    assert list(waits) == sorted(waits) or entity is Entity.DIRECT_MESSAGE
     assert 0.98 * hours < sum(waits) / 3_600 < 1.05 * hours
+    assert plan.lifetime is not None
+    assert plan.lifetime.total_seconds() >= with_jitter(sum(waits), 1)
 
 
 @pytest.mark.parametrize(
-    ("exchange", "state", "answer"),
+    ("answer", "step"),
     [
-        (HttpAnswer(200, {}, b""), PushState.SENT, "200"),
-        (HttpAnswer(204, {}, b""), PushState.SENT, "204"),
-        (HttpAnswer(302, {}, b""), PushState.DUE, "302"),
-        (HttpAnswer(500, {}, b""), PushState.DUE, "500"),
-        (NoAnswer(Trouble.LOST), PushState.DUE, "answer_lost"),
-        (NoAnswer(Trouble.FORBIDDEN), PushState.DEAD, "forbidden_address"),
+        (HttpAnswer(200, {}, b""), Done()),
+        (HttpAnswer(204, {}, b""), Done()),
+        (HttpAnswer(302, {}, b""), NotNow("302")),
+        (HttpAnswer(500, {}, b""), NotNow("500")),
+        (HttpAnswer(503, {"retry-after": "7"}, b""), NotNow("503", 7.0)),
     ],
 )
-def test_any_2xx_takes_a_push_and_a_forbidden_address_ends_it(
-    exchange: HttpAnswer | NoAnswer, state: PushState, answer: str
-) -> None:
-    assert rules.read_answer(exchange) == (state, answer)
+def test_any_2xx_takes_a_push_and_all_else_is_tried_again(answer: HttpAnswer, step: Step) -> None:
+    assert rules.read_answer(answer) == step
 
 
 @pytest.mark.parametrize(
-    ("app_id", "secret", "known"), [("", "s", None), ("a", "", None), ("a", "s", "other"), ("a", "ü", "s")]
+    ("url", "destination"),
+    [
+        ("https://Example.com/push?x=1", "example.com"),
+        ("https://example.com:443/", "example.com:443"),
+        ("http://127.0.0.1:8000/a", "127.0.0.1:8000"),
+    ],
 )
-def test_an_app_without_its_secret_is_refused(app_id: str, secret: str, known: str | None) -> None:
-    with pytest.raises(Refused, match="wrong_app"):
-        rules.check_app(app_id, secret, known)
-
-
-def test_an_app_that_nobody_registered_brings_its_own_secret() -> None:
-    rules.check_app("a", "s", None)
-    rules.check_app("a", "s", "s")
+def test_what_is_slow_or_down_as_a_whole_is_the_host_of_an_address(url: str, destination: str) -> None:
+    assert rules.destination_of(url) == destination

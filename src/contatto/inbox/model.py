@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from contatto.channels.model import MessageKind, Platform, Sender
 from contatto.kit.sealed import SealedText
@@ -139,9 +140,13 @@ class SendState(StrEnum):
     DEAD = "dead"
 
 
+REPLY: Final = "reply"
+"""The kind of the requests that give replies to platforms."""
+
+
 @dataclass(frozen=True, slots=True)
 class Send:
-    """A reply on its way; ``claimed_at`` is set while a request is out.
+    """A reply that a platform has to be given; the request that does it has this message as its subject.
 
     ``external_ref`` derives from the platform's own id of the message, which may hold a phone number and is
     not kept itself.
@@ -153,9 +158,6 @@ class Send:
     conversation_id: str
     channel_account_id: str
     state: SendState
-    attempts: int
-    due_at: datetime
-    claimed_at: datetime | None
     external_ref: str | None
     reason: str | None
 

@@ -97,6 +97,7 @@ STOPPED: Final = {
     "answer_lost": N_(
         "The platform's answer was lost. The message may have arrived: look before you try again."
     ),
+    "broken": N_("This went wrong on our side, and is in the log. Try again."),
     "blocked": N_("This person is blocked. Unblock them to write."),
     "cannot_send": N_("Replies on this channel are written in its own app."),
     "cannot_write_first": N_(
@@ -304,13 +305,6 @@ def stop_text(reason: str) -> Said:
     if known:
         return Said(known)
     return Said("The platform did not take the message (%(reason)s).", reason=reason.replace("_", " "))
-
-
-def next_try_s(attempts: int, asked_s: float | None) -> float | None:
-    """Seconds until the next try after so many, no less than the platform asks for; None when it is over."""
-    if attempts > len(RETRY_AFTER_S):
-        return None
-    return max(RETRY_AFTER_S[attempts - 1], asked_s or 0.0)
 
 
 def shown_name(incoming: Chatted | Referred | WasRead | Progressed) -> str:

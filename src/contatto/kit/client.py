@@ -11,6 +11,8 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Final
 
 import httpx2
@@ -19,6 +21,8 @@ from contatto.kit.exchange import Exchange, HttpAnswer, HttpRequest, NoAnswer, T
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 15.0
+RESOLVING: Final = 64
+"""Names that are looked up at the same time."""
 ANSWER_LIMIT: Final = 256 * 1024
 """Most bytes of an answer that are read."""
 _UNREACHED: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
@@ -30,6 +34,8 @@ class Client:
     def __init__(self, allowed: Collection[str] = (), answer_s: float = ANSWER_S) -> None:
         self._allowed = frozenset(allowed)
         self._answer_s = answer_s
+        # names that nobody answers for take long: in threads of their own they hold up nothing else
+        self._resolver = ThreadPoolExecutor(RESOLVING, thread_name_prefix="names")
         timeout = httpx2.Timeout(answer_s, connect=CONNECT_S)
         self._http = httpx2.AsyncClient(
             timeout=timeout,
@@ -86,15 +92,17 @@ class Client:
         url, is_listed = read_address(text, self._allowed)
         if is_listed:
             return url, url.netloc.decode()
+        look_up = partial(socket.getaddrinfo, url.host, 443, type=socket.SOCK_STREAM)
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(CONNECT_S):  # a TimeoutError is an OSError
-            found = await loop.getaddrinfo(url.host, 443, type=socket.SOCK_STREAM)
+            found = await loop.run_in_executor(self._resolver, look_up)
         addresses = [str(entry[4][0]) for entry in found]
         if not addresses or not all(is_public(address) for address in addresses):
             raise ValueError("not every address of this name is public")
         return url.copy_with(host=addresses[0]), url.host
 
     async def close(self) -> None:
+        self._resolver.shutdown(wait=False, cancel_futures=True)
         await self._http.aclose()
 
 

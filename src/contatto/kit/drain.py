@@ -87,7 +87,7 @@ class Drain:
         self._fan_out(tx)
 
         def list_jobs(business_id: str, limit: int) -> list[Job]:
-            return tx.list(Job, self._jobs.queue.rows_of(tx, business_id, limit))
+            return self._jobs.queue.list(tx, Job, business_id, limit)
 
         claimed = self._jobs.list_rows(tx, self._claimed, list_jobs)
         if not claimed:
@@ -101,7 +101,7 @@ class Drain:
 
     def _fan_out(self, tx: Tx) -> None:
         def list_fresh(business_id: str, limit: int) -> list[StoredEvent]:
-            return tx.list(StoredEvent, self._events.queue.rows_of(tx, business_id, limit))
+            return self._events.queue.list(tx, StoredEvent, business_id, limit)
 
         fresh = self._events.list_rows(tx, FANNED_OUT, list_fresh)
         if not fresh:

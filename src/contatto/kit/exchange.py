@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,21 @@ class NoAnswer:
 type Exchange = HttpAnswer | NoAnswer
 
 
+LONGEST_WAIT_S: Final = 3_600.0
+"""No ``Retry-After`` is waited for longer."""
+
+
 def retry_after_s(answer: HttpAnswer) -> float | None:
-    """The seconds of ``Retry-After``, an hour at most; its form as a date is not used by those we call."""
+    """The seconds of ``Retry-After``, an hour at most.
+
+    A date is counted from the date of the answer, so it does not matter whose clock is wrong.
+    Source: RFC 9110, 10.2.3.
+    """
     text = answer.headers.get("retry-after", "").strip()
-    return min(float(text), 3_600.0) if text.isascii() and text.isdigit() and len(text) < 8 else None
+    if text.isascii() and text.isdigit() and len(text) < 8:
+        return min(float(text), LONGEST_WAIT_S)
+    try:
+        until, said = parsedate_to_datetime(text), parsedate_to_datetime(answer.headers.get("date", ""))
+        return min(max(0.0, (until - said).total_seconds()), LONGEST_WAIT_S)
+    except (ValueError, TypeError, OverflowError):  # no date, or one of the two without its zone
+        return None

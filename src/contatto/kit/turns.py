@@ -2,10 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from copy import copy
+from typing import Any, Final, Self
 
-from sqlalchemy import Column, ColumnElement, Select, Table, func, select
+from sqlalchemy import Column, ColumnElement, Integer, Select, Table, bindparam, func, select
 
 from contatto.kit.db.tx import Tx
 
@@ -16,19 +16,42 @@ type ListRows[T] = Callable[[str, int], list[T]]
 """Lists so many rows of one business at most."""
 
 
-@dataclass(frozen=True, slots=True)
 class Queue:
-    """A table whose rows wait for work.
+    """A table whose rows wait for work; its queries are asked all the time, so they are made once and kept.
 
     Args:
         table: has a column ``business_id``, and an index of it with ``due``, of the rows that wait.
-        waits: whether a row waits, in the very words of that index.
+        waits: whether a row waits, in the very words of that index; it may have parameters.
         due: from when on a row may be worked on.
+        also: what a row must fulfil besides, to be taken.
     """
 
-    table: Table
-    waits: ColumnElement[Any]
-    due: Column[Any]
+    def __init__(
+        self,
+        table: Table,
+        waits: ColumnElement[Any],
+        due: Column[Any],
+        also: ColumnElement[bool] | None = None,
+    ) -> None:
+        self.parameters: dict[str, Any] = {}
+        business = table.c.business_id
+        now, most = bindparam("now", type_=due.type), bindparam("most", type_=Integer)
+        first = select(func.min(business).label("id")).where(waits, business > bindparam("after"))
+        turn = first.cte("turn", recursive=True)
+        following = select(func.min(business)).where(waits, business > turn.c.id).scalar_subquery()
+        turn = turn.union_all(select(following).where(turn.c.id.is_not(None)))
+        first_due = select(func.min(due)).where(waits, business == turn.c.id).scalar_subquery()
+        self._businesses = select(turn.c.id).where(turn.c.id.is_not(None), first_due <= now).limit(most)
+        rows = select(table).where(waits, business == bindparam("of"), due <= now)
+        rows = rows if also is None else rows.where(also)
+        self._rows = rows.order_by(due, *table.primary_key.columns).limit(most)
+        self._locked_rows = self._rows.with_for_update(skip_locked=True)
+
+    def given(self, **values: Any) -> Self:
+        """The same queue with the parameters of what waits."""
+        made = copy(self)
+        made.parameters = values
+        return made
 
     def is_due(self, tx: Tx) -> bool:
         """Whether a row of any business is due."""
@@ -39,23 +62,20 @@ class Queue:
 
         Each is looked for in the index, so the many rows of one business are not read.
         """
-        business = self.table.c.business_id
-        first = select(func.min(business).label("id")).where(self.waits, business > after)
-        turn = first.cte("turn", recursive=True)
-        following = select(func.min(business)).where(self.waits, business > turn.c.id).scalar_subquery()
-        turn = turn.union_all(select(following).where(turn.c.id.is_not(None)))
-        first_due = select(func.min(self.due)).where(self.waits, business == turn.c.id).scalar_subquery()
-        found = select(turn.c.id).where(turn.c.id.is_not(None), first_due <= tx.now).limit(most)
-        return list(tx.execute(found).scalars())
+        values = self.parameters | {"after": after, "now": tx.now, "most": most}
+        return list(tx.execute(self._businesses, values).scalars())
 
-    def rows_of(self, tx: Tx, business_id: str, limit: int, *, locked: bool = True) -> Select[Any]:
-        """The rows of a business that are due, the first first; locked, nobody else takes them meanwhile."""
-        mine = select(self.table).where(
-            self.waits, self.table.c.business_id == business_id, self.due <= tx.now
-        )
-        keys = self.table.primary_key.columns
-        mine = mine.order_by(self.due, *keys).limit(limit)
-        return mine.with_for_update(skip_locked=True) if locked and tx.locks_rows else mine
+    def list[T](self, tx: Tx, shape: type[T], business_id: str, most: int) -> list[T]:
+        """Rows of a business that are due, the first first; nobody else takes them meanwhile."""
+        return tx.list(shape, self.rows(tx), self.values(tx, business_id, most))
+
+    def rows(self, tx: Tx, *, locked: bool = True) -> Select[Any]:
+        """The query of such rows, with ``values``; others take them meanwhile if they are not locked."""
+        return self._locked_rows if locked and tx.locks_rows else self._rows
+
+    def values(self, tx: Tx, business_id: str, most: int) -> dict[str, Any]:
+        """The parameters of ``rows``."""
+        return self.parameters | {"of": business_id, "now": tx.now, "most": most}
 
 
 class Turns:

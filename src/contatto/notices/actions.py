@@ -1,9 +1,9 @@
 """Making and ending subscriptions, and telling them: a push is queued with the event, sent by the worker."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from typing import Any, Final
 
 from contatto.accounts import store as accounts
@@ -14,13 +14,25 @@ from contatto.forms.store.records import find_answer, find_version, list_version
 from contatto.kit import errors
 from contatto.kit.client import read_address
 from contatto.kit.db.tx import Tx
-from contatto.kit.errands import Errand
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import Exchange, HttpAnswer, HttpRequest
+from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.listeners import Businesses, only_for
+from contatto.kit.outbound.dead_letters import record_replay
+from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.model import (
+    Ask,
+    Done,
+    Failed,
+    NewRequest,
+    NotNow,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+    Step,
+)
+from contatto.kit.outbound.store import delete_requests_of, list_requests_of, queue_request
 from contatto.kit.outbox import emit
-from contatto.kit.turns import Turns
 from contatto.leads.model.events import LeadCaptured, LeadRemoved, LeadUpdated
 from contatto.leads.model.leads import Lead, LeadSource, Origin
 from contatto.leads.rules.outside import CHAT_FIELDS, NAME, ad_data, chat_data, origins_of
@@ -30,6 +42,7 @@ from contatto.measurement.model import MeasuredAd
 from contatto.notices import rules, store
 from contatto.notices.model import Entity, Push, PushState, Subscription, SubscriptionEnded
 
+FORGOTTEN_AT_ONCE: Final = 200
 KEEP: Final = timedelta(days=7)
 """How long a push is kept after it was settled, so that a person can look at it and send it again."""
 
@@ -173,7 +186,7 @@ def _queue_lead(tx: Tx, lead: Lead, changes: Mapping[str, str], version: FormVer
         account = accounts.find_ad_account(tx, BusinessId(lead.business_id), subscription.ad_account_id)
         if account is not None:
             body = rules.lead_payload(_entry(lead, account, ad, version), changes, tx.now)
-            store.append_push(tx, subscription, lead.id, body)
+            _queue_push(tx, subscription, lead.id, body)
 
 
 def _wants(subscription: Subscription, ad: MeasuredAd | None, version: FormVersion | None) -> bool:
@@ -208,54 +221,88 @@ def queue_message_pushes(
 ) -> None:
     """Queue the push of one message to each program that is told of messages."""
     for subscription in store.list_subscriptions(tx, business_id, Entity.DIRECT_MESSAGE):
-        store.append_push(tx, subscription, message_id, body_of(subscription))
+        _queue_push(tx, subscription, message_id, body_of(subscription))
 
 
-def claim_pushes(tx: Tx, limit: int, turns: Turns | None = None) -> list[Errand]:
-    """Claim pushes that are due and make their requests; one whose subscription has ended is dead."""
-    turns = turns or Turns(store.PUSHES)
-    errands = []
-    for push, body in turns.list_rows(tx, limit, partial(store.list_due_pushes, tx)):
-        turns.served(push.business_id)
-        of = store.list_subscriptions_by_id(tx, push.business_id, {push.subscription_id})
-        subscription = of.get(push.subscription_id)
-        if subscription is None or subscription.ended_at is not None:
-            store.record_push_state(tx, push, PushState.DEAD, "ended")
-            continue
-        of_business = BusinessId(subscription.business_id)
-        if subscription.token_id and not accounts.is_token_live(tx, of_business, subscription.token_id):
-            end_subscription(tx, subscription, "token_revoked")
-            continue
-        store.mark_push_claimed(tx, push)
-        headers = rules.push_headers(subscription.entity, body, subscription.secret, tx.now)
-        request = HttpRequest("POST", subscription.callback_url, headers, body)
-        errands.append(Errand((push.business_id, push.id), request))
-    return errands
+def _queue_push(tx: Tx, of: Subscription, subject_id: str, body: bytes) -> None:
+    push_id = store.append_push(tx, of, subject_id, body)
+    destination = rules.destination_of(of.callback_url)
+    request = NewRequest(of.business_id, rules.KINDS[of.entity], str(push_id), destination)
+    queue_request(tx, request, rules.PLANS[of.entity])
 
 
-def record_push(tx: Tx, key: tuple[str, int], exchange: Exchange) -> None:
-    """Record what became of a push; the answer 410 ends its subscription."""
-    push = store.find_push(tx, *key)
+def push_kind(entity: Entity) -> OutboundKind:
+    """How pushes of leads, or of messages, are brought to their subscribers."""
+
+    def ready(tx: Tx, request: OutboundRequest) -> None:
+        ready_push(tx, request.business_id, int(request.subject))
+
+    plan = rules.PLANS[entity]
+    return OutboundKind(rules.KINDS[entity], begin_push, read_push_answer, settle_push, plan, ready)
+
+
+def begin_push(tx: Tx, request: OutboundRequest) -> Step:
+    """What is sent; nothing where the push is gone, or its subscription has ended."""
+    push, subscription = _find_push(tx, request)
     if push is None or push.state is not PushState.DUE:
-        return
+        return Done()
+    if subscription is None or subscription.ended_at is not None:
+        store.record_push_state(tx, push, PushState.DEAD, "ended")
+        return Done()
+    of_business = BusinessId(subscription.business_id)
+    if subscription.token_id and not accounts.is_token_live(tx, of_business, subscription.token_id):
+        end_subscription(tx, subscription, "token_revoked")
+        return Done()
+    body = store.load_push_body(tx, push.business_id, push.id)
+    headers = rules.push_headers(subscription.entity, body, subscription.secret, tx.now)
+    return Ask(HttpRequest("POST", subscription.callback_url, headers, body))
+
+
+def _find_push(tx: Tx, request: OutboundRequest) -> tuple[Push | None, Subscription | None]:
+    push = store.find_push(tx, request.business_id, int(request.subject))
+    if push is None:
+        return None, None
     of = store.list_subscriptions_by_id(tx, push.business_id, {push.subscription_id})
-    subscription = of.get(push.subscription_id)
-    if subscription is None:
-        return
-    if isinstance(exchange, HttpAnswer) and exchange.status == rules.GONE:
+    return push, of.get(push.subscription_id)
+
+
+def read_push_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+    """What an answer means; 410 ends the subscription."""
+    push, subscription = _find_push(tx, request)
+    if push is None or subscription is None:
+        return Done()
+    if answer.status == rules.GONE:
         store.record_push_state(tx, push, PushState.DEAD, str(rules.GONE))
         end_subscription(tx, subscription, "gone")
-        return
-    state, answer = rules.read_answer(exchange)
-    wait_s = rules.next_push_s(subscription.entity, push.attempts) if state is PushState.DUE else None
-    if state is PushState.DUE and wait_s is None:
-        state = PushState.DEAD
-    due_at = None if wait_s is None else tx.now + timedelta(seconds=wait_s)
-    store.record_push_state(tx, push, state, answer, due_at)
+        return Done()
+    step = rules.read_answer(answer)
+    if isinstance(step, Done):
+        store.record_push_state(tx, push, PushState.SENT, str(answer.status))
+    return step
+
+
+def settle_push(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+    """Show what came of a try that brought nothing."""
+    push, _ = _find_push(tx, request)
+    if push is not None and isinstance(outcome, NotNow | Failed):
+        shown = PushState.DUE if state is RequestState.DUE else PushState.DEAD
+        store.record_push_state(tx, push, shown, outcome.reason)
 
 
 def replay_push(tx: Tx, business_id: str, push_id: int) -> Push:
     """Send a settled push again.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT when it is on its way, or its subscription has ended.
+    """
+    push, entity = ready_push(tx, business_id, push_id)
+    for request in list_requests_of(tx, business_id, rules.KINDS[entity], [str(push_id)]):
+        record_replay(tx, request, rules.PLANS[entity])
+    return push
+
+
+def ready_push(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Entity]:
+    """Make a settled push ready to be sent again.
 
     Raises:
         Refused: NOT_FOUND; CONFLICT when it is on its way, or its subscription has ended.
@@ -269,20 +316,32 @@ def replay_push(tx: Tx, business_id: str, push_id: int) -> Push:
         raise Refused(errors.CONFLICT, "The subscription has ended.")
     if not store.record_replay(tx, push):
         raise Refused(errors.CONFLICT, "This push is on its way already.")
-    return push
+    return push, subscription.entity
 
 
 def forget_lead_pushes(tx: Tx, event: LeadRemoved) -> None:
     """Delete what was told, or was to be told, of a lead that is gone; heard through the outbox."""
-    store.delete_pushes_of(tx, event.business_id, event.lead_id)
+    _delete_pushes(tx, store.list_pushes_of(tx, event.business_id, event.lead_id))
 
 
 def forget_subjects(tx: Tx, business_id: str, subject_ids: Collection[str]) -> None:
     """Delete what was told, or was to be told, of leads, chats and messages whose person is forgotten."""
     for subject_id in sorted(subject_ids):
-        store.delete_pushes_of(tx, business_id, subject_id)
+        _delete_pushes(tx, store.list_pushes_of(tx, business_id, subject_id))
 
 
 def forget_pushes(tx: Tx) -> int:
-    """Delete pushes that were settled long enough ago; say how many."""
-    return store.delete_settled_pushes(tx, tx.now - KEEP)
+    """Delete some pushes that were settled long enough ago; say how many."""
+    return _delete_pushes(tx, store.list_settled_pushes(tx, tx.now - KEEP, FORGOTTEN_AT_ONCE))
+
+
+def _delete_pushes(tx: Tx, gone: list[Push]) -> int:
+    """Delete pushes together with the requests that bring them."""
+    of_business: dict[str, list[int]] = defaultdict(list)
+    for push in gone:
+        of_business[push.business_id].append(push.id)
+    for business_id, ids in of_business.items():
+        store.delete_pushes(tx, business_id, ids)
+        for kind in rules.KINDS.values():
+            delete_requests_of(tx, business_id, kind, [str(push_id) for push_id in ids])
+    return len(gone)

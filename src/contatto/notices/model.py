@@ -56,8 +56,6 @@ class Push:
     subscription_id: str
     subject_id: str
     state: PushState
-    attempts: int
-    due_at: datetime
     answer: str
     created_at: datetime
     settled_at: datetime | None

@@ -12,10 +12,12 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.outbound.store import list_requests_of
 from contatto.kit.wire import number_of
 from contatto.notices import store
 from contatto.notices.actions import end_subscription, replay_push
 from contatto.notices.model import Push, PushState, Subscription
+from contatto.notices.rules import KINDS
 
 router: Final = APIRouter(include_in_schema=False, prefix="/settings/subscriptions")
 
@@ -28,12 +30,13 @@ async def show_subscriptions(request: Request, caller: PageCaller) -> HTMLRespon
     def load(tx: Tx) -> dict[str, Any]:
         pushes = store.list_pushes(tx, caller.business_id)
         ids = {push.subscription_id for push in pushes}
+        tries = _count_tries(tx, caller.business_id, pushes)
         known = store.list_subscriptions_by_id(tx, caller.business_id, ids)
         counts = store.count_pushes(tx, caller.business_id)
         live = store.list_subscriptions(tx, caller.business_id)
         return {
             "subscriptions": [_show(each, counts.get(each.id, {})) for each in live],
-            "pushes": [_show_push(push, known.get(push.subscription_id)) for push in pushes],
+            "pushes": [_show_push(push, known.get(push.subscription_id), tries) for push in pushes],
         }
 
     values = await context.db.read(load)
@@ -72,13 +75,22 @@ def _show(found: Subscription, counts: dict[PushState, int]) -> dict[str, Any]:
     }
 
 
-def _show_push(push: Push, of: Subscription | None) -> dict[str, Any]:
+def _count_tries(tx: Tx, business_id: str, pushes: list[Push]) -> dict[str, int]:
+    ids = [str(push.id) for push in pushes]
+    return {
+        request.subject: request.attempts
+        for kind in KINDS.values()
+        for request in list_requests_of(tx, business_id, kind, ids)
+    }
+
+
+def _show_push(push: Push, of: Subscription | None, tries: dict[str, int]) -> dict[str, Any]:
     return {
         "id": push.id,
         "entity": of.entity.value if of else "",
         "state": push.state.value,
         "answer": push.answer,
-        "attempts": push.attempts,
+        "attempts": tries.get(str(push.id), 0),
         "created_at": push.created_at,
         "can_replay": push.state is not PushState.DUE and of is not None and of.ended_at is None,
     }

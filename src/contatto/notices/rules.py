@@ -7,18 +7,27 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import Exchange, NoAnswer, Trouble
-from contatto.notices.model import Entity, PushState
+from contatto.kit.exchange import HttpAnswer, retry_after_s
+from contatto.kit.outbound.model import Done, NotNow, RetryPlan, Step
+from contatto.notices.model import Entity
 
 RETRY_AFTER_S: Final = (1, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 21_600, 36_000)
 """Seconds before each further try: at once, then slower; together 24 hours."""
 RETRY_MESSAGES_AFTER_S: Final = (*RETRY_AFTER_S, *(28_800,) * 6)
 """The same for messages, which are tried for 72 hours."""
+PLANS: Final = {
+    Entity.LEAD: RetryPlan(RETRY_AFTER_S, timedelta(hours=30)),
+    Entity.DIRECT_MESSAGE: RetryPlan(RETRY_MESSAGES_AFTER_S, timedelta(hours=90)),
+}
+"""With room for what chance adds to the waits. A receiver that is down all the while is given up then."""
+KINDS: Final = {Entity.LEAD: "lead_push", Entity.DIRECT_MESSAGE: "message_push"}
+"""The kinds of requests that bring pushes."""
 MOST_SUBSCRIPTIONS: Final = 100
 URL_LIMIT: Final = 2_048
 SECRET_LIMIT: Final = 256
@@ -70,19 +79,16 @@ def message_payload(event: str, open_id: str, app_id: str, content: Mapping[str,
     return escape_payload(envelope)
 
 
-def next_push_s(entity: Entity, attempts: int) -> int | None:
-    """Seconds until the next try after so many; None when it is over."""
-    waits = RETRY_AFTER_S if entity is Entity.LEAD else RETRY_MESSAGES_AFTER_S
-    return waits[attempts - 1] if attempts <= len(waits) else None
+def destination_of(callback_url: str) -> str:
+    """What may be slow or down as a whole: the host of an address, with its port if it names one."""
+    return urlsplit(callback_url).netloc.rpartition("@")[2].lower()[:300]
 
 
-def read_answer(exchange: Exchange) -> tuple[PushState, str]:
-    """What an answer means, and the answer in short: any 2xx takes the push, a forbidden address ends it."""
-    if isinstance(exchange, NoAnswer):
-        is_over = exchange.trouble is Trouble.FORBIDDEN
-        return PushState.DEAD if is_over else PushState.DUE, exchange.trouble.value
-    state = PushState.SENT if 200 <= exchange.status < 300 else PushState.DUE
-    return state, str(exchange.status)
+def read_answer(answer: HttpAnswer) -> Step:
+    """What an answer means: any 2xx takes the push, anything else is worth another try."""
+    if 200 <= answer.status < 300:
+        return Done()
+    return NotNow(str(answer.status), retry_after_s(answer))
 
 
 def check_app(app_id: str, secret: str, known_secret: str | None) -> None:

@@ -1,27 +1,23 @@
 """Tables of subscriptions and of their pushes; secrets and bodies are sealed."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
-    ColumnElement,
     Index,
-    Integer,
     Select,
     String,
     Table,
     func,
-    literal_column,
     select,
     update,
 )
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, key, metadata, sealed, tenant, text
-from contatto.kit.turns import Queue
 from contatto.notices.model import Entity, Push, PushState, Subscription
 
 subscriptions = Table(
@@ -44,8 +40,6 @@ subscriptions = Table(
     Index("ix_subscriptions_business_id", "business_id", "entity", "ended_at"),
 )
 
-_IS_DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
-
 pushes = Table(
     "pushes",
     metadata,
@@ -54,23 +48,14 @@ pushes = Table(
     Column("subscription_id", String(36), nullable=False),
     Column("subject_id", String(36), nullable=False),
     Column("state", Choice(PushState), nullable=False),
-    Column("attempts", Integer, nullable=False),
-    instant("due_at"),
     sealed("body"),
     Column("answer", String(32), nullable=False),
     instant("created_at"),
     instant("settled_at", nullable=True),
-    Index("ix_pushes_due", "business_id", "due_at", "id", sqlite_where=_IS_DUE, postgresql_where=_IS_DUE),
     Index("ix_pushes_of_subscription", "business_id", "subscription_id", "id"),
     Index("ix_pushes_of_subject", "business_id", "subject_id"),
     Index("ix_pushes_settled", "settled_at"),
 )
-
-PUSHES: Final = Queue(pushes, _IS_DUE, pushes.c.due_at)
-"""Pushes that are still to be sent."""
-LEASE: Final = timedelta(seconds=60)
-"""How long a claimed push belongs to its claimer; longer than any request may take."""
-_DUE: Final[Any] = literal_column("'due'")
 
 
 def save_subscription(tx: Tx, made: Subscription) -> None:
@@ -135,37 +120,38 @@ def record_end(tx: Tx, of: Subscription, reason: str) -> bool:
     if tx.execute(mine.values(ended_at=tx.now, end_reason=reason)).rowcount != 1:
         return False
     waiting = update(pushes).where(
-        pushes.c.business_id == of.business_id, pushes.c.subscription_id == of.id, pushes.c.state == _DUE
+        pushes.c.business_id == of.business_id,
+        pushes.c.subscription_id == of.id,
+        pushes.c.state == PushState.DUE,
     )
     tx.execute(waiting.values(state=PushState.DEAD, settled_at=tx.now))
     return True
 
 
-def append_push(tx: Tx, of: Subscription, subject_id: str, body: bytes) -> None:
-    """Queue a push; it is due at once."""
+def append_push(tx: Tx, of: Subscription, subject_id: str, body: bytes) -> int:
+    """Keep a push that is to be sent; give its id."""
     row = {
         "business_id": of.business_id,
         "subscription_id": of.id,
         "subject_id": subject_id,
         "state": PushState.DUE,
-        "attempts": 0,
-        "due_at": tx.now,
         "body": tx.vault.seal_bytes(body, of.business_id),
         "answer": "",
         "created_at": tx.now,
     }
-    tx.insert(pushes, row)
-
-
-def list_due_pushes(tx: Tx, business_id: str, limit: int) -> list[tuple[Push, bytes]]:
-    """Due pushes of a business with their bodies, oldest first."""
-    rows = tx.execute(PUSHES.rows_of(tx, business_id, limit)).mappings()
-    return [(_push(row), tx.vault.open_bytes(row["body"], row["business_id"])) for row in rows]
+    inserted = tx.execute(pushes.insert().returning(pushes.c.id), row)
+    return int(inserted.scalar_one())
 
 
 def find_push(tx: Tx, business_id: str, push_id: int) -> Push | None:
     mine = pushes.c.business_id == business_id
     return tx.find(Push, select(pushes).where(mine, pushes.c.id == push_id))
+
+
+def load_push_body(tx: Tx, business_id: str, push_id: int) -> bytes:
+    """What is sent."""
+    mine = pushes.c.business_id == business_id, pushes.c.id == push_id
+    return tx.vault.open_bytes(tx.scalar(select(pushes.c.body).where(*mine)), business_id)
 
 
 def list_pushes(tx: Tx, business_id: str, limit: int = 50) -> list[Push]:
@@ -184,22 +170,12 @@ def count_pushes(tx: Tx, business_id: str) -> dict[str, dict[PushState, int]]:
     return found
 
 
-def mark_push_claimed(tx: Tx, push: Push) -> None:
-    """Note that a request is on its way: until the lease is over nobody else sends this."""
-    mine = update(pushes).where(pushes.c.business_id == push.business_id, pushes.c.id == push.id)
-    tx.execute(mine.values(due_at=tx.now + LEASE, attempts=push.attempts + 1))
-
-
-def record_push_state(
-    tx: Tx, push: Push, state: PushState, answer: str, due_at: datetime | None = None
-) -> None:
+def record_push_state(tx: Tx, push: Push, state: PushState, answer: str) -> None:
     """Record what became of a try."""
     settled = None if state is PushState.DUE else tx.now
     values = {"state": state, "answer": answer[:32], "settled_at": settled}
-    if due_at is not None:
-        values["due_at"] = due_at
     mine = update(pushes).where(
-        pushes.c.business_id == push.business_id, pushes.c.id == push.id, pushes.c.state == _DUE
+        pushes.c.business_id == push.business_id, pushes.c.id == push.id, pushes.c.state == PushState.DUE
     )
     tx.execute(mine.values(**values))
 
@@ -207,22 +183,23 @@ def record_push_state(
 def record_replay(tx: Tx, push: Push) -> bool:
     """Make a settled push due again, as if it had never been tried; False when it still is on its way."""
     mine = update(pushes).where(
-        pushes.c.business_id == push.business_id, pushes.c.id == push.id, pushes.c.state != _DUE
+        pushes.c.business_id == push.business_id, pushes.c.id == push.id, pushes.c.state != PushState.DUE
     )
-    values = {"state": PushState.DUE, "attempts": 0, "due_at": tx.now, "settled_at": None, "answer": ""}
+    values = {"state": PushState.DUE, "settled_at": None, "answer": ""}
     return tx.execute(mine.values(**values)).rowcount == 1
 
 
-def delete_pushes_of(tx: Tx, business_id: str, subject_id: str) -> None:
-    """Delete what was, or was to be, told of a lead that is gone."""
+def list_pushes_of(tx: Tx, business_id: str, subject_id: str) -> list[Push]:
+    """What was, or was to be, told of a lead, a chat or a message."""
+    mine = pushes.c.business_id == business_id, pushes.c.subject_id == subject_id
+    return tx.list(Push, select(pushes).where(*mine))
+
+
+def list_settled_pushes(tx: Tx, before: datetime, limit: int) -> list[Push]:
+    """Pushes of all businesses that were settled before a time; for the timer."""
+    return tx.list(Push, select(pushes).where(pushes.c.settled_at < before).limit(limit))
+
+
+def delete_pushes(tx: Tx, business_id: str, push_ids: Collection[int]) -> None:
     mine = pushes.c.business_id == business_id
-    tx.execute(pushes.delete().where(mine, pushes.c.subject_id == subject_id))
-
-
-def delete_settled_pushes(tx: Tx, before: datetime) -> int:
-    """Delete some pushes that were settled before a time; say how many."""
-    return tx.delete_some(pushes, pushes.c.settled_at < before)
-
-
-def _push(row: Mapping[Any, Any]) -> Push:
-    return Push(**{name: row[name] for name in Push.__dataclass_fields__})
+    tx.execute(pushes.delete().where(mine, pushes.c.id.in_(push_ids)))

@@ -1,13 +1,12 @@
 """Replies of the business, and their way to the platform.
 
-A reply and its send are committed together. The worker claims a send, sends outside of any transaction, and
-records the outcome. Temporary trouble waits longer each time. When the answer was lost, the platform may have
-taken the message, so it is not sent again by itself: the platform's own news settle it, or a person does.
+A reply, its send and the request to the platform are committed together; ``kit/outbound`` carries it out.
+Temporary trouble waits longer each time. When the answer was lost, the platform may have taken the message,
+so it is not sent again by itself: the platform's own news settle it, or a person does.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
-from functools import partial
+from typing import Final
 
 from contatto.channels import store as channel_store
 from contatto.channels.model import (
@@ -20,13 +19,13 @@ from contatto.channels.model import (
     Platform,
     Progress,
     Progressed,
-    SendOutcome,
 )
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import WindowState, may_use_message_api, window_state
 from contatto.inbox import rules
 from contatto.inbox.actions.threads import message_id_of, owned_conversation
 from contatto.inbox.model import (
+    REPLY,
     Conversation,
     Message,
     MessageSent,
@@ -38,11 +37,27 @@ from contatto.inbox.model import (
 from contatto.inbox.store import conversations, messages, persons, sends
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.errands import Errand
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import Exchange, HttpRequest, NoAnswer, Trouble
+from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.outbound import model as outbound
+from contatto.kit.outbound.dead_letters import record_replay
+from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.model import (
+    Ask,
+    Done,
+    Failed,
+    NewRequest,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+    RetryPlan,
+    Step,
+)
+from contatto.kit.outbound.store import list_requests_of, mark_requests_done, queue_request
 from contatto.kit.outbox import emit
-from contatto.kit.turns import Turns
+
+PLAN: Final = RetryPlan(rules.RETRY_AFTER_S)
+"""A reply has no lifetime of its own: the time to answer ends it."""
 
 
 def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -> Message:
@@ -62,7 +77,8 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
     messages.append_message(tx, business_id, reply)
     conversations.record_message_time(tx, conversation, reply.at, from_customer=False)
     if CONNECTORS[account.platform].dialect.base_url:
-        sends.append_send(tx, _new_send(tx, account, reply))
+        sends.append_send(tx, _new_send(account, reply))
+        queue_request(tx, _request_of(account, reply), PLAN)
     emit(tx, business_id, MessageSent(business_id, conversation_id, reply.id))
     return messages.find_message(tx, business_id, reply.id) or reply
 
@@ -75,7 +91,7 @@ def _check_content(account: ChannelAccount, reply: Message) -> None:
         raise Refused(errors.INVALID, "text: write 1 to %(most)s characters.", most=dialect.text_limit)
 
 
-def _new_send(tx: Tx, account: ChannelAccount, reply: Message) -> Send:
+def _new_send(account: ChannelAccount, reply: Message) -> Send:
     return Send(
         id=0,
         business_id=account.business_id,
@@ -83,11 +99,15 @@ def _new_send(tx: Tx, account: ChannelAccount, reply: Message) -> Send:
         conversation_id=reply.conversation_id,
         channel_account_id=account.id,
         state=SendState.DUE,
-        attempts=0,
-        due_at=tx.now,
-        claimed_at=None,
         external_ref=None,
         reason=None,
+    )
+
+
+def _request_of(account: ChannelAccount, reply: Message) -> NewRequest:
+    """Replies of one conversation are a line: they go out in their order."""
+    return NewRequest(
+        account.business_id, REPLY, reply.id, account.platform.value, line=reply.conversation_id
     )
 
 
@@ -120,10 +140,27 @@ def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str)
     Raises:
         Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
     """
-    conversation = owned_conversation(tx, business_id, conversation_id)
-    account = channel_store.find_account(tx, business_id, conversation.channel_account_id)
+    owned_conversation(tx, business_id, conversation_id)
     send = sends.find_send(tx, business_id, message_id)
-    if account is None or send is None or send.conversation_id != conversation_id:
+    if send is None or send.conversation_id != conversation_id:
+        raise Refused(errors.NOT_FOUND)
+    ready_reply(tx, business_id, message_id)
+    for request in list_requests_of(tx, business_id, REPLY, [message_id]):
+        record_replay(tx, request, PLAN)
+
+
+def ready_reply(tx: Tx, business_id: str, message_id: str) -> None:
+    """Make a reply ready to be sent again, if the platform still allows it.
+
+    Raises:
+        Refused: NOT_FOUND; CANNOT_SEND, with the reason; CONFLICT when it did not fail (any more).
+    """
+    send = sends.find_send(tx, business_id, message_id)
+    if send is None:
+        raise Refused(errors.NOT_FOUND)
+    conversation = owned_conversation(tx, business_id, send.conversation_id)
+    account = channel_store.find_account(tx, business_id, send.channel_account_id)
+    if account is None:
         raise Refused(errors.NOT_FOUND)
     _check_window(tx, account, conversation)
     if not sends.record_retry(tx, send):
@@ -131,21 +168,25 @@ def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str)
     _tell(tx, send)
 
 
-def claim_replies(tx: Tx, limit: int, turns: Turns, platform_urls: Mapping[Platform, str]) -> list[Errand]:
-    """Claim sends that are due and make their requests; those that cannot be sent are settled here."""
-    errands = []
-    for send in turns.list_rows(tx, limit, partial(sends.list_due_sends, tx)):
-        turns.served(send.business_id)
-        if send.claimed_at is not None:  # whoever claimed it never came back: it may have been sent
-            _stop(tx, send, "answer_lost")
-            continue
-        request = _make_request(tx, send, platform_urls)
-        if isinstance(request, str):
-            _stop(tx, send, request)
-            continue
-        sends.mark_claimed(tx, send)
-        errands.append(Errand((send.business_id, send.message_id), request))
-    return errands
+def reply_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
+    """How replies are given to their platforms."""
+    return OutboundKind(
+        REPLY,
+        begin=lambda tx, request: begin_reply(tx, request, platform_urls),
+        read=read_reply_answer,
+        settle=settle_reply,
+        plan=PLAN,
+        replay=lambda tx, request: ready_reply(tx, request.business_id, request.subject),
+    )
+
+
+def begin_reply(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platform, str]) -> Step:
+    """What is sent to the platform, or why nothing is."""
+    send = sends.find_send(tx, request.business_id, request.subject)
+    if send is None or send.state is not SendState.DUE:  # erased, or settled by the platform's news
+        return Done()
+    made = _make_request(tx, send, platform_urls)
+    return Failed(made) if isinstance(made, str) else Ask(made, is_repeatable=False)
 
 
 def _make_request(tx: Tx, send: Send, platform_urls: Mapping[Platform, str]) -> HttpRequest | str:
@@ -177,46 +218,34 @@ def _make_request(tx: Tx, send: Send, platform_urls: Mapping[Platform, str]) -> 
     return connector.reply(out)
 
 
-def record_reply(tx: Tx, key: tuple[str, str], exchange: Exchange) -> None:
-    """Record what became of a request."""
-    send = sends.find_send(tx, *key)
-    if send is None:
-        return
-    account = channel_store.find_account(tx, send.business_id, send.channel_account_id)
-    if account is None:
-        return
-    outcome = _read_exchange(account, exchange)
+def read_reply_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+    """What the platform's answer means; a reply that was taken is sent."""
+    send = sends.find_send(tx, request.business_id, request.subject)
+    account = channel_store.find_account(tx, send.business_id, send.channel_account_id) if send else None
+    if send is None or account is None:
+        return Done()
+    outcome = CONNECTORS[account.platform].outcome(answer)
     if isinstance(outcome, NotTaken):
-        _stop(tx, send, outcome.reason)
-    elif isinstance(outcome, NotNow):
-        _put_off(tx, send, outcome)
-    else:
-        if outcome.message_id:
-            sends.record_external_ref(tx, send, message_id_of(account, outcome.message_id))
-        sends.record_send(tx, send, SendState.SENT)
-        _tell(tx, send)
-
-
-def _read_exchange(account: ChannelAccount, exchange: Exchange) -> SendOutcome:
-    if not isinstance(exchange, NoAnswer):
-        return CONNECTORS[account.platform].outcome(exchange)
-    if exchange.trouble is Trouble.UNREACHED:
-        return NotNow("unreached")
-    return NotTaken(exchange.trouble.value)
-
-
-def _put_off(tx: Tx, send: Send, outcome: NotNow) -> None:
-    wait_s = rules.next_try_s(send.attempts, outcome.after_s)
-    if wait_s is None:
-        sends.record_send(tx, send, SendState.DEAD, reason=outcome.reason)
-    else:
-        due_at = tx.now + timedelta(seconds=wait_s)
-        sends.record_send(tx, send, SendState.DUE, reason=outcome.reason, due_at=due_at)
+        return Failed(outcome.reason)
+    if isinstance(outcome, NotNow):
+        return outbound.NotNow(outcome.reason, outcome.after_s)
+    if outcome.message_id:
+        sends.record_external_ref(tx, send, message_id_of(account, outcome.message_id))
+    sends.record_send(tx, send, SendState.SENT)
     _tell(tx, send)
+    return Done()
 
 
-def _stop(tx: Tx, send: Send, reason: str) -> None:
-    sends.record_send(tx, send, SendState.FAILED, reason=reason)
+def settle_reply(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+    """Show in the thread what came of a try that brought nothing."""
+    send = sends.find_send(tx, request.business_id, request.subject)
+    if send is None or not isinstance(outcome, outbound.NotNow | Failed):
+        return
+    if isinstance(outcome, Failed):
+        sends.record_send(tx, send, SendState.FAILED, reason=outcome.reason)
+    else:
+        shown = SendState.DUE if state is RequestState.DUE else SendState.DEAD
+        sends.record_send(tx, send, shown, reason=outcome.reason)
     _tell(tx, send)
 
 
@@ -238,6 +267,7 @@ def settle_echo(tx: Tx, account: ChannelAccount, conversation: Conversation, cha
     if send is None or send.channel_account_id != account.id:
         return False
     sends.record_external_ref(tx, send, ref)
+    mark_requests_done(tx, send.business_id, REPLY, send.message_id)
     if sends.record_send(tx, send, SendState.SENT):
         _tell(tx, send)
     return True
@@ -258,6 +288,7 @@ def settle_progress(tx: Tx, account: ChannelAccount, news: Progressed) -> bool:
         send = sends.find_send(tx, account.business_id, news.echo_of)
     if send is None or send.channel_account_id != account.id:
         return False
+    mark_requests_done(tx, send.business_id, REPLY, send.message_id)
     if news.progress is Progress.DELIVERED:
         changed = sends.record_delivered(tx, send)
     elif news.progress is Progress.FAILED:

@@ -74,13 +74,13 @@ def list_waiting_receipts(tx: Tx, business_id: str, limit: int) -> list[Receipt]
 
     No account is settled by two at the same time: they would wait for each other's rows.
     """
-    waiting = WAITING.rows_of(tx, business_id, limit)
     if not tx.locks_rows:
-        return tx.list(Receipt, waiting)
-    seen = WAITING.rows_of(tx, business_id, limit, locked=False).with_only_columns(receipts.c.account)
-    accounts = sorted(set(tx.execute(seen).scalars()))
+        return WAITING.list(tx, Receipt, business_id, limit)
+    values = WAITING.values(tx, business_id, limit)
+    seen = WAITING.rows(tx, locked=False).with_only_columns(receipts.c.account)
+    accounts = sorted(set(tx.execute(seen, values).scalars()))
     ours = [account for account in accounts if _try_account(tx, business_id, account)]
-    return tx.list(Receipt, waiting.where(receipts.c.account.in_(ours))) if ours else []
+    return tx.list(Receipt, WAITING.rows(tx).where(receipts.c.account.in_(ours)), values) if ours else []
 
 
 def _try_account(tx: Tx, business_id: str, account: str) -> bool:

@@ -51,7 +51,7 @@ def list_scheduled(tx: Tx, business_id: str, conversation_id: str) -> list[Sched
 
 def list_due_replies(tx: Tx, business_id: str, limit: int) -> list[ScheduledReply]:
     """Replies of a business whose time has come, the oldest first; for the timer only."""
-    rows = tx.execute(SCHEDULED.rows_of(tx, business_id, limit)).mappings()
+    rows = tx.execute(SCHEDULED.rows(tx), SCHEDULED.values(tx, business_id, limit)).mappings()
     return [_opened(tx, row) for row in rows.all()]
 
 

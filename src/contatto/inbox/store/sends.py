@@ -1,34 +1,28 @@
 """Replies on their way to a platform: one row for each, committed together with its message."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import (
     Column,
-    ColumnElement,
     Index,
-    Integer,
     String,
     Table,
     Update,
     and_,
-    exists,
     func,
-    literal_column,
     or_,
     select,
     update,
 )
 
 from contatto.channels.model import Sender
-from contatto.inbox.model import Send, SendState
+from contatto.inbox.model import REPLY, Send, SendState
 from contatto.inbox.store.messages import find_last_time, messages
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
-from contatto.kit.turns import Queue
-
-_DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
+from contatto.kit.outbound.store import is_unsure
 
 sends = Table(
     "sends",
@@ -39,22 +33,13 @@ sends = Table(
     Column("conversation_id", String(36), nullable=False),
     Column("channel_account_id", String(36), nullable=False),
     Column("state", Choice(SendState), nullable=False),
-    Column("attempts", Integer, nullable=False),
-    instant("due_at"),
-    instant("claimed_at", nullable=True),
     Column("external_ref", String(36)),
     Column("reason", String(64)),
     instant("changed_at"),
-    Index("ix_sends_due", "business_id", "due_at", "id", sqlite_where=_DUE, postgresql_where=_DUE),
-    Index("ix_sends_waiting", "conversation_id", "id", sqlite_where=_DUE, postgresql_where=_DUE),
     Index("ix_sends_of_conversation", "business_id", "conversation_id"),
     Index("ix_sends_external_ref", "business_id", "external_ref"),
-)  # fmt: skip
+)
 
-SENDS: Final = Queue(sends, _DUE, sends.c.due_at)
-"""Replies that are still to be sent."""
-LEASE: Final = timedelta(seconds=60)
-"""How long a claimed send belongs to its claimer; longer than any request may take."""
 UNSETTLED: Final = (SendState.DUE, SendState.FAILED, SendState.DEAD)
 
 
@@ -64,30 +49,9 @@ def append_send(tx: Tx, send: Send) -> bool:
     return tx.insert_ignore(sends, row | {"changed_at": tx.now})
 
 
-def list_due_sends(tx: Tx, business_id: str, limit: int) -> list[Send]:
-    """Due sends of a business, the oldest of each conversation, so that replies keep their order."""
-    earlier = sends.alias("earlier")
-    waits_before = exists().where(
-        earlier.c.conversation_id == sends.c.conversation_id,
-        earlier.c.id < sends.c.id,
-        earlier.c.state == literal_column("'due'"),
-    )
-    return tx.list(Send, SENDS.rows_of(tx, business_id, limit).where(~waits_before))
-
-
-def mark_claimed(tx: Tx, send: Send) -> None:
-    """Note that a request is on its way: until its outcome is recorded nobody else sends this."""
-    values = {"claimed_at": tx.now, "due_at": tx.now + LEASE, "attempts": send.attempts + 1}
-    tx.execute(_change_of(send).values(**values))
-
-
-def record_send(
-    tx: Tx, send: Send, state: SendState, *, reason: str | None = None, due_at: datetime | None = None
-) -> bool:
+def record_send(tx: Tx, send: Send, state: SendState, *, reason: str | None = None) -> bool:
     """Record what became of a request, unless news from the platform has settled it meanwhile."""
-    values = {"state": state, "reason": reason, "claimed_at": None, "changed_at": tx.now}
-    if due_at is not None:
-        values["due_at"] = due_at
+    values = {"state": state, "reason": reason, "changed_at": tx.now}
     return tx.execute(_change_of(send).where(sends.c.state.in_(UNSETTLED)).values(**values)).rowcount == 1
 
 
@@ -97,22 +61,22 @@ def record_external_ref(tx: Tx, send: Send, external_ref: str) -> None:
 
 def record_delivered(tx: Tx, send: Send) -> bool:
     mine = _change_of(send).where(sends.c.state != SendState.DELIVERED)
-    values = {"state": SendState.DELIVERED, "reason": None, "claimed_at": None, "changed_at": tx.now}
+    values = {"state": SendState.DELIVERED, "reason": None, "changed_at": tx.now}
     return tx.execute(mine.values(**values)).rowcount == 1
 
 
 def record_refusal(tx: Tx, send: Send, reason: str) -> bool:
     """Record that the platform took a message and could not deliver it."""
     mine = _change_of(send).where(sends.c.state != SendState.DELIVERED)
-    values = {"state": SendState.FAILED, "reason": reason, "claimed_at": None, "changed_at": tx.now}
+    values = {"state": SendState.FAILED, "reason": reason, "changed_at": tx.now}
     return tx.execute(mine.values(**values)).rowcount == 1
 
 
 def record_retry(tx: Tx, send: Send) -> bool:
     """Make a send that failed due again; False when it did not fail."""
     mine = _change_of(send).where(sends.c.state.in_((SendState.FAILED, SendState.DEAD)))
-    values = {"state": SendState.DUE, "attempts": 0, "due_at": tx.now, "claimed_at": None, "reason": None}
-    return tx.execute(mine.values(**values, changed_at=tx.now)).rowcount == 1
+    values = {"state": SendState.DUE, "reason": None, "changed_at": tx.now}
+    return tx.execute(mine.values(**values)).rowcount == 1
 
 
 def _change_of(send: Send) -> Update:
@@ -131,7 +95,9 @@ def find_send_by_ref(tx: Tx, business_id: str, external_ref: str) -> Send | None
 
 def list_unsure_sends(tx: Tx, business_id: str, conversation_id: str) -> list[Send]:
     """Sends that the platform may have taken without our knowing, oldest first."""
-    on_its_way = and_(sends.c.state == SendState.DUE, sends.c.claimed_at.is_not(None))
+    on_its_way = and_(
+        sends.c.state == SendState.DUE, is_unsure(sends.c.business_id, REPLY, sends.c.message_id)
+    )
     lost = and_(sends.c.state == SendState.FAILED, sends.c.reason == "answer_lost")
     mine = select(sends).where(
         sends.c.business_id == business_id,

@@ -66,7 +66,7 @@ def find_file_content(tx: Tx, business_id: str, number: int) -> bytes | None:
 
 def find_waiting_file(tx: Tx, business_id: str) -> LeadFile | None:
     """The oldest file that waits to be made; for the worker, who claims it."""
-    return tx.find(LeadFile, WAITING.rows_of(tx, business_id, 1))
+    return next(iter(WAITING.list(tx, LeadFile, business_id, 1)), None)
 
 
 def mark_file_claimed(tx: Tx, file: LeadFile, until: datetime) -> None:

@@ -66,7 +66,7 @@ def find_report_file(tx: Tx, business_id: str, number: int) -> str | None:
 
 def find_waiting_task(tx: Tx, business_id: str) -> ReportTask | None:
     """The oldest task that waits; for the worker, who claims it."""
-    return tx.find(ReportTask, WAITING.rows_of(tx, business_id, 1))
+    return next(iter(WAITING.list(tx, ReportTask, business_id, 1)), None)
 
 
 def mark_task_claimed(tx: Tx, task: ReportTask, until: datetime) -> None:

@@ -1,0 +1,1 @@
+"""Requests to outside systems: kept as rows, sent beside each other, tried again, given up, replayed."""

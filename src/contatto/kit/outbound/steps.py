@@ -1,0 +1,175 @@
+"""From one step of a request to the next, each in a transaction of its own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy.exc import OperationalError
+
+from contatto.kit import errors
+from contatto.kit.batches import in_time
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.exchange import Exchange, NoAnswer, Trouble
+from contatto.kit.ids import new_id
+from contatto.kit.log import logger, where
+from contatto.kit.outbound import store
+from contatto.kit.outbound.breaker import with_jitter
+from contatto.kit.outbound.dead_letters import list_expired_requests, record_replay
+from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.model import (
+    ANSWER_LOST,
+    BROKEN,
+    EXPIRED,
+    FORBIDDEN_ADDRESS,
+    UNREACHED,
+    Ask,
+    Done,
+    Failed,
+    Later,
+    NotNow,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+    RetryPlan,
+    Step,
+)
+
+type Chance = Callable[[], float]
+"""Gives numbers from 0 to 1."""
+
+_NO_CHANCE: Final = float
+"""Of what is not tried again no wait is drawn."""
+
+
+def start_request(
+    tx: Tx, kind: OutboundKind, request: OutboundRequest, until: datetime, chance: Chance
+) -> tuple[OutboundRequest, Ask] | None:
+    """Take a request until a time, and give what is to be sent; None where that is settled at once."""
+    if request.is_unsure:  # whoever sent it never came back: it may have arrived
+        settle_request(tx, kind, request, Failed(ANSWER_LOST), chance)
+        return None
+    mine = replace(request, claim=new_id(), attempts=request.attempts + 1)
+    step = _begin(tx, kind, mine)
+    if not isinstance(step, Ask):
+        settle_request(tx, kind, mine, step, chance)
+        return None
+    store.mark_request_claimed(tx, mine, until, step.progress, is_unsure=not step.is_repeatable)
+    return mine, step
+
+
+def next_step(
+    tx: Tx,
+    kind: OutboundKind,
+    request: OutboundRequest,
+    asked: tuple[Ask, Exchange],
+    chance: Chance,
+) -> Ask | None:
+    """Write down what came of a step, and give the next one; None when there is an outcome."""
+    step = _read(tx, kind, request, *asked)
+    known = store.find_claimed_request(tx, request)
+    if known is not None:
+        return _follow(tx, kind, request, step, chance)
+    if isinstance(step, Done):  # another took it over meanwhile, and knew less
+        settle_request(tx, kind, request, step, chance)
+    return None
+
+
+def _begin(tx: Tx, kind: OutboundKind, request: OutboundRequest) -> Step:
+    try:
+        with tx.connection.begin_nested():
+            return kind.begin(tx, request)
+    except Exception as error:  # it concerns this request alone
+        logger().error("outbound.broken", kind=kind.name, error_at=where(error))
+        return NotNow(BROKEN)
+
+
+def _read(tx: Tx, kind: OutboundKind, request: OutboundRequest, ask: Ask, exchange: Exchange) -> Step:
+    if isinstance(exchange, NoAnswer):
+        if exchange.trouble is Trouble.FORBIDDEN:
+            return Failed(FORBIDDEN_ADDRESS)
+        if exchange.trouble is Trouble.UNREACHED:
+            return NotNow(UNREACHED)
+        return NotNow(ANSWER_LOST) if ask.is_repeatable else Failed(ANSWER_LOST)
+    try:
+        with tx.connection.begin_nested():
+            return kind.read(tx, replace(request, progress=ask.progress), exchange)
+    except Exception as error:  # it concerns this request alone
+        logger().error("outbound.broken", kind=kind.name, error_at=where(error))
+        return NotNow(BROKEN) if ask.is_repeatable else Failed(BROKEN)
+
+
+def _follow(tx: Tx, kind: OutboundKind, request: OutboundRequest, step: Step, chance: Chance) -> Ask | None:
+    if isinstance(step, Ask):
+        store.record_asked(tx, request, step.progress, is_unsure=not step.is_repeatable)
+        return step
+    settle_request(tx, kind, request, step, chance)
+    return None
+
+
+def settle_request(
+    tx: Tx, kind: OutboundKind, request: OutboundRequest, outcome: Outcome, chance: Chance
+) -> None:
+    """Write an outcome down, and tell the owner."""
+    if isinstance(outcome, Later):
+        asked_at = tx.now + timedelta(seconds=outcome.after_s)
+        expires_at = None if kind.plan.lifetime is None else asked_at + kind.plan.lifetime
+        store.record_poll(tx, request, outcome.progress, asked_at, expires_at)
+        _tell(tx, kind, request, outcome, RequestState.DUE)
+        return
+    if isinstance(outcome, Done):
+        store.record_outcome(tx, request, RequestState.DONE, "")
+        _tell(tx, kind, request, outcome, RequestState.DONE)
+        return
+    due_at = _next_try(tx, kind.plan, request, outcome, chance) if isinstance(outcome, NotNow) else None
+    state = RequestState.DEAD if due_at is None else RequestState.DUE
+    store.record_outcome(tx, request, state, outcome.reason, due_at)
+    _tell(tx, kind, request, outcome, state)
+
+
+def _tell(
+    tx: Tx, kind: OutboundKind, request: OutboundRequest, outcome: Outcome, state: RequestState
+) -> None:
+    """Tell the owner; what is wrong with the owner's code neither repeats a request nor holds up others."""
+    try:
+        with tx.connection.begin_nested():
+            kind.settle(tx, request, outcome, state)
+    except OperationalError:  # the database is away: the transaction as a whole comes to nothing
+        raise
+    except Exception as error:  # it concerns this request alone
+        logger().error("outbound.broken", kind=kind.name, error_at=where(error))
+
+
+def _next_try(
+    tx: Tx, plan: RetryPlan, request: OutboundRequest, outcome: NotNow, chance: Chance
+) -> datetime | None:
+    """When it is tried again, no earlier than the other side asks for; None when it is given up."""
+    if request.attempts > len(plan.waits_s):
+        return None
+    wait_s = max(with_jitter(plan.waits_s[request.attempts - 1], chance()), outcome.after_s or 0.0)
+    due_at = tx.now + timedelta(seconds=wait_s)
+    return None if request.expires_at is not None and due_at > request.expires_at else due_at
+
+
+def expire_requests(tx: Tx, kinds: Mapping[str, OutboundKind]) -> int:
+    """Give requests up whose lifetime is over, as their destination was down all the while; say how many."""
+    count = 0
+    for request in in_time(list_expired_requests(tx, list(kinds), 100)):
+        settle_request(tx, kinds[request.kind], request, Failed(request.reason or EXPIRED), _NO_CHANCE)
+        count += 1
+    return count
+
+
+def replay_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: OutboundRequest) -> None:
+    """Send again what was given up, from its first step on.
+
+    Raises:
+        Refused: CONFLICT, when it is on its way, or nobody here knows its kind; what its owner refuses.
+    """
+    kind = kinds.get(request.kind)
+    if kind is None or request.claim is not None or request.state is RequestState.DONE:
+        raise Refused(errors.CONFLICT, "This is on its way already, or it has arrived.")
+    if kind.replay is not None:
+        kind.replay(tx, request)
+    record_replay(tx, request, kind.plan, keeps_progress=kind.keeps_progress)

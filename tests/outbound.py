@@ -1,0 +1,27 @@
+"""Outbound requests without a worker or a network: a test claims them, and says what is answered."""
+
+from contatto.kit.db.tx import Tx
+from contatto.kit.exchange import Exchange
+from contatto.kit.outbound.due import list_due_destinations, list_due_requests
+from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.machine import LEASE
+from contatto.kit.outbound.model import Ask, OutboundRequest
+from contatto.kit.outbound.steps import next_step, start_request
+
+type Claimed = tuple[OutboundRequest, Ask]
+
+
+def claim_all(tx: Tx, kind: OutboundKind) -> list[Claimed]:
+    """Claim all requests of a kind that are due, as the machine does; what is settled at once is left out."""
+    found = []
+    for destination in list_due_destinations(tx, "", (), 99):
+        for request in list_due_requests(tx, destination, 99):
+            if request.kind == kind.name:
+                found.append(start_request(tx, kind, request, tx.now + LEASE, float))
+    return [each for each in found if each is not None]
+
+
+def answer(tx: Tx, kind: OutboundKind, claimed: Claimed, exchange: Exchange) -> Ask | None:
+    """Write down what came of a claimed request; give the next step, if there is one."""
+    request, ask = claimed
+    return next_step(tx, kind, request, (ask, exchange), float)
