@@ -1,0 +1,191 @@
+"""How long a request waits from its commit until it is sent, while another destination hangs for 20 seconds.
+
+The worker's machine sends over real HTTP to servers in another process: one that hangs, and twenty that
+answer at once. A hundred requests a second are committed for the twenty, and ten for the one that hangs, of
+five businesses in turn. The server that gets a request notes when; both processes read one clock.
+Target: p95 under 0.2 s.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.fairness_parts.installation import new_database, running_postgres
+from bench.harness import Report, options, percentile
+from contatto.app import open_context
+from contatto.kit.client import Client
+from contatto.kit.context import Context
+from contatto.kit.db.tx import Tx
+from contatto.kit.exchange import HttpRequest
+from contatto.kit.log import set_up_logs
+from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.machine import OutboundMachine
+from contatto.kit.outbound.model import Ask, Done, NewRequest, OutboundRequest, RetryPlan, Step
+from contatto.kit.outbound.store import queue_request
+from contatto.kit.settings import Settings
+from contatto.migrations.steps import migrate_schema
+
+SAYS = "from commit to sent, while one destination hangs for 20 seconds"
+SOUND, BUSINESSES = 20, 5
+PER_SECOND, HANGING_PER_SECOND = 100, 10
+HANGS_S = 20.0
+TARGET_MS = 200.0
+PLAN = RetryPlan((5, 30, 120))
+
+
+def main() -> None:
+    chosen = options(SAYS)
+    set_up_logs("error", "json")
+    report = Report("outbound", SAYS, chosen)
+    seconds = chosen.size(full=40, quick=8)
+    with running_postgres():
+        for name in ("SQLite", "PostgreSQL"):
+            for hangs in (False, True):
+                run_case(report, name, seconds, hangs=hangs)
+    report.finish()
+
+
+def run_case(report: Report, name: str, seconds: int, *, hangs: bool) -> None:
+    url = new_database(f"outbound_{int(hangs)}") if name == "PostgreSQL" else ""
+    with tempfile.TemporaryDirectory(prefix="contatto-bench-") as folder:
+        context = open_context(Settings(data_dir=Path(folder), database_url=url))
+        migrate_schema(context.db.engine)
+        with Servers() as servers:
+            sent = asyncio.run(Sending(context, servers.hosts).run(seconds, hangs=hangs))
+            got = servers.stop()
+        context.db.close()
+    waits = [got[subject] - at for subject, at in sent.items() if subject in got]
+    p95 = percentile(waits, 0.95) * 1e3
+    lost = len(sent) - len(waits)
+    report.add(
+        f"{name}: {'one hangs' if hangs else 'all answer'}",
+        requests=len(sent),
+        p50_ms=percentile(waits, 0.5) * 1e3,
+        p95_ms=p95,
+        worst_ms=max(waits, default=0.0) * 1e3,
+        not_sent=lost,
+        holds="yes" if p95 < TARGET_MS and not lost else "NO",
+    )
+
+
+@dataclass
+class Sending:
+    """Commits requests at a steady pace, beside the machine that sends them, as the worker runs it."""
+
+    context: Context
+    hosts: list[str]
+    committed: dict[str, float] = field(default_factory=dict)
+
+    async def run(self, seconds: int, *, hangs: bool) -> dict[str, float]:
+        client = Client(["127.0.0.1:*"])
+        kind = OutboundKind("bench", ask_for, lambda *_given: Done(), lambda *_told: None, PLAN)
+        machine = OutboundMachine(self.context.db, client, {"bench": kind})
+        poked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self.context.db.on_commit(lambda: loop.call_soon_threadsafe(poked.set))
+        works = [asyncio.create_task(machine.run()), asyncio.create_task(look(machine, poked))]
+        committing = [asyncio.create_task(self._commit(self.hosts[1:], PER_SECOND, seconds))]
+        if hangs:
+            committing.append(asyncio.create_task(self._commit(self.hosts[:1], HANGING_PER_SECOND, seconds)))
+        await asyncio.gather(*committing)
+        await asyncio.sleep(1)
+        for work in works:
+            work.cancel()
+        await asyncio.gather(*works, return_exceptions=True)
+        await client.close()
+        return {subject: at for subject, at in self.committed.items() if not subject.startswith("hangs")}
+
+    async def _commit(self, hosts: list[str], per_second: int, seconds: int) -> None:
+        """Commit one request after the other at its time, however long the commits take."""
+        started = time.monotonic()
+        writes = []
+        for number in range(per_second * seconds):
+            await asyncio.sleep(max(0.0, started + number / per_second - time.monotonic()))
+            host = hosts[number % len(hosts)]
+            subject = f"{'hangs' if host == self.hosts[0] else 's'}{number}"
+            writes.append(asyncio.create_task(self._commit_one(host, subject, f"b{number % BUSINESSES}")))
+        await asyncio.gather(*writes)
+
+    async def _commit_one(self, host: str, subject: str, business_id: str) -> None:
+        def work(tx: Tx) -> None:
+            queue_request(tx, NewRequest(business_id, "bench", subject, host), PLAN)
+
+        await self.context.db.write(work)
+        self.committed[subject] = time.monotonic()
+
+
+async def look(machine: OutboundMachine, poked: asyncio.Event) -> None:
+    """Look for what is due after each commit and twice a second, as the worker does."""
+    while True:
+        await machine.send_due()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(poked.wait(), 0.5)
+            await asyncio.sleep(0.005)
+        poked.clear()
+
+
+def ask_for(_tx: Tx, request: OutboundRequest) -> Step:
+    return Ask(HttpRequest("POST", f"http://{request.destination}/{request.subject}", {}, b"{}"))
+
+
+class Servers:
+    """The servers, in a process of their own: the first hangs, the others answer at once."""
+
+    def __enter__(self) -> "Servers":
+        command = [sys.executable, "-c", "from bench.outbound import serve; serve()"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.hosts: list[str] = json.loads(self._output().readline())
+        return self
+
+    def _output(self) -> "subprocess.IO[str]":
+        if self._process.stdout is None:
+            raise RuntimeError("the servers have no output")
+        return self._process.stdout
+
+    def stop(self) -> dict[str, float]:
+        """End them; give when each request came."""
+        told, _ = self._process.communicate("", timeout=30)
+        got: dict[str, float] = json.loads(told)
+        return got
+
+    def __exit__(self, *_error: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+def serve() -> None:
+    """Serve until the input ends; then tell when each request came."""
+    got: dict[str, float] = {}
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wait_s: float) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            got.setdefault(head.split(b" ")[1].decode().strip("/"), time.monotonic())
+            await asyncio.sleep(wait_s)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    async def go() -> None:
+        servers = []
+        for number in range(SOUND + 1):
+            wait_s = 0.0 if number else HANGS_S
+            handler = lambda reader, writer, wait_s=wait_s: answer(reader, writer, wait_s)  # noqa: E731
+            servers.append(await asyncio.start_server(handler, "127.0.0.1", 0))
+        hosts = [f"127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers]
+        print(json.dumps(hosts), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+    asyncio.run(go())
+    print(json.dumps(got))
+
+
+if __name__ == "__main__":
+    main()
