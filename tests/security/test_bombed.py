@@ -8,12 +8,14 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 
 import httpx2
 import pytest
 
 from tests import postgres
 from tests.emptied import EmptiedDatabases
+from tests.journeys.running import EMAIL, PASSWORD, csrf_of
 from tests.kit.test_pictures import png_header, webp_header
 from tests.security.serving import Server, peak_memory, serving
 
@@ -129,4 +131,44 @@ def test_pictures_of_members_and_programs_are_held_to_the_same(server: Server) -
         codes = asyncio.run(send_all())
     assert set(codes) <= {0, 40002, 40100, 50002}
     assert {0, 40002} <= set(codes)
+    assert (peak[0] - before) // MEGABYTE <= GROWS_BY
+
+
+def sign_in(server: Server) -> httpx2.Client:
+    client = httpx2.Client(base_url=server.url, timeout=PATIENCE)
+    form = {"email": EMAIL, "password": PASSWORD, "csrf_token": csrf_of(client.get("/login").text)}
+    assert client.post("/login", data=form).status_code == 303
+    return client
+
+
+ROWS = {
+    "addresses": "email\n" + "".join(f"a{number}@b{number}.example.com\n" for number in range(20_000)),
+    "numbers": "phone\n" + "".join(f"+65 9{number:07}\n" for number in range(20_000)),
+    "columns": f"email{',' * 300_000}\nmei@example.com",
+    "short lines": "email\n" + "x\n" * 490_000,
+    "one quote": 'email\n"' + "x\n" * 400_000,
+}
+"""Files of a megabyte at most."""
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_large_list_of_a_member_holds_up_nobody(server: Server, name: str) -> None:
+    async def look_while(client: httpx2.Client, path: str, form: dict[str, str]) -> tuple[int, list[float]]:
+        over = asyncio.Event()
+        looking = asyncio.create_task(look_around(server, over))
+        await asyncio.sleep(0.1)
+        answer = await asyncio.to_thread(client.post, path, data=form)
+        over.set()
+        return answer.status_code, await looking
+
+    before = server.memory()
+    with closing(sign_in(server)) as client, peak_memory(server) as peak:
+        token = csrf_of(client.get("/leads/import").text)
+        form = {"csrf_token": token, "text": ROWS[name], "country": "SG", "kind": "EMAIL_SHA256", "name": "X",
+                "advertiser_id": server.ids["advertiser_id"], "once": name}  # fmt: skip
+        for path in ("/leads/import", "/ads/audiences"):
+            status, took = asyncio.run(look_while(client, path, form))
+            assert status in (200, 303, 413, 422), (path, status)
+            assert max(took) <= ANSWER_S + 1, f"{path}: a page took {max(took):.3f} s"
+            assert statistics.median(took) <= ANSWER_S / 2
     assert (peak[0] - before) // MEGABYTE <= GROWS_BY

@@ -1,5 +1,6 @@
 """Audiences in the API v1.3."""
 
+import asyncio
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, File, Form, UploadFile
@@ -110,7 +111,7 @@ async def upload_audience_file(
     Values that are not hashed are refused: no contact value comes to rest here.
     """
     require(caller, Permission.WRITE_ADS)
-    digests = read_digests(await file.read())
+    digests = await asyncio.to_thread(read_digests, await file.read())
 
     def work(tx: Tx) -> str:
         return upload_file(tx, load_advertiser(tx, caller, advertiser_id), calculate_type, digests).path

@@ -21,7 +21,7 @@ type Work = Callable[[bytes], bytes]
 
 MEMORY_BYTES: Final = 320 * 1024 * 1024
 """Memory that a piece of work may take beyond what its modules take."""
-PROCESSOR_S: Final = 8
+PROCESSOR_S: Final = 5
 ANSWER_LIMIT: Final = 64 * 1024 * 1024
 DONE, REFUSED, BROKEN = 0, 1, 2
 _NICE: Final = 5

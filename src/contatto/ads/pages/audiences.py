@@ -1,5 +1,6 @@
 """Audiences: what there is and what uses it, a list of customers as text, and a lookalike of one."""
 
+import asyncio
 from typing import Annotated, Any, Final
 
 import phonenumbers
@@ -123,7 +124,7 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_List,
     require(caller, Permission.WRITE_ADS)
     try:
         country = sent.country if sent.country in COUNTRIES else ""
-        customers = rules.read_customers(sent.text, sent.kind, country)
+        customers = await asyncio.to_thread(rules.read_customers, sent.text, sent.kind, country)
         faults = customers.faults
         if faults and not (sent.leave_out and customers.digests):
             return await _list_form(request, caller, sent, {}, faults)
