@@ -1,9 +1,13 @@
-"""Instants as whole microseconds since 1970 (UTC), and back, exact; pure, so that every room may use it."""
+"""Instants as whole microseconds since 1970 (UTC), and back, exact; days as texts; pure, for every room."""
 
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+YEARS: Final = range(1970, 2200)
+"""Years that days and times from outside may lie in: beside the calendar's ends, reckoning overflows."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -15,3 +19,24 @@ def micros(moment: datetime) -> int:
 def from_micros(value: int) -> datetime:
     """The UTC instant that many microseconds after 1970-01-01T00:00:00Z."""
     return _EPOCH + timedelta(microseconds=value)
+
+
+def day_of(text: str) -> date | None:
+    """The day that a text names as YYYY-MM-DD; None for any other text, and for years beyond ``YEARS``."""
+    if not _DAY.fullmatch(text) or int(text[:4]) not in YEARS:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def instant_of(text: str) -> datetime | None:
+    """The instant that a text names in ISO 8601, in UTC as a text without a zone is; None as above."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if found.year not in YEARS:
+        return None
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 
 from pydantic import (
     BaseModel,
@@ -19,8 +19,10 @@ from starlette.requests import Request
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.moments import YEARS
 from contatto.kit.money import to_micros, to_units
 from contatto.kit.numbers import read_number
+from contatto.kit.reading import check_texts
 
 _TIME: Final = "%Y-%m-%d %H:%M:%S"
 
@@ -42,9 +44,12 @@ def _read_text_id(value: object) -> str:
 
 def _read_time(value: object) -> datetime:
     try:
-        return datetime.strptime(str(value), _TIME).replace(tzinfo=UTC)
+        found = datetime.strptime(str(value), _TIME).replace(tzinfo=UTC)
     except ValueError as error:
         raise ValueError("a time is written YYYY-MM-DD HH:MM:SS, in UTC") from error
+    if found.year not in YEARS:
+        raise ValueError("a time lies between the years 1970 and 2199")
+    return found
 
 
 def _read_amount(value: object) -> int:
@@ -56,9 +61,10 @@ def _read_json(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        found = json.loads(value)
     except (ValueError, RecursionError) as error:
         raise ValueError("lists and objects in a query are JSON text") from error
+    return check_texts(found)
 
 
 _ID_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,18}$"})
@@ -81,28 +87,18 @@ type JsonText[T] = Annotated[T, BeforeValidator(_read_json)]
 """A list or an object of a query, which comes as JSON text."""
 
 
-def _is_whole(value: object) -> bool:
-    if isinstance(value, str):
-        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
-    if isinstance(value, list | tuple | frozenset):
-        return all(_is_whole(each) for each in value)
-    return not isinstance(value, dict) or all(_is_whole(each) for pair in value.items() for each in pair)
-
-
 class Shape(BaseModel):
     """A body or a query; fields that we do not know are ignored, as the SDK adds many.
 
-    JSON can spell half of a surrogate pair, which is no letter and which no database keeps: it is refused.
+    JSON can spell NUL and half of a surrogate pair, which is no letter; no database keeps them: refused.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    @model_validator(mode="after")
-    def _has_whole_letters(self) -> Self:
-        for name, value in self:
-            if not _is_whole(value):
-                raise ValueError(f"{name} holds half of a surrogate pair, which is no letter")
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _check_texts(cls, value: Any) -> Any:
+        return check_texts(value)
 
 
 class PageQuery(Shape):

@@ -17,6 +17,7 @@ from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer, api_partial
+from contatto.kit.numbers import LARGEST
 from contatto.kit.wire import (
     ApiId,
     JsonText,
@@ -61,7 +62,7 @@ class Event(Shape):
     """``event`` is any name. Names such as qualified_lead or closed_won also move the lead."""
 
     event: EventName
-    event_time: int = Field(description="Seconds since 1970, UTC.")
+    event_time: int = Field(le=LARGEST, description="Seconds since 1970, UTC.")
     event_id: Annotated[str, Field(max_length=128)] = ""
     user: User = Field(default_factory=User)
     properties: dict[str, Any] = Field(default_factory=dict)

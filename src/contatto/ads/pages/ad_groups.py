@@ -68,7 +68,7 @@ async def show_eligibility(request: Request, caller: PageCaller, number: str) ->
 async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Response:
     """Make an ad group; if its goal needs capture, offer to turn it on, and then do both in one step."""
     require(caller, Permission.WRITE_ADS)
-    sent = await request.form()
+    sent = await request.form(max_files=0)
     form = rules.read_form(AdGroupForm, sent.multi_items())
     company = {name: str(sent.get(name, "")) for name in CAPTURE_FIELDS}
     turn_on = sent.get("turn_on_capture") == "1"

@@ -70,7 +70,7 @@ async def _work(request: Request, caller: Caller, act: Act) -> HTMLResponse:
     entry for each that is done.
     """
     require(caller, Permission.WRITE_ADS)
-    sent = await request.form()
+    sent = await request.form(max_files=0)
     asked = _Asked(
         act=act,
         places=read_places(str(value) for value in sent.getlist("rows")),

@@ -72,7 +72,7 @@ async def show_edit(request: Request, caller: PageCaller, kind: Kind, number: st
 async def post_edit(request: Request, caller: FormCaller, kind: Kind, number: str) -> Response:
     """Change what the form changed; the second of two editors is told, and nothing is written over."""
     require(caller, Permission.WRITE_ADS)
-    sent = await request.form()
+    sent = await request.form(max_files=0)
     form: Any = rules.read_form(rules.FORMS[kind], sent.multi_items())
     seen = str(sent.get("seen", ""))
     place, over = (kind, number_of(number)), str(sent.get("over", ""))

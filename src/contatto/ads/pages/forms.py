@@ -109,7 +109,7 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
     """Make an ad and show it as a feed would."""
     require(caller, Permission.WRITE_ADS)
     needs_review = context_of(request).settings.needs_ad_review
-    typed = read_form(AdForm, (await request.form()).multi_items())
+    typed = read_form(AdForm, (await request.form(max_files=0)).multi_items())
 
     def work(tx: Tx) -> Ad:
         group = store.find_ad_group_by_number(tx, caller.business_id, number_of(number))

@@ -1,7 +1,7 @@
 """Ads and checks as templates want them, the way back to the tree, and refusals as words beside a field."""
 
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from starlette.responses import RedirectResponse
 
@@ -15,6 +15,7 @@ from contatto.kit import errors
 from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.reading import read_pairs
 from contatto.kit.words import Words
 
 MOST_PAIRS: Final = 400
@@ -38,7 +39,7 @@ _FORM_FIELDS: Final = {
 
 def tree_href(query: str) -> str:
     """The address of the tree as it was asked for."""
-    pairs = parse_qsl(query, max_num_fields=MOST_PAIRS)
+    pairs = read_pairs(query, MOST_PAIRS)
     return f"/ads?{urlencode(pairs)}" if pairs else "/ads"
 
 

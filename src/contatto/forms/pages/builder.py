@@ -85,7 +85,7 @@ def _sheet(form: Form, language: str, now: datetime) -> dict[str, Any]:
 async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Response:
     """Save what is typed, then do what the pressed button asks for (``do``)."""
     require(caller, Permission.WRITE_ADS)
-    sent = await request.form(max_fields=_MOST_FIELDS)
+    sent = await request.form(max_files=0, max_fields=_MOST_FIELDS)
     language, editor, asked = (clean(_one(sent, name))[:64] for name in ("lang", "editor", "do"))
     seen = _revision(sent)
 

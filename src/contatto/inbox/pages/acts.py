@@ -17,6 +17,7 @@ from contatto.inbox.pages.answers import after_post, is_uuid
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import named_id, new_id
+from contatto.kit.numbers import Revision
 from contatto.leads.model.leads import Lead
 from contatto.leads.model.work import Actor
 
@@ -93,7 +94,7 @@ async def post_typing(request: Request, caller: FormCaller, conversation_id: str
     return Response(status_code=204)
 
 
-Revision = Annotated[int, Form(ge=0)]
+SeenRevision = Annotated[Revision, Form()]
 
 
 def _actor(caller: Caller) -> Actor:
@@ -106,7 +107,7 @@ async def post_assign(
     request: Request,
     caller: FormCaller,
     conversation_id: str,
-    revision: Revision,
+    revision: SeenRevision,
     member_id: Annotated[str, Form()] = "",
 ) -> Response:
     actor, seen = _actor(caller), Seen(conversation_id, revision)
@@ -121,7 +122,7 @@ async def post_snooze(
     request: Request,
     caller: FormCaller,
     conversation_id: str,
-    revision: Revision,
+    revision: SeenRevision,
     span: Annotated[str, Form()] = "",
 ) -> Response:
     actor, seen = _actor(caller), Seen(conversation_id, revision)
@@ -131,7 +132,7 @@ async def post_snooze(
 
 @router.post("/inbox/{conversation_id}/resolve")
 async def post_resolve(
-    request: Request, caller: FormCaller, conversation_id: str, revision: Revision
+    request: Request, caller: FormCaller, conversation_id: str, revision: SeenRevision
 ) -> Response:
     actor, seen = _actor(caller), Seen(conversation_id, revision)
     await context_of(request).db.write(lambda tx: desk.resolve_conversation(tx, actor, seen))
@@ -140,7 +141,7 @@ async def post_resolve(
 
 @router.post("/inbox/{conversation_id}/reopen")
 async def post_reopen(
-    request: Request, caller: FormCaller, conversation_id: str, revision: Revision
+    request: Request, caller: FormCaller, conversation_id: str, revision: SeenRevision
 ) -> Response:
     actor, seen = _actor(caller), Seen(conversation_id, revision)
     await context_of(request).db.write(lambda tx: desk.reopen_conversation(tx, actor, seen))
@@ -152,7 +153,7 @@ async def post_block(
     request: Request,
     caller: FormCaller,
     conversation_id: str,
-    revision: Revision,
+    revision: SeenRevision,
     spam: Annotated[str, Form()] = "0",
 ) -> Response:
     actor, seen = _actor(caller), Seen(conversation_id, revision)

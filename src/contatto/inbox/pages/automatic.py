@@ -20,6 +20,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.numbers import Revision
 from contatto.kit.words import words_of
 
 router = APIRouter(include_in_schema=False, prefix="/settings/chat")
@@ -52,10 +53,10 @@ async def show_first(request: Request, caller: PageCaller, account_id: str) -> H
 
 @router.post("/{account_id}")
 async def post_automatic(
-    request: Request, caller: FormCaller, account_id: str, revision: Annotated[int, Form(ge=0)]
+    request: Request, caller: FormCaller, account_id: str, revision: Annotated[Revision, Form()]
 ) -> Response:
     require(caller, Permission.ADMINISTER)
-    content = _read_content(await request.form())
+    content = _read_content(await request.form(max_files=0))
     try:
         await context_of(request).db.write(
             lambda tx: keep_automatic(tx, caller.business_id, account_id, content, revision)

@@ -1,6 +1,6 @@
 """Replies for later, and how soon the business wants to answer."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -18,6 +18,7 @@ from contatto.kit import errors
 from contatto.kit.context import context_of
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
+from contatto.kit.moments import instant_of
 from contatto.kit.words import words_of
 from contatto.leads.model.work import Actor
 
@@ -50,11 +51,10 @@ def _read_time(text: str) -> datetime:
     Raises:
         Refused: INVALID.
     """
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise Refused(errors.INVALID, "at: choose a day and a time.") from error
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    found = instant_of(text)
+    if found is None:
+        raise Refused(errors.INVALID, "at: choose a day and a time.")
+    return found
 
 
 @router.post("/inbox/{conversation_id}/scheduled/{reply_id}/cancel")

@@ -1,5 +1,6 @@
 """The outermost layer: a request id, a cap on bodies, security headers and one log line for each request."""
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
@@ -49,6 +50,9 @@ QUIET_UNDER_MS: Final = 1_000
 
 
 type _Header = tuple[bytes, bytes]
+_PARTS: Final = b"multipart/form-data"
+_BOUNDARY: Final = re.compile(rb'boundary=("[^"]*"|[^;,\s"]+)', re.IGNORECASE)
+
 type Broken = Callable[[Request, Exception], Awaitable[Response]]
 
 
@@ -95,6 +99,7 @@ class SecurityLayer:
                 message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
             await send(message)
 
+        scope["headers"] = [_plain(*pair) for pair in scope["headers"]]
         limits = (limit for end, limit in self.larger.items() if scope["path"].endswith(end))
         receive = _capped(receive, max(limits, default=BODY_LIMIT))
         with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -139,6 +144,17 @@ def redirect_slashes(router: Router) -> ASGIApp:
         await RedirectResponse(f"{quote(other)}{'?' if query else ''}{query}")(scope, receive, send)
 
     return answer
+
+
+def _plain(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """A header as it is, but the type of a form with its boundary alone: a form is UTF-8, whatever it says.
+
+    Fields would be read in any encoding that Python knows; some of them make texts that no database can hold.
+    """
+    if name != b"content-type" or not value.lower().startswith(_PARTS):
+        return name, value
+    boundary = _BOUNDARY.search(value)
+    return name, _PARTS + (b"; " + boundary[0] if boundary else b"")
 
 
 def _capped(receive: Receive, limit: int) -> Receive:

@@ -11,6 +11,7 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
+from contatto.kit.numbers import PageNumber
 from contatto.leads.model.leads import Status
 from contatto.leads.pages.asked import Asked, ReadAsked, chips_of, choices_of
 from contatto.leads.pages.rows import rows_of
@@ -24,7 +25,9 @@ _LAST_PAGE: Final = 1_000_000
 
 
 @router.get("/leads")
-async def show_leads(request: Request, caller: PageCaller, asked: ReadAsked, page: int = 1) -> HTMLResponse:
+async def show_leads(
+    request: Request, caller: PageCaller, asked: ReadAsked, page: PageNumber = 1
+) -> HTMLResponse:
     asked = await _with_look(request, caller, asked, keep=True)
     response = await _render(request, caller, "leads/list.html", asked, page)
     response.headers["HX-Push-Url"] = asked.href()  # without the fields that were left empty
@@ -32,7 +35,9 @@ async def show_leads(request: Request, caller: PageCaller, asked: ReadAsked, pag
 
 
 @router.get("/leads/rows")
-async def show_rows(request: Request, caller: PageCaller, asked: ReadAsked, page: int = 1) -> HTMLResponse:
+async def show_rows(
+    request: Request, caller: PageCaller, asked: ReadAsked, page: PageNumber = 1
+) -> HTMLResponse:
     asked = await _with_look(request, caller, asked, keep=False)
     return await _render(request, caller, "leads/_rows.html", asked, page)
 

@@ -17,9 +17,9 @@ import phonenumbers
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.moments import day_of
 from contatto.kit.numbers import read_number
 from contatto.leads.model.leads import Origin, Status
-from contatto.leads.rules.work import day_of
 
 ME: Final = "me"
 NOBODY: Final = "none"

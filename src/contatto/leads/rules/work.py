@@ -6,6 +6,7 @@ from typing import Final
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.moments import day_of
 
 NOTE_LIMIT: Final = 4_000
 TASK_LIMIT: Final = 200
@@ -15,8 +16,6 @@ MOST_LABELS: Final = 200
 """Labels of one business; more than one can choose from is a sign of something else."""
 TONES: Final = 6
 _LINE: Final = re.compile(r"\s+")
-_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_YEARS: Final = range(1970, 2200)
 
 
 def read_label(text: str) -> str:
@@ -71,16 +70,6 @@ def read_day(text: str) -> date | None:
     if found is None:
         raise Refused(errors.INVALID, "due_on: write the day as YYYY-MM-DD.")
     return found
-
-
-def day_of(text: str) -> date | None:
-    """The day that a text names as YYYY-MM-DD, or None."""
-    if not _DAY.fullmatch(text) or int(text[:4]) not in _YEARS:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 def _one_line(field: str, text: str, most: int) -> str:

@@ -16,7 +16,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.looks import note_seen
 from contatto.kit.moments import from_micros
-from contatto.kit.numbers import read_number
+from contatto.kit.numbers import PageNumber, read_number
 from contatto.leads.model.leads import Lead
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd
 from contatto.measurement.store import list_measured_ads
@@ -39,7 +39,11 @@ PAGE_SIZE: Final = 50
 
 @router.get("/reports/conversions")
 async def show_conversions(
-    request: Request, caller: PageCaller, metric: str = "", key: str = "", page: int = 1
+    request: Request,
+    caller: PageCaller,
+    metric: str = "",
+    key: str = "",
+    page: PageNumber = 1,
 ) -> HTMLResponse:
     require(caller, Permission.READ_REPORTS)
     context = context_of(request)

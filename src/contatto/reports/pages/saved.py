@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from typing import Annotated, Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form
 from starlette.requests import Request
@@ -13,6 +13,7 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
+from contatto.kit.reading import read_pairs
 from contatto.reports.actions.saved import drop_report, keep_report
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.looks import Look, read_look
@@ -24,7 +25,7 @@ LONGEST_QUERY: Final = 4_000
 
 def read_kept(query: str) -> Look:
     """The question that a kept query or a form holds; only known words stay."""
-    return read_look(parse_qsl(query, max_num_fields=100), METRICS)
+    return read_look(read_pairs(query, 100), METRICS)
 
 
 def shown_reports(tx: Tx, caller: Caller, look: Look) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.moments import from_micros, micros
+from contatto.kit.numbers import WindowDays
 from contatto.measurement.model import Policy
 from contatto.reports.actions.explaining import suppose_windows
 from contatto.reports.actions.gaps import gap_of
@@ -34,8 +35,8 @@ MOST_ANSWERS: Final = 20_000
 async def show_what_if(
     request: Request,
     caller: PageCaller,
-    click: int = 7,
-    view: int = 1,
+    click: WindowDays = 7,
+    view: WindowDays = 1,
     policy: Annotated[str, Query(max_length=20)] = Policy.CLICK_FIRST,
 ) -> HTMLResponse:
     """Both sides of a supposition; the stored winners are only read."""

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.moments import day_of
 from contatto.reports.model import Level, Span
 
 
@@ -194,10 +195,10 @@ def sort_by(look: Look, name: str) -> Look:
 def _day(text: str | None) -> date | None:
     if not text:
         return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise Refused(errors.INVALID, "since: write days as YYYY-MM-DD.") from error
+    day = day_of(text)
+    if day is None:
+        raise Refused(errors.INVALID, "since: write days as YYYY-MM-DD.")
+    return day
 
 
 def _member[E: StrEnum](kind: type[E], text: str | None, usual: E) -> E:
