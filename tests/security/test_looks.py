@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from html import unescape
+from itertools import pairwise
 from typing import Any
 
 import httpx2
@@ -16,7 +17,7 @@ import pytest
 from sqlalchemy import select
 
 from contatto.accounts.model import Door, Role
-from contatto.audit.index import FOLDED
+from contatto.audit.index import FOLDED, LONGEST
 from contatto.audit.model import AuditEntry, Look
 from contatto.audit.rules import chain_holds, read_seen
 from contatto.audit.store import count_audit_entries, list_audit_entries
@@ -207,11 +208,25 @@ def test_what_is_seen_again_within_minutes_is_in_the_log_once_for_each_caller_an
         world.ask("GET", "/leads", session=of.owner),
     ):
         assert len(entries_of(world, other)) == 1
-    clock.advance(seconds=(FOLDED - timedelta(seconds=1)).total_seconds())
-    assert entries_of(world, world.ask("GET", "/leads/rows", session=of.owner)) == []
-    clock.advance(seconds=2)
+    almost = (FOLDED - timedelta(seconds=1)).total_seconds()
+    for _ in range(3):  # an open page: the look goes on
+        clock.advance(seconds=almost)
+        assert entries_of(world, world.ask("GET", "/leads/rows", session=of.owner)) == []
+    clock.advance(seconds=FOLDED.total_seconds())
     later = world.ask("GET", "/leads/rows", session=of.owner)
     assert seen_by(world, later) == seen_by(world, looks[0])
+
+
+def test_a_look_that_goes_on_is_in_the_log_each_hour(fresh_world: World) -> None:
+    world, of = fresh_world, fresh_world.victim
+    clock: Any = world.context.clock
+    logged = []
+    for _ in range(27):  # a little more than two hours
+        logged += entries_of(world, world.ask("GET", "/leads/rows", session=of.owner))
+        clock.advance(seconds=299)
+    began = [entry.at for entry in logged]
+    assert len(began) == 3
+    assert all(LONGEST <= later - earlier < LONGEST + FOLDED for earlier, later in pairwise(began))
 
 
 def test_who_is_new_in_a_list_is_named_though_the_others_were_seen(fresh_world: World) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from contextvars import Context
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,42 +13,57 @@ from contatto.kit.db.database import Database
 from contatto.kit.looks import Ids
 
 FOLDED: Final = timedelta(minutes=5)
-"""For so long what somebody sees again through the same route is in the log already."""
+"""What somebody sees again through the same route before so long has passed is still the same look."""
+LONGEST: Final = timedelta(hours=1)
+"""A look that goes on for longer than this is in the log once more: a page may be open for days."""
 _MOST: Final = 200_000
 
-type _Look = tuple[str, str, str, str]
+type _Thing = tuple[str, str, str, str]
+"""Who sees it, through which route, of which kind it is, and its id."""
+
+
+@dataclass(slots=True)
+class _Going:
+    """A look that goes on: when it was written down, and when it was last repeated."""
+
+    began: datetime
+    last: datetime
 
 
 class LateLooks:
-    """What this process has written down a short while ago; other processes know nothing of it."""
+    """The looks that go on in this process; other processes know nothing of them."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[_Look, datetime] = OrderedDict()
+        self._going: OrderedDict[_Thing, _Going] = OrderedDict()
 
     def fresh(self, actor_id: str, act: str, seen: Ids, now: datetime) -> Ids:
-        """What of a look is not in the log yet."""
+        """What of a look is not in the log yet; what is, goes on."""
         kept = {
-            kind: [each for each in ids if not self._is_known((actor_id, act, kind, each), now)]
+            kind: [each for each in ids if not self._goes_on((actor_id, act, kind, each), now)]
             for kind, ids in seen.items()
         }
         return {kind: ids for kind, ids in kept.items() if ids}
 
-    def _is_known(self, look: _Look, now: datetime) -> bool:
-        at = self._known.get(look)
-        return at is not None and now - at < FOLDED
+    def _goes_on(self, thing: _Thing, now: datetime) -> bool:
+        going = self._going.get(thing)
+        if going is None or now - going.last >= FOLDED or now - going.began >= LONGEST:
+            return False
+        going.last = now
+        self._going.move_to_end(thing)
+        return True
 
     def keep(self, actor_id: str, act: str, written: Ids, now: datetime) -> None:
-        """Remember what was written down; what is too old, or too much, is forgotten."""
+        """Remember what was written down; what has ended, or is too much, is forgotten."""
         for kind, ids in written.items():
             for each in ids:
-                look = (actor_id, act, kind, each)
-                self._known[look] = now
-                self._known.move_to_end(look)
-        while self._known:
-            oldest, at = next(iter(self._known.items()))
-            if len(self._known) <= _MOST and now - at < FOLDED:
+                thing = (actor_id, act, kind, each)
+                self._going[thing] = _Going(now, now)
+                self._going.move_to_end(thing)
+        while self._going:
+            thing, going = next(iter(self._going.items()))
+            if len(self._going) <= _MOST and now - going.last < FOLDED:
                 break
-            del self._known[oldest]
+            del self._going[thing]
 
 
 class DeedWriter:

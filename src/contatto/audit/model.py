@@ -45,4 +45,4 @@ class Look(StrEnum):
     EACH = "each"
     """Every one."""
     FOLDED = "folded"
-    """Of what somebody sees again within some minutes, the first: open pages fetch their lists anew."""
+    """Of what somebody sees again and again, the first: open pages fetch their lists anew."""
