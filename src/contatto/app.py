@@ -42,6 +42,7 @@ import contatto.inbox.pages.later
 import contatto.inbox.pages.panes
 import contatto.inbox.pages.photos
 import contatto.inbox.pages.saved
+import contatto.jobs.pages
 import contatto.leads.api
 import contatto.leads.pages.routes
 import contatto.logins.pages
@@ -110,6 +111,7 @@ ROUTERS: Final = (
     contatto.inbox.pages.acts.router,
     contatto.inbox.pages.automatic.router,
     contatto.inbox.pages.saved.router,
+    contatto.jobs.pages.router,
     contatto.leads.api.router,
     contatto.leads.pages.routes.router,
     contatto.logins.pages.router,

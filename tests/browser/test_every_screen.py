@@ -7,9 +7,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from contatto.kit.exchange import Trouble
 from contatto.kit.web.sessions import SESSION_COOKIE
 from tests import make
 from tests.browser.conftest import Served
+from tests.failing import fail_push
 from tests.forms.doors import offer
 from tests.journeys.running import csrf_of, message, until
 
@@ -30,7 +32,7 @@ NARROW: Final = (320, 390)
 
 
 def furnish(served: Served) -> dict[str, str]:
-    """A house with a form, three people who wrote, and two leads who share a number."""
+    """A house with a form, three people who wrote, two leads who share a number, and failed work."""
     house = served.house
     form = offer(house)
     now_ms = int(house.context.clock.now().timestamp() * 1000)
@@ -47,6 +49,8 @@ def furnish(served: Served) -> dict[str, str]:
     assert kept.status_code == 200
     leads = until(lambda: _ids(served, "/leads", "leads", 2), 20)
     gone = _erased(served)
+    for trouble in (Trouble.FORBIDDEN, Trouble.UNREACHED):
+        fail_push(house.context.db, house.business_id, trouble=trouble)
     talks = until(lambda: _ids(served, f"/leads/{leads[0]}", "inbox", 1), 20)
     return {
         "form": form.form_id, "lead": leads[0], "other": leads[1], "talk": talks[0], "chat": house.webchat_id,
@@ -108,6 +112,7 @@ SCREENS: Final = {
     "the channels": "/settings/channels",
     "the saved replies": "/settings/replies",
     "the subscriptions": "/settings/subscriptions",
+    "the failed jobs": "/settings/jobs",
     "the audit log": "/settings/audit",
     "the automatic messages": "/settings/chat/{chat}",
     "a page that is not there": "/nothing",

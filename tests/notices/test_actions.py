@@ -10,6 +10,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer, NoAnswer, Trouble
+from contatto.kit.outbound.dead_letters import purge_requests
 from contatto.kit.outbound.model import OutboundRequest, RequestState
 from contatto.kit.outbound.store import list_requests_of, outbound_requests
 from contatto.notices import actions, store
@@ -93,6 +94,20 @@ def test_after_the_last_try_a_push_is_dead_and_can_be_sent_again(database: Datab
             actions.replay_push(at, owner, only(tx, owner).id)
         assert actions.forget_pushes(replace(at, now=at.now + actions.KEEP + timedelta(seconds=1))) == 1
         assert tx.execute(select(outbound_requests)).all() == []
+
+    database.write_now(work)
+
+
+def test_a_push_whose_request_was_forgotten_can_be_sent_again(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        owner = make.business(tx).id
+        queued(tx, owner)
+        (claimed,) = claim_all(tx, KIND)
+        answer(tx, KIND, claimed, OK)
+        assert purge_requests(tx, tx.now + timedelta(seconds=1)) == 1
+        actions.replay_push(tx, owner, only(tx, owner).id)
+        ((request, ask),) = claim_all(tx, KIND)
+        assert (request.subject, ask.request.url) == (str(only(tx, owner).id), NEW.callback_url)
 
     database.write_now(work)
 

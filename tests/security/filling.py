@@ -32,6 +32,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import metadata
 from contatto.worker import Worker
 from tests import postgres
+from tests.failing import fail_job, fail_push
 from tests.forms.papers import content, published, question
 from tests.journeys.running import PASSWORD, ad_group, message, weak_hash, webhook_body
 from tests.security.ids import ids_of
@@ -144,6 +145,11 @@ class Filling:
         self.reports()
         self.programs()
         settle(self.world)
+        for _ in range(2):
+            fail_job(self.world.context.db, self.of.business_id)
+            fail_push(
+                self.world.context.db, self.of.business_id, f"https://{self.of.word}.example.com/failed"
+            )
         self.of.ids.update(self.world.context.db.read_now(lambda tx: ids_of(tx, self.of.business_id)))
 
     def audiences(self) -> None:

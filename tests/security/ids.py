@@ -23,6 +23,7 @@ PLACES: Final = {
     "custom_audience_id": ("audiences.number",),
     "digest": ("form_pictures.digest", "photos.digest"),
     "event_set_id": ("crm_event_sets.number",),
+    "failed_id": ("outbox_jobs.id", "outbound_requests.id"),
     "file_path": ("audience_files.path",),
     "form_id": ("forms.id",),
     "identity_id": ("channel_accounts.id", "channel_accounts.external_id"),
@@ -45,6 +46,9 @@ PLACES: Final = {
     "view_id": ("lead_views.id",),
 }
 """Where the values of a name stand: table and column."""
+
+DEAD_LETTERS: Final = {"outbox_jobs.id": "job-", "outbound_requests.id": "request-"}
+"""Places of which the dead letters alone are meant, and what is written before their numbers."""
 
 ALSO_CALLED: Final = {
     "event_source_id": "event_set_id", "smart_plus_ad_id": "ad_id", "smart_plus_ad_ids": "ad_id",
@@ -76,6 +80,9 @@ def _found(tx: Tx, business_id: str, places: tuple[str, ...]) -> list[str]:
         name, _, column = place.partition(".")
         table = metadata.tables[name]
         of = table.c.id if name == "businesses" else table.c.business_id
-        rows = tx.execute(select(table.c[column]).where(of == business_id).order_by(table.c[column]))
-        found += [str(value) for (value,) in rows if value not in (None, "")]
+        wanted = select(table.c[column]).where(of == business_id).order_by(table.c[column])
+        if place in DEAD_LETTERS:
+            wanted = wanted.where(table.c.state == "dead")
+        before = DEAD_LETTERS.get(place, "")
+        found += [f"{before}{value}" for (value,) in tx.execute(wanted) if value not in (None, "")]
     return list(dict.fromkeys(found))

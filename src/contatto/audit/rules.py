@@ -11,8 +11,8 @@ from contatto.audit.model import AuditEntry
 API_PREFIX: Final = "/open_api/v1.3"
 OBJECT_KEYS: Final = frozenset({
     "account_id", "ad_id", "ad_ids", "adgroup_id", "adgroup_ids", "advertiser_id", "app_id", "audience_id",
-    "auto_message_id", "conversation_id", "form_id", "merge_id", "other_id", "point_id", "token_id",
-    "campaign_id", "campaign_ids", "channel_account_id", "conversion_id", "custom_audience_id",
+    "auto_message_id", "conversation_id", "failed_id", "form_id", "merge_id", "other_id", "point_id",
+    "token_id", "campaign_id", "campaign_ids", "channel_account_id", "conversion_id", "custom_audience_id",
     "custom_audience_ids", "event_set_id", "event_source_id", "identity_id", "lead_id", "member_id",
     "page_id", "smart_plus_ad_id", "smart_plus_ad_ids", "subscription_id", "task_id",
 })  # fmt: skip

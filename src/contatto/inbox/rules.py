@@ -98,6 +98,7 @@ STOPPED: Final = {
         "The platform's answer was lost. The message may have arrived: look before you try again."
     ),
     "broken": N_("This went wrong on our side, and is in the log. Try again."),
+    "dismissed": N_("A member gave this up."),
     "blocked": N_("This person is blocked. Unblock them to write."),
     "cannot_send": N_("Replies on this channel are written in its own app."),
     "cannot_write_first": N_(

@@ -177,6 +177,19 @@ def replay_dead(tx: Tx, business_id: str) -> int:
     return tx.execute(_replay(tx).where(*dead)).rowcount
 
 
+def dismiss_dead(tx: Tx, business_id: str) -> int:
+    """Give up all dead letters of a business; say how many."""
+    dead = _FAILED, jobs.c.business_id == business_id, jobs.c.state == JobState.DEAD
+    return tx.execute(update(jobs).where(*dead).values(state=JobState.DISMISSED, due_at=tx.now)).rowcount
+
+
+def count_failed_jobs(tx: Tx, business_id: str) -> dict[JobState, int]:
+    """How many are dead, and how many failed and are tried again."""
+    mine = select(jobs.c.state, func.count().label("count")).where(_FAILED, jobs.c.business_id == business_id)
+    rows = tx.execute(mine.group_by(jobs.c.state)).mappings()
+    return {JobState(row["state"]): row["count"] for row in rows}
+
+
 def replay_job(tx: Tx, business_id: str, job_id: int) -> bool:
     """Make a job that failed due again, as if it had never been tried; False when there is no such job."""
     mine = jobs.c.business_id == business_id, jobs.c.id == job_id, _FAILED
@@ -196,8 +209,9 @@ def dismiss_job(tx: Tx, business_id: str, job_id: int) -> bool:
 
 
 def list_failed_jobs(tx: Tx, business_id: str, limit: int) -> list[FailedJob]:
-    """Jobs of a business that are dead, or failed and are tried again, the latest first."""
-    return tx.list(FailedJob, _failed_jobs(business_id).order_by(jobs.c.id.desc()).limit(limit))
+    """Jobs of a business that are dead, then those that failed and are tried again, the latest first."""
+    found = _failed_jobs(business_id).order_by(jobs.c.state, jobs.c.id.desc())
+    return tx.list(FailedJob, found.limit(limit))
 
 
 def find_failed_job(tx: Tx, business_id: str, job_id: int) -> FailedJob | None:

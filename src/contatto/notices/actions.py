@@ -18,7 +18,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.listeners import Businesses, only_for
-from contatto.kit.outbound.dead_letters import record_replay
+from contatto.kit.outbound.dead_letters import send_again
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Ask,
@@ -31,7 +31,7 @@ from contatto.kit.outbound.model import (
     RequestState,
     Step,
 )
-from contatto.kit.outbound.store import delete_requests_of, list_requests_of, queue_request
+from contatto.kit.outbound.store import delete_requests_of, queue_request
 from contatto.kit.outbox import emit
 from contatto.leads.model.events import LeadCaptured, LeadRemoved, LeadUpdated
 from contatto.leads.model.leads import Lead, LeadSource, Origin
@@ -226,9 +226,12 @@ def queue_message_pushes(
 
 def _queue_push(tx: Tx, of: Subscription, subject_id: str, body: bytes) -> None:
     push_id = store.append_push(tx, of, subject_id, body)
+    queue_request(tx, _request_of(of, push_id), rules.PLANS[of.entity])
+
+
+def _request_of(of: Subscription, push_id: int) -> NewRequest:
     destination = rules.destination_of(of.callback_url)
-    request = NewRequest(of.business_id, rules.KINDS[of.entity], str(push_id), destination)
-    queue_request(tx, request, rules.PLANS[of.entity])
+    return NewRequest(of.business_id, rules.KINDS[of.entity], str(push_id), destination)
 
 
 def push_kind(entity: Entity) -> OutboundKind:
@@ -295,13 +298,12 @@ def replay_push(tx: Tx, business_id: str, push_id: int) -> Push:
     Raises:
         Refused: NOT_FOUND; CONFLICT when it is on its way, or its subscription has ended.
     """
-    push, entity = ready_push(tx, business_id, push_id)
-    for request in list_requests_of(tx, business_id, rules.KINDS[entity], [str(push_id)]):
-        record_replay(tx, request, rules.PLANS[entity])
+    push, subscription = ready_push(tx, business_id, push_id)
+    send_again(tx, _request_of(subscription, push_id), rules.PLANS[subscription.entity])
     return push
 
 
-def ready_push(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Entity]:
+def ready_push(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Subscription]:
     """Make a settled push ready to be sent again.
 
     Raises:
@@ -316,7 +318,7 @@ def ready_push(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Entity]:
         raise Refused(errors.CONFLICT, "The subscription has ended.")
     if not store.record_replay(tx, push):
         raise Refused(errors.CONFLICT, "This push is on its way already.")
-    return push, subscription.entity
+    return push, subscription
 
 
 def forget_lead_pushes(tx: Tx, event: LeadRemoved) -> None:

@@ -40,7 +40,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.kit.outbound import model as outbound
-from contatto.kit.outbound.dead_letters import record_replay
+from contatto.kit.outbound.dead_letters import send_again
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Ask,
@@ -53,7 +53,7 @@ from contatto.kit.outbound.model import (
     RetryPlan,
     Step,
 )
-from contatto.kit.outbound.store import list_requests_of, mark_requests_done, queue_request
+from contatto.kit.outbound.store import mark_requests_done, queue_request
 from contatto.kit.outbox import emit
 
 PLAN: Final = RetryPlan(rules.RETRY_AFTER_S)
@@ -78,7 +78,7 @@ def send_reply(tx: Tx, business_id: str, conversation_id: str, reply: Message) -
     conversations.record_message_time(tx, conversation, reply.at, from_customer=False)
     if CONNECTORS[account.platform].dialect.base_url:
         sends.append_send(tx, _new_send(account, reply))
-        queue_request(tx, _request_of(account, reply), PLAN)
+        queue_request(tx, _request_of(account, reply.id, conversation_id), PLAN)
     emit(tx, business_id, MessageSent(business_id, conversation_id, reply.id))
     return messages.find_message(tx, business_id, reply.id) or reply
 
@@ -104,11 +104,9 @@ def _new_send(account: ChannelAccount, reply: Message) -> Send:
     )
 
 
-def _request_of(account: ChannelAccount, reply: Message) -> NewRequest:
+def _request_of(account: ChannelAccount, message_id: str, conversation_id: str) -> NewRequest:
     """Replies of one conversation are a line: they go out in their order."""
-    return NewRequest(
-        account.business_id, REPLY, reply.id, account.platform.value, line=reply.conversation_id
-    )
+    return NewRequest(account.business_id, REPLY, message_id, account.platform.value, line=conversation_id)
 
 
 def load_window(tx: Tx, account: ChannelAccount, conversation: Conversation) -> WindowState:
@@ -144,12 +142,11 @@ def retry_reply(tx: Tx, business_id: str, conversation_id: str, message_id: str)
     send = sends.find_send(tx, business_id, message_id)
     if send is None or send.conversation_id != conversation_id:
         raise Refused(errors.NOT_FOUND)
-    ready_reply(tx, business_id, message_id)
-    for request in list_requests_of(tx, business_id, REPLY, [message_id]):
-        record_replay(tx, request, PLAN)
+    account = ready_reply(tx, business_id, message_id)
+    send_again(tx, _request_of(account, message_id, conversation_id), PLAN)
 
 
-def ready_reply(tx: Tx, business_id: str, message_id: str) -> None:
+def ready_reply(tx: Tx, business_id: str, message_id: str) -> ChannelAccount:
     """Make a reply ready to be sent again, if the platform still allows it.
 
     Raises:
@@ -166,6 +163,7 @@ def ready_reply(tx: Tx, business_id: str, message_id: str) -> None:
     if not sends.record_retry(tx, send):
         raise Refused(errors.CONFLICT, "This message is on its way, or it arrived.")
     _tell(tx, send)
+    return account
 
 
 def reply_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
@@ -176,8 +174,12 @@ def reply_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
         read=read_reply_answer,
         settle=settle_reply,
         plan=PLAN,
-        replay=lambda tx, request: ready_reply(tx, request.business_id, request.subject),
+        replay=_ready,
     )
+
+
+def _ready(tx: Tx, request: OutboundRequest) -> None:
+    ready_reply(tx, request.business_id, request.subject)
 
 
 def begin_reply(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platform, str]) -> Step:

@@ -1,13 +1,21 @@
-"""Requests that failed: listing, replaying and dismissing them, and what their time is over for."""
+"""Requests that failed: counting, listing, replaying and dismissing them, and whose time is over."""
 
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.model import OutboundRequest, RequestState, RetryPlan
-from contatto.kit.outbound.store import DUE, FAILED, change_of, outbound_requests, read_requests
+from contatto.kit.outbound.model import NewRequest, OutboundRequest, RequestState, RetryPlan
+from contatto.kit.outbound.store import (
+    DUE,
+    FAILED,
+    change_of,
+    list_requests_of,
+    outbound_requests,
+    queue_request,
+    read_requests,
+)
 
 
 def record_replay(tx: Tx, request: OutboundRequest, plan: RetryPlan, *, keeps_progress: bool = False) -> None:
@@ -19,6 +27,15 @@ def record_replay(tx: Tx, request: OutboundRequest, plan: RetryPlan, *, keeps_pr
     tx.execute(change_of(request).where(outbound_requests.c.claim.is_(None)).values(**fresh))
 
 
+def send_again(tx: Tx, new: NewRequest, plan: RetryPlan) -> None:
+    """Make the request of a subject due again; one that was deleted meanwhile is queued anew."""
+    known = list_requests_of(tx, new.business_id, new.kind, [new.subject])
+    for request in known:
+        record_replay(tx, request, plan)
+    if not known:
+        queue_request(tx, new, plan)
+
+
 def record_dismissed(tx: Tx, request: OutboundRequest) -> bool:
     """Give a request up that failed; False when it did not, or somebody is at it."""
     mine = change_of(request).where(FAILED, outbound_requests.c.claim.is_(None))
@@ -26,9 +43,44 @@ def record_dismissed(tx: Tx, request: OutboundRequest) -> bool:
 
 
 def list_failed_requests(tx: Tx, business_id: str, limit: int) -> list[OutboundRequest]:
-    """Requests of a business that are dead, or failed and are tried again, the latest first."""
+    """Requests of a business that are dead, then those that failed and are tried again, the latest first."""
     mine = select(outbound_requests).where(FAILED, outbound_requests.c.business_id == business_id)
-    return read_requests(tx, mine.order_by(outbound_requests.c.id.desc()).limit(limit))
+    mine = mine.order_by(outbound_requests.c.state, outbound_requests.c.id.desc())
+    return read_requests(tx, mine.limit(limit))
+
+
+def find_failed_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest | None:
+    """One of them, locked."""
+    mine = FAILED, outbound_requests.c.business_id == business_id, outbound_requests.c.id == request_id
+    one = select(outbound_requests).where(*mine)
+    return next(iter(read_requests(tx, one.with_for_update() if tx.locks_rows else one)), None)
+
+
+def list_dead_requests(tx: Tx, business_id: str, after: int, limit: int) -> list[OutboundRequest]:
+    """Dead letters of a business after one of them, the oldest first, locked."""
+    dead = FAILED, outbound_requests.c.state == RequestState.DEAD
+    mine = select(outbound_requests).where(
+        *dead, outbound_requests.c.business_id == business_id, outbound_requests.c.id > after
+    )
+    mine = mine.order_by(outbound_requests.c.id).limit(limit)
+    return read_requests(tx, mine.with_for_update() if tx.locks_rows else mine)
+
+
+def count_failed_requests(tx: Tx, business_id: str) -> dict[RequestState, int]:
+    """How many are dead, and how many are tried again."""
+    state = outbound_requests.c.state
+    mine = select(state, func.count().label("count")).where(
+        FAILED, outbound_requests.c.business_id == business_id
+    )
+    rows = tx.execute(mine.group_by(state)).mappings()
+    return {RequestState(row["state"]): row["count"] for row in rows}
+
+
+def dismiss_dead_requests(tx: Tx, business_id: str) -> int:
+    """Give up all dead letters of a business; say how many."""
+    mine = FAILED, outbound_requests.c.business_id == business_id
+    dead = update(outbound_requests).where(*mine, outbound_requests.c.state == RequestState.DEAD)
+    return tx.execute(dead.values(state=RequestState.DISMISSED, settled_at=tx.now)).rowcount
 
 
 def list_expired_requests(tx: Tx, kinds: Collection[str], limit: int) -> list[OutboundRequest]:

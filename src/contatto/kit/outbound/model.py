@@ -120,7 +120,8 @@ UNREACHED: Final = "unreached"
 ANSWER_LOST: Final = "answer_lost"
 EXPIRED: Final = "expired"
 BROKEN: Final = "broken"
-"""Why there is no answer, nor any further try; the rest of the reasons are those of the kinds."""
+DISMISSED: Final = "dismissed"
+"""Why there is no answer, or no further try; the rest of the reasons are those of the kinds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.outbound import store
 from contatto.kit.outbound.breaker import with_jitter
-from contatto.kit.outbound.dead_letters import list_expired_requests, record_replay
+from contatto.kit.outbound.dead_letters import list_expired_requests, record_dismissed, record_replay
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     ANSWER_LOST,
     BROKEN,
+    DISMISSED,
     EXPIRED,
     FORBIDDEN_ADDRESS,
     UNREACHED,
@@ -170,6 +171,19 @@ def replay_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: OutboundR
     kind = kinds.get(request.kind)
     if kind is None or request.claim is not None or request.state is RequestState.DONE:
         raise Refused(errors.CONFLICT, "This is on its way already, or it has arrived.")
-    if kind.replay is not None:
+    if kind.replay is not None and request.state is not RequestState.DUE:
         kind.replay(tx, request)
     record_replay(tx, request, kind.plan, keeps_progress=kind.keeps_progress)
+
+
+def dismiss_request(tx: Tx, kinds: Mapping[str, OutboundKind], request: OutboundRequest) -> None:
+    """Give up a request that failed. The owner of a dead letter knows already; one that waits is told.
+
+    Raises:
+        Refused: CONFLICT, when it is on its way, or did not fail.
+    """
+    if not record_dismissed(tx, request):
+        raise Refused(errors.CONFLICT, "This is on its way already, or it has arrived.")
+    kind = kinds.get(request.kind)
+    if kind is not None and request.state is RequestState.DUE:
+        _tell(tx, kind, request, Failed(DISMISSED), RequestState.DISMISSED)

@@ -1,0 +1,1 @@
+"""What failed in the background, and the way back: dead letters are shown, replayed and dismissed."""

@@ -1,0 +1,111 @@
+"""The settings page of failed jobs: what failed, since when and why, with replay and dismiss."""
+
+from functools import partial
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import HTMLResponse, RedirectResponse
+
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
+from contatto.jobs.actions import (
+    Kinds,
+    count_failed_work,
+    dismiss_dead_work,
+    dismiss_failed_work,
+    list_failed_work,
+    replay_dead_jobs,
+    replay_dead_requests,
+    replay_failed_work,
+)
+from contatto.jobs.rules import reason_text, work_text
+from contatto.kit.context import Context, context_of
+from contatto.kit.db.database import FOLLOW
+from contatto.kit.db.tx import Tx
+from contatto.kit.words import Said, Words, words_of
+from contatto.wiring import outbound_kinds
+
+router: Final = APIRouter(include_in_schema=False, prefix="/settings/jobs")
+MOST_ROWS: Final = 100
+
+
+@router.get("")
+async def show_failed_jobs(request: Request, caller: PageCaller) -> HTMLResponse:
+    """What failed in the background, for owners and admins."""
+    require(caller, Permission.ADMINISTER)
+    context, words = context_of(request), words_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        failed = list_failed_work(tx, caller.business_id, MOST_ROWS)
+        rows = [
+            {
+                "failed": each,
+                "work": _said(work_text(each), words),
+                "reason": _said(reason_text(each), words),
+            }
+            for each in failed
+        ]
+        return {"rows": rows, "counts": count_failed_work(tx, caller.business_id), "most": MOST_ROWS}
+
+    values = await context.db.read(load)
+    return context.pages.render(request, "jobs/failed.html", values | {"caller": caller})
+
+
+@router.post("/replay")
+async def post_replay_all(request: Request, caller: FormCaller) -> RedirectResponse:
+    """Replay all dead letters; those that may not be sent any more stay."""
+    require(caller, Permission.ADMINISTER)
+    context = context_of(request)
+    await context.db.write(partial(replay_dead_jobs, business_id=caller.business_id))
+    FOLLOW.set(None)  # the request has its audit entry
+    await _replay_requests(context, caller.business_id)
+    return _back()
+
+
+@router.post("/dismiss")
+async def post_dismiss_all(request: Request, caller: FormCaller) -> RedirectResponse:
+    """Dismiss all dead letters."""
+    require(caller, Permission.ADMINISTER)
+    await context_of(request).db.write(partial(dismiss_dead_work, business_id=caller.business_id))
+    return _back()
+
+
+@router.post("/{failed_id}/replay")
+async def post_replay(request: Request, caller: FormCaller, failed_id: str) -> RedirectResponse:
+    require(caller, Permission.ADMINISTER)
+    kinds = _kinds(context_of(request))
+    await context_of(request).db.write(
+        lambda tx: replay_failed_work(tx, kinds, caller.business_id, failed_id)
+    )
+    return _back()
+
+
+@router.post("/{failed_id}/dismiss")
+async def post_dismiss(request: Request, caller: FormCaller, failed_id: str) -> RedirectResponse:
+    require(caller, Permission.ADMINISTER)
+    kinds = _kinds(context_of(request))
+    await context_of(request).db.write(
+        lambda tx: dismiss_failed_work(tx, kinds, caller.business_id, failed_id)
+    )
+    return _back()
+
+
+async def _replay_requests(context: Context, business_id: str) -> None:
+    """All dead requests, in short batches."""
+    after: int | None = 0
+    while after is not None:
+        some = partial(replay_dead_requests, kinds=_kinds(context), business_id=business_id, after=after)
+        after = (await context.db.write(some, in_background=True)).last
+
+
+def _said(text: Said | str, words: Words) -> str:
+    return text if isinstance(text, str) else text.said_in(words)
+
+
+def _kinds(context: Context) -> Kinds:
+    return outbound_kinds(context.settings)
+
+
+def _back() -> RedirectResponse:
+    return RedirectResponse("/settings/jobs", 303)

@@ -1,0 +1,77 @@
+"""Ids of failed work, what it was to do, and why it failed, in words for people."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from contatto.inbox.model import REPLY
+from contatto.inbox.rules import stop_text
+from contatto.jobs.model import FailedWork, Source
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+from contatto.kit.words import N_, Said
+
+_ID: Final = re.compile(r"(job|request)-([1-9][0-9]{0,17})", re.ASCII)
+_LEAD: Final = N_("Tell a program of a lead")
+_MESSAGE: Final = N_("Tell a program of a message")
+_FORGET: Final = N_("Delete what was kept of a removed lead")
+WORK: Final[Mapping[str, str]] = {
+    "continue_job": N_("Change many leads"),
+    "forget_lead": _FORGET,
+    "forget_lead_pushes": _FORGET,
+    "lead_push": _LEAD,
+    "message_push": _MESSAGE,
+    "note_lead": N_("Count a lead for the reports"),
+    "post_notice": N_("Write the line about a lead into its chat"),
+    "push_form_lead": _LEAD,
+    "push_lead": _LEAD,
+    "push_message": _MESSAGE,
+    "push_read": _MESSAGE,
+    "push_tap": _MESSAGE,
+    "push_test_lead": _LEAD,
+    REPLY: N_("Send a reply to the platform"),
+}
+"""What was to be done, by the name of a handler of events or of a kind of requests."""
+REASONS: Final[Mapping[str, str]] = {
+    "answer_lost": N_("No answer came"),
+    "broken": N_("This went wrong on our side, and is in the log. Try again."),
+    "expired": N_("It could not be sent in time"),
+    "forbidden_address": N_("Address not allowed"),
+    "unknown handler": N_("It waits for a release that knows it"),
+    "unreached": N_("Not reached"),
+}
+"""Why requests fail, whatever their kind."""
+
+
+def read_id(text: str) -> tuple[Source, int]:
+    """Where failed work waits, and its number there.
+
+    Raises:
+        Refused: NOT_FOUND, for a text that is no such id.
+    """
+    found = _ID.fullmatch(text)
+    if found is None:
+        raise Refused(errors.NOT_FOUND, "There is no such failed job.")
+    return Source(found[1]), int(found[2])
+
+
+def ids_in(payload: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What an event names by its id; nothing else of it is shown."""
+    named = ((name, value) for name, value in payload.items() if name.endswith("_id"))
+    return tuple((name, str(value)) for name, value in named if value and name != "business_id")
+
+
+def work_text(failed: FailedWork) -> Said | str:
+    """What was to be done; an unknown name as it is."""
+    return Said(WORK[failed.name]) if failed.name in WORK else failed.name
+
+
+def reason_text(failed: FailedWork) -> Said | str:
+    """Why it failed last; a place in our code, or a code of the other side, as it is."""
+    if failed.name == REPLY:
+        return stop_text(failed.reason)
+    if failed.reason in REASONS:
+        return Said(REASONS[failed.reason])
+    if failed.reason.isdigit():
+        return Said(N_("The other side answered %(code)s"), code=failed.reason)
+    return failed.reason

@@ -1,0 +1,64 @@
+"""Work that failed for good: what no request alone brings about, made by the machines that give it up."""
+
+import asyncio
+from typing import Any
+
+from sqlalchemy import select, update
+
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.drain import Drain
+from contatto.kit.exchange import NoAnswer, Trouble
+from contatto.kit.ids import new_id
+from contatto.kit.outbound.machine import LEASE
+from contatto.kit.outbound.steps import start_request
+from contatto.kit.outbound.store import outbound_requests, read_requests
+from contatto.kit.outbox import JobState, emit, jobs, list_failed_jobs
+from contatto.leads.model.events import LeadRemoved
+from contatto.notices import actions as notices
+from contatto.notices.actions import NewSubscription
+from contatto.notices.model import Entity
+from contatto.notices.rules import destination_of
+from tests.outbound import answer
+
+MESSAGE_PUSH = notices.push_kind(Entity.DIRECT_MESSAGE)
+
+
+def broken(_tx: Tx, _event: Any) -> None:
+    raise LookupError("+65 8123 4567 was not found")  # an error may quote what people wrote
+
+
+def fail_job(db: Database, business_id: str) -> str:
+    """A handler of an event fails until it is given up; give the id of the job."""
+    removed = LeadRemoved(business_id, new_id(), new_id())
+    db.write_now(lambda tx: emit(tx, business_id, removed))
+    while True:
+        drain = Drain({LeadRemoved: {"forget_lead_pushes": broken}})
+        asyncio.run(drain.run_batch(db))
+        last = db.read_now(lambda tx: max(list_failed_jobs(tx, business_id, 99), key=lambda job: job.id))
+        if last.state is JobState.DEAD:
+            return f"job-{last.id}"
+        soon = update(jobs).where(jobs.c.id == last.id)
+        db.write_now(lambda tx, soon=soon: tx.execute(soon.values(due_at=tx.now)))  # type: ignore[misc]
+
+
+def fail_push(
+    db: Database,
+    business_id: str,
+    url: str = "https://push.example.com/x",
+    trouble: Trouble = Trouble.FORBIDDEN,
+) -> str:
+    """A push of a message has an address that is not allowed; give the id of the request."""
+
+    def work(tx: Tx) -> str:
+        notices.set_webhook(tx, business_id, NewSubscription(Entity.DIRECT_MESSAGE, "app-f", "secret", url))
+        notices.queue_message_pushes(tx, business_id, new_id(), lambda _of: b'{"entry": []}')
+        there = outbound_requests.c.destination == destination_of(url)
+        mine = select(outbound_requests).where(there, outbound_requests.c.business_id == business_id)
+        request = read_requests(tx, mine.order_by(outbound_requests.c.id.desc()).limit(1))[0]
+        claimed = start_request(tx, MESSAGE_PUSH, request, tx.now + LEASE, float)
+        assert claimed is not None
+        answer(tx, MESSAGE_PUSH, claimed, NoAnswer(trouble))
+        return f"request-{request.id}"
+
+    return db.write_now(work)

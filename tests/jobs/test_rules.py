@@ -1,0 +1,62 @@
+"""Ids and texts of failed work."""
+
+from dataclasses import replace
+
+import pytest
+
+from contatto.jobs.model import FailedWork, Source
+from contatto.jobs.rules import WORK, ids_in, read_id, reason_text, work_text
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+from contatto.kit.settings import Settings
+from contatto.wiring import AFTER, outbound_kinds
+from tests.make import NOON
+
+FAILED = FailedWork("job-1", "push_lead", (), "", "KeyError at f:1", True, 7, NOON, None)
+
+
+def test_every_handler_and_every_kind_of_requests_is_named_for_people() -> None:
+    handlers = {name for of_event in AFTER.values() for name in of_event}
+    assert set(WORK) == handlers | set(outbound_kinds(Settings()))
+
+
+def test_an_id_says_where_the_work_waits() -> None:
+    assert read_id("job-7") == (Source.JOB, 7)
+    assert read_id("request-900") == (Source.REQUEST, 900)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "7", "job-", "job-0", "job-07", "job--7", "job-7 ", "JOB-7", "jobs-7", "request-1.5", "job-\u0661",
+     "request-" + "9" * 19, "job-7\n", "job-7/replay"],
+)  # fmt: skip
+def test_what_is_no_id_is_not_found(text: str) -> None:
+    with pytest.raises(Refused) as refused:
+        read_id(text)
+    assert refused.value.code is errors.NOT_FOUND
+
+
+def test_of_an_event_only_ids_are_shown() -> None:
+    payload = {"business_id": "b", "lead_id": "l", "conversation_id": "", "text": "+65 8123 4567", "at": 1}
+    assert ids_in(payload) == (("lead_id", "l"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "said"),
+    [
+        ("push_lead", "KeyError at f:1", "KeyError at f:1"),
+        ("lead_push", "unreached", "Not reached"),
+        ("lead_push", "503", "The other side answered 503"),
+        ("lead_push", "a_code_of_theirs", "a_code_of_theirs"),
+        ("reply", "unreached", "The platform could not be reached."),
+        ("reply", "10023", "The platform did not take the message (10023)."),
+        ("push_lead", "unknown handler", "It waits for a release that knows it"),
+    ],
+)
+def test_a_reason_is_told_in_words_and_codes_of_others_as_they_are(name: str, reason: str, said: str) -> None:
+    assert str(reason_text(replace(FAILED, name=name, reason=reason))) == said
+
+
+def test_a_name_of_a_later_release_is_shown_as_it_is() -> None:
+    assert str(work_text(FAILED)) == "Tell a program of a lead"
+    assert work_text(replace(FAILED, name="fly_to_the_moon")) == "fly_to_the_moon"
