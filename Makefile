@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all test-engines check lint types imports fix audit bench docs words map screenshots migration build clean
+.PHONY: help setup run test test-all test-engines check lint types imports fix audit bench docs translations map screenshots migration build clean
 
 help:
 	@echo "Contatto. The two to begin with: make run, make test."
@@ -63,8 +63,8 @@ docs: $(STAMP) ## write docs/reference, and the SQL of the engines, anew from th
 	@$(BIN)/python -m tools.reference
 	@$(BIN)/python -m tools.statements
 
-words: $(STAMP) ## bring the catalogues of translations up to date with the marked texts
-	@$(BIN)/python -m tools.words
+translations: $(STAMP) ## bring the catalogues of translations up to date with the marked texts
+	@$(BIN)/python -m tools.translations
 
 map: $(STAMP) ## print the floors and their sizes from the real imports
 	@$(BIN)/python -m tools.map

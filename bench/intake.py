@@ -26,7 +26,7 @@ from bench.harness import Cost, Report, measured, options, process_cpu_s
 from contatto.app import create_app, open_context
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import Platform
-from contatto.inbox.actions.deliveries import settle_receipts
+from contatto.inbox.actions.incoming import settle_receipts
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema

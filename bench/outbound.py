@@ -20,7 +20,6 @@ from bench.fairness_parts.installation import new_database, running_postgres
 from bench.harness import Report, options, percentile
 from contatto.app import open_context
 from contatto.kit.client import Client
-from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpRequest
 from contatto.kit.log import set_up_logs
@@ -30,6 +29,7 @@ from contatto.kit.outbound.model import Ask, Done, NewRequest, OutboundRequest, 
 from contatto.kit.outbound.store import queue_request
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
+from contatto.ui.context import Context
 
 SAYS = "from commit to sent, while one destination hangs for 20 seconds"
 SOUND, BUSINESSES = 20, 5

@@ -28,11 +28,11 @@ from bench.harness import Options, Report, measured, options, percentile, proces
 from bench.pages_parts.filling import EMAIL, PASSWORD, fill
 from bench.pages_parts.server_time import ServerTime
 from contatto.app import create_app, open_context
-from contatto.kit.context import Context
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.leads.pages.downloads import _matching, _write_xlsx
 from contatto.leads.rules.filters import LeadFilter
+from contatto.ui.context import Context
 
 SAYS = "pages of the Leads Center, from request to answer"
 WORLD = "world.json"

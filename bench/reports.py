@@ -30,16 +30,16 @@ from contatto.app import create_app, open_context
 from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import Platform
 from contatto.kit.clock import FixedClock
-from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.log import set_up_logs
-from contatto.kit.moments import micros
 from contatto.kit.settings import Settings
+from contatto.kit.timestamps import micros
 from contatto.measurement.model import Goal
 from contatto.migrations.steps import migrate_schema
 from contatto.reports.actions.counting import count_days_ahead
 from contatto.reports.model import STORED
+from contatto.ui.context import Context
 
 SAYS = "the report page over many touches, from request to answer"
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)

@@ -8,17 +8,17 @@ from sqlalchemy import select, update
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.drain import Drain
-from contatto.kit.exchange import NoAnswer, Trouble
+from contatto.kit.exchange import NoAnswer, SendFailure
 from contatto.kit.ids import new_id
 from contatto.kit.outbound.machine import LEASE
 from contatto.kit.outbound.steps import start_request
 from contatto.kit.outbound.store import outbound_requests, read_requests
 from contatto.kit.outbox import JobState, emit, jobs, list_failed_jobs
 from contatto.leads.model.events import LeadRemoved
-from contatto.notices import actions as notices
-from contatto.notices.actions import NewSubscription
-from contatto.notices.model import Entity
-from contatto.notices.rules import destination_of
+from contatto.subscriptions import actions as notices
+from contatto.subscriptions.actions import NewSubscription
+from contatto.subscriptions.model import Entity
+from contatto.subscriptions.rules import destination_of
 from tests.outbound import answer
 
 MESSAGE_PUSH = notices.push_kind(Entity.DIRECT_MESSAGE)
@@ -46,7 +46,7 @@ def fail_push(
     db: Database,
     business_id: str,
     url: str = "https://push.example.com/x",
-    trouble: Trouble = Trouble.FORBIDDEN,
+    trouble: SendFailure = SendFailure.FORBIDDEN,
 ) -> str:
     """A push of a message has an address that is not allowed; give the id of the request."""
 

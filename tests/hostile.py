@@ -12,15 +12,15 @@ from contatto.channels.actions import NewAccount, connect_account, register_app
 from contatto.channels.connectors import meta
 from contatto.channels.model import ChannelApp, Platform
 from contatto.inbox.actions import automatic, desk
-from contatto.inbox.model import AutomaticMessages, Exchange
+from contatto.inbox.model import AutomaticMessages, PreparedReply
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.leads.actions import work as lead_work
-from contatto.leads.model.work import Actor
+from contatto.leads.actions import annotations as lead_work
+from contatto.leads.model.annotations import Actor
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
-from tests.forms.doors import offer, send
+from tests.forms.edges import offer, send
 from tests.forms.papers import kitchen
 from tests.journeys.running import House, ad_group, message, until
 
@@ -127,7 +127,7 @@ def _write_as_member(tx: Tx, house: House) -> None:
     for lead in list_leads(tx, house.business_id, LeadFilter()):
         lead_work.add_note(tx, actor, lead.id, evil("leadnote"))
     desk.keep_saved_reply(tx, house.business_id, "evil", evil("saved"))
-    said = AutomaticMessages(welcome=evil("welcome"), prompts=(Exchange("x", evil("prompt")),))
+    said = AutomaticMessages(welcome=evil("welcome"), prompts=(PreparedReply("x", evil("prompt")),))
     automatic.keep_automatic(tx, house.business_id, house.webchat_id, said, 0)
 
 

@@ -20,7 +20,7 @@ from contatto.inbox import rules as inbox_rules
 from contatto.inbox.store import receipts
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.leads.actions import records as leads
 from contatto.leads.model.leads import Lead, Origin, Signal
 from contatto.measurement import actions as measurement

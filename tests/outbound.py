@@ -1,7 +1,7 @@
 """Outbound requests without a worker or a network: a test claims them, and says what is answered."""
 
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import Exchange
+from contatto.kit.exchange import HttpOutcome
 from contatto.kit.outbound.due import list_due_destinations, list_due_requests
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.machine import LEASE
@@ -21,7 +21,7 @@ def claim_all(tx: Tx, kind: OutboundKind) -> list[Claimed]:
     return [each for each in found if each is not None]
 
 
-def answer(tx: Tx, kind: OutboundKind, claimed: Claimed, exchange: Exchange) -> Ask | None:
+def answer(tx: Tx, kind: OutboundKind, claimed: Claimed, exchange: HttpOutcome) -> Ask | None:
     """Write down what came of a claimed request; give the next step, if there is one."""
     request, ask = claimed
     return next_step(tx, kind, request, (ask, exchange), float)

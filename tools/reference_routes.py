@@ -39,7 +39,7 @@ def routes_page() -> str:
 
 
 def _for_whom(access: Access) -> str:
-    return f"{access.door}, `{access.permission}`" if access.permission else access.door
+    return f"{access.credential}, `{access.permission}`" if access.permission else access.credential
 
 
 def _all_routes() -> Iterator[tuple[str, str, Any]]:

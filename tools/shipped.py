@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-VENDOR: Final = "src/contatto/kit/web/static/vendor"
+VENDOR: Final = "src/contatto/ui/static/vendor"
 PROJECT: Final = "contatto"
 
 NOT_HERE: Final = {"colorama": "BSD-3-Clause", "httpx2-jsfetch": "BSD-3-Clause"}

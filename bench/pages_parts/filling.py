@@ -9,13 +9,13 @@ from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Role
 from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import Platform
-from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.leads.rules.records import name_key
 from contatto.leads.store.facets import record_facets
 from contatto.migrations.steps import migrate_schema
+from contatto.ui.context import Context
 
 PASSWORD, EMAIL = "a long enough password", "owner@example.com"
 STATUSES = ("raw", "contacted", "qualified", "unqualified", "converted")

@@ -6,7 +6,8 @@ A route that is not in the table lets nobody in. What a route asks for besides s
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from contatto.accounts.model import Access, Door, Permission
+from contatto.accounts.model import Access, Credential, Permission
+from contatto.ui.render import asset_folders
 
 _API: Final = "/open_api/v1.3"
 
@@ -288,8 +289,8 @@ _APPS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
 }
 """Doors of the API for an app: its secret, or an access token besides."""
 
-_OTHERS: Final[Mapping[Door, tuple[str, ...]]] = {
-    Door.VISITOR: (
+_OTHERS: Final[Mapping[Credential, tuple[str, ...]]] = {
+    Credential.VISITOR: (
         "POST /chat/{account_id}/form",
         "GET /chat/{account_id}/form/{page_id}",
         "GET /chat/{account_id}/messages",
@@ -300,7 +301,7 @@ _OTHERS: Final[Mapping[Door, tuple[str, ...]]] = {
         "GET /chat/{account_id}/stream",
         "POST /chat/{account_id}/typing",
     ),
-    Door.ADDRESS: (
+    Credential.ADDRESS: (
         "GET /form-pictures/{business_id}/{digest}",
         "GET /form/{token}",
         "POST /form/{token}",
@@ -309,11 +310,11 @@ _OTHERS: Final[Mapping[Door, tuple[str, ...]]] = {
         "GET /t/c/{token}",
         "GET /t/v/{token}",
     ),
-    Door.PLATFORM: (
+    Credential.PLATFORM: (
         "GET /webhooks/{platform}/{app_id}",
         "POST /webhooks/{platform}/{app_id}",
     ),
-    Door.ANYBODY: (
+    Credential.ANYBODY: (
         "GET /chat/{account_id}",
         "GET /chat/{account_id}/embed",
         "GET /docs",
@@ -322,22 +323,22 @@ _OTHERS: Final[Mapping[Door, tuple[str, ...]]] = {
         "POST /login",
         "POST /open_api/v1.3/oauth2/access_token/",
         "GET /openapi.json",
-        "GET /static",
+        *(f"GET /static/{owner}" for owner in asset_folders()),
     ),
 }
 """Doors without a caller: what is said of each stands with its kind."""
 
 
 def _rows() -> Iterator[tuple[str, Access]]:
-    for door, prefix, table in (
-        (Door.MEMBER, "", _MEMBERS),
-        (Door.PROGRAM, _API, _PROGRAMS),
-        (Door.APP, _API, _APPS),
+    for credential, prefix, table in (
+        (Credential.MEMBER, "", _MEMBERS),
+        (Credential.PROGRAM, _API, _PROGRAMS),
+        (Credential.APP, _API, _APPS),
     ):
         for permission, routes in table.items():
             for method, path in (route.split() for route in routes):
-                yield f"{method} {prefix}{path}", Access(door, permission)
-    yield "POST /delivery/decide", Access(Door.PROGRAM, Permission.READ_ADS)
+                yield f"{method} {prefix}{path}", Access(credential, permission)
+    yield "POST /delivery/decide", Access(Credential.PROGRAM, Permission.READ_ADS)
     for open_door, routes in _OTHERS.items():
         yield from ((route, Access(open_door)) for route in routes)
 

@@ -29,9 +29,9 @@ import contatto.channels.pages
 import contatto.delivery.api
 import contatto.forms.api.routes
 import contatto.forms.pages.routes
-import contatto.inbox.api.doors
 import contatto.inbox.api.media
 import contatto.inbox.api.routes
+import contatto.inbox.api.webhooks
 import contatto.inbox.pages.acts
 import contatto.inbox.pages.automatic
 import contatto.inbox.pages.chat
@@ -47,10 +47,10 @@ import contatto.leads.api
 import contatto.leads.pages.routes
 import contatto.logins.pages
 import contatto.measurement.api
-import contatto.notices.api
-import contatto.notices.pages
 import contatto.reports.api
 import contatto.reports.pages.routes
+import contatto.subscriptions.api
+import contatto.subscriptions.pages
 from contatto import __version__
 from contatto.access import ACCESS
 from contatto.accounts.auth import AuditLayer
@@ -58,11 +58,11 @@ from contatto.channels.index import AppIndex
 from contatto.kit import errors
 from contatto.kit.clock import Clock, SystemClock
 from contatto.kit.confined import Confined
-from contatto.kit.context import Context, context_of
 from contatto.kit.db.connect import open_database
 from contatto.kit.errors import Refused
 from contatto.kit.hashing import HashPool
 from contatto.kit.http import api_refusal, refusal_answer
+from contatto.kit.i18n import translator_of
 from contatto.kit.limits import GuessLimit
 from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
@@ -71,18 +71,18 @@ from contatto.kit.private_files import files_of_sqlite, take_from_others
 from contatto.kit.settings import Settings
 from contatto.kit.uploads import Uploads
 from contatto.kit.vault import KEY_FILE, Vault, load_keys
-from contatto.kit.web.live import LiveFeed
-from contatto.kit.web.render import STATIC, Renderer
-from contatto.kit.web.security import SecurityLayer, redirect_slashes
-from contatto.kit.web.sessions import CookieRules
-from contatto.kit.words import words_of
 from contatto.looks import SHOWS_CONTACTS
 from contatto.measurement.engines.sealing import BrokenFile
+from contatto.ui.context import Context, context_of
+from contatto.ui.live import LiveFeed
+from contatto.ui.render import Renderer, asset_folders
+from contatto.ui.security import SecurityLayer, redirect_slashes
+from contatto.ui.sessions import CookieRules
 from contatto.wiring import told_to
 from contatto.worker import Worker
 
 HOT_ROUTES: Final = (
-    *contatto.inbox.api.doors.routes,
+    *contatto.inbox.api.webhooks.routes,
     *contatto.inbox.api.media.routes,
     *contatto.measurement.api.routes,
     *contatto.delivery.api.routes,
@@ -115,8 +115,8 @@ ROUTERS: Final = (
     contatto.leads.api.router,
     contatto.leads.pages.routes.router,
     contatto.logins.pages.router,
-    contatto.notices.api.router,
-    contatto.notices.pages.router,
+    contatto.subscriptions.api.router,
+    contatto.subscriptions.pages.router,
     contatto.reports.api.router,
     contatto.reports.pages.routes.router,
 )
@@ -189,7 +189,8 @@ def create_app(context: Context) -> FastAPI:
     app.add_route("/docs", _show_docs, include_in_schema=False)
     # Made when first asked for. Assigning it is FastAPI's own way to change it.
     app.openapi = cache(lambda: describe_api(app, API_PREFIX, OPEN_PATHS))  # type: ignore[method-assign]
-    app.mount("/static", _Assets(directory=STATIC), name="static")
+    for owner, folder in asset_folders().items():
+        app.mount(f"/static/{owner}", _Assets(directory=folder), name=f"static-{owner}")
     app.add_exception_handler(Refused, _answer_refusal)
     app.add_exception_handler(BrokenFile, _answer_broken_file)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
@@ -220,7 +221,7 @@ async def _show_docs(request: Request) -> Response:
     rows = list_operations(request.app.openapi())
     groups = [(tag, list(found)) for tag, found in groupby(rows, key=lambda row: row.tag)]
     pages = context_of(request).pages
-    return pages.render(request, "web/api.html", {"groups": groups, "version": __version__})
+    return pages.render(request, "ui/api.html", {"groups": groups, "version": __version__})
 
 
 @asynccontextmanager
@@ -266,7 +267,7 @@ def _is_chat_api(request: Request) -> bool:
 
 def _error_page(request: Request, refused: Refused) -> Response:
     context: Context = request.app.state.context
-    words = words_of(request)
+    words = translator_of(request)
     happened = refused.detail_in(words)
     values = {
         "code": refused.code.http_status,
@@ -278,7 +279,7 @@ def _error_page(request: Request, refused: Refused) -> Response:
         "next_label": words.gettext("Log in") if refused.code is errors.SIGN_IN else None,
         "reference": request.state.request_id,
     }
-    response = context.pages.render(request, "web/error.html", values, refused.code.http_status)
+    response = context.pages.render(request, "ui/error.html", values, refused.code.http_status)
     response.headers["X-Message"] = quote(happened)
     if refused.retry_after_s is not None:
         response.headers["Retry-After"] = str(refused.retry_after_s)

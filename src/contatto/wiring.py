@@ -6,18 +6,18 @@ from typing import Any, Final
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import Permission
-from contatto.ads.actions.drafts import forget_drafts
+from contatto.ads.actions.drafts import purge_drafts
 from contatto.audiences import actions as audiences
 from contatto.channels.model import Platform
 from contatto.forms.actions import records as forms
 from contatto.forms.actions.files import LEAD_FILES
-from contatto.forms.actions.pictures import forget_form_pictures, has_form_picture_to_forget
+from contatto.forms.actions.pictures import has_form_picture_to_forget, purge_form_pictures
 from contatto.forms.model import FormSubmitted, TestLeadMade
 from contatto.forms.store.records import list_receipts_of_lead
 from contatto.inbox.actions import desk, notices, replies
-from contatto.inbox.actions.deliveries import settle_receipts
 from contatto.inbox.actions.erasing import forget_chats
-from contatto.inbox.actions.photos import forget_photos, has_photo_to_forget
+from contatto.inbox.actions.incoming import settle_receipts
+from contatto.inbox.actions.photos import has_photo_to_forget, purge_photos
 from contatto.inbox.actions.pushes import push_message, push_read, push_tap
 from contatto.inbox.actions.scheduled import send_scheduled
 from contatto.inbox.model import (
@@ -34,14 +34,14 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.store import conversations, receipts
 from contatto.inbox.store.scheduled import SCHEDULED
-from contatto.kit import outbox, repeats, shared_limits
+from contatto.kit import idempotency, outbox, shared_limits
 from contatto.kit.drain import After
+from contatto.kit.maintenance import MaintenanceJob
 from contatto.kit.making import Making
 from contatto.kit.outbound.dead_letters import purge_requests
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.steps import expire_requests
 from contatto.kit.settings import Settings
-from contatto.kit.shifts import Shift
 from contatto.kit.turns import Turns
 from contatto.kit.work import PeriodicCount, PeriodicJob, QueuedWork
 from contatto.leads.actions import files as lead_files
@@ -59,15 +59,15 @@ from contatto.leads.model.events import (
     LeadStatusChanged,
     LeadUpdated,
 )
-from contatto.leads.rules.filters import Thread
+from contatto.leads.rules.filters import ThreadState
 from contatto.leads.store.consents import CONSENTS
 from contatto.leads.store.threads import THREADS
 from contatto.logins.actions import purge_logins
 from contatto.measurement import actions as measurement
-from contatto.notices import actions as pushes
-from contatto.notices.model import Entity, SubscriptionEnded
 from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
+from contatto.subscriptions import actions as pushes
+from contatto.subscriptions.model import Entity, SubscriptionEnded
 
 AFTER: Final[After] = {
     AdTapped: {"push_tap": push_tap},
@@ -131,8 +131,8 @@ def told_to() -> dict[str, str]:
 
 
 THREADS.update({
-    Thread.UNREAD: conversations.list_unread_lead_ids,
-    Thread.WAITING: conversations.list_waiting_lead_ids,
+    ThreadState.UNREAD: conversations.list_unread_lead_ids,
+    ThreadState.WAITING: conversations.list_waiting_lead_ids,
 })  # fmt: skip
 """What the Leads Center asks the inbox about chats."""
 
@@ -191,34 +191,34 @@ def periodic_jobs(settings: Settings) -> tuple[PeriodicJob | PeriodicCount, ...]
         PeriodicCount(10.0, counter.start_over, counter.read_next),
         PeriodicJob(5.0, send_scheduled, SCHEDULED.is_due),
         PeriodicJob(30.0, desk.wake_conversations),
-        PeriodicJob(30.0, lead_files.forget_lead_files),
-        PeriodicJob(3600.0, pushes.forget_pushes),
-        PeriodicJob(3600.0, outbox.forget_old),
+        PeriodicJob(30.0, lead_files.purge_lead_files),
+        PeriodicJob(3600.0, pushes.purge_pushes),
+        PeriodicJob(3600.0, outbox.purge_settled),
         PeriodicJob(60.0, lambda tx: expire_requests(tx, kinds)),
         PeriodicJob(3600.0, lambda tx: purge_requests(tx, tx.now - outbox.KEEP)),
-        PeriodicJob(3600.0, forget_photos, has_photo_to_forget),
-        PeriodicJob(3600.0, forget_form_pictures, has_form_picture_to_forget),
-        PeriodicJob(3600.0, forget_drafts),
-        PeriodicJob(3600.0, accounts.end_expired_sessions),
-        PeriodicJob(3600.0, accounts.end_expired_codes),
+        PeriodicJob(3600.0, purge_photos, has_photo_to_forget),
+        PeriodicJob(3600.0, purge_form_pictures, has_form_picture_to_forget),
+        PeriodicJob(3600.0, purge_drafts),
+        PeriodicJob(3600.0, accounts.purge_sessions),
+        PeriodicJob(3600.0, accounts.purge_codes),
         PeriodicJob(3600.0, purge_logins),
         PeriodicJob(3600.0, shared_limits.purge_limits),
-        PeriodicJob(3600.0, repeats.forget_answers),
-        PeriodicJob(3600.0, audiences.forget_files),
-        PeriodicJob(3600.0, reports.forget_reports),
+        PeriodicJob(3600.0, idempotency.purge_answered_requests),
+        PeriodicJob(3600.0, audiences.purge_files),
+        PeriodicJob(3600.0, reports.purge_reports),
     )
 
 
-SHIFT_S: Final = 900.0
+MAINTENANCE_S: Final = 900.0
 """Seconds between two runs of the shifts."""
 
 
-def shifts(settings: Settings) -> tuple[Shift, ...]:
+def shifts(settings: Settings) -> tuple[MaintenanceJob, ...]:
     """Long work on files by the clock, in a thread of its own."""
     folder = settings.sealed_folder
     if folder is None:
         return ()
-    sealing = measurement.sealing_shift(folder, settings.seal_after_days)
+    sealing = measurement.sealing_job(folder, settings.seal_after_days)
     if not settings.hot_log_days:
         return (sealing,)
-    return sealing, measurement.dropping_shift(folder, settings.hot_log_days, counting.counted_until)
+    return sealing, measurement.dropping_job(folder, settings.hot_log_days, counting.counted_until)

@@ -12,10 +12,10 @@ from contatto.kit.client import Client
 from contatto.kit.db.database import Database
 from contatto.kit.drain import Drain
 from contatto.kit.log import logger, where
+from contatto.kit.maintenance import run_maintenance_job
 from contatto.kit.making import Maker, make_all
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.settings import Settings
-from contatto.kit.shifts import run_shift
 from contatto.kit.work import run_queued
 
 POLL_S: Final = 0.5
@@ -90,17 +90,19 @@ class Worker:
         await asyncio.sleep(REST_S)
         while True:
             try:
-                await asyncio.to_thread(self.run_shifts)
+                await asyncio.to_thread(self.run_maintenance)
             except OSError as error:
                 logger().error("worker.shift_failed", error_at=where(error), says=str(error))
             except Exception as error:  # nor must anything else end the worker
                 logger().error("worker.shift_failed", error_at=where(error))
-            await asyncio.sleep(wiring.SHIFT_S)
+            await asyncio.sleep(wiring.MAINTENANCE_S)
 
-    def run_shifts(self) -> int:
+    def run_maintenance(self) -> int:
         """Do the long work on files that is due; say how many jobs that were."""
         kinds = wiring.shifts(self._settings)
-        return sum(run_shift(self._db, kind, lambda: not self._stopped.is_set()) or 0 for kind in kinds)
+        return sum(
+            run_maintenance_job(self._db, kind, lambda: not self._stopped.is_set()) or 0 for kind in kinds
+        )
 
     async def _repeat(self, name: str, work: Callable[[], Awaitable[int]], gather_s: float) -> None:
         """Work whenever something was committed, and now and then."""

@@ -38,7 +38,7 @@ def test_a_code_that_waited_too_long_is_refused_and_swept_away(database: Databas
     with pytest.raises(Refused) as refused:
         database.write_now(lambda tx: actions.redeem_auth_code(tx, code))
     assert refused.value.code is errors.BAD_CODE
-    assert database.write_now(actions.end_expired_codes) == 1
+    assert database.write_now(actions.purge_codes) == 1
 
 
 def test_a_used_code_is_gone(database: Database) -> None:
@@ -46,7 +46,7 @@ def test_a_used_code_is_gone(database: Database) -> None:
     database.write_now(lambda tx: actions.redeem_auth_code(tx, code))
     with pytest.raises(Refused):
         database.write_now(lambda tx: actions.redeem_auth_code(tx, code))
-    assert database.write_now(actions.end_expired_codes) == 0
+    assert database.write_now(actions.purge_codes) == 0
 
 
 def test_terms_confirmed_for_one_business_are_not_for_another(database: Database) -> None:

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import text
 
 from contatto.audit import rules, store
-from contatto.audit.actions import record_deed
-from contatto.audit.model import AuditEntry, Deed
+from contatto.audit.actions import append_audit_record
+from contatto.audit.model import AuditEntry, AuditRecord
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from tests import make
 from tests.journeys.running import API, House, csrf_of, message, running_house, until
 from tests.unchanged import all_rows
@@ -29,7 +29,9 @@ def test_only_ids_of_known_fields_are_kept() -> None:
 
 def deeds(tx: Tx, business_id: str, count: int) -> list[AuditEntry]:
     for number in range(count):
-        record_deed(tx, Deed(business_id, "m1", "Owner", "POST /x/", f"ad_id={number}", f"r{number}"))
+        append_audit_record(
+            tx, AuditRecord(business_id, "m1", "Owner", "POST /x/", f"ad_id={number}", f"r{number}")
+        )
     return store.list_audit_entries(tx, business_id, (0, 100))[::-1]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from contatto.kit.languages import words_in
+from contatto.kit.languages import translator_for
 from tests.journeys.running import House, csrf_of, running_house
 from tests.unchanged import nothing_changes
 
@@ -22,9 +22,9 @@ def test_a_member_s_choice_holds_on_every_page_and_in_refusals(house: House) -> 
     assert house.client.post("/settings/language", data=form, follow_redirects=False).status_code == 303
     page = house.client.get("/leads", headers={"accept-language": "ja"}).text
     assert '<html lang="it" dir="ltr">' in page
-    assert words_in("it").gettext("Settings") in page
+    assert translator_for("it").gettext("Settings") in page
     refused = house.client.get("/leads/none").text
-    assert words_in("it").gettext("There is no such lead.") in refused
+    assert translator_for("it").gettext("There is no such lead.") in refused
 
 
 def test_a_language_that_we_do_not_have_is_refused_and_changes_nothing(house: House) -> None:

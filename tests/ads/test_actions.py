@@ -6,8 +6,8 @@ from contatto.ads.actions.accounts import find_channel
 from contatto.ads.actions.ad_groups import change_ad_group_status, create_ad_group
 from contatto.ads.actions.ads import NewAd, change_ad_status, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, change_campaign_status, create_campaign
-from contatto.ads.model import BudgetMode, ClickWindow, Page, Status, ViewWindow, Wanted
-from contatto.ads.store import tree as store
+from contatto.ads.model import BudgetMode, ClickWindow, NodeFilter, NodeStatus, Page, ViewWindow
+from contatto.ads.store import nodes as store
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -16,10 +16,10 @@ from contatto.measurement import store as measured
 from contatto.measurement.model import Goal
 from tests.ads.world import Chain, World, add_campaign, add_chain, add_channel, add_world, new_ad_group
 
-ALL = Wanted(statuses=frozenset(Status))
+ALL = NodeFilter(statuses=frozenset(NodeStatus))
 
 
-def counts(tx: Tx, world: World, wanted: Wanted = ALL) -> tuple[int, int, int]:
+def counts(tx: Tx, world: World, wanted: NodeFilter = ALL) -> tuple[int, int, int]:
     """How many campaigns, ad groups and ads an ad account has."""
     mine = (world.id, world.ad_account.id, wanted)
     return store.count_campaigns(tx, *mine), store.count_ad_groups(tx, *mine), store.count_ads(tx, *mine)
@@ -116,12 +116,12 @@ def test_a_direct_message_ad_needs_its_call_to_action(database: Database) -> Non
 def test_deleting_a_campaign_takes_all_under_it_along_and_is_final(database: Database) -> None:
     world, chain = made(database)
     number = chain.campaign.number
-    database.write_now(lambda tx: change_campaign_status(tx, world.ad_account, [number], Status.DELETED))
-    assert database.read_now(lambda tx: counts(tx, world, Wanted())) == (0, 0, 0)
+    database.write_now(lambda tx: change_campaign_status(tx, world.ad_account, [number], NodeStatus.DELETED))
+    assert database.read_now(lambda tx: counts(tx, world, NodeFilter())) == (0, 0, 0)
     assert database.read_now(lambda tx: counts(tx, world)) == (1, 1, 1)
     with pytest.raises(Refused, match="cannot become active"):
         database.write_now(
-            lambda tx: change_ad_status(tx, world.ad_account, [chain.ad.number], Status.ACTIVE)
+            lambda tx: change_ad_status(tx, world.ad_account, [chain.ad.number], NodeStatus.ACTIVE)
         )
 
 
@@ -129,18 +129,20 @@ def test_a_change_of_several_is_of_all_or_of_none(database: Database) -> None:
     world, chain = made(database)
     numbers = [chain.ad_group.number, 1]
     with pytest.raises(Refused) as refused:
-        database.write_now(lambda tx: change_ad_group_status(tx, world.ad_account, numbers, Status.PAUSED))
+        database.write_now(
+            lambda tx: change_ad_group_status(tx, world.ad_account, numbers, NodeStatus.PAUSED)
+        )
     assert refused.value.code is errors.NOT_FOUND
     group = database.read_now(lambda tx: store.find_ad_group(tx, world.id, chain.ad_group.id))
     assert group is not None
-    assert group.status is Status.ACTIVE
+    assert group.status is NodeStatus.ACTIVE
 
 
 def test_another_business_can_neither_see_nor_change_nor_build_on_it(database: Database) -> None:
     mine, chain = made(database)
     other = database.write_now(add_world)
     attempts = [
-        lambda tx: change_campaign_status(tx, other.ad_account, [chain.campaign.number], Status.DELETED),
+        lambda tx: change_campaign_status(tx, other.ad_account, [chain.campaign.number], NodeStatus.DELETED),
         lambda tx: create_ad_group(tx, other.id, new_ad_group(chain.campaign)),
         lambda tx: create_ad(tx, other.id, NewAd(chain.ad_group.id, "Mine now", "")),
         lambda tx: create_campaign(tx, other.id, NewCampaign(mine.ad_account.id, "Mine now")),
@@ -150,7 +152,7 @@ def test_another_business_can_neither_see_nor_change_nor_build_on_it(database: D
         with pytest.raises(Refused) as refused:
             database.write_now(attempt)
         assert refused.value.code in (errors.NOT_FOUND, errors.NO_ADVERTISER)
-    assert database.read_now(lambda tx: counts(tx, mine, Wanted())) == (1, 1, 1)
+    assert database.read_now(lambda tx: counts(tx, mine, NodeFilter())) == (1, 1, 1)
     assert database.read_now(lambda tx: counts(tx, other)) == (0, 0, 0)
     found = database.read_now(lambda tx: store.find_ad_by_number(tx, other.id, chain.ad.number))
     assert found is None
@@ -162,17 +164,17 @@ def test_lists_are_newest_first_in_pages_and_filtered_by_what_is_above(database:
         chains = [add_chain(tx, world) for _ in range(3)]
         mine = (world.id, world.ad_account.id)
         newest = [chain.ad.number for chain in reversed(chains)]
-        assert [ad.number for ad in store.list_ads(tx, *mine, Wanted(), Page(1, 2))] == newest[:2]
-        assert [ad.number for ad in store.list_ads(tx, *mine, Wanted(), Page(2, 2))] == newest[2:]
-        under = Wanted(campaign_numbers=frozenset({chains[0].campaign.number}))
+        assert [ad.number for ad in store.list_ads(tx, *mine, NodeFilter(), Page(1, 2))] == newest[:2]
+        assert [ad.number for ad in store.list_ads(tx, *mine, NodeFilter(), Page(2, 2))] == newest[2:]
+        under = NodeFilter(campaign_numbers=frozenset({chains[0].campaign.number}))
         assert [group.id for group in store.list_ad_groups(tx, *mine, under, Page())] == [
             chains[0].ad_group.id
         ]
         assert [ad.id for ad in store.list_ads(tx, *mine, under, Page())] == [chains[0].ad.id]
-        in_group = Wanted(ad_group_numbers=frozenset({chains[1].ad_group.number}))
+        in_group = NodeFilter(ad_group_numbers=frozenset({chains[1].ad_group.number}))
         assert [ad.id for ad in store.list_ads(tx, *mine, in_group, Page())] == [chains[1].ad.id]
-        assert store.count_campaigns(tx, *mine, Wanted(name_part="NOVEM")) == 3
-        assert store.count_campaigns(tx, *mine, Wanted(name_part="%")) == 0
+        assert store.count_campaigns(tx, *mine, NodeFilter(name_part="NOVEM")) == 3
+        assert store.count_campaigns(tx, *mine, NodeFilter(name_part="%")) == 0
 
     database.write_now(work)
 
@@ -189,7 +191,7 @@ def test_an_ad_is_live_only_while_all_above_it_are_active(database: Database, le
         "ad": (change_ad_status, chain.ad.number),
     }
     pause, number = change[level]
-    database.write_now(lambda tx: pause(tx, world.ad_account, [number], Status.PAUSED))
+    database.write_now(lambda tx: pause(tx, world.ad_account, [number], NodeStatus.PAUSED))
     assert database.read_now(lambda tx: store.list_live_ads(tx, world.id)) == []
 
 

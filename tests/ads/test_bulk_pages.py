@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from contatto.ads.model import Kind, Status
-from contatto.ads.store import tree as store
+from contatto.ads.model import NodeKind, NodeStatus
+from contatto.ads.store import nodes as store
 from contatto.audit.store import list_audit_entries
 from contatto.kit.db.tx import Tx
 from tests.ads.world import Chain, add_chain, add_world
@@ -34,8 +34,8 @@ def bulk(house: House, act: str, rows: list[str], **form: str) -> dict[str, str]
     return {key: " ".join(unescape(re.sub(r"<[^>]+>", " ", says)).split()) for key, says in found}
 
 
-def statuses(house: House, ad: dict[str, str]) -> list[Status]:
-    def look(tx: Tx) -> list[Status]:
+def statuses(house: House, ad: dict[str, str]) -> list[NodeStatus]:
+    def look(tx: Tx) -> list[NodeStatus]:
         mine = house.business_id
         found = (
             store.find_campaign_by_number(tx, mine, int(ad["campaign_id"])),
@@ -61,12 +61,12 @@ def test_rows_of_every_level_are_paused_turned_on_and_deleted(house: House) -> N
     ad = house.make_ad("LEAD_GENERATION")
     campaign, group, single = keys(ad)
     assert bulk(house, "pause", [campaign, single]) == {single: "Paused", campaign: "Paused"}
-    assert statuses(house, ad) == [Status.PAUSED, Status.ACTIVE, Status.PAUSED]
+    assert statuses(house, ad) == [NodeStatus.PAUSED, NodeStatus.ACTIVE, NodeStatus.PAUSED]
     assert bulk(house, "start", [campaign, single]) == {single: "Turned on", campaign: "Turned on"}
-    assert statuses(house, ad) == [Status.ACTIVE] * 3
+    assert statuses(house, ad) == [NodeStatus.ACTIVE] * 3
     deleted = bulk(house, "delete", [campaign, group, single])
     assert deleted == dict.fromkeys((single, group, campaign), "Deleted")
-    assert statuses(house, ad) == [Status.DELETED] * 3
+    assert statuses(house, ad) == [NodeStatus.DELETED] * 3
 
 
 def test_each_row_that_is_done_has_one_entry_in_the_audit_log(house: House) -> None:
@@ -106,7 +106,7 @@ def test_rows_of_another_business_are_not_there(house: House) -> None:
         return add_chain(tx, add_world(tx))
 
     other = house.context.db.write_now(build)
-    rows = [f"{Kind.CAMPAIGN}-{other.campaign.number}", f"{Kind.AD}-{other.ad.number}"]
+    rows = [f"{NodeKind.CAMPAIGN}-{other.campaign.number}", f"{NodeKind.AD}-{other.ad.number}"]
     with nothing_changes(house.context.db):
         found = bulk(house, "delete", rows)
     assert found == dict.fromkeys(reversed(rows), "Refused There is no such thing here.")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from contatto.ads.model import Kind
+from contatto.ads.model import NodeKind
 from contatto.ads.rules.bulk import DONE, MOST_ROWS, Act, check_fits, read_places
 from contatto.kit import errors
 from contatto.kit.errors import Refused
@@ -10,7 +10,7 @@ from contatto.kit.errors import Refused
 
 def test_rows_are_taken_once_and_from_below() -> None:
     found = read_places(["campaigns-1", "ads-3", "ad-groups-2", "ads-3", "ads-1"])
-    assert found == ((Kind.AD, 3), (Kind.AD, 1), (Kind.AD_GROUP, 2), (Kind.CAMPAIGN, 1))
+    assert found == ((NodeKind.AD, 3), (NodeKind.AD, 1), (NodeKind.AD_GROUP, 2), (NodeKind.CAMPAIGN, 1))
 
 
 @pytest.mark.parametrize(
@@ -30,15 +30,15 @@ def test_no_row_and_too_many_rows_are_refused() -> None:
 
 
 def test_a_budget_is_of_campaigns_and_ad_groups_and_a_bid_of_ad_groups() -> None:
-    def fits(act: Act, kind: Kind) -> bool:
+    def fits(act: Act, kind: NodeKind) -> bool:
         try:
             check_fits(act, kind)
         except Refused:
             return False
         return True
 
-    assert [kind for kind in Kind if fits(Act.BUDGET, kind)] == [Kind.CAMPAIGN, Kind.AD_GROUP]
-    assert [kind for kind in Kind if fits(Act.BID, kind)] == [Kind.AD_GROUP]
+    assert [kind for kind in NodeKind if fits(Act.BUDGET, kind)] == [NodeKind.CAMPAIGN, NodeKind.AD_GROUP]
+    assert [kind for kind in NodeKind if fits(Act.BID, kind)] == [NodeKind.AD_GROUP]
     for act in (Act.PAUSE, Act.START, Act.DELETE):
-        assert all(fits(act, kind) for kind in Kind)
+        assert all(fits(act, kind) for kind in NodeKind)
     assert set(DONE) == set(Act)

@@ -8,13 +8,13 @@ from contatto.ads.actions.ad_groups import AdGroupChanges, update_ad_group
 from contatto.ads.actions.ads import AdChanges, update_ad
 from contatto.ads.actions.campaigns import CampaignChanges, change_campaign_status, update_campaign
 from contatto.ads.actions.messages import NewWelcome, create_welcome_message
-from contatto.ads.model import BidType, BudgetMode, ScheduleType, Status
-from contatto.ads.store import tree as store
+from contatto.ads.model import BidType, BudgetMode, NodeStatus, ScheduleType
+from contatto.ads.store import nodes as store
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.measurement import actions as measuring
 from contatto.measurement import store as measured
 from contatto.measurement.model import Goal, MeasuredAd, TouchKind
@@ -38,7 +38,7 @@ def test_measuring_hears_of_new_names_on_every_level_also_for_deleted_ads(databa
     account = world.ad_account
 
     def work(tx: Tx) -> None:
-        store.mark_ad_status(tx, chain.ad, Status.DELETED)
+        store.mark_ad_status(tx, chain.ad, NodeStatus.DELETED)
         update_campaign(tx, account, chain.campaign.number, CampaignChanges(" Spring "))
         update_ad_group(tx, account, chain.ad_group.number, AdGroupChanges("Islands", page_id="7"))
 
@@ -67,7 +67,7 @@ def test_a_changed_ad_is_kept_whole_and_published(database: Database) -> None:
     kept = database.read_now(lambda tx: store.find_ad(tx, world.id, chain.ad.id))
     assert kept is not None
     assert (kept.name, kept.text, kept.headline, kept.auto_message_id) == ("Second", "Say hello", "Tea", "5")
-    assert (kept.video_id, kept.status) == (chain.ad.video_id, Status.ACTIVE)
+    assert (kept.video_id, kept.status) == (chain.ad.video_id, NodeStatus.ACTIVE)
     ad = measured_ad(database, world, chain)
     assert (ad.ad_name, ad.headline, ad.text) == ("Second", "Tea", "Say hello")
 
@@ -138,7 +138,7 @@ def test_what_is_deleted_cannot_be_changed(database: Database) -> None:
     world, chain = made(database)
     account = world.ad_account
     database.write_now(
-        lambda tx: change_campaign_status(tx, account, [chain.campaign.number], Status.DELETED)
+        lambda tx: change_campaign_status(tx, account, [chain.campaign.number], NodeStatus.DELETED)
     )
     attempts = [
         lambda tx: update_campaign(tx, account, chain.campaign.number, CampaignChanges("A")),

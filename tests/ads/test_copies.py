@@ -9,8 +9,8 @@ import pytest
 from contatto.ads.actions.ad_groups import create_ad_group
 from contatto.ads.actions.ads import NewAd, change_ad_status, create_ad, reject_ad
 from contatto.ads.actions.copies import copy_node
-from contatto.ads.model import Ad, AdGroup, Audit, Campaign, Kind, Page, Place, Status, Wanted
-from contatto.ads.store import tree as store
+from contatto.ads.model import Ad, AdGroup, Audit, Campaign, NodeFilter, NodeKind, NodeStatus, Page, Place
+from contatto.ads.store import nodes as store
 from contatto.capture.actions import turn_off_capture
 from contatto.kit import errors
 from contatto.kit.db.database import Database
@@ -33,9 +33,9 @@ def chain(database: Database, world: World) -> Chain:
 
     def build(tx: Tx) -> Chain:
         made = add_chain(tx, world)
-        create_ad(tx, world.id, NewAd(made.ad_group.id, "Second ad", "Come in.", status=Status.PAUSED))
+        create_ad(tx, world.id, NewAd(made.ad_group.id, "Second ad", "Come in.", status=NodeStatus.PAUSED))
         gone = create_ad(tx, world.id, NewAd(made.ad_group.id, "Gone", "Bye."))
-        change_ad_status(tx, world.ad_account, [gone.number], Status.DELETED)
+        change_ad_status(tx, world.ad_account, [gone.number], NodeStatus.DELETED)
         create_ad_group(tx, world.id, new_ad_group(made.campaign, name="Empty"))
         return made
 
@@ -49,7 +49,7 @@ def copied(database: Database, world: World, place: Place, **rest: bool) -> Camp
 
 
 def under(database: Database, world: World, campaign_number: int) -> tuple[list[AdGroup], list[Ad]]:
-    wanted = Wanted(campaign_numbers=frozenset({campaign_number}))
+    wanted = NodeFilter(campaign_numbers=frozenset({campaign_number}))
     mine = (world.id, world.ad_account.id, wanted)
     page = Page(1, 100)
     return database.read_now(
@@ -58,8 +58,8 @@ def under(database: Database, world: World, campaign_number: int) -> tuple[list[
 
 
 def test_a_campaign_is_copied_whole_and_paused(database: Database, world: World, chain: Chain) -> None:
-    made = copied(database, world, (Kind.CAMPAIGN, chain.campaign.number))
-    assert (made.name, made.status) == ("Copy of November", Status.PAUSED)
+    made = copied(database, world, (NodeKind.CAMPAIGN, chain.campaign.number))
+    assert (made.name, made.status) == ("Copy of November", NodeStatus.PAUSED)
     assert made.number != chain.campaign.number
     groups, ads = under(database, world, made.number)
     before_groups, before_ads = under(database, world, chain.campaign.number)
@@ -67,8 +67,8 @@ def test_a_campaign_is_copied_whole_and_paused(database: Database, world: World,
         [group.name for group in groups] == [group.name for group in before_groups] == ["Empty", "Singapore"]
     )
     assert [(ad.name, ad.status) for ad in ads] == [
-        ("Second ad", Status.PAUSED),
-        ("First ad", Status.ACTIVE),
+        ("Second ad", NodeStatus.PAUSED),
+        ("First ad", NodeStatus.ACTIVE),
     ]
     assert {ad.ad_group_id for ad in ads} == {groups[1].id}
     assert {ad.campaign_id for ad in ads} == {groups[0].campaign_id} == {made.id}
@@ -78,14 +78,14 @@ def test_a_campaign_is_copied_whole_and_paused(database: Database, world: World,
 def test_an_ad_group_and_an_ad_are_copied_beside_the_original(
     database: Database, world: World, chain: Chain
 ) -> None:
-    group = copied(database, world, (Kind.AD_GROUP, chain.ad_group.number))
+    group = copied(database, world, (NodeKind.AD_GROUP, chain.ad_group.number))
     assert isinstance(group, AdGroup)
     same = {"id": chain.ad_group.id, "number": chain.ad_group.number, "name": chain.ad_group.name}
-    assert replace(group, **same, status=Status.ACTIVE) == chain.ad_group  # type: ignore[arg-type]
-    assert group.status is Status.PAUSED
-    ad = copied(database, world, (Kind.AD, chain.ad.number))
+    assert replace(group, **same, status=NodeStatus.ACTIVE) == chain.ad_group  # type: ignore[arg-type]
+    assert group.status is NodeStatus.PAUSED
+    ad = copied(database, world, (NodeKind.AD, chain.ad.number))
     assert isinstance(ad, Ad)
-    assert (ad.ad_group_id, ad.status, ad.text) == (chain.ad_group.id, Status.PAUSED, chain.ad.text)
+    assert (ad.ad_group_id, ad.status, ad.text) == (chain.ad_group.id, NodeStatus.PAUSED, chain.ad.text)
     heard = database.read_now(lambda tx: measured.find_measured_ad(tx, world.id, ad.id))
     assert heard is not None
     assert heard.ad_name == "Copy of First ad"
@@ -93,10 +93,10 @@ def test_an_ad_group_and_an_ad_are_copied_beside_the_original(
 
 def test_a_copy_cannot_escape_the_review(database: Database, world: World, chain: Chain) -> None:
     database.write_now(lambda tx: reject_ad(tx, chain.ad.number, "Shouting"))
-    ad = copied(database, world, (Kind.AD, chain.ad.number))
+    ad = copied(database, world, (NodeKind.AD, chain.ad.number))
     assert isinstance(ad, Ad)
     assert (ad.audit, ad.audit_reason) == (Audit.REJECTED, "Shouting")
-    waiting = copied(database, world, (Kind.AD, chain.ad.number), needs_review=True)
+    waiting = copied(database, world, (NodeKind.AD, chain.ad.number), needs_review=True)
     assert isinstance(waiting, Ad)
     assert (waiting.audit, waiting.audit_reason) == (Audit.AUDITING, "")
 
@@ -107,9 +107,9 @@ def test_a_goal_that_could_not_be_chosen_anew_is_not_copied(
     database.write_now(lambda tx: turn_off_capture(tx, world.id, world.channel.id))
     before = database.read_now(lambda tx: counts(tx, world))
     for place in (
-        (Kind.CAMPAIGN, chain.campaign.number),
-        (Kind.AD_GROUP, chain.ad_group.number),
-        (Kind.AD, chain.ad.number),
+        (NodeKind.CAMPAIGN, chain.campaign.number),
+        (NodeKind.AD_GROUP, chain.ad_group.number),
+        (NodeKind.AD, chain.ad.number),
     ):
         with pytest.raises(Refused) as refused:
             copied(database, world, place)
@@ -122,16 +122,18 @@ def test_what_is_deleted_or_of_another_business_is_not_copied(
 ) -> None:
     other = database.write_now(add_world)
     with pytest.raises(Refused) as refused:
-        copied(database, other, (Kind.AD, chain.ad.number))
+        copied(database, other, (NodeKind.AD, chain.ad.number))
     assert refused.value.code is errors.NOT_FOUND
-    database.write_now(lambda tx: change_ad_status(tx, world.ad_account, [chain.ad.number], Status.DELETED))
+    database.write_now(
+        lambda tx: change_ad_status(tx, world.ad_account, [chain.ad.number], NodeStatus.DELETED)
+    )
     with pytest.raises(Refused):
-        copied(database, world, (Kind.AD, chain.ad.number))
+        copied(database, world, (NodeKind.AD, chain.ad.number))
 
 
 def test_the_longest_name_stays_within_its_limit(database: Database, world: World) -> None:
     chain = database.write_now(lambda tx: add_chain(tx, world, name="n" * 512))
-    made = copied(database, world, (Kind.AD_GROUP, chain.ad_group.number))
+    made = copied(database, world, (NodeKind.AD_GROUP, chain.ad_group.number))
     assert len(made.name) == 512
     assert made.name.startswith("Copy of nnn")
 

@@ -12,12 +12,12 @@ from contatto.ads.actions.drafts import (
     KEEP_DRAFTS,
     drop_draft,
     find_draft,
-    forget_drafts,
     form_of,
     keep_draft,
     list_open_drafts,
+    purge_drafts,
 )
-from contatto.ads.model import Kind, Status
+from contatto.ads.model import NodeKind, NodeStatus
 from contatto.ads.rules.typed import AdForm, AdGroupForm, CampaignForm
 from contatto.audit.store import count_audit_entries
 from contatto.kit import errors
@@ -31,7 +31,7 @@ from tests.journeys.running import House, csrf_of, running_house
 from tests.leads.test_center_pages import sign_in_as
 from tests.unchanged import nothing_changes
 
-NEW_CAMPAIGN = (Kind.CAMPAIGN, 0)
+NEW_CAMPAIGN = (NodeKind.CAMPAIGN, 0)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 def test_a_draft_is_kept_once_for_each_form_of_a_member_and_reads_as_it_was_typed(database: Database) -> None:
     def work(tx: Tx) -> None:
         world = add_world(tx)
-        group = (Kind.AD_GROUP, add_chain(tx, world).campaign.number)
+        group = (NodeKind.AD_GROUP, add_chain(tx, world).campaign.number)
         owner = (world.id, "member-1")
         keep_draft(tx, owner, group, AdGroupForm(name="Lunch"))
         last = AdGroupForm(name="Lunch people", countries=("SG", "MY"), goal="conversation", budget="12,")
@@ -55,8 +55,8 @@ def test_a_draft_is_kept_once_for_each_form_of_a_member_and_reads_as_it_was_type
         assert form_of(draft) == last
         shown = [(one.kind, one.name, one.parent_name) for one in list_open_drafts(tx, owner)]
         assert sorted(shown) == [
-            (Kind.AD_GROUP, "Lunch people", "November"),
-            (Kind.CAMPAIGN, "May", ""),
+            (NodeKind.AD_GROUP, "Lunch people", "November"),
+            (NodeKind.CAMPAIGN, "May", ""),
         ]
         drop_draft(tx, owner, group)
         assert find_draft(tx, owner, group) is None
@@ -85,17 +85,17 @@ def test_a_draft_stands_only_in_what_is_the_businesss_own_and_not_deleted(databa
         chain, theirs = add_chain(tx, world), add_chain(tx, other)
         owner = (world.id, "member-1")
         for place in (
-            (Kind.AD_GROUP, theirs.campaign.number),
-            (Kind.AD, theirs.ad_group.number),
-            (Kind.AD, 1),
+            (NodeKind.AD_GROUP, theirs.campaign.number),
+            (NodeKind.AD, theirs.ad_group.number),
+            (NodeKind.AD, 1),
         ):
             with pytest.raises(Refused) as refused:
                 keep_draft(tx, owner, place, AdForm(name="Mine"))
             assert refused.value.code is errors.NOT_FOUND
-        keep_draft(tx, owner, (Kind.AD, chain.ad_group.number), AdForm(headline="Coffee?"))
+        keep_draft(tx, owner, (NodeKind.AD, chain.ad_group.number), AdForm(headline="Coffee?"))
         [shown] = list_open_drafts(tx, owner)
         assert (shown.name, shown.parent_name) == ("", chain.ad_group.name)
-        change_campaign_status(tx, world.ad_account, [chain.campaign.number], Status.DELETED)
+        change_campaign_status(tx, world.ad_account, [chain.campaign.number], NodeStatus.DELETED)
         assert list_open_drafts(tx, owner) == []
 
     database.write_now(work)
@@ -113,9 +113,9 @@ def test_the_worker_drops_drafts_that_were_not_touched_for_a_month(
     clock.advance(days=1)
     database.write_now(lambda tx: keep_draft(tx, newer, NEW_CAMPAIGN, CampaignForm(name="New")))
     clock.advance(days=KEEP_DRAFTS.days, hours=-1)
-    assert database.write_now(forget_drafts) == 1
+    assert database.write_now(purge_drafts) == 1
     assert database.read_now(lambda tx: find_draft(tx, newer, NEW_CAMPAIGN))
-    assert database.write_now(forget_drafts) == 0
+    assert database.write_now(purge_drafts) == 0
 
 
 def put(house: House, path: str, **form: Any) -> Any:

@@ -10,8 +10,8 @@ import pytest
 from contatto.accounts.model import Role
 from contatto.ads.actions.ad_groups import AdGroupChanges, update_ad_group
 from contatto.ads.actions.nodes import load_node_account
-from contatto.ads.model import Audit, Kind
-from contatto.ads.store import tree as store
+from contatto.ads.model import Audit, NodeKind
+from contatto.ads.store import nodes as store
 from contatto.kit.db.tx import Tx
 from tests.ads.test_pages import add_audience, post
 from tests.ads.world import add_chain, add_world
@@ -61,7 +61,7 @@ def test_a_form_that_is_sent_as_it_was_opened_changes_nothing_but_the_time(house
     regulars = add_audience(house, house.business_id, "Regulars")
 
     def target(tx: Tx) -> None:
-        account = load_node_account(tx, house.business_id, (Kind.AD_GROUP, int(ids["adgroup_id"])))
+        account = load_node_account(tx, house.business_id, (NodeKind.AD_GROUP, int(ids["adgroup_id"])))
         parts = {"languages": ("en",), "audience_ids": (regulars,)}
         update_ad_group(tx, account, int(ids["adgroup_id"]), AdGroupChanges(targeting=parts))
 

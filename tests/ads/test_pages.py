@@ -10,8 +10,8 @@ import pytest
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.ads.actions.ads import reject_ad
-from contatto.ads.model import Status, Wanted
-from contatto.ads.store import tree as store
+from contatto.ads.model import NodeFilter, NodeStatus
+from contatto.ads.store import nodes as store
 from contatto.audiences.actions import NewAudience, create_audience
 from contatto.capture.actions import turn_off_capture, turn_on_capture
 from contatto.capture.store import is_capture_on
@@ -277,7 +277,7 @@ def test_pages_of_another_business_are_not_found_and_change_nothing(house: House
     assert post(house, f"/ads/ads/{ad}/status", status="paused").status_code == 404
     live = house.context.db.read_now(lambda tx: store.list_live_ads(tx, chain.ad.business_id))
     assert [each.ad.id for each in live] == [chain.ad.id]
-    mine = (chain.ad.business_id, chain.ad.ad_account_id, Wanted(statuses=frozenset(Status)))
+    mine = (chain.ad.business_id, chain.ad.ad_account_id, NodeFilter(statuses=frozenset(NodeStatus)))
     assert house.context.db.read_now(lambda tx: store.count_ads(tx, *mine)) == 1
 
 

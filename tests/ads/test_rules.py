@@ -15,9 +15,9 @@ from contatto.ads.model import (
     Facts,
     Money,
     NextStep,
+    NodeStatus,
     Schedule,
     ScheduleType,
-    Status,
     ViewWindow,
 )
 from contatto.ads.rules import goals, settings, statuses
@@ -237,13 +237,13 @@ def test_a_name_is_one_line_of_some_length(name: str) -> None:
 
 
 def test_deleted_is_final_and_staying_is_always_allowed() -> None:
-    for status in Status:
+    for status in NodeStatus:
         statuses.check_move(status, status)
-    statuses.check_move(Status.ACTIVE, Status.PAUSED)
-    statuses.check_move(Status.PAUSED, Status.ACTIVE)
-    for wanted in (Status.ACTIVE, Status.PAUSED):
+    statuses.check_move(NodeStatus.ACTIVE, NodeStatus.PAUSED)
+    statuses.check_move(NodeStatus.PAUSED, NodeStatus.ACTIVE)
+    for wanted in (NodeStatus.ACTIVE, NodeStatus.PAUSED):
         with pytest.raises(Refused, match="operation_status"):
-            statuses.check_move(Status.DELETED, wanted)
+            statuses.check_move(NodeStatus.DELETED, wanted)
 
 
 @given(st.lists(st.sampled_from(["SG", "sg ", "UAE", "EAU", "AE", "TR"])))

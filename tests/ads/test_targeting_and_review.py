@@ -12,8 +12,8 @@ from contatto.ads.actions.ads import (
     reject_ad,
     update_ad,
 )
-from contatto.ads.model import Ad, Audit, Status, Targeting
-from contatto.ads.store import tree as store
+from contatto.ads.model import Ad, Audit, NodeStatus, Targeting
+from contatto.ads.store import nodes as store
 from contatto.audiences.actions import NewAudience, create_audience
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -70,7 +70,7 @@ def test_an_ad_in_review_is_not_live_until_the_operator_approves_it(database: Da
     def work(tx: Tx) -> tuple[World, Ad]:
         world = add_world(tx)
         chain = add_chain(tx, world)
-        change_ad_status(tx, world.ad_account, [chain.ad.number], Status.PAUSED)
+        change_ad_status(tx, world.ad_account, [chain.ad.number], NodeStatus.PAUSED)
         new = NewAd(chain.ad_group.id, "Checked", "Text")
         return world, create_ad(tx, world.id, new, needs_review=True)
 

@@ -72,7 +72,7 @@ def test_a_file_can_be_used_for_a_day(database: Database, account: AdAccount, cl
     with pytest.raises(Refused) as refused:
         database.write_now(lambda tx: actions.create_audience(tx, account, NEW, [path]))
     assert refused.value.code is errors.FILE_EXPIRED
-    assert database.write_now(actions.forget_files) == 1
+    assert database.write_now(actions.purge_files) == 1
 
 
 def test_a_file_of_another_account_or_kind_is_refused_and_makes_nothing(

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from contatto.inbox.actions.automatic import keep_automatic
-from contatto.inbox.model import AutomaticMessages, Exchange
+from contatto.inbox.model import AutomaticMessages, PreparedReply
 from tests.browser.conftest import Served
 from tests.journeys.running import EMAIL, PASSWORD
 
@@ -24,7 +24,7 @@ def test_the_card_and_the_chat_follow_what_is_typed(served: Served, page: Page) 
         "The chat says nothing first: it waits for the person."
     )
     of_chat = AutomaticMessages(
-        welcome="Welcome to <b>Mei's</b>!", questions=(Exchange("Open?", "Till six"),)
+        welcome="Welcome to <b>Mei's</b>!", questions=(PreparedReply("Open?", "Till six"),)
     )
     house = served.house
     house.context.db.write_now(lambda tx: keep_automatic(tx, house.business_id, house.webchat_id, of_chat, 0))

@@ -22,7 +22,7 @@ from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from tests.browser.conftest import Served
 from tests.browser.test_main_job import _sign_in
-from tests.forms.doors import offer
+from tests.forms.edges import offer
 from tests.journeys.running import message, until
 
 pytestmark = pytest.mark.browser
@@ -199,7 +199,7 @@ def test_the_chat_stands_on_a_site_that_may_show_it_and_knows_the_visitor_again(
 ) -> None:
     """The site is another one than ours for the browser, so cookies of ours do not reach the frame."""
     house = served.house
-    line = f'<script async src="{served.url}/static/js/widget.js" data-chat="{house.webchat_id}"></script>'
+    line = f'<script async src="{served.url}/static/inbox/widget.js" data-chat="{house.webchat_id}"></script>'
 
     def allow(sites: str) -> None:
         house.context.db.write_now(lambda tx: allow_embedding(tx, house.business_id, house.webchat_id, sites))

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from contatto.forms.model import Consent, Content, Kind, Option
 from contatto.inbox.actions.automatic import keep_automatic
 from tests.browser.conftest import Served
-from tests.forms.doors import offer
+from tests.forms.edges import offer
 from tests.forms.papers import content, question
 from tests.inbox.test_automatic import FULL
 

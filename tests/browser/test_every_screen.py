@@ -7,12 +7,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from contatto.kit.exchange import Trouble
-from contatto.kit.web.sessions import SESSION_COOKIE
+from contatto.kit.exchange import SendFailure
+from contatto.ui.sessions import SESSION_COOKIE
 from tests import make
 from tests.browser.conftest import Served
 from tests.failing import fail_push
-from tests.forms.doors import offer
+from tests.forms.edges import offer
 from tests.journeys.running import csrf_of, message, until
 
 pytestmark = pytest.mark.browser
@@ -49,7 +49,7 @@ def furnish(served: Served) -> dict[str, str]:
     assert kept.status_code == 200
     leads = until(lambda: _ids(served, "/leads", "leads", 2), 20)
     gone = _erased(served)
-    for trouble in (Trouble.FORBIDDEN, Trouble.UNREACHED):
+    for trouble in (SendFailure.FORBIDDEN, SendFailure.UNREACHED):
         fail_push(house.context.db, house.business_id, trouble=trouble)
     talks = until(lambda: _ids(served, f"/leads/{leads[0]}", "inbox", 1), 20)
     return {

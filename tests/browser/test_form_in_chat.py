@@ -13,7 +13,7 @@ from contatto.forms.model import Content, Kind
 from contatto.forms.rules.logic import find_way
 from contatto.forms.rules.sheet import show_sheet
 from tests.browser.conftest import Served
-from tests.forms.doors import offer
+from tests.forms.edges import offer
 from tests.forms.papers import content, kitchen, question
 from tests.journeys.running import EMAIL, PASSWORD
 

@@ -12,7 +12,7 @@ from contatto.inbox.actions.desk import keep_saved_reply
 from tests import make
 from tests.browser.conftest import Served
 from tests.browser.test_main_job import _sign_in
-from tests.forms.doors import offer
+from tests.forms.edges import offer
 from tests.journeys.running import message
 
 pytestmark = pytest.mark.browser

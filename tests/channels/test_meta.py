@@ -14,10 +14,10 @@ from contatto.channels.model import (
     NotNow,
     NotTaken,
     Platform,
-    Progress,
     Progressed,
     Referred,
     Sender,
+    SendProgress,
     Sent,
     WasRead,
 )
@@ -43,7 +43,7 @@ def answer(status: int, body: bytes, **headers: str) -> HttpAnswer:
 
 @pytest.mark.parametrize("platform", META)
 def test_the_signature_is_the_hash_of_the_raw_body(platform: Platform) -> None:
-    raw, check = b'{"text":"h\xc3\xa9"}', CONNECTORS[platform].is_genuine
+    raw, check = b'{"text":"h\xc3\xa9"}', CONNECTORS[platform].verify_signature
     good = "sha256=" + hmac.new(b"secret", raw, hashlib.sha256).hexdigest()
     assert sign_body(raw, "secret") == good
     check({"x-hub-signature-256": good}, raw, "secret", make.NOON, 300)
@@ -113,7 +113,7 @@ def test_an_echo_is_the_businesss_message_to_the_person_and_gives_our_id_back(pl
 def test_a_failed_status_says_which_message_and_why() -> None:
     (found,) = read(Platform.WHATSAPP, "status_failed")
     assert isinstance(found, Progressed)
-    assert (found.progress, found.reason) == (Progress.FAILED, "platform_131026")
+    assert (found.progress, found.reason) == (SendProgress.FAILED, "platform_131026")
     assert found.echo_of == "01940000-0000-7000-8000-000000000001"
 
 

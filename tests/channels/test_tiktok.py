@@ -15,7 +15,7 @@ from contatto.channels.connectors.tiktok import TikTok, sign_body
 from contatto.channels.model import Chatted, Incoming, Label, MessageKind, Referred, Sender, Unusable, WasRead
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.moments import from_micros
+from contatto.kit.timestamps import from_micros
 from tests import make
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "channels" / "tiktok"
@@ -26,7 +26,7 @@ SIGNED_AT = 1_767_268_800  # noon of the first of January 2026
 
 
 def check(headers: Mapping[str, str], raw: bytes = RAW, secret: str = SECRET, late_s: float = 0) -> None:
-    TIKTOK.is_genuine(headers, raw, secret, make.NOON + timedelta(seconds=late_s), 300)
+    TIKTOK.verify_signature(headers, raw, secret, make.NOON + timedelta(seconds=late_s), 300)
 
 
 def header(value: str) -> dict[str, str]:

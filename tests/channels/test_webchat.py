@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from contatto.channels.connectors.webchat import Webchat
 from contatto.channels.model import Chatted, Incoming, Label, MessageKind, Sender, Unusable
 from contatto.kit.errors import Refused
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from tests import make
 
 WEBCHAT = Webchat()
@@ -46,7 +46,7 @@ def test_the_label_tells_visitors_accounts_and_messages_apart() -> None:
 
 def test_nobody_may_post_it_from_outside() -> None:
     with pytest.raises(Refused):
-        WEBCHAT.is_genuine({"tiktok-signature": "t=1,s=1"}, body(), "", make.NOON, 300)
+        WEBCHAT.verify_signature({"tiktok-signature": "t=1,s=1"}, body(), "", make.NOON, 300)
 
 
 @pytest.mark.parametrize("ts", [-1, 10**30, 4_102_444_800_000_001, "1", None, 1.5])

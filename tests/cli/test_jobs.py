@@ -15,13 +15,13 @@ from contatto.cli.main import app
 from contatto.jobs import actions
 from contatto.kit.client import Client
 from contatto.kit.db.database import Database
-from contatto.kit.exchange import Trouble
+from contatto.kit.exchange import SendFailure
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
 from contatto.worker import Worker
 from tests import make
 from tests.failing import fail_job, fail_push
-from tests.notices.receiver import running_receiver
+from tests.subscriptions.receiver import running_receiver
 from tests.unchanged import nothing_changes
 
 
@@ -71,7 +71,7 @@ def test_where_nothing_failed_the_list_says_so(installation: Installation) -> No
 def test_the_list_names_what_failed_since_when_and_why_by_business(installation: Installation) -> None:
     db = installation.db
     job, push = fail_job(db, installation.kopi), fail_push(db, installation.other)
-    fail_push(db, installation.kopi, trouble=Trouble.UNREACHED)
+    fail_push(db, installation.kopi, trouble=SendFailure.UNREACHED)
     code, said = command("list")
     assert code == 0
     assert "Kopi: 1 given up, 1 tried again." in said
@@ -120,7 +120,7 @@ def test_all_of_one_business_are_replayed_and_those_of_others_stay(installation:
     fail_job(db, installation.kopi)
     for _ in range(2):
         fail_push(db, installation.kopi)
-    waiting = fail_push(db, installation.kopi, trouble=Trouble.UNREACHED)
+    waiting = fail_push(db, installation.kopi, trouble=SendFailure.UNREACHED)
     assert command("replay", "--all", "--business", "Kopi") == (0, "3 jobs are due again.\n")
     assert installation.ids() == [waiting]
     assert set(installation.ids(installation.other)) == theirs

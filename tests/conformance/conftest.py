@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from contatto.app import create_app
-from contatto.kit.context import Context
+from contatto.ui.context import Context
 from tests.conformance.sdk import Sdk
 from tests.journeys.running import House, open_house
 

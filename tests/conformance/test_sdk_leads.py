@@ -15,14 +15,14 @@ from business_api_client.tiktok_business.tiktok_exceptions import TiktokSDKError
 
 from contatto.channels.store import save_token
 from contatto.forms.model import FormVersion
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from tests.channels.vendor import Vendor, running_vendor
 from tests.conformance.conftest import running_server_house
 from tests.conformance.sdk import Sdk, code_of
-from tests.forms.doors import offer, send
+from tests.forms.edges import offer, send
 from tests.forms.papers import kitchen
 from tests.journeys.running import API, APP_ID, APP_SECRET, OPEN_ID, House, message, until
-from tests.notices.receiver import Receiver, running_receiver
+from tests.subscriptions.receiver import Receiver, running_receiver
 
 DM = {"lead_source": "DIRECT_MESSAGE"}
 APP = {"app_id": APP_ID, "secret": APP_SECRET}

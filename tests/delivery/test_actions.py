@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import replace
 
 from contatto.ads.actions.ads import change_ad_status
-from contatto.ads.model import BudgetMode, Pacing, Status
-from contatto.ads.store import tree as ads
+from contatto.ads.model import BudgetMode, NodeStatus, Pacing
+from contatto.ads.store import nodes as ads
 from contatto.capture.actions import turn_off_capture
 from contatto.delivery.actions import serve_ad
 from contatto.delivery.index import FRESH, TOO_OLD, LiveAds, load_snapshot
@@ -13,7 +13,7 @@ from contatto.delivery.model.decisions import AdRequest, Served
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.model import Goal, TicketKind, TouchKind
@@ -88,7 +88,7 @@ def test_a_fresh_snapshot_is_used_and_a_stale_one_read_again_behind_the_answer(
 
         await ask()
         numbers = [chain.ad.number]
-        await database.write(lambda tx: change_ad_status(tx, world.ad_account, numbers, Status.PAUSED))
+        await database.write(lambda tx: change_ad_status(tx, world.ad_account, numbers, NodeStatus.PAUSED))
         await ask()
         clock.advance(seconds=FRESH.total_seconds() + 1)
         await ask()

@@ -18,9 +18,9 @@ from contatto.ads.model import (
     Campaign,
     ClickWindow,
     LiveAd,
+    NodeStatus,
     Pacing,
     ScheduleType,
-    Status,
     ViewWindow,
 )
 from contatto.delivery.model.decisions import AdRequest, Candidate
@@ -38,7 +38,7 @@ from contatto.measurement.model import Goal
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ASKED = AdRequest("viewer-1", "SG")
-CAMPAIGN = Campaign("c", "b", 1, "a", "C", BudgetMode.INFINITE, None, Status.ACTIVE, NOW, NOW)
+CAMPAIGN = Campaign("c", "b", 1, "a", "C", BudgetMode.INFINITE, None, NodeStatus.ACTIVE, NOW, NOW)
 GROUP = AdGroup(
     id="g",
     business_id="b",
@@ -61,7 +61,7 @@ GROUP = AdGroup(
     ends_at=None,
     click_window=ClickWindow.SEVEN_DAYS,
     view_window=ViewWindow.ONE_DAY,
-    status=Status.ACTIVE,
+    status=NodeStatus.ACTIVE,
     created_at=NOW,
     updated_at=NOW,
 )
@@ -71,7 +71,7 @@ def candidate(number: int = 1, *, may_serve: bool = True, **changes: object) -> 
     group = replace(GROUP, **changes)  # type: ignore[arg-type]  # a test names real fields
     ad = Ad(
         f"ad-{number}", "b", number, "g", "c", "a", "ch", "Ad", "Head", "Text", "SINGLE_VIDEO",
-        "SEND_MESSAGE", "", "", "", Status.ACTIVE, NOW, NOW,
+        "SEND_MESSAGE", "", "", "", NodeStatus.ACTIVE, NOW, NOW,
     )  # fmt: skip
     return Candidate(LiveAd(ad, group, CAMPAIGN), may_serve, "Asia/Singapore")
 

@@ -8,12 +8,12 @@ from contatto.forms.model import (
     REFUSE,
     Consent,
     Content,
+    FormQuestion,
     FormVersion,
+    HiddenValue,
     Kind,
     Option,
-    Question,
     Respondent,
-    Source,
     Submission,
 )
 from contatto.kit.db.tx import Tx
@@ -21,11 +21,11 @@ from contatto.kit.db.tx import Tx
 POLICY = "https://kopi.example.com/privacy"
 
 
-def question(key: str, kind: Kind, **changes: object) -> Question:
-    return replace(Question(key, kind), **changes)  # type: ignore[arg-type]
+def question(key: str, kind: Kind, **changes: object) -> FormQuestion:
+    return replace(FormQuestion(key, kind), **changes)  # type: ignore[arg-type]
 
 
-def content(*questions: Question, **changes: object) -> Content:
+def content(*questions: FormQuestion, **changes: object) -> Content:
     """A form that can be published: the questions given, else one for an e-mail."""
     asked = questions or (question("q1", Kind.EMAIL, required=True),)
     words = {"headline": "Ask us", "thanks_title": "Thank you!", "thanks_text": "We write soon."}
@@ -49,7 +49,7 @@ def kitchen() -> Content:
         question("q6", Kind.PHONE, country="SG"),
         question("q7", Kind.INSTAGRAM),
         question("q8", Kind.LONG_TEXT, high=500),
-        question("q9", Kind.HIDDEN, source=Source.AD),
+        question("q9", Kind.HIDDEN, source=HiddenValue.AD),
         consents=(Consent("c1", required=True), Consent("c2")),
         languages=("en", "ar"),
     )  # fmt: skip

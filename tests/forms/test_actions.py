@@ -11,7 +11,7 @@ import pytest
 from contatto.capture.model import Field
 from contatto.channels.model import Platform
 from contatto.forms.actions import records as actions
-from contatto.forms.model import Form, FormAnswer, FormVersion, Kind, Submission, Verdict
+from contatto.forms.model import Form, FormAnswer, FormVerdict, FormVersion, Kind, Submission
 from contatto.forms.store import records as store
 from contatto.kit import errors
 from contatto.kit.db.database import Database
@@ -185,7 +185,7 @@ def test_two_clicks_at_the_same_time_are_one_answer(database: Database, version:
         answers = list(pool.map(click, range(4)))
     assert len({answer.id for answer in answers}) == 1
     counts = database.read_now(lambda tx: store.count_answers(tx, version.business_id))
-    assert counts == {version.form_id: {Verdict.TAKEN: 1}}
+    assert counts == {version.form_id: {FormVerdict.TAKEN: 1}}
 
 
 def test_only_who_sent_a_form_that_was_taken_has_sent_it(
@@ -212,7 +212,7 @@ def test_another_form_of_a_person_who_is_known_adds_to_their_lead(
     assert second.id != first.id
     assert second.lead_id == first.lead_id
     counts = database.read_now(lambda tx: store.count_answers(tx, business_id))
-    assert counts == {version.form_id: {Verdict.TAKEN: 2}}
+    assert counts == {version.form_id: {FormVerdict.TAKEN: 2}}
 
 
 def test_a_known_address_of_another_person_is_neither_dropped_nor_taken_for_theirs(
@@ -242,11 +242,11 @@ def test_a_submission_that_lacks_something_leaves_no_row(database: Database, ver
 
 
 @pytest.mark.parametrize(("given", "verdict"), [
-    (Submission("submission-1", "en", WHOLE | {"q1": "c"}, ("c1",)), Verdict.NO_FIT),
-    (Submission("submission-1", "en", WHOLE, ("c1",), trap="https://spam.example"), Verdict.SPAM),
+    (Submission("submission-1", "en", WHOLE | {"q1": "c"}, ("c1",)), FormVerdict.NO_FIT),
+    (Submission("submission-1", "en", WHOLE, ("c1",), trap="https://spam.example"), FormVerdict.SPAM),
 ])  # fmt: skip
 def test_of_what_does_not_fit_and_of_programs_only_a_count_is_kept(
-    database: Database, business_id: str, version: FormVersion, given: Submission, verdict: Verdict
+    database: Database, business_id: str, version: FormVersion, given: Submission, verdict: FormVerdict
 ) -> None:
     answer = submit(database, version, given)
     assert (answer.verdict, answer.answers, answer.lead_id, answer.score) == (verdict, (), "", 0)
@@ -267,7 +267,7 @@ def test_a_form_whose_contact_question_was_passed_over_makes_no_lead(
         *(replace(each, goto="") for each in asked.questions[0].options),)), hidden))  # fmt: skip
     version = database.write_now(lambda tx: published(tx, business_id, asked))
     answer = submit(database, version, sent(q1="b"))
-    assert (answer.verdict, answer.lead_id) == (Verdict.TAKEN, "")
+    assert (answer.verdict, answer.lead_id) == (FormVerdict.TAKEN, "")
     assert lead_of(database, business_id) is None
 
 

@@ -12,11 +12,11 @@ import pytest
 from contatto.forms.model import FormVersion
 from contatto.forms.rules.outside import field_labels
 from contatto.kit.db.tx import Tx
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.leads.actions.files import load_file_content
 from contatto.leads.rules.files import LINK
 from contatto.leads.store.files import find_lead_file
-from tests.forms.doors import offer, send
+from tests.forms.edges import offer, send
 from tests.forms.papers import kitchen, published
 from tests.journeys.running import API, House, message, running_house, until
 from tests.unchanged import all_rows, nothing_changes

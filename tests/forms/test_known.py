@@ -13,11 +13,11 @@ from contatto.forms.rules.drafts import edit_content
 from contatto.forms.rules.sheet import show_sheet
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions.merging import Wish, merge_leads
+from contatto.leads.model.annotations import Actor
 from contatto.leads.model.merges import Picks
-from contatto.leads.model.work import Actor
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
-from tests.forms.doors import offer, send
+from tests.forms.edges import offer, send
 from tests.forms.papers import content, question
 from tests.journeys.running import House, running_house, until
 

@@ -14,7 +14,7 @@ from contatto.forms.model import Content, Kind, Option
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.measurement.store import list_measured_ads
-from tests.forms.doors import offer, opened, post, send
+from tests.forms.edges import offer, opened, post, send
 from tests.forms.papers import content, kitchen, published, question
 from tests.journeys.running import House, running_house, until
 from tests.unchanged import nothing_changes

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from contatto.capture.model import Field
 from contatto.capture.rules import detect_contacts
-from contatto.forms.model import CONTACTS, Content, Kind, Option, Source, Submission
+from contatto.forms.model import CONTACTS, Content, HiddenValue, Kind, Option, Submission
 from contatto.forms.rules import drafts
 from contatto.forms.rules.answers import check_submission, contacts_of
 from contatto.forms.rules.links import is_call, is_link, may_become_link
 from contatto.forms.rules.logic import count_score, find_way
 from contatto.forms.rules.openings import check_opening, sign_opening
 from contatto.forms.rules.publishing import list_problems
-from contatto.forms.rules.readers import Unfit, read_text
+from contatto.forms.rules.readers import UnreadableAnswer, read_text
 from contatto.forms.rules.sheet import show_sheet
 from contatto.forms.rules.words import accepted_languages, best_language, text_of
 from contatto.kit import errors
@@ -137,7 +137,7 @@ def test_the_form_gives_the_same_normal_form_as_the_chat(kind: Kind, typed: str,
     (Kind.COUNTRY, "XX"), (Kind.COUNTRY, "sg"), (Kind.POSTCODE, "<1>"),
 ])  # fmt: skip
 def test_what_does_not_fit_its_question_is_refused(kind: Kind, typed: str) -> None:
-    with pytest.raises(Unfit):
+    with pytest.raises(UnreadableAnswer):
         read_text(question("q1", kind, country="SG"), typed)
 
 
@@ -145,12 +145,12 @@ def test_bounds_hold() -> None:
     number = question("q1", Kind.NUMBER, low=1, high=30)
     assert read_text(number, "30")[1] == "30"
     for typed in ("0", "31", "-5"):
-        with pytest.raises(Unfit):
+        with pytest.raises(UnreadableAnswer):
             read_text(number, typed)
     text = question("q1", Kind.TEXT, low=3, high=5)
     assert read_text(text, "abc")[1] == "abc"
     for typed in ("ab", "abcdef"):
-        with pytest.raises(Unfit):
+        with pytest.raises(UnreadableAnswer):
             read_text(text, typed)
 
 
@@ -171,7 +171,7 @@ def test_an_option_that_is_not_there_is_no_answer() -> None:
 
 def test_hidden_fields_come_from_us_and_never_from_the_browser() -> None:
     told = Submission("submission-1", "en", {"q1": "b", "q5": "a@example.com", "q9": "forged"})
-    checked = check_submission(kitchen(), told, {Source.AD: "Oak"}, NOW)
+    checked = check_submission(kitchen(), told, {HiddenValue.AD: "Oak"}, NOW)
     found = {each.key: each.value for each in checked.answers}
     assert found["q9"] == "Oak"
     assert "q9" not in values(kitchen(), q1="b", q5="a@example.com", q9="forged")
@@ -195,7 +195,9 @@ def test_whatever_is_sent_every_question_that_is_met_is_answered_or_named(
     answers: dict[str, str | list[str]], consents: list[str]
 ) -> None:
     form = kitchen()
-    checked = check_submission(form, Submission("s", "en", answers, tuple(consents)), {Source.AD: "Oak"}, NOW)
+    checked = check_submission(
+        form, Submission("s", "en", answers, tuple(consents)), {HiddenValue.AD: "Oak"}, NOW
+    )
     met = set(find_way(form, answers).met)
     answered = {each.key for each in checked.answers}
     named = {each.at for each in checked.problems}
@@ -215,7 +217,7 @@ def test_a_contact_detail_that_is_taken_is_taken_again_alike(text: str) -> None:
         asked = question("q1", kind, country="SG")
         try:
             value = read_text(asked, text.strip())[1]
-        except Unfit:
+        except UnreadableAnswer:
             continue
         assert read_text(asked, value)[1] == value
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from contatto.forms.actions import records as actions
-from contatto.forms.model import Form, FormVersion, Verdict
+from contatto.forms.model import Form, FormVerdict, FormVersion
 from contatto.forms.store import records as store
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -92,7 +92,7 @@ def test_answers_are_listed_page_by_page_without_a_gap(
         before = (page[-1].at, page[-1].id)
     assert len(seen) == len(set(seen)) == 7
     counts = database.read_now(lambda tx: store.count_answers(tx, business_id))
-    assert counts == {version.form_id: {Verdict.TAKEN: 7}}
+    assert counts == {version.form_id: {FormVerdict.TAKEN: 7}}
 
 
 def test_the_default_form_of_an_account_is_the_business_s_own(database: Database, business_id: str) -> None:

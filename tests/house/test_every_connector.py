@@ -154,4 +154,4 @@ def test_an_unsigned_delivery_is_refused(connector: Connector) -> None:
         {"x": "y"},
     ):
         with pytest.raises(Refused):
-            connector.is_genuine(headers, raw, "secret", NOW, 300)
+            connector.verify_signature(headers, raw, "secret", NOW, 300)

@@ -19,7 +19,7 @@ from tests.house.tree import (
 )
 
 BARE = {"create", "run", "handle", "process"}
-NO_CAPABILITY = {"kit", "cli", "migrations", "simulator"}
+NO_CAPABILITY = {"kit", "ui", "cli", "migrations", "simulator"}
 
 
 def bad_actions(root: Path) -> list[str]:

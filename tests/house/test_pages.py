@@ -21,7 +21,7 @@ PHYSICAL = re.compile(
     rf"(?<![\w-])(?:{SIDE}|(?:margin|padding|border|scroll-margin|scroll-padding|inset)-{SIDE}[a-z-]*"
     rf"|border-(?:top|bottom)-{SIDE}-radius)\s*:|(?:text-align|float|clear)\s*:\s*{SIDE}\b"
 )
-SHELL = re.compile(r"\{%-? (?:extends|include) \"web/(?:base|bare|head)\.html\"")
+SHELL = re.compile(r"\{%-? (?:extends|include) \"ui/(?:base|bare|head)\.html\"")
 OWN_SHELL = re.compile(r"\{%-? extends \"(?!web/)([^\"]+)\"")
 PART = re.compile(r"\{%-? (?:include|import) \"([^\"]+)\"")
 COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
@@ -39,14 +39,14 @@ def unsafe_templates(root: Path) -> list[str]:
 
 
 def stray_templates(root: Path) -> list[str]:
-    """Templates on no shell of kit/web, not even through one of their own, and are no other one's part."""
+    """Templates on no shell of ui, not even through one of their own, and are no other one's part."""
     texts = {path: path.read_text(encoding="utf-8") for path in files(root, ".html", under=("src",))}
     parts = set(PART.findall("\n".join(texts.values())))
     shells = {f"{path.parent.name}/{path.name}" for path, text in texts.items() if SHELL.search(text)}
     return [
         short(root, path)
         for path, text in texts.items()
-        if "/kit/web/" not in path.as_posix()
+        if "/ui/" not in path.as_posix()
         and not path.name.startswith("_")
         and f"{path.parent.name}/{path.name}" not in parts
         and not SHELL.search(text)
@@ -78,8 +78,8 @@ def test_unsafe_and_stray_templates_are_found(tmp_path: Path) -> None:
     folder = "src/contatto/leads/templates/leads"
     plant(tmp_path, f"{folder}/_row.html", "{{ name|safe }}")
     plant(tmp_path, f"{folder}/page.html", '<p onclick="go()" style="color: red"><script>go()</script>')
-    plant(tmp_path, f"{folder}/fine.html", '{% extends "web/base.html" %}<script src="a.js"></script>')
-    plant(tmp_path, f"{folder}/_own.html", '{% include "web/head.html" %}{% block rest %}{% endblock %}')
+    plant(tmp_path, f"{folder}/fine.html", '{% extends "ui/base.html" %}<script src="a.js"></script>')
+    plant(tmp_path, f"{folder}/_own.html", '{% include "ui/head.html" %}{% block rest %}{% endblock %}')
     plant(tmp_path, f"{folder}/inner.html", '{% extends "leads/_own.html" %}')
     plant(tmp_path, f"{folder}/lost.html", '{% extends "leads/_row.html" %}')
     assert len(unsafe_templates(tmp_path)) == 4
@@ -88,7 +88,7 @@ def test_unsafe_and_stray_templates_are_found(tmp_path: Path) -> None:
 
 def test_physical_styles_are_found(tmp_path: Path) -> None:
     lines = ["a { margin-left: 1px }", "b { left: 0 }", "c { text-align: right }", "d { inset-inline: 0 }"]
-    plant(tmp_path, "src/contatto/kit/web/static/css/planted.css", "\n".join(lines))
+    plant(tmp_path, "src/contatto/ui/static/planted.css", "\n".join(lines))
     assert [line.split(" says ")[1] for line in physical_styles(tmp_path)] == [
         "margin-left:",
         "left:",

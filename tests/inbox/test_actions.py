@@ -27,7 +27,7 @@ from contatto.leads.store import records as lead_store
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import ConversionKind
 from tests import make
-from tests.inbox.deliveries import (
+from tests.inbox.incoming import (
     NUMBER,
     SECOND,
     conversation,

@@ -7,9 +7,9 @@ import pytest
 
 from contatto.channels.model import MessageKind, Platform
 from contatto.inbox.actions.automatic import keep_automatic
-from contatto.inbox.actions.deliveries import settle_receipts
+from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.threads import conversation_id_of, person_id_of
-from contatto.inbox.model import AutomaticMessages, Exchange, KeywordReply, Message
+from contatto.inbox.model import AutomaticMessages, KeywordReply, Message, PreparedReply
 from contatto.inbox.rules import automatic_answer, automatic_problem, with_ad
 from contatto.inbox.store import conversations
 from contatto.inbox.store.automatic import find_automatic
@@ -25,12 +25,12 @@ from tests.make import Shop
 
 FULL = AutomaticMessages(
     welcome="w" * 250,
-    questions=tuple(Exchange(f"{number}" + "q" * 79, "a" * 200) for number in range(3)),
-    prompts=tuple(Exchange("t" * 18, "c" * 150) for _ in range(6)),
+    questions=tuple(PreparedReply(f"{number}" + "q" * 79, "a" * 200) for number in range(3)),
+    prompts=tuple(PreparedReply("t" * 18, "c" * 150) for _ in range(6)),
     keywords=(KeywordReply(tuple(f"{number}" + "k" * 39 for number in range(4)), "r" * 500),),
 )
 SMALL = AutomaticMessages(
-    questions=(Exchange("When are you open?", "Nine to six."),),
+    questions=(PreparedReply("When are you open?", "Nine to six."),),
     keywords=(KeywordReply(("PRICE", "harga"), "From 9,000."),),
 )
 
@@ -44,14 +44,14 @@ def test_what_fills_every_limit_is_allowed() -> None:
     ("field", "content"),
     [
         ("welcome", replace(FULL, welcome="w" * 251)),
-        ("question", replace(FULL, questions=(*FULL.questions, Exchange("one more", "a")))),
-        ("question", replace(FULL, questions=(Exchange("q" * 81, "a"),))),
-        ("question", replace(FULL, questions=(Exchange("", "a"),))),
-        ("answer", replace(FULL, questions=(Exchange("q", "a" * 201),))),
-        ("answer", replace(FULL, questions=(Exchange("q", ""),))),
-        ("title", replace(FULL, prompts=(*FULL.prompts, Exchange("t", "c")))),
-        ("title", replace(FULL, prompts=(Exchange("t" * 19, "c"),))),
-        ("content", replace(FULL, prompts=(Exchange("t", "c" * 151),))),
+        ("question", replace(FULL, questions=(*FULL.questions, PreparedReply("one more", "a")))),
+        ("question", replace(FULL, questions=(PreparedReply("q" * 81, "a"),))),
+        ("question", replace(FULL, questions=(PreparedReply("", "a"),))),
+        ("answer", replace(FULL, questions=(PreparedReply("q", "a" * 201),))),
+        ("answer", replace(FULL, questions=(PreparedReply("q", ""),))),
+        ("title", replace(FULL, prompts=(*FULL.prompts, PreparedReply("t", "c")))),
+        ("title", replace(FULL, prompts=(PreparedReply("t" * 19, "c"),))),
+        ("content", replace(FULL, prompts=(PreparedReply("t", "c" * 151),))),
         ("reply", replace(FULL, keywords=(KeywordReply(("k",), "r" * 501),))),
         ("reply", replace(FULL, keywords=(KeywordReply(("k",), ""),))),
         ("keywords", replace(FULL, keywords=(KeywordReply(("a", "b", "c", "d", "e"), "r"),))),
@@ -156,7 +156,7 @@ def test_the_questions_of_the_ad_that_opened_the_chat_are_answered_as_well_as_th
 
 
 def test_an_ad_without_a_welcome_leaves_the_accounts_and_one_with_it_brings_its_own_questions() -> None:
-    kept = replace(SMALL, welcome="Hello", prompts=(Exchange("Menu", "Send me the menu"),))
+    kept = replace(SMALL, welcome="Hello", prompts=(PreparedReply("Menu", "Send me the menu"),))
     assert with_ad(kept, make.ad()) == with_ad(kept, None) == kept
     own = with_ad(kept, make.ad(welcome="Hi!", questions=("A?",), answers=("B.",)))
-    assert (own.welcome, own.questions, own.prompts) == ("Hi!", (Exchange("A?", "B."),), kept.prompts)
+    assert (own.welcome, own.questions, own.prompts) == ("Hi!", (PreparedReply("A?", "B."),), kept.prompts)

@@ -16,7 +16,7 @@ from contatto.inbox.store.conversations import ConversationFilter, list_conversa
 from contatto.inbox.store.notices import list_notices
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from tests.channels.vendor import Vendor, running_vendor
 from tests.journeys.running import (
     API,
@@ -29,7 +29,7 @@ from tests.journeys.running import (
     running_house,
     until,
 )
-from tests.notices.receiver import Receiver, is_signed_message, running_receiver
+from tests.subscriptions.receiver import Receiver, is_signed_message, running_receiver
 from tests.unchanged import nothing_changes, wait_until_quiet
 
 APP = {"app_id": APP_ID, "secret": APP_SECRET}

@@ -11,8 +11,8 @@ from sqlalchemy import select
 from contatto.accounts.model import Role
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.actions import desk
-from contatto.inbox.actions.deliveries import settle_receipts
 from contatto.inbox.actions.desk import Seen
+from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.replies import load_window, send_reply
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.model import Conversation, Message, ThreadState
@@ -33,10 +33,10 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import list_events_of
-from contatto.leads.model.leads import Status
-from contatto.leads.model.work import Actor
+from contatto.leads.model.annotations import Actor
+from contatto.leads.model.leads import LeadStatus
+from contatto.leads.store.annotations import list_labels, list_notes
 from contatto.leads.store.records import find_lead_of_person
-from contatto.leads.store.work import list_labels, list_notes
 from tests import make
 from tests.make import Shop
 
@@ -241,7 +241,7 @@ def test_spam_marks_the_lead_unqualified_and_says_why(at: Desk) -> None:
     seen = at.seen()
     at.do(lambda tx: desk.block_person(tx, at.actor, seen, is_spam=True))
     lead = leads(at)
-    assert lead.status is Status.UNQUALIFIED
+    assert lead.status is LeadStatus.UNQUALIFIED
     notes = at.db.read_now(lambda tx: list_notes(tx, at.shop.business_id, lead.id))
     assert [note.text for note in notes] == [desk.SPAM_NOTE]
 

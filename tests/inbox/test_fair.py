@@ -5,8 +5,8 @@ from functools import partial
 
 import pytest
 
-from contatto.inbox.actions import deliveries
-from contatto.inbox.actions.deliveries import settle_receipts
+from contatto.inbox.actions import incoming
+from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.store import receipts
 from contatto.inbox.store.messages import list_messages
@@ -32,7 +32,7 @@ def time_enough[T](items: Iterable[T], _seconds: float = 0) -> Iterable[T]:
 
 @pytest.fixture(autouse=True)
 def slow_machines_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "in_time", time_enough)
+    monkeypatch.setattr(incoming, "in_time", time_enough)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_one_delivery_of_another_is_settled_with_the_first_batch_of_a_flood(
 def test_batches_that_hold_one_delivery_go_round(
     database: Database, shops: list[Shop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "in_time", one_each)
+    monkeypatch.setattr(incoming, "in_time", one_each)
     write(database, shops[0], 4)
     write(database, shops[1], 1)
     write(database, shops[2], 2)
@@ -88,7 +88,7 @@ def test_batches_that_hold_one_delivery_go_round(
 def test_messages_of_a_business_keep_their_order_through_all_turns(
     database: Database, shops: list[Shop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "in_time", one_each)
+    monkeypatch.setattr(incoming, "in_time", one_each)
     for shop in shops:
         write(database, shop, 5)
     turns = Turns(receipts.WAITING)
@@ -106,14 +106,14 @@ def test_messages_of_a_business_keep_their_order_through_all_turns(
 def test_deliveries_that_fail_take_no_turn_from_those_of_another(
     database: Database, shops: list[Shop], monkeypatch: pytest.MonkeyPatch, clock: FixedClock
 ) -> None:
-    right = deliveries.receive_message
+    right = incoming.receive_message
 
     def fail(tx: Tx, door: object, *rest: object) -> object:
         if door.account.business_id == shops[0].business_id:  # type: ignore[attr-defined]
             raise ValueError("broken")
         return right(tx, door, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(deliveries, "receive_message", fail)
+    monkeypatch.setattr(incoming, "receive_message", fail)
     write(database, shops[0], 30)
     write(database, shops[1], 3)
     turns = Turns(receipts.WAITING)

@@ -8,15 +8,15 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from contatto.channels.model import MessageKind, Sender
-from contatto.inbox.actions import deliveries
-from contatto.inbox.actions.deliveries import settle_receipts
+from contatto.inbox.actions import incoming
+from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.threads import message_id_of
 from contatto.inbox.model import Message
 from contatto.inbox.store import messages, receipts
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from tests import make
-from tests.inbox.deliveries import (
+from tests.inbox.incoming import (
     SECOND,
     deliver,
     ledger,
@@ -128,7 +128,7 @@ def test_unknown_fields_are_no_hindrance(database: Database, shop: Shop) -> None
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, text: str) -> None:
     """Let our own code break on the messages of one text."""
-    original = deliveries.receive_message
+    original = incoming.receive_message
 
     def receive(tx: Any, door: Any, chatted: Any, receipt: Any) -> Any:
         if chatted.text == text:
@@ -137,18 +137,18 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, text: str) -> Non
             raise error
         return original(tx, door, chatted, receipt)
 
-    monkeypatch.setattr(deliveries, "receive_message", receive)
+    monkeypatch.setattr(incoming, "receive_message", receive)
 
 
 def test_a_delivery_that_breaks_our_code_is_tried_again_then_refused_and_leaves_nothing(
     database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch, clock: FixedClock
 ) -> None:
     failing(monkeypatch, KeyError("x"), "bad")
-    monkeypatch.setattr(deliveries, "in_time", time_enough)  # both in one batch, however slow the machine is
+    monkeypatch.setattr(incoming, "in_time", time_enough)  # both in one batch, however slow the machine is
     deliver(database, shop, received("bad"), received("good"))
     assert database.write_now(settle_receipts) == 2
     assert (ledger(database, shop).stored, ledger(database, shop).waiting) == (1, 1)
-    for tries in range(1, deliveries.MOST_TRIES):
+    for tries in range(1, incoming.MOST_TRIES):
         clock.moment = make.NOON + timedelta(seconds=4 * tries**2, microseconds=-1)
         assert not database.read_now(receipts.WAITING.is_due)
         clock.moment = make.NOON + timedelta(seconds=4 * tries**2)
@@ -164,7 +164,7 @@ def test_trouble_of_the_database_refuses_no_delivery_however_long_it_lasts(
     with monkeypatch.context() as broken:
         failing(broken, OperationalError("", None, Exception("deadlock detected")), "Hi")
         deliver(database, shop, received("Hi"))
-        for _ in range(deliveries.MOST_TRIES + 2):
+        for _ in range(incoming.MOST_TRIES + 2):
             settle(database)
             clock.advance(minutes=10)
         assert (ledger(database, shop).waiting, ledger(database, shop).refused) == (1, 0)

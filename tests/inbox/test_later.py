@@ -31,7 +31,7 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.leads.model.work import Actor
+from contatto.leads.model.annotations import Actor
 from tests import make
 from tests.forms.papers import published
 from tests.inbox.test_desk import Desk

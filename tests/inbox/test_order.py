@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contatto.inbox.actions.deliveries import settle_receipts
+from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.threads import person_id_of
 from contatto.inbox.model import Ledger
 from contatto.inbox.store import conversations, messages, persons
@@ -22,7 +22,7 @@ from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
 from contatto.measurement import store as measurement_store
 from tests import make
-from tests.inbox.deliveries import (
+from tests.inbox.incoming import (
     NUMBER,
     SECOND,
     deliver,

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from sqlalchemy import func, select
 
-from contatto.inbox.actions.photos import KEEP_UNUSED, forget_photos
+from contatto.inbox.actions.photos import KEEP_UNUSED, purge_photos
 from contatto.inbox.store.messages import messages
 from contatto.inbox.store.photos import photos
 from contatto.kit.pictures import PICTURE_LIMIT
-from contatto.kit.web.visitor import cookie_name
+from contatto.ui.visitor import cookie_name
 from tests.inbox.test_api import settled
 from tests.journeys.running import House, csrf_of, message, running_house
 from tests.unchanged import nothing_changes
@@ -162,13 +162,13 @@ def test_a_photo_that_no_message_shows_is_forgotten_after_a_day(visitor: House) 
     (shown,) = said(visitor)
     before = count_photos(visitor)
     db = visitor.context.db
-    assert db.write_now(forget_photos) == 0
+    assert db.write_now(purge_photos) == 0
     db.write_now(
         lambda tx: tx.execute(messages.update().where(messages.c.id == shown["id"]).values(photo=None))
     )
     old = {"created_at": visitor.context.clock.now() - KEEP_UNUSED - timedelta(seconds=1)}
     db.write_now(lambda tx: tx.execute(photos.update().values(**old)))
-    assert db.write_now(forget_photos) == 1
+    assert db.write_now(purge_photos) == 1
     assert count_photos(visitor) == before - 1
     assert "not there any more" in visitor.client.get(f"/inbox/{thread_id(visitor)}").text
 

@@ -16,17 +16,17 @@ from contatto.capture.rules import detect_contacts
 from contatto.channels.actions import NewAccount, connect_account, register_app
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform
-from contatto.inbox.actions.deliveries import settle_receipts
+from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.threads import conversation_id_of, person_id_of
 from contatto.inbox.store.messages import list_messages
 from contatto.inbox.store.receipts import count_receipts
-from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import list_contact_points
 from contatto.migrations.steps import migrate_schema
+from contatto.ui.context import Context
 from tests import make
 
 OWN = Path(__file__).parent.parent / "fixtures" / "capture" / "messages.jsonl"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contatto.inbox.actions.deliveries import settle_receipts
+from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.model import Ledger
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.inbox.store.messages import list_messages

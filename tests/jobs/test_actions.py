@@ -13,12 +13,12 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import Trouble
+from contatto.kit.exchange import SendFailure
 from contatto.kit.outbound.model import RequestState
 from contatto.kit.outbound.store import find_request, outbound_requests
 from contatto.kit.settings import Settings
-from contatto.notices import store as notices
-from contatto.notices.model import PushState
+from contatto.subscriptions import store as notices
+from contatto.subscriptions.model import PushState
 from tests import make
 from tests.failing import MESSAGE_PUSH, fail_job, fail_push
 from tests.outbound import claim_all
@@ -47,7 +47,7 @@ def test_both_kinds_are_listed_dead_letters_first_and_nothing_quotes_people(
     clock.advance(seconds=1)
     dead = fail_push(database, owner)
     clock.advance(seconds=1)
-    waiting = fail_push(database, owner, trouble=Trouble.UNREACHED)
+    waiting = fail_push(database, owner, trouble=SendFailure.UNREACHED)
     assert ids(database, owner) == [dead, job, waiting]
     assert counts(database, owner) == FailedCounts(dead=2, waiting=1)
     found = database.read_now(lambda tx: actions.list_failed_work(tx, owner, 99))
@@ -86,7 +86,7 @@ def test_all_dead_letters_are_replayed_in_batches_and_what_waits_keeps_its_time(
 ) -> None:
     fail_job(database, owner)
     first, second = fail_push(database, owner), fail_push(database, owner)
-    waiting = fail_push(database, owner, trouble=Trouble.UNREACHED)
+    waiting = fail_push(database, owner, trouble=SendFailure.UNREACHED)
     assert database.write_now(lambda tx: actions.replay_dead_jobs(tx, owner)) == Replayed(1, 0)
     done, after = 0, 0
     while True:
@@ -125,21 +125,21 @@ def test_a_dead_letter_that_may_not_be_sent_any_more_stays_and_holds_up_no_other
 def test_what_waits_can_be_tried_now_or_given_up_and_its_owner_hears_of_it(
     database: Database, owner: str
 ) -> None:
-    waiting = fail_push(database, owner, trouble=Trouble.UNREACHED)
+    waiting = fail_push(database, owner, trouble=SendFailure.UNREACHED)
     assert database.write_now(lambda tx: claim_all(tx, MESSAGE_PUSH)) == []
     database.write_now(lambda tx: actions.replay_failed_work(tx, KINDS, owner, waiting))
     number = int(waiting.removeprefix("request-"))
     request = database.read_now(lambda tx: find_request(tx, owner, number))
     assert request is not None
     assert (request.attempts, request.due_at) == (0, database.clock.now())
-    again = fail_push(database, owner, trouble=Trouble.UNREACHED)
+    again = fail_push(database, owner, trouble=SendFailure.UNREACHED)
     database.write_now(lambda tx: actions.dismiss_failed_work(tx, KINDS, owner, again))
     push = database.read_now(lambda tx: notices.list_pushes(tx, owner))[0]
     assert (push.state, push.answer) == (PushState.DEAD, "dismissed")
 
 
 def test_what_is_on_its_way_is_neither_replayed_nor_dismissed(database: Database, owner: str) -> None:
-    waiting = fail_push(database, owner, trouble=Trouble.UNREACHED)
+    waiting = fail_push(database, owner, trouble=SendFailure.UNREACHED)
     number = int(waiting.removeprefix("request-"))
     mine = update(outbound_requests).where(outbound_requests.c.id == number)
     database.write_now(lambda tx: tx.execute(mine.values(due_at=tx.now)))
@@ -155,7 +155,7 @@ def test_what_is_on_its_way_is_neither_replayed_nor_dismissed(database: Database
 def test_all_dead_letters_are_dismissed_and_what_waits_is_not(database: Database, owner: str) -> None:
     fail_job(database, owner)
     dead = fail_push(database, owner)
-    waiting = fail_push(database, owner, trouble=Trouble.UNREACHED)
+    waiting = fail_push(database, owner, trouble=SendFailure.UNREACHED)
     assert database.write_now(lambda tx: actions.dismiss_dead_work(tx, owner)) == 2
     assert ids(database, owner) == [waiting]
     number = int(dead.removeprefix("request-"))

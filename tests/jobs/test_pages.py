@@ -19,15 +19,15 @@ from contatto.kit.client import Client
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import metadata
 from contatto.kit.drain import Drain
-from contatto.kit.exchange import NoAnswer, Trouble
+from contatto.kit.exchange import NoAnswer, SendFailure
 from contatto.kit.outbound.dead_letters import purge_requests
 from contatto.kit.outbound.store import outbound_requests
 from contatto.worker import Worker
 from tests import make
 from tests.failing import fail_job, fail_push
 from tests.journeys.running import PASSWORD, House, csrf_of, message, running_house, weak_hash
-from tests.notices.receiver import running_receiver
 from tests.outbound import answer, claim_all
+from tests.subscriptions.receiver import running_receiver
 from tests.unchanged import nothing_changes
 
 PATH = "/settings/jobs"
@@ -78,7 +78,7 @@ def test_where_nothing_failed_the_page_says_so(house: House) -> None:
 
 def test_the_page_says_what_failed_since_when_why_and_how_many(house: House) -> None:
     job, push = fail_job(house.context.db, house.business_id), fail_push(house.context.db, house.business_id)
-    fail_push(house.context.db, house.business_id, trouble=Trouble.UNREACHED)
+    fail_push(house.context.db, house.business_id, trouble=SendFailure.UNREACHED)
     page = house.client.get(PATH).text
     for said in (
         "Delete what was kept of a removed lead", "LookupError at broken", "Tell a program of a message",
@@ -240,7 +240,7 @@ def fail_reply(house: House) -> tuple[str, str]:
 
     def lose(tx: Tx) -> str:
         (claimed,) = claim_all(tx, kind)
-        answer(tx, kind, claimed, NoAnswer(Trouble.LOST))
+        answer(tx, kind, claimed, NoAnswer(SendFailure.LOST))
         return f"request-{claimed[0].id}"
 
     return conversation, house.context.db.write_now(lose)

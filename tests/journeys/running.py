@@ -22,10 +22,10 @@ from contatto.capture.actions import CompanyData, turn_on_capture
 from contatto.channels.actions import NewAccount, connect_account, register_app
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelApp, Platform
-from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
+from contatto.ui.context import Context
 from tests import schema
 
 PASSWORD = "a long enough password"

@@ -7,7 +7,7 @@ import pytest
 
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
-from tests.forms.doors import offer, send
+from tests.forms.edges import offer, send
 from tests.journeys.running import House, until
 
 MAIL = {"q1": "mei@example.com"}

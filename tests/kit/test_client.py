@@ -6,12 +6,12 @@ import socket
 import pytest
 
 from contatto.kit.client import ANSWER_LIMIT, Client, is_public
-from contatto.kit.exchange import Exchange, HttpAnswer, HttpRequest, NoAnswer, Trouble
+from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
 from tests.channels.vendor import BOMB, Vendor, running_vendor
 
 
-def send(url: str, *allowed: str, answer_s: float = 5.0) -> Exchange:
-    async def go() -> Exchange:
+def send(url: str, *allowed: str, answer_s: float = 5.0) -> HttpOutcome:
+    async def go() -> HttpOutcome:
         client = Client(allowed, answer_s)
         try:
             return await client.send(HttpRequest("POST", url, {"X-Test": "1"}, b"{}"))
@@ -21,7 +21,7 @@ def send(url: str, *allowed: str, answer_s: float = 5.0) -> Exchange:
     return asyncio.run(go())
 
 
-def play(*plays: str, answer_s: float = 5.0) -> tuple[Exchange, Vendor]:
+def play(*plays: str, answer_s: float = 5.0) -> tuple[HttpOutcome, Vendor]:
     with running_vendor() as vendor:
         vendor.plays.extend(plays)
         return send(f"{vendor.url}/x", vendor.host, answer_s=answer_s), vendor
@@ -69,7 +69,7 @@ def test_public_addresses_are_public(text: str) -> None:
      "https://user@example.com/", "https://8.8.8.8:8443/", "ftp://8.8.8.8/", "file:///etc/passwd", "x", ""],
 )  # fmt: skip
 def test_nothing_is_sent_to_inside_addresses_or_without_https(url: str) -> None:
-    assert send(url) in (NoAnswer(Trouble.FORBIDDEN), NoAnswer(Trouble.UNREACHED))
+    assert send(url) in (NoAnswer(SendFailure.FORBIDDEN), NoAnswer(SendFailure.UNREACHED))
 
 
 def test_a_name_with_one_inside_address_among_others_is_forbidden(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_a_name_with_one_inside_address_among_others_is_forbidden(monkeypatch: p
         return [(socket.AF_INET, 1, 6, "", (address, 443)) for address in ("8.8.8.8", "127.0.0.1")]
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
-    assert send("https://two-faced.example.com/") == NoAnswer(Trouble.FORBIDDEN)
+    assert send("https://two-faced.example.com/") == NoAnswer(SendFailure.FORBIDDEN)
 
 
 def test_a_listed_host_may_be_inside_and_only_with_its_own_port() -> None:
@@ -85,14 +85,14 @@ def test_a_listed_host_may_be_inside_and_only_with_its_own_port() -> None:
     assert isinstance(exchange, HttpAnswer)
     assert (exchange.status, vendor.asked[0].headers["x-test"]) == (200, "1")
     with running_vendor() as other:
-        assert send(f"{other.url}/x", "127.0.0.1:1") == NoAnswer(Trouble.FORBIDDEN)
+        assert send(f"{other.url}/x", "127.0.0.1:1") == NoAnswer(SendFailure.FORBIDDEN)
         assert other.asked == []
 
 
 def test_a_host_may_be_listed_with_all_its_ports() -> None:
     with running_vendor() as other:
         assert isinstance(send(f"{other.url}/x", "127.0.0.1:*"), HttpAnswer)
-        assert send(f"{other.url}/x", "localhost:*") == NoAnswer(Trouble.FORBIDDEN)
+        assert send(f"{other.url}/x", "localhost:*") == NoAnswer(SendFailure.FORBIDDEN)
 
 
 def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
@@ -103,11 +103,11 @@ def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
 
 @pytest.mark.parametrize("what", ["reset", "lose the answer"])
 def test_when_the_connection_ends_without_an_answer_it_is_lost(what: str) -> None:
-    assert play(what)[0] == NoAnswer(Trouble.LOST)
+    assert play(what)[0] == NoAnswer(SendFailure.LOST)
 
 
 def test_an_answer_that_takes_too_long_is_lost() -> None:
-    assert play("slow", answer_s=0.2)[0] == NoAnswer(Trouble.LOST)
+    assert play("slow", answer_s=0.2)[0] == NoAnswer(SendFailure.LOST)
 
 
 def test_a_packed_answer_is_not_unpacked() -> None:
@@ -127,7 +127,7 @@ def test_where_nobody_listens_nothing_was_sent() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"
-    assert send(f"http://{host}/", host) == NoAnswer(Trouble.UNREACHED)
+    assert send(f"http://{host}/", host) == NoAnswer(SendFailure.UNREACHED)
 
 
 def test_headers_and_body_do_not_show() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.kit.clock import FixedClock, ShiftedClock, SystemClock
-from contatto.kit.moments import from_micros, micros
+from contatto.kit.timestamps import from_micros, micros
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -15,8 +15,8 @@ from contatto.kit.outbox import (
     JobState,
     dismiss_job,
     find_failed_job,
-    forget_old,
     list_failed_jobs,
+    purge_settled,
     replay_job,
 )
 from tests.kit.test_outbox import Listener, fill, run, states, told
@@ -93,5 +93,5 @@ def test_a_job_that_is_dismissed_is_never_run_again_and_goes_after_its_time(
     assert states(database) == [("broken", JobState.DISMISSED, 1)]
     clock.advance(seconds=KEEP.total_seconds())
     fill(database, "fresh")
-    database.write_now(forget_old)
+    database.write_now(purge_settled)
     assert states(database) == []

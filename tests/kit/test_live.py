@@ -13,8 +13,8 @@ from starlette.requests import Request
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import StoredEvent, emit, last_seq
-from contatto.kit.web import live
-from contatto.kit.web.live import LiveFeed, Reader, resume_point, sse, stream_events
+from contatto.ui import live
+from contatto.ui.live import LiveFeed, Reader, resume_point, sse, stream_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,8 +242,8 @@ def test_a_whisper_reaches_open_pages_of_its_business_and_is_no_row(database: Da
             second = asyncio.ensure_future(anext(stream))
             while "b1" not in feed._streams:
                 await asyncio.sleep(0)
-            feed.whisper("b2", Rang("b2", 4))
-            feed.whisper("b1", Rang("b1", 5))
+            feed.broadcast_transient("b2", Rang("b2", 4))
+            feed.broadcast_transient("b1", Rang("b1", 5))
             async with asyncio.timeout(5):
                 assert await second == 'event: rang\ndata: {"business_id":"b1","number":5}\n\n'
             assert await database.read(last_seq) == 0
@@ -322,7 +322,7 @@ def test_a_stream_tells_what_may_be_read_at_that_moment(database: Database, sess
             sessions.rights["a"] = rights
             await asyncio.sleep(2 * live.WATCH_S)
             await ring(database, number)
-            feed.whisper("b1", Rang("b1", 10 + number))
+            feed.broadcast_transient("b1", Rang("b1", 10 + number))
             await asyncio.sleep(0.3)
         assert sorted(heard) == [0, 2, 10, 12]
         listening.cancel()

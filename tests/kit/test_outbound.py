@@ -12,7 +12,7 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer, HttpRequest, NoAnswer, Trouble
+from contatto.kit.exchange import HttpAnswer, HttpRequest, NoAnswer, SendFailure
 from contatto.kit.outbound.dead_letters import list_failed_requests, purge_requests, record_dismissed
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.machine import LEASE
@@ -34,7 +34,7 @@ from tests.outbound import Claimed, answer, claim_all
 
 PLAN = RetryPlan((10, 60), timedelta(hours=1))
 OK = HttpAnswer(200, {}, b"")
-LOST = NoAnswer(Trouble.LOST)
+LOST = NoAnswer(SendFailure.LOST)
 
 
 @dataclass
@@ -137,15 +137,15 @@ def test_chance_spreads_the_tries_and_none_comes_before_the_other_side_wants_it(
 @pytest.mark.parametrize(
     ("trouble", "is_repeatable", "outcome"),
     [
-        (Trouble.UNREACHED, True, NotNow("unreached")),
-        (Trouble.UNREACHED, False, NotNow("unreached")),
-        (Trouble.LOST, True, NotNow("answer_lost")),
-        (Trouble.LOST, False, Failed("answer_lost")),
-        (Trouble.FORBIDDEN, True, Failed("forbidden_address")),
+        (SendFailure.UNREACHED, True, NotNow("unreached")),
+        (SendFailure.UNREACHED, False, NotNow("unreached")),
+        (SendFailure.LOST, True, NotNow("answer_lost")),
+        (SendFailure.LOST, False, Failed("answer_lost")),
+        (SendFailure.FORBIDDEN, True, Failed("forbidden_address")),
     ],
 )
 def test_a_lost_answer_is_asked_for_again_only_where_that_does_no_harm(
-    database: Database, trouble: Trouble, is_repeatable: bool, outcome: Outcome
+    database: Database, trouble: SendFailure, is_repeatable: bool, outcome: Outcome
 ) -> None:
     owner = Owner(is_repeatable=is_repeatable)
     queue(database)

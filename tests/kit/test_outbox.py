@@ -21,11 +21,11 @@ from contatto.kit.outbox import (
     emit,
     event_name,
     events,
-    forget_old,
     jobs,
     last_seq,
     list_events_of,
     list_failed_jobs,
+    purge_settled,
     replay_dead,
 )
 
@@ -300,7 +300,7 @@ def test_what_was_heard_long_ago_is_forgotten_and_what_waits_is_kept(
         clock.advance(hours=7)
     clock.advance(seconds=(KEEP + timedelta(days=1)).total_seconds())
     fill(database, "fresh", "b1")
-    database.write_now(forget_old)
+    database.write_now(purge_settled)
     left = database.read_now(lambda tx: [*list_events_of(tx, "b1", 0), *list_events_of(tx, "b2", 0)])
     assert ["fresh" in left[0].payload, "stuck" in left[1].payload] == [True, True]
     assert len(left) == 2
@@ -315,7 +315,7 @@ def test_a_number_never_comes_twice_however_long_it_is_quiet(database: Database,
     run(database, told(Listener("first")))
     before = database.read_now(last_seq)
     clock.advance(seconds=2 * KEEP.total_seconds())
-    database.write_now(forget_old)
+    database.write_now(purge_settled)
     fill(database, "b")
     assert database.read_now(last_seq) > before
 

@@ -16,8 +16,8 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_refusal, json_list, read_body, refusal_answer
 from contatto.kit.log import set_up_logs
-from contatto.kit.web.security import BODY_LIMIT, HEADERS, SecurityLayer
-from contatto.kit.web.sessions import (
+from contatto.ui.security import BODY_LIMIT, HEADERS, SecurityLayer
+from contatto.ui.sessions import (
     CSRF_FIELD,
     CSRF_HEADER,
     GUEST_COOKIE,
@@ -29,7 +29,7 @@ from contatto.kit.web.sessions import (
     keep_guest,
     set_session,
 )
-from contatto.kit.web.visitor import (
+from contatto.ui.visitor import (
     Carrier,
     cookie_name,
     new_visitor,

@@ -8,9 +8,9 @@ import pytest
 import contatto
 
 ROOT = Path(contatto.__file__).parent
-STYLES = sorted((ROOT / "kit" / "web" / "static" / "css").glob("*.css"))
+STYLES = sorted(ROOT.glob("*/static/*.css"))
 TEMPLATES = sorted(ROOT.glob("**/templates/**/*.html"))
-TOKENS = (ROOT / "kit" / "web" / "static" / "css" / "tokens.css").read_text()
+TOKENS = (ROOT / "ui" / "static" / "tokens.css").read_text()
 
 TEXT_ON = [
     ("ink", "paper"), ("ink", "surface"), ("ink-2", "paper"), ("ink-2", "surface-2"), ("ink-2", "surface-3"),
@@ -91,7 +91,7 @@ def test_every_template_declares_its_context_first(template: Path) -> None:
 
 
 def test_every_icon_that_a_template_names_is_in_the_sprite() -> None:
-    sprite = set(re.findall(r'<symbol id="([\w-]+)"', (ROOT / "kit/web/static/icons/sprite.svg").read_text()))
+    sprite = set(re.findall(r'<symbol id="([\w-]+)"', (ROOT / "ui/static/sprite.svg").read_text()))
     named = {name for path in TEMPLATES for name in re.findall(r'ui\.icon\("([\w-]+)"', path.read_text())}
     assert named
     assert named <= sprite

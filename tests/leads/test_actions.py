@@ -16,10 +16,10 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.moments import micros
 from contatto.kit.outbox import list_events_of
+from contatto.kit.timestamps import micros
 from contatto.leads.actions import records as actions
-from contatto.leads.model.leads import Lead, Origin, Status
+from contatto.leads.model.leads import Lead, LeadStatus, Origin
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store import listing
 from contatto.leads.store import records as store
@@ -60,7 +60,7 @@ def test_a_detail_makes_a_raw_lead_with_its_evidence_and_its_conversion(
     lead = tell(database, business_id, make.contact(start=5), source_id="message-1")
     assert lead is not None
     assert (lead.status, lead.origin, lead.name, lead.created_at) == (
-        Status.RAW, Origin.CHAT, "mei", make.NOON,
+        LeadStatus.RAW, Origin.CHAT, "mei", make.NOON,
     )  # fmt: skip
     assert len(str(lead.number)) == 19
     evidence = database.read_now(lambda tx: store.list_evidence_of_lead(tx, business_id, lead.id))
@@ -82,7 +82,7 @@ def test_a_second_detail_updates_the_same_lead(database: Database, business_id: 
     assert len(all_leads(database, business_id)) == 1
     assert values(database, business_id, first) == ["+6591234567", "mei@example.com"]
     assert event_names(database, business_id) == ["lead_captured", "lead_updated"]
-    steps = database.read_now(lambda tx: store.list_steps(tx, business_id, first.id))
+    steps = database.read_now(lambda tx: store.list_history(tx, business_id, first.id))
     assert [(step.what, step.detail) for step in steps] == [("captured", "phone"), ("updated", "email")]
 
 
@@ -214,35 +214,35 @@ def test_a_lead_by_hand_is_one_too_and_later_details_join_it(database: Database,
     joined = tell(database, business_id, PHONE, at=make.NOON + MINUTE)
     assert joined is not None
     assert (joined.id, joined.origin) == (lead.id, Origin.MANUAL)
-    steps = database.read_now(lambda tx: store.list_steps(tx, business_id, lead.id))
+    steps = database.read_now(lambda tx: store.list_history(tx, business_id, lead.id))
     assert [(step.what, step.actor) for step in steps] == [("marked", "Owner"), ("updated", "")]
 
 
-def move(db: Database, business_id: str, lead: Lead, seen: Status, new: Status) -> Lead:
+def move(db: Database, business_id: str, lead: Lead, seen: LeadStatus, new: LeadStatus) -> Lead:
     return db.write_now(lambda tx: actions.change_lead_status(tx, business_id, lead.id, seen, new, "Owner"))
 
 
 def test_a_status_change_is_kept_told_and_noted(database: Database, business_id: str) -> None:
     lead = database.write_now(lambda tx: make.lead(tx, business_id))
-    moved = move(database, business_id, lead, Status.RAW, Status.QUALIFIED)
-    assert moved.status is Status.QUALIFIED
+    moved = move(database, business_id, lead, LeadStatus.RAW, LeadStatus.QUALIFIED)
+    assert moved.status is LeadStatus.QUALIFIED
     assert event_names(database, business_id)[-1] == "lead_status_changed"
-    steps = database.read_now(lambda tx: store.list_steps(tx, business_id, lead.id))
+    steps = database.read_now(lambda tx: store.list_history(tx, business_id, lead.id))
     assert (steps[-1].detail, steps[-1].actor) == ("raw → qualified", "Owner")
     counts = database.read_now(lambda tx: listing.count_leads_by_status(tx, business_id))
-    assert counts == {Status.QUALIFIED: 1}
+    assert counts == {LeadStatus.QUALIFIED: 1}
 
 
 def test_who_saw_an_older_status_is_told_that_somebody_was_faster(
     database: Database, business_id: str
 ) -> None:
     lead = database.write_now(lambda tx: make.lead(tx, business_id))
-    move(database, business_id, lead, Status.RAW, Status.CONTACTED)
+    move(database, business_id, lead, LeadStatus.RAW, LeadStatus.CONTACTED)
     before = event_names(database, business_id)
     with pytest.raises(Refused) as refused:
-        move(database, business_id, lead, Status.RAW, Status.QUALIFIED)
+        move(database, business_id, lead, LeadStatus.RAW, LeadStatus.QUALIFIED)
     assert refused.value.code is errors.CONFLICT
-    assert all_leads(database, business_id)[0].status is Status.CONTACTED
+    assert all_leads(database, business_id)[0].status is LeadStatus.CONTACTED
     assert event_names(database, business_id) == before
 
 
@@ -253,11 +253,11 @@ def test_of_two_changes_at_once_one_wins_and_the_other_hears_of_it(
     lead = database.write_now(lambda tx: make.lead(tx, business_id))
     together = threading.Barrier(2)
 
-    def change(new: Status) -> str:
+    def change(new: LeadStatus) -> str:
         def work(tx: Tx) -> None:
             assert store.find_lead(tx, business_id, lead.id) == lead
             together.wait(5)
-            actions.change_lead_status(tx, business_id, lead.id, Status.RAW, new, "Owner")
+            actions.change_lead_status(tx, business_id, lead.id, LeadStatus.RAW, new, "Owner")
 
         try:
             database.write_now(work)
@@ -266,14 +266,14 @@ def test_of_two_changes_at_once_one_wins_and_the_other_hears_of_it(
         return "done"
 
     with ThreadPoolExecutor(2) as threads:
-        outcomes = sorted(threads.map(change, (Status.CONTACTED, Status.QUALIFIED)))
+        outcomes = sorted(threads.map(change, (LeadStatus.CONTACTED, LeadStatus.QUALIFIED)))
     assert outcomes == ["conflict", "done"]
 
 
 def test_another_business_can_neither_see_nor_change_a_lead(database: Database, business_id: str) -> None:
     lead = database.write_now(lambda tx: make.lead(tx, business_id))
     with pytest.raises(Refused) as refused:
-        move(database, "other", lead, Status.RAW, Status.CONTACTED)
+        move(database, "other", lead, LeadStatus.RAW, LeadStatus.CONTACTED)
     assert refused.value.code is errors.NOT_FOUND
 
     def look(tx: Tx) -> list[object]:
@@ -286,7 +286,7 @@ def test_another_business_can_neither_see_nor_change_a_lead(database: Database, 
             listing.count_leads(tx, "other", LeadFilter()),
             store.list_contact_points(tx, "other", {lead.id})[lead.id],
             store.list_evidence_of_lead(tx, "other", lead.id),
-            store.list_steps(tx, "other", lead.id),
+            store.list_history(tx, "other", lead.id),
             listing.list_twins(tx, "other", [lead.id]),
         ]
 
@@ -336,8 +336,8 @@ def test_filters_count_what_they_list(database: Database, business_id: str) -> N
     database.write_now(build)
     for wanted, count in (
         (LeadFilter(), 5),
-        (LeadFilter(statuses=(Status.RAW,)), 5),
-        (LeadFilter(statuses=(Status.CONVERTED,)), 0),
+        (LeadFilter(statuses=(LeadStatus.RAW,)), 5),
+        (LeadFilter(statuses=(LeadStatus.CONVERTED,)), 0),
         (LeadFilter(origins=(Origin.FORM,)), 1),
         (LeadFilter(channel_account_id="account-1"), 2),
     ):

@@ -21,10 +21,10 @@ from contatto.kit.ids import new_id, new_number
 from contatto.kit.vault import Sealed
 from contatto.leads.actions import jobs, merging
 from contatto.leads.actions.merging import Wish
+from contatto.leads.model.annotations import Actor
 from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
 from contatto.leads.model.leads import Lead
 from contatto.leads.model.merges import Picks
-from contatto.leads.model.work import Actor
 from contatto.leads.rules.erasing import tells_of, without_person
 from contatto.leads.store import erasing as store
 from contatto.leads.store import jobs as job_store

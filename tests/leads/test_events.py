@@ -9,10 +9,10 @@ import pytest
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.model.leads import Lead, Status
+from contatto.leads.model.leads import Lead, LeadStatus
 from contatto.leads.rules import events as rules
 from contatto.leads.store.events import list_lead_events
-from contatto.leads.store.records import find_lead_by_number, list_steps
+from contatto.leads.store.records import find_lead_by_number, list_history
 from tests.journeys.running import House, running_house
 from tests.unchanged import nothing_changes
 
@@ -23,28 +23,39 @@ DIGEST = hashlib.sha256(b"mei@example.com").hexdigest()
 @pytest.mark.parametrize(
     ("name", "status"),
     [
-        ("qualified_lead", Status.QUALIFIED), ("Qualified Lead", Status.QUALIFIED), ("SQL", Status.QUALIFIED),
-        ("QualifiedLead", Status.QUALIFIED), ("CompletePayment", Status.CONVERTED),
-        ("closed-won", Status.CONVERTED),
-        ("Contacted", Status.CONTACTED), ("junk", Status.UNQUALIFIED), ("Closed Lost", Status.UNQUALIFIED),
-        ("appointment", None), ("", None), ("梅", None),
+        ("qualified_lead", LeadStatus.QUALIFIED),
+        ("Qualified Lead", LeadStatus.QUALIFIED),
+        ("SQL", LeadStatus.QUALIFIED),
+        ("QualifiedLead", LeadStatus.QUALIFIED),
+        ("CompletePayment", LeadStatus.CONVERTED),
+        ("closed-won", LeadStatus.CONVERTED),
+        ("Contacted", LeadStatus.CONTACTED),
+        ("junk", LeadStatus.UNQUALIFIED),
+        ("Closed Lost", LeadStatus.UNQUALIFIED),
+        ("appointment", None),
+        ("", None),
+        ("梅", None),
     ],
-)  # fmt: skip
-def test_an_event_stands_for_a_status_however_it_is_written(name: str, status: Status | None) -> None:
+)
+def test_an_event_stands_for_a_status_however_it_is_written(name: str, status: LeadStatus | None) -> None:
     assert rules.status_of_event(name) is status
 
 
 @pytest.mark.parametrize(
     ("current", "wanted", "moves"),
     [
-        (Status.RAW, Status.QUALIFIED, True), (Status.QUALIFIED, Status.CONVERTED, True),
-        (Status.UNQUALIFIED, Status.QUALIFIED, True), (Status.CONVERTED, Status.QUALIFIED, False),
-        (Status.QUALIFIED, Status.CONTACTED, False), (Status.QUALIFIED, Status.QUALIFIED, False),
-        (Status.CONVERTED, Status.UNQUALIFIED, True), (Status.RAW, None, False),
+        (LeadStatus.RAW, LeadStatus.QUALIFIED, True),
+        (LeadStatus.QUALIFIED, LeadStatus.CONVERTED, True),
+        (LeadStatus.UNQUALIFIED, LeadStatus.QUALIFIED, True),
+        (LeadStatus.CONVERTED, LeadStatus.QUALIFIED, False),
+        (LeadStatus.QUALIFIED, LeadStatus.CONTACTED, False),
+        (LeadStatus.QUALIFIED, LeadStatus.QUALIFIED, False),
+        (LeadStatus.CONVERTED, LeadStatus.UNQUALIFIED, True),
+        (LeadStatus.RAW, None, False),
     ],
-)  # fmt: skip
+)
 def test_a_late_word_of_an_earlier_stage_takes_nothing_back(
-    current: Status, wanted: Status | None, moves: bool
+    current: LeadStatus, wanted: LeadStatus | None, moves: bool
 ) -> None:
     assert rules.follows(current, wanted) is moves
 
@@ -79,8 +90,13 @@ def lead_id(house: House) -> Iterator[str]:
 
 def event(lead_id: str, **changes: Any) -> dict[str, Any]:
     of = {"lead_id": lead_id, "lead_event_source": "crm"}
-    made = {"event": "qualified_lead", "event_time": 1_795_000_000, "event_id": "e1",
-            "user": {"email": [DIGEST]}, "lead": of}  # fmt: skip
+    made = {
+        "event": "qualified_lead",
+        "event_time": 1_795_000_000,
+        "event_id": "e1",
+        "user": {"email": [DIGEST]},
+        "lead": of,
+    }
     return made | changes
 
 
@@ -102,17 +118,22 @@ def test_events_are_kept_once_and_move_the_lead_on(house: House, event_set: str,
     for _ in range(2):
         assert track(house, event_set, event(lead_id))["code"] == 0
     lead, names = read(house, lead_id)
-    assert (lead.status, names) == (Status.QUALIFIED, ["qualified_lead"])
-    more = [event(lead_id, event="appointment", event_id="e2"),
-            event(lead_id, event="ClosedWon", event_id="e3"),
-            event(lead_id, event="contacted", event_id="e4")]  # fmt: skip
+    assert (lead.status, names) == (LeadStatus.QUALIFIED, ["qualified_lead"])
+    more = [
+        event(lead_id, event="appointment", event_id="e2"),
+        event(lead_id, event="ClosedWon", event_id="e3"),
+        event(lead_id, event="contacted", event_id="e4"),
+    ]
     assert track(house, event_set, *more)["code"] == 0
     lead, names = read(house, lead_id)
-    assert (lead.status, len(names)) == (Status.CONVERTED, 4)
-    steps = house.context.db.read_now(lambda tx: list_steps(tx, house.business_id, lead.id))
+    assert (lead.status, len(names)) == (LeadStatus.CONVERTED, 4)
+    steps = house.context.db.read_now(lambda tx: list_history(tx, house.business_id, lead.id))
     assert {step.detail for step in steps if step.what == "crm_event"} == {
-        "qualified_lead", "appointment", "ClosedWon", "contacted",
-    }  # fmt: skip
+        "qualified_lead",
+        "appointment",
+        "ClosedWon",
+        "contacted",
+    }
     assert {step.actor for step in steps if step.what in ("crm_event", "status")} == {"tests"}
 
 
@@ -124,7 +145,7 @@ def test_events_of_unknown_leads_are_named_and_the_others_taken(
     assert answer["data"]["failed_events"] == [
         {"order_in_request": 0, "event": "qualified_lead", "error_message": "There is no such lead."}
     ]
-    assert read(house, lead_id)[0].status is Status.QUALIFIED
+    assert read(house, lead_id)[0].status is LeadStatus.QUALIFIED
 
 
 def test_a_test_event_code_checks_and_keeps_nothing(house: House, event_set: str, lead_id: str) -> None:
@@ -156,9 +177,14 @@ def test_a_wrong_event_is_refused_by_name_and_nothing_is_kept(
 
 @pytest.mark.parametrize(
     ("changes", "code"),
-    [({"event_source": "web"}, 40002), ({"event_source": "fax"}, 40002), ({"event_source_id": "1"}, 40007),
-     ({"data": []}, 40002), ({"data": [event("1")] * 1_001}, 40061)],
-)  # fmt: skip
+    [
+        ({"event_source": "web"}, 40002),
+        ({"event_source": "fax"}, 40002),
+        ({"event_source_id": "1"}, 40007),
+        ({"data": []}, 40002),
+        ({"data": [event("1")] * 1_001}, 40061),
+    ],
+)
 def test_a_wrong_request_is_refused_whole(
     house: House, event_set: str, changes: dict[str, Any], code: int
 ) -> None:

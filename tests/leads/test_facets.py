@@ -5,11 +5,11 @@ from typing import Any
 from contatto.capture.model import Field
 from contatto.kit.db.database import Database
 from contatto.kit.ids import new_id
-from contatto.leads.actions import merging, records, work
+from contatto.leads.actions import annotations, merging, records
 from contatto.leads.actions.merging import Wish
+from contatto.leads.model.annotations import Actor
 from contatto.leads.model.leads import Lead, Origin
 from contatto.leads.model.merges import Picks
-from contatto.leads.model.work import Actor
 from contatto.leads.rules.filters import Agreed, LeadFilter
 from contatto.leads.store import listing
 from contatto.leads.store.facets import record_facets
@@ -75,6 +75,6 @@ def test_the_mark_of_a_duplicate_comes_and_goes_with_what_is_shared(database: Da
     assert found(database, business_id, twins=True) == both
     database.write_now(lambda tx: records.delete_lead(tx, two, "Owner"))
     assert found(database, business_id, twins=True) == set()
-    database.write_now(lambda tx: work.label_lead(tx, actor, one.id, "vip"))
+    database.write_now(lambda tx: annotations.label_lead(tx, actor, one.id, "vip"))
     assert found(database, business_id, labels=("none",)) == set()
     stays_true(database, business_id)

@@ -13,15 +13,15 @@ from contatto.capture.model import Field
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.moments import micros
-from contatto.leads.actions import work
-from contatto.leads.model.leads import Lead, Origin, Status
-from contatto.leads.model.work import Actor
+from contatto.kit.timestamps import micros
+from contatto.leads.actions import annotations
+from contatto.leads.model.annotations import Actor
+from contatto.leads.model.leads import Lead, LeadStatus, Origin
 from contatto.leads.rules import filters
 from contatto.leads.rules.filters import COLUMNS, SORTS, Has, LeadFilter, Look
 from contatto.leads.store import listing, records
+from contatto.leads.store.annotations import list_labels
 from contatto.leads.store.matching import find_conditions
-from contatto.leads.store.work import list_labels
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution
@@ -37,7 +37,7 @@ addresses = st.lists(st.tuples(st.sampled_from(WORDS) | st.text(max_size=8), tex
 wanted_filters = st.builds(
     LeadFilter,
     text=st.text(max_size=30).map(filters.read_text),
-    statuses=st.lists(st.sampled_from(Status), unique=True).map(tuple),
+    statuses=st.lists(st.sampled_from(LeadStatus), unique=True).map(tuple),
     origins=st.lists(st.sampled_from(Origin), unique=True).map(tuple),
     owners=st.lists(st.sampled_from(["me", "none"]) | ids, unique=True, max_size=3).map(tuple),
     labels=st.lists(st.just("none") | ids, unique=True, max_size=3).map(tuple),
@@ -67,7 +67,7 @@ def test_what_is_written_into_an_address_is_read_back(wanted: LeadFilter, look: 
 @given(pairs=addresses)
 def test_whatever_an_address_holds_only_known_values_come_through(pairs: list[tuple[str, str]]) -> None:
     found = filters.read_filter(pairs)
-    assert set(found.statuses) <= set(Status)
+    assert set(found.statuses) <= set(LeadStatus)
     assert all(each in ("me", "none") or len(each) == 36 for each in (*found.owners, *found.labels))
     assert all(type(each) is int and 0 <= each < 1 << 63 for each in (*found.campaigns, *found.ads))
     assert filters.read_look(pairs).sort.removeprefix("-") in SORTS
@@ -131,7 +131,7 @@ def _world(db: Database, business_id: str) -> dict[str, Lead]:
             "mail": make.lead(tx, business_id, mail, person_id="p4", origin=Origin.FORM),
         }
         actor = Actor(business_id, "m1", "Owner")
-        work.label_lead(tx, actor, found["mail"].id, "vip")
+        annotations.label_lead(tx, actor, found["mail"].id, "vip")
         records.record_owner(tx, found["both"], "m1")
         return found
 
@@ -177,8 +177,8 @@ def test_each_word_of_the_filter_means_what_it_says_however_leads_are_counted(
         (LeadFilter(owners=("m1",), countries=("SG",)), {"both"}),
         (LeadFilter(owners=("m1",), countries=("IT",)), set()),
         (LeadFilter(owners=("m1",), countries=("IT",), any_of=True), {"both", "italian"}),
-        (LeadFilter(statuses=(Status.RAW,), has=(Has.NO_PHONE,)), {"mail"}),
-        (LeadFilter(statuses=(Status.QUALIFIED,), has=(Has.NO_PHONE,)), set()),
+        (LeadFilter(statuses=(LeadStatus.RAW,), has=(Has.NO_PHONE,)), {"mail"}),
+        (LeadFilter(statuses=(LeadStatus.QUALIFIED,), has=(Has.NO_PHONE,)), set()),
     ]
     for wanted, names in expected:
         found = database.read_now(lambda tx, w=wanted: listing.list_leads(tx, business_id, w))

@@ -12,18 +12,18 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import read_lazy_text
 from contatto.kit.outbox import events
-from contatto.kit.words import read_said
 from contatto.leads.actions import jobs, records
 from contatto.leads.actions.importing import foresee_import, plan_import
+from contatto.leads.model.annotations import Actor
 from contatto.leads.model.events import LeadJobMoved
 from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
-from contatto.leads.model.leads import Status
-from contatto.leads.model.work import Actor
+from contatto.leads.model.leads import LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.importing import read_sheet
+from contatto.leads.store import annotations, listing
 from contatto.leads.store import jobs as store
-from contatto.leads.store import listing, work
 from contatto.leads.store.records import list_contact_points
 from tests import make
 from tests.background import work_off
@@ -54,7 +54,7 @@ def look(db: Database, job: Job) -> Job:
     return found
 
 
-def counts(db: Database, actor: Actor) -> dict[Status, int]:
+def counts(db: Database, actor: Actor) -> dict[LeadStatus, int]:
     return db.read_now(lambda tx: listing.count_leads_by_status(tx, actor.business_id))
 
 
@@ -66,7 +66,7 @@ def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database
     ids = many(database, actor, 250)
     database.write_now(
         lambda tx: records.change_lead_status(
-            tx, actor.business_id, ids[7], Status.RAW, Status.CONTACTED, "Owner"
+            tx, actor.business_id, ids[7], LeadStatus.RAW, LeadStatus.CONTACTED, "Owner"
         )
     )
     job = start(database, actor, JobKind.STATUS, Plan("qualified", query="status=raw"))
@@ -80,18 +80,18 @@ def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database
     work_off(database)  # as after a restart: all that is left stands in the tables
     ended = look(database, job)
     assert (ended.state, ended.done, ended.skipped) == (JobState.DONE, 249, 0)
-    assert counts(database, actor) == {Status.QUALIFIED: 249, Status.CONTACTED: 1}
+    assert counts(database, actor) == {LeadStatus.QUALIFIED: 249, LeadStatus.CONTACTED: 1}
 
     database.write_now(
         lambda tx: records.change_lead_status(
-            tx, actor.business_id, ids[0], Status.QUALIFIED, Status.CONVERTED, "Agent"
+            tx, actor.business_id, ids[0], LeadStatus.QUALIFIED, LeadStatus.CONVERTED, "Agent"
         )
     )
     undo = database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
     work_off(database)
     taken_back = look(database, undo)
     assert (taken_back.done, taken_back.skipped) == (248, 1)
-    assert counts(database, actor) == {Status.RAW: 248, Status.CONTACTED: 1, Status.CONVERTED: 1}
+    assert counts(database, actor) == {LeadStatus.RAW: 248, LeadStatus.CONTACTED: 1, LeadStatus.CONVERTED: 1}
     [left] = database.read_now(lambda tx: store.list_skipped(tx, actor.business_id, undo.id))
     assert (left.lead_id, left.reason) == (ids[0], str(jobs.SKIPPED_FIRST))
     with pytest.raises(Refused, match="cannot be undone"):
@@ -105,7 +105,7 @@ def test_a_lead_that_comes_while_a_job_runs_is_left_alone(database: Database, ac
     work_off(database)
     assert look(database, job).done == 3
     assert newcomer.id > job.id
-    assert counts(database, actor) == {Status.CONTACTED: 3, Status.RAW: 1}
+    assert counts(database, actor) == {LeadStatus.CONTACTED: 3, LeadStatus.RAW: 1}
 
 
 @pytest.mark.parametrize("kind", [JobKind.OWNER, JobKind.LABEL, JobKind.DELETE])
@@ -128,7 +128,7 @@ def test_each_kind_of_work_on_the_chosen_leads_can_be_undone(
 def whole(db: Database, actor: Actor) -> Any:
     def read(tx: Tx) -> Any:
         found = listing.list_leads(tx, actor.business_id, LeadFilter())
-        labels = work.list_labels_of(tx, actor.business_id, [lead.id for lead in found])
+        labels = annotations.list_labels_of(tx, actor.business_id, [lead.id for lead in found])
         return found, labels
 
     return db.read_now(read)
@@ -140,14 +140,14 @@ def test_moves_that_the_table_does_not_have_are_left_out_with_the_reason(
     [lead_id] = many(database, actor, 1)
     database.write_now(
         lambda tx: records.change_lead_status(
-            tx, actor.business_id, lead_id, Status.RAW, Status.CONVERTED, "Owner"
+            tx, actor.business_id, lead_id, LeadStatus.RAW, LeadStatus.CONVERTED, "Owner"
         )
     )
     job = start(database, actor, JobKind.STATUS, Plan("contacted", lead_ids=(lead_id, "no such lead")))
     work_off(database)
     assert (look(database, job).done, look(database, job).skipped) == (0, 2)
     reasons = [
-        str(read_said(item.reason))
+        str(read_lazy_text(item.reason))
         for item in database.read_now(lambda tx: store.list_skipped(tx, actor.business_id, job.id))
     ]
     assert "A lead that is converted can become qualified, unqualified, not contacted." in reasons
@@ -211,7 +211,7 @@ def test_an_import_does_for_each_row_what_its_preview_said_and_can_be_undone(
         "Anna": {"+393312345678", "anna@example.com"},
     } | {name: values for name, values in before.items() if name != "mei"}
     reasons = [
-        str(read_said(item.reason))
+        str(read_lazy_text(item.reason))
         for item in database.read_now(lambda tx: store.list_skipped(tx, actor.business_id, job.id))
     ]
     assert [reason.partition(":")[0] for reason in reasons] == ["Row 4", "Row 5", "Row 6"]

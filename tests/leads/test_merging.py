@@ -14,17 +14,17 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.leads.actions import merging, records, work
+from contatto.leads.actions import annotations, merging, records
+from contatto.leads.actions.annotations import TaskText
 from contatto.leads.actions.merging import Wish
-from contatto.leads.actions.work import TaskText
-from contatto.leads.model.leads import Lead, Status
+from contatto.leads.model.annotations import Actor
+from contatto.leads.model.leads import Lead, LeadStatus
 from contatto.leads.model.merges import Merge, Picks
-from contatto.leads.model.work import Actor
 from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store import annotations as work_store
 from contatto.leads.store import listing
 from contatto.leads.store import merges as store
 from contatto.leads.store import records as lead_store
-from contatto.leads.store import work as work_store
 from contatto.measurement import actions as measurement
 from contatto.measurement.store import conversions, list_measured_ads
 from tests import make
@@ -50,12 +50,12 @@ def two(db: Database) -> tuple[Actor, Lead, Lead]:
             profile_name="Mei Lin", at=make.NOON - timedelta(minutes=1),
         )  # fmt: skip
         for lead in (one, other):
-            work.add_note(tx, actor, lead.id, f"note of {lead.name}")
-            work.add_task(tx, actor, lead.id, TaskText(f"task of {lead.name}", None))
-            work.label_lead(tx, actor, lead.id, lead.name)
-            work.label_lead(tx, actor, lead.id, "both")
-        work.assign_lead(tx, actor, other.id, None, actor.member_id)
-        records.change_lead_status(tx, business.id, other.id, Status.RAW, Status.QUALIFIED, "Owner")
+            annotations.add_note(tx, actor, lead.id, f"note of {lead.name}")
+            annotations.add_task(tx, actor, lead.id, TaskText(f"task of {lead.name}", None))
+            annotations.label_lead(tx, actor, lead.id, lead.name)
+            annotations.label_lead(tx, actor, lead.id, "both")
+        annotations.assign_lead(tx, actor, other.id, None, actor.member_id)
+        records.change_lead_status(tx, business.id, other.id, LeadStatus.RAW, LeadStatus.QUALIFIED, "Owner")
         return actor, one, other
 
     return db.write_now(build)
@@ -100,7 +100,7 @@ def test_the_kept_lead_has_all_of_both_and_the_picked_fields(database: Database)
 
     def look(tx: Tx) -> None:
         [lead] = listing.list_leads(tx, business_id, LeadFilter())
-        assert (lead.id, lead.name, lead.status) == (one.id, "Mei Lin", Status.RAW)
+        assert (lead.id, lead.name, lead.status) == (one.id, "Mei Lin", LeadStatus.RAW)
         assert lead.owner_id == actor.member_id  # the only owner of the two is not lost
         assert lead.created_at == other.created_at
         points = lead_store.list_contact_points(tx, business_id, {one.id})[one.id]
@@ -157,12 +157,12 @@ def test_undoing_keeps_what_somebody_changed_since(database: Database) -> None:
     business_id = actor.business_id
     database.write_now(
         lambda tx: records.change_lead_status(
-            tx, business_id, one.id, Status.QUALIFIED, Status.CONVERTED, "Agent"
+            tx, business_id, one.id, LeadStatus.QUALIFIED, LeadStatus.CONVERTED, "Agent"
         )
     )
     database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
     found = database.read_now(lambda tx: lead_store.list_leads_by_id(tx, business_id, {one.id, other.id}))
-    assert (found[one.id].status, found[other.id].status) == (Status.CONVERTED, Status.QUALIFIED)
+    assert (found[one.id].status, found[other.id].status) == (LeadStatus.CONVERTED, LeadStatus.QUALIFIED)
 
 
 def test_a_merge_needs_two_leads_of_the_business_that_are_there(database: Database) -> None:
@@ -198,7 +198,7 @@ def test_any_chain_of_merges_undone_from_its_end_leaves_every_row_as_it_was(
             for n, value in enumerate(values)
         ]
         actor = Actor(business.id, "m", "Owner")
-        work.label_lead(tx, actor, leads[2].id, "vip")
+        annotations.label_lead(tx, actor, leads[2].id, "vip")
         return actor, leads
 
     actor, leads = database.write_now(build)

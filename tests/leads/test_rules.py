@@ -5,7 +5,7 @@ import pytest
 from contatto.capture.model import Field
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.leads.model.leads import Status
+from contatto.leads.model.leads import LeadStatus
 from contatto.leads.rules.records import (
     MOVES,
     better_name,
@@ -25,9 +25,9 @@ ALLOWED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("old", Status)
-@pytest.mark.parametrize("new", Status)
-def test_a_status_moves_as_the_table_says(old: Status, new: Status) -> None:
+@pytest.mark.parametrize("old", LeadStatus)
+@pytest.mark.parametrize("new", LeadStatus)
+def test_a_status_moves_as_the_table_says(old: LeadStatus, new: LeadStatus) -> None:
     if (old.value, new.value) in ALLOWED:
         check_move(old, new)
     else:
@@ -37,8 +37,8 @@ def test_a_status_moves_as_the_table_says(old: Status, new: Status) -> None:
 
 
 def test_nothing_becomes_raw_again_and_nothing_is_a_dead_end() -> None:
-    assert set(MOVES) == set(Status)
-    assert all(moves and Status.RAW not in moves for moves in MOVES.values())
+    assert set(MOVES) == set(LeadStatus)
+    assert all(moves and LeadStatus.RAW not in moves for moves in MOVES.values())
 
 
 def test_details_make_a_lead_and_a_name_alone_does_not() -> None:

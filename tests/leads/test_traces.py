@@ -12,7 +12,7 @@ from contatto.forms.model import ConsentReceipt
 from contatto.forms.store.records import append_receipt, form_answers, list_receipts_of_lead
 from contatto.kit.db.tx import Tx
 from tests import make
-from tests.forms.doors import offer, send
+from tests.forms.edges import offer, send
 from tests.journeys.running import House, csrf_of, running_house, until
 from tests.leads.test_center_pages import a_lead, sign_in_as
 

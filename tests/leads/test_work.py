@@ -9,15 +9,15 @@ from sqlalchemy import select
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.leads.actions import annotations, views
 from contatto.leads.actions import records as capturing
-from contatto.leads.actions import views, work
-from contatto.leads.actions.work import TaskText
+from contatto.leads.actions.annotations import TaskText
+from contatto.leads.model.annotations import Actor
 from contatto.leads.model.leads import Lead
-from contatto.leads.model.work import Actor
 from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store import annotations as store
 from contatto.leads.store import listing, records
 from contatto.leads.store import views as view_store
-from contatto.leads.store import work as store
 from tests import make
 
 
@@ -38,17 +38,17 @@ def lead(database: Database, actor: Actor) -> Lead:
 def steps(db: Database, lead: Lead) -> list[tuple[str, str]]:
     return [
         (step.what, step.detail)
-        for step in db.read_now(lambda tx: records.list_steps(tx, lead.business_id, lead.id))
+        for step in db.read_now(lambda tx: records.list_history(tx, lead.business_id, lead.id))
     ]
 
 
 def test_a_lead_is_given_to_a_member_and_who_saw_the_old_owner_is_told(
     database: Database, actor: Actor, lead: Lead
 ) -> None:
-    given = database.write_now(lambda tx: work.assign_lead(tx, actor, lead.id, None, actor.member_id))
+    given = database.write_now(lambda tx: annotations.assign_lead(tx, actor, lead.id, None, actor.member_id))
     assert given.owner_id == actor.member_id
     with pytest.raises(Refused, match="belongs to Owner by now"):
-        database.write_now(lambda tx: work.assign_lead(tx, actor, lead.id, "another", None))
+        database.write_now(lambda tx: annotations.assign_lead(tx, actor, lead.id, "another", None))
     found = database.read_now(lambda tx: records.find_lead(tx, actor.business_id, lead.id))
     assert found
     assert found.owner_id == actor.member_id
@@ -57,46 +57,48 @@ def test_a_lead_is_given_to_a_member_and_who_saw_the_old_owner_is_told(
 
 def test_nobody_of_another_business_can_own_a_lead(database: Database, actor: Actor, lead: Lead) -> None:
     with pytest.raises(Refused, match="a member of this business"):
-        database.write_now(lambda tx: work.assign_lead(tx, actor, lead.id, None, "somebody else"))
+        database.write_now(lambda tx: annotations.assign_lead(tx, actor, lead.id, None, "somebody else"))
 
 
 def test_a_label_is_one_in_any_case_of_letters_and_goes_on_a_lead_once(
     database: Database, actor: Actor, lead: Lead
 ) -> None:
     for name in ("Kitchen  Fair", "kitchen fair", "KITCHEN FAIR"):
-        database.write_now(lambda tx, name=name: work.label_lead(tx, actor, lead.id, name))
+        database.write_now(lambda tx, name=name: annotations.label_lead(tx, actor, lead.id, name))
     on_lead = database.read_now(lambda tx: store.list_labels_of(tx, actor.business_id, [lead.id]))[lead.id]
     assert [label.name for label in on_lead] == ["Kitchen Fair"]
     assert [what for what, _ in steps(database, lead)].count("labelled") == 1
-    database.write_now(lambda tx: work.unlabel_lead(tx, actor, lead.id, on_lead[0].id))
-    database.write_now(lambda tx: work.unlabel_lead(tx, actor, lead.id, on_lead[0].id))
+    database.write_now(lambda tx: annotations.unlabel_lead(tx, actor, lead.id, on_lead[0].id))
+    database.write_now(lambda tx: annotations.unlabel_lead(tx, actor, lead.id, on_lead[0].id))
     assert [what for what, _ in steps(database, lead)].count("unlabelled") == 1
 
 
 @pytest.mark.parametrize("name", ["", "  \n ", "x" * 41])
 def test_a_label_needs_a_short_name(database: Database, actor: Actor, lead: Lead, name: str) -> None:
     with pytest.raises(Refused, match="1 to 40"):
-        database.write_now(lambda tx: work.label_lead(tx, actor, lead.id, name))
+        database.write_now(lambda tx: annotations.label_lead(tx, actor, lead.id, name))
 
 
 def test_the_second_of_two_who_edit_a_note_is_told_and_the_first_text_stays(
     database: Database, actor: Actor, lead: Lead
 ) -> None:
-    seen = database.write_now(lambda tx: work.add_note(tx, actor, lead.id, "calls after 5"))
-    database.write_now(lambda tx: work.edit_note(tx, actor, seen, "calls after 6"))
+    seen = database.write_now(lambda tx: annotations.add_note(tx, actor, lead.id, "calls after 5"))
+    database.write_now(lambda tx: annotations.edit_note(tx, actor, seen, "calls after 6"))
     with pytest.raises(Refused, match="Somebody changed this note first"):
-        database.write_now(lambda tx: work.edit_note(tx, actor, seen, "calls after 7"))
+        database.write_now(lambda tx: annotations.edit_note(tx, actor, seen, "calls after 7"))
     with pytest.raises(Refused, match="Somebody changed this note first"):
-        database.write_now(lambda tx: work.remove_note(tx, actor, seen))
+        database.write_now(lambda tx: annotations.remove_note(tx, actor, seen))
     [note] = database.read_now(lambda tx: store.list_notes(tx, actor.business_id, lead.id))
     assert (note.text, note.revision) == ("calls after 6", 1)
-    database.write_now(lambda tx: work.remove_note(tx, actor, note))
+    database.write_now(lambda tx: annotations.remove_note(tx, actor, note))
     assert database.read_now(lambda tx: store.list_notes(tx, actor.business_id, lead.id)) == []
 
 
 def test_notes_and_tasks_are_sealed_in_their_tables(database: Database, actor: Actor, lead: Lead) -> None:
-    database.write_now(lambda tx: work.add_note(tx, actor, lead.id, "call +6591234567"))
-    database.write_now(lambda tx: work.add_task(tx, actor, lead.id, TaskText("mail mei@example.com", None)))
+    database.write_now(lambda tx: annotations.add_note(tx, actor, lead.id, "call +6591234567"))
+    database.write_now(
+        lambda tx: annotations.add_task(tx, actor, lead.id, TaskText("mail mei@example.com", None))
+    )
     rows = database.read_now(
         lambda tx: [tx.execute(select(table)).all() for table in (store.lead_notes, store.lead_tasks)]
     )
@@ -106,33 +108,33 @@ def test_notes_and_tasks_are_sealed_in_their_tables(database: Database, actor: A
 
 def test_a_task_is_done_once_and_can_be_opened_again(database: Database, actor: Actor, lead: Lead) -> None:
     seen = database.write_now(
-        lambda tx: work.add_task(tx, actor, lead.id, TaskText("send the offer", date(2026, 1, 5)))
+        lambda tx: annotations.add_task(tx, actor, lead.id, TaskText("send the offer", date(2026, 1, 5)))
     )
-    database.write_now(lambda tx: work.finish_task(tx, actor, seen, is_done=True))
+    database.write_now(lambda tx: annotations.finish_task(tx, actor, seen, is_done=True))
     with pytest.raises(Refused, match="Somebody changed this task first"):
-        database.write_now(lambda tx: work.edit_task(tx, actor, seen, TaskText("send it now", None)))
+        database.write_now(lambda tx: annotations.edit_task(tx, actor, seen, TaskText("send it now", None)))
     [task] = database.read_now(lambda tx: store.list_tasks(tx, actor.business_id, lead.id))
     assert (task.text, task.due_on, task.done_by) == ("send the offer", date(2026, 1, 5), "Owner")
-    database.write_now(lambda tx: work.finish_task(tx, actor, task, is_done=False))
+    database.write_now(lambda tx: annotations.finish_task(tx, actor, task, is_done=False))
     [again] = database.read_now(lambda tx: store.list_tasks(tx, actor.business_id, lead.id))
     assert (again.done_at, again.revision) == (None, 2)
-    database.write_now(lambda tx: work.remove_task(tx, actor, again))
+    database.write_now(lambda tx: annotations.remove_task(tx, actor, again))
     assert database.read_now(lambda tx: store.list_tasks(tx, actor.business_id, lead.id)) == []
 
 
 def test_another_business_sees_no_note_task_or_label(database: Database, actor: Actor, lead: Lead) -> None:
-    note = database.write_now(lambda tx: work.add_note(tx, actor, lead.id, "ours"))
+    note = database.write_now(lambda tx: annotations.add_note(tx, actor, lead.id, "ours"))
     stranger = replace(actor, business_id="other")
     for change in (
-        lambda tx: work.add_note(tx, stranger, lead.id, "theirs"),
-        lambda tx: work.assign_lead(tx, stranger, lead.id, None, None),
-        lambda tx: work.label_lead(tx, stranger, lead.id, "theirs"),
+        lambda tx: annotations.add_note(tx, stranger, lead.id, "theirs"),
+        lambda tx: annotations.assign_lead(tx, stranger, lead.id, None, None),
+        lambda tx: annotations.label_lead(tx, stranger, lead.id, "theirs"),
     ):
         with pytest.raises(Refused, match="no such lead"):
             database.write_now(change)
     assert database.read_now(lambda tx: store.find_note(tx, "other", lead.id, note.id)) is None
     with pytest.raises(Refused):
-        database.write_now(lambda tx: work.edit_note(tx, stranger, note, "theirs"))
+        database.write_now(lambda tx: annotations.edit_note(tx, stranger, note, "theirs"))
 
 
 def test_a_deleted_lead_is_in_no_list_until_its_person_shares_a_detail_again(
@@ -142,7 +144,7 @@ def test_a_deleted_lead_is_in_no_list_until_its_person_shares_a_detail_again(
     everything = LeadFilter()
     assert database.read_now(lambda tx: listing.count_leads(tx, actor.business_id, everything)) == 0
     with pytest.raises(Refused, match="no such lead"):
-        database.write_now(lambda tx: work.add_note(tx, actor, lead.id, "late"))
+        database.write_now(lambda tx: annotations.add_note(tx, actor, lead.id, "late"))
     database.write_now(lambda tx: make.lead(tx, actor.business_id))
     assert database.read_now(lambda tx: listing.count_leads(tx, actor.business_id, everything)) == 1
     assert ("restored", "") in steps(database, lead)

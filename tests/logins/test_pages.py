@@ -22,9 +22,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.hashing import KEPT_FOR_KNOWN, OF_ONE_NETWORK, PLACES
 from contatto.kit.shared_limits import purge_limits
-from contatto.kit.web.sessions import DEVICE_COOKIE, SESSION_COOKIE
 from contatto.logins import actions as logins
 from contatto.logins.rules import FAILED_TRIES_DAYS, TRIES, TRIES_OF_EMAIL, TRIES_OF_NETWORK, WINDOW
+from contatto.ui.sessions import DEVICE_COOKIE, SESSION_COOKIE
 from tests.journeys.running import EMAIL, PASSWORD, csrf_of, open_house, weak_hash
 from tests.unchanged import nothing_changes
 

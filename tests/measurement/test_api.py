@@ -6,12 +6,12 @@ from datetime import timedelta
 import pytest
 
 from contatto.kit.ids import new_number
-from contatto.kit.web.visitor import VISITOR_KEY, cookie_name, public_id
 from contatto.measurement.actions import publish_ad
 from contatto.measurement.api import TRACKING_KEY
 from contatto.measurement.model import MeasuredAd, TicketKind, Touch, TouchKind, TrackingTicket
 from contatto.measurement.rules import sign_ticket
 from contatto.measurement.store import list_touches_of, touches
+from contatto.ui.visitor import VISITOR_KEY, cookie_name, public_id
 from tests import make
 from tests.journeys.running import House, running_house
 from tests.unchanged import nothing_changes

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.measurement.engines import coldlog
 from contatto.measurement.engines.coldlog import Moment, Viewed, ViewSums
 from contatto.measurement.engines.manifest import ALL_DROPPED

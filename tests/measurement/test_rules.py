@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.kit.errors import Refused
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.measurement.model import Conversion, Policy, TicketKind, Touch, TouchKind, TrackingTicket
 from contatto.measurement.rules import (
     expires_ts,

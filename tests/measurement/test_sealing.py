@@ -15,10 +15,10 @@ from contatto.cli.seal import check_sealed, seal_days
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.moments import micros
+from contatto.kit.maintenance import folder_lock, run_maintenance_job
 from contatto.kit.settings import Settings
-from contatto.kit.shifts import held_alone, run_shift
-from contatto.measurement.actions import Earned, record_conversion, record_touch, sealing_shift
+from contatto.kit.timestamps import micros
+from contatto.measurement.actions import Earned, record_conversion, record_touch, sealing_job
 from contatto.measurement.engines import manifest, sealing
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ConversionKind, MeasuredAd
@@ -180,7 +180,7 @@ def work_once(db: Database, folder: Path) -> int:
     """What the worker does by itself."""
 
     async def work() -> int:
-        return await asyncio.to_thread(Worker(db, Settings(data_dir=folder)).run_shifts)
+        return await asyncio.to_thread(Worker(db, Settings(data_dir=folder)).run_maintenance)
 
     return asyncio.run(work())
 
@@ -195,7 +195,7 @@ def test_the_worker_seals_finished_days_by_itself(database: Database, tmp_path: 
 
 def test_who_seals_is_alone(database: Database, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told(database)
-    with held_alone(tmp_path / "sealed") as is_mine:
+    with folder_lock(tmp_path / "sealed") as is_mine:
         assert is_mine
         assert work_once(database, tmp_path) == 0
         seal_days(database, tmp_path / "sealed", DAYS)
@@ -207,7 +207,9 @@ def test_who_seals_is_alone(database: Database, tmp_path: Path, capsys: pytest.C
 def test_many_workers_at_once_seal_each_day_once(database: Database, tmp_path: Path) -> None:
     told(database)
     with ThreadPoolExecutor(4) as threads:
-        done = list(threads.map(lambda _: run_shift(database, sealing_shift(tmp_path, DAYS)), range(4)))
+        done = list(
+            threads.map(lambda _: run_maintenance_job(database, sealing_job(tmp_path, DAYS)), range(4))
+        )
     assert sum(count or 0 for count in done) == 4
     assert len(listed(database, tmp_path)) == 3
     check_sealed(database)

@@ -15,7 +15,7 @@ from contatto.cli.seal import seal_days
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.measurement import store
 from contatto.measurement.actions import (
     Earned,

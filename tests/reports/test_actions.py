@@ -6,14 +6,14 @@ import pytest
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
 from contatto.reports.actions.answers import ad_group_report, make_report
-from contatto.reports.model import Level, Report, Span, Step
-from contatto.reports.rules.queries import Question
+from contatto.reports.model import Level, Report, Span, TimeStep
+from contatto.reports.rules.queries import ReportQuestion
 from tests.ads.world import NOW, Chain, World, add_chain, add_world
 
 EVER = Span()
@@ -116,7 +116,9 @@ def test_days_follow_the_zone_through_the_change_of_the_clock(database: Database
         return world
 
     world = database.write_now(tell)
-    by_day = database.read_now(lambda tx: make_report(tx, world.ad_account, Question(EVER, step=Step.DAY)))
+    by_day = database.read_now(
+        lambda tx: make_report(tx, world.ad_account, ReportQuestion(EVER, step=TimeStep.DAY))
+    )
     assert [(row.day, row.figures.counts.impressions) for row in by_day.rows] == [
         ("2026-09-05", 1),
         ("2026-09-06", 2),

@@ -5,17 +5,17 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from contatto.ads.model import BudgetMode, Campaign, Kind, Status
+from contatto.ads.model import BudgetMode, Campaign, NodeKind, NodeStatus
 from contatto.ads.rules.delivering import Delivering
 from contatto.ads.rules.outline import Node
 from contatto.measurement.model import Goal
 from contatto.reports.model import Counts, Figures, Span
 from contatto.reports.registry import METRICS
-from contatto.reports.rules.ads_tree import (
+from contatto.reports.rules.ads_manager import (
     USUAL_COLUMNS,
     Days,
     Fold,
-    State,
+    RowState,
     TreeLook,
     read_tree,
     span_of_days,
@@ -28,9 +28,9 @@ LEAD, TALK = frozenset({Goal.LEAD}), frozenset({Goal.CONVERSATION})
 
 def node(number: int, name: str, *under: Node, state: Delivering = Delivering.ON) -> Node:
     item = Campaign(
-        str(number), "b", number, "a", name, BudgetMode.DAY, number * 1_000_000, Status.ACTIVE, NOW, NOW
+        str(number), "b", number, "a", name, BudgetMode.DAY, number * 1_000_000, NodeStatus.ACTIVE, NOW, NOW
     )
-    return Node(Kind.CAMPAIGN, item, state, under)
+    return Node(NodeKind.CAMPAIGN, item, state, under)
 
 
 def counted(number: int, spend: int, leads: int = 0, goals: frozenset[Goal] = LEAD) -> Branch:
@@ -44,7 +44,7 @@ def names(branches: tuple[Branch, ...] | list[Branch]) -> list[str]:
 
 def test_an_address_is_read_and_written_alike() -> None:
     look = TreeLook(
-        advertiser=7, text="x & y", states=(State.SHOWING, State.PROBLEM), goals=(Goal.LEAD,),
+        advertiser=7, text="x & y", states=(RowState.SHOWING, RowState.PROBLEM), goals=(Goal.LEAD,),
         days=Days.LAST_28, sort="-spend", columns=("status", "spend"), tree=Fold.SHUT,
         folds={5: True, 6: False},
     )  # fmt: skip
@@ -121,7 +121,7 @@ def test_a_match_brings_what_is_above_it_and_a_name_what_is_under_it() -> None:
 
 def test_a_status_keeps_only_the_rows_that_have_it_and_the_way_to_them() -> None:
     group = node(2, "Group", node(3, "On"), node(4, "Bad", state=Delivering.REJECTED))
-    found = prune(grow([node(1, "Campaign", group)], {}), TreeLook(states=(State.PROBLEM,)))
+    found = prune(grow([node(1, "Campaign", group)], {}), TreeLook(states=(RowState.PROBLEM,)))
     assert names(found[0].under[0].under) == ["Bad"]
 
 

@@ -16,12 +16,12 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_database
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.moments import micros
-from contatto.kit.shifts import run_shift
+from contatto.kit.maintenance import run_maintenance_job
+from contatto.kit.timestamps import micros
 from contatto.kit.vault import Vault
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
-from contatto.measurement.actions import Earned, dropping_shift, sealing_shift
+from contatto.measurement.actions import Earned, dropping_job, sealing_job
 from contatto.measurement.engines import manifest, viewers
 from contatto.measurement.engines.changed_days import list_changed_days
 from contatto.measurement.engines.manifest import ALL_DROPPED
@@ -32,7 +32,7 @@ from contatto.reports.actions.counting import count_days_ahead, counted_until
 from contatto.reports.actions.explaining import suppose_windows, trace_conversion
 from contatto.reports.actions.gaps import list_gaps
 from contatto.reports.engines.counts import find_first_day, list_counted_facts, list_counted_hours
-from contatto.reports.model import Counts, Fact, Level, Span, Step
+from contatto.reports.model import Counts, Fact, Level, Span, TimeStep
 from contatto.reports.registry import ENGINE
 from contatto.reports.rules.what_if import Supposed
 from tests.ads.world import Chain, World, add_chain, add_world
@@ -46,10 +46,10 @@ LOOKERS = PEOPLE[3:]
 """Those who never tap: only a view may win them."""
 SUPPOSED = [Supposed(0, 7), Supposed(1, 7, Policy.LAST_TOUCH), Supposed(28, 1), Supposed(7, 0)]
 REACHES = [
-    (Level.AD, Step.WHOLE),
-    (Level.AD_GROUP, Step.DAY),
-    (Level.GOAL, Step.WHOLE),
-    (Level.AD_ACCOUNT, Step.HOUR),
+    (Level.AD, TimeStep.WHOLE),
+    (Level.AD_GROUP, TimeStep.DAY),
+    (Level.GOAL, TimeStep.WHOLE),
+    (Level.AD_ACCOUNT, TimeStep.HOUR),
 ]
 
 
@@ -108,13 +108,13 @@ class Story:
             pass
 
     def seal(self) -> None:
-        run_shift(self.database, sealing_shift(self.folder, 2))
+        run_maintenance_job(self.database, sealing_job(self.folder, 2))
 
     def drop(self, jobs: int | None = None) -> int | None:
         """Drop what is due, or stop after some of the jobs."""
-        shift = dropping_shift(self.folder, HOT, counted_until)
+        shift = dropping_job(self.folder, HOT, counted_until)
         left = itertools.count() if jobs is None else iter(range(jobs))
-        return run_shift(self.database, shift, lambda: next(left, None) is not None)
+        return run_maintenance_job(self.database, shift, lambda: next(left, None) is not None)
 
 
 @pytest.fixture
@@ -139,10 +139,10 @@ def everything(tx: Tx, world: World) -> dict[str, Any]:
     explained = [trace_conversion(tx, world.id, one.conversion_id) for one in kept[::3]]
     between = (micros(NOON), micros(NOON + 45 * A_DAY))
     return {
-        "counted": [together(list_counted_facts(tx, *mine, part, Step.DAY)) for part in (EVER, span)],
+        "counted": [together(list_counted_facts(tx, *mine, part, TimeStep.DAY)) for part in (EVER, span)],
         "hours": list_counted_hours(tx, *mine, EVER),
-        "raw": [together(ENGINE.list_facts(tx, *mine, EVER, step)) for step in Step],
-        "some": together(ENGINE.list_facts(tx, *mine, span, Step.DAY)),
+        "raw": [together(ENGINE.list_facts(tx, *mine, EVER, step)) for step in TimeStep],
+        "some": together(ENGINE.list_facts(tx, *mine, span, TimeStep.DAY)),
         "reach": [ENGINE.list_reach(tx, *mine, EVER, by) for by in REACHES],
         "report": ad_group_report(tx, world.id, world.ad_account, EVER),
         "spent": measured.list_spend_ever(tx, world.id, {ad.ad_group_id for ad in _ads(tx, world)}),
@@ -185,7 +185,7 @@ def test_while_views_are_dropped_every_reading_is_the_same(story: Story) -> None
         seen, _ = measurement.list_touches_ever(tx, story.world.id, person, 500)
         groups = {ad.ad_group_id for ad in _ads(tx, story.world)}
         spent = measured.list_spend_ever(tx, story.world.id, groups)
-        return together(ENGINE.list_facts(tx, *mine, EVER, Step.DAY)), seen, spent
+        return together(ENGINE.list_facts(tx, *mine, EVER, TimeStep.DAY)), seen, spent
 
     before = story.database.read_now(look)
     with ThreadPoolExecutor(1) as threads:
@@ -263,11 +263,11 @@ def test_nothing_is_dropped_that_is_young_or_not_sealed_or_not_counted(
     story: Story, tmp_path: Path, clock: FixedClock
 ) -> None:
     shifts = [
-        dropping_shift(story.folder, 60, counted_until),  # nothing is so old
-        dropping_shift(tmp_path / "elsewhere", HOT, counted_until),  # sealed into another folder
-        dropping_shift(story.folder, HOT, lambda _: "2026-01-01"),  # some account is behind
+        dropping_job(story.folder, 60, counted_until),  # nothing is so old
+        dropping_job(tmp_path / "elsewhere", HOT, counted_until),  # sealed into another folder
+        dropping_job(story.folder, HOT, lambda _: "2026-01-01"),  # some account is behind
     ]
-    assert [run_shift(story.database, shift) for shift in shifts] == [0, 0, 0]
+    assert [run_maintenance_job(story.database, shift) for shift in shifts] == [0, 0, 0]
     assert len(kept_ids(story.database)) == len(story.touches)
     clock.advance(days=10)
     assert story.database.read_now(counted_until) == "2026-02-15"
@@ -295,12 +295,12 @@ def test_a_file_cut_off_by_hand_is_named_and_what_was_counted_stays(story: Story
 
     def look(tx: Tx) -> None:
         mine = (story.world.id, account.id)
-        assert together(list_counted_facts(tx, *mine, EVER, Step.DAY)) == before["counted"][0]
+        assert together(list_counted_facts(tx, *mine, EVER, TimeStep.DAY)) == before["counted"][0]
         assert ad_group_report(tx, story.world.id, account, EVER) == before["report"]
         with pytest.raises(BrokenFile, match=r"day=2026-01-07/part-1\.parquet"):
-            ENGINE.list_facts(tx, *mine, EVER, Step.HOUR)
+            ENGINE.list_facts(tx, *mine, EVER, TimeStep.HOUR)
         with pytest.raises(BrokenFile):
-            ENGINE.list_reach(tx, *mine, EVER, (Level.AD, Step.WHOLE))
+            ENGINE.list_reach(tx, *mine, EVER, (Level.AD, TimeStep.WHOLE))
         (gap,) = list_gaps(tx, account, days)
         assert (str(gap.day), gap.is_gone, gap.is_kept) == ("2026-01-07", False, False)
         explained = trace_conversion(tx, story.world.id, before["winners"][0].conversion_id)
@@ -321,7 +321,7 @@ def test_a_late_tap_on_a_day_whose_file_is_damaged_waits_until_it_is_back(story:
     tap = story.touch(6)
     tap = replace(tap, kind=TouchKind.CLICK, day="2026-01-07", expires_ts=tap.ts - 1)
     mine = (story.world.id, story.world.ad_account.id)
-    counted = lambda tx: together(list_counted_facts(tx, *mine, EVER, Step.DAY))  # noqa: E731
+    counted = lambda tx: together(list_counted_facts(tx, *mine, EVER, TimeStep.DAY))  # noqa: E731
     before = story.database.read_now(counted)
     story.database.write_now(lambda tx: measurement.record_touch(tx, tap))
     story.database.write_now(count_days_ahead)

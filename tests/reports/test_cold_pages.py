@@ -73,7 +73,7 @@ def seal_and_drop(house: House, folder: Path) -> None:
     """What the worker does by itself."""
 
     async def work() -> int:
-        return await asyncio.to_thread(Worker(house.context.db, Settings(data_dir=folder)).run_shifts)
+        return await asyncio.to_thread(Worker(house.context.db, Settings(data_dir=folder)).run_maintenance)
 
     assert asyncio.run(work()) > 1
 

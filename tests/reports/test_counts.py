@@ -14,10 +14,10 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.leads.actions.records import change_lead_status, mark_as_lead
 from contatto.leads.model.events import LeadStatusChanged
-from contatto.leads.model.leads import Origin, Signal, Status
+from contatto.leads.model.leads import LeadStatus, Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned
@@ -25,7 +25,7 @@ from contatto.measurement.model import ConversionKind, Goal, TouchKind
 from contatto.reports.actions.counting import count_days_ahead, note_lead
 from contatto.reports.engines import counts
 from contatto.reports.engines.counts import find_progress, list_counted_facts, list_counted_hours
-from contatto.reports.model import Counts, Fact, Span, Step
+from contatto.reports.model import Counts, Fact, Span, TimeStep
 from contatto.reports.registry import ENGINE
 from tests.ads.world import Chain, World, add_chain, add_world
 
@@ -51,10 +51,10 @@ def same_as_all_events(database: Database, world: World, span: Span = EVER) -> N
 
     def look(tx: Tx) -> None:
         mine = (world.id, world.ad_account.id)
-        for step in (Step.WHOLE, Step.DAY):
+        for step in (TimeStep.WHOLE, TimeStep.DAY):
             counted = list_counted_facts(tx, *mine, span, step)
             assert together(counted, whole) == together(ENGINE.list_facts(tx, *mine, span, step), whole)
-        hours = ENGINE.list_facts(tx, *mine, span, Step.HOUR)
+        hours = ENGINE.list_facts(tx, *mine, span, TimeStep.HOUR)
         by_hour = together(hours, lambda fact: ("", fact.day, ""))
         counted_hours = list_counted_hours(tx, *mine, span)
         assert {("", hour, ""): counts for hour, counts in counted_hours.items()} == by_hour
@@ -126,7 +126,7 @@ def test_a_settled_account_is_read_from_its_counts_alone(database: Database, clo
         """Events that are gone from the log, as they are once a day is sealed."""
         tx.execute(measured.touches.delete().where(measured.touches.c.business_id == world.id))
         tx.execute(measured.conversions.delete().where(measured.conversions.c.business_id == world.id))
-        return list_counted_facts(tx, world.id, world.ad_account.id, EVER, Step.WHOLE)
+        return list_counted_facts(tx, world.id, world.ad_account.id, EVER, TimeStep.WHOLE)
 
     found = together(database.write_now(spoil), whole)
     assert found == {(chains[0].ad.id, "", ""): Counts(1_000, 0, 1, 0, 1, 0, 1)}
@@ -140,13 +140,13 @@ def test_what_becomes_of_a_lead_changes_the_day_that_earned_it(database: Databas
     database.write_now(count_days_ahead)
 
     def found(tx: Tx) -> Counts:
-        facts = list_counted_facts(tx, world.id, world.ad_account.id, EVER, Step.WHOLE)
+        facts = list_counted_facts(tx, world.id, world.ad_account.id, EVER, TimeStep.WHOLE)
         return together(facts, whole)[chains[0].ad.id, "", ""]
 
     assert database.read_now(found) == Counts(1_000, 0, 1, leads=1, rt_leads=1, manual_leads=1)
 
     def qualify(tx: Tx) -> None:
-        change_lead_status(tx, world.id, lead_id, Status.RAW, Status.QUALIFIED, "Owner")
+        change_lead_status(tx, world.id, lead_id, LeadStatus.RAW, LeadStatus.QUALIFIED, "Owner")
         note_lead(tx, LeadStatusChanged(world.id, lead_id, "raw", "qualified"))
 
     database.write_now(qualify)
@@ -189,7 +189,7 @@ def test_a_reader_is_not_confused_by_a_count_that_ends_meanwhile(
 
     monkeypatch.setattr(counts, "_read", count_first)
     mine = (world.id, world.ad_account.id)
-    found = database.read_now(lambda tx: list_counted_facts(tx, *mine, EVER, Step.WHOLE))
+    found = database.read_now(lambda tx: list_counted_facts(tx, *mine, EVER, TimeStep.WHOLE))
     assert counted == [1]
     assert together(found, whole) == {(chains[0].ad.id, "", ""): Counts(2_000, 0, 2)}
 
@@ -224,7 +224,7 @@ def test_only_the_live_day_is_read_from_its_events(database: Database, clock: Fi
             asked.append((event[2], event[3]))
 
         listen(tx.connection, "before_cursor_execute", keep)
-        list_counted_facts(tx, world.id, world.ad_account.id, Span("2025-12-30", "2026-01-03"), Step.DAY)
+        list_counted_facts(tx, world.id, world.ad_account.id, Span("2025-12-30", "2026-01-03"), TimeStep.DAY)
         events = [each for each in asked if "FROM touches" in each[0] or "FROM conversions" in each[0]]
         plans = [tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values) for sql, values in events]
         return [row[3] for plan in plans for row in plan if not row[3].startswith("USE TEMP")]

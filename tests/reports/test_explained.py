@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from contatto.measurement.model import Conversion, ConversionKind, Policy, Touch, TouchKind
 from contatto.measurement.rules import last_touch
-from contatto.reports.rules.explained import Verdict, judge_touches
+from contatto.reports.rules.explained import TouchVerdict, judge_touches
 
 DAY = 86_400 * 1_000_000
 LEAD = Conversion(1, "b", "p", ConversionKind.LEAD, "lead", 100 * DAY)
@@ -42,16 +42,16 @@ def test_each_touch_is_told_why_it_did_not_win() -> None:
     ]
     verdicts = {judged.touch.touch_id: judged.verdict for judged in judge_touches(touches, LEAD)}
     assert verdicts == {
-        1: Verdict.EXPIRED,
-        2: Verdict.EARLIER,
-        3: Verdict.WON,
-        4: Verdict.BEHIND_CLICK,
-        5: Verdict.NEVER_COUNTS,
-        6: Verdict.AFTERWARDS,
-        7: Verdict.EARLIER,
+        1: TouchVerdict.EXPIRED,
+        2: TouchVerdict.EARLIER,
+        3: TouchVerdict.WON,
+        4: TouchVerdict.BEHIND_CLICK,
+        5: TouchVerdict.NEVER_COUNTS,
+        6: TouchVerdict.AFTERWARDS,
+        7: TouchVerdict.EARLIER,
     }
     latest = {one.touch.touch_id: one.verdict for one in judge_touches(touches, LEAD, Policy.LAST_TOUCH)}
-    assert latest[4] is Verdict.WON
+    assert latest[4] is TouchVerdict.WON
 
 
 @given(TOUCHES, st.sampled_from(Policy))
@@ -59,7 +59,7 @@ def test_the_winner_is_that_of_the_rule_and_there_is_one_at_most(
     touches: list[Touch], policy: Policy
 ) -> None:
     judged = judge_touches(touches, LEAD, policy)
-    won = [one.touch for one in judged if one.verdict is Verdict.WON]
+    won = [one.touch for one in judged if one.verdict is TouchVerdict.WON]
     winner = last_touch(touches, LEAD, policy)
     assert won == ([winner] if winner else [])
     assert {one.touch.touch_id for one in judged} == {one.touch_id for one in touches}

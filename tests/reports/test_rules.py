@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from contatto.kit.errors import Refused
 from contatto.measurement.model import Goal
-from contatto.reports.model import COUNTED, Counts, Fact, Figures, Level, Span, Step, Subject
+from contatto.reports.model import COUNTED, Counts, Fact, Figures, Level, Span, Subject, TimeStep
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.filters import Condition, matching
 from contatto.reports.rules.rows import build_report, total_of
@@ -148,7 +148,7 @@ def test_facts_become_rows_of_their_subjects() -> None:
         Fact("a2", "", Counts(leads=1)),
         Fact("x", "", Counts(9)),
     ]
-    report = build_report([group("1"), group("2")], facts, {"a1": "1", "a2": "1"}, Step.WHOLE)
+    report = build_report([group("1"), group("2")], facts, {"a1": "1", "a2": "1"}, TimeStep.WHOLE)
     assert [(row.subject.key, row.figures.counts) for row in report.rows] == [
         ("1", Counts(spend_micros=5, leads=1)),
         ("2", Counts()),
@@ -158,13 +158,13 @@ def test_facts_become_rows_of_their_subjects() -> None:
 
 def test_a_deleted_ad_group_has_a_row_only_where_it_has_figures() -> None:
     subjects = [group("1", deleted=True), group("2", deleted=True)]
-    report = build_report(subjects, [Fact("a1", "", Counts(leads=1))], {"a1": "1"}, Step.WHOLE)
+    report = build_report(subjects, [Fact("a1", "", Counts(leads=1))], {"a1": "1"}, TimeStep.WHOLE)
     assert [row.subject.key for row in report.rows] == ["1"]
 
 
 def test_by_day_only_days_with_figures_have_rows() -> None:
     facts = [Fact("a1", "2026-01-02", Counts(leads=1)), Fact("a1", "2026-01-01", Counts(leads=2))]
-    report = build_report([group("1"), group("2")], facts, {"a1": "1"}, Step.DAY)
+    report = build_report([group("1"), group("2")], facts, {"a1": "1"}, TimeStep.DAY)
     assert [(row.day, row.figures.conversions) for row in report.rows] == [
         ("2026-01-01", 2),
         ("2026-01-02", 1),
@@ -175,7 +175,7 @@ def test_by_day_only_days_with_figures_have_rows() -> None:
 def test_rows_add_up_to_the_total_and_to_the_facts(found: list[tuple[str, Counts]]) -> None:
     owners = {"a1": "1", "a2": "1", "a3": "2"}
     facts = [Fact(ad, "", counts) for ad, counts in found]
-    report = build_report([group("1"), group("2", TALK)], facts, owners, Step.WHOLE)
+    report = build_report([group("1"), group("2", TALK)], facts, owners, TimeStep.WHOLE)
     assert report.total == total_of(report.rows)
     assert report.total.counts == sum((counts for _, counts in found), Counts())
     assert report.total.conversions is None
@@ -205,7 +205,7 @@ def test_a_span_holds_both_its_ends() -> None:
 def test_a_filter_keeps_the_rows_that_meet_it(condition: Condition, keys: list[str]) -> None:
     facts = [Fact(f"a{n}", "", Counts(spend_micros=n, leads=n)) for n in (1, 2, 3)]
     owners = {f"a{n}": str(n) for n in (1, 2, 3)}
-    report = build_report([group(str(n)) for n in (1, 2, 3)], facts, owners, Step.WHOLE)
+    report = build_report([group(str(n)) for n in (1, 2, 3)], facts, owners, TimeStep.WHOLE)
     assert [row.subject.key for row in matching(report.rows, [condition], METRICS)] == keys
 
 

@@ -21,11 +21,11 @@ from contatto.reports.actions.tasks import (
     KEEP_FILES,
     REPORT_FILES,
     cancel_report,
-    forget_reports,
+    purge_reports,
     queue_report,
 )
-from contatto.reports.model import Level, ReportTask, Span, Step, TaskStatus
-from contatto.reports.rules.queries import Asked, Question
+from contatto.reports.model import Level, ReportTask, Span, TaskStatus, TimeStep
+from contatto.reports.rules.queries import ReportBody, ReportQuestion
 from contatto.reports.store import tasks as store
 from tests.ads.world import NOW, World, add_chain, add_world
 from tests.background import make_files
@@ -34,10 +34,10 @@ from tests.reports.test_actions import earn, touch
 TODAY = Span("2026-01-01", "2026-01-01")
 
 
-def asked(**changes: object) -> Asked:
+def asked(**changes: object) -> ReportBody:
     values = {"advertiser_id": "1", "report_type": "BASIC", "dimensions": ["campaign_id"],
               "metrics": ["spend", "reach", "campaign_name"], "query_lifetime": True}  # fmt: skip
-    return Asked.model_validate(values | changes)
+    return ReportBody.model_validate(values | changes)
 
 
 def seen_world(tx: Tx, timezone: str = "Asia/Singapore") -> World:
@@ -55,7 +55,7 @@ def test_reach_counts_each_person_once_on_every_level(database: Database) -> Non
     world = database.write_now(seen_world)
 
     def reach(level: Level) -> list[int | None]:
-        question = Question(Span(), level, with_reach=True)
+        question = ReportQuestion(Span(), level, with_reach=True)
         report = database.read_now(lambda tx: make_report(tx, world.ad_account, question))
         return sorted(row.figures.reach or 0 for row in report.rows)
 
@@ -72,7 +72,7 @@ def test_reach_counts_each_person_once_on_every_level(database: Database) -> Non
 )
 def test_hours_are_hours_of_the_ad_account(database: Database, timezone: str, hours: list[str]) -> None:
     world = database.write_now(lambda tx: seen_world(tx, timezone))
-    question = Question(TODAY, Level.AD_ACCOUNT, step=Step.HOUR, with_reach=True)
+    question = ReportQuestion(TODAY, Level.AD_ACCOUNT, step=TimeStep.HOUR, with_reach=True)
 
     def work(tx: Tx) -> list[tuple[str | None, int, int | None]]:
         earn(tx, world, ConversionKind.LEAD, NOW + timedelta(minutes=59))
@@ -163,7 +163,7 @@ def test_files_are_forgotten_after_their_time(database: Database, clock: FixedCl
     world = database.write_now(seen_world)
     task = queue(database, world)
     clock.advance(seconds=KEEP_FILES.total_seconds() + 1)
-    assert database.write_now(forget_reports) == 1
+    assert database.write_now(purge_reports) == 1
     assert database.read_now(lambda tx: store.find_report_task(tx, world.id, task.number)) is None
 
 

@@ -9,10 +9,10 @@ from typing import Any
 from starlette.routing import Mount
 
 from contatto.access import ACCESS
-from contatto.accounts.model import Access, Door, Permission
+from contatto.accounts.model import Access, Credential, Permission
 from contatto.app import create_app
-from contatto.kit.context import Context
 from contatto.kit.settings import Settings
+from contatto.ui.context import Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Way:
         return tuple(re.findall(r"{(\w+)(?::\w+)?}", self.path))
 
     @property
-    def door(self) -> Door | None:
-        return self.access.door if self.access else None
+    def credential(self) -> Credential | None:
+        return self.access.credential if self.access else None
 
     @property
     def permission(self) -> Permission | None:
@@ -61,14 +61,14 @@ def every_way() -> tuple[Way, ...]:
     return tuple(sorted(_ways(app.routes, ""), key=lambda way: (way.path, way.method)))
 
 
-def ways(*doors: Door) -> list[Way]:
+def ways(*doors: Credential) -> list[Way]:
     """The ways through some doors."""
-    return [way for way in every_way() if way.door in doors]
+    return [way for way in every_way() if way.credential in doors]
 
 
 def private_ways() -> list[Way]:
     """The ways of members, programs and apps."""
-    return ways(Door.MEMBER, Door.PROGRAM, Door.APP)
+    return ways(Credential.MEMBER, Credential.PROGRAM, Credential.APP)
 
 
 class _NoContext(Context):

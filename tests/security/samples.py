@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter
 
-from contatto.accounts.model import Door
+from contatto.accounts.model import Credential
 from tests.journeys.running import API
 from tests.journeys.running import ad_group as new_ad_group
 from tests.security.attempts import Attempt
@@ -61,10 +61,10 @@ def collect_attempts(world: World, tenant: Tenant) -> list[Attempt]:
     """The same of a world that has become another one since it was built."""
     found = [_completed(each, tenant) for each in offered(world, tenant)]
     known = {each.way.name for each in found}
-    for way in ways(Door.MEMBER):
+    for way in ways(Credential.MEMBER):
         if way.name not in known:
             found += [_from_declared(way, path, tenant) for path in addresses(way, tenant)]
-    for way in ways(Door.PROGRAM, Door.APP):
+    for way in ways(Credential.PROGRAM, Credential.APP):
         found.append(_of_program(way, tenant))
     return found
 

@@ -14,7 +14,7 @@ import httpx2
 import uvicorn
 
 from contatto.app import create_app, open_context
-from contatto.kit.context import Context
+from contatto.ui.context import Context
 from tests.journeys.running import PASSWORD, House, csrf_of, open_house
 
 

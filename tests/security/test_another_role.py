@@ -4,7 +4,7 @@ import httpx2
 import pytest
 
 from contatto.access import ACCESS
-from contatto.accounts.model import Door, Permission, Role
+from contatto.accounts.model import Credential, Permission, Role
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from tests.security.attempts import Attempt
 from tests.security.holdings import changed_tables, rows_of
@@ -27,14 +27,18 @@ def test_the_table_names_no_route_that_is_gone() -> None:
 
 
 def test_every_private_route_asks_for_a_permission_or_is_known_to_need_none() -> None:
-    free = {way.name for way in ways(Door.MEMBER, Door.PROGRAM, Door.APP) if way.permission is None}
+    free = {
+        way.name
+        for way in ways(Credential.MEMBER, Credential.PROGRAM, Credential.APP)
+        if way.permission is None
+    }
     assert free == {
         "GET /", "GET /live", "GET /login/tries", "GET /nav", "GET /settings", "GET /settings/capture",
         "POST /logout", "POST /settings/language", "GET /open_api/v1.3/oauth2/advertiser/get/",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("way", ways(Door.MEMBER), ids=str)
+@pytest.mark.parametrize("way", ways(Credential.MEMBER), ids=str)
 def test_a_role_without_the_permission_changes_nothing(world: World, way: Way) -> None:
     lacking = [role for role in Role if way.permission and way.permission not in ROLE_PERMISSIONS[role]]
     attempt = attempts_of(world, world.attacker, way)[0]
@@ -53,7 +57,7 @@ def code_of(answer: httpx2.Response) -> int:
     return int(found.get("code", 0))
 
 
-@pytest.mark.parametrize("way", ways(Door.PROGRAM, Door.APP), ids=str)
+@pytest.mark.parametrize("way", ways(Credential.PROGRAM, Credential.APP), ids=str)
 def test_a_token_opens_what_its_scope_names_and_nothing_else(world: World, way: Way) -> None:
     [attempt] = attempts_of(world, world.attacker, way)
     tokens = world.attacker.tokens
@@ -66,23 +70,23 @@ def test_a_token_opens_what_its_scope_names_and_nothing_else(world: World, way: 
     assert code_of(attempt.send(world, token=tokens[way.permission])) != NO_SCOPE, attempt
 
 
-@pytest.mark.parametrize("door", [Door.PROGRAM, Door.APP])
-def test_a_session_is_no_token_and_a_token_is_no_session(world: World, door: Door) -> None:
+@pytest.mark.parametrize("credential", [Credential.PROGRAM, Credential.APP])
+def test_a_session_is_no_token_and_a_token_is_no_session(world: World, credential: Credential) -> None:
     def refused(attempt: Attempt, **by: str) -> bool:
         return code_of(attempt.send(world, **by)) != 0
 
-    for way in ways(door):
+    for way in ways(credential):
         [attempt] = attempts_of(world, world.attacker, way)
-        if door is Door.PROGRAM:
+        if credential is Credential.PROGRAM:
             assert refused(attempt, session=world.attacker.owner), way
         assert refused(attempt, token=world.attacker.owner), way
-    for way in ways(Door.MEMBER):
+    for way in ways(Credential.MEMBER):
         attempt = attempts_of(world, world.attacker, way)[0]
         for by in ({"token": world.attacker.token}, {"session": world.attacker.token, "forgery": ""}):
             assert attempt.send(world, **by).status_code in (303, 401), way
 
 
-@pytest.mark.parametrize("way", [way for way in ways(Door.MEMBER) if way.name not in LEFT_OUT], ids=str)
+@pytest.mark.parametrize("way", [way for way in ways(Credential.MEMBER) if way.name not in LEFT_OUT], ids=str)
 def test_the_least_role_with_the_permission_is_let_in(world: World, way: Way) -> None:
     """Else the table would ask for less than the route, and prove nothing."""
     attempt = attempts_of(world, world.attacker, way)[0]

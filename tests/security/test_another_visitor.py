@@ -58,20 +58,20 @@ def shown_ids(house: House) -> Iterator[str]:
     """Every id-like word that the business sees of its chats: in the API, and on its pages."""
     account = house.data("GET", "/business/message/conversation/list/", business_id=house.webchat_id,
                          conversation_type="STRANGER")  # fmt: skip
-    yield from words_of(str(account))
+    yield from translator_of(str(account))
     for each in account["conversations"]:
         told = house.data("GET", "/business/message/content/list/", business_id=house.webchat_id,
                           conversation_id=each["conversation_id"])  # fmt: skip
-        yield from words_of(str(told))
+        yield from translator_of(str(told))
     house.sign_in()
     for page in ("/inbox", "/leads", f"/inbox/{settled(house)[0]}", "/leads.csv", "/settings/audit"):
-        yield from words_of(house.client.get(page).text)
+        yield from translator_of(house.client.get(page).text)
     lead = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))[0]
-    yield from words_of(house.client.get(f"/leads/{lead.id}").text)
+    yield from translator_of(house.client.get(f"/leads/{lead.id}").text)
     house.client.cookies.clear()
 
 
-def words_of(text: str) -> list[str]:
+def translator_of(text: str) -> list[str]:
     return [word for word in re.findall(r"[A-Za-z0-9_.:-]{12,128}", text) if any(map(str.isdigit, word))]
 
 

@@ -7,10 +7,10 @@ from typing import Final
 
 import pytest
 
-from contatto.accounts.model import Door
+from contatto.accounts.model import Credential
 from contatto.channels.connectors import meta, tiktok
 from contatto.kit.ids import hash_secret
-from contatto.kit.web.sessions import GUEST_COOKIE
+from contatto.ui.sessions import GUEST_COOKIE
 from tests.journeys.running import API, PASSWORD, csrf_of, message, webhook_body
 from tests.security.filling import settle
 from tests.security.holdings import changed_tables, rows_of
@@ -41,7 +41,7 @@ def mutations(token: str, places: int = PLACES) -> Iterator[str]:
     yield hash_secret(token)
 
 
-@pytest.mark.parametrize("way", [way for way in ways(Door.MEMBER) if way.changes], ids=str)
+@pytest.mark.parametrize("way", [way for way in ways(Credential.MEMBER) if way.changes], ids=str)
 def test_a_form_that_is_not_of_this_session_changes_nothing(world: World, way: Way) -> None:
     attempt = attempts_of(world, world.attacker, way)[0]
     session, own = world.attacker.owner, world.csrf(world.attacker.owner)

@@ -15,7 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
 
-from contatto.accounts.model import Door
+from contatto.accounts.model import Credential
 from contatto.channels.connectors import meta, tiktok
 from tests.hostile import is_raw
 from tests.journeys.running import API, message
@@ -89,7 +89,9 @@ def test_the_api_answers_whatever_is_generated(world: World, label: str, mode: G
     ask()
 
 
-@pytest.mark.parametrize("way", [way for way in ways(Door.MEMBER) if way.name not in ENDS_SESSION], ids=str)
+@pytest.mark.parametrize(
+    "way", [way for way in ways(Credential.MEMBER) if way.name not in ENDS_SESSION], ids=str
+)
 def test_pages_take_their_forms_however_they_are_filled_in(world: World, way: Way) -> None:
     """Each form as its page shows it, and each query, with fields changed, doubled, gone and added."""
     fuzzer = Fuzzer(SEED + hash_of(way.name))
@@ -171,7 +173,9 @@ def test_doors_that_read_json_take_whatever_is_in_it(world: World, door: str) ->
         world.context.clock.advance(seconds=7)  # type: ignore[attr-defined]  # so that limits let the next ones in
 
 
-@pytest.mark.parametrize("way", [way for way in ways(Door.PROGRAM, Door.APP) if way.changes], ids=str)
+@pytest.mark.parametrize(
+    "way", [way for way in ways(Credential.PROGRAM, Credential.APP) if way.changes], ids=str
+)
 def test_bodies_of_the_api_may_hold_anything(world: World, way: Way) -> None:
     """Bodies that are right at first, so that what is drawn gets deeper than a check of the schema."""
     fuzzer = Fuzzer(SEED + hash_of(way.name))

@@ -11,7 +11,7 @@ import pytest
 from tests.security.serving import Server, serving
 
 SHORTER = """
-from contatto.kit.web import connections, guarded
+from contatto.ui import connections, guarded
 guarded.HEAD_S, guarded.BODY_S, connections.READ_S, connections._SWEEP_S = 1.0, 1.5, 2.0, 0.1
 """
 """The same limits with less time, so that a test can wait for them."""
@@ -159,7 +159,7 @@ def test_an_answer_that_nobody_reads_is_given_up(server: Server) -> None:
     async def send() -> bool:
         async with connected(server) as (reader, writer):
             writer.transport.pause_reading()  # type: ignore[attr-defined]
-            ask = b"GET /static/vendor/htmx-4.0.1.min.js HTTP/1.1\r\nHost: x\r\n\r\n"
+            ask = b"GET /static/ui/vendor/htmx-4.0.1.min.js HTTP/1.1\r\nHost: x\r\n\r\n"
             writer.write(ask * 800)
             await asyncio.sleep(ENDS_S)
             writer.transport.resume_reading()  # type: ignore[attr-defined]

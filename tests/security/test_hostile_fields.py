@@ -18,7 +18,7 @@ import httpx2
 import pytest
 from pydantic import TypeAdapter
 
-from contatto.accounts.model import Door
+from contatto.accounts.model import Credential
 from tests.security.attempts import Attempt, _changed, _leaves
 from tests.security.routes import Way, every_way
 from tests.security.samples import _declared_form, _operations, _resolved, attempts_of, own_attempts
@@ -80,7 +80,7 @@ def public_attempts(tenant: Tenant) -> Iterator[Attempt]:
     }
     forms = {"POST /login": (("email", "a@example.com"), ("password", "x"), ("next", "/"))}
     for way in every_way():
-        if way.door not in (Door.MEMBER, Door.PROGRAM, Door.APP):
+        if way.credential not in (Credential.MEMBER, Credential.PROGRAM, Credential.APP):
             path = address_of(way, tenant)
             yield Attempt(way, path, queries.get(way.name, ()), forms.get(way.name), bodies.get(way.name))
 
@@ -166,10 +166,10 @@ def breaks_most(place: Place, name: str) -> list[Any]:
 
 
 def send(world: World, attempt: Attempt, tenant: Tenant, **by: Any) -> httpx2.Response:
-    door = attempt.way.door
-    if door is Door.MEMBER:
+    credential = attempt.way.credential
+    if credential is Credential.MEMBER:
         by["session"] = tenant.owner
-    elif door in (Door.PROGRAM, Door.APP):
+    elif credential in (Credential.PROGRAM, Credential.APP):
         by["token"] = tenant.token
     else:
         by["visitor"] = tenant.visitor
@@ -182,7 +182,7 @@ def send(world: World, attempt: Attempt, tenant: Tenant, **by: Any) -> httpx2.Re
 
 
 def attempts(world: World, way: Way) -> list[Attempt]:
-    if way.door in (Door.MEMBER, Door.PROGRAM, Door.APP):
+    if way.credential in (Credential.MEMBER, Credential.PROGRAM, Credential.APP):
         return attempts_of(world, world.attacker, way)
     return [each for each in public_attempts(world.attacker) if each.way == way]
 

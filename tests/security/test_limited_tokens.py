@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount
-from contatto.accounts.model import BusinessId, Door, Permission
+from contatto.accounts.model import BusinessId, Credential, Permission
 from contatto.accounts.rules import LIMITABLE
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -96,7 +96,7 @@ def _body(operation: dict[str, object]) -> object:
     return [document["components"]["schemas"][name] for name in seen]
 
 
-PROGRAMS = ways(Door.PROGRAM, Door.APP)
+PROGRAMS = ways(Credential.PROGRAM, Credential.APP)
 
 
 def test_every_operation_that_takes_an_ad_account_is_asked_for_one(world: World, limited: Limited) -> None:

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from sqlalchemy import select
 
-from contatto.accounts.model import Door, Role
+from contatto.accounts.model import Credential, Role
 from contatto.audit.index import FOLDED, LONGEST
 from contatto.audit.model import AuditEntry, Look
 from contatto.audit.rules import chain_holds, read_seen
@@ -347,4 +347,8 @@ def test_the_values_that_the_tests_look_for_are_there(planted: World) -> None:
     kept = planted.context.db.read_now(look)
     assert MAIL in kept
     assert len(kept & {f"+65{phone}" for phone in planted.victim.phones}) > 2
-    assert {way.door for way in private_ways()} == {Door.MEMBER, Door.PROGRAM, Door.APP}
+    assert {way.credential for way in private_ways()} == {
+        Credential.MEMBER,
+        Credential.PROGRAM,
+        Credential.APP,
+    }

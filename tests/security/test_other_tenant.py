@@ -10,7 +10,7 @@ from dataclasses import replace
 import httpx2
 import pytest
 
-from contatto.accounts.model import Door, Role
+from contatto.accounts.model import Credential, Role
 from contatto.kit.ids import new_id
 from tests.security.attempts import Attempt, Others
 from tests.security.filling import settle
@@ -38,7 +38,7 @@ def others(world: World) -> Others:
 
 
 def send(world: World, attempt: Attempt, tenant: Tenant) -> httpx2.Response:
-    if attempt.way.door is Door.MEMBER:
+    if attempt.way.credential is Credential.MEMBER:
         return attempt.send(world, session=tenant.owner)
     return attempt.send(world, token=tenant.token)
 

@@ -15,11 +15,11 @@ from sqlalchemy import func, select
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import Permission
 from contatto.kit.db.types import metadata
-from contatto.notices.model import Entity
-from contatto.notices.store import list_subscriptions
+from contatto.subscriptions.model import Entity
+from contatto.subscriptions.store import list_subscriptions
 from tests import make
-from tests.forms.doors import offer as offer_form
-from tests.forms.doors import opened
+from tests.forms.edges import offer as offer_form
+from tests.forms.edges import opened
 from tests.forms.papers import kitchen
 from tests.journeys.running import API, APP_ID, APP_SECRET, House, ad_group, csrf_of, until
 from tests.security.servers import Served
@@ -100,7 +100,7 @@ def scheduled(served: Served, number: int, made: dict[str, str]) -> Sent:
 
 
 PAGES: dict[str, tuple[str, str, Callable[[Served, int, dict[str, str]], Sent]]] = {
-    "labels": ("contatto.leads.rules.work.MOST_LABELS", "labels", label),
+    "labels": ("contatto.leads.rules.annotations.MOST_LABELS", "labels", label),
     "views": ("contatto.leads.actions.views.MOST_VIEWS", "lead_views", view),
     "reports": ("contatto.reports.actions.saved.MOST_SAVED", "saved_reports", report),
     "saved replies": ("contatto.inbox.rules.MOST_SAVED", "saved_replies", saved_reply),
@@ -163,7 +163,7 @@ def smart_group(number: int, made: dict[str, str]) -> Sent:
 
 PROGRAMS: dict[str, tuple[str, str, Callable[[int, dict[str, str]], Sent]]] = {
     "event sets": ("contatto.leads.rules.events.MOST_SETS", "crm_event_sets", event_set),
-    "subscriptions": ("contatto.notices.rules.MOST_SUBSCRIPTIONS", "subscriptions", subscription),
+    "subscriptions": ("contatto.subscriptions.rules.MOST_SUBSCRIPTIONS", "subscriptions", subscription),
     "ad groups": ("contatto.ads.rules.settings.MOST_AD_GROUPS", "ad_groups", smart_group),
 }
 

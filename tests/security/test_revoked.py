@@ -18,7 +18,7 @@ from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Ended, Member, Permission, Role
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.web.sessions import SESSION_COOKIE
+from contatto.ui.sessions import SESSION_COOKIE
 from tests.journeys.running import API, EMAIL, PASSWORD, weak_hash
 from tests.security.servers import Served, login_form
 

@@ -186,7 +186,7 @@ def test_no_log_line_holds_a_contact_value_or_a_name_though_everything_breaks(
     for place in (
         "contatto.leads.store.listing.list_matches",
         "contatto.inbox.pages.panes.list_found",
-        "contatto.inbox.actions.deliveries.open_conversation",
+        "contatto.inbox.actions.incoming.open_conversation",
         "contatto.leads.actions.importing.read_entry",
         "contatto.leads.actions.jobs.lead_store.list_leads_by_id",
     ):

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from contatto.accounts.model import Door
+from contatto.accounts.model import Credential
 from tests.journeys.running import API
 from tests.security.routes import Way, every_way, ways
 from tests.security.world import World
@@ -40,7 +40,7 @@ def some(values: tuple[Any, ...], number: int, most: int) -> list[Any]:
 
 
 def by(world: World, way: Way) -> dict[str, str]:
-    if way.door in (Door.PROGRAM, Door.APP):
+    if way.credential in (Credential.PROGRAM, Credential.APP):
         return {"token": world.attacker.token}
     return {"session": world.attacker.owner, "visitor": world.attacker.visitor}
 
@@ -69,9 +69,11 @@ def test_no_senseless_id_breaks_anything(world: World, way: Way) -> None:
     ask_with_ids(world, way, list(IDS))
 
 
-@pytest.mark.parametrize("way", [way for way in ways(Door.PROGRAM, Door.APP) if way.changes], ids=str)
+@pytest.mark.parametrize(
+    "way", [way for way in ways(Credential.PROGRAM, Credential.APP) if way.changes], ids=str
+)
 def test_a_body_that_makes_no_sense_has_a_coded_answer(world: World, way: Way) -> None:
-    number = ways(Door.PROGRAM, Door.APP).index(way)
+    number = ways(Credential.PROGRAM, Credential.APP).index(way)
     with nothing_changes(world.context.db):
         for raw in some(BODIES, number, 3):
             headers = {"Content-Type": "application/json"}

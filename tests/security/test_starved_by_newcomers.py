@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from tests.forms.doors import offer
+from tests.forms.edges import offer
 from tests.inbox.test_photos import picture
 from tests.journeys.running import House, running_house
 from tests.security.chats import Browser, neighbour_of, settled

@@ -18,10 +18,10 @@ from starlette.testclient import TestClient
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
 from contatto.kit.clock import Clock
-from contatto.kit.context import Context
 from contatto.kit.settings import Settings
-from contatto.kit.web.sessions import GUEST_COOKIE, SESSION_COOKIE
-from contatto.kit.web.visitor import cookie_name
+from contatto.ui.context import Context
+from contatto.ui.sessions import GUEST_COOKIE, SESSION_COOKIE
+from contatto.ui.visitor import cookie_name
 from tests.journeys.running import API, csrf_of
 
 URL: Final = "http://127.0.0.1:8000"

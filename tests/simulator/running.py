@@ -16,14 +16,14 @@ from contatto.inbox.model import Ledger
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import outbox
 from contatto.kit.clock import ShiftedClock, SystemClock
-from contatto.kit.context import Context
 from contatto.kit.settings import Settings
-from contatto.kit.web.visitor import VISITOR_KEY
 from contatto.migrations.steps import migrate_schema
 from contatto.simulator.browser import Browser
 from contatto.simulator.desk import Desk
 from contatto.simulator.traffic import Street
 from contatto.simulator.world import build_world, invent_logins
+from contatto.ui.context import Context
+from contatto.ui.visitor import VISITOR_KEY
 
 HOST = "127.0.0.1"
 

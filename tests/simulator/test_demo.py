@@ -15,9 +15,9 @@ from typing import Any
 import httpx2
 
 from contatto.channels.connectors.tiktok import sign_body
-from contatto.simulator.home import NOTES, Home, State
+from contatto.simulator.home import NOTES, Home, HomeState
 from tests.journeys.running import message, until, webhook_body
-from tests.notices.receiver import is_signed_lead, running_receiver
+from tests.subscriptions.receiver import is_signed_lead, running_receiver
 
 PROGRAM = str(Path(sys.executable).with_name("contatto"))
 
@@ -59,7 +59,7 @@ def test_a_world_is_made_once_and_goes_on_until_it_was_cut_off(tmp_path: Path) -
             name: second[name] for name in second.keys() - changing
         }
         assert "anew" not in said.read_text()
-    Home(tmp_path / "data").note(State.SEEDING, None)
+    Home(tmp_path / "data").note(HomeState.SEEDING, None)
     with demo(tmp_path, "--no-live") as (third, said):
         assert third["business_id"] != first["business_id"]
         assert "was not finished, so it is made anew" in " ".join(said.read_text().split())

@@ -5,25 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from contatto.simulator.home import NOTES, Home, Occupied, State, write_private
+from contatto.simulator.home import NOTES, Home, HomeState, Occupied, write_private
 from contatto.simulator.world import World
 
 WORLD = World("b1", "Harbour", "7", "token", "app", "secret", (), {}, (), "", "")
 
 
 def test_an_empty_folder_is_empty(tmp_path: Path) -> None:
-    assert Home(tmp_path / "new").look() == (State.EMPTY, None)
+    assert Home(tmp_path / "new").look() == (HomeState.EMPTY, None)
 
 
 def test_a_ready_world_is_found_again(tmp_path: Path) -> None:
-    Home(tmp_path).note(State.READY, WORLD)
-    assert Home(tmp_path).look() == (State.READY, WORLD)
+    Home(tmp_path).note(HomeState.READY, WORLD)
+    assert Home(tmp_path).look() == (HomeState.READY, WORLD)
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"state": "ready", "world": {"of": "another release"}}'])
 def test_a_world_that_cannot_be_gone_on_with_counts_as_unfinished(tmp_path: Path, content: str) -> None:
     (tmp_path / NOTES).write_text(content)
-    assert Home(tmp_path).look() == (State.SEEDING, None)
+    assert Home(tmp_path).look() == (HomeState.SEEDING, None)
 
 
 def test_an_installation_that_is_no_demo_is_never_touched(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_an_installation_that_is_no_demo_is_never_touched(tmp_path: Path) -> Non
 
 def test_clearing_removes_what_a_demo_made_and_nothing_else(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    home.note(State.SEEDING, None)
+    home.note(HomeState.SEEDING, None)
     (tmp_path / "contatto.sqlite3").write_text("half a world")
     (tmp_path / "notes.txt").write_text("mine")
     home.clear()
@@ -49,7 +49,7 @@ def test_two_demos_do_not_share_a_folder(tmp_path: Path) -> None:
     ):
         pass
     with Home(tmp_path).locked():
-        assert Home(tmp_path).look() == (State.EMPTY, None)
+        assert Home(tmp_path).look() == (HomeState.EMPTY, None)
 
 
 def test_a_private_file_is_for_its_owner_alone(tmp_path: Path) -> None:

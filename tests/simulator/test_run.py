@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from contatto.forms.model import Verdict
+from contatto.forms.model import FormVerdict
 from contatto.forms.store.records import count_answers, list_answers
 from contatto.inbox.actions.threads import conversation_id_of, person_id_of
 from contatto.inbox.store.conversations import ConversationFilter, count_conversations
@@ -79,7 +79,7 @@ async def check_the_forms(running: Running) -> None:
     world, sent = running.street.world, running.street.tally.forms
     assert sent > 0
     counts = await running.context.db.read(lambda tx: count_answers(tx, world.business_id))
-    assert [*counts.values()] == [{Verdict.TAKEN: sent}]
+    assert [*counts.values()] == [{FormVerdict.TAKEN: sent}]
     (form_id,) = counts
     kept = await running.context.db.read(lambda tx: list_answers(tx, world.business_id, form_id))
     assert all(answer.lead_id for answer in kept)

@@ -252,7 +252,7 @@ def end_session(tx: Tx, token: str) -> None:
     store.delete_session(tx, hash_secret(token))
 
 
-def end_expired_sessions(tx: Tx) -> int:
+def purge_sessions(tx: Tx) -> int:
     """Delete sessions whose time is over; say how many."""
     return store.delete_expired_sessions(tx)
 
@@ -357,7 +357,7 @@ def redeem_auth_code(tx: Tx, code: str) -> tuple[ApiToken, str]:
         raise Refused(errors.BAD_CODE) from refused
 
 
-def end_expired_codes(tx: Tx) -> int:
+def purge_codes(tx: Tx) -> int:
     """Delete auth codes whose time is over; say how many."""
     return store.delete_expired_codes(tx)
 

@@ -14,15 +14,11 @@ from contatto.accounts.rules import may_use, require
 from contatto.audit.model import AuditEntry
 from contatto.audit.rules import chain_holds, read_seen
 from contatto.audit.store import count_audit_entries, list_audit_entries
-from contatto.kit.context import context_of
-from contatto.kit.db.tx import Tx
-from contatto.kit.http import api_answer
-from contatto.kit.limits import client_network, guess_limit
-from contatto.kit.wire import (
+from contatto.kit.api_types import (
     ApiId,
+    ApiModel,
     JsonText,
     PageQuery,
-    Shape,
     TextId,
     api_time,
     chosen,
@@ -31,11 +27,15 @@ from contatto.kit.wire import (
     read_query,
     request_id_of,
 )
+from contatto.kit.db.tx import Tx
+from contatto.kit.http import api_answer
+from contatto.kit.limits import client_network, guess_limit
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3", tags=["Accounts"])
 
 
-class InfoQuery(Shape):
+class InfoQuery(ApiModel):
     """Ids that are not of the token's business are left out; without ids all ad accounts are shown."""
 
     advertiser_ids: JsonText[tuple[TextId, ...]] = ()
@@ -54,7 +54,7 @@ async def get_advertiser_info(request: Request, caller: ApiCaller) -> Response:
     return api_answer({"list": chosen(rows, query.fields)}, request_id_of(request))
 
 
-class TokenRequest(Shape):
+class TokenRequest(ApiModel):
     """``app_id`` and ``secret`` are taken as they come: the code alone is what lets a program in."""
 
     app_id: TextId
@@ -62,7 +62,7 @@ class TokenRequest(Shape):
     auth_code: Annotated[str, Field(max_length=256)]
 
 
-class TermQuery(Shape):
+class TermQuery(ApiModel):
     advertiser_id: ApiId
     term_type: Literal["LeadAds"]
 

@@ -17,17 +17,16 @@ from contatto.accounts.model import (
     ApiToken,
     Business,
     Caller,
-    Door,
+    Credential,
     Member,
     Permission,
 )
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.audit import rules as audit_rules
-from contatto.audit.actions import record_deed
+from contatto.audit.actions import append_audit_record
 from contatto.audit.index import DeedWriter, LateLooks
-from contatto.audit.model import Deed, Look
+from contatto.audit.model import AuditRecord, Look
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.database import FOLLOW
 from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
@@ -36,10 +35,11 @@ from contatto.kit.ids import hash_secret
 from contatto.kit.limits import RateLimit
 from contatto.kit.looks import SEEN, Ids, Seen
 from contatto.kit.outbox import last_seq
-from contatto.kit.web.language import use_language
-from contatto.kit.web.live import Reader
-from contatto.kit.web.render import BEFORE_RENDERING
-from contatto.kit.web.sessions import check_csrf, session_token
+from contatto.ui.context import context_of
+from contatto.ui.language import use_language
+from contatto.ui.live import Reader
+from contatto.ui.render import BEFORE_RENDERING
+from contatto.ui.sessions import check_csrf, session_token
 
 API_HEADER: Final = "access-token"
 _LOOK: Final = "look"
@@ -157,17 +157,17 @@ async def note_caller(request: Request, caller: Caller) -> Caller:
 
         def follow(tx: Tx, result: Any) -> None:
             named = " ".join(dict.fromkeys(f"{audit_rules.objects_of(fields)} {_made(result)}".split()))
-            record_deed(tx, _deed(caller, request.scope, named))
+            append_audit_record(tx, _deed(caller, request.scope, named))
             request.state.is_written = True
 
         FOLLOW.set(follow)
     return caller
 
 
-def _deed(caller: Caller, scope: Scope, objects: str) -> Deed:
+def _deed(caller: Caller, scope: Scope, objects: str) -> AuditRecord:
     request_id = scope["state"]["request_id"]
     actor = (caller.business_id, caller.subject_id, caller.display_name)
-    return Deed(*actor, _act(scope), objects, request_id)
+    return AuditRecord(*actor, _act(scope), objects, request_id)
 
 
 def check_access(request: Request, caller: Caller) -> None:
@@ -179,7 +179,7 @@ def check_access(request: Request, caller: Caller) -> None:
     table: Mapping[str, Access] = request.app.state.access
     route = getattr(request.scope.get("route"), "path", "")
     access = table.get(f"{request.method} {route}")
-    if access is None or access.door not in (Door.MEMBER, Door.PROGRAM, Door.APP):
+    if access is None or access.credential not in (Credential.MEMBER, Credential.PROGRAM, Credential.APP):
         raise Refused(errors.FORBIDDEN)
     if access.permission is not None:
         rules.require(caller, access.permission)
@@ -256,9 +256,9 @@ class AuditLayer:
             if not fresh:
                 return
         objects = audit_rules.objects_of(_addressed(request) | state.get("named", {}))
-        deed = _deed(caller, scope, objects)
-        deed = replace(deed, seen=_seen_text(deed, seen, fresh))
-        state[_LOOK] = (self.writer.begin(context.db, deed), fresh)
+        audit_record = _deed(caller, scope, objects)
+        audit_record = replace(audit_record, seen=_seen_text(audit_record, seen, fresh))
+        state[_LOOK] = (self.writer.begin(context.db, audit_record), fresh)
 
     async def _end(self, scope: Scope) -> None:
         """Wait until the look is in the log."""
@@ -270,9 +270,9 @@ class AuditLayer:
             self.late.keep(state["caller"].subject_id, _act(scope), fresh, now)
 
 
-def _seen_text(deed: Deed, seen: Seen, fresh: Ids) -> str:
+def _seen_text(audit_record: AuditRecord, seen: Seen, fresh: Ids) -> str:
     """What a look has shown besides the object that it names."""
-    named = set(deed.object.split())
+    named = set(audit_record.object.split())
     counts = {kind: len(ids) for kind, ids in seen.ids.items()} | seen.counts
     told = {kind: [each for each in ids if f"{kind}={each}" not in named] for kind, ids in fresh.items()}
     shown = {kind: count for kind, count in counts.items() if told.get(kind) or kind in seen.counts}

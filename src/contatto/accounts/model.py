@@ -33,7 +33,7 @@ class Permission(StrEnum):
     ADMINISTER = "settings.write"
 
 
-class Door(StrEnum):
+class Credential(StrEnum):
     """What lets a request in."""
 
     MEMBER = "member"
@@ -53,9 +53,9 @@ class Door(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may use a route. Without a permission, whoever comes through the door may."""
+    """Who may use a route. Without a permission, whoever has the credential may."""
 
-    door: Door
+    credential: Credential
     permission: Permission | None = None
 
 

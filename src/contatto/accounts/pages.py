@@ -13,12 +13,12 @@ from contatto.accounts.rules import home_path, local_path, may, require
 from contatto.audit.rules import chain_holds, read_seen
 from contatto.audit.store import list_audit_entries
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import Translator, translator_of
 from contatto.kit.languages import LANGUAGES
-from contatto.kit.web.language import keep_language
-from contatto.kit.words import Words, words_of
+from contatto.ui.context import context_of
+from contatto.ui.language import keep_language
 
 router = APIRouter(include_in_schema=False)
 AUDIT_ROWS: Final = 50
@@ -176,7 +176,7 @@ async def _render_settings(
         "new_token": new_token,
         "new_code": new_code,
         "can_manage": may(caller, Permission.ADMINISTER),
-        "errors": _errors(problem, words_of(request)),
+        "errors": _errors(problem, translator_of(request)),
         "typed": typed or TokenForm(),
         "scopes": [permission.value for permission in Permission],
     }
@@ -184,7 +184,7 @@ async def _render_settings(
     return context.pages.render(request, "accounts/settings.html", values, status)
 
 
-def _errors(problem: Refused | None, words: Words) -> dict[str, str]:
+def _errors(problem: Refused | None, words: Translator) -> dict[str, str]:
     """What was refused, by the field that it names."""
     if problem is None:
         return {}

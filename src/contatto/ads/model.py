@@ -10,7 +10,7 @@ from contatto.kit.sealed import SealedText
 from contatto.measurement.model import Goal
 
 
-class Status(StrEnum):
+class NodeStatus(StrEnum):
     """What the advertiser wants of a campaign, an ad group or an ad; deleted is final."""
 
     ACTIVE = "active"
@@ -18,7 +18,7 @@ class Status(StrEnum):
     DELETED = "deleted"
 
 
-class Kind(StrEnum):
+class NodeKind(StrEnum):
     """The three levels of an ad account; the values are the words of our addresses."""
 
     CAMPAIGN = "campaigns"
@@ -26,7 +26,7 @@ class Kind(StrEnum):
     AD = "ads"
 
 
-type Place = tuple[Kind, int]
+type Place = tuple[NodeKind, int]
 """A level and the API's id there."""
 
 
@@ -161,7 +161,7 @@ class Campaign:
     name: str
     budget_mode: BudgetMode
     budget_micros: int | None
-    status: Status
+    status: NodeStatus
     created_at: datetime
     updated_at: datetime
 
@@ -195,7 +195,7 @@ class AdGroup:
     ends_at: datetime | None
     click_window: ClickWindow
     view_window: ViewWindow
-    status: Status
+    status: NodeStatus
     created_at: datetime
     updated_at: datetime
     page_id: str = ""
@@ -262,7 +262,7 @@ class Ad:
     auto_message_id: str
     page_id: str
     video_id: str
-    status: Status
+    status: NodeStatus
     created_at: datetime
     updated_at: datetime
     audit: Audit = Audit.PASS
@@ -278,7 +278,7 @@ class Draft:
 
     business_id: str
     member_id: str
-    kind: Kind
+    kind: NodeKind
     parent: int
     typed: SealedText
     saved_at: datetime
@@ -334,7 +334,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class NodeFilter:
     """Which campaigns, ad groups or ads of an ad account are wanted; None means no limit.
 
     Numbers are the API's ids; those of a higher level select all that is under them.
@@ -344,7 +344,7 @@ class Wanted:
     ad_group_numbers: frozenset[int] | None = None
     ad_numbers: frozenset[int] | None = None
     name_part: str = ""
-    statuses: frozenset[Status] = frozenset({Status.ACTIVE, Status.PAUSED})
+    statuses: frozenset[NodeStatus] = frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,7 +176,7 @@ def delete_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None
         store.delete_audience(tx, load_audience(tx, account, number))
 
 
-def forget_files(tx: Tx) -> int:
+def purge_files(tx: Tx) -> int:
     """Delete files that can no longer be used; say how many."""
     return store.delete_old_files(tx, tx.now - rules.FILE_LIFE)
 

@@ -23,15 +23,11 @@ from contatto.audiences.actions import (
 from contatto.audiences.model import Audience, AudienceKind, FileAction
 from contatto.audiences.rules import read_digests
 from contatto.kit import errors
-from contatto.kit.context import context_of
-from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer
-from contatto.kit.wire import (
+from contatto.kit.api_types import (
     ApiId,
+    ApiModel,
     JsonText,
     PageQuery,
-    Shape,
     TextId,
     api_time,
     describe_query,
@@ -39,6 +35,10 @@ from contatto.kit.wire import (
     read_query,
     request_id_of,
 )
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import api_answer
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])
 
@@ -49,14 +49,14 @@ type Paths = Annotated[list[Annotated[str, Field(max_length=80)]], Field(min_len
 type SomeIds = Annotated[list[ApiId], Field(min_length=1, max_length=100)]
 
 
-class CreateAudience(Shape):
+class CreateAudience(ApiModel):
     advertiser_id: ApiId
     custom_audience_name: str
     file_paths: Paths
     calculate_type: CalculateType
 
 
-class UpdateAudience(Shape):
+class UpdateAudience(ApiModel):
     """A patch: a new name, or files with what to do with them."""
 
     advertiser_id: ApiId
@@ -66,7 +66,7 @@ class UpdateAudience(Shape):
     file_paths: Paths | None = None
 
 
-class LookalikeSpec(Shape):
+class LookalikeSpec(ApiModel):
     source_audience_id: ApiId
     audience_size: Literal["NARROW", "BALANCED", "BROAD"] = "BALANCED"
     mobile_os: Literal["ALL", "ANDROID", "IOS"] = "ALL"
@@ -75,13 +75,13 @@ class LookalikeSpec(Shape):
     include_source: bool = False
 
 
-class CreateLookalike(Shape):
+class CreateLookalike(ApiModel):
     advertiser_id: ApiId
     custom_audience_name: str
     lookalike_spec: LookalikeSpec
 
 
-class CreateRule(Shape):
+class CreateRule(ApiModel):
     advertiser_id: ApiId
     custom_audience_name: str
     audience_type: Literal["LEAD_GENERATION", "BUSINESS_ACCOUNT"]
@@ -93,7 +93,7 @@ class AudienceQuery(PageQuery):
     custom_audience_ids: JsonText[SomeIds | None] = None
 
 
-class DetailsQuery(Shape):
+class DetailsQuery(ApiModel):
     advertiser_id: ApiId
     custom_audience_ids: JsonText[SomeIds]
 

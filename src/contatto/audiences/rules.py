@@ -14,9 +14,9 @@ from typing import Final
 from contatto.audiences.model import Audience, AudienceKind, AudienceState, Fingerprint, ListKind
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import N_
 from contatto.kit.numbers import read_number
-from contatto.kit.words import N_
-from contatto.leads.rules.importing import Unfit, read_entry
+from contatto.leads.rules.importing import UnreadableRow, read_entry
 from contatto.measurement.model import ConversionKind
 
 FILE_LIFE: Final = timedelta(days=1)
@@ -179,7 +179,7 @@ def _digests_of(cell: str, kind: ListKind, country: str) -> list[str]:
         return [cell.lower()]
     try:
         contacts = read_entry((_FIELDS[kind],), (cell,), country).contacts
-    except Unfit:
+    except UnreadableRow:
         return []
     return [hashlib.sha256(contact.value.lower().encode()).hexdigest() for contact in contacts]
 

@@ -1,10 +1,10 @@
 """Writing into the audit log, in the transaction of what was done."""
 
 from contatto.audit import store
-from contatto.audit.model import Deed
+from contatto.audit.model import AuditRecord
 from contatto.kit.db.tx import Tx
 
 
-def record_deed(tx: Tx, deed: Deed) -> None:
+def append_audit_record(tx: Tx, deed: AuditRecord) -> None:
     """Append to the audit log of a business, chained to the entry before."""
     store.append_deeds(tx, [deed])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from contatto.audit.model import Deed
+from contatto.audit.model import AuditRecord
 from contatto.audit.store import append_deeds
 from contatto.kit.db.database import Database
 from contatto.kit.looks import Ids
@@ -70,10 +70,10 @@ class DeedWriter:
     """Appends to the audit log. What comes while a write is on its way goes with the next one, together."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Deed, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[AuditRecord, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
 
-    def begin(self, db: Database, deed: Deed) -> asyncio.Future[None]:
+    def begin(self, db: Database, deed: AuditRecord) -> asyncio.Future[None]:
         """Begin to write a deed down, at once; it is durable when what is returned is done."""
         loop = asyncio.get_running_loop()
         written: asyncio.Future[None] = loop.create_future()

@@ -27,7 +27,7 @@ class AuditEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class AuditRecord:
     """What somebody did, before it is written down."""
 
     business_id: str

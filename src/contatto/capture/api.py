@@ -15,10 +15,10 @@ from contatto.capture.model import Review
 from contatto.capture.store import CaptureSwitch
 from contatto.channels.store import find_account
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
+from contatto.ui.context import context_of
 
 router = APIRouter(prefix="/open_api/v1.3/contatto/capture", tags=["Extensions"])
 

@@ -15,10 +15,10 @@ from contatto.capture.store import CaptureSwitch
 from contatto.channels.model import ChannelAccount
 from contatto.channels.store import find_account, list_accounts
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.words import words_of
+from contatto.kit.i18n import translator_of
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False, prefix="/settings/capture")
 _OFF_STATES: Final = {Review.PENDING: "in_review", Review.APPROVED: "off", Review.REFUSED: "refused"}
@@ -86,7 +86,7 @@ async def _render(
 ) -> HTMLResponse:
     """The page; after a refused application, with what was typed and what is wrong with it."""
     context = context_of(request)
-    told = (failed[0], failed[1], failed[2].detail_in(words_of(request))) if failed else None
+    told = (failed[0], failed[1], failed[2].detail_in(translator_of(request))) if failed else None
 
     def load(tx: Tx) -> list[dict[str, Any]]:
         switches = store.list_switches(tx, caller.business_id)

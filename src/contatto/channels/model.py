@@ -115,7 +115,7 @@ class WasRead:
     at: datetime
 
 
-class Progress(StrEnum):
+class SendProgress(StrEnum):
     """How far a message of the business has come on the platform."""
 
     SENT = "sent"
@@ -130,7 +130,7 @@ class Progressed:
     message_id: str
     conversation_id: str
     person_id: str
-    progress: Progress
+    progress: SendProgress
     at: datetime
     echo_of: str = ""
     reason: str = ""
@@ -236,7 +236,7 @@ class Connector(Protocol):
     @property
     def dialect(self) -> Dialect: ...
 
-    def is_genuine(
+    def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
     ) -> None:
         """Check the signature over the raw body.

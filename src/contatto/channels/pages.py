@@ -15,10 +15,10 @@ from contatto.channels.model import ChannelAccount, ChannelApp, Platform
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import may_use_message_api, serves_platform
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.words import words_of
+from contatto.kit.i18n import translator_of
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False, prefix="/settings/channels")
 
@@ -125,7 +125,7 @@ async def _render(
     context = context_of(request)
 
     def snippet(account_id: str) -> str:
-        source = f"{context.settings.base_url}/static/js/widget.js"
+        source = f"{context.settings.base_url}/static/inbox/widget.js"
         return f'<script async src="{source}" data-chat="{account_id}"></script>'
 
     def load(tx: Tx) -> dict[str, Any]:
@@ -154,7 +154,7 @@ async def _render(
         "can_manage": can_manage,
         "platforms": [platform.value for platform in Platform],
         "failed": failed,
-        "error": refused.detail_in(words_of(request)) if refused else "",
+        "error": refused.detail_in(translator_of(request)) if refused else "",
         "typed": typed or {},
     }
     status = refused.code.http_status if refused else 200

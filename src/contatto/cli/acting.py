@@ -8,8 +8,8 @@ from rich.console import Console
 
 from contatto.accounts import store
 from contatto.accounts.model import Business
-from contatto.audit.actions import record_deed
-from contatto.audit.model import Deed
+from contatto.audit.actions import append_audit_record
+from contatto.audit.model import AuditRecord
 from contatto.cli.installation import open_installation
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -51,4 +51,4 @@ def carry_out[T](work: Callable[[Tx], T]) -> T:
 
 def record_command(tx: Tx, business: Business, command: str, objects: str = "") -> None:
     """Write into the audit log what a command did."""
-    record_deed(tx, Deed(business.id, OPERATOR, OPERATOR, f"contatto {command}", objects, ""))
+    append_audit_record(tx, AuditRecord(business.id, OPERATOR, OPERATOR, f"contatto {command}", objects, ""))

@@ -9,11 +9,11 @@ from rich.table import Table
 
 from contatto.ads.actions import ads as actions
 from contatto.ads.model import Ad
-from contatto.ads.store import tree
+from contatto.ads.store import nodes
 from contatto.cli.installation import open_installation
-from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.ui.context import Context
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)
@@ -39,7 +39,7 @@ def ads_commands(open_context: Callable[[], Context]) -> typer.Typer:
     def list_command() -> None:
         """Show the ads that wait for your review."""
         context = open_context()
-        waiting = context.db.read_now(tree.list_ads_in_review)
+        waiting = context.db.read_now(nodes.list_ads_in_review)
         context.db.close()
         if not waiting:
             _out.print("No ad waits.")

@@ -10,9 +10,9 @@ from rich.table import Table
 from contatto.capture import actions, store
 from contatto.capture.store import CaptureSwitch
 from contatto.cli.installation import open_installation
-from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.ui.context import Context
 
 _out = Console(highlight=False)
 _err = Console(stderr=True, highlight=False)

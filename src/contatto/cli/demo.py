@@ -23,22 +23,22 @@ from contatto.cli.serving import Serving
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import outbox
 from contatto.kit.clock import ShiftedClock
-from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
-from contatto.kit.web.visitor import VISITOR_KEY
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import count_leads
 from contatto.migrations.steps import migrate_schema
 from contatto.simulator.browser import Browser
 from contatto.simulator.desk import Desk
-from contatto.simulator.home import Home, Occupied, State, write_private
+from contatto.simulator.home import Home, HomeState, Occupied, write_private
 from contatto.simulator.people import Visitor, plan_people
 from contatto.simulator.platform import PLATFORM_PATH, routes
 from contatto.simulator.run import play_history, play_live
 from contatto.simulator.traffic import Street
 from contatto.simulator.world import World, build_world, invent_logins
+from contatto.ui.context import Context
+from contatto.ui.visitor import VISITOR_KEY
 
 HOST: Final = "127.0.0.1"
 SEED: Final = 20251
@@ -106,13 +106,13 @@ def _listening(port: int) -> Iterator[socket.socket]:
 
 def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
     state, world = home.look()
-    if state is State.SEEDING:
+    if state is HomeState.SEEDING:
         _out.print("The world in this folder was not finished, so it is made anew.")
-    if options.fresh or state is State.SEEDING:
+    if options.fresh or state is HomeState.SEEDING:
         home.clear()
         world = None
     if world is None:
-        home.note(State.SEEDING, None)
+        home.note(HomeState.SEEDING, None)
     port = listener.getsockname()[1]
     settings = Settings(
         data_dir=options.data_dir,
@@ -175,7 +175,7 @@ class Demo:
         street = self._street(browser, world)
         await self._play_with_bar(street, people, starts_at)
         self.clock.back_to_present()
-        self.home.note(State.READY, world)
+        self.home.note(HomeState.READY, world)
         tally = street.tally
         took = f"Days of history: {self.options.days}, in {time.perf_counter() - started:.0f} seconds"
         seen = f"{tally.views:,} views by {tally.people:,} people, {tally.taps:,} taps"

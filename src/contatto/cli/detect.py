@@ -19,7 +19,7 @@ from contatto.capture.rules import MARKETS, detect_contacts_batch
 from contatto.cli import streams
 
 
-class Form(StrEnum):
+class OutputForm(StrEnum):
     """How messages are written: one a line, one JSON object a line, or a table with a header."""
 
     TEXT = "text"
@@ -28,7 +28,12 @@ class Form(StrEnum):
 
 
 _AT_ONCE = 2_000
-_ENDINGS = {".jsonl": Form.JSONL, ".ndjson": Form.JSONL, ".json": Form.JSONL, ".csv": Form.CSV}
+_ENDINGS = {
+    ".jsonl": OutputForm.JSONL,
+    ".ndjson": OutputForm.JSONL,
+    ".json": OutputForm.JSONL,
+    ".csv": OutputForm.CSV,
+}
 _COLUMNS = ("id", "field", "value", "start", "end", "raw", "confidence", "rule")
 
 
@@ -67,7 +72,7 @@ class JsonLines:
         self._out.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-class Table:
+class TableSink:
     """One row a contact."""
 
     def __init__(self, out: TextIO) -> None:
@@ -84,9 +89,11 @@ def detect_command(
         str, typer.Option(help="Market of messages that name none, such as ID.", metavar="CODE")
     ] = "",
     form: Annotated[
-        Form | None, typer.Option("--from", help="Form of the input; else by its name or first sign.")
+        OutputForm | None, typer.Option("--from", help="Form of the input; else by its name or first sign.")
     ] = None,
-    to: Annotated[Form, typer.Option("--to", help="Form of the output: jsonl or csv.")] = Form.JSONL,
+    to: Annotated[
+        OutputForm, typer.Option("--to", help="Form of the output: jsonl or csv.")
+    ] = OutputForm.JSONL,
     output: Annotated[Path | None, typer.Option(help="A file to write to, instead of the terminal.")] = None,
 ) -> None:
     """Find contact details in messages.
@@ -94,7 +101,7 @@ def detect_command(
     Reads text (a message a line), JSON Lines ({"id", "text", "country"}) or CSV (columns id, text, country)
     and writes JSON Lines or CSV. Lines that cannot be read are reported and skipped; then the exit code is 1.
     """
-    if to is Form.TEXT:
+    if to is OutputForm.TEXT:
         raise typer.BadParameter("the output is jsonl or csv", param_hint="--to")
     if country and country.upper() not in MARKETS:
         raise typer.BadParameter(f"{country!r} is none of the {len(MARKETS)} markets", param_hint="--country")
@@ -102,14 +109,14 @@ def detect_command(
     with ExitStack() as stack:
         source = streams.open_source(file, stack)
         out = streams.open_out(output, stack)
-        sink: Sink = Table(out) if to is Form.CSV else JsonLines(out)
+        sink: Sink = TableSink(out) if to is OutputForm.CSV else JsonLines(out)
         lines = _watched(source, streams.watch_bytes(file, complaints, stack))
         if file == streams.STDIN:
             first = source.readline()
-            guess = Form.JSONL if first.lstrip()[:1] == b"{" else Form.TEXT
+            guess = OutputForm.JSONL if first.lstrip()[:1] == b"{" else OutputForm.TEXT
             lines = chain([first], lines)
         else:
-            guess = _ENDINGS.get(Path(file).suffix.lower(), Form.TEXT)
+            guess = _ENDINGS.get(Path(file).suffix.lower(), OutputForm.TEXT)
         bad = _run(_messages(lines, form or guess, country.upper()), sink, complaints)
     if bad:
         complaints.print(f"{bad} {'line' if bad == 1 else 'lines'} skipped")
@@ -122,9 +129,11 @@ def _watched(source: BinaryIO, advance: Callable[[int], None]) -> Iterator[bytes
         yield line
 
 
-def _messages(lines: Iterable[bytes], form: Form, country: str) -> Iterator[tuple[int, Message | BadLine]]:
+def _messages(
+    lines: Iterable[bytes], form: OutputForm, country: str
+) -> Iterator[tuple[int, Message | BadLine]]:
     """Each message with its line's number, or what is wrong with that line."""
-    if form is Form.CSV:
+    if form is OutputForm.CSV:
         yield from _rows(lines, country)
         return
     for number, line in enumerate(lines, 1):
@@ -135,9 +144,9 @@ def _messages(lines: Iterable[bytes], form: Form, country: str) -> Iterator[tupl
                 yield number, error
 
 
-def _message(number: int, line: bytes, form: Form, country: str) -> Message:
+def _message(number: int, line: bytes, form: OutputForm, country: str) -> Message:
     try:
-        if form is Form.TEXT:
+        if form is OutputForm.TEXT:
             return _checked(number, None, line.decode(), country, country)
         parsed = msgspec.json.decode(line, type=_Line)
     except UnicodeDecodeError as error:

@@ -5,10 +5,10 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from contatto.app import open_context
-from contatto.kit.context import Context
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
+from contatto.ui.context import Context
 
 _err = Console(stderr=True, highlight=False)
 

@@ -8,12 +8,12 @@ import typer
 from rich.console import Console
 
 from contatto.cli.installation import open_installation
-from contatto.kit.context import Context
 from contatto.kit.db.database import Database
-from contatto.kit.shifts import run_shift
-from contatto.measurement.actions import sealing_shift
+from contatto.kit.maintenance import run_maintenance_job
+from contatto.measurement.actions import sealing_job
 from contatto.measurement.engines import manifest
 from contatto.measurement.engines.sealing import check_file
+from contatto.ui.context import Context
 
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -56,7 +56,7 @@ def seal_command(open_context: Callable[[], Context]) -> Callable[..., None]:
 def seal_days(db: Database, folder: Path, age_days: int) -> None:
     """Seal every day of some age, and say which files are new."""
     before = {file.name for file in db.read_now(manifest.list_sealed_files)}
-    if run_shift(db, sealing_shift(folder, age_days)) is None:
+    if run_maintenance_job(db, sealing_job(folder, age_days)) is None:
         _out.print("Somebody else is sealing into this folder now.")
         return
     for file in db.read_now(manifest.list_sealed_files):

@@ -12,9 +12,9 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from contatto.kit.context import Context
-from contatto.kit.web.connections import Connections
-from contatto.kit.web.guarded import guarded_by
+from contatto.ui.connections import Connections
+from contatto.ui.context import Context
+from contatto.ui.guarded import guarded_by
 
 _OTHER_FILES: Final = 256
 """Files that a server has open besides its connections: the database, the children, the feeds."""

@@ -16,10 +16,10 @@ from contatto.delivery.auth import RecentCallers
 from contatto.delivery.index import LiveAds
 from contatto.delivery.model.decisions import AdRequest
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.errors import Refused
 from contatto.kit.http import HotRoute, json_answer, read_body, refusal_answer
 from contatto.kit.reading import UNREADABLE
+from contatto.ui.context import context_of
 
 BODY_LIMIT: Final = 8 * 1024
 TRACKING_KEY: Final = "tracking"
@@ -37,7 +37,7 @@ type Digests = Annotated[
 ]
 
 
-class Asked(msgspec.Struct):
+class DecisionBody(msgspec.Struct):
     """The body of a decision request; fields that we do not know are ignored."""
 
     viewer_id: Viewer
@@ -49,7 +49,7 @@ class Asked(msgspec.Struct):
     digests: Digests = frozenset()
 
 
-_decode = msgspec.json.Decoder(Asked).decode
+_decode = msgspec.json.Decoder(DecisionBody).decode
 
 
 async def decide_ad(request: Request) -> Response:
@@ -70,7 +70,7 @@ async def decide_ad(request: Request) -> Response:
     return json_answer({"ad": served})
 
 
-async def _read(request: Request) -> Asked:
+async def _read(request: Request) -> DecisionBody:
     try:
         asked = _decode(await read_body(request, BODY_LIMIT))
     except msgspec.ValidationError as error:
@@ -82,7 +82,7 @@ async def _read(request: Request) -> Asked:
     return asked
 
 
-def _wanted(asked: Asked, caller: Caller, prints: Iterable[Fingerprint]) -> AdRequest:
+def _wanted(asked: DecisionBody, caller: Caller, prints: Iterable[Fingerprint]) -> AdRequest:
     language = asked.language and asked.language.partition("-")[0].lower()
     return AdRequest(
         asked.viewer_id,

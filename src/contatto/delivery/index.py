@@ -12,7 +12,7 @@ from contatto.accounts.model import BusinessId
 from contatto.ads.actions.accounts import load_facts
 from contatto.ads.model import BudgetMode
 from contatto.ads.rules import goals
-from contatto.ads.store import tree as ads
+from contatto.ads.store import nodes as ads
 from contatto.audiences import store as audiences
 from contatto.audiences.model import Audience, AudienceKind
 from contatto.audiences.rules import conversion_of
@@ -23,7 +23,7 @@ from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.measurement import store as measurement
 from contatto.measurement.engines import viewers
 from contatto.measurement.rules import NameId, local_day

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from contatto.capture.model import Field
-from contatto.kit import words as languages
+from contatto.kit import i18n as languages
 
 type Words = Mapping[str, Mapping[str, str]]
 """Texts by language and by key, such as ``words["en"]["q1.label"]``."""
@@ -48,7 +48,7 @@ CONTACTS: Final[Mapping[Kind, Field]] = {Kind(each.value): each for each in Fiel
 """Which questions ask for a contact detail, and for which one."""
 
 
-class Source(StrEnum):
+class HiddenValue(StrEnum):
     """What a hidden question holds; it is filled by us, never by the browser."""
 
     CAMPAIGN = "campaign"
@@ -88,7 +88,7 @@ class Hours:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class FormQuestion:
     """One question. Its texts stand in the content's words, so that logic knows no language.
 
     ``low`` and ``high`` bound the length of a text or the value of a number; ``country`` is the market that
@@ -107,7 +107,7 @@ class Question:
     options: tuple[Option, ...] = ()
     show_if: str = ""
     show_value: str = ""
-    source: Source | None = None
+    source: HiddenValue | None = None
     hours: Hours | None = None
     prefill: bool = False
 
@@ -129,7 +129,7 @@ class Content:
     """
 
     languages: tuple[str, ...] = ("en",)
-    questions: tuple[Question, ...] = ()
+    questions: tuple[FormQuestion, ...] = ()
     consents: tuple[Consent, ...] = ()
     review: bool = False
     image: str = ""
@@ -185,7 +185,7 @@ class Problem:
     says: str
     num: int | None = None
 
-    def said_in(self, words: languages.Words) -> str:
+    def in_language(self, words: languages.Translator) -> str:
         return words.gettext(self.says) if self.num is None else words.gettext(self.says, num=self.num)
 
 
@@ -199,7 +199,7 @@ class Respondent:
     conversation_id: str
     profile_name: str
     ad_id: str | None = None
-    hidden: Mapping[Source, str] = field(default_factory=dict)
+    hidden: Mapping[HiddenValue, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,7 @@ class Known:
 NOBODY: Final = Known()
 
 
-class Verdict(StrEnum):
+class FormVerdict(StrEnum):
     """What became of an answer; of all but the first nothing that was typed is kept."""
 
     TAKEN = "taken"
@@ -260,7 +260,7 @@ class FormAnswer:
     conversation_id: str
     lead_id: str
     ad_id: str | None
-    verdict: Verdict
+    verdict: FormVerdict
     score: int
     answers: tuple[Answer, ...]
     at: datetime

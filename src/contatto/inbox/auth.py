@@ -9,12 +9,12 @@ from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_public_account
 from contatto.inbox.store.conversations import find_conversation
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.limits import RateLimit, client_network
 from contatto.kit.shared_limits import SharedLimit
-from contatto.kit.web.visitor import VISITOR_KEY, Carrier, open_visitor, public_id, read_visitor
+from contatto.ui.context import context_of
+from contatto.ui.visitor import VISITOR_KEY, Carrier, open_visitor, public_id, read_visitor
 
 VISITOR_QUERY: Final = "v"
 """Where a page inside another site names its visitor."""

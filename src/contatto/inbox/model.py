@@ -193,7 +193,7 @@ class InlineNotice:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class PreparedReply:
     """A question with its answer, or the title of a prompt with what it sends.
 
     ``number`` is the id that the API keeps for it when its words are changed; 0 where they give it its id.
@@ -225,8 +225,8 @@ class AutomaticMessages:
     """What a chat page says and offers by itself (P4); ``off`` names the kinds that are turned off."""
 
     welcome: str = ""
-    questions: tuple[Exchange, ...] = ()
-    prompts: tuple[Exchange, ...] = ()
+    questions: tuple[PreparedReply, ...] = ()
+    prompts: tuple[PreparedReply, ...] = ()
     keywords: tuple[KeywordReply, ...] = ()
     off: tuple[str, ...] = ()
 

@@ -22,11 +22,11 @@ from contatto.channels.model import (
     Unusable,
     WasRead,
 )
-from contatto.inbox.model import AutomaticMessages, Exchange, ReceiptState
+from contatto.inbox.model import AutomaticMessages, PreparedReply, ReceiptState
 from contatto.kit import errors
 from contatto.kit.base64url import from_base64url, to_base64url
 from contatto.kit.errors import Refused
-from contatto.kit.words import N_, Said
+from contatto.kit.i18n import N_, LazyText
 from contatto.leads.model.leads import Evidence
 from contatto.measurement.model import MeasuredAd
 
@@ -167,7 +167,7 @@ def read_media_token(key: bytes, token: str, now_s: int) -> tuple[str, str, str]
 def with_what_stays(written: AutomaticMessages, known: AutomaticMessages) -> AutomaticMessages:
     """What a person wrote, with what the page does not show: kinds that are off, and ids of messages."""
 
-    def numbered(new: Iterable[Exchange], old: Iterable[Exchange]) -> tuple[Exchange, ...]:
+    def numbered(new: Iterable[PreparedReply], old: Iterable[PreparedReply]) -> tuple[PreparedReply, ...]:
         numbers = {each.ask: each.number for each in old}
         return tuple(replace(each, number=numbers.get(each.ask, 0)) for each in new)
 
@@ -182,7 +182,7 @@ def with_what_stays(written: AutomaticMessages, known: AutomaticMessages) -> Aut
 _TOO_LONG: Final = N_("%(field)s: write %(most)s characters at most.")
 
 
-def automatic_problem(content: AutomaticMessages) -> Said | None:
+def automatic_problem(content: AutomaticMessages) -> LazyText | None:
     """The first thing that breaks a limit of the automatic messages, or None."""
     counts = (
         ("question", len(content.questions), MOST_QUESTIONS),
@@ -191,10 +191,10 @@ def automatic_problem(content: AutomaticMessages) -> Said | None:
     )
     for field, count, most in counts:
         if count > most:
-            return Said("%(field)s: %(most)s are allowed at most.", field=field, most=most)
+            return LazyText("%(field)s: %(most)s are allowed at most.", field=field, most=most)
     most = AUTOMATIC_LIMITS["welcome"]
     if len(content.welcome) > most:
-        return Said(_TOO_LONG, field="welcome", most=most)
+        return LazyText(_TOO_LONG, field="welcome", most=most)
     texts = [("question", each.ask) for each in content.questions]
     texts += [("answer", each.say) for each in content.questions]
     texts += [("title", each.ask) for each in content.prompts]
@@ -203,18 +203,18 @@ def automatic_problem(content: AutomaticMessages) -> Said | None:
     for field, text in texts:
         most = AUTOMATIC_LIMITS[field]
         if not 0 < len(text) <= most:
-            return Said("%(field)s: write 1 to %(most)s characters.", field=field, most=most)
+            return LazyText("%(field)s: write 1 to %(most)s characters.", field=field, most=most)
     return _keyword_problem(content)
 
 
-def _keyword_problem(content: AutomaticMessages) -> Said | None:
+def _keyword_problem(content: AutomaticMessages) -> LazyText | None:
     words = [word for each in content.keywords for word in each.words]
     if any(not 0 < len(each.words) <= MOST_KEYWORDS for each in content.keywords):
-        return Said("keywords: give 1 to %(most)s for each reply.", most=MOST_KEYWORDS)
+        return LazyText("keywords: give 1 to %(most)s for each reply.", most=MOST_KEYWORDS)
     if any(len(word) > KEYWORD_LIMIT for word in words):
-        return Said(_TOO_LONG, field="keywords", most=KEYWORD_LIMIT)
+        return LazyText(_TOO_LONG, field="keywords", most=KEYWORD_LIMIT)
     if len(set(words)) != len(words):
-        return Said("keywords: use each word once.")
+        return LazyText("keywords: use each word once.")
     return None
 
 
@@ -226,7 +226,7 @@ def with_ad(content: AutomaticMessages, ad: MeasuredAd | None) -> AutomaticMessa
     if ad is None or not ad.welcome:
         return content
     pairs = zip(ad.questions, ad.answers, strict=True)
-    return replace(content, welcome=ad.welcome, questions=tuple(Exchange(*pair) for pair in pairs))
+    return replace(content, welcome=ad.welcome, questions=tuple(PreparedReply(*pair) for pair in pairs))
 
 
 def automatic_answer(content: AutomaticMessages, text: str) -> str | None:
@@ -300,12 +300,12 @@ SNOOZES: Final = {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": 
 """How long a conversation may be put away, by the word that the page sends."""
 
 
-def stop_text(reason: str) -> Said:
+def stop_text(reason: str) -> LazyText:
     """A reason in words; codes of the platform itself are shown as they are."""
     known = STOPPED.get(reason)
     if known:
-        return Said(known)
-    return Said("The platform did not take the message (%(reason)s).", reason=reason.replace("_", " "))
+        return LazyText(known)
+    return LazyText("The platform did not take the message (%(reason)s).", reason=reason.replace("_", " "))
 
 
 def shown_name(incoming: Chatted | Referred | WasRead | Progressed) -> str:

@@ -20,10 +20,10 @@ from contatto.jobs.actions import (
     replay_failed_work,
 )
 from contatto.jobs.rules import reason_text, work_text
-from contatto.kit.context import Context, context_of
 from contatto.kit.db.database import FOLLOW
 from contatto.kit.db.tx import Tx
-from contatto.kit.words import Said, Words, words_of
+from contatto.kit.i18n import LazyText, Translator, translator_of
+from contatto.ui.context import Context, context_of
 from contatto.wiring import outbound_kinds
 
 router: Final = APIRouter(include_in_schema=False, prefix="/settings/jobs")
@@ -34,7 +34,7 @@ MOST_ROWS: Final = 100
 async def show_failed_jobs(request: Request, caller: PageCaller) -> HTMLResponse:
     """What failed in the background, for owners and admins."""
     require(caller, Permission.ADMINISTER)
-    context, words = context_of(request), words_of(request)
+    context, words = context_of(request), translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
         failed = list_failed_work(tx, caller.business_id, MOST_ROWS)
@@ -99,8 +99,8 @@ async def _replay_requests(context: Context, business_id: str) -> None:
         after = (await context.db.write(some, in_background=True)).last
 
 
-def _said(text: Said | str, words: Words) -> str:
-    return text if isinstance(text, str) else text.said_in(words)
+def _said(text: LazyText | str, words: Translator) -> str:
+    return text if isinstance(text, str) else text.in_language(words)
 
 
 def _kinds(context: Context) -> Kinds:

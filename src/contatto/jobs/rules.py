@@ -9,7 +9,7 @@ from contatto.inbox.rules import stop_text
 from contatto.jobs.model import FailedWork, Source
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.words import N_, Said
+from contatto.kit.i18n import N_, LazyText
 
 _ID: Final = re.compile(r"(job|request)-([1-9][0-9]{0,17})", re.ASCII)
 _LEAD: Final = N_("Tell a program of a lead")
@@ -61,17 +61,17 @@ def ids_in(payload: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(value)) for name, value in named if value and name != "business_id")
 
 
-def work_text(failed: FailedWork) -> Said | str:
+def work_text(failed: FailedWork) -> LazyText | str:
     """What was to be done; an unknown name as it is."""
-    return Said(WORK[failed.name]) if failed.name in WORK else failed.name
+    return LazyText(WORK[failed.name]) if failed.name in WORK else failed.name
 
 
-def reason_text(failed: FailedWork) -> Said | str:
+def reason_text(failed: FailedWork) -> LazyText | str:
     """Why it failed last; a place in our code, or a code of the other side, as it is."""
     if failed.name == REPLY:
         return stop_text(failed.reason)
     if failed.reason in REASONS:
-        return Said(REASONS[failed.reason])
+        return LazyText(REASONS[failed.reason])
     if failed.reason.isdigit():
-        return Said(N_("The other side answered %(code)s"), code=failed.reason)
+        return LazyText(N_("The other side answered %(code)s"), code=failed.reason)
     return failed.reason

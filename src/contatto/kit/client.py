@@ -17,7 +17,7 @@ from typing import Final
 
 import httpx2
 
-from contatto.kit.exchange import Exchange, HttpAnswer, HttpRequest, NoAnswer, Trouble
+from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 15.0
@@ -46,21 +46,21 @@ class Client:
             limits=httpx2.Limits(max_keepalive_connections=0),
         )
 
-    async def send(self, request: HttpRequest) -> Exchange:
+    async def send(self, request: HttpRequest) -> HttpOutcome:
         """Send a request once; never raises for what the other side or the network does."""
         try:
             url, host = await self._checked(request.url)
         except ValueError:
-            return NoAnswer(Trouble.FORBIDDEN)
+            return NoAnswer(SendFailure.FORBIDDEN)
         except OSError:
-            return NoAnswer(Trouble.UNREACHED)
+            return NoAnswer(SendFailure.UNREACHED)
         try:
             async with asyncio.timeout(CONNECT_S + self._answer_s):
                 return await self._exchange(request, url, host)
         except _UNREACHED:
-            return NoAnswer(Trouble.UNREACHED)
+            return NoAnswer(SendFailure.UNREACHED)
         except (httpx2.HTTPError, httpx2.StreamError, TimeoutError):
-            return NoAnswer(Trouble.LOST)
+            return NoAnswer(SendFailure.LOST)
 
     async def _exchange(self, request: HttpRequest, url: httpx2.URL, host: str) -> HttpAnswer:
         # As it comes: a packed answer of some kilobytes could unpack to gigabytes before it is counted.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from contatto.kit.words import Said, Words
+from contatto.kit.i18n import LazyText, Translator
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,14 @@ class Refused(Exception):
         self.code = code
         self.retry_after_s = retry_after_s
 
-    def detail_in(self, words: Words) -> str:
+    def detail_in(self, words: Translator) -> str:
         """The detail in a person's language."""
         return words.gettext(self.text, **self.values)
 
     @property
-    def said(self) -> Said:
+    def said(self) -> LazyText:
         """The detail, to be kept until somebody reads it."""
-        return Said(self.text, **self.values)
+        return LazyText(self.text, **self.values)
 
 
 INVALID: Final = ErrorCode(

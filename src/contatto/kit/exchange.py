@@ -26,7 +26,7 @@ class HttpAnswer:
     body: bytes = field(repr=False)
 
 
-class Trouble(StrEnum):
+class SendFailure(StrEnum):
     """Why there is no answer. After ``LOST`` the other side may have acted on the request."""
 
     FORBIDDEN = "forbidden_address"
@@ -36,10 +36,10 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NoAnswer:
-    trouble: Trouble
+    trouble: SendFailure
 
 
-type Exchange = HttpAnswer | NoAnswer
+type HttpOutcome = HttpAnswer | NoAnswer
 
 
 LONGEST_WAIT_S: Final = 3_600.0

@@ -13,8 +13,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_currency, format_decimal, format_percent
 
+from contatto.kit.i18n import LazyText, Translator
 from contatto.kit.money import decimal_places, to_units
-from contatto.kit.words import Said, Words
 
 SOURCE: Final = "en"
 """The language that the texts are written in; it has no catalogue."""
@@ -40,7 +40,7 @@ def catalogue_path(lang: str) -> Path:
 
 
 @cache
-def words_in(lang: str) -> Words:
+def translator_for(lang: str) -> Translator:
     """The words of one of our languages; its catalogue is read once."""
     return _CataloguedWords(lang)
 
@@ -69,8 +69,8 @@ class _CataloguedWords:
         return {name: self._written(value) for name, value in values.items()}
 
     def _written(self, value: Any) -> Any:
-        if isinstance(value, Said):
-            return value.said_in(self)
+        if isinstance(value, LazyText):
+            return value.in_language(self)
         return self.number(value) if type(value) is int else value
 
     def number(self, value: float | None) -> str:

@@ -223,7 +223,7 @@ def _failed_jobs(business_id: str) -> Select[Any]:
     return told.where(jobs.c.business_id == business_id, _FAILED)
 
 
-def forget_old(tx: Tx) -> int:
+def purge_settled(tx: Tx) -> int:
     """Delete some jobs that were done and events that were heard long ago; say how many.
 
     The newest event stays, as SQLite would give its number again, and a number must not come twice.

@@ -10,7 +10,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import metadata
 from contatto.kit.errors import Refused
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 
 rate_limits = Table(
     "rate_limits",

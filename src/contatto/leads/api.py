@@ -13,24 +13,24 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.kit import errors
-from contatto.kit.context import context_of
-from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer, api_partial
-from contatto.kit.numbers import LARGEST
-from contatto.kit.wire import (
+from contatto.kit.api_types import (
     ApiId,
+    ApiModel,
     JsonText,
-    Shape,
     api_time,
     describe_query,
     read_query,
     request_id_of,
 )
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import api_answer, api_partial
+from contatto.kit.numbers import LARGEST
 from contatto.leads.actions.events import Told, create_event_set, load_event_set, take_lead_event
 from contatto.leads.rules import events as rules
 from contatto.leads.rules.events import EventSet
 from contatto.leads.store import events as store
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3", tags=["CRM events"])
 
@@ -45,7 +45,7 @@ type Digests = Annotated[
 type EventName = Annotated[str, Field(min_length=1, max_length=rules.EVENT_LIMIT)]
 
 
-class User(Shape):
+class User(ApiModel):
     """SHA-256 digests; what is in clear is refused."""
 
     email: Digests = Field(default_factory=list)
@@ -53,12 +53,12 @@ class User(Shape):
     external_id: Digests = Field(default_factory=list)
 
 
-class OfLead(Shape):
+class OfLead(ApiModel):
     lead_id: ApiId
     lead_event_source: Annotated[str, Field(max_length=128)] = ""
 
 
-class Event(Shape):
+class Event(ApiModel):
     """``event`` is any name. Names such as qualified_lead or closed_won also move the lead."""
 
     event: EventName
@@ -69,7 +69,7 @@ class Event(Shape):
     lead: OfLead | None = None
 
 
-class TrackBody(Shape):
+class TrackBody(ApiModel):
     """With ``test_event_code`` the events are checked and not kept."""
 
     event_source: Literal["web", "app", "offline", "crm"]
@@ -78,12 +78,12 @@ class TrackBody(Shape):
     data: Annotated[list[Event], Field(min_length=1)]
 
 
-class SetBody(Shape):
+class SetBody(ApiModel):
     advertiser_id: ApiId
     name: str
 
 
-class SetQuery(Shape):
+class SetQuery(ApiModel):
     advertiser_id: ApiId
     name: str | None = None
     event_set_ids: JsonText[Annotated[list[ApiId], Field(max_length=rules.MOST_SETS)] | None] = None

@@ -12,16 +12,18 @@ from contatto.accounts.actions import end_session, password_fits
 from contatto.accounts.auth import FormCaller, PageCaller, member_caller
 from contatto.accounts.model import Caller, FailedTries
 from contatto.accounts.rules import home_path, local_path, normal_email
-from contatto.audit.actions import record_deed
-from contatto.audit.model import Deed
+from contatto.audit.actions import append_audit_record
+from contatto.audit.model import AuditRecord
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.hashing import hash_pool
+from contatto.kit.i18n import translator_of
 from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.limits import client_network
-from contatto.kit.web.sessions import (
+from contatto.logins import actions
+from contatto.ui.context import context_of
+from contatto.ui.sessions import (
     DEVICE_KEY,
     check_csrf,
     clear_session,
@@ -30,8 +32,6 @@ from contatto.kit.web.sessions import (
     session_token,
     set_session,
 )
-from contatto.kit.words import words_of
-from contatto.logins import actions
 
 router = APIRouter(include_in_schema=False)
 
@@ -56,7 +56,7 @@ async def post_login(
     try:
         entered = await _log_in(request, email, password, device)
     except Refused as refused:
-        words = words_of(request)
+        words = translator_of(request)
         values = {
             "email": email,
             "error": f"{refused.detail_in(words)} {words.gettext(refused.code.remedy)}",
@@ -110,7 +110,7 @@ async def _log_in(request: Request, email: str, password: str, device: str) -> _
             raise Refused(errors.WRONG_LOGIN)
         caller = member_caller(member, business)
         actor = (caller.business_id, caller.subject_id, caller.display_name)
-        record_deed(tx, Deed(*actor, "POST /login", "", request.state.request_id))
+        append_audit_record(tx, AuditRecord(*actor, "POST /login", "", request.state.request_id))
         return caller, token, failed
 
     caller, token, failed = await context.db.write(start)

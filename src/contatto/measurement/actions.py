@@ -11,8 +11,8 @@ from typing import Final
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger
-from contatto.kit.moments import from_micros, micros
-from contatto.kit.shifts import Job, Record, Shift
+from contatto.kit.maintenance import Job, MaintenanceJob, Record
+from contatto.kit.timestamps import from_micros, micros
 from contatto.measurement import rules, store
 from contatto.measurement.engines import changed_days, manifest, viewers
 from contatto.measurement.engines.coldlog import (
@@ -38,9 +38,9 @@ from contatto.measurement.model import (
     ChangedDay,
     Conversion,
     ConversionKind,
+    CountedEvent,
     MeasuredAd,
     SealedFile,
-    Source,
     TicketKind,
     Touch,
     TouchKind,
@@ -138,7 +138,7 @@ def record_touch(tx: Tx, touch: Touch) -> bool:
     if _was_dropped(tx, touch) or not store.append_touch(tx, touch):
         return False
     if touch.ts < micros(tx.now - LATE):
-        mark_day(tx, touch.business_id, touch.ad_account_id, touch.day, Source.TOUCH)
+        mark_day(tx, touch.business_id, touch.ad_account_id, touch.day, CountedEvent.TOUCH)
     is_view = touch.kind is TouchKind.VIEW
     others = viewers.list_persons_of(tx, touch.business_id, touch.person_id) if is_view else []
     for person_id in (touch.person_id, *sorted(others)):
@@ -167,7 +167,7 @@ def record_conversion(tx: Tx, earned: Earned) -> None:
 
 def _hold_person(tx: Tx, business_id: str, person_id: str) -> None:
     """A touch and a conversion that come in at the same time must see each other: a viewer is held first."""
-    tx.hold(rules.natural_number("person", business_id, person_id))
+    tx.advisory_lock(rules.natural_number("person", business_id, person_id))
 
 
 def withdraw_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
@@ -183,7 +183,7 @@ def mark_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionK
         _mark_days(tx, business_id, _days_of(found))
 
 
-def mark_day(tx: Tx, business_id: str, ad_account_id: str, day: str, source: Source) -> None:
+def mark_day(tx: Tx, business_id: str, ad_account_id: str, day: str, source: CountedEvent) -> None:
     """Have a day of an account counted anew."""
     changed_days.append_changed_day(tx, ChangedDay(new_id(), business_id, ad_account_id, day, source))
 
@@ -193,7 +193,7 @@ def take_marks(tx: Tx, business_id: str, mark_ids: list[str]) -> bool:
     return changed_days.delete_changed_days(tx, business_id, mark_ids) == len(mark_ids)
 
 
-def sealing_shift(folder: Path, age_days: int) -> Shift:
+def sealing_job(folder: Path, age_days: int) -> MaintenanceJob:
     """The sealing of all days that are some days old, each file on the disk before the manifest lists it."""
 
     def list_jobs(tx: Tx) -> list[Job]:
@@ -204,7 +204,7 @@ def sealing_shift(folder: Path, age_days: int) -> Shift:
             jobs.append(partial(_seal_conversions, folder=folder))
         return jobs
 
-    return Shift(folder, _SEALING, list_jobs)
+    return MaintenanceJob(folder, _SEALING, list_jobs)
 
 
 def list_unsealed_days(tx: Tx, last_day: str) -> list[str]:
@@ -270,7 +270,7 @@ def list_touches_ever(
     return latest[:limit], broken
 
 
-def dropping_shift(folder: Path, keep_days: int, counted_until: Callable[[Tx], str | None]) -> Shift:
+def dropping_job(folder: Path, keep_days: int, counted_until: Callable[[Tx], str | None]) -> MaintenanceJob:
     """The drop of views that are so many days old, sealed in this folder and counted by the reports.
 
     ``counted_until`` tells the first day that is not counted yet, or None.
@@ -290,7 +290,7 @@ def dropping_shift(folder: Path, keep_days: int, counted_until: Callable[[Tx], s
             for _ in range(0, file.touches - file.dropped, AT_ONCE)
         ]
 
-    return Shift(folder, _SEALING, list_jobs)
+    return MaintenanceJob(folder, _SEALING, list_jobs)
 
 
 def _drop_views(tx: Tx, name: str) -> Record | None:
@@ -306,7 +306,7 @@ def _drop_views(tx: Tx, name: str) -> Record | None:
     through = next_ids[-1] if len(next_ids) == AT_ONCE else ALL_DROPPED
 
     def record(tx: Tx) -> None:
-        tx.hold(_DROPPING)
+        tx.advisory_lock(_DROPPING)
         if manifest.record_dropped(tx, file, through, len(next_ids)):
             store.delete_views(tx, next_ids)
 
@@ -394,4 +394,4 @@ def _days_of(found: Attribution) -> set[tuple[str | None, str | None]]:
 def _mark_days(tx: Tx, business_id: str, days: set[tuple[str | None, str | None]]) -> None:
     for ad_account_id, day in days:
         if ad_account_id and day:
-            mark_day(tx, business_id, ad_account_id, day, Source.CONVERSION)
+            mark_day(tx, business_id, ad_account_id, day, CountedEvent.CONVERSION)

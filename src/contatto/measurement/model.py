@@ -180,7 +180,7 @@ class TrackingTicket:
     country: str = ""
 
 
-class Source(StrEnum):
+class CountedEvent(StrEnum):
     """What a report counts: touches, and what they earned."""
 
     TOUCH = "touch"
@@ -195,4 +195,4 @@ class ChangedDay:
     business_id: str
     ad_account_id: str
     day: str
-    source: Source
+    source: CountedEvent

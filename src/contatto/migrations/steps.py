@@ -11,18 +11,18 @@ from sqlalchemy import Connection, Engine
 
 from contatto import wiring
 from contatto.ads.store import messages as _welcomes
-from contatto.ads.store import tree as _ads
+from contatto.ads.store import nodes as _ads
 from contatto.forms.store import pictures as _pictures
 from contatto.kit.db.row_security import protect_tables
 from contatto.kit.db.types import metadata
 from contatto.kit.vault import Vault
+from contatto.leads.store import annotations as _work
 from contatto.leads.store import entries as _entries
 from contatto.leads.store import events as _events
 from contatto.leads.store import jobs as _jobs
 from contatto.leads.store import looks as _looks
 from contatto.leads.store import merges as _merges
 from contatto.leads.store import views as _views
-from contatto.leads.store import work as _work
 from contatto.reports.store import saved as _saved
 
 TABLES_OF: Final = (

@@ -11,40 +11,40 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.kit import errors
-from contatto.kit.context import context_of
-from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer
-from contatto.kit.wire import (
+from contatto.kit.api_types import (
     ApiId,
-    Shape,
+    ApiModel,
     api_time,
     describe_query,
     page_info,
     read_query,
     request_id_of,
 )
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import api_answer
 from contatto.reports.actions.answers import answer_report
 from contatto.reports.actions.tasks import cancel_report, queue_report
 from contatto.reports.model import ReportTask, TaskStatus
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.answers import show_row, show_total
-from contatto.reports.rules.queries import Asked, ReportQuery
+from contatto.reports.rules.queries import ReportBody, ReportQuery
 from contatto.reports.rules.rows import total_of
 from contatto.reports.store import tasks as store
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/report", tags=["Reports"])
 _NOT_MADE_YET: Final = (TaskStatus.QUEUING, TaskStatus.PROCESSING)
 
 
-class TaskBody(Asked):
+class ReportTaskBody(ReportBody):
     """A report to make into a file; fields of the SDK that only change its looks are accepted."""
 
     output_format: Literal["CSV_STRING", "CSV_DOWNLOAD"] = "CSV_STRING"
     file_name: str = ""
 
 
-class TaskQuery(Shape):
+class TaskQuery(ApiModel):
     advertiser_id: ApiId
     task_id: ApiId
 
@@ -74,7 +74,7 @@ async def get_integrated_report(request: Request, caller: ApiCaller) -> Response
 
 
 @router.post("/task/create/")
-async def create_report_task(request: Request, caller: ApiCaller, body: TaskBody) -> Response:
+async def create_report_task(request: Request, caller: ApiCaller, body: ReportTaskBody) -> Response:
     """Have a report made into a CSV file; ask for its state with ``/report/task/check/``."""
     require(caller, Permission.READ_REPORTS)
 

@@ -32,7 +32,7 @@ class Grain(StrEnum):
     ACCOUNT_HOUR = "account_hour"
 
 
-class Step(StrEnum):
+class TimeStep(StrEnum):
     """Whether a report has one row for the whole span, or rows of their own for each day or hour."""
 
     WHOLE = "whole"

@@ -5,18 +5,18 @@ from typing import Final, Protocol
 from contatto.kit.db.tx import Tx
 from contatto.reports.engines.database import DatabaseEngine
 from contatto.reports.metrics import conversions, delivery, leads, messages
-from contatto.reports.model import Fact, Level, Metric, Span, Step
+from contatto.reports.model import Fact, Level, Metric, Span, TimeStep
 
 
 class Engine(Protocol):
     """Reads facts; every engine gives the same ones."""
 
     def list_facts(
-        self, tx: Tx, business_id: str, ad_account_id: str, span: Span, step: Step
+        self, tx: Tx, business_id: str, ad_account_id: str, span: Span, step: TimeStep
     ) -> list[Fact]: ...
 
     def list_reach(
-        self, tx: Tx, business_id: str, ad_account_id: str, span: Span, by: tuple[Level, Step]
+        self, tx: Tx, business_id: str, ad_account_id: str, span: Span, by: tuple[Level, TimeStep]
     ) -> dict[tuple[str, str], int]: ...
 
 

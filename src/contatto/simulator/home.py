@@ -21,7 +21,7 @@ _DATABASE: Final = "contatto.sqlite3"
 _OURS: Final = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", KEY_FILE, NOTES, LOG)
 
 
-class State(StrEnum):
+class HomeState(StrEnum):
     """What is in the folder."""
 
     EMPTY = "empty"
@@ -36,7 +36,7 @@ class Occupied(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Notes:
-    state: State
+    state: HomeState
     world: World | None
 
 
@@ -69,7 +69,7 @@ class Home:
         finally:
             connection.close()
 
-    def look(self) -> tuple[State, World | None]:
+    def look(self) -> tuple[HomeState, World | None]:
         """What is here.
 
         Raises:
@@ -79,19 +79,19 @@ class Home:
         if not path.exists():
             if (self.folder / _DATABASE).exists():
                 raise Occupied(f"{self.folder} holds an installation that is no demo; choose another folder.")
-            return State.EMPTY, None
+            return HomeState.EMPTY, None
         try:
             notes = msgspec.json.decode(path.read_bytes(), type=_Notes)
         except msgspec.MsgspecError:
             return (
-                State.SEEDING,
+                HomeState.SEEDING,
                 None,
             )  # of another release, or cut off: it can be built anew, not gone on with
-        if notes.world is None or notes.state is not State.READY:
-            return State.SEEDING, None
-        return State.READY, notes.world
+        if notes.world is None or notes.state is not HomeState.READY:
+            return HomeState.SEEDING, None
+        return HomeState.READY, notes.world
 
-    def note(self, state: State, world: World | None) -> None:
+    def note(self, state: HomeState, world: World | None) -> None:
         write_private(self.folder / NOTES, _Notes(state, world))
 
     def clear(self) -> None:

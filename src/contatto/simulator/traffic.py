@@ -13,7 +13,6 @@ from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import Platform
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.kit.clock import Clock
-from contatto.kit.web.visitor import Carrier, cookie_name, open_visitor, public_id
 from contatto.simulator import payloads
 from contatto.simulator.browser import Browser, Profile
 from contatto.simulator.desk import Desk, expect
@@ -21,6 +20,7 @@ from contatto.simulator.paperwork import Paper, plan_paper
 from contatto.simulator.payloads import Thread
 from contatto.simulator.people import Line, Visitor
 from contatto.simulator.world import World
+from contatto.ui.visitor import Carrier, cookie_name, open_visitor, public_id
 
 _SHEET: Final = re.compile(r'data-(page|opening|language)="([^"]*)"')
 """What the chat page says of its form."""

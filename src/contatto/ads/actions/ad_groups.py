@@ -17,18 +17,18 @@ from contatto.ads.model import (
     ClickWindow,
     EventCount,
     Money,
+    NodeFilter,
+    NodeStatus,
     Pacing,
     Schedule,
     ScheduleType,
-    Status,
     Targeting,
     ViewWindow,
-    Wanted,
 )
 from contatto.ads.rules import goals, settings, statuses
 from contatto.ads.rules.markets import normal_countries
 from contatto.ads.rules.targeting import check_targeting
-from contatto.ads.store import tree as store
+from contatto.ads.store import nodes as store
 from contatto.audiences.store import list_audiences
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -62,7 +62,7 @@ class NewAdGroup:
     view_window: ViewWindow | None = None
     engaged_window: ViewWindow = ViewWindow.OFF
     event_count: EventCount = EventCount.UNSET
-    status: Status = Status.ACTIVE
+    status: NodeStatus = NodeStatus.ACTIVE
     page_id: str = ""
     location_ids: tuple[str, ...] = ()
     targeting: Targeting = field(default_factory=Targeting)
@@ -99,7 +99,7 @@ def create_ad_group(tx: Tx, business_id: str, new: NewAdGroup) -> AdGroup:
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
     """
     campaign = store.find_campaign(tx, business_id, new.campaign_id)
-    if campaign is None or campaign.status is Status.DELETED:
+    if campaign is None or campaign.status is NodeStatus.DELETED:
         raise Refused(errors.NOT_FOUND, "campaign_id: there is no such campaign.")
     ad_group = plan_ad_group(tx, campaign, new)
     store.save_ad_group(tx, ad_group)
@@ -180,7 +180,7 @@ def check_room(tx: Tx, campaign: Campaign) -> None:
         Refused: AD_LIMIT.
     """
     tx.hold_key("ad groups", campaign.id)
-    under = Wanted(campaign_numbers=frozenset({campaign.number}))
+    under = NodeFilter(campaign_numbers=frozenset({campaign.number}))
     if (
         store.count_ad_groups(tx, campaign.business_id, campaign.ad_account_id, under)
         >= settings.MOST_AD_GROUPS
@@ -226,7 +226,7 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
     )
     if not store.record_ad_group(tx, before, changed):
         raise Refused(errors.CONFLICT)
-    publish_ads(tx, account, Wanted(ad_group_numbers=frozenset({number}), statuses=EVERY_STATUS))
+    publish_ads(tx, account, NodeFilter(ad_group_numbers=frozenset({number}), statuses=EVERY_STATUS))
     return changed
 
 
@@ -262,7 +262,7 @@ def _changed_countries(
     return countries
 
 
-def change_ad_group_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status: Status) -> None:
+def change_ad_group_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status: NodeStatus) -> None:
     """Change the status of ad groups, of all or of none.
 
     Raises:

@@ -7,10 +7,10 @@ from datetime import datetime
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.accounts import find_channel, load_ad_account, load_facts
 from contatto.ads.actions.publishing import EVERY_STATUS, publish_ads, publish_one_ad
-from contatto.ads.model import Ad, AdGroup, Audit, Status, Wanted
+from contatto.ads.model import Ad, AdGroup, Audit, NodeFilter, NodeStatus
 from contatto.ads.rules import goals, settings, statuses
 from contatto.ads.rules.audits import check_audit_reason, shown_of
-from contatto.ads.store import tree as store
+from contatto.ads.store import nodes as store
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -31,7 +31,7 @@ class NewAd:
     auto_message_id: str = ""
     page_id: str = ""
     video_id: str = ""
-    status: Status = Status.ACTIVE
+    status: NodeStatus = NodeStatus.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def create_ad(tx: Tx, business_id: str, new: NewAd, *, needs_review: bool = Fals
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
     """
     ad_group = store.find_ad_group(tx, business_id, new.ad_group_id)
-    if ad_group is None or ad_group.status is Status.DELETED:
+    if ad_group is None or ad_group.status is NodeStatus.DELETED:
         raise Refused(errors.NOT_FOUND, "adgroup_id: there is no such ad group.")
     campaign = store.find_campaign(tx, business_id, ad_group.campaign_id)
     if campaign is None:
@@ -140,7 +140,7 @@ def update_ad(
         changed = replace(changed, audit=Audit.AUDITING, audit_reason="")
     if not store.record_ad(tx, before, changed):
         raise Refused(errors.CONFLICT)
-    publish_ads(tx, account, Wanted(ad_numbers=frozenset({number}), statuses=EVERY_STATUS))
+    publish_ads(tx, account, NodeFilter(ad_numbers=frozenset({number}), statuses=EVERY_STATUS))
     return changed
 
 
@@ -152,7 +152,7 @@ def _changed_channel(tx: Tx, account: AdAccount, before: Ad, wanted: str) -> str
     return channel.id
 
 
-def change_ad_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status: Status) -> None:
+def change_ad_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status: NodeStatus) -> None:
     """Change the status of ads, of all or of none.
 
     Raises:
@@ -186,7 +186,7 @@ def reject_ad(tx: Tx, number: int, reason: str) -> Ad:
 
 def _audit(tx: Tx, number: int, audit: Audit, reason: str) -> Ad:
     ad = store.find_any_ad(tx, number)
-    if ad is None or ad.status is Status.DELETED:
+    if ad is None or ad.status is NodeStatus.DELETED:
         raise Refused(errors.NOT_FOUND, "There is no ad with this id.")
     changed = replace(ad, audit=audit, audit_reason=reason, updated_at=tx.now)
     if not store.record_ad(tx, ad, changed):

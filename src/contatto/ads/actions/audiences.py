@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.publishing import NO_PAGES
-from contatto.ads.model import AdGroup, Wanted
-from contatto.ads.store import tree as store
+from contatto.ads.model import AdGroup, NodeFilter
+from contatto.ads.store import nodes as store
 from contatto.audiences import actions as audiences
 from contatto.audiences.model import Audience
 from contatto.audiences.rules import source_number
@@ -34,7 +34,7 @@ def load_uses(tx: Tx, account: AdAccount) -> dict[int, Uses]:
     found = list_audiences(tx, account.business_id, account.id)
     uses = {audience.number: Uses() for audience in found}
     by_text = {str(number): each for number, each in uses.items()}
-    for group in store.list_ad_groups(tx, account.business_id, account.id, Wanted(), NO_PAGES):
+    for group in store.list_ad_groups(tx, account.business_id, account.id, NodeFilter(), NO_PAGES):
         for number in set(group.audience_ids) & set(by_text):
             by_text[number].included.append(group)
         for number in set(group.excluded_audience_ids) & set(by_text):

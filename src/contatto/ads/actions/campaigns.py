@@ -7,9 +7,9 @@ from datetime import datetime
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.accounts import load_ad_account
 from contatto.ads.actions.publishing import EVERY_STATUS, publish_ads
-from contatto.ads.model import BudgetMode, Campaign, Status, Wanted
+from contatto.ads.model import BudgetMode, Campaign, NodeFilter, NodeStatus
 from contatto.ads.rules import settings, statuses
-from contatto.ads.store import tree as store
+from contatto.ads.store import nodes as store
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -22,7 +22,7 @@ class NewCampaign:
     name: str
     budget_mode: BudgetMode = BudgetMode.INFINITE
     budget_micros: int | None = None
-    status: Status = Status.ACTIVE
+    status: NodeStatus = NodeStatus.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +101,11 @@ def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignCh
     )
     if not store.record_campaign(tx, campaign, changed):
         raise Refused(errors.CONFLICT)
-    publish_ads(tx, account, Wanted(campaign_numbers=frozenset({number}), statuses=EVERY_STATUS))
+    publish_ads(tx, account, NodeFilter(campaign_numbers=frozenset({number}), statuses=EVERY_STATUS))
     return changed
 
 
-def change_campaign_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status: Status) -> None:
+def change_campaign_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status: NodeStatus) -> None:
     """Change the status of campaigns, of all or of none.
 
     Raises:

@@ -7,9 +7,9 @@ from contatto.accounts.model import AdAccount
 from contatto.ads.actions.accounts import find_channel, load_ad_account, load_facts
 from contatto.ads.actions.nodes import find_node
 from contatto.ads.actions.publishing import NO_PAGES, publish_one_ad
-from contatto.ads.model import Ad, AdGroup, Audit, Campaign, Place, Status, Wanted
+from contatto.ads.model import Ad, AdGroup, Audit, Campaign, NodeFilter, NodeStatus, Place
 from contatto.ads.rules import goals, settings
-from contatto.ads.store import tree as store
+from contatto.ads.store import nodes as store
 from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -42,12 +42,12 @@ def copy_node(
     if campaign is None:
         raise Refused(errors.NOT_FOUND)
     if isinstance(item, AdGroup):
-        group = replace(item, name=name, status=Status.PAUSED)
+        group = replace(item, name=name, status=NodeStatus.PAUSED)
         return _copy_ad_group(tx, group, campaign, needs_review=needs_review)
     above = store.find_ad_group(tx, business_id, item.ad_group_id)
     if above is None:
         raise Refused(errors.NOT_FOUND)
-    ad = replace(item, name=name, status=Status.PAUSED)
+    ad = replace(item, name=name, status=NodeStatus.PAUSED)
     return _copy_ad(tx, ad, (above, campaign), needs_review=needs_review)
 
 
@@ -57,12 +57,12 @@ def _copy_campaign(tx: Tx, campaign: Campaign, name: str, *, needs_review: bool)
         id=new_id(),
         number=new_number(),
         name=name,
-        status=Status.PAUSED,
+        status=NodeStatus.PAUSED,
         created_at=tx.now,
         updated_at=tx.now,
     )
     store.save_campaign(tx, made)
-    under = Wanted(campaign_numbers=frozenset({campaign.number}))
+    under = NodeFilter(campaign_numbers=frozenset({campaign.number}))
     found = store.list_ad_groups(tx, campaign.business_id, campaign.ad_account_id, under, NO_PAGES)
     for group in reversed(found):  # the oldest first, so that the copies stand in the same order
         _copy_ad_group(tx, group, made, needs_review=needs_review)
@@ -81,7 +81,7 @@ def _copy_ad_group(tx: Tx, group: AdGroup, campaign: Campaign, *, needs_review: 
         updated_at=tx.now,
     )
     store.save_ad_group(tx, made)
-    under = Wanted(ad_group_numbers=frozenset({group.number}))
+    under = NodeFilter(ad_group_numbers=frozenset({group.number}))
     for ad in reversed(store.list_ads(tx, group.business_id, group.ad_account_id, under, NO_PAGES)):
         _copy_ad(tx, ad, (made, campaign), needs_review=needs_review)
     return made

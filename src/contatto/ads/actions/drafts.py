@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from contatto.ads.actions.nodes import find_node
-from contatto.ads.model import AdGroup, Campaign, Draft, Kind, Place, Status
+from contatto.ads.model import AdGroup, Campaign, Draft, NodeKind, NodeStatus, Place
 from contatto.ads.rules.typed import FORMS, AdForm, AdGroupForm, CampaignForm, pairs_of, read_form
 from contatto.ads.store import drafts as store
-from contatto.ads.store import tree
+from contatto.ads.store import nodes
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 
 KEEP_DRAFTS: Final = timedelta(days=30)
-PARENTS: Final = {Kind.AD_GROUP: Kind.CAMPAIGN, Kind.AD: Kind.AD_GROUP}
+PARENTS: Final = {NodeKind.AD_GROUP: NodeKind.CAMPAIGN, NodeKind.AD: NodeKind.AD_GROUP}
 """What a new thing stands in."""
 
 type Owner = tuple[str, str]
@@ -28,7 +28,7 @@ type Form = CampaignForm | AdGroupForm | AdForm
 class OpenDraft:
     """A draft as a list shows it; ``parent_name`` is empty for a campaign."""
 
-    kind: Kind
+    kind: NodeKind
     parent: int
     parent_name: str
     name: str
@@ -95,12 +95,12 @@ def list_open_drafts(tx: Tx, owner: Owner) -> list[OpenDraft]:
     ]
 
 
-def forget_drafts(tx: Tx) -> int:
+def purge_drafts(tx: Tx) -> int:
     """Delete drafts that nobody touched for a month; say how many."""
     return store.delete_old_drafts(tx, tx.now - KEEP_DRAFTS)
 
 
-def _homes(tx: Tx, business_id: str, kind: Kind, numbers: Sequence[int]) -> list[Campaign | AdGroup]:
-    find = tree.find_campaign_by_number if kind is Kind.CAMPAIGN else tree.find_ad_group_by_number
+def _homes(tx: Tx, business_id: str, kind: NodeKind, numbers: Sequence[int]) -> list[Campaign | AdGroup]:
+    find = nodes.find_campaign_by_number if kind is NodeKind.CAMPAIGN else nodes.find_ad_group_by_number
     found: list[Campaign | AdGroup | None] = [find(tx, business_id, number) for number in set(numbers)]
-    return [home for home in found if home is not None and home.status is not Status.DELETED]
+    return [home for home in found if home is not None and home.status is not NodeStatus.DELETED]

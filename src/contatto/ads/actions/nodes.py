@@ -5,10 +5,10 @@ from contatto.ads.actions.accounts import load_ad_account
 from contatto.ads.actions.ad_groups import AdGroupChanges, change_ad_group_status, update_ad_group
 from contatto.ads.actions.ads import change_ad_status
 from contatto.ads.actions.campaigns import CampaignChanges, change_campaign_status, update_campaign
-from contatto.ads.model import Ad, AdGroup, BidType, Campaign, Kind, Place, Status
+from contatto.ads.model import Ad, AdGroup, BidType, Campaign, NodeKind, NodeStatus, Place
 from contatto.ads.rules.bulk import STATUS_AFTER, Act, check_fits
 from contatto.ads.rules.typed import read_amount
-from contatto.ads.store import tree as store
+from contatto.ads.store import nodes as store
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -22,17 +22,17 @@ def find_node(tx: Tx, business_id: str, place: Place) -> Campaign | AdGroup | Ad
     """
     kind, number = place
     find = {
-        Kind.CAMPAIGN: store.find_campaign_by_number,
-        Kind.AD_GROUP: store.find_ad_group_by_number,
-        Kind.AD: store.find_ad_by_number,
+        NodeKind.CAMPAIGN: store.find_campaign_by_number,
+        NodeKind.AD_GROUP: store.find_ad_group_by_number,
+        NodeKind.AD: store.find_ad_by_number,
     }[kind]
     found: Campaign | AdGroup | Ad | None = find(tx, business_id, number)
-    if found is None or found.status is Status.DELETED:
+    if found is None or found.status is NodeStatus.DELETED:
         raise Refused(errors.NOT_FOUND)
     return found
 
 
-def change_node_status(tx: Tx, business_id: str, place: Place, status: Status) -> None:
+def change_node_status(tx: Tx, business_id: str, place: Place, status: NodeStatus) -> None:
     """Start, pause or delete what stands at a place; deletion takes all that is under it along.
 
     Raises:
@@ -40,9 +40,9 @@ def change_node_status(tx: Tx, business_id: str, place: Place, status: Status) -
     """
     account, (kind, number) = load_node_account(tx, business_id, place), place
     change = {
-        Kind.CAMPAIGN: change_campaign_status,
-        Kind.AD_GROUP: change_ad_group_status,
-        Kind.AD: change_ad_status,
+        NodeKind.CAMPAIGN: change_campaign_status,
+        NodeKind.AD_GROUP: change_ad_group_status,
+        NodeKind.AD: change_ad_status,
     }[kind]
     change(tx, account, [number], status)
 
@@ -80,7 +80,7 @@ def edit_node(tx: Tx, business_id: str, place: Place, act: Act, amount: str = ""
     if act is Act.BID:
         changes = AdGroupChanges(bid_type=BidType.CUSTOM, bid_micros=micros)
         update_ad_group(tx, account, number, changes)
-    elif kind is Kind.AD_GROUP:
+    elif kind is NodeKind.AD_GROUP:
         update_ad_group(tx, account, number, AdGroupChanges(budget_micros=micros))
     else:
         update_campaign(tx, account, number, CampaignChanges(budget_micros=micros))

@@ -3,19 +3,19 @@
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.accounts import find_channel, load_facts
 from contatto.ads.actions.publishing import NO_PAGES
-from contatto.ads.model import AdGroup, BudgetMode, Campaign, Facts, Wanted
+from contatto.ads.model import AdGroup, BudgetMode, Campaign, Facts, NodeFilter
 from contatto.ads.rules.delivering import Above
 from contatto.ads.rules.outline import Node, build_outline
-from contatto.ads.store import tree as store
+from contatto.ads.store import nodes as store
 from contatto.kit.db.tx import Tx
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.measurement.rules import local_day
 from contatto.measurement.store import list_spend_ever, list_spend_of_days
 
 
 def load_outline(tx: Tx, account: AdAccount) -> list[Node]:
     """All that is not deleted, newest first."""
-    mine = (account.business_id, str(account.id), Wanted(), NO_PAGES)
+    mine = (account.business_id, str(account.id), NodeFilter(), NO_PAGES)
     campaigns = store.list_campaigns(tx, *mine)
     groups = _load_above(tx, account, store.list_ad_groups(tx, *mine), {one.id: one for one in campaigns})
     return build_outline(campaigns, groups, store.list_ads(tx, *mine), tx.now)

@@ -5,9 +5,9 @@ from typing import Final
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.accounts import find_channel
-from contatto.ads.model import Ad, AdGroup, Campaign, Page, Status, Wanted, WelcomeMessage
+from contatto.ads.model import Ad, AdGroup, Campaign, NodeFilter, NodeStatus, Page, WelcomeMessage
 from contatto.ads.rules import settings
-from contatto.ads.store import tree as store
+from contatto.ads.store import nodes as store
 from contatto.ads.store.messages import list_welcome_messages
 from contatto.channels import registry as channel_registry
 from contatto.channels.model import ChannelAccount
@@ -16,11 +16,11 @@ from contatto.kit.numbers import read_number
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import MeasuredAd
 
-EVERY_STATUS: Final = frozenset(Status)
+EVERY_STATUS: Final = frozenset(NodeStatus)
 NO_PAGES: Final = Page(1, 1_000_000)
 
 
-def publish_ads(tx: Tx, account: AdAccount, wanted: Wanted) -> None:
+def publish_ads(tx: Tx, account: AdAccount, wanted: NodeFilter) -> None:
     """Publish the ads of an ad account that are wanted, as they are now."""
     found = store.list_ads(tx, account.business_id, account.id, wanted, NO_PAGES)
     campaigns = store.load_campaigns(tx, account.business_id, {ad.campaign_id for ad in found})

@@ -21,19 +21,19 @@ from contatto.ads.actions.ad_groups import (
 from contatto.ads.actions.campaigns import find_own_campaign
 from contatto.ads.api.answers import show_ad_group
 from contatto.ads.api.lists import page_of, wanted_of
-from contatto.ads.api.shapes import CreateAdGroup, ListQuery, MoveAdGroups, UpdateAdGroup
+from contatto.ads.api.schemas import CreateAdGroup, ListQuery, MoveAdGroups, UpdateAdGroup
 from contatto.ads.model import AdGroup, EventCount, ScheduleType, Targeting, ViewWindow
 from contatto.ads.rules import goals
 from contatto.ads.rules.places import countries_of
 from contatto.ads.rules.settings import check_frozen
 from contatto.ads.rules.statuses import OPERATIONS
-from contatto.ads.store import tree as store
+from contatto.ads.store import nodes as store
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.api_types import chosen, describe_query, page_info, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
-from contatto.kit.wire import chosen, describe_query, page_info, read_query, request_id_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/adgroup", tags=["Ad groups"])
 

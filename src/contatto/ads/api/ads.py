@@ -14,17 +14,17 @@ from contatto.ads.actions.ad_groups import find_own_ad_group
 from contatto.ads.actions.ads import AdChanges, NewAd, change_ad_status, create_ad, find_own_ad, update_ad
 from contatto.ads.api.answers import show_ad
 from contatto.ads.api.lists import page_of, wanted_of
-from contatto.ads.api.shapes import ChangedCreative, CreateAds, Creative, ListQuery, MoveAds, UpdateAds
+from contatto.ads.api.schemas import ChangedCreative, CreateAds, Creative, ListQuery, MoveAds, UpdateAds
 from contatto.ads.model import Ad, AdGroup, Audit
 from contatto.ads.rules.settings import check_auto_message
 from contatto.ads.rules.statuses import OPERATIONS
-from contatto.ads.store import tree as store
+from contatto.ads.store import nodes as store
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.api_types import chosen, describe_query, page_info, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
-from contatto.kit.wire import chosen, describe_query, page_info, read_query, request_id_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/ad", tags=["Ads"])
 

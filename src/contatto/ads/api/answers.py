@@ -8,7 +8,7 @@ from contatto.ads.model import Ad, AdGroup, BillingEvent, Campaign
 from contatto.ads.rules.goals import OPTIMIZATION_GOALS
 from contatto.ads.rules.places import location_ids_of
 from contatto.ads.rules.statuses import OPERATION_OF, secondary_status
-from contatto.kit.wire import api_amount, api_time
+from contatto.kit.api_types import api_amount, api_time
 from contatto.measurement.model import Goal
 
 OBJECTIVE: Final = "LEAD_GENERATION"

@@ -12,15 +12,15 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.audiences import delete_unused_audiences
-from contatto.kit.context import context_of
+from contatto.kit.api_types import ApiId, ApiModel, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer
-from contatto.kit.wire import ApiId, Shape, request_id_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])
 
 
-class DeleteAudiences(Shape):
+class DeleteAudiences(ApiModel):
     advertiser_id: ApiId
     custom_audience_ids: Annotated[list[ApiId], Field(min_length=1, max_length=100)]
 

@@ -12,45 +12,45 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.messages import NewWelcome, create_welcome_message
-from contatto.ads.api.shapes import Ids
+from contatto.ads.api.schemas import Ids
 from contatto.ads.model import WelcomeMessage
 from contatto.ads.store import messages as store
-from contatto.kit.context import context_of
-from contatto.kit.db.tx import Tx
-from contatto.kit.http import api_answer
-from contatto.kit.wire import (
+from contatto.kit.api_types import (
     ApiId,
+    ApiModel,
     JsonText,
     PageQuery,
-    Shape,
     api_time,
     describe_query,
     page_info,
     read_query,
     request_id_of,
 )
+from contatto.kit.db.tx import Tx
+from contatto.kit.http import api_answer
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/creative/auto_message", tags=["Welcome messages"])
 KIND: Final = "WELCOME_MESSAGE"
 
 
-class Question(Shape):
+class SuggestedQuestion(ApiModel):
     question: str
     answer: str
 
 
-class Welcome(Shape):
+class WelcomeBody(ApiModel):
     """Content of at most 200 characters with 1 to 3 questions of 70 and answers of 500 characters."""
 
     title: Annotated[str, Field(max_length=100)] = ""
     content: str
-    suggested_questions: Annotated[list[Question], Field(max_length=100)]
+    suggested_questions: Annotated[list[SuggestedQuestion], Field(max_length=100)]
 
 
-class CreateAutoMessage(Shape):
+class CreateAutoMessage(ApiModel):
     advertiser_id: ApiId
     auto_message_type: Literal["WELCOME_MESSAGE"]
-    welcome_message: Welcome
+    welcome_message: WelcomeBody
 
 
 class AutoMessageQuery(PageQuery):

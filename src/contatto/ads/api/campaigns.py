@@ -20,14 +20,14 @@ from contatto.ads.actions.campaigns import (
 )
 from contatto.ads.api.answers import OBJECTIVE, show_campaign
 from contatto.ads.api.lists import page_of, wanted_of
-from contatto.ads.api.shapes import CreateCampaign, ListQuery, MoveCampaigns, UpdateCampaign
+from contatto.ads.api.schemas import CreateCampaign, ListQuery, MoveCampaigns, UpdateCampaign
 from contatto.ads.rules.settings import check_frozen
 from contatto.ads.rules.statuses import OPERATIONS
-from contatto.ads.store import tree as store
-from contatto.kit.context import context_of
+from contatto.ads.store import nodes as store
+from contatto.kit.api_types import chosen, describe_query, page_info, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer
-from contatto.kit.wire import chosen, describe_query, page_info, read_query, request_id_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/campaign", tags=["Campaigns"])
 

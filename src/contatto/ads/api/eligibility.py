@@ -11,14 +11,14 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.accounts import choose_account, load_facts
-from contatto.ads.api.shapes import EligibilityQuery
+from contatto.ads.api.schemas import EligibilityQuery
 from contatto.ads.rules import goals
 from contatto.ads.rules.markets import LEAD_MARKETS_ON, normal_countries
 from contatto.ads.rules.places import countries_of
-from contatto.kit.context import context_of
+from contatto.kit.api_types import describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer
-from contatto.kit.wire import describe_query, read_query, request_id_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/contatto/eligibility", tags=["Extensions"])
 

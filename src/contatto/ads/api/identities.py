@@ -14,10 +14,18 @@ from contatto.accounts.rules import require
 from contatto.channels import store as channels
 from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.kit.context import context_of
+from contatto.kit.api_types import (
+    ApiId,
+    ApiModel,
+    PageQuery,
+    describe_query,
+    page_info,
+    read_query,
+    request_id_of,
+)
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer
-from contatto.kit.wire import ApiId, PageQuery, Shape, describe_query, page_info, read_query, request_id_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/identity", tags=["Identities"])
 TYPES: Final = {Platform.TIKTOK: "TT_USER", Platform.WEBCHAT: "CUSTOMIZED_USER"}
@@ -29,7 +37,7 @@ class IdentityQuery(PageQuery):
     identity_type: Literal["TT_USER", "BC_AUTH_TT", "CUSTOMIZED_USER", "AUTH_CODE"] | None = None
 
 
-class CreateIdentity(Shape):
+class CreateIdentity(ApiModel):
     advertiser_id: ApiId
     display_name: Annotated[str, Field(min_length=1, max_length=100)]
 

@@ -2,17 +2,17 @@
 
 from typing import Literal
 
-from contatto.ads.api.shapes import Filtering, ListQuery
-from contatto.ads.model import Page, Wanted
+from contatto.ads.api.schemas import Filtering, ListQuery
+from contatto.ads.model import NodeFilter, Page
 from contatto.ads.rules.statuses import PRIMARY_STATUSES
 
 
 def wanted_of(
     filtering: Filtering | None, name_field: Literal["campaign_name", "adgroup_name", "ad_name"]
-) -> Wanted:
+) -> NodeFilter:
     """What the filters of a list select."""
     filters = filtering or Filtering()
-    return Wanted(
+    return NodeFilter(
         campaign_numbers=_numbers(filters.campaign_ids),
         ad_group_numbers=_numbers(filters.adgroup_ids),
         ad_numbers=_numbers(filters.ad_ids or filters.smart_plus_ad_ids),

@@ -15,26 +15,26 @@ from contatto.ads.rules.countries import country_name
 from contatto.ads.rules.markets import LEAD_MARKETS
 from contatto.ads.rules.places import LOCATION_IDS
 from contatto.ads.rules.targeting import INTERESTS, LANGUAGES
-from contatto.kit.context import context_of
+from contatto.kit.api_types import ApiId, ApiModel, describe_query, read_query, request_id_of
 from contatto.kit.http import api_answer
-from contatto.kit.wire import ApiId, Shape, describe_query, read_query, request_id_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3", tags=["Targeting"])
 
 
-class RegionQuery(Shape):
+class RegionQuery(ApiModel):
     """Fields that TikTok needs here, such as ``placements``, are accepted and do not narrow the list."""
 
     advertiser_id: ApiId
     level_range: Literal["ALL", "TO_COUNTRY", "TO_PROVINCE", "TO_CITY", "TO_DISTRICT"] = "ALL"
 
 
-class SearchRegionQuery(Shape):
+class SearchRegionQuery(ApiModel):
     advertiser_id: ApiId
     keyword: str = ""
 
 
-class ToolQuery(Shape):
+class ToolQuery(ApiModel):
     """Fields that TikTok takes here, such as ``language``, are accepted: the names are in English."""
 
     advertiser_id: ApiId

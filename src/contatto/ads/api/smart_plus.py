@@ -20,15 +20,15 @@ from contatto.ads.api.ad_groups import (
 )
 from contatto.ads.api.answers import show_ad_group, show_campaign
 from contatto.ads.api.campaigns import get_campaigns, update_campaign_status, update_one_campaign
-from contatto.ads.api.shapes import ListQuery
-from contatto.ads.api.smart_shapes import SmartAdGroup, SmartCampaign, UpdateSmartAdGroup
+from contatto.ads.api.schemas import ListQuery
+from contatto.ads.api.smart_schemas import SmartAdGroup, SmartCampaign, UpdateSmartAdGroup
 from contatto.ads.model import Targeting
 from contatto.ads.rules.statuses import OPERATIONS
-from contatto.kit.context import context_of
+from contatto.kit.api_types import chosen, describe_query, page_info, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer
-from contatto.kit.repeats import RequestKey, answer_once
-from contatto.kit.wire import chosen, describe_query, page_info, read_query, request_id_of
+from contatto.kit.idempotency import IdempotencyKey, answer_once
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/smart_plus", tags=["Smart+"])
 
@@ -37,7 +37,7 @@ router: Final = APIRouter(prefix="/open_api/v1.3/smart_plus", tags=["Smart+"])
 async def create_smart_campaign(request: Request, caller: ApiCaller, body: SmartCampaign) -> Response:
     """Make a campaign, once for each ``request_id``."""
     require(caller, Permission.WRITE_ADS)
-    key = RequestKey(caller.business_id, request.url.path, body.request_id or "")
+    key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
 
     def work(tx: Tx) -> dict[str, Any]:
         account = load_advertiser(tx, caller, body.advertiser_id)
@@ -60,7 +60,7 @@ async def create_smart_ad_group(request: Request, caller: ApiCaller, body: Smart
     same as in ``/adgroup/create/``.
     """
     require(caller, Permission.WRITE_ADS)
-    key = RequestKey(caller.business_id, request.url.path, body.request_id or "")
+    key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
 
     def work(tx: Tx) -> dict[str, Any]:
         account = load_advertiser(tx, caller, body.advertiser_id)

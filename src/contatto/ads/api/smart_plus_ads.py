@@ -14,19 +14,19 @@ from contatto.ads.actions.ad_groups import find_own_ad_group
 from contatto.ads.actions.ads import AdChanges, NewAd, change_ad_status, create_ad, update_ad
 from contatto.ads.api.ads import show_ads
 from contatto.ads.api.lists import page_of, wanted_of
-from contatto.ads.api.shapes import ListQuery
-from contatto.ads.api.smart_shapes import CreativeInfo, MoveSmartAds, SmartAd, UpdateSmartAd
+from contatto.ads.api.schemas import ListQuery
+from contatto.ads.api.smart_schemas import CreativeInfo, MoveSmartAds, SmartAd, UpdateSmartAd
 from contatto.ads.model import Ad
 from contatto.ads.rules.settings import check_auto_message
 from contatto.ads.rules.statuses import OPERATIONS
-from contatto.ads.store import tree as store
+from contatto.ads.store import nodes as store
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.api_types import chosen, describe_query, page_info, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
-from contatto.kit.repeats import RequestKey, answer_once
-from contatto.kit.wire import chosen, describe_query, page_info, read_query, request_id_of
+from contatto.kit.idempotency import IdempotencyKey, answer_once
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/smart_plus/ad", tags=["Smart+"])
 
@@ -37,7 +37,7 @@ async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) ->
     require(caller, Permission.WRITE_ADS)
     _check_call_to_action(body)
     needs_review = context_of(request).settings.needs_ad_review
-    key = RequestKey(caller.business_id, request.url.path, body.request_id or "")
+    key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
 
     def work(tx: Tx) -> dict[str, Any]:
         account = load_advertiser(tx, caller, body.advertiser_id)

@@ -18,7 +18,7 @@ from contatto.audiences.store import count_members, list_audiences
 from contatto.capture import store as switches
 from contatto.channels import store as channels
 from contatto.kit.db.tx import Tx
-from contatto.kit.words import N_, Words
+from contatto.kit.i18n import N_, Translator
 from contatto.measurement.model import Goal
 
 CAPTURE_FIELDS: Final = ("company_name", "company_site", "privacy_policy_url")
@@ -112,7 +112,7 @@ def capture_account(tx: Tx, caller: Caller, typed: Typed) -> dict[str, str] | No
     return {"id": account.id, "display_name": account.name, "state": state, **shown}
 
 
-def country_groups(words: Words) -> list[tuple[str, list[dict[str, Any]]]]:
+def country_groups(words: Translator) -> list[tuple[str, list[dict[str, Any]]]]:
     return [
         (
             region,
@@ -122,7 +122,7 @@ def country_groups(words: Words) -> list[tuple[str, list[dict[str, Any]]]]:
     ]
 
 
-def folded(form: AdGroupForm, choices: Mapping[str, Any], words: Words) -> dict[str, list[str]]:
+def folded(form: AdGroupForm, choices: Mapping[str, Any], words: Translator) -> dict[str, list[str]]:
     """What each folded part of the form holds now, in short pieces; none where nothing was chosen."""
     audiences = [(one["id"], one["name"]) for one in choices["audiences"]]
     interests = [(key, words.gettext(name)) for key, name in choices["interests"]]

@@ -14,7 +14,7 @@ from contatto.accounts.rules import require
 from contatto.ads.actions.accounts import find_channel
 from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
 from contatto.ads.actions.drafts import drop_draft
-from contatto.ads.model import AdGroup, BudgetMode, Campaign, Kind
+from contatto.ads.model import AdGroup, BudgetMode, Campaign, NodeKind
 from contatto.ads.pages.ad_group_view import (
     CAPTURE_FIELDS,
     Typed,
@@ -29,16 +29,16 @@ from contatto.ads.pages.views import check_choice, field_errors
 from contatto.ads.rules import typed as rules
 from contatto.ads.rules.markets import normal_countries
 from contatto.ads.rules.typed import AdGroupForm
-from contatto.ads.store import tree as store
+from contatto.ads.store import nodes as store
 from contatto.capture import actions as capture
 from contatto.capture.actions import CompanyData
 from contatto.channels import store as channels
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.wire import number_of
-from contatto.kit.words import words_of
+from contatto.kit.i18n import translator_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter()
 
@@ -89,7 +89,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
             if not switch.is_on:
                 raise Refused(errors.CAPTURE_IN_REVIEW)
         check_choice(tx, caller.business_id, form.page_id)
-        drop_draft(tx, owner_of(caller), (Kind.AD_GROUP, campaign.number))
+        drop_draft(tx, owner_of(caller), (NodeKind.AD_GROUP, campaign.number))
         return create_ad_group(tx, caller.business_id, _new_ad_group(form, campaign, account))
 
     try:
@@ -99,7 +99,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
             raise
         if refused.code is errors.CAPTURE_IN_REVIEW:
             await context_of(request).db.write(apply)  # the refusal took the application back with it
-        wrong = field_errors(refused, words_of(request))
+        wrong = field_errors(refused, translator_of(request))
         typed = _after(refused, wrong, Typed(form, capture=company), turn_on=turn_on)
         return await _ad_group_form(request, caller, number, typed)
     return RedirectResponse(f"/ads/ad-groups/{made.number}/ads/new", 303)
@@ -153,11 +153,11 @@ def _new_ad_group(form: AdGroupForm, campaign: Campaign, account: AdAccount) -> 
 async def _ad_group_form(request: Request, caller: Caller, number: str, typed: Typed | None) -> HTMLResponse:
     """The form with what was typed, or as it is opened first."""
     context = context_of(request)
-    words = words_of(request)
+    words = translator_of(request)
 
     def work(tx: Tx) -> dict[str, Any]:
         campaign, account = _load_campaign(tx, caller, number)
-        place = (Kind.AD_GROUP, campaign.number)
+        place = (NodeKind.AD_GROUP, campaign.number)
         opened = open_form(tx, request, caller, place, rules.new_ad_group_form(account.currency))
         shown = typed or Typed(opened.form)
         known = channels.list_accounts(tx, caller.business_id)

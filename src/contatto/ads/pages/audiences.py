@@ -21,13 +21,13 @@ from contatto.audiences import actions, rules, store
 from contatto.audiences.model import Audience, AudienceKind, ListKind, LookalikeSize
 from contatto.channels.store import list_accounts
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import translator_of
+from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.kit.ids import new_id
-from contatto.kit.repeats import RequestKey, answer_once
-from contatto.kit.wire import number_of
-from contatto.kit.words import words_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter()
 COUNTRIES: Final = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
@@ -132,13 +132,13 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_List,
     except Refused as refused:
         if refused.code is errors.NO_ADVERTISER:
             raise
-        wrong = field_errors(refused, words_of(request))
+        wrong = field_errors(refused, translator_of(request))
         return await _list_form(request, caller, sent, wrong, ())
     return RedirectResponse("/ads/audiences", 303)
 
 
 async def _make_list(request: Request, caller: Caller, sent: _List, digests: tuple[str, ...]) -> None:
-    key = RequestKey(caller.business_id, "ads/audiences", sent.once)
+    key = IdempotencyKey(caller.business_id, "ads/audiences", sent.once)
 
     def work(tx: Tx) -> dict[str, Any]:
         account = load_advertiser(tx, caller, number_of(sent.advertiser_id))
@@ -183,7 +183,7 @@ async def post_lookalike(
 ) -> Response:
     """Make an audience of people like those of another one."""
     require(caller, Permission.WRITE_ADS)
-    key = RequestKey(caller.business_id, "ads/audiences/lookalikes", sent.once)
+    key = IdempotencyKey(caller.business_id, "ads/audiences/lookalikes", sent.once)
 
     def work(tx: Tx) -> dict[str, Any]:
         account, source = _find_audience(tx, caller, number_of(sent.source))
@@ -199,7 +199,7 @@ async def post_lookalike(
     except Refused as refused:
         if refused.code is errors.NOT_FOUND:
             raise
-        return await _lookalike_form(request, caller, sent, field_errors(refused, words_of(request)))
+        return await _lookalike_form(request, caller, sent, field_errors(refused, translator_of(request)))
     return RedirectResponse("/ads/audiences", 303)
 
 

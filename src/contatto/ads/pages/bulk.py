@@ -11,16 +11,16 @@ from contatto.accounts.auth import FormCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.nodes import edit_node, find_node
-from contatto.ads.model import Kind, Place
+from contatto.ads.model import NodeKind, Place
 from contatto.ads.pages.views import AUDIT_KEYS, field_errors, tree_href
 from contatto.ads.rules.bulk import DONE, Act, read_places
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.words import N_, words_of
+from contatto.kit.i18n import N_, translator_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter()
-LEVELS: Final = {Kind.CAMPAIGN: N_("Campaign"), Kind.AD_GROUP: N_("Ad group"), Kind.AD: N_("Ad")}
+LEVELS: Final = {NodeKind.CAMPAIGN: N_("Campaign"), NodeKind.AD_GROUP: N_("Ad group"), NodeKind.AD: N_("Ad")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ async def _row(request: Request, caller: Caller, asked: _Asked, place: Place) ->
         edit_node(tx, caller.business_id, place, asked.act, asked.amount)
         return {AUDIT_KEYS[kind]: str(number)}
 
-    words = words_of(request)
+    words = translator_of(request)
     row = {"kind": kind, "level": LEVELS[kind], "number": str(number)}
     try:
         await context_of(request).db.write(work)

@@ -12,12 +12,12 @@ from contatto.accounts.auth import FormCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.drafts import Owner, check_place, drop_draft, find_draft, form_of, keep_draft
-from contatto.ads.model import Kind, Place
+from contatto.ads.model import NodeKind, Place
 from contatto.ads.rules.links import new_form_path
 from contatto.ads.rules.typed import FORMS, read_form
-from contatto.kit.context import context_of
+from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.wire import number_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter()
 
@@ -56,7 +56,7 @@ def draft_view(place: Place, saved_at: datetime | None = None, state: str = "non
 
 
 @router.put("/ads/drafts/{kind}/{parent}")
-async def put_draft(request: Request, caller: FormCaller, kind: Kind, parent: str) -> JSONResponse:
+async def put_draft(request: Request, caller: FormCaller, kind: NodeKind, parent: str) -> JSONResponse:
     """Keep what stands in a form; often, and for its writer alone, so the audit log has nothing of it."""
     require(caller, Permission.WRITE_ADS)
     place = (kind, number_of(parent))
@@ -69,7 +69,7 @@ async def put_draft(request: Request, caller: FormCaller, kind: Kind, parent: st
 async def post_draft_away(
     request: Request,
     caller: FormCaller,
-    kind: Kind,
+    kind: NodeKind,
     parent: str,
     back: Annotated[Literal["form", "list"], Form()] = "form",
 ) -> RedirectResponse:

@@ -15,7 +15,7 @@ from contatto.accounts.rules import require
 from contatto.ads.actions.accounts import find_channel, load_ad_account
 from contatto.ads.actions.edits import edit_ad, edit_ad_group, edit_campaign, shown_ad_group
 from contatto.ads.actions.nodes import find_node
-from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, Kind, Place
+from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, NodeKind, Place
 from contatto.ads.pages.ad_group_view import (
     BUDGET_MODES,
     country_groups,
@@ -32,20 +32,20 @@ from contatto.ads.pages.views import (
 )
 from contatto.ads.rules import typed as rules
 from contatto.ads.rules.settings import least_budget_micros
-from contatto.ads.store import tree as store
+from contatto.ads.store import nodes as store
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.moments import from_micros, micros
-from contatto.kit.wire import number_of
-from contatto.kit.words import N_, Words, words_of
+from contatto.kit.i18n import N_, Translator, translator_of
+from contatto.kit.timestamps import from_micros, micros
+from contatto.ui.context import context_of
 
 router: Final = APIRouter()
 TEMPLATES: Final = {
-    Kind.CAMPAIGN: "ads/campaign_edit.html",
-    Kind.AD_GROUP: "ads/ad_group_form.html",
-    Kind.AD: "ads/ad_new.html",
+    NodeKind.CAMPAIGN: "ads/campaign_edit.html",
+    NodeKind.AD_GROUP: "ads/ad_group_form.html",
+    NodeKind.AD: "ads/ad_new.html",
 }
 _MEASURED: Final = N_("Conversions are counted by it; figures from before and after would not go together.")
 _PAID: Final = N_("Money that was spent was counted in this way.")
@@ -63,13 +63,13 @@ class _Edit:
 
 
 @router.get("/ads/{kind}/{number}/edit")
-async def show_edit(request: Request, caller: PageCaller, kind: Kind, number: str) -> HTMLResponse:
+async def show_edit(request: Request, caller: PageCaller, kind: NodeKind, number: str) -> HTMLResponse:
     require(caller, Permission.WRITE_ADS)
     return await _edit_form(request, caller, (kind, number_of(number)), None)
 
 
 @router.post("/ads/{kind}/{number}/edit")
-async def post_edit(request: Request, caller: FormCaller, kind: Kind, number: str) -> Response:
+async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number: str) -> Response:
     """Change what the form changed; the second of two editors is told, and nothing is written over."""
     require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0)
@@ -96,7 +96,7 @@ async def post_edit(request: Request, caller: FormCaller, kind: Kind, number: st
         if refused.code is errors.NOT_FOUND:
             raise
         is_conflict = refused.code is errors.CONFLICT
-        wrong = {} if is_conflict else field_errors(refused, words_of(request))
+        wrong = {} if is_conflict else field_errors(refused, translator_of(request))
         return await _edit_form(request, caller, place, _Edit(form, seen, wrong, is_conflict))
     return back_to_tree("", *place)
 
@@ -114,7 +114,7 @@ def _read_seen(text: str) -> datetime:
 
 async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Edit | None) -> HTMLResponse:
     """The form as it was sent, or with what is there."""
-    context, words = context_of(request), words_of(request)
+    context, words = context_of(request), translator_of(request)
 
     def work(tx: Tx) -> dict[str, Any]:
         node = find_node(tx, caller.business_id, place)
@@ -147,7 +147,7 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Edit
     return context.pages.render(request, TEMPLATES[place[0]], values, status)
 
 
-def _of_campaign(places: tuple[Campaign, AdAccount], edit: _Edit | None, words: Words) -> dict[str, Any]:
+def _of_campaign(places: tuple[Campaign, AdAccount], edit: _Edit | None, words: Translator) -> dict[str, Any]:
     node, account = places
     return {
         "form": asdict(edit.form if edit else rules.typed_campaign(node)),
@@ -162,7 +162,7 @@ def _of_campaign(places: tuple[Campaign, AdAccount], edit: _Edit | None, words: 
 
 
 def _of_ad_group(
-    tx: Tx, places: tuple[AdGroup, AdAccount], edit: _Edit | None, words: Words
+    tx: Tx, places: tuple[AdGroup, AdAccount], edit: _Edit | None, words: Translator
 ) -> dict[str, Any]:
     node, account = places
     campaign = store.load_campaigns(tx, node.business_id, {node.campaign_id})[node.campaign_id]
@@ -204,7 +204,7 @@ def _frozen_in(shown: rules.AdGroupForm, whole: rules.AdGroupForm) -> rules.AdGr
     return replace(shown, **{name: getattr(whole, name) for name in kept})
 
 
-def _windows(whole: rules.AdGroupForm, words: Words) -> str:
+def _windows(whole: rules.AdGroupForm, words: Translator) -> str:
     click, view = int(whole.click_window_days), int(whole.view_window_days)
     shown = words.plural("%(num)s-day click", "%(num)s-day click", click) % {"num": click}
     if not view:

@@ -17,26 +17,26 @@ from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign
 from contatto.ads.actions.drafts import drop_draft
 from contatto.ads.actions.first_messages import choose_first_message
-from contatto.ads.model import Ad, Campaign, Kind, Place
+from contatto.ads.model import Ad, Campaign, NodeKind, Place
 from contatto.ads.pages import drafts, edits
 from contatto.ads.pages.drafts import Opened, draft_view, open_form, owner_of
 from contatto.ads.pages.views import check_choice, field_errors, form_choices, show_first_messages
 from contatto.ads.rules.typed import AdForm, CampaignForm, read_form
-from contatto.ads.store import tree as store
+from contatto.ads.store import nodes as store
 from contatto.channels import store as channels
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.wire import number_of
-from contatto.kit.words import words_of
+from contatto.kit.i18n import translator_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter()
 for part in (drafts, edits):
     router.include_router(part.router)
 type Text = Annotated[str, Form()]
 WRONG: Final = 422
-NEW_CAMPAIGN: Final = (Kind.CAMPAIGN, 0)
+NEW_CAMPAIGN: Final = (NodeKind.CAMPAIGN, 0)
 """The place of its draft."""
 
 
@@ -62,7 +62,7 @@ async def post_campaign(
         campaign = await context_of(request).db.write(work)
     except Refused as refused:
         typed = CampaignForm(advertiser_id, name)
-        return await _campaign_form(request, caller, typed, field_errors(refused, words_of(request)))
+        return await _campaign_form(request, caller, typed, field_errors(refused, translator_of(request)))
     return RedirectResponse(f"/ads/campaigns/{campaign.number}/ad-groups/new", 303)
 
 
@@ -121,7 +121,7 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
         account = load_ad_account(tx, caller.business_id, group.ad_account_id)
         first = choose_first_message(tx, account, typed)
         new = NewAd(group.id, typed.name, typed.body, typed.headline, page_id=page_id, auto_message_id=first)
-        drop_draft(tx, owner_of(caller), (Kind.AD, group.number))
+        drop_draft(tx, owner_of(caller), (NodeKind.AD, group.number))
         return create_ad(tx, caller.business_id, new, needs_review=needs_review)
 
     try:
@@ -129,7 +129,7 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
     except Refused as refused:
         if refused.code is errors.NOT_FOUND:
             raise
-        return await _ad_form(request, caller, number, (typed, field_errors(refused, words_of(request))))
+        return await _ad_form(request, caller, number, (typed, field_errors(refused, translator_of(request))))
     return RedirectResponse(f"/ads/{ad.number}/preview", 303)
 
 
@@ -146,7 +146,7 @@ async def _ad_form(
         account = group and channels.find_account(tx, caller.business_id, group.channel_account_id)
         if group is None or campaign is None or account is None:
             raise Refused(errors.NOT_FOUND)
-        place = (Kind.AD, group.number)
+        place = (NodeKind.AD, group.number)
         opened = _opened(tx, request, caller, place, typed or AdForm(), is_new=typed is None)
         ad_group = {
             "id": str(group.number),

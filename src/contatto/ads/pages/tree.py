@@ -13,16 +13,16 @@ from contatto.ads.actions.accounts import find_channel
 from contatto.ads.actions.copies import copy_node
 from contatto.ads.actions.nodes import change_node_status
 from contatto.ads.actions.publishing import find_welcome
-from contatto.ads.model import Kind, Status
+from contatto.ads.model import NodeKind, NodeStatus
 from contatto.ads.pages.views import AUDIT_KEYS, back_to_tree, show_ad
-from contatto.ads.store import tree as store
+from contatto.ads.store import nodes as store
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.repeats import RequestKey, answer_once
-from contatto.kit.wire import number_of
-from contatto.kit.words import words_of
+from contatto.kit.i18n import translator_of
+from contatto.kit.idempotency import IdempotencyKey, answer_once
+from contatto.ui.context import context_of
 
 router: Final = APIRouter()
 
@@ -31,14 +31,14 @@ router: Final = APIRouter()
 async def change_status(
     request: Request,
     caller: FormCaller,
-    kind: Kind,
+    kind: NodeKind,
     number: str,
     status: Annotated[Literal["active", "paused"], Form()],
     query: Annotated[str, Form(max_length=8_000)] = "",
 ) -> RedirectResponse:
     """Start or pause a campaign, an ad group or an ad."""
     require(caller, Permission.WRITE_ADS)
-    wanted, known = Status(status), number_of(number)
+    wanted, known = NodeStatus(status), number_of(number)
     await context_of(request).db.write(
         lambda tx: change_node_status(tx, caller.business_id, (kind, known), wanted)
     )
@@ -49,16 +49,16 @@ async def change_status(
 async def copy_row(
     request: Request,
     caller: FormCaller,
-    kind: Kind,
+    kind: NodeKind,
     number: str,
     once: Annotated[str, Form(max_length=64)] = "",
     query: Annotated[str, Form(max_length=8_000)] = "",
 ) -> RedirectResponse:
     """Copy a campaign, an ad group or an ad with what is under it; a page makes one copy of each at most."""
     require(caller, Permission.WRITE_ADS)
-    context, words, known = context_of(request), words_of(request), number_of(number)
+    context, words, known = context_of(request), translator_of(request), number_of(number)
     needs_review = context.settings.needs_ad_review
-    key = RequestKey(caller.business_id, f"ads/{kind}/{known}/copy", once)
+    key = IdempotencyKey(caller.business_id, f"ads/{kind}/{known}/copy", once)
 
     def work(tx: Tx) -> dict[str, Any]:
         def make() -> dict[str, str]:

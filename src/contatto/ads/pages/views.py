@@ -7,20 +7,20 @@ from starlette.responses import RedirectResponse
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.first_messages import list_first_messages
-from contatto.ads.model import Ad, CheckResult, Kind
+from contatto.ads.model import Ad, CheckResult, NodeKind
 from contatto.ads.rules.links import TRACKING_KEY, chat_link
 from contatto.ads.rules.messages import MOST_QUESTIONS
 from contatto.forms.store.records import list_versions
 from contatto.kit import errors
-from contatto.kit.context import Context
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import Translator
 from contatto.kit.reading import read_pairs
-from contatto.kit.words import Words
+from contatto.ui.context import Context
 
 MOST_PAIRS: Final = 400
 """Pairs of an address that are kept."""
-AUDIT_KEYS: Final = {Kind.CAMPAIGN: "campaign_id", Kind.AD_GROUP: "adgroup_id", Kind.AD: "ad_id"}
+AUDIT_KEYS: Final = {NodeKind.CAMPAIGN: "campaign_id", NodeKind.AD_GROUP: "adgroup_id", NodeKind.AD: "ad_id"}
 """What each level is called in the audit log."""
 _FORM_FIELDS: Final = {
     "campaign_name": "name",
@@ -43,7 +43,7 @@ def tree_href(query: str) -> str:
     return f"/ads?{urlencode(pairs)}" if pairs else "/ads"
 
 
-def back_to_tree(query: str, kind: Kind | None = None, number: int = 0) -> RedirectResponse:
+def back_to_tree(query: str, kind: NodeKind | None = None, number: int = 0) -> RedirectResponse:
     """Back to the tree as it was asked for, at the row that was worked on."""
     return RedirectResponse(tree_href(query) + (f"#{kind}-{number}" if kind else ""), 303)
 
@@ -103,7 +103,7 @@ def check_choice(tx: Tx, business_id: str, page_id: str) -> str:
     return page_id
 
 
-def field_errors(refused: Refused, words: Words) -> dict[str, str]:
+def field_errors(refused: Refused, words: Translator) -> dict[str, str]:
     """A refusal as the error of a form's field; of the whole form (``""``) where it names none."""
     if refused.code is errors.NOT_ELIGIBLE:
         says = words.gettext("The goal Lead is not available with these choices; see which check fails.")

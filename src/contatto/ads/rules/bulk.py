@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
-from contatto.ads.model import Kind, Place, Status
+from contatto.ads.model import NodeKind, NodeStatus, Place
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import N_
 from contatto.kit.numbers import read_number
-from contatto.kit.words import N_
 
 
 class Act(StrEnum):
@@ -22,9 +22,9 @@ class Act(StrEnum):
 
 
 STATUS_AFTER: Final = {
-    Act.PAUSE: Status.PAUSED,
-    Act.START: Status.ACTIVE,
-    Act.DELETE: Status.DELETED,
+    Act.PAUSE: NodeStatus.PAUSED,
+    Act.START: NodeStatus.ACTIVE,
+    Act.DELETE: NodeStatus.DELETED,
 }
 DONE: Final = {
     Act.PAUSE: N_("Paused"),
@@ -36,7 +36,7 @@ DONE: Final = {
 """What a row says when it is done."""
 MOST_ROWS: Final = 200
 """Rows of one request: more than a page of the tree usually shows."""
-_DEPTH: Final = {Kind.AD: 0, Kind.AD_GROUP: 1, Kind.CAMPAIGN: 2}
+_DEPTH: Final = {NodeKind.AD: 0, NodeKind.AD_GROUP: 1, NodeKind.CAMPAIGN: 2}
 
 
 def read_places(values: Iterable[str]) -> tuple[Place, ...]:
@@ -59,18 +59,18 @@ def read_places(values: Iterable[str]) -> tuple[Place, ...]:
 def _place(value: str) -> Place:
     kind, _, number = value.rpartition("-")
     read = read_number(number)
-    if kind not in set(Kind) or read is None:
+    if kind not in set(NodeKind) or read is None:
         raise Refused(errors.INVALID, "One of the chosen rows is none of the table.")
-    return Kind(kind), read
+    return NodeKind(kind), read
 
 
-def check_fits(act: Act, kind: Kind) -> None:
+def check_fits(act: Act, kind: NodeKind) -> None:
     """Refuse a budget or a bid where there is none.
 
     Raises:
         Refused: INVALID.
     """
-    if act is Act.BUDGET and kind is Kind.AD:
+    if act is Act.BUDGET and kind is NodeKind.AD:
         raise Refused(errors.INVALID, "An ad has no budget: it spends that of its ad group.")
-    if act is Act.BID and kind is not Kind.AD_GROUP:
+    if act is Act.BID and kind is not NodeKind.AD_GROUP:
         raise Refused(errors.INVALID, "Only an ad group has a bid.")

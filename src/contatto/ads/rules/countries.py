@@ -4,7 +4,7 @@ from typing import Final
 
 from contatto.ads.rules.markets import LEAD_MARKETS_BY_REGION
 from contatto.ads.rules.places import LOCATION_IDS
-from contatto.kit.words import N_
+from contatto.kit.i18n import N_
 
 _TABLE: Final = """
 SG Singapore

@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from contatto.ads.model import Ad, AdGroup, Audit, BudgetMode, Campaign, Facts, Status
+from contatto.ads.model import Ad, AdGroup, Audit, BudgetMode, Campaign, Facts, NodeStatus
 from contatto.ads.rules import goals
-from contatto.kit.words import N_
+from contatto.kit.i18n import N_
 
 DYNAMIC_SHARE: Final = 1.25
 """Of its average, a dynamic daily budget may spend so much in one day."""
@@ -86,7 +86,7 @@ def is_showing(found: Delivering) -> bool:
 
 def campaign_delivery(campaign: Campaign, under: list[Delivering]) -> Delivering:
     """The state of a campaign, given that of its ad groups."""
-    if campaign.status is not Status.ACTIVE:
+    if campaign.status is not NodeStatus.ACTIVE:
         return Delivering.OFF
     if not under:
         return Delivering.NO_AD
@@ -111,7 +111,7 @@ def ad_delivery(ad: Ad, above: Delivering | None) -> Delivering:
         return Delivering.AD_GROUP_OFF
     if above is not None:
         return above
-    if ad.status is not Status.ACTIVE:
+    if ad.status is not NodeStatus.ACTIVE:
         return Delivering.OFF
     if ad.audit is not Audit.PASS:
         return Delivering.IN_REVIEW if ad.audit is Audit.AUDITING else Delivering.REJECTED
@@ -124,9 +124,9 @@ def ad_group_hurdle(ad_group: AdGroup, above: Above, now: datetime) -> Deliverin
 
 
 def _group_hurdles(ad_group: AdGroup, above: Above, now: datetime) -> Iterator[Delivering]:
-    if above.campaign.status is not Status.ACTIVE:
+    if above.campaign.status is not NodeStatus.ACTIVE:
         yield Delivering.CAMPAIGN_OFF
-    if ad_group.status is not Status.ACTIVE:
+    if ad_group.status is not NodeStatus.ACTIVE:
         yield Delivering.OFF
     if not goals.is_eligible(ad_group.goal, above.facts):
         yield Delivering.NOT_ELIGIBLE

@@ -7,7 +7,7 @@ from contatto.ads.model import DIRECT_MESSAGE, BillingEvent, Check, CheckResult,
 from contatto.ads.rules.markets import DM_ADS_MARKETS, LEAD_MARKETS, normal_countries
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.words import N_, Said
+from contatto.kit.i18n import N_, LazyText
 from contatto.measurement.model import Goal
 
 GOALS: Final = {
@@ -97,8 +97,8 @@ def check_goal(goal: Goal, facts: Facts) -> None:
     """
     failed = [result for result in eligibility(goal, facts) if not result.passed]
     if failed:
-        says = [Said(_SAYS[result.check], countries=", ".join(result.failing)) for result in failed]
-        checks = reduce(lambda one, more: Said("%(one)s; %(more)s", one=one, more=more), says)
+        says = [LazyText(_SAYS[result.check], countries=", ".join(result.failing)) for result in failed]
+        checks = reduce(lambda one, more: LazyText("%(one)s; %(more)s", one=one, more=more), says)
         raise Refused(
             errors.NOT_ELIGIBLE,
             "%(checks)s, where the goal %(goal)s is not available.",

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from contatto.ads.model import Ad, Kind
+from contatto.ads.model import Ad, NodeKind
 from contatto.measurement.model import TicketKind, TrackingTicket
 from contatto.measurement.rules import sign_ticket
 
@@ -15,10 +15,10 @@ def chat_link(base_url: str, ad: Ad, key: bytes) -> str:
     return f"{base_url}/t/c/{sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), key)}"
 
 
-def new_form_path(kind: Kind, parent: int) -> str:
+def new_form_path(kind: NodeKind, parent: int) -> str:
     """The address of the form of something new; ``parent`` is the number of what it would stand in."""
     return {
-        Kind.CAMPAIGN: "/ads/campaigns/new",
-        Kind.AD_GROUP: f"/ads/campaigns/{parent}/ad-groups/new",
-        Kind.AD: f"/ads/ad-groups/{parent}/ads/new",
+        NodeKind.CAMPAIGN: "/ads/campaigns/new",
+        NodeKind.AD_GROUP: f"/ads/campaigns/{parent}/ad-groups/new",
+        NodeKind.AD: f"/ads/ad-groups/{parent}/ads/new",
     }[kind]

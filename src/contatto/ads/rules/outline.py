@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from contatto.ads.model import Ad, AdGroup, Campaign, Kind
+from contatto.ads.model import Ad, AdGroup, Campaign, NodeKind
 from contatto.ads.rules.delivering import (
     Above,
     Delivering,
@@ -20,7 +20,7 @@ from contatto.ads.rules.delivering import (
 class Node:
     """A campaign, an ad group or an ad with what lies under it."""
 
-    kind: Kind
+    kind: NodeKind
     item: Campaign | AdGroup | Ad
     state: Delivering
     under: "tuple[Node, ...]" = ()
@@ -47,10 +47,10 @@ def build_outline(
 
 def _campaign_node(campaign: Campaign, under: Sequence[Node]) -> Node:
     state = campaign_delivery(campaign, [node.state for node in under])
-    return Node(Kind.CAMPAIGN, campaign, state, tuple(under))
+    return Node(NodeKind.CAMPAIGN, campaign, state, tuple(under))
 
 
 def _group_node(group: AdGroup, above: Above, ads: list[Ad], now: datetime) -> Node:
     hurdle = ad_group_hurdle(group, above, now)
-    under = tuple(Node(Kind.AD, ad, ad_delivery(ad, hurdle)) for ad in ads)
-    return Node(Kind.AD_GROUP, group, ad_group_delivery(group, above, ads, now), under)
+    under = tuple(Node(NodeKind.AD, ad, ad_delivery(ad, hurdle)) for ad in ads)
+    return Node(NodeKind.AD_GROUP, group, ad_group_delivery(group, above, ads, now), under)

@@ -3,33 +3,33 @@
 from datetime import datetime
 from typing import Final
 
-from contatto.ads.model import AdGroup, Audit, Campaign, Status
+from contatto.ads.model import AdGroup, Audit, Campaign, NodeStatus
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 
 MOVES: Final = {
-    Status.ACTIVE: frozenset({Status.ACTIVE, Status.PAUSED, Status.DELETED}),
-    Status.PAUSED: frozenset({Status.ACTIVE, Status.PAUSED, Status.DELETED}),
-    Status.DELETED: frozenset({Status.DELETED}),
+    NodeStatus.ACTIVE: frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED, NodeStatus.DELETED}),
+    NodeStatus.PAUSED: frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED, NodeStatus.DELETED}),
+    NodeStatus.DELETED: frozenset({NodeStatus.DELETED}),
 }
 """From each status, where it may go; to stay is always allowed, so a repeated request is harmless."""
 
-OPERATIONS: Final = {"ENABLE": Status.ACTIVE, "DISABLE": Status.PAUSED, "DELETE": Status.DELETED}
+OPERATIONS: Final = {"ENABLE": NodeStatus.ACTIVE, "DISABLE": NodeStatus.PAUSED, "DELETE": NodeStatus.DELETED}
 OPERATION_OF: Final = {status: operation for operation, status in OPERATIONS.items()}
 
 PRIMARY_STATUSES: Final = {
-    "STATUS_NOT_DELETE": frozenset({Status.ACTIVE, Status.PAUSED}),
-    "STATUS_ALL": frozenset(Status),
-    "STATUS_DELETE": frozenset({Status.DELETED}),
-    "STATUS_DELIVERY_OK": frozenset({Status.ACTIVE}),
-    "STATUS_DISABLE": frozenset({Status.PAUSED}),
-    "STATUS_NOT_DELIVERY": frozenset({Status.PAUSED}),
-    "STATUS_TIME_DONE": frozenset[Status](),
+    "STATUS_NOT_DELETE": frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED}),
+    "STATUS_ALL": frozenset(NodeStatus),
+    "STATUS_DELETE": frozenset({NodeStatus.DELETED}),
+    "STATUS_DELIVERY_OK": frozenset({NodeStatus.ACTIVE}),
+    "STATUS_DISABLE": frozenset({NodeStatus.PAUSED}),
+    "STATUS_NOT_DELIVERY": frozenset({NodeStatus.PAUSED}),
+    "STATUS_TIME_DONE": frozenset[NodeStatus](),
 }
 """The API's filters and the statuses that they select."""
 
 
-def check_move(now: Status, wanted: Status) -> None:
+def check_move(now: NodeStatus, wanted: NodeStatus) -> None:
     """Refuse a move that the table does not have.
 
     Raises:
@@ -44,13 +44,13 @@ def check_move(now: Status, wanted: Status) -> None:
         )
 
 
-def check_alive(field: str, now: Status) -> None:
+def check_alive(field: str, now: NodeStatus) -> None:
     """Refuse to change what is deleted.
 
     Raises:
         Refused: INVALID.
     """
-    if now is Status.DELETED:
+    if now is NodeStatus.DELETED:
         raise Refused(errors.INVALID, "%(field)s: what is deleted cannot be changed.", field=field)
 
 
@@ -66,19 +66,19 @@ def check_seen(changed_at: datetime, seen_at: datetime | None) -> None:
 
 def secondary_status(
     prefix: str,
-    own: Status,
+    own: NodeStatus,
     ad_group: AdGroup | None,
     campaign: Campaign | None,
     audit: Audit = Audit.PASS,
 ) -> str:
     """The API's delivery status: the first reason that holds; prefixes are CAMPAIGN, ADGROUP and AD."""
-    if own is Status.DELETED:
+    if own is NodeStatus.DELETED:
         return f"{prefix}_STATUS_DELETE"
-    if campaign is not None and campaign.status is not Status.ACTIVE:
+    if campaign is not None and campaign.status is not NodeStatus.ACTIVE:
         return f"{prefix}_STATUS_CAMPAIGN_DISABLE"
-    if ad_group is not None and ad_group.status is not Status.ACTIVE:
+    if ad_group is not None and ad_group.status is not NodeStatus.ACTIVE:
         return f"{prefix}_STATUS_ADGROUP_DISABLE"
-    if own is Status.PAUSED:
+    if own is NodeStatus.PAUSED:
         return f"{prefix}_STATUS_DISABLE"
     if audit is not Audit.PASS:
         return f"{prefix}_STATUS_AUDIT" if audit is Audit.AUDITING else f"{prefix}_STATUS_AUDIT_DENY"

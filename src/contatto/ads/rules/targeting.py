@@ -6,7 +6,7 @@ from typing import Final
 from contatto.ads.model import AgeGroup, Targeting
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.words import N_
+from contatto.kit.i18n import N_
 
 LANGUAGES: Final = {
     "ar": "العربية",

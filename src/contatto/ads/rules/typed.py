@@ -14,8 +14,8 @@ from contatto.ads.model import (
     BudgetMode,
     Campaign,
     ClickWindow,
-    Kind,
     Money,
+    NodeKind,
     Pacing,
     Targeting,
     ViewWindow,
@@ -89,10 +89,10 @@ class AdGroupForm:
     excluded_audience_ids: tuple[str, ...] = ()
 
 
-FORMS: Final[dict[Kind, type[CampaignForm | AdGroupForm | AdForm]]] = {
-    Kind.CAMPAIGN: CampaignForm,
-    Kind.AD_GROUP: AdGroupForm,
-    Kind.AD: AdForm,
+FORMS: Final[dict[NodeKind, type[CampaignForm | AdGroupForm | AdForm]]] = {
+    NodeKind.CAMPAIGN: CampaignForm,
+    NodeKind.AD_GROUP: AdGroupForm,
+    NodeKind.AD: AdForm,
 }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, Index, String, Table, and_, select
 
-from contatto.ads.model import Draft, Kind, Place
+from contatto.ads.model import Draft, NodeKind, Place
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant
 from contatto.kit.ids import new_id
@@ -16,7 +16,7 @@ ad_drafts = Table(
     key(),
     tenant(),
     Column("member_id", String(36), nullable=False),
-    Column("kind", Choice(Kind), nullable=False),
+    Column("kind", Choice(NodeKind), nullable=False),
     Column("parent", BigInteger, nullable=False),
     sealed("typed", nullable=True),
     instant("saved_at"),

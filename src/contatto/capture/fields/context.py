@@ -9,7 +9,7 @@ from functools import cache
 from contatto.capture.fields.words import LATIN, Match, either, key, linear_pattern, match_of, pattern, words
 
 
-class Kind(IntEnum):
+class MarkKind(IntEnum):
     """What a word says about the digits near it; an earlier kind wins where lexicons share a word."""
 
     WHATSAPP = 1
@@ -22,13 +22,13 @@ class Kind(IntEnum):
 
 
 _SECTIONS = {
-    Kind.WHATSAPP: ("cues", "whatsapp"),
-    Kind.LABEL: ("numbers", "labels"),
-    Kind.LINE: ("cues", "line"),
-    Kind.WECHAT: ("cues", "wechat"),
-    Kind.PHONE: ("cues", "phone"),
-    Kind.NUMBER: ("cues", "number"),
-    Kind.NEGATION: ("words", "negations"),
+    MarkKind.WHATSAPP: ("cues", "whatsapp"),
+    MarkKind.LABEL: ("numbers", "labels"),
+    MarkKind.LINE: ("cues", "line"),
+    MarkKind.WECHAT: ("cues", "wechat"),
+    MarkKind.PHONE: ("cues", "phone"),
+    MarkKind.NUMBER: ("cues", "number"),
+    MarkKind.NEGATION: ("words", "negations"),
 }
 
 #: What comes back from `kinds_near` beside the kinds. At the end of what stands before a number: a label with
@@ -60,14 +60,14 @@ _HARD_END = re.compile(r"[\n;]|(?<=[^\W\d_]{4})[.!?](?=\s)")
 class Mark:
     """One telling word."""
 
-    kind: Kind
+    kind: MarkKind
     start: int
     end: int
 
 
 @cache
-def _marks_pattern() -> tuple[re.Pattern[str], dict[str, Kind]]:
-    kinds: dict[str, Kind] = {}
+def _marks_pattern() -> tuple[re.Pattern[str], dict[str, MarkKind]]:
+    kinds: dict[str, MarkKind] = {}
     for kind, section in _SECTIONS.items():
         for word in words(*section):
             kinds.setdefault(key(word), kind)
@@ -215,14 +215,14 @@ class Surroundings:
     def label(self) -> bool:
         """Whether a label says that these digits are something else."""
         for mark in reversed(self.before):
-            if mark.kind is Kind.LABEL:
+            if mark.kind is MarkKind.LABEL:
                 gap = _label_gap().fullmatch(self.low, mark.end, self.start)
                 label = self.low[mark.start : mark.end]
                 if gap is None or self._wished(mark):
                     continue
                 if gap["word"] is None or _NUMBERING.search(label):
                     return True
-            if mark.kind in (Kind.PHONE, Kind.WHATSAPP, Kind.LINE, Kind.WECHAT):
+            if mark.kind in (MarkKind.PHONE, MarkKind.WHATSAPP, MarkKind.LINE, MarkKind.WECHAT):
                 return False
         return self._label_after()
 
@@ -233,10 +233,10 @@ class Surroundings:
         return _wish().search(self.low, max(0, label.start - 24), label.start) is not None
 
     def _label_after(self) -> bool:
-        if self.cue(Kind.PHONE) or self.cue(Kind.WHATSAPP):
+        if self.cue(MarkKind.PHONE) or self.cue(MarkKind.WHATSAPP):
             return False
         for mark in self.after:
-            if mark.kind is Kind.LABEL:
+            if mark.kind is MarkKind.LABEL:
                 between = self.low[self.end : mark.start]
                 if _copula().fullmatch(between):
                     return True
@@ -244,15 +244,15 @@ class Surroundings:
                     return False
                 word = key(self.low[mark.start : mark.end])
                 return word.startswith(_numbering()) and _near_words().fullmatch(between) is not None
-            if mark.kind is not Kind.NUMBER:
+            if mark.kind is not MarkKind.NUMBER:
                 return False
         return False
 
-    def cue(self, *kinds: Kind) -> bool:
+    def cue(self, *kinds: MarkKind) -> bool:
         """Whether a word of one of these kinds leads to the number."""
         return any(mark.kind in kinds and self.start - mark.end <= _NEAR for mark in self.before)
 
-    def cue_after(self, *kinds: Kind) -> Mark | None:
+    def cue_after(self, *kinds: MarkKind) -> Mark | None:
         """A word of one of these kinds shortly after the number, in the same clause."""
         for mark in self.after:
             gap = self.low[self.end : mark.start]
@@ -265,18 +265,20 @@ class Surroundings:
     def whatsapp(self) -> str:
         """The rule by which this is a WhatsApp number, or nothing."""
         for mark in reversed(self.before):
-            if mark.kind is Kind.PHONE and self._clause_between(mark) and not self._negated(mark):
+            if mark.kind is MarkKind.PHONE and self._clause_between(mark) and not self._negated(mark):
                 return ""
-            if mark.kind is Kind.WHATSAPP and self.start - mark.end <= _NEAR:
+            if mark.kind is MarkKind.WHATSAPP and self.start - mark.end <= _NEAR:
                 return "" if self._negated(mark) else "whatsapp.cue-before"
-        mark_after = self.cue_after(Kind.WHATSAPP)
+        mark_after = self.cue_after(MarkKind.WHATSAPP)
         if mark_after is None or self._negated(mark_after) or self._belongs_to_next(mark_after):
             return ""
         return "whatsapp.cue-after"
 
     def _clause_between(self, phone: Mark) -> bool:
         """Whether the phone cue opens a clause of its own after an earlier WhatsApp cue."""
-        earlier = [mark.end for mark in self.before if mark.kind is Kind.WHATSAPP and mark.end <= phone.start]
+        earlier = [
+            mark.end for mark in self.before if mark.kind is MarkKind.WHATSAPP and mark.end <= phone.start
+        ]
         return bool(earlier) and _SENTENCE_END.search(self.low, earlier[-1], phone.start + 1) is not None
 
     def _belongs_to_next(self, mark: Mark) -> bool:
@@ -290,12 +292,14 @@ class Surroundings:
     def _negated(self, cue: Mark) -> bool:
         """Whether the cue is denied: "no tengo whatsapp", "gak ada WA", "WhatsApp ไม่มี"."""
         within = self.low.startswith(("no ", "no-"), cue.start)
-        if cue.kind is Kind.WHATSAPP and (within or _NO.search(self.low, max(0, cue.start - 4), cue.start)):
+        if cue.kind is MarkKind.WHATSAPP and (
+            within or _NO.search(self.low, max(0, cue.start - 4), cue.start)
+        ):
             if self.country in _NO_IS_NUMBER:
                 return self.low[cue.end : cue.end + 1] in _STOPS
             return self.country not in _NO_IS_ON
         for mark in (*self.before, *self.after):
-            if mark.kind is not Kind.NEGATION:
+            if mark.kind is not MarkKind.NEGATION:
                 continue
             if mark.end <= cue.start and cue.start - mark.end <= 14:
                 return not _SENTENCE_END.search(self.low, mark.end, cue.start)

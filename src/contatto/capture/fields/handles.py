@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from contatto.capture.fields.context import Kind, kinds_near
+from contatto.capture.fields.context import MarkKind, kinds_near
 from contatto.capture.fields.folding import Find, Folded, both_ends
 from contatto.capture.fields.ids import PICTURES, Cue, find_number, gap_pattern
 from contatto.capture.fields.words import LATIN, key, lexicons, pattern, words
@@ -53,7 +53,7 @@ _JOINED = re.compile(r"[a-z0-9][_.][a-z0-9]")
 _GLUED = re.compile(r"[a-z][0-9]")
 _WORD_BEFORE = re.compile(rf"([{LATIN}]+)[ \t]{{1,2}}$")
 _MOST_WORDS = 3
-_OTHER_THINGS = frozenset({Kind.LABEL, Kind.NEGATION, Kind.PHONE, Kind.WHATSAPP})
+_OTHER_THINGS = frozenset({MarkKind.LABEL, MarkKind.NEGATION, MarkKind.PHONE, MarkKind.WHATSAPP})
 _PARTS = re.compile(r"[._\-]+")
 
 

@@ -62,7 +62,7 @@ _E164 = rphonenumbers.PhoneNumberFormat.E164
 _NATIONAL = rphonenumbers.PhoneNumberFormat.NATIONAL
 
 
-class Form(Enum):
+class NumberForm(Enum):
     """How a number is written; all but the first two need a cue to count."""
 
     INTERNATIONAL = "international"
@@ -75,7 +75,7 @@ class Reading(NamedTuple):
     """A valid number: its E.164 value and how it was written."""
 
     value: str
-    form: Form
+    form: NumberForm
 
 
 class Run(NamedTuple):
@@ -168,17 +168,17 @@ def _without_extra(digits: str) -> str:
     return "+52" + digits[4:] if digits[:4] == "+521" and len(digits) == 14 else ""
 
 
-def _form(digits: str, value: str, number: rphonenumbers.PhoneNumber) -> Form:
+def _form(digits: str, value: str, number: rphonenumbers.PhoneNumber) -> NumberForm:
     if digits[0] == "+":
-        return Form.INTERNATIONAL
+        return NumberForm.INTERNATIONAL
     if digits == value[1:]:
-        return Form.NO_PLUS
+        return NumberForm.NO_PLUS
     if digits.endswith(value[1:]):
-        return Form.INTERNATIONAL
+        return NumberForm.INTERNATIONAL
     if digits[0] == "0":
-        return Form.NATIONAL
+        return NumberForm.NATIONAL
     usual = _format(number, _NATIONAL)
-    return Form.NO_TRUNK if usual.lstrip("(").startswith("0") else Form.NATIONAL
+    return NumberForm.NO_TRUNK if usual.lstrip("(").startswith("0") else NumberForm.NATIONAL
 
 
 def numbers_in(text: str, run: Run, country: str) -> list[tuple[int, int, Reading]]:
@@ -194,8 +194,8 @@ def numbers_in(text: str, run: Run, country: str) -> list[tuple[int, int, Readin
     if len(run.digits) <= 18:
         whole = read_number("+" + run.digits if "+" in written[:3] else run.digits, country)
         if whole is not None:
-            if whole.form is Form.NO_PLUS and _BRACKETED_CODE.match(written) is not None:
-                whole = Reading(whole.value, Form.INTERNATIONAL)
+            if whole.form is NumberForm.NO_PLUS and _BRACKETED_CODE.match(written) is not None:
+                whole = Reading(whole.value, NumberForm.INTERNATIONAL)
             return [(run.start, run.end, whole)]
     if written.isdigit():
         return []
@@ -260,7 +260,7 @@ def _one_among_figures(
 
 def _stands_alone(written: str, reading: Reading) -> bool:
     """Whether a part of a longer run is plain enough to be a number of its own."""
-    if reading.form not in (Form.INTERNATIONAL, Form.NATIONAL):
+    if reading.form not in (NumberForm.INTERNATIONAL, NumberForm.NATIONAL):
         return False
     return written.lstrip("( ")[0] in "+0"
 

@@ -12,29 +12,29 @@ from contatto.capture.fields.context import (
     SUM_LAST,
     UNIT_FIRST,
     WISH,
-    Kind,
+    MarkKind,
     Surroundings,
     find_marks,
     kinds_near,
 )
 from contatto.capture.fields.folding import Find, Folded, both_ends
-from contatto.capture.fields.numbers import Form, Run, find_runs, is_decimal, numbers_in
+from contatto.capture.fields.numbers import NumberForm, Run, find_runs, is_decimal, numbers_in
 from contatto.capture.fields.words import LATIN, pattern, words
 from contatto.capture.model import Field
 
 _WINDOW = 64
 _WRAPS = frozenset("*_~")
 _MOST_RUNS = 80
-_NEED_A_CUE = (Form.NO_PLUS, Form.NO_TRUNK)
-_RULES = {form: f"phone.{form.value}" for form in Form}
+_NEED_A_CUE = (NumberForm.NO_PLUS, NumberForm.NO_TRUNK)
+_RULES = {form: f"phone.{form.value}" for form in NumberForm}
 _LETTERS_BEFORE = re.compile(rf"[{LATIN}0-9]{{1,24}}[\-_]?$")
 _LETTERS_AFTER = re.compile(rf"[\-_]?[{LATIN}]{{1,16}}")
-_NUMBER_CUES = (Kind.PHONE, Kind.NUMBER, Kind.WHATSAPP)
-_STRONG = frozenset({Kind.PHONE, Kind.WHATSAPP, Kind.LINE, Kind.WECHAT})
+_NUMBER_CUES = (MarkKind.PHONE, MarkKind.NUMBER, MarkKind.WHATSAPP)
+_STRONG = frozenset({MarkKind.PHONE, MarkKind.WHATSAPP, MarkKind.LINE, MarkKind.WECHAT})
 _TO_WEIGH = frozenset({*_STRONG, WISH})
-_TELLING = frozenset({LABEL_LAST, Kind.WHATSAPP})
-_DOUBTFUL = frozenset({LABEL_LAST, Kind.PHONE, Kind.NEGATION, NO_WHATSAPP})
-_CUES = frozenset({Kind.PHONE, Kind.NUMBER, Kind.WHATSAPP})
+_TELLING = frozenset({LABEL_LAST, MarkKind.WHATSAPP})
+_DOUBTFUL = frozenset({LABEL_LAST, MarkKind.PHONE, MarkKind.NEGATION, NO_WHATSAPP})
+_CUES = frozenset({MarkKind.PHONE, MarkKind.NUMBER, MarkKind.WHATSAPP})
 _NONE: frozenset[int] = frozenset()
 
 
@@ -149,10 +149,10 @@ def _judge_run(text: Folded, run: Run, place: _Place) -> _Verdict:
         return _VETO
     if before.isdisjoint(_CUES) and is_decimal(text.text[run[0] : run[1]]):
         return _VETO
-    if before.isdisjoint(_TELLING) and Kind.WHATSAPP not in after:
-        if Kind.LABEL not in after or Kind.PHONE in before:
+    if before.isdisjoint(_TELLING) and MarkKind.WHATSAPP not in after:
+        if MarkKind.LABEL not in after or MarkKind.PHONE in before:
             return _Verdict("", cued=not (before.isdisjoint(_CUES) and after.isdisjoint(_CUES)))
-    elif Kind.WHATSAPP in before and before.isdisjoint(_DOUBTFUL):
+    elif MarkKind.WHATSAPP in before and before.isdisjoint(_DOUBTFUL):
         return _Verdict("whatsapp.cue-before", cued=True)
     marks_before = find_marks(text.low, first, start) if before else []
     marks_after = find_marks(text.low, end, last) if after else []
@@ -176,7 +176,7 @@ def _finds_of_run(text: Folded, run: Run, country: str, verdict: _Verdict) -> li
     for start, end, reading in numbers_in(text.text, run, country):
         if not verdict.cued and reading.form in _NEED_A_CUE:
             continue
-        sure = verdict.cued or reading.form is Form.INTERNATIONAL
+        sure = verdict.cued or reading.form is NumberForm.INTERNATIONAL
         rule = verdict.whatsapp or _RULES[reading.form]
         finds.append(Find(field, reading.value, start, end, 0.95 if sure else 0.85, rule))
     return finds

@@ -23,19 +23,19 @@ from contatto.channels.model import (
     NotTaken,
     Outgoing,
     Platform,
-    Progress,
     Progressed,
     Referred,
     ReplyWindow,
     Sender,
     SendOutcome,
+    SendProgress,
     Sent,
     Unusable,
     WasRead,
 )
 from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.moments import from_micros
 from contatto.kit.reading import UNREADABLE
+from contatto.kit.timestamps import from_micros
 
 
 class _Party(msgspec.Struct):
@@ -213,7 +213,7 @@ def _read_event(event: _Event, at: datetime) -> Incoming:
     if event.read is not None:
         return _mark(person, event.read.watermark, at)
     if event.delivery is not None and event.delivery.mids and event.delivery.mids[0]:
-        return Progressed(event.delivery.mids[0], person, person, Progress.DELIVERED, at)
+        return Progressed(event.delivery.mids[0], person, person, SendProgress.DELIVERED, at)
     return _opened(event, person, at)
 
 

@@ -55,7 +55,7 @@ _answers: Final = msgspec.json.Decoder(_Answer)
 class MetaApp:
     """How an app of Meta proves its webhooks and asks for their address; the base of its connectors."""
 
-    def is_genuine(
+    def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
     ) -> None:
         """Check the signature; there is no signed time, so a repeat is told by its natural key alone.

@@ -35,9 +35,9 @@ from contatto.channels.model import (
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
-from contatto.kit.moments import from_micros
 from contatto.kit.numbers import read_number
 from contatto.kit.reading import UNREADABLE
+from contatto.kit.timestamps import from_micros
 
 SIGNATURE_HEADER: Final = "tiktok-signature"
 _LATEST_MS: Final = 4_102_444_800_000
@@ -121,7 +121,7 @@ class TikTok:
     platform = Platform.TIKTOK
     dialect = Dialect("https://business-api.tiktok.com", text_limit=6_000, window=ReplyWindow(48, 10))
 
-    def is_genuine(
+    def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
     ) -> None:
         """Check ``TikTok-Signature``.

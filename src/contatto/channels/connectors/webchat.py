@@ -23,8 +23,8 @@ from contatto.channels.model import (
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.moments import from_micros
 from contatto.kit.reading import UNREADABLE
+from contatto.kit.timestamps import from_micros
 
 _LATEST_US: Final = 4_102_444_800_000_000
 """The year 2100: a time beyond it is a mistake."""
@@ -50,7 +50,7 @@ class Webchat:
     platform = Platform.WEBCHAT
     dialect = Dialect(base_url="", text_limit=6_000, takes_photos=True)
 
-    def is_genuine(
+    def verify_signature(
         self, headers: Mapping[str, str], raw: bytes, secret: str, now: datetime, tolerance_s: int
     ) -> None:
         """Refuse: nobody may post this dialect from outside.

@@ -24,18 +24,18 @@ from contatto.channels.model import (
     NotTaken,
     Outgoing,
     Platform,
-    Progress,
     Progressed,
     ReplyWindow,
     Sender,
     SendOutcome,
+    SendProgress,
     Sent,
     Unusable,
     WasRead,
 )
 from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.moments import from_micros
 from contatto.kit.reading import UNREADABLE
+from contatto.kit.timestamps import from_micros
 
 
 class _Text(msgspec.Struct):
@@ -106,7 +106,7 @@ _bodies: Final = msgspec.json.Decoder(_Body)
 _answers: Final = msgspec.json.Decoder(_Answer)
 _anything: Final = msgspec.json.Decoder()
 _PROGRESS: Final = {
-    "sent": Progress.SENT, "delivered": Progress.DELIVERED, "failed": Progress.FAILED,
+    "sent": SendProgress.SENT, "delivered": SendProgress.DELIVERED, "failed": SendProgress.FAILED,
 }  # fmt: skip
 
 
@@ -258,7 +258,7 @@ def _status(status: _Status) -> Incoming:
     if progress is None:
         return Unusable("unknown_event")
     code = next((error.get("code") for error in status.errors), None)
-    reason = f"platform_{code}" if progress is Progress.FAILED and isinstance(code, int) else ""
+    reason = f"platform_{code}" if progress is SendProgress.FAILED and isinstance(code, int) else ""
     return Progressed(
         message_id=status.id,
         conversation_id=status.recipient_id,

@@ -31,6 +31,6 @@ def has_form_picture_to_forget(tx: Tx) -> bool:
     return has_unused_form_picture(tx, tx.now - KEEP_UNUSED)
 
 
-def forget_form_pictures(tx: Tx) -> int:
+def purge_form_pictures(tx: Tx) -> int:
     """Forget some pictures that no form shows (any more); say how many."""
     return delete_unused_form_pictures(tx, tx.now - KEEP_UNUSED)

@@ -12,12 +12,12 @@ from contatto.forms.model import (
     Form,
     FormAnswer,
     FormSubmitted,
+    FormVerdict,
     FormVersion,
     Problem,
     Respondent,
     Submission,
     TestLeadMade,
-    Verdict,
 )
 from contatto.forms.rules.answers import Checked, check_submission, contacts_of
 from contatto.forms.rules.drafts import start_content
@@ -31,11 +31,11 @@ from contatto.forms.store.pictures import has_form_picture
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import LazyText
 from contatto.kit.ids import named_id, new_id, new_number
 from contatto.kit.languages import LANGUAGES
 from contatto.kit.numbers import read_number
 from contatto.kit.outbox import emit
-from contatto.kit.words import Said
 from contatto.leads.actions import records as leads
 from contatto.leads.model.erasing import Gone
 from contatto.leads.model.leads import Lead, Origin, Signal
@@ -129,7 +129,7 @@ def publish_form(tx: Tx, business_id: str, form_id: str, seen: int, actor: str) 
     problems = list_problems(form.draft)
     if problems:
         raise Refused(
-            errors.INVALID, "%(field)s: %(says)s", field=problems[0].at, says=Said(problems[0].says)
+            errors.INVALID, "%(field)s: %(says)s", field=problems[0].at, says=LazyText(problems[0].says)
         )
     version = FormVersion(
         id=new_id(),
@@ -199,7 +199,7 @@ def submit_form(tx: Tx, version: FormVersion, respondent: Respondent, sent: Subm
         return known
     checked = check_submission(version.content, sent, respondent.hidden, tx.now)
     verdict = _verdict(checked, sent)
-    if verdict is Verdict.TAKEN and checked.problems:
+    if verdict is FormVerdict.TAKEN and checked.problems:
         raise Unanswered(checked.problems)
     answer = FormAnswer(
         id=answer_id,
@@ -213,19 +213,21 @@ def submit_form(tx: Tx, version: FormVersion, respondent: Respondent, sent: Subm
         lead_id="",
         ad_id=respondent.ad_id,
         verdict=verdict,
-        score=count_score(version.content, sent.answers) if verdict is Verdict.TAKEN else 0,
-        answers=checked.answers if verdict is Verdict.TAKEN else (),
+        score=count_score(version.content, sent.answers) if verdict is FormVerdict.TAKEN else 0,
+        answers=checked.answers if verdict is FormVerdict.TAKEN else (),
         at=tx.now,
     )
     if not store.append_answer(tx, answer):
         return store.find_answer(tx, version.business_id, answer_id) or answer
-    return _follow(tx, version, respondent, (sent, checked), answer) if verdict is Verdict.TAKEN else answer
+    return (
+        _follow(tx, version, respondent, (sent, checked), answer) if verdict is FormVerdict.TAKEN else answer
+    )
 
 
-def _verdict(checked: Checked, sent: Submission) -> Verdict:
+def _verdict(checked: Checked, sent: Submission) -> FormVerdict:
     if sent.trap:
-        return Verdict.SPAM
-    return Verdict.NO_FIT if checked.refused else Verdict.TAKEN
+        return FormVerdict.SPAM
+    return FormVerdict.NO_FIT if checked.refused else FormVerdict.TAKEN
 
 
 def _follow(

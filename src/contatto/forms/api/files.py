@@ -10,23 +10,23 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
-from contatto.forms.api.shapes import load_page
+from contatto.forms.api.schemas import load_page
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.api_types import ApiId, ApiModel, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
-from contatto.kit.wire import ApiId, Shape, describe_query, read_query, request_id_of
 from contatto.leads.actions.files import load_file_content, queue_lead_file
 from contatto.leads.rules.files import FileState, LeadFile
 from contatto.leads.store.files import find_lead_file
 from contatto.measurement.store import find_measured_ad_by_number
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/page/lead/task", tags=["Forms and leads"])
 _MEDIA: Final = {"csv": "text/csv", "zip": "application/zip"}
 
 
-class TaskBody(Shape):
+class LeadTaskBody(ApiModel):
     """Either ``page_id`` or ``ad_id``, to make a task; or ``task_id`` alone, to ask how far it is."""
 
     advertiser_id: ApiId
@@ -35,13 +35,13 @@ class TaskBody(Shape):
     task_id: ApiId | None = None
 
 
-class DownloadQuery(Shape):
+class DownloadQuery(ApiModel):
     advertiser_id: ApiId
     task_id: ApiId
 
 
 @router.post("/")
-async def make_lead_task(request: Request, caller: ApiCaller, body: TaskBody) -> Response:
+async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody) -> Response:
     """Have the leads of a form or of an ad made into a file; with ``task_id``, say how far that is.
 
     Extension: the ``ad_id`` of an ad for direct messages gives the leads of its form and of the chat, with
@@ -87,7 +87,7 @@ async def download_leads(request: Request, caller: ApiCaller) -> Response:
     return Response(content, media_type=_MEDIA[task.file_type], headers=named)
 
 
-def _queued(tx: Tx, account: AdAccount, body: TaskBody) -> LeadFile:
+def _queued(tx: Tx, account: AdAccount, body: LeadTaskBody) -> LeadFile:
     if (body.page_id is None) == (body.ad_id is None):
         raise Refused(errors.INVALID, "page_id: send page_id or ad_id, one of them; or task_id to ask.")
     if body.page_id is not None:

@@ -12,23 +12,23 @@ from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
 from contatto.forms.actions.files import list_form_entries
 from contatto.forms.api.pages import show_fields
-from contatto.forms.api.shapes import OfSource, load_source
+from contatto.forms.api.schemas import OfSource, load_source
 from contatto.forms.model import FormVersion
 from contatto.forms.rules.files import Entry
 from contatto.forms.rules.outside import answer_data
 from contatto.forms.store.records import list_answers_of_lead
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.api_types import ApiId, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
-from contatto.kit.wire import ApiId, describe_query, read_query, request_id_of
 from contatto.leads.model.leads import Lead, LeadSource
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.outside import CHAT_FIELDS, chat_data, meta_data, origins_of, source_of
 from contatto.leads.store.credits import is_earned_elsewhere, list_credits
 from contatto.leads.store.listing import find_newest_lead
 from contatto.leads.store.records import find_lead_by_number, list_contact_points
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/lead", tags=["Forms and leads"])
 

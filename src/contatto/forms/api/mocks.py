@@ -11,24 +11,24 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.forms.actions.records import create_test_lead, find_test_lead
-from contatto.forms.api.shapes import OfSource, load_source
+from contatto.forms.api.schemas import OfSource, load_source
 from contatto.forms.model import FormVersion
 from contatto.forms.rules.outside import answer_data, sample_answers
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.api_types import ApiId, ApiModel, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
-from contatto.kit.wire import ApiId, Shape, describe_query, read_query, request_id_of
 from contatto.leads.actions.records import remove_test_lead
 from contatto.leads.model.leads import Lead
 from contatto.leads.rules.outside import chat_data, meta_data
 from contatto.leads.store.records import find_lead_by_number, list_contact_points
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/page/lead/mock", tags=["Forms and leads"])
 
 
-class TestLead(Shape):
+class TestLead(ApiModel):
     advertiser_id: ApiId
     lead_id: ApiId
 

@@ -12,25 +12,25 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.forms.api.shapes import OfPage, load_page
+from contatto.forms.api.schemas import OfPage, load_page
 from contatto.forms.model import Form, FormVersion
 from contatto.forms.rules.outside import field_labels
 from contatto.forms.store import records as store
-from contatto.kit.context import context_of
-from contatto.kit.db.tx import Tx
-from contatto.kit.http import api_answer
-from contatto.kit.wire import (
+from contatto.kit.api_types import (
     ApiId,
+    ApiModel,
     ApiTime,
     JsonText,
     PageQuery,
-    Shape,
     api_time,
     describe_query,
     page_info,
     read_query,
     request_id_of,
 )
+from contatto.kit.db.tx import Tx
+from contatto.kit.http import api_answer
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/page", tags=["Forms and leads"])
 
@@ -42,7 +42,7 @@ type PageStatus = Literal["EDITED", "PUBLISHED"]
 FORM_KIND: Final = "LEAD_GEN"
 
 
-class TimeRange(Shape):
+class TimeRange(ApiModel):
     start: ApiTime
     end: ApiTime
 

@@ -12,21 +12,21 @@ from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import may, require
 from contatto.forms.actions import records as actions
-from contatto.forms.model import ConsentReceipt, FormAnswer, FormVersion, Verdict
+from contatto.forms.model import ConsentReceipt, FormAnswer, FormVerdict, FormVersion
 from contatto.forms.pages.views import show_answer
 from contatto.forms.rules.kinds import CHOOSERS
 from contatto.forms.store import records as store
 from contatto.kit import errors
-from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.looks import note_number_seen
-from contatto.kit.moments import from_micros, micros
 from contatto.kit.table_export import csv_lines
-from contatto.kit.web.render import iso
+from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.store.records import find_lead, list_leads_by_id
 from contatto.measurement.model import MeasuredAd
 from contatto.measurement.store import list_measured_ads
+from contatto.ui.context import Context, context_of
+from contatto.ui.render import iso
 
 router: Final = APIRouter()
 _PAGE: Final = 50
@@ -50,9 +50,9 @@ async def show_answers(request: Request, caller: PageCaller, form_id: str, befor
         return {
             "form": {"id": form.id, "name": form.name},
             "answers": _shown(tx, caller.business_id, found[:_PAGE]),
-            "total": counts.get(Verdict.TAKEN, 0),
-            "no_fit": counts.get(Verdict.NO_FIT, 0),
-            "spam": counts.get(Verdict.SPAM, 0),
+            "total": counts.get(FormVerdict.TAKEN, 0),
+            "no_fit": counts.get(FormVerdict.NO_FIT, 0),
+            "spam": counts.get(FormVerdict.SPAM, 0),
             "older": _cursor_text(found[_PAGE - 1]) if len(found) > _PAGE else "",
         }
 

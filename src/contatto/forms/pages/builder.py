@@ -26,14 +26,14 @@ from contatto.forms.rules.readers import clean
 from contatto.forms.rules.sheet import REGIONS, picture_path, show_sheet
 from contatto.forms.store import records as store
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
+from contatto.kit.i18n import translator_of
 from contatto.kit.ids import new_id
-from contatto.kit.languages import words_in
+from contatto.kit.languages import translator_for
 from contatto.kit.reading import UNREADABLE
-from contatto.kit.words import words_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter()
 _MOST_FIELDS: Final = 2_000
@@ -50,7 +50,7 @@ async def show_builder(request: Request, caller: PageCaller, form_id: str, lang:
 async def _render(
     request: Request, caller: Caller, form_id: str, lang: str, editor: str = ""
 ) -> HTMLResponse:
-    context, words = context_of(request), words_of(request)
+    context, words = context_of(request), translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
         form = actions.load_form(tx, caller.business_id, form_id)
@@ -173,8 +173,8 @@ async def post_test(request: Request, caller: FormCaller, form_id: str) -> Respo
     submission = Submission(sent.submission_id, language, sent.answers, tuple(sent.consents))
     checked = check_submission(form.draft, submission, {}, context_of(request).clock.now())
     if checked.problems and not checked.refused:
-        words = words_in(language)
-        problems = {problem.at: problem.said_in(words) for problem in checked.problems}
+        words = translator_for(language)
+        problems = {problem.at: problem.in_language(words) for problem in checked.problems}
         message = words.gettext("Some answers need another look.")
         return json_answer({"code": "unanswered", "message": message, "problems": problems}, 422)
     verdict = "no_fit" if checked.refused else "taken"

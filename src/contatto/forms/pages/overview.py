@@ -17,11 +17,11 @@ from contatto.forms.model import FormVersion
 from contatto.forms.pages.views import show_form_row
 from contatto.forms.store import records as store
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import translator_of
 from contatto.kit.languages import LANGUAGES
-from contatto.kit.words import words_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter()
 type Text = Annotated[str, Form()]
@@ -82,7 +82,7 @@ async def post_form(request: Request, caller: FormCaller, name: Text = "", langu
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
-        field, _, says = refused.detail_in(words_of(request)).partition(": ")
+        field, _, says = refused.detail_in(translator_of(request)).partition(": ")
         wrong = {field: says[:1].upper() + says[1:]}
         return _render_new(request, caller, {"name": name, "language": language}, wrong)
     return RedirectResponse(f"/forms/{form.id}", 303)

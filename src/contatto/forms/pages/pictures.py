@@ -14,10 +14,10 @@ from contatto.forms.actions.pictures import keep_form_picture
 from contatto.forms.rules.drafts import PICTURE_ID
 from contatto.forms.store.pictures import find_form_picture
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer
 from contatto.kit.uploads import picture_answer
+from contatto.ui.context import context_of
 
 router: Final = APIRouter()
 _BUSINESS: Final = re.compile(r"[0-9a-f-]{36}")

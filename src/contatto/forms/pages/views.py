@@ -11,19 +11,19 @@ from contatto.forms.model import (
     Content,
     Form,
     FormAnswer,
+    FormQuestion,
+    FormVerdict,
     FormVersion,
+    HiddenValue,
     Kind,
     Option,
-    Question,
-    Source,
-    Verdict,
 )
 from contatto.forms.rules.kinds import AUTOCOMPLETE, CHOOSERS, PHONES, TEXTS, USUAL
 from contatto.forms.rules.publishing import list_problems
 from contatto.forms.rules.slots import DAYS_AHEAD, SLOT_LENGTHS, day_names, list_zones
 from contatto.forms.rules.words import label_of, option_text, text_of
+from contatto.kit.i18n import N_, Translator
 from contatto.kit.languages import LANGUAGES
-from contatto.kit.words import N_, Words
 
 KIND_NAMES = {
     Kind.NAME: N_("Name"),
@@ -50,10 +50,10 @@ GROUPS = (
 )  # fmt: skip
 """The kinds of questions in the groups of the builder's list."""
 SOURCE_NAMES = {
-    Source.CAMPAIGN: N_("Campaign"),
-    Source.AD_GROUP: N_("Ad group"),
-    Source.AD: N_("Ad"),
-    Source.CLICK: N_("Click id"),
+    HiddenValue.CAMPAIGN: N_("Campaign"),
+    HiddenValue.AD_GROUP: N_("Ad group"),
+    HiddenValue.AD: N_("Ad"),
+    HiddenValue.CLICK: N_("Click id"),
 }
 
 
@@ -61,26 +61,26 @@ def kind_name(kind: Kind) -> str:
     return KIND_NAMES.get(kind, USUAL[kind].label)
 
 
-def kind_groups(words: Words) -> list[tuple[str, list[tuple[str, str]]]]:
+def kind_groups(words: Translator) -> list[tuple[str, list[tuple[str, str]]]]:
     return [
         (words.gettext(name), [(kind.value, words.gettext(kind_name(kind))) for kind in kinds])
         for name, kinds in GROUPS
     ]
 
 
-def show_form_row(form: Form, counts: dict[Verdict, int], latest: FormVersion | None) -> dict[str, Any]:
+def show_form_row(form: Form, counts: dict[FormVerdict, int], latest: FormVersion | None) -> dict[str, Any]:
     return {
         "id": form.id,
         "name": form.name,
         "version": form.version,
         "is_changed": latest is not None and latest.content != form.draft,
-        "answers": counts.get(Verdict.TAKEN, 0),
-        "no_fit": counts.get(Verdict.NO_FIT, 0),
+        "answers": counts.get(FormVerdict.TAKEN, 0),
+        "no_fit": counts.get(FormVerdict.NO_FIT, 0),
         "updated_at": form.updated_at,
     }
 
 
-def show_draft(form: Form, language: str, words: Words) -> dict[str, Any]:
+def show_draft(form: Form, language: str, words: Translator) -> dict[str, Any]:
     """The draft in the builder, with its texts in one language and the first one's beside them.
 
     ``words`` are those of the member who edits it.
@@ -90,7 +90,7 @@ def show_draft(form: Form, language: str, words: Words) -> dict[str, Any]:
     problems = list_problems(content)
     by_place: dict[str, str] = {}
     for problem in problems:
-        by_place.setdefault(problem.at, problem.said_in(words))
+        by_place.setdefault(problem.at, problem.in_language(words))
     return {
         "id": form.id,
         "name": form.name,
@@ -113,12 +113,12 @@ def show_draft(form: Form, language: str, words: Words) -> dict[str, Any]:
         "policy_url": content.policy_url,
         "end_url": content.end_url,
         "end_phone": content.end_phone,
-        "problems": [{"at": problem.at, "says": problem.said_in(words)} for problem in problems],
+        "problems": [{"at": problem.at, "says": problem.in_language(words)} for problem in problems],
         "wrong": by_place,
     }
 
 
-def _question(content: Content, question: Question, place: int, words: Words) -> dict[str, Any]:
+def _question(content: Content, question: FormQuestion, place: int, words: Translator) -> dict[str, Any]:
     first = content.languages[0]
     return {
         "key": question.key,
@@ -165,7 +165,7 @@ def _bounds(kind: Kind) -> str:
     return "length" if kind in TEXTS else ""
 
 
-def _shows(content: Content, place: int, words: Words) -> list[tuple[str, str]]:
+def _shows(content: Content, place: int, words: Translator) -> list[tuple[str, str]]:
     """On which earlier answers a question may depend."""
     return [
         (
@@ -182,7 +182,7 @@ def _shows(content: Content, place: int, words: Words) -> list[tuple[str, str]]:
     ]
 
 
-def _jumps(content: Content, place: int, words: Words) -> list[tuple[str, str]]:
+def _jumps(content: Content, place: int, words: Translator) -> list[tuple[str, str]]:
     later = [
         (each.key, words.gettext("Jump to “%(question)s”", question=_short(content, each, words)))
         for each in content.questions[place + 1 :]
@@ -191,12 +191,12 @@ def _jumps(content: Content, place: int, words: Words) -> list[tuple[str, str]]:
     return [("", words.gettext("Go on")), *later, (END, skip), (REFUSE, refuse)]
 
 
-def _short(content: Content, question: Question, words: Words) -> str:
+def _short(content: Content, question: FormQuestion, words: Translator) -> str:
     label = label_of(content, question, content.languages[0]) or words.gettext(kind_name(question.kind))
     return label if len(label) <= 40 else f"{label[:39]}…"
 
 
-def _option(content: Content, question: Question, option: Option) -> str:
+def _option(content: Content, question: FormQuestion, option: Option) -> str:
     return option_text(content, question, option, content.languages[0]) or option.key
 
 

@@ -10,19 +10,19 @@ from contatto.forms.model import (
     CONTACTS,
     Answer,
     Content,
+    FormQuestion,
+    HiddenValue,
     Hours,
     Kind,
     Problem,
-    Question,
-    Source,
     Submission,
 )
 from contatto.forms.rules.kinds import CHOOSERS, PHONES
 from contatto.forms.rules.logic import chosen_options, find_way
-from contatto.forms.rules.readers import Unfit, clean, read_text
+from contatto.forms.rules.readers import UnreadableAnswer, clean, read_text
 from contatto.forms.rules.slots import read_slot
 from contatto.forms.rules.words import label_of, option_text, text_of
-from contatto.kit.words import N_
+from contatto.kit.i18n import N_
 
 MISSING: Final = N_("Please answer this.")
 COUNTRY_PART: Final = ".country"
@@ -43,7 +43,7 @@ class Checked:
 
 
 def check_submission(
-    content: Content, sent: Submission, hidden: Mapping[Source, str], now: datetime
+    content: Content, sent: Submission, hidden: Mapping[HiddenValue, str], now: datetime
 ) -> Checked:
     """Check what was sent; answers to questions that are not met are left out, whatever they hold."""
     way = find_way(content, sent.answers)
@@ -54,7 +54,7 @@ def check_submission(
             continue
         try:
             answer = _answer(content, question, sent, hidden, now)
-        except Unfit as unfit:
+        except UnreadableAnswer as unfit:
             own = text_of(content, f"{question.key}.message", sent.language)
             problems.append(Problem(question.key, own) if own else _unfit(question, unfit))
         else:
@@ -64,7 +64,7 @@ def check_submission(
     return Checked(tuple(answers), tuple(problems), way.refused)
 
 
-def _unfit(question: Question, unfit: Unfit) -> Problem:
+def _unfit(question: FormQuestion, unfit: UnreadableAnswer) -> Problem:
     return Problem(question.key, unfit.says, unfit.num)
 
 
@@ -88,7 +88,11 @@ def contacts_of(answers: tuple[Answer, ...]) -> tuple[ContactMatch, ...]:
 
 
 def _answer(
-    content: Content, question: Question, sent: Submission, hidden: Mapping[Source, str], now: datetime
+    content: Content,
+    question: FormQuestion,
+    sent: Submission,
+    hidden: Mapping[HiddenValue, str],
+    now: datetime,
 ) -> Answer | None:
     label = label_of(content, question, sent.language)
     if question.kind is Kind.HIDDEN:
@@ -100,7 +104,7 @@ def _answer(
     text = clean(given) if isinstance(given, str) else ""
     if not text:
         if question.required:
-            raise Unfit(MISSING)
+            raise UnreadableAnswer(MISSING)
         return None
     if question.kind is Kind.APPOINTMENT:
         shown, value = read_slot(question.hours or Hours(), text, now)
@@ -109,7 +113,7 @@ def _answer(
     return Answer(question.key, label, question.kind, shown, value)
 
 
-def _in_country(question: Question, sent: Submission) -> Question:
+def _in_country(question: FormQuestion, sent: Submission) -> FormQuestion:
     """The question with the country that the person picked for the number."""
     picked = sent.answers.get(f"{question.key}{COUNTRY_PART}", "")
     if question.kind not in PHONES or not isinstance(picked, str) or len(picked) != 2:
@@ -117,13 +121,13 @@ def _in_country(question: Question, sent: Submission) -> Question:
     return replace(question, country=picked.upper())
 
 
-def _chosen(content: Content, question: Question, sent: Submission, label: str) -> Answer | None:
+def _chosen(content: Content, question: FormQuestion, sent: Submission, label: str) -> Answer | None:
     options = chosen_options(question, sent.answers)
     if question.kind is Kind.CHOICE:
         options = options[:1]
     if not options:
         if question.required:
-            raise Unfit("Please choose an answer.")
+            raise UnreadableAnswer("Please choose an answer.")
         return None
     texts = [option_text(content, question, option, sent.language) for option in options]
     return Answer(

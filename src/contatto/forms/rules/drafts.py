@@ -11,11 +11,11 @@ from contatto.forms.model import (
     REFUSE,
     Consent,
     Content,
+    FormQuestion,
+    HiddenValue,
     Hours,
     Kind,
     Option,
-    Question,
-    Source,
 )
 from contatto.forms.rules.kinds import AUTOCOMPLETE, CHOOSERS, PHONES, USUAL
 from contatto.forms.rules.links import may_become_link
@@ -130,7 +130,7 @@ def add_question(content: Content, kind: Kind) -> Content:
     usual = USUAL[kind]
     key = f"q{content.made + 1}"
     options = (Option("a"), Option("b")) if kind in CHOOSERS else ()
-    made = Question(
+    made = FormQuestion(
         key,
         kind,
         required=usual.required,
@@ -178,7 +178,7 @@ def _move(content: Content, key: str, by: int) -> Content:
 
 
 def _add_option(content: Content, key: str) -> Content:
-    def add(question: Question) -> Question:
+    def add(question: FormQuestion) -> FormQuestion:
         if question.kind not in CHOOSERS or len(question.options) >= MOST_OPTIONS:
             return question
         used = [option.key for option in question.options]
@@ -191,13 +191,13 @@ def _add_option(content: Content, key: str) -> Content:
 def _remove_option(content: Content, rest: str) -> Content:
     key, _, option_key = rest.partition(":")
 
-    def remove(question: Question) -> Question:
+    def remove(question: FormQuestion) -> FormQuestion:
         return replace(question, options=tuple(each for each in question.options if each.key != option_key))
 
     return _change_question(content, key, remove)
 
 
-def _change_question(content: Content, key: str, change: Callable[[Question], Question]) -> Content:
+def _change_question(content: Content, key: str, change: Callable[[FormQuestion], FormQuestion]) -> Content:
     changed = tuple(change(each) if each.key == key else each for each in content.questions)
     return replace(content, questions=changed)
 
@@ -240,7 +240,7 @@ _CHANGES: Final[dict[str, Callable[[Content, str], Content]]] = {
 }
 
 
-def _edit_question(question: Question, sent: Sent) -> Question:
+def _edit_question(question: FormQuestion, sent: Sent) -> FormQuestion:
     at = f"q:{question.key}"
     if f"{at}:sent" not in sent:
         return question
@@ -258,7 +258,7 @@ def _edit_question(question: Question, sent: Sent) -> Question:
         options=tuple(_edit_option(option, f"{at}:{option.key}", sent) for option in question.options),
         show_if=shown_by if shown_by != question.key else "",
         show_value=shown_value,
-        source=Source(source) if source in list(Source) else None,
+        source=HiddenValue(source) if source in list(HiddenValue) else None,
         hours=_edit_hours(question.hours, at, sent) if question.hours else None,
     )
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from contatto.forms.model import Answer, FormVersion
 from contatto.forms.rules.outside import answer_data, field_labels
+from contatto.kit.api_types import api_time
 from contatto.kit.table_export import csv_lines
-from contatto.kit.wire import api_time
 from contatto.leads.model.leads import ContactPoint, Lead
 from contatto.leads.rules.outside import CHAT_FIELDS, ad_data, chat_data, source_of
 from contatto.measurement.model import MeasuredAd

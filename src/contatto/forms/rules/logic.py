@@ -8,7 +8,7 @@ typed before the way changed is never taken. The page's script walks in the same
 
 from dataclasses import dataclass
 
-from contatto.forms.model import END, REFUSE, Answers, Content, Kind, Option, Question
+from contatto.forms.model import END, REFUSE, Answers, Content, FormQuestion, Kind, Option
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +48,20 @@ def count_score(content: Content, answers: Answers) -> int:
     )
 
 
-def chosen_options(question: Question, answers: Answers) -> list[Option]:
+def chosen_options(question: FormQuestion, answers: Answers) -> list[Option]:
     given = answers.get(question.key, "")
     keys = given if isinstance(given, list) else [given]
     return [option for option in question.options if option.key in keys]
 
 
-def _is_wanted(question: Question, met: list[str], answers: Answers) -> bool:
+def _is_wanted(question: FormQuestion, met: list[str], answers: Answers) -> bool:
     if not question.show_if:
         return True
     given = answers.get(question.show_if, "")
     return question.show_if in met and question.show_value in (given if isinstance(given, list) else [given])
 
 
-def _jump_of(question: Question, answers: Answers) -> str:
+def _jump_of(question: FormQuestion, answers: Answers) -> str:
     if question.kind is not Kind.CHOICE:
         return ""
     return next((option.goto for option in chosen_options(question, answers)), "")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from contatto.forms.model import CONTACTS, Answer, Content, Kind, Question
+from contatto.forms.model import CONTACTS, Answer, Content, FormQuestion, Kind
 from contatto.forms.rules.kinds import CHOOSERS, PHONES
 from contatto.forms.rules.words import label_of, option_text
 
@@ -59,7 +59,7 @@ def sample_phone(number: int) -> str:
     return f"+120255501{number % 100:02}"
 
 
-def _sample(content: Content, question: Question, number: int) -> Answer:
+def _sample(content: Content, question: FormQuestion, number: int) -> Answer:
     label = label_of(content, question, content.languages[0])
     if question.kind in CHOOSERS and question.options:
         option = question.options[0]
@@ -69,7 +69,7 @@ def _sample(content: Content, question: Question, number: int) -> Answer:
     return Answer(question.key, label, question.kind, text, text)
 
 
-def _sample_text(question: Question, number: int) -> str:
+def _sample_text(question: FormQuestion, number: int) -> str:
     if question.kind is Kind.EMAIL:
         return sample_email(number)
     if question.kind in PHONES:

@@ -2,12 +2,12 @@
 
 from typing import Final
 
-from contatto.forms.model import CONTACTS, END, REFUSE, Content, Hours, Kind, Option, Problem, Question
+from contatto.forms.model import CONTACTS, END, REFUSE, Content, FormQuestion, Hours, Kind, Option, Problem
 from contatto.forms.rules.kinds import CHOOSERS
 from contatto.forms.rules.links import is_call, is_link
 from contatto.forms.rules.slots import DAYS_AHEAD, MOST_SLOTS, count_a_day, list_zones
 from contatto.forms.rules.words import consent_text, label_of, option_text, text_of
-from contatto.kit.words import N_
+from contatto.kit.i18n import N_
 
 _JUMPS: Final = frozenset({"", END, REFUSE})
 
@@ -38,7 +38,7 @@ def _contact_problems(content: Content) -> list[Problem]:
     return []
 
 
-def _question_problems(content: Content, question: Question, place: int) -> list[Problem]:
+def _question_problems(content: Content, question: FormQuestion, place: int) -> list[Problem]:
     first = content.languages[0]
     later = {each.key for each in content.questions[place + 1 :]}
     earlier = {each.key: each for each in content.questions[:place]}
@@ -58,7 +58,7 @@ def _question_problems(content: Content, question: Question, place: int) -> list
     return found
 
 
-def _hours_problems(question: Question) -> list[Problem]:
+def _hours_problems(question: FormQuestion) -> list[Problem]:
     hours = question.hours or Hours(days=())
     a_day = count_a_day(hours)
     if hours.zone not in list_zones():
@@ -72,7 +72,7 @@ def _hours_problems(question: Question) -> list[Problem]:
     return [Problem(question.key, says)]
 
 
-def _option_problems(content: Content, question: Question, later: set[str]) -> list[Problem]:
+def _option_problems(content: Content, question: FormQuestion, later: set[str]) -> list[Problem]:
     first = content.languages[0]
     if len(question.options) < 2:
         return [Problem(question.key, "Give at least two answers to choose from.")]
@@ -89,7 +89,7 @@ def _leads_on(option: Option, later: set[str]) -> bool:
     return option.goto in _JUMPS or option.goto in later
 
 
-def _has_option(question: Question | None, option_key: str) -> bool:
+def _has_option(question: FormQuestion | None, option_key: str) -> bool:
     return question is not None and any(option.key == option_key for option in question.options)
 
 

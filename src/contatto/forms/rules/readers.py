@@ -9,14 +9,14 @@ from typing import Final
 import phonenumbers
 
 from contatto.capture.rules import detect_contacts
-from contatto.forms.model import CONTACTS, Kind, Question
+from contatto.forms.model import CONTACTS, FormQuestion, Kind
 from contatto.forms.rules.kinds import TEXT_LIMIT
 
 type Shown = tuple[str, str]
 """The text for people, and the normal form."""
 
 
-class Unfit(Exception):
+class UnreadableAnswer(Exception):
     """An answer that cannot be taken; the message is for the person who typed it.
 
     ``num`` fills in its ``%(num)s``, if it has one.
@@ -45,7 +45,7 @@ def clean(text: str) -> str:
 _REFUSED: Final = frozenset({"Cc", "Cs"})
 
 
-def read_text(question: Question, text: str) -> Shown:
+def read_text(question: FormQuestion, text: str) -> Shown:
     """Read one answer.
 
     Raises:
@@ -53,46 +53,46 @@ def read_text(question: Question, text: str) -> Shown:
     """
     most = min(TEXT_LIMIT, question.high or TEXT_LIMIT)
     if len(text) > most and question.kind is not Kind.NUMBER:
-        raise Unfit("Write at most %(num)s characters.", most)
+        raise UnreadableAnswer("Write at most %(num)s characters.", most)
     return _READERS[question.kind](question, text)
 
 
-def _plain(question: Question, text: str) -> Shown:
+def _plain(question: FormQuestion, text: str) -> Shown:
     if question.kind is not Kind.LONG_TEXT:
         text = " ".join(text.split())
     if question.low is not None and len(text) < question.low:
-        raise Unfit("Write at least %(num)s characters.", question.low)
+        raise UnreadableAnswer("Write at least %(num)s characters.", question.low)
     return text, text
 
 
-def _email(_question: Question, text: str) -> Shown:
+def _email(_question: FormQuestion, text: str) -> Shown:
     found = _as_captured(Kind.EMAIL, text, text, "")
     if found:
         return found, found
     local, _, domain = text.rpartition("@")
     if not _EMAIL.fullmatch(text):
-        raise Unfit("Write an e-mail address, such as name@example.com.")
+        raise UnreadableAnswer("Write an e-mail address, such as name@example.com.")
     value = f"{local}@{domain.lower()}"
     return value, value
 
 
-def _phone(question: Question, text: str) -> Shown:
+def _phone(question: FormQuestion, text: str) -> Shown:
     try:
         number = phonenumbers.parse(text, question.country or None)
     except phonenumbers.NumberParseException as error:
-        raise Unfit("Write a phone number with its country.") from error
+        raise UnreadableAnswer("Write a phone number with its country.") from error
     if not phonenumbers.is_valid_number(number):
-        raise Unfit("This is no phone number of that country. Check the digits and the country.")
+        raise UnreadableAnswer("This is no phone number of that country. Check the digits and the country.")
     value = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL), value
 
 
-def _handle(question: Question, text: str) -> Shown:
+def _handle(question: FormQuestion, text: str) -> Shown:
     plain = text.strip().removeprefix("@")
     written = text if "/" in text else f"{question.kind.value}: @{plain}"
     value = _as_captured(question.kind, written, plain, question.country)
     if value is None and not _HANDLE.fullmatch(plain):
-        raise Unfit("Write the name or id alone, without spaces.")
+        raise UnreadableAnswer("Write the name or id alone, without spaces.")
     return plain, value or plain.lower()
 
 
@@ -104,39 +104,39 @@ def _as_captured(kind: Kind, written: str, typed: str, country: str) -> str | No
     return fitting[0].value if whole or (len(fitting) == 1 and "/" in written) else None
 
 
-def _postcode(_question: Question, text: str) -> Shown:
+def _postcode(_question: FormQuestion, text: str) -> Shown:
     if not _POSTCODE.fullmatch(text):
-        raise Unfit("Write a postcode of letters and digits.")
+        raise UnreadableAnswer("Write a postcode of letters and digits.")
     return text.upper(), text.upper()
 
 
-def _country(_question: Question, text: str) -> Shown:
+def _country(_question: FormQuestion, text: str) -> Shown:
     if text not in phonenumbers.SUPPORTED_REGIONS:
-        raise Unfit("Choose a country of the list.")
+        raise UnreadableAnswer("Choose a country of the list.")
     return text, text
 
 
-def _date(_question: Question, text: str) -> Shown:
+def _date(_question: FormQuestion, text: str) -> Shown:
     try:
         if not _DAY.fullmatch(text):
             raise ValueError(text)
         return date.fromisoformat(text).isoformat(), text
     except ValueError as error:
-        raise Unfit("Choose a day.") from error
+        raise UnreadableAnswer("Choose a day.") from error
 
 
-def _number(question: Question, text: str) -> Shown:
+def _number(question: FormQuestion, text: str) -> Shown:
     if not _NUMBER.fullmatch(text):
-        raise Unfit("Write a whole number.")
+        raise UnreadableAnswer("Write a whole number.")
     value = int(text)
     if question.low is not None and value < question.low:
-        raise Unfit("Write a number of %(num)s or more.", question.low)
+        raise UnreadableAnswer("Write a number of %(num)s or more.", question.low)
     if question.high is not None and value > question.high:
-        raise Unfit("Write a number of %(num)s or less.", question.high)
+        raise UnreadableAnswer("Write a number of %(num)s or less.", question.high)
     return str(value), str(value)
 
 
-_READERS: Final[dict[Kind, Callable[[Question, str], Shown]]] = {
+_READERS: Final[dict[Kind, Callable[[FormQuestion, str], Shown]]] = {
     **dict.fromkeys(CONTACTS, _handle),
     Kind.EMAIL: _email,
     Kind.PHONE: _phone,

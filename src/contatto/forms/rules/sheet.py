@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import phonenumbers
 
-from contatto.forms.model import NOBODY, Content, Kind, Known, Question
+from contatto.forms.model import NOBODY, Content, FormQuestion, Kind, Known
 from contatto.forms.rules.kinds import CHOOSERS, PHONES, TEXT_LIMIT
 from contatto.forms.rules.links import shown_link
 from contatto.forms.rules.slots import place_of, show_slots
@@ -77,11 +77,11 @@ def picture_path(business_id: str, image: str) -> str:
     return f"/form-pictures/{business_id}/{image}" if image else ""
 
 
-def _has_regions(question: Question) -> bool:
+def _has_regions(question: FormQuestion) -> bool:
     return question.kind in PHONES or question.kind is Kind.COUNTRY
 
 
-def _question(content: Content, question: Question, language: str, now: datetime) -> dict[str, Any]:
+def _question(content: Content, question: FormQuestion, language: str, now: datetime) -> dict[str, Any]:
     is_number = question.kind is Kind.NUMBER
     return {
         "key": question.key,
@@ -108,7 +108,7 @@ def _question(content: Content, question: Question, language: str, now: datetime
     }
 
 
-def _control(question: Question) -> str:
+def _control(question: FormQuestion) -> str:
     if question.kind in CHOOSERS:
         return question.kind.value
     if question.kind in PHONES:
@@ -116,7 +116,7 @@ def _control(question: Question) -> str:
     return _CONTROLS.get(question.kind, "line")
 
 
-def _logic(question: Question) -> dict[str, Any]:
+def _logic(question: FormQuestion) -> dict[str, Any]:
     return {
         "key": question.key,
         "jumps": {option.key: option.goto for option in question.options if option.goto}

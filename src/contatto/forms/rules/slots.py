@@ -14,7 +14,7 @@ from babel import Locale
 from babel.dates import format_date, format_skeleton
 
 from contatto.forms.model import Hours
-from contatto.forms.rules.readers import Shown, Unfit
+from contatto.forms.rules.readers import Shown, UnreadableAnswer
 
 SLOT_LENGTHS: Final = (15, 30, 45, 60, 90, 120)
 """How long a slot may be, in minutes."""
@@ -82,7 +82,7 @@ def read_slot(hours: Hours, text: str, now: datetime) -> Shown:
     for slot in list_slots(hours, now):
         if slot.strftime(_KEY) == text:
             return f"{slot:%Y-%m-%d %H:%M} ({hours.zone})", slot.isoformat(timespec="minutes")
-    raise Unfit("Choose one of the times of the list.")
+    raise UnreadableAnswer("Choose one of the times of the list.")
 
 
 def show_slots(hours: Hours, language: str, now: datetime) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from contatto.forms.model import Consent, Content, Option, Question
+from contatto.forms.model import Consent, Content, FormQuestion, Option
 from contatto.kit.languages import RIGHT_TO_LEFT
 
 _TAG: Final = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*")
@@ -17,11 +17,11 @@ def text_of(content: Content, key: str, language: str) -> str:
     return own or content.words.get(content.languages[0], {}).get(key, "")
 
 
-def label_of(content: Content, question: Question, language: str) -> str:
+def label_of(content: Content, question: FormQuestion, language: str) -> str:
     return text_of(content, f"{question.key}.label", language)
 
 
-def option_text(content: Content, question: Question, option: Option, language: str) -> str:
+def option_text(content: Content, question: FormQuestion, option: Option, language: str) -> str:
     return text_of(content, f"{question.key}.option.{option.key}", language)
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.forms.model import Answer, ConsentReceipt, Content, Form, FormAnswer, FormVersion, Verdict
+from contatto.forms.model import Answer, ConsentReceipt, Content, Form, FormAnswer, FormVerdict, FormVersion
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.kit.looks import note_seen
@@ -79,7 +79,7 @@ form_answers = Table(
     Column("conversation_id", String(36), nullable=False),
     Column("lead_id", String(36), nullable=False),
     Column("ad_id", String(36)),
-    Column("verdict", Choice(Verdict), nullable=False),
+    Column("verdict", Choice(FormVerdict), nullable=False),
     Column("score", Integer, nullable=False),
     sealed("body"),
     instant("at"),
@@ -292,7 +292,7 @@ def list_answers_of_version(
     mine = select(form_answers).where(
         form_answers.c.business_id == business_id,
         form_answers.c.version_id == version_id,
-        form_answers.c.verdict == Verdict.TAKEN,
+        form_answers.c.verdict == FormVerdict.TAKEN,
         form_answers.c.lead_id != "",
     )
     if before is not None:
@@ -313,11 +313,11 @@ def list_answers_of_leads(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[
     return found
 
 
-def count_answers(tx: Tx, business_id: str) -> dict[str, dict[Verdict, int]]:
+def count_answers(tx: Tx, business_id: str) -> dict[str, dict[FormVerdict, int]]:
     """How many answers each form has, by what became of them."""
     counted = select(form_answers.c.form_id, form_answers.c.verdict, func.count().label("n"))
     grouped = counted.where(form_answers.c.business_id == business_id)
-    found: dict[str, dict[Verdict, int]] = {}
+    found: dict[str, dict[FormVerdict, int]] = {}
     for row in tx.execute(grouped.group_by(form_answers.c.form_id, form_answers.c.verdict)).mappings():
         found.setdefault(row["form_id"], {})[row["verdict"]] = row["n"]
     return found
@@ -327,7 +327,7 @@ def _taken(statement: Select[Any], business_id: str, form_id: str) -> Select[Any
     return statement.where(
         form_answers.c.business_id == business_id,
         form_answers.c.form_id == form_id,
-        form_answers.c.verdict == Verdict.TAKEN,
+        form_answers.c.verdict == FormVerdict.TAKEN,
     )
 
 
@@ -351,7 +351,7 @@ def append_receipt(tx: Tx, receipt: ConsentReceipt) -> None:
 def has_sent_form(tx: Tx, business_id: str, form_id: str, person_id: str) -> bool:
     """Whether a person has sent any version of a form, and it was taken."""
     mine = (form_answers.c.business_id == business_id) & (form_answers.c.person_id == person_id)
-    taken = (form_answers.c.form_id == form_id) & (form_answers.c.verdict == Verdict.TAKEN)
+    taken = (form_answers.c.form_id == form_id) & (form_answers.c.verdict == FormVerdict.TAKEN)
     return tx.execute(select(form_answers.c.id).where(mine, taken).limit(1)).first() is not None
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from contatto.channels.model import ChannelAccount
 from contatto.inbox.actions.automatic import keep_account_automatic
-from contatto.inbox.model import AutomaticKind, AutomaticMessages, Exchange
+from contatto.inbox.model import AutomaticKind, AutomaticMessages, PreparedReply
 from contatto.inbox.store.automatic import find_automatic
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -23,16 +23,16 @@ def load_automatic(tx: Tx, account: ChannelAccount) -> tuple[AutomaticMessages, 
 
 def numbered_messages(
     account: ChannelAccount, content: AutomaticMessages, kind: AutomaticKind
-) -> dict[int, Exchange]:
+) -> dict[int, PreparedReply]:
     """The messages of a kind by the API's ``auto_message_id``, in their order."""
     if kind is AutomaticKind.WELCOME:
-        welcome = Exchange("", content.welcome)
+        welcome = PreparedReply("", content.welcome)
         return {natural_number(account.id, kind, ""): welcome} if content.welcome else {}
-    listed: tuple[Exchange, ...] = getattr(content, _LISTS[kind])
+    listed: tuple[PreparedReply, ...] = getattr(content, _LISTS[kind])
     return {each.number or natural_number(account.id, kind, each.ask): each for each in listed}
 
 
-def add_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, new: Exchange) -> int:
+def add_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, new: PreparedReply) -> int:
     """Add a message and give its id; an account has one welcome message, and no question or prompt twice.
 
     Raises:
@@ -50,7 +50,7 @@ def add_auto_message(tx: Tx, account: ChannelAccount, kind: AutomaticKind, new: 
 
 
 def change_auto_message(
-    tx: Tx, account: ChannelAccount, kind: AutomaticKind, number: int, new: Exchange
+    tx: Tx, account: ChannelAccount, kind: AutomaticKind, number: int, new: PreparedReply
 ) -> None:
     """Change a message; it keeps its id and its place.
 
@@ -102,7 +102,7 @@ def turn_auto_messages(tx: Tx, account: ChannelAccount, kind: AutomaticKind, *, 
 
 def _known(
     account: ChannelAccount, content: AutomaticMessages, kind: AutomaticKind, number: int
-) -> dict[int, Exchange]:
+) -> dict[int, PreparedReply]:
     known = numbered_messages(account, content, kind)
     if number not in known:
         raise Refused(errors.NOT_FOUND, "auto_message_id: there is no such message of this type.")
@@ -115,7 +115,7 @@ def _keep(
     content: AutomaticMessages,
     revision: int,
     kind: AutomaticKind,
-    listed: list[Exchange],
+    listed: list[PreparedReply],
 ) -> None:
     if kind is AutomaticKind.WELCOME:
         changed = replace(content, welcome=listed[-1].say if listed else "")

@@ -30,10 +30,10 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.numbers import read_number
 from contatto.kit.outbox import emit
+from contatto.leads.actions import annotations as lead_work
 from contatto.leads.actions import records as leads
-from contatto.leads.actions import work as lead_work
-from contatto.leads.model.leads import Lead, Origin, Signal, Status
-from contatto.leads.model.work import Actor
+from contatto.leads.model.annotations import Actor
+from contatto.leads.model.leads import Lead, LeadStatus, Origin, Signal
 from contatto.leads.rules.records import MOVES
 from contatto.leads.store.records import find_lead
 
@@ -165,9 +165,9 @@ def block_person(tx: Tx, actor: Actor, seen: Seen, *, is_spam: bool) -> None:
 
 def _disqualify(tx: Tx, actor: Actor, lead_id: str) -> None:
     lead = find_lead(tx, actor.business_id, lead_id)
-    if lead is None or lead.hidden_at is not None or Status.UNQUALIFIED not in MOVES[lead.status]:
+    if lead is None or lead.hidden_at is not None or LeadStatus.UNQUALIFIED not in MOVES[lead.status]:
         return
-    leads.change_lead_status(tx, actor.business_id, lead_id, lead.status, Status.UNQUALIFIED, actor.name)
+    leads.change_lead_status(tx, actor.business_id, lead_id, lead.status, LeadStatus.UNQUALIFIED, actor.name)
     lead_work.add_note(tx, actor, lead_id, SPAM_NOTE)
 
 

@@ -9,12 +9,12 @@ from contatto.forms.actions import records as forms
 from contatto.forms.model import (
     CONTACTS,
     FormAnswer,
+    FormVerdict,
     FormVersion,
+    HiddenValue,
     Known,
     Respondent,
-    Source,
     Submission,
-    Verdict,
 )
 from contatto.forms.rules.words import text_of
 from contatto.forms.store.records import has_sent_form
@@ -37,8 +37,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id
 from contatto.kit.outbox import emit
+from contatto.leads.model.annotations import Actor
 from contatto.leads.model.leads import Origin
-from contatto.leads.model.work import Actor
 from contatto.leads.store import records as leads
 from contatto.measurement.model import MeasuredAd, Touch
 
@@ -88,7 +88,7 @@ def take_form(
     # The person stands in the thread: to open it, that is all that needs to be known.
     conversation = open_conversation(tx, account, WasRead(visitor, visitor, tx.now))
     answer = take_form_of(tx, conversation, version, sent)
-    if answer.verdict is Verdict.TAKEN:
+    if answer.verdict is FormVerdict.TAKEN:
         _thank(tx, conversation, version, answer)
     return answer
 
@@ -140,12 +140,12 @@ def send_form(tx: Tx, actor: Actor, conversation_id: str, message_id: str, offer
     return send_reply(tx, actor.business_id, conversation_id, message)
 
 
-def _hidden_values(touch: Touch, ad: MeasuredAd) -> dict[Source, str]:
+def _hidden_values(touch: Touch, ad: MeasuredAd) -> dict[HiddenValue, str]:
     return {
-        Source.CAMPAIGN: ad.campaign_name,
-        Source.AD_GROUP: ad.ad_group_name,
-        Source.AD: ad.ad_name,
-        Source.CLICK: str(touch.touch_id),
+        HiddenValue.CAMPAIGN: ad.campaign_name,
+        HiddenValue.AD_GROUP: ad.ad_group_name,
+        HiddenValue.AD: ad.ad_name,
+        HiddenValue.CLICK: str(touch.touch_id),
     }
 
 

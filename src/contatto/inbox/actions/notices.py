@@ -7,8 +7,8 @@ from contatto.inbox.model import (
 from contatto.inbox.store import conversations, notices
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import named_id
-from contatto.kit.moments import micros
 from contatto.kit.outbox import emit
+from contatto.kit.timestamps import micros
 from contatto.leads.model.events import LeadCaptured, LeadRemoved, LeadUpdated
 
 

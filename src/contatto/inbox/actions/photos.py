@@ -13,8 +13,8 @@ from contatto.inbox.actions.threads import message_id_of
 from contatto.inbox.model import Photo
 from contatto.inbox.store import photos, receipts
 from contatto.kit.db.tx import Tx
-from contatto.kit.moments import micros
 from contatto.kit.pictures import Picture
+from contatto.kit.timestamps import micros
 
 KEEP_UNUSED: Final = timedelta(days=1)
 """A picture is kept before its message is; that long it may wait for it."""
@@ -50,6 +50,6 @@ def has_photo_to_forget(tx: Tx) -> bool:
     return photos.has_unused_photo(tx, tx.now - KEEP_UNUSED)
 
 
-def forget_photos(tx: Tx) -> int:
+def purge_photos(tx: Tx) -> int:
     """Forget some pictures whose messages are gone, or never came; say how many."""
     return photos.delete_unused_photos(tx, tx.now - KEEP_UNUSED)

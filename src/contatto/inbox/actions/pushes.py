@@ -26,11 +26,11 @@ from contatto.inbox.model import (
 from contatto.inbox.store import conversations, messages, persons
 from contatto.kit.db.tx import Tx
 from contatto.kit.listeners import only_for
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.measurement.store import find_measured_ad_by_number
-from contatto.notices.actions import of_told, queue_message_pushes
-from contatto.notices.model import Entity, Subscription
-from contatto.notices.rules import message_payload
+from contatto.subscriptions.actions import of_told, queue_message_pushes
+from contatto.subscriptions.model import Entity, Subscription
+from contatto.subscriptions.rules import message_payload
 
 type _Told = tuple[ChannelAccount, Conversation, Person]
 

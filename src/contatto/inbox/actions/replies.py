@@ -17,8 +17,8 @@ from contatto.channels.model import (
     NotTaken,
     Outgoing,
     Platform,
-    Progress,
     Progressed,
+    SendProgress,
 )
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import WindowState, may_use_message_api, window_state
@@ -291,9 +291,9 @@ def settle_progress(tx: Tx, account: ChannelAccount, news: Progressed) -> bool:
     if send is None or send.channel_account_id != account.id:
         return False
     mark_requests_done(tx, send.business_id, REPLY, send.message_id)
-    if news.progress is Progress.DELIVERED:
+    if news.progress is SendProgress.DELIVERED:
         changed = sends.record_delivered(tx, send)
-    elif news.progress is Progress.FAILED:
+    elif news.progress is SendProgress.FAILED:
         changed = sends.record_refusal(tx, send, news.reason or "person_not_reached")
     else:
         changed = sends.record_send(tx, send, SendState.SENT)

@@ -16,7 +16,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id
 from contatto.kit.outbox import emit
 from contatto.kit.turns import Turns
-from contatto.leads.model.work import Actor
+from contatto.leads.model.annotations import Actor
 
 
 def schedule_reply(

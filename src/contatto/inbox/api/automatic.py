@@ -21,13 +21,13 @@ from contatto.inbox.actions.auto_messages import (
     turn_auto_messages,
 )
 from contatto.inbox.actions.business import business_open_id, load_business_account
-from contatto.inbox.model import AutomaticKind, Exchange
+from contatto.inbox.model import AutomaticKind, PreparedReply
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.api_types import ApiId, ApiModel, TextId, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
-from contatto.kit.wire import ApiId, Shape, TextId, describe_query, read_query, request_id_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/business/message/auto_message", tags=["Business messages"])
 
@@ -36,21 +36,21 @@ def _listed(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
-class Welcome(Shape):
+class WelcomeBody(ApiModel):
     content: str
 
 
-class Question(Shape):
+class SuggestedQuestion(ApiModel):
     question: str
     answer: str
 
 
-class Prompt(Shape):
+class Prompt(ApiModel):
     title: str
     content: str
 
 
-class OfKind(Shape):
+class OfKind(ApiModel):
     """``business_id`` is a channel account: its id on the platform, or the one of Settings."""
 
     business_id: TextId
@@ -64,8 +64,8 @@ class MessageBody(OfKind):
     content 150.
     """
 
-    welcome_message: Welcome | None = None
-    suggested_question: Question | None = None
+    welcome_message: WelcomeBody | None = None
+    suggested_question: SuggestedQuestion | None = None
     chat_prompt: Prompt | None = None
 
 
@@ -190,7 +190,7 @@ async def _changed(request: Request, caller: Caller, body: OfKind, work: Any) ->
     return api_answer(data, request_id_of(request))
 
 
-def _exchange(body: MessageBody) -> Exchange:
+def _exchange(body: MessageBody) -> PreparedReply:
     """The part of a body that its type needs.
 
     Raises:
@@ -199,18 +199,18 @@ def _exchange(body: MessageBody) -> Exchange:
     if body.auto_message_type is AutomaticKind.WELCOME and body.welcome_message:
         if not body.welcome_message.content.strip():
             raise Refused(errors.INVALID, "welcome_message.content: write something.")
-        return Exchange("", body.welcome_message.content.strip())
+        return PreparedReply("", body.welcome_message.content.strip())
     if body.auto_message_type is AutomaticKind.QUESTION and body.suggested_question:
-        return Exchange(body.suggested_question.question.strip(), body.suggested_question.answer.strip())
+        return PreparedReply(body.suggested_question.question.strip(), body.suggested_question.answer.strip())
     if body.auto_message_type is AutomaticKind.PROMPT and body.chat_prompt:
-        return Exchange(body.chat_prompt.title.strip(), body.chat_prompt.content.strip())
+        return PreparedReply(body.chat_prompt.title.strip(), body.chat_prompt.content.strip())
     name = body.auto_message_type.value.lower()
     raise Refused(
         errors.INVALID, f"{name}: it is needed with auto_message_type {body.auto_message_type.value}."
     )
 
 
-def _show(kind: AutomaticKind, number: int, found: Exchange) -> dict[str, Any]:
+def _show(kind: AutomaticKind, number: int, found: PreparedReply) -> dict[str, Any]:
     parts = {
         AutomaticKind.WELCOME: {"welcome_message": {"content": found.say}},
         AutomaticKind.QUESTION: {"suggested_question": {"question": found.ask, "answer": found.say}},

@@ -24,18 +24,18 @@ from contatto.inbox.actions.business import (
 from contatto.inbox.model import Conversation, Message, Person
 from contatto.inbox.store import conversations, messages, persons
 from contatto.inbox.store.referrals import list_referrals
-from contatto.kit.context import context_of
+from contatto.kit.api_types import ApiModel, TextId, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer
-from contatto.kit.moments import micros
-from contatto.kit.wire import Shape, TextId, describe_query, read_query, request_id_of
+from contatto.kit.timestamps import micros
 from contatto.measurement.model import TouchKind
 from contatto.measurement.store import list_measured_ads, list_touches_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
 
 
-class ConversationQuery(Shape):
+class ConversationQuery(ApiModel):
     """STRANGER: the business has not answered yet; SINGLE: it has."""
 
     business_id: TextId
@@ -44,7 +44,7 @@ class ConversationQuery(Shape):
     cursor: int = Field(0, ge=0, le=1_000_000)
 
 
-class ContentQuery(Shape):
+class ContentQuery(ApiModel):
     business_id: TextId
     conversation_id: TextId
     limit: int = Field(20, ge=1, le=20)

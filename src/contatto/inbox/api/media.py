@@ -18,11 +18,11 @@ from contatto.inbox.actions.business import load_business_account, load_business
 from contatto.inbox.store.messages import find_message
 from contatto.inbox.store.photos import find_photo_body, list_photos
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.api_types import ApiModel, TextId, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import HotRoute, api_answer
-from contatto.kit.wire import Shape, TextId, request_id_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
 MEDIA_KEY: Final = "media links"
@@ -33,7 +33,7 @@ _SAFE: Final = {
 }
 
 
-class MediaBody(Shape):
+class MediaBody(ApiModel):
     """``media_id`` is what a message of the conversation names as its picture."""
 
     business_id: TextId

@@ -21,33 +21,41 @@ from contatto.inbox.model import Conversation, MemberTyping, Message
 from contatto.inbox.rules import TEXT_LIMIT, post_url
 from contatto.inbox.store.photos import list_photos
 from contatto.kit import errors
-from contatto.kit.context import context_of
+from contatto.kit.api_types import (
+    ApiId,
+    ApiModel,
+    JsonText,
+    TextId,
+    describe_query,
+    read_query,
+    request_id_of,
+)
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_answer
 from contatto.kit.ids import new_id
 from contatto.kit.pictures import PICTURE_LIMIT
-from contatto.kit.wire import ApiId, JsonText, Shape, TextId, describe_query, read_query, request_id_of
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
 _BUTTON_LIMITS: Final = {"QA_BUTTON_CARD": 20, "QA_LINK_CARD": 40}
 
 
-class TextPart(Shape):
+class TextPart(ApiModel):
     body: Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT)]
 
 
-class ImagePart(Shape):
+class ImagePart(ApiModel):
     media_id: Annotated[str, Field(max_length=64)]
 
 
-class Button(Shape):
+class Button(ApiModel):
     type: Literal["REPLY"] = "REPLY"
     title: Annotated[str, Field(min_length=1, max_length=40)]
     id: Annotated[str, Field(max_length=40)] = ""
 
 
-class Template(Shape):
+class Template(ApiModel):
     """A question with 1 to 3 answers; here it is sent as a text with numbered lines."""
 
     type: Literal["QA_BUTTON_CARD", "QA_LINK_CARD"]
@@ -55,13 +63,13 @@ class Template(Shape):
     buttons: Annotated[list[Button], Field(min_length=1, max_length=3)]
 
 
-class SharedPost(Shape):
+class SharedPost(ApiModel):
     """A post of the account; here it is sent as a text with its address."""
 
     item_id: ApiId
 
 
-class SendBody(Shape):
+class SendBody(ApiModel):
     """``business_id`` is a channel account: its id on the platform, or the one of Settings."""
 
     business_id: TextId
@@ -75,7 +83,7 @@ class SendBody(Shape):
     sender_action: Literal["TYPING", "MARK_READ"] | None = None
 
 
-class CapabilityQuery(Shape):
+class CapabilityQuery(ApiModel):
     business_id: TextId
     conversation_id: TextId
     conversation_type: Literal["STRANGER", "SINGLE"] = "SINGLE"
@@ -168,7 +176,7 @@ async def _act(request: Request, caller: Caller, body: SendBody) -> None:
         await context.db.write(lambda tx: note_conversation_read(tx, caller.business_id, conversation.id))
     else:
         typing = MemberTyping(caller.business_id, conversation.id, caller.subject_id, caller.display_name)
-        context.live.whisper(caller.business_id, typing)
+        context.live.broadcast_transient(caller.business_id, typing)
 
 
 def _message(tx: Tx, conversation: Conversation, body: SendBody, author: str) -> Message:

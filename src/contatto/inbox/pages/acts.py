@@ -14,12 +14,12 @@ from contatto.inbox.actions.desk import Seen
 from contatto.inbox.actions.threads import owned_conversation
 from contatto.inbox.model import MemberTyping, Message
 from contatto.inbox.pages.answers import after_post, is_uuid
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.numbers import Revision
+from contatto.leads.model.annotations import Actor
 from contatto.leads.model.leads import Lead
-from contatto.leads.model.work import Actor
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -90,7 +90,7 @@ async def post_typing(request: Request, caller: FormCaller, conversation_id: str
     context = context_of(request)
     await context.db.read(lambda tx: owned_conversation(tx, caller.business_id, conversation_id))
     typing = MemberTyping(caller.business_id, conversation_id, caller.subject_id, caller.display_name)
-    context.live.whisper(caller.business_id, typing)
+    context.live.broadcast_transient(caller.business_id, typing)
     return Response(status_code=204)
 
 

@@ -9,9 +9,9 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.inbox.pages.desk import Pane, View, ViewQuery, inbox_values, pane_values, read_view
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.ui.context import context_of
 
 _PANES: Final = {"inbox/_thread.html": Pane.THREAD, "inbox/_contact.html": Pane.CONTACT}
 

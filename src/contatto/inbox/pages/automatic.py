@@ -14,14 +14,14 @@ from contatto.channels.model import Platform
 from contatto.channels.store import find_account
 from contatto.inbox import rules
 from contatto.inbox.actions.automatic import keep_automatic
-from contatto.inbox.model import AutomaticMessages, Exchange, KeywordReply
+from contatto.inbox.model import AutomaticMessages, KeywordReply, PreparedReply
 from contatto.inbox.store.automatic import find_automatic
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import translator_of
 from contatto.kit.numbers import Revision
-from contatto.kit.words import words_of
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False, prefix="/settings/chat")
 KEYWORD_ROWS: Final = 6
@@ -83,8 +83,8 @@ def _read_content(sent: FormData) -> AutomaticMessages:
     )
     return AutomaticMessages(
         welcome=str(sent.get("welcome", "")).strip(),
-        questions=tuple(Exchange(*pair) for pair in rows("question", "answer")),
-        prompts=tuple(Exchange(*pair) for pair in rows("title", "content")),
+        questions=tuple(PreparedReply(*pair) for pair in rows("question", "answer")),
+        prompts=tuple(PreparedReply(*pair) for pair in rows("title", "content")),
         keywords=tuple(KeywordReply(*pair) for pair in words),
     )
 
@@ -122,7 +122,7 @@ async def _render(
     values |= {
         "caller": caller,
         "can_manage": may(caller, Permission.ADMINISTER),
-        "error": refused.detail_in(words_of(request)) if refused else "",
+        "error": refused.detail_in(translator_of(request)) if refused else "",
         "limits": rules.AUTOMATIC_LIMITS,
     }
     status = refused.code.http_status if refused else 200

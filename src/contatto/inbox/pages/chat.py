@@ -18,11 +18,12 @@ from contatto.inbox.pages.chat_form import show_chat_form
 from contatto.inbox.rules import with_ad
 from contatto.inbox.store.automatic import find_automatic
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.web.security import csp_within
-from contatto.kit.web.visitor import (
+from contatto.measurement.model import MeasuredAd
+from contatto.ui.context import context_of
+from contatto.ui.security import csp_within
+from contatto.ui.visitor import (
     VISITOR_KEY,
     Carrier,
     new_visitor,
@@ -32,7 +33,6 @@ from contatto.kit.web.visitor import (
     set_visitor,
     sign_visitor,
 )
-from contatto.measurement.model import MeasuredAd
 
 router = APIRouter(include_in_schema=False)
 

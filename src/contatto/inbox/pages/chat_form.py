@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, Response
 
 from contatto.channels.model import ChannelAccount
 from contatto.forms.actions.records import Unanswered, find_published
-from contatto.forms.model import NOBODY, FormAnswer, FormVersion, Known, Submission, Verdict
+from contatto.forms.model import NOBODY, FormAnswer, FormVerdict, FormVersion, Known, Submission
 from contatto.forms.rules.openings import check_opening, sign_opening
 from contatto.forms.rules.sheet import picture_path, show_sheet
 from contatto.forms.rules.words import accepted_languages, best_language
@@ -17,14 +17,14 @@ from contatto.inbox.actions.forms import find_known, take_form
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.auth import admit_newcomer, admit_sender, chat_visitor
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
-from contatto.kit.languages import LANGUAGES, words_in
+from contatto.kit.i18n import translator_of
+from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.limits import RateLimit
 from contatto.kit.reading import UNREADABLE
-from contatto.kit.words import words_of
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 SIGNING_KEY: Final = "form-opening"
@@ -58,7 +58,7 @@ def show_chat_form(
     """
     context = context_of(request)
     accepted = accepted_languages(request.headers.get("accept-language", ""))
-    asked = [language] if language else [words_of(request).lang, *accepted]
+    asked = [language] if language else [translator_of(request).lang, *accepted]
     chosen = best_language(version.content, asked)
     now = context.clock.now()
     key = context.vault.signing_key(SIGNING_KEY)
@@ -83,7 +83,7 @@ async def show_form(request: Request, account_id: str, page_id: str, lang: str =
         "account": {"id": account.id, "display_name": account.name},
         "form": form,
         "preview": False,
-        "page_words": words_in(form["language"]),
+        "page_words": translator_for(form["language"]),
     }
     return context.pages.render(request, "forms/_sheet.html", values)
 
@@ -113,13 +113,13 @@ async def answer_form(request: Request, sent: SentForm, work: Callable[[Tx], For
     try:
         answer = await context_of(request).db.write(work)
     except Unanswered as unanswered:
-        words = words_in(sent.language) if sent.language in LANGUAGES else words_of(request)
-        problems = {problem.at: problem.said_in(words) for problem in unanswered.problems}
+        words = translator_for(sent.language) if sent.language in LANGUAGES else translator_of(request)
+        problems = {problem.at: problem.in_language(words) for problem in unanswered.problems}
         message = words.gettext("Some answers need another look.")
         body = {"code": "unanswered", "message": message, "problems": problems}
         return json_answer(body, 422)
     # A program that filled in the trap is told the same as a person.
-    verdict = "no_fit" if answer.verdict is Verdict.NO_FIT else "taken"
+    verdict = "no_fit" if answer.verdict is FormVerdict.NO_FIT else "taken"
     return json_answer({"accepted": True, "verdict": verdict})
 
 

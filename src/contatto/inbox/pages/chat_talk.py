@@ -12,11 +12,11 @@ from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.auth import admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.pages.photos import show_photo
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer
 from contatto.kit.limits import RateLimit, client_network
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False, prefix="/chat")
 _PHOTO_LIMIT: Final = RateLimit(most=12, span_s=60)
@@ -75,5 +75,5 @@ async def post_chat_typing(request: Request) -> Response:
     _SIGN_LIMIT.check(f"typing:{account.id}:{visitor}", context.clock.now().timestamp())
     typing = await context.db.read(lambda tx: typing_of(tx, account, visitor))
     if typing is not None:
-        context.live.whisper(account.business_id, typing)
+        context.live.broadcast_transient(account.business_id, typing)
     return Response(status_code=_DONE)

@@ -23,11 +23,11 @@ from contatto.inbox.store.desk import list_label_ids, list_saved_replies
 from contatto.inbox.store.mentions import list_unseen_mentions
 from contatto.inbox.store.targets import find_reply_target
 from contatto.kit.db.tx import Tx
-from contatto.kit.moments import from_micros, micros
+from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.model.leads import Lead
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import records as lead_store
-from contatto.leads.store.work import list_labels
+from contatto.leads.store.annotations import list_labels
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, MeasuredAd
 

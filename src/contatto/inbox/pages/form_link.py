@@ -22,13 +22,13 @@ from contatto.inbox.pages.answers import after_post, is_uuid
 from contatto.inbox.pages.chat_form import SIGNING_KEY, answer_form, read_sent, show_chat_form, submission_of
 from contatto.inbox.rules import FormLink
 from contatto.kit import errors
-from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
-from contatto.kit.languages import words_in
+from contatto.kit.languages import translator_for
 from contatto.kit.limits import RateLimit
-from contatto.leads.model.work import Actor
+from contatto.leads.model.annotations import Actor
+from contatto.ui.context import Context, context_of
 
 router = APIRouter(include_in_schema=False)
 _LINK_LIMIT = RateLimit(most=20, span_s=600)
@@ -94,7 +94,7 @@ async def show_linked_sheet(request: Request, token: str, page_id: str, lang: st
 
     account, version = await context.db.read(load)
     values = _sheet_values(request, account, version, token, lang[:16])
-    values["page_words"] = words_in(values["form"]["language"])
+    values["page_words"] = translator_for(values["form"]["language"])
     return context.pages.render(request, "forms/_sheet.html", values)
 
 

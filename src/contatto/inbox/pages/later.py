@@ -15,12 +15,12 @@ from contatto.inbox.actions.scheduled import cancel_scheduled, schedule_reply
 from contatto.inbox.pages.answers import after_post, is_uuid
 from contatto.inbox.store.targets import find_reply_target
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import translator_of
 from contatto.kit.ids import named_id, new_id
-from contatto.kit.moments import instant_of
-from contatto.kit.words import words_of
-from contatto.leads.model.work import Actor
+from contatto.kit.timestamps import instant_of
+from contatto.leads.model.annotations import Actor
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -99,7 +99,7 @@ async def _render(
         "minutes": typed if refused else int(target.total_seconds() // 60) if target else "",
         "most": rules.TARGET_LIMIT_MIN,
         "can_manage": may(caller, Permission.ADMINISTER),
-        "error": refused.detail_in(words_of(request)).partition(": ")[2] if refused else "",
+        "error": refused.detail_in(translator_of(request)).partition(": ")[2] if refused else "",
     }
     status = refused.code.http_status if refused else 200
     return context.pages.render(request, "inbox/settings.html", values, status)

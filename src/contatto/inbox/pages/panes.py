@@ -12,13 +12,13 @@ from contatto.inbox.pages.answers import render_inbox
 from contatto.inbox.pages.desk import ViewQuery, list_found, read_view
 from contatto.inbox.store import conversations
 from contatto.inbox.store.conversations import ConversationFilter
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import json_answer
-from contatto.kit.web.live import resume_point, sse_answer, stream_events
-from contatto.leads.model.leads import Status
+from contatto.leads.model.leads import LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import count_leads
+from contatto.ui.context import context_of
+from contatto.ui.live import resume_point, sse_answer, stream_events
 
 router = APIRouter(include_in_schema=False)
 
@@ -39,11 +39,11 @@ async def show_nav(request: Request, caller: PageCaller, section: str = "") -> H
             unread = ConversationFilter("unread")
             counts["inbox"] = conversations.count_conversations(tx, caller.business_id, unread)
         if may(caller, Permission.READ_LEADS):
-            counts["leads"] = count_leads(tx, caller.business_id, LeadFilter(statuses=(Status.RAW,)))
+            counts["leads"] = count_leads(tx, caller.business_id, LeadFilter(statuses=(LeadStatus.RAW,)))
         return counts
 
     values = {"caller": caller, "section": section, "nav_counts": await context.db.read(count)}
-    return context.pages.render(request, "web/nav.html", values)
+    return context.pages.render(request, "ui/nav.html", values)
 
 
 @router.get("/inbox")

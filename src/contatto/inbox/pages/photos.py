@@ -17,11 +17,11 @@ from contatto.inbox.pages.answers import after_post, is_uuid
 from contatto.inbox.store.messages import find_message
 from contatto.inbox.store.photos import find_photo_body
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id
 from contatto.kit.uploads import picture_answer
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 _CACHE: Final = "no-store"

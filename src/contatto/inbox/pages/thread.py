@@ -24,7 +24,7 @@ from contatto.inbox.store import messages, notices, photos, referrals, sends
 from contatto.inbox.store.desk import list_private_notes
 from contatto.inbox.store.scheduled import list_scheduled
 from contatto.kit.db.tx import Tx
-from contatto.kit.moments import from_micros, micros
+from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.model.leads import Evidence
 from contatto.leads.store import records as lead_store
 from contatto.measurement import store as measurement_store

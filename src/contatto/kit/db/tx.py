@@ -85,7 +85,7 @@ class Tx:
         gone = table.delete().where((tuple_(*keys) if len(keys) > 1 else keys[0]).in_(some))
         return self.connection.execute(gone).rowcount
 
-    def hold(self, number: int) -> None:
+    def advisory_lock(self, number: int) -> None:
         """Wait until no other transaction holds this number, and hold it until the end of this one.
 
         Needed where two transactions must not miss each other's new rows. SQLite has one writer anyway.
@@ -99,7 +99,7 @@ class Tx:
         Two that count at once would both find room for the last one.
         """
         digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
-        self.hold(int.from_bytes(digest[:7]))
+        self.advisory_lock(int.from_bytes(digest[:7]))
 
     def share(self, number: int) -> None:
         """Wait until nobody holds this number, and let nobody hold it until the end; others may share it."""

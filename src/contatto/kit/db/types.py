@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Column, Dialect, Integer, LargeBinary, MetaData, String, Text
 from sqlalchemy.types import TypeDecorator
 
-from contatto.kit.moments import from_micros, micros
+from contatto.kit.timestamps import from_micros, micros
 
 metadata = MetaData(
     naming_convention={

@@ -22,7 +22,7 @@ from contatto.kit.batches import in_time
 from contatto.kit.client import Client
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import Exchange, HttpAnswer, NoAnswer, Trouble
+from contatto.kit.exchange import HttpAnswer, HttpOutcome, NoAnswer, SendFailure
 from contatto.kit.log import logger, where
 from contatto.kit.outbound import due, store
 from contatto.kit.outbound.breaker import Destination
@@ -230,8 +230,8 @@ class OutboundMachine:
         except Exception as error:  # its lease ends, and it is taken up again
             logger().error("outbound.failed", kind=request.kind, error_at=where(error))
 
-    def _note(self, destination: str, exchange: Exchange) -> None:
-        if isinstance(exchange, NoAnswer) and exchange.trouble is Trouble.FORBIDDEN:
+    def _note(self, destination: str, exchange: HttpOutcome) -> None:
+        if isinstance(exchange, NoAnswer) and exchange.trouble is SendFailure.FORBIDDEN:
             return  # nothing was sent there
         is_answered = isinstance(exchange, HttpAnswer) and exchange.status not in AWAY
         known = self._destination(destination)
@@ -240,7 +240,7 @@ class OutboundMachine:
         if known.is_open is not was_open:
             logger().warning("outbound.breaker", destination=destination, is_open=known.is_open)
 
-    async def _record(self, request: OutboundRequest, ask: Ask, exchange: Exchange) -> Ask | None:
+    async def _record(self, request: OutboundRequest, ask: Ask, exchange: HttpOutcome) -> Ask | None:
         kind, asked = self._kinds[request.kind], (ask, exchange)
         while True:
             try:

@@ -11,7 +11,7 @@ from contatto.kit import errors
 from contatto.kit.batches import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import Exchange, NoAnswer, Trouble
+from contatto.kit.exchange import HttpOutcome, NoAnswer, SendFailure
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.outbound import store
@@ -64,7 +64,7 @@ def next_step(
     tx: Tx,
     kind: OutboundKind,
     request: OutboundRequest,
-    asked: tuple[Ask, Exchange],
+    asked: tuple[Ask, HttpOutcome],
     chance: Chance,
 ) -> Ask | None:
     """Write down what came of a step, and give the next one; None when there is an outcome."""
@@ -86,11 +86,11 @@ def _begin(tx: Tx, kind: OutboundKind, request: OutboundRequest) -> Step:
         return NotNow(BROKEN)
 
 
-def _read(tx: Tx, kind: OutboundKind, request: OutboundRequest, ask: Ask, exchange: Exchange) -> Step:
+def _read(tx: Tx, kind: OutboundKind, request: OutboundRequest, ask: Ask, exchange: HttpOutcome) -> Step:
     if isinstance(exchange, NoAnswer):
-        if exchange.trouble is Trouble.FORBIDDEN:
+        if exchange.trouble is SendFailure.FORBIDDEN:
             return Failed(FORBIDDEN_ADDRESS)
-        if exchange.trouble is Trouble.UNREACHED:
+        if exchange.trouble is SendFailure.UNREACHED:
             return NotNow(UNREACHED)
         return NotNow(ANSWER_LOST) if ask.is_repeatable else Failed(ANSWER_LOST)
     try:

@@ -12,12 +12,12 @@ from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbox import emit
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model.events import LeadEventReceived
-from contatto.leads.model.leads import Step
+from contatto.leads.model.leads import HistoryEntry
 from contatto.leads.rules import events as rules
 from contatto.leads.rules.events import EventSet, LeadEvent
 from contatto.leads.store import events as store
 from contatto.leads.store.credits import is_earned_elsewhere
-from contatto.leads.store.records import append_step, find_lead_by_number
+from contatto.leads.store.records import append_history, find_lead_by_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def take_lead_event(tx: Tx, event_set: EventSet, told: Told, actor: str) -> bool
     )
     if not store.append_lead_event(tx, event):
         return True
-    append_step(tx, business_id, Step(new_id(), lead.id, "crm_event", told.name, actor, tx.now))
+    append_history(tx, business_id, HistoryEntry(new_id(), lead.id, "crm_event", told.name, actor, tx.now))
     emit(tx, business_id, LeadEventReceived(business_id, lead.id))
     if status is not None and rules.follows(lead.status, status):
         change_lead_status(tx, business_id, lead.id, lead.status, status, actor)

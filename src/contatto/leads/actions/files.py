@@ -65,6 +65,6 @@ def load_file_content(tx: Tx, file: LeadFile) -> bytes:
     return content
 
 
-def forget_lead_files(tx: Tx) -> int:
+def purge_lead_files(tx: Tx) -> int:
     """Drop what can no longer be fetched, and tasks of yesterday; say how many."""
     return store.delete_contents(tx, tx.now - LINK) + store.delete_old_files(tx, tx.now - KEEP)

@@ -7,16 +7,16 @@ from typing import Final
 
 from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
+from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
-from contatto.kit.words import Said
-from contatto.leads.actions import records, work
+from contatto.leads.actions import annotations, records
 from contatto.leads.actions.facets import refresh_with_twins
+from contatto.leads.model.annotations import Actor
 from contatto.leads.model.jobs import ItemState, JobItem, Plan
 from contatto.leads.model.leads import Lead, Origin, Signal
-from contatto.leads.model.work import Actor
-from contatto.leads.rules.importing import Entry, Sheet, Unfit, read_entry
+from contatto.leads.rules.importing import Entry, Sheet, UnreadableRow, read_entry
+from contatto.leads.store import annotations as work_store
 from contatto.leads.store import records as store
-from contatto.leads.store import work as work_store
 from contatto.leads.store.facets import list_sharing_leads
 
 SHOWN_ROWS: Final = 100
@@ -32,7 +32,7 @@ class Foreseen:
     does: str
     name: str
     details: tuple[str, ...]
-    reason: Said
+    reason: LazyText
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +65,21 @@ def foresee_import(tx: Tx, business_id: str, sheet: Sheet, country: str) -> Prev
     return Preview(counts, shown)
 
 
-def _read(columns: tuple[str, ...], cells: tuple[str, ...], country: str) -> Entry | Unfit:
+def _read(columns: tuple[str, ...], cells: tuple[str, ...], country: str) -> Entry | UnreadableRow:
     try:
         return read_entry(columns, cells, country)
-    except Unfit as unfit:
+    except UnreadableRow as unfit:
         return unfit
 
 
 def _foresee(
-    number: int, entry: Entry | Unfit, known: Mapping[str, list[Lead]], seen: dict[tuple[Field, str], int]
+    number: int,
+    entry: Entry | UnreadableRow,
+    known: Mapping[str, list[Lead]],
+    seen: dict[tuple[Field, str], int],
 ) -> Foreseen:
     """What becomes of a row: ``known`` are the leads by their values, ``seen`` the earlier rows by theirs."""
-    if isinstance(entry, Unfit):
+    if isinstance(entry, UnreadableRow):
         return Foreseen(number, "skip", "", (), entry.says)
     values = tuple((each.field, each.value) for each in entry.contacts)
     details = tuple(value for _, value in values)
@@ -90,23 +93,25 @@ def _foresee(
         (lead,) = fitting.values()
         return Foreseen(number, "update", entry.name, details, _adds_to(lead.name))
     if earlier:
-        return Foreseen(number, "update", entry.name, details, Said("Adds to row %(row)s", row=min(earlier)))
-    return Foreseen(number, "create", entry.name, details, Said(""))
+        return Foreseen(
+            number, "update", entry.name, details, LazyText("Adds to row %(row)s", row=min(earlier))
+        )
+    return Foreseen(number, "create", entry.name, details, LazyText(""))
 
 
-def _adds_to(name: str) -> Said:
-    return Said("Adds to %(name)s", name=name) if name else Said("Adds to a lead without a name")
+def _adds_to(name: str) -> LazyText:
+    return LazyText("Adds to %(name)s", name=name) if name else LazyText("Adds to a lead without a name")
 
 
-def _several(count: int) -> Said:
-    return Said("It fits %(count)s leads. Merge them first, or take the shared detail out.", count=count)
+def _several(count: int) -> LazyText:
+    return LazyText("It fits %(count)s leads. Merge them first, or take the shared detail out.", count=count)
 
 
 def import_row(tx: Tx, actor: Actor, plan: Plan, job_id: str, number: int) -> JobItem:
     """Do what was foreseen for a row, as things are by now."""
     try:
         entry = read_entry(plan.query.split("\t"), plan.rows[number - 1], plan.value)
-    except Unfit as unfit:
+    except UnreadableRow as unfit:
         return _left(number, unfit.says)
     values = {each.value for each in entry.contacts}
     known = store.list_leads_with_values(tx, actor.business_id, values)
@@ -115,15 +120,15 @@ def import_row(tx: Tx, actor: Actor, plan: Plan, job_id: str, number: int) -> Jo
     source_id = f"{job_id}:{number}"
     lead = records.upsert_lead(tx, _signal(tx, actor, entry, known[0] if known else None, source_id))
     if lead is None:
-        return _left(number, Said("There is no contact detail in it."))
-    labels = [work.keep_label(tx, actor.business_id, name) for name in entry.labels]
-    fresh = [label.id for label in labels if work.put_label(tx, actor, lead.id, label)]
+        return _left(number, LazyText("There is no contact detail in it."))
+    labels = [annotations.keep_label(tx, actor.business_id, name) for name in entry.labels]
+    fresh = [label.id for label in labels if annotations.put_label(tx, actor, lead.id, label)]
     state = ItemState.CHANGED if known else ItemState.CREATED
     return JobItem(0, lead.id, state, ",".join(fresh), source_id, "")
 
 
-def _left(number: int, reason: Said) -> JobItem:
-    said = Said("Row %(row)s: %(reason)s", row=number, reason=reason)
+def _left(number: int, reason: LazyText) -> JobItem:
+    said = LazyText("Row %(row)s: %(reason)s", row=number, reason=reason)
     return JobItem(0, "", ItemState.SKIPPED, "", "", said.kept())
 
 
@@ -157,7 +162,7 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     for label_id in filter(None, item.before.split(",")):
         work_store.delete_lead_label(tx, lead.business_id, lead.id, label_id)
     refresh_with_twins(tx, lead.business_id, {lead.id}, shared)
-    work.note_edit(tx, actor, lead.id, "import_undone", "")
+    annotations.note_edit(tx, actor, lead.id, "import_undone", "")
     return True
 
 

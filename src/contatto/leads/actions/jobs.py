@@ -15,22 +15,22 @@ from contatto.kit import errors
 from contatto.kit.batches import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
-from contatto.kit.words import Said
-from contatto.leads.actions import erasing, importing, merging, records, work
+from contatto.leads.actions import annotations, erasing, importing, merging, records
 from contatto.leads.actions.facets import refresh_facets
+from contatto.leads.model.annotations import Actor
 from contatto.leads.model.events import LeadJobEnded, LeadJobMoved
 from contatto.leads.model.jobs import ItemState, Job, JobItem, JobKind, JobState, Plan
-from contatto.leads.model.leads import Lead, Status
-from contatto.leads.model.work import Actor
+from contatto.leads.model.leads import Lead, LeadStatus
 from contatto.leads.rules.erasing import MOST_ERASED
 from contatto.leads.rules.filters import for_member, read_filter
 from contatto.leads.store import jobs as store
 from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
+from contatto.leads.store.annotations import append_lead_label, delete_lead_label, find_label
 from contatto.leads.store.erasing import record_plan
-from contatto.leads.store.work import append_lead_label, delete_lead_label, find_label
 
 CHUNK: Final = 100
 """Most leads of one step; how many it does, the time decides."""
@@ -41,7 +41,7 @@ STALLED: Final = timedelta(hours=1)
 MOST_SELECTED: Final = 500
 _LABELLING: Final = frozenset({JobKind.LABEL, JobKind.UNLABEL, JobKind.UNDO})
 """Work that changes labels; what leads are filtered by is kept once for each step of it."""
-SKIPPED_FIRST: Final = Said("Somebody changed this lead since.")
+SKIPPED_FIRST: Final = LazyText("Somebody changed this lead since.")
 
 type Change = Callable[[Tx, Actor, Lead, str], JobItem]
 
@@ -163,12 +163,12 @@ def _checked(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Plan:
     """The plan with its value as an id or a known word, and its leads in order."""
     _check_number(kind, plan)
     value = plan.value
-    if kind is JobKind.STATUS and value not in list(Status):
+    if kind is JobKind.STATUS and value not in list(LeadStatus):
         raise Refused(errors.INVALID, "status: choose one of the list.")
     if kind is JobKind.OWNER:
-        work.check_member(tx, actor.business_id, value or None)
+        annotations.check_member(tx, actor.business_id, value or None)
     if kind is JobKind.LABEL:
-        value = work.keep_label(tx, actor.business_id, value).id
+        value = annotations.keep_label(tx, actor.business_id, value).id
     if kind is JobKind.UNLABEL:
         label = find_label(tx, actor.business_id, value)
         if label is None:
@@ -218,14 +218,14 @@ def _next_ids(tx: Tx, job: Job) -> list[str]:
 
 def _attempt(tx: Tx, actor: Actor, lead: Lead | None, lead_id: str, change: Change, value: str) -> JobItem:
     if lead is None or lead.hidden_at is not None or lead.id != lead_id:
-        return _skipped(lead_id, Said("This lead is gone."))
+        return _skipped(lead_id, LazyText("This lead is gone."))
     try:
         return change(tx, actor, lead, value)
     except Refused as refused:
         return _skipped(lead_id, refused.said)
 
 
-def _skipped(lead_id: str, reason: Said) -> JobItem:
+def _skipped(lead_id: str, reason: LazyText) -> JobItem:
     return JobItem(0, lead_id, ItemState.SKIPPED, "", "", reason.kept())
 
 
@@ -234,31 +234,35 @@ def _changed(lead: Lead, before: str, after: str) -> JobItem:
 
 
 def _change_status(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
-    new = Status(value)
+    new = LeadStatus(value)
     if lead.status is new:
-        return _skipped(lead.id, Said("It is %(status)s already.", status=Said(value.capitalize())))
+        return _skipped(lead.id, LazyText("It is %(status)s already.", status=LazyText(value.capitalize())))
     records.change_lead_status(tx, actor.business_id, lead.id, lead.status, new, actor.name)
     return _changed(lead, lead.status.value, value)
 
 
 def _change_owner(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     if (lead.owner_id or "") == value:
-        return _skipped(lead.id, Said("It has this owner already."))
-    work.assign_lead(tx, actor, lead.id, lead.owner_id, value or None)
+        return _skipped(lead.id, LazyText("It has this owner already."))
+    annotations.assign_lead(tx, actor, lead.id, lead.owner_id, value or None)
     return _changed(lead, lead.owner_id or "", value)
 
 
 def _put_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     if not append_lead_label(tx, actor.business_id, lead.id, value):
-        return _skipped(lead.id, Said("It has this label already."))
-    work.note_edit(tx, actor, lead.id, "labelled", work.label_name(tx, actor.business_id, value))
+        return _skipped(lead.id, LazyText("It has this label already."))
+    annotations.note_edit(
+        tx, actor, lead.id, "labelled", annotations.label_name(tx, actor.business_id, value)
+    )
     return _changed(lead, "", value)
 
 
 def _take_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     if not delete_lead_label(tx, actor.business_id, lead.id, value):
-        return _skipped(lead.id, Said("It has no such label."))
-    work.note_edit(tx, actor, lead.id, "unlabelled", work.label_name(tx, actor.business_id, value))
+        return _skipped(lead.id, LazyText("It has no such label."))
+    annotations.note_edit(
+        tx, actor, lead.id, "unlabelled", annotations.label_name(tx, actor.business_id, value)
+    )
     return _changed(lead, value, "")
 
 
@@ -295,7 +299,7 @@ def _erase_step(tx: Tx, job: Job) -> tuple[list[JobItem], str]:
             erased |= erasing.erase_leads(tx, job.business_id, [lead], job.actor)
         is_gone = lead_id in erased
         changed = JobItem(0, lead_id, ItemState.CHANGED, "", "erased", "")
-        items.append(changed if is_gone else _skipped(lead_id, Said("This lead is gone.")))
+        items.append(changed if is_gone else _skipped(lead_id, LazyText("This lead is gone.")))
     return items, items[-1].lead_id if items else job.cursor
 
 
@@ -325,14 +329,14 @@ def _take_back(tx: Tx, actor: Actor, kind: JobKind, lead: Lead | None, item: Job
 def _status_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     if lead.status.value != item.after:
         return False
-    records.return_lead_status(tx, lead, Status(item.before), actor.name)
+    records.return_lead_status(tx, lead, LeadStatus(item.before), actor.name)
     return True
 
 
 def _owner_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     if (lead.owner_id or "") != item.after:
         return False
-    work.assign_lead(tx, actor, lead.id, lead.owner_id, item.before or None)
+    annotations.assign_lead(tx, actor, lead.id, lead.owner_id, item.before or None)
     return True
 
 

@@ -8,14 +8,14 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
 from contatto.leads.actions.facets import refresh_with_twins
+from contatto.leads.model.annotations import Actor
 from contatto.leads.model.events import LeadsMerged
 from contatto.leads.model.leads import Lead
 from contatto.leads.model.merges import Journal, Merge, Picks
-from contatto.leads.model.work import Actor
 from contatto.leads.rules.merging import face_back, face_of, merged_face
 from contatto.leads.store import merges as store
 from contatto.leads.store import records
-from contatto.leads.store.work import append_lead_label, delete_lead_label
+from contatto.leads.store.annotations import append_lead_label, delete_lead_label
 
 REASON_LIMIT = 200
 

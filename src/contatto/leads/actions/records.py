@@ -9,9 +9,10 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.moments import micros
 from contatto.kit.outbox import emit
+from contatto.kit.timestamps import micros
 from contatto.leads.actions.facets import refresh_facets, refresh_with_twins
+from contatto.leads.model.annotations import Actor
 from contatto.leads.model.events import (
     ContactRejected,
     LeadCaptured,
@@ -20,8 +21,16 @@ from contatto.leads.model.events import (
     LeadStatusChanged,
     LeadUpdated,
 )
-from contatto.leads.model.leads import ContactPoint, Evidence, Lead, LeadId, Origin, Signal, Status, Step
-from contatto.leads.model.work import Actor
+from contatto.leads.model.leads import (
+    ContactPoint,
+    Evidence,
+    HistoryEntry,
+    Lead,
+    LeadId,
+    LeadStatus,
+    Origin,
+    Signal,
+)
 from contatto.leads.rules import records as rules
 from contatto.leads.store import records as store
 from contatto.leads.store.entries import FormEntry, append_entry
@@ -100,7 +109,9 @@ def _kept_lead(tx: Tx, signal: Signal) -> Lead | None:
     return store.find_lead(tx, signal.business_id, lead.merged_into) or lead
 
 
-def change_lead_status(tx: Tx, business_id: str, lead_id: str, seen: Status, new: Status, actor: str) -> Lead:
+def change_lead_status(
+    tx: Tx, business_id: str, lead_id: str, seen: LeadStatus, new: LeadStatus, actor: str
+) -> Lead:
     """Move a lead to another status; ``seen`` is the status that the person had before their eyes.
 
     Raises:
@@ -125,7 +136,7 @@ def change_lead_status(tx: Tx, business_id: str, lead_id: str, seen: Status, new
     return found or lead
 
 
-def return_lead_status(tx: Tx, lead: Lead, old: Status, actor: str) -> None:
+def return_lead_status(tx: Tx, lead: Lead, old: LeadStatus, actor: str) -> None:
     """Give a lead the status back that it had before; undoing may go where no move leads, such as to raw.
 
     Raises:
@@ -176,7 +187,7 @@ def _capture_lead(tx: Tx, signal: Signal) -> Lead:
         channel_account_id=signal.channel_account_id,
         conversation_id=signal.conversation_id,
         name=rules.better_name("", signal),
-        status=Status.RAW,
+        status=LeadStatus.RAW,
         origin=signal.origin,
         created_at=signal.at,
         updated_at=signal.at,
@@ -272,4 +283,4 @@ def _add_evidence(tx: Tx, point: ContactPoint, match: ContactMatch, signal: Sign
 
 
 def _note_step(tx: Tx, lead: Lead, what: str, detail: str, actor: str) -> None:
-    store.append_step(tx, lead.business_id, Step(new_id(), lead.id, what, detail, actor, tx.now))
+    store.append_history(tx, lead.business_id, HistoryEntry(new_id(), lead.id, what, detail, actor, tx.now))

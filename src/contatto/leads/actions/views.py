@@ -7,8 +7,8 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.leads.model.work import Actor, SavedView
-from contatto.leads.rules.work import read_view_name
+from contatto.leads.model.annotations import Actor, SavedView
+from contatto.leads.rules.annotations import read_view_name
 from contatto.leads.store import views as store
 
 MOST_VIEWS: Final = 50

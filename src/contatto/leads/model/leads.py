@@ -11,7 +11,7 @@ from contatto.kit.sealed import SealedText
 LeadId = NewType("LeadId", str)
 
 
-class Status(StrEnum):
+class LeadStatus(StrEnum):
     """The five statuses of the Leads Center."""
 
     RAW = "raw"
@@ -52,7 +52,7 @@ class Lead:
     channel_account_id: str
     conversation_id: str
     name: SealedText
-    status: Status
+    status: LeadStatus
     origin: Origin
     created_at: datetime
     updated_at: datetime
@@ -93,7 +93,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class HistoryEntry:
     """A line of a lead's history; ``detail`` names fields, statuses, labels, or a CRM's event."""
 
     id: str

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from contatto.leads.model.leads import Status
+from contatto.leads.model.leads import LeadStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Face:
     """The fields of a lead that a merge may change; times are microseconds since 1970."""
 
     name: str
-    status: Status
+    status: LeadStatus
     owner_id: str | None
     created_at: int
     updated_at: int

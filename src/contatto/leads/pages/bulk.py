@@ -11,19 +11,19 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import read_lazy_text, translator_of
 from contatto.kit.ids import new_id
-from contatto.kit.words import read_said, words_of
 from contatto.leads.actions import jobs as actions
 from contatto.leads.actions.records import note_export
 from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
-from contatto.leads.pages.asked import Asked, actor_of, read_query
 from contatto.leads.pages.downloads import answer_file
+from contatto.leads.pages.query import LeadsQuery, actor_of, read_query
 from contatto.leads.pages.rows import member_names
+from contatto.leads.store import annotations
 from contatto.leads.store import jobs as store
-from contatto.leads.store import work
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 RECENT: Final = timedelta(minutes=30)
@@ -41,10 +41,10 @@ class _Selection(BaseModel):
     owner: str = Field("", max_length=36)
     label: str = Field("", max_length=200)
 
-    def plan(self, asked: Asked) -> Plan:
+    def plan(self, asked: LeadsQuery) -> Plan:
         value = {"status": self.status, "owner": self.owner}.get(self.do, self.label)
         if self.all:
-            return Plan(value, query=Asked(asked.wanted, type(asked.look)()).query)
+            return Plan(value, query=LeadsQuery(asked.wanted, type(asked.look)()).query)
         return Plan(value, lead_ids=tuple(self.ids))
 
 
@@ -81,14 +81,14 @@ async def show_jobs(request: Request, caller: PageCaller) -> HTMLResponse:
 async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLResponse:
     """One job with all that it left out."""
     require(caller, Permission.READ_LEADS)
-    context, words = context_of(request), words_of(request)
+    context, words = context_of(request), translator_of(request)
 
     def load(tx: Tx) -> dict[str, Any]:
         job = store.find_job(tx, caller.business_id, job_id)
         if job is None:
             raise Refused(errors.NOT_FOUND, "There is no such work.")
         skipped = [
-            {"lead_id": item.lead_id, "reason": read_said(item.reason).said_in(words)}
+            {"lead_id": item.lead_id, "reason": read_lazy_text(item.reason).in_language(words)}
             for item in store.list_skipped(tx, caller.business_id, job_id)
         ]
         return {"job": _shown(job, _names(tx, caller)), "skipped": skipped}
@@ -115,7 +115,7 @@ def _jobs_of(tx: Tx, caller: Caller) -> list[dict[str, Any]]:
 
 
 def _names(tx: Tx, caller: Caller) -> dict[str, str]:
-    labels = {label.id: label.name for label in work.list_labels(tx, caller.business_id)}
+    labels = {label.id: label.name for label in annotations.list_labels(tx, caller.business_id)}
     return labels | member_names(tx, caller.business_id)
 
 

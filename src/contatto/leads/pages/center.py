@@ -9,15 +9,15 @@ from starlette.responses import HTMLResponse
 from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.numbers import PageNumber
-from contatto.leads.model.leads import Status
-from contatto.leads.pages.asked import Asked, ReadAsked, chips_of, choices_of
+from contatto.leads.model.leads import LeadStatus
+from contatto.leads.pages.query import LeadsQuery, ReadAsked, chips_of, choices_of
 from contatto.leads.pages.rows import rows_of
 from contatto.leads.rules.filters import COLUMNS, Look, for_member
 from contatto.leads.store import listing
 from contatto.leads.store.looks import find_look, save_look
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 PAGE: Final = 50
@@ -42,7 +42,7 @@ async def show_rows(
     return await _render(request, caller, "leads/_rows.html", asked, page)
 
 
-async def _with_look(request: Request, caller: Caller, asked: Asked, *, keep: bool) -> Asked:
+async def _with_look(request: Request, caller: Caller, asked: LeadsQuery, *, keep: bool) -> LeadsQuery:
     """Columns and density as the address says, and kept for the member; else as the member had them last."""
     require(caller, Permission.READ_LEADS)
     db, of, member = context_of(request).db, caller.business_id, caller.subject_id
@@ -54,7 +54,9 @@ async def _with_look(request: Request, caller: Caller, asked: Asked, *, keep: bo
     return asked
 
 
-async def _render(request: Request, caller: Caller, template: str, asked: Asked, page: int) -> HTMLResponse:
+async def _render(
+    request: Request, caller: Caller, template: str, asked: LeadsQuery, page: int
+) -> HTMLResponse:
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
     whole = template == "leads/list.html"
@@ -73,7 +75,7 @@ async def _render(request: Request, caller: Caller, template: str, asked: Asked,
 
 
 def _page_of(
-    tx: Tx, caller: Caller, asked: Asked, page: int, counts: dict[Status, int] | None = None
+    tx: Tx, caller: Caller, asked: LeadsQuery, page: int, counts: dict[LeadStatus, int] | None = None
 ) -> dict[str, Any]:
     wanted = for_member(asked.wanted, caller.subject_id)
     matches = listing.find_matches(tx, caller.business_id, wanted, counts)
@@ -91,11 +93,11 @@ def _page_of(
     }
 
 
-def _joined(asked: Asked, *, any_of: bool) -> str:
+def _joined(asked: LeadsQuery, *, any_of: bool) -> str:
     return replace(asked, wanted=replace(asked.wanted, any_of=any_of)).href()
 
 
-def _around(tx: Tx, caller: Caller, asked: Asked, counts: dict[Status, int]) -> dict[str, Any]:
+def _around(tx: Tx, caller: Caller, asked: LeadsQuery, counts: dict[LeadStatus, int]) -> dict[str, Any]:
     """What stands around the table: choices, counts by status, and the chips of what is on."""
     choices = choices_of(tx, caller.business_id)
     return {
@@ -103,5 +105,5 @@ def _around(tx: Tx, caller: Caller, asked: Asked, counts: dict[Status, int]) -> 
         "chips": chips_of(asked, choices),
         "active": set(asked.pairs),
         "columns": COLUMNS,
-        "status_counts": {status.value: counts.get(status, 0) for status in Status},
+        "status_counts": {status.value: counts.get(status, 0) for status in LeadStatus},
     }

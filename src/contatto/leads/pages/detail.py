@@ -10,19 +10,18 @@ from contatto.accounts.model import Permission
 from contatto.accounts.rules import may, require
 from contatto.channels.store import find_account
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.moments import from_micros
-from contatto.kit.words import N_, Words, words_of
+from contatto.kit.i18n import N_, Translator, translator_of
+from contatto.kit.timestamps import from_micros
 from contatto.leads.actions import records as actions
 from contatto.leads.model.erasing import Tombstone
-from contatto.leads.model.leads import ContactPoint, Evidence, Lead, Origin, Status, Step
+from contatto.leads.model.leads import ContactPoint, Evidence, HistoryEntry, Lead, LeadStatus, Origin
 from contatto.leads.pages.rows import credits_of, member_names
-from contatto.leads.pages.traces import consent_events, look_events
+from contatto.leads.pages.timeline import consent_events, look_events
 from contatto.leads.rules.reaching import Reach, reach_of
 from contatto.leads.rules.records import person_label
-from contatto.leads.store import listing, work
+from contatto.leads.store import annotations, listing
 from contatto.leads.store import merges as merge_store
 from contatto.leads.store import records as store
 from contatto.leads.store.entries import FormEntry, list_entries
@@ -30,6 +29,7 @@ from contatto.leads.store.erasing import find_tombstone
 from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 _STEP_TEXTS: Final = {
@@ -70,7 +70,7 @@ _FIELD_NAMES: Final = {"phone": N_("Phone"), "email": N_("E-mail"), "name": N_("
 @router.get("/leads/{lead_id}")
 async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Response:
     require(caller, Permission.READ_LEADS)
-    context, words = context_of(request), words_of(request)
+    context, words = context_of(request), translator_of(request)
     sees_looks = may(caller, Permission.ADMINISTER)
 
     def load(tx: Tx) -> Lead | Tombstone | dict[str, Any]:
@@ -103,8 +103,8 @@ async def post_status(
     request: Request,
     caller: FormCaller,
     lead_id: str,
-    status: Annotated[Status, Form()],
-    seen: Annotated[Status, Form()],
+    status: Annotated[LeadStatus, Form()],
+    seen: Annotated[LeadStatus, Form()],
 ) -> RedirectResponse:
     require(caller, Permission.WRITE_LEADS)
 
@@ -143,7 +143,7 @@ async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> Re
     return RedirectResponse(f"/leads/{lead_id}", 303)
 
 
-def _detail(tx: Tx, lead: Lead, words: Words, *, sees_looks: bool) -> dict[str, Any]:
+def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[str, Any]:
     business_id = lead.business_id
     account = find_account(tx, business_id, lead.channel_account_id)
     points = store.list_contact_points(tx, business_id, {lead.id})[lead.id]
@@ -169,12 +169,14 @@ def _detail(tx: Tx, lead: Lead, words: Words, *, sees_looks: bool) -> dict[str, 
             "is_deleted": lead.hidden_at is not None,
             "is_test": lead.is_test,
         },
-        "statuses": [status.value for status in Status],
+        "statuses": [status.value for status in LeadStatus],
         "members": list(members.items()),
-        "labels": work.list_labels_of(tx, business_id, [lead.id])[lead.id],
-        "known_labels": work.list_labels(tx, business_id),
-        "notes": work.list_notes(tx, business_id, lead.id),
-        "tasks": sorted(work.list_tasks(tx, business_id, lead.id), key=lambda task: task.done_at is not None),
+        "labels": annotations.list_labels_of(tx, business_id, [lead.id])[lead.id],
+        "known_labels": annotations.list_labels(tx, business_id),
+        "notes": annotations.list_notes(tx, business_id, lead.id),
+        "tasks": sorted(
+            annotations.list_tasks(tx, business_id, lead.id), key=lambda task: task.done_at is not None
+        ),
         "today": tx.now.date(),
         "contact_points": [
             _point(point, proofs.get(point.id), lead, is_first=index == 0)
@@ -263,7 +265,7 @@ def _merges(tx: Tx, lead: Lead, merged: list[Lead]) -> list[dict[str, Any]]:
     ]
 
 
-def _merge_events(tx: Tx, lead: Lead, words: Words) -> list[dict[str, Any]]:
+def _merge_events(tx: Tx, lead: Lead, words: Translator) -> list[dict[str, Any]]:
     events = []
     for merge in merge_store.list_merges(tx, lead.business_id, lead.id):
         text = words.gettext("Merged with another lead")
@@ -277,10 +279,10 @@ def _merge_events(tx: Tx, lead: Lead, words: Words) -> list[dict[str, Any]]:
 
 
 def _timeline(
-    tx: Tx, lead: Lead, merged: list[Lead], words: Words, *, sees_looks: bool
+    tx: Tx, lead: Lead, merged: list[Lead], words: Translator, *, sees_looks: bool
 ) -> list[dict[str, Any]]:
     """The lead's history and its persons' touches, newest first; who looked, for those who may know."""
-    events = [_step_event(step, lead, words) for step in store.list_steps(tx, lead.business_id, lead.id)]
+    events = [_step_event(step, lead, words) for step in store.list_history(tx, lead.business_id, lead.id)]
     events += _merge_events(tx, lead, words)
     events += [_form_event(entry, words) for entry in list_entries(tx, lead.business_id, lead.id)]
     events += consent_events(tx, lead, words)
@@ -299,19 +301,19 @@ def _timeline(
     return sorted(events, key=lambda event: event["at"], reverse=True)
 
 
-def _form_event(entry: FormEntry, words: Words) -> dict[str, Any]:
+def _form_event(entry: FormEntry, words: Translator) -> dict[str, Any]:
     text = words.gettext(_FORM_TEXTS[entry.consented], form=entry.form_name, version=entry.version)
     return {"kind": "form", "at": entry.at, "text": text, "actor": None}
 
 
-def _step_event(step: Step, lead: Lead, words: Words) -> dict[str, Any]:
+def _step_event(step: HistoryEntry, lead: Lead, words: Translator) -> dict[str, Any]:
     what = "no_owner" if step.what == "owner" and not step.detail else step.what
     text = words.gettext(_STEP_TEXTS[what], detail=_step_detail(step, words))
     at = lead.created_at if step.what in ("captured", "marked") else step.at
     return {"kind": step.what, "at": at, "text": text, "actor": step.actor or None}
 
 
-def _step_detail(step: Step, words: Words) -> str:
+def _step_detail(step: HistoryEntry, words: Translator) -> str:
     """Statuses and fields in the reader's language; names and labels as they are."""
     if step.what == "status":
         return " → ".join(words.gettext(status.capitalize()) for status in step.detail.split(" → "))

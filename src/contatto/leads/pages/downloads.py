@@ -14,18 +14,18 @@ from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.capture.model import Field
-from contatto.kit.context import Context, context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.looks import note_number_seen, note_seen
 from contatto.kit.spreadsheet import SheetFile
 from contatto.kit.table_export import csv_lines
-from contatto.kit.web.render import iso
 from contatto.leads.model.leads import ContactPoint, Lead
-from contatto.leads.pages.asked import ReadAsked
+from contatto.leads.pages.query import ReadAsked
 from contatto.leads.pages.rows import credits_of, member_names
 from contatto.leads.rules.filters import LeadFilter, for_member
-from contatto.leads.store import listing, records, work
+from contatto.leads.store import annotations, listing, records
 from contatto.leads.store.credits import Credit
+from contatto.ui.context import Context, context_of
+from contatto.ui.render import iso
 
 router = APIRouter(include_in_schema=False)
 HEAD: Final = (
@@ -146,7 +146,7 @@ def table_rows(tx: Tx, business_id: str, found: list[Lead]) -> list[list[str]]:
     ids = {lead.id for lead in found}
     credits = credits_of(tx, business_id, found)
     points = records.list_contact_points(tx, business_id, ids)
-    labels = work.list_labels_of(tx, business_id, ids)
+    labels = annotations.list_labels_of(tx, business_id, ids)
     names = member_names(tx, business_id)
     return [
         [

@@ -10,20 +10,20 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import N_, translator_of
 from contatto.kit.looks import note_seen
-from contatto.kit.words import N_, words_of
 from contatto.leads.actions import jobs as actions
 from contatto.leads.model.jobs import JobKind, Plan
 from contatto.leads.model.leads import Lead
-from contatto.leads.pages.asked import actor_of, read_query
+from contatto.leads.pages.query import actor_of, read_query
 from contatto.leads.rules.erasing import MOST_ERASED
 from contatto.leads.rules.filters import for_member
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import listing, records
 from contatto.leads.store.facets import list_sharing_leads
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 WORD: Final = N_("erase")
@@ -71,7 +71,7 @@ async def post_erase(request: Request, caller: FormCaller, sent: Annotated[_Sure
     require(caller, Permission.ERASE_LEADS)
     ids = tuple(filter(None, sent.ids.split(",")))
     typed = sent.word.strip().casefold()
-    if typed not in (WORD, words_of(request).gettext(WORD).casefold()):
+    if typed not in (WORD, translator_of(request).gettext(WORD).casefold()):
         return await _ask(request, caller, ids, is_wrong=True)
     actor, plan = actor_of(caller), Plan(lead_ids=ids)
 

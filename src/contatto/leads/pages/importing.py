@@ -13,15 +13,15 @@ from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.channels.store import list_accounts
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.words import words_of
+from contatto.kit.i18n import translator_of
 from contatto.leads.actions import importing as actions
 from contatto.leads.actions import jobs
 from contatto.leads.model.jobs import Job, JobKind
-from contatto.leads.pages.asked import actor_of
+from contatto.leads.pages.query import actor_of
 from contatto.leads.rules.importing import read_sheet
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 COUNTRIES: Final = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
@@ -65,7 +65,7 @@ async def post_preview(request: Request, caller: FormCaller, sent: Annotated[_Sh
             lambda tx: actions.foresee_import(tx, caller.business_id, sheet, country)
         )
     except Refused as refused:
-        detail = refused.detail_in(words_of(request))
+        detail = refused.detail_in(translator_of(request))
         error = detail.partition(": ")[2] or detail
     values = {"caller": caller, "country": sent.country, "countries": COUNTRIES, "preview": preview}
     return context.pages.render(request, "leads/import.html", values | {"text": sent.text, "error": error})

@@ -10,17 +10,17 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.actions import merging as actions
 from contatto.leads.actions.merging import Wish
 from contatto.leads.model.leads import Lead
 from contatto.leads.model.merges import Merge, Picks
-from contatto.leads.pages.asked import actor_of
+from contatto.leads.pages.query import actor_of
 from contatto.leads.pages.rows import rows_of
 from contatto.leads.store import merges as store
 from contatto.leads.store import records
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 type Side = Literal["one", "two"]

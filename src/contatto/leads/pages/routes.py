@@ -5,18 +5,18 @@ from typing import Final
 from fastapi import APIRouter
 
 from contatto.leads.pages import (
+    annotations,
     bulk,
+    bulk_merge,
     center,
     detail,
     downloads,
     erasing,
     importing,
-    joining,
     merging,
     views,
-    work,
 )
 
 router: Final = APIRouter(include_in_schema=False)
-for part in (center, downloads, views, bulk, importing, erasing, joining, detail, work, merging):
+for part in (center, downloads, views, bulk, importing, erasing, bulk_merge, detail, annotations, merging):
     router.include_router(part.router)

@@ -5,10 +5,10 @@ from typing import Any
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_members
 from contatto.kit.db.tx import Tx
+from contatto.leads.model.annotations import Label
 from contatto.leads.model.leads import ContactPoint, Lead
-from contatto.leads.model.work import Label
 from contatto.leads.rules.records import person_label
-from contatto.leads.store import records, work
+from contatto.leads.store import annotations, records
 from contatto.leads.store.credits import AdNames, Credit, list_credits, list_winning_ads
 
 
@@ -26,7 +26,7 @@ def rows_of(tx: Tx, business_id: str, found: list[Lead]) -> list[dict[str, Any]]
     ids = {lead.id for lead in found}
     ads = list_winning_ads(tx, business_id, ids)
     points = records.list_contact_points(tx, business_id, ids)
-    labels = work.list_labels_of(tx, business_id, ids)
+    labels = annotations.list_labels_of(tx, business_id, ids)
     names = member_names(tx, business_id)
     return [
         _row(lead, points[lead.id], ads.get(lead.id))

@@ -9,14 +9,14 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.leads.actions import views as actions
-from contatto.leads.model.work import SavedView
-from contatto.leads.pages.asked import Asked, ReadAsked, actor_of, read_query
+from contatto.leads.model.annotations import SavedView
+from contatto.leads.pages.query import LeadsQuery, ReadAsked, actor_of, read_query
 from contatto.leads.rules.filters import for_member
 from contatto.leads.store import listing
 from contatto.leads.store import views as store
+from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -40,12 +40,12 @@ async def show_views(request: Request, caller: PageCaller, asked: ReadAsked) -> 
     return context.pages.render(request, "leads/_views.html", values)
 
 
-def _views_of(tx: Tx, caller: Caller, asked: Asked) -> list[dict[str, Any]]:
+def _views_of(tx: Tx, caller: Caller, asked: LeadsQuery) -> list[dict[str, Any]]:
     views = store.list_views(tx, caller.business_id, caller.subject_id)
     return [_shown(tx, caller, asked, view) for view in views]
 
 
-def _shown(tx: Tx, caller: Caller, asked: Asked, view: SavedView) -> dict[str, Any]:
+def _shown(tx: Tx, caller: Caller, asked: LeadsQuery, view: SavedView) -> dict[str, Any]:
     kept = read_query(view.query)
     wanted = for_member(kept.wanted, caller.subject_id)
     return {

@@ -12,7 +12,7 @@ from typing import Final
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.sealed import SealedText
-from contatto.leads.model.leads import Status
+from contatto.leads.model.leads import LeadStatus
 from contatto.leads.rules.records import MOVES
 
 MOST_SETS: Final = 50
@@ -27,27 +27,60 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _WORD: Final = re.compile(r"[^a-z0-9]+")
 
 STATUS_WORDS: Final = {
-    Status.CONTACTED: frozenset({"contacted", "contact", "lead_contacted", "contacted_lead", "in_progress"}),
-    Status.QUALIFIED: frozenset({
-        "qualified", "qualified_lead", "lead_qualified", "sales_qualified", "sales_qualified_lead", "sql",
-        "marketing_qualified_lead", "mql", "opportunity",
-    }),
-    Status.CONVERTED: frozenset({
-        "converted", "converted_lead", "lead_converted", "conversion", "purchase", "complete_payment",
-        "place_an_order", "closed_won", "deal_won", "won", "customer",
-    }),
-    Status.UNQUALIFIED: frozenset({
-        "unqualified", "unqualified_lead", "lead_unqualified", "disqualified", "disqualified_lead",
-        "closed_lost", "deal_lost", "lost", "junk", "junk_lead", "spam",
-    }),
-}  # fmt: skip
+    LeadStatus.CONTACTED: frozenset(
+        {"contacted", "contact", "lead_contacted", "contacted_lead", "in_progress"}
+    ),
+    LeadStatus.QUALIFIED: frozenset(
+        {
+            "qualified",
+            "qualified_lead",
+            "lead_qualified",
+            "sales_qualified",
+            "sales_qualified_lead",
+            "sql",
+            "marketing_qualified_lead",
+            "mql",
+            "opportunity",
+        }
+    ),
+    LeadStatus.CONVERTED: frozenset(
+        {
+            "converted",
+            "converted_lead",
+            "lead_converted",
+            "conversion",
+            "purchase",
+            "complete_payment",
+            "place_an_order",
+            "closed_won",
+            "deal_won",
+            "won",
+            "customer",
+        }
+    ),
+    LeadStatus.UNQUALIFIED: frozenset(
+        {
+            "unqualified",
+            "unqualified_lead",
+            "lead_unqualified",
+            "disqualified",
+            "disqualified_lead",
+            "closed_lost",
+            "deal_lost",
+            "lost",
+            "junk",
+            "junk_lead",
+            "spam",
+        }
+    ),
+}
 """Which names of events stand for which status, in small letters with underscores; others bring none."""
 _RANK: Final = {
-    Status.RAW: 0,
-    Status.UNQUALIFIED: 0,
-    Status.CONTACTED: 1,
-    Status.QUALIFIED: 2,
-    Status.CONVERTED: 3,
+    LeadStatus.RAW: 0,
+    LeadStatus.UNQUALIFIED: 0,
+    LeadStatus.CONTACTED: 1,
+    LeadStatus.QUALIFIED: 2,
+    LeadStatus.CONVERTED: 3,
 }
 
 
@@ -73,23 +106,23 @@ class LeadEvent:
     set_number: int
     name: SealedText
     natural_key: str
-    status: Status | None
+    status: LeadStatus | None
     occurred_at: datetime
     received_at: datetime
 
 
-def status_of_event(name: str) -> Status | None:
+def status_of_event(name: str) -> LeadStatus | None:
     """The status that an event's name stands for, however it is written."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
     word = _WORD.sub("_", spaced.lower()).strip("_")
     return next((status for status, words in STATUS_WORDS.items() if word in words), None)
 
 
-def follows(current: Status, wanted: Status | None) -> bool:
+def follows(current: LeadStatus, wanted: LeadStatus | None) -> bool:
     """Whether an event moves a lead on. A late word of an earlier stage takes nothing back."""
     if wanted is None or wanted not in MOVES[current]:
         return False
-    return wanted is Status.UNQUALIFIED or _RANK[wanted] > _RANK[current]
+    return wanted is LeadStatus.UNQUALIFIED or _RANK[wanted] > _RANK[current]
 
 
 def check_hashes(where: str, values: Iterable[str]) -> None:

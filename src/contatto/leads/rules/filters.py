@@ -17,9 +17,9 @@ import phonenumbers
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.moments import day_of
 from contatto.kit.numbers import read_number
-from contatto.leads.model.leads import Origin, Status
+from contatto.kit.timestamps import day_of
+from contatto.leads.model.leads import LeadStatus, Origin
 
 ME: Final = "me"
 NOBODY: Final = "none"
@@ -47,7 +47,7 @@ class Has(StrEnum):
     NO_EMAIL = "no_email"
 
 
-class Thread(StrEnum):
+class ThreadState(StrEnum):
     """How the chat of a lead stands."""
 
     UNREAD = "unread"
@@ -66,7 +66,7 @@ class LeadFilter:
     """Which leads to list; every part that is empty lets all through."""
 
     text: str = ""
-    statuses: tuple[Status, ...] = ()
+    statuses: tuple[LeadStatus, ...] = ()
     origins: tuple[Origin, ...] = ()
     owners: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class LeadFilter:
     has: tuple[Has, ...] = ()
     forms: tuple[str, ...] = ()
     consents: tuple[Agreed, ...] = ()
-    threads: tuple[Thread, ...] = ()
+    threads: tuple[ThreadState, ...] = ()
     since: date | None = None
     until: date | None = None
     twins: bool = False
@@ -132,7 +132,7 @@ def _country(text: str) -> str | None:
 
 
 _LISTS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
-    "status": ("statuses", _one_of(Status)),
+    "status": ("statuses", _one_of(LeadStatus)),
     "owner": ("owners", _owner),
     "label": ("labels", _label),
     "source": ("origins", _one_of(Origin)),
@@ -143,7 +143,7 @@ _LISTS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "has": ("has", _one_of(Has)),
     "form": ("forms", _form),
     "consent": ("consents", _one_of(Agreed)),
-    "thread": ("threads", _one_of(Thread)),
+    "thread": ("threads", _one_of(ThreadState)),
 }
 """The words that may come several times: the part of the filter that they fill, and their reader."""
 _DAYS: Final = {"from": "since", "to": "until"}

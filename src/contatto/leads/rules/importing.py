@@ -13,8 +13,8 @@ from contatto.capture.model import ContactMatch, Field
 from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.words import Said
-from contatto.leads.rules.work import LABEL_LIMIT
+from contatto.kit.i18n import LazyText
+from contatto.leads.rules.annotations import LABEL_LIMIT
 
 MOST_ROWS: Final = 20_000
 MOST_COLUMNS: Final = 200
@@ -31,11 +31,11 @@ _EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"]{1,64}@(?:[\w-]{1,63}\.)+[^\W\
 _DELIMITERS: Final = ",;\t"
 
 
-class Unfit(Exception):
+class UnreadableRow(Exception):
     """A row that cannot be taken; it says why and quotes nothing of it."""
 
     def __init__(self, text: str, /, **values: Any) -> None:
-        self.says = Said(text, **values)
+        self.says = LazyText(text, **values)
         super().__init__(str(self.says))
 
 
@@ -101,7 +101,7 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> En
     for column, cell in zip(columns, cells, strict=False):
         text = cell.strip().removeprefix("'")  # our own downloads guard cells with an apostrophe
         if len(text) > MOST_CELL:
-            raise Unfit("A cell is longer than %(most)s characters.", most=MOST_CELL)
+            raise UnreadableRow("A cell is longer than %(most)s characters.", most=MOST_CELL)
         if not text or not column:
             continue
         if column == "name":
@@ -111,7 +111,7 @@ def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> En
         else:
             contacts += _contacts(Field(column), text, country)
     if not contacts:
-        raise Unfit("There is no contact detail in it.")
+        raise UnreadableRow("There is no contact detail in it.")
     return Entry(name, tuple({(each.field, each.value): each for each in contacts}.values()), labels)
 
 
@@ -130,9 +130,9 @@ def _phone(field: Field, text: str, country: str) -> str:
     try:
         number = phonenumbers.parse(text, country or None)
     except phonenumbers.NumberParseException as error:
-        raise Unfit("This is no phone number. Write it with its country, such as +65.") from error
+        raise UnreadableRow("This is no phone number. Write it with its country, such as +65.") from error
     if not phonenumbers.is_valid_number(number):
-        raise Unfit("This phone number is not valid in its country.")
+        raise UnreadableRow("This phone number is not valid in its country.")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
@@ -141,7 +141,7 @@ def _email(field: Field, text: str, country: str) -> str:
     if len(found) == 1 and found[0].field is field and found[0].raw == text:
         return found[0].value
     if not _EMAIL.fullmatch(text):
-        raise Unfit("This is no e-mail address.")
+        raise UnreadableRow("This is no e-mail address.")
     local, _, domain = text.rpartition("@")
     return f"{local}@{domain.lower()}"
 
@@ -153,7 +153,7 @@ def _handle(field: Field, text: str, country: str) -> str:
     if len(found) == 1:
         return found[0].value
     if not re.fullmatch(r"[\w.\-]{2,100}", plain):
-        raise Unfit("This is no name on %(platform)s.", platform=field.value.capitalize())
+        raise UnreadableRow("This is no name on %(platform)s.", platform=field.value.capitalize())
     return plain.lower()
 
 

@@ -1,6 +1,6 @@
 """What a lead looks like after a merge, and what it gets back when the merge is undone."""
 
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.leads.model.leads import Lead
 from contatto.leads.model.merges import Face, Picks
 

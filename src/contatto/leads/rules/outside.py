@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from contatto.capture.model import Field
-from contatto.kit.wire import api_time
+from contatto.kit.api_types import api_time
 from contatto.leads.model.leads import ContactPoint, Lead, LeadSource, Origin
 from contatto.measurement.model import MeasuredAd
 

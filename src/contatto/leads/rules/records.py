@@ -11,14 +11,16 @@ from contatto.capture.model import Field
 from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.leads.model.leads import Signal, Status
+from contatto.leads.model.leads import LeadStatus, Signal
 
 MOVES: Final = {
-    Status.RAW: frozenset({Status.CONTACTED, Status.QUALIFIED, Status.UNQUALIFIED, Status.CONVERTED}),
-    Status.CONTACTED: frozenset({Status.QUALIFIED, Status.UNQUALIFIED, Status.CONVERTED}),
-    Status.QUALIFIED: frozenset({Status.CONTACTED, Status.UNQUALIFIED, Status.CONVERTED}),
-    Status.UNQUALIFIED: frozenset({Status.CONTACTED, Status.QUALIFIED}),
-    Status.CONVERTED: frozenset({Status.QUALIFIED, Status.UNQUALIFIED}),
+    LeadStatus.RAW: frozenset(
+        {LeadStatus.CONTACTED, LeadStatus.QUALIFIED, LeadStatus.UNQUALIFIED, LeadStatus.CONVERTED}
+    ),
+    LeadStatus.CONTACTED: frozenset({LeadStatus.QUALIFIED, LeadStatus.UNQUALIFIED, LeadStatus.CONVERTED}),
+    LeadStatus.QUALIFIED: frozenset({LeadStatus.CONTACTED, LeadStatus.UNQUALIFIED, LeadStatus.CONVERTED}),
+    LeadStatus.UNQUALIFIED: frozenset({LeadStatus.CONTACTED, LeadStatus.QUALIFIED}),
+    LeadStatus.CONVERTED: frozenset({LeadStatus.QUALIFIED, LeadStatus.UNQUALIFIED}),
 }
 """From a status to those that may follow. Nothing becomes raw again: somebody has looked at it."""
 
@@ -28,7 +30,7 @@ _DETAILS: Final = re.compile(r"\S+@\S+|\+?\d(?:[\s().-]{0,2}\d){6,}")
 """What may be an address, or a number of seven digits and more."""
 
 
-def check_move(old: Status, new: Status) -> None:
+def check_move(old: LeadStatus, new: LeadStatus) -> None:
     """Refuse a move that the table does not have.
 
     Raises:

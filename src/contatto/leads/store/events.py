@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstrain
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
-from contatto.leads.model.leads import Status
+from contatto.leads.model.leads import LeadStatus
 from contatto.leads.rules.events import EventSet, LeadEvent
 
 crm_event_sets = Table(
@@ -30,7 +30,7 @@ lead_events = Table(
     Column("set_number", BigInteger, nullable=False),
     sealed("name", nullable=True),
     Column("natural_key", String(64), nullable=False),
-    Column("status", Choice(Status)),
+    Column("status", Choice(LeadStatus)),
     instant("occurred_at"),
     instant("received_at"),
     UniqueConstraint("business_id", "natural_key"),

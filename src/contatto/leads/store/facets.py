@@ -19,9 +19,9 @@ from sqlalchemy import (
 from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
 from contatto.leads.rules.facets import CONSENT, EMAIL, LABELLED, PHONE, TWIN, Facet, facet_word, join_words
+from contatto.leads.store.annotations import lead_labels
 from contatto.leads.store.entries import lead_entries
 from contatto.leads.store.records import contact_points, evidence, leads
-from contatto.leads.store.work import lead_labels
 
 PHONES: Final = (Field.PHONE, Field.WHATSAPP)
 _AT_ONCE: Final = 500

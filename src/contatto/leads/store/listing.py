@@ -8,7 +8,7 @@ from sqlalchemy import CTE, ColumnElement, Select, func, literal, not_, select, 
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
-from contatto.leads.model.leads import Lead, Status
+from contatto.leads.model.leads import Lead, LeadStatus
 from contatto.leads.rules.filters import USUAL_SORT, LeadFilter
 from contatto.leads.store.credits import earned_elsewhere
 from contatto.leads.store.matching import (
@@ -45,14 +45,14 @@ class Matches:
 
 
 def find_matches(
-    tx: Tx, business_id: str, wanted: LeadFilter, counts: Mapping[Status, int] | None = None
+    tx: Tx, business_id: str, wanted: LeadFilter, counts: Mapping[LeadStatus, int] | None = None
 ) -> Matches:
     """Count the matches, and say how to read them where they are a few thousand or less.
 
     ``counts`` by status are taken at their word where they are known and enough.
     """
     if counts is not None and wanted == LeadFilter(statuses=wanted.statuses):
-        return Matches(sum(counts.get(each, 0) for each in wanted.statuses or Status), None)
+        return Matches(sum(counts.get(each, 0) for each in wanted.statuses or LeadStatus), None)
     if wanted.text:
         return _find_of_search(tx, business_id, find_conditions(tx, business_id, wanted))
     texts = _few_texts(tx, business_id, wanted)
@@ -160,7 +160,7 @@ def _count(tx: Tx, found: Conditions) -> int:
     return total
 
 
-def count_leads_by_status(tx: Tx, business_id: str) -> dict[Status, int]:
+def count_leads_by_status(tx: Tx, business_id: str) -> dict[LeadStatus, int]:
     shown = (leads.c.business_id == business_id, leads.c.hidden_at.is_(None))
     counted = select(leads.c.status, func.count().label("n")).where(*shown)
     return {row["status"]: row["n"] for row in tx.execute(counted.group_by(leads.c.status)).mappings()}

@@ -8,12 +8,12 @@ from sqlalchemy import Column, Index, String, Table, or_, select, update
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
-from contatto.kit.moments import from_micros
+from contatto.kit.timestamps import from_micros
 from contatto.leads.model.merges import Face, Journal, Merge
 from contatto.leads.rules.records import name_key
+from contatto.leads.store.annotations import lead_labels, lead_notes, lead_tasks
 from contatto.leads.store.entries import lead_entries
 from contatto.leads.store.records import contact_points, evidence, lead_steps, leads
-from contatto.leads.store.work import lead_labels, lead_notes, lead_tasks
 
 lead_merges = Table(
     "lead_merges",

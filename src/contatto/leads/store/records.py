@@ -25,7 +25,7 @@ from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.kit.looks import note_seen
-from contatto.leads.model.leads import ContactPoint, Evidence, Lead, LeadId, Origin, Status, Step
+from contatto.leads.model.leads import ContactPoint, Evidence, HistoryEntry, Lead, LeadId, LeadStatus, Origin
 from contatto.leads.rules.records import name_key, phone_country
 
 
@@ -49,7 +49,7 @@ leads = Table(
     Column("channel_account_id", String(36), nullable=False),
     Column("conversation_id", String(36), nullable=False),
     sealed("name", nullable=True),
-    Column("status", Choice(Status), nullable=False),
+    Column("status", Choice(LeadStatus), nullable=False),
     Column("origin", Choice(Origin), nullable=False),
     instant("created_at"),
     instant("updated_at"),
@@ -222,7 +222,7 @@ def record_hidden(tx: Tx, lead: Lead, at: datetime | None, merged_into: str | No
     tx.execute(mine.values(hidden_at=at, merged_into=merged_into))
 
 
-def record_status(tx: Tx, lead: Lead, new: Status) -> bool:
+def record_status(tx: Tx, lead: Lead, new: LeadStatus) -> bool:
     """Change the status, unless somebody else has changed it meanwhile."""
     mine = update(leads).where(
         leads.c.business_id == lead.business_id, leads.c.id == lead.id, leads.c.status == lead.status
@@ -370,13 +370,15 @@ def _opened(tx: Tx, row: Mapping[Any, Any]) -> Evidence:
     return Evidence(**values | {"raw": tx.vault.open(row["raw"], row["business_id"])})
 
 
-def append_step(tx: Tx, business_id: str, step: Step) -> None:
-    row = {name: getattr(step, name) for name in Step.__dataclass_fields__} | {"business_id": business_id}
+def append_history(tx: Tx, business_id: str, step: HistoryEntry) -> None:
+    row = {name: getattr(step, name) for name in HistoryEntry.__dataclass_fields__} | {
+        "business_id": business_id
+    }
     row["detail"] = tx.seal(step.detail, business_id)
     tx.insert(lead_steps, row)
 
 
-def list_steps(tx: Tx, business_id: str, lead_id: str) -> list[Step]:
+def list_history(tx: Tx, business_id: str, lead_id: str) -> list[HistoryEntry]:
     """A lead's history, oldest first."""
     mine = select(lead_steps).where(lead_steps.c.business_id == business_id, lead_steps.c.lead_id == lead_id)
-    return tx.list(Step, mine.order_by(lead_steps.c.at, lead_steps.c.id))
+    return tx.list(HistoryEntry, mine.order_by(lead_steps.c.at, lead_steps.c.id))

@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import Select
 
 from contatto.kit.db.tx import Tx
-from contatto.leads.rules.filters import Thread
+from contatto.leads.rules.filters import ThreadState
 
-THREADS: Final[dict[Thread, Callable[[Tx, str], Select[Any]]]] = {}
+THREADS: Final[dict[ThreadState, Callable[[Tx, str], Select[Any]]]] = {}
 """For each state of a chat the ids of leads of a business; ``wiring`` fills it."""

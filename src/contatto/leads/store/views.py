@@ -5,7 +5,7 @@ from sqlalchemy import Boolean, Column, Index, String, Table, func, or_, select,
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, sealed, tenant
 from contatto.kit.looks import note_seen
-from contatto.leads.model.work import SavedView
+from contatto.leads.model.annotations import SavedView
 
 lead_views = Table(
     "lead_views",

@@ -4,7 +4,7 @@ from sqlalchemy import Column, Index, String, Table, select
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, key, metadata, tenant
-from contatto.measurement.model import ChangedDay, Source
+from contatto.measurement.model import ChangedDay, CountedEvent
 
 changed_days = Table(
     "changed_days",
@@ -13,7 +13,7 @@ changed_days = Table(
     tenant(),
     Column("ad_account_id", String(36), nullable=False),
     Column("day", String(10), nullable=False),
-    Column("source", Choice(Source), nullable=False),
+    Column("source", Choice(CountedEvent), nullable=False),
     Index("ix_changed_days_of_account", "business_id", "ad_account_id"),
 )
 """A row for each change, so that no two writers wait for each other and no change is lost to a count."""

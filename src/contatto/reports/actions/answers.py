@@ -4,13 +4,19 @@ from dataclasses import replace
 
 from contatto.accounts.model import AdAccount
 from contatto.kit.db.tx import Tx
-from contatto.reports.actions.tree import load_tree, subjects_of
+from contatto.reports.actions.subjects import load_tree, subjects_of
 from contatto.reports.engines.counts import check_readable, list_counted_facts
-from contatto.reports.model import Level, Report, ReportRow, Span, Step
+from contatto.reports.model import Level, Report, ReportRow, Span, TimeStep
 from contatto.reports.registry import ENGINE, METRICS
 from contatto.reports.rules.answers import ordered_rows
 from contatto.reports.rules.filters import matching
-from contatto.reports.rules.queries import Asked, Question, check_metrics, conditions_of, question_of
+from contatto.reports.rules.queries import (
+    ReportBody,
+    ReportQuestion,
+    check_metrics,
+    conditions_of,
+    question_of,
+)
 from contatto.reports.rules.rows import build_report
 
 
@@ -20,13 +26,13 @@ def ad_group_report(
     """The report in which conversions follow the goal of each ad group (R47, R52 to R56)."""
     if ad_account.business_id != business_id:
         raise ValueError("the ad account is of another business")
-    return make_report(tx, ad_account, Question(span, level))
+    return make_report(tx, ad_account, ReportQuestion(span, level))
 
 
-def make_report(tx: Tx, ad_account: AdAccount, question: Question) -> Report:
+def make_report(tx: Tx, ad_account: AdAccount, question: ReportQuestion) -> Report:
     """The answer to a question about an ad account; days are days of its zone."""
     tree = load_tree(tx, ad_account, question.wanted)
-    read = ENGINE.list_facts if question.step is Step.HOUR else list_counted_facts
+    read = ENGINE.list_facts if question.step is TimeStep.HOUR else list_counted_facts
     if read is list_counted_facts:
         check_readable(tx, ad_account.business_id, ad_account.id, question.span)
     facts = tree.wanted(read(tx, ad_account.business_id, ad_account.id, question.span, question.step))
@@ -35,7 +41,7 @@ def make_report(tx: Tx, ad_account: AdAccount, question: Question) -> Report:
     return _with_reach(tx, ad_account, question, report) if question.with_reach else report
 
 
-def _with_reach(tx: Tx, ad_account: AdAccount, question: Question, report: Report) -> Report:
+def _with_reach(tx: Tx, ad_account: AdAccount, question: ReportQuestion, report: Report) -> Report:
     by = (question.level, question.step)
     reach = ENGINE.list_reach(tx, ad_account.business_id, ad_account.id, question.span, by)
     rows = [
@@ -45,7 +51,7 @@ def _with_reach(tx: Tx, ad_account: AdAccount, question: Question, report: Repor
     return Report(tuple(rows), report.total)
 
 
-def answer_report(tx: Tx, ad_account: AdAccount, asked: Asked) -> list[ReportRow]:
+def answer_report(tx: Tx, ad_account: AdAccount, asked: ReportBody) -> list[ReportRow]:
     """The rows that a request asks for, filtered and in its order.
 
     Raises:

@@ -9,19 +9,19 @@ from zoneinfo import ZoneInfo
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger
-from contatto.kit.moments import micros
+from contatto.kit.timestamps import micros
 from contatto.leads.model.events import LeadsMerged, LeadStatusChanged
 from contatto.measurement import actions as measurement
 from contatto.measurement.engines.changed_days import list_changed_accounts, list_changed_days
 from contatto.measurement.engines.sealing import BrokenFile
-from contatto.measurement.model import ConversionKind, Source
+from contatto.measurement.model import ConversionKind, CountedEvent
 from contatto.measurement.rules import local_day, natural_number
 from contatto.measurement.store import list_measured_ads
 from contatto.reports.engines import counts as store
 from contatto.reports.engines.cold import Part
-from contatto.reports.engines.counts import Progress
+from contatto.reports.engines.counts import CountingProgress
 from contatto.reports.engines.database import list_raw_facts
-from contatto.reports.model import STORED, Counts, Fact, Grain, Span, Step
+from contatto.reports.model import STORED, Counts, Fact, Grain, Span, TimeStep
 
 SETTLED: Final = 2 * measurement.LATE
 """How old a touch must be to be counted ahead; a later one than that marks its day."""
@@ -33,7 +33,7 @@ UP_TO_DATE: Final = timedelta(days=1)
 """An account that is counted so far is not behind."""
 
 type Record = Callable[[Tx], None]
-type Counted = tuple[Part, str, Source, list[dict[str, Any]]]
+type Counted = tuple[Part, str, CountedEvent, list[dict[str, Any]]]
 """The counts of a source on a day of an account, as rows."""
 
 _COUNTING: Final = natural_number("counting days of reports")
@@ -49,7 +49,7 @@ class DayCounter:
 
     def __init__(self) -> None:
         self._last = ""
-        self._broken: set[tuple[str, str, Source]] = set()
+        self._broken: set[tuple[str, str, CountedEvent]] = set()
 
     def start_over(self) -> None:
         """Try again what could not be read; before each run."""
@@ -62,7 +62,7 @@ class DayCounter:
     def _read_marked(self, tx: Tx) -> Record | None:
         for mine in _in_turn(list_changed_accounts(tx), self._last):
             progress = store.find_progress(tx, *mine)
-            marks: dict[tuple[str, Source], list[str]] = defaultdict(list)
+            marks: dict[tuple[str, CountedEvent], list[str]] = defaultdict(list)
             for mark in list_changed_days(tx, *mine):
                 if (mine[1], mark.day, mark.source) not in self._broken:
                     marks[mark.day, mark.source].append(mark.id)
@@ -76,18 +76,22 @@ class DayCounter:
         return None
 
     def _recount(
-        self, tx: Tx, mine: tuple[str, str], progress: Progress | None, marked: tuple[str, Source, list[str]]
+        self,
+        tx: Tx,
+        mine: tuple[str, str],
+        progress: CountingProgress | None,
+        marked: tuple[str, CountedEvent, list[str]],
     ) -> Record:
         day, source, ids = marked
         # of what is not counted yet, the change is seen when it is
         is_counted = progress is not None and (
-            day <= progress.day if source is Source.TOUCH else day < progress.day
+            day <= progress.day if source is CountedEvent.TOUCH else day < progress.day
         )
         until = progress.counted_until if progress and is_counted else None
         counted = None if until is None else _read_day(tx, mine, day, source, until)
 
         def record(tx: Tx) -> None:
-            tx.hold(_COUNTING)
+            tx.advisory_lock(_COUNTING)
             if store.find_progress(tx, *mine) == progress and measurement.take_marks(tx, mine[0], ids):
                 _keep_day(tx, counted)
 
@@ -141,17 +145,17 @@ def _count_on(tx: Tx, mine: tuple[str, str], timezone: str, until: int) -> Recor
     progress = store.find_progress(tx, *mine)
     last = local_day(until, timezone)
     day = (progress.day if progress else store.find_first_day(tx, *mine)) or last
-    reached = Progress(*mine, until, last)
+    reached = CountingProgress(*mine, until, last)
     if day < last:
         after = date.fromisoformat(day) + timedelta(days=1)
         midnight = datetime(after.year, after.month, after.day, tzinfo=ZoneInfo(timezone))
-        reached = Progress(*mine, micros(midnight), after.isoformat())
-    counted = [_read_day(tx, mine, day, Source.TOUCH, reached.counted_until)]
+        reached = CountingProgress(*mine, micros(midnight), after.isoformat())
+    counted = [_read_day(tx, mine, day, CountedEvent.TOUCH, reached.counted_until)]
     if day < last:
-        counted.append(_read_day(tx, mine, day, Source.CONVERSION, reached.counted_until))
+        counted.append(_read_day(tx, mine, day, CountedEvent.CONVERSION, reached.counted_until))
 
     def record(tx: Tx) -> None:
-        tx.hold(_COUNTING)
+        tx.advisory_lock(_COUNTING)
         if store.find_progress(tx, *mine) != progress:
             return
         for each in counted:
@@ -161,12 +165,12 @@ def _count_on(tx: Tx, mine: tuple[str, str], timezone: str, until: int) -> Recor
     return record
 
 
-def _read_day(tx: Tx, mine: tuple[str, str], day: str, source: Source, until: int) -> Counted:
+def _read_day(tx: Tx, mine: tuple[str, str], day: str, source: CountedEvent, until: int) -> Counted:
     part = Part(*mine, Span(day, day), until_ts=until)
-    by_day = list_raw_facts(tx, part, source, Step.DAY)
+    by_day = list_raw_facts(tx, part, source, TimeStep.DAY)
     known = list_measured_ads(tx, mine[0], {fact.ad_id for fact in by_day})
     groups = {ad.ad_id: ad.ad_group_id for ad in known.values()}
-    by_hour = list_raw_facts(tx, part, source, Step.HOUR, ("ad_id",))
+    by_hour = list_raw_facts(tx, part, source, TimeStep.HOUR, ("ad_id",))
     return part, day, source, list(_rows(by_day, by_hour, groups, mine[1]))
 
 

@@ -6,12 +6,12 @@ from datetime import timedelta
 from typing import Final
 
 from contatto.accounts.model import AdAccount
-from contatto.ads.model import Status as AdStatus
-from contatto.ads.model import Wanted as WantedAds
+from contatto.ads.model import NodeFilter as WantedAds
+from contatto.ads.model import NodeStatus as AdStatus
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.moments import from_micros
+from contatto.kit.timestamps import from_micros
 from contatto.leads.model.leads import Lead
 from contatto.leads.store.records import list_leads_by_id
 from contatto.measurement.actions import keep_views, list_cold_files_between, list_touches_ever
@@ -28,14 +28,14 @@ from contatto.measurement.model import (
 )
 from contatto.measurement.store import list_measured_ads
 from contatto.reports.actions.overview import UNKNOWN
-from contatto.reports.actions.tree import Tree, load_tree
+from contatto.reports.actions.subjects import Tree, load_tree
 from contatto.reports.model import Span
 from contatto.reports.rules.behind import BEHIND, KINDS
 from contatto.reports.rules.explained import Judged, judge_touches
 from contatto.reports.rules.looks import LEVELS, By, Look
 from contatto.reports.rules.what_if import Supposed, WhatIf, weigh
 from contatto.reports.store import conversions as store
-from contatto.reports.store.conversions import Wanted
+from contatto.reports.store.conversions import ConversionFilter
 from contatto.reports.store.supposing import DAY_US, list_rivals, list_weighed
 
 MOST_TOLD: Final = 50
@@ -54,7 +54,9 @@ class Explained:
     broken: list[BrokenFile]
 
 
-def behind_figure(tx: Tx, account: AdAccount, look: Look, span: Span, metric: str, key: str) -> Wanted:
+def behind_figure(
+    tx: Tx, account: AdAccount, look: Look, span: Span, metric: str, key: str
+) -> ConversionFilter:
     """Which conversions a cell of the report counts.
 
     Raises:
@@ -68,7 +70,7 @@ def behind_figure(tx: Tx, account: AdAccount, look: Look, span: Span, metric: st
     goals = {tree.ad_groups[ad.ad_group_id].goal for ad in tree.ads if ad.id in ad_ids}
     if look.by is By.DAY and key:
         span = Span(key, key)
-    return Wanted(
+    return ConversionFilter(
         account.business_id,
         account.id,
         span,

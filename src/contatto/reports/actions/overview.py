@@ -6,10 +6,10 @@ from datetime import date, timedelta
 from typing import Final
 
 from contatto.accounts.model import AdAccount
-from contatto.ads.model import Status, Wanted
+from contatto.ads.model import NodeFilter, NodeStatus
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Goal
-from contatto.reports.actions.tree import Tree, load_tree, subjects_of
+from contatto.reports.actions.subjects import Tree, load_tree, subjects_of
 from contatto.reports.engines.counts import list_counted_facts, list_counted_hours
 from contatto.reports.model import (
     Counts,
@@ -19,8 +19,8 @@ from contatto.reports.model import (
     Report,
     ReportRow,
     Span,
-    Step,
     Subject,
+    TimeStep,
     add_up,
 )
 from contatto.reports.rules.looks import LEVELS, By, Look, before, days_of, span_of
@@ -68,7 +68,7 @@ def key_of(row: ReportRow, by: By) -> str:
 
 def load_overview(tx: Tx, account: AdAccount, look: Look, today: date) -> Overview:
     first, last = days_of(look, today)
-    everything = load_tree(tx, account, Wanted(statuses=frozenset(Status)))
+    everything = load_tree(tx, account, NodeFilter(statuses=frozenset(NodeStatus)))
     tree = _narrowed(everything, look)
     span = span_of((first, last))
     step = _step_of(look)
@@ -76,7 +76,7 @@ def load_overview(tx: Tx, account: AdAccount, look: Look, today: date) -> Overvi
     hours = _hours(tx, account, tree, look, span)
     whole = without_days(facts) if look.by is By.DAY else facts
     report = _report(account, tree, look, facts, hours)
-    groups = build_report(subjects_of(account, tree, Level.AD_GROUP), whole, tree.groups, Step.WHOLE)
+    groups = build_report(subjects_of(account, tree, Level.AD_GROUP), whole, tree.groups, TimeStep.WHOLE)
     earlier = _before(tx, account, tree, look, (first, last)) if look.compare else None
     by_key = {} if earlier is None else {key_of(row, look.by): row.figures for row in earlier.rows}
     return Overview(
@@ -93,8 +93,8 @@ def load_overview(tx: Tx, account: AdAccount, look: Look, today: date) -> Overvi
     )
 
 
-def _step_of(look: Look) -> Step:
-    return Step.DAY if look.by is By.DAY else Step.WHOLE
+def _step_of(look: Look) -> TimeStep:
+    return TimeStep.DAY if look.by is By.DAY else TimeStep.WHOLE
 
 
 def _narrowed(tree: Tree, look: Look) -> Tree:
@@ -108,7 +108,7 @@ def _narrowed(tree: Tree, look: Look) -> Tree:
 
 
 def _facts(
-    tx: Tx, account: AdAccount, tree: Tree, span: Span, step: Step, *, by_country: bool = False
+    tx: Tx, account: AdAccount, tree: Tree, span: Span, step: TimeStep, *, by_country: bool = False
 ) -> list[Fact]:
     mine = (account.business_id, account.id)
     return tree.wanted(list_counted_facts(tx, *mine, span, step, by_country=by_country))

@@ -18,7 +18,7 @@ from contatto.reports.model import ReportTask, TaskStatus
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.answers import show_row
 from contatto.reports.rules.filters import matching
-from contatto.reports.rules.queries import Asked, check_metrics, conditions_of, question_of
+from contatto.reports.rules.queries import ReportBody, check_metrics, conditions_of, question_of
 from contatto.reports.store import tasks as store
 
 MOST_TRIES: Final = 3
@@ -27,7 +27,7 @@ NOT_MADE: Final = "The report could not be made; ask for it again."
 KEEP_FILES: Final = timedelta(days=30)
 
 
-def queue_report(tx: Tx, ad_account: AdAccount, asked: Asked, file_name: str) -> ReportTask:
+def queue_report(tx: Tx, ad_account: AdAccount, asked: ReportBody, file_name: str) -> ReportTask:
     """Have a report made into a file in the background.
 
     Raises:
@@ -85,7 +85,7 @@ REPORT_FILES: Final = Making(store.WAITING, claim_report, renew_report, make_rep
 
 
 def _make_file(tx: Tx, task: ReportTask) -> str:
-    asked = Asked.model_validate_json(task.question)
+    asked = ReportBody.model_validate_json(task.question)
     account = accounts.find_ad_account(tx, BusinessId(task.business_id), task.ad_account_id)
     if account is None:
         raise Refused(errors.NO_ADVERTISER)
@@ -106,6 +106,6 @@ def cancel_report(tx: Tx, task: ReportTask) -> None:
     store.mark_task(tx, task, TaskStatus.CANCELED)
 
 
-def forget_reports(tx: Tx) -> int:
+def purge_reports(tx: Tx) -> int:
     """Delete files that were kept long enough; say how many."""
     return store.delete_old_tasks(tx, tx.now - KEEP_FILES)

@@ -8,16 +8,16 @@ from contatto.kit.db.tx import Tx
 from contatto.measurement.actions import NEVER_DROPPED, keep_views, list_cold_files
 from contatto.measurement.engines.coldlog import Viewed
 from contatto.measurement.engines.sealing import BrokenFile, list_broken
-from contatto.measurement.model import ChangedDay, SealedFile, Source
-from contatto.reports.model import Span, Step
+from contatto.measurement.model import ChangedDay, CountedEvent, SealedFile
+from contatto.reports.model import Span, TimeStep
 
 QUARTER_US: Final = 900 * 1_000_000
 """Hours are told by quarters: that is how far the zones of the world differ."""
 
-AT: Final[Mapping[Step, str]] = {
-    Step.WHOLE: "''",
-    Step.DAY: "day::VARCHAR",
-    Step.HOUR: f"ts // {QUARTER_US}",
+AT: Final[Mapping[TimeStep, str]] = {
+    TimeStep.WHOLE: "''",
+    TimeStep.DAY: "day::VARCHAR",
+    TimeStep.HOUR: f"ts // {QUARTER_US}",
 }
 """The time by which facts are told apart, in the SQL of the files."""
 PLACES: Final[Mapping[str, str]] = {"ad_account_id": "ad_account_id", "ad_group_id": "adgroup_id"}
@@ -73,5 +73,7 @@ def viewed(part: Part) -> Viewed:
 
 def list_unreadable(tx: Tx, part: Part, marks: Iterable[ChangedDay]) -> list[BrokenFile]:
     """The damaged files without which marked days of a part cannot be counted."""
-    days = frozenset(mark.day for mark in marks if mark.source is Source.TOUCH and part.span.holds(mark.day))
+    days = frozenset(
+        mark.day for mark in marks if mark.source is CountedEvent.TOUCH and part.span.holds(mark.day)
+    )
     return list_broken(list_files(tx, replace(part, days=days))) if days else []

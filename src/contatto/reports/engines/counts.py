@@ -18,11 +18,11 @@ from contatto.accounts.store import ad_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, metadata, tenant
 from contatto.measurement.engines.changed_days import list_changed_days
-from contatto.measurement.model import ChangedDay, Source
+from contatto.measurement.model import ChangedDay, CountedEvent
 from contatto.measurement.store import list_dropped_days, touches
 from contatto.reports.engines.cold import Part, list_unreadable
 from contatto.reports.engines.database import ALL, list_raw_facts
-from contatto.reports.model import STORED, Counts, Fact, Grain, Span, Step
+from contatto.reports.model import STORED, Counts, Fact, Grain, Span, TimeStep
 
 report_counts = Table(
     "report_counts",
@@ -31,7 +31,7 @@ report_counts = Table(
     Column("ad_account_id", String(36), primary_key=True),
     Column("grain", Choice(Grain), primary_key=True),
     Column("day", String(10), primary_key=True),
-    Column("source", Choice(Source), primary_key=True),
+    Column("source", Choice(CountedEvent), primary_key=True),
     Column("hour", String(2), primary_key=True),
     Column("place_id", String(36), primary_key=True),
     Column("country", String(2), primary_key=True),
@@ -56,7 +56,7 @@ _NAMED: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CountingProgress:
     """How far an ad account is counted: its touches before a moment (microseconds), which lies on ``day``."""
 
     business_id: str
@@ -69,7 +69,7 @@ class Progress:
 class _State:
     """What the worker has done for an account, and which days are marked since."""
 
-    progress: Progress | None
+    progress: CountingProgress | None
     marks: tuple[ChangedDay, ...]
 
     def is_part_of(self, later: "_State") -> bool:
@@ -85,22 +85,24 @@ class _Split:
     live: tuple[Part, ...]
 
 
-type Splits = Mapping[Source, _Split]
+type Splits = Mapping[CountedEvent, _Split]
 
 
 def list_counted_facts(
-    tx: Tx, business_id: str, ad_account_id: str, span: Span, step: Step, *, by_country: bool = True
+    tx: Tx, business_id: str, ad_account_id: str, span: Span, step: TimeStep, *, by_country: bool = True
 ) -> list[Fact]:
     """Counts by ad, for the whole span or by day, and by country if wanted."""
     part = Part(business_id, ad_account_id, span)
     keys: list[Column[Any]] = [report_counts.c.place_id]
-    keys += [report_counts.c.day] if step is Step.DAY else []
+    keys += [report_counts.c.day] if step is TimeStep.DAY else []
     keys += [report_counts.c.country] if by_country else []
     days = _of(part, Grain.AD_COUNTRY_DAY if by_country else Grain.AD_DAY, keys)
 
     def read(splits: Splits) -> list[Fact]:
         facts = [
-            Fact(places[0], places[1] if step is Step.DAY else "", counts, places[-1] if by_country else "")
+            Fact(
+                places[0], places[1] if step is TimeStep.DAY else "", counts, places[-1] if by_country else ""
+            )
             for places, counts in _read(tx, days, splits, len(keys))
         ]
         for source, live in _live(splits):
@@ -131,7 +133,7 @@ def list_counted_hours(
     def read(splits: Splits) -> dict[str, Counts]:
         found = {f"{day} {hour}": counts for (day, hour), counts in _read(tx, hours, splits, 2)}
         for source, live in _live(splits):
-            for fact in list_raw_facts(tx, live, source, Step.HOUR, () if groups is None else ("ad_id",)):
+            for fact in list_raw_facts(tx, live, source, TimeStep.HOUR, () if groups is None else ("ad_id",)):
                 if groups is None or fact.ad_id in groups:
                     found[fact.day] = found.get(fact.day, Counts()) + fact.counts
         return found
@@ -154,7 +156,7 @@ def _load_state(tx: Tx, part: Part) -> _State:
     progress, marks = find_progress(tx, *mine), list_changed_days(tx, *mine)
     missing = {error.file.day for error in list_unreadable(tx, part, marks)}
     if missing:  # what was counted before stands, until the file is back
-        marks = [mark for mark in marks if mark.source is not Source.TOUCH or mark.day not in missing]
+        marks = [mark for mark in marks if mark.source is not CountedEvent.TOUCH or mark.day not in missing]
     return _State(progress, tuple(marks))
 
 
@@ -177,26 +179,29 @@ def _read(tx: Tx, found: Select[Any], splits: Splits, keys: int) -> Iterator[tup
             yield row[:keys], Counts(*map(int, row[keys:]))
 
 
-def _live(splits: Splits) -> list[tuple[Source, Part]]:
+def _live(splits: Splits) -> list[tuple[CountedEvent, Part]]:
     return [(source, part) for source, split in splits.items() for part in split.live]
 
 
 def _splits(state: _State, part: Part) -> Splits:
     progress = state.progress
     if progress is None:
-        return {source: _Split(None, (part,)) for source in Source}
-    marked: dict[Source, set[str]] = {source: set() for source in Source}
+        return {source: _Split(None, (part,)) for source in CountedEvent}
+    marked: dict[CountedEvent, set[str]] = {source: set() for source in CountedEvent}
     for mark in state.marks:
         marked[mark.source].add(mark.day)
     day = report_counts.c.day
-    touches_hold = progress.day not in marked[Source.TOUCH]
+    touches_hold = progress.day not in marked[CountedEvent.TOUCH]
     done = {
-        Source.TOUCH: day <= progress.day if touches_hold else day < progress.day,
-        Source.CONVERSION: day < progress.day,
+        CountedEvent.TOUCH: day <= progress.day if touches_hold else day < progress.day,
+        CountedEvent.CONVERSION: day < progress.day,
     }
-    since = {Source.TOUCH: progress.counted_until if touches_hold else None, Source.CONVERSION: None}
-    found: dict[Source, _Split] = {}
-    for source in Source:
+    since = {
+        CountedEvent.TOUCH: progress.counted_until if touches_hold else None,
+        CountedEvent.CONVERSION: None,
+    }
+    found: dict[CountedEvent, _Split] = {}
+    for source in CountedEvent:
         again = frozenset(one for one in marked[source] if one < progress.day and part.span.holds(one))
         holds = and_(report_counts.c.source == source, done[source], day.not_in(sorted(again)))
         fresh = _from(replace(part, since_ts=since[source]), progress.day)
@@ -233,9 +238,9 @@ def _of(part: Part, grain: Grain, keys: list[Column[Any]]) -> Select[Any]:
     return found if part.span.last is None else found.where(report_counts.c.day <= part.span.last)
 
 
-def find_progress(tx: Tx, business_id: str, ad_account_id: str) -> Progress | None:
+def find_progress(tx: Tx, business_id: str, ad_account_id: str) -> CountingProgress | None:
     mine = select(report_progress).where(report_progress.c.business_id == business_id)
-    return tx.find(Progress, mine.where(report_progress.c.ad_account_id == ad_account_id))
+    return tx.find(CountingProgress, mine.where(report_progress.c.ad_account_id == ad_account_id))
 
 
 def find_first_day(tx: Tx, business_id: str, ad_account_id: str) -> str | None:
@@ -257,14 +262,14 @@ def list_accounts_behind(tx: Tx, before: int) -> list[tuple[str, str, str]]:
     ]
 
 
-def save_progress(tx: Tx, progress: Progress) -> None:
-    row = {name: getattr(progress, name) for name in Progress.__dataclass_fields__}
+def save_progress(tx: Tx, progress: CountingProgress) -> None:
+    row = {name: getattr(progress, name) for name in CountingProgress.__dataclass_fields__}
     new = {"counted_until": progress.counted_until, "day": progress.day}
     insert = tx.upsert(report_progress).values(**row)
     tx.execute(insert.on_conflict_do_update(index_elements=["ad_account_id"], set_=new))
 
 
-def save_day(tx: Tx, part: Part, day: str, source: Source, rows: Iterable[Mapping[str, Any]]) -> None:
+def save_day(tx: Tx, part: Part, day: str, source: CountedEvent, rows: Iterable[Mapping[str, Any]]) -> None:
     """Replace the counts of a source on a day of an account."""
     tx.execute(
         report_counts.delete().where(

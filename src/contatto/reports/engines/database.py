@@ -12,25 +12,27 @@ from sqlalchemy import Column, ColumnElement, Select, and_, case, func, literal,
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.kit.db.tx import Tx
-from contatto.leads.model.leads import Origin, Status
+from contatto.leads.model.leads import LeadStatus, Origin
 from contatto.leads.store.records import leads
 from contatto.measurement.engines.coldlog import list_viewers, sum_views
-from contatto.measurement.model import ConversionKind, SealedFile, Source, TouchKind
+from contatto.measurement.model import ConversionKind, CountedEvent, SealedFile, TouchKind
 from contatto.measurement.store import conversions, list_measured_ads, measured_ads, touches
 from contatto.reports.engines.cold import AT, PLACES, QUARTER_US, Part, viewed, with_cold
-from contatto.reports.model import Counts, Fact, Level, Span, Step
+from contatto.reports.model import Counts, Fact, Level, Span, TimeStep
 
 
 class DatabaseEngine:
     """Reads a report's facts from the database of the installation, within the caller's transaction."""
 
-    def list_facts(self, tx: Tx, business_id: str, ad_account_id: str, span: Span, step: Step) -> list[Fact]:
+    def list_facts(
+        self, tx: Tx, business_id: str, ad_account_id: str, span: Span, step: TimeStep
+    ) -> list[Fact]:
         """Counts by ad and country, and by day or hour if wanted."""
         part = Part(business_id, ad_account_id, span)
-        return [fact for source in Source for fact in list_raw_facts(tx, part, source, step)]
+        return [fact for source in CountedEvent for fact in list_raw_facts(tx, part, source, step)]
 
     def list_reach(
-        self, tx: Tx, business_id: str, ad_account_id: str, span: Span, by: tuple[Level, Step]
+        self, tx: Tx, business_id: str, ad_account_id: str, span: Span, by: tuple[Level, TimeStep]
     ) -> dict[tuple[str, str], int]:
         """How many persons saw the ads of each subject of a level, by its id and its day or hour."""
         part = Part(business_id, ad_account_id, span)
@@ -42,7 +44,7 @@ ALL: Final = ("ad_id", "country")
 
 
 def _reach(
-    tx: Tx, part: Part, by: tuple[Level, Step], files: Sequence[SealedFile]
+    tx: Tx, part: Part, by: tuple[Level, TimeStep], files: Sequence[SealedFile]
 ) -> dict[tuple[str, str], int]:
     level, step = by
     subject = {
@@ -68,7 +70,7 @@ def _reach(
 
 
 def _cold_viewers(
-    tx: Tx, part: Part, by: tuple[Column[Any], Step], files: Sequence[SealedFile]
+    tx: Tx, part: Part, by: tuple[Column[Any], TimeStep], files: Sequence[SealedFile]
 ) -> Iterator[tuple[str, Any, str]]:
     """Viewers that only these files know, by the subject that is asked for."""
     subject, step = by
@@ -84,10 +86,12 @@ def _cold_viewers(
             yield getattr(ad, subject.name), moment, person_id
 
 
-def list_raw_facts(tx: Tx, part: Part, source: Source, step: Step, places: Sequence[str] = ALL) -> list[Fact]:
+def list_raw_facts(
+    tx: Tx, part: Part, source: CountedEvent, step: TimeStep, places: Sequence[str] = ALL
+) -> list[Fact]:
     """Facts of the touches, or of the conversions, of a part of an account; one ad may have several."""
     name = _namer(tx, (part.business_id, part.ad_account_id), step)
-    if source is Source.TOUCH:
+    if source is CountedEvent.TOUCH:
         return with_cold(tx, part, lambda files: _seen(tx, part, (step, places), name, files))
     earned = _conversions(part, step, places, _EARNED)
     own = _conversions(part, step, places, _OWN)
@@ -98,7 +102,7 @@ type _Namer = Callable[[Any], str]
 
 
 def _seen(
-    tx: Tx, part: Part, by: tuple[Step, Sequence[str]], name: _Namer, files: Sequence[SealedFile]
+    tx: Tx, part: Part, by: tuple[TimeStep, Sequence[str]], name: _Namer, files: Sequence[SealedFile]
 ) -> list[Fact]:
     """Facts of the touches that the database has, and of the views that only these files have."""
     step, places = by
@@ -119,9 +123,9 @@ def _facts(tx: Tx, statement: Select[Any], name: Callable[[Any], str]) -> list[F
     ]
 
 
-def _namer(tx: Tx, mine: tuple[str, str], step: Step) -> Callable[[Any], str]:
+def _namer(tx: Tx, mine: tuple[str, str], step: TimeStep) -> Callable[[Any], str]:
     """How a day or a quarter of an hour is called in the report."""
-    if step is not Step.HOUR:
+    if step is not TimeStep.HOUR:
         return str
     account = accounts.find_ad_account(tx, BusinessId(mine[0]), mine[1])
     zone = ZoneInfo(account.timezone if account else "UTC")
@@ -154,8 +158,8 @@ _EARNED: Final = {
     "leads_by_view": _sum(_LEAD, _BY_VIEW),
     "form_leads": _sum(_LEAD, leads.c.origin == Origin.FORM),
     "manual_leads": _sum(_LEAD, leads.c.origin == Origin.MANUAL),
-    "qualified": _sum(_LEAD, leads.c.status.in_((Status.QUALIFIED, Status.CONVERTED))),
-    "converted": _sum(_LEAD, leads.c.status == Status.CONVERTED),
+    "qualified": _sum(_LEAD, leads.c.status.in_((LeadStatus.QUALIFIED, LeadStatus.CONVERTED))),
+    "converted": _sum(_LEAD, leads.c.status == LeadStatus.CONVERTED),
 }
 _OWN: Final = {"rt_conversations": _sum(_CHAT), "rt_leads": _sum(_LEAD)}
 _TOUCH_DAY: Final = (conversions.c.day, conversions.c.touch_ts)
@@ -164,7 +168,7 @@ type Days = tuple[Column[Any], Column[Any]]
 type Sums = dict[str, ColumnElement[Any]]
 
 
-def _touches(part: Part, step: Step, places: Sequence[str]) -> Select[Any]:
+def _touches(part: Part, step: TimeStep, places: Sequence[str]) -> Select[Any]:
     days = (touches.c.day, touches.c.ts)
     found = _grouped(places, days, _SEEN, step)
     found = found.where(touches.c.business_id == part.business_id)
@@ -174,7 +178,7 @@ def _touches(part: Part, step: Step, places: Sequence[str]) -> Select[Any]:
     return found if part.until_ts is None else found.where(touches.c.ts < part.until_ts)
 
 
-def _conversions(part: Part, step: Step, places: Sequence[str], sums: Sums) -> Select[Any]:
+def _conversions(part: Part, step: TimeStep, places: Sequence[str], sums: Sums) -> Select[Any]:
     """Conversions by one of their two days, with what became of their leads."""
     days = _OWN_DAY if sums is _OWN else _TOUCH_DAY
     found = _grouped(places, days, sums, step)
@@ -186,20 +190,20 @@ def _conversions(part: Part, step: Step, places: Sequence[str], sums: Sums) -> S
     return found.select_from(conversions.outerjoin(leads, of_lead))
 
 
-def _when(day: Column[Any], ts: Column[Any], step: Step) -> Any:
-    if step is Step.WHOLE:
+def _when(day: Column[Any], ts: Column[Any], step: TimeStep) -> Any:
+    if step is TimeStep.WHOLE:
         return literal("").label("at")
-    return day.label("at") if step is Step.DAY else (ts // QUARTER_US).label("at")
+    return day.label("at") if step is TimeStep.DAY else (ts // QUARTER_US).label("at")
 
 
-def _grouped(places: Sequence[str], days: Days, sums: Sums, step: Step) -> Select[Any]:
+def _grouped(places: Sequence[str], days: Days, sums: Sums, step: TimeStep) -> Select[Any]:
     table = days[0].table
     when = _when(*days, step)
     # As bare columns they would lead SQLite along an index of ads, through the conversions of all days.
     keys = {name: func.coalesce(table.c[name], literal_column("''")) for name in places}
     where = [keys.get(name, literal("")).label(name) for name in ALL]
     found = select(*where, when, *(value.label(name) for name, value in sums.items()))
-    return found.group_by(*keys.values(), *([] if step is Step.WHOLE else [when]))
+    return found.group_by(*keys.values(), *([] if step is TimeStep.WHOLE else [when]))
 
 
 def _within(day: Column[Any], part: Part) -> list[ColumnElement[bool]]:

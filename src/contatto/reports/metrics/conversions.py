@@ -5,7 +5,7 @@ Over ad groups of both goals there is no such number: these metrics are then Non
 
 from typing import Final
 
-from contatto.kit.words import N_
+from contatto.kit.i18n import N_
 from contatto.reports.metrics.shares import clicks, cost_per, impressions, share_of
 from contatto.reports.model import Figures, Metric, Unit
 

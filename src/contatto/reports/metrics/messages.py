@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from contatto.kit.words import N_
+from contatto.kit.i18n import N_
 from contatto.reports.metrics.shares import clicks, cost_per, share_of
 from contatto.reports.model import Figures, Metric, Unit
 

@@ -11,12 +11,11 @@ from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.looks import note_seen
-from contatto.kit.moments import from_micros
 from contatto.kit.numbers import PageNumber, read_number
+from contatto.kit.timestamps import from_micros
 from contatto.leads.model.leads import Lead
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd
 from contatto.measurement.store import list_measured_ads
@@ -27,11 +26,12 @@ from contatto.reports.actions.explaining import (
     trace_conversion,
 )
 from contatto.reports.actions.gaps import gap_of
-from contatto.reports.pages.asked import find_asked, look_of
+from contatto.reports.pages.query import find_report_page_query, look_of
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.explained import Judged
 from contatto.reports.rules.looks import Look, span_of
 from contatto.reports.store import conversions as store
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False)
 PAGE_SIZE: Final = 50
@@ -53,7 +53,7 @@ async def show_conversions(
 
 
 def _behind(tx: Tx, caller: Caller, look: Look, cell: tuple[str, str], page: int) -> dict[str, Any]:
-    asked = find_asked(tx, caller, look)
+    asked = find_report_page_query(tx, caller, look)
     metric, key = cell
     wanted = behind_figure(tx, asked.account, asked.look, span_of(asked.days), metric, key)
     total = store.count_conversions(tx, caller.business_id, wanted)

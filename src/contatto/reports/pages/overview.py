@@ -14,23 +14,23 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
+from contatto.kit.i18n import N_, translator_of
 from contatto.kit.spreadsheet import write_sheet
 from contatto.kit.table_export import csv_lines
-from contatto.kit.words import N_, words_of
 from contatto.reports.actions.gaps import list_gaps
 from contatto.reports.actions.overview import GoalPart, Overview, load_overview
 from contatto.reports.metrics.shares import cost_each, share
 from contatto.reports.model import Counts, Figures
-from contatto.reports.pages.asked import Asked, find_asked, look_of
-from contatto.reports.pages.drawn import draw_days, draw_hours, draw_sources
+from contatto.reports.pages.charts import draw_days, draw_hours, draw_sources
+from contatto.reports.pages.query import ReportPageQuery, find_report_page_query, look_of
 from contatto.reports.pages.saved import shown_reports
-from contatto.reports.pages.table import BY_TITLES, FIRST_NUMBER, Table, build_table, table_lines
+from contatto.reports.pages.table import BY_TITLES, FIRST_NUMBER, ReportTable, build_table, table_lines
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.charts import funnel
 from contatto.reports.rules.looks import NOT_SHOWN, OWN_DAY, Look, Period, before
 from contatto.reports.rules.texts import FOLLOW_GOAL
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False)
 PERIODS: Final = {
@@ -65,7 +65,7 @@ async def download_report_csv(request: Request, caller: PageCaller) -> Streaming
     """The rows and columns of the page as a CSV that opens safely in a spreadsheet."""
     require(caller, Permission.READ_REPORTS)
     asked, table = await _read_table(request, caller)
-    lines = csv_lines(table_lines(asked, table, words_of(request).gettext), bom=True)
+    lines = csv_lines(table_lines(asked, table, translator_of(request).gettext), bom=True)
     headers = _file_headers(asked, "csv")
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
@@ -75,7 +75,7 @@ async def download_report_sheet(request: Request, caller: PageCaller) -> Respons
     """The same rows and columns as a spreadsheet."""
     require(caller, Permission.READ_REPORTS)
     asked, table = await _read_table(request, caller)
-    head, *rows = table_lines(asked, table, words_of(request).gettext)
+    head, *rows = table_lines(asked, table, translator_of(request).gettext)
 
     def write() -> Path:
         with tempfile.NamedTemporaryFile(prefix="report-", suffix=".xlsx", delete=False) as file:
@@ -88,24 +88,24 @@ async def download_report_sheet(request: Request, caller: PageCaller) -> Respons
     return FileResponse(path, media_type=_XLSX, headers=headers, background=BackgroundTask(path.unlink))
 
 
-async def _read_table(request: Request, caller: Caller) -> tuple[Asked, Table]:
+async def _read_table(request: Request, caller: Caller) -> tuple[ReportPageQuery, ReportTable]:
     look = look_of(request)
 
-    def work(tx: Tx) -> tuple[Asked, Table]:
-        asked = find_asked(tx, caller, look)
+    def work(tx: Tx) -> tuple[ReportPageQuery, ReportTable]:
+        asked = find_report_page_query(tx, caller, look)
         return asked, build_table(asked, load_overview(tx, asked.account, asked.look, asked.today))
 
     return await context_of(request).db.read_long(work)
 
 
-def _file_headers(asked: Asked, kind: str) -> dict[str, str]:
+def _file_headers(asked: ReportPageQuery, kind: str) -> dict[str, str]:
     first, last = asked.days
     name = f"report-{asked.look.by}-{first}-{last}.{kind}"
     return {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
 
 
 def _values(tx: Tx, caller: Caller, look: Look) -> dict[str, Any]:
-    asked = find_asked(tx, caller, look)
+    asked = find_report_page_query(tx, caller, look)
     overview = load_overview(tx, asked.account, asked.look, asked.today)
     first, last = asked.days
     known = accounts.list_ad_accounts(tx, caller.business_id)

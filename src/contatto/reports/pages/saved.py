@@ -11,13 +11,13 @@ from starlette.responses import RedirectResponse
 from contatto.accounts.auth import FormCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.reading import read_pairs
 from contatto.reports.actions.saved import drop_report, keep_report
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.looks import Look, read_look
 from contatto.reports.store import saved as store
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False)
 LONGEST_QUERY: Final = 4_000

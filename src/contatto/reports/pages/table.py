@@ -6,11 +6,11 @@ from decimal import Decimal
 from typing import Final
 from urllib.parse import urlencode
 
-from contatto.kit.words import N_
+from contatto.kit.i18n import N_
 from contatto.measurement.model import Goal
 from contatto.reports.actions.overview import UNKNOWN, Overview, key_of
 from contatto.reports.model import Figures, Level, Metric, ReportRow, Value
-from contatto.reports.pages.asked import Asked
+from contatto.reports.pages.query import ReportPageQuery
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.behind import BEHIND
 from contatto.reports.rules.looks import By, Look
@@ -66,13 +66,13 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     columns: tuple[Metric, ...]
     lines: tuple[Line, ...]
     total: Line
 
 
-def build_table(asked: Asked, overview: Overview) -> Table:
+def build_table(asked: ReportPageQuery, overview: Overview) -> ReportTable:
     look = asked.look
     columns = tuple(METRICS[name] for name in look.metrics)
     shown = [row for row in overview.rows if row.figures.goals or look.by in _IN_ORDER]
@@ -85,7 +85,7 @@ def build_table(asked: Asked, overview: Overview) -> Table:
         overview.total.mixed_goals,
         _cells(columns, overview.total, overview.total_before, _links(look, "", overview.total)),
     )
-    return Table(columns, tuple(lines), total)
+    return ReportTable(columns, tuple(lines), total)
 
 
 def _ordered(rows: list[ReportRow], look: Look) -> list[ReportRow]:
@@ -103,7 +103,7 @@ def _ordered(rows: list[ReportRow], look: Look) -> list[ReportRow]:
     return sorted(rows, key=rank, reverse=not name or look.sort.startswith("-"))
 
 
-def _line(asked: Asked, overview: Overview, row: ReportRow, columns: tuple[Metric, ...]) -> Line:
+def _line(asked: ReportPageQuery, overview: Overview, row: ReportRow, columns: tuple[Metric, ...]) -> Line:
     by, subject = asked.look.by, row.subject
     key = key_of(row, by)
     parents = {
@@ -159,7 +159,9 @@ def _goal_of(figures: Figures) -> Goal | None:
     return next(iter(figures.goals)) if len(figures.goals) == 1 else None
 
 
-def table_lines(asked: Asked, table: Table, translate: Callable[[str], str]) -> Iterator[list[str]]:
+def table_lines(
+    asked: ReportPageQuery, table: ReportTable, translate: Callable[[str], str]
+) -> Iterator[list[str]]:
     """The table as a file has it: plain numbers, money in units, shares in percent."""
     compare = asked.look.compare
     titles = ("ID", BY_TITLES[asked.look.by], N_("Within"), N_("Goal"), N_("Currency"))

@@ -10,22 +10,22 @@ from contatto.accounts import store as accounts
 from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import BusinessId, Caller, Permission
 from contatto.accounts.rules import require
-from contatto.ads.model import Status, Wanted
+from contatto.ads.model import NodeFilter, NodeStatus
 from contatto.kit import errors
-from contatto.kit.context import context_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.moments import from_micros, micros
 from contatto.kit.numbers import WindowDays
+from contatto.kit.timestamps import from_micros, micros
 from contatto.measurement.model import Policy
 from contatto.reports.actions.explaining import suppose_windows
 from contatto.reports.actions.gaps import gap_of
-from contatto.reports.actions.tree import Tree, load_tree
-from contatto.reports.pages.asked import find_asked, look_of
+from contatto.reports.actions.subjects import Tree, load_tree
+from contatto.reports.pages.query import find_report_page_query, look_of
 from contatto.reports.rules.looks import Look
 from contatto.reports.rules.responses import speed_of, speeds
 from contatto.reports.rules.what_if import CLICK_DAYS, VIEW_DAYS, Side, Supposed, Weighed
 from contatto.reports.store.responses import list_first_answers
+from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False)
 MOST_ANSWERS: Final = 20_000
@@ -52,10 +52,10 @@ async def show_what_if(
 
 
 def _both_sides(tx: Tx, caller: Caller, look: Look, supposed: Supposed) -> dict[str, Any]:
-    asked = find_asked(tx, caller, look)
+    asked = find_report_page_query(tx, caller, look)
     start, end = (micros(moment) for moment in asked.between)
     found, broken = suppose_windows(tx, asked.account, (start, end - 1), supposed)
-    tree = load_tree(tx, asked.account, Wanted(statuses=frozenset(Status)))
+    tree = load_tree(tx, asked.account, NodeFilter(statuses=frozenset(NodeStatus)))
     first, last = asked.days
     return {
         "look": asked.look,
@@ -116,7 +116,7 @@ async def show_responses(request: Request, caller: PageCaller) -> HTMLResponse:
     look = look_of(request)
 
     def work(tx: Tx) -> dict[str, Any]:
-        asked = find_asked(tx, caller, look)
+        asked = find_report_page_query(tx, caller, look)
         people = {member.display_name for member in accounts.list_members(tx, BusinessId(caller.business_id))}
         answers = list_first_answers(tx, caller.business_id, asked.between, people, MOST_ANSWERS)
         first, last = asked.days

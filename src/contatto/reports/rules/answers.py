@@ -6,14 +6,14 @@ from typing import Any, Final
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import DIRECT_MESSAGE
 from contatto.reports.model import Figures, Level, Metric, ReportRow
-from contatto.reports.rules.queries import STEPS, Asked
+from contatto.reports.rules.queries import STEPS, ReportBody
 from contatto.reports.rules.texts import NO_VALUE, metric_number, metric_text
 
 UNKNOWN: Final = "-1"
 """What the API says for a country or a page that nobody told."""
 
 
-def ordered_rows(rows: list[ReportRow], query: Asked, metrics: Mapping[str, Metric]) -> list[ReportRow]:
+def ordered_rows(rows: list[ReportRow], query: ReportBody, metrics: Mapping[str, Metric]) -> list[ReportRow]:
     field = query.order_field
     if field is None:
         return rows
@@ -43,7 +43,7 @@ def _dimension(row: ReportRow, name: str) -> str:
 
 
 def show_row(
-    row: ReportRow, account: AdAccount, query: Asked, metrics: Mapping[str, Metric]
+    row: ReportRow, account: AdAccount, query: ReportBody, metrics: Mapping[str, Metric]
 ) -> dict[str, Any]:
     dimensions = {name: _dimension(row, name) for name in query.dimensions}
     if "advertiser_id" in dimensions:
@@ -63,6 +63,6 @@ def show_row(
     return {"dimensions": dimensions, "metrics": shown}
 
 
-def show_total(figures: Figures, query: Asked, metrics: Mapping[str, Metric]) -> dict[str, Any]:
+def show_total(figures: Figures, query: ReportBody, metrics: Mapping[str, Metric]) -> dict[str, Any]:
     total = {name: metric_text(metrics[name], figures) for name in query.metrics if name in metrics}
     return total | {"mixed_goals": figures.mixed_goals}

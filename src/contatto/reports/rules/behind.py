@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from contatto.leads.model.leads import Origin, Status
+from contatto.leads.model.leads import LeadStatus, Origin
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
 
 _CHAT, _LEAD = ConversionKind.CONVERSATION, ConversionKind.LEAD
@@ -20,7 +20,7 @@ class Behind:
     own_day: bool = False
     via: TouchKind | None = None
     origins: frozenset[Origin] = frozenset()
-    statuses: frozenset[Status] = frozenset()
+    statuses: frozenset[LeadStatus] = frozenset()
 
 
 BEHIND: Final[Mapping[str, Behind]] = {
@@ -37,7 +37,7 @@ BEHIND: Final[Mapping[str, Behind]] = {
     "onsite_form": Behind(_LEAD, origins=frozenset({Origin.FORM})),
     "chat_leads": Behind(_LEAD, origins=frozenset({Origin.CHAT})),
     "manual_leads": Behind(_LEAD, origins=frozenset({Origin.MANUAL})),
-    "qualified_leads": Behind(_LEAD, statuses=frozenset({Status.QUALIFIED, Status.CONVERTED})),
-    "converted_leads": Behind(_LEAD, statuses=frozenset({Status.CONVERTED})),
+    "qualified_leads": Behind(_LEAD, statuses=frozenset({LeadStatus.QUALIFIED, LeadStatus.CONVERTED})),
+    "converted_leads": Behind(_LEAD, statuses=frozenset({LeadStatus.CONVERTED})),
 }
 """The metrics that count conversions, and which."""

@@ -9,7 +9,7 @@ from contatto.ads.rules.delivering import Delivering
 from contatto.ads.rules.outline import Node
 from contatto.measurement.model import Goal
 from contatto.reports.model import Counts, Figures, Metric, Value
-from contatto.reports.rules.ads_tree import TreeLook, state_of
+from contatto.reports.rules.ads_manager import TreeLook, state_of
 
 FEW: Final = 60
 """So many rows are all shown at once."""

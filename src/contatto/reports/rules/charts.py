@@ -28,7 +28,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FunnelStep:
     """A step of the funnel: how many came so far, and which share of the step before."""
 
     name: str
@@ -69,7 +69,7 @@ def label_every(count: int) -> int:
     return max(1, -(-count // LABELS))
 
 
-def funnel(counts: Counts) -> list[Step]:
+def funnel(counts: Counts) -> list[FunnelStep]:
     """From the ad that was seen to the lead that became a customer; widths are logarithmic, 0 to 100."""
     steps = {
         "impressions": counts.impressions,
@@ -80,11 +80,11 @@ def funnel(counts: Counts) -> list[Step]:
         "converted": counts.converted,
     }
     most = max(steps.values())
-    found: list[Step] = []
+    found: list[FunnelStep] = []
     before: int | None = None
     for name, count in steps.items():
         share = count / before if before else None
-        found.append(Step(name, count, share, _width(count, most)))
+        found.append(FunnelStep(name, count, share, _width(count, most)))
         before = count
     return found
 

@@ -8,7 +8,7 @@ from contatto.measurement.model import Conversion, Policy, Touch, TouchKind
 from contatto.measurement.rules import is_eligible, last_touch
 
 
-class Verdict(StrEnum):
+class TouchVerdict(StrEnum):
     """What became of a touch when the winner was sought."""
 
     WON = "won"
@@ -24,7 +24,7 @@ class Judged:
     """A touch and its verdict."""
 
     touch: Touch
-    verdict: Verdict
+    verdict: TouchVerdict
 
 
 def judge_touches(
@@ -36,15 +36,15 @@ def judge_touches(
     return [Judged(touch, _verdict(touch, conversion, winner)) for touch in ordered]
 
 
-def _verdict(touch: Touch, conversion: Conversion, winner: Touch | None) -> Verdict:
+def _verdict(touch: Touch, conversion: Conversion, winner: Touch | None) -> TouchVerdict:
     if winner is not None and touch.touch_id == winner.touch_id:
-        return Verdict.WON
+        return TouchVerdict.WON
     if touch.expires_ts < touch.ts:
-        return Verdict.NEVER_COUNTS
+        return TouchVerdict.NEVER_COUNTS
     if touch.ts > conversion.ts:
-        return Verdict.AFTERWARDS
+        return TouchVerdict.AFTERWARDS
     if winner is None or not is_eligible(touch, conversion):
-        return Verdict.EXPIRED
+        return TouchVerdict.EXPIRED
     later = (touch.ts, touch.touch_id) > (winner.ts, winner.touch_id)
     behind = touch.kind is TouchKind.VIEW and winner.kind is TouchKind.CLICK
-    return Verdict.BEHIND_CLICK if behind and later else Verdict.EARLIER
+    return TouchVerdict.BEHIND_CLICK if behind and later else TouchVerdict.EARLIER

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.moments import day_of
+from contatto.kit.timestamps import day_of
 from contatto.reports.model import Level, Span
 
 

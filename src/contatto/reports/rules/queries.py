@@ -8,15 +8,15 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
-from contatto.ads.model import Status, Wanted
+from contatto.ads.model import NodeFilter, NodeStatus
 from contatto.kit import errors
+from contatto.kit.api_types import ApiId, ApiModel, JsonText, PageQuery
 from contatto.kit.errors import Refused
-from contatto.kit.wire import ApiId, JsonText, PageQuery, Shape
-from contatto.reports.model import Level, Metric, Span, Step
+from contatto.reports.model import Level, Metric, Span, TimeStep
 from contatto.reports.rules.filters import Condition
 from contatto.reports.rules.texts import NEED_REACH
 
-EVERYTHING: Final = Wanted(statuses=frozenset(Status))
+EVERYTHING: Final = NodeFilter(statuses=frozenset(NodeStatus))
 LEVELS: Final = {
     "advertiser_id": Level.AD_ACCOUNT,
     "page_id": Level.PAGE,
@@ -31,8 +31,8 @@ DATA_LEVELS: Final = {
     "AUCTION_ADGROUP": Level.AD_GROUP,
     "AUCTION_AD": Level.AD,
 }
-STEPS: Final = {"stat_time_day": Step.DAY, "stat_time_hour": Step.HOUR}
-MOST_DAYS: Final = {Step.WHOLE: 365, Step.DAY: 30, Step.HOUR: 1}
+STEPS: Final = {"stat_time_day": TimeStep.DAY, "stat_time_hour": TimeStep.HOUR}
+MOST_DAYS: Final = {TimeStep.WHOLE: 365, TimeStep.DAY: 30, TimeStep.HOUR: 1}
 """Longest span in days, by what has rows of its own."""
 TEXTS: Final = (
     "campaign_id",
@@ -67,7 +67,7 @@ def _read_value(value: object) -> object:
         return value
 
 
-class Filter(Shape):
+class Filter(ApiModel):
     """``filter_value`` is JSON text inside JSON, or a plain text."""
 
     field_name: str
@@ -81,7 +81,7 @@ class Filter(Shape):
         return tuple(str(value) for value in found)
 
 
-class Asked(Shape):
+class ReportBody(ApiModel):
     """What a report is asked, whether it is answered at once or made into a file.
 
     ``start_date`` and ``end_date`` are days of the ad account's zone, or ``query_lifetime`` is set.
@@ -103,32 +103,32 @@ class Asked(Shape):
     order_type: Literal["ASC", "DESC"] = "DESC"
 
 
-class ReportQuery(PageQuery, Asked):
+class ReportQuery(PageQuery, ReportBody):
     """A question with the page of its answer that is wanted."""
 
     query_mode: Literal["REGULAR", "CHUNK"] = "REGULAR"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReportQuestion:
     """What a report is asked: days, what a row stands for, of which ads, by which steps, and with reach."""
 
     span: Span
     level: Level = Level.AD_GROUP
-    wanted: Wanted = EVERYTHING
-    step: Step = Step.WHOLE
+    wanted: NodeFilter = EVERYTHING
+    step: TimeStep = TimeStep.WHOLE
     with_reach: bool = False
     by_country: bool = False
 
 
-def question_of(query: Asked) -> Question:
+def question_of(query: ReportBody) -> ReportQuestion:
     """The question that a request asks.
 
     Raises:
         Refused: INVALID, naming the field.
     """
     steps = [STEPS[name] for name in query.dimensions if name in STEPS]
-    step = steps[-1] if steps else Step.WHOLE
+    step = steps[-1] if steps else TimeStep.WHOLE
     finest = [level for name, level in LEVELS.items() if name in query.dimensions]
     asked = DATA_LEVELS[query.data_level] if query.data_level else None
     level = finest[-1] if finest else asked or Level.AD_ACCOUNT
@@ -143,12 +143,12 @@ def question_of(query: Asked) -> Question:
     with_reach = bool(named & NEED_REACH)
     if with_reach and by_country:
         raise Refused(errors.INVALID, "metrics: reach and its kin are not known by country_code.")
-    return Question(_span(query, step), level, _wanted(query), step, with_reach, by_country)
+    return ReportQuestion(_span(query, step), level, _wanted(query), step, with_reach, by_country)
 
 
-def _span(query: Asked, step: Step) -> Span:
+def _span(query: ReportBody, step: TimeStep) -> Span:
     if query.query_lifetime:
-        if step is not Step.WHOLE:
+        if step is not TimeStep.WHOLE:
             raise Refused(errors.INVALID, f"query_lifetime: it does not go together with a {step.value}.")
         return Span()
     if query.start_date is None or query.end_date is None:
@@ -160,7 +160,7 @@ def _span(query: Asked, step: Step) -> Span:
     return Span(query.start_date.isoformat(), query.end_date.isoformat())
 
 
-def conditions_of(query: Asked) -> list[Condition]:
+def conditions_of(query: ReportBody) -> list[Condition]:
     """The filters by names and figures; those by ids are part of the question."""
     return [
         Condition(one.field_name, one.filter_type, one.values())
@@ -169,7 +169,7 @@ def conditions_of(query: Asked) -> list[Condition]:
     ]
 
 
-def _wanted(query: Asked) -> Wanted:
+def _wanted(query: ReportBody) -> NodeFilter:
     numbers: dict[str, Any] = {}
     for one in query.filtering:
         if one.field_name not in _IDS:
@@ -178,10 +178,10 @@ def _wanted(query: Asked) -> Wanted:
         if one.filter_type != "IN" or not all(value.isascii() and value.isdigit() for value in values):
             raise Refused(errors.INVALID, f"filtering: {one.field_name} allows IN with a list of ids.")
         numbers[_IDS[one.field_name]] = frozenset(number for number in map(int, values) if number < 1 << 63)
-    return Wanted(statuses=frozenset(Status), **numbers)
+    return NodeFilter(statuses=frozenset(NodeStatus), **numbers)
 
 
-def check_metrics(query: Asked, metrics: Mapping[str, Metric]) -> None:
+def check_metrics(query: ReportBody, metrics: Mapping[str, Metric]) -> None:
     """Refuse metrics that there are not, and an order by what is not in the report.
 
     Raises:

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from contatto.reports.model import Counts, Fact, Figures, Level, Report, ReportRow, Step, Subject, add_up
+from contatto.reports.model import Counts, Fact, Figures, Level, Report, ReportRow, Subject, TimeStep, add_up
 
 
 def build_report(
     subjects: Sequence[Subject],
     facts: Iterable[Fact],
     owners: Mapping[str, str],
-    step: Step,
+    step: TimeStep,
     *,
     by_country: bool = False,
 ) -> Report:
@@ -26,14 +26,14 @@ def build_report(
         step: whether each day or hour has its own rows.
         by_country: whether each country has its own rows.
     """
-    by_day = step is not Step.WHOLE
+    by_day = step is not TimeStep.WHOLE
     sums = add_up(
         ((owners[fact.ad_id], fact.day if by_day else "", fact.country if by_country else ""), fact.counts)
         for fact in facts
         if fact.ad_id in owners
     )
     known = {subject.key: subject for subject in subjects}
-    if step is Step.WHOLE and not by_country:
+    if step is TimeStep.WHOLE and not by_country:
         for subject in subjects:
             if not subject.deleted:
                 sums.setdefault((subject.key, "", ""), Counts())

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, select
 
 from contatto.kit.db.tx import Tx
-from contatto.leads.model.leads import Origin, Status
+from contatto.leads.model.leads import LeadStatus, Origin
 from contatto.leads.store.records import leads
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
 from contatto.measurement.store import conversions
@@ -14,7 +14,7 @@ from contatto.reports.model import Span
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ConversionFilter:
     """Which conversions of an ad account: those of some ads, on some days, of a kind, in a country.
 
     ``own_day`` takes the day of the conversion and not that of its touch. ``origins`` and ``statuses`` are
@@ -30,11 +30,11 @@ class Wanted:
     via: TouchKind | None = None
     country: str | None = None
     origins: frozenset[Origin] = frozenset()
-    statuses: frozenset[Status] = frozenset()
+    statuses: frozenset[LeadStatus] = frozenset()
 
 
 def list_conversions(
-    tx: Tx, business_id: str, wanted: Wanted, limit: int, skip: int = 0
+    tx: Tx, business_id: str, wanted: ConversionFilter, limit: int, skip: int = 0
 ) -> list[Attribution]:
     """Conversions, the latest first."""
     found = select(conversions).where(conversions.c.business_id == business_id, *_conditions(wanted))
@@ -42,20 +42,20 @@ def list_conversions(
     return tx.list(Attribution, _joined(found, wanted).order_by(*order).limit(limit).offset(skip))
 
 
-def count_conversions(tx: Tx, business_id: str, wanted: Wanted) -> int:
+def count_conversions(tx: Tx, business_id: str, wanted: ConversionFilter) -> int:
     found = select(func.count()).select_from(conversions)
     found = found.where(conversions.c.business_id == business_id, *_conditions(wanted))
     return int(tx.scalar(_joined(found, wanted)))
 
 
-def _joined(found: Select[Any], wanted: Wanted) -> Select[Any]:
+def _joined(found: Select[Any], wanted: ConversionFilter) -> Select[Any]:
     if not (wanted.origins or wanted.statuses):
         return found
     mine = (leads.c.id == conversions.c.subject_id) & (leads.c.business_id == wanted.business_id)
     return found.join(leads, mine)
 
 
-def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
+def _conditions(wanted: ConversionFilter) -> list[ColumnElement[bool]]:
     day = conversions.c.rt_day if wanted.own_day else conversions.c.day
     found = [
         conversions.c.ad_account_id == wanted.ad_account_id,

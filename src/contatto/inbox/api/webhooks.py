@@ -1,0 +1,256 @@
+"""The doors of the inbox: platform webhooks and the chat page's own API, both in plain Starlette."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from contatto.channels.actions import webhook_verify_token
+from contatto.channels.connectors.webchat import WebchatDelivery
+from contatto.channels.index import apps_of
+from contatto.channels.model import ChannelAccount, ChannelApp, Connector, Label, MessageKind, Platform
+from contatto.channels.registry import CONNECTORS
+from contatto.channels.rules import serves_platform
+from contatto.inbox import rules
+from contatto.inbox.actions.threads import conversation_id_of, message_id_of
+from contatto.inbox.auth import admit_newcomer, admit_sender, chat_visitor
+from contatto.inbox.model import Message, Photo
+from contatto.inbox.store import conversations, messages, photos, receipts
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import HotRoute, json_answer, read_body
+from contatto.kit.ids import new_secret
+from contatto.kit.limits import RateLimit
+from contatto.kit.reading import UNREADABLE
+from contatto.kit.timestamps import micros
+from contatto.ui.context import Context, context_of
+from contatto.ui.live import SIGN_OF_LIFE, sse, sse_answer
+from contatto.ui.render import iso
+
+_ANSWERED: Final = msgspec.json.encode({"received": True})
+_CHAT_LIMIT: Final = RateLimit(most=40, span_s=60)
+_MOST_UNSENT: Final = 40
+_NOBODYS: Final = ChannelApp("", "", Platform.TIKTOK, new_secret("nobody"))
+"""Stands for an app that there is not: it is answered as one whose secret did not sign."""
+
+
+class _Written(msgspec.Struct):
+    client_message_id: str
+    text: str
+
+
+_written: Final = msgspec.json.Decoder(_Written)
+
+
+async def receive_webhook(request: Request) -> Response:
+    """Take a platform's webhook: find the apps, bound, verify the raw body, store, answer; then work."""
+    context = context_of(request)
+    connector, apps = await _list_apps(request)
+    raw = await read_body(request)
+    signed = _list_signers(request, connector, apps, raw)
+    # one body may hold several events: each is a delivery of its own, and all are kept before the answer
+    rows = [
+        _store_receipt(context, app.business_id, connector.platform, connector.label(piece), piece)
+        for app in signed
+        for piece in connector.split(raw)
+    ]
+    await asyncio.gather(*rows)
+    return Response(_ANSWERED, media_type="application/json")
+
+
+async def answer_challenge(request: Request) -> Response:
+    """Answer a platform's question whether this address is ours, with what it sent along."""
+    connector, apps = await _list_apps(request)
+    for app in apps:
+        token = webhook_verify_token(context_of(request).vault, app)
+        answer = connector.challenge(request.query_params, token)
+        if answer is not None:
+            return PlainTextResponse(answer)
+    raise Refused(errors.NOT_FOUND, "The verify token is wrong, or this platform does not ask.")
+
+
+async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
+    """The connector of a webhook's platform, and the apps of its address: each business has ids of its own.
+
+    Raises:
+        Refused: NOT_FOUND, for a platform that there is not.
+    """
+    platform = request.path_params["platform"]
+    if platform not in set(Platform):
+        raise Refused(errors.NOT_FOUND, "There is no such platform.")
+    named = await apps_of(request).list_named(request.path_params["app_id"])
+    return CONNECTORS[Platform(platform)], [app for app in named if serves_platform(app, platform)]
+
+
+def _list_signers(
+    request: Request, connector: Connector, apps: list[ChannelApp], raw: bytes
+) -> list[ChannelApp]:
+    """The apps whose secret signed a body: that of one business, or of several that share an app.
+
+    Each of these gets it, and refuses what is for an account that it has not. Whether anybody has an app of
+    this id shows in no answer.
+
+    Raises:
+        Refused: UNSIGNED or STALE.
+    """
+    context = context_of(request)
+    now, tolerance = context.clock.now(), context.settings.webhook_tolerance_s
+    signers, refusals = [], []
+    for app in apps or [_NOBODYS]:
+        try:
+            connector.verify_signature(request.headers, raw, app.secret, now, tolerance)
+            signers.append(app)
+        except Refused as refused:
+            refusals.append(refused)
+    if not signers:
+        raise next((each for each in refusals if each.code is errors.STALE), refusals[0])
+    return signers
+
+
+async def _store_receipt(
+    context: Context, business_id: str, platform: Platform, label: Label, raw: bytes
+) -> None:
+    body = context.vault.seal_bytes(raw, business_id)
+    row = rules.receipt_row(business_id, platform, label, body, context.clock.now())
+    await context.db.append(receipts.APPEND_RECEIPT[context.db.engine.dialect.name], row)
+
+
+async def write_chat_message(request: Request) -> Response:
+    """Take a customer's message from the chat page; the same ``client_message_id`` again changes nothing."""
+    context = context_of(request)
+    account, visitor = await chat_visitor(request)
+    if not request.headers.get("content-type", "").startswith("application/json"):
+        raise Refused(errors.UNREADABLE, "Send JSON.")
+    now = context.clock.now()
+    raw = await read_body(request)
+    written = _read_written(raw)
+    _CHAT_LIMIT.check(f"{account.id}:{visitor}", now.timestamp())
+    admit_sender(request, account)
+    conversation_id = conversation_id_of(account, visitor)
+    of = (account.business_id, conversation_id)
+    if await context.db.read(lambda tx: conversations.find_conversation(tx, *of)) is None:
+        await context.db.write(lambda tx: admit_newcomer(tx, request, account, conversation_id))
+    delivery = WebchatDelivery(account.id, visitor, written.client_message_id, written.text, micros(now))
+    body = msgspec.json.encode(delivery)
+    label = CONNECTORS[Platform.WEBCHAT].label(body)
+    await _store_receipt(context, account.business_id, Platform.WEBCHAT, label, body)
+    message_id = message_id_of(account, f"{visitor}:{written.client_message_id}")
+    return json_answer({"accepted": True, "message_id": message_id})
+
+
+def _read_written(raw: bytes) -> _Written:
+    try:
+        written = _written.decode(raw)
+    except UNREADABLE as error:
+        raise Refused(errors.UNREADABLE, "Send client_message_id and text as JSON.") from error
+    if not 0 < len(written.text.strip()) <= rules.TEXT_LIMIT:
+        raise Refused(errors.INVALID, f"text: write 1 to {rules.TEXT_LIMIT} characters.")
+    rules.check_client_id(written.client_message_id)
+    return written
+
+
+async def list_chat_messages(request: Request) -> Response:
+    """The visitor's own thread: messages only; inline notices are no messages and never leave here.
+
+    ``unsent`` are the ids that the page gave to what it could not send for certain; it is told under which
+    ids these stand in the thread, if they ever came.
+    """
+    context = context_of(request)
+    account, visitor = await chat_visitor(request)
+    after = _after(request)
+    unsent = request.query_params.get("unsent", "").split(",")[:_MOST_UNSENT]
+    ids = {each: message_id_of(account, f"{visitor}:{each}") for each in unsent if 8 <= len(each) <= 64}
+
+    def read(tx: Tx) -> dict[str, Any]:
+        conversation_id = conversation_id_of(account, visitor)
+        known = conversations.find_conversation(tx, account.business_id, conversation_id)
+        found = messages.list_messages_after(tx, account.business_id, conversation_id, after)
+        return {
+            "messages": show_messages(tx, account, found),
+            "read_at": iso(known.business_read_at) if known else None,
+            "ids": ids,
+        }
+
+    return json_answer(await context.db.read(read))
+
+
+def _after(request: Request) -> int:
+    after = request.query_params.get("after", "0")
+    return int(after) if after.isascii() and after.isdecimal() and len(after) < 19 else 0
+
+
+async def stream_chat(request: Request) -> Response:
+    """The visitor's thread as server-sent events: ``message``, ``read`` by the business, ``typing``."""
+    context = context_of(request)
+    account, visitor = await chat_visitor(request)
+    return sse_answer(_follow_thread(context, account, visitor, _after(request)))
+
+
+async def _follow_thread(
+    context: Context, account: ChannelAccount, visitor: str, last: int
+) -> AsyncIterator[str]:
+    conversation_id = conversation_id_of(account, visitor)
+    yield "retry: 1000\n\n"
+    async for event in context.live.follow(account.business_id, None):
+        if event is None:
+            yield SIGN_OF_LIFE
+        elif conversation_id not in event.payload:
+            continue
+        elif event.name == "member_typing":
+            yield sse("typing", "{}")
+        elif event.name == "conversation_read":
+            read_at = await context.db.read(lambda tx: _read_at(tx, account, conversation_id))
+            yield sse("read", msgspec.json.encode({"read_at": read_at}).decode())
+        elif event.name in ("message_sent", "message_received"):
+            for message in await _read_after(context, account, conversation_id, last):
+                last = max(last, message["seq"])
+                yield sse("message", msgspec.json.encode(message).decode())
+
+
+def _read_at(tx: Tx, account: ChannelAccount, conversation_id: str) -> str | None:
+    known = conversations.find_conversation(tx, account.business_id, conversation_id)
+    return iso(known.business_read_at) if known else None
+
+
+async def _read_after(
+    context: Context, account: ChannelAccount, conversation_id: str, seq: int
+) -> list[dict[str, Any]]:
+    def read(tx: Tx) -> list[dict[str, Any]]:
+        found = messages.list_messages_after(tx, account.business_id, conversation_id, seq)
+        return show_messages(tx, account, found)
+
+    return await context.db.read(read)
+
+
+def show_messages(tx: Tx, account: ChannelAccount, found: list[Message]) -> list[dict[str, Any]]:
+    """Messages as the chat page is told of them."""
+    kept = photos.list_photos(tx, account.business_id, {each.photo for each in found if each.photo})
+    return [_shown(message, kept.get(message.photo or "")) for message in found]
+
+
+def _shown(message: Message, photo: Photo | None) -> dict[str, Any]:
+    shown = {
+        "seq": message.seq,
+        "id": message.id,
+        "from": message.sender.value,
+        "text": message.text,
+        "at": iso(message.at),
+    }
+    if message.kind is MessageKind.PHOTO:
+        shown["photo"] = {"width": photo.width, "height": photo.height} if photo else None
+    if message.form:
+        shown["form"] = {"page_id": message.form}
+    return shown
+
+
+routes = [
+    HotRoute("/webhooks/{platform}/{app_id}", receive_webhook, methods=["POST"]),
+    HotRoute("/webhooks/{platform}/{app_id}", answer_challenge, methods=["GET"]),
+    HotRoute("/chat/{account_id}/messages", list_chat_messages, methods=["GET"]),
+    HotRoute("/chat/{account_id}/messages", write_chat_message, methods=["POST"]),
+    HotRoute("/chat/{account_id}/stream", stream_chat, methods=["GET"]),
+]

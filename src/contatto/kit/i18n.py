@@ -1,0 +1,103 @@
+"""Marking texts for translation, and the words of a request's language."""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+
+class Translator(Protocol):
+    """One language: its texts, and how it writes numbers and money."""
+
+    @property
+    def lang(self) -> str:
+        """The language's tag, such as ``pt-BR``."""
+
+    @property
+    def dir(self) -> str:
+        """``ltr`` or ``rtl``."""
+
+    def gettext(self, text: str, /, **values: Any) -> str:
+        """The text in this language, with its ``%(name)s`` filled in if there are values."""
+
+    def ngettext(self, one: str, many: str, n: int, /, **values: Any) -> str:
+        """The form for this many, with ``%(num)s`` as the number and the other ``%(name)s`` filled in."""
+
+    def plural(self, one: str, many: str, n: int) -> str:
+        """The form for this many, not yet filled in."""
+
+    def written(self, values: Mapping[str, Any], /) -> dict[str, Any]:
+        """What fills a text, with whole numbers as the language writes them."""
+
+    def number(self, value: float | None) -> str:
+        """A number with the language's separators; a dash for none."""
+
+    def percent(self, value: float | None) -> str:
+        """A share between 0 and 1 as a percentage with two decimals; a dash for none."""
+
+    def country(self, code: str) -> str:
+        """A country's name; the code (ISO 3166-1 alpha-2) where there is none."""
+
+    def money(self, amount_micros: int | None, currency: str) -> str:
+        """An amount with its currency's code; a dash for none."""
+
+
+class LazyText:
+    """A text for people that waits for its language, with what fills it in: numbers, words, or further texts.
+
+    As a string it is English.
+    """
+
+    __slots__ = ("text", "values")
+
+    def __init__(self, text: str, /, **values: Any) -> None:
+        self.text, self.values = text, values
+
+    def __str__(self) -> str:
+        return self.text % self.values if self.values else self.text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LazyText) and (self.text, self.values) == (other.text, other.values)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    def in_language(self, words: Translator) -> str:
+        return words.gettext(self.text, **self.values)
+
+    def kept(self) -> str:
+        """It as a text that can be stored; ``read_lazy_text`` reads it."""
+        if not self.values and not self.text.startswith("["):
+            return self.text
+        values = {
+            name: {"said": value.kept()} if isinstance(value, LazyText) else value
+            for name, value in self.values.items()
+        }
+        return json.dumps([self.text, values], ensure_ascii=False)
+
+
+def read_lazy_text(kept: str) -> LazyText:
+    """A text as it was kept."""
+    if not kept.startswith("["):
+        return LazyText(kept)
+    text, values = json.loads(kept)
+    return LazyText(
+        text,
+        **{
+            name: read_lazy_text(value["said"]) if isinstance(value, dict) else value
+            for name, value in values.items()
+        },
+    )
+
+
+def N_(text: str) -> str:  # noqa: N802  (the name that translators' tools know)
+    """Mark a text of a table for translation; whoever shows it translates it."""
+    return text
+
+
+def translator_of(connection: "HTTPConnection") -> Translator:
+    """The words of the language in which this request is answered."""
+    words: Translator = connection.app.state.context.pages.translator_of(connection)
+    return words

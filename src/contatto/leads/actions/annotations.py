@@ -1,0 +1,235 @@
+"""What people do with a lead: its owner, labels, notes and tasks; the second of two members is told.
+
+Each change carries what the member had before their eyes. Labels are put on and taken off one by one, so two
+members who do so at once do not meet.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import date
+
+from contatto.accounts.model import BusinessId
+from contatto.accounts.store import list_members
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id
+from contatto.kit.outbox import emit
+from contatto.leads.actions.facets import refresh_facets
+from contatto.leads.model.annotations import Actor, Label, Note, Task
+from contatto.leads.model.events import LeadEdited
+from contatto.leads.model.leads import HistoryEntry, Lead, LeadId
+from contatto.leads.rules import annotations as rules
+from contatto.leads.store import annotations, records
+
+
+@dataclass(frozen=True, slots=True)
+class TaskText:
+    """A task as a form holds it."""
+
+    text: str
+    due_on: date | None
+
+
+def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen: str | None, owner_id: str | None) -> Lead:
+    """Give a lead to a member, or to nobody.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID for somebody who is no member; CONFLICT when the owner is not ``seen``.
+    """
+    lead = _owned_lead(tx, actor, lead_id)
+    if lead.owner_id == owner_id:
+        return lead
+    name = check_member(tx, actor.business_id, owner_id)
+    if lead.owner_id != seen or not records.record_owner(tx, lead, owner_id):
+        now = check_member(tx, actor.business_id, lead.owner_id) or "nobody"
+        raise Refused(
+            errors.CONFLICT, "Somebody changed this first: the lead belongs to %(now)s by now.", now=now
+        )
+    note_edit(tx, actor, lead.id, "owner", name)
+    return replace(lead, owner_id=owner_id)
+
+
+def label_lead(tx: Tx, actor: Actor, lead_id: str, name: str) -> Label:
+    """Put a label on a lead; a name that is new becomes a label of the business.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID.
+    """
+    lead = _owned_lead(tx, actor, lead_id)
+    label = keep_label(tx, actor.business_id, name)
+    put_label(tx, actor, lead.id, label)
+    return label
+
+
+def put_label(tx: Tx, actor: Actor, lead_id: str, label: Label) -> bool:
+    """Put a label on a lead; False when it is there."""
+    is_new = annotations.append_lead_label(tx, actor.business_id, lead_id, label.id)
+    if is_new:
+        refresh_facets(tx, actor.business_id, {lead_id})
+        note_edit(tx, actor, lead_id, "labelled", label.name)
+    return is_new
+
+
+def keep_label(tx: Tx, business_id: str, name: str) -> Label:
+    """The label of that name, in any case of letters; it is made when the business has none.
+
+    Raises:
+        Refused: INVALID.
+    """
+    wanted = rules.read_label(name)
+    known = annotations.find_label(tx, business_id, wanted)
+    if known is not None:
+        return known
+    tx.hold_key("labels", business_id)
+    count = annotations.count_labels(tx, business_id)
+    if count >= rules.MOST_LABELS:
+        raise Refused(
+            errors.INVALID,
+            "label: there are %(most)s already. Use one of them.",
+            most=rules.MOST_LABELS,
+        )
+    label = Label(new_id(), wanted, count % rules.TONES)
+    annotations.save_label(tx, business_id, label)
+    return annotations.find_label(tx, business_id, wanted) or label
+
+
+def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
+    """Take a label off a lead.
+
+    Raises:
+        Refused: NOT_FOUND, for the lead.
+    """
+    lead = _owned_lead(tx, actor, lead_id)
+    if annotations.delete_lead_label(tx, actor.business_id, lead.id, label_id):
+        refresh_facets(tx, actor.business_id, {lead.id})
+        note_edit(tx, actor, lead.id, "unlabelled", label_name(tx, actor.business_id, label_id))
+
+
+def add_note(tx: Tx, actor: Actor, lead_id: str, text: str) -> Note:
+    """Write a note.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID.
+    """
+    lead = _owned_lead(tx, actor, lead_id)
+    note = Note(new_id(), lead.id, rules.read_note(text), actor.name, 0, tx.now, None)
+    annotations.save_note(tx, actor.business_id, note)
+    note_edit(tx, actor, lead.id, "note", "")
+    return note
+
+
+def edit_note(tx: Tx, actor: Actor, note: Note, text: str) -> None:
+    """Change a note that was seen with this revision.
+
+    Raises:
+        Refused: INVALID; CONFLICT.
+    """
+    if not annotations.record_note_text(tx, actor.business_id, note, rules.read_note(text)):
+        raise Refused(errors.CONFLICT, "Somebody changed this note first. Your text is still in the field.")
+    emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
+
+
+def remove_note(tx: Tx, actor: Actor, note: Note) -> None:
+    """Delete a note that was seen with this revision.
+
+    Raises:
+        Refused: CONFLICT.
+    """
+    if not annotations.delete_note(tx, actor.business_id, note):
+        raise Refused(errors.CONFLICT, "Somebody changed this note first. Look at it again.")
+    emit(tx, actor.business_id, LeadEdited(actor.business_id, note.lead_id, "note"))
+
+
+def add_task(tx: Tx, actor: Actor, lead_id: str, wanted: TaskText) -> Task:
+    """Note something to do.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID.
+    """
+    lead = _owned_lead(tx, actor, lead_id)
+    says = rules.read_task(wanted.text)
+    task = Task(new_id(), lead.id, says, wanted.due_on, 0, actor.name, tx.now, "", None)
+    annotations.save_task(tx, actor.business_id, task)
+    note_edit(tx, actor, lead.id, "task", "")
+    return task
+
+
+def edit_task(tx: Tx, actor: Actor, task: Task, wanted: TaskText) -> None:
+    """Change what a task says, or its day.
+
+    Raises:
+        Refused: INVALID; CONFLICT.
+    """
+    new = replace(task, text=rules.read_task(wanted.text), due_on=wanted.due_on)
+    _keep_task(tx, actor, task, new)
+
+
+def finish_task(tx: Tx, actor: Actor, task: Task, *, is_done: bool) -> None:
+    """Tick a task off, or take the tick away.
+
+    Raises:
+        Refused: CONFLICT.
+    """
+    if (task.done_at is not None) is is_done:
+        return
+    new = replace(task, done_by=actor.name if is_done else "", done_at=tx.now if is_done else None)
+    _keep_task(tx, actor, task, new)
+    if is_done:
+        _append_step(tx, actor, task.lead_id, "task_done", "")
+
+
+def remove_task(tx: Tx, actor: Actor, task: Task) -> None:
+    """Delete a task that was seen with this revision.
+
+    Raises:
+        Refused: CONFLICT.
+    """
+    if not annotations.delete_task(tx, actor.business_id, task):
+        raise Refused(errors.CONFLICT, "Somebody changed this task first. Look at it again.")
+    emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
+
+
+def _keep_task(tx: Tx, actor: Actor, task: Task, new: Task) -> None:
+    if not annotations.record_task(tx, actor.business_id, new, task.revision):
+        raise Refused(errors.CONFLICT, "Somebody changed this task first. Look at it again.")
+    emit(tx, actor.business_id, LeadEdited(actor.business_id, task.lead_id, "task"))
+
+
+def _owned_lead(tx: Tx, actor: Actor, lead_id: str) -> Lead:
+    lead = records.find_lead(tx, actor.business_id, lead_id)
+    if lead is None or lead.hidden_at is not None:
+        raise Refused(errors.NOT_FOUND, "There is no such lead.")
+    return lead
+
+
+def check_member(tx: Tx, business_id: str, member_id: str | None) -> str:
+    """The name of a member, empty for None.
+
+    Raises:
+        Refused: INVALID for somebody who is no member.
+    """
+    if member_id is None:
+        return ""
+    members = list_members(tx, BusinessId(business_id))
+    name = next((member.display_name for member in members if member.id == member_id), None)
+    if name is None:
+        raise Refused(errors.INVALID, "owner: choose a member of this business.")
+    return name
+
+
+def note_edit(tx: Tx, actor: Actor, lead_id: str, what: str, detail: str) -> None:
+    """Write a change into the lead's history, and tell of it."""
+    _append_step(tx, actor, lead_id, what, detail)
+    emit(tx, actor.business_id, LeadEdited(actor.business_id, lead_id, what))
+
+
+def label_name(tx: Tx, business_id: str, label_id: str) -> str:
+    return next(
+        (label.name for label in annotations.list_labels(tx, business_id) if label.id == label_id), ""
+    )
+
+
+def _append_step(tx: Tx, actor: Actor, lead_id: str, what: str, detail: str) -> None:
+    records.append_history(
+        tx, actor.business_id, HistoryEntry(new_id(), LeadId(lead_id), what, detail, actor.name, tx.now)
+    )

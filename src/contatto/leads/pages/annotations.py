@@ -1,0 +1,153 @@
+"""What the forms of one lead send: owner, labels, notes and tasks, each with what its sender had seen."""
+
+from collections.abc import Callable
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Form, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import RedirectResponse
+
+from contatto.accounts.auth import FormCaller
+from contatto.accounts.model import Caller, Permission
+from contatto.accounts.rules import require
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.leads.actions import annotations as actions
+from contatto.leads.actions.annotations import TaskText
+from contatto.leads.model.annotations import Note, Task
+from contatto.leads.pages.query import actor_of
+from contatto.leads.rules.annotations import NOTE_LIMIT, read_day
+from contatto.leads.store import annotations as store
+from contatto.ui.context import context_of
+
+router = APIRouter(include_in_schema=False)
+_LONGEST: Final = 4 * NOTE_LIMIT
+
+
+class _Sent(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Owner(_Sent):
+    owner: str = Field("", max_length=36)
+    seen: str = Field("", max_length=36)
+
+
+class _Note(_Sent):
+    text: str = Field("", max_length=_LONGEST)
+    seen: int = Field(0, ge=0, le=1_000_000_000)
+
+
+class _Task(_Note):
+    due_on: str = Field("", max_length=20)
+
+
+class _Change(_Task):
+    do: Literal["save", "delete", "done", "open"] = "save"
+
+
+@router.post("/leads/{lead_id}/owner")
+async def post_owner(
+    request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Owner, Form()]
+) -> RedirectResponse:
+    actor = actor_of(caller)
+    return await _write(
+        request,
+        caller,
+        lead_id,
+        lambda tx: actions.assign_lead(tx, actor, lead_id, sent.seen or None, sent.owner or None),
+    )
+
+
+@router.post("/leads/{lead_id}/labels")
+async def post_label(
+    request: Request, caller: FormCaller, lead_id: str, name: Annotated[str, Form(max_length=200)]
+) -> RedirectResponse:
+    actor = actor_of(caller)
+    return await _write(request, caller, lead_id, lambda tx: actions.label_lead(tx, actor, lead_id, name))
+
+
+@router.post("/leads/{lead_id}/labels/{label_id}/remove")
+async def post_unlabel(request: Request, caller: FormCaller, lead_id: str, label_id: str) -> RedirectResponse:
+    actor = actor_of(caller)
+    return await _write(
+        request, caller, lead_id, lambda tx: actions.unlabel_lead(tx, actor, lead_id, label_id)
+    )
+
+
+@router.post("/leads/{lead_id}/notes")
+async def post_note(
+    request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Note, Form()]
+) -> RedirectResponse:
+    actor = actor_of(caller)
+    return await _write(request, caller, lead_id, lambda tx: actions.add_note(tx, actor, lead_id, sent.text))
+
+
+@router.post("/leads/{lead_id}/notes/{note_id}")
+async def post_note_change(
+    request: Request, caller: FormCaller, lead_id: str, note_id: str, sent: Annotated[_Change, Form()]
+) -> RedirectResponse:
+    actor = actor_of(caller)
+
+    def change(tx: Tx) -> None:
+        note = _seen_note(tx, caller.business_id, lead_id, note_id, sent.seen)
+        if sent.do == "delete":
+            actions.remove_note(tx, actor, note)
+        else:
+            actions.edit_note(tx, actor, note, sent.text)
+
+    return await _write(request, caller, lead_id, change)
+
+
+@router.post("/leads/{lead_id}/tasks")
+async def post_task(
+    request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Task, Form()]
+) -> RedirectResponse:
+    actor = actor_of(caller)
+    wanted = TaskText(sent.text, read_day(sent.due_on))
+    return await _write(request, caller, lead_id, lambda tx: actions.add_task(tx, actor, lead_id, wanted))
+
+
+@router.post("/leads/{lead_id}/tasks/{task_id}")
+async def post_task_change(
+    request: Request, caller: FormCaller, lead_id: str, task_id: str, sent: Annotated[_Change, Form()]
+) -> RedirectResponse:
+    actor = actor_of(caller)
+
+    def change(tx: Tx) -> None:
+        task = _seen_task(tx, caller.business_id, lead_id, task_id, sent.seen)
+        if sent.do == "delete":
+            actions.remove_task(tx, actor, task)
+        elif sent.do == "save":
+            actions.edit_task(tx, actor, task, TaskText(sent.text, read_day(sent.due_on)))
+        else:
+            actions.finish_task(tx, actor, task, is_done=sent.do == "done")
+
+    return await _write(request, caller, lead_id, change)
+
+
+def _seen_note(tx: Tx, business_id: str, lead_id: str, note_id: str, seen: int) -> Note:
+    note = store.find_note(tx, business_id, lead_id, note_id)
+    if note is None:
+        raise Refused(errors.NOT_FOUND, "This note is gone: somebody deleted it first.")
+    if note.revision != seen:
+        raise Refused(errors.CONFLICT, "Somebody changed this note first. Your text is still in the field.")
+    return note
+
+
+def _seen_task(tx: Tx, business_id: str, lead_id: str, task_id: str, seen: int) -> Task:
+    task = store.find_task(tx, business_id, lead_id, task_id)
+    if task is None:
+        raise Refused(errors.NOT_FOUND, "This task is gone: somebody deleted it first.")
+    if task.revision != seen:
+        raise Refused(errors.CONFLICT, "Somebody changed this task first. Look at it again.")
+    return task
+
+
+async def _write(
+    request: Request, caller: Caller, lead_id: str, change: Callable[[Tx], object]
+) -> RedirectResponse:
+    require(caller, Permission.WRITE_LEADS)
+    await context_of(request).db.write(change)
+    return RedirectResponse(f"/leads/{lead_id}", 303)

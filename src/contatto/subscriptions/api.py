@@ -1,0 +1,246 @@
+"""Subscriptions to leads and to messages in the API v1.3."""
+
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from contatto.accounts.actions import load_advertiser
+from contatto.accounts.auth import API_HEADER, find_token_caller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import may_use, require
+from contatto.accounts.store import list_ad_accounts
+from contatto.forms.store.records import find_version
+from contatto.kit import errors
+from contatto.kit.api_types import (
+    ApiId,
+    ApiModel,
+    PageQuery,
+    TextId,
+    describe_query,
+    page_info,
+    read_query,
+    request_id_of,
+)
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import api_answer
+from contatto.leads.model.leads import LeadSource
+from contatto.subscriptions import rules, store
+from contatto.subscriptions.actions import (
+    NewSubscription,
+    check_callback,
+    end_subscription,
+    set_webhook,
+    subscribe_program,
+)
+from contatto.subscriptions.auth import app_caller
+from contatto.subscriptions.model import Entity, Subscription
+from contatto.ui.context import context_of
+
+router: Final = APIRouter(prefix="/open_api/v1.3", tags=["Subscriptions"])
+
+type Secret = Annotated[str, Field(min_length=1, max_length=rules.SECRET_LIMIT)]
+type Url = Annotated[str, Field(max_length=rules.URL_LIMIT)]
+
+
+class Detail(ApiModel):
+    """What is subscribed to; without ``page_id`` the leads of all forms.
+
+    The token is what lets the program in: when it is revoked, the subscription ends.
+    """
+
+    access_token: Annotated[str, Field(max_length=256)]
+    advertiser_id: ApiId
+    lead_source: LeadSource = LeadSource.INSTANT_FORM
+    page_id: ApiId | None = None
+
+
+class SubscribeBody(ApiModel):
+    app_id: TextId
+    secret: Secret
+    subscribe_entity: Literal["LEAD"]
+    callback_url: Url
+    subscription_detail: Detail
+
+
+class SubscriptionQuery(PageQuery):
+    app_id: TextId
+    secret: Secret
+    subscribe_entity: Literal["LEAD"] = "LEAD"
+
+
+class UnsubscribeBody(ApiModel):
+    app_id: TextId
+    secret: Secret
+    subscription_id: ApiId
+
+
+@router.post("/subscription/subscribe/")
+async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Response:
+    """Have leads pushed to an address, each as it is captured or gets more details.
+
+    A push carries ``X-Open-Signature``: HMAC-SHA256 of the body with the app's secret, in lower-case
+    hexadecimal. It comes at least once: what is not answered with 2xx is tried again, at once and then
+    slower, for 24 hours; the answer 410 ends the subscription. Leads that no ad earned are pushed for each ad
+    account of the business.
+    """
+    detail = body.subscription_detail
+    app = await app_caller(request, body.app_id, body.secret, detail.access_token)
+    require(app, Permission.READ_LEADS)
+    caller = await find_token_caller(request, detail.access_token)
+    require(caller, Permission.READ_LEADS)
+    check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
+
+    def work(tx: Tx) -> Subscription:
+        account = load_advertiser(tx, caller, detail.advertiser_id)
+        _check_page(tx, caller.business_id, detail)
+        new = NewSubscription(
+            Entity.LEAD,
+            body.app_id,
+            body.secret,
+            body.callback_url,
+            account.id,
+            detail.lead_source.value,
+            detail.page_id or 0,
+            caller.subject_id,
+        )
+        return subscribe_program(tx, caller.business_id, new)
+
+    made = await context_of(request).db.write(work)
+    return api_answer({"subscription_id": str(made.number)}, request_id_of(request))
+
+
+@router.get("/subscription/get/", openapi_extra=describe_query(SubscriptionQuery))
+async def get_subscriptions(request: Request) -> Response:
+    """The subscriptions of an app that have not ended, newest first; tokens and secrets are not shown."""
+    query = read_query(request, SubscriptionQuery)
+    caller = await app_caller(request, query.app_id, query.secret)
+    require(caller, Permission.READ_LEADS)
+
+    def work(tx: Tx) -> dict[str, Any]:
+        live = store.list_subscriptions(tx, caller.business_id, Entity.LEAD)
+        named = [each for each in live if (each.app_id, each.secret) == (query.app_id, query.secret)]
+        mine = [each for each in named if may_use(caller, each.ad_account_id)]
+        accounts = list_ad_accounts(tx, caller.business_id)
+        numbers: dict[str, int] = {account.id: account.number for account in accounts}
+        first = (query.page - 1) * query.page_size
+        shown = mine[first : first + query.page_size]
+        rows = [_show(each, numbers.get(each.ad_account_id, 0)) for each in shown]
+        return {"subscriptions": rows, "page_info": page_info(query, len(mine))}
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+@router.post("/subscription/unsubscribe/")
+async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Response:
+    """End a subscription: nothing more is pushed, not even what was still to be tried again."""
+    caller = await app_caller(request, body.app_id, body.secret)
+    require(caller, Permission.READ_LEADS)
+
+    def work(tx: Tx) -> None:
+        found = store.find_subscription(tx, caller.business_id, body.subscription_id)
+        is_mine = found is not None and (found.app_id, found.secret) == (body.app_id, body.secret)
+        if (
+            found is None
+            or not is_mine
+            or found.ended_at is not None
+            or not may_use(caller, found.ad_account_id)
+        ):
+            raise Refused(errors.NOT_FOUND, "subscription_id: this app has no such subscription.")
+        end_subscription(tx, found, "unsubscribed")
+
+    await context_of(request).db.write(work)
+    return api_answer({"subscription_id": str(body.subscription_id)}, request_id_of(request))
+
+
+class WebhookBody(ApiModel):
+    app_id: TextId
+    secret: Secret
+    event_type: Literal["DIRECT_MESSAGE"] = "DIRECT_MESSAGE"
+
+
+class UpdateWebhook(WebhookBody):
+    callback_url: Url
+
+
+@router.post("/business/webhook/update/")
+async def update_webhook(request: Request, body: UpdateWebhook) -> Response:
+    """Set the address that messages of the business are pushed to for this app; it has one at a time.
+
+    A push carries ``TikTok-Signature: t=<unix>,s=<hex>``: HMAC-SHA256 of ``<t>.<body>`` with the app's
+    secret. It comes at least once, and is tried again for 72 hours. The events are ``im_receive_msg``,
+    ``im_send_msg``, ``im_referral_msg`` with the ad that a person came from, and ``im_mark_read_msg`` with
+    the time up to which a side has read. What only the business sees is never told; comments and audits do
+    not happen here. What an access token has set ends when that is revoked.
+    """
+    caller = await app_caller(request, body.app_id, body.secret)
+    require(caller, Permission.READ_INBOX)
+    check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
+    token_id = caller.subject_id if request.headers.get(API_HEADER) else ""
+    new = NewSubscription(
+        Entity.DIRECT_MESSAGE, body.app_id, body.secret, body.callback_url, token_id=token_id
+    )
+    made = await context_of(request).db.write(lambda tx: set_webhook(tx, caller.business_id, new))
+    return api_answer(_show_webhook(made), request_id_of(request))
+
+
+@router.post("/business/webhook/delete/")
+async def delete_webhook(request: Request, body: WebhookBody) -> Response:
+    """Push no more messages for this app; without an address there is nothing to do."""
+    caller = await app_caller(request, body.app_id, body.secret)
+    require(caller, Permission.READ_INBOX)
+
+    def work(tx: Tx) -> None:
+        for found in _webhooks(tx, caller.business_id, body):
+            end_subscription(tx, found, "unsubscribed")
+
+    await context_of(request).db.write(work)
+    return api_answer({"app_id": body.app_id, "event_type": body.event_type}, request_id_of(request))
+
+
+@router.get("/business/webhook/list/", openapi_extra=describe_query(WebhookBody))
+async def list_webhooks(request: Request) -> Response:
+    """The address that messages are pushed to for this app, empty when there is none."""
+    query = read_query(request, WebhookBody)
+    caller = await app_caller(request, query.app_id, query.secret)
+    require(caller, Permission.READ_INBOX)
+    found = await context_of(request).db.read(lambda tx: _webhooks(tx, caller.business_id, query))
+    empty = {"app_id": query.app_id, "event_type": query.event_type, "callback_url": ""}
+    return api_answer(_show_webhook(found[0]) if found else empty, request_id_of(request))
+
+
+def _webhooks(tx: Tx, business_id: str, of: WebhookBody) -> list[Subscription]:
+    live = store.list_subscriptions(tx, business_id, Entity.DIRECT_MESSAGE)
+    return [each for each in live if (each.app_id, each.secret) == (of.app_id, of.secret)]
+
+
+def _show_webhook(found: Subscription) -> dict[str, str]:
+    return {"app_id": found.app_id, "event_type": found.entity.value, "callback_url": found.callback_url}
+
+
+def _check_page(tx: Tx, business_id: str, detail: Detail) -> None:
+    if detail.page_id is None:
+        return
+    if detail.lead_source is LeadSource.DIRECT_MESSAGE:
+        says = "subscription_detail.page_id: leave it out with lead_source DIRECT_MESSAGE."
+        raise Refused(errors.INVALID, says)
+    if find_version(tx, business_id, detail.page_id) is None:
+        raise Refused(errors.NOT_FOUND, "subscription_detail.page_id: there is no such published form.")
+
+
+def _show(found: Subscription, advertiser_id: int) -> dict[str, Any]:
+    page = {"page_id": str(found.page_number)} if found.page_number else {}
+    return {
+        "subscription_id": str(found.number),
+        "app_id": found.app_id,
+        "subscribe_entity": found.entity.value,
+        "callback_url": found.callback_url,
+        "subscription_detail": {
+            "advertiser_id": str(advertiser_id),
+            "lead_source": found.lead_source,
+            **page,
+        },
+    }

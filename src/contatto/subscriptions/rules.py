@@ -1,0 +1,102 @@
+"""What a push looks like, how it is signed, when it is tried again, and what an answer means.
+
+Source: TikTok Business API v1.3, webhooks: leads carry ``X-Open-Signature``, messages ``TikTok-Signature``.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from contatto.kit import errors
+from contatto.kit.errors import Refused
+from contatto.kit.exchange import HttpAnswer, retry_after_s
+from contatto.kit.outbound.model import Done, NotNow, RetryPlan, Step
+from contatto.subscriptions.model import Entity
+
+RETRY_AFTER_S: Final = (1, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 21_600, 36_000)
+"""Seconds before each further try: at once, then slower; together 24 hours."""
+RETRY_MESSAGES_AFTER_S: Final = (*RETRY_AFTER_S, *(28_800,) * 6)
+"""The same for messages, which are tried for 72 hours."""
+PLANS: Final = {
+    Entity.LEAD: RetryPlan(RETRY_AFTER_S, timedelta(hours=30)),
+    Entity.DIRECT_MESSAGE: RetryPlan(RETRY_MESSAGES_AFTER_S, timedelta(hours=90)),
+}
+"""With room for what chance adds to the waits. A receiver that is down all the while is given up then."""
+KINDS: Final = {Entity.LEAD: "lead_push", Entity.DIRECT_MESSAGE: "message_push"}
+"""The kinds of requests that bring pushes."""
+MOST_SUBSCRIPTIONS: Final = 100
+URL_LIMIT: Final = 2_048
+SECRET_LIMIT: Final = 256
+GONE: Final = 410
+LEAD_OBJECT: Final = 1
+"""The number that pushes give to leads."""
+
+
+def escape_payload(content: Any) -> bytes:
+    """JSON in ASCII: the rest is written as escapes, so that the body and the signed text are one."""
+    return json.dumps(content, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def sign_lead_push(body: bytes, secret: str) -> str:
+    """The ``X-Open-Signature``: HMAC-SHA256 of the body in lower-case hexadecimal."""
+    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def sign_message_push(body: bytes, secret: str, at_s: int) -> str:
+    """The ``TikTok-Signature``: the time, and HMAC-SHA256 over time and body."""
+    signed = hmac.new(secret.encode(), b"%d.%s" % (at_s, body), hashlib.sha256)
+    return f"t={at_s},s={signed.hexdigest()}"
+
+
+def push_headers(entity: Entity, body: bytes, secret: str, now: datetime) -> dict[str, str]:
+    """The headers of a push, with the signature of its kind; each try of messages is signed anew."""
+    kind = {"Content-Type": "application/json", "User-Agent": "Contatto"}
+    if entity is Entity.LEAD:
+        return kind | {"X-Open-Signature": sign_lead_push(body, secret)}
+    return kind | {"TikTok-Signature": sign_message_push(body, secret, int(now.timestamp()))}
+
+
+def lead_payload(entry: Mapping[str, Any], changes: Mapping[str, str], now: datetime) -> bytes:
+    """The body of a push of one lead."""
+    listed = [{"field": field, "value": value} for field, value in changes.items()]
+    content = {"object": LEAD_OBJECT, "time": int(now.timestamp()), "entry": [{**entry, "changes": listed}]}
+    return escape_payload(content)
+
+
+def message_payload(event: str, open_id: str, app_id: str, content: Mapping[str, Any], at_s: int) -> bytes:
+    """The body of a push of one message; its content is JSON text."""
+    envelope = {
+        "client_key": app_id,
+        "event": event,
+        "create_time": at_s,
+        "user_openid": open_id,
+        "content": json.dumps(content, ensure_ascii=True, separators=(",", ":")),
+    }
+    return escape_payload(envelope)
+
+
+def destination_of(callback_url: str) -> str:
+    """What may be slow or down as a whole: the host of an address, with its port if it names one."""
+    return urlsplit(callback_url).netloc.rpartition("@")[2].lower()[:300]
+
+
+def read_answer(answer: HttpAnswer) -> Step:
+    """What an answer means: any 2xx takes the push, anything else is worth another try."""
+    if 200 <= answer.status < 300:
+        return Done()
+    return NotNow(str(answer.status), retry_after_s(answer))
+
+
+def check_app(app_id: str, secret: str, known_secret: str | None) -> None:
+    """Refuse an app's secret that is not the one that is known.
+
+    Raises:
+        Refused: WRONG_APP.
+    """
+    same = hmac.compare_digest((known_secret or secret).encode(), secret.encode())
+    if not app_id or not secret or not same:
+        raise Refused(errors.WRONG_APP)

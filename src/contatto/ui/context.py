@@ -1,0 +1,32 @@
+"""What every edge is given: settings, storage, clock, vault, live feed, page renderer, uploads."""
+
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from contatto.kit.clock import Clock
+from contatto.kit.db.database import Database
+from contatto.kit.settings import Settings
+from contatto.kit.uploads import Uploads
+from contatto.kit.vault import Vault
+from contatto.ui.live import LiveFeed
+from contatto.ui.render import Renderer
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts of one running installation."""
+
+    settings: Settings
+    db: Database
+    clock: Clock
+    vault: Vault
+    live: LiveFeed
+    pages: Renderer
+    uploads: Uploads
+
+
+def context_of(connection: HTTPConnection) -> Context:
+    """The context of the app that serves this request; also a FastAPI dependency."""
+    context: Context = connection.app.state.context
+    return context

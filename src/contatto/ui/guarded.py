@@ -1,0 +1,158 @@
+"""uvicorn's protocol for HTTP with a limit of time and size for everything that a connection waits for."""
+
+import asyncio
+from enum import Enum, auto
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from contatto.kit.limits import network_of
+from contatto.ui.connections import Connections
+
+HEAD_S: Final = 10.0
+"""Seconds for the head of a request, from its first byte or, if it is the first one, from the connection."""
+BODY_S: Final = 30.0
+BODY_PACE: Final = 8_192
+"""Bytes a second that a body must come with, once its first seconds are over: a slow phone has that."""
+HEAD_LIMIT: Final = 32 * 1024
+"""Bytes of a request's line and headers."""
+MOST_HEADERS: Final = 100
+_BAD: Final = (400, "Bad Request")
+_NO_ROOM: Final = (503, "Service Unavailable")
+_TOO_LARGE: Final = (431, "Request Header Fields Too Large")
+
+
+class _Stage(Enum):
+    """What a connection waits for: the rest of a head, or of a body, or a next request; or it works."""
+
+    HEAD = auto()
+    BODY = auto()
+    IDLE = auto()
+    WORK = auto()
+
+
+def guarded_by(connections: Connections) -> type[asyncio.Protocol]:
+    """The protocol for a server's configuration, whose connections are all known there."""
+    return type("Guarded", (GuardedProtocol,), {"known": connections})
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, with a limit of time and size for all that it waits for."""
+
+    known: Connections
+    """Where all connections of its server are known."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.network = ""
+        self._stage = _Stage.HEAD
+        self._since_s = 0.0
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._fault = _BAD
+
+    def is_late(self, now_s: float) -> bool:
+        """Whether what it waits for should be there by now."""
+        if self._stage is _Stage.BODY:
+            if self.flow.read_paused:  # it is we who do not read
+                self._since_s = now_s - self._body_bytes / BODY_PACE
+            return now_s - self._since_s > BODY_S + self._body_bytes / BODY_PACE
+        idle = self.timeout_keep_alive if self._stage is _Stage.IDLE else 0.0
+        return now_s - self._since_s > HEAD_S + idle
+
+    def end(self, fault: tuple[int, str]) -> None:
+        """End it: with an answer if it began a request that has none yet."""
+        self.known.work(self)
+        cycle = self.cycle
+        is_answering = bool(cycle) and cycle.response_started and not cycle.response_complete
+        if is_answering or self.transport.is_closing():
+            self.abort()
+            return
+        if self._stage is _Stage.BODY or (self._stage is _Stage.HEAD and self._head_bytes):
+            self._fault = fault
+            self.send_400_response("")
+        self.transport.close()
+        self.known.note_unread(self, self.loop.time())
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.network = network_of(self.client[0]) if self.client else ""
+        self._since_s = self.loop.time()
+        if self.known.has_room(self):
+            self.known.wait(self)
+        else:
+            self._fault = _NO_ROOM
+            self.send_400_response("")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.known.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._stage is not _Stage.BODY:
+            self._head_bytes += len(data)
+            if self._stage is _Stage.HEAD and self._head_bytes > HEAD_LIMIT:
+                self.end(_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._begin(_Stage.HEAD)
+        self._head_bytes = self._body_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._stage is _Stage.HEAD:  # what comes behind a body is of no use to us
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > HEAD_LIMIT or len(self.headers) > MOST_HEADERS:
+            self._fault = _TOO_LARGE
+            raise ValueError("the head is too large")  # the parser ends, and the fault is answered
+        self._begin(_Stage.BODY)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._stage = _Stage.WORK
+        self.known.work(self)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._stage is _Stage.WORK and not self.pipeline and not self.transport.is_closing():
+            self._begin(_Stage.IDLE)
+            self._head_bytes = 0
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.known.note_unread(self, self.loop.time())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.known.note_unread(self, None)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer the fault that was found, and end the connection."""
+        status, says = self._fault
+        lines = (
+            f"HTTP/1.1 {status} {says}",
+            "content-type: text/plain; charset=utf-8",
+            f"content-length: {len(says)}",
+            "connection: close",
+            *(["retry-after: 5"] if status == _NO_ROOM[0] else []),
+        )
+        self.transport.write(("\r\n".join(lines) + f"\r\n\r\n{says}").encode())
+        self.transport.close()
+
+    def _begin(self, stage: _Stage) -> None:
+        """Wait for something else from now on."""
+        self._stage = stage
+        self._since_s = self.loop.time()
+        self.known.wait(self)

@@ -1,0 +1,152 @@
+"""Rendering: Jinja2 with autoescape, templates beside their capability, hashed static addresses."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context as Values
+from markupsafe import Markup, escape
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse
+
+from contatto.kit.i18n import Translator
+from contatto.kit.languages import LANGUAGES, translator_for
+from contatto.ui.language import language_of
+from contatto.ui.sessions import CookieRules, csrf_token, keep_guest
+
+PACKAGE: Final = Path(str(files("contatto")))
+_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
+
+BEFORE_RENDERING: Final = "before_rendering"
+"""What a layer around the app may have a page begin before it is made, by its name in the request's state."""
+
+
+class Renderer:
+    """Turns a template and its values into a page.
+
+    Args:
+        csrf_key: signs the CSRF tokens of forms.
+        cookies: how the guest cookie is set.
+    """
+
+    def __init__(self, csrf_key: bytes, cookies: CookieRules) -> None:
+        self.csrf_key = csrf_key
+        self.cookies = cookies
+
+    def translator_of(self, connection: HTTPConnection) -> Translator:
+        """The words of the language in which a request is answered."""
+        return translator_for(language_of(connection))
+
+    def render(
+        self, request: Request, template: str, values: Mapping[str, Any], status: int = 200
+    ) -> HTMLResponse:
+        """Render a template for a request.
+
+        The template also sees ``request``, ``csrf_token``, ``caller`` (None unless given), ``last_event``
+        (the number of the last event that the page may know of; 0 without a caller), and of the request's
+        language its texts, ``lang``, ``dir``, ``number``, ``percent``, ``money`` and the filter ``country``.
+        """
+        begin = getattr(request.state, BEFORE_RENDERING, None)
+        if begin is not None:
+            begin()
+        page = _templates().get_template(template)
+        words = self.translator_of(request)
+        frame: dict[str, Any] = {
+            "request": request,
+            "csrf_token": csrf_token(request, self.csrf_key),
+            "caller": None,
+            "nav_counts": {},
+            "last_event": getattr(request.state, "last_event", 0),
+            "page_words": words,
+            "lang": words.lang,
+            "dir": words.dir,
+            "number": words.number,
+            "percent": words.percent,
+            "money": words.money,
+            "csp_nonce": "",
+        }
+        response = HTMLResponse(page.render(frame | dict(values)), status)
+        response.headers["Cache-Control"] = "no-store"
+        keep_guest(request, response, self.cookies)
+        return response
+
+
+@cache
+def _templates() -> Environment:
+    """The templates of all capabilities: compiled when first shown, once in a process."""
+    folders = sorted(PACKAGE.glob("*/templates"))
+    templates = Environment(
+        loader=FileSystemLoader(folders),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.add_extension("jinja2.ext.i18n")
+    templates.newstyle_gettext = True  # type: ignore[attr-defined]  # the extension's own switch
+    templates.filters["country"] = _country
+    templates.globals.update(
+        static=static_url,
+        screen_languages=LANGUAGES,
+        translator_for=translator_for,
+        avatar_of=avatar_of,
+        _=_translate,
+        gettext=_translate,
+        ngettext=_translate_many,
+    )
+    return templates
+
+
+@pass_context
+def _translate(values: Values, text: str, /, **filled: Any) -> Markup:
+    """A text in the page's language. The catalogue's text is escaped, and so is what is filled in."""
+    words: Translator = values["page_words"]
+    shown = escape(words.gettext(text))
+    return shown % words.written(filled) if filled else shown
+
+
+@pass_context
+def _translate_many(values: Values, one: str, many: str, n: int, /, **filled: Any) -> Markup:
+    words: Translator = values["page_words"]
+    return escape(words.plural(one, many, n)) % words.written({"num": n} | filled)
+
+
+@pass_context
+def _country(values: Values, code: str) -> str:
+    words: Translator = values["page_words"]
+    return words.country(code)
+
+
+def asset_folders() -> dict[str, Path]:
+    """The folder of assets of each capability that has one, and of the design system, by its name."""
+    return {folder.parent.name: folder for folder in sorted(PACKAGE.glob("*/static"))}
+
+
+@cache
+def static_url(path: str) -> str:
+    """The address of an asset such as ``leads/leads.css``, with a hash so that browsers may keep it for ever.
+
+    Raises:
+        FileNotFoundError: there is no such asset.
+    """
+    owner, _, name = path.partition("/")
+    digest = hashlib.sha256((PACKAGE / owner / "static" / name).read_bytes()).hexdigest()[:10]
+    return f"/static/{path}?v={digest}"
+
+
+def avatar_of(name: object) -> tuple[int, str]:
+    """The colour of a name's picture, one of six, and its letters; a list asks for a hundred of them."""
+    plain = str(name or "?").strip().replace("@", "")
+    words = plain.split()[:2]
+    hue = (_ALPHABET.find(plain[:1].lower()) + len(plain)) % 6
+    return hue, "".join(word[0] for word in words).upper() or "?"
+
+
+def iso(moment: datetime | None) -> str | None:
+    """An instant as ISO 8601 in UTC, to the second."""
+    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")

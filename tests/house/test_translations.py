@@ -1,0 +1,208 @@
+"""Every text that a person reads is marked for translation, and translated into every language."""
+
+import ast
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from babel.messages.catalog import Catalog
+from jinja2 import Environment, nodes
+
+from contatto.kit.languages import LANGUAGES, SOURCE
+from tests.house.tree import ROOT, files, plant, short
+from tools.translations import API_ROOM, READ, marked_texts, read_catalogue
+
+FOR_PROGRAMS = (
+    "contatto/app.py",
+    "audiences/actions.py",
+    "cli/acting.py",
+    "cli/tokens.py",
+    "kit/http.py",
+    "kit/api_types.py",
+    "leads/actions/events.py",
+    "leads/actions/files.py",
+    "leads/rules/events.py",
+    "subscriptions/actions.py",
+    "reports/actions/tasks.py",
+    "reports/rules/filters.py",
+    "reports/rules/queries.py",
+)
+"""Rooms outside of the API whose refusals only programs get: they are English."""
+PLACEHOLDER = re.compile(r"%\(\w+\)s")
+FIELD = re.compile(r"(?:[a-z_.]+|%\(\w+\)s): ")
+
+MARKS = {"_", "gettext", "ngettext"}
+READ_ATTRIBUTES = {"title", "aria-label", "placeholder", "alt", "data-confirm", "label"}
+UNREAD_ELEMENTS = {"script", "style", "code", "kbd"}
+EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+WORD = re.compile(r"[^\W\d_]{2}")
+SENTENCE = re.compile(r"[A-Z][a-z]|[A-Za-z]+ [a-z]")
+# Classes, ids and attributes that a macro hands out, and names that are the same in every language.
+UNREAD = re.compile(
+    r"[\w-]+=\"[^\"]*\"|\S*(?:--|_)\S*|(?<!\w)-\w+|data-\w+|https?://\S*"
+    r"|\b(?:Contatto|TikTok|WhatsApp|Messenger|Instagram|CSV|XLSX|JSON|API|GET|POST|SHA|UTF)\b"
+)
+
+
+class _Texts(HTMLParser):
+    """Collects what a person reads of a template from which the expressions are taken out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._inside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside.append(tag)
+        self.found += [value for name, value in attrs if name in READ_ATTRIBUTES and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._inside:
+            while self._inside.pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        if not UNREAD_ELEMENTS & set(self._inside):
+            self.found.append(data)
+
+
+def bare_texts(root: Path) -> list[str]:
+    """Texts between tags and in attributes that stand in a template without a mark."""
+    found = []
+    for path in files(root, ".html", under=("src",)):
+        reader = _Texts()
+        reader.feed(EXPRESSION.sub("", path.read_text(encoding="utf-8")))
+        texts = [UNREAD.sub("", text).strip() for text in reader.found]
+        found += [f"{short(root, path)}: {text}" for text in texts if WORD.search(text)]
+    return found
+
+
+def bare_strings(root: Path) -> list[str]:
+    """Sentences in the expressions of a template that stand outside of a mark."""
+    found = []
+    for path in files(root, ".html", under=("src",)):
+        tree = Environment(extensions=["jinja2.ext.i18n"], autoescape=True).parse(path.read_text("utf-8"))
+        texts = [text for text in _strings(tree) if SENTENCE.match(UNREAD.sub("", text).strip())]
+        found += [f"{short(root, path)}: {text}" for text in texts]
+    return found
+
+
+def built_refusals(root: Path) -> list[str]:
+    """Refusals whose text is put together before it is translated: nobody can find it in a catalogue."""
+    found = []
+    for path in files(root, ".py", under=("src",)):
+        place = short(root, path)
+        if API_ROOM.search(place) or place.endswith(FOR_PROGRAMS):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "id", "") or getattr(node.func, "attr", "")
+                given = [node.args[at] for at in READ.get(name, ()) if at < len(node.args)]
+                if any(isinstance(text, ast.JoinedStr | ast.BinOp) for text in given):
+                    found.append(f"{place}:{node.lineno}")
+    return found
+
+
+def _strings(node: nodes.Node) -> Iterator[str]:
+    if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name in MARKS:
+        for keyword in node.kwargs:
+            yield from _strings(keyword)
+        return
+    if isinstance(node, nodes.Const) and isinstance(node.value, str):
+        yield node.value
+    # the key of a dictionary and what a value is compared to are not shown
+    hidden = {nodes.Pair: ["key"], nodes.Compare: ["ops"], nodes.Getitem: ["arg"]}.get(type(node))
+    for child in node.iter_child_nodes(exclude=hidden):
+        yield from _strings(child)
+
+
+def faulty_translations(catalogue: Catalog, texts: Catalog) -> list[str]:
+    """Marked texts without a sure translation, and translations that lost or gained a placeholder."""
+    found = []
+    for text in texts:
+        if not text.id:
+            continue
+        kept = catalogue.get(text.id)
+        forms = _forms(kept.string) if kept else ()
+        asked = _forms(text.id)
+        if not forms or not all(forms) or (kept and kept.fuzzy):
+            found.append(f"not translated: {asked[0]}")
+        elif any(not _fits(form, asked) for form in forms):
+            found.append(f"other placeholders: {asked[0]}")
+        elif FIELD.match(asked[0]) and not forms[0].startswith(FIELD.match(asked[0]).group()):  # type: ignore[union-attr]
+            found.append(f"other field: {asked[0]}")
+    return found
+
+
+def _forms(string: str | tuple[str, ...] | list[str]) -> tuple[str, ...]:
+    return (string,) if isinstance(string, str) else tuple(string)
+
+
+def _fits(form: str, asked: tuple[str, ...]) -> bool:
+    """Only a form of a plural may leave its number out: "one lead"."""
+    wanted, has = set(PLACEHOLDER.findall(asked[-1])), set(PLACEHOLDER.findall(form))
+    return has == wanted or (len(asked) > 1 and wanted - has == {"%(num)s"} and has <= wanted)
+
+
+@pytest.fixture(scope="module")
+def texts() -> Catalog:
+    return marked_texts()
+
+
+@pytest.mark.parametrize("lang", [lang for lang in LANGUAGES if lang != SOURCE])
+def test_every_text_is_translated(texts: Catalog, lang: str) -> None:
+    assert faulty_translations(read_catalogue(lang), texts) == []
+
+
+@pytest.mark.parametrize("lang", [lang for lang in LANGUAGES if lang != SOURCE])
+def test_catalogues_hold_no_text_that_is_gone(texts: Catalog, lang: str) -> None:
+    there = {text.id for text in texts}
+    assert [text.id for text in read_catalogue(lang) if text.id not in there] == []
+
+
+def test_faulty_translations_are_found() -> None:
+    texts, catalogue = Catalog("it"), Catalog("it")
+    for text in ("Save", "Open", "To %(name)s", "text: write it", ("%(num)s lead", "%(num)s leads")):
+        texts.add(text)
+    catalogue.add("Save", "Salva", flags=["fuzzy"])
+    catalogue.add("To %(name)s", "A %(nome)s")
+    catalogue.add("text: write it", "testo: scrivilo")
+    catalogue.add(("%(num)s lead", "%(num)s leads"), ("un lead", "%(num)s lead"))
+    assert faulty_translations(catalogue, texts) == [
+        "not translated: Save",
+        "not translated: Open",
+        "other placeholders: To %(name)s",
+        "other field: text: write it",
+    ]
+
+
+def test_every_text_of_a_template_is_marked() -> None:
+    assert bare_texts(ROOT) == []
+
+
+def test_every_sentence_in_an_expression_is_marked() -> None:
+    assert bare_strings(ROOT) == []
+
+
+def test_no_refusal_that_a_person_reads_builds_its_text() -> None:
+    assert built_refusals(ROOT) == []
+
+
+def test_built_refusals_are_found(tmp_path: Path) -> None:
+    plant(tmp_path, "src/contatto/leads/rules/work.py", "Refused(NO, 'It is %(x)s', x=1)")
+    plant(tmp_path, "src/contatto/leads/rules/_built.py", "Refused(NO, f'Is {x}')\nUnreadableRow('It ' + x)")
+    plant(tmp_path, "src/contatto/leads/api.py", "Refused(NO, f'It is {x}')")
+    found = [line.rpartition("/")[2] for line in built_refusals(tmp_path)]
+    assert found == ["_built.py:1", "_built.py:2"]
+
+
+def test_unmarked_texts_are_found(tmp_path: Path) -> None:
+    folder = "src/contatto/leads/templates/leads"
+    marked = "{{ _('Save it') }} <p title=\"{{ _('Save') }}\">· {{ name }} <kbd>Esc</kbd> {{ n }}%</p>"
+    plant(tmp_path, f"{folder}/_marked.html", marked)
+    plant(tmp_path, f"{folder}/_bare.html", "<p title='Save'>Save {{ name }}</p><input placeholder='Name'>")
+    plant(tmp_path, f"{folder}/_strings.html", "{{ ui.button('Save') }}{{ _('Of %(who)s', who='the lead') }}")
+    assert [line.split(": ")[1] for line in bare_texts(tmp_path)] == ["Save", "Save", "Name"]
+    assert [line.split(": ")[1] for line in bare_strings(tmp_path)] == ["Save", "the lead"]

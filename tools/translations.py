@@ -1,0 +1,116 @@
+"""Brings the catalogues up to date with the marked texts: `python -m tools.translations`."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po, write_po
+from jinja2.ext import babel_extract
+
+from contatto.kit import errors
+from contatto.kit.languages import CATALOGUES, LANGUAGES, SOURCE, catalogue_path
+
+type Text = str | tuple[str, str]
+PACKAGE = CATALOGUES.parent.parent
+MARKS = {"_": (0,), "N_": (0,), "gettext": (0,), "ngettext": (0, 1), "plural": (0, 1)}
+"""What marks a text, and the places of the text, or of its two forms, among the values of the call."""
+READ = {
+    "Refused": (1,),
+    "Problem": (1,),
+    "UnreadableAnswer": (0,),
+    "UnreadableRow": (0,),
+    "LazyText": (0,),
+    "Usual": (0,),
+}
+"""These take a text that somebody reads, so they mark it too."""
+API_ROOM = re.compile(r"/api(\.py$|/)")
+# They change with every run and tell nothing that git does not tell.
+NOISE = tuple(
+    f'"{name}'.encode()
+    for name in ("POT-Creation-Date", "PO-Revision-Date", "Last-Translator", "Language-Team", "Generated-By")
+)
+HEADER = """\
+# The texts of Contatto in {name}. To add texts: mark them in the code, then run `make translations`.
+#"""
+
+
+def main() -> int:
+    texts = marked_texts()
+    for lang in LANGUAGES:
+        if lang == SOURCE:
+            continue
+        catalogue = read_catalogue(lang)
+        catalogue.update(texts, no_fuzzy_matching=True)
+        catalogue_path(lang).write_bytes(written(catalogue, lang))
+        left = sum(1 for message in catalogue if message.id and not is_translated(message.string))
+        print(f"{lang}: {len(catalogue)} texts, {left} not translated")
+    return 0
+
+
+def marked_texts(package: Path = PACKAGE) -> Catalog:
+    """Every marked text of the code and the templates, and what each refusal says, with the files of each."""
+    found = Catalog(project="Contatto", charset="utf-8")
+    for path in sorted([*package.rglob("*.py"), *package.rglob("*.html")]):
+        place = path.relative_to(package).as_posix()
+        for line, text, comments in _of_code(path) if path.suffix == ".py" else _of_template(path):
+            found.add(text, locations=[(place, line)], auto_comments=comments)
+    for code in errors.ALL:
+        for text in (code.says, code.remedy):
+            found.add(text, locations=[("kit/errors.py", 0)])
+    return found
+
+
+def _of_template(path: Path) -> Iterator[tuple[int, Text, list[str]]]:
+    with path.open("rb") as file:
+        for line, name, texts, comments in babel_extract(
+            file, list(MARKS), ["translators:"], {"silent": "false"}
+        ):
+            forms = texts if isinstance(texts, tuple) else (texts,)
+            wanted = tuple(forms[place] for place in MARKS[name])
+            if all(isinstance(each, str) for each in wanted):
+                yield line, wanted if len(wanted) == 2 else wanted[0], comments
+
+
+def _of_code(path: Path) -> Iterator[tuple[int, Text, list[str]]]:
+    marks = MARKS if API_ROOM.search(path.as_posix()) else MARKS | READ  # the API speaks English
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", "") or getattr(node.func, "attr", "")
+            texts = [_constant(node.args[place]) for place in marks.get(name, ()) if place < len(node.args)]
+            if texts and all(texts):
+                yield node.lineno, (texts[0], texts[1]) if len(texts) == 2 else texts[0], []
+
+
+def _constant(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def read_catalogue(lang: str) -> Catalog:
+    """The catalogue as it stands, or an empty one for a new language."""
+    path, name = catalogue_path(lang), lang.replace("-", "_")
+    if not path.exists():
+        return Catalog(name, project="Contatto", charset="utf-8")
+    with path.open("rb") as file:
+        return read_po(file, locale=name)
+
+
+def written(catalogue: Catalog, lang: str) -> bytes:
+    """The catalogue as text, sorted and without places, so that two branches meet without a conflict."""
+    catalogue.header_comment = HEADER.format(name=LANGUAGES[lang])
+    catalogue.fuzzy = False
+    page = BytesIO()
+    write_po(page, catalogue, width=110, sort_output=True, ignore_obsolete=True, no_location=True)
+    lines = page.getvalue().splitlines(keepends=True)
+    return b"".join(line for line in lines if not line.startswith(NOISE))
+
+
+def is_translated(string: str | tuple[str, ...]) -> bool:
+    return all(string) if isinstance(string, tuple) else bool(string)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
