@@ -22,6 +22,7 @@ from bench.harness import Options, Report, options, percentile
 from bench.pages_parts.filling import fill
 from contatto.app import open_context
 from contatto.kit.settings import Settings
+from contatto.wiring import install
 
 SAYS = "from webhook to lead of one tenant, while another works without pause"
 LAYOUTS = (
@@ -64,7 +65,7 @@ def run_layout(report: Report, layout: Layout, chosen: Options) -> None:
 
 def build(home: Path, url: str, leads: int) -> tuple[Shop, Shop]:
     """A tenant without leads, and one with many."""
-    context = open_context(Settings(data_dir=home, database_url=url))
+    context = open_context(install(Settings(data_dir=home, database_url=url)))
     world = fill(context, leads, leads)
     quiet = context.db.write_now(lambda tx: open_shop(tx, "quiet"))
     busy = context.db.write_now(lambda tx: open_shop(tx, "busy", world["business"]))

@@ -33,6 +33,7 @@ from contatto.migrations.steps import migrate_schema
 from contatto.simulator.payloads import Thread, received_message
 from contatto.simulator.people import plan_people
 from contatto.simulator.world import World, build_world, invent_logins
+from contatto.wiring import install
 
 HOST = "127.0.0.1"
 CONNECTIONS = 64
@@ -110,7 +111,7 @@ def load_server(home: Path, count: int, worker: str) -> Run:
 
 
 def make_world(home: Path) -> World:
-    context = open_context(Settings(data_dir=home))
+    context = open_context(install(Settings(data_dir=home)))
     migrate_schema(context.db.engine)
     logins, key = invent_logins(), context.vault.signing_key("tracking")
     world = context.db.write_now(lambda tx: build_world(tx, logins, key))
@@ -163,7 +164,7 @@ def serve(home: str, port: int, worker: Any) -> None:
     """The server's process: as `contatto serve`, and at its end it says how many commits there were."""
     settings = Settings(data_dir=Path(home), worker=worker)
     set_up_logs("warning", "json")
-    context = open_context(settings)
+    context = open_context(install(settings))
     groups: list[None] = []
     context.db.on_commit(lambda: groups.append(None))
     app = create_app(context)
@@ -205,7 +206,7 @@ def insert_bare(path: Path, rows: list[tuple[Any, ...]], group: int) -> Cost:
 
 def settle_all(home: Path) -> Cost:
     """Settle what the first server stored, as the worker does, in this process."""
-    context = open_context(Settings(data_dir=home))
+    context = open_context(install(Settings(data_dir=home)))
     with measured() as cost:
         while context.db.write_now(settle_receipts):
             pass

@@ -30,6 +30,7 @@ from contatto.kit.outbound.store import queue_request
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
 from contatto.ui.context import Context
+from contatto.wiring import install
 
 SAYS = "from commit to sent, while one destination hangs for 20 seconds"
 SOUND, BUSINESSES = 20, 5
@@ -54,7 +55,7 @@ def main() -> None:
 def run_case(report: Report, name: str, seconds: int, *, hangs: bool) -> None:
     url = new_database(f"outbound_{int(hangs)}") if name == "PostgreSQL" else ""
     with tempfile.TemporaryDirectory(prefix="contatto-bench-") as folder:
-        context = open_context(Settings(data_dir=Path(folder), database_url=url))
+        context = open_context(install(Settings(data_dir=Path(folder), database_url=url)))
         migrate_schema(context.db.engine)
         with Servers() as servers:
             sent = asyncio.run(Sending(context, servers.hosts).run(seconds, hangs=hangs))

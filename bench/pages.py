@@ -33,6 +33,7 @@ from contatto.kit.settings import Settings
 from contatto.leads.pages.downloads import _matching, _write_xlsx
 from contatto.leads.rules.filters import LeadFilter
 from contatto.ui.context import Context
+from contatto.wiring import install
 
 SAYS = "pages of the Leads Center, from request to answer"
 WORLD = "world.json"
@@ -46,7 +47,7 @@ def main() -> None:
     report = Report("pages", SAYS, chosen)
     leads, messages = chosen.size(100_000, 10_000), chosen.size(1_000_000, 50_000)
     with _home(chosen) as home:
-        context = open_context(Settings(data_dir=home, database_url=chosen.database))
+        context = open_context(install(Settings(data_dir=home, database_url=chosen.database)))
         world = read_world(report, context, leads, messages)
         server = ServerTime(context.settings.url)
         with TestClient(create_app(context), base_url="http://127.0.0.1:8000") as client:
@@ -165,7 +166,7 @@ def add_export(report: Report, home: Path, database: str, leads: int) -> None:
 
 def export(home: str, database: str) -> None:
     """Write all leads of the one business into a file; print its size, the memory before and at the peak."""
-    context = open_context(Settings(data_dir=Path(home), database_url=database))
+    context = open_context(install(Settings(data_dir=Path(home), database_url=database)))
     with context.db.engine.connect() as connection:
         business_id = connection.exec_driver_sql("SELECT id FROM businesses").scalar()
     before = process_rss_mib(os.getpid())

@@ -40,6 +40,7 @@ from contatto.migrations.steps import migrate_schema
 from contatto.reports.actions.counting import count_days_ahead
 from contatto.reports.model import STORED
 from contatto.ui.context import Context
+from contatto.wiring import install
 
 SAYS = "the report page over many touches, from request to answer"
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
@@ -93,7 +94,7 @@ def main() -> None:
 def open_world(home: Path) -> tuple[Context, AdAccount, list[Ad]]:
     """A business with ads of both goals, in groups of campaigns."""
     set_up_logs("warning", "json")
-    context = open_context(Settings(data_dir=home, worker="separate"), FixedClock(NOW))
+    context = open_context(install(Settings(data_dir=home, worker="separate")), FixedClock(NOW))
     migrate_schema(context.db.engine)
     hashed = accounts.hash_password(PASSWORD)
 

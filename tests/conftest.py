@@ -22,6 +22,7 @@ from contatto.kit.db.connect import open_database
 from contatto.kit.db.database import Database
 from contatto.kit.log import _Current
 from contatto.kit.vault import Vault
+from contatto.wiring import PORTS
 from tests import postgres, schema, tally
 from tests.emptied import EmptiedDatabases
 from tools.browser import MISSING, find_chromium
@@ -130,7 +131,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path, clock: FixedClock) 
         url = f"sqlite:///{tmp_path / 'test.db'}"
     else:
         url = request.getfixturevalue("postgres_copy")
-    opened = open_database(url, clock, Vault({"test": bytes(32)}))
+    opened = open_database(url, clock, Vault({"test": bytes(32)}), PORTS)
     yield opened
     opened.close()
 

@@ -54,23 +54,21 @@ import contatto.subscriptions.pages
 from contatto import __version__
 from contatto.access import ACCESS
 from contatto.accounts.auth import AuditLayer
-from contatto.channels.index import AppIndex
 from contatto.kit import errors
 from contatto.kit.clock import Clock, SystemClock
 from contatto.kit.confined import Confined
 from contatto.kit.db.connect import open_database
 from contatto.kit.errors import Refused
-from contatto.kit.hashing import HashPool
 from contatto.kit.http import api_refusal, refusal_answer
 from contatto.kit.i18n import translator_of
-from contatto.kit.limits import GuessLimit
+from contatto.kit.installation import Installation
 from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
 from contatto.kit.pictures import PICTURE_LIMIT
 from contatto.kit.private_files import files_of_sqlite, take_from_others
-from contatto.kit.settings import Settings
 from contatto.kit.uploads import Uploads
 from contatto.kit.vault import KEY_FILE, Vault, load_keys
+from contatto.leads.ports import LeadPorts
 from contatto.looks import SHOWS_CONTACTS
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.ui.context import Context, context_of
@@ -78,7 +76,6 @@ from contatto.ui.live import LiveFeed
 from contatto.ui.render import Renderer, asset_folders
 from contatto.ui.security import SecurityLayer, redirect_slashes
 from contatto.ui.sessions import CookieRules
-from contatto.wiring import told_to
 from contatto.worker import Worker
 
 HOT_ROUTES: Final = (
@@ -121,6 +118,8 @@ ROUTERS: Final = (
     contatto.reports.pages.routes.router,
 )
 API_PREFIX: Final = "/open_api/"
+NEEDED_PORTS: Final = (LeadPorts,)
+"""Without these nothing starts: a rule that is kept through one of them would fail silently."""
 OPEN_PATHS: Final = frozenset({
     "/open_api/v1.3/oauth2/access_token/",
     "/open_api/v1.3/subscription/subscribe/",
@@ -154,16 +153,24 @@ class _Assets(StaticFiles):
         return response
 
 
-def open_context(settings: Settings, clock: Clock | None = None) -> Context:
-    """Open storage and all else that the edges need; close it with ``context.db.close()``."""
+def open_context(installation: Installation, clock: Clock | None = None) -> Context:
+    """Open storage and all else that the edges need; close it with ``context.db.close()``.
+
+    Raises:
+        MissingPart: a port that capabilities rely on was not handed in.
+    """
+    for port in NEEDED_PORTS:
+        installation.ports[port]
+    settings = installation.settings
     vault = Vault(load_keys(settings.secret_keys, settings.data_dir))
     used_clock = clock or SystemClock()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     take_from_others([settings.data_dir / KEY_FILE, *files_of_sqlite(settings.url)])
-    db = open_database(settings.url, used_clock, vault)
+    db = open_database(settings.url, used_clock, vault, installation.ports)
     cookies = CookieRules(settings.secure_cookies, settings.session_days)
     pages = Renderer(vault.signing_key("csrf"), cookies)
-    return Context(settings, db, used_clock, vault, LiveFeed(db, told_to()), pages, Uploads(Confined()))
+    live = LiveFeed(db, installation.told_to)
+    return Context(installation, settings, db, used_clock, vault, live, pages, Uploads(Confined()))
 
 
 def create_app(context: Context) -> FastAPI:
@@ -181,9 +188,7 @@ def create_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     app.state.access = ACCESS
-    app.state.apps = AppIndex(context.db)
-    app.state.hashing = HashPool()
-    app.state.guesses = GuessLimit()
+    app.state.resources = context.installation.resources(context.db, context.settings)
     app.router.routes.extend([*HOT_ROUTES, *_studied_routes()])
     app.router.default = redirect_slashes(app.router)
     app.add_route("/docs", _show_docs, include_in_schema=False)
@@ -231,12 +236,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     if context.settings.has_other_writers:
         tasks.append(asyncio.create_task(context.db.watch()))
     if context.settings.worker == "in_process":
-        tasks.append(asyncio.create_task(Worker(context.db, context.settings).run()))
+        tasks.append(asyncio.create_task(Worker(context.db, context.installation).run()))
     try:
         yield
     finally:
         context.live.close()
-        app.state.hashing.close()
+        app.state.resources.close()
         context.uploads.close()
         for task in tasks:
             task.cancel()

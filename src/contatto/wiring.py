@@ -1,4 +1,4 @@
-"""Who hears of what, and what happens by the clock: the tables that tie the capabilities together."""
+"""The composition root: what ties the capabilities together, as one value for the app and the worker."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -8,7 +8,10 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.model import Permission
 from contatto.ads.actions.drafts import purge_drafts
 from contatto.audiences import actions as audiences
+from contatto.channels.index import AppIndex
 from contatto.channels.model import Platform
+from contatto.delivery.auth import RecentCallers
+from contatto.delivery.index import LiveAds
 from contatto.forms.actions import records as forms
 from contatto.forms.actions.files import LEAD_FILES
 from contatto.forms.actions.pictures import has_form_picture_to_forget, purge_form_pictures
@@ -20,6 +23,7 @@ from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.photos import has_photo_to_forget, purge_photos
 from contatto.inbox.actions.pushes import push_message, push_read, push_tap
 from contatto.inbox.actions.scheduled import send_scheduled
+from contatto.inbox.limits import ChatLimits
 from contatto.inbox.model import (
     AdTapped,
     ConversationChanged,
@@ -35,18 +39,23 @@ from contatto.inbox.model import (
 from contatto.inbox.store import conversations, receipts
 from contatto.inbox.store.scheduled import SCHEDULED
 from contatto.kit import idempotency, outbox, shared_limits
+from contatto.kit.db.database import Database
 from contatto.kit.drain import After
+from contatto.kit.handlers import OnlyFor
+from contatto.kit.hashing import HashPool
+from contatto.kit.installation import Installation
+from contatto.kit.limits import GuessLimit, RequestLimit
 from contatto.kit.maintenance import MaintenanceJob
 from contatto.kit.making import Making
 from contatto.kit.outbound.dead_letters import purge_requests
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.steps import expire_requests
+from contatto.kit.parts import Parts
 from contatto.kit.settings import Settings
 from contatto.kit.turns import Turns
 from contatto.kit.work import PeriodicCount, PeriodicJob, QueuedWork
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import jobs
-from contatto.leads.actions.erasing import FORGET
 from contatto.leads.model.events import (
     ContactRejected,
     LeadCaptured,
@@ -59,9 +68,7 @@ from contatto.leads.model.events import (
     LeadStatusChanged,
     LeadUpdated,
 )
-from contatto.leads.rules.filters import ThreadState
-from contatto.leads.store.consents import CONSENTS
-from contatto.leads.store.threads import THREADS
+from contatto.leads.ports import LeadPorts
 from contatto.logins.actions import purge_logins
 from contatto.measurement import actions as measurement
 from contatto.reports.actions import counting
@@ -69,14 +76,18 @@ from contatto.reports.actions import tasks as reports
 from contatto.subscriptions import actions as pushes
 from contatto.subscriptions.model import Entity, SubscriptionEnded
 
+_OF_CHATS: Final = partial(OnlyFor, pushes.of_told(Entity.DIRECT_MESSAGE))
+_OF_LEADS: Final = partial(OnlyFor, pushes.of_told(Entity.LEAD))
+"""Handlers for the businesses that some program asked to be told of chats, or of leads."""
+
 AFTER: Final[After] = {
-    AdTapped: {"push_tap": push_tap},
+    AdTapped: {"push_tap": _OF_CHATS(push_tap)},
     ContactRejected: {},
     ConversationChanged: {},
-    ConversationRead: {"push_read": push_read},
+    ConversationRead: {"push_read": _OF_CHATS(push_read)},
     ConversationStarted: {},
-    FormSubmitted: {"push_form_lead": pushes.push_form_lead},
-    LeadCaptured: {"post_notice": notices.post_notice, "push_lead": pushes.push_lead},
+    FormSubmitted: {"push_form_lead": _OF_LEADS(pushes.push_form_lead)},
+    LeadCaptured: {"post_notice": notices.post_notice, "push_lead": _OF_LEADS(pushes.push_lead)},
     LeadEdited: {},
     LeadEventReceived: {},
     LeadJobEnded: {},
@@ -84,13 +95,13 @@ AFTER: Final[After] = {
     LeadRemoved: {"forget_lead": notices.forget_lead, "forget_lead_pushes": pushes.forget_lead_pushes},
     LeadStatusChanged: {"note_lead": counting.note_lead},
     LeadsMerged: {"note_lead": counting.note_lead},
-    LeadUpdated: {"post_notice": notices.post_notice, "push_lead": pushes.push_lead},
-    MessageReceived: {"push_message": push_message},
-    MessageSent: {"push_message": push_message},
+    LeadUpdated: {"post_notice": notices.post_notice, "push_lead": _OF_LEADS(pushes.push_lead)},
+    MessageReceived: {"push_message": _OF_CHATS(push_message)},
+    MessageSent: {"push_message": _OF_CHATS(push_message)},
     NoticePosted: {},
     ReplyProgressed: {},
     SubscriptionEnded: {},
-    TestLeadMade: {"push_test_lead": pushes.push_test_lead},
+    TestLeadMade: {"push_test_lead": _OF_LEADS(pushes.push_test_lead)},
 }
 """After an event: its handlers, each in a transaction of its own. What open pages are told is below.
 
@@ -125,26 +136,17 @@ TOLD_TO: Final[Mapping[type[Any], Permission]] = {
 """Whose open pages are told of an event. One that is left out is told to nobody."""
 
 
-def told_to() -> dict[str, str]:
-    """The same by the names that the live feed knows."""
-    return {outbox.event_name(kind): permission.value for kind, permission in TOLD_TO.items()}
-
-
-THREADS.update({
-    ThreadState.UNREAD: conversations.list_unread_lead_ids,
-    ThreadState.WAITING: conversations.list_waiting_lead_ids,
-})  # fmt: skip
-"""What the Leads Center asks the inbox about chats."""
-
-CONSENTS["forms"] = list_receipts_of_lead
-"""Who keeps what persons agreed to."""
-
-FORGET.update({
-    "chats": forget_chats,
-    "answers": forms.forget_answers,
-    "audiences": audiences.forget_members,
-})  # fmt: skip
-"""What each capability does when a person is to be forgotten; chats first, they may hold further values."""
+PORTS: Final = Parts(
+    LeadPorts(
+        unread_chats=conversations.list_unread_lead_ids,
+        waiting_chats=conversations.list_waiting_lead_ids,
+        consents=list_receipts_of_lead,
+        forget_chats=forget_chats,
+        forget_answers=forms.forget_answers,
+        forget_audiences=audiences.forget_members,
+    ),
+)
+"""What capabilities ask of those above them."""
 
 
 def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]:
@@ -209,11 +211,7 @@ def periodic_jobs(settings: Settings) -> tuple[PeriodicJob | PeriodicCount, ...]
     )
 
 
-MAINTENANCE_S: Final = 900.0
-"""Seconds between two runs of the shifts."""
-
-
-def shifts(settings: Settings) -> tuple[MaintenanceJob, ...]:
+def maintenance(settings: Settings) -> tuple[MaintenanceJob, ...]:
     """Long work on files by the clock, in a thread of its own."""
     folder = settings.sealed_folder
     if folder is None:
@@ -222,3 +220,32 @@ def shifts(settings: Settings) -> tuple[MaintenanceJob, ...]:
     if not settings.hot_log_days:
         return (sealing,)
     return sealing, measurement.dropping_job(folder, settings.hot_log_days, counting.counted_until)
+
+
+def resources(db: Database, settings: Settings) -> Parts:
+    """What one app has for itself."""
+    return Parts(
+        AppIndex(db),
+        HashPool(),
+        GuessLimit(),
+        RequestLimit(settings.api_requests_per_minute),
+        ChatLimits(),
+        LiveAds(db),
+        RecentCallers(),
+    )
+
+
+def install(settings: Settings) -> Installation:
+    """All that an installation with these settings is made of."""
+    return Installation(
+        settings=settings,
+        ports=PORTS,
+        after=AFTER,
+        told_to={outbox.event_name(kind): permission.value for kind, permission in TOLD_TO.items()},
+        queued_work=partial(queued_work, settings),
+        makings=MAKINGS,
+        outbound=outbound_kinds(settings),
+        periodic_jobs=partial(periodic_jobs, settings),
+        maintenance=maintenance(settings),
+        resources=resources,
+    )

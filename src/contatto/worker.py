@@ -7,15 +7,14 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from contatto import wiring
 from contatto.kit.client import Client
 from contatto.kit.db.database import Database
 from contatto.kit.drain import Drain
+from contatto.kit.installation import Installation
 from contatto.kit.log import logger, where
 from contatto.kit.maintenance import run_maintenance_job
 from contatto.kit.making import Maker, make_all
 from contatto.kit.outbound.machine import OutboundMachine
-from contatto.kit.settings import Settings
 from contatto.kit.work import run_queued
 
 POLL_S: Final = 0.5
@@ -25,6 +24,8 @@ SOON_S: Final = 0.02
 LATER_S: Final = 0.2
 """How long it waits after a poke, so that commits that follow at once are worked on together."""
 
+MAINTENANCE_S: Final = 900.0
+"""Seconds between two runs of the long work on files."""
 REST_S: Final = 60.0
 """How long it waits after the start before long work begins."""
 
@@ -32,10 +33,9 @@ REST_S: Final = 60.0
 class Worker:
     """Runs until cancelled. Several may run at once: each claims what it works on."""
 
-    def __init__(self, db: Database, settings: Settings | None = None) -> None:
+    def __init__(self, db: Database, installation: Installation) -> None:
         self._db = db
-        self._settings = settings or Settings()
-        self._kinds = wiring.outbound_kinds(self._settings)
+        self._installation = installation
         self._waiting: list[asyncio.Event] = []
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
@@ -51,13 +51,13 @@ class Worker:
 
     async def run(self) -> None:
         """Work until cancelled; no kind of work waits for another."""
-        client = Client(self._settings.allowed_hosts)
-        drain = Drain(wiring.AFTER)
-        machine = OutboundMachine(self._db, client, self._kinds)
-        makers = [Maker(self._db, kind) for kind in wiring.MAKINGS]
+        client = Client(self._installation.settings.allowed_hosts)
+        drain = Drain(self._installation.after)
+        machine = OutboundMachine(self._db, client, self._installation.outbound)
+        makers = [Maker(self._db, kind) for kind in self._installation.makings]
         try:
             async with asyncio.TaskGroup() as tasks:
-                for work in wiring.queued_work(self._settings, self._db.parallel_batches):
+                for work in self._installation.queued_work(self._db.parallel_batches):
                     run = partial(run_queued, self._db, work)
                     tasks.create_task(self._repeat(work.name, run, work.gather_s))
                 tasks.create_task(self._repeat("outbox", partial(drain.run_all, self._db), SOON_S))
@@ -65,7 +65,7 @@ class Worker:
                     tasks.create_task(self._repeat("files", maker.start_due, LATER_S))
                 tasks.create_task(self._repeat("outbound", machine.send_due, NOW_S))
                 tasks.create_task(machine.run())
-                for job in wiring.periodic_jobs(self._settings):
+                for job in self._installation.periodic_jobs():
                     tasks.create_task(self._every(job.every_s, partial(job.run, self._db)))
                 tasks.create_task(self._keep_shifts())
         finally:
@@ -77,12 +77,12 @@ class Worker:
     async def run_once(self) -> int:
         """Do all that is due here now, one kind after the other; say how much that was."""
         done = 0
-        for work in wiring.queued_work(self._settings):
+        for work in self._installation.queued_work(1):
             done += await run_queued(self._db, work)
-        done += await Drain(wiring.AFTER).run_all(self._db)
-        for kind in wiring.MAKINGS:
+        done += await Drain(self._installation.after).run_all(self._db)
+        for kind in self._installation.makings:
             done += await make_all(self._db, kind)
-        for job in wiring.periodic_jobs(self._settings):
+        for job in self._installation.periodic_jobs():
             await job.run(self._db)
         return done
 
@@ -95,13 +95,13 @@ class Worker:
                 logger().error("worker.shift_failed", error_at=where(error), says=str(error))
             except Exception as error:  # nor must anything else end the worker
                 logger().error("worker.shift_failed", error_at=where(error))
-            await asyncio.sleep(wiring.MAINTENANCE_S)
+            await asyncio.sleep(MAINTENANCE_S)
 
     def run_maintenance(self) -> int:
         """Do the long work on files that is due; say how many jobs that were."""
-        kinds = wiring.shifts(self._settings)
         return sum(
-            run_maintenance_job(self._db, kind, lambda: not self._stopped.is_set()) or 0 for kind in kinds
+            run_maintenance_job(self._db, kind, lambda: not self._stopped.is_set()) or 0
+            for kind in self._installation.maintenance
         )
 
     async def _repeat(self, name: str, work: Callable[[], Awaitable[int]], gather_s: float) -> None:
@@ -129,7 +129,7 @@ class Worker:
 
     async def send_due(self, client: Client) -> int:
         """Send what is due at outside systems, and wait for it; say how many requests that were."""
-        machine = OutboundMachine(self._db, client, self._kinds, chance=float)
+        machine = OutboundMachine(self._db, client, self._installation.outbound, chance=float)
         sent = await machine.send_due()
         await machine.finish()
         return sent

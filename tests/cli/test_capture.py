@@ -12,13 +12,14 @@ from contatto.capture.store import find_switch
 from contatto.cli.main import app
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
+from contatto.wiring import install
 from tests import make
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
-    context = open_context(Settings())
+    context = open_context(install(Settings()))
     migrate_schema(context.db.engine)
     context.db.write_now(lambda tx: save_company_data(tx, "b1", "a1", make.COMPANY, needs_review=True))
     context.db.close()
@@ -31,7 +32,7 @@ def command(*words: str) -> tuple[int, str]:
 
 
 def review_of(data_dir: Path) -> Review | None:
-    context = open_context(Settings(data_dir=data_dir))
+    context = open_context(install(Settings(data_dir=data_dir)))
     switch = context.db.read_now(lambda tx: find_switch(tx, "b1", "a1"))
     context.db.close()
     return switch.review if switch else None

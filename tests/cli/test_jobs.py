@@ -18,6 +18,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.exchange import SendFailure
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
+from contatto.wiring import install
 from contatto.worker import Worker
 from tests import make
 from tests.failing import fail_job, fail_push
@@ -50,7 +51,7 @@ def installation(
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("CONTATTO_DATABASE_URL", url)
     monkeypatch.setenv("COLUMNS", "200")
-    context = open_context(Settings())
+    context = open_context(install(Settings()))
     migrate_schema(context.db.engine)
     kopi, other = context.db.write_now(
         lambda tx: (make.business(tx, "Kopi").id, make.business(tx, "Other").id)
@@ -105,7 +106,7 @@ def test_a_dead_letter_is_replayed_and_arrives(installation: Installation) -> No
 
         async def send() -> None:
             client = Client(["127.0.0.1:*"])
-            await Worker(installation.db).send_due(client)
+            await Worker(installation.db, installation.installation).send_due(client)
             await client.close()
 
         asyncio.run(send())

@@ -14,6 +14,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 from contatto.logins.actions import count_login, start_session
 from contatto.migrations.steps import migrate_schema
+from contatto.wiring import install
 from tests import make
 
 MEI, OWNER = "mei@example.com", "owner@example.com"
@@ -23,7 +24,7 @@ NEW = "another long password"
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
-    context = open_context(Settings())
+    context = open_context(install(Settings()))
     migrate_schema(context.db.engine)
 
     def build(tx: Tx) -> None:
@@ -45,7 +46,7 @@ def command(*words: str) -> tuple[int, str]:
 
 
 def look[T](data_dir: Path, work: object) -> T:
-    context = open_context(Settings(data_dir=data_dir))
+    context = open_context(install(Settings(data_dir=data_dir)))
     try:
         return context.db.read_now(work)  # type: ignore[arg-type]
     finally:

@@ -14,13 +14,14 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.ids import hash_secret
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
+from contatto.wiring import install
 from tests import make
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
-    context = open_context(Settings())
+    context = open_context(install(Settings()))
     migrate_schema(context.db.engine)
     context.db.write_now(make.business)
     context.db.close()
@@ -33,7 +34,7 @@ def command(*words: str) -> tuple[int, str]:
 
 
 def look[T](work: object, data_dir: Path) -> T:
-    context = open_context(Settings(data_dir=data_dir))
+    context = open_context(install(Settings(data_dir=data_dir)))
     try:
         return context.db.write_now(work)  # type: ignore[arg-type]
     finally:

@@ -27,6 +27,7 @@ from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import list_contact_points
 from contatto.migrations.steps import migrate_schema
 from contatto.ui.context import Context
+from contatto.wiring import install
 from tests import make
 
 OWN = Path(__file__).parent.parent / "fixtures" / "capture" / "messages.jsonl"
@@ -92,7 +93,7 @@ def test_every_line_is_stored_once_and_makes_the_leads_that_the_detector_finds(
 ) -> None:
     lines = read_lines(path)
     assert len(lines) >= 300
-    context = open_context(Settings(data_dir=tmp_path, worker="separate"))
+    context = open_context(install(Settings(data_dir=tmp_path, worker="separate")))
     try:
         migrate_schema(context.db.engine)
         owner, accounts = context.db.write_now(lambda tx: build_shop(tx, {line.country for line in lines}))

@@ -32,6 +32,7 @@ from contatto.kit.outbound.model import OutboundRequest
 from contatto.kit.outbound.steps import start_request
 from contatto.kit.outbound.store import list_requests_of
 from contatto.kit.settings import Settings
+from contatto.wiring import install
 from contatto.worker import Worker
 from tests import make
 from tests.channels.vendor import Vendor, running_vendor
@@ -62,7 +63,7 @@ class Desk:
         async def go() -> int:
             client = Client([self.vendor.host], answer_s)
             try:
-                return await Worker(self.db, settings).send_due(client)
+                return await Worker(self.db, install(settings)).send_due(client)
             finally:
                 await client.close()
 
@@ -389,7 +390,7 @@ def test_the_worker_waits_for_no_slow_platform(desk: Desk) -> None:
         return is_so()
 
     async def go() -> None:
-        running = asyncio.create_task(Worker(desk.db, settings).run())
+        running = asyncio.create_task(Worker(desk.db, install(settings)).run())
         assert await until(lambda: len(desk.vendor.asked) == 1, 5)
         body = make.webhook("im_receive_msg", make.said("Are you there?"))
         await desk.db.write(lambda tx: make.receipt(tx, desk.account.business_id, body))

@@ -23,7 +23,7 @@ from tests import make
 from tests.failing import MESSAGE_PUSH, fail_job, fail_push
 from tests.outbound import claim_all
 
-KINDS = wiring.outbound_kinds(Settings())
+KINDS = wiring.install(Settings()).outbound
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def work_off(house: House) -> None:
     async def work() -> None:
         client = Client(["127.0.0.1:*"])
         await Drain(wiring.AFTER).run_all(house.context.db)
-        await Worker(house.context.db).send_due(client)
+        await Worker(house.context.db, house.context.installation).send_due(client)
         await client.close()
 
     asyncio.run(work())
@@ -223,7 +223,7 @@ def fail_reply(house: House) -> tuple[str, str]:
     """A reply to a person on the platform whose answer is lost: its conversation, and its id."""
 
     async def settle() -> None:
-        await Worker(house.context.db, house.context.settings).run_once()
+        await Worker(house.context.db, house.context.installation).run_once()
 
     now_ms = int(house.context.clock.now().timestamp() * 1_000)
     house.webhook("im_receive_msg", message("hello", "u1", now_ms))

@@ -9,7 +9,7 @@ from contatto.jobs.rules import WORK, ids_in, read_id, reason_text, work_text
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.settings import Settings
-from contatto.wiring import AFTER, outbound_kinds
+from contatto.wiring import AFTER, install
 from tests.make import NOON
 
 FAILED = FailedWork("job-1", "push_lead", (), "", "KeyError at f:1", True, 7, NOON, None)
@@ -17,7 +17,7 @@ FAILED = FailedWork("job-1", "push_lead", (), "", "KeyError at f:1", True, 7, NO
 
 def test_every_handler_and_every_kind_of_requests_is_named_for_people() -> None:
     handlers = {name for of_event in AFTER.values() for name in of_event}
-    assert set(WORK) == handlers | set(outbound_kinds(Settings()))
+    assert set(WORK) == handlers | set(install(Settings()).outbound)
 
 
 def test_an_id_says_where_the_work_waits() -> None:

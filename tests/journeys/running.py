@@ -26,6 +26,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
 from contatto.ui.context import Context
+from contatto.wiring import install
 from tests import schema
 
 PASSWORD = "a long enough password"
@@ -146,7 +147,7 @@ def open_house(
     chosen = Settings(data_dir=folder, base_url=url, **settings)
     if not chosen.database_url:
         schema.copy_schema(folder / "contatto.sqlite3")
-    context = open_context(chosen)
+    context = open_context(install(chosen))
     if chosen.database_url:
         migrate_schema(context.db.engine)
     hashed = weak_hash(PASSWORD)

@@ -19,6 +19,7 @@ from contatto.inbox.model import Ledger
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.settings import Settings
 from contatto.simulator.browser import Browser, Profile
+from contatto.wiring import install
 from tests.journeys.running import APP_ID, APP_SECRET, message, open_house, webhook_body
 
 COUNT = 2_000
@@ -133,7 +134,7 @@ async def send_some(port: int, bodies: dict[str, bytes], answered: set[str]) -> 
 
 
 def wait_until_settled(home: Path, business_id: str) -> Ledger:
-    context = open_context(Settings(data_dir=home))
+    context = open_context(install(Settings(data_dir=home)))
     end = time.monotonic() + 30
     try:
         while True:

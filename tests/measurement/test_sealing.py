@@ -22,6 +22,7 @@ from contatto.measurement.actions import Earned, record_conversion, record_touch
 from contatto.measurement.engines import manifest, sealing
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ConversionKind, MeasuredAd
+from contatto.wiring import install
 from contatto.worker import Worker
 from tests import make
 
@@ -180,7 +181,7 @@ def work_once(db: Database, folder: Path) -> int:
     """What the worker does by itself."""
 
     async def work() -> int:
-        return await asyncio.to_thread(Worker(db, Settings(data_dir=folder)).run_maintenance)
+        return await asyncio.to_thread(Worker(db, install(Settings(data_dir=folder))).run_maintenance)
 
     return asyncio.run(work())
 

@@ -18,6 +18,7 @@ from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions
 from contatto.reports.actions.counting import count_days_ahead
 from contatto.reports.actions.tasks import REPORT_FILES
+from contatto.wiring import install
 from contatto.worker import Worker
 from tests.background import make_files
 from tests.journeys.running import House, running_house
@@ -73,7 +74,9 @@ def seal_and_drop(house: House, folder: Path) -> None:
     """What the worker does by itself."""
 
     async def work() -> int:
-        return await asyncio.to_thread(Worker(house.context.db, Settings(data_dir=folder)).run_maintenance)
+        return await asyncio.to_thread(
+            Worker(house.context.db, install(Settings(data_dir=folder))).run_maintenance
+        )
 
     assert asyncio.run(work()) > 1
 

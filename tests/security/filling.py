@@ -51,7 +51,7 @@ def settle(world: World) -> None:
     """Do what the background would do by now, sending aside: nothing leaves this machine."""
 
     async def work() -> None:
-        while await Worker(world.context.db, world.context.settings).run_once():
+        while await Worker(world.context.db, world.context.installation).run_once():
             pass
 
     listeners = list(world.context.db._listeners)

@@ -15,6 +15,7 @@ import uvicorn
 
 from contatto.app import create_app, open_context
 from contatto.ui.context import Context
+from contatto.wiring import install
 from tests.journeys.running import PASSWORD, House, csrf_of, open_house
 
 
@@ -99,7 +100,7 @@ def serve_house(folder: Path, database_url: str = "", **settings: Any) -> Iterat
     with ExitStack() as browsers, ExitStack() as opened:
         threads = browsers.enter_context(ThreadPoolExecutor(16))
         opened.callback(context.db.close)
-        second = open_context(context.settings.model_copy(update={"worker": "separate"}))
+        second = open_context(install(context.settings.model_copy(update={"worker": "separate"})))
         opened.callback(second.db.close)
         urls = opened.enter_context(serve(context)), opened.enter_context(serve(second))
         client = opened.enter_context(httpx2.Client(base_url=urls[0]))

@@ -15,6 +15,7 @@ import pytest
 from contatto.app import open_context
 from contatto.kit.private_files import files_of_sqlite
 from contatto.kit.settings import Settings
+from contatto.wiring import install
 from tests.cli.test_serve import answers, free_port
 from tests.journeys.running import until
 
@@ -94,7 +95,7 @@ def test_what_other_commands_write_for_people_is_for_the_owner_too(tmp_path: Pat
 def loose(tmp_path: Path) -> Any:
     """An installation that somebody copied back with rights for all."""
     settings = Settings(data_dir=tmp_path / "data")
-    open_context(settings).db.close()
+    open_context(install(settings)).db.close()
     loosened = [settings.data_dir / "secret.keys", *files_of_sqlite(settings.url)[:1]]
     for path in loosened:
         path.chmod(0o644)
@@ -102,5 +103,5 @@ def loose(tmp_path: Path) -> Any:
 
 
 def test_files_that_were_there_before_are_taken_from_others(loose: Settings) -> None:
-    with closing(open_context(loose).db):
+    with closing(open_context(install(loose)).db):
         assert [path for path in open_to_others(loose.data_dir) if "/data/" in path] == []

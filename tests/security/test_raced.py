@@ -14,6 +14,7 @@ from contatto.kit.shared_limits import SharedLimit
 from contatto.logins.actions import count_login
 from contatto.logins.rules import TRIES as ALLOWED
 from contatto.logins.store import failed_logins
+from contatto.wiring import install
 from tests.journeys.running import EMAIL, PASSWORD
 from tests.security.servers import Served, login_form
 
@@ -48,7 +49,7 @@ def test_of_many_tries_to_log_in_at_once_no_more_than_the_limit_are_looked_at(se
 def test_tries_that_are_counted_at_once_by_several_processes_are_all_counted(served: Served) -> None:
     """Below the queue of the log-in page: the transaction alone must hold."""
     first = served.context
-    second = open_context(first.settings)
+    second = open_context(install(first.settings))
 
     def count(number: int) -> bool:
         def work(tx: Tx) -> None:
@@ -71,7 +72,7 @@ def test_tries_that_are_counted_at_once_by_several_processes_are_all_counted(ser
 def test_a_shared_limit_gives_its_tries_to_as_many_as_it_has(served: Served) -> None:
     limit = SharedLimit("test", 7, timedelta(hours=1))
     first = served.context
-    second = open_context(first.settings)
+    second = open_context(install(first.settings))
 
     def take(number: int) -> bool:
         try:

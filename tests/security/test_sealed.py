@@ -20,6 +20,7 @@ from contatto.kit.db.types import SEALED, metadata
 from contatto.kit.log import set_up_logs
 from contatto.kit.rotation import reseal_all
 from contatto.kit.vault import Vault
+from contatto.wiring import install
 from tests.security.conftest import copied_world
 from tests.security.filling import settle
 from tests.security.planting import MAIL, NAME, PHONE, PLATFORM_NAME, TEXT, VALUES, Planting
@@ -154,7 +155,7 @@ def test_after_a_rotation_the_new_key_seals_all_and_everybody_is_found_as_before
     api(world, "POST", "/adgroup/update/", adgroup_id=group, audience_ids=[audience])
     keys = (f"new:{b64encode(bytes([7]) * 32).decode()}", *KEYS)
     settings = world.context.settings.model_copy(update={"secret_keys": keys})
-    context = open_context(settings, world.context.clock)
+    context = open_context(install(settings), world.context.clock)
     try:
         assert reseal_all(context.db, lambda _: None) > 50
         assert reseal_all(context.db, lambda _: None) == 0

@@ -125,7 +125,7 @@ def working(street: Street) -> Iterator[None]:
     loop = asyncio.new_event_loop()
 
     async def work() -> None:
-        await Worker(street.busy.context.db, street.busy.context.settings).run()
+        await Worker(street.busy.context.db, street.busy.context.installation).run()
 
     def run() -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner, pytest.raises(asyncio.CancelledError):

@@ -22,6 +22,7 @@ from contatto.kit.settings import Settings
 from contatto.ui.context import Context
 from contatto.ui.sessions import GUEST_COOKIE, SESSION_COOKIE
 from contatto.ui.visitor import cookie_name
+from contatto.wiring import install
 from tests.journeys.running import API, csrf_of
 
 URL: Final = "http://127.0.0.1:8000"
@@ -151,7 +152,7 @@ def running_world(
     """An installation in this process, without its background work; its tenants are still to be told."""
     chosen = Settings(data_dir=folder, database_url=database_url, base_url=URL, worker="separate",
                       secret_keys=KEYS, **settings)  # fmt: skip
-    context = open_context(chosen, clock)
+    context = open_context(install(chosen), clock)
     try:
         with TestClient(create_app(context), base_url=URL) as client:
             yield World(context, client, None, None)  # type: ignore[arg-type]  # told by who builds or copies

@@ -24,6 +24,7 @@ from contatto.simulator.traffic import Street
 from contatto.simulator.world import build_world, invent_logins
 from contatto.ui.context import Context
 from contatto.ui.visitor import VISITOR_KEY
+from contatto.wiring import install
 
 HOST = "127.0.0.1"
 
@@ -58,7 +59,7 @@ async def running_world(folder: Path, days: int) -> AsyncIterator[Running]:
         now = SystemClock().now()
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         clock = ShiftedClock(midnight - timedelta(days=days) - now)
-        context = open_context(Settings(data_dir=folder), clock)
+        context = open_context(install(Settings(data_dir=folder)), clock)
         migrate_schema(context.db.engine)
         logins, key = invent_logins(), context.vault.signing_key("tracking")
         world = await context.db.write(lambda tx: build_world(tx, logins, key))

@@ -29,8 +29,8 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import api_answer
-from contatto.kit.limits import client_network, guess_limit
-from contatto.ui.context import context_of
+from contatto.kit.limits import GuessLimit, client_network
+from contatto.ui.context import context_of, part_of
 
 router: Final = APIRouter(prefix="/open_api/v1.3", tags=["Accounts"])
 
@@ -82,7 +82,7 @@ async def make_access_token(request: Request, body: TokenRequest) -> Response:
         return {"access_token": token, "scope": list(kept.scopes), "advertiser_ids": numbers}
 
     redeem = partial(context_of(request).db.write, work)
-    data = await guess_limit(request).judge(client_network(request), "auth code", redeem)
+    data = await part_of(request, GuessLimit).judge(client_network(request), "auth code", redeem)
     return api_answer(data, request_id_of(request))
 
 

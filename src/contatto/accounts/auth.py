@@ -32,10 +32,10 @@ from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
-from contatto.kit.limits import RateLimit
+from contatto.kit.limits import RequestLimit
 from contatto.kit.looks import SEEN, Ids, Seen
 from contatto.kit.outbox import last_seq
-from contatto.ui.context import context_of
+from contatto.ui.context import context_of, part_of
 from contatto.ui.language import use_language
 from contatto.ui.live import Reader
 from contatto.ui.render import BEFORE_RENDERING
@@ -285,13 +285,7 @@ def check_request_rate(request: Request, key: str) -> None:
     Raises:
         Refused: TOO_MANY.
     """
-    most = context_of(request).settings.api_requests_per_minute
-    if not most:
-        return
-    state = request.app.state
-    if not hasattr(state, "token_rates"):
-        state.token_rates = RateLimit(most=most, span_s=60)
-    state.token_rates.check(key, time.monotonic())
+    part_of(request, RequestLimit).check(key, time.monotonic())
 
 
 PageCaller = Annotated[Caller, Depends(page_caller)]

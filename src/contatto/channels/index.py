@@ -3,8 +3,6 @@
 import time
 from typing import Final
 
-from starlette.requests import HTTPConnection
-
 from contatto.channels.model import ChannelApp
 from contatto.channels.store import list_apps_named
 from contatto.kit.db.database import Database
@@ -32,9 +30,3 @@ class AppIndex:
                 self._known.clear()
             self._known[app_id] = (time.monotonic(), apps)
         return apps
-
-
-def apps_of(connection: HTTPConnection) -> AppIndex:
-    """The index of the app that serves this request."""
-    index: AppIndex = connection.app.state.apps
-    return index

@@ -39,6 +39,7 @@ from contatto.simulator.traffic import Street
 from contatto.simulator.world import World, build_world, invent_logins
 from contatto.ui.context import Context
 from contatto.ui.visitor import VISITOR_KEY
+from contatto.wiring import install
 
 HOST: Final = "127.0.0.1"
 SEED: Final = 20251
@@ -129,7 +130,7 @@ def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
     with home.log.open("a", encoding="utf-8") as log:
         set_up_logs(settings.log_level, settings.log_format, log)
         clock = ShiftedClock(timedelta() if world else -timedelta(days=options.days))
-        context = open_context(settings, clock)
+        context = open_context(install(settings), clock)
         try:
             migrate_schema(context.db.engine, context.vault)
             Demo(home, options, context, clock).serve(listener, world)

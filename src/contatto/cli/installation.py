@@ -9,6 +9,7 @@ from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
 from contatto.ui.context import Context
+from contatto.wiring import install
 
 _err = Console(stderr=True, highlight=False)
 
@@ -28,6 +29,6 @@ def open_installation() -> Context:
         _err.print("Every setting is in docs/reference/settings.md.")
         raise typer.Exit(2) from error
     set_up_logs(settings.log_level, settings.log_format)
-    context = open_context(settings)
+    context = open_context(install(settings))
     migrate_schema(context.db.engine, context.vault)
     return context

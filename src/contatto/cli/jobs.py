@@ -13,7 +13,7 @@ from contatto.jobs.model import FailedCounts, FailedWork
 from contatto.jobs.rules import reason_text, work_text
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
-from contatto.wiring import outbound_kinds
+from contatto.wiring import install
 
 MOST_ROWS: Final = 1_000
 Which = Annotated[list[str] | None, typer.Argument(help="Ids of failed jobs, such as job-7 or request-7.")]
@@ -78,7 +78,7 @@ def show_command(
 def replay_command(failed_ids: Which = None, every: All = False, business: Of = "") -> None:
     """Do failed jobs again, as if they had never been tried: some by their ids, or all that were given up."""
     chosen = _chosen(failed_ids, every)
-    kinds = outbound_kinds(Settings())
+    kinds = install(Settings()).outbound
 
     def work(tx: Tx) -> tuple[int, int]:
         of = find_one_business(tx, business)
@@ -109,7 +109,7 @@ def dismiss_command(
     chosen = _chosen(failed_ids, every)
     if not yes:
         typer.confirm("They are not done any more. Dismiss them?", abort=True)
-    kinds = outbound_kinds(Settings())
+    kinds = install(Settings()).outbound
 
     def work(tx: Tx) -> int:
         of = find_one_business(tx, business)

@@ -39,7 +39,7 @@ def worker_command() -> None:
 
     async def work() -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(Worker(context.db, context.settings).run())
+            tasks.create_task(Worker(context.db, context.installation).run())
             tasks.create_task(context.db.watch())
 
     _out.print("The worker runs. Stop it with Ctrl+C.")

@@ -19,7 +19,7 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.http import HotRoute, json_answer, read_body, refusal_answer
 from contatto.kit.reading import UNREADABLE
-from contatto.ui.context import context_of
+from contatto.ui.context import context_of, part_of
 
 BODY_LIMIT: Final = 8 * 1024
 TRACKING_KEY: Final = "tracking"
@@ -56,15 +56,14 @@ async def decide_ad(request: Request) -> Response:
     """Answer with the ad that won, or with null."""
     try:
         asked = await _read(request)
-        state = request.app.state
-        if not hasattr(state, "live_ads"):
-            state.live_ads, state.recent_callers = LiveAds(context_of(request).db), RecentCallers()
-        caller = await state.recent_callers.caller_of(request)
+        caller = await part_of(request, RecentCallers).caller_of(request)
         require(caller, Permission.READ_ADS)
         context = context_of(request)
         key = context.vault.signing_key(TRACKING_KEY)
         wanted = _wanted(asked, caller, blind_digests(context.vault, caller.business_id, asked.digests))
-        served = await serve_ad(state.live_ads, caller.business_id, wanted, context.clock.now(), key)
+        served = await serve_ad(
+            part_of(request, LiveAds), caller.business_id, wanted, context.clock.now(), key
+        )
     except Refused as refused:
         return refusal_answer(refused, getattr(request.state, "request_id", ""))
     return json_answer({"ad": served})

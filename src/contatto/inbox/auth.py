@@ -7,19 +7,18 @@ from starlette.requests import Request
 
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_public_account
+from contatto.inbox.limits import ChatLimits
 from contatto.inbox.store.conversations import find_conversation
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.limits import RateLimit, client_network
+from contatto.kit.limits import client_network
 from contatto.kit.shared_limits import SharedLimit
-from contatto.ui.context import context_of
+from contatto.ui.context import context_of, part_of
 from contatto.ui.visitor import VISITOR_KEY, Carrier, open_visitor, public_id, read_visitor
 
 VISITOR_QUERY: Final = "v"
 """Where a page inside another site names its visitor."""
-_NETWORK_LIMIT: Final = RateLimit(most=240, span_s=60)
-"""For one chat: many people of a company or a carrier may share one network."""
 _MANY_NEW: Final = "Too many new people write from your network at the moment."
 
 
@@ -54,7 +53,7 @@ def admit_sender(request: Request, account: ChannelAccount) -> None:
         Refused: TOO_MANY, with the seconds to wait.
     """
     now_s = context_of(request).clock.now().timestamp()
-    _NETWORK_LIMIT.check(f"{account.id}:{client_network(request)}", now_s)
+    part_of(request, ChatLimits).networks.check(f"{account.id}:{client_network(request)}", now_s)
 
 
 def admit_newcomer(tx: Tx, request: Request, account: ChannelAccount, conversation_id: str) -> None:

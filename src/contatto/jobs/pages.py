@@ -24,7 +24,6 @@ from contatto.kit.db.database import FOLLOW
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import LazyText, Translator, translator_of
 from contatto.ui.context import Context, context_of
-from contatto.wiring import outbound_kinds
 
 router: Final = APIRouter(include_in_schema=False, prefix="/settings/jobs")
 MOST_ROWS: Final = 100
@@ -104,7 +103,7 @@ def _said(text: LazyText | str, words: Translator) -> str:
 
 
 def _kinds(context: Context) -> Kinds:
-    return outbound_kinds(context.settings)
+    return context.installation.outbound
 
 
 def _back() -> RedirectResponse:

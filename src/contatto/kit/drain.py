@@ -20,12 +20,12 @@ from contatto.kit.batches import in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
-from contatto.kit.listeners import Listener, hearing
+from contatto.kit.handlers import Handler, interest
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import DUE, FRESH, UNKNOWN, Job, JobState, StoredEvent, event_name, events, jobs
 from contatto.kit.turns import Queue, Turns
 
-type After = Mapping[type[Any], Mapping[str, Listener]]
+type After = Mapping[type[Any], Mapping[str, Handler]]
 """For each event its handlers by their names, which are kept in jobs and must never change."""
 
 RETRY_AFTER: Final = (5, 60, 300, 1800, 7200, 21600)
@@ -107,13 +107,13 @@ class Drain:
         if not fresh:
             return
         self._events.served(fresh[-1].business_id)
-        hears = hearing(tx)
+        is_interested = interest(tx)
         new = {"state": JobState.DUE, "attempts": 0, "due_at": tx.now}
         rows = [
             {"business_id": event.business_id, "event_seq": event.seq, "handler": name} | new
             for event in sorted(fresh, key=lambda event: event.seq)
             for name, handler in self._kinds[event.name][1].items()
-            if hears(handler, event.business_id)
+            if is_interested(handler, event.business_id)
         ]
         if rows:
             tx.execute(tx.upsert(jobs).on_conflict_do_nothing(), rows)

@@ -10,8 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Final
 
-from starlette.requests import HTTPConnection
-
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 
@@ -65,12 +63,6 @@ class HashPool:
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def hash_pool(connection: HTTPConnection) -> HashPool:
-    """The pool of the app that serves this request."""
-    pool: HashPool = connection.app.state.hashing
-    return pool
 
 
 def _step_back() -> None:

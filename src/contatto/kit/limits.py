@@ -56,6 +56,17 @@ class RateLimit:
         return tries
 
 
+class RequestLimit(RateLimit):
+    """Requests of one token or program in a minute; 0 are any number."""
+
+    def __init__(self, per_minute: int) -> None:
+        super().__init__(per_minute, 60)
+
+    def check(self, key: str, now_s: float) -> None:
+        if self._most:
+            super().check(key, now_s)
+
+
 class GuessLimit:
     """Wrong secrets from one network: so many for one name, and so many in all, within a minute.
 
@@ -100,12 +111,6 @@ class GuessLimit:
             lock, waiting = self._turns.pop(network)
             if waiting > 1:
                 self._turns[network] = lock, waiting - 1
-
-
-def guess_limit(connection: HTTPConnection) -> GuessLimit:
-    """The limit of the app that serves this request."""
-    limit: GuessLimit = connection.app.state.guesses
-    return limit
 
 
 def network_of(address: str) -> str:

@@ -17,12 +17,12 @@ from contatto.audit.model import AuditRecord
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.hashing import hash_pool
+from contatto.kit.hashing import HashPool
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.limits import client_network
 from contatto.logins import actions
-from contatto.ui.context import context_of
+from contatto.ui.context import context_of, part_of
 from contatto.ui.sessions import (
     DEVICE_KEY,
     check_csrf,
@@ -90,7 +90,7 @@ async def _log_in(request: Request, email: str, password: str, device: str) -> _
         Refused: WRONG_LOGIN, TOO_MANY.
     """
     context = context_of(request)
-    pool = hash_pool(request)
+    pool = part_of(request, HashPool)
     network = client_network(request)
     try:
         known_email = normal_email(email)

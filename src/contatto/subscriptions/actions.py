@@ -16,8 +16,8 @@ from contatto.kit.client import read_address
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.handlers import Businesses
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.listeners import Businesses, only_for
 from contatto.kit.outbound.dead_letters import send_again
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
@@ -127,7 +127,6 @@ def end_subscription(tx: Tx, subscription: Subscription, reason: str) -> None:
         emit(tx, business_id, SubscriptionEnded(business_id, subscription.id, reason))
 
 
-@only_for(of_told(Entity.LEAD))
 def push_lead(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
     """Tell of a lead that a chat or a member made or added to; heard through the outbox.
 
@@ -142,7 +141,6 @@ def push_lead(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
     _queue_lead(tx, lead, {name: value for name, value in data.items() if name in told})
 
 
-@only_for(of_told(Entity.LEAD))
 def push_form_lead(tx: Tx, event: FormSubmitted) -> None:
     """Tell of a lead that sent a form, with its answers; heard through the outbox."""
     answer = find_answer(tx, event.business_id, event.answer_id)
@@ -154,7 +152,6 @@ def push_form_lead(tx: Tx, event: FormSubmitted) -> None:
         _queue_lead(tx, lead, answer_data(version.content, answer.answers), version)
 
 
-@only_for(of_told(Entity.LEAD))
 def push_test_lead(tx: Tx, event: TestLeadMade) -> None:
     """Tell of a test lead; heard through the outbox."""
     lead = _shown_lead(tx, event.business_id, event.lead_id)

@@ -15,9 +15,9 @@ from contatto.kit import errors
 from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.limits import client_network, guess_limit
+from contatto.kit.limits import GuessLimit, client_network
 from contatto.subscriptions import rules
-from contatto.ui.context import context_of
+from contatto.ui.context import context_of, part_of
 
 APP_PERMISSIONS: Final = frozenset({Permission.READ_LEADS, Permission.READ_INBOX})
 """What an app's own secret allows: to say where its pushes go."""
@@ -34,7 +34,7 @@ async def app_caller(request: Request, app_id: str, secret: str, token: str = ""
     """
     given = request.headers.get(API_HEADER, "") or token
     if not given:
-        app = await guess_limit(request).judge(
+        app = await part_of(request, GuessLimit).judge(
             client_network(request), app_id, partial(_app_of_secret, request, app_id, secret)
         )
         # Only who has the secret uses up what the app may ask.

@@ -6,6 +6,8 @@ from starlette.requests import HTTPConnection
 
 from contatto.kit.clock import Clock
 from contatto.kit.db.database import Database
+from contatto.kit.installation import Installation
+from contatto.kit.parts import MissingPart, Parts
 from contatto.kit.settings import Settings
 from contatto.kit.uploads import Uploads
 from contatto.kit.vault import Vault
@@ -17,6 +19,7 @@ from contatto.ui.render import Renderer
 class Context:
     """The parts of one running installation."""
 
+    installation: Installation
     settings: Settings
     db: Database
     clock: Clock
@@ -30,3 +33,15 @@ def context_of(connection: HTTPConnection) -> Context:
     """The context of the app that serves this request; also a FastAPI dependency."""
     context: Context = connection.app.state.context
     return context
+
+
+def part_of[T](connection: HTTPConnection, kind: type[T]) -> T:
+    """What the app that serves this request has of this type for itself.
+
+    Raises:
+        MissingPart: the installation was built without it.
+    """
+    resources = connection.app.state.resources
+    if not isinstance(resources, Parts):
+        raise MissingPart("this app was built without resources")
+    return resources[kind]

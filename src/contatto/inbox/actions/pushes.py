@@ -25,17 +25,15 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.store import conversations, messages, persons
 from contatto.kit.db.tx import Tx
-from contatto.kit.listeners import only_for
 from contatto.kit.timestamps import micros
 from contatto.measurement.store import find_measured_ad_by_number
-from contatto.subscriptions.actions import of_told, queue_message_pushes
-from contatto.subscriptions.model import Entity, Subscription
+from contatto.subscriptions.actions import queue_message_pushes
+from contatto.subscriptions.model import Subscription
 from contatto.subscriptions.rules import message_payload
 
 type _Told = tuple[ChannelAccount, Conversation, Person]
 
 
-@only_for(of_told(Entity.DIRECT_MESSAGE))
 def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
     """Tell programs of a message; heard through the outbox. Notices and notes are no messages."""
     message = messages.find_message(tx, event.business_id, event.message_id)
@@ -46,7 +44,6 @@ def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
     _queue(tx, told, message.id, (kind, message.at, _message_content(*told, message)))
 
 
-@only_for(of_told(Entity.DIRECT_MESSAGE))
 def push_tap(tx: Tx, event: AdTapped) -> None:
     """Tell programs which ad a person came from; heard through the outbox."""
     told = _load(tx, event.business_id, event.conversation_id)
@@ -69,7 +66,6 @@ def push_tap(tx: Tx, event: AdTapped) -> None:
     _queue(tx, told, event.conversation_id, ("im_referral_msg", event.at, content))
 
 
-@only_for(of_told(Entity.DIRECT_MESSAGE))
 def push_read(tx: Tx, event: ConversationRead) -> None:
     """Tell programs up to when one side has read; heard through the outbox."""
     told = _load(tx, event.business_id, event.conversation_id)

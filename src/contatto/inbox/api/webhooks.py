@@ -10,13 +10,14 @@ from starlette.responses import PlainTextResponse, Response
 
 from contatto.channels.actions import webhook_verify_token
 from contatto.channels.connectors.webchat import WebchatDelivery
-from contatto.channels.index import apps_of
+from contatto.channels.index import AppIndex
 from contatto.channels.model import ChannelAccount, ChannelApp, Connector, Label, MessageKind, Platform
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import serves_platform
 from contatto.inbox import rules
 from contatto.inbox.actions.threads import conversation_id_of, message_id_of
 from contatto.inbox.auth import admit_newcomer, admit_sender, chat_visitor
+from contatto.inbox.limits import ChatLimits
 from contatto.inbox.model import Message, Photo
 from contatto.inbox.store import conversations, messages, photos, receipts
 from contatto.kit import errors
@@ -24,15 +25,13 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import HotRoute, json_answer, read_body
 from contatto.kit.ids import new_secret
-from contatto.kit.limits import RateLimit
 from contatto.kit.reading import UNREADABLE
 from contatto.kit.timestamps import micros
-from contatto.ui.context import Context, context_of
+from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.live import SIGN_OF_LIFE, sse, sse_answer
 from contatto.ui.render import iso
 
 _ANSWERED: Final = msgspec.json.encode({"received": True})
-_CHAT_LIMIT: Final = RateLimit(most=40, span_s=60)
 _MOST_UNSENT: Final = 40
 _NOBODYS: Final = ChannelApp("", "", Platform.TIKTOK, new_secret("nobody"))
 """Stands for an app that there is not: it is answered as one whose secret did not sign."""
@@ -82,7 +81,7 @@ async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
     platform = request.path_params["platform"]
     if platform not in set(Platform):
         raise Refused(errors.NOT_FOUND, "There is no such platform.")
-    named = await apps_of(request).list_named(request.path_params["app_id"])
+    named = await part_of(request, AppIndex).list_named(request.path_params["app_id"])
     return CONNECTORS[Platform(platform)], [app for app in named if serves_platform(app, platform)]
 
 
@@ -128,7 +127,7 @@ async def write_chat_message(request: Request) -> Response:
     now = context.clock.now()
     raw = await read_body(request)
     written = _read_written(raw)
-    _CHAT_LIMIT.check(f"{account.id}:{visitor}", now.timestamp())
+    part_of(request, ChatLimits).messages.check(f"{account.id}:{visitor}", now.timestamp())
     admit_sender(request, account)
     conversation_id = conversation_id_of(account, visitor)
     of = (account.business_id, conversation_id)

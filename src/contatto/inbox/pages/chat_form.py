@@ -16,22 +16,21 @@ from contatto.forms.rules.words import accepted_languages, best_language
 from contatto.inbox.actions.forms import find_known, take_form
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.auth import admit_newcomer, admit_sender, chat_visitor
+from contatto.inbox.limits import ChatLimits
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
 from contatto.kit.i18n import translator_of
 from contatto.kit.languages import LANGUAGES, translator_for
-from contatto.kit.limits import RateLimit
 from contatto.kit.reading import UNREADABLE
-from contatto.ui.context import context_of
+from contatto.ui.context import context_of, part_of
 
 router = APIRouter(include_in_schema=False)
 SIGNING_KEY: Final = "form-opening"
 """The purpose under which the vault gives the key that signs openings."""
 _BODY_LIMIT: Final = 32 * 1024
 _MOST_ANSWERS: Final = 100
-_VISITOR_LIMIT: Final = RateLimit(most=20, span_s=600)
 
 
 class SentForm(msgspec.Struct):
@@ -95,7 +94,7 @@ async def post_form(request: Request, account_id: str) -> Response:
     account, visitor = await chat_visitor(request)
     sent = await read_sent(request)
     now_s = context.clock.now().timestamp()
-    _VISITOR_LIMIT.check(f"{account.id}:{visitor}", now_s)
+    part_of(request, ChatLimits).forms.check(f"{account.id}:{visitor}", now_s)
     admit_sender(request, account)
 
     def work(tx: Tx) -> FormAnswer:

@@ -10,19 +10,16 @@ from contatto.inbox.actions.customers import note_visitor_read, typing_of
 from contatto.inbox.actions.photos import take_photo
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.auth import admit_newcomer, admit_sender, chat_visitor
+from contatto.inbox.limits import ChatLimits
 from contatto.inbox.pages.photos import show_photo
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer
-from contatto.kit.limits import RateLimit, client_network
-from contatto.ui.context import context_of
+from contatto.kit.limits import client_network
+from contatto.ui.context import context_of, part_of
 
 router = APIRouter(include_in_schema=False, prefix="/chat")
-_PHOTO_LIMIT: Final = RateLimit(most=12, span_s=60)
-_ADDRESS_LIMIT: Final = RateLimit(most=60, span_s=60)
-"""Photos from one address: many people of a company or a carrier may share one."""
-_SIGN_LIMIT: Final = RateLimit(most=60, span_s=60)
 _DONE: Final = 204
 
 
@@ -37,8 +34,9 @@ async def post_chat_photo(
         raise Refused(errors.NOT_A_PHOTO)
     rules.check_client_id(client_message_id)
     now = context.clock.now()
-    _PHOTO_LIMIT.check(f"{account.id}:{visitor}", now.timestamp())
-    _ADDRESS_LIMIT.check(client_network(request), now.timestamp())
+    limits = part_of(request, ChatLimits)
+    limits.photos.check(f"{account.id}:{visitor}", now.timestamp())
+    limits.photos_of_network.check(client_network(request), now.timestamp())
     admit_sender(request, account)
     picture = await context.uploads.take_from_stranger(request)
 
@@ -62,7 +60,7 @@ async def post_chat_read(request: Request) -> Response:
     """Note that the visitor has all messages before their eyes."""
     context = context_of(request)
     account, visitor = await chat_visitor(request)
-    _SIGN_LIMIT.check(f"read:{account.id}:{visitor}", context.clock.now().timestamp())
+    part_of(request, ChatLimits).signs.check(f"read:{account.id}:{visitor}", context.clock.now().timestamp())
     await context.db.write(lambda tx: note_visitor_read(tx, account, visitor))
     return Response(status_code=_DONE)
 
@@ -72,7 +70,9 @@ async def post_chat_typing(request: Request) -> Response:
     """Tell the members who have this thread open that the visitor types; nothing of it is kept."""
     context = context_of(request)
     account, visitor = await chat_visitor(request)
-    _SIGN_LIMIT.check(f"typing:{account.id}:{visitor}", context.clock.now().timestamp())
+    part_of(request, ChatLimits).signs.check(
+        f"typing:{account.id}:{visitor}", context.clock.now().timestamp()
+    )
     typing = await context.db.read(lambda tx: typing_of(tx, account, visitor))
     if typing is not None:
         context.live.broadcast_transient(account.business_id, typing)

@@ -17,6 +17,7 @@ from contatto.forms.rules.openings import check_opening
 from contatto.inbox import rules
 from contatto.inbox.actions.forms import FormOffer, send_form, take_form_of
 from contatto.inbox.actions.threads import owned_conversation
+from contatto.inbox.limits import ChatLimits
 from contatto.inbox.model import Conversation, Message
 from contatto.inbox.pages.answers import after_post, is_uuid
 from contatto.inbox.pages.chat_form import SIGNING_KEY, answer_form, read_sent, show_chat_form, submission_of
@@ -26,12 +27,10 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.languages import translator_for
-from contatto.kit.limits import RateLimit
 from contatto.leads.model.annotations import Actor
-from contatto.ui.context import Context, context_of
+from contatto.ui.context import Context, context_of, part_of
 
 router = APIRouter(include_in_schema=False)
-_LINK_LIMIT = RateLimit(most=20, span_s=600)
 LINK_KEY = "form-link"
 """The purpose under which the vault gives the key that signs links."""
 
@@ -117,7 +116,7 @@ async def post_linked_form(request: Request, token: str) -> Response:
     context, link = _open_link(request, token)
     sent = await read_sent(request)
     now_s = context.clock.now().timestamp()
-    _LINK_LIMIT.check(link.conversation_id, now_s)
+    part_of(request, ChatLimits).linked_forms.check(link.conversation_id, now_s)
 
     def work(tx: Tx) -> FormAnswer:
         conversation = _linked(tx, link)

@@ -1,20 +1,25 @@
 """Choosing the engine by the URL's scheme."""
 
+from typing import Final
+
 from contatto.kit.clock import Clock
 from contatto.kit.db.database import Database
 from contatto.kit.db.postgres import PostgresDatabase
 from contatto.kit.db.sqlite import SqliteDatabase
+from contatto.kit.parts import Parts
 from contatto.kit.vault import Vault
 
+_NO_PORTS: Final = Parts()
 
-def open_database(url: str, clock: Clock, vault: Vault) -> Database:
-    """Open the storage that a SQLAlchemy URL names.
+
+def open_database(url: str, clock: Clock, vault: Vault, ports: Parts = _NO_PORTS) -> Database:
+    """Open the storage that a SQLAlchemy URL names; work that needs a port which is not handed in fails.
 
     Raises:
         ValueError: the scheme is neither sqlite nor postgresql.
     """
     if url.startswith("sqlite:"):
-        return SqliteDatabase(url, clock, vault)
+        return SqliteDatabase(url, clock, vault, ports)
     if url.startswith("postgresql"):
-        return PostgresDatabase(url.replace("postgresql://", "postgresql+psycopg://", 1), clock, vault)
+        return PostgresDatabase(url.replace("postgresql://", "postgresql+psycopg://", 1), clock, vault, ports)
     raise ValueError("database_url must start with sqlite: or postgresql:")

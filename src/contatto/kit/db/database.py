@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from contatto.kit.clock import Clock
 from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.tx import Row, Tx
+from contatto.kit.parts import Parts
 from contatto.kit.places import Places
 from contatto.kit.vault import Vault
 
@@ -47,10 +48,11 @@ class Database(ABC):
     through ``read_long`` or ``run_aside``, and long work writes in batches, ``in_background``: they give way.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, vault: Vault) -> None:
+    def __init__(self, engine: Engine, clock: Clock, vault: Vault, ports: Parts) -> None:
         self.engine = engine
         self.clock = clock
         self.vault = vault
+        self.ports = ports
         self._listeners: list[Callable[[], None]] = []
         self._long = Places(LONG_AT_ONCE, 1)
         self._aside = ThreadPoolExecutor(LONG_AT_ONCE, thread_name_prefix="aside")

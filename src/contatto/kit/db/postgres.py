@@ -18,6 +18,7 @@ from contatto.kit.db.row_security import acting_for, narrow
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
+from contatto.kit.parts import Parts
 from contatto.kit.vault import Vault
 
 CONNECTIONS: Final = 10
@@ -37,12 +38,12 @@ class PostgresDatabase(Database):
 
     parallel_batches = 3
 
-    def __init__(self, url: str, clock: Clock, vault: Vault) -> None:
+    def __init__(self, url: str, clock: Clock, vault: Vault, ports: Parts) -> None:
         engine = create_engine(
             url, pool_size=CONNECTIONS, max_overflow=0, pool_pre_ping=True, hide_parameters=True
         )
         event.listen(engine, "connect", _prepare)
-        super().__init__(engine, clock, vault)
+        super().__init__(engine, clock, vault, ports)
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
         self._process = new_id()
 
@@ -60,12 +61,12 @@ class PostgresDatabase(Database):
     def read_now[T](self, work: Work[T]) -> T:
         with self.engine.connect() as connection:
             narrow(connection, acting_for())
-            return work(Tx(connection, self.clock.now(), self.vault))
+            return work(Tx(connection, self.clock.now(), self.vault, self.ports))
 
     def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T:
         with self.engine.begin() as connection:
             narrow(connection, acting_for())
-            result = work(Tx(connection, self.clock.now(), self.vault))
+            result = work(Tx(connection, self.clock.now(), self.vault, self.ports))
             changed = connection.execute(_TELL, {"process": self._process}).first()
         if changed is not None:
             self._committed()

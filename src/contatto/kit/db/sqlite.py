@@ -17,6 +17,7 @@ from contatto.kit.db.database import Database, Waiting, Work, followed
 from contatto.kit.db.lanes import Lanes, Write
 from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.tx import Row, Tx
+from contatto.kit.parts import Parts
 from contatto.kit.vault import Vault
 
 LEARNS_AFTER: Final = 2_000
@@ -65,12 +66,12 @@ class SqliteDatabase(Database):
 
     parallel_batches = 1
 
-    def __init__(self, url: str, clock: Clock, vault: Vault) -> None:
+    def __init__(self, url: str, clock: Clock, vault: Vault, ports: Parts) -> None:
         engine = create_engine(url, poolclass=QueuePool, pool_size=4, max_overflow=12, hide_parameters=True)
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "checkout", self._renew)
-        super().__init__(engine, clock, vault)
+        super().__init__(engine, clock, vault, ports)
         self._lanes = Lanes()
         self._closed = False
         self._learnt = 0
@@ -87,7 +88,7 @@ class SqliteDatabase(Database):
 
     def read_now[T](self, work: Work[T]) -> T:
         with self.engine.connect() as connection:
-            return work(Tx(connection, self.clock.now(), self.vault))
+            return work(Tx(connection, self.clock.now(), self.vault, self.ports))
 
     async def write[T](self, work: Work[T], *, in_background: bool = False) -> T:
         waiting: Waiting[T] = Waiting(asyncio.get_running_loop())
@@ -153,7 +154,7 @@ class SqliteDatabase(Database):
         try:
             with connection.begin():
                 before = _count_changes(connection)
-                tx = Tx(connection, self.clock.now(), self.vault)
+                tx = Tx(connection, self.clock.now(), self.vault, self.ports)
                 append_all(tx, group)
                 for write in works:
                     group.append(write)

@@ -10,10 +10,12 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Table, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
+from contatto.kit.parts import Parts
 from contatto.kit.sealed import SealedText
 from contatto.kit.vault import Vault
 
 _AT_ONCE: Final = 5_000
+_NO_PORTS: Final = Parts()
 type Row = Mapping[str, Any]
 
 
@@ -24,11 +26,13 @@ class Tx:
     Attributes:
         now: the one time of this transaction, in UTC.
         vault: seals and opens contact values.
+        ports: what capabilities ask of those above them.
     """
 
     connection: Connection
     now: datetime
     vault: Vault
+    ports: Parts = _NO_PORTS
 
     def execute(self, statement: Executable, rows: Sequence[Row] | Row | None = None) -> CursorResult[Any]:
         """Run a statement, once or for each of the rows."""

@@ -3,7 +3,7 @@
 It cannot be undone: nothing is kept to undo it with. See decision 0033.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 from urllib.parse import parse_qsl
@@ -16,6 +16,7 @@ from contatto.leads.model.erasing import Gone
 from contatto.leads.model.events import LeadRemoved
 from contatto.leads.model.jobs import JobKind, JobState
 from contatto.leads.model.leads import Lead
+from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.erasing import tells_of, without_person
 from contatto.leads.store import erasing as store
 from contatto.leads.store import records
@@ -24,25 +25,21 @@ from contatto.leads.store.facets import list_sharing_leads
 NOBODY: Final = "q=%E2%90%80"
 """A query that no lead matches."""
 
-type Forget = Callable[[Tx, Gone], set[str]]
-
-FORGET: Final[dict[str, Forget]] = {}
-"""What capabilities above hold of a person: each deletes it, and says which contact values it found there.
-
-``wiring`` fills it; they run in its order, and each is told what those before it found.
-"""
-
 
 def erase_leads(tx: Tx, business_id: str, found: Sequence[Lead], actor: str) -> set[str]:
     """Erase leads with those that were merged into them, and say which leads that were.
 
     Everything goes in this transaction. What ads earned stays in the reports: it holds ids alone.
+
+    Raises:
+        MissingPart: the installation does not say who else holds something of a person.
     """
+    ports = tx.ports[LeadPorts]
     locked = [_with_merged(tx, each) for each in found]
     erased = {lead.id: lead for leads in locked for lead in leads}
     twins = list_sharing_leads(tx, business_id, set(erased))
     gone = _gone(tx, business_id, list(erased.values()))
-    for forget in FORGET.values():
+    for forget in (ports.forget_chats, ports.forget_answers, ports.forget_audiences):
         gone = replace(gone, contacts=gone.contacts | forget(tx, gone))
     capture.forget_corrections(tx, business_id, gone.contacts)
     _forget_plans(tx, gone)

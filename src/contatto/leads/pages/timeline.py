@@ -8,7 +8,7 @@ from contatto.audit.store import list_acts_on
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, Translator
 from contatto.leads.model.leads import Lead
-from contatto.leads.store.consents import CONSENTS
+from contatto.leads.ports import LeadPorts
 
 SHOWN_LOOKS: Final = 200
 """The latest looks that are shown; the audit log has all."""
@@ -19,7 +19,7 @@ _LOOK: Final = "GET /leads/{lead_id}"
 
 def consent_events(tx: Tx, lead: Lead, words: Translator) -> list[dict[str, Any]]:
     """An event for each consent that the person was asked for."""
-    found = [each for look_up in CONSENTS.values() for each in look_up(tx, lead.business_id, lead.id)]
+    found = tx.ports[LeadPorts].consents(tx, lead.business_id, lead.id)
     return [
         {
             "kind": "consent",

@@ -24,11 +24,11 @@ from sqlalchemy.sql.functions import FunctionElement
 from contatto.channels.store import list_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.numbers import read_number
+from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.facets import CONSENT, EMAIL, LABELLED, PHONE, TWIN, Facet, facet_word
-from contatto.leads.rules.filters import NOBODY, Agreed, Has, LeadFilter
+from contatto.leads.rules.filters import NOBODY, Agreed, Has, LeadFilter, ThreadState
 from contatto.leads.rules.records import folded, search_values
 from contatto.leads.store.records import contact_points, leads
-from contatto.leads.store.threads import THREADS
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions, measured_ads
 
@@ -231,7 +231,9 @@ def _earned(others: _Others, wanted: LeadFilter) -> list[Condition]:
 
 def _chatting(others: _Others, wanted: LeadFilter) -> list[Condition]:
     """Leads whose chats stand so; a capability above knows them."""
-    named = [others.named_by(THREADS[each](others.tx, others.business_id)) for each in wanted.threads]
+    ports = others.tx.ports[LeadPorts]
+    chats = {ThreadState.UNREAD: ports.unread_chats, ThreadState.WAITING: ports.waiting_chats}
+    named = [others.named_by(chats[each](others.tx, others.business_id)) for each in wanted.threads]
     return [or_(*named)] if named else []
 
 

@@ -1,0 +1,26 @@
+"""How much the visitors of chats may send; each app counts for itself."""
+
+from contatto.kit.limits import RateLimit
+
+
+class ChatLimits:
+    """Counts in memory. Many people of a company or a carrier may share a network, so networks may do more.
+
+    Attributes:
+        networks: whatever is sent to one chat, by network.
+        messages: texts of one visitor.
+        photos: photos of one visitor.
+        photos_of_network: photos to all chats, by network.
+        signs: "typing" and "read" of one visitor.
+        forms: forms sent by one visitor.
+        linked_forms: forms sent through one link.
+    """
+
+    def __init__(self) -> None:
+        self.networks = RateLimit(most=240, span_s=60)
+        self.messages = RateLimit(most=40, span_s=60)
+        self.photos = RateLimit(most=12, span_s=60)
+        self.photos_of_network = RateLimit(most=60, span_s=60)
+        self.signs = RateLimit(most=60, span_s=60)
+        self.forms = RateLimit(most=20, span_s=600)
+        self.linked_forms = RateLimit(most=20, span_s=600)

@@ -1,0 +1,35 @@
+"""Handlers that only some businesses need: an event of any other business gives them no job."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from contatto.kit.db.tx import Tx
+
+type Handler = Callable[[Tx, Any], None]
+type Businesses = Callable[[Tx], Collection[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyFor:
+    """A handler for the events of some businesses, which are named anew for each batch of events."""
+
+    businesses: Businesses
+    handler: Handler
+
+    def __call__(self, tx: Tx, event: Any) -> None:
+        self.handler(tx, event)
+
+
+def interest(tx: Tx) -> Callable[[Handler, str], bool]:
+    """Whether a handler is interested in events of a business, with each question asked once."""
+    interested: dict[Businesses, Collection[str]] = {}
+
+    def is_interested(handler: Handler, business_id: str) -> bool:
+        if not isinstance(handler, OnlyFor):
+            return True
+        if handler.businesses not in interested:
+            interested[handler.businesses] = handler.businesses(tx)
+        return business_id in interested[handler.businesses]
+
+    return is_interested

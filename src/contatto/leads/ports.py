@@ -1,0 +1,51 @@
+"""What leads ask of the capabilities above them: those are handed in when an installation is built."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from sqlalchemy import Select
+
+from contatto.kit.db.tx import Tx
+from contatto.leads.model.erasing import Gone
+
+
+class Consent(Protocol):
+    """One answer to a question for consent, with the text that was asked."""
+
+    @property
+    def at(self) -> datetime: ...
+
+    @property
+    def given(self) -> bool: ...
+
+    @property
+    def text(self) -> str: ...
+
+
+type LeadIds = Callable[[Tx, str], Select[Any]]
+"""Selects ids of leads of a business."""
+type Forget = Callable[[Tx, Gone], set[str]]
+"""Deletes what is held of a person, and says which contact values it found there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadPorts:
+    """All of them are required: erasing a person must not leave out what nobody handed in.
+
+    Attributes:
+        unread_chats: leads whose chat has something that no member has read.
+        waiting_chats: leads whose chat waits for an answer.
+        consents: the answers to questions for consent of a business's lead.
+        forget_chats: runs first, since chats may hold further contact values.
+        forget_answers: the answers to forms.
+        forget_audiences: the person as a member of audiences.
+    """
+
+    unread_chats: LeadIds
+    waiting_chats: LeadIds
+    consents: Callable[[Tx, str, str], Sequence[Consent]]
+    forget_chats: Forget
+    forget_answers: Forget
+    forget_audiences: Forget
