@@ -20,7 +20,7 @@ from contatto.app import create_app
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.hashing import KEPT_FOR_KNOWN, OF_ONE_NETWORK, PLACES
+from contatto.kit.hashing import KEPT_FOR_KNOWN, OF_ONE_NETWORK, PLACES, HashPool
 from contatto.kit.shared_limits import purge_limits
 from contatto.logins import actions as logins
 from contatto.logins.rules import FAILED_TRIES_DAYS, TRIES, TRIES_OF_EMAIL, TRIES_OF_NETWORK, WINDOW
@@ -235,7 +235,7 @@ def test_what_was_counted_is_swept_away(street: Street) -> None:
 
 
 def test_the_queue_is_short_and_keeps_places_for_those_who_were_here(street: Street) -> None:
-    pool = street.app.state.hashing
+    pool = street.app.state.resources[HashPool]
     own = street.browser("198.51.100.1")
     sign_in(own)
     own.cookies.delete(SESSION_COOKIE)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import httpx2
 import pytest
@@ -74,10 +76,14 @@ def code_of(answer: httpx2.Response) -> int:
     return 0 if answer.status_code < 400 else answer.status_code
 
 
+document = cache(api_document)
+
+
+@cache
 def taking_advertiser() -> set[str]:
     """The operations whose description has an ``advertiser_id``, by method and path."""
     found = set()
-    for path, item in api_document()["paths"].items():
+    for path, item in document()["paths"].items():
         for method, operation in item.items():
             if "advertiser_id" in str(operation) or "advertiser_id" in str(_body(operation)):
                 found.add(f"{method.upper()} {path}")
@@ -86,14 +92,16 @@ def taking_advertiser() -> set[str]:
 
 def _body(operation: dict[str, object]) -> object:
     """The shapes that a body refers to, and those that these refer to."""
-    document, seen, waiting = api_document(), set(), [str(operation.get("requestBody", ""))]
+    shapes: dict[str, Any] = document()["components"]["schemas"]
+    seen: set[str] = set()
+    waiting = [str(operation.get("requestBody", ""))]
     while waiting:
         text = waiting.pop()
-        for name, shape in document["components"]["schemas"].items():
+        for name, shape in shapes.items():
             if name not in seen and f"schemas/{name}'" in text:
                 seen.add(name)
                 waiting.append(str(shape))
-    return [document["components"]["schemas"][name] for name in seen]
+    return [shapes[name] for name in seen]
 
 
 PROGRAMS = ways(Credential.PROGRAM, Credential.APP)
