@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
+from zlib import crc32
 
 import psycopg
 import pytest
@@ -23,6 +25,20 @@ from tests.security.world import Built, World, running_world
 
 type Admin = psycopg.Connection[tuple[object, ...]]
 _numbers = itertools.count(1)
+
+
+ONE_IN: Final = 6
+"""The default run makes so many of the attacks on every route on PostgreSQL; the long run makes all of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On SQLite every route is attacked each time. On PostgreSQL those are whose name falls to it."""
+    for item in items:
+        values = (
+            item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        )
+        if "way" in values and "postgresql" in values.values() and crc32(item.nodeid.encode()) % ONE_IN:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
