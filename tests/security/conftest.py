@@ -28,7 +28,7 @@ _numbers = itertools.count(1)
 
 
 ONE_IN: Final = 6
-"""The default run makes so many of the attacks on every route on PostgreSQL; the long run makes all of them."""
+"""On PostgreSQL the default run makes so many of the attacks on every route; the long run makes all."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

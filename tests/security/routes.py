@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -11,8 +11,10 @@ from starlette.routing import Mount
 from contatto.access import ACCESS
 from contatto.accounts.model import Access, Credential, Permission
 from contatto.app import create_app
+from contatto.kit.parts import Parts
 from contatto.kit.settings import Settings
 from contatto.ui.context import Context
+from contatto.wiring import install
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class _NoContext(Context):
     def __init__(self) -> None:
         object.__setattr__(self, "db", None)
         object.__setattr__(self, "settings", Settings())
+        without = replace(install(Settings()), resources=lambda db, settings: Parts())
+        object.__setattr__(self, "installation", without)
 
 
 def _ways(routes: Any, prefix: str) -> Iterator[Way]:
