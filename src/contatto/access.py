@@ -287,7 +287,7 @@ _APPS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "POST /subscription/unsubscribe/",
     ),
 }
-"""Doors of the API for an app: its secret, or an access token besides."""
+"""Routes of the API for an app: its secret, or an access token besides."""
 
 _OTHERS: Final[Mapping[Credential, tuple[str, ...]]] = {
     Credential.VISITOR: (
@@ -326,7 +326,7 @@ _OTHERS: Final[Mapping[Credential, tuple[str, ...]]] = {
         *(f"GET /static/{owner}" for owner in asset_folders()),
     ),
 }
-"""Doors without a caller: what is said of each stands with its kind."""
+"""Routes without a caller: why each is open stands with its kind."""
 
 
 def _rows() -> Iterator[tuple[str, Access]]:

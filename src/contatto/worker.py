@@ -67,7 +67,7 @@ class Worker:
                 tasks.create_task(machine.run())
                 for job in self._installation.periodic_jobs():
                     tasks.create_task(self._every(job.every_s, partial(job.run, self._db)))
-                tasks.create_task(self._keep_shifts())
+                tasks.create_task(self._keep_maintenance())
         finally:
             self._stopped.set()
             for maker in makers:
@@ -86,15 +86,15 @@ class Worker:
             await job.run(self._db)
         return done
 
-    async def _keep_shifts(self) -> None:
+    async def _keep_maintenance(self) -> None:
         await asyncio.sleep(REST_S)
         while True:
             try:
                 await asyncio.to_thread(self.run_maintenance)
             except OSError as error:
-                logger().error("worker.shift_failed", error_at=where(error), says=str(error))
+                logger().error("worker.maintenance_failed", error_at=where(error), says=str(error))
             except Exception as error:  # nor must anything else end the worker
-                logger().error("worker.shift_failed", error_at=where(error))
+                logger().error("worker.maintenance_failed", error_at=where(error))
             await asyncio.sleep(MAINTENANCE_S)
 
     def run_maintenance(self) -> int:

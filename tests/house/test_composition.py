@@ -1,4 +1,4 @@
-"""Nothing registers itself at import: while modules load, no table is filled and nothing that counts is made."""
+"""Nothing registers itself at import: no table is filled and nothing that counts is made meanwhile."""
 
 import ast
 from pathlib import Path

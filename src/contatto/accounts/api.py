@@ -117,7 +117,7 @@ async def list_audit_log(request: Request, caller: ApiCaller) -> Response:
     """Extension: who did what, latest first; ``chain_holds`` says whether these entries were changed since.
 
     Every change through the API or a page is in it, and every look at contact values: ``seen`` says how many
-    it showed, and names those that this caller was not seeing through the same door already.
+    it showed, and names those that this caller was not seeing through the same operation already.
     """
     require(caller, Permission.ADMINISTER)
     query = read_query(request, PageQuery)

@@ -5,6 +5,6 @@ from contatto.audit.model import AuditRecord
 from contatto.kit.db.tx import Tx
 
 
-def append_audit_record(tx: Tx, deed: AuditRecord) -> None:
+def append_audit_record(tx: Tx, record: AuditRecord) -> None:
     """Append to the audit log of a business, chained to the entry before."""
-    store.append_deeds(tx, [deed])
+    store.append_records(tx, [record])

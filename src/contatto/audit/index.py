@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from contatto.audit.model import AuditRecord
-from contatto.audit.store import append_deeds
+from contatto.audit.store import append_records
 from contatto.kit.db.database import Database
 from contatto.kit.looks import Ids
 
@@ -73,11 +73,11 @@ class DeedWriter:
         self._waiting: list[tuple[AuditRecord, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
 
-    def begin(self, db: Database, deed: AuditRecord) -> asyncio.Future[None]:
-        """Begin to write a deed down, at once; it is durable when what is returned is done."""
+    def begin(self, db: Database, record: AuditRecord) -> asyncio.Future[None]:
+        """Begin to write a record down, at once; it is durable when what is returned is done."""
         loop = asyncio.get_running_loop()
         written: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((deed, written))
+        self._waiting.append((record, written))
         if self._writing is None or self._writing.done():
             # In a context of its own: it writes for several businesses, and nothing follows its writes. It is
             # started here, not when the event loop is next free: the page is made meanwhile.
@@ -88,10 +88,10 @@ class DeedWriter:
     async def _write(self, db: Database) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            deeds = [deed for deed, _ in batch]
+            records = [record for record, _ in batch]
             error: Exception | None = None
             try:
-                await db.write(lambda tx, deeds=deeds: append_deeds(tx, deeds))  # type: ignore[misc]
+                await db.write(lambda tx, records=records: append_records(tx, records))  # type: ignore[misc]
             except Exception as raised:  # each of those who wait is told
                 error = raised
             for _, written in batch:

@@ -26,7 +26,7 @@ _SEEN: Final = re.compile(r"(?P<kind>\w+)=(?P<count>\d+)\[(?P<ids>[^\]]*)\]", re
 
 
 def act_of(method: str, route: str) -> str:
-    """What was done, as the log says it: the door of the API, or the route of a page."""
+    """What was done, as the log says it: the operation of the API, or the route of a page."""
     return f"{method} {route.removeprefix(API_PREFIX)}"
 
 

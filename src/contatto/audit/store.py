@@ -42,11 +42,11 @@ _LAST: Final = (
 """Made once and kept: every change and every look asks for them."""
 
 
-def append_deeds(tx: Tx, deeds: Sequence[AuditRecord]) -> None:
-    """Append an entry for each deed, chained to the one before in the log of its business."""
+def append_records(tx: Tx, records: Sequence[AuditRecord]) -> None:
+    """Append an entry for each record, chained to the one before in the log of its business."""
     of_business: dict[str, list[AuditRecord]] = {}
-    for deed in deeds:
-        of_business.setdefault(deed.business_id, []).append(deed)
+    for record in records:
+        of_business.setdefault(record.business_id, []).append(record)
     # Always in the same order, so that two writers never wait for each other.
     for lock, business_id in sorted((_lock_of(each), each) for each in of_business):
         tx.advisory_lock(lock)
@@ -57,11 +57,11 @@ def _lock_of(business_id: str) -> int:
     return int(hash_secret(f"audit:{business_id}")[:15], 16)
 
 
-def _chained(tx: Tx, business_id: str, deeds: Sequence[AuditRecord]) -> list[dict[str, Any]]:
+def _chained(tx: Tx, business_id: str, records: Sequence[AuditRecord]) -> list[dict[str, Any]]:
     before = find_last_digest(tx, business_id)
     rows: list[dict[str, Any]] = []
-    for deed in deeds:
-        told = {name: getattr(deed, name) for name in AuditRecord.__dataclass_fields__}
+    for record in records:
+        told = {name: getattr(record, name) for name in AuditRecord.__dataclass_fields__}
         entry = AuditEntry(seq=0, at=tx.now, before=before, digest="", **told)
         before = entry_digest(entry)
         row = replace(entry, digest=before)

@@ -363,7 +363,7 @@ class ConversationRead:
 
 @dataclass(frozen=True, slots=True)
 class CustomerTyping:
-    """A customer writes just now; only whispered to open pages."""
+    """A customer writes just now; told to open pages alone, and not kept."""
 
     business_id: str
     conversation_id: str
@@ -371,7 +371,7 @@ class CustomerTyping:
 
 @dataclass(frozen=True, slots=True)
 class MemberTyping:
-    """A member writes a reply just now; only whispered to open pages."""
+    """A member writes a reply just now; told to open pages alone, and not kept."""
 
     business_id: str
     conversation_id: str

@@ -1,4 +1,4 @@
-"""Rate limits of public doors, kept in memory: so many in a span, for each key."""
+"""Rate limits of public routes, kept in memory: so many in a span, for each key."""
 
 import asyncio
 import time

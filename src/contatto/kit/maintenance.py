@@ -30,26 +30,26 @@ class MaintenanceJob:
 
 
 def run_maintenance_job(
-    db: Database, shift: MaintenanceJob, should_continue: Callable[[], bool] = lambda: True
+    db: Database, kind: MaintenanceJob, should_continue: Callable[[], bool] = lambda: True
 ) -> int | None:
     """Do all that is due; say how many jobs that were, or None when somebody else is at it.
 
     Whoever dies holds nothing any more. A job that dies half-way is found again by the next run.
     """
-    with folder_lock(shift.folder) as is_mine:
+    with folder_lock(kind.folder) as is_mine:
         if not is_mine:
             return None
         done = 0
-        for job in db.read_now(shift.list_jobs):
+        for job in db.read_now(kind.list_jobs):
             if not should_continue():
                 break
-            db.read_now(lambda tx, job=job: _do(db, shift, tx, job))  # type: ignore[misc]
+            db.read_now(lambda tx, job=job: _do(db, kind, tx, job))  # type: ignore[misc]
             done += 1
         return done
 
 
-def _do(db: Database, shift: MaintenanceJob, tx: Tx, job: Job) -> None:
-    tx.advisory_lock(shift.number)
+def _do(db: Database, kind: MaintenanceJob, tx: Tx, job: Job) -> None:
+    tx.advisory_lock(kind.number)
     record = job(tx)
     if record is not None:
         db.write_now(record, in_background=True)

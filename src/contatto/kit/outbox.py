@@ -1,4 +1,4 @@
-"""The transactional outbox: events committed with the rows they speak of, one job for each who must hear.
+"""The transactional outbox: events committed with the rows they are about, and one job for each handler.
 
 An event is a row of the same transaction as the change, so it can be neither lost nor invented. A job that
 fails waits longer each time and ends as a dead letter, which stays until a person replays or dismisses it;

@@ -169,7 +169,7 @@ class Settings(BaseSettings):
 
     @property
     def has_other_writers(self) -> bool:
-        """Whether other processes write to the database too, whose commits this one has to hear of."""
+        """Whether other processes write to the database too, of whose commits this one has to be told."""
         return self.worker == "separate" or bool(self.database_url)
 
     @property

@@ -192,7 +192,7 @@ class _WebVisit:
 
 @dataclass(frozen=True, slots=True)
 class _TikTokVisit:
-    """A chat in the platform's app, of which we hear by webhooks: some twice, some late and in disorder."""
+    """A chat in the platform's app, of which webhooks tell us: some twice, some late and in disorder."""
 
     street: Street
     visitor: Visitor

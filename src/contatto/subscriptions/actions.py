@@ -128,7 +128,7 @@ def end_subscription(tx: Tx, subscription: Subscription, reason: str) -> None:
 
 
 def push_lead(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
-    """Tell of a lead that a chat or a member made or added to; heard through the outbox.
+    """Tell of a lead that a chat or a member made or added to; a handler of the outbox.
 
     A lead of a form is told of with its answers, a test lead with its samples.
     """
@@ -142,7 +142,7 @@ def push_lead(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
 
 
 def push_form_lead(tx: Tx, event: FormSubmitted) -> None:
-    """Tell of a lead that sent a form, with its answers; heard through the outbox."""
+    """Tell of a lead that sent a form, with its answers; a handler of the outbox."""
     answer = find_answer(tx, event.business_id, event.answer_id)
     lead = _shown_lead(tx, event.business_id, event.lead_id)
     if answer is None or lead is None:
@@ -153,7 +153,7 @@ def push_form_lead(tx: Tx, event: FormSubmitted) -> None:
 
 
 def push_test_lead(tx: Tx, event: TestLeadMade) -> None:
-    """Tell of a test lead; heard through the outbox."""
+    """Tell of a test lead; a handler of the outbox."""
     lead = _shown_lead(tx, event.business_id, event.lead_id)
     if lead is None:
         return
@@ -319,7 +319,7 @@ def ready_push(tx: Tx, business_id: str, push_id: int) -> tuple[Push, Subscripti
 
 
 def forget_lead_pushes(tx: Tx, event: LeadRemoved) -> None:
-    """Delete what was told, or was to be told, of a lead that is gone; heard through the outbox."""
+    """Delete what was told, or was to be told, of a lead that is gone; a handler of the outbox."""
     _delete_pushes(tx, store.list_pushes_of(tx, event.business_id, event.lead_id))
 
 

@@ -99,7 +99,7 @@ class LiveFeed:
                 logger().error("live.failed", error_at=where(error))
 
     async def _look_after(self, streams: Collection[_Stream]) -> None:
-        """Ask what the readers of streams may be told now, all at once; end those that may hear nothing."""
+        """Ask what the readers of streams may be told now, all at once; end those of nobody."""
         asked: dict[Rights, list[_Stream]] = defaultdict(list)
         for stream in streams:
             if stream.reader is not None:

@@ -42,7 +42,7 @@ _CACHE: Final = b"cache-control"
 _NOT_STORED: Final = (_CACHE, b"no-store")
 """Source: RFC 9111, section 5.2.2.5."""
 BODY_LIMIT: Final = 1024 * 1024
-"""Largest body of a request, in bytes; hot doors have smaller limits of their own."""
+"""Largest body of a request, in bytes; hot routes have smaller limits of their own."""
 _GONE: Final = 499
 """What the log says of a request whose other side went away before all of it was there."""
 QUIET_UNDER_MS: Final = 1_000

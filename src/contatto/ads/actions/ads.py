@@ -1,4 +1,4 @@
-"""Making ads and changing them; measuring hears of each."""
+"""Making ads and changing them; measuring is told of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Telling measuring what ads are: it hears of every ad that changes, or whose ad group or campaign does."""
+"""Telling measuring what ads are: it is told of every ad that changes, or whose ad group or campaign does."""
 
 from dataclasses import replace
 from typing import Final

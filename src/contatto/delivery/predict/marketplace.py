@@ -56,7 +56,7 @@ class Unusable(Exception):
 
 
 class Marketplace:
-    """See the module; ``complain`` hears what was left out of a line that was used otherwise."""
+    """See the module; ``complain`` is told what was left out of a line that was used otherwise."""
 
     def __init__(
         self, seed: int = 0, *, is_random: bool = False, settings: dict[str, float] | None = None,

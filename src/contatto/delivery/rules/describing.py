@@ -215,7 +215,7 @@ def stack_slot(before: int, shift: np.uint64) -> int:
 def list_stacked(
     raws: Array, head: int, count: int, shift: np.uint64, slots: Array, weights: Array, families: Array
 ) -> int:
-    """Add what the heads before this one estimated; those of lead, spam and what follows hear of two.
+    """Add what the heads before this one estimated; those of lead, spam and what follows get two.
 
     Returns:
         How many weights there are now.

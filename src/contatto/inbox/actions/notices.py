@@ -13,7 +13,7 @@ from contatto.leads.model.events import LeadCaptured, LeadRemoved, LeadUpdated
 
 
 def post_notice(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
-    """Add the inline notice to the thread that the lead came from (R37); heard through the outbox."""
+    """Add the inline notice to the thread that the lead came from (R37); a handler of the outbox."""
     conversations.record_lead(tx, event.business_id, event.conversation_id, event.lead_id)
     if not event.fields or not event.conversation_id:
         return
@@ -26,5 +26,5 @@ def post_notice(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
 
 
 def forget_lead(tx: Tx, event: LeadRemoved) -> None:
-    """Take the mark and the notices of a lead out of its thread; heard through the outbox."""
+    """Take the mark and the notices of a lead out of its thread; a handler of the outbox."""
     notices.delete_lead_marks(tx, event.business_id, event.lead_id)

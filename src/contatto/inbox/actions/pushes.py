@@ -35,7 +35,7 @@ type _Told = tuple[ChannelAccount, Conversation, Person]
 
 
 def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
-    """Tell programs of a message; heard through the outbox. Notices and notes are no messages."""
+    """Tell programs of a message; a handler of the outbox. Notices and notes are no messages."""
     message = messages.find_message(tx, event.business_id, event.message_id)
     told = _load(tx, event.business_id, event.conversation_id)
     if message is None or told is None:
@@ -45,7 +45,7 @@ def push_message(tx: Tx, event: MessageReceived | MessageSent) -> None:
 
 
 def push_tap(tx: Tx, event: AdTapped) -> None:
-    """Tell programs which ad a person came from; heard through the outbox."""
+    """Tell programs which ad a person came from; a handler of the outbox."""
     told = _load(tx, event.business_id, event.conversation_id)
     if told is None:
         return
@@ -67,7 +67,7 @@ def push_tap(tx: Tx, event: AdTapped) -> None:
 
 
 def push_read(tx: Tx, event: ConversationRead) -> None:
-    """Tell programs up to when one side has read; heard through the outbox."""
+    """Tell programs up to when one side has read; a handler of the outbox."""
     told = _load(tx, event.business_id, event.conversation_id)
     if told is None:
         return

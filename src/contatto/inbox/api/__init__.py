@@ -1,1 +1,1 @@
-"""The doors of the inbox for programs: platform webhooks, the chat page, and business messages."""
+"""The routes of the inbox for programs: platform webhooks, the chat page, and business messages."""

@@ -1,4 +1,4 @@
-"""The doors of the inbox: platform webhooks and the chat page's own API, both in plain Starlette."""
+"""The routes of the inbox: platform webhooks and the chat page's own API, both in plain Starlette."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The door to storage: read and write transactions on either engine, from async or plain code."""
+"""Access to storage: read and write transactions on either engine, from async or plain code."""
 
 import asyncio
 from abc import ABC, abstractmethod

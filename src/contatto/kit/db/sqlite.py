@@ -160,7 +160,7 @@ class SqliteDatabase(Database):
                     group.append(write)
                     attempt(tx, write)
                 changed = _count_changes(connection) != before
-        except Exception as error:  # the commit itself failed: every caller must hear of it
+        except Exception as error:  # the commit itself failed: every caller must be told
             connection.invalidate()  # it may still be inside of the failed transaction; the next is fresh
             group += works
             for write in group:

@@ -1,7 +1,7 @@
 """Long work on leads: asked for by a member, done in small transactions, and undone in the same way.
 
 Each step is the handler of an event that the step before told, so it survives a restart, is tried again when
-it fails, lets other work in between, and open pages hear how far it is. See decision 0016. Some jobs of a
+it fails, lets other work in between, and open pages are told how far it is. See decision 0016. Some jobs of a
 business run at a time, and the others wait for them.
 """
 
@@ -107,7 +107,7 @@ def start_waiting_jobs(tx: Tx, most: int) -> int:
 
 
 def continue_job(tx: Tx, event: LeadJobMoved) -> None:
-    """Do the next step of a job, and tell of it; heard through the outbox."""
+    """Do the next step of a job, and tell of it; a handler of the outbox."""
     job = store.find_job(tx, event.business_id, event.job_id)
     if job is None or job.state is not JobState.RUNNING:
         return

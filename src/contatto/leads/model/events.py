@@ -76,7 +76,7 @@ class LeadEdited:
 
 @dataclass(frozen=True, slots=True)
 class LeadJobMoved:
-    """A job on leads began or came a step further; hearing of it does the next step."""
+    """A job on leads began or came a step further; its handler does the next step."""
 
     business_id: str
     job_id: str

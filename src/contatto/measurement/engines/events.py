@@ -76,7 +76,7 @@ def answered(
 ) -> Iterator[Staged]:
     """Read events, run the definition over them, and hold the results open.
 
-    ``complain`` hears of each line that is left out, ``advance`` how many bytes were read.
+    ``complain`` is told of each line that is left out, ``advance`` how many bytes were read.
     """
     with Staged(choices.memory_limit) as staged:
         if isinstance(events, str | Path) and holds_tables(Path(events)):

@@ -29,7 +29,7 @@ type Whole = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 type Moment = Annotated[int, msgspec.Meta(ge=EARLIEST, le=LATEST)]
 type Cost = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
 type Complaint = Callable[[int, str], None]
-"""Hears the number of a line and what is wrong with it."""
+"""Is told the number of a line and what is wrong with it."""
 
 
 class Config(msgspec.Struct, tag="config", tag_field="type"):

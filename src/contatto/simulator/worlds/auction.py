@@ -269,7 +269,7 @@ def _within(cost: Floats, group: Ints, left: Floats) -> Flags:
 
 
 def play(world: World, policy: Policy, on_day: OnDay | None = None) -> Run:
-    """Let one who knows the world play all its days; ``on_day`` hears of each that is over."""
+    """Let one who knows the world play all its days; ``on_day`` is told of each that is over."""
     started = time.perf_counter()
     auction = Auction(world, policy)
     shown: list[Columns] = []

@@ -70,7 +70,7 @@ def compare(
         world: the world.
         arms: who plays.
         settings: numbers of the engine.
-        on_day: hears of each day that an arm has played.
+        on_day: is told of each day that an arm has played.
     """
     found = Compared(world.name, world.seed)
     for arm in arms:

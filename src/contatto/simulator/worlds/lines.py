@@ -100,7 +100,7 @@ class Play:
         return group.starts_ts if self.world.nature.told_late else STARTS_TS
 
     def play(self, on_day: OnDay | None = None) -> None:
-        """Play all days; ``on_day`` hears of each that is over."""
+        """Play all days; ``on_day`` is told of each that is over."""
         for day in range(self.world.days):
             self.play_day(day)
             if on_day:
