@@ -16,6 +16,7 @@ from tests.house.tree import (
     public_functions,
     rooms,
     short,
+    storage,
 )
 
 BARE = {"create", "run", "handle", "process"}
@@ -47,7 +48,7 @@ def bad_store_functions(root: Path) -> list[str]:
     """Functions that take a transaction and do not say whether they read or write."""
     return [
         f"{function.name} in {short(root, path)} is neither a read {READS} nor a write {WRITES}"
-        for path in rooms(root, "store")
+        for path in storage(root)
         for function in public_functions(parse(path))
         if not function.name.startswith(READS + WRITES) and "tx" in arguments(function)
     ]

@@ -39,7 +39,7 @@ def foreign_stores(module: ast.Module, here: str) -> tuple[set[str], set[str]]:
 
 def is_foreign(module: str, here: str) -> bool:
     parts = module.split(".")
-    return len(parts) > 2 and parts[0] == "contatto" and parts[1] != here and parts[2] == "store"
+    return len(parts) > 2 and parts[0] == "contatto" and parts[1] != here and parts[2] in ("store", "engines")
 
 
 def names(node: ast.expr) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.house.tree import READS, ROOT, arguments, parse, plant, public_functions, rooms, short
+from tests.house.tree import READS, ROOT, arguments, parse, plant, public_functions, short, storage
 
 WITHOUT_BUSINESS = {
     "logins/store.py:list_known_marks": "Before the log-in nobody knows the business.",
@@ -28,15 +28,32 @@ WITHOUT_BUSINESS = {
     "measurement/store.py:count_touches_by_day": "A sealed file holds a day of all of them.",
     "measurement/store.py:list_conversions_that_stand": "The sealed file of conversions holds all of them.",
     "measurement/store.py:list_touches_of_day": "A sealed file holds a day of all of them.",
+    "measurement/engines/changed_days.py:list_changed_accounts": "For the worker, who works for all of them.",
+    "measurement/engines/coldlog.py:list_next_views": "A sealed file holds a day of all of them.",
+    "measurement/engines/coldlog.py:list_viewers": "What is viewed names the business.",
+    "measurement/engines/coldlog.py:load_whole": "A sealed file holds a day of all of them.",
+    "measurement/engines/loading.py:load_rows": "The operator's files of `contatto attribute`.",
+    "measurement/engines/manifest.py:find_sealed_file": "A sealed file holds a day of all of them.",
+    "measurement/engines/manifest.py:list_sealed_files": "A sealed file holds a day of all of them.",
+    "measurement/engines/manifest.py:list_sealed_files_between": "A sealed file holds a day of all of them.",
+    "measurement/engines/manifest.py:list_sealed_files_of": "A sealed file holds a day of all of them.",
+    "measurement/engines/rows.py:list_attributions": "The operator's files of `contatto attribute`.",
+    "measurement/engines/rows.py:load_report": "The operator's files of `contatto attribute`.",
+    "measurement/engines/sealing.py:list_broken": "A sealed file holds a day of all of them.",
+    "measurement/engines/staging.py:load_package": "Loads code of the engine, and no rows.",
+    "measurement/engines/tables.py:load_tables": "The operator's files of `contatto attribute`.",
+    "measurement/engines/viewers.py:list_all_links": "The sealed file of conversions holds all of them.",
+    "reports/engines/counts.py:list_accounts_behind": "For the worker, who works for all of them.",
 }
 """The reads that may span businesses, each with its reason."""
 
 
 def reads_without_business(root: Path) -> list[str]:
+    """A part of an account (``reports/engines/cold.Part``) names its business too."""
     found = []
-    for path in rooms(root, "store"):
+    for path in storage(root):
         for function in public_functions(parse(path)):
-            if function.name.startswith(READS) and "business_id" not in arguments(function):
+            if function.name.startswith(READS) and not {"business_id", "part"} & arguments(function):
                 found.append(f"{short(root, path)}:{function.name}".removeprefix("src/contatto/"))
     return found
 

@@ -30,6 +30,11 @@ def rooms(root: Path, name: str) -> list[Path]:
     return sorted([*package.glob(f"*/{name}.py"), *package.glob(f"*/{name}/*.py")])
 
 
+def storage(root: Path) -> list[Path]:
+    """Everything that reads or writes: SQL in `store`, files and other systems in `engines`."""
+    return [*rooms(root, "store"), *rooms(root, "engines")]
+
+
 def capability(root: Path, path: Path) -> str:
     """`leads` for src/contatto/leads/store.py, and `app` for src/contatto/app.py."""
     return path.relative_to(root / PACKAGE).parts[0].removesuffix(".py")

@@ -59,18 +59,18 @@ def test_the_views_of_a_person_are_whole_touches_of_one_business(files: list[Sea
 
 
 def test_views_are_summed_by_ad_country_and_time(files: list[SealedFile]) -> None:
-    by_country = coldlog.sum_views(files[:1], MINE, "''", ("ad_id", "country"))
+    by_country = coldlog.list_view_sums(files[:1], MINE, "''", ("ad_id", "country"))
     assert sorted(by_country, key=lambda sums: sums.country) == [
         ViewSums(AD.ad_id, "", "", 1, 100),
         ViewSums(AD.ad_id, "SG", "", 2, 200),
     ]
-    by_day = coldlog.sum_views(files, MINE, "day::VARCHAR", ())
+    by_day = coldlog.list_view_sums(files, MINE, "day::VARCHAR", ())
     assert {(sums.at, sums.views) for sums in by_day} == {("2026-01-01", 3), ("2026-01-02", 2)}
 
 
 def test_moments_leave_out_what_is_before_and_after(files: list[SealedFile]) -> None:
     since, until = (micros(make.NOON + timedelta(minutes=minutes)) for minutes in (5, 9))
-    (sums,) = coldlog.sum_views(files, replace(MINE, since_ts=since, until_ts=until), "''", ())
+    (sums,) = coldlog.list_view_sums(files, replace(MINE, since_ts=since, until_ts=until), "''", ())
     assert sums.views == 1
 
 
@@ -125,6 +125,6 @@ def test_a_damaged_file_is_named_and_the_others_can_be_read(files: list[SealedFi
     assert caught.value.is_gone is (harm == "gone")
     with pytest.raises(BrokenFile):
         coldlog.list_next_views(files[0], 2)
-    found, broken = coldlog.read_whole(files, lambda some: coldlog.list_views_of(some, "b1", "a"))
+    found, broken = coldlog.load_whole(files, lambda some: coldlog.list_views_of(some, "b1", "a"))
     assert ids(found) == [11]
     assert [error.file for error in broken] == [files[0]]

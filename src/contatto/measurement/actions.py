@@ -21,7 +21,7 @@ from contatto.measurement.engines.coldlog import (
     holds_view,
     list_next_views,
     list_views_of,
-    read_whole,
+    load_whole,
 )
 from contatto.measurement.engines.manifest import ALL_DROPPED
 from contatto.measurement.engines.sealing import (
@@ -261,7 +261,7 @@ def list_touches_ever(
     keep_views(tx)
     found = {touch.touch_id: touch for touch in list_touches_known(tx, business_id, person_id, limit)}
     ids = (person_id, *viewers.list_viewers_of(tx, business_id, person_id))
-    views, broken = read_whole(
+    views, broken = load_whole(
         list_cold_files(tx, business_id),
         lambda some: [view for each in ids for view in list_views_of(some, business_id, each)],
     )
@@ -379,7 +379,7 @@ def _list_cold_views(tx: Tx, conversion: Conversion, seen_as: Iterable[str]) -> 
     files = list_cold_files_between(tx, conversion.business_id, at - rules.LONGEST_WINDOW, at)
     people = (conversion.person_id, *seen_as)
     moments = [Moment(conversion.conversion_id, each, conversion.ts) for each in people]
-    found, broken = read_whole(
+    found, broken = load_whole(
         files, lambda some: find_latest_views(some, conversion.business_id, moments, None)
     )
     for error in broken:  # a lead must not wait for a file

@@ -85,7 +85,9 @@ def list_views_of(files: Sequence[SealedFile], business_id: str, person_id: str)
     return [_touch(row) for row in _read(files, query, [business_id, person_id])]
 
 
-def sum_views(files: Sequence[SealedFile], viewed: Viewed, at: str, places: Sequence[str]) -> list[ViewSums]:
+def list_view_sums(
+    files: Sequence[SealedFile], viewed: Viewed, at: str, places: Sequence[str]
+) -> list[ViewSums]:
     """Sums by those of ``ad_id`` and ``country`` that are asked for, and by an expression of time.
 
     Raises:
@@ -150,7 +152,7 @@ def list_next_views(file: SealedFile, limit: int) -> list[int]:
     return [touch_id for (touch_id,) in _read([file], query, [file.dropped_through, limit])]
 
 
-def read_whole[T](
+def load_whole[T](
     files: Sequence[SealedFile], read: Callable[[Sequence[SealedFile]], T]
 ) -> tuple[T, list[BrokenFile]]:
     """Read what can be read, and say which files could not."""

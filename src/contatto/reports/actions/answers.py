@@ -5,7 +5,7 @@ from dataclasses import replace
 from contatto.accounts.model import AdAccount
 from contatto.kit.db.tx import Tx
 from contatto.reports.actions.subjects import load_tree, subjects_of
-from contatto.reports.engines.counts import check_readable, list_counted_facts
+from contatto.reports.engines.counts import find_unreadable, list_counted_facts
 from contatto.reports.model import Level, Report, ReportRow, Span, TimeStep
 from contatto.reports.registry import ENGINE, METRICS
 from contatto.reports.rules.answers import ordered_rows
@@ -34,7 +34,9 @@ def make_report(tx: Tx, ad_account: AdAccount, question: ReportQuestion) -> Repo
     tree = load_tree(tx, ad_account, question.wanted)
     read = ENGINE.list_facts if question.step is TimeStep.HOUR else list_counted_facts
     if read is list_counted_facts:
-        check_readable(tx, ad_account.business_id, ad_account.id, question.span)
+        broken = find_unreadable(tx, ad_account.business_id, ad_account.id, question.span)
+        if broken is not None:
+            raise broken
     facts = tree.wanted(read(tx, ad_account.business_id, ad_account.id, question.span, question.step))
     subjects, owners = subjects_of(ad_account, tree, question.level), tree.owners(question.level)
     report = build_report(subjects, facts, owners, question.step, by_country=question.by_country)

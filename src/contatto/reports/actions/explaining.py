@@ -15,7 +15,7 @@ from contatto.kit.timestamps import from_micros
 from contatto.leads.model.leads import Lead
 from contatto.leads.store.records import list_leads_by_id
 from contatto.measurement.actions import keep_views, list_cold_files_between, list_touches_ever
-from contatto.measurement.engines.coldlog import Moment, find_latest_views, read_whole
+from contatto.measurement.engines.coldlog import Moment, find_latest_views, load_whole
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.engines.viewers import list_links
 from contatto.measurement.model import (
@@ -147,7 +147,7 @@ def suppose_windows(
         for user_id in (one.person_id, *links.get(one.person_id, ()))
     ]
     window_us = supposed.view_days * DAY_US
-    views, broken = read_whole(
+    views, broken = load_whole(
         files, lambda some: find_latest_views(some, account.business_id, moments, window_us)
     )
     weighed = (one.with_view(views.get(one.conversion_id)).weighed(supposed.policy) for one in rivals)

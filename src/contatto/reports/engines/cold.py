@@ -46,7 +46,7 @@ class Part:
         return min(self.days, default=None), max(self.days, default=None)
 
 
-def with_cold[T](tx: Tx, part: Part, read: Callable[[Sequence[SealedFile]], T]) -> T:
+def load_with_cold[T](tx: Tx, part: Part, read: Callable[[Sequence[SealedFile]], T]) -> T:
     """Read a part from the database and from these files. A part of late needs none, and asks for none."""
     if not _may_be_cold(tx, part):
         return read([])

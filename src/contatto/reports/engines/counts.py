@@ -18,6 +18,7 @@ from contatto.accounts.store import ad_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, metadata, tenant
 from contatto.measurement.engines.changed_days import list_changed_days
+from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ChangedDay, CountedEvent
 from contatto.measurement.store import list_dropped_days, touches
 from contatto.reports.engines.cold import Part, list_unreadable
@@ -160,15 +161,10 @@ def _load_state(tx: Tx, part: Part) -> _State:
     return _State(progress, tuple(marks))
 
 
-def check_readable(tx: Tx, business_id: str, ad_account_id: str, span: Span) -> None:
-    """See that all days can be counted that have to be counted anew.
-
-    Raises:
-        BrokenFile: the views of a day are in a file that is gone or damaged.
-    """
+def find_unreadable(tx: Tx, business_id: str, ad_account_id: str, span: Span) -> BrokenFile | None:
+    """What keeps a day from being counted anew: a file of its views that is gone or damaged."""
     part = Part(business_id, ad_account_id, span)
-    for error in list_unreadable(tx, part, list_changed_days(tx, business_id, ad_account_id)):
-        raise error
+    return next(iter(list_unreadable(tx, part, list_changed_days(tx, business_id, ad_account_id))), None)
 
 
 def _read(tx: Tx, found: Select[Any], splits: Splits, keys: int) -> Iterator[tuple[tuple[str, ...], Counts]]:

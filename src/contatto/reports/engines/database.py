@@ -14,10 +14,10 @@ from contatto.accounts.model import BusinessId
 from contatto.kit.db.tx import Tx
 from contatto.leads.model.leads import LeadStatus, Origin
 from contatto.leads.store.records import leads
-from contatto.measurement.engines.coldlog import list_viewers, sum_views
+from contatto.measurement.engines.coldlog import list_view_sums, list_viewers
 from contatto.measurement.model import ConversionKind, CountedEvent, SealedFile, TouchKind
 from contatto.measurement.store import conversions, list_measured_ads, measured_ads, touches
-from contatto.reports.engines.cold import AT, PLACES, QUARTER_US, Part, viewed, with_cold
+from contatto.reports.engines.cold import AT, PLACES, QUARTER_US, Part, load_with_cold, viewed
 from contatto.reports.model import Counts, Fact, Level, Span, TimeStep
 
 
@@ -36,7 +36,7 @@ class DatabaseEngine:
     ) -> dict[tuple[str, str], int]:
         """How many persons saw the ads of each subject of a level, by its id and its day or hour."""
         part = Part(business_id, ad_account_id, span)
-        return with_cold(tx, part, lambda files: _reach(tx, part, by, files))
+        return load_with_cold(tx, part, lambda files: _reach(tx, part, by, files))
 
 
 ALL: Final = ("ad_id", "country")
@@ -92,7 +92,7 @@ def list_raw_facts(
     """Facts of the touches, or of the conversions, of a part of an account; one ad may have several."""
     name = _namer(tx, (part.business_id, part.ad_account_id), step)
     if source is CountedEvent.TOUCH:
-        return with_cold(tx, part, lambda files: _seen(tx, part, (step, places), name, files))
+        return load_with_cold(tx, part, lambda files: _seen(tx, part, (step, places), name, files))
     earned = _conversions(part, step, places, _EARNED)
     own = _conversions(part, step, places, _OWN)
     return _facts(tx, earned, name) + _facts(tx, own, name)
@@ -107,7 +107,7 @@ def _seen(
     """Facts of the touches that the database has, and of the views that only these files have."""
     step, places = by
     kept = _facts(tx, _touches(part, step, places), name)
-    cold = sum_views(files, viewed(part), AT[step], places)
+    cold = list_view_sums(files, viewed(part), AT[step], places)
     return kept + [
         Fact(one.ad_id, name(one.at), Counts(one.cost_micros, one.views), one.country) for one in cold
     ]
