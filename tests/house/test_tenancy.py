@@ -30,6 +30,7 @@ WITHOUT_BUSINESS = {
     "measurement/store.py:list_touches_of_day": "A sealed file holds a day of all of them.",
     "measurement/engines/changed_days.py:list_changed_accounts": "For the worker, who works for all of them.",
     "measurement/engines/coldlog.py:list_next_views": "A sealed file holds a day of all of them.",
+    "measurement/engines/coldlog.py:list_view_sums": "What is viewed names the business.",
     "measurement/engines/coldlog.py:list_viewers": "What is viewed names the business.",
     "measurement/engines/coldlog.py:load_whole": "A sealed file holds a day of all of them.",
     "measurement/engines/loading.py:load_rows": "The operator's files of `contatto attribute`.",
