@@ -29,6 +29,7 @@ from contatto.channels.model import Platform
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
+from contatto.measurement.rules import TRACKING_KEY
 from contatto.migrations.steps import migrate_schema
 from contatto.simulator.payloads import Thread, received_message
 from contatto.simulator.people import plan_people
@@ -113,8 +114,8 @@ def load_server(home: Path, count: int, worker: str) -> Run:
 def make_world(home: Path) -> World:
     context = open_context(install(Settings(data_dir=home)))
     migrate_schema(context.db.engine)
-    logins, key = invent_logins(), context.vault.signing_key("tracking")
-    world = context.db.write_now(lambda tx: build_world(tx, logins, key))
+    logins, signer = invent_logins(), context.vault.signer(TRACKING_KEY)
+    world = context.db.write_now(lambda tx: build_world(tx, logins, signer))
     context.db.close()
     return world
 

@@ -184,7 +184,7 @@ def _peak_mib() -> float:
 
 def sign_in(client: TestClient) -> None:
     page = client.get("/login").text
-    token = page.split('name="csrf_token" value="')[1][:64]
+    token = page.split('name="csrf_token" value="')[1].partition('"')[0]
     form = {"email": EMAIL, "password": PASSWORD, "csrf_token": token}
     if client.post("/login", data=form, follow_redirects=False).status_code != 303:
         raise RuntimeError("the log-in failed")

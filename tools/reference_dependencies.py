@@ -11,6 +11,7 @@ NOTES: Final = {
     "mdurl": "small and finished: it splits addresses in Markdown for rich",
     "psycopg": "used unchanged as a package of its own, which users can replace, as its licence asks",
     "rphonenumbers": "young, one maintainer: its version is fixed, and phonenumbers could replace it",
+    "itsdangerous": "small and finished: HMAC over a value, with several keys; kept by the makers of Jinja",
     "shellingham": "small and finished: it finds out which shell completes commands for typer",
 }
 """What the columns do not say. Whatever had no release for two years needs a word here."""

@@ -22,7 +22,7 @@ from bench.pages_parts.filling import EMAIL, PASSWORD
 IMPORTS_AT_ONCE = 6
 FLOOD_CONNECTIONS = 32
 RUNNING = re.compile(r'data-running="true"')
-TOKEN = re.compile(r'name="csrf[_-]token" (?:value|content)="([0-9a-f]{64})"')
+TOKEN = re.compile(r'name="csrf[_-]token" (?:value|content)="([\w-]{43})"')
 LOOK_S = 0.2
 
 

@@ -62,12 +62,13 @@ from contatto.kit.errors import Refused
 from contatto.kit.http import api_refusal, refusal_answer
 from contatto.kit.i18n import translator_of
 from contatto.kit.installation import Installation
+from contatto.kit.keys import KEY_FILE, load_keys
 from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
 from contatto.kit.pictures import PICTURE_LIMIT
 from contatto.kit.private_files import files_of_sqlite, take_from_others
 from contatto.kit.uploads import Uploads
-from contatto.kit.vault import KEY_FILE, Vault, load_keys
+from contatto.kit.vault import vault_of
 from contatto.leads.ports import LeadPorts
 from contatto.looks import SHOWS_CONTACTS
 from contatto.measurement.engines.sealing import BrokenFile
@@ -162,13 +163,13 @@ def open_context(installation: Installation, clock: Clock | None = None) -> Cont
     for port in NEEDED_PORTS:
         installation.ports[port]
     settings = installation.settings
-    vault = Vault(load_keys(settings.secret_keys, settings.data_dir))
+    vault = vault_of(load_keys(settings.secret_keys, settings.data_dir))
     used_clock = clock or SystemClock()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     take_from_others([settings.data_dir / KEY_FILE, *files_of_sqlite(settings.url)])
     db = open_database(settings.url, used_clock, vault, installation.ports)
     cookies = CookieRules(settings.secure_cookies, settings.session_days)
-    pages = Renderer(vault.signing_key("csrf"), cookies)
+    pages = Renderer(vault.signer("csrf"), cookies)
     live = LiveFeed(db, installation.told_to)
     return Context(installation, settings, db, used_clock, vault, live, pages, Uploads(Confined()))
 

@@ -255,8 +255,8 @@ def test_a_form_that_came_as_a_link_is_filled_in_by_keyboard(served: Served, cus
     until(lambda: house.context.db.read_now(lambda tx: list_newest(tx, house.business_id)))
     (of,) = house.context.db.read_now(lambda tx: list_newest(tx, house.business_id))
     until_s = int(house.context.clock.now().timestamp()) + 600
-    key = house.context.vault.signing_key("form-link")
-    token = sign_form_link(FormLink(house.business_id, of, version.number, until_s), key)
+    signer = house.context.vault.signer("form-link")
+    token = sign_form_link(FormLink(house.business_id, of, version.number, until_s), signer)
     customer.goto(f"{served.url}/form/{token}")
     expect(customer.get_by_role("dialog")).to_be_visible()
     customer.get_by_label("Label of q1").fill("mei@example.com")

@@ -8,7 +8,7 @@ import httpx2
 from contatto.forms.actions import records as actions
 from contatto.forms.model import Content, FormVersion
 from contatto.forms.rules.openings import sign_opening
-from contatto.inbox.pages.chat_form import SIGNING_KEY
+from contatto.inbox.pages.chat_form import OPENING_KEY
 from contatto.kit.db.tx import Tx
 from contatto.ui.visitor import VISITOR_KEY, cookie_name, public_id
 from tests.forms.papers import published
@@ -30,9 +30,9 @@ def opened(house: House, version: FormVersion, ago_s: int = 30) -> str:
     """The sign that this client's visitor opened the form some seconds ago."""
     house.client.get(f"/chat/{house.webchat_id}")
     secret = house.client.cookies[cookie_name(house.webchat_id)].partition(".")[0]
-    visitor = public_id(secret, house.webchat_id, house.context.vault.signing_key(VISITOR_KEY))
-    key = house.context.vault.signing_key(SIGNING_KEY)
-    return sign_opening(version.number, visitor, int(time.time()) - ago_s, key)
+    visitor = public_id(secret, house.webchat_id, house.context.vault.derivation_key(VISITOR_KEY))
+    signer = house.context.vault.signer(OPENING_KEY)
+    return sign_opening(version.number, visitor, int(time.time()) - ago_s, signer)
 
 
 def send(house: House, version: FormVersion, answers: dict[str, Any], **changes: Any) -> httpx2.Response:

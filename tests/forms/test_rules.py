@@ -24,9 +24,10 @@ from contatto.forms.rules.sheet import show_sheet
 from contatto.forms.rules.words import accepted_languages, best_language, text_of
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.vault import Vault
 from tests.forms.papers import content, kitchen, question, sent
 
-KEY = bytes(32)
+KEY = Vault({"k": bytes(32)}).signer("openings")
 CHANGES = st.sampled_from([
     "add:email", "add:choice", "add:nonsense", "up:q2", "down:q1", "remove:q1", "remove:q3", "add_option:q4",
     "remove_option:q4:a", "add_consent", "remove_consent:c1", "add_language:it", "remove_language:it",

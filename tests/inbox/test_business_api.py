@@ -17,6 +17,7 @@ from contatto.inbox.store.notices import list_notices
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.timestamps import micros
+from contatto.kit.vault import Vault
 from tests.channels.vendor import Vendor, running_vendor
 from tests.journeys.running import (
     API,
@@ -213,16 +214,18 @@ def test_a_picture_of_a_message_is_fetched_by_a_link_that_ends(house: House) -> 
 
 
 def test_a_link_to_a_picture_is_good_until_its_time_and_for_that_picture() -> None:
-    token = media_token(b"key", "business", "token", "digest", 600)
-    assert read_media_token(b"key", token, 600) == ("business", "token", "digest")
+    signer, other = (Vault({"k": bytes([n]) * 32}).signer("media") for n in (1, 2))
+    token = media_token("business", "token", "digest", 600, signer)
+    assert read_media_token(token, 600, signer) == ("business", "token", "digest")
     for key, wrong, now_s in (
-        (b"key", token, 601),
-        (b"other", token, 1),
-        (b"key", token[1:], 1),
-        (b"key", "", 1),
+        (signer, token, 601),
+        (other, token, 1),
+        (signer, token[1:], 1),
+        (signer, token[:-1], 1),
+        (signer, "", 1),
     ):
         with pytest.raises(Refused):
-            read_media_token(key, wrong, now_s)
+            read_media_token(wrong, now_s, key)
 
 
 def test_a_shared_post_is_a_text_with_its_address(house: House) -> None:

@@ -127,7 +127,7 @@ def message(text: str, user: str, at_ms: int, message_id: str | None = None) -> 
 
 
 def csrf_of(page: str) -> str:
-    found = re.search(r'name="csrf[_-]token" (?:value|content)="([0-9a-f]{64})"', page)
+    found = re.search(r'name="csrf[_-]token" (?:value|content)="([\w-]{43})"', page)
     assert found, "the page carries no CSRF token"
     return found.group(1)
 

@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from tests.journeys.running import House, until
+from tests.journeys.running import House, csrf_of, until
 
 
 def test_without_a_session_every_page_leads_to_the_log_in(house: House) -> None:
@@ -47,7 +47,7 @@ def test_a_status_moves_once_and_the_second_who_saw_the_old_one_is_told(house: H
     house.sign_in()
     page = until(lambda: _list_with(house, "mei@example.com"))
     lead_id = page.split('id="lead-rows"')[1].split('href="/leads/')[1][:36]
-    token = page.split('csrf-token" content="')[1][:64]
+    token = csrf_of(page)
     move = {"status": "contacted", "seen": "raw", "csrf_token": token}
     assert house.client.post(f"/leads/{lead_id}/status", data=move).status_code == 200
     late = {"status": "qualified", "seen": "raw", "csrf_token": token}

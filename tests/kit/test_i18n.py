@@ -12,6 +12,7 @@ from starlette.requests import Request
 from contatto.kit import languages
 from contatto.kit.i18n import N_, LazyText, read_lazy_text
 from contatto.kit.languages import LANGUAGES, SOURCE, translator_for
+from contatto.kit.vault import Vault
 from contatto.ui.language import LANGUAGE_COOKIE, language_of, use_language, wanted_language
 from contatto.ui.render import Renderer, _templates, avatar_of
 from contatto.ui.sessions import CookieRules
@@ -57,7 +58,7 @@ def request_with(**headers: str) -> Request:
 
 
 def rendered(lang: str, source: str, **values: Any) -> str:
-    pages = Renderer(bytes(32), CookieRules(secure=False, days=1))
+    pages = Renderer(Vault({"k": bytes(32)}).signer("csrf"), CookieRules(secure=False, days=1))
     page = _templates().from_string('{% import "ui/macros.html" as ui with context %}' + source)
     request = request_with()
     use_language(request, lang)

@@ -1,6 +1,6 @@
 """Rotating the keys: nothing is lost, nothing stays with the old key, and searches still find."""
 
-from pathlib import Path
+from functools import partial
 
 import pytest
 
@@ -10,8 +10,8 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_database
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.rotation import count_sealed_rows, reseal_all
-from contatto.kit.vault import KEY_FILE, Sealed, Vault, add_key, load_keys
+from contatto.kit.rotation import count_sealed_rows, count_sealed_with, reseal_all
+from contatto.kit.vault import Sealed, Vault
 
 OLD, NEW = bytes(32), bytes(range(32))
 
@@ -57,10 +57,14 @@ def test_a_value_that_no_key_opens_stops_the_rotation_and_changes_nothing_of_its
     assert app.secret == "secret 1"
 
 
-def test_the_key_file_keeps_the_older_keys_behind_the_new_one(tmp_path: Path) -> None:
-    (first,) = load_keys((), tmp_path)
-    add_key(tmp_path)
-    keys = list(load_keys((), tmp_path))
-    assert len(keys) == 2
-    assert keys[1] == first
-    assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
+def test_values_are_counted_by_the_key_that_sealed_them(database: Database, clock: FixedClock) -> None:
+    database.write_now(_save_apps)
+    rotating = _with_keys(database, {"new": NEW, "test": OLD}, clock)
+    rotating.write_now(lambda tx: save_app(tx, ChannelApp("app-7", "b", Platform.TIKTOK, "secret 7")))
+    counts = [
+        rotating.read_now(partial(count_sealed_with, key_id=key)) for key in ("new", "test", "tes", "t")
+    ]
+    assert counts == [1, 7, 0, 0]
+    reseal_all(rotating, lambda _: None)
+    assert rotating.read_now(partial(count_sealed_with, key_id="test")) == 0
+    rotating.close()

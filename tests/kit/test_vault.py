@@ -1,26 +1,20 @@
 """The vault: what is sealed opens again, for its tenant and with its key only."""
 
-import base64
-import os
-import stat
 import uuid
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from itsdangerous import BadSignature
 
-from contatto.kit.vault import KEY_FILE, Sealed, Vault, load_keys, parse_keys
+from contatto.kit.vault import Sealed, Vault
 
 OLD, NEW = bytes(32), bytes(range(32))
 VAULT = Vault({"old": OLD})
 ROTATED = Vault({"new": NEW, "old": OLD})
+RETIRED = Vault({"new": NEW, "old": OLD}, {"old"})
 any_text = st.text(st.characters(codec=None))  # lone surrogates too
 tenants = st.text(st.characters(codec="utf-8"), max_size=40)
-
-
-def line(key_id: str, key: bytes = OLD) -> str:
-    return f"{key_id}:{base64.b64encode(key).decode()}"
 
 
 @given(any_text, tenants)
@@ -76,14 +70,67 @@ def test_after_a_rotation_old_values_open_and_new_ones_need_the_new_key() -> Non
         VAULT.open(after, "t")
 
 
-def test_the_blind_index_and_signing_keys_stay_the_same_over_a_rotation() -> None:
-    assert VAULT.blind("+6591234567", "t") == ROTATED.blind("+6591234567", "t")
-    assert VAULT.signing_key("csrf") == ROTATED.signing_key("csrf")
+def test_a_retired_key_opens_nothing() -> None:
+    before = VAULT.seal("kept", "t")
+    with pytest.raises(Sealed):
+        RETIRED.open(before, "t")
+    assert RETIRED.open(ROTATED.reseal(before, "t"), "t") == "kept"
+
+
+@pytest.mark.parametrize("vault", [ROTATED, RETIRED], ids=["rotated", "retired"])
+def test_the_blind_index_and_derived_keys_stay_the_same_for_ever(vault: Vault) -> None:
+    assert VAULT.blind("+6591234567", "t") == vault.blind("+6591234567", "t")
+    assert VAULT.derivation_key("visitor") == vault.derivation_key("visitor")
+    assert VAULT.named_id("place", "mei") == vault.named_id("place", "mei")
 
 
 def test_each_purpose_has_a_key_of_its_own() -> None:
-    assert VAULT.signing_key("csrf") != VAULT.signing_key("tracking")
-    assert VAULT.signing_key("csrf") != Vault({"k": NEW}).signing_key("csrf")
+    assert VAULT.derivation_key("visitor") != VAULT.derivation_key("ids")
+    assert VAULT.derivation_key("visitor") != Vault({"k": NEW}).derivation_key("visitor")
+    assert VAULT.derivation_key("visitor") not in VAULT.signer("visitor").secret_keys
+    assert VAULT.signer("csrf").secret_keys != VAULT.signer("tracking").secret_keys
+
+
+@given(st.binary())
+def test_a_signature_holds_over_a_rotation_until_its_key_is_retired(raw: bytes) -> None:
+    before, after = (vault.signer("a purpose").sign(raw) for vault in (VAULT, ROTATED))
+    assert ROTATED.signer("a purpose").unsign(before) == raw
+    for vault in (ROTATED, RETIRED):
+        assert vault.signer("a purpose").unsign(after) == raw
+    for vault, signed in ((RETIRED, before), (VAULT, after)):
+        with pytest.raises(BadSignature):
+            vault.signer("a purpose").unsign(signed)
+
+
+@given(st.binary(), st.binary())
+def test_a_signature_of_another_purpose_or_value_is_refused(raw: bytes, other: bytes) -> None:
+    signer, signature = VAULT.signer("a purpose"), VAULT.signer("a purpose").get_signature(raw)
+    assert signer.verify_signature(raw, signature)
+    assert not VAULT.signer("another").verify_signature(raw, signature)
+    assert signer.verify_signature(other, signature) is (raw == other)
+
+
+@given(st.binary(), st.data())
+def test_what_is_signed_is_taken_in_no_other_form(raw: bytes, data: st.DataObject) -> None:
+    signed = bytearray(VAULT.signer("a purpose").sign(raw))
+    place = data.draw(st.integers(0, len(signed) - 1))
+    signed[place] ^= 1 << data.draw(st.integers(0, 7))
+    cut = data.draw(st.integers(0, len(signed) - 1))
+    for forged in (signed, signed[:cut], signed + b"=", signed + b"A", signed[:-1] + b"!" + signed[-1:]):
+        with pytest.raises(BadSignature):
+            VAULT.signer("a purpose").unsign(bytes(forged))
+
+
+@given(any_text)
+def test_any_other_text_is_no_signed_value(text: str) -> None:
+    assert not VAULT.signer("a purpose").verify_signature(b"", text)
+    with pytest.raises(BadSignature):
+        VAULT.signer("a purpose").unsign(text)
+
+
+def test_the_newest_key_cannot_be_retired() -> None:
+    with pytest.raises(ValueError, match="newest"):
+        Vault({"new": NEW, "old": OLD}, {"new"})
 
 
 @given(any_text, any_text)
@@ -96,45 +143,10 @@ def test_fingerprints_of_two_tenants_cannot_be_compared() -> None:
     assert VAULT.blind("a", "t1") != VAULT.blind("a", "t2")
 
 
-def test_keys_are_read_in_their_order() -> None:
-    assert list(parse_keys((line("new", NEW), line("old")))) == ["new", "old"]
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        ("no colon",),
-        (":" + base64.b64encode(OLD).decode(),),
-        ("k:not base64!",),
-        ("k:" + base64.b64encode(b"short").decode(),),
-        (line("k" * 33),),
-        (line("ключ"),),
-        (line("same", NEW), line("same")),
-    ],
-    ids=["no colon", "no id", "no base64", "too short", "long id", "id not ASCII", "id twice"],
-)
-def test_a_malformed_key_is_a_value_error(lines: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - the message of base64 is not ours
-        parse_keys(lines)
-
-
 @pytest.mark.parametrize("keys", [{}, {"k": b"short"}], ids=["none", "too short"])
 def test_a_vault_needs_a_whole_key(keys: dict[str, bytes]) -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         Vault(keys)
-
-
-def test_the_first_start_makes_a_key_file_that_only_its_owner_reads(tmp_path: Path) -> None:
-    made = load_keys((), tmp_path / "data")
-    path = tmp_path / "data" / KEY_FILE
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert load_keys((), tmp_path / "data") == made
-    assert len(next(iter(made.values()))) == 32
-
-
-def test_configured_keys_win_and_no_file_is_made(tmp_path: Path) -> None:
-    assert load_keys((line("k"),), tmp_path) == {"k": OLD}
-    assert os.listdir(tmp_path) == []  # noqa: PTH208
 
 
 def test_an_id_follows_from_a_name_at_a_place_and_from_the_oldest_key_alone() -> None:

@@ -16,6 +16,7 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_refusal, json_list, read_body, refusal_answer
 from contatto.kit.log import set_up_logs
+from contatto.kit.vault import Vault
 from contatto.ui.security import BODY_LIMIT, HEADERS, SecurityLayer
 from contatto.ui.sessions import (
     CSRF_FIELD,
@@ -40,7 +41,9 @@ from contatto.ui.visitor import (
     sign_visitor,
 )
 
-KEY, OTHER_KEY = bytes(32), bytes(range(32))
+VAULT = Vault({"k": bytes(32)})
+SIGNER, OTHER_SIGNER = VAULT.signer("test"), Vault({"k": bytes(range(32))}).signer("test")
+KEY = VAULT.derivation_key("test")
 PLAIN, SECURE = CookieRules(secure=False, days=14), CookieRules(secure=True, days=14)
 
 
@@ -54,13 +57,13 @@ def request_with(headers: dict[str, str] | None = None, body: bytes = b"") -> Re
 
 
 async def show_form(request: Request) -> Response:
-    response = PlainTextResponse(csrf_token(request, KEY))
+    response = PlainTextResponse(csrf_token(request, SIGNER))
     keep_guest(request, response, PLAIN)
     return response
 
 
 async def take_form(request: Request) -> Response:
-    await check_csrf(request, KEY)
+    await check_csrf(request, SIGNER)
     return PlainTextResponse("done")
 
 
@@ -165,7 +168,7 @@ async def test_a_request_from_another_site_is_refused_even_with_the_token(
 
 async def test_the_token_of_another_browser_is_refused(client: httpx2.AsyncClient) -> None:
     await client.get("/form")
-    stolen = csrf_token(request_with({"cookie": f"{SESSION_COOKIE}=other"}), KEY)
+    stolen = csrf_token(request_with({"cookie": f"{SESSION_COOKIE}=other"}), SIGNER)
     assert (await client.post("/form", data={CSRF_FIELD: stolen})).status_code == 403
 
 
@@ -181,7 +184,7 @@ async def test_cookies_are_out_of_reach_for_scripts_and_other_sites(client: http
 def test_behind_https_every_cookie_is_secure() -> None:
     for setter in (
         lambda response: set_session(response, "t", SECURE),
-        lambda response: set_visitor(response, "v", "chat-1", KEY, SECURE),
+        lambda response: set_visitor(response, "v", "chat-1", SIGNER, SECURE),
     ):
         response = Response()
         setter(response)
@@ -195,23 +198,23 @@ def cookie_of(place: str, value: str) -> Request:
 def test_a_visitor_is_known_again_at_their_place_and_nowhere_else() -> None:
     secret = new_visitor()
     response = Response()
-    set_visitor(response, secret, "chat-1", KEY, PLAIN)
+    set_visitor(response, secret, "chat-1", SIGNER, PLAIN)
     cookie = response.headers["set-cookie"].partition(";")[0]
     assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(response.headers["set-cookie"].split("; "))
-    assert read_visitor(request_with({"cookie": cookie}), "chat-1", KEY) == secret
-    assert read_visitor(request_with({"cookie": cookie}), "chat-1", OTHER_KEY) is None
-    assert read_visitor(request_with({"cookie": cookie}), "chat-2", KEY) is None
-    assert read_visitor(cookie_of("chat-2", cookie.partition("=")[2]), "chat-2", KEY) is None
+    assert read_visitor(request_with({"cookie": cookie}), "chat-1", SIGNER) == secret
+    assert read_visitor(request_with({"cookie": cookie}), "chat-1", OTHER_SIGNER) is None
+    assert read_visitor(request_with({"cookie": cookie}), "chat-2", SIGNER) is None
+    assert read_visitor(cookie_of("chat-2", cookie.partition("=")[2]), "chat-2", SIGNER) is None
 
 
 def test_what_a_frame_carries_is_no_cookie_and_a_cookie_is_nothing_for_a_frame() -> None:
     secret = new_visitor()
-    framed = sign_visitor(secret, "chat-1", Carrier.FRAME, KEY)
-    assert open_visitor(framed, "chat-1", Carrier.FRAME, KEY) == secret
-    assert open_visitor(framed, "chat-1", Carrier.COOKIE, KEY) is None
-    assert open_visitor(framed, "chat-2", Carrier.FRAME, KEY) is None
-    cookie = sign_visitor(secret, "chat-1", Carrier.COOKIE, KEY)
-    assert open_visitor(cookie, "chat-1", Carrier.FRAME, KEY) is None
+    framed = sign_visitor(secret, "chat-1", Carrier.FRAME, SIGNER)
+    assert open_visitor(framed, "chat-1", Carrier.FRAME, SIGNER) == secret
+    assert open_visitor(framed, "chat-1", Carrier.COOKIE, SIGNER) is None
+    assert open_visitor(framed, "chat-2", Carrier.FRAME, SIGNER) is None
+    cookie = sign_visitor(secret, "chat-1", Carrier.COOKIE, SIGNER)
+    assert open_visitor(cookie, "chat-1", Carrier.FRAME, SIGNER) is None
 
 
 def test_the_public_id_of_a_visitor_opens_nothing_and_is_another_one_at_each_place() -> None:
@@ -223,23 +226,23 @@ def test_the_public_id_of_a_visitor_opens_nothing_and_is_another_one_at_each_pla
         assert shown == public_id(secret, "chat-1", KEY) != public_id(secret, "chat-2", KEY)
         assert secret not in shown
         for carrier in Carrier:
-            assert open_visitor(shown, "chat-1", carrier, KEY) is None
-            signature = sign_visitor(secret, "chat-1", carrier, KEY).partition(".")[2]
-            assert open_visitor(f"{shown}.{signature}", "chat-1", carrier, KEY) is None
+            assert open_visitor(shown, "chat-1", carrier, SIGNER) is None
+            signature = sign_visitor(secret, "chat-1", carrier, SIGNER).partition(".")[2]
+            assert open_visitor(f"{shown}.{signature}", "chat-1", carrier, SIGNER) is None
 
 
 @given(st.text(st.characters(max_codepoint=255), max_size=60))
 def test_a_forged_visitor_is_nobody(value: str) -> None:
-    assert read_visitor(cookie_of("chat-1", value), "chat-1", KEY) is None
+    assert read_visitor(cookie_of("chat-1", value), "chat-1", SIGNER) is None
 
 
 @given(st.text(max_size=60))
 def test_a_forged_token_is_nobody(value: str) -> None:
-    assert open_visitor(value, "chat-1", Carrier.FRAME, KEY) is None
+    assert open_visitor(value, "chat-1", Carrier.FRAME, SIGNER) is None
 
 
 def test_a_visitor_without_a_cookie_is_nobody() -> None:
-    assert read_visitor(request_with(), "chat-1", KEY) is None
+    assert read_visitor(request_with(), "chat-1", SIGNER) is None
 
 
 async def test_every_answer_carries_the_headers_and_a_request_id(client: httpx2.AsyncClient) -> None:

@@ -279,8 +279,8 @@ def test_a_publisher_names_a_person_of_a_platform_and_nobody_in_our_own_chat() -
 
 def test_the_country_of_the_decision_travels_with_the_link_to_the_touch() -> None:
     ad = make.ad()
-    token = sign_ticket(ticket_of(TicketKind.CLICK, ad), bytes(32))
-    told = read_ticket(token, {TicketKind.CLICK}, bytes(32))
+    signer = Vault({"test": bytes(32)}).signer("tracking")
+    told = read_ticket(sign_ticket(ticket_of(TicketKind.CLICK, ad), signer), {TicketKind.CLICK}, signer)
     assert stamp_ticket(ad, told, "p1", 1).country == "LK"
 
 

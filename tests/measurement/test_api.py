@@ -7,9 +7,8 @@ import pytest
 
 from contatto.kit.ids import new_number
 from contatto.measurement.actions import publish_ad
-from contatto.measurement.api import TRACKING_KEY
 from contatto.measurement.model import MeasuredAd, TicketKind, Touch, TouchKind, TrackingTicket
-from contatto.measurement.rules import sign_ticket
+from contatto.measurement.rules import TRACKING_KEY, sign_ticket
 from contatto.measurement.store import list_touches_of, touches
 from contatto.ui.visitor import VISITOR_KEY, cookie_name, public_id
 from tests import make
@@ -44,7 +43,7 @@ def link(
     cost = 10 if kind is TicketKind.VIEW else 200
     ticket = TrackingTicket(kind, ad.business_id, ad.ad_id, number, viewer, cost)
     door = "v" if kind is TicketKind.VIEW else "c"
-    return f"/t/{door}/{sign_ticket(ticket, house.context.vault.signing_key(TRACKING_KEY))}"
+    return f"/t/{door}/{sign_ticket(ticket, house.context.vault.signer(TRACKING_KEY))}"
 
 
 def of_ad(house: House, ad: MeasuredAd) -> list[tuple[TouchKind, int]]:
@@ -102,7 +101,7 @@ def test_a_publishers_viewer_of_any_name_taps_and_is_nobody_of_that_name(
             lambda tx, who=person: list_touches_of(tx, house.business_id, who)
         )
     secret = house.client.cookies[cookie_name(house.webchat_id)].partition(".")[0]
-    shown = public_id(secret, house.webchat_id, house.context.vault.signing_key(VISITOR_KEY))
+    shown = public_id(secret, house.webchat_id, house.context.vault.derivation_key(VISITOR_KEY))
     person = house.context.vault.named_id(house.webchat_id, shown)
     found = house.context.db.read_now(lambda tx: list_touches_of(tx, house.business_id, person))
     assert [touch.ad_id for touch in found] == [ad.ad_id]
@@ -149,6 +148,6 @@ def test_a_link_of_an_ad_that_is_gone_is_not_found(house: House) -> None:
 
 def test_a_link_for_another_business_finds_no_ad_of_this_one(house: House, ad: MeasuredAd) -> None:
     stolen = TrackingTicket(TicketKind.CLICK, "another business", ad.ad_id, 1)
-    address = f"/t/c/{sign_ticket(stolen, house.context.vault.signing_key(TRACKING_KEY))}"
+    address = f"/t/c/{sign_ticket(stolen, house.context.vault.signer(TRACKING_KEY))}"
     with nothing_changes(house.context.db):
         assert house.client.get(address, follow_redirects=False).status_code == 404

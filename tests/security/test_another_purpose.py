@@ -23,13 +23,13 @@ DOORS: dict[str, Callable[[World, str, str], httpx2.Response]] = {
 
 def tokens_of(world: World, tenant: Tenant) -> dict[str, str]:
     """One of each kind that somebody of this business, or a customer of theirs, can hold."""
-    key = world.context.vault.signing_key(VISITOR_KEY)
+    vault = world.context.vault
     secret = tenant.visitor.partition(".")[0]
     links = {name: unquote(link.rpartition("/")[2].rpartition("=")[2]) for name, link in tenant.links.items()}
     return links | {
         "cookie": tenant.visitor,
-        "frame": sign_visitor(secret, tenant.webchat_id, Carrier.FRAME, key),
-        "public id": public_id(secret, tenant.webchat_id, key),
+        "frame": sign_visitor(secret, tenant.webchat_id, Carrier.FRAME, vault.signer(VISITOR_KEY)),
+        "public id": public_id(secret, tenant.webchat_id, vault.derivation_key(VISITOR_KEY)),
         "secret": secret,
         "session": tenant.owner,
         "access token": tenant.token,

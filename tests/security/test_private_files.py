@@ -56,7 +56,7 @@ def open_to_others(folder: Path) -> list[str]:
 
 def test_an_installation_of_the_command_is_its_owners_alone(tmp_path: Path) -> None:
     run(tmp_path, "init", *NEW)
-    run(tmp_path, "rotate-keys")
+    run(tmp_path, "keys", "rotate")
     run(tmp_path, "seal", "--folder", str(tmp_path / "out" / "sealed"))
     port = free_port()
     with running(tmp_path, "serve", "--port", str(port)) as server:

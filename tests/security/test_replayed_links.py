@@ -10,6 +10,7 @@ from contatto.ads.store.nodes import find_any_ad
 from contatto.kit.clock import ShiftedClock
 from contatto.measurement import store
 from contatto.measurement.model import Touch
+from contatto.measurement.rules import TRACKING_KEY
 from tests.journeys.running import House, running_house
 from tests.security.chats import Browser, decide
 from tests.unchanged import nothing_changes
@@ -23,7 +24,7 @@ def plain_link(house: House, ad: dict[str, str]) -> str:
     """The link that a member copies from the page of an ad."""
     found = house.context.db.read_now(lambda tx: find_any_ad(tx, int(ad["ad_id"])))
     assert found is not None
-    return chat_link("", found, house.context.vault.signing_key("tracking"))
+    return chat_link("", found, house.context.vault.signer(TRACKING_KEY))
 
 
 def token_of(link: str) -> str:

@@ -17,13 +17,13 @@ from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import outbox
 from contatto.kit.clock import ShiftedClock, SystemClock
 from contatto.kit.settings import Settings
+from contatto.measurement.rules import TRACKING_KEY
 from contatto.migrations.steps import migrate_schema
 from contatto.simulator.browser import Browser
 from contatto.simulator.desk import Desk
 from contatto.simulator.traffic import Street
 from contatto.simulator.world import build_world, invent_logins
 from contatto.ui.context import Context
-from contatto.ui.visitor import VISITOR_KEY
 from contatto.wiring import install
 
 HOST = "127.0.0.1"
@@ -61,8 +61,8 @@ async def running_world(folder: Path, days: int) -> AsyncIterator[Running]:
         clock = ShiftedClock(midnight - timedelta(days=days) - now)
         context = open_context(install(Settings(data_dir=folder)), clock)
         migrate_schema(context.db.engine)
-        logins, key = invent_logins(), context.vault.signing_key("tracking")
-        world = await context.db.write(lambda tx: build_world(tx, logins, key))
+        logins, signer = invent_logins(), context.vault.signer(TRACKING_KEY)
+        world = await context.db.write(lambda tx: build_world(tx, logins, signer))
         config = uvicorn.Config(create_app(context), log_config=None, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server._serve([listener]))
@@ -70,8 +70,8 @@ async def running_world(folder: Path, days: int) -> AsyncIterator[Running]:
             await asyncio.sleep(0.01)
         browser = Browser(HOST, port)
         try:
-            desk, key = Desk(browser, world.login(Role.OWNER)), context.vault.signing_key(VISITOR_KEY)
-            yield Running(context, clock, Street(browser, world, desk, clock, key))
+            desk = Desk(browser, world.login(Role.OWNER))
+            yield Running(context, clock, Street(browser, world, desk, clock, context.vault))
         finally:
             browser.close()
             server.should_exit = True

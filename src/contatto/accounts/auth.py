@@ -108,7 +108,7 @@ async def form_caller(request: Request) -> Caller:
         Refused: SIGN_IN, FORGED.
     """
     caller = await page_caller(request)
-    await check_csrf(request, context_of(request).pages.csrf_key)
+    await check_csrf(request, context_of(request).pages.csrf_signer)
     return caller
 
 

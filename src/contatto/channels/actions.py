@@ -112,7 +112,7 @@ def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> Non
 def webhook_verify_token(vault: Vault, app: ChannelApp) -> str:
     """What an app's platform must say when it asks whether a webhook's address is ours."""
     named = f"{app.business_id}\0{app.app_id}".encode()
-    return hmac.new(vault.signing_key("webhook-verify"), named, "sha256").hexdigest()[:40]
+    return hmac.new(vault.derivation_key("webhook-verify"), named, "sha256").hexdigest()[:40]
 
 
 def register_app(tx: Tx, app: ChannelApp) -> None:

@@ -28,6 +28,7 @@ from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import count_leads
+from contatto.measurement.rules import TRACKING_KEY
 from contatto.migrations.steps import migrate_schema
 from contatto.simulator.browser import Browser
 from contatto.simulator.desk import Desk
@@ -38,7 +39,6 @@ from contatto.simulator.run import play_history, play_live
 from contatto.simulator.traffic import Street
 from contatto.simulator.world import World, build_world, invent_logins
 from contatto.ui.context import Context
-from contatto.ui.visitor import VISITOR_KEY
 from contatto.wiring import install
 
 HOST: Final = "127.0.0.1"
@@ -185,12 +185,12 @@ class Demo:
 
     async def _build(self) -> World:
         logins = await asyncio.to_thread(invent_logins)
-        key = self.context.vault.signing_key("tracking")
-        return await self.context.db.write(lambda tx: build_world(tx, logins, key))
+        signer = self.context.vault.signer(TRACKING_KEY)
+        return await self.context.db.write(lambda tx: build_world(tx, logins, signer))
 
     def _street(self, browser: Browser, world: World) -> Street:
         desk = Desk(browser, world.login(Role.OWNER))
-        return Street(browser, world, desk, self.clock, self.context.vault.signing_key(VISITOR_KEY))
+        return Street(browser, world, desk, self.clock, self.context.vault)
 
     async def _play_with_bar(self, street: Street, people: list[Visitor], starts_at: datetime) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[says]}"))

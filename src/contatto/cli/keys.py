@@ -1,20 +1,39 @@
-"""`contatto rotate-keys`: everything that is sealed, sealed with the newest key."""
+"""The secret keys: list them, rotate to a new one, retire one that somebody else may know."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
 from contatto.cli.installation import open_installation
-from contatto.kit.rotation import count_sealed_rows, reseal_all
-from contatto.kit.vault import add_key
+from contatto.kit.keys import SecretKey, add_key, load_keys, mark_retired
+from contatto.kit.rotation import count_sealed_rows, count_sealed_with, reseal_all
+from contatto.ui.context import Context
 
-_out = Console(highlight=False)
-_err = Console(stderr=True, highlight=False)
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+commands = typer.Typer(no_args_is_help=True, help=__doc__)
 
 
-def rotate_keys_command(
+@commands.command("list")
+def list_command() -> None:
+    """The ids of the keys, newest first, how many values each still opens, and what each is for."""
+    context = open_installation()
+    keys = _keys_of(context)
+    table = Table("id", "sealed values", "use")
+    for key in keys:
+        count = context.db.read_now(partial(count_sealed_with, key_id=key.id))
+        table.add_row(key.id, str(count), _use(key, keys))
+    context.db.close()
+    _out.print(table)
+
+
+@commands.command("rotate")
+def rotate_command(
     new_key: Annotated[bool, typer.Option(help="Put a new key into the key file first.")] = True,
 ) -> None:
     """Seal every contact value, message text and secret with the newest key. Stop the server first."""
@@ -29,5 +48,63 @@ def rotate_keys_command(
         changed = reseal_all(context.db, lambda seen: bar.advance(task, seen))
     context.db.close()
     _out.print(
-        f"{changed} values are sealed with the newest key. Keep the older keys: the index needs the oldest."
+        f"{changed} values are sealed with the newest key. The older keys still verify what they signed: "
+        "if one of them leaked, run contatto keys retire."
     )
+
+
+@commands.command("retire")
+def retire_command(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The id, as contatto keys list shows it.")],
+) -> None:
+    """Retire a key that leaked: it opens nothing and verifies no signature any more. Stop the server first.
+
+    What it signed ends: members confirm their forms again, visitors of the chat page who have not come back
+    since the rotation begin anew, and older links to ads, forms and pictures are refused.
+    """
+    context = open_installation()
+    try:
+        keys = _keys_of(context)
+        refusal = _refusal(keys, key_id) or _still_needed(context, key_id)
+        if refusal:
+            _err.print(f"{refusal} Nothing was changed.")
+            raise typer.Exit(1)
+        if context.settings.secret_keys:
+            _out.print(f"Nothing needs it. Write :retired behind the key {key_id} in CONTATTO_SECRET_KEYS.")
+        else:
+            mark_retired(context.settings.data_dir, key_id)
+            _out.print(f"{key_id} is retired. Start the server again.")
+    finally:
+        context.db.close()
+    if key_id == keys[-1].id:
+        _out.print(
+            "It is the oldest key, so it must stay where it is: the index that finds contact values and the "
+            "ids of visitors follow from it. It does nothing else."
+        )
+    else:
+        _out.print("Keep it as long as you keep backups from before: without it they cannot be read.")
+
+
+def _keys_of(context: Context) -> tuple[SecretKey, ...]:
+    return load_keys(context.settings.secret_keys, context.settings.data_dir)
+
+
+def _use(key: SecretKey, keys: tuple[SecretKey, ...]) -> str:
+    uses = "retired" if key.is_retired else "opens and verifies"
+    uses = "seals and signs" if key is keys[0] else uses
+    return f"{uses}; index and derived ids" if key is keys[-1] else uses
+
+
+def _refusal(keys: tuple[SecretKey, ...], key_id: str) -> str:
+    """Why a key cannot be retired whatever it sealed, or an empty text."""
+    live = [key.id for key in keys if not key.is_retired]
+    if key_id not in live:
+        return f"There is no key {key_id} that could be retired; name one of these: {', '.join(live[1:])}."
+    if key_id == live[0]:
+        return "This is the newest key: put a new one in front of it with contatto keys rotate."
+    return ""
+
+
+def _still_needed(context: Context, key_id: str) -> str:
+    count = context.db.read_now(lambda tx: count_sealed_with(tx, key_id))
+    return f"{count} values are still sealed with it: run contatto keys rotate first." if count else ""

@@ -27,7 +27,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "ads": LazyCommand("ads:commands", "The review of ads: list, approve, reject."),
     "capture": LazyCommand("capture:commands", "Applications for automatic lead capture: list, approve."),
     "jobs": LazyCommand("jobs:commands", "Background work that failed: list, show, replay, dismiss."),
-    "rotate-keys": LazyCommand("keys:rotate_keys_command", "Seal all sealed values with the newest key."),
+    "keys": LazyCommand("keys:commands", "The secret keys: list, rotate, retire one that leaked."),
     "seal": LazyCommand("seal:seal", "Write days of touches, and all conversions, as sorted Parquet files."),
     "detect": LazyCommand("detect:detect_command", "Find contact details in messages."),
     "attribute": LazyCommand(

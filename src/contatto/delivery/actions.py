@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
+from itsdangerous import Signer
+
 from contatto.delivery.index import LiveAds
 from contatto.delivery.model.decisions import AdRequest, Candidate, Member, Outcome, Served, Snapshot
 from contatto.delivery.rules.auction import hold_auction
@@ -15,7 +17,7 @@ from contatto.measurement.rules import NameId, sign_ticket, viewer_id_of
 
 
 async def serve_ad(
-    live_ads: LiveAds, business_id: str, request: AdRequest, now: datetime, key: bytes
+    live_ads: LiveAds, business_id: str, request: AdRequest, now: datetime, signer: Signer
 ) -> Served | None:
     """Decide which ad a viewer sees; None when none may be shown.
 
@@ -24,7 +26,7 @@ async def serve_ad(
         business_id: whose ads compete.
         request: the viewer and the place.
         now: the time of the request.
-        key: signs the tracking links.
+        signer: signs the tracking links.
     """
     snapshot = await live_ads.snapshot(business_id)
     promised = live_ads.promised_micros(business_id)
@@ -41,7 +43,7 @@ async def serve_ad(
     if outcome is None:
         return None
     promised[outcome.candidate.ad_group.id] += outcome.view_cost_micros
-    return _served(snapshot, outcome, _ticket(business_id, nonce, request), key)
+    return _served(snapshot, outcome, _ticket(business_id, nonce, request), signer)
 
 
 def _ticket(business_id: str, nonce: int, request: AdRequest) -> TrackingTicket:
@@ -70,7 +72,7 @@ def _has_budget(
     return has_budget(ad_group, spent, ever, share_of_day)
 
 
-def _served(snapshot: Snapshot, outcome: Outcome, ticket: TrackingTicket, key: bytes) -> Served:
+def _served(snapshot: Snapshot, outcome: Outcome, ticket: TrackingTicket, signer: Signer) -> Served:
     ad = outcome.candidate.live.ad
     view = replace(ticket, ad_id=ad.id, cost_micros=outcome.view_cost_micros)
     click = replace(view, kind=TicketKind.CLICK, cost_micros=outcome.click_cost_micros)
@@ -80,6 +82,6 @@ def _served(snapshot: Snapshot, outcome: Outcome, ticket: TrackingTicket, key: b
         headline=ad.headline,
         text=ad.text,
         business_name=snapshot.business_name,
-        view_url=f"/t/v/{sign_ticket(view, key)}",
-        click_url=f"/t/c/{sign_ticket(click, key)}",
+        view_url=f"/t/v/{sign_ticket(view, signer)}",
+        click_url=f"/t/c/{sign_ticket(click, signer)}",
     )

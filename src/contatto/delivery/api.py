@@ -19,10 +19,10 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.http import HotRoute, json_answer, read_body, refusal_answer
 from contatto.kit.reading import UNREADABLE
+from contatto.measurement.rules import TRACKING_KEY
 from contatto.ui.context import context_of, part_of
 
 BODY_LIMIT: Final = 8 * 1024
-TRACKING_KEY: Final = "tracking"
 
 type Viewer = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 type Country = Annotated[str, msgspec.Meta(min_length=2, max_length=3)]
@@ -59,11 +59,10 @@ async def decide_ad(request: Request) -> Response:
         caller = await part_of(request, RecentCallers).caller_of(request)
         require(caller, Permission.READ_ADS)
         context = context_of(request)
-        key = context.vault.signing_key(TRACKING_KEY)
+        signer = context.vault.signer(TRACKING_KEY)
         wanted = _wanted(asked, caller, blind_digests(context.vault, caller.business_id, asked.digests))
-        served = await serve_ad(
-            part_of(request, LiveAds), caller.business_id, wanted, context.clock.now(), key
-        )
+        live_ads = part_of(request, LiveAds)
+        served = await serve_ad(live_ads, caller.business_id, wanted, context.clock.now(), signer)
     except Refused as refused:
         return refusal_answer(refused, getattr(request.state, "request_id", ""))
     return json_answer({"ad": served})

@@ -35,15 +35,15 @@ async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
     account = await context.db.read(lambda tx: find_public_account(tx, account_id))
     if account is None or account.platform is not Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "There is no such chat.")
-    key = context.vault.signing_key(VISITOR_KEY)
+    signer = context.vault.signer(VISITOR_KEY)
     named = request.query_params.get(VISITOR_QUERY)
     if named is None:
-        secret = read_visitor(request, account.id, key)
+        secret = read_visitor(request, account.id, signer)
     else:
-        secret = open_visitor(named, account.id, Carrier.FRAME, key)
+        secret = open_visitor(named, account.id, Carrier.FRAME, signer)
     if secret is None:
         raise Refused(errors.SIGN_IN, "Open the chat page first; it tells us who you are.")
-    return account, public_id(secret, account.id, key)
+    return account, public_id(secret, account.id, context.vault.derivation_key(VISITOR_KEY))
 
 
 def admit_sender(request: Request, account: ChannelAccount) -> None:

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from sqlalchemy import Column, Table, func, select, tuple_
+from sqlalchemy import Column, Table, func, literal, select, tuple_
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import SEALED, metadata
+from contatto.kit.vault import sealed_head
 
 type Progress = Callable[[int], None]
 
@@ -15,6 +16,16 @@ type Progress = Callable[[int], None]
 def count_sealed_rows(tx: Tx) -> int:
     """Rows that may hold a sealed value, over all tables."""
     return sum(int(tx.scalar(select(func.count()).select_from(table))) for table, _ in _sealed_columns())
+
+
+def count_sealed_with(tx: Tx, key_id: str) -> int:
+    """Values, over all tables, that only this key opens."""
+    head = sealed_head(key_id)
+    return sum(
+        int(tx.scalar(select(func.count()).where(func.substr(column, 1, len(head)) == literal(head))))
+        for _, columns in _sealed_columns()
+        for column in columns
+    )
 
 
 def reseal_all(db: Database, progress: Progress, batch: int = 500) -> int:
@@ -64,9 +75,7 @@ def _step(
         changed = 0
         for row in rows:
             fresh = {
-                column.name: tx.vault.seal_bytes(
-                    tx.vault.open_bytes(value, row["business_id"]), row["business_id"]
-                )
+                column.name: tx.vault.reseal(value, row["business_id"])
                 for column in columns
                 if (value := row[column.name]) is not None and not tx.vault.is_current(value)
             }

@@ -52,7 +52,8 @@ class Settings(BaseSettings):
     secret_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Keys for contact values and connector secrets, as id:base64 (32 bytes), with commas "
-        "between them, newest first; empty means a key file in the data folder, made at the first start.",
+        "between them, newest first, :retired behind one that is retired; empty means a key file in the data "
+        "folder, made at the first start.",
     )
     session_days: int = Field(
         default=14, ge=1, le=90, description="Days after which a member must sign in again."

@@ -1,11 +1,9 @@
-"""Field encryption at rest with key ids, a blind index for exact look-ups, and keys for signatures."""
+"""Field encryption at rest with key ids, a blind index for exact look-ups, signatures and derived ids."""
 
-import base64
 import hashlib
 import hmac
 import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -13,11 +11,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from itsdangerous import BadSignature, Signer
+
+from contatto.kit.base64url import from_base64url
+from contatto.kit.keys import KEY_BYTES, SecretKey
 
 _VERSION: Final = 1
 _NONCE_BYTES: Final = 12
-_KEY_BYTES: Final = 32
-KEY_FILE: Final = "secret.keys"
 
 
 class Sealed(Exception):
@@ -28,24 +28,28 @@ class Vault:
     """Seals texts and bytes with AES-256-GCM and makes keyed fingerprints of them.
 
     A sealed value is ``version (1) | length of key id (1) | key id | nonce (12) | ciphertext and tag``. The
-    tenant is authenticated with it, so a value moved to another tenant's row does not open. The blind index
-    always uses the oldest key: a rotation must not lose the equality of old and new rows.
+    tenant is authenticated with it, so a value moved to another tenant's row does not open.
+
+    The newest key seals and signs. A retired key opens nothing and verifies nothing; but the blind index and
+    derived ids always use the oldest key, retired or not: else nobody would be found again.
 
     Args:
-        keys: key id to 32 raw bytes, newest first; the first one seals.
+        keys: key id to 32 raw bytes, newest first.
+        retired: ids of those that are retired.
     """
 
-    def __init__(self, keys: Mapping[str, bytes]) -> None:
-        if not keys or any(len(key) != _KEY_BYTES for key in keys.values()):
+    def __init__(self, keys: Mapping[str, bytes], retired: Collection[str] = ()) -> None:
+        if not keys or any(len(key) != KEY_BYTES for key in keys.values()):
             raise ValueError("a vault needs at least one key of 32 bytes")
-        self._ciphers = {key_id: AESGCM(_derive(key, "field")) for key_id, key in keys.items()}
-        active = next(iter(keys))
+        active, self._oldest = next(iter(keys)), list(keys.values())[-1]
+        if active in retired:
+            raise ValueError("the newest secret key is retired: put a new one in front of it")
+        self._live = {key_id: key for key_id, key in keys.items() if key_id not in retired}
+        self._ciphers = {key_id: AESGCM(_derive(key, "field")) for key_id, key in self._live.items()}
         self._cipher = self._ciphers[active]
-        self._head = bytes((_VERSION, len(active))) + active.encode()
-        oldest = list(keys.values())[-1]
-        self._blind_key = _derive(oldest, "blind-index")
-        self._oldest = oldest
-        self._signing: dict[str, bytes] = {}
+        self._head = sealed_head(active)
+        self._blind_key = _derive(self._oldest, "blind-index")
+        self._signers: dict[str, Signer] = {}
 
     def seal(self, text: str, tenant: str) -> bytes:
         return self.seal_bytes(text.encode("utf-8", "surrogatepass"), tenant)
@@ -103,68 +107,54 @@ class Vault:
         Source: RFC 9562, section 5.8 (UUIDv8).
         """
         message = f"{namespace}\0{name}".encode("utf-8", "surrogatepass")
-        made = bytearray(hmac.digest(self.signing_key("ids"), message, "sha256")[:16])
+        made = bytearray(hmac.digest(self.derivation_key("ids"), message, "sha256")[:16])
         made[6], made[8] = 0x80 | made[6] & 0x0F, 0x80 | made[8] & 0x3F
         return str(UUID(bytes=bytes(made)))
 
-    def signing_key(self, purpose: str) -> bytes:
-        """A key of its own for one kind of signature, such as tracking links."""
-        key = self._signing.get(purpose)
-        if key is None:
-            key = self._signing[purpose] = _derive(self._oldest, f"sign:{purpose}")
-        return key
+    def derivation_key(self, purpose: str) -> bytes:
+        """A key of its own for what must follow from the same things for ever, such as ids.
+
+        No rotation changes it, so nothing that must end may be signed with it: see ``signer``.
+        """
+        return _derive(self._oldest, f"derive:{purpose}")
+
+    def signer(self, purpose: str) -> Signer:
+        """Signs for one purpose with the newest key, and verifies with every key that is not retired."""
+        known = self._signers.get(purpose)
+        if known is None:
+            derived = [_derive(key, f"sign:{purpose}") for key in reversed(self._live.values())]
+            known = self._signers[purpose] = _StrictSigner(
+                derived, key_derivation="none", digest_method=hashlib.sha256
+            )
+        return known
+
+
+class _StrictSigner(Signer):
+    """Takes a signature in one spelling only: the library reads the other spellings that base64 has, too."""
+
+    def verify_signature(self, value: str | bytes, sig: str | bytes) -> bool:
+        try:
+            from_base64url(sig.decode() if isinstance(sig, bytes) else sig)
+        except ValueError:
+            return False
+        return super().verify_signature(value, sig)
+
+    def unsign(self, signed_value: str | bytes) -> bytes:
+        try:
+            return super().unsign(signed_value)
+        except UnicodeEncodeError as error:
+            raise BadSignature("no text that we signed") from error
+
+
+def vault_of(keys: Sequence[SecretKey]) -> Vault:
+    """The vault of the keys as they are written down."""
+    return Vault({key.id: key.raw for key in keys}, {key.id for key in keys if key.is_retired})
+
+
+def sealed_head(key_id: str) -> bytes:
+    """How every value begins that this key sealed."""
+    return bytes((_VERSION, len(key_id))) + key_id.encode()
 
 
 def _derive(key: bytes, purpose: str) -> bytes:
-    return HKDF(algorithm=hashes.SHA256(), length=_KEY_BYTES, salt=None, info=purpose.encode()).derive(key)
-
-
-def parse_keys(lines: tuple[str, ...]) -> dict[str, bytes]:
-    """Read ``id:base64`` pairs.
-
-    Raises:
-        ValueError: a pair is malformed, an id comes twice or a key has not 32 bytes.
-    """
-    keys: dict[str, bytes] = {}
-    for line in lines:
-        key_id, _, text = line.partition(":")
-        key = base64.b64decode(text, validate=True)
-        if not 0 < len(key_id) <= 32 or not key_id.isascii() or len(key) != _KEY_BYTES:
-            raise ValueError("a secret key is written id:base64, with an id in ASCII and 32 bytes")
-        if key_id in keys:
-            raise ValueError(f"two secret keys have the id {key_id}")
-        keys[key_id] = key
-    return keys
-
-
-def load_keys(configured: tuple[str, ...], data_dir: Path) -> dict[str, bytes]:
-    """Take the configured keys, else those of the key file, which is made at the first start."""
-    if configured:
-        return parse_keys(configured)
-    path = data_dir / KEY_FILE
-    if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True)
-        _write_keys(path, [_new_key_line()])
-    return parse_keys(tuple(path.read_text().split()))
-
-
-def add_key(data_dir: Path) -> None:
-    """Put a new key in front of the key file's others; they stay, for what they sealed and for the index."""
-    path = data_dir / KEY_FILE
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    _write_keys(fresh, [_new_key_line(), *path.read_text().split()])
-    fresh.replace(path)
-
-
-def _new_key_line() -> str:
-    fresh = os.urandom(_KEY_BYTES)
-    return f"{hashlib.sha256(fresh).hexdigest()[:8]}:{base64.b64encode(fresh).decode()}"
-
-
-def _write_keys(path: Path, lines: list[str]) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write("".join(f"{line}\n" for line in lines))
-        file.flush()
-        os.fsync(file.fileno())
+    return HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info=purpose.encode()).derive(key)

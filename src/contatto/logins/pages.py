@@ -50,9 +50,9 @@ async def post_login(
     next: Annotated[str, Form()] = "",
 ) -> Response:
     context = context_of(request)
-    await check_csrf(request, context.pages.csrf_key)
-    key = context.vault.signing_key(DEVICE_KEY)
-    device = device_of(request, key)
+    await check_csrf(request, context.pages.csrf_signer)
+    signer = context.vault.signer(DEVICE_KEY)
+    device = device_of(request, signer)
     try:
         entered = await _log_in(request, email, password, device)
     except Refused as refused:
@@ -69,7 +69,7 @@ async def post_login(
     wanted = local_path(next) or entered.home
     response = RedirectResponse(f"/login/tries?next={quote(wanted)}" if entered.failed else wanted, 303)
     set_session(response, entered.token, context.pages.cookies)
-    keep_device(response, entered.device, key, context.pages.cookies)
+    keep_device(response, entered.device, signer, context.pages.cookies)
     return response
 
 

@@ -24,7 +24,6 @@ from contatto.ui.visitor import VISITOR_KEY, new_visitor, public_id, read_visito
 
 _GIF: Final = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 _NO_STORE: Final = {"Cache-Control": "no-store"}
-TRACKING_KEY: Final = "tracking"
 
 
 async def view_ad(request: Request) -> Response:
@@ -60,12 +59,12 @@ async def tap_ad(request: Request) -> Response:
         touch = actions.stamp_ticket(ad, ticket, viewer_id, ts)
         await _count_tap(request, ticket, touch, None)
         return response
-    key, place = context.vault.signing_key(VISITOR_KEY), ad.channel_account_id
-    known = read_visitor(request, place, key)
-    secret = known or new_visitor()
-    touch = actions.stamp_ticket(ad, ticket, context.vault.named_id(place, public_id(secret, place, key)), ts)
+    signer, place = context.vault.signer(VISITOR_KEY), ad.channel_account_id
+    secret = read_visitor(request, place, signer) or new_visitor()
+    person = public_id(secret, place, context.vault.derivation_key(VISITOR_KEY))
+    touch = actions.stamp_ticket(ad, ticket, context.vault.named_id(place, person), ts)
     await _count_tap(request, ticket, touch, viewer_id)
-    set_visitor(response, secret, place, key, context.pages.cookies)
+    set_visitor(response, secret, place, signer, context.pages.cookies)
     return response
 
 
@@ -97,8 +96,8 @@ def _is_nobody(request: Request) -> bool:
 async def _ticket_and_ad(
     context: Context, request: Request, kinds: Collection[TicketKind]
 ) -> tuple[TrackingTicket, MeasuredAd]:
-    key = context.vault.signing_key(TRACKING_KEY)
-    ticket = rules.read_ticket(request.path_params["token"], kinds, key)
+    signer = context.vault.signer(rules.TRACKING_KEY)
+    ticket = rules.read_ticket(request.path_params["token"], kinds, signer)
 
     def find(tx: Tx) -> MeasuredAd | None:
         return store.find_measured_ad(tx, ticket.business_id, ticket.ad_id)

@@ -12,7 +12,6 @@ Source: TikTok help "Lead optimization goal" (last touch; 7-day click, 1-day vie
 """
 
 import hashlib
-import hmac
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
+from itsdangerous import BadSignature, Signer
 
 from contatto.kit import errors
 from contatto.kit.base64url import from_base64url, to_base64url
@@ -38,7 +38,8 @@ MICROSECONDS: Final = 1_000_000
 LONGEST_WINDOW: Final = timedelta(days=28)
 """No ad group has a longer window."""
 _MASK_63: Final = (1 << 63) - 1
-_SIGNATURE_BYTES: Final = 16
+TRACKING_KEY: Final = "tracking"
+"""The purpose under which the vault gives the signer of tracking tickets."""
 
 
 def expires_ts(ad: MeasuredAd, kind: TouchKind, ts: int) -> int:
@@ -120,7 +121,7 @@ def is_machine(user_agent: str) -> bool:
     return _MACHINE.search(user_agent) is not None
 
 
-def sign_ticket(ticket: TrackingTicket, key: bytes) -> str:
+def sign_ticket(ticket: TrackingTicket, signer: Signer) -> str:
     """A tracking ticket as a URL-safe token."""
     body = msgspec.json.encode(
         [
@@ -133,23 +134,20 @@ def sign_ticket(ticket: TrackingTicket, key: bytes) -> str:
             ticket.country,
         ]
     )
-    return to_base64url(hmac.digest(key, body, "sha256")[:_SIGNATURE_BYTES] + body)
+    return signer.sign(to_base64url(body)).decode()
 
 
-def read_ticket(token: str, kinds: Collection[TicketKind], key: bytes) -> TrackingTicket:
+def read_ticket(token: str, kinds: Collection[TicketKind], signer: Signer) -> TrackingTicket:
     """The ticket of a token that we signed, for one of these purposes.
 
     Raises:
         Refused: UNSIGNED.
     """
     try:
-        raw = from_base64url(token)
-    except ValueError as error:
+        body = signer.unsign(token).decode()
+    except BadSignature as error:
         raise Refused(errors.UNSIGNED) from error
-    signature, body = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
-    if not hmac.compare_digest(signature, hmac.digest(key, body, "sha256")[:_SIGNATURE_BYTES]):
-        raise Refused(errors.UNSIGNED)
-    kind, *said = msgspec.json.decode(body)
+    kind, *said = msgspec.json.decode(from_base64url(body))
     if kind not in kinds:
         raise Refused(errors.UNSIGNED)
     return TrackingTicket(TicketKind(kind), *said)

@@ -13,6 +13,7 @@ from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import Platform
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.kit.clock import Clock
+from contatto.kit.vault import Vault
 from contatto.simulator import payloads
 from contatto.simulator.browser import Browser, Profile
 from contatto.simulator.desk import Desk, expect
@@ -20,7 +21,7 @@ from contatto.simulator.paperwork import Paper, plan_paper
 from contatto.simulator.payloads import Thread
 from contatto.simulator.people import Line, Visitor
 from contatto.simulator.world import World
-from contatto.ui.visitor import Carrier, cookie_name, open_visitor, public_id
+from contatto.ui.visitor import VISITOR_KEY, Carrier, cookie_name, open_visitor, public_id
 
 _SHEET: Final = re.compile(r'data-(page|opening|language)="([^"]*)"')
 """What the chat page says of its form."""
@@ -68,7 +69,7 @@ class Street:
     world: World
     desk: Desk
     clock: Clock
-    visitor_key: bytes
+    vault: Vault
     """Lets the players know who is who in our own chat: the server gives them no more than anybody else."""
     tally: Tally = field(default_factory=Tally)
     truth: list[Truth] = field(default_factory=list)
@@ -181,10 +182,9 @@ class _WebVisit:
     def person(self) -> str:
         """The public id of the identity that the tap gave to this browser."""
         place = self.street.world.accounts[Platform.WEBCHAT].id
-        secret = open_visitor(
-            self.profile.cookies[cookie_name(place)], place, Carrier.COOKIE, self.street.visitor_key
-        )
-        return public_id(secret or "", place, self.street.visitor_key)
+        vault, cookie = self.street.vault, self.profile.cookies[cookie_name(place)]
+        secret = open_visitor(cookie, place, Carrier.COOKIE, vault.signer(VISITOR_KEY))
+        return public_id(secret or "", place, vault.derivation_key(VISITOR_KEY))
 
     def _conversation_id(self) -> str:
         return conversation_id_of(self.street.world.accounts[Platform.WEBCHAT], self.person)

@@ -4,6 +4,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Final
 
+from itsdangerous import Signer
+
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import AdAccount, Business, Permission, Role
@@ -126,7 +128,7 @@ def invent_logins() -> tuple[Login, ...]:
     return tuple(made)
 
 
-def build_world(tx: Tx, logins: tuple[Login, ...], tracking_key: bytes) -> World:
+def build_world(tx: Tx, logins: tuple[Login, ...], tracking: Signer) -> World:
     """Make the business with all that it needs, in one transaction and through the same actions as ever."""
     business = accounts.create_business(tx, BUSINESS)
     for (role, name), login in zip(_MEMBERS, logins, strict=True):
@@ -149,7 +151,7 @@ def build_world(tx: Tx, logins: tuple[Login, ...], tracking_key: bytes) -> World
         app_secret=app.secret,
         logins=tuple(Login(login.role, login.email, login.password) for login in logins),
         accounts=homes,
-        ads=tuple(_launch(tx, ad_account, (homes, page_id, auto_message_id), tracking_key)),
+        ads=tuple(_launch(tx, ad_account, (homes, page_id, auto_message_id), tracking)),
         page_id=page_id,
         auto_message_id=auto_message_id,
     )
@@ -171,7 +173,7 @@ def _launch(
     tx: Tx,
     ad_account: AdAccount,
     places: tuple[dict[Platform, ChannelAccount], str, str],
-    tracking_key: bytes,
+    tracking: Signer,
 ) -> list[AdOfWorld]:
     """A campaign for each goal, in it an ad group for each channel, in that two ads; leads get the form."""
     homes, page_id, auto_message_id = places
@@ -194,12 +196,12 @@ def _launch(
             for name, headline, text in _ADS[goal]:
                 new_ad = NewAd(ad_group.id, name, text, headline, auto_message_id=auto_message_id)
                 ad = create_ad(tx, ad_account.business_id, new_ad)
-                found.append(_shown(ad, ad_group, platform, tracking_key))
+                found.append(_shown(ad, ad_group, platform, tracking))
     return found
 
 
-def _shown(ad: Ad, ad_group: AdGroup, platform: Platform, tracking_key: bytes) -> AdOfWorld:
-    ticket = sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), tracking_key)
+def _shown(ad: Ad, ad_group: AdGroup, platform: Platform, tracking: Signer) -> AdOfWorld:
+    ticket = sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), tracking)
     return AdOfWorld(
         str(ad.number), str(ad_group.number), ad_group.name, ad_group.goal, platform, f"/t/c/{ticket}"
     )

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+from itsdangerous import Signer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context as Values
 from markupsafe import Markup, escape
@@ -30,12 +31,12 @@ class Renderer:
     """Turns a template and its values into a page.
 
     Args:
-        csrf_key: signs the CSRF tokens of forms.
+        csrf_signer: signs the CSRF tokens of forms.
         cookies: how the guest cookie is set.
     """
 
-    def __init__(self, csrf_key: bytes, cookies: CookieRules) -> None:
-        self.csrf_key = csrf_key
+    def __init__(self, csrf_signer: Signer, cookies: CookieRules) -> None:
+        self.csrf_signer = csrf_signer
         self.cookies = cookies
 
     def translator_of(self, connection: HTTPConnection) -> Translator:
@@ -58,7 +59,7 @@ class Renderer:
         words = self.translator_of(request)
         frame: dict[str, Any] = {
             "request": request,
-            "csrf_token": csrf_token(request, self.csrf_key),
+            "csrf_token": csrf_token(request, self.csrf_signer),
             "caller": None,
             "nav_counts": {},
             "last_event": getattr(request.state, "last_event", 0),

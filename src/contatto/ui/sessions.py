@@ -4,10 +4,10 @@ A browser that somebody signed in with keeps a device cookie too. It proves no m
 in, and gives the log-in page tries of its own that strangers cannot use up.
 """
 
-import hmac
 from dataclasses import dataclass
 from typing import Final
 
+from itsdangerous import BadSignature, Signer
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
@@ -20,7 +20,7 @@ GUEST_COOKIE: Final = "contatto_guest"
 """Carries the CSRF token's seed before somebody signs in."""
 DEVICE_COOKIE: Final = "contatto_device"
 DEVICE_KEY: Final = "device"
-"""The purpose under which the vault gives the key that signs it."""
+"""The purpose under which the vault gives the signer of it."""
 _YEAR_S: Final = 365 * 86_400
 CSRF_FIELD: Final = "csrf_token"
 CSRF_HEADER: Final = "x-csrf-token"
@@ -39,10 +39,13 @@ def session_token(connection: HTTPConnection) -> str:
     return connection.cookies.get(SESSION_COOKIE, "")
 
 
-def csrf_token(connection: HTTPConnection, key: bytes) -> str:
+def csrf_token(connection: HTTPConnection, signer: Signer) -> str:
     """The token that a form of this browser must carry; it follows from the cookie, so nothing is stored."""
-    seed = session_token(connection) or guest_token(connection)
-    return hmac.new(key, seed.encode(), "sha256").hexdigest()
+    return signer.get_signature(_csrf_seed(connection)).decode()
+
+
+def _csrf_seed(connection: HTTPConnection) -> str:
+    return session_token(connection) or guest_token(connection)
 
 
 def guest_token(connection: HTTPConnection) -> str:
@@ -54,7 +57,7 @@ def guest_token(connection: HTTPConnection) -> str:
     return known
 
 
-async def check_csrf(request: Request, key: bytes) -> None:
+async def check_csrf(request: Request, signer: Signer) -> None:
     """Refuse a state-changing request that did not come from a form of ours.
 
     Two fences: the browser's own word about the origin of the request, and the token.
@@ -69,7 +72,7 @@ async def check_csrf(request: Request, key: bytes) -> None:
         form = await request.form(max_files=0)
         value = form.get(CSRF_FIELD, "")
         sent = value if isinstance(value, str) else ""
-    if not hmac.compare_digest(sent.encode(), csrf_token(request, key).encode()):
+    if not signer.verify_signature(_csrf_seed(request), sent):
         raise Refused(errors.FORGED)
 
 
@@ -96,25 +99,22 @@ def keep_guest(request: Request, response: Response, rules: CookieRules) -> None
         response.set_cookie(GUEST_COOKIE, token, httponly=True, secure=rules.secure, samesite="lax")
 
 
-def device_of(connection: HTTPConnection, key: bytes) -> str:
+def device_of(connection: HTTPConnection, signer: Signer) -> str:
     """What a browser is known by if somebody signed in with it before, else an empty string."""
-    device, _, signature = connection.cookies.get(DEVICE_COOKIE, "").rpartition(".")
-    is_ours = hmac.compare_digest(signature.encode(), _sign_device(device, key).encode())
-    return device if is_ours else ""
+    try:
+        return signer.unsign(connection.cookies.get(DEVICE_COOKIE, "")).decode()
+    except BadSignature:
+        return ""
 
 
-def keep_device(response: Response, device: str, key: bytes, rules: CookieRules) -> None:
+def keep_device(response: Response, device: str, signer: Signer, rules: CookieRules) -> None:
     """Let a browser be known by this from now on; only the log-in page is sent it."""
     response.set_cookie(
         DEVICE_COOKIE,
-        f"{device}.{_sign_device(device, key)}",
+        signer.sign(device).decode(),
         max_age=_YEAR_S,
         path="/login",
         httponly=True,
         secure=rules.secure,
         samesite="strict",
     )
-
-
-def _sign_device(device: str, key: bytes) -> str:
-    return hmac.new(key, device.encode(), "sha256").hexdigest()

@@ -7,22 +7,22 @@ Everybody else, the owner of the place too, knows the visitor by a public id, wh
 and does not lead back to it.
 """
 
-import base64
 import hashlib
 import hmac
 import secrets
 from enum import StrEnum
 from typing import Final
 
+from itsdangerous import Signer
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from contatto.ui.sessions import CookieRules
 
 VISITOR_KEY: Final = "visitor"
-"""The purpose under which the vault gives the key that signs tokens and derives public ids."""
+"""The purpose under which the vault gives the signer of tokens, and the key that derives public ids."""
 _SECRET_BYTES: Final = 16
-_SIGNATURE_BYTES: Final = 16
+_ID_BYTES: Final = 16
 _YEAR_S: Final = 365 * 86_400
 
 
@@ -43,27 +43,27 @@ def cookie_name(place: str) -> str:
     return f"contatto_chat_{hashlib.sha256(place.encode()).hexdigest()[:12]}"
 
 
-def sign_visitor(secret: str, place: str, carrier: Carrier, key: bytes) -> str:
+def sign_visitor(secret: str, place: str, carrier: Carrier, signer: Signer) -> str:
     """The token that proves to us that we made a secret for this place."""
-    return f"{secret}.{_text(_digest(key, carrier, place, secret))}"
+    return f"{secret}.{signer.get_signature(_joined(carrier, place, secret)).decode()}"
 
 
-def open_visitor(token: str, place: str, carrier: Carrier, key: bytes) -> str | None:
+def open_visitor(token: str, place: str, carrier: Carrier, signer: Signer) -> str | None:
     """The secret in a token, if we signed it for this place and this way of carrying it."""
     secret, _, signature = token.rpartition(".")
-    wanted = _text(_digest(key, carrier, place, secret))
-    return secret if secret and hmac.compare_digest(signature.encode(), wanted.encode()) else None
+    is_ours = signer.verify_signature(_joined(carrier, place, secret), signature)
+    return secret if secret and is_ours else None
 
 
-def read_visitor(connection: HTTPConnection, place: str, key: bytes) -> str | None:
+def read_visitor(connection: HTTPConnection, place: str, signer: Signer) -> str | None:
     """The secret in the cookie of a place, if we signed it."""
-    return open_visitor(connection.cookies.get(cookie_name(place), ""), place, Carrier.COOKIE, key)
+    return open_visitor(connection.cookies.get(cookie_name(place), ""), place, Carrier.COOKIE, signer)
 
 
-def set_visitor(response: Response, secret: str, place: str, key: bytes, rules: CookieRules) -> None:
+def set_visitor(response: Response, secret: str, place: str, signer: Signer, rules: CookieRules) -> None:
     response.set_cookie(
         cookie_name(place),
-        sign_visitor(secret, place, Carrier.COOKIE, key),
+        sign_visitor(secret, place, Carrier.COOKIE, signer),
         max_age=_YEAR_S,
         httponly=True,
         secure=rules.secure,
@@ -72,14 +72,12 @@ def set_visitor(response: Response, secret: str, place: str, key: bytes, rules: 
 
 
 def public_id(secret: str, place: str, key: bytes) -> str:
-    """What others know a visitor by: nobody gets from it to the secret, or to another place."""
-    return f"v_{_digest(key, 'public id', place, secret).hex()}"
+    """What others know a visitor by: nobody gets from it to the secret, or to another place.
+
+    ``key`` is a derivation key: a visitor is the same one for ever.
+    """
+    return f"v_{hmac.digest(key, _joined(place, secret), 'sha256')[:_ID_BYTES].hex()}"
 
 
-def _digest(key: bytes, purpose: str, place: str, secret: str) -> bytes:
-    said = "\0".join((purpose, place, secret)).encode("utf-8", "surrogatepass")
-    return hmac.digest(key, said, "sha256")[:_SIGNATURE_BYTES]
-
-
-def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+def _joined(*parts: str) -> bytes:
+    return "\0".join(parts).encode("utf-8", "surrogatepass")

@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse
 from contatto.accounts.model import AdAccount
 from contatto.ads.actions.first_messages import list_first_messages
 from contatto.ads.model import Ad, CheckResult, NodeKind
-from contatto.ads.rules.links import TRACKING_KEY, chat_link
+from contatto.ads.rules.links import chat_link
 from contatto.ads.rules.messages import MOST_QUESTIONS
 from contatto.forms.store.records import list_versions
 from contatto.kit import errors
@@ -16,6 +16,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import Translator
 from contatto.kit.reading import read_pairs
+from contatto.measurement.rules import TRACKING_KEY
 from contatto.ui.context import Context
 
 MOST_PAIRS: Final = 400
@@ -55,7 +56,7 @@ def show_ad(ad: Ad, context: Context) -> dict[str, Any]:
         "status": ad.status,
         "headline": ad.headline,
         "body": ad.text or None,
-        "chat_url": chat_link(context.settings.base_url, ad, context.vault.signing_key(TRACKING_KEY)),
+        "chat_url": chat_link(context.settings.base_url, ad, context.vault.signer(TRACKING_KEY)),
     }
 
 

@@ -1,18 +1,15 @@
 """The link that stands for an ad itself, and the addresses of the forms."""
 
-from typing import Final
+from itsdangerous import Signer
 
 from contatto.ads.model import Ad, NodeKind
 from contatto.measurement.model import TicketKind, TrackingTicket
 from contatto.measurement.rules import sign_ticket
 
-TRACKING_KEY: Final = "tracking"
-"""The name of the key that signs tracking links."""
 
-
-def chat_link(base_url: str, ad: Ad, key: bytes) -> str:
+def chat_link(base_url: str, ad: Ad, signer: Signer) -> str:
     """The link to an ad's chat: a tap on it counts once for each person and day."""
-    return f"{base_url}/t/c/{sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), key)}"
+    return f"{base_url}/t/c/{sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), signer)}"
 
 
 def new_form_path(kind: NodeKind, parent: int) -> str:

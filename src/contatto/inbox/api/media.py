@@ -64,8 +64,8 @@ async def download_business_media(request: Request, caller: ApiCaller, body: Med
 
     await context.db.read(work)
     until = int((context.clock.now() + LINK).timestamp())
-    key = context.vault.signing_key(MEDIA_KEY)
-    token = rules.media_token(key, caller.business_id, caller.subject_id, body.media_id, until)
+    signer = context.vault.signer(MEDIA_KEY)
+    token = rules.media_token(caller.business_id, caller.subject_id, body.media_id, until, signer)
     url = f"{context.settings.base_url}/media?token={quote(token)}"
     return api_answer({"download_url": url}, request_id_of(request))
 
@@ -77,9 +77,10 @@ async def send_media(request: Request) -> Response:
         Refused: UNSIGNED, LINK_EXPIRED, NOT_FOUND.
     """
     context = context_of(request)
-    key = context.vault.signing_key(MEDIA_KEY)
+    signer = context.vault.signer(MEDIA_KEY)
     now_s = int(context.clock.now().timestamp())
-    business_id, holder, digest = rules.read_media_token(key, request.query_params.get("token", ""), now_s)
+    token = request.query_params.get("token", "")
+    business_id, holder, digest = rules.read_media_token(token, now_s, signer)
 
     def load(tx: Tx) -> tuple[str, bytes] | None:
         if not is_token_live(tx, BusinessId(business_id), holder):

@@ -41,15 +41,14 @@ router = APIRouter(include_in_schema=False)
 async def show_chat(request: Request, account_id: str) -> HTMLResponse:
     """The customer's page. It is public: whoever opens it is given an identity at this account."""
     context = context_of(request)
-    key = context.vault.signing_key(VISITOR_KEY)
-    known = read_visitor(request, account_id, key)
-    secret = known or new_visitor()
-    person = public_id(secret, account_id, key)
+    signer = context.vault.signer(VISITOR_KEY)
+    secret = read_visitor(request, account_id, signer) or new_visitor()
+    person = public_id(secret, account_id, context.vault.derivation_key(VISITOR_KEY))
     values = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
     _show_form(request, values, person)
     response = context.pages.render(request, "inbox/chat.html", values)
-    if known is None:
-        set_visitor(response, secret, account_id, key, context.pages.cookies)
+    # Each time, so that somebody who comes back after a rotation holds what the newest key signed.
+    set_visitor(response, secret, account_id, signer, context.pages.cookies)
     return response
 
 
@@ -60,14 +59,14 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
     if request.headers.get("sec-fetch-dest") == "document":  # somebody else's token must not come by a link
         return RedirectResponse(f"/chat/{quote(account_id)}", 303)
     origins = await context.db.read(lambda tx: _origins_of(tx, account_id))
-    key = context.vault.signing_key(VISITOR_KEY)
-    secret = open_visitor(v, account_id, Carrier.FRAME, key)
+    signer = context.vault.signer(VISITOR_KEY)
+    secret = open_visitor(v, account_id, Carrier.FRAME, signer)
     if secret is None:
-        fresh = sign_visitor(new_visitor(), account_id, Carrier.FRAME, key)
+        fresh = sign_visitor(new_visitor(), account_id, Carrier.FRAME, signer)
         values: dict[str, Any] = {"account_id": account_id, "fresh": fresh}
         response = context.pages.render(request, "inbox/embed.html", values)
     else:
-        person = public_id(secret, account_id, key)
+        person = public_id(secret, account_id, context.vault.derivation_key(VISITOR_KEY))
         values = await context.db.read(lambda tx: _chat_values(tx, account_id, person))
         _show_form(request, values, person)
         response = context.pages.render(request, "inbox/chat.html", values | {"visitor_token": v})

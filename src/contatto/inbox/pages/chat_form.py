@@ -27,8 +27,8 @@ from contatto.kit.reading import UNREADABLE
 from contatto.ui.context import context_of, part_of
 
 router = APIRouter(include_in_schema=False)
-SIGNING_KEY: Final = "form-opening"
-"""The purpose under which the vault gives the key that signs openings."""
+OPENING_KEY: Final = "form-opening"
+"""The purpose under which the vault gives the signer of openings."""
 _BODY_LIMIT: Final = 32 * 1024
 _MOST_ANSWERS: Final = 100
 
@@ -60,8 +60,8 @@ def show_chat_form(
     asked = [language] if language else [translator_of(request).lang, *accepted]
     chosen = best_language(version.content, asked)
     now = context.clock.now()
-    key = context.vault.signing_key(SIGNING_KEY)
-    opening = sign_opening(version.number, visitor, int(now.timestamp()), key)
+    signer = context.vault.signer(OPENING_KEY)
+    opening = sign_opening(version.number, visitor, int(now.timestamp()), signer)
     sheet = show_sheet(version.content, chosen, version.number, opening, now, known)
     return sheet | {"image": picture_path(version.business_id, version.content.image)}
 
@@ -100,8 +100,8 @@ async def post_form(request: Request, account_id: str) -> Response:
     def work(tx: Tx) -> FormAnswer:
         admit_newcomer(tx, request, account, conversation_id_of(account, visitor))
         version = _load_version(tx, account, sent.page_id)
-        key = context.vault.signing_key(SIGNING_KEY)
-        check_opening(sent.opening, version.number, visitor, now_s, key)
+        signer = context.vault.signer(OPENING_KEY)
+        check_opening(sent.opening, version.number, visitor, now_s, signer)
         return take_form(tx, account, visitor, version, submission_of(version, sent))
 
     return await answer_form(request, sent, work)

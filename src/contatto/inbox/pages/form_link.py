@@ -20,7 +20,7 @@ from contatto.inbox.actions.threads import owned_conversation
 from contatto.inbox.limits import ChatLimits
 from contatto.inbox.model import Conversation, Message
 from contatto.inbox.pages.answers import after_post, is_uuid
-from contatto.inbox.pages.chat_form import SIGNING_KEY, answer_form, read_sent, show_chat_form, submission_of
+from contatto.inbox.pages.chat_form import OPENING_KEY, answer_form, read_sent, show_chat_form, submission_of
 from contatto.inbox.rules import FormLink
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -32,7 +32,7 @@ from contatto.ui.context import Context, context_of, part_of
 
 router = APIRouter(include_in_schema=False)
 LINK_KEY = "form-link"
-"""The purpose under which the vault gives the key that signs links."""
+"""The purpose under which the vault gives the signer of links."""
 
 
 @router.post("/inbox/{conversation_id}/forms")
@@ -54,7 +54,7 @@ async def post_send_form(
         version = _published(tx, caller.business_id, page_id)
         until = context.clock.now() + timedelta(days=rules.FORM_LINK_DAYS)
         link = FormLink(caller.business_id, conversation_id, version.number, int(until.timestamp()))
-        token = rules.sign_form_link(link, context.vault.signing_key(LINK_KEY))
+        token = rules.sign_form_link(link, context.vault.signer(LINK_KEY))
         offer = FormOffer(version, f"{context.settings.base_url}/form/{token}")
         return send_form(tx, actor, conversation_id, message_id, offer)
 
@@ -121,8 +121,8 @@ async def post_linked_form(request: Request, token: str) -> Response:
     def work(tx: Tx) -> FormAnswer:
         conversation = _linked(tx, link)
         version = _published(tx, link.business_id, str(link.number))
-        key = context.vault.signing_key(SIGNING_KEY)
-        check_opening(sent.opening, version.number, link.conversation_id, now_s, key)
+        signer = context.vault.signer(OPENING_KEY)
+        check_opening(sent.opening, version.number, link.conversation_id, now_s, signer)
         return take_form_of(tx, conversation, version, submission_of(version, sent))
 
     return await answer_form(request, sent, work)
@@ -135,7 +135,7 @@ def _open_link(request: Request, token: str) -> tuple[Context, FormLink]:
         Refused: NOT_FOUND.
     """
     context = context_of(request)
-    link = rules.read_form_link(token, context.vault.signing_key(LINK_KEY)) if len(token) < 200 else None
+    link = rules.read_form_link(token, context.vault.signer(LINK_KEY)) if len(token) < 200 else None
     if link is None or link.until_s < context.clock.now().timestamp():
         raise Refused(errors.NOT_FOUND, "This link is over. Ask in the chat for a new one.")
     return context, link

@@ -16,11 +16,12 @@ from contatto.accounts.rules import may, require
 from contatto.ads.actions.drafts import OpenDraft, list_open_drafts
 from contatto.ads.model import WINDOW_DAYS, Ad, AdGroup, Campaign
 from contatto.ads.rules.delivering import PROBLEMS, REMEDIES, SAYS, Delivering, is_showing
-from contatto.ads.rules.links import TRACKING_KEY, chat_link, new_form_path
+from contatto.ads.rules.links import chat_link, new_form_path
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_
 from contatto.kit.ids import new_id
 from contatto.kit.numbers import read_number
+from contatto.measurement.rules import TRACKING_KEY
 from contatto.reports.actions.ads_manager import load_branches
 from contatto.reports.model import Figures, Metric, Value
 from contatto.reports.registry import METRICS
@@ -168,8 +169,8 @@ def _row(context: Context, found: _Found, branch: Branch, *, is_open: bool) -> d
 
 def _settings(context: Context, item: Campaign | AdGroup | Ad) -> dict[str, Any]:
     if isinstance(item, Ad):
-        key = context.vault.signing_key(TRACKING_KEY)
-        return {"headline": item.headline, "chat_url": chat_link(context.settings.base_url, item, key)}
+        signer = context.vault.signer(TRACKING_KEY)
+        return {"headline": item.headline, "chat_url": chat_link(context.settings.base_url, item, signer)}
     money = {"budget_micros": item.budget_micros, "budget_mode": item.budget_mode}
     if isinstance(item, Campaign):
         return money
