@@ -16,7 +16,7 @@ from contatto.leads.store.listing import list_leads
 from contatto.measurement.store import list_measured_ads
 from tests.forms.edges import offer, opened, post, send
 from tests.forms.papers import content, kitchen, published, question
-from tests.journeys.running import House, running_house, until
+from tests.journeys.running import House, csrf_of, running_house, until
 from tests.unchanged import nothing_changes
 
 MAIL = {"q1": "mei@example.com"}
@@ -149,9 +149,7 @@ def test_a_test_is_checked_and_thrown_away(house: House) -> None:
     version = offer(house, kitchen())
     house.sign_in()
     path = f"/forms/{version.form_id}/test"
-    token = re.search(r'csrf-token" content="([0-9a-f]+)"', house.client.get(path).text)
-    assert token
-    headers = {"X-CSRF-Token": token.group(1)}
+    headers = {"X-CSRF-Token": csrf_of(house.client.get(path).text)}
     body = {"submission_id": "submission-1", "language": "en", "answers": {"q1": "a"}, "consents": ["c1"]}
     with nothing_changes(house.context.db):
         lacking = house.client.post(path, json=body, headers=headers)

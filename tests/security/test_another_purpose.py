@@ -69,7 +69,7 @@ def test_a_link_with_another_ones_signature_is_refused(world: World, door: str) 
     """The body of one business's link, the signature of another's: at either end."""
     mine, theirs = (tokens_of(world, tenant)[door] for tenant in (world.victim, world.attacker))
     for size in (16, 22, 43, 64):
-        for forged in (mine[:-size] + theirs[-size:], theirs[:size] + mine[size:]):
+        for forged in {mine[:-size] + theirs[-size:], theirs[:size] + mine[size:]} - {mine}:
             with nothing_changes(world.context.db):
                 answer = DOORS[door](world, forged, "")
                 assert answer.status_code in (401, 404), (door, size, answer.status_code)
