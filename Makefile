@@ -37,6 +37,7 @@ test-engines: ## run attribution on Spark (a cluster too), Sail and ClickHouse; 
 
 check: lint types imports ## what must be green before a commit: lint, types, imports, house rules
 	@$(BIN)/pytest -q tests/house
+	@$(BIN)/python -m tools.translations --count
 
 lint: $(STAMP) ## find mistakes and bad format in the code
 	@$(BIN)/ruff check .
@@ -77,7 +78,8 @@ screenshots: $(STAMP) ## take the pictures of docs/images from a running demo
 migration: $(STAMP) ## write a new schema step; m="what changes"
 	@$(BIN)/python -m tools.migration "$(m)"
 
-build: $(STAMP) ## build the wheel, the source archive and the SBOM into dist/
+build: $(STAMP) ## build the wheel, the source archive and the SBOM into dist/; every text must be translated
+	@$(BIN)/python -m tools.translations --release
 	@$(PYTHON) -m tools.bootstrap build
 	@$(BIN)/python -m tools.sbom
 

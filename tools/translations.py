@@ -1,9 +1,13 @@
-"""Brings the catalogues up to date with the marked texts: `python -m tools.translations`."""
+"""Brings the catalogues up to date with the marked texts: `python -m tools.translations`.
+
+With ``--count`` it only warns of what is not translated; with ``--release`` that is an error. A change of one
+text need not wait for eight languages, a release must.
+"""
 
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -38,17 +42,49 @@ HEADER = """\
 #"""
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     texts = marked_texts()
+    if arguments:
+        return count_left(texts, is_release=arguments == ["--release"])
     for lang in LANGUAGES:
         if lang == SOURCE:
             continue
         catalogue = read_catalogue(lang)
         catalogue.update(texts, no_fuzzy_matching=True)
         catalogue_path(lang).write_bytes(written(catalogue, lang))
-        left = sum(1 for message in catalogue if message.id and not is_translated(message.string))
-        print(f"{lang}: {len(catalogue)} texts, {left} not translated")
+        print(f"{lang}: {len(catalogue)} texts, {len(untranslated(catalogue, texts))} not translated")
     return 0
+
+
+def count_left(texts: Catalog, *, is_release: bool) -> int:
+    """Say what is left to do in each language; the exit status is an error only for a release."""
+    is_done = True
+    for lang in LANGUAGES:
+        catalogue = read_catalogue(lang)
+        missing, stale = untranslated(catalogue, texts), gone(catalogue, texts)
+        if lang != SOURCE and missing + stale:
+            is_done = False
+            print(f"{lang}: texts not translated: {len(missing)}, gone: {len(stale)}", file=sys.stderr)
+            print(*(f"  {text}" for text in missing[:5]), sep="\n", file=sys.stderr)
+    if not is_done:
+        print("Run make translations, and fill in the catalogues before a release.", file=sys.stderr)
+    return int(is_release and not is_done)
+
+
+def untranslated(catalogue: Catalog, texts: Catalog) -> list[str]:
+    """The marked texts that have no sure translation."""
+    found = []
+    for text in texts:
+        kept = catalogue.get(text.id)
+        if text.id and (kept is None or kept.fuzzy or not is_translated(kept.string)):
+            found.append(text.id if isinstance(text.id, str) else text.id[0])
+    return found
+
+
+def gone(catalogue: Catalog, texts: Catalog) -> list[str]:
+    """The texts of a catalogue that nothing shows any more."""
+    there = {text.id for text in texts}
+    return [text.id if isinstance(text.id, str) else text.id[0] for text in catalogue if text.id not in there]
 
 
 def marked_texts(package: Path = PACKAGE) -> Catalog:
@@ -108,9 +144,9 @@ def written(catalogue: Catalog, lang: str) -> bytes:
     return b"".join(line for line in lines if not line.startswith(NOISE))
 
 
-def is_translated(string: str | tuple[str, ...]) -> bool:
-    return all(string) if isinstance(string, tuple) else bool(string)
+def is_translated(string: str | Sequence[str]) -> bool:
+    return bool(string) if isinstance(string, str) else bool(string) and all(string)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

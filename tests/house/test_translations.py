@@ -1,4 +1,4 @@
-"""Every text that a person reads is marked for translation, and translated into every language."""
+"""Every text that a person reads is marked for translation, and no translation says something else."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ from jinja2 import Environment, nodes
 
 from contatto.kit.languages import LANGUAGES, SOURCE
 from tests.house.tree import ROOT, files, plant, short
-from tools.translations import API_ROOM, READ, marked_texts, read_catalogue
+from tools.translations import API_ROOM, READ, count_left, gone, marked_texts, read_catalogue, untranslated
 
 FOR_PROGRAMS = (
     "contatto/app.py",
@@ -119,17 +119,15 @@ def _strings(node: nodes.Node) -> Iterator[str]:
 
 
 def faulty_translations(catalogue: Catalog, texts: Catalog) -> list[str]:
-    """Marked texts without a sure translation, and translations that lost or gained a placeholder."""
+    """Translations that lost or gained a placeholder or the field that a text begins with."""
     found = []
     for text in texts:
-        if not text.id:
-            continue
         kept = catalogue.get(text.id)
         forms = _forms(kept.string) if kept else ()
         asked = _forms(text.id)
-        if not forms or not all(forms) or (kept and kept.fuzzy):
-            found.append(f"not translated: {asked[0]}")
-        elif any(not _fits(form, asked) for form in forms):
+        if not text.id or not forms or not all(forms) or (kept and kept.fuzzy):
+            continue
+        if any(not _fits(form, asked) for form in forms):
             found.append(f"other placeholders: {asked[0]}")
         elif FIELD.match(asked[0]) and not forms[0].startswith(FIELD.match(asked[0]).group()):  # type: ignore[union-attr]
             found.append(f"other field: {asked[0]}")
@@ -152,17 +150,39 @@ def texts() -> Catalog:
 
 
 @pytest.mark.parametrize("lang", [lang for lang in LANGUAGES if lang != SOURCE])
-def test_every_text_is_translated(texts: Catalog, lang: str) -> None:
+def test_every_translation_fits_its_text(texts: Catalog, lang: str) -> None:
     assert faulty_translations(read_catalogue(lang), texts) == []
 
 
-@pytest.mark.parametrize("lang", [lang for lang in LANGUAGES if lang != SOURCE])
-def test_catalogues_hold_no_text_that_is_gone(texts: Catalog, lang: str) -> None:
-    there = {text.id for text in texts}
-    assert [text.id for text in read_catalogue(lang) if text.id not in there] == []
+def test_what_is_not_translated_is_counted_and_stops_a_release_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    new = Catalog()
+    new.add("A text that nobody has translated")
+    assert count_left(new, is_release=False) == 0
+    assert count_left(new, is_release=True) == 1
+    told = capsys.readouterr().err
+    assert told.count("not translated: 1,") == 2 * (len(LANGUAGES) - 1)
+    assert "  A text that nobody has translated\n" in told
+    assert "en:" not in told
 
 
 def test_faulty_translations_are_found() -> None:
+    texts, catalogue = _planted()
+    assert faulty_translations(catalogue, texts) == [
+        "other placeholders: To %(name)s",
+        "other field: text: write it",
+    ]
+
+
+def test_missing_and_unsure_translations_are_found_and_texts_that_are_gone() -> None:
+    texts, catalogue = _planted()
+    catalogue.add("Gone", "Andato")
+    assert untranslated(catalogue, texts) == ["Save", "Open"]
+    assert gone(catalogue, texts) == ["Gone"]
+
+
+def _planted() -> tuple[Catalog, Catalog]:
     texts, catalogue = Catalog("it"), Catalog("it")
     for text in ("Save", "Open", "To %(name)s", "text: write it", ("%(num)s lead", "%(num)s leads")):
         texts.add(text)
@@ -170,12 +190,7 @@ def test_faulty_translations_are_found() -> None:
     catalogue.add("To %(name)s", "A %(nome)s")
     catalogue.add("text: write it", "testo: scrivilo")
     catalogue.add(("%(num)s lead", "%(num)s leads"), ("un lead", "%(num)s lead"))
-    assert faulty_translations(catalogue, texts) == [
-        "not translated: Save",
-        "not translated: Open",
-        "other placeholders: To %(name)s",
-        "other field: text: write it",
-    ]
+    return texts, catalogue
 
 
 def test_every_text_of_a_template_is_marked() -> None:
