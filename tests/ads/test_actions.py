@@ -39,7 +39,7 @@ def test_what_was_made_is_read_back_whole(database: Database) -> None:
     def work(tx: Tx) -> Chain:
         campaign = store.find_campaign_by_number(tx, world.id, chain.campaign.number)
         group = store.find_ad_group(tx, world.id, chain.ad_group.id)
-        ad = store.find_ad(tx, world.id, chain.ad.id)
+        ad = store.find_ad_by_number(tx, world.id, chain.ad.number)
         assert campaign is not None
         assert group is not None
         assert ad is not None

@@ -64,7 +64,7 @@ def test_a_changed_ad_is_kept_whole_and_published(database: Database) -> None:
     world, chain = made(database)
     changes = AdChanges(name="Second", text=" Say hello ", headline="Tea", auto_message_id="5")
     database.write_now(lambda tx: update_ad(tx, world.ad_account, chain.ad.number, changes))
-    kept = database.read_now(lambda tx: store.find_ad(tx, world.id, chain.ad.id))
+    kept = database.read_now(lambda tx: store.find_ad_by_number(tx, world.id, chain.ad.number))
     assert kept is not None
     assert (kept.name, kept.text, kept.headline, kept.auto_message_id) == ("Second", "Say hello", "Tea", "5")
     assert (kept.video_id, kept.status) == (chain.ad.video_id, NodeStatus.ACTIVE)

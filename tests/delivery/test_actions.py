@@ -14,13 +14,14 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
+from contatto.kit.vault import Vault
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.model import Goal, TicketKind, TouchKind
 from contatto.measurement.rules import read_ticket
 from tests.ads.world import Chain, World, add_chain, add_world
 
-KEY = bytes(32)
+KEY = Vault({"k": bytes(32)}).signer("tracking")
 ASKED = AdRequest("viewer-1", "SG")
 
 

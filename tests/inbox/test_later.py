@@ -22,7 +22,7 @@ from contatto.inbox.rules import (
     sign_form_link,
 )
 from contatto.inbox.store.conversations import ConversationFilter, count_conversations, count_tabs
-from contatto.inbox.store.mentions import count_unseen_mentions, list_unseen_mentions
+from contatto.inbox.store.mentions import list_unseen_mentions
 from contatto.inbox.store.messages import list_messages
 from contatto.inbox.store.scheduled import list_scheduled
 from contatto.inbox.store.targets import find_reply_target
@@ -31,6 +31,7 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
+from contatto.kit.vault import Vault
 from contatto.leads.model.annotations import Actor
 from tests import make
 from tests.forms.papers import published
@@ -38,7 +39,7 @@ from tests.inbox.test_desk import Desk
 from tests.make import Shop
 from tests.unchanged import nothing_changes
 
-KEY = b"k" * 32
+KEY = Vault({"k": b"k" * 32}).signer("form-link")
 LINK = FormLink(
     "0" * 8 + "-0000-0000-0000-" + "0" * 12, "1" * 8 + "-1111-1111-1111-" + "1" * 12, 7, 1_800_000_000
 )
@@ -163,14 +164,17 @@ def test_a_member_who_is_mentioned_has_it_in_a_tab_until_they_looked(desk: Desk)
         desk.do(
             lambda tx: desk_actions.add_private_note(tx, other, desk.conversation_id, note, "@Owner look")
         )
-    unseen = desk.db.read_now(lambda tx: list_unseen_mentions(tx, business_id, desk.actor.member_id))
-    assert unseen == {desk.conversation_id}
+
+    def unseen(member_id: str) -> set[str]:
+        return desk.db.read_now(lambda tx: list_unseen_mentions(tx, business_id, member_id))
+
+    assert unseen(desk.actor.member_id) == {desk.conversation_id}
     assert desk.count("mentions") == 1
     of = (business_id, desk.conversation_id, desk.actor.member_id)
     desk.do(lambda tx: desk_actions.note_conversation_read(tx, *of))
-    assert desk.db.read_now(lambda tx: count_unseen_mentions(tx, business_id, desk.actor.member_id)) == 0
+    assert unseen(desk.actor.member_id) == set()
     assert desk.count("mentions") == 1  # it stays in the tab
-    assert desk.db.read_now(lambda tx: count_unseen_mentions(tx, business_id, new.id)) == 0
+    assert unseen(new.id) == set()
 
 
 def test_who_waits_longer_than_the_target_is_late_until_somebody_answers(desk: Desk) -> None:
@@ -239,7 +243,7 @@ def test_a_form_is_a_card_in_our_own_chat_and_a_link_on_a_platform(desk: Desk) -
 def test_the_link_of_a_form_says_what_it_was_signed_for_and_nothing_else() -> None:
     token = sign_form_link(LINK, KEY)
     assert read_form_link(token, KEY) == LINK
-    assert read_form_link(token, b"x" * 32) is None
+    assert read_form_link(token, Vault({"k": b"x" * 32}).signer("form-link")) is None
     for wrong in ("", "x", token[:-1], "B" + token[1:], token + "A", "\u00e9" * 20, "=" * 9):
         assert read_form_link(wrong, KEY) is None
 

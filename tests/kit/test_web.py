@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_refusal, json_list, read_body, refusal_answer
+from contatto.kit.http import api_refusal, read_body, refusal_answer
 from contatto.kit.log import set_up_logs
 from contatto.kit.vault import Vault
 from contatto.ui.security import BODY_LIMIT, HEADERS, SecurityLayer
@@ -304,19 +304,6 @@ def test_every_refusal_has_a_code_of_its_own_a_number_and_a_remedy() -> None:
     assert len({code.name for code in errors.ALL}) == len(errors.ALL) > 10
     assert all(code.says and code.remedy for code in errors.ALL)
     assert all(400 <= code.http_status < 600 and 40_000 <= code.api_code < 60_000 for code in errors.ALL)
-
-
-@pytest.mark.parametrize(("text", "ids"), [("", []), ("null", []), ('["1", 2]', ["1", "2"])])
-def test_a_list_in_a_query_holds_texts_or_numbers(text: str, ids: list[str]) -> None:
-    assert json_list("ids", text) == ids
-
-
-@pytest.mark.parametrize(
-    "text", ["1", "{}", "[[1]]", "[1.5]", "[", "[true]", "\ud800", "[" * 5_000, "[" * 60_000]
-)
-def test_a_query_that_is_no_list_is_refused_by_its_name(text: str) -> None:
-    with pytest.raises(Refused, match="ids: give a JSON list"):
-        json_list("ids", text)
 
 
 async def test_a_path_with_a_token_is_not_logged(

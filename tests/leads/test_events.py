@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.model.leads import Lead, LeadStatus
 from contatto.leads.rules import events as rules
-from contatto.leads.store.events import list_lead_events
+from contatto.leads.rules.events import LeadEvent
+from contatto.leads.store.events import lead_events
 from contatto.leads.store.records import find_lead_by_number, list_history
 from tests.journeys.running import House, running_house
 from tests.unchanged import nothing_changes
@@ -109,7 +111,9 @@ def read(house: House, lead_id: str) -> tuple[Lead, list[str]]:
     def work(tx: Tx) -> tuple[Lead, list[str]]:
         lead = find_lead_by_number(tx, house.business_id, int(lead_id))
         assert lead is not None
-        return lead, [each.name for each in list_lead_events(tx, house.business_id, lead.id)]
+        mine = select(lead_events).where(lead_events.c.lead_id == lead.id)
+        told = tx.list(LeadEvent, mine.order_by(lead_events.c.occurred_at, lead_events.c.id))
+        return lead, [each.name for each in told]
 
     return house.context.db.read_now(work)
 

@@ -44,7 +44,6 @@ def test_nothing_becomes_raw_again_and_nothing_is_a_dead_end() -> None:
 def test_details_make_a_lead_and_a_name_alone_does_not() -> None:
     assert makes_lead(make.signal("b1", make.contact()))
     assert not makes_lead(make.signal("b1", stated_name="Night Owl"))
-    assert makes_lead(make.signal("b1"), by_hand=True)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned
 from contatto.measurement.model import ConversionKind, Goal, TouchKind
-from contatto.reports.actions.answers import ad_group_report, make_report
+from contatto.reports.actions.answers import make_report
 from contatto.reports.model import Level, Report, Span, TimeStep
 from contatto.reports.rules.queries import ReportQuestion
 from tests.ads.world import NOW, Chain, World, add_chain, add_world
@@ -32,7 +32,7 @@ def earn(tx: Tx, world: World, kind: ConversionKind, at: datetime, person: str =
 
 
 def report(database: Database, world: World, level: Level = Level.AD_GROUP, span: Span = EVER) -> Report:
-    return database.read_now(lambda tx: ad_group_report(tx, world.id, world.ad_account, span, level))
+    return database.read_now(lambda tx: make_report(tx, world.ad_account, ReportQuestion(span, level)))
 
 
 def figures(found: Report, number: int) -> tuple[int, int, int | None]:

@@ -27,13 +27,14 @@ from contatto.measurement.engines.changed_days import list_changed_days
 from contatto.measurement.engines.manifest import ALL_DROPPED
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import Attribution, ConversionKind, Goal, Policy, Touch, TouchKind
-from contatto.reports.actions.answers import ad_group_report
+from contatto.reports.actions.answers import make_report
 from contatto.reports.actions.counting import count_days_ahead, counted_until
 from contatto.reports.actions.explaining import suppose_windows, trace_conversion
 from contatto.reports.actions.gaps import list_gaps
 from contatto.reports.engines.counts import find_first_day, list_counted_facts, list_counted_hours
 from contatto.reports.model import Counts, Fact, Level, Span, TimeStep
 from contatto.reports.registry import ENGINE
+from contatto.reports.rules.queries import ReportQuestion
 from contatto.reports.rules.what_if import Supposed
 from tests.ads.world import Chain, World, add_chain, add_world
 from tests.make import NOON
@@ -144,7 +145,7 @@ def everything(tx: Tx, world: World) -> dict[str, Any]:
         "raw": [together(ENGINE.list_facts(tx, *mine, EVER, step)) for step in TimeStep],
         "some": together(ENGINE.list_facts(tx, *mine, span, TimeStep.DAY)),
         "reach": [ENGINE.list_reach(tx, *mine, EVER, by) for by in REACHES],
-        "report": ad_group_report(tx, world.id, world.ad_account, EVER),
+        "report": make_report(tx, world.ad_account, ReportQuestion(EVER)),
         "spent": measured.list_spend_ever(tx, world.id, {ad.ad_group_id for ad in _ads(tx, world)}),
         "first": find_first_day(tx, *mine),
         "winners": kept,
@@ -296,7 +297,7 @@ def test_a_file_cut_off_by_hand_is_named_and_what_was_counted_stays(story: Story
     def look(tx: Tx) -> None:
         mine = (story.world.id, account.id)
         assert together(list_counted_facts(tx, *mine, EVER, TimeStep.DAY)) == before["counted"][0]
-        assert ad_group_report(tx, story.world.id, account, EVER) == before["report"]
+        assert make_report(tx, account, ReportQuestion(EVER)) == before["report"]
         with pytest.raises(BrokenFile, match=r"day=2026-01-07/part-1\.parquet"):
             ENGINE.list_facts(tx, *mine, EVER, TimeStep.HOUR)
         with pytest.raises(BrokenFile):
@@ -327,7 +328,7 @@ def test_a_late_tap_on_a_day_whose_file_is_damaged_waits_until_it_is_back(story:
     story.database.write_now(count_days_ahead)
     assert story.database.read_now(counted) == before
     with pytest.raises(BrokenFile):
-        story.database.read_now(lambda tx: ad_group_report(tx, story.world.id, story.world.ad_account, EVER))
+        story.database.read_now(lambda tx: make_report(tx, story.world.ad_account, ReportQuestion(EVER)))
     path.write_bytes(content)
     assert sum(story.database.read_now(counted).values()) == sum(before.values()) + 1 + tap.cost_micros
     story.database.write_now(count_days_ahead)

@@ -7,7 +7,7 @@ import pytest
 
 from contatto.kit.errors import Refused
 from contatto.reports.registry import METRICS
-from contatto.reports.rules.looks import OWN_DAY, Basis, By, Look, Period, before, days_of, read_look, sort_by
+from contatto.reports.rules.looks import OWN_DAY, Basis, Look, Period, before, days_of, read_look
 
 TODAY = date(2026, 3, 1)
 
@@ -74,8 +74,3 @@ def test_the_own_day_has_metrics_of_its_own() -> None:
     own = read("basis=own&column=spend&column=conversion")
     assert own.basis is Basis.OWN
     assert own.metrics == ("spend", "real_time_conversion")
-
-
-def test_a_second_click_on_a_head_turns_the_order_round() -> None:
-    once = sort_by(Look(by=By.AD), "leads")
-    assert (once.sort, sort_by(once, "leads").sort) == ("-leads", "leads")

@@ -10,7 +10,7 @@ from contatto.channels.model import Platform
 from contatto.measurement.model import Goal
 from contatto.simulator.contacts import MARKETS, email, phone
 from contatto.simulator.people import HOME, SLOT_S, plan_people
-from contatto.simulator.phrases import LANGUAGES, phrases_of, say
+from contatto.simulator.phrases import phrases_of, say
 
 DAY_S = 86_400.0
 
@@ -50,7 +50,7 @@ def test_every_number_is_one_of_its_market(country: str) -> None:
         assert phonenumbers.is_valid_number(parsed), made
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", ["en", "ms", "id", "th", "vi", "tl", "zh"])
 @pytest.mark.parametrize("platform", HOME)
 def test_lines_that_share_are_found_and_others_are_not(language: str, platform: Platform) -> None:
     chance, home = rng(), HOME[platform]

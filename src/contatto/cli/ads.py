@@ -4,61 +4,42 @@ from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from contatto.ads.actions import ads as actions
 from contatto.ads.model import Ad
 from contatto.ads.store import nodes
-from contatto.cli.installation import open_installation
+from contatto.cli.acting import carry_out, out
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
-from contatto.ui.context import Context
 
-_out = Console(highlight=False)
-_err = Console(stderr=True, highlight=False)
 AdId = Annotated[int, typer.Argument(help="Id of the ad, as the list shows it.")]
+commands = typer.Typer(no_args_is_help=True, help=__doc__)
 
 
-def ads_commands(open_context: Callable[[], Context]) -> typer.Typer:
-    """The commands, on an installation that ``open_context`` opens."""
-    commands = typer.Typer(no_args_is_help=True, help=__doc__)
+@commands.command("list")
+def list_command() -> None:
+    """Show the ads that wait for your review."""
+    waiting = carry_out(nodes.list_ads_in_review)
+    out.print(_table_of(waiting) if waiting else "No ad waits.")
 
-    def change(work: Callable[[Tx], Ad], says: str) -> None:
-        context = open_context()
-        try:
-            ad = context.db.write_now(work)
-        except Refused as refused:
-            _err.print(f"{refused.detail} Nothing was changed.")
-            raise typer.Exit(1) from refused
-        finally:
-            context.db.close()
-        _out.print(f"{says} {ad.name} ({ad.number}).")
 
-    @commands.command("list")
-    def list_command() -> None:
-        """Show the ads that wait for your review."""
-        context = open_context()
-        waiting = context.db.read_now(nodes.list_ads_in_review)
-        context.db.close()
-        if not waiting:
-            _out.print("No ad waits.")
-            return
-        _out.print(_table_of(waiting))
+@commands.command("approve")
+def approve_command(ad_id: AdId) -> None:
+    """Approve an ad: it may be shown."""
+    _review(lambda tx: actions.approve_ad(tx, ad_id), "Approved")
 
-    @commands.command("approve")
-    def approve_command(ad_id: AdId) -> None:
-        """Approve an ad: it may be shown."""
-        change(lambda tx: actions.approve_ad(tx, ad_id), "Approved")
 
-    @commands.command("reject")
-    def reject_command(
-        ad_id: AdId, reason: Annotated[str, typer.Option(prompt=True, help="What has to change.")]
-    ) -> None:
-        """Reject an ad: it is not shown, and the business sees the reason."""
-        change(lambda tx: actions.reject_ad(tx, ad_id, reason), "Rejected")
+@commands.command("reject")
+def reject_command(
+    ad_id: AdId, reason: Annotated[str, typer.Option(prompt=True, help="What has to change.")]
+) -> None:
+    """Reject an ad: it is not shown, and the business sees the reason."""
+    _review(lambda tx: actions.reject_ad(tx, ad_id, reason), "Rejected")
 
-    return commands
+
+def _review(work: Callable[[Tx], Ad], says: str) -> None:
+    ad = carry_out(work)
+    out.print(f"{says} {ad.name} ({ad.number}).")
 
 
 def _table_of(waiting: list[Ad]) -> Table:
@@ -69,6 +50,3 @@ def _table_of(waiting: list[Ad]) -> Table:
         changed = ad.updated_at.strftime("%Y-%m-%d %H:%M")
         table.add_row(str(ad.number), ad.name, ad.headline, ad.text, changed)
     return table
-
-
-commands = ads_commands(open_installation)

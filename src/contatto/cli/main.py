@@ -28,7 +28,9 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "capture": LazyCommand("capture:commands", "Applications for automatic lead capture: list, approve."),
     "jobs": LazyCommand("jobs:commands", "Background work that failed: list, show, replay, dismiss."),
     "keys": LazyCommand("keys:commands", "The secret keys: list, rotate, retire one that leaked."),
-    "seal": LazyCommand("seal:seal", "Write days of touches, and all conversions, as sorted Parquet files."),
+    "seal": LazyCommand(
+        "seal:seal_command", "Write days of touches, and all conversions, as sorted Parquet files."
+    ),
     "detect": LazyCommand("detect:detect_command", "Find contact details in messages."),
     "attribute": LazyCommand(
         "attribute:attribute_command", "Say who won each conversion in files of events."

@@ -1,6 +1,5 @@
 """`contatto seal`: days of touches, and all conversions, as Parquet for analysts and clusters."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,44 +12,36 @@ from contatto.kit.maintenance import run_maintenance_job
 from contatto.measurement.actions import sealing_job
 from contatto.measurement.engines import manifest
 from contatto.measurement.engines.sealing import check_file
-from contatto.ui.context import Context
 
 _out = Console(highlight=False, soft_wrap=True)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def seal_command(open_context: Callable[[], Context]) -> Callable[..., None]:
-    """The command, given how to open the installation."""
+def seal_command(
+    days: Annotated[
+        int, typer.Option(min=2, help="How old a day must be, in days; late touches make a new part.")
+    ] = 30,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where to write; by default as the settings say.")
+    ] = None,
+    check: Annotated[bool, typer.Option(help="Only see that every sealed file is as written.")] = False,
+) -> None:
+    """Write days of touches, and all conversions, as sorted Parquet files. The worker does it by itself.
 
-    def seal(
-        days: Annotated[
-            int, typer.Option(min=2, help="How old a day must be, in days; late touches make a new part.")
-        ] = 30,
-        folder: Annotated[
-            Path | None, typer.Option(help="Where to write; by default as the settings say.")
-        ] = None,
-        check: Annotated[bool, typer.Option(help="Only see that every sealed file is as written.")] = False,
-    ) -> None:
-        """Write days of touches, and all conversions, as sorted Parquet files. The worker does it by itself.
-
-        Whatever was interrupted is done again by the next run.
-        """
-        context = open_context()
-        try:
-            if check:
-                check_sealed(context.db)
-            else:
-                target = (
-                    folder or context.settings.sealed_dir or context.settings.data_dir / "sealed"
-                ).resolve()
-                seal_days(context.db, target, days)
-        except OSError as error:
-            _err.print(str(error))
-            raise typer.Exit(1) from error
-        finally:
-            context.db.close()
-
-    return seal
+    Whatever was interrupted is done again by the next run.
+    """
+    context = open_installation()
+    try:
+        if check:
+            check_sealed(context.db)
+        else:
+            target = folder or context.settings.sealed_dir or context.settings.data_dir / "sealed"
+            seal_days(context.db, target.resolve(), days)
+    except OSError as error:
+        _err.print(str(error))
+        raise typer.Exit(1) from error
+    finally:
+        context.db.close()
 
 
 def seal_days(db: Database, folder: Path, age_days: int) -> None:
@@ -74,6 +65,3 @@ def check_sealed(db: Database) -> None:
     for file in files:
         check_file(file)
     _out.print(f"{len(files)} files are as they were written.")
-
-
-seal = seal_command(open_installation)

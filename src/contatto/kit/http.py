@@ -9,8 +9,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from contatto.kit import errors
-from contatto.kit.errors import ErrorCode, Refused
-from contatto.kit.reading import UNREADABLE
+from contatto.kit.errors import Refused
 
 WEBHOOK_LIMIT: Final = 64 * 1024
 """Largest webhook or chat body, in bytes."""
@@ -32,19 +31,17 @@ class HotRoute(Route):
         return match, {**child, "route": self}
 
 
-async def read_body(
-    request: Request, limit: int = WEBHOOK_LIMIT, too_large: ErrorCode = errors.TOO_LARGE
-) -> bytes:
+async def read_body(request: Request, limit: int = WEBHOOK_LIMIT) -> bytes:
     """The raw body, read no further than the limit.
 
     Raises:
-        Refused: ``too_large``.
+        Refused: TOO_LARGE.
     """
     body = bytearray()
     async for part in request.stream():
         body += part
         if len(body) > limit:
-            raise Refused(too_large)
+            raise Refused(errors.TOO_LARGE)
     return bytes(body)
 
 
@@ -84,16 +81,3 @@ def api_refusal(refused: Refused, request_id: str) -> Response:
     message = f"{refused.detail} {refused.code.remedy}".strip()
     body = {"code": refused.code.api_code, "message": message, "request_id": request_id, "data": {}}
     return json_answer(body)
-
-
-def json_list(name: str, text: str) -> list[str]:
-    """A list of ids from a query: JSON text, ids as strings or numbers; ``null`` is an empty list.
-
-    Raises:
-        Refused: INVALID.
-    """
-    try:
-        items = msgspec.json.decode(text or "null", type=list[str | int] | None)
-    except UNREADABLE as error:
-        raise Refused(errors.INVALID, f'{name}: give a JSON list, such as ["1", "2"].') from error
-    return [str(item) for item in items or []]

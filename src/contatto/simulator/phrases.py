@@ -4,9 +4,6 @@ import random
 import tomllib
 from functools import cache
 from importlib.resources import files
-from typing import Final
-
-LANGUAGES: Final = ("en", "ms", "id", "th", "vi", "tl", "zh")
 
 
 @cache

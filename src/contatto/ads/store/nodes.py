@@ -170,10 +170,6 @@ def find_ad_group_by_number(tx: Tx, business_id: str, number: int) -> AdGroup | 
     return tx.find(AdGroup, _mine(ad_groups, business_id, ad_groups.c.number == number))
 
 
-def find_ad(tx: Tx, business_id: str, ad_id: str) -> Ad | None:
-    return tx.find(Ad, _mine(ads, business_id, ads.c.id == ad_id))
-
-
 def find_ad_by_number(tx: Tx, business_id: str, number: int) -> Ad | None:
     """An ad by the API's ``ad_id``."""
     return tx.find(Ad, _mine(ads, business_id, ads.c.number == number))

@@ -39,7 +39,6 @@ LABEL_LAST, SUM_LAST, LETTER_LAST, UNIT_FIRST, LETTER_FIRST, NO_WHATSAPP, WISH =
 _NO_IS_NUMBER = frozenset({"ID", "MY"})
 _NO_IS_ON = frozenset({"BR"})
 _NEAR = 48
-_LABEL_NEAR = 26
 _SENTENCE_END = re.compile(r"[\n;!?。！？؟]|(?<=[^\W\d_]{3})\.(?=\s)|(?<=\d)\.(?=\s)|[,،，、]\s?")
 _PARTING = re.compile(r"[,;/)\n、，،]")
 _NO = re.compile(r"(?<![a-z])no[ \-]$")

@@ -1,6 +1,6 @@
 """Which private notes name which members, and whether they have seen it."""
 
-from sqlalchemy import Column, Index, Select, String, Table, UniqueConstraint, func, select, update
+from sqlalchemy import Column, Index, Select, String, Table, UniqueConstraint, select, update
 
 from contatto.inbox.model import Mention
 from contatto.kit.db.tx import Tx
@@ -46,9 +46,3 @@ def conversations_naming(business_id: str, member_id: str) -> Select[tuple[str]]
     """The ids of the conversations with a note that names a member, as a part of other statements."""
     of_member = (mentions.c.business_id == business_id, mentions.c.member_id == member_id)
     return select(mentions.c.conversation_id).where(*of_member)
-
-
-def count_unseen_mentions(tx: Tx, business_id: str, member_id: str) -> int:
-    """In how many conversations."""
-    fresh = conversations_naming(business_id, member_id).where(mentions.c.seen_at.is_(None)).distinct()
-    return int(tx.scalar(select(func.count()).select_from(fresh.subquery())))

@@ -47,9 +47,9 @@ def check_move(old: LeadStatus, new: LeadStatus) -> None:
         )
 
 
-def makes_lead(signal: Signal, *, by_hand: bool = False) -> bool:
+def makes_lead(signal: Signal) -> bool:
     """Whether a signal makes a lead where there is none: contact details do, a name alone does not (R36)."""
-    return by_hand or bool(signal.contacts)
+    return bool(signal.contacts)
 
 
 def better_name(current: str, signal: Signal) -> str:

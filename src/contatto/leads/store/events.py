@@ -58,11 +58,3 @@ def list_event_sets(tx: Tx, business_id: str, ad_account_id: str | None = None) 
 def append_lead_event(tx: Tx, event: LeadEvent) -> bool:
     """Append an event; False when it was there before."""
     return tx.insert_ignore(lead_events, _row(event) | {"name": tx.seal(event.name, event.business_id)})
-
-
-def list_lead_events(tx: Tx, business_id: str, lead_id: str) -> list[LeadEvent]:
-    """What a CRM told of a lead, in the order in which it happened."""
-    mine = select(lead_events).where(
-        lead_events.c.business_id == business_id, lead_events.c.lead_id == lead_id
-    )
-    return tx.list(LeadEvent, mine.order_by(lead_events.c.occurred_at, lead_events.c.id))

@@ -6,7 +6,7 @@ from contatto.accounts.model import AdAccount
 from contatto.kit.db.tx import Tx
 from contatto.reports.actions.subjects import load_tree, subjects_of
 from contatto.reports.engines.counts import find_unreadable, list_counted_facts
-from contatto.reports.model import Level, Report, ReportRow, Span, TimeStep
+from contatto.reports.model import Report, ReportRow, TimeStep
 from contatto.reports.registry import ENGINE, METRICS
 from contatto.reports.rules.answers import ordered_rows
 from contatto.reports.rules.filters import matching
@@ -18,15 +18,6 @@ from contatto.reports.rules.queries import (
     question_of,
 )
 from contatto.reports.rules.rows import build_report
-
-
-def ad_group_report(
-    tx: Tx, business_id: str, ad_account: AdAccount, span: Span, level: Level = Level.AD_GROUP
-) -> Report:
-    """The report in which conversions follow the goal of each ad group (R47, R52 to R56)."""
-    if ad_account.business_id != business_id:
-        raise ValueError("the ad account is of another business")
-    return make_report(tx, ad_account, ReportQuestion(span, level))
 
 
 def make_report(tx: Tx, ad_account: AdAccount, question: ReportQuestion) -> Report:

@@ -1,7 +1,7 @@
 """What the report page is asked: days, rows, columns; read from an address and written into one."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import Final
@@ -185,11 +185,6 @@ def before(first: date, last: date) -> tuple[date, date]:
 
 def span_of(days: tuple[date, date]) -> Span:
     return Span(days[0].isoformat(), days[1].isoformat())
-
-
-def sort_by(look: Look, name: str) -> Look:
-    """The same page in another order; asked again it turns round."""
-    return replace(look, sort=name if look.sort == f"-{name}" else f"-{name}")
 
 
 def _day(text: str | None) -> date | None:
