@@ -19,6 +19,7 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db import lanes
 from contatto.kit.db.sqlite import LEARNS_AFTER, SqliteDatabase
 from contatto.kit.db.tx import Tx, insert_for
+from contatto.kit.parts import Parts
 from contatto.kit.vault import Vault
 from contatto.migrations.steps import migrate_schema
 
@@ -36,7 +37,7 @@ def db(
 ) -> Iterator[SqliteDatabase]:
     monkeypatch.setattr(lanes, "GROUP_S", 10.0)  # on a busy machine the usual time is soon over
     shutil.copy(sqlite_template, tmp_path / "test.db")
-    opened = SqliteDatabase(f"sqlite:///{tmp_path / 'test.db'}", clock, Vault({"test": bytes(32)}))
+    opened = SqliteDatabase(f"sqlite:///{tmp_path / 'test.db'}", clock, Vault({"test": bytes(32)}), Parts())
     things.create(opened.engine)
     yield opened
     opened.close()
@@ -46,7 +47,7 @@ def test_a_migration_is_not_refused_when_another_process_writes_meanwhile(
     tmp_path: Path, clock: FixedClock
 ) -> None:
     path = tmp_path / "new.db"
-    database = SqliteDatabase(f"sqlite:///{path}", clock, Vault({"test": bytes(32)}))
+    database = SqliteDatabase(f"sqlite:///{path}", clock, Vault({"test": bytes(32)}), Parts())
     turned_away = []
 
     def write_between(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
@@ -240,7 +241,7 @@ def test_writes_after_the_end_are_refused_instead_of_waiting_for_ever(
     sqlite_template: Path, tmp_path: Path, clock: FixedClock
 ) -> None:
     shutil.copy(sqlite_template, tmp_path / "other.db")
-    db = SqliteDatabase(f"sqlite:///{tmp_path / 'other.db'}", clock, Vault({"test": bytes(32)}))
+    db = SqliteDatabase(f"sqlite:///{tmp_path / 'other.db'}", clock, Vault({"test": bytes(32)}), Parts())
     assert db.read_now(lambda tx: tx.scalar(select(func.count()).select_from(businesses))) == 0
     db.close()
     with pytest.raises(RuntimeError, match="closed"):

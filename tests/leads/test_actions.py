@@ -297,7 +297,7 @@ def test_contact_values_and_what_was_typed_are_sealed_in_the_raw_tables(
     database: Database, business_id: str
 ) -> None:
     database.write_now(lambda tx: make.lead(tx, business_id, PHONE, MAIL))
-    tables = ("contact_points", "evidence", "leads", "lead_steps", "events", "conversions")
+    tables = ("contact_points", "evidence", "leads", "lead_history", "events", "conversions")
 
     def raw_bytes(tx: Tx) -> bytes:
         rows = [row for table in tables for row in tx.execute(text(f"SELECT * FROM {table}")).all()]  # noqa: S608

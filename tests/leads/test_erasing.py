@@ -41,7 +41,7 @@ TEXT: Final = f"I am {NAME}, write to {REJECTED}, {MAIL} or call 9123 4567"
 OTHERS: Final = ("+6598887776", "otto.mark@example.com", "Otto Markworth")
 
 PERSONAL: Final = {
-    "leads", "contact_points", "evidence", "lead_steps", "lead_entries", "lead_merges", "lead_notes",
+    "leads", "contact_points", "evidence", "lead_history", "lead_entries", "lead_merges", "lead_notes",
     "lead_tasks", "lead_labels", "lead_events", "lead_files", "lead_jobs", "lead_job_items", "lead_views",
     "capture_corrections", "audience_members", "audience_files", "form_answers", "consent_receipts",
     "persons", "conversations", "messages", "sends", "inline_notices", "ad_referrals",
@@ -93,7 +93,7 @@ class House:
         plant = Planted(tx, lead, text, marks)
         digest = hashlib.sha256(text.encode()).hexdigest()
         for table in (
-            "evidence", "lead_steps", "lead_entries", "lead_notes", "lead_tasks", "lead_labels",
+            "evidence", "lead_history", "lead_entries", "lead_notes", "lead_tasks", "lead_labels",
             "lead_events", "lead_files", "form_answers", "sends", "inline_notices", "ad_referrals",
             "conversation_labels", "private_notes", "note_mentions", "scheduled_replies",
         ):  # fmt: skip

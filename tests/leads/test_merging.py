@@ -30,7 +30,7 @@ from contatto.measurement.store import conversions, list_measured_ads
 from tests import make
 
 TABLES = (
-    lead_store.leads, lead_store.contact_points, lead_store.evidence, lead_store.lead_steps,
+    lead_store.leads, lead_store.contact_points, lead_store.evidence, lead_store.lead_history,
     work_store.lead_notes, work_store.lead_tasks, work_store.lead_labels, work_store.labels, conversions,
 )  # fmt: skip
 MAIL = make.contact("mei@example.com", Field.EMAIL)

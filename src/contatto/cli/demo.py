@@ -19,6 +19,7 @@ from rich.table import Table
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
 from contatto.channels.model import Platform
+from contatto.cli.installation import bring_up_to_date
 from contatto.cli.serving import Serving
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import outbox
@@ -29,7 +30,6 @@ from contatto.kit.settings import Settings
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import count_leads
 from contatto.measurement.rules import TRACKING_KEY
-from contatto.migrations.steps import migrate_schema
 from contatto.simulator.browser import Browser
 from contatto.simulator.desk import Desk
 from contatto.simulator.home import Home, HomeState, Occupied, write_private
@@ -132,7 +132,7 @@ def _serve_world(home: Home, options: Options, listener: socket.socket) -> None:
         clock = ShiftedClock(timedelta() if world else -timedelta(days=options.days))
         context = open_context(install(settings), clock)
         try:
-            migrate_schema(context.db.engine, context.vault)
+            bring_up_to_date(context)
             Demo(home, options, context, clock).serve(listener, world)
         finally:
             context.db.close()

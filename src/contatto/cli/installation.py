@@ -7,7 +7,7 @@ from rich.console import Console
 from contatto.app import open_context
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
-from contatto.migrations.steps import migrate_schema
+from contatto.migrations.steps import UnknownSchema, migrate_schema
 from contatto.ui.context import Context
 from contatto.wiring import install
 
@@ -18,7 +18,7 @@ def open_installation() -> Context:
     """Read the settings, say clearly what is wrong with them, and bring the schema up to date.
 
     Raises:
-        typer.Exit: with code 2, when a setting is wrong.
+        typer.Exit: with code 2, when a setting is wrong, or another version wrote the database.
     """
     try:
         settings = Settings()
@@ -30,5 +30,19 @@ def open_installation() -> Context:
         raise typer.Exit(2) from error
     set_up_logs(settings.log_level, settings.log_format)
     context = open_context(install(settings))
-    migrate_schema(context.db.engine, context.vault)
+    bring_up_to_date(context)
     return context
+
+
+def bring_up_to_date(context: Context) -> None:
+    """Give the database the schema of this release.
+
+    Raises:
+        typer.Exit: with code 2, when another version wrote it.
+    """
+    try:
+        migrate_schema(context.db.engine)
+    except UnknownSchema as error:
+        context.db.close()
+        _err.print(str(error))
+        raise typer.Exit(2) from error

@@ -7,15 +7,16 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine
 
 from contatto import wiring
 from contatto.ads.store import messages as _welcomes
 from contatto.ads.store import nodes as _ads
+from contatto.audit import store as _audit
 from contatto.forms.store import pictures as _pictures
 from contatto.kit.db.row_security import protect_tables
 from contatto.kit.db.types import metadata
-from contatto.kit.vault import Vault
 from contatto.leads.store import annotations as _work
 from contatto.leads.store import entries as _entries
 from contatto.leads.store import events as _events
@@ -26,7 +27,8 @@ from contatto.leads.store import views as _views
 from contatto.reports.store import saved as _saved
 
 TABLES_OF: Final = (
-    wiring, _ads, _entries, _events, _jobs, _looks, _merges, _pictures, _saved, _views, _welcomes, _work,
+    wiring,
+    _ads, _audit, _entries, _events, _jobs, _looks, _merges, _pictures, _saved, _views, _welcomes, _work,
 )  # fmt: skip
 """Importing these makes every table known."""
 
@@ -39,16 +41,26 @@ def _config(connection: Connection) -> Config:
     return config
 
 
-def migrate_schema(engine: Engine, vault: Vault | None = None) -> None:
+class UnknownSchema(Exception):
+    """The database is at a schema step that this release does not have."""
+
+
+def migrate_schema(engine: Engine) -> None:
     """Run the steps that this database lacks, in one transaction; with none lacking it does nothing.
 
-    A step that seals what was in clear needs the vault where there are rows.
+    Raises:
+        UnknownSchema: another release, or one from before the first, wrote this database.
     """
     # It writes from the start: a read that turns into a write is refused when another writer came between.
     with engine.connect().execution_options(writes=True) as connection, connection.begin():
         config = _config(connection)
-        config.attributes["vault"] = vault
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise UnknownSchema(
+                "Another version of Contatto wrote this database, and this one does not know its schema. "
+                "Nothing was changed. Use that version, or start with an empty folder."
+            ) from error
         protect_tables(connection)
 
 

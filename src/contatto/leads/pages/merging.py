@@ -99,5 +99,5 @@ def _moves(tx: Tx, lead: Lead, equal: int) -> dict[str, int]:
         "details": rows["contact_points"] - equal,
         "notes": rows["lead_notes"],
         "tasks": rows["lead_tasks"],
-        "steps": rows["lead_steps"],
+        "steps": rows["lead_history"],
     }

@@ -16,11 +16,11 @@ from contatto.leads.store.events import lead_events
 from contatto.leads.store.files import lead_files
 from contatto.leads.store.jobs import lead_job_items, lead_jobs
 from contatto.leads.store.merges import lead_merges
-from contatto.leads.store.records import contact_points, evidence, lead_steps, leads
+from contatto.leads.store.records import contact_points, evidence, lead_history, leads
 from contatto.leads.store.views import lead_views
 
 _HANGING: Final = (
-    evidence, contact_points, lead_steps, lead_notes, lead_tasks, lead_labels, lead_entries, lead_events,
+    evidence, contact_points, lead_history, lead_notes, lead_tasks, lead_labels, lead_entries, lead_events,
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from contatto.leads.model.merges import Face, Journal, Merge
 from contatto.leads.rules.records import name_key
 from contatto.leads.store.annotations import lead_labels, lead_notes, lead_tasks
 from contatto.leads.store.entries import lead_entries
-from contatto.leads.store.records import contact_points, evidence, lead_steps, leads
+from contatto.leads.store.records import contact_points, evidence, lead_history, leads
 
 lead_merges = Table(
     "lead_merges",
@@ -34,7 +34,7 @@ lead_merges = Table(
 
 MOVING: Final = {
     table.name: table
-    for table in (contact_points, evidence, lead_steps, lead_notes, lead_tasks, lead_entries)
+    for table in (contact_points, evidence, lead_history, lead_notes, lead_tasks, lead_entries)
 }
 """The tables whose rows go from one lead to the other."""
 

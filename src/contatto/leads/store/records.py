@@ -117,8 +117,8 @@ evidence = Table(
     Index("ix_evidence_business_id_lead_id", "business_id", "lead_id"),
 )
 
-lead_steps = Table(
-    "lead_steps",
+lead_history = Table(
+    "lead_history",
     metadata,
     key(),
     tenant(),
@@ -127,7 +127,7 @@ lead_steps = Table(
     sealed("detail", nullable=True),
     text("actor"),
     instant("at"),
-    Index("ix_lead_steps_business_id_lead_id", "business_id", "lead_id", "at"),
+    Index("ix_lead_history_business_id_lead_id", "business_id", "lead_id", "at"),
 )
 
 
@@ -338,7 +338,7 @@ def delete_contact_point(tx: Tx, business_id: str, point_id: str) -> None:
 
 def delete_lead(tx: Tx, business_id: str, lead_id: str) -> None:
     """Delete a lead with all that hangs on it."""
-    for table in (evidence, contact_points, lead_steps):
+    for table in (evidence, contact_points, lead_history):
         tx.execute(table.delete().where(table.c.business_id == business_id, table.c.lead_id == lead_id))
     tx.execute(leads.delete().where(leads.c.business_id == business_id, leads.c.id == lead_id))
 
@@ -375,10 +375,12 @@ def append_history(tx: Tx, business_id: str, step: HistoryEntry) -> None:
         "business_id": business_id
     }
     row["detail"] = tx.seal(step.detail, business_id)
-    tx.insert(lead_steps, row)
+    tx.insert(lead_history, row)
 
 
 def list_history(tx: Tx, business_id: str, lead_id: str) -> list[HistoryEntry]:
     """A lead's history, oldest first."""
-    mine = select(lead_steps).where(lead_steps.c.business_id == business_id, lead_steps.c.lead_id == lead_id)
-    return tx.list(HistoryEntry, mine.order_by(lead_steps.c.at, lead_steps.c.id))
+    mine = select(lead_history).where(
+        lead_history.c.business_id == business_id, lead_history.c.lead_id == lead_id
+    )
+    return tx.list(HistoryEntry, mine.order_by(lead_history.c.at, lead_history.c.id))
