@@ -13,10 +13,8 @@ from contatto.kit.api_types import (
     PageQuery,
     TextId,
     api_amount,
-    chosen,
     describe_query,
     number_of,
-    page_info,
     read_query,
 )
 from contatto.kit.errors import Refused
@@ -87,17 +85,6 @@ def test_a_path_that_holds_no_id_leads_nowhere(text: str) -> None:
     with pytest.raises(Refused) as refused:
         number_of(text)
     assert refused.value.code is errors.NOT_FOUND
-
-
-def test_page_info_counts_the_last_part_page() -> None:
-    wanted = PageQuery(page=2, page_size=10)
-    assert page_info(wanted, 21) == {"page": 2, "page_size": 10, "total_number": 21, "total_page": 3}
-    assert page_info(wanted, 0)["total_page"] == 0
-
-
-def test_rows_hold_the_chosen_fields() -> None:
-    assert chosen([{"a": 1, "b": 2}], ["b", "c"]) == [{"b": 2}]
-    assert chosen([{"a": 1}], None) == [{"a": 1}]
 
 
 def test_amounts_are_units() -> None:

@@ -12,8 +12,8 @@ KEY = IdempotencyKey("b1", "/make/", "1")
 
 
 def answer(database: Database, key: IdempotencyKey, body: str = "{}", says: str = "first") -> str:
-    made = database.write_now(lambda tx: answer_once(tx, key, body, lambda: {"says": says}))
-    return str(made["says"])
+    made = database.write_now(lambda tx: answer_once(tx, key, body, dict[str, str], lambda: {"says": says}))
+    return made["says"]
 
 
 def test_the_first_answer_is_given_again(database: Database) -> None:
@@ -51,7 +51,7 @@ def test_work_that_fails_leaves_nothing_behind(database: Database) -> None:
         raise Refused(errors.INVALID)
 
     with pytest.raises(Refused):
-        database.write_now(lambda tx: answer_once(tx, KEY, "{}", fail))
+        database.write_now(lambda tx: answer_once(tx, KEY, "{}", dict[str, str], fail))
     assert answer(database, KEY, body="other", says="second") == "second"
 
 

@@ -1,11 +1,11 @@
 """The API's own view of ad accounts."""
 
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
+from msgspec import Meta
 from pydantic import Field
-from starlette.responses import Response
 
 from contatto.accounts import actions, store
 from contatto.accounts.auth import ApiCaller
@@ -14,6 +14,8 @@ from contatto.accounts.rules import may_use, require
 from contatto.audit.model import AuditEntry
 from contatto.audit.rules import chain_holds, read_seen
 from contatto.audit.store import count_audit_entries, list_audit_entries
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, ChosenRows, IdText, PageInfo, Rows, TimeText, chosen, page_info
 from contatto.kit.api_types import (
     ApiId,
     ApiModel,
@@ -21,18 +23,16 @@ from contatto.kit.api_types import (
     PageQuery,
     TextId,
     api_time,
-    chosen,
     describe_query,
-    page_info,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.kit.limits import GuessLimit, client_network
 from contatto.ui.context import context_of, part_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3", tags=["Accounts"])
+router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Accounts"])
 
 
 class InfoQuery(ApiModel):
@@ -42,8 +42,25 @@ class InfoQuery(ApiModel):
     fields: JsonText[tuple[str, ...]] = Field((), description="The fields to show; all when none is named.")
 
 
+class AdvertiserInfo(Answer, frozen=True):
+    advertiser_id: IdText
+    name: str
+    company: str
+    country: str
+    currency: str
+    timezone: str
+    display_timezone: str
+    role: Literal["ROLE_ADVERTISER"]
+    status: Literal["STATUS_ENABLE"]
+    create_time: Annotated[int, Meta(description="Seconds since 1970, UTC.")]
+
+
+class AdvertiserList(ChosenRows[AdvertiserInfo], frozen=True):
+    """The ad accounts that the token may use."""
+
+
 @router.get("/advertiser/info/", openapi_extra=describe_query(InfoQuery))
-async def get_advertiser_info(request: Request, caller: ApiCaller) -> Response:
+async def get_advertiser_info(request: Request, caller: ApiCaller) -> Answered[AdvertiserList]:
     """Show ad accounts with their registration country, currency and time zone."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, InfoQuery)
@@ -51,7 +68,7 @@ async def get_advertiser_info(request: Request, caller: ApiCaller) -> Response:
     found = await context_of(request).db.read(lambda tx: store.list_ad_accounts(tx, caller.business_id))
     ours = [account for account in found if may_use(caller, account.id)]
     rows = [_shown(account) for account in ours if not wanted or str(account.number) in wanted]
-    return api_answer({"list": chosen(rows, query.fields)}, request_id_of(request))
+    return api_answer(AdvertiserList(chosen(rows, query.fields)), request_id_of(request))
 
 
 class TokenRequest(ApiModel):
@@ -67,19 +84,29 @@ class TermQuery(ApiModel):
     term_type: Literal["LeadAds"]
 
 
+class AccessToken(Answer, frozen=True):
+    access_token: str
+    scope: list[str]
+    advertiser_ids: list[IdText]
+
+
+class TermState(Answer, frozen=True):
+    confirmed: bool
+
+
 @router.post("/oauth2/access_token/")
-async def make_access_token(request: Request, body: TokenRequest) -> Response:
+async def make_access_token(request: Request, body: TokenRequest) -> Answered[AccessToken]:
     """Change an auth code into an access token.
 
     An owner or admin makes the code in Settings. It works once, within ten minutes.
     """
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> AccessToken:
         kept, token = actions.redeem_auth_code(tx, body.auth_code)
         known = store.list_ad_accounts(tx, kept.business_id)
         limits = kept.ad_account_ids
         numbers = [str(account.number) for account in known if limits is None or account.id in limits]
-        return {"access_token": token, "scope": list(kept.scopes), "advertiser_ids": numbers}
+        return AccessToken(token, list(kept.scopes), numbers)
 
     redeem = partial(context_of(request).db.write, work)
     data = await part_of(request, GuessLimit).judge(client_network(request), "auth code", redeem)
@@ -87,20 +114,20 @@ async def make_access_token(request: Request, body: TokenRequest) -> Response:
 
 
 @router.get("/term/check/", openapi_extra=describe_query(TermQuery))
-async def check_term(request: Request, caller: ApiCaller) -> Response:
+async def check_term(request: Request, caller: ApiCaller) -> Answered[TermState]:
     """Whether the ad account has accepted the terms of lead ads."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, TermQuery)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> TermState:
         account = actions.load_advertiser(tx, caller, query.advertiser_id)
-        return {"confirmed": store.has_confirmed_term(tx, caller.business_id, account.id, query.term_type)}
+        return TermState(store.has_confirmed_term(tx, caller.business_id, account.id, query.term_type))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
 @router.post("/term/confirm/")
-async def confirm_one_term(request: Request, caller: ApiCaller, body: TermQuery) -> Response:
+async def confirm_one_term(request: Request, caller: ApiCaller, body: TermQuery) -> Answered[TermState]:
     """Accept the terms of lead ads for an ad account; again is no change."""
     require(caller, Permission.WRITE_ADS)
 
@@ -109,11 +136,37 @@ async def confirm_one_term(request: Request, caller: ApiCaller, body: TermQuery)
         actions.confirm_term(tx, account, body.term_type)
 
     await context_of(request).db.write(work)
-    return api_answer({"confirmed": True}, request_id_of(request))
+    return api_answer(TermState(confirmed=True), request_id_of(request))
+
+
+class SeenContacts(Answer, frozen=True):
+    """What contact values somebody was shown: of how many, and the ids of those that were new to them."""
+
+    kind: str
+    count: int
+    ids: list[str]
+
+
+class AuditInfo(Answer, frozen=True):
+    time: TimeText
+    actor_id: str
+    actor: str
+    act: str
+    object: str
+    seen: list[SeenContacts]
+    request_id: str
+    digest: str
+
+
+class AuditLog(Rows[AuditInfo], frozen=True):
+    """A part of the log, latest first."""
+
+    chain_holds: bool
+    page_info: PageInfo
 
 
 @router.get("/contatto/audit/list/", openapi_extra=describe_query(PageQuery))
-async def list_audit_log(request: Request, caller: ApiCaller) -> Response:
+async def list_audit_log(request: Request, caller: ApiCaller) -> Answered[AuditLog]:
     """Extension: who did what, latest first; ``chain_holds`` says whether these entries were changed since.
 
     Every change through the API or a page is in it, and every look at contact values: ``seen`` says how many
@@ -122,56 +175,59 @@ async def list_audit_log(request: Request, caller: ApiCaller) -> Response:
     require(caller, Permission.ADMINISTER)
     query = read_query(request, PageQuery)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> AuditLog:
         span = ((query.page - 1) * query.page_size, query.page_size)
         found = list_audit_entries(tx, caller.business_id, span)
         total = count_audit_entries(tx, caller.business_id)
-        return {
-            "list": [_show_entry(entry) for entry in found],
-            "chain_holds": chain_holds(found[::-1]),
-            "page_info": page_info(query, total),
-        }
+        rows = [_show_entry(entry) for entry in found]
+        return AuditLog(rows, chain_holds(found[::-1]), page_info(query, total))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-def _show_entry(entry: AuditEntry) -> dict[str, Any]:
-    return {
-        "time": api_time(entry.at),
-        "actor_id": entry.actor_id,
-        "actor": entry.actor,
-        "act": entry.act,
-        "object": entry.object,
-        "seen": [
-            {"kind": kind, "count": count, "ids": ids} for kind, (count, ids) in read_seen(entry.seen).items()
-        ],
-        "request_id": entry.request_id,
-        "digest": entry.digest,
-    }
+def _show_entry(entry: AuditEntry) -> AuditInfo:
+    seen = read_seen(entry.seen).items()
+    return AuditInfo(
+        time=api_time(entry.at),
+        actor_id=entry.actor_id,
+        actor=entry.actor,
+        act=entry.act,
+        object=entry.object,
+        seen=[SeenContacts(kind, count, ids) for kind, (count, ids) in seen],
+        request_id=entry.request_id,
+        digest=entry.digest,
+    )
+
+
+class AdvertiserName(Answer, frozen=True):
+    advertiser_id: IdText
+    advertiser_name: str
+
+
+class AdvertiserNames(Rows[AdvertiserName], frozen=True):
+    """The ad accounts that the token may use, by name."""
 
 
 @router.get("/oauth2/advertiser/get/")
-async def get_advertisers(request: Request, caller: ApiCaller) -> Response:
+async def get_advertisers(request: Request, caller: ApiCaller) -> Answered[AdvertiserNames]:
     """Ids and names of the ad accounts that the token may use."""
     found = await context_of(request).db.read(lambda tx: store.list_ad_accounts(tx, caller.business_id))
     shown = [
-        {"advertiser_id": str(account.number), "advertiser_name": account.name}
-        for account in found
-        if may_use(caller, account.id)
+        AdvertiserName(str(account.number), account.name) for account in found if may_use(caller, account.id)
     ]
-    return api_answer({"list": shown}, request_id_of(request))
+    return api_answer(AdvertiserNames(shown), request_id_of(request))
 
 
-def _shown(account: AdAccount) -> dict[str, Any]:
-    return {
-        "advertiser_id": str(account.number),
-        "name": account.name,
-        "company": account.name,
-        "country": account.country,
-        "currency": account.currency,
-        "timezone": account.timezone,
-        "display_timezone": account.timezone,
-        "role": "ROLE_ADVERTISER",
-        "status": "STATUS_ENABLE",
-        "create_time": int(account.created_at.timestamp()),
-    }
+def _shown(account: AdAccount) -> AdvertiserInfo:
+    return AdvertiserInfo(
+        advertiser_id=str(account.number),
+        name=account.name,
+        company=account.name,
+        country=account.country,
+        currency=account.currency,
+        timezone=account.timezone,
+        display_timezone=account.timezone,
+        role="ROLE_ADVERTISER",
+        status="STATUS_ENABLE",
+        create_time=int(account.created_at.timestamp()),
+    )

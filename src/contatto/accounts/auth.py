@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 from fastapi import Depends
+from msgspec import structs
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,6 +28,7 @@ from contatto.audit.actions import append_audit_record
 from contatto.audit.index import DeedWriter, LateLooks
 from contatto.audit.model import AuditRecord, Look
 from contatto.kit import errors
+from contatto.kit.answers import Answer
 from contatto.kit.db.database import FOLLOW
 from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
@@ -205,6 +207,8 @@ def _addressed(request: Request) -> dict[str, Any]:
 def _made(result: Any) -> str:
     """What a write made, if its result says so."""
     number = getattr(result, "number", None) if is_dataclass(result) else None
+    if isinstance(result, Answer):
+        return audit_rules.objects_of(structs.asdict(result))
     if isinstance(result, dict):
         return audit_rules.objects_of(result)
     return f"{type(result).__name__}={number}" if isinstance(number, int) else ""

@@ -1,12 +1,12 @@
 """Audiences in the API v1.3."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import File, Form, UploadFile
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
@@ -23,6 +23,8 @@ from contatto.audiences.actions import (
 from contatto.audiences.model import Audience, AudienceKind, FileAction
 from contatto.audiences.rules import read_digests
 from contatto.kit import errors
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, IdText, Listed, Nothing, Rows, TimeText, capitals, page_info
 from contatto.kit.api_types import (
     ApiId,
     ApiModel,
@@ -31,16 +33,15 @@ from contatto.kit.api_types import (
     TextId,
     api_time,
     describe_query,
-    page_info,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])
+router: Final = ApiRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])
 
 type CalculateType = Literal[
     "EMAIL_SHA256", "PHONE_SHA256", "FIRST_SHA256", "LAST_SHA256", "IDFA_SHA256", "GAID_SHA256"
@@ -98,6 +99,47 @@ class DetailsQuery(ApiModel):
     custom_audience_ids: JsonText[SomeIds]
 
 
+type AudienceType = Annotated[str, capitals(AudienceKind)]
+
+
+class FilePath(Answer, frozen=True):
+    file_path: str
+
+
+class AudienceId(Answer, frozen=True):
+    custom_audience_id: IdText
+
+
+class AudienceInfo(Answer, frozen=True):
+    audience_id: IdText
+    custom_audience_id: IdText
+    name: str
+    audience_type: AudienceType
+    audience_sub_type: Literal["NORMAL"]
+    calculate_type: str | None
+    cover_num: int
+    is_valid: bool
+    is_expiring: bool
+    shared: bool
+    create_time: TimeText
+    modify_time: TimeText
+
+
+class AudienceList(Listed[AudienceInfo], frozen=True):
+    """Audiences, newest first."""
+
+
+class AudienceDetail(Answer, frozen=True):
+    """An audience; no history is kept of it."""
+
+    audience_details: AudienceInfo
+    audience_history: list[Nothing]
+
+
+class AudienceDetails(Rows[AudienceDetail], frozen=True):
+    """The audiences that were named."""
+
+
 @router.post("/file/upload/")
 async def upload_audience_file(
     request: Request,
@@ -105,7 +147,7 @@ async def upload_audience_file(
     advertiser_id: Annotated[ApiId, Form()],
     calculate_type: Annotated[CalculateType, Form()],
     file: Annotated[UploadFile, File(description="One SHA-256 a line, in hexadecimal; a head is allowed.")],
-) -> Response:
+) -> Answered[FilePath]:
     """Upload hashed values; the ``file_path`` of the answer is good for a day.
 
     Values that are not hashed are refused: no contact value comes to rest here.
@@ -116,19 +158,22 @@ async def upload_audience_file(
     def work(tx: Tx) -> str:
         return upload_file(tx, load_advertiser(tx, caller, advertiser_id), calculate_type, digests).path
 
-    data = {"file_path": await context_of(request).db.write(work)}
-    return api_answer(data, request_id_of(request))
+    return api_answer(FilePath(await context_of(request).db.write(work)), request_id_of(request))
 
 
 @router.post("/create/")
-async def create_custom_audience(request: Request, caller: ApiCaller, body: CreateAudience) -> Response:
+async def create_custom_audience(
+    request: Request, caller: ApiCaller, body: CreateAudience
+) -> Answered[AudienceId]:
     """Make an audience of uploaded files."""
     new = NewAudience(body.custom_audience_name, calculate_type=body.calculate_type)
     return await _made(request, caller, body.advertiser_id, new, body.file_paths)
 
 
 @router.post("/lookalike/create/")
-async def create_lookalike(request: Request, caller: ApiCaller, body: CreateLookalike) -> Response:
+async def create_lookalike(
+    request: Request, caller: ApiCaller, body: CreateLookalike
+) -> Answered[AudienceId]:
     """Make an audience of those most like another one. It is kept with its spec; delivery finds the likes."""
     spec = body.lookalike_spec
 
@@ -140,7 +185,7 @@ async def create_lookalike(request: Request, caller: ApiCaller, body: CreateLook
 
 
 @router.post("/rule/create/")
-async def create_rule_audience(request: Request, caller: ApiCaller, body: CreateRule) -> Response:
+async def create_rule_audience(request: Request, caller: ApiCaller, body: CreateRule) -> Answered[AudienceId]:
     """Make an audience of those who did something, such as becoming a lead; it is kept with its rule."""
     spec = body.model_dump_json(include={"audience_type", "rule_spec"})
     new = NewAudience(body.custom_audience_name, AudienceKind.RULE, spec=spec)
@@ -152,9 +197,9 @@ async def _made(
     caller: ApiCaller,
     advertiser_id: int,
     new: NewAudience,
-    paths: Any = (),
-    check: Any = None,
-) -> Response:
+    paths: Sequence[str] = (),
+    check: Callable[[Tx, AdAccount], None] | None = None,
+) -> Answered[AudienceId]:
     require(caller, Permission.WRITE_ADS)
 
     def work(tx: Tx) -> Audience:
@@ -164,11 +209,13 @@ async def _made(
         return create_audience(tx, account, new, paths)
 
     made = await context_of(request).db.write(work)
-    return api_answer({"custom_audience_id": str(made.number)}, request_id_of(request))
+    return api_answer(AudienceId(str(made.number)), request_id_of(request))
 
 
 @router.post("/update/")
-async def update_custom_audience(request: Request, caller: ApiCaller, body: UpdateAudience) -> Response:
+async def update_custom_audience(
+    request: Request, caller: ApiCaller, body: UpdateAudience
+) -> Answered[AudienceId]:
     """Change the name of an audience, or its members by files."""
     require(caller, Permission.WRITE_ADS)
     if (body.action is None) != (body.file_paths is None):
@@ -181,57 +228,57 @@ async def update_custom_audience(request: Request, caller: ApiCaller, body: Upda
         return update_audience(tx, account, body.custom_audience_id, body.custom_audience_name, files)
 
     changed = await context_of(request).db.write(work)
-    return api_answer({"custom_audience_id": str(changed.number)}, request_id_of(request))
+    return api_answer(AudienceId(str(changed.number)), request_id_of(request))
 
 
 @router.get("/list/", openapi_extra=describe_query(AudienceQuery))
-async def list_custom_audiences(request: Request, caller: ApiCaller) -> Response:
+async def list_custom_audiences(request: Request, caller: ApiCaller) -> Answered[AudienceList]:
     """List audiences, newest first."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, AudienceQuery)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> AudienceList:
         account = load_advertiser(tx, caller, query.advertiser_id)
         found = store.list_audiences(tx, caller.business_id, account.id, query.custom_audience_ids)
         first = (query.page - 1) * query.page_size
         shown = found[first : first + query.page_size]
-        return {"list": _shown(tx, caller.business_id, shown), "page_info": page_info(query, len(found))}
+        return AudienceList(_shown(tx, caller.business_id, shown), page_info(query, len(found)))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
 @router.get("/get/", openapi_extra=describe_query(DetailsQuery))
-async def get_custom_audiences(request: Request, caller: ApiCaller) -> Response:
+async def get_custom_audiences(request: Request, caller: ApiCaller) -> Answered[AudienceDetails]:
     """Audiences by their ids, each with its details."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, DetailsQuery)
 
-    def work(tx: Tx) -> list[dict[str, Any]]:
+    def work(tx: Tx) -> list[AudienceInfo]:
         account = load_advertiser(tx, caller, query.advertiser_id)
         found = [load_audience(tx, account, number) for number in query.custom_audience_ids]
         return _shown(tx, caller.business_id, found)
 
     rows = await context_of(request).db.read(work)
-    data = {"list": [{"audience_details": row, "audience_history": []} for row in rows]}
-    return api_answer(data, request_id_of(request))
+    details = [AudienceDetail(row, []) for row in rows]
+    return api_answer(AudienceDetails(details), request_id_of(request))
 
 
-def _shown(tx: Tx, business_id: str, found: list[Audience]) -> list[dict[str, Any]]:
+def _shown(tx: Tx, business_id: str, found: list[Audience]) -> list[AudienceInfo]:
     sizes = store.count_members(tx, business_id, {audience.id for audience in found})
     return [
-        {
-            "audience_id": str(audience.number),
-            "custom_audience_id": str(audience.number),
-            "name": audience.name,
-            "audience_type": audience.kind.value.upper(),
-            "audience_sub_type": "NORMAL",
-            "calculate_type": audience.calculate_type or None,
-            "cover_num": sizes.get(audience.id, 0),
-            "is_valid": True,
-            "is_expiring": False,
-            "shared": False,
-            "create_time": api_time(audience.created_at),
-            "modify_time": api_time(audience.updated_at),
-        }
+        AudienceInfo(
+            audience_id=str(audience.number),
+            custom_audience_id=str(audience.number),
+            name=audience.name,
+            audience_type=audience.kind.upper(),
+            audience_sub_type="NORMAL",
+            calculate_type=audience.calculate_type or None,
+            cover_num=sizes.get(audience.id, 0),
+            is_valid=True,
+            is_expiring=False,
+            shared=False,
+            create_time=api_time(audience.created_at),
+            modify_time=api_time(audience.updated_at),
+        )
         for audience in found
     ]

@@ -1,10 +1,9 @@
 """An extension of the API: the switch of automatic lead capture, which the Lead goal needs."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import Response
 
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
@@ -15,12 +14,14 @@ from contatto.capture.model import Review
 from contatto.capture.store import CaptureSwitch
 from contatto.channels.store import find_account
 from contatto.kit import errors
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.ui.context import context_of
 
-router = APIRouter(prefix="/open_api/v1.3/contatto/capture", tags=["Extensions"])
+router = ApiRouter(prefix="/open_api/v1.3/contatto/capture", tags=["Extensions"])
 
 
 class CaptureRequest(BaseModel):
@@ -34,8 +35,13 @@ class CaptureRequest(BaseModel):
     privacy_policy_url: Annotated[str, Field(max_length=2000)] = ""
 
 
+class CaptureState(Answer, frozen=True):
+    channel_account_id: str
+    capture: Literal["ON", "OFF", "REFUSED", "IN_REVIEW"]
+
+
 @router.post("/turn_on/")
-async def turn_on(request: Request, caller: ApiCaller, body: CaptureRequest) -> Response:
+async def turn_on(request: Request, caller: ApiCaller, body: CaptureRequest) -> Answered[CaptureState]:
     """Turn automatic lead capture on (extension); IN_REVIEW while the operator has not approved it."""
     context = context_of(request)
     require(caller, Permission.WRITE_ADS)
@@ -51,13 +57,13 @@ async def turn_on(request: Request, caller: ApiCaller, body: CaptureRequest) -> 
         )
 
     switch = await context.db.write(work)
-    state = "ON" if switch.is_on else ("REFUSED" if switch.review is Review.REFUSED else "IN_REVIEW")
-    data = {"channel_account_id": switch.channel_account_id, "capture": state}
+    not_on: Literal["REFUSED", "IN_REVIEW"] = "REFUSED" if switch.review is Review.REFUSED else "IN_REVIEW"
+    data = CaptureState(switch.channel_account_id, "ON" if switch.is_on else not_on)
     return api_answer(data, request.state.request_id)
 
 
 @router.post("/turn_off/")
-async def turn_off(request: Request, caller: ApiCaller, body: CaptureRequest) -> Response:
+async def turn_off(request: Request, caller: ApiCaller, body: CaptureRequest) -> Answered[CaptureState]:
     """Turn automatic lead capture off (extension): nothing more is detected, leads stay."""
     require(caller, Permission.WRITE_ADS)
     require_all_accounts(caller)
@@ -67,7 +73,7 @@ async def turn_off(request: Request, caller: ApiCaller, body: CaptureRequest) ->
         actions.turn_off_capture(tx, caller.business_id, body.channel_account_id)
 
     await context_of(request).db.write(work)
-    data = {"channel_account_id": body.channel_account_id, "capture": "OFF"}
+    data = CaptureState(body.channel_account_id, "OFF")
     return api_answer(data, request.state.request_id)
 
 

@@ -1,9 +1,9 @@
 """How values look in the API v1.3: ids, amounts and times, JSON text in queries, and pages of lists."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, overload
 
 from pydantic import (
     BaseModel,
@@ -148,22 +148,12 @@ def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
     return {name: _inlined(value, definitions) for name, value in schema.items()}
 
 
-def page_info(wanted: PageQuery, total: int) -> dict[str, int]:
-    """The ``page_info`` of a list."""
-    return {
-        "page": wanted.page,
-        "page_size": wanted.page_size,
-        "total_number": total,
-        "total_page": -(-total // wanted.page_size),
-    }
-
-
-def chosen(rows: Iterable[dict[str, Any]], fields: Iterable[str] | None) -> list[dict[str, Any]]:
-    """Rows with the fields that were asked for; all of them when none were."""
-    wanted = set(fields or ())
-    return [{name: row[name] for name in row if not wanted or name in wanted} for row in rows]
-
-
+@overload
+def api_time(moment: datetime) -> str: ...
+@overload
+def api_time(moment: None) -> None: ...
+@overload
+def api_time(moment: datetime | None) -> str | None: ...
 def api_time(moment: datetime | None) -> str | None:
     """An instant as the API writes it, in UTC."""
     return None if moment is None else moment.astimezone(UTC).strftime(_TIME)

@@ -9,6 +9,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from contatto.kit import errors
+from contatto.kit.answers import Answer, PartialAnswer
 from contatto.kit.errors import Refused
 
 WEBHOOK_LIMIT: Final = 64 * 1024
@@ -63,17 +64,26 @@ def refusal_answer(refused: Refused, request_id: str) -> Response:
     return response
 
 
-def api_answer(data: Any, request_id: str) -> Response:
+class Answered[A: Answer](Response):
+    """The answer of an operation of the API; its type says what stands in ``data``."""
+
+
+def api_answer[A: Answer](data: A, request_id: str) -> Answered[A]:
     """The API's envelope: ``data`` is an object, ids and metrics in it are strings.
 
     Source: TikTok Business API v1.3, response conventions.
     """
-    return json_answer({"code": 0, "message": "OK", "request_id": request_id, "data": data})
+    return _enveloped(0, "OK", data, request_id)
 
 
-def api_partial(data: Any, message: str, request_id: str) -> Response:
+def api_partial[A: PartialAnswer](data: A, message: str, request_id: str) -> Answered[A]:
     """The envelope of a request of which a part could not be done; ``data`` says which."""
-    return json_answer({"code": PARTIAL_CODE, "message": message, "request_id": request_id, "data": data})
+    return _enveloped(PARTIAL_CODE, message, data, request_id)
+
+
+def _enveloped[A: Answer](code: int, message: str, data: A, request_id: str) -> Answered[A]:
+    body = {"code": code, "message": message, "request_id": request_id, "data": data}
+    return Answered(_encode(body), media_type="application/json")
 
 
 def api_refusal(refused: Refused, request_id: str) -> Response:

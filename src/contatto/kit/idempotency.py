@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import Column, Index, String, Table, select
@@ -37,13 +37,14 @@ class IdempotencyKey:
     request_id: str
 
 
-def answer_once(tx: Tx, key: IdempotencyKey, body: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def answer_once[A](tx: Tx, key: IdempotencyKey, body: str, shape: type[A], work: Callable[[], A]) -> A:
     """The answer of the work, which is done for the first request with this key only.
 
     Args:
         tx: holds the work and the memory of its answer together.
         key: of the request; without an id the work is always done.
         body: what was asked, as text.
+        shape: the type of the answer, which a kept one is read into.
         work: makes the answer; an exception leaves nothing behind.
 
     Raises:
@@ -61,8 +62,7 @@ def answer_once(tx: Tx, key: IdempotencyKey, body: str, work: Callable[[], dict[
     if row is not None:
         if row.body_hash != body_hash:
             raise Refused(errors.REPEATED)
-        answer: dict[str, Any] = msgspec.json.decode(tx.vault.open_bytes(row.answer, key.business_id))
-        return answer
+        return msgspec.json.decode(tx.vault.open_bytes(row.answer, key.business_id), type=shape)
     made = work()
     kept = {"key_hash": key_hash, "business_id": key.business_id, "body_hash": body_hash, "at": tx.now}
     kept["answer"] = tx.vault.seal_bytes(msgspec.json.encode(made), key.business_id)

@@ -7,18 +7,9 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
+from contatto.kit.answer_schemas import REFUSED, answer_types, describe_answers
+
 TOKEN_HEADER: Final = "Access-Token"  # noqa: S105 - the name of a header
-ENVELOPE: Final = {
-    "type": "object",
-    "required": ["code", "message", "request_id", "data"],
-    "properties": {
-        "code": {"type": "integer", "description": "0 when all is well; else the number of the refusal."},
-        "message": {"type": "string", "description": "What was wrong, and what to do."},
-        "request_id": {"type": "string"},
-        "data": {"type": "object"},
-    },
-}
-"""The body of every answer; a refusal is one too, with HTTP 200."""
 _METHODS: Final = ("get", "post")
 
 
@@ -46,7 +37,7 @@ class OperationRow:
 
 
 def describe_api(app: FastAPI, prefix: str, open_paths: frozenset[str]) -> dict[str, Any]:
-    """The document of all routes under a prefix, with the envelope as the answer of each.
+    """The document of all routes under a prefix, each with what it answers.
 
     Args:
         app: has the routes.
@@ -55,27 +46,38 @@ def describe_api(app: FastAPI, prefix: str, open_paths: frozenset[str]) -> dict[
     """
     found = FastAPI.openapi(app)
     paths = {path: item for path, item in found["paths"].items() if path.startswith(prefix)}
+    types = {(path, method): kind for path, method, kind in answer_types(app, prefix)}
+    answers, named = describe_answers(kind for kind in types.values() if kind is not None)
     for path, item in paths.items():
         for method in _METHODS:
             if method in item:
-                _describe_operation(item[method], needs_token=path not in open_paths)
+                kind = types[path, method]
+                _describe_operation(item[method], REFUSED if kind is None else answers[kind])
+                if path not in open_paths:
+                    item[method]["security"] = [{"token": []}]
     schemas = found.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    schemas["Envelope"] = ENVELOPE
+    found["components"]["schemas"] = _merged(schemas, named)
     scheme = {"type": "apiKey", "in": "header", "name": TOKEN_HEADER}
     found["components"]["securitySchemes"] = {"token": scheme}
     return found | {"paths": paths}
 
 
-def _describe_operation(operation: dict[str, Any], *, needs_token: bool) -> None:
-    answer = {"application/json": {"schema": {"$ref": "#/components/schemas/Envelope"}}}
+def _merged(of_requests: dict[str, Any], of_answers: dict[str, Any]) -> dict[str, Any]:
+    """All named schemas. An enum may be in requests and in answers; any other name is of one of them."""
+    for name in of_requests.keys() & of_answers.keys():
+        if set(of_requests[name].get("enum", ())) != set(of_answers[name].get("enum", name)):
+            raise ValueError(f"{name} is a body and an answer: give one of them another name")
+    return of_answers | of_requests
+
+
+def _describe_operation(operation: dict[str, Any], schema: dict[str, Any]) -> None:
     kept = operation.get("responses", {}).get("200", {}).get("content", {})
     files = {kind: about for kind, about in kept.items() if kind != "application/json"}
     says = "The envelope; its code says whether the request was carried out."
-    operation["responses"] = {"200": {"description": says, "content": answer | files}}
-    if needs_token:
-        operation["security"] = [{"token": []}]
+    content = {"application/json": {"schema": schema}} | files
+    operation["responses"] = {"200": {"description": says, "content": content}}
 
 
 def list_operations(document: Mapping[str, Any]) -> list[OperationRow]:

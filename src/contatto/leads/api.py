@@ -3,16 +3,17 @@
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter
+from msgspec import UNSET, UnsetType
 from pydantic import BeforeValidator, Field
 from starlette.requests import Request
-from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.kit import errors
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, IdText, PartialAnswer, TimeText
 from contatto.kit.api_types import (
     ApiId,
     ApiModel,
@@ -24,7 +25,7 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer, api_partial
+from contatto.kit.http import Answered, api_answer, api_partial
 from contatto.kit.numbers import LARGEST
 from contatto.leads.actions.events import Told, create_event_set, load_event_set, take_lead_event
 from contatto.leads.rules import events as rules
@@ -32,7 +33,7 @@ from contatto.leads.rules.events import EventSet
 from contatto.leads.store import events as store
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3", tags=["CRM events"])
+router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["CRM events"])
 
 
 def _listed(value: object) -> object:
@@ -89,8 +90,32 @@ class SetQuery(ApiModel):
     event_set_ids: JsonText[Annotated[list[ApiId], Field(max_length=rules.MOST_SETS)] | None] = None
 
 
+class FailedEvent(Answer, frozen=True):
+    """An event that was not taken; ``order_in_request`` counts from 0."""
+
+    order_in_request: int
+    event: str
+    error_message: str
+
+
+class TrackedEvents(PartialAnswer, frozen=True):
+    """Empty when all events were taken."""
+
+    failed_events: list[FailedEvent] | UnsetType = UNSET
+
+
+class EventSetInfo(Answer, frozen=True):
+    event_set_id: IdText
+    name: str
+    create_time: TimeText
+
+
+class EventSets(Answer, frozen=True):
+    crm_event_sets: list[EventSetInfo]
+
+
 @router.post("/event/track/")
-async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> Response:
+async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> Answered[TrackedEvents]:
     """Take up to 1,000 events of leads from a CRM.
 
     ``event_source`` is ``crm``, and each event names its lead by ``lead.lead_id``. An event that stands for a
@@ -114,16 +139,15 @@ async def track_events(request: Request, caller: ApiCaller, body: TrackBody) -> 
     db = context_of(request).db
     failed = await (db.read(work) if body.test_event_code else db.write(work))
     if not failed:
-        return api_answer({}, request_id_of(request))
+        return api_answer(TrackedEvents(), request_id_of(request))
     says = "There is no such lead."
-    rows = [{"order_in_request": n, "event": body.data[n].event, "error_message": says} for n in failed]
-    return api_partial(
-        {"failed_events": rows}, "Some events are of leads that are not here.", request_id_of(request)
-    )
+    rows = [FailedEvent(index, body.data[index].event, says) for index in failed]
+    message = "Some events are of leads that are not here."
+    return api_partial(TrackedEvents(rows), message, request_id_of(request))
 
 
 @router.post("/crm/create/")
-async def create_crm_event_set(request: Request, caller: ApiCaller, body: SetBody) -> Response:
+async def create_crm_event_set(request: Request, caller: ApiCaller, body: SetBody) -> Answered[EventSetInfo]:
     """Make a CRM event set, 50 at most for an ad account; its id is the ``event_source_id`` of events."""
     require(caller, Permission.WRITE_LEADS)
 
@@ -134,7 +158,7 @@ async def create_crm_event_set(request: Request, caller: ApiCaller, body: SetBod
 
 
 @router.get("/crm/list/", openapi_extra=describe_query(SetQuery))
-async def list_crm_event_sets(request: Request, caller: ApiCaller) -> Response:
+async def list_crm_event_sets(request: Request, caller: ApiCaller) -> Answered[EventSets]:
     """List the CRM event sets of an ad account, by their exact name or their ids if given."""
     require(caller, Permission.READ_LEADS)
     query = read_query(request, SetQuery)
@@ -150,7 +174,7 @@ async def list_crm_event_sets(request: Request, caller: ApiCaller) -> Response:
         if query.name in (None, each.name)
         and (query.event_set_ids is None or each.number in query.event_set_ids)
     ]
-    return api_answer({"crm_event_sets": rows}, request_id_of(request))
+    return api_answer(EventSets(rows), request_id_of(request))
 
 
 def _check_request(body: TrackBody) -> None:
@@ -177,6 +201,5 @@ def _told(index: int, event: Event, now: datetime) -> Told:
     return Told(event.lead.lead_id, event.event, event.event_id, at)
 
 
-def _show(found: EventSet) -> dict[str, Any]:
-    created = api_time(found.created_at)
-    return {"event_set_id": str(found.number), "name": found.name, "create_time": created}
+def _show(found: EventSet) -> EventSetInfo:
+    return EventSetInfo(str(found.number), found.name, api_time(found.created_at))

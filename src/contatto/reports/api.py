@@ -1,8 +1,8 @@
 """The reports of the API v1.3: answered at once, or made into a file."""
 
-from typing import Any, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
-from fastapi import APIRouter
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,29 +11,30 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.kit import errors
+from contatto.kit.answer_schemas import ApiRouter, Schema
+from contatto.kit.answers import Answer, IdText, Listed, TimeText, page_info
 from contatto.kit.api_types import (
     ApiId,
     ApiModel,
     api_time,
     describe_query,
-    page_info,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.reports.actions.answers import answer_report
 from contatto.reports.actions.tasks import cancel_report, queue_report
 from contatto.reports.model import ReportTask, TaskStatus
 from contatto.reports.registry import METRICS
 from contatto.reports.rules.answers import show_row, show_total
-from contatto.reports.rules.queries import ReportBody, ReportQuery
+from contatto.reports.rules.queries import TEXTS, Dimension, ReportBody, ReportQuery
 from contatto.reports.rules.rows import total_of
 from contatto.reports.store import tasks as store
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3/report", tags=["Reports"])
+router: Final = ApiRouter(prefix="/open_api/v1.3/report", tags=["Reports"])
 _NOT_MADE_YET: Final = (TaskStatus.QUEUING, TaskStatus.PROCESSING)
 
 
@@ -49,8 +50,48 @@ class TaskQuery(ApiModel):
     task_id: ApiId
 
 
+def _texts(*names: str) -> dict[str, Schema]:
+    return {name: {"type": "string"} for name in names}
+
+
+type Dimensions = Annotated[
+    dict[str, str], Meta(extra_json_schema={"properties": _texts(*get_args(Dimension.__value__))})
+]
+type Metrics = Annotated[dict[str, str], Meta(extra_json_schema={"properties": _texts(*TEXTS, *METRICS)})]
+type Totals = Annotated[
+    dict[str, str | bool],
+    Meta(extra_json_schema={"properties": _texts(*METRICS) | {"mixed_goals": {"type": "boolean"}}}),
+]
+
+
+class ReportLine(Answer, frozen=True):
+    """The dimensions and metrics that were asked for, as texts."""
+
+    dimensions: Dimensions
+    metrics: Metrics
+
+
+class Report(Listed[ReportLine], frozen=True):
+    """A page of rows, and the total of all."""
+
+    total_metrics: Totals
+
+
+class TaskId(Answer, frozen=True):
+    task_id: IdText
+
+
+class TaskInfo(Answer, frozen=True):
+    task_id: IdText
+    status: TaskStatus
+    message: str
+    file_name: str
+    download_path: str
+    create_time: TimeText
+
+
 @router.get("/integrated/get/", openapi_extra=describe_query(ReportQuery))
-async def get_integrated_report(request: Request, caller: ApiCaller) -> Response:
+async def get_integrated_report(request: Request, caller: ApiCaller) -> Answered[Report]:
     """The report in which conversions follow the goal of each ad group.
 
     Metrics are texts. Over ad groups of both goals ``mixed_goals`` is true and the metrics that follow the
@@ -59,22 +100,22 @@ async def get_integrated_report(request: Request, caller: ApiCaller) -> Response
     require(caller, Permission.READ_REPORTS)
     query = read_query(request, ReportQuery)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> Report:
         account = load_advertiser(tx, caller, query.advertiser_id)
         rows = answer_report(tx, account, query)
         first = (query.page - 1) * query.page_size
         shown = rows[first : first + query.page_size]
-        return {
-            "list": [show_row(row, account, query, METRICS) for row in shown],
-            "page_info": page_info(query, len(rows)),
-            "total_metrics": show_total(total_of(rows), query, METRICS),
-        }
+        return Report(
+            [ReportLine(*show_row(row, account, query, METRICS)) for row in shown],
+            page_info(query, len(rows)),
+            show_total(total_of(rows), query, METRICS),
+        )
 
     return api_answer(await context_of(request).db.read_long(work), request_id_of(request))
 
 
 @router.post("/task/create/")
-async def create_report_task(request: Request, caller: ApiCaller, body: ReportTaskBody) -> Response:
+async def create_report_task(request: Request, caller: ApiCaller, body: ReportTaskBody) -> Answered[TaskId]:
     """Have a report made into a CSV file; ask for its state with ``/report/task/check/``."""
     require(caller, Permission.READ_REPORTS)
 
@@ -83,33 +124,33 @@ async def create_report_task(request: Request, caller: ApiCaller, body: ReportTa
         return queue_report(tx, account, body, body.file_name)
 
     task = await context_of(request).db.write(work)
-    return api_answer({"task_id": str(task.number)}, request_id_of(request))
+    return api_answer(TaskId(str(task.number)), request_id_of(request))
 
 
 @router.get("/task/check/", openapi_extra=describe_query(TaskQuery))
-async def check_report_task(request: Request, caller: ApiCaller) -> Response:
+async def check_report_task(request: Request, caller: ApiCaller) -> Answered[TaskInfo]:
     """How far a task is: QUEUING, PROCESSING, SUCCESS, FAILED or CANCELED."""
     require(caller, Permission.READ_REPORTS)
     query = read_query(request, TaskQuery)
     task = await context_of(request).db.read(lambda tx: _task(tx, caller, query))
     asked = f"advertiser_id={query.advertiser_id}&task_id={query.task_id}"
-    data = {
-        "task_id": str(task.number),
-        "status": task.status,
-        "message": task.message,
-        "file_name": f"{task.file_name}.csv",
-        "download_path": f"/open_api/v1.3/report/task/download/?{asked}",
-        "create_time": api_time(task.created_at),
-    }
+    data = TaskInfo(
+        task_id=str(task.number),
+        status=task.status,
+        message=task.message,
+        file_name=f"{task.file_name}.csv",
+        download_path=f"/open_api/v1.3/report/task/download/?{asked}",
+        create_time=api_time(task.created_at),
+    )
     return api_answer(data, request_id_of(request))
 
 
 @router.post("/task/cancel/")
-async def cancel_report_task(request: Request, caller: ApiCaller, body: TaskQuery) -> Response:
+async def cancel_report_task(request: Request, caller: ApiCaller, body: TaskQuery) -> Answered[TaskId]:
     """Cancel a task that is not made yet; one that has ended is refused."""
     require(caller, Permission.READ_REPORTS)
     await context_of(request).db.write(lambda tx: cancel_report(tx, _task(tx, caller, body)))
-    return api_answer({"task_id": str(body.task_id)}, request_id_of(request))
+    return api_answer(TaskId(str(body.task_id)), request_id_of(request))
 
 
 @router.get(

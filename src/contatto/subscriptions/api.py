@@ -1,11 +1,10 @@
 """Subscriptions to leads and to messages in the API v1.3."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter
+from msgspec import UNSET, UnsetType
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import API_HEADER, find_token_caller
@@ -14,19 +13,20 @@ from contatto.accounts.rules import may_use, require
 from contatto.accounts.store import list_ad_accounts
 from contatto.forms.store.records import find_version
 from contatto.kit import errors
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, IdText, PageInfo, page_info
 from contatto.kit.api_types import (
     ApiId,
     ApiModel,
     PageQuery,
     TextId,
     describe_query,
-    page_info,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.leads.model.leads import LeadSource
 from contatto.subscriptions import rules, store
 from contatto.subscriptions.actions import (
@@ -40,7 +40,7 @@ from contatto.subscriptions.auth import app_caller
 from contatto.subscriptions.model import Entity, Subscription
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3", tags=["Subscriptions"])
+router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Subscriptions"])
 
 type Secret = Annotated[str, Field(min_length=1, max_length=rules.SECRET_LIMIT)]
 type Url = Annotated[str, Field(max_length=rules.URL_LIMIT)]
@@ -78,8 +78,46 @@ class UnsubscribeBody(ApiModel):
     subscription_id: ApiId
 
 
+class SubscriptionId(Answer, frozen=True):
+    subscription_id: IdText
+
+
+class SubscriptionDetail(Answer, frozen=True):
+    """Without ``page_id`` the leads of all forms."""
+
+    advertiser_id: IdText
+    lead_source: LeadSource
+    page_id: IdText | UnsetType = UNSET
+
+
+class SubscriptionInfo(Answer, frozen=True):
+    subscription_id: IdText
+    app_id: str
+    subscribe_entity: Entity
+    callback_url: str
+    subscription_detail: SubscriptionDetail
+
+
+class Subscriptions(Answer, frozen=True):
+    subscriptions: list[SubscriptionInfo]
+    page_info: PageInfo
+
+
+class DeletedWebhook(Answer, frozen=True):
+    app_id: str
+    event_type: Entity
+
+
+class WebhookInfo(Answer, frozen=True):
+    """The address is empty when there is none."""
+
+    app_id: str
+    event_type: Entity
+    callback_url: str
+
+
 @router.post("/subscription/subscribe/")
-async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Response:
+async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Answered[SubscriptionId]:
     """Have leads pushed to an address, each as it is captured or gets more details.
 
     A push carries ``X-Open-Signature``: HMAC-SHA256 of the body with the app's secret, in lower-case
@@ -110,17 +148,17 @@ async def subscribe_to_leads(request: Request, body: SubscribeBody) -> Response:
         return subscribe_program(tx, caller.business_id, new)
 
     made = await context_of(request).db.write(work)
-    return api_answer({"subscription_id": str(made.number)}, request_id_of(request))
+    return api_answer(SubscriptionId(str(made.number)), request_id_of(request))
 
 
 @router.get("/subscription/get/", openapi_extra=describe_query(SubscriptionQuery))
-async def get_subscriptions(request: Request) -> Response:
+async def get_subscriptions(request: Request) -> Answered[Subscriptions]:
     """The subscriptions of an app that have not ended, newest first; tokens and secrets are not shown."""
     query = read_query(request, SubscriptionQuery)
     caller = await app_caller(request, query.app_id, query.secret)
     require(caller, Permission.READ_LEADS)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> Subscriptions:
         live = store.list_subscriptions(tx, caller.business_id, Entity.LEAD)
         named = [each for each in live if (each.app_id, each.secret) == (query.app_id, query.secret)]
         mine = [each for each in named if may_use(caller, each.ad_account_id)]
@@ -129,13 +167,13 @@ async def get_subscriptions(request: Request) -> Response:
         first = (query.page - 1) * query.page_size
         shown = mine[first : first + query.page_size]
         rows = [_show(each, numbers.get(each.ad_account_id, 0)) for each in shown]
-        return {"subscriptions": rows, "page_info": page_info(query, len(mine))}
+        return Subscriptions(rows, page_info(query, len(mine)))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
 @router.post("/subscription/unsubscribe/")
-async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Response:
+async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Answered[SubscriptionId]:
     """End a subscription: nothing more is pushed, not even what was still to be tried again."""
     caller = await app_caller(request, body.app_id, body.secret)
     require(caller, Permission.READ_LEADS)
@@ -153,7 +191,7 @@ async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Res
         end_subscription(tx, found, "unsubscribed")
 
     await context_of(request).db.write(work)
-    return api_answer({"subscription_id": str(body.subscription_id)}, request_id_of(request))
+    return api_answer(SubscriptionId(str(body.subscription_id)), request_id_of(request))
 
 
 class WebhookBody(ApiModel):
@@ -167,7 +205,7 @@ class UpdateWebhook(WebhookBody):
 
 
 @router.post("/business/webhook/update/")
-async def update_webhook(request: Request, body: UpdateWebhook) -> Response:
+async def update_webhook(request: Request, body: UpdateWebhook) -> Answered[WebhookInfo]:
     """Set the address that messages of the business are pushed to for this app; it has one at a time.
 
     A push carries ``TikTok-Signature: t=<unix>,s=<hex>``: HMAC-SHA256 of ``<t>.<body>`` with the app's
@@ -188,7 +226,7 @@ async def update_webhook(request: Request, body: UpdateWebhook) -> Response:
 
 
 @router.post("/business/webhook/delete/")
-async def delete_webhook(request: Request, body: WebhookBody) -> Response:
+async def delete_webhook(request: Request, body: WebhookBody) -> Answered[DeletedWebhook]:
     """Push no more messages for this app; without an address there is nothing to do."""
     caller = await app_caller(request, body.app_id, body.secret)
     require(caller, Permission.READ_INBOX)
@@ -198,17 +236,17 @@ async def delete_webhook(request: Request, body: WebhookBody) -> Response:
             end_subscription(tx, found, "unsubscribed")
 
     await context_of(request).db.write(work)
-    return api_answer({"app_id": body.app_id, "event_type": body.event_type}, request_id_of(request))
+    return api_answer(DeletedWebhook(body.app_id, Entity(body.event_type)), request_id_of(request))
 
 
 @router.get("/business/webhook/list/", openapi_extra=describe_query(WebhookBody))
-async def list_webhooks(request: Request) -> Response:
+async def list_webhooks(request: Request) -> Answered[WebhookInfo]:
     """The address that messages are pushed to for this app, empty when there is none."""
     query = read_query(request, WebhookBody)
     caller = await app_caller(request, query.app_id, query.secret)
     require(caller, Permission.READ_INBOX)
     found = await context_of(request).db.read(lambda tx: _webhooks(tx, caller.business_id, query))
-    empty = {"app_id": query.app_id, "event_type": query.event_type, "callback_url": ""}
+    empty = WebhookInfo(query.app_id, Entity(query.event_type), "")
     return api_answer(_show_webhook(found[0]) if found else empty, request_id_of(request))
 
 
@@ -217,8 +255,8 @@ def _webhooks(tx: Tx, business_id: str, of: WebhookBody) -> list[Subscription]:
     return [each for each in live if (each.app_id, each.secret) == (of.app_id, of.secret)]
 
 
-def _show_webhook(found: Subscription) -> dict[str, str]:
-    return {"app_id": found.app_id, "event_type": found.entity.value, "callback_url": found.callback_url}
+def _show_webhook(found: Subscription) -> WebhookInfo:
+    return WebhookInfo(found.app_id, found.entity, found.callback_url)
 
 
 def _check_page(tx: Tx, business_id: str, detail: Detail) -> None:
@@ -231,16 +269,12 @@ def _check_page(tx: Tx, business_id: str, detail: Detail) -> None:
         raise Refused(errors.NOT_FOUND, "subscription_detail.page_id: there is no such published form.")
 
 
-def _show(found: Subscription, advertiser_id: int) -> dict[str, Any]:
-    page = {"page_id": str(found.page_number)} if found.page_number else {}
-    return {
-        "subscription_id": str(found.number),
-        "app_id": found.app_id,
-        "subscribe_entity": found.entity.value,
-        "callback_url": found.callback_url,
-        "subscription_detail": {
-            "advertiser_id": str(advertiser_id),
-            "lead_source": found.lead_source,
-            **page,
-        },
-    }
+def _show(found: Subscription, advertiser_id: int) -> SubscriptionInfo:
+    page = str(found.page_number) if found.page_number else UNSET
+    return SubscriptionInfo(
+        subscription_id=str(found.number),
+        app_id=found.app_id,
+        subscribe_entity=found.entity,
+        callback_url=found.callback_url,
+        subscription_detail=SubscriptionDetail(str(advertiser_id), LeadSource(found.lead_source), page),
+    )

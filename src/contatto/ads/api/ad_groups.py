@@ -1,10 +1,8 @@
 """Ad groups in the API v1.3."""
 
-from typing import Any, Final
+from typing import Final
 
-from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
@@ -19,27 +17,36 @@ from contatto.ads.actions.ad_groups import (
     update_ad_group,
 )
 from contatto.ads.actions.campaigns import find_own_campaign
-from contatto.ads.api.answers import show_ad_group
+from contatto.ads.api.answers import AdGroupInfo, AdGroupList, show_ad_group
 from contatto.ads.api.lists import page_of, wanted_of
 from contatto.ads.api.schemas import CreateAdGroup, ListQuery, MoveAdGroups, UpdateAdGroup
 from contatto.ads.model import AdGroup, EventCount, ScheduleType, Targeting, ViewWindow
 from contatto.ads.rules import goals
 from contatto.ads.rules.places import countries_of
 from contatto.ads.rules.settings import check_frozen
-from contatto.ads.rules.statuses import OPERATIONS
+from contatto.ads.rules.statuses import OPERATIONS, Operation
 from contatto.ads.store import nodes as store
 from contatto.kit import errors
-from contatto.kit.api_types import chosen, describe_query, page_info, read_query, request_id_of
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, IdText, chosen, page_info
+from contatto.kit.api_types import describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3/adgroup", tags=["Ad groups"])
+router: Final = ApiRouter(prefix="/open_api/v1.3/adgroup", tags=["Ad groups"])
+
+
+class MovedAdGroups(Answer, frozen=True):
+    status: Operation
+    adgroup_ids: list[IdText]
 
 
 @router.post("/create/")
-async def create_one_ad_group(request: Request, caller: ApiCaller, body: CreateAdGroup) -> Response:
+async def create_one_ad_group(
+    request: Request, caller: ApiCaller, body: CreateAdGroup
+) -> Answered[AdGroupInfo]:
     """Make an ad group.
 
     The goal Lead is refused where a country check fails (each one is named), and while automatic capture is
@@ -47,7 +54,7 @@ async def create_one_ad_group(request: Request, caller: ApiCaller, body: CreateA
     """
     require(caller, Permission.WRITE_ADS)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> AdGroupInfo:
         account = load_advertiser(tx, caller, body.advertiser_id)
         campaign = find_own_campaign(tx, account, body.campaign_id)
         made = create_ad_group(tx, caller.business_id, new_ad_group(body, campaign.id))
@@ -99,7 +106,9 @@ def _check_engaged(body: CreateAdGroup) -> None:
 
 
 @router.post("/update/")
-async def update_one_ad_group(request: Request, caller: ApiCaller, body: UpdateAdGroup) -> Response:
+async def update_one_ad_group(
+    request: Request, caller: ApiCaller, body: UpdateAdGroup
+) -> Answered[AdGroupInfo]:
     """Change an ad group; what is not sent stays.
 
     Goal, promotion type, billing event, budget mode and attribution windows stay as they were made: another
@@ -107,13 +116,13 @@ async def update_one_ad_group(request: Request, caller: ApiCaller, body: UpdateA
     """
     require(caller, Permission.WRITE_ADS)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> AdGroupInfo:
         return patch_ad_group(tx, caller, body)
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
 
-def patch_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> dict[str, Any]:
+def patch_ad_group(tx: Tx, caller: Caller, body: UpdateAdGroup) -> AdGroupInfo:
     """Change an ad group as the body says, and show it."""
     account = load_advertiser(tx, caller, body.advertiser_id)
     before = find_own_ad_group(tx, account, body.adgroup_id)
@@ -154,20 +163,20 @@ def _changes(body: UpdateAdGroup) -> AdGroupChanges:
 
 
 @router.get("/get/", openapi_extra=describe_query(ListQuery))
-async def get_ad_groups(request: Request, caller: ApiCaller) -> Response:
+async def get_ad_groups(request: Request, caller: ApiCaller) -> Answered[AdGroupList]:
     """List ad groups, newest first."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, ListQuery)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> AdGroupList:
         account = load_advertiser(tx, caller, query.advertiser_id)
         rows, total = list_rows(tx, account, query)
-        return {"list": chosen(rows, query.fields), "page_info": page_info(query, total)}
+        return AdGroupList(chosen(rows, query.fields), page_info(query, total))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-def list_rows(tx: Tx, account: AdAccount, query: ListQuery) -> tuple[list[dict[str, Any]], int]:
+def list_rows(tx: Tx, account: AdAccount, query: ListQuery) -> tuple[list[AdGroupInfo], int]:
     """The ad groups of a page of the list, as they are shown, and how many there are in all."""
     wanted = wanted_of(query.filtering, "adgroup_name")
     total = store.count_ad_groups(tx, account.business_id, account.id, wanted)
@@ -177,7 +186,9 @@ def list_rows(tx: Tx, account: AdAccount, query: ListQuery) -> tuple[list[dict[s
 
 
 @router.post("/status/update/")
-async def update_ad_group_status(request: Request, caller: ApiCaller, body: MoveAdGroups) -> Response:
+async def update_ad_group_status(
+    request: Request, caller: ApiCaller, body: MoveAdGroups
+) -> Answered[MovedAdGroups]:
     """Enable, disable or delete ad groups: all that are named, or none of them. Deletion is final."""
     require(caller, Permission.WRITE_ADS)
 
@@ -186,5 +197,5 @@ async def update_ad_group_status(request: Request, caller: ApiCaller, body: Move
         change_ad_group_status(tx, account, body.adgroup_ids, OPERATIONS[body.operation_status])
 
     await context_of(request).db.write(work)
-    data = {"status": body.operation_status, "adgroup_ids": [str(number) for number in body.adgroup_ids]}
+    data = MovedAdGroups(body.operation_status, [str(number) for number in body.adgroup_ids])
     return api_answer(data, request_id_of(request))

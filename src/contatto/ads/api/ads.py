@@ -1,10 +1,8 @@
 """Ads in the API v1.3."""
 
-from typing import Any, Final
+from typing import Final
 
-from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
@@ -12,30 +10,45 @@ from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.ad_groups import find_own_ad_group
 from contatto.ads.actions.ads import AdChanges, NewAd, change_ad_status, create_ad, find_own_ad, update_ad
-from contatto.ads.api.answers import show_ad
+from contatto.ads.api.answers import AdInfo, AdList, show_ad
 from contatto.ads.api.lists import page_of, wanted_of
 from contatto.ads.api.schemas import ChangedCreative, CreateAds, Creative, ListQuery, MoveAds, UpdateAds
 from contatto.ads.model import Ad, AdGroup, Audit
 from contatto.ads.rules.settings import check_auto_message
-from contatto.ads.rules.statuses import OPERATIONS
+from contatto.ads.rules.statuses import OPERATIONS, Operation
 from contatto.ads.store import nodes as store
 from contatto.kit import errors
-from contatto.kit.api_types import chosen, describe_query, page_info, read_query, request_id_of
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, IdText, chosen, page_info
+from contatto.kit.api_types import describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3/ad", tags=["Ads"])
+router: Final = ApiRouter(prefix="/open_api/v1.3/ad", tags=["Ads"])
+
+
+class SavedAds(Answer, frozen=True):
+    """The ads that were made or changed, and whether one of them still waits for its audit."""
+
+    ad_ids: list[IdText]
+    creatives: list[AdInfo]
+    need_audit: bool
+
+
+class MovedAds(Answer, frozen=True):
+    status: Operation
+    ad_ids: list[IdText]
 
 
 @router.post("/create/")
-async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) -> Response:
+async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) -> Answered[SavedAds]:
     """Make the ads of an ad group: all creatives, or none of them."""
     require(caller, Permission.WRITE_ADS)
     needs_review = context_of(request).settings.needs_ad_review
 
-    def work(tx: Tx) -> list[dict[str, Any]]:
+    def work(tx: Tx) -> list[AdInfo]:
         account = load_advertiser(tx, caller, body.advertiser_id)
         ad_group = find_own_ad_group(tx, account, body.adgroup_id)
         news = [_new_ad(creative, ad_group.id) for creative in body.creatives]
@@ -43,7 +56,7 @@ async def create_some_ads(request: Request, caller: ApiCaller, body: CreateAds) 
         return show_ads(tx, account, made)
 
     made = await context_of(request).db.write(work)
-    data = {"ad_ids": [ad["ad_id"] for ad in made], "creatives": made, "need_audit": needs_review}
+    data = SavedAds([ad.ad_id for ad in made], made, needs_review)
     return api_answer(data, request_id_of(request))
 
 
@@ -64,12 +77,12 @@ def _new_ad(creative: Creative, ad_group_id: str) -> NewAd:
 
 
 @router.post("/update/")
-async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) -> Response:
+async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) -> Answered[SavedAds]:
     """Change ads of one ad group, all that are named or none of them; what is not sent stays."""
     require(caller, Permission.WRITE_ADS)
     needs_review = context_of(request).settings.needs_ad_review
 
-    def work(tx: Tx) -> list[dict[str, Any]]:
+    def work(tx: Tx) -> list[AdInfo]:
         account = load_advertiser(tx, caller, body.advertiser_id)
         group = find_own_ad_group(tx, account, body.adgroup_id)
         changes = [(each.ad_id, _changes(tx, account, group, each)) for each in body.creatives]
@@ -77,8 +90,8 @@ async def update_some_ads(request: Request, caller: ApiCaller, body: UpdateAds) 
         return show_ads(tx, account, changed)
 
     made = await context_of(request).db.write(work)
-    audited = any(ad["audit_status"] != Audit.PASS for ad in made)
-    data = {"ad_ids": [ad["ad_id"] for ad in made], "creatives": made, "need_audit": audited}
+    audited = any(ad.audit_status != Audit.PASS for ad in made)
+    data = SavedAds([ad.ad_id for ad in made], made, audited)
     return api_answer(data, request_id_of(request))
 
 
@@ -99,23 +112,23 @@ def _changes(tx: Tx, account: AdAccount, group: AdGroup, creative: ChangedCreati
 
 
 @router.get("/get/", openapi_extra=describe_query(ListQuery))
-async def get_ads(request: Request, caller: ApiCaller) -> Response:
+async def get_ads(request: Request, caller: ApiCaller) -> Answered[AdList]:
     """List ads, newest first."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, ListQuery)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> AdList:
         account = load_advertiser(tx, caller, query.advertiser_id)
         wanted = wanted_of(query.filtering, "ad_name")
         total = store.count_ads(tx, caller.business_id, account.id, wanted)
         found = store.list_ads(tx, caller.business_id, account.id, wanted, page_of(query))
         rows = show_ads(tx, account, found)
-        return {"list": chosen(rows, query.fields), "page_info": page_info(query, total)}
+        return AdList(chosen(rows, query.fields), page_info(query, total))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-def show_ads(tx: Tx, account: AdAccount, found: list[Ad]) -> list[dict[str, Any]]:
+def show_ads(tx: Tx, account: AdAccount, found: list[Ad]) -> list[AdInfo]:
     """Ads as the API shows them, with what is above each."""
     campaigns = store.load_campaigns(tx, account.business_id, {ad.campaign_id for ad in found})
     groups = store.load_ad_groups(tx, account.business_id, {ad.ad_group_id for ad in found})
@@ -123,7 +136,7 @@ def show_ads(tx: Tx, account: AdAccount, found: list[Ad]) -> list[dict[str, Any]
 
 
 @router.post("/status/update/")
-async def update_ad_status(request: Request, caller: ApiCaller, body: MoveAds) -> Response:
+async def update_ad_status(request: Request, caller: ApiCaller, body: MoveAds) -> Answered[MovedAds]:
     """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
     require(caller, Permission.WRITE_ADS)
 
@@ -132,5 +145,5 @@ async def update_ad_status(request: Request, caller: ApiCaller, body: MoveAds) -
         change_ad_status(tx, account, body.ad_ids, OPERATIONS[body.operation_status])
 
     await context_of(request).db.write(work)
-    data = {"status": body.operation_status, "ad_ids": [str(number) for number in body.ad_ids]}
+    data = MovedAds(body.operation_status, [str(number) for number in body.ad_ids])
     return api_answer(data, request_id_of(request))

@@ -2,22 +2,22 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.audiences import delete_unused_audiences
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, IdText
 from contatto.kit.api_types import ApiId, ApiModel, request_id_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])
+router: Final = ApiRouter(prefix="/open_api/v1.3/dmp/custom_audience", tags=["Audiences"])
 
 
 class DeleteAudiences(ApiModel):
@@ -25,8 +25,14 @@ class DeleteAudiences(ApiModel):
     custom_audience_ids: Annotated[list[ApiId], Field(min_length=1, max_length=100)]
 
 
+class DeletedAudiences(Answer, frozen=True):
+    custom_audience_ids: list[IdText]
+
+
 @router.post("/delete/")
-async def delete_custom_audiences(request: Request, caller: ApiCaller, body: DeleteAudiences) -> Response:
+async def delete_custom_audiences(
+    request: Request, caller: ApiCaller, body: DeleteAudiences
+) -> Answered[DeletedAudiences]:
     """Delete audiences with their members: all that are named, or none of them if one is still in use."""
     require(caller, Permission.WRITE_ADS)
 
@@ -36,4 +42,4 @@ async def delete_custom_audiences(request: Request, caller: ApiCaller, body: Del
 
     await context_of(request).db.write(work)
     ids = [str(number) for number in body.custom_audience_ids]
-    return api_answer({"custom_audience_ids": ids}, request_id_of(request))
+    return api_answer(DeletedAudiences(ids), request_id_of(request))

@@ -1,11 +1,9 @@
 """Welcome messages of an ad account in the API v1.3."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
@@ -15,6 +13,8 @@ from contatto.ads.actions.messages import NewWelcome, create_welcome_message
 from contatto.ads.api.schemas import Ids
 from contatto.ads.model import WelcomeMessage
 from contatto.ads.store import messages as store
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, IdText, Listed, Nothing, TimeText, page_info
 from contatto.kit.api_types import (
     ApiId,
     ApiModel,
@@ -22,15 +22,14 @@ from contatto.kit.api_types import (
     PageQuery,
     api_time,
     describe_query,
-    page_info,
     read_query,
     request_id_of,
 )
 from contatto.kit.db.tx import Tx
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3/creative/auto_message", tags=["Welcome messages"])
+router: Final = ApiRouter(prefix="/open_api/v1.3/creative/auto_message", tags=["Welcome messages"])
 KIND: Final = "WELCOME_MESSAGE"
 
 
@@ -59,8 +58,33 @@ class AutoMessageQuery(PageQuery):
     auto_message_ids: JsonText[Ids | None] = None
 
 
+class WelcomeQuestion(Answer, frozen=True):
+    question: str
+    answer: str
+
+
+class WelcomeText(Answer, frozen=True):
+    title: str
+    content: str
+    suggested_questions: list[WelcomeQuestion]
+
+
+class WelcomeInfo(Answer, frozen=True):
+    auto_message_id: IdText
+    auto_message_type: Literal["WELCOME_MESSAGE"]
+    audit_status: Literal["PASS"]
+    welcome_message: WelcomeText
+    create_time: TimeText
+
+
+class WelcomeList(Listed[WelcomeInfo], frozen=True):
+    """Welcome messages, newest first."""
+
+
 @router.post("/create/")
-async def create_auto_message(request: Request, caller: ApiCaller, body: CreateAutoMessage) -> Response:
+async def create_auto_message(
+    request: Request, caller: ApiCaller, body: CreateAutoMessage
+) -> Answered[Nothing]:
     """Make a welcome message. The answer is empty: its id is read with ``/creative/auto_message/get/``."""
     require(caller, Permission.WRITE_ADS)
     welcome = body.welcome_message
@@ -71,35 +95,32 @@ async def create_auto_message(request: Request, caller: ApiCaller, body: CreateA
         create_welcome_message(tx, account, NewWelcome(welcome.title, welcome.content, pairs))
 
     await context_of(request).db.write(work)
-    return api_answer({}, request_id_of(request))
+    return api_answer(Nothing(), request_id_of(request))
 
 
 @router.get("/get/", openapi_extra=describe_query(AutoMessageQuery))
-async def get_auto_messages(request: Request, caller: ApiCaller) -> Response:
+async def get_auto_messages(request: Request, caller: ApiCaller) -> Answered[WelcomeList]:
     """List welcome messages, newest first. Each passes its audit at once: nobody else reads them."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, AutoMessageQuery)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> WelcomeList:
         account = load_advertiser(tx, caller, query.advertiser_id)
         found = store.list_welcome_messages(tx, caller.business_id, account.id, query.auto_message_ids)
         first = (query.page - 1) * query.page_size
         rows = [_shown(message) for message in found[first : first + query.page_size]]
-        return {"list": rows, "page_info": page_info(query, len(found))}
+        return WelcomeList(rows, page_info(query, len(found)))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-def _shown(message: WelcomeMessage) -> dict[str, Any]:
+def _shown(message: WelcomeMessage) -> WelcomeInfo:
     pairs = zip(message.questions, message.answers, strict=True)
-    return {
-        "auto_message_id": str(message.number),
-        "auto_message_type": KIND,
-        "audit_status": "PASS",
-        "welcome_message": {
-            "title": message.title,
-            "content": message.content,
-            "suggested_questions": [{"question": question, "answer": answer} for question, answer in pairs],
-        },
-        "create_time": api_time(message.created_at),
-    }
+    questions = [WelcomeQuestion(question, answer) for question, answer in pairs]
+    return WelcomeInfo(
+        auto_message_id=str(message.number),
+        auto_message_type=KIND,
+        audit_status="PASS",
+        welcome_message=WelcomeText(message.title, message.content, questions),
+        create_time=api_time(message.created_at),
+    )

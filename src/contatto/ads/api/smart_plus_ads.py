@@ -1,10 +1,9 @@
 """Smart+ ads in the API v1.3: the same ads, whose parts stand in lists."""
 
-from typing import Any, Final
+from typing import Final, Literal
 
-from fastapi import APIRouter
+from msgspec.structs import asdict
 from starlette.requests import Request
-from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
@@ -13,41 +12,90 @@ from contatto.accounts.rules import require
 from contatto.ads.actions.ad_groups import find_own_ad_group
 from contatto.ads.actions.ads import AdChanges, NewAd, change_ad_status, create_ad, update_ad
 from contatto.ads.api.ads import show_ads
+from contatto.ads.api.answers import AdInfo
 from contatto.ads.api.lists import page_of, wanted_of
 from contatto.ads.api.schemas import ListQuery
 from contatto.ads.api.smart_schemas import CreativeInfo, MoveSmartAds, SmartAd, UpdateSmartAd
 from contatto.ads.model import Ad
 from contatto.ads.rules.settings import check_auto_message
-from contatto.ads.rules.statuses import OPERATIONS
+from contatto.ads.rules.statuses import OPERATIONS, Operation
 from contatto.ads.store import nodes as store
 from contatto.kit import errors
-from contatto.kit.api_types import chosen, describe_query, page_info, read_query, request_id_of
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, ChosenList, IdText, chosen, page_info
+from contatto.kit.api_types import describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.kit.idempotency import IdempotencyKey, answer_once
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3/smart_plus/ad", tags=["Smart+"])
+router: Final = ApiRouter(prefix="/open_api/v1.3/smart_plus/ad", tags=["Smart+"])
+
+
+class VideoId(Answer, frozen=True):
+    video_id: str | None
+
+
+class CreativeParts(Answer, frozen=True):
+    ad_format: str
+    identity_type: Literal["TT_USER"]
+    identity_id: str
+    video_info: VideoId
+
+
+class CreativeEntry(Answer, frozen=True):
+    creative_info: CreativeParts
+
+
+class AdTextEntry(Answer, frozen=True):
+    ad_text: str
+
+
+class AutoMessageEntry(Answer, frozen=True):
+    auto_message_id: str
+
+
+class PageEntry(Answer, frozen=True):
+    page_id: str
+
+
+class SmartAdInfo(AdInfo, frozen=True, kw_only=True):
+    """An ad, whose parts also stand in lists."""
+
+    smart_plus_ad_id: IdText
+    creative_list: list[CreativeEntry]
+    ad_text_list: list[AdTextEntry]
+    auto_message_list: list[AutoMessageEntry]
+    page_list: list[PageEntry]
+
+
+class SmartAdList(ChosenList[SmartAdInfo], frozen=True):
+    """Ads, newest first."""
+
+
+class MovedSmartAds(Answer, frozen=True):
+    status: Operation
+    smart_plus_ad_ids: list[IdText]
 
 
 @router.post("/create/")
-async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) -> Response:
+async def create_smart_ad(request: Request, caller: ApiCaller, body: SmartAd) -> Answered[SmartAdInfo]:
     """Make an ad, once for each ``request_id`` if there is one; the answer names its ``smart_plus_ad_id``."""
     require(caller, Permission.WRITE_ADS)
     _check_call_to_action(body)
     needs_review = context_of(request).settings.needs_ad_review
     key = IdempotencyKey(caller.business_id, request.url.path, body.request_id or "")
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> SmartAdInfo:
         account = load_advertiser(tx, caller, body.advertiser_id)
         group = find_own_ad_group(tx, account, body.adgroup_id)
 
-        def make() -> dict[str, Any]:
+        def make() -> SmartAdInfo:
             made = create_ad(tx, caller.business_id, _new_ad(body, group.id), needs_review=needs_review)
             return _shown(tx, account, [made])[0]
 
-        return answer_once(tx, key, body.model_dump_json(), make)
+        return answer_once(tx, key, body.model_dump_json(), SmartAdInfo, make)
 
     return api_answer(await context_of(request).db.write(work), request_id_of(request))
 
@@ -81,13 +129,13 @@ def _new_ad(body: SmartAd, ad_group_id: str) -> NewAd:
 
 
 @router.post("/update/")
-async def update_smart_ad(request: Request, caller: ApiCaller, body: UpdateSmartAd) -> Response:
+async def update_smart_ad(request: Request, caller: ApiCaller, body: UpdateSmartAd) -> Answered[SmartAdInfo]:
     """Change an ad; what is not sent stays."""
     require(caller, Permission.WRITE_ADS)
     _check_call_to_action(body)
     needs_review = context_of(request).settings.needs_ad_review
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> SmartAdInfo:
         account = load_advertiser(tx, caller, body.advertiser_id)
         changed = update_ad(tx, account, body.smart_plus_ad_id, _changes(body), needs_review=needs_review)
         return _shown(tx, account, [changed])[0]
@@ -109,45 +157,42 @@ def _changes(body: UpdateSmartAd) -> AdChanges:
 
 
 @router.get("/get/", openapi_extra=describe_query(ListQuery))
-async def get_smart_ads(request: Request, caller: ApiCaller) -> Response:
+async def get_smart_ads(request: Request, caller: ApiCaller) -> Answered[SmartAdList]:
     """List ads, newest first."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, ListQuery)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> SmartAdList:
         account = load_advertiser(tx, caller, query.advertiser_id)
         wanted = wanted_of(query.filtering, "ad_name")
         total = store.count_ads(tx, caller.business_id, account.id, wanted)
         found = store.list_ads(tx, caller.business_id, account.id, wanted, page_of(query))
         rows = chosen(_shown(tx, account, found), query.fields)
-        return {"list": rows, "page_info": page_info(query, total)}
+        return SmartAdList(rows, page_info(query, total))
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-def _shown(tx: Tx, account: AdAccount, found: list[Ad]) -> list[dict[str, Any]]:
+def _shown(tx: Tx, account: AdAccount, found: list[Ad]) -> list[SmartAdInfo]:
     return [_show(row) for row in show_ads(tx, account, found)]
 
 
-def _show(ad: dict[str, Any]) -> dict[str, Any]:
-    creative = {
-        "ad_format": ad["ad_format"],
-        "identity_type": ad["identity_type"],
-        "identity_id": ad["identity_id"],
-        "video_info": {"video_id": ad["video_id"]},
-    }
-    messages = [{"auto_message_id": ad["auto_message_id"]}] if ad["auto_message_id"] else []
-    return ad | {
-        "smart_plus_ad_id": ad["ad_id"],
-        "creative_list": [{"creative_info": creative}],
-        "ad_text_list": [{"ad_text": ad["ad_text"]}],
-        "auto_message_list": messages,
-        "page_list": [{"page_id": ad["page_id"]}] if ad["page_id"] else [],
-    }
+def _show(ad: AdInfo) -> SmartAdInfo:
+    creative = CreativeParts(ad.ad_format, ad.identity_type, ad.identity_id, VideoId(ad.video_id))
+    return SmartAdInfo(
+        **asdict(ad),
+        smart_plus_ad_id=ad.ad_id,
+        creative_list=[CreativeEntry(creative)],
+        ad_text_list=[AdTextEntry(ad.ad_text)],
+        auto_message_list=[AutoMessageEntry(ad.auto_message_id)] if ad.auto_message_id else [],
+        page_list=[PageEntry(ad.page_id)] if ad.page_id else [],
+    )
 
 
 @router.post("/status/update/")
-async def update_smart_ad_status(request: Request, caller: ApiCaller, body: MoveSmartAds) -> Response:
+async def update_smart_ad_status(
+    request: Request, caller: ApiCaller, body: MoveSmartAds
+) -> Answered[MovedSmartAds]:
     """Enable, disable or delete ads: all that are named, or none of them. Deletion is final."""
     require(caller, Permission.WRITE_ADS)
 
@@ -157,4 +202,4 @@ async def update_smart_ad_status(request: Request, caller: ApiCaller, body: Move
 
     await context_of(request).db.write(work)
     ids = [str(number) for number in body.smart_plus_ad_ids]
-    return api_answer({"status": body.operation_status, "smart_plus_ad_ids": ids}, request_id_of(request))
+    return api_answer(MovedSmartAds(body.operation_status, ids), request_id_of(request))

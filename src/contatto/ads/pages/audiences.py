@@ -140,14 +140,14 @@ async def post_list(request: Request, caller: FormCaller, sent: Annotated[_List,
 async def _make_list(request: Request, caller: Caller, sent: _List, digests: tuple[str, ...]) -> None:
     key = IdempotencyKey(caller.business_id, "ads/audiences", sent.once)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> dict[str, str]:
         account = load_advertiser(tx, caller, number_of(sent.advertiser_id))
 
         def make() -> dict[str, str]:
             made = actions.create_customer_list(tx, account, sent.name, sent.kind, digests)
             return {"custom_audience_id": str(made.number)}
 
-        return answer_once(tx, key, f"{account.number} {sent.name} {' '.join(digests)}", make)
+        return answer_once(tx, key, f"{account.number} {sent.name} {' '.join(digests)}", dict[str, str], make)
 
     await context_of(request).db.write(work)
 
@@ -185,14 +185,14 @@ async def post_lookalike(
     require(caller, Permission.WRITE_ADS)
     key = IdempotencyKey(caller.business_id, "ads/audiences/lookalikes", sent.once)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> dict[str, str]:
         account, source = _find_audience(tx, caller, number_of(sent.source))
 
         def make() -> dict[str, str]:
             made = actions.create_lookalike_of(tx, account, sent.name, source, sent.size)
             return {"custom_audience_id": str(made.number)}
 
-        return answer_once(tx, key, f"{source.number} {sent.name} {sent.size}", make)
+        return answer_once(tx, key, f"{source.number} {sent.name} {sent.size}", dict[str, str], make)
 
     try:
         await context_of(request).db.write(work)

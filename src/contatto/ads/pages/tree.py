@@ -60,13 +60,13 @@ async def copy_row(
     needs_review = context.settings.needs_ad_review
     key = IdempotencyKey(caller.business_id, f"ads/{kind}/{known}/copy", once)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> dict[str, str]:
         def make() -> dict[str, str]:
             place = (kind, known)
             copy = copy_node(tx, caller.business_id, place, named, needs_review=needs_review)
             return {AUDIT_KEYS[kind]: str(copy.number)}
 
-        return answer_once(tx, key, "", make)
+        return answer_once(tx, key, "", dict[str, str], make)
 
     def named(name: str) -> str:
         return words.gettext("Copy of %(name)s", name=name)

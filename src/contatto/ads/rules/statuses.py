@@ -1,7 +1,8 @@
 """The moves of a status, as a table, and what they are called in the API."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from contatto.ads.model import AdGroup, Audit, Campaign, NodeStatus
 from contatto.kit import errors
@@ -14,7 +15,13 @@ MOVES: Final = {
 }
 """From each status, where it may go; to stay is always allowed, so a repeated request is harmless."""
 
-OPERATIONS: Final = {"ENABLE": NodeStatus.ACTIVE, "DISABLE": NodeStatus.PAUSED, "DELETE": NodeStatus.DELETED}
+type Operation = Literal["ENABLE", "DISABLE", "DELETE"]
+"""What the API wants done with a campaign, an ad group or an ad; of one that is, how it stands."""
+OPERATIONS: Final[Mapping[Operation, NodeStatus]] = {
+    "ENABLE": NodeStatus.ACTIVE,
+    "DISABLE": NodeStatus.PAUSED,
+    "DELETE": NodeStatus.DELETED,
+}
 OPERATION_OF: Final = {status: operation for operation, status in OPERATIONS.items()}
 
 PRIMARY_STATUSES: Final = {

@@ -1,8 +1,8 @@
 """Files of leads in the API v1.3: ask for one, wait until it is made, and fetch it."""
 
-from typing import Any, Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter
+from msgspec import UNSET, Meta, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,18 +12,21 @@ from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
 from contatto.forms.api.schemas import load_page
 from contatto.kit import errors
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, IdText
 from contatto.kit.api_types import ApiId, ApiModel, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.leads.actions.files import load_file_content, queue_lead_file
 from contatto.leads.rules.files import FileState, LeadFile
 from contatto.leads.store.files import find_lead_file
 from contatto.measurement.store import find_measured_ad_by_number
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3/page/lead/task", tags=["Forms and leads"])
+router: Final = ApiRouter(prefix="/open_api/v1.3/page/lead/task", tags=["Forms and leads"])
 _MEDIA: Final = {"csv": "text/csv", "zip": "application/zip"}
+_FILE_TYPES: Final = Meta(extra_json_schema={"enum": list(_MEDIA)})
 
 
 class LeadTaskBody(ApiModel):
@@ -40,8 +43,17 @@ class DownloadQuery(ApiModel):
     task_id: ApiId
 
 
+class LeadFileInfo(Answer, frozen=True):
+    """How far a file is; its name and type once it is made."""
+
+    task_id: IdText
+    status: FileState
+    file_name: str | UnsetType = UNSET
+    file_type: Annotated[str, _FILE_TYPES] | UnsetType = UNSET
+
+
 @router.post("/")
-async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody) -> Response:
+async def make_lead_task(request: Request, caller: ApiCaller, body: LeadTaskBody) -> Answered[LeadFileInfo]:
     """Have the leads of a form or of an ad made into a file; with ``task_id``, say how far that is.
 
     Extension: the ``ad_id`` of an ad for direct messages gives the leads of its form and of the chat, with
@@ -110,8 +122,7 @@ def _file_name(task: LeadFile) -> str:
     return f"leads-{task.page_number or task.ad_number}.{task.file_type}"
 
 
-def _show(task: LeadFile) -> dict[str, Any]:
-    shown = {"task_id": str(task.number), "status": task.state.value}
-    if task.state is FileState.SUCCEED:
-        shown |= {"file_name": _file_name(task), "file_type": task.file_type}
-    return shown
+def _show(task: LeadFile) -> LeadFileInfo:
+    if task.state is not FileState.SUCCEED:
+        return LeadFileInfo(str(task.number), task.state)
+    return LeadFileInfo(str(task.number), task.state, _file_name(task), task.file_type)

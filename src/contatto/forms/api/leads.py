@@ -1,10 +1,10 @@
 """Leads in the API v1.3: their fields, and one lead with its data."""
 
-from typing import Any, Final
+from typing import Final
 
-from fastapi import APIRouter
+from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict
 from starlette.requests import Request
-from starlette.responses import Response
 
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
@@ -12,16 +12,18 @@ from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
 from contatto.forms.actions.files import list_form_entries
 from contatto.forms.api.pages import show_fields
-from contatto.forms.api.schemas import OfSource, load_source
+from contatto.forms.api.schemas import LeadInfo, OfSource, load_source
 from contatto.forms.model import FormVersion
 from contatto.forms.rules.files import Entry
 from contatto.forms.rules.outside import answer_data
 from contatto.forms.store.records import list_answers_of_lead
 from contatto.kit import errors
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, IdText, TimeText
 from contatto.kit.api_types import ApiId, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.leads.model.leads import Lead, LeadSource
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.outside import CHAT_FIELDS, chat_data, meta_data, origins_of, source_of
@@ -30,7 +32,7 @@ from contatto.leads.store.listing import find_newest_lead
 from contatto.leads.store.records import find_lead_by_number, list_contact_points
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3/lead", tags=["Forms and leads"])
+router: Final = ApiRouter(prefix="/open_api/v1.3/lead", tags=["Forms and leads"])
 
 
 class SourceQuery(OfSource):
@@ -45,27 +47,42 @@ class LeadQuery(SourceQuery):
     lead_id: ApiId | None = None
 
 
+class LeadFieldsMeta(Answer, frozen=True, kw_only=True):
+    """What leads have in common: their source, and their form where they come from one."""
+
+    page_id: IdText | UnsetType = UNSET
+    create_time: TimeText | UnsetType = UNSET
+    page_name: str | UnsetType = UNSET
+    page_url: str | UnsetType = UNSET
+    lead_source: LeadSource
+
+
+class LeadFields(Answer, frozen=True):
+    fields: list[str]
+    meta_data: LeadFieldsMeta
+
+
 @router.get("/field/get/", openapi_extra=describe_query(SourceQuery))
-async def get_lead_fields(request: Request, caller: ApiCaller) -> Response:
+async def get_lead_fields(request: Request, caller: ApiCaller) -> Answered[LeadFields]:
     """The fields that leads of a form, or of the chat, may have."""
     require(caller, Permission.READ_LEADS)
     query = read_query(request, SourceQuery)
     base_url = context_of(request).settings.base_url
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> LeadFields:
         load_advertiser(tx, caller, query.advertiser_id)
         version = load_source(tx, caller.business_id, query)
-        meta = {"lead_source": query.lead_source.value}
         if version is None:
-            return {"fields": list(CHAT_FIELDS), "meta_data": meta}
+            return LeadFields(list(CHAT_FIELDS), LeadFieldsMeta(lead_source=query.lead_source))
         shown = show_fields(version, base_url)
-        return shown | {"meta_data": shown["meta_data"] | meta}
+        meta = LeadFieldsMeta(**asdict(shown.meta_data), lead_source=query.lead_source)
+        return LeadFields(shown.fields, meta)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
 @router.get("/get/", openapi_extra=describe_query(LeadQuery))
-async def get_lead(request: Request, caller: ApiCaller) -> Response:
+async def get_lead(request: Request, caller: ApiCaller) -> Answered[LeadInfo]:
     """One lead with its data: the newest of its source, real or test, or the one that ``lead_id`` names.
 
     It is of the ad account: earned by one of its ads, or by no ad at all.
@@ -73,7 +90,7 @@ async def get_lead(request: Request, caller: ApiCaller) -> Response:
     require(caller, Permission.READ_LEADS)
     query = read_query(request, LeadQuery)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> LeadInfo:
         account = load_advertiser(tx, caller, query.advertiser_id)
         version = load_source(tx, caller.business_id, query)
         if version is None:
@@ -130,12 +147,12 @@ def _named_lead(tx: Tx, account: AdAccount, number: int) -> Lead:
     return lead
 
 
-def _show(tx: Tx, lead: Lead, entry: Entry | None) -> dict[str, Any]:
+def _show(tx: Tx, lead: Lead, entry: Entry | None) -> LeadInfo:
     earned = list_credits(tx, lead.business_id, {lead.id}).get(lead.id)
     ad = earned[1] if earned else None
     if entry is None or entry.version is None:
         points = list_contact_points(tx, lead.business_id, {lead.id})[lead.id]
         meta = meta_data(lead, LeadSource.DIRECT_MESSAGE, ad)
-        return {"lead_data": chat_data(lead, points), "meta_data": meta}
+        return LeadInfo(chat_data(lead, points), meta)
     meta = meta_data(lead, LeadSource.INSTANT_FORM, ad, str(entry.version.number))
-    return {"lead_data": answer_data(entry.version.content, entry.answers), "meta_data": meta}
+    return LeadInfo(answer_data(entry.version.content, entry.answers), meta)

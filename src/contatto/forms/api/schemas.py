@@ -3,10 +3,12 @@
 from contatto.forms.model import FormVersion
 from contatto.forms.store import records as store
 from contatto.kit import errors
+from contatto.kit.answers import Answer
 from contatto.kit.api_types import ApiId, ApiModel
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.model.leads import LeadSource
+from contatto.leads.rules.outside import LeadMeta
 
 
 class OfPage(ApiModel):
@@ -22,6 +24,13 @@ class OfSource(ApiModel):
     advertiser_id: ApiId
     lead_source: LeadSource = LeadSource.INSTANT_FORM
     page_id: ApiId | None = None
+
+
+class LeadInfo(Answer, frozen=True):
+    """A lead: the labels of its form with the answers, or the kinds of contact details with their values."""
+
+    lead_data: dict[str, str]
+    meta_data: LeadMeta
 
 
 def load_page(tx: Tx, business_id: str, number: int) -> FormVersion:

@@ -1,6 +1,7 @@
 """What the API needs to find and to show: accounts and conversations by either id, and both sides."""
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
 
 from contatto.channels.actions import load_channel
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
@@ -8,10 +9,13 @@ from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.model import Conversation, Message, Person
 from contatto.inbox.store import conversations
 from contatto.kit import errors
+from contatto.kit.answers import Answer
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 
-MESSAGE_TYPES: Final = {
+type MessageType = Literal["TEXT", "IMAGE", "OTHER"]
+type MessageSource = Literal["API", "APP", "OTHERS"]
+MESSAGE_TYPES: Final[Mapping[MessageKind, MessageType]] = {
     MessageKind.TEXT: "TEXT",
     MessageKind.AUTOMATIC: "TEXT",
     MessageKind.FORM: "TEXT",
@@ -51,15 +55,27 @@ def business_open_id(account: ChannelAccount) -> str:
     return account.external_id or account.id
 
 
-def show_sides(account: ChannelAccount, person: Person, sender: Sender) -> dict[str, Any]:
+class SideInfo(Answer, frozen=True):
+    """One side of a conversation."""
+
+    role: Literal["PERSONAL_ACCOUNT", "BUSINESS_ACCOUNT"]
+    id: str
+    display_name: str
+
+
+class Sides(NamedTuple):
+    from_user: SideInfo
+    to_user: SideInfo
+
+
+def show_sides(account: ChannelAccount, person: Person, sender: Sender) -> Sides:
     """Who wrote to whom, as messages of the API say it."""
-    customer = {"role": "PERSONAL_ACCOUNT", "id": person.external_id, "display_name": person.name}
-    business = {"role": "BUSINESS_ACCOUNT", "id": business_open_id(account), "display_name": account.name}
-    sides = (customer, business) if sender is Sender.CUSTOMER else (business, customer)
-    return {"from_user": sides[0], "to_user": sides[1]}
+    customer = SideInfo("PERSONAL_ACCOUNT", person.external_id, person.name)
+    business = SideInfo("BUSINESS_ACCOUNT", business_open_id(account), account.name)
+    return Sides(customer, business) if sender is Sender.CUSTOMER else Sides(business, customer)
 
 
-def source_of_message(message: Message) -> str:
+def source_of_message(message: Message) -> MessageSource:
     """Where a message was written, in the words of the API."""
     if message.kind is MessageKind.AUTOMATIC:
         return "OTHERS"

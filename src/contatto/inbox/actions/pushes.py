@@ -9,6 +9,7 @@ from contatto.channels.model import ChannelAccount, Sender
 from contatto.channels.store import find_account
 from contatto.inbox.actions.business import (
     MESSAGE_TYPES,
+    SideInfo,
     business_open_id,
     show_sides,
     shown_id,
@@ -108,14 +109,18 @@ def _envelope(
 ) -> dict[str, Any]:
     """Who did something to whom, and where. Roles are written small here."""
     sides = show_sides(account, person, sender)
-    roles = {side: {"id": of["id"], "role": of["role"].lower()} for side, of in sides.items()}
     return {
-        "from": sides["from_user"]["display_name"],
-        "to": sides["to_user"]["display_name"],
+        "from": sides.from_user.display_name,
+        "to": sides.to_user.display_name,
         "unique_identifier": person.external_id,
-        **roles,
+        "from_user": _user(sides.from_user),
+        "to_user": _user(sides.to_user),
         "conversation_id": shown_id(account, conversation),
     }
+
+
+def _user(side: SideInfo) -> dict[str, str]:
+    return {"id": side.id, "role": side.role.lower()}
 
 
 def _message_content(

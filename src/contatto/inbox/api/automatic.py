@@ -1,11 +1,11 @@
 """Automatic messages of a business account in the API v1.3."""
 
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Callable
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter
+from msgspec import UNSET, UnsetType
 from pydantic import BeforeValidator, Field
 from starlette.requests import Request
-from starlette.responses import Response
 
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Caller, Permission
@@ -23,13 +23,15 @@ from contatto.inbox.actions.auto_messages import (
 from contatto.inbox.actions.business import business_open_id, load_business_account
 from contatto.inbox.model import AutomaticKind, PreparedReply
 from contatto.kit import errors
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, IdText
 from contatto.kit.api_types import ApiId, ApiModel, TextId, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3/business/message/auto_message", tags=["Business messages"])
+router: Final = ApiRouter(prefix="/open_api/v1.3/business/message/auto_message", tags=["Business messages"])
 
 
 def _listed(value: object) -> object:
@@ -91,8 +93,51 @@ class AutoQuery(OfKind):
     auto_message_id: ApiId | None = None
 
 
+class AutoMessageId(Answer, frozen=True):
+    auto_message_id: IdText
+
+
+class ChangedAutoMessage(Answer, frozen=True):
+    """The message that was changed; nothing when all of a type were."""
+
+    auto_message: AutoMessageId | UnsetType = UNSET
+
+
+class WelcomeContent(Answer, frozen=True):
+    content: str
+
+
+class QuestionContent(Answer, frozen=True):
+    question: str
+    answer: str
+
+
+class PromptContent(Answer, frozen=True):
+    title: str
+    content: str
+
+
+class AutoMessageInfo(Answer, frozen=True):
+    """A message, with the part of its type."""
+
+    auto_message_id: IdText
+    auto_message_type: AutomaticKind
+    audit_status: Literal["APPROVED"] = "APPROVED"
+    welcome_message: WelcomeContent | UnsetType = UNSET
+    suggested_question: QuestionContent | UnsetType = UNSET
+    chat_prompt: PromptContent | UnsetType = UNSET
+
+
+class AutoMessages(Answer, frozen=True):
+    business_id: str
+    operation_status: Literal["ENABLE", "DISABLE"]
+    auto_messages: list[AutoMessageInfo]
+
+
 @router.post("/create/")
-async def create_business_auto_message(request: Request, caller: ApiCaller, body: MessageBody) -> Response:
+async def create_business_auto_message(
+    request: Request, caller: ApiCaller, body: MessageBody
+) -> Answered[ChangedAutoMessage]:
     """Add a welcome message, one of 3 suggested questions, or one of 6 chat prompts.
 
     They take effect on the chat pages of this installation; for accounts of platforms they are kept and
@@ -108,7 +153,9 @@ async def create_business_auto_message(request: Request, caller: ApiCaller, body
 
 
 @router.post("/update/")
-async def update_business_auto_message(request: Request, caller: ApiCaller, body: ChangeBody) -> Response:
+async def update_business_auto_message(
+    request: Request, caller: ApiCaller, body: ChangeBody
+) -> Answered[ChangedAutoMessage]:
     """Change a message; it keeps its id and its place."""
     require(caller, Permission.WRITE_INBOX)
     new = _exchange(body)
@@ -121,7 +168,9 @@ async def update_business_auto_message(request: Request, caller: ApiCaller, body
 
 
 @router.post("/delete/")
-async def delete_business_auto_message(request: Request, caller: ApiCaller, body: OneBody) -> Response:
+async def delete_business_auto_message(
+    request: Request, caller: ApiCaller, body: OneBody
+) -> Answered[ChangedAutoMessage]:
     """Take a message away."""
 
     def work(tx: Tx, account: ChannelAccount) -> str:
@@ -132,7 +181,9 @@ async def delete_business_auto_message(request: Request, caller: ApiCaller, body
 
 
 @router.post("/sort/")
-async def sort_business_auto_messages(request: Request, caller: ApiCaller, body: SortBody) -> Response:
+async def sort_business_auto_messages(
+    request: Request, caller: ApiCaller, body: SortBody
+) -> Answered[ChangedAutoMessage]:
     """Put a question or a prompt first, or several in their order; the others follow as they were."""
 
     def work(tx: Tx, account: ChannelAccount) -> str:
@@ -143,7 +194,9 @@ async def sort_business_auto_messages(request: Request, caller: ApiCaller, body:
 
 
 @router.post("/status/update/")
-async def update_auto_message_status(request: Request, caller: ApiCaller, body: StatusBody) -> Response:
+async def update_auto_message_status(
+    request: Request, caller: ApiCaller, body: StatusBody
+) -> Answered[ChangedAutoMessage]:
     """Turn all messages of a type on or off."""
 
     def work(tx: Tx, account: ChannelAccount) -> str:
@@ -155,38 +208,38 @@ async def update_auto_message_status(request: Request, caller: ApiCaller, body: 
 
 
 @router.get("/get/", openapi_extra=describe_query(AutoQuery))
-async def get_business_auto_messages(request: Request, caller: ApiCaller) -> Response:
+async def get_business_auto_messages(request: Request, caller: ApiCaller) -> Answered[AutoMessages]:
     """The messages of a type, in their order; each is approved at once, as nobody else reads them."""
     require(caller, Permission.READ_INBOX)
     query = read_query(request, AutoQuery)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> AutoMessages:
         account = load_business_account(tx, caller.business_id, query.business_id)
         content, _ = load_automatic(tx, account)
         known = numbered_messages(account, content, query.auto_message_type)
         wanted = query.auto_message_id
-        return {
-            "business_id": business_open_id(account),
-            "operation_status": "DISABLE" if query.auto_message_type in content.off else "ENABLE",
-            "auto_messages": [
-                _show(query.auto_message_type, number, each)
-                for number, each in known.items()
-                if wanted in (None, number)
-            ],
-        }
+        shown = [
+            _show(query.auto_message_type, number, each)
+            for number, each in known.items()
+            if wanted in (None, number)
+        ]
+        status: Literal["ENABLE", "DISABLE"]
+        status = "DISABLE" if query.auto_message_type in content.off else "ENABLE"
+        return AutoMessages(business_open_id(account), status, shown)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
-async def _changed(request: Request, caller: Caller, body: OfKind, work: Any) -> Response:
+async def _changed(
+    request: Request, caller: Caller, body: OfKind, work: Callable[[Tx, ChannelAccount], str]
+) -> Answered[ChangedAutoMessage]:
     require(caller, Permission.WRITE_INBOX)
 
     def change(tx: Tx) -> str:
-        made: str = work(tx, load_business_account(tx, caller.business_id, body.business_id))
-        return made
+        return work(tx, load_business_account(tx, caller.business_id, body.business_id))
 
     number = await context_of(request).db.write(change)
-    data = {"auto_message": {"auto_message_id": number}} if number else {}
+    data = ChangedAutoMessage(AutoMessageId(number) if number else UNSET)
     return api_answer(data, request_id_of(request))
 
 
@@ -210,11 +263,13 @@ def _exchange(body: MessageBody) -> PreparedReply:
     )
 
 
-def _show(kind: AutomaticKind, number: int, found: PreparedReply) -> dict[str, Any]:
-    parts = {
-        AutomaticKind.WELCOME: {"welcome_message": {"content": found.say}},
-        AutomaticKind.QUESTION: {"suggested_question": {"question": found.ask, "answer": found.say}},
-        AutomaticKind.PROMPT: {"chat_prompt": {"title": found.ask, "content": found.say}},
-    }
-    shown = {"auto_message_id": str(number), "auto_message_type": kind.value, "audit_status": "APPROVED"}
-    return shown | parts[kind]
+def _show(kind: AutomaticKind, number: int, found: PreparedReply) -> AutoMessageInfo:
+    return AutoMessageInfo(
+        str(number),
+        kind,
+        welcome_message=WelcomeContent(found.say) if kind is AutomaticKind.WELCOME else UNSET,
+        suggested_question=(
+            QuestionContent(found.ask, found.say) if kind is AutomaticKind.QUESTION else UNSET
+        ),
+        chat_prompt=PromptContent(found.ask, found.say) if kind is AutomaticKind.PROMPT else UNSET,
+    )

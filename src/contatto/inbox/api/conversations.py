@@ -1,11 +1,11 @@
 """Conversations and their messages in the API v1.3."""
 
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter
+from msgspec import UNSET, Meta, UnsetType
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import Response
 
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
@@ -14,6 +14,9 @@ from contatto.accounts.store import list_ad_accounts
 from contatto.channels.model import ChannelAccount
 from contatto.inbox.actions.business import (
     MESSAGE_TYPES,
+    MessageSource,
+    MessageType,
+    SideInfo,
     business_open_id,
     load_business_account,
     load_business_conversation,
@@ -24,15 +27,17 @@ from contatto.inbox.actions.business import (
 from contatto.inbox.model import Conversation, Message, Person
 from contatto.inbox.store import conversations, messages, persons
 from contatto.inbox.store.referrals import list_referrals
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer
 from contatto.kit.api_types import ApiModel, TextId, describe_query, read_query, request_id_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.kit.timestamps import micros
 from contatto.measurement.model import TouchKind
 from contatto.measurement.store import list_measured_ads, list_touches_of
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
+router: Final = ApiRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
 
 
 class ConversationQuery(ApiModel):
@@ -51,8 +56,70 @@ class ContentQuery(ApiModel):
     cursor: int = Field(0, ge=0, le=(1 << 63) - 1)
 
 
+class AdReferralInfo(Answer, frozen=True):
+    """An ad that led into the conversation; the ad account is empty for one that is not of this house."""
+
+    advertiser_id: str
+    ad_id: str
+    ad_name: str
+    timestamp: Annotated[int, Meta(description="Seconds since 1970, UTC.")]
+    embed_url: str
+
+
+class ReferralInfo(Answer, frozen=True):
+    ad: list[AdReferralInfo]
+    short_link: list[str]
+
+
+class ConversationInfo(Answer, frozen=True):
+    conversation_id: str
+    business_id: str
+    update_time: Annotated[int, Meta(description="Milliseconds since 1970, UTC.")]
+    up_time: int
+    referral: ReferralInfo
+
+
+class ConversationList(Answer, frozen=True):
+    conversations: list[ConversationInfo]
+    has_more: bool
+    cursor: int
+
+
+class TextContent(Answer, frozen=True):
+    body: str
+
+
+class ImageContent(Answer, frozen=True):
+    media_id: str
+
+
+class MessageTag(Answer, frozen=True):
+    source: MessageSource
+
+
+class MessageInfo(Answer, frozen=True, kw_only=True):
+    """A message, with the part that its type has."""
+
+    message_id: str
+    conversation_id: str
+    message_type: MessageType
+    timestamp: Annotated[int, Meta(description="Milliseconds since 1970, UTC.")]
+    text: TextContent | UnsetType = UNSET
+    image: ImageContent | UnsetType = UNSET
+    from_user: SideInfo
+    to_user: SideInfo
+    message_tag: MessageTag
+
+
+class MessageList(Answer, frozen=True):
+    messages: list[MessageInfo]
+    participants: list[SideInfo]
+    has_more: bool
+    cursor: int
+
+
 @router.get("/conversation/list/", openapi_extra=describe_query(ConversationQuery))
-async def list_business_conversations(request: Request, caller: ApiCaller) -> Response:
+async def list_business_conversations(request: Request, caller: ApiCaller) -> Answered[ConversationList]:
     """List the conversations of an account, latest first.
 
     ``referral.ad`` holds every ad that the person came from, oldest first, with the time in seconds.
@@ -60,23 +127,25 @@ async def list_business_conversations(request: Request, caller: ApiCaller) -> Re
     require(caller, Permission.READ_INBOX)
     query = read_query(request, ConversationQuery)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> ConversationList:
         account = load_business_account(tx, caller.business_id, query.business_id)
         found = conversations.list_conversations_of_account(
             tx, caller.business_id, account.id, (query.cursor, query.limit + 1),
             is_answered=query.conversation_type == "SINGLE",
         )  # fmt: skip
-        numbers = {each.id: str(each.number) for each in list_ad_accounts(tx, caller.business_id)}
+        numbers: dict[str, str] = {
+            each.id: str(each.number) for each in list_ad_accounts(tx, caller.business_id)
+        }
         rows = [_show_conversation(tx, account, each, numbers) for each in found[: query.limit]]
         has_more = len(found) > query.limit
         cursor = query.cursor + len(rows)
-        return {"conversations": rows, "has_more": has_more, "cursor": cursor}
+        return ConversationList(rows, has_more, cursor)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
 @router.get("/content/list/", openapi_extra=describe_query(ContentQuery))
-async def list_business_messages(request: Request, caller: ApiCaller) -> Response:
+async def list_business_messages(request: Request, caller: ApiCaller) -> Answered[MessageList]:
     """The messages of a conversation, latest first, 20 at most; ``cursor`` leads to earlier ones.
 
     What only the business sees, such as notices and notes, is never among them.
@@ -84,7 +153,7 @@ async def list_business_messages(request: Request, caller: ApiCaller) -> Respons
     require(caller, Permission.READ_INBOX)
     query = read_query(request, ContentQuery)
 
-    def work(tx: Tx) -> dict[str, Any]:
+    def work(tx: Tx) -> MessageList:
         account = load_business_account(tx, caller.business_id, query.business_id)
         conversation = load_business_conversation(tx, account, query.conversation_id)
         person = persons.load_person(tx, caller.business_id, conversation.person_id)
@@ -92,71 +161,66 @@ async def list_business_messages(request: Request, caller: ApiCaller) -> Respons
             tx, caller.business_id, conversation.id, query.cursor or None, query.limit + 1
         )
         shown = found[: query.limit]
-        return {
-            "messages": [_show_message(account, conversation, person, each) for each in shown],
-            "participants": list(show_sides(account, person, found[0].sender).values()) if found else [],
-            "has_more": len(found) > query.limit,
-            "cursor": shown[-1].seq if shown else 0,
-        }
+        return MessageList(
+            messages=[_show_message(account, conversation, person, each) for each in shown],
+            participants=[*show_sides(account, person, found[0].sender)] if found else [],
+            has_more=len(found) > query.limit,
+            cursor=shown[-1].seq if shown else 0,
+        )
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
 def _show_conversation(
-    tx: Tx, account: ChannelAccount, found: Conversation, numbers: dict[Any, str]
-) -> dict[str, Any]:
+    tx: Tx, account: ChannelAccount, found: Conversation, numbers: Mapping[str, str]
+) -> ConversationInfo:
     at_ms = micros(found.last_message_at) // 1_000 if found.last_message_at else 0
-    return {
-        "conversation_id": shown_id(account, found),
-        "business_id": business_open_id(account),
-        "update_time": at_ms,
-        "up_time": at_ms,
-        "referral": {"ad": _show_ads(tx, found, numbers), "short_link": []},
-    }
+    return ConversationInfo(
+        conversation_id=shown_id(account, found),
+        business_id=business_open_id(account),
+        update_time=at_ms,
+        up_time=at_ms,
+        referral=ReferralInfo(_show_ads(tx, found, numbers), []),
+    )
 
 
-def _show_ads(tx: Tx, found: Conversation, numbers: dict[Any, str]) -> list[dict[str, Any]]:
+def _show_ads(tx: Tx, found: Conversation, numbers: Mapping[str, str]) -> list[AdReferralInfo]:
     """Each ad that was tapped on the way into the conversation, ours and others, oldest first."""
     touches = list_touches_of(tx, found.business_id, found.person_id)
     taps = [touch for touch in touches if touch.kind is TouchKind.CLICK]
     ads = list_measured_ads(tx, found.business_id, {touch.ad_id for touch in taps})
     rows = [
-        {
-            "advertiser_id": numbers.get(touch.ad_account_id, ""),
-            "ad_id": str(ads[touch.ad_id].ad_number),
-            "ad_name": ads[touch.ad_id].ad_name,
-            "timestamp": touch.ts // 1_000_000,
-            "embed_url": "",
-        }
+        AdReferralInfo(
+            advertiser_id=numbers.get(touch.ad_account_id, ""),
+            ad_id=str(ads[touch.ad_id].ad_number),
+            ad_name=ads[touch.ad_id].ad_name,
+            timestamp=touch.ts // 1_000_000,
+            embed_url="",
+        )
         for touch in taps
         if touch.ad_id in ads
     ]
     rows += [
-        {
-            "advertiser_id": "",
-            "ad_id": str(each.ad_number),
-            "ad_name": each.headline,
-            "timestamp": micros(each.at) // 1_000_000,
-            "embed_url": "",
-        }
+        AdReferralInfo("", str(each.ad_number), each.headline, micros(each.at) // 1_000_000, "")
         for each in list_referrals(tx, found.business_id, found.id)
     ]
-    return sorted(rows, key=lambda row: (row["timestamp"], row["ad_id"]))
+    return sorted(rows, key=lambda row: (row.timestamp, row.ad_id))
 
 
 def _show_message(
     account: ChannelAccount, conversation: Conversation, person: Person, message: Message
-) -> dict[str, Any]:
+) -> MessageInfo:
     kind = MESSAGE_TYPES[message.kind]
-    part: dict[str, Any] = {"text": {"body": message.text}} if kind == "TEXT" else {}
-    if message.photo:
-        part = {"image": {"media_id": message.photo}}
-    return {
-        "message_id": message.id,
-        "conversation_id": shown_id(account, conversation),
-        "message_type": kind,
-        "timestamp": micros(message.at) // 1_000,
-        **part,
-        **show_sides(account, person, message.sender),
-        "message_tag": {"source": source_of_message(message)},
-    }
+    sides = show_sides(account, person, message.sender)
+    is_text = kind == "TEXT" and not message.photo
+    return MessageInfo(
+        message_id=message.id,
+        conversation_id=shown_id(account, conversation),
+        message_type=kind,
+        timestamp=micros(message.at) // 1_000,
+        text=TextContent(message.text) if is_text else UNSET,
+        image=ImageContent(message.photo) if message.photo else UNSET,
+        from_user=sides.from_user,
+        to_user=sides.to_user,
+        message_tag=MessageTag(source_of_message(message)),
+    )

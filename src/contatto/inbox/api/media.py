@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Annotated, Final, Literal
 from urllib.parse import quote
 
-from fastapi import APIRouter
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,13 +17,15 @@ from contatto.inbox.actions.business import load_business_account, load_business
 from contatto.inbox.store.messages import find_message
 from contatto.inbox.store.photos import find_photo_body, list_photos
 from contatto.kit import errors
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer
 from contatto.kit.api_types import ApiModel, TextId, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import HotRoute, api_answer
+from contatto.kit.http import Answered, HotRoute, api_answer
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
+router: Final = ApiRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
 MEDIA_KEY: Final = "media links"
 LINK: Final = timedelta(minutes=10)
 _SAFE: Final = {
@@ -43,8 +44,14 @@ class MediaBody(ApiModel):
     media_type: Literal["IMAGE", "VIDEO"] = "IMAGE"
 
 
+class MediaLink(Answer, frozen=True):
+    download_url: str
+
+
 @router.post("/media/download/")
-async def download_business_media(request: Request, caller: ApiCaller, body: MediaBody) -> Response:
+async def download_business_media(
+    request: Request, caller: ApiCaller, body: MediaBody
+) -> Answered[MediaLink]:
     """A link to the picture of a message. Whoever has it needs no token.
 
     It is good for ten minutes, and no longer than the access token that asked for it.
@@ -67,7 +74,7 @@ async def download_business_media(request: Request, caller: ApiCaller, body: Med
     signer = context.vault.signer(MEDIA_KEY)
     token = rules.media_token(caller.business_id, caller.subject_id, body.media_id, until, signer)
     url = f"{context.settings.base_url}/media?token={quote(token)}"
-    return api_answer({"download_url": url}, request_id_of(request))
+    return api_answer(MediaLink(url), request_id_of(request))
 
 
 async def send_media(request: Request) -> Response:

@@ -3,10 +3,9 @@
 from dataclasses import replace
 from typing import Annotated, Final, Literal
 
-from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import File, Form, UploadFile
 from pydantic import Field
 from starlette.requests import Request
-from starlette.responses import Response
 
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Caller, Permission
@@ -21,6 +20,8 @@ from contatto.inbox.model import Conversation, MemberTyping, Message
 from contatto.inbox.rules import TEXT_LIMIT, post_url
 from contatto.inbox.store.photos import list_photos
 from contatto.kit import errors
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer
 from contatto.kit.api_types import (
     ApiId,
     ApiModel,
@@ -32,12 +33,12 @@ from contatto.kit.api_types import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import api_answer
+from contatto.kit.http import Answered, api_answer
 from contatto.kit.ids import new_id
 from contatto.kit.pictures import PICTURE_LIMIT
 from contatto.ui.context import context_of
 
-router: Final = APIRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
+router: Final = ApiRouter(prefix="/open_api/v1.3/business/message", tags=["Business messages"])
 _BUTTON_LIMITS: Final = {"QA_BUTTON_CARD": 20, "QA_LINK_CARD": 40}
 
 
@@ -90,8 +91,32 @@ class CapabilityQuery(ApiModel):
     capability_types: JsonText[Annotated[list[Literal["IMAGE_SEND"]], Field(min_length=1, max_length=10)]]
 
 
+class MessageId(Answer, frozen=True):
+    """Empty after a SENDER_ACTION, which sends no message."""
+
+    message_id: str
+
+
+class SentMessage(Answer, frozen=True):
+    message: MessageId
+
+
+class MediaInfo(Answer, frozen=True):
+    media_id: str
+    media_type: Literal["IMAGE"]
+
+
+class CapabilityInfo(Answer, frozen=True):
+    capability_type: Literal["IMAGE_SEND"]
+    capability_result: bool
+
+
+class Capabilities(Answer, frozen=True):
+    capability_infos: list[CapabilityInfo]
+
+
 @router.post("/send/")
-async def send_business_message(request: Request, caller: ApiCaller, body: SendBody) -> Response:
+async def send_business_message(request: Request, caller: ApiCaller, body: SendBody) -> Answered[SentMessage]:
     """Send a message into a conversation.
 
     A business cannot write first. On TikTok it may send 10 messages within 48 hours of the person's last
@@ -102,7 +127,7 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
     _check_part(body)
     if body.message_type == "SENDER_ACTION":
         await _act(request, caller, body)
-        return api_answer({"message": {"message_id": ""}}, request_id_of(request))
+        return api_answer(SentMessage(MessageId("")), request_id_of(request))
 
     def work(tx: Tx) -> Message:
         account = load_business_account(tx, caller.business_id, body.business_id)
@@ -113,7 +138,7 @@ async def send_business_message(request: Request, caller: ApiCaller, body: SendB
         return send_reply(tx, caller.business_id, conversation.id, message)
 
     sent = await context_of(request).db.write(work)
-    return api_answer({"message": {"message_id": sent.id}}, request_id_of(request))
+    return api_answer(SentMessage(MessageId(sent.id)), request_id_of(request))
 
 
 @router.post("/media/upload/")
@@ -125,7 +150,7 @@ async def upload_business_media(
         UploadFile, File(description="A picture; it is written anew, without what it says of its maker.")
     ],
     media_type: Annotated[Literal["IMAGE"], Form()] = "IMAGE",
-) -> Response:
+) -> Answered[MediaInfo]:
     """Upload a picture; its ``media_id`` is good for a day, or as long as a message shows it."""
     require(caller, Permission.WRITE_INBOX)
     context = context_of(request)
@@ -134,11 +159,11 @@ async def upload_business_media(
         raise Refused(errors.PHOTO_TOO_LARGE)
     picture = await context.uploads.remake(await file.read(), caller.subject_id)
     photo = await context.db.write(lambda tx: keep_photo(tx, caller.business_id, picture))
-    return api_answer({"media_id": photo.digest, "media_type": media_type}, request_id_of(request))
+    return api_answer(MediaInfo(photo.digest, media_type), request_id_of(request))
 
 
 @router.get("/capabilities/get/", openapi_extra=describe_query(CapabilityQuery))
-async def get_capabilities(request: Request, caller: ApiCaller) -> Response:
+async def get_capabilities(request: Request, caller: ApiCaller) -> Answered[Capabilities]:
     """Whether an account can send pictures into a conversation."""
     require(caller, Permission.READ_INBOX)
     query = read_query(request, CapabilityQuery)
@@ -149,8 +174,8 @@ async def get_capabilities(request: Request, caller: ApiCaller) -> Response:
         return CONNECTORS[account.platform].dialect.takes_photos
 
     can = await context_of(request).db.read(work)
-    infos = [{"capability_type": each, "capability_result": can} for each in query.capability_types]
-    return api_answer({"capability_infos": infos}, request_id_of(request))
+    infos = [CapabilityInfo(each, can) for each in query.capability_types]
+    return api_answer(Capabilities(infos), request_id_of(request))
 
 
 def _check_part(body: SendBody) -> None:

@@ -1,11 +1,12 @@
 """A lead as programs outside are shown it: its source, its fields, and what else is known of it."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Annotated, Final
 
 from contatto.capture.model import Field
+from contatto.kit.answers import Answer, IdText, TimeText, capitals
 from contatto.kit.api_types import api_time
-from contatto.leads.model.leads import ContactPoint, Lead, LeadSource, Origin
+from contatto.leads.model.leads import ContactPoint, Lead, LeadSource, LeadStatus, Origin
 from contatto.measurement.model import MeasuredAd
 
 NAME: Final = "name"
@@ -47,14 +48,31 @@ def ad_data(ad: MeasuredAd | None) -> Mapping[str, str]:
     }
 
 
-def meta_data(lead: Lead, source: LeadSource, ad: MeasuredAd | None, page_id: str = "") -> dict[str, Any]:
+class LeadMeta(Answer, frozen=True):
+    """What is known of a lead beside its data; without a form or an ad their ids and names are empty."""
+
+    lead_source: LeadSource
+    lead_id: IdText
+    page_id: str
+    campaign_id: str
+    campaign_name: str
+    adgroup_id: str
+    adgroup_name: str
+    ad_id: str
+    ad_name: str
+    create_time: TimeText
+    status: Annotated[str, capitals(LeadStatus)]
+    is_test: bool
+
+
+def meta_data(lead: Lead, source: LeadSource, ad: MeasuredAd | None, page_id: str = "") -> LeadMeta:
     """The ``meta_data`` of a lead in the API; ``is_test`` and ``status`` are extensions."""
-    return {
-        "lead_source": source.value,
-        "lead_id": str(lead.number),
-        "page_id": page_id,
+    return LeadMeta(
+        lead_source=source,
+        lead_id=str(lead.number),
+        page_id=page_id,
         **ad_data(ad),
-        "create_time": api_time(lead.created_at),
-        "status": lead.status.value.upper(),
-        "is_test": lead.is_test,
-    }
+        create_time=api_time(lead.created_at),
+        status=lead.status.upper(),
+        is_test=lead.is_test,
+    )

@@ -91,7 +91,7 @@ def _make_file(tx: Tx, task: ReportTask) -> str:
         raise Refused(errors.NO_ADVERTISER)
     names = (*asked.dimensions, *asked.metrics)
     rows = [show_row(row, account, asked, METRICS) for row in answer_report(tx, account, asked)]
-    lines = [[(row["dimensions"] | row["metrics"])[name] for name in names] for row in rows]
+    lines = [[(row.dimensions | row.metrics)[name] for name in names] for row in rows]
     return b"".join(csv_lines([names, *lines])).decode()
 
 

@@ -1,7 +1,7 @@
 """Rows of a report as the API shows them: dimensions and metrics are texts."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import DIRECT_MESSAGE
@@ -42,10 +42,17 @@ def _dimension(row: ReportRow, name: str) -> str:
     return str(numbers.get(name, "")) or UNKNOWN
 
 
+class ShownRow(NamedTuple):
+    """The texts that were asked for, by name."""
+
+    dimensions: dict[str, str]
+    metrics: dict[str, str]
+
+
 def show_row(
     row: ReportRow, account: AdAccount, query: ReportBody, metrics: Mapping[str, Metric]
-) -> dict[str, Any]:
-    dimensions = {name: _dimension(row, name) for name in query.dimensions}
+) -> ShownRow:
+    dimensions: dict[str, str] = {name: _dimension(row, name) for name in query.dimensions}
     if "advertiser_id" in dimensions:
         dimensions["advertiser_id"] = str(account.number)
     texts = {
@@ -60,9 +67,11 @@ def show_row(
     }
     numbers = {name: metric_text(metrics[name], row.figures) for name in query.metrics if name in metrics}
     shown = {name: numbers[name] if name in numbers else texts[name] or NO_VALUE for name in query.metrics}
-    return {"dimensions": dimensions, "metrics": shown}
+    return ShownRow(dimensions, shown)
 
 
-def show_total(figures: Figures, query: ReportBody, metrics: Mapping[str, Metric]) -> dict[str, Any]:
-    total = {name: metric_text(metrics[name], figures) for name in query.metrics if name in metrics}
+def show_total(figures: Figures, query: ReportBody, metrics: Mapping[str, Metric]) -> dict[str, str | bool]:
+    total: dict[str, str | bool] = {
+        name: metric_text(metrics[name], figures) for name in query.metrics if name in metrics
+    }
     return total | {"mixed_goals": figures.mixed_goals}
