@@ -28,6 +28,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret, new_id, new_number, new_secret
 from contatto.kit.languages import LANGUAGES
+from contatto.kit.rows import row_of
 
 _hasher = PasswordHasher()  # argon2id with the library's own defaults (RFC 9106, low-memory profile)
 _NOBODY: Final = (
@@ -90,7 +91,7 @@ def add_member(tx: Tx, business_id: BusinessId, new: NewMember, password_hash: s
         password_hash,
         tx.now,
     )
-    row = {name: getattr(member, name) for name in Member.__dataclass_fields__}
+    row = row_of(member)
     if not store.save_member(tx, row):
         raise Refused(errors.INVALID, "email: a member with this address exists already.")
     return member
@@ -216,7 +217,7 @@ def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAcco
     account = AdAccount(
         AdAccountId(new_id()), business_id, new_number(), name, country, currency, new.timezone, tx.now
     )
-    store.save_ad_account(tx, {name: getattr(account, name) for name in AdAccount.__dataclass_fields__})
+    store.save_ad_account(tx, row_of(account))
     return account
 
 
@@ -286,7 +287,7 @@ def issue_token(
     known, limits = _allowed(tx, business_id, scopes, made_by, ad_account_ids)
     token = new_secret("contatto")
     kept = ApiToken(new_id(), business_id, name.strip(), known, tx.now, None, None, made_by, limits)
-    row = {field: getattr(kept, field) for field in ApiToken.__dataclass_fields__}
+    row = row_of(kept)
     store.save_token(tx, row | {"token_hash": hash_secret(token)})
     return kept, token
 

@@ -9,6 +9,7 @@ from contatto.audiences.model import Audience, AudienceFile, AudienceKind, Finge
 from contatto.audiences.rules import split_prints
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
+from contatto.kit.rows import row_of
 
 audiences = Table(
     "audiences",
@@ -48,7 +49,7 @@ audience_files = Table(
 
 
 def save_file(tx: Tx, file: AudienceFile) -> None:
-    tx.insert(audience_files, {name: getattr(file, name) for name in AudienceFile.__dataclass_fields__})
+    tx.insert(audience_files, row_of(file))
 
 
 def find_file(tx: Tx, business_id: str, path: str) -> AudienceFile | None:
@@ -62,7 +63,7 @@ def delete_old_files(tx: Tx, before: datetime) -> int:
 
 
 def save_audience(tx: Tx, audience: Audience) -> None:
-    tx.insert(audiences, {name: getattr(audience, name) for name in Audience.__dataclass_fields__})
+    tx.insert(audiences, row_of(audience))
 
 
 def record_audience(tx: Tx, audience: Audience) -> None:
@@ -70,7 +71,7 @@ def record_audience(tx: Tx, audience: Audience) -> None:
     mine = audiences.update().where(
         audiences.c.business_id == audience.business_id, audiences.c.id == audience.id
     )
-    tx.execute(mine.values({name: getattr(audience, name) for name in Audience.__dataclass_fields__}))
+    tx.execute(mine.values(row_of(audience)))
 
 
 def delete_audience(tx: Tx, audience: Audience) -> None:

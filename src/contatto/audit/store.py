@@ -12,6 +12,7 @@ from contatto.kit.db.hot import insert_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Serial, instant, metadata, tenant, text
 from contatto.kit.ids import hash_secret
+from contatto.kit.rows import row_of
 
 audit_entries = Table(
     "audit_entries",
@@ -61,11 +62,11 @@ def _chained(tx: Tx, business_id: str, records: Sequence[AuditRecord]) -> list[d
     before = find_last_digest(tx, business_id)
     rows: list[dict[str, Any]] = []
     for record in records:
-        told = {name: getattr(record, name) for name in AuditRecord.__dataclass_fields__}
+        told = row_of(record)
         entry = AuditEntry(seq=0, at=tx.now, before=before, digest="", **told)
         before = entry_digest(entry)
         row = replace(entry, digest=before)
-        rows.append({name: getattr(row, name) for name in AuditEntry.__dataclass_fields__ if name != "seq"})
+        rows.append(row_of(row, without={"seq"}))
     return rows
 
 

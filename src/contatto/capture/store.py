@@ -10,6 +10,7 @@ from contatto.capture.model import Field, Review
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
 from contatto.kit.ids import new_id
+from contatto.kit.rows import row_of
 
 capture_switches = Table(
     "capture_switches",
@@ -62,7 +63,7 @@ class CaptureSwitch:
 
 
 def save_switch(tx: Tx, switch: CaptureSwitch) -> None:
-    row = {name: getattr(switch, name) for name in CaptureSwitch.__dataclass_fields__}
+    row = row_of(switch)
     changed = {
         name: value for name, value in row.items() if name not in ("channel_account_id", "business_id")
     }

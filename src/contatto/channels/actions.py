@@ -11,6 +11,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
+from contatto.kit.rows import row_of
 from contatto.kit.vault import Vault
 
 
@@ -62,7 +63,7 @@ def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount
         country,
         tx.now,
     )
-    row = {name: getattr(account, name) for name in ChannelAccount.__dataclass_fields__}
+    row = row_of(account)
     if not store.save_account(tx, row):
         raise Refused(errors.INVALID, "external_id: this account is connected already.")
     return account

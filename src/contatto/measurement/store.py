@@ -26,6 +26,7 @@ from sqlalchemy import (
 from contatto.kit.db.hot import Seek, insert_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
 from contatto.kit.db.types import Choice, Words, instant, metadata, tenant, text
+from contatto.kit.rows import row_of
 from contatto.measurement.model import (
     LONGEST_VIEW_S,
     Attribution,
@@ -146,7 +147,7 @@ APPEND_TOUCH: Final = {
 
 def save_measured_ad(tx: Tx, ad: MeasuredAd) -> None:
     """Insert or replace what is known about an ad."""
-    row = {name: getattr(ad, name) for name in MeasuredAd.__dataclass_fields__}
+    row = row_of(ad)
     changed = {name: value for name, value in row.items() if name != "ad_id"}
     tx.execute(
         tx.upsert(measured_ads).values(**row).on_conflict_do_update(index_elements=["ad_id"], set_=changed)
@@ -190,7 +191,7 @@ def append_touches(tx: Tx, rows: Sequence[Row]) -> None:
 
 
 def touch_row(touch: Touch) -> dict[str, Any]:
-    return {name: getattr(touch, name) for name in Touch.__dataclass_fields__}
+    return row_of(touch)
 
 
 def _latest(which: ColumnElement[bool], *what: Any) -> Select[Any]:
@@ -240,7 +241,7 @@ def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) 
 
 def append_conversion(tx: Tx, conversion: Conversion) -> bool:
     """Append a conversion, unattributed so far; False when it was there before."""
-    row = {name: getattr(conversion, name) for name in Conversion.__dataclass_fields__}
+    row = row_of(conversion)
     return tx.insert_ignore(conversions, row)
 
 

@@ -15,6 +15,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
+from contatto.kit.rows import row_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def update_ad(
     before = find_own_ad(tx, account, number)
     statuses.check_alive("ad_id", before.status)
     statuses.check_seen(before.updated_at, changes.seen_at)
-    given = {name: getattr(changes, name) for name in AdChanges.__dataclass_fields__ if name != "seen_at"}
+    given = row_of(changes, without={"seen_at"})
     given = {name: value.strip() for name, value in given.items() if value is not None}
     if "name" in given:
         settings.check_name("ad_name", given["name"])

@@ -9,6 +9,7 @@ from contatto.ads.model import Draft, NodeKind, Place
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant
 from contatto.kit.ids import new_id
+from contatto.kit.rows import row_of
 
 ad_drafts = Table(
     "ad_drafts",
@@ -27,7 +28,7 @@ ad_drafts = Table(
 
 def save_draft(tx: Tx, draft: Draft) -> None:
     """Keep a draft in the place of the member's earlier one of the same form."""
-    row: dict[str, Any] = {name: getattr(draft, name) for name in Draft.__dataclass_fields__}
+    row: dict[str, Any] = row_of(draft)
     typed = tx.seal(draft.typed, draft.business_id)
     statement = tx.upsert(ad_drafts).values(row | {"id": new_id(), "typed": typed})
     again = {name: statement.excluded[name] for name in ("typed", "saved_at")}

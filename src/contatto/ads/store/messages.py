@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, select
 from contatto.ads.model import WelcomeMessage
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Words, instant, key, metadata, tenant, text
+from contatto.kit.rows import row_of
 
 welcome_messages = Table(
     "welcome_messages",
@@ -25,7 +26,7 @@ welcome_messages = Table(
 
 
 def save_welcome_message(tx: Tx, message: WelcomeMessage) -> None:
-    row = {name: getattr(message, name) for name in WelcomeMessage.__dataclass_fields__}
+    row = row_of(message)
     tx.insert(welcome_messages, row)
 
 

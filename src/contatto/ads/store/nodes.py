@@ -26,6 +26,7 @@ from contatto.ads.model import (
 )
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
+from contatto.kit.rows import row_of
 from contatto.measurement.model import Goal
 
 
@@ -126,15 +127,15 @@ ads = Table(
 
 
 def save_campaign(tx: Tx, campaign: Campaign) -> None:
-    tx.insert(campaigns, {name: getattr(campaign, name) for name in Campaign.__dataclass_fields__})
+    tx.insert(campaigns, row_of(campaign))
 
 
 def save_ad_group(tx: Tx, ad_group: AdGroup) -> None:
-    tx.insert(ad_groups, {name: getattr(ad_group, name) for name in AdGroup.__dataclass_fields__})
+    tx.insert(ad_groups, row_of(ad_group))
 
 
 def save_ad(tx: Tx, ad: Ad) -> None:
-    tx.insert(ads, {name: getattr(ad, name) for name in Ad.__dataclass_fields__})
+    tx.insert(ads, row_of(ad))
 
 
 def record_campaign(tx: Tx, before: Campaign, changed: Campaign) -> bool:
@@ -320,7 +321,7 @@ def _record[T: (Campaign, AdGroup, Ad)](tx: Tx, table: Table, before: T, changed
         table.c.id == before.id,
         table.c.updated_at == before.updated_at,
     )
-    row = {name: getattr(changed, name) for name in changed.__dataclass_fields__}
+    row = row_of(changed)
     return tx.execute(mine.values(row)).rowcount == 1
 
 

@@ -25,6 +25,7 @@ from contatto.forms.model import Answer, ConsentReceipt, Content, Form, FormAnsw
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.kit.looks import note_seen
+from contatto.kit.rows import row_of
 
 forms = Table(
     "forms",
@@ -118,7 +119,7 @@ def _as_text(content: Content) -> str:
 
 
 def save_form(tx: Tx, form: Form) -> None:
-    row = {name: getattr(form, name) for name in Form.__dataclass_fields__}
+    row = row_of(form)
     tx.insert(forms, row | {"draft": _as_text(form.draft)})
 
 
@@ -171,7 +172,7 @@ def _list_forms(tx: Tx, statement: Select[Any]) -> list[Form]:
 
 
 def save_version(tx: Tx, version: FormVersion) -> None:
-    row = {name: getattr(version, name) for name in FormVersion.__dataclass_fields__}
+    row = row_of(version)
     tx.insert(form_versions, row | {"content": _as_text(version.content)})
 
 
@@ -247,7 +248,7 @@ def list_default_forms(tx: Tx, business_id: str) -> dict[str, str]:
 
 def append_answer(tx: Tx, answer: FormAnswer) -> bool:
     """Append an answer, sealed; False when the same submission was there before."""
-    row = {name: getattr(answer, name) for name in FormAnswer.__dataclass_fields__ if name != "answers"}
+    row = row_of(answer, without={"answers"})
     body = msgspec.json.encode(answer.answers)
     return tx.insert_ignore(form_answers, row | {"body": tx.vault.seal_bytes(body, answer.business_id)})
 
@@ -343,9 +344,7 @@ def _opened(tx: Tx, row: Mapping[Any, Any]) -> FormAnswer:
 
 
 def append_receipt(tx: Tx, receipt: ConsentReceipt) -> None:
-    tx.insert(
-        consent_receipts, {name: getattr(receipt, name) for name in ConsentReceipt.__dataclass_fields__}
-    )
+    tx.insert(consent_receipts, row_of(receipt))
 
 
 def has_sent_form(tx: Tx, business_id: str, form_id: str, person_id: str) -> bool:

@@ -34,6 +34,7 @@ from contatto.inbox.store.messages import messages
 from contatto.inbox.store.persons import persons
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Instant, instant, key, metadata, tenant
+from contatto.kit.rows import row_of
 from contatto.leads.rules.records import folded
 
 
@@ -102,7 +103,7 @@ class ConversationFilter:
 
 def save_conversation(tx: Tx, conversation: Conversation) -> bool:
     """Insert a conversation; False when it is there."""
-    row = {name: getattr(conversation, name) for name in Conversation.__dataclass_fields__}
+    row = row_of(conversation)
     return tx.insert_ignore(conversations, row)
 
 

@@ -8,6 +8,7 @@ from contatto.inbox.model import PrivateNote, SavedReply
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
 from contatto.kit.looks import note_seen
+from contatto.kit.rows import row_of
 
 conversation_labels = Table(
     "conversation_labels",
@@ -71,7 +72,7 @@ def list_label_ids(tx: Tx, business_id: str, conversation_ids: Iterable[str]) ->
 
 def append_private_note(tx: Tx, note: PrivateNote) -> bool:
     """Append a note, sealed; False when it was there before."""
-    row = {name: getattr(note, name) for name in PrivateNote.__dataclass_fields__ if name != "text"}
+    row = row_of(note, without={"text"})
     return tx.insert_ignore(private_notes, row | {"body": tx.vault.seal(note.text, note.business_id)})
 
 

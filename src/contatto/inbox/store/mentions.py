@@ -5,6 +5,7 @@ from sqlalchemy import Column, Index, Select, String, Table, UniqueConstraint, s
 from contatto.inbox.model import Mention
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, tenant
+from contatto.kit.rows import row_of
 
 mentions = Table(
     "note_mentions",
@@ -22,7 +23,7 @@ mentions = Table(
 
 def append_mention(tx: Tx, mention: Mention) -> bool:
     """Append a mention; False when it was there before."""
-    return tx.insert_ignore(mentions, {name: getattr(mention, name) for name in Mention.__dataclass_fields__})
+    return tx.insert_ignore(mentions, row_of(mention))
 
 
 def mark_mentions_seen(tx: Tx, business_id: str, conversation_id: str, member_id: str) -> bool:

@@ -13,6 +13,7 @@ from contatto.inbox.model import InlineNotice
 from contatto.inbox.store.conversations import conversations
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Words, instant, key, metadata, tenant
+from contatto.kit.rows import row_of
 
 inline_notices = Table(
     "inline_notices",
@@ -29,7 +30,7 @@ inline_notices = Table(
 
 def append_notice(tx: Tx, notice: InlineNotice) -> bool:
     """Append an inline notice; False when it was there before."""
-    row = {name: getattr(notice, name) for name in InlineNotice.__dataclass_fields__}
+    row = row_of(notice)
     return tx.insert_ignore(inline_notices, row)
 
 

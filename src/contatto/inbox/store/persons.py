@@ -20,6 +20,7 @@ from sqlalchemy import (
 from contatto.inbox.model import Person
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant, instant, key, metadata, sealed, tenant, text
+from contatto.kit.rows import row_of
 from contatto.leads.rules.records import name_key
 
 persons = Table(
@@ -57,7 +58,7 @@ _SEEN: Final = (
 
 def save_person(tx: Tx, person: Person) -> None:
     """Insert a person; one who is there gets a name if there was none, and may have come earlier."""
-    row = {name: getattr(person, name) for name in Person.__dataclass_fields__}
+    row = row_of(person)
     row |= {"name": tx.seal(person.name, person.business_id), "name_key": name_key(person.name)}
     row["stated_name"] = tx.seal(person.stated_name, person.business_id)
     if not tx.insert_ignore(persons, row):

@@ -10,6 +10,7 @@ from contatto.inbox.store.messages import messages
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, sealed, tenant
 from contatto.kit.ids import named_id
+from contatto.kit.rows import row_of
 
 photos = Table(
     "photos",
@@ -28,7 +29,7 @@ photos = Table(
 
 def save_photo(tx: Tx, photo: Photo, body: bytes) -> None:
     """Keep a picture; the same one again only counts as new, so that nobody forgets it before its message."""
-    row = {name: getattr(photo, name) for name in Photo.__dataclass_fields__}
+    row = row_of(photo)
     row["id"] = named_id(photo.business_id, photo.digest)
     insert = tx.upsert(photos).values(**row, body=tx.vault.seal_bytes(body, photo.business_id))
     again = {"created_at": photo.created_at}

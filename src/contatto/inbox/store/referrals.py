@@ -5,6 +5,7 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, select
 from contatto.inbox.model import AdReferral
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
+from contatto.kit.rows import row_of
 
 ad_referrals = Table(
     "ad_referrals",
@@ -23,7 +24,7 @@ ad_referrals = Table(
 
 def append_referral(tx: Tx, referral: AdReferral) -> bool:
     """Append a referral; False when it was there before."""
-    row = {name: getattr(referral, name) for name in AdReferral.__dataclass_fields__}
+    row = row_of(referral)
     texts = {name: tx.seal(row[name], referral.business_id) for name in ("headline", "ad_text")}
     return tx.insert_ignore(ad_referrals, row | texts)
 

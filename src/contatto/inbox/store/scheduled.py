@@ -9,6 +9,7 @@ from contatto.inbox.model import ScheduledReply, ScheduleState
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.kit.looks import note_seen
+from contatto.kit.rows import row_of
 from contatto.kit.turns import Queue
 
 _DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
@@ -34,7 +35,7 @@ SCHEDULED: Final = Queue(scheduled_replies, _DUE, scheduled_replies.c.due_at)
 
 def append_scheduled(tx: Tx, reply: ScheduledReply) -> bool:
     """Append a reply for later, sealed; False when it was there before."""
-    row = {name: getattr(reply, name) for name in ScheduledReply.__dataclass_fields__ if name != "text"}
+    row = row_of(reply, without={"text"})
     return tx.insert_ignore(scheduled_replies, row | {"body": tx.vault.seal(reply.text, reply.business_id)})
 
 

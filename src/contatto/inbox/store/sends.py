@@ -23,6 +23,7 @@ from contatto.inbox.store.messages import find_last_time, messages
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
 from contatto.kit.outbound.store import is_unsure
+from contatto.kit.rows import row_of
 
 sends = Table(
     "sends",
@@ -45,7 +46,7 @@ UNSETTLED: Final = (SendState.DUE, SendState.FAILED, SendState.DEAD)
 
 def append_send(tx: Tx, send: Send) -> bool:
     """Append a send; False when this message has one."""
-    row = {name: getattr(send, name) for name in Send.__dataclass_fields__ if name != "id"}
+    row = row_of(send, without={"id"})
     return tx.insert_ignore(sends, row | {"changed_at": tx.now})
 
 

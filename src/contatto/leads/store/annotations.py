@@ -20,6 +20,7 @@ from sqlalchemy import (
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
 from contatto.kit.looks import note_seen
+from contatto.kit.rows import row_of
 from contatto.leads.model.annotations import Label, Note, Task
 
 labels = Table(
@@ -128,7 +129,7 @@ def delete_lead_label(tx: Tx, business_id: str, lead_id: str, label_id: str) -> 
 
 def save_note(tx: Tx, business_id: str, note: Note) -> bool:
     """Insert a note, its text sealed; False when it is there."""
-    row = {name: getattr(note, name) for name in Note.__dataclass_fields__ if name != "text"}
+    row = row_of(note, without={"text"})
     body = tx.vault.seal(note.text, business_id)
     return tx.insert_ignore(lead_notes, row | {"business_id": business_id, "body": body})
 
@@ -169,7 +170,7 @@ def delete_note(tx: Tx, business_id: str, note: Note) -> bool:
 
 def save_task(tx: Tx, business_id: str, task: Task) -> bool:
     """Insert a task, its text sealed; False when it is there."""
-    row = {name: getattr(task, name) for name in Task.__dataclass_fields__ if name != "text"}
+    row = row_of(task, without={"text"})
     body = tx.vault.seal(task.text, business_id)
     return tx.insert_ignore(lead_tasks, row | {"business_id": business_id, "body": body})
 

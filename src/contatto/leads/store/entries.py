@@ -7,6 +7,7 @@ from sqlalchemy import Boolean, Column, Index, Integer, String, Table, func, sel
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, metadata, tenant, text
+from contatto.kit.rows import row_of
 
 lead_entries = Table(
     "lead_entries",
@@ -39,7 +40,7 @@ class FormEntry:
 
 def append_entry(tx: Tx, business_id: str, entry: FormEntry) -> bool:
     """Append an entry; False when it is there."""
-    row = {name: getattr(entry, name) for name in FormEntry.__dataclass_fields__}
+    row = row_of(entry)
     return tx.insert_ignore(lead_entries, row | {"business_id": business_id})
 
 

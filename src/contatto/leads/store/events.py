@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstrain
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+from contatto.kit.rows import row_of
 from contatto.leads.model.leads import LeadStatus
 from contatto.leads.rules.events import EventSet, LeadEvent
 
@@ -39,7 +40,7 @@ lead_events = Table(
 
 
 def _row(found: Any) -> dict[str, Any]:
-    return {name: getattr(found, name) for name in type(found).__dataclass_fields__}
+    return row_of(found)
 
 
 def save_event_set(tx: Tx, made: EventSet) -> bool:

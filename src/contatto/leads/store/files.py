@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant
+from contatto.kit.rows import row_of
 from contatto.kit.turns import Queue
 from contatto.leads.rules.files import FileState, LeadFile
 
@@ -48,7 +49,7 @@ WAITING: Final = Queue(lead_files, _WAITS, lead_files.c.due_at)
 
 
 def save_lead_file(tx: Tx, file: LeadFile) -> None:
-    tx.insert(lead_files, {name: getattr(file, name) for name in LeadFile.__dataclass_fields__})
+    tx.insert(lead_files, row_of(file))
 
 
 def find_lead_file(tx: Tx, business_id: str, number: int) -> LeadFile | None:

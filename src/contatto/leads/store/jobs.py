@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+from contatto.kit.rows import row_of
 from contatto.leads.model.jobs import ItemState, Job, JobItem, JobKind, JobState, Plan
 
 _OPEN: Final[ColumnElement[bool]] = literal_column("state <> 'done'")
@@ -68,7 +69,7 @@ lead_job_items = Table(
 
 
 def save_job(tx: Tx, job: Job) -> None:
-    row = {name: getattr(job, name) for name in Job.__dataclass_fields__}
+    row = row_of(job)
     plan = tx.vault.seal(msgspec.json.encode(job.plan).decode(), job.business_id)
     tx.insert(lead_jobs, row | {"plan": plan, "value": job.plan.value})
 
@@ -134,11 +135,7 @@ def record_job(tx: Tx, job: Job) -> None:
 
 
 def append_job_items(tx: Tx, job: Job, items: list[JobItem]) -> None:
-    rows = [
-        {name: getattr(item, name) for name in JobItem.__dataclass_fields__}
-        | {"business_id": job.business_id, "job_id": job.id}
-        for item in items
-    ]
+    rows = [row_of(item) | {"business_id": job.business_id, "job_id": job.id} for item in items]
     if rows:
         tx.execute(lead_job_items.insert(), rows)
 

@@ -8,6 +8,7 @@ from sqlalchemy import Column, Index, String, Table, or_, select, update
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
+from contatto.kit.rows import row_of
 from contatto.kit.timestamps import from_micros
 from contatto.leads.model.merges import Face, Journal, Merge
 from contatto.leads.rules.records import name_key
@@ -40,7 +41,7 @@ MOVING: Final = {
 
 
 def save_merge(tx: Tx, business_id: str, merge: Merge) -> None:
-    row = {name: getattr(merge, name) for name in Merge.__dataclass_fields__}
+    row = row_of(merge)
     journal = tx.vault.seal(msgspec.json.encode(merge.journal).decode(), business_id)
     sealed_values = {"journal": journal, "reason": tx.seal(merge.reason, business_id)}
     tx.insert(lead_merges, row | {"business_id": business_id} | sealed_values)

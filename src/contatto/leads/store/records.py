@@ -25,6 +25,7 @@ from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.kit.looks import note_seen
+from contatto.kit.rows import row_of
 from contatto.leads.model.leads import ContactPoint, Evidence, HistoryEntry, Lead, LeadId, LeadStatus, Origin
 from contatto.leads.rules.records import name_key, phone_country
 
@@ -133,7 +134,7 @@ lead_history = Table(
 
 def save_lead(tx: Tx, lead: Lead) -> bool:
     """Insert a lead; False when its person has one already."""
-    row = {name: getattr(lead, name) for name in Lead.__dataclass_fields__}
+    row = row_of(lead)
     return tx.insert_ignore(leads, row | _name_columns(tx, lead.business_id, lead.name))
 
 
@@ -345,7 +346,7 @@ def delete_lead(tx: Tx, business_id: str, lead_id: str) -> None:
 
 def append_evidence(tx: Tx, item: Evidence) -> bool:
     """Append evidence, its text sealed; False when it was there before."""
-    row = {name: getattr(item, name) for name in Evidence.__dataclass_fields__}
+    row = row_of(item)
     return tx.insert_ignore(evidence, row | {"raw": tx.vault.seal(item.raw, item.business_id)})
 
 
@@ -371,9 +372,7 @@ def _opened(tx: Tx, row: Mapping[Any, Any]) -> Evidence:
 
 
 def append_history(tx: Tx, business_id: str, step: HistoryEntry) -> None:
-    row = {name: getattr(step, name) for name in HistoryEntry.__dataclass_fields__} | {
-        "business_id": business_id
-    }
+    row = row_of(step) | {"business_id": business_id}
     row["detail"] = tx.seal(step.detail, business_id)
     tx.insert(lead_history, row)
 

@@ -5,6 +5,7 @@ from sqlalchemy import Boolean, Column, Index, String, Table, func, or_, select,
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, sealed, tenant
 from contatto.kit.looks import note_seen
+from contatto.kit.rows import row_of
 from contatto.leads.model.annotations import SavedView
 
 lead_views = Table(
@@ -24,7 +25,7 @@ lead_views = Table(
 
 def save_view(tx: Tx, business_id: str, view: SavedView) -> bool:
     """Insert a view; False when it is there."""
-    row = {name: getattr(view, name) for name in SavedView.__dataclass_fields__}
+    row = row_of(view)
     sealed_query = tx.vault.seal(view.query, business_id)
     return tx.insert_ignore(lead_views, row | {"business_id": business_id, "query": sealed_query})
 

@@ -4,6 +4,7 @@ from sqlalchemy import Column, Index, String, Table, select
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, key, metadata, tenant
+from contatto.kit.rows import row_of
 from contatto.measurement.model import ChangedDay, CountedEvent
 
 changed_days = Table(
@@ -20,7 +21,7 @@ changed_days = Table(
 
 
 def append_changed_day(tx: Tx, mark: ChangedDay) -> None:
-    tx.insert(changed_days, {name: getattr(mark, name) for name in ChangedDay.__dataclass_fields__})
+    tx.insert(changed_days, row_of(mark))
 
 
 def list_changed_days(tx: Tx, business_id: str, ad_account_id: str) -> list[ChangedDay]:

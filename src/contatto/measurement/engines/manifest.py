@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, Column, String, Table, select, update
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, metadata, text
+from contatto.kit.rows import row_of
 from contatto.measurement.model import SealedFile
 
 sealed_files = Table(
@@ -51,7 +52,7 @@ def find_sealed_file(tx: Tx, name: str) -> SealedFile | None:
 
 def append_sealed_file(tx: Tx, file: SealedFile) -> bool:
     """List a file in the manifest; False when it is listed already."""
-    row = {name: getattr(file, name) for name in SealedFile.__dataclass_fields__}
+    row = row_of(file)
     return tx.insert_ignore(sealed_files, row | {"sealed_at": tx.now})
 
 

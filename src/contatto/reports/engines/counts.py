@@ -17,6 +17,7 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Select, String, Table,
 from contatto.accounts.store import ad_accounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, metadata, tenant
+from contatto.kit.rows import row_of
 from contatto.measurement.engines.changed_days import list_changed_days
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ChangedDay, CountedEvent
@@ -259,7 +260,7 @@ def list_accounts_behind(tx: Tx, before: int) -> list[tuple[str, str, str]]:
 
 
 def save_progress(tx: Tx, progress: CountingProgress) -> None:
-    row = {name: getattr(progress, name) for name in CountingProgress.__dataclass_fields__}
+    row = row_of(progress)
     new = {"counted_until": progress.counted_until, "day": progress.day}
     insert = tx.upsert(report_progress).values(**row)
     tx.execute(insert.on_conflict_do_update(index_elements=["ad_account_id"], set_=new))

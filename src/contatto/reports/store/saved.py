@@ -4,6 +4,7 @@ from sqlalchemy import Boolean, Column, Index, String, Table, func, or_, select
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, tenant, text
+from contatto.kit.rows import row_of
 from contatto.reports.model import SavedReport
 
 saved_reports = Table(
@@ -21,7 +22,7 @@ saved_reports = Table(
 
 
 def save_report(tx: Tx, report: SavedReport) -> None:
-    tx.insert(saved_reports, {name: getattr(report, name) for name in SavedReport.__dataclass_fields__})
+    tx.insert(saved_reports, row_of(report))
 
 
 def list_saved_reports(tx: Tx, business_id: str, member_id: str) -> list[SavedReport]:

@@ -20,6 +20,7 @@ from sqlalchemy import (
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
+from contatto.kit.rows import row_of
 from contatto.kit.turns import Queue
 from contatto.reports.model import ReportTask, TaskStatus
 
@@ -48,7 +49,7 @@ WAITING: Final = Queue(report_tasks, _WAITS, report_tasks.c.due_at)
 
 
 def save_report_task(tx: Tx, task: ReportTask) -> None:
-    tx.insert(report_tasks, {name: getattr(task, name) for name in ReportTask.__dataclass_fields__})
+    tx.insert(report_tasks, row_of(task))
 
 
 def find_report_task(tx: Tx, business_id: str, number: int) -> ReportTask | None:
