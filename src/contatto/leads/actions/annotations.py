@@ -17,7 +17,7 @@ from contatto.kit.outbox import emit
 from contatto.leads.actions.facets import refresh_facets
 from contatto.leads.model.annotations import Actor, Label, Note, Task
 from contatto.leads.model.events import LeadEdited
-from contatto.leads.model.leads import HistoryEntry, Lead, LeadId
+from contatto.leads.model.leads import HistoryEntry, HistoryKind, Lead, LeadId
 from contatto.leads.rules import annotations as rules
 from contatto.leads.store import annotations, records
 
@@ -45,7 +45,7 @@ def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen: str | None, owner_id: 
         raise Refused(
             errors.CONFLICT, "Somebody changed this first: the lead belongs to %(now)s by now.", now=now
         )
-    note_edit(tx, actor, lead.id, "owner", name)
+    note_edit(tx, actor, lead.id, HistoryKind.OWNER, name)
     return replace(lead, owner_id=owner_id)
 
 
@@ -66,7 +66,7 @@ def put_label(tx: Tx, actor: Actor, lead_id: str, label: Label) -> bool:
     is_new = annotations.append_lead_label(tx, actor.business_id, lead_id, label.id)
     if is_new:
         refresh_facets(tx, actor.business_id, {lead_id})
-        note_edit(tx, actor, lead_id, "labelled", label.name)
+        note_edit(tx, actor, lead_id, HistoryKind.LABELLED, label.name)
     return is_new
 
 
@@ -102,7 +102,7 @@ def unlabel_lead(tx: Tx, actor: Actor, lead_id: str, label_id: str) -> None:
     lead = _owned_lead(tx, actor, lead_id)
     if annotations.delete_lead_label(tx, actor.business_id, lead.id, label_id):
         refresh_facets(tx, actor.business_id, {lead.id})
-        note_edit(tx, actor, lead.id, "unlabelled", label_name(tx, actor.business_id, label_id))
+        note_edit(tx, actor, lead.id, HistoryKind.UNLABELLED, label_name(tx, actor.business_id, label_id))
 
 
 def add_note(tx: Tx, actor: Actor, lead_id: str, text: str) -> Note:
@@ -114,7 +114,7 @@ def add_note(tx: Tx, actor: Actor, lead_id: str, text: str) -> Note:
     lead = _owned_lead(tx, actor, lead_id)
     note = Note(new_id(), lead.id, rules.read_note(text), actor.name, 0, tx.now, None)
     annotations.save_note(tx, actor.business_id, note)
-    note_edit(tx, actor, lead.id, "note", "")
+    note_edit(tx, actor, lead.id, HistoryKind.NOTE, "")
     return note
 
 
@@ -150,7 +150,7 @@ def add_task(tx: Tx, actor: Actor, lead_id: str, wanted: TaskText) -> Task:
     says = rules.read_task(wanted.text)
     task = Task(new_id(), lead.id, says, wanted.due_on, 0, actor.name, tx.now, "", None)
     annotations.save_task(tx, actor.business_id, task)
-    note_edit(tx, actor, lead.id, "task", "")
+    note_edit(tx, actor, lead.id, HistoryKind.TASK, "")
     return task
 
 
@@ -175,7 +175,7 @@ def finish_task(tx: Tx, actor: Actor, task: Task, *, is_done: bool) -> None:
     new = replace(task, done_by=actor.name if is_done else "", done_at=tx.now if is_done else None)
     _keep_task(tx, actor, task, new)
     if is_done:
-        _append_step(tx, actor, task.lead_id, "task_done", "")
+        _append_step(tx, actor, task.lead_id, HistoryKind.TASK_DONE, "")
 
 
 def remove_task(tx: Tx, actor: Actor, task: Task) -> None:
@@ -217,7 +217,7 @@ def check_member(tx: Tx, business_id: str, member_id: str | None) -> str:
     return name
 
 
-def note_edit(tx: Tx, actor: Actor, lead_id: str, what: str, detail: str) -> None:
+def note_edit(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str) -> None:
     """Write a change into the lead's history, and tell of it."""
     _append_step(tx, actor, lead_id, what, detail)
     emit(tx, actor.business_id, LeadEdited(actor.business_id, lead_id, what))
@@ -229,7 +229,7 @@ def label_name(tx: Tx, business_id: str, label_id: str) -> str:
     )
 
 
-def _append_step(tx: Tx, actor: Actor, lead_id: str, what: str, detail: str) -> None:
+def _append_step(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str) -> None:
     records.append_history(
         tx, actor.business_id, HistoryEntry(new_id(), LeadId(lead_id), what, detail, actor.name, tx.now)
     )

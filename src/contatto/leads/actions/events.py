@@ -12,7 +12,7 @@ from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbox import emit
 from contatto.leads.actions.records import change_lead_status
 from contatto.leads.model.events import LeadEventReceived
-from contatto.leads.model.leads import HistoryEntry
+from contatto.leads.model.leads import HistoryEntry, HistoryKind
 from contatto.leads.rules import events as rules
 from contatto.leads.rules.events import EventSet, LeadEvent
 from contatto.leads.store import events as store
@@ -78,7 +78,9 @@ def take_lead_event(tx: Tx, event_set: EventSet, told: Told, actor: str) -> bool
     )
     if not store.append_lead_event(tx, event):
         return True
-    append_history(tx, business_id, HistoryEntry(new_id(), lead.id, "crm_event", told.name, actor, tx.now))
+    append_history(
+        tx, business_id, HistoryEntry(new_id(), lead.id, HistoryKind.CRM_EVENT, told.name, actor, tx.now)
+    )
     emit(tx, business_id, LeadEventReceived(business_id, lead.id))
     if status is not None and rules.follows(lead.status, status):
         change_lead_status(tx, business_id, lead.id, lead.status, status, actor)

@@ -13,7 +13,7 @@ from contatto.leads.actions import annotations, records
 from contatto.leads.actions.facets import refresh_with_twins
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.jobs import ItemState, JobItem, Plan
-from contatto.leads.model.leads import Lead, Origin, Signal
+from contatto.leads.model.leads import HistoryKind, Lead, Origin, Signal
 from contatto.leads.rules.importing import Entry, Sheet, UnreadableRow, read_entry
 from contatto.leads.store import annotations as work_store
 from contatto.leads.store import records as store
@@ -162,7 +162,7 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     for label_id in filter(None, item.before.split(",")):
         work_store.delete_lead_label(tx, lead.business_id, lead.id, label_id)
     refresh_with_twins(tx, lead.business_id, {lead.id}, shared)
-    annotations.note_edit(tx, actor, lead.id, "import_undone", "")
+    annotations.note_edit(tx, actor, lead.id, HistoryKind.IMPORT_UNDONE, "")
     return True
 
 

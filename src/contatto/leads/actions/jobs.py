@@ -23,7 +23,7 @@ from contatto.leads.actions.facets import refresh_facets
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.events import LeadJobEnded, LeadJobMoved
 from contatto.leads.model.jobs import ItemState, Job, JobItem, JobKind, JobState, Plan
-from contatto.leads.model.leads import Lead, LeadStatus
+from contatto.leads.model.leads import HistoryKind, Lead, LeadStatus
 from contatto.leads.rules.erasing import MOST_ERASED
 from contatto.leads.rules.filters import for_member, read_filter
 from contatto.leads.store import jobs as store
@@ -252,7 +252,7 @@ def _put_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     if not append_lead_label(tx, actor.business_id, lead.id, value):
         return _skipped(lead.id, LazyText("It has this label already."))
     annotations.note_edit(
-        tx, actor, lead.id, "labelled", annotations.label_name(tx, actor.business_id, value)
+        tx, actor, lead.id, HistoryKind.LABELLED, annotations.label_name(tx, actor.business_id, value)
     )
     return _changed(lead, "", value)
 
@@ -261,7 +261,7 @@ def _take_label(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     if not delete_lead_label(tx, actor.business_id, lead.id, value):
         return _skipped(lead.id, LazyText("It has no such label."))
     annotations.note_edit(
-        tx, actor, lead.id, "unlabelled", annotations.label_name(tx, actor.business_id, value)
+        tx, actor, lead.id, HistoryKind.UNLABELLED, annotations.label_name(tx, actor.business_id, value)
     )
     return _changed(lead, value, "")
 

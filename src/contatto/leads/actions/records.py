@@ -25,6 +25,7 @@ from contatto.leads.model.leads import (
     ContactPoint,
     Evidence,
     HistoryEntry,
+    HistoryKind,
     Lead,
     LeadId,
     LeadStatus,
@@ -68,7 +69,7 @@ def restore_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
     """Put a deleted lead back into the lists: somebody wants it, or the person has shared details again."""
     store.record_hidden(tx, lead, None)
     refresh_with_twins(tx, lead.business_id, {lead.id})
-    _note_step(tx, lead, "restored", "", actor)
+    _note_step(tx, lead, HistoryKind.RESTORED, "", actor)
     emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, "restored"))
     return replace(lead, hidden_at=None)
 
@@ -77,7 +78,7 @@ def delete_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
     """Take a lead out of all lists. Its rows and what it earned stay: it can be restored."""
     store.record_hidden(tx, lead, tx.now)
     refresh_with_twins(tx, lead.business_id, {lead.id})
-    _note_step(tx, lead, "deleted", "", actor)
+    _note_step(tx, lead, HistoryKind.DELETED, "", actor)
     emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, "deleted"))
     return replace(lead, hidden_at=tx.now)
 
@@ -98,7 +99,7 @@ def note_export(tx: Tx, actor: Actor, lead_ids: Collection[str]) -> None:
     """Write into the history of chosen leads that a member takes them away in a file."""
     for lead in store.list_leads_by_id(tx, actor.business_id, set(lead_ids)).values():
         if lead.hidden_at is None:
-            _note_step(tx, lead, "exported", "", actor.name)
+            _note_step(tx, lead, HistoryKind.EXPORTED, "", actor.name)
 
 
 def _kept_lead(tx: Tx, signal: Signal) -> Lead | None:
@@ -130,7 +131,7 @@ def change_lead_status(
     rules.check_move(lead.status, new)
     if not store.record_status(tx, lead, new):
         raise Refused(errors.CONFLICT)
-    _note_step(tx, lead, "status", f"{seen.value} → {new.value}", actor)
+    _note_step(tx, lead, HistoryKind.STATUS, f"{seen.value} → {new.value}", actor)
     emit(tx, business_id, LeadStatusChanged(business_id, lead.id, seen.value, new.value))
     found = store.find_lead(tx, business_id, lead_id)
     return found or lead
@@ -144,7 +145,7 @@ def return_lead_status(tx: Tx, lead: Lead, old: LeadStatus, actor: str) -> None:
     """
     if not store.record_status(tx, lead, old):
         raise Refused(errors.CONFLICT)
-    _note_step(tx, lead, "status", f"{lead.status.value} → {old.value}", actor)
+    _note_step(tx, lead, HistoryKind.STATUS, f"{lead.status.value} → {old.value}", actor)
     emit(tx, lead.business_id, LeadStatusChanged(lead.business_id, lead.id, lead.status.value, old.value))
 
 
@@ -173,7 +174,7 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
         measurement.withdraw_conversion(tx, business_id, lead_id, ConversionKind.LEAD)
         emit(tx, business_id, LeadRemoved(business_id, lead_id, lead.conversation_id))
         return None
-    _note_step(tx, lead, "rejected", point.field.value, actor)
+    _note_step(tx, lead, HistoryKind.REJECTED, point.field.value, actor)
     emit(tx, business_id, ContactRejected(business_id, lead_id, lead.conversation_id, point.field.value))
     return lead
 
@@ -200,7 +201,9 @@ def _capture_lead(tx: Tx, signal: Signal) -> Lead:
     fields = _keep_contacts(tx, lead, [], signal)
     _keep_entry(tx, lead, signal)
     refresh_with_twins(tx, lead.business_id, {lead.id})
-    _note_step(tx, lead, "captured" if fields else "marked", ", ".join(fields), signal.actor)
+    _note_step(
+        tx, lead, HistoryKind.CAPTURED if fields else HistoryKind.MARKED, ", ".join(fields), signal.actor
+    )
     # no ad can have earned what was in a file, or what a program made up
     if signal.origin is not Origin.IMPORT and not signal.is_test:
         _credit(tx, lead, signal)
@@ -226,7 +229,7 @@ def _add_to_lead(tx: Tx, lead: Lead, signal: Signal) -> Lead:
         store.record_start(tx, lead, signal.at)
         _credit(tx, lead, signal)
     if fields:
-        _note_step(tx, lead, "updated", ", ".join(fields), signal.actor)
+        _note_step(tx, lead, HistoryKind.UPDATED, ", ".join(fields), signal.actor)
         update = LeadUpdated(
             lead.business_id, lead.id, signal.conversation_id, signal.origin.value, fields, signal.at
         )
@@ -282,5 +285,5 @@ def _add_evidence(tx: Tx, point: ContactPoint, match: ContactMatch, signal: Sign
     store.append_evidence(tx, item)
 
 
-def _note_step(tx: Tx, lead: Lead, what: str, detail: str, actor: str) -> None:
+def _note_step(tx: Tx, lead: Lead, what: HistoryKind, detail: str, actor: str) -> None:
     store.append_history(tx, lead.business_id, HistoryEntry(new_id(), lead.id, what, detail, actor, tx.now))

@@ -92,13 +92,34 @@ class Evidence:
     at: datetime
 
 
+class HistoryKind(StrEnum):
+    """What can happen to a lead, as its history keeps it."""
+
+    CAPTURED = "captured"
+    MARKED = "marked"
+    UPDATED = "updated"
+    STATUS = "status"
+    REJECTED = "rejected"
+    DELETED = "deleted"
+    RESTORED = "restored"
+    EXPORTED = "exported"
+    OWNER = "owner"
+    LABELLED = "labelled"
+    UNLABELLED = "unlabelled"
+    NOTE = "note"
+    TASK = "task"
+    TASK_DONE = "task_done"
+    IMPORT_UNDONE = "import_undone"
+    CRM_EVENT = "crm_event"
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
     """A line of a lead's history; ``detail`` names fields, statuses, labels, or a CRM's event."""
 
     id: str
     lead_id: LeadId
-    what: str
+    what: HistoryKind
     detail: SealedText
     actor: str
     at: datetime

@@ -1,5 +1,6 @@
 """One lead: its contact points with their evidence, its work, its history, and the ad that earned it."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Request
@@ -16,7 +17,15 @@ from contatto.kit.i18n import N_, Translator, translator_of
 from contatto.kit.timestamps import from_micros
 from contatto.leads.actions import records as actions
 from contatto.leads.model.erasing import Tombstone
-from contatto.leads.model.leads import ContactPoint, Evidence, HistoryEntry, Lead, LeadStatus, Origin
+from contatto.leads.model.leads import (
+    ContactPoint,
+    Evidence,
+    HistoryEntry,
+    HistoryKind,
+    Lead,
+    LeadStatus,
+    Origin,
+)
 from contatto.leads.pages.rows import credits_of, member_names
 from contatto.leads.pages.timeline import consent_events, look_events
 from contatto.leads.rules.reaching import Reach, reach_of
@@ -32,25 +41,25 @@ from contatto.measurement.model import Attribution, ConversionKind, TouchKind
 from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
-_STEP_TEXTS: Final = {
-    "captured": N_("Became a lead by sharing: %(detail)s"),
-    "updated": N_("Shared more: %(detail)s"),
-    "marked": N_("Marked as a lead"),
-    "rejected": N_("Not a contact: %(detail)s"),
-    "status": N_("Status: %(detail)s"),
-    "labelled": N_("Label added: %(detail)s"),
-    "unlabelled": N_("Label taken off: %(detail)s"),
-    "owner": N_("Owner: %(detail)s"),
-    "no_owner": N_("Owner: nobody"),
-    "note": N_("Wrote a note"),
-    "task": N_("Added a task"),
-    "task_done": N_("Finished a task"),
-    "deleted": N_("Deleted"),
-    "restored": N_("Restored"),
-    "import_undone": N_("Import taken back"),
-    "exported": N_("Downloaded in a file of chosen leads"),
-    "crm_event": N_("The CRM reported: %(detail)s"),
+_STEP_TEXTS: Final[Mapping[HistoryKind, str]] = {
+    HistoryKind.CAPTURED: N_("Became a lead by sharing: %(detail)s"),
+    HistoryKind.UPDATED: N_("Shared more: %(detail)s"),
+    HistoryKind.MARKED: N_("Marked as a lead"),
+    HistoryKind.REJECTED: N_("Not a contact: %(detail)s"),
+    HistoryKind.STATUS: N_("Status: %(detail)s"),
+    HistoryKind.LABELLED: N_("Label added: %(detail)s"),
+    HistoryKind.UNLABELLED: N_("Label taken off: %(detail)s"),
+    HistoryKind.OWNER: N_("Owner: %(detail)s"),
+    HistoryKind.NOTE: N_("Wrote a note"),
+    HistoryKind.TASK: N_("Added a task"),
+    HistoryKind.TASK_DONE: N_("Finished a task"),
+    HistoryKind.DELETED: N_("Deleted"),
+    HistoryKind.RESTORED: N_("Restored"),
+    HistoryKind.IMPORT_UNDONE: N_("Import taken back"),
+    HistoryKind.EXPORTED: N_("Downloaded in a file of chosen leads"),
+    HistoryKind.CRM_EVENT: N_("The CRM reported: %(detail)s"),
 }
+_NO_OWNER: Final = N_("Owner: nobody")
 _TOUCH_TEXTS: Final = {
     (TouchKind.CLICK, True): N_("Tapped the ad %(ad)s (%(ad_group)s)"),
     (TouchKind.CLICK, False): N_("Tapped an ad"),
@@ -307,17 +316,18 @@ def _form_event(entry: FormEntry, words: Translator) -> dict[str, Any]:
 
 
 def _step_event(step: HistoryEntry, lead: Lead, words: Translator) -> dict[str, Any]:
-    what = "no_owner" if step.what == "owner" and not step.detail else step.what
-    text = words.gettext(_STEP_TEXTS[what], detail=_step_detail(step, words))
-    at = lead.created_at if step.what in ("captured", "marked") else step.at
+    has_no_owner = step.what is HistoryKind.OWNER and not step.detail
+    says = _NO_OWNER if has_no_owner else _STEP_TEXTS[step.what]
+    text = words.gettext(says, detail=_step_detail(step, words))
+    at = lead.created_at if step.what in (HistoryKind.CAPTURED, HistoryKind.MARKED) else step.at
     return {"kind": step.what, "at": at, "text": text, "actor": step.actor or None}
 
 
 def _step_detail(step: HistoryEntry, words: Translator) -> str:
     """Statuses and fields in the reader's language; names and labels as they are."""
-    if step.what == "status":
+    if step.what is HistoryKind.STATUS:
         return " → ".join(words.gettext(status.capitalize()) for status in step.detail.split(" → "))
-    if step.what in ("captured", "updated", "rejected"):
+    if step.what in (HistoryKind.CAPTURED, HistoryKind.UPDATED, HistoryKind.REJECTED):
         fields = step.detail.split(", ")
         return ", ".join(words.gettext(_FIELD_NAMES.get(each, each.capitalize())) for each in fields)
     return step.detail

@@ -26,7 +26,16 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.kit.looks import note_seen
 from contatto.kit.rows import row_of
-from contatto.leads.model.leads import ContactPoint, Evidence, HistoryEntry, Lead, LeadId, LeadStatus, Origin
+from contatto.leads.model.leads import (
+    ContactPoint,
+    Evidence,
+    HistoryEntry,
+    HistoryKind,
+    Lead,
+    LeadId,
+    LeadStatus,
+    Origin,
+)
 from contatto.leads.rules.records import name_key, phone_country
 
 
@@ -124,7 +133,7 @@ lead_history = Table(
     key(),
     tenant(),
     Column("lead_id", String(36), nullable=False),
-    Column("what", String(32), nullable=False),
+    Column("what", Choice(HistoryKind), nullable=False),
     sealed("detail", nullable=True),
     text("actor"),
     instant("at"),
