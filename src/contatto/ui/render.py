@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, overload
 
 from itsdangerous import Signer
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
@@ -148,6 +148,10 @@ def avatar_of(name: object) -> tuple[int, str]:
     return hue, "".join(word[0] for word in words).upper() or "?"
 
 
+@overload
+def iso(moment: datetime) -> str: ...
+@overload
+def iso(moment: datetime | None) -> str | None: ...
 def iso(moment: datetime | None) -> str | None:
     """An instant as ISO 8601 in UTC, to the second."""
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 import msgspec
+from msgspec import UNSET, UnsetType, field
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -21,6 +22,7 @@ from contatto.inbox.limits import ChatLimits
 from contatto.inbox.model import Message, Photo
 from contatto.inbox.store import conversations, messages, photos, receipts
 from contatto.kit import errors
+from contatto.kit.answers import Answer
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import HotRoute, json_answer, read_body
@@ -43,6 +45,33 @@ class _Written(msgspec.Struct):
 
 
 _written: Final = msgspec.json.Decoder(_Written)
+
+
+class PhotoSize(Answer, frozen=True):
+    width: int
+    height: int
+
+
+class FormOffer(Answer, frozen=True):
+    page_id: str
+
+
+class ChatMessage(Answer, frozen=True):
+    """A message as the chat page is told of it; a picture that is gone is null."""
+
+    seq: int
+    id: str
+    sender: str = field(name="from")
+    text: str
+    at: str
+    photo: PhotoSize | UnsetType | None = UNSET
+    form: FormOffer | UnsetType = UNSET
+
+
+class ChatThread(Answer, frozen=True):
+    messages: list[ChatMessage]
+    read_at: str | None
+    ids: dict[str, str]
 
 
 async def receive_webhook(request: Request) -> Response:
@@ -164,15 +193,12 @@ async def list_chat_messages(request: Request) -> Response:
     unsent = request.query_params.get("unsent", "").split(",")[:_MOST_UNSENT]
     ids = {each: message_id_of(account, f"{visitor}:{each}") for each in unsent if 8 <= len(each) <= 64}
 
-    def read(tx: Tx) -> dict[str, Any]:
+    def read(tx: Tx) -> ChatThread:
         conversation_id = conversation_id_of(account, visitor)
         known = conversations.find_conversation(tx, account.business_id, conversation_id)
         found = messages.list_messages_after(tx, account.business_id, conversation_id, after)
-        return {
-            "messages": show_messages(tx, account, found),
-            "read_at": iso(known.business_read_at) if known else None,
-            "ids": ids,
-        }
+        read_at = iso(known.business_read_at) if known else None
+        return ChatThread(show_messages(tx, account, found), read_at, ids)
 
     return json_answer(await context.db.read(read))
 
@@ -206,7 +232,7 @@ async def _follow_thread(
             yield sse("read", msgspec.json.encode({"read_at": read_at}).decode())
         elif event.name in ("message_sent", "message_received"):
             for message in await _read_after(context, account, conversation_id, last):
-                last = max(last, message["seq"])
+                last = max(last, message.seq)
                 yield sse("message", msgspec.json.encode(message).decode())
 
 
@@ -217,33 +243,31 @@ def _read_at(tx: Tx, account: ChannelAccount, conversation_id: str) -> str | Non
 
 async def _read_after(
     context: Context, account: ChannelAccount, conversation_id: str, seq: int
-) -> list[dict[str, Any]]:
-    def read(tx: Tx) -> list[dict[str, Any]]:
+) -> list[ChatMessage]:
+    def read(tx: Tx) -> list[ChatMessage]:
         found = messages.list_messages_after(tx, account.business_id, conversation_id, seq)
         return show_messages(tx, account, found)
 
     return await context.db.read(read)
 
 
-def show_messages(tx: Tx, account: ChannelAccount, found: list[Message]) -> list[dict[str, Any]]:
+def show_messages(tx: Tx, account: ChannelAccount, found: list[Message]) -> list[ChatMessage]:
     """Messages as the chat page is told of them."""
     kept = photos.list_photos(tx, account.business_id, {each.photo for each in found if each.photo})
     return [_shown(message, kept.get(message.photo or "")) for message in found]
 
 
-def _shown(message: Message, photo: Photo | None) -> dict[str, Any]:
-    shown = {
-        "seq": message.seq,
-        "id": message.id,
-        "from": message.sender.value,
-        "text": message.text,
-        "at": iso(message.at),
-    }
-    if message.kind is MessageKind.PHOTO:
-        shown["photo"] = {"width": photo.width, "height": photo.height} if photo else None
-    if message.form:
-        shown["form"] = {"page_id": message.form}
-    return shown
+def _shown(message: Message, photo: Photo | None) -> ChatMessage:
+    size = PhotoSize(photo.width, photo.height) if photo else None
+    return ChatMessage(
+        message.seq,
+        message.id,
+        message.sender.value,
+        message.text,
+        iso(message.at),
+        size if message.kind is MessageKind.PHOTO else UNSET,
+        FormOffer(message.form) if message.form else UNSET,
+    )
 
 
 routes = [

@@ -16,13 +16,15 @@ from contatto.channels.store import list_accounts
 from contatto.inbox import rules
 from contatto.inbox.actions.searching import search_conversations
 from contatto.inbox.model import Conversation, ThreadState
-from contatto.inbox.pages.thread import ad_card, thread_values
+from contatto.inbox.pages.thread import thread_part
+from contatto.inbox.pages.thread_view import AdCard, ContactView, DetailChip, LeadChip, RowView, ThreadView
 from contatto.inbox.store import conversations, messages, persons
 from contatto.inbox.store.conversations import ConversationFilter
 from contatto.inbox.store.desk import list_label_ids, list_saved_replies
 from contatto.inbox.store.mentions import list_unseen_mentions
 from contatto.inbox.store.targets import find_reply_target
 from contatto.kit.db.tx import Tx
+from contatto.kit.rows import row_of
 from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.model.leads import Lead
 from contatto.leads.rules.records import person_label
@@ -132,9 +134,7 @@ def list_found(tx: Tx, caller: Caller, words: str) -> list[dict[str, str]]:
     wanted = ConversationFilter(among=among, member_id=caller.subject_id)
     found = conversations.list_conversations(tx, caller.business_id, wanted, MOST_FOUND) if among else []
     rows = map(_Desk(tx, caller, found, None).row, found)
-    return [
-        {"href": f"/inbox/{row['id']}", "title": row["person_name"], "hint": row["snippet"]} for row in rows
-    ]
+    return [{"href": f"/inbox/{row.id}", "title": row.person_name, "hint": row.snippet} for row in rows]
 
 
 class _Desk:
@@ -159,73 +159,67 @@ class _Desk:
         lead_ids = {each.lead_id for each in shown if each.lead_id}
         self.leads = lead_store.list_leads_by_id(tx, business_id, lead_ids)
 
-    def row(self, conversation: Conversation) -> dict[str, Any]:
+    def row(self, conversation: Conversation) -> RowView:
         account = self.accounts[conversation.channel_account_id]
         last = self.last.get(conversation.id)
         ad = self._opening_ad(conversation)
         lead = self.leads.get(conversation.lead_id or "")
-        return {
-            "id": conversation.id,
-            "person_name": self._name(conversation),
-            "handle": None,
-            "channel": account.platform.value,
-            "account_name": account.name,
-            "ad_name": ad.ad_name if ad else None,
-            "snippet": rules.snippet(last.text) if last else "",
-            "snippet_kind": last.kind.value if last else "text",
-            "snippet_from": last.sender.value if last else "customer",
-            "last_message_at": conversation.last_message_at,
-            "unread": conversation.unread,
-            "lead_id": conversation.lead_id,
-            "lead_status": lead.status.value if lead else None,
-            "state": conversation.state.value,
-            "snoozed_until": conversation.snoozed_until,
-            "assignee_id": conversation.assignee_id,
-            "assignee": self.members.get(MemberId(conversation.assignee_id or "")),
-            "waiting_since": conversation.waiting_since,
-            "answer_by": self._answer_by(conversation),
-            "is_mentioned": conversation.id in self.mentioned,
-            "labels": [label for label in self.labels if label.id in self.labelled[conversation.id]],
-            "revision": conversation.revision,
-        }
+        return RowView(
+            id=conversation.id,
+            person_name=self._name(conversation),
+            handle=None,
+            channel=account.platform.value,
+            account_name=account.name,
+            ad_name=ad.ad_name if ad else None,
+            snippet=rules.snippet(last.text) if last else "",
+            snippet_kind=last.kind.value if last else "text",
+            snippet_from=last.sender.value if last else "customer",
+            last_message_at=conversation.last_message_at,
+            unread=conversation.unread,
+            lead_id=conversation.lead_id,
+            lead_status=lead.status.value if lead else None,
+            state=conversation.state.value,
+            snoozed_until=conversation.snoozed_until,
+            assignee_id=conversation.assignee_id,
+            assignee=self.members.get(MemberId(conversation.assignee_id or "")),
+            waiting_since=conversation.waiting_since,
+            answer_by=self._answer_by(conversation),
+            is_mentioned=conversation.id in self.mentioned,
+            labels=[label for label in self.labels if label.id in self.labelled[conversation.id]],
+            revision=conversation.revision,
+        )
 
-    def thread(self, conversation: Conversation, before: datetime | None) -> dict[str, Any]:
+    def thread(self, conversation: Conversation, before: datetime | None) -> ThreadView:
         account = self.accounts[conversation.channel_account_id]
-        shown = thread_values(self.tx, account, conversation, before)
-        desk = {
-            "members": [(member_id, name) for member_id, name in self.members.items()],
-            "me": self.caller.subject_id,
-            "known_labels": self.labels,
-            "can_act": may(self.caller, Permission.WRITE_INBOX),
-        }
-        return {"conversation": self.row(conversation), **shown, **desk}
+        return ThreadView(
+            **row_of(thread_part(self.tx, account, conversation, before)),
+            conversation=self.row(conversation),
+            members=list(self.members.items()),
+            me=self.caller.subject_id,
+            known_labels=self.labels,
+            can_act=may(self.caller, Permission.WRITE_INBOX),
+        )
 
-    def contact(self, conversation: Conversation) -> dict[str, Any]:
+    def contact(self, conversation: Conversation) -> ContactView:
         account = self.accounts[conversation.channel_account_id]
         dialect = CONNECTORS[account.platform].dialect
         person = self.persons[conversation.person_id]
         lead = self.leads.get(conversation.lead_id or "")
         points = lead_store.list_contact_points(self.tx, self.business_id, {lead.id})[lead.id] if lead else []
-        return {
-            "conversation_id": conversation.id,
-            "person_name": self._name(conversation),
-            "handle": None,
-            "external_id": None if dialect.ids_are_contacts else person.external_id,
-            "channel": account.platform.value,
-            "account_name": account.name,
-            "first_seen_at": person.created_at,
-            "lead": lead and _lead_chip(lead),
-            "contact_points": [
-                {
-                    "field": point.field.value,
-                    "value": point.value,
-                    "origin": point.origin.value,
-                    "captured_at": point.created_at,
-                }
-                for point in points
+        return ContactView(
+            conversation_id=conversation.id,
+            person_name=self._name(conversation),
+            handle=None,
+            external_id=None if dialect.ids_are_contacts else person.external_id,
+            channel=account.platform.value,
+            account_name=account.name,
+            first_seen_at=person.created_at,
+            lead=_lead_chip(lead) if lead else None,
+            contact_points=[
+                DetailChip(point.field.value, point.value, point.origin.value) for point in points
             ],
-            "first_ad": self._first_ad(conversation),
-        }
+            first_ad=self._first_ad(conversation),
+        )
 
     def _answer_by(self, conversation: Conversation) -> datetime | None:
         """When the person should have an answer, as long as nobody has given one."""
@@ -241,17 +235,13 @@ class _Desk:
         earned: Attribution | None = self.earned.get(conversation.id)
         return self.ads.get(earned.ad_id) if earned and earned.ad_id else None
 
-    def _first_ad(self, conversation: Conversation) -> dict[str, Any] | None:
+    def _first_ad(self, conversation: Conversation) -> AdCard | None:
         ad, earned = self._opening_ad(conversation), self.earned.get(conversation.id)
         if ad is None or earned is None or earned.touch_ts is None:
             return None
-        return ad_card(ad, from_micros(earned.touch_ts))
+        at = from_micros(earned.touch_ts)
+        return AdCard(at, ad.ad_name, ad.goal.value, ad.ad_group_name, ad.campaign_name)
 
 
-def _lead_chip(lead: Lead) -> dict[str, Any]:
-    return {
-        "id": lead.id,
-        "status": lead.status.value,
-        "source": lead.origin.value,
-        "created_at": lead.created_at,
-    }
+def _lead_chip(lead: Lead) -> LeadChip:
+    return LeadChip(lead.id, lead.status.value, lead.origin.value, lead.created_at)

@@ -1,7 +1,7 @@
 """What the middle pane shows: messages with evidence and state, notices, the ads that opened the chat."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 from contatto.channels.model import ChannelAccount, MessageKind, Sender
@@ -12,13 +12,22 @@ from contatto.inbox.actions.replies import load_window
 from contatto.inbox.model import (
     AdReferral,
     Conversation,
-    InlineNotice,
     Message,
     Photo,
-    PrivateNote,
-    ScheduledReply,
     Send,
     SendState,
+)
+from contatto.inbox.pages.thread_view import (
+    AdEntry,
+    Entry,
+    Match,
+    MessageEntry,
+    Progress,
+    ThreadPart,
+    ad_entry,
+    note_entry,
+    notice_entry,
+    scheduled_entry,
 )
 from contatto.inbox.store import messages, notices, photos, referrals, sends
 from contatto.inbox.store.desk import list_private_notes
@@ -28,59 +37,61 @@ from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.model.leads import Evidence
 from contatto.leads.store import records as lead_store
 from contatto.measurement import store as measurement_store
-from contatto.measurement.model import MeasuredAd, Touch
 
 THREAD_PAGE: Final = 100
 """Messages of a thread that are shown at once."""
 _SHOWN_STATE: Final = {SendState.DUE: "queued", SendState.DEAD: "failed"}
 
 
-def thread_values(
+def thread_part(
     tx: Tx, account: ChannelAccount, conversation: Conversation, before: datetime | None = None
-) -> dict[str, Any]:
+) -> ThreadPart:
     """The thread of a conversation, or an older page of it."""
     business_id = conversation.business_id
     said = messages.list_messages(tx, business_id, conversation.id, THREAD_PAGE, before)
     start = said[0].at if said and len(said) == THREAD_PAGE else None
-    entries = [*_message_entries(tx, conversation, said)]
-    entries += [_notice_entry(each) for each in notices.list_notices(tx, business_id, conversation.id)]
-    entries += [_note_entry(each) for each in list_private_notes(tx, business_id, conversation.id)]
+    entries: list[Entry] = [*_message_entries(tx, conversation, said)]
+    entries += [notice_entry(each) for each in notices.list_notices(tx, business_id, conversation.id)]
+    entries += [note_entry(each) for each in list_private_notes(tx, business_id, conversation.id)]
     entries += _ad_entries(tx, conversation)
     later = [] if before else list_scheduled(tx, business_id, conversation.id)
     entries = [
-        each for each in entries if (not start or each["at"] >= start) and (not before or each["at"] < before)
+        each for each in entries if (not start or each.at >= start) and (not before or each.at < before)
     ]
-    entries.sort(key=lambda entry: (entry["at"], entry["order"]))
+    entries.sort(key=lambda entry: (entry.at, entry.order))
     window = load_window(tx, account, conversation)
-    return {
-        "entries": entries + [_scheduled_entry(each) for each in later],
-        "earlier_href": _page_href(conversation, start) if start else None,
-        "newest_href": f"/inbox/{conversation.id}" if before else None,
-        "before": micros(before) if before else None,
-        "can_send": window.is_open,
-        "cannot_send_reason": rules.stop_text(window.reason) if window.reason else None,
-        "reply_until": window.until,
-        "replies_left": window.left,
-        "text_limit": CONNECTORS[account.platform].dialect.text_limit,
-        "forms": list_sendable_forms(tx, business_id),
-        "takes_photos": CONNECTORS[account.platform].dialect.takes_photos,
-    }
+    return ThreadPart(
+        entries=entries + [scheduled_entry(each) for each in later],
+        earlier_href=_page_href(conversation, start) if start else None,
+        newest_href=f"/inbox/{conversation.id}" if before else None,
+        before=micros(before) if before else None,
+        can_send=window.is_open,
+        cannot_send_reason=rules.stop_text(window.reason) if window.reason else None,
+        reply_until=window.until,
+        replies_left=window.left,
+        text_limit=CONNECTORS[account.platform].dialect.text_limit,
+        forms=list_sendable_forms(tx, business_id),
+        takes_photos=CONNECTORS[account.platform].dialect.takes_photos,
+    )
 
 
 def _page_href(conversation: Conversation, start: datetime) -> str:
     return f"/inbox/{conversation.id}?" + urlencode({"before": micros(start)})
 
 
-def _message_entries(tx: Tx, conversation: Conversation, said: list[Message]) -> list[dict[str, Any]]:
+def _message_entries(tx: Tx, conversation: Conversation, said: list[Message]) -> list[MessageEntry]:
     ids = {message.id for message in said}
     evidence = lead_store.list_evidence_of_sources(tx, conversation.business_id, ids)
     progress = sends.list_sends(tx, conversation.business_id, ids)
     fields = _fields_of(tx, conversation)
     kept = photos.list_photos(tx, conversation.business_id, {each.photo for each in said if each.photo})
     return [
-        _message_entry(each, evidence.get(each.id, []), fields)
-        | _photo_of(each, kept)
-        | _state_of(each, conversation, progress.get(each.id))
+        _message_entry(
+            each,
+            _segments(each, evidence.get(each.id, []), fields),
+            kept.get(each.photo or ""),
+            _progress(each, conversation, progress.get(each.id)),
+        )
         for each in said
     ]
 
@@ -94,19 +105,32 @@ def _fields_of(tx: Tx, conversation: Conversation) -> dict[str, str]:
     return {point.id: point.field.value for point in points}
 
 
-def _message_entry(message: Message, evidence: list[Evidence], fields: dict[str, str]) -> dict[str, Any]:
-    return {
-        "kind": "message",
-        "id": message.id,
-        "at": message.at,
-        "order": 1,
-        "side": "auto" if message.kind is MessageKind.AUTOMATIC else message.sender.value,
-        "author": message.author or None,
-        "segments": [
-            (segment.text, segment.match and _match(segment.match, fields))
-            for segment in rules.cut_segments(message.text, evidence)
-        ],
-    }
+def _message_entry(
+    message: Message, segments: list[tuple[str, Match | None]], photo: Photo | None, progress: Progress
+) -> MessageEntry:
+    return MessageEntry(
+        id=message.id,
+        at=message.at,
+        side="auto" if message.kind is MessageKind.AUTOMATIC else message.sender.value,
+        author=message.author or None,
+        segments=segments,
+        is_form=message.kind is MessageKind.FORM,
+        has_photo=message.kind is MessageKind.PHOTO,
+        photo=photo,
+        state=progress.state,
+        error=progress.error,
+        can_retry=progress.can_retry,
+    )
+
+
+def _segments(
+    message: Message, evidence: list[Evidence], fields: dict[str, str]
+) -> list[tuple[str, Match | None]]:
+    """The text of a message in parts, with what each contact detail is."""
+    return [
+        (segment.text, _match(segment.match, fields) if segment.match else None)
+        for segment in rules.cut_segments(message.text, evidence)
+    ]
 
 
 def list_sendable_forms(tx: Tx, business_id: str) -> list[tuple[str, str]]:
@@ -116,79 +140,33 @@ def list_sendable_forms(tx: Tx, business_id: str) -> list[tuple[str, str]]:
     return [(str(each.number), each.name) for each in latest.values()]
 
 
-def _photo_of(message: Message, kept: dict[str, Photo]) -> dict[str, Any]:
-    """The picture of a message; one that was forgotten is shown as gone."""
-    photo = kept.get(message.photo or "")
-    shown = {"has_photo": message.kind is MessageKind.PHOTO, "photo": photo}
-    return shown | {"is_form": message.kind is MessageKind.FORM}
-
-
-def _state_of(message: Message, conversation: Conversation, send: Send | None) -> dict[str, Any]:
-    """How far a message has come, why it stopped, and whether a person may try again."""
-    shown: dict[str, Any] = {"state": None, "error": None, "can_retry": False}
+def _progress(message: Message, conversation: Conversation, send: Send | None) -> Progress:
     if message.sender is Sender.CUSTOMER:
-        return shown
+        return Progress()
     stopped = send is not None and send.state in (SendState.FAILED, SendState.DEAD)
     read_at = conversation.customer_read_at
     if send is None or send.state in (SendState.SENT, SendState.DELIVERED):
         state = send.state.value if send else "sent"
-        return shown | {"state": "read" if read_at and read_at >= message.at else state}
+        return Progress("read" if read_at and read_at >= message.at else state)
     error = rules.stop_text(send.reason) if stopped and send.reason else None
-    return {"state": _SHOWN_STATE.get(send.state, "failed"), "error": error, "can_retry": stopped}
+    return Progress(_SHOWN_STATE.get(send.state, "failed"), error, stopped)
 
 
-def _match(item: Evidence, fields: dict[str, str]) -> dict[str, Any]:
-    field = fields.get(item.contact_point_id, "phone")
-    return {"field": field, "rule": item.rule, "confidence": item.confidence}
+def _match(item: Evidence, fields: dict[str, str]) -> Match:
+    return Match(fields.get(item.contact_point_id, "phone"), item.rule, item.confidence)
 
 
-def _notice_entry(notice: InlineNotice) -> dict[str, Any]:
-    return {
-        "kind": "notice",
-        "id": notice.id,
-        "at": notice.at,
-        "order": 2,
-        "lead_id": notice.lead_id,
-        "fields": list(notice.fields),
-    }
-
-
-def _note_entry(note: PrivateNote) -> dict[str, Any]:
-    return {
-        "kind": "note",
-        "id": note.id,
-        "at": note.at,
-        "order": 3,
-        "author": note.author,
-        "text": note.text,
-    }
-
-
-def _scheduled_entry(reply: ScheduledReply) -> dict[str, Any]:
-    """A reply for later; it stands after all that was said."""
-    return {
-        "kind": "scheduled",
-        "id": reply.id,
-        "at": reply.due_at,
-        "order": 4,
-        "author": reply.author,
-        "text": reply.text,
-        "reason": reply.reason,
-    }
-
-
-def _ad_entries(tx: Tx, conversation: Conversation) -> list[dict[str, Any]]:
+def _ad_entries(tx: Tx, conversation: Conversation) -> list[AdEntry]:
     """The ads that this person tapped, as cards in the thread; ours with all their names."""
     business_id = conversation.business_id
-    touches: list[Touch] = [
+    touches = [
         touch
         for touch in measurement_store.list_touches_of(tx, business_id, conversation.person_id)
         if touch.kind.value == "click"
     ]
     ads = measurement_store.list_measured_ads(tx, business_id, {touch.ad_id for touch in touches})
     ours = [
-        ad_card(ads[touch.ad_id], from_micros(touch.ts))
-        | {"kind": "ad", "id": f"ad-{touch.touch_id}", "order": 0}
+        ad_entry(f"ad-{touch.touch_id}", ads[touch.ad_id], from_micros(touch.ts))
         for touch in touches
         if touch.ad_id in ads
     ]
@@ -196,30 +174,14 @@ def _ad_entries(tx: Tx, conversation: Conversation) -> list[dict[str, Any]]:
     return ours + [_told_ad(referral) for referral in told]
 
 
-def ad_card(ad: MeasuredAd, at: datetime) -> dict[str, Any]:
-    return {
-        "at": at,
-        "ad_id": ad.ad_id,
-        "ad_name": ad.ad_name,
-        "headline": ad.headline or ad.ad_name,
-        "body": ad.text or None,
-        "goal": ad.goal.value,
-        "ad_group_name": ad.ad_group_name,
-        "campaign_name": ad.campaign_name,
-    }
-
-
-def _told_ad(referral: AdReferral) -> dict[str, Any]:
+def _told_ad(referral: AdReferral) -> AdEntry:
     """An ad that is not in our Ads Manager, with what the platform told of it."""
     number = str(referral.ad_number) if referral.ad_number else ""
-    return {
-        "kind": "ad",
-        "id": f"ad-{referral.id}",
-        "order": 0,
-        "at": referral.at,
-        "ad_id": None,
-        "ad_name": number,
-        "headline": referral.headline or number,
-        "body": referral.ad_text or None,
-        "goal": None,
-    }
+    return AdEntry(
+        id=f"ad-{referral.id}",
+        at=referral.at,
+        ad_id=None,
+        ad_name=number,
+        headline=referral.headline or number,
+        body=referral.ad_text or None,
+    )

@@ -1,7 +1,7 @@
 """One lead: its contact points with their evidence, its work, its history, and the ad that earned it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -14,6 +14,7 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, Translator, translator_of
+from contatto.kit.rows import row_of
 from contatto.kit.timestamps import from_micros
 from contatto.leads.actions import records as actions
 from contatto.leads.model.erasing import Tombstone
@@ -25,6 +26,17 @@ from contatto.leads.model.leads import (
     Lead,
     LeadStatus,
     Origin,
+)
+from contatto.leads.pages.lead_view import (
+    CreditView,
+    Detail,
+    EvidenceView,
+    LeadView,
+    MayDo,
+    MergeView,
+    PointView,
+    TimelineEvent,
+    TwinView,
 )
 from contatto.leads.pages.rows import credits_of, member_names
 from contatto.leads.pages.timeline import consent_events, look_events
@@ -82,7 +94,7 @@ async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Respo
     context, words = context_of(request), translator_of(request)
     sees_looks = may(caller, Permission.ADMINISTER)
 
-    def load(tx: Tx) -> Lead | Tombstone | dict[str, Any]:
+    def load(tx: Tx) -> Lead | Tombstone | Detail:
         lead = store.find_lead(tx, caller.business_id, lead_id)
         if lead is None:
             tombstone = find_tombstone(tx, caller.business_id, lead_id)
@@ -99,11 +111,15 @@ async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Respo
         return left
     if isinstance(found, Lead):
         return RedirectResponse(f"/leads/{found.merged_into}", 303)
-    can_edit = may(caller, Permission.WRITE_LEADS) and not found["lead"]["is_deleted"]
-    found |= {"caller": caller, "can_edit": can_edit, "can_restore": may(caller, Permission.WRITE_LEADS)}
-    found["can_erase"] = may(caller, Permission.ERASE_LEADS)
-    found["can_see_reports"] = may(caller, Permission.READ_REPORTS)
-    page: HTMLResponse = context.pages.render(request, "leads/detail.html", found)
+    can_write = may(caller, Permission.WRITE_LEADS)
+    rights = MayDo(
+        caller,
+        can_edit=can_write and not found.lead.is_deleted,
+        can_restore=can_write,
+        can_erase=may(caller, Permission.ERASE_LEADS),
+        can_see_reports=may(caller, Permission.READ_REPORTS),
+    )
+    page: HTMLResponse = context.pages.render(request, "leads/detail.html", row_of(found) | row_of(rights))
     return page
 
 
@@ -152,7 +168,7 @@ async def post_restore(request: Request, caller: FormCaller, lead_id: str) -> Re
     return RedirectResponse(f"/leads/{lead_id}", 303)
 
 
-def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[str, Any]:
+def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detail:
     business_id = lead.business_id
     account = find_account(tx, business_id, lead.channel_account_id)
     points = store.list_contact_points(tx, business_id, {lead.id})[lead.id]
@@ -161,49 +177,45 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> dict[
     earned = measurement.find_attribution(tx, business_id, lead.id, ConversionKind.LEAD)
     members = member_names(tx, business_id)
     merged = store.list_merged_leads(tx, business_id, lead.id)
-    return {
-        "lead": {
-            "id": lead.id,
-            "name": person_label(lead.name, lead.person_id),
-            "handle": None,
-            "status": lead.status.value,
-            "source": lead.origin.value,
-            "channel": account.platform.value if account else None,
-            "account_name": account.name if account else None,
-            "conversation_id": lead.conversation_id or None,
-            "created_at": lead.created_at,
-            "last_activity_at": lead.updated_at,
-            "owner_id": lead.owner_id,
-            "owner": members.get(lead.owner_id or ""),
-            "is_deleted": lead.hidden_at is not None,
-            "is_test": lead.is_test,
-        },
-        "statuses": [status.value for status in LeadStatus],
-        "members": list(members.items()),
-        "labels": annotations.list_labels_of(tx, business_id, [lead.id])[lead.id],
-        "known_labels": annotations.list_labels(tx, business_id),
-        "notes": annotations.list_notes(tx, business_id, lead.id),
-        "tasks": sorted(
+    return Detail(
+        lead=LeadView(
+            id=lead.id,
+            name=person_label(lead.name, lead.person_id),
+            handle=None,
+            status=lead.status.value,
+            source=lead.origin.value,
+            channel=account.platform.value if account else None,
+            account_name=account.name if account else None,
+            conversation_id=lead.conversation_id or None,
+            created_at=lead.created_at,
+            last_activity_at=lead.updated_at,
+            owner_id=lead.owner_id,
+            owner=members.get(lead.owner_id or ""),
+            is_deleted=lead.hidden_at is not None,
+            is_test=lead.is_test,
+        ),
+        statuses=[status.value for status in LeadStatus],
+        members=list(members.items()),
+        labels=annotations.list_labels_of(tx, business_id, [lead.id])[lead.id],
+        known_labels=annotations.list_labels(tx, business_id),
+        notes=annotations.list_notes(tx, business_id, lead.id),
+        tasks=sorted(
             annotations.list_tasks(tx, business_id, lead.id), key=lambda task: task.done_at is not None
         ),
-        "today": tx.now.date(),
-        "contact_points": [
-            _point(point, proofs.get(point.id), lead, is_first=index == 0)
-            | {"origins": _origins(point, evidence)}
+        today=tx.now.date(),
+        contact_points=[
+            _point(point, proofs.get(point.id), lead, _origins(point, evidence), is_first=index == 0)
             for index, point in enumerate(points)
         ],
-        "attribution": _attribution(tx, lead, earned),
-        "conversion_id": earned and earned.conversion_id,
-        "timeline": _timeline(tx, lead, merged, words, sees_looks=sees_looks),
-        "merges": _merges(tx, lead, merged),
-        "duplicates": [
-            {
-                "id": twin.id,
-                "name": person_label(twin.name, twin.person_id),
-            }
+        attribution=_attribution(tx, lead, earned),
+        conversion_id=earned.conversion_id if earned else None,
+        timeline=_timeline(tx, lead, merged, words, sees_looks=sees_looks),
+        merges=_merges(tx, lead, merged),
+        duplicates=[
+            TwinView(twin.id, person_label(twin.name, twin.person_id))
             for twin in listing.list_twins(tx, business_id, [lead.id])
         ],
-    }
+    )
 
 
 def _origins(point: ContactPoint, evidence: list[Evidence]) -> list[str]:
@@ -212,84 +224,80 @@ def _origins(point: ContactPoint, evidence: list[Evidence]) -> list[str]:
     return list(dict.fromkeys([point.origin.value, *again]))
 
 
-def _point(point: ContactPoint, proof: Evidence | None, lead: Lead, *, is_first: bool) -> dict[str, Any]:
-    return {
-        "id": point.id,
-        "field": point.field.value,
-        "value": point.value,
-        "reach": Reach() if lead.hidden_at else reach_of(point.field, point.value),
-        "origin": point.origin.value,
-        "captured_at": point.created_at,
-        "primary": is_first,
-        "evidence": None
-        if proof is None or not lead.conversation_id
-        else {
-            "text": proof.raw,
-            "rule": proof.rule,
-            "confidence": proof.confidence,
-            "href": f"#answer-{proof.source_id}"
-            if proof.origin is Origin.FORM
-            else f"/inbox/{lead.conversation_id}#m-{proof.source_id}",
-        },
-    }
+def _point(
+    point: ContactPoint, proof: Evidence | None, lead: Lead, origins: list[str], *, is_first: bool
+) -> PointView:
+    return PointView(
+        id=point.id,
+        field=point.field.value,
+        value=point.value,
+        reach=Reach() if lead.hidden_at else reach_of(point.field, point.value),
+        captured_at=point.created_at,
+        primary=is_first,
+        evidence=_evidence(proof, lead.conversation_id) if proof and lead.conversation_id else None,
+        origins=origins,
+    )
 
 
-def _attribution(tx: Tx, lead: Lead, earned: Attribution | None) -> dict[str, Any] | None:
+def _evidence(proof: Evidence, conversation_id: str) -> EvidenceView:
+    in_form = proof.origin is Origin.FORM
+    href = f"#answer-{proof.source_id}" if in_form else f"/inbox/{conversation_id}#m-{proof.source_id}"
+    return EvidenceView(proof.raw, proof.rule, proof.confidence, href)
+
+
+def _attribution(tx: Tx, lead: Lead, earned: Attribution | None) -> CreditView | None:
     if earned is None or earned.ad_id is None or earned.touch_ts is None or earned.via is None:
         return None
     ad = measurement.find_measured_ad(tx, lead.business_id, earned.ad_id)
     if ad is None:
         return None
     window_s = ad.click_window_s if earned.via is TouchKind.CLICK else ad.view_window_s
-    return {
-        "campaign_id": ad.campaign_id,
-        "campaign_name": ad.campaign_name,
-        "ad_group_id": ad.ad_group_id,
-        "ad_group_name": ad.ad_group_name,
-        "ad_id": ad.ad_id,
-        "ad_name": ad.ad_name,
-        "goal": ad.goal.value,
-        "touch": earned.via.value,
-        "touched_at": from_micros(earned.touch_ts),
-        "converted_at": from_micros(earned.ts),
-        "window_days": (window_s or 0) // 86_400,
-    }
+    return CreditView(
+        campaign_name=ad.campaign_name,
+        ad_group_name=ad.ad_group_name,
+        ad_name=ad.ad_name,
+        goal=ad.goal.value,
+        touch=earned.via.value,
+        touched_at=from_micros(earned.touch_ts),
+        converted_at=from_micros(earned.ts),
+        window_days=(window_s or 0) // 86_400,
+    )
 
 
-def _merges(tx: Tx, lead: Lead, merged: list[Lead]) -> list[dict[str, Any]]:
+def _merges(tx: Tx, lead: Lead, merged: list[Lead]) -> list[MergeView]:
     """The leads that went into this one, with what they earned, which a merge leaves as it is."""
     names: dict[str, str] = {each.id: person_label(each.name, each.person_id) for each in merged}
     credits = credits_of(tx, lead.business_id, merged)
     return [
-        {
-            "id": merge.id,
-            "name": names[merge.merged_id],
-            "actor": merge.actor,
-            "at": merge.at,
-            "reason": merge.reason,
-            "credit": credits[merge.merged_id][1].ad_group_name if merge.merged_id in credits else None,
-        }
+        MergeView(
+            id=merge.id,
+            name=names[merge.merged_id],
+            actor=merge.actor,
+            at=merge.at,
+            reason=merge.reason,
+            credit=credits[merge.merged_id][1].ad_group_name if merge.merged_id in credits else None,
+        )
         for merge in merge_store.list_merges(tx, lead.business_id, lead.id)
         if merge.kept_id == lead.id and merge.undone_at is None and merge.merged_id in names
     ]
 
 
-def _merge_events(tx: Tx, lead: Lead, words: Translator) -> list[dict[str, Any]]:
+def _merge_events(tx: Tx, lead: Lead, words: Translator) -> list[TimelineEvent]:
     events = []
     for merge in merge_store.list_merges(tx, lead.business_id, lead.id):
         text = words.gettext("Merged with another lead")
         if merge.reason:
             text = words.gettext("Merged with another lead: %(reason)s", reason=merge.reason)
-        events.append({"kind": "merged", "at": merge.at, "text": text, "actor": merge.actor})
+        events.append(TimelineEvent("merged", merge.at, text, merge.actor))
         if merge.undone_at is not None:
-            undone = {"kind": "unmerged", "at": merge.undone_at, "text": words.gettext("Merge undone")}
-            events.append(undone | {"actor": merge.undone_by})
+            undone = words.gettext("Merge undone")
+            events.append(TimelineEvent("unmerged", merge.undone_at, undone, merge.undone_by))
     return events
 
 
 def _timeline(
     tx: Tx, lead: Lead, merged: list[Lead], words: Translator, *, sees_looks: bool
-) -> list[dict[str, Any]]:
+) -> list[TimelineEvent]:
     """The lead's history and its persons' touches, newest first; who looked, for those who may know."""
     events = [_step_event(step, lead, words) for step in store.list_history(tx, lead.business_id, lead.id)]
     events += _merge_events(tx, lead, words)
@@ -306,21 +314,21 @@ def _timeline(
         ad = ads.get(touch.ad_id)
         names = {"ad": ad.ad_name, "ad_group": ad.ad_group_name} if ad else {}
         text = words.gettext(_TOUCH_TEXTS[touch.kind, ad is not None], **names)
-        events.append({"kind": touch.kind.value, "at": from_micros(touch.ts), "text": text, "actor": None})
-    return sorted(events, key=lambda event: event["at"], reverse=True)
+        events.append(TimelineEvent(touch.kind.value, from_micros(touch.ts), text))
+    return sorted(events, key=lambda event: event.at, reverse=True)
 
 
-def _form_event(entry: FormEntry, words: Translator) -> dict[str, Any]:
+def _form_event(entry: FormEntry, words: Translator) -> TimelineEvent:
     text = words.gettext(_FORM_TEXTS[entry.consented], form=entry.form_name, version=entry.version)
-    return {"kind": "form", "at": entry.at, "text": text, "actor": None}
+    return TimelineEvent("form", entry.at, text)
 
 
-def _step_event(step: HistoryEntry, lead: Lead, words: Translator) -> dict[str, Any]:
+def _step_event(step: HistoryEntry, lead: Lead, words: Translator) -> TimelineEvent:
     has_no_owner = step.what is HistoryKind.OWNER and not step.detail
     says = _NO_OWNER if has_no_owner else _STEP_TEXTS[step.what]
     text = words.gettext(says, detail=_step_detail(step, words))
     at = lead.created_at if step.what in (HistoryKind.CAPTURED, HistoryKind.MARKED) else step.at
-    return {"kind": step.what, "at": at, "text": text, "actor": step.actor or None}
+    return TimelineEvent(step.what, at, text, step.actor or None)
 
 
 def _step_detail(step: HistoryEntry, words: Translator) -> str:

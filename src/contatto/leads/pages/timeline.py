@@ -1,13 +1,14 @@
 """What the timeline of a lead shows from elsewhere: what its person agreed to, and who looked at it."""
 
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from contatto.audit.model import AuditEntry
 from contatto.audit.store import list_acts_on
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, Translator
 from contatto.leads.model.leads import Lead
+from contatto.leads.pages.lead_view import TimelineEvent
 from contatto.leads.ports import LeadPorts
 
 SHOWN_LOOKS: Final = 200
@@ -17,21 +18,16 @@ _CONSENT_TEXTS: Final = {True: N_("Agreed to: %(text)s"), False: N_("Did not agr
 _LOOK: Final = "GET /leads/{lead_id}"
 
 
-def consent_events(tx: Tx, lead: Lead, words: Translator) -> list[dict[str, Any]]:
+def consent_events(tx: Tx, lead: Lead, words: Translator) -> list[TimelineEvent]:
     """An event for each consent that the person was asked for."""
     found = tx.ports[LeadPorts].consents(tx, lead.business_id, lead.id)
     return [
-        {
-            "kind": "consent",
-            "at": each.at,
-            "text": words.gettext(_CONSENT_TEXTS[each.given], text=_short(each.text)),
-            "actor": None,
-        }
+        TimelineEvent("consent", each.at, words.gettext(_CONSENT_TEXTS[each.given], text=_short(each.text)))
         for each in found
     ]
 
 
-def look_events(tx: Tx, lead: Lead, words: Translator) -> list[dict[str, Any]]:
+def look_events(tx: Tx, lead: Lead, words: Translator) -> list[TimelineEvent]:
     """An event for each member and day of looking, at the time of the last look: an open page looks often."""
     entries = list_acts_on(tx, lead.business_id, _LOOK, f"lead_id={lead.id}", SHOWN_LOOKS)
     by_day = sorted(entries, key=_whose_day)
@@ -42,10 +38,10 @@ def _whose_day(entry: AuditEntry) -> tuple[str, str]:
     return entry.actor_id, entry.at.date().isoformat()
 
 
-def _look_event(looks: list[AuditEntry], words: Translator) -> dict[str, Any]:
+def _look_event(looks: list[AuditEntry], words: Translator) -> TimelineEvent:
     last = max(looks, key=lambda entry: entry.seq)
     text = words.ngettext("Looked at this lead", "Looked at this lead, %(num)s times on this day", len(looks))
-    return {"kind": "look", "at": last.at, "text": text, "actor": last.actor}
+    return TimelineEvent("look", last.at, text, last.actor)
 
 
 def _short(text: str) -> str:

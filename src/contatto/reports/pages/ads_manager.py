@@ -14,13 +14,14 @@ from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.ads.actions.drafts import OpenDraft, list_open_drafts
-from contatto.ads.model import WINDOW_DAYS, Ad, AdGroup, Campaign
+from contatto.ads.model import WINDOW_DAYS, Ad, AdGroup, BudgetMode, Campaign, NodeKind, NodeStatus
 from contatto.ads.rules.delivering import PROBLEMS, REMEDIES, SAYS, Delivering, is_showing
 from contatto.ads.rules.links import chat_link, new_form_path
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_
 from contatto.kit.ids import new_id
 from contatto.kit.numbers import read_number
+from contatto.measurement.model import Goal
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.reports.actions.ads_manager import load_branches
 from contatto.reports.model import Figures, Metric, Value
@@ -71,6 +72,55 @@ class _Found:
     branches: list[Branch]
     is_empty: bool
     drafts: list[OpenDraft]
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """The figures of a row, and whether they are of both goals."""
+
+    cells: Sequence[tuple[Metric, Value]]
+    is_mixed: bool
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The delivery status: its kind of badge, what it says, and what to do about it."""
+
+    state_kind: str
+    state: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """The settings that have a column; what a level does not have is empty."""
+
+    budget_micros: int | None = None
+    budget_mode: BudgetMode | None = None
+    bid_micros: int | None = None
+    goal: Goal | None = None
+    countries: Sequence[str] = ()
+    click_window_days: int = 0
+    view_window_days: int = 0
+    headline: str = ""
+    chat_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A campaign, an ad group or an ad in the tree."""
+
+    kind: NodeKind
+    id: str
+    name: str
+    status: NodeStatus
+    is_open: bool
+    under: int
+    account_name: str
+    shown: _State
+    figures: _Figures
+    settings: _Settings
 
 
 @router.get("/ads")
@@ -138,53 +188,50 @@ def _values(context: Context, found: _Found, asked: int) -> dict[str, Any]:
     }
 
 
-def _total(found: _Found, branches: Sequence[Branch]) -> dict[str, Any]:
+def _total(found: _Found, branches: Sequence[Branch]) -> _Figures:
     currency = found.accounts[branches[0].node.item.ad_account_id].currency
-    return _figures(found.look, together(branches)) | {"currency": currency}
+    return _figures(found.look, together(branches), currency)
 
 
-def _figures(look: TreeLook, figures: Figures) -> dict[str, Any]:
-    cells: list[tuple[Metric, Value]] = [
-        (METRICS[name], METRICS[name].value(figures)) for name in look.columns if name in FIGURES
-    ]
-    return {"cells": cells, "is_mixed": figures.mixed_goals}
+def _figures(look: TreeLook, figures: Figures, currency: str) -> _Figures:
+    cells = [(METRICS[name], METRICS[name].value(figures)) for name in look.columns if name in FIGURES]
+    return _Figures(cells, figures.mixed_goals, currency)
 
 
-def _row(context: Context, found: _Found, branch: Branch, *, is_open: bool) -> dict[str, Any]:
+def _row(context: Context, found: _Found, branch: Branch, *, is_open: bool) -> _Row:
     item, account = branch.node.item, found.accounts[branch.node.item.ad_account_id]
-    return {
-        "kind": branch.node.kind,
-        "id": str(item.number),
-        "name": item.name,
-        "status": item.status,
-        "is_open": is_open,
-        "under": len(branch.under),
-        "currency": account.currency,
-        "account_name": account.name,
-        **_state(branch.node.state),
-        **_figures(found.look, branch.figures),
-        **_settings(context, item),
-    }
+    return _Row(
+        kind=branch.node.kind,
+        id=str(item.number),
+        name=item.name,
+        status=item.status,
+        is_open=is_open,
+        under=len(branch.under),
+        account_name=account.name,
+        shown=_state(branch.node.state),
+        figures=_figures(found.look, branch.figures, account.currency),
+        settings=_settings(context, item),
+    )
 
 
-def _settings(context: Context, item: Campaign | AdGroup | Ad) -> dict[str, Any]:
+def _settings(context: Context, item: Campaign | AdGroup | Ad) -> _Settings:
     if isinstance(item, Ad):
         signer = context.vault.signer(TRACKING_KEY)
-        return {"headline": item.headline, "chat_url": chat_link(context.settings.base_url, item, signer)}
-    money = {"budget_micros": item.budget_micros, "budget_mode": item.budget_mode}
+        chat_url = chat_link(context.settings.base_url, item, signer)
+        return _Settings(headline=item.headline, chat_url=chat_url)
     if isinstance(item, Campaign):
-        return money
-    return money | {
-        "bid_micros": item.bid_micros,
-        "goal": item.goal,
-        "countries": list(item.countries),
-        "click_window_days": WINDOW_DAYS[item.click_window] or 0,
-        "view_window_days": WINDOW_DAYS[item.view_window] or 0,
-    }
+        return _Settings(item.budget_micros, item.budget_mode)
+    return _Settings(
+        item.budget_micros,
+        item.budget_mode,
+        item.bid_micros,
+        item.goal,
+        item.countries,
+        WINDOW_DAYS[item.click_window] or 0,
+        WINDOW_DAYS[item.view_window] or 0,
+    )
 
 
-def _state(state: Delivering) -> dict[str, Any]:
-    """The delivery status: its kind of badge, what it says, and what to do about it."""
+def _state(state: Delivering) -> _State:
     kind = "on" if is_showing(state) else "review" if state is Delivering.IN_REVIEW else "off"
-    kind = "rejected" if state in PROBLEMS else kind
-    return {"state_kind": kind, "state": SAYS[state], "remedy": REMEDIES.get(state, "")}
+    return _State("rejected" if state in PROBLEMS else kind, SAYS[state], REMEDIES.get(state, ""))

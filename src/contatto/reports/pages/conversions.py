@@ -1,5 +1,7 @@
 """The conversions behind a figure, and why each is credited as it is."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -17,7 +19,7 @@ from contatto.kit.looks import note_seen
 from contatto.kit.numbers import PageNumber, read_number
 from contatto.kit.timestamps import from_micros
 from contatto.leads.model.leads import Lead
-from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd
+from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd, TouchKind
 from contatto.measurement.store import list_measured_ads
 from contatto.reports.actions.explaining import (
     Explained,
@@ -28,7 +30,7 @@ from contatto.reports.actions.explaining import (
 from contatto.reports.actions.gaps import gap_of
 from contatto.reports.pages.query import find_report_page_query, look_of
 from contatto.reports.registry import METRICS
-from contatto.reports.rules.explained import Judged
+from contatto.reports.rules.explained import Judged, TouchVerdict
 from contatto.reports.rules.looks import Look, span_of
 from contatto.reports.store import conversions as store
 from contatto.ui.context import context_of
@@ -76,16 +78,29 @@ def _behind(tx: Tx, caller: Caller, look: Look, cell: tuple[str, str], page: int
     }
 
 
-def _row(one: Attribution, lead: Lead | None, ad: MeasuredAd | None) -> dict[str, Any]:
-    return {
-        "href": f"/reports/conversions/{one.conversion_id}",
-        "kind": one.kind,
-        "name": lead.name if lead else "",
-        "at": from_micros(one.ts),
-        "touched_at": from_micros(one.touch_ts) if one.touch_ts is not None else None,
-        "via": one.via,
-        "ad": ad,
-    }
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A conversion of the list, and the touch that earned it."""
+
+    href: str
+    kind: ConversionKind
+    name: str
+    at: datetime
+    touched_at: datetime | None
+    via: TouchKind | None
+    ad: MeasuredAd | None
+
+
+def _row(one: Attribution, lead: Lead | None, ad: MeasuredAd | None) -> _Row:
+    return _Row(
+        href=f"/reports/conversions/{one.conversion_id}",
+        kind=one.kind,
+        name=lead.name if lead else "",
+        at=from_micros(one.ts),
+        touched_at=from_micros(one.touch_ts) if one.touch_ts is not None else None,
+        via=one.via,
+        ad=ad,
+    )
 
 
 @router.get("/reports/conversions/{conversion_id}")
@@ -119,13 +134,25 @@ def _explained(found: Explained, *, can_see: bool) -> dict[str, Any]:
     }
 
 
-def _touch(judged: Judged, found: Explained) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Touch:
+    """A touch of the person, and whether it won."""
+
+    kind: TouchKind
+    at: datetime
+    ad: MeasuredAd | None
+    verdict: TouchVerdict
+    window_days: int
+    country: str
+
+
+def _touch(judged: Judged, found: Explained) -> _Touch:
     touch = judged.touch
-    return {
-        "kind": touch.kind,
-        "at": from_micros(touch.ts),
-        "ad": found.ads.get(touch.ad_id),
-        "verdict": judged.verdict,
-        "window_days": (touch.expires_ts - touch.ts) // 86_400_000_000 if touch.expires_ts >= touch.ts else 0,
-        "country": touch.country,
-    }
+    return _Touch(
+        kind=touch.kind,
+        at=from_micros(touch.ts),
+        ad=found.ads.get(touch.ad_id),
+        verdict=judged.verdict,
+        window_days=(touch.expires_ts - touch.ts) // 86_400_000_000 if touch.expires_ts >= touch.ts else 0,
+        country=touch.country,
+    )

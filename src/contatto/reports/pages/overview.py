@@ -1,7 +1,8 @@
 """The report page, its CSV and its spreadsheet."""
 
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +19,11 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.spreadsheet import write_sheet
 from contatto.kit.table_export import csv_lines
+from contatto.measurement.model import Goal
 from contatto.reports.actions.gaps import list_gaps
 from contatto.reports.actions.overview import GoalPart, Overview, load_overview
 from contatto.reports.metrics.shares import cost_each, share
-from contatto.reports.model import Counts, Figures
+from contatto.reports.model import Counts, Figures, Value
 from contatto.reports.pages.charts import draw_days, draw_hours, draw_sources
 from contatto.reports.pages.query import ReportPageQuery, find_report_page_query, look_of
 from contatto.reports.pages.saved import shown_reports
@@ -139,14 +141,21 @@ def _values(tx: Tx, caller: Caller, look: Look) -> dict[str, Any]:
     }
 
 
-def _kpis(overview: Overview) -> dict[str, dict[str, Any]]:
-    """The figures at the top, each with the one of the days before."""
+@dataclass(frozen=True, slots=True)
+class _Kpi:
+    """A figure at the top, with the one of the days before; None where there is none."""
+
+    now: Value
+    then: Value
+
+
+def _kpis(overview: Overview) -> dict[str, _Kpi]:
     now = _headline(overview.total)
     then = _headline(overview.total_before) if overview.total_before else {}
-    return {name: {"now": value, "then": then.get(name)} for name, value in now.items()}
+    return {name: _Kpi(value, then.get(name)) for name, value in now.items()}
 
 
-def _headline(figures: Figures) -> dict[str, Any]:
+def _headline(figures: Figures) -> dict[str, Value]:
     counts = figures.counts
     return {
         "spend": counts.spend_micros,
@@ -161,19 +170,36 @@ def _headline(figures: Figures) -> dict[str, Any]:
     }
 
 
-def _goal(part: GoalPart) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    """What the ad groups of one goal cost and brought."""
+
+    goal: Goal
+    ad_groups: int
+    spend_micros: int
+    impressions: int
+    clicks: int
+    conversations: int
+    leads: int
+    conversions: int | None
+    cost_micros: int | None
+    rate: Decimal | None
+    by_view: int | None
+
+
+def _goal(part: GoalPart) -> _Goal:
     counts = part.figures.counts
     conversions = part.figures.conversions
-    return {
-        "goal": part.goal,
-        "ad_groups": part.ad_groups,
-        "spend_micros": counts.spend_micros,
-        "impressions": counts.impressions,
-        "clicks": counts.clicks,
-        "conversations": counts.conversations,
-        "leads": counts.leads,
-        "conversions": conversions,
-        "cost_micros": cost_each(counts.spend_micros, conversions),
-        "rate": share(conversions, counts.clicks),
-        "by_view": part.figures.conversions_by_view,
-    }
+    return _Goal(
+        goal=part.goal,
+        ad_groups=part.ad_groups,
+        spend_micros=counts.spend_micros,
+        impressions=counts.impressions,
+        clicks=counts.clicks,
+        conversations=counts.conversations,
+        leads=counts.leads,
+        conversions=conversions,
+        cost_micros=cost_each(counts.spend_micros, conversions),
+        rate=share(conversions, counts.clicks),
+        by_view=part.figures.conversions_by_view,
+    )

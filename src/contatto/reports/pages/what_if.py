@@ -1,5 +1,7 @@
 """What other windows or another policy would have credited, and how quickly chats are answered."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
@@ -16,7 +18,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.numbers import WindowDays
 from contatto.kit.timestamps import from_micros, micros
-from contatto.measurement.model import Policy
+from contatto.measurement.model import ConversionKind, Goal, Policy
 from contatto.reports.actions.explaining import suppose_windows
 from contatto.reports.actions.gaps import gap_of
 from contatto.reports.actions.subjects import Tree, load_tree
@@ -85,27 +87,37 @@ def _in_order(
     return sorted(found.items(), key=place)
 
 
-def _side_by_side(tree: Tree, key: str | None, pair: tuple[Side, Side]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _SideBySide:
+    """What an ad group has, and what it would have; nobody is what no ad earned."""
+
+    name: str
+    is_nobody: bool
+    goal: Goal | None
+    has: Side
+    would: Side
+
+
+def _side_by_side(tree: Tree, key: str | None, pair: tuple[Side, Side]) -> _SideBySide:
     group = tree.ad_groups.get(key or "")
-    return {
-        "name": group.name if group else "",
-        "is_nobody": key is None,
-        "goal": group.goal if group else None,
-        "has": pair[0],
-        "would": pair[1],
-    }
+    return _SideBySide(group.name if group else "", key is None, group.goal if group else None, *pair)
 
 
-def _moved(tree: Tree, one: Weighed) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """A conversion that another ad group would have."""
+
+    href: str
+    kind: ConversionKind
+    at: datetime
+    has: str
+    would: str
+
+
+def _moved(tree: Tree, one: Weighed) -> _Moved:
     known = {key: group.name for key, group in tree.ad_groups.items()}
-    names = [known.get(key or "", "") for key in (one.stored, one.supposed)]
-    return {
-        "href": f"/reports/conversions/{one.conversion_id}",
-        "kind": one.kind,
-        "at": from_micros(one.ts),
-        "has": names[0],
-        "would": names[1],
-    }
+    has, would = (known.get(key or "", "") for key in (one.stored, one.supposed))
+    return _Moved(f"/reports/conversions/{one.conversion_id}", one.kind, from_micros(one.ts), has, would)
 
 
 @router.get("/reports/responses")
