@@ -11,8 +11,10 @@ from tools.markdown import page, table
 
 SAYS = """Every endpoint of the API, in the shapes of the TikTok Business API v1.3; what is ours alone says
 "extension". Send the header `Access-Token`. Every answer is HTTP 200 with `code`, `message`, `request_id` and
-`data`; `code` 0 means that all is well, and [errors](errors.md) lists the others. Lists and objects in a
-query are JSON text. Unknown fields are ignored. A running server shows the same at `/docs`."""
+`data`. `code` 0 means that all is well, and `data` has the fields under "Answer", those of a part behind its
+name and a dot; [errors](errors.md) lists the other codes, with which `data` is empty. Lists and objects in a
+query are JSON text. Unknown fields are ignored. A running server shows the same at `/docs`, and hands out the
+OpenAPI document at `/openapi.json`, from which clients can be generated."""
 
 
 def api_document() -> dict[str, Any]:
@@ -43,6 +45,17 @@ def _operation(row: OperationRow) -> str:
             for field in row.fields
         ]
         lines.append(table(["Field", "Needed", "Value", "About"], rows))
+    if row.answers:
+        rows = [
+            (
+                f"`{field.name}`",
+                "" if field.needed else "may be absent",
+                field.kind,
+                field.says.replace("``", "`"),
+            )
+            for field in row.answers
+        ]
+        lines.append(table(["Answer", "", "Value", "About"], rows))
     if row.example:
         lines.append(f"```json\n{row.example}\n```")
     return "\n\n".join(lines)

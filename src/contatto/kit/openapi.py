@@ -34,6 +34,8 @@ class OperationRow:
     says: str
     fields: tuple[FieldRow, ...]
     example: str
+    answers: tuple[FieldRow, ...] = ()
+    """The fields of ``data``; those of a part stand behind its name and a dot. ``needed`` is always there."""
 
 
 def describe_api(app: FastAPI, prefix: str, open_paths: frozenset[str]) -> dict[str, Any]:
@@ -104,7 +106,28 @@ def _row(document: Mapping[str, Any], method: str, path: str, operation: Mapping
         " ".join(rest.split()),
         tuple(fields),
         json.dumps(example, indent=2) if example else "",
+        tuple(_answers(document, operation)),
     )
+
+
+def _answers(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Iterator[FieldRow]:
+    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    for answer in schema.get("oneOf", ())[:1]:
+        yield from _parts(_resolved(document, answer)["properties"]["data"])
+
+
+def _parts(schema: Mapping[str, Any], above: str = "") -> Iterator[FieldRow]:
+    """The fields of an object, each followed by its own, if it has any."""
+    needed = set(schema.get("required", ()))
+    for name, about in schema.get("properties", {}).items():
+        below = about.get("items", about)
+        kind = _kind(about) + (" or null" if _is_nullable(about) else "")
+        yield FieldRow(f"{above}{name}", kind, name in needed, about.get("description", ""))
+        yield from _parts(below, f"{above}{name}.")
+
+
+def _is_nullable(schema: Mapping[str, Any]) -> bool:
+    return any(each.get("type") == "null" for each in schema.get("anyOf", ()))
 
 
 def _body(document: Mapping[str, Any], operation: Mapping[str, Any]) -> Mapping[str, Any]:
