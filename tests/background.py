@@ -1,6 +1,7 @@
 """The background's work without a worker: a test says when it happens, and how much of it."""
 
 import asyncio
+from typing import Any
 
 from contatto import wiring
 from contatto.kit.db.database import Database
@@ -27,6 +28,6 @@ def work_off(db: Database, rounds: int = 1_000) -> int:
     return asyncio.run(work_on())
 
 
-def make_files(db: Database, kind: Making[object]) -> int:
+def make_files(db: Database, kind: Making[Any]) -> int:
     """Make the files of a kind that wait; say of how many businesses they were."""
     return asyncio.run(make_all(db, kind))

@@ -92,9 +92,9 @@ def postgres_admin(postgres_url: str) -> Iterator[psycopg.Connection[tuple[objec
 def postgres_database(postgres_admin: psycopg.Connection[tuple[object, ...]]) -> Iterator[str]:
     """The URL of a fresh, empty PostgreSQL database that only this test sees."""
     name = f"t_{os.getpid()}_{next(_numbers)}"
-    postgres_admin.execute(f"CREATE DATABASE {name} OWNER {postgres.OWNER} STRATEGY file_copy")  # type: ignore[call-overload]
+    postgres_admin.execute(f"CREATE DATABASE {name} OWNER {postgres.OWNER} STRATEGY file_copy")
     yield postgres.url_of(name)
-    postgres_admin.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+    postgres_admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -118,7 +118,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgres_template(postgres_admin: psycopg.Connection[tuple[object, ...]]) -> str:
     """The name of a PostgreSQL database that holds every table and no row."""
     name = f"template_{os.getpid()}"
-    postgres_admin.execute(f"CREATE DATABASE {name} OWNER {postgres.OWNER} STRATEGY file_copy")  # type: ignore[call-overload]
+    postgres_admin.execute(f"CREATE DATABASE {name} OWNER {postgres.OWNER} STRATEGY file_copy")
     schema.create_schema(postgres.url_of(name))
     return name
 

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -72,7 +73,7 @@ def _start(home: Path) -> None:
         conf.write(SETTINGS + f"unix_socket_directories = '{home}'\n")
     _run(home, "pg_ctl", "-D", "data", "-w", "-t", "60", "-l", str(home / "log"), "start")
     with admin() as connection:
-        connection.execute(f"CREATE ROLE {OWNER} LOGIN")  # type: ignore[call-overload]
+        connection.execute(f"CREATE ROLE {OWNER} LOGIN")
 
 
 def _installed() -> Path:
@@ -94,7 +95,7 @@ def _readable(folder: Path) -> bool:
         return False
 
 
-def _account() -> dict[str, str]:
+def _account() -> dict[str, Any]:
     return {"user": "nobody"} if os.geteuid() == 0 else {}
 
 

@@ -61,4 +61,5 @@ def _flat(*tables: Iterable[Any]) -> Iterator[Any]:
 
 def _words(endpoint: Any) -> str:
     """`list_leads` becomes "List leads."."""
-    return endpoint.__name__.strip("_").replace("_", " ").capitalize() + "."
+    name: str = endpoint.__name__
+    return name.strip("_").replace("_", " ").capitalize() + "."

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from tools.browser import MISSING, find_chromium
 from tools.demo import running_demo
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDE = {"width": 1440, "height": 860}
-PHONE = {"width": 390, "height": 780}
+PHONE: ViewportSize = {"width": 390, "height": 780}
 LEAD_AD, TALK_AD = 0, 4
 """An ad for leads and one for conversations among the ads of the demo; both lead to our own chat."""
 LOOKS: dict[str, dict[str, Any]] = {

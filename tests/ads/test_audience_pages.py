@@ -114,7 +114,7 @@ def test_an_audience_says_where_it_is_used_and_is_deleted_when_it_is_not(house: 
     delete = f"/ads/audiences/{audience.number}/delete"
     for part in ("audience_ids", "excluded_audience_ids"):
         used = {"audience_ids": (), "excluded_audience_ids": (), part: (str(audience.number),)}
-        house.context.db.write_now(lambda tx, used=used: use(tx, **used))
+        house.context.db.write_now(lambda tx, used=used: use(tx, **used))  # type: ignore[misc]
         page = house.client.get("/ads/audiences").text
         assert f'href="/ads?q={group}"' in page
         assert delete not in page

@@ -53,7 +53,7 @@ def edit(house: House, path: str, **changes: Any) -> Any:
 
 def group_of(house: House, number: str) -> dict[str, Any]:
     [found] = house.data("GET", "/adgroup/get/", filtering={"adgroup_ids": [number]})["list"]
-    return found  # type: ignore[no-any-return]  # one object of the API
+    return found
 
 
 def test_a_form_that_is_sent_as_it_was_opened_changes_nothing_but_the_time(house: House) -> None:

@@ -42,7 +42,7 @@ def test_audiences_and_other_choices_are_kept_and_unknown_ones_refused(database:
     for field, targeting in wrong.items():
         with pytest.raises(Refused, match=f"invalid: {field}: "):
             database.write_now(
-                lambda tx, targeting=targeting: create_ad_group(
+                lambda tx, targeting=targeting: create_ad_group(  # type: ignore[misc]
                     tx, world.id, new_ad_group(campaign, targeting=targeting)
                 )
             )

@@ -63,12 +63,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Stay quiet."""
 
 
-_TIKTOK = {
+_TIKTOK: dict[str, Any] = {
     "take": (200, {}, {"code": 0, "message": "OK", "data": {"message": {"message_id": "sent-{n}"}}}),
     "401": (200, {}, {"code": 40105, "message": "Access token is incorrect"}),
     "too fast": (200, {}, {"code": 40064, "message": "sending messages too fast"}),
 }
-_META = {
+_META: dict[str, Any] = {
     "take": (200, {}, {"messages": [{"id": "sent-{n}"}], "message_id": "sent-{n}"}),
     "401": (401, {}, {"error": {"code": 190, "message": "Invalid OAuth access token"}}),
     "too fast": (400, {}, {"error": {"code": 130429}}),

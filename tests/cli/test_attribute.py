@@ -18,7 +18,7 @@ from tests.measurement import oracle
 from tests.measurement.cases import world
 
 Row = dict[str, Any]
-GOOD = [
+GOOD: list[Row] = [
     {"type": "business", "business_id": "b", "timezone": "Asia/Bangkok"},
     {"type": "adgroup", "adgroup_id": "g", "campaign_id": "c", "business_id": "b", "goal": "lead"},
     {"type": "touch", "touch_id": 1, "user_id": "u", "adgroup_id": "g", "ad_id": "a", "kind": "click",
@@ -43,14 +43,14 @@ def run(*arguments: str, given: str | bytes) -> tuple[int, str, str]:
 
 @pytest.mark.parametrize("policy", ["click_first", "last_touch"])
 def test_standard_input_to_standard_output_agrees_with_brute_force(policy: str) -> None:
-    rows = [{"type": "config", "policy": policy}, *world(1), *world(2)]
+    rows: list[Row] = [{"type": "config", "policy": policy}, *world(1), *world(2)]
     code, out, err = run("attribute", given=text(rows))
     assert (code, err) == (0, "")
     assert in_order(out) == in_order(oracle.answer(rows))
 
 
 def test_the_option_wins_over_the_file() -> None:
-    rows = [{"type": "config", "policy": "click_first"}, *world(3)]
+    rows: list[Row] = [{"type": "config", "policy": "click_first"}, *world(3)]
     _, out, _ = run("attribute", "--policy", "last_touch", given=text(rows))
     assert in_order(out) == in_order(oracle.answer(rows, "last_touch"))
 

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -38,7 +39,7 @@ def test_a_run_prints_a_table_and_writes_plots_and_figures(tmp_path: Path) -> No
 
 
 def test_the_same_seed_gives_the_same_figures(tmp_path: Path) -> None:
-    told = []
+    told: list[Any] = []
     for seed in ("4", "4", "5"):
         file = tmp_path / f"{len(told)}.json"
         goal = ["--alone", "--goal", "conversation", "--world", "thresholds"]

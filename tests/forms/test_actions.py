@@ -29,7 +29,14 @@ from tests import make
 from tests.forms.papers import content, kitchen, published, question, respondent, sent
 from tests.unchanged import nothing_changes
 
-WHOLE = {"q1": "a", "q2": ["b"], "q4": "Mei Tan", "q5": "mei@example.com", "q6": "8123 4567", "q8": "Soon?"}
+WHOLE: dict[str, str | list[str]] = {
+    "q1": "a",
+    "q2": ["b"],
+    "q4": "Mei Tan",
+    "q5": "mei@example.com",
+    "q6": "8123 4567",
+    "q8": "Soon?",
+}
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_a_database_with_another_schema_is_not_used_again(
 ) -> None:
     taken = emptied_databases.take()
     with postgres.admin(taken.name) as admin:
-        admin.execute(change)  # type: ignore[call-overload]
+        admin.execute(change)
     emptied_databases.give_back(taken)
     following = emptied_databases.take()
     assert following.name != taken.name

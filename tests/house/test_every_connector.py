@@ -40,7 +40,20 @@ HOSTILE = [
     b'{"a": "\\ud800"}',
 ]
 META_ZEROS = {"x-hub-signature-256": "sha256=" + "0" * 64}
-WRONG = [None, 0, -1, 10**30, "", "x" * 100_000, "\ud800", [], {}, [[]], "<script>alert(1)</script>", True]
+WRONG: list[Any] = [
+    None,
+    0,
+    -1,
+    10**30,
+    "",
+    "x" * 100_000,
+    "\ud800",
+    [],
+    {},
+    [[]],
+    "<script>alert(1)</script>",
+    True,
+]
 
 
 def payloads(platform: Platform) -> list[Path]:

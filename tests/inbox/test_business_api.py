@@ -157,7 +157,10 @@ def test_the_notice_of_the_inbox_is_in_no_answer_of_the_api(house: House) -> Non
 
 def upload(house: House, business_id: str) -> str:
     """The ``media_id`` of a picture."""
-    sent = {"data": {"business_id": business_id}, "files": {"file": ("p.png", PIXEL, "image/png")}}
+    sent: dict[str, Any] = {
+        "data": {"business_id": business_id},
+        "files": {"file": ("p.png", PIXEL, "image/png")},
+    }
     headers = {"Access-Token": house.token}
     answer = house.client.post(f"{API}/business/message/media/upload/", **sent, headers=headers).json()
     return str(answer["data"]["media_id"])

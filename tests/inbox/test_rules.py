@@ -21,7 +21,7 @@ from tests import make
 
 
 def chatted(**changes: Any) -> Chatted:
-    values = {
+    values: dict[str, Any] = {
         "message_id": "m1", "conversation_id": "c1", "person_id": "p1", "person_name": "mei",
         "sender": Sender.CUSTOMER, "kind": MessageKind.TEXT, "text": "Hi", "at": make.NOON,
     }  # fmt: skip

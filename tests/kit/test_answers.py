@@ -42,7 +42,7 @@ BOWL = Bowl("1", None, "RED")
 
 def test_what_is_unset_is_not_written() -> None:
     assert msgspec.json.encode(BOWL) == b'{"bowl_id":"1","size":null,"colour":"RED"}'
-    assert api_answer(BOWL, "r").body.endswith(b'"data":{"bowl_id":"1","size":null,"colour":"RED"}}')
+    assert bytes(api_answer(BOWL, "r").body).endswith(b'"data":{"bowl_id":"1","size":null,"colour":"RED"}}')
 
 
 def test_page_info_counts_the_last_part_page() -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def waiting(names: str) -> Lanes:
 
 def commits(made: Lanes, most: int = 20) -> list[str]:
     """The writes of each commit that follows, by their names."""
-    found = []
+    found: list[Any] = []
     while len(found) < most and (
         made._arrived.qsize() or made._appends or made._requests or made._background
     ):

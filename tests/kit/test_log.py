@@ -61,7 +61,7 @@ def lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     before = structlog.get_config()
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    yield capsys  # type: ignore[misc]
+    yield capsys
     structlog.configure(**before)
     root.handlers[:], root.level = handlers, level
 

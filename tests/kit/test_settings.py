@@ -93,4 +93,4 @@ def test_a_database_url_is_used_as_it_is() -> None:
 
 def test_settings_cannot_be_changed_later() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Settings().port = 1  # type: ignore[misc]
+        Settings().port = 1

@@ -213,7 +213,7 @@ def test_a_caller_who_gave_up_does_not_hold_up_the_rest(db: SqliteDatabase) -> N
         task = asyncio.ensure_future(db.write(add("a")))
         await asyncio.sleep(0)
         task.cancel()
-        return await db.write(add("b"))  # type: ignore[no-any-return]
+        return await db.write(add("b"))
 
     assert asyncio.run(give_up()) == "b"
     assert rows(db) == {"a": 1, "b": 1}

@@ -193,10 +193,7 @@ def test_two_transactions_at_once_make_one_lead_with_both_details(
             barrier.wait(5)
             actions.upsert_lead(tx, make.signal(business_id, contact, person_id=person))
 
-        both = [
-            lambda tx, c=c, b=together, p=f"p{number}": work(tx, c, p, b)  # type: ignore[misc]
-            for c in (PHONE, MAIL)
-        ]
+        both = [lambda tx, c=c, b=together, p=f"p{number}": work(tx, c, p, b) for c in (PHONE, MAIL)]
         with ThreadPoolExecutor(2) as threads:
             for done in [threads.submit(database.write_now, each) for each in both]:
                 done.result(10)

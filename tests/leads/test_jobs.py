@@ -338,6 +338,6 @@ def test_the_rows_of_a_file_are_forgotten_once_they_are_imported(database: Datab
 def test_a_list_of_jobs_opens_none_of_their_plans(database: Database, actor: Actor) -> None:
     job = start(database, actor, JobKind.IMPORT, plan_import(read_sheet("phone\n+65 9120 0001\n"), "SG"))
     spoiled = store.lead_jobs.update().values(plan=b"spoiled")
-    database.write_now(lambda tx: tx.execute(spoiled) and None)
+    database.write_now(lambda tx: tx.execute(spoiled).rowcount)
     [listed] = database.read_now(lambda tx: store.list_jobs(tx, actor.business_id, job.created_at))
     assert (listed.id, listed.plan) == (job.id, Plan("SG"))

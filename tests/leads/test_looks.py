@@ -25,7 +25,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 
 def test_a_look_is_kept_for_one_member_of_one_business(database: Database) -> None:
     for look in (Look(columns=("owner",), dense=True), Look(columns=("status", "owner"))):
-        database.write_now(lambda tx, look=look: save_look(tx, "b1", "m1", look))
+        database.write_now(lambda tx, look=look: save_look(tx, "b1", "m1", look))  # type: ignore[misc]
         assert database.read_now(lambda tx: find_look(tx, "b1", "m1")) == look
     database.write_now(lambda tx: save_look(tx, "b2", "m1", Look(dense=True)))
     assert database.read_now(lambda tx: find_look(tx, "b1", "m1")) == Look(columns=("status", "owner"))

@@ -215,5 +215,5 @@ def test_any_chain_of_merges_undone_from_its_end_leaves_every_row_as_it_was(
     with pytest.raises(Refused, match="later merges"):
         database.write_now(lambda tx: merging.undo_merge(tx, actor, made[0].id))
     for each in reversed(made):
-        database.write_now(lambda tx, e=each: merging.undo_merge(tx, actor, e.id))
+        database.write_now(lambda tx, e=each: merging.undo_merge(tx, actor, e.id))  # type: ignore[misc]
     assert tables(database) == before

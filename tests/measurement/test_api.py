@@ -98,7 +98,7 @@ def test_a_publishers_viewer_of_any_name_taps_and_is_nobody_of_that_name(
     for named in (viewer, f"viewer:{viewer}"):
         person = house.context.vault.named_id(house.webchat_id, named)
         assert not house.context.db.read_now(
-            lambda tx, who=person: list_touches_of(tx, house.business_id, who)
+            lambda tx, who=person: list_touches_of(tx, house.business_id, who)  # type: ignore[misc]
         )
     secret = house.client.cookies[cookie_name(house.webchat_id)].partition(".")[0]
     shown = public_id(secret, house.webchat_id, house.context.vault.derivation_key(VISITOR_KEY))

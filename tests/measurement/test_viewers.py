@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -35,7 +36,7 @@ from tests.measurement.test_actions import run_together
 HOUR = timedelta(hours=1)
 VIEWER, OTHER = "viewer of a publisher", "another viewer"
 CHAT = ConversionKind.CONVERSATION
-OFF = {"click_window_s": None}
+OFF: dict[str, Any] = {"click_window_s": None}
 
 
 def prepared(db: Database, count: int = 1, **changes: object) -> tuple[str, list[MeasuredAd]]:
@@ -137,10 +138,10 @@ def test_in_any_order_the_winner_is_that_of_the_rule_over_all_whom_a_person_is(
                           make.NOON + hours * HOUR, person)  # fmt: skip
         touches.append(made)
         if kind == "view":
-            steps.append(lambda tx, made=made: record_touch(tx, made))
+            steps.append(lambda tx, made=made: record_touch(tx, made))  # type: ignore[misc]
         else:
             links["p1"].add(who)
-            steps.append(lambda tx, made=made, who=who: record_tap(tx, made, who))
+            steps.append(lambda tx, made=made, who=who: record_tap(tx, made, who))  # type: ignore[misc]
     dice.shuffle(steps)  # type: ignore[attr-defined]
     play(database, *steps)
     mine = store.conversions.select().where(store.conversions.c.business_id == owner)

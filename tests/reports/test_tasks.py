@@ -54,7 +54,7 @@ def seen_world(tx: Tx, timezone: str = "Asia/Singapore") -> World:
 def test_reach_counts_each_person_once_on_every_level(database: Database) -> None:
     world = database.write_now(seen_world)
 
-    def reach(level: Level) -> list[int | None]:
+    def reach(level: Level) -> list[int]:
         question = ReportQuestion(Span(), level, with_reach=True)
         report = database.read_now(lambda tx: make_report(tx, world.ad_account, question))
         return sorted(row.figures.reach or 0 for row in report.rows)
@@ -152,7 +152,7 @@ def test_a_report_that_breaks_is_marked_and_holds_up_no_other(database: Database
     world = database.write_now(seen_world)
     broken = queue(database, world)
     spoiled = store.report_tasks.update().where(store.report_tasks.c.id == broken.id)
-    database.write_now(lambda tx: tx.execute(spoiled.values(question="{}")) and None)
+    database.write_now(lambda tx: tx.execute(spoiled.values(question="{}")).rowcount)
     whole = queue(database, world)
     assert make_files(database, REPORT_FILES) == 1
     assert state(database, broken) == (TaskStatus.FAILED, None)

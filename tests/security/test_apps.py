@@ -144,7 +144,7 @@ def test_a_token_is_held_to_the_secret_of_its_own_business_alone(town: Town) -> 
 def test_businesses_that_share_an_app_each_hear_of_it_and_say_by_a_token_who_they_are(town: Town) -> None:
     def join(tx: Tx) -> str:
         connect_account(tx, town.other, NewAccount(Platform.TIKTOK, "tt-other", "Other", "o", "SG"))
-        return accounts.issue_token(tx, town.other, "x", ["inbox.read"])[1]  # type: ignore[arg-type]
+        return accounts.issue_token(tx, town.other, "x", ["inbox.read"])[1]
 
     token = town.context.db.write_now(join)
     town.register(town.other, APP_SECRET)

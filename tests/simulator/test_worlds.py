@@ -33,7 +33,7 @@ def test_the_same_seed_makes_the_same_world(name: WorldName) -> None:
     assert one.viewer_features != other.viewer_features
 
 
-def _arrays(world: World, day: int) -> list[np.ndarray]:  # type: ignore[type-arg]
+def _arrays(world: World, day: int) -> list[np.ndarray]:
     return [getattr(of, name) for of in (world.requests(day), world.tables(day)) for name in of.__slots__]
 
 

@@ -149,7 +149,7 @@ def test_a_revoked_token_ends_its_subscription_before_the_next_push(house: House
             tx,
             house.business_id,
             "narrow",
-            [Permission.READ_LEADS.value],  # type: ignore[arg-type]
+            [Permission.READ_LEADS.value],
         )
         return kept.id, token
 
