@@ -1,5 +1,8 @@
 """The first page, and the settings page: members, tokens, ad accounts."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Form, Query, Request
@@ -193,23 +196,44 @@ def _errors(problem: Refused | None, words: Translator) -> dict[str, str]:
     return {field if field in TokenForm.model_fields else "name": says}
 
 
-def _shown_token(token: ApiToken, names: dict[str, str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _TokenRow:
+    """An access token; ``limits`` names the only ad accounts that it may be used for, None for all."""
+
+    id: str
+    name: str
+    scopes: Sequence[str]
+    limits: Sequence[str] | None
+    created_at: datetime
+    last_used_at: datetime | None
+
+
+def _shown_token(token: ApiToken, names: dict[str, str]) -> _TokenRow:
     limits = token.ad_account_ids
-    return {
-        "id": token.id,
-        "name": token.name,
-        "scopes": token.scopes,
-        "limits": None if limits is None else [names.get(each, "") for each in limits],
-        "created_at": token.created_at,
-        "last_used_at": token.last_used_at,
-    }
+    return _TokenRow(
+        id=token.id,
+        name=token.name,
+        scopes=token.scopes,
+        limits=None if limits is None else [names.get(each, "") for each in limits],
+        created_at=token.created_at,
+        last_used_at=token.last_used_at,
+    )
 
 
-def _shown(member: Member, caller: Caller) -> dict[str, Any]:
-    return {
-        "id": member.id,
-        "display_name": member.display_name,
-        "email": member.email,
-        "role": member.role.value,
-        "is_you": member.id == caller.subject_id,
-    }
+@dataclass(frozen=True, slots=True)
+class _MemberRow:
+    id: str
+    display_name: str
+    email: str
+    role: str
+    is_you: bool
+
+
+def _shown(member: Member, caller: Caller) -> _MemberRow:
+    return _MemberRow(
+        id=member.id,
+        display_name=member.display_name,
+        email=member.email,
+        role=member.role.value,
+        is_you=member.id == caller.subject_id,
+    )

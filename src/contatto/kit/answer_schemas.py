@@ -44,9 +44,7 @@ def describe_answers(types: Iterable[type[Answer]]) -> tuple[dict[type[Answer], 
     kinds = sorted(set(types), key=lambda kind: kind.__name__)
     references, named = schema_components(kinds, ref_template=_REF + "{name}")
     names = {kind: _name(reference) for kind, reference in zip(kinds, references, strict=True)}
-    for about in named.values():
-        if "enum" in about:
-            about.setdefault("type", "string")
+    _type_enums(named)
     for kind, name in names.items():
         if issubclass(kind, ChosenRows | ChosenList):
             _loosen_rows(name, named)
@@ -60,6 +58,16 @@ def describe_answers(types: Iterable[type[Answer]]) -> tuple[dict[type[Answer], 
 
 def _name(reference: Mapping[str, Any]) -> str:
     return str(reference["$ref"]).removeprefix(_REF)
+
+
+def _type_enums(schema: Any) -> None:
+    """Say that words are texts, which generated clients want to be told."""
+    below = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    for each in below:
+        _type_enums(each)
+    words = schema.get("enum") if isinstance(schema, dict) else None
+    if isinstance(words, list) and all(isinstance(word, str) for word in words):
+        schema.setdefault("type", "string")
 
 
 def _loosen_rows(name: str, named: dict[str, Schema]) -> None:

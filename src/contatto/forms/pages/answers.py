@@ -13,7 +13,7 @@ from contatto.accounts.model import Permission
 from contatto.accounts.rules import may, require
 from contatto.forms.actions import records as actions
 from contatto.forms.model import ConsentReceipt, FormAnswer, FormVerdict, FormVersion
-from contatto.forms.pages.views import show_answer
+from contatto.forms.pages.views import SentForm, show_answer
 from contatto.forms.rules.kinds import CHOOSERS
 from contatto.forms.store import records as store
 from contatto.kit import errors
@@ -71,18 +71,19 @@ def _cursor_text(answer: FormAnswer) -> str:
     return f"{micros(answer.at)}_{answer.id}"
 
 
-def _shown(tx: Tx, business_id: str, found: list[FormAnswer]) -> list[dict[str, Any]]:
+def _shown(tx: Tx, business_id: str, found: list[FormAnswer]) -> list[SentForm]:
     versions = store.list_versions_by_id(tx, business_id, {answer.version_id for answer in found})
     receipts = store.list_receipts(tx, business_id, {answer.id for answer in found})
     ads = list_measured_ads(tx, business_id, {answer.ad_id for answer in found if answer.ad_id})
     leads = list_leads_by_id(tx, business_id, {answer.lead_id for answer in found if answer.lead_id})
     return [
-        show_answer(answer, versions.get(answer.version_id), receipts.get(answer.id, []))
-        | {
-            "lead_id": answer.lead_id if answer.lead_id in leads else "",
-            "lead_name": leads[answer.lead_id].name if answer.lead_id in leads else "",
-            "ad_name": ads[answer.ad_id].ad_name if answer.ad_id in ads else "",
-        }
+        show_answer(
+            answer,
+            versions.get(answer.version_id),
+            receipts.get(answer.id, []),
+            leads.get(answer.lead_id),
+            ads.get(answer.ad_id or ""),
+        )
         for answer in found
     ]
 
@@ -93,7 +94,7 @@ async def show_lead_answers(request: Request, caller: PageCaller, lead_id: str) 
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
 
-    def load(tx: Tx) -> list[dict[str, Any]]:
+    def load(tx: Tx) -> list[SentForm]:
         if find_lead(tx, caller.business_id, lead_id) is None:
             raise Refused(errors.NOT_FOUND, "There is no such lead.")
         return _shown(tx, caller.business_id, store.list_answers_of_lead(tx, caller.business_id, lead_id))

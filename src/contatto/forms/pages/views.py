@@ -1,5 +1,7 @@
 """Forms, questions and answers as the templates want them."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +26,8 @@ from contatto.forms.rules.slots import DAYS_AHEAD, SLOT_LENGTHS, day_names, list
 from contatto.forms.rules.words import label_of, option_text, text_of
 from contatto.kit.i18n import N_, Translator
 from contatto.kit.languages import LANGUAGES
+from contatto.leads.model.leads import Lead
+from contatto.measurement.model import MeasuredAd
 
 KIND_NAMES = {
     Kind.NAME: N_("Name"),
@@ -68,16 +72,29 @@ def kind_groups(words: Translator) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-def show_form_row(form: Form, counts: dict[FormVerdict, int], latest: FormVersion | None) -> dict[str, Any]:
-    return {
-        "id": form.id,
-        "name": form.name,
-        "version": form.version,
-        "is_changed": latest is not None and latest.content != form.draft,
-        "answers": counts.get(FormVerdict.TAKEN, 0),
-        "no_fit": counts.get(FormVerdict.NO_FIT, 0),
-        "updated_at": form.updated_at,
-    }
+@dataclass(frozen=True, slots=True)
+class FormRow:
+    """A form of the list, with how often it was sent, and how often somebody did not fit."""
+
+    id: str
+    name: str
+    version: int
+    is_changed: bool
+    answers: int
+    no_fit: int
+    updated_at: datetime
+
+
+def show_form_row(form: Form, counts: dict[FormVerdict, int], latest: FormVersion | None) -> FormRow:
+    return FormRow(
+        id=form.id,
+        name=form.name,
+        version=form.version,
+        is_changed=latest is not None and latest.content != form.draft,
+        answers=counts.get(FormVerdict.TAKEN, 0),
+        no_fit=counts.get(FormVerdict.NO_FIT, 0),
+        updated_at=form.updated_at,
+    )
 
 
 def show_draft(form: Form, language: str, words: Translator) -> dict[str, Any]:
@@ -200,43 +217,84 @@ def _option(content: Content, question: FormQuestion, option: Option) -> str:
     return option_text(content, question, option, content.languages[0]) or option.key
 
 
-def show_version(version: FormVersion) -> dict[str, Any]:
-    return {
-        "number": str(version.number),
-        "version": version.version,
-        "headline": text_of(version.content, "headline", version.content.languages[0]),
-        "by": version.published_by,
-        "at": version.published_at,
-    }
+@dataclass(frozen=True, slots=True)
+class VersionRow:
+    """A version that was published, and by whom."""
+
+    number: str
+    version: int
+    headline: str
+    by: str
+    at: datetime
+
+
+def show_version(version: FormVersion) -> VersionRow:
+    headline = text_of(version.content, "headline", version.content.languages[0])
+    return VersionRow(
+        str(version.number), version.version, headline, version.published_by, version.published_at
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    label: str
+    shown: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class GivenConsent:
+    """What the person was asked to agree to, word for word, and whether they did."""
+
+    text: str
+    given: bool
+    hash: str
+    policy_url: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SentForm:
+    """An answer as it was submitted, with its consents, and its lead and its ad, if they are there."""
+
+    id: str
+    form_id: str
+    form_name: str
+    version: int
+    number: str
+    language: str
+    lang: str
+    lead_id: str
+    lead_name: str
+    ad_name: str
+    score: int
+    at: datetime
+    answers: Sequence[GivenAnswer]
+    consents: Sequence[GivenConsent]
 
 
 def show_answer(
-    answer: FormAnswer, version: FormVersion | None, receipts: list[ConsentReceipt]
-) -> dict[str, Any]:
-    """An answer as it was submitted, with what the person agreed to."""
-    return {
-        "id": answer.id,
-        "form_id": answer.form_id,
-        "form_name": version.name if version else "",
-        "version": version.version if version else 0,
-        "number": str(version.number) if version else "",
-        "language": LANGUAGES.get(answer.language, answer.language),
-        "lang": answer.language,
-        "lead_id": answer.lead_id,
-        "score": answer.score,
-        "at": answer.at,
-        "answers": [
-            {"label": each.label, "shown": each.shown, "kind": each.kind.value} for each in answer.answers
+    answer: FormAnswer,
+    version: FormVersion | None,
+    receipts: list[ConsentReceipt],
+    lead: Lead | None,
+    ad: MeasuredAd | None,
+) -> SentForm:
+    return SentForm(
+        id=answer.id,
+        form_id=answer.form_id,
+        form_name=version.name if version else "",
+        version=version.version if version else 0,
+        number=str(version.number) if version else "",
+        language=LANGUAGES.get(answer.language, answer.language),
+        lang=answer.language,
+        lead_id=answer.lead_id if lead else "",
+        lead_name=lead.name if lead else "",
+        ad_name=ad.ad_name if ad else "",
+        score=answer.score,
+        at=answer.at,
+        answers=[GivenAnswer(each.label, each.shown, each.kind.value) for each in answer.answers],
+        consents=[
+            GivenConsent(each.text, each.given, each.text_hash, each.policy_url, each.at) for each in receipts
         ],
-        "consents": [_receipt(receipt) for receipt in receipts],
-    }
-
-
-def _receipt(receipt: ConsentReceipt) -> dict[str, str | bool | datetime]:
-    return {
-        "text": receipt.text,
-        "given": receipt.given,
-        "hash": receipt.text_hash,
-        "policy_url": receipt.policy_url,
-        "at": receipt.at,
-    }
+    )

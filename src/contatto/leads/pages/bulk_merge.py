@@ -1,6 +1,6 @@
 """Several leads side by side, which of them stays, and the merge of all."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,7 +14,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.actions.bulk_merge import MOST_JOINED, merge_many_leads
 from contatto.leads.pages.query import actor_of, read_query
-from contatto.leads.pages.rows import rows_of
+from contatto.leads.pages.rows import LeadRow, rows_of
 from contatto.leads.rules.filters import for_member
 from contatto.leads.store import listing, records
 from contatto.ui.context import context_of
@@ -47,7 +47,7 @@ async def post_ask_bulk_merge(
     context = context_of(request)
     wanted = for_member(read_query(sent.query).wanted, caller.subject_id)
 
-    def load(tx: Tx) -> list[dict[str, Any]]:
+    def load(tx: Tx) -> list[LeadRow]:
         ids = sent.ids
         if sent.all:
             ids = listing.list_lead_ids_after(tx, caller.business_id, wanted, "", MOST_JOINED + 1)

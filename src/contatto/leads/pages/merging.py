@@ -47,9 +47,8 @@ async def show_merge(request: Request, caller: PageCaller, lead_id: str, other_i
             raise Refused(errors.INVALID, "Choose two different leads.")
         equal = store.list_equal_points(tx, caller.business_id, lead_id, other_id)
         sides = rows_of(tx, caller.business_id, found)
-        for side, lead in zip(sides, found, strict=True):
-            side["moves"] = _moves(tx, lead, len(equal))
-        return {"sides": sides, "equal": len(equal)}
+        moves = [_moves(tx, lead, len(equal)) for lead in found]
+        return {"sides": sides, "moves": moves, "equal": len(equal)}
 
     values = await context.db.read(load)
     return context.pages.render(request, "leads/merge.html", values | {"caller": caller})

@@ -1,6 +1,8 @@
 """Leads as the list shows them, each with what it has around it, read with a handful of statements."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_members
@@ -9,7 +11,7 @@ from contatto.leads.model.annotations import Label
 from contatto.leads.model.leads import ContactPoint, Lead
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import annotations, records
-from contatto.leads.store.credits import AdNames, Credit, list_credits, list_winning_ads
+from contatto.leads.store.credits import Credit, list_credits, list_winning_ads
 
 
 def credits_of(tx: Tx, business_id: str, found: list[Lead]) -> dict[str, Credit]:
@@ -22,35 +24,48 @@ def member_names(tx: Tx, business_id: str) -> dict[str, str]:
     return {member.id: member.display_name for member in list_members(tx, BusinessId(business_id))}
 
 
-def rows_of(tx: Tx, business_id: str, found: list[Lead]) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class LeadRow:
+    """A lead of the list, with the ad that earned it; ``owner`` is a name, None when nobody has it."""
+
+    id: str
+    name: str
+    handle: str | None
+    is_test: bool
+    contact_points: Sequence[ContactPoint]
+    status: str
+    source: str
+    campaign_name: str | None
+    ad_group_name: str | None
+    ad_name: str | None
+    created_at: datetime
+    last_activity_at: datetime
+    labels: Sequence[Label]
+    owner: str | None
+
+
+def rows_of(tx: Tx, business_id: str, found: list[Lead]) -> list[LeadRow]:
     ids = {lead.id for lead in found}
     ads = list_winning_ads(tx, business_id, ids)
     points = records.list_contact_points(tx, business_id, ids)
     labels = annotations.list_labels_of(tx, business_id, ids)
     names = member_names(tx, business_id)
     return [
-        _row(lead, points[lead.id], ads.get(lead.id))
-        | {"labels": [_tag(label) for label in labels[lead.id]], "owner": names.get(lead.owner_id or "")}
-        for lead in found
+        LeadRow(
+            id=lead.id,
+            name=person_label(lead.name, lead.person_id),
+            handle=None,
+            is_test=lead.is_test,
+            contact_points=points[lead.id],
+            status=lead.status.value,
+            source=lead.origin.value,
+            campaign_name=ad.campaign_name if ad else None,
+            ad_group_name=ad.ad_group_name if ad else None,
+            ad_name=ad.ad_name if ad else None,
+            created_at=lead.created_at,
+            last_activity_at=lead.updated_at,
+            labels=labels[lead.id],
+            owner=names.get(lead.owner_id or ""),
+        )
+        for lead, ad in ((lead, ads.get(lead.id)) for lead in found)
     ]
-
-
-def _row(lead: Lead, points: list[ContactPoint], ad: AdNames | None) -> dict[str, Any]:
-    return {
-        "id": lead.id,
-        "name": person_label(lead.name, lead.person_id),
-        "handle": None,
-        "is_test": lead.is_test,
-        "contact_points": points,
-        "status": lead.status.value,
-        "source": lead.origin.value,
-        "campaign_name": ad and ad.campaign_name,
-        "ad_group_name": ad and ad.ad_group_name,
-        "ad_name": ad and ad.ad_name,
-        "created_at": lead.created_at,
-        "last_activity_at": lead.updated_at,
-    }
-
-
-def _tag(label: Label) -> dict[str, Any]:
-    return {"id": label.id, "name": label.name, "tone": label.tone}
