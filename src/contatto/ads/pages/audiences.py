@@ -1,6 +1,9 @@
 """Audiences: what there is and what uses it, a list of customers as text, and a lookalike of one."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import phonenumbers
@@ -67,7 +70,7 @@ async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
     require(caller, Permission.READ_ADS)
     context = context_of(request)
 
-    def work(tx: Tx) -> list[dict[str, Any]]:
+    def work(tx: Tx) -> list[_AudienceRow]:
         known = accounts.list_ad_accounts(tx, caller.business_id)
         return [row for account in known for row in _rows(tx, account)]
 
@@ -79,34 +82,61 @@ async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
     return context.pages.render(request, "ads/audiences.html", values)
 
 
-def _rows(tx: Tx, account: AdAccount) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _AudienceRow:
+    """An audience, how large it is, and what uses it; ``like`` is the one that it looks like."""
+
+    number: str
+    name: str
+    source: str
+    size: int | None
+    state: str
+    state_kind: str
+    why: str
+    included: Sequence[tuple[str, str]]
+    excluded: Sequence[tuple[str, str]]
+    lookalikes: Sequence[tuple[str, str]]
+    is_used: bool
+    changed_at: datetime
+    account_name: str
+    like: str
+
+
+def _rows(tx: Tx, account: AdAccount) -> list[_AudienceRow]:
     found = store.list_audiences(tx, account.business_id, account.id)
     sizes = store.count_members(tx, account.business_id, {audience.id for audience in found})
     uses = load_uses(tx, account)
     names = {audience.number: audience.name for audience in found}
     return [
-        _row(audience, sizes.get(audience.id, 0), uses[audience.number])
-        | {"account_name": account.name, "like": names.get(rules.source_number(audience) or 0, "")}
+        _row(
+            audience,
+            sizes.get(audience.id, 0),
+            uses[audience.number],
+            account.name,
+            names.get(rules.source_number(audience) or 0, ""),
+        )
         for audience in found
     ]
 
 
-def _row(audience: Audience, size: int, uses: Uses) -> dict[str, Any]:
+def _row(audience: Audience, size: int, uses: Uses, account_name: str, like: str) -> _AudienceRow:
     state = rules.state_of(audience, size)
-    return {
-        "number": str(audience.number),
-        "name": audience.name,
-        "source": rules.source_text(audience),
-        "size": None if audience.kind is AudienceKind.RULE else size,
-        "state": rules.STATES[state],
-        "state_kind": rules.STATE_KINDS[state],
-        "why": rules.STATE_REASONS.get(state, ""),
-        "included": [(str(group.number), group.name) for group in uses.included],
-        "excluded": [(str(group.number), group.name) for group in uses.excluded],
-        "lookalikes": [(str(each.number), each.name) for each in uses.lookalikes],
-        "is_used": uses.count > 0,
-        "changed_at": audience.updated_at,
-    }
+    return _AudienceRow(
+        number=str(audience.number),
+        name=audience.name,
+        source=rules.source_text(audience),
+        size=None if audience.kind is AudienceKind.RULE else size,
+        state=rules.STATES[state],
+        state_kind=rules.STATE_KINDS[state],
+        why=rules.STATE_REASONS.get(state, ""),
+        included=[(str(group.number), group.name) for group in uses.included],
+        excluded=[(str(group.number), group.name) for group in uses.excluded],
+        lookalikes=[(str(each.number), each.name) for each in uses.lookalikes],
+        is_used=uses.count > 0,
+        changed_at=audience.updated_at,
+        account_name=account_name,
+        like=like,
+    )
 
 
 @router.get("/ads/audiences/new")

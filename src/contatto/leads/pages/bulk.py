@@ -1,6 +1,7 @@
 """Work on many leads at once: what the selection sends, how far jobs are, what they left out, and undo."""
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Form, Request
@@ -106,7 +107,26 @@ async def post_undo(request: Request, caller: FormCaller, job_id: str) -> Redire
     return RedirectResponse("/leads", 303)
 
 
-def _jobs_of(tx: Tx, caller: Caller) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _JobRow:
+    """Long work on leads, and how far it is."""
+
+    id: str
+    kind: str
+    value: str
+    actor: str
+    is_waiting: bool
+    is_open: bool
+    total: int
+    through: int
+    done: int
+    skipped: int
+    is_undone: bool
+    can_undo: bool
+    created_at: datetime
+
+
+def _jobs_of(tx: Tx, caller: Caller) -> list[_JobRow]:
     found = store.list_jobs(tx, caller.business_id, tx.now - RECENT)
     if not found:
         return []
@@ -119,22 +139,22 @@ def _names(tx: Tx, caller: Caller) -> dict[str, str]:
     return labels | member_names(tx, caller.business_id)
 
 
-def _shown(job: Job, names: dict[str, str]) -> dict[str, Any]:
-    return {
-        "id": job.id,
-        "kind": job.kind.value,
-        "value": names.get(job.plan.value, "" if job.kind is not JobKind.STATUS else job.plan.value),
-        "actor": job.actor,
-        "is_waiting": job.state is JobState.WAITING,
-        "is_open": not job.has_ended,
-        "total": job.total,
-        "through": min(job.done + job.skipped, job.total),
-        "done": job.done,
-        "skipped": job.skipped,
-        "is_undone": job.undone_by is not None,
-        "can_undo": job.has_ended
+def _shown(job: Job, names: dict[str, str]) -> _JobRow:
+    return _JobRow(
+        id=job.id,
+        kind=job.kind.value,
+        value=names.get(job.plan.value, "" if job.kind is not JobKind.STATUS else job.plan.value),
+        actor=job.actor,
+        is_waiting=job.state is JobState.WAITING,
+        is_open=not job.has_ended,
+        total=job.total,
+        through=min(job.done + job.skipped, job.total),
+        done=job.done,
+        skipped=job.skipped,
+        is_undone=job.undone_by is not None,
+        can_undo=job.has_ended
         and not job.undone_by
         and job.kind not in (JobKind.UNDO, JobKind.ERASE)
         and job.done > 0,
-        "created_at": job.created_at,
-    }
+        created_at=job.created_at,
+    )

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import parse_qsl, urlencode
 
 from fastapi import Depends, Request
@@ -112,17 +112,27 @@ def _by_name(found: set[tuple[str, str]]) -> list[tuple[str, str]]:
     return sorted(found, key=lambda pair: (pair[1].casefold(), pair[0]))
 
 
-def chips_of(asked: LeadsQuery, choices: dict[str, list[tuple[str, str]]]) -> list[dict[str, Any]]:
-    """The parts of the filter that are on, each with the address without it; ``text`` may be None."""
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A part of the filter that is on, with the address without it."""
+
+    word: str
+    value: str
+    text: str | None
+    href: str
+
+
+def chips_of(asked: LeadsQuery, choices: dict[str, list[tuple[str, str]]]) -> list[Chip]:
+    """The parts of the filter that are on, each with the address without it."""
     texts = {(word, value): text for word, pairs in choices.items() for value, text in pairs}
     written = [urlencode([pair]) for pair in asked.pairs]
     return [
-        {
-            "word": word,
-            "value": value,
-            "text": texts.get((word, value)),
-            "href": f"/leads?{'&'.join(written[:place] + written[place + 1 :])}".removesuffix("?"),
-        }
+        Chip(
+            word=word,
+            value=value,
+            text=texts.get((word, value)),
+            href=f"/leads?{'&'.join(written[:place] + written[place + 1 :])}".removesuffix("?"),
+        )
         for place, (word, value) in enumerate(filters.write_filter(asked.wanted))
         if word not in ("q", "any")
     ]

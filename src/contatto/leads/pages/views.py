@@ -1,6 +1,7 @@
 """Saved views of the Leads Center: the bar with their counts, and what its forms send."""
 
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -40,24 +41,38 @@ async def show_views(request: Request, caller: PageCaller, asked: ReadAsked) -> 
     return context.pages.render(request, "leads/_views.html", values)
 
 
-def _views_of(tx: Tx, caller: Caller, asked: LeadsQuery) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class _ViewRow:
+    """A kept view of the list; only pinned ones are counted."""
+
+    id: str
+    name: str
+    href: str
+    is_current: bool
+    is_shared: bool
+    is_pinned: bool
+    is_mine: bool
+    count: int | None
+
+
+def _views_of(tx: Tx, caller: Caller, asked: LeadsQuery) -> list[_ViewRow]:
     views = store.list_views(tx, caller.business_id, caller.subject_id)
     return [_shown(tx, caller, asked, view) for view in views]
 
 
-def _shown(tx: Tx, caller: Caller, asked: LeadsQuery, view: SavedView) -> dict[str, Any]:
+def _shown(tx: Tx, caller: Caller, asked: LeadsQuery, view: SavedView) -> _ViewRow:
     kept = read_query(view.query)
     wanted = for_member(kept.wanted, caller.subject_id)
-    return {
-        "id": view.id,
-        "name": view.name,
-        "href": kept.href(),
-        "is_current": kept == asked,
-        "is_shared": view.is_shared,
-        "is_pinned": view.is_pinned,
-        "is_mine": view.member_id == caller.subject_id,
-        "count": listing.count_leads(tx, caller.business_id, wanted) if view.is_pinned else None,
-    }
+    return _ViewRow(
+        id=view.id,
+        name=view.name,
+        href=kept.href(),
+        is_current=kept == asked,
+        is_shared=view.is_shared,
+        is_pinned=view.is_pinned,
+        is_mine=view.member_id == caller.subject_id,
+        count=listing.count_leads(tx, caller.business_id, wanted) if view.is_pinned else None,
+    )
 
 
 @router.post("/leads/views")

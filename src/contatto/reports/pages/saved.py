@@ -1,7 +1,7 @@
 """Reports that members keep: the list, and what its forms send."""
 
-from dataclasses import replace
-from typing import Annotated, Any, Final
+from dataclasses import dataclass, replace
+from typing import Annotated, Final
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form
@@ -28,18 +28,30 @@ def read_kept(query: str) -> Look:
     return read_look(read_pairs(query, 100), METRICS)
 
 
-def shown_reports(tx: Tx, caller: Caller, look: Look) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class ReportLink:
+    """A kept report, and whether it is the one that is open."""
+
+    id: str
+    name: str
+    href: str
+    is_current: bool
+    is_mine: bool
+    is_shared: bool
+
+
+def shown_reports(tx: Tx, caller: Caller, look: Look) -> list[ReportLink]:
     """The reports that the member sees, with the one that is open."""
     kept = store.list_saved_reports(tx, caller.business_id, caller.subject_id)
     return [
-        {
-            "id": report.id,
-            "name": report.name,
-            "href": f"/reports?{report.query}",
-            "is_current": replace(read_kept(report.query), advertiser=look.advertiser) == look,
-            "is_mine": report.member_id == caller.subject_id,
-            "is_shared": report.is_shared,
-        }
+        ReportLink(
+            id=report.id,
+            name=report.name,
+            href=f"/reports?{report.query}",
+            is_current=replace(read_kept(report.query), advertiser=look.advertiser) == look,
+            is_mine=report.member_id == caller.subject_id,
+            is_shared=report.is_shared,
+        )
         for report in kept
     ]
 
