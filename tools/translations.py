@@ -106,9 +106,9 @@ def _of_template(path: Path) -> Iterator[tuple[int, Text, list[str]]]:
             file, list(MARKS), ["translators:"], {"silent": "false"}
         ):
             forms = texts if isinstance(texts, tuple) else (texts,)
-            wanted = tuple(forms[place] for place in MARKS[name])
-            if all(isinstance(each, str) for each in wanted):
-                yield line, wanted if len(wanted) == 2 else wanted[0], comments
+            wanted = [form for form in (forms[place] for place in MARKS[name]) if isinstance(form, str)]
+            if len(wanted) == len(MARKS[name]):
+                yield line, (wanted[0], wanted[1]) if len(wanted) == 2 else wanted[0], comments
 
 
 def _of_code(path: Path) -> Iterator[tuple[int, Text, list[str]]]:
@@ -144,8 +144,8 @@ def written(catalogue: Catalog, lang: str) -> bytes:
     return b"".join(line for line in lines if not line.startswith(NOISE))
 
 
-def is_translated(string: str | Sequence[str]) -> bool:
-    return bool(string) if isinstance(string, str) else bool(string) and all(string)
+def is_translated(string: str | Sequence[str] | None) -> bool:
+    return string is not None and bool(string) and (isinstance(string, str) or all(string))
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def test_a_dead_letter_is_replayed_and_arrives(installation: Installation) -> No
 
         async def send() -> None:
             client = Client(["127.0.0.1:*"])
-            await Worker(installation.db, installation.installation).send_due(client)
+            await Worker(installation.db, install(Settings())).send_due(client)
             await client.close()
 
         asyncio.run(send())

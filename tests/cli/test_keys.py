@@ -14,6 +14,7 @@ from contatto.kit.keys import KEY_FILE, SecretKey, load_keys
 from contatto.kit.settings import Settings
 from contatto.kit.vault import Vault
 from contatto.migrations.steps import migrate_schema
+from contatto.wiring import install
 from tests import make
 
 KEPT = ChannelApp("app", "b1", Platform.TIKTOK, "a secret")
@@ -27,7 +28,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _fill() -> None:
-    context = open_context(Settings())
+    context = open_context(install(Settings()))
     migrate_schema(context.db.engine)
     context.db.write_now(make.business)
     context.db.write_now(lambda tx: save_app(tx, KEPT))
@@ -40,7 +41,7 @@ def command(*words: str) -> tuple[int, str]:
 
 
 def _vault_and_secret() -> tuple[Vault, str]:
-    context = open_context(Settings())
+    context = open_context(install(Settings()))
     found = context.db.read_now(lambda tx: find_app(tx, KEPT.business_id, KEPT.app_id))
     context.db.close()
     return context.vault, found.secret if found else ""

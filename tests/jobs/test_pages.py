@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import func, select
 
 from contatto import wiring
-from contatto.accounts.model import Role
+from contatto.accounts.actions import NewMember, add_member
+from contatto.accounts.model import BusinessId, Role
 from contatto.audit.store import list_audit_entries
 from contatto.inbox.actions import replies
 from contatto.jobs import actions
@@ -158,8 +159,8 @@ def test_who_does_not_administer_changes_nothing(house: House, role: Role) -> No
     failed_id = fail_push(db, house.business_id)
 
     def join(tx: Tx) -> None:
-        new = make.NewMember("other@example.com", "Other", role, PASSWORD)
-        make.accounts.add_member(tx, house.business_id, new, weak_hash(PASSWORD))  # type: ignore[arg-type]
+        new = NewMember("other@example.com", "Other", role, PASSWORD)
+        add_member(tx, BusinessId(house.business_id), new, weak_hash(PASSWORD))
 
     db.write_now(join)
     house.client.cookies.clear()

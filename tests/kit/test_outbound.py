@@ -235,7 +235,7 @@ def test_what_breaks_our_own_code_concerns_one_request_and_says_so(database: Dat
             tx.insert(outbound_requests, {"business_id": "half done"})
         return right(tx, request)
 
-    owner.begin = fail  # type: ignore[method-assign]
+    owner.begin = fail  # type: ignore[assignment]
     assert [request.subject for request, _ in claim(database, owner)] == ["sound"]
     assert owner.told == [("broken", NotNow("broken"), RequestState.DUE)]
 
@@ -253,7 +253,7 @@ def test_an_owner_that_cannot_be_told_has_it_neither_sent_again_at_once_nor_hold
         if request.subject == "broken":
             tx.insert(outbound_requests, {"business_id": "half done"})
 
-    owner.settle = fail  # type: ignore[method-assign]
+    owner.settle = fail  # type: ignore[assignment]
     (claimed,) = claim(database, owner)
     give(database, owner, claimed)
     queue(database, "sound")
@@ -338,7 +338,7 @@ def test_destinations_are_found_without_reading_what_waits_for_each(database: Da
         stop = watch(tx, asked.append)
         claim_all(tx, Owner().kind)
         stop()
-        plans = []
+        plans: list[Any] = []
         for sql in asked:
             if sql.startswith(("WITH RECURSIVE", "SELECT outbound_requests")):
                 given = (1,) * sql.count("?")

@@ -243,13 +243,18 @@ def unbounded(schema: Any, path: str = "") -> Iterator[str]:
             yield from unbounded(inner, f"{path}.{name}")
 
 
+def _schema_of(field: Any) -> dict[str, Any]:
+    declared: Any = Annotated[field.field_info.annotation, field.field_info]
+    return TypeAdapter[Any](declared).json_schema()
+
+
 @pytest.mark.parametrize("way", [way for way in WAYS if way.dependant], ids=str)
 def test_every_whole_number_that_a_route_takes_has_bounds(way: Way) -> None:
     of = way.dependant
     found = [
         f"{field.alias}{path}"
         for field in (*of.query_params, *of.path_params, *of.body_params)
-        for schema in [TypeAdapter(Annotated[field.field_info.annotation, field.field_info]).json_schema()]
+        for schema in [_schema_of(field)]
         for path in unbounded(_resolved(schema, schema))
     ]
     assert not found
