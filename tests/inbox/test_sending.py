@@ -71,7 +71,7 @@ class Desk:
 
     def send_of(self, message_id: str) -> Send:
         found = self.db.read_now(lambda tx: sends.find_send(tx, self.account.business_id, message_id))
-        assert found is not None
+        assert found
         return found
 
     def request_of(self, message_id: str) -> OutboundRequest:
@@ -384,16 +384,15 @@ def test_the_worker_waits_for_no_slow_platform(desk: Desk) -> None:
 
     async def until(is_so: Callable[[], bool], seconds: float) -> bool:
         for _ in range(int(seconds / 0.02)):
-            if is_so():
-                return True
-            await asyncio.sleep(0.02)
+            if not is_so():
+                await asyncio.sleep(0.02)
         return is_so()
 
     async def go() -> None:
         running = asyncio.create_task(Worker(desk.db, install(settings)).run())
         assert await until(lambda: len(desk.vendor.asked) == 1, 5)
-        body = make.webhook("im_receive_msg", make.said("Are you there?"))
-        await desk.db.write(lambda tx: make.receipt(tx, desk.account.business_id, body))
+        said = make.webhook("im_receive_msg", make.said("Are you there?"))
+        await desk.db.write(lambda tx: make.receipt(tx, desk.account.business_id, said))
         assert await until(lambda: "Are you there?" in desk.texts(), 0.6)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
