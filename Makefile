@@ -39,9 +39,10 @@ check: lint types imports ## what must be green before a commit: lint, types, im
 	@$(BIN)/pytest -q tests/house
 	@$(BIN)/python -m tools.translations --count
 
-lint: $(STAMP) ## find mistakes and bad format in the code
+lint: $(STAMP) ## find mistakes and bad format in the code, and mistakes in the scripts of pages
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || (echo "Not formatted. Run: make fix"; exit 1)
+	@$(BIN)/oxlint --deny-warnings src/contatto
 
 types: $(STAMP) ## check the types, strictly
 	@$(BIN)/mypy

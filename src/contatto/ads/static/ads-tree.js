@@ -21,9 +21,9 @@ function showPicked() {
 
 document.addEventListener("change", (event) => {
   if (event.target.matches("[data-pick-page]")) {
-    for (const box of boxes()) event.target.checked ? picked.add(box.value) : picked.delete(box.value);
+    for (const box of boxes()) picked[event.target.checked ? "add" : "delete"](box.value);
   } else if (event.target.matches(".tree input[name=rows]")) {
-    event.target.checked ? picked.add(event.target.value) : picked.delete(event.target.value);
+    picked[event.target.checked ? "add" : "delete"](event.target.value);
   } else return;
   showPicked();
 });

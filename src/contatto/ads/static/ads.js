@@ -55,7 +55,7 @@ document.addEventListener("htmx:config:request", (event) => {
   for (const [name, value] of new FormData(form)) {
     if (["channel_account_id", "goal", "country"].includes(name)) asked.append(name, value);
   }
-  for (const name of [...new Set(request.body?.keys?.() ?? [])]) request.body.delete(name);
+  for (const name of new Set(request.body?.keys?.() ?? [])) request.body.delete(name);
   request.action = `${sourceElement.getAttribute("hx-get")}?${asked}`;
 });
 countChosen();

@@ -3,7 +3,7 @@
   "use strict";
   var KEY = "contatto.theme";
   function read() {
-    try { return localStorage.getItem(KEY) || ""; } catch (_) { return ""; }
+    try { return localStorage.getItem(KEY) || ""; } catch { return ""; }
   }
   function apply(choice) {
     if (choice) document.documentElement.dataset.theme = choice;
@@ -13,7 +13,7 @@
   window.contattoTheme = {
     read: read,
     set: function (choice) {
-      try { localStorage.setItem(KEY, choice); } catch (_) { /* a private window keeps it for this page only */ }
+      try { localStorage.setItem(KEY, choice); } catch { /* a private window keeps it for this page only */ }
       apply(choice);
     },
   };
