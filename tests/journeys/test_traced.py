@@ -1,0 +1,131 @@
+"""How many files of ours each journey enters is said in docs/architecture.md, and no journey grows unseen."""
+
+import asyncio
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType
+from typing import Final
+
+import pytest
+
+import contatto
+from contatto.inbox.actions.incoming import settle_receipts
+from contatto.inbox.store.receipts import WAITING
+from contatto.kit.drain import Drain
+from contatto.kit.turns import Turns
+from contatto.leads.model.leads import LeadSource
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.outside import origins_of
+from contatto.leads.store.listing import list_leads
+from tests.journeys.running import House, ad_group, message, running_house
+
+PACKAGE: Final = str(Path(contatto.__file__).parent)
+MAP: Final = Path(__file__).parents[2] / "docs" / "architecture.md"
+ROW: Final = re.compile(r"^\| (?P<journey>[a-z][\w ,]+) \| (?P<files>\d+) \|$", re.MULTILINE)
+SPARE: Final = 5
+"""So many fewer files than the page says may be entered, before the page has to be put right."""
+NOW_MS: Final = int(time.time() * 1000)
+
+
+def told() -> dict[str, int]:
+    """What the page says: the most files of each journey."""
+    return {row["journey"]: int(row["files"]) for row in ROW.finditer(MAP.read_text(encoding="utf-8"))}
+
+
+@contextmanager
+def entered() -> Iterator[set[str]]:
+    """The files of ours whose code begins to run meanwhile, in any thread."""
+    files: set[str] = set()
+
+    def note(code: CodeType, _offset: int) -> object:
+        if code.co_filename.startswith(PACKAGE):
+            files.add(code.co_filename.removeprefix(f"{PACKAGE}/"))
+        return sys.monitoring.DISABLE
+
+    tool, event = sys.monitoring.PROFILER_ID, sys.monitoring.events.PY_START
+    sys.monitoring.use_tool_id(tool, "journeys")
+    sys.monitoring.register_callback(tool, event, note)
+    sys.monitoring.restart_events()
+    sys.monitoring.set_events(tool, event)
+    try:
+        yield files
+    finally:
+        sys.monitoring.set_events(tool, 0)
+        sys.monitoring.free_tool_id(tool)
+
+
+def settle(house: House) -> None:
+    """What the worker does after a webhook: read what waits, and run the handlers of its events."""
+    db = house.context.db
+    turns = Turns(WAITING)
+    assert db.write_now(lambda tx: settle_receipts(tx, turns=turns))
+    asyncio.run(Drain(house.context.installation.after).run_all(db))
+
+
+def send_message(house: House) -> None:
+    content = message("My number is +65 8123 4567", "u1", NOW_MS)
+    assert house.webhook("im_receive_msg", content).json() == {"received": True}
+
+
+def make_ad_group(house: House) -> None:
+    campaign = house.data("POST", "/campaign/create/", campaign_name="C", objective_type="LEAD_GENERATION")
+    wanted = ad_group(campaign["campaign_id"], "LEAD_GENERATION", house.webchat_id)
+    house.data("POST", "/adgroup/create/", **wanted)
+
+
+def open_a_lead(house: House) -> None:
+    of = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))[0]
+    assert house.client.get(f"/leads/{of.id}").status_code == 200
+
+
+def ask_for_an_ad(house: House) -> None:
+    asked = {"viewer_id": "viewer", "country": "SG"}
+    assert house.client.post("/delivery/decide", json=asked, headers={"Access-Token": house.token}).json()
+
+
+JOURNEYS: Final[dict[str, Callable[[House], object]]] = {
+    "a webhook is stored": send_message,
+    "what waits becomes a lead": settle,
+    "an ad group is made": make_ad_group,
+    "an ad is decided": ask_for_an_ad,
+    "a report is read": House.report,
+    "the Leads Center is opened": lambda house: house.client.get("/leads"),
+    "a lead is opened": open_a_lead,
+}
+"""In the order in which they are made, each upon what those before it left."""
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    counts = {}
+    with running_house(tmp_path_factory.mktemp("house"), worker="separate") as house:
+        house.sign_in()
+        house.make_ad("CONVERSATION")
+        for name, make in JOURNEYS.items():
+            with entered() as files:
+                make(house)
+            counts[name] = len(files)
+    return counts
+
+
+def test_the_map_counts_every_journey() -> None:
+    assert set(told()) == set(JOURNEYS)
+
+
+@pytest.mark.parametrize("journey", JOURNEYS)
+def test_a_journey_enters_no_more_files_than_the_map_says(counted: dict[str, int], journey: str) -> None:
+    assert told()[journey] - SPARE <= counted[journey] <= told()[journey]
+
+
+def test_code_that_runs_is_counted_and_what_ran_before_is_not() -> None:
+    origins_of(LeadSource.DIRECT_MESSAGE)
+    with entered() as files:
+        pass
+    assert files == set()
+    with entered() as files:
+        origins_of(LeadSource.DIRECT_MESSAGE)
+    assert files == {"leads/rules/outside.py"}
