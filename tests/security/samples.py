@@ -27,6 +27,8 @@ KINDS: Final = {
 }
 """What a number of an address is, by the word before it."""
 PARENTS: Final = {"campaigns": "campaign_id", "ad-groups": "campaign_id", "ads": "adgroup_id"}
+OF_SEVERAL_TABLES: Final = "failed_id"
+"""An id whose first word says in which table it stands; each of them is attacked."""
 TEXTS: Final = {
     "all": "false", "at": "2030-01-01T10:00", "budget": "50", "callback_url": "https://push.example.com/x",
     "client_message_id": "message-attack-1", "countries": "SG", "country": "SG", "due_on": "2030-01-01",
@@ -62,7 +64,7 @@ def collect_attempts(world: World, tenant: Tenant) -> list[Attempt]:
     found = [_completed(each, tenant) for each in offered(world, tenant)]
     known = {each.way.name for each in found}
     for way in ways(Door.MEMBER):
-        if way.name not in known:
+        if way.name not in known or OF_SEVERAL_TABLES in way.parameters:
             found += [_from_declared(way, path, tenant) for path in addresses(way, tenant)]
     for way in ways(Door.PROGRAM, Door.APP):
         found.append(_of_program(way, tenant))
@@ -71,6 +73,9 @@ def collect_attempts(world: World, tenant: Tenant) -> list[Attempt]:
 
 def addresses(way: Way, tenant: Tenant) -> list[str]:
     """The addresses of a way with ids of a tenant, one for each kind if it serves several."""
+    if OF_SEVERAL_TABLES in way.parameters:
+        of_each = {each.partition("-")[0]: each for each in tenant.ids[OF_SEVERAL_TABLES]}
+        return [_filled(way, tenant, {OF_SEVERAL_TABLES: each}) for each in of_each.values()]
     if "kind" not in way.parameters:
         return [_filled(way, tenant, {})]
     return [_filled(way, tenant, {"kind": kind}) for kind in PARENTS]
