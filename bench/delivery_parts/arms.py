@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from contatto.simulator.worlds.choices import Size, WorldName, make_world
 from contatto.simulator.worlds.compare import Arm, Compared, compare
 
-KNOWING = (Arm.RANDOM, Arm.ORACLE_CONV, Arm.ORACLE_OBS, Arm.ORACLE)
 TARGET = {"bid_micros": 350_000.0, "budget_micros": 24_000_000.0}
 """The cost target of the default world, with three times the usual budget, which then does not bind."""
 
@@ -27,25 +26,34 @@ class Case:
     settings: dict[str, float] = field(default_factory=dict)
 
 
+NAMED: dict[str, tuple[WorldName, dict[str, float]]] = {
+    "default": (WorldName.LINEAR, {}),
+    "tension 2": (WorldName.LINEAR, {"tension": 2.0}),
+    "target cost": (WorldName.LINEAR, TARGET),
+    "segments": (WorldName.SEGMENTS, {}),
+    "thresholds": (WorldName.THRESHOLDS, {}),
+}
+"""The worlds of the tables, and what of their settings is changed."""
+
+
 def cases(names: Sequence[str], seeds: Sequence[int], size: Size, settings: dict[str, float]) -> list[Case]:
     """All that is played for the cases of these names."""
-    everybody = (Arm.LEAD, Arm.CONVERSATION, *KNOWING)
-    kinds: dict[str, tuple[WorldName, tuple[Arm, ...], dict[str, float]]] = {
-        "default": (WorldName.LINEAR, everybody, {}),
-        "tension 2": (WorldName.LINEAR, everybody, {"tension": 2.0}),
-        "target cost": (WorldName.LINEAR, (Arm.LEAD, Arm.ORACLE_OBS), _target(size)),
-        "segments": (WorldName.SEGMENTS, everybody, {}),
-        "thresholds": (WorldName.THRESHOLDS, everybody, {}),
-    }
     return [
-        Case(name, kinds[name][0], seed, size, kinds[name][1], kinds[name][2], settings)
+        Case(name, NAMED[name][0], seed, size, _arms(name), _changes(name, size), settings)
         for name in names
         for seed in seeds
     ]
 
 
-def _target(size: Size) -> dict[str, float]:
-    return {**TARGET, **({"days": 10.0} if size is Size.FULL else {})}
+def _arms(name: str) -> tuple[Arm, ...]:
+    if name == "target cost":
+        return (Arm.LEAD, Arm.ORACLE_OBS)
+    return (Arm.LEAD, Arm.CONVERSATION, Arm.RANDOM, Arm.ORACLE_CONV, Arm.ORACLE_OBS, Arm.ORACLE)
+
+
+def _changes(name: str, size: Size) -> dict[str, float]:
+    changes = NAMED[name][1]
+    return {**changes, "days": 10.0} if name == "target cost" and size is Size.FULL else changes
 
 
 def play_all(all_cases: Sequence[Case], jobs: int) -> Iterable[tuple[Case, Compared]]:

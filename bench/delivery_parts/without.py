@@ -1,0 +1,102 @@
+"""The engine without one of its parts, so that it can be seen what each part brings."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from contatto.delivery.predict import learned, pacing, teaching, waiting
+from contatto.delivery.rules import columns
+
+_NOTHING = 1e-9
+"""A weight of which so little variance is expected never moves."""
+
+type Part = Callable[[], Iterator[dict[str, float]]]
+
+
+def _family(number: int) -> Part:
+    """Without the weights of one family."""
+
+    def part() -> Iterator[dict[str, float]]:
+        with _replaced(learned.FIRST_SPREAD, number, _NOTHING):
+            yield {}
+
+    return part
+
+
+def _settings(**values: float) -> Part:
+    """With other numbers in the engine's settings."""
+
+    def part() -> Iterator[dict[str, float]]:
+        yield values
+
+    return part
+
+
+def _attribute(owner: Any, name: str, value: Any) -> Part:
+    """With something else in place of a function or a number."""
+
+    def part() -> Iterator[dict[str, float]]:
+        before = getattr(owner, name)
+        setattr(owner, name, value)
+        try:
+            yield {}
+        finally:
+            setattr(owner, name, before)
+
+    return part
+
+
+@contextmanager
+def _replaced(table: dict[int, float], key: int, value: float) -> Iterator[None]:
+    before = table[key]
+    table[key] = value
+    try:
+        yield
+    finally:
+        table[key] = before
+
+
+def _at_once(self: waiting.Waiting, group: int, edge: int, window_s: float) -> float:
+    """What has not come by the first look is thought to never come, until it does."""
+    return 1.0
+
+
+def _as_estimated(self: learned.Calibration) -> Any:
+    return np.ones_like(self.came)
+
+
+def _far_from_all(share: float) -> Part:
+    return _attribute(waiting, "_SHRINK", share)
+
+
+PARTS: dict[str, Part] = {
+    "nothing": _settings(),
+    "delay model": _attribute(waiting.Waiting, "share_by", _at_once),
+    "delay by ad group": _far_from_all(1e9),
+    "calibration": _attribute(learned.Calibration, "factors", _as_estimated),
+    "calibration by ad group": _attribute(learned, "_GROUP_TRUST", 1e9),
+    "viewer's own effect": _family(columns.F_VIEWER),
+    "viewer x ad feature": _family(columns.F_TASTE),
+    "viewer's history": _family(columns.F_COUNTED),
+    "request x ad": _family(columns.F_ASKED_AD),
+    "request x ad feature": _family(columns.F_ASKED_FEATURE),
+    "features of the ad": _family(columns.F_AD_FEATURE),
+    "between viewer and ad": _family(columns.F_BETWEEN),
+    "hour of the day": _family(columns.F_TIMED),
+    "earlier heads in later": _family(columns.F_STACKED),
+    "farm limit on learning": _attribute(teaching, "CLICKS_A_DAY", 1e9),
+    "spam power": _settings(spam_power=0.0),
+    "drawing by lot": _settings(temperature=0.001, explore=0.0),
+    "forgetting": _settings(forget=0.0),
+    "least variance": _settings(floor_variance=0.0),
+    "budget for learning": _attribute(pacing, "LEARNED_AT", 0),
+}
+"""What is taken away, by name; ``nothing`` is the whole engine."""
+
+
+@contextmanager
+def engine_without(name: str) -> Iterator[dict[str, float]]:
+    """The engine without a part, as long as the block lasts; the settings that take it away come back."""
+    yield from PARTS[name]()
