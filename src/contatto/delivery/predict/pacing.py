@@ -26,8 +26,10 @@ GAIN: Final = 0.25
 """How much of a step's error in spend (as a power) is corrected in the next."""
 LEARNED_AT: Final = 20
 """Conversions from which on a cost target is bid; before, learning has a budget."""
-LEARNING_A_DAY: Final = 15.0
-"""So many times the cost target may be spent in a day while an ad group learns."""
+LEARNING_A_DAY: Final = 10.0
+"""So many times the cost target may be spent in a day while an ad group learns, less if it costs too much."""
+LEARNING_TRUST: Final = 4.0
+"""So many conversions at the target are believed while an ad group learns."""
 STARVED_A_DAY: Final = 1.0
 """The same for an ad group that would win next to nothing at its cost target."""
 FACTORS: Final = (0.8, 1.25)
@@ -72,7 +74,10 @@ def _multiplier(groups: Groups, group: Group, traffic: Traffic, rate: float, now
         return paced
     limit = target * group.cost_factor
     if group.earned() < LEARNED_AT:
-        found = min(paced, _explore(groups, group, traffic, rate, now, LEARNING_A_DAY * target))
+        spent = group.spent_ever / UNITS / target
+        worth = (group.earned() + LEARNING_TRUST) / (spent + LEARNING_TRUST)
+        budget = LEARNING_A_DAY * target * min(worth, 1.0)
+        found = min(paced, _explore(groups, group, traffic, rate, now, budget))
     else:
         found = min(paced, limit)
         if group.lately_expected < 1.0:

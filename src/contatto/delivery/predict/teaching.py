@@ -215,13 +215,14 @@ def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> N
         return
     shown = credited(market, viewer, advertiser, line.ts)
     fade_viewer(market.viewers.table, viewer, market.now / SECOND)
-    market.viewers.table[viewer, V_LEADS] += 1.0
+    talk = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
+    if talk is None or not talk.spam_at:
+        market.viewers.table[viewer, V_LEADS] += 1.0
     _flag(market, viewer, advertiser, IS_LEAD)
     market.lead_of[viewer, advertiser] = "" if shown is None else shown.request_id
     if shown is None:
         return
     market.groups.groups[shown.group].leads += 1
-    talk = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
     if not shown.talked_at and talk is not None and not talk.lead_at:
         shown = talk
     begin_talk(market, shown)
@@ -229,7 +230,10 @@ def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> N
         return
     shown.lead_at = max(market.now, 1)
     market.lead_of[viewer, advertiser] = shown.request_id
-    teach(market, shown, LEAD, CAME_LATE, shown.waited_lead)
+    if shown.spam_at:
+        teach(market, shown, BAD, YES)
+    else:
+        teach(market, shown, LEAD, CAME_LATE, shown.waited_lead)
     market.calibration.count(shown.group, LEAD)
     left = 1.0 - shown.waited_lead
     market.calibration.expect(shown.group, LEAD, left * shown.raw[LEAD], left)
@@ -252,6 +256,23 @@ def take_spam(market: Market, viewer: int, advertiser: int) -> None:
     market.calibration.expect(shown.group, SPAM, left * shown.raw[SPAM], left)
     if shown.lead_at:
         teach(market, shown, BAD, YES)
+        teach(market, shown, LEAD, TAKEN_BACK)
+        row = market.viewers.table[viewer]
+        row[V_LEADS] = max(row[V_LEADS] - 1.0, 0.0)
+    elif shown.waited_lead < 1.0:
+        _wait_no_longer(market, shown)
+
+
+def _wait_no_longer(market: Market, shown: Shown) -> None:
+    """No good lead comes of a spam chat: that it has none is learned at once.
+
+    A contact that a spammer leaves is still expected and counted as a lead, so that reports foretell what
+    they will count; only who leaves it is not learned.
+    """
+    left = 1.0 - shown.waited_lead
+    teach(market, shown, LEAD, NOT_YET, shown.waited_lead, 1.0)
+    market.calibration.expect(shown.group, LEAD, left * shown.raw[LEAD], left)
+    shown.waited_lead = 1.0
 
 
 def take_quality(market: Market, line: QualityLine, viewer: int, advertiser: int) -> None:

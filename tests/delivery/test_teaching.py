@@ -1,0 +1,72 @@
+"""What delivery makes of what becomes of its ads: who is learned as a lead, and what learning may cost."""
+
+import random
+
+import msgspec
+
+from contatto.delivery.model.lines import AnyLine
+from contatto.delivery.predict.marketplace import Marketplace
+from contatto.delivery.rules.budgets import UNITS
+from tests.delivery.small_world import BEGINS, SECOND, Line, set_up
+
+MINUTE = 60 * SECOND
+decode = msgspec.json.Decoder(AnyLine.__value__).decode
+
+
+def tell(marketplace: Marketplace, line: Line) -> Line | None:
+    answer = marketplace.take(decode(msgspec.json.encode(line)))
+    return None if answer is None else msgspec.to_builtins(answer)
+
+
+def ask_for(marketplace: Marketplace, number: int, ts: int, viewer: str, kind: str, floor: int) -> Line:
+    line = {"type": "request", "ts": ts, "request_id": f"r{number}", "viewer_id": viewer, "country": "IT"}
+    answer = tell(marketplace, {**line, "features": {"kind": kind}, "floor_micros": floor})
+    assert answer is not None
+    return answer
+
+
+def test_who_leaves_a_contact_in_a_spam_chat_is_not_learned_as_a_lead_whatever_comes_first() -> None:
+    marketplace = Marketplace(1)
+    for line in set_up(1, goal="lead", budget_mode="infinite"):
+        tell(marketplace, line)
+    ts, estimates, contacts = BEGINS, {"good": 0.0, "spam first": 0.0, "contact first": 0.0}, 0
+    for number in range(360):
+        kind = list(estimates)[number % 3]
+        viewer = f"v{number}"
+        ts += 20 * MINUTE
+        answer = ask_for(marketplace, number, ts, viewer, kind, 100)
+        estimates[kind] = answer["p_lead"]
+        if answer["ad_id"] is None:
+            continue
+        contacts += 1
+        told = {"viewer_id": viewer, "advertiser_id": "advertiser 0"}
+        for what in ("view", "click"):
+            tell(marketplace, {"type": what, "ts": ts, "request_id": answer["request_id"]})
+        tell(marketplace, {"type": "conversation", "ts": ts + MINUTE, **told})
+        after = {"good": ["lead"], "spam first": ["spam", "lead"], "contact first": ["lead", "spam"]}[kind]
+        for step, what in enumerate(after):
+            tell(marketplace, {"type": what, "ts": ts + (2 + step) * MINUTE, **told})
+    assert estimates["spam first"] < 0.6 * estimates["good"]
+    assert estimates["contact first"] < 0.6 * estimates["good"]
+    report = tell(marketplace, {"type": "report", "ts": marketplace.market.now, "ask_id": "a"})
+    assert report is not None
+    assert report["adgroups"][0]["leads"] == contacts
+
+
+def test_an_ad_group_that_finds_no_leads_spends_ever_less_on_learning() -> None:
+    marketplace = Marketplace(1)
+    target = 400_000
+    for line in set_up(1, goal="lead", budget_mode="infinite", bid_type="custom", bid_micros=target):
+        tell(marketplace, line)
+    chance = random.Random(3)  # noqa: S311 — seeded
+    group = marketplace.market.groups.groups[0]
+    for number in range(6 * 720):
+        ts = BEGINS + number * 2 * MINUTE
+        floor = round(20_000_000 * chance.uniform(0.5, 2.0))
+        answer = ask_for(marketplace, number, ts, f"v{number % 300}", "any", floor)
+        if answer["ad_id"] is not None:
+            tell(marketplace, {"type": "view", "ts": ts, "request_id": answer["request_id"]})
+    assert group.spent_ever > 0  # it does learn
+    assert (
+        group.spent_ever / UNITS < 10 * target
+    )  # with the same budget every day it would be 17 times the target
