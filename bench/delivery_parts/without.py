@@ -49,7 +49,7 @@ def _attribute(owner: Any, name: str, value: Any) -> Part:
 
 
 @contextmanager
-def _replaced(table: dict[int, float], key: int, value: float) -> Iterator[None]:
+def _replaced(table: dict[int, Any], key: int, value: Any) -> Iterator[None]:
     before = table[key]
     table[key] = value
     try:
