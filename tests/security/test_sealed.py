@@ -31,9 +31,10 @@ KEYS_OF_NAMES = {"leads.name_key", "persons.name_key"}
 """Names are sorted by and searched by parts of them, which needs them in clear: see SECURITY.md."""
 NO_PERSON = {
     "answered_requests.answer", "channel_apps.secret", "channel_tokens.access_token", "form_pictures.body",
-    "photos.body", "subscriptions.secret",
+    "outbound_requests.progress", "photos.body", "subscriptions.secret",
 }  # fmt: skip
-"""Sealed columns that hold secrets, pictures and ids: nobody's contact value gets there as a text."""
+"""Sealed columns that hold secrets, pictures, ids and where a sequence of requests stands: nobody's contact
+value gets there as a text."""
 AUDIENCES = "/dmp/custom_audience"
 
 
