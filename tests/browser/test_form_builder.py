@@ -18,6 +18,7 @@ def new_form(page: Page, served: Served) -> None:
     page.get_by_label("Name of the form").fill("Quote")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/forms/[0-9a-f-]{36}"))
+    page.wait_for_load_state("load")  # its scripts send what is typed
 
 
 def test_a_question_is_added_worded_moved_and_published_by_keyboard(served: Served, page: Page) -> None:
