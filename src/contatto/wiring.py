@@ -185,10 +185,9 @@ def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     return {kind.name: kind for kind in kinds}
 
 
-def periodic_jobs(settings: Settings) -> tuple[PeriodicJob | PeriodicCount, ...]:
+def periodic_jobs(kinds: Mapping[str, OutboundKind]) -> tuple[PeriodicJob | PeriodicCount, ...]:
     """Work by the clock."""
     counter = counting.DayCounter()
-    kinds = outbound_kinds(settings)
     return (
         PeriodicCount(10.0, counter.start_over, counter.read_next),
         PeriodicJob(5.0, send_scheduled, SCHEDULED.is_due),
@@ -237,6 +236,7 @@ def resources(db: Database, settings: Settings) -> Parts:
 
 def install(settings: Settings) -> Installation:
     """All that an installation with these settings is made of."""
+    kinds = outbound_kinds(settings)
     return Installation(
         settings=settings,
         ports=PORTS,
@@ -244,8 +244,8 @@ def install(settings: Settings) -> Installation:
         told_to={outbox.event_name(kind): permission.value for kind, permission in TOLD_TO.items()},
         queued_work=partial(queued_work, settings),
         makings=MAKINGS,
-        outbound=outbound_kinds(settings),
-        periodic_jobs=partial(periodic_jobs, settings),
+        outbound=kinds,
+        periodic_jobs=partial(periodic_jobs, kinds),
         maintenance=maintenance(settings),
         resources=resources,
     )

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from contatto.audit.model import AuditRecord
@@ -91,7 +92,7 @@ class DeedWriter:
             records = [record for record, _ in batch]
             error: Exception | None = None
             try:
-                await db.write(lambda tx, records=records: append_records(tx, records))  # type: ignore[misc]
+                await db.write(partial(append_records, records=records))
             except Exception as raised:  # each of those who wait is told
                 error = raised
             for _, written in batch:

@@ -10,7 +10,6 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.jobs.actions import (
-    Kinds,
     count_failed_work,
     dismiss_dead_work,
     dismiss_failed_work,
@@ -73,7 +72,7 @@ async def post_dismiss_all(request: Request, caller: FormCaller) -> RedirectResp
 @router.post("/{failed_id}/replay")
 async def post_replay(request: Request, caller: FormCaller, failed_id: str) -> RedirectResponse:
     require(caller, Permission.ADMINISTER)
-    kinds = _kinds(context_of(request))
+    kinds = context_of(request).installation.outbound
     await context_of(request).db.write(
         lambda tx: replay_failed_work(tx, kinds, caller.business_id, failed_id)
     )
@@ -83,7 +82,7 @@ async def post_replay(request: Request, caller: FormCaller, failed_id: str) -> R
 @router.post("/{failed_id}/dismiss")
 async def post_dismiss(request: Request, caller: FormCaller, failed_id: str) -> RedirectResponse:
     require(caller, Permission.ADMINISTER)
-    kinds = _kinds(context_of(request))
+    kinds = context_of(request).installation.outbound
     await context_of(request).db.write(
         lambda tx: dismiss_failed_work(tx, kinds, caller.business_id, failed_id)
     )
@@ -94,16 +93,14 @@ async def _replay_requests(context: Context, business_id: str) -> None:
     """All dead requests, in short batches."""
     after: int | None = 0
     while after is not None:
-        some = partial(replay_dead_requests, kinds=_kinds(context), business_id=business_id, after=after)
+        some = partial(
+            replay_dead_requests, kinds=context.installation.outbound, business_id=business_id, after=after
+        )
         after = (await context.db.write(some, in_background=True)).last
 
 
 def _said(text: LazyText | str, words: Translator) -> str:
     return text if isinstance(text, str) else text.in_language(words)
-
-
-def _kinds(context: Context) -> Kinds:
-    return context.installation.outbound
 
 
 def _back() -> RedirectResponse:

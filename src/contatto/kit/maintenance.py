@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -43,12 +44,12 @@ def run_maintenance_job(
         for job in db.read_now(kind.list_jobs):
             if not should_continue():
                 break
-            db.read_now(lambda tx, job=job: _do(db, kind, tx, job))  # type: ignore[misc]
+            db.read_now(partial(_do, db, kind, job))
             done += 1
         return done
 
 
-def _do(db: Database, kind: MaintenanceJob, tx: Tx, job: Job) -> None:
+def _do(db: Database, kind: MaintenanceJob, job: Job, tx: Tx) -> None:
     tx.advisory_lock(kind.number)
     record = job(tx)
     if record is not None:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 from contatto.kit.db.database import Database
@@ -87,7 +88,11 @@ async def make_next(db: Database, kind: Making[Any], business_id: str) -> bool:
         if done:
             return making.result()
         for file in claimed:
-            await db.write(lambda tx, file=file: kind.renew(tx, file), in_background=True)  # type: ignore[misc]
+            await db.write(partial(_renew, kind, file), in_background=True)
+
+
+def _renew[T](kind: Making[T], file: T, tx: Tx) -> None:
+    kind.renew(tx, file)
 
 
 def _make(db: Database, kind: Making[Any], business_id: str, claimed: list[Any]) -> bool:

@@ -46,3 +46,7 @@ class Parts:
         for part in reversed(list(self)):
             if isinstance(part, Closable):
                 part.close()
+
+
+NO_PARTS: Final = Parts()
+"""What an installation has of which nothing was handed in: asking for any part is an error."""

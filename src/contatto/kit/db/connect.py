@@ -1,18 +1,14 @@
 """Choosing the engine by the URL's scheme."""
 
-from typing import Final
-
 from contatto.kit.clock import Clock
 from contatto.kit.db.database import Database
 from contatto.kit.db.postgres import PostgresDatabase
 from contatto.kit.db.sqlite import SqliteDatabase
-from contatto.kit.parts import Parts
+from contatto.kit.parts import NO_PARTS, Parts
 from contatto.kit.vault import Vault
 
-_NO_PORTS: Final = Parts()
 
-
-def open_database(url: str, clock: Clock, vault: Vault, ports: Parts = _NO_PORTS) -> Database:
+def open_database(url: str, clock: Clock, vault: Vault, ports: Parts = NO_PARTS) -> Database:
     """Open the storage that a SQLAlchemy URL names; work that needs a port which is not handed in fails.
 
     Raises:

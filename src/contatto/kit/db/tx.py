@@ -10,12 +10,11 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Table, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from contatto.kit.parts import Parts
+from contatto.kit.parts import NO_PARTS, Parts
 from contatto.kit.sealed import SealedText
 from contatto.kit.vault import Vault
 
 _AT_ONCE: Final = 5_000
-_NO_PORTS: Final = Parts()
 type Row = Mapping[str, Any]
 
 
@@ -32,7 +31,7 @@ class Tx:
     connection: Connection
     now: datetime
     vault: Vault
-    ports: Parts = _NO_PORTS
+    ports: Parts = NO_PARTS
 
     def execute(self, statement: Executable, rows: Sequence[Row] | Row | None = None) -> CursorResult[Any]:
         """Run a statement, once or for each of the rows."""
