@@ -4,10 +4,14 @@ import asyncio
 from typing import Any
 
 from contatto import wiring
+from contatto.kit.client import Client
 from contatto.kit.db.database import Database
-from contatto.kit.drain import drain
+from contatto.kit.drain import Drain, drain
+from contatto.kit.installation import Installation
 from contatto.kit.making import Making, make_all
+from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbox import count_waiting
+from contatto.kit.work import run_queued
 from contatto.leads.actions import jobs
 
 PER_BUSINESS = 2
@@ -31,3 +35,24 @@ def work_off(db: Database, rounds: int = 1_000) -> int:
 def make_files(db: Database, kind: Making[Any]) -> int:
     """Make the files of a kind that wait; say of how many businesses they were."""
     return asyncio.run(make_all(db, kind))
+
+
+async def do_all_due(db: Database, installation: Installation) -> int:
+    """Do all that is due here now, one kind after the other, and send nothing; say how much that was."""
+    done = 0
+    for work in installation.queued_work(1):
+        done += await run_queued(db, work)
+    done += await Drain(installation.after).run_all(db)
+    for kind in installation.makings:
+        done += await make_all(db, kind)
+    for job in installation.periodic_jobs():
+        await job.run(db)
+    return done
+
+
+async def send_all_due(db: Database, installation: Installation, client: Client) -> int:
+    """Send what is due at outside systems, and wait for it; say how many requests that were."""
+    machine = OutboundMachine(db, client, installation.outbound, chance=float)
+    sent = await machine.send_due()
+    await machine.finish()
+    return sent

@@ -171,7 +171,7 @@ def open_context(installation: Installation, clock: Clock | None = None) -> Cont
     cookies = CookieRules(settings.secure_cookies, settings.session_days)
     pages = Renderer(vault.signer("csrf"), cookies)
     live = LiveFeed(db, installation.told_to)
-    return Context(installation, settings, db, used_clock, vault, live, pages, Uploads(Confined()))
+    return Context(installation, db, used_clock, vault, live, pages, Uploads(Confined()))
 
 
 def create_app(context: Context) -> FastAPI:

@@ -13,7 +13,7 @@ from contatto.kit.drain import Drain
 from contatto.kit.installation import Installation
 from contatto.kit.log import logger, where
 from contatto.kit.maintenance import run_maintenance_job
-from contatto.kit.making import Maker, make_all
+from contatto.kit.making import Maker
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.work import run_queued
 
@@ -74,18 +74,6 @@ class Worker:
                 maker.stop()
             await client.close()
 
-    async def run_once(self) -> int:
-        """Do all that is due here now, one kind after the other; say how much that was."""
-        done = 0
-        for work in self._installation.queued_work(1):
-            done += await run_queued(self._db, work)
-        done += await Drain(self._installation.after).run_all(self._db)
-        for kind in self._installation.makings:
-            done += await make_all(self._db, kind)
-        for job in self._installation.periodic_jobs():
-            await job.run(self._db)
-        return done
-
     async def _keep_maintenance(self) -> None:
         await asyncio.sleep(REST_S)
         while True:
@@ -126,10 +114,3 @@ class Worker:
         except Exception as error:  # a database that is away for a while must not end the worker
             logger().error("worker.failed", work=name, error_at=where(error))
             await asyncio.sleep(POLL_S)
-
-    async def send_due(self, client: Client) -> int:
-        """Send what is due at outside systems, and wait for it; say how many requests that were."""
-        machine = OutboundMachine(self._db, client, self._installation.outbound, chance=float)
-        sent = await machine.send_due()
-        await machine.finish()
-        return sent

@@ -9,6 +9,7 @@ from contatto.accounts import actions as accounts
 from contatto.accounts.model import Permission
 from contatto.app import create_app
 from contatto.kit.db.tx import Tx
+from contatto.wiring import install
 from tests.journeys.running import House, open_house
 
 
@@ -19,7 +20,7 @@ def test_a_token_that_asks_too_often_waits_and_others_do_not(tmp_path: Path) -> 
     def second(tx: Tx) -> str:
         return accounts.issue_token(tx, made["business_id"], "second", [Permission.READ_ADS.value])[1]  # type: ignore[arg-type]
 
-    with TestClient(create_app(replace(context, settings=few))) as client:
+    with TestClient(create_app(replace(context, installation=install(few)))) as client:
         house = House(context=context, client=client, **made)
         codes = [house.api("GET", "/campaign/get/")["code"] for _ in range(5)]
         assert codes == [0, 0, 0, 40100, 40100]
@@ -31,7 +32,7 @@ def test_a_token_that_asks_too_often_waits_and_others_do_not(tmp_path: Path) -> 
 def test_without_a_limit_nobody_waits(tmp_path: Path) -> None:
     context, made = open_house(tmp_path)
     free = context.settings.model_copy(update={"api_requests_per_minute": 0})
-    with TestClient(create_app(replace(context, settings=free))) as client:
+    with TestClient(create_app(replace(context, installation=install(free)))) as client:
         house = House(context=context, client=client, **made)
         assert {house.api("GET", "/advertiser/info/")["code"] for _ in range(20)} == {0}
     context.db.close()

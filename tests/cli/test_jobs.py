@@ -20,8 +20,8 @@ from contatto.kit.exchange import SendFailure
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
 from contatto.wiring import install
-from contatto.worker import Worker
 from tests import make
+from tests.background import send_all_due
 from tests.failing import fail_job, fail_push
 from tests.subscriptions.receiver import running_receiver
 from tests.unchanged import nothing_changes
@@ -107,7 +107,7 @@ def test_a_dead_letter_is_replayed_and_arrives(installation: Installation) -> No
 
         async def send() -> None:
             client = Client(["127.0.0.1:*"])
-            await Worker(installation.db, install(Settings())).send_due(client)
+            await send_all_due(installation.db, install(Settings()), client)
             await client.close()
 
         asyncio.run(send())

@@ -34,7 +34,7 @@ from contatto.kit.outbound.store import list_requests_of
 from contatto.kit.settings import Settings
 from contatto.wiring import install
 from contatto.worker import Worker
-from tests import make
+from tests import background, make
 from tests.channels.vendor import Vendor, running_vendor
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "channels"
@@ -63,7 +63,7 @@ class Desk:
         async def go() -> int:
             client = Client([self.vendor.host], answer_s)
             try:
-                return await Worker(self.db, install(settings)).send_due(client)
+                return await background.send_all_due(self.db, install(settings), client)
             finally:
                 await client.close()
 

@@ -23,8 +23,8 @@ from contatto.kit.drain import Drain
 from contatto.kit.exchange import NoAnswer, SendFailure
 from contatto.kit.outbound.dead_letters import purge_requests
 from contatto.kit.outbound.store import outbound_requests
-from contatto.worker import Worker
 from tests import make
+from tests.background import do_all_due, send_all_due
 from tests.failing import fail_job, fail_push
 from tests.journeys.running import PASSWORD, House, csrf_of, message, running_house, weak_hash
 from tests.outbound import answer, claim_all
@@ -54,7 +54,7 @@ def work_off(house: House) -> None:
     async def work() -> None:
         client = Client(["127.0.0.1:*"])
         await Drain(wiring.AFTER).run_all(house.context.db)
-        await Worker(house.context.db, house.context.installation).send_due(client)
+        await send_all_due(house.context.db, house.context.installation, client)
         await client.close()
 
     asyncio.run(work())
@@ -224,7 +224,7 @@ def fail_reply(house: House) -> tuple[str, str]:
     """A reply to a person on the platform whose answer is lost: its conversation, and its id."""
 
     async def settle() -> None:
-        await Worker(house.context.db, house.context.installation).run_once()
+        await do_all_due(house.context.db, house.context.installation)
 
     now_ms = int(house.context.clock.now().timestamp() * 1_000)
     house.webhook("im_receive_msg", message("hello", "u1", now_ms))

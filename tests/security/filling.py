@@ -30,8 +30,8 @@ from contatto.forms.model import Consent, Kind
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import metadata
-from contatto.worker import Worker
 from tests import postgres
+from tests.background import do_all_due
 from tests.failing import fail_job, fail_push
 from tests.forms.papers import content, published, question
 from tests.journeys.running import PASSWORD, ad_group, message, weak_hash, webhook_body
@@ -51,12 +51,10 @@ def settle(world: World) -> None:
     """Do what the background would do by now, sending aside: nothing leaves this machine."""
 
     async def work() -> None:
-        while await Worker(world.context.db, world.context.installation).run_once():
+        while await do_all_due(world.context.db, world.context.installation):
             pass
 
-    listeners = list(world.context.db._listeners)
     asyncio.run(work())
-    world.context.db._listeners[:] = listeners
 
 
 def make_tenant(world: World, word: str, digit: int) -> Tenant:

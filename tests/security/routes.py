@@ -78,7 +78,6 @@ class _NoContext(Context):
 
     def __init__(self) -> None:
         object.__setattr__(self, "db", None)
-        object.__setattr__(self, "settings", Settings())
         without = replace(install(Settings()), resources=lambda db, settings: Parts())
         object.__setattr__(self, "installation", without)
 

@@ -21,6 +21,7 @@ from contatto.channels.model import ChannelApp, Platform
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.wiring import install
 from tests import make
 from tests.journeys.running import API, APP_ID, APP_SECRET, OPEN_ID, House, open_house
 from tests.unchanged import nothing_changes
@@ -38,7 +39,7 @@ class Town:
         context, made = open_house(folder, database_url=database_url)
         opened.callback(context.db.close)
         few = context.settings.model_copy(update={"api_requests_per_minute": REQUESTS})
-        self.context = replace(context, settings=few)
+        self.context = replace(context, installation=install(few))
         self.app = create_app(self.context)
         self.house = House(context=self.context, client=self.client("198.51.100.1"), **made)
         self.other = self.context.db.write_now(lambda tx: make.business(tx, "Other").id)

@@ -20,13 +20,16 @@ class Context:
     """The parts of one running installation."""
 
     installation: Installation
-    settings: Settings
     db: Database
     clock: Clock
     vault: Vault
     live: LiveFeed
     pages: Renderer
     uploads: Uploads
+
+    @property
+    def settings(self) -> Settings:
+        return self.installation.settings
 
 
 def context_of(connection: HTTPConnection) -> Context:
