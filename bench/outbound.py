@@ -16,6 +16,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from bench.fairness_parts.installation import new_database, running_postgres
@@ -183,7 +184,7 @@ def serve() -> None:
         servers = []
         for number in range(SOUND + 1):
             wait_s = 0.0 if number else HANGS_S
-            handler = lambda reader, writer, wait_s=wait_s: answer(reader, writer, wait_s)  # noqa: E731
+            handler = partial(answer, wait_s=wait_s)
             servers.append(await asyncio.start_server(handler, "127.0.0.1", 0))
         hosts = [f"127.0.0.1:{server.sockets[0].getsockname()[1]}" for server in servers]
         print(json.dumps(hosts), flush=True)

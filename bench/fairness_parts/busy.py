@@ -11,7 +11,9 @@ import re
 import sys
 import time
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx2
 
@@ -125,7 +127,7 @@ async def flood(port: int, seconds: float, app: App) -> Counter[str]:
     return done
 
 
-async def _until_time_is_up(seconds: float, *works) -> None:  # type: ignore[no-untyped-def]
+async def _until_time_is_up(seconds: float, *works: Coroutine[Any, Any, None]) -> None:
     tasks = [asyncio.create_task(each) for each in works]
     try:
         done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
