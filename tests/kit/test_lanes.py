@@ -20,7 +20,7 @@ from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import emit
 from contatto.kit.vault import Vault
-from tests.kit.test_live import Rang
+from tests.kit.feeds import Rang
 
 ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 

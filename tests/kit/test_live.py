@@ -1,10 +1,8 @@
 """The live feed: every event once, the missed ones first, and only one's own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Final
+from contextlib import aclosing
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -12,87 +10,19 @@ from starlette.requests import Request
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbox import StoredEvent, emit, last_seq
+from contatto.kit.outbox import emit, last_seq
 from contatto.ui import live
-from contatto.ui.live import LiveFeed, Reader, resume_point, sse, stream_events
-
-PATIENCE_S: Final = 60
-"""What hangs fails after this long; nothing that works is waited for so long, however busy the machine is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rang:
-    business_id: str
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Knocked:
-    """Of something else: who may hear of the one need not hear of the other."""
-
-    business_id: str
-    number: int
-
-
-def ring(db: Database, number: int, business_id: str = "b1") -> Any:
-    return db.write(lambda tx: emit(tx, business_id, Rang(business_id, number)))
-
-
-def knock(db: Database, number: int) -> Any:
-    return db.write(lambda tx: emit(tx, "b1", Knocked("b1", number)))
-
-
-def number_of(event: StoredEvent) -> int:
-    return int(event.payload.rpartition(":")[2].rstrip("}"))
-
-
-async def take(stream: AsyncIterator[StoredEvent | None], count: int) -> list[int]:
-    found: list[int] = []
-    async with asyncio.timeout(PATIENCE_S):
-        async for event in stream:
-            if event is not None:
-                found.append(number_of(event))
-            if len(found) == count:
-                break
-    return found
-
-
-@asynccontextmanager
-async def feed_of(db: Database, needs: dict[str, str] | None = None) -> AsyncIterator[LiveFeed]:
-    feed = LiveFeed(db, needs)
-    task = asyncio.create_task(feed.run())
-    await asyncio.sleep(0)
-    yield feed
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-def with_feed(db: Database, work: Callable[[LiveFeed], Coroutine[Any, Any, None]]) -> None:
-    async def run() -> None:
-        async with feed_of(db) as feed:
-            await work(feed)
-
-    asyncio.run(run())
-
-
-async def opened(
-    feed: LiveFeed, business_id: str, after: int | None = None, reader: Reader | None = None
-) -> Any:
-    """A stream that is open already: what comes from now on is for it."""
-    before = sum(len(queues) for queues in feed._streams.values())
-    stream = feed.follow(business_id, after, reader)
-    first = asyncio.ensure_future(anext(stream))
-    async with asyncio.timeout(PATIENCE_S):
-        while sum(len(queues) for queues in feed._streams.values()) == before and not first.done():
-            await asyncio.sleep(0.001)
-
-    async def whole() -> AsyncIterator[StoredEvent | None]:
-        async with aclosing(stream):
-            yield await first
-            async for event in stream:
-                yield event
-
-    return whole()
+from contatto.ui.live import LiveFeed, resume_point, sse, stream_events
+from tests.kit.feeds import (
+    PATIENCE_S,
+    Rang,
+    number_of,
+    opened,
+    ring,
+    take,
+    take_one,
+    with_feed,
+)
 
 
 def test_an_open_page_gets_each_event_of_its_business_once(database: Database) -> None:
@@ -154,7 +84,7 @@ def test_streams_that_open_together_miss_nothing(database: Database) -> None:
                 for first in firsts:
                     assert number_of(await first) in (7, 8)  # type: ignore[arg-type]
             for stream in streams:
-                await stream.aclose()  # type: ignore[attr-defined]
+                await stream.aclose()
 
     with_feed(database, work)
 
@@ -180,12 +110,6 @@ async def _reserve_and_commit_later(db: Database, connection: Any, stream: Any) 
     emit(Tx(connection, db.clock.now(), db.vault), "b1", Rang("b1", 1))
     await ring(db, 2)
     assert await take_one(stream) == 2
-
-
-async def take_one(stream: Any) -> int:
-    async with asyncio.timeout(PATIENCE_S):
-        event = await anext(stream)
-    return number_of(event)
 
 
 def test_a_quiet_stream_gives_a_sign_of_life(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,152 +193,3 @@ def test_a_whisper_reaches_open_pages_of_its_business_and_is_no_row(database: Da
 def test_an_event_as_text_carries_its_number_name_and_data() -> None:
     assert sse("rang", '{"a":1}', 7) == 'id: 7\nevent: rang\ndata: {"a":1}\n\n'
     assert sse("rang", "{}") == "event: rang\ndata: {}\n\n"
-
-
-class Sessions:
-    """What readers may hear of, as a table that a test changes."""
-
-    def __init__(self) -> None:
-        self.rights: dict[str, set[str]] = {"a": {"bells"}}
-        self.asked: list[set[str]] = []
-
-    def __call__(self, _tx: Tx, keys: Collection[str]) -> dict[str, set[str]]:
-        self.asked.append(set(keys))
-        return {key: self.rights[key] for key in keys if key in self.rights}
-
-
-@pytest.fixture
-def sessions() -> Sessions:
-    return Sessions()
-
-
-def with_needs(db: Database, work: Callable[[LiveFeed], Coroutine[Any, Any, None]]) -> None:
-    async def run() -> None:
-        async with feed_of(db, {"rang": "bells", "knocked": "doors"}) as feed:
-            await work(feed)
-
-    asyncio.run(run())
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    """Wait for what another task does."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not is_so():
-            await asyncio.sleep(0.005)
-
-
-async def ended(stream: AsyncIterator[StoredEvent | None]) -> list[int]:
-    """What a stream still gives until it ends."""
-    async with asyncio.timeout(PATIENCE_S):
-        return [number_of(event) async for event in stream if event is not None]
-
-
-def test_it_is_asked_several_times_a_second_which_sessions_last() -> None:
-    assert live.WATCH_S < 0.5
-
-
-def test_a_stream_ends_soon_after_its_session(database: Database, sessions: Sessions) -> None:
-    async def work(feed: LiveFeed) -> None:
-        async with aclosing(await opened(feed, "b1", reader=Reader("a", sessions))) as stream:
-            await ring(database, 1)
-            assert await take(stream, 1) == [1]
-            del sessions.rights["a"]
-            assert await ended(stream) == []
-        assert "b1" not in feed._streams
-
-    with_needs(database, work)
-
-
-def test_a_stream_of_a_session_that_is_over_tells_nothing_of_what_was_missed(
-    database: Database, sessions: Sessions
-) -> None:
-    async def work(feed: LiveFeed) -> None:
-        await ring(database, 1)
-        assert await ended(feed.follow("b1", 0, Reader("gone", sessions))) == []
-
-    with_needs(database, work)
-
-
-def test_a_stream_tells_what_may_be_read_at_that_moment(database: Database, sessions: Sessions) -> None:
-    heard: list[tuple[str, int]] = []
-
-    async def listen(stream: AsyncIterator[StoredEvent | None]) -> None:
-        async for event in stream:
-            heard.extend([(event.name, number_of(event))] if event else [])
-
-    async def work(feed: LiveFeed) -> None:
-        listening = asyncio.create_task(listen(await opened(feed, "b1", 0, Reader("a", sessions))))
-        for number, rights in enumerate(({"bells"}, {"books"}, {"books", "bells"})):
-            sessions.rights["a"] = rights | {"doors"}
-            known = len(sessions.asked) + 2  # once the next question is under way, this one's answer holds
-            await until(lambda known=known: len(sessions.asked) >= known)
-            feed.broadcast_transient("b1", Rang("b1", 10 + number))
-            await ring(database, number)
-            await knock(database, number)  # comes last, and is heard in any case
-            await until(lambda number=number: ("knocked", number) in heard)
-        assert [number for name, number in heard if name == "rang"] == [10, 0, 12, 2]
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
-
-    with_needs(database, work)
-
-
-def test_an_event_that_says_not_who_may_hear_of_it_is_told_to_no_reader(
-    database: Database, sessions: Sessions
-) -> None:
-    async def work() -> None:
-        async with feed_of(database, {"knocked": "doors"}) as feed:
-            await ring(database, 1)
-            await knock(database, 2)
-            sessions.rights["a"] = {"bells", "doors", ""}
-            async with aclosing(feed.follow("b1", 0, Reader("a", sessions))) as stream:
-                assert await take(stream, 1) == [2]
-
-    asyncio.run(work())
-
-
-def test_all_streams_of_a_process_ask_with_one_query(
-    database: Database, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def work(feed: LiveFeed) -> None:
-        sessions.rights |= {str(number): {"bells"} for number in range(50)}
-        streams = [await opened(feed, "b1", 0, Reader(str(number), sessions)) for number in range(50)]
-        look = feed._look_after
-        rounds: list[list[set[str]]] = []
-
-        async def listened(of: Collection[Any]) -> None:
-            before = len(sessions.asked)
-            await look(of)
-            rounds.append(sessions.asked[before:])
-
-        monkeypatch.setattr(feed, "_look_after", listened)
-        await until(lambda: len(rounds) >= 2)
-        everybody = {str(number) for number in range(50)}
-        assert all(asked == [everybody] for asked in rounds)
-        for stream in streams:
-            await stream.aclose()
-
-    with_needs(database, work)
-
-
-def test_while_the_database_is_away_streams_go_on_and_end_afterwards(
-    database: Database, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def work(feed: LiveFeed) -> None:
-        async with aclosing(await opened(feed, "b1", reader=Reader("a", sessions))) as stream:
-            await ring(database, 1)
-            assert await take(stream, 1) == [1]
-            refused = 0
-
-            def refuse(_work: object) -> Any:
-                nonlocal refused
-                refused += 1
-                raise ConnectionError
-
-            with monkeypatch.context() as away:
-                away.setattr(database, "read", refuse)
-                await until(lambda: refused >= 2)
-            del sessions.rights["a"]
-            assert await ended(stream) == []
-
-    with_needs(database, work)

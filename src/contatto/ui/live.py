@@ -6,7 +6,7 @@ member may read at that moment.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -157,7 +157,7 @@ class LiveFeed:
 
     async def follow(
         self, business_id: str, after_seq: int | None, reader: Reader | None = None
-    ) -> AsyncIterator[StoredEvent | None]:
+    ) -> AsyncGenerator[StoredEvent | None, None]:
         """Events of a business as they are committed; None now and then, as a sign of life.
 
         With ``after_seq`` it first gives what was missed since then. With a reader it gives only what that
@@ -236,7 +236,7 @@ def resume_point(request: HTTPConnection) -> int | None:
 
 async def stream_events(
     feed: LiveFeed, business_id: str, after: int | None, reader: Reader | None = None
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """Events of a business that somebody may read, as SSE text, beginning with those after a number."""
     yield "retry: 1000\n\n"
     async for event in feed.follow(business_id, after, reader):
