@@ -15,7 +15,7 @@ KEYS = {
         *("phone", "number", "email", "whatsapp", "instagram", "facebook", "messenger", "line", "twitter"),
         *("linkedin", "weibo", "wechat", "snapchat"),
     },
-    "numbers": {"labels", "units", "currencies"},
+    "numbers": {"labels", "units", "currencies", "extensions"},
     "words": {
         *(
             "negations",

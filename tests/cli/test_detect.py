@@ -35,6 +35,7 @@ def test_json_lines_in_give_json_lines_out() -> None:
                     "raw": "9123 4567",
                     "confidence": 0.95,
                     "rule": "phone.national",
+                    "extension": "",
                 }
             ],
         },

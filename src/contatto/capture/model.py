@@ -21,7 +21,10 @@ class Field(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ContactMatch:
-    """One contact detail: `start` and `end` index the original text, of which `raw` is that slice."""
+    """One contact detail: `start` and `end` index the original text, of which `raw` is that slice.
+
+    `extension` holds the digits that ring one desk behind a phone number: in `raw`, and not in `value`.
+    """
 
     field: Field
     value: str
@@ -30,6 +33,7 @@ class ContactMatch:
     raw: str
     confidence: float
     rule: str
+    extension: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The detector: one linear pass asks what a text may hold, then only the fields that may be there read it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from operator import itemgetter
 
 from contatto.capture.fields.emails import find_emails
@@ -111,9 +112,7 @@ def _detect_long(text: str, country: str) -> list[ContactMatch]:
     for match in tail:
         if match.start > 0:
             start, end = match.start + cut, match.end + cut
-            kept.append(
-                ContactMatch(match.field, match.value, start, end, match.raw, match.confidence, match.rule)
-            )
+            kept.append(replace(match, start=start, end=end))
     return kept[:MOST_MATCHES]
 
 

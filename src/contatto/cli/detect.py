@@ -34,7 +34,7 @@ _ENDINGS = {
     ".json": OutputForm.JSONL,
     ".csv": OutputForm.CSV,
 }
-_COLUMNS = ("id", "field", "value", "start", "end", "raw", "confidence", "rule")
+_COLUMNS = ("id", "field", "value", "start", "end", "raw", "confidence", "rule", "extension")
 
 
 class Message(NamedTuple):

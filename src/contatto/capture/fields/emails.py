@@ -57,6 +57,8 @@ def _local_before(text: str, at: int, done: int) -> str:
     if at - start > 64:
         return ""
     local = text[start:at].lstrip(_INSIDE)
+    if text[start:at].startswith(".") and not text[start:at].startswith(".."):
+        return ""  # a name begins with no dot (RFC 5321 4.1.2, Dot-string); an ellipsis is no part of it
     if "&" in local:
         local = _after_another(local, text[start - 1 : start])
     return "" if ".." in local or "&&" in local or local.endswith((".", "&")) else local

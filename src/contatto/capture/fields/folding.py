@@ -63,6 +63,7 @@ class Find(NamedTuple):
     end: int
     confidence: float
     rule: str
+    extension: str = ""
 
 
 def both_ends[T](items: Iterable[T], most: int = 64) -> list[T]:
@@ -91,7 +92,9 @@ class Folded:
         """A find with its evidence in the original text."""
         start, end = self.span(find.start, find.end)
         raw = self.original[start:end]
-        return ContactMatch(find.field, find.value, start, end, raw, find.confidence, find.rule)
+        return ContactMatch(
+            find.field, find.value, start, end, raw, find.confidence, find.rule, find.extension
+        )
 
     def without(self, spans: Iterable[tuple[int, int]]) -> "Folded":
         """The text with some spans made unreadable, so that no other field reads them again."""

@@ -2,9 +2,12 @@
 
 import re
 from enum import Enum
+from functools import cache
 from typing import NamedTuple
 
 import rphonenumbers
+
+from contatto.capture.fields.extensions import extension_after
 
 #: The signs that people put between the digits of one number.
 BETWEEN = r"0-9Oo \t.()/_~\-\u2010-\u2015\u2212\u30fc\u00b7\u2022"
@@ -12,7 +15,9 @@ _RUN = re.compile(rf"[0-9][{BETWEEN}]{{5,70}}")
 _FRONT = re.compile(r"(?:\+ ?\(?|\()?(?:(?<![A-Za-z])[Oo])?$")
 _LAST_DIGIT = re.compile(r".*[0-9](?:[Oo]{1,3}(?![A-Za-z]))?", re.DOTALL)
 _PART = re.compile(r"\+? ?\(?[0-9][0-9Oo]*")
-_STRONG = re.compile(r" +[oO] +| */ *| {2,}|\t+| +[\-~\u2010-\u2015]+ +| ?(?=\+)|(?<=[0-9]{6}) *(?=\()")
+_STRONG = re.compile(
+    r" *--+ *| +[oO] +| */ *| {2,}|\t+| +[\-~\u2010-\u2015]+ +| ?(?=\+)|(?<=[0-9]{6}) *(?=\()"
+)
 _BRACKETED_CODE = re.compile(r"\([1-9][0-9]{0,2}\)")
 _FIGURE_OF_WORD = re.compile(r"[ \t]+[0-9]{1,2}$")  # "0412 345 678 2pm", "76 112 233 3al whatsapp"
 _GROUP = re.compile(r"[0-9]+")
@@ -47,6 +52,7 @@ _NOT_A_PHONE = re.compile(
     | 784-?[0-9]{{4}}-?[0-9]{{7}}-?[0-9]
     | [0-9]-[0-9]{{4}}-[0-9]{{5}}-[0-9]{{2}}-[0-9]
     | -?[0-9]{{1,3}}\.[0-9]{{4,}}[\ /]{{1,3}}-?[0-9]{{1,3}}\.[0-9]{{3,}}
+    | -?[0-9]{{1,3}}\.[0-9]{{2,}}[\ /]*\([( \-]*[0-9]{{1,3}}\.[0-9]{{2,}}
     | [3-6][0-9]{{3}}(?P<c>[ \-])[0-9]{{4}}(?P=c)[0-9]{{4}}(?P=c)[0-9]{{4}}(?:(?P=c)?[0-9]{{1,3}})?
     | 3[47][0-9]{{2}}(?P<d>[ \-])[0-9]{{6}}(?P=d)[0-9]{{5}}
     | 97[89][- ]?[0-9][- 0-9]{{8,14}}
@@ -60,6 +66,7 @@ _is_valid = rphonenumbers.is_valid_number
 _format = rphonenumbers.format_number
 _E164 = rphonenumbers.PhoneNumberFormat.E164
 _NATIONAL = rphonenumbers.PhoneNumberFormat.NATIONAL
+_country_code = cache(rphonenumbers.country_code_for_region)
 
 
 class NumberForm(Enum):
@@ -113,7 +120,9 @@ def find_runs(text: str) -> list[Run]:
             front = _FRONT.search(text, max(0, start - 4), start)
             start = front.start() if front is not None else start
         following = text[end : end + 1]
-        if following.isascii() and following.isalpha():  # other scripts may go on without a space: "67です"
+        if (
+            following.isascii() and following.isalpha() and extension_after(text, end) is None
+        ):  # other scripts may go on without a space: "67です"
             figure = _FIGURE_OF_WORD.search(text, max(start, end - 4), end)
             end = figure.start() if figure is not None else end
         digits = _only_digits(text[start:end])
@@ -158,7 +167,8 @@ def read_number(digits: str, country: str | None) -> Reading | None:
         meant = _without_extra(digits)
         return read_number(meant, country) if meant else None
     value: str = _format(number, _E164)
-    return Reading(value, _form(digits, value, number))
+    is_home = country is not None and _country_code(country) == number.country_code
+    return Reading(value, _form(digits, value, number, is_home=is_home))
 
 
 def _without_extra(digits: str) -> str:
@@ -168,11 +178,12 @@ def _without_extra(digits: str) -> str:
     return "+52" + digits[4:] if digits[:4] == "+521" and len(digits) == 14 else ""
 
 
-def _form(digits: str, value: str, number: rphonenumbers.PhoneNumber) -> NumberForm:
+def _form(digits: str, value: str, number: rphonenumbers.PhoneNumber, *, is_home: bool) -> NumberForm:
     if digits[0] == "+":
         return NumberForm.INTERNATIONAL
     if digits == value[1:]:
-        return NumberForm.NO_PLUS
+        # In the North American plan the country code is also what one dials first at home.
+        return NumberForm.NATIONAL if number.country_code == 1 and is_home else NumberForm.NO_PLUS
     if digits.endswith(value[1:]):
         return NumberForm.INTERNATIONAL
     if digits[0] == "0":
@@ -247,25 +258,36 @@ def _one_among_figures(
     text: str, parts: list[tuple[int, int]], country: str
 ) -> list[tuple[int, int, Reading]]:
     """A number in its usual groups with a short figure before or after it: "blk 12 9123 4567"."""
+    if len(parts) == 2:
+        return _one_beside_a_figure(text, parts, country)
     if not 3 <= len(parts) <= _MOST_PARTS:
         return []
     for first, last in ((1, len(parts)), (0, len(parts) - 1)):
         start, end = parts[first][0], parts[last - 1][1]
         rest = parts[0] if first else parts[-1]
-        reading = _read(text[start:end], country) if rest[1] - rest[0] < 4 else None
-        if reading is not None and _is_grouped_as_usual(text[start:end], reading):
+        reading = _read(text[start:end], country) if rest[1] - rest[0] < 6 else None
+        if reading is not None and is_grouped_as_usual(text[start:end], reading):
             return [(start, end, reading)]
     return []
+
+
+def _one_beside_a_figure(
+    text: str, parts: list[tuple[int, int]], country: str
+) -> list[tuple[int, int, Reading]]:
+    """A number without gaps beside one or two digits: an hour, "24/7", a place in a list."""
+    (start, end), other = sorted(parts, key=lambda part: part[0] - part[1])
+    reading = _read(text[start:end], country) if end - start >= 8 and other[1] - other[0] <= 2 else None
+    return [(start, end, reading)] if reading is not None else []
 
 
 def _stands_alone(written: str, reading: Reading) -> bool:
     """Whether a part of a longer run is plain enough to be a number of its own."""
     if reading.form not in (NumberForm.INTERNATIONAL, NumberForm.NATIONAL):
         return False
-    return written.lstrip("( ")[0] in "+0"
+    return written.lstrip("( ")[0] in "+0" or is_grouped_as_usual(written, reading)
 
 
-def _is_grouped_as_usual(written: str, reading: Reading) -> bool:
+def is_grouped_as_usual(written: str, reading: Reading) -> bool:
     """Whether the digits stand in the groups of the number's national form: "9123 4567"."""
     usual = _GROUP.findall(_format(_parse(reading.value, None), _NATIONAL))
     return len(usual) > 1 and [*map(len, _GROUP.findall(written))] == [*map(len, usual)]

@@ -17,7 +17,9 @@ from contatto.capture.fields.context import (
     find_marks,
     kinds_near,
 )
+from contatto.capture.fields.extensions import Extension, extension_after
 from contatto.capture.fields.folding import Find, Folded, both_ends
+from contatto.capture.fields.grouping import is_written_out, without_figure
 from contatto.capture.fields.numbers import NumberForm, Run, find_runs, is_decimal, numbers_in
 from contatto.capture.fields.words import LATIN, pattern, words
 from contatto.capture.model import Field
@@ -36,6 +38,7 @@ _TELLING = frozenset({LABEL_LAST, MarkKind.WHATSAPP})
 _DOUBTFUL = frozenset({LABEL_LAST, MarkKind.PHONE, MarkKind.NEGATION, NO_WHATSAPP})
 _CUES = frozenset({MarkKind.PHONE, MarkKind.NUMBER, MarkKind.WHATSAPP})
 _NONE: frozenset[int] = frozenset()
+_ALONE = ("", " ", "\t", "\n", "(", "[", "=", ",")
 
 
 @cache
@@ -66,6 +69,7 @@ class _Place(NamedTuple):
     first: int
     limit: int
     country: str
+    extension: Extension | None
 
 
 def find_phones(text: Folded, country: str) -> list[Find]:
@@ -80,12 +84,13 @@ def find_phones(text: Folded, country: str) -> list[Find]:
         if len(run[2]) > 6:
             before = runs[index - 1][1] if index else 0
             after = runs[index + 1][0] if index < last else length
-            place = _Place(before, after, country)
-            if index and verdict is not _NO_NUMBER and _joint().fullmatch(text.low, before, run[0]):
-                finds += _finds_of_run(text, run, country, verdict)
-            else:
+            place = _Place(before, after, country, extension_after(text.low, run[1]))
+            is_joined = index and verdict is not _NO_NUMBER and _joint().fullmatch(text.low, before, run[0])
+            if not is_joined:
                 verdict = _judge_run(text, run, place)
-                finds += _finds_of_run(text, run, country, verdict)
+            if verdict is _VETO and len(run[2]) < len(text.text[run[0] : run[1]]):
+                run, verdict = _judge_rest(text, run, place)
+            finds += _finds_of_run(text, run, place, verdict)
     return finds
 
 
@@ -104,6 +109,11 @@ def _is_glued_before(low: str, start: int) -> bool:
     return letters is None or _cue_word().search(letters[0]) is None
 
 
+def _is_parted(low: str, start: int) -> bool:
+    """Whether a sign parts the number from a word before it, as in "office-03 331 6005" or "b+64 3 …"."""
+    return low[start] in "+(" or not low[start - 1].isalnum()
+
+
 def _is_glued_after(low: str, end: int, after: frozenset[int], *, quantity: bool) -> bool:
     """Whether letters are written onto the digits, or a unit follows what may be a quantity."""
     if UNIT_FIRST in after and (quantity or low[end] not in " \t"):
@@ -114,23 +124,33 @@ def _is_glued_after(low: str, end: int, after: frozenset[int], *, quantity: bool
     return tail is not None and _cue_word().search(tail[0]) is None
 
 
-def _is_excluded(low: str, start: int, before: frozenset[int]) -> bool:
+def _judge_rest(text: Folded, run: Run, place: _Place) -> tuple[Run, _Verdict]:
+    """A run that is no phone may be one without the price that it begins with."""
+    before = kinds_near(text.low[max(place.first, run.start - _WINDOW) : run.start])
+    rest = without_figure(text.text, run, place.country) if SUM_LAST in before else run
+    return (run, _VETO) if rest is run or LABEL_LAST in before else (rest, _judge_run(text, rest, place))
+
+
+def _is_excluded(low: str, run: Run, before: frozenset[int], country: str) -> bool:
     """Whether what stands before the digits says at once that they are no phone."""
     if LABEL_LAST in before and before.isdisjoint(_TO_WEIGH):
         return True
-    if SUM_LAST in before or LETTER_LAST in before:
-        if low[start] in "0+" and low[max(0, start - 3) : start].endswith("@ "):
-            return False  # no price begins with a zero
-        if not before.isdisjoint(_STRONG) and _cue_last().search(low, max(0, start - 24), start):
-            return False
-        if (
-            low[start - 1] in " \t"
-            and LETTER_LAST not in before
-            and "#" not in low[max(0, start - 2) : start]
-        ):
-            return True
-        return _is_glued_before(low, start)
-    return False
+    if SUM_LAST not in before and LETTER_LAST not in before:
+        return False
+    if _is_parted(low, run.start) and is_written_out(low[run.start : run.end], country):
+        return False
+    return _is_part_of_more(low, run.start, before)
+
+
+def _is_part_of_more(low: str, start: int, before: frozenset[int]) -> bool:
+    """Whether a sum's sign, or letters written onto the digits, make them part of something else."""
+    if low[start] in "0+" and low[max(0, start - 3) : start].endswith("@ "):
+        return False  # no price begins with a zero
+    if not before.isdisjoint(_STRONG) and _cue_last().search(low, max(0, start - 24), start):
+        return False
+    if low[start - 1] in " \t" and LETTER_LAST not in before and "#" not in low[max(0, start - 2) : start]:
+        return True
+    return _is_glued_before(low, start)
 
 
 def _judge_run(text: Folded, run: Run, place: _Place) -> _Verdict:
@@ -140,14 +160,16 @@ def _judge_run(text: Folded, run: Run, place: _Place) -> _Verdict:
     first = place.first if start - place.first < _WINDOW else start - _WINDOW
     last = place.limit if place.limit - end < _WINDOW else end + _WINDOW
     before = kinds_near(text.low[first:start]) if start > first else _NONE
-    if before and _is_excluded(text.low, start, before):
+    if before and _is_excluded(text.low, Run(start, end, digits), before, place.country):
         return _VETO
     after = kinds_near(text.low[end:last]) if last > end else _NONE
-    if after and _is_glued_after(
-        text.low, end, after, quantity=digits[0] != "0" and before.isdisjoint(_STRONG)
+    if (
+        after
+        and place.extension is None
+        and _is_glued_after(text.low, end, after, quantity=digits[0] != "0" and before.isdisjoint(_STRONG))
     ):
         return _VETO
-    if before.isdisjoint(_CUES) and is_decimal(text.text[run[0] : run[1]]):
+    if before.isdisjoint(_CUES) and (is_decimal(text.text[run[0] : run[1]]) or _is_negative(text.text, run)):
         return _VETO
     if before.isdisjoint(_TELLING) and MarkKind.WHATSAPP not in after:
         if MarkKind.LABEL not in after or MarkKind.PHONE in before:
@@ -160,6 +182,15 @@ def _judge_run(text: Folded, run: Run, place: _Place) -> _Verdict:
     return _judge_by_marks(around)
 
 
+def _is_negative(text: str, run: Run) -> bool:
+    """Whether a minus that belongs to no word stands right before digits without a gap: "-2208960000"."""
+    return (
+        text[run.start - 1 : run.start] == "-"
+        and text[run.start - 2 : run.start - 1] in _ALONE
+        and (text[run.start : run.end].isdigit())
+    )
+
+
 def _judge_by_marks(around: Surroundings) -> _Verdict:
     if around.label():
         return _VETO
@@ -168,15 +199,17 @@ def _judge_by_marks(around: Surroundings) -> _Verdict:
     return _Verdict(whatsapp, cued)
 
 
-def _finds_of_run(text: Folded, run: Run, country: str, verdict: _Verdict) -> list[Find]:
+def _finds_of_run(text: Folded, run: Run, place: _Place, verdict: _Verdict) -> list[Find]:
     if verdict.whatsapp is None:
         return []
     field = Field.WHATSAPP if verdict.whatsapp else Field.PHONE
     finds = []
-    for start, end, reading in numbers_in(text.text, run, country):
+    for start, end, reading in numbers_in(text.text, run, place.country):
         if not verdict.cued and reading.form in _NEED_A_CUE:
             continue
         sure = verdict.cued or reading.form is NumberForm.INTERNATIONAL
         rule = verdict.whatsapp or _RULES[reading.form]
         finds.append(Find(field, reading.value, start, end, 0.95 if sure else 0.85, rule))
+    if place.extension is not None and finds and finds[-1].end == run.end:
+        finds[-1] = finds[-1]._replace(end=place.extension.end, extension=place.extension.digits)
     return finds
