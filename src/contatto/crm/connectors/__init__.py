@@ -1,0 +1,1 @@
+"""One file per CRM: operations to requests, answers to replies, never a socket."""

@@ -1,0 +1,80 @@
+"""Letting us in by OAuth 2.0, for the connectors whose vendor has it: the address, the tokens, fresh ones.
+
+Source: RFC 6749 (4.1, 5, 6), RFC 7636 (PKCE, ``S256``).
+"""
+
+import hashlib
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from contatto.crm.connectors.contract import UNREADABLE_ANSWER, read_json
+from contatto.crm.model.operations import Denied, Later, Link, Renew, Renewed
+from contatto.crm.model.traits import OAuth
+from contatto.kit.base64url import to_base64url
+from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
+
+ACCESS: Final = "access_token"
+REFRESH: Final = "refresh_token"
+_OVER: Final = frozenset({"invalid_grant", "invalid_client", "unauthorized_client", "invalid_token"})
+"""Errors after which no refresh token will help: a person has to allow us in again."""
+
+
+def authorise_address(link: Link, oauth: OAuth, redirect_uri: str, state: str, verifier: str) -> str:
+    """Where a person goes to allow us in; ``state`` comes back with the code."""
+    query = {
+        "response_type": "code",
+        "client_id": link.settings.get("client_id", ""),
+        "redirect_uri": redirect_uri,
+        "state": state,
+        **dict(oauth.extra),
+    }
+    if oauth.scopes:
+        query["scope"] = " ".join(oauth.scopes)
+    if oauth.is_pkce:
+        digest = hashlib.sha256(verifier.encode()).digest()
+        query |= {"code_challenge": to_base64url(digest), "code_challenge_method": "S256"}
+    return f"{oauth.authorise_url}?{urlencode(query)}"
+
+
+def token_request(link: Link, oauth: OAuth, renew: Renew) -> HttpRequest | Denied:
+    """Ask for the first tokens with a code, else for a fresh one."""
+    known = {
+        "client_id": link.settings.get("client_id", ""),
+        "client_secret": link.secrets.get("client_secret", ""),
+    }
+    if renew.code:
+        asked = {"grant_type": "authorization_code", "code": renew.code, "redirect_uri": renew.redirect_uri}
+        if oauth.is_pkce:
+            asked["code_verifier"] = renew.verifier
+    elif link.secrets.get(REFRESH):
+        asked = {"grant_type": REFRESH, REFRESH: link.secrets[REFRESH]}
+    else:
+        return Denied("not_connected")
+    headers = {
+        "Accept": "application/json",
+        "Content-Type": "application/x-www-form-urlencoded",
+        "User-Agent": "Contatto",
+    }
+    return HttpRequest("POST", oauth.token_url, headers, urlencode({**asked, **known}).encode())
+
+
+def read_tokens(answer: HttpAnswer, address_field: str = "") -> Renewed | Denied | Later:
+    """The tokens of an answer; ``address_field`` names where a vendor says which host is ours from now on.
+
+    A vendor that gives no new refresh token lets us keep the one that we have.
+    """
+    body: Any = read_json(answer)
+    fields = body if isinstance(body, dict) else {}
+    access = fields.get(ACCESS)
+    if 200 <= answer.status < 300 and isinstance(access, str) and access:
+        names = (ACCESS, REFRESH)
+        kept = {name: fields[name] for name in names if isinstance(fields.get(name), str) and fields[name]}
+        address = fields.get(address_field) if address_field else ""
+        return Renewed(kept, address.rstrip("/") if isinstance(address, str) else "")
+    error = fields.get("error")
+    if isinstance(error, str) and error in _OVER:
+        return Denied(error)
+    if answer.status in (401, 403):
+        return Denied(str(answer.status))
+    reason = str(answer.status) if answer.status >= 300 else UNREADABLE_ANSWER
+    return Later(reason, retry_after_s(answer))

@@ -1,0 +1,1 @@
+"""The nouns of CRM sync, one file for each family."""

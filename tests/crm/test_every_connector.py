@@ -1,0 +1,183 @@
+"""Every connector of the registry keeps the contract, whatever the other side answers."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import get_args
+
+import pytest
+
+from contatto.crm.connectors.contract import Connector
+from contatto.crm.model.operations import (
+    Changes,
+    Cursor,
+    Denied,
+    Describe,
+    Erase,
+    Expired,
+    Find,
+    Later,
+    Link,
+    Merge,
+    Operation,
+    Read,
+    Refused,
+    Renew,
+    Reply,
+    Unsupported,
+    Write,
+)
+from contatto.crm.model.sources import ANSWER, PLAIN_SOURCES
+from contatto.crm.model.traits import ErasureLevel, Traits
+from contatto.crm.registry import CONNECTORS
+from contatto.kit.exchange import HttpAnswer, HttpRequest
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SECRET = "TWFkZSB1cCBmb3IgdGVzdHMgYWxvbmU="
+HOSTILE = [
+    b"",
+    b"\x00",
+    b"\xff\xfe\xfd",
+    b"null",
+    b"0",
+    b"[]",
+    b"[null]",
+    b"{}",
+    b'{"data": null, "id": [], "results": {}, "records": 7, "errors": "x", "error": [1], "result": {"x": 1}}',
+    b'{"data": [[]], "id": {}, "results": [1], "records": [0], "errors": [0], "error": {}, "result": []}',
+    b"1e999",
+    b'"' + b"x" * 10_000 + b'"',
+    b"[" * 50_000,
+    b'{"a": "\\ud800"}',
+    b"<!doctype html><title>Sign in</title>",
+]
+STATUSES = [
+    100,
+    200,
+    201,
+    204,
+    207,
+    302,
+    304,
+    400,
+    401,
+    403,
+    404,
+    405,
+    409,
+    410,
+    415,
+    422,
+    429,
+    500,
+    503,
+    599,
+]
+THROTTLED = HttpAnswer(429, {"retry-after": "17"}, b"<html>slow down</html>")
+
+
+def link_of(traits: Traits) -> Link:
+    """A link with every setting, and with a session."""
+    given = {each.name: each.example or each.default or "7" for each in traits.settings if not each.is_secret}
+    secrets = {each.name: SECRET for each in traits.settings if each.is_secret}
+    secrets |= {"access_token": SECRET, "refresh_token": SECRET, "session": SECRET}
+    return Link(traits.address or "https://crm.example.com", given, secrets, NOW)
+
+
+def operations(traits: Traits) -> list[Operation]:
+    written = {target: "value" for _, target in traits.defaults} or {"email": "ada@example.com"}
+    return [
+        Renew(),
+        Describe(),
+        *(Find(by, "ada@example.com") for by in traits.finds_by),
+        Read("17"),
+        Write(None, "0195e2a7-0000-7000-8000-000000000001", 1, written, "Budget: 100", NOW),
+        Write("17", "0195e2a7-0000-7000-8000-000000000001", 2, written, "", NOW),
+        Merge("18", "17"),
+        Erase("17", "0195e2a7-0000-7000-8000-000000000001"),
+        Changes(Cursor()),
+        Changes(Cursor("2026-01-01T00:00:00Z", "17")),
+    ]
+
+
+def asked(connector: Connector) -> Iterator[tuple[Operation, HttpRequest]]:
+    link = link_of(connector.traits)
+    for operation in operations(connector.traits):
+        request = connector.ask(link, operation)
+        if isinstance(request, HttpRequest):
+            yield operation, request
+
+
+@pytest.fixture(params=sorted(CONNECTORS))
+def connector(request: pytest.FixtureRequest) -> Connector:
+    return CONNECTORS[request.param]
+
+
+def test_no_answer_makes_it_raise(connector: Connector) -> None:
+    link = link_of(connector.traits)
+    for operation, _ in asked(connector):
+        for body in HOSTILE:
+            for status in STATUSES:
+                for memory in ("", "{}", "x", "[1]"):
+                    reply = connector.read(link, operation, HttpAnswer(status, {}, body), memory)
+                    assert isinstance(reply, get_args(Reply.__value__))
+
+
+def test_a_page_in_html_is_never_taken_for_success(connector: Connector) -> None:
+    link = link_of(connector.traits)
+    if not connector.traits.reads_back:
+        pytest.skip("its 2xx says all: nothing is read from it")
+    for operation, _ in asked(connector):
+        reply = connector.read(link, operation, HttpAnswer(200, {}, HOSTILE[-1]), "")
+        assert isinstance(reply, Later), operation
+
+
+def test_who_is_throttled_waits_as_long_as_the_other_side_says(connector: Connector) -> None:
+    link = link_of(connector.traits)
+    for operation, _ in asked(connector):
+        reply = connector.read(link, operation, THROTTLED, "")
+        assert isinstance(reply, Later), operation
+        assert reply.after_s == 17.0
+
+
+def test_what_is_down_is_tried_again_and_who_is_not_let_in_is_renewed_or_told(connector: Connector) -> None:
+    link = link_of(connector.traits)
+    for operation, _ in asked(connector):
+        for status in (500, 502, 503, 504):
+            assert isinstance(connector.read(link, operation, HttpAnswer(status, {}, b""), ""), Later)
+        out = connector.read(link, operation, HttpAnswer(401, {}, b""), "")
+        assert isinstance(out, Expired | Denied), operation
+
+
+def test_secrets_stand_in_no_address_and_in_no_text(connector: Connector) -> None:
+    for operation, request in asked(connector):
+        assert SECRET not in request.url
+        assert SECRET not in repr(request)
+        assert "ada@example.com" not in repr(operation)
+
+
+def test_a_reason_is_a_short_code(connector: Connector) -> None:
+    link = link_of(connector.traits)
+    for operation, _ in asked(connector):
+        for body in HOSTILE:
+            for status in STATUSES:
+                reply = connector.read(link, operation, HttpAnswer(status, {}, body), "")
+                if isinstance(reply, Later | Denied | Refused):
+                    assert reply.reason.replace("_", "").isalnum()
+                    assert len(reply.reason) <= 40
+
+
+def test_its_traits_hold_together(connector: Connector) -> None:
+    traits = connector.traits
+    link = link_of(traits)
+    assert traits.name.isidentifier()
+    assert traits.name.islower()
+    assert all(source in PLAIN_SOURCES or source.startswith(ANSWER) for source, _ in traits.defaults)
+    for operation, works in (
+        (Describe(), traits.describes),
+        (Read("17"), traits.reads_back),
+        (Merge("18", "17"), traits.merges),
+        (Erase("17", "x"), traits.erases is not ErasureLevel.NONE),
+        (Changes(Cursor()), traits.tells_changes),
+    ):
+        is_there = not isinstance(connector.ask(link, operation), Unsupported)
+        assert is_there is works, operation

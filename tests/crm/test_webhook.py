@@ -1,0 +1,104 @@
+"""The signed webhook, read by the library that its receivers use."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+import standardwebhooks
+
+from contatto.crm.connectors.webhook import Webhook
+from contatto.crm.model.operations import (
+    Denied,
+    Ended,
+    Erase,
+    Erased,
+    Later,
+    Link,
+    Read,
+    Refused,
+    Reply,
+    Unsupported,
+    Write,
+    Written,
+)
+from contatto.kit.exchange import HttpAnswer, HttpRequest
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+LINK = Link("https://hooks.example.com/leads", {}, {"secret": SECRET}, datetime.now(UTC))
+WRITE = Write(
+    None, "lead-1", 3, {"email": "ada@example.com"}, "Budget: 100", datetime(2026, 1, 1, tzinfo=UTC)
+)
+CONNECTOR = Webhook()
+
+
+def asked(link: Link, operation: Write | Erase) -> HttpRequest:
+    request = CONNECTOR.ask(link, operation)
+    assert isinstance(request, HttpRequest)
+    return request
+
+
+def answered(status: int, headers: dict[str, str] | None = None) -> Reply:
+    return CONNECTOR.read(LINK, WRITE, HttpAnswer(status, headers or {}, b""), "")
+
+
+def test_the_library_takes_the_signature_and_reads_the_event() -> None:
+    request = asked(LINK, WRITE)
+    event = standardwebhooks.Webhook(SECRET).verify(request.body, dict(request.headers))
+    assert request.url == LINK.address
+    assert event == {
+        "type": "lead.changed",
+        "timestamp": "2026-01-01T00:00:00+00:00",
+        "data": {
+            "id": "lead-1", "revision": 3, "fields": {"email": "ada@example.com"}, "note": "Budget: 100",
+        },
+    }  # fmt: skip
+
+
+def test_the_library_refuses_another_secret_a_changed_body_and_an_old_event() -> None:
+    request = asked(LINK, WRITE)
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        standardwebhooks.Webhook(OTHER).verify(request.body, dict(request.headers))
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        standardwebhooks.Webhook(SECRET).verify(request.body + b" ", dict(request.headers))
+    old = asked(replace(LINK, now=datetime(2026, 1, 1, tzinfo=UTC)), WRITE)
+    with pytest.raises(standardwebhooks.WebhookVerificationError):
+        standardwebhooks.Webhook(SECRET).verify(old.body, dict(old.headers))
+
+
+def test_while_a_secret_is_replaced_both_verify() -> None:
+    request = asked(replace(LINK, secrets={"secret": OTHER, "old_secret": SECRET}), WRITE)
+    for secret in (SECRET, OTHER):
+        assert standardwebhooks.Webhook(secret).verify(request.body, dict(request.headers))
+
+
+def test_a_copy_has_the_same_id_and_another_revision_another() -> None:
+    later = replace(LINK, now=LINK.now.replace(microsecond=0))
+    ids = [asked(link, WRITE).headers["webhook-id"] for link in (LINK, later)]
+    assert ids == ["lead-1.3", "lead-1.3"]
+    assert asked(LINK, replace(WRITE, revision=4)).headers["webhook-id"] == "lead-1.4"
+
+
+def test_an_erased_person_is_told_by_id_alone() -> None:
+    request = asked(LINK, Erase("", "lead-1"))
+    event = standardwebhooks.Webhook(SECRET).verify(request.body, dict(request.headers))
+    assert event["type"] == "lead.erased"
+    assert event["data"] == {"id": "lead-1"}
+    assert CONNECTOR.read(LINK, Erase("", "lead-1"), HttpAnswer(204, {}, b""), "") == Erased(is_partial=True)
+
+
+def test_answers_are_read_by_their_status() -> None:
+    assert answered(200) == Written()
+    assert answered(204) == Written()
+    assert answered(429, {"retry-after": "7"}) == Later("429", 7.0)
+    assert answered(500) == Later("500")
+    assert answered(302) == Later("302")
+    assert answered(400) == Refused("400")
+    assert answered(401) == Denied("401")
+    assert answered(403) == Denied("403")
+    assert answered(410) == Ended("410")
+
+
+def test_what_it_cannot_do_it_says() -> None:
+    assert CONNECTOR.ask(LINK, Read("1")) == Unsupported()
+    assert CONNECTOR.ask(replace(LINK, secrets={"secret": "no base64!"}), WRITE) == Denied("bad_secret")
