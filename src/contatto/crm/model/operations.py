@@ -68,9 +68,13 @@ class Find:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read a record. Reply: ``Found``, ``Nothing`` when it is not there, ``Moved`` to where it is now."""
+    """Read a record. Reply: ``Found``, ``Nothing`` when it is not there, ``Moved`` to where it is now.
+
+    ``fields`` are those that the engine will compare; some CRMs give only what is asked for by name.
+    """
 
     record_id: str
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
