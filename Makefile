@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all test-engines check lint types imports fix audit bench docs translations map screenshots migration build clean
+.PHONY: help setup run test test-wide test-all test-engines check lint types imports fix audit bench docs translations map screenshots migration build clean
 
 help:
 	@echo "Contatto. The two to begin with: make run, make test."
@@ -23,11 +23,15 @@ run: $(STAMP) ## start the demo world; PORT=8000 and DATA=folder choose where
 	@$(BIN)/contatto demo $(if $(PORT),--port $(PORT)) $(if $(DATA),--data-dir $(DATA))
 
 ##@ Change it
-test: $(STAMP) ## run the tests; T=path runs one file or folder
+test: $(STAMP) ## run the tests of the default run; T=path runs all of one file or folder
 	@$(PYTHON) -m tools.browser
-	@$(BIN)/pytest $(if $(T),$(T),$(TWO) -m "not slow")
+	@$(BIN)/pytest $(if $(T),$(T),$(TWO) -m "not slow and not wide")
 
-test-all: $(STAMP) ## run the tests, the slow ones too (with a longer fuzz), and those of the engines
+test-wide: $(STAMP) ## run the wide tests, which test leaves out: both databases, all attacks, long walks
+	@$(PYTHON) -m tools.browser
+	@$(BIN)/pytest $(TWO) -m "wide and not slow"
+
+test-all: $(STAMP) ## run all tests, the slow ones too (with a longer fuzz), and those of the engines
 	@$(PYTHON) -m tools.browser
 	@$(BIN)/pytest $(TWO)
 	@$(PYTHON) -m tools.engines

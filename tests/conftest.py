@@ -25,6 +25,7 @@ from contatto.kit.vault import Vault
 from contatto.wiring import PORTS
 from tests import postgres, schema, tally
 from tests.emptied import EmptiedDatabases
+from tests.wide import is_wide
 from tools.browser import MISSING, find_chromium
 
 LONG = {"browser", "cli", "conformance", "journeys", "security", "simulator"}
@@ -44,8 +45,15 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault(tally.SEED, str(secrets.randbelow(10**9)))
 
 
+@pytest.hookimpl(tryfirst=True)  # -m chooses by what it marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take long, so that at the end no process waits for the other's last one."""
+    """Mark what `tests/wide.py` names.
+
+    Begin with the files that take long, so that at the end no process waits for the other's last one.
+    """
+    for item in items:
+        if is_wide(item.nodeid):
+            item.add_marker(pytest.mark.wide)
     items.sort(key=lambda item: item.path.parent.name not in LONG)
 
 

@@ -1,0 +1,91 @@
+"""Which tests are wide: `make test` leaves them out, `make test-wide` and the run of every change make them.
+
+The default run holds what the product promises: every pure rule, every store on both databases, every route
+under attack on SQLite, the journeys, and a browser on the main pages. Wide is what is the same test once
+more (a page on the second database), the tail of a matrix, and what plays a whole world or loads a real
+server.
+"""
+
+from typing import Final
+
+WHOLE_HOUSES: Final = ("browser/", "cli/", "conformance/", "jobs/", "journeys/", "logins/", "security/")
+"""Folders that start at a route or a command; the stores below are tested on both databases elsewhere."""
+EDGES: Final = ("_api.py", "_pages.py", "/test_api.py", "/test_pages.py", "/test_hostile.py")
+"""In the other folders: the files that test routes."""
+ON_POSTGRESQL_TOO: Final = (
+    "jobs/test_actions.py",
+    "journeys/test_conversion_to_report.py",
+    "journeys/test_message_to_lead.py",
+    "security/test_other_tenant.py",  # one in six of its routes
+    "security/test_raced.py",
+)
+"""What the default run makes on PostgreSQL too: locks, tenants, and a message on its way to a report."""
+
+WIDE: Final = (
+    # Real servers under load, and installations made by commands.
+    "cli/test_serve.py::test_a_signal_ends_the_server_with_zero[2]",
+    "cli/test_serve.py::test_a_port_that_is_taken_ends_it_with_a_failure",
+    "journeys/test_kill.py",
+    "security/test_bombed.py",
+    "security/test_half_open.py",
+    "security/test_private_files.py::test_an_installation_of_the_command_is_its_owners_alone",
+    "security/test_private_files.py::test_a_demo_world_is_its_owners_alone",
+    "security/test_revoked.py::test_the_operators_command_ends_them_too",
+    "security/test_revoked.py::test_the_command_revokes_a_token_too",
+    "security/test_starved.py::test_a_flood_of_webhooks_holds_up_no_lead_of_another",
+    "security/test_starved_by_newcomers.py",
+    # Worlds that are played for long, and orders that are tried by the thousand.
+    "cli/test_simulate.py::test_a_run_prints_a_table_and_writes_plots_and_figures",
+    "delivery/test_deliver.py::test_a_killed_program_goes_on_as_if_nothing_had_happened",
+    "delivery/test_deliver.py::test_a_state_of_another_seed_is_not_gone_on_with",
+    "inbox/test_real_lines.py",
+    "measurement/test_engines.py::test_a_thousand_small_worlds_come_out_as_by_brute_force[click_first]",
+    "measurement/test_ingest.py::test_at_ingest_the_same_touch_wins_as_in_the_batch[pg]",
+    "simulator/test_demo.py::test_a_world_is_made_once_and_goes_on_until_it_was_cut_off",
+    "simulator/test_engine.py::test_a_program_behind_a_pipe_gives_the_same_run",
+    "simulator/test_engine.py::test_the_engine_that_takes_any_ad_keeps_the_rules_too",
+    "simulator/test_run.py",
+    "simulator/test_worlds.py::test_a_player_who_knows_gives_the_same_run_again",
+    "simulator/test_worlds.py::test_the_more_a_player_knows_the_cheaper_its_leads_are[segments]",
+    "simulator/test_worlds.py::test_the_more_a_player_knows_the_cheaper_its_leads_are[thresholds]",
+    # Matrices whose first rows stay in the default run.
+    "reports/test_cold.py::test_a_file_cut_off_by_hand_is_named_and_what_was_counted_stays",
+    "reports/test_cold.py::test_a_late_tap_on_a_day_whose_file_is_damaged_waits_until_it_is_back",
+    "reports/test_cold.py::test_after_each_step_of_a_drop_all_is_told_as_before[postgresql]",
+    "reports/test_cold.py::test_killed_in_a_drop_nothing_is_lost_and_nothing_counts_twice",
+    "reports/test_cold.py::test_what_comes_after_a_drop_ends_as_if_nothing_had_been_dropped[sqlite]",
+    "reports/test_cold.py::test_while_views_are_dropped_every_reading_is_the_same[postgresql]",
+    "security/test_sealed.py::test_no_log_line_holds_a_contact_value_or_a_name_though_everything_breaks[sqlite-info]",
+    # Long walks with a browser; the main job, the chat, the inbox and the leads stay.
+    "browser/test_ad_drafts.py",
+    "browser/test_ad_edits.py",
+    "browser/test_chat_small.py",
+    "browser/test_every_screen.py",
+    "browser/test_form_builder.py",
+    "browser/test_hostile.py",
+    "browser/test_inbox.py::test_a_mention_",
+    "browser/test_inbox.py::test_a_reply_that",
+    "browser/test_inbox.py::test_the_second_of_two",
+    "browser/test_inbox.py::test_what_is_sent_twice",
+    "browser/test_leads_center.py::test_a_file_is_shown",
+    "browser/test_leads_center.py::test_people_are_erased",
+    "browser/test_leads_center.py::test_three_leads",
+    "browser/test_leads_center.py::test_what_one_member",
+    "browser/test_reports.py",
+)
+"""Further wide tests: a file, or how a test begins, below `tests`."""
+
+
+def is_wide(test: str) -> bool:
+    """Whether a test is wide, by its id as pytest writes it."""
+    below = test.removeprefix("tests/")
+    return below.startswith(WIDE) or (_is_on_postgresql(below) and _is_the_same_again(below))
+
+
+def _is_on_postgresql(test: str) -> bool:
+    return "postgresql" in test.partition("[")[2]
+
+
+def _is_the_same_again(test: str) -> bool:
+    file = test.partition("::")[0]
+    return (file.startswith(WHOLE_HOUSES) or file.endswith(EDGES)) and not file.startswith(ON_POSTGRESQL_TOO)
