@@ -78,3 +78,9 @@ def read_tokens(answer: HttpAnswer, address_field: str = "") -> Renewed | Denied
         return Denied(str(answer.status))
     reason = str(answer.status) if answer.status >= 300 else UNREADABLE_ANSWER
     return Later(reason, retry_after_s(answer))
+
+
+def bearer(link: Link) -> dict[str, str] | None:
+    """The header with the access token; None while there is none. Source: RFC 6750, 2.1."""
+    token = link.secrets.get(ACCESS, "")
+    return {"Authorization": f"Bearer {token}"} if token else None
