@@ -3,10 +3,25 @@
 from collections.abc import Mapping
 from typing import Final
 
+from contatto.crm.connectors.bottlecrm import BottleCrm
 from contatto.crm.connectors.contract import Connector
+from contatto.crm.connectors.google_sheets import GoogleSheets
 from contatto.crm.connectors.hubspot import HubSpot
+from contatto.crm.connectors.odoo import Odoo
+from contatto.crm.connectors.pipedrive import Pipedrive
+from contatto.crm.connectors.salesforce import Salesforce
 from contatto.crm.connectors.webhook import Webhook
+from contatto.crm.connectors.zoho import Zoho
 
-_ALL: Final[tuple[Connector, ...]] = (HubSpot(), Webhook())
+_ALL: Final[tuple[Connector, ...]] = (
+    BottleCrm(),
+    GoogleSheets(),
+    HubSpot(),
+    Odoo(),
+    Pipedrive(),
+    Salesforce(),
+    Webhook(),
+    Zoho(),
+)
 
 CONNECTORS: Final[Mapping[str, Connector]] = {each.traits.name: each for each in _ALL}

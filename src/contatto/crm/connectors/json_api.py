@@ -93,6 +93,13 @@ def as_dicts(value: Any) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
+def as_pairs(value: Any) -> tuple[tuple[str, str], ...]:
+    """Values with their labels, as many CRMs list choices."""
+    listed = value if isinstance(value, list) else []
+    pairs = [each for each in listed if isinstance(each, list) and len(each) == 2]
+    return tuple((as_text(first), as_text(second)) for first, second in pairs)
+
+
 def as_text(value: Any) -> str:
     """A text or a number as a text; nothing, a list and an object are empty."""
     if isinstance(value, bool):

@@ -1,0 +1,216 @@
+"""Google Sheets: one row a lead; the first row of the sheet names the columns, the first column is our id.
+
+Values are written as they are (``RAW``), never as formulas. A row is found by reading the first column anew
+each time, since people sort and delete rows; so the id of a record is our own.
+
+Source: developers.google.com/sheets/api/reference/rest/v4 (spreadsheets.values: get, append, update, clear).
+"""
+
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
+
+from contatto.crm.connectors.contract import json_request
+from contatto.crm.connectors.json_api import UNCLEAR, Abilities, JsonApi, as_dict, as_text, keep, recall
+from contatto.crm.connectors.oauth import bearer
+from contatto.crm.model.operations import (
+    CrmField,
+    CrmRecord,
+    Describe,
+    Described,
+    Erase,
+    Erased,
+    FieldGone,
+    Find,
+    FindBy,
+    Found,
+    Link,
+    Nothing,
+    Onward,
+    Operation,
+    Read,
+    Reply,
+    Write,
+    Written,
+)
+from contatto.crm.model.traits import ErasureLevel, OAuth, Setting, Traits
+from contatto.kit.exchange import HttpAnswer, HttpRequest
+
+NOTE: Final = "Note"
+_ROWS: Final = 5_000
+"""Rows of the first column that one request reads: an answer may have 256 KiB."""
+_HEAD, _AGAIN, _SCAN, _ROW, _PUT = "head", "again", "scan", "row", "put"
+_RAW: Final = "valueInputOption=RAW"
+
+
+def _send(link: Link, method: str, cells: str, end: str = "", body: Any = None) -> HttpRequest:
+    sheet = link.settings.get("sheet", "").replace("'", "''")
+    where = quote(f"'{sheet}'!{cells}", safe="")
+    path = f"/v4/spreadsheets/{quote(link.settings.get('spreadsheet', ''), safe='')}/values/{where}{end}"
+    return json_request(method, link.address + path, bearer(link) or {}, body)
+
+
+def _head(link: Link, _: Operation) -> HttpRequest:
+    return _send(link, "GET", "1:1")
+
+
+def _scan(link: Link, first: int) -> HttpRequest:
+    return _send(link, "GET", f"A{first}:A{first + _ROWS - 1}", "?majorDimension=COLUMNS")
+
+
+def _row_of(link: Link, row: int) -> HttpRequest:
+    return _send(link, "GET", f"{row}:{row}")
+
+
+def _cells(body: Any) -> list[str] | None:
+    """The first line of a range, as texts; None when the answer is none."""
+    answer = as_dict(body)
+    if "range" not in answer:
+        return None
+    lines = answer.get("values") or [[]]
+    line = lines[0] if isinstance(lines, list) and lines else []
+    return [as_text(cell) for cell in line] if isinstance(line, list) else []
+
+
+def _wanted(operation: Any) -> str:
+    """Our id in an operation."""
+    if isinstance(operation, Find):
+        return operation.value
+    return operation.record_id if isinstance(operation, Read) else operation.external_id
+
+
+def _read_description(_link: Link, _: Describe, body: Any, _memory: str) -> Reply:
+    names = _cells(body)
+    if names is None:
+        return UNCLEAR
+    return Described(tuple(CrmField(name, name) for name in names[1:] if name))
+
+
+def _go_on(link: Link, operation: Any, body: Any, memory: str) -> Reply:
+    """Read the head, then the first column until the id is there, then do what is asked with its row."""
+    cells, known = _cells(body), as_dict(recall(memory)) if memory else {}
+    step = as_text(known.get("step"))
+    if step == _PUT:
+        return _ended(operation, body)
+    if step == _HEAD:
+        return Onward(_head(link, operation), keep({"step": _AGAIN})) if body is not None else UNCLEAR
+    if cells is None:
+        return UNCLEAR
+    if step == _ROW:
+        return Found((_record(operation, known, cells),))
+    if step == _SCAN:
+        return _scanned(link, operation, known, cells)
+    return Onward(_scan(link, 2), keep({"step": _SCAN, "head": cells, "first": 2}))
+
+
+def _scanned(link: Link, operation: Any, known: dict[str, Any], cells: list[str]) -> Reply:
+    first = known.get("first")
+    if not isinstance(first, int):
+        return UNCLEAR
+    wanted = _wanted(operation)
+    if wanted in cells:
+        return _with_row(link, operation, known, first + cells.index(wanted))
+    if len(cells) == _ROWS:
+        following = first + _ROWS
+        return Onward(_scan(link, following), keep({**known, "first": following}))
+    if isinstance(operation, Write):
+        return _put(link, operation, known, None)
+    return Nothing()
+
+
+def _with_row(link: Link, operation: Any, known: dict[str, Any], row: int) -> Reply:
+    if isinstance(operation, Write):
+        return _put(link, operation, known, row)
+    if isinstance(operation, Erase):
+        return Onward(_send(link, "POST", f"{row}:{row}", ":clear", {}), keep({"step": _PUT}))
+    return Onward(_row_of(link, row), keep({**known, "step": _ROW}))
+
+
+def _put(link: Link, write: Write, known: dict[str, Any], row: int | None) -> Reply:
+    """Fill the cells of the columns that are named; an empty sheet gets its head first."""
+    head = [as_text(name) for name in known.get("head") or ()]
+    if not head:
+        names = ["Lead ID", *write.values, NOTE]
+        request = _send(link, "PUT", "1:1", f"?{_RAW}", {"values": [names]})
+        return Onward(request, keep({"step": _HEAD}))
+    values = {**write.values, **({NOTE: write.note} if write.note and NOTE in head else {})}
+    missing = next((name for name in write.values if name not in head), None)
+    if missing is not None:
+        return FieldGone(missing)
+    line = [write.external_id, *(values.get(name) for name in head[1:])]
+    if row is None:
+        request = _send(
+            link, "POST", "A1", f":append?{_RAW}&insertDataOption=INSERT_ROWS", {"values": [line]}
+        )
+    else:
+        request = _send(link, "PUT", f"A{row}", f"?{_RAW}", {"values": [line]})  # null leaves a cell as it is
+    return Onward(request, keep({"step": _PUT}))
+
+
+def _ended(operation: Any, body: Any) -> Reply:
+    if "spreadsheetId" not in as_dict(body):
+        return UNCLEAR
+    # earlier versions of the sheet stay in Google's version history
+    return Erased(is_partial=True) if isinstance(operation, Erase) else Written(operation.external_id)
+
+
+def _record(operation: Any, known: dict[str, Any], cells: list[str]) -> CrmRecord:
+    head = [as_text(name) for name in known.get("head") or ()]
+    values = dict(zip(head, cells, strict=False))
+    return CrmRecord(_wanted(operation), _wanted(operation), values)
+
+
+class GoogleSheets(JsonApi):
+    """The connector of Google Sheets, by OAuth."""
+
+    traits = Traits(
+        name="google_sheets",
+        label="Google Sheets",
+        address="https://sheets.googleapis.com",
+        settings=(
+            Setting("spreadsheet", "ID of the spreadsheet, from its address", example="1BxiMVs0XRA5nF…"),
+            Setting("sheet", "Name of the sheet", default="Leads"),
+            Setting("client_id", "Client ID"),
+            Setting("client_secret", "Client secret", is_secret=True),
+        ),
+        finds_by=(FindBy.EXTERNAL_ID,),
+        defaults=(
+            ("created_at", "Created"),
+            ("name", "Name"),
+            ("email", "E-mail"),
+            ("phone", "Phone"),
+            ("whatsapp", "WhatsApp"),
+            ("status", "Status"),
+            ("campaign_name", "Campaign"),
+            ("ad_name", "Ad"),
+        ),
+        upserts=True,
+        erases=ErasureLevel.PARTIAL,
+        oauth=OAuth(
+            "https://accounts.google.com/o/oauth2/v2/auth",
+            "https://oauth2.googleapis.com/token",
+            ("https://www.googleapis.com/auth/spreadsheets",),
+            (("access_type", "offline"), ("prompt", "consent")),
+        ),
+    )
+    abilities: ClassVar[Abilities] = {
+        Describe: (_head, _read_description),
+        Find: (_head, _go_on),
+        Read: (_head, _go_on),
+        Write: (_head, _go_on),
+        Erase: (_head, _go_on),
+    }
+
+    def trouble(
+        self, link: Link, operation: Operation, answer: HttpAnswer, body: Any, memory: str
+    ) -> Reply | None:
+        """A missing spreadsheet or sheet is a matter for a person, not a missing record."""
+        return None
+
+    def agrees(self, field: str, written: str, found: str) -> bool:
+        """What was written as it is comes back as it is, but for spaces at its end."""
+        return written.strip() == found.strip()
+
+    def record_url(self, link: Link, record_id: str) -> str:
+        return (
+            f"https://docs.google.com/spreadsheets/d/{quote(link.settings.get('spreadsheet', ''), safe='')}"
+        )

@@ -1,0 +1,400 @@
+"""Salesforce: leads, by the REST API; a lead that was converted is written to as the contact that it became.
+
+A custom field of leads, ``Contatto_Lead_Id__c`` (text, external id, unique), holds our id, and leads are made
+by the upsert over it. The note goes into ``Description``.
+
+Source: developer.salesforce.com, "REST API Developer Guide" (Upsert by External ID, Query, QueryAll, Status
+Codes and Error Responses), "Object Reference" (Lead, EntityParticle, PicklistValueInfo), v62.0.
+"""
+
+import re
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
+
+from contatto.crm.connectors.contract import json_request
+from contatto.crm.connectors.json_api import (
+    UNCLEAR,
+    Abilities,
+    JsonApi,
+    as_dict,
+    as_dicts,
+    as_text,
+    grown,
+    keep,
+    recall,
+)
+from contatto.crm.connectors.oauth import bearer
+from contatto.crm.model.operations import (
+    Changed,
+    Changes,
+    CrmField,
+    CrmRecord,
+    Cursor,
+    Describe,
+    Described,
+    Erase,
+    Erased,
+    Exists,
+    Expired,
+    FieldGone,
+    FieldKind,
+    Find,
+    FindBy,
+    Found,
+    Later,
+    Link,
+    Moved,
+    Nothing,
+    Onward,
+    Operation,
+    Read,
+    RecordChange,
+    Refused,
+    Reply,
+    ValueGone,
+    Write,
+    Written,
+)
+from contatto.crm.model.traits import ErasureLevel, OAuth, Setting, Traits
+from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
+
+OUR_ID: Final = "Contatto_Lead_Id__c"
+NOTE: Final = "Description"
+_DATA: Final = "/services/data/v62.0"
+_PAGE: Final = 200
+_CONTACT: Final = "003"  # the first signs of a contact's id
+_OF_LEADS: Final = frozenset({"Company", "Status", "LeadSource", "Rating", "Industry", "Website", OUR_ID})
+_MATCH: Final = {
+    FindBy.EMAIL: "Email = '{0}'",
+    FindBy.PHONE: "(Phone = '{0}' OR MobilePhone = '{0}')",
+}
+_TAKEN: Final = re.compile(r"record with id: ?([A-Za-z0-9]{15,18})")
+_NO_COLUMN: Final = re.compile(r"No such column '([^']+)'")
+_FIELD_GONE: Final = frozenset({"INVALID_FIELD", "INVALID_FIELD_FOR_INSERT_UPDATE"})
+_VALUE_GONE: Final = frozenset(
+    {
+        "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
+        "STRING_TOO_LONG",
+        "INVALID_EMAIL_ADDRESS",
+        "NUMBER_OUTSIDE_VALID_RANGE",
+        "INVALID_TYPE_ON_FIELD_IN_RECORD",
+    }
+)
+_BUSY: Final = frozenset(
+    {"REQUEST_LIMIT_EXCEEDED", "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "QUERY_TIMEOUT"}
+)
+_GONE: Final = frozenset({"ENTITY_IS_DELETED", "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY"})
+_CONVERTED: Final = frozenset({"CANNOT_UPDATE_CONVERTED_LEAD"})
+_KINDS: Final = {
+    "email": FieldKind.EMAIL,
+    "phone": FieldKind.PHONE,
+    "picklist": FieldKind.CHOICE,
+    "multipicklist": FieldKind.CHOICE,
+    "boolean": FieldKind.BOOL,
+    **dict.fromkeys(("int", "double", "currency", "percent"), FieldKind.NUMBER),
+    **dict.fromkeys(("date", "datetime", "time"), FieldKind.TIME),
+}
+_WHERE: Final = "where"
+"""The memory while it is asked what became of a lead that is not there, or not to be written to."""
+
+
+def _send(link: Link, method: str, path: str, body: Any = None) -> HttpRequest:
+    return json_request(method, f"{link.address}{_DATA}{path}", bearer(link) or {}, body)
+
+
+def _select(
+    link: Link, columns: str, source: str, *where: str, end: str, deleted: bool = False
+) -> HttpRequest:
+    """A query in SOQL; whatever somebody typed went through ``_quoted``."""
+    soql = f"SELECT {columns} FROM {source} WHERE {' AND '.join(where)} {end}"  # noqa: S608
+    return _send(link, "GET", f"/{'queryAll' if deleted else 'query'}?q={quote(soql)}")
+
+
+def _quoted(value: str) -> str:
+    """A text inside of quotes. Source: "SOQL and SOSL Reference", Quoted String Escape Sequences."""
+    return value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", " ")
+
+
+def _object(record_id: str) -> str:
+    return "Contact" if record_id.startswith(_CONTACT) else "Lead"
+
+
+def _describe(link: Link, _: Describe) -> HttpRequest:
+    columns = (
+        "QualifiedApiName, Label, DataType, Length, IsCreatable, IsUpdatable, IsNillable, IsDefaultedOnCreate"
+    )
+    of_leads = "EntityDefinition.QualifiedApiName = 'Lead'"
+    return _select(link, columns, "EntityParticle", of_leads, end="LIMIT 800")
+
+
+def _choices(link: Link) -> HttpRequest:
+    of_leads = "EntityParticle.EntityDefinition.QualifiedApiName = 'Lead'"
+    columns = "EntityParticle.QualifiedApiName, Value, Label"
+    return _select(link, columns, "PicklistValueInfo", of_leads, "IsActive = true", end="LIMIT 1000")
+
+
+def _find(link: Link, find: Find) -> HttpRequest:
+    value = _quoted(find.value)
+    match = f"{OUR_ID} = '{value}'" if find.by is FindBy.EXTERNAL_ID else _MATCH[find.by].format(value)
+    columns = f"Id, {OUR_ID}, IsConverted, ConvertedContactId, SystemModstamp"
+    return _select(link, columns, "Lead", match, end="ORDER BY CreatedDate, Id LIMIT 5")
+
+
+def _read(link: Link, read: Read) -> HttpRequest:
+    return _send(link, "GET", f"/sobjects/{_object(read.record_id)}/{read.record_id}")
+
+
+def _write(link: Link, write: Write) -> HttpRequest:
+    values = dict(write.values)
+    if write.note:
+        values[NOTE] = write.note
+    if write.record_id is None:
+        return _send(link, "PATCH", f"/sobjects/Lead/{OUR_ID}/{write.external_id}", values)
+    values[OUR_ID] = write.external_id
+    kind = _object(write.record_id)
+    if kind == "Contact":
+        values = {name: value for name, value in values.items() if name not in _OF_LEADS}
+    return _send(link, "PATCH", f"/sobjects/{kind}/{write.record_id}", values)
+
+
+def _where_is(link: Link, record_id: str) -> HttpRequest:
+    columns = "Id, IsDeleted, MasterRecordId, IsConverted, ConvertedContactId"
+    return _select(link, columns, "Lead", f"Id = '{_quoted(record_id)}'", end="LIMIT 1", deleted=True)
+
+
+def _erase(link: Link, erase: Erase) -> HttpRequest:
+    return _send(link, "DELETE", f"/sobjects/{_object(erase.record_id)}/{erase.record_id}")
+
+
+def _changes(link: Link, changes: Changes) -> HttpRequest:
+    """Leads of ours that changed since, the deleted ones too; those read at that very time are left out."""
+    after = changes.after
+    columns = (
+        f"Id, {OUR_ID}, Status, Owner.Email, Owner.Name, LastModifiedBy.Name, SystemModstamp, IsDeleted, "
+        "MasterRecordId, IsConverted, ConvertedContactId, ConvertedOpportunity.Amount"
+    )
+    where = [f"{OUR_ID} != null"]
+    if after.at:
+        where.append(f"SystemModstamp >= {after.at}")
+    if after.id:
+        seen = ", ".join(f"'{_quoted(each)}'" for each in after.id.split(",")[:_PAGE])
+        where.append(f"Id NOT IN ({seen})")
+    order = f"ORDER BY SystemModstamp, Id LIMIT {_PAGE}"
+    return _select(link, columns, "Lead", *where, end=order, deleted=True)
+
+
+def _rows(body: Any) -> list[dict[str, Any]] | None:
+    """The rows of a query; None when the answer is no result."""
+    rows = as_dict(body).get("records")
+    return as_dicts(rows) if isinstance(rows, list) else None
+
+
+def _read_description(link: Link, _: Describe, body: Any, memory: str) -> Reply:
+    rows = _rows(body)
+    if rows is None:
+        return UNCLEAR
+    if not memory:
+        return Onward(_choices(link), keep([each for each in rows if _is_writable(each)]))
+    choices: dict[str, list[tuple[str, str]]] = {}
+    for each in rows:
+        name = as_text(as_dict(each.get("EntityParticle")).get("QualifiedApiName"))
+        choices.setdefault(name, []).append((as_text(each.get("Value")), as_text(each.get("Label"))))
+    return Described(tuple(_field(each, choices) for each in as_dicts(recall(memory))))
+
+
+def _is_writable(one: dict[str, Any]) -> bool:
+    name = as_text(one.get("QualifiedApiName"))
+    return bool(name) and name != OUR_ID and one.get("IsCreatable") is True and one.get("IsUpdatable") is True
+
+
+def _field(one: dict[str, Any], choices: dict[str, list[tuple[str, str]]]) -> CrmField:
+    name = as_text(one.get("QualifiedApiName"))
+    needed = one.get("IsNillable") is False and one.get("IsDefaultedOnCreate") is not True
+    length = one.get("Length")
+    return CrmField(
+        name,
+        as_text(one.get("Label")) or name,
+        _KINDS.get(as_text(one.get("DataType")).lower(), FieldKind.TEXT),
+        is_required=needed and one.get("DataType") != "boolean",
+        choices=tuple(choices.get(name, ())),
+        limit=length if isinstance(length, int) else 0,
+    )
+
+
+def _read_found(_link: Link, _: Find, body: Any, _memory: str) -> Reply:
+    rows = _rows(body)
+    if rows is None:
+        return UNCLEAR
+    records = [_record(each) for each in rows]
+    now = [
+        as_text(each.get("ConvertedContactId")) if each.get("IsConverted") is True else "" for each in rows
+    ]
+    if records and now[0]:
+        return Moved(now[0])
+    found = tuple(record for record in records if record.id)
+    return Found(found) if found else Nothing()
+
+
+def _record(one: dict[str, Any]) -> CrmRecord:
+    values = {name: as_text(value) for name, value in one.items() if not isinstance(value, dict | list)}
+    return CrmRecord(values.get("Id", ""), values.get(OUR_ID, ""), values, values.get("SystemModstamp", ""))
+
+
+def _read_record(_link: Link, read: Read, body: Any, memory: str) -> Reply:
+    if memory == _WHERE:
+        return _read_where(body)
+    one = as_dict(body)
+    if one.get("IsConverted") is True and as_text(one.get("ConvertedContactId")):
+        return Moved(as_text(one["ConvertedContactId"]))
+    record = _record(one)
+    return Found((record,)) if record.id else UNCLEAR
+
+
+def _read_where(body: Any) -> Reply:
+    rows = _rows(body)
+    if rows is None:
+        return UNCLEAR
+    for each in rows:
+        for name in ("MasterRecordId", "ConvertedContactId"):
+            if as_text(each.get(name)):
+                return Moved(as_text(each[name]))
+    return Nothing()
+
+
+def _read_written(_link: Link, write: Write, body: Any, memory: str) -> Reply:
+    if memory == _WHERE:
+        return _read_where(body)
+    if write.record_id:
+        return Written(write.record_id) if body == {} else UNCLEAR
+    record_id = as_text(as_dict(body).get("id"))
+    return Written(record_id) if record_id else UNCLEAR
+
+
+def _read_erased(_link: Link, _: Erase, body: Any, _memory: str) -> Reply:
+    """It lies in the recycle bin for fifteen days. Source: "View, Restore, and Manage the Recycle Bin"."""
+    return Erased(is_partial=True) if body == {} else UNCLEAR
+
+
+def _read_changes(link: Link, changes: Changes, body: Any, _memory: str) -> Reply:
+    rows = _rows(body)
+    if rows is None:
+        return UNCLEAR
+    told, cursor = [], changes.after
+    for each in rows:
+        at, record_id = as_text(each.get("SystemModstamp")), as_text(each.get("Id"))
+        cursor = Cursor(at, grown(cursor.id, at, record_id, now=cursor.at))
+        told.append(_change(link, each, cursor))
+    return Changed(tuple(told), cursor, is_more=len(rows) == _PAGE)
+
+
+def _change(link: Link, one: dict[str, Any], cursor: Cursor) -> RecordChange:
+    owner = as_dict(one.get("Owner"))
+    amount = as_text(as_dict(one.get("ConvertedOpportunity")).get("Amount"))
+    currency = link.settings.get("currency", "")
+    converted = as_text(one.get("ConvertedContactId")) if one.get("IsConverted") is True else ""
+    return RecordChange(
+        as_text(one.get("Id")),
+        cursor,
+        as_text(one.get(OUR_ID)),
+        status=as_text(one.get("Status")) or None,
+        owner=as_text(owner.get("Email")) or as_text(owner.get("Name")) or None,
+        value=f"{amount} {currency}" if amount and currency else None,
+        by=as_text(as_dict(one.get("LastModifiedBy")).get("Name")),
+        is_gone=one.get("IsDeleted") is True,
+        moved_to=as_text(one.get("MasterRecordId")) or converted,
+    )
+
+
+class Salesforce(JsonApi):
+    """The connector of Salesforce, by OAuth; its tokens come with the address of the instance."""
+
+    traits = Traits(
+        name="salesforce",
+        label="Salesforce",
+        address="https://login.salesforce.com",
+        settings=(
+            Setting("client_id", "Consumer key of the connected app"),
+            Setting("client_secret", "Consumer secret of the connected app", is_secret=True),
+            Setting("currency", "Currency of opportunities", is_required=False, example="EUR"),
+        ),
+        defaults=(
+            ("last_name", "LastName"),
+            ("first_name", "FirstName"),
+            ("name", "Company"),
+            ("email", "Email"),
+            ("phone", "Phone"),
+            ("whatsapp", "MobilePhone"),
+            ("lead_source", "LeadSource"),
+        ),
+        upserts=True,
+        erases=ErasureLevel.PARTIAL,
+        tells_changes=True,
+        oauth=OAuth(
+            "https://login.salesforce.com/services/oauth2/authorize",
+            "https://login.salesforce.com/services/oauth2/token",
+            ("api", "refresh_token"),
+        ),
+    )
+    address_field = "instance_url"
+    abilities: ClassVar[Abilities] = {
+        Describe: (_describe, _read_description),
+        Find: (_find, _read_found),
+        Read: (_read, _read_record),
+        Write: (_write, _read_written),
+        Erase: (_erase, _read_erased),
+        Changes: (_changes, _read_changes),
+    }
+
+    def trouble(
+        self, link: Link, operation: Operation, answer: HttpAnswer, body: Any, memory: str
+    ) -> Reply | None:
+        if 200 <= answer.status < 300:
+            return None
+        for error in as_dicts(body):
+            reply = _trouble(link, operation, error, answer, memory)
+            if reply is not None:
+                return reply
+        return _gone(link, operation, memory) if answer.status == 404 else None
+
+    def record_url(self, link: Link, record_id: str) -> str:
+        return f"{link.address}/lightning/r/{_object(record_id)}/{record_id}/view"
+
+
+def _gone(link: Link, operation: Operation, memory: str) -> Reply:
+    """A lead that is not there may have been merged: only the query with deleted rows tells into which."""
+    if memory or not isinstance(operation, Read | Write) or not operation.record_id:
+        return Nothing()
+    return Onward(_where_is(link, operation.record_id), _WHERE)
+
+
+def _trouble(
+    link: Link, operation: Operation, error: dict[str, Any], answer: HttpAnswer, memory: str
+) -> Reply | None:
+    code, text = as_text(error.get("errorCode")), as_text(error.get("message"))
+    if code in _BUSY:
+        return Later(code.lower(), retry_after_s(answer))
+    if code in _GONE:
+        return _gone(link, operation, memory)
+    named = error.get("fields")
+    field = as_text(named[0]) if isinstance(named, list) and named else ""
+    column = _NO_COLUMN.search(text)
+    plain: dict[str, Reply] = {
+        "INVALID_SESSION_ID": Expired(),
+        "REQUIRED_FIELD_MISSING": Refused("required_field_missing"),
+        **dict.fromkeys(_FIELD_GONE, FieldGone(column[1] if column else field)),
+        **dict.fromkeys(_VALUE_GONE, ValueGone(field)),
+        **dict.fromkeys(("DUPLICATES_DETECTED", "DUPLICATE_VALUE"), Exists(_existing(error, text))),
+    }
+    return plain.get(code)
+
+
+def _existing(error: dict[str, Any], text: str) -> str:
+    """The record that is there already, from the duplicate rule's result or from the text."""
+    result = as_dict(error.get("duplicateResult"))
+    for match in as_dicts(result.get("matchResults")):
+        for record in as_dicts(match.get("matchRecords")):
+            record_id = as_text(as_dict(record.get("record")).get("Id"))
+            if record_id:
+                return record_id
+    taken = _TAKEN.search(text)
+    return taken[1] if taken is not None else ""
