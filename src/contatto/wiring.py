@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.model import Permission
+from contatto.ad_platforms.actions.pulling import pull_kind
+from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ads.actions.drafts import purge_drafts
 from contatto.audiences import actions as audiences
 from contatto.channels.index import AppIndex
@@ -22,6 +24,7 @@ from contatto.inbox.actions.erasing import forget_chats
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.photos import has_photo_to_forget, purge_photos
 from contatto.inbox.actions.pushes import push_message, push_read, push_tap
+from contatto.inbox.actions.referrals import credit_referrals
 from contatto.inbox.actions.scheduled import send_scheduled
 from contatto.inbox.limits import ChatLimits
 from contatto.inbox.model import (
@@ -99,6 +102,7 @@ AFTER: Final[After] = {
     MessageReceived: {"push_message": _OF_CHATS(push_message)},
     MessageSent: {"push_message": _OF_CHATS(push_message)},
     NoticePosted: {},
+    OutsideAdsMirrored: {"credit_referrals": credit_referrals},
     ReplyProgressed: {},
     SubscriptionEnded: {},
     TestLeadMade: {"push_test_lead": _OF_LEADS(pushes.push_test_lead)},
@@ -181,7 +185,7 @@ MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, LEAD_FILES)
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     """The kinds of requests to outside systems, by the names that are kept with them."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
-    kinds = (replies.reply_kind(urls), *(pushes.push_kind(entity) for entity in Entity))
+    kinds = (replies.reply_kind(urls), pull_kind(), *(pushes.push_kind(entity) for entity in Entity))
     return {kind.name: kind for kind in kinds}
 
 

@@ -15,6 +15,7 @@ HANDLERS = {
     "leads_merged": {"note_lead"},
     "message_received": {"push_message"},
     "message_sent": {"push_message"},
+    "outside_ads_mirrored": {"credit_referrals"},
     "test_lead_made": {"push_test_lead"},
 }
 """The handlers that jobs wait for. Add new ones here. One that is renamed or removed leaves its jobs waiting

@@ -5,6 +5,10 @@ from pathlib import Path
 from tests.house.tree import READS, ROOT, arguments, parse, plant, public_functions, short, storage
 
 WITHOUT_BUSINESS = {
+    "ad_platforms/store/accounts.py:find_outside_token": "The account that it takes names the business.",
+    "ad_platforms/store/mirror.py:list_ad_days": "The account that it takes names the business.",
+    "ad_platforms/store/mirror.py:list_ad_sums": "The account that it takes names the business.",
+    "ad_platforms/store/mirror.py:list_nodes": "The account that it takes names the business.",
     "logins/store.py:list_known_marks": "Before the log-in nobody knows the business.",
     "accounts/store.py:find_auth_code": "The code's secret hash finds the business.",
     "accounts/store.py:find_member_by_email": "The log-in finds the member, and by the member the business.",

@@ -75,7 +75,6 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a control character in an id": (inner(message_id="m\u0007"), "unusable_id"),
     "NUL in an id": (inner(conversation_id="c\0"), "unusable_id"),
     "a very long id": (inner(message_id="x" * 1_000), "unusable_id"),
-    "an ad of nobody": (make.webhook("im_referral_msg", make.tapped(make.ad())), "unknown_ad"),
     "an ad id that is too great": (
         make.webhook("im_referral_msg", make.tapped(make.ad()) | {"referral": {"ad": {"ad_id": "9" * 19}}}),
         "missing_fields",

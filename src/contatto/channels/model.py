@@ -63,13 +63,15 @@ class AdTap:
     """The ad that a message or a referral names.
 
     ``ad_number`` is the platform's id of it (0 when it is no number); ``click_id`` is what the platform wants
-    back in reports of conversions; the texts are what the person saw of the ad, where the platform tells.
+    back in reports of conversions; the texts are what the person saw of the ad, where the platform tells;
+    ``advertiser`` is the platform's id of the ad's account, where it is told.
     """
 
     ad_number: int
     click_id: str = ""
     headline: str = ""
     text: str = ""
+    advertiser: str = ""
 
 
 @dataclass(frozen=True, slots=True)

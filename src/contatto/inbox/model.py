@@ -164,7 +164,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class AdReferral:
-    """An ad that opened a chat, as the platform told of it."""
+    """An ad that opened a chat, as the platform told of it; ``advertiser`` is its account's id there."""
 
     id: str
     business_id: str
@@ -174,6 +174,7 @@ class AdReferral:
     headline: SealedText
     ad_text: SealedText
     at: datetime
+    advertiser: str = ""
 
 
 @dataclass(frozen=True, slots=True)

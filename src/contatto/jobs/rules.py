@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from contatto.ad_platforms.model import PULL
+from contatto.ad_platforms.rules.pulling import STOPS
 from contatto.inbox.model import REPLY
 from contatto.inbox.rules import stop_text
 from contatto.jobs.model import FailedWork, Source
@@ -16,7 +18,9 @@ _LEAD: Final = N_("Tell a program of a lead")
 _MESSAGE: Final = N_("Tell a program of a message")
 _FORGET: Final = N_("Delete what was kept of a removed lead")
 WORK: Final[Mapping[str, str]] = {
+    PULL: N_("Read an ad account of another platform"),
     "continue_job": N_("Change many leads"),
+    "credit_referrals": N_("Credit chats to ads of another platform"),
     "forget_lead": _FORGET,
     "forget_lead_pushes": _FORGET,
     "lead_push": _LEAD,
@@ -70,6 +74,8 @@ def reason_text(failed: FailedWork) -> LazyText | str:
     """Why it failed last; a place in our code, or a code of the other side, as it is."""
     if failed.name == REPLY:
         return stop_text(failed.reason)
+    if failed.name == PULL and failed.reason in STOPS:
+        return LazyText(STOPS[failed.reason])
     if failed.reason in REASONS:
         return LazyText(REASONS[failed.reason])
     if failed.reason.isdigit():

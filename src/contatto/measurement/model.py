@@ -69,6 +69,13 @@ class MeasuredAd:
     welcome: str = ""
     questions: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+    platform: str = ""
+    """The platform that shows the ad, where it is none of ours; empty for ours."""
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether another platform shows it; what it costs and how often it is seen is known from there."""
+        return bool(self.platform)
 
     @property
     def opens_own_chat(self) -> bool:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    UniqueConstraint,
     and_,
     bindparam,
     cast,
@@ -42,7 +43,7 @@ measured_ads = Table(
     "measured_ads",
     metadata,
     Column("ad_id", String(36), primary_key=True),
-    Column("ad_number", BigInteger, nullable=False, unique=True),
+    Column("ad_number", BigInteger, nullable=False),
     text("ad_name"),
     Column("ad_group_id", String(36), nullable=False),
     Column("ad_group_number", BigInteger, nullable=False),
@@ -65,7 +66,10 @@ measured_ads = Table(
     text("welcome", default=""),
     Column("questions", Words, nullable=False, server_default="[]"),
     Column("answers", Words, nullable=False, server_default="[]"),
+    Column("platform", String(16), nullable=False, server_default=""),
     Index("ix_measured_ads_business_id", "business_id"),
+    Index("ix_measured_ads_of_number", "business_id", "ad_number"),
+    UniqueConstraint("ad_account_id", "ad_number"),
 )
 
 touches = Table(
@@ -160,8 +164,12 @@ def find_measured_ad(tx: Tx, business_id: str, ad_id: str) -> MeasuredAd | None:
 
 
 def find_measured_ad_by_number(tx: Tx, business_id: str, ad_number: int) -> MeasuredAd | None:
-    """A measured ad by the id that the API and the platforms know it by."""
-    mine = and_(measured_ads.c.business_id == business_id, measured_ads.c.ad_number == ad_number)
+    """An ad of ours by the id that the API knows it by."""
+    mine = and_(
+        measured_ads.c.business_id == business_id,
+        measured_ads.c.ad_number == ad_number,
+        measured_ads.c.platform == "",
+    )
     return tx.find(MeasuredAd, select(measured_ads).where(mine))
 
 

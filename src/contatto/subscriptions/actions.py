@@ -187,10 +187,10 @@ def _queue_lead(tx: Tx, lead: Lead, changes: Mapping[str, str], version: FormVer
 
 
 def _wants(subscription: Subscription, ad: MeasuredAd | None, version: FormVersion | None) -> bool:
-    """Whether a lead is of the subscribed source, form and ad account; one of no ad is of every account."""
+    """Whether a lead is of this source, form and ad account; one of no ad of ours is of every account."""
     source = LeadSource.INSTANT_FORM if version else LeadSource.DIRECT_MESSAGE
     of_page = subscription.page_number in (0, version.number if version else 0)
-    of_account = ad is None or ad.ad_account_id == subscription.ad_account_id
+    of_account = ad is None or ad.is_outside or ad.ad_account_id == subscription.ad_account_id
     return subscription.lead_source == source and of_page and of_account
 
 

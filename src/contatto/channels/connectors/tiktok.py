@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from contatto.channels.model import (
+    AdTap,
     Chatted,
     Dialect,
     Incoming,
@@ -63,6 +64,8 @@ class _Text(msgspec.Struct):
 
 class _AdTouch(msgspec.Struct):
     ad_id: str | int = ""
+    advertiser_id: str | int = ""
+    ad_name: str = ""
     timestamp: int = 0
 
 
@@ -246,9 +249,11 @@ def _referral(content: _Content, at: datetime) -> Incoming:
     person_id = (content.from_user.id if content.from_user else "") or content.unique_identifier
     touch = content.referral.ad if content.referral else None
     number = read_number(str(touch.ad_id)) if touch else None
-    if not person_id or number is None:
+    if not person_id or touch is None or number is None:
         return Unusable("missing_fields")
-    return Referred(content.conversation_id, person_id, content.sender_name, number, at)
+    advertiser = read_number(str(touch.advertiser_id))
+    tap = AdTap(number, headline=touch.ad_name[:200], advertiser=str(advertiser or ""))
+    return Referred(content.conversation_id, person_id, content.sender_name, number, at, tap)
 
 
 def _read(content: _Content, at: datetime) -> Incoming:

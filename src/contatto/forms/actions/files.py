@@ -51,7 +51,7 @@ def _file_table(tx: Tx, file: LeadFile) -> list[Sequence[str]]:
 def list_form_entries(
     tx: Tx, version: FormVersion, ad_account_id: str, most: int | None = None
 ) -> list[Entry]:
-    """The leads of a form that the ad account or no ad earned: its test lead, then the latest first."""
+    """The leads of a form that no other ad account of ours earned: its test lead, then the latest first."""
     business_id = version.business_id
     test = find_test_lead(tx, business_id, version)
     sample = sample_answers(version.content, version.number)
@@ -63,7 +63,8 @@ def list_form_entries(
         for answer in page:
             lead = owners.get(answer.lead_id)
             ad = earned[lead.id][1] if lead is not None and lead.id in earned else None
-            if lead and lead.hidden_at is None and (ad is None or ad.ad_account_id == ad_account_id):
+            is_of_another = ad is not None and not ad.is_outside and ad.ad_account_id != ad_account_id
+            if lead and lead.hidden_at is None and not is_of_another:
                 found.setdefault(lead.id, Entry(lead, ad, version=version, answers=answer.answers))
         before = (page[-1].at, page[-1].id)
         if most is not None and len(found) >= most:

@@ -24,11 +24,11 @@ from contatto.channels.registry import CONNECTORS
 from contatto.inbox import rules
 from contatto.inbox.actions.automatic import answer_by_itself
 from contatto.inbox.actions.customers import note_customer_read
+from contatto.inbox.actions.referrals import keep_tap
 from contatto.inbox.actions.replies import settle_echo, settle_progress
 from contatto.inbox.actions.threads import message_id_of, open_conversation
 from contatto.inbox.index import AccountSwitch, AccountSwitches
 from contatto.inbox.model import (
-    AdReferral,
     AdTapped,
     Conversation,
     ConversationStarted,
@@ -39,10 +39,9 @@ from contatto.inbox.model import (
     ReceiptState,
     ThreadState,
 )
-from contatto.inbox.store import conversations, messages, persons, receipts, referrals
+from contatto.inbox.store import conversations, messages, persons, receipts
 from contatto.kit.batches import BATCH_S, SHARED_BATCH_S, in_time
 from contatto.kit.db.tx import Tx
-from contatto.kit.ids import named_id
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import emit
 from contatto.kit.timestamps import micros
@@ -50,9 +49,7 @@ from contatto.kit.turns import Turns
 from contatto.leads.actions import records as leads
 from contatto.leads.model.leads import Origin, Signal
 from contatto.measurement import actions as measurement
-from contatto.measurement import store as measurement_store
-from contatto.measurement.model import ConversionKind, TouchKind
-from contatto.measurement.rules import natural_number
+from contatto.measurement.model import ConversionKind
 
 SETTLED_AT_ONCE: Final = 100
 """Most deliveries that are read for one batch; how many it settles, the time decides."""
@@ -174,7 +171,7 @@ def receive_message(tx: Tx, account_switch: AccountSwitch, chatted: Chatted, rec
     if conversation.state is ThreadState.BLOCKED:
         return STORED  # kept, and nothing else: no lead, no conversion, no news
     if chatted.tap is not None:
-        _note_tap(tx, conversation, chatted.tap, chatted.at)
+        _note_tap(tx, account, conversation, chatted.tap, chatted.at)
     _count_conversation(tx, conversation, chatted)
     emit(tx, account.business_id, MessageReceived(account.business_id, conversation.id, message.id))
     if chatted.kind is MessageKind.TEXT:
@@ -231,33 +228,17 @@ def _capture(
 
 
 def _note_referral(tx: Tx, account: ChannelAccount, referred: Referred) -> Outcome:
-    """A tap on an ad, told by the platform: the click that last touch needs (R49)."""
-    ad = measurement_store.find_measured_ad_by_number(tx, account.business_id, referred.ad_number)
-    if ad is None and referred.tap is None:
-        return Outcome(ReceiptState.REFUSED, "unknown_ad")
+    """A tap on an ad, told by the platform: the click that last touch needs (R49). The ad may be any."""
     conversation = open_conversation(tx, account, referred)
-    is_new = _note_tap(tx, conversation, referred.tap or AdTap(referred.ad_number), referred.at)
+    tap = referred.tap or AdTap(referred.ad_number)
+    is_new = _note_tap(tx, account, conversation, tap, referred.at)
     return STORED if is_new else Outcome(ReceiptState.MERGED, "same_touch")
 
 
-def _note_tap(tx: Tx, conversation: Conversation, tap: AdTap, at: datetime) -> bool:
+def _note_tap(tx: Tx, account: ChannelAccount, conversation: Conversation, tap: AdTap, at: datetime) -> bool:
     """Note the ad that opened a chat, and tell of it. False when it was noted before."""
-    is_new = _keep_tap(tx, conversation, tap, at)
+    is_new = keep_tap(tx, account.platform, conversation, tap, at)
     if is_new and conversation.state is not ThreadState.BLOCKED:
         tapped = AdTapped(conversation.business_id, conversation.id, str(tap.ad_number), at)
         emit(tx, conversation.business_id, tapped)
     return is_new
-
-
-def _keep_tap(tx: Tx, conversation: Conversation, tap: AdTap, at: datetime) -> bool:
-    """Keep a tap: of one of our ads as a touch, of any other as a referral."""
-    business_id, ts = conversation.business_id, micros(at)
-    ad = measurement_store.find_measured_ad_by_number(tx, business_id, tap.ad_number)
-    if ad is None:
-        referral_id = named_id(conversation.id, f"referral:{tap.ad_number}:{tap.click_id}:{ts}")
-        shown = (tap.click_id, tap.headline, tap.text)
-        referral = AdReferral(referral_id, business_id, conversation.id, tap.ad_number, *shown, at)
-        return referrals.append_referral(tx, referral)
-    touch_id = natural_number("referral", conversation.id, tap.ad_number, ts)
-    touch = measurement.stamp_touch(ad, TouchKind.CLICK, conversation.person_id, ts, touch_id, 0)
-    return measurement.record_touch(tx, touch)

@@ -198,10 +198,10 @@ def _show_ads(tx: Tx, found: Conversation, numbers: Mapping[str, str]) -> list[A
             embed_url="",
         )
         for touch in taps
-        if touch.ad_id in ads
+        if touch.ad_id in ads and not ads[touch.ad_id].is_outside  # these are told of below
     ]
     rows += [
-        AdReferralInfo("", str(each.ad_number), each.headline, micros(each.at) // 1_000_000, "")
+        AdReferralInfo(each.advertiser, str(each.ad_number), each.headline, micros(each.at) // 1_000_000, "")
         for each in list_referrals(tx, found.business_id, found.id)
     ]
     return sorted(rows, key=lambda row: (row.timestamp, row.ad_id))

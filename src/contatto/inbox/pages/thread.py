@@ -168,7 +168,7 @@ def _ad_entries(tx: Tx, conversation: Conversation) -> list[AdEntry]:
     ours = [
         ad_entry(f"ad-{touch.touch_id}", ads[touch.ad_id], from_micros(touch.ts))
         for touch in touches
-        if touch.ad_id in ads
+        if touch.ad_id in ads and not ads[touch.ad_id].is_outside  # these are told of below
     ]
     told = referrals.list_referrals(tx, business_id, conversation.id)
     return ours + [_told_ad(referral) for referral in told]

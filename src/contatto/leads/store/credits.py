@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, literal, select
 
+from contatto.accounts.store import ad_accounts
 from contatto.kit.db.tx import Tx
 from contatto.measurement import store as measurement
 from contatto.measurement.model import Attribution, MeasuredAd
@@ -25,14 +26,19 @@ class AdNames:
 def earned_elsewhere(
     lead_id: ColumnElement[str], business_id: str, ad_account_id: str
 ) -> ColumnElement[bool]:
-    """The condition that an ad of another ad account earned a lead; one of no ad is of every account."""
+    """The condition that an ad of another ad account of ours earned a lead.
+
+    One that no ad earned, or one that another platform shows, is of every account.
+    """
     return (
         select(conversions.c.conversion_id)
         .where(
             conversions.c.business_id == business_id,
             conversions.c.subject_id == lead_id,
-            conversions.c.ad_account_id.is_not(None),
             conversions.c.ad_account_id != ad_account_id,
+            conversions.c.ad_account_id.in_(
+                select(ad_accounts.c.id).where(ad_accounts.c.business_id == business_id)
+            ),
         )
         .exists()
     )

@@ -1,0 +1,1 @@
+"""What is done with ad accounts elsewhere: connecting, pulling, uploading."""

@@ -1,0 +1,177 @@
+"""Connecting ad accounts elsewhere, giving them a new token, and ending their connection."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from contatto.ad_platforms.model import PULL, AdPlatform, OutsideAccount, PullState
+from contatto.ad_platforms.registry import CONNECTORS
+from contatto.ad_platforms.rules.pulling import MOST_BACKFILL, PLAN, Walk, write_walk
+from contatto.ad_platforms.store import accounts as store
+from contatto.kit import errors
+from contatto.kit.client import read_address
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id
+from contatto.kit.outbound.model import NewRequest
+from contatto.kit.outbound.store import delete_requests_of, queue_request
+
+_ID: Final = re.compile(r"(?:act_)?[0-9]{1,20}", re.ASCII)
+_TOKEN_LIMIT: Final = 2_000
+_URL_LIMIT: Final = 250
+
+
+@dataclass(frozen=True, slots=True)
+class NewOutsideAccount:
+    """An account to connect; an empty ``base_url`` means the platform's own."""
+
+    platform: AdPlatform
+    external_id: str
+    base_url: str = ""
+    name: str = ""
+    backfill_days: int = 90
+    access_token: str = field(default="", repr=False)
+
+
+def connect_outside_account(
+    tx: Tx, business_id: str, new: NewOutsideAccount, allowed: Collection[str]
+) -> str:
+    """Connect an account, and read it from its first day on; give our id of it.
+
+    An account that was connected before, or filled from files, goes on with all that it has.
+
+    Raises:
+        Refused: INVALID, naming the field.
+    """
+    token = _checked_token(new.access_token)
+    account = open_outside_account(tx, business_id, new, allowed)
+    store.save_outside_token(tx, account, token)
+    _start(tx, account)
+    return account.id
+
+
+def open_outside_account(
+    tx: Tx, business_id: str, new: NewOutsideAccount, allowed: Collection[str]
+) -> OutsideAccount:
+    """The account of these values, made where it is not there yet, without a connection.
+
+    Raises:
+        Refused: INVALID, naming the field.
+    """
+    external_id = new.external_id.strip().removeprefix("act_")
+    if not _ID.fullmatch(external_id):
+        raise Refused(errors.INVALID, "external_id: give the account's id, which is a number.")
+    if not 0 <= new.backfill_days <= MOST_BACKFILL:
+        raise Refused(errors.INVALID, "backfill_days: at most %(most)s days are read.", most=MOST_BACKFILL)
+    base_url = _checked_address(new.base_url.strip() or CONNECTORS[new.platform].base_url, allowed)
+    tx.hold_key("outside_accounts", business_id)
+    known = store.find_account_named(tx, business_id, new.platform, external_id)
+    if known is not None:
+        return store.record_account(tx, known, base_url=base_url) if new.access_token else known
+    if len(store.list_outside_accounts(tx, business_id)) >= store.MOST_ACCOUNTS:
+        raise Refused(errors.INVALID, "%(field)s: %(most)s are allowed at most.", field="accounts",
+                      most=store.MOST_ACCOUNTS)  # fmt: skip
+    account = OutsideAccount(
+        id=new_id(),
+        business_id=business_id,
+        platform=new.platform,
+        external_id=external_id,
+        name=new.name.strip()[:200],
+        base_url=base_url,
+        currency="",
+        timezone="",
+        state=PullState.UPLOADS,
+        reason="",
+        backfill_days=new.backfill_days,
+        pulled_at=None,
+        pulled_through="",
+        deep_day="",
+        left_out=0,
+        created_at=tx.now,
+    )
+    store.save_outside_account(tx, account)
+    return account
+
+
+def replace_outside_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
+    """Keep a new token of an account, and read at once all that is missing.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID.
+    """
+    account = load_outside_account(tx, business_id, account_id)
+    store.save_outside_token(tx, account, _checked_token(access_token))
+    _start(tx, account)
+
+
+def load_outside_account(tx: Tx, business_id: str, account_id: str) -> OutsideAccount:
+    """An ad account of another platform.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    account = store.find_outside_account(tx, business_id, account_id)
+    if account is None:
+        raise Refused(errors.NOT_FOUND, "There is no such ad account.")
+    return account
+
+
+def pull_account_now(tx: Tx, business_id: str, account_id: str) -> None:
+    """Read an account now, whenever its next time would be.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT, where it has no connection.
+    """
+    account = load_outside_account(tx, business_id, account_id)
+    if store.find_outside_token(tx, account) is None:
+        raise Refused(errors.CONFLICT, "This account has no connection. Give it an access token first.")
+    _start(tx, account)
+
+
+def disconnect_outside_account(tx: Tx, business_id: str, account_id: str) -> None:
+    """End the connection: the token is deleted, what was read stays.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    account = load_outside_account(tx, business_id, account_id)
+    store.delete_outside_token(tx, account)
+    delete_requests_of(tx, business_id, PULL, [account.id])
+    store.record_account(tx, account, state=PullState.UPLOADS, reason="")
+
+
+def _start(tx: Tx, account: OutsideAccount) -> None:
+    queue_pull(tx, account, Walk())
+
+
+def queue_pull(tx: Tx, account: OutsideAccount, walk: Walk) -> None:
+    """Queue the one request that reads an account, in place of the one that there may be."""
+    delete_requests_of(tx, account.business_id, PULL, [account.id])
+    state = PullState.READY if account.pulled_at else PullState.NEW
+    store.record_account(tx, account, state=state, reason="")
+    destination = f"{account.platform}:{urlsplit(account.base_url).netloc}"
+    progress = "" if walk == Walk() else write_walk(walk)
+    new = NewRequest(account.business_id, PULL, account.id, destination, account.id, progress)
+    queue_request(tx, new, PLAN)
+
+
+def _checked_token(text: str) -> str:
+    token = text.strip()
+    if not 0 < len(token) <= _TOKEN_LIMIT or not (token.isascii() and token.isprintable()) or " " in token:
+        raise Refused(errors.INVALID, "access_token: paste the token as the platform shows it.")
+    return token
+
+
+def _checked_address(text: str, allowed: Collection[str]) -> str:
+    address = text.rstrip("/")
+    try:
+        url, _ = read_address(address[: _URL_LIMIT + 1], allowed)
+        fits = len(address) <= _URL_LIMIT and url.path in ("", "/") and not url.query
+    except ValueError:
+        fits = False
+    if not fits:
+        says = "base_url: give a public https address on port 443; the operator may allow others."
+        raise Refused(errors.INVALID, says)
+    return address

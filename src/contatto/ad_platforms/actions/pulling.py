@@ -1,0 +1,160 @@
+"""Reading ad accounts elsewhere, page by page: a poll of the outbound machine."""
+
+from dataclasses import replace
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from contatto.ad_platforms.actions.mirroring import keep_nodes, keep_spend
+from contatto.ad_platforms.model import (
+    LEVEL_OF,
+    PULL,
+    Access,
+    AccountFacts,
+    App,
+    Found,
+    NodePage,
+    OutsideAccount,
+    Part,
+    PullState,
+    SpendPage,
+    Token,
+)
+from contatto.ad_platforms.registry import CONNECTORS
+from contatto.ad_platforms.rules.pulling import (
+    EVERY_S,
+    PLAN,
+    REPEATED,
+    Walk,
+    follow_cursor,
+    next_part,
+    read_walk,
+    write_walk,
+)
+from contatto.ad_platforms.store import accounts as store
+from contatto.ad_platforms.store.mirror import delete_unseen_days, mark_nodes_deleted
+from contatto.channels.store import find_app
+from contatto.kit.db.tx import Tx
+from contatto.kit.exchange import HttpAnswer
+from contatto.kit.ids import new_number
+from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.model import (
+    Ask,
+    Done,
+    Failed,
+    Later,
+    NotNow,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+    Step,
+)
+
+_STATES: Final = {RequestState.DUE: PullState.RETRYING, RequestState.DEAD: PullState.STOPPED}
+
+
+def pull_kind() -> OutboundKind:
+    """How ad accounts elsewhere are read."""
+    return OutboundKind(
+        PULL, begin_pull, read_pull_answer, settle_pull, PLAN, ready_pull, keeps_progress=True
+    )
+
+
+def begin_pull(tx: Tx, request: OutboundRequest) -> Step:
+    """Go on where the pull stands, or begin the next one."""
+    account = store.find_outside_account(tx, request.business_id, request.subject)
+    if account is None:
+        return Done()
+    walk = read_walk(request.progress) or Walk()
+    if not walk.mark:
+        walk = replace(walk, mark=new_number())
+    return _asked(tx, account, walk)
+
+
+def _asked(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
+    connector = CONNECTORS[account.platform]
+    if walk.code:
+        app = find_app(tx, account.business_id, walk.app_id)
+        if app is None:
+            return Failed("app_missing")
+        ask = connector.exchange(account.base_url, App(app.app_id, app.secret), walk.code, walk.back)
+        return Ask(ask, write_walk(walk), is_repeatable=False)
+    token = store.find_outside_token(tx, account)
+    if token is None:
+        return Failed("token_missing")
+    access = Access(account.base_url, account.external_id, token)
+    return Ask(connector.ask(access, walk.place), write_walk(walk))
+
+
+def read_pull_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+    """Keep what an answer brings, and ask for the next page; at the end, wait for the next pull."""
+    account = store.find_outside_account(tx, request.business_id, request.subject)
+    walk = read_walk(request.progress)
+    if account is None or walk is None:
+        return Done()
+    if walk.code:
+        return _take_token(tx, account, walk, answer)
+    access = Access(account.base_url, account.external_id, "")
+    found = CONNECTORS[account.platform].read(access, walk.place, answer)
+    if isinstance(found, NotNow | Failed):
+        return found
+    if isinstance(found, AccountFacts):
+        account = _take_facts(tx, account, found)
+        return _go_on(tx, account, walk)
+    cursor = found.cursor
+    following = follow_cursor(walk, cursor) if cursor else walk
+    if following is None:
+        return REPEATED
+    following = replace(following, left_out=walk.left_out + found.left_out)
+    _keep_page(tx, account, walk.mark, found)
+    return _asked(tx, account, following) if cursor else _go_on(tx, account, following)
+
+
+def _take_token(tx: Tx, account: OutsideAccount, walk: Walk, answer: HttpAnswer) -> Step:
+    token = CONNECTORS[account.platform].read_token(answer)
+    if not isinstance(token, Token):
+        # a code works once: asking again with it cannot help
+        return Failed(token.reason)
+    store.save_outside_token(tx, account, token.access_token)
+    return _asked(tx, account, replace(walk, code="", back="", app_id=""))
+
+
+def _take_facts(tx: Tx, account: OutsideAccount, facts: AccountFacts) -> OutsideAccount:
+    new = {"name": facts.name or account.name, "timezone": facts.timezone, "currency": facts.currency}
+    return store.record_account(tx, account, **new)
+
+
+def _keep_page(tx: Tx, account: OutsideAccount, mark: int, found: Found) -> None:
+    if isinstance(found, NodePage):
+        keep_nodes(tx, account, found.nodes, mark)
+    elif isinstance(found, SpendPage):
+        keep_spend(tx, account, found.days, mark)
+
+
+def _go_on(tx: Tx, account: OutsideAccount, walk: Walk) -> Step:
+    """A part is read to its end: what it did not bring is not there any more."""
+    if walk.part in LEVEL_OF:
+        mark_nodes_deleted(tx, account, LEVEL_OF[walk.part], walk.mark)
+    if walk.part is Part.SPEND:
+        delete_unseen_days(tx, account, (walk.first, walk.last), walk.mark)
+        store.record_account(tx, account, pulled_through=max(account.pulled_through, walk.last))
+    following = next_part(walk, account, tx.now)
+    if following is not None:
+        return _asked(tx, account, following)
+    today = tx.now.astimezone(ZoneInfo(account.timezone or "UTC")).date().isoformat()
+    done = {"pulled_at": tx.now, "deep_day": today, "left_out": walk.left_out}
+    store.record_account(tx, account, state=PullState.READY, reason="", **done)
+    return Later("", EVERY_S)
+
+
+def settle_pull(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+    """Show on the account what came of a try."""
+    account = store.find_outside_account(tx, request.business_id, request.subject)
+    if account is not None and isinstance(outcome, NotNow | Failed) and state in _STATES:
+        store.record_account(tx, account, state=_STATES[state], reason=outcome.reason[:64])
+
+
+def ready_pull(tx: Tx, request: OutboundRequest) -> None:
+    """Let a person begin again what has stopped."""
+    account = store.find_outside_account(tx, request.business_id, request.subject)
+    if account is not None:
+        store.record_account(tx, account, state=PullState.RETRYING)

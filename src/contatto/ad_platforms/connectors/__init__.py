@@ -1,0 +1,1 @@
+"""One file per ad platform: requests and answers as values."""

@@ -1,0 +1,202 @@
+"""Meta Ads (Facebook, Instagram, WhatsApp): an ad account's campaigns, ad sets, ads and daily figures.
+
+Source: Meta, Marketing API: ``act_<id>``, ``/campaigns``, ``/adsets``, ``/ads``, ``/insights`` with
+``level=ad`` and ``time_increment=1``; cursor-based pagination; Graph API error codes; Facebook Login,
+``/oauth/access_token``.
+"""
+
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from contatto.ad_platforms.model import (
+    LEVEL_OF,
+    Access,
+    AccountFacts,
+    AdDay,
+    AdPlatform,
+    App,
+    Found,
+    NodeLevel,
+    NodePage,
+    NodeStatus,
+    OutsideNode,
+    Part,
+    Place,
+    PullFailure,
+    SpendPage,
+    Token,
+)
+from contatto.ad_platforms.rules.pulling import REPEATED
+from contatto.ad_platforms.rules.reading import (
+    known_currency,
+    known_zone,
+    platform_count,
+    platform_day,
+    platform_micros,
+    platform_number,
+    short_name,
+)
+from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
+from contatto.kit.outbound.model import Failed, NotNow
+from contatto.kit.reading import UNREADABLE
+from contatto.measurement.model import Goal
+
+VERSION: Final = "v23.0"
+_NODES_A_PAGE: Final = 200
+_DAYS_A_PAGE: Final = 500
+_EDGES: Final = {
+    NodeLevel.CAMPAIGN: ("campaigns", "id,name,effective_status", ""),
+    NodeLevel.AD_GROUP: ("adsets", "id,name,campaign_id,optimization_goal,effective_status", "campaign_id"),
+    NodeLevel.AD: ("ads", "id,name,adset_id,effective_status", "adset_id"),
+}
+_LEAD_GOALS: Final = frozenset({"LEAD_GENERATION", "QUALITY_LEAD", "OFFSITE_CONVERSIONS"})
+_TOO_FAST: Final = frozenset({4, 17, 32, 341, 613, 80000, 80003, 80004, 80014})
+_AWAY: Final = frozenset({1, 2})
+_TOKEN_REFUSED: Final = frozenset({10, 102, 190, 200, 294})
+_PAUSED: Final = frozenset({"PAUSED", "CAMPAIGN_PAUSED", "ADSET_PAUSED", "DISAPPROVED", "WITH_ISSUES"})
+_GONE: Final = frozenset({"DELETED", "ARCHIVED"})
+
+
+class _Error(msgspec.Struct):
+    code: int = 0
+
+
+class _Answer(msgspec.Struct):
+    error: _Error | None = None
+    data: list[dict[str, Any]] = []
+    paging: dict[str, Any] = {}
+    account_id: str = ""
+    name: str = ""
+    currency: str = ""
+    timezone_name: str = ""
+    access_token: str = ""
+
+
+_answers: Final = msgspec.json.Decoder(_Answer)
+
+
+class MetaAds:
+    """The connector; it keeps no state."""
+
+    platform = AdPlatform.META
+    base_url = "https://graph.facebook.com"
+
+    def ask(self, access: Access, place: Place) -> HttpRequest:
+        if place.part is Part.ACCOUNT:
+            return _get(access, "", {"fields": "account_id,name,currency,timezone_name"})
+        after = {"after": place.cursor} if place.cursor else {}
+        if place.part is Part.SPEND:
+            days = msgspec.json.encode({"since": place.first, "until": place.last}).decode()
+            asked = {
+                "level": "ad",
+                "time_increment": "1",
+                "time_range": days,
+                "fields": "ad_id,spend,impressions,clicks",
+                "limit": str(_DAYS_A_PAGE),
+            }
+            return _get(access, "/insights", asked | after)
+        edge, fields, _ = _EDGES[LEVEL_OF[place.part]]
+        return _get(access, f"/{edge}", {"fields": fields, "limit": str(_NODES_A_PAGE)} | after)
+
+    def read(self, access: Access, place: Place, answer: HttpAnswer) -> Found | PullFailure:
+        said = _said_in(answer)
+        if not isinstance(said, _Answer):
+            return said
+        if place.part is Part.ACCOUNT:
+            zone = known_zone(said.timezone_name)
+            return AccountFacts(short_name(said.name), known_currency(said.currency), zone)
+        cursor = _next_page(place, said)
+        if isinstance(cursor, NotNow):
+            return cursor
+        if place.part is Part.SPEND:
+            days = [_day(row) for row in said.data]
+            return SpendPage(tuple(day for day in days if day), cursor, days.count(None))
+        nodes = [_node(LEVEL_OF[place.part], row) for row in said.data]
+        return NodePage(tuple(node for node in nodes if node), cursor, nodes.count(None))
+
+    def goal_of(self, word: str) -> Goal:
+        return Goal.LEAD if word in _LEAD_GOALS else Goal.CONVERSATION
+
+    def authorize_url(self, app_id: str, state: str, back: str) -> str:
+        asked = {"client_id": app_id, "state": state, "redirect_uri": back, "scope": "ads_read"}
+        return f"https://www.facebook.com/{VERSION}/dialog/oauth?{urlencode(asked)}"
+
+    def exchange(self, base_url: str, app: App, code: str, back: str) -> HttpRequest:
+        body = {"client_id": app.app_id, "client_secret": app.secret, "code": code, "redirect_uri": back}
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        url = f"{base_url}/{VERSION}/oauth/access_token"
+        return HttpRequest("POST", url, headers, urlencode(body).encode())
+
+    def read_token(self, answer: HttpAnswer) -> Token | PullFailure:
+        said = _said_in(answer)
+        if not isinstance(said, _Answer):
+            return said
+        return Token(said.access_token) if said.access_token else Failed("token_refused")
+
+
+def _get(access: Access, edge: str, asked: dict[str, str]) -> HttpRequest:
+    headers = {"Authorization": f"Bearer {access.access_token}", "Accept": "application/json"}
+    account = f"act_{access.external_id.removeprefix('act_')}"
+    return HttpRequest("GET", f"{access.base_url}/{VERSION}/{account}{edge}?{urlencode(asked)}", headers, b"")
+
+
+def _said_in(answer: HttpAnswer) -> _Answer | PullFailure:
+    try:
+        said = _answers.decode(answer.body)
+    except UNREADABLE:
+        return _failure(answer, 0) or NotNow("not_json", retry_after_s(answer))
+    return _failure(answer, said.error.code if said.error else 0) or said
+
+
+def _failure(answer: HttpAnswer, code: int) -> PullFailure | None:
+    """What is wrong by the status and the code of an error; None where nothing is."""
+    for reason, codes in (("too_fast", _TOO_FAST), ("platform_away", _AWAY)):
+        if code in codes:
+            return NotNow(reason, retry_after_s(answer))
+    if answer.status in (408, 409, 425, 429) or answer.status >= 500:
+        return NotNow(f"http_{answer.status}", retry_after_s(answer))
+    if code in _TOKEN_REFUSED or answer.status in (401, 403):
+        return Failed("token_refused")
+    if code or answer.status != 200:
+        return Failed(f"platform_{code}"[:64] if code > 0 else f"http_{answer.status}")
+    return None
+
+
+def _next_page(place: Place, said: _Answer) -> str | NotNow:
+    cursors = said.paging.get("cursors")
+    after = cursors.get("after") if isinstance(cursors, dict) else None
+    if "next" not in said.paging or not isinstance(after, str) or not after:
+        return ""
+    return REPEATED if after == place.cursor else after[:2_000]
+
+
+def _status(row: dict[str, Any]) -> NodeStatus:
+    said = row.get("effective_status")
+    if said in _GONE:
+        return NodeStatus.DELETED
+    return NodeStatus.PAUSED if said in _PAUSED else NodeStatus.ACTIVE
+
+
+def _node(level: NodeLevel, row: dict[str, Any]) -> OutsideNode | None:
+    number, parent_field = platform_number(row.get("id")), _EDGES[level][2]
+    if number is None:
+        return None
+    return OutsideNode(
+        level,
+        number,
+        platform_number(row.get(parent_field)) or 0 if parent_field else 0,
+        short_name(row.get("name")) or str(number),
+        _status(row),
+        short_name(row.get("optimization_goal"))[:64] if level is NodeLevel.AD_GROUP else "",
+    )
+
+
+def _day(row: dict[str, Any]) -> AdDay | None:
+    number, day = platform_number(row.get("ad_id")), platform_day(row.get("date_start"))
+    spend = platform_micros(row.get("spend", "0"))
+    if number is None or day is None or spend is None:
+        return None
+    impressions, clicks = (platform_count(row.get(name)) or 0 for name in ("impressions", "clicks"))
+    return AdDay(number, day, spend, impressions, clicks)

@@ -1,0 +1,252 @@
+"""TikTok Ads: reading an advertiser's campaigns, ad groups, ads and daily figures through its API v1.3.
+
+Source: TikTok API for Business v1.3: ``/advertiser/info/``, ``/campaign/get/``, ``/adgroup/get/``,
+``/ad/get/``, ``/report/integrated/get/``, ``/oauth2/access_token/``. Answers come with 200 and a ``code``.
+"""
+
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+
+from contatto.ad_platforms.model import (
+    LEVEL_OF,
+    Access,
+    AccountFacts,
+    AdDay,
+    AdPlatform,
+    App,
+    Found,
+    NodeLevel,
+    NodePage,
+    NodeStatus,
+    OutsideNode,
+    Part,
+    Place,
+    PullFailure,
+    SpendPage,
+    Token,
+)
+from contatto.ad_platforms.rules.pulling import REPEATED
+from contatto.ad_platforms.rules.reading import (
+    known_currency,
+    known_zone,
+    platform_count,
+    platform_day,
+    platform_micros,
+    platform_number,
+    short_name,
+)
+from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
+from contatto.kit.outbound.model import Failed, NotNow
+from contatto.kit.reading import UNREADABLE
+from contatto.measurement.model import Goal
+
+_API: Final = "/open_api/v1.3"
+_NODES_A_PAGE: Final = 200
+_DAYS_A_PAGE: Final = 500
+"""Rows of so many days fit well into the bytes that we read of an answer."""
+_DAY_S: Final = 86_400
+_WINDOWS: Final = {
+    "OFF": None,
+    "ONE_DAY": _DAY_S,
+    "SEVEN_DAYS": 7 * _DAY_S,
+    "FOURTEEN_DAYS": 14 * _DAY_S,
+    "TWENTY_EIGHT_DAYS": 28 * _DAY_S,
+}
+_LONGEST_VIEW: Final = frozenset({"OFF", "ONE_DAY", "SEVEN_DAYS"})
+_LEAD_GOALS: Final = frozenset({"LEAD_GENERATION", "CONVERSION_LEADS", "PREFERRED_LEAD", "LEAD"})
+_NOT_NOW: Final = {
+    **dict.fromkeys((40016, 40100, 40132, 40133, 61000), "too_fast"),
+    **dict.fromkeys((50000, 50002, 60001), "platform_away"),
+}
+_TOKEN_REFUSED: Final = frozenset({40001, 40102, 40104, 40105, 40110, 40118, 40130})
+_NAMES: Final = {
+    NodeLevel.CAMPAIGN: ("campaign", "campaign_id", ""),
+    NodeLevel.AD_GROUP: ("adgroup", "adgroup_id", "campaign_id"),
+    NodeLevel.AD: ("ad", "ad_id", "adgroup_id"),
+}
+_FIELDS: Final = {
+    NodeLevel.CAMPAIGN: ("campaign_id", "campaign_name"),
+    NodeLevel.AD_GROUP: (
+        "adgroup_id",
+        "adgroup_name",
+        "campaign_id",
+        "optimization_goal",
+        "click_attribution_window",
+        "view_attribution_window",
+    ),
+    NodeLevel.AD: ("ad_id", "ad_name", "adgroup_id"),
+}
+"""All that we need of each: whole ads would be more bytes than we read of an answer."""
+
+
+class _Data(msgspec.Struct):
+    rows: list[dict[str, Any]] = msgspec.field(name="list", default_factory=list)
+    page_info: dict[str, Any] = {}
+    access_token: str = ""
+
+
+class _Answer(msgspec.Struct):
+    code: int
+    data: _Data | None = None
+
+
+_answers: Final = msgspec.json.Decoder(_Answer)
+
+
+class TikTokAds:
+    """The connector; it keeps no state."""
+
+    platform = AdPlatform.TIKTOK
+    base_url = "https://business-api.tiktok.com"
+
+    def ask(self, access: Access, place: Place) -> HttpRequest:
+        advertiser = access.external_id
+        if place.part is Part.ACCOUNT:
+            return _get(access, "advertiser/info", {"advertiser_ids": _json([advertiser])})
+        page = place.cursor or "1"
+        if place.part is Part.SPEND:
+            asked = {
+                "advertiser_id": advertiser,
+                "report_type": "BASIC",
+                "service_type": "AUCTION",
+                "data_level": "AUCTION_AD",
+                "dimensions": _json(["ad_id", "stat_time_day"]),
+                "metrics": _json(["spend", "impressions", "clicks"]),
+                "start_date": place.first,
+                "end_date": place.last,
+                "page": page,
+                "page_size": str(_DAYS_A_PAGE),
+            }
+            return _get(access, "report/integrated/get", asked)
+        name = _NAMES[LEVEL_OF[place.part]][0]
+        asked = {
+            "advertiser_id": advertiser,
+            "fields": _json([*_FIELDS[LEVEL_OF[place.part]], "operation_status", "secondary_status"]),
+            "filtering": _json({"primary_status": "STATUS_ALL"}),
+            "page": page,
+            "page_size": str(_NODES_A_PAGE),
+        }
+        return _get(access, f"{name}/get", asked)
+
+    def read(self, access: Access, place: Place, answer: HttpAnswer) -> Found | PullFailure:
+        data = _data_of(answer)
+        if not isinstance(data, _Data):
+            return data
+        if place.part is Part.ACCOUNT:
+            return _facts(access, data)
+        cursor = _next_page(place, data)
+        if isinstance(cursor, NotNow):
+            return cursor
+        if place.part is Part.SPEND:
+            days = [_day(row) for row in data.rows]
+            return SpendPage(tuple(day for day in days if day), cursor, days.count(None))
+        nodes = [_node(LEVEL_OF[place.part], row) for row in data.rows]
+        return NodePage(tuple(node for node in nodes if node), cursor, nodes.count(None))
+
+    def goal_of(self, word: str) -> Goal:
+        return Goal.LEAD if word in _LEAD_GOALS else Goal.CONVERSATION
+
+    def authorize_url(self, app_id: str, state: str, back: str) -> str:
+        asked = {"app_id": app_id, "state": state, "redirect_uri": back}
+        return f"{self.base_url}/portal/auth?{urlencode(asked)}"
+
+    def exchange(self, base_url: str, app: App, code: str, back: str) -> HttpRequest:
+        body = {"app_id": app.app_id, "secret": app.secret, "auth_code": code}
+        headers = {"Content-Type": "application/json"}
+        return HttpRequest(
+            "POST", f"{base_url}{_API}/oauth2/access_token/", headers, msgspec.json.encode(body)
+        )
+
+    def read_token(self, answer: HttpAnswer) -> Token | PullFailure:
+        data = _data_of(answer)
+        if not isinstance(data, _Data):
+            return data
+        return Token(data.access_token) if data.access_token else Failed("token_refused")
+
+
+def _get(access: Access, name: str, asked: dict[str, str]) -> HttpRequest:
+    headers = {"Access-Token": access.access_token, "Accept": "application/json"}
+    return HttpRequest("GET", f"{access.base_url}{_API}/{name}/?{urlencode(asked)}", headers, b"")
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _data_of(answer: HttpAnswer) -> _Data | PullFailure:
+    try:
+        said = _answers.decode(answer.body)
+    except UNREADABLE:
+        return _without_code(answer)
+    if answer.status != 200:
+        return _without_code(answer)
+    if said.code == 0:
+        return said.data or _Data()
+    if said.code in _NOT_NOW:
+        return NotNow(_NOT_NOW[said.code], retry_after_s(answer))
+    return Failed("token_refused" if said.code in _TOKEN_REFUSED else f"platform_{said.code}"[:64])
+
+
+def _without_code(answer: HttpAnswer) -> PullFailure:
+    """What an answer means that is not the platform's own: it always says 200, and JSON with a code."""
+    if answer.status == 200:
+        return NotNow("not_json", retry_after_s(answer))
+    if answer.status in (408, 409, 425, 429) or answer.status >= 500:
+        return NotNow(f"http_{answer.status}", retry_after_s(answer))
+    return Failed("token_refused" if answer.status in (401, 403) else f"http_{answer.status}")
+
+
+def _facts(access: Access, data: _Data) -> AccountFacts | Failed:
+    for row in data.rows:
+        if str(row.get("advertiser_id", "")) == access.external_id:
+            zone = known_zone(row.get("timezone") or row.get("display_timezone"))
+            return AccountFacts(short_name(row.get("name")), known_currency(row.get("currency")), zone)
+    return Failed("account_not_shared")
+
+
+def _next_page(place: Place, data: _Data) -> str | NotNow:
+    """The number of the next page; the platform says which page this is, and how many there are."""
+    asked, said = int(place.cursor or "1"), platform_count(data.page_info.get("page"))
+    if said is not None and said != asked:
+        return REPEATED
+    last = platform_count(data.page_info.get("total_page")) or 1
+    return str(asked + 1) if asked < last else ""
+
+
+def _status(row: dict[str, Any]) -> NodeStatus:
+    said = str(row.get("secondary_status", ""))
+    if said.endswith("_DELETE") or row.get("operation_status") == "DELETE":
+        return NodeStatus.DELETED
+    return NodeStatus.PAUSED if row.get("operation_status") == "DISABLE" else NodeStatus.ACTIVE
+
+
+def _node(level: NodeLevel, row: dict[str, Any]) -> OutsideNode | None:
+    name, id_field, parent_field = _NAMES[level]
+    number = platform_number(row.get(id_field))
+    if number is None:
+        return None
+    click, view = row.get("click_attribution_window"), row.get("view_attribution_window")
+    return OutsideNode(
+        level,
+        number,
+        platform_number(row.get(parent_field)) or 0 if parent_field else 0,
+        short_name(row.get(f"{name}_name")) or str(number),
+        _status(row),
+        short_name(row.get("optimization_goal"))[:64] if level is NodeLevel.AD_GROUP else "",
+        _WINDOWS.get(str(click), 7 * _DAY_S),
+        _WINDOWS[str(view)] if str(view) in _LONGEST_VIEW else _DAY_S,
+    )
+
+
+def _day(row: dict[str, Any]) -> AdDay | None:
+    places, metrics = row.get("dimensions"), row.get("metrics")
+    if not isinstance(places, dict) or not isinstance(metrics, dict):
+        return None
+    number, day = platform_number(places.get("ad_id")), platform_day(places.get("stat_time_day"))
+    spend = platform_micros(metrics.get("spend"))
+    if number is None or day is None or spend is None:
+        return None
+    impressions, clicks = (platform_count(metrics.get(name)) or 0 for name in ("impressions", "clicks"))
+    return AdDay(number, day, spend, impressions, clicks)

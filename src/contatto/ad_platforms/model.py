@@ -1,0 +1,221 @@
+"""Ad accounts elsewhere, what is mirrored of them, what their ads cost, and what a connector reads."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Protocol
+
+from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.outbound.model import Failed, NotNow
+from contatto.measurement.model import Goal
+
+PULL: Final = "ad_pull"
+"""The kind of the requests that read an ad account; it is kept in rows, so it never changes."""
+
+
+class AdPlatform(StrEnum):
+    TIKTOK = "tiktok"
+    META = "meta"
+
+
+class PullState(StrEnum):
+    """How reading an account stands."""
+
+    NEW = "new"
+    """Nothing was read yet."""
+    READY = "ready"
+    RETRYING = "retrying"
+    STOPPED = "stopped"
+    """It waits for a person: for a new token, or to be tried again."""
+    UPLOADS = "uploads"
+    """It has no connection: its figures come from files."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideAccount:
+    """An ad account of another platform. ``currency`` and ``timezone`` are empty until they are known.
+
+    ``pulled_through`` is the last day (of the account's zone) whose figures were read, ``deep_day`` the day
+    when all days that a platform still corrects were read last. ``left_out`` rows of the last pull could not
+    be read.
+    """
+
+    id: str
+    business_id: str
+    platform: AdPlatform
+    external_id: str
+    name: str
+    base_url: str
+    currency: str
+    timezone: str
+    state: PullState
+    reason: str
+    backfill_days: int
+    pulled_at: datetime | None
+    pulled_through: str
+    deep_day: str
+    left_out: int
+    created_at: datetime
+
+
+class NodeLevel(StrEnum):
+    CAMPAIGN = "campaign"
+    AD_GROUP = "ad_group"
+    AD = "ad"
+
+
+class NodeStatus(StrEnum):
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DELETED = "deleted"
+    """It is gone there; what it cost stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideNode:
+    """A campaign, ad group or ad as its platform describes it.
+
+    ``number`` is the platform's id, ``parent`` that of what it lies in (0 for campaigns). ``goal`` is the
+    platform's own word for what an ad group is optimised for; the windows, in seconds, are None where such
+    touches never count.
+    """
+
+    level: NodeLevel
+    number: int
+    parent: int
+    name: str
+    status: NodeStatus = NodeStatus.ACTIVE
+    goal: str = ""
+    click_window_s: int | None = 7 * 86_400
+    view_window_s: int | None = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class AdDay:
+    """What an ad cost and brought on a day (``YYYY-MM-DD``) of its account's zone."""
+
+    ad_number: int
+    day: str
+    spend_micros: int
+    impressions: int
+    clicks: int
+
+
+class Part(StrEnum):
+    """What of an account is read, one after the other."""
+
+    ACCOUNT = "account"
+    CAMPAIGNS = "campaigns"
+    AD_GROUPS = "ad_groups"
+    ADS = "ads"
+    SPEND = "spend"
+
+
+LEVEL_OF: Final = {
+    Part.CAMPAIGNS: NodeLevel.CAMPAIGN,
+    Part.AD_GROUPS: NodeLevel.AD_GROUP,
+    Part.ADS: NodeLevel.AD,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is asked next: a part, from a cursor on ("" for its beginning), of some days where it has days."""
+
+    part: Part
+    cursor: str = ""
+    first: str = ""
+    last: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How an account is reached."""
+
+    base_url: str
+    external_id: str
+    access_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An app of ours at a platform, through which members let us in."""
+
+    app_id: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFacts:
+    name: str
+    currency: str
+    timezone: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodePage:
+    """A page of campaigns, ad groups or ads; the cursor of the next one is empty at the end.
+
+    ``left_out`` rows could not be read.
+    """
+
+    nodes: tuple[OutsideNode, ...]
+    cursor: str = ""
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SpendPage:
+    days: tuple[AdDay, ...]
+    cursor: str = ""
+    left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token that a code was changed into."""
+
+    access_token: str = field(repr=False)
+
+
+type Found = AccountFacts | NodePage | SpendPage
+type PullFailure = NotNow | Failed
+
+
+class PlatformConnector(Protocol):
+    """One ad platform: values to requests, and answers to values. Pure; never raises on hostile bytes."""
+
+    @property
+    def platform(self) -> AdPlatform: ...
+
+    @property
+    def base_url(self) -> str:
+        """Where its API is, without a final slash."""
+        ...
+
+    def ask(self, access: Access, place: Place) -> HttpRequest: ...
+
+    def read(self, access: Access, place: Place, answer: HttpAnswer) -> Found | PullFailure: ...
+
+    def goal_of(self, word: str) -> Goal:
+        """What conversions of an ad group with this goal are compared with: leads, or conversations."""
+        ...
+
+    def authorize_url(self, app_id: str, state: str, back: str) -> str:
+        """Where a member lets us in; the platform then leads back with the state and a code."""
+        ...
+
+    def exchange(self, base_url: str, app: App, code: str, back: str) -> HttpRequest:
+        """The request that changes a code into an access token."""
+        ...
+
+    def read_token(self, answer: HttpAnswer) -> Token | PullFailure: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideAdsMirrored:
+    """Ads of an outside account became known, by the platform's ids: chats that named them are theirs."""
+
+    business_id: str
+    account_id: str
+    ad_numbers: tuple[str, ...]

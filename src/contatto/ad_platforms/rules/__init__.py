@@ -1,0 +1,1 @@
+"""Decisions about pulls and files, as pure functions."""

@@ -1,0 +1,1 @@
+"""Tables of ad accounts elsewhere, of what was mirrored, and of what it cost."""
