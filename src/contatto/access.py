@@ -21,6 +21,7 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "GET /settings",
         "GET /settings/capture",
         "POST /settings/language",
+        "GET /typed/number",
     ),
     Permission.READ_INBOX: (
         "GET /inbox",

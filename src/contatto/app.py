@@ -51,6 +51,7 @@ import contatto.reports.api
 import contatto.reports.pages.routes
 import contatto.subscriptions.api
 import contatto.subscriptions.pages
+import contatto.typed.pages
 from contatto import __version__
 from contatto.access import ACCESS
 from contatto.accounts.auth import AuditLayer
@@ -117,6 +118,7 @@ ROUTERS: Final = (
     contatto.subscriptions.pages.router,
     contatto.reports.api.router,
     contatto.reports.pages.routes.router,
+    contatto.typed.pages.router,
 )
 API_PREFIX: Final = "/open_api/"
 NEEDED_PORTS: Final = (LeadPorts,)

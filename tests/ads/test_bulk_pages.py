@@ -91,7 +91,7 @@ def test_a_refused_row_says_why_changes_nothing_and_stops_no_other(house: House)
         campaign: "Refused There is none to change; it was made without one.",
     }
     assert house.data("GET", "/adgroup/get/")["list"][0]["budget"] == 80.0
-    assert bulk(house, "bid", [group, campaign], bid="3.5") == {
+    assert bulk(house, "bid", [group, campaign], bid="10") == {
         group: "Bid changed",
         campaign: "Refused Only an ad group has a bid.",
     }

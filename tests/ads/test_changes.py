@@ -183,7 +183,7 @@ def test_a_total_budget_is_never_below_what_is_spent(database: Database) -> None
         assert measuring.record_touch(tx, touch)
 
     database.write_now(spend)
-    with pytest.raises(Refused, match=r"budget: 7\.50 is spent already"):
+    with pytest.raises(Refused, match=r"budget: 7\.5 is spent already"):
         change_group(database, world, chain, budget_micros=7_000_000)
     change_group(database, world, chain, budget_micros=7_500_000)
     kept = database.read_now(lambda tx: store.find_ad_group(tx, world.id, chain.ad_group.id))

@@ -40,9 +40,11 @@ def test_what_is_typed_has_its_limits() -> None:
 
 def test_no_bid_is_the_lowest_cost_and_without_a_budget_of_its_own_the_amount_does_not_count() -> None:
     form = AdGroupForm(budget="1,250.50", bid="")
-    assert typed.read_money(form) == Money(BudgetMode.DYNAMIC_DAY, 1_250_500_000, BidType.NO_BID, None)
+    assert typed.read_money(form, "SGD", "en") == Money(
+        BudgetMode.DYNAMIC_DAY, 1_250_500_000, BidType.NO_BID, None
+    )
     form = AdGroupForm(budget="50", bid="3", budget_mode=BudgetMode.INFINITE.value)
-    assert typed.read_money(form) == Money(BudgetMode.INFINITE, None, BidType.CUSTOM, 3_000_000)
+    assert typed.read_money(form, "SGD", "en") == Money(BudgetMode.INFINITE, None, BidType.CUSTOM, 3_000_000)
 
 
 def test_days_and_times_are_of_the_ad_accounts_zone_and_a_last_day_is_whole() -> None:
@@ -78,7 +80,7 @@ def test_a_day_or_time_that_cannot_be_is_refused_beside_its_day(changes: dict[st
 def test_a_choice_that_is_not_of_the_list_is_refused_beside_its_field(field: str, value: str) -> None:
     form = replace(AdGroupForm(budget="5"), **{field: value})
     with pytest.raises(Refused, match=f"{field}: "):
-        typed.read_money(form), typed.read_pacing(form), typed.read_windows(form)
+        typed.read_money(form, "SGD", "en"), typed.read_pacing(form), typed.read_windows(form)
 
 
 def test_windows_are_read_by_their_days() -> None:
@@ -92,19 +94,20 @@ def test_an_ad_group_is_typed_as_it_was_made(database: Database) -> None:
         age_groups=("AGE_25_34",), starts_on="2026-12-01", ends_on="2026-12-24", ends_time="18:00",
         click_window_days="14", view_window_days="0",
     )  # fmt: skip
-    money, (starts_at, ends_at) = typed.read_money(form), typed.read_times(form, ZONE)
+    money, (starts_at, ends_at) = typed.read_money(form, "SGD", "en"), typed.read_times(form, ZONE)
     click, view = typed.read_windows(form)
     chosen = {
         "countries": form.countries, "budget_micros": money.budget_micros, "bid_type": money.bid_type,
         "bid_micros": money.bid_micros, "starts_at": starts_at, "ends_at": ends_at, "click_window": click,
         "view_window": view, "targeting": typed.read_targeting(form),
     }  # fmt: skip
-    made = database.write_now(lambda tx: add_chain(tx, add_world(tx), **chosen)).ad_group
-    shown = typed.typed_ad_group(made, ZONE)
+    world = database.write_now(add_world)
+    made = database.write_now(lambda tx: add_chain(tx, world, **chosen)).ad_group
+    shown = typed.typed_ad_group(made, world.ad_account, "en")
     assert replace(shown, channel_account_id="") == form
     assert typed.read_targeting(shown) == Targeting(languages=("en",), age_groups=("AGE_25_34",))
 
 
 def test_a_new_form_holds_a_budget_that_its_currency_allows() -> None:
-    assert typed.new_ad_group_form("SGD").budget == "50"
-    assert typed.new_ad_group_form("IDR").budget == "500000"
+    assert typed.new_ad_group_form("SGD", "en").budget == "50"
+    assert typed.new_ad_group_form("IDR", "it").budget == "500000"

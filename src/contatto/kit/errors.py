@@ -38,6 +38,7 @@ class Refused(Exception):
         super().__init__(f"{code.name}: {self.detail}")
         self.code = code
         self.retry_after_s = retry_after_s
+        self.others: tuple[Refused, ...] = ()  # what else was wrong with the same form
 
     def detail_in(self, words: Translator) -> str:
         """The detail in a person's language."""

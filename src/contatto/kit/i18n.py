@@ -29,7 +29,7 @@ class Translator(Protocol):
         """The form for this many, not yet filled in."""
 
     def written(self, values: Mapping[str, Any], /) -> dict[str, Any]:
-        """What fills a text, with whole numbers as the language writes them."""
+        """What fills a text, with numbers as the language writes them."""
 
     def number(self, value: float | None) -> str:
         """A number with the language's separators; a dash for none."""

@@ -71,7 +71,7 @@ class _CataloguedWords:
     def _written(self, value: Any) -> Any:
         if isinstance(value, LazyText):
             return value.in_language(self)
-        return self.number(value) if type(value) is int else value
+        return self.number(value) if type(value) in (int, float) else value
 
     def number(self, value: float | None) -> str:
         return NONE if value is None else str(format_decimal(value, locale=self._locale))

@@ -30,9 +30,11 @@ from contatto.ads.rules.markets import normal_countries
 from contatto.ads.rules.targeting import check_targeting
 from contatto.ads.store import nodes as store
 from contatto.audiences.store import list_audiences
+from contatto.channels.model import ChannelAccount
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import Faults
 from contatto.kit.ids import new_id, new_number
 from contatto.measurement.model import Goal
 from contatto.measurement.store import list_spend_ever
@@ -113,17 +115,22 @@ def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
         Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
     """
     ad_account = load_ad_account(tx, campaign.business_id, campaign.ad_account_id)
-    name = settings.check_name("adgroup_name", new.name)
-    countries = normal_countries(new.countries)
-    if not countries:
-        raise Refused(errors.INVALID, "location_ids: choose at least one country.")
-    money = settings.check_money(Money(new.budget_mode, new.budget_micros, new.bid_type, new.bid_micros))
-    settings.check_least(money.budget_micros, ad_account.currency)
-    targeting = check_targeting(new.targeting, _audience_numbers(tx, ad_account))
-    schedule = _schedule(tx, new)
-    windows = settings.windows_of(new.click_window, new.view_window)
-    channel = choose_account(tx, ad_account, countries, new.goal, new.channel_account_id)
-    goals.check_goal(new.goal, load_facts(tx, ad_account, channel, countries))
+    faults = Faults()
+    name = faults.read(lambda: settings.check_name("adgroup_name", new.name), "")
+    countries = faults.read(lambda: _checked_countries(new.countries), ())
+    wanted = Money(new.budget_mode, new.budget_micros, new.bid_type, new.bid_micros)
+    money = faults.read(lambda: _checked_money(wanted, ad_account), wanted)
+    targeting = faults.read(
+        lambda: check_targeting(new.targeting, _audience_numbers(tx, ad_account)), new.targeting
+    )
+    schedule = faults.read(lambda: _schedule(tx, new), Schedule(ScheduleType.FROM_NOW, tx.now, None))
+    windows = faults.read(
+        lambda: settings.windows_of(new.click_window, new.view_window), settings.DEFAULT_WINDOWS
+    )
+    if faults.found and countries:  # what is wrong with its goal is told along
+        faults.read(lambda: _checked_channel(tx, ad_account, countries, new), None)
+    faults.check()
+    channel = _checked_channel(tx, ad_account, countries, new)
     return AdGroup(
         id=new_id(),
         business_id=campaign.business_id,
@@ -155,6 +162,27 @@ def plan_ad_group(tx: Tx, campaign: Campaign, new: NewAdGroup) -> AdGroup:
         event_count=new.event_count,
         **asdict(targeting),
     )
+
+
+def _checked_countries(wanted: tuple[str, ...]) -> tuple[str, ...]:
+    countries = normal_countries(wanted)
+    if not countries:
+        raise Refused(errors.INVALID, "location_ids: choose at least one country.")
+    return countries
+
+
+def _checked_channel(
+    tx: Tx, account: AdAccount, countries: tuple[str, ...], new: NewAdGroup
+) -> ChannelAccount:
+    channel = choose_account(tx, account, countries, new.goal, new.channel_account_id)
+    goals.check_goal(new.goal, load_facts(tx, account, channel, countries))
+    return channel
+
+
+def _checked_money(wanted: Money, account: AdAccount) -> Money:
+    money = settings.check_money(wanted)
+    settings.check_least(money.budget_micros, account.currency)
+    return money
 
 
 def _audience_numbers(tx: Tx, account: AdAccount) -> frozenset[str]:
@@ -201,17 +229,25 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
     before = find_own_ad_group(tx, account, number)
     statuses.check_alive("adgroup_id", before.status)
     statuses.check_seen(before.updated_at, changes.seen_at)
-    money = settings.changed_money(before, changes.budget_micros, changes.bid_type, changes.bid_micros)
-    if changes.budget_micros is not None:
-        settings.check_least(money.budget_micros, account.currency)
-        _check_spent(tx, before, money.budget_micros or 0)
+    name, page_id, faults = changes.name, changes.page_id, Faults()
+    if name is not None:
+        faults.read(lambda: settings.check_name("adgroup_name", name), "")
+    as_before = Money(before.budget_mode, before.budget_micros, before.bid_type, before.bid_micros)
+    money = faults.read(lambda: _changed_money(tx, account, before, changes), as_before)
     times = (changes.schedule_type, changes.starts_at, changes.ends_at)
-    schedule = settings.changed_schedule(before, times, tx.now)
-    name, page_id = changes.name, changes.page_id
+    schedule = faults.read(
+        lambda: settings.changed_schedule(before, times, tx.now),
+        Schedule(before.schedule_type, before.starts_at, before.ends_at),
+    )
+    countries = faults.read(
+        lambda: _changed_countries(tx, account, before, changes.countries), before.countries
+    )
+    targeting = faults.read(lambda: _changed_targeting(tx, account, before, changes), {})
+    faults.check()
     changed = replace(
         before,
-        name=before.name if name is None else settings.check_name("adgroup_name", name),
-        countries=_changed_countries(tx, account, before, changes.countries),
+        name=before.name if name is None else name.strip(),
+        countries=countries,
         budget_micros=money.budget_micros,
         bid_type=money.bid_type,
         bid_micros=money.bid_micros,
@@ -222,12 +258,20 @@ def update_ad_group(tx: Tx, account: AdAccount, number: int, changes: AdGroupCha
         page_id=before.page_id if page_id is None else page_id,
         location_ids=before.location_ids if changes.countries is None else changes.location_ids,
         updated_at=tx.now,
-        **_changed_targeting(tx, account, before, changes),
+        **targeting,
     )
     if not store.record_ad_group(tx, before, changed):
         raise Refused(errors.CONFLICT)
     publish_ads(tx, account, NodeFilter(ad_group_numbers=frozenset({number}), statuses=EVERY_STATUS))
     return changed
+
+
+def _changed_money(tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroupChanges) -> Money:
+    money = settings.changed_money(before, changes.budget_micros, changes.bid_type, changes.bid_micros)
+    if changes.budget_micros is not None:
+        settings.check_least(money.budget_micros, account.currency)
+        _check_spent(tx, before, money.budget_micros or 0)
+    return money
 
 
 def _changed_targeting(
@@ -253,9 +297,7 @@ def _changed_countries(
 ) -> tuple[str, ...]:
     if wanted is None:
         return before.countries
-    countries = normal_countries(wanted)
-    if not countries:
-        raise Refused(errors.INVALID, "location_ids: choose at least one country.")
+    countries = _checked_countries(wanted)
     if countries != before.countries:
         channel = find_channel(tx, account.business_id, before.channel_account_id)
         goals.check_goal(before.goal, load_facts(tx, account, channel, countries))

@@ -83,6 +83,7 @@ def plan_ad(tx: Tx, ad_group: AdGroup, new: NewAd, *, needs_review: bool = False
     ad_account = load_ad_account(tx, business_id, ad_group.ad_account_id)
     channel = find_channel(tx, business_id, new.channel_account_id or ad_group.channel_account_id)
     goals.check_goal(ad_group.goal, load_facts(tx, ad_account, channel, ad_group.countries))
+    name = settings.check_name("ad_name", new.name)
     return Ad(
         id=new_id(),
         business_id=business_id,
@@ -91,7 +92,7 @@ def plan_ad(tx: Tx, ad_group: AdGroup, new: NewAd, *, needs_review: bool = False
         campaign_id=ad_group.campaign_id,
         ad_account_id=ad_group.ad_account_id,
         channel_account_id=channel.id,
-        name=settings.check_name("ad_name", new.name),
+        name=name,
         headline=new.headline.strip() or channel.name,
         text=new.text.strip(),
         ad_format=new.ad_format,

@@ -13,6 +13,7 @@ from contatto.ads.store import nodes as store
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import Faults
 from contatto.kit.ids import new_id, new_number
 
 
@@ -40,15 +41,17 @@ def plan_campaign(tx: Tx, business_id: str, new: NewCampaign) -> Campaign:
     Raises:
         Refused: NO_ADVERTISER, INVALID.
     """
-    account = load_ad_account(tx, business_id, new.ad_account_id)
-    budget = settings.check_budget(new.budget_mode, new.budget_micros)
-    settings.check_least(budget, account.currency)
+    account, faults = load_ad_account(tx, business_id, new.ad_account_id), Faults()
+    name = faults.read(lambda: settings.check_name("campaign_name", new.name), "")
+    budget = faults.read(lambda: settings.check_budget(new.budget_mode, new.budget_micros), None)
+    faults.read(lambda: settings.check_least(budget, account.currency), None)
+    faults.check()
     return Campaign(
         id=new_id(),
         business_id=business_id,
         number=new_number(),
         ad_account_id=account.id,
-        name=settings.check_name("campaign_name", new.name),
+        name=name,
         budget_mode=new.budget_mode,
         budget_micros=budget,
         status=new.status,
@@ -89,13 +92,15 @@ def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignCh
     campaign = find_own_campaign(tx, account, number)
     statuses.check_alive("campaign_id", campaign.status)
     statuses.check_seen(campaign.updated_at, changes.seen_at)
-    name, budget = changes.name, campaign.budget_micros
+    name, budget, faults = changes.name, campaign.budget_micros, Faults()
+    if name is not None:
+        faults.read(lambda: settings.check_name("campaign_name", name), "")
     if changes.budget_micros is not None:
-        budget = settings.changed_budget(campaign.budget_mode, changes.budget_micros)
-        settings.check_least(budget, account.currency)
+        budget = faults.read(lambda: _changed_budget(account, campaign, changes.budget_micros or 0), None)
+    faults.check()
     changed = replace(
         campaign,
-        name=campaign.name if name is None else settings.check_name("campaign_name", name),
+        name=campaign.name if name is None else name.strip(),
         budget_micros=budget,
         updated_at=tx.now,
     )
@@ -103,6 +108,12 @@ def update_campaign(tx: Tx, account: AdAccount, number: int, changes: CampaignCh
         raise Refused(errors.CONFLICT)
     publish_ads(tx, account, NodeFilter(campaign_numbers=frozenset({number}), statuses=EVERY_STATUS))
     return changed
+
+
+def _changed_budget(account: AdAccount, campaign: Campaign, budget_micros: int) -> int | None:
+    budget = settings.changed_budget(campaign.budget_mode, budget_micros)
+    settings.check_least(budget, account.currency)
+    return budget
 
 
 def change_campaign_status(tx: Tx, account: AdAccount, numbers: Sequence[int], status: NodeStatus) -> None:

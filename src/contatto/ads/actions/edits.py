@@ -4,7 +4,7 @@ What the form cannot show (cities, an audience that is gone, cents of a cent) st
 that still says what it said when the form was opened is no change.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,84 +18,94 @@ from contatto.ads.rules import typed as rules
 from contatto.ads.rules.markets import normal_countries
 from contatto.ads.rules.typed import AdForm, AdGroupForm, CampaignForm
 from contatto.audiences.store import list_audiences
-from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
+from contatto.kit.faults import Faults
+from contatto.kit.typed_numbers import Typist, check_leap, read_amount
 
 _START: Final = ("starts_on", "starts_time")
 _END: Final = ("ends_on", "ends_time")
 
 
-def edit_campaign(
-    tx: Tx, account: AdAccount, before: Campaign, form: CampaignForm, seen_at: datetime
-) -> Campaign:
+@dataclass(frozen=True, slots=True)
+class Edit[F]:
+    """A form that was sent: who typed it, and the change that its writer has seen."""
+
+    form: F
+    typist: Typist
+    seen_at: datetime
+
+
+def edit_campaign(tx: Tx, account: AdAccount, before: Campaign, edit: Edit[CampaignForm]) -> Campaign:
     """Change a campaign to what its form says.
 
     Raises:
         Refused: INVALID, CONFLICT.
     """
-    shown = rules.typed_campaign(before)
+    form, faults, lang = edit.form, Faults(), edit.typist.words.lang
+    shown = rules.typed_campaign(before, account.currency, lang)
     budget = None
     if before.budget_mode is not BudgetMode.INFINITE and form.budget != shown.budget:
-        budget = _amount("budget", form.budget)
-    changes = CampaignChanges(name=_anew(form, shown, "name"), budget_micros=budget, seen_at=seen_at)
-    return update_campaign(tx, account, before.number, changes)
+        budget = faults.read(lambda: rules.need_amount("budget", form.budget, account.currency, lang), None)
+        _ask(account, "budget", (before.budget_micros, budget), edit.typist, faults)
+    changes = CampaignChanges(name=_anew(form, shown, "name"), budget_micros=budget, seen_at=edit.seen_at)
+    return faults.finish(lambda: update_campaign(tx, account, before.number, changes))
 
 
-def edit_ad_group(
-    tx: Tx, account: AdAccount, before: AdGroup, form: AdGroupForm, seen_at: datetime
-) -> AdGroup:
+def edit_ad_group(tx: Tx, account: AdAccount, before: AdGroup, edit: Edit[AdGroupForm]) -> AdGroup:
     """Change an ad group to what its form says; account, goal, kind of budget and windows stay as they are.
 
     Raises:
         Refused: INVALID, NOT_ELIGIBLE, CAPTURE_OFF, CONFLICT.
     """
-    shown = shown_ad_group(tx, account, before)
+    form, faults = edit.form, Faults()
+    shown = shown_ad_group(tx, account, before, edit.typist.words.lang)
+    pacing = faults.read(lambda: rules.read_pacing(form), before.pacing)
+    times: dict[str, Any] = {}
+    faults.read(lambda: times.update(_changed_times(tx, account, before, form, shown)), None)
     changes = AdGroupChanges(
         name=_anew(form, shown, "name"),
         countries=normal_countries(form.countries) if _differs(form, shown, "countries") else None,
-        pacing=rules.read_pacing(form) if form.pacing != shown.pacing else None,
+        pacing=pacing if form.pacing != shown.pacing else None,
         page_id=_anew(form, shown, "page_id"),
         targeting={
             part: getattr(form, part)
             for part in Targeting.__dataclass_fields__
             if _differs(form, shown, part)
         },
-        seen_at=seen_at,
-        **_changed_money(before, form, shown),
-        **_changed_times(tx, account, before, form, shown),
+        seen_at=edit.seen_at,
+        **_changed_money(account, before, edit, shown, faults),
+        **times,
     )
-    return update_ad_group(tx, account, before.number, changes)
+    return faults.finish(lambda: update_ad_group(tx, account, before.number, changes))
 
 
-def edit_ad(
-    tx: Tx, account: AdAccount, before: Ad, form: AdForm, seen_at: datetime, *, needs_review: bool
-) -> Ad:
+def edit_ad(tx: Tx, account: AdAccount, before: Ad, edit: Edit[AdForm], *, needs_review: bool) -> Ad:
     """Change an ad to what its form says; with ``needs_review`` new texts wait for the operator.
 
     Raises:
         Refused: INVALID, CONFLICT.
     """
-    if not form.headline.strip():
-        raise Refused(errors.INVALID, "headline: write the line that people see first.")
+    form, faults = edit.form, Faults()
     shown = rules.typed_ad(before)
+    faults.read(lambda: rules.need_headline(form), "")
+    message = None
+    if _differs(form, shown, "auto_message_id"):
+        message = faults.read(lambda: choose_first_message(tx, account, form), None)
     changes = AdChanges(
-        auto_message_id=choose_first_message(tx, account, form)
-        if _differs(form, shown, "auto_message_id")
-        else None,
+        auto_message_id=message,
         name=_anew(form, shown, "name"),
         headline=_anew(form, shown, "headline"),
         text=_anew(form, shown, "body"),
         page_id=_anew(form, shown, "page_id"),
-        seen_at=seen_at,
+        seen_at=edit.seen_at,
     )
-    return update_ad(tx, account, before.number, changes, needs_review=needs_review)
+    return faults.finish(lambda: update_ad(tx, account, before.number, changes, needs_review=needs_review))
 
 
-def shown_ad_group(tx: Tx, account: AdAccount, before: AdGroup) -> AdGroupForm:
+def shown_ad_group(tx: Tx, account: AdAccount, before: AdGroup, lang: str) -> AdGroupForm:
     """An ad group as its form shows it: without audiences that are gone, or a start that has come."""
     known = {str(one.number) for one in list_audiences(tx, account.business_id, account.id)}
-    typed = rules.typed_ad_group(before, account.timezone)
+    typed = rules.typed_ad_group(before, account, lang)
     if before.starts_at <= tx.now:
         typed = replace(typed, starts_on="", starts_time="")
     return replace(
@@ -105,14 +115,28 @@ def shown_ad_group(tx: Tx, account: AdAccount, before: AdGroup) -> AdGroupForm:
     )
 
 
-def _changed_money(before: AdGroup, form: AdGroupForm, shown: AdGroupForm) -> dict[str, Any]:
+def _changed_money(
+    account: AdAccount, before: AdGroup, edit: Edit[AdGroupForm], shown: AdGroupForm, faults: Faults
+) -> dict[str, Any]:
     changed: dict[str, Any] = {}
+    form, typist, currency, lang = edit.form, edit.typist, account.currency, edit.typist.words.lang
     if before.budget_mode is not BudgetMode.INFINITE and form.budget != shown.budget:
-        changed["budget_micros"] = _amount("budget", form.budget)
+        budget = faults.read(lambda: rules.need_amount("budget", form.budget, currency, lang), None)
+        _ask(account, "budget", (before.budget_micros, budget), typist, faults)
+        changed["budget_micros"] = budget
     if form.bid != shown.bid:
-        bid = rules.read_amount("bid", form.bid)
+        bid = faults.read(lambda: read_amount("bid", form.bid, currency, lang), before.bid_micros)
+        _ask(account, "bid", (before.bid_micros, bid), typist, faults)
         changed |= {"bid_type": BidType.NO_BID if bid is None else BidType.CUSTOM, "bid_micros": bid}
     return changed
+
+
+def _ask(
+    account: AdAccount, field: str, values: tuple[int | None, int | None], typist: Typist, faults: Faults
+) -> None:
+    """Note it if an amount leaps from the first value to the second, and nobody confirmed that."""
+    before, after = values
+    faults.read(lambda: check_leap(field, before, after, account.currency, typist), None)
 
 
 def _changed_times(
@@ -126,13 +150,6 @@ def _changed_times(
         changed["ends_at"] = ends_at
         changed["schedule_type"] = ScheduleType.START_END if ends_at else ScheduleType.FROM_NOW
     return changed
-
-
-def _amount(field: str, text: str) -> int:
-    amount = rules.read_amount(field, text)
-    if amount is None:
-        raise Refused(errors.INVALID, "%(field)s: write a number, such as 12.50.", field=field)
-    return amount
 
 
 def _differs(form: Any, shown: Any, name: str) -> bool:

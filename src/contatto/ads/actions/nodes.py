@@ -7,11 +7,12 @@ from contatto.ads.actions.ads import change_ad_status
 from contatto.ads.actions.campaigns import CampaignChanges, change_campaign_status, update_campaign
 from contatto.ads.model import Ad, AdGroup, BidType, Campaign, NodeKind, NodeStatus, Place
 from contatto.ads.rules.bulk import STATUS_AFTER, Act, check_fits
-from contatto.ads.rules.typed import read_amount
+from contatto.ads.rules.typed import need_amount
 from contatto.ads.store import nodes as store
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.typed_numbers import Typist, check_leap
 
 
 def find_node(tx: Tx, business_id: str, place: Place) -> Campaign | AdGroup | Ad:
@@ -56,7 +57,7 @@ def load_node_account(tx: Tx, business_id: str, place: Place) -> AdAccount:
     return load_ad_account(tx, business_id, find_node(tx, business_id, place).ad_account_id)
 
 
-def edit_node(tx: Tx, business_id: str, place: Place, act: Act, amount: str = "") -> None:
+def edit_node(tx: Tx, business_id: str, place: Place, act: Act, amount: str, typist: Typist) -> None:
     """Do to one row what was chosen for many.
 
     Args:
@@ -65,18 +66,22 @@ def edit_node(tx: Tx, business_id: str, place: Place, act: Act, amount: str = ""
         place: the row.
         act: what is done to it.
         amount: a budget or a bid as it was typed, in units of the ad account's currency.
+        typist: who typed it.
 
     Raises:
         Refused: NOT_FOUND, INVALID, CONFLICT.
+        Leap: the amount would change more than tenfold.
     """
     check_fits(act, place[0])
     if act in STATUS_AFTER:
         change_node_status(tx, business_id, place, STATUS_AFTER[act])
         return
-    micros = read_amount(act.value, amount)
-    if micros is None:
-        raise Refused(errors.INVALID, "%(field)s: write a number, such as 12.50.", field=act.value)
-    account, (kind, number) = load_node_account(tx, business_id, place), place
+    node, (kind, number) = find_node(tx, business_id, place), place
+    account = load_ad_account(tx, business_id, node.ad_account_id)
+    micros = need_amount(act.value, amount, account.currency, typist.words.lang)
+    before = None if isinstance(node, Ad) else node.budget_micros
+    if act is Act.BID and isinstance(node, AdGroup):
+        before = node.bid_micros
     if act is Act.BID:
         changes = AdGroupChanges(bid_type=BidType.CUSTOM, bid_micros=micros)
         update_ad_group(tx, account, number, changes)
@@ -84,3 +89,4 @@ def edit_node(tx: Tx, business_id: str, place: Place, act: Act, amount: str = ""
         update_ad_group(tx, account, number, AdGroupChanges(budget_micros=micros))
     else:
         update_campaign(tx, account, number, CampaignChanges(budget_micros=micros))
+    check_leap(act.value, before, micros, account.currency, typist)  # once all else is right

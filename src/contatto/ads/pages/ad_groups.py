@@ -14,7 +14,7 @@ from contatto.accounts.rules import require
 from contatto.ads.actions.accounts import find_channel
 from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
 from contatto.ads.actions.drafts import drop_draft
-from contatto.ads.model import AdGroup, BudgetMode, Campaign, NodeKind
+from contatto.ads.model import AdGroup, BudgetMode, Campaign, Money, NodeKind
 from contatto.ads.pages.ad_group_view import (
     CAPTURE_FIELDS,
     Typed,
@@ -28,6 +28,7 @@ from contatto.ads.pages.drafts import draft_view, open_form, owner_of
 from contatto.ads.pages.views import check_choice, field_errors
 from contatto.ads.rules import typed as rules
 from contatto.ads.rules.markets import normal_countries
+from contatto.ads.rules.settings import least_budget_micros
 from contatto.ads.rules.typed import AdGroupForm
 from contatto.ads.store import nodes as store
 from contatto.capture import actions as capture
@@ -37,7 +38,9 @@ from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import Faults
 from contatto.kit.i18n import translator_of
+from contatto.measurement.model import Goal
 from contatto.ui.context import context_of
 
 router: Final = APIRouter()
@@ -73,6 +76,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
     company = {name: str(sent.get(name, "")) for name in CAPTURE_FIELDS}
     turn_on = sent.get("turn_on_capture") == "1"
     needs_review = context_of(request).settings.needs_capture_review
+    words = translator_of(request)
 
     def apply(tx: Tx) -> None:
         channel = find_channel(tx, caller.business_id, form.channel_account_id)
@@ -88,9 +92,9 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
             )
             if not switch.is_on:
                 raise Refused(errors.CAPTURE_IN_REVIEW)
-        check_choice(tx, caller.business_id, form.page_id)
+        made = _make_ad_group(tx, form, campaign, account, words.lang)
         drop_draft(tx, owner_of(caller), (NodeKind.AD_GROUP, campaign.number))
-        return create_ad_group(tx, caller.business_id, _new_ad_group(form, campaign, account))
+        return made
 
     try:
         made = await context_of(request).db.write(work)
@@ -99,7 +103,7 @@ async def post_ad_group(request: Request, caller: FormCaller, number: str) -> Re
             raise
         if refused.code is errors.CAPTURE_IN_REVIEW:
             await context_of(request).db.write(apply)  # the refusal took the application back with it
-        wrong = field_errors(refused, translator_of(request))
+        wrong = field_errors(refused, words)
         typed = _after(refused, wrong, Typed(form, capture=company), turn_on=turn_on)
         return await _ad_group_form(request, caller, number, typed)
     return RedirectResponse(f"/ads/ad-groups/{made.number}/ads/new", 303)
@@ -124,23 +128,40 @@ def _load_campaign(tx: Tx, caller: Caller, number: str) -> tuple[Campaign, AdAcc
     return campaign, account
 
 
-def _new_ad_group(form: AdGroupForm, campaign: Campaign, account: AdAccount) -> NewAdGroup:
-    money = rules.read_money(form)
+def _make_ad_group(tx: Tx, form: AdGroupForm, campaign: Campaign, account: AdAccount, lang: str) -> AdGroup:
+    """Make the ad group of a form, or tell all that is wrong with it.
+
+    Raises:
+        Refused: NOT_FOUND, INVALID, NOT_ELIGIBLE, CAPTURE_OFF.
+    """
+    faults = Faults()
+    faults.read(lambda: check_choice(tx, account.business_id, form.page_id), "")
+    new = _new_ad_group(form, campaign, account, lang, faults)
+    return faults.finish(lambda: create_ad_group(tx, account.business_id, new))
+
+
+def _new_ad_group(
+    form: AdGroupForm, campaign: Campaign, account: AdAccount, lang: str, faults: Faults
+) -> NewAdGroup:
+    """The ad group of a form; what cannot be read is among the faults and has its usual value."""
+    usual = NewAdGroup(campaign.id, form.name, Goal.CONVERSATION, ())
+    usual_money = Money(usual.budget_mode, least_budget_micros(account.currency), usual.bid_type, None)
+    money = faults.read(lambda: rules.read_money(form, account.currency, lang), usual_money)
     if money.budget_mode is BudgetMode.INFINITE and campaign.budget_micros is None:
-        raise Refused(errors.INVALID, "budget_mode: the campaign has no budget, so this ad group needs one.")
-    starts_at, ends_at = rules.read_times(form, account.timezone)
-    click, view = rules.read_windows(form)
-    return NewAdGroup(
-        campaign_id=campaign.id,
-        name=form.name,
-        goal=rules.read_goal(form),
+        says = "budget_mode: the campaign has no budget, so this ad group needs one."
+        faults.note(Refused(errors.INVALID, says))
+    starts_at, ends_at = faults.read(lambda: rules.read_times(form, account.timezone), (None, None))
+    click, view = faults.read(lambda: rules.read_windows(form), (None, None))
+    return replace(
+        usual,
+        goal=faults.read(lambda: rules.read_goal(form), usual.goal),
         countries=normal_countries(form.countries),
         channel_account_id=form.channel_account_id or None,
         budget_mode=money.budget_mode,
         budget_micros=money.budget_micros,
         bid_type=money.bid_type,
         bid_micros=money.bid_micros,
-        pacing=rules.read_pacing(form),
+        pacing=faults.read(lambda: rules.read_pacing(form), usual.pacing),
         starts_at=starts_at,
         ends_at=ends_at,
         click_window=click,
@@ -158,7 +179,7 @@ async def _ad_group_form(request: Request, caller: Caller, number: str, typed: T
     def work(tx: Tx) -> dict[str, Any]:
         campaign, account = _load_campaign(tx, caller, number)
         place = (NodeKind.AD_GROUP, campaign.number)
-        opened = open_form(tx, request, caller, place, rules.new_ad_group_form(account.currency))
+        opened = open_form(tx, request, caller, place, rules.new_ad_group_form(account.currency, words.lang))
         shown = typed or Typed(opened.form)
         known = channels.list_accounts(tx, caller.business_id)
         if not shown.form.channel_account_id and known:
@@ -178,6 +199,7 @@ async def _ad_group_form(request: Request, caller: Caller, number: str, typed: T
         "caller": caller,
         "country_groups": country_groups(words),
         "edited": None,
+        "leaps": {},
         **await context.db.read(work),
     }
     wrong = typed is not None and bool(typed.errors or typed.prompt)

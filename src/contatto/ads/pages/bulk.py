@@ -12,11 +12,12 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.nodes import edit_node, find_node
 from contatto.ads.model import NodeKind, Place
-from contatto.ads.pages.views import AUDIT_KEYS, field_errors, tree_href
+from contatto.ads.pages.views import AUDIT_KEYS, field_errors, leaps_of, tree_href, typist_of
 from contatto.ads.rules.bulk import DONE, Act, read_places
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import N_, translator_of
+from contatto.kit.i18n import N_
+from contatto.kit.typed_numbers import Typist
 from contatto.ui.context import context_of
 
 router: Final = APIRouter()
@@ -31,6 +32,7 @@ class _Asked:
     places: tuple[Place, ...]
     amount: str
     query: str
+    typist: Typist
 
 
 @router.post("/ads/bulk/pause")
@@ -76,6 +78,7 @@ async def _work(request: Request, caller: Caller, act: Act) -> HTMLResponse:
         places=read_places(str(value) for value in sent.getlist("rows")),
         amount=str(sent.get(act.value, ""))[:40],
         query=str(sent.get("query", ""))[:8_000],
+        typist=typist_of(request, sent),
     )
     context = context_of(request)
     names = await context.db.read(lambda tx: _names(tx, caller, asked))
@@ -87,6 +90,9 @@ async def _work(request: Request, caller: Caller, act: Act) -> HTMLResponse:
         "act": act.value,
         "rows": rows,
         "done": sum(row["is_done"] for row in rows),
+        "leaps": [row for row in rows if row["sure"]],
+        "amount": asked.amount,
+        "query": asked.query,
         "back": tree_href(asked.query),
     }
     return context.pages.render(request, "ads/bulk.html", values)
@@ -106,14 +112,15 @@ async def _row(request: Request, caller: Caller, asked: _Asked, place: Place) ->
     kind, number = place
 
     def work(tx: Tx) -> dict[str, str]:
-        edit_node(tx, caller.business_id, place, asked.act, asked.amount)
+        edit_node(tx, caller.business_id, place, asked.act, asked.amount, asked.typist)
         return {AUDIT_KEYS[kind]: str(number)}
 
-    words = translator_of(request)
-    row = {"kind": kind, "level": LEVELS[kind], "number": str(number)}
+    words = asked.typist.words
+    row: dict[str, Any] = {"kind": kind, "level": LEVELS[kind], "number": str(number)}
     try:
         await context_of(request).db.write(work)
     except Refused as refused:
-        [says] = field_errors(refused, words).values()
-        return row | {"is_done": False, "says": says}
-    return row | {"is_done": True, "says": words.gettext(DONE[asked.act])}
+        says = next(iter(field_errors(refused, words).values()))
+        sure = next(iter(leaps_of(refused).values()), "")
+        return row | {"is_done": False, "says": says, "sure": sure}
+    return row | {"is_done": True, "says": words.gettext(DONE[asked.act]), "sure": ""}

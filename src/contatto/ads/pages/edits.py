@@ -13,7 +13,7 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import require
 from contatto.ads.actions.accounts import find_channel, load_ad_account
-from contatto.ads.actions.edits import edit_ad, edit_ad_group, edit_campaign, shown_ad_group
+from contatto.ads.actions.edits import Edit, edit_ad, edit_ad_group, edit_campaign, shown_ad_group
 from contatto.ads.actions.nodes import find_node
 from contatto.ads.model import Ad, AdGroup, BudgetMode, Campaign, NodeKind, Place
 from contatto.ads.pages.ad_group_view import (
@@ -28,7 +28,9 @@ from contatto.ads.pages.views import (
     check_choice,
     field_errors,
     form_choices,
+    leaps_of,
     show_first_messages,
+    typist_of,
 )
 from contatto.ads.rules import typed as rules
 from contatto.ads.rules.settings import least_budget_micros
@@ -53,12 +55,13 @@ _HOME: Final = N_("What has been shown and paid belongs there.")
 
 
 @dataclass(frozen=True, slots=True)
-class _Edit:
+class _Sent:
     """What was sent of an edit, and what was wrong with it; ``seen`` is the change that its writer saw."""
 
     form: Any
     seen: str = ""
     errors: Mapping[str, str] = field(default_factory=dict)
+    leaps: Mapping[str, str] = field(default_factory=dict)
     is_conflict: bool = False
 
 
@@ -77,18 +80,19 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
     seen = str(sent.get("seen", ""))
     place, over = (kind, number_of(number)), str(sent.get("over", ""))
     needs_review = context_of(request).settings.needs_ad_review
+    typist = typist_of(request, sent)
 
     def work(tx: Tx) -> Campaign | AdGroup | Ad:
         node = find_node(tx, caller.business_id, place)
         account = load_ad_account(tx, caller.business_id, node.ad_account_id)
-        seen_at = _read_seen(over or seen)
+        edit: Edit[Any] = Edit(form, typist, _read_seen(over or seen))
         if not isinstance(node, Campaign) and form.page_id != node.page_id:
             check_choice(tx, caller.business_id, form.page_id)
         if isinstance(node, Campaign):
-            return edit_campaign(tx, account, node, form, seen_at)
+            return edit_campaign(tx, account, node, edit)
         if isinstance(node, AdGroup):
-            return edit_ad_group(tx, account, node, form, seen_at)
-        return edit_ad(tx, account, node, form, seen_at, needs_review=needs_review)
+            return edit_ad_group(tx, account, node, edit)
+        return edit_ad(tx, account, node, edit, needs_review=needs_review)
 
     try:
         await context_of(request).db.write(work)
@@ -96,8 +100,9 @@ async def post_edit(request: Request, caller: FormCaller, kind: NodeKind, number
         if refused.code is errors.NOT_FOUND:
             raise
         is_conflict = refused.code is errors.CONFLICT
-        wrong = {} if is_conflict else field_errors(refused, translator_of(request))
-        return await _edit_form(request, caller, place, _Edit(form, seen, wrong, is_conflict))
+        wrong = {} if is_conflict else field_errors(refused, typist.words)
+        shown = _Sent(form, seen, wrong, leaps_of(refused), is_conflict)
+        return await _edit_form(request, caller, place, shown)
     return back_to_tree("", *place)
 
 
@@ -112,7 +117,7 @@ def _read_seen(text: str) -> datetime:
     return from_micros(int(text))
 
 
-async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Edit | None) -> HTMLResponse:
+async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Sent | None) -> HTMLResponse:
     """The form as it was sent, or with what is there."""
     context, words = context_of(request), translator_of(request)
 
@@ -141,16 +146,17 @@ async def _edit_form(request: Request, caller: Caller, place: Place, edit: _Edit
     values = {
         "caller": caller,
         "errors": edit.errors if edit else {},
+        "leaps": edit.leaps if edit else {},
         **await context.db.read(work),
     }
     status = 200 if edit is None else 409 if edit.is_conflict else 422
     return context.pages.render(request, TEMPLATES[place[0]], values, status)
 
 
-def _of_campaign(places: tuple[Campaign, AdAccount], edit: _Edit | None, words: Translator) -> dict[str, Any]:
+def _of_campaign(places: tuple[Campaign, AdAccount], edit: _Sent | None, words: Translator) -> dict[str, Any]:
     node, account = places
     return {
-        "form": asdict(edit.form if edit else rules.typed_campaign(node)),
+        "form": asdict(edit.form if edit else rules.typed_campaign(node, account.currency, words.lang)),
         "currency": account.currency,
         "least_micros": least_budget_micros(account.currency),
         "has_budget": node.budget_mode is not BudgetMode.INFINITE,
@@ -162,13 +168,13 @@ def _of_campaign(places: tuple[Campaign, AdAccount], edit: _Edit | None, words: 
 
 
 def _of_ad_group(
-    tx: Tx, places: tuple[AdGroup, AdAccount], edit: _Edit | None, words: Translator
+    tx: Tx, places: tuple[AdGroup, AdAccount], edit: _Sent | None, words: Translator
 ) -> dict[str, Any]:
     node, account = places
     campaign = store.load_campaigns(tx, node.business_id, {node.campaign_id})[node.campaign_id]
     channel = find_channel(tx, node.business_id, node.channel_account_id)
-    shown = edit.form if edit else shown_ad_group(tx, account, node)
-    whole = rules.typed_ad_group(node, account.timezone)
+    shown = edit.form if edit else shown_ad_group(tx, account, node, words.lang)
+    whole = rules.typed_ad_group(node, account, words.lang)
     has_begun = node.starts_at <= tx.now
     choices = load_choices(tx, campaign, account)
     checked = _frozen_in(shown, whole)
@@ -212,7 +218,7 @@ def _windows(whole: rules.AdGroupForm, words: Translator) -> str:
     return f"{shown}, {words.plural('%(num)s-day view', '%(num)s-day view', view) % {'num': view}}"
 
 
-def _of_ad(tx: Tx, places: tuple[Ad, AdAccount], edit: _Edit | None) -> dict[str, Any]:
+def _of_ad(tx: Tx, places: tuple[Ad, AdAccount], edit: _Sent | None) -> dict[str, Any]:
     node, account = places
     group = store.load_ad_groups(tx, node.business_id, {node.ad_group_id})[node.ad_group_id]
     campaign = store.load_campaigns(tx, node.business_id, {node.campaign_id})[node.campaign_id]

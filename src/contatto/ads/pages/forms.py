@@ -21,13 +21,14 @@ from contatto.ads.model import Ad, Campaign, NodeKind, Place
 from contatto.ads.pages import drafts, edits
 from contatto.ads.pages.drafts import Opened, draft_view, open_form, owner_of
 from contatto.ads.pages.views import check_choice, field_errors, form_choices, show_first_messages
-from contatto.ads.rules.typed import AdForm, CampaignForm, read_form
+from contatto.ads.rules.typed import AdForm, CampaignForm, need_headline, read_form
 from contatto.ads.store import nodes as store
 from contatto.channels import store as channels
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import Faults
 from contatto.kit.i18n import translator_of
 from contatto.ui.context import context_of
 
@@ -115,14 +116,15 @@ async def post_ad(request: Request, caller: FormCaller, number: str) -> Response
         group = store.find_ad_group_by_number(tx, caller.business_id, number_of(number))
         if group is None:
             raise Refused(errors.NOT_FOUND)
-        if not typed.headline.strip():
-            raise Refused(errors.INVALID, "headline: write the line that people see first.")
-        page_id = check_choice(tx, caller.business_id, typed.page_id)
+        faults = Faults()
+        headline = faults.read(lambda: need_headline(typed), "")
+        page_id = faults.read(lambda: check_choice(tx, caller.business_id, typed.page_id), "")
         account = load_ad_account(tx, caller.business_id, group.ad_account_id)
-        first = choose_first_message(tx, account, typed)
-        new = NewAd(group.id, typed.name, typed.body, typed.headline, page_id=page_id, auto_message_id=first)
+        first = faults.read(lambda: choose_first_message(tx, account, typed), "")
+        new = NewAd(group.id, typed.name, typed.body, headline, page_id=page_id, auto_message_id=first)
+        made = faults.finish(lambda: create_ad(tx, caller.business_id, new, needs_review=needs_review))
         drop_draft(tx, owner_of(caller), (NodeKind.AD, group.number))
-        return create_ad(tx, caller.business_id, new, needs_review=needs_review)
+        return made
 
     try:
         ad = await context_of(request).db.write(work)

@@ -3,6 +3,8 @@
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from starlette.datastructures import FormData
+from starlette.requests import Request
 from starlette.responses import RedirectResponse
 
 from contatto.accounts.model import AdAccount
@@ -14,8 +16,9 @@ from contatto.forms.store.records import list_versions
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import Translator
+from contatto.kit.i18n import Translator, translator_of
 from contatto.kit.reading import read_pairs
+from contatto.kit.typed_numbers import Leap, Typist
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.ui.context import Context
 
@@ -105,12 +108,32 @@ def check_choice(tx: Tx, business_id: str, page_id: str) -> str:
 
 
 def field_errors(refused: Refused, words: Translator) -> dict[str, str]:
-    """A refusal as the error of a form's field; of the whole form (``""``) where it names none."""
+    """A refusal as the errors of a form's fields; of the whole form (``""``) where it names none."""
+    found: dict[str, str] = {}
+    for each in (refused, *refused.others):
+        field, says = _field_error(each, words)
+        found.setdefault(field, says)
+    return found
+
+
+def _field_error(refused: Refused, words: Translator) -> tuple[str, str]:
     if refused.code is errors.NOT_ELIGIBLE:
         says = words.gettext("The goal Lead is not available with these choices; see which check fails.")
-        return {"goal": says}
+        return "goal", says
     detail = refused.detail_in(words)
     field, colon, says = detail.partition(": ")
     if not colon or " " in field:
-        return {"": detail}
-    return {_FORM_FIELDS.get(field, field): says[:1].upper() + says[1:]}
+        return "", detail
+    return _FORM_FIELDS.get(field, field), says[:1].upper() + says[1:]
+
+
+def leaps_of(refused: Refused) -> dict[str, str]:
+    """What a form sends as ``sure`` to confirm the leaps that it was refused for, by field."""
+    each = (refused, *refused.others)
+    return {_FORM_FIELDS.get(leap.field, leap.field): leap.key for leap in each if isinstance(leap, Leap)}
+
+
+def typist_of(request: Request, sent: FormData) -> Typist:
+    """Who typed a form: the language of its numbers, and the leaps that were confirmed in it."""
+    sure = frozenset(str(value) for value in sent.getlist("sure"))
+    return Typist(translator_of(request), sure)

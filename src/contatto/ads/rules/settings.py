@@ -86,7 +86,7 @@ def check_least(budget_micros: int | None, currency: str) -> None:
             errors.INVALID,
             "budget: give at least %(currency)s %(least)s.",
             currency=currency,
-            least=f"{least // 1_000_000:,}",
+            least=least // 1_000_000,
         )
 
 
@@ -147,7 +147,7 @@ def check_not_below_spent(budget_micros: int, spent_micros: int) -> None:
         raise Refused(
             errors.INVALID,
             "budget: %(spent)s is spent already; it cannot be less.",
-            spent=f"{to_units(spent_micros):.2f}",
+            spent=round(float(to_units(spent_micros)), 2),
         )
 
 

@@ -6,6 +6,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from contatto.accounts.model import AdAccount
 from contatto.ads.model import (
     WINDOW_DAYS,
     Ad,
@@ -20,10 +21,11 @@ from contatto.ads.model import (
     Targeting,
     ViewWindow,
 )
-from contatto.ads.rules.settings import LEAST_UNITS, at_local_time
+from contatto.ads.rules.settings import at_local_time, least_budget_micros
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.money import to_micros, to_units
+from contatto.kit.faults import Faults
+from contatto.kit.typed_numbers import read_amount, typed_amount
 from contatto.measurement.model import Goal
 
 type Pairs = Iterable[tuple[str, Any]]
@@ -120,9 +122,9 @@ def pairs_of(kept: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-def new_ad_group_form(currency: str) -> AdGroupForm:
+def new_ad_group_form(currency: str, lang: str) -> AdGroupForm:
     """The form as it is opened first."""
-    return AdGroupForm(budget=str(_USUAL_BUDGET * LEAST_UNITS.get(currency, 1)))
+    return AdGroupForm(budget=typed_amount(_USUAL_BUDGET * least_budget_micros(currency), currency, lang))
 
 
 def read_goal(form: AdGroupForm) -> Goal:
@@ -131,30 +133,44 @@ def read_goal(form: AdGroupForm) -> Goal:
     return Goal(form.goal)
 
 
-def read_money(form: AdGroupForm) -> Money:
+def read_money(form: AdGroupForm, currency: str, lang: str) -> Money:
     """Budget and bid; without a bid the cost is the lowest.
 
     Raises:
-        Refused: INVALID.
+        Refused: INVALID, for all that is wrong with them.
     """
     if form.budget_mode not in list(BudgetMode):
         raise Refused(errors.INVALID, "budget_mode: choose one of the list.")
-    mode = BudgetMode(form.budget_mode)
-    budget = None if mode is BudgetMode.INFINITE else read_amount("budget", form.budget)
-    bid = read_amount("bid", form.bid)
+    mode, faults = BudgetMode(form.budget_mode), Faults()
+    budget = None
+    if mode is not BudgetMode.INFINITE:
+        budget = faults.read(lambda: read_amount("budget", form.budget, currency, lang), None)
+    bid = faults.read(lambda: read_amount("bid", form.bid, currency, lang), None)
+    faults.check()
     return Money(mode, budget, BidType.NO_BID if bid is None else BidType.CUSTOM, bid)
 
 
-def read_amount(field: str, text: str) -> int | None:
-    """An amount in micros; None where nothing was typed.
+def need_amount(field: str, text: str, currency: str, lang: str) -> int:
+    """An amount in micros, where there has to be one.
 
     Raises:
         Refused: INVALID.
     """
-    try:
-        return to_micros(text.strip().replace(",", "")) if text.strip() else None
-    except ValueError as error:
-        raise Refused(errors.INVALID, "%(field)s: write a number, such as 12.50.", field=field) from error
+    amount = read_amount(field, text, currency, lang)
+    if amount is None:
+        raise Refused(errors.INVALID, "%(field)s: it is needed.", field=field)
+    return amount
+
+
+def need_headline(form: AdForm) -> str:
+    """The line that people see first.
+
+    Raises:
+        Refused: INVALID, when there is none.
+    """
+    if not form.headline.strip():
+        raise Refused(errors.INVALID, "headline: write the line that people see first.")
+    return form.headline
 
 
 def read_pacing(form: AdGroupForm) -> Pacing:
@@ -215,9 +231,9 @@ def read_targeting(form: AdGroupForm) -> Targeting:
     return Targeting(**{name: getattr(form, name) for name in Targeting.__dataclass_fields__})
 
 
-def typed_campaign(campaign: Campaign) -> CampaignForm:
+def typed_campaign(campaign: Campaign, currency: str, lang: str) -> CampaignForm:
     """A campaign as its form shows it."""
-    return CampaignForm(name=campaign.name, budget=typed_amount(campaign.budget_micros))
+    return CampaignForm(name=campaign.name, budget=typed_amount(campaign.budget_micros, currency, lang))
 
 
 def typed_ad(ad: Ad) -> AdForm:
@@ -232,17 +248,17 @@ def read_questions(form: AdForm) -> tuple[tuple[str, str], ...]:
     return tuple(pair for pair in pairs if any(pair))
 
 
-def typed_ad_group(ad_group: AdGroup, timezone: str) -> AdGroupForm:
+def typed_ad_group(ad_group: AdGroup, account: AdAccount, lang: str) -> AdGroupForm:
     """An ad group as its form shows it."""
-    starts_on, starts_time = _typed_start(ad_group.starts_at, timezone)
-    ends_on, ends_time = _typed_end(ad_group.ends_at, timezone)
+    starts_on, starts_time = _typed_start(ad_group.starts_at, account.timezone)
+    ends_on, ends_time = _typed_end(ad_group.ends_at, account.timezone)
     return AdGroupForm(
         name=ad_group.name,
         channel_account_id=ad_group.channel_account_id,
         goal=ad_group.goal.value,
         budget_mode=ad_group.budget_mode.value,
-        budget=typed_amount(ad_group.budget_micros),
-        bid=typed_amount(ad_group.bid_micros),
+        budget=typed_amount(ad_group.budget_micros, account.currency, lang),
+        bid=typed_amount(ad_group.bid_micros, account.currency, lang),
         pacing=ad_group.pacing.value,
         starts_on=starts_on,
         starts_time=starts_time,
@@ -254,14 +270,6 @@ def typed_ad_group(ad_group: AdGroup, timezone: str) -> AdGroupForm:
         countries=ad_group.countries,
         **{name: getattr(ad_group, name) for name in Targeting.__dataclass_fields__},
     )
-
-
-def typed_amount(amount_micros: int | None) -> str:
-    """An amount as people type it; ``12.5`` stands as ``12.50``."""
-    if amount_micros is None:
-        return ""
-    units = to_units(amount_micros)
-    return f"{units:.0f}" if units == units.to_integral_value() else f"{units:.2f}"
 
 
 def _typed_start(at: datetime, timezone: str) -> tuple[str, str]:

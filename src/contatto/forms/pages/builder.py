@@ -32,6 +32,7 @@ from contatto.kit.http import json_answer, read_body
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import new_id
 from contatto.kit.languages import translator_for
+from contatto.kit.numbers import read_number
 from contatto.kit.reading import UNREADABLE
 from contatto.ui.context import context_of
 
@@ -87,11 +88,11 @@ async def post_draft(request: Request, caller: FormCaller, form_id: str) -> Resp
     require(caller, Permission.WRITE_ADS)
     sent = await request.form(max_files=0, max_fields=_MOST_FIELDS)
     language, editor, asked = (clean(_one(sent, name))[:64] for name in ("lang", "editor", "do"))
-    seen = _revision(sent)
+    seen, lang = _revision(sent), translator_of(request).lang
 
     def save(tx: Tx) -> Form:
         form = actions.load_form(tx, caller.business_id, form_id)
-        content = change_content(edit_content(form.draft, _values(sent), language), asked)
+        content = change_content(edit_content(form.draft, _values(sent), language, lang), asked)
         ours = list_ad_accounts(tx, caller.business_id)
         content = place_hours(content, ours[0].timezone if ours else "")
         named = replace(form, name=actions.check_form_name(_one(sent, "name")))
@@ -120,8 +121,7 @@ def _one(sent: FormData, name: str) -> str:
 
 
 def _revision(sent: FormData) -> int:
-    text = _one(sent, "revision")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
+    return read_number(_one(sent, "revision")) or 0
 
 
 def _values(sent: FormData) -> dict[str, list[str]]:

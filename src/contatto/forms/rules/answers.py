@@ -109,7 +109,7 @@ def _answer(
     if question.kind is Kind.APPOINTMENT:
         shown, value = read_slot(question.hours or Hours(), text, now)
     else:
-        shown, value = read_text(_in_country(question, sent), text)
+        shown, value = read_text(_in_country(question, sent), text, sent.language)
     return Answer(question.key, label, question.kind, shown, value)
 
 

@@ -22,7 +22,8 @@ from contatto.forms.rules.links import may_become_link
 from contatto.forms.rules.readers import clean
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.languages import LANGUAGES
+from contatto.kit.languages import LANGUAGES, SOURCE
+from contatto.kit.typed_numbers import read_whole
 
 type Sent = Mapping[str, Sequence[str]]
 """A form as it was posted: every field with its values."""
@@ -49,7 +50,7 @@ _QUESTION_TEXTS: Final = {"label": 200, "help": 300, "message": 200}
 _OPTION_LIMIT: Final = 120
 _CONSENT_LIMIT: Final = 2_000
 PICTURE_ID: Final = re.compile(r"[0-9a-f]{64}")
-_NUMBER: Final = re.compile(r"-?\d{1,9}")
+_MOST_NUMBER: Final = 10**9
 
 
 def start_content(language: str, policy_url: str, country: str) -> Content:
@@ -80,11 +81,17 @@ def text_limits(content: Content) -> dict[str, int]:
     return limits | {f"{consent.key}.text": _CONSENT_LIMIT for consent in content.consents}
 
 
-def edit_content(content: Content, sent: Sent, language: str) -> Content:
+def edit_content(content: Content, sent: Sent, language: str, lang: str = SOURCE) -> Content:
     """The content with what was typed; fields that were not sent stay as they are.
 
+    Args:
+        content: the form before.
+        sent: the fields.
+        language: whose texts were typed.
+        lang: the language of who typed, for their numbers.
+
     Raises:
-        Refused: INVALID, for an address that can never become a link.
+        Refused: INVALID, for an address that can never become a link, or what is no number.
     """
     limits = text_limits(content)
     typed = {key: clean(sent[f"w:{key}"][0])[:most] for key, most in limits.items() if sent.get(f"w:{key}")}
@@ -97,7 +104,7 @@ def edit_content(content: Content, sent: Sent, language: str) -> Content:
         words[language] = words.get(language, {}) | typed
     return replace(
         content,
-        questions=tuple(_edit_question(question, sent) for question in content.questions),
+        questions=tuple(_edit_question(question, sent, lang) for question in content.questions),
         consents=tuple(_edit_consent(consent, sent) for consent in content.consents),
         image=_picture(sent, content.image),
         review=_ticked(sent, "review", known=content.review),
@@ -240,7 +247,7 @@ _CHANGES: Final[dict[str, Callable[[Content, str], Content]]] = {
 }
 
 
-def _edit_question(question: FormQuestion, sent: Sent) -> FormQuestion:
+def _edit_question(question: FormQuestion, sent: Sent, lang: str) -> FormQuestion:
     at = f"q:{question.key}"
     if f"{at}:sent" not in sent:
         return question
@@ -252,10 +259,10 @@ def _edit_question(question: FormQuestion, sent: Sent) -> FormQuestion:
         required=f"{at}:required" in sent,
         prefill=f"{at}:prefill" in sent and question.kind in CONTACTS,
         autocomplete=autocomplete if autocomplete in AUTOCOMPLETE else "off",
-        low=_number(sent, f"{at}:low", question.low),
-        high=_number(sent, f"{at}:high", question.high),
+        low=_number(sent, f"{at}:low", question.low, lang),
+        high=_number(sent, f"{at}:high", question.high, lang),
         country=_line(sent, f"{at}:country", question.country, 2).upper(),
-        options=tuple(_edit_option(option, f"{at}:{option.key}", sent) for option in question.options),
+        options=tuple(_edit_option(option, f"{at}:{option.key}", sent, lang) for option in question.options),
         show_if=shown_by if shown_by != question.key else "",
         show_value=shown_value,
         source=HiddenValue(source) if source in list(HiddenValue) else None,
@@ -284,10 +291,10 @@ def place_hours(content: Content, zone: str) -> Content:
     return replace(content, questions=questions)
 
 
-def _edit_option(option: Option, at: str, sent: Sent) -> Option:
+def _edit_option(option: Option, at: str, sent: Sent, lang: str) -> Option:
     goto = _line(sent, f"{at}:goto", option.goto, 8)
     known = goto in ("", END, REFUSE) or re.fullmatch(r"q\d{1,4}", goto)
-    return Option(option.key, _number(sent, f"{at}:score", option.score) or 0, goto if known else "")
+    return Option(option.key, _number(sent, f"{at}:score", option.score, lang) or 0, goto if known else "")
 
 
 def _edit_consent(consent: Consent, sent: Sent) -> Consent:
@@ -314,9 +321,11 @@ def _link(sent: Sent, name: str, known: str) -> str:
     return typed
 
 
-def _number(sent: Sent, name: str, known: int | None) -> int | None:
+def _number(sent: Sent, name: str, known: int | None, lang: str = SOURCE) -> int | None:
     values = sent.get(name)
     if not values:
         return known
-    text = values[0].strip()
-    return int(text) if _NUMBER.fullmatch(text) else None
+    number = read_whole(name, values[0], lang)
+    if number is not None and abs(number) >= _MOST_NUMBER:
+        raise Refused(errors.INVALID, "%(field)s: it is too large.", field=name)
+    return number

@@ -11,6 +11,9 @@ import phonenumbers
 from contatto.capture.rules import detect_contacts
 from contatto.forms.model import CONTACTS, FormQuestion, Kind
 from contatto.forms.rules.kinds import TEXT_LIMIT
+from contatto.kit.errors import Refused
+from contatto.kit.languages import SOURCE
+from contatto.kit.typed_numbers import read_whole
 
 type Shown = tuple[str, str]
 """The text for people, and the normal form."""
@@ -30,7 +33,7 @@ class UnreadableAnswer(Exception):
 _EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"]{1,64}@(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.)+[^\W\d_]{2,63}")
 _HANDLE: Final = re.compile(r"[\w.\-]{2,100}")
 _POSTCODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 \-]{1,15}")
-_NUMBER: Final = re.compile(r"[+-]?\d{1,12}")
+_MOST_NUMBER: Final = 10**12
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _KEPT_CONTROLS: Final = "\n"
 
@@ -45,8 +48,8 @@ def clean(text: str) -> str:
 _REFUSED: Final = frozenset({"Cc", "Cs"})
 
 
-def read_text(question: FormQuestion, text: str) -> Shown:
-    """Read one answer.
+def read_text(question: FormQuestion, text: str, lang: str = SOURCE) -> Shown:
+    """Read one answer; ``lang`` is the language that its writer reads the form in.
 
     Raises:
         Unfit: with what the person should do.
@@ -54,6 +57,8 @@ def read_text(question: FormQuestion, text: str) -> Shown:
     most = min(TEXT_LIMIT, question.high or TEXT_LIMIT)
     if len(text) > most and question.kind is not Kind.NUMBER:
         raise UnreadableAnswer("Write at most %(num)s characters.", most)
+    if question.kind is Kind.NUMBER:
+        return _number(question, text, lang)
     return _READERS[question.kind](question, text)
 
 
@@ -125,10 +130,13 @@ def _date(_question: FormQuestion, text: str) -> Shown:
         raise UnreadableAnswer("Choose a day.") from error
 
 
-def _number(question: FormQuestion, text: str) -> Shown:
-    if not _NUMBER.fullmatch(text):
+def _number(question: FormQuestion, text: str, lang: str) -> Shown:
+    try:
+        value = read_whole(question.key, text.removeprefix("+"), lang) or 0
+    except Refused as refused:
+        raise UnreadableAnswer("Write a whole number.") from refused
+    if abs(value) >= _MOST_NUMBER:
         raise UnreadableAnswer("Write a whole number.")
-    value = int(text)
     if question.low is not None and value < question.low:
         raise UnreadableAnswer("Write a number of %(num)s or more.", question.low)
     if question.high is not None and value > question.high:
@@ -148,5 +156,4 @@ _READERS: Final[dict[Kind, Callable[[FormQuestion, str], Shown]]] = {
     Kind.POSTCODE: _postcode,
     Kind.COUNTRY: _country,
     Kind.DATE: _date,
-    Kind.NUMBER: _number,
 }

@@ -28,7 +28,6 @@ from contatto.kit.batches import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
-from contatto.kit.numbers import read_number
 from contatto.kit.outbox import emit
 from contatto.leads.actions import annotations as lead_work
 from contatto.leads.actions import records as leads
@@ -244,19 +243,17 @@ def _mention_members(tx: Tx, actor: Actor, note: PrivateNote) -> None:
         mentions.append_mention(tx, Mention(*row, seen_at=None))
 
 
-def set_reply_target(tx: Tx, business_id: str, minutes: str) -> None:
-    """Set within how many minutes customers should have an answer; empty sets none.
+def set_reply_target(tx: Tx, business_id: str, minutes: int) -> None:
+    """Set within how many minutes customers should have an answer; 0 sets none.
 
     Raises:
         Refused: INVALID.
     """
-    text = minutes.strip() or "0"
-    target = read_number(text)
-    if target is None or target > rules.TARGET_LIMIT_MIN:
+    if not 0 <= minutes <= rules.TARGET_LIMIT_MIN:
         raise Refused(
             errors.INVALID, "minutes: give a whole number up to %(most)s.", most=rules.TARGET_LIMIT_MIN
         )
-    targets.save_reply_target(tx, business_id, target)
+    targets.save_reply_target(tx, business_id, minutes)
 
 
 def keep_saved_reply(tx: Tx, business_id: str, shortcut: str, text: str) -> None:

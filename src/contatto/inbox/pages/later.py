@@ -19,6 +19,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import translator_of
 from contatto.kit.ids import named_id, new_id
 from contatto.kit.timestamps import instant_of
+from contatto.kit.typed_numbers import read_whole
 from contatto.leads.model.annotations import Actor
 from contatto.ui.context import context_of
 
@@ -75,11 +76,13 @@ async def show_inbox_settings(request: Request, caller: PageCaller) -> HTMLRespo
 
 @router.post("/settings/inbox")
 async def post_inbox_settings(
-    request: Request, caller: FormCaller, minutes: Annotated[str, Form(max_length=10)] = ""
+    request: Request, caller: FormCaller, minutes: Annotated[str, Form(max_length=40)] = ""
 ) -> Response:
     require(caller, Permission.ADMINISTER)
+    lang = translator_of(request).lang
     try:
-        await context_of(request).db.write(lambda tx: set_reply_target(tx, caller.business_id, minutes))
+        target = read_whole("minutes", minutes, lang) or 0
+        await context_of(request).db.write(lambda tx: set_reply_target(tx, caller.business_id, target))
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise

@@ -165,9 +165,11 @@ def _values(context: Context, found: _Found, asked: int) -> dict[str, Any]:
     here = branches[(page - 1) * PAGE : page * PAGE]
     rows = unfold(here, look, usual=is_few(here))
     homes = {branch.node.item.ad_account_id for branch in branches}
+    currencies = {found.accounts[home].currency for home in homes}
     return {
         "look": look,
         "once": new_id(),
+        "currency": currencies.pop() if len(currencies) == 1 else "",
         "sort_href": replace(look, sort="").href(sort="SORT"),
         "rows": [_row(context, found, branch, is_open=is_open) for branch, is_open in rows],
         "total": _total(found, branches) if len(homes) == 1 else None,
