@@ -90,6 +90,7 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "POST /leads/{lead_id}/points/{point_id}/reject",
         "POST /leads/{lead_id}/restore",
         "POST /leads/{lead_id}/status",
+        "POST /leads/{lead_id}/status/undo",
         "POST /leads/{lead_id}/tasks",
         "POST /leads/{lead_id}/tasks/{task_id}",
     ),

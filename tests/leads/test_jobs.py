@@ -14,7 +14,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import read_lazy_text
 from contatto.kit.outbox import events
-from contatto.leads.actions import jobs, records
+from contatto.leads.actions import jobs, statuses
 from contatto.leads.actions.importing import foresee_import, plan_import
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.events import LeadJobMoved
@@ -65,7 +65,7 @@ def start(db: Database, actor: Actor, kind: JobKind, plan: Plan) -> Job:
 def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database, actor: Actor) -> None:
     ids = many(database, actor, 250)
     database.write_now(
-        lambda tx: records.change_lead_status(
+        lambda tx: statuses.change_lead_status(
             tx, actor.business_id, ids[7], LeadStatus.RAW, LeadStatus.CONTACTED, "Owner"
         )
     )
@@ -83,7 +83,7 @@ def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database
     assert counts(database, actor) == {LeadStatus.QUALIFIED: 249, LeadStatus.CONTACTED: 1}
 
     database.write_now(
-        lambda tx: records.change_lead_status(
+        lambda tx: statuses.change_lead_status(
             tx, actor.business_id, ids[0], LeadStatus.QUALIFIED, LeadStatus.CONVERTED, "Agent"
         )
     )
@@ -139,7 +139,7 @@ def test_moves_that_the_table_does_not_have_are_left_out_with_the_reason(
 ) -> None:
     [lead_id] = many(database, actor, 1)
     database.write_now(
-        lambda tx: records.change_lead_status(
+        lambda tx: statuses.change_lead_status(
             tx, actor.business_id, lead_id, LeadStatus.RAW, LeadStatus.CONVERTED, "Owner"
         )
     )
@@ -150,7 +150,7 @@ def test_moves_that_the_table_does_not_have_are_left_out_with_the_reason(
         str(read_lazy_text(item.reason))
         for item in database.read_now(lambda tx: store.list_skipped(tx, actor.business_id, job.id))
     ]
-    assert "A lead that is converted can become qualified, unqualified, not contacted." in reasons
+    assert "A lead that is Converted cannot become Contacted." in reasons
     assert "This lead is gone." in reasons
 
 

@@ -14,7 +14,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.leads.actions import annotations, merging, records
+from contatto.leads.actions import annotations, merging, records, statuses
 from contatto.leads.actions.annotations import TaskText
 from contatto.leads.actions.merging import Wish
 from contatto.leads.model.annotations import Actor
@@ -55,7 +55,7 @@ def two(db: Database) -> tuple[Actor, Lead, Lead]:
             annotations.label_lead(tx, actor, lead.id, lead.name)
             annotations.label_lead(tx, actor, lead.id, "both")
         annotations.assign_lead(tx, actor, other.id, None, actor.member_id)
-        records.change_lead_status(tx, business.id, other.id, LeadStatus.RAW, LeadStatus.QUALIFIED, "Owner")
+        statuses.change_lead_status(tx, business.id, other.id, LeadStatus.RAW, LeadStatus.QUALIFIED, "Owner")
         return actor, one, other
 
     return db.write_now(build)
@@ -156,7 +156,7 @@ def test_undoing_keeps_what_somebody_changed_since(database: Database) -> None:
     made = merge(database, actor, one, other, Picks(status=True))
     business_id = actor.business_id
     database.write_now(
-        lambda tx: records.change_lead_status(
+        lambda tx: statuses.change_lead_status(
             tx, business_id, one.id, LeadStatus.QUALIFIED, LeadStatus.CONVERTED, "Agent"
         )
     )

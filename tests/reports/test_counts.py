@@ -15,7 +15,8 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
-from contatto.leads.actions.records import change_lead_status, mark_as_lead
+from contatto.leads.actions.records import mark_as_lead
+from contatto.leads.actions.statuses import change_lead_status
 from contatto.leads.model.events import LeadStatusChanged
 from contatto.leads.model.leads import LeadStatus, Origin, Signal
 from contatto.measurement import actions as measurement

@@ -31,6 +31,7 @@ from contatto.kit.ids import named_id, new_id
 from contatto.kit.outbox import emit
 from contatto.leads.actions import annotations as lead_work
 from contatto.leads.actions import records as leads
+from contatto.leads.actions.statuses import change_lead_status
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.leads import Lead, LeadStatus, Origin, Signal
 from contatto.leads.rules.records import MOVES
@@ -166,7 +167,7 @@ def _disqualify(tx: Tx, actor: Actor, lead_id: str) -> None:
     lead = find_lead(tx, actor.business_id, lead_id)
     if lead is None or lead.hidden_at is not None or LeadStatus.UNQUALIFIED not in MOVES[lead.status]:
         return
-    leads.change_lead_status(tx, actor.business_id, lead_id, lead.status, LeadStatus.UNQUALIFIED, actor.name)
+    change_lead_status(tx, actor.business_id, lead_id, lead.status, LeadStatus.UNQUALIFIED, actor.name)
     lead_work.add_note(tx, actor, lead_id, SPAM_NOTE)
 
 

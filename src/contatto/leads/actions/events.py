@@ -10,7 +10,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbox import emit
-from contatto.leads.actions.records import change_lead_status
+from contatto.leads.actions.statuses import change_lead_status
 from contatto.leads.model.events import LeadEventReceived
 from contatto.leads.model.leads import HistoryEntry, HistoryKind
 from contatto.leads.rules import events as rules

@@ -18,7 +18,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
-from contatto.leads.actions import annotations, erasing, importing, merging, records
+from contatto.leads.actions import annotations, erasing, importing, merging, records, statuses
 from contatto.leads.actions.facets import refresh_facets
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.events import LeadJobEnded, LeadJobMoved
@@ -237,7 +237,7 @@ def _change_status(tx: Tx, actor: Actor, lead: Lead, value: str) -> JobItem:
     new = LeadStatus(value)
     if lead.status is new:
         return _skipped(lead.id, LazyText("It is %(status)s already.", status=LazyText(value.capitalize())))
-    records.change_lead_status(tx, actor.business_id, lead.id, lead.status, new, actor.name)
+    statuses.change_lead_status(tx, actor.business_id, lead.id, lead.status, new, actor.name)
     return _changed(lead, lead.status.value, value)
 
 
@@ -329,7 +329,7 @@ def _take_back(tx: Tx, actor: Actor, kind: JobKind, lead: Lead | None, item: Job
 def _status_back(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     if lead.status.value != item.after:
         return False
-    records.return_lead_status(tx, lead, LeadStatus(item.before), actor.name)
+    statuses.return_lead_status(tx, lead, LeadStatus(item.before), actor.name)
     return True
 
 

@@ -18,7 +18,6 @@ from contatto.leads.model.events import (
     LeadCaptured,
     LeadEdited,
     LeadRemoved,
-    LeadStatusChanged,
     LeadUpdated,
 )
 from contatto.leads.model.leads import (
@@ -108,45 +107,6 @@ def _kept_lead(tx: Tx, signal: Signal) -> Lead | None:
     if lead is None or lead.merged_into is None:
         return lead
     return store.find_lead(tx, signal.business_id, lead.merged_into) or lead
-
-
-def change_lead_status(
-    tx: Tx, business_id: str, lead_id: str, seen: LeadStatus, new: LeadStatus, actor: str
-) -> Lead:
-    """Move a lead to another status; ``seen`` is the status that the person had before their eyes.
-
-    Raises:
-        Refused: NOT_FOUND; CONFLICT when the move is not allowed or somebody was faster.
-    """
-    lead = store.find_lead(tx, business_id, lead_id)
-    if lead is None or lead.hidden_at is not None:
-        raise Refused(errors.NOT_FOUND)
-    if lead.status is not seen:
-        raise Refused(
-            errors.CONFLICT,
-            "This lead is %(now)s by now; it was %(seen)s.",
-            now=lead.status.value,
-            seen=seen.value,
-        )
-    rules.check_move(lead.status, new)
-    if not store.record_status(tx, lead, new):
-        raise Refused(errors.CONFLICT)
-    _note_step(tx, lead, HistoryKind.STATUS, f"{seen.value} → {new.value}", actor)
-    emit(tx, business_id, LeadStatusChanged(business_id, lead.id, seen.value, new.value))
-    found = store.find_lead(tx, business_id, lead_id)
-    return found or lead
-
-
-def return_lead_status(tx: Tx, lead: Lead, old: LeadStatus, actor: str) -> None:
-    """Give a lead the status back that it had before; undoing may go where no move leads, such as to raw.
-
-    Raises:
-        Refused: CONFLICT when somebody was faster.
-    """
-    if not store.record_status(tx, lead, old):
-        raise Refused(errors.CONFLICT)
-    _note_step(tx, lead, HistoryKind.STATUS, f"{lead.status.value} → {old.value}", actor)
-    emit(tx, lead.business_id, LeadStatusChanged(lead.business_id, lead.id, lead.status.value, old.value))
 
 
 def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, actor: str) -> Lead | None:

@@ -99,6 +99,7 @@ class HistoryKind(StrEnum):
     MARKED = "marked"
     UPDATED = "updated"
     STATUS = "status"
+    STATUS_UNDONE = "status_undone"
     REJECTED = "rejected"
     DELETED = "deleted"
     RESTORED = "restored"

@@ -1,15 +1,12 @@
 """What the forms of one lead send: owner, labels, notes and tasks, each with what its sender had seen."""
 
-from collections.abc import Callable
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Form, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import RedirectResponse
+from starlette.responses import Response
 
 from contatto.accounts.auth import FormCaller
-from contatto.accounts.model import Caller, Permission
-from contatto.accounts.rules import require
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -17,9 +14,9 @@ from contatto.leads.actions import annotations as actions
 from contatto.leads.actions.annotations import TaskText
 from contatto.leads.model.annotations import Note, Task
 from contatto.leads.pages.query import actor_of
+from contatto.leads.pages.statuses import change_lead
 from contatto.leads.rules.annotations import NOTE_LIMIT, read_day
 from contatto.leads.store import annotations as store
-from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 _LONGEST: Final = 4 * NOTE_LIMIT
@@ -50,9 +47,9 @@ class _Change(_Task):
 @router.post("/leads/{lead_id}/owner")
 async def post_owner(
     request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Owner, Form()]
-) -> RedirectResponse:
+) -> Response:
     actor = actor_of(caller)
-    return await _write(
+    return await change_lead(
         request,
         caller,
         lead_id,
@@ -63,15 +60,17 @@ async def post_owner(
 @router.post("/leads/{lead_id}/labels")
 async def post_label(
     request: Request, caller: FormCaller, lead_id: str, name: Annotated[str, Form(max_length=200)]
-) -> RedirectResponse:
+) -> Response:
     actor = actor_of(caller)
-    return await _write(request, caller, lead_id, lambda tx: actions.label_lead(tx, actor, lead_id, name))
+    return await change_lead(
+        request, caller, lead_id, lambda tx: actions.label_lead(tx, actor, lead_id, name)
+    )
 
 
 @router.post("/leads/{lead_id}/labels/{label_id}/remove")
-async def post_unlabel(request: Request, caller: FormCaller, lead_id: str, label_id: str) -> RedirectResponse:
+async def post_unlabel(request: Request, caller: FormCaller, lead_id: str, label_id: str) -> Response:
     actor = actor_of(caller)
-    return await _write(
+    return await change_lead(
         request, caller, lead_id, lambda tx: actions.unlabel_lead(tx, actor, lead_id, label_id)
     )
 
@@ -79,15 +78,17 @@ async def post_unlabel(request: Request, caller: FormCaller, lead_id: str, label
 @router.post("/leads/{lead_id}/notes")
 async def post_note(
     request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Note, Form()]
-) -> RedirectResponse:
+) -> Response:
     actor = actor_of(caller)
-    return await _write(request, caller, lead_id, lambda tx: actions.add_note(tx, actor, lead_id, sent.text))
+    return await change_lead(
+        request, caller, lead_id, lambda tx: actions.add_note(tx, actor, lead_id, sent.text)
+    )
 
 
 @router.post("/leads/{lead_id}/notes/{note_id}")
 async def post_note_change(
     request: Request, caller: FormCaller, lead_id: str, note_id: str, sent: Annotated[_Change, Form()]
-) -> RedirectResponse:
+) -> Response:
     actor = actor_of(caller)
 
     def change(tx: Tx) -> None:
@@ -97,22 +98,24 @@ async def post_note_change(
         else:
             actions.edit_note(tx, actor, note, sent.text)
 
-    return await _write(request, caller, lead_id, change)
+    return await change_lead(request, caller, lead_id, change)
 
 
 @router.post("/leads/{lead_id}/tasks")
 async def post_task(
     request: Request, caller: FormCaller, lead_id: str, sent: Annotated[_Task, Form()]
-) -> RedirectResponse:
+) -> Response:
     actor = actor_of(caller)
     wanted = TaskText(sent.text, read_day(sent.due_on))
-    return await _write(request, caller, lead_id, lambda tx: actions.add_task(tx, actor, lead_id, wanted))
+    return await change_lead(
+        request, caller, lead_id, lambda tx: actions.add_task(tx, actor, lead_id, wanted)
+    )
 
 
 @router.post("/leads/{lead_id}/tasks/{task_id}")
 async def post_task_change(
     request: Request, caller: FormCaller, lead_id: str, task_id: str, sent: Annotated[_Change, Form()]
-) -> RedirectResponse:
+) -> Response:
     actor = actor_of(caller)
 
     def change(tx: Tx) -> None:
@@ -124,7 +127,7 @@ async def post_task_change(
         else:
             actions.finish_task(tx, actor, task, is_done=sent.do == "done")
 
-    return await _write(request, caller, lead_id, change)
+    return await change_lead(request, caller, lead_id, change)
 
 
 def _seen_note(tx: Tx, business_id: str, lead_id: str, note_id: str, seen: int) -> Note:
@@ -143,11 +146,3 @@ def _seen_task(tx: Tx, business_id: str, lead_id: str, task_id: str, seen: int) 
     if task.revision != seen:
         raise Refused(errors.CONFLICT, "Somebody changed this task first. Look at it again.")
     return task
-
-
-async def _write(
-    request: Request, caller: Caller, lead_id: str, change: Callable[[Tx], object]
-) -> RedirectResponse:
-    require(caller, Permission.WRITE_LEADS)
-    await context_of(request).db.write(change)
-    return RedirectResponse(f"/leads/{lead_id}", 303)

@@ -1,13 +1,14 @@
 """One lead: its contact points with their evidence, its work, its history, and the ad that earned it."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final
+from typing import Final
+from urllib.parse import quote
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import Permission
+from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.channels.store import find_account
 from contatto.kit import errors
@@ -24,7 +25,6 @@ from contatto.leads.model.leads import (
     HistoryEntry,
     HistoryKind,
     Lead,
-    LeadStatus,
     Origin,
 )
 from contatto.leads.pages.lead_view import (
@@ -40,8 +40,9 @@ from contatto.leads.pages.lead_view import (
 )
 from contatto.leads.pages.rows import credits_of, member_names
 from contatto.leads.pages.timeline import consent_events, look_events
+from contatto.leads.pages.undoing import moved_text, undos_of
 from contatto.leads.rules.reaching import Reach, reach_of
-from contatto.leads.rules.records import person_label
+from contatto.leads.rules.records import list_moves, person_label
 from contatto.leads.store import annotations, listing
 from contatto.leads.store import merges as merge_store
 from contatto.leads.store import records as store
@@ -59,6 +60,7 @@ _STEP_TEXTS: Final[Mapping[HistoryKind, str]] = {
     HistoryKind.MARKED: N_("Marked as a lead"),
     HistoryKind.REJECTED: N_("Not a contact: %(detail)s"),
     HistoryKind.STATUS: N_("Status: %(detail)s"),
+    HistoryKind.STATUS_UNDONE: N_("Status taken back: %(detail)s"),
     HistoryKind.LABELLED: N_("Label added: %(detail)s"),
     HistoryKind.UNLABELLED: N_("Label taken off: %(detail)s"),
     HistoryKind.OWNER: N_("Owner: %(detail)s"),
@@ -91,6 +93,11 @@ _FIELD_NAMES: Final = {"phone": N_("Phone"), "email": N_("E-mail"), "name": N_("
 @router.get("/leads/{lead_id}")
 async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Response:
     require(caller, Permission.READ_LEADS)
+    return await answer_lead(request, caller, lead_id, None)
+
+
+async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: Refused | None) -> Response:
+    """The page of a lead as it is now; after a refused change with the reason on top, and its status."""
     context, words = context_of(request), translator_of(request)
     sees_looks = may(caller, Permission.ADMINISTER)
 
@@ -119,26 +126,14 @@ async def show_lead(request: Request, caller: PageCaller, lead_id: str) -> Respo
         can_erase=may(caller, Permission.ERASE_LEADS),
         can_see_reports=may(caller, Permission.READ_REPORTS),
     )
-    page: HTMLResponse = context.pages.render(request, "leads/detail.html", row_of(found) | row_of(rights))
+    says = refused.detail_in(words) if refused else ""
+    values = row_of(found) | row_of(rights) | {"notice": says.partition(": ")[2] or says}
+    page: HTMLResponse = context.pages.render(
+        request, "leads/detail.html", values, refused.code.http_status if refused else 200
+    )
+    if refused is not None:
+        page.headers["X-Message"] = quote(values["notice"])
     return page
-
-
-@router.post("/leads/{lead_id}/status")
-async def post_status(
-    request: Request,
-    caller: FormCaller,
-    lead_id: str,
-    status: Annotated[LeadStatus, Form()],
-    seen: Annotated[LeadStatus, Form()],
-) -> RedirectResponse:
-    require(caller, Permission.WRITE_LEADS)
-
-    def change(tx: Tx) -> Lead:
-        return actions.change_lead_status(tx, caller.business_id, lead_id, seen, status, caller.display_name)
-
-    if status is not seen:
-        await context_of(request).db.write(change)
-    return RedirectResponse(f"/leads/{lead_id}", 303)
 
 
 @router.post("/leads/{lead_id}/points/{point_id}/reject")
@@ -177,6 +172,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detai
     earned = measurement.find_attribution(tx, business_id, lead.id, ConversionKind.LEAD)
     members = member_names(tx, business_id)
     merged = store.list_merged_leads(tx, business_id, lead.id)
+    history = store.list_history(tx, business_id, lead.id)
     return Detail(
         lead=LeadView(
             id=lead.id,
@@ -194,7 +190,8 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detai
             is_deleted=lead.hidden_at is not None,
             is_test=lead.is_test,
         ),
-        statuses=[status.value for status in LeadStatus],
+        moves=[status.value for status in list_moves(lead.status)],
+        undos=undos_of(tx, lead, history, words),
         members=list(members.items()),
         labels=annotations.list_labels_of(tx, business_id, [lead.id])[lead.id],
         known_labels=annotations.list_labels(tx, business_id),
@@ -209,7 +206,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detai
         ],
         attribution=_attribution(tx, lead, earned),
         conversion_id=earned.conversion_id if earned else None,
-        timeline=_timeline(tx, lead, merged, words, sees_looks=sees_looks),
+        timeline=_timeline(tx, lead, merged, history, words, sees_looks=sees_looks),
         merges=_merges(tx, lead, merged),
         duplicates=[
             TwinView(twin.id, person_label(twin.name, twin.person_id))
@@ -296,10 +293,16 @@ def _merge_events(tx: Tx, lead: Lead, words: Translator) -> list[TimelineEvent]:
 
 
 def _timeline(
-    tx: Tx, lead: Lead, merged: list[Lead], words: Translator, *, sees_looks: bool
+    tx: Tx,
+    lead: Lead,
+    merged: list[Lead],
+    history: list[HistoryEntry],
+    words: Translator,
+    *,
+    sees_looks: bool,
 ) -> list[TimelineEvent]:
     """The lead's history and its persons' touches, newest first; who looked, for those who may know."""
-    events = [_step_event(step, lead, words) for step in store.list_history(tx, lead.business_id, lead.id)]
+    events = [_step_event(step, lead, words) for step in history]
     events += _merge_events(tx, lead, words)
     events += [_form_event(entry, words) for entry in list_entries(tx, lead.business_id, lead.id)]
     events += consent_events(tx, lead, words)
@@ -333,8 +336,8 @@ def _step_event(step: HistoryEntry, lead: Lead, words: Translator) -> TimelineEv
 
 def _step_detail(step: HistoryEntry, words: Translator) -> str:
     """Statuses and fields in the reader's language; names and labels as they are."""
-    if step.what is HistoryKind.STATUS:
-        return " → ".join(words.gettext(status.capitalize()) for status in step.detail.split(" → "))
+    if step.what in (HistoryKind.STATUS, HistoryKind.STATUS_UNDONE):
+        return moved_text(step, words)
     if step.what in (HistoryKind.CAPTURED, HistoryKind.UPDATED, HistoryKind.REJECTED):
         fields = step.detail.split(", ")
         return ", ".join(words.gettext(_FIELD_NAMES.get(each, each.capitalize())) for each in fields)

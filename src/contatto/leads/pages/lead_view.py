@@ -1,6 +1,6 @@
 """What the page of one lead shows, as values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -96,11 +96,26 @@ class TimelineEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class UndoView:
+    """A change of a short while ago that can be taken back: what it was, and the form that does it.
+
+    ``path`` comes after the lead's own address.
+    """
+
+    text: str
+    at: datetime
+    actor: str
+    path: str
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Detail:
     """All that is known of a lead."""
 
     lead: LeadView
-    statuses: Sequence[str]
+    moves: Sequence[str]
+    undos: Sequence[UndoView]
     members: Sequence[tuple[str, str]]
     labels: Sequence[Label]
     known_labels: Sequence[Label]

@@ -14,9 +14,22 @@ from contatto.leads.pages import (
     erasing,
     importing,
     merging,
+    statuses,
     views,
 )
 
 router: Final = APIRouter(include_in_schema=False)
-for part in (center, downloads, views, bulk, importing, erasing, bulk_merge, detail, annotations, merging):
+for part in (
+    center,
+    downloads,
+    views,
+    bulk,
+    importing,
+    erasing,
+    bulk_merge,
+    detail,
+    statuses,
+    annotations,
+    merging,
+):
     router.include_router(part.router)

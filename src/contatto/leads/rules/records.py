@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Final
 from unicodedata import decimal, normalize
 
@@ -11,7 +12,8 @@ from contatto.capture.model import Field
 from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.leads.model.leads import LeadStatus, Signal
+from contatto.kit.i18n import LazyText
+from contatto.leads.model.leads import HistoryEntry, HistoryKind, LeadStatus, Signal
 
 MOVES: Final = {
     LeadStatus.RAW: frozenset(
@@ -24,10 +26,19 @@ MOVES: Final = {
 }
 """From a status to those that may follow. Nothing becomes raw again: somebody has looked at it."""
 
+ARROW: Final = " → "
+"""Between the old and the new value of a change, as a lead's history keeps it."""
+UNDO_WITHIN: Final = timedelta(days=1)
+"""For so long a change is offered to be undone."""
 NAME_LIMIT: Final = 120
 _SPACES: Final = re.compile(r"\s+")
 _DETAILS: Final = re.compile(r"\S+@\S+|\+?\d(?:[\s().-]{0,2}\d){6,}")
 """What may be an address, or a number of seven digits and more."""
+
+
+def list_moves(old: LeadStatus) -> list[LeadStatus]:
+    """The statuses that may follow one, in their order."""
+    return [status for status in LeadStatus if status in MOVES[old]]
 
 
 def check_move(old: LeadStatus, new: LeadStatus) -> None:
@@ -37,14 +48,47 @@ def check_move(old: LeadStatus, new: LeadStatus) -> None:
         Refused: CONFLICT.
     """
     if new not in MOVES[old]:
-        allowed = ", ".join(sorted(status.value for status in MOVES[old]))
         raise Refused(
             errors.CONFLICT,
-            "A lead that is %(old)s can become %(allowed)s, not %(new)s.",
-            old=old.value,
-            allowed=allowed,
-            new=new.value,
+            "A lead that is %(old)s cannot become %(new)s.",
+            old=_status_text(old),
+            new=_status_text(new),
         )
+
+
+def check_seen(now: LeadStatus, seen: LeadStatus) -> None:
+    """Refuse a change by somebody who had another status before their eyes.
+
+    Raises:
+        Refused: CONFLICT.
+    """
+    if now is not seen:
+        raise Refused(
+            errors.CONFLICT,
+            "Somebody changed this first: the lead is %(now)s by now; you saw %(seen)s.",
+            now=_status_text(now),
+            seen=_status_text(seen),
+        )
+
+
+def status_step_to_undo(
+    steps: Iterable[HistoryEntry], status: LeadStatus, now: datetime
+) -> HistoryEntry | None:
+    """The change that gave a lead its status, if it is the last one, was no undoing, and is not long ago."""
+    changes = [step for step in steps if step.what in (HistoryKind.STATUS, HistoryKind.STATUS_UNDONE)]
+    last = changes[-1] if changes else None
+    if last is None or last.what is not HistoryKind.STATUS or now - last.at > UNDO_WITHIN:
+        return None
+    return last if last.detail.endswith(f"{ARROW}{status.value}") else None
+
+
+def status_before(step: HistoryEntry) -> LeadStatus:
+    """The status that a lead had before a change of it."""
+    return LeadStatus(step.detail.partition(ARROW)[0])
+
+
+def _status_text(status: LeadStatus) -> LazyText:
+    return LazyText(status.value.capitalize())
 
 
 def makes_lead(signal: Signal) -> bool:

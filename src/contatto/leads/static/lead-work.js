@@ -7,6 +7,11 @@ document.addEventListener("htmx:after:request", (event) => {
   const opened = form.closest("details");
   if (opened) opened.open = false;
 });
+// Somebody was faster, or something is wrong with what was sent: the message says so, and the lead is shown as it is now.
+document.addEventListener("htmx:response:error", (event) => {
+  const { sourceElement: form, response } = event.detail.ctx;
+  if (response.status === 409 && form?.closest("#lead")) document.body.dispatchEvent(new CustomEvent("lead:stale"));
+});
 document.addEventListener("htmx:after:swap", () => {
   for (const form of document.forms) delete form.taken;
 });
