@@ -68,6 +68,7 @@ from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
 from contatto.kit.pictures import PICTURE_LIMIT
 from contatto.kit.private_files import files_of_sqlite, take_from_others
+from contatto.kit.tables import TABLE_LIMIT
 from contatto.kit.uploads import Uploads
 from contatto.kit.vault import vault_of
 from contatto.leads.ports import LeadPorts
@@ -207,7 +208,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_middleware(
         SecurityLayer,
         broken=_answer_broken,
-        larger={"/photos": PICTURE_LIMIT + 1},
+        larger={"/photos": PICTURE_LIMIT + 1, "/leads/import/file": TABLE_LIMIT + 1},
         public=PUBLIC_PATHS,
         is_https=context.settings.secure_cookies,
     )

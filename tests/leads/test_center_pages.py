@@ -284,34 +284,6 @@ def test_two_leads_are_compared_merged_and_separated_again(house: House) -> None
     assert "Merge undone" in house.client.get(f"/leads/{other}").text
 
 
-def test_an_import_shows_its_rows_first_and_then_does_them(house: House) -> None:
-    text = "name,phone\n<b>Mei</b>,9123 4567\nWrong,12\n"
-    token = csrf_of(house.client.get("/leads/import").text)
-    sent = {"text": text, "country": "SG", "csrf_token": token}
-    preview = house.client.post("/leads/import", data=sent).text
-    assert "1 new, 0 added to, 1 left out" in preview
-    assert "&lt;b&gt;Mei" in preview
-    assert "0 leads<" in house.client.get("/leads").text
-    answer = house.client.post("/leads/import/start", data=sent, follow_redirects=False)
-    wait_for_jobs(house)
-    job = house.client.get(answer.headers["location"]).text
-    assert "1 done, 1 left out" in job
-    assert "Row 2: This phone number is not valid in its country." in job
-    italian = house.client.get(answer.headers["location"], headers={"accept-language": "it"}).text
-    assert "Riga 2: Questo numero di telefono non è valido nel suo paese." in italian
-    page = house.client.get("/leads?source=import").text
-    assert "+6591234567" in page
-    lead_id = page.split('id="lead-rows"')[1].split('href="/leads/')[1][:36]
-    assert house.client.get(f"/leads/{lead_id}").status_code == 200
-    wrong = house.client.post("/leads/import", data=sent | {"text": "no head"}).text
-    assert "must name a column" in wrong
-    sent |= {"text": "no head"}
-    assert (
-        "must name a column"
-        not in house.client.post("/leads/import", data=sent, headers={"accept-language": "it"}).text
-    )
-
-
 def test_an_agent_may_work_on_many_leads_but_not_take_them_away(house: House) -> None:
     lead_id = a_lead(house)
     sign_in_as(house, Role.AGENT)

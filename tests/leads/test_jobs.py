@@ -21,7 +21,7 @@ from contatto.leads.model.events import LeadJobMoved
 from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
 from contatto.leads.model.leads import LeadStatus
 from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.rules.importing import read_sheet
+from contatto.leads.rules.importing import read_columns, read_sheet
 from contatto.leads.store import annotations, listing
 from contatto.leads.store import jobs as store
 from contatto.leads.store.records import list_contact_points
@@ -92,7 +92,7 @@ def test_all_that_match_are_changed_in_steps_and_undone_again(database: Database
     taken_back = look(database, undo)
     assert (taken_back.done, taken_back.skipped) == (248, 1)
     assert counts(database, actor) == {LeadStatus.RAW: 248, LeadStatus.CONTACTED: 1, LeadStatus.CONVERTED: 1}
-    [left] = database.read_now(lambda tx: store.list_skipped(tx, actor.business_id, undo.id))
+    [left] = database.read_now(lambda tx: store.list_told(tx, actor.business_id, undo.id))
     assert (left.lead_id, left.reason) == (ids[0], str(jobs.SKIPPED_FIRST))
     with pytest.raises(Refused, match="cannot be undone"):
         database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
@@ -148,7 +148,7 @@ def test_moves_that_the_table_does_not_have_are_left_out_with_the_reason(
     assert (look(database, job).done, look(database, job).skipped) == (0, 2)
     reasons = [
         str(read_lazy_text(item.reason))
-        for item in database.read_now(lambda tx: store.list_skipped(tx, actor.business_id, job.id))
+        for item in database.read_now(lambda tx: store.list_told(tx, actor.business_id, job.id))
     ]
     assert "A lead that is Converted cannot become Contacted." in reasons
     assert "This lead is gone." in reasons
@@ -193,7 +193,7 @@ def test_an_import_does_for_each_row_what_its_preview_said_and_can_be_undone(
         "Both;9120 0000, 9120 0001;;;\n"
     )
     sheet = read_sheet(text)
-    preview = database.read_now(lambda tx: foresee_import(tx, actor.business_id, sheet, "SG"))
+    preview = database.read_now(lambda tx: foresee_import(tx, actor.business_id, plan_import(sheet, "SG")))
     assert preview.counts == {"create": 1, "update": 2, "skip": 3}
     assert [(row.number, row.does) for row in preview.rows] == [
         (1, "update"), (2, "create"), (3, "update"), (4, "skip"), (5, "skip"), (6, "skip"),
@@ -212,7 +212,7 @@ def test_an_import_does_for_each_row_what_its_preview_said_and_can_be_undone(
     } | {name: values for name, values in before.items() if name != "mei"}
     reasons = [
         str(read_lazy_text(item.reason))
-        for item in database.read_now(lambda tx: store.list_skipped(tx, actor.business_id, job.id))
+        for item in database.read_now(lambda tx: store.list_told(tx, actor.business_id, job.id))
     ]
     assert [reason.partition(":")[0] for reason in reasons] == ["Row 4", "Row 5", "Row 6"]
 
@@ -234,12 +234,16 @@ def contact_values(db: Database, actor: Actor) -> dict[str, set[str]]:
     return db.read_now(read)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "name,age\nMei,3\n", "phone\n", "phone\n" + "1\n" * 20_001, '"phone\n' + "x" * 200_000]
-)
-def test_a_file_without_a_head_or_rows_or_with_too_many_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "phone\n", "phone\n" + "1\n" * 20_001, '"phone\n' + "x" * 200_000])
+def test_a_file_without_rows_or_with_too_many_is_refused(text: str) -> None:
     with pytest.raises(Refused, match="file: "):
         read_sheet(text)
+
+
+def test_a_file_of_which_no_column_holds_a_contact_is_not_imported() -> None:
+    sheet = read_sheet("name,age\nMei,3\n")
+    with pytest.raises(Refused, match="at least one column"):
+        read_columns(plan_import(sheet, "SG").columns, 2)
 
 
 def states(db: Database, jobs_of: list[Job]) -> list[JobState]:

@@ -81,7 +81,7 @@ def test_who_was_slower_is_told_on_the_page_of_the_lead_and_nothing_is_changed(h
     code, page = post(house, f"/leads/{lead_id}/status", status="contacted", seen="raw")
     assert code == 409
     assert 'id="lead-notice"' in page
-    assert "the lead is Qualified by now; you saw Raw" in page
+    assert "Somebody changed this first: the lead is Qualified by now; you saw Raw" in page
     assert offered(page) == {"contacted", "unqualified", "converted"}
     assert status_of(house, lead_id) is LeadStatus.QUALIFIED
 

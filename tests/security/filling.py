@@ -333,7 +333,7 @@ class Filling:
         self.press("/leads", "GET", params={"column": ["name", "phone"], "dense": "1"})
         self.press("/leads/bulk", data={"do": "label", "ids": [first, second], "label": f"{word} bulk"})
         sheet = f"name,phone\n{word} imported,+65 9{self.of.phones[0][1:]}\n"
-        self.press("/leads/import/start", data={"text": sheet, "country": "SG"})
+        self.import_leads(sheet)
         self.press("/leads/merge", data={"ids": [third, fourth], "keep": third, "reason": f"{word} twins"})
         point = self.points_of(second)[0]
         self.press(f"/leads/{second}/points/{point}/reject")
@@ -343,6 +343,13 @@ class Filling:
                  "lead": {"lead_id": number, "lead_event_source": "crm"}}  # fmt: skip
         self.data("POST", "/event/track/", event_source="crm", event_source_id=made, data=[event])
         self.data("POST", "/page/lead/mock/create/", page_id=self.made["page"])
+
+    def import_leads(self, sheet: str) -> None:
+        """Show a file and start its import; and leave another one unstarted."""
+        sent = {"text": sheet, "country": "SG"}
+        shown = self.press("/leads/import", data=sent).headers["location"]
+        self.press(f"{shown}/start")
+        self.press("/leads/import", data=sent)
 
     def points_of(self, lead: str) -> list[str]:
         rows = metadata.tables["contact_points"]

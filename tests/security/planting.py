@@ -158,7 +158,7 @@ class Planting:
         sheet = (
             f"name,phone,email\n{NAME},+65 {WRITTEN},\n{NAME},,{MAIL}\nBad,{WRITTEN}99,\n{MAIL},nothing,\n"
         )
-        self.filling.press("/leads/import/start", data={"text": sheet, "country": "SG"})
+        self.filling.import_leads(sheet)
         self.filling.press(
             "/leads/bulk", data={"do": "status", "all": "1", "query": f"q={PHONE}", "status": "contacted"}
         )

@@ -120,8 +120,6 @@ def more_of(way: Way) -> list[Attempt]:
     """What shows something only if it is asked for."""
     if way.name in ("GET /inbox/search", "GET /inbox", "GET /leads"):
         return [Attempt(way, way.path, (("q", word),)) for word in (NAME, MAIL)]
-    if way.name == "POST /leads/import":
-        return [Attempt(way, way.path, form=(("text", f"email\n{MAIL}"), ("country", "SG")))]
     return []
 
 

@@ -19,10 +19,9 @@ from contatto.channels.model import ChannelApp, Platform
 from contatto.forms.actions import files as lead_files
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit.db.tx import Tx
-from contatto.leads.actions import importing
 from contatto.leads.actions.jobs import MOST_WAITING
 from contatto.leads.model.jobs import Job, JobState
-from contatto.leads.pages import downloads
+from contatto.leads.pages import downloads, importing
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.jobs import list_jobs
 from contatto.leads.store.listing import count_leads
@@ -63,7 +62,8 @@ class Street:
 
     def start_import(self, number: int, rows: int = ROWS) -> httpx2.Response:
         lines = "".join(f"+6281{number:02}{row:06}\n" for row in range(rows))
-        return self.post("/leads/import/start", text=f"phone\n{lines}", country="ID")
+        shown = self.post("/leads/import", text=f"phone\n{lines}", country="ID")
+        return self.post(f"{shown.headers['location']}/start")
 
     def write(self, user: str, text: str = "call +65 9123 4567", app: str = "victim") -> None:
         """Post a webhook as the platform does: of the victim, or with APP_ID of the busy tenant."""
@@ -203,7 +203,8 @@ def test_a_long_export_or_preview_holds_up_no_lead_of_another(
 
     def ask() -> httpx2.Response:
         if what == "preview":
-            return street.post("/leads/import", text="phone\n+6281100000001\n", country="ID")
+            shown = street.post("/leads/import", text="phone\n+6281100000001\n", country="ID")
+            return street.busy.client.get(shown.headers["location"])
         if what == "file":
             made = street.busy.make_ad("LEAD")
             body = {"advertiser_id": street.busy.advertiser_id, "ad_id": made["ad_id"]}

@@ -64,6 +64,11 @@ def require(caller: Caller, permission: Permission) -> None:
         )
 
 
+def is_able(member: Member, permission: Permission) -> bool:
+    """Whether a member may come in, and has a permission: only then is anything given to them."""
+    return member.deactivated_at is None and permission in ROLE_PERMISSIONS[member.role]
+
+
 def may_appoint(own: Role, role: Role) -> bool:
     """Whether a member may give somebody this role, or take it away: only owners make and unmake owners."""
     return Permission.ADMINISTER in ROLE_PERMISSIONS[own] and (own is Role.OWNER or role is not Role.OWNER)

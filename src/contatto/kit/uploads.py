@@ -1,11 +1,12 @@
-"""Pictures of requests, made anew in children, in turn; and pictures of answers, in which nothing can run."""
+"""Files of requests, read in children, in turn: pictures made anew, and tables. And pictures of answers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,6 +22,7 @@ from contatto.kit.pictures import (
     read_remade,
     remake_picture,
 )
+from contatto.kit.tables import TABLE_LIMIT, is_workbook, rows_of_workbook, text_of, unreadable_workbook
 
 READERS_OF_ONE: Final = 3
 """Bodies of one sender that are read at the same time; one of them at a time is decoded."""
@@ -84,30 +86,62 @@ class Uploads:
         async with self._of(self._members, member_id) as sender:
             return await self._remade(self._members, sender, raw)
 
+    async def take_table(self, request: Request, member_id: str) -> list[list[str]] | str:
+        """The file in the body of a member's request: the rows of a workbook, or a text.
+
+        Raises:
+            Refused: INVALID; TOO_MANY or BUSY, for those who had to wait for too long.
+        """
+        line = self._members
+        async with (
+            self._of(line, member_id) as sender,
+            _in_time(sender.reading, errors.TOO_MANY),
+            self._read(request, TABLE_LIMIT, _too_large_table) as raw,
+        ):
+            if not is_workbook(raw):
+                return text_of(raw)
+            async with _in_time(sender.decoding, errors.TOO_MANY), _in_time(line.decoding, errors.BUSY):
+                try:
+                    found = await self._confined.run(rows_of_workbook, raw)
+                    return msgspec.json.decode(found, type=list[list[str]])
+                except (Overworked, msgspec.MsgspecError) as error:
+                    raise unreadable_workbook() from error
+
     def close(self) -> None:
         """End the children that decode."""
         self._confined.close()
 
     async def _take(self, line: _Line, key: str, request: Request) -> Picture:
-        async with self._of(line, key) as sender, _in_time(sender.reading, errors.TOO_MANY):
-            raw = bytearray()
-            try:
-                async for part in request.stream():
-                    raw += part
-                    self._hold(len(part))
-                    if len(raw) > PICTURE_LIMIT:
-                        raise Refused(errors.PHOTO_TOO_LARGE)
-                check_magic(raw)
-                return await self._remade(line, sender, bytes(raw))
-            finally:
-                self._held -= len(raw)
+        async with (
+            self._of(line, key) as sender,
+            _in_time(sender.reading, errors.TOO_MANY),
+            self._read(request, PICTURE_LIMIT, _too_large_photo) as raw,
+        ):
+            check_magic(raw)
+            return await self._remade(line, sender, raw)
+
+    @asynccontextmanager
+    async def _read(
+        self, request: Request, limit: int, too_large: Callable[[], Refused]
+    ) -> AsyncIterator[bytes]:
+        """A request's body, which is counted as held meanwhile."""
+        raw = bytearray()
+        try:
+            async for part in request.stream():
+                raw += part
+                self._hold(len(part))
+                if len(raw) > limit:
+                    raise too_large()
+            yield bytes(raw)
+        finally:
+            self._held -= len(raw)
 
     @asynccontextmanager
     async def _of(self, line: _Line, key: str) -> AsyncIterator[_Sender]:
         """The turns of a sender, kept for as long as one of their requests is here."""
         sender = line.senders.setdefault(key, _Sender())
         if sender.count >= MOST_OF_ONE:
-            raise Refused(errors.TOO_MANY, "Too many photos at once.", RETRY_S)
+            raise Refused(errors.TOO_MANY, "Too many files at once.", RETRY_S)
         sender.count += 1
         try:
             yield sender
@@ -127,6 +161,14 @@ class Uploads:
                 return read_remade(await self._confined.run(remake_picture, raw))
             except Overworked as error:
                 raise not_a_photo() from error
+
+
+def _too_large_photo() -> Refused:
+    return Refused(errors.PHOTO_TOO_LARGE)
+
+
+def _too_large_table() -> Refused:
+    return Refused(errors.INVALID, "file: it must have %(most)s MB at most.", most=TABLE_LIMIT // 1024**2)
 
 
 @asynccontextmanager

@@ -78,7 +78,8 @@ def _forget_plans(tx: Tx, gone: Gone) -> None:
     for job_id, kind, state, plan in store.list_plans(tx, gone.business_id):
         if kind is JobKind.IMPORT:
             numbers = store.list_row_numbers(tx, gone.business_id, job_id, gone.lead_ids)
-            fresh = replace(plan, rows=without_person(plan.rows, numbers, gone.contacts))
+            rows = without_person(plan.rows, numbers, gone.contacts, plan.numbers)
+            fresh = replace(plan, rows=rows)
         elif _searches(plan.query, gone):
             fresh = replace(plan, query="" if state is JobState.DONE else NOBODY)
         else:

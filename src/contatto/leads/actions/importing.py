@@ -1,75 +1,127 @@
 """Leads out of a file: each row makes a lead, adds to the one that it fits, or is left with a reason."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import batched
 from typing import Final
 
+from contatto.accounts.model import BusinessId, Permission
+from contatto.accounts.rules import is_able
+from contatto.accounts.store import list_members
 from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
-from contatto.leads.actions import annotations, records
+from contatto.leads.actions import annotations, records, statuses
 from contatto.leads.actions.facets import refresh_with_twins
 from contatto.leads.model.annotations import Actor
-from contatto.leads.model.jobs import ItemState, JobItem, Plan
-from contatto.leads.model.leads import HistoryKind, Lead, Origin, Signal
-from contatto.leads.rules.importing import Entry, Sheet, UnreadableRow, read_entry
+from contatto.leads.model.jobs import ItemState, Job, JobItem, Plan
+from contatto.leads.model.leads import HistoryKind, Lead, LeadStatus, Origin, Signal
+from contatto.leads.rules.annotations import read_note
+from contatto.leads.rules.columns import guess_columns
+from contatto.leads.rules.importing import MOST_ROWS, Entry, Sheet, UnreadableRow, read_entry
+from contatto.leads.rules.records import MOVES
 from contatto.leads.store import annotations as work_store
 from contatto.leads.store import records as store
 from contatto.leads.store.facets import list_sharing_leads
+from contatto.leads.store.jobs import list_told
 
-SHOWN_ROWS: Final = 100
+SHOWN_ROWS: Final = 20
+"""Rows of each kind that a preview shows."""
+SHOWN_REASONS: Final = 12
 _AT_ONCE: Final = 500
 """Rows whose details are looked up together."""
+_REJECTS: Final = MOST_ROWS
+_LABEL, _STATUS, _OWNER, _NOTE = "l", "s", "o", "n"
+"""What the words begin with by which a row's work can be undone."""
+_NO_OWNER: Final = LazyText("The owner is no member who may open leads.")
+_NO_MOVE: Final = LazyText("The status does not follow the one that the lead has; that one stays.")
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """What the import of a row will do: create, update or skip, and why."""
+    """What the import of a row will do: create, update or skip, and what of the row cannot be taken."""
 
     number: int
     does: str
     name: str
     details: tuple[str, ...]
     reason: LazyText
+    problems: tuple[LazyText, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What an import will do, in numbers, with its first rows and all that are left out."""
+    """What an import will do.
+
+    Attributes:
+        counts: how many rows it creates, updates and skips.
+        in_part: how many rows are taken without something that cannot be.
+        reasons: why rows or cells are left out, the most frequent first, with how many.
+        rows: some rows of each kind.
+    """
 
     counts: dict[str, int]
+    in_part: int
+    reasons: list[tuple[LazyText, int]]
     rows: list[Foreseen]
 
 
-def plan_import(sheet: Sheet, country: str) -> Plan:
-    """The plan of a job: the head and the country stand before the rows."""
-    return Plan(value=country, query="\t".join(sheet.columns), rows=sheet.rows)
+def plan_import(sheet: Sheet, country: str, columns: Sequence[str] = ()) -> Plan:
+    """The plan of a job; without ``columns`` each column is taken for what it probably is."""
+    chosen = tuple(columns) or guess_columns(sheet.head, sheet.rows)
+    return Plan(value=country, rows=sheet.rows, head=sheet.head, columns=chosen)
 
 
-def foresee_import(tx: Tx, business_id: str, sheet: Sheet, country: str) -> Preview:
+def foresee_import(tx: Tx, business_id: str, plan: Plan) -> Preview:
     """Say for each row what its import will do, without doing it."""
     counts = {"create": 0, "update": 0, "skip": 0}
+    in_part = 0
     shown: list[Foreseen] = []
+    reasons: Counter[str] = Counter()
+    texts: dict[str, LazyText] = {}
     seen: dict[tuple[Field, str], int] = {}
-    for rows in batched(enumerate(sheet.rows, 1), _AT_ONCE, strict=False):
-        read = [(number, _read(sheet.columns, cells, country)) for number, cells in rows]
+    owners = owners_of(tx, business_id)
+    of_kind: Counter[tuple[str, bool]] = Counter()
+    for rows in batched(enumerate(plan.rows, 1), _AT_ONCE, strict=False):
+        read = [(number, _read(plan.columns, cells, plan.value, owners)) for number, cells in rows]
         values = {each.value for _, entry in read if isinstance(entry, Entry) for each in entry.contacts}
         known = store.list_leads_by_value(tx, business_id, values)
         for number, entry in read:
             foreseen = _foresee(number, entry, known, seen)
             counts[foreseen.does] += 1
-            if len(shown) < SHOWN_ROWS or (foreseen.does == "skip" and len(shown) < 5 * SHOWN_ROWS):
+            in_part += bool(foreseen.problems) and foreseen.does != "skip"
+            for reason in foreseen.problems or ([foreseen.reason] if foreseen.does == "skip" else []):
+                texts.setdefault(reason.text, reason)
+                reasons[reason.text] += 1
+            kind = (foreseen.does, bool(foreseen.problems))
+            of_kind[kind] += 1
+            if of_kind[kind] <= SHOWN_ROWS:
                 shown.append(foreseen)
-    return Preview(counts, shown)
+    common = [(texts[text], count) for text, count in reasons.most_common(SHOWN_REASONS)]
+    return Preview(counts, in_part, common, shown)
 
 
-def _read(columns: tuple[str, ...], cells: tuple[str, ...], country: str) -> Entry | UnreadableRow:
+def owners_of(tx: Tx, business_id: str) -> dict[str, str]:
+    """Members who may open leads: their ids by name and by e-mail, in small letters."""
+    able = [
+        each for each in list_members(tx, BusinessId(business_id)) if is_able(each, Permission.READ_LEADS)
+    ]
+    found: dict[str, str] = {each.display_name.casefold(): each.id for each in able}
+    return found | {each.email.casefold(): each.id for each in able}
+
+
+def _read(
+    columns: tuple[str, ...], cells: tuple[str, ...], country: str, owners: Mapping[str, str]
+) -> Entry | UnreadableRow:
     try:
-        return read_entry(columns, cells, country)
+        entry = read_entry(columns, cells, country)
     except UnreadableRow as unfit:
         return unfit
+    if entry.owner and entry.owner.casefold() not in owners:
+        return replace(entry, owner="", problems=(*entry.problems, _NO_OWNER))
+    return entry
 
 
 def _foresee(
@@ -89,14 +141,22 @@ def _foresee(
         seen.setdefault(value, number)
     if len(fitting) > 1:
         return Foreseen(number, "skip", entry.name, details, _several(len(fitting)))
+    does, reason = "create", LazyText("")
+    problems = entry.problems
     if fitting:
         (lead,) = fitting.values()
-        return Foreseen(number, "update", entry.name, details, _adds_to(lead.name))
-    if earlier:
-        return Foreseen(
-            number, "update", entry.name, details, LazyText("Adds to row %(row)s", row=min(earlier))
-        )
-    return Foreseen(number, "create", entry.name, details, LazyText(""))
+        does, reason = "update", _adds_to(lead.name)
+        problems += _status_problem(entry, lead)
+    elif earlier:
+        does, reason = "update", LazyText("Adds to row %(row)s", row=min(earlier))
+    return Foreseen(number, does, entry.name, details, reason, problems)
+
+
+def _status_problem(entry: Entry, lead: Lead) -> tuple[LazyText, ...]:
+    """Why a lead that is there does not get the status of its row."""
+    if entry.status in (None, lead.status) or entry.status in MOVES[lead.status]:
+        return ()
+    return (_NO_MOVE,)
 
 
 def _adds_to(name: str) -> LazyText:
@@ -109,10 +169,10 @@ def _several(count: int) -> LazyText:
 
 def import_row(tx: Tx, actor: Actor, plan: Plan, job_id: str, number: int) -> JobItem:
     """Do what was foreseen for a row, as things are by now."""
-    try:
-        entry = read_entry(plan.query.split("\t"), plan.rows[number - 1], plan.value)
-    except UnreadableRow as unfit:
-        return _left(number, unfit.says)
+    owners = owners_of(tx, actor.business_id)
+    entry = _read(plan.columns, plan.rows[number - 1], plan.value, owners)
+    if isinstance(entry, UnreadableRow):
+        return _left(number, entry.says)
     values = {each.value for each in entry.contacts}
     known = store.list_leads_with_values(tx, actor.business_id, values)
     if len(known) > 1:
@@ -121,15 +181,59 @@ def import_row(tx: Tx, actor: Actor, plan: Plan, job_id: str, number: int) -> Jo
     lead = records.upsert_lead(tx, _signal(tx, actor, entry, known[0] if known else None, source_id))
     if lead is None:
         return _left(number, LazyText("There is no contact detail in it."))
-    labels = [annotations.keep_label(tx, actor.business_id, name) for name in entry.labels]
-    fresh = [label.id for label in labels if annotations.put_label(tx, actor, lead.id, label)]
     state = ItemState.CHANGED if known else ItemState.CREATED
-    return JobItem(0, lead.id, state, ",".join(fresh), source_id, "")
+    problems = entry.problems + (_status_problem(entry, lead) if known else ())
+    before = _take_work(tx, actor, entry, lead, owners, is_new=not known)
+    reason = _kept_reason(number, _joined(problems)) if problems else ""
+    return JobItem(0, lead.id, state, ",".join(before), source_id, reason)
+
+
+def _take_work(
+    tx: Tx, actor: Actor, entry: Entry, lead: Lead, owners: Mapping[str, str], *, is_new: bool
+) -> list[str]:
+    """Take the labels, status, owner and notes of a row; what undoing needs to know of it."""
+    labels = [annotations.keep_label(tx, actor.business_id, name) for name in entry.labels]
+    before = [f"{_LABEL}{label.id}" for label in labels if annotations.put_label(tx, actor, lead.id, label)]
+    status = entry.status
+    if status is not None and status is not lead.status and (is_new or status in MOVES[lead.status]):
+        statuses.change_lead_status(tx, lead.business_id, lead.id, lead.status, status, actor.name)
+        before.append(f"{_STATUS}{lead.status.value}>{status.value}")
+    owner_id = owners.get(entry.owner.casefold()) if entry.owner else None
+    if owner_id is not None and owner_id != lead.owner_id:
+        annotations.assign_lead(tx, actor, lead.id, lead.owner_id, owner_id)
+        before.append(f"{_OWNER}{lead.owner_id or ''}>{owner_id}")
+    if entry.notes:
+        text = read_note(entry.notes)
+        if all(note.text != text for note in work_store.list_notes(tx, lead.business_id, lead.id)):
+            before.append(f"{_NOTE}{annotations.add_note(tx, actor, lead.id, text).id}")
+    return before
+
+
+def only_rejects(tx: Tx, job: Job) -> Plan:
+    """The plan of an import that ended, with the rows alone that were left out or taken in part.
+
+    They are kept for a while, so that they can be fetched, mended and sent again. Nobody needs the others.
+    """
+    told = list_told(tx, job.business_id, job.id, _REJECTS)
+    numbers = tuple(item.position for item in told if item.position <= len(job.plan.rows))
+    rows = tuple(job.plan.rows[number - 1] for number in numbers)
+    return replace(job.plan, rows=rows, numbers=numbers)
+
+
+def _kept_reason(number: int, reason: LazyText) -> str:
+    return LazyText("Row %(row)s: %(reason)s", row=number, reason=reason).kept()
+
+
+def _joined(problems: Sequence[LazyText]) -> LazyText:
+    """Several reasons as one, to be kept."""
+    found = problems[0]
+    for each in problems[1:3]:
+        found = LazyText("%(first)s %(second)s", first=found, second=each)
+    return found
 
 
 def _left(number: int, reason: LazyText) -> JobItem:
-    said = LazyText("Row %(row)s: %(reason)s", row=number, reason=reason)
-    return JobItem(0, "", ItemState.SKIPPED, "", "", said.kept())
+    return JobItem(0, "", ItemState.SKIPPED, "", "", _kept_reason(number, reason))
 
 
 def _signal(tx: Tx, actor: Actor, entry: Entry, lead: Lead | None, source_id: str) -> Signal:
@@ -151,7 +255,7 @@ def _signal(tx: Tx, actor: Actor, entry: Entry, lead: Lead | None, source_id: st
 def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     """Undo a row: a lead that it made is deleted, details that it added go; False when others built on it."""
     if item.state is ItemState.CREATED:
-        if _was_used(tx, lead, item.after):
+        if _was_used(tx, lead, item):
             return False
         records.delete_lead(tx, lead, actor.name)
         return True
@@ -159,16 +263,34 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     shared = list_sharing_leads(tx, lead.business_id, {lead.id})
     for point_id in own:
         store.delete_contact_point(tx, lead.business_id, point_id)
-    for label_id in filter(None, item.before.split(",")):
-        work_store.delete_lead_label(tx, lead.business_id, lead.id, label_id)
+    for token in filter(None, item.before.split(",")):
+        _work_back(tx, actor, lead, token)
     refresh_with_twins(tx, lead.business_id, {lead.id}, shared)
     annotations.note_edit(tx, actor, lead.id, HistoryKind.IMPORT_UNDONE, "")
     return True
 
 
-def _was_used(tx: Tx, lead: Lead, source_id: str) -> bool:
+def _work_back(tx: Tx, actor: Actor, lead: Lead, token: str) -> None:
+    """Take back one thing that a row did; what somebody has changed since stays."""
+    kind, value = token[0], token[1:]
+    old, _, new = value.partition(">")
+    if kind == _LABEL:
+        work_store.delete_lead_label(tx, lead.business_id, lead.id, value)
+    elif kind == _STATUS and lead.status.value == new:
+        statuses.return_lead_status(tx, lead, LeadStatus(old), actor.name)
+    elif kind == _OWNER and lead.owner_id == new:
+        annotations.assign_lead(tx, actor, lead.id, new, old or None)
+    elif kind == _NOTE:
+        note = work_store.find_note(tx, lead.business_id, lead.id, value)
+        if note is not None and note.revision == 0:
+            annotations.remove_note(tx, actor, note)
+
+
+def _was_used(tx: Tx, lead: Lead, item: JobItem) -> bool:
     """Whether anything but the import has added to a lead."""
-    job_id = source_id.partition(":")[0]
+    job_id = item.after.partition(":")[0]
     evidence = store.list_evidence_of_lead(tx, lead.business_id, lead.id)
     others = any(each.source_id.partition(":")[0] != job_id for each in evidence)
-    return others or bool(work_store.list_notes(tx, lead.business_id, lead.id))
+    own = {token[1:] for token in item.before.split(",") if token.startswith(_NOTE)}
+    notes = work_store.list_notes(tx, lead.business_id, lead.id)
+    return others or any(note.id not in own or note.revision for note in notes)

@@ -58,12 +58,12 @@ def start_job(tx: Tx, actor: Actor, kind: JobKind, plan: Plan) -> Job:
     total = len(plan.rows) or len(plan.lead_ids) or _count(tx, actor, plan)
     if not total:
         raise Refused(errors.INVALID, "Choose at least one lead.")
-    return _queue_job(tx, _new_job(tx, actor, job_id, kind, plan, total))
+    return _queue_job(tx, new_job(tx, actor, job_id, kind, plan, total))
 
 
 def record_done_job(tx: Tx, actor: Actor, kind: JobKind, plan: Plan, items: list[JobItem]) -> Job:
     """Write down work that this transaction did at once, so that it is shown, and undone, like any other."""
-    begun = _new_job(tx, actor, new_id(), kind, plan, len(items))
+    begun = new_job(tx, actor, new_id(), kind, plan, len(items))
     job = replace(begun, state=JobState.DONE, done=len(items), ended_at=tx.now)
     store.save_job(tx, job)
     store.append_job_items(tx, job, [replace(item, position=n) for n, item in enumerate(items, 1)])
@@ -84,7 +84,7 @@ def undo_job(tx: Tx, actor: Actor, job_id: str) -> Job:
         raise Refused(errors.CONFLICT, "Erasing cannot be undone: nothing is left to undo it with.")
     if not job.has_ended or job.undone_by or job.kind is JobKind.UNDO:
         raise Refused(errors.CONFLICT, "This cannot be undone: it still runs, or it was undone before.")
-    undo = _new_job(tx, actor, new_id(), JobKind.UNDO, Plan(), job.done)
+    undo = new_job(tx, actor, new_id(), JobKind.UNDO, Plan(), job.done)
     store.record_job(tx, replace(job, undone_by=undo.id))
     return _queue_job(tx, replace(undo, undo_of=job.id))
 
@@ -125,20 +125,29 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
         emit(tx, job.business_id, LeadJobMoved(job.business_id, job.id))
         return
     store.record_job(tx, replace(moved, state=JobState.DONE, ended_at=tx.now))
-    if job.plan.rows:  # each has become a lead, or was left out: nobody needs the file any more
-        record_plan(tx, job.business_id, job.id, replace(job.plan, rows=()))
+    if job.plan.rows:
+        record_plan(tx, job.business_id, job.id, importing.only_rejects(tx, job))
     emit(tx, job.business_id, LeadJobEnded(job.business_id, job.id))
 
 
 def _queue_job(tx: Tx, job: Job) -> Job:
-    tx.hold_key("jobs on leads", job.business_id)
-    if store.count_waiting_jobs(tx, job.business_id) >= MOST_WAITING:
-        raise Refused(errors.CONFLICT, "%(most)s jobs wait already. Try again later.", most=MOST_WAITING)
+    check_room(tx, job.business_id)
     store.save_job(tx, job)
     return job
 
 
-def _new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: Plan, total: int) -> Job:
+def check_room(tx: Tx, business_id: str) -> None:
+    """Refuse one more job of a business where too many wait.
+
+    Raises:
+        Refused: CONFLICT.
+    """
+    tx.hold_key("jobs on leads", business_id)
+    if store.count_waiting_jobs(tx, business_id) >= MOST_WAITING:
+        raise Refused(errors.CONFLICT, "%(most)s jobs wait already. Try again later.", most=MOST_WAITING)
+
+
+def new_job(tx: Tx, actor: Actor, job_id: str, kind: JobKind, plan: Plan, total: int) -> Job:
     return Job(
         id=job_id,
         business_id=actor.business_id,

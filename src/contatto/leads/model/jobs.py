@@ -20,15 +20,22 @@ class JobKind(StrEnum):
 
 
 class JobState(StrEnum):
-    """How far a job is; one that waits begins as soon as fewer others of its business run."""
+    """How far a job is; one that waits begins as soon as fewer others of its business run.
 
+    A draft is an import that its member still looks at; nothing is done with it.
+    """
+
+    DRAFT = "draft"
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
 
 
 class ItemState(StrEnum):
-    """What became of one lead, or of one row of a file; ``reason`` says why one was skipped."""
+    """What became of one lead, or of one row of a file.
+
+    ``reason`` says why one was skipped, and of a row that was taken what of it was not.
+    """
 
     CREATED = "created"
     CHANGED = "changed"
@@ -37,12 +44,19 @@ class ItemState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a job is to do: to the named leads, or to all that match a query, or with the rows of a file."""
+    """What a job is to do: to the named leads, or to all that match a query, or with the rows of a file.
+
+    Of a file ``head`` is its first line, ``columns`` says what each column is taken for, and ``numbers`` are
+    the rows' own numbers once only those are left that could not be taken, or not wholly.
+    """
 
     value: str = ""
     query: str = ""
     lead_ids: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
+    head: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

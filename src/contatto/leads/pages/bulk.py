@@ -18,7 +18,7 @@ from contatto.kit.i18n import read_lazy_text, translator_of
 from contatto.kit.ids import new_id
 from contatto.leads.actions import jobs as actions
 from contatto.leads.actions.records import note_export
-from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
+from contatto.leads.model.jobs import ItemState, Job, JobKind, JobState, Plan
 from contatto.leads.pages.downloads import answer_file
 from contatto.leads.pages.query import LeadsQuery, actor_of, read_query
 from contatto.leads.pages.rows import member_names
@@ -90,9 +90,16 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
             raise Refused(errors.NOT_FOUND, "There is no such work.")
         skipped = [
             {"lead_id": item.lead_id, "reason": read_lazy_text(item.reason).in_language(words)}
-            for item in store.list_skipped(tx, caller.business_id, job_id)
+            for item in store.list_told(tx, caller.business_id, job_id)
         ]
-        return {"job": _shown(job, _names(tx, caller)), "skipped": skipped}
+        counts = store.count_job_items(tx, caller.business_id, job_id)
+        return {
+            "job": _shown(job, _names(tx, caller)),
+            "skipped": skipped,
+            "made": sum(counts.get((ItemState.CREATED, told), 0) for told in (True, False)),
+            "in_part": sum(counts.get((state, True), 0) for state in (ItemState.CREATED, ItemState.CHANGED)),
+            "has_rejects": job.has_ended and any(job.plan.rows) and may(caller, Permission.WRITE_LEADS),
+        }
 
     values = await context.db.read(load)
     values |= {"caller": caller, "can_edit": may(caller, Permission.WRITE_LEADS), "look": new_id()}

@@ -1,5 +1,6 @@
 """One lead: its contact points with their evidence, its work, its history, and the ad that earned it."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
@@ -86,6 +87,8 @@ _FORM_TEXTS: Final = {
     False: N_("Sent the form %(form)s, version %(version)s"),
 }
 """By whether the person agreed to anything; the form as submitted shows to what."""
+_FIELD: Final = re.compile(r"^[a-z_]+: ")
+"""The name of a field before what is wrong with it."""
 _FIELD_NAMES: Final = {"phone": N_("Phone"), "email": N_("E-mail"), "name": N_("Name")}
 """The other fields are names of platforms."""
 
@@ -127,7 +130,7 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
         can_see_reports=may(caller, Permission.READ_REPORTS),
     )
     says = refused.detail_in(words) if refused else ""
-    values = row_of(found) | row_of(rights) | {"notice": says.partition(": ")[2] or says}
+    values = row_of(found) | row_of(rights) | {"notice": _FIELD.sub("", says)}
     page: HTMLResponse = context.pages.render(
         request, "leads/detail.html", values, refused.code.http_status if refused else 200
     )

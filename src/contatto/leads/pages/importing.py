@@ -1,90 +1,210 @@
-"""A file of leads: taken as text, shown row by row before anything happens, and then imported as a job."""
+"""A file of leads: taken, shown with what its columns hold and what it will do, and then imported."""
 
 import asyncio
-from typing import Annotated, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 
 import phonenumbers
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Form, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import Permission
+from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.channels.store import list_accounts
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import translator_of
-from contatto.leads.actions import importing as actions
-from contatto.leads.actions import jobs
-from contatto.leads.model.jobs import Job, JobKind
+from contatto.kit.http import json_answer
+from contatto.kit.i18n import read_lazy_text, translator_of
+from contatto.kit.looks import note_number_seen
+from contatto.kit.table_export import csv_lines
+from contatto.leads.actions import import_drafts as actions
+from contatto.leads.actions.importing import foresee_import
+from contatto.leads.model.jobs import Job, Plan
 from contatto.leads.pages.query import actor_of
-from contatto.leads.rules.importing import read_sheet
+from contatto.leads.rules.columns import KNOWN, NOT_TAKEN, REASON_HEAD
+from contatto.leads.rules.importing import MOST_COLUMNS, Sheet, read_columns, read_sheet, sheet_of
 from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 COUNTRIES: Final = tuple(sorted(phonenumbers.SUPPORTED_REGIONS))
+_SAMPLES: Final = 3
 
 
-class _Sheet(BaseModel):
+class _Text(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     text: str = Field("", max_length=1_000_000)
     country: str = Field("", max_length=2)
 
 
+class _Mapping(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    column: list[str] = Field(default_factory=list, max_length=MOST_COLUMNS)
+    country: str = Field("", max_length=2)
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnView:
+    """A column of a file: its head, some of its cells, what it holds, and whether another holds the same."""
+
+    head: str
+    samples: Sequence[str]
+    column: str
+    is_double: bool
+
+
 @router.get("/leads/import")
 async def show_import(request: Request, caller: PageCaller) -> HTMLResponse:
     require(caller, Permission.WRITE_LEADS)
-    context = context_of(request)
-    accounts = await context.db.read(lambda tx: list_accounts(tx, caller.business_id))
-    country = accounts[0].registration_country if accounts else ""
-    values = {
-        "caller": caller,
-        "country": country,
-        "countries": COUNTRIES,
-        "preview": None,
-        "text": "",
-        "error": "",
-    }
-    return context.pages.render(request, "leads/import.html", values)
+    accounts = await context_of(request).db.read(lambda tx: list_accounts(tx, caller.business_id))
+    return _page(request, caller, accounts[0].registration_country if accounts else "", "", "")
 
 
 @router.post("/leads/import")
-async def post_preview(request: Request, caller: FormCaller, sent: Annotated[_Sheet, Form()]) -> HTMLResponse:
-    """Show what the import would do; nothing is changed."""
+async def post_text(request: Request, caller: FormCaller, sent: Annotated[_Text, Form()]) -> Response:
+    """Keep a pasted text, and show what its import would do."""
     require(caller, Permission.WRITE_LEADS)
-    context = context_of(request)
-    preview, error = None, ""
     try:
         country = _country(sent.country)
         # In a thread: it reads each row.
         sheet = await asyncio.to_thread(read_sheet, sent.text)
-        preview = await context.db.read_long(
-            lambda tx: actions.foresee_import(tx, caller.business_id, sheet, country)
-        )
+        draft = await _keep(request, caller, sheet, country)
     except Refused as refused:
         detail = refused.detail_in(translator_of(request))
         error = detail.partition(": ")[2] or detail
-    values = {"caller": caller, "country": sent.country, "countries": COUNTRIES, "preview": preview}
-    return context.pages.render(request, "leads/import.html", values | {"text": sent.text, "error": error})
+        return _page(request, caller, sent.country, sent.text, error, refused.code.http_status)
+    return RedirectResponse(f"/leads/import/{draft.id}", 303)
 
 
-@router.post("/leads/import/start")
-async def post_import(
-    request: Request, caller: FormCaller, sent: Annotated[_Sheet, Form()]
-) -> RedirectResponse:
+@router.post("/leads/import/file")
+async def post_file(
+    request: Request, caller: FormCaller, country: Annotated[str, Query(max_length=2)] = ""
+) -> Response:
+    """Keep a file: its body is the file itself, which may be a workbook or a text in any usual encoding."""
     require(caller, Permission.WRITE_LEADS)
-    sheet = await asyncio.to_thread(read_sheet, sent.text)
-    plan = actions.plan_import(sheet, _country(sent.country))
+    chosen = _country(country)
+    found = await context_of(request).uploads.take_table(request, caller.subject_id)
+    read = read_sheet if isinstance(found, str) else sheet_of
+    sheet = await asyncio.to_thread(read, found)  # type: ignore[arg-type]
+    draft = await _keep(request, caller, sheet, chosen)
+    return json_answer({"href": f"/leads/import/{draft.id}"})
+
+
+@router.get("/leads/import/{job_id}")
+async def show_draft(request: Request, caller: PageCaller, job_id: str) -> HTMLResponse:
+    """What the import will do; nothing is changed."""
+    require(caller, Permission.WRITE_LEADS)
     actor = actor_of(caller)
+    draft = await context_of(request).db.read(lambda tx: actions.load_import_draft(tx, actor, job_id))
+    return await _draft_page(request, caller, draft, draft.plan, None)
 
-    def start(tx: Tx) -> Job:
-        return jobs.start_job(tx, actor, JobKind.IMPORT, plan)
 
-    job = await context_of(request).db.write(start)
-    return RedirectResponse(f"/leads/jobs/{job.id}", 303)
+@router.post("/leads/import/{job_id}")
+async def post_columns(
+    request: Request, caller: FormCaller, job_id: str, sent: Annotated[_Mapping, Form()]
+) -> Response:
+    require(caller, Permission.WRITE_LEADS)
+    actor, country = actor_of(caller), _country(sent.country)
+    db = context_of(request).db
+    try:
+        await db.write(lambda tx: actions.map_import_columns(tx, actor, job_id, sent.column, country))
+    except Refused as refused:
+        if refused.code is not errors.INVALID:
+            raise
+        draft = await db.read(lambda tx: actions.load_import_draft(tx, actor, job_id))
+        return await _draft_page(request, caller, draft, draft.plan, refused)
+    return RedirectResponse(f"/leads/import/{job_id}", 303)
+
+
+@router.post("/leads/import/{job_id}/start")
+async def post_start(request: Request, caller: FormCaller, job_id: str) -> RedirectResponse:
+    require(caller, Permission.WRITE_LEADS)
+    actor = actor_of(caller)
+    await context_of(request).db.write(lambda tx: actions.start_import(tx, actor, job_id))
+    return RedirectResponse(f"/leads/jobs/{job_id}", 303)
+
+
+@router.get("/leads/jobs/{job_id}/rejects")
+async def download_rejects(request: Request, caller: PageCaller, job_id: str) -> Response:
+    """The rows that were left out or taken in part, as they came, each with its reason: to be mended."""
+    require(caller, Permission.WRITE_LEADS)
+    words = translator_of(request)
+    plan, reasons = await context_of(request).db.read(
+        lambda tx: actions.load_rejects(tx, caller.business_id, job_id)
+    )
+    said = {number: read_lazy_text(reason).in_language(words) for number, reason in reasons.items()}
+    width = len(plan.head)
+    rows = [
+        [*(row + ("",) * width)[:width], said.get(number, "")]
+        for number, row in zip(plan.numbers, plan.rows, strict=True)
+        if row
+    ]
+    note_number_seen("lead_id", len(rows))
+    headers = {"Content-Disposition": 'attachment; filename="rejects.csv"', "Cache-Control": "no-store"}
+    lines = csv_lines([[*plan.head, REASON_HEAD], *rows], bom=True)
+    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+async def _keep(request: Request, caller: Caller, sheet: Sheet, country: str) -> Job:
+    actor = actor_of(caller)
+    return await context_of(request).db.write(lambda tx: actions.keep_import_draft(tx, actor, sheet, country))
+
+
+async def _draft_page(
+    request: Request, caller: Caller, draft: Job, plan: Plan, refused: Refused | None
+) -> HTMLResponse:
+    context = context_of(request)
+    words = translator_of(request)
+    problem = refused or _problem(plan)
+
+    def load(tx: Tx) -> Any:
+        return foresee_import(tx, caller.business_id, plan)
+
+    values = {
+        "caller": caller,
+        "draft_id": draft.id,
+        "country": plan.value,
+        "countries": COUNTRIES,
+        "columns": _columns(plan),
+        "choices": KNOWN,
+        "total": len(plan.rows),
+        "preview": None if problem else await context.db.read_long(load),
+        "error": "" if problem is None else problem.detail_in(words).partition(": ")[2],
+    }
+    status = refused.code.http_status if refused else 200
+    return context.pages.render(request, "leads/import_draft.html", values, status)
+
+
+def _problem(plan: Plan) -> Refused | None:
+    """Why a file cannot be imported as its columns are taken."""
+    try:
+        read_columns(plan.columns, len(plan.head))
+    except Refused as refused:
+        return refused
+    return None
+
+
+def _columns(plan: Plan) -> list[ColumnView]:
+    views = []
+    for place, head in enumerate(plan.head):
+        cells = (row[place].strip() for row in plan.rows if place < len(row))
+        samples = [cell[:60] for cell, _ in zip((cell for cell in cells if cell), range(_SAMPLES))]  # noqa: B905
+        column = plan.columns[place] if place < len(plan.columns) else NOT_TAKEN
+        is_double = column != NOT_TAKEN and plan.columns.count(column) > 1
+        views.append(ColumnView(head, samples, column, is_double))
+    return views
+
+
+def _page(
+    request: Request, caller: Caller, country: str, text: str, error: str, status: int = 200
+) -> HTMLResponse:
+    values = {"caller": caller, "country": country, "countries": COUNTRIES, "text": text, "error": error}
+    return context_of(request).pages.render(request, "leads/import.html", values, status)
 
 
 def _country(text: str) -> str:

@@ -25,12 +25,18 @@ def tells_of(text: str, contacts: Collection[str], names: Collection[str] = ()) 
 
 
 def without_person(
-    rows: Sequence[tuple[str, ...]], numbers: Collection[int], contacts: Collection[str]
+    rows: Sequence[tuple[str, ...]],
+    numbers: Collection[int],
+    contacts: Collection[str],
+    own: Sequence[int] = (),
 ) -> tuple[tuple[str, ...], ...]:
-    """The rows of a file with those emptied that have one of the numbers (from 1), or tell of a contact."""
+    """The rows of a file with those emptied that have one of the numbers, or tell of a contact.
+
+    ``own`` are the rows' numbers, where they do not count from 1.
+    """
     return tuple(
         () if row and (number in numbers or any(tells_of(cell, contacts) for cell in row)) else row
-        for number, row in enumerate(rows, 1)
+        for number, row in zip(own or range(1, len(rows) + 1), rows, strict=True)
     )
 
 

@@ -3,8 +3,9 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import phonenumbers
@@ -14,20 +15,19 @@ from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
-from contatto.leads.rules.annotations import LABEL_LIMIT
+from contatto.leads.model.leads import LeadStatus
+from contatto.leads.rules.annotations import LABEL_LIMIT, NOTE_LIMIT
+from contatto.leads.rules.columns import KNOWN, NOT_TAKEN, Column, read_status
 
 MOST_ROWS: Final = 20_000
 MOST_COLUMNS: Final = 200
 MOST_CELL: Final = 500
+MOST_HEAD: Final = 100
 RULE: Final = "import"
-_ALIASES: Final = {
-    "name": ("name", "full name", "full_name", "contact", "customer"),
-    "labels": ("labels", "label", "tags", "tag"),
-    Field.PHONE: ("phone", "phone number", "phone_number", "telephone", "mobile", "tel"),
-    Field.EMAIL: ("email", "e-mail", "mail", "email address"),
-    Field.TWITTER: ("twitter", "x"),
-}
 _EMAIL: Final = re.compile(r"[^\s@<>()\[\],;:\\\"]{1,64}@(?:[\w-]{1,63}\.)+[^\W\d_]{2,63}")
+_LEAST_ABROAD: Final = 10
+"""Digits of a number with its country and without a plus; of fewer, too many would be valid by chance."""
+_DIGITS: Final = re.compile(r"[\d\s().\-/]{10,40}")
 _DELIMITERS: Final = ",;\t"
 
 
@@ -38,90 +38,132 @@ class UnreadableRow(Exception):
         self.says = LazyText(text, **values)
         super().__init__(str(self.says))
 
+    @classmethod
+    def saying(cls, says: LazyText) -> "UnreadableRow":
+        return cls(says.text, **says.values)
+
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The rows of a file; ``columns`` names what each cell holds, "" for a column that is not known."""
+    """The head of a file and its rows."""
 
-    columns: tuple[str, ...]
+    head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row, read: a name, contact details in their normal form, and labels."""
+    """One row, read: what it says of a person, and what of it cannot be taken."""
 
     name: str
     contacts: tuple[ContactMatch, ...]
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    status: LeadStatus | None = None
+    notes: str = ""
+    owner: str = ""
+    problems: tuple[LazyText, ...] = ()
 
 
 def read_sheet(text: str) -> Sheet:
-    """Read a file as CSV with a head; commas, semicolons or tabs between the cells.
+    """Read a text as CSV with a head; commas, semicolons or tabs between the cells.
 
     Raises:
-        Refused: INVALID, when there is no head with a contact column, no row, or too many rows or columns.
+        Refused: INVALID, when it is no CSV, or as ``sheet_of``.
     """
     plain = text.removeprefix("\ufeff").replace("\0", "")
     first = plain.partition("\n")[0]
     delimiter = max(_DELIMITERS, key=first.count)
     try:
-        table = [tuple(row) for row in csv.reader(io.StringIO(plain), delimiter=delimiter) if any(row)]
+        return sheet_of(csv.reader(io.StringIO(plain), delimiter=delimiter))
     except csv.Error as error:
         raise Refused(errors.INVALID, "file: this is no CSV file.") from error
-    if table and len(table[0]) > MOST_COLUMNS:
+
+
+def sheet_of(table: Iterable[Sequence[str]]) -> Sheet:
+    """The head and the rows of a table; lines without any cell are left out, and empty columns at the end.
+
+    Raises:
+        Refused: INVALID, when there is no row below the head, or too many rows or columns.
+    """
+    found = list(islice((tuple(row) for row in table if any(cell.strip() for cell in row)), MOST_ROWS + 2))
+    head = found[0] if found else ()
+    while head and not head[-1].strip():
+        head = head[:-1]
+    if len(head) > MOST_COLUMNS:
         raise Refused(errors.INVALID, "file: it must have %(most)s columns at most.", most=MOST_COLUMNS)
-    columns = tuple(_column(cell) for cell in table[0]) if table else ()
-    if not set(columns) & {field.value for field in Field}:
-        raise Refused(
-            errors.INVALID, "file: the first line must name a column phone, email or another contact."
-        )
-    if not 1 < len(table) <= MOST_ROWS + 1:
+    if not 1 < len(found) <= MOST_ROWS + 1:
         raise Refused(errors.INVALID, "file: it must hold 1 to %(most)s rows below its head.", most=MOST_ROWS)
-    return Sheet(columns, tuple(table[1:]))
+    return Sheet(tuple(" ".join(cell.split())[:MOST_HEAD] for cell in head), tuple(found[1:]))
 
 
-def _column(cell: str) -> str:
-    word = " ".join(cell.strip().casefold().split())
-    for column, names in _ALIASES.items():
-        if word in names:
-            return str(column)
-    return word if word in list(Field) else ""
+def read_columns(columns: Sequence[str], count: int) -> tuple[str, ...]:
+    """What each column of a file is to be taken for.
+
+    Raises:
+        Refused: INVALID, for what is none of the choices, or when no column holds a contact detail.
+    """
+    known = tuple(each if each in KNOWN else NOT_TAKEN for each in columns[:count])
+    if len(known) != count or not set(known) & {field.value for field in Field}:
+        raise Refused(
+            errors.INVALID,
+            "column: choose at least one column that holds a phone, an e-mail or another contact.",
+        )
+    return known
 
 
 def read_entry(columns: Sequence[str], cells: Sequence[str], country: str) -> Entry:
-    """Read one row.
+    """Read one row. What cannot be taken is named in ``problems``; the rest counts.
 
     Raises:
-        Unfit: with the reason.
+        UnreadableRow: when no contact detail is left of it, with the reason.
     """
-    name = ""
-    labels: tuple[str, ...] = ()
+    found: dict[str, list[str]] = {}
     contacts: list[ContactMatch] = []
+    problems: list[LazyText] = []
     for column, cell in zip(columns, cells, strict=False):
         text = cell.strip().removeprefix("'")  # our own downloads guard cells with an apostrophe
-        if len(text) > MOST_CELL:
-            raise UnreadableRow("A cell is longer than %(most)s characters.", most=MOST_CELL)
+        most = NOTE_LIMIT if column == Column.NOTES else MOST_CELL
         if not text or not column:
             continue
-        if column == "name":
-            name = text
-        elif column == "labels":
-            labels = tuple(part.strip()[:LABEL_LIMIT] for part in text.split(",") if part.strip())
+        if len(text) > most:
+            problems.append(LazyText("A cell is longer than %(most)s characters.", most=most))
+        elif column in list(Field):
+            good, bad = _contacts(Field(column), text, country)
+            contacts += good
+            problems += bad
         else:
-            contacts += _contacts(Field(column), text, country)
+            found.setdefault(column, []).append(text)
     if not contacts:
-        raise UnreadableRow("There is no contact detail in it.")
-    return Entry(name, tuple({(each.field, each.value): each for each in contacts}.values()), labels)
+        raise UnreadableRow.saying(problems[0] if problems else LazyText("There is no contact detail in it."))
+    once = {(each.field, each.value): each for each in contacts}.values()
+    statuses = [read_status(text) for text in found.get(Column.STATUS, ())]
+    if None in statuses:
+        problems.append(LazyText("The status is none that is known here."))
+    labels = (part.strip()[:LABEL_LIMIT] for text in found.get(Column.LABELS, ()) for part in text.split(","))
+    return Entry(
+        name=" ".join(found.get(Column.NAME, ())),
+        contacts=tuple(once),
+        labels=tuple(dict.fromkeys(label for label in labels if label)),
+        status=next((status for status in statuses if status), None),
+        notes="\n".join(found.get(Column.NOTES, ()))[:NOTE_LIMIT],
+        owner=next(iter(found.get(Column.OWNER, ())), ""),
+        problems=tuple(problems),
+    )
 
 
-def _contacts(field: Field, text: str, country: str) -> list[ContactMatch]:
-    """The details of a cell: one, or several with commas between them."""
-    parts = [part.strip() for part in re.split(r"[,;|]", text) if part.strip()]
-    return [_contact(field, part, country) for part in parts[:20]]
+def _contacts(field: Field, text: str, country: str) -> tuple[list[ContactMatch], list[LazyText]]:
+    """The details of a cell: one, or several with commas between them; and why others are none."""
+    found: list[ContactMatch] = []
+    bad: list[LazyText] = []
+    for part in [part.strip() for part in re.split(r"[,;|\n]|:::", text) if part.strip()][:20]:
+        try:
+            found.append(contact_of(field, part, country))
+        except UnreadableRow as unfit:
+            bad.append(unfit.says)
+    return found, bad
 
 
-def _contact(field: Field, text: str, country: str) -> ContactMatch:
+def contact_of(field: Field, text: str, country: str) -> ContactMatch:
     value = _READERS.get(field, _handle)(field, text, country)
     return ContactMatch(field, value, 0, len(text), text, 1.0, RULE)
 
@@ -130,10 +172,28 @@ def _phone(field: Field, text: str, country: str) -> str:
     try:
         number = phonenumbers.parse(text, country or None)
     except phonenumbers.NumberParseException as error:
-        raise UnreadableRow("This is no phone number. Write it with its country, such as +65.") from error
+        abroad = _abroad(text)
+        if abroad is None:
+            raise UnreadableRow("This is no phone number. Write it with its country, such as +65.") from error
+        number = abroad
     if not phonenumbers.is_valid_number(number):
-        raise UnreadableRow("This phone number is not valid in its country.")
+        abroad = _abroad(text)
+        if abroad is None:
+            raise UnreadableRow("This phone number is not valid in its country.")
+        number = abroad
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _abroad(text: str) -> phonenumbers.PhoneNumber | None:
+    """A number with its country but without a plus: spreadsheets take it away, and people dial 00."""
+    digits = "".join(each for each in text if each.isdecimal()).removeprefix("00")
+    if not _DIGITS.fullmatch(text) or len(digits) < _LEAST_ABROAD:
+        return None
+    try:
+        number = phonenumbers.parse(f"+{digits}")
+    except phonenumbers.NumberParseException:
+        return None
+    return number if phonenumbers.is_valid_number(number) else None
 
 
 def _email(field: Field, text: str, country: str) -> str:

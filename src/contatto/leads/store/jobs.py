@@ -83,7 +83,7 @@ def find_job(tx: Tx, business_id: str, job_id: str) -> Job | None:
 
 def list_jobs(tx: Tx, business_id: str, since: datetime) -> list[Job]:
     """Jobs that wait or run, or that began after a time, latest first; of their plans only the value."""
-    recent = or_(_OPEN, lead_jobs.c.created_at >= since)
+    recent = and_(or_(_OPEN, lead_jobs.c.created_at >= since), lead_jobs.c.state != JobState.DRAFT)
     shown = [column for column in lead_jobs.c if column.name != "plan"]
     mine = select(*shown).where(lead_jobs.c.business_id == business_id, recent)
     rows = tx.execute(
@@ -151,14 +151,55 @@ def list_job_items(tx: Tx, business_id: str, job_id: str, after: int, limit: int
     return tx.list(JobItem, mine.order_by(lead_job_items.c.position).limit(limit))
 
 
-def list_skipped(tx: Tx, business_id: str, job_id: str, limit: int = 500) -> list[JobItem]:
-    """What a job left out, with the reasons."""
+def list_told(tx: Tx, business_id: str, job_id: str, limit: int = 500) -> list[JobItem]:
+    """What a job left out, or took in part, with the reasons."""
     mine = select(lead_job_items).where(
         lead_job_items.c.business_id == business_id,
         lead_job_items.c.job_id == job_id,
-        lead_job_items.c.state == ItemState.SKIPPED,
+        lead_job_items.c.reason != "",
     )
     return tx.list(JobItem, mine.order_by(lead_job_items.c.position).limit(limit))
+
+
+def count_job_items(tx: Tx, business_id: str, job_id: str) -> dict[tuple[ItemState, bool], int]:
+    """How many leads or rows a job made, changed and skipped; apart, those with a reason."""
+    has_reason = lead_job_items.c.reason != ""
+    mine = select(lead_job_items.c.state, has_reason.label("told"), func.count().label("n")).where(
+        lead_job_items.c.business_id == business_id, lead_job_items.c.job_id == job_id
+    )
+    rows = tx.execute(mine.group_by(lead_job_items.c.state, has_reason)).mappings()
+    return {(ItemState(row["state"]), bool(row["told"])): row["n"] for row in rows}
+
+
+def delete_drafts(tx: Tx, business_id: str, member_id: str) -> None:
+    """Delete the imports that a member looked at and did not start."""
+    mine = lead_jobs.c.business_id == business_id, lead_jobs.c.member_id == member_id
+    tx.execute(lead_jobs.delete().where(_OPEN, *mine, lead_jobs.c.state == JobState.DRAFT))
+
+
+def record_draft_started(tx: Tx, job: Job) -> bool:
+    """Let a draft wait for its turn; False when it was started before."""
+    mine = update(lead_jobs).where(
+        lead_jobs.c.business_id == job.business_id,
+        lead_jobs.c.id == job.id,
+        lead_jobs.c.state == JobState.DRAFT,
+    )
+    return tx.execute(mine.values(state=JobState.WAITING, created_at=tx.now, moved_at=tx.now)).rowcount == 1
+
+
+def delete_old_drafts(tx: Tx, until: datetime) -> int:
+    """Delete imports that nobody started, of all businesses."""
+    old = lead_jobs.delete().where(_OPEN, lead_jobs.c.state == JobState.DRAFT, lead_jobs.c.moved_at < until)
+    return int(tx.execute(old).rowcount)
+
+
+def list_old_imports(tx: Tx, since: datetime, until: datetime) -> list[Job]:
+    """Imports of all businesses that ended within this time and still have rows."""
+    old = select(lead_jobs).where(
+        lead_jobs.c.kind == JobKind.IMPORT, lead_jobs.c.ended_at >= since, lead_jobs.c.ended_at < until
+    )
+    found = [_opened(tx, row) for row in tx.execute(old).mappings()]
+    return [job for job in found if job.plan.rows]
 
 
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> Job:

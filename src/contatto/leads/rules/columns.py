@@ -1,0 +1,199 @@
+"""Guessing what the columns of a file of leads hold, by their heads in nine languages and by what is in them.
+
+The heads are those that CRMs, ad platforms, phones and people write. A guess is only offered: who imports
+sees each column with what it is taken for, and chooses.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Final
+from unicodedata import category, normalize
+
+from contatto.capture.model import Field
+from contatto.leads.model.leads import LeadStatus
+
+
+class Column(StrEnum):
+    """What a column holds besides contact details; an empty text stands for one that is not imported."""
+
+    NAME = "name"
+    LABELS = "labels"
+    STATUS = "status"
+    NOTES = "notes"
+    OWNER = "owner"
+
+
+NOT_TAKEN: Final = ""
+KNOWN: Final = (*(each.value for each in Column), *(each.value for each in Field))
+"""What a column may be taken for."""
+REASON_HEAD: Final = "contatto: why"
+"""The column of our own file of rejects; when that file comes back, it is not imported."""
+_SAMPLES: Final = 200
+_MOST: Final = 0.6
+"""The share of filled cells that must look like an address or a number for a column to be taken for that."""
+_EMAIL: Final = re.compile(r"\S+@\S+\.\w{2,}")
+_NUMBER: Final = re.compile(r"(?:\+|00)\d[\d\s().\-]{6,20}")
+
+_HEADS: Final[Mapping[str, str]] = {
+    Column.NAME: "name|full name|fullname|first name|last name|given name|family name|surname|contact"
+    "|contact name"
+    "|customer|customer name|lead|lead name|client|client name|person|display name"
+    "|الاسم|اسم|الاسم الكامل|الاسم الاول|اسم العائلة|اسم العميل|العميل"
+    "|nombre|nombre completo|nombres|apellido|apellidos|nombre del cliente|cliente|contacto"
+    "|nama|nama lengkap|nama depan|nama belakang|nama pelanggan|pelanggan|kontak"
+    "|nome|nome completo|cognome|nominativo|nome e cognome|nome cliente|contatto"
+    "|名前|氏名|お名前|姓|名|フルネーム|顧客名|お客様名|担当者名"
+    "|sobrenome|nome do cliente|contato"
+    "|ชื่อ|ชื่อ นามสกุล|ชื่อนามสกุล|ชื่อเต็ม|นามสกุล|ชื่อลูกค้า|ลูกค้า"
+    "|tên|họ tên|họ và tên|tên đầy đủ|họ|tên khách hàng|khách hàng",
+    Field.PHONE: "phone|phone number|phone no|phone nr|phone numbers|phones|telephone|telephone number"
+    "|tel|tel no"
+    "|tel number|telno|mobile|mobile number|mobile no|mobile phone|mobile phone number|mob|cell|cell phone"
+    "|cellphone|cell number|handphone|hp|contact number|contact no|contact phone|work phone|home phone"
+    "|business phone|primary phone|phone 1|phone 2|phone 1 value|phone 2 value|msisdn|number|landline"
+    "|الهاتف|هاتف|رقم الهاتف|الجوال|جوال|رقم الجوال|الموبايل|موبايل|رقم الموبايل|المحمول|رقم التواصل|رقم"
+    "|telefono|numero de telefono|numero telefonico|telefono movil|movil|celular|numero de celular"
+    "|n de telefono"
+    "|numero|n telefono|tfno|tlf|telf|num telefono"
+    "|telepon|nomor telepon|no telepon|no telp|nomor telp|telp|no hp|nomor hp|ponsel|nomor ponsel"
+    "|handphone no|nomor"
+    "|telefoni|cellulare|numero di telefono|numero telefono|numero cellulare|cell|recapito"
+    "|recapito telefonico"
+    "|numero di cellulare|n telefono|n tel|telefono cellulare|telefono fisso"
+    "|電話|電話番号|携帯|携帯電話|携帯番号|携帯電話番号|お電話番号|連絡先|tel番号"
+    "|telefone|numero de telefone|numero do telefone|telefone celular|fone|telemovel|n telefone"
+    "|contato telefonico"
+    "|โทรศัพท์|เบอร์โทร|เบอร์โทรศัพท์|หมายเลขโทรศัพท์|มือถือ|เบอร์มือถือ|โทร|เบอร์|เบอร์ติดต่อ"
+    "|điện thoại|số điện thoại|sđt|sdt|di động|số di động|số đt|đt|điện thoại di động|số máy",
+    Field.EMAIL: "email|e mail|mail|email address|e mail address|emailaddress|mail address|email id"
+    "|e mails|emails"
+    "|work email|personal email|primary email|contact email|e mail 1 value|email 1|email 2"
+    "|البريد الالكتروني|بريد الكتروني|البريد|الايميل|ايميل|عنوان البريد الالكتروني"
+    "|correo|correo electronico|direccion de correo|direccion de correo electronico|direccion de email"
+    "|e correo"
+    "|surel|alamat email|alamat surel|pos el"
+    "|posta|posta elettronica|indirizzo email|indirizzo e mail|indirizzo mail"
+    "|indirizzo di posta elettronica"
+    "|メール|メールアドレス|eメール|電子メール|mailアドレス|メアド"
+    "|endereco de email|endereco de e mail|endereco eletronico|correio eletronico"
+    "|อีเมล|อีเมล์|ที่อยู่อีเมล|เมล"
+    "|thư điện tử|địa chỉ email|địa chỉ thư điện tử|hòm thư",
+    Field.WHATSAPP: "whatsapp|whats app|whatsapp number|wa|wa number|no wa|nomor wa|nomor whatsapp"
+    "|واتساب|واتس اب"
+    "|رقم الواتساب|numero de whatsapp|numero whatsapp|whatsapp番号|เบอร์ whatsapp|số whatsapp|zap",
+    Field.INSTAGRAM: "instagram|ig|instagram handle|instagram username|انستغرام|インスタグラム|インスタ"
+    "|อินสตาแกรม",
+    Field.FACEBOOK: "facebook|fb|facebook profile|facebook url|فيسبوك|フェイスブック|เฟซบุ๊ก",
+    Field.LINE: "line|line id|lineid|ไลน์|ไอดีไลน์|ライン",
+    Field.MESSENGER: "messenger|facebook messenger|ماسنجر|メッセンジャー",
+    Field.TWITTER: "twitter|x|x handle|twitter handle|تويتر|ツイッター",
+    Field.LINKEDIN: "linkedin|linkedin url|linkedin profile|لينكد ان",
+    Field.WEIBO: "weibo|微博",
+    Field.WECHAT: "wechat|weixin|wechat id|微信",
+    Field.SNAPCHAT: "snapchat|snap|سناب شات|سناب",
+    Column.LABELS: "labels|label|tags|tag|groups|group|segments|list|الوسوم|وسوم|وسم|تصنيف|etiquetas"
+    "|etiqueta|label label"
+    "|tanda|etichette|etichetta|ラベル|タグ|marcadores|ป้าย|ป้ายกำกับ|แท็ก|nhãn|thẻ",
+    Column.STATUS: "status|lead status|stage|lead stage|state|pipeline stage|الحالة|حالة|حالة العميل"
+    "|estado|etapa"
+    "|fase|tahap|stato|stato lead|ステータス|状態|状況|situacao|สถานะ|trạng thái|tình trạng",
+    Column.NOTES: "notes|note|comment|comments|remark|remarks|description|message|ملاحظات|الملاحظات"
+    "|ملاحظة|تعليق|تعليقات"
+    "|notas|nota|comentario|comentarios|observaciones|catatan|keterangan|komentar|commento|commenti"
+    "|osservazioni"
+    "|annotazioni|メモ|備考|コメント|ノート|observacoes|anotacoes|โน้ต|หมายเหตุ|บันทึก|ความคิดเห็น"
+    "|ghi chú|chú thích|nhận xét|bình luận",
+    Column.OWNER: "owner|lead owner|assigned to|assignee|agent|sales rep|salesperson|responsible"
+    "|account owner|contact owner"
+    "|مالك|المالك|المسؤول|الموظف|propietario|responsable|asignado a|vendedor|agente|comercial|pemilik"
+    "|penanggung jawab|sales|proprietario|responsabile|assegnato a|venditore|commerciale|担当|担当者|オーナー"
+    "|responsavel|atribuido a|dono|เจ้าของ|ผู้รับผิดชอบ|พนักงานขาย|chủ sở hữu|người phụ trách|phụ trách",
+}  # fmt: skip
+_STATUSES: Final[Mapping[LeadStatus, str]] = {
+    LeadStatus.RAW: "raw|new|new lead|open|uncontacted|not contacted|جديد|nuevo|nueva|baru|nuovo|nuova"
+    "|未対応|新規|novo"
+    "|nova|ใหม่|mới",
+    LeadStatus.CONTACTED: "contacted|in progress|working|attempted to contact|تم التواصل|contactado"
+    "|contactada|dihubungi"
+    "|contattato|contattata|連絡済み|対応中|contatado|contatada|ติดต่อแล้ว|đã liên hệ",
+    LeadStatus.QUALIFIED: "qualified|sql|mql|opportunity|مؤهل|calificado|calificada|cualificado"
+    "|memenuhi syarat|qualificato"
+    "|qualificata|見込みあり|qualificado|qualificada|ผ่านเกณฑ์|đạt chuẩn",
+    LeadStatus.UNQUALIFIED: "unqualified|disqualified|lost|junk|bad lead|not interested|غير مؤهل"
+    "|no calificado|descartado"
+    "|tidak memenuhi syarat|non qualificato|non qualificata|perso|見込みなし|nao qualificado|perdido"
+    "|ไม่ผ่านเกณฑ์"
+    "|không đạt",
+    LeadStatus.CONVERTED: "converted|customer|client|won|closed won|sold|محول|convertido|convertida"
+    "|ganado|cliente|terkonversi"
+    "|convertito|convertita|vinto|成約|ganho|ปิดการขาย|đã chuyển đổi",
+}  # fmt: skip
+
+
+def head_key(head: str) -> str:
+    """What is the same in the spellings of a head: without case, accents, signs, and what is in brackets."""
+    bare = re.sub(r"[(\[（].*?[)\]）]", " ", head)
+    plain = normalize("NFKD", bare.casefold())
+    letters = (each for each in plain if category(each) != "Mn" or "\u0e00" <= each <= "\u0eff")
+    # Arabic writers leave the hamza out as often as not
+    text = "".join(letters).replace("أ", "ا").replace("إ", "ا").replace("đ", "d").replace("º", " ")
+    return " ".join(
+        "".join(each if each.isalnum() or category(each) == "Mn" else " " for each in text).split()
+    )
+
+
+def _keys(words: Mapping[Any, str]) -> dict[str, str]:
+    return {head_key(word): str(what) for what, joined in words.items() for word in joined.split("|")}
+
+
+_BY_HEAD: Final = _keys(_HEADS) | {each.value: each.value for each in Field}
+_BY_STATUS: Final = _keys(_STATUSES)
+_WORDS_INSIDE: Final = (
+    "email|e mail|mail|whatsapp|phone|mobile|telephone|telefono|telefone|celular|cellulare|telepon|correo"
+    "|電話|携帯|メール|เบอร์โทร|อีเมล"
+)
+_INSIDE: Final = {word: _BY_HEAD[head_key(word)] for word in _WORDS_INSIDE.split("|")}
+"""Words that say what a column holds also inside of a longer head."""
+
+
+def guess_columns(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """What each column probably holds; ``NOT_TAKEN`` where nothing speaks for anything.
+
+    Two columns may hold the same: a person may have two numbers.
+    """
+    return tuple(
+        _by_head(head) or _by_cells(row[place] for row in rows[:_SAMPLES] if place < len(row))
+        for place, head in enumerate(heads)
+    )
+
+
+def read_status(text: str) -> LeadStatus | None:
+    """A status in any of the languages, or in the words of other CRMs."""
+    found = _BY_STATUS.get(head_key(text))
+    return LeadStatus(found) if found else None
+
+
+def _by_head(head: str) -> str:
+    key = head_key(head)
+    if not key or key == head_key(REASON_HEAD):
+        return NOT_TAKEN
+    if key in _BY_HEAD:
+        return _BY_HEAD[key]
+    padded = f" {key} "
+    return next(
+        (
+            what
+            for word, what in _INSIDE.items()
+            if f" {word} " in padded or (not word.isascii() and word in key)
+        ),
+        NOT_TAKEN,
+    )
+
+
+def _by_cells(cells: Iterable[str]) -> str:
+    filled = [cell.strip().removeprefix("'") for cell in cells if cell.strip()]
+    for pattern, what in ((_EMAIL, Field.EMAIL), (_NUMBER, Field.PHONE)):
+        if filled and sum(pattern.fullmatch(cell) is not None for cell in filled) >= _MOST * len(filled):
+            return what.value
+    return NOT_TAKEN

@@ -1,0 +1,98 @@
+"""The daily work with leads as a person does it: a status by mistake, a file, a wrong number, bulk work."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from contatto.kit.spreadsheet import write_sheet
+from tests.browser.conftest import Served
+from tests.browser.test_leads_center import leads, sign_in
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_status_by_mistake_is_taken_back_and_only_what_may_follow_is_offered(
+    served: Served, page: Page
+) -> None:
+    [lead_id] = leads(served, 1)
+    sign_in(page, served.url)
+    page.goto(f"{served.url}/leads/{lead_id}")
+    steps = page.get_by_role("form", name="Status")
+    expect(steps.get_by_role("button")).to_have_text(
+        ["Raw", "Contacted", "Qualified", "Unqualified", "Converted"]
+    )
+    steps.get_by_role("button", name="Unqualified").click()
+    expect(steps.get_by_role("button")).to_have_text(["Unqualified", "Contacted", "Qualified"])
+    page.get_by_role("button", name="Undo: Status: Raw → Unqualified").click()
+    expect(steps.locator("[aria-current]")).to_have_text("Raw")
+    expect(page.locator(".timeline")).to_contain_text("Status taken back: Unqualified → Raw")
+
+
+def test_who_was_slower_sees_the_lead_as_it_is_and_stays_on_its_page(
+    served: Served, browser: Browser
+) -> None:
+    page = browser.new_page()  # its console tells of the refusal
+    [lead_id] = leads(served, 1)
+    sign_in(page, served.url)
+    page.goto(f"{served.url}/leads/{lead_id}")
+    page.evaluate("document.querySelector('.steps [name=seen]').value = 'converted'")
+    page.get_by_role("form", name="Status").get_by_role("button", name="Contacted").click()
+    expect(page.get_by_text("Somebody changed this first: the lead is Raw by now")).to_be_visible()
+    expect(page.locator(".steps [name=seen]")).to_have_value("raw")
+    page.get_by_role("form", name="Status").get_by_role("button", name="Contacted").click()
+    expect(page.locator(".steps [aria-current]")).to_have_text("Contacted")
+    page.close()
+
+
+def test_a_workbook_is_mapped_imported_mended_and_imported_again(
+    served: Served, page: Page, tmp_path: Path
+) -> None:
+    book = tmp_path / "people.xlsx"
+    rows = [["Fay", "9200 0001", "fay@example.com", "5"], ["Gus", "nothing", "gus@example.com", "6"],
+            ["Hal", "12", "", "7"]]  # fmt: skip
+    write_sheet(book, ["Full Name", "Mobile Number", "Where to write", "Size"], rows)
+    sign_in(page, served.url)
+    page.goto(f"{served.url}/leads/import")
+    page.get_by_label("Country of numbers").select_option("SG")
+    page.get_by_label("File").set_input_files(book)
+    expect(page.get_by_role("heading", level=1)).to_have_text("What will happen")
+    expect(page.locator("#preview")).to_contain_text("2 new, 0 added to, 1 left out · 1 taken in part")
+    expect(page.locator("#not-taken")).to_contain_text("Size")
+    expect(page.get_by_label("Where to write")).to_have_value("email")
+    box = page.get_by_role("button", name="Import now").bounding_box()
+    assert box
+    assert box["y"] < 700
+    page.get_by_label("Size").select_option("notes")
+    page.get_by_role("button", name="Look again").click()
+    expect(page.locator("#not-taken")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_label("Size")).to_have_value("notes")
+    page.get_by_role("button", name="Import now").click()
+    expect(page.locator("#job")).to_contain_text("2 new, 0 added to, 1 left out")
+    with page.expect_download() as fetched:
+        page.get_by_role("link", name="Download these rows").click()
+    rejects = tmp_path / "rejects.csv"
+    fetched.value.save_as(rejects)
+    text = rejects.read_text("utf-8-sig")
+    assert "This is no phone number" in text
+    rejects.write_text(text.replace("nothing", "9200 0002").replace(",12,", ",9200 0003,"))
+    page.get_by_role("link", name="Import the mended file").click()
+    page.get_by_label("Country of numbers").select_option("SG")
+    page.get_by_label("File").set_input_files(rejects)
+    expect(page.locator("#preview")).to_contain_text("1 new, 1 added to, 0 left out")
+    page.get_by_role("button", name="Import now").click()
+    expect(page.locator("#job")).to_contain_text("1 new, 1 added to, 0 left out")
+
+
+def test_a_file_that_is_none_is_refused_on_the_spot(served: Served, browser: Browser, tmp_path: Path) -> None:
+    page = browser.new_page()  # its console tells of the refusal
+    broken = tmp_path / "broken.xlsx"
+    broken.write_bytes(b"PK\x03\x04 nothing of a workbook")
+    sign_in(page, served.url)
+    page.goto(f"{served.url}/leads/import")
+    page.get_by_label("File").set_input_files(broken)
+    expect(page.get_by_role("alert")).to_contain_text("it cannot be read")
+    expect(page).to_have_url(re.compile("/leads/import$"))
+    page.close()

@@ -1,0 +1,327 @@
+"""A file of leads through its pages: what its columns hold, and what becomes of each row."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contatto.accounts import actions as accounts
+from contatto.accounts.actions import NewMember
+from contatto.accounts.model import Role
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.database import Database
+from contatto.kit.errors import Refused
+from contatto.kit.spreadsheet import write_sheet
+from contatto.leads.actions import import_drafts, jobs
+from contatto.leads.actions.importing import plan_import
+from contatto.leads.model.annotations import Actor
+from contatto.leads.model.jobs import JobKind
+from contatto.leads.model.leads import Lead, LeadStatus
+from contatto.leads.rules.columns import guess_columns, read_status
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.rules.importing import read_sheet
+from contatto.leads.store import annotations, listing
+from contatto.leads.store import jobs as job_store
+from contatto.leads.store.records import list_contact_points
+from tests import make
+from tests.background import work_off
+from tests.journeys.running import EMAIL, House, csrf_of, running_house, until, weak_hash
+
+HEADS = {
+    "en": ("Full Name", "E-mail address", "Mobile Number", "Tel.", "Status", "Remarks", "Assigned to"),
+    "ar": ("الاسم الكامل", "البريد الإلكتروني", "رقم الجوال", "هاتف", "الحالة", "ملاحظات", "المسؤول"),
+    "es": ("Nombre", "Correo electrónico", "Móvil", "Nº teléfono", "Estado", "Notas", "Propietario"),
+    "id": ("Nama Lengkap", "Alamat Email", "No. HP", "Nomor Telepon", "Tahap", "Catatan", "Pemilik"),
+    "it": ("Nome e cognome", "Indirizzo e-mail", "Cellulare", "N. tel.", "Stato", "Note", "Venditore"),
+    "ja": ("氏名", "メールアドレス", "携帯電話番号", "電話番号", "ステータス", "備考", "担当者"),
+    "pt-BR": ("Nome", "Endereço de e-mail", "Celular", "Telefone", "Situação", "Observações", "Dono"),
+    "th": ("ชื่อ-นามสกุล", "อีเมล", "เบอร์มือถือ", "โทรศัพท์", "สถานะ", "หมายเหตุ", "ผู้รับผิดชอบ"),
+    "vi": ("Họ và tên", "Địa chỉ email", "Số di động", "Điện thoại", "Trạng thái", "Ghi chú", "Phụ trách"),
+}  # fmt: skip
+HELD = ("name", "email", "phone", "phone", "status", "notes", "owner")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with running_house(tmp_path) as running:
+        running.sign_in()
+        yield running
+
+
+def send_text(house: House, text: str, country: str = "SG") -> tuple[str, str]:
+    """Paste a text; where it is shown, and how."""
+    token = csrf_of(house.client.get("/leads/import").text)
+    sent = {"text": text, "country": country, "csrf_token": token}
+    answer = house.client.post("/leads/import", data=sent)
+    return answer.url.path, answer.text
+
+
+def send_file(house: House, raw: bytes, country: str = "SG") -> tuple[int, str]:
+    """What the page's script does with a chosen file; where it is shown, or why it is refused."""
+    token = csrf_of(house.client.get("/leads/import").text)
+    answer = house.client.post(
+        "/leads/import/file", params={"country": country}, content=raw, headers={"X-CSRF-Token": token}
+    )
+    return answer.status_code, answer.json()["href"] if answer.status_code == 200 else answer.text
+
+
+def start(house: House, path: str) -> str:
+    """Start an import and wait for its end; the page of the job."""
+    token = csrf_of(house.client.get("/leads/import").text)
+    job = house.client.post(f"{path}/start", data={"csrf_token": token}).url.path
+    assert until(lambda: "<progress" not in page_of(house, job))
+    return page_of(house, job)
+
+
+def page_of(house: House, path: str) -> str:
+    return house.client.get(path).text
+
+
+def people(house: House) -> dict[str, tuple[Lead, set[str]]]:
+    def read(tx):  # type: ignore[no-untyped-def]
+        found = listing.list_leads(tx, house.business_id, LeadFilter())
+        points = list_contact_points(tx, house.business_id, {lead.id for lead in found})
+        return {lead.name: (lead, {point.value for point in points[lead.id]}) for lead in found}
+
+    return house.context.db.read_now(read)
+
+
+@pytest.mark.parametrize("language", HEADS)
+def test_heads_are_known_in_nine_languages(language: str) -> None:
+    assert guess_columns(HEADS[language], []) == HELD
+    assert guess_columns([head.upper() + " *" for head in HEADS[language]], []) == HELD
+
+
+def test_a_column_without_a_known_head_is_known_by_what_is_in_it() -> None:
+    rows = [("a@example.com", "+39 331 234 5678", "38", ""), ("b@example.com", "0039 331 2345679", "40", "")]
+    assert guess_columns(("Where", "Line 2b", "Size", ""), rows) == ("email", "phone", "", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [("Contattato", "contacted"), ("ปิดการขาย", "converted"), ("Closed - Won", "converted"), ("NEW", "raw"),
+     ("غير مؤهل", "unqualified"), ("Đạt chuẩn", "qualified"), ("見込みなし", "unqualified")],
+)  # fmt: skip
+def test_a_status_is_read_in_any_of_the_languages(text: str, status: str) -> None:
+    assert read_status(text) is LeadStatus(status)
+
+
+def test_every_column_is_shown_with_what_it_holds_and_two_for_one_are_both_taken(house: House) -> None:
+    text = (
+        "Full Name,Mobile Number,Tel.,E-mail address,Shoe size\nMei,9123 4567,6222 1111,mei@example.com,38\n"
+    )
+    path, page = send_text(house, text)
+    assert "1 new, 0 added to, 0 left out" in page
+    assert page.count("Another column holds the same; both are taken.") == 2
+    lost = page.split('id="not-taken"')[1].split("</p>")[0]
+    assert "Shoe size" in lost
+    assert "Mobile" not in lost
+    assert page.index("Import now") < page.index("What the columns hold")
+    start(house, path)
+    assert people(house)["Mei"][1] == {"+6591234567", "+6562221111", "mei@example.com"}
+
+
+def test_columns_can_be_chosen_anew_and_at_least_one_must_hold_a_contact(house: House) -> None:
+    path, page = send_text(house, "Who,Reach\nMei,9123 4567\nBo,9123 4568\n")
+    assert "choose at least one column" in page
+    token = csrf_of(page)
+    answer = house.client.post(path, data={"csrf_token": token, "country": "SG", "column": ["name", ""]})
+    assert (answer.status_code, "choose at least one column" in answer.text) == (422, True)
+    answer = house.client.post(path, data={"csrf_token": token, "country": "SG", "column": ["name", "phone"]})
+    assert "2 new, 0 added to, 0 left out" in answer.text
+    start(house, path)
+    assert set(people(house)) == {"Mei", "Bo"}
+
+
+def test_a_row_keeps_what_is_good_and_its_bad_cell_comes_back_in_a_file_to_mend(house: House) -> None:
+    rows = [f"P{n},{'nonsense' if n % 4 else f'9123 4{n:03}'},p{n}@example.com" for n in range(40)]
+    path, page = send_text(house, "\n".join(["name,phone,email", *rows, "Nobody,12,"]))
+    assert "40 new, 0 added to, 1 left out" in page
+    assert "30 taken in part" in page
+    job = start(house, path)
+    assert "40 new, 0 added to, 1 left out" in job
+    assert len(people(house)) == 40
+    rejects = re.findall(r'href="(/leads/jobs/[0-9a-f-]+/rejects)"', job)[0]
+    table = list(csv.reader(io.StringIO(house.client.get(rejects).text.removeprefix("\ufeff"))))
+    assert table[0] == ["name", "phone", "email", "contatto: why"]
+    assert len(table) == 1 + 30 + 1
+    assert table[1][0] == "P1"
+    assert "This is no phone number" in table[1][3]
+    # mended and sent again: each row finds its lead, and the column of reasons is not imported
+    mended = io.StringIO()
+    csv.writer(mended).writerows(
+        [[*row[:1], f"9123 5{n:03}", *row[2:]] if n else row for n, row in enumerate(table)]
+    )
+    path, page = send_text(house, mended.getvalue())
+    assert "1 new, 30 added to, 0 left out" in page
+    start(house, path)
+    assert people(house)["P1"][1] == {"p1@example.com", "+6591235001"}
+
+
+def test_status_notes_owner_and_labels_are_taken_and_undone_with_the_import(house: House) -> None:
+    text = (
+        "name,phone,status,notes,owner,labels\n"
+        f"Mei,9123 4567,Contattato,call after five,{EMAIL},vip\n"
+        "Bo,9123 4568,strange,,Stranger,\n"
+    )
+    path, page = send_text(house, text)
+    assert "2 new, 0 added to, 0 left out" in page
+    job = start(house, path)
+    mei, bo = people(house)["Mei"][0], people(house)["Bo"][0]
+    assert (mei.status, bo.status) == (LeadStatus.CONTACTED, LeadStatus.RAW)
+    assert (mei.owner_id is not None, bo.owner_id) == (True, None)
+    assert "The status is none that is known here." in job
+    assert "The owner is no member who may open leads." in job
+    page = page_of(house, f"/leads/{mei.id}")
+    assert "call after five" in page
+    assert "vip" in page
+    path, _ = send_text(house, text)
+    start(house, path)
+    assert page_of(house, f"/leads/{mei.id}").count('id="note-') == page.count('id="note-')
+    token = csrf_of(page)
+    first = re.findall(r"/leads/jobs/([0-9a-f-]+)/rejects", job)[0]
+    house.client.post(f"/leads/jobs/{first}/undo", data={"csrf_token": token})
+    # the second import has added its evidence, so the leads stay, as they were
+    assert set(people(house)) == {"Mei", "Bo"}
+
+
+def test_an_analyst_cannot_become_an_owner_by_a_file(house: House) -> None:
+    new = NewMember("ana@example.com", "Ana", Role.ANALYST, "a long enough password")
+    hashed = weak_hash(new.password)
+    house.context.db.write_now(lambda tx: accounts.add_member(tx, house.business_id, new, hashed))  # type: ignore[arg-type]
+    path, page = send_text(house, "name,phone,owner\nMei,9123 4567,Ana\n")
+    assert "The owner is no member who may open leads." in page
+    start(house, path)
+    assert people(house)["Mei"][0].owner_id is None
+
+
+def test_a_workbook_is_read_with_its_numbers_whole(house: House, tmp_path: Path) -> None:
+    file = tmp_path / "leads.xlsx"
+    write_sheet(file, ["Nome", "Cellulare", "Posta elettronica"],
+                [["Anna", "393312345678", "anna@example.com"], ["Bea", "", "bea@example.com"]],
+                numbers={1})  # fmt: skip
+    code, path = send_file(house, file.read_bytes(), "IT")
+    assert code == 200
+    assert "2 new, 0 added to, 0 left out" in page_of(house, path)
+    start(house, path)
+    assert people(house)["Anna"][1] == {"+393312345678", "anna@example.com"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_a_text_is_read_in_the_encodings_that_spreadsheets_write(house: House, encoding: str) -> None:
+    code, path = send_file(house, "Nombre;Teléfono\nJosé Núñez;+34 612 345 678\n".encode(encoding))
+    assert code == 200
+    start(house, path)
+    assert people(house)["José Núñez"][1] == {"+34612345678"}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"PK\x03\x04 no workbook", b"", b"PK\x03\x04" + b"\0" * 5_000, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"],
+)
+def test_a_broken_workbook_is_refused_and_nothing_is_kept(house: House, raw: bytes) -> None:
+    assert send_file(house, raw)[0] == 422
+    drafts = house.context.db.read_now(lambda tx: tx.execute(job_store.lead_jobs.select()).all())
+    assert drafts == []
+
+
+def test_a_file_beyond_the_limit_is_refused(house: House) -> None:
+    assert send_file(house, b"phone\n" + b"+6591234567\n" * 400_000)[0] in (413, 422)
+
+
+def test_what_a_member_looks_at_is_seen_by_nobody_else(house: House) -> None:
+    path, _ = send_text(house, "name,phone\nMei,9123 4567\n")
+    new = NewMember("manager@example.com", "Manager", Role.MANAGER, "a long enough password")
+    hashed = weak_hash(new.password)
+    house.context.db.write_now(lambda tx: accounts.add_member(tx, house.business_id, new, hashed))  # type: ignore[arg-type]
+    house.client.cookies.clear()
+    form = {"email": new.email, "password": new.password, "csrf_token": csrf_of(page_of(house, "/login"))}
+    house.client.post("/login", data=form)
+    assert house.client.get(path).status_code == 404
+    token = csrf_of(page_of(house, "/leads"))
+    assert house.client.post(f"{path}/start", data={"csrf_token": token}).status_code == 404
+
+
+def test_a_second_press_of_the_button_imports_nothing_twice(house: House) -> None:
+    path, _ = send_text(house, "name,phone\nMei,9123 4567\n")
+    token = csrf_of(page_of(house, path))
+    for _ in range(2):
+        answer = house.client.post(f"{path}/start", data={"csrf_token": token}, follow_redirects=False)
+        assert (answer.status_code, answer.headers["location"].startswith("/leads/jobs/")) == (303, True)
+    assert until(lambda: "1 new, 0 added to" in page_of(house, path.replace("/import/", "/jobs/")))
+
+
+def test_two_thousand_rows_are_a_short_page_with_the_button_before_them(house: House) -> None:
+    rows = "".join(f"P{n},+65 91{n:06},bad{n}\n" for n in range(2_000))
+    _, page = send_text(house, "name,phone,email\n" + rows)
+    assert "2,000 new, 0 added to, 0 left out" in page
+    assert page.count("<tr>") < 100
+    assert page.index("Import now") < page.index("<tbody>")
+
+
+def actor_of(database: Database) -> Actor:
+    def build(tx):  # type: ignore[no-untyped-def]
+        business = make.business(tx)
+        return Actor(business.id, make.member(tx, business.id).id, "Owner")
+
+    return database.write_now(build)
+
+
+def test_a_member_keeps_one_unstarted_file_and_it_goes_after_a_day(
+    database: Database, clock: FixedClock
+) -> None:
+    actor = actor_of(database)
+    sheet = read_sheet("phone\n+6591234567\n")
+    first, second = (
+        database.write_now(lambda tx: import_drafts.keep_import_draft(tx, actor, sheet, "SG"))
+        for _ in range(2)
+    )
+    with pytest.raises(Refused, match="not kept any more"):
+        database.read_now(lambda tx: import_drafts.load_import_draft(tx, actor, first.id))
+    work_off(database)
+    assert database.read_now(lambda tx: listing.count_leads(tx, actor.business_id, LeadFilter())) == 0
+    clock.advance(days=2)
+    assert database.write_now(import_drafts.purge_imports) == 1
+    with pytest.raises(Refused, match="not kept any more"):
+        database.read_now(lambda tx: import_drafts.load_import_draft(tx, actor, second.id))
+
+
+def test_rows_that_were_left_out_are_kept_for_a_week_and_no_others(
+    database: Database, clock: FixedClock
+) -> None:
+    actor = actor_of(database)
+    plan = plan_import(read_sheet("name,phone\nMei,+6591234567\nBo,12\n"), "SG")
+    job = database.write_now(lambda tx: jobs.start_job(tx, actor, JobKind.IMPORT, plan))
+    work_off(database)
+    kept, _ = database.read_now(lambda tx: import_drafts.load_rejects(tx, actor.business_id, job.id))
+    assert (kept.rows, kept.numbers) == ((("Bo", "12"),), (2,))
+    clock.advance(days=8)
+    database.write_now(import_drafts.purge_imports)
+    with pytest.raises(Refused, match="not kept any more"):
+        database.read_now(lambda tx: import_drafts.load_rejects(tx, actor.business_id, job.id))
+
+
+def test_an_undone_import_takes_back_what_it_did_to_leads_that_were_there(database: Database) -> None:
+    actor = actor_of(database)
+    lead = database.write_now(lambda tx: make.lead(tx, actor.business_id, make.contact("+6591234567")))
+    text = "phone,status,notes,owner,labels\n+6591234567,Qualified,hello,Owner,vip\n"
+    plan = plan_import(read_sheet(text), "SG")
+    job = database.write_now(lambda tx: jobs.start_job(tx, actor, JobKind.IMPORT, plan))
+    work_off(database)
+
+    def state():  # type: ignore[no-untyped-def]
+        def read(tx):  # type: ignore[no-untyped-def]
+            [found] = listing.list_leads(tx, actor.business_id, LeadFilter())
+            labels = annotations.list_labels_of(tx, actor.business_id, [found.id])[found.id]
+            notes = annotations.list_notes(tx, actor.business_id, found.id)
+            return found.status.value, found.owner_id, [each.name for each in labels], [n.text for n in notes]
+
+        return database.read_now(read)
+
+    assert state() == ("qualified", actor.member_id, ["vip"], ["hello"])
+    database.write_now(lambda tx: jobs.undo_job(tx, actor, job.id))
+    work_off(database)
+    assert state() == ("raw", lead.owner_id, [], [])
