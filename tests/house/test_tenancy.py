@@ -9,6 +9,7 @@ WITHOUT_BUSINESS = {
     "ad_platforms/store/mirror.py:list_ad_days": "The account that it takes names the business.",
     "ad_platforms/store/mirror.py:list_ad_sums": "The account that it takes names the business.",
     "ad_platforms/store/mirror.py:list_nodes": "The account that it takes names the business.",
+    "leads/store/jobs.py:list_old_imports": "For the timer, who works for all of them.",
     "logins/store.py:list_known_marks": "Before the log-in nobody knows the business.",
     "accounts/store.py:find_auth_code": "The code's secret hash finds the business.",
     "accounts/store.py:find_member_by_email": "The log-in finds the member, and by the member the business.",

@@ -332,8 +332,7 @@ class Filling:
         self.press("/leads/views", data={"name": f"{word} view", "query": f"q={word}"})
         self.press("/leads", "GET", params={"column": ["name", "phone"], "dense": "1"})
         self.press("/leads/bulk", data={"do": "label", "ids": [first, second], "label": f"{word} bulk"})
-        sheet = f"name,phone\n{word} imported,+65 9{self.of.phones[0][1:]}\n"
-        self.import_leads(sheet)
+        self.import_leads(f"name,phone\n{word} imported,+65 9{self.of.phones[0][1:]}\n")
         self.press("/leads/merge", data={"ids": [third, fourth], "keep": third, "reason": f"{word} twins"})
         point = self.points_of(second)[0]
         self.press(f"/leads/{second}/points/{point}/reject")
@@ -347,8 +346,7 @@ class Filling:
     def import_leads(self, sheet: str) -> None:
         """Show a file and start its import; and leave another one unstarted."""
         sent = {"text": sheet, "country": "SG"}
-        shown = self.press("/leads/import", data=sent).headers["location"]
-        self.press(f"{shown}/start")
+        self.press(self.press("/leads/import", data=sent).headers["location"] + "/start")
         self.press("/leads/import", data=sent)
 
     def points_of(self, lead: str) -> list[str]:

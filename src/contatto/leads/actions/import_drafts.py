@@ -13,7 +13,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.leads.actions.importing import plan_import
-from contatto.leads.actions.jobs import check_room, new_job
+from contatto.leads.actions.jobs import check_waiting_jobs, new_job
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.jobs import Job, JobKind, JobState, Plan
 from contatto.leads.rules.importing import Sheet, read_columns
@@ -72,7 +72,7 @@ def start_import(tx: Tx, actor: Actor, job_id: str) -> None:
         return
     draft = load_import_draft(tx, actor, job_id)
     read_columns(draft.plan.columns, len(draft.plan.head))
-    check_room(tx, actor.business_id)
+    check_waiting_jobs(tx, actor.business_id)
     store.record_draft_started(tx, draft)
 
 

@@ -131,12 +131,12 @@ def continue_job(tx: Tx, event: LeadJobMoved) -> None:
 
 
 def _queue_job(tx: Tx, job: Job) -> Job:
-    check_room(tx, job.business_id)
+    check_waiting_jobs(tx, job.business_id)
     store.save_job(tx, job)
     return job
 
 
-def check_room(tx: Tx, business_id: str) -> None:
+def check_waiting_jobs(tx: Tx, business_id: str) -> None:
     """Refuse one more job of a business where too many wait.
 
     Raises:
