@@ -81,7 +81,7 @@ _KINDS: Final = {
     **dict.fromkeys(("date", "datetime"), FieldKind.TIME),
 }
 _KNOWN: Final = {"email_from": FieldKind.EMAIL, "phone": FieldKind.PHONE, "mobile": FieldKind.PHONE}
-_NO_FIELD: Final = re.compile(r"[Ii]nvalid field '?\"?([a-z0-9_]+)")
+_NO_FIELD: Final = re.compile(r"[Ii]nvalid field '?\"?(\w+)")
 _UNNAMED: Final = re.compile(r"<[^>]*>")
 
 

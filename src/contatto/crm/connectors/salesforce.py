@@ -83,8 +83,9 @@ _VALUE_GONE: Final = frozenset(
 _BUSY: Final = frozenset(
     {"REQUEST_LIMIT_EXCEEDED", "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "QUERY_TIMEOUT"}
 )
-_GONE: Final = frozenset({"ENTITY_IS_DELETED", "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY"})
-_CONVERTED: Final = frozenset({"CANNOT_UPDATE_CONVERTED_LEAD"})
+_GONE: Final = frozenset(
+    {"ENTITY_IS_DELETED", "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY", "CANNOT_UPDATE_CONVERTED_LEAD"}
+)
 _KINDS: Final = {
     "email": FieldKind.EMAIL,
     "phone": FieldKind.PHONE,
@@ -94,8 +95,7 @@ _KINDS: Final = {
     **dict.fromkeys(("int", "double", "currency", "percent"), FieldKind.NUMBER),
     **dict.fromkeys(("date", "datetime", "time"), FieldKind.TIME),
 }
-_WHERE: Final = "where"
-"""The memory while it is asked what became of a lead that is not there, or not to be written to."""
+_WHERE: Final = "where"  # while it is asked what became of a lead
 
 
 def _send(link: Link, method: str, path: str, body: Any = None) -> HttpRequest:

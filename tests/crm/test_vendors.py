@@ -1,0 +1,347 @@
+"""Connectors against CRMs in memory that speak the vendors' APIs; those are tried by the vendors' own clients
+in test_vendor_clients.py."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from contatto.crm.model.operations import (
+    Changed,
+    Changes,
+    Cursor,
+    Denied,
+    Describe,
+    Described,
+    Erase,
+    Erased,
+    Exists,
+    Expired,
+    FieldGone,
+    Find,
+    FindBy,
+    Found,
+    Later,
+    Link,
+    Merge,
+    Moved,
+    Nothing,
+    Read,
+    Refused,
+    Renew,
+    Renewed,
+    ValueGone,
+    Write,
+    Written,
+)
+from contatto.simulator.crms import google_sheets, hubspot, odoo, pipedrive, salesforce, zoho
+from contatto.simulator.crms.server import CrmServer, Fault, Vendor
+from tests.crm.speaking import Speaker
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LEAD, OTHER = "0195e2a7-0000-7000-8000-000000000001", "0195e2a7-0000-7000-8000-000000000002"
+
+
+@dataclass
+class Case:
+    """One vendor: what a lead of Ada is in its fields, a value that a list does not have, and what it can."""
+
+    connector: str
+    vendor: Vendor
+    settings: dict[str, str]
+    secrets: dict[str, str]
+    ada: dict[str, str]
+    bad_value: tuple[str, str] | None
+    email: str
+    one_per_email: bool = True
+    tells_merges: bool = True
+    names_fields: bool = True
+
+
+def cases() -> dict[str, Case]:
+    return {
+        "hubspot": Case(
+            "hubspot",
+            hubspot.HubSpotFake(),
+            {},
+            {"access_token": hubspot.TOKEN},
+            {"email": "ada@example.com", "phone": "+6591234567", "firstname": "Ada", "lastname": "Tan"},
+            ("hs_lead_status", "SMITTEN"),
+            "email",
+        ),
+        "salesforce": Case(
+            "salesforce",
+            salesforce.SalesforceFake(),
+            {"client_id": "x", "currency": "EUR"},
+            {"access_token": salesforce.TOKEN},
+            {"Email": "ada@example.com", "Phone": "+6591234567", "LastName": "Tan", "Company": "Ada's"},
+            ("LeadSource", "Dream"),
+            "Email",
+        ),
+        "google_sheets": Case(
+            "google_sheets",
+            google_sheets.GoogleSheetsFake(),
+            {"spreadsheet": google_sheets.SPREADSHEET, "sheet": google_sheets.SHEET},
+            {"access_token": google_sheets.TOKEN},
+            {"Name": "Ada Tan", "E-mail": "ada@example.com", "Phone": "+6591234567"},
+            None,
+            "E-mail",
+            one_per_email=False,
+            tells_merges=False,
+        ),
+        "zoho": Case(
+            "zoho",
+            zoho.ZohoFake(),
+            {"client_id": "x"},
+            {"access_token": zoho.TOKEN},
+            {"Email": "ada@example.com", "Phone": "+6591234567", "Last_Name": "Tan"},
+            ("Lead_Status", "Smitten"),
+            "Email",
+            tells_merges=False,
+            names_fields=False,
+        ),
+        "pipedrive": Case(
+            "pipedrive",
+            pipedrive.PipedriveFake(),
+            {"id_field": pipedrive.OUR_FIELD},
+            {"api_token": pipedrive.TOKEN},
+            {"email": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
+            ("b7d1", "9"),
+            "email",
+            one_per_email=False,
+            tells_merges=False,
+        ),
+        "odoo": Case(
+            "odoo",
+            odoo.OdooFake(),
+            {"database": odoo.DATABASE, "user": odoo.USER},
+            {"password": odoo.KEY, "session": str(odoo.UID)},
+            {"email_from": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
+            ("priority", "9"),
+            "email_from",
+            one_per_email=False,
+            tells_merges=False,
+        ),
+    }
+
+
+@pytest.fixture(params=sorted(cases()))
+def case(request: pytest.FixtureRequest) -> Case:
+    return cases()[request.param]
+
+
+@pytest.fixture
+def server(case: Case) -> Iterator[CrmServer]:
+    with CrmServer(case.vendor).running() as running:
+        yield running
+
+
+@pytest.fixture
+def speaker(case: Case, server: CrmServer) -> Iterator[Speaker]:
+    speaker = Speaker(case.connector, Link(server.address, case.settings, case.secrets, NOW))
+    yield speaker
+    speaker.close()
+
+
+def write(case: Case, record_id: str | None = None, lead: str = LEAD, **more: Any) -> Write:
+    return Write(record_id, lead, 1, {**case.ada, **more}, "Budget: 100", NOW)
+
+
+def made(speaker: Speaker, case: Case, lead: str = LEAD, **more: Any) -> str:
+    """As the engine makes a record: it looks for it first where the CRM has no upsert."""
+    found = None if speaker.connector.traits.upserts else speaker.do(Find(FindBy.EXTERNAL_ID, lead))
+    record_id = found.records[0].id if isinstance(found, Found) else None
+    reply = speaker.do(write(case, record_id, lead=lead, **more))
+    assert isinstance(reply, Written), reply
+    return reply.record_id
+
+
+def test_a_lead_is_made_found_by_our_id_and_read_back(case: Case, speaker: Speaker) -> None:
+    record_id = made(speaker, case)
+    found = speaker.do(Find(FindBy.EXTERNAL_ID, LEAD))
+    assert isinstance(found, Found)
+    assert [record.id for record in found.records] == [record_id]
+    read = speaker.do(Read(record_id, tuple(case.ada)))
+    assert isinstance(read, Found)
+    for name, value in case.ada.items():
+        assert speaker.connector.agrees(name, value, read.records[0].values[name])
+    assert speaker.do(Find(FindBy.EXTERNAL_ID, OTHER)) == Nothing()
+
+
+def test_a_write_whose_answer_was_lost_makes_no_second_record(
+    case: Case, speaker: Speaker, server: CrmServer
+) -> None:
+    for lost in range(6):  # of each request that a write takes, one after the other
+        server.faults.extend([*[None] * lost, Fault.LOST])
+        with suppress(AssertionError):
+            made(speaker, case)
+        server.faults.clear()
+    record_id = made(speaker, case)
+    found = speaker.do(Find(FindBy.EXTERNAL_ID, LEAD))
+    assert isinstance(found, Found)
+    assert [record.id for record in found.records] == [record_id]
+
+
+def test_a_change_names_only_what_changes(case: Case, speaker: Speaker) -> None:
+    record_id = made(speaker, case)
+    name = next(name for name in case.ada if "hone" in name)
+    reply = speaker.do(Write(record_id, LEAD, 2, {name: "+6598765432"}, "", NOW))
+    assert reply == Written(record_id)
+    read = speaker.do(Read(record_id, tuple(case.ada)))
+    assert isinstance(read, Found)
+    values = read.records[0].values
+    assert {each: values[each] for each in case.ada} == {**case.ada, name: "+6598765432"}
+
+
+def test_who_is_there_already_is_named_or_found_by_e_mail(case: Case, speaker: Speaker) -> None:
+    if FindBy.EMAIL not in speaker.connector.traits.finds_by:
+        pytest.skip("it has rows, not people")
+    record_id = made(speaker, case)
+    if case.one_per_email:
+        assert speaker.do(write(case, lead=OTHER)) == Exists(record_id)
+    for by, value in ((FindBy.EMAIL, "ada@example.com"), (FindBy.PHONE, "+6591234567")):
+        found = speaker.do(Find(by, value))
+        assert isinstance(found, Found)
+        assert [record.id for record in found.records] == [record_id]
+    assert speaker.do(Find(FindBy.EMAIL, "o'hara\\@example.com")) == Nothing()
+
+
+def test_it_describes_the_fields_that_a_lead_may_be_written_to(case: Case, speaker: Speaker) -> None:
+    made(speaker, case)
+    reply = speaker.do(Describe())
+    assert isinstance(reply, Described)
+    names = {field.name: field for field in reply.fields}
+    assert set(case.ada) <= set(names)
+    if case.bad_value is not None:
+        assert names[case.bad_value[0]].choices
+
+
+def test_a_field_or_a_value_that_is_gone_is_named(case: Case, speaker: Speaker) -> None:
+    made(speaker, case)
+    if case.names_fields:
+        assert speaker.do(write(case, Gone="x")) == FieldGone("Gone")
+    if case.bad_value is not None:
+        name, value = case.bad_value
+        assert speaker.do(write(case, **{name: value})) == ValueGone(name)
+
+
+def test_a_record_that_was_merged_or_deleted_is_followed_or_gone(case: Case, speaker: Speaker) -> None:
+    if case.connector == "google_sheets":
+        pytest.skip("a sheet has no merges")
+    first = made(speaker, case)
+    second = made(speaker, case, lead=OTHER, **{case.email: "ada@example.org"})
+    case.vendor.crm.merge(first, second)
+    assert speaker.do(Read(first)) == (Moved(second) if case.tells_merges else Nothing())
+    case.vendor.crm.delete(second)
+    assert speaker.do(Read(second)) == Nothing()
+    gone = speaker.do(write(case, record_id="987654321"))
+    assert gone in (Nothing(), Refused("server_error"))
+
+
+def test_it_merges_two_records_where_it_can(case: Case, speaker: Speaker) -> None:
+    if not speaker.connector.traits.merges:
+        pytest.skip("it cannot")
+    first = made(speaker, case)
+    second = made(speaker, case, lead=OTHER, **{case.email: "ada@example.org"})
+    assert speaker.do(Merge(first, second)) == Written(second)
+    assert speaker.do(Read(first)) == (Moved(second) if case.tells_merges else Nothing())
+
+
+def test_after_erasing_a_read_finds_nothing(case: Case, speaker: Speaker) -> None:
+    record_id = made(speaker, case)
+    assert isinstance(speaker.do(Erase(record_id, LEAD)), Erased)
+    assert speaker.do(Read(record_id)) == Nothing()
+    assert speaker.do(Find(FindBy.EXTERNAL_ID, LEAD)) == Nothing()
+
+
+def test_changes_are_told_once_each_and_in_order(case: Case, speaker: Speaker) -> None:
+    if not speaker.connector.traits.tells_changes:
+        pytest.skip("it tells none")
+    if case.connector == "pipedrive":
+        pytest.skip("it tells of deals, in a test of its own")
+    leads = [f"0195e2a7-0000-7000-8000-{number:012d}" for number in range(30)]
+    records = {
+        made(speaker, case, lead=lead, **{case.email: f"{lead[-2:]}@example.com"}): lead for lead in leads
+    }
+    crm = case.vendor.crm
+    for record in list(crm.records.values())[10:20]:  # many at one time
+        record.changed_at = list(crm.records.values())[10].changed_at
+    told, cursor = [], Cursor()
+    for _ in range(10):
+        reply = speaker.do(Changes(cursor))
+        assert isinstance(reply, Changed)
+        told += [(change.record_id, change.external_id, change.cursor.at) for change in reply.changes]
+        if not reply.changes:
+            break
+        cursor = reply.cursor
+    assert [(record, lead) for record, lead, _ in told] == list(records.items())
+    assert all(one[2] <= two[2] for one, two in pairwise(told))
+
+
+def test_faults_are_told_apart(case: Case, speaker: Speaker, server: CrmServer) -> None:
+    record_id = made(speaker, case)
+    for fault, reply in ((Fault.EXPIRED, Expired()), (Fault.THROTTLED, Later), (Fault.DOWN, Later)):
+        server.faults.append(fault)
+        got = speaker.do(Read(record_id))
+        assert got == reply or (isinstance(reply, type) and isinstance(got, reply)), fault
+        if fault is Fault.THROTTLED:
+            assert isinstance(got, Later)
+            assert got.after_s == 1.0
+    server.faults.append(Fault.HTML)
+    assert isinstance(speaker.do(Read(record_id)), Later)
+    server.faults.append(Fault.RESET)
+    assert speaker.do(Read(record_id)) is None
+
+
+def test_a_lead_that_was_converted_is_followed_to_its_contact() -> None:
+    case = cases()["salesforce"]
+    vendor = case.vendor
+    assert isinstance(vendor, salesforce.SalesforceFake)
+    with CrmServer(vendor).running() as server:
+        speaker = Speaker("salesforce", Link(server.address, case.settings, case.secrets, NOW))
+        record_id = made(speaker, case)
+        contact = vendor.convert(record_id)
+        assert speaker.do(write(case, record_id)) == Moved(contact)
+        assert speaker.do(write(case)) in (Moved(contact), Nothing())
+        assert speaker.do(write(case, contact)) == Written(contact)
+        assert "Company" not in vendor.contacts[contact]
+        (change,) = speaker.do(Changes(Cursor())).changes  # type: ignore[union-attr]
+        assert (change.moved_to, change.value, change.owner) == (contact, "1200.5 EUR", "sam@example.com")
+        speaker.close()
+
+
+def test_pipedrive_tells_what_became_of_a_persons_deals_and_keeps_one_note() -> None:
+    case = cases()["pipedrive"]
+    vendor = case.vendor
+    assert isinstance(vendor, pipedrive.PipedriveFake)
+    with CrmServer(vendor).running() as server:
+        speaker = Speaker("pipedrive", Link(server.address, case.settings, case.secrets, NOW))
+        person = made(speaker, case)
+        for _ in range(3):
+            made(speaker, case)
+        assert [note["content"] for note in vendor.notes.values()] == ["Contatto\nBudget: 100"]
+        deal = {"person_id": int(person), "status": "won", "value": 250, "currency": "SGD"}
+        vendor.deals = [{"id": number, "update_time": "2026-01-02T00:00:00Z", **deal} for number in (1, 2)]
+        told, cursor = [], Cursor()
+        for _ in range(3):
+            reply = speaker.do(Changes(cursor))
+            assert isinstance(reply, Changed)
+            told += [(change.record_id, change.status, change.value) for change in reply.changes]
+            cursor = reply.cursor
+        assert told == [(person, "won", "250 SGD")] * 2
+        speaker.close()
+
+
+def test_odoo_gives_a_session_for_the_right_key_alone() -> None:
+    case = cases()["odoo"]
+    with CrmServer(case.vendor).running() as server:
+        speaker = Speaker("odoo", Link(server.address, case.settings, {"password": odoo.KEY}, NOW))
+        assert speaker.do(Read("1")) == Expired()
+        assert speaker.do(Renew()) == Renewed({"session": str(odoo.UID)})
+        speaker.with_secrets(password="wrong")
+        assert speaker.do(Renew()) == Denied("access_denied")
+        speaker.close()
