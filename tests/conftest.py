@@ -17,19 +17,23 @@ import structlog
 from hypothesis import settings
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from contatto.accounts import actions as accounts
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.connect import open_database
 from contatto.kit.db.database import Database
 from contatto.kit.log import _Current
 from contatto.kit.vault import Vault
 from contatto.wiring import PORTS
-from tests import postgres, schema, tally
+from tests import passwords, postgres, schema, tally
 from tests.emptied import EmptiedDatabases
 from tests.wide import is_wide
 from tools.browser import MISSING, find_chromium
 
 LONG = {"browser", "cli", "conformance", "journeys", "security", "simulator"}
 """Folders whose tests start browsers, servers and whole houses."""
+IN_MEMORY = Path("/dev/shm")  # noqa: S108  # pytest makes folders there that are ours alone
+ROOM = 4 * 1024**3
+"""Bytes. A run needs a tenth of it, since the folder of a test that passed goes at once."""
 _numbers = itertools.count(1)
 gc.disable()  # until all is collected: what is imported and collected stays, and need not be looked through
 expect.set_options(timeout=20_000)  # a busy machine needs time; who waits for a state loses none
@@ -39,10 +43,17 @@ settings.load_profile("house")
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
+        _work_in_memory()
         # The path of a socket has to be short.
         folder = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"  # noqa: S108
         os.environ[postgres.RUN_DIR] = tempfile.mkdtemp(prefix="contatto-test-", dir=folder)
         os.environ.setdefault(tally.SEED, str(secrets.randbelow(10**9)))
+
+
+def _work_in_memory() -> None:
+    """Have pytest make its folders where a commit waits for no disk, if the machine has such a place."""
+    if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM and os.access(IN_MEMORY, os.W_OK):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 
 @pytest.hookimpl(tryfirst=True)  # -m chooses by what it marks
@@ -82,6 +93,15 @@ def logs_as_before() -> Iterator[None]:
     if _Current.log is not current:
         structlog.configure(**settings)
         _Current.log, logging.root.handlers[:] = current, handlers
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Real hashes of argon2id, but quick ones: those of the product take their time on purpose."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounts, "_hasher", passwords.QUICK)
+        patch.setattr(accounts, "_NOBODY", passwords.QUICK.hash("nobody's"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,7 @@ WIDE: Final = (
     "security/test_starved_by_newcomers.py",
     # Worlds that are played for long, and orders that are tried by the thousand.
     "cli/test_simulate.py::test_a_run_prints_a_table_and_writes_plots_and_figures",
+    "conformance/test_openapi.py::test_whatever_is_sent_the_answer_is_a_documented_one",
     "delivery/test_deliver.py::test_a_killed_program_goes_on_as_if_nothing_had_happened",
     "delivery/test_deliver.py::test_a_state_of_another_seed_is_not_gone_on_with",
     "inbox/test_real_lines.py",

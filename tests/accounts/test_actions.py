@@ -14,7 +14,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import hash_secret
 from contatto.logins.actions import count_login, start_session
-from tests import make
+from tests import make, passwords
 from tests.unchanged import all_rows
 
 PASSWORD = "a long enough password"
@@ -36,7 +36,9 @@ def open_session(tx: Tx, owner: Member) -> str:
     return start_session(tx, attempt, 14, "device_1")[1]
 
 
-def test_a_password_fits_only_its_own_hash() -> None:
+def test_a_password_fits_only_its_own_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actions, "_hasher", passwords.SLOW)
+    monkeypatch.setattr(actions, "_NOBODY", passwords.NOBODY)
     hashed = actions.hash_password(PASSWORD)
     assert hashed.startswith("$argon2id$")
     assert hashed != actions.hash_password(PASSWORD)
@@ -47,7 +49,7 @@ def test_a_password_fits_only_its_own_hash() -> None:
 
 
 def test_the_hash_that_stands_for_nobody_takes_as_long_as_a_member_s() -> None:
-    assert not actions._hasher.check_needs_rehash(actions._NOBODY)
+    assert not passwords.SLOW.check_needs_rehash(passwords.NOBODY)
 
 
 def test_two_members_cannot_have_one_address_in_any_business(database: Database, owner: Member) -> None:

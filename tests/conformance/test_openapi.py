@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx2
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
@@ -21,6 +20,7 @@ from contatto.accounts.model import Permission
 from contatto.app import OPEN_PATHS
 from contatto.kit.db.tx import Tx
 from contatto.kit.openapi import list_operations
+from tests.documented import OPERATIONS
 from tests.journeys.running import API, House, running_house
 from tests.unchanged import nothing_changes
 from tools.reference_api import api_document
@@ -32,12 +32,6 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with running_house(tmp_path_factory.mktemp("house")) as running:
         yield running
-
-
-OPERATIONS = {
-    found.ok().label: found.ok()  # type: ignore[union-attr]  # a document of ours has no errors
-    for found in schemathesis.openapi.from_dict(api_document()).get_all_operations()
-}
 
 
 def send(house: House, token: str, case: Any) -> httpx2.Response:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from argon2 import PasswordHasher
 from starlette.testclient import TestClient
 
 from contatto.accounts import actions as accounts
@@ -28,6 +27,7 @@ from contatto.migrations.steps import migrate_schema
 from contatto.ui.context import Context
 from contatto.wiring import install
 from tests import schema
+from tests.passwords import QUICK
 
 PASSWORD = "a long enough password"
 EMAIL = "owner@example.com"
@@ -173,7 +173,7 @@ def open_house(
 
 def weak_hash(password: str) -> str:
     """A real hash, but one that is checked at once: the usual one takes its time on purpose."""
-    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(password)
+    return QUICK.hash(password)
 
 
 @contextmanager

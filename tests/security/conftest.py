@@ -4,7 +4,8 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from tests import postgres, schema
 from tests.journeys.running import House, running_house
 from tests.security.chats import neighbour_of
 from tests.security.filling import build_world
+from tests.security.planting import Planting
 from tests.security.servers import Served, serve_house
 from tests.security.world import Built, World, running_world
 
@@ -70,6 +72,22 @@ def built_on_postgresql(
         yield build_world(tmp_path_factory.mktemp("world"), name, _earlier())
 
 
+@pytest.fixture(scope="session")
+def planted_on_sqlite(
+    built_on_sqlite: Built, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Built]:
+    with _planted(built_on_sqlite, tmp_path_factory.mktemp("planted"), request) as built:
+        yield built
+
+
+@pytest.fixture(scope="session")
+def planted_on_postgresql(
+    built_on_postgresql: Built, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Built]:
+    with _planted(built_on_postgresql, tmp_path_factory.mktemp("planted"), request) as built:
+        yield built
+
+
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Two tenants with full data, on SQLite and on PostgreSQL; its clock stands until it is moved.
@@ -85,6 +103,14 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def fresh_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """As ``world``, but one for each test."""
     built: Built = request.getfixturevalue(f"built_on_{request.param}")
+    with copied_world(built, tmp_path, request) as copied:
+        yield copied
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def planted_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """One for each test, in which contact values stand everywhere (`planting`)."""
+    built: Built = request.getfixturevalue(f"planted_on_{request.param}")
     with copied_world(built, tmp_path, request) as copied:
         yield copied
 
@@ -130,6 +156,19 @@ def copied_world(built: Built, folder: Path, request: pytest.FixtureRequest) -> 
         running_world(data, postgres.url_of(name), clock) as world,
     ):
         yield built.told(world)
+
+
+@contextmanager
+def _planted(built: Built, folder: Path, request: pytest.FixtureRequest) -> Iterator[Built]:
+    """A world as it is after the planting; nobody has it open."""
+    data, clock = built.copy_folder(folder), FixedClock(built.moment)
+    with ExitStack() as kept:
+        name = ""
+        if built.database:
+            name = kept.enter_context(_database(request.getfixturevalue("postgres_admin"), built.database))
+        with running_world(data, postgres.url_of(name) if name else "", clock) as world:
+            Planting(built.told(world)).run()
+        yield replace(built, folder=data, database=name, moment=clock.now())
 
 
 @contextmanager

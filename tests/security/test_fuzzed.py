@@ -17,6 +17,7 @@ from schemathesis import GenerationMode
 
 from contatto.accounts.model import Credential
 from contatto.channels.connectors import meta, tiktok
+from tests.documented import OPERATIONS
 from tests.hostile import is_raw
 from tests.journeys.running import API, message
 from tests.security.attempts import Attempt, as_json
@@ -26,7 +27,6 @@ from tests.security.holdings import changed_tables, rows_of
 from tests.security.routes import Way, ways
 from tests.security.samples import attempts_of, filled_form, own_attempts
 from tests.security.world import World
-from tools.reference_api import api_document
 
 pytestmark = pytest.mark.slow
 
@@ -37,10 +37,6 @@ OF_A_BODY: Final = 400
 PICTURES: Final = 150
 SLOW_S: Final = 2
 ENDS_SESSION: Final = {"POST /logout", "POST /settings/tokens/{token_id}/revoke", "GET /live"}
-OPERATIONS: Final = {
-    found.ok().label: found.ok()  # type: ignore[union-attr]  # a document of ours has no errors
-    for found in schemathesis.openapi.from_dict(api_document()).get_all_operations()
-}
 
 
 @pytest.fixture(autouse=True)

@@ -52,9 +52,8 @@ SHOWS_NONE = {"GET /leads/jobs", "GET /leads/jobs/{job_id}"}
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def planted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A world in which contact values stand everywhere."""
-    built = request.getfixturevalue(f"built_on_{request.param}")
+    built = request.getfixturevalue(f"planted_on_{request.param}")
     with copied_world(built, tmp_path_factory.mktemp("looks"), request) as world:
-        Planting(world).run()
         yield world
 
 
@@ -179,25 +178,23 @@ LISTS = ("/leads", "/leads/rows", "/leads?q=markworth", "/leads/rows?status=raw"
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_a_list_names_everybody_whom_it_shows(fresh_world: World, path: str) -> None:
-    Planting(fresh_world).run()
-    answer = fresh_world.ask("GET", path, session=fresh_world.victim.sessions[Role.MANAGER])
+def test_a_list_names_everybody_whom_it_shows(planted_world: World, path: str) -> None:
+    answer = planted_world.ask("GET", path, session=planted_world.victim.sessions[Role.MANAGER])
     assert answer.status_code == 200
     linked = set(re.findall(r"/(?:leads|inbox)/([0-9a-f-]{36})", answer.text))
     assert linked
-    (entry,) = entries_of(fresh_world, answer)
-    assert seen_by(fresh_world, answer) == linked
+    (entry,) = entries_of(planted_world, answer)
+    assert seen_by(planted_world, answer) == linked
     ((_, (count, ids)),) = read_seen(entry.seen).items()
     assert count == len(ids) == len(linked)
-    assert entry.actor_id == fresh_world.victim.members[Role.MANAGER]
-    assert entry.at == fresh_world.context.clock.now()
+    assert entry.actor_id == planted_world.victim.members[Role.MANAGER]
+    assert entry.at == planted_world.context.clock.now()
 
 
 def test_what_is_seen_again_within_minutes_is_in_the_log_once_for_each_caller_and_door(
-    fresh_world: World,
+    planted_world: World,
 ) -> None:
-    world, of = fresh_world, fresh_world.victim
-    Planting(world).run()
+    world, of = planted_world, planted_world.victim
     clock: Any = world.context.clock
     looks = [world.ask("GET", "/leads/rows", session=of.owner) for _ in range(3)]
     assert [len(entries_of(world, look)) for look in looks] == [1, 0, 0]

@@ -139,18 +139,18 @@ def planted(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[World, Marks]]:
     """A world in which one person left their values at every door, and what to look for."""
-    built = request.getfixturevalue(f"built_on_{request.param}")
-    with copied_world(built, tmp_path_factory.mktemp("planted"), request) as world:
-        Planting(world).run()
+    built = request.getfixturevalue(f"planted_on_{request.param}")
+    with copied_world(built, tmp_path_factory.mktemp("sealed"), request) as world:
         world.context.clock.advance(seconds=3 * 86_400)  # type: ignore[attr-defined]  # the world's stands still
         seal_days(world.context.db, world.context.settings.data_dir / "sealed", 2)
         assert list(world.context.settings.data_dir.rglob("part-*.parquet"))
         yield world, Marks(VALUES, all_ids(world.context.db))
 
 
-def test_after_a_rotation_the_new_key_seals_all_and_everybody_is_found_as_before(fresh_world: World) -> None:
-    world, of = fresh_world, fresh_world.victim
-    Planting(world).run()
+def test_after_a_rotation_the_new_key_seals_all_and_everybody_is_found_as_before(
+    planted_world: World,
+) -> None:
+    world, of = planted_world, planted_world.victim
     audience = make_audience(world, "PHONE_SHA256", sha256(PHONE))
     group = api(world, "GET", "/adgroup/get/")["list"][0]["adgroup_id"]
     api(world, "POST", "/adgroup/update/", adgroup_id=group, audience_ids=[audience])

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 import httpx2
@@ -28,6 +28,12 @@ ANSWER_LIMIT: Final = 256 * 1024
 _UNREACHED: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 
 
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The authorities of this machine, read once in a process: it takes longer than all else of a start."""
+    return ssl.create_default_context()
+
+
 class Client:
     """Sends requests; close it at the end."""
 
@@ -41,7 +47,7 @@ class Client:
             timeout=timeout,
             follow_redirects=False,
             trust_env=False,
-            verify=ssl.create_default_context(),
+            verify=_trusted(),
             # two names may share an address: a connection that was made for one is not used for the other
             limits=httpx2.Limits(max_keepalive_connections=0),
         )
