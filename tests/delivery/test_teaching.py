@@ -70,3 +70,30 @@ def test_an_ad_group_that_finds_no_leads_spends_ever_less_on_learning() -> None:
     assert (
         group.spent_ever / UNITS < 10 * target
     )  # with the same budget every day it would be 17 times the target
+
+
+def test_who_becomes_a_lead_again_in_a_later_conversation_is_counted_and_learned_again() -> None:
+    marketplace = Marketplace(1)
+    for line in set_up(1, goal="lead", budget_mode="infinite"):
+        tell(marketplace, line)
+    ts, chats, known, strange = BEGINS, 0, 0.0, 0.0
+    for number in range(300):
+        viewer = f"v{number % 20}"
+        ts += 20 * MINUTE
+        answer = ask_for(marketplace, number, ts, viewer, "any", 100)
+        known = answer["p_lead"]
+        if answer["ad_id"] is None:
+            continue
+        chats += 1
+        told = {"viewer_id": viewer, "advertiser_id": "advertiser 0"}
+        for what in ("view", "click"):
+            tell(marketplace, {"type": what, "ts": ts, "request_id": answer["request_id"]})
+        tell(marketplace, {"type": "conversation", "ts": ts + MINUTE, **told})
+        for step in (2, 3):
+            lead = {"type": "lead", "ts": ts + step * MINUTE, "source": "chat", **told}
+            tell(marketplace, lead)
+    strange = ask_for(marketplace, 1_000, ts + 20 * MINUTE, "nobody", "any", 100)["p_lead"]
+    report = tell(marketplace, {"type": "report", "ts": marketplace.market.now, "ask_id": "a"})
+    assert report is not None
+    assert report["adgroups"][0]["leads"] == chats > 200
+    assert known > 0.9 * strange > 0.5

@@ -210,12 +210,16 @@ def begin_talk(market: Market, shown: Shown) -> None:
 
 
 def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> None:
-    """A viewer became a lead of an advertiser: once, whatever comes later."""
-    if (viewer, advertiser) in market.lead_of:
+    """A viewer became a lead of an advertiser: once, and again only when a later conversation brought it.
+
+    Were such a lead no label, its conversation would teach that whoever is a lead already has no worth; where
+    nobody becomes a lead twice, that is learned from those who do not.
+    """
+    talk = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
+    if (viewer, advertiser) in market.lead_of and (talk is None or talk.lead_at):
         return
     shown = credited(market, viewer, advertiser, line.ts)
     fade_viewer(market.viewers.table, viewer, market.now / SECOND)
-    talk = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
     if talk is None or not talk.spam_at:
         market.viewers.table[viewer, V_LEADS] += 1.0
     _flag(market, viewer, advertiser, IS_LEAD)
