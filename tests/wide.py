@@ -49,6 +49,8 @@ WIDE: Final = (
     "simulator/test_worlds.py::test_a_player_who_knows_gives_the_same_run_again",
     "simulator/test_worlds.py::test_the_more_a_player_knows_the_cheaper_its_leads_are[segments]",
     "simulator/test_worlds.py::test_the_more_a_player_knows_the_cheaper_its_leads_are[thresholds]",
+    # The clients of CRMs' vendors take long to import.
+    "crm/test_vendor_clients.py",
     # Matrices whose first rows stay in the default run.
     "reports/test_cold.py::test_a_file_cut_off_by_hand_is_named_and_what_was_counted_stays",
     "reports/test_cold.py::test_a_late_tap_on_a_day_whose_file_is_damaged_waits_until_it_is_back",

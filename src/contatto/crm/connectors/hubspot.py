@@ -197,7 +197,7 @@ def _read_changes(link: Link, changes: Changes, body: Any, memory: str) -> Reply
     if not records:
         return Changed((), changes.after)
     page = [{"id": each.id, "at": each.changed_at, **dict(each.values)} for each in records]
-    return Onward(_send(link, "GET", "/crm/v3/owners?limit=500"), keep(page))
+    return Onward(_send(link, "GET", "/crm/v3/owners/?limit=500"), keep(page))
 
 
 def _trouble(body: dict[str, Any]) -> Reply | None:

@@ -34,8 +34,10 @@ class GoogleSheetsFake:
             return self.expired()
         path, home = unquote(asked.path), f"/v4/spreadsheets/{SPREADSHEET}"
         if path == home:
-            sheet = {"sheetId": 0, "title": SHEET, "index": 0}
-            return Answered(200, {"spreadsheetId": SPREADSHEET, "sheets": [{"properties": sheet}]})
+            grid = {"rowCount": 1_000, "columnCount": 26}
+            sheet = {"sheetId": 0, "title": SHEET, "index": 0, "gridProperties": grid}
+            about = {"spreadsheetId": SPREADSHEET, "properties": {"title": "Leads of ours"}}
+            return Answered(200, {**about, "sheets": [{"properties": sheet}]})
         cells, _, verb = path.removeprefix(f"{home}/values/").rpartition(":")
         if verb not in ("append", "clear"):
             cells, verb = path.removeprefix(f"{home}/values/"), asked.method
@@ -46,7 +48,8 @@ class GoogleSheetsFake:
 
     def _act(self, asked: Asked, verb: str, cells: str, where: re.Match[str]) -> Answered:
         first = int(where["from"] or 1)
-        last = int(where["to"] or where["from"] or len(self.rows) or 1)
+        is_open = ":" in cells and not where["to"]
+        last = len(self.rows) if is_open else int(where["to"] or where["from"] or len(self.rows) or 1)
         if verb == "append":
             return self._append(asked.json(), cells)
         if verb == "clear":

@@ -57,7 +57,7 @@ class HubSpotFake:
             return _error(404, "OBJECT_NOT_FOUND", "Object not found.")
 
     def _route(self, asked: Asked) -> Answered:
-        path, body = asked.path, asked.json()
+        path, body = asked.path.rstrip("/"), asked.json()
         if path == "/crm/v3/properties/contacts":
             return self._properties(asked.method, body)
         if path == "/crm/v3/owners":
