@@ -3,7 +3,9 @@
 A route that is not in the table lets nobody in. What a route asks for besides stands in the route itself.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache, lru_cache
 from typing import Final
 
 from contatto.accounts.model import Access, Credential, Permission
@@ -351,3 +353,30 @@ def _rows() -> Iterator[tuple[str, Access]]:
 
 ACCESS: Final[Mapping[str, Access]] = dict(_rows())
 """What a caller needs, by method and path."""
+
+
+def may_open(permissions: Collection[str], href: str, method: str = "GET") -> bool:
+    """Whether a member with these permissions may follow a link of ours, or send a form.
+
+    Templates ask this before they offer either. An address that is not ours, or no route, is not held back.
+    """
+    needed = _needed(method, href.partition("?")[0].partition("#")[0])
+    return needed is None or needed in permissions
+
+
+@lru_cache(maxsize=4_096)
+def _needed(method: str, path: str) -> Permission | None:
+    """What a member needs for an address; a fixed address comes before one with an id in the same place."""
+    fitting = (access for pattern, access in _patterns(method) if pattern.fullmatch(path))
+    found = next(fitting, None)
+    return found.permission if found is not None and found.credential is Credential.MEMBER else None
+
+
+@cache
+def _patterns(method: str) -> list[tuple[re.Pattern[str], Access]]:
+    routes = [route.split() for route in ACCESS]
+    paths = sorted((path for of, path in routes if of == method), key=lambda path: path.count("{"))
+    return [
+        (re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))), ACCESS[f"{method} {path}"])
+        for path in paths
+    ]

@@ -53,7 +53,7 @@ import contatto.subscriptions.api
 import contatto.subscriptions.pages
 import contatto.typed.pages
 from contatto import __version__
-from contatto.access import ACCESS
+from contatto.access import ACCESS, may_open
 from contatto.accounts.auth import AuditLayer
 from contatto.kit import errors
 from contatto.kit.clock import Clock, SystemClock
@@ -172,7 +172,7 @@ def open_context(installation: Installation, clock: Clock | None = None) -> Cont
     take_from_others([settings.data_dir / KEY_FILE, *files_of_sqlite(settings.url)])
     db = open_database(settings.url, used_clock, vault, installation.ports)
     cookies = CookieRules(settings.secure_cookies, settings.session_days)
-    pages = Renderer(vault.signer("csrf"), cookies)
+    pages = Renderer(vault.signer("csrf"), cookies, may_open)
     live = LiveFeed(db, installation.told_to)
     return Context(installation, db, used_clock, vault, live, pages, Uploads(Confined()))
 

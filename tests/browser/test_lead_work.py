@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from contatto.accounts import actions as accounts
+from contatto.accounts.actions import NewMember
+from contatto.accounts.model import Role
 from contatto.kit.spreadsheet import write_sheet
 from tests.browser.conftest import Served
 from tests.browser.test_leads_center import leads, sign_in
+from tests.journeys.running import PASSWORD, weak_hash
 
 pytestmark = pytest.mark.browser
 
@@ -96,3 +100,27 @@ def test_a_file_that_is_none_is_refused_on_the_spot(served: Served, browser: Bro
     expect(page.get_by_role("alert")).to_contain_text("it cannot be read")
     expect(page).to_have_url(re.compile("/leads/import$"))
     page.close()
+
+
+def test_a_tab_of_an_analyst_is_not_told_of_leads_by_the_tab_of_another_member(
+    served: Served, browser: Browser
+) -> None:
+    """Both are open in one browser, where one tab listens for all."""
+    house = served.house
+    new = NewMember("analyst@example.com", "Analyst", Role.ANALYST, PASSWORD)
+    hashed = weak_hash(PASSWORD)
+    house.context.db.write_now(lambda tx: accounts.add_member(tx, house.business_id, new, hashed))  # type: ignore[arg-type]
+    context = browser.new_context()
+    owners, analysts = context.new_page(), context.new_page()
+    sign_in(owners, served.url)
+    expect(owners.locator("[data-live-state]").first).to_have_attribute("data-state", "on")
+    context.clear_cookies()
+    analysts.goto(f"{served.url}/login")
+    analysts.get_by_label("E-mail").fill(new.email)
+    analysts.get_by_label("Password").fill(PASSWORD)
+    analysts.get_by_role("button", name="Log in").click()
+    expect(analysts.locator("[data-live-state]").first).to_have_attribute("data-state", "on")
+    leads(served, 1)
+    expect(owners.get_by_text("New lead")).to_be_visible()
+    expect(analysts.get_by_text("New lead")).to_have_count(0)
+    context.close()

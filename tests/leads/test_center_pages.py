@@ -348,3 +348,22 @@ def test_three_hundred_values_of_a_filter_are_refused_and_the_most_that_are_allo
         assert house.client.get(path, params=many).status_code == 422, path
     assert post(house, "/leads/views", name="X", query="&".join(f"owner={each}" for each in ids)) == 422
     assert post(house, "/leads/views", name="X", query="a&" * 3_000) in (303, 422)
+
+
+@pytest.mark.parametrize("role", [Role.ANALYST, Role.AGENT])
+def test_only_who_may_open_leads_is_offered_as_their_owner(house: House, role: Role) -> None:
+    new = NewMember("other@example.com", "Somebody Else", role, "a long enough password")
+    hashed = weak_hash(new.password)
+    member = house.context.db.write_now(
+        lambda tx: accounts.add_member(tx, house.business_id, new, hashed)  # type: ignore[arg-type]
+    )
+    lead_id = a_lead(house)
+    may_open = role is Role.AGENT
+    select = house.client.get(f"/leads/{lead_id}").text.split('id="lead-owner"')[1].split("</select>")[0]
+    assert (member.id in select) is may_open
+    bulk = house.client.get("/leads").text.split('id="bulk-owner"')[1].split("</select>")[0]
+    assert (member.id in bulk) is may_open
+    assert post(house, f"/leads/{lead_id}/owner", owner=member.id, seen="") == (303 if may_open else 422)
+    assert post(house, "/leads/bulk", do="owner", ids=[lead_id], owner=member.id) == (
+        303 if may_open else 422
+    )

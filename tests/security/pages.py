@@ -34,6 +34,8 @@ class FoundForm:
     fields: list[tuple[str, str]] = field(default_factory=list)
     buttons: list[tuple[str, str, str]] = field(default_factory=list)
     """Name, value and an address of their own, each of which may be empty."""
+    is_usable: bool = False
+    """Whether its reader can send it: by a button that is not switched off, or a script does."""
 
     def attempts(self) -> Iterator[Attempt]:
         """What is sent by each button."""
@@ -70,6 +72,8 @@ class _Reader(HTMLParser):
         self._form: FoundForm | None = None
         self._named: dict[str, FoundForm] = {}
         """Forms by their id: a field may stand elsewhere and name its form."""
+        self._off: list[bool] = []
+        """Of each fieldset around: whether it is switched off with all that is in it."""
         self._select: tuple[str, list[str], str] | None = None
         self._text: tuple[str, str] | None = None
 
@@ -80,14 +84,16 @@ class _Reader(HTMLParser):
         ]
         for name in ("hx-post", "hx-put", "hx-delete"):
             if of.get(name, "").startswith("/") and tag != "form":
-                self.forms.append(FoundForm(name[3:].upper(), of[name]))
+                self.forms.append(FoundForm(name[3:].upper(), of[name], is_usable=True))
+        if tag == "fieldset":
+            self._off.append("disabled" in of)
         if tag == "form":
             action = of.get("hx-post") or of.get("action") or ""
             method = "POST" if "hx-post" in of else of.get("method", "get").upper()
             self._form = self._named.setdefault(of.get("id", action), FoundForm(method, action))
             self._form.method, self._form.action = method, action
             self.forms.append(self._form)
-        elif "disabled" not in of:
+        elif "disabled" not in of and not any(self._off):
             named = of.get("form", "")
             form = self._named.setdefault(named, FoundForm("", "")) if named else self._form
             if form is not None:
@@ -97,6 +103,7 @@ class _Reader(HTMLParser):
         name, value, kind = of.get("name", ""), of.get("value", ""), of.get("type", "text")
         if tag == "button" or kind in ("submit", "image"):
             form.buttons.append((name, value, of.get("formaction", "")))
+            form.is_usable |= kind != "button"
         elif tag == "select" and name:
             self._select = (name, [], "")
         elif tag == "option" and self._select:
@@ -112,6 +119,8 @@ class _Reader(HTMLParser):
             self._text = (self._text[0], self._text[1] + data)
 
     def handle_endtag(self, tag: str) -> None:
+        if tag == "fieldset" and self._off:
+            self._off.pop()
         if tag == "form":
             self._form = None
         elif tag == "select" and self._select and self._form:
@@ -138,6 +147,8 @@ class _Walk:
     world: World
     session: str
     found: dict[tuple[object, ...], Attempt] = field(default_factory=dict)
+    places: list[tuple[str, Attempt]] = field(default_factory=list)
+    """Everything that is offered, with the page that offers it."""
     of_way: Counter[str] = field(default_factory=Counter)
     opened: Counter[str] = field(default_factory=Counter)
 
@@ -167,9 +178,15 @@ class _Walk:
     def read(self, page: str, path: str) -> list[str]:
         """Keep what the forms of a page send; give its links."""
         links, forms = read_page(page)
+        for link in links:
+            way = way_to("GET", urlsplit(link).path)
+            if way is not None and not LEFT_OUT.search(link):
+                self.places.append((path, Attempt(way, urlsplit(link).path)))
         for form in forms:
             form.action = form.action or path
             for attempt in form.attempts():
+                if form.is_usable:
+                    self.places.append((path, attempt))
                 self.keep(attempt, OF_A_FORM)
         return links
 
@@ -184,3 +201,10 @@ def offered(world: World, tenant: Tenant) -> list[Attempt]:
     walk = _Walk(world, tenant.owner)
     walk.run()
     return list(walk.found.values())
+
+
+def offered_to(world: World, session: str) -> list[tuple[str, Attempt]]:
+    """Everything that the pages which a member may open lead to or send, with the page that offers it."""
+    walk = _Walk(world, session)
+    walk.run()
+    return walk.places

@@ -27,8 +27,10 @@ from contatto.accounts.model import (
     BusinessId,
     FailedTries,
     Member,
+    Permission,
     Role,
 )
+from contatto.accounts.rules import is_able
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
 
@@ -151,6 +153,11 @@ def find_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member | Non
 def list_members(tx: Tx, business_id: BusinessId) -> list[Member]:
     statement = select(members).where(members.c.business_id == business_id).order_by(members.c.created_at)
     return tx.list(Member, statement)
+
+
+def list_able_members(tx: Tx, business_id: BusinessId, permission: Permission) -> list[Member]:
+    """Members who may come in and have a permission: those whom something may be given to."""
+    return [each for each in list_members(tx, business_id) if is_able(each, permission)]
 
 
 def count_owners(tx: Tx, business_id: BusinessId) -> int:

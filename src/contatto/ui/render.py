@@ -1,7 +1,7 @@
 """Rendering: Jinja2 with autoescape, templates beside their capability, hashed static addresses."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -27,17 +27,34 @@ BEFORE_RENDERING: Final = "before_rendering"
 """What a layer around the app may have a page begin before it is made, by its name in the request's state."""
 
 
+type MayOpen = Callable[[Collection[str], str, str], bool]
+"""By permissions, address and method."""
+
+
 class Renderer:
     """Turns a template and its values into a page.
 
     Args:
         csrf_signer: signs the CSRF tokens of forms.
         cookies: how the guest cookie is set.
+        may_open: whether somebody with these permissions may open an address by a method; without it, anybody
+            is offered anything.
     """
 
-    def __init__(self, csrf_signer: Signer, cookies: CookieRules) -> None:
+    def __init__(self, csrf_signer: Signer, cookies: CookieRules, may_open: MayOpen | None = None) -> None:
         self.csrf_signer = csrf_signer
         self.cookies = cookies
+        self._may_open = may_open
+
+    def _offers_to(self, caller: Any) -> Callable[..., bool]:
+        """Whether a page offers an address to its reader: a link, or with a method a form."""
+
+        def offers(href: str, method: str = "GET") -> bool:
+            if caller is None or self._may_open is None:
+                return True
+            return self._may_open(caller.permissions, str(href), method)
+
+        return offers
 
     def translator_of(self, connection: HTTPConnection) -> Translator:
         """The words of the language in which a request is answered."""
@@ -51,6 +68,7 @@ class Renderer:
         The template also sees ``request``, ``csrf_token``, ``caller`` (None unless given), ``last_event``
         (the number of the last event that the page may know of; 0 without a caller), and of the request's
         language its texts, ``lang``, ``dir``, ``number``, ``percent``, ``money`` and the filter ``country``.
+        ``offers(href)`` says whether the caller may open an address: what they may not is not offered.
         """
         begin = getattr(request.state, BEFORE_RENDERING, None)
         if begin is not None:
@@ -70,6 +88,7 @@ class Renderer:
             "percent": words.percent,
             "money": words.money,
             "csp_nonce": "",
+            "offers": self._offers_to(values.get("caller")),
         }
         response = HTMLResponse(page.render(frame | dict(values)), status)
         response.headers["Cache-Control"] = "no-store"

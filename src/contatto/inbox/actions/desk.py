@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from contatto.accounts.model import BusinessId
-from contatto.accounts.store import list_members
+from contatto.accounts.model import BusinessId, Permission
+from contatto.accounts.store import list_able_members
 from contatto.channels.model import Sender
 from contatto.inbox import rules
 from contatto.inbox.actions.threads import owned_conversation
@@ -92,7 +92,7 @@ def assign_conversation(tx: Tx, actor: Actor, seen: Seen, member_id: str | None)
     Raises:
         Refused: NOT_FOUND; INVALID for somebody who is no member; CONFLICT.
     """
-    lead_work.check_member(tx, actor.business_id, member_id)
+    lead_work.check_member(tx, actor.business_id, member_id, Permission.READ_INBOX)
     _change(tx, actor, seen, {"assignee_id": member_id})
 
 
@@ -235,9 +235,8 @@ def add_private_note(tx: Tx, actor: Actor, conversation_id: str, note_id: str, t
 
 def _mention_members(tx: Tx, actor: Actor, note: PrivateNote) -> None:
     """Note whom a note names; who wrote it knows already."""
-    known: dict[str, str] = {
-        each.id: each.display_name for each in list_members(tx, BusinessId(note.business_id))
-    }
+    able = list_able_members(tx, BusinessId(note.business_id), Permission.READ_INBOX)
+    known: dict[str, str] = {each.id: each.display_name for each in able}
     for member_id in rules.mentioned_members(note.text, known) - {actor.member_id}:
         mention_id = named_id(note.id, member_id)
         row = (mention_id, note.business_id, note.id, note.conversation_id, member_id)

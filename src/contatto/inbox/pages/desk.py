@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from pydantic import BaseModel
 
 from contatto.accounts.model import Caller, MemberId, Permission
-from contatto.accounts.rules import may
+from contatto.accounts.rules import is_able, may
 from contatto.accounts.store import list_members
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import list_accounts
@@ -153,7 +153,9 @@ class _Desk:
         self.earned = measurement_store.list_attributions(tx, business_id, ids)
         ad_ids = {each.ad_id for each in self.earned.values() if each.ad_id}
         self.ads = measurement_store.list_measured_ads(tx, business_id, ad_ids)
-        self.members = {each.id: each.display_name for each in list_members(tx, caller.business_id)}
+        members = list_members(tx, caller.business_id)
+        self.members = {each.id: each.display_name for each in members}
+        self.able = [(each.id, each.display_name) for each in members if is_able(each, Permission.READ_INBOX)]
         self.labels = list_labels(tx, business_id)
         self.labelled = list_label_ids(tx, business_id, ids)
         lead_ids = {each.lead_id for each in shown if each.lead_id}
@@ -194,7 +196,7 @@ class _Desk:
         return ThreadView(
             **row_of(thread_part(self.tx, account, conversation, before)),
             conversation=self.row(conversation),
-            members=list(self.members.items()),
+            members=self.able,
             me=self.caller.subject_id,
             known_labels=self.labels,
             can_act=may(self.caller, Permission.WRITE_INBOX),

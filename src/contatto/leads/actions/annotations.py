@@ -7,11 +7,12 @@ members who do so at once do not meet.
 from dataclasses import dataclass, replace
 from datetime import date
 
-from contatto.accounts.model import BusinessId
-from contatto.accounts.store import list_members
+from contatto.accounts.model import BusinessId, Permission
+from contatto.accounts.store import list_able_members, list_members
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
 from contatto.leads.actions.facets import refresh_facets
@@ -41,7 +42,7 @@ def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen: str | None, owner_id: 
         return lead
     name = check_member(tx, actor.business_id, owner_id)
     if lead.owner_id != seen or not records.record_owner(tx, lead, owner_id):
-        now = check_member(tx, actor.business_id, lead.owner_id) or "nobody"
+        now = _member_name(tx, actor.business_id, lead.owner_id) or LazyText("Nobody")
         raise Refused(
             errors.CONFLICT, "Somebody changed this first: the lead belongs to %(now)s by now.", now=now
         )
@@ -202,19 +203,26 @@ def _owned_lead(tx: Tx, actor: Actor, lead_id: str) -> Lead:
     return lead
 
 
-def check_member(tx: Tx, business_id: str, member_id: str | None) -> str:
-    """The name of a member, empty for None.
+def check_member(
+    tx: Tx, business_id: str, member_id: str | None, permission: Permission = Permission.READ_LEADS
+) -> str:
+    """The name of a member who may open what they are given, empty for None.
 
     Raises:
-        Refused: INVALID for somebody who is no member.
+        Refused: INVALID for somebody who is no member, or lacks the permission.
     """
     if member_id is None:
         return ""
-    members = list_members(tx, BusinessId(business_id))
+    members = list_able_members(tx, BusinessId(business_id), permission)
     name = next((member.display_name for member in members if member.id == member_id), None)
     if name is None:
-        raise Refused(errors.INVALID, "owner: choose a member of this business.")
+        raise Refused(errors.INVALID, "owner: choose a member of this business who may open it.")
     return name
+
+
+def _member_name(tx: Tx, business_id: str, member_id: str | None) -> str:
+    members = list_members(tx, BusinessId(business_id))
+    return next((member.display_name for member in members if member.id == member_id), "")
 
 
 def note_edit(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str) -> None:

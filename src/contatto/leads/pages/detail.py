@@ -39,7 +39,7 @@ from contatto.leads.pages.lead_view import (
     TimelineEvent,
     TwinView,
 )
-from contatto.leads.pages.rows import credits_of, member_names
+from contatto.leads.pages.rows import assignees, credits_of, member_names
 from contatto.leads.pages.timeline import consent_events, look_events
 from contatto.leads.pages.undoing import moved_text, undos_of
 from contatto.leads.rules.reaching import Reach, reach_of
@@ -195,7 +195,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detai
         ),
         moves=[status.value for status in list_moves(lead.status)],
         undos=undos_of(tx, lead, history, words),
-        members=list(members.items()),
+        members=_choices(tx, lead, members),
         labels=annotations.list_labels_of(tx, business_id, [lead.id])[lead.id],
         known_labels=annotations.list_labels(tx, business_id),
         notes=annotations.list_notes(tx, business_id, lead.id),
@@ -216,6 +216,13 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detai
             for twin in listing.list_twins(tx, business_id, [lead.id])
         ],
     )
+
+
+def _choices(tx: Tx, lead: Lead, members: dict[str, str]) -> list[tuple[str, str]]:
+    """Whom a lead may be given to; whoever has it stands there too, though they may not be given any more."""
+    able = assignees(tx, lead.business_id)
+    owner = lead.owner_id or ""
+    return able if owner in dict(able) or owner not in members else [*able, (owner, members[owner])]
 
 
 def _origins(point: ContactPoint, evidence: list[Evidence]) -> list[str]:

@@ -13,7 +13,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
 from contatto.leads.model.annotations import Actor
-from contatto.leads.pages.rows import member_names
+from contatto.leads.pages.rows import assignees, member_names
 from contatto.leads.rules import filters
 from contatto.leads.rules.filters import ME, NOBODY, LeadFilter, Look, Pairs
 from contatto.leads.store import annotations, listing
@@ -88,6 +88,7 @@ def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
     ads = list_measured_ads(tx, business_id).values()
     return {
         "owner": [(ME, N_("Me")), (NOBODY, N_("Nobody")), *member_names(tx, business_id).items()],
+        "assignee": assignees(tx, business_id),
         "label": [
             *((each.id, each.name) for each in annotations.list_labels(tx, business_id)),
             (NOBODY, N_("No label")),

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from contatto.accounts.model import BusinessId
-from contatto.accounts.store import list_members
+from contatto.accounts.model import BusinessId, Permission
+from contatto.accounts.store import list_able_members, list_members
 from contatto.kit.db.tx import Tx
 from contatto.leads.model.annotations import Label
 from contatto.leads.model.leads import ContactPoint, Lead
@@ -22,6 +22,12 @@ def credits_of(tx: Tx, business_id: str, found: list[Lead]) -> dict[str, Credit]
 def member_names(tx: Tx, business_id: str) -> dict[str, str]:
     """The names of a business's members, in the order of their joining."""
     return {member.id: member.display_name for member in list_members(tx, BusinessId(business_id))}
+
+
+def assignees(tx: Tx, business_id: str) -> list[tuple[str, str]]:
+    """Ids and names of those whom a lead may be given to: members who may open leads."""
+    able = list_able_members(tx, BusinessId(business_id), Permission.READ_LEADS)
+    return [(member.id, member.display_name) for member in able]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ const TYPES = [
 ];
 const WHISPERS = ["customer_typing", "member_typing"]; // they have no number, and nobody hears them later
 const me = Math.random().toString(36).slice(2);
-const channel = "BroadcastChannel" in window ? new BroadcastChannel("contatto.live") : null;
+const reader = document.body.dataset.reader ?? ""; // tabs of another member, or of other rights, tell this one nothing
+const channel = "BroadcastChannel" in window ? new BroadcastChannel(`contatto.live.${reader}`) : null;
 let wasOpen = false;
 let state = "wait";
 let leading = false;
@@ -113,7 +114,7 @@ if (channel && navigator.locks) {
     else if (event.data.to === me) catchUp(event.data);
   });
   channel.postMessage({ type: "hello", from: me, after: known });
-  navigator.locks.request("contatto.live", () => {
+  navigator.locks.request(`contatto.live.${reader}`, () => {
     leading = true;
     connect();
     return new Promise(() => {});
