@@ -84,7 +84,11 @@ class _Reader(HTMLParser):
         ]
         for name in ("hx-post", "hx-put", "hx-delete"):
             if of.get(name, "").startswith("/") and tag != "form":
-                self.forms.append(FoundForm(name[3:].upper(), of[name], is_usable=True))
+                self.forms.append(
+                    FoundForm(
+                        name[3:].upper(), of[name], is_usable="disabled" not in of and not any(self._off)
+                    )
+                )
         if tag == "fieldset":
             self._off.append("disabled" in of)
         if tag == "form":
