@@ -12,13 +12,23 @@ from contatto.ads.actions.drafts import purge_drafts
 from contatto.audiences import actions as audiences
 from contatto.channels.index import AppIndex
 from contatto.channels.model import Platform
+from contatto.crm.actions import scheduling as crm
+from contatto.crm.actions.checking import check_kind
+from contatto.crm.actions.delivering import delivery_kind
+from contatto.crm.actions.erasing import erasure_kind
+from contatto.crm.ports import CrmPorts, Intake
+from contatto.crm.registry import CONNECTORS
+from contatto.crm.rules import plans
+from contatto.crm.store import echoes
+from contatto.crm.store.deliveries import has_held, purge_deliveries
+from contatto.crm.store.targets import has_sweep
 from contatto.delivery.auth import RecentCallers
 from contatto.delivery.index import LiveAds
 from contatto.forms.actions import records as forms
 from contatto.forms.actions.files import LEAD_FILES
 from contatto.forms.actions.pictures import has_form_picture_to_forget, purge_form_pictures
-from contatto.forms.model import FormSubmitted, TestLeadMade
-from contatto.forms.store.records import list_receipts_of_lead
+from contatto.forms.model import CONTACTS, FormSubmitted, TestLeadMade
+from contatto.forms.store.records import list_answers_of_lead, list_receipts_of_lead
 from contatto.inbox.actions import desk, notices, replies
 from contatto.inbox.actions.erasing import forget_chats
 from contatto.inbox.actions.incoming import settle_receipts
@@ -43,6 +53,7 @@ from contatto.inbox.store import conversations, receipts
 from contatto.inbox.store.scheduled import SCHEDULED
 from contatto.kit import idempotency, outbox, shared_limits
 from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
 from contatto.kit.drain import After
 from contatto.kit.handlers import OnlyFor
 from contatto.kit.hashing import HashPool
@@ -140,6 +151,20 @@ TOLD_TO: Final[Mapping[type[Any], Permission]] = {
 """Whose open pages are told of an event. One that is left out is told to nobody."""
 
 
+def answers_by_label(tx: Tx, business_id: str, lead_id: str) -> dict[str, str]:
+    """What a lead answered to forms, the latest answer to each question; contact details are elsewhere."""
+    found: dict[str, str] = {}
+    for sent in reversed(list_answers_of_lead(tx, business_id, lead_id)):
+        found |= {each.label: each.shown for each in sent.answers if each.kind not in CONTACTS}
+    return found
+
+
+def count_intake(tx: Tx, business_id: str) -> Intake:
+    """What came in from platforms and chats, as the ledger of the CRMs shows it."""
+    found = receipts.count_receipts(tx, business_id)
+    return Intake(found.waiting, found.stored, found.merged, found.refused)
+
+
 PORTS: Final = Parts(
     LeadPorts(
         unread_chats=conversations.list_unread_lead_ids,
@@ -148,7 +173,11 @@ PORTS: Final = Parts(
         forget_chats=forget_chats,
         forget_answers=forms.forget_answers,
         forget_audiences=audiences.forget_members,
+        lead_changed=crm.schedule_lead,
+        leads_merged=crm.schedule_merge,
+        leads_gone=crm.schedule_erasure,
     ),
+    CrmPorts(answers=answers_by_label, intake=count_intake, connectors=CONNECTORS),
 )
 """What capabilities ask of those above them."""
 
@@ -175,6 +204,8 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
             lambda tx: jobs.has_job_to_start(tx, settings.jobs_per_business),
             lambda tx: jobs.start_waiting_jobs(tx, settings.jobs_per_business),
         ),
+        QueuedWork("crm_held", has_held, crm.release_deliveries),
+        QueuedWork("crm_sweeps", has_sweep, crm.sweep_leads),
     )
 
 
@@ -185,7 +216,9 @@ MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, LEAD_FILES)
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     """The kinds of requests to outside systems, by the names that are kept with them."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
-    kinds = (replies.reply_kind(urls), pull_kind(), *(pushes.push_kind(entity) for entity in Entity))
+    crm_kinds = (delivery_kind(settings.base_url), erasure_kind(), check_kind())
+    push_kinds = (pushes.push_kind(entity) for entity in Entity)
+    kinds = (replies.reply_kind(urls), pull_kind(), *push_kinds, *crm_kinds)
     return {kind.name: kind for kind in kinds}
 
 
@@ -202,6 +235,8 @@ def periodic_jobs(kinds: Mapping[str, OutboundKind]) -> tuple[PeriodicJob | Peri
         PeriodicJob(3600.0, outbox.purge_settled),
         PeriodicJob(60.0, lambda tx: expire_requests(tx, kinds)),
         PeriodicJob(3600.0, lambda tx: purge_requests(tx, tx.now - outbox.KEEP)),
+        PeriodicJob(3600.0, lambda tx: purge_deliveries(tx, tx.now - plans.KEEP)),
+        PeriodicJob(3600.0, lambda tx: echoes.purge_echoes(tx, tx.now - plans.ECHO)),
         PeriodicJob(3600.0, purge_photos, has_photo_to_forget),
         PeriodicJob(3600.0, purge_form_pictures, has_form_picture_to_forget),
         PeriodicJob(3600.0, purge_drafts),

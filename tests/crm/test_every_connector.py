@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from contatto.crm.connectors.contract import Connector
+from contatto.crm.model.connector import Connector
 from contatto.crm.model.operations import (
     Changes,
     Cursor,

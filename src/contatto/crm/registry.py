@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Final
 
 from contatto.crm.connectors.bottlecrm import BottleCrm
-from contatto.crm.connectors.contract import Connector
 from contatto.crm.connectors.google_sheets import GoogleSheets
 from contatto.crm.connectors.hubspot import HubSpot
 from contatto.crm.connectors.odoo import Odoo
@@ -12,6 +11,7 @@ from contatto.crm.connectors.pipedrive import Pipedrive
 from contatto.crm.connectors.salesforce import Salesforce
 from contatto.crm.connectors.webhook import Webhook
 from contatto.crm.connectors.zoho import Zoho
+from contatto.crm.model.connector import Connector
 
 _ALL: Final[tuple[Connector, ...]] = (
     BottleCrm(),

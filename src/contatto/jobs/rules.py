@@ -14,6 +14,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
 
 _ID: Final = re.compile(r"(job|request)-([1-9][0-9]{0,17})", re.ASCII)
+_DIFFERS: Final = "differs_"
 _LEAD: Final = N_("Tell a program of a lead")
 _MESSAGE: Final = N_("Tell a program of a message")
 _FORGET: Final = N_("Delete what was kept of a removed lead")
@@ -21,6 +22,9 @@ WORK: Final[Mapping[str, str]] = {
     PULL: N_("Read an ad account of another platform"),
     "continue_job": N_("Change many leads"),
     "credit_referrals": N_("Credit chats to ads of another platform"),
+    "crm_check": N_("Ask a CRM which fields it has"),
+    "crm_delivery": N_("Bring a lead to a CRM"),
+    "crm_erasure": N_("Erase a person in a CRM"),
     "forget_lead": _FORGET,
     "forget_lead_pushes": _FORGET,
     "lead_push": _LEAD,
@@ -39,8 +43,19 @@ WORK: Final[Mapping[str, str]] = {
 REASONS: Final[Mapping[str, str]] = {
     "answer_lost": N_("No answer came"),
     "broken": N_("This went wrong on our side, and is in the log. Try again."),
+    "circles": N_("The CRM sends us in circles"),
+    "exists": N_("The CRM has this person already, and does not say where"),
     "expired": N_("It could not be sent in time"),
     "forbidden_address": N_("Address not allowed"),
+    "lead_gone": N_("This lead is gone"),
+    "mapping": N_("A field of the CRM does not take its value"),
+    "not_ours": N_("The record there is not ours by now"),
+    "not_there_yet": N_("It was written, and is not there yet"),
+    "still_there": N_("The person is still there"),
+    "taken_by_another_lead": N_("Another lead has this record: merge the two leads"),
+    "undescribed": N_("The CRM does not say which fields it has"),
+    "unreadable": N_("The answer made no sense"),
+    "unsupported": N_("The CRM cannot do that"),
     "unknown handler": N_("It waits for a release that knows it"),
     "unreached": N_("Not reached"),
 }
@@ -78,6 +93,8 @@ def reason_text(failed: FailedWork) -> LazyText | str:
         return LazyText(STOPS[failed.reason])
     if failed.reason in REASONS:
         return LazyText(REASONS[failed.reason])
+    if failed.reason.startswith(_DIFFERS):
+        return LazyText(N_("The CRM keeps something else in %(field)s"), field=failed.reason[len(_DIFFERS) :])
     if failed.reason.isdigit():
         return LazyText(N_("The other side answered %(code)s"), code=failed.reason)
     return failed.reason

@@ -1,6 +1,6 @@
 """What leads ask of the capabilities above them: those are handed in when an installation is built."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -24,8 +24,18 @@ class Consent(Protocol):
     def text(self) -> str: ...
 
 
+class Merged(Protocol):
+    """Takes note of a merge of a business's leads, in its transaction."""
+
+    def __call__(
+        self, tx: Tx, business_id: str, kept_id: str, merged_id: str, *, is_undone: bool
+    ) -> None: ...
+
+
 type LeadIds = Callable[[Tx, str], Select[Any]]
 """Selects ids of leads of a business."""
+type Change = Callable[[Tx, str, str], None]
+"""Takes note of a change of a business's lead, in the transaction of that change."""
 type Forget = Callable[[Tx, Gone], set[str]]
 """Deletes what is held of a person, and says which contact values it found there."""
 
@@ -41,6 +51,9 @@ class LeadPorts:
         forget_chats: runs first, since chats may hold further contact values.
         forget_answers: the answers to forms.
         forget_audiences: the person as a member of audiences.
+        lead_changed: a lead is there, or what outside systems know of it has changed.
+        leads_merged: the second lead went into the first one; with ``is_undone`` they are two again.
+        leads_gone: leads are gone for good, so outside systems have to forget them too.
     """
 
     unread_chats: LeadIds
@@ -49,3 +62,6 @@ class LeadPorts:
     forget_chats: Forget
     forget_answers: Forget
     forget_audiences: Forget
+    lead_changed: Change
+    leads_merged: Merged
+    leads_gone: Callable[[Tx, str, Collection[str]], None]

@@ -1,23 +1,11 @@
-"""What a connector is: two pure functions and its traits; and how answers that all CRMs share are read.
-
-The engine gives an operation, sends what ``ask`` makes of it, and hands the answer to ``read``. What follows
-is decided by the engine alone:
-
-    find by our id → read the stored id → find by e-mail or phone → write → read back
-
-It renews a token after ``Expired``, takes the id that ``Exists`` names, follows ``Moved``, writes anew what
-is gone, leaves out a field after ``FieldGone`` or ``ValueGone`` (its value goes into the note), waits after
-``Later``, and makes a dead letter of ``Refused``. No answer at all repeats the sequence from its start, so
-what was written before the answer was lost is found, and not written twice.
-"""
+"""What every connector needs: how requests are made, and answers read, that are alike for all CRMs."""
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
-from contatto.crm.model.operations import Denied, Ended, Expired, Later, Link, Operation, Refused, Reply
-from contatto.crm.model.traits import Traits
+from contatto.crm.model.operations import Denied, Ended, Expired, Later, Refused, Reply
 from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
 from contatto.kit.reading import UNREADABLE
 
@@ -25,39 +13,6 @@ UNREADABLE_ANSWER: Final = "unreadable"
 """An answer that is not what the CRM's documents promise, such as a page in HTML of a proxy."""
 BUSY: Final = frozenset({408, 409, 423, 425, 429})
 """Statuses below 500 that are worth another try."""
-
-
-class Connector(Protocol):
-    """Speaks the language of one CRM. It keeps no state, reads no clock, opens no socket."""
-
-    @property
-    def traits(self) -> Traits: ...
-
-    def ask(self, link: Link, operation: Operation) -> HttpRequest | Reply:
-        """The first request of an operation; or at once the reply, such as ``Unsupported``.
-
-        ``Expired`` where the secrets hold no session yet: the engine renews, and asks again.
-        """
-        ...
-
-    def read(self, link: Link, operation: Operation, answer: HttpAnswer, memory: str) -> Reply:
-        """What an answer means, whatever the bytes: it never raises.
-
-        Args:
-            link: as it was given to ``ask``.
-            operation: what was asked.
-            answer: at most 256 KiB of it.
-            memory: of the ``Onward`` that was answered; empty for the first request.
-        """
-        ...
-
-    def record_url(self, link: Link, record_id: str) -> str:
-        """Where a person sees the record in the CRM; empty if nowhere."""
-        ...
-
-    def agrees(self, field: str, written: str, found: str) -> bool:
-        """Whether a field that was read back says what was written, in the CRM's own spelling of it."""
-        ...
 
 
 def same_text(written: str, found: str) -> bool:

@@ -1,6 +1,6 @@
 """A delivery: one revision of a lead on its way to one target, and the record that it reached."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -53,8 +53,9 @@ class RecordLink:
 
     Attributes:
         record_id: the CRM's id; empty while none is known.
-        revision: the latest of the lead for this target.
-        verified_revision: the latest that was read back.
+        revision: the latest of the lead for this target, and ``state`` what became of that one.
+        verified_revision: the latest that was read back, at ``verified_at``.
+        merged_into: the lead that this one was merged into.
         status, owner, value: as the CRM told them last.
         told_by: who wrote that there, at ``told_at``.
     """
@@ -64,10 +65,53 @@ class RecordLink:
     lead_id: str
     record_id: str
     revision: int
+    state: DeliveryState
     verified_revision: int
     verified_at: datetime | None
+    merged_into: str | None
     status: str
     owner: SealedText
     value: str
     told_by: SealedText
     told_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A person who is to be erased in a target; ``record_id`` is empty if no record was ever known."""
+
+    id: int
+    business_id: str
+    target_id: str
+    lead_id: str
+    record_id: str
+    state: ErasureState
+    reason: str
+    created_at: datetime
+    settled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What goes to a CRM of one lead: made when the delivery begins, and kept with it until it ends.
+
+    Attributes:
+        external_id: our id of the lead.
+        former_ids: ids of leads that were merged into it: a record may carry one of them.
+        revision: of the lead for this target.
+        values: by the CRM's names of its fields.
+        note: what has no field.
+        email, phone: what the record is looked for by.
+        occurred_at: in ISO 8601.
+        sources: what each field was made of, for the note if the field is gone.
+    """
+
+    external_id: str
+    revision: int
+    values: dict[str, str]
+    note: str
+    email: str
+    phone: str
+    occurred_at: str
+    former_ids: tuple[str, ...] = ()
+    sources: dict[str, str] = field(default_factory=dict)

@@ -35,6 +35,14 @@ class MappedField:
     words: tuple[tuple[str, str], ...] = ()
 
 
+class Sweep(StrEnum):
+    """Going through all leads of a business: those that were never due at a target, or every one."""
+
+    NONE = "none"
+    MISSING = "missing"
+    ALL = "all"
+
+
 class Weakness(StrEnum):
     """What is wrong with a row of a mapping, held against the CRM's own description."""
 
@@ -71,6 +79,7 @@ class Target:
         described: its fields when it described itself last, at ``described_at``.
         faults: what was wrong with the mapping then.
         reason: why it is not active, as a code.
+        sweep: which leads are still to be made due, after the one with the id ``sweep_after``.
     """
 
     id: str
@@ -90,4 +99,10 @@ class Target:
     faults: tuple[MappingFault, ...]
     reason: str
     created_at: datetime
-    verified_at: datetime | None
+    verified_at: datetime | None = None
+    sweep: Sweep = Sweep.NONE
+    sweep_after: str = ""
+
+    @property
+    def is_active(self) -> bool:
+        return self.state is TargetState.ACTIVE

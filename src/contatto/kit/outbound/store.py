@@ -169,6 +169,19 @@ def mark_requests_done(tx: Tx, business_id: str, kind: str, subject: str) -> Non
     tx.execute(mine.values(**values, reason="", failed_at=None))
 
 
+def hasten_requests(tx: Tx, business_id: str, kind: str, destination: str, at: datetime) -> None:
+    """Try those that wait longer by that time: their destination is there again, or there is news."""
+    waiting = update(outbound_requests).where(
+        DUE,
+        outbound_requests.c.business_id == business_id,
+        outbound_requests.c.kind == kind,
+        outbound_requests.c.destination == destination,
+        outbound_requests.c.claim.is_(None),
+        outbound_requests.c.due_at > at,
+    )
+    tx.execute(waiting.values(due_at=at))
+
+
 def delete_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection[str]) -> None:
     mine = outbound_requests.c.business_id == business_id, outbound_requests.c.kind == kind
     tx.execute(outbound_requests.delete().where(*mine, outbound_requests.c.subject.in_(list(subjects))))

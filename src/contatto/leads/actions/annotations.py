@@ -6,6 +6,7 @@ members who do so at once do not meet.
 
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Final
 
 from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import list_able_members, list_members
@@ -19,8 +20,12 @@ from contatto.leads.actions.facets import refresh_facets
 from contatto.leads.model.annotations import Actor, Label, Note, Task
 from contatto.leads.model.events import LeadEdited
 from contatto.leads.model.leads import HistoryEntry, HistoryKind, Lead, LeadId
+from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import annotations as rules
 from contatto.leads.store import annotations, records
+
+_TOLD: Final = frozenset({HistoryKind.OWNER, HistoryKind.LABELLED, HistoryKind.UNLABELLED})
+"""What outside systems are told of; notes and tasks stay with us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +234,8 @@ def note_edit(tx: Tx, actor: Actor, lead_id: str, what: HistoryKind, detail: str
     """Write a change into the lead's history, and tell of it."""
     _append_step(tx, actor, lead_id, what, detail)
     emit(tx, actor.business_id, LeadEdited(actor.business_id, lead_id, what))
+    if what in _TOLD:
+        tx.ports[LeadPorts].lead_changed(tx, actor.business_id, lead_id)
 
 
 def label_name(tx: Tx, business_id: str, label_id: str) -> str:

@@ -48,6 +48,7 @@ def erase_leads(tx: Tx, business_id: str, found: Sequence[Lead], actor: str) -> 
     for lead in erased.values():
         store.record_erased(tx, lead, actor)
         emit(tx, business_id, LeadRemoved(business_id, lead.id, lead.conversation_id))
+    ports.leads_gone(tx, business_id, set(erased))
     refresh_facets(tx, business_id, twins - set(erased))
     return set(erased)
 

@@ -12,6 +12,7 @@ from contatto.leads.model.annotations import Actor
 from contatto.leads.model.events import LeadsMerged
 from contatto.leads.model.leads import Lead
 from contatto.leads.model.merges import Journal, Merge, Picks
+from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.merging import face_back, face_of, merged_face
 from contatto.leads.store import merges as store
 from contatto.leads.store import records
@@ -46,6 +47,7 @@ def merge_leads(tx: Tx, actor: Actor, wish: Wish) -> Merge:
     merge = Merge(new_id(), kept.id, gone.id, actor.name, reason, journal, tx.now, "", None)
     store.save_merge(tx, actor.business_id, merge)
     emit(tx, actor.business_id, LeadsMerged(actor.business_id, kept.id, gone.id, is_undone=False))
+    tx.ports[LeadPorts].leads_merged(tx, actor.business_id, kept.id, gone.id, is_undone=False)
     return merge
 
 
@@ -71,6 +73,7 @@ def undo_merge(tx: Tx, actor: Actor, merge_id: str) -> Merge:
     refresh_with_twins(tx, actor.business_id, {kept.id, gone.id})
     store.record_merge_undone(tx, actor.business_id, merge, actor.name)
     emit(tx, actor.business_id, LeadsMerged(actor.business_id, kept.id, gone.id, is_undone=True))
+    tx.ports[LeadPorts].leads_merged(tx, actor.business_id, kept.id, gone.id, is_undone=True)
     return merge
 
 

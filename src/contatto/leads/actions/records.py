@@ -31,6 +31,7 @@ from contatto.leads.model.leads import (
     Origin,
     Signal,
 )
+from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
 from contatto.leads.store import records as store
 from contatto.leads.store.entries import FormEntry, append_entry
@@ -70,6 +71,7 @@ def restore_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
     refresh_with_twins(tx, lead.business_id, {lead.id})
     _note_step(tx, lead, HistoryKind.RESTORED, "", actor)
     emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, "restored"))
+    _note_change(tx, lead)
     return replace(lead, hidden_at=None)
 
 
@@ -109,6 +111,12 @@ def _kept_lead(tx: Tx, signal: Signal) -> Lead | None:
     return store.find_lead(tx, signal.business_id, lead.merged_into) or lead
 
 
+def _note_change(tx: Tx, lead: Lead) -> None:
+    """Let those who tell outside systems take note, in this transaction; test leads are told to nobody."""
+    if not lead.is_test:
+        tx.ports[LeadPorts].lead_changed(tx, lead.business_id, lead.id)
+
+
 def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, actor: str) -> Lead | None:
     """Take "not a contact" at its word: remove the point, and keep the correction for the next match.
 
@@ -133,9 +141,11 @@ def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, 
         store.delete_lead(tx, business_id, lead_id)
         measurement.withdraw_conversion(tx, business_id, lead_id, ConversionKind.LEAD)
         emit(tx, business_id, LeadRemoved(business_id, lead_id, lead.conversation_id))
+        tx.ports[LeadPorts].leads_gone(tx, business_id, {lead_id})
         return None
     _note_step(tx, lead, HistoryKind.REJECTED, point.field.value, actor)
     emit(tx, business_id, ContactRejected(business_id, lead_id, lead.conversation_id, point.field.value))
+    _note_change(tx, lead)
     return lead
 
 
@@ -171,6 +181,7 @@ def _capture_lead(tx: Tx, signal: Signal) -> Lead:
         lead.business_id, lead.id, lead.conversation_id, signal.origin.value, fields, signal.at
     )
     emit(tx, lead.business_id, event)
+    _note_change(tx, lead)
     return lead
 
 
@@ -194,6 +205,8 @@ def _add_to_lead(tx: Tx, lead: Lead, signal: Signal) -> Lead:
             lead.business_id, lead.id, signal.conversation_id, signal.origin.value, fields, signal.at
         )
         emit(tx, lead.business_id, update)
+    if fields or signal.form or name != lead.name:
+        _note_change(tx, lead)
     return store.find_lead(tx, lead.business_id, lead.id) or lead
 
 

@@ -7,6 +7,7 @@ from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
 from contatto.leads.model.events import LeadStatusChanged
 from contatto.leads.model.leads import HistoryEntry, HistoryKind, Lead, LeadStatus
+from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
 from contatto.leads.store import records as store
 
@@ -66,3 +67,5 @@ def _move(tx: Tx, lead: Lead, new: LeadStatus, what: HistoryKind, actor: str) ->
     detail = f"{lead.status.value}{rules.ARROW}{new.value}"
     store.append_history(tx, lead.business_id, HistoryEntry(new_id(), lead.id, what, detail, actor, tx.now))
     emit(tx, lead.business_id, LeadStatusChanged(lead.business_id, lead.id, lead.status.value, new.value))
+    if not lead.is_test:
+        tx.ports[LeadPorts].lead_changed(tx, lead.business_id, lead.id)

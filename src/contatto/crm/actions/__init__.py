@@ -1,0 +1,1 @@
+"""What CRM sync does, one file for each part of it."""

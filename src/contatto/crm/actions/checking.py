@@ -1,0 +1,98 @@
+"""Holding a mapping against the CRM's own description: when it is linked, daily, and after a refusal."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from contatto.crm.actions.running import Work, begin_work, connector_of, read_work
+from contatto.crm.actions.scheduling import destination_of, live
+from contatto.crm.model.operations import Describe, Described, Operation, Refused, Reply
+from contatto.crm.model.targets import Target, TargetState
+from contatto.crm.rules.mapping import check_mapping
+from contatto.crm.rules.plans import CHECK, CHECK_EVERY_S, CHECK_PLAN
+from contatto.crm.store import targets as store
+from contatto.kit.db.tx import Tx
+from contatto.kit.exchange import HttpAnswer
+from contatto.kit.outbound.dead_letters import send_again
+from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.model import (
+    Failed,
+    Later,
+    NewRequest,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+    Step,
+)
+from contatto.kit.outbound.store import hasten_requests
+
+UNDESCRIBED: Final = "undescribed"
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """There is one step only."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckWork:
+    """Ask a CRM which fields it has, again and again."""
+
+    shape: type[Asking] = Asking
+
+    def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
+        found = store.find_target(tx, request.business_id, request.subject)
+        return None if found is None or found.state is TargetState.REMOVED else found
+
+    def begin(self, tx: Tx, request: OutboundRequest, target: Target) -> Asking | Outcome:
+        return Asking()
+
+    def operation(self, course: Asking) -> Operation:
+        return Describe()
+
+    def turn(
+        self, tx: Tx, request: OutboundRequest, target: Target, course: Asking, reply: Reply
+    ) -> Asking | Outcome:
+        if isinstance(reply, Described):
+            record_description(tx, target, reply)
+            return Later("", CHECK_EVERY_S)
+        return Failed(reply.reason if isinstance(reply, Refused) else UNDESCRIBED)
+
+    def hold(self, tx: Tx, request: OutboundRequest) -> None:
+        """It is asked again when the target is active."""
+
+
+def record_description(tx: Tx, target: Target, described: Described) -> None:
+    """Keep a CRM's description of its fields, and what the mapping has that it has not."""
+    connector = connector_of(tx, target)
+    takes_anything = connector is not None and connector.traits.takes_anything
+    faults = check_mapping(target.mapping, described.fields, takes_anything=takes_anything)
+    store.record_target(tx, target, described=described.fields, described_at=tx.now, faults=faults)
+
+
+def queue_check(tx: Tx, target: Target) -> None:
+    """Ask a CRM for its fields now, and then daily."""
+    connector = connector_of(tx, target)
+    if connector is not None and connector.traits.describes and target.is_active:
+        new = NewRequest(target.business_id, CHECK, target.id, destination_of(live(target)))
+        send_again(tx, new, CHECK_PLAN)
+
+
+def hasten_check(tx: Tx, target: Target) -> None:
+    """Ask sooner than tomorrow: the CRM did not take what the mapping made."""
+    hasten_requests(tx, target.business_id, CHECK, destination_of(live(target)), tx.now)
+
+
+def check_kind() -> OutboundKind:
+    """How a CRM is asked for its fields."""
+    work: Work[Asking] = CheckWork()
+
+    def begin(tx: Tx, request: OutboundRequest) -> Step:
+        return begin_work(tx, work, request)
+
+    def read(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+        return read_work(tx, work, request, answer)
+
+    def settle(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+        """Nothing is kept of it but the description."""
+
+    return OutboundKind(CHECK, begin, read, settle, CHECK_PLAN)

@@ -1,0 +1,236 @@
+"""Brings deliveries to their targets: what is written, and what came of it."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import msgspec
+
+from contatto.crm.actions.checking import hasten_check
+from contatto.crm.actions.running import Work, begin_work, connector_of, read_work
+from contatto.crm.actions.scheduling import live, schedule_delivery
+from contatto.crm.actions.snapshots import read_snapshot
+from contatto.crm.model.deliveries import Delivery, DeliveryState, Payload
+from contatto.crm.model.operations import FieldGone, Operation, Refused, Reply, ValueGone
+from contatto.crm.model.sources import STATUS
+from contatto.crm.model.targets import MappingFault, Target, TargetState, Weakness
+from contatto.crm.rules import delivering as rules
+from contatto.crm.rules.delivering import Arrived, Course, Halt, Stage
+from contatto.crm.rules.mapping import map_lead, with_edits
+from contatto.crm.rules.plans import DELIVERY, DELIVERY_PLAN, DIFFERS_AT_MOST, SEARCH_LAG
+from contatto.crm.store import deliveries as store
+from contatto.crm.store import targets
+from contatto.kit.db.tx import Tx
+from contatto.kit.exchange import HttpAnswer
+from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.model import (
+    Done,
+    Failed,
+    NotNow,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+    Step,
+)
+from contatto.kit.outbound.store import delete_requests_of, hasten_requests, mark_requests_done
+from contatto.leads.model.leads import Lead
+from contatto.leads.store.records import list_leads_by_id
+
+LEAD_GONE: Final = "lead_gone"
+
+
+def payload_of(tx: Tx, target: Target, lead: Lead, revision: int, base_url: str) -> Payload:
+    """What would be written of a lead now."""
+    connector = connector_of(tx, target)
+    assert connector is not None  # noqa: S101  # who asks has looked
+    snapshot = read_snapshot(tx, lead, base_url)
+    record = store.find_record(tx, target.business_id, target.id, lead.id)
+    told = target.statuses.get(record.status) if record and record.status else None
+    # A CRM may have finer words for a status: its own stays where it says the same.
+    kept = {row.target for row in target.mapping if row.source == STATUS and told == lead.status.value}
+    payload = map_lead(target, connector.traits, snapshot, revision, kept)
+    merged = store.list_merged_records(tx, target.business_id, target.id, lead.id)
+    return replace(payload, former_ids=tuple(each.lead_id for each in merged))
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryWork:
+    """The sequence of a delivery; ``base_url`` is where people reach us."""
+
+    base_url: str
+    shape: type[Course] = Course
+
+    def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
+        delivery = self._delivery(tx, request)
+        if delivery is None or store.is_overtaken(tx, delivery):
+            return None
+        return targets.find_target(tx, request.business_id, delivery.target_id)
+
+    @staticmethod
+    def _delivery(tx: Tx, request: OutboundRequest) -> Delivery | None:
+        found = store.find_delivery(tx, request.business_id, int(request.subject))
+        return found if found is not None and found.settled_at is None else None
+
+    def begin(self, tx: Tx, request: OutboundRequest, target: Target) -> Course | Outcome:
+        delivery = self._delivery(tx, request)
+        if delivery is None:
+            return Done()
+        found = list_leads_by_id(tx, delivery.business_id, {delivery.lead_id}).get(delivery.lead_id)
+        if found is None:
+            return Failed(LEAD_GONE)
+        if found.id != delivery.lead_id:  # it was merged away: the one that is kept brings all
+            return _begin_merged(tx, request, delivery)
+        payload = payload_of(tx, target, found, delivery.revision, self.base_url)
+        if delivery.edited:
+            payload = with_edits(payload, msgspec.json.decode(delivery.edited, type=dict[str, str]))
+        return self._begun(tx, target, delivery, payload)
+
+    @staticmethod
+    def _begun(tx: Tx, target: Target, delivery: Delivery, payload: Payload) -> Course | Outcome:
+        connector = connector_of(tx, target)
+        if connector is None:
+            return NotNow("unknown_connector")
+        record = store.find_record(tx, target.business_id, target.id, delivery.lead_id)
+        merged = store.list_merged_records(tx, target.business_id, target.id, delivery.lead_id)
+        stored = record.record_id if record else ""
+        others = [each.record_id for each in merged if each.record_id and each.record_id != stored]
+        if not stored and others:
+            stored = others.pop(0)
+        return rules.begin_course(connector.traits, payload, stored, tuple(others))
+
+    def operation(self, course: Course) -> Operation:
+        return rules.operation_of(course)
+
+    def turn(
+        self, tx: Tx, request: OutboundRequest, target: Target, course: Course, reply: Reply
+    ) -> Course | Outcome:
+        delivery, connector = self._delivery(tx, request), connector_of(tx, target)
+        if delivery is None or connector is None:
+            return Done()
+        if isinstance(reply, FieldGone | ValueGone | Refused):
+            _note_fault(tx, target, course, reply)
+        turn = rules.next_turn(connector.traits, course, reply, connector.agrees)
+        if course.is_look and not isinstance(turn, Halt):
+            return _find_merged(tx, target, delivery, turn)
+        if isinstance(turn, Arrived):
+            if request.failed_at is not None:  # it is there again: the others need not wait for hours
+                soon = tx.now + SEARCH_LAG
+                hasten_requests(tx, request.business_id, DELIVERY, request.destination, soon)
+            return _arrive(tx, target, delivery, turn)
+        if isinstance(turn, Halt):
+            return _halt(turn, request.attempts)
+        if turn.stage is Stage.CHECK and course.stage is Stage.WRITE:
+            store.record_sent(tx, delivery, turn.record_id)
+        return turn
+
+    def hold(self, tx: Tx, request: OutboundRequest) -> None:
+        delivery = self._delivery(tx, request)
+        if delivery is not None:
+            store.record_due(tx, delivery, delivery.edited, is_queued=False)
+
+
+def _halt(turn: Halt, attempts: int) -> Outcome:
+    """What else was read back than was written is tried some times only: a rule of the CRM may be at it."""
+    is_over = turn.is_final or (turn.reason.startswith(rules.DIFFERS) and attempts >= DIFFERS_AT_MOST)
+    return Failed(turn.reason) if is_over else NotNow(turn.reason)
+
+
+def _begin_merged(tx: Tx, request: OutboundRequest, delivery: Delivery) -> Course | Outcome:
+    """Of a lead that was merged away nothing is written; but what an earlier try has made is looked for."""
+    if request.attempts <= 1:
+        _forget_delivery(tx, delivery)
+        return Done()
+    at = delivery.created_at.isoformat()
+    return rules.look_course(Payload(delivery.lead_id, delivery.revision, {}, "", "", "", at))
+
+
+def _find_merged(tx: Tx, target: Target, delivery: Delivery, turn: Course | Arrived) -> Outcome:
+    if turn.record_id:
+        store.record_arrived(tx, delivery, turn.record_id, is_verified=False)
+        _merge_there(tx, target, delivery)
+    _forget_delivery(tx, delivery)
+    return Done()
+
+
+def _forget_delivery(tx: Tx, delivery: Delivery) -> None:
+    gone = store.delete_unsettled(tx, delivery)
+    delete_requests_of(tx, delivery.business_id, DELIVERY, [str(each) for each in gone])
+
+
+def _merge_there(tx: Tx, target: Target, delivery: Delivery) -> None:
+    """A record was made of a lead that went into another meanwhile: the two are to be one there too."""
+    record = store.find_record(tx, target.business_id, target.id, delivery.lead_id)
+    if record is not None and record.merged_into:
+        schedule_delivery(tx, live(target), record.merged_into)
+
+
+def _arrive(tx: Tx, target: Target, delivery: Delivery, turn: Arrived) -> Outcome:
+    ids = store.record_arrived(tx, delivery, turn.record_id, is_verified=turn.is_verified)
+    for other in ids:
+        if other != delivery.id:
+            mark_requests_done(tx, delivery.business_id, DELIVERY, str(other))
+    targets.record_verified_at(tx, target)
+    _merge_there(tx, target, delivery)
+    return Done()
+
+
+def _note_fault(tx: Tx, target: Target, course: Course, reply: FieldGone | ValueGone | Refused) -> None:
+    """Remember what the CRM does not take, so that the next leads leave it out, and ask what it has."""
+    hasten_check(tx, target)
+    name = "" if isinstance(reply, Refused) else reply.field
+    if not name:
+        return
+    if isinstance(reply, FieldGone):
+        fault = MappingFault(name, Weakness.NO_FIELD)
+    else:
+        sent = course.payload.values.get(name, "")
+        words = {value: word for row in target.mapping if row.target == name for word, value in row.words}
+        fault = MappingFault(name, Weakness.NO_CHOICE, words.get(sent, sent))
+        if not _is_choice(target, name):
+            return  # a value of this person alone, which is nobody's business but the note's
+    if fault not in target.faults:
+        targets.record_target(tx, target, faults=(*target.faults, fault))
+
+
+def _is_choice(target: Target, name: str) -> bool:
+    return any(each.name == name and each.choices for each in target.described)
+
+
+def delivery_kind(base_url: str) -> OutboundKind:
+    """How deliveries are brought to their targets."""
+    work: Work[Course] = DeliveryWork(base_url)
+
+    def begin(tx: Tx, request: OutboundRequest) -> Step:
+        return begin_work(tx, work, request)
+
+    def read(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+        return read_work(tx, work, request, answer)
+
+    return OutboundKind(DELIVERY, begin, read, settle_delivery, DELIVERY_PLAN, ready_delivery)
+
+
+def settle_delivery(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+    """Show what came of a try that brought nothing."""
+    delivery = store.find_delivery(tx, request.business_id, int(request.subject))
+    if delivery is None or delivery.settled_at is not None or not isinstance(outcome, NotNow | Failed):
+        return
+    if state is RequestState.DUE:
+        store.record_reason(tx, delivery, outcome.reason)
+    else:
+        store.record_dead(tx, delivery, outcome.reason)
+
+
+def ready_delivery(tx: Tx, request: OutboundRequest) -> None:
+    """Make a dead letter ready to be sent again, as it stands."""
+    delivery = store.find_delivery(tx, request.business_id, int(request.subject))
+    if delivery is not None and delivery.state is DeliveryState.DEAD:
+        store.record_due(tx, delivery, delivery.edited, is_queued=True)
+
+
+def resend_delivery(tx: Tx, delivery: Delivery, edited: str = "") -> None:
+    """Send a dead letter again, with values that a member put into it: as a new revision of its lead."""
+    target = targets.find_target(tx, delivery.business_id, delivery.target_id)
+    if target is None or target.state is TargetState.REMOVED:
+        return
+    store.record_due(tx, delivery, delivery.edited, is_queued=True)
+    mark_requests_done(tx, delivery.business_id, DELIVERY, str(delivery.id))
+    schedule_delivery(tx, live(target), delivery.lead_id, edited or delivery.edited)

@@ -1,0 +1,260 @@
+"""The steps of a delivery, as a pure state machine: find, write, read back, and heal on the way.
+
+After a lost answer it begins anew: what was made meanwhile is found by our id. A record is taken as the
+lead's only if it carries our id, or none and a contact detail of the person: ids are given anew when a CRM is
+restored from a backup, and a phone may be shared by two people.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from contatto.crm.model.deliveries import Payload
+from contatto.crm.model.operations import (
+    CrmRecord,
+    Exists,
+    FieldGone,
+    Find,
+    FindBy,
+    Found,
+    Later,
+    Merge,
+    Moved,
+    Nothing,
+    Operation,
+    Read,
+    Refused,
+    Reply,
+    Unsupported,
+    ValueGone,
+    Write,
+    Written,
+)
+from contatto.crm.model.traits import Traits
+from contatto.crm.rules.mapping import leave_out
+
+MOST_HOPS: Final = 16
+"""Steps of one try; a CRM that sends us in circles is left alone until the next."""
+DIFFERS: Final = "differs"
+TAKEN: Final = "taken_by_another_lead"
+CIRCLES: Final = "circles"
+NOT_THERE: Final = "not_there_yet"
+
+type Agrees = Callable[[str, str, str], bool]
+"""Whether a field that was read says what was written: field, written, found."""
+
+
+class Stage(StrEnum):
+    FIND = "find"
+    LOOK = "look"
+    WRITE = "write"
+    CHECK = "check"
+    MERGE = "merge"
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Where a delivery stands.
+
+    Attributes:
+        payload: what is written.
+        stage: what was asked last.
+        finds: ways to look for the record that were not tried yet; the first is the one that is asked.
+        stored_id: the record as we knew it, while it is still to be looked at.
+        record_id: the record that is written to.
+        merge_ids: records of leads that were merged into this one, still to be merged.
+        left_out: fields that the CRM did not take.
+        is_named: the CRM itself named ``stored_id`` as the person's record, so there is no other.
+        is_look: nothing is written: a record that carries our id is looked for.
+        hops: steps so far.
+    """
+
+    payload: Payload
+    stage: Stage = Stage.FIND
+    finds: tuple[FindBy, ...] = ()
+    stored_id: str = ""
+    record_id: str = ""
+    merge_ids: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    is_named: bool = False
+    is_look: bool = False
+    hops: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The delivery is through: verified if it was read back, else sent."""
+
+    record_id: str
+    is_verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """It does not go on now; ``is_final`` when no repeat will change that."""
+
+    reason: str
+    is_final: bool
+
+
+type Turn = Course | Arrived | Halt
+
+
+def begin_course(
+    traits: Traits, payload: Payload, stored_id: str = "", merge_ids: tuple[str, ...] = ()
+) -> Course:
+    """The first step of a delivery: our id is looked for first, whatever we remember."""
+    contacts = {FindBy.EMAIL: payload.email, FindBy.PHONE: payload.phone, FindBy.EXTERNAL_ID: "ours"}
+    finds = tuple(each for each in traits.finds_by if contacts[each])
+    course = Course(payload, finds=finds, stored_id=stored_id, merge_ids=merge_ids)
+    return _look_on(course)
+
+
+def look_course(payload: Payload) -> Course:
+    """Look whether there is a record with our id, and no more."""
+    return Course(payload, Stage.FIND, (FindBy.EXTERNAL_ID,), is_look=True)
+
+
+def _look_on(course: Course) -> Course:
+    """Look for the record in the next way; the stored one is looked at before contact details are."""
+    if course.finds and course.finds[0] is FindBy.EXTERNAL_ID:
+        return replace(course, stage=Stage.FIND)
+    if course.stored_id:
+        return replace(course, stage=Stage.LOOK)
+    if course.finds:
+        return replace(course, stage=Stage.FIND)
+    return replace(course, stage=Stage.WRITE)
+
+
+def operation_of(course: Course) -> Operation:
+    """What is asked at this step."""
+    payload = course.payload
+    if course.stage is Stage.FIND:
+        by = course.finds[0]
+        values = {FindBy.EMAIL: payload.email, FindBy.PHONE: payload.phone}
+        return Find(by, values.get(by, payload.external_id))
+    if course.stage is Stage.LOOK:
+        return Read(course.stored_id, tuple(payload.values))
+    if course.stage is Stage.CHECK:
+        return Read(course.record_id, tuple(payload.values))
+    if course.stage is Stage.MERGE:
+        return Merge(course.merge_ids[0], course.record_id)
+    at = datetime.fromisoformat(payload.occurred_at)
+    return Write(
+        course.record_id or None, payload.external_id, payload.revision, payload.values, payload.note, at
+    )
+
+
+def next_turn(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:
+    """The next step after a reply that concerns the record; tokens are the engine's own business."""
+    if course.hops >= MOST_HOPS:
+        return Halt(CIRCLES, is_final=False)
+    course = replace(course, hops=course.hops + 1)
+    if isinstance(reply, Later):
+        return Halt(reply.reason, is_final=False)
+    if isinstance(reply, Refused):
+        return Halt(reply.reason, is_final=True)
+    if isinstance(reply, Moved):
+        return _go_to(course, reply.record_id)
+    if isinstance(reply, FieldGone | ValueGone):
+        return _without(course, reply.field)
+    stages = {
+        Stage.FIND: _after_find,
+        Stage.LOOK: _after_look,
+        Stage.WRITE: _after_write,
+        Stage.CHECK: _after_check,
+        Stage.MERGE: _after_merge,
+    }
+    return stages[course.stage](traits, course, reply, agrees)
+
+
+def _go_to(course: Course, record_id: str) -> Turn:
+    """Look at the record that another one became."""
+    if course.stage is Stage.MERGE:
+        return replace(course, stage=Stage.CHECK, merge_ids=course.merge_ids[1:])
+    return replace(course, stage=Stage.LOOK, stored_id=record_id, record_id="", is_named=True)
+
+
+def _without(course: Course, name: str) -> Turn:
+    if name not in course.payload.values:
+        return Halt("mapping", is_final=True)
+    payload = leave_out(course.payload, name)
+    return replace(course, payload=payload, stage=Stage.WRITE, left_out=(*course.left_out, name))
+
+
+def is_ours(payload: Payload, record: CrmRecord, agrees: Agrees) -> bool:
+    """Whether a record is the lead's: by our id, or without any by a contact detail of the person."""
+    if record.external_id:
+        return record.external_id in (payload.external_id, *payload.former_ids)
+    return any(
+        text and agrees(name, text, record.values.get(name, ""))
+        for name, text in payload.values.items()
+        if text in (payload.email, payload.phone)
+    )
+
+
+def is_takable(payload: Payload, record: CrmRecord) -> bool:
+    """Whether a record that was found by a contact detail may become the lead's: no other lead has it."""
+    return not record.external_id or record.external_id in (payload.external_id, *payload.former_ids)
+
+
+def _after_find(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:
+    by, finds = course.finds[0], course.finds[1:]
+    records: Iterable[CrmRecord] = reply.records if isinstance(reply, Found) else ()
+    if by is not FindBy.EXTERNAL_ID:
+        records = [record for record in records if is_takable(course.payload, record)]
+    first = next(iter(records), None)
+    if first is None:
+        return _look_on(replace(course, finds=finds))
+    return replace(course, stage=Stage.WRITE, record_id=first.id)
+
+
+def _after_look(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:
+    looked_at, is_named = course.stored_id, course.is_named
+    course = replace(course, stored_id="", is_named=False)
+    if isinstance(reply, Found) and reply.records:
+        record = reply.records[0]
+        if is_takable(course.payload, record) if is_named else is_ours(course.payload, record, agrees):
+            return replace(course, stage=Stage.WRITE, record_id=record.id or looked_at)
+        if is_named:
+            return Halt(TAKEN, is_final=True)
+    return _look_on(course)
+
+
+def _after_write(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:
+    if isinstance(reply, Written):
+        found = replace(course, record_id=reply.record_id or course.record_id)
+        if not traits.reads_back:
+            return Arrived(found.record_id, is_verified=False)
+        return replace(found, stage=Stage.CHECK)
+    if isinstance(reply, Exists):
+        if reply.record_id and reply.record_id != course.record_id:
+            return _go_to(course, reply.record_id)
+        return Halt("exists", is_final=True)
+    if isinstance(reply, Nothing) and course.record_id:
+        return _look_on(replace(course, record_id=""))
+    return Halt("unsupported" if isinstance(reply, Unsupported) else "unreadable", is_final=True)
+
+
+def _after_check(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:
+    if not isinstance(reply, Found) or not reply.records:
+        return Halt(NOT_THERE, is_final=False)
+    record = reply.records[0]
+    wrong = [
+        name
+        for name, text in course.payload.values.items()
+        if not agrees(name, text, record.values.get(name, ""))
+    ]
+    if wrong:
+        return Halt(f"{DIFFERS}_{wrong[0]}"[:64], is_final=False)
+    if course.merge_ids and traits.merges:
+        return replace(course, stage=Stage.MERGE)
+    return Arrived(course.record_id, is_verified=True)
+
+
+def _after_merge(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:
+    """A record that was gone needs no merge; what is merged is read back once more."""
+    into = reply.record_id if isinstance(reply, Written) and reply.record_id else course.record_id
+    return replace(course, stage=Stage.CHECK, merge_ids=course.merge_ids[1:], record_id=into)

@@ -1,0 +1,1 @@
+"""Tables of CRM sync, one file for each family."""

@@ -1,0 +1,186 @@
+"""The table of targets; secrets are sealed, the rest is JSON of settings and names of fields."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    Select,
+    String,
+    Table,
+    Text,
+    Update,
+    bindparam,
+    or_,
+    select,
+    update,
+)
+
+from contatto.crm.model.operations import CrmField
+from contatto.crm.model.targets import MappedField, MappingFault, Sweep, Target, TargetState
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+
+crm_targets = Table(
+    "crm_targets",
+    metadata,
+    key(),
+    Column("number", BigInteger, nullable=False, unique=True),
+    tenant(),
+    Column("connector", String(32), nullable=False),
+    text("name"),
+    Column("state", Choice(TargetState), nullable=False),
+    text("address"),
+    text("settings"),
+    sealed("secrets"),
+    Column("secrets_revision", Integer, nullable=False),
+    instant("renewing_until", nullable=True),
+    text("mapping"),
+    text("statuses"),
+    Column("described", Text, nullable=False),
+    instant("described_at", nullable=True),
+    text("faults"),
+    text("reason"),
+    instant("created_at"),
+    instant("verified_at", nullable=True),
+    Column("sweep", Choice(Sweep), nullable=False),
+    Column("sweep_after", String(36), nullable=False),
+    Index("ix_crm_targets_business_id", "business_id", "state"),
+)
+_JSON: Final = {
+    "settings": dict[str, str],
+    "mapping": tuple[MappedField, ...],
+    "statuses": dict[str, str],
+    "described": tuple[CrmField, ...],
+    "faults": tuple[MappingFault, ...],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LiveTarget:
+    """As much of a target as scheduling needs."""
+
+    id: str
+    business_id: str
+    number: int
+    state: TargetState
+    address: str
+
+
+_LIVE: Final = select(
+    crm_targets.c.id,
+    crm_targets.c.business_id,
+    crm_targets.c.number,
+    crm_targets.c.state,
+    crm_targets.c.address,
+).where(crm_targets.c.business_id == bindparam("of"), crm_targets.c.state != TargetState.REMOVED)
+
+
+def list_live_targets(tx: Tx, business_id: str) -> list[LiveTarget]:
+    """The targets that the changes of a business's leads are due at, whatever their state."""
+    return tx.list(LiveTarget, _LIVE, {"of": business_id})
+
+
+def save_target(tx: Tx, made: Target) -> None:
+    row = {name: getattr(made, name) for name in Target.__dataclass_fields__}
+    tx.insert(crm_targets, row | _texts(row) | {"secrets": _sealed(tx, made.business_id, made.secrets)})
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: msgspec.json.encode(values[name]).decode() for name in _JSON if name in values}
+
+
+def _sealed(tx: Tx, business_id: str, secrets: Mapping[str, str]) -> bytes:
+    return tx.vault.seal_bytes(msgspec.json.encode(dict(secrets)), business_id)
+
+
+def find_target(tx: Tx, business_id: str, target_id: str) -> Target | None:
+    """A target with its secrets opened; removed ones too."""
+    found = _listed(tx, _of(business_id).where(crm_targets.c.id == target_id))
+    return found[0] if found else None
+
+
+def find_target_by_number(tx: Tx, business_id: str, number: int) -> Target | None:
+    """A target that was not removed, by the number in addresses of pages."""
+    mine = _of(business_id).where(crm_targets.c.number == number)
+    found = _listed(tx, mine.where(crm_targets.c.state != TargetState.REMOVED))
+    return found[0] if found else None
+
+
+def list_targets(tx: Tx, business_id: str) -> list[Target]:
+    """The targets of a business that were not removed, oldest first."""
+    mine = _of(business_id).where(crm_targets.c.state != TargetState.REMOVED)
+    return _listed(tx, mine.order_by(crm_targets.c.number))
+
+
+def list_all_targets(tx: Tx) -> list[Target]:
+    """Those of all businesses; for the timer."""
+    return _listed(tx, select(crm_targets).where(crm_targets.c.state != TargetState.REMOVED))
+
+
+def _of(business_id: str) -> Select[Any]:
+    return select(crm_targets).where(crm_targets.c.business_id == business_id)
+
+
+def _listed(tx: Tx, statement: Select[Any]) -> list[Target]:
+    return [_opened(tx, row) for row in tx.execute(statement).mappings()]
+
+
+def _opened(tx: Tx, row: Mapping[Any, Any]) -> Target:
+    values = {name: row[name] for name in Target.__dataclass_fields__}
+    values |= {name: msgspec.json.decode(row[name], type=kind) for name, kind in _JSON.items()}
+    opened = tx.vault.open_bytes(row["secrets"], row["business_id"])
+    return Target(**values | {"secrets": msgspec.json.decode(opened, type=dict[str, str])})
+
+
+def record_target(tx: Tx, target: Target, **values: Any) -> None:
+    """Change columns of a target; secrets have functions of their own."""
+    tx.execute(_change(target).values(**values | _texts(values)))
+
+
+def record_secrets(tx: Tx, target: Target, secrets: Mapping[str, str], address: str = "") -> None:
+    """Keep secrets in the place of those that are there, and let go of the lock of who renewed them."""
+    values: dict[str, Any] = {
+        "secrets": _sealed(tx, target.business_id, secrets),
+        "secrets_revision": crm_targets.c.secrets_revision + 1,
+        "renewing_until": None,
+    }
+    tx.execute(_change(target).values(**values | ({"address": address} if address else {})))
+
+
+def mark_renewing(tx: Tx, target: Target, until: datetime) -> bool:
+    """Be the one who renews these secrets; False when somebody is at it, or has done so."""
+    free = or_(crm_targets.c.renewing_until.is_(None), crm_targets.c.renewing_until < tx.now)
+    same = crm_targets.c.secrets_revision == target.secrets_revision
+    return tx.execute(_change(target).where(free, same).values(renewing_until=until)).rowcount == 1
+
+
+def record_verified_at(tx: Tx, target: Target) -> None:
+    tx.execute(_change(target).values(verified_at=tx.now))
+
+
+_SWEEPING: Final = (crm_targets.c.sweep != Sweep.NONE, crm_targets.c.state != TargetState.REMOVED)
+
+
+def has_sweep(tx: Tx) -> bool:
+    """Whether leads of any target are still to be gone through."""
+    return tx.scalar(select(crm_targets.c.id).where(*_SWEEPING).limit(1)) is not None
+
+
+def find_swept_target(tx: Tx) -> Target | None:
+    """A target whose leads are to be gone through; of all businesses."""
+    mine = select(crm_targets).where(*_SWEEPING).order_by(crm_targets.c.sweep_after).limit(1)
+    found = _listed(tx, mine.with_for_update(skip_locked=True) if tx.locks_rows else mine)
+    return found[0] if found else None
+
+
+def _change(target: Target) -> Update:
+    return update(crm_targets).where(
+        crm_targets.c.business_id == target.business_id, crm_targets.c.id == target.id
+    )

@@ -1,0 +1,238 @@
+"""A CRM in memory with a connector that speaks to it: every fault of the engine's own, without a socket."""
+
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from contatto.crm.connectors.contract import (
+    UNREADABLE_ANSWER,
+    json_request,
+    plain_reply,
+    read_json,
+    same_text,
+)
+from contatto.crm.model.operations import (
+    Changed,
+    Changes,
+    CrmField,
+    CrmRecord,
+    Cursor,
+    Denied,
+    Describe,
+    Described,
+    Erase,
+    Erased,
+    Exists,
+    Expired,
+    FieldGone,
+    FieldKind,
+    Find,
+    FindBy,
+    Found,
+    Later,
+    Link,
+    Merge,
+    Moved,
+    Nothing,
+    Operation,
+    Read,
+    RecordChange,
+    Renew,
+    Renewed,
+    Reply,
+    ValueGone,
+    Write,
+    Written,
+)
+from contatto.crm.model.traits import Setting, Traits
+from contatto.kit.exchange import HttpAnswer, HttpRequest
+
+CHOICES = ("New", "Working", "Won", "Lost")
+type Record = dict[str, Any]
+
+
+@dataclass
+class MemoryCrm:
+    """Records by id. ``writes`` is what was asked for, in order; ``fields`` those that it has."""
+
+    records: dict[str, Record] = field(default_factory=dict)
+    writes: list[tuple[str, int]] = field(default_factory=list)
+    fields: set[str] = field(default_factory=lambda: {"Name", "Email", "Phone", "State", "Budget"})
+    choices: set[str] = field(default_factory=lambda: set(CHOICES))
+    token: str = "1"
+    renewals: int = 0
+    is_unique: bool = True
+    ticks: Any = field(default_factory=lambda: itertools.count(1))
+
+    def handle(self, request: HttpRequest) -> HttpAnswer:
+        asked = json.loads(request.body)
+        if asked["do"] == "renew":
+            self.renewals += 1
+            return _json(200, {"token": self.token})
+        if request.headers["token"] != self.token:
+            return _json(401, {})
+        return _acts()[asked["do"]](self, asked)
+
+    def live(self) -> list[Record]:
+        return [each for each in self.records.values() if not each["moved_to"]]
+
+    def touch(self, record: Record) -> None:
+        record["tick"] = next(self.ticks)
+
+    def _describe(self, asked: Any) -> HttpAnswer:
+        return _json(200, {"fields": sorted(self.fields), "choices": sorted(self.choices)})
+
+    def _find(self, asked: Any) -> HttpAnswer:
+        found = [each for each in self.live() if each.get(asked["by"]) == asked["value"]]
+        return _json(200, {"records": found})
+
+    def _read(self, asked: Any) -> HttpAnswer:
+        found = self.records.get(asked["id"])
+        if found is None:
+            return _json(404, {})
+        return (
+            _json(301, {"to": found["moved_to"]}) if found["moved_to"] else _json(200, {"records": [found]})
+        )
+
+    def _write(self, asked: Any) -> HttpAnswer:
+        values = asked["values"]
+        for name in values:
+            if name not in self.fields:
+                return _json(422, {"field": name})
+        if "State" in values and values["State"] not in self.choices:
+            return _json(422, {"value": "State"})
+        found = self.records.get(asked["id"] or "")
+        if asked["id"] and found is None:
+            return _json(404, {})
+        if found is not None and found["moved_to"]:
+            return _json(301, {"to": found["moved_to"]})
+        same = [each for each in self.live() if values.get("Email") and each.get("Email") == values["Email"]]
+        if found is None and self.is_unique and same:
+            return _json(409, {"id": same[0]["id"]})
+        if found is None:
+            found = {"id": str(next(self.ticks)), "moved_to": "", "note": ""}
+            self.records[found["id"]] = found
+        found |= {**values, "external_id": asked["external_id"], "note": asked["note"] or found["note"]}
+        self.touch(found)
+        self.writes.append((asked["external_id"], asked["revision"]))
+        return _json(200, {"id": found["id"]})
+
+    def _merge(self, asked: Any) -> HttpAnswer:
+        gone = self.records.get(asked["id"])
+        if gone is None:
+            return _json(404, {})
+        gone["moved_to"] = asked["into"]
+        return _json(200, {"id": asked["into"]})
+
+    def _erase(self, asked: Any) -> HttpAnswer:
+        return _json(200, {}) if self.records.pop(asked["id"], None) else _json(404, {})
+
+    def _changes(self, asked: Any) -> HttpAnswer:
+        after = int(asked["after"] or 0)
+        found = sorted((each for each in self.live() if each["tick"] > after), key=lambda each: each["tick"])
+        return _json(200, {"records": found[:2], "is_more": len(found) > 2})
+
+
+def _acts() -> Mapping[str, Callable[[MemoryCrm, Any], HttpAnswer]]:
+    crm = MemoryCrm
+    return {
+        "describe": crm._describe, "find": crm._find, "read": crm._read, "write": crm._write,
+        "merge": crm._merge, "erase": crm._erase, "changes": crm._changes,
+    }  # fmt: skip
+
+
+def _json(status: int, content: Any) -> HttpAnswer:
+    return HttpAnswer(status, {}, json.dumps(content).encode())
+
+
+NAMES: Final = {FindBy.EXTERNAL_ID: "external_id", FindBy.EMAIL: "Email", FindBy.PHONE: "Phone"}
+
+
+def _body(operation: Operation) -> dict[str, Any]:
+    if isinstance(operation, Find):
+        return {"do": "find", "by": NAMES[operation.by], "value": operation.value}
+    if isinstance(operation, Write):
+        return {
+            "do": "write", "id": operation.record_id, "external_id": operation.external_id,
+            "values": dict(operation.values), "note": operation.note, "revision": operation.revision,
+        }  # fmt: skip
+    if isinstance(operation, Changes):
+        return {"do": "changes", "after": operation.after.at}
+    if isinstance(operation, Merge):
+        return {"do": "merge", "id": operation.record_id, "into": operation.into_id}
+    if isinstance(operation, Read | Erase):
+        return {"do": type(operation).__name__.lower(), "id": operation.record_id}
+    return {"do": type(operation).__name__.lower()}
+
+
+class MemoryConnector:
+    """Speaks to a ``MemoryCrm``."""
+
+    traits = Traits(
+        name="memory",
+        label="Memory",
+        settings=(Setting("password", "Password", is_secret=True),),
+        defaults=(("name", "Name"), ("email", "Email"), ("phone", "Phone"), ("status", "State")),
+        merges=True,
+        tells_changes=True,
+    )
+
+    def ask(self, link: Link, operation: Operation) -> HttpRequest | Reply:
+        token = link.secrets.get("access_token", "")
+        if not isinstance(operation, Renew) and not token:
+            return Expired()
+        return json_request("POST", link.address, {"token": token}, _body(operation))
+
+    def read(self, link: Link, operation: Operation, answer: HttpAnswer, memory: str) -> Reply:
+        body = read_json(answer)
+        if answer.status in (301, 404, 409, 422):
+            return _missed(answer.status, body)
+        wrong = plain_reply(answer)
+        if wrong is not None:
+            return wrong
+        return _good(operation, body) if isinstance(body, dict) else Later(UNREADABLE_ANSWER)
+
+    def record_url(self, link: Link, record_id: str) -> str:
+        return f"{link.address}/records/{record_id}"
+
+    def agrees(self, field: str, written: str, found: str) -> bool:
+        return same_text(written, found)
+
+
+def _missed(status: int, body: Any) -> Reply:
+    if status == 301:
+        return Moved(body["to"])
+    if status == 409:
+        return Exists(body["id"])
+    if status == 422:
+        return FieldGone(body["field"]) if "field" in body else ValueGone(body["value"])
+    return Nothing()
+
+
+def _good(operation: Operation, body: dict[str, Any]) -> Reply:
+    if isinstance(operation, Renew):
+        return Renewed({"access_token": body["token"]}) if body["token"] else Denied("over")
+    if isinstance(operation, Describe):
+        return Described(tuple(_field(each, body["choices"]) for each in body["fields"]))
+    if isinstance(operation, Find | Read):
+        found = tuple(CrmRecord(each["id"], each.get("external_id", ""), each) for each in body["records"])
+        return Found(found) if found else Nothing()
+    if isinstance(operation, Changes):
+        changes = tuple(_change(each) for each in body["records"])
+        return Changed(changes, changes[-1].cursor if changes else operation.after, body["is_more"])
+    return Erased() if isinstance(operation, Erase) else Written(body["id"])
+
+
+def _field(name: str, choices: list[str]) -> CrmField:
+    if name != "State":
+        return CrmField(name, name)
+    return CrmField(name, name, FieldKind.CHOICE, choices=tuple((each, each) for each in choices))
+
+
+def _change(found: Record) -> RecordChange:
+    return RecordChange(
+        found["id"], Cursor(str(found["tick"]), found["id"]), found.get("external_id", ""),
+        found.get("State"), found.get("Owner"), found.get("Value"), found.get("By", ""),
+    )  # fmt: skip
