@@ -7,7 +7,7 @@ import pytest
 
 from contatto.capture.model import Field
 from contatto.crm.actions import targets as actions
-from contatto.crm.actions.scheduling import live, schedule_delivery
+from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
 from contatto.crm.model.deliveries import DeliveryState
 from contatto.crm.model.targets import MappedField, Target, TargetState, Weakness
 from contatto.crm.store import deliveries
@@ -128,7 +128,7 @@ def test_an_expired_token_is_renewed_once_for_all_that_wait(database: Database) 
         run_all(tx, crm.handle)
         before, crm.token = crm.renewals, "2"
         for each in deliveries.list_deliveries(tx, target.business_id, target.id):
-            schedule_delivery(tx, live(target), each.lead_id)
+            schedule_delivery(tx, narrow_target(target), each.lead_id)
         for seconds in range(5):
             run_all(later(tx, seconds=2 * seconds), crm.handle)
         assert crm.renewals == before + 1
@@ -233,7 +233,7 @@ def test_a_record_that_was_merged_there_is_followed_and_one_that_was_deleted_mad
         assert (only(crm)["id"], only(crm)["State"]) == ("99", "Won")
         assert record(tx, target, lead.id).record_id == "99"
         crm.records.clear()
-        schedule_delivery(tx, live(target), lead.id)
+        schedule_delivery(tx, narrow_target(target), lead.id)
         run_all(tx, crm.handle)
         assert only(crm)["external_id"] == lead.id
         assert counts(tx, target) == {VERIFIED: 1}
@@ -249,7 +249,7 @@ def test_after_a_restore_the_id_may_be_a_strangers_and_is_not_written_to(databas
         crm.records = {
             number: {"id": number, "moved_to": "", "note": "", "Email": "eve@example.com", "tick": 1}
         }
-        schedule_delivery(tx, live(target), lead.id)
+        schedule_delivery(tx, narrow_target(target), lead.id)
         run_all(tx, crm.handle)
         assert crm.records[number]["Email"] == "eve@example.com"
         assert {each.get("external_id") for each in crm.live()} == {None, lead.id}

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from contatto.crm.actions import targets as actions
-from contatto.crm.actions.scheduling import live, schedule_delivery
+from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
 from contatto.crm.model.deliveries import ErasureState
 from contatto.crm.model.targets import Target
 from contatto.crm.store import deliveries
@@ -101,7 +101,7 @@ def test_a_paused_target_is_told_when_it_is_active_again(database: Database) -> 
         tx, target, lead, crm = begun(tx)
         run_all(tx, crm.handle)
         actions.pause_target(tx, target)
-        schedule_delivery(tx, live(fresh(tx, target)), lead.id)
+        schedule_delivery(tx, narrow_target(fresh(tx, target)), lead.id)
         erase_leads(tx, target.business_id, [lead], "Ana")
         run_all(later(tx, days=3), crm.handle)
         assert states(tx, target) == [ErasureState.DUE]

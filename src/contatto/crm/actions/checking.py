@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from contatto.crm.actions.running import Work, begin_work, connector_of, read_work
-from contatto.crm.actions.scheduling import destination_of, live
+from contatto.crm.actions.scheduling import destination_of, narrow_target
 from contatto.crm.model.operations import Describe, Described, Operation, Refused, Reply
 from contatto.crm.model.targets import Target, TargetState
 from contatto.crm.rules.mapping import check_mapping
@@ -73,13 +73,13 @@ def queue_check(tx: Tx, target: Target) -> None:
     """Ask a CRM for its fields now, and then daily."""
     connector = connector_of(tx, target)
     if connector is not None and connector.traits.describes and target.is_active:
-        new = NewRequest(target.business_id, CHECK, target.id, destination_of(live(target)))
+        new = NewRequest(target.business_id, CHECK, target.id, destination_of(narrow_target(target)))
         send_again(tx, new, CHECK_PLAN)
 
 
 def hasten_check(tx: Tx, target: Target) -> None:
     """Ask sooner than tomorrow: the CRM did not take what the mapping made."""
-    hasten_requests(tx, target.business_id, CHECK, destination_of(live(target)), tx.now)
+    hasten_requests(tx, target.business_id, CHECK, destination_of(narrow_target(target)), tx.now)
 
 
 def check_kind() -> OutboundKind:

@@ -7,7 +7,7 @@ import msgspec
 
 from contatto.crm.actions.checking import hasten_check
 from contatto.crm.actions.running import Work, begin_work, connector_of, read_work
-from contatto.crm.actions.scheduling import live, schedule_delivery
+from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
 from contatto.crm.actions.snapshots import read_snapshot
 from contatto.crm.model.deliveries import Delivery, DeliveryState, Payload
 from contatto.crm.model.operations import FieldGone, Operation, Refused, Reply, ValueGone
@@ -160,7 +160,7 @@ def _merge_there(tx: Tx, target: Target, delivery: Delivery) -> None:
     """A record was made of a lead that went into another meanwhile: the two are to be one there too."""
     record = store.find_record(tx, target.business_id, target.id, delivery.lead_id)
     if record is not None and record.merged_into:
-        schedule_delivery(tx, live(target), record.merged_into)
+        schedule_delivery(tx, narrow_target(target), record.merged_into)
 
 
 def _arrive(tx: Tx, target: Target, delivery: Delivery, turn: Arrived) -> Outcome:
@@ -233,4 +233,4 @@ def resend_delivery(tx: Tx, delivery: Delivery, edited: str = "") -> None:
         return
     store.record_due(tx, delivery, delivery.edited, is_queued=True)
     mark_requests_done(tx, delivery.business_id, DELIVERY, str(delivery.id))
-    schedule_delivery(tx, live(target), delivery.lead_id, edited or delivery.edited)
+    schedule_delivery(tx, narrow_target(target), delivery.lead_id, edited or delivery.edited)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from contatto.crm.actions.running import Work, begin_work, connector_of, read_work
-from contatto.crm.actions.scheduling import live, queue_erasure
+from contatto.crm.actions.scheduling import narrow_target, queue_erasure
 from contatto.crm.model.deliveries import Erasure, ErasureState
 from contatto.crm.model.operations import Operation, Reply
 from contatto.crm.model.targets import Target, TargetState
@@ -82,7 +82,7 @@ def _taken(tx: Tx, erasure: Erasure, turn: EraseTurn) -> EraseCourse | Outcome:
 def release_erasures(tx: Tx, target: Target) -> None:
     """Queue the erasures of a target that waited for it to be active."""
     for erasure in store.list_due_erasures(tx, target.business_id, target.id):
-        queue_erasure(tx, live(target), erasure.id, erasure.lead_id)
+        queue_erasure(tx, narrow_target(target), erasure.id, erasure.lead_id)
 
 
 def erasure_kind() -> OutboundKind:

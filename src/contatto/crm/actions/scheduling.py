@@ -51,7 +51,7 @@ def destination_of(target: LiveTarget) -> str:
     return f"crm-{target.number}-{host}"[:300]
 
 
-def live(target: Target) -> LiveTarget:
+def narrow_target(target: Target) -> LiveTarget:
     """As much of a target as scheduling needs."""
     return LiveTarget(target.id, target.business_id, target.number, target.state, target.address)
 
@@ -117,7 +117,7 @@ def sweep_leads(tx: Tx) -> int:
     page = list_lead_ids_after(tx, target.business_id, target.sweep_after, AT_ONCE)
     due = page if target.sweep is Sweep.ALL else store.list_unknown_leads(tx, target, page)
     for lead_id in due:
-        schedule_delivery(tx, live(target), lead_id)
+        schedule_delivery(tx, narrow_target(target), lead_id)
     is_over = len(page) < AT_ONCE
     after = "" if is_over else page[-1]
     record_target(tx, target, sweep=Sweep.NONE if is_over else target.sweep, sweep_after=after)

@@ -364,7 +364,7 @@ def delete_unsettled(tx: Tx, delivery: Delivery) -> list[int]:
     return list(tx.execute(gone).scalars())
 
 
-def purge_deliveries(tx: Tx, before: datetime) -> int:
+def delete_old_deliveries(tx: Tx, before: datetime) -> int:
     """Delete some deliveries that were settled long ago; say how many. Dead letters stay."""
     over = crm_deliveries.c.settled_at < before, crm_deliveries.c.state != DeliveryState.DEAD
     return tx.delete_some(crm_deliveries, *over)

@@ -52,5 +52,5 @@ def is_echo(tx: Tx, target: Target, record_id: str, name: str, text: str) -> boo
     return found is not None and bytes(found) == tx.vault.blind(text, target.business_id)
 
 
-def purge_echoes(tx: Tx, before: datetime) -> int:
+def delete_old_echoes(tx: Tx, before: datetime) -> int:
     return tx.delete_some(crm_echoes, crm_echoes.c.at < before)
