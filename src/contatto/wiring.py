@@ -18,9 +18,7 @@ from contatto.crm.actions.delivering import delivery_kind
 from contatto.crm.actions.erasing import erasure_kind
 from contatto.crm.ports import CrmPorts, Intake
 from contatto.crm.registry import CONNECTORS
-from contatto.crm.rules import plans
-from contatto.crm.store import echoes
-from contatto.crm.store.deliveries import delete_old_deliveries, has_held
+from contatto.crm.store.deliveries import has_held
 from contatto.crm.store.targets import has_sweep
 from contatto.delivery.auth import RecentCallers
 from contatto.delivery.index import LiveAds
@@ -235,8 +233,7 @@ def periodic_jobs(kinds: Mapping[str, OutboundKind]) -> tuple[PeriodicJob | Peri
         PeriodicJob(3600.0, outbox.purge_settled),
         PeriodicJob(60.0, lambda tx: expire_requests(tx, kinds)),
         PeriodicJob(3600.0, lambda tx: purge_requests(tx, tx.now - outbox.KEEP)),
-        PeriodicJob(3600.0, lambda tx: delete_old_deliveries(tx, tx.now - plans.KEEP)),
-        PeriodicJob(3600.0, lambda tx: echoes.delete_old_echoes(tx, tx.now - plans.ECHO)),
+        PeriodicJob(3600.0, crm.purge_sync),
         PeriodicJob(3600.0, purge_photos, has_photo_to_forget),
         PeriodicJob(3600.0, purge_form_pictures, has_form_picture_to_forget),
         PeriodicJob(3600.0, purge_drafts),

@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 from sqlalchemy import select
 
 from contatto.crm.model.targets import Sweep, Target, TargetState
-from contatto.crm.rules.plans import DELIVERY, DELIVERY_PLAN, ERASURE, ERASURE_PLAN
+from contatto.crm.rules.plans import DELIVERY, DELIVERY_PLAN, ECHO, ERASURE, ERASURE_PLAN, KEEP
 from contatto.crm.store import deliveries as store
+from contatto.crm.store.echoes import delete_old_echoes
 from contatto.crm.store.erasures import save_erasure
 from contatto.crm.store.targets import LiveTarget, find_swept_target, list_live_targets, record_target
 from contatto.kit.batches import in_time
@@ -133,3 +134,9 @@ def list_lead_ids_after(tx: Tx, business_id: str, after: str, limit: int) -> lis
         leads.c.is_test.is_(False),
     )
     return list(tx.execute(listed.order_by(leads.c.id).limit(limit)).scalars())
+
+
+def purge_sync(tx: Tx) -> int:
+    """Delete some deliveries that arrived long ago, and what needs not be known as ours any more."""
+    old = store.delete_old_deliveries(tx, tx.now - KEEP)
+    return old + delete_old_echoes(tx, tx.now - ECHO)
