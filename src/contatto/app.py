@@ -20,6 +20,7 @@ from starlette.types import Scope
 
 import contatto.accounts.api
 import contatto.accounts.pages
+import contatto.ad_platforms.pages.routes
 import contatto.ads.api.routes
 import contatto.ads.pages.routes
 import contatto.audiences.api
@@ -92,6 +93,7 @@ HOT_ROUTES: Final = (
 ROUTERS: Final = (
     contatto.accounts.api.router,
     contatto.accounts.pages.router,
+    contatto.ad_platforms.pages.routes.router,
     contatto.ads.api.routes.router,
     contatto.ads.pages.routes.router,
     contatto.audiences.api.router,
@@ -208,7 +210,11 @@ def create_app(context: Context) -> FastAPI:
     app.add_middleware(
         SecurityLayer,
         broken=_answer_broken,
-        larger={"/photos": PICTURE_LIMIT + 1, "/leads/import/file": TABLE_LIMIT + 1},
+        larger={
+            "/photos": PICTURE_LIMIT + 1,
+            "/leads/import/file": TABLE_LIMIT + 1,
+            "/upload/file": TABLE_LIMIT + 1,
+        },
         public=PUBLIC_PATHS,
         is_https=context.settings.secure_cookies,
     )

@@ -54,10 +54,21 @@ def furnish(served: Served) -> dict[str, str]:
     talks = until(lambda: _ids(served, f"/leads/{leads[0]}", "inbox", 1), 20)
     return {
         "form": form.form_id, "lead": leads[0], "other": leads[1], "talk": talks[0], "chat": house.webchat_id,
-        "gone": gone,
+        "gone": gone, "elsewhere": _elsewhere(served),
         "campaign": served.lead_ad["campaign_id"], "group": served.lead_ad["adgroup_id"],
         "ad": served.lead_ad["ad_id"],
     }  # fmt: skip
+
+
+def _elsewhere(served: Served) -> str:
+    """An ad account of another platform, from a file."""
+    text = "Campaign name,Ad group name,Ad name,Ad ID,Day,Cost,Impressions,Clicks\nSpring,Chats,Cat,1801,"
+    day = served.house.context.clock.now().date().isoformat()
+    form = {"text": f"{text}{day},12.50,400,9", "external_id": "7001", "name": "Shop", "currency": "EUR"}
+    token = {"csrf_token": csrf_of(served.house.client.get("/ads").text)}
+    answer = served.house.client.post("/settings/ad-platforms/upload/start", data=form | token)
+    assert answer.status_code == 303
+    return answer.headers["location"].rpartition("/")[2]
 
 
 def _erased(served: Served) -> str:
@@ -107,11 +118,15 @@ SCREENS: Final = {
     "the answers": "/forms/{form}/answers",
     "the report": "/reports",
     "a what-if": "/reports/what-if",
+    "all ads": "/reports/sources",
     "the settings": "/settings",
     "the capture settings": "/settings/capture",
     "the channels": "/settings/channels",
     "the saved replies": "/settings/replies",
     "the subscriptions": "/settings/subscriptions",
+    "ad accounts elsewhere": "/settings/ad-platforms",
+    "an ad account elsewhere": "/settings/ad-platforms/{elsewhere}",
+    "an upload": "/settings/ad-platforms/upload",
     "the failed jobs": "/settings/jobs",
     "the audit log": "/settings/audit",
     "the automatic messages": "/settings/chat/{chat}",

@@ -6,6 +6,7 @@ from tests.house.tree import READS, ROOT, arguments, parse, plant, public_functi
 
 WITHOUT_BUSINESS = {
     "ad_platforms/store/accounts.py:find_outside_token": "The account that it takes names the business.",
+    "ad_platforms/store/mirror.py:list_account_ads": "The account that it takes names the business.",
     "ad_platforms/store/mirror.py:list_ad_days": "The account that it takes names the business.",
     "ad_platforms/store/mirror.py:list_ad_sums": "The account that it takes names the business.",
     "ad_platforms/store/mirror.py:list_nodes": "The account that it takes names the business.",

@@ -35,6 +35,7 @@ from tests.background import do_all_due
 from tests.failing import fail_job, fail_push
 from tests.forms.papers import content, published, question
 from tests.journeys.running import PASSWORD, ad_group, message, weak_hash, webhook_body
+from tests.security.elsewhere import fill_ads_elsewhere
 from tests.security.ids import ids_of
 from tests.security.world import ALL_SCOPES, Built, Tenant, World, running_world
 
@@ -126,13 +127,13 @@ class Filling:
         return answer
 
     def ids(self, name: str) -> tuple[str, ...]:
-        """The ids of a name that there are by now."""
         return self.world.context.db.read_now(lambda tx: ids_of(tx, self.of.business_id))[name]
 
     def run(self) -> None:
         self.audiences()
         self.ads()
         self.settings()
+        fill_ads_elsewhere(self.press, self.of)
         self.forms()
         self.chats()
         settle(self.world)
@@ -145,9 +146,8 @@ class Filling:
         settle(self.world)
         for _ in range(2):
             fail_job(self.world.context.db, self.of.business_id)
-            fail_push(
-                self.world.context.db, self.of.business_id, f"https://{self.of.word}.example.com/failed"
-            )
+            failed = f"https://{self.of.word}.example.com/failed"
+            fail_push(self.world.context.db, self.of.business_id, failed)
         self.of.ids.update(self.world.context.db.read_now(lambda tx: ids_of(tx, self.of.business_id)))
 
     def audiences(self) -> None:

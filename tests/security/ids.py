@@ -35,6 +35,7 @@ PLACES: Final = {
     "merge_id": ("lead_merges.id",),
     "message_id": ("messages.id",),
     "note_id": ("lead_notes.id",),
+    "outside_id": ("outside_accounts.id",),
     "page_id": ("form_versions.number", "forms.number"),
     "point_id": ("contact_points.id",),
     "push_id": ("pushes.id",),

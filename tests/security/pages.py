@@ -13,7 +13,8 @@ from tests.security.world import Tenant, World
 
 FIRST: Final = (
     "/inbox", "/leads", "/ads", "/ads/audiences", "/forms", "/reports", "/leads/import", "/settings",
-    "/settings/channels", "/settings/capture", "/settings/subscriptions", "/settings/jobs", "/settings/audit",
+    "/settings/channels", "/settings/capture", "/settings/ad-platforms", "/settings/subscriptions",
+    "/settings/jobs", "/settings/audit", "/reports/sources",
 )  # fmt: skip
 LEFT_OUT: Final = re.compile(r"/static/|/live|/stream|/language|/docs|^/chat/|^/form/")
 MOST_PAGES: Final = 100

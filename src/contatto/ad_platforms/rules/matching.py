@@ -26,7 +26,14 @@ class KnownAds:
 
         ``advertiser`` is the platform's id of the ad's account, empty where it was not told.
         """
-        fitting = [ad for ad in self._ads.get(ad_number, ()) if ad.platform == platform]
+        fitting = self._of(platform, ad_number)
         if advertiser:
             fitting = [ad for ad in fitting if self._external_ids.get(ad.ad_account_id) == advertiser]
         return fitting[0] if len(fitting) == 1 else None
+
+    def is_ambiguous(self, platform: AdPlatform | None, ad_number: int) -> bool:
+        """Whether several accounts of a platform have an ad with this number."""
+        return len(self._of(platform, ad_number)) > 1
+
+    def _of(self, platform: AdPlatform | None, ad_number: int) -> list[MeasuredAd]:
+        return [ad for ad in self._ads.get(ad_number, ()) if ad.platform == platform]

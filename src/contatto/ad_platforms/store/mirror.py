@@ -145,6 +145,14 @@ def list_ad_sums(tx: Tx, account: OutsideAccount, days: tuple[str, str]) -> dict
     return {int(row[0]): AdDay(int(row[0]), "", *map(int, row[1:])) for row in map(tuple, rows)}
 
 
+def list_account_ads(tx: Tx, account: OutsideAccount) -> list[MeasuredAd]:
+    """All ads of an account that measuring knows, with all above them."""
+    mine = select(measured_ads).where(
+        measured_ads.c.business_id == account.business_id, measured_ads.c.ad_account_id == account.id
+    )
+    return tx.list(MeasuredAd, mine.order_by(measured_ads.c.ad_number))
+
+
 def list_outside_ads(tx: Tx, business_id: str, ad_numbers: Iterable[int]) -> list[MeasuredAd]:
     """Ads of other platforms by those platforms' ids; two accounts may have the same."""
     mine = select(measured_ads).where(

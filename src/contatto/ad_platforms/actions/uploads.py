@@ -1,0 +1,151 @@
+"""Taking the export of an Ads Manager: what it would do, row by row, and doing it."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from contatto.accounts.rules import check_timezone
+from contatto.ad_platforms.actions.accounts import (
+    NewOutsideAccount,
+    load_outside_account,
+    open_outside_account,
+)
+from contatto.ad_platforms.actions.mirroring import keep_nodes, keep_spend
+from contatto.ad_platforms.model import AdPlatform, NodeLevel, OutsideAccount, OutsideNode
+from contatto.ad_platforms.rules.reading import known_currency
+from contatto.ad_platforms.rules.sheets import AdRow, AdSheet, read_ad_sheet
+from contatto.ad_platforms.store import mirror as store
+from contatto.ad_platforms.store.accounts import record_account
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_number
+from contatto.measurement.rules import natural_number
+
+
+@dataclass(frozen=True, slots=True)
+class NewUpload:
+    """Whose figures a file holds: an account that is known by its id here, or a new one of a platform.
+
+    ``currency`` and ``timezone`` are those of a new account; the file may say the currency itself.
+    """
+
+    text: str
+    account_id: str = ""
+    platform: AdPlatform = AdPlatform.TIKTOK
+    external_id: str = ""
+    name: str = ""
+    currency: str = ""
+    timezone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPreview:
+    """What a file would do: so many ad days new, changed, or as they are already; and what is left out."""
+
+    sheet: AdSheet
+    new: int
+    changed: int
+    same: int
+    currency: str
+
+
+def foresee_upload(tx: Tx, business_id: str, upload: NewUpload) -> UploadPreview:
+    """Say what an upload would do, without doing it.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID, with what is wrong with the file or the account.
+    """
+    account = load_outside_account(tx, business_id, upload.account_id) if upload.account_id else None
+    if account is None:
+        check_timezone(upload.timezone)
+    sheet = read_ad_sheet(upload.text, _names(tx, account) if account else {})
+    currency = _currency(sheet, account, upload.currency)
+    kept = store.list_ad_days(tx, account, sheet.span) if account else []
+    known = {(day.ad_number, day.day): day for day in kept}
+    counts = Counter(
+        "new" if key not in known else "same" if known[key] == row.day else "changed"
+        for row in sheet.rows
+        for key in [(row.day.ad_number, row.day.day)]
+    )
+    return UploadPreview(sheet, counts["new"], counts["changed"], counts["same"], currency)
+
+
+def take_upload(tx: Tx, business_id: str, upload: NewUpload) -> tuple[OutsideAccount, UploadPreview]:
+    """Keep the figures of a file: each replaces what was known of its ad and day.
+
+    Raises:
+        Refused: as ``foresee_upload``.
+    """
+    preview = foresee_upload(tx, business_id, upload)
+    account = _account(tx, business_id, upload, preview)
+    mark = new_number()
+    keep_nodes(tx, account, _nodes(account, preview.sheet.rows), mark)
+    keep_spend(tx, account, [row.day for row in preview.sheet.rows], mark)
+    return account, preview
+
+
+def _account(tx: Tx, business_id: str, upload: NewUpload, preview: UploadPreview) -> OutsideAccount:
+    if upload.account_id:
+        account = load_outside_account(tx, business_id, upload.account_id)
+    else:
+        new = NewOutsideAccount(upload.platform, upload.external_id, name=upload.name)
+        account = open_outside_account(tx, business_id, new, ())
+    if account.currency and account.currency != preview.currency:
+        raise _other_currency(account.currency)
+    if not account.currency:
+        facts = {"currency": preview.currency, "timezone": account.timezone or upload.timezone}
+        account = record_account(tx, account, **facts)
+    return account
+
+
+def _currency(sheet: AdSheet, account: OutsideAccount | None, typed: str) -> str:
+    """The one currency of a file and its account.
+
+    Raises:
+        Refused: INVALID, for none, for several, or for another than the account's.
+    """
+    ours = account.currency if account else ""
+    found = sheet.currencies
+    if len(found) > 1:
+        raise Refused(errors.INVALID, "currency: the file has amounts in several currencies; split it.")
+    currency = next(iter(found), "") or ours or known_currency(typed)
+    if not currency:
+        raise Refused(errors.INVALID, "currency: give three letters, such as SGD; the file does not say it.")
+    if ours and currency != ours:
+        raise _other_currency(ours)
+    return currency
+
+
+def _other_currency(ours: str) -> Refused:
+    return Refused(errors.INVALID, "currency: this account is kept in %(currency)s.", currency=ours)
+
+
+def _names(tx: Tx, account: OutsideAccount) -> dict[str, int]:
+    """Ads by names that only one of them has."""
+    ads = store.list_nodes(tx, account, NodeLevel.AD)
+    counts = Counter(ad.name for ad in ads)
+    return {ad.name: ad.number for ad in ads if counts[ad.name] == 1}
+
+
+def _nodes(account: OutsideAccount, rows: tuple[AdRow, ...]) -> list[OutsideNode]:
+    """The campaigns, ad groups and ads that rows name; what has no id gets a number by its name."""
+    found: dict[tuple[NodeLevel, int], OutsideNode] = {}
+    for row in rows:
+        campaign = row.campaign_number or _number_of(account, "campaign", row.campaign_name)
+        group = row.ad_group_number or _number_of(account, "ad group", row.campaign_name, row.ad_group_name)
+        for node in (
+            OutsideNode(NodeLevel.CAMPAIGN, campaign, 0, row.campaign_name or str(campaign)),
+            OutsideNode(NodeLevel.AD_GROUP, group, campaign, row.ad_group_name or str(group)),
+            OutsideNode(NodeLevel.AD, row.day.ad_number, group, row.ad_name or str(row.day.ad_number)),
+        ):
+            if node.number:
+                found[node.level, node.number] = node
+    return sorted(found.values(), key=_depth)
+
+
+def _number_of(account: OutsideAccount, *names: str) -> int:
+    return natural_number(account.id, *names) if names[-1] else 0
+
+
+def _depth(node: OutsideNode) -> int:
+    return list(NodeLevel).index(node.level)
