@@ -56,6 +56,7 @@ import contatto.typed.pages
 from contatto import __version__
 from contatto.access import ACCESS, may_open
 from contatto.accounts.auth import AuditLayer
+from contatto.delivery.actions.serving import AdServer
 from contatto.kit import errors
 from contatto.kit.clock import Clock, SystemClock
 from contatto.kit.confined import Confined
@@ -75,6 +76,7 @@ from contatto.kit.vault import vault_of
 from contatto.leads.ports import LeadPorts
 from contatto.looks import SHOWS_CONTACTS
 from contatto.measurement.engines.sealing import BrokenFile
+from contatto.measurement.ports import ChargePort
 from contatto.ui.context import Context, context_of
 from contatto.ui.live import LiveFeed
 from contatto.ui.render import Renderer, asset_folders
@@ -124,7 +126,7 @@ ROUTERS: Final = (
     contatto.typed.pages.router,
 )
 API_PREFIX: Final = "/open_api/"
-NEEDED_PORTS: Final = (LeadPorts,)
+NEEDED_PORTS: Final = (LeadPorts, ChargePort)
 """Without these nothing starts: a rule that is kept through one of them would fail silently."""
 OPEN_PATHS: Final = frozenset({
     "/open_api/v1.3/oauth2/access_token/",
@@ -251,6 +253,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         context.live.close()
+        with suppress(Exception):  # what was decided last is written down, if that can be done
+            await app.state.resources[AdServer].flush()
         app.state.resources.close()
         context.uploads.close()
         for task in tasks:

@@ -20,8 +20,9 @@ from contatto.crm.ports import CrmPorts, Intake
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import has_held
 from contatto.crm.store.targets import has_sweep
+from contatto.delivery.actions import charging, signals, training
+from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.auth import RecentCallers
-from contatto.delivery.index import LiveAds
 from contatto.forms.actions import records as forms
 from contatto.forms.actions.files import LEAD_FILES
 from contatto.forms.actions.pictures import has_form_picture_to_forget, purge_form_pictures
@@ -38,6 +39,7 @@ from contatto.inbox.limits import ChatLimits
 from contatto.inbox.model import (
     AdTapped,
     ConversationChanged,
+    ConversationMarkedSpam,
     ConversationRead,
     ConversationStarted,
     CustomerTyping,
@@ -83,6 +85,8 @@ from contatto.leads.model.events import (
 from contatto.leads.ports import LeadPorts
 from contatto.logins.actions import purge_logins
 from contatto.measurement import actions as measurement
+from contatto.measurement.index import GatheredViews
+from contatto.measurement.ports import ChargePort
 from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
 from contatto.subscriptions import actions as pushes
@@ -96,16 +100,21 @@ AFTER: Final[After] = {
     AdTapped: {"push_tap": _OF_CHATS(push_tap)},
     ContactRejected: {},
     ConversationChanged: {},
+    ConversationMarkedSpam: {"learn_spam": signals.learn_spam},
     ConversationRead: {"push_read": _OF_CHATS(push_read)},
-    ConversationStarted: {},
+    ConversationStarted: {"learn_conversation": signals.learn_conversation},
     FormSubmitted: {"push_form_lead": _OF_LEADS(pushes.push_form_lead)},
-    LeadCaptured: {"post_notice": notices.post_notice, "push_lead": _OF_LEADS(pushes.push_lead)},
+    LeadCaptured: {
+        "learn_lead": signals.learn_lead,
+        "post_notice": notices.post_notice,
+        "push_lead": _OF_LEADS(pushes.push_lead),
+    },
     LeadEdited: {},
     LeadEventReceived: {},
     LeadJobEnded: {},
     LeadJobMoved: {"continue_job": jobs.continue_job},
     LeadRemoved: {"forget_lead": notices.forget_lead, "forget_lead_pushes": pushes.forget_lead_pushes},
-    LeadStatusChanged: {"note_lead": counting.note_lead},
+    LeadStatusChanged: {"learn_quality": signals.learn_quality, "note_lead": counting.note_lead},
     LeadsMerged: {"note_lead": counting.note_lead},
     LeadUpdated: {"post_notice": notices.post_notice, "push_lead": _OF_LEADS(pushes.push_lead)},
     MessageReceived: {"push_message": _OF_CHATS(push_message)},
@@ -176,6 +185,7 @@ PORTS: Final = Parts(
         leads_gone=crm.schedule_erasure,
     ),
     CrmPorts(answers=answers_by_label, intake=count_intake, connectors=CONNECTORS),
+    ChargePort(charge=charging.charge_impressions, note_click=charging.note_click),
 )
 """What capabilities ask of those above them."""
 
@@ -220,11 +230,15 @@ def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     return {kind.name: kind for kind in kinds}
 
 
-def periodic_jobs(kinds: Mapping[str, OutboundKind]) -> tuple[PeriodicJob | PeriodicCount, ...]:
+def periodic_jobs(
+    settings: Settings, kinds: Mapping[str, OutboundKind]
+) -> tuple[PeriodicJob | PeriodicCount, ...]:
     """Work by the clock."""
-    counter = counting.DayCounter()
+    counter, trainer = counting.DayCounter(), training.Trainer(settings.decision_log_days)
     return (
         PeriodicCount(10.0, counter.start_over, counter.read_next),
+        PeriodicCount(2.0, trainer.start_over, trainer.read_next),
+        PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),
         PeriodicJob(5.0, send_scheduled, SCHEDULED.is_due),
         PeriodicJob(30.0, desk.wake_conversations),
         PeriodicJob(30.0, lead_files.purge_lead_files),
@@ -266,7 +280,8 @@ def resources(db: Database, settings: Settings) -> Parts:
         GuessLimit(),
         RequestLimit(settings.api_requests_per_minute),
         ChatLimits(),
-        LiveAds(db),
+        AdServer(db, settings.views_per_viewer),
+        GatheredViews(db),
         RecentCallers(),
     )
 
@@ -282,7 +297,7 @@ def install(settings: Settings) -> Installation:
         queued_work=partial(queued_work, settings),
         makings=MAKINGS,
         outbound=kinds,
-        periodic_jobs=partial(periodic_jobs, kinds),
+        periodic_jobs=partial(periodic_jobs, settings, kinds),
         maintenance=maintenance(settings),
         resources=resources,
     )

@@ -36,7 +36,8 @@ def new_token(house: House, business_id: str, scope: Permission) -> str:
 
 def test_an_answer_has_all_that_a_publisher_shows(house: House) -> None:
     ad = decide(house).json()["ad"]
-    assert set(ad) == {"ad_id", "ad_name", "headline", "text", "business_name", "view_url", "click_url"}
+    shown = {"ad_id", "ad_name", "headline", "text", "business_name", "view_url", "click_url"}
+    assert set(ad) == {*shown, "decision_id"}
     assert ad["view_url"].startswith("/t/v/")
     assert ad["click_url"].startswith("/t/c/")
 

@@ -1,4 +1,4 @@
-"""Targeting, pacing and the auction, without any database."""
+"""Targeting, prices, budgets and how processes share them, without any database."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,16 +24,12 @@ from contatto.ads.model import (
     ViewWindow,
 )
 from contatto.delivery.model.decisions import AdRequest, Candidate
-from contatto.delivery.rules.auction import (
-    OFFER_WITHOUT_BID_MICROS,
-    P_CLICK,
-    P_CONVERSION,
-    RESERVE_MICROS,
-    hold_auction,
-    offer_micros,
-)
-from contatto.delivery.rules.pacing import HEAD_START, day_share, has_budget
-from contatto.delivery.rules.targeting import fits
+from contatto.delivery.model.ledger import Spent
+from contatto.delivery.model.log import Hurdle
+from contatto.delivery.rules.asking import features_of
+from contatto.delivery.rules.competing import budget_left, charge_left, describe_group, price_of
+from contatto.delivery.rules.sharing import Want, share_budgets
+from contatto.delivery.rules.targeting import find_hurdle
 from contatto.measurement.model import Goal
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -76,117 +72,91 @@ def candidate(number: int = 1, *, may_serve: bool = True, **changes: object) -> 
     return Candidate(LiveAd(ad, group, CAMPAIGN), may_serve, "Asia/Singapore")
 
 
-def bidding(micros: int, number: int = 1, goal: Goal = Goal.LEAD) -> Candidate:
-    return candidate(number, bid_type=BidType.CUSTOM, bid_micros=micros, goal=goal)
-
-
 @pytest.mark.parametrize(
     ("shown", "asked", "now", "why"),
     [
-        (candidate(), ASKED, NOW, True),
-        (candidate(), replace(ASKED, country="sg"), NOW, True),
-        (candidate(countries=("AE",)), replace(ASKED, country="UAE"), NOW, True),
-        (candidate(), replace(ASKED, country="JP"), NOW, False),
-        (candidate(may_serve=False), ASKED, NOW, False),
-        (candidate(), replace(ASKED, channel_account_id="ch"), NOW, True),
-        (candidate(), replace(ASKED, channel_account_id="other"), NOW, False),
-        (candidate(), ASKED, NOW - timedelta(microseconds=1), False),
-        (candidate(ends_at=NOW + timedelta(hours=1)), ASKED, NOW + timedelta(hours=1), False),
+        (candidate(), ASKED, NOW, None),
+        (candidate(), replace(ASKED, country="sg"), NOW, None),
+        (candidate(countries=("AE",)), replace(ASKED, country="UAE"), NOW, None),
+        (candidate(), replace(ASKED, country="JP"), NOW, Hurdle.COUNTRY),
+        (candidate(may_serve=False), ASKED, NOW, Hurdle.NOT_ELIGIBLE),
+        (candidate(), replace(ASKED, channel_account_id="ch"), NOW, None),
+        (candidate(), replace(ASKED, channel_account_id="other"), NOW, Hurdle.CHANNEL),
+        (candidate(), replace(ASKED, ad_account_ids=frozenset({"z"})), NOW, Hurdle.OTHER_TOKEN),
+        (candidate(), ASKED, NOW - timedelta(microseconds=1), Hurdle.SCHEDULE),
+        (candidate(ends_at=NOW + timedelta(hours=1)), ASKED, NOW + timedelta(hours=1), Hurdle.SCHEDULE),
     ],
 )
 def test_an_ad_fits_by_country_account_schedule_and_condition(
-    shown: Candidate, asked: AdRequest, now: datetime, *, why: bool
+    shown: Candidate, asked: AdRequest, now: datetime, why: Hurdle | None
 ) -> None:
-    assert fits(shown, asked, now, frozenset(), {}) is why
+    assert find_hurdle(shown, asked, now, frozenset(), {}) is why
 
 
-def test_the_winner_pays_the_second_offer_and_a_micro() -> None:
-    low, high = bidding(1_000_000, 1), bidding(2_000_000, 2)
-    outcome = hold_auction([low, high])
-    assert outcome is not None
-    assert outcome.candidate is high
-    assert outcome.view_cost_micros == (offer_micros(low.ad_group) + 1) // 1000
-    assert outcome.click_cost_micros == 0
+def test_a_view_costs_a_thousandth_and_a_click_the_views_that_it_takes() -> None:
+    price = price_of(GROUP, 2_500_999, 0.02)
+    assert (price.view_micros, price.click_micros) == (2_500, 0)
+    price = price_of(replace(GROUP, billing_event=BillingEvent.CPC), 1_000_000, 0.02)
+    assert (price.view_micros, price.click_micros) == (0, 50_000)
 
 
-def test_a_single_bidder_pays_the_reserve() -> None:
-    outcome = hold_auction([candidate()])
-    assert outcome is not None
-    assert outcome.view_cost_micros == RESERVE_MICROS // 1000
-
-
-def test_an_offer_below_the_reserve_wins_nothing() -> None:
-    assert hold_auction([bidding(1_000)]) is None
-    assert hold_auction([]) is None
-
-
-def test_equal_offers_take_turns() -> None:
-    both = [candidate(1), candidate(2)]
-    winners = [hold_auction(both, turn) for turn in range(2)]
-    assert [winner.candidate.live.ad.number for winner in winners if winner] == [1, 2]
-
-
-def test_a_click_is_charged_with_the_price_of_the_views_that_it_takes() -> None:
-    outcome = hold_auction([candidate(billing_event=BillingEvent.CPC)])
-    assert outcome is not None
-    assert outcome.view_cost_micros == 0
-    assert outcome.click_cost_micros == round(RESERVE_MICROS / 1000 / P_CLICK)
-
-
-def test_a_bid_is_worth_its_conversions() -> None:
-    assert offer_micros(GROUP) == OFFER_WITHOUT_BID_MICROS
-    worth = bidding(10_000_000, goal=Goal.CONVERSATION).ad_group
-    assert offer_micros(worth) == round(10_000_000 * P_CONVERSION[Goal.CONVERSATION] * 1000)
-
-
-@given(st.lists(st.integers(1, 50_000_000), min_size=1, max_size=8), st.integers(0, 1 << 62))
-def test_the_price_lies_between_the_reserve_and_the_winners_own_offer(bids: list[int], turn: int) -> None:
-    field = [bidding(bid, number) for number, bid in enumerate(bids)]
-    outcome = hold_auction(field, turn)
-    offers = [offer_micros(each.ad_group) for each in field]
-    if outcome is None:
-        assert max(offers) < RESERVE_MICROS
-        return
-    won = offer_micros(outcome.candidate.ad_group)
-    assert won == max(offers)
-    assert RESERVE_MICROS // 1000 <= outcome.view_cost_micros <= won // 1000
+def test_a_click_costs_no_more_than_the_bid_for_one() -> None:
+    group = replace(GROUP, billing_event=BillingEvent.CPC, bid_type=BidType.CUSTOM, bid_micros=20_000)
+    assert price_of(group, 1_000_000, 0.0).click_micros == 20_000
+    assert describe_group(group, "UTC").bid_micros is None
 
 
 @pytest.mark.parametrize(
-    ("mode", "pacing", "spent", "share", "may"),
+    ("mode", "day", "ever", "left", "chargeable"),
     [
-        (BudgetMode.DAY, Pacing.SMOOTH, 0, 0.0, True),
-        (BudgetMode.DAY, Pacing.SMOOTH, int(10_000_000 * HEAD_START), 0.0, False),
-        (BudgetMode.DAY, Pacing.SMOOTH, 5_000_000, 0.5, True),
-        (BudgetMode.DAY, Pacing.SMOOTH, 5_400_000, 0.5, False),
-        (BudgetMode.DAY, Pacing.FAST, 9_999_999, 0.0, True),
-        (BudgetMode.DAY, Pacing.FAST, 10_000_000, 0.0, False),
-        (BudgetMode.DYNAMIC_DAY, Pacing.FAST, 12_499_999, 0.0, True),
-        (BudgetMode.DYNAMIC_DAY, Pacing.FAST, 12_500_000, 0.0, False),
+        (BudgetMode.DAY, 4_000_000, 90_000_000, 6_000_000, 8_500_000),
+        (BudgetMode.DAY, 11_000_000, 90_000_000, 0, 1_500_000),
+        (BudgetMode.DYNAMIC_DAY, 4_000_000, 90_000_000, 8_500_000, 8_500_000),
+        (BudgetMode.TOTAL, 0, 4_000_000, 6_000_000, 6_000_000),
+        (BudgetMode.TOTAL, 0, 12_000_000, 0, 0),
+        (BudgetMode.INFINITE, 1 << 60, 1 << 60, None, None),
     ],
 )
-def test_a_day_spends_in_step_with_its_hours(
-    mode: BudgetMode, pacing: Pacing, spent: int, share: float, *, may: bool
+def test_a_budget_is_promised_once_and_charged_to_125_percent_of_a_day(
+    mode: BudgetMode, day: int, ever: int, left: int | None, chargeable: int | None
 ) -> None:
-    group = replace(GROUP, budget_mode=mode, pacing=pacing)
-    assert has_budget(group, spent, 0, share) is may
+    group = replace(GROUP, budget_mode=mode)
+    assert budget_left(group, Spent(day, ever)) == left
+    assert charge_left(group, Spent(day, ever)) == chargeable
 
 
-def test_a_total_budget_looks_at_all_that_was_spent() -> None:
-    group = replace(GROUP, budget_mode=BudgetMode.TOTAL)
-    assert has_budget(group, 0, 9_999_999, 0.0)
-    assert not has_budget(group, 0, 10_000_000, 0.9)
+def test_the_last_of_a_budget_goes_whole_to_the_one_who_asks() -> None:
+    want = Want("g", "a", left=10_000, wanted=50_000, least=1_000)
+    assert share_budgets([want], {}, {}, 3) == {"g": 2_500}
+    assert share_budgets([want], {"g": 7_000}, {}, 3) == {"g": 3_000}
+    assert share_budgets([want], {"g": 9_500}, {}, 3) == {"g": 0}
 
 
-def test_no_budget_has_no_end() -> None:
-    assert has_budget(
-        replace(GROUP, budget_mode=BudgetMode.INFINITE, budget_micros=None), 1 << 60, 1 << 60, 0.0
-    )
+@given(
+    st.lists(st.integers(0, 100_000), min_size=1, max_size=6),
+    st.lists(st.integers(0, 90_000), min_size=6, max_size=6),
+    st.integers(0, 200_000),
+    st.integers(0, 5),
+)
+def test_nobody_is_granted_what_is_taken_already(
+    lefts: list[int], taken: list[int], account: int, others: int
+) -> None:
+    wants = [Want(str(n), "a", left, 30_000, 1_000) for n, left in enumerate(lefts)]
+    held = {str(n): amount for n, amount in enumerate(taken)}
+    granted = share_budgets(wants, held, {"a": account}, others)
+    for want in wants:
+        assert 0 <= granted[want.ad_group_id] <= max((want.left or 0) - held[want.ad_group_id], 0)
+    assert sum(granted.values()) <= account
 
 
-def test_the_day_of_pacing_is_that_of_the_ad_account() -> None:
-    assert day_share(NOW, "Asia/Singapore") == pytest.approx(20 / 24)
-    assert day_share(NOW, "UTC") == pytest.approx(0.5)
+def test_without_consent_only_the_place_takes_part_in_the_estimates() -> None:
+    asked = replace(
+        ASKED, placement="feed", device="phone", language="en", age=30, features={"income": "high"},
+        interest_category_ids=frozenset({"27"}),
+    )  # fmt: skip
+    assert list(features_of(asked).values()) == ["feed"]
+    agreed = features_of(replace(asked, has_consent=True))
+    assert list(agreed.values()) == ["feed", "phone", "en", "AGE_25_34", ["27"], "high"]
 
 
 PERSON = frozenset({"person-1", "d1"})
@@ -216,4 +186,4 @@ def test_whom_an_ad_group_looks_for_is_kept_where_the_viewer_is_known(
 ) -> None:
     shown = candidate(**chosen)
     members = {"1": frozenset({"d1"}), "2": frozenset({"d2"})}
-    assert fits(shown, replace(ASKED, **known), NOW, PERSON, members) is may
+    assert (find_hurdle(shown, replace(ASKED, **known), NOW, PERSON, members) is None) is may

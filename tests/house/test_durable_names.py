@@ -5,12 +5,14 @@ from contatto.wiring import AFTER
 
 HANDLERS = {
     "ad_tapped": {"push_tap"},
+    "conversation_marked_spam": {"learn_spam"},
     "conversation_read": {"push_read"},
+    "conversation_started": {"learn_conversation"},
     "form_submitted": {"push_form_lead"},
-    "lead_captured": {"post_notice", "push_lead"},
+    "lead_captured": {"learn_lead", "post_notice", "push_lead"},
     "lead_job_moved": {"continue_job"},
     "lead_removed": {"forget_lead", "forget_lead_pushes"},
-    "lead_status_changed": {"note_lead"},
+    "lead_status_changed": {"learn_quality", "note_lead"},
     "lead_updated": {"post_notice", "push_lead"},
     "leads_merged": {"note_lead"},
     "message_received": {"push_message"},

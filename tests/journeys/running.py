@@ -21,6 +21,7 @@ from contatto.capture.actions import CompanyData, turn_on_capture
 from contatto.channels.actions import NewAccount, connect_account, register_app
 from contatto.channels.connectors.tiktok import sign_body
 from contatto.channels.model import ChannelApp, Platform
+from contatto.delivery.actions.serving import AdServer
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
@@ -99,6 +100,12 @@ class House:
                  "page_size": "100", "metrics": METRICS}  # fmt: skip
         data = self.data("GET", "/report/integrated/get/", **(asked | values))
         return {row["dimensions"]["adgroup_id"]: row["metrics"] for row in data["list"]}
+
+
+def flush_decisions(house: House) -> None:
+    """Have what was decided written down, as happens behind the answers."""
+    client: Any = house.client
+    client.portal.call(client.app.state.resources[AdServer].flush)
 
 
 def ad_group(campaign_id: str, goal: str, identity_id: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from contatto.leads.model.leads import LeadSource
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.rules.outside import origins_of
 from contatto.leads.store.listing import list_leads
-from tests.journeys.running import House, ad_group, message, running_house
+from tests.journeys.running import House, ad_group, flush_decisions, message, running_house
 
 PACKAGE: Final = str(Path(contatto.__file__).parent)
 MAP: Final = Path(__file__).parents[2] / "docs" / "architecture.md"
@@ -85,6 +85,7 @@ def open_a_lead(house: House) -> None:
 def ask_for_an_ad(house: House) -> None:
     asked = {"viewer_id": "viewer", "country": "SG"}
     assert house.client.post("/delivery/decide", json=asked, headers={"Access-Token": house.token}).json()
+    flush_decisions(house)  # what is written down behind the answer belongs to it
 
 
 JOURNEYS: Final[dict[str, Callable[[House], object]]] = {

@@ -7,10 +7,10 @@ import pytest
 
 from contatto.capture.rules import detect_contacts
 from contatto.channels.model import Platform
-from contatto.measurement.model import Goal
 from contatto.simulator.contacts import MARKETS, email, phone
 from contatto.simulator.people import HOME, SLOT_S, plan_people
 from contatto.simulator.phrases import phrases_of, say
+from contatto.simulator.wishes import OFFER, STORY, Appeal, Wish
 
 DAY_S = 86_400.0
 
@@ -31,13 +31,27 @@ def test_nobody_does_anything_after_the_end() -> None:
         assert last <= DAY_S
 
 
-def test_ads_for_leads_find_more_who_share() -> None:
+def test_what_people_do_depends_on_them_and_on_the_ad_alone() -> None:
+    people = plan_people(1, 20_000, DAY_S, 0.0)
+
+    def share(appeal: Appeal, wish: Wish) -> tuple[float, float]:
+        """Of those with a wish: how many tap, and how many of these share."""
+        some = [visitor for visitor in people if visitor.wish is wish]
+        tapped = [visitor for visitor in some if visitor.taps(appeal)]
+        sharing = [each for each in tapped if any(line.contact for line in each.lines_after(appeal))]
+        return len(tapped) / len(some), len(sharing) / len(tapped)
+
+    assert share(OFFER, Wish.PLAN)[0] > 1.3 * share(OFFER, Wish.LOOK)[0]
+    assert share(STORY, Wish.LOOK)[0] > 1.3 * share(STORY, Wish.PLAN)[0]
+    assert share(OFFER, Wish.PLAN)[1] > 2.0 * share(OFFER, Wish.LOOK)[1] > 0.0
+
+
+def test_a_wish_shows_in_what_a_publisher_knows_and_is_not_told() -> None:
     people = plan_people(1, 5_000, DAY_S, 0.0)
-
-    def sharing(goal: Goal) -> int:
-        return sum(any(line.contact for line in visitor.lines_after(goal)) for visitor in people)
-
-    assert sharing(Goal.LEAD) > 1.2 * sharing(Goal.CONVERSATION) > 0
+    planning = [visitor for visitor in people if visitor.wish is Wish.PLAN]
+    follows = [visitor for visitor in people if "renovation" in visitor.traits.follows]
+    among = sum(visitor.wish is Wish.PLAN for visitor in follows) / len(follows)
+    assert among > 1.5 * len(planning) / len(people)
 
 
 @pytest.mark.parametrize("country", MARKETS)

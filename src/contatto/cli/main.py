@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "token": LazyCommand("tokens:commands", "Access tokens: make, list, revoke."),
     "ads": LazyCommand("ads:commands", "The review of ads: list, approve, reject."),
     "capture": LazyCommand("capture:commands", "Applications for automatic lead capture: list, approve."),
+    "model": LazyCommand("models:commands", "What delivery learned: list, show, train, roll back."),
     "jobs": LazyCommand("jobs:commands", "Background work that failed: list, show, replay, dismiss."),
     "keys": LazyCommand("keys:commands", "The secret keys: list, rotate, retire one that leaked."),
     "seal": LazyCommand(

@@ -11,9 +11,8 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.audiences.actions import blind_digests
 from contatto.audiences.model import Fingerprint
-from contatto.delivery.actions import serve_ad
+from contatto.delivery.actions.serving import AdServer, serve_ad
 from contatto.delivery.auth import RecentCallers
-from contatto.delivery.index import LiveAds
 from contatto.delivery.model.decisions import AdRequest
 from contatto.kit import errors
 from contatto.kit.errors import Refused
@@ -36,9 +35,20 @@ type Digests = Annotated[
     frozenset[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]], msgspec.Meta(max_length=20)
 ]
 
+type Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+type Value = Annotated[str, msgspec.Meta(max_length=128)]
+type Feature = Value | float | bool | Annotated[list[Value], msgspec.Meta(max_length=32)] | None
+type Features = Annotated[dict[Name, Feature], msgspec.Meta(max_length=40)]
+type Floor = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+
 
 class DecisionBody(msgspec.Struct):
-    """The body of a decision request; fields that we do not know are ignored."""
+    """The body of a decision request; fields that we do not know are ignored.
+
+    ``features`` are what the publisher knows of the viewer and the place: texts, numbers or lists of texts
+    under any name. Without ``consent`` they take no part, nor does what the viewer did before.
+    ``floor_micros`` is the least price of a thousand views that wins the place.
+    """
 
     viewer_id: Viewer
     country: Country
@@ -47,6 +57,11 @@ class DecisionBody(msgspec.Struct):
     age: Age | None = None
     interest_category_ids: Interests | None = None
     digests: Digests = frozenset()
+    placement: Name | None = None
+    device: Name | None = None
+    features: Features = {}
+    consent: bool = False
+    floor_micros: Floor = 0
 
 
 _decode = msgspec.json.Decoder(DecisionBody).decode
@@ -61,8 +76,8 @@ async def decide_ad(request: Request) -> Response:
         context = context_of(request)
         signer = context.vault.signer(TRACKING_KEY)
         wanted = _wanted(asked, caller, blind_digests(context.vault, caller.business_id, asked.digests))
-        live_ads = part_of(request, LiveAds)
-        served = await serve_ad(live_ads, caller.business_id, wanted, context.clock.now(), signer)
+        server = part_of(request, AdServer)
+        served = await serve_ad(server, caller.business_id, wanted, context.clock.now(), signer)
     except Refused as refused:
         return refusal_answer(refused, getattr(request.state, "request_id", ""))
     return json_answer({"ad": served})
@@ -91,6 +106,11 @@ def _wanted(asked: DecisionBody, caller: Caller, prints: Iterable[Fingerprint]) 
         asked.interest_category_ids,
         frozenset(prints),
         caller.ad_account_ids,
+        asked.placement or "",
+        asked.device or "",
+        asked.features,
+        asked.consent,
+        asked.floor_micros,
     )
 
 

@@ -1,8 +1,7 @@
 """Live ads in memory: one snapshot for each business, read again when it is stale; no SQL for a request."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,7 +9,6 @@ from typing import Final
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
 from contatto.ads.actions.accounts import load_facts
-from contatto.ads.model import BudgetMode
 from contatto.ads.rules import goals
 from contatto.ads.store import nodes as ads
 from contatto.audiences import store as audiences
@@ -19,14 +17,16 @@ from contatto.audiences.rules import conversion_of
 from contatto.channels import store as channels
 from contatto.channels.model import Platform
 from contatto.delivery.model.decisions import Candidate, Member, Snapshot
+from contatto.delivery.model.lines import AdGroupLine, AdLine
+from contatto.delivery.rules.competing import describe_ad, describe_group
+from contatto.delivery.store import models
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.timestamps import micros
+from contatto.kit.log import logger, where
 from contatto.measurement import store as measurement
 from contatto.measurement.engines import viewers
-from contatto.measurement.rules import NameId, local_day
 
 FRESH: Final = timedelta(seconds=2)
 """A snapshot older than this is read again behind the answers."""
@@ -73,13 +73,27 @@ def load_snapshot(tx: Tx, business_id: str, known: KnownMembers | None = None) -
         may_serve = goals.is_eligible(goal, facts) and not goals.next_steps(goal, facts)
         own_chat = channel.platform is Platform.WEBCHAT
         found.append(Candidate(live, may_serve, account.timezone, own_chat))
-    now = micros(tx.now)
-    days = {key: local_day(now, account.timezone) for key, account in ad_accounts.items()}
-    today = measurement.list_spend_of_days(tx, business_id, days)
-    kept = {each.ad_group.id for each in found if each.ad_group.budget_mode is BudgetMode.TOTAL}
-    ever = measurement.list_spend_ever(tx, business_id, kept)
     members = _load_members(tx, business_id, found, {} if known is None else known)
-    return Snapshot(business_id, business.name, tx.now, tuple(found), today, ever, members)
+    return Snapshot(
+        business_id,
+        business.name,
+        tx.now,
+        tuple(found),
+        members,
+        tuple(_describe(found)),
+        tuple(models.list_states(tx, business_id)),
+        models.find_newest_version(tx, business_id),
+    )
+
+
+def _describe(candidates: Iterable[Candidate]) -> Iterator[AdGroupLine | AdLine]:
+    """Each ad group before its ads, as the marketplace knows them."""
+    told: set[int] = set()
+    for each in candidates:
+        if each.ad_group.number not in told:
+            told.add(each.ad_group.number)
+            yield describe_group(each.ad_group, each.timezone)
+        yield describe_ad(each.live)
 
 
 def _load_members(
@@ -120,18 +134,20 @@ def _list_converted(tx: Tx, audience: Audience) -> frozenset[str]:
 
 
 class LiveAds:
-    """The snapshots of this process, and what was promised by it since each was read."""
+    """The snapshots of this process."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self.name_id: NameId = db.vault.named_id
+        self.name_id = db.vault.named_id
         self._known: dict[str, Snapshot] = {}
-        self._promised: dict[str, Counter[str]] = {}
         self._members: dict[str, KnownMembers] = {}
         self._reading: dict[str, asyncio.Task[Snapshot]] = {}
 
     async def snapshot(self, business_id: str) -> Snapshot:
-        """The live ads of a business; at most ``TOO_OLD``, and for busy ones about ``FRESH``, old."""
+        """The live ads of a business; at most ``TOO_OLD``, and for busy ones about ``FRESH``, old.
+
+        A read that fails leaves the snapshot before it in force, until that is too old.
+        """
         known = self._known.get(business_id)
         if known is None:
             return await self._read(business_id)
@@ -141,10 +157,6 @@ class LiveAds:
         reading = self._read(business_id)
         return await reading if age > TOO_OLD else known
 
-    def promised_micros(self, business_id: str) -> Counter[str]:
-        """What winning ads will cost, by ad group, that the snapshot cannot know of yet."""
-        return self._promised.setdefault(business_id, Counter())
-
     async def refresh(self, business_id: str) -> Snapshot:
         """Read a business's live ads now; for a timer, or after a change that must show at once."""
         return await self._read(business_id)
@@ -153,11 +165,18 @@ class LiveAds:
         reading = self._reading.get(business_id)
         if reading is None or reading.done():
             reading = self._reading[business_id] = asyncio.create_task(self._read_now(business_id))
+            reading.add_done_callback(_note_failure)
         return reading
 
     async def _read_now(self, business_id: str) -> Snapshot:
         known = self._members.setdefault(business_id, {})
         fresh = await self._db.read(lambda tx: load_snapshot(tx, business_id, known))
         self._known[business_id] = fresh
-        self._promised[business_id] = Counter()
         return fresh
+
+
+def _note_failure(reading: asyncio.Task[Snapshot]) -> None:
+    """A read behind an answer may fail unseen; who waits for one is told by the task itself."""
+    error = None if reading.cancelled() else reading.exception()
+    if error is not None and not isinstance(error, Refused):
+        logger().warning("delivery.index_not_read", error_at=where(error))

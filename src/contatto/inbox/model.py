@@ -309,6 +309,14 @@ class ConversationStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ConversationMarkedSpam:
+    """A member found that a conversation is spam."""
+
+    business_id: str
+    conversation_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class MessageReceived:
     """A customer's message was stored."""
 

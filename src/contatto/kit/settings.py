@@ -127,6 +127,19 @@ class Settings(BaseSettings):
         description="Age in days at which views that are sealed and counted leave the database: from then on "
         "only the sealed files hold them. At least 30, since a window may have 28; 0 keeps all of them.",
     )
+    decision_log_days: int = Field(
+        default=14,
+        ge=1,
+        le=90,
+        description="Age in days at which decisions about ads, and what became of them, leave the log that "
+        "delivery learns from; until then a decision can be explained and made again.",
+    )
+    views_per_viewer: int = Field(
+        default=0,
+        ge=0,
+        description="How often a viewer sees ads of one ad group in a day, where the viewer agreed to be "
+        "remembered. 0 means no limit: delivery learns when people tire of an ad.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe line that is logged."
     )

@@ -39,6 +39,7 @@ from contatto.measurement.model import (
     Conversion,
     ConversionKind,
     CountedEvent,
+    Impression,
     MeasuredAd,
     SealedFile,
     TicketKind,
@@ -46,6 +47,7 @@ from contatto.measurement.model import (
     TouchKind,
     TrackingTicket,
 )
+from contatto.measurement.ports import ChargePort
 
 LATE: Final = timedelta(minutes=10)
 """A touch that comes later than this marks its day as changed; what is counted ahead is twice as old."""
@@ -116,11 +118,13 @@ def stamp_ticket(ad: MeasuredAd, ticket: TrackingTicket, person_id: str | None, 
     return replace(touch, touch_id=touch_id, country=ticket.country)
 
 
-def record_tap(tx: Tx, touch: Touch, viewer_id: str | None) -> bool:
-    """Append a tap and say whether it is new; the first of a link tells which viewer its person is."""
+def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, nonce: int = 0) -> bool:
+    """Append a tap of an impression (0: of none), if it is new; the first one tells who its viewer is."""
+    if nonce:
+        (touch,) = tx.ports[ChargePort].charge(tx, [Impression(touch, nonce)])
     if viewer_id:
         _hold_person(tx, touch.business_id, viewer_id)
-    if not record_touch(tx, touch):
+    if not record_touch(tx, touch, is_noted=bool(nonce)):
         return False
     if viewer_id and viewers.append_link(tx, touch.business_id, viewer_id, touch.person_id):
         # what that viewer saw before may have earned what this person did before
@@ -128,15 +132,13 @@ def record_tap(tx: Tx, touch: Touch, viewer_id: str | None) -> bool:
     return True
 
 
-def record_touch(tx: Tx, touch: Touch) -> bool:
-    """Append a touch; where it came after a conversion that it may have won, settle that one again.
-
-    Returns:
-        Whether the touch is new.
-    """
+def record_touch(tx: Tx, touch: Touch, *, is_noted: bool = False) -> bool:
+    """Append a touch and say whether it is new; what it may have won is settled again."""
     _hold_person(tx, touch.business_id, touch.person_id)
     if _was_dropped(tx, touch) or not store.append_touch(tx, touch):
         return False
+    if touch.kind is TouchKind.CLICK and not is_noted:
+        tx.ports[ChargePort].note_click(tx, touch)
     if touch.ts < micros(tx.now - LATE):
         mark_day(tx, touch.business_id, touch.ad_account_id, touch.day, CountedEvent.TOUCH)
     is_view = touch.kind is TouchKind.VIEW

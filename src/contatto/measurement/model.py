@@ -108,6 +108,14 @@ class Touch:
 
 
 @dataclass(frozen=True, slots=True)
+class Impression:
+    """A view or click of an ad that was chosen for a viewer: its touch, with its price, and its link."""
+
+    touch: Touch
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
 class Conversion:
     """A conversation started or a lead captured; ``subject_id`` is that conversation or lead."""
 

@@ -1,7 +1,7 @@
 """Tables of measured ads, touches and conversions with their winners."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -186,11 +186,10 @@ def append_touch(tx: Tx, touch: Touch) -> bool:
     return tx.insert_ignore(touches, touch_row(touch))
 
 
-def has_touch(tx: Tx, business_id: str, touch_id: int) -> bool:
-    mine = select(touches.c.touch_id).where(
-        touches.c.business_id == business_id, touches.c.touch_id == touch_id
-    )
-    return tx.scalar(mine) is not None
+def list_known_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> set[int]:
+    """Those of some touches that are there already."""
+    mine = touches.c.business_id == business_id, touches.c.touch_id.in_(sorted(touch_ids))
+    return set(tx.execute(select(touches.c.touch_id).where(*mine)).scalars())
 
 
 def append_touches(tx: Tx, rows: Sequence[Row]) -> None:

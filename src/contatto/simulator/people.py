@@ -5,9 +5,19 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from contatto.channels.model import Platform
-from contatto.measurement.model import Goal
 from contatto.simulator.contacts import Contact, email, phone
 from contatto.simulator.phrases import handle, say
+from contatto.simulator.wishes import (
+    OFFER,
+    P_CONSENT,
+    P_SHARE,
+    STORY,
+    Appeal,
+    Traits,
+    Wish,
+    draw_traits,
+    draw_wish,
+)
 
 HOME: Final = {Platform.WEBCHAT: "SG", Platform.TIKTOK: "MY"}
 """The registration country of the business's account on each platform."""
@@ -51,7 +61,8 @@ class Visitor:
     """A person and the plan of a visit.
 
     ``seen_at_s`` are the moments, in seconds from the beginning, at which an ad may be shown; after the last
-    one the person taps when ``taps``. ``reserve`` (0 to 1) is how slow the person is to share. ``twice`` and
+    one the person may tap. ``laziness`` and ``reserve`` (0 to 1) are how slow the person is to tap, and to
+    share. ``traits`` are known to a publisher if there is ``consent``; the ``wish`` never is. ``twice`` and
     ``disorderly`` say how badly the platform delivers.
     """
 
@@ -61,16 +72,24 @@ class Visitor:
     country: str
     platform: Platform
     seen_at_s: tuple[float, ...]
-    taps: bool
+    traits: Traits
+    wish: Wish
+    consent: bool
+    p_tap: float
+    laziness: float
     tap_after_s: float
     lines: tuple[Line, ...]
     reserve: float
     twice: bool
     disorderly: bool
 
-    def lines_after(self, goal: Goal) -> tuple[Line, ...]:
-        """What this person writes and is answered after an ad of a goal: ads for leads find the open ones."""
-        shares = self.reserve < P_SHARE[goal]
+    def taps(self, appeal: Appeal) -> bool:
+        """Whether this person taps an ad that speaks to people so."""
+        return self.laziness < self.p_tap * appeal.taps[self.wish]
+
+    def lines_after(self, appeal: Appeal) -> tuple[Line, ...]:
+        """What this person writes and is answered after such an ad."""
+        shares = self.reserve < P_SHARE[self.wish] * appeal.shares
         return tuple(line for line in self.lines if shares or not line.sharing)
 
 
@@ -88,8 +107,7 @@ class Habits:
 
 HISTORY: Final = Habits()
 LIVE: Final = Habits(most_views=2, p_tap=0.5, p_chat=0.9, hurry=12.0)
-P_SHARE: Final = {Goal.LEAD: 0.52, Goal.CONVERSATION: 0.33}
-"""How many of those who chat share a contact detail."""
+_MOST_APPEAL: Final = max(*OFFER.taps.values(), *STORY.taps.values())
 
 
 def plan_people(seed: int, count: int, span_s: float, starts_at_s: float) -> list[Visitor]:
@@ -123,7 +141,10 @@ def plan_visitor(rng: random.Random, habits: Habits, seen_at_s: tuple[float, ...
     names, weights = zip(*_COUNTRIES[platform], strict=True)
     country = rng.choices(names, weights)[0]
     name = handle(rng)
-    taps = rng.random() < habits.p_tap
+    traits = draw_traits(rng)
+    wish = draw_wish(rng, traits)
+    laziness = rng.random()
+    may_tap = laziness < habits.p_tap * _MOST_APPEAL
     language = rng.choice(_LANGUAGES[country])
     who = _Speaker(rng, language, country, platform, name)
     return Visitor(
@@ -133,9 +154,13 @@ def plan_visitor(rng: random.Random, habits: Habits, seen_at_s: tuple[float, ...
         country=country,
         platform=platform,
         seen_at_s=seen_at_s,
-        taps=taps,
+        traits=traits,
+        wish=wish,
+        consent=rng.random() < P_CONSENT,
+        p_tap=habits.p_tap,
+        laziness=laziness,
         tap_after_s=rng.uniform(2, 25) / habits.hurry,
-        lines=tuple(_lines(who, habits)) if taps else (),
+        lines=tuple(_lines(who, habits)) if may_tap else (),
         reserve=rng.random(),
         twice=rng.random() < 0.2,
         disorderly=rng.random() < 0.15,

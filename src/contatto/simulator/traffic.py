@@ -4,7 +4,7 @@ import asyncio
 import random
 import re
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -82,12 +82,15 @@ class Street:
             await time.until(moment)
             served = await self._see_ad(visitor, profile)
         self.tally.people += 1
-        if served is None or not visitor.taps:
+        if served is None:
+            return
+        appeal = self.world.ad(served["ad_id"]).appeal
+        if not visitor.taps(appeal):
             return
         moment = visitor.seen_at_s[-1] + visitor.tap_after_s
         await time.until(moment)
         self.tally.taps += 1
-        lines = visitor.lines_after(self.world.ad(served["ad_id"]).goal)
+        lines = visitor.lines_after(appeal)
         paper = plan_paper(visitor, lines)
         if visitor.platform is Platform.TIKTOK:
             await _TikTokVisit(self, visitor, served, lines, []).chat(time, moment)
@@ -104,11 +107,16 @@ class Street:
 
     async def _see_ad(self, visitor: Visitor, profile: Profile) -> dict[str, str] | None:
         """Ask for an ad as a publisher does, and look at it; None when there is none to show."""
-        asked = {
+        asked: dict[str, Any] = {
             "viewer_id": visitor.viewer_id,
             "country": visitor.country,
             "channel_account_id": self.world.accounts[visitor.platform].id,
+            "language": visitor.language,
+            "consent": visitor.consent,
         }
+        if visitor.consent:
+            traits = visitor.traits
+            asked |= {"age": traits.age, "device": traits.device, "features": {"follows": traits.follows}}
         publisher = Profile(headers={"access-token": self.world.access_token})
         answer = await self.browser.post_json("/delivery/decide", publisher, msgspec.json.encode(asked))
         expect(answer, 200, "an ad decision")

@@ -25,13 +25,14 @@ from contatto.measurement.rules import sign_ticket
 from contatto.simulator.paperwork import publish_quote_form
 from contatto.simulator.people import HOME
 from contatto.simulator.phrases import phrases_of
+from contatto.simulator.wishes import OFFER, STORY, Appeal
 
 BUSINESS: Final = "Harbour Kitchens"
 COMPANY: Final = CompanyData(BUSINESS, "https://example.com", "https://example.com/privacy")
 COUNTRIES: Final = ("SG", "MY", "ID", "TH", "VN", "PH")
 BIDS_MICROS: Final = {Goal.LEAD: 24_000_000, Goal.CONVERSATION: 9_000_000}
-"""What a conversion is worth; both goals offer the same for a view, so their ads take turns."""
-BUDGET_MICROS: Final = 400_000_000
+"""What a conversion may cost."""
+BUDGET_MICROS: Final = 60_000_000
 _MEMBERS: Final = ((Role.OWNER, "Owner"), (Role.AGENT, "Sales desk"), (Role.ANALYST, "Analyst"))
 _AD_GROUPS: Final = {
     (Goal.LEAD, Platform.WEBCHAT): "Quote requests, own chat",
@@ -48,16 +49,18 @@ _WELCOME: Final = NewWelcome(
         ("How long does it take?", "21 days from the measuring to the last door."),
     ),
 )
-_ADS: Final = {
-    Goal.LEAD: (
-        ("Free measuring, oak", "Free measuring this month", "Send us a message and get a quote in a day."),
-        ("Small flat, big kitchen", "Big kitchen for a small flat", "Tell us your size, we send the price."),
+_ADS: Final = (
+    (
+        "Free measuring, oak",
+        "Free measuring this month",
+        "Send us a message, get a quote in a day.",
+        OFFER,
     ),
-    Goal.CONVERSATION: (
-        ("Sea green before and after", "From old to sea green", "Ask us anything about colours and doors."),
-        ("How long does it take?", "Done in 21 days", "Write to us: we show you every step."),
-    ),
-}
+    ("Small flat, big kitchen", "Big kitchen for a small flat", "Tell us your size, we send it.", OFFER),
+    ("Sea green before and after", "From old to sea green", "Ask us anything about colours.", STORY),
+    ("How long does it take?", "Done in 21 days", "Write to us: we show you every step.", STORY),
+)
+"""Each ad group has all of them: what its goal makes of it is which ad it shows to whom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,12 @@ class AdOfWorld:
     goal: Goal
     platform: Platform
     chat_path: str
+    name: str = ""
+
+    @property
+    def appeal(self) -> Appeal:
+        """How this ad speaks to people."""
+        return next((appeal for name, _, _, appeal in _ADS if name == self.name), STORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +202,7 @@ def _launch(
                 page_id=page_id if goal is Goal.LEAD else "",
             )
             ad_group = create_ad_group(tx, ad_account.business_id, new)
-            for name, headline, text in _ADS[goal]:
+            for name, headline, text, _ in _ADS:
                 new_ad = NewAd(ad_group.id, name, text, headline, auto_message_id=auto_message_id)
                 ad = create_ad(tx, ad_account.business_id, new_ad)
                 found.append(_shown(ad, ad_group, platform, tracking))
@@ -202,6 +211,5 @@ def _launch(
 
 def _shown(ad: Ad, ad_group: AdGroup, platform: Platform, tracking: Signer) -> AdOfWorld:
     ticket = sign_ticket(TrackingTicket(TicketKind.CHAT, ad.business_id, ad.id), tracking)
-    return AdOfWorld(
-        str(ad.number), str(ad_group.number), ad_group.name, ad_group.goal, platform, f"/t/c/{ticket}"
-    )
+    path, goal = f"/t/c/{ticket}", ad_group.goal
+    return AdOfWorld(str(ad.number), str(ad_group.number), ad_group.name, goal, platform, path, ad.name)

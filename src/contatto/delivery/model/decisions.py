@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from contatto.ads.model import AdGroup, LiveAd
 from contatto.audiences.model import Fingerprint
+from contatto.delivery.model.lines import AdGroupLine, AdLine
+from contatto.delivery.model.phases import GroupState
 
 type Member = Fingerprint | str
 """A customer of a list, or a person by their id."""
@@ -18,6 +21,11 @@ class AdRequest:
     The rest is what the publisher knows of the viewer, if anything: the language (ISO 639), the age, the
     interests, and fingerprints of e-mail or phone. What it does not know (None) rules nothing out.
     ``ad_account_ids`` are the only ad accounts that the caller may use; None for all.
+
+    ``has_consent`` says that the viewer agreed to ads that are chosen by what is known of them. Without it
+    ``features``, language, age, interests and all that was seen of the viewer before stay out of the
+    estimates; where the ad stands (``placement``) does not. ``floor_micros`` is the least price of a
+    thousand views that wins the place.
     """
 
     viewer_id: str
@@ -28,6 +36,11 @@ class AdRequest:
     interest_category_ids: frozenset[str] | None = None
     prints: frozenset[Fingerprint] = frozenset()
     ad_account_ids: frozenset[str] | None = None
+    placement: str = ""
+    device: str = ""
+    features: Mapping[str, Any] = field(default_factory=dict)
+    has_consent: bool = False
+    floor_micros: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +63,29 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The live ads of a business as they were read at a time; ``spent_micros`` is of its ad accounts' day.
+    """The live ads of a business as they were read at a time, and what the learner said of them.
 
-    Spend is by ad group; ``spent_ever_micros`` is known where the budget is a total. ``members`` are those of
-    the audiences that its ad groups choose, by their numbers: fingerprints of customers, or ids of persons.
+    ``members`` are those of the audiences that its ad groups choose, by their numbers: fingerprints of
+    customers, or ids of persons. ``lines`` are the ads as the marketplace knows them, each after its group.
+    ``version`` is the newest published model, 0 for none.
     """
 
     business_id: str
     business_name: str
     read_at: datetime
     candidates: tuple[Candidate, ...]
-    spent_micros: Mapping[str, int] = field(default_factory=dict)
-    spent_ever_micros: Mapping[str, int] = field(default_factory=dict)
     members: Mapping[str, frozenset[Member]] = field(default_factory=dict)
+    lines: tuple[AdGroupLine | AdLine, ...] = ()
+    states: tuple[GroupState, ...] = ()
+    version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """The ad that won, and what is charged with its view and with its click, in micros."""
+class Price:
+    """What is charged with a view and with a click, in micros."""
 
-    candidate: Candidate
-    view_cost_micros: int
-    click_cost_micros: int
+    view_micros: int
+    click_micros: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +99,4 @@ class Served:
     business_name: str
     view_url: str
     click_url: str
+    decision_id: str

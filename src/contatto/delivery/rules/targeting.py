@@ -4,21 +4,22 @@ What the publisher does not know of a viewer rules nothing out, save for audienc
 known persons, and who is not known to be on it is not on it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from contatto.ads.model import AdGroup
 from contatto.ads.rules.markets import normal_country
 from contatto.ads.rules.targeting import age_group_of
 from contatto.delivery.model.decisions import AdRequest, Candidate, Member
+from contatto.delivery.model.log import Hurdle
 
 type Members = Mapping[str, frozenset[Member]]
 
 
-def fits(
+def find_hurdle(
     candidate: Candidate, request: AdRequest, now: datetime, known: frozenset[Member], members: Members
-) -> bool:
-    """Whether an ad may be shown for this request at this time.
+) -> Hurdle | None:
+    """Why an ad may not be shown for this request at this time; None when it may.
 
     Args:
         candidate: the ad.
@@ -27,28 +28,39 @@ def fits(
         known: what the viewer is known by to the ad's account: a person's id, and fingerprints.
         members: of the audiences, by number.
     """
+    return next(_hurdles(candidate, request, now, known, members), None)
+
+
+def _hurdles(
+    candidate: Candidate, request: AdRequest, now: datetime, known: frozenset[Member], members: Members
+) -> Iterator[Hurdle]:
     ad_group = candidate.ad_group
-    if not candidate.may_serve or normal_country(request.country) not in ad_group.countries:
-        return False
+    if not candidate.may_serve:
+        yield Hurdle.NOT_ELIGIBLE
+    if normal_country(request.country) not in ad_group.countries:
+        yield Hurdle.COUNTRY
     if request.ad_account_ids is not None and ad_group.ad_account_id not in request.ad_account_ids:
-        return False
-    in_time = ad_group.starts_at <= now and (ad_group.ends_at is None or now < ad_group.ends_at)
+        yield Hurdle.OTHER_TOKEN
+    if now < ad_group.starts_at or (ad_group.ends_at is not None and ad_group.ends_at <= now):
+        yield Hurdle.SCHEDULE
     wanted = request.channel_account_id
-    right_account = wanted is None or candidate.live.ad.channel_account_id == wanted
-    return (
-        in_time and right_account and _is_wanted(ad_group, request) and _by_audience(ad_group, known, members)
-    )
+    if wanted is not None and candidate.live.ad.channel_account_id != wanted:
+        yield Hurdle.CHANNEL
+    yield from _unwanted(ad_group, request)
+    if not _by_audience(ad_group, known, members):
+        yield Hurdle.AUDIENCE
 
 
-def _is_wanted(ad_group: AdGroup, request: AdRequest) -> bool:
+def _unwanted(ad_group: AdGroup, request: AdRequest) -> Iterator[Hurdle]:
     """Language, age and interests, where they are known."""
     language, age, interests = request.language, request.age, request.interest_category_ids
     if ad_group.languages and language is not None and language not in ad_group.languages:
-        return False
+        yield Hurdle.LANGUAGE
     if ad_group.age_groups and age is not None and age_group_of(age) not in ad_group.age_groups:
-        return False
+        yield Hurdle.AGE
     chosen = ad_group.interest_category_ids
-    return not chosen or interests is None or not interests.isdisjoint(chosen)
+    if chosen and interests is not None and interests.isdisjoint(chosen):
+        yield Hurdle.INTERESTS
 
 
 def _by_audience(ad_group: AdGroup, known: frozenset[Member], members: Members) -> bool:

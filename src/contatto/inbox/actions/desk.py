@@ -16,6 +16,7 @@ from contatto.inbox.actions.threads import owned_conversation
 from contatto.inbox.model import (
     Conversation,
     ConversationChanged,
+    ConversationMarkedSpam,
     ConversationRead,
     Mention,
     PrivateNote,
@@ -159,6 +160,8 @@ def block_person(tx: Tx, actor: Actor, seen: Seen, *, is_spam: bool) -> None:
     for each in conversations.list_conversations_of_person(tx, actor.business_id, conversation.person_id):
         conversations.record_desk(tx, each, **away)
         _tell(tx, each)
+    if is_spam:
+        emit(tx, actor.business_id, ConversationMarkedSpam(actor.business_id, conversation.id))
     if is_spam and conversation.lead_id:
         _disqualify(tx, actor, conversation.lead_id)
 

@@ -1,0 +1,98 @@
+"""The operator's commands for what delivery learned: list, show, train, roll back."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
+from contatto.cli.installation import open_installation
+from contatto.delivery.actions.rolling_back import roll_back_model
+from contatto.delivery.actions.training import Trainer
+from contatto.delivery.model.log import ModelVersion
+from contatto.delivery.store import models
+from contatto.kit.db.tx import Tx
+from contatto.kit.timestamps import from_micros
+
+commands = typer.Typer(no_args_is_help=True, help=__doc__)
+
+
+@commands.command("list")
+def list_command(business: Of = "") -> None:
+    """Show the models that were published, newest first."""
+    found = carry_out(lambda tx: models.list_models(tx, find_one_business(tx, business).id))
+    out.print(_table_of(found) if found else "Nothing is learned yet.")
+
+
+@commands.command("show")
+def show_command(
+    version: Annotated[int, typer.Argument(help="Number of the model; by default the newest.")] = 0,
+    business: Of = "",
+) -> None:
+    """Show a model: what it was learned from, whether it is whole, and how far each ad group has learned."""
+
+    def work(tx: Tx) -> tuple[ModelVersion | None, bool, Table]:
+        found = find_one_business(tx, business)
+        wanted = version or models.find_newest_version(tx, found.id)
+        of = next((each for each in models.list_models(tx, found.id) if each.version == wanted), None)
+        table = Table("ad group", "phase", "conversions", "views", "leads", "predicted")
+        for state in models.list_states(tx, found.id):
+            table.add_row(
+                str(state.number), state.phase.value, f"{state.earned} of {state.needed}",
+                f"{state.views:,}", f"{state.leads:,}", f"{state.predicted_leads:.1f}",
+            )  # fmt: skip
+        return of, models.load_model(tx, found.id, wanted) is not None, table
+
+    of, is_whole, table = carry_out(work)
+    if of is None:
+        out.print("There is no such model.")
+        raise typer.Exit(1)
+    gone = "damaged, so the one before it serves" if of.has_blob else "not kept any more"
+    whole = "whole" if is_whole else gone
+    out.print(f"Model {of.version} ({of.origin}), learned through entry {of.through:,}: {whole}.")
+    out.print(f"{of.size:,} bytes, SHA-256 {of.sha256}.")
+    out.print("Ad groups as they are now:")
+    out.print(table)
+
+
+@commands.command("rollback")
+def rollback_command(
+    version: Annotated[int, typer.Argument(help="Number of the model to go back to.")], business: Of = ""
+) -> None:
+    """Go back to an earlier model. What came since then is not learned again."""
+
+    def work(tx: Tx) -> ModelVersion:
+        found = find_one_business(tx, business)
+        made = roll_back_model(tx, found.id, version)
+        record_command(tx, found, "model rollback", f"model {version}")
+        return made
+
+    made = carry_out(work)
+    out.print(f"Model {made.version} is model {version} again. Servers take it within seconds.")
+
+
+@commands.command("train")
+def train_command() -> None:
+    """Learn all that is waiting, of every business, and publish it. The worker does so by itself."""
+    context = open_installation()
+    try:
+        trainer, rounds = Trainer(context.settings.decision_log_days, is_hasty=True), 0
+        trainer.start_over()
+        while (keep := context.db.read_now(trainer.read_next)) is not None:
+            context.db.write_now(keep)
+            rounds += 1
+    finally:
+        context.db.close()
+    out.print(f"Learned in {rounds} {'step' if rounds == 1 else 'steps'}." if rounds else "Nothing waits.")
+
+
+def _table_of(found: list[ModelVersion]) -> Table:
+    table = Table("model", "made", "from", "through entry", "entries", "bytes", "kept")
+    for each in found:
+        made = from_micros(each.made_at).strftime("%Y-%m-%d %H:%M:%S")
+        kept = "yes" if each.has_blob else "no"
+        table.add_row(
+            str(each.version), made, each.origin, f"{each.through:,}", f"{each.entries:,}",
+            f"{each.size:,}", kept,
+        )  # fmt: skip
+    return table

@@ -1,0 +1,1 @@
+"""Deciding, charging, learning and explaining: what delivery does."""

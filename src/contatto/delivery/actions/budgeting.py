@@ -1,0 +1,113 @@
+"""What a serving process may promise of budgets: parts of them, granted in the database for some seconds."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from contatto.delivery.model.decisions import Candidate
+from contatto.delivery.model.ledger import Balance, Grant, Promise, Spent
+from contatto.delivery.rules.competing import LEAST_VIEW_MICROS, budget_left
+from contatto.delivery.rules.sharing import Want, share_budgets
+from contatto.delivery.store import ledger
+from contatto.kit.db.tx import Tx
+from contatto.kit.timestamps import micros
+from contatto.measurement.rules import local_day
+
+GRANT_US: Final = 15_000_000
+"""For so long a process may promise what it was granted, unless it asks again."""
+PROMISE_US: Final = 900_000_000
+"""So long a place in the budget is kept for a view that did not come yet."""
+LEAST_VIEWS: Final = 50
+"""A process is granted this many of the cheapest views at least, where there is room."""
+AHEAD: Final = 4
+"""So many times what it promised since it last asked, a process is granted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Till:
+    """What a process holds of one budget, and for which day."""
+
+    micros: float
+    day: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a process promised of a budget since it last asked, and the price of one view there."""
+
+    micros: int = 0
+    view_micros: int = LEAST_VIEW_MICROS
+
+
+def take_grants(
+    tx: Tx, business_id: str, server_id: str, candidates: Iterable[Candidate], used: Mapping[str, Used]
+) -> dict[str, Till]:
+    """Take a part of every budget of a business for a serving process; by ad group.
+
+    Args:
+        tx: an open transaction.
+        business_id: whose budgets.
+        server_id: the process.
+        candidates: the live ads.
+        used: what it promised since it last asked, by ad group.
+    """
+    tx.hold_key("delivery grants", business_id)
+    ledger.delete_expired(tx, business_id)
+    groups = {each.ad_group.id: each for each in candidates}
+    now = micros(tx.now)
+    days = {zone: local_day(now, zone) for zone in {each.timezone for each in groups.values()}}
+    spent: dict[str, Spent] = {}
+    for zone, day in days.items():
+        here = [name for name, each in groups.items() if each.timezone == zone]
+        spent |= ledger.list_spent(tx, business_id, here, day)
+    wants = [
+        _want(each, used.get(name, Used()), spent.get(name, Spent())) for name, each in sorted(groups.items())
+    ]
+    taken = _taken(tx, business_id, server_id)
+    rooms = _rooms(tx, business_id, server_id, groups.values())
+    others = ledger.count_servers(tx, business_id, server_id)
+    granted = share_budgets(wants, taken, rooms, others)
+    until = now + GRANT_US
+    rows = [
+        Grant(business_id, want.ad_group_id, server_id, want.ad_account_id, granted[want.ad_group_id], until)
+        for want in wants
+        if want.left is not None or want.ad_account_id in rooms
+    ]
+    ledger.save_grants(tx, business_id, server_id, rows)
+    bounded = {row.ad_group_id for row in rows}
+    return {
+        name: Till(granted[name] if name in bounded else math.inf, days[each.timezone], until)
+        for name, each in groups.items()
+    }
+
+
+def keep_promises(tx: Tx, made: Sequence[Promise]) -> None:
+    """Tell all processes what one of them promised."""
+    ledger.save_promises(tx, made)
+
+
+def _want(candidate: Candidate, used: Used, spent: Spent) -> Want:
+    ad_group = candidate.ad_group
+    least = max(LEAST_VIEW_MICROS, min(used.view_micros, LEAST_VIEWS * LEAST_VIEW_MICROS))
+    wanted = max(AHEAD * used.micros, LEAST_VIEWS * least)
+    left = budget_left(ad_group, spent)
+    return Want(ad_group.id, ad_group.ad_account_id, left, wanted, LEAST_VIEW_MICROS)
+
+
+def _taken(tx: Tx, business_id: str, server_id: str) -> dict[str, int]:
+    taken = dict(ledger.list_promised(tx, business_id))
+    for name, amount in ledger.list_granted(tx, business_id, server_id).items():
+        taken[name] = taken.get(name, 0) + amount
+    return taken
+
+
+def _rooms(tx: Tx, business_id: str, server_id: str, candidates: Iterable[Candidate]) -> dict[str, int]:
+    """What is left to grant in each ad account that is limited."""
+    accounts = {each.ad_group.ad_account_id for each in candidates}
+    limited: dict[str, Balance] = ledger.list_limited_balances(tx, business_id, accounts)
+    if not limited:
+        return {}
+    taken = ledger.list_taken_of_accounts(tx, business_id, server_id)
+    return {name: max(balance.room_micros - taken.get(name, 0), 0) for name, balance in limited.items()}

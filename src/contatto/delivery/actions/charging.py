@@ -1,0 +1,121 @@
+"""Charging for views and clicks: each once, never more than the budget or the balance has left.
+
+The ledger, the touch and the log that delivery learns from are written in one transaction.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from contatto.ads.model import AdGroup, BudgetMode
+from contatto.ads.store.nodes import list_ad_groups_by_id
+from contatto.delivery.model.ledger import ChargedDay, Spent
+from contatto.delivery.model.log import EntryKind
+from contatto.delivery.rules.competing import charge_left
+from contatto.delivery.store import ledger
+from contatto.delivery.store import log as entries
+from contatto.kit.db.tx import Tx
+from contatto.measurement.model import Impression, Touch, TouchKind
+from contatto.measurement.store import list_known_touches
+
+_KINDS: Final = {TouchKind.VIEW: EntryKind.VIEW, TouchKind.CLICK: EntryKind.CLICK}
+
+
+@dataclass(slots=True)
+class _Room:
+    """What may still be charged in an ad group on a day, and what was charged just now."""
+
+    left: int | None
+    taken: int = 0
+
+
+def charge_impressions(tx: Tx, impressions: Sequence[Impression]) -> list[Touch]:
+    """Charge for views and clicks that are about to be appended; each comes back with what it is charged.
+
+    One that is there already stays as it is. Of the others no account is charged by two processes at once.
+    """
+    by_business: defaultdict[str, list[Impression]] = defaultdict(list)
+    for each in impressions:
+        by_business[each.touch.business_id].append(each)
+    charged: dict[int, Touch] = {}
+    for business_id, mine in sorted(by_business.items()):
+        charged |= _charge_business(tx, business_id, mine)
+    return [charged.get(each.touch.touch_id, each.touch) for each in impressions]
+
+
+def _charge_business(tx: Tx, business_id: str, impressions: list[Impression]) -> dict[int, Touch]:
+    for account in sorted({each.touch.ad_account_id for each in impressions}):
+        tx.hold_key("charges", account)
+    known = list_known_touches(tx, business_id, [each.touch.touch_id for each in impressions])
+    fresh = {each.touch.touch_id: each for each in impressions if each.touch.touch_id not in known}
+    if not fresh:
+        return {}
+    charged = _charge(tx, business_id, list(fresh.values()))
+    days: dict[tuple[str, str], ChargedDay] = {}
+    for touch in charged:
+        place = (touch.ad_group_id, touch.day)
+        had = days.get(place) or ChargedDay(business_id, *place, touch.ad_account_id, 0, 0, 0)
+        is_view = touch.kind is TouchKind.VIEW
+        days[place] = replace(
+            had,
+            views=had.views + is_view,
+            clicks=had.clicks + (not is_view),
+            charged_micros=had.charged_micros + touch.cost_micros,
+        )
+    ledger.save_charges(tx, [days[place] for place in sorted(days)])
+    ledger.delete_promises(tx, business_id, {fresh[touch.touch_id].nonce for touch in charged})
+    rows = [_entry(touch, fresh[touch.touch_id].nonce) for touch in charged]
+    entries.append_entries(tx, business_id, rows)
+    return {touch.touch_id: touch for touch in charged}
+
+
+def _charge(tx: Tx, business_id: str, impressions: list[Impression]) -> list[Touch]:
+    priced = [each.touch for each in impressions if each.touch.cost_micros]
+    rooms: dict[tuple[str, str], _Room] = {}
+    groups: dict[str, AdGroup] = {
+        group.id: group
+        for group in list_ad_groups_by_id(tx, business_id, {each.ad_group_id for each in priced})
+    }
+    limited = ledger.list_limited_balances(tx, business_id, {each.ad_account_id for each in priced})
+    account_taken: defaultdict[str, int] = defaultdict(int)
+    group_taken: defaultdict[str, int] = defaultdict(int)
+    for day in sorted({each.day for each in priced}):
+        here = {each.ad_group_id for each in priced if each.day == day}
+        spent = ledger.list_spent(tx, business_id, here, day)
+        for name in here:
+            left = charge_left(groups[name], spent.get(name, Spent())) if name in groups else None
+            rooms[name, day] = _Room(left)
+    charged: list[Touch] = []
+    for each in impressions:
+        touch, amount = each.touch, each.touch.cost_micros
+        if amount:
+            room = rooms[touch.ad_group_id, touch.day]
+            taken = room.taken
+            if touch.ad_group_id in groups and _is_total(groups[touch.ad_group_id]):
+                taken = group_taken[touch.ad_group_id]
+            if room.left is not None:
+                amount = min(amount, max(room.left - taken, 0))
+            if touch.ad_account_id in limited:
+                left = limited[touch.ad_account_id].room_micros - account_taken[touch.ad_account_id]
+                amount = min(amount, max(left, 0))
+            room.taken += amount
+            group_taken[touch.ad_group_id] += amount
+            account_taken[touch.ad_account_id] += amount
+        charged.append(replace(touch, cost_micros=amount))
+    return charged
+
+
+def _is_total(ad_group: AdGroup) -> bool:
+    return ad_group.budget_mode is BudgetMode.TOTAL
+
+
+def _entry(touch: Touch, nonce: int) -> entries.NewEntry:
+    return entries.NewEntry(_KINDS[touch.kind], touch.ts, nonce, touch.ad_id, touch.touch_id, touch.person_id)
+
+
+def note_click(tx: Tx, touch: Touch) -> None:
+    """A platform told of a click on an ad: it belongs to the impression that this person saw last, if any."""
+    seen = entries.find_view_of(tx, touch.business_id, touch.person_id, touch.ad_id)
+    if seen is not None and seen.ts <= touch.ts:
+        entries.append_entries(tx, touch.business_id, [_entry(touch, seen.nonce)])

@@ -1,0 +1,355 @@
+"""Choosing the ad for a viewer with what was learned, and handing out signed links for its view and tap."""
+
+import asyncio
+import time
+import zlib
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from itsdangerous import Signer
+
+from contatto.delivery.actions.budgeting import PROMISE_US, Till, Used, keep_promises, take_grants
+from contatto.delivery.index import LiveAds
+from contatto.delivery.model.decisions import AdRequest, Candidate, Member, Price, Served, Snapshot
+from contatto.delivery.model.ledger import Promise
+from contatto.delivery.model.log import NOBODY, EntryKind, Hurdle, Record
+from contatto.delivery.predict.replica import Asked, Replica, warm_kernels
+from contatto.delivery.predict.saving import Damaged, Different
+from contatto.delivery.rules.asking import features_of
+from contatto.delivery.rules.competing import LEAST_VIEW_MICROS, RESERVE_MICROS, price_of
+from contatto.delivery.rules.hashing import name_hash
+from contatto.delivery.rules.targeting import find_hurdle
+from contatto.delivery.store import log as entries
+from contatto.delivery.store import models
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.ids import new_id, new_number
+from contatto.kit.log import logger, where
+from contatto.kit.timestamps import micros
+from contatto.measurement.model import TicketKind, TrackingTicket
+from contatto.measurement.rules import NameId, sign_ticket, viewer_id_of
+
+FLUSH_S: Final = 0.1
+"""Decisions of so long are written down together, behind their answers."""
+ASK_S: Final = 1.0
+"""So often a process that serves asks for grants anew."""
+EMPTY_ASK_S: Final = 0.2
+"""The same when a budget that it holds is used up."""
+KEPT_MODELS: Final = 64
+"""Models of so many businesses are kept in a process; the one that was not asked for longest goes."""
+
+
+class AdServer:
+    """Serves ads in one process; for each business it has the live ads, the model and the grants.
+
+    Args:
+        db: storage.
+        most_views: how often a viewer sees ads of one ad group in a day at most; 0 for no limit.
+    """
+
+    def __init__(self, db: Database, most_views: int = 0) -> None:
+        self.db = db
+        self.live_ads = LiveAds(db)
+        self.server_id = new_id()
+        self.most_views = most_views
+        self._shops: dict[str, Shop] = {}
+        self._is_warm = False
+
+    async def shop(self, business_id: str) -> "Shop":
+        """The ads of a business, ready to compete."""
+        if not self._is_warm:
+            await asyncio.to_thread(warm_kernels)
+            self._is_warm = True
+        shop = self._shops.pop(business_id, None) or Shop(self, business_id)
+        self._shops[business_id] = shop
+        if len(self._shops) > KEPT_MODELS:
+            idle = next((name for name, each in self._shops.items() if not each.has_waiting), None)
+            self._shops.pop(idle or business_id, None)
+        await shop.renew()
+        return shop
+
+    async def flush(self) -> None:
+        """Write down all that waits, and take the models that are on their way."""
+        for shop in list(self._shops.values()):
+            await shop.flush()
+            if shop.loading is not None:
+                await shop.loading
+
+
+class Shop:
+    """The live ads of one business in one process."""
+
+    def __init__(self, server: AdServer, business_id: str) -> None:
+        self.server = server
+        self._db = server.db
+        self.business_id = business_id
+        self.seed = seed_of(business_id)
+        self.snapshot: Snapshot | None = None
+        self.replica = Replica(self.seed)
+        self._tills: dict[str, Till] = {}
+        self._held: dict[str, float] = {}
+        self._used: dict[str, Used] = {}
+        self._waiting: list[tuple[Record, Promise | None]] = []
+        self._asked_at = 0.0
+        self._is_wanted = False
+        self._writing = asyncio.Lock()
+        self._flushing: asyncio.Task[None] | None = None
+        self.loading: asyncio.Task[None] | None = None
+        self._refused_version = 0
+
+    async def renew(self) -> None:
+        """See that ads, model and grants are not too old."""
+        found = await self.server.live_ads.snapshot(self.business_id)
+        if found is not self.snapshot:
+            await self._take_snapshot(found)
+        now = micros(self._db.clock.now())
+        if any(till.until <= now for till in self._tills.values()) or not self._asked_at:
+            await self.flush()
+        elif time.monotonic() - self._asked_at > ASK_S:
+            self.flush_soon()
+
+    async def _take_snapshot(self, found: Snapshot) -> None:
+        first = self.snapshot is None
+        self.snapshot = found
+        if found.version not in (self.replica.version, self._refused_version) and self.loading is None:
+            self.loading = asyncio.create_task(self._load(found.version))
+            self.loading.add_done_callback(self._loaded)
+            if first:
+                await self.loading
+        self._prepare()
+
+    def _prepare(self) -> None:
+        if self.snapshot is not None:
+            self.replica.set_live(self.snapshot.lines)
+            self.replica.set_multipliers({state.number: state.multiplier for state in self.snapshot.states})
+
+    def _loaded(self, loading: asyncio.Task[None]) -> None:
+        self.loading = None
+        error = None if loading.cancelled() else loading.exception()
+        if error is not None:
+            logger().error("delivery.model_not_loaded", error_at=where(error))
+
+    async def _load(self, newest: int) -> None:
+        """Take the newest model that is whole."""
+        made = await self._db.run_aside(
+            lambda: self._db.read_now(lambda tx: load_replica(tx, self.business_id)), self.business_id
+        )
+        if made is None or made.version != newest:
+            self._refused_version = newest
+        if made is not None and made.version != self.replica.version:
+            self.replica = made
+            self._prepare()
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether something is still to be written down."""
+        return bool(self._waiting)
+
+    def available_of(self, candidate: Candidate) -> float:
+        """What this process may still promise of a budget today, in micros."""
+        return self._held.get(candidate.ad_group.id, 0.0)
+
+    def note(self, record: Record, candidate: Candidate | None, price: Price | None) -> None:
+        """Keep a decision, and a place in the budget for its view; both are written down soon."""
+        promise = None
+        if candidate is not None and price is not None:
+            ad_group, amount = candidate.ad_group, record.price_micros // 1_000
+            self._held[ad_group.id] = self._held.get(ad_group.id, 0.0) - amount
+            used = self._used.get(ad_group.id, Used())
+            self._used[ad_group.id] = Used(used.micros + amount, max(amount, LEAST_VIEW_MICROS))
+            promise = Promise(
+                self.business_id, record.nonce, ad_group.id, ad_group.ad_account_id, amount,
+                record.ts + PROMISE_US,
+            )  # fmt: skip
+        self._waiting.append((record, promise))
+        self.flush_soon()
+
+    def note_empty(self) -> None:
+        """A budget that this process holds is used up: perhaps there is more."""
+        if time.monotonic() - self._asked_at > EMPTY_ASK_S:
+            self.flush_soon()
+
+    def flush_soon(self) -> None:
+        """Have what was decided written down, and grants taken, behind the answers."""
+        self._is_wanted = True
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush_later())
+
+    async def _flush_later(self) -> None:
+        await asyncio.sleep(FLUSH_S)
+        if not self._is_wanted:  # somebody has done it meanwhile
+            return
+        try:
+            await self.flush()
+        except Exception as error:  # the next flush tries again
+            logger().error("delivery.log_not_written", error_at=where(error))
+
+    async def flush(self) -> None:
+        """Write down what was decided, and take grants anew."""
+        async with self._writing:
+            if self.snapshot is None:
+                return
+            self._is_wanted = False
+            snapshot, waiting, used = self.snapshot, self._waiting, self._used
+            self._waiting, self._used = [], {}
+            server_id = self.server.server_id
+
+            def write(tx: Tx) -> dict[str, Till]:
+                log_decisions(tx, self.business_id, waiting)
+                return take_grants(tx, self.business_id, server_id, snapshot.candidates, used)
+
+            try:
+                tills = await self._db.write(write)
+            except BaseException:
+                self._waiting = waiting + self._waiting
+                self._used = used | self._used
+                raise
+            self._asked_at = time.monotonic()
+            self._tills = tills
+            since = self._used
+            self._held = {name: till.micros - since.get(name, Used()).micros for name, till in tills.items()}
+
+
+def log_decisions(tx: Tx, business_id: str, made: list[tuple[Record, Promise | None]]) -> None:
+    """Append decisions to the log, and tell all processes what they promise."""
+    if not made:
+        return
+    rows = [
+        entries.NewEntry(
+            EntryKind.DECISION, record.ts, record.nonce, body=zlib.compress(_ENCODER.encode(record), 1)
+        )
+        for record, _ in made
+    ]
+    entries.append_entries(tx, business_id, rows)
+    promised = [promise for _, promise in made if promise is not None]
+    seen = entries.list_seen_nonces(tx, business_id, [each.nonce for each in promised])
+    keep_promises(tx, [each for each in promised if each.nonce not in seen])
+
+
+def read_record(body: bytes) -> Record:
+    """The decision of an entry of the log."""
+    return _DECODER.decode(zlib.decompress(body))
+
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+_DECODER: Final = msgspec.msgpack.Decoder(Record)
+
+
+def load_replica(tx: Tx, business_id: str) -> Replica | None:
+    """The newest model of a business that is whole; None when there is none."""
+    for each in models.list_models(tx, business_id):
+        raw = models.load_model(tx, business_id, each.version) if each.has_blob else None
+        if raw is None:
+            if each.has_blob:
+                logger().error("delivery.model_damaged", version=each.version)
+            continue
+        try:
+            return Replica(seed_of(business_id), each.version, raw)
+        except (Damaged, Different) as error:
+            logger().error("delivery.model_damaged", version=each.version, says=str(error))
+    return None
+
+
+def seed_of(business_id: str) -> int:
+    """The seed of a business's marketplace: the same in every process."""
+    return name_hash("delivery", business_id) >> 1
+
+
+async def serve_ad(
+    server: AdServer, business_id: str, request: AdRequest, now: datetime, signer: Signer
+) -> Served | None:
+    """Decide which ad a viewer sees; None when none may be shown.
+
+    Args:
+        server: the ad server of this process.
+        business_id: whose ads compete.
+        request: the viewer and the place.
+        now: the time of the request.
+        signer: signs the tracking links.
+    """
+    shop = await server.shop(business_id)
+    snapshot = shop.snapshot
+    if snapshot is None or not snapshot.candidates:
+        return None
+    nonce = new_number()
+    viewer = _pseudonym(server.live_ads.name_id, business_id, request)
+    floor = max(request.floor_micros, RESERVE_MICROS)
+    able: dict[int, Candidate] = {}
+    left_out: dict[int, str] = {}
+    for each in snapshot.candidates:
+        hurdle = _hurdle(shop, each, request, now, viewer, floor)
+        if hurdle is None:
+            able[each.live.ad.number] = each
+        else:
+            left_out.setdefault(each.ad_group.number, hurdle.value)
+    if Hurdle.BUDGET in left_out.values():
+        shop.note_empty()
+    available = {each.ad_group.number: shop.available_of(each) for each in able.values()}
+    asked = Asked(
+        nonce, micros(now), viewer, request.country, features_of(request), floor, list(able), available,
+        {number: why for number, why in left_out.items() if number not in available},
+    )  # fmt: skip
+    record = shop.replica.decide(asked)
+    chosen = able.get(record.ad)
+    if chosen is None:
+        shop.note(record, None, None)
+        return None
+    price = price_of(chosen.ad_group, record.price_micros, record.p[0])
+    shop.note(record, chosen, price)
+    ticket = TrackingTicket(
+        TicketKind.VIEW, business_id, chosen.live.ad.id, nonce, request.viewer_id, price.view_micros,
+        request.country,
+    )  # fmt: skip
+    return _served(snapshot, chosen, ticket, price, signer)
+
+
+def _hurdle(
+    shop: Shop, candidate: Candidate, request: AdRequest, now: datetime, viewer: str, floor: int
+) -> Hurdle | None:
+    server = shop.server
+    snapshot = shop.snapshot
+    members = {} if snapshot is None else snapshot.members
+    known = _known(candidate, request, server.live_ads.name_id)
+    hurdle = find_hurdle(candidate, request, now, known, members)
+    if hurdle is not None:
+        return hurdle
+    if server.most_views and viewer != NOBODY:
+        seen = shop.replica.shown_lately(viewer, candidate.ad_group.number)
+        if seen > server.most_views - 0.5:
+            return Hurdle.FREQUENCY
+    return Hurdle.BUDGET if shop.available_of(candidate) * 1_000 < floor else None
+
+
+def _pseudonym(name_id: NameId, business_id: str, request: AdRequest) -> str:
+    """Whom delivery remembers a viewer as; nobody without consent."""
+    return name_id(business_id, f"delivery:{request.viewer_id}") if request.has_consent else NOBODY
+
+
+def _known(candidate: Candidate, request: AdRequest, name_id: NameId) -> frozenset[Member]:
+    """What the viewer is known by, where the ad group asks: an id at its account, and fingerprints."""
+    ad_group = candidate.ad_group
+    if not ad_group.audience_ids and not ad_group.excluded_audience_ids:
+        return frozenset()
+    account_id = candidate.live.ad.channel_account_id
+    viewer = viewer_id_of(name_id, account_id, request.viewer_id, own_chat=candidate.own_chat)
+    return request.prints | {viewer}
+
+
+def _served(
+    snapshot: Snapshot, chosen: Candidate, view: TrackingTicket, price: Price, signer: Signer
+) -> Served:
+    """An ad with its links: the viewer is whom the publisher named, and opens no chat."""
+    ad = chosen.live.ad
+    click = replace(view, kind=TicketKind.CLICK, cost_micros=price.click_micros)
+    return Served(
+        ad_id=str(ad.number),
+        ad_name=ad.name,
+        headline=ad.headline,
+        text=ad.text,
+        business_name=snapshot.business_name,
+        view_url=f"/t/v/{sign_ticket(view, signer)}",
+        click_url=f"/t/c/{sign_ticket(click, signer)}",
+        decision_id=str(view.nonce),
+    )

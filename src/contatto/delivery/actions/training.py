@@ -1,0 +1,274 @@
+"""Learning from the log: entry by entry in its order, and publishing what was learned as models.
+
+Theory. The marketplace of a business is a value that depends on the entries that it took, and on nothing
+else. A published model holds it whole, with the number of the last entry. So whoever goes on from a model
+with the entries behind it comes to the same value, wherever and whenever that is: nothing is learned twice,
+and nothing is lost when a process is killed.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+import msgspec
+
+from contatto.delivery.actions.serving import read_record, seed_of
+from contatto.delivery.index import load_snapshot
+from contatto.delivery.model.lines import (
+    AdGroupLine,
+    AdLine,
+    AnyLine,
+    ClickLine,
+    ConversationLine,
+    LeadLine,
+    LeadSource,
+    Quality,
+    QualityLine,
+    SpamLine,
+    Status,
+    ViewLine,
+)
+from contatto.delivery.model.log import NOBODY, Entry, EntryKind, ModelVersion, ViewerSaid
+from contatto.delivery.model.phases import GroupState
+from contatto.delivery.predict.logged import name_stranger, take_line, take_record
+from contatto.delivery.predict.marketplace import Marketplace, Unusable
+from contatto.delivery.predict.phases import state_of
+from contatto.delivery.predict.replica import is_same, new_marketplace
+from contatto.delivery.predict.saving import Damaged, Different
+from contatto.delivery.store import log as entries
+from contatto.delivery.store import models
+from contatto.kit.db.tx import Tx
+from contatto.kit.ids import new_id
+from contatto.kit.log import logger
+from contatto.kit.timestamps import micros
+
+AT_ONCE: Final = 500
+"""Entries that are read at once."""
+BATCH_S: Final = 0.5
+"""How long one business is learned before it is the next one's turn."""
+PUBLISH_ENTRIES: Final = 20_000
+"""A model is published after so many entries, however soon that is."""
+KEPT: Final = 32
+"""Marketplaces of so many businesses stay in memory; the others are read again from their models."""
+
+type Keep = Callable[[Tx], None]
+
+
+@dataclass(slots=True)
+class Learning:
+    """The marketplace of a business as it is learned: up to which entry, from which model on."""
+
+    business_id: str
+    marketplace: Marketplace
+    through: int
+    version: int
+    published: int
+    skipped: int = 0
+    changes: list[AdGroupLine | AdLine] = field(default_factory=list)
+    """What was last put into the log of ad groups and ads: once is enough, whatever becomes of it."""
+
+
+class Trainer:
+    """Learns the logs of all businesses, one after the other; one process learns a log at a time.
+
+    Args:
+        keep_days: how long the log is kept, and a model of each day with it.
+        is_hasty: publish after each step, not now and then.
+    """
+
+    def __init__(self, keep_days: int, *, is_hasty: bool = False) -> None:
+        self._keep_days, self._is_hasty = keep_days, is_hasty
+        self._learner = new_id()
+        self._learning: dict[str, Learning] = {}
+        self._turns: Iterator[entries.Stream] | None = None
+
+    def start_over(self) -> None:
+        """Begin a round through the businesses."""
+        self._turns = None
+
+    def read_next(self, tx: Tx) -> Keep | None:
+        """Learn the next entries of the next business; what keeps that comes back, None at the end."""
+        if self._turns is None:
+            self._turns = iter(entries.list_streams_to_learn(tx, self._learner))
+        stream = next(self._turns, None)
+        return None if stream is None else self._learn(tx, stream)
+
+    def _learn(self, tx: Tx, stream: entries.Stream) -> Keep:
+        business_id = stream.business_id
+        learning = self._learning.pop(business_id, None)
+        newest = models.find_newest_version(tx, business_id)
+        if learning is None or learning.version != newest:
+            learning = load_learning(tx, business_id)
+        self._learning[business_id] = learning
+        while len(self._learning) > KEPT:
+            self._learning.pop(next(iter(self._learning)))
+        end = time.perf_counter() + BATCH_S
+        while time.perf_counter() < end and learn_entries(tx, learning, AT_ONCE):
+            pass
+        changes = _list_changes(tx, learning)
+        states = [
+            state_of(learning.marketplace.market, group)
+            for group in learning.marketplace.market.groups.groups
+        ]
+        is_due = learning.through - learning.published >= PUBLISH_ENTRIES or (
+            learning.through > learning.published
+            and (self._is_hasty or micros(tx.now) - stream.published_at >= entries.PUBLISH_US)
+        )
+        made = learning.marketplace.save() if is_due else b""
+        return lambda tx: self._keep(tx, learning, changes, states, made)
+
+    def _keep(
+        self,
+        tx: Tx,
+        learning: Learning,
+        changes: list[AdGroupLine | AdLine],
+        states: list[GroupState],
+        made: bytes,
+    ) -> None:
+        business_id = learning.business_id
+        if not entries.record_learned(tx, business_id, self._learner, learning.through):
+            self._learning.pop(business_id, None)
+            return
+        if made and not self._publish(tx, learning, made):
+            self._learning.pop(business_id, None)
+            return
+        models.save_states(tx, business_id, states)
+        if changes and changes != learning.changes:
+            learning.changes = changes
+            entries.append_entries(tx, business_id, [_entry_of(line, micros(tx.now)) for line in changes])
+
+    def _publish(self, tx: Tx, learning: Learning, made: bytes) -> bool:
+        count = learning.through - learning.published
+        version = ModelVersion(
+            learning.business_id, learning.version + 1, learning.through, micros(tx.now), "trained",
+            len(made), "", count, has_blob=True,
+        )  # fmt: skip
+        if not models.save_model(tx, version, made):
+            return False
+        learning.version, learning.published = version.version, learning.through
+        entries.record_published(tx, learning.business_id, learning.through)
+        models.delete_old_models(tx, learning.business_id, self._keep_days)
+        return True
+
+
+def load_learning(tx: Tx, business_id: str) -> Learning:
+    """The marketplace of the newest model that is whole, to go on from; a new one if there is none."""
+    newest = models.find_newest_version(tx, business_id)
+    for each in models.list_models(tx, business_id):
+        made = _restored(tx, each)
+        if made is not None:
+            return Learning(business_id, made, each.through, newest, each.through)
+    return Learning(business_id, new_marketplace(seed_of(business_id)), 0, newest, 0)
+
+
+def rebuild_marketplace(tx: Tx, business_id: str, through: int) -> Learning | None:
+    """The marketplace as it was after an entry, from a model before it; None when too little is kept."""
+    for each in models.list_models(tx, business_id):
+        made = _restored(tx, each) if each.through <= through else None
+        if made is not None:
+            found = Learning(business_id, made, each.through, each.version, each.through)
+            while learn_entries(tx, found, AT_ONCE, through):
+                pass
+            return found if found.through == through else None
+    return None
+
+
+def _restored(tx: Tx, version: ModelVersion) -> Marketplace | None:
+    if not version.has_blob:
+        return None
+    raw = models.load_model(tx, version.business_id, version.version)
+    try:
+        if raw is None:
+            raise Damaged("it is not what was published")
+        made = new_marketplace(seed_of(version.business_id))
+        made.restore(raw)
+    except (Damaged, Different) as error:
+        logger().error("delivery.model_damaged", version=version.version, says=str(error))
+        return None
+    return made
+
+
+def learn_entries(tx: Tx, learning: Learning, most: int, through: int | None = None) -> int:
+    """Learn the next entries of a log; how many these were comes back."""
+    found = entries.list_entries(tx, learning.business_id, learning.through, most, through)
+    for entry in found:
+        try:
+            take_entry(learning.marketplace, entry)
+        except Unusable:  # too late, or of what nobody remembers: it teaches nothing
+            learning.skipped += 1
+        learning.through = entry.seq
+    return len(found)
+
+
+def take_entry(marketplace: Marketplace, entry: Entry) -> None:
+    """Learn from one entry.
+
+    Raises:
+        Unusable: it says nothing that is still of use; nothing was changed.
+    """
+    name = str(entry.nonce)
+    if entry.kind is EntryKind.DECISION:
+        take_record(marketplace, read_record(entry.body))
+    elif entry.kind is EntryKind.VIEW:
+        marketplace.take(ViewLine(entry.ts, name))
+    elif entry.kind is EntryKind.CLICK:
+        name_stranger(marketplace.market, name)
+        marketplace.take(ClickLine(entry.ts, name))
+    elif entry.kind is EntryKind.AD_GROUP:
+        take_line(marketplace, msgspec.msgpack.decode(entry.body, type=AdGroupLine), entry.ts)
+    elif entry.kind is EntryKind.AD:
+        take_line(marketplace, msgspec.msgpack.decode(entry.body, type=AdLine), entry.ts)
+    else:
+        marketplace.take(_outcome(marketplace, entry))
+
+
+def _outcome(marketplace: Marketplace, entry: Entry) -> AnyLine:
+    market = marketplace.market
+    shown = market.records.shown.get(str(entry.nonce))
+    if shown is None:
+        raise Unusable("the impression that it is credited to is forgotten")
+    viewer = next(islice(market.viewers.by_id, shown.viewer, None))
+    if viewer == NOBODY:
+        raise Unusable("nobody is known to have done it")
+    who = {"viewer_id": viewer, "advertiser_id": entry.business_id}
+    if entry.kind is EntryKind.CONVERSATION:
+        return ConversationLine(entry.ts, **who)
+    if entry.kind is EntryKind.SPAM:
+        return SpamLine(entry.ts, **who)
+    said = msgspec.msgpack.decode(entry.body, type=ViewerSaid).said
+    if entry.kind is EntryKind.LEAD:
+        return LeadLine(entry.ts, **who, source=LeadSource(said))
+    return QualityLine(entry.ts, **who, status=Quality(said))
+
+
+def _list_changes(tx: Tx, learning: Learning) -> list[AdGroupLine | AdLine]:
+    """Ad groups and ads that are not as the marketplace knows them, with those that no longer serve."""
+    groups = learning.marketplace.market.groups
+    found: list[AdGroupLine | AdLine] = []
+    live: set[str] = set()
+    for line in load_snapshot(tx, learning.business_id).lines:
+        if isinstance(line, AdGroupLine):
+            live.add(line.adgroup_id)
+            place = groups.by_id.get(line.adgroup_id)
+            if place is None or not is_same(groups.groups[place].line, line):
+                found.append(line)
+        else:
+            ad = groups.ad_by_id.get(line.ad_id)
+            if ad is None or not is_same(groups.ad_lines[ad], line):
+                found.append(line)
+    for group in groups.groups:
+        if group.line.adgroup_id not in live and group.line.status is Status.ON:
+            found.append(msgspec.structs.replace(group.line, status=Status.OFF))
+    return found
+
+
+def _entry_of(line: AdGroupLine | AdLine, ts: int) -> entries.NewEntry:
+    kind = EntryKind.AD_GROUP if isinstance(line, AdGroupLine) else EntryKind.AD
+    return entries.NewEntry(kind, ts, body=msgspec.msgpack.encode(line))
+
+
+def purge_log(tx: Tx, keep_days: int) -> int:
+    """Delete some entries of the log that are older than so many days; say how many."""
+    return entries.delete_old_entries(tx, micros(tx.now) - keep_days * models.DAY_US)

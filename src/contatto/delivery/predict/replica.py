@@ -1,0 +1,338 @@
+"""A copy of a published marketplace: it decides requests, and remembers nothing that the log does not know.
+
+What it answers depends on the published model and on the record of the decision alone, so that the same
+answer can be made again from both. What it learns comes with the next model.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from contatto.delivery.model.lines import AdGroupLine, AdLine, RequestLine
+from contatto.delivery.model.log import NOBODY, Features, GroupThen, Record
+from contatto.delivery.predict.fields import BUSY, MOST_FIELDS, Fields, Hashed, Values
+from contatto.delivery.predict.learned import VIEWER_ARRAYS
+from contatto.delivery.predict.market import Market
+from contatto.delivery.predict.marketplace import Marketplace
+from contatto.delivery.predict.pacing import target_of
+from contatto.delivery.predict.records import Shown
+from contatto.delivery.predict.serving import decide_request
+from contatto.delivery.predict.stepping import steer_market
+from contatto.delivery.rules.budgets import SECOND, UNITS, find_quantile
+from contatto.delivery.rules.columns import (
+    A_GROUP,
+    A_ON,
+    G_ASKED,
+    G_AVAILABLE,
+    G_MULTIPLIER,
+    G_OFFSET,
+    MOST_AD_FEATURES,
+    V_ASKED_AT,
+    V_DECAYED_AT,
+)
+from contatto.delivery.rules.hashing import name_hash
+
+TABLE_BITS: Final = 18.0
+"""Weights of one business: 262,144; the pages of those that its few ads do not need stay unused."""
+STRANGER: Final = 0
+"""The row of nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, with the ads that may serve it; numbers are the API's, money is micros."""
+
+    nonce: int
+    ts: int
+    viewer: str
+    country: str
+    features: dict[str, Any]
+    floor_micros: int
+    ads: Sequence[int]
+    available_micros: dict[int, float]
+    """What is left of the budget of each ad group of these ads."""
+    left_out: dict[int, str] = field(default_factory=dict)
+
+
+def new_marketplace(business_seed: int) -> Marketplace:
+    """The marketplace of a business, before anything is learned."""
+    return Marketplace(business_seed, settings={"table_bits": TABLE_BITS})
+
+
+class _Learned(Values):
+    """The values of a field as the model knows them: asking for one teaches nothing."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, field: str, of: Values | None = None) -> None:
+        super().__init__(field)
+        if of is not None:
+            self.hashes, self.counts = dict(of.hashes), of.counts
+            self.numbers, self.knots = of.numbers, of.knots
+        self.size = len(self.hashes)
+
+    def hash_of(self, value: str) -> int:
+        known = self.hashes.get(value)
+        if known is not None:
+            return known
+        return name_hash("is", self.field, value) if self.size < BUSY else self.rare
+
+    def place_number(self, number: float) -> Hashed:
+        if self.knots:
+            return super().place_number(number)
+        kept, self.numbers = self.numbers, []
+        placed = super().place_number(number)
+        self.numbers = kept
+        return placed
+
+
+class _LearnedFields(Fields):
+    """The fields of requests as the model knows them."""
+
+    def __init__(self, of: Fields) -> None:
+        super().__init__(of.origin)
+        self.known = {name: _Learned(each.field, each) for name, each in of.known.items()}
+
+    def values_of(self, field: str) -> Values | None:
+        known = self.known.get(field)
+        if known is None and len(self.known) < MOST_FIELDS:
+            return _Learned(f"{self.origin}\0{field}")
+        return known
+
+
+class Replica:
+    """See the module.
+
+    Raises:
+        Damaged: the bytes are not whole.
+        Different: they are of other settings.
+    """
+
+    def __init__(self, business_seed: int, version: int = 0, saved: bytes | None = None) -> None:
+        made = new_marketplace(business_seed)
+        if saved is not None:
+            made.restore(saved)
+        self.version = version
+        self._marketplace = made
+        self.market: Market = made.market
+        self.market.asked_fields = _LearnedFields(self.market.asked_fields)
+        self._added: dict[str, AdGroupLine | AdLine] = {}
+        self._multipliers: dict[int, float] = {}
+
+    def set_live(self, lines: Iterable[AdGroupLine | AdLine]) -> None:
+        """Take ad groups and ads as they are now, each ad after its ad group; records carry what differs."""
+        groups = self.market.groups
+        for line in lines:
+            if isinstance(line, AdGroupLine):
+                place = groups.by_id.get(line.adgroup_id)
+                known: AdGroupLine | AdLine | None = None if place is None else groups.groups[place].line
+                name = f"group {line.adgroup_id}"
+            else:
+                place = groups.ad_by_id.get(line.ad_id)
+                known = None if place is None else groups.ad_lines[place]
+                name = f"ad {line.ad_id}"
+            if known is None or not is_same(known, line):
+                self._add(line)
+                self._added[name] = line
+
+    def _add(self, line: AdGroupLine | AdLine) -> None:
+        market = self.market
+        if isinstance(line, AdGroupLine):
+            had = market.groups.by_id.get(line.adgroup_id)
+            multiplier = 0.0 if had is None else float(market.groups.table[had, G_MULTIPLIER])
+            group = market.groups.set_group(line, market.now or line.ts)
+            market.groups.table[group.number, G_MULTIPLIER] = multiplier
+            market.calibration.grow(len(market.groups.groups))
+        else:
+            hashed = market.ad_fields.hash_features(line.features or {}, MOST_AD_FEATURES, _ignore)
+            market.groups.set_ad(line, hashed)
+
+    def set_multipliers(self, multipliers: dict[int, float]) -> None:
+        """Take what conversions are worth to ad groups, by their numbers, as the learner set it last."""
+        groups = self.market.groups
+        self._multipliers = multipliers
+        for number, multiplier in multipliers.items():
+            place = groups.by_id.get(str(number))
+            if place is not None:
+                groups.table[place, G_MULTIPLIER] = multiplier
+
+    def decide(self, asked: Asked) -> Record:
+        """Choose the ad of a request."""
+        record = self._decide(asked)
+        if self._warm(record) and not record.ad:
+            record = self._decide(asked)
+        return record
+
+    def _decide(self, asked: Asked) -> Record:
+        market, groups = self.market, self.market.groups
+        market.now = max(market.now, asked.ts)
+        then = [self._group_then(number, available) for number, available in asked.available_micros.items()]
+        row = self.row_of(asked.viewer)
+        record = Record(
+            asked.nonce, self.version, _seed_of(asked.nonce), market.requests + 1, market.now, asked.viewer,
+            asked.country, asked.floor_micros, asked.features, list(asked.ads), then,
+            list(self._added.values()), asked.left_out, _pack_viewer(market, row),
+        )  # fmt: skip
+        answer(market, record)
+        if record.ad and record.viewer != NOBODY:
+            _note_shown(market, row, groups.ad_by_id[str(record.ad)], market.now / SECOND)
+        return record
+
+    def _group_then(self, number: int, available_micros: float) -> GroupThen:
+        row = self.market.groups.table[self.market.groups.by_id[str(number)]]
+        available = min(available_micros * UNITS, 1e18)
+        return GroupThen(number, available, float(row[G_MULTIPLIER]), float(row[G_OFFSET]))
+
+    def row_of(self, viewer: str) -> int:
+        """The row of a viewer; that of nobody is as if nothing had ever been seen."""
+        viewers, now_s = self.market.viewers, self.market.now / SECOND
+        if viewer != NOBODY:
+            return viewers.row_of(viewer, now_s)
+        forget_stranger(self.market)
+        return STRANGER
+
+    def shown_lately(self, viewer: str, ad_group: int) -> float:
+        """How often a viewer saw ads of an ad group; views of a day ago count half."""
+        market = self.market
+        row = market.viewers.by_id.get(viewer)
+        place = market.groups.by_id.get(str(ad_group))
+        if row is None or place is None or viewer == NOBODY:
+            return 0.0
+        now_s, count = market.now / SECOND, 0.0
+        for slot, ad in enumerate(market.viewers.recent[row].tolist()):
+            if ad >= 0 and market.groups.ads[ad, A_GROUP] == place:
+                age_s = now_s - float(market.viewers.shown_at[row, slot])
+                count += abs(float(market.viewers.shown[row, slot])) * 0.5 ** (age_s / 86_400.0)
+        return count
+
+    def _warm(self, record: Record) -> bool:
+        """Set multipliers of ad groups that the learner has not looked at yet; whether any is new."""
+        market, groups = self.market, self.market.groups
+        fresh = [
+            groups.by_id[str(each.number)]
+            for each in record.groups
+            if each.multiplier == 0.0 and each.number not in self._multipliers
+        ]
+        fresh = [place for place in fresh if groups.table[place, G_ASKED] > 0.0]
+        if not fresh:
+            return False
+        before = groups.table[:, G_MULTIPLIER].copy()
+        market.groups.turn_days(market.now)
+        steer_market(market)
+        for place in fresh:
+            first = find_quantile(groups.counts[place], 1.0)
+            target = target_of(groups.groups[place])
+            before[place] = max(groups.table[place, G_MULTIPLIER], min(first, target or first))
+        groups.table[:, G_MULTIPLIER] = before
+        return bool(before[fresh].any())
+
+
+def answer(market: Market, record: Record) -> None:
+    """Hold the auction of a record as it stands, and write the answer into it; nothing is promised here."""
+    groups = market.groups
+    places = [groups.ad_by_id[str(ad)] for ad in record.ads]
+    groups.ads[:, A_ON] = 0
+    groups.ads[places, A_ON] = 1
+    for each in record.groups:
+        row = groups.table[groups.by_id[str(each.number)]]
+        row[G_AVAILABLE], row[G_MULTIPLIER] = each.available, each.multiplier
+        row[G_OFFSET] = each.offset_s
+    market.seed, market.requests = record.seed, record.number - 1
+    name = str(record.nonce)
+    line = RequestLine(record.ts, name, record.viewer, record.country, record.features, record.floor_micros)
+    decision = decide_request(market, line, _ignore)
+    records = market.records
+    shown = records.shown.pop(name)
+    records.kept.pop()
+    if shown is None or decision.ad_id is None or decision.adgroup_id is None:
+        return
+    records.promised.pop()
+    groups.groups[shown.group].promised -= shown.price
+    record.ad, record.ad_group = int(decision.ad_id), int(decision.adgroup_id)
+    record.offer_micros, record.price_micros = decision.offer_micros, decision.price_micros
+    record.propensity, record.p, record.raw = decision.propensity, shown.p, shown.raw
+    record.shown = _pack_features(market, shown)
+    market.snapshots.give_back(shown)
+
+
+def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Record:
+    """Make a decision again from its model and its record: all of it must come out the same."""
+    replica = Replica(business_seed, record.version, saved)
+    market = replica.market
+    replica.set_live(record.added)
+    market.now = record.ts
+    row = replica.row_of(record.viewer)
+    _restore_viewer(market, row, record.known)
+    bare = Record(*(getattr(record, name) for name in Record.__struct_fields__[:_ASKED_FIELDS]))
+    answer(market, bare)
+    return bare
+
+
+_ASKED_FIELDS: Final = Record.__struct_fields__.index("ad")
+
+
+def forget_stranger(market: Market) -> None:
+    """Nothing is remembered of those who did not consent: the next one is as unknown as the first."""
+    viewers = market.viewers
+    for name in VIEWER_ARRAYS:
+        getattr(viewers, name)[STRANGER] = -1 if name in ("recent", "known") else 0
+    viewers.table[STRANGER, V_ASKED_AT] = -1e9
+    viewers.table[STRANGER, V_DECAYED_AT] = market.now / SECOND
+
+
+def is_same(known: AdGroupLine | AdLine, line: AdGroupLine | AdLine) -> bool:
+    """Whether two lines say the same, whenever they say it."""
+    return msgspec.structs.replace(known, ts=0) == msgspec.structs.replace(line, ts=0)
+
+
+def _pack_features(market: Market, shown: Shown) -> Features:
+    kept, place = market.snapshots, shown.place
+    count = int(kept.counts[place])
+    return Features(
+        kept.hashes[place, :count].tobytes(),
+        kept.values[place, :count].tobytes(),
+        kept.kinds[place, :count].tobytes(),
+        kept.between[place].tobytes(),
+    )
+
+
+def _pack_viewer(market: Market, row: int) -> dict[str, bytes]:
+    return {name: getattr(market.viewers, name)[row].tobytes() for name in VIEWER_ARRAYS}
+
+
+def _restore_viewer(market: Market, row: int, known: dict[str, bytes]) -> None:
+    for name in VIEWER_ARRAYS:
+        array = getattr(market.viewers, name)
+        array[row] = np.frombuffer(known[name], array.dtype)
+
+
+def _note_shown(market: Market, row: int, ad: int, now_s: float) -> None:
+    """Count an ad as shown until the next model tells whether it was: so nobody sees it all the time."""
+    viewers = market.viewers
+    recent = viewers.recent[row].tolist()
+    place = recent.index(ad) if ad in recent else int(viewers.shown_at[row].argmin())
+    had = float(viewers.shown[row, place]) if recent[place] == ad else 0.0
+    had *= 0.5 ** ((now_s - float(viewers.shown_at[row, place])) / 86_400.0)
+    viewers.recent[row, place] = ad
+    viewers.shown[row, place] = (-1.0 if had < 0.0 else 1.0) * (abs(had) + 1.0)
+    viewers.shown_at[row, place] = now_s
+
+
+def _seed_of(nonce: int) -> int:
+    return (nonce * 0x9E3779B97F4A7C15) & 0x7FFFFFFFFFFFFFFF
+
+
+def _ignore(_fault: str) -> None:
+    """What cannot be used of a request is left out; the publisher reads of it in the reference."""
+
+
+def warm_kernels() -> None:
+    """Have the kernels compiled or loaded, which takes a while the first time."""
+    made = Replica(0)
+    made.set_live(
+        [AdGroupLine(ts=1, adgroup_id="1", advertiser_id="1"), AdLine(ts=1, ad_id="1", adgroup_id="1")]
+    )
+    made.decide(Asked(1, 1_000_000, "somebody", "SG", {"kind": "none"}, 1, [1], {1: 1.0}))

@@ -1,0 +1,197 @@
+"""The log that delivery learns from: one order for each business, kept for some days."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, and_, or_, select, update
+
+from contatto.delivery.model.log import Entry, EntryKind
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, metadata, sealed
+from contatto.kit.rows import row_of
+from contatto.kit.timestamps import micros
+
+streams = Table(
+    "delivery_streams",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("trained_seq", BigInteger, nullable=False, server_default="0"),
+    Column("published_seq", BigInteger, nullable=False, server_default="0"),
+    Column("published_at", BigInteger, nullable=False, server_default="0"),
+    Column("lease_by", String(36), nullable=False, server_default=""),
+    Column("lease_until", BigInteger, nullable=False, server_default="0"),
+)
+"""How far the log of a business goes, how far it is learned and published, and by whom just now."""
+
+log = Table(
+    "delivery_log",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Choice(EntryKind), nullable=False),
+    Column("ts", BigInteger, nullable=False),
+    Column("nonce", BigInteger, nullable=False, server_default="0"),
+    Column("ad_id", String(36), nullable=False, server_default=""),
+    Column("touch_id", BigInteger),
+    Column("person_id", String(36)),
+    sealed("body"),
+    Index("ix_delivery_log_nonce", "business_id", "nonce"),
+    Index("ix_delivery_log_touch_id", "business_id", "touch_id"),
+    Index("ix_delivery_log_person_id", "business_id", "person_id", "ad_id"),
+    Index("ix_delivery_log_ts", "ts"),
+)
+
+LEASE_US: Final = 60_000_000
+"""For so long nobody else learns the log of a business, unless the one who does says so again."""
+PUBLISH_US: Final = 60_000_000
+"""A model is published so long after the one before it, at the earliest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    business_id: str
+    last_seq: int
+    trained_seq: int
+    published_seq: int
+    published_at: int
+    lease_by: str
+    lease_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """An entry before it has its place in the order."""
+
+    kind: EntryKind
+    ts: int
+    nonce: int = 0
+    ad_id: str = ""
+    touch_id: int | None = None
+    person_id: str | None = None
+    body: bytes = b""
+
+
+def append_entries(tx: Tx, business_id: str, entries: Sequence[NewEntry]) -> int:
+    """Append entries in their order; the number of the last one comes back.
+
+    The row of the stream is held until the commit, so the numbers are in the order of the commits: who reads
+    up to one has read all before it.
+    """
+    count = len(entries)
+    insert = tx.upsert(streams).values(business_id=business_id, last_seq=count)
+    more = insert.on_conflict_do_update(
+        index_elements=["business_id"], set_={"last_seq": streams.c.last_seq + count}
+    )
+    last = int(tx.execute(more.returning(streams.c.last_seq)).scalar_one())
+    rows = [
+        row_of(entry)
+        | {
+            "business_id": business_id,
+            "seq": last - count + place + 1,
+            "body": tx.vault.seal_bytes(entry.body, business_id),
+        }
+        for place, entry in enumerate(entries)
+    ]
+    if rows:
+        tx.execute(log.insert(), rows)
+    return last
+
+
+def list_entries(
+    tx: Tx, business_id: str, after_seq: int, limit: int, through: int | None = None
+) -> list[Entry]:
+    """Entries of a business after a number, in their order, opened."""
+    wanted = select(log).where(log.c.business_id == business_id, log.c.seq > after_seq)
+    if through is not None:
+        wanted = wanted.where(log.c.seq <= through)
+    return [_opened(tx, row) for row in tx.execute(wanted.order_by(log.c.seq).limit(limit)).mappings()]
+
+
+def find_decision(tx: Tx, business_id: str, nonce: int) -> Entry | None:
+    """The decision of an impression."""
+    mine = _mine(business_id, log.c.nonce == nonce, log.c.kind == EntryKind.DECISION)
+    return _first(tx, select(log).where(mine))
+
+
+def list_decisions(tx: Tx, business_id: str, limit: int) -> list[Entry]:
+    """The latest decisions of a business, latest first."""
+    mine = _mine(business_id, log.c.kind == EntryKind.DECISION)
+    found = select(log).where(mine).order_by(log.c.seq.desc()).limit(limit)
+    return [_opened(tx, row) for row in tx.execute(found).mappings()]
+
+
+def find_entry_of_touch(tx: Tx, business_id: str, touch_id: int) -> Entry | None:
+    """The view or click that a touch is."""
+    return _first(tx, select(log).where(_mine(business_id, log.c.touch_id == touch_id)))
+
+
+def find_view_of(tx: Tx, business_id: str, person_id: str, ad_id: str) -> Entry | None:
+    """The latest view of an ad by a person, if it came of a decision."""
+    kind = log.c.kind == EntryKind.VIEW
+    mine = _mine(business_id, log.c.person_id == person_id, log.c.ad_id == ad_id, kind, log.c.nonce != 0)
+    return _first(tx, select(log).where(mine).order_by(log.c.seq.desc()).limit(1))
+
+
+def list_seen_nonces(tx: Tx, business_id: str, nonces: Collection[int]) -> set[int]:
+    """Those of some impressions that were viewed or tapped already."""
+    kinds = log.c.kind.in_((EntryKind.VIEW, EntryKind.CLICK))
+    mine = _mine(business_id, log.c.nonce.in_(nonces), kinds)
+    return set(tx.execute(select(log.c.nonce).where(mine)).scalars())
+
+
+def find_stream(tx: Tx, business_id: str) -> Stream | None:
+    return tx.find(Stream, select(streams).where(streams.c.business_id == business_id))
+
+
+def list_streams_to_learn(tx: Tx, learner: str) -> list[Stream]:
+    """Logs that go further than what is learned or published of them, and that nobody else learns now."""
+    now = micros(tx.now)
+    stale = and_(streams.c.published_seq < streams.c.trained_seq, streams.c.published_at < now - PUBLISH_US)
+    free = or_(streams.c.lease_by == learner, streams.c.lease_until < now)
+    wanted = select(streams).where(or_(streams.c.last_seq > streams.c.trained_seq, stale), free)
+    return tx.list(Stream, wanted.order_by(streams.c.business_id))
+
+
+def record_learned(tx: Tx, business_id: str, learner: str, through: int) -> bool:
+    """Note how far a log is learned; False when somebody else learns it."""
+    now = micros(tx.now)
+    mine = update(streams).where(
+        streams.c.business_id == business_id, or_(streams.c.lease_by == learner, streams.c.lease_until < now)
+    )
+    values = {"trained_seq": through, "lease_by": learner, "lease_until": now + LEASE_US}
+    return tx.execute(mine.values(**values)).rowcount == 1
+
+
+def record_published(tx: Tx, business_id: str, through: int) -> None:
+    """Note how far the newest model has learned a log."""
+    mine = update(streams).where(streams.c.business_id == business_id)
+    tx.execute(mine.values(published_seq=through, published_at=micros(tx.now)))
+
+
+def record_rolled_back(tx: Tx, business_id: str, through: int) -> None:
+    """Let whoever learns this log begin anew from the newest model."""
+    fresh = {"trained_seq": through, "published_seq": through, "lease_by": "", "lease_until": 0}
+    tx.execute(update(streams).where(streams.c.business_id == business_id).values(**fresh))
+
+
+def delete_old_entries(tx: Tx, before_ts: int) -> int:
+    """Delete some entries of all businesses that are older; say how many. What is not learned yet stays."""
+    learned = select(streams.c.published_seq).where(streams.c.business_id == log.c.business_id)
+    return tx.delete_some(log, log.c.ts < before_ts, log.c.seq <= learned.scalar_subquery())
+
+
+def _mine(business_id: str, *which: Any) -> Any:
+    return and_(log.c.business_id == business_id, *which)
+
+
+def _first(tx: Tx, statement: Any) -> Entry | None:
+    row = tx.execute(statement).mappings().first()
+    return None if row is None else _opened(tx, row)
+
+
+def _opened(tx: Tx, row: Any) -> Entry:
+    values = dict(row)
+    values["body"] = tx.vault.open_bytes(values["body"], values["business_id"])
+    return Entry(**values)

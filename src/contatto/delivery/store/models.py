@@ -1,0 +1,119 @@
+"""Published models of each business, whole, with their digests; and what the learner says of ad groups."""
+
+import hashlib
+from collections.abc import Collection
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, delete, select, update
+
+from contatto.delivery.model.log import ModelVersion
+from contatto.delivery.model.phases import GroupState
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import SEALED, metadata
+from contatto.kit.timestamps import micros
+from contatto.kit.vault import Sealed
+
+models = Table(
+    "delivery_models",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("through", BigInteger, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+    Column("origin", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("entries", BigInteger, nullable=False),
+    Column("blob", LargeBinary, info={SEALED: True}),
+)
+"""A model and its row are written by one statement: there is no half a model. Older ones lose their bytes."""
+
+states = Table(
+    "delivery_states",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+"""What the learner says of each ad group now: what a conversion is worth to it, how far it has learned."""
+
+DAY_US: Final = 86_400_000_000
+NEWEST: Final = 3
+"""So many of the newest models keep their bytes, besides one of each day."""
+
+
+def save_model(tx: Tx, made: ModelVersion, raw: bytes) -> bool:
+    """Publish a model; False when another has its number."""
+    row = {
+        "business_id": made.business_id, "version": made.version, "through": made.through,
+        "made_at": made.made_at, "origin": made.origin, "size": len(raw),
+        "sha256": hashlib.sha256(raw).hexdigest(), "entries": made.entries,
+        "blob": tx.vault.seal_bytes(raw, made.business_id),
+    }  # fmt: skip
+    return tx.insert_ignore(models, row)
+
+
+def list_models(tx: Tx, business_id: str) -> list[ModelVersion]:
+    """The models of a business, newest first."""
+    columns = [each for each in models.c if each.name != "blob"]
+    kept = models.c.blob.is_not(None).label("has_blob")
+    wanted = select(*columns, kept).where(models.c.business_id == business_id)
+    return tx.list(ModelVersion, wanted.order_by(models.c.version.desc()))
+
+
+def find_newest_version(tx: Tx, business_id: str) -> int:
+    """The number of the newest model; 0 when there is none."""
+    mine = select(models.c.version).where(models.c.business_id == business_id)
+    return int(tx.scalar(mine.order_by(models.c.version.desc()).limit(1)) or 0)
+
+
+def load_model(tx: Tx, business_id: str, version: int) -> bytes | None:
+    """The bytes of a model; None when they are not kept, or not what was published.
+
+    A row that cannot be opened, or whose digest differs, counts as none: the one before it serves.
+    """
+    mine = select(models.c.blob, models.c.sha256).where(
+        models.c.business_id == business_id, models.c.version == version
+    )
+    row = tx.execute(mine).first()
+    if row is None or row.blob is None:
+        return None
+    try:
+        raw = tx.vault.open_bytes(row.blob, business_id)
+    except Sealed:
+        return None
+    return raw if hashlib.sha256(raw).hexdigest() == row.sha256 else None
+
+
+def delete_old_models(tx: Tx, business_id: str, keep_days: int) -> None:
+    """Drop the bytes of models that no decision of the log needs any more, and what is older than the log."""
+    found = list_models(tx, business_id)
+    oldest = micros(tx.now) - keep_days * DAY_US
+    kept: set[int] = {each.version for each in found[:NEWEST]}
+    days: set[int] = set()
+    for each in found:
+        if each.made_at >= oldest and each.made_at // DAY_US not in days:
+            days.add(each.made_at // DAY_US)
+            kept.add(each.version)
+    before = [each for each in found if each.made_at < oldest and each.has_blob]
+    if before:  # what is learned from the oldest entries that are kept begins here
+        kept.add(before[0].version)
+    gone = [each.version for each in found if each.version not in kept and each.has_blob]
+    mine = models.c.business_id == business_id
+    if gone:
+        tx.execute(update(models).where(mine, models.c.version.in_(gone)).values(blob=None))
+    tx.execute(delete(models).where(mine, models.c.blob.is_(None), models.c.made_at < oldest))
+
+
+def save_states(tx: Tx, business_id: str, found: Collection[GroupState]) -> None:
+    """Keep what the learner says of the ad groups of a business."""
+    values = {"at": micros(tx.now), "body": msgspec.msgpack.encode(list(found))}
+    insert = tx.upsert(states).values(business_id=business_id, **values)
+    tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=values))
+
+
+def list_states(tx: Tx, business_id: str) -> list[GroupState]:
+    """What the learner said last of each ad group of a business."""
+    body: Any = tx.scalar(select(states.c.body).where(states.c.business_id == business_id))
+    return [] if body is None else msgspec.msgpack.decode(body, type=list[GroupState])
