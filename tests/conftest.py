@@ -7,15 +7,17 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 import structlog
 from hypothesis import settings
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from contatto.accounts import actions as accounts
 from contatto.kit.clock import FixedClock
@@ -36,7 +38,7 @@ ROOM = 4 * 1024**3
 """Bytes. A run needs a tenth of it, since the folder of a test that passed goes at once."""
 _numbers = itertools.count(1)
 gc.disable()  # until all is collected: what is imported and collected stays, and need not be looked through
-expect.set_options(timeout=20_000)  # a busy machine needs time; who waits for a state loses none
+expect.set_options(timeout=60_000)  # a busy machine needs time; who waits for a state loses none
 settings.register_profile("house", deadline=None)  # for the same reason; speed is a matter of bench/
 settings.load_profile("house")
 
@@ -198,10 +200,39 @@ def chromium() -> str:
     return path
 
 
+ACTS = ("check", "clear", "click", "dblclick", "drag_to", "fill", "focus", "hover", "press",
+        "press_sequentially", "select_option", "set_input_files", "uncheck")  # fmt: skip
+"""What a test does with its hands."""
+
+
+@contextmanager
+def acting_on_whole_pages() -> Iterator[None]:
+    """Have each act wait until its page is loaded: what is typed before its scripts are there is lost."""
+
+    def waiting(act: Callable[..., None]) -> Callable[..., None]:
+        def wait_and_act(locator: Locator, *given: Any, **named: Any) -> None:
+            locator.page.wait_for_load_state("load")
+            act(locator, *given, **named)
+
+        return wait_and_act
+
+    keys = Page.keyboard.fget  # type: ignore[attr-defined]
+
+    def keyboard_of_whole_page(page: Page) -> Any:
+        page.wait_for_load_state("load")
+        return keys(page)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ACTS:
+            patch.setattr(Locator, name, waiting(getattr(Locator, name)))
+        patch.setattr(Page, "keyboard", property(keyboard_of_whole_page))
+        yield
+
+
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     # No longer than a module: while it lives, no other test of this process can run an event loop.
-    with sync_playwright() as playwright:
+    with sync_playwright() as playwright, acting_on_whole_pages():
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -211,6 +242,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """An empty tab with its own cookies; any error in its console, a blocked script too, fails the test."""
     context = browser.new_context(locale="en-GB", timezone_id="UTC", accept_downloads=True)
+    context.set_default_timeout(60_000)  # as above
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

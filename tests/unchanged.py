@@ -57,7 +57,7 @@ def table_hashes(db: Database) -> dict[str, str]:
     }
 
 
-def wait_until_quiet(db: Database, seconds: float = 10.0) -> None:
+def wait_until_quiet(db: Database, seconds: float = 60.0) -> None:
     """Wait until the background, if there is one, has done all that earlier requests gave it."""
     if not any(isinstance(getattr(heard, "__self__", None), Worker) for heard in db._listeners):
         return

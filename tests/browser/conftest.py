@@ -43,7 +43,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    with httpx2.Client(base_url=url) as client:
+    with httpx2.Client(base_url=url, timeout=60) as client:
         house = House(context=context, client=client, **made)
         house.make_ad("CONVERSATION")
         yield Served(house, url, house.make_ad("LEAD_GENERATION"))

@@ -146,7 +146,7 @@ def test_a_message_that_arrives_while_it_waits_to_be_sent_again_stays_one_bubble
     expect(customer.locator(".dm-msg[data-state=delivered]")).to_have_count(1)
     assert customer.locator("#dm-log .dm-msg").count() == 1
     customer.unroute_all(behavior="wait")
-    with customer.expect_response(re.compile("/messages"), timeout=40_000):
+    with customer.expect_response(re.compile("/messages")):
         pass
     expect(customer.locator(".dm-msg[data-state=delivered]")).to_have_count(1)
     assert customer.locator("#dm-log .dm-msg").count() == 1
@@ -174,7 +174,7 @@ def test_who_is_slowed_down_is_told_when_the_message_goes_and_it_goes(
     expect(foot).to_contain_text("Too much comes from your network at the moment")
     expect(foot).to_contain_text(re.compile(r"sent again at .*\d:\d\d"))
     expect(customer.locator("#dm-offline")).to_be_hidden()
-    expect(customer.locator(".dm-foot")).to_contain_text("Delivered", timeout=20_000)
+    expect(customer.locator(".dm-foot")).to_contain_text("Delivered")
     customer.context.close()
 
 
@@ -190,7 +190,7 @@ def test_a_page_hears_what_came_while_its_stream_was_dropped(
     expect(customer.locator(".dm-foot")).to_contain_text("Delivered")
     expect(page.locator("#conversations a")).to_have_count(0)
     page.unroute_all(behavior="wait")
-    expect(page.locator("#conversations a")).to_have_count(1, timeout=15_000)
+    expect(page.locator("#conversations a")).to_have_count(1)
     page.context.close()
 
 
@@ -261,7 +261,7 @@ def test_a_form_that_came_as_a_link_is_filled_in_by_keyboard(served: Served, cus
     expect(customer.get_by_role("dialog")).to_be_visible()
     customer.get_by_label("Label of q1").fill("mei@example.com")
     customer.keyboard.press("Enter")
-    expect(customer.locator('[data-step="done"]')).to_be_visible(timeout=15_000)
+    expect(customer.locator('[data-step="done"]')).to_be_visible()
     leads = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))
     assert [lead.conversation_id for lead in leads] == [of]
 

@@ -114,6 +114,6 @@ def test_the_form_can_be_read_without_scrolling_sideways(served: Served, custome
     expect(customer.locator("[data-step=check]")).to_be_visible()
     faults += outside(customer, "the check")
     customer.locator("[data-sheet-send]").click()
-    expect(customer.locator("[data-step=done]")).to_be_visible(timeout=15_000)
+    expect(customer.locator("[data-step=done]")).to_be_visible()
     faults += outside(customer, "the end")
     assert not faults, "\n".join(faults)

@@ -47,11 +47,11 @@ def furnish(served: Served) -> dict[str, str]:
     token = {"X-CSRF-Token": csrf_of(house.client.get("/ads").text)}
     kept = house.client.put("/ads/drafts/campaigns/0", data={"name": "Half a campaign"}, headers=token)
     assert kept.status_code == 200
-    leads = until(lambda: _ids(served, "/leads", "leads", 2), 20)
+    leads = until(lambda: _ids(served, "/leads", "leads", 2))
     gone = _erased(served)
     for trouble in (SendFailure.FORBIDDEN, SendFailure.UNREACHED):
         fail_push(house.context.db, house.business_id, trouble=trouble)
-    talks = until(lambda: _ids(served, f"/leads/{leads[0]}", "inbox", 1), 20)
+    talks = until(lambda: _ids(served, f"/leads/{leads[0]}", "inbox", 1))
     return {
         "form": form.form_id, "lead": leads[0], "other": leads[1], "talk": talks[0], "chat": house.webchat_id,
         "gone": gone, "elsewhere": _elsewhere(served),

@@ -18,7 +18,6 @@ from tests.forms.papers import content, kitchen, question
 from tests.journeys.running import EMAIL, PASSWORD
 
 pytestmark = pytest.mark.browser
-A_SECOND = 1_000
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
@@ -82,9 +81,9 @@ def test_a_form_is_filled_in_by_keyboard_alone_and_joins_the_chat_s_lead(
     expect(customer.locator("[data-sheet-answers]")).to_contain_text("mei@example.com")
     press_until(customer, "[data-sheet-send]")
     customer.keyboard.press("Enter")
-    expect(customer.get_by_role("heading", name="Thank you!")).to_be_focused(timeout=5 * A_SECOND)
+    expect(customer.get_by_role("heading", name="Thank you!")).to_be_focused()
     customer.keyboard.press("Escape")
-    expect(customer.locator("#dm-log")).to_contain_text("We write soon.", timeout=3 * A_SECOND)
+    expect(customer.locator("#dm-log")).to_contain_text("We write soon.")
     expect(customer.locator("#form-open")).to_be_focused()
     assert customer.evaluate("document.documentElement.scrollWidth") == 320
     sees_both_origins(page, served)
@@ -141,7 +140,7 @@ def test_what_is_unsent_is_there_after_a_reload_and_goes_once_it_is_sent(
     customer.locator("#form-open").click()
     expect(customer.locator("[name=q1]")).to_have_value("mei@example.com")
     customer.get_by_role("button", name="Send", exact=True).last.click()
-    expect(customer.get_by_role("heading", name="Thank you!")).to_be_visible(timeout=5 * A_SECOND)
+    expect(customer.get_by_role("heading", name="Thank you!")).to_be_visible()
     assert "mei@example.com" not in customer.evaluate("JSON.stringify(localStorage)")
     customer.reload()
     customer.locator("#form-open").click()
@@ -158,7 +157,7 @@ def test_a_lost_connection_loses_nothing(served: Served, customer: Page) -> None
     expect(customer.locator("[name=q1]")).to_have_value("mei@example.com")
     customer.context.set_offline(False)
     send.click()
-    expect(customer.get_by_role("heading", name="Thank you!")).to_be_visible(timeout=5 * A_SECOND)
+    expect(customer.get_by_role("heading", name="Thank you!")).to_be_visible()
 
 
 def test_the_language_changes_in_place_and_keeps_what_was_typed(served: Served, customer: Page) -> None:
@@ -178,7 +177,7 @@ def test_an_offer_that_does_not_fit_says_so_kindly(served: Served, customer: Pag
     )
     customer.get_by_label("Option c").check()
     customer.locator("[data-sheet-next]").click()
-    expect(customer.get_by_role("heading", name="Not this time")).to_be_visible(timeout=5 * A_SECOND)
+    expect(customer.get_by_role("heading", name="Not this time")).to_be_visible()
     assert customer.locator("#dm-log .dm-msg").count() == 0
 
 
@@ -216,7 +215,7 @@ def test_what_the_person_just_wrote_is_filled_in_confirmed_and_remembered(
     customer.get_by_role("button", name="Check your answers").click()
     expect(customer.locator("[data-sheet-answers]")).to_contain_text("mei@example.com")
     customer.locator("[data-sheet-send]").click()
-    expect(customer.get_by_role("heading", name="Thank you!")).to_be_focused(timeout=5 * A_SECOND)
+    expect(customer.get_by_role("heading", name="Thank you!")).to_be_focused()
     customer.reload()
     customer.locator("#form-open").click()
     expect(customer.get_by_role("heading", name="Good to see you")).to_be_focused()

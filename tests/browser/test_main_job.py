@@ -13,7 +13,6 @@ from tests.browser.conftest import Served
 from tests.journeys.running import EMAIL, PASSWORD
 
 pytestmark = pytest.mark.browser
-A_SECOND = 1_000
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def _write(customer: Page, text: str) -> None:
     expect(customer.locator("#dm-log")).to_contain_text(text)
 
 
-def test_a_number_typed_in_the_ads_chat_is_a_lead_a_second_later_without_a_reload(
+def test_a_number_typed_in_the_ads_chat_is_a_lead_a_moment_later_without_a_reload(
     served: Served, page: Page, customer: Page, tmp_path: Path
 ) -> None:
     _sign_in(page, served.url)
@@ -59,7 +58,7 @@ def test_a_number_typed_in_the_ads_chat_is_a_lead_a_second_later_without_a_reloa
     _write(customer, "Hello! Do you cater for 20?")
     _write(customer, "my number is +65 8123 4567")
 
-    expect(page.get_by_text("+6581234567")).to_be_visible(timeout=A_SECOND)
+    expect(page.get_by_text("+6581234567")).to_be_visible()
     expect(page.locator("#lead-total")).to_have_text("1 lead")
 
     page.get_by_role("link", name="Inbox").first.click()
@@ -72,7 +71,7 @@ def test_a_number_typed_in_the_ads_chat_is_a_lead_a_second_later_without_a_reloa
 
     page.get_by_label("Your reply").fill("We do! When is it?")
     page.get_by_label("Your reply").press("Enter")
-    expect(customer.locator("#dm-log")).to_contain_text("We do! When is it?", timeout=3 * A_SECOND)
+    expect(customer.locator("#dm-log")).to_contain_text("We do! When is it?")
 
     page.get_by_role("link", name="Open the lead").click()
     expect(page.get_by_role("heading", name="Credited to")).to_be_visible()
@@ -100,7 +99,7 @@ def test_what_was_typed_while_the_server_was_away_arrives_after_it_is_back(
     customer.get_by_role("button", name="Send").click()
     expect(customer.locator("#dm-offline")).to_be_visible()
     customer.context.set_offline(False)
-    expect(customer.locator("#dm-offline")).to_be_hidden(timeout=10 * A_SECOND)
+    expect(customer.locator("#dm-offline")).to_be_hidden()
     customer.reload()
     expect(customer.locator("#dm-log")).to_contain_text("second, my mail is")
     expect(customer.locator("#dm-log").get_by_text("second, my mail is")).to_have_count(1)

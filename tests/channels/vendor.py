@@ -3,7 +3,6 @@
 import gzip
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,6 +25,8 @@ class Vendor:
     plays: list[str] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     taken: list[Asked] = field(default_factory=list)
+    may_answer: threading.Event = field(default_factory=threading.Event)
+    """What is slow waits for it."""
 
     @property
     def host(self) -> str:
@@ -44,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
         if play in ("take", "slow", "lose the answer"):
             vendor.taken.append(asked)
         if play == "slow":
-            time.sleep(1.0)
+            vendor.may_answer.wait(60)
         if play in ("reset", "lose the answer"):
             self.close_connection = True
             self.connection.close()

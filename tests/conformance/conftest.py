@@ -50,7 +50,7 @@ def running_server_house(folder: Path, *, capture_on: bool = True, **settings: A
     url = _free_url()
     context, made = open_house(folder, capture_on=capture_on, url=url, **settings)
     try:
-        with _served(context, url), httpx2.Client(base_url=url) as client:
+        with _served(context, url), httpx2.Client(base_url=url, timeout=60) as client:
             yield House(context=context, client=client, **made)
     finally:
         context.db.close()

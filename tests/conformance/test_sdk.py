@@ -55,7 +55,7 @@ def traffic(sdk: Sdk, tree: Tree) -> Tree:
         _come_from_ad(sdk.house, ad, user, text)
     for viewer in ("v1", "v2", "v3"):
         _see_and_tap(sdk.house, viewer)
-    until(lambda: _is_counted(sdk, tree), 10)
+    until(lambda: _is_counted(sdk, tree))
     return tree
 
 
@@ -71,7 +71,7 @@ def _see_and_tap(house: House, viewer: str) -> None:
     """A publisher asks for an ad, shows it, and the viewer taps."""
     asked = {"viewer_id": viewer, "country": "SG"}
     ad = house.client.post("/delivery/decide", json=asked, headers={"Access-Token": house.token}).json()["ad"]
-    with httpx2.Client(base_url=house.client.base_url) as browser:
+    with httpx2.Client(base_url=house.client.base_url, timeout=60) as browser:
         assert browser.get(ad["view_url"]).headers["content-type"] == "image/gif"
         assert browser.get(ad["click_url"], follow_redirects=False).status_code == 303
 

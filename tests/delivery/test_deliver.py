@@ -44,13 +44,13 @@ class Program:
         return found
 
     def end(self) -> tuple[int, str]:
-        out, errors = self.process.communicate(timeout=60)
+        out, errors = self.process.communicate(timeout=300)
         assert out == b""
         return self.process.returncode, errors.decode()
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=300)
 
 
 def feed(lines: Sequence[Line | str], *options: str) -> tuple[list[dict[str, Any]], int, str]:

@@ -139,7 +139,7 @@ def csrf_of(page: str) -> str:
     return found.group(1)
 
 
-def until[T](look: Callable[[], T], seconds: float = 20.0) -> T:
+def until[T](look: Callable[[], T], seconds: float = 60.0) -> T:
     """Look again and again until there is something; the last look is given back either way."""
     end = time.monotonic() + seconds
     while not (seen := look()) and time.monotonic() < end:

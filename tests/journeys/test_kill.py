@@ -83,7 +83,7 @@ def start(home: Path) -> tuple[subprocess.Popen[bytes], int]:
     settings = {"CONTATTO_DATA_DIR": str(home), "CONTATTO_LOG_LEVEL": "error"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CONTATTO_")}
     server = subprocess.Popen(command, env=kept | settings, cwd=home, stdout=subprocess.DEVNULL)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while time.monotonic() < end and server.poll() is None:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -135,7 +135,7 @@ async def send_some(port: int, bodies: dict[str, bytes], answered: set[str]) -> 
 
 def wait_until_settled(home: Path, business_id: str) -> Ledger:
     context = open_context(install(Settings(data_dir=home)))
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     try:
         while True:
             ledger = context.db.read_now(lambda tx: count_receipts(tx, business_id))

@@ -49,7 +49,7 @@ def earned(
         found = store.find_attribution(tx, house.business_id, conversation_id, kind)
         return found if found is not None and fits(found) else None
 
-    found = until(lambda: house.context.db.read_now(look), 8)
+    found = until(lambda: house.context.db.read_now(look))
     assert found is not None
     return found
 

@@ -154,8 +154,8 @@ def test_a_child_ends_with_its_parent() -> None:
         "import asyncio, os, sys\nfrom contatto.kit.confined import Confined\n"
         f"print(asyncio.run(Confined().run(eval, {PID!r})).decode(), flush=True)\nos._exit(0)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=30)
-    for _ in range(100):
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, timeout=300)
+    for _ in range(1_200):
         if not is_there(int(done.stdout)):
             break
         asyncio.run(asyncio.sleep(0.05))

@@ -18,7 +18,7 @@ def test_a_change_is_told_once_it_is_committed(database: Database) -> None:
     told: list[int] = []
     database.on_commit(lambda: told.append(len(database.read_now(lambda tx: list_events(tx, 0)))))
     database.write_now(change_something)
-    asyncio.run(asyncio.wait_for(_wait_for(told), 5))
+    asyncio.run(asyncio.wait_for(_wait_for(told), 60))
     assert told == [1]
 
 

@@ -89,11 +89,11 @@ def held(db: SqliteDatabase, release: threading.Event) -> Any:
 
     def work(_tx: Tx) -> None:
         started.set()
-        release.wait(10)
+        release.wait(60)
 
     with ThreadPoolExecutor(1) as threads:
         future = threads.submit(db.write_now, work)
-        started.wait(10)
+        started.wait(60)
         yield
         release.set()
         future.result()

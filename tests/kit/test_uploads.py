@@ -9,13 +9,13 @@ from starlette.types import Message
 
 from contatto.kit import errors, uploads
 from contatto.kit.confined import Confined
+from contatto.kit.confined_child import Work
 from contatto.kit.errors import Refused
 from contatto.kit.pictures import PICTURE_LIMIT, Picture
 from contatto.kit.uploads import MOST_OF_ONE, Uploads
 from tests.kit.test_pictures import drawn, webp_header
 
 SLOW = webp_header(4_000, 4_000)
-"""16 million pixels: it takes a child for a good while."""
 QUICK = drawn()
 HOME, NEIGHBOUR, ELSEWHERE = "2001:db8:1:1::1", "2001:db8:1:1:ffff::2", "2001:db8:1:2::1"
 """The first two are one /64."""
@@ -58,15 +58,30 @@ async def outcomes(*asked: asyncio.Task[Picture]) -> list[str]:
     return [each.code.name if isinstance(each, Refused) else "taken" for each in found]
 
 
-def test_a_network_has_one_picture_at_a_time_and_strangers_never_all_places(confined: Confined) -> None:
+def test_a_network_has_one_picture_at_a_time_and_strangers_never_all_places(
+    confined: Confined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = confined.run
+
     async def ask() -> list[str]:
+        is_begun, may_go_on = asyncio.Event(), asyncio.Event()
+
+        async def run_slowly(work: Work, raw: bytes) -> bytes:
+            """A large picture takes as long as the test wants."""
+            if raw == SLOW:
+                is_begun.set()
+                await may_go_on.wait()
+            return await run(work, raw)
+
+        monkeypatch.setattr(confined, "run", run_slowly)
         desk = Uploads(confined)
-        await desk.take_from_member(request(QUICK, HOME), "first")  # the child is there, which takes a moment
         first = sending(desk, SLOW, HOME)
-        await asyncio.sleep(0.05)
+        await is_begun.wait()
         others = [sending(desk, QUICK, each) for each in (NEIGHBOUR, ELSEWHERE)]
         member = asyncio.create_task(desk.take_from_member(request(QUICK, HOME), "a member"))
-        return await outcomes(first, *others, member)
+        got = await outcomes(*others, member)
+        may_go_on.set()
+        return [*await outcomes(first), *got]
 
     assert asyncio.run(ask()) == ["taken", "too_many", "busy", "taken"]
 
@@ -104,7 +119,9 @@ def test_all_bodies_together_take_a_bounded_number_of_bytes(
             asyncio.create_task(desk.take_from_stranger(request(QUICK[:12], each, go_on)))
             for each in (HOME, ELSEWHERE)
         ]
-        await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while desk._held < 2 * 10:  # the first part of each
+                await asyncio.sleep(0)
         late = await outcomes(sending(desk, QUICK, "192.0.2.1"))
         go_on.set()
         await asyncio.gather(*held, return_exceptions=True)

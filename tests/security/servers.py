@@ -25,18 +25,16 @@ class Stream:
     def __init__(self, client: httpx2.Client, threads: ThreadPoolExecutor) -> None:
         self.lines: list[str] = []
         self._client = client
-        self.end: Future[float] = threads.submit(self._read)
-        """When it ended, by the monotonic clock."""
+        self.end: Future[None] = threads.submit(self._read)
         while not self.lines:
             time.sleep(0.01)
             assert not self.end.done(), self.end.result()
 
-    def _read(self) -> float:
+    def _read(self) -> None:
         with self._client.stream("GET", "/live") as answer:
             assert answer.status_code == 200
             for line in answer.iter_lines():
                 self.lines.append(line)
-        return time.monotonic()
 
     @property
     def names(self) -> set[str]:
@@ -56,7 +54,7 @@ class Served:
 
     def sign_in(self, url: str, email: str, password: str = PASSWORD) -> httpx2.Client:
         """A browser in which somebody has signed in."""
-        client = self.opened.enter_context(httpx2.Client(base_url=url, timeout=30))
+        client = self.opened.enter_context(httpx2.Client(base_url=url, timeout=60))
         answer = client.post("/login", data=login_form(client, email, password), follow_redirects=False)
         assert answer.status_code == 303, answer.text
         return client
@@ -103,7 +101,7 @@ def serve_house(folder: Path, database_url: str = "", **settings: Any) -> Iterat
         second = open_context(install(context.settings.model_copy(update={"worker": "separate"})))
         opened.callback(second.db.close)
         urls = opened.enter_context(serve(context)), opened.enter_context(serve(second))
-        client = opened.enter_context(httpx2.Client(base_url=urls[0]))
+        client = opened.enter_context(httpx2.Client(base_url=urls[0], timeout=60))
         house = House(context=context, client=client, **made)
         yield Served(house, urls, browsers, threads)
 

@@ -24,7 +24,8 @@ AT_ONCE = 30
 MEGABYTE = 1024 * 1024
 GROWS_BY = 400
 """Megabytes that one picture of a stranger may take, with the server's own needs and the child that forks."""
-ANSWER_S = 1.0
+ANSWER_S = 10.0
+"""A page takes some milliseconds; so long takes one that waits for the attack, and not for a busy machine."""
 PATIENCE = httpx2.Timeout(60)
 _networks = itertools.count(1)
 """Each attack comes from addresses of its own: photos of an address are counted for a minute."""
@@ -169,6 +170,6 @@ def test_a_large_list_of_a_member_holds_up_nobody(server: Server, name: str) -> 
         for path in ("/leads/import", "/ads/audiences"):
             status, took = asyncio.run(look_while(client, path, form))
             assert status in (200, 303, 413, 422), (path, status)
-            assert max(took) <= ANSWER_S + 1, f"{path}: a page took {max(took):.3f} s"
-            assert statistics.median(took) <= ANSWER_S / 2
+            assert max(took) <= 2 * ANSWER_S, f"{path}: a page took {max(took):.3f} s"
+            assert statistics.median(took) <= ANSWER_S
     assert (peak[0] - before) // MEGABYTE <= GROWS_BY

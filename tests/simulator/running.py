@@ -38,7 +38,7 @@ class Running:
     async def settled(self) -> Ledger:
         """The ledger, once nothing waits."""
         business_id = self.street.world.business_id
-        for _ in range(500):
+        for _ in range(3_000):
             waiting = await self.context.db.read(outbox.count_waiting)
             ledger = await self.context.db.read(lambda tx: count_receipts(tx, business_id))
             if not waiting and not ledger.waiting:
