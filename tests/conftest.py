@@ -27,6 +27,7 @@ from contatto.kit.log import _Current
 from contatto.kit.vault import Vault
 from contatto.wiring import PORTS
 from tests import passwords, postgres, schema, tally
+from tests.compiled import compiled_once
 from tests.emptied import EmptiedDatabases
 from tests.wide import is_wide
 from tools.browser import MISSING, find_chromium
@@ -103,6 +104,12 @@ def quick_passwords() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(accounts, "_hasher", passwords.QUICK)
         patch.setattr(accounts, "_NOBODY", passwords.QUICK.hash("nobody's"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_statements() -> Iterator[None]:
+    with compiled_once():
         yield
 
 

@@ -370,10 +370,8 @@ def test_a_message_that_could_not_be_delivered_says_so(whatsapp: Desk) -> None:
     sent = whatsapp.reply("Hello")
     whatsapp.work()
     whatsapp.hear(status("failed", errors=[{"code": 131026}]))
-    assert (whatsapp.send_of(sent).state, whatsapp.send_of(sent).reason) == (
-        SendState.FAILED,
-        "platform_131026",
-    )
+    found = whatsapp.send_of(sent)
+    assert (found.state, found.reason) == (SendState.FAILED, "platform_131026")
 
 
 def test_the_worker_waits_for_no_slow_platform(desk: Desk) -> None:
