@@ -3,7 +3,7 @@ in test_vendor_clients.py."""
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -38,111 +38,30 @@ from contatto.crm.model.operations import (
     Write,
     Written,
 )
-from contatto.simulator.crms import google_sheets, hubspot, odoo, pipedrive, salesforce, zoho
-from contatto.simulator.crms.server import CrmServer, Fault, Vendor
-from tests.crm.speaking import Speaker
+from contatto.crm.registry import CONNECTORS
+from contatto.simulator.crms import odoo, pipedrive, salesforce
+from contatto.simulator.crms.cases import CASES, Case
+from contatto.simulator.crms.server import CrmServer, Fault
+from contatto.simulator.crms.speaking import NoReply, Speaker
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LEAD, OTHER = "0195e2a7-0000-7000-8000-000000000001", "0195e2a7-0000-7000-8000-000000000002"
 
 
-@dataclass
-class Case:
-    """One vendor: what a lead of Ada is in its fields, a value that a list does not have, and what it can."""
-
-    connector: str
-    vendor: Vendor
-    settings: dict[str, str]
-    secrets: dict[str, str]
-    ada: dict[str, str]
-    bad_value: tuple[str, str] | None
-    email: str
-    one_per_email: bool = True
-    tells_merges: bool = True
-    names_fields: bool = True
-
-
-def cases() -> dict[str, Case]:
-    return {
-        "hubspot": Case(
-            "hubspot",
-            hubspot.HubSpotFake(),
-            {},
-            {"access_token": hubspot.TOKEN},
-            {"email": "ada@example.com", "phone": "+6591234567", "firstname": "Ada", "lastname": "Tan"},
-            ("hs_lead_status", "SMITTEN"),
-            "email",
-        ),
-        "salesforce": Case(
-            "salesforce",
-            salesforce.SalesforceFake(),
-            {"client_id": "x", "currency": "EUR"},
-            {"access_token": salesforce.TOKEN},
-            {"Email": "ada@example.com", "Phone": "+6591234567", "LastName": "Tan", "Company": "Ada's"},
-            ("LeadSource", "Dream"),
-            "Email",
-        ),
-        "google_sheets": Case(
-            "google_sheets",
-            google_sheets.GoogleSheetsFake(),
-            {"spreadsheet": google_sheets.SPREADSHEET, "sheet": google_sheets.SHEET},
-            {"access_token": google_sheets.TOKEN},
-            {"Name": "Ada Tan", "E-mail": "ada@example.com", "Phone": "+6591234567"},
-            None,
-            "E-mail",
-            one_per_email=False,
-            tells_merges=False,
-        ),
-        "zoho": Case(
-            "zoho",
-            zoho.ZohoFake(),
-            {"client_id": "x"},
-            {"access_token": zoho.TOKEN},
-            {"Email": "ada@example.com", "Phone": "+6591234567", "Last_Name": "Tan"},
-            ("Lead_Status", "Smitten"),
-            "Email",
-            tells_merges=False,
-            names_fields=False,
-        ),
-        "pipedrive": Case(
-            "pipedrive",
-            pipedrive.PipedriveFake(),
-            {"id_field": pipedrive.OUR_FIELD},
-            {"api_token": pipedrive.TOKEN},
-            {"email": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
-            ("b7d1", "9"),
-            "email",
-            one_per_email=False,
-            tells_merges=False,
-        ),
-        "odoo": Case(
-            "odoo",
-            odoo.OdooFake(),
-            {"database": odoo.DATABASE, "user": odoo.USER},
-            {"password": odoo.KEY, "session": str(odoo.UID)},
-            {"email_from": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
-            ("priority", "9"),
-            "email_from",
-            one_per_email=False,
-            tells_merges=False,
-        ),
-    }
-
-
-@pytest.fixture(params=sorted(cases()))
+@pytest.fixture(params=sorted(set(CASES) - {"webhook"}))
 def case(request: pytest.FixtureRequest) -> Case:
-    return cases()[request.param]
+    return CASES[request.param]
 
 
 @pytest.fixture
 def server(case: Case) -> Iterator[CrmServer]:
-    with CrmServer(case.vendor).running() as running:
+    with CrmServer(case.vendor()).running() as running:
         yield running
 
 
 @pytest.fixture
 def speaker(case: Case, server: CrmServer) -> Iterator[Speaker]:
-    speaker = Speaker(case.connector, Link(server.address, case.settings, case.secrets, NOW))
+    speaker = Speaker(CONNECTORS[case.connector], Link(server.address, case.settings, case.secrets, NOW))
     yield speaker
     speaker.close()
 
@@ -177,7 +96,7 @@ def test_a_write_whose_answer_was_lost_makes_no_second_record(
 ) -> None:
     for lost in range(6):  # of each request that a write takes, one after the other
         server.faults.extend([*[None] * lost, Fault.LOST])
-        with suppress(AssertionError):
+        with suppress(NoReply):
             made(speaker, case)
         server.faults.clear()
     record_id = made(speaker, case)
@@ -229,14 +148,16 @@ def test_a_field_or_a_value_that_is_gone_is_named(case: Case, speaker: Speaker) 
         assert speaker.do(write(case, **{name: value})) == ValueGone(name)
 
 
-def test_a_record_that_was_merged_or_deleted_is_followed_or_gone(case: Case, speaker: Speaker) -> None:
+def test_a_record_that_was_merged_or_deleted_is_followed_or_gone(
+    case: Case, speaker: Speaker, server: CrmServer
+) -> None:
     if case.connector == "google_sheets":
         pytest.skip("a sheet has no merges")
     first = made(speaker, case)
     second = made(speaker, case, lead=OTHER, **{case.email: "ada@example.org"})
-    case.vendor.crm.merge(first, second)
+    server.vendor.crm.merge(first, second)
     assert speaker.do(Read(first)) == (Moved(second) if case.tells_merges else Nothing())
-    case.vendor.crm.delete(second)
+    server.vendor.crm.delete(second)
     assert speaker.do(Read(second)) == Nothing()
     gone = speaker.do(write(case, record_id="987654321"))
     assert gone in (Nothing(), Refused("server_error"))
@@ -258,7 +179,7 @@ def test_after_erasing_a_read_finds_nothing(case: Case, speaker: Speaker) -> Non
     assert speaker.do(Find(FindBy.EXTERNAL_ID, LEAD)) == Nothing()
 
 
-def test_changes_are_told_once_each_and_in_order(case: Case, speaker: Speaker) -> None:
+def test_changes_are_told_once_each_and_in_order(case: Case, speaker: Speaker, server: CrmServer) -> None:
     if not speaker.connector.traits.tells_changes:
         pytest.skip("it tells none")
     if case.connector == "pipedrive":
@@ -267,7 +188,7 @@ def test_changes_are_told_once_each_and_in_order(case: Case, speaker: Speaker) -
     records = {
         made(speaker, case, lead=lead, **{case.email: f"{lead[-2:]}@example.com"}): lead for lead in leads
     }
-    crm = case.vendor.crm
+    crm = server.vendor.crm
     for record in list(crm.records.values())[10:20]:  # many at one time
         record.changed_at = list(crm.records.values())[10].changed_at
     told, cursor = [], Cursor()
@@ -294,15 +215,16 @@ def test_faults_are_told_apart(case: Case, speaker: Speaker, server: CrmServer) 
     server.faults.append(Fault.HTML)
     assert isinstance(speaker.do(Read(record_id)), Later)
     server.faults.append(Fault.RESET)
-    assert speaker.do(Read(record_id)) is None
+    with pytest.raises(NoReply):
+        speaker.do(Read(record_id))
 
 
 def test_a_lead_that_was_converted_is_followed_to_its_contact() -> None:
-    case = cases()["salesforce"]
-    vendor = case.vendor
+    case = CASES["salesforce"]
+    vendor = case.vendor()
     assert isinstance(vendor, salesforce.SalesforceFake)
     with CrmServer(vendor).running() as server:
-        speaker = Speaker("salesforce", Link(server.address, case.settings, case.secrets, NOW))
+        speaker = Speaker(CONNECTORS["salesforce"], Link(server.address, case.settings, case.secrets, NOW))
         record_id = made(speaker, case)
         contact = vendor.convert(record_id)
         assert speaker.do(write(case, record_id)) == Moved(contact)
@@ -315,11 +237,11 @@ def test_a_lead_that_was_converted_is_followed_to_its_contact() -> None:
 
 
 def test_pipedrive_tells_what_became_of_a_persons_deals_and_keeps_one_note() -> None:
-    case = cases()["pipedrive"]
-    vendor = case.vendor
+    case = CASES["pipedrive"]
+    vendor = case.vendor()
     assert isinstance(vendor, pipedrive.PipedriveFake)
     with CrmServer(vendor).running() as server:
-        speaker = Speaker("pipedrive", Link(server.address, case.settings, case.secrets, NOW))
+        speaker = Speaker(CONNECTORS["pipedrive"], Link(server.address, case.settings, case.secrets, NOW))
         person = made(speaker, case)
         for _ in range(3):
             made(speaker, case)
@@ -337,11 +259,13 @@ def test_pipedrive_tells_what_became_of_a_persons_deals_and_keeps_one_note() -> 
 
 
 def test_odoo_gives_a_session_for_the_right_key_alone() -> None:
-    case = cases()["odoo"]
-    with CrmServer(case.vendor).running() as server:
-        speaker = Speaker("odoo", Link(server.address, case.settings, {"password": odoo.KEY}, NOW))
+    case = CASES["odoo"]
+    with CrmServer(case.vendor()).running() as server:
+        speaker = Speaker(
+            CONNECTORS["odoo"], Link(server.address, case.settings, {"password": odoo.KEY}, NOW)
+        )
         assert speaker.do(Read("1")) == Expired()
         assert speaker.do(Renew()) == Renewed({"session": str(odoo.UID)})
-        speaker.with_secrets(password="wrong")
+        speaker.link = replace(speaker.link, secrets={"password": "wrong"})
         assert speaker.do(Renew()) == Denied("access_denied")
         speaker.close()

@@ -8,6 +8,7 @@ Codes and Error Responses), "Object Reference" (Lead, EntityParticle, PicklistVa
 """
 
 import re
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -63,26 +64,17 @@ NOTE: Final = "Description"
 _DATA: Final = "/services/data/v62.0"
 _PAGE: Final = 200
 _CONTACT: Final = "003"  # the first signs of a contact's id
+_NOT_HELD: Final = "\0"  # stands for a field of leads in a contact, which has none to compare
 _OF_LEADS: Final = frozenset({"Company", "Status", "LeadSource", "Rating", "Industry", "Website", OUR_ID})
-_MATCH: Final = {
-    FindBy.EMAIL: "Email = '{0}'",
-    FindBy.PHONE: "(Phone = '{0}' OR MobilePhone = '{0}')",
-}
+_MATCH: Final = {FindBy.EMAIL: "Email = '{0}'", FindBy.PHONE: "(Phone = '{0}' OR MobilePhone = '{0}')"}
 _TAKEN: Final = re.compile(r"record with id: ?([A-Za-z0-9]{15,18})")
 _NO_COLUMN: Final = re.compile(r"No such column '([^']+)'")
 _FIELD_GONE: Final = frozenset({"INVALID_FIELD", "INVALID_FIELD_FOR_INSERT_UPDATE"})
-_VALUE_GONE: Final = frozenset(
-    {
-        "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
-        "STRING_TOO_LONG",
-        "INVALID_EMAIL_ADDRESS",
-        "NUMBER_OUTSIDE_VALID_RANGE",
-        "INVALID_TYPE_ON_FIELD_IN_RECORD",
-    }
-)
-_BUSY: Final = frozenset(
-    {"REQUEST_LIMIT_EXCEEDED", "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "QUERY_TIMEOUT"}
-)
+_VALUE_GONE: Final = frozenset({
+    "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "STRING_TOO_LONG", "INVALID_EMAIL_ADDRESS",
+    "NUMBER_OUTSIDE_VALID_RANGE", "INVALID_TYPE_ON_FIELD_IN_RECORD",
+})  # fmt: skip
+_BUSY: Final = frozenset({"REQUEST_LIMIT_EXCEEDED", "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE"})
 _GONE: Final = frozenset(
     {"ENTITY_IS_DELETED", "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY", "CANNOT_UPDATE_CONVERTED_LEAD"}
 )
@@ -247,6 +239,8 @@ def _read_record(_link: Link, read: Read, body: Any, memory: str) -> Reply:
     if one.get("IsConverted") is True and as_text(one.get("ConvertedContactId")):
         return Moved(as_text(one["ConvertedContactId"]))
     record = _record(one)
+    if _object(record.id) == "Contact":
+        record = replace(record, values={**dict.fromkeys(_OF_LEADS, _NOT_HELD), **record.values})
     return Found((record,)) if record.id else UNCLEAR
 
 
@@ -355,6 +349,9 @@ class Salesforce(JsonApi):
             if reply is not None:
                 return reply
         return _gone(link, operation, memory) if answer.status == 404 else None
+
+    def agrees(self, field: str, written: str, found: str) -> bool:
+        return found == _NOT_HELD or super().agrees(field, written, found)
 
     def record_url(self, link: Link, record_id: str) -> str:
         return f"{link.address}/lightning/r/{_object(record_id)}/{record_id}/view"
