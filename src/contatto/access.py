@@ -183,6 +183,8 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "POST /settings/capture/{account_id}/application",
         "POST /settings/capture/{account_id}/switch",
         "POST /settings/channels/accounts",
+        "POST /settings/channels/accounts/{account_id}/correct",
+        "POST /settings/channels/accounts/{account_id}/disconnect",
         "POST /settings/channels/accounts/{account_id}/sites",
         "POST /settings/channels/accounts/{account_id}/token",
         "POST /settings/channels/apps",

@@ -63,7 +63,7 @@ from contatto.kit.confined import Confined
 from contatto.kit.db.connect import open_database
 from contatto.kit.errors import Refused
 from contatto.kit.http import api_refusal, refusal_answer
-from contatto.kit.i18n import translator_of
+from contatto.kit.i18n import N_, translator_of
 from contatto.kit.installation import Installation
 from contatto.kit.keys import KEY_FILE, load_keys
 from contatto.kit.log import logger, where
@@ -79,6 +79,7 @@ from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.ports import ChargePort
 from contatto.ui.context import Context, context_of
 from contatto.ui.live import LiveFeed
+from contatto.ui.navigation import is_navigation
 from contatto.ui.render import Renderer, asset_folders
 from contatto.ui.security import SecurityLayer, redirect_slashes
 from contatto.ui.sessions import CookieRules
@@ -141,6 +142,8 @@ OPEN_PATHS: Final = frozenset({
 PUBLIC_PATHS: Final = ("/static/", "/form-pictures/")
 """What the same bytes are for everybody, so that browsers and proxies may keep it; nothing else is stored."""
 _JSON_PREFIXES: Final = ("/webhooks/", "/delivery/", "/t/", "/media")
+_CUSTOMERS: Final = ("/chat/", "/form/", "/t/", "/form-pictures/", "/media")
+"""What customers come to: what goes wrong there is told on a page that knows no log-in."""
 _CHAT_API: Final = re.compile(r"/chat/[^/]+/(?!embed$)")
 """All below the page of a chat: a customer has nothing to do with the log-in of members."""
 
@@ -209,6 +212,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_middleware(AuditLayer, shows=SHOWS_CONTACTS)
+    app.add_middleware(contatto.typed.pages.KeptAnswers)
     app.add_middleware(
         SecurityLayer,
         broken=_answer_broken,
@@ -271,8 +275,13 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
     request.state.is_refused = True  # in the API its status is 200 all the same
     if path.startswith(API_PREFIX):
         return api_refusal(refused, request_id)
-    if path.startswith(_JSON_PREFIXES) or _is_chat_api(request):
+    is_for_customers = path.startswith(_CUSTOMERS)
+    if (path.startswith(_JSON_PREFIXES) or _is_chat_api(request)) and not (
+        is_for_customers and is_navigation(request)
+    ):
         return refusal_answer(refused, request_id)
+    if is_for_customers:
+        return _customer_page(request, refused)
     if refused.code is errors.SIGN_IN and request.method == "GET" and not request.headers.get("hx-request"):
         return RedirectResponse(f"/login?next={quote(path)}", 303)
     return _error_page(request, refused)
@@ -282,6 +291,27 @@ def _is_chat_api(request: Request) -> bool:
     path = request.url.path
     is_linked_form = path.startswith("/form/") and request.method == "POST"
     return is_linked_form or _CHAT_API.match(path) is not None
+
+
+def _customer_page(request: Request, refused: Refused) -> Response:
+    """What went wrong, for somebody who came by a link and has nothing to do with members."""
+    context: Context = request.app.state.context
+    words, status = translator_of(request), refused.code.http_status
+    heading, next_step = (
+        N_("This link leads nowhere."),
+        N_("It may be cut off or old. Open it again where you found it, or write in the chat that you know."),
+    )
+    if status == errors.TOO_MANY.http_status:
+        heading, next_step = refused.code.says, N_("Wait a moment, then try again.")
+    elif status >= errors.BROKEN.http_status:
+        heading, next_step = refused.code.says, N_("Try again in a moment.")
+    elif request.method != "GET":
+        heading, next_step = refused.code.says, N_("Go back and try again.")
+    values = {"heading": words.gettext(heading), "next_step": words.gettext(next_step)}
+    response = context.pages.render(request, "ui/customer_error.html", values, status)
+    if refused.retry_after_s is not None:
+        response.headers["Retry-After"] = str(refused.retry_after_s)
+    return response
 
 
 def _error_page(request: Request, refused: Refused) -> Response:

@@ -91,6 +91,7 @@ from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
 from contatto.subscriptions import actions as pushes
 from contatto.subscriptions.model import Entity, SubscriptionEnded
+from contatto.typed.actions import purge_kept_pages
 
 _OF_CHATS: Final = partial(OnlyFor, pushes.of_told(Entity.DIRECT_MESSAGE))
 _OF_LEADS: Final = partial(OnlyFor, pushes.of_told(Entity.LEAD))
@@ -251,6 +252,7 @@ def periodic_jobs(
         PeriodicJob(3600.0, purge_photos, has_photo_to_forget),
         PeriodicJob(3600.0, purge_form_pictures, has_form_picture_to_forget),
         PeriodicJob(3600.0, purge_drafts),
+        PeriodicJob(3600.0, purge_kept_pages),
         PeriodicJob(3600.0, accounts.purge_sessions),
         PeriodicJob(3600.0, accounts.purge_codes),
         PeriodicJob(3600.0, purge_logins),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from contatto.channels.actions import set_access_token
+from contatto.channels.actions import disconnect_account, set_access_token
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.store import channel_tokens
@@ -143,7 +143,7 @@ def test_a_reply_goes_to_the_platform_with_the_accounts_token_and_is_sent(desk: 
 def test_the_token_is_sealed_and_can_be_taken_away(desk: Desk) -> None:
     kept = desk.db.read_now(lambda tx: tx.execute(select(channel_tokens)).mappings().one())
     assert TOKEN.encode() not in kept["access_token"]
-    desk.db.write_now(lambda tx: set_access_token(tx, desk.account.business_id, desk.account.id, ""))
+    desk.db.write_now(lambda tx: disconnect_account(tx, desk.account.business_id, desk.account.id))
     with pytest.raises(Refused, match="no access token"):
         desk.reply("Hello")
     for token in ("a b", "é", "x" * 2_001, "a\nb"):

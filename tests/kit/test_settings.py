@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -94,3 +95,19 @@ def test_a_database_url_is_used_as_it_is() -> None:
 def test_settings_cannot_be_changed_later() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().port = 1
+
+
+@pytest.mark.parametrize(
+    ("named", "links"),
+    [
+        ({}, "http://127.0.0.1:8000"),
+        ({"port": 8102}, "http://127.0.0.1:8102"),
+        ({"host": "::", "port": 8102}, "http://[::1]:8102"),
+        ({"host": "192.0.2.7"}, "http://192.0.2.7:8000"),
+        ({"port": 8102, "base_url": "https://leads.example.com"}, "https://leads.example.com"),
+    ],
+)
+def test_links_follow_the_port_unless_they_have_an_address_of_their_own(
+    named: dict[str, Any], links: str
+) -> None:
+    assert Settings(**named).base_url == links

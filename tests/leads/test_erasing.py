@@ -46,7 +46,7 @@ PERSONAL: Final = {
     "capture_corrections", "audience_members", "audience_files", "form_answers", "consent_receipts",
     "persons", "conversations", "messages", "sends", "inline_notices", "ad_referrals",
     "conversation_labels", "private_notes", "note_mentions", "scheduled_replies", "photos", "receipts",
-    "pushes",
+    "pushes", "kept_pages",
 }  # fmt: skip
 """What may hold a value of a person, or hangs on one."""
 WITH_IDS_ALONE: Final = {
@@ -96,6 +96,7 @@ class House:
             "evidence", "lead_history", "lead_entries", "lead_notes", "lead_tasks", "lead_labels",
             "lead_events", "lead_files", "form_answers", "sends", "inline_notices", "ad_referrals",
             "conversation_labels", "private_notes", "note_mentions", "scheduled_replies",
+            "kept_pages",
         ):  # fmt: skip
             plant.row(table)
         plant.row("lead_merges", kept_id=lead.id)
@@ -253,7 +254,7 @@ def test_no_table_holds_a_value_of_an_erased_person_in_any_form(database: Databa
 
     assert (job.state, job.done, job.skipped) == (JobState.DONE, 1, 0)
     assert traces(database, house.business_id, MARKS) == []
-    kept_files = [place for place in others if not place.startswith("lead_files")]
+    kept_files = [place for place in others if not place.startswith(("lead_files", "kept_pages"))]
     assert traces(database, house.business_id, OTHERS) == kept_files
 
 

@@ -127,6 +127,8 @@ class Planting:
         press("/settings/replies", data={"shortcut": "planted", "text": TEXT})
         group = self.filling.ids("adgroup_id")[0]
         press(f"/ads/drafts/ads/{group}", "PUT", data={"name": PHONE, "text": TEXT})
+        browser = {"Accept": "text/html"}
+        press(f"/ads/ad-groups/{group}/ads", data={"name": PHONE, "headline": ""}, headers=browser)
         press("/reports/saved", data={"name": "Of one", "query": f"q={MAIL}", "shared": "1"})
         assert ids("lead_id")
 

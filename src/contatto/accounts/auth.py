@@ -45,6 +45,8 @@ from contatto.ui.sessions import check_csrf, session_token
 
 API_HEADER: Final = "access-token"
 _LOOK: Final = "look"
+LOOK_RECORD: Final = "look_record"
+"""In a request's state: what the audit log says of the look that its answer is."""
 _NOTE_USE_EVERY: Final = timedelta(minutes=5)
 
 
@@ -262,6 +264,7 @@ class AuditLayer:
         objects = audit_rules.objects_of(_addressed(request) | state.get("named", {}))
         audit_record = _deed(caller, scope, objects)
         audit_record = replace(audit_record, seen=_seen_text(audit_record, seen, fresh))
+        state[LOOK_RECORD] = audit_record
         state[_LOOK] = (self.writer.begin(context.db, audit_record), fresh)
 
     async def _end(self, scope: Scope) -> None:

@@ -22,6 +22,7 @@ from contatto.kit.i18n import Translator, translator_of
 from contatto.kit.languages import LANGUAGES
 from contatto.ui.context import context_of
 from contatto.ui.language import keep_language
+from contatto.ui.navigation import SHOWN_ONCE
 
 router = APIRouter(include_in_schema=False)
 AUDIT_ROWS: Final = 50
@@ -86,6 +87,7 @@ async def post_token(
         kept, value = await context_of(request).db.write(issue)
     except Refused as refused:
         return await _render_settings(request, caller, problem=refused, typed=form)
+    setattr(request.state, SHOWN_ONCE, True)
     return await _render_settings(request, caller, new_token={"name": kept.name, "value": value})
 
 

@@ -1,7 +1,9 @@
 """Connecting accounts and registering apps."""
 
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import phonenumbers
 
 from contatto.channels import store
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform
@@ -47,18 +49,14 @@ def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount
     Raises:
         Refused: INVALID, when a value is missing or the account is connected already.
     """
-    country = new.registration_country.strip().upper()
-    if len(country) != 2 or not country.encode().isalpha():
-        raise Refused(errors.INVALID, "registration_country: give two letters, such as SG.")
-    if not new.name.strip():
-        raise Refused(errors.INVALID, "name: say whose account it is.")
+    country, name = _checked(new)
     account_id = new_id()
     account = ChannelAccount(
         account_id,
         business_id,
         new.platform,
         new.external_id or account_id,
-        new.name.strip(),
+        name,
         new.handle.lstrip("@"),
         country,
         tx.now,
@@ -69,24 +67,84 @@ def connect_account(tx: Tx, business_id: str, new: NewAccount) -> ChannelAccount
     return account
 
 
-def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
-    """Keep the token by which Contatto sends for an account, sealed; an empty one takes it away.
+def _checked(new: NewAccount) -> tuple[str, str]:
+    """The country and the name of an account.
 
     Raises:
-        Refused: NOT_FOUND; INVALID, when the platform needs none or the text cannot be a token.
+        Refused: INVALID.
+    """
+    country = new.registration_country.strip().upper()
+    if country not in phonenumbers.SUPPORTED_REGIONS:
+        raise Refused(errors.INVALID, "registration_country: give two letters, such as SG.")
+    if not new.name.strip():
+        raise Refused(errors.INVALID, "name: say whose account it is.")
+    return country, new.name.strip()
+
+
+def correct_account(tx: Tx, business_id: str, account_id: str, new: NewAccount) -> ChannelAccount:
+    """Put right what was typed of an account; its platform stays, and the id of our own chat page too.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID, when a value is missing or the account is connected already.
+    """
+    before = store.find_account(tx, business_id, account_id)
+    if before is None:
+        raise Refused(errors.NOT_FOUND, "There is no such channel account.")
+    country, name = _checked(new)
+    external_id = before.external_id
+    if needs_token(before):
+        external_id = check_external_id(new.external_id)
+        other = store.find_account_by_external(tx, business_id, before.platform, external_id)
+        if other is not None and other.id != account_id:
+            raise Refused(errors.INVALID, "external_id: this account is connected already.")
+    handle = new.handle.strip().lstrip("@")
+    changed = replace(before, name=name, handle=handle, registration_country=country, external_id=external_id)
+    store.record_account(tx, changed)
+    return changed
+
+
+def needs_token(account: ChannelAccount) -> bool:
+    """Whether replies of an account go through its platform; our own chat page reads what is stored."""
+    return bool(CONNECTORS[account.platform].dialect.base_url)
+
+
+def check_external_id(text: str) -> str:
+    """The platform's id of an account.
+
+    Raises:
+        Refused: INVALID, when there is none.
+    """
+    if not text.strip():
+        raise Refused(errors.INVALID, "external_id: give the account's id on its platform.")
+    return text.strip()
+
+
+def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
+    """Keep the token by which Contatto sends for an account, sealed; it replaces the one before.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID for what is no token, so that nothing disconnects by an empty field.
     """
     account = store.find_account(tx, business_id, account_id)
     if account is None:
         raise Refused(errors.NOT_FOUND, "There is no such channel account.")
-    if not CONNECTORS[account.platform].dialect.base_url:
+    if not needs_token(account):
         raise Refused(errors.INVALID, "access_token: the chat page needs none.")
     token = access_token.strip()
-    if len(token) > 2_000 or not (token.isascii() and token.isprintable()) or " " in token:
+    if not 0 < len(token) <= 2_000 or not (token.isascii() and token.isprintable()) or " " in token:
         raise Refused(errors.INVALID, "access_token: paste the token as the platform shows it.")
-    if token:
-        store.save_token(tx, business_id, account_id, token)
-    else:
-        store.delete_token(tx, business_id, account_id)
+    store.save_token(tx, business_id, account_id, token)
+
+
+def disconnect_account(tx: Tx, business_id: str, account_id: str) -> None:
+    """Forget the token of an account; it, its chats and its leads stay, and messages still come in.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    if store.find_account(tx, business_id, account_id) is None:
+        raise Refused(errors.NOT_FOUND, "There is no such channel account.")
+    store.delete_token(tx, business_id, account_id)
 
 
 def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+import phonenumbers
 from fastapi import APIRouter, Form, Request
 from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -17,20 +18,25 @@ from contatto.channels.rules import may_use_message_api, serves_platform
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.i18n import translator_of
+from contatto.kit.i18n import Translator, translator_of
 from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False, prefix="/settings/channels")
 
 
-class AccountForm(BaseModel):
-    """What connects an account; our own chat page needs no id."""
+class CorrectionForm(BaseModel):
+    """What may be corrected of an account."""
 
-    platform: Platform
     external_id: Annotated[str, Field(max_length=128)] = ""
     name: Annotated[str, Field(max_length=200)] = ""
     handle: Annotated[str, Field(max_length=200)] = ""
     country: Annotated[str, Field(max_length=10)] = ""
+
+
+class AccountForm(CorrectionForm):
+    """What connects an account; our own chat page needs no id."""
+
+    platform: Platform
 
 
 @router.get("")
@@ -49,8 +55,8 @@ async def post_account(
     new = NewAccount(form.platform, form.external_id.strip(), form.name, form.handle.strip(), form.country)
 
     def connect(tx: Tx) -> ChannelAccount:
-        if CONNECTORS[form.platform].dialect.base_url and not new.external_id:
-            raise Refused(errors.INVALID, "external_id: give the account's id on its platform.")
+        if CONNECTORS[form.platform].dialect.base_url:
+            actions.check_external_id(new.external_id)
         return actions.connect_account(tx, caller.business_id, new)
 
     try:
@@ -75,6 +81,48 @@ async def post_token(
         if refused.code is not errors.INVALID:
             raise
         return await _render(request, caller, account_id, refused)
+    return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
+
+
+@router.post("/accounts/{account_id}/correct")
+async def post_correction(
+    request: Request, caller: FormCaller, account_id: str, form: Annotated[CorrectionForm, Form()]
+) -> Response:
+    """Put right what was mistyped of an account."""
+    require(caller, Permission.ADMINISTER)
+
+    def correct(tx: Tx) -> None:
+        account = actions.load_channel(tx, caller.business_id, account_id, "account")
+        new = NewAccount(account.platform, form.external_id, form.name, form.handle, form.country)
+        actions.correct_account(tx, caller.business_id, account.id, new)
+
+    try:
+        await context_of(request).db.write(correct)
+    except Refused as refused:
+        if refused.code is not errors.INVALID:
+            raise
+        return await _render(request, caller, f"correct-{account_id}", refused, form.model_dump(mode="json"))
+    return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
+
+
+@router.post("/accounts/{account_id}/disconnect")
+async def post_disconnect(
+    request: Request, caller: FormCaller, account_id: str, confirmed: Annotated[str, Form()] = ""
+) -> Response:
+    """Forget the token of an account, once its reader has ticked that this is meant."""
+    require(caller, Permission.ADMINISTER)
+
+    def disconnect(tx: Tx) -> None:
+        actions.disconnect_account(tx, caller.business_id, account_id)
+        if confirmed != "1":
+            raise Refused(errors.INVALID, "confirmed: tick that replies shall end.")
+
+    try:
+        await context_of(request).db.write(disconnect)
+    except Refused as refused:
+        if refused.code is not errors.INVALID:
+            raise
+        return await _render(request, caller, f"disconnect-{account_id}", refused)
     return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
 
 
@@ -154,15 +202,28 @@ async def _render(
         "can_manage": can_manage,
         "platforms": [platform.value for platform in Platform],
         "failed": failed,
-        "error": refused.detail_in(translator_of(request)) if refused else "",
+        "error": _says(refused, translator_of(request)) if refused else "",
+        "countries": _countries(translator_of(request)),
         "typed": typed or {},
     }
     status = refused.code.http_status if refused else 200
     return context.pages.render(request, "channels/settings.html", values, status)
 
 
+def _says(refused: Refused, words: Translator) -> str:
+    """A refusal without the name of its field, which is ours."""
+    detail = refused.detail_in(words)
+    field, colon, says = detail.partition(": ")
+    return says[:1].upper() + says[1:] if colon and " " not in field else detail
+
+
+def _countries(words: Translator) -> list[tuple[str, str]]:
+    """Countries by their names in a language."""
+    named = [(code, words.country(code)) for code in phonenumbers.SUPPORTED_REGIONS]
+    return sorted(named, key=lambda pair: pair[1])
+
+
 def _shown_account(account: ChannelAccount, dates: dict[str, Any]) -> dict[str, Any]:
-    needs_token = bool(CONNECTORS[account.platform].dialect.base_url)
     return {
         "id": account.id,
         "display_name": account.name,
@@ -170,7 +231,7 @@ def _shown_account(account: ChannelAccount, dates: dict[str, Any]) -> dict[str, 
         "platform": account.platform.value,
         "external_id": account.external_id,
         "country": account.registration_country,
-        "needs_token": needs_token,
+        "needs_token": actions.needs_token(account),
         "region_closed": not may_use_message_api(account),
         "token_since": dates.get(account.id),
     }

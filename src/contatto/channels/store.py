@@ -63,6 +63,18 @@ def save_account(tx: Tx, row: dict[str, Any]) -> bool:
     return tx.insert_ignore(channel_accounts, row)
 
 
+def record_account(tx: Tx, account: ChannelAccount) -> None:
+    """Write over what may be corrected of an account."""
+    mine = channel_accounts.c.business_id == account.business_id
+    new = {
+        "name": account.name,
+        "handle": account.handle,
+        "registration_country": account.registration_country,
+        "external_id": account.external_id,
+    }
+    tx.execute(channel_accounts.update().where(mine, channel_accounts.c.id == account.id).values(**new))
+
+
 def find_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount | None:
     mine = channel_accounts.c.business_id == business_id
     return tx.find(ChannelAccount, select(channel_accounts).where(mine, channel_accounts.c.id == account_id))

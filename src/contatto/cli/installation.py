@@ -1,5 +1,7 @@
 """Opening the installation that a command works on."""
 
+from typing import Any
+
 import typer
 from pydantic import ValidationError
 from rich.console import Console
@@ -14,14 +16,17 @@ from contatto.wiring import install
 _err = Console(stderr=True, highlight=False)
 
 
-def open_installation() -> Context:
+def open_installation(**chosen: Any) -> Context:
     """Read the settings, say clearly what is wrong with them, and bring the schema up to date.
+
+    Args:
+        chosen: settings that the command line names; they win over the rest.
 
     Raises:
         typer.Exit: with code 2, when a setting is wrong, or another version wrote the database.
     """
     try:
-        settings = Settings()
+        settings = Settings(**chosen)
     except ValidationError as error:
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"]).upper()

@@ -1,7 +1,8 @@
 """`contatto serve` and `contatto worker`: the processes of an installation."""
 
 import asyncio
-from typing import Annotated
+import socket
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -13,6 +14,7 @@ from contatto.cli.serving import Serving
 from contatto.worker import Worker
 
 _out = Console(highlight=False)
+LOCAL_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def serve_command(
@@ -20,17 +22,31 @@ def serve_command(
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
 ) -> None:
     """Serve pages, API and webhooks; with the setting worker=in_process it does the background work too."""
-    context = open_installation()
+    named = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    context = open_installation(**named)
+    sockets = None
+    if context.settings.port == 0:  # the links are to carry the port that was found
+        context.db.close()
+        sockets = [_listen(context.settings.host)]
+        context = open_installation(**named | {"port": sockets[0].getsockname()[1]})
     settings = context.settings
-    chosen = {"host": host or settings.host, "port": settings.port if port is None else port}
-    serving = Serving(context, create_app(context), **chosen)
+    serving = Serving(context, create_app(context))
     _out.print(
-        f"Contatto {__version__} serves {settings.base_url} (database: {context.db.engine.dialect.name})"
+        f"Contatto {__version__} listens on {settings.host}, port {settings.port} "
+        f"(database: {context.db.engine.dialect.name})"
     )
+    _out.print(f"Links carry {settings.base_url}", soft_wrap=True)
+    if settings.is_local and settings.host not in LOCAL_HOSTS:
+        _out.print("Others cannot open them: set CONTATTO_BASE_URL to the public address.")
     try:
-        serving.run()
+        serving.run(sockets=sockets)
     finally:
         context.db.close()
+
+
+def _listen(host: str) -> socket.socket:
+    """A socket on a free port."""
+    return socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
 def worker_command() -> None:

@@ -1,9 +1,10 @@
 """Every setting of an installation: from the environment, from ``contatto.toml``, or by default."""
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -31,8 +32,9 @@ class Settings(BaseSettings):
         "empty means SQLite in the data folder.",
     )
     base_url: str = Field(
-        default="http://127.0.0.1:8000",
-        description="Public address of this installation, without a final slash.",
+        default="",
+        description="Public address of this installation, without a final slash, for links; empty "
+        "means http on the address and port that the server listens on.",
     )
     host: str = Field(default="127.0.0.1", description="Address that the server listens on.")
     port: int = Field(
@@ -166,6 +168,14 @@ class Settings(BaseSettings):
     def _no_final_slash(cls, value: str) -> str:
         return value.rstrip("/")
 
+    @model_validator(mode="after")
+    def _links_follow_the_server(self) -> Self:
+        if not self.base_url:
+            host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104  (compared)
+            host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+            object.__setattr__(self, "base_url", f"http://{host}:{self.port}")
+        return self
+
     @property
     def needs_capture_review(self) -> bool:
         """Whether an operator looks at applications for lead capture."""
@@ -193,6 +203,11 @@ class Settings(BaseSettings):
             return None
         chosen = self.sealed_dir or (None if self.database_url else self.data_dir / "sealed")
         return chosen and chosen.resolve()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether links lead to the machine itself, where nobody else can open them."""
+        return urlsplit(self.base_url).hostname in ("127.0.0.1", "::1", "localhost")
 
     @property
     def secure_cookies(self) -> bool:

@@ -52,6 +52,9 @@ form?.addEventListener("submit", (event) => {
   clearTimeout(timer);
   const isRepeated = isLeaving;
   isLeaving = true;
+  if (isDirty && !sending) { // a refused form is not in its draft yet; what is made takes the draft along
+    sending = send().catch(() => {}).then(() => { sending = null; });
+  }
   if (!sending) return;
   event.preventDefault();
   if (isRepeated) return;

@@ -21,6 +21,7 @@ from contatto.leads.rules.erasing import tells_of, without_person
 from contatto.leads.store import erasing as store
 from contatto.leads.store import records
 from contatto.leads.store.facets import list_sharing_leads
+from contatto.typed.actions import forget_kept_pages
 
 NOBODY: Final = "q=%E2%90%80"
 """A query that no lead matches."""
@@ -44,6 +45,7 @@ def erase_leads(tx: Tx, business_id: str, found: Sequence[Lead], actor: str) -> 
     capture.forget_corrections(tx, business_id, gone.contacts)
     _forget_plans(tx, gone)
     _forget_views(tx, gone)
+    forget_kept_pages(tx, business_id)
     store.delete_traces(tx, gone)
     for lead in erased.values():
         store.record_erased(tx, lead, actor)
