@@ -97,3 +97,25 @@ def test_who_becomes_a_lead_again_in_a_later_conversation_is_counted_and_learned
     assert report is not None
     assert report["adgroups"][0]["leads"] == chats > 200
     assert known > 0.9 * strange > 0.5
+
+
+def test_a_lead_that_comes_after_that_of_a_later_conversation_belongs_to_the_earlier_one() -> None:
+    marketplace = Marketplace(1)
+    for line in set_up(1, goal="lead", budget_mode="infinite"):
+        tell(marketplace, line)
+    told, ts = {"viewer_id": "v", "advertiser_id": "advertiser 0"}, BEGINS
+    names = []
+    while len(names) < 2:
+        ts += 20 * MINUTE
+        answer = ask_for(marketplace, ts // MINUTE, ts, "v", "any", 100)
+        if answer["ad_id"] is not None:
+            names.append(answer["request_id"])
+            for what in ("view", "click"):
+                tell(marketplace, {"type": what, "ts": ts, "request_id": names[-1]})
+            tell(marketplace, {"type": "conversation", "ts": ts + MINUTE, **told})
+    for step, source in enumerate(("chat", "marked", "chat", "chat")):
+        tell(marketplace, {"type": "lead", "ts": ts + (2 + step) * MINUTE, "source": source, **told})
+    market = marketplace.market
+    came = [market.records.shown[name] for name in names]
+    assert [each.lead_at - ts for each in came if each is not None] == [4 * MINUTE, 2 * MINUTE]
+    assert market.groups.groups[0].leads == 2

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from contatto.delivery.model.lines import ConversationLine, Goal, LeadLine, Quality, QualityLine
+from contatto.delivery.model.lines import ConversationLine, Goal, LeadLine, LeadSource, Quality, QualityLine
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.records import Shown
 from contatto.delivery.predict.waiting import Waiting
@@ -209,6 +209,17 @@ def begin_talk(market: Market, shown: Shown) -> None:
     market.spam.add(market.now, shown.request_id)
 
 
+def _chat_without_lead(market: Market, viewer: int, advertiser: int, ts: int) -> Shown | None:
+    """The latest conversation that no lead came of yet: a slow lead may come after that of a later one."""
+    for name in reversed(market.records.touches.get(viewer, ())):
+        shown = market.records.shown.get(name)
+        if shown is None or market.groups.table[shown.group, G_ADVERTISER] != advertiser:
+            continue
+        if shown.talked_at and not shown.lead_at and not shown.spam_at and ts <= shown.click_until:
+            return shown
+    return None
+
+
 def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> None:
     """A viewer became a lead of an advertiser: once, and again only when a later conversation brought it.
 
@@ -217,7 +228,13 @@ def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> N
     """
     talk = market.records.shown.get(market.talk_of.get((viewer, advertiser), ""))
     if (viewer, advertiser) in market.lead_of and (talk is None or talk.lead_at):
-        return
+        talk = (
+            None
+            if line.source is LeadSource.MARKED
+            else _chat_without_lead(market, viewer, advertiser, line.ts)
+        )
+        if talk is None:
+            return
     shown = credited(market, viewer, advertiser, line.ts)
     fade_viewer(market.viewers.table, viewer, market.now / SECOND)
     if talk is None or not talk.spam_at:
@@ -227,7 +244,7 @@ def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> N
     if shown is None:
         return
     market.groups.groups[shown.group].leads += 1
-    if not shown.talked_at and talk is not None and not talk.lead_at:
+    if (shown.lead_at or not shown.talked_at) and talk is not None and not talk.lead_at:
         shown = talk
     begin_talk(market, shown)
     if not shown.talked_at or shown.lead_at:
