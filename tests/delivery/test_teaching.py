@@ -104,7 +104,7 @@ def test_a_lead_that_comes_after_that_of_a_later_conversation_belongs_to_the_ear
     for line in set_up(1, goal="lead", budget_mode="infinite"):
         tell(marketplace, line)
     told, ts = {"viewer_id": "v", "advertiser_id": "advertiser 0"}, BEGINS
-    names = []
+    names: list[str] = []
     while len(names) < 2:
         ts += 20 * MINUTE
         answer = ask_for(marketplace, ts // MINUTE, ts, "v", "any", 100)
