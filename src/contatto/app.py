@@ -62,6 +62,7 @@ from contatto.kit.clock import Clock, SystemClock
 from contatto.kit.confined import Confined
 from contatto.kit.db.connect import open_database
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.http import api_refusal, refusal_answer
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.installation import Installation
@@ -317,7 +318,7 @@ def _customer_page(request: Request, refused: Refused) -> Response:
 def _error_page(request: Request, refused: Refused) -> Response:
     context: Context = request.app.state.context
     words = translator_of(request)
-    happened = refused.detail_in(words)
+    happened = split_fault(refused, words)[1]  # the name of a field is ours
     values = {
         "code": refused.code.http_status,
         "heading": words.gettext(refused.code.says),

@@ -345,6 +345,7 @@ class NodeFilter:
     ad_numbers: frozenset[int] | None = None
     name_part: str = ""
     statuses: frozenset[NodeStatus] = frozenset({NodeStatus.ACTIVE, NodeStatus.PAUSED})
+    goals: frozenset[Goal] | None = None
 
 
 @dataclass(frozen=True, slots=True)

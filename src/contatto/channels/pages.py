@@ -18,6 +18,7 @@ from contatto.channels.rules import may_use_message_api, serves_platform
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.i18n import Translator, translator_of
 from contatto.ui.context import context_of
 
@@ -202,19 +203,12 @@ async def _render(
         "can_manage": can_manage,
         "platforms": [platform.value for platform in Platform],
         "failed": failed,
-        "error": _says(refused, translator_of(request)) if refused else "",
+        "error": split_fault(refused, translator_of(request))[1] if refused else "",
         "countries": _countries(translator_of(request)),
         "typed": typed or {},
     }
     status = refused.code.http_status if refused else 200
     return context.pages.render(request, "channels/settings.html", values, status)
-
-
-def _says(refused: Refused, words: Translator) -> str:
-    """A refusal without the name of its field, which is ours."""
-    detail = refused.detail_in(words)
-    field, colon, says = detail.partition(": ")
-    return says[:1].upper() + says[1:] if colon and " " not in field else detail
 
 
 def _countries(words: Translator) -> list[tuple[str, str]]:

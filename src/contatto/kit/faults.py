@@ -1,12 +1,15 @@
 """Refusals of several fields of one form, gathered so that all of them are told at once."""
 
+import re
 from collections.abc import Callable
 from typing import Final
 
 from contatto.kit import errors
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import Translator
 from contatto.kit.typed_numbers import Leap
 
+_FIELD: Final = re.compile(r"[a-z][a-z0-9_.:]*", re.ASCII)
 _OF_FIELDS: Final = frozenset({errors.INVALID, errors.NOT_ELIGIBLE, errors.CAPTURE_OFF})
 """What is wrong with a field; any other refusal ends the work at once."""
 
@@ -66,3 +69,12 @@ class Faults:
 
 def _rank(refused: Refused) -> tuple[bool, bool]:
     return refused.code is not errors.INVALID, isinstance(refused, Leap)
+
+
+def split_fault(refused: Refused, words: Translator) -> tuple[str, str]:
+    """The field that a refusal names, or an empty text, and what it says to a person, without that name."""
+    detail = refused.detail_in(words)
+    field, colon, says = detail.partition(": ")
+    if not colon or not _FIELD.fullmatch(field):
+        return "", detail
+    return field, says[:1].upper() + says[1:]

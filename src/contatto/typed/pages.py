@@ -17,6 +17,7 @@ from contatto.kit.db.database import FOLLOW
 from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.i18n import Translator, translator_of
 from contatto.kit.ids import hash_secret, new_secret
 from contatto.kit.typed_numbers import LONGEST, read_amount, read_decimal, read_whole
@@ -47,8 +48,7 @@ async def show_number(
     try:
         says = _understood(field, words)
     except Refused as refused:
-        detail = refused.detail_in(words).partition(": ")[2]
-        return JSONResponse({"says": detail[:1].upper() + detail[1:], "is_number": False})
+        return JSONResponse({"says": split_fault(refused, words)[1], "is_number": False})
     return JSONResponse({"says": says, "is_number": True})
 
 

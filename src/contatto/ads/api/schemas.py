@@ -241,6 +241,7 @@ class Filtering(ApiModel):
     adgroup_name: str = ""
     ad_name: str = ""
     objective_type: str | None = None
+    optimization_goal: str | None = None
     primary_status: PrimaryStatus = "STATUS_NOT_DELETE"
 
 

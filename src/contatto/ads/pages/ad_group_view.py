@@ -11,6 +11,7 @@ from contatto.ads.pages.views import form_choices, show_check
 from contatto.ads.rules import goals, targeting
 from contatto.ads.rules.countries import countries_by_region
 from contatto.ads.rules.markets import LEAD_MARKETS, normal_countries
+from contatto.ads.rules.names import tell_apart
 from contatto.ads.rules.settings import least_budget_micros
 from contatto.ads.rules.typed import AdGroupForm
 from contatto.audiences.model import AudienceKind
@@ -53,6 +54,10 @@ class Typed:
 def load_choices(tx: Tx, campaign: Campaign, account: AdAccount) -> dict[str, Any]:
     """All that can be chosen for an ad group of a campaign."""
     found = list_audiences(tx, account.business_id, account.id)
+    homes = channels.list_accounts(tx, account.business_id)
+    names = tell_apart(
+        [(one.name, f"{one.platform.value.capitalize()} {one.handle or one.external_id}") for one in homes]
+    )
     members = count_members(tx, account.business_id, [one.id for one in found])
     modes = [mode for mode in BUDGET_MODES if mode is not BudgetMode.INFINITE or campaign.budget_micros]
     return {
@@ -65,8 +70,8 @@ def load_choices(tx: Tx, campaign: Campaign, account: AdAccount) -> dict[str, An
             "least_micros": least_budget_micros(account.currency),
         },
         "channel_accounts": [
-            {"id": one.id, "display_name": one.name, "country": one.registration_country}
-            for one in channels.list_accounts(tx, account.business_id)
+            {"id": one.id, "display_name": name, "country": one.registration_country}
+            for one, name in zip(homes, names, strict=True)
         ],
         "forms": form_choices(tx, account.business_id),
         "audiences": [

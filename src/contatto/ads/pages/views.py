@@ -16,6 +16,7 @@ from contatto.forms.store.records import list_versions
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.faults import split_fault
 from contatto.kit.i18n import Translator, translator_of
 from contatto.kit.reading import read_pairs
 from contatto.kit.typed_numbers import Leap, Typist
@@ -120,11 +121,8 @@ def _field_error(refused: Refused, words: Translator) -> tuple[str, str]:
     if refused.code is errors.NOT_ELIGIBLE:
         says = words.gettext("The goal Lead is not available with these choices; see which check fails.")
         return "goal", says
-    detail = refused.detail_in(words)
-    field, colon, says = detail.partition(": ")
-    if not colon or " " in field:
-        return "", detail
-    return _FORM_FIELDS.get(field, field), says[:1].upper() + says[1:]
+    field, says = split_fault(refused, words)
+    return _FORM_FIELDS.get(field, field), says
 
 
 def leaps_of(refused: Refused) -> dict[str, str]:

@@ -285,6 +285,8 @@ def _ad_groups(business_id: str, ad_account_id: str, wanted: NodeFilter) -> Sele
         under = select(campaigns.c.id).where(campaigns.c.business_id == business_id)
         roofs = _limited(under, campaigns.c.number, wanted.campaign_numbers)
         found = found.where(ad_groups.c.campaign_id.in_(roofs))
+    if wanted.goals is not None:
+        found = found.where(ad_groups.c.goal.in_(sorted(wanted.goals)))
     return _limited(found, ad_groups.c.number, wanted.ad_group_numbers)
 
 
@@ -294,9 +296,11 @@ def _ads(business_id: str, ad_account_id: str, wanted: NodeFilter) -> Select[Any
         under = select(campaigns.c.id).where(campaigns.c.business_id == business_id)
         roofs = _limited(under, campaigns.c.number, wanted.campaign_numbers)
         found = found.where(ads.c.campaign_id.in_(roofs))
-    if wanted.ad_group_numbers is not None:
+    if wanted.ad_group_numbers is not None or wanted.goals is not None:
         under = select(ad_groups.c.id).where(ad_groups.c.business_id == business_id)
         groups = _limited(under, ad_groups.c.number, wanted.ad_group_numbers)
+        if wanted.goals is not None:
+            groups = groups.where(ad_groups.c.goal.in_(sorted(wanted.goals)))
         found = found.where(ads.c.ad_group_id.in_(groups))
     return _limited(found, ads.c.number, wanted.ad_numbers)
 

@@ -45,8 +45,9 @@ async def show_first(request: Request, caller: PageCaller, account_id: str) -> H
             raise Refused(errors.NOT_FOUND)
         found = find_automatic(tx, caller.business_id, account_id)
         # what another platform says by itself is not known here, unless it was written here
-        is_known = found is not None or account.platform is Platform.WEBCHAT
-        return {"first": (found[0].active if found else AutomaticMessages()) if is_known else None}
+        is_own = account.platform is Platform.WEBCHAT
+        active = found[0].active if found else AutomaticMessages()
+        return {"first": active if found or is_own else None, "is_own": is_own}
 
     return context.pages.render(request, "inbox/_first.html", await context.db.read(load))
 
