@@ -16,6 +16,7 @@ from contatto.crm.actions import scheduling as crm
 from contatto.crm.actions.checking import check_kind
 from contatto.crm.actions.delivering import delivery_kind
 from contatto.crm.actions.erasing import erasure_kind
+from contatto.crm.actions.polling import poll_kind
 from contatto.crm.ports import CrmPorts, Intake
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import has_held
@@ -225,7 +226,7 @@ MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, LEAD_FILES)
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     """The kinds of requests to outside systems, by the names that are kept with them."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
-    crm_kinds = (delivery_kind(settings.base_url), erasure_kind(), check_kind())
+    crm_kinds = (delivery_kind(settings.base_url), erasure_kind(), check_kind(), poll_kind())
     push_kinds = (pushes.push_kind(entity) for entity in Entity)
     kinds = (replies.reply_kind(urls), pull_kind(), *push_kinds, *crm_kinds)
     return {kind.name: kind for kind in kinds}

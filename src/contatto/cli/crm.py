@@ -1,53 +1,185 @@
-"""Commands about linked CRMs: try connectors against everything that real CRMs do to an integration."""
+"""The operator's commands for linked CRMs: link, list, pause, resume, send again, remove, verify."""
 
-import json
-from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated
+import os
+from collections.abc import Callable
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
 
-from contatto.cli.acting import out
+from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
+from contatto.cli.crm_kit import verify_command
+from contatto.crm.actions import targets as actions
+from contatto.crm.actions.ledger import CrmLedger, load_ledger
+from contatto.crm.actions.targets import NewTarget
+from contatto.crm.model.targets import Target
+from contatto.crm.model.traits import Traits
 from contatto.crm.registry import CONNECTORS
-from contatto.simulator.crms.cases import CASES
-from contatto.simulator.crms.kit import Result, verify_connector
+from contatto.kit.db.tx import Tx
+from contatto.kit.settings import Settings
 
+SECRET: Final = "CONTATTO_CRM_"  # noqa: S105  # begins names of variables
+Number = Annotated[int, typer.Argument(help="Number of the linked CRM, as `contatto crm list` shows it.")]
+Pairs = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting as name=value; `connectors` shows the names.")
+]
 commands = typer.Typer(no_args_is_help=True, help=__doc__)
-_MARKS = {True: "passed", False: "FAILED", None: "-"}
+commands.command("verify")(verify_command)
 
 
-@commands.callback()
-def crm_commands() -> None:
-    """Commands about linked CRMs."""
+@commands.command("connectors")
+def connectors_command() -> None:
+    """Show which CRMs can be linked, and what each asks for."""
+    table = Table("connector", "name", "settings", "secrets")
+    for name in sorted(CONNECTORS):
+        traits = CONNECTORS[name].traits
+        settings = ", ".join(each.name for each in traits.settings if not each.is_secret)
+        secrets = ", ".join(each.name for each in traits.settings if each.is_secret)
+        table.add_row(name, traits.label, settings, secrets)
+    out.print(table)
 
 
-@commands.command("verify")
-def verify_command(
-    connector: Annotated[list[str] | None, typer.Option(help="A connector to try, such as hubspot.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All connectors with a CRM in memory.")] = False,
-    to: Annotated[Path | None, typer.Option("--json", help="A file for the results.")] = None,
+@commands.command("link")
+def link_command(
+    connector: Annotated[str, typer.Argument(help="Name of the connector, such as tryton.")],
+    address: Annotated[str, typer.Option(help="Where the CRM is; not needed where the vendor has one.")] = "",
+    name: Annotated[str, typer.Option(help="What it is called in lists.")] = "",
+    pairs: Pairs = None,
+    business: Of = "",
 ) -> None:
-    """Play the failure kit: expired tokens, lost answers, merges, outages and more.
+    """Link a CRM: leads that are there go to it, and each change from now on.
 
-    A CRM in memory that speaks the vendor's API over HTTP does each of them. Every lead has to be there once
-    in the end, with its latest values. The exit code is 1 if one connector fails one fault.
+    Secrets are asked for, or read from variables such as CONTATTO_CRM_PASSWORD.
     """
-    chosen = sorted(CASES) if every else list(connector or ())
-    unknown = [name for name in chosen if name not in CASES]
-    if unknown or not chosen:
-        known = ", ".join(sorted(CASES))
-        raise typer.BadParameter(f"name one of {known}, or --all", param_hint="--connector")
-    results: list[Result] = []
-    for name in chosen:
-        table = Table("fault", "result", "", title=CONNECTORS[name].traits.label)
-        for result in verify_connector(CONNECTORS[name], CASES[name]):
-            table.add_row(result.fault, _MARKS[result.is_right], result.detail)
-            results.append(result)
-        out.print(table)
-    wrong = [result for result in results if result.is_right is False]
-    played = [result for result in results if result.is_right is not None]
-    out.print(f"{len(played)} faults played with {len(chosen)} connectors, {len(wrong)} failed.")
-    if to is not None:
-        to.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n", encoding="utf-8")
-    raise typer.Exit(1 if wrong else 0)
+    found = CONNECTORS.get(connector)
+    if found is None:
+        raise typer.BadParameter(f"connector: one of {', '.join(sorted(CONNECTORS))}.")
+    given = _given(found.traits, pairs)
+    new = NewTarget(connector, name, address, given)
+    allowed = Settings().allowed_hosts
+
+    def work(tx: Tx) -> Target:
+        of = find_one_business(tx, business)
+        made = actions.link_crm(tx, of.id, new, allowed)
+        record_command(tx, of, "crm link", f"target={made.number}")
+        return made
+
+    out.print(f"Linked as {carry_out(work).number}.")
+
+
+def _given(traits: Traits, pairs: list[str] | None) -> dict[str, str]:
+    """Settings from the options, secrets from variables or from whoever sits there."""
+    given = dict(_pair(each) for each in pairs or ())
+    secret = {each.name for each in traits.settings if each.is_secret}
+    if secret & given.keys():
+        raise typer.BadParameter("--set: a secret would stay in the shell's history; leave it out.")
+    for each in traits.settings:
+        if each.is_secret:
+            found = os.environ.get(f"{SECRET}{each.name.upper()}", "")
+            if not found and each.is_required:
+                found = typer.prompt(each.label, hide_input=True)
+            given[each.name] = found
+    return given
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"--set: write name=value, not {text}.")
+    return name.strip(), value
+
+
+@commands.command("list")
+def list_command(business: Of = "") -> None:
+    """Show the linked CRMs with their ledger: each lead is to come, due, sent, verified or dead."""
+
+    def work(tx: Tx) -> CrmLedger:
+        return load_ledger(tx, find_one_business(tx, business).id)
+
+    found = carry_out(work)
+    table = Table("number", "name", "state", "leads", "to come", "due", "sent", "verified", "dead", "why")
+    for each in found.targets:
+        counts = (each.leads, each.to_come, each.due, each.sent, each.verified, each.dead)
+        why = each.target.reason or ("none arrives" if each.is_alarming else "")
+        numbers = (f"{count:,}" for count in counts)
+        table.add_row(str(each.target.number), each.target.name, each.target.state.value, *numbers, why)
+    intake = found.intake
+    out.print(
+        f"Received {intake.received:,} = stored {intake.stored:,} + merged {intake.merged:,} + "
+        f"refused {intake.refused:,} + waiting {intake.waiting:,}"
+    )
+    out.print(table if found.targets else "No CRM is linked.")
+    if not all(each.adds_up for each in found.targets):
+        out.print("The counts of a CRM do not add up.")
+        raise typer.Exit(1)
+
+
+def _change(number: int, business: str, command: str, change: Callable[[Tx, Target], None]) -> None:
+    def work(tx: Tx) -> None:
+        of = find_one_business(tx, business)
+        change(tx, actions.load_target(tx, of.id, number))
+        record_command(tx, of, f"crm {command}", f"target={number}")
+
+    carry_out(work)
+    out.print("Done.")
+
+
+@commands.command("pause")
+def pause_command(number: Number, business: Of = "") -> None:
+    """Let leads queue until `resume`."""
+    _change(number, business, "pause", actions.pause_target)
+
+
+@commands.command("resume")
+def resume_command(number: Number, business: Of = "") -> None:
+    """Let leads go there again; those that waited go by themselves."""
+    _change(number, business, "resume", actions.resume_target)
+
+
+@commands.command("resync")
+def resync_command(number: Number, business: Of = "") -> None:
+    """Send every lead once more."""
+    _change(number, business, "resync", actions.resync_target)
+
+
+@commands.command("resend")
+def resend_command(number: Number, business: Of = "") -> None:
+    """Send dead letters again, 500 at a time."""
+
+    def resend(tx: Tx, target: Target) -> None:
+        actions.resend_dead(tx, target)
+
+    _change(number, business, "resend", resend)
+
+
+@commands.command("reconnect")
+def reconnect_command(number: Number, pairs: Pairs = None, address: str = "", business: Of = "") -> None:
+    """Connect a CRM again, with new secrets; what waited goes there by itself."""
+    allowed = Settings().allowed_hosts
+    traits = carry_out(lambda tx: _traits_of(tx, business, number))
+    given = _given(traits, pairs)
+    _change(
+        number,
+        business,
+        "reconnect",
+        lambda tx, target: actions.reconnect_target(
+            tx, target, address, {**target.settings, **given}, allowed
+        ),
+    )
+
+
+def _traits_of(tx: Tx, business: str, number: int) -> Traits:
+    target = actions.load_target(tx, find_one_business(tx, business).id, number)
+    return CONNECTORS[target.connector].traits
+
+
+@commands.command("remove")
+def remove_command(
+    number: Number,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    business: Of = "",
+) -> None:
+    """Unlink a CRM: nothing more goes there, and its secrets are forgotten. What is there stays there."""
+    if not yes:
+        typer.confirm("Nothing more goes there. Remove it?", abort=True)
+    _change(number, business, "remove", actions.remove_target)

@@ -9,6 +9,7 @@ from contatto.crm.connectors.hubspot import HubSpot
 from contatto.crm.connectors.odoo import Odoo
 from contatto.crm.connectors.pipedrive import Pipedrive
 from contatto.crm.connectors.salesforce import Salesforce
+from contatto.crm.connectors.tryton import Tryton
 from contatto.crm.connectors.webhook import Webhook
 from contatto.crm.connectors.zoho import Zoho
 from contatto.crm.model.connector import Connector
@@ -20,6 +21,7 @@ _ALL: Final[tuple[Connector, ...]] = (
     Odoo(),
     Pipedrive(),
     Salesforce(),
+    Tryton(),
     Webhook(),
     Zoho(),
 )

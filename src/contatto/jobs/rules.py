@@ -25,6 +25,7 @@ WORK: Final[Mapping[str, str]] = {
     "crm_check": N_("Ask a CRM which fields it has"),
     "crm_delivery": N_("Bring a lead to a CRM"),
     "crm_erasure": N_("Erase a person in a CRM"),
+    "crm_poll": N_("Ask a CRM what has changed"),
     "forget_lead": _FORGET,
     "forget_lead_pushes": _FORGET,
     "lead_push": _LEAD,

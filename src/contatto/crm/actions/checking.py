@@ -12,7 +12,7 @@ from contatto.crm.rules.plans import CHECK, CHECK_EVERY_S, CHECK_PLAN
 from contatto.crm.store import targets as store
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpAnswer
-from contatto.kit.outbound.dead_letters import send_again
+from contatto.kit.outbound.dead_letters import record_replay
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Failed,
@@ -21,9 +21,10 @@ from contatto.kit.outbound.model import (
     OutboundRequest,
     Outcome,
     RequestState,
+    RetryPlan,
     Step,
 )
-from contatto.kit.outbound.store import hasten_requests
+from contatto.kit.outbound.store import hasten_requests, list_requests_of, queue_request
 
 UNDESCRIBED: Final = "undescribed"
 
@@ -73,8 +74,17 @@ def queue_check(tx: Tx, target: Target) -> None:
     """Ask a CRM for its fields now, and then daily."""
     connector = connector_of(tx, target)
     if connector is not None and connector.traits.describes and target.is_active:
-        new = NewRequest(target.business_id, CHECK, target.id, destination_of(narrow_target(target)))
-        send_again(tx, new, CHECK_PLAN)
+        queue_kind(tx, target, CHECK, CHECK_PLAN)
+
+
+def queue_kind(tx: Tx, target: Target, kind: str, plan: RetryPlan) -> None:
+    """Make the one request of a kind that concerns a target due now; where it stood is kept."""
+    new = NewRequest(target.business_id, kind, target.id, destination_of(narrow_target(target)))
+    known = list_requests_of(tx, new.business_id, kind, [new.subject])
+    for request in known:
+        record_replay(tx, request, plan, keeps_progress=True)
+    if not known:
+        queue_request(tx, new, plan)
 
 
 def hasten_check(tx: Tx, target: Target) -> None:

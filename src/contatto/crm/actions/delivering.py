@@ -17,8 +17,10 @@ from contatto.crm.rules import delivering as rules
 from contatto.crm.rules.delivering import Arrived, Course, Halt, Stage
 from contatto.crm.rules.mapping import map_lead, with_edits
 from contatto.crm.rules.plans import DELIVERY, DELIVERY_PLAN, DIFFERS_AT_MOST, SEARCH_LAG
+from contatto.crm.rules.returning import status_of_word
 from contatto.crm.store import deliveries as store
 from contatto.crm.store import targets
+from contatto.crm.store.echoes import save_echoes
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpAnswer
 from contatto.kit.outbound.kinds import OutboundKind
@@ -44,9 +46,9 @@ def payload_of(tx: Tx, target: Target, lead: Lead, revision: int, base_url: str)
     assert connector is not None  # noqa: S101  # who asks has looked
     snapshot = read_snapshot(tx, lead, base_url)
     record = store.find_record(tx, target.business_id, target.id, lead.id)
-    told = target.statuses.get(record.status) if record and record.status else None
+    told = status_of_word(target.statuses, record.status) if record else None
     # A CRM may have finer words for a status: its own stays where it says the same.
-    kept = {row.target for row in target.mapping if row.source == STATUS and told == lead.status.value}
+    kept = {row.target for row in target.mapping if row.source == STATUS and told is lead.status}
     payload = map_lead(target, connector.traits, snapshot, revision, kept)
     merged = store.list_merged_records(tx, target.business_id, target.id, lead.id)
     return replace(payload, former_ids=tuple(each.lead_id for each in merged))
@@ -112,6 +114,7 @@ class DeliveryWork:
         if course.is_look and not isinstance(turn, Halt):
             return _find_merged(tx, target, delivery, turn)
         if isinstance(turn, Arrived):
+            save_echoes(tx, target, turn.record_id, _statuses(target, course.payload))
             if request.failed_at is not None:  # it is there again: the others need not wait for hours
                 soon = tx.now + SEARCH_LAG
                 hasten_requests(tx, request.business_id, DELIVERY, request.destination, soon)
@@ -126,6 +129,13 @@ class DeliveryWork:
         delivery = self._delivery(tx, request)
         if delivery is not None:
             store.record_due(tx, delivery, delivery.edited, is_queued=False)
+
+
+def _statuses(target: Target, payload: Payload) -> dict[str, str]:
+    """What was written as the status, if any."""
+    fields = {row.target for row in target.mapping if row.source == STATUS}
+    written = [text for name, text in payload.values.items() if name in fields]
+    return {STATUS: written[0]} if written else {}
 
 
 def _halt(turn: Halt, attempts: int) -> Outcome:

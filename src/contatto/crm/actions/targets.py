@@ -8,6 +8,7 @@ from typing import Final
 from contatto.crm.actions.checking import queue_check
 from contatto.crm.actions.delivering import resend_delivery
 from contatto.crm.actions.erasing import release_erasures
+from contatto.crm.actions.polling import queue_poll
 from contatto.crm.actions.running import connector_of
 from contatto.crm.model.deliveries import Delivery, DeliveryState
 from contatto.crm.model.targets import MappedField, Sweep, Target, TargetState
@@ -79,6 +80,7 @@ def link_crm(tx: Tx, business_id: str, new: NewTarget, allowed: Collection[str])
     )
     store.save_target(tx, made)
     queue_check(tx, made)
+    queue_poll(tx, made)
     return made
 
 
@@ -148,6 +150,7 @@ def resume_target(tx: Tx, target: Target) -> None:
     store.record_target(tx, target, state=TargetState.ACTIVE, reason="")
     active = replace(target, state=TargetState.ACTIVE)
     queue_check(tx, active)
+    queue_poll(tx, active)
     if not target.is_active:
         release_erasures(tx, active)
 

@@ -201,11 +201,9 @@ def is_takable(payload: Payload, record: CrmRecord) -> bool:
 
 
 def _after_find(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:
-    by, finds = course.finds[0], course.finds[1:]
+    finds = course.finds[1:]
     records: Iterable[CrmRecord] = reply.records if isinstance(reply, Found) else ()
-    if by is not FindBy.EXTERNAL_ID:
-        records = [record for record in records if is_takable(course.payload, record)]
-    first = next(iter(records), None)
+    first = next((record for record in records if is_takable(course.payload, record)), None)
     if first is None:
         return _look_on(replace(course, finds=finds))
     return replace(course, stage=Stage.WRITE, record_id=first.id)

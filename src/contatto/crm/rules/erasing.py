@@ -117,9 +117,10 @@ def next_erasure(traits: Traits, course: EraseCourse, reply: Reply) -> EraseTurn
 
 
 def _after_find(traits: Traits, course: EraseCourse, reply: Reply) -> EraseTurn:
-    if isinstance(reply, Found) and reply.records:
-        return replace(course, stage=EraseStage.ERASE, record_id=reply.records[0].id)
-    return _look(course)
+    records = reply.records if isinstance(reply, Found) else ()
+    ours = (each.id for each in records if each.external_id in ("", course.external_id))
+    first = next(ours, None)
+    return _look(course) if first is None else replace(course, stage=EraseStage.ERASE, record_id=first)
 
 
 def _after_look(traits: Traits, course: EraseCourse, reply: Reply) -> EraseTurn:

@@ -330,6 +330,36 @@ def count_states(tx: Tx, business_id: str) -> dict[str, dict[DeliveryState, int]
     return found
 
 
+def count_listed_leads(tx: Tx, business_id: str) -> int:
+    """Leads that are in the lists; test leads are told to nobody."""
+    return int(tx.scalar(select(func.count()).select_from(leads).where(*_listed(business_id))))
+
+
+def count_leads_to_come(tx: Tx, business_id: str, target_id: str) -> int:
+    """Leads of the lists that a target was never due for."""
+    known = exists().where(
+        crm_records.c.business_id == business_id,
+        crm_records.c.target_id == target_id,
+        crm_records.c.lead_id == leads.c.id,
+    )
+    return int(tx.scalar(select(func.count()).select_from(leads).where(*_listed(business_id), ~known)))
+
+
+def _listed(business_id: str) -> tuple[ColumnElement[bool], ...]:
+    return leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.is_test.is_(False)
+
+
+def find_oldest_due(tx: Tx, business_id: str, target_id: str) -> datetime | None:
+    """Since when the oldest delivery of a target is due."""
+    oldest = select(func.min(crm_deliveries.c.created_at)).where(
+        crm_deliveries.c.business_id == business_id,
+        crm_deliveries.c.target_id == target_id,
+        crm_deliveries.c.state == DeliveryState.DUE,
+    )
+    found: datetime | None = tx.scalar(oldest)
+    return found
+
+
 def list_unknown_leads(tx: Tx, target: Target, lead_ids: Collection[str]) -> list[str]:
     """Those of some leads that a target was never due for, in their order."""
     mine = select(crm_records.c.lead_id).where(

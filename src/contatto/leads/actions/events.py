@@ -12,7 +12,7 @@ from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbox import emit
 from contatto.leads.actions.statuses import change_lead_status
 from contatto.leads.model.events import LeadEventReceived
-from contatto.leads.model.leads import HistoryEntry, HistoryKind
+from contatto.leads.model.leads import HistoryEntry, HistoryKind, Lead
 from contatto.leads.rules import events as rules
 from contatto.leads.rules.events import EventSet, LeadEvent
 from contatto.leads.store import events as store
@@ -85,3 +85,10 @@ def take_lead_event(tx: Tx, event_set: EventSet, told: Told, actor: str) -> bool
     if status is not None and rules.follows(lead.status, status):
         change_lead_status(tx, business_id, lead.id, lead.status, status, actor)
     return True
+
+
+def note_crm_change(tx: Tx, lead: Lead, detail: str, actor: str) -> None:
+    """Write into a lead's history what somebody did to its record in a CRM, and tell of it."""
+    step = HistoryEntry(new_id(), lead.id, HistoryKind.CRM_EVENT, detail, actor, tx.now)
+    append_history(tx, lead.business_id, step)
+    emit(tx, lead.business_id, LeadEventReceived(lead.business_id, lead.id))

@@ -1,0 +1,383 @@
+"""Tryton: a lead is a party, found by an identifier that holds our id; its contact details are mechanisms.
+
+What has no field is a note of the party. A party that was replaced by another leads to that one.
+
+Source: trytond 8.2, ``trytond/protocols`` (JSON-RPC, ``Authorization: Session``), ``trytond/model``
+(``search_read``, ``create``, ``write``), modules ``party`` (``party.replace``) and ``ir`` (``ir.note``).
+"""
+
+import base64
+from collections.abc import Iterator
+from typing import Any, Final
+
+from contatto.crm.connectors.contract import (
+    UNREADABLE_ANSWER,
+    json_request,
+    plain_reply,
+    read_json,
+    same_text,
+)
+from contatto.crm.model.operations import (
+    CrmField,
+    CrmRecord,
+    Denied,
+    Describe,
+    Described,
+    Erase,
+    Erased,
+    Expired,
+    FieldGone,
+    Find,
+    FindBy,
+    Found,
+    Later,
+    Link,
+    Merge,
+    Moved,
+    Nothing,
+    Onward,
+    Operation,
+    Read,
+    Refused,
+    Renew,
+    Renewed,
+    Reply,
+    Unsupported,
+    Write,
+    Written,
+)
+from contatto.crm.model.traits import Setting, Traits
+from contatto.kit.exchange import HttpAnswer, HttpRequest
+
+PARTY: Final = "model.party.party"
+NOTE: Final = "model.ir.note"
+REPLACE: Final = "wizard.party.replace"
+MARK: Final = "contatto:"
+"""Begins the identifier that holds our id."""
+_NAMES: Final = (
+    "name", "replaced_by", "write_date", "contact_mechanisms.type", "contact_mechanisms.value",
+    "identifiers.code",
+)  # fmt: skip
+_ALL: Final = {"active_test": False}
+_KINDS: Final = {FindBy.EMAIL: ("email",), FindBy.PHONE: ("phone", "mobile")}
+_PHONES: Final = ("phone", "mobile", "fax")
+SESSION: Final = "session"
+MOST_WARNINGS: Final = 3
+CODE: Final = "DM-"
+"""Begins the number of a party that we make. Two that are made at once would get the same one of Tryton's own
+sequence, and the second be refused; this one also keeps a repeat from making a second party."""
+
+
+class Tryton:
+    """The connector; it keeps no state."""
+
+    traits = Traits(
+        name="tryton",
+        label="Tryton",
+        settings=(
+            Setting("database", "Database", example="company"),
+            Setting("user", "User", example="contatto"),
+            Setting("password", "Password", is_secret=True),
+        ),
+        defaults=(("name", "name"), ("email", "email"), ("phone", "phone"), ("whatsapp", "mobile")),
+        merges=True,
+    )
+
+    def ask(self, link: Link, operation: Operation) -> HttpRequest | Reply:
+        if isinstance(operation, Renew):
+            given = {"password": link.secrets.get("password", "")}
+            return _call(link, "common.db.login", [link.settings.get("user", ""), given], is_login=True)
+        if not link.secrets.get(SESSION):
+            return Expired()
+        if isinstance(operation, Describe):
+            return _call(link, "model.party.contact_mechanism.fields_get", [["type"], {}])
+        if isinstance(operation, Find):
+            return _search(link, _domain(operation))
+        return _asked(link, operation)
+
+    def read(self, link: Link, operation: Operation, answer: HttpAnswer, memory: str) -> Reply:
+        wrong = plain_reply(answer)
+        if wrong is not None:
+            is_login = isinstance(operation, Renew) and isinstance(wrong, Expired)
+            return Denied("login") if is_login else wrong
+        body = read_json(answer)
+        if not isinstance(body, dict) or not body.keys() & {"result", "error"}:
+            return Later(UNREADABLE_ANSWER)
+        if body.get("error") is not None:
+            return _failed(link, operation, body["error"], memory)
+        return _done(link, operation, body.get("result"), memory)
+
+    def record_url(self, link: Link, record_id: str) -> str:
+        database = link.settings.get("database", "")
+        return f"{link.address}/#{database}/model/party.party/{record_id}"
+
+    def agrees(self, field: str, written: str, found: str) -> bool:
+        """Each value that was written is among those of its kind; numbers by their digits."""
+        if field == "name":
+            return same_text(written, found)
+        there = {_plain(field, each) for each in found.split(", ")}
+        return all(_plain(field, each) in there for each in written.split(", "))
+
+
+def _asked(link: Link, operation: Operation) -> HttpRequest | Reply:
+    """The first request of what concerns one party; a change begins with a look at it."""
+    if isinstance(operation, Write) and operation.record_id is None:
+        return _call(link, f"{PARTY}.create", [[_made(operation)], {}])
+    if isinstance(operation, Read | Write):
+        return _search(link, [["id", "=", _number(operation.record_id or "")]])
+    if isinstance(operation, Merge):
+        return _call(link, f"{REPLACE}.create", [{}])
+    return _notes(link, operation.record_id) if isinstance(operation, Erase) else Unsupported()
+
+
+def _done(link: Link, operation: Operation, result: Any, memory: str) -> Reply:
+    if isinstance(operation, Write):
+        return _after_write(link, operation, result, memory)
+    if isinstance(operation, Merge):
+        return _after_merge(link, operation, result, memory)
+    if isinstance(operation, Erase):
+        return _after_erase(link, operation, result, memory)
+    return _answered(link, operation, result)
+
+
+def _plain(field: str, text: str) -> str:
+    if field in _PHONES:
+        return "".join(each for each in text if each.isdigit() or each == "+")
+    return text.strip().casefold()
+
+
+def _call(link: Link, method: str, params: list[Any], *, is_login: bool = False) -> HttpRequest:
+    headers = {} if is_login else {"Authorization": f"Session {link.secrets.get(SESSION, '')}"}
+    database = link.settings.get("database", "")
+    body = {"id": 1, "method": method, "params": params}
+    return json_request("POST", f"{link.address}/{database}/rpc/", headers, body)
+
+
+def _search(link: Link, domain: list[Any]) -> HttpRequest:
+    oldest = [["id", "ASC"]]
+    return _call(link, f"{PARTY}.search_read", [domain, 0, 20, oldest, list(_NAMES), _ALL])
+
+
+def _notes(link: Link, record_id: str) -> HttpRequest:
+    domain = [["resource", "=", f"party.party,{_number(record_id)}"]]
+    return _call(link, f"{NOTE}.search_read", [domain, 0, 100, None, ["message"], {}])
+
+
+def _domain(find: Find) -> list[Any]:
+    if find.by is FindBy.EXTERNAL_ID:
+        return [["identifiers.code", "=", f"{MARK}{find.value}"], ["active", "=", True]]
+    kinds = list(_KINDS[find.by])
+    same = [["value", "=", find.value], ["type", "in", kinds]]
+    if find.by is FindBy.PHONE:
+        same = [["value_compact", "=", _plain("phone", find.value)], ["type", "in", kinds]]
+    return [["contact_mechanisms", "where", same], ["active", "=", True]]
+
+
+def _number(record_id: str) -> int:
+    return int(record_id) if record_id.isascii() and record_id.isdigit() and len(record_id) < 16 else 0
+
+
+def _made(operation: Write) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "code": CODE + operation.external_id.replace("-", "")[-16:],
+        "identifiers": [["create", [{"code": MARK + operation.external_id}]]],
+    }
+    wanted = [{"type": kind, "value": text} for kind, text in _mechanisms(operation)]
+    if wanted:
+        row["contact_mechanisms"] = [["create", wanted]]
+    if "name" in operation.values:
+        row["name"] = operation.values["name"]
+    return row
+
+
+def _mechanisms(operation: Write) -> Iterator[tuple[str, str]]:
+    for kind, text in operation.values.items():
+        if kind != "name":
+            yield from ((kind, each) for each in text.split(", ") if each)
+
+
+def _records(result: Any) -> list[dict[str, Any]]:
+    rows = result if isinstance(result, list) else []
+    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), int)]
+
+
+def _rows(row: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = row.get(name)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _record(row: dict[str, Any]) -> CrmRecord:
+    values: dict[str, str] = {"name": str(row.get("name") or "")}
+    for each in _rows(row, "contact_mechanisms."):
+        kind, text = str(each.get("type")), str(each.get("value"))
+        values[kind] = f"{values[kind]}, {text}" if kind in values else text
+    codes = [str(each.get("code")) for each in _rows(row, "identifiers.")]
+    ours = next((code.removeprefix(MARK) for code in codes if code.startswith(MARK)), "")
+    return CrmRecord(str(row["id"]), ours, values)
+
+
+def _answered(link: Link, operation: Operation, result: Any) -> Reply:
+    if isinstance(operation, Renew):
+        return _logged_in(link, result)
+    if isinstance(operation, Describe):
+        return _described(result)
+    if not isinstance(result, list):
+        return Later(UNREADABLE_ANSWER)
+    rows = _records(result)
+    if isinstance(operation, Read) and rows and isinstance(rows[0].get("replaced_by"), int):
+        return Moved(str(rows[0]["replaced_by"]))
+    return Found(tuple(_record(row) for row in rows)) if rows else Nothing()
+
+
+def _logged_in(link: Link, result: Any) -> Reply:
+    """The user's number and a session; a third value says how long it lasts."""
+    if not isinstance(result, list) or len(result) < 2 or not isinstance(result[1], str):
+        return Denied("login")
+    text = f"{link.settings.get('user', '')}:{result[0]}:{result[1]}"
+    return Renewed({SESSION: base64.b64encode(text.encode("utf-8", "replace")).decode()})
+
+
+def _described(result: Any) -> Reply:
+    kinds = result.get("type") if isinstance(result, dict) else None
+    choices = kinds.get("selection") if isinstance(kinds, dict) else None
+    if not isinstance(choices, list):
+        return Later(UNREADABLE_ANSWER)
+    pairs = [each for each in choices if isinstance(each, list) and len(each) == 2]
+    of_kinds = tuple(CrmField(str(name), str(label)) for name, label in pairs)
+    return Described((CrmField("name", "Name"), *of_kinds))
+
+
+def _failed(link: Link, operation: Operation, error: Any, memory: str) -> Reply:
+    """An error in an answer 200: its first text is the name of an exception of theirs, or a missing key."""
+    kind = error[0] if isinstance(error, list) and error and isinstance(error[0], str) else ""
+    if isinstance(operation, Renew):
+        return Denied("login") if kind.startswith(("Login", "RateLimit")) else Later("login")
+    if kind not in ("UserError", "UserWarning"):
+        return Later("fault")
+    says = str(error[1:2])
+    if kind == "UserWarning" and isinstance(operation, Merge):
+        return _confirm(link, error[1], memory) if len(error) > 1 else Refused("user_warning")
+    if isinstance(operation, Write):
+        unknown = next((kind for kind, _ in _mechanisms(operation) if f'"{kind}"' in says), "")
+        if unknown:
+            return FieldGone(unknown)
+    return Refused("user_error")
+
+
+def _after_write(link: Link, operation: Write, result: Any, memory: str) -> Reply:
+    """Create, or look and change; then look for the note, and write it if it is not there."""
+    step, _, record_id = memory.partition(":")
+    if step == "changed":
+        return _with_note(link, operation, record_id)
+    if step == "notes":
+        return _note(link, operation, result, record_id)
+    if step == "noted":
+        return Written(record_id)
+    if operation.record_id is not None:
+        return _change(link, operation, result)
+    if not isinstance(result, list) or not result or not isinstance(result[0], int):
+        return Later(UNREADABLE_ANSWER)
+    return _with_note(link, operation, str(result[0]))
+
+
+def _note(link: Link, operation: Write, result: Any, record_id: str) -> Reply:
+    """Write the note, unless it stands there."""
+    if not isinstance(result, list):
+        return Later(UNREADABLE_ANSWER)
+    if any(row.get("message") == operation.note for row in _records(result)):
+        return Written(record_id)
+    new = {"resource": f"party.party,{_number(record_id)}", "message": operation.note}
+    return Onward(_call(link, f"{NOTE}.create", [[new], {}]), f"noted:{record_id}")
+
+
+def _change(link: Link, operation: Write, result: Any) -> Reply:
+    if not isinstance(result, list):
+        return Later(UNREADABLE_ANSWER)
+    rows = _records(result)
+    if not rows:
+        return Nothing()
+    row = rows[0]
+    if isinstance(row.get("replaced_by"), int):
+        return Moved(str(row["replaced_by"]))
+    known = {(str(each.get("type")), _plain(str(each.get("type")), str(each.get("value"))))
+             for each in _rows(row, "contact_mechanisms.")}  # fmt: skip
+    missing = [
+        {"type": kind, "value": text}
+        for kind, text in _mechanisms(operation)
+        if (kind, _plain(kind, text)) not in known
+    ]
+    changes: dict[str, Any] = {"name": operation.values["name"]} if "name" in operation.values else {}
+    if missing:
+        changes["contact_mechanisms"] = [["create", missing]]
+    if _record(row).external_id != operation.external_id:
+        ours = [each["id"] for each in _rows(row, "identifiers.") if str(each.get("code")).startswith(MARK)]
+        gone = [["delete", ours]] if ours else []
+        changes["identifiers"] = [*gone, ["create", [{"code": MARK + operation.external_id}]]]
+    record_id = str(row["id"])
+    if not changes:
+        return _with_note(link, operation, record_id)
+    request = _call(link, f"{PARTY}.write", [[_number(record_id)], changes, {}])
+    return Onward(request, f"changed:{record_id}")
+
+
+def _with_note(link: Link, operation: Write, record_id: str) -> Reply:
+    if not operation.note:
+        return Written(record_id)
+    return Onward(_notes(link, record_id), f"notes:{record_id}")
+
+
+def _after_merge(link: Link, operation: Merge, result: Any, memory: str) -> Reply:
+    """The wizard is begun, told what replaces what, and ended."""
+    step, _, rest = memory.partition(":")
+    session, _, tries = rest.partition(":")
+    if not step:
+        if not isinstance(result, list) or not result or not isinstance(result[0], int):
+            return Later(UNREADABLE_ANSWER)
+        return _replace(link, operation, str(result[0]), 0)
+    if step == "warned":
+        return _replace(link, operation, session, _number(tries) + 1)
+    if step == "replaced":
+        return Onward(_call(link, f"{REPLACE}.delete", [_number(session), {}]), "ended:")
+    return Written(operation.into_id)
+
+
+def _replace(link: Link, operation: Merge, session: str, tries: int) -> Onward:
+    ask = {"ask": {"source": _number(operation.record_id), "destination": _number(operation.into_id)}}
+    request = _call(link, f"{REPLACE}.execute", [_number(session), ask, "replace", {}])
+    return Onward(request, f"replaced:{session}:{tries}")
+
+
+def _confirm(link: Link, warning: Any, memory: str) -> Reply:
+    """Tryton warns when names differ: a person would say yes, and so do we, as its own client does."""
+    step, _, rest = memory.partition(":")
+    session, _, tries = rest.partition(":")
+    key = warning[0] if isinstance(warning, list) and warning else ""
+    if step != "replaced" or _number(tries) >= MOST_WARNINGS or not isinstance(key, str):
+        return Refused("user_warning")
+    row = {"user": _user_number(link), "name": key, "always": False}
+    return Onward(_call(link, "model.res.user.warning.create", [[row], {}]), f"warned:{session}:{tries}")
+
+
+def _user_number(link: Link) -> int:
+    """Our user's number, which the session holds between its colons."""
+    try:
+        parts = base64.b64decode(link.secrets.get(SESSION, "")).decode("utf-8", "replace").split(":")
+    except ValueError:
+        return 0
+    return _number(parts[-2]) if len(parts) > 2 else 0
+
+
+def _after_erase(link: Link, operation: Erase, result: Any, memory: str) -> Reply:
+    """Notes first, which would stay behind; then the party, with those that it has replaced."""
+    record_id = _number(operation.record_id)
+    if not memory or memory == "replaced":
+        if not isinstance(result, list):
+            return Later(UNREADABLE_ANSWER)
+        ids = [row["id"] for row in _records(result)]
+        if memory == "replaced":
+            return Onward(_call(link, f"{PARTY}.delete", [[record_id, *ids], {}]), "party")
+        if ids:
+            return Onward(_call(link, f"{NOTE}.delete", [ids, {}]), "notes")
+    if memory == "party":
+        return Erased()
+    return Onward(_search(link, [["replaced_by", "=", record_id]]), "replaced")

@@ -1,0 +1,243 @@
+"""A real Tryton: leads reach it, it is killed and started again, and its records equal our ledger."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contatto.capture.model import Field
+from contatto.crm.actions import scheduling
+from contatto.crm.actions import targets as actions
+from contatto.crm.actions.targets import NewTarget
+from contatto.crm.connectors.tryton import MARK, Tryton
+from contatto.crm.model.deliveries import DeliveryState, ErasureState
+from contatto.crm.model.operations import Find, FindBy, Found, Link, Renew, Renewed
+from contatto.crm.model.targets import MappedField, TargetState
+from contatto.crm.store import deliveries
+from contatto.crm.store.erasures import list_erasures
+from contatto.crm.store.targets import find_target, list_targets, record_secrets
+from contatto.kit.client import Client
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.outbound.machine import OutboundMachine
+from contatto.leads.actions.erasing import erase_leads
+from contatto.leads.actions.merging import Wish, merge_leads
+from contatto.leads.model.annotations import Actor
+from contatto.leads.model.merges import Picks
+from contatto.leads.store.records import find_lead
+from tests import make
+from tests.crm.engine import KINDS
+from tests.crm.trytond import PASSWORD, Trytond, make_template, started
+
+pytestmark = pytest.mark.slow
+VERIFIED = DeliveryState.VERIFIED
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tryton")
+    make_template(folder)
+    return folder
+
+
+@pytest.fixture
+def tryton(template: Path, tmp_path: Path) -> Iterator[Trytond]:
+    folder = tmp_path / "tryton"
+    folder.mkdir()
+    server = started(template, folder)
+    yield server
+    server.stop()
+
+
+@dataclass
+class Linked:
+    """A business with Tryton linked."""
+
+    db: Database
+    clock: FixedClock
+    tryton: Trytond
+    business_id: str
+
+    def go(self) -> None:
+        """Let the machine send what is due, over real sockets."""
+
+        async def send() -> None:
+            client = Client((self.tryton.host,))
+            machine = OutboundMachine(self.db, client, KINDS)
+            for _ in range(3):
+                self.clock.advance(seconds=2)
+                await self.db.write(lambda tx: scheduling.sweep_leads(tx) + scheduling.release_deliveries(tx))
+                await machine.send_due()
+                await machine.finish()
+            await client.close()
+
+        asyncio.run(send())
+
+    def later(self, **by: float) -> None:
+        self.clock.advance(**by)
+        self.go()
+
+    def counts(self) -> dict[DeliveryState, int]:
+        def work(tx: Tx) -> dict[DeliveryState, int]:
+            (target,) = list_targets(tx, self.business_id)
+            return deliveries.count_states(tx, self.business_id).get(target.id, {})
+
+        return self.db.read_now(work)
+
+    def reasons(self, tx: Tx) -> set[str]:
+        """Why deliveries are not there."""
+        (target,) = list_targets(tx, self.business_id)
+        return {each.reason for each in deliveries.list_deliveries(tx, self.business_id, target.id)} - {""}
+
+    def lead(self, number: int, *more: Any) -> str:
+        email = make.contact(f"p{number}@example.com", Field.EMAIL)
+        signal = {"person_id": f"p{number}", "profile_name": f"Person {number}"}
+        return self.db.write_now(lambda tx: make.lead(tx, self.business_id, email, *more, **signal).id)
+
+
+@pytest.fixture
+def linked(database: Database, clock: FixedClock, tryton: Trytond) -> Linked:
+    def work(tx: Tx) -> str:
+        business_id = make.business(tx).id
+        given = {"database": "crm", "user": "admin", "password": PASSWORD}
+        new = NewTarget("tryton", "", f"http://{tryton.host}", given)
+        target = actions.link_crm(tx, business_id, new, (tryton.host,))
+        rows = (*target.mapping, MappedField("labels", "nosuch"))
+        actions.map_target(tx, target, rows, {})
+        return business_id
+
+    found = Linked(database, clock, tryton, database.write_now(work))
+    found.go()
+    return found
+
+
+def parties(tryton: Trytond) -> list[dict[str, Any]]:
+    """What Tryton holds, asked for as a person's own script would."""
+    link = Link(
+        f"http://{tryton.host}", {"database": "crm", "user": "admin"}, {"password": PASSWORD}, make.NOON
+    )
+    connector = Tryton()
+
+    async def ask() -> list[dict[str, Any]]:
+        client = Client((tryton.host,))
+        login = connector.ask(link, Renew())
+        assert isinstance(login, HttpRequest)
+        answer = await client.send(login)
+        assert isinstance(answer, HttpAnswer)
+        renewed = connector.read(link, Renew(), answer, "")
+        assert isinstance(renewed, Renewed)
+        known = Link(link.address, link.settings, renewed.secrets, link.now)
+        find = Find(FindBy.EXTERNAL_ID, "%")
+        request = connector.ask(known, find)
+        assert isinstance(request, HttpRequest)
+        body = request.body.replace(b'"="', b'"like"', 1).replace(b",0,20,", b",0,1000,")
+        found = await client.send(HttpRequest("POST", request.url, request.headers, body))
+        assert isinstance(found, HttpAnswer)
+        reply = connector.read(known, find, found, "")
+        await client.close()
+        records = reply.records if isinstance(reply, Found) else ()
+        return [{"id": each.id, "external_id": each.external_id, **each.values} for each in records]
+
+    return asyncio.run(ask())
+
+
+def test_a_lead_is_made_once_changed_merged_and_erased_there(linked: Linked) -> None:
+    first = linked.lead(1, make.contact("+6591234567"))
+    linked.go()
+    assert linked.counts() == {VERIFIED: 1}
+    (party,) = parties(linked.tryton)
+    assert (party["external_id"], party["name"], party["email"]) == (first, "Person 1", "p1@example.com")
+    linked.lead(1, make.contact("+6591111111"))
+    linked.go()
+    (party,) = parties(linked.tryton)
+    assert len(party["phone"].split(", ")) == 2
+    second = linked.lead(2)
+    linked.go()
+    assert len(parties(linked.tryton)) == 2
+    actor = Actor(linked.business_id, "m1", "Ana")
+    linked.db.write_now(lambda tx: merge_leads(tx, actor, Wish(first, second, Picks(), "")))
+    linked.go()
+    assert linked.counts() == {VERIFIED: 1}
+    (party,) = parties(linked.tryton)
+    assert {"p1@example.com", "p2@example.com"} <= set(party["email"].split(", "))
+
+    def erase(tx: Tx) -> None:
+        lead = find_lead(tx, linked.business_id, first)
+        assert lead is not None
+        erase_leads(tx, linked.business_id, [lead], "Ana")
+
+    linked.db.write_now(erase)
+    linked.later(minutes=3)
+    assert parties(linked.tryton) == []
+
+    def states(tx: Tx) -> set[ErasureState]:
+        (target,) = list_targets(tx, linked.business_id)
+        return {each.state for each in list_erasures(tx, linked.business_id, target.id)}
+
+    assert linked.db.read_now(states) == {ErasureState.FINISHED}
+
+
+def test_tryton_is_killed_in_the_middle_and_its_records_equal_the_ledger(linked: Linked) -> None:
+    made = {linked.lead(number) for number in range(30)}
+
+    async def send_and_kill() -> None:
+        client = Client((linked.tryton.host,))
+        machine = OutboundMachine(linked.db, client, KINDS)
+        await machine.send_due()
+        await asyncio.sleep(0.5)
+        linked.tryton.stop(signal.SIGKILL)
+        await machine.finish()
+        await client.close()
+
+    asyncio.run(send_and_kill())
+    made |= {linked.lead(number) for number in range(30, 35)}
+    linked.later(minutes=10)  # it is down
+    assert linked.counts().get(VERIFIED, 0) < len(made)
+    linked.tryton.start()
+    for _ in range(4):
+        linked.later(hours=7)
+    assert linked.db.read_now(linked.reasons) == set()
+    assert linked.counts() == {VERIFIED: len(made)}
+    carried = [each["external_id"] for each in parties(linked.tryton)]
+    assert sorted(carried) == sorted(made), "each lead is there once"
+
+
+def test_what_tryton_describes_is_held_against_the_mapping(linked: Linked) -> None:
+    def look(tx: Tx) -> tuple[set[str], list[str]]:
+        (target,) = list_targets(tx, linked.business_id)
+        found = find_target(tx, linked.business_id, target.id)
+        assert found is not None
+        assert found.state is TargetState.ACTIVE
+        return {each.name for each in found.described}, [each.field for each in found.faults]
+
+    names, faults = linked.db.read_now(look)
+    assert {"name", "email", "phone", "mobile"} <= names
+    assert faults == ["nosuch"]
+
+
+def test_a_wrong_password_disconnects_and_the_right_one_brings_what_waited(linked: Linked) -> None:
+    def forget_session(tx: Tx) -> None:
+        (target,) = list_targets(tx, linked.business_id)
+        record_secrets(tx, target, {"password": "wrong"})
+
+    linked.db.write_now(forget_session)
+    linked.lead(1)
+    linked.go()
+    (state,) = linked.db.read_now(lambda tx: [each.state for each in list_targets(tx, linked.business_id)])
+    assert state is TargetState.DISCONNECTED
+
+    def reconnect(tx: Tx) -> None:
+        (target,) = list_targets(tx, linked.business_id)
+        given = {"database": "crm", "user": "admin", "password": PASSWORD}
+        actions.reconnect_target(tx, target, "", given, (linked.tryton.host,))
+
+    linked.db.write_now(reconnect)
+    linked.go()
+    assert linked.counts() == {VERIFIED: 1}
+    assert MARK == "contatto:"

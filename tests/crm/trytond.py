@@ -1,0 +1,97 @@
+"""A real Tryton on SQLite, made once for a run of tests: it can be stopped, killed and started again."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PASSWORD = "made up for tests"
+PATIENCE_S = 300.0
+
+
+@dataclass
+class Trytond:
+    """A server and its folder."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = field(default=None)
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def _variables(self) -> dict[str, str]:
+        return {**os.environ, "TRYTONPASSFILE": str(self.folder / "password")}
+
+    def start(self) -> None:
+        command = [program("trytond"), "-c", str(self.folder / "trytond.conf"), "-d", "crm"]
+        log = (self.folder / "trytond.log").open("ab")
+        self.process = subprocess.Popen(command, env=self._variables(), stdout=log, stderr=log)
+        log.close()
+        end = time.monotonic() + PATIENCE_S
+        while not self._is_up():
+            assert self.process.poll() is None, (self.folder / "trytond.log").read_text()[-2_000:]
+            assert time.monotonic() < end, "Tryton did not start"
+            time.sleep(0.1)
+
+    def _is_up(self) -> bool:
+        try:
+            urllib.request.urlopen(f"http://{self.host}/", timeout=5).close()
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(30)
+            self.process = None
+
+
+def program(name: str) -> str:
+    """A program of the environment that the tests run in."""
+    return str(Path(sys.executable).parent / name)
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+def make_template(folder: Path) -> None:
+    """An empty company with parties: takes some ten seconds of CPU."""
+    configure(folder, 0)
+    (folder / "db").mkdir()
+    (folder / "db" / "crm.sqlite").touch()
+    command = [program("trytond-admin"), "-c", str(folder / "trytond.conf"), "-d", "crm"]
+    options = ["--email", "admin@example.com", "--all", "-u", "party", "--activate-dependencies"]
+    variables = {**os.environ, "TRYTONPASSFILE": str(folder / "password")}
+    subprocess.run([*command, *options], env=variables, check=True, capture_output=True)
+
+
+def configure(folder: Path, port: int) -> None:
+    (folder / "password").write_text(PASSWORD)
+    (folder / "trytond.conf").write_text(
+        f"[database]\nuri = sqlite://\npath = {folder / 'db'}\n[web]\nlisten = 127.0.0.1:{port}\n"
+        "[session]\nauthentications = password\n"
+    )
+
+
+def started(template: Path, folder: Path) -> Trytond:
+    """A server with a copy of the empty company."""
+    shutil.copytree(template / "db", folder / "db")
+    server = Trytond(folder, free_port())
+    configure(folder, server.port)
+    server.start()
+    return server
