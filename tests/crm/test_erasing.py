@@ -33,7 +33,9 @@ def test_the_record_goes_and_nothing_is_found_by_our_id(database: Database) -> N
         assert crm.records == {}
         assert deliveries.list_deliveries(tx, target.business_id, target.id) == []
         kept = tx.execute(select(outbound_requests.c.kind)).scalars()
-        assert set(kept) == {"crm_erasure", "crm_check"}, "what was on its way is forgotten with its payload"
+        assert set(kept) == {"crm_erasure", "crm_check", "crm_poll"}, (
+            "what was on its way is forgotten with its payload"
+        )
 
     database.write_now(work)
 
