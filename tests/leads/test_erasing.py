@@ -63,6 +63,8 @@ IMPERSONAL: Final = {
     # ids alone: of touches, conversions, events, jobs, requests and acts
     "touches", "conversions", "viewer_links", "events", "outbox_jobs", "answered_requests", "audit_entries",
     "rate_limits", "known_logins", "outbound_requests",
+    # of leads in CRMs: rows of a lead are deleted with it, see tests/crm/test_erasing.py
+    "crm_targets", "crm_deliveries", "crm_records", "crm_erasures", "crm_echoes",
 }  # fmt: skip
 
 
