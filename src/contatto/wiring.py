@@ -70,7 +70,7 @@ from contatto.kit.settings import Settings
 from contatto.kit.turns import Turns
 from contatto.kit.work import PeriodicCount, PeriodicJob, QueuedWork
 from contatto.leads.actions import files as lead_files
-from contatto.leads.actions import import_drafts, jobs
+from contatto.leads.actions import import_drafts, jobs, points
 from contatto.leads.model.events import (
     ContactRejected,
     LeadCaptured,
@@ -245,6 +245,7 @@ def periodic_jobs(
         PeriodicJob(30.0, desk.wake_conversations),
         PeriodicJob(30.0, lead_files.purge_lead_files),
         PeriodicJob(3600.0, import_drafts.purge_imports),
+        PeriodicJob(3600.0, points.purge_rejected),
         PeriodicJob(3600.0, pushes.purge_pushes),
         PeriodicJob(3600.0, outbox.purge_settled),
         PeriodicJob(60.0, lambda tx: expire_requests(tx, kinds)),

@@ -178,6 +178,12 @@ def withdraw_conversion(tx: Tx, business_id: str, subject_id: str, kind: Convers
     mark_conversion(tx, business_id, subject_id, kind)
 
 
+def return_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
+    """Put a conversion back into the reports: it was one after all."""
+    store.record_return(tx, business_id, subject_id, kind)
+    mark_conversion(tx, business_id, subject_id, kind)
+
+
 def mark_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
     """Have the days of a conversion counted anew, because something about its lead or chat changed."""
     found = store.find_attribution(tx, business_id, subject_id, kind)

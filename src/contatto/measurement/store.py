@@ -321,6 +321,16 @@ def record_withdrawal(tx: Tx, business_id: str, subject_id: str, kind: Conversio
     tx.execute(mine.values(withdrawn_at=tx.now))
 
 
+def record_return(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
+    """Count a conversion again that was withdrawn."""
+    mine = update(conversions).where(
+        conversions.c.business_id == business_id,
+        conversions.c.subject_id == subject_id,
+        conversions.c.kind == kind,
+    )
+    tx.execute(mine.values(withdrawn_at=None))
+
+
 def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> Attribution | None:
     """The conversion of a lead or conversation, with the touch that won it."""
     mine = select(conversions).where(

@@ -26,6 +26,7 @@ from contatto.leads.store import annotations as work_store
 from contatto.leads.store import records as store
 from contatto.leads.store.facets import list_sharing_leads
 from contatto.leads.store.jobs import list_told
+from contatto.leads.store.points import delete_contact_point
 
 SHOWN_ROWS: Final = 20
 """Rows of each kind that a preview shows."""
@@ -262,7 +263,7 @@ def take_back_row(tx: Tx, actor: Actor, lead: Lead, item: JobItem) -> bool:
     own = store.list_points_of_source(tx, lead.business_id, lead.id, item.after)
     shared = list_sharing_leads(tx, lead.business_id, {lead.id})
     for point_id in own:
-        store.delete_contact_point(tx, lead.business_id, point_id)
+        delete_contact_point(tx, lead.business_id, point_id)
     for token in filter(None, item.before.split(",")):
         _work_back(tx, actor, lead, token)
     refresh_with_twins(tx, lead.business_id, {lead.id}, shared)

@@ -3,7 +3,6 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from contatto.capture import actions as capture
 from contatto.capture.model import ContactMatch
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -14,7 +13,6 @@ from contatto.kit.timestamps import micros
 from contatto.leads.actions.facets import refresh_facets, refresh_with_twins
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.events import (
-    ContactRejected,
     LeadCaptured,
     LeadEdited,
     LeadRemoved,
@@ -33,9 +31,9 @@ from contatto.leads.model.leads import (
 )
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
+from contatto.leads.store import points as points_store
 from contatto.leads.store import records as store
 from contatto.leads.store.entries import FormEntry, append_entry
-from contatto.leads.store.facets import list_sharing_leads
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 
@@ -117,38 +115,6 @@ def _note_change(tx: Tx, lead: Lead) -> None:
         tx.ports[LeadPorts].lead_changed(tx, lead.business_id, lead.id)
 
 
-def reject_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str, actor: str) -> Lead | None:
-    """Take "not a contact" at its word: remove the point, and keep the correction for the next match.
-
-    A lead that nothing else made (no other contact, no form, nobody's mark) goes too, and its conversion is
-    withdrawn from the reports.
-
-    Returns:
-        The lead, or None when it is gone.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
-    lead = store.find_lead(tx, business_id, lead_id)
-    point = store.find_contact_point(tx, business_id, lead_id, point_id)
-    if lead is None or point is None:
-        raise Refused(errors.NOT_FOUND, "There is no such contact detail.")
-    capture.correct_match(tx, business_id, point.field, point.value, actor)
-    shared = list_sharing_leads(tx, business_id, {lead_id})
-    store.delete_contact_point(tx, business_id, point_id)
-    refresh_with_twins(tx, business_id, {lead_id}, shared)
-    if lead.origin is Origin.CHAT and not store.list_contact_points(tx, business_id, {lead_id})[lead_id]:
-        store.delete_lead(tx, business_id, lead_id)
-        measurement.withdraw_conversion(tx, business_id, lead_id, ConversionKind.LEAD)
-        emit(tx, business_id, LeadRemoved(business_id, lead_id, lead.conversation_id))
-        tx.ports[LeadPorts].leads_gone(tx, business_id, {lead_id})
-        return None
-    _note_step(tx, lead, HistoryKind.REJECTED, point.field.value, actor)
-    emit(tx, business_id, ContactRejected(business_id, lead_id, lead.conversation_id, point.field.value))
-    _note_change(tx, lead)
-    return lead
-
-
 def _capture_lead(tx: Tx, signal: Signal) -> Lead:
     lead = Lead(
         id=LeadId(new_id()),
@@ -222,7 +188,7 @@ def _keep_contacts(tx: Tx, lead: Lead, known: list[ContactPoint], signal: Signal
             store.save_contact_point(tx, lead.business_id, point)
             points[key] = point
             fields.append(match.field.value)
-        store.record_point_start(tx, lead.business_id, point, signal.at)
+        points_store.record_point_start(tx, lead.business_id, point, signal.at)
         _add_evidence(tx, point, match, signal)
     return tuple(dict.fromkeys(fields))
 

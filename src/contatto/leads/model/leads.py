@@ -64,7 +64,10 @@ class Lead:
 
 @dataclass(frozen=True, slots=True)
 class ContactPoint:
-    """A contact detail of a lead, opened for reading."""
+    """A contact detail of a lead, opened for reading.
+
+    A member may say that it is the main one, or that it is wrong: nobody is reached by it any more.
+    """
 
     id: str
     lead_id: LeadId
@@ -72,6 +75,8 @@ class ContactPoint:
     value: str
     origin: Origin
     created_at: datetime
+    main_at: datetime | None = None
+    wrong_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,12 @@ class HistoryKind(StrEnum):
     STATUS = "status"
     STATUS_UNDONE = "status_undone"
     REJECTED = "rejected"
+    REJECT_UNDONE = "reject_undone"
+    CONTACT_ADDED = "contact_added"
+    CONTACT_CHANGED = "contact_changed"
+    CONTACT_MAIN = "contact_main"
+    CONTACT_WRONG = "contact_wrong"
+    CONTACT_RIGHT = "contact_right"
     DELETED = "deleted"
     RESTORED = "restored"
     EXPORTED = "exported"
@@ -122,6 +133,23 @@ class HistoryEntry:
     lead_id: LeadId
     what: HistoryKind
     detail: SealedText
+    actor: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedContact:
+    """A contact detail that somebody called none, with all that is needed to put it back.
+
+    ``lead`` and its history are there when the lead went with it.
+    """
+
+    id: str
+    point: ContactPoint
+    evidence: tuple[Evidence, ...]
+    lead: Lead | None
+    history: tuple[HistoryEntry, ...]
+    person_id: str
     actor: str
     at: datetime
 

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
+from contatto.capture.model import Field
 from contatto.channels.store import find_account
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -19,6 +20,7 @@ from contatto.kit.i18n import N_, Translator, translator_of
 from contatto.kit.rows import row_of
 from contatto.kit.timestamps import from_micros
 from contatto.leads.actions import records as actions
+from contatto.leads.actions.points import list_put_back
 from contatto.leads.model.erasing import Tombstone
 from contatto.leads.model.leads import (
     ContactPoint,
@@ -27,6 +29,7 @@ from contatto.leads.model.leads import (
     HistoryKind,
     Lead,
     Origin,
+    RejectedContact,
 )
 from contatto.leads.pages.lead_view import (
     CreditView,
@@ -60,6 +63,12 @@ _STEP_TEXTS: Final[Mapping[HistoryKind, str]] = {
     HistoryKind.UPDATED: N_("Shared more: %(detail)s"),
     HistoryKind.MARKED: N_("Marked as a lead"),
     HistoryKind.REJECTED: N_("Not a contact: %(detail)s"),
+    HistoryKind.REJECT_UNDONE: N_("A contact after all: %(detail)s"),
+    HistoryKind.CONTACT_ADDED: N_("Contact detail added: %(detail)s"),
+    HistoryKind.CONTACT_CHANGED: N_("Contact detail changed: %(detail)s"),
+    HistoryKind.CONTACT_MAIN: N_("Main contact detail: %(detail)s"),
+    HistoryKind.CONTACT_WRONG: N_("Marked as wrong: %(detail)s"),
+    HistoryKind.CONTACT_RIGHT: N_("Not wrong after all: %(detail)s"),
     HistoryKind.STATUS: N_("Status: %(detail)s"),
     HistoryKind.STATUS_UNDONE: N_("Status taken back: %(detail)s"),
     HistoryKind.LABELLED: N_("Label added: %(detail)s"),
@@ -89,6 +98,7 @@ _FORM_TEXTS: Final = {
 """By whether the person agreed to anything; the form as submitted shows to what."""
 _FIELD: Final = re.compile(r"^[a-z_]+: ")
 """The name of a field before what is wrong with it."""
+_REJECTS: Final = (HistoryKind.REJECTED, HistoryKind.REJECT_UNDONE)
 _FIELD_NAMES: Final = {"phone": N_("Phone"), "email": N_("E-mail"), "name": N_("Name")}
 """The other fields are names of platforms."""
 
@@ -104,13 +114,14 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
     context, words = context_of(request), translator_of(request)
     sees_looks = may(caller, Permission.ADMINISTER)
 
-    def load(tx: Tx) -> Lead | Tombstone | Detail:
+    def load(tx: Tx) -> Lead | Tombstone | RejectedContact | Detail:
         lead = store.find_lead(tx, caller.business_id, lead_id)
         if lead is None:
-            tombstone = find_tombstone(tx, caller.business_id, lead_id)
-            if tombstone is None:
+            rejected = next(iter(list_put_back(tx, caller.business_id, lead_id)), None)
+            left = rejected or find_tombstone(tx, caller.business_id, lead_id)
+            if left is None:
                 raise Refused(errors.NOT_FOUND, "There is no such lead.")
-            return tombstone
+            return left
         return lead if lead.merged_into else _detail(tx, lead, words, sees_looks=sees_looks)
 
     found = await context.db.read(load)
@@ -119,6 +130,11 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
             request, "leads/erased.html", {"caller": caller, "tombstone": found}
         )
         return left
+    if isinstance(found, RejectedContact):
+        can_edit = may(caller, Permission.WRITE_LEADS)
+        of_gone = {"caller": caller, "rejected": found, "can_edit": can_edit}
+        gone: HTMLResponse = context.pages.render(request, "leads/gone.html", of_gone)
+        return gone
     if isinstance(found, Lead):
         return RedirectResponse(f"/leads/{found.merged_into}", 303)
     can_write = may(caller, Permission.WRITE_LEADS)
@@ -129,26 +145,14 @@ async def answer_lead(request: Request, caller: Caller, lead_id: str, refused: R
         can_erase=may(caller, Permission.ERASE_LEADS),
         can_see_reports=may(caller, Permission.READ_REPORTS),
     )
-    says = refused.detail_in(words) if refused else ""
-    values = row_of(found) | row_of(rights) | {"notice": _FIELD.sub("", says)}
+    notice = _FIELD.sub("", refused.detail_in(words)) if refused else ""
+    values = row_of(found) | row_of(rights) | {"notice": notice}
     page: HTMLResponse = context.pages.render(
         request, "leads/detail.html", values, refused.code.http_status if refused else 200
     )
     if refused is not None:
-        page.headers["X-Message"] = quote(values["notice"])
+        page.headers["X-Message"] = quote(notice)
     return page
-
-
-@router.post("/leads/{lead_id}/points/{point_id}/reject")
-async def post_reject(request: Request, caller: FormCaller, lead_id: str, point_id: str) -> RedirectResponse:
-    """Not a contact: the point goes, and with the last one a lead that nothing else made."""
-    require(caller, Permission.WRITE_LEADS)
-
-    def reject(tx: Tx) -> Lead | None:
-        return actions.reject_contact_point(tx, caller.business_id, lead_id, point_id, caller.display_name)
-
-    lead = await context_of(request).db.write(reject)
-    return RedirectResponse(f"/leads/{lead_id}" if lead else "/leads", 303)
 
 
 @router.post("/leads/{lead_id}/restore")
@@ -203,6 +207,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detai
             annotations.list_tasks(tx, business_id, lead.id), key=lambda task: task.done_at is not None
         ),
         today=tx.now.date(),
+        fields=[field.value for field in Field],
         contact_points=[
             _point(point, proofs.get(point.id), lead, _origins(point, evidence), is_first=index == 0)
             for index, point in enumerate(points)
@@ -238,9 +243,10 @@ def _point(
         id=point.id,
         field=point.field.value,
         value=point.value,
-        reach=Reach() if lead.hidden_at else reach_of(point.field, point.value),
+        reach=Reach() if lead.hidden_at or point.wrong_at else reach_of(point.field, point.value),
         captured_at=point.created_at,
-        primary=is_first,
+        primary=is_first and point.wrong_at is None,
+        is_wrong=point.wrong_at is not None,
         evidence=_evidence(proof, lead.conversation_id) if proof and lead.conversation_id else None,
         origins=origins,
     )
@@ -348,7 +354,7 @@ def _step_detail(step: HistoryEntry, words: Translator) -> str:
     """Statuses and fields in the reader's language; names and labels as they are."""
     if step.what in (HistoryKind.STATUS, HistoryKind.STATUS_UNDONE):
         return moved_text(step, words)
-    if step.what in (HistoryKind.CAPTURED, HistoryKind.UPDATED, HistoryKind.REJECTED):
+    if step.what in (HistoryKind.CAPTURED, HistoryKind.UPDATED, *_REJECTS):
         fields = step.detail.split(", ")
         return ", ".join(words.gettext(_FIELD_NAMES.get(each, each.capitalize())) for each in fields)
     return step.detail

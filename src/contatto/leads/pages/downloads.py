@@ -165,6 +165,9 @@ def _own_cells(lead: Lead, points: list[ContactPoint], credit: Credit | None) ->
         if ad
         else [""] * 6
     )
-    by_field = {field: ", ".join(point.value for point in points if point.field is field) for field in Field}
+    by_field = {
+        field: ", ".join(point.value for point in points if point.field is field and not point.wrong_at)
+        for field in Field
+    }
     own = [lead.name, lead.status.value, lead.origin.value]
     return [str(lead.number), iso(lead.created_at) or "", *map(str, of_ad), *own, *by_field.values()]

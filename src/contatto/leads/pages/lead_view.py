@@ -49,6 +49,7 @@ class PointView:
     reach: Reach
     captured_at: datetime
     primary: bool
+    is_wrong: bool
     evidence: EvidenceView | None
     origins: Sequence[str]
 
@@ -122,6 +123,7 @@ class Detail:
     notes: Sequence[Note]
     tasks: Sequence[Task]
     today: date
+    fields: Sequence[str]
     contact_points: Sequence[PointView]
     attribution: CreditView | None
     conversion_id: int | None

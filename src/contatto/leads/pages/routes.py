@@ -14,6 +14,7 @@ from contatto.leads.pages import (
     erasing,
     importing,
     merging,
+    points,
     statuses,
     views,
 )
@@ -29,6 +30,7 @@ for part in (
     bulk_merge,
     detail,
     statuses,
+    points,
     annotations,
     merging,
 ):

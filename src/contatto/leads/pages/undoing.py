@@ -1,11 +1,17 @@
 """What can be taken back on the page of a lead: the last change of its status, a label that was taken off."""
 
+from typing import Final
+
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import Translator
+from contatto.leads.actions.points import list_put_back
 from contatto.leads.model.leads import HistoryEntry, HistoryKind, Lead
 from contatto.leads.pages.lead_view import UndoView
 from contatto.leads.rules.records import ARROW, UNDO_WITHIN, status_step_to_undo
 from contatto.leads.store.annotations import list_labels_of
+
+_SHOWN: Final = 5
+"""Details that were called no contact, of which so many are offered to be put back."""
 
 
 def moved_text(step: HistoryEntry, words: Translator) -> str:
@@ -17,7 +23,11 @@ def undos_of(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator)
     """What can be undone, the latest first."""
     if lead.hidden_at is not None:
         return []
-    found = [*_status(tx, lead, history, words), *_label(tx, lead, history, words)]
+    found = [
+        *_status(tx, lead, history, words),
+        *_label(tx, lead, history, words),
+        *_rejects(tx, lead, words),
+    ]
     return sorted(found, key=lambda undo: undo.at, reverse=True)
 
 
@@ -40,3 +50,17 @@ def _label(tx: Tx, lead: Lead, history: list[HistoryEntry], words: Translator) -
         return []
     text = words.gettext("Label taken off: %(detail)s", detail=step.detail)
     return [UndoView(text, step.at, step.actor, "/labels", {"name": step.detail})]
+
+
+def _rejects(tx: Tx, lead: Lead, words: Translator) -> list[UndoView]:
+    """The details that were called no contact, each of which can be put back."""
+    return [
+        UndoView(
+            words.gettext("Not a contact: %(detail)s", detail=each.point.value),
+            each.at,
+            each.actor,
+            f"/rejected/{each.id}/undo",
+            {},
+        )
+        for each in list_put_back(tx, lead.business_id, lead.id)[:_SHOWN]
+    ]

@@ -24,7 +24,7 @@ function isBusy(form) {
 document.addEventListener("DOMContentLoaded", () => {
   window.htmx?.registerExtension("leave-busy-forms", {
     htmx_before_morph_node(_element, { oldNode }) {
-      return !(oldNode.matches?.("form[data-clear], .note-form, .task__more form") && isBusy(oldNode));
+      return !(oldNode.matches?.("form[data-clear], .note-form, .task__more form, .point__more form") && isBusy(oldNode));
     },
   });
 });

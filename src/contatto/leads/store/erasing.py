@@ -16,6 +16,7 @@ from contatto.leads.store.events import lead_events
 from contatto.leads.store.files import lead_files
 from contatto.leads.store.jobs import lead_job_items, lead_jobs
 from contatto.leads.store.merges import lead_merges
+from contatto.leads.store.points import delete_rejected_of
 from contatto.leads.store.records import contact_points, evidence, lead_history, leads
 from contatto.leads.store.views import lead_views
 
@@ -49,6 +50,7 @@ def record_erased(tx: Tx, lead: Lead, actor: str) -> None:
 
 def delete_traces(tx: Tx, gone: Gone) -> None:
     """Delete what hangs on the leads, the journals of their merges, and files that may hold them."""
+    delete_rejected_of(tx, gone.business_id, gone.person_ids, gone.lead_ids)
     for table in _HANGING:
         hanging = table.delete().where(table.c.business_id == gone.business_id)
         tx.execute(hanging.where(table.c.lead_id.in_(gone.lead_ids)))

@@ -50,7 +50,9 @@ def _all_pairs() -> CompoundSelect[Any]:
         _pairs(Facet.ORIGIN, leads.c.id, cast(leads.c.origin, String)),
         _pairs(Facet.ORIGIN, point.lead_id, cast(point.origin, String)),
         _pairs(Facet.ORIGIN, of_evidence, cast(evidence.c.origin, String)),
-        _pairs(Facet.REACH, point.lead_id, kind).where(point.field.in_((*PHONES, Field.EMAIL))),
+        _pairs(Facet.REACH, point.lead_id, kind).where(
+            point.field.in_((*PHONES, Field.EMAIL)), point.wrong_at.is_(None)
+        ),
         _pairs(Facet.COUNTRY, point.lead_id, point.country).where(point.country.is_not(None)),
         _pairs(Facet.LABEL, lead_labels.c.lead_id, lead_labels.c.label_id),
         _pairs(Facet.SIGN, lead_labels.c.lead_id, literal(LABELLED)),

@@ -26,6 +26,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.kit.looks import note_seen
 from contatto.kit.rows import row_of
+from contatto.kit.timestamps import micros
 from contatto.leads.model.leads import (
     ContactPoint,
     Evidence,
@@ -101,6 +102,8 @@ contact_points = Table(
     Column("origin", Choice(Origin), nullable=False),
     instant("created_at"),
     Column("country", String(2)),
+    instant("main_at", nullable=True),
+    instant("wrong_at", nullable=True),
     UniqueConstraint("business_id", "lead_id", "field", "value_index"),
     Index("ix_contact_points_of_country", "business_id", "country", "lead_id"),
     Index("ix_contact_points_of_field", "business_id", "field", "lead_id"),
@@ -252,21 +255,14 @@ def save_contact_point(tx: Tx, business_id: str, point: ContactPoint) -> bool:
         "origin": point.origin,
         "created_at": point.created_at,
         "country": phone_country(point.value),
+        "main_at": point.main_at,
+        "wrong_at": point.wrong_at,
     }
     return tx.insert_ignore(contact_points, row)
 
 
-def record_point_start(tx: Tx, business_id: str, point: ContactPoint, at: datetime) -> None:
-    """Move the beginning of a contact point back: an earlier message came in later."""
-    if at < point.created_at:
-        mine = update(contact_points).where(
-            contact_points.c.business_id == business_id, contact_points.c.id == point.id
-        )
-        tx.execute(mine.values(created_at=at))
-
-
 def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, list[ContactPoint]]:
-    """Contact points by lead, oldest first, with their values opened."""
+    """Contact points by lead, their values opened: the main one first, wrong ones last, else by age."""
     mine = (
         select(contact_points)
         .where(contact_points.c.business_id == business_id, contact_points.c.lead_id.in_(lead_ids))
@@ -281,8 +277,14 @@ def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> 
             value=tx.vault.open(row["value"], business_id),
             origin=row["origin"],
             created_at=row["created_at"],
+            main_at=row["main_at"],
+            wrong_at=row["wrong_at"],
         )
         found[row["lead_id"]].append(point)
+    for points in found.values():
+        points.sort(
+            key=lambda each: (each.wrong_at is not None, -micros(each.main_at) if each.main_at else 0)
+        )
     note_seen("lead_id", [lead_id for lead_id, points in found.items() if points])
     return found
 
@@ -331,19 +333,6 @@ def list_points_of_source(tx: Tx, business_id: str, lead_id: str, source_id: str
     for row in tx.execute(mine).mappings():
         sources.setdefault(row["contact_point_id"], set()).add(row["source_id"])
     return [point_id for point_id, found in sources.items() if found == {source_id}]
-
-
-def find_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str) -> ContactPoint | None:
-    points = list_contact_points(tx, business_id, {lead_id})[lead_id]
-    return next((point for point in points if point.id == point_id), None)
-
-
-def delete_contact_point(tx: Tx, business_id: str, point_id: str) -> None:
-    """Delete a contact point with its evidence."""
-    mine = evidence.c.business_id == business_id
-    tx.execute(evidence.delete().where(mine, evidence.c.contact_point_id == point_id))
-    own = contact_points.c.business_id == business_id
-    tx.execute(contact_points.delete().where(own, contact_points.c.id == point_id))
 
 
 def delete_lead(tx: Tx, business_id: str, lead_id: str) -> None:
