@@ -63,6 +63,7 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "GET /forms/{form_id}/answers",
         "GET /leads",
         "GET /leads/jobs",
+        "GET /leads/jobs/history",
         "GET /leads/jobs/{job_id}",
         "GET /leads/rows",
         "GET /leads/views",

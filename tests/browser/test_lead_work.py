@@ -124,3 +124,52 @@ def test_a_tab_of_an_analyst_is_not_told_of_leads_by_the_tab_of_another_member(
     expect(owners.get_by_text("New lead")).to_be_visible()
     expect(analysts.get_by_text("New lead")).to_have_count(0)
     context.close()
+
+
+def test_a_number_that_the_customer_called_wrong_gives_way_to_the_right_one(
+    served: Served, page: Page
+) -> None:
+    [lead_id] = leads(served, 1)
+    sign_in(page, served.url)
+    page.goto(f"{served.url}/leads/{lead_id}")
+    page.get_by_label("New contact detail").fill("9222 3333")
+    page.keyboard.press("Enter")
+    items = page.locator(".found-item")
+    expect(items).to_have_count(2)
+    items.first.locator("summary").click()
+    items.first.get_by_role("button", name="It is wrong").click()
+    expect(items.first).to_contain_text("+6592223333")
+    expect(items.first).to_contain_text("Main")
+    expect(items.last).to_contain_text("Wrong")
+    items.first.locator("summary").click()
+    items.first.get_by_role("button", name="Not a contact").click()
+    expect(items).to_have_count(1)
+    page.get_by_role("button", name=re.compile("Undo: Not a contact")).click()
+    expect(items).to_have_count(2)
+
+
+def test_past_work_is_one_line_above_the_rows_and_counts_agree(served: Served, page: Page) -> None:
+    ids = leads(served, 3)
+    sign_in(page, served.url)
+    for _ in range(2):
+        page.goto(f"{served.url}/leads?status=raw")
+        page.get_by_role("checkbox", name="Select this page").check()
+        page.get_by_label("Label", exact=True).first.fill("vip")
+        page.get_by_role("button", name="Add label").click()
+        expect(page.locator(".job").first).to_contain_text(re.compile("done|left out"))
+    expect(page.locator(".job")).to_have_count(1)
+    row = page.locator("#lead-rows > tr").first.bounding_box()
+    assert row
+    assert row["y"] < 700
+    page.get_by_role("checkbox", name="Select Anna").check()
+    page.get_by_label("New status").select_option("qualified")
+    page.get_by_role("button", name="Set status").click()
+    chip = page.locator("#lead-filters .chip", has_text="Raw").locator(".chip__n")
+    expect(chip).to_have_text("2")
+    expect(page.locator("#nav a[href='/leads'] .count")).to_have_text("2")
+    page.locator(".job").get_by_role("button", name="Undo").click()
+    expect(page).to_have_url(re.compile(r"/leads\?status=raw"))
+    expect(chip).to_have_text("3")
+    page.get_by_role("link", name="History").click()
+    expect(page.locator(".job")).to_have_count(4)
+    assert len(ids) == 3

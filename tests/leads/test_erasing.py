@@ -46,7 +46,7 @@ PERSONAL: Final = {
     "capture_corrections", "audience_members", "audience_files", "form_answers", "consent_receipts",
     "persons", "conversations", "messages", "sends", "inline_notices", "ad_referrals",
     "conversation_labels", "private_notes", "note_mentions", "scheduled_replies", "photos", "receipts",
-    "pushes", "kept_pages",
+    "pushes", "kept_pages", "rejected_contacts",
 }  # fmt: skip
 """What may hold a value of a person, or hangs on one."""
 WITH_IDS_ALONE: Final = {

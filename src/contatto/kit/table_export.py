@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 _STARTS_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-_PHONE: Final = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
+_PHONES: Final = re.compile(r"\+[1-9]\d{6,14}(?:, \+[1-9]\d{6,14})*", re.ASCII)
 BOM: Final = b"\xef\xbb\xbf"
 """Tells spreadsheets that the bytes are UTF-8."""
 _CHUNK_ROWS: Final = 200
@@ -16,11 +16,12 @@ _CHUNK_ROWS: Final = 200
 def safe_cell(value: str) -> str:
     """A cell that no spreadsheet takes for a formula: an apostrophe goes before what would start one.
 
-    A wholly valid E.164 number keeps its plus: it can do nothing, and an apostrophe would spoil the import.
+    A wholly valid E.164 number keeps its plus, and so do several with commas between them: they can do
+    nothing, and an apostrophe would spoil the import.
 
     Source: OWASP, "CSV Injection"; ITU-T E.164 (a plus and 7 to 15 digits).
     """
-    if value.startswith(_STARTS_FORMULA) and not _PHONE.fullmatch(value):
+    if value.startswith(_STARTS_FORMULA) and not _PHONES.fullmatch(value):
         return "'" + value
     return value
 

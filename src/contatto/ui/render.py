@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse
 
 from contatto.kit.i18n import Translator
 from contatto.kit.languages import LANGUAGES, translator_for
+from contatto.kit.links import split_links
 from contatto.ui.language import language_of
 from contatto.ui.sessions import CookieRules, csrf_token, keep_guest
 
@@ -110,6 +111,7 @@ def _templates() -> Environment:
     templates.add_extension("jinja2.ext.i18n")
     templates.newstyle_gettext = True  # type: ignore[attr-defined]  # the extension's own switch
     templates.filters["country"] = _country
+    templates.filters["linked"] = _linked
     templates.globals.update(
         static=static_url,
         screen_languages=LANGUAGES,
@@ -120,6 +122,14 @@ def _templates() -> Environment:
         ngettext=_translate_many,
     )
     return templates
+
+
+def _linked(text: str) -> Markup:
+    """What somebody wrote, with its addresses as links that tell the other side nothing of this page."""
+    link = Markup('<a href="{}" target="_blank" rel="noopener noreferrer nofollow ugc">{}</a>')
+    return Markup("").join(
+        link.format(address, shown) if address else escape(shown) for shown, address in split_links(text)
+    )
 
 
 @pass_context

@@ -1,5 +1,6 @@
 """What the middle pane shows: messages with evidence and state, notices, the ads that opened the chat."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from urllib.parse import urlencode
@@ -58,7 +59,7 @@ def thread_part(
     entries = [
         each for each in entries if (not start or each.at >= start) and (not before or each.at < before)
     ]
-    entries.sort(key=lambda entry: (entry.at, entry.order))
+    entries = _each_ad_once(sorted(entries, key=lambda entry: (entry.at, entry.order)))
     window = load_window(tx, account, conversation)
     return ThreadPart(
         entries=entries + [scheduled_entry(each) for each in later],
@@ -73,6 +74,20 @@ def thread_part(
         forms=list_sendable_forms(tx, business_id),
         takes_photos=CONNECTORS[account.platform].dialect.takes_photos,
     )
+
+
+def _each_ad_once(entries: list[Entry]) -> list[Entry]:
+    """The entries, of which a card is whole where an ad is met first; later it is one line."""
+    met: set[tuple[str | None, str]] = set()
+    shown: list[Entry] = []
+    for entry in entries:
+        if isinstance(entry, AdEntry):
+            key = (entry.ad_id, entry.ad_name or entry.headline)
+            shown.append(replace(entry, is_again=key in met))
+            met.add(key)
+        else:
+            shown.append(entry)
+    return shown
 
 
 def _page_href(conversation: Conversation, start: datetime) -> str:

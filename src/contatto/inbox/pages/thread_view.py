@@ -45,6 +45,7 @@ class AdEntry(Entry):
     goal: str | None = None
     ad_group_name: str = ""
     campaign_name: str = ""
+    is_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,24 @@ export function createLog(words, { onRetry, photoUrl }) {
     return button;
   }
 
+  // As on the side of the business: http and https alone, and what ends a sentence is no part of an address.
+  function appendLinked(place, text) {
+    let end = 0;
+    for (const found of text.matchAll(/(?:https?:\/\/[^\s<>"'`\\{}|^/]+\.|www\.)[^\s<>"'`\\{}|^]{2,2000}/gi)) {
+      let shown = found[0];
+      const isWhole = () => shown.endsWith(")") && shown.split("(").length >= shown.split(")").length;
+      while (/[.,;:!?)\]}…»”’*_]$/.test(shown) && !isWhole()) shown = shown.slice(0, -1);
+      const link = document.createElement("a");
+      link.href = /^https?:/i.test(shown) ? shown : `https://${shown}`;
+      link.target = "_blank";
+      link.rel = "noopener noreferrer nofollow ugc";
+      link.textContent = shown;
+      place.append(text.slice(end, found.index), link);
+      end = found.index + shown.length;
+    }
+    place.append(text.slice(end));
+  }
+
   function draw({ from, text, at, seq, photo, form }) {
     const follow = nearEnd() || from === "customer";
     const item = document.createElement("div");
@@ -87,7 +105,7 @@ export function createLog(words, { onRetry, photoUrl }) {
     if (photo !== undefined) bubble.append(drawPhoto(photo ?? {}));
     if (text) {
       const said = document.createElement("span");
-      said.textContent = text;
+      appendLinked(said, text);
       bubble.append(said);
     }
     item.append(bubble);

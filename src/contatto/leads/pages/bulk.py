@@ -17,18 +17,23 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import read_lazy_text, translator_of
 from contatto.kit.ids import new_id
 from contatto.leads.actions import jobs as actions
+from contatto.leads.actions.bulk_merge import MOST_JOINED
 from contatto.leads.actions.records import note_export
 from contatto.leads.model.jobs import ItemState, Job, JobKind, JobState, Plan
 from contatto.leads.pages.downloads import answer_file
-from contatto.leads.pages.query import LeadsQuery, actor_of, read_query
+from contatto.leads.pages.query import LeadsQuery, ReadAsked, actor_of, read_query
 from contatto.leads.pages.rows import member_names
 from contatto.leads.store import annotations
 from contatto.leads.store import jobs as store
+from contatto.leads.store.merges import find_merge
 from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 RECENT: Final = timedelta(minutes=30)
 """How long a job that has ended is shown above the list."""
+SHOWN_FOR: Final = timedelta(days=30)
+MOST_SHOWN: Final = 100
+"""Jobs of the history, and for how long they stand there."""
 
 
 class _Selection(BaseModel):
@@ -68,14 +73,27 @@ async def post_bulk(request: Request, caller: FormCaller, sent: Annotated[_Selec
 
 
 @router.get("/leads/jobs")
-async def show_jobs(request: Request, caller: PageCaller) -> HTMLResponse:
-    """The jobs that run, and those that ended a short while ago; fetched anew at each step."""
+async def show_jobs(request: Request, caller: PageCaller, asked: ReadAsked) -> HTMLResponse:
+    """The latest job that runs, or ended a short while ago, in one line; fetched anew at each step."""
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
-    jobs = await context.db.read(lambda tx: _jobs_of(tx, caller))
+    jobs = await context.db.read(lambda tx: _jobs_of(tx, caller, tx.now - RECENT))
+    open_ones = [job for job in jobs if job.is_open]
     can_edit = may(caller, Permission.WRITE_LEADS)
-    values = {"caller": caller, "jobs": jobs, "can_edit": can_edit, "look": new_id()}
+    values = {"caller": caller, "jobs": (open_ones or jobs)[:1], "others": len(jobs) - 1, "asked": asked}
+    values |= {"can_edit": can_edit, "look": new_id()}
     return context.pages.render(request, "leads/_jobs.html", values)
+
+
+@router.get("/leads/jobs/history")
+async def show_history(request: Request, caller: PageCaller, asked: ReadAsked) -> HTMLResponse:
+    """What was done to many leads at once, latest first."""
+    require(caller, Permission.READ_LEADS)
+    context = context_of(request)
+    jobs = await context.db.read(lambda tx: _jobs_of(tx, caller, tx.now - SHOWN_FOR, MOST_SHOWN))
+    can_edit = may(caller, Permission.WRITE_LEADS)
+    values = {"caller": caller, "jobs": jobs, "others": 0, "can_edit": can_edit, "asked": asked}
+    return context.pages.render(request, "leads/jobs.html", values | {"look": ""})
 
 
 @router.get("/leads/jobs/{job_id}")
@@ -94,7 +112,7 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
         ]
         counts = store.count_job_items(tx, caller.business_id, job_id)
         return {
-            "job": _shown(job, _names(tx, caller)),
+            "job": _shown(job, _names(tx, caller), is_apart=_is_apart(tx, job)),
             "skipped": skipped,
             "made": sum(counts.get((ItemState.CREATED, told), 0) for told in (True, False)),
             "in_part": sum(counts.get((state, True), 0) for state in (ItemState.CREATED, ItemState.CHANGED)),
@@ -107,11 +125,14 @@ async def show_job(request: Request, caller: PageCaller, job_id: str) -> HTMLRes
 
 
 @router.post("/leads/jobs/{job_id}/undo")
-async def post_undo(request: Request, caller: FormCaller, job_id: str) -> RedirectResponse:
+async def post_undo(
+    request: Request, caller: FormCaller, job_id: str, query: Annotated[str, Form(max_length=8_000)] = ""
+) -> RedirectResponse:
+    """Ask to take a job back, and go on with the list as it was."""
     require(caller, Permission.WRITE_LEADS)
-    actor = actor_of(caller)
+    actor, asked = actor_of(caller), read_query(query)
     await context_of(request).db.write(lambda tx: actions.undo_job(tx, actor, job_id))
-    return RedirectResponse("/leads", 303)
+    return RedirectResponse(asked.href(), 303)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +154,21 @@ class _JobRow:
     created_at: datetime
 
 
-def _jobs_of(tx: Tx, caller: Caller) -> list[_JobRow]:
-    found = store.list_jobs(tx, caller.business_id, tx.now - RECENT)
+def _jobs_of(tx: Tx, caller: Caller, since: datetime, most: int = 10) -> list[_JobRow]:
+    found = store.list_jobs(tx, caller.business_id, since, most)
     if not found:
         return []
     names = _names(tx, caller)
-    return [_shown(job, names) for job in found]
+    return [_shown(job, names, is_apart=_is_apart(tx, job)) for job in found]
+
+
+def _is_apart(tx: Tx, job: Job) -> bool:
+    """Whether all that a job merged was separated again, one by one: there is nothing left to undo."""
+    if job.kind is not JobKind.MERGE or not job.has_ended:
+        return False
+    items = store.list_job_items(tx, job.business_id, job.id, 0, MOST_JOINED)
+    merged = [find_merge(tx, job.business_id, item.after) for item in items]
+    return all(merge is None or merge.undone_at is not None for merge in merged)
 
 
 def _names(tx: Tx, caller: Caller) -> dict[str, str]:
@@ -146,7 +176,7 @@ def _names(tx: Tx, caller: Caller) -> dict[str, str]:
     return labels | member_names(tx, caller.business_id)
 
 
-def _shown(job: Job, names: dict[str, str]) -> _JobRow:
+def _shown(job: Job, names: dict[str, str], *, is_apart: bool = False) -> _JobRow:
     return _JobRow(
         id=job.id,
         kind=job.kind.value,
@@ -158,9 +188,10 @@ def _shown(job: Job, names: dict[str, str]) -> _JobRow:
         through=min(job.done + job.skipped, job.total),
         done=job.done,
         skipped=job.skipped,
-        is_undone=job.undone_by is not None,
+        is_undone=job.undone_by is not None or is_apart,
         can_undo=job.has_ended
         and not job.undone_by
+        and not is_apart
         and job.kind not in (JobKind.UNDO, JobKind.ERASE)
         and job.done > 0,
         created_at=job.created_at,

@@ -62,10 +62,9 @@ async def _render(
     whole = template == "leads/list.html"
 
     def load(tx: Tx) -> dict[str, Any]:
-        if not whole:
-            return _page_of(tx, caller, asked, page)
         counts = listing.count_leads_by_status(tx, caller.business_id)
-        return _page_of(tx, caller, asked, page, counts) | _around(tx, caller, asked, counts)
+        shown = _page_of(tx, caller, asked, page, counts)
+        return shown | _around(tx, caller, asked) if whole else shown
 
     values = await context.db.read(load)
     values |= {"caller": caller, "asked": asked, "can_edit": may(caller, Permission.WRITE_LEADS)}
@@ -75,7 +74,7 @@ async def _render(
 
 
 def _page_of(
-    tx: Tx, caller: Caller, asked: LeadsQuery, page: int, counts: dict[LeadStatus, int] | None = None
+    tx: Tx, caller: Caller, asked: LeadsQuery, page: int, counts: dict[LeadStatus, int]
 ) -> dict[str, Any]:
     wanted = for_member(asked.wanted, caller.subject_id)
     matches = listing.find_matches(tx, caller.business_id, wanted, counts)
@@ -89,6 +88,7 @@ def _page_of(
         "leads": rows_of(tx, caller.business_id, found),
         "page": shown,
         "pages": pages,
+        "status_counts": {status.value: counts.get(status, 0) for status in LeadStatus},
         "all_hrefs": {"any": _joined(asked, any_of=True), "all": _joined(asked, any_of=False)},
     }
 
@@ -97,13 +97,12 @@ def _joined(asked: LeadsQuery, *, any_of: bool) -> str:
     return replace(asked, wanted=replace(asked.wanted, any_of=any_of)).href()
 
 
-def _around(tx: Tx, caller: Caller, asked: LeadsQuery, counts: dict[LeadStatus, int]) -> dict[str, Any]:
-    """What stands around the table: choices, counts by status, and the chips of what is on."""
+def _around(tx: Tx, caller: Caller, asked: LeadsQuery) -> dict[str, Any]:
+    """What stands around the table: choices, and the chips of what is on."""
     choices = choices_of(tx, caller.business_id)
     return {
         "choices": choices,
         "chips": chips_of(asked, choices),
         "active": set(asked.pairs),
         "columns": COLUMNS,
-        "status_counts": {status.value: counts.get(status, 0) for status in LeadStatus},
     }

@@ -16,7 +16,7 @@ from contatto.leads.model.annotations import Actor
 from contatto.leads.pages.rows import assignees, member_names
 from contatto.leads.rules import filters
 from contatto.leads.rules.filters import ME, NOBODY, LeadFilter, Look, Pairs
-from contatto.leads.store import annotations, listing
+from contatto.leads.store import annotations, matching
 from contatto.leads.store.entries import list_form_names
 from contatto.measurement.store import list_measured_ads
 
@@ -99,7 +99,7 @@ def choices_of(tx: Tx, business_id: str) -> dict[str, list[tuple[str, str]]]:
         ),
         "ad": _by_name(_told_apart({(str(ad.ad_number), ad.ad_name, ad.ad_group_name) for ad in ads})),
         "form": list_form_names(tx, business_id),
-        "country": [(each, each) for each in listing.list_phone_countries(tx, business_id)],
+        "country": [(each, each) for each in matching.list_phone_countries(tx, business_id)],
     }
 
 

@@ -31,6 +31,8 @@ ARROW: Final = " → "
 UNDO_WITHIN: Final = timedelta(days=1)
 """For so long a change is offered to be undone."""
 NAME_LIMIT: Final = 120
+_MARK: Final = 4
+_LEAST_WORD: Final = 4
 _SPACES: Final = re.compile(r"\s+")
 _DETAILS: Final = re.compile(r"\S+@\S+|\+?\d(?:[\s().-]{0,2}\d){6,}")
 """What may be an address, or a number of seven digits and more."""
@@ -104,7 +106,13 @@ def better_name(current: str, signal: Signal) -> str:
 
 def person_label(name: str, person_id: str) -> str:
     """A person's name for people, or a short mark of the one who has none."""
-    return name or f"Visitor {person_id[:4]}"
+    return name or f"Visitor {person_id[:_MARK]}"
+
+
+def visitor_mark(text: str) -> str | None:
+    """How the id of a person begins who is called so for want of a name; None for what is no such call."""
+    word, _, mark = folded(text).partition(" ")
+    return mark if len(word) >= _LEAST_WORD and "visitor".startswith(word) and len(mark) <= _MARK else None
 
 
 def folded(text: str) -> str:

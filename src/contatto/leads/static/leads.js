@@ -14,12 +14,25 @@ document.addEventListener("htmx:after:swap", (event) => {
   known = now;
 });
 
-// The saved views follow the list: their request carries what the list shows now.
+// The saved views and past work follow the list: their request carries what the list shows now.
+const FOLLOWING = { "lead-views": "/leads/views", "lead-jobs": "/leads/jobs" };
 document.addEventListener("htmx:config:request", (event) => {
   const { sourceElement, request } = event.detail.ctx;
-  if (sourceElement?.id !== "lead-views") return;
+  const path = FOLLOWING[sourceElement?.id];
+  if (!path) return;
   const query = document.getElementById("lead-results")?.dataset.query;
-  request.action = query ? `/leads/views?${query}` : "/leads/views";
+  request.action = query ? `${path}?${query}` : path;
+});
+
+// The counts of the chips are those of the rows that were fetched with them; the navigation counts anew at the same time.
+document.addEventListener("htmx:after:swap", (event) => {
+  if (event.detail.ctx.sourceElement?.id !== "lead-results") return;
+  const counts = JSON.parse(document.getElementById("lead-results").dataset.counts);
+  for (const [status, count] of Object.entries(counts)) {
+    const shown = document.querySelector(`#lead-filters .chip:has([value="${status}"]) .chip__n`);
+    if (shown) shown.textContent = Number(count).toLocaleString(document.documentElement.lang);
+  }
+  setTimeout(() => document.body.dispatchEvent(new CustomEvent("leads:counted")));
 });
 
 // The selection outlives a live refresh: what was ticked is ticked again. X ticks the row that J and K marked.

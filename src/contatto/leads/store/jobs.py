@@ -81,13 +81,13 @@ def find_job(tx: Tx, business_id: str, job_id: str) -> Job | None:
     return None if row is None else _opened(tx, row)
 
 
-def list_jobs(tx: Tx, business_id: str, since: datetime) -> list[Job]:
+def list_jobs(tx: Tx, business_id: str, since: datetime, limit: int = 10) -> list[Job]:
     """Jobs that wait or run, or that began after a time, latest first; of their plans only the value."""
     recent = and_(or_(_OPEN, lead_jobs.c.created_at >= since), lead_jobs.c.state != JobState.DRAFT)
     shown = [column for column in lead_jobs.c if column.name != "plan"]
     mine = select(*shown).where(lead_jobs.c.business_id == business_id, recent)
     rows = tx.execute(
-        mine.order_by(lead_jobs.c.created_at.desc(), lead_jobs.c.id.desc()).limit(10)
+        mine.order_by(lead_jobs.c.created_at.desc(), lead_jobs.c.id.desc()).limit(limit)
     ).mappings()
     return [_made(row, Plan(row["value"])) for row in rows]
 

@@ -183,15 +183,6 @@ def list_leads_after(
     return tx.list(Lead, statement.order_by(leads.c.created_at.desc(), leads.c.id.desc()).limit(limit))
 
 
-def list_phone_countries(tx: Tx, business_id: str) -> list[str]:
-    """The countries of the phone numbers that leads have; each is a jump in the index, not a scan."""
-    next_one = select(func.min(contact_points.c.country)).where(contact_points.c.business_id == business_id)
-    found = [""]
-    while country := tx.scalar(next_one.where(contact_points.c.country > found[-1])):
-        found.append(country)
-    return found[1:]
-
-
 def _turned(sort: str) -> str:
     """The same order from its end."""
     known = sort if sort.removeprefix("-") in _KEYS else USUAL_SORT

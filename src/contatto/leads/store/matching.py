@@ -27,7 +27,7 @@ from contatto.kit.numbers import read_number
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.facets import CONSENT, EMAIL, LABELLED, PHONE, TWIN, Facet, facet_word
 from contatto.leads.rules.filters import NOBODY, Agreed, Has, LeadFilter, ThreadState
-from contatto.leads.rules.records import folded, search_values
+from contatto.leads.rules.records import folded, search_values, visitor_mark
 from contatto.leads.store.records import contact_points, leads
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions, measured_ads
@@ -239,7 +239,7 @@ def _chatting(others: _Others, wanted: LeadFilter) -> list[Condition]:
 
 def _found(others: _Others, text: str) -> list[Condition]:
     """By a part of the name, by a whole contact value in several spellings, or by names and ids of ads."""
-    found = [or_(place_of(leads.c.name_key, folded(text)) > 0, *_sharing(others, text))]
+    found = [or_(place_of(leads.c.name_key, folded(text)) > 0, *_nameless(text), *_sharing(others, text))]
     if ads := _list_named_ads(others.tx, others.business_id, text):
         found.append(others.earned_by(measured_ads.c.ad_id.in_(ads)))
     number = read_number(text)
@@ -248,10 +248,17 @@ def _found(others: _Others, text: str) -> list[Condition]:
     return found
 
 
+def _nameless(text: str) -> list[Condition]:
+    """Leads without a name that are shown under the mark that a text begins with, such as "Visitor 1a2b"."""
+    mark = visitor_mark(text)
+    return [] if mark is None else [and_(leads.c.name.is_(None), leads.c.person_id.startswith(mark))]
+
+
 def _sharing(others: _Others, text: str) -> list[Condition]:
     """Leads that have a text as a contact value."""
     tx, business_id = others.tx, others.business_id
     countries = {account.registration_country for account in list_accounts(tx, business_id)}
+    countries |= set(list_phone_countries(tx, business_id))  # people write the numbers that they have at hand
     indexes = [tx.vault.blind(value, business_id) for value in search_values(text, countries)]
     by_value = select(contact_points.c.lead_id).where(
         contact_points.c.business_id == business_id, contact_points.c.value_index.in_(indexes)
@@ -272,3 +279,12 @@ def _list_named_ads(tx: Tx, business_id: str, text: str) -> list[str]:
         which += [number == asked for number in numbers]
     mine = select(measured_ads.c.ad_id).where(measured_ads.c.business_id == business_id, or_(*which))
     return list(tx.execute(mine.limit(500)).scalars())
+
+
+def list_phone_countries(tx: Tx, business_id: str) -> list[str]:
+    """The countries of the phone numbers that leads have; each is a jump in the index, not a scan."""
+    next_one = select(func.min(contact_points.c.country)).where(contact_points.c.business_id == business_id)
+    found = [""]
+    while country := tx.scalar(next_one.where(contact_points.c.country > found[-1])):
+        found.append(country)
+    return found[1:]

@@ -26,7 +26,9 @@ function press(...keys) {
   if (!target) return false;
   if (target.matches("summary")) {
     target.parentElement.open = true;
-    (target.parentElement.querySelector("textarea, input:not([type=hidden]), .menu__item") ?? target).focus();
+    // a field comes first, wherever it stands: who goes on typing must not press an item of the menu
+    const field = target.parentElement.querySelector("textarea, input:not([type=hidden])");
+    (field ?? target.parentElement.querySelector(".menu__item") ?? target).focus();
   } else if (target.matches("textarea, input")) target.focus();
   else target.click();
   return true;
