@@ -24,7 +24,18 @@ from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import annotations as rules
 from contatto.leads.store import annotations, records
 
-_TOLD: Final = frozenset({HistoryKind.OWNER, HistoryKind.LABELLED, HistoryKind.UNLABELLED})
+_TOLD: Final = frozenset(
+    {
+        HistoryKind.OWNER,
+        HistoryKind.LABELLED,
+        HistoryKind.UNLABELLED,
+        HistoryKind.CONTACT_ADDED,
+        HistoryKind.CONTACT_CHANGED,
+        HistoryKind.CONTACT_MAIN,
+        HistoryKind.CONTACT_WRONG,
+        HistoryKind.CONTACT_RIGHT,
+    }
+)
 """What outside systems are told of; notes and tasks stay with us."""
 
 
