@@ -387,17 +387,12 @@ def may_open(permissions: Collection[str], href: str, method: str = "GET") -> bo
 
 @lru_cache(maxsize=4_096)
 def _needed(method: str, path: str) -> Permission | None:
-    """What a member needs for an address; a fixed address comes before one with an id in the same place."""
-    fitting = (access for pattern, access in _patterns(method) if pattern.fullmatch(path))
-    found = next(fitting, None)
+    """What a member needs for an address; a fixed one comes before one with an id in the same place."""
+    found = next((access for pattern, access in _patterns(method) if pattern.fullmatch(path)), None)
     return found.permission if found is not None and found.credential is Credential.MEMBER else None
 
 
 @cache
 def _patterns(method: str) -> list[tuple[re.Pattern[str], Access]]:
-    routes = [route.split() for route in ACCESS]
-    paths = sorted((path for of, path in routes if of == method), key=lambda path: path.count("{"))
-    return [
-        (re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))), ACCESS[f"{method} {path}"])
-        for path in paths
-    ]
+    mine = sorted((key for key in ACCESS if key.startswith(f"{method} ")), key=lambda key: key.count("{"))
+    return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", key.partition(" ")[2])), ACCESS[key]) for key in mine]

@@ -172,15 +172,11 @@ def _hold_person(tx: Tx, business_id: str, person_id: str) -> None:
     tx.advisory_lock(rules.natural_number("person", business_id, person_id))
 
 
-def withdraw_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
-    """Take a conversion out of the reports: it turned out to be none. The row stays, marked."""
-    store.record_withdrawal(tx, business_id, subject_id, kind)
-    mark_conversion(tx, business_id, subject_id, kind)
-
-
-def return_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
-    """Put a conversion back into the reports: it was one after all."""
-    store.record_return(tx, business_id, subject_id, kind)
+def withdraw_conversion(
+    tx: Tx, business_id: str, subject_id: str, kind: ConversionKind, *, is_back: bool = False
+) -> None:
+    """Take a conversion out of the reports: it was none. The row stays, marked; ``is_back`` undoes that."""
+    store.record_withdrawal(tx, business_id, subject_id, kind, None if is_back else tx.now)
     mark_conversion(tx, business_id, subject_id, kind)
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -312,23 +313,15 @@ def record_winner(tx: Tx, conversion: Conversion, touch: Touch | None, rt_day: s
     tx.execute(_ONE_CONVERSION, one | winner)
 
 
-def record_withdrawal(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
+def record_withdrawal(
+    tx: Tx, business_id: str, subject_id: str, kind: ConversionKind, at: datetime | None
+) -> None:
     mine = update(conversions).where(
         conversions.c.business_id == business_id,
         conversions.c.subject_id == subject_id,
         conversions.c.kind == kind,
     )
-    tx.execute(mine.values(withdrawn_at=tx.now))
-
-
-def record_return(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> None:
-    """Count a conversion again that was withdrawn."""
-    mine = update(conversions).where(
-        conversions.c.business_id == business_id,
-        conversions.c.subject_id == subject_id,
-        conversions.c.kind == kind,
-    )
-    tx.execute(mine.values(withdrawn_at=None))
+    tx.execute(mine.values(withdrawn_at=at))
 
 
 def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> Attribution | None:

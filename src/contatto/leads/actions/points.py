@@ -202,7 +202,7 @@ def _put_back_lead(tx: Tx, actor: Actor, found: RejectedContact) -> Lead:
         raise Refused(errors.CONFLICT, "This person is a lead again by now. Add the detail there.")
     for step in found.history:
         records.append_history(tx, actor.business_id, step)
-    measurement.return_conversion(tx, actor.business_id, lead.id, ConversionKind.LEAD)
+    measurement.withdraw_conversion(tx, actor.business_id, lead.id, ConversionKind.LEAD, is_back=True)
     return lead
 
 
@@ -233,7 +233,7 @@ def _read(tx: Tx, business_id: str, lead: Lead, field: Field, text: str) -> str:
     try:
         return contact_of(field, plain, account.registration_country if account else "").value
     except UnreadableRow as unfit:
-        raise Refused(errors.INVALID, f"value: {unfit.says.text}", **unfit.says.values) from unfit
+        raise Refused(errors.INVALID, "value: %(problem)s", problem=unfit.says) from unfit
 
 
 def _check_new(known: list[ContactPoint], field: Field, value: str, own_id: str) -> None:
