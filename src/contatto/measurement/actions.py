@@ -150,10 +150,7 @@ def record_touch(tx: Tx, touch: Touch, *, is_noted: bool = False) -> bool:
 
 
 def record_conversion(tx: Tx, earned: Earned) -> None:
-    """Append a conversion, once, and find the touch that won it.
-
-    Messages come in any order: the same conversion with an earlier time moves back and is settled anew.
-    """
+    """Append a conversion, once, and find the touch that won it; with an earlier time it is settled anew."""
     conversion = Conversion(
         conversion_id=rules.natural_number(earned.business_id, earned.kind, earned.subject_id),
         business_id=earned.business_id,
@@ -176,7 +173,7 @@ def withdraw_conversion(
     tx: Tx, business_id: str, subject_id: str, kind: ConversionKind, *, is_back: bool = False
 ) -> None:
     """Take a conversion out of the reports: it was none. The row stays, marked; ``is_back`` undoes that."""
-    store.record_withdrawal(tx, business_id, subject_id, kind, None if is_back else tx.now)
+    store.record_withdrawal(tx, (business_id, subject_id, kind), None if is_back else tx.now)
     mark_conversion(tx, business_id, subject_id, kind)
 
 

@@ -313,15 +313,11 @@ def record_winner(tx: Tx, conversion: Conversion, touch: Touch | None, rt_day: s
     tx.execute(_ONE_CONVERSION, one | winner)
 
 
-def record_withdrawal(
-    tx: Tx, business_id: str, subject_id: str, kind: ConversionKind, at: datetime | None
-) -> None:
-    mine = update(conversions).where(
-        conversions.c.business_id == business_id,
-        conversions.c.subject_id == subject_id,
-        conversions.c.kind == kind,
-    )
-    tx.execute(mine.values(withdrawn_at=at))
+def record_withdrawal(tx: Tx, found: tuple[str, str, ConversionKind], at: datetime | None) -> None:
+    """Mark the conversion of a business, a subject and a kind as withdrawn; with None it counts again."""
+    of, subject_id, kind = found
+    mine = update(conversions).where(conversions.c.business_id == of, conversions.c.kind == kind)
+    tx.execute(mine.where(conversions.c.subject_id == subject_id).values(withdrawn_at=at))
 
 
 def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> Attribution | None:
