@@ -37,6 +37,8 @@ from tests.forms.papers import content, published, question
 from tests.journeys.running import PASSWORD, ad_group, message, weak_hash, webhook_body
 from tests.security.elsewhere import fill_ads_elsewhere
 from tests.security.ids import ids_of
+from tests.security.linked import erase_lead, fill_crm, keep_refusal
+from tests.security.serving_ads import fill_delivery
 from tests.security.world import ALL_SCOPES, Built, Tenant, World, running_world
 
 
@@ -134,6 +136,7 @@ class Filling:
         self.ads()
         self.settings()
         fill_ads_elsewhere(self.press, self.of)
+        fill_crm(self.world, self.of)
         self.forms()
         self.chats()
         settle(self.world)
@@ -144,6 +147,9 @@ class Filling:
         self.reports()
         self.programs()
         settle(self.world)
+        erase_lead(self.press, self.rows("leads", "id", "name_key"))
+        settle(self.world)
+        keep_refusal(self.press, self.of, self.made["ad_group"])
         for _ in range(2):
             fail_job(self.world.context.db, self.of.business_id)
             failed = f"https://{self.of.word}.example.com/failed"
@@ -232,14 +238,8 @@ class Filling:
     def chats(self) -> None:
         """A visitor of our page who saw and tapped an ad, and people on the platform."""
         word, phones = self.of.word, self.of.phones
-        wanted = {"viewer_id": f"{word}-viewer", "country": "SG"}
-        asked = self.world.ask("POST", "/delivery/decide", token=self.of.token, json=wanted)
-        ad = asked.json()["ad"]
-        self.of.links.update(view=ad["view_url"], tap=ad["click_url"])
+        fill_delivery(self.world, self.of)
         visitor = self.of.visitor
-        for path in (ad["view_url"], ad["click_url"]):
-            answer = self.world.ask("GET", path, visitor=visitor)
-            assert answer.status_code in (200, 303), answer.text
         chat = f"/chat/{self.of.webchat_id}"
         said = {"client_message_id": str(uuid.uuid4()), "text": f"{word} here, call me at +65 {phones[0]}"}
         assert self.world.ask("POST", f"{chat}/messages", visitor=visitor, json=said).status_code == 200

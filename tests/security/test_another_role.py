@@ -34,7 +34,8 @@ def test_every_private_route_asks_for_a_permission_or_is_known_to_need_none() ->
     }
     assert free == {
         "GET /", "GET /live", "GET /login/tries", "GET /nav", "GET /settings", "GET /settings/capture",
-        "POST /logout", "POST /settings/language", "GET /open_api/v1.3/oauth2/advertiser/get/",
+        "GET /typed/number", "POST /logout", "POST /settings/language",
+        "GET /open_api/v1.3/oauth2/advertiser/get/",
     }  # fmt: skip
 
 

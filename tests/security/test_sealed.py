@@ -31,11 +31,13 @@ KEYS_OF_NAMES = {"leads.name_key", "persons.name_key"}
 """Names are sorted by and searched by parts of them, which needs them in clear: see SECURITY.md."""
 NO_PERSON = {
     "answered_requests.answer", "channel_apps.secret", "channel_tokens.access_token", "crm_deliveries.edited",
-    "crm_records.owner", "crm_records.told_by", "crm_targets.secrets", "form_pictures.body",
-    "outbound_requests.progress", "photos.body", "subscriptions.secret",
+    "crm_records.owner", "crm_records.told_by", "crm_targets.secrets", "delivery_log.body",
+    "delivery_models.blob", "form_pictures.body", "outbound_requests.progress", "outside_tokens.access_token",
+    "photos.body", "subscriptions.secret",
 }  # fmt: skip
-"""Sealed columns that hold secrets, pictures, ids, where a sequence of requests stands, and what members of a
-business or of their CRM write: nobody's contact value gets there as a text by what is planted here."""
+"""Sealed columns that hold secrets, pictures, ids, where a sequence of requests stands, what members of a
+business or of their CRM write, and what delivery learned of viewers, whom it knows by pseudonyms: nobody's
+contact value gets there as a text by what is planted here."""
 AUDIENCES = "/dmp/custom_audience"
 
 

@@ -9,8 +9,12 @@ from tests.security.ids import PLACES, place_of
 from tests.security.routes import every_way
 from tests.security.world import Tenant, World
 
-NEVER_FILLED = {"changed_days", "report_counts", "dropped_views"}
-"""What the clock counts, and what is left of views that went to the cold log: nobody names a row of it."""
+NEVER_FILLED = {
+    "changed_days", "report_counts", "dropped_views",
+    "balance_entries",  # no route, command or page pays into a balance yet
+    "crm_echoes",  # nothing takes changes from a CRM yet, so nothing remembers what was written there
+}  # fmt: skip
+"""What the clock counts, what is left of views that went to the cold log, and what no door leads to yet."""
 NO_IDS = {
     "kind", "number", "parent", "platform", "path",
     "token",  # of an address that we signed: `Tenant.links`

@@ -52,7 +52,7 @@ class Tenant:
     """Access tokens by their one scope, and one with all under ``all``."""
     visitor: str
     """The value of the cookie of a visitor who wrote to the chat page."""
-    links: Mapping[str, str]
+    links: dict[str, str]
     """Addresses that we signed: ``form``, ``view``, ``tap``, ``media``."""
     ids: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Ids of this business by the names that routes, queries and bodies give them."""
