@@ -46,7 +46,7 @@ PERSONAL: Final = {
     "capture_corrections", "audience_members", "audience_files", "form_answers", "consent_receipts",
     "persons", "conversations", "messages", "sends", "inline_notices", "ad_referrals",
     "conversation_labels", "private_notes", "note_mentions", "scheduled_replies", "photos", "receipts",
-    "pushes", "kept_pages", "rejected_contacts",
+    "pushes", "kept_pages", "rejected_contacts", "crm_deliveries", "crm_records",
 }  # fmt: skip
 """What may hold a value of a person, or hangs on one."""
 WITH_IDS_ALONE: Final = {
@@ -61,10 +61,16 @@ IMPERSONAL: Final = {
     "welcome_messages", "measured_ads", "saved_reports", "report_tasks", "report_counts", "report_progress",
     "changed_days", "sealed_files", "dropped_views", "ad_drafts", "lead_looks", "form_pictures",
     # ids alone: of touches, conversions, events, jobs, requests and acts
-    "touches", "conversions", "viewer_links", "events", "outbox_jobs", "answered_requests", "audit_entries",
-    "rate_limits", "known_logins", "outbound_requests",
-    # of leads in CRMs: rows of a lead are deleted with it, see tests/crm/test_erasing.py
-    "crm_targets", "crm_deliveries", "crm_records", "crm_erasures", "crm_echoes",
+    "touches", "conversions", "events", "outbox_jobs", "answered_requests", "audit_entries",
+    "rate_limits", "known_logins", "outbound_requests", "viewer_links",
+    # what delivery learns from: pseudonyms and ids of viewers, hashed features, kept for some days
+    "delivery_log", "delivery_models", "delivery_states", "delivery_streams",
+    # money and days of ad groups and accounts
+    "delivery_grants", "delivery_promises", "balances", "balance_entries", "charged_days",
+    # ads of other platforms
+    "outside_accounts", "outside_days", "outside_nodes", "outside_tokens",
+    # CRMs: ids of leads that are to be erased there, and digests of the statuses that we wrote, for a day
+    "crm_targets", "crm_erasures", "crm_echoes",
 }  # fmt: skip
 
 
@@ -98,7 +104,7 @@ class House:
             "evidence", "lead_history", "lead_entries", "lead_notes", "lead_tasks", "lead_labels",
             "lead_events", "lead_files", "form_answers", "sends", "inline_notices", "ad_referrals",
             "conversation_labels", "private_notes", "note_mentions", "scheduled_replies",
-            "kept_pages",
+            "kept_pages", "crm_deliveries", "crm_records", "rejected_contacts",
         ):  # fmt: skip
             plant.row(table)
         plant.row("lead_merges", kept_id=lead.id)

@@ -17,6 +17,7 @@ _ID: Final = re.compile(r"(job|request)-([1-9][0-9]{0,17})", re.ASCII)
 _DIFFERS: Final = "differs_"
 _LEAD: Final = N_("Tell a program of a lead")
 _MESSAGE: Final = N_("Tell a program of a message")
+_LEARN: Final = N_("Learn from what became of an ad")
 _FORGET: Final = N_("Delete what was kept of a removed lead")
 WORK: Final[Mapping[str, str]] = {
     PULL: N_("Read an ad account of another platform"),
@@ -29,6 +30,10 @@ WORK: Final[Mapping[str, str]] = {
     "forget_lead": _FORGET,
     "forget_lead_pushes": _FORGET,
     "lead_push": _LEAD,
+    "learn_conversation": _LEARN,
+    "learn_lead": _LEARN,
+    "learn_quality": _LEARN,
+    "learn_spam": _LEARN,
     "message_push": _MESSAGE,
     "note_lead": N_("Count a lead for the reports"),
     "post_notice": N_("Write the line about a lead into its chat"),
