@@ -8,6 +8,7 @@ from typing import Any
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewMember
+from contatto.accounts.auth import member_caller
 from contatto.accounts.model import Business, Caller, Member, Role
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.capture.actions import CompanyData, turn_on_capture
@@ -209,3 +210,8 @@ def receipt(tx: Tx, business_id: str, body: bytes, platform: Platform = Platform
     sealed = tx.vault.seal_bytes(body, business_id)
     row = inbox_rules.receipt_row(business_id, platform, CONNECTORS[platform].label(body), sealed, tx.now)
     tx.execute(receipts.APPEND_RECEIPT[tx.connection.dialect.name], row)
+
+
+def caller_of(member: Member, of: Business) -> Caller:
+    """A member's session as a caller."""
+    return member_caller(member, of)

@@ -30,6 +30,7 @@ import contatto.channels.pages
 import contatto.delivery.api
 import contatto.forms.api.routes
 import contatto.forms.pages.routes
+import contatto.guide.pages
 import contatto.inbox.api.media
 import contatto.inbox.api.routes
 import contatto.inbox.api.webhooks
@@ -48,6 +49,7 @@ import contatto.leads.api
 import contatto.leads.pages.routes
 import contatto.logins.pages
 import contatto.measurement.api
+import contatto.people.pages.routes
 import contatto.reports.api
 import contatto.reports.pages.routes
 import contatto.subscriptions.api
@@ -106,6 +108,7 @@ ROUTERS: Final = (
     contatto.channels.pages.router,
     contatto.forms.api.routes.router,
     contatto.forms.pages.routes.router,
+    contatto.guide.pages.router,
     contatto.inbox.api.routes.router,
     contatto.inbox.pages.chat.router,
     contatto.inbox.pages.chat_form.router,
@@ -121,6 +124,7 @@ ROUTERS: Final = (
     contatto.leads.api.router,
     contatto.leads.pages.routes.router,
     contatto.logins.pages.router,
+    contatto.people.pages.routes.router,
     contatto.subscriptions.api.router,
     contatto.subscriptions.pages.router,
     contatto.reports.api.router,

@@ -85,9 +85,11 @@ from contatto.leads.model.events import (
 )
 from contatto.leads.ports import LeadPorts
 from contatto.logins.actions import purge_logins
+from contatto.mail.actions import mail_kind, purge_mails
 from contatto.measurement import actions as measurement
 from contatto.measurement.index import GatheredViews
 from contatto.measurement.ports import ChargePort
+from contatto.people.actions import purge_invitations
 from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
 from contatto.subscriptions import actions as pushes
@@ -230,7 +232,9 @@ def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
     crm_kinds = (delivery_kind(settings.base_url), erasure_kind(), check_kind(), poll_kind())
     push_kinds = (pushes.push_kind(entity) for entity in Entity)
-    kinds = (replies.reply_kind(urls), pull_kind(), *push_kinds, *crm_kinds)
+    kinds = (
+        replies.reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), *push_kinds, *crm_kinds,
+    )  # fmt: skip
     return {kind.name: kind for kind in kinds}
 
 
@@ -260,6 +264,8 @@ def periodic_jobs(
         PeriodicJob(3600.0, accounts.purge_sessions),
         PeriodicJob(3600.0, accounts.purge_codes),
         PeriodicJob(3600.0, purge_logins),
+        PeriodicJob(3600.0, purge_mails),
+        PeriodicJob(3600.0, purge_invitations),
         PeriodicJob(3600.0, shared_limits.purge_limits),
         PeriodicJob(3600.0, idempotency.purge_answered_requests),
         PeriodicJob(3600.0, audiences.purge_files),

@@ -12,6 +12,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.drain import Drain
 from contatto.kit.installation import Installation
 from contatto.kit.log import logger, where
+from contatto.kit.mailer import Mailer
 from contatto.kit.maintenance import run_maintenance_job
 from contatto.kit.making import Maker
 from contatto.kit.outbound.machine import OutboundMachine
@@ -51,7 +52,9 @@ class Worker:
 
     async def run(self) -> None:
         """Work until cancelled; no kind of work waits for another."""
-        client = Client(self._installation.settings.allowed_hosts)
+        settings = self._installation.settings
+        mailer = Mailer(settings.smtp_url, settings.mail_from) if settings.sends_mail else None
+        client = Client(settings.allowed_hosts, mailer=mailer)
         drain = Drain(self._installation.after)
         machine = OutboundMachine(self._db, client, self._installation.outbound)
         makers = [Maker(self._db, kind) for kind in self._installation.makings]

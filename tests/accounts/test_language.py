@@ -18,8 +18,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def test_a_member_s_choice_holds_on_every_page_and_in_refusals(house: House) -> None:
     house.sign_in()
     token = csrf_of(house.client.get("/settings").text)
-    form = {"csrf_token": token, "language": "it"}
-    assert house.client.post("/settings/language", data=form, follow_redirects=False).status_code == 303
+    form = {"csrf_token": token, "language": "it", "display_name": "Owner"}
+    assert house.client.post("/settings/profile", data=form, follow_redirects=False).status_code == 303
     page = house.client.get("/leads", headers={"accept-language": "ja"}).text
     assert '<html lang="it" dir="ltr">' in page
     assert translator_for("it").gettext("Settings") in page
@@ -31,7 +31,8 @@ def test_a_language_that_we_do_not_have_is_refused_and_changes_nothing(house: Ho
     house.sign_in()
     token = csrf_of(house.client.get("/settings").text)
     with nothing_changes(house.context.db):
-        answer = house.client.post("/settings/language", data={"csrf_token": token, "language": "xx"})
+        form = {"csrf_token": token, "language": "xx", "display_name": "Owner"}
+        answer = house.client.post("/settings/profile", data=form)
         assert answer.status_code == 422
         assert house.client.get("/language?to=xx").status_code == 422
 

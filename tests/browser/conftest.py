@@ -4,8 +4,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -31,10 +33,17 @@ class _Server(uvicorn.Server):
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
+    with serving(tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def serving(folder: Path, **settings: Any) -> Iterator[Served]:
+    """A house behind a socket, with such settings as its own test wants."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    context, made = open_house(tmp_path, url=url)
+    context, made = open_house(folder, url=url, **settings)
     config = uvicorn.Config(
         create_app(context), port=int(url.rpartition(":")[2]), log_level="error", timeout_graceful_shutdown=1
     )

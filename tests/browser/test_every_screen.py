@@ -47,6 +47,11 @@ def furnish(served: Served) -> dict[str, str]:
     token = {"X-CSRF-Token": csrf_of(house.client.get("/ads").text)}
     kept = house.client.put("/ads/drafts/campaigns/0", data={"name": "Half a campaign"}, headers=token)
     assert kept.status_code == 200
+    form_of_invitation = {"email": "mei@example.com", "role": "agent", "csrf_token": token["X-CSRF-Token"]}
+    members = house.client.post("/settings/invitations", data=form_of_invitation, follow_redirects=True).text
+    invitation = _first(r"(/invitations/[\w.=~-]+)", members)
+    own = _first(r"(/settings/members/[\w-]{36}/reset)", members)
+    reset = _first(r"(/password/reset/[\w.=~-]+)", house.client.post(own, headers=token).text)
     leads = until(lambda: _ids(served, "/leads", "leads", 2))
     gone = _erased(served)
     for trouble in (SendFailure.FORBIDDEN, SendFailure.UNREACHED):
@@ -54,7 +59,7 @@ def furnish(served: Served) -> dict[str, str]:
     talks = until(lambda: _ids(served, f"/leads/{leads[0]}", "inbox", 1))
     return {
         "form": form.form_id, "lead": leads[0], "other": leads[1], "talk": talks[0], "chat": house.webchat_id,
-        "gone": gone, "elsewhere": _elsewhere(served),
+        "gone": gone, "elsewhere": _elsewhere(served), "invitation": invitation, "reset": reset,
         "campaign": served.lead_ad["campaign_id"], "group": served.lead_ad["adgroup_id"],
         "ad": served.lead_ad["ad_id"],
     }  # fmt: skip
@@ -81,6 +86,12 @@ def _erased(served: Served) -> str:
     assert house.client.post("/leads/erase", data=form).status_code == 303
     until(lambda: "was erased" in house.client.get(f"/leads/{lead_id}").text)
     return lead_id
+
+
+def _first(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    assert found, pattern
+    return found[1]
 
 
 def _ids(served: Served, path: str, folder: str, least: int) -> list[str]:
@@ -119,7 +130,13 @@ SCREENS: Final = {
     "the report": "/reports",
     "a what-if": "/reports/what-if",
     "all ads": "/reports/sources",
+    "the first steps": "/start",
+    "the help": "/help?q=capture",
+    "a document": "/help/how-to/invite-colleagues",
     "the settings": "/settings",
+    "the members": "/settings/members",
+    "the own profile": "/settings/profile",
+    "the ad accounts": "/settings/ad-accounts",
     "the capture settings": "/settings/capture",
     "the channels": "/settings/channels",
     "the saved replies": "/settings/replies",
@@ -192,6 +209,9 @@ def test_every_screen_can_be_read_by_everybody(browser: Browser, served: Served,
     faults: list[str] = []
     for screen, path in {
         "the log-in": "/login",
+        "a forgotten password": "/password/forgotten",
+        "an invitation": ids["invitation"],
+        "a new password": ids["reset"],
         "the API": "/docs",
         "the chat": f"/chat/{ids['chat']}",
     }.items():

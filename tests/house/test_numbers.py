@@ -29,6 +29,7 @@ OURS = {
     "src/contatto/jobs/rules.py: int(found[2])": "the number in a reference of ours",
     "src/contatto/forms/rules/openings.py: int(left_s)": "seconds that were counted",
     "src/contatto/inbox/rules.py: int(until_s)": "the time in a token of ours",
+    "src/contatto/people/rules.py: int(until)": "the time in a token of ours",
     "src/contatto/reports/pages/table.py: Decimal(-1)": "no text",
 }
 """What the rooms of forms turn into numbers by themselves: what programs write, and what each is."""

@@ -215,7 +215,7 @@ def test_a_password_that_changes_while_it_is_checked_opens_no_session(street: St
     attempt = db.write_now(lambda tx: logins.count_login(tx, EMAIL, "198.51.100.1", ""))
 
     def change(tx: Tx) -> None:
-        tx.connection.exec_driver_sql("UPDATE members SET password_hash = 'new'")
+        tx.connection.exec_driver_sql("UPDATE users SET password_hash = 'new'")
 
     db.write_now(change)
     with nothing_changes(db), pytest.raises(Refused, match="wrong"):

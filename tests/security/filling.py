@@ -2,9 +2,7 @@
 
 import asyncio
 import hashlib
-import html
 import json
-import re
 import time
 import uuid
 from dataclasses import dataclass, field, replace
@@ -37,6 +35,7 @@ from tests.forms.papers import content, published, question
 from tests.journeys.running import PASSWORD, ad_group, message, weak_hash, webhook_body
 from tests.security.elsewhere import fill_ads_elsewhere
 from tests.security.ids import ids_of
+from tests.security.invited import found_in, links_of_people
 from tests.security.linked import erase_lead, fill_crm, keep_refusal
 from tests.security.serving_ads import fill_delivery
 from tests.security.world import ALL_SCOPES, Built, Tenant, World, running_world
@@ -168,7 +167,7 @@ class Filling:
                "file_paths": [envelope["data"]["file_path"]]}  # fmt: skip
         self.made["audience"] = self.data("POST", "/dmp/custom_audience/create/", **new)["custom_audience_id"]
         page = self.world.ask("GET", "/ads/audiences/lookalikes/new", session=self.of.owner).text
-        once = _found(r'name="once" value="([^"]+)"', page)
+        once = found_in(r'name="once" value="([^"]+)"', page)
         source = self.made["audience"]
         form = {"once": once, "name": f"{self.of.word} likes", "size": "NARROW", "source": source}
         self.press("/ads/audiences/lookalikes", data=form)
@@ -200,13 +199,14 @@ class Filling:
         word = self.of.word
         for account in set(self.ids("account_id")) - {self.of.webchat_id}:
             self.press(f"/settings/channels/accounts/{account}/token", data={"access_token": f"{word}-at"})
-        sites = {"sites": f"https://{word}.example.com"}
-        self.press(f"/settings/channels/accounts/{self.of.webchat_id}/sites", data=sites)
+        of_chat = f"/settings/channels/accounts/{self.of.webchat_id}"
+        self.press(f"{of_chat}/sites", data={"sites": f"https://{word}.example.com"})
         question = {"business_id": self.of.open_id, "auto_message_type": "SUGGESTED_QUESTION",
                     "suggested_question": {"question": f"{word}?", "answer": f"{word}!"}}  # fmt: skip
         self.data("POST", "/business/message/auto_message/create/", **question)
         self.press("/settings/replies", data={"shortcut": word, "text": f"{word} says hello"})
         self.press("/settings/inbox", data={"minutes": "30"})
+        self.of.links.update(links_of_people(self.press, word, self.of.members[Role.AGENT]))
         self.press("/settings/auth-codes", data={"name": f"{word} program", "scopes": "ads.read"})
         subscribed = {
             "app_id": self.of.app_id, "secret": self.of.app_secret, "subscribe_entity": "LEAD",
@@ -290,9 +290,9 @@ class Filling:
             form = {"page_id": self.made["page"], "client_message_id": str(uuid.uuid4())}
             self.press(f"/inbox/{conversation}/forms", data=form)
             threads += self.world.ask("GET", f"/inbox/{conversation}/thread", session=self.of.owner).text
-        link = _found(r"(/form/[\w.=~-]+)", threads)
+        link = found_in(r"(/form/[\w.=~-]+)", threads)
         self.of.links["form"] = link
-        opening = _found(r'data-opening="([^"]+)"', self.world.ask("GET", link).text)
+        opening = found_in(r'data-opening="([^"]+)"', self.world.ask("GET", link).text)
         self.world.context.clock.advance(seconds=30)  # type: ignore[attr-defined]  # the world's stands still
         sent = {"page_id": self.made["page"], "opening": opening, "submission_id": str(uuid.uuid4()),
                 "language": "en", "answers": {"q1": f"mei@{self.of.word}.example.com", "q2": self.of.word},
@@ -382,12 +382,6 @@ class Filling:
         of = metadata.tables[table]
         wanted = select(*(of.c[each] for each in columns)).where(of.c.business_id == self.of.business_id)
         return [tuple(row) for row in self.world.context.db.read_now(lambda tx: tx.execute(wanted).all())]
-
-
-def _found(pattern: str, text: str) -> str:
-    found = re.search(pattern, text)
-    assert found, pattern
-    return html.unescape(found.group(1))
 
 
 def build_world(folder: Path, database: str, clock: FixedClock) -> Built:

@@ -26,6 +26,12 @@ KINDS: Final = {
     "audiences": "audience_id",
 }
 """What a number of an address is, by the word before it."""
+LINKS: Final = {
+    "/t/v/": "view", "/t/c/": "tap", "/invi": "invitation", "/pass": "reset", "/setu": "invitation",
+}  # fmt: skip
+"""Which of a tenant's links carries the token of an address, by how that begins; else that of a form."""
+FIXED: Final = {"folder": "how-to", "page": "invite-colleagues", "platform": "tiktok"}
+"""What names a page of the help, and a platform."""
 PARENTS: Final = {"campaigns": "campaign_id", "ad-groups": "campaign_id", "ads": "adgroup_id"}
 OF_SEVERAL_TABLES: Final = "failed_id"
 """An id whose first word says in which table it stands; each of them is attacked."""
@@ -96,10 +102,16 @@ def _value_of(way: Way, name: str, before: str, tenant: Tenant) -> str:
         return tenant.ids[KINDS.get(before, "ad_id")][0]
     if name == "parent":
         return tenant.ids[PARENTS[before]][0]
-    if name == "platform":
-        return "tiktok"
+    if name in FIXED:
+        return FIXED[name]
     if name == "token":
-        kind = {"/t/v/": "view", "/t/c/": "tap"}.get(way.path[:5], "form")
+        kind = {
+            "/t/v/": "view",
+            "/t/c/": "tap",
+            "/invi": "invitation",
+            "/pass": "reset",
+            "/setu": "invitation",
+        }.get(way.path[:5], "form")
         return tenant.links[kind].rpartition("/")[2]
     place = place_of(name) or ""
     if place == "business_id":

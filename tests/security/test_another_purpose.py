@@ -13,6 +13,8 @@ from tests.unchanged import nothing_changes
 DOORS: dict[str, Callable[[World, str, str], httpx2.Response]] = {
     "form": lambda world, token, _: world.ask("GET", f"/form/{token}"),
     "media": lambda world, token, _: world.ask("GET", "/media", params={"token": token}),
+    "invitation": lambda world, token, _: world.ask("GET", f"/invitations/{token}"),
+    "reset": lambda world, token, _: world.ask("GET", f"/password/reset/{token}"),
     "view": lambda world, token, _: world.ask("GET", f"/t/v/{token}"),
     "tap": lambda world, token, _: world.ask("GET", f"/t/c/{token}"),
     "cookie": lambda world, token, chat: world.ask("GET", f"/chat/{chat}/messages", visitor=token),
@@ -64,7 +66,7 @@ def test_no_token_of_one_chat_opens_another(world: World, door: str) -> None:
                 assert answer.status_code == 401, (name, door, answer.status_code)
 
 
-@pytest.mark.parametrize("door", ["form", "media", "view", "tap"])
+@pytest.mark.parametrize("door", ["form", "invitation", "media", "reset", "view", "tap"])
 def test_a_link_with_another_ones_signature_is_refused(world: World, door: str) -> None:
     """The body of one business's link, the signature of another's: at either end."""
     mine, theirs = (tokens_of(world, tenant)[door] for tenant in (world.victim, world.attacker))

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from contatto.accounts.model import Credential
 from tests.security.attempts import Attempt, _changed, _leaves
 from tests.security.routes import Way, every_way
-from tests.security.samples import _declared_form, _operations, _resolved, attempts_of, own_attempts
+from tests.security.samples import LINKS, _declared_form, _operations, _resolved, attempts_of, own_attempts
 from tests.security.world import Tenant, World
 
 NUMBERS = (
@@ -78,7 +78,15 @@ def public_attempts(tenant: Tenant) -> Iterator[Attempt]:
         "GET /webhooks/{platform}/{app_id}": challenge,
         "POST /chat/{account_id}/photos": (("client_message_id", "hostile-photo"),),
     }
-    forms = {"POST /login": (("email", "a@example.com"), ("password", "x"), ("next", "/"))}
+    named = (("email", "a@example.com"), ("display_name", "x"), ("password", "x"))
+    placed = (("business", "x"), ("country", "SG"), ("currency", "SGD"), ("timezone", "UTC"))
+    forms = {
+        "POST /login": (("email", "a@example.com"), ("password", "x"), ("next", "/")),
+        "POST /invitations/{token}": named,
+        "POST /password/forgotten": (("email", "a@example.com"),),
+        "POST /password/reset/{token}": (("password", "x"),),
+        "POST /setup/{token}": (*named, *placed),
+    }
     for way in every_way():
         if way.credential not in (Credential.MEMBER, Credential.PROGRAM, Credential.APP):
             path = address_of(way, tenant)
@@ -91,7 +99,7 @@ def address_of(way: Way, tenant: Tenant) -> str:
         "app_id": tenant.app_id, "business_id": tenant.business_id, "digest": "0" * 64,
         "message_id": tenant.ids["message_id"][0],
     }  # fmt: skip
-    kind = {"/t/v/": "view", "/t/c/": "tap"}.get(way.path[:5], "form")
+    kind = LINKS.get(way.path[:5], "form")
     return way.path.format_map(known | {"token": tenant.links[kind].rpartition("/")[2]})
 
 

@@ -213,8 +213,8 @@ def test_a_session_is_worth_nothing_after_its_end(world: World) -> None:
     assert world.ask("POST", "/logout", session=session).status_code == 303
     with nothing_changes(world.context.db):
         assert world.ask("GET", "/inbox", session=session).headers["location"].startswith("/login")
-        form = {"language": "it"}
-        answer = world.ask("POST", "/settings/language", session=session, forgery=csrf, data=form)
+        form = {"language": "it", "display_name": "x"}
+        answer = world.ask("POST", "/settings/profile", session=session, forgery=csrf, data=form)
         assert answer.status_code == 401
 
 

@@ -151,7 +151,8 @@ def running_world(
 ) -> Iterator[World]:
     """An installation in this process, without its background work; its tenants are still to be told."""
     chosen = Settings(data_dir=folder, database_url=database_url, base_url=URL, worker="separate",
-                      secret_keys=KEYS, **settings)  # fmt: skip
+                      secret_keys=KEYS, smtp_url="smtp://127.0.0.1:9", mail_from="contatto@example.com",
+                      **settings)  # fmt: skip
     context = open_context(install(chosen), clock)
     try:
         with TestClient(create_app(context), base_url=URL) as client:

@@ -9,19 +9,10 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from contatto.accounts import rules, store
-from contatto.accounts.model import (
-    AdAccount,
-    AdAccountId,
-    ApiToken,
-    Business,
-    BusinessId,
-    Caller,
-    Ended,
-    FailedTries,
-    Member,
-    MemberId,
-    Role,
-)
+from contatto.accounts.model import AdAccount, AdAccountId, ApiToken, Business, BusinessId, Caller, Ended
+
+# isort: split
+from contatto.accounts.model import FailedTries, Member, Role, User, UserId, Workplace
 from contatto.accounts.rules import ROLE_PERMISSIONS
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -67,34 +58,41 @@ def hash_password(password: str) -> str:
     return _hasher.hash(password)
 
 
-def password_fits(member: Member | None, password: str) -> bool:
-    """Check a password, in the same time whether the member exists or not."""
+def password_fits(who: Member | User | None, password: str) -> bool:
+    """Check a password, in the same time whether there is such a person or not."""
     try:
-        _hasher.verify(member.password_hash if member else _NOBODY, password)
+        _hasher.verify(who.password_hash if who else _NOBODY, password)
     except (VerificationError, InvalidHashError):
         return False
-    return member is not None
+    return who is not None
 
 
 def add_member(tx: Tx, business_id: BusinessId, new: NewMember, password_hash: str) -> Member:
-    """Add a member.
+    """Add a member who signs in with an e-mail that nobody has yet.
 
     Raises:
         Refused: INVALID, when the e-mail is malformed or taken.
     """
-    member = Member(
-        MemberId(new_id()),
-        business_id,
-        rules.normal_email(new.email),
-        new.display_name.strip() or new.email,
-        new.role,
-        password_hash,
-        tx.now,
-    )
-    row = row_of(member)
+    user = User(UserId(new_id()), rules.normal_email(new.email), password_hash, tx.now)
+    if not store.save_user(tx, row_of(user)):
+        raise Refused(errors.INVALID, "email: a member with this address exists already.")
+    return join_business(tx, business_id, user, new.display_name, new.role)
+
+
+def join_business(tx: Tx, business_id: BusinessId, user: User, display_name: str, role: Role) -> Member:
+    """Give a person who wants it a place in a business; INVALID when they have one already."""
+    member_id = new_id()
+    row = {
+        "id": member_id,
+        "business_id": business_id,
+        "user_id": user.id,
+        "display_name": display_name.strip() or user.email,
+        "role": role,
+        "created_at": tx.now,
+    }
     if not store.save_member(tx, row):
         raise Refused(errors.INVALID, "email: a member with this address exists already.")
-    return member
+    return load_member(tx, business_id, member_id)
 
 
 def load_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member:
@@ -112,17 +110,15 @@ def load_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member:
 def change_password(
     tx: Tx, member: Member, password_hash: str, keep_session: str = "", *, keep_tokens: bool = False
 ) -> Ended:
-    """Give a member a new password: all that came in with the old one is out.
+    """Give a person a new password: all that came in with the old one is out, in each of their businesses.
 
-    Args:
-        tx: an open transaction.
-        member: held in this transaction.
-        password_hash: of the new password, made outside of any transaction.
-        keep_session: the token of the one session that goes on: of who changes their own.
-        keep_tokens: whether access tokens and auth codes that the member made go on.
+    It concerns several businesses, so the transaction must act for none. The session whose token is given
+    goes on; so do access tokens and auth codes that they made, if asked.
     """
-    store.record_member(tx, member.business_id, member.id, password_hash=password_hash)
-    return _end_access(tx, member, keep_session, keep_tokens=keep_tokens)
+    store.record_user(tx, member.user_id, password_hash=password_hash)
+    places = store.list_workplaces(tx, member.user_id)
+    ended = [_end_access(tx, each, keep_session, keep_tokens=keep_tokens) for each in places]
+    return Ended(sum(each.sessions for each in ended), sum(each.tokens for each in ended))
 
 
 def set_member_role(tx: Tx, member: Member, role: Role, by: Caller | None = None) -> Ended:
@@ -154,24 +150,22 @@ def deactivate_member(tx: Tx, member: Member, by: Caller | None = None) -> Ended
 
 
 def reactivate_member(tx: Tx, member: Member, by: Caller | None = None) -> None:
-    """Let a member in again, with the password and the role that they had.
-
-    Raises:
-        Refused: FORBIDDEN, when the caller may not.
-    """
+    """Let a member in again, with the password and the role that they had; FORBIDDEN as for the end."""
     _check_appointment(by, member.role, member.role)
     store.record_member(tx, member.business_id, member.id, deactivated_at=None)
 
 
-def end_member_sessions(tx: Tx, member: Member, keep_session: str = "") -> int:
-    """End the sessions of a member, all but one if its token is given; say how many."""
+def end_member_sessions(tx: Tx, who: Member | Workplace, keep_session: str = "", only: str = "") -> int:
+    """End a member's sessions: all, all but the one of a token, or only that of an id; say how many."""
     but = hash_secret(keep_session) if keep_session else ""
-    return store.delete_member_sessions(tx, member.business_id, member.id, but)
+    return store.delete_member_sessions(tx, who.business_id, who.id, but, only)
 
 
-def _end_access(tx: Tx, member: Member, keep_session: str = "", *, keep_tokens: bool = False) -> Ended:
-    tokens = 0 if keep_tokens else store.record_tokens_ended(tx, member.business_id, member.id)
-    return Ended(end_member_sessions(tx, member, keep_session), tokens)
+def _end_access(
+    tx: Tx, who: Member | Workplace, keep_session: str = "", *, keep_tokens: bool = False
+) -> Ended:
+    tokens = 0 if keep_tokens else store.record_tokens_ended(tx, who.business_id, who.id)
+    return Ended(end_member_sessions(tx, who, keep_session), tokens)
 
 
 def _check_appointment(by: Caller | None, before: Role, after: Role) -> None:
@@ -191,15 +185,25 @@ def _keep_an_owner(tx: Tx, member: Member, role: Role | None) -> None:
         raise Refused(errors.CONFLICT, "This is the last owner. Make somebody else owner first.")
 
 
-def choose_language(tx: Tx, business_id: BusinessId, member_id: str, language: str) -> None:
-    """Let a member read the screens in one of our languages; an empty one follows the browser.
+def choose_language(tx: Tx, user_id: str, language: str) -> None:
+    """Let a person read the screens in one of our languages; an empty one follows the browser.
 
     Raises:
         Refused: INVALID, for a language that we do not have.
     """
     if language and language not in LANGUAGES:
         raise Refused(errors.INVALID, "language: choose one of %(known)s.", known=", ".join(LANGUAGES))
-    store.mark_member_language(tx, business_id, member_id, language)
+    store.record_user(tx, user_id, language=language)
+
+
+def change_profile(tx: Tx, caller: Caller, name: str, timezone: str) -> None:
+    """A member's name in this business, and the zone of the times that they read; INVALID for a bad one."""
+    if not 0 < len(name) <= rules.NAME_LIMIT:
+        raise Refused(errors.INVALID, "display_name: give a name of at most 100 characters.")
+    if timezone:
+        rules.check_timezone(timezone)
+    store.record_user(tx, caller.user_id, timezone=timezone)
+    store.record_member(tx, caller.business_id, caller.subject_id, display_name=name)
 
 
 def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAccount:
@@ -208,17 +212,26 @@ def add_ad_account(tx: Tx, business_id: BusinessId, new: NewAdAccount) -> AdAcco
     Raises:
         Refused: INVALID, when a value is malformed or the name is taken.
     """
-    rules.check_timezone(new.timezone)
-    name, country, currency = new.name.strip(), new.country.strip().upper(), new.currency.strip().upper()
-    if len(country) != 2 or len(currency) != 3 or not (country + currency).encode().isalpha():
-        raise Refused(errors.INVALID, "country: two letters; currency: three letters.")
-    if not name or any(account.name == name for account in store.list_ad_accounts(tx, business_id)):
-        raise Refused(errors.INVALID, "name: give one that no other ad account of this business has.")
-    account = AdAccount(
-        AdAccountId(new_id()), business_id, new_number(), name, country, currency, new.timezone, tx.now
-    )
+    tx.hold_key("ad accounts", business_id)
+    kept = _checked(tx, business_id, new)
+    if len(store.list_ad_accounts(tx, business_id)) >= rules.MOST_AD_ACCOUNTS:
+        raise Refused(errors.INVALID, "name: this business has as many ad accounts as it may have.")
+    account = AdAccount(AdAccountId(new_id()), business_id, new_number(), **kept, created_at=tx.now)
     store.save_ad_account(tx, row_of(account))
     return account
+
+
+def correct_ad_account(tx: Tx, account: AdAccount, new: NewAdAccount) -> None:
+    """Correct what was mistyped of an ad account; INVALID as for a new one."""
+    tx.hold_key("ad accounts", account.business_id)
+    store.record_ad_account(
+        tx, account.business_id, account.id, **_checked(tx, account.business_id, new, account.id)
+    )
+
+
+def _checked(tx: Tx, business_id: BusinessId, new: NewAdAccount, own_id: str = "") -> dict[str, str]:
+    taken = [each.name for each in store.list_ad_accounts(tx, business_id) if each.id != own_id]
+    return rules.checked_ad_account(new.name, new.country, new.currency, new.timezone, taken)
 
 
 def load_advertiser(tx: Tx, caller: Caller, number: int) -> AdAccount:
@@ -233,11 +246,20 @@ def load_advertiser(tx: Tx, caller: Caller, number: int) -> AdAccount:
     return account
 
 
-def open_session(tx: Tx, member: Member, days: int, failed: FailedTries | None = None) -> str:
-    """Open a session and give its token, of which only the hash is kept; ``failed`` is what it tells of."""
+def open_session(
+    tx: Tx, member: Member, days: int, failed: FailedTries | None = None, browser: str = ""
+) -> str:
+    """Open a session and give its token, of which only the hash is kept.
+
+    ``failed`` is what it tells of, ``browser`` what the browser says of itself.
+    """
     token = new_secret("session")
+    store.record_member(tx, member.business_id, member.id, last_login_at=tx.now)
     row = {
         "token_hash": hash_secret(token),
+        "id": new_id(),
+        "last_used_at": tx.now,
+        "browser": rules.browser_name(browser),
         "business_id": member.business_id,
         "member_id": member.id,
         "created_at": tx.now,
@@ -370,10 +392,6 @@ def confirm_term(tx: Tx, account: AdAccount, term_type: str) -> None:
 
 
 def revoke_token(tx: Tx, business_id: BusinessId, token_id: str) -> None:
-    """End a token at once.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
+    """End a token at once; NOT_FOUND if there is none."""
     if not store.mark_token_revoked(tx, business_id, token_id):
         raise Refused(errors.NOT_FOUND)

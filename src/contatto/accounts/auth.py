@@ -60,6 +60,9 @@ def member_caller(member: Member, business: Business) -> Caller:
         role=member.role,
         permissions=ROLE_PERMISSIONS[member.role],
         language=member.language,
+        timezone=member.timezone,
+        user_id=member.user_id,
+        memberships=member.memberships,
     )
 
 
@@ -90,6 +93,9 @@ async def page_caller(request: Request) -> Caller:
     )
     if found is None:
         raise Refused(errors.SIGN_IN)
+    limit, used = context_of(request).clock.now() - _NOTE_USE_EVERY, found[0].session_used_at
+    if used is not None and used < limit:
+        await context_of(request).db.write(lambda tx: store.mark_session_used(tx, hash_secret(token), limit))
     act_for(found[1].id)
     use_language(request, found[0].language)
     return await note_caller(request, member_caller(*found))

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NewType
 
 BusinessId = NewType("BusinessId", str)
+UserId = NewType("UserId", str)
 MemberId = NewType("MemberId", str)
 AdAccountId = NewType("AdAccountId", str)
 
@@ -67,18 +68,62 @@ class Business:
 
 
 @dataclass(frozen=True, slots=True)
+class User:
+    """A person who signs in, once in an installation; what they may do is a matter of each membership."""
+
+    id: UserId
+    email: str
+    password_hash: str
+    created_at: datetime
+    language: str = ""
+    """The tag of the language that they chose; empty to follow the browser."""
+    timezone: str = ""
+    """An IANA name; empty to follow the browser."""
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
+    """A person's place in one business, with what is known of the person."""
+
     id: MemberId
     business_id: BusinessId
+    user_id: UserId
     email: str
     display_name: str
     role: Role
     password_hash: str
     created_at: datetime
     language: str = ""
-    """The tag of the language that the member chose; empty to follow the browser."""
+    timezone: str = ""
+    last_login_at: datetime | None = None
     deactivated_at: datetime | None = None
     """Since when the member may not come in any more; the name stays where it stands."""
+    memberships: int = 1
+    session_used_at: datetime | None = None
+    """Both of who is signed in: in how many businesses they may come in, and when the session was noted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session of a member; ``browser`` is what it said of itself when it signed in."""
+
+    id: str
+    business_id: BusinessId
+    token_hash: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    browser: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """A business in which a person may come in, and their place there."""
+
+    id: MemberId
+    business_id: BusinessId
+    name: str
+    role: Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,4 +200,7 @@ class Caller:
     role: Role | None
     permissions: frozenset[Permission]
     language: str = ""
+    timezone: str = ""
+    user_id: str = ""
+    memberships: int = 1
     ad_account_ids: frozenset[str] | None = None

@@ -38,17 +38,6 @@ async def show_settings(request: Request, caller: PageCaller) -> HTMLResponse:
     return await _render_settings(request, caller)
 
 
-@router.post("/settings/language")
-async def post_language(
-    request: Request, caller: FormCaller, language: Annotated[str, Form(max_length=16)] = ""
-) -> RedirectResponse:
-    """The member's own choice; every role may make it."""
-    await context_of(request).db.write(
-        lambda tx: actions.choose_language(tx, caller.business_id, caller.subject_id, language)
-    )
-    return RedirectResponse("/settings", 303)
-
-
 @router.get("/language")
 async def show_in_language(request: Request, to: str = "", next: str = "") -> RedirectResponse:
     """A visitor's choice, which their browser keeps; then the page that they came from.

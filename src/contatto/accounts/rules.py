@@ -1,5 +1,6 @@
 """What each role may do, and what a name, an e-mail, a password or a zone must look like."""
 
+import re
 from collections.abc import Collection
 from functools import cache
 from typing import Final
@@ -25,7 +26,11 @@ ROLE_PERMISSIONS: Final = {
 AUTH_CODE_S: Final = 600
 """For so long an auth code can be changed into a token."""
 MIN_PASSWORD: Final = 10
-_LOCAL_LIMIT, _DOMAIN_LIMIT = 64, 253
+MOST_AD_ACCOUNTS: Final = 500
+_PLACE: Final = re.compile(
+    r"(?:Africa|America|Antarctica|Arctic|Asia|Atlantic|Australia|Europe|Indian|Pacific)/"
+)
+_LOCAL_LIMIT, _DOMAIN_LIMIT, NAME_LIMIT = 64, 253, 100
 
 
 _HOMES: Final = (
@@ -164,6 +169,12 @@ def _timezones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
+@cache
+def time_zones() -> tuple[str, ...]:
+    """The zones that people choose from, by name: those of places, and UTC."""
+    return tuple(sorted(name for name in _timezones() if _PLACE.match(name) or name == "UTC"))
+
+
 def check_timezone(name: str) -> None:
     """Refuse what is no IANA time zone.
 
@@ -172,3 +183,41 @@ def check_timezone(name: str) -> None:
     """
     if name not in _timezones():
         raise Refused(errors.INVALID, "timezone: give an IANA name such as Asia/Singapore.")
+
+
+def checked_ad_account(
+    name: str, country: str, currency: str, timezone: str, taken: Collection[str]
+) -> dict[str, str]:
+    """What is kept of an ad account.
+
+    Raises:
+        Refused: INVALID, when a value is malformed, or the name is one of those that are taken.
+    """
+    check_timezone(timezone)
+    name, country, currency = name.strip(), country.strip().upper(), currency.strip().upper()
+    if len(country) != 2 or len(currency) != 3 or not (country + currency).encode().isalpha():
+        raise Refused(errors.INVALID, "country: two letters; currency: three letters.")
+    if not 0 < len(name) <= NAME_LIMIT or name in taken:
+        raise Refused(errors.INVALID, "name: give one that no other ad account of this business has.")
+    return {"name": name, "country": country, "currency": currency, "timezone": timezone}
+
+
+_BROWSERS: Final = (
+    ("Edg/", "Edge"), ("OPR/", "Opera"), ("SamsungBrowser/", "Samsung Internet"), ("Firefox/", "Firefox"),
+    ("FxiOS/", "Firefox"), ("CriOS/", "Chrome"), ("Chrome/", "Chrome"), ("Safari/", "Safari"),
+)  # fmt: skip
+_SYSTEMS: Final = (
+    ("Android", "Android"), ("iPhone", "iOS"), ("iPad", "iPadOS"), ("Windows", "Windows"),
+    ("CrOS", "ChromeOS"), ("Mac OS X", "macOS"), ("Linux", "Linux"),
+)  # fmt: skip
+
+
+def browser_name(user_agent: str) -> str:
+    """A browser by its usual name, such as ``Firefox, Linux``; empty for what is none that we know.
+
+    Only these words are kept of what it said. Source: RFC 9110, section 10.1.5.
+    """
+    names = (
+        next((name for mark, name in table if mark in user_agent), "") for table in (_BROWSERS, _SYSTEMS)
+    )
+    return ", ".join(name for name in names if name)

@@ -4,116 +4,111 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Index,
-    Integer,
-    String,
-    Table,
-    UniqueConstraint,
-    bindparam,
-    func,
-    or_,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
-from contatto.accounts.model import (
-    AdAccount,
-    ApiToken,
-    AuthCode,
-    Business,
-    BusinessId,
-    FailedTries,
-    Member,
-    Permission,
-    Role,
-)
+from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, BusinessId, FailedTries
+
+# isort: split
+from contatto.accounts.model import Member, Permission, Role, Session, User, Workplace
 from contatto.accounts.rules import is_able
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
 
-businesses = Table("businesses", metadata, key(), text("name"), instant("created_at"))
+businesses = sa.Table("businesses", metadata, key(), text("name"), instant("created_at"))
 
-members = Table(
+users = sa.Table(
+    "users",
+    metadata,
+    key(),
+    sa.Column("email", sa.String(320), nullable=False, unique=True),
+    text("password_hash"),
+    instant("created_at"),
+    sa.Column("language", sa.String(16), nullable=False, server_default=""),
+    sa.Column("timezone", sa.String(64), nullable=False, server_default=""),
+)
+"""People who sign in. They belong to no business: a person may work in several."""
+
+members = sa.Table(
     "members",
     metadata,
     key(),
     tenant(),
-    Column("email", String(320), nullable=False, unique=True),
+    sa.Column("user_id", sa.String(36), nullable=False),
     text("display_name"),
-    Column("role", Choice(Role), nullable=False),
-    text("password_hash"),
+    sa.Column("role", Choice(Role), nullable=False),
     instant("created_at"),
-    Column("language", String(16), nullable=False, server_default=""),
+    instant("last_login_at", nullable=True),
     instant("deactivated_at", nullable=True),
-    Index("ix_members_business_id", "business_id"),
+    sa.UniqueConstraint("business_id", "user_id"),
+    sa.Index("ix_members_user_id", "user_id"),
 )
 
-sessions = Table(
+sessions = sa.Table(
     "sessions",
     metadata,
-    Column("token_hash", String(64), primary_key=True),
+    sa.Column("token_hash", sa.String(64), primary_key=True),
+    sa.Column("id", sa.String(36), nullable=False),
     tenant(),
-    Column("member_id", String(36), nullable=False),
+    sa.Column("member_id", sa.String(36), nullable=False),
     instant("created_at"),
+    instant("last_used_at"),
     instant("expires_at"),
-    Column("failed_tries", Integer, nullable=False, server_default="0"),
+    sa.Column("browser", sa.String(80), nullable=False, server_default=""),
+    sa.Column("failed_tries", sa.Integer, nullable=False, server_default="0"),
     instant("failed_since", nullable=True),
-    Index("ix_sessions_member_id", "member_id"),
+    sa.Index("ix_sessions_member_id", "member_id"),
 )
 
-api_tokens = Table(
+api_tokens = sa.Table(
     "api_tokens",
     metadata,
     key(),
     tenant(),
     text("name"),
-    Column("token_hash", String(64), nullable=False, unique=True),
-    Column("scopes", Words, nullable=False),
+    sa.Column("token_hash", sa.String(64), nullable=False, unique=True),
+    sa.Column("scopes", Words, nullable=False),
     instant("created_at"),
     instant("last_used_at", nullable=True),
     instant("revoked_at", nullable=True),
-    Column("made_by", String(36), nullable=False, server_default=""),
-    Column("ad_account_ids", Words),
-    Index("ix_api_tokens_business_id", "business_id"),
+    sa.Column("made_by", sa.String(36), nullable=False, server_default=""),
+    sa.Column("ad_account_ids", Words),
+    sa.Index("ix_api_tokens_business_id", "business_id"),
 )
 
-auth_codes = Table(
+auth_codes = sa.Table(
     "auth_codes",
     metadata,
-    Column("code_hash", String(64), primary_key=True),
+    sa.Column("code_hash", sa.String(64), primary_key=True),
     tenant(),
     text("name"),
-    Column("scopes", Words, nullable=False),
+    sa.Column("scopes", Words, nullable=False),
     instant("created_at"),
     instant("expires_at"),
-    Column("made_by", String(36), nullable=False, server_default=""),
-    Column("ad_account_ids", Words),
+    sa.Column("made_by", sa.String(36), nullable=False, server_default=""),
+    sa.Column("ad_account_ids", Words),
 )
 
-confirmed_terms = Table(
+confirmed_terms = sa.Table(
     "confirmed_terms",
     metadata,
-    Column("ad_account_id", String(36), primary_key=True),
-    Column("term_type", String(32), primary_key=True),
+    sa.Column("ad_account_id", sa.String(36), primary_key=True),
+    sa.Column("term_type", sa.String(32), primary_key=True),
     tenant(),
     instant("at"),
 )
 
-ad_accounts = Table(
+ad_accounts = sa.Table(
     "ad_accounts",
     metadata,
     key(),
     tenant(),
-    Column("number", BigInteger, nullable=False, unique=True),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
     text("name"),
-    Column("country", String(2), nullable=False),
-    Column("currency", String(3), nullable=False),
-    Column("timezone", String(64), nullable=False),
+    sa.Column("country", sa.String(2), nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("timezone", sa.String(64), nullable=False),
     instant("created_at"),
-    UniqueConstraint("business_id", "name"),
+    sa.UniqueConstraint("business_id", "name"),
 )
 
 
@@ -121,7 +116,7 @@ def save_business(tx: Tx, row: dict[str, Any]) -> None:
     tx.insert(businesses, row)
 
 
-_OF_ID: Final = select(businesses).where(businesses.c.id == bindparam("of_business"))
+_OF_ID: Final = sa.select(businesses).where(businesses.c.id == sa.bindparam("of_business"))
 
 
 def find_business(tx: Tx, business_id: BusinessId) -> Business | None:
@@ -130,29 +125,65 @@ def find_business(tx: Tx, business_id: BusinessId) -> Business | None:
 
 def list_businesses(tx: Tx) -> list[Business]:
     """Every business of the installation; for the operator's commands only."""
-    return tx.list(Business, select(businesses).order_by(businesses.c.created_at))
+    return tx.list(Business, sa.select(businesses).order_by(businesses.c.created_at))
+
+
+_MEMBERS: Final = sa.select(
+    members, users.c.email, users.c.password_hash, users.c.language, users.c.timezone
+).join(users, users.c.id == members.c.user_id)
+
+
+def save_user(tx: Tx, row: dict[str, Any]) -> bool:
+    """Insert a person; False when the e-mail is taken."""
+    return tx.insert_ignore(users, row)
+
+
+def find_user_by_email(tx: Tx, email: str) -> User | None:
+    """A person, whether or not they may come in anywhere."""
+    return tx.find(User, sa.select(users).where(users.c.email == email))
+
+
+def record_user(tx: Tx, user_id: str, **values: Any) -> None:
+    """Change what is kept of a person."""
+    tx.execute(sa.update(users).where(users.c.id == user_id).values(**values))
 
 
 def save_member(tx: Tx, row: dict[str, Any]) -> bool:
-    """Insert a member; False when the e-mail is taken."""
+    """Insert a member; False when the person is one already."""
     return tx.insert_ignore(members, row)
 
 
 def find_member_by_email(tx: Tx, email: str) -> Member | None:
-    """A member who may come in, by the e-mail; it is unique in the installation."""
-    live = select(members).where(members.c.email == email, members.c.deactivated_at.is_(None))
-    return tx.find(Member, live)
+    """A member who may come in, by the e-mail: of several businesses in the one where they were last."""
+    live = _MEMBERS.where(users.c.email == email, members.c.deactivated_at.is_(None))
+    return tx.find(Member, live.order_by(members.c.last_login_at.desc().nulls_last(), members.c.created_at))
 
 
 def find_member(tx: Tx, business_id: BusinessId, member_id: str) -> Member | None:
     """A member, held until the end of the transaction: what is decided by their state stays true."""
-    mine = select(members).where(members.c.business_id == business_id, members.c.id == member_id)
+    mine = _MEMBERS.where(members.c.business_id == business_id, members.c.id == member_id)
     return tx.find(Member, mine.with_for_update() if tx.locks_rows else mine)
 
 
+def find_membership(tx: Tx, business_id: BusinessId, user_id: str) -> Member | None:
+    """The place of a person in a business, also one that was ended."""
+    mine = members.c.business_id == business_id, members.c.user_id == user_id
+    return tx.find(Member, _MEMBERS.where(*mine))
+
+
 def list_members(tx: Tx, business_id: BusinessId) -> list[Member]:
-    statement = select(members).where(members.c.business_id == business_id).order_by(members.c.created_at)
-    return tx.list(Member, statement)
+    mine = _MEMBERS.where(members.c.business_id == business_id)
+    return tx.list(Member, mine.order_by(members.c.created_at))
+
+
+def list_workplaces(tx: Tx, user_id: str) -> list[Workplace]:
+    """The businesses in which a person may come in, by name."""
+    of_member = members.c.id, members.c.business_id, members.c.role
+    found = sa.select(*of_member, businesses.c.name).join(
+        businesses, businesses.c.id == members.c.business_id
+    )
+    live = found.where(members.c.user_id == user_id, members.c.deactivated_at.is_(None))
+    return tx.list(Workplace, live.order_by(businesses.c.name, businesses.c.id))
 
 
 def list_able_members(tx: Tx, business_id: BusinessId, permission: Permission) -> list[Member]:
@@ -162,35 +193,33 @@ def list_able_members(tx: Tx, business_id: BusinessId, permission: Permission) -
 
 def count_owners(tx: Tx, business_id: BusinessId) -> int:
     """How many owners may come in."""
-    mine = select(func.count()).where(
-        members.c.business_id == business_id,
-        members.c.role == Role.OWNER,
-        members.c.deactivated_at.is_(None),
-    )
-    return int(tx.scalar(mine))
+    owners = members.c.business_id == business_id, members.c.role == Role.OWNER
+    return int(tx.scalar(sa.select(sa.func.count()).where(*owners, members.c.deactivated_at.is_(None))))
 
 
 def record_member(tx: Tx, business_id: BusinessId, member_id: str, **values: Any) -> None:
     """Change what is kept of a member."""
-    mine = update(members).where(members.c.business_id == business_id, members.c.id == member_id)
+    mine = sa.update(members).where(members.c.business_id == business_id, members.c.id == member_id)
     tx.execute(mine.values(**values))
-
-
-def mark_member_language(tx: Tx, business_id: BusinessId, member_id: str, language: str) -> None:
-    mine = update(members).where(members.c.business_id == business_id, members.c.id == member_id)
-    tx.execute(mine.values(language=language))
 
 
 def save_session(tx: Tx, row: dict[str, Any]) -> None:
     tx.insert(sessions, row)
 
 
+_other = members.alias("other")
 _OF_SESSION: Final = (
-    select(members)
+    _MEMBERS.add_columns(
+        sa.select(sa.func.count())
+        .where(_other.c.user_id == members.c.user_id, _other.c.deactivated_at.is_(None))
+        .scalar_subquery()
+        .label("memberships"),
+        sessions.c.last_used_at.label("session_used_at"),
+    )
     .join(sessions, sessions.c.member_id == members.c.id)
     .where(
-        sessions.c.token_hash == bindparam("of_token"),
-        sessions.c.expires_at > bindparam("at"),
+        sessions.c.token_hash == sa.bindparam("of_token"),
+        sessions.c.expires_at > sa.bindparam("at"),
         members.c.deactivated_at.is_(None),
     )
 )
@@ -206,7 +235,9 @@ def find_session_member(tx: Tx, token_hash: str) -> tuple[Member, Business] | No
 
 def list_session_roles(tx: Tx, token_hashes: Collection[str]) -> dict[str, Role]:
     """The roles of the members whose sessions last; a session that is over is left out."""
-    mine = select(sessions.c.token_hash, members.c.role).join(members, sessions.c.member_id == members.c.id)
+    mine = sa.select(sessions.c.token_hash, members.c.role).join(
+        members, sessions.c.member_id == members.c.id
+    )
     live = mine.where(
         sessions.c.token_hash.in_(token_hashes),
         sessions.c.expires_at > tx.now,
@@ -217,29 +248,39 @@ def list_session_roles(tx: Tx, token_hashes: Collection[str]) -> dict[str, Role]
 
 def count_sessions(tx: Tx, business_id: BusinessId) -> dict[str, int]:
     """How many sessions each member has."""
-    mine = select(sessions.c.member_id, func.count().label("n")).where(
+    mine = sa.select(sessions.c.member_id, sa.func.count().label("n")).where(
         sessions.c.business_id == business_id, sessions.c.expires_at > tx.now
     )
     return {row.member_id: row.n for row in tx.execute(mine.group_by(sessions.c.member_id))}
 
 
-def delete_member_sessions(tx: Tx, business_id: BusinessId, member_id: str, but: str = "") -> int:
-    """End the sessions of a member, all but one if its hash is given; say how many."""
-    mine = sessions.delete().where(
-        sessions.c.business_id == business_id, sessions.c.member_id == member_id, sessions.c.token_hash != but
-    )
-    return tx.execute(mine).rowcount
+def list_sessions(tx: Tx, business_id: BusinessId, member_id: str) -> list[Session]:
+    """The sessions of a member that last, the latest used first."""
+    mine = sessions.c.business_id == business_id, sessions.c.member_id == member_id
+    live = sa.select(sessions).where(*mine, sessions.c.expires_at > tx.now)
+    return tx.list(Session, live.order_by(sessions.c.last_used_at.desc(), sessions.c.id))
+
+
+def mark_session_used(tx: Tx, token_hash: str, before: datetime) -> None:
+    """Note the use of a session, at most once in a while."""
+    stale = sessions.c.token_hash == token_hash, sessions.c.last_used_at < before
+    tx.execute(sa.update(sessions).where(*stale).values(last_used_at=tx.now))
+
+
+def delete_member_sessions(
+    tx: Tx, business_id: BusinessId, member_id: str, but: str = "", only: str = ""
+) -> int:
+    """End the sessions of a member: all but one if its hash is given, or only one; say how many."""
+    mine = sessions.c.business_id == business_id, sessions.c.member_id == member_id
+    one = [sessions.c.id == only] if only else []
+    return tx.execute(sessions.delete().where(*mine, sessions.c.token_hash != but, *one)).rowcount
 
 
 def find_failed_tries(tx: Tx, business_id: BusinessId, token_hash: str) -> FailedTries | None:
     """What a session was told of failed tries when it began."""
-    mine = select(sessions.c.failed_tries.label("count"), sessions.c.failed_since.label("since"))
-    told = mine.where(
-        sessions.c.business_id == business_id,
-        sessions.c.token_hash == token_hash,
-        sessions.c.failed_tries > 0,
-    )
-    return tx.find(FailedTries, told)
+    mine = sa.select(sessions.c.failed_tries.label("count"), sessions.c.failed_since.label("since"))
+    own = sessions.c.business_id == business_id, sessions.c.token_hash == token_hash
+    return tx.find(FailedTries, mine.where(*own, sessions.c.failed_tries > 0))
 
 
 def delete_session(tx: Tx, token_hash: str) -> None:
@@ -256,7 +297,9 @@ def save_token(tx: Tx, row: dict[str, Any]) -> None:
 
 def find_token(tx: Tx, token_hash: str) -> tuple[ApiToken, Business] | None:
     """A token that was not revoked, and its business."""
-    live = select(api_tokens).where(api_tokens.c.token_hash == token_hash, api_tokens.c.revoked_at.is_(None))
+    live = sa.select(api_tokens).where(
+        api_tokens.c.token_hash == token_hash, api_tokens.c.revoked_at.is_(None)
+    )
     token = tx.find(ApiToken, live)
     business = find_business(tx, token.business_id) if token else None
     return (token, business) if token and business else None
@@ -268,7 +311,7 @@ def save_auth_code(tx: Tx, row: dict[str, Any]) -> None:
 
 def find_auth_code(tx: Tx, code_hash: str) -> AuthCode | None:
     """A code that has not expired; a used one is gone."""
-    live = select(auth_codes).where(auth_codes.c.code_hash == code_hash, auth_codes.c.expires_at > tx.now)
+    live = sa.select(auth_codes).where(auth_codes.c.code_hash == code_hash, auth_codes.c.expires_at > tx.now)
     return tx.find(AuthCode, live)
 
 
@@ -287,38 +330,32 @@ def save_confirmed_term(tx: Tx, row: dict[str, Any]) -> None:
 
 
 def has_confirmed_term(tx: Tx, business_id: BusinessId, ad_account_id: str, term_type: str) -> bool:
-    mine = select(confirmed_terms.c.at).where(
-        confirmed_terms.c.business_id == business_id,
-        confirmed_terms.c.ad_account_id == ad_account_id,
-        confirmed_terms.c.term_type == term_type,
-    )
+    of = confirmed_terms.c.business_id == business_id, confirmed_terms.c.ad_account_id == ad_account_id
+    mine = sa.select(confirmed_terms.c.at).where(*of, confirmed_terms.c.term_type == term_type)
     return tx.execute(mine).first() is not None
 
 
 def list_tokens(tx: Tx, business_id: BusinessId) -> list[ApiToken]:
-    statement = select(api_tokens).where(api_tokens.c.business_id == business_id)
+    statement = sa.select(api_tokens).where(api_tokens.c.business_id == business_id)
     return tx.list(ApiToken, statement.order_by(api_tokens.c.created_at.desc()))
 
 
 def is_token_live(tx: Tx, business_id: BusinessId, token_id: str) -> bool:
     """Whether a token was not revoked."""
     mine = api_tokens.c.business_id == business_id, api_tokens.c.id == token_id
-    live = select(api_tokens.c.id).where(*mine, api_tokens.c.revoked_at.is_(None))
+    live = sa.select(api_tokens.c.id).where(*mine, api_tokens.c.revoked_at.is_(None))
     return tx.execute(live).first() is not None
 
 
 def mark_token_used(tx: Tx, token_id: str, before: datetime) -> None:
     """Note the use of a token, at most once in a while: a write for each request would be waste."""
-    stale = or_(api_tokens.c.last_used_at.is_(None), api_tokens.c.last_used_at < before)
-    tx.execute(update(api_tokens).where(api_tokens.c.id == token_id, stale).values(last_used_at=tx.now))
+    stale = sa.or_(api_tokens.c.last_used_at.is_(None), api_tokens.c.last_used_at < before)
+    tx.execute(sa.update(api_tokens).where(api_tokens.c.id == token_id, stale).values(last_used_at=tx.now))
 
 
 def mark_token_revoked(tx: Tx, business_id: BusinessId, token_id: str) -> bool:
-    mine = update(api_tokens).where(
-        api_tokens.c.business_id == business_id,
-        api_tokens.c.id == token_id,
-        api_tokens.c.revoked_at.is_(None),
-    )
+    of = api_tokens.c.business_id == business_id, api_tokens.c.id == token_id
+    mine = sa.update(api_tokens).where(*of, api_tokens.c.revoked_at.is_(None))
     return tx.execute(mine.values(revoked_at=tx.now)).rowcount == 1
 
 
@@ -326,7 +363,7 @@ def record_tokens_ended(tx: Tx, business_id: BusinessId, member_id: str) -> int:
     """Revoke the tokens that a member made, and delete their auth codes; say how many tokens that were."""
     codes = auth_codes.c.business_id == business_id, auth_codes.c.made_by == member_id
     tx.execute(auth_codes.delete().where(*codes))
-    mine = update(api_tokens).where(
+    mine = sa.update(api_tokens).where(
         api_tokens.c.business_id == business_id,
         api_tokens.c.made_by == member_id,
         api_tokens.c.revoked_at.is_(None),
@@ -339,16 +376,22 @@ def save_ad_account(tx: Tx, row: dict[str, Any]) -> None:
 
 
 def list_ad_accounts(tx: Tx, business_id: BusinessId) -> list[AdAccount]:
-    mine = select(ad_accounts).where(ad_accounts.c.business_id == business_id)
+    mine = sa.select(ad_accounts).where(ad_accounts.c.business_id == business_id)
     return tx.list(AdAccount, mine.order_by(ad_accounts.c.created_at))
+
+
+def record_ad_account(tx: Tx, business_id: BusinessId, ad_account_id: str, **values: Any) -> None:
+    """Correct what is kept of an ad account."""
+    mine = ad_accounts.c.business_id == business_id, ad_accounts.c.id == ad_account_id
+    tx.execute(sa.update(ad_accounts).where(*mine).values(**values))
 
 
 def find_ad_account(tx: Tx, business_id: BusinessId, ad_account_id: str) -> AdAccount | None:
     mine = ad_accounts.c.business_id == business_id
-    return tx.find(AdAccount, select(ad_accounts).where(mine, ad_accounts.c.id == ad_account_id))
+    return tx.find(AdAccount, sa.select(ad_accounts).where(mine, ad_accounts.c.id == ad_account_id))
 
 
 def find_ad_account_by_number(tx: Tx, business_id: BusinessId, number: int) -> AdAccount | None:
     """An ad account by the API's ``advertiser_id``."""
     mine = ad_accounts.c.business_id == business_id
-    return tx.find(AdAccount, select(ad_accounts).where(mine, ad_accounts.c.number == number))
+    return tx.find(AdAccount, sa.select(ad_accounts).where(mine, ad_accounts.c.number == number))

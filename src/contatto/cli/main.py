@@ -22,7 +22,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "demo": LazyCommand("demo:demo_command", "Build a lively world, and serve it until Ctrl+C."),
     "init": LazyCommand("setup:init_command", "Create the first business with its owner and an ad account."),
     "migrate": LazyCommand("setup:migrate_command", "Bring the database to the schema of this release."),
-    "member": LazyCommand("members:commands", "Members: list, roles, passwords, access."),
+    "member": LazyCommand("members:commands", "Members: add, list, roles, passwords, access."),
     "token": LazyCommand("tokens:commands", "Access tokens: make, list, revoke."),
     "ads": LazyCommand("ads:commands", "The review of ads: list, approve, reject."),
     "capture": LazyCommand("capture:commands", "Applications for automatic lead capture: list, approve."),

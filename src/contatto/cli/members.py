@@ -1,17 +1,22 @@
-"""The operator's commands for members: list, change a role or a password, take access away, give it back."""
+"""The operator's commands for members: add, list, change a role or a password, end access, give it back."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from contatto.accounts import actions, store
+from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Business, Ended, Member, Role
 from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.settings import Settings
+from contatto.people.actions import invitation_path, invite_member, reset_path
+from contatto.people.rules import HANDED_FOR
 
 Who = Annotated[str, typer.Argument(help="E-mail or id of the member.")]
 
@@ -46,6 +51,56 @@ def _act[T](command: str, who: str, business: str, work: Callable[[Tx, Member], 
     return carry_out(follow)
 
 
+@commands.command("add")
+def add_command(
+    email: Annotated[str, typer.Argument(help="E-mail that they log in with.")],
+    role: Annotated[Role, typer.Option(help="What they may do.")] = Role.AGENT,
+    name: Annotated[str, typer.Option(help="How they are called; the e-mail by default.")] = "",
+    business: Of = "",
+    invite: Annotated[bool, typer.Option(help="Print a link to hand over, and ask for no password.")] = False,
+) -> None:
+    """Add a member. Who works in another business already keeps the password that they have."""
+    if invite:
+        out.print(_act_on_business("invite", business, partial(_invite, email, role)), soft_wrap=True)
+        return
+    known = carry_out(lambda tx: store.find_user_by_email(tx, email.strip().lower()))
+    hashed = "" if known else _asked_hash()
+
+    def work(tx: Tx, of: Business) -> str:
+        if known is not None:
+            return actions.join_business(tx, of.id, known, name, role).email
+        return actions.add_member(tx, of.id, NewMember(email, name, role, ""), hashed).email
+
+    out.print(f"{_act_on_business('add', business, work)} may log in as {role.value}.")
+
+
+def _invite(email: str, role: Role, tx: Tx, of: Business) -> str:
+    made = invite_member(tx, of.id, email, role)
+    return Settings().base_url + invitation_path(tx, made)
+
+
+def _act_on_business[T](command: str, business: str, work: Callable[[Tx, Business], T]) -> T:
+    def follow(tx: Tx) -> T:
+        of = find_one_business(tx, business)
+        result = work(tx, of)
+        record_command(tx, of, f"member {command}")
+        return result
+
+    return carry_out(follow)
+
+
+def _asked_hash() -> str:
+    """A password, asked for twice, as its hash."""
+    return _hash(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+def _hash(password: str) -> str:
+    try:
+        return actions.hash_password(password)
+    except Refused as refused:
+        raise typer.BadParameter(refused.detail) from refused
+
+
 @commands.command("list")
 def list_command(business: Of = "") -> None:
     """Show the members, their roles and how many sessions each has open."""
@@ -74,14 +129,16 @@ def set_role_command(who: Who, role: Role, business: Of = "") -> None:
 def reset_password_command(
     who: Who,
     business: Of = "",
-    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)] = "",
+    password: Annotated[str, typer.Option(help="The new one; asked for when it is not named.")] = "",
     keep_tokens: Annotated[bool, typer.Option(help="Let access tokens that they made go on.")] = False,
+    link: Annotated[bool, typer.Option(help="Print a link to hand over, by which they choose it.")] = False,
 ) -> None:
     """Give a member a new password; all that came in with the old one is out."""
-    try:
-        hashed = actions.hash_password(password)
-    except Refused as refused:
-        raise typer.BadParameter(refused.detail) from refused
+    if link:
+        path = _act("reset-password", who, business, lambda tx, member: reset_path(tx, member, HANDED_FOR))
+        out.print(Settings().base_url + path, soft_wrap=True)
+        return
+    hashed = _hash(password) if password else _asked_hash()
 
     def work(tx: Tx, member: Member) -> Ended:
         return actions.change_password(tx, member, hashed, keep_tokens=keep_tokens)

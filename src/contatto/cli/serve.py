@@ -11,6 +11,7 @@ from contatto import __version__
 from contatto.app import create_app
 from contatto.cli.installation import open_installation
 from contatto.cli.serving import Serving
+from contatto.guide.actions import setup_path
 from contatto.worker import Worker
 
 _out = Console(highlight=False)
@@ -38,6 +39,9 @@ def serve_command(
     _out.print(f"Links carry {settings.base_url}", soft_wrap=True)
     if settings.is_local and settings.host not in LOCAL_HOSTS:
         _out.print("Others cannot open them: set CONTATTO_BASE_URL to the public address.")
+    link = context.db.read_now(setup_path)
+    if link is not None:
+        _out.print(f"Nothing is set up yet. Open this link once: {settings.base_url}{link}", soft_wrap=True)
     try:
         serving.run(sockets=sockets)
     finally:

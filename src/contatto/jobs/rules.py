@@ -34,6 +34,7 @@ WORK: Final[Mapping[str, str]] = {
     "learn_lead": _LEARN,
     "learn_quality": _LEARN,
     "learn_spam": _LEARN,
+    "mail": N_("Send a mail"),
     "message_push": _MESSAGE,
     "note_lead": N_("Count a lead for the reports"),
     "post_notice": N_("Write the line about a lead into its chat"),

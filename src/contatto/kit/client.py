@@ -17,7 +17,16 @@ from typing import Final
 
 import httpx2
 
-from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
+from contatto.kit.exchange import (
+    MAIL_ADDRESS,
+    MAIL_METHOD,
+    HttpAnswer,
+    HttpOutcome,
+    HttpRequest,
+    NoAnswer,
+    SendFailure,
+)  # fmt: skip
+from contatto.kit.mailer import Mailer
 
 CONNECT_S: Final = 5.0
 ANSWER_S: Final = 15.0
@@ -35,10 +44,19 @@ def _trusted() -> ssl.SSLContext:
 
 
 class Client:
-    """Sends requests; close it at the end."""
+    """Sends requests; close it at the end.
 
-    def __init__(self, allowed: Collection[str] = (), answer_s: float = ANSWER_S) -> None:
+    Args:
+        allowed: hosts that may be private and plain http.
+        answer_s: seconds in which an answer must be there.
+        mailer: takes the mails; without one they are forbidden.
+    """
+
+    def __init__(
+        self, allowed: Collection[str] = (), answer_s: float = ANSWER_S, mailer: Mailer | None = None
+    ) -> None:
         self._allowed = frozenset(allowed)
+        self._mailer = mailer
         self._answer_s = answer_s
         # names that nobody answers for take long: in threads of their own they hold up nothing else
         self._resolver = ThreadPoolExecutor(RESOLVING, thread_name_prefix="names")
@@ -54,6 +72,8 @@ class Client:
 
     async def send(self, request: HttpRequest) -> HttpOutcome:
         """Send a request once; never raises for what the other side or the network does."""
+        if (request.method, request.url) == (MAIL_METHOD, MAIL_ADDRESS):
+            return await self._mailer.send(request) if self._mailer else NoAnswer(SendFailure.FORBIDDEN)
         try:
             url, host = await self._checked(request.url)
         except ValueError:

@@ -84,6 +84,9 @@ BAD_CODE: Final = ErrorCode(
     "The auth code is not valid: it is wrong, used, or older than ten minutes.",
     "Make a new code in Settings.",
 )
+LINK_OVER: Final = ErrorCode(
+    "link_over", 404, 40007, "This link was used, or its time is over.", "Ask for a new one."
+)
 WRONG_APP: Final = ErrorCode(
     "wrong_app",
     401,

@@ -6,6 +6,11 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
 
+MAIL_METHOD: Final = "MAIL"
+MAIL_ADDRESS: Final = "mailto:"
+"""How a mail is named among requests: it goes to the operator's mail server, ``to`` stands in its headers,
+and the status of its answer is the reply code. Source: RFC 6068 for the scheme."""
+
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:

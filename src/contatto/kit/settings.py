@@ -1,5 +1,6 @@
 """Every setting of an installation: from the environment, from ``contatto.toml``, or by default."""
 
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
@@ -95,6 +96,16 @@ class Settings(BaseSettings):
         description="Outside systems that may have a private address or no https, as host:port, or host:* "
         "for all ports, with commas between them; all others must be public and speak https.",
     )
+    smtp_url: str = Field(
+        default="",
+        description="The mail server, such as smtps://user:password@mail.example.com:465; smtp:// turns to "
+        "TLS as soon as the server offers it. Empty: no mails; links that would be sent are shown to copy.",
+    )
+    mail_from: str = Field(
+        default="",
+        description="What stands in From of mails, such as Contatto <contatto@example.com>; needed with "
+        "smtp_url.",
+    )
     capture_review: Literal["automatic", "operator"] = Field(
         default="automatic",
         description="Whether applications for automatic lead capture are approved at once, or by the "
@@ -163,6 +174,22 @@ class Settings(BaseSettings):
             raise ValueError(f"a window may have 28 days: say {LEAST_HOT_DAYS} or more, or 0 to keep all")
         return value
 
+    @field_validator("smtp_url")
+    @classmethod
+    def _is_mail_server(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and not (parts.scheme in ("smtp", "smtps") and parts.hostname):
+            raise ValueError(
+                "say smtp://host:port or smtps://host:port, with user:password@ if it asks for them"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _mails_have_a_sender(self) -> Self:
+        if self.smtp_url and "@" not in parseaddr(self.mail_from)[1]:
+            raise ValueError("with smtp_url, mail_from must name an address")
+        return self
+
     @field_validator("base_url")
     @classmethod
     def _no_final_slash(cls, value: str) -> str:
@@ -175,6 +202,11 @@ class Settings(BaseSettings):
             host = f"[{host}]" if ":" in host and not host.startswith("[") else host
             object.__setattr__(self, "base_url", f"http://{host}:{self.port}")
         return self
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether there is a mail server."""
+        return bool(self.smtp_url)
 
     @property
     def needs_capture_review(self) -> bool:

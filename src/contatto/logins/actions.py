@@ -30,7 +30,7 @@ def count_login(tx: Tx, email: str, network: str, device: str) -> LoginAttempt:
     """
     member = accounts.find_member_by_email(tx, email)
     of_device, of_network = _known_marks(tx, member, network, device)
-    known = store.list_known_marks(tx, member.id if member else "", (of_device, of_network))
+    known = store.list_known_marks(tx, member.user_id if member else "", (of_device, of_network))
     knows_device = bool(device) and of_device in known
     attempt = LoginAttempt(email, network, device, member, knows_device, of_network in known)
     for limit, key in _limits(attempt):
@@ -65,7 +65,7 @@ def _mark(tx: Tx, *parts: str) -> str:
 
 
 def start_session(
-    tx: Tx, attempt: LoginAttempt, days: int, device: str
+    tx: Tx, attempt: LoginAttempt, days: int, device: str, browser: str = ""
 ) -> tuple[Member, str, FailedTries | None]:
     """Open a session after a good password, and give its token, of which only the hash is kept.
 
@@ -74,6 +74,7 @@ def start_session(
         attempt: what was counted before the password was checked.
         days: how long the session lasts at most.
         device: what the browser is known by from now on.
+        browser: what it says of itself.
 
     Returns:
         The member, the token, and the failed tries from elsewhere since the member signed in last.
@@ -81,15 +82,20 @@ def start_session(
     Raises:
         Refused: WRONG_LOGIN, when the member was changed while the password was checked.
     """
-    for limit, key in _limits(attempt):
-        limit.give_back(tx, key)
+    give_login_back(tx, attempt)
     failed = store.delete_login_tries(tx, _mark(tx, "e-mail", attempt.email), _place(tx, attempt))
     known = attempt.member
     member = accounts.find_member(tx, known.business_id, known.id) if known else None
     if known is None or member is None or not _is_unchanged(member, known):
         raise Refused(errors.WRONG_LOGIN)
     store.save_known_marks(tx, member, _known_marks(tx, member, attempt.network, device))
-    return member, open_session(tx, member, days, failed), failed
+    return member, open_session(tx, member, days, failed, browser), failed
+
+
+def give_login_back(tx: Tx, attempt: LoginAttempt) -> None:
+    """Take the count of a try back: its password was right."""
+    for limit, key in _limits(attempt):
+        limit.give_back(tx, key)
 
 
 def _is_unchanged(member: Member, checked: Member) -> bool:

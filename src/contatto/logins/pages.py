@@ -37,8 +37,8 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/login")
-async def show_login(request: Request, next: str = "") -> HTMLResponse:
-    values = {"email": "", "error": None, "next": local_path(next)}
+async def show_login(request: Request, next: str = "", reset: str = "") -> HTMLResponse:
+    values = {"email": "", "error": None, "next": local_path(next), "is_reset": bool(reset)}
     return context_of(request).pages.render(request, "logins/login.html", values)
 
 
@@ -61,6 +61,7 @@ async def post_login(
             "email": email,
             "error": f"{refused.detail_in(words)} {words.gettext(refused.code.remedy)}",
             "next": local_path(next),
+            "is_reset": False,
         }
         page = context.pages.render(request, "logins/login.html", values, refused.code.http_status)
         if refused.retry_after_s is not None:
@@ -102,9 +103,10 @@ async def _log_in(request: Request, email: str, password: str, device: str) -> _
     if not fits:
         raise Refused(errors.WRONG_LOGIN)
     days, known_as = context.settings.session_days, device or new_secret("device")
+    browser = request.headers.get("user-agent", "")
 
     def start(tx: Tx) -> tuple[Caller, str, FailedTries | None]:
-        member, token, failed = actions.start_session(tx, attempt, days, known_as)
+        member, token, failed = actions.start_session(tx, attempt, days, known_as, browser)
         business = accounts.find_business(tx, member.business_id)
         if business is None:
             raise Refused(errors.WRONG_LOGIN)

@@ -7,18 +7,17 @@ from sqlalchemy import Column, Index, Integer, String, Table, select
 
 from contatto.accounts.model import FailedTries, Member
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import instant, metadata, tenant
+from contatto.kit.db.types import instant, metadata
 
 known_logins = Table(
     "known_logins",
     metadata,
-    Column("member_id", String(36), primary_key=True),
+    Column("user_id", String(36), primary_key=True),
     Column("mark", String(32), primary_key=True),
-    tenant(),
     instant("last_at"),
     Index("ix_known_logins_last_at", "last_at"),
 )
-"""From where a member signed in: marks are fingerprints of browsers and of networks."""
+"""From where a person signed in: marks are fingerprints of browsers and of networks."""
 
 failed_logins = Table(
     "failed_logins",
@@ -33,18 +32,18 @@ failed_logins = Table(
 """Tries that did not end in a session, by e-mail and by where they came from."""
 
 
-def list_known_marks(tx: Tx, member_id: str, marks: Collection[str]) -> set[str]:
-    """Which of these marks a member signed in from before."""
-    mine = select(known_logins.c.mark).where(known_logins.c.member_id == member_id)
+def list_known_marks(tx: Tx, user_id: str, marks: Collection[str]) -> set[str]:
+    """Which of these marks a person signed in from before."""
+    mine = select(known_logins.c.mark).where(known_logins.c.user_id == user_id)
     return set(tx.execute(mine.where(known_logins.c.mark.in_(marks))).scalars())
 
 
 def save_known_marks(tx: Tx, member: Member, marks: Collection[str]) -> None:
     """Note from where a member signed in."""
-    row = {"member_id": member.id, "business_id": member.business_id, "last_at": tx.now}
+    row = {"user_id": member.user_id, "last_at": tx.now}
     insert = tx.upsert(known_logins).values([row | {"mark": mark} for mark in sorted(marks)])
     again = insert.on_conflict_do_update(
-        index_elements=["member_id", "mark"], set_={"last_at": insert.excluded.last_at}
+        index_elements=["user_id", "mark"], set_={"last_at": insert.excluded.last_at}
     )
     tx.execute(again)
 

@@ -1,9 +1,11 @@
 """Finding the ad account and the channel account that an ad works with, and the facts that goals ask for."""
 
 from contatto.accounts import store as accounts
+from contatto.accounts.actions import NewAdAccount, correct_ad_account
 from contatto.accounts.model import AdAccount, BusinessId
-from contatto.ads.model import Facts
+from contatto.ads.model import Facts, NodeFilter, NodeStatus
 from contatto.ads.rules import goals
+from contatto.ads.store.nodes import count_campaigns
 from contatto.capture import store as capture
 from contatto.channels import store as channels
 from contatto.channels.actions import load_channel
@@ -66,3 +68,27 @@ def load_ad_account(tx: Tx, business_id: str, ad_account_id: str) -> AdAccount:
     if account is None:
         raise Refused(errors.NO_ADVERTISER)
     return account
+
+
+def is_counted(tx: Tx, account: AdAccount) -> bool:
+    """Whether there is money or a day to count in an ad account: it has, or had, a campaign."""
+    return (
+        count_campaigns(tx, account.business_id, account.id, NodeFilter(statuses=frozenset(NodeStatus))) > 0
+    )
+
+
+def correct_advertiser(tx: Tx, business_id: BusinessId, ad_account_id: str, new: NewAdAccount) -> None:
+    """Correct what was mistyped of an ad account.
+
+    Its money is counted in its currency and its days in its zone, so both stay from the first campaign on.
+
+    Raises:
+        Refused: NO_ADVERTISER; INVALID; CONFLICT, when it is too late for the currency or the zone.
+    """
+    account = load_ad_account(tx, business_id, ad_account_id)
+    is_recounted = (new.currency.strip().upper(), new.timezone) != (account.currency, account.timezone)
+    if is_recounted and is_counted(tx, account):
+        raise Refused(
+            errors.CONFLICT, "The currency and the time zone stay: this ad account has campaigns already."
+        )
+    correct_ad_account(tx, account, new)

@@ -230,6 +230,11 @@ def count_ads(tx: Tx, business_id: str, ad_account_id: str, wanted: NodeFilter) 
     return _count(tx, _ads(business_id, ad_account_id, wanted))
 
 
+def has_ad(tx: Tx, business_id: str) -> bool:
+    """Whether a business has, or had, an ad."""
+    return tx.execute(select(ads.c.id).where(ads.c.business_id == business_id).limit(1)).first() is not None
+
+
 def list_live_ads(tx: Tx, business_id: str) -> list[LiveAd]:
     """Ads that passed their review and are active, as what is above them is; schedules are not looked at."""
     active_campaigns = _mine(campaigns, business_id, campaigns.c.status == NodeStatus.ACTIVE)

@@ -6,6 +6,8 @@ const page = document.documentElement.lang || "en";
 const lang = navigator.languages.find((one) => one.split("-")[0] === page.split("-")[0]) ?? page;
 // one calendar and one set of digits everywhere, as on the server: reports and ids have no others
 const fixed = { calendar: "gregory", numberingSystem: "latn" };
+// the zone that the reader chose in their profile, else that of the device
+if (document.documentElement.dataset.timeZone) fixed.timeZone = document.documentElement.dataset.timeZone;
 const shape = (parts) => new Intl.DateTimeFormat(lang, { ...fixed, ...parts });
 const shapes = {
   datetime: shape({ dateStyle: "medium", timeStyle: "short" }),

@@ -1,0 +1,72 @@
+"""Setting an empty installation up, and what of the first steps is done."""
+
+from itsdangerous import BadSignature
+
+from contatto.accounts import actions as accounts
+from contatto.accounts import store as known
+from contatto.accounts.actions import NewAdAccount, NewMember
+from contatto.accounts.model import Business, BusinessId, Member, Role
+from contatto.ads.store.nodes import has_ad
+from contatto.capture.store import is_capture_on
+from contatto.channels.store import list_accounts
+from contatto.forms.store.records import list_versions
+from contatto.guide.model import NewInstallation, Step
+from contatto.guide.rules import SETUP_KEY
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.leads.store.listing import count_leads_by_status
+
+
+def setup_path(tx: Tx) -> str | None:
+    """The path of the link that sets this installation up; None once there is a business."""
+    if known.list_businesses(tx):
+        return None
+    return f"/setup/{tx.vault.signer(SETUP_KEY).sign(SETUP_KEY).decode()}"
+
+
+def check_setup_link(tx: Tx, token: str) -> None:
+    """Refuse a link that is not ours, and any once there is a business.
+
+    Raises:
+        Refused: LINK_OVER.
+    """
+    try:
+        tx.vault.signer(SETUP_KEY).unsign(token)
+    except BadSignature:
+        raise Refused(errors.LINK_OVER) from None
+    if known.list_businesses(tx):
+        raise Refused(errors.LINK_OVER)
+
+
+def set_up_installation(tx: Tx, token: str, new: NewInstallation) -> tuple[Business, Member]:
+    """Make the first business with its owner and an ad account; the link is used up.
+
+    Raises:
+        Refused: LINK_OVER; INVALID.
+    """
+    tx.hold_key("set-up")
+    check_setup_link(tx, token)
+    name = new.business.strip()
+    if not 0 < len(name) <= 100:
+        raise Refused(errors.INVALID, "business: give a name of at most 100 characters.")
+    business = accounts.create_business(tx, name)
+    owner = NewMember(new.email, new.display_name, Role.OWNER, "")
+    member = accounts.add_member(tx, business.id, owner, new.password_hash)
+    account = NewAdAccount(name, new.country, new.currency, new.timezone)
+    accounts.add_ad_account(tx, business.id, account)
+    return business, member
+
+
+def list_done_steps(tx: Tx, business_id: BusinessId) -> set[Step]:
+    """The steps that are done, as the business is now."""
+    channels = list_accounts(tx, business_id)
+    done = {
+        Step.CHANNEL: bool(channels),
+        Step.CAPTURE: any(is_capture_on(tx, business_id, each.id) for each in channels),
+        Step.FORM: bool(list_versions(tx, business_id)),
+        Step.AD: has_ad(tx, business_id),
+        Step.COLLEAGUE: len(known.list_members(tx, business_id)) > 1,
+        Step.LEAD: sum(count_leads_by_status(tx, business_id).values()) > 0,
+    }
+    return {step for step, is_done in done.items() if is_done}

@@ -1,0 +1,162 @@
+"""The page that sets an installation up, the first steps, and the help."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Form, Query, Request
+from markupsafe import Markup
+from phonenumbers import SUPPORTED_REGIONS
+from pydantic import BaseModel, Field
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from contatto.accounts.actions import hash_password, open_session
+from contatto.accounts.auth import PageCaller
+from contatto.accounts.rules import time_zones
+from contatto.audit.actions import append_audit_record
+from contatto.audit.model import AuditRecord
+from contatto.guide import actions, rules
+from contatto.guide.index import load_pages
+from contatto.guide.model import NewInstallation, Step
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.hashing import HashPool
+from contatto.kit.i18n import translator_of
+from contatto.kit.limits import client_network
+from contatto.ui.context import context_of, part_of
+from contatto.ui.sessions import check_csrf, set_session
+
+router: Final = APIRouter(include_in_schema=False)
+
+
+class SetupForm(BaseModel):
+    """What the first business needs to begin."""
+
+    business: Annotated[str, Field(max_length=200)] = ""
+    display_name: Annotated[str, Field(max_length=100)] = ""
+    email: Annotated[str, Field(max_length=320)] = ""
+    country: Annotated[str, Field(max_length=2)] = ""
+    currency: Annotated[str, Field(max_length=3)] = ""
+    timezone: Annotated[str, Field(max_length=64)] = ""
+    password: Annotated[str, Field(max_length=1000)] = ""
+
+    def with_hash(self, password_hash: str) -> NewInstallation:
+        return NewInstallation(
+            self.business,
+            self.display_name,
+            self.email,
+            self.country,
+            self.currency,
+            self.timezone,
+            password_hash,
+        )
+
+
+@router.get("/setup/{token}")
+async def show_setup(request: Request, token: str) -> HTMLResponse:
+    await context_of(request).db.read(lambda tx: actions.check_setup_link(tx, token))
+    return _render_setup(request, SetupForm())
+
+
+@router.post("/setup/{token}")
+async def post_setup(request: Request, token: str, form: Annotated[SetupForm, Form()]) -> Response:
+    """Make the first business; its owner is signed in."""
+    context, pool = context_of(request), part_of(request, HashPool)
+    await check_csrf(request, context.pages.csrf_signer)
+    await context.db.read(lambda tx: actions.check_setup_link(tx, token))
+
+    def set_up(tx: Tx) -> str:
+        business, owner = actions.set_up_installation(tx, token, form.with_hash(hashed))
+        actor = (business.id, owner.id, owner.display_name)
+        append_audit_record(tx, AuditRecord(*actor, "POST /setup/{token}", "", request.state.request_id))
+        browser = request.headers.get("user-agent", "")
+        return open_session(tx, owner, context.settings.session_days, browser=browser)
+
+    try:
+        with pool.place(client_network(request)):
+            hashed = await pool.run(hash_password, form.password)
+        session = await context.db.write(set_up)
+    except Refused as refused:
+        if refused.code is errors.LINK_OVER:
+            raise
+        return _render_setup(request, form, refused)
+    response = RedirectResponse("/start", 303)
+    set_session(response, session, context.pages.cookies)
+    return response
+
+
+def _render_setup(request: Request, typed: SetupForm, problem: Refused | None = None) -> HTMLResponse:
+    words = translator_of(request)
+    field, _, text = (problem.detail_in(words) if problem else "").partition(": ")
+    fields = {"name": "business"} | {name: name for name in SetupForm.model_fields}
+    values = {
+        "typed": typed,
+        "errors": {fields.get(field, "business"): text or field} if problem else {},
+        "zones": [(each, each) for each in time_zones()],
+        "countries": sorted(
+            ((code, words.country(code)) for code in SUPPORTED_REGIONS), key=lambda pair: pair[1]
+        ),
+    }
+    status = problem.code.http_status if problem else 200
+    return context_of(request).pages.render(request, "guide/setup.html", values, status)
+
+
+@router.get("/start")
+async def show_first_steps(request: Request, caller: PageCaller) -> HTMLResponse:
+    """What to do first; each step ticks itself when the thing is there."""
+    context = context_of(request)
+    done = await context.db.read(lambda tx: actions.list_done_steps(tx, caller.business_id))
+    values: dict[str, Any] = {
+        "caller": caller,
+        "steps": [
+            {"key": step.value, "title": rules.STEP_TEXTS[step][0], "says": rules.STEP_TEXTS[step][1],
+             "page": rules.STEP_PAGES[step], "is_done": step in done}
+            for step in Step
+        ],
+        "left": len(Step) - len(done),
+    }  # fmt: skip
+    return context.pages.render(request, "guide/first_steps.html", values)
+
+
+@router.get("/help")
+async def show_help(
+    request: Request,
+    caller: PageCaller,
+    q: Annotated[str, Query(max_length=200)] = "",
+    screen: Annotated[str, Query(max_length=200)] = "",
+) -> Response:
+    """All documents, those that hold some words, or the one of a screen."""
+    pages = load_pages()
+    place = rules.page_of_screen(screen, pages) if screen else ""
+    if place:
+        return RedirectResponse(f"/help/{place}", 303)
+    values = {
+        "caller": caller,
+        "q": q,
+        "hits": rules.search_pages(pages.values(), q),
+        "guides": sorted(
+            (
+                page
+                for page in pages.values()
+                if page.place.startswith("how-to/") and page.place != "how-to/index"
+            ),
+            key=lambda page: page.title,
+        ),
+    }
+    return context_of(request).pages.render(request, "guide/help.html", values)
+
+
+@router.get("/help/{folder}/{page}")
+async def show_help_page(request: Request, caller: PageCaller, folder: str, page: str) -> HTMLResponse:
+    """One document, as it is shipped.
+
+    Raises:
+        Refused: NO_ROUTE, for one that is not there.
+    """
+    pages = load_pages()
+    found = pages.get(f"{folder}/{page}")
+    if found is None:
+        raise Refused(errors.NO_ROUTE)
+    # Our own documents; what is HTML in them was escaped.
+    body = Markup(rules.render_page(found, pages))  # noqa: S704
+    values = {"caller": caller, "page": found, "body": body, "q": ""}
+    return context_of(request).pages.render(request, "guide/page.html", values)

@@ -1,0 +1,301 @@
+"""Inviting and joining, a forgotten password, the own profile and sessions, and going to another business."""
+
+from datetime import timedelta
+from typing import Final
+
+from itsdangerous import BadSignature
+
+from contatto.accounts import actions as accounts
+from contatto.accounts import store as known
+from contatto.accounts.actions import NewMember
+from contatto.accounts.model import BusinessId, Caller, Ended, Member, Role, Session, User, Workplace
+from contatto.accounts.rules import may_appoint, normal_email
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.i18n import Translator
+from contatto.kit.ids import new_id
+from contatto.kit.rows import row_of
+from contatto.kit.shared_limits import SharedLimit
+from contatto.mail.actions import queue_mail
+from contatto.mail.model import NewMail
+from contatto.people import rules, store
+from contatto.people.model import Invitation, Newcomer, OpenedInvitation, Profile
+
+_DAY: Final = timedelta(days=1)
+_INVITED: Final = SharedLimit("invitations", 100, _DAY)
+_RESETS_OF_EMAIL: Final = SharedLimit("resets of e-mail", 5, timedelta(hours=1))
+_RESETS_OF_NETWORK: Final = SharedLimit("resets of network", 30, timedelta(hours=1))
+_OWN_TRIES: Final = SharedLimit("tries of the own password", 10, timedelta(minutes=15))
+
+
+def invite_member(
+    tx: Tx, business_id: BusinessId, email: str, role: Role, by: Caller | None = None
+) -> Invitation:
+    """Offer somebody a place; an earlier invitation to the same e-mail ends.
+
+    Args:
+        tx: an open transaction.
+        business_id: where the place is.
+        email: of the person; empty for whoever has the link.
+        role: what they may do.
+        by: who invites; None for the operator.
+
+    Raises:
+        Refused: INVALID; FORBIDDEN, when the caller may not give this role; TOO_MANY.
+    """
+    if by is not None and (by.role is None or not may_appoint(by.role, role)):
+        raise Refused(errors.FORBIDDEN)
+    address = normal_email(email) if email.strip() else ""
+    if by is not None:
+        _INVITED.take(tx, business_id)
+    tx.hold_key("invitations", business_id)
+    if address:
+        _refuse_members(tx, business_id, address)
+        store.delete_invitations_to(tx, business_id, address)
+    if store.count_invitations(tx, business_id) >= rules.MOST_INVITATIONS:
+        raise Refused(errors.INVALID, "email: too many invitations wait already; take one back first.")
+    until = tx.now + rules.INVITED_FOR
+    made_by = by.subject_id if by else ""
+    made = Invitation(new_id(), business_id, address, role, made_by, tx.now, until)
+    store.save_invitation(tx, row_of(made))
+    return made
+
+
+def _refuse_members(tx: Tx, business_id: BusinessId, email: str) -> None:
+    user = known.find_user_by_email(tx, email)
+    member = known.find_membership(tx, business_id, user.id) if user else None
+    if member is not None and member.deactivated_at is not None:
+        raise Refused(errors.INVALID, "email: this member was deactivated; let them in again instead.")
+    if member is not None:
+        raise Refused(errors.INVALID, "email: a member with this address exists already.")
+
+
+def invitation_path(tx: Tx, invitation: Invitation) -> str:
+    """The path of the link that takes an invitation."""
+    return f"/invitations/{tx.vault.signer(rules.INVITATION_KEY).sign(invitation.id).decode()}"
+
+
+def withdraw_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> None:
+    """Take an invitation back: its link is dead.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    if not store.delete_invitation(tx, business_id, invitation_id):
+        raise Refused(errors.NOT_FOUND)
+
+
+def open_invitation(tx: Tx, token: str) -> OpenedInvitation:
+    """The invitation of a link, as long as whoever invited may still give its role.
+
+    Raises:
+        Refused: LINK_OVER.
+    """
+    try:
+        invitation_id = tx.vault.signer(rules.INVITATION_KEY).unsign(token).decode()
+    except BadSignature:
+        raise Refused(errors.LINK_OVER) from None
+    invitation = store.find_any_invitation(tx, invitation_id)
+    business = known.find_business(tx, invitation.business_id) if invitation else None
+    if invitation is None or business is None:
+        raise Refused(errors.LINK_OVER)
+    if not invitation.made_by:
+        return OpenedInvitation(invitation, business.name, business.name)
+    inviter = known.find_member(tx, invitation.business_id, invitation.made_by)
+    if inviter is None or inviter.deactivated_at or not may_appoint(inviter.role, invitation.role):
+        raise Refused(errors.LINK_OVER)
+    return OpenedInvitation(invitation, business.name, inviter.display_name)
+
+
+def find_invited(tx: Tx, invitation: Invitation, email: str) -> tuple[str, User | None]:
+    """The e-mail that whoever takes an invitation signs in with, and the person if they are known.
+
+    Raises:
+        Refused: INVALID, for what is no e-mail.
+    """
+    address = invitation.email or normal_email(email)
+    return address, known.find_user_by_email(tx, address)
+
+
+def accept_invitation(tx: Tx, token: str, newcomer: Newcomer, checked: User | None) -> Member:
+    """Take the place; the link is used up.
+
+    Args:
+        tx: an open transaction.
+        token: of the link.
+        newcomer: who takes it; the password's hash is of somebody new alone.
+        checked: whose password was checked, for a person who works elsewhere already.
+
+    Raises:
+        Refused: LINK_OVER; WRONG_LOGIN, when the person was changed meanwhile; INVALID for a member.
+    """
+    invitation = open_invitation(tx, token).invitation
+    if not store.delete_invitation(tx, invitation.business_id, invitation.id):
+        raise Refused(errors.LINK_OVER)
+    if checked is None:
+        new = NewMember(newcomer.email, newcomer.display_name, invitation.role, "")
+        return accounts.add_member(tx, invitation.business_id, new, newcomer.password_hash)
+    user = known.find_user_by_email(tx, newcomer.email)
+    if user is None or user.password_hash != checked.password_hash:
+        raise Refused(errors.WRONG_LOGIN)
+    return accounts.join_business(tx, invitation.business_id, user, newcomer.display_name, invitation.role)
+
+
+def purge_invitations(tx: Tx) -> int:
+    """Delete invitations whose time is over; say how many."""
+    return store.delete_expired_invitations(tx, tx.now)
+
+
+def ask_for_reset(tx: Tx, email: str, network: str, base_url: str, words: Translator) -> None:
+    """Mail a link to a new password to who signs in with an e-mail; nobody is told whether anybody does.
+
+    Raises:
+        Refused: TOO_MANY; the same for every e-mail.
+    """
+    _RESETS_OF_NETWORK.take(tx, network)
+    _RESETS_OF_EMAIL.take(tx, email)
+    member = known.find_member_by_email(tx, email)
+    if member is None:
+        return
+    link = base_url + reset_path(tx, member, rules.RESET_FOR)
+    queue_mail(tx, NewMail(member.business_id, member.email, *rules.reset_mail(words, link)))
+
+
+def reset_path(tx: Tx, member: Member, lasts: timedelta) -> str:
+    """The path of a link to a new password: it ends with its time, and with the password that it replaces."""
+    payload = rules.reset_payload(member.user_id, tx.now + lasts, _fingerprint(tx, member))
+    return f"/password/reset/{tx.vault.signer(rules.RESET_KEY).sign(payload).decode()}"
+
+
+def hand_out_reset(tx: Tx, business_id: BusinessId, member_id: str, by: Caller) -> str:
+    """A link to a new password for a member, to hand over.
+
+    The transaction must act for nobody: it asks whether the member works elsewhere.
+
+    Raises:
+        Refused: NOT_FOUND; FORBIDDEN, when the caller may not.
+    """
+    member = accounts.load_member(tx, business_id, member_id)
+    workplaces = len(known.list_workplaces(tx, member.user_id))
+    if by.role is None or not rules.may_reset(by.role, member, workplaces):
+        raise Refused(errors.FORBIDDEN, "Who works in another business too asks the operator.")
+    return reset_path(tx, member, rules.HANDED_FOR)
+
+
+def open_reset(tx: Tx, token: str) -> Member:
+    """Whose password a link replaces, held until the end of the transaction.
+
+    Raises:
+        Refused: LINK_OVER.
+    """
+    try:
+        payload = tx.vault.signer(rules.RESET_KEY).unsign(token).decode()
+    except BadSignature:
+        raise Refused(errors.LINK_OVER) from None
+    read = rules.read_reset_payload(payload, tx.now)
+    places = known.list_workplaces(tx, read[0]) if read else []
+    member = known.find_member(tx, places[0].business_id, places[0].id) if places else None
+    if read is None or member is None or _fingerprint(tx, member) != read[1]:
+        raise Refused(errors.LINK_OVER)
+    return member
+
+
+def reset_password(tx: Tx, token: str, password_hash: str) -> Member:
+    """Give the person of a link a new password; all that came in with the old one is out.
+
+    Raises:
+        Refused: LINK_OVER.
+    """
+    member = open_reset(tx, token)
+    accounts.change_password(tx, member, password_hash)
+    return member
+
+
+def _fingerprint(tx: Tx, member: Member) -> str:
+    return tx.vault.blind(member.password_hash, "password resets").hex()
+
+
+def count_password_try(tx: Tx, caller: Caller) -> Member:
+    """Count a try of the own password, which a stranger at an open page might make; give whose it is.
+
+    Raises:
+        Refused: TOO_MANY.
+    """
+    _OWN_TRIES.take(tx, caller.user_id)
+    return accounts.load_member(tx, caller.business_id, caller.subject_id)
+
+
+def change_own_password(
+    tx: Tx, checked: Member, password_hash: str, session: str, *, keep_tokens: bool
+) -> Ended:
+    """Replace the own password after the old one was checked; this session goes on.
+
+    Raises:
+        Refused: WRONG_LOGIN, when it was replaced meanwhile.
+    """
+    _OWN_TRIES.give_back(tx, checked.user_id)
+    member = accounts.load_member(tx, checked.business_id, checked.id)
+    if member.password_hash != checked.password_hash:
+        raise Refused(errors.WRONG_LOGIN)
+    return accounts.change_password(tx, member, password_hash, session, keep_tokens=keep_tokens)
+
+
+def save_profile(tx: Tx, caller: Caller, profile: Profile) -> None:
+    """Keep what a member says of themselves: the name for this business, the rest for all of theirs.
+
+    Raises:
+        Refused: INVALID.
+    """
+    accounts.choose_language(tx, caller.user_id, profile.language)
+    accounts.change_profile(tx, caller, " ".join(profile.display_name.split()), profile.timezone)
+
+
+def list_own_sessions(tx: Tx, user_id: str) -> list[tuple[Workplace, Session]]:
+    """The sessions of a person in all of their businesses; the transaction must act for nobody."""
+    return [
+        (place, session)
+        for place in known.list_workplaces(tx, user_id)
+        for session in known.list_sessions(tx, place.business_id, place.id)
+    ]
+
+
+def end_own_session(tx: Tx, user_id: str, session_id: str) -> None:
+    """End one session of a person, in whichever of their businesses.
+
+    Raises:
+        Refused: NOT_FOUND.
+    """
+    places = known.list_workplaces(tx, user_id)
+    if not sum(accounts.end_member_sessions(tx, each, only=session_id) for each in places):
+        raise Refused(errors.NOT_FOUND)
+
+
+def end_other_sessions(tx: Tx, user_id: str, session: str) -> int:
+    """End all sessions of a person but the one whose token is given; say how many."""
+    places = known.list_workplaces(tx, user_id)
+    return sum(accounts.end_member_sessions(tx, each, session) for each in places)
+
+
+def switch_business(tx: Tx, caller: Caller, business_id: str, session: str, days: int, browser: str) -> str:
+    """Go to another business of one's own: this session ends, and one of the other business begins.
+
+    Pages that are still open carry the token of the session that ended, so none acts in the wrong one.
+
+    Returns:
+        The token of the new session; of this one, where nothing changes.
+
+    Raises:
+        Refused: NOT_FOUND, for a business in which the person may not come in.
+    """
+    if business_id == caller.business_id:
+        return session
+    places = known.list_workplaces(tx, caller.user_id)
+    place = next((each for each in places if each.business_id == business_id), None)
+    if place is None:
+        raise Refused(errors.NOT_FOUND, "There is no such business among yours.")
+    member = accounts.load_member(tx, place.business_id, place.id)
+    if member.deactivated_at is not None:
+        raise Refused(errors.NOT_FOUND, "There is no such business among yours.")
+    accounts.end_session(tx, session)
+    return accounts.open_session(tx, member, days, browser=browser)

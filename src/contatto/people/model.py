@@ -1,0 +1,50 @@
+"""An invitation, and who joins by it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from contatto.accounts.model import BusinessId, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """A place in a business that waits for its person; the link to it is signed, and not kept.
+
+    ``email`` is empty where whoever has the link may take the place. ``made_by`` is the member who invited,
+    empty for the operator.
+    """
+
+    id: str
+    business_id: BusinessId
+    email: str
+    role: Role
+    made_by: str
+    created_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedInvitation:
+    """An invitation that holds, with the names that its page shows."""
+
+    invitation: Invitation
+    business_name: str
+    invited_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """Who takes an invitation: the e-mail that they sign in with, and how they are called here."""
+
+    email: str
+    display_name: str
+    password_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a member says of themselves."""
+
+    display_name: str
+    language: str
+    timezone: str

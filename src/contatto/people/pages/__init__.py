@@ -1,0 +1,1 @@
+"""Pages of members and their invitations, of joining, of passwords and of the own profile."""

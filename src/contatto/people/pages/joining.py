@@ -1,0 +1,127 @@
+"""The page of an invitation: a newcomer chooses a password, who works elsewhere already gives theirs."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Request
+from pydantic import BaseModel, Field
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from contatto.accounts.actions import end_session, hash_password, open_session, password_fits
+from contatto.accounts.model import User
+from contatto.accounts.rules import ROLE_PERMISSIONS, home_path
+from contatto.audit.actions import append_audit_record
+from contatto.audit.model import AuditRecord
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.hashing import HashPool
+from contatto.kit.i18n import translator_of
+from contatto.kit.limits import client_network
+from contatto.logins.actions import count_login, give_login_back
+from contatto.people import actions, rules
+from contatto.people.model import Newcomer, OpenedInvitation
+from contatto.ui.context import context_of, part_of
+from contatto.ui.sessions import check_csrf, session_token, set_session
+
+router = APIRouter(include_in_schema=False)
+
+
+class JoiningForm(BaseModel):
+    """Who joins; the e-mail is asked for where the invitation names none."""
+
+    email: Annotated[str, Field(max_length=320)] = ""
+    display_name: Annotated[str, Field(max_length=80)] = ""
+    password: Annotated[str, Field(max_length=1000)] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entered:
+    token: str
+    home: str
+
+
+@router.get("/invitations/{token}")
+async def show_invitation(request: Request, token: str) -> HTMLResponse:
+    return await _render(request, token, JoiningForm())
+
+
+@router.post("/invitations/{token}")
+async def post_invitation_taken(
+    request: Request, token: str, form: Annotated[JoiningForm, Form()]
+) -> Response:
+    """Take the place, and be signed in."""
+    context = context_of(request)
+    await check_csrf(request, context.pages.csrf_signer)
+    try:
+        entered = await _join(request, token, form)
+    except Refused as refused:
+        if refused.code is errors.LINK_OVER:
+            raise
+        return await _render(request, token, form, refused)
+    response = RedirectResponse(entered.home, 303)
+    set_session(response, entered.token, context.pages.cookies)
+    return response
+
+
+async def _join(request: Request, token: str, form: JoiningForm) -> _Entered:
+    """Check or hash the password outside any transaction, then take the place.
+
+    Raises:
+        Refused: LINK_OVER, WRONG_LOGIN, INVALID, TOO_MANY.
+    """
+    context, pool = context_of(request), part_of(request, HashPool)
+    network = client_network(request)
+
+    def look(tx: Tx) -> tuple[str, User | None]:
+        return actions.find_invited(tx, actions.open_invitation(tx, token).invitation, form.email)
+
+    email, user = await context.db.read(look)
+    with pool.place(network):
+        if user is not None:
+            attempt = await context.db.write(lambda tx: count_login(tx, email, network, ""))
+            if not await pool.run(password_fits, user, form.password):
+                raise Refused(errors.WRONG_LOGIN)
+            await context.db.write(lambda tx: give_login_back(tx, attempt))
+            hashed = ""
+        else:
+            hashed = await pool.run(hash_password, form.password)
+
+    def join(tx: Tx) -> _Entered:
+        member = actions.accept_invitation(tx, token, Newcomer(email, form.display_name, hashed), user)
+        actor = (member.business_id, member.id, member.display_name)
+        act = "POST /invitations/{token}"
+        append_audit_record(tx, AuditRecord(*actor, act, f"member_id={member.id}", request.state.request_id))
+        if session_token(request):
+            end_session(tx, session_token(request))
+        browser = request.headers.get("user-agent", "")
+        session = open_session(tx, member, context.settings.session_days, browser=browser)
+        return _Entered(session, home_path(ROLE_PERMISSIONS[member.role]))
+
+    return await context.db.write(join)
+
+
+async def _render(
+    request: Request, token: str, typed: JoiningForm, problem: Refused | None = None
+) -> HTMLResponse:
+    context, words = context_of(request), translator_of(request)
+
+    def load(tx: Tx) -> tuple[OpenedInvitation, bool]:
+        opened = actions.open_invitation(tx, token)
+        email = opened.invitation.email
+        return opened, bool(email) and actions.find_invited(tx, opened.invitation, "")[1] is not None
+
+    opened, is_known = await context.db.read(load)
+    values: dict[str, Any] = {
+        "opened": opened,
+        "role_says": rules.ROLE_TEXTS[opened.invitation.role],
+        "is_known": is_known,
+        "typed": typed,
+        "error": problem.detail_in(words) if problem else "",
+    }
+    page = context.pages.render(
+        request, "people/invitation.html", values, problem.code.http_status if problem else 200
+    )
+    if problem and problem.retry_after_s is not None:
+        page.headers["Retry-After"] = str(problem.retry_after_s)
+    return page

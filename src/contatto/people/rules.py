@@ -1,0 +1,86 @@
+"""How long links to join and to a new password hold, who hands them out, and what mails about them say."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from contatto.accounts.model import Member, Role
+from contatto.accounts.rules import may_appoint
+from contatto.kit.i18n import N_, Translator
+from contatto.kit.timestamps import micros
+
+INVITED_FOR: Final = timedelta(days=7)
+RESET_FOR: Final = timedelta(hours=1)
+"""For so long a link to a new password holds that its person asked for."""
+HANDED_FOR: Final = timedelta(hours=24)
+"""The same of a link that an owner, an admin or the operator hands over."""
+MOST_INVITATIONS: Final = 100
+"""Invitations of a business that may wait at the same time."""
+_SECOND: Final = 1_000_000
+
+INVITATION_KEY: Final = "invitation"
+RESET_KEY: Final = "password reset"
+"""Purposes under which the vault gives the signers of links."""
+
+ROLE_NAMES: Final = {
+    Role.OWNER: N_("Owner"),
+    Role.ADMIN: N_("Admin"),
+    Role.MANAGER: N_("Manager"),
+    Role.AGENT: N_("Agent"),
+    Role.ANALYST: N_("Analyst"),
+}
+ROLE_TEXTS: Final = {
+    Role.OWNER: N_("May do everything, and make and unmake other owners."),
+    Role.ADMIN: N_("May do everything but make and unmake owners."),
+    Role.MANAGER: N_("Answers chats, works on leads and exports them, makes ads and forms, reads reports."),
+    Role.AGENT: N_("Answers chats and works on leads."),
+    Role.ANALYST: N_("Reads ads and reports; sees no chats and no leads."),
+}
+"""What each role may do, in words."""
+
+
+def may_reset(own: Role, member: Member, workplaces: int) -> bool:
+    """Whether a member may hand out a link that gives somebody a new password.
+
+    Not to who works elsewhere too: whoever holds such a link could enter there.
+    """
+    return may_appoint(own, member.role) and member.deactivated_at is None and workplaces == 1
+
+
+def reset_payload(user_id: str, until: datetime, fingerprint: str) -> str:
+    """What a link to a new password carries: whose, until when, and which password it replaces."""
+    return f"{user_id}.{micros(until) // _SECOND}.{fingerprint}"
+
+
+def read_reset_payload(payload: str, now: datetime) -> tuple[str, str] | None:
+    """The person and the fingerprint, if the link's time is not over."""
+    user_id, until, fingerprint = (*payload.split("."), "", "")[:3]
+    if not (until.isascii() and until.isdigit() and len(until) < 15):
+        return None
+    return (user_id, fingerprint) if micros(now) < int(until) * _SECOND else None
+
+
+def invitation_mail(words: Translator, business: str, inviter: str, role: str, link: str) -> tuple[str, str]:
+    """Subject and text of the mail that invites."""
+    subject = words.gettext("%(inviter)s invites you to %(business)s", inviter=inviter, business=business)
+    says = words.gettext(
+        "%(inviter)s invites you to work in %(business)s on Contatto. Your role: %(role)s.",
+        inviter=inviter, business=business, role=role,
+    )  # fmt: skip
+    rest = words.gettext("The link works once, within seven days. If you expected no invitation, ignore it.")
+    return subject, f"{says}\n\n{link}\n\n{rest}\n"
+
+
+def reset_mail(words: Translator, link: str) -> tuple[str, str]:
+    """Subject and text of the mail with a link to a new password."""
+    says = words.gettext("Somebody asked for a new password for your Contatto account. Choose it here:")
+    rest = words.gettext(
+        "The link works once, within an hour. If it was not you, ignore it: nothing changed."
+    )
+    return words.gettext("Your new password for Contatto"), f"{says}\n\n{link}\n\n{rest}\n"
+
+
+def changed_mail(words: Translator) -> tuple[str, str]:
+    """Subject and text of the mail that tells of a new password."""
+    says = words.gettext("Your password for Contatto was changed, and everybody who was signed in is out.")
+    rest = words.gettext("If it was not you, ask an owner of your business for help at once.")
+    return words.gettext("Your password was changed"), f"{says}\n\n{rest}\n"

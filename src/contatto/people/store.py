@@ -1,0 +1,69 @@
+"""The table of invitations that wait."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, Index, String, Table, func, select
+
+from contatto.accounts.model import BusinessId, Role
+from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Choice, instant, key, metadata, tenant
+from contatto.people.model import Invitation
+
+invitations = Table(
+    "invitations",
+    metadata,
+    key(),
+    tenant(),
+    Column("email", String(320), nullable=False, server_default=""),
+    Column("role", Choice(Role), nullable=False),
+    Column("made_by", String(36), nullable=False, server_default=""),
+    instant("created_at"),
+    instant("expires_at"),
+    Index("ix_invitations_business_id", "business_id"),
+    Index("ix_invitations_expires_at", "expires_at"),
+)
+
+
+def save_invitation(tx: Tx, row: dict[str, Any]) -> None:
+    tx.insert(invitations, row)
+
+
+def find_any_invitation(tx: Tx, invitation_id: str) -> Invitation | None:
+    """An invitation that has not expired; its link was signed, and says of which business it is."""
+    live = select(invitations).where(invitations.c.id == invitation_id, invitations.c.expires_at > tx.now)
+    return tx.find(Invitation, live)
+
+
+def find_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> Invitation | None:
+    """An invitation of a business that has not expired."""
+    mine = invitations.c.business_id == business_id, invitations.c.id == invitation_id
+    return tx.find(Invitation, select(invitations).where(*mine, invitations.c.expires_at > tx.now))
+
+
+def list_invitations(tx: Tx, business_id: BusinessId) -> list[Invitation]:
+    """The invitations that wait, the latest first."""
+    mine = invitations.c.business_id == business_id, invitations.c.expires_at > tx.now
+    return tx.list(Invitation, select(invitations).where(*mine).order_by(invitations.c.created_at.desc()))
+
+
+def count_invitations(tx: Tx, business_id: BusinessId) -> int:
+    mine = invitations.c.business_id == business_id, invitations.c.expires_at > tx.now
+    return int(tx.scalar(select(func.count()).where(*mine)))
+
+
+def delete_invitation(tx: Tx, business_id: BusinessId, invitation_id: str) -> bool:
+    """Take an invitation away; say whether it was there, which only one of two at once is told."""
+    mine = invitations.c.business_id == business_id, invitations.c.id == invitation_id
+    return tx.execute(invitations.delete().where(*mine)).rowcount == 1
+
+
+def delete_invitations_to(tx: Tx, business_id: BusinessId, email: str) -> None:
+    """Take the invitations to an e-mail away."""
+    mine = invitations.c.business_id == business_id, invitations.c.email == email
+    tx.execute(invitations.delete().where(*mine))
+
+
+def delete_expired_invitations(tx: Tx, before: datetime) -> int:
+    """Delete invitations whose time is over; say how many."""
+    return tx.delete_some(invitations, invitations.c.expires_at <= before)

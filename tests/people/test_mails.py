@@ -1,0 +1,80 @@
+"""Mails go through the outbound machine: sealed while they wait, tried again, forgotten once sent."""
+
+from datetime import UTC, datetime
+
+import pytest
+from pydantic import ValidationError
+
+from contatto.kit.exchange import HttpAnswer
+from contatto.kit.outbound.model import Done, Failed, NotNow
+from contatto.kit.settings import Settings
+from contatto.mail.actions import queue_mail
+from contatto.mail.model import Mail, NewMail
+from contatto.mail.rules import message_of, read_reply
+from tests.journeys.running import House, until
+from tests.mailbox import Mailbox, text_of
+from tests.people.conftest import MEI
+from tests.unchanged import all_rows
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def queue(house: House, subject: str = "Hello", to: str = MEI) -> None:
+    house.context.db.write_now(
+        lambda tx: queue_mail(tx, NewMail(house.business_id, to, subject, "Grüße 你好\n"))
+    )
+
+
+def waiting(house: House) -> int:
+    return len(all_rows(house.context.db)["mails"])
+
+
+def test_a_mail_arrives_as_it_was_written_and_nothing_of_it_stays(house: House, mailbox: Mailbox) -> None:
+    queue(house)
+    mail = mailbox.next_to(MEI)
+    assert (mail["Subject"], mail["From"]) == ("Hello", "Contatto <contatto@kopi.example.com>")
+    assert text_of(mail).strip() == "Grüße 你好"
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert until(lambda: waiting(house) == 0)
+
+
+def test_a_mail_that_waits_is_sealed(silent_house: House) -> None:
+    """Without a mail server it is a dead letter at once, which an admin sees and may dismiss."""
+    queue(silent_house)
+    assert "你好" not in str(all_rows(silent_house.context.db))
+    assert MEI not in str(all_rows(silent_house.context.db)["mails"])
+
+
+def test_a_mailbox_that_does_not_exist_is_told_and_not_tried_again(house: House, mailbox: Mailbox) -> None:
+    mailbox.refusals.append("550 no such mailbox")
+    queue(house)
+    found = until(lambda: [row for row in all_rows(house.context.db)["outbound_requests"] if "'dead'" in row])
+    assert "'550'" in found[0]
+    assert waiting(house) == 1
+
+
+def test_a_server_that_is_busy_is_asked_again_later(house: House, mailbox: Mailbox) -> None:
+    mailbox.refusals.append("451 come again")
+    queue(house)
+    assert until(lambda: [row for row in all_rows(house.context.db)["outbound_requests"] if "'451'" in row])
+    assert waiting(house) == 1
+
+
+@pytest.mark.parametrize(("code", "step"), [(250, Done()), (451, NotNow("451")), (550, Failed("550"))])
+def test_a_reply_code_means_what_the_standard_says(code: int, step: object) -> None:
+    assert read_reply(HttpAnswer(code, {}, b"")) == step
+
+
+def test_no_subject_becomes_a_header() -> None:
+    mail = Mail("1", "b", MEI, "Hi\r\nBcc: all@example.com", "Text", NOON)
+    head = message_of(mail, "Contatto <c@example.com>").partition(b"\r\n\r\n")[0]
+    assert b"\r\nBcc" not in head
+    assert b"Subject: Hi Bcc: all@example.com" in head
+
+
+@pytest.mark.parametrize("wrong", ["mail.example.com", "http://mail.example.com", "smtp://"])
+def test_a_mail_server_is_named_by_its_address(wrong: str) -> None:
+    with pytest.raises(ValidationError, match="smtp"):
+        Settings(smtp_url=wrong, mail_from="c@example.com")
+    with pytest.raises(ValidationError, match="mail_from"):
+        Settings(smtp_url="smtps://mail.example.com")

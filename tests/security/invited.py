@@ -1,0 +1,25 @@
+"""Somebody who is invited, and a new password that is handed out: the links of both."""
+
+import html
+import re
+from collections.abc import Callable
+
+import httpx2
+
+
+def links_of_people(press: Callable[..., httpx2.Response], word: str, member_id: str) -> dict[str, str]:
+    """The paths of an invitation and of a link to a new password of a business, as its pages show them."""
+    press("/settings/invitations", data={"email": f"new@{word}.example.com", "role": "agent"})
+    page = press("/settings/members", "GET").text
+    handed = press(f"/settings/members/{member_id}/reset").text
+    return {
+        "invitation": found_in(r"(/invitations/[\w.=~-]+)", page),
+        "reset": found_in(r"(/password/reset/[\w.=~-]+)", handed),
+    }
+
+
+def found_in(pattern: str, text: str) -> str:
+    """What the group of a pattern holds in a page."""
+    found = re.search(pattern, text)
+    assert found, pattern
+    return html.unescape(found[1])
