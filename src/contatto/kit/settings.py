@@ -103,31 +103,26 @@ class Settings(BaseSettings):
     )
     mail_from: str = Field(
         default="",
-        description="What stands in From of mails, such as Contatto <contatto@example.com>; needed with "
-        "smtp_url.",
+        description="From of mails, such as Contatto <contatto@example.com>; needed with smtp_url.",
     )
     capture_review: Literal["automatic", "operator"] = Field(
         default="automatic",
-        description="Whether applications for automatic lead capture are approved at once, or by the "
-        "operator with `contatto capture approve`.",
+        description="Whether lead capture is approved at once, or by `contatto capture approve`.",
     )
     ad_review: Literal["automatic", "operator"] = Field(
         default="automatic",
-        description="Whether ads may be shown at once, or when the operator has approved them with "
-        "`contatto ads approve`.",
+        description="Whether ads may be shown at once, or after `contatto ads approve`.",
     )
     jobs_per_business: int = Field(
         default=2,
         ge=1,
         le=100,
-        description="Jobs on many leads, such as imports, that run at the same time for one business; more "
-        "wait for their turn.",
+        description="Jobs on many leads that run at once for one business; more wait for their turn.",
     )
     seal_after_days: int = Field(
         default=2,
         ge=0,
-        description="Age in days at which the touches of a day are sealed as Parquet; 0 leaves that to "
-        "`contatto seal`.",
+        description="Days after which touches are sealed as Parquet; 0 leaves that to `contatto seal`.",
     )
     sealed_dir: Path | None = Field(
         default=None,
@@ -144,14 +139,12 @@ class Settings(BaseSettings):
         default=14,
         ge=1,
         le=90,
-        description="Age in days at which decisions about ads, and what became of them, leave the log that "
-        "delivery learns from; until then a decision can be explained and made again.",
+        description="Days for which decisions about ads can be learned from, explained and made again.",
     )
     views_per_viewer: int = Field(
         default=0,
         ge=0,
-        description="How often a viewer sees ads of one ad group in a day, where the viewer agreed to be "
-        "remembered. 0 means no limit: delivery learns when people tire of an ad.",
+        description="Most views of one ad group by a viewer with consent in a day. 0 means no limit.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe line that is logged."
@@ -179,9 +172,7 @@ class Settings(BaseSettings):
     def _is_mail_server(cls, value: str) -> str:
         parts = urlsplit(value)
         if value and not (parts.scheme in ("smtp", "smtps") and parts.hostname):
-            raise ValueError(
-                "say smtp://host:port or smtps://host:port, with user:password@ if it asks for them"
-            )
+            raise ValueError("say smtp://host:port or smtps://host:port, with user:password@ if needed")
         return value
 
     @model_validator(mode="after")
