@@ -69,6 +69,8 @@ IMPERSONAL: Final = {
     "delivery_grants", "delivery_promises", "balances", "balance_entries", "charged_days",
     # ads of other platforms
     "outside_accounts", "outside_days", "outside_nodes", "outside_tokens",
+    # members of businesses, who are asked in and written to
+    "users", "invitations", "mails",
     # CRMs: ids of leads that are to be erased there, and digests of the statuses that we wrote, for a day
     "crm_targets", "crm_erasures", "crm_echoes",
 }  # fmt: skip
