@@ -97,7 +97,7 @@ def test_a_file_that_is_none_is_refused_on_the_spot(served: Served, browser: Bro
     sign_in(page, served.url)
     page.goto(f"{served.url}/leads/import")
     page.get_by_label("File").set_input_files(broken)
-    expect(page.get_by_role("alert")).to_contain_text("it cannot be read")
+    expect(page.get_by_role("alert")).to_contain_text("It cannot be read")
     expect(page).to_have_url(re.compile("/leads/import(\\?kept=.*)?$"))
     page.close()
 
