@@ -41,6 +41,7 @@ PLACES: Final = {
     "page_id": ("form_versions.number", "forms.number"),
     "point_id": ("contact_points.id",),
     "push_id": ("pushes.id",),
+    "rejected_id": ("rejected_contacts.id",),
     "reply_id": ("scheduled_replies.id", "saved_replies.id"),
     "report_id": ("saved_reports.id",),
     "session_id": ("sessions.id",),
