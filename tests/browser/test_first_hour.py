@@ -75,7 +75,7 @@ def connect_a_channel(page: Page) -> None:
     form = page.locator('form[action="/settings/channels/accounts"]')
     form.locator('[name="platform"]').select_option("webchat")
     form.locator('[name="name"]').fill("Teh")
-    form.locator('[name="country"]').fill("SG")
+    form.locator('[name="country"]').select_option("SG")
     form.get_by_role("button").last.click()
     expect(page.get_by_role("main")).to_contain_text("Teh")
 
