@@ -25,7 +25,8 @@ def house(tmp_path: Path, engine_url: str) -> Iterator[House]:
 
 
 def speak(house: House, language: str) -> None:
-    assert post(house, "/settings/language", language=language).status_code == 303
+    profile = {"display_name": "Mia", "language": language, "timezone": ""}
+    assert post(house, "/settings/profile", **profile).status_code == 303
 
 
 def written(amount: float, lang: str) -> str:

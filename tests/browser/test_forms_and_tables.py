@@ -32,10 +32,10 @@ def tab(browser: Browser) -> Iterator[Page]:
 
 
 def speak(served: Served, page: Page, language: str) -> None:
-    page.goto(f"{served.url}/settings")
+    page.goto(f"{served.url}/settings/profile")
     page.locator('select[name="language"]').select_option(language)
     with page.expect_navigation():
-        page.locator('form:has(select[name="language"]) button').first.click()
+        page.locator("#profile-form button").last.click()
 
 
 def test_a_refused_form_survives_a_reload_and_back_and_is_made_once(served: Served, tab: Page) -> None:
