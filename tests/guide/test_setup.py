@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from socket import socket
 
 import pytest
 from starlette.testclient import TestClient
@@ -11,6 +12,7 @@ from contatto.accounts import store
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
 from contatto.cli.main import app
+from contatto.cli.serving import Serving
 from contatto.guide.actions import setup_path
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
@@ -105,7 +107,12 @@ def test_what_is_wrong_is_asked_for_again_with_the_rest_still_there(
 
 def test_serving_an_empty_folder_prints_the_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr("contatto.cli.serve.Serving.run", lambda self: None)
+
+    def run(_: Serving, sockets: list[socket] | None = None) -> None:
+        for each in sockets or ():
+            each.close()
+
+    monkeypatch.setattr("contatto.cli.serve.Serving.run", run)
     first = CliRunner().invoke(app, ["serve", "--port", "0"]).output
     assert "/setup/" in first
     asked = [

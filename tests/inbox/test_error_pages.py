@@ -13,8 +13,11 @@ from tests.journeys.running import House, running_house
 
 BROWSER = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
 OPEN = (Credential.VISITOR, Credential.ADDRESS, Credential.ANYBODY)
-NOT_THEIRS = ("/docs", "/language", "/login", "/openapi.json", "/static", "/open_api")
-"""Open, and nothing for customers."""
+NOT_THEIRS = (
+    *("/docs", "/language", "/login", "/openapi.json", "/static", "/open_api"),
+    *("/invitations", "/password", "/setup"),
+)
+"""Open, and nothing for customers: for programs, and for members on their way in."""
 ROUTES = sorted(
     route.removeprefix("GET ")
     for route, access in ACCESS.items()

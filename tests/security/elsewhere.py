@@ -8,7 +8,8 @@ from tests.security.world import Tenant
 
 def fill_ads_elsewhere(press: Callable[..., Any], of: Tenant) -> None:
     """What the owner does on the pages."""
-    word, digits = of.word, of.phones[0]
+    # its ids are no phone number of anybody
+    word, digits = of.word, of.phones[0].strip("+")[::-1].lstrip("0")
     head = "Campaign name,Ad group name,Ad name,Ad ID,Day,Cost,Impressions,Clicks"
     row = f"{word} spring,{word} chats,{word} elsewhere,{digits}77777777777,2026-01-05,5.00,100,3"
     new = {"external_id": f"70{digits}", "name": f"{word} shop", "currency": "SGD", "timezone": "UTC"}

@@ -20,8 +20,11 @@ from tests.security.samples import attempts_of
 from tests.security.world import Tenant, World
 
 ENDS_SESSION = "POST /logout"
-SHOWS_AS_SENT = {"GET /settings/audit", "GET /open_api/v1.3/contatto/audit/list/", "GET /leads/jobs/{job_id}"}
-"""They show the attacker which ids its own requests named."""
+SHOWS_AS_SENT = {
+    "GET /settings/audit", "GET /open_api/v1.3/contatto/audit/list/", "GET /leads/jobs/{job_id}",
+    "POST /leads/{lead_id}/points/{point_id}",
+}  # fmt: skip
+"""They show the attacker what its own requests named or wrote."""
 NEVER_ENDS = "GET /live"
 """An open stream; it is asked for the victim's events in test_revoked and by its own tests."""
 
