@@ -1,4 +1,4 @@
-"""Which tests are wide: `make test` leaves them out, `make test-wide` and the run of every change make them.
+"""Which tests are wide: `make test` leaves them out, `make test-wide` and `make test-all` make them.
 
 The default run holds what the product promises: every pure rule, every store on both databases, every route
 under attack on SQLite, the journeys, and a browser on the main pages. Wide is what is the same test once

