@@ -96,13 +96,17 @@ def ads_token(house: House) -> str:
 
 
 def decide(house: House, viewer: str, token: str = "", **more: str) -> dict[str, str]:
-    """The ad that a publisher is given for a viewer whom it names."""
+    """The ad that a publisher is given for a viewer whom it names; it asks again while pacing has none."""
     asked = {"viewer_id": viewer, "country": "SG", **more}
     headers = {"Access-Token": token or house.token}
-    answer = house.client.post("/delivery/decide", json=asked, headers=headers)
-    assert answer.status_code == 200, answer.text
-    ad: dict[str, str] = answer.json()["ad"]
-    assert ad is not None
+
+    def ask() -> dict[str, str]:
+        answer = house.client.post("/delivery/decide", json=asked, headers=headers)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["ad"] or {}
+
+    ad = until(ask)
+    assert ad
     return ad
 
 
