@@ -102,9 +102,8 @@ class House:
         return {row["dimensions"]["adgroup_id"]: row["metrics"] for row in data["list"]}
 
 
-def flush_decisions(house: House) -> None:
+def flush_decisions(client: Any) -> None:
     """Have what was decided written down, as happens behind the answers."""
-    client: Any = house.client
     client.portal.call(client.app.state.resources[AdServer].flush)
 
 

@@ -85,7 +85,7 @@ def open_a_lead(house: House) -> None:
 def ask_for_an_ad(house: House) -> None:
     asked = {"viewer_id": "viewer", "country": "SG"}
     assert house.client.post("/delivery/decide", json=asked, headers={"Access-Token": house.token}).json()
-    flush_decisions(house)  # what is written down behind the answer belongs to it
+    flush_decisions(house.client)  # what is written down behind the answer belongs to it
 
 
 JOURNEYS: Final[dict[str, Callable[[House], object]]] = {

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
-from contatto.delivery.actions.serving import AdServer
 from contatto.kit.db.row_security import tenant_column
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import metadata
+from tests.journeys.running import flush_decisions
 from tests.security.world import Tenant, World
 from tests.unchanged import COUNTED_AHEAD, NOTED
 
@@ -20,8 +20,7 @@ An id in them opens nothing; that it does not is asked of the routes that read t
 
 def rows_of(world: World, tenant: Tenant) -> Rows:
     """Every row of a tenant as text, by table; what decisions still have to write down is written before."""
-    client: Any = world.client
-    client.portal.call(client.app.state.resources[AdServer].flush)
+    flush_decisions(world.client)
 
     def read(tx: Tx) -> Rows:
         cursor = tx.connection.connection.cursor()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from contatto.delivery.actions.serving import AdServer
+from tests.journeys.running import flush_decisions
 from tests.security.world import Tenant, World
 
 
@@ -14,18 +14,12 @@ def decide(world: World, of: Tenant, viewer: str) -> Any:
     return answer.json()["ad"]
 
 
-def flush_decisions(world: World) -> None:
-    """Have what was decided written down, as happens behind the answers."""
-    client: Any = world.client
-    client.portal.call(client.app.state.resources[AdServer].flush)
-
-
 def fill_delivery(world: World, of: Tenant) -> None:
     """One ad that the tenant's visitor sees and taps, and one that nobody saw yet."""
     ad = decide(world, of, f"{of.word}-viewer")
     decide(world, of, f"{of.word}-passer-by")
     of.links.update(view=ad["view_url"], tap=ad["click_url"])
-    flush_decisions(world)
+    flush_decisions(world.client)
     for path in (ad["view_url"], ad["click_url"]):
         answer = world.ask("GET", path, visitor=of.visitor)
         assert answer.status_code in (200, 303), answer.text

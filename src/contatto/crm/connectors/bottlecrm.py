@@ -11,7 +11,16 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from contatto.crm.connectors.contract import json_request
-from contatto.crm.connectors.json_api import UNCLEAR, Abilities, JsonApi, as_dict, as_dicts, as_pairs, as_text
+from contatto.crm.connectors.json_api import (
+    UNCLEAR,
+    Abilities,
+    JsonApi,
+    as_dict,
+    as_dicts,
+    as_pairs,
+    as_text,
+    as_values,
+)
 from contatto.crm.connectors.oauth import bearer
 from contatto.crm.model.operations import (
     CrmField,
@@ -124,7 +133,7 @@ def _read_found(_link: Link, find: Find, body: Any, _memory: str) -> Reply:
 
 
 def _record(one: dict[str, Any]) -> CrmRecord:
-    values = {name: as_text(value) for name, value in one.items() if not isinstance(value, dict | list)}
+    values = as_values(one)
     return CrmRecord(values.get("id", ""), values.get(OUR_ID, ""), values, values.get("updated_at", ""))
 
 

@@ -17,8 +17,8 @@ from contatto.crm.connectors.json_api import (
     as_dict,
     as_dicts,
     as_text,
-    grown,
     keep,
+    past,
     recall,
 )
 from contatto.crm.connectors.oauth import bearer
@@ -259,7 +259,7 @@ def _told(after: Cursor, page: list[dict[str, Any]], owners: dict[str, str]) -> 
     changes, cursor = [], after
     for each in page:
         at, record_id = as_text(each.get("at")), as_text(each.get("id"))
-        cursor = Cursor(at, grown(cursor.id, at, record_id, now=cursor.at))
+        cursor = past(cursor, at, record_id)
         owner = as_text(each.get("hubspot_owner_id"))
         change = RecordChange(
             record_id,

@@ -12,6 +12,7 @@ import msgspec
 from contatto.crm.connectors.contract import UNREADABLE_ANSWER, plain_reply, read_json, same_text
 from contatto.crm.connectors.oauth import bearer, read_tokens, token_request
 from contatto.crm.model.operations import (
+    Cursor,
     Denied,
     Expired,
     Later,
@@ -93,6 +94,11 @@ def as_dicts(value: Any) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
+def as_values(one: dict[str, Any]) -> dict[str, str]:
+    """The plain values of an object as texts; lists and objects in it are left out."""
+    return {name: as_text(value) for name, value in one.items() if not isinstance(value, dict | list)}
+
+
 def as_pairs(value: Any) -> tuple[tuple[str, str], ...]:
     """Values with their labels, as many CRMs list choices."""
     listed = value if isinstance(value, list) else []
@@ -120,6 +126,7 @@ def recall(memory: str) -> Any:
         return None
 
 
-def grown(seen: str, at: str, record_id: str, *, now: str) -> str:
-    """The ids that were read at a time, when one more is: those of an earlier time are left behind."""
-    return ",".join((*filter(None, seen.split(",")), record_id)) if at == now else record_id
+def past(cursor: Cursor, at: str, record_id: str) -> Cursor:
+    """The cursor behind one more change: of its time it keeps all ids, those of an earlier time are left."""
+    ids = (*filter(None, cursor.id.split(",")), record_id) if at == cursor.at else (record_id,)
+    return Cursor(at, ",".join(ids))

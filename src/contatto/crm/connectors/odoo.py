@@ -19,8 +19,8 @@ from contatto.crm.connectors.json_api import (
     as_dicts,
     as_pairs,
     as_text,
-    grown,
     keep,
+    past,
     recall,
 )
 from contatto.crm.model.operations import (
@@ -271,7 +271,7 @@ def _read_changes(link: Link, changes: Changes, body: Any, memory: str) -> Reply
     page, cursor, told = as_dicts(recall(memory)), changes.after, []
     for each in page:
         at, record_id = as_text(each.get("write_date")), as_text(each.get("id"))
-        cursor = Cursor(at, grown(cursor.id, at, record_id, now=cursor.at))
+        cursor = past(cursor, at, record_id)
         if record_id in ours:
             told.append(_change(each, record_id, ours[record_id], cursor))
     return Changed(tuple(told), cursor, is_more=len(page) == _PAGE)

@@ -10,7 +10,16 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from contatto.crm.connectors.contract import json_request
-from contatto.crm.connectors.json_api import UNCLEAR, Abilities, JsonApi, as_dict, as_dicts, as_text, grown
+from contatto.crm.connectors.json_api import (
+    UNCLEAR,
+    Abilities,
+    JsonApi,
+    as_dict,
+    as_dicts,
+    as_text,
+    as_values,
+    past,
+)
 from contatto.crm.connectors.oauth import ACCESS, bearer
 from contatto.crm.model.operations import (
     Changed,
@@ -166,7 +175,7 @@ def _read_record(link: Link, _: Read, body: Any, _memory: str) -> Reply:
         return UNCLEAR
     if data.get("is_deleted") is True:
         return Nothing()
-    values = {name: as_text(value) for name, value in data.items() if not isinstance(value, dict | list)}
+    values = as_values(data)
     values |= {name: as_text(value) for name, value in as_dict(data.get("custom_fields")).items()}
     for name, listed in _LISTS.items():
         first = [each for each in as_dicts(data.get(listed)) if each.get("primary") is True]
@@ -224,7 +233,7 @@ def _read_changes(_link: Link, changes: Changes, body: Any, _memory: str) -> Rep
         at, deal, person = (as_text(each.get(name)) for name in ("update_time", "id", "person_id"))
         if at == changes.after.at and deal in seen:
             continue
-        cursor = Cursor(at, grown(cursor.id, at, deal, now=cursor.at))
+        cursor = past(cursor, at, deal)
         if person:
             told.append(_change(each, person, cursor))
     return Changed(tuple(told), cursor, is_more=len(listed) == _PAGE and cursor != changes.after)

@@ -20,8 +20,9 @@ from contatto.crm.connectors.json_api import (
     as_dict,
     as_dicts,
     as_text,
-    grown,
+    as_values,
     keep,
+    past,
     recall,
 )
 from contatto.crm.connectors.oauth import bearer
@@ -98,7 +99,7 @@ def _select(
     link: Link, columns: str, source: str, *where: str, end: str, deleted: bool = False
 ) -> HttpRequest:
     """A query in SOQL; whatever somebody typed went through ``_quoted``."""
-    soql = f"SELECT {columns} FROM {source} WHERE {' AND '.join(where)} {end}"  # noqa: S608
+    soql = f"SELECT {columns} FROM {source} WHERE {' AND '.join(where)} {end}"  # noqa: S608 - values are quoted
     return _send(link, "GET", f"/{'queryAll' if deleted else 'query'}?q={quote(soql)}")
 
 
@@ -228,7 +229,7 @@ def _read_found(_link: Link, _: Find, body: Any, _memory: str) -> Reply:
 
 
 def _record(one: dict[str, Any]) -> CrmRecord:
-    values = {name: as_text(value) for name, value in one.items() if not isinstance(value, dict | list)}
+    values = as_values(one)
     return CrmRecord(values.get("Id", ""), values.get(OUR_ID, ""), values, values.get("SystemModstamp", ""))
 
 
@@ -276,7 +277,7 @@ def _read_changes(link: Link, changes: Changes, body: Any, _memory: str) -> Repl
     told, cursor = [], changes.after
     for each in rows:
         at, record_id = as_text(each.get("SystemModstamp")), as_text(each.get("Id"))
-        cursor = Cursor(at, grown(cursor.id, at, record_id, now=cursor.at))
+        cursor = past(cursor, at, record_id)
         told.append(_change(link, each, cursor))
     return Changed(tuple(told), cursor, is_more=len(rows) == _PAGE)
 

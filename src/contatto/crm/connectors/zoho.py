@@ -11,14 +11,22 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from contatto.crm.connectors.contract import json_request
-from contatto.crm.connectors.json_api import UNCLEAR, Abilities, JsonApi, as_dict, as_dicts, as_text, grown
+from contatto.crm.connectors.json_api import (
+    UNCLEAR,
+    Abilities,
+    JsonApi,
+    as_dict,
+    as_dicts,
+    as_text,
+    as_values,
+    past,
+)
 from contatto.crm.connectors.oauth import ACCESS
 from contatto.crm.model.operations import (
     Changed,
     Changes,
     CrmField,
     CrmRecord,
-    Cursor,
     Denied,
     Describe,
     Described,
@@ -86,7 +94,7 @@ def _find(link: Link, find: Find) -> HttpRequest:
 
 def _select(link: Link, columns: str, where: str, order: str, most: int) -> HttpRequest:
     """A query in COQL; whatever somebody typed had its quotes escaped."""
-    coql = f"select {columns} from Leads where {where} order by {order} limit {most}"  # noqa: S608
+    coql = f"select {columns} from Leads where {where} order by {order} limit {most}"  # noqa: S608 - values are quoted
     return _send(link, "POST", "/crm/v6/coql", {"select_query": coql})
 
 
@@ -164,7 +172,7 @@ def _read_found(_link: Link, _: Find, body: Any, _memory: str) -> Reply:
 
 
 def _record(one: dict[str, Any]) -> CrmRecord:
-    values = {name: as_text(value) for name, value in one.items() if not isinstance(value, dict | list)}
+    values = as_values(one)
     return CrmRecord(values.get("id", ""), values.get(OUR_ID, ""), values, values.get("Modified_Time", ""))
 
 
@@ -199,7 +207,7 @@ def _read_changes(_link: Link, changes: Changes, body: Any, _memory: str) -> Rep
     told, cursor = [], changes.after
     for each in rows:
         at, record_id = as_text(each.get("Modified_Time")), as_text(each.get("id"))
-        cursor = Cursor(at, grown(cursor.id, at, record_id, now=cursor.at))
+        cursor = past(cursor, at, record_id)
         change = RecordChange(
             record_id,
             cursor,
