@@ -313,9 +313,17 @@ def test_a_search_finds_by_number_address_and_part_of_the_name(database: Databas
     lead = database.write_now(lambda tx: make.lead(tx, business_id, PHONE, MAIL, profile_name="Mei 100%"))
     database.write_now(lambda tx: make.lead(tx, business_id, make.contact("+6598887777"), person_id="p2",
                                             profile_name="Bob"))  # fmt: skip
-    for typed in ("+65 9123 4567", "6591234567", "0065-9123-4567", "MEI@example.com", "mei", "ei 100%"):
+    for typed in (
+        "+65 9123 4567",
+        "6591234567",
+        "0065-9123-4567",
+        "91234567\0",
+        "MEI@example.com",
+        "mei",
+        "ei 100%",
+    ):
         assert [found.id for found in all_leads(database, business_id, LeadFilter(text=typed))] == [lead.id]
-    for typed in ("+65 9123 456", "example.com", "%", "_", "nobody", "91234567\0"):
+    for typed in ("+65 9123 456", "example.com", "%", "_", "nobody"):
         found = all_leads(database, business_id, LeadFilter(text=typed))
         assert [each.id for each in found] == ([lead.id] if typed == "%" else [])
     assert all_leads(database, business_id, LeadFilter(text="9123 4568")) == []
