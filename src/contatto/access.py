@@ -16,6 +16,7 @@ _API: Final = "/open_api/v1.3"
 _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
     None: (
         "GET /",
+        "GET /alerts/choices",
         "GET /help",
         "GET /help/{folder}/{page}",
         "GET /live",
@@ -24,6 +25,8 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "GET /nav",
         "GET /settings",
         "GET /settings/ad-accounts",
+        "GET /settings/alerts",
+        "POST /settings/alerts",
         "GET /settings/capture",
         "GET /settings/members",
         "GET /settings/profile",

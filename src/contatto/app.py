@@ -23,6 +23,7 @@ import contatto.accounts.pages
 import contatto.ad_platforms.pages.routes
 import contatto.ads.api.routes
 import contatto.ads.pages.routes
+import contatto.alerts.pages
 import contatto.audiences.api
 import contatto.capture.api
 import contatto.capture.pages
@@ -102,6 +103,7 @@ ROUTERS: Final = (
     contatto.ad_platforms.pages.routes.router,
     contatto.ads.api.routes.router,
     contatto.ads.pages.routes.router,
+    contatto.alerts.pages.router,
     contatto.audiences.api.router,
     contatto.capture.api.router,
     contatto.capture.pages.router,

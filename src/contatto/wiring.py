@@ -9,9 +9,12 @@ from contatto.accounts.model import Permission
 from contatto.ad_platforms.actions.pulling import pull_kind
 from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ads.actions.drafts import purge_drafts
+from contatto.alerts import actions as alerts
+from contatto.alerts.model import AlertRaised
+from contatto.alerts.store import has_due_alert, list_alerted_businesses
 from contatto.audiences import actions as audiences
 from contatto.channels.index import AppIndex
-from contatto.channels.model import Platform
+from contatto.channels.model import ChannelLost, Platform
 from contatto.crm.actions import scheduling as crm
 from contatto.crm.actions.checking import check_kind
 from contatto.crm.actions.delivering import delivery_kind
@@ -82,6 +85,7 @@ from contatto.leads.model.events import (
     LeadsMerged,
     LeadStatusChanged,
     LeadUpdated,
+    WorkAssigned,
 )
 from contatto.leads.ports import LeadPorts
 from contatto.logins.actions import purge_logins
@@ -100,8 +104,13 @@ _OF_CHATS: Final = partial(OnlyFor, pushes.of_told(Entity.DIRECT_MESSAGE))
 _OF_LEADS: Final = partial(OnlyFor, pushes.of_told(Entity.LEAD))
 """Handlers for the businesses that some program asked to be told of chats, or of leads."""
 
+_ALERTED: Final = partial(OnlyFor, list_alerted_businesses)
+"""Handlers for the businesses in which somebody wants to be told elsewhere than on open pages."""
+
 AFTER: Final[After] = {
     AdTapped: {"push_tap": _OF_CHATS(push_tap)},
+    AlertRaised: {},
+    ChannelLost: {"alert_channel": alerts.alert_channel},
     ContactRejected: {},
     ConversationChanged: {},
     ConversationMarkedSpam: {"learn_spam": signals.learn_spam},
@@ -109,6 +118,7 @@ AFTER: Final[After] = {
     ConversationStarted: {"learn_conversation": signals.learn_conversation},
     FormSubmitted: {"push_form_lead": _OF_LEADS(pushes.push_form_lead)},
     LeadCaptured: {
+        "alert_lead": _ALERTED(alerts.alert_lead),
         "learn_lead": signals.learn_lead,
         "post_notice": notices.post_notice,
         "push_lead": _OF_LEADS(pushes.push_lead),
@@ -121,13 +131,17 @@ AFTER: Final[After] = {
     LeadStatusChanged: {"learn_quality": signals.learn_quality, "note_lead": counting.note_lead},
     LeadsMerged: {"note_lead": counting.note_lead},
     LeadUpdated: {"post_notice": notices.post_notice, "push_lead": _OF_LEADS(pushes.push_lead)},
-    MessageReceived: {"push_message": _OF_CHATS(push_message)},
+    MessageReceived: {
+        "alert_message": _ALERTED(alerts.alert_message),
+        "push_message": _OF_CHATS(push_message),
+    },
     MessageSent: {"push_message": _OF_CHATS(push_message)},
     NoticePosted: {},
     OutsideAdsMirrored: {"credit_referrals": credit_referrals},
     ReplyProgressed: {},
     SubscriptionEnded: {},
     TestLeadMade: {"push_test_lead": _OF_LEADS(pushes.push_test_lead)},
+    WorkAssigned: {"alert_assignment": _ALERTED(alerts.alert_assignment)},
 }
 """After an event: its handlers, each in a transaction of its own. What open pages are told is below.
 
@@ -136,6 +150,8 @@ Jobs that wait carry these names, so a name stays for ever; see tests/house/test
 
 TOLD_TO: Final[Mapping[type[Any], Permission]] = {
     AdTapped: Permission.READ_INBOX,
+    AlertRaised: Permission.READ_INBOX,
+    ChannelLost: Permission.ADMINISTER,
     ContactRejected: Permission.READ_LEADS,
     ConversationChanged: Permission.READ_INBOX,
     ConversationMarkedSpam: Permission.READ_INBOX,
@@ -160,6 +176,7 @@ TOLD_TO: Final[Mapping[type[Any], Permission]] = {
     ReplyProgressed: Permission.READ_INBOX,
     SubscriptionEnded: Permission.READ_LEADS,
     TestLeadMade: Permission.READ_LEADS,
+    WorkAssigned: Permission.READ_INBOX,
 }
 """Whose open pages are told of an event. One that is left out is told to nobody."""
 
@@ -243,11 +260,16 @@ def periodic_jobs(
 ) -> tuple[PeriodicJob | PeriodicCount, ...]:
     """Work by the clock."""
     counter, trainer = counting.DayCounter(), training.Trainer(settings.decision_log_days)
+    mail_alerts = partial(alerts.mail_due_alerts, base_url=settings.base_url, sends_mail=settings.sends_mail)
     return (
         PeriodicCount(10.0, counter.start_over, counter.read_next),
         PeriodicCount(2.0, trainer.start_over, trainer.read_next),
         PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),
         PeriodicJob(5.0, send_scheduled, SCHEDULED.is_due),
+        PeriodicJob(3.0, mail_alerts, has_due_alert),
+        PeriodicJob(60.0, alerts.alert_due_tasks),
+        PeriodicJob(60.0, alerts.alert_waiting_chats),
+        PeriodicJob(3600.0, alerts.purge_alerts),
         PeriodicJob(30.0, desk.wake_conversations),
         PeriodicJob(30.0, lead_files.purge_lead_files),
         PeriodicJob(3600.0, import_drafts.purge_imports),

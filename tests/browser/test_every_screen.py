@@ -136,6 +136,7 @@ SCREENS: Final = {
     "the settings": "/settings",
     "the members": "/settings/members",
     "the own profile": "/settings/profile",
+    "the alerts": "/settings/alerts",
     "the ad accounts": "/settings/ad-accounts",
     "the capture settings": "/settings/capture",
     "the channels": "/settings/channels",

@@ -5,20 +5,22 @@ from contatto.wiring import AFTER
 
 HANDLERS = {
     "ad_tapped": {"push_tap"},
+    "channel_lost": {"alert_channel"},
     "conversation_marked_spam": {"learn_spam"},
     "conversation_read": {"push_read"},
     "conversation_started": {"learn_conversation"},
     "form_submitted": {"push_form_lead"},
-    "lead_captured": {"learn_lead", "post_notice", "push_lead"},
+    "lead_captured": {"alert_lead", "learn_lead", "post_notice", "push_lead"},
     "lead_job_moved": {"continue_job"},
     "lead_removed": {"forget_lead", "forget_lead_pushes"},
     "lead_status_changed": {"learn_quality", "note_lead"},
     "lead_updated": {"post_notice", "push_lead"},
     "leads_merged": {"note_lead"},
-    "message_received": {"push_message"},
+    "message_received": {"alert_message", "push_message"},
     "message_sent": {"push_message"},
     "outside_ads_mirrored": {"credit_referrals"},
     "test_lead_made": {"push_test_lead"},
+    "work_assigned": {"alert_assignment"},
 }
 """The handlers that jobs wait for. Add new ones here. One that is renamed or removed leaves its jobs waiting
 for ever: keep the old name beside the new one for a release, or move the jobs by a schema step."""

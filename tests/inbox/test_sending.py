@@ -34,7 +34,7 @@ from contatto.kit.outbound.store import list_requests_of
 from contatto.kit.settings import Settings
 from contatto.wiring import install
 from contatto.worker import Worker
-from tests import background, make
+from tests import background, make, unchanged
 from tests.channels.vendor import Vendor, running_vendor
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "channels"
@@ -201,6 +201,7 @@ def test_a_refused_token_fails_at_once(desk: Desk) -> None:
     desk.vendor.plays = ["401"]
     desk.work()
     assert (desk.send_of(sent).state, desk.send_of(sent).reason) == (SendState.FAILED, "token_refused")
+    assert "channel_lost" in repr(unchanged.all_rows(desk.db)["events"])
     desk.clock.advance(hours=1)
     assert desk.work() == 0
 

@@ -61,7 +61,7 @@ IMPERSONAL: Final = {
     "welcome_messages", "measured_ads", "saved_reports", "report_tasks", "report_counts", "report_progress",
     "changed_days", "sealed_files", "dropped_views", "ad_drafts", "lead_looks", "form_pictures",
     # ids alone: of touches, conversions, events, jobs, requests and acts
-    "touches", "conversions", "events", "outbox_jobs", "answered_requests", "audit_entries",
+    "alerts", "touches", "conversions", "events", "outbox_jobs", "answered_requests", "audit_entries",
     "rate_limits", "known_logins", "outbound_requests", "viewer_links",
     # what delivery learns from: pseudonyms and ids of viewers, hashed features, kept for some days
     "delivery_log", "delivery_models", "delivery_states", "delivery_streams",
@@ -70,7 +70,7 @@ IMPERSONAL: Final = {
     # ads of other platforms
     "outside_accounts", "outside_days", "outside_nodes", "outside_tokens",
     # members of businesses, who are asked in and written to
-    "users", "invitations", "mails",
+    "users", "invitations", "mails", "alert_choices",
     # CRMs: ids of leads that are to be erased there, and digests of the statuses that we wrote, for a day
     "crm_targets", "crm_erasures", "crm_echoes",
 }  # fmt: skip

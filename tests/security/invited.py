@@ -1,4 +1,4 @@
-"""Somebody who is invited, and a new password that is handed out: the links of both."""
+"""Somebody who is invited, a new password that is handed out, and alerts that are wanted."""
 
 import html
 import re
@@ -9,6 +9,7 @@ import httpx2
 
 def links_of_people(press: Callable[..., httpx2.Response], word: str, member_id: str) -> dict[str, str]:
     """The paths of an invitation and of a link to a new password of a business, as its pages show them."""
+    press("/settings/alerts", data={"digested": ["lead", "message"]})
     press("/settings/invitations", data={"email": f"new@{word}.example.com", "role": "agent"})
     page = press("/settings/members", "GET").text
     handed = press(f"/settings/members/{member_id}/reset").text

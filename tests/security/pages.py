@@ -13,7 +13,7 @@ from tests.security.world import Tenant, World
 
 FIRST: Final = (
     "/inbox", "/leads", "/ads", "/ads/audiences", "/forms", "/reports", "/leads/import", "/settings",
-    "/settings/members", "/settings/profile", "/settings/ad-accounts", "/start",
+    "/settings/members", "/settings/profile", "/settings/ad-accounts", "/start", "/settings/alerts",
     "/settings/channels", "/settings/capture", "/settings/ad-platforms", "/settings/subscriptions",
     "/settings/jobs", "/settings/audit", "/reports/sources",
 )  # fmt: skip

@@ -32,6 +32,14 @@ class ChannelAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelLost:
+    """The platform refused the access token of an account: nothing can be sent until it has a new one."""
+
+    business_id: str
+    account_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelApp:
     """An app registered with a platform; its secret signs that platform's webhooks."""
 

@@ -25,6 +25,7 @@ SCREENS: Final = (
     ("/reports", "how-to/read-a-report"),
     ("/settings/jobs", "how-to/bring-failed-work-back"),
     ("/settings/members", "how-to/invite-colleagues"),
+    ("/settings/alerts", "how-to/be-alerted"),
     ("/settings/profile", "how-to/invite-colleagues"),
     ("/settings/channels", "how-to/put-the-chat-on-your-site"),
     ("/settings/chat", "how-to/run-your-first-lead-ad"),

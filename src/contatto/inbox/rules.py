@@ -94,6 +94,8 @@ def check_client_id(client_message_id: str) -> None:
 RETRY_AFTER_S: Final = (5, 30, 120, 600, 1_800, 3_600)
 """Seconds before each further try to send a reply; when they are used up it is dead."""
 
+LOST_ACCESS: Final = "token_refused"
+"""The word by which connectors say that a platform takes a token no more."""
 STOPPED: Final = {
     "answer_lost": N_(
         "The platform's answer was lost. The message may have arrived: look before you try again."
@@ -114,7 +116,7 @@ STOPPED: Final = {
     "region_closed": N_(
         "The platform lets accounts of this registration country send nothing through its API."
     ),
-    "token_refused": N_("The platform refused the access token. Put a new one in Settings, under Channels."),
+    LOST_ACCESS: N_("The platform refused the access token. Put a new one in Settings, under Channels."),
     "too_fast": N_("The platform says that too many messages are sent."),
     "unreached": N_("The platform could not be reached."),
     "window_closed": N_("The time to answer is over: it ends a while after the person's last message."),

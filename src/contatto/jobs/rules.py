@@ -18,9 +18,14 @@ _DIFFERS: Final = "differs_"
 _LEAD: Final = N_("Tell a program of a lead")
 _MESSAGE: Final = N_("Tell a program of a message")
 _LEARN: Final = N_("Learn from what became of an ad")
+_ALERT: Final = N_("Tell members of what they want to know")
 _FORGET: Final = N_("Delete what was kept of a removed lead")
 WORK: Final[Mapping[str, str]] = {
     PULL: N_("Read an ad account of another platform"),
+    "alert_assignment": _ALERT,
+    "alert_channel": _ALERT,
+    "alert_lead": _ALERT,
+    "alert_message": _ALERT,
     "continue_job": N_("Change many leads"),
     "credit_referrals": N_("Credit chats to ads of another platform"),
     "crm_check": N_("Ask a CRM which fields it has"),

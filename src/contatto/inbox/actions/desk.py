@@ -34,6 +34,7 @@ from contatto.leads.actions import annotations as lead_work
 from contatto.leads.actions import records as leads
 from contatto.leads.actions.statuses import change_lead_status
 from contatto.leads.model.annotations import Actor
+from contatto.leads.model.events import WorkAssigned
 from contatto.leads.model.leads import Lead, LeadStatus, Origin, Signal
 from contatto.leads.rules.records import MOVES
 from contatto.leads.store.records import find_lead
@@ -94,7 +95,10 @@ def assign_conversation(tx: Tx, actor: Actor, seen: Seen, member_id: str | None)
         Refused: NOT_FOUND; INVALID for somebody who is no member; CONFLICT.
     """
     lead_work.check_member(tx, actor.business_id, member_id, Permission.READ_INBOX)
-    _change(tx, actor, seen, {"assignee_id": member_id})
+    changed = _change(tx, actor, seen, {"assignee_id": member_id})
+    if member_id and member_id not in (actor.member_id, changed.assignee_id):
+        told = WorkAssigned(actor.business_id, "", changed.id, member_id, tx.now)
+        emit(tx, actor.business_id, told)
 
 
 def snooze_conversation(tx: Tx, actor: Actor, seen: Seen, span: str) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from contatto.channels import store as channel_store
 from contatto.channels.model import (
     ChannelAccount,
+    ChannelLost,
     Chatted,
     MessageKind,
     NotNow,
@@ -245,6 +246,8 @@ def settle_reply(tx: Tx, request: OutboundRequest, outcome: Outcome, state: Requ
         return
     if isinstance(outcome, Failed):
         sends.record_send(tx, send, SendState.FAILED, reason=outcome.reason)
+        if outcome.reason == rules.LOST_ACCESS:
+            emit(tx, send.business_id, ChannelLost(send.business_id, send.channel_account_id))
     else:
         shown = SendState.DUE if state is RequestState.DUE else SendState.DEAD
         sends.record_send(tx, send, shown, reason=outcome.reason)

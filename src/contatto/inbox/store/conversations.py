@@ -226,6 +226,19 @@ def _of_tab(business_id: str, wanted: ConversationFilter) -> list[ColumnElement[
     return tabs.get(wanted.tab, [])
 
 
+def list_late_conversations(
+    tx: Tx, business_id: str, between: tuple[datetime, datetime], limit: int
+) -> list[Conversation]:
+    """Those on the desk in which somebody waits since some time between two moments, the longest first."""
+    late = select(conversations).where(
+        conversations.c.business_id == business_id,
+        conversations.c.state == ThreadState.OPEN,
+        conversations.c.waiting_since > between[0],
+        conversations.c.waiting_since <= between[1],
+    )
+    return tx.list(Conversation, late.order_by(conversations.c.waiting_since).limit(limit))
+
+
 def list_unread_lead_ids(_tx: Tx, business_id: str) -> Select[Any]:
     """Leads whose chats hold something unread, as a select for a larger statement."""
     mine = (conversations.c.business_id == business_id, conversations.c.lead_id.is_not(None))

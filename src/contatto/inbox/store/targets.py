@@ -22,6 +22,12 @@ def find_reply_target(tx: Tx, business_id: str) -> timedelta | None:
     return timedelta(minutes=minutes) if minutes else None
 
 
+def list_reply_targets(tx: Tx) -> dict[str, timedelta]:
+    """What the businesses that set anything have set, by business."""
+    known = select(reply_targets.c.business_id, reply_targets.c.minutes).where(reply_targets.c.minutes > 0)
+    return {row.business_id: timedelta(minutes=row.minutes) for row in tx.execute(known)}
+
+
 def save_reply_target(tx: Tx, business_id: str, minutes: int) -> None:
     """Keep the target; 0 means none."""
     new = {"minutes": minutes, "changed_at": tx.now}

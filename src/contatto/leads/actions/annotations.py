@@ -18,7 +18,7 @@ from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
 from contatto.leads.actions.facets import refresh_facets
 from contatto.leads.model.annotations import Actor, Label, Note, Task
-from contatto.leads.model.events import LeadEdited
+from contatto.leads.model.events import LeadEdited, WorkAssigned
 from contatto.leads.model.leads import HistoryEntry, HistoryKind, Lead, LeadId
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import annotations as rules
@@ -63,6 +63,8 @@ def assign_lead(tx: Tx, actor: Actor, lead_id: str, seen: str | None, owner_id: 
             errors.CONFLICT, "Somebody changed this first: the lead belongs to %(now)s by now.", now=now
         )
     note_edit(tx, actor, lead.id, HistoryKind.OWNER, name)
+    if owner_id and owner_id != actor.member_id:
+        emit(tx, actor.business_id, WorkAssigned(actor.business_id, lead.id, "", owner_id, tx.now))
     return replace(lead, owner_id=owner_id)
 
 

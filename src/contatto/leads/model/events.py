@@ -75,6 +75,17 @@ class LeadEdited:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkAssigned:
+    """A lead, or else a conversation, was given to a member by somebody else; the other id is empty."""
+
+    business_id: str
+    lead_id: str
+    conversation_id: str
+    member_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class LeadJobMoved:
     """A job on leads began or came a step further; its handler does the next step."""
 

@@ -1,7 +1,8 @@
 """Tables of what people add to leads: labels, notes, tasks; texts are sealed, as they may quote contacts."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from datetime import date, timedelta
+from typing import Any, Final
 
 from sqlalchemy import (
     Column,
@@ -12,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    and_,
     func,
     select,
     update,
@@ -22,6 +24,10 @@ from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
 from contatto.kit.looks import note_seen
 from contatto.kit.rows import row_of
 from contatto.leads.model.annotations import Label, Note, Task
+from contatto.leads.store.records import leads
+
+DUE_LATELY: Final = timedelta(days=7)
+"""Tasks that were due before that are nobody's news any more."""
 
 labels = Table(
     "labels",
@@ -184,6 +190,15 @@ def list_tasks(tx: Tx, business_id: str, lead_id: str) -> list[Task]:
     mine = select(lead_tasks).where(lead_tasks.c.business_id == business_id, lead_tasks.c.lead_id == lead_id)
     rows = tx.execute(mine.order_by(lead_tasks.c.created_at, lead_tasks.c.id)).mappings()
     return [Task(**_opened(tx, row, Task)) for row in rows]
+
+
+def list_due_tasks(tx: Tx, day: date) -> list[tuple[str, str, str | None, date]]:
+    """Tasks of all businesses that are due by a day and not long before: business, lead, its owner, day."""
+    due = lead_tasks.c.done_at.is_(None), lead_tasks.c.due_on <= day, lead_tasks.c.due_on > day - DUE_LATELY
+    of_lead = leads.c.business_id == lead_tasks.c.business_id, leads.c.id == lead_tasks.c.lead_id
+    told = lead_tasks.c.business_id, lead_tasks.c.lead_id, leads.c.owner_id, lead_tasks.c.due_on
+    found = select(*told).join(leads, and_(*of_lead)).where(*due, leads.c.hidden_at.is_(None)).distinct()
+    return [tuple(row) for row in tx.execute(found)]
 
 
 def record_task(tx: Tx, business_id: str, task: Task, seen: int) -> bool:
