@@ -28,6 +28,7 @@ import contatto.audiences.api
 import contatto.capture.api
 import contatto.capture.pages
 import contatto.channels.pages
+import contatto.crm.pages.routes
 import contatto.delivery.api
 import contatto.forms.api.routes
 import contatto.forms.pages.routes
@@ -108,6 +109,7 @@ ROUTERS: Final = (
     contatto.capture.api.router,
     contatto.capture.pages.router,
     contatto.channels.pages.router,
+    contatto.crm.pages.routes.router,
     contatto.forms.api.routes.router,
     contatto.forms.pages.routes.router,
     contatto.guide.pages.router,

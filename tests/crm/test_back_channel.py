@@ -103,14 +103,25 @@ def test_the_ledger_adds_up_and_alarms_when_none_arrives(database: Database) -> 
     def work(tx: Tx) -> None:
         tx, target, _, crm = synced(tx)
         (before,) = load_ledger(tx, target.business_id).targets
-        assert (before.leads, before.verified, before.adds_up, before.is_alarming) == (1, 1, True, False)
+        assert (
+            before.standing.leads,
+            before.standing.verified,
+            before.standing.adds_up,
+            before.is_alarming,
+        ) == (1, 1, True, False)
         make.lead(tx, target.business_id, make.contact("+6591111111"), person_id="p2")
         late = later(tx, minutes=6)
         run_all(late, lambda _: HttpAnswer(503, {}, b""))
         (after,) = load_ledger(late, target.business_id).targets
-        assert (after.leads, after.due, after.adds_up, after.is_alarming) == (2, 1, True, True)
+        stood = after.standing
+        assert (stood.leads, stood.due, stood.adds_up, after.is_alarming) == (
+            2,
+            1,
+            True,
+            True,
+        )
         run_all(later(tx, hours=8), crm.handle)
         (healed,) = load_ledger(later(tx, hours=8), target.business_id).targets
-        assert (healed.verified, healed.adds_up, healed.is_alarming) == (2, True, False)
+        assert (healed.standing.verified, healed.standing.adds_up, healed.is_alarming) == (2, True, False)
 
     database.write_now(work)

@@ -46,6 +46,7 @@ PLACES: Final = {
     "report_id": ("saved_reports.id",),
     "session_id": ("sessions.id",),
     "subscription_id": ("subscriptions.number",),
+    "target_id": ("crm_targets.number",),
     "task_id": ("lead_tasks.id", "report_tasks.number", "lead_files.number"),
     "token_id": ("api_tokens.id",),
     "view_id": ("lead_views.id",),

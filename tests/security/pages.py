@@ -15,7 +15,7 @@ FIRST: Final = (
     "/inbox", "/leads", "/ads", "/ads/audiences", "/forms", "/reports", "/leads/import", "/settings",
     "/settings/members", "/settings/profile", "/settings/ad-accounts", "/start", "/settings/alerts",
     "/settings/channels", "/settings/capture", "/settings/ad-platforms", "/settings/subscriptions",
-    "/settings/jobs", "/settings/audit", "/reports/sources",
+    "/settings/integrations", "/settings/jobs", "/settings/audit", "/reports/sources",
 )  # fmt: skip
 LEFT_OUT: Final = re.compile(r"/static/|/live|/stream|/language|/docs|^/chat/|^/form/")
 MOST_PAGES: Final = 100

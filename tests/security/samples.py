@@ -30,8 +30,10 @@ LINKS: Final = {
     "/t/v/": "view", "/t/c/": "tap", "/invi": "invitation", "/pass": "reset", "/setu": "invitation",
 }  # fmt: skip
 """Which of a tenant's links carries the token of an address, by how that begins; else that of a form."""
-FIXED: Final = {"folder": "how-to", "page": "invite-colleagues", "platform": "tiktok"}
-"""What names a page of the help, and a platform."""
+FIXED: Final = {
+    "folder": "how-to", "page": "invite-colleagues", "platform": "tiktok", "connector": "webhook",
+}  # fmt: skip
+"""What names a page of the help, a platform, and a kind of CRM."""
 PARENTS: Final = {"campaigns": "campaign_id", "ad-groups": "campaign_id", "ads": "adgroup_id"}
 OF_SEVERAL_TABLES: Final = "failed_id"
 """An id whose first word says in which table it stands; each of them is attacked."""

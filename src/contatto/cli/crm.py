@@ -99,7 +99,8 @@ def list_command(business: Of = "") -> None:
     found = carry_out(work)
     table = Table("number", "name", "state", "leads", "to come", "due", "sent", "verified", "dead", "why")
     for each in found.targets:
-        counts = (each.leads, each.to_come, each.due, each.sent, each.verified, each.dead)
+        has = each.standing
+        counts = (has.leads, has.to_come, has.due, has.sent, has.verified, has.dead)
         why = each.target.reason or ("none arrives" if each.is_alarming else "")
         numbers = (f"{count:,}" for count in counts)
         table.add_row(str(each.target.number), each.target.name, each.target.state.value, *numbers, why)
@@ -109,7 +110,7 @@ def list_command(business: Of = "") -> None:
         f"refused {intake.refused:,} + waiting {intake.waiting:,}"
     )
     out.print(table if found.targets else "No CRM is linked.")
-    if not all(each.adds_up for each in found.targets):
+    if not all(each.standing.adds_up for each in found.targets):
         out.print("The counts of a CRM do not add up.")
         raise typer.Exit(1)
 

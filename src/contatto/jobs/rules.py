@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from contatto.ad_platforms.model import PULL
 from contatto.ad_platforms.rules.pulling import STOPS
+from contatto.crm.rules.reasons import reason_text as crm_reason
 from contatto.inbox.model import REPLY
 from contatto.inbox.rules import stop_text
 from contatto.jobs.model import FailedWork, Source
@@ -14,7 +15,6 @@ from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
 
 _ID: Final = re.compile(r"(job|request)-([1-9][0-9]{0,17})", re.ASCII)
-_DIFFERS: Final = "differs_"
 _LEAD: Final = N_("Tell a program of a lead")
 _MESSAGE: Final = N_("Tell a program of a message")
 _LEARN: Final = N_("Learn from what became of an ad")
@@ -52,26 +52,8 @@ WORK: Final[Mapping[str, str]] = {
     REPLY: N_("Send a reply to the platform"),
 }
 """What was to be done, by the name of a handler of events or of a kind of requests."""
-REASONS: Final[Mapping[str, str]] = {
-    "answer_lost": N_("No answer came"),
-    "broken": N_("This went wrong on our side, and is in the log. Try again."),
-    "circles": N_("The CRM sends us in circles"),
-    "exists": N_("The CRM has this person already, and does not say where"),
-    "expired": N_("It could not be sent in time"),
-    "forbidden_address": N_("Address not allowed"),
-    "lead_gone": N_("This lead is gone"),
-    "mapping": N_("A field of the CRM does not take its value"),
-    "not_ours": N_("The record there is not ours by now"),
-    "not_there_yet": N_("It was written, and is not there yet"),
-    "still_there": N_("The person is still there"),
-    "taken_by_another_lead": N_("Another lead has this record: merge the two leads"),
-    "undescribed": N_("The CRM does not say which fields it has"),
-    "unreadable": N_("The answer made no sense"),
-    "unsupported": N_("The CRM cannot do that"),
-    "unknown handler": N_("It waits for a release that knows it"),
-    "unreached": N_("Not reached"),
-}
-"""Why requests fail, whatever their kind."""
+REASONS: Final[Mapping[str, str]] = {"unknown handler": N_("It waits for a release that knows it")}
+"""Why work fails that is no request; why requests fail, CRMs know too."""
 
 
 def read_id(text: str) -> tuple[Source, int]:
@@ -105,8 +87,4 @@ def reason_text(failed: FailedWork) -> LazyText | str:
         return LazyText(STOPS[failed.reason])
     if failed.reason in REASONS:
         return LazyText(REASONS[failed.reason])
-    if failed.reason.startswith(_DIFFERS):
-        return LazyText(N_("The CRM keeps something else in %(field)s"), field=failed.reason[len(_DIFFERS) :])
-    if failed.reason.isdigit():
-        return LazyText(N_("The other side answered %(code)s"), code=failed.reason)
-    return failed.reason
+    return crm_reason(failed.reason)

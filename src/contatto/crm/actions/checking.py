@@ -27,6 +27,7 @@ from contatto.kit.outbound.model import (
 from contatto.kit.outbound.store import hasten_requests, list_requests_of, queue_request
 
 UNDESCRIBED: Final = "undescribed"
+_ASKED: Final = (TargetState.ACTIVE, TargetState.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class CheckWork:
     """Ask a CRM which fields it has, again and again."""
 
     shape: type[Asking] = Asking
+    only_reads: bool = True
 
     def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
         found = store.find_target(tx, request.business_id, request.subject)
@@ -70,10 +72,16 @@ def record_description(tx: Tx, target: Target, described: Described) -> None:
     store.record_target(tx, target, described=described.fields, described_at=tx.now, faults=faults)
 
 
+def find_check(tx: Tx, target: Target) -> OutboundRequest | None:
+    """The request that asks a CRM for its fields: when it is due, and why it failed last."""
+    found = list_requests_of(tx, target.business_id, CHECK, [target.id])
+    return found[0] if found else None
+
+
 def queue_check(tx: Tx, target: Target) -> None:
     """Ask a CRM for its fields now, and then daily."""
     connector = connector_of(tx, target)
-    if connector is not None and connector.traits.describes and target.is_active:
+    if connector is not None and connector.traits.describes and target.state in _ASKED:
         queue_kind(tx, target, CHECK, CHECK_PLAN)
 
 

@@ -60,6 +60,7 @@ class DeliveryWork:
 
     base_url: str
     shape: type[Course] = Course
+    only_reads: bool = False
 
     def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
         delivery = self._delivery(tx, request)

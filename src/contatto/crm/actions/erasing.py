@@ -37,6 +37,7 @@ class ErasureWork:
     """The sequence of an erasure."""
 
     shape: type[EraseCourse] = EraseCourse
+    only_reads: bool = False
 
     def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
         erasure = _due(tx, request)

@@ -55,6 +55,7 @@ class PollWork:
     """Ask a CRM what has changed, page after page, again and again."""
 
     shape: type[PollCourse] = PollCourse
+    only_reads: bool = False
 
     def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
         found = find_target(tx, request.business_id, request.subject)

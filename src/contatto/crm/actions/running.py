@@ -42,6 +42,11 @@ class Work[C](Protocol):
     @property
     def shape(self) -> type[C]: ...
 
+    @property
+    def only_reads(self) -> bool:
+        """Whether it changes nothing in the CRM: then it goes on while the target is paused."""
+        ...
+
     def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
         """The target that it concerns; None when there is nothing to do any more."""
         ...
@@ -86,7 +91,8 @@ def begin_work(tx: Tx, work: Work[Any], request: OutboundRequest) -> Step:
         return Done()
     if connector_of(tx, target) is None:
         return NotNow("unknown_connector")
-    if target.state is not TargetState.ACTIVE:
+    is_let_in = target.is_active or (work.only_reads and target.state is TargetState.PAUSED)
+    if not is_let_in:
         work.hold(tx, request)
         return Done()
     course = work.begin(tx, request, target)
@@ -189,9 +195,13 @@ class _Run:
         return self._disconnect(reply.reason if isinstance(reply, Denied | Ended) else "not_renewed")
 
     def _disconnect(self, reason: str) -> Step:
-        """The CRM lets us in no more: leads queue until a person connects it again, who is told."""
+        """The CRM lets us in no more: leads queue until a person connects it again, who is told.
+
+        One that a member paused stays paused, and says why it would not go on.
+        """
         target = self._target
-        store.record_target(self._tx, target, state=TargetState.DISCONNECTED, reason=reason[:64])
+        state = TargetState.PAUSED if target.state is TargetState.PAUSED else TargetState.DISCONNECTED
+        store.record_target(self._tx, target, state=state, reason=reason[:64])
         log = {"target": target.number, "connector": target.connector, "reason": reason}
         logger().warning("crm.disconnected", **log)
         self._work.hold(self._tx, self._request)

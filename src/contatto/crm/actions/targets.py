@@ -12,7 +12,7 @@ from contatto.crm.actions.polling import queue_poll
 from contatto.crm.actions.running import connector_of
 from contatto.crm.model.deliveries import Delivery, DeliveryState
 from contatto.crm.model.targets import MappedField, Sweep, Target, TargetState
-from contatto.crm.model.traits import Traits
+from contatto.crm.model.traits import TOKENS, Traits
 from contatto.crm.ports import CrmPorts
 from contatto.crm.rules.mapping import check_mapping, default_mapping
 from contatto.crm.store import deliveries
@@ -21,12 +21,16 @@ from contatto.kit import errors
 from contatto.kit.client import read_address
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import LazyText
 from contatto.kit.ids import new_id, new_number
 
 MOST_TARGETS: Final = 20
 NAME_LIMIT: Final = 80
 VALUE_LIMIT: Final = 2_048
 MOST_ROWS: Final = 200
+NOT_CONNECTED: Final = "not_connected"
+NOT_STARTED: Final = "not_started"
+PAUSED: Final = "paused"
 AT_ONCE: Final = 500
 """Dead letters that are sent again at once; who has more does so again."""
 
@@ -41,8 +45,13 @@ class NewTarget:
     given: Mapping[str, str] = field(repr=False)
 
 
-def link_crm(tx: Tx, business_id: str, new: NewTarget, allowed: Collection[str]) -> Target:
+def link_crm(
+    tx: Tx, business_id: str, new: NewTarget, allowed: Collection[str], *, is_started: bool = True
+) -> Target:
     """Link a CRM: from now on each change of a lead is due there; those that are there already come too.
+
+    Without ``is_started`` they queue, until a person has looked at the mapping. A CRM whose vendor has to
+    be asked first, as no key was given, is not connected yet.
 
     Raises:
         Refused: INVALID; AD_LIMIT when there are too many.
@@ -57,14 +66,14 @@ def link_crm(tx: Tx, business_id: str, new: NewTarget, allowed: Collection[str])
     if len(store.list_targets(tx, business_id)) >= MOST_TARGETS:
         raise Refused(errors.AD_LIMIT, "A business has %(most)s linked CRMs at most.", most=MOST_TARGETS)
     name = " ".join(new.name.split())[:NAME_LIMIT] or traits.label
-    waits = traits.oauth is not None
+    state, reason = _begins(traits, secrets, is_started=is_started)
     made = Target(
         id=new_id(),
         number=new_number(),
         business_id=business_id,
         connector=traits.name,
         name=name,
-        state=TargetState.DISCONNECTED if waits else TargetState.ACTIVE,
+        state=state,
         address=address,
         settings=settings,
         secrets=secrets,
@@ -74,7 +83,7 @@ def link_crm(tx: Tx, business_id: str, new: NewTarget, allowed: Collection[str])
         described=(),
         described_at=None,
         faults=(),
-        reason="not_connected" if waits else "",
+        reason=reason,
         created_at=tx.now,
         sweep=Sweep.MISSING,
     )
@@ -82,6 +91,16 @@ def link_crm(tx: Tx, business_id: str, new: NewTarget, allowed: Collection[str])
     queue_check(tx, made)
     queue_poll(tx, made)
     return made
+
+
+def _begins(traits: Traits, secrets: Mapping[str, str], *, is_started: bool) -> tuple[TargetState, str]:
+    if not _is_let_in(traits, secrets):
+        return TargetState.DISCONNECTED, NOT_CONNECTED
+    return (TargetState.ACTIVE, "") if is_started else (TargetState.PAUSED, NOT_STARTED)
+
+
+def _is_let_in(traits: Traits, secrets: Mapping[str, str]) -> bool:
+    return traits.oauth is None or any(secrets.get(name) for name in (*traits.keys, *TOKENS))
 
 
 def _read_given(
@@ -92,12 +111,12 @@ def _read_given(
     for setting in traits.settings:
         text = given.get(setting.name, "").strip()
         if len(text) > VALUE_LIMIT or not text.isprintable():
-            raise Refused(errors.INVALID, "%(label)s: this is no value.", label=setting.label)
+            raise Refused(errors.INVALID, "%(label)s: this is no value.", label=LazyText(setting.label))
         into = hidden if setting.is_secret else kept
         if text or not setting.is_secret:
             into[setting.name] = text or setting.default
         if setting.is_required and not into.get(setting.name):
-            raise Refused(errors.INVALID, "%(label)s: this is needed.", label=setting.label)
+            raise Refused(errors.INVALID, "%(label)s: this is needed.", label=LazyText(setting.label))
     return kept, hidden
 
 
@@ -131,6 +150,8 @@ def reconnect_target(
 ) -> None:
     """Connect a CRM again, with other secrets if some are given; what waited goes there by itself.
 
+    One that a member paused stays so, and one whose vendor was never asked waits for that.
+
     Raises:
         Refused: INVALID.
     """
@@ -142,7 +163,12 @@ def reconnect_target(
     if secrets != target.secrets:
         store.record_secrets(tx, target, secrets)
     store.record_target(tx, target, settings=settings, address=place)
-    resume_target(tx, replace(target, address=place))
+    now = replace(target, address=place)
+    if target.state is TargetState.PAUSED:
+        store.record_target(tx, target, reason=PAUSED if target.verified_at else NOT_STARTED)
+        queue_check(tx, now)
+    elif _is_let_in(connector.traits, secrets):
+        resume_target(tx, now)
 
 
 def resume_target(tx: Tx, target: Target) -> None:
@@ -157,7 +183,7 @@ def resume_target(tx: Tx, target: Target) -> None:
 
 def pause_target(tx: Tx, target: Target) -> None:
     """Let leads queue until a person lets them go on."""
-    store.record_target(tx, target, state=TargetState.PAUSED, reason="paused")
+    store.record_target(tx, target, state=TargetState.PAUSED, reason=PAUSED)
 
 
 def remove_target(tx: Tx, target: Target) -> None:

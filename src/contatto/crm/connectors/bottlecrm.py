@@ -46,6 +46,7 @@ from contatto.crm.model.operations import (
 )
 from contatto.crm.model.traits import Setting, Traits
 from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.i18n import N_
 
 OUR_ID: Final = "source_ref"
 NOTE: Final = "description"
@@ -164,7 +165,14 @@ class BottleCrm(JsonApi):
     traits = Traits(
         name="bottlecrm",
         label="BottleCRM",
-        settings=(Setting("access_token", "Personal access token", is_secret=True),),
+        settings=(
+            Setting(
+                "access_token",
+                N_("Personal access token"),
+                is_secret=True,
+                help=N_("In BottleCRM: your profile, API tokens. It acts as the person who makes it."),
+            ),
+        ),
         finds_by=(FindBy.EMAIL, FindBy.PHONE),
         defaults=(
             ("name", "title"),

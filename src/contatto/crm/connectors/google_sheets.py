@@ -34,6 +34,7 @@ from contatto.crm.model.operations import (
 )
 from contatto.crm.model.traits import ErasureLevel, OAuth, Setting, Traits
 from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.i18n import N_
 
 NOTE: Final = "Note"
 _ROWS: Final = 5_000
@@ -167,10 +168,29 @@ class GoogleSheets(JsonApi):
         label="Google Sheets",
         address="https://sheets.googleapis.com",
         settings=(
-            Setting("spreadsheet", "ID of the spreadsheet, from its address", example="1BxiMVs0XRA5nF…"),
-            Setting("sheet", "Name of the sheet", default="Leads"),
-            Setting("client_id", "Client ID"),
-            Setting("client_secret", "Client secret", is_secret=True),
+            Setting(
+                "spreadsheet",
+                N_("ID of the spreadsheet, from its address"),
+                example="1BxiMVs0XRA5nF…",
+                help=N_("The long part of its address, between /d/ and /edit."),
+            ),
+            Setting(
+                "sheet",
+                N_("Name of the sheet"),
+                default="Leads",
+                help=N_("The tab at the bottom of the spreadsheet."),
+            ),
+            Setting(
+                "client_id",
+                N_("Client ID"),
+                help=N_("In the Google Cloud console: Credentials, OAuth client of a web application."),
+            ),
+            Setting(
+                "client_secret",
+                N_("Client secret"),
+                is_secret=True,
+                help=N_("Beside the client ID. It is shown there when the client is made."),
+            ),
         ),
         finds_by=(FindBy.EXTERNAL_ID,),
         defaults=(

@@ -53,6 +53,7 @@ from contatto.crm.model.operations import (
 )
 from contatto.crm.model.traits import OAuth, Setting, Traits
 from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.i18n import N_
 
 OUR_ID: Final = "contatto_lead_id"
 NOTE: Final = "message"
@@ -280,10 +281,35 @@ class HubSpot(JsonApi):
         label="HubSpot",
         address="https://api.hubapi.com",
         settings=(
-            Setting("access_token", "Access token of a private app", is_secret=True, is_required=False),
-            Setting("client_id", "Client ID of the app", is_required=False),
-            Setting("client_secret", "Client secret of the app", is_secret=True, is_required=False),
-            Setting("portal_id", "Hub ID", is_required=False, example="12345678"),
+            Setting(
+                "access_token",
+                N_("Access token of a private app"),
+                is_secret=True,
+                is_required=False,
+                help=N_("In HubSpot: Settings, Private apps, your app. It reads and writes contacts."),
+            ),
+            Setting(
+                "client_id",
+                N_("Client ID of the app"),
+                is_required=False,
+                help=N_("In HubSpot: your app, Auth. Only to connect without a token."),
+            ),
+            Setting(
+                "client_secret",
+                N_("Client secret of the app"),
+                is_secret=True,
+                is_required=False,
+                help=N_("Beside the client ID."),
+            ),
+            Setting(
+                "portal_id",
+                N_("Hub ID"),
+                is_required=False,
+                example="12345678",
+                help=N_(
+                    "The number in the address of HubSpot. With it, a lead here links to its contact there."
+                ),
+            ),
         ),
         defaults=(
             ("email", "email"),

@@ -57,6 +57,7 @@ from contatto.crm.model.operations import (
 )
 from contatto.crm.model.traits import Setting, Traits
 from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.i18n import N_
 
 NOTE: Final = "description"
 _LEAD: Final = "crm.lead"
@@ -303,9 +304,24 @@ class Odoo(JsonApi):
         name="odoo",
         label="Odoo",
         settings=(
-            Setting("database", "Database", example="crm"),
-            Setting("user", "User", example="sync@example.com"),
-            Setting("password", "API key", is_secret=True),
+            Setting(
+                "database",
+                N_("Database"),
+                example="crm",
+                help=N_("As Odoo shows it when you log in; on odoo.com it is the first part of the address."),
+            ),
+            Setting(
+                "user",
+                N_("User"),
+                example="sync@example.com",
+                help=N_("The log-in of the person as whom leads are written."),
+            ),
+            Setting(
+                "password",
+                N_("API key"),
+                is_secret=True,
+                help=N_("In Odoo: your avatar, My profile, Account security, New API key."),
+            ),
         ),
         defaults=(
             ("name", "name"),

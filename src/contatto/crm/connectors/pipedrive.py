@@ -50,6 +50,7 @@ from contatto.crm.model.operations import (
 )
 from contatto.crm.model.traits import ErasureLevel, OAuth, Setting, Traits
 from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.i18n import N_
 
 _PERSONS: Final = "/api/v2/persons"
 _PAGE: Final = 500
@@ -257,10 +258,32 @@ class Pipedrive(JsonApi):
         label="Pipedrive",
         address="https://api.pipedrive.com",
         settings=(
-            Setting("id_field", "Key of a custom field of persons for our ID", example="4f1c…"),
-            Setting("api_token", "API token", is_secret=True, is_required=False),
-            Setting("client_id", "Client ID", is_required=False),
-            Setting("client_secret", "Client secret", is_secret=True, is_required=False),
+            Setting(
+                "id_field",
+                N_("Key of a custom field of persons for our ID"),
+                example="4f1c…",
+                help=N_("In Pipedrive: Data fields, Person. Add a text field, and copy its API key."),
+            ),
+            Setting(
+                "api_token",
+                N_("API token"),
+                is_secret=True,
+                is_required=False,
+                help=N_("In Pipedrive: your avatar, Personal preferences, API."),
+            ),
+            Setting(
+                "client_id",
+                N_("Client ID"),
+                is_required=False,
+                help=N_("In Pipedrive: Developer Hub, your app. Only to connect without a token."),
+            ),
+            Setting(
+                "client_secret",
+                N_("Client secret"),
+                is_secret=True,
+                is_required=False,
+                help=N_("Beside the client ID."),
+            ),
         ),
         defaults=(("name", "name"), ("email", "email"), ("phone", "phone")),
         merges=True,

@@ -59,6 +59,7 @@ from contatto.crm.model.operations import (
 )
 from contatto.crm.model.traits import ErasureLevel, OAuth, Setting, Traits
 from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
+from contatto.kit.i18n import N_
 
 OUR_ID: Final = "Contatto_Lead_Id__c"
 NOTE: Final = "Description"
@@ -308,9 +309,9 @@ class Salesforce(JsonApi):
         label="Salesforce",
         address="https://login.salesforce.com",
         settings=(
-            Setting("client_id", "Consumer key of the connected app"),
-            Setting("client_secret", "Consumer secret of the connected app", is_secret=True),
-            Setting("currency", "Currency of opportunities", is_required=False, example="EUR"),
+            Setting("client_id", N_("Consumer key"), help=N_("In Salesforce: Setup, App Manager, your app.")),
+            Setting("client_secret", N_("Consumer secret"), is_secret=True),
+            Setting("currency", N_("Currency of opportunities"), is_required=False, example="EUR"),
         ),
         defaults=(
             ("last_name", "LastName"),

@@ -48,6 +48,7 @@ from contatto.crm.model.operations import (
 )
 from contatto.crm.model.traits import Setting, Traits
 from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.i18n import N_
 
 PARTY: Final = "model.party.party"
 NOTE: Final = "model.ir.note"
@@ -75,9 +76,13 @@ class Tryton:
         name="tryton",
         label="Tryton",
         settings=(
-            Setting("database", "Database", example="company"),
-            Setting("user", "User", example="contatto"),
-            Setting("password", "Password", is_secret=True),
+            Setting(
+                "database", N_("Database"), example="company", help=N_("As Tryton shows it when you log in.")
+            ),
+            Setting(
+                "user", N_("User"), example="contatto", help=N_("The log-in of a user who may write parties.")
+            ),
+            Setting("password", N_("Password"), is_secret=True),
         ),
         defaults=(("name", "name"), ("email", "email"), ("phone", "phone"), ("whatsapp", "mobile")),
         merges=True,

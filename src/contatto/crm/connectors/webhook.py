@@ -29,6 +29,7 @@ from contatto.crm.model.operations import (
 )
 from contatto.crm.model.traits import ErasureLevel, Setting, Traits
 from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.kit.i18n import N_
 
 PREFIX: Final = "whsec_"
 CHANGED: Final = "lead.changed"
@@ -42,8 +43,20 @@ class Webhook:
         name="webhook",
         label="Webhook",
         settings=(
-            Setting("secret", "Signing secret", is_secret=True, example="whsec_…"),
-            Setting("old_secret", "Former signing secret", is_secret=True, is_required=False),
+            Setting(
+                "secret",
+                N_("Signing secret"),
+                is_secret=True,
+                example="whsec_…",
+                help=N_("It begins with whsec_. Your program checks each message with it."),
+            ),
+            Setting(
+                "old_secret",
+                N_("Former signing secret"),
+                is_secret=True,
+                is_required=False,
+                help=N_("While you change it: both sign until this one is left empty."),
+            ),
         ),
         finds_by=(),
         describes=False,

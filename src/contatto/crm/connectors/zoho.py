@@ -53,6 +53,7 @@ from contatto.crm.model.operations import (
 )
 from contatto.crm.model.traits import ErasureLevel, OAuth, Setting, Traits
 from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
+from contatto.kit.i18n import N_
 
 OUR_ID: Final = "Contatto_Lead_Id"
 NOTE: Final = "Description"
@@ -228,8 +229,10 @@ class Zoho(JsonApi):
         label="Zoho CRM",
         address="https://www.zohoapis.com",
         settings=(
-            Setting("client_id", "Client ID"),
-            Setting("client_secret", "Client secret", is_secret=True),
+            Setting(
+                "client_id", N_("Client ID"), help=N_("In the Zoho API console: a server-based application.")
+            ),
+            Setting("client_secret", N_("Client secret"), is_secret=True, help=N_("Beside the client ID.")),
         ),
         defaults=(
             ("last_name", "Last_Name"),

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from contatto.crm.model.operations import FindBy
 
@@ -14,9 +15,18 @@ class ErasureLevel(StrEnum):
     NONE = "none"
 
 
+APP_SECRET: Final = "client_secret"  # noqa: S105  # a name
+"""The secret of an app; it lets nobody in by itself."""
+TOKENS: Final = ("access_token", "refresh_token")
+"""What a vendor gives us once somebody has consented."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Something that a person gives to connect a CRM; ``label`` is English and is marked for translation."""
+    """Something that a person gives to connect a CRM.
+
+    ``label``, and ``help`` on where to find it, are English and marked for translation.
+    """
 
     name: str
     label: str
@@ -24,14 +34,15 @@ class Setting:
     is_required: bool = True
     example: str = ""
     default: str = ""
+    help: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class OAuth:
     """Where a vendor lets a person allow us in.
 
-    The setting ``client_id`` and the secret ``client_secret`` belong to it; ``extra`` are further parameters
-    of the authorisation address.
+    The setting ``client_id`` and the secret ``client_secret`` (``APP_SECRET``) belong to it; ``extra`` are
+    further parameters of the authorisation address.
     Source: RFC 6749, 4.1 (authorization code), 6 (refresh).
     """
 
@@ -82,3 +93,8 @@ class Traits:
     search_lag_s: float = 0.0
     takes_anything: bool = False
     oauth: OAuth | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Secrets that let us in by themselves, without consent at the vendor's; any of them does."""
+        return tuple(each.name for each in self.settings if each.is_secret and each.name != APP_SECRET)

@@ -1,0 +1,11 @@
+"""All pages of linked CRMs as one router; fixed addresses come before those with a number."""
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from contatto.crm.pages import linking, steering, targets
+
+router: Final = APIRouter()
+for part in (linking, steering, targets):
+    router.include_router(part.router)
