@@ -15,7 +15,6 @@ from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
 from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 from contatto import __version__
@@ -43,6 +42,8 @@ def make_sbom() -> str:
     bom.register_dependency(root, [parts[each.name] for each in shipped if each.is_direct])
     for each in shipped:
         bom.register_dependency(parts[each.name], [parts[name] for name in each.needs])
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415 - compiles grammars for seconds
+
     text = JsonV1Dot6(bom).output_as_string(indent=2)
     problem = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     if problem is not None:

@@ -163,6 +163,7 @@ def _patterns() -> list[tuple[str, re.Pattern[str], Way]]:
     return sorted(found, key=lambda each: len(each[2].parameters))
 
 
+@cache  # pages lead to the same addresses again and again
 def way_to(method: str, path: str) -> Way | None:
     """The way that answers at an address."""
     return next((way for of, pattern, way in _patterns() if of == method and pattern.match(path)), None)

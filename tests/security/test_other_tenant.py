@@ -14,10 +14,11 @@ from contatto.accounts.model import Credential, Role
 from contatto.kit.ids import new_id
 from tests.security.attempts import Attempt, Others
 from tests.security.filling import settle
-from tests.security.holdings import Rows, all_ids, changed_tables, foreign_ids, rows_of, told_of
+from tests.security.holdings import all_ids, changed_tables, foreign_ids, rows_of, told_of
 from tests.security.routes import Way, private_ways
 from tests.security.samples import attempts_of
 from tests.security.world import Tenant, World
+from tests.unchanged import Rows
 
 ENDS_SESSION = "POST /logout"
 SHOWS_AS_SENT = {

@@ -17,9 +17,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import metadata
 from tests.journeys.running import API, PASSWORD, message, webhook_body
 from tests.security.filling import settle
-from tests.security.holdings import Rows, changed_tables, rows_of
+from tests.security.holdings import changed_tables, rows_of
 from tests.security.world import Tenant, World
-from tests.unchanged import nothing_changes
+from tests.unchanged import Rows, nothing_changes
 
 SENT_OFTEN = 5
 COUNTED = {"receipts"}

@@ -5,7 +5,7 @@ It is built through the real doors, once for each engine and process; a test mod
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +24,7 @@ from contatto.ui.sessions import GUEST_COOKIE, SESSION_COOKIE
 from contatto.ui.visitor import cookie_name
 from contatto.wiring import install
 from tests.journeys.running import API, csrf_of
+from tests.unchanged import Rows, watched
 
 URL: Final = "http://127.0.0.1:8000"
 ALL_SCOPES: Final = "all"
@@ -83,6 +84,10 @@ class World:
     attacker: Tenant
     places: list[str] = field(default_factory=list)
     """The accounts of the chats that were opened."""
+    version: Callable[[], object] = object
+    """What stays the same while nobody commits a change."""
+    seen: dict[str, tuple[object, Rows]] = field(default_factory=dict)
+    """The rows of each business as they were last read, and the version that they were of."""
     asked: ClassVar[int] = 0
     """Requests so far, of all worlds of this process."""
     _tokens: dict[str, str] = field(default_factory=dict)
@@ -155,8 +160,9 @@ def running_world(
                       **settings)  # fmt: skip
     context = open_context(install(chosen), clock)
     try:
-        with TestClient(create_app(context), base_url=URL) as client:
-            yield World(context, client, None, None)  # type: ignore[arg-type]  # told by who builds or copies
+        with TestClient(create_app(context), base_url=URL) as client, watched(context.db) as version:
+            # Its tenants are told by who builds or copies it.
+            yield World(context, client, None, None, version=version)  # type: ignore[arg-type]
     finally:
         context.db.close()
 
