@@ -188,6 +188,10 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "GET /reports/xlsx",
     ),
     Permission.ADMINISTER: (
+        "GET /integrations/oauth/callback",
+        "POST /integrations/oauth/callback",
+        "GET /integrations/oauth/{connector}/start",
+        "POST /integrations/oauth/{connector}/start",
         "POST /settings/ad-platforms",
         "GET /settings/ad-platforms/return",
         "POST /settings/ad-platforms/return",

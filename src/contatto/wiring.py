@@ -17,6 +17,7 @@ from contatto.channels.index import AppIndex
 from contatto.channels.model import ChannelLost, Platform
 from contatto.crm.actions import scheduling as crm
 from contatto.crm.actions.checking import check_kind
+from contatto.crm.actions.consenting import consent_kind
 from contatto.crm.actions.delivering import delivery_kind
 from contatto.crm.actions.erasing import erasure_kind
 from contatto.crm.actions.polling import poll_kind
@@ -247,7 +248,7 @@ MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, LEAD_FILES)
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     """The kinds of requests to outside systems, by the names that are kept with them."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
-    crm_kinds = (delivery_kind(settings.base_url), erasure_kind(), check_kind(), poll_kind())
+    crm_kinds = (delivery_kind(settings.base_url), erasure_kind(), check_kind(), poll_kind(), consent_kind())
     push_kinds = (pushes.push_kind(entity) for entity in Entity)
     kinds = (
         replies.reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), *push_kinds, *crm_kinds,

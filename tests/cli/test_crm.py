@@ -68,6 +68,14 @@ def test_a_crm_is_linked_listed_paused_resumed_and_removed(kopi: tuple[Database,
     assert "contatto crm remove" in acts
 
 
+def test_where_the_vendor_has_to_be_asked_the_address_to_open_is_printed(kopi: tuple[Database, str]) -> None:
+    app_of_ours = {"CONTATTO_CRM_CLIENT_SECRET": "s"}
+    linked = CliRunner().invoke(app, ["crm", "link", "zoho", "--set", "client_id=c"], env=app_of_ours)
+    number = number_of(linked.output)
+    assert f"/integrations/oauth/zoho/start?target_id={number}\n" in linked.output
+    assert "/integrations/" not in run(*HOOK)
+
+
 def test_what_is_wrong_is_said_and_changes_nothing(kopi: tuple[Database, str]) -> None:
     assert "address" in run("link", "webhook", "--address", "http://10.0.0.1/", code=1)
     assert "connector" in run("link", "nosuch", code=2)

@@ -20,6 +20,8 @@ OURS = {
     "src/contatto/ads/pages/edits.py: int(whole.click_window_days)": "days as we wrote them",
     "src/contatto/ads/pages/edits.py: int(whole.view_window_days)": "days as we wrote them",
     "src/contatto/ads/pages/tree.py: int(made[AUDIT_KEYS[kind]])": "the number of a copy",
+    "src/contatto/crm/actions/consenting.py: int(asked)": "the time in a state of ours",
+    "src/contatto/crm/actions/consenting.py: int(number)": "the number in a state of ours",
     "src/contatto/forms/pages/answers.py: int(at)": "where the next page of answers begins",
     "src/contatto/inbox/pages/desk.py: int(text)": "where the next page of conversations begins",
     "src/contatto/forms/rules/openings.py: int(text)": "the time in a token of ours",

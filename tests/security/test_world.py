@@ -17,7 +17,7 @@ NEVER_FILLED = {
 """What the clock counts, what is left of views that went to the cold log, and what no door leads to yet."""
 NO_IDS = {
     "folder", "page",  # of a document
-    "kind", "number", "parent", "platform", "path",
+    "connector", "kind", "number", "parent", "platform", "path",
     "token",  # of an address that we signed: `Tenant.links`
 }  # fmt: skip
 """Parameters of paths that name no row by themselves; `attacks.addresses` knows what goes there."""

@@ -10,9 +10,10 @@ from rich.table import Table
 from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
 from contatto.cli.crm_kit import verify_command
 from contatto.crm.actions import targets as actions
+from contatto.crm.actions.consenting import start_path
 from contatto.crm.actions.ledger import CrmLedger, load_ledger
 from contatto.crm.actions.targets import NewTarget
-from contatto.crm.model.targets import Target
+from contatto.crm.model.targets import Target, TargetState
 from contatto.crm.model.traits import Traits
 from contatto.crm.registry import CONNECTORS
 from contatto.kit.db.tx import Tx
@@ -49,7 +50,8 @@ def link_command(
 ) -> None:
     """Link a CRM: leads that are there go to it, and each change from now on.
 
-    Secrets are asked for, or read from variables such as CONTATTO_CRM_PASSWORD.
+    Secrets are asked for, or read from variables such as CONTATTO_CRM_PASSWORD. Where the vendor has to be
+    asked (OAuth), it prints the address to open.
     """
     found = CONNECTORS.get(connector)
     if found is None:
@@ -64,7 +66,16 @@ def link_command(
         record_command(tx, of, "crm link", f"target={made.number}")
         return made
 
-    out.print(f"Linked as {carry_out(work).number}.")
+    made = carry_out(work)
+    out.print(f"Linked as {made.number}.")
+    _print_consent(found.traits, made)
+
+
+def _print_consent(traits: Traits, target: Target) -> None:
+    """Where a member allows it, if the vendor has to be asked; a browser has to do that, not a command."""
+    if traits.oauth is not None and target.state is TargetState.DISCONNECTED:
+        out.print("Sign in as an administrator, and allow it there:")
+        out.print(f"{Settings().base_url}{start_path(target)}", soft_wrap=True)
 
 
 def _given(traits: Traits, pairs: list[str] | None) -> dict[str, str]:

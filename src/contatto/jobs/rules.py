@@ -1,11 +1,13 @@
 """Ids of failed work, what it was to do, and why it failed, in words for people."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from contatto.ad_platforms.model import PULL
 from contatto.ad_platforms.rules.pulling import STOPS
+from contatto.crm.rules.consent import consent_text
+from contatto.crm.rules.plans import CONSENT
 from contatto.crm.rules.reasons import reason_text as crm_reason
 from contatto.inbox.model import REPLY
 from contatto.inbox.rules import stop_text
@@ -29,6 +31,7 @@ WORK: Final[Mapping[str, str]] = {
     "continue_job": N_("Change many leads"),
     "credit_referrals": N_("Credit chats to ads of another platform"),
     "crm_check": N_("Ask a CRM which fields it has"),
+    CONSENT: N_("Be let into a CRM"),
     "crm_delivery": N_("Bring a lead to a CRM"),
     "crm_erasure": N_("Erase a person in a CRM"),
     "crm_poll": N_("Ask a CRM what has changed"),
@@ -54,6 +57,8 @@ WORK: Final[Mapping[str, str]] = {
 """What was to be done, by the name of a handler of events or of a kind of requests."""
 REASONS: Final[Mapping[str, str]] = {"unknown handler": N_("It waits for a release that knows it")}
 """Why work fails that is no request; why requests fail, CRMs know too."""
+_OWN_REASONS: Final[Mapping[str, Callable[[str], LazyText | str]]] = {REPLY: stop_text, CONSENT: consent_text}
+"""Who says why a kind of requests fails, where that is its owner alone."""
 
 
 def read_id(text: str) -> tuple[Source, int]:
@@ -81,8 +86,8 @@ def work_text(failed: FailedWork) -> LazyText | str:
 
 def reason_text(failed: FailedWork) -> LazyText | str:
     """Why it failed last; a place in our code, or a code of the other side, as it is."""
-    if failed.name == REPLY:
-        return stop_text(failed.reason)
+    if failed.name in _OWN_REASONS:
+        return _OWN_REASONS[failed.name](failed.reason)
     if failed.name == PULL and failed.reason in STOPS:
         return LazyText(STOPS[failed.reason])
     if failed.reason in REASONS:

@@ -180,6 +180,9 @@ class _Run:
     def _after_renewal(self, progress: _Progress, reply: Reply) -> Step:
         if isinstance(reply, Onward):
             return _step(reply.request, replace(progress, memory=reply.memory))
+        if self._target.secrets_revision != progress.secrets_revision:
+            # somebody else renewed meanwhile, or a person let us in anew: theirs are the newer ones
+            return self._renew(replace(progress, is_renewing=False))
         if isinstance(reply, Renewed):
             secrets = {**self._target.secrets, **reply.secrets}
             store.record_secrets(self._tx, self._target, secrets, reply.address)

@@ -1,13 +1,15 @@
 """Letting us in by OAuth 2.0, for the connectors whose vendor has it: the address, the tokens, fresh ones.
 
-Source: RFC 6749 (4.1, 5, 6), RFC 7636 (PKCE, ``S256``).
+Source: RFC 6749 (4.1, 5, 6), RFC 7636 (PKCE, ``S256``); for errors besides: developers.hubspot.com (OAuth
+tokens), zoho.com/crm/developer/docs/api (OAuth, multi DC), help.salesforce.com (OAuth authorization errors).
 """
 
 import hashlib
+import re
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
-from contatto.crm.connectors.contract import UNREADABLE_ANSWER, read_json
+from contatto.crm.connectors.contract import BUSY, UNREADABLE_ANSWER, read_json
 from contatto.crm.model.operations import Denied, Later, Link, Renew, Renewed
 from contatto.crm.model.traits import OAuth
 from contatto.kit.base64url import to_base64url
@@ -15,8 +17,13 @@ from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
 
 ACCESS: Final = "access_token"
 REFRESH: Final = "refresh_token"
-_OVER: Final = frozenset({"invalid_grant", "invalid_client", "unauthorized_client", "invalid_token"})
-"""Errors after which no refresh token will help: a person has to allow us in again."""
+SERVER: Final = "accounts_server"
+"""The setting that names which of a vendor's servers gives tokens to this customer."""
+_FINAL: Final = re.compile(
+    r"(?:bad|expired|inactive|invalid|mismatched|missing)_\w{1,50}"
+    r"|access_denied|redirect_uri_mismatch|unauthorized_client|unsupported_grant_type"
+)
+"""Errors after which no repeat will help: a person has to allow us in again, or to mend the app."""
 
 
 def authorise_address(link: Link, oauth: OAuth, redirect_uri: str, state: str, verifier: str) -> str:
@@ -55,7 +62,13 @@ def token_request(link: Link, oauth: OAuth, renew: Renew) -> HttpRequest | Denie
         "Content-Type": "application/x-www-form-urlencoded",
         "User-Agent": "Contatto",
     }
-    return HttpRequest("POST", oauth.token_url, headers, urlencode({**asked, **known}).encode())
+    return HttpRequest("POST", _token_url(link, oauth), headers, urlencode({**asked, **known}).encode())
+
+
+def _token_url(link: Link, oauth: OAuth) -> str:
+    """Where tokens are given: at the server that a vendor named for this customer, if it is one of theirs."""
+    server = link.settings.get(SERVER, "")
+    return server + urlsplit(oauth.token_url).path if server in oauth.servers else oauth.token_url
 
 
 def read_tokens(answer: HttpAnswer, address_field: str = "") -> Renewed | Denied | Later:
@@ -71,13 +84,19 @@ def read_tokens(answer: HttpAnswer, address_field: str = "") -> Renewed | Denied
         kept = {name: fields[name] for name in names if isinstance(fields.get(name), str) and fields[name]}
         address = fields.get(address_field) if address_field else ""
         return Renewed(kept, address.rstrip("/") if isinstance(address, str) else "")
-    error = fields.get("error")
-    if isinstance(error, str) and error in _OVER:
+    error = _error_of(fields)
+    if answer.status < 500 and answer.status not in BUSY and _FINAL.fullmatch(error):
         return Denied(error)
     if answer.status in (401, 403):
         return Denied(str(answer.status))
     reason = str(answer.status) if answer.status >= 300 else UNREADABLE_ANSWER
     return Later(reason, retry_after_s(answer))
+
+
+def _error_of(fields: dict[str, Any]) -> str:
+    """The code of an error in small letters: most vendors call it ``error``, one of them ``status``."""
+    named = [fields.get(name) for name in ("error", "status")]
+    return next((each.strip().lower() for each in named if isinstance(each, str) and each.strip()), "")
 
 
 def bearer(link: Link) -> dict[str, str] | None:

@@ -69,6 +69,14 @@ _KINDS: Final = {
     **dict.fromkeys(("date", "datetime"), FieldKind.TIME),
 }
 _BUSY: Final = frozenset({"TOO_MANY_REQUESTS", "INTERNAL_ERROR", "LOCKED", "RECORD_LOCKED"})
+_SERVERS: Final = tuple(
+    f"https://accounts.{domain}"
+    for domain in (
+        "zoho.com", "zoho.eu", "zoho.in", "zoho.com.au", "zoho.jp", "zohocloud.ca", "zoho.sa", "zoho.com.cn",
+        "zoho.uk",
+    )
+)  # fmt: skip
+"""Each data centre gives the tokens of its own customers. Source: Zoho CRM API, "Multi DC"."""
 _SHUT: Final = frozenset({"NO_PERMISSION", "OAUTH_SCOPE_MISMATCH", "AUTHORIZATION_FAILED", "LICENSE_EXPIRED"})
 
 
@@ -251,6 +259,7 @@ class Zoho(JsonApi):
             ("ZohoCRM.modules.leads.ALL", "ZohoCRM.settings.fields.READ", "ZohoCRM.coql.READ"),
             (("access_type", "offline"), ("prompt", "consent")),
             is_pkce=False,
+            servers=_SERVERS,
         ),
     )
     address_field = "api_domain"

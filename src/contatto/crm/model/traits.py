@@ -51,6 +51,8 @@ class OAuth:
     scopes: tuple[str, ...] = ()
     extra: tuple[tuple[str, str], ...] = ()
     is_pkce: bool = True
+    servers: tuple[str, ...] = ()
+    """Others that may give the tokens of a customer, where the vendor names one as it sends a person back."""
 
 
 @dataclass(frozen=True, slots=True)

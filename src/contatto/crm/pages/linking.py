@@ -10,9 +10,11 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.crm.actions import targets as actions
+from contatto.crm.actions.consenting import start_path
 from contatto.crm.actions.ledger import load_ledger
 from contatto.crm.actions.targets import NewTarget
 from contatto.crm.model.connector import Connector
+from contatto.crm.model.targets import Target
 from contatto.crm.pages.views import GIVEN, HOME, show_connectors, show_settings, show_target
 from contatto.crm.ports import CrmPorts
 from contatto.kit import errors
@@ -76,14 +78,15 @@ async def post_connect(
     new = NewTarget(of.traits.name, form.name, form.address, form.given)
     allowed = context.settings.allowed_hosts
 
-    def link(tx: Tx) -> int:
-        return actions.link_crm(tx, caller.business_id, new, allowed, is_started=False).number
+    def link(tx: Tx) -> Target:
+        return actions.link_crm(tx, caller.business_id, new, allowed, is_started=False)
 
     try:
-        number = await context.db.write(link)
+        made = await context.db.write(link)
     except Refused as refused:
         return _render_connect(request, caller, of, form, refused)
-    return RedirectResponse(f"{HOME}/{number}", 303)
+    has_to_ask = made.reason == actions.NOT_CONNECTED
+    return RedirectResponse(start_path(made) if has_to_ask else f"{HOME}/{made.number}", 303)
 
 
 def _connector(request: Request, name: str) -> Connector:

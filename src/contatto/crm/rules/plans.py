@@ -9,6 +9,7 @@ DELIVERY: Final = "crm_delivery"
 ERASURE: Final = "crm_erasure"
 POLL: Final = "crm_poll"
 CHECK: Final = "crm_check"
+CONSENT: Final = "crm_consent"
 """Names of kinds; they are kept in rows and never change."""
 
 _WAITS_S: Final = (60, 300, 1_800, 7_200, *(21_600,) * 120)
@@ -20,6 +21,8 @@ DELIVERY_PLAN: Final = RetryPlan(_WAITS_S, timedelta(days=30))
 ERASURE_PLAN: Final = DELIVERY_PLAN
 POLL_PLAN: Final = RetryPlan(_WAITS_S)
 CHECK_PLAN: Final = POLL_PLAN
+CONSENT_PLAN: Final = RetryPlan((1, 2, 4, 8, 15, 30, 60, 60, 60), timedelta(minutes=10))
+"""A code lives for ten minutes at the most. Source: RFC 6749, 4.1.2."""
 CHECK_EVERY_S: Final = 86_400.0
 SEARCH_LAG: Final = timedelta(seconds=60)
 """No CRM may take longer to find what was made: no try comes sooner after one whose answer was lost."""

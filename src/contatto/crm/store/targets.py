@@ -41,6 +41,7 @@ crm_targets = Table(
     sealed("secrets"),
     Column("secrets_revision", Integer, nullable=False),
     instant("renewing_until", nullable=True),
+    instant("consented_at", nullable=True),
     text("mapping"),
     text("statuses"),
     Column("described", Text, nullable=False),
@@ -159,6 +160,12 @@ def mark_renewing(tx: Tx, target: Target, until: datetime) -> bool:
     free = or_(crm_targets.c.renewing_until.is_(None), crm_targets.c.renewing_until < tx.now)
     same = crm_targets.c.secrets_revision == target.secrets_revision
     return tx.execute(_change(target).where(free, same).values(renewing_until=until)).rowcount == 1
+
+
+def mark_consented(tx: Tx, target: Target, asked_at: datetime) -> bool:
+    """Use up a consent that was asked for then; False when it, or one asked for later, was used before."""
+    fresh = or_(crm_targets.c.consented_at.is_(None), crm_targets.c.consented_at < asked_at)
+    return tx.execute(_change(target).where(fresh).values(consented_at=asked_at)).rowcount == 1
 
 
 def record_verified_at(tx: Tx, target: Target) -> None:

@@ -1,0 +1,29 @@
+"""Why a person's consent at a vendor's brought us no tokens, in words that say what to do."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from contatto.kit.i18n import N_, LazyText
+
+DENIED: Final = "access_denied"
+"""The person said no. Source: RFC 6749, 4.1.2.1."""
+_AGAIN: Final = N_("The permission had run out or was used already. Allow it once more.")
+_APP: Final = N_("The vendor does not know this client ID with this secret. Correct them below.")
+_RETURN: Final = N_("The app at the vendor has another return address. Register the one that stands below.")
+_TEXTS: Final[Mapping[str, str]] = {
+    DENIED: N_("It was not allowed there. Nothing was changed."),
+    "answer_lost": N_("No answer came. Allow it once more."),
+    "expired": _AGAIN,
+    "unreached": N_("The vendor could not be reached. Allow it once more."),
+}
+_PARTS: Final = (("redirect", _RETURN), ("client", _APP), ("code", _AGAIN), ("grant", _AGAIN))
+"""What stands in a vendor's code, in the order in which it is looked for."""
+_OTHER: Final = N_("The vendor refused: %(code)s")
+
+
+def consent_text(reason: str) -> LazyText:
+    """What a code of a vendor, or of the machine, means for a person."""
+    if reason in _TEXTS:
+        return LazyText(_TEXTS[reason])
+    found = next((text for part, text in _PARTS if part in reason), "")
+    return LazyText(found) if found else LazyText(_OTHER, code=reason[:60])
