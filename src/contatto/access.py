@@ -117,19 +117,12 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "POST /leads/{lead_id}/tasks",
         "POST /leads/{lead_id}/tasks/{task_id}",
     ),
-    Permission.EXPORT_LEADS: (
-        "GET /forms/{form_id}/answers.csv",
-        "GET /leads.csv",
-        "GET /leads.xlsx",
-    ),
-    Permission.ERASE_LEADS: (
-        "POST /leads/erase",
-        "POST /leads/erase/ask",
-        "GET /leads/{lead_id}/erase",
-    ),
+    Permission.EXPORT_LEADS: ("GET /forms/{form_id}/answers.csv", "GET /leads.csv", "GET /leads.xlsx"),
+    Permission.ERASE_LEADS: ("POST /leads/erase", "POST /leads/erase/ask", "GET /leads/{lead_id}/erase"),
     Permission.READ_ADS: (
         "GET /ads",
         "GET /ads/audiences",
+        "GET /ads/delivery",
         "GET /ads/campaigns/{number}/eligibility",
         "GET /ads/{number}/preview",
         "GET /forms",
@@ -175,6 +168,7 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "POST /settings/ad-platforms/upload/start",
     ),
     Permission.READ_REPORTS: (
+        "GET /ads/statement.csv",
         "GET /reports",
         "GET /reports/conversions",
         "GET /reports/conversions/{conversion_id}",
@@ -267,7 +261,8 @@ _PROGRAMS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "POST /page/lead/task/", "GET /page/lead/task/download/",
     ),
     Permission.READ_ADS: (
-        "GET /ad/get/", "GET /adgroup/get/", "GET /advertiser/info/", "GET /campaign/get/",
+        "GET /ad/get/", "GET /adgroup/get/", "GET /advertiser/balance/get/", "GET /advertiser/info/",
+        "GET /campaign/get/", "GET /contatto/delivery/decision/get/", "GET /contatto/delivery/status/get/",
         "GET /contatto/eligibility/check/", "GET /creative/auto_message/get/",
         "GET /dmp/custom_audience/get/", "GET /dmp/custom_audience/list/", "GET /identity/get/",
         "GET /page/field/get/", "GET /page/get/", "GET /search/region/", "GET /smart_plus/ad/get/",

@@ -29,7 +29,9 @@ import contatto.capture.api
 import contatto.capture.pages
 import contatto.channels.pages
 import contatto.crm.pages.routes
-import contatto.delivery.api
+import contatto.delivery.api.decisions
+import contatto.delivery.api.records
+import contatto.delivery.pages
 import contatto.forms.api.routes
 import contatto.forms.pages.routes
 import contatto.guide.pages
@@ -94,7 +96,7 @@ HOT_ROUTES: Final = (
     *contatto.inbox.api.webhooks.routes,
     *contatto.inbox.api.media.routes,
     *contatto.measurement.api.routes,
-    *contatto.delivery.api.routes,
+    *contatto.delivery.api.decisions.routes,
 )
 """Plain Starlette routes: messages in, ad decisions, tracking."""
 
@@ -110,6 +112,8 @@ ROUTERS: Final = (
     contatto.capture.pages.router,
     contatto.channels.pages.router,
     contatto.crm.pages.routes.router,
+    contatto.delivery.api.records.router,
+    contatto.delivery.pages.router,
     contatto.forms.api.routes.router,
     contatto.forms.pages.routes.router,
     contatto.guide.pages.router,

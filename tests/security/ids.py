@@ -31,6 +31,7 @@ PLACES: Final = {
     "invitation_id": ("invitations.id",),
     "job_id": ("lead_jobs.id",),
     "label_id": ("labels.id",),
+    "decision_id": ("delivery_log.nonce",),
     "lead_id": ("leads.id", "leads.number"),
     "media_id": ("photos.digest",),
     "member_id": ("members.id",),

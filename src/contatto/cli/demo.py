@@ -21,6 +21,9 @@ from contatto.app import create_app, open_context
 from contatto.channels.model import Platform
 from contatto.cli.installation import bring_up_to_date
 from contatto.cli.serving import Serving
+from contatto.delivery.model.phases import Phase
+from contatto.delivery.store.log import find_stream
+from contatto.delivery.store.models import list_states
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import outbox
 from contatto.kit.clock import ShiftedClock
@@ -29,6 +32,7 @@ from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import count_leads
+from contatto.measurement.model import Goal
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.simulator.browser import Browser
 from contatto.simulator.desk import Desk
@@ -45,6 +49,7 @@ HOST: Final = "127.0.0.1"
 SEED: Final = 20251
 TRY_THIS: Final = "my number is +65 8123 4567"
 _SETTLED_WITHIN_S: Final = 60.0
+_LEARNED_WITHIN_S: Final = 20
 _DAY_S: Final = 86_400
 _out = Console(highlight=False)
 
@@ -181,7 +186,34 @@ class Demo:
         took = f"Days of history: {self.options.days}, in {time.perf_counter() - started:.0f} seconds"
         seen = f"{tally.views:,} views by {tally.people:,} people, {tally.taps:,} taps"
         _out.print(f"{took}: {seen}, {tally.chats:,} chats, {tally.messages:,} messages.")
+        _out.print(await self._say_what_was_learned(world))
         return world
+
+    async def _say_what_was_learned(self, world: World) -> str:
+        """What the report shows of both goals, and how much of it is learned."""
+        business_id = world.business_id
+        for _ in range(_LEARNED_WITHIN_S):
+            stream = await self.context.db.read(lambda tx: find_stream(tx, business_id))
+            if stream is None or stream.trained_seq >= stream.last_seq:
+                break
+            await asyncio.sleep(1.0)
+        states = {
+            state.number: state
+            for state in await self.context.db.read(lambda tx: list_states(tx, business_id))
+        }
+        parts = []
+        for goal in Goal:
+            groups = {int(ad.adgroup_id) for ad in world.ads if ad.goal is goal}
+            mine = [states[number] for number in groups if number in states]
+            leads, chats = sum(each.leads for each in mine), sum(each.conversations for each in mine)
+            views = sum(each.views for each in mine)
+            parts.append(f"{goal.value}: {views:,} views, {chats:,} chats, {leads:,} leads")
+        learned = sum(state.phase is Phase.LEARNED for state in states.values())
+        return (
+            f"Both goals have the same four ads. {'; '.join(parts)}. What people do depends on them and on "
+            "the ad, never on the goal: what differs is what delivery learned, and chance. "
+            f"{learned} of {len(states)} ad groups have learned; see Ads Manager, What delivery learned."
+        )
 
     async def _build(self) -> World:
         logins = await asyncio.to_thread(invent_logins)

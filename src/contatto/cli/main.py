@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "ads": LazyCommand("ads:commands", "The review of ads: list, approve, reject."),
     "capture": LazyCommand("capture:commands", "Applications for automatic lead capture: list, approve."),
     "model": LazyCommand("models:commands", "What delivery learned: list, show, train, roll back."),
+    "balance": LazyCommand("balances:commands", "Balances of ad accounts: show, pay in, limit."),
     "jobs": LazyCommand("jobs:commands", "Background work that failed: list, show, replay, dismiss."),
     "crm": LazyCommand("crm:commands", "Linked CRMs: link, ledger, pause, send again, verify connectors."),
     "keys": LazyCommand("keys:commands", "The secret keys: list, rotate, retire one that leaked."),

@@ -265,7 +265,7 @@ def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Re
     replica.set_live(record.added)
     market.now = record.ts
     row = replica.row_of(record.viewer)
-    _restore_viewer(market, row, record.known)
+    restore_viewer(market, row, record.known)
     bare = Record(*(getattr(record, name) for name in Record.__struct_fields__[:_ASKED_FIELDS]))
     answer(market, bare)
     return bare
@@ -303,7 +303,8 @@ def _pack_viewer(market: Market, row: int) -> dict[str, bytes]:
     return {name: getattr(market.viewers, name)[row].tobytes() for name in VIEWER_ARRAYS}
 
 
-def _restore_viewer(market: Market, row: int, known: dict[str, bytes]) -> None:
+def restore_viewer(market: Market, row: int, known: dict[str, bytes]) -> None:
+    """Put back what was remembered of a viewer when a decision was made."""
     for name in VIEWER_ARRAYS:
         array = getattr(market.viewers, name)
         array[row] = np.frombuffer(known[name], array.dtype)

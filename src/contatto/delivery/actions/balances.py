@@ -1,0 +1,76 @@
+"""Balances of ad accounts: payments, and whether an account may spend no more than it has."""
+
+from dataclasses import dataclass
+
+from contatto.accounts.model import AdAccount
+from contatto.delivery.model.ledger import Balance, BalanceEntry, ChargedDay
+from contatto.delivery.store import ledger
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_id
+from contatto.kit.timestamps import micros
+from contatto.measurement.rules import local_day
+
+MOST_MICROS = 10**15
+"""A payment of a thousand million is a slip of the hand."""
+
+
+def pay_in(tx: Tx, account: AdAccount, amount_micros: int, note: str) -> Balance:
+    """Note a payment into a balance; less than 0 is a refund.
+
+    Raises:
+        Refused: INVALID for nothing, and for more than anybody pays.
+    """
+    if not 0 < abs(amount_micros) <= MOST_MICROS:
+        raise Refused(errors.INVALID, "Give an amount that is neither 0 nor beyond all payments.")
+    day = local_day(micros(tx.now), account.timezone)
+    entry = BalanceEntry(new_id(), account.business_id, account.id, tx.now, day, amount_micros, note[:200])
+    ledger.append_balance_entry(tx, entry)
+    return ledger.find_balance(tx, account.business_id, account.id)
+
+
+def set_balance_limit(tx: Tx, account: AdAccount, *, is_limited: bool, credit_micros: int = 0) -> Balance:
+    """Say whether an account is charged no more than it paid in and may owe.
+
+    Raises:
+        Refused: INVALID for a credit below 0, and for more than anybody lends.
+    """
+    if not 0 <= credit_micros <= MOST_MICROS:
+        raise Refused(errors.INVALID, "Give a credit that is not below 0, nor beyond all payments.")
+    balance = ledger.find_balance(tx, account.business_id, account.id)
+    ledger.record_limit(tx, balance, is_limited=is_limited, credit_micros=credit_micros)
+    return ledger.find_balance(tx, account.business_id, account.id)
+
+
+@dataclass(frozen=True, slots=True)
+class StatementLine:
+    """A day's charges of an ad group, or a payment; ``balance_micros`` is what was left after it."""
+
+    day: str
+    ad_group_id: str
+    note: str
+    views: int
+    clicks: int
+    micros: int
+    balance_micros: int
+
+
+def load_statement(tx: Tx, account: AdAccount) -> list[StatementLine]:
+    """All payments and charges of an ad account, by day, with what was left after each."""
+    days = ledger.list_charged_days(tx, account.business_id, account.id, "0000-00-00", "9999-99-99")
+    paid = ledger.list_balance_entries(tx, account.business_id, account.id)
+    moves: list[tuple[str, int, ChargedDay | BalanceEntry]] = [
+        *((each.day, 0, each) for each in paid),
+        *((each.day, 1, each) for each in days),
+    ]
+    left, lines = 0, []
+    for _, _, each in sorted(moves, key=lambda move: move[:2]):
+        if isinstance(each, BalanceEntry):
+            left += each.micros
+            lines.append(StatementLine(each.day, "", each.note, 0, 0, each.micros, left))
+        else:
+            left -= each.charged_micros
+            counts = (each.views, each.clicks, -each.charged_micros)
+            lines.append(StatementLine(each.day, each.ad_group_id, "", *counts, left))
+    return lines

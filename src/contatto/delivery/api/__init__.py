@@ -1,0 +1,1 @@
+"""The ad decision, and what programs ask about delivery."""

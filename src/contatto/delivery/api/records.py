@@ -1,0 +1,184 @@
+"""Extensions of the API: how far ad groups have learned, why an ad was shown, the balance of an account."""
+
+from typing import Final, Literal
+
+from fastapi import Request
+
+from contatto.accounts.actions import load_advertiser
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
+from contatto.ads.model import NodeFilter, Page
+from contatto.ads.store.nodes import find_ad_by_number, find_ad_group, list_ad_groups
+from contatto.delivery.actions.explaining import Verdict, explain_decision
+from contatto.delivery.model.phases import GroupState, Phase, Reason
+from contatto.delivery.rules.asking import OURS
+from contatto.delivery.store import ledger, models
+from contatto.kit import errors
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, Rows
+from contatto.kit.api_types import ApiId, ApiModel, describe_query, read_query, request_id_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.http import Answered, api_answer
+from contatto.kit.money import MICROS
+from contatto.ui.context import context_of
+
+router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Extensions"])
+
+
+class StatusQuery(ApiModel):
+    advertiser_id: ApiId
+
+
+class LearningInfo(Answer, frozen=True):
+    """How far an ad group has learned; ``needed`` is how many conversions it takes."""
+
+    adgroup_id: str
+    phase: Phase
+    reasons: list[Reason]
+    conversions: int
+    needed: int
+    impressions: int
+    clicks: int
+    conversations: int
+    spam: int
+    leads: int
+    predicted_leads: float
+
+
+class LearningList(Rows[LearningInfo], frozen=True):
+    pass
+
+
+@router.get("/contatto/delivery/status/get/", openapi_extra=describe_query(StatusQuery))
+async def get_delivery_status(request: Request, caller: ApiCaller) -> Answered[LearningList]:
+    """Extension: the learning phase of each ad group of an ad account, and why it has not learned."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, StatusQuery)
+
+    def work(tx: Tx) -> LearningList:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        groups = list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page())
+        states = {state.number: state for state in models.list_states(tx, account.business_id)}
+        return LearningList([_learning(group.number, states.get(group.number)) for group in groups])
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _learning(number: int, state: GroupState | None) -> LearningInfo:
+    if state is None:
+        return LearningInfo(str(number), Phase.LEARNING, [], 0, 0, 0, 0, 0, 0, 0, 0.0)
+    return LearningInfo(
+        str(number), state.phase, state.reasons, state.earned, state.needed, state.views, state.clicks,
+        state.conversations, state.spam, state.leads, state.predicted_leads,
+    )  # fmt: skip
+
+
+class DecisionQuery(ApiModel):
+    """``decision_id`` is that of the answer; ``ad_id`` is the ad that is meant, by default the winner."""
+
+    advertiser_id: ApiId
+    decision_id: ApiId
+    ad_id: ApiId | None = None
+
+
+class FeatureInfo(Answer, frozen=True):
+    """By what a feature of the request multiplied the chance that the ad that was shown brings a lead."""
+
+    feature: str
+    factor: float
+
+
+class DecisionInfo(Answer, frozen=True):
+    """Why an ad was shown, or was not. Prices are for a thousand views, in the account's currency.
+
+    ``reason`` says why an ad was left out. What another ad account of the business offered is not told.
+    """
+
+    decision_id: str
+    ad_id: str
+    verdict: Verdict
+    reason: str
+    is_reproduced: bool
+    model_version: int
+    offer: float | None
+    price: float
+    floor: float
+    p_click: float | None
+    p_conversation: float | None
+    p_lead: float | None
+    p_spam: float | None
+    propensity: float | None
+    features: list[FeatureInfo]
+
+
+@router.get("/contatto/delivery/decision/get/", openapi_extra=describe_query(DecisionQuery))
+async def get_decision(request: Request, caller: ApiCaller) -> Answered[DecisionInfo]:
+    """Extension: why an ad was shown, or why another one was not; the decision is made again for it."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, DecisionQuery)
+
+    def work(tx: Tx) -> DecisionInfo:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        found = explain_decision(tx, account.business_id, query.decision_id)
+        record = found.record
+        ad = find_ad_by_number(tx, account.business_id, query.ad_id or record.ad)
+        if ad is None or ad.ad_account_id != account.id:
+            raise Refused(errors.NOT_FOUND)
+        group = find_ad_group(tx, account.business_id, ad.ad_group_id)
+        verdict, reason = found.verdict_of(ad.number, 0 if group is None else group.number)
+        is_shown, explained = verdict is Verdict.SHOWN, found.explained
+        offer = None if explained is None else explained.offers.get(ad.number)
+        click, conversation, lead, spam = record.p[:4] if is_shown else (None, None, None, None)
+        features = explained.features if explained is not None and is_shown else {}
+        return DecisionInfo(
+            str(record.nonce), str(ad.number), verdict, reason,
+            explained is not None and explained.is_same, record.version,
+            None if offer is None else _units(offer), _units(record.price_micros),
+            _units(record.floor_micros), click, conversation, lead, spam,
+            record.propensity if is_shown else None,
+            [FeatureInfo(name.removeprefix(OURS), factor) for name, factor in features.items()],
+        )  # fmt: skip
+
+    return api_answer(await context_of(request).db.read_long(work), request_id_of(request))
+
+
+class BalanceInfo(Answer, frozen=True):
+    """What an ad account has, in its currency; LIMITED: it is charged no more than this and its credit."""
+
+    advertiser_id: str
+    currency: str
+    mode: Literal["LIMITED", "OPEN"]
+    balance: float
+    paid_in: float
+    charged: float
+    credit: float
+
+
+class BalanceList(Rows[BalanceInfo], frozen=True):
+    pass
+
+
+@router.get("/advertiser/balance/get/", openapi_extra=describe_query(StatusQuery))
+async def get_balance(request: Request, caller: ApiCaller) -> Answered[BalanceList]:
+    """Show what an ad account paid in, was charged and has left."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, StatusQuery)
+
+    def work(tx: Tx) -> BalanceList:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        found = ledger.find_balance(tx, account.business_id, account.id)
+        mode: Literal["LIMITED", "OPEN"] = "LIMITED" if found.is_limited else "OPEN"
+        return BalanceList([
+            BalanceInfo(
+                str(account.number), account.currency, mode, _units(found.left_micros),
+                _units(found.paid_in_micros), _units(found.charged_micros), _units(found.credit_micros),
+            )
+        ])  # fmt: skip
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _units(amount_micros: int) -> float:
+    return amount_micros / MICROS

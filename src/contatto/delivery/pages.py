@@ -1,0 +1,169 @@
+"""Delivery in the Ads Manager: how far ad groups have learned, why an ad was shown, and the statement."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import HTMLResponse, StreamingResponse
+
+from contatto.accounts.auth import PageCaller
+from contatto.accounts.model import AdAccount, Caller, Permission
+from contatto.accounts.rules import may_use, require
+from contatto.accounts.store import list_ad_accounts
+from contatto.ads.model import NodeFilter, Page
+from contatto.ads.store.nodes import find_ad_by_number, list_ad_groups
+from contatto.delivery.actions.balances import load_statement
+from contatto.delivery.actions.explaining import explain_decision
+from contatto.delivery.actions.serving import read_record
+from contatto.delivery.model.phases import GroupState, Phase, Reason
+from contatto.delivery.rules.asking import OURS
+from contatto.delivery.store import ledger, models
+from contatto.delivery.store.log import list_decisions
+from contatto.kit.db.tx import Tx
+from contatto.kit.i18n import N_
+from contatto.kit.money import MICROS
+from contatto.kit.numbers import read_number
+from contatto.kit.table_export import csv_lines
+from contatto.kit.timestamps import from_micros
+from contatto.ui.context import context_of
+
+router: Final = APIRouter(include_in_schema=False)
+LATEST: Final = 15
+"""So many decisions are shown."""
+PHASES: Final = {
+    Phase.LEARNING: N_("Learning"),
+    Phase.LEARNED: N_("Learned"),
+    Phase.LIMITED: N_("Learning is limited"),
+}
+KINDS: Final = {Phase.LEARNING: "review", Phase.LEARNED: "on", Phase.LIMITED: "failed"}
+REASONS: Final = {
+    Reason.FEW_CONVERSIONS: N_("It needs more conversions; time brings them."),
+    Reason.TOO_FEW_LEADS: N_("Too few leads."),
+    Reason.TOO_FEW_CONVERSATIONS: N_("Too few conversations."),
+    Reason.LITTLE_TRAFFIC: N_("Hardly anybody asks for an ad where it may be shown."),
+    Reason.LOW_BID: N_("The bid wins next to no place."),
+    Reason.LITTLE_BUDGET: N_("The budget does not pay for the conversions that learning takes."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _GroupRow:
+    """An ad group and how far it has learned."""
+
+    name: str
+    number: str
+    phase: str
+    kind: str
+    reasons: list[str]
+    state: GroupState | None
+
+
+@dataclass(frozen=True, slots=True)
+class _DecisionRow:
+    """A decision; ``price`` is for a thousand views, in units of the currency, chances are in percent."""
+
+    id: str
+    at: datetime
+    ad_name: str
+    price: float
+    p_click: float
+    p_lead: float
+
+
+@router.get("/ads/delivery")
+async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
+    """What delivery learned of each ad group, the latest decisions, and one of them explained."""
+    require(caller, Permission.READ_ADS)
+    context, asked = context_of(request), read_number(request.query_params.get("decision", ""))
+
+    def work(tx: Tx) -> dict[str, Any]:
+        accounts = [each for each in list_ad_accounts(tx, caller.business_id) if may_use(caller, each.id)]
+        states = {state.number: state for state in models.list_states(tx, caller.business_id)}
+        rows = [row for account in accounts for row in _groups(tx, account, states)]
+        balances = [
+            (account, ledger.find_balance(tx, caller.business_id, account.id)) for account in accounts
+        ]
+        return {
+            "rows": rows,
+            "balances": [
+                {"name": a.name, "number": str(a.number), "currency": a.currency, "left": b.left_micros,
+                 "charged": b.charged_micros, "is_limited": b.is_limited}
+                for a, b in balances
+            ],
+            "decisions": _decisions(tx, caller),
+            "why": _why(tx, caller, asked) if asked else None,
+        }  # fmt: skip
+
+    values = await context.db.read_long(work, caller.business_id)
+    return context.pages.render(request, "delivery/learning.html", {"caller": caller, **values})
+
+
+def _groups(tx: Tx, account: AdAccount, states: dict[int, GroupState]) -> list[_GroupRow]:
+    found = []
+    for group in list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page(1, 200)):
+        state = states.get(group.number)
+        phase = Phase.LEARNING if state is None else state.phase
+        reasons = [REASONS[each] for each in state.reasons] if state else []
+        found.append(_GroupRow(group.name, str(group.number), PHASES[phase], KINDS[phase], reasons, state))
+    return found
+
+
+def _decisions(tx: Tx, caller: Caller) -> list[_DecisionRow]:
+    rows = []
+    for entry in list_decisions(tx, caller.business_id, 4 * LATEST):
+        record = read_record(entry.body)
+        ad = find_ad_by_number(tx, caller.business_id, record.ad) if record.ad else None
+        if ad is None or not may_use(caller, ad.ad_account_id):
+            continue
+        click, lead = 100 * record.p[0], 100 * record.p[0] * record.p[1] * record.p[2]
+        at, price = from_micros(record.ts), record.price_micros / MICROS
+        rows.append(_DecisionRow(str(record.nonce), at, ad.name, price, click, lead))
+    return rows[:LATEST]
+
+
+def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
+    found = explain_decision(tx, caller.business_id, nonce)
+    record = found.record
+    features = found.explained.features if found.explained else {}
+    ordered = sorted(features.items(), key=lambda item: abs(item[1] - 1.0), reverse=True)
+    rivals = []
+    for number in record.ads:
+        ad = find_ad_by_number(tx, caller.business_id, number)
+        if ad is not None and may_use(caller, ad.ad_account_id):
+            offer = found.explained.offers.get(number, 0) if found.explained else 0
+            rivals.append((ad.name, offer / MICROS, number == record.ad))
+    rivals.sort(key=lambda rival: rival[1], reverse=True)
+    return {
+        "id": str(record.nonce),
+        "is_same": found.explained is not None and found.explained.is_same,
+        "version": record.version,
+        "floor": record.floor_micros / MICROS,
+        "price": record.price_micros / MICROS,
+        "features": [(name.removeprefix(OURS), factor) for name, factor in ordered[:8]],
+        "rivals": rivals[:10],
+    }
+
+
+@router.get("/ads/statement.csv")
+async def download_statement(request: Request, caller: PageCaller) -> StreamingResponse:
+    """Payments and charges of the ad accounts by day, with what was left after each."""
+    require(caller, Permission.READ_REPORTS)
+
+    def work(tx: Tx) -> list[list[str]]:
+        head = "ad account,currency,day,ad group,note,views,clicks,amount,balance"
+        lines = [head.split(",")]
+        for account in list_ad_accounts(tx, caller.business_id):
+            if not may_use(caller, account.id):
+                continue
+            for line in load_statement(tx, account):
+                lines.append([
+                    str(account.number), account.currency, line.day, line.ad_group_id, line.note,
+                    str(line.views), str(line.clicks), f"{line.micros / MICROS:.6f}",
+                    f"{line.balance_micros / MICROS:.6f}",
+                ])  # fmt: skip
+        return lines
+
+    lines = csv_lines(await context_of(request).db.read_long(work, caller.business_id), bom=True)
+    headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
+    return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)

@@ -1,0 +1,193 @@
+"""Budgets and balances: several processes, late and repeated views, and one amount wherever one looks."""
+
+import multiprocessing
+import random
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from contatto.ads.model import BudgetMode, NodeStatus, Pacing
+from contatto.ads.store import nodes as ads
+from contatto.delivery.actions.balances import pay_in, set_balance_limit
+from contatto.delivery.actions.serving import AdServer
+from contatto.delivery.store import ledger
+from contatto.kit.clock import Clock, FixedClock, SystemClock
+from contatto.kit.db.connect import open_database
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.vault import Vault
+from contatto.measurement.store import touches
+from contatto.wiring import PORTS
+from tests.ads.world import Chain, World
+from tests.delivery.learning import Market, add_market
+
+VIEW = 1_000
+"""What a view costs without a rival: the reserve."""
+
+
+def totals(market: Market) -> tuple[int, int, int, int]:
+    """What was charged by the ledger, by the touches (what reports show), by the balance; and the views."""
+
+    def work(tx: Tx) -> tuple[int, int, int, int]:
+        account = market.world.ad_account.id
+        days = ledger.list_charged_days(tx, market.id, account, "0000-00-00", "9999-99-99")
+        mine = touches.c.business_id == market.id
+        spend = tx.scalar(select(func.coalesce(func.sum(touches.c.cost_micros), 0)).where(mine))
+        balance = ledger.find_balance(tx, market.id, account)
+        charged = sum(day.charged_micros for day in days)
+        return charged, int(spend), balance.charged_micros, sum(day.views for day in days)
+
+    return market.db.read_now(work)
+
+
+def with_budget(market: Market, micros: int, mode: BudgetMode = BudgetMode.DAY) -> None:
+    """Give the first ad group a budget, and stop the other one."""
+    first, second = market.chains
+
+    def work(tx: Tx) -> None:
+        changed = replace(first.ad_group, budget_micros=micros, budget_mode=mode, pacing=Pacing.FAST)
+        assert ads.record_ad_group(tx, first.ad_group, changed)
+        ads.mark_campaign_status(tx, second.campaign, NodeStatus.PAUSED)
+
+    market.db.write_now(work)
+
+
+@pytest.fixture
+def market(database: Database, clock: FixedClock) -> Market:
+    return add_market(database, clock, pacing=Pacing.FAST)
+
+
+def test_charges_spend_and_balance_are_one_amount(market: Market) -> None:
+    market.play(30)
+    charged, spend, lost, views = totals(market)
+    assert charged == spend == lost > 0
+    assert views == 30
+
+
+def test_a_view_that_comes_twice_is_charged_once(market: Market) -> None:
+    (served,) = market.ask()
+    market.see(served)
+    once = totals(market)
+    market.see(served)
+    assert totals(market) == once
+
+
+def test_views_that_come_late_are_charged_up_to_125_percent_of_a_day_and_no_further(market: Market) -> None:
+    """A day's promises are all seen on the next day, beside that day's own."""
+    with_budget(market, 20 * VIEW)
+    late = market.ask(30)
+    assert len(late) == 20
+    market.clock.advance(hours=6)  # midnight in Singapore has passed, and so has what was promised
+    for served in [*late, *market.ask(30)]:
+        market.see(served)
+    charged, spend, lost, views = totals(market)
+    assert charged == spend == lost == 25 * VIEW
+    assert views == 40
+
+
+def test_a_total_is_never_exceeded_however_late_views_come(market: Market) -> None:
+    with_budget(market, 20 * VIEW, BudgetMode.TOTAL)
+    late = market.ask(30)
+    market.clock.advance(hours=2)
+    more = market.ask(30)
+    for served in [*late, *more]:
+        market.see(served)
+    assert totals(market)[0] == 20 * VIEW
+
+
+def test_a_prepaid_account_spends_what_it_has_and_may_owe_what_its_credit_says(market: Market) -> None:
+    account = market.world.ad_account
+
+    def limit(tx: Tx) -> None:
+        set_balance_limit(tx, account, is_limited=True, credit_micros=2 * VIEW)
+        pay_in(tx, account, 3 * VIEW, "first payment")
+
+    market.db.write_now(limit)
+    served = market.ask(20)
+    for each in served:
+        market.see(each)
+    charged, spend, lost, _ = totals(market)
+    assert charged == spend == lost <= 5 * VIEW
+    assert lost > 5 * VIEW - 2 * max(VIEW, charged // max(len(served), 1))
+    market.db.write_now(lambda tx: pay_in(tx, account, 50 * VIEW, "second payment"))
+    market.clock.advance(seconds=30)
+    assert market.ask(3)
+
+
+def test_a_killed_server_gives_its_grants_and_promises_back(market: Market) -> None:
+    with_budget(market, 10 * VIEW)
+    killed, other = AdServer(market.db), AdServer(market.db)
+    assert len(market.ask(4, server=killed)) == 4
+    assert len(market.ask(10, server=other)) <= 6
+    market.clock.advance(minutes=20)
+    assert len(market.ask(30, server=other)) == 10
+
+
+def play_process(url: str, world: World, chains: list[Chain], seed: int, told: Any) -> None:
+    """One serving process: it asks until nothing comes any more; some views come late, some twice."""
+    chance = random.Random(seed)  # noqa: S311 — seeded
+    db = open_database(url, SystemClock(), Vault({"test": bytes(32)}), PORTS)
+    try:
+        market = Market(db, _Real(), world, chains, AdServer(db))  # type: ignore[arg-type]  # time passes by itself
+        late, empty = [], 0
+        while empty < 12:
+            found = market.ask(5)
+            empty = 0 if found else empty + 1
+            for served in found:
+                fate = chance.random()
+                if fate < 0.9:
+                    market.see(served)
+                else:
+                    late.append(served)
+                if fate < 0.2:
+                    market.see(served)  # the same link again
+            if not found:
+                for served in late:
+                    market.see(served)
+                late = []
+                _Real.pause(0.25)
+        told.put("done")
+    finally:
+        db.close()
+
+
+class _Real:
+    """Time as it is, for processes; a test's clock that is moved does nothing here."""
+
+    def advance(self, **_: float) -> None:
+        """Nothing: time passes by itself."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    @staticmethod
+    def pause(seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def test_three_serving_processes_spend_one_budget_to_its_end_and_not_beyond(postgres_copy: str) -> None:
+    clock: Clock = SystemClock()
+    db = open_database(postgres_copy, clock, Vault({"test": bytes(32)}), PORTS)
+    try:
+        market = add_market(db, clock, pacing=Pacing.FAST)  # type: ignore[arg-type]  # time passes by itself
+        budget = 150 * VIEW
+        with_budget(market, budget)
+        spawn = multiprocessing.get_context("spawn")
+        told = spawn.Queue()
+        arguments = (postgres_copy, market.world, market.chains)
+        processes = [spawn.Process(target=play_process, args=(*arguments, seed, told)) for seed in range(3)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(240)
+        assert [process.exitcode for process in processes] == [0, 0, 0]
+        charged, spend, lost, views = totals(market)
+        assert charged == spend == lost
+        assert budget - VIEW < charged <= budget
+        assert views == charged // VIEW
+    finally:
+        db.close()

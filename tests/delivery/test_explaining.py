@@ -1,0 +1,90 @@
+"""Why an ad was shown, why another was not, phases and balances: through the API and the page."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from contatto.delivery.actions.serving import AdServer
+from contatto.delivery.actions.training import Trainer
+from tests.journeys.running import House, flush_decisions, running_house
+
+ASKED = {"viewer_id": "reader", "country": "SG", "consent": True, "language": "en", "age": 31}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with running_house(tmp_path_factory.mktemp("house"), worker="separate") as running:
+        running.make_ad("CONVERSATION")
+        yield running
+
+
+def decide(house: House, **changes: Any) -> Any:
+    headers = {"Access-Token": house.token}
+    ad = house.client.post("/delivery/decide", headers=headers, json=ASKED | changes).json()["ad"]
+    flush_decisions(house)
+    return ad
+
+
+def learn(house: House) -> None:
+    trainer, db = Trainer(14, is_hasty=True), house.context.db
+    trainer.start_over()
+    while (keep := db.read_now(trainer.read_next)) is not None:
+        db.write_now(keep)
+
+
+def test_why_an_ad_was_shown_is_told_with_its_chances_and_what_was_known(house: House) -> None:
+    ad = decide(house, features={"follows": ["tea"]})
+    why = house.data("GET", "/contatto/delivery/decision/get/", decision_id=ad["decision_id"])
+    assert (why["ad_id"], why["verdict"], why["is_reproduced"]) == (ad["ad_id"], "shown", True)
+    assert why["price"] >= why["floor"] == 1.0
+    assert 0.0 < why["p_click"] < 1.0
+    assert {each["feature"] for each in why["features"]} == {"language", "age", "follows"}
+
+
+def test_why_an_ad_was_not_shown_is_told_by_its_hurdle_or_its_offer(house: House) -> None:
+    first = decide(house, viewer_id="before")
+    other = house.make_ad("LEAD_GENERATION", house.tiktok_id)
+    path = "/contatto/delivery/decision/get/"
+    late = house.data("GET", path, decision_id=first["decision_id"], ad_id=other["ad_id"])
+    assert late["verdict"] == "not_live"
+    client: Any = house.client
+    server = client.app.state.resources[AdServer]
+    client.portal.call(server.live_ads.refresh, house.business_id)
+    shown = decide(house, viewer_id="after", channel_account_id=house.webchat_id)
+    why = house.data("GET", path, decision_id=shown["decision_id"], ad_id=other["ad_id"])
+    assert (why["verdict"], why["reason"], why["p_click"]) == ("left_out", "channel", None)
+
+
+def test_an_unknown_decision_is_not_found(house: House) -> None:
+    assert house.api("GET", "/contatto/delivery/decision/get/", decision_id="123")["code"] != 0
+
+
+def test_each_ad_group_tells_how_far_it_has_learned(house: House) -> None:
+    ad = decide(house, viewer_id="sees it")
+    house.client.get(ad["view_url"])
+    learn(house)
+    found = house.data("GET", "/contatto/delivery/status/get/")["list"]
+    assert {each["phase"] for each in found} == {"learning"}
+    assert sum(each["impressions"] for each in found) == 1
+
+
+def test_a_balance_loses_what_reports_show(house: House) -> None:
+    ad = decide(house, viewer_id="balance")
+    house.client.get(ad["view_url"])
+    (balance,) = house.data("GET", "/advertiser/balance/get/")["list"]
+    spend = sum(float(row["spend"]) for row in house.report(metrics=["spend"]).values())
+    assert balance["mode"] == "OPEN"
+    assert balance["charged"] == pytest.approx(spend)
+    assert balance["balance"] == pytest.approx(-spend)
+
+
+def test_the_page_shows_phases_decisions_and_why(house: House) -> None:
+    ad = decide(house, viewer_id="page")
+    house.sign_in()
+    page = house.client.get("/ads/delivery", params={"decision": ad["decision_id"]})
+    assert page.status_code == 200
+    for words in ("What delivery learned", "Why this ad", "Learning", "Ad of CONVERSATION"):
+        assert words in page.text
+    statement = house.client.get("/ads/statement.csv")
+    assert statement.text.splitlines()[0].endswith("views,clicks,amount,balance")
