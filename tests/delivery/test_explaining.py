@@ -22,7 +22,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def decide(house: House, **changes: Any) -> Any:
     headers = {"Access-Token": house.token}
     ad = house.client.post("/delivery/decide", headers=headers, json=ASKED | changes).json()["ad"]
-    flush_decisions(house)
+    flush_decisions(house.client)
     return ad
 
 

@@ -22,6 +22,7 @@ PLACES: Final = {
     "conversation_id": ("conversations.id", "conversations.external_id"),
     "conversion_id": ("conversions.conversion_id",),
     "custom_audience_id": ("audiences.number",),
+    "decision_id": ("delivery_log.nonce",),
     "digest": ("form_pictures.digest", "photos.digest"),
     "event_set_id": ("crm_event_sets.number",),
     "failed_id": ("outbox_jobs.id", "outbound_requests.id"),
@@ -31,7 +32,6 @@ PLACES: Final = {
     "invitation_id": ("invitations.id",),
     "job_id": ("lead_jobs.id",),
     "label_id": ("labels.id",),
-    "decision_id": ("delivery_log.nonce",),
     "lead_id": ("leads.id", "leads.number"),
     "media_id": ("photos.digest",),
     "member_id": ("members.id",),
@@ -64,6 +64,7 @@ ALSO_CALLED: Final = {
     "lead_ids": "lead_id", "file_paths": "file_path", "selected": "conversation_id", "ad": "ad_id",
     "ad_group": "adgroup_id", "campaign": "campaign_id", "label": "label_id", "form": "form_id",
     "account": "account_id", "excluded_audience_ids": "audience_id", "event_set_ids": "event_set_id",
+    "decision": "decision_id",
 }  # fmt: skip
 """Other names for the same ids; a name that ends in ``_ids`` is a list of what it is called without."""
 
@@ -91,5 +92,5 @@ def _found(tx: Tx, business_id: str, places: tuple[str, ...]) -> list[str]:
         if place in DEAD_LETTERS:
             wanted = wanted.where(table.c.state == "dead")
         before = DEAD_LETTERS.get(place, "")
-        found += [f"{before}{value}" for (value,) in tx.execute(wanted) if value not in (None, "")]
+        found += [f"{before}{value}" for (value,) in tx.execute(wanted) if value not in (None, "", 0)]
     return list(dict.fromkeys(found))
