@@ -4,13 +4,15 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
+from sqlalchemy.event import listen
+
 from contatto.ads.actions.ads import change_ad_status
 from contatto.ads.model import BudgetMode, NodeStatus, Pacing
 from contatto.ads.store import nodes as ads
 from contatto.capture.actions import turn_off_capture
 from contatto.delivery.actions.budgeting import PROMISE_US
 from contatto.delivery.actions.serving import AdServer, serve_ad
-from contatto.delivery.index import FRESH, TOO_OLD
+from contatto.delivery.index import FRESH, TOO_OLD, load_snapshot
 from contatto.delivery.model.decisions import AdRequest, Served
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -65,6 +67,20 @@ def test_ads_of_another_business_never_compete(database: Database) -> None:
     made(database)
     other = database.write_now(add_world)
     assert serve(AdServer(database), other) is None
+
+
+def test_the_index_is_read_with_as_many_statements_for_ten_ads_as_for_one(database: Database) -> None:
+    world, _ = made(database)
+
+    def statements(tx: Tx) -> int:
+        said: list[str] = []
+        listen(tx.connection, "before_cursor_execute", lambda *told: said.append(told[2]))
+        load_snapshot(tx, world.id)
+        return len(said)
+
+    of_one = database.read_now(statements)
+    database.write_now(lambda tx: [add_chain(tx, world) for _ in range(9)])
+    assert database.read_now(statements) == of_one
 
 
 def test_a_lead_ad_stops_while_capture_is_off(database: Database, clock: FixedClock) -> None:

@@ -96,6 +96,11 @@ def is_capture_on(tx: Tx, business_id: str, channel_account_id: str) -> bool:
     return switch is not None and switch.is_on
 
 
+def list_capturing(tx: Tx, business_id: str) -> set[str]:
+    """The channel accounts of a business in which capture is on."""
+    return {channel_id for channel_id, switch in list_switches(tx, business_id).items() if switch.is_on}
+
+
 def list_switches(tx: Tx, business_id: str) -> dict[str, CaptureSwitch]:
     """Switches of a business by channel account."""
     mine = select(capture_switches).where(capture_switches.c.business_id == business_id)

@@ -8,12 +8,13 @@ from typing import Final
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId
-from contatto.ads.actions.accounts import load_facts
+from contatto.ads.actions.accounts import facts_of
 from contatto.ads.rules import goals
 from contatto.ads.store import nodes as ads
 from contatto.audiences import store as audiences
 from contatto.audiences.model import Audience, AudienceKind
 from contatto.audiences.rules import conversion_of
+from contatto.capture import store as capture
 from contatto.channels import store as channels
 from contatto.channels.model import Platform
 from contatto.delivery.model.decisions import Candidate, Member, Snapshot
@@ -64,11 +65,12 @@ def load_snapshot(tx: Tx, business_id: str, known: KnownMembers | None = None) -
         raise Refused(errors.NOT_FOUND)
     ad_accounts = {str(account.id): account for account in accounts.list_ad_accounts(tx, business.id)}
     channel_accounts = {account.id: account for account in channels.list_accounts(tx, business_id)}
+    capturing = capture.list_capturing(tx, business_id)
     found: list[Candidate] = []
     for live in ads.list_live_ads(tx, business_id):
         account = ad_accounts[live.ad.ad_account_id]
         channel = channel_accounts[live.ad.channel_account_id]
-        facts = load_facts(tx, account, channel, live.ad_group.countries)
+        facts = facts_of(account, channel, live.ad_group.countries, capture_on=channel.id in capturing)
         goal = live.ad_group.goal
         may_serve = goals.is_eligible(goal, facts) and not goals.next_steps(goal, facts)
         own_chat = channel.platform is Platform.WEBCHAT

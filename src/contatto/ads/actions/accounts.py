@@ -39,8 +39,10 @@ def choose_account(
     if not known:
         raise Refused(errors.INVALID, "identity_id: this business has no channel account yet.")
 
+    capturing = capture.list_capturing(tx, ad_account.business_id)
+
     def hurdles(account: ChannelAccount) -> int:
-        facts = load_facts(tx, ad_account, account, countries)
+        facts = facts_of(ad_account, account, countries, capture_on=account.id in capturing)
         failed = sum(not result.passed for result in goals.eligibility(goal, facts))
         return failed * 2 + len(goals.next_steps(goal, facts))
 
@@ -49,12 +51,20 @@ def choose_account(
 
 def load_facts(tx: Tx, ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...]) -> Facts:
     """What the checks of a goal need to know."""
+    capture_on = capture.is_capture_on(tx, channel.business_id, channel.id)
+    return facts_of(ad_account, channel, countries, capture_on=capture_on)
+
+
+def facts_of(
+    ad_account: AdAccount, channel: ChannelAccount, countries: tuple[str, ...], *, capture_on: bool
+) -> Facts:
+    """The same from what was read; for many ads, whose switches are read at once."""
     return Facts(
         channel_account_id=channel.id,
         account_country=channel.registration_country,
         ad_account_country=ad_account.country,
         target_countries=countries,
-        capture_on=capture.is_capture_on(tx, channel.business_id, channel.id),
+        capture_on=capture_on,
     )
 
 
