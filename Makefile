@@ -23,9 +23,9 @@ run: $(STAMP) ## start the demo world; PORT=8000 and DATA=folder choose where
 	@$(BIN)/contatto demo $(if $(PORT),--port $(PORT)) $(if $(DATA),--data-dir $(DATA))
 
 ##@ Change it
-test: $(STAMP) ## run the tests of the default run; T=path runs all of one file or folder
+test: $(STAMP) ## run the tests of the default run; T=path runs all of one file or folder; WITHOUT=folder leaves one out
 	@$(PYTHON) -m tools.browser
-	@$(BIN)/pytest $(if $(T),$(T),$(TWO) -m "not slow and not wide")
+	@$(BIN)/pytest $(if $(T),$(T),$(TWO) -m "not slow and not wide" $(addprefix --ignore=,$(WITHOUT)))
 
 test-wide: $(STAMP) ## run the wide tests, which test leaves out: both databases, all attacks, long walks
 	@$(PYTHON) -m tools.browser

@@ -66,7 +66,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Begin with the files that take long, so that at the end no process waits for the other's last one.
     """
     for item in items:
-        if is_wide(item.nodeid):
+        if is_wide(item.nodeid, getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.wide)
     items.sort(key=lambda item: item.path.parent.name not in LONG)
 
@@ -188,6 +188,12 @@ def postgres_copy(emptied_databases: EmptiedDatabases) -> Iterator[str]:
     taken = emptied_databases.take()
     yield postgres.url_of(taken.name)
     emptied_databases.give_back(taken)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Of a whole house: empty for SQLite in its data folder, else a PostgreSQL database without rows."""
+    return "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_copy"))
 
 
 @pytest.fixture

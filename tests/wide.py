@@ -6,20 +6,26 @@ more (a page on the second database), the tail of a matrix, and what plays a who
 server.
 """
 
+from collections.abc import Collection
 from typing import Final
 
+HOUSES: Final = {"database_url", "served", "world", "fresh_world", "planted_world"}
+"""Fixtures that start a whole house: what runs in one is the same test once more on the second database."""
 WHOLE_HOUSES: Final = ("browser/", "cli/", "conformance/", "jobs/", "journeys/", "logins/", "security/")
 """Folders that start at a route or a command; the stores below are tested on both databases elsewhere."""
 EDGES: Final = ("_api.py", "_pages.py", "/test_api.py", "/test_pages.py", "/test_hostile.py")
 """In the other folders: the files that test routes."""
 ON_POSTGRESQL_TOO: Final = (
     "jobs/test_actions.py",
+    "leads/test_erasing.py",
+    "people/test_members.py",
+    "typed/test_kept.py",
     "journeys/test_conversion_to_report.py",
     "journeys/test_message_to_lead.py",
-    "security/test_other_tenant.py",  # one in six of its routes
     "security/test_raced.py",
 )
-"""What the default run makes on PostgreSQL too: locks, tenants, and a message on its way to a report."""
+"""What the default run makes on PostgreSQL too: locks, stores that are tested in a house alone, and a message
+on its way to a report. Its rows of tenants are asked for in `kit/test_row_security.py`."""
 
 WIDE: Final = (
     # Real servers under load, and installations made by commands.
@@ -98,16 +104,19 @@ WIDE: Final = (
 """Further wide tests: a file, or how a test begins, below `tests`."""
 
 
-def is_wide(test: str) -> bool:
-    """Whether a test is wide, by its id as pytest writes it."""
+def is_wide(test: str, fixtures: Collection[str] = ()) -> bool:
+    """Whether a test is wide, by its id as pytest writes it and by what it uses."""
     below = test.removeprefix("tests/")
-    return below.startswith(WIDE) or (_is_on_postgresql(below) and _is_the_same_again(below))
+    if below.startswith(WIDE):
+        return True
+    return _is_on_postgresql(below) and _is_the_same_again(below, not HOUSES.isdisjoint(fixtures))
 
 
 def _is_on_postgresql(test: str) -> bool:
     return "postgresql" in test.partition("[")[2]
 
 
-def _is_the_same_again(test: str) -> bool:
+def _is_the_same_again(test: str, in_a_house: bool) -> bool:
     file = test.partition("::")[0]
-    return (file.startswith(WHOLE_HOUSES) or file.endswith(EDGES)) and not file.startswith(ON_POSTGRESQL_TOO)
+    is_of_an_edge = in_a_house or file.startswith(WHOLE_HOUSES) or file.endswith(EDGES)
+    return is_of_an_edge and not file.startswith(ON_POSTGRESQL_TOO)

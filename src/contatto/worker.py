@@ -28,7 +28,8 @@ LATER_S: Final = 0.2
 MAINTENANCE_S: Final = 900.0
 """Seconds between two runs of the long work on files."""
 REST_S: Final = 60.0
-"""How long it waits after the start before long work begins."""
+"""How long it waits after the start before long work begins, and what is done less often: who has just
+started is asked for pages first, and what is thrown away once an hour has time."""
 
 
 class Worker:
@@ -107,6 +108,8 @@ class Worker:
             poked.clear()
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[int]]) -> None:
+        if seconds > REST_S:
+            await asyncio.sleep(REST_S)
         while True:
             await self._try("clock", work)
             await asyncio.sleep(seconds)

@@ -11,8 +11,8 @@ from tests.journeys.running import House, running_house
 
 
 @pytest.fixture
-def house(tmp_path: Path, engine_url: str) -> Iterator[House]:
-    with running_house(tmp_path, database_url=engine_url) as running:
+def house(tmp_path: Path, database_url: str) -> Iterator[House]:
+    with running_house(tmp_path, database_url=database_url) as running:
         running.sign_in()
         yield running
 

@@ -21,8 +21,8 @@ TOKEN = "token-as-the-platform-shows-it"
 
 
 @pytest.fixture
-def house(tmp_path: Path, engine_url: str) -> Iterator[House]:
-    with running_house(tmp_path, database_url=engine_url) as running:
+def house(tmp_path: Path, database_url: str) -> Iterator[House]:
+    with running_house(tmp_path, database_url=database_url) as running:
         running.sign_in()
         yield running
 

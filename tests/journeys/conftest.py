@@ -8,15 +8,6 @@ import pytest
 from tests.journeys.running import House, running_house
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    """Empty for SQLite in the data folder, else the URL of a PostgreSQL database without rows."""
-    if request.param == "sqlite":
-        return ""
-    url: str = request.getfixturevalue("postgres_copy")
-    return url
-
-
 @pytest.fixture
 def house(tmp_path: Path, database_url: str) -> Iterator[House]:
     with running_house(tmp_path, database_url=database_url) as running:

@@ -25,11 +25,6 @@ def mailbox() -> Iterator[Mailbox]:
         yield box
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    return "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_copy"))
-
-
 @pytest.fixture
 def house(tmp_path: Path, database_url: str, mailbox: Mailbox) -> Iterator[House]:
     sender = "Contatto <contatto@kopi.example.com>"

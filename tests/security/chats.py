@@ -15,7 +15,7 @@ from contatto.channels.actions import NewAccount, allow_embedding, connect_accou
 from contatto.channels.model import Platform
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.kit.db.tx import Tx
-from tests.journeys.running import COMPANY, House, until
+from tests.journeys.running import COMPANY, House, flush_decisions, until
 
 SITE = "https://shop.example.com"
 
@@ -96,7 +96,10 @@ def ads_token(house: House) -> str:
 
 
 def decide(house: House, viewer: str, token: str = "", **more: str) -> dict[str, str]:
-    """The ad that a publisher is given for a viewer whom it names; it asks again while pacing has none."""
+    """The ad that a publisher is given for a viewer whom it names; it asks again while pacing has none.
+
+    That it was decided is in the log afterwards.
+    """
     asked = {"viewer_id": viewer, "country": "SG", **more}
     headers = {"Access-Token": token or house.token}
 
@@ -107,6 +110,7 @@ def decide(house: House, viewer: str, token: str = "", **more: str) -> dict[str,
 
     ad = until(ask)
     assert ad
+    flush_decisions(house.client)
     return ad
 
 

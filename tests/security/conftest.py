@@ -123,12 +123,6 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
         yield running
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    """Empty for SQLite in the data folder, else the URL of a PostgreSQL database without rows."""
-    return "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_copy"))
-
-
 @pytest.fixture
 def house(tmp_path: Path, database_url: str) -> Iterator[House]:
     """One business with its background work, for what has to be settled."""

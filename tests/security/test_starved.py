@@ -105,14 +105,6 @@ def open_street(folder: Path, database_url: str, **settings: Any) -> Iterator[St
         yield Street(house, url, csrf_of(client.get("/leads/import").text), victim_id)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    if request.param == "sqlite":
-        return ""
-    url: str = request.getfixturevalue("postgres_copy")
-    return url
-
-
 @pytest.fixture
 def street(tmp_path: Path, database_url: str) -> Iterator[Street]:
     with open_street(tmp_path, database_url) as opened:

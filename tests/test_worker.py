@@ -1,0 +1,55 @@
+"""When the worker does what is done by the clock."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from contatto import worker
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.settings import Settings
+from contatto.kit.work import PeriodicJob
+from contatto.wiring import install
+
+
+async def run_until(
+    db: Database, jobs: tuple[PeriodicJob, ...], is_enough: Callable[[], bool], seconds: float = 60.0
+) -> None:
+    """Run a worker that has this work alone, until it has done enough of it."""
+    nothing = replace(install(Settings()), queued_work=lambda _: (), makings=(), periodic_jobs=lambda: jobs)
+    running = asyncio.create_task(worker.Worker(db, nothing).run())
+    async with asyncio.timeout(seconds):
+        while not is_enough():
+            await asyncio.sleep(0.001)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+def noted(done: list[str], name: str, every_s: float) -> PeriodicJob:
+    def run(_: Tx) -> int:
+        done.append(name)
+        return 0
+
+    return PeriodicJob(every_s, run)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_what_is_done_once_an_hour_does_not_hold_up_the_start(database: Database) -> None:
+    done: list[str] = []
+    jobs = (noted(done, "hourly", 3600.0), noted(done, "often", 0.001))
+    asyncio.run(run_until(database, jobs, lambda: done.count("often") > 20))
+    assert "hourly" not in done
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_what_is_done_once_an_hour_is_done_after_a_rest_too(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "REST_S", 0.01)
+    done: list[str] = []
+    asyncio.run(run_until(database, (noted(done, "hourly", 3600.0),), lambda: bool(done)))
+    assert done == ["hourly"]
