@@ -27,6 +27,8 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "GET /settings/ad-accounts",
         "GET /settings/alerts",
         "POST /settings/alerts",
+        "POST /settings/alerts/browsers",
+        "POST /settings/alerts/browsers/{browser_id}/remove",
         "GET /settings/capture",
         "GET /settings/members",
         "GET /settings/profile",

@@ -9,9 +9,10 @@ from contatto.accounts.model import Permission
 from contatto.ad_platforms.actions.pulling import pull_kind
 from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ads.actions.drafts import purge_drafts
-from contatto.alerts import actions as alerts
-from contatto.alerts.model import AlertRaised
-from contatto.alerts.store import has_due_alert, list_alerted_businesses
+from contatto.alerts.actions import pushing
+from contatto.alerts.actions import telling as alerts
+from contatto.alerts.model import AlertRaised, Way
+from contatto.alerts.store.records import has_due_alert, list_alerted_businesses
 from contatto.audiences import actions as audiences
 from contatto.channels.index import AppIndex
 from contatto.channels.model import ChannelLost, Platform
@@ -252,6 +253,7 @@ def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     push_kinds = (pushes.push_kind(entity) for entity in Entity)
     kinds = (
         replies.reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), *push_kinds, *crm_kinds,
+        pushing.alert_push_kind(settings.mail_from, settings.base_url),
     )  # fmt: skip
     return {kind.name: kind for kind in kinds}
 
@@ -267,7 +269,8 @@ def periodic_jobs(
         PeriodicCount(2.0, trainer.start_over, trainer.read_next),
         PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),
         PeriodicJob(5.0, send_scheduled, SCHEDULED.is_due),
-        PeriodicJob(3.0, mail_alerts, has_due_alert),
+        PeriodicJob(3.0, mail_alerts, partial(has_due_alert, way=Way.MAIL)),
+        PeriodicJob(1.0, pushing.push_due_alerts, partial(has_due_alert, way=Way.PUSH)),
         PeriodicJob(60.0, alerts.alert_due_tasks),
         PeriodicJob(60.0, alerts.alert_waiting_chats),
         PeriodicJob(3600.0, alerts.purge_alerts),

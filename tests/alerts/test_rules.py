@@ -4,12 +4,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contatto.alerts.model import Alert, Choices, Kind
-from contatto.alerts.rules import MOST_LINES, alert_mail, mail_at, message_stamp, path_of
+from contatto.alerts.model import Alert, Choices, Kind, Way
+from contatto.alerts.rules import MOST_LINES, alert_mail, due_at, message_stamp, path_of, push_text
 from contatto.kit.languages import translator_for
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SINGAPORE = "Asia/Singapore"  # eight hours ahead: 20:00 at NOON
+
+
+def mail_at(wanted: Choices, kind: Kind, now: datetime, zone: str) -> datetime | None:
+    return due_at(wanted, kind, now, zone)[Way.MAIL]
 
 
 def choices(**wanted: object) -> Choices:
@@ -86,3 +90,18 @@ def test_one_mail_tells_of_all_with_a_link_to_each() -> None:
 def test_a_long_mail_is_cut_and_says_so() -> None:
     told = [alert(Kind.LEAD, str(number)) for number in range(MOST_LINES + 2)]
     assert "And 2 more." in alert_mail(translator_for("en"), told, "", "Kopi")[1]
+
+
+def test_a_browser_is_told_at_once_but_not_in_quiet_hours() -> None:
+    assert due_at(choices(pushed=("lead",)), Kind.LEAD, NOON, "UTC") == {Way.MAIL: None, Way.PUSH: NOON}
+    quiet = choices(pushed=("lead",), digested=("lead",), quiet_from=19 * 60, quiet_until=21 * 60)
+    due = due_at(quiet, Kind.LEAD, NOON, SINGAPORE)
+    assert due == {Way.MAIL: NOON + timedelta(hours=12), Way.PUSH: NOON + timedelta(hours=1)}
+
+
+def test_a_browser_shows_one_thing_by_its_name_and_many_by_their_number() -> None:
+    words = translator_for("en")
+    one, other, chat = alert(Kind.LEAD, "l1"), alert(Kind.LEAD, "l2"), alert(Kind.MESSAGE, "c1")
+    assert push_text(words, [one]) == ("A new lead", "/leads/l1", "lead-l1")
+    assert push_text(words, [one, other])[:2] == ("2 alerts", "/leads")
+    assert push_text(words, [one, chat])[:2] == ("2 alerts", "/inbox")

@@ -1,5 +1,6 @@
 """Who does not look at the page sees in its title that something happened; one click leads to it."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -38,6 +39,38 @@ def owner(browser: Browser, served: Served) -> Iterator[Page]:
     expect(page.get_by_role("heading", name="Alerts", level=1)).to_be_visible()
     yield page
     context.close()
+
+
+def test_a_push_is_shown_by_the_browser_and_the_page_offers_to_subscribe(served: Served, owner: Page) -> None:
+    """The push service of a browser is its maker's; what comes from there is handed in by its own tools."""
+    owner.context.grant_permissions(["notifications"])
+    expect(owner.get_by_role("button", name="Tell me in this browser")).to_be_visible()
+    tools = owner.context.new_cdp_session(owner)
+    known: list[str] = []
+    tools.on(
+        "ServiceWorker.workerRegistrationUpdated",
+        lambda told: known.extend(each["registrationId"] for each in told["registrations"]),
+    )
+    tools.send("ServiceWorker.enable")
+    owner.evaluate(
+        """async () => {
+          const made = await navigator.serviceWorker.register("/static/alerts/worker.js");
+          const worker = made.installing ?? made.waiting ?? made.active;
+          const changed = () => new Promise((go) => worker.addEventListener("statechange", go));
+          while (worker.state !== "activated") await changed();
+        }"""
+    )
+    told = {"title": "A new lead", "body": "Kopi and Co", "path": "/leads/1", "tag": "lead-1"}
+    pushed = {"origin": served.url, "registrationId": known[0], "data": json.dumps(told)}
+    tools.send("ServiceWorker.deliverPushMessage", pushed)
+    shown = owner.wait_for_function(
+        """async () => {
+          const made = await navigator.serviceWorker.getRegistration("/static/alerts/worker.js");
+          const [first] = await made.getNotifications();
+          return first && [first.title, first.body, first.tag, first.data.url];
+        }"""
+    )
+    assert shown.json_value() == ["A new lead", "Kopi and Co", "lead-1", f"{served.url}/leads/1"]
 
 
 def write(served: Served, text: str) -> None:

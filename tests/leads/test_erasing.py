@@ -70,7 +70,7 @@ IMPERSONAL: Final = {
     # ads of other platforms
     "outside_accounts", "outside_days", "outside_nodes", "outside_tokens",
     # members of businesses, who are asked in and written to
-    "users", "invitations", "mails", "alert_choices",
+    "users", "invitations", "mails", "alert_choices", "push_browsers",
     # CRMs: ids of leads that are to be erased there, and digests of the statuses that we wrote, for a day
     "crm_targets", "crm_erasures", "crm_echoes",
 }  # fmt: skip

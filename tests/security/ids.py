@@ -16,6 +16,7 @@ PLACES: Final = {
     "app_id": ("channel_apps.app_id",),
     "audience_id": ("audiences.number",),
     "auto_message_id": ("welcome_messages.number",),
+    "browser_id": ("push_browsers.id",),
     "business_id": ("businesses.id", "channel_accounts.external_id", "channel_accounts.id"),
     "campaign_id": ("campaigns.number",),
     "channel_account_id": ("channel_accounts.id",),

@@ -14,6 +14,7 @@ from tests.journeys.running import ad_group as new_ad_group
 from tests.security.attempts import Attempt
 from tests.security.filling import picture
 from tests.security.ids import place_of
+from tests.security.invited import POINT, SECRET
 from tests.security.pages import offered
 from tests.security.routes import Way, ways
 from tests.security.world import Tenant, World
@@ -44,6 +45,7 @@ TEXTS: Final = {
     "location_ids": "1880251", "name": "One more", "once": "", "optimization_goal": "LEAD_GENERATION",
     "privacy_policy_url": "https://push.example.com/p", "query": "", "reason": "twins", "seen": "",
     "start_date": "2026-01-01", "text": "email\nmei@push.example.com", "word": "ERASE", "website": "",
+    "endpoint": "https://push.example.com/x", "public_key": POINT, "secret": SECRET,
     "body": "Hi there", "headline": "Hi", "label": "X", "policy_url": "https://push.example.com/p",
 }  # fmt: skip
 """What a field is sent that is no id and has no choices."""

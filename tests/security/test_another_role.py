@@ -38,6 +38,7 @@ def test_every_private_route_asks_for_a_permission_or_is_known_to_need_none() ->
         "GET /typed/number", "POST /logout", "GET /settings/ad-accounts", "GET /settings/members",
         "GET /settings/profile",
         "GET /alerts/choices", "GET /settings/alerts", "POST /settings/alerts",
+        "POST /settings/alerts/browsers", "POST /settings/alerts/browsers/{browser_id}/remove",
         "POST /settings/profile", "POST /settings/profile/password", "POST /settings/profile/sessions/end",
         "POST /settings/profile/sessions/{session_id}/end", "POST /switch",
         "GET /open_api/v1.3/oauth2/advertiser/get/",

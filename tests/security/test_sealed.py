@@ -34,7 +34,8 @@ NO_PERSON = {
     "crm_deliveries.edited", "crm_records.owner", "crm_records.told_by", "crm_targets.secrets",
     "delivery_log.body", "delivery_models.blob", "form_pictures.body", "mails.recipient",
     "mails.subject", "mails.text", "outbound_requests.progress", "outside_tokens.access_token",
-    "photos.body", "subscriptions.secret",
+    "photos.body", "push_browsers.endpoint", "push_browsers.public_key", "push_browsers.secret",
+    "subscriptions.secret",
 }  # fmt: skip
 """Sealed columns that hold secrets, pictures, ids, where a sequence of requests stands, what members of a
 business or of their CRM write, and what delivery learned of viewers, whom it knows by pseudonyms: nobody's

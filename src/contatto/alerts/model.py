@@ -1,4 +1,4 @@
-"""What members are alerted of, how each chose it, and an alert that waits for its mail."""
+"""What members are alerted of, how each chose it, and an alert that waits to be told."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +19,13 @@ class Kind(StrEnum):
     """A platform refused an account's access token."""
 
 
+class Way(StrEnum):
+    """How an alert that waits is told."""
+
+    MAIL = "mail"
+    PUSH = "push"
+
+
 NEEDS: Final = {
     Kind.LEAD: Permission.READ_LEADS,
     Kind.MESSAGE: Permission.READ_INBOX,
@@ -28,6 +35,8 @@ NEEDS: Final = {
     Kind.CHANNEL: Permission.ADMINISTER,
 }
 """What somebody must be allowed to do to be alerted of a kind."""
+ALERT_PUSH: Final = "alert_push"
+"""The name of the kind of outbound requests; it is kept in rows and never changes."""
 RAISED: Final = frozenset({Kind.TASK, Kind.WAITING, Kind.CHANNEL})
 """Kinds that open pages hear of as `AlertRaised`; of the others they hear the event itself."""
 
@@ -36,15 +45,16 @@ RAISED: Final = frozenset({Kind.TASK, Kind.WAITING, Kind.CHANNEL})
 class Choices:
     """How a member wants to be alerted.
 
-    Kinds that stand in ``mailed`` come by mail at once, those in ``digested`` once a day; ``shown`` count in
-    the title of open pages, with a sound if ``has_sound``. Times are minutes of the member's own day; quiet
-    hours are none where both ends are the same.
+    Kinds that stand in ``mailed`` come by mail at once, those in ``digested`` once a day, those in ``pushed``
+    to the member's browsers; ``shown`` count in the title of open pages, with a sound if ``has_sound``.
+    Times are minutes of the member's own day; quiet hours are none where both ends are the same.
     """
 
     business_id: str
     member_id: str
     mailed: tuple[str, ...] = ()
     digested: tuple[str, ...] = ()
+    pushed: tuple[str, ...] = ()
     shown: tuple[str, ...] = tuple(Kind)
     has_sound: bool = False
     quiet_from: int = 0
@@ -54,13 +64,25 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert that waits for its mail; ``stamp`` tells it from others of the same thing, as by a day."""
+    """An alert that waits; ``stamp`` tells it from others of the same thing, such as by a day."""
 
     business_id: str
     member_id: str
     kind: Kind
     subject_id: str
     stamp: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PushBrowser:
+    """A browser of a member that is told while no page is open; ``name`` is what it said of itself."""
+
+    id: str
+    business_id: str
+    member_id: str
+    user_id: str
+    name: str
     created_at: datetime
 
 

@@ -1,4 +1,4 @@
-"""When an alert is mailed, where it leads, and what the mail says; it holds no contact value."""
+"""When an alert is told, where it leads, and what a mail or a browser says; neither holds a contact value."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from contatto.alerts.model import Alert, Choices, Kind
+from contatto.alerts.model import Alert, Choices, Kind, Way
 from contatto.kit.i18n import N_, Translator
 
 GATHERED: Final = timedelta(minutes=15)
@@ -29,16 +29,17 @@ KIND_TEXTS: Final[Mapping[Kind, str]] = {
 }
 
 
-def mail_at(choices: Choices, kind: Kind, now: datetime, zone: str) -> datetime | None:
-    """When an alert is mailed to a member: now, after their quiet hours, with the next digest, or never."""
-    if kind in choices.mailed:
-        return after_quiet(choices, now, zone)
-    if kind in choices.digested:
-        return _next(choices.digest_at, now, zone)
-    return None
+def due_at(choices: Choices, kind: Kind, now: datetime, zone: str) -> dict[Way, datetime | None]:
+    """When a member is told in each way: now, after their quiet hours, with the next digest, or never."""
+    at_once = _after_quiet(choices, now, zone)
+    digest = _next(choices.digest_at, now, zone) if kind in choices.digested else None
+    return {
+        Way.MAIL: at_once if kind in choices.mailed else digest,
+        Way.PUSH: at_once if kind in choices.pushed else None,
+    }
 
 
-def after_quiet(choices: Choices, now: datetime, zone: str) -> datetime:
+def _after_quiet(choices: Choices, now: datetime, zone: str) -> datetime:
     """The end of a member's quiet hours, or now outside of them."""
     start, end, minute = choices.quiet_from, choices.quiet_until, _minute(now, zone)
     is_quiet = start <= minute < end if start <= end else minute >= start or minute < end
@@ -97,3 +98,13 @@ def alert_mail(words: Translator, alerts: Sequence[Alert], base_url: str, busine
     count = len(ordered)
     subject = first if count == 1 else words.ngettext("%(num)s alert", "%(num)s alerts", count)
     return f"{subject} · {business}", "\n\n".join(parts) + "\n"
+
+
+def push_text(words: Translator, alerts: Sequence[Alert]) -> tuple[str, str, str]:
+    """What a browser shows of alerts: a title, the path that a click leads to, and what replaces it later."""
+    first = alerts[0]
+    paths = {path_of(each.kind, each.subject_id, each.stamp) for each in alerts}
+    if len(paths) == 1:
+        return words.gettext(KIND_TEXTS[first.kind]), paths.pop(), f"{first.kind}-{first.subject_id}"
+    title = words.ngettext("%(num)s alert", "%(num)s alerts", len(alerts))
+    return title, "/leads" if all(path.startswith("/leads") for path in paths) else "/inbox", "alerts"

@@ -28,6 +28,7 @@ WORK: Final[Mapping[str, str]] = {
     "alert_channel": _ALERT,
     "alert_lead": _ALERT,
     "alert_message": _ALERT,
+    "alert_push": N_("Show an alert in a browser"),
     "continue_job": N_("Change many leads"),
     "credit_referrals": N_("Credit chats to ads of another platform"),
     "crm_check": N_("Ask a CRM which fields it has"),

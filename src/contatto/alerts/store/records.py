@@ -1,12 +1,12 @@
-"""Tables of how members want to be alerted, and of alerts that wait for their mail."""
+"""Tables of how members want to be alerted, and of alerts that wait to be told."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Boolean, Column, Index, Integer, String, Table, exists, or_, select, tuple_
 
-from contatto.alerts.model import Alert, Choices, Kind
+from contatto.alerts.model import Alert, Choices, Kind, Way
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, metadata, tenant
 from contatto.kit.rows import row_of
@@ -18,6 +18,7 @@ alert_choices = Table(
     tenant(),
     Column("mailed", Words, nullable=False),
     Column("digested", Words, nullable=False),
+    Column("pushed", Words, nullable=False, server_default="[]"),
     Column("shown", Words, nullable=False),
     Column("has_sound", Boolean, nullable=False),
     Column("quiet_from", Integer, nullable=False),
@@ -36,12 +37,15 @@ alerts = Table(
     tenant(),
     instant("created_at"),
     instant("mail_at", nullable=True),
+    instant("push_at", nullable=True),
     Index("ix_alerts_mail_at", "mail_at"),
+    Index("ix_alerts_push_at", "push_at"),
     Index("ix_alerts_created_at", "created_at"),
     Index("ix_alerts_told", "business_id", "kind", "created_at"),
 )
 """A row stays for a while after it was told, so that the same thing is not told twice."""
-_KEYS = alerts.c.member_id, alerts.c.kind, alerts.c.subject_id, alerts.c.stamp
+_DUE: Final = {Way.MAIL: alerts.c.mail_at, Way.PUSH: alerts.c.push_at}
+_KEYS: Final = alerts.c.member_id, alerts.c.kind, alerts.c.subject_id, alerts.c.stamp
 
 
 def save_choices(tx: Tx, row: dict[str, Any]) -> None:
@@ -63,13 +67,14 @@ def list_choices(tx: Tx, business_id: str) -> dict[str, Choices]:
 
 def list_alerted_businesses(tx: Tx) -> set[str]:
     """The businesses in which somebody wants more than what open pages show."""
-    wanted = or_(alert_choices.c.mailed != (), alert_choices.c.digested != ())
+    ways = alert_choices.c.mailed, alert_choices.c.digested, alert_choices.c.pushed
+    wanted = or_(*(way != () for way in ways))
     return set(tx.execute(select(alert_choices.c.business_id).where(wanted).distinct()).scalars())
 
 
-def append_alert(tx: Tx, alert: Alert, mail_at: datetime | None) -> bool:
-    """Keep an alert, and when it is mailed; False when the same thing was told before."""
-    return tx.insert_ignore(alerts, row_of(alert) | {"mail_at": mail_at})
+def append_alert(tx: Tx, alert: Alert, due: Mapping[Way, datetime | None]) -> bool:
+    """Keep an alert, and when it is told in which way; False when the same thing was told before."""
+    return tx.insert_ignore(alerts, row_of(alert) | {_DUE[way].name: at for way, at in due.items()})
 
 
 def list_told(tx: Tx, business_id: str, kind: Kind, since: datetime) -> set[tuple[str, str]]:
@@ -79,21 +84,21 @@ def list_told(tx: Tx, business_id: str, kind: Kind, since: datetime) -> set[tupl
     return {(row.subject_id, row.stamp) for row in tx.execute(told)}
 
 
-def has_due_alert(tx: Tx) -> bool:
-    """Whether the mail of any alert is due."""
-    return bool(tx.scalar(select(exists().where(alerts.c.mail_at <= tx.now))))
+def has_due_alert(tx: Tx, way: Way) -> bool:
+    """Whether any alert is due in a way."""
+    return bool(tx.scalar(select(exists().where(_DUE[way] <= tx.now))))
 
 
-def list_due_alerts(tx: Tx, limit: int) -> list[Alert]:
-    """Alerts whose mail is due, of whatever business, those of one member together."""
-    due = select(alerts).where(alerts.c.mail_at <= tx.now)
+def list_due_alerts(tx: Tx, way: Way, limit: int) -> list[Alert]:
+    """Alerts that are due in a way, of whatever business, those of one member together."""
+    due = select(alerts).where(_DUE[way] <= tx.now)
     return tx.list(Alert, due.order_by(alerts.c.business_id, alerts.c.member_id).limit(limit))
 
 
-def mark_alerts_mailed(tx: Tx, mailed: Collection[Alert]) -> None:
-    """Note that alerts wait for no mail any more."""
-    wanted = [(each.member_id, each.kind, each.subject_id, each.stamp) for each in mailed]
-    tx.execute(alerts.update().where(tuple_(*_KEYS).in_(wanted)).values(mail_at=None))
+def mark_alerts_told(tx: Tx, way: Way, told: Collection[Alert]) -> None:
+    """Note that alerts wait no more, in this way."""
+    wanted = [(each.member_id, each.kind, each.subject_id, each.stamp) for each in told]
+    tx.execute(alerts.update().where(tuple_(*_KEYS).in_(wanted)).values({_DUE[way]: None}))
 
 
 def delete_old_alerts(tx: Tx, before: datetime) -> int:

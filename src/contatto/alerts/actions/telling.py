@@ -8,8 +8,9 @@ from typing import Final
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId, Member
 from contatto.accounts.rules import is_able
-from contatto.alerts import rules, store
-from contatto.alerts.model import NEEDS, RAISED, Alert, AlertRaised, Choices, Kind
+from contatto.alerts import rules
+from contatto.alerts.model import NEEDS, RAISED, Alert, AlertRaised, Choices, Kind, Way
+from contatto.alerts.store import records as store
 from contatto.channels.model import ChannelLost
 from contatto.channels.store import list_token_dates
 from contatto.inbox.model import MessageReceived
@@ -119,11 +120,11 @@ def _alert(tx: Tx, business_id: str, thing: tuple[Kind, str, str], members: Iter
     fresh = 0
     for member in members:
         choices = chosen.get(member.id, Choices(business_id, member.id))
-        mail_at = rules.mail_at(choices, kind, tx.now, _zone(tx, member))
-        if mail_at is None and kind not in RAISED:
+        due = rules.due_at(choices, kind, tx.now, _zone(tx, member))
+        if not any(due.values()) and kind not in RAISED:
             continue
         alert = Alert(business_id, member.id, kind, subject_id, stamp, tx.now)
-        if store.append_alert(tx, alert, mail_at):
+        if store.append_alert(tx, alert, due):
             fresh += 1
             if kind in RAISED:
                 path = rules.path_of(kind, subject_id, stamp)
@@ -137,12 +138,12 @@ def mail_due_alerts(tx: Tx, base_url: str, *, sends_mail: bool = True) -> int:
     Without a mail server they are dropped.
     """
     tx.hold_key("alerts")  # two workers at once would both mail them
-    due = store.list_due_alerts(tx, AT_ONCE)
+    due = store.list_due_alerts(tx, Way.MAIL, AT_ONCE)
     for (business_id, member_id), group in groupby(due, key=lambda each: (each.business_id, each.member_id)):
         if sends_mail:
             _mail_member(tx, BusinessId(business_id), member_id, list(group), base_url)
     if due:
-        store.mark_alerts_mailed(tx, due)
+        store.mark_alerts_told(tx, Way.MAIL, due)
     return len(due)
 
 

@@ -1,0 +1,1 @@
+"""Alerting members, and telling their browsers."""

@@ -1,0 +1,1 @@
+"""What alerts look like to services outside, as bytes."""

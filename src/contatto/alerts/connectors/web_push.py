@@ -1,0 +1,130 @@
+"""Web Push: a message sealed for one browser, our signature for its push service, and what an answer means.
+
+Source: RFC 8030 (the protocol), RFC 8188 and 8291 (the sealing), RFC 8292 (VAPID, the signature).
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from contatto.kit.base64url import to_base64url
+from contatto.kit.exchange import HttpAnswer, retry_after_s
+from contatto.kit.outbound.model import Done, Failed, NotNow, RetryPlan, Step
+
+PLAN: Final = RetryPlan((10, 60, 300, 1_800), timedelta(hours=4))
+TTL_S: Final = 4 * 3_600
+"""For so long the push service keeps a message for a browser that is not there."""
+GONE: Final = frozenset({404, 410})
+"""The browser took its subscription back. Source: RFC 8030, section 7.3."""
+NOT_OURS: Final = 403
+"""The subscription was made for another key than ours. Source: RFC 8292, section 4.2."""
+POINT_BYTES: Final = 65
+SECRET_BYTES: Final = 16
+_RECORD: Final = 4_096
+_JWT_LASTS: Final = timedelta(hours=12)
+_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of the curve P-256. Source: NIST SP 800-186, section 3.2.1.3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Browser:
+    """Where a browser is reached, and its own key and secret, as it gave them."""
+
+    endpoint: str = field(repr=False)
+    public_key: bytes = field(repr=False)
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """What is drawn anew for each message: a key pair of its own, and a salt."""
+
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
+    salt: bytes
+
+
+def vapid_key(raw: bytes) -> ec.EllipticCurvePrivateKey:
+    """The key pair by which push services know us, from 32 secret bytes."""
+    return ec.derive_private_key(int.from_bytes(raw) % (_ORDER - 1) + 1, ec.SECP256R1())
+
+
+def public_point(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The public half, as browsers and push services take it."""
+    return key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+def check_browser(browser: Browser) -> None:
+    """Refuse a key or a secret that no browser gives.
+
+    Raises:
+        ValueError: the key is no point of the curve, or the secret has another length.
+    """
+    if len(browser.public_key) != POINT_BYTES or len(browser.secret) != SECRET_BYTES:
+        raise ValueError("the key or the secret has another length")
+    ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), browser.public_key)
+
+
+def seal_message(text: bytes, browser: Browser, chance: Chance) -> bytes:
+    """A message that this browser alone can open, in one record. Source: RFC 8291, section 3.4."""
+    theirs = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), browser.public_key)
+    ours = public_point(chance.key)
+    shared = chance.key.exchange(ec.ECDH(), theirs)
+    keyed = _hkdf(browser.secret, b"WebPush: info\0" + browser.public_key + ours, 32, shared)
+    key = _hkdf(chance.salt, b"Content-Encoding: aes128gcm\0", 16, keyed)
+    nonce = _hkdf(chance.salt, b"Content-Encoding: nonce\0", 12, keyed)
+    head = chance.salt + struct.pack("!IB", _RECORD, len(ours)) + ours
+    return head + AESGCM(key).encrypt(nonce, text + b"\x02", None)
+
+
+def _hkdf(salt: bytes, info: bytes, length: int, secret: bytes) -> bytes:
+    return HKDF(hashes.SHA256(), length, salt, info).derive(secret)
+
+
+def push_headers(
+    endpoint: str, key: ec.EllipticCurvePrivateKey, contact: str, now: datetime
+) -> Mapping[str, str]:
+    """The headers of a message, signed for its push service alone. Source: RFC 8292, section 2 and 3."""
+    split = urlsplit(endpoint)
+    claims: dict[str, Any] = {
+        "aud": f"{split.scheme}://{split.netloc}",
+        "exp": int((now + _JWT_LASTS).timestamp()),
+    }
+    if contact:
+        claims["sub"] = contact
+    signed = f"{_json({'typ': 'JWT', 'alg': 'ES256'})}.{_json(claims)}"
+    first, second = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
+    signature = to_base64url(first.to_bytes(32) + second.to_bytes(32))
+    return {
+        "Authorization": f"vapid t={signed}.{signature}, k={to_base64url(public_point(key))}",
+        "Content-Encoding": "aes128gcm",
+        "Content-Type": "application/octet-stream",
+        "TTL": str(TTL_S),
+        "Urgency": "high",
+    }
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return to_base64url(json.dumps(content, separators=(",", ":")).encode())
+
+
+def read_service_answer(answer: HttpAnswer) -> Step:
+    """What an answer means. Whoever is gone is for the caller to remove; trying again helps no one of them.
+
+    Source: RFC 8030, sections 5 and 8.4.
+    """
+    if 200 <= answer.status < 300 or answer.status in GONE:
+        return Done()
+    if answer.status == 429 or answer.status >= 500:
+        return NotNow(str(answer.status), retry_after_s(answer))
+    return Failed(str(answer.status))

@@ -1,0 +1,1 @@
+"""Tables of alerts, of what each member chose, and of the browsers that are told."""
