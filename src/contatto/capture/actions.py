@@ -1,6 +1,6 @@
 """Turning capture on and off for an account, and reading one message while it is on."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -148,13 +148,18 @@ def capture_contacts(
     return Found(tuple(rules.detect_contacts(text, country)), rules.detect_name(text))
 
 
-def drop_corrected(tx: Tx, business_id: str, found: Found) -> Found:
-    """Leave out what a person has called "not a contact" before."""
-    if not found.contacts:
-        return found
-    wrong = store.list_corrected(tx, business_id, {(each.field, each.value) for each in found.contacts})
-    kept = tuple(each for each in found.contacts if (each.field, each.value) not in wrong)
-    return replace(found, contacts=kept)
+def drop_corrected(tx: Tx, business_id: str, found: Sequence[Found]) -> list[Found]:
+    """What messages gave, in their order, without what a person has called "not a contact" before."""
+    values = {(each.field, each.value) for one in found for each in one.contacts}
+    if not values:
+        return list(found)
+    wrong = store.list_corrected(tx, business_id, values)
+    if not wrong:
+        return list(found)
+    return [
+        replace(one, contacts=tuple(each for each in one.contacts if (each.field, each.value) not in wrong))
+        for one in found
+    ]
 
 
 def correct_match(tx: Tx, business_id: str, field: Field, value: str, actor: str) -> None:

@@ -1,38 +1,223 @@
-"""The accounts that deliveries are for, read once for many of them."""
+"""What a batch of deliveries needs, read once, and what they lead to, kept until it is written together."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
+from contatto.capture.actions import Found
 from contatto.capture.store import CaptureSwitch, find_switch
 from contatto.channels.model import ChannelAccount
 from contatto.channels.store import find_account_by_external
-from contatto.inbox.model import Receipt
+from contatto.inbox.model import Conversation, Message, Person, Receipt
+from contatto.inbox.store import conversations, messages, persons
+from contatto.inbox.store.conversations import Move
 from contatto.kit.db.tx import Tx
+from contatto.kit.outbox import emit_all
+
+if TYPE_CHECKING:
+    from contatto.measurement import actions as measurement
+
+
+class Overtaken(Exception):
+    """Another transaction stored something first that was not there when the batch looked."""
+
+
+class Threads:
+    """Persons, conversations and messages: read once, and what comes of them is written for all together.
+
+    What it has read, it knows without asking again; the rest it reads when it is asked. Until ``write``
+    nothing else may look for what it keeps.
+    """
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+        self._conversations: dict[str, Conversation | None] = {}
+        self._persons: dict[str, Person | None] = {}
+        self._messages: dict[str, bool] = {}
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._new_persons: list[Person] = []
+        self._seen: list[Person] = []
+        self._stated: list[Person] = []
+        self._addresses: list[tuple[Person, str]] = []
+        self._new_conversations: list[Conversation] = []
+        self._new_messages: list[tuple[str, Message]] = []
+        self._moves: list[Move] = []
+        self._starts: list[tuple[Conversation, datetime]] = []
+
+    def read(
+        self,
+        business_ids: Collection[str],
+        conversation_ids: Collection[str],
+        person_ids: Collection[str],
+        message_ids: Collection[str],
+    ) -> None:
+        """Read what these ids name."""
+        self._conversations |= dict.fromkeys(conversation_ids)
+        self._persons |= dict.fromkeys(person_ids)
+        self._messages |= dict.fromkeys(message_ids, False)
+        if conversation_ids:
+            found = conversations.list_conversations_to_move(self._tx, business_ids, conversation_ids)
+            self._conversations |= {each.id: each for each in found}
+        if person_ids:
+            known = persons.list_persons_of_many(self._tx, business_ids, person_ids)
+            self._persons |= {each.id: each for each in known}
+        if message_ids:
+            there = messages.list_known_messages(self._tx, business_ids, message_ids)
+            self._messages |= dict.fromkeys(there, True)
+
+    def find_conversation(self, business_id: str, conversation_id: str) -> Conversation | None:
+        if conversation_id not in self._conversations:
+            self.read([business_id], [conversation_id], [], [])
+        return self._conversations[conversation_id]
+
+    def find_person(self, business_id: str, person_id: str) -> Person | None:
+        if person_id not in self._persons:
+            self.read([business_id], [], [person_id], [])
+        return self._persons[person_id]
+
+    def load_person(self, business_id: str, person_id: str) -> Person:
+        """The person of a conversation, who is always there."""
+        person = self.find_person(business_id, person_id)
+        if person is None:
+            raise LookupError("a conversation without its person")
+        return person
+
+    def see_person(self, person: Person) -> bool:
+        """A person did something: a new one is kept, one who is there may get a name, or came earlier.
+
+        Returns:
+            Whether the person is new.
+        """
+        known = self.find_person(person.business_id, person.id)
+        if known is None:
+            self._persons[person.id] = person
+            self._new_persons.append(person)
+            return True
+        name, first = known.name or person.name, min(known.created_at, person.created_at)
+        if name != known.name or first != known.created_at:
+            self._persons[person.id] = replace(known, name=name, created_at=first)
+            self._seen.append(person)
+        return False
+
+    def name_person(self, person: Person, name: str, at: datetime) -> None:
+        """Keep the name that a person stated, unless a later message stated another."""
+        known = self.load_person(person.business_id, person.id)
+        if known.stated_at is None or known.stated_at <= at:
+            named = self._persons[person.id] = replace(known, stated_name=name, stated_at=at)
+            self._stated.append(named)
+
+    def keep_address(self, person: Person, address: str) -> None:
+        """Keep what a platform needs to reach a person where that is a contact detail itself."""
+        self._addresses.append((person, address))
+
+    def open(self, fresh: Conversation) -> Conversation:
+        """Keep a new conversation."""
+        self._conversations[fresh.id] = fresh
+        self._new_conversations.append(fresh)
+        return fresh
+
+    def append(self, business_id: str, message: Message) -> bool:
+        """Append a message; False when it was there before."""
+        if message.id not in self._messages:
+            self.read([business_id], [], [], [message.id])
+        if self._messages[message.id]:
+            return False
+        self._messages[message.id] = True
+        self._new_messages.append((business_id, message))
+        return True
+
+    def move(self, move: Move) -> None:
+        """Move a conversation along."""
+        self._moves.append(move)
+
+    def start(self, conversation: Conversation, at: datetime) -> None:
+        """Note when the person of a conversation wrote first, as far as is known."""
+        self._starts.append((conversation, at))
+        self._conversations[conversation.id] = replace(conversation, started_at=at)
+
+    def forget(self, conversation: Conversation) -> None:
+        """Read a conversation anew when it is needed again: somebody else has changed its row."""
+        self._conversations.pop(conversation.id, None)
+
+    def write(self) -> None:
+        """Write what there is to write.
+
+        Raises:
+            Overtaken: a message that was not there was stored by somebody else.
+        """
+        tx = self._tx
+        persons.save_persons(tx, self._new_persons)
+        persons.record_persons_seen(tx, self._seen)
+        persons.record_stated_names(tx, self._stated)
+        for person, address in self._addresses:
+            persons.record_address(tx, person.business_id, person.id, address)
+        conversations.save_conversations(tx, self._new_conversations)
+        if messages.append_messages(tx, self._new_messages) < len(self._new_messages):
+            raise Overtaken
+        conversations.record_moves(tx, self._moves)
+        conversations.record_starts(tx, self._starts)
+        self._start_over()
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a message seems to share, and who the person was on the platform when it came."""
+
+    account: ChannelAccount
+    message: Message
+    found: Found
+    person: Person
+
+
+class Batch:
+    """One batch of deliveries; each of its lists is in the order in which things happened.
+
+    Attributes:
+        shared: messages that seem to share something, for the leads.
+        earned: conversations that began, for who earned them.
+    """
+
+    def __init__(self, tx: Tx) -> None:
+        self.threads = Threads(tx)
+        self.shared: list[Shared] = []
+        self.earned: list[measurement.Earned] = []
+        self._tx = tx
+        self._events: list[tuple[str, Any]] = []
+        self._accounts: dict[tuple[str, str, str], AccountSwitch | None] = {}
+
+    def find_account(self, receipt: Receipt) -> "AccountSwitch | None":
+        """The account that a delivery came to, read once; None when the business has no such account."""
+        key = (receipt.business_id, receipt.platform.value, receipt.account)
+        if key not in self._accounts:
+            of, platform, external_id = receipt.business_id, receipt.platform, receipt.account
+            account = find_account_by_external(self._tx, of, platform, external_id)
+            self._accounts[key] = (
+                AccountSwitch(account, find_switch(self._tx, of, account.id), self) if account else None
+            )
+        return self._accounts[key]
+
+    def emit(self, business_id: str, event: Any) -> None:
+        """Append an event to those of the batch."""
+        self._events.append((business_id, event))
+
+    def write(self) -> None:
+        """Write the threads, then the events.
+
+        Raises:
+            Overtaken: see ``Threads.write``.
+        """
+        self.threads.write()
+        emit_all(self._tx, self._events)
+        self._events = []
 
 
 @dataclass(frozen=True, slots=True)
 class AccountSwitch:
-    """A channel account with its switch of capture."""
+    """A channel account with its switch of capture, in the batch that its delivery belongs to."""
 
     account: ChannelAccount
     switch: CaptureSwitch | None
-
-
-class AccountSwitches:
-    """The account_switches of one transaction; nothing in it changes them, so each is read once."""
-
-    def __init__(self, tx: Tx) -> None:
-        self._tx = tx
-        self._known: dict[tuple[str, str, str], AccountSwitch | None] = {}
-
-    def find(self, receipt: Receipt) -> AccountSwitch | None:
-        """The account_switch that a delivery came to, or None when the business has no such account."""
-        key = (receipt.business_id, receipt.platform.value, receipt.account)
-        if key not in self._known:
-            self._known[key] = self._read(receipt)
-        return self._known[key]
-
-    def _read(self, receipt: Receipt) -> AccountSwitch | None:
-        account = find_account_by_external(self._tx, receipt.business_id, receipt.platform, receipt.account)
-        if account is None:
-            return None
-        return AccountSwitch(account, find_switch(self._tx, account.business_id, account.id))
+    batch: Batch

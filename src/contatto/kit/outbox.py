@@ -6,6 +6,7 @@ other handlers of the event are not held up. ``kit/drain`` does the jobs.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -30,6 +31,7 @@ from sqlalchemy import (
     update,
 )
 
+from contatto.kit.db.hot import insert_all
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
 
@@ -50,6 +52,7 @@ class JobState(StrEnum):
     DISMISSED = "dismissed"
 
 
+_NAME_PARTS: Final = re.compile(r"(?<!^)(?=[A-Z])")
 FRESH: Final[ColumnElement[bool]] = literal_column("NOT fanned_out")
 """Whether an event has no jobs yet, in the words of its index."""
 DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
@@ -128,21 +131,27 @@ class FailedJob:
 
 def event_name(kind: type[Any]) -> str:
     """``LeadCaptured`` → ``lead_captured``."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    return _NAME_PARTS.sub("_", kind.__name__).lower()
 
 
 def emit(tx: Tx, business_id: str, event: Any) -> None:
     """Append an event (a frozen dataclass of ids, texts and numbers) to this transaction."""
-    tx.insert(
-        events,
-        {
-            "business_id": business_id,
-            "name": event_name(type(event)),
-            "payload": msgspec.json.encode(event).decode(),
-            "at": tx.now,
-            "fanned_out": False,
-        },
-    )
+    tx.insert(events, _row_of_event(tx, business_id, event))
+
+
+def emit_all(tx: Tx, happened: Iterable[tuple[str, Any]]) -> None:
+    """Append events, each with its business, in their order."""
+    insert_all(tx, events, [_row_of_event(tx, business_id, event) for business_id, event in happened])
+
+
+def _row_of_event(tx: Tx, business_id: str, event: Any) -> dict[str, Any]:
+    return {
+        "business_id": business_id,
+        "name": event_name(type(event)),
+        "payload": msgspec.json.encode(event).decode(),
+        "at": tx.now,
+        "fanned_out": False,
+    }
 
 
 def list_events(tx: Tx, after_seq: int, limit: int = 500) -> list[StoredEvent]:

@@ -50,6 +50,7 @@ class Vault:
         self._head = sealed_head(active)
         self._blind_key = _derive(self._oldest, "blind-index")
         self._signers: dict[str, Signer] = {}
+        self._derived: dict[str, bytes] = {}
 
     def seal(self, text: str, tenant: str) -> bytes:
         return self.seal_bytes(text.encode("utf-8", "surrogatepass"), tenant)
@@ -116,7 +117,10 @@ class Vault:
 
         No rotation changes it, so nothing that must end may be signed with it: see ``signer``.
         """
-        return _derive(self._oldest, f"derive:{purpose}")
+        known = self._derived.get(purpose)
+        if known is None:
+            known = self._derived[purpose] = _derive(self._oldest, f"derive:{purpose}")
+        return known
 
     def signer(self, purpose: str) -> Signer:
         """Signs for one purpose with the newest key, and verifies with every key that is not retired."""

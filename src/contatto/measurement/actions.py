@@ -12,6 +12,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger
 from contatto.kit.maintenance import Job, MaintenanceJob, Record
+from contatto.kit.rows import row_of
 from contatto.kit.timestamps import from_micros, micros
 from contatto.measurement import rules, store
 from contatto.measurement.engines import changed_days, manifest, viewers
@@ -28,7 +29,7 @@ from contatto.measurement.engines.sealing import (
     CONVERSIONS,
     BrokenFile,
     check_file,
-    path_of,
+    moved_files,
     write_conversions,
     write_part,
 )
@@ -123,7 +124,7 @@ def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, nonce: int = 0) -> b
     if nonce:
         (touch,) = tx.ports[ChargePort].charge(tx, [Impression(touch, nonce)])
     if viewer_id:
-        _hold_person(tx, touch.business_id, viewer_id)
+        _hold_persons(tx, {(touch.business_id, viewer_id)})
     if not record_touch(tx, touch, is_noted=bool(nonce)):
         return False
     if viewer_id and viewers.append_link(tx, touch.business_id, viewer_id, touch.person_id):
@@ -134,7 +135,7 @@ def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, nonce: int = 0) -> b
 
 def record_touch(tx: Tx, touch: Touch, *, is_noted: bool = False) -> bool:
     """Append a touch and say whether it is new; what it may have won is settled again."""
-    _hold_person(tx, touch.business_id, touch.person_id)
+    _hold_persons(tx, {(touch.business_id, touch.person_id)})
     if _was_dropped(tx, touch) or not store.append_touch(tx, touch):
         return False
     if touch.kind is TouchKind.CLICK and not is_noted:
@@ -144,29 +145,36 @@ def record_touch(tx: Tx, touch: Touch, *, is_noted: bool = False) -> bool:
     is_view = touch.kind is TouchKind.VIEW
     others = viewers.list_persons_of(tx, touch.business_id, touch.person_id) if is_view else []
     for person_id in (touch.person_id, *sorted(others)):
-        _hold_person(tx, touch.business_id, person_id)
+        _hold_persons(tx, {(touch.business_id, person_id)})
         _settle_winners(tx, touch.business_id, person_id, (touch.ts, touch.expires_ts))
     return True
 
 
 def record_conversion(tx: Tx, earned: Earned) -> None:
     """Append a conversion, once, and find the touch that won it; with an earlier time it is settled anew."""
-    conversion = Conversion(
-        conversion_id=rules.natural_number(earned.business_id, earned.kind, earned.subject_id),
-        business_id=earned.business_id,
-        person_id=earned.person_id,
-        kind=earned.kind,
-        subject_id=earned.subject_id,
-        ts=earned.ts,
-    )
-    _hold_person(tx, conversion.business_id, conversion.person_id)
-    if store.append_conversion(tx, conversion) or store.record_earlier(tx, conversion):
-        _settle_winner(tx, conversion)
+    record_conversions(tx, [earned])
 
 
-def _hold_person(tx: Tx, business_id: str, person_id: str) -> None:
+def record_conversions(tx: Tx, earned: Iterable[Earned]) -> None:
+    """The same for many; of several times of one conversion the earliest counts."""
+    first: dict[int, Conversion] = {}
+    for one in sorted(earned, key=lambda one: one.ts):
+        number = rules.natural_number(one.business_id, one.kind, one.subject_id)
+        first.setdefault(number, Conversion(number, **row_of(one)))
+    _hold_persons(tx, {(each.business_id, each.person_id) for each in first.values()})
+    known = store.list_conversion_times(tx, first.values())
+    new = [each for number, each in first.items() if number not in known]
+    store.append_conversions(tx, new)
+    for each in new:
+        _settle_winner(tx, each, is_new=True)
+    for number, ts in known.items():
+        if first[number].ts < ts and store.record_earlier(tx, first[number]):
+            _settle_winner(tx, first[number])
+
+
+def _hold_persons(tx: Tx, persons: set[tuple[str, str]]) -> None:
     """A touch and a conversion that come in at the same time must see each other: a viewer is held first."""
-    tx.advisory_lock(rules.natural_number("person", business_id, person_id))
+    tx.advisory_locks({rules.natural_number("person", *person) for person in persons})
 
 
 def withdraw_conversion(
@@ -198,7 +206,8 @@ def sealing_job(folder: Path, age_days: int) -> MaintenanceJob:
     """The sealing of all days that are some days old, each file on the disk before the manifest lists it."""
 
     def list_jobs(tx: Tx) -> list[Job]:
-        jobs: list[Job] = [partial(_adopt_file, file=file) for file in _list_moved(tx, folder)]
+        files = manifest.list_sealed_files(tx)
+        jobs: list[Job] = [partial(_adopt_file, file=file) for file in moved_files(files, folder)]
         days = list_unsealed_days(tx, (tx.now - timedelta(days=age_days)).date().isoformat())
         jobs += [partial(_seal_day, folder=folder, day=day) for day in days]
         if days or not (folder / CONVERSIONS).exists():
@@ -314,15 +323,6 @@ def _drop_views(tx: Tx, name: str) -> Record | None:
     return record
 
 
-def _list_moved(tx: Tx, folder: Path) -> list[SealedFile]:
-    """The files that are not where they were, but here, with where they are now."""
-    return [
-        replace(file, folder=str(folder))
-        for file in manifest.list_sealed_files(tx)
-        if not path_of(file).exists() and (folder / file.name).exists()
-    ]
-
-
 def _adopt_file(_tx: Tx, file: SealedFile) -> Record:
     """Take a file where it is found now: the folder was moved, or put back elsewhere.
 
@@ -356,7 +356,7 @@ def _settle_winners(tx: Tx, business_id: str, person_id: str, span: tuple[int, i
         _settle_winner(tx, conversion)
 
 
-def _settle_winner(tx: Tx, conversion: Conversion) -> None:
+def _settle_winner(tx: Tx, conversion: Conversion, *, is_new: bool = False) -> None:
     candidates = store.list_candidates(tx, conversion)
     if not any(touch.kind is TouchKind.CLICK for touch in candidates):  # a tap goes before any view
         seen_as = viewers.list_viewers_of(tx, conversion.business_id, conversion.person_id)
@@ -365,6 +365,8 @@ def _settle_winner(tx: Tx, conversion: Conversion) -> None:
         candidates += _list_cold_views(tx, conversion, seen_as)
         candidates = [replace(touch, person_id=conversion.person_id) for touch in candidates]
     winner = rules.last_touch(candidates, conversion)
+    if is_new and winner is None:
+        return
     ad = store.find_measured_ad(tx, winner.business_id, winner.ad_id) if winner else None
     rt_day = rules.local_day(conversion.ts, ad.timezone) if ad else None
     before = store.find_attribution(tx, conversion.business_id, conversion.subject_id, conversion.kind)

@@ -25,7 +25,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.hot import Seek, insert_rows
+from contatto.kit.db.hot import Seek, insert_new, insert_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
 from contatto.kit.db.types import Choice, Words, instant, metadata, tenant, text
 from contatto.kit.rows import row_of
@@ -160,18 +160,14 @@ def save_measured_ad(tx: Tx, ad: MeasuredAd) -> None:
 
 
 def find_measured_ad(tx: Tx, business_id: str, ad_id: str) -> MeasuredAd | None:
-    mine = and_(measured_ads.c.business_id == business_id, measured_ads.c.ad_id == ad_id)
-    return tx.find(MeasuredAd, select(measured_ads).where(mine))
+    mine = measured_ads.c.business_id == business_id, measured_ads.c.ad_id == ad_id
+    return tx.find(MeasuredAd, select(measured_ads).where(*mine))
 
 
 def find_measured_ad_by_number(tx: Tx, business_id: str, ad_number: int) -> MeasuredAd | None:
     """An ad of ours by the id that the API knows it by."""
-    mine = and_(
-        measured_ads.c.business_id == business_id,
-        measured_ads.c.ad_number == ad_number,
-        measured_ads.c.platform == "",
-    )
-    return tx.find(MeasuredAd, select(measured_ads).where(mine))
+    mine = measured_ads.c.business_id == business_id, measured_ads.c.platform == ""
+    return tx.find(MeasuredAd, select(measured_ads).where(*mine, measured_ads.c.ad_number == ad_number))
 
 
 def list_measured_ads(tx: Tx, business_id: str, ad_ids: set[str] | None = None) -> dict[str, MeasuredAd]:
@@ -247,10 +243,19 @@ def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) 
     return sorted(found, key=lambda touch: (touch.ts, touch.touch_id), reverse=True)[:limit]
 
 
-def append_conversion(tx: Tx, conversion: Conversion) -> bool:
-    """Append a conversion, unattributed so far; False when it was there before."""
-    row = row_of(conversion)
-    return tx.insert_ignore(conversions, row)
+def append_conversions(tx: Tx, new: Iterable[Conversion]) -> None:
+    """Append conversions, unattributed so far."""
+    insert_new(tx, conversions, [row_of(each) for each in new])
+
+
+def list_conversion_times(tx: Tx, some: Iterable[Conversion]) -> dict[int, int]:
+    """When those of some conversions happened that are there, in microseconds, by their numbers."""
+    ids = [(each.business_id, each.conversion_id) for each in some]
+    found = select(conversions.c.conversion_id, conversions.c.ts).where(
+        conversions.c.business_id.in_({of for of, _ in ids}),
+        conversions.c.conversion_id.in_([number for _, number in ids]),
+    )
+    return dict(map(tuple, tx.execute(found))) if ids else {}
 
 
 def record_earlier(tx: Tx, conversion: Conversion) -> bool:
@@ -322,20 +327,14 @@ def record_withdrawal(tx: Tx, found: tuple[str, str, ConversionKind], at: dateti
 
 def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> Attribution | None:
     """The conversion of a lead or conversation, with the touch that won it."""
-    mine = select(conversions).where(
-        conversions.c.business_id == business_id,
-        conversions.c.subject_id == subject_id,
-        conversions.c.kind == kind,
-    )
-    return tx.find(Attribution, mine)
+    mine = conversions.c.business_id == business_id, conversions.c.subject_id == subject_id
+    return tx.find(Attribution, select(conversions).where(*mine, conversions.c.kind == kind))
 
 
 def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[str, Attribution]:
     """Attributions by the id of their lead or conversation."""
-    mine = select(conversions).where(
-        conversions.c.business_id == business_id, conversions.c.subject_id.in_(subject_ids)
-    )
-    return {found.subject_id: found for found in tx.list(Attribution, mine)}
+    mine = conversions.c.business_id == business_id, conversions.c.subject_id.in_(subject_ids)
+    return {found.subject_id: found for found in tx.list(Attribution, select(conversions).where(*mine))}
 
 
 def list_spend_of_days(tx: Tx, business_id: str, days: Mapping[str, str]) -> dict[str, int]:

@@ -4,14 +4,14 @@ from contatto.channels import store as channel_store
 from contatto.channels.model import ChannelAccount, MessageKind, Platform, Sender
 from contatto.inbox import rules
 from contatto.inbox.actions.taps import find_tapped_of
+from contatto.inbox.index import AccountSwitch
 from contatto.inbox.model import AutomaticMessages, Conversation, Message, MessageSent
-from contatto.inbox.store import conversations, messages
 from contatto.inbox.store.automatic import find_automatic, save_automatic
+from contatto.inbox.store.conversations import Move
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id
-from contatto.kit.outbox import emit
 
 
 def keep_automatic(
@@ -48,11 +48,14 @@ def keep_account_automatic(
         raise Refused(errors.CONFLICT, "Somebody changed these messages first. Nothing was overwritten.")
 
 
-def answer_by_itself(tx: Tx, account: ChannelAccount, conversation: Conversation, asked: Message) -> None:
+def answer_by_itself(
+    tx: Tx, account_switch: AccountSwitch, conversation: Conversation, asked: Message
+) -> None:
     """Answer a customer's message that is exactly a suggested question or a keyword; once for each.
 
     The questions of the ad that opened the chat come first, then those of the account.
     """
+    account, batch = account_switch.account, account_switch.batch
     if account.platform is not Platform.WEBCHAT:
         return
     found = find_automatic(tx, account.business_id, account.id)
@@ -72,6 +75,6 @@ def answer_by_itself(tx: Tx, account: ChannelAccount, conversation: Conversation
         author="",
         at=asked.at,
     )
-    if messages.append_message(tx, account.business_id, reply):
-        conversations.record_message_time(tx, conversation, reply.at, from_customer=False, is_automatic=True)
-        emit(tx, account.business_id, MessageSent(account.business_id, conversation.id, reply.id))
+    if batch.threads.append(account.business_id, reply):
+        batch.threads.move(Move(conversation, reply.at, from_customer=False, is_automatic=True))
+        batch.emit(account.business_id, MessageSent(account.business_id, conversation.id, reply.id))

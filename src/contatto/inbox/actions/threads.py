@@ -1,10 +1,14 @@
 """Opening the thread of a person, and the ids that follow from the platform's own."""
 
+from dataclasses import dataclass
+
 from contatto.channels.model import ChannelAccount, Chatted, Progressed, Referred, WasRead
 from contatto.channels.registry import CONNECTORS
 from contatto.inbox import rules
+from contatto.inbox.index import Threads
 from contatto.inbox.model import Conversation, Person, ThreadState
-from contatto.inbox.store import conversations, persons
+from contatto.inbox.store import conversations
+from contatto.inbox.store.persons import is_blocked as is_person_blocked
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -14,52 +18,79 @@ from contatto.kit.vault import Vault
 type Event = Chatted | Referred | WasRead | Progressed
 
 
-def open_conversation(tx: Tx, account: ChannelAccount, incoming: Event) -> Conversation:
-    """The conversation of an event, made when it is the first; its person too."""
-    external_id = kept_id(tx, account, incoming.person_id)
+@dataclass(frozen=True, slots=True)
+class ThreadIds:
+    """The ids of our own that follow from those of an event; ``address`` where that is a contact detail."""
+
+    person: str
+    external_person: str
+    conversation: str
+    external_conversation: str
+    address: str = ""
+
+
+def ids_of(tx: Tx, account: ChannelAccount, incoming: Event) -> ThreadIds:
+    """The ids of the person and of the thread of an event."""
+    person, thread = incoming.person_id, incoming.conversation_id
+    kept_person = kept_id(tx, account, person)
+    kept_thread = kept_person if thread == person else kept_id(tx, account, thread)
+    return ThreadIds(
+        person=person_id_of(tx.vault, account, kept_person),
+        external_person=kept_person,
+        conversation=conversation_id_of(account, kept_thread),
+        external_conversation=kept_thread,
+        address=person if kept_person != person else "",
+    )
+
+
+def open_conversation(
+    tx: Tx, account: ChannelAccount, incoming: Event, threads: Threads | None = None
+) -> Conversation:
+    """The conversation of an event, made when it is the first; its person too.
+
+    With ``threads`` that is written together with what else happens there.
+    """
+    if threads is None:
+        threads = Threads(tx)
+        opened = open_conversation(tx, account, incoming, threads)
+        threads.write()
+        return opened
+    ids = ids_of(tx, account, incoming)
     person = Person(
-        id=person_id_of(tx.vault, account, external_id),
+        id=ids.person,
         business_id=account.business_id,
         channel_account_id=account.id,
-        external_id=external_id,
+        external_id=ids.external_person,
         name=rules.shown_name(incoming),
         stated_name="",
         stated_at=None,
         created_at=incoming.at,
     )
-    is_hidden = external_id != incoming.person_id
-    external_id = kept_id(tx, account, incoming.conversation_id)
-    conversation_id = conversation_id_of(account, external_id)
-    known = conversations.find_conversation(tx, account.business_id, conversation_id)
+    known = threads.find_conversation(account.business_id, ids.conversation)
+    is_new = threads.see_person(person)
     if known is not None and known.person_id == person.id:
-        persons.record_person_seen(tx, person)
         return known
-    persons.save_person(tx, person)
-    if is_hidden:
-        persons.record_address(tx, account.business_id, person.id, incoming.person_id)
-    fresh = Conversation(
-        id=conversation_id,
-        business_id=account.business_id,
-        channel_account_id=account.id,
-        person_id=person.id,
-        external_id=external_id,
-        lead_id=None,
-        started_at=None,
-        last_message_at=None,
-        unread=0,
-        business_read_at=None,
-        customer_read_at=None,
-        state=_first_state(tx, person),
+    if ids.address:
+        threads.keep_address(person, ids.address)
+    if known is not None:
+        return known
+    is_blocked = not is_new and is_person_blocked(tx, account.business_id, person.id)
+    return threads.open(
+        Conversation(
+            id=ids.conversation,
+            business_id=account.business_id,
+            channel_account_id=account.id,
+            person_id=person.id,
+            external_id=ids.external_conversation,
+            lead_id=None,
+            started_at=None,
+            last_message_at=None,
+            unread=0,
+            business_read_at=None,
+            customer_read_at=None,
+            state=ThreadState.BLOCKED if is_blocked else ThreadState.OPEN,
+        )
     )
-    if conversations.save_conversation(tx, fresh):
-        return fresh
-    return conversations.find_conversation(tx, account.business_id, conversation_id) or fresh
-
-
-def _first_state(tx: Tx, person: Person) -> ThreadState:
-    """A new conversation of a blocked person is blocked too."""
-    is_blocked = persons.is_blocked(tx, person.business_id, person.id)
-    return ThreadState.BLOCKED if is_blocked else ThreadState.OPEN
 
 
 def kept_id(tx: Tx, account: ChannelAccount, external_id: str) -> str:

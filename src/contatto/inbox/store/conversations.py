@@ -1,6 +1,6 @@
 """Threads with one person each: what moves them along, and the lists of the inbox."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -32,6 +32,7 @@ from contatto.inbox.model import Conversation, ThreadState
 from contatto.inbox.store.mentions import conversations_naming
 from contatto.inbox.store.messages import messages
 from contatto.inbox.store.persons import persons
+from contatto.kit.db.hot import insert_new, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Instant, instant, key, metadata, tenant
 from contatto.kit.rows import row_of
@@ -101,10 +102,19 @@ class ConversationFilter:
     late_before: datetime | None = None
 
 
-def save_conversation(tx: Tx, conversation: Conversation) -> bool:
-    """Insert a conversation; False when it is there."""
-    row = row_of(conversation)
-    return tx.insert_ignore(conversations, row)
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A message moves its conversation along; an automatic one of the business is no answer to who waits."""
+
+    conversation: Conversation
+    at: datetime
+    from_customer: bool
+    is_automatic: bool = False
+
+
+def save_conversations(tx: Tx, found: Iterable[Conversation]) -> None:
+    """Insert conversations; those that are there stay as they are."""
+    insert_new(tx, conversations, [row_of(each) for each in found])
 
 
 _ONE = (conversations.c.business_id == bindparam("of_business"), conversations.c.id == bindparam("of_id"))
@@ -133,6 +143,24 @@ _MOVE: Final = (
         ),
     )
 )
+
+
+_START: Final = (
+    update(conversations)
+    .where(*_ONE, or_(conversations.c.started_at.is_(None), conversations.c.started_at > _MOMENT))
+    .values(started_at=_MOMENT)
+)
+
+
+def list_conversations_to_move(
+    tx: Tx, business_ids: Collection[str], conversation_ids: Collection[str]
+) -> list[Conversation]:
+    """Conversations of several businesses, locked until the end of the transaction; for the worker."""
+    mine = conversations.c.business_id.in_(business_ids), conversations.c.id.in_(conversation_ids)
+    found = select(conversations).where(*mine)
+    return tx.list(
+        Conversation, found.order_by(conversations.c.id).with_for_update() if tx.locks_rows else found
+    )
 
 
 def find_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conversation | None:
@@ -259,10 +287,19 @@ def record_message_time(
     A customer's message opens it again; what a blocked person writes moves nothing but the time. An automatic
     message of the business is no answer to who waits.
     """
-    is_silent = is_automatic or conversation.state is ThreadState.BLOCKED
-    kind = "silent" if is_silent else "customer" if from_customer else "business"
-    one = {"of_business": conversation.business_id, "of_id": conversation.id}
-    tx.execute(_MOVE, one | {"moment": at, "kind": kind})
+    record_moves(tx, [Move(conversation, at, from_customer, is_automatic)])
+
+
+def record_moves(tx: Tx, moves: Iterable[Move]) -> None:
+    """Move conversations along, in this order, as ``record_message_time`` says."""
+    update_rows(tx, _MOVE, [_row_of_move(move) for move in moves])
+
+
+def _row_of_move(move: Move) -> dict[str, Any]:
+    of = move.conversation
+    is_silent = move.is_automatic or of.state is ThreadState.BLOCKED
+    kind = "silent" if is_silent else "customer" if move.from_customer else "business"
+    return {"of_business": of.business_id, "of_id": of.id, "moment": move.at, "kind": kind}
 
 
 def record_desk(tx: Tx, conversation: Conversation, **values: Any) -> bool:
@@ -285,13 +322,10 @@ def list_ended_snoozes(tx: Tx, limit: int) -> list[Conversation]:
     return tx.list(Conversation, ended.limit(limit))
 
 
-def record_start(tx: Tx, conversation: Conversation, at: datetime) -> bool:
-    """Note when the person wrote first, unless that was earlier; say whether this starts the conversation."""
-    mine = _change_of(conversation.business_id, conversation.id).values(started_at=at)
-    if tx.execute(mine.where(conversations.c.started_at.is_(None))).rowcount == 1:
-        return True
-    tx.execute(mine.where(conversations.c.started_at > at))
-    return False
+def record_starts(tx: Tx, started: Iterable[tuple[Conversation, datetime]]) -> None:
+    """Note when persons wrote first, unless that was earlier."""
+    rows = [{"of_business": each.business_id, "of_id": each.id, "moment": at} for each, at in started]
+    update_rows(tx, _START, rows)
 
 
 def record_business_read(tx: Tx, business_id: str, conversation_id: str) -> bool:

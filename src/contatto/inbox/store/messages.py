@@ -1,6 +1,6 @@
 """Messages of both sides; their texts are sealed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.model import Message
+from contatto.kit.db.hot import insert_new
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant, text
 from contatto.kit.looks import note_seen
@@ -45,7 +46,22 @@ messages = Table(
 
 def append_message(tx: Tx, business_id: str, message: Message) -> bool:
     """Append a message, its text sealed; False when it was there before. ``seq`` is given by the table."""
-    row = {
+    return tx.insert_ignore(messages, _row_of(tx, business_id, message))
+
+
+def append_messages(tx: Tx, said: Iterable[tuple[str, Message]]) -> int:
+    """Append messages, each with its business, in their order; say how many were not there before."""
+    return insert_new(tx, messages, [_row_of(tx, business_id, message) for business_id, message in said])
+
+
+def list_known_messages(tx: Tx, business_ids: Collection[str], message_ids: Collection[str]) -> set[str]:
+    """Those of the ids of which there is a message; for the worker."""
+    mine = messages.c.business_id.in_(business_ids), messages.c.id.in_(message_ids)
+    return set(tx.execute(select(messages.c.id).where(*mine)).scalars())
+
+
+def _row_of(tx: Tx, business_id: str, message: Message) -> dict[str, Any]:
+    return {
         "id": message.id,
         "business_id": business_id,
         "conversation_id": message.conversation_id,
@@ -57,7 +73,6 @@ def append_message(tx: Tx, business_id: str, message: Message) -> bool:
         "photo": message.photo,
         "form": message.form,
     }
-    return tx.insert_ignore(messages, row)
 
 
 def list_messages(

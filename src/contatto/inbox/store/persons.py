@@ -1,6 +1,6 @@
 """Customers on each channel account, and the names that are known of them, sealed."""
 
-from datetime import datetime
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from sqlalchemy import (
@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from contatto.inbox.model import Person
+from contatto.kit.db.hot import insert_new, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant, instant, key, metadata, sealed, tenant, text
 from contatto.kit.rows import row_of
@@ -54,22 +55,40 @@ _SEEN: Final = (
         created_at=case((_LATER, _FIRST), else_=persons.c.created_at),
     )
 )
+_SAID_AT: Final = bindparam("said_at", type_=Instant())
+_STATED: Final = (
+    update(persons)
+    .where(persons.c.business_id == bindparam("of_business"), persons.c.id == bindparam("of_id"))
+    .where(or_(persons.c.stated_at.is_(None), persons.c.stated_at <= _SAID_AT))
+    .values(stated_name=bindparam("said", type_=LargeBinary()), stated_at=_SAID_AT)
+)
 
 
-def save_person(tx: Tx, person: Person) -> None:
-    """Insert a person; one who is there gets a name if there was none, and may have come earlier."""
-    row = row_of(person)
-    row |= {"name": tx.seal(person.name, person.business_id), "name_key": name_key(person.name)}
-    row["stated_name"] = tx.seal(person.stated_name, person.business_id)
-    if not tx.insert_ignore(persons, row):
-        record_person_seen(tx, person)
+def save_persons(tx: Tx, found: Sequence[Person]) -> None:
+    """Insert persons; those who are there get a name if they had none, and may have come earlier."""
+    rows = [
+        row_of(person)
+        | {"name": tx.seal(person.name, person.business_id), "name_key": name_key(person.name)}
+        | {"stated_name": tx.seal(person.stated_name, person.business_id)}
+        for person in found
+    ]
+    if insert_new(tx, persons, rows) < len(rows):
+        record_persons_seen(tx, found)
 
 
-def record_person_seen(tx: Tx, person: Person) -> None:
-    """A person who is there gets a name if there was none, and may have come earlier."""
-    one = {"of_business": person.business_id, "of_id": person.id}
-    named = {"profile_name": tx.seal(person.name, person.business_id), "profile_key": name_key(person.name)}
-    tx.execute(_SEEN, one | named | {"first": person.created_at})
+def record_persons_seen(tx: Tx, found: Iterable[Person]) -> None:
+    """Persons who are there get a name if they had none, and may have come earlier."""
+    rows = [
+        {
+            "of_business": person.business_id,
+            "of_id": person.id,
+            "profile_name": tx.seal(person.name, person.business_id),
+            "profile_key": name_key(person.name),
+            "first": person.created_at,
+        }
+        for person in found
+    ]
+    update_rows(tx, _SEEN, rows)
 
 
 def record_blocked(tx: Tx, business_id: str, person_id: str, *, is_blocked: bool) -> None:
@@ -94,11 +113,18 @@ def find_address(tx: Tx, business_id: str, person_id: str) -> str | None:
     return None if address is None else tx.vault.open(address, business_id)
 
 
-def record_stated_name(tx: Tx, person: Person, name: str, at: datetime) -> None:
-    """Keep the name that a person stated, unless a later message stated another."""
-    known = persons.c.stated_at
-    mine = _change_of_person(person.business_id, person.id).where(or_(known.is_(None), known <= at))
-    tx.execute(mine.values(stated_name=tx.seal(name, person.business_id), stated_at=at))
+def record_stated_names(tx: Tx, stated: Iterable[Person]) -> None:
+    """Keep the names that persons stated, in this order, unless a later message stated another."""
+    rows = [
+        {
+            "of_business": person.business_id,
+            "of_id": person.id,
+            "said": tx.seal(person.stated_name, person.business_id),
+            "said_at": person.stated_at,
+        }
+        for person in stated
+    ]
+    update_rows(tx, _STATED, rows)
 
 
 def _change_of_person(business_id: str, person_id: str) -> Update:
@@ -109,6 +135,12 @@ def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
     """The person of a conversation, who is always there."""
     mine = persons.c.business_id == business_id
     return tx.list(Person, select(persons).where(mine, persons.c.id == person_id))[0]
+
+
+def list_persons_of_many(tx: Tx, business_ids: Collection[str], person_ids: Collection[str]) -> list[Person]:
+    """Persons of several businesses, for the worker."""
+    mine = persons.c.business_id.in_(business_ids)
+    return tx.list(Person, select(persons).where(mine, persons.c.id.in_(person_ids)))
 
 
 def list_persons(tx: Tx, business_id: str, person_ids: set[str]) -> dict[str, Person]:

@@ -11,10 +11,10 @@ from functools import cached_property, lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
-from sqlalchemy import Select
+from sqlalchemy import Select, Table
 from sqlalchemy.dialects import sqlite
 
-from contatto.kit.db.tx import Row, Tx
+from contatto.kit.db.tx import Row, Tx, insert_or_ignore, plain_insert
 
 type _Convert = Callable[[Any], Any]
 _DIALECT: Final = sqlite.dialect()
@@ -64,6 +64,33 @@ def insert_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
         tx.execute(statement, rows)
     else:
         _driver(tx).executemany(bound.sql, bound.values_of(rows))
+
+
+def insert_all(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows of the same columns; none of them may be there."""
+    if rows:
+        insert_rows(tx, plain_insert(table), rows)
+
+
+def insert_new(tx: Tx, table: Table, rows: Sequence[Row]) -> int:
+    """Insert those of the rows whose unique keys are not taken; say how many were new."""
+    if not rows:
+        return 0
+    statement = insert_or_ignore(tx.connection.dialect.name, table)
+    bound = None if tx.locks_rows else _bound(statement, tuple(rows[0]))
+    if bound is not None:
+        return int(_driver(tx).executemany(bound.sql, bound.values_of(rows)).rowcount)
+    kept = {"preserve_rowcount": True}
+    return tx.connection.execute(statement, list(rows), execution_options=kept).rowcount
+
+
+def update_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
+    """Run an update that is made once and kept, for each of the rows, in their order."""
+    bound = None if tx.locks_rows or not rows else _bound(statement, None)
+    if bound is not None:
+        _driver(tx).executemany(bound.sql, bound.values_of([{**bound.standing, **row} for row in rows]))
+    elif rows:
+        tx.execute(statement, rows)
 
 
 class Seek[T]:

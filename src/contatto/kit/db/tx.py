@@ -1,13 +1,24 @@
 """A transaction as stores and actions see it: a connection, the time of the transaction and the vault."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Executable, Table, func, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Executable,
+    Table,
+    cast,
+    func,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from contatto.kit.parts import NO_PARTS, Parts
@@ -68,11 +79,11 @@ class Tx:
         return self.connection.execute(statement).scalar()
 
     def insert(self, table: Table, row: Row) -> None:
-        self.connection.execute(_plain_insert(table), dict(row))
+        self.connection.execute(plain_insert(table), dict(row))
 
     def insert_ignore(self, table: Table, row: Row) -> bool:
         """Insert unless a unique key is taken; say whether the row is new."""
-        statement = _insert_or_ignore(self.connection.dialect.name, table)
+        statement = insert_or_ignore(self.connection.dialect.name, table)
         # Without the option an INSERT's row count is lost on PostgreSQL.
         kept = {"preserve_rowcount": True}
         return self.connection.execute(statement, dict(row), execution_options=kept).rowcount == 1
@@ -95,6 +106,12 @@ class Tx:
         """
         if self.locks_rows:
             self.connection.execute(select(func.pg_advisory_xact_lock(number)))
+
+    def advisory_locks(self, numbers: Collection[int]) -> None:
+        """The same for many, in an order that all keep to."""
+        if numbers and self.locks_rows:
+            every = cast(sorted(numbers), postgresql.ARRAY(BigInteger))
+            self.connection.execute(select(func.pg_advisory_xact_lock(func.unnest(every))))
 
     def hold_key(self, *parts: str) -> None:
         """The same for what is named: to be held before counting what there is, where there may be so many.
@@ -121,13 +138,13 @@ class Tx:
 
 
 @cache
-def _plain_insert(table: Table) -> Any:
+def plain_insert(table: Table) -> Any:
     """Kept, because building a statement anew costs more than running it."""
     return table.insert()
 
 
 @cache
-def _insert_or_ignore(dialect: str, table: Table) -> Any:
+def insert_or_ignore(dialect: str, table: Table) -> Any:
     return insert_for(dialect, table).on_conflict_do_nothing()
 
 

@@ -1,6 +1,6 @@
 """Making one lead of what a person shares, marking leads by hand, moving them through the statuses."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from contatto.capture.model import ContactMatch
@@ -8,9 +8,10 @@ from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
-from contatto.kit.outbox import emit
+from contatto.kit.outbox import emit, emit_all
 from contatto.kit.timestamps import micros
 from contatto.leads.actions.facets import refresh_facets, refresh_with_twins
+from contatto.leads.index import LeadBatch
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.events import (
     LeadCaptured,
@@ -31,7 +32,6 @@ from contatto.leads.model.leads import (
 )
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
-from contatto.leads.store import points as points_store
 from contatto.leads.store import records as store
 from contatto.leads.store.entries import FormEntry, append_entry
 from contatto.measurement import actions as measurement
@@ -47,20 +47,41 @@ def upsert_lead(tx: Tx, signal: Signal) -> Lead | None:
     Returns:
         The lead as it is now, or None when the signal makes none.
     """
-    lead = _kept_lead(tx, signal)
-    if lead is None:
-        return _capture_lead(tx, signal) if rules.makes_lead(signal) else None
+    return upsert_leads(tx, [signal])[0]
+
+
+def upsert_leads(tx: Tx, signals: Sequence[Signal]) -> list[Lead | None]:
+    """The same for many signals, in their order."""
+    made: dict[int, Lead | None] = {}
+    for business_id in dict.fromkeys(signal.business_id for signal in signals):
+        mine = {place: each for place, each in enumerate(signals) if each.business_id == business_id}
+        batch = LeadBatch(tx, business_id, {each.person_id for each in mine.values()})
+        _insert_leads(batch, [each for each in mine.values() if rules.makes_lead(each)])
+        made |= {place: _upsert(tx, batch, each) for place, each in mine.items()}
+        _write(tx, batch)
+    return [made[place] for place in range(len(signals))]
+
+
+def _upsert(tx: Tx, batch: LeadBatch, signal: Signal) -> Lead | None:
+    lead = batch.find(signal.person_id)
+    if lead is None or batch.is_uncaptured(lead):
+        return _capture_lead(tx, batch, lead, signal) if lead and rules.makes_lead(signal) else None
     if lead.hidden_at is not None and signal.contacts:
-        lead = restore_lead(tx, lead, signal.actor)
-    return _add_to_lead(tx, lead, signal)
+        lead = batch.put(restore_lead(tx, lead, signal.actor))
+    return _add_to_lead(tx, batch, lead, signal)
 
 
 def mark_as_lead(tx: Tx, signal: Signal) -> Lead:
     """Make a lead by a person's word (R39); where there is one already it stays as it is."""
-    lead = _kept_lead(tx, signal)
-    if lead is not None and lead.hidden_at is not None:
+    batch = LeadBatch(tx, signal.business_id, {signal.person_id})
+    _insert_leads(batch, [signal])
+    lead = batch.find(signal.person_id) or _new_lead(signal)
+    if batch.is_uncaptured(lead):
+        lead = _capture_lead(tx, batch, lead, signal)
+        _write(tx, batch)
+    elif lead.hidden_at is not None:
         return restore_lead(tx, lead, signal.actor)
-    return lead or _capture_lead(tx, signal)
+    return lead
 
 
 def restore_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
@@ -101,22 +122,37 @@ def note_export(tx: Tx, actor: Actor, lead_ids: Collection[str]) -> None:
             _note_step(tx, lead, HistoryKind.EXPORTED, "", actor.name)
 
 
-def _kept_lead(tx: Tx, signal: Signal) -> Lead | None:
-    """The lead of the person, or the one that it was merged into."""
-    lead = store.find_lead_of_person(tx, signal.business_id, signal.person_id)
-    if lead is None or lead.merged_into is None:
-        return lead
-    return store.find_lead(tx, signal.business_id, lead.merged_into) or lead
-
-
 def _note_change(tx: Tx, lead: Lead) -> None:
     """Let those who tell outside systems take note, in this transaction; test leads are told to nobody."""
     if not lead.is_test:
         tx.ports[LeadPorts].lead_changed(tx, lead.business_id, lead.id)
 
 
-def _capture_lead(tx: Tx, signal: Signal) -> Lead:
-    lead = Lead(
+def _write(tx: Tx, batch: LeadBatch) -> None:
+    """Write what a batch did to its leads, and what follows from it."""
+    batch.write()
+    if batch.twins:
+        refresh_with_twins(tx, batch.business_id, batch.twins)
+    if others := batch.touched - batch.twins:
+        refresh_facets(tx, batch.business_id, others)
+    measurement.record_conversions(tx, batch.earned)
+    emit_all(tx, [(batch.business_id, event) for event in batch.events])
+    for lead in batch.changed:
+        _note_change(tx, lead)
+
+
+def _insert_leads(batch: LeadBatch, signals: Iterable[Signal]) -> None:
+    """Insert the leads that signals make, each of the first signal of its person."""
+    first: dict[str, Signal] = {}
+    for signal in signals:
+        if batch.find(signal.person_id) is None:
+            first.setdefault(signal.person_id, signal)
+    if first:
+        batch.insert([_new_lead(signal) for signal in first.values()])
+
+
+def _new_lead(signal: Signal) -> Lead:
+    return Lead(
         id=LeadId(new_id()),
         number=new_number(),
         business_id=signal.business_id,
@@ -130,66 +166,61 @@ def _capture_lead(tx: Tx, signal: Signal) -> Lead:
         updated_at=signal.at,
         is_test=signal.is_test,
     )
-    if not store.save_lead(tx, lead):
-        # Another transaction made the person's lead between our look and our insert: add to that one.
-        found = store.find_lead_of_person(tx, signal.business_id, signal.person_id)
-        return _add_to_lead(tx, found, signal) if found else lead
-    fields = _keep_contacts(tx, lead, [], signal)
+
+
+def _capture_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
+    batch.capture(lead)
+    fields = _keep_contacts(batch, lead, signal)
     _keep_entry(tx, lead, signal)
-    refresh_with_twins(tx, lead.business_id, {lead.id})
-    _note_step(
-        tx, lead, HistoryKind.CAPTURED if fields else HistoryKind.MARKED, ", ".join(fields), signal.actor
-    )
+    batch.twins.add(lead.id)
+    what = HistoryKind.CAPTURED if fields else HistoryKind.MARKED
+    batch.note(HistoryEntry(new_id(), lead.id, what, ", ".join(fields), signal.actor, tx.now))
     # no ad can have earned what was in a file, or what a program made up
     if signal.origin is not Origin.IMPORT and not signal.is_test:
-        _credit(tx, lead, signal)
-    event = LeadCaptured(
-        lead.business_id, lead.id, lead.conversation_id, signal.origin.value, fields, signal.at
-    )
-    emit(tx, lead.business_id, event)
-    _note_change(tx, lead)
+        batch.earned.append(_earned(lead, signal))
+    of, origin = lead.business_id, signal.origin.value
+    batch.events.append(LeadCaptured(of, lead.id, lead.conversation_id, origin, fields, signal.at))
+    batch.changed.append(lead)
     return lead
 
 
-def _add_to_lead(tx: Tx, lead: Lead, signal: Signal) -> Lead:
-    known = store.list_contact_points(tx, lead.business_id, {lead.id})[lead.id]
-    fields = _keep_contacts(tx, lead, known, signal)
+def _add_to_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
+    fields = _keep_contacts(batch, lead, signal)
     _keep_entry(tx, lead, signal)
     if fields:
-        refresh_with_twins(tx, lead.business_id, {lead.id})
+        batch.twins.add(lead.id)
     elif signal.contacts or signal.form:
-        refresh_facets(tx, lead.business_id, {lead.id})
-    name = rules.better_name(lead.name, signal)
+        batch.touched.add(lead.id)
+    name, is_renamed = rules.better_name(lead.name, signal), False
     if name != lead.name or signal.at > lead.updated_at:
-        store.record_activity(tx, lead, name, signal.at)
+        is_renamed = name != lead.name
+        lead = batch.move(lead, name=name, updated_at=max(signal.at, lead.updated_at))
     if signal.contacts and signal.at < lead.created_at and signal.person_id == lead.person_id:
-        store.record_start(tx, lead, signal.at)
-        _credit(tx, lead, signal)
+        lead = batch.move(lead, created_at=signal.at)
+        batch.earned.append(_earned(lead, signal))
     if fields:
-        _note_step(tx, lead, HistoryKind.UPDATED, ", ".join(fields), signal.actor)
-        update = LeadUpdated(
-            lead.business_id, lead.id, signal.conversation_id, signal.origin.value, fields, signal.at
-        )
-        emit(tx, lead.business_id, update)
-    if fields or signal.form or name != lead.name:
-        _note_change(tx, lead)
-    return store.find_lead(tx, lead.business_id, lead.id) or lead
+        step = HistoryEntry(new_id(), lead.id, HistoryKind.UPDATED, ", ".join(fields), signal.actor, tx.now)
+        batch.note(step)
+        of, origin = lead.business_id, signal.origin.value
+        batch.events.append(LeadUpdated(of, lead.id, signal.conversation_id, origin, fields, signal.at))
+    if fields or signal.form or is_renamed:
+        batch.changed.append(lead)
+    return lead
 
 
-def _keep_contacts(tx: Tx, lead: Lead, known: list[ContactPoint], signal: Signal) -> tuple[str, ...]:
+def _keep_contacts(batch: LeadBatch, lead: Lead, signal: Signal) -> tuple[str, ...]:
     """Add the details that the lead lacks, and evidence for each that was found; give the new fields."""
-    points = {rules.detail_key(point.field, point.value): point for point in reversed(known)}
     fields: list[str] = []
     for match in signal.contacts:
-        key = rules.detail_key(match.field, match.value)
-        point = points.get(key)
+        point = batch.points_of(lead).get(rules.detail_key(match.field, match.value))
         if point is None:
             point = ContactPoint(new_id(), lead.id, match.field, match.value, signal.origin, signal.at)
-            store.save_contact_point(tx, lead.business_id, point)
-            points[key] = point
+            batch.put_point(lead, point, is_new=True)
             fields.append(match.field.value)
-        points_store.record_point_start(tx, lead.business_id, point, signal.at)
-        _add_evidence(tx, point, match, signal)
+        elif signal.at < point.created_at:  # an earlier message came in later
+            point = replace(point, created_at=signal.at)
+            batch.put_point(lead, point, is_new=False)
+        batch.add_evidence(_evidence_of(point, match, signal))
     return tuple(dict.fromkeys(fields))
 
 
@@ -199,15 +230,13 @@ def _keep_entry(tx: Tx, lead: Lead, signal: Signal) -> None:
         append_entry(tx, lead.business_id, FormEntry(signal.source_id, lead.id, *signal.form, at=signal.at))
 
 
-def _credit(tx: Tx, lead: Lead, signal: Signal) -> None:
-    earned = measurement.Earned(
-        lead.business_id, lead.person_id, ConversionKind.LEAD, lead.id, micros(signal.at)
-    )
-    measurement.record_conversion(tx, earned)
+def _earned(lead: Lead, signal: Signal) -> measurement.Earned:
+    kind, ts = ConversionKind.LEAD, micros(signal.at)
+    return measurement.Earned(lead.business_id, lead.person_id, kind, lead.id, ts)
 
 
-def _add_evidence(tx: Tx, point: ContactPoint, match: ContactMatch, signal: Signal) -> None:
-    item = Evidence(
+def _evidence_of(point: ContactPoint, match: ContactMatch, signal: Signal) -> Evidence:
+    return Evidence(
         id=new_id(),
         business_id=signal.business_id,
         lead_id=point.lead_id,
@@ -221,7 +250,6 @@ def _add_evidence(tx: Tx, point: ContactPoint, match: ContactMatch, signal: Sign
         confidence=match.confidence,
         at=signal.at,
     )
-    store.append_evidence(tx, item)
 
 
 def _note_step(tx: Tx, lead: Lead, what: HistoryKind, detail: str, actor: str) -> None:

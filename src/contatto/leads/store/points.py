@@ -28,15 +28,6 @@ rejected_contacts = Table(
 )
 
 
-def record_point_start(tx: Tx, business_id: str, point: ContactPoint, at: datetime) -> None:
-    """Move the beginning of a contact point back: an earlier message came in later."""
-    if at < point.created_at:
-        mine = update(contact_points).where(
-            contact_points.c.business_id == business_id, contact_points.c.id == point.id
-        )
-        tx.execute(mine.values(created_at=at))
-
-
 def find_contact_point(tx: Tx, business_id: str, lead_id: str, point_id: str) -> ContactPoint | None:
     points = list_contact_points(tx, business_id, {lead_id})[lead_id]
     return next((point for point in points if point.id == point_id), None)

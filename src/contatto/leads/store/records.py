@@ -27,6 +27,7 @@ from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant
 from contatto.kit.looks import note_seen
 from contatto.kit.rows import row_of
 from contatto.kit.timestamps import micros
+from contatto.kit.vault import Vault
 from contatto.leads.model.leads import (
     ContactPoint,
     Evidence,
@@ -146,13 +147,13 @@ lead_history = Table(
 
 def save_lead(tx: Tx, lead: Lead) -> bool:
     """Insert a lead; False when its person has one already."""
-    row = row_of(lead)
-    return tx.insert_ignore(leads, row | _name_columns(tx, lead.business_id, lead.name))
+    return tx.insert_ignore(leads, lead_row(tx.vault, lead))
 
 
-def _name_columns(tx: Tx, business_id: str, name: str) -> dict[str, Any]:
-    """A lead's name as its row keeps it: sealed, and in clear as a key without contact details."""
-    return {"name": tx.seal(name, business_id), "name_key": name_key(name)}
+def lead_row(vault: Vault, lead: Lead) -> dict[str, Any]:
+    """A lead as its row: the name sealed, and in clear as a key without contact details."""
+    name = vault.seal(lead.name, lead.business_id) if lead.name else None
+    return row_of(lead) | {"name": name, "name_key": name_key(lead.name)}
 
 
 def find_lead(tx: Tx, business_id: str, lead_id: str) -> Lead | None:
@@ -206,19 +207,6 @@ def list_leads_by_id(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, 
     return {lead_id: kept.get(LeadId(lead.merged_into or ""), lead) for lead_id, lead in found.items()}
 
 
-def record_start(tx: Tx, lead: Lead, at: datetime) -> None:
-    """Move the beginning of a lead back: an earlier message came in later."""
-    mine = update(leads).where(leads.c.business_id == lead.business_id, leads.c.id == lead.id)
-    tx.execute(mine.values(created_at=at))
-
-
-def record_activity(tx: Tx, lead: Lead, name: str, at: datetime) -> None:
-    """Note that a lead moved: its name, and its last activity, which never goes back."""
-    mine = update(leads).where(leads.c.business_id == lead.business_id, leads.c.id == lead.id)
-    named = _name_columns(tx, lead.business_id, name)
-    tx.execute(mine.values(**named, updated_at=max(at, lead.updated_at)))
-
-
 def record_owner(tx: Tx, lead: Lead, owner_id: str | None) -> bool:
     """Change the owner, unless somebody else has changed it meanwhile."""
     mine = update(leads).where(
@@ -245,20 +233,23 @@ def record_status(tx: Tx, lead: Lead, new: LeadStatus) -> bool:
 
 def save_contact_point(tx: Tx, business_id: str, point: ContactPoint) -> bool:
     """Insert a contact point, its value sealed; False when the lead has it already."""
-    row = {
+    return tx.insert_ignore(contact_points, point_row(tx.vault, business_id, point))
+
+
+def point_row(vault: Vault, business_id: str, point: ContactPoint) -> dict[str, Any]:
+    return {
         "id": point.id,
         "business_id": business_id,
         "lead_id": point.lead_id,
         "field": point.field,
-        "value": tx.vault.seal(point.value, business_id),
-        "value_index": tx.vault.blind(point.value, business_id),
+        "value": vault.seal(point.value, business_id),
+        "value_index": vault.blind(point.value, business_id),
         "origin": point.origin,
         "created_at": point.created_at,
         "country": phone_country(point.value),
         "main_at": point.main_at,
         "wrong_at": point.wrong_at,
     }
-    return tx.insert_ignore(contact_points, row)
 
 
 def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, list[ContactPoint]]:
@@ -344,8 +335,11 @@ def delete_lead(tx: Tx, business_id: str, lead_id: str) -> None:
 
 def append_evidence(tx: Tx, item: Evidence) -> bool:
     """Append evidence, its text sealed; False when it was there before."""
-    row = row_of(item)
-    return tx.insert_ignore(evidence, row | {"raw": tx.vault.seal(item.raw, item.business_id)})
+    return tx.insert_ignore(evidence, evidence_row(tx.vault, item))
+
+
+def evidence_row(vault: Vault, item: Evidence) -> dict[str, Any]:
+    return row_of(item) | {"raw": vault.seal(item.raw, item.business_id)}
 
 
 def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Evidence]:
@@ -370,9 +364,12 @@ def _opened(tx: Tx, row: Mapping[Any, Any]) -> Evidence:
 
 
 def append_history(tx: Tx, business_id: str, step: HistoryEntry) -> None:
-    row = row_of(step) | {"business_id": business_id}
-    row["detail"] = tx.seal(step.detail, business_id)
-    tx.insert(lead_history, row)
+    tx.insert(lead_history, history_row(tx.vault, business_id, step))
+
+
+def history_row(vault: Vault, business_id: str, step: HistoryEntry) -> dict[str, Any]:
+    detail = vault.seal(step.detail, business_id) if step.detail else None
+    return row_of(step) | {"business_id": business_id, "detail": detail}
 
 
 def list_history(tx: Tx, business_id: str, lead_id: str) -> list[HistoryEntry]:

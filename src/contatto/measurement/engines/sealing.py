@@ -10,6 +10,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -59,6 +60,15 @@ class BrokenFile(OSError):
 
 def path_of(file: SealedFile) -> Path:
     return Path(file.folder) / file.name
+
+
+def moved_files(files: Iterable[SealedFile], folder: Path) -> list[SealedFile]:
+    """The files that are not where they were, but here, with where they are now."""
+    return [
+        replace(file, folder=str(folder))
+        for file in files
+        if not path_of(file).exists() and (folder / file.name).exists()
+    ]
 
 
 def write_part(

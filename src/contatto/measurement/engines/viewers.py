@@ -7,10 +7,12 @@ conversions of the other. It opens nothing.
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Column, Index, Select, String, Table, select
+from sqlalchemy import Column, Index, Select, String, Table, bindparam, literal_column, select
 
+from contatto.kit.db.hot import Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, metadata
 
@@ -28,6 +30,23 @@ MOST: Final = 50
 """So many viewers of a person count, the latest: nobody has more, unless a publisher names them at random."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Viewer:
+    viewer_id: str
+
+
+_VIEWERS: Final = Seek(
+    _Viewer,
+    select(viewer_links.c.viewer_id)
+    .where(
+        viewer_links.c.business_id == bindparam("of_business"),
+        viewer_links.c.person_id == bindparam("of_person"),
+    )
+    .order_by(viewer_links.c.linked_at.desc())
+    .limit(literal_column(str(MOST))),
+)
+
+
 def append_link(tx: Tx, business_id: str, viewer_id: str, person_id: str) -> bool:
     """Append a link; False when it was there before."""
     row = {"business_id": business_id, "viewer_id": viewer_id, "person_id": person_id, "linked_at": tx.now}
@@ -36,10 +55,8 @@ def append_link(tx: Tx, business_id: str, viewer_id: str, person_id: str) -> boo
 
 def list_viewers_of(tx: Tx, business_id: str, person_id: str) -> list[str]:
     """The viewers that a person is, the latest first."""
-    mine = select(viewer_links.c.viewer_id).where(
-        viewer_links.c.business_id == business_id, viewer_links.c.person_id == person_id
-    )
-    return list(tx.execute(mine.order_by(viewer_links.c.linked_at.desc()).limit(MOST)).scalars())
+    found = _VIEWERS.list(tx, {"of_business": business_id, "of_person": person_id})
+    return [each.viewer_id for each in found]
 
 
 def list_persons_of(tx: Tx, business_id: str, viewer_id: str) -> list[str]:
