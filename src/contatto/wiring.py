@@ -56,6 +56,7 @@ from contatto.inbox.model import (
     ReplyProgressed,
 )
 from contatto.inbox.store import conversations, receipts
+from contatto.inbox.store.messages import find_first_answer
 from contatto.inbox.store.scheduled import SCHEDULED
 from contatto.kit import idempotency, outbox, shared_limits
 from contatto.kit.db.database import Database
@@ -201,6 +202,7 @@ PORTS: Final = Parts(
     LeadPorts(
         unread_chats=conversations.list_unread_lead_ids,
         waiting_chats=conversations.list_waiting_lead_ids,
+        first_answer=find_first_answer,
         consents=list_receipts_of_lead,
         forget_chats=forget_chats,
         forget_answers=forms.forget_answers,

@@ -12,9 +12,11 @@ from contatto.alerts.actions import telling as actions
 from contatto.alerts.model import Choices, Kind
 from contatto.alerts.store import records as store
 from contatto.channels.actions import set_access_token
-from contatto.channels.model import ChannelLost
+from contatto.channels.model import ChannelLost, MessageKind, Sender
 from contatto.inbox.actions import desk
+from contatto.inbox.model import Message
 from contatto.inbox.store.conversations import conversations
+from contatto.inbox.store.messages import append_message, find_first_answer
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -22,6 +24,7 @@ from contatto.kit.ids import new_id
 from contatto.leads.actions.annotations import TaskText, add_task, assign_lead
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.events import LeadCaptured
+from contatto.leads.store.records import find_lead
 from contatto.mail.store import mails
 from tests import make
 from tests.inbox.incoming import received, take
@@ -57,6 +60,21 @@ def write(house: House, text: str, user: str) -> None:
     assert house.webhook("im_receive_msg", message(text, user, now_ms)).status_code == 200
 
 
+def answer(house: House, path: str) -> None:
+    """An answer five minutes after a lead wrote, as its platform tells of it."""
+
+    def say(tx: Tx) -> None:
+        lead = find_lead(tx, house.business_id, path.rpartition("/")[2])
+        assert lead is not None
+        known = find_first_answer(tx, house.business_id, lead.conversation_id)
+        assert known is not None
+        at = known[0] + timedelta(minutes=5)
+        said = Message(0, new_id(), lead.conversation_id, Sender.BUSINESS, MessageKind.TEXT, "Hi", "Mei", at)
+        append_message(tx, house.business_id, said)
+
+    house.context.db.write_now(say)
+
+
 def test_a_lead_arrives_while_no_page_is_open_and_the_mail_is_there(house: House, mailbox: Mailbox) -> None:
     choose(house, add_member(house, MEI), mailed=("lead",))
     write(house, "my number is +65 8123 4567", "anna")
@@ -66,7 +84,12 @@ def test_a_lead_arrives_while_no_page_is_open_and_the_mail_is_there(house: House
     assert "8123" not in text_of(mail)
     person = Person(house)
     person.log_in(MEI)
-    assert "+6581234567" in person.open(link.removeprefix("http://127.0.0.1:8000"))
+    path = link.removeprefix("http://127.0.0.1:8000")
+    page = person.open(path)
+    assert "+6581234567" in page
+    assert "No answer yet" in page
+    answer(house, path)
+    assert "First answer after 5 min" in person.open(path)
 
 
 def test_messages_that_follow_each_other_are_one_mail(house: House, mailbox: Mailbox) -> None:

@@ -17,7 +17,7 @@ from contatto.reports.rules.charts import (
     points,
     shade,
 )
-from contatto.reports.rules.responses import FirstAnswer, speed_of, speeds
+from contatto.reports.rules.responses import FirstAnswer, speed_of, speeds, speeds_by_day
 
 MANY = st.lists(st.integers(0, 10**9), min_size=1, max_size=60)
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -81,3 +81,11 @@ def test_answers_are_counted_by_how_long_they_took() -> None:
 def test_each_person_has_a_speed_and_the_busiest_comes_first() -> None:
     found = speeds([answer("A", 1), answer("B", 2), answer("B", 4), answer("", None)])
     assert [(one.author, one.answered, one.median_s) for one in found] == [("B", 2, 180), ("A", 1, 60)]
+
+
+def test_each_day_of_a_zone_has_a_speed_and_the_latest_comes_first() -> None:
+    late = FirstAnswer(NOW + timedelta(hours=6), None, "")
+    found = speeds_by_day([answer("A", 1), answer("A", 3), late], "Asia/Singapore", 31)
+    told = [((one.day - NOW.date()).days, one.started, one.speed.median_s) for one in found]
+    assert told == [(1, 1, None), (0, 2, 120)]
+    assert len(speeds_by_day([answer("A", 1), late], "Asia/Singapore", 1)) == 1

@@ -47,6 +47,7 @@ class LeadPorts:
     Attributes:
         unread_chats: leads whose chat has something that no member has read.
         waiting_chats: leads whose chat waits for an answer.
+        first_answer: when somebody first wrote in a business's conversation, and was first answered.
         consents: the answers to questions for consent of a business's lead.
         forget_chats: runs first, since chats may hold further contact values.
         forget_answers: the answers to forms.
@@ -58,6 +59,7 @@ class LeadPorts:
 
     unread_chats: LeadIds
     waiting_chats: LeadIds
+    first_answer: Callable[[Tx, str, str], tuple[datetime, datetime | None] | None]
     consents: Callable[[Tx, str, str], Sequence[Consent]]
     forget_chats: Forget
     forget_answers: Forget

@@ -44,6 +44,23 @@ messages = Table(
 )  # fmt: skip
 
 
+def find_first_answer(
+    tx: Tx, business_id: str, conversation_id: str
+) -> tuple[datetime, datetime | None] | None:
+    """When the customer wrote first, and when a person of the business then did, if ever.
+
+    None where the customer never wrote. What nobody wrote just then is no answer.
+    """
+    mine = messages.c.business_id == business_id, messages.c.conversation_id == conversation_id
+    wrote = messages.c.sender == Sender.CUSTOMER
+    began = tx.execute(select(messages.c.at).where(*mine, wrote).order_by(messages.c.at).limit(1)).scalar()
+    if began is None:
+        return None
+    said = messages.c.sender == Sender.BUSINESS, messages.c.kind != MessageKind.AUTOMATIC
+    answer = select(messages.c.at).where(*mine, *said, messages.c.at >= began)
+    return began, tx.execute(answer.order_by(messages.c.at).limit(1)).scalar()
+
+
 def append_message(tx: Tx, business_id: str, message: Message) -> bool:
     """Append a message, its text sealed; False when it was there before. ``seq`` is given by the table."""
     return tx.insert_ignore(messages, _row_of(tx, business_id, message))

@@ -45,6 +45,7 @@ from contatto.leads.pages.lead_view import (
 from contatto.leads.pages.rows import assignees, credits_of, member_names
 from contatto.leads.pages.timeline import consent_events, look_events
 from contatto.leads.pages.undoing import moved_text, undos_of
+from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.reaching import Reach, reach_of
 from contatto.leads.rules.records import list_moves, person_label
 from contatto.leads.store import annotations, listing
@@ -180,6 +181,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detai
     members = member_names(tx, business_id)
     merged = store.list_merged_leads(tx, business_id, lead.id)
     history = store.list_history(tx, business_id, lead.id)
+    answer = tx.ports[LeadPorts].first_answer(tx, business_id, lead.conversation_id)
     return Detail(
         lead=LeadView(
             id=lead.id,
@@ -196,6 +198,8 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detai
             owner=members.get(lead.owner_id or ""),
             is_deleted=lead.hidden_at is not None,
             is_test=lead.is_test,
+            wrote_at=answer[0] if answer else None,
+            answer_s=int((answer[1] - answer[0]).total_seconds()) if answer and answer[1] else None,
         ),
         moves=[status.value for status in list_moves(lead.status)],
         undos=undos_of(tx, lead, history, words),

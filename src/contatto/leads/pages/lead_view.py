@@ -11,7 +11,10 @@ from contatto.leads.rules.reaching import Reach
 
 @dataclass(frozen=True, slots=True)
 class LeadView:
-    """The lead itself; ``owner`` is a name, and None when nobody has it."""
+    """The lead itself; ``owner`` is a name, and None when nobody has it.
+
+    ``wrote_at`` is when the person first wrote, ``answer_s`` the seconds until they were first answered.
+    """
 
     id: str
     name: str
@@ -27,6 +30,8 @@ class LeadView:
     owner: str | None
     is_deleted: bool
     is_test: bool
+    wrote_at: datetime | None
+    answer_s: int | None
 
 
 @dataclass(frozen=True, slots=True)

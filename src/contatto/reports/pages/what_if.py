@@ -24,13 +24,14 @@ from contatto.reports.actions.gaps import gap_of
 from contatto.reports.actions.subjects import Tree, load_tree
 from contatto.reports.pages.query import find_report_page_query, look_of
 from contatto.reports.rules.looks import Look
-from contatto.reports.rules.responses import speed_of, speeds
+from contatto.reports.rules.responses import speed_of, speeds, speeds_by_day
 from contatto.reports.rules.what_if import CLICK_DAYS, VIEW_DAYS, Side, Supposed, Weighed
 from contatto.reports.store.responses import list_first_answers
 from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False)
 MOST_ANSWERS: Final = 20_000
+MOST_DAYS: Final = 31
 
 
 @router.get("/reports/what-if")
@@ -138,6 +139,7 @@ async def show_responses(request: Request, caller: PageCaller) -> HTMLResponse:
             "last": last,
             "all": speed_of("", answers),
             "people": speeds(answers),
+            "days": speeds_by_day(answers, asked.account.timezone, MOST_DAYS),
             "started": len(answers),
         }
 

@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from statistics import median
 from typing import Final
+from zoneinfo import ZoneInfo
 
 BUCKETS_S: Final = (300, 3_600, 86_400)
 """Up to five minutes, an hour, a day; what takes longer is in a last bucket."""
@@ -30,6 +31,15 @@ class Speed:
     buckets: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class DaySpeed:
+    """How quickly those were answered who began a conversation on a day."""
+
+    day: date
+    started: int
+    speed: Speed
+
+
 def speed_of(author: str, answers: Iterable[FirstAnswer]) -> Speed:
     seconds = sorted(
         max(int((answer.answered_at - answer.started_at).total_seconds()), 0)
@@ -50,3 +60,12 @@ def speeds(answers: Iterable[FirstAnswer]) -> list[Speed]:
             by_author[answer.author].append(answer)
     found = [speed_of(author, mine) for author, mine in by_author.items()]
     return sorted(found, key=lambda one: (-one.answered, one.author))
+
+
+def speeds_by_day(answers: Iterable[FirstAnswer], zone: str, most: int) -> list[DaySpeed]:
+    """The speed of each of the latest days on which a conversation began, in a zone, the latest first."""
+    by_day: defaultdict[date, list[FirstAnswer]] = defaultdict(list)
+    for answer in answers:
+        by_day[answer.started_at.astimezone(ZoneInfo(zone)).date()].append(answer)
+    latest = sorted(by_day.items(), reverse=True)[:most]
+    return [DaySpeed(day, len(mine), speed_of("", mine)) for day, mine in latest]
