@@ -17,6 +17,7 @@ import psycopg
 import pytest
 import structlog
 from hypothesis import settings
+from jinja2 import FileSystemBytecodeCache
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from contatto.accounts import actions as accounts
@@ -25,6 +26,7 @@ from contatto.kit.db.connect import open_database
 from contatto.kit.db.database import Database
 from contatto.kit.log import _Current
 from contatto.kit.vault import Vault
+from contatto.ui import render
 from contatto.wiring import PORTS
 from tests import passwords, postgres, schema, tally
 from tests.compiled import compiled_once
@@ -111,6 +113,14 @@ def quick_passwords() -> Iterator[None]:
 def quick_statements() -> Iterator[None]:
     with compiled_once():
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_templates() -> None:
+    """Templates are compiled once in a run, not once in each of its processes."""
+    folder = postgres.run_dir() / "templates"
+    folder.mkdir(exist_ok=True)
+    render._templates().bytecode_cache = FileSystemBytecodeCache(str(folder))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The reference page of the API, from its OpenAPI document."""
 
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,8 +18,9 @@ query are JSON text. Unknown fields are ignored. A running server shows the same
 OpenAPI document at `/openapi.json`, from which clients can be generated."""
 
 
+@cache
 def api_document() -> dict[str, Any]:
-    """The OpenAPI document without a running server."""
+    """The OpenAPI document without a running server; whoever changes it works on a copy."""
     app = FastAPI(title="Contatto", version=__version__)
     for router in ROUTERS:
         app.include_router(router)

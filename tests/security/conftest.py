@@ -1,8 +1,11 @@
 """What the attacks share: the world of two tenants, a fresh copy for each file, on both engines."""
 
+import fcntl
 import itertools
 import logging
 import os
+import pickle
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -29,6 +32,7 @@ type Admin = psycopg.Connection[tuple[object, ...]]
 _numbers = itertools.count(1)
 
 
+PICKLED: Final = "built.pickle"
 ONE_IN: Final = 6
 """On PostgreSQL the default run makes so many of the attacks on every route; the long run makes all."""
 
@@ -60,8 +64,12 @@ def tallied(record_property: Callable[[str, object], None]) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def built_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = tmp_path_factory.mktemp("world")
-    schema.copy_schema(folder / "contatto.sqlite3")
-    return build_world(folder, "", _earlier())
+
+    def build() -> Built:
+        schema.copy_schema(folder / "contatto.sqlite3")
+        return build_world(folder, "", _earlier())
+
+    return _once("world", build, folder)
 
 
 @pytest.fixture(scope="session")
@@ -75,9 +83,14 @@ def built_on_postgresql(
 @pytest.fixture(scope="session")
 def planted_on_sqlite(
     built_on_sqlite: Built, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Built]:
-    with _planted(built_on_sqlite, tmp_path_factory.mktemp("planted"), request) as built:
-        yield built
+) -> Built:
+    folder = tmp_path_factory.mktemp("planted")
+
+    def build() -> Built:
+        with _planted(built_on_sqlite, folder, request) as built:
+            return built
+
+    return _once("planted", build, folder)
 
 
 @pytest.fixture(scope="session")
@@ -163,6 +176,20 @@ def _planted(built: Built, folder: Path, request: pytest.FixtureRequest) -> Iter
         with running_world(data, postgres.url_of(name) if name else "", clock) as world:
             Planting(built.told(world)).run()
         yield replace(built, folder=data, database=name, moment=clock.now())
+
+
+def _once(name: str, build: Callable[[], Built], folder: Path) -> Built:
+    """One world for all processes of a run: the first one builds it, the others take a copy."""
+    kept = postgres.run_dir() / name
+    with (postgres.run_dir() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            built = build()
+            shutil.copytree(built.folder, kept)
+            (kept / PICKLED).write_bytes(pickle.dumps(built))
+            return built
+    found: Built = pickle.loads((kept / PICKLED).read_bytes())  # noqa: S301 - our own
+    return replace(found, folder=Path(shutil.copytree(kept, folder / "copied")))
 
 
 @contextmanager

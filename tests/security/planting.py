@@ -178,9 +178,19 @@ class Planting:
         return self.filling.rows(table, *columns)
 
     def leads(self) -> list[str]:
-        """The leads that the person became, those that can still be worked on."""
-        found = self.rows("leads", "id", "name_key", "hidden_at")
-        return [lead for lead, name, hidden in found if NAME.lower() in name and hidden is None]
+        """The leads that the person became, those that can still be worked on.
+
+        Those of the platform come last, in the order in which they wrote: what is then rejected, merged and
+        imported leaves one of them with each value. By their ids, which are drawn, it sometimes did not.
+        """
+        writers = dict(self.rows("persons", "id", "external_id"))
+        found = self.rows("leads", "id", "name_key", "hidden_at", "person_id")
+        shown = [
+            (writers.get(person, "").partition("planted-")[2], lead)
+            for lead, name, hidden, person in found
+            if NAME.lower() in name and hidden is None
+        ]
+        return [lead for _, lead in sorted(shown)]
 
     def numbers(self) -> list[str]:
         shown = set(self.leads())

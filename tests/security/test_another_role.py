@@ -10,6 +10,7 @@ from tests.security.attempts import Attempt
 from tests.security.holdings import changed_tables, rows_of
 from tests.security.routes import Way, every_way, ways
 from tests.security.samples import attempts_of
+from tests.security.test_senseless import some
 from tests.security.world import World
 
 NO_SCOPE = 40130
@@ -64,17 +65,30 @@ def code_of(answer: httpx2.Response) -> int:
     return int(found.get("code", 0))
 
 
-@pytest.mark.parametrize("way", ways(Credential.PROGRAM, Credential.APP), ids=str)
-def test_a_token_opens_what_its_scope_names_and_nothing_else(world: World, way: Way) -> None:
+OF_PROGRAMS = ways(Credential.PROGRAM, Credential.APP)
+
+
+def refuse(world: World, way: Way, scopes: list[Permission]) -> None:
+    """Ask with a token of each scope, which none of them opens."""
     [attempt] = attempts_of(world, world.attacker, way)
-    tokens = world.attacker.tokens
-    if way.permission is None:
-        return
     before = rows_of(world, world.attacker)
-    for scope in set(Permission) - {way.permission}:
-        assert code_of(attempt.send(world, token=tokens[scope])) == NO_SCOPE, (scope, attempt)
+    for scope in scopes:
+        assert code_of(attempt.send(world, token=world.attacker.tokens[scope])) == NO_SCOPE, (scope, attempt)
     assert changed_tables(before, rows_of(world, world.attacker)) == set()
-    assert code_of(attempt.send(world, token=tokens[way.permission])) != NO_SCOPE, attempt
+
+
+@pytest.mark.parametrize("way", [way for way in OF_PROGRAMS if way.permission], ids=str)
+def test_a_token_opens_what_its_scope_names_and_nothing_else(world: World, way: Way) -> None:
+    assert way.permission
+    others = [scope for scope in Permission if scope is not way.permission]
+    refuse(world, way, some(tuple(others), OF_PROGRAMS.index(way), 2))
+    [attempt] = attempts_of(world, world.attacker, way)
+    assert code_of(attempt.send(world, token=world.attacker.tokens[way.permission])) != NO_SCOPE, attempt
+
+
+@pytest.mark.parametrize("way", [way for way in OF_PROGRAMS if way.permission], ids=str)
+def test_no_other_scope_opens_a_route(world: World, way: Way) -> None:
+    refuse(world, way, [scope for scope in Permission if scope is not way.permission])
 
 
 @pytest.mark.parametrize("credential", [Credential.PROGRAM, Credential.APP])

@@ -76,14 +76,11 @@ def code_of(answer: httpx2.Response) -> int:
     return 0 if answer.status_code < 400 else answer.status_code
 
 
-document = cache(api_document)
-
-
 @cache
 def taking_advertiser() -> set[str]:
     """The operations whose description has an ``advertiser_id``, by method and path."""
     found = set()
-    for path, item in document()["paths"].items():
+    for path, item in api_document()["paths"].items():
         for method, operation in item.items():
             if "advertiser_id" in str(operation) or "advertiser_id" in str(_body(operation)):
                 found.add(f"{method.upper()} {path}")
@@ -92,7 +89,7 @@ def taking_advertiser() -> set[str]:
 
 def _body(operation: dict[str, object]) -> object:
     """The shapes that a body refers to, and those that these refer to."""
-    shapes: dict[str, Any] = document()["components"]["schemas"]
+    shapes: dict[str, Any] = api_document()["components"]["schemas"]
     seen: set[str] = set()
     waiting = [str(operation.get("requestBody", ""))]
     while waiting:
