@@ -37,6 +37,8 @@ SHOWS_CONTACTS: Final[Mapping[str, Look]] = {
     "POST /leads/merge/ask": Look.EACH,
     "GET /reports/conversions": Look.FOLDED,
     "GET /reports/conversions/{conversion_id}": Look.EACH,
+    "GET /settings/integrations/{target_id}/dead/{delivery_id}": Look.EACH,
+    "GET /settings/integrations/{target_id}/mapping": Look.EACH,
     f"GET {_API}/business/message/content/list/": Look.FOLDED,
     f"POST {_API}/business/message/media/download/": Look.EACH,
     f"GET {_API}/lead/get/": Look.EACH,

@@ -22,6 +22,7 @@ from contatto.crm.actions.consenting import consent_kind
 from contatto.crm.actions.delivering import delivery_kind
 from contatto.crm.actions.erasing import erasure_kind
 from contatto.crm.actions.polling import poll_kind
+from contatto.crm.actions.trying import trial_kind
 from contatto.crm.ports import CrmPorts, Intake
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import has_held
@@ -251,7 +252,8 @@ MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, LEAD_FILES)
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     """The kinds of requests to outside systems, by the names that are kept with them."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
-    crm_kinds = (delivery_kind(settings.base_url), erasure_kind(), check_kind(), poll_kind(), consent_kind())
+    bring = (delivery_kind(settings.base_url), trial_kind(settings.base_url))
+    crm_kinds = (*bring, erasure_kind(), check_kind(), poll_kind(), consent_kind())
     push_kinds = (pushes.push_kind(entity) for entity in Entity)
     kinds = (
         replies.reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), *push_kinds, *crm_kinds,

@@ -1,6 +1,7 @@
 """The pages of linked CRMs, through the running app and its worker, against an Odoo in memory."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from html import unescape
@@ -10,10 +11,13 @@ import pytest
 from contatto.crm.model.targets import TargetState
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.targets import list_targets
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.listing import list_leads
+from contatto.leads.store.records import list_contact_points
 from contatto.simulator.crms import odoo
 from contatto.simulator.crms.server import CrmServer
 from tests import postgres
-from tests.journeys.running import House, csrf_of, running_house, until
+from tests.journeys.running import House, csrf_of, message, running_house, until
 
 HOME = "/settings/integrations"
 GIVEN = {"given.database": odoo.DATABASE, "given.user": odoo.USER, "given.password": odoo.KEY}
@@ -116,3 +120,82 @@ def test_each_connector_is_offered_once_and_asks_for_what_it_describes(house: Ho
     for name in connectors:
         assert house.client.get(f"{HOME}/connect/{name}").status_code == 200
     assert house.client.get(f"{HOME}/connect/nothing").status_code == 404
+
+
+def captured(house: House, user: str, phone: str) -> str:
+    """Somebody writes their number; give the id of the lead."""
+    said = message(f"my number is +65 {phone}", user, int(time.time()) * 1_000)
+    assert house.webhook("im_receive_msg", said).status_code == 200
+
+    def look() -> str:
+        found = house.context.db.read_now(
+            lambda tx: {
+                point.value: point.lead_id
+                for lead in list_leads(tx, house.business_id, LeadFilter())
+                for point in list_contact_points(tx, house.business_id, {lead.id})[lead.id]
+            }
+        )
+        return str(found.get(f"+65{phone.replace(' ', '')}", ""))
+
+    return until(look)
+
+
+def test_a_lead_is_tried_and_nothing_is_written_until_the_sync_is_started(
+    house: House, crm: CrmServer
+) -> None:
+    place = link(house, crm, "Tried")
+    assert until(lambda: "fields," in see(house, place))
+    lead = captured(house, "anna", "9123 4567")
+    rows = {"source": ["name", "phone", "status"], "target": ["name", "phone", "priority"]}
+    words = {
+        "word_field": ["priority"] * 2,
+        "word_ours": ["raw", "qualified"],
+        "word_theirs": ["0", "2"],
+        "lead_id": lead,
+    }
+    token = csrf_of(house.client.get(HOME).text)
+    saved = house.client.post(
+        f"{place}/mapping", data=rows | words | {"csrf_token": token}, follow_redirects=False
+    )
+    assert saved.status_code == 303
+    shown = see(house, f"{place}/mapping?lead_id={lead}")
+    assert "None of its choices, so not written there: contacted" in shown  # its word is not mapped yet
+    assert post(house, f"{place}/trial", lead_id=lead)[0] == 303
+    assert until(lambda: "This would make a new record." in see(house, f"{place}/mapping?lead_id={lead}"))
+    assert crm.vendor.crm.records == {}
+
+    known = crm.vendor.crm.make({"name": "Anna", "phone": "+6591234567", "email_from": ""})
+    assert post(house, f"{place}/trial", lead_id=lead)[0] == 303
+    assert until(lambda: f"change the record {known.id}" in see(house, f"{place}/mapping?lead_id={lead}"))
+    twice = {"source": ["name", "phone"], "target": ["name", "name"], "csrf_token": token}
+    refused = house.client.post(f"{place}/mapping", data=twice)
+    assert (refused.status_code, "can be filled once only" in refused.text) == (422, True)
+    assert len(crm.vendor.crm.records) == 1
+    post(house, f"{place}/remove", word="Tried")
+
+
+def test_a_dead_letter_says_why_and_is_edited_and_sent_again(house: House, crm: CrmServer) -> None:
+    lead = captured(house, "bea", "9123 4568")
+    place = link(house, crm, "Dying")
+    assert until(lambda: "fields," in see(house, place))
+    name = crm.vendor.crm.fields["name"]
+    crm.vendor.crm.drop_field("name")
+    assert post(house, f"{place}/resume") == (303, place)
+    assert until(lambda: "Send all dead ones again" in see(house, f"{place}/log"))
+    assert "could not be written to Dying" in see(house)
+    crm.vendor.crm.fields["name"] = name
+    assert post(house, f"{place}/check") == (303, place)
+    assert until(lambda: "Opportunity" in see(house, f"{place}/mapping?lead_id={lead}"))
+    letters = re.findall(
+        rf'/leads/([0-9a-f-]+)".*?{place}/dead/(\d+)', house.client.get(f"{place}/log?state=dead").text, re.S
+    )
+    letter = dict(letters)[lead]
+    shown = see(house, f"{place}/dead/{letter}")
+    assert "It could not be written" in shown
+    assert post(house, f"{place}/dead/{letter}", **{"value.contact_name": "Bea Edited"})[0] == 303
+    assert post(house, f"{place}/resend")[0] == 303
+    assert until(lambda: "Bea Edited" in {each.values.get("contact_name") for each in crm.vendor.crm.live()})
+    assert until(lambda: "Dead" not in see(house, f"{place}/log").partition("Actions")[2])
+    status, page = post(house, f"{place}/dead/{letter}")
+    assert (status, "Nothing was sent" in page) == (409, True)
+    post(house, f"{place}/remove", word="Dying")

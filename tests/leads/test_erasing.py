@@ -47,6 +47,7 @@ PERSONAL: Final = {
     "persons", "conversations", "messages", "sends", "inline_notices", "ad_referrals",
     "conversation_labels", "private_notes", "note_mentions", "scheduled_replies", "photos", "receipts",
     "pushes", "kept_pages", "rejected_contacts", "crm_deliveries", "crm_records",
+    "crm_trials",
 }  # fmt: skip
 """What may hold a value of a person, or hangs on one."""
 WITH_IDS_ALONE: Final = {
@@ -106,7 +107,7 @@ class House:
             "evidence", "lead_history", "lead_entries", "lead_notes", "lead_tasks", "lead_labels",
             "lead_events", "lead_files", "form_answers", "sends", "inline_notices", "ad_referrals",
             "conversation_labels", "private_notes", "note_mentions", "scheduled_replies",
-            "kept_pages", "crm_deliveries", "crm_records", "rejected_contacts",
+            "kept_pages", "crm_deliveries", "crm_records", "crm_trials", "rejected_contacts",
         ):  # fmt: skip
             plant.row(table)
         plant.row("lead_merges", kept_id=lead.id)

@@ -24,6 +24,7 @@ PLACES: Final = {
     "conversion_id": ("conversions.conversion_id",),
     "custom_audience_id": ("audiences.number",),
     "decision_id": ("delivery_log.nonce",),
+    "delivery_id": ("crm_deliveries.id",),
     "digest": ("form_pictures.digest", "photos.digest"),
     "event_set_id": ("crm_event_sets.number",),
     "failed_id": ("outbox_jobs.id", "outbound_requests.id"),

@@ -17,6 +17,7 @@ from contatto.crm.ports import CrmPorts
 from contatto.crm.rules.mapping import check_mapping, default_mapping
 from contatto.crm.store import deliveries
 from contatto.crm.store import targets as store
+from contatto.crm.store.trials import delete_trial
 from contatto.kit import errors
 from contatto.kit.client import read_address
 from contatto.kit.db.tx import Tx
@@ -189,6 +190,7 @@ def pause_target(tx: Tx, target: Target) -> None:
 def remove_target(tx: Tx, target: Target) -> None:
     """Unlink a CRM: nothing more goes there. What is there stays there."""
     store.record_target(tx, target, state=TargetState.REMOVED, reason="removed")
+    delete_trial(tx, target)
     store.record_secrets(tx, target, {})
 
 

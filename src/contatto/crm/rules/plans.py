@@ -10,6 +10,7 @@ ERASURE: Final = "crm_erasure"
 POLL: Final = "crm_poll"
 CHECK: Final = "crm_check"
 CONSENT: Final = "crm_consent"
+TRIAL: Final = "crm_trial"
 """Names of kinds; they are kept in rows and never change."""
 
 _WAITS_S: Final = (60, 300, 1_800, 7_200, *(21_600,) * 120)
@@ -23,6 +24,7 @@ POLL_PLAN: Final = RetryPlan(_WAITS_S)
 CHECK_PLAN: Final = POLL_PLAN
 CONSENT_PLAN: Final = RetryPlan((1, 2, 4, 8, 15, 30, 60, 60, 60), timedelta(minutes=10))
 """A code lives for ten minutes at the most. Source: RFC 6749, 4.1.2."""
+TRIAL_PLAN: Final = RetryPlan((60, 300))
 CHECK_EVERY_S: Final = 86_400.0
 SEARCH_LAG: Final = timedelta(seconds=60)
 """No CRM may take longer to find what was made: no try comes sooner after one whose answer was lost."""

@@ -29,6 +29,7 @@ REASONS: Final[Mapping[str, str]] = {
     "lead_gone": N_("This lead is gone"),
     "login": _KEY,
     "mapping": N_("A field of the CRM does not take its value"),
+    "not_let_in": N_("It lets us in no more"),
     "not_ours": N_("The record there is not ours by now"),
     "not_taken": N_("The CRM takes nothing of it"),
     "not_there_yet": N_("It was written, and is not there yet"),

@@ -1,0 +1,130 @@
+"""Trying a lead at a CRM: what would be written is worked out and held against what is there."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from contatto.crm.actions.checking import queue_check, queue_kind
+from contatto.crm.actions.delivering import LEAD_GONE, payload_of
+from contatto.crm.actions.running import Work, begin_work, connector_of, read_work
+from contatto.crm.model.operations import Operation, Reply
+from contatto.crm.model.targets import Target, TargetState
+from contatto.crm.model.trials import TrialResult, TrialState
+from contatto.crm.rules import trials as rules
+from contatto.crm.rules.delivering import Halt
+from contatto.crm.rules.plans import TRIAL, TRIAL_PLAN
+from contatto.crm.rules.trials import TrialCourse
+from contatto.crm.store import trials as store
+from contatto.crm.store.deliveries import find_record
+from contatto.crm.store.targets import find_target
+from contatto.kit import errors
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.exchange import HttpAnswer
+from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.model import (
+    Done,
+    Failed,
+    NotNow,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+    Step,
+)
+from contatto.leads.store.records import list_leads_by_id
+
+NOT_LET_IN: Final = "not_let_in"
+
+
+def try_lead(tx: Tx, target: Target, lead_id: str) -> None:
+    """Ask what would be written of a lead; and ask the CRM for its fields, as the mapping may lag behind.
+
+    Raises:
+        Refused: NOT_FOUND; CONFLICT when the CRM does not let us in.
+    """
+    lead = list_leads_by_id(tx, target.business_id, {lead_id}).get(lead_id)
+    if lead is None:
+        raise Refused(errors.NOT_FOUND, "There is no such lead.")
+    if target.state is TargetState.DISCONNECTED:
+        raise Refused(errors.CONFLICT, "Connect this CRM again first: it lets us in no more.")
+    store.save_trial(tx, target, lead.id)
+    queue_check(tx, target)
+    queue_kind(tx, target, TRIAL, TRIAL_PLAN)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialWork:
+    """The sequence of a trial; ``base_url`` is where people reach us."""
+
+    base_url: str
+    shape: type[TrialCourse] = TrialCourse
+    only_reads: bool = True
+
+    def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
+        trial = store.find_trial(tx, request.business_id, request.subject)
+        found = find_target(tx, request.business_id, request.subject) if trial else None
+        return None if found is None or found.state is TargetState.REMOVED else found
+
+    def begin(self, tx: Tx, request: OutboundRequest, target: Target) -> TrialCourse | Outcome:
+        trial = store.find_trial(tx, target.business_id, target.id)
+        connector = connector_of(tx, target)
+        if trial is None or connector is None:
+            return Done()
+        lead = list_leads_by_id(tx, target.business_id, {trial.lead_id}).get(trial.lead_id)
+        if lead is None:
+            return Failed(LEAD_GONE)
+        record = find_record(tx, target.business_id, target.id, lead.id)
+        payload = payload_of(tx, target, lead, record.revision if record else 1, self.base_url)
+        begun = rules.begin_trial(connector.traits, payload, record.record_id if record else "")
+        return begun if isinstance(begun, TrialCourse) else _settle(tx, target, begun)
+
+    def operation(self, course: TrialCourse) -> Operation:
+        return rules.trial_operation(course)
+
+    def turn(
+        self, tx: Tx, request: OutboundRequest, target: Target, course: TrialCourse, reply: Reply
+    ) -> TrialCourse | Outcome:
+        connector = connector_of(tx, target)
+        if connector is None:
+            return Done()
+        turn = rules.next_trial_turn(connector.traits, course, reply, connector.agrees)
+        if isinstance(turn, TrialResult):
+            return _settle(tx, target, turn)
+        if isinstance(turn, Halt):
+            return Failed(turn.reason) if turn.is_final else NotNow(turn.reason)
+        return turn
+
+    def hold(self, tx: Tx, request: OutboundRequest) -> None:
+        trial = store.find_trial(tx, request.business_id, request.subject)
+        if trial is not None:
+            store.record_trial(tx, trial, TrialState.FAILED, NOT_LET_IN)
+
+
+def _settle(tx: Tx, target: Target, result: TrialResult) -> Outcome:
+    trial = store.find_trial(tx, target.business_id, target.id)
+    if trial is not None:
+        store.record_trial(tx, trial, TrialState.DONE, found=msgspec.json.encode(result).decode())
+    return Done()
+
+
+def trial_kind(base_url: str) -> OutboundKind:
+    """How a lead is tried at a CRM."""
+    work: Work[TrialCourse] = TrialWork(base_url)
+
+    def begin(tx: Tx, request: OutboundRequest) -> Step:
+        return begin_work(tx, work, request)
+
+    def read(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+        return read_work(tx, work, request, answer)
+
+    return OutboundKind(TRIAL, begin, read, settle_trial, TRIAL_PLAN)
+
+
+def settle_trial(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+    """Say why a try brought nothing; whether it is tried again."""
+    trial = store.find_trial(tx, request.business_id, request.subject)
+    if trial is None or not isinstance(outcome, NotNow | Failed):
+        return
+    is_over = state is not RequestState.DUE
+    store.record_trial(tx, trial, TrialState.FAILED if is_over else TrialState.ASKED, outcome.reason)
