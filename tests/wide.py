@@ -92,6 +92,7 @@ WIDE: Final = (
     "browser/test_ad_preview.py",
     "browser/test_ads_manager.py",
     "browser/test_chat_small.py",
+    "browser/test_crm.py",
     "browser/test_every_screen.py",
     "browser/test_form_builder.py",
     "browser/test_form_in_chat.py::test_what_the_person",

@@ -212,6 +212,7 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "GET /settings/integrations",
         "GET /settings/integrations/connect/{connector}",
         "POST /settings/integrations/connect/{connector}",
+        "GET /settings/integrations/ledger",
         "GET /settings/integrations/{target_id}",
         "POST /settings/integrations/{target_id}/check",
         "GET /settings/integrations/{target_id}/dead/{delivery_id}",
@@ -296,7 +297,7 @@ _PROGRAMS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "GET /report/integrated/get/", "POST /report/task/cancel/", "GET /report/task/check/",
         "POST /report/task/create/", "GET /report/task/download/",
     ),
-    Permission.ADMINISTER: ("GET /contatto/audit/list/",),
+    Permission.ADMINISTER: ("GET /contatto/audit/list/", "GET /contatto/crm/ledger/get/"),
 }  # fmt: skip
 """The API: an access token, whose scopes are permissions."""
 

@@ -28,6 +28,7 @@ import contatto.audiences.api
 import contatto.capture.api
 import contatto.capture.pages
 import contatto.channels.pages
+import contatto.crm.api
 import contatto.crm.pages.routes
 import contatto.delivery.api.decisions
 import contatto.delivery.api.records
@@ -111,6 +112,7 @@ ROUTERS: Final = (
     contatto.capture.api.router,
     contatto.capture.pages.router,
     contatto.channels.pages.router,
+    contatto.crm.api.router,
     contatto.crm.pages.routes.router,
     contatto.delivery.api.records.router,
     contatto.delivery.pages.router,

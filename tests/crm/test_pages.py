@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from html import unescape
+from typing import Any
 
 import pytest
 
@@ -199,3 +200,27 @@ def test_a_dead_letter_says_why_and_is_edited_and_sent_again(house: House, crm: 
     status, page = post(house, f"{place}/dead/{letter}")
     assert (status, "Nothing was sent" in page) == (409, True)
     post(house, f"{place}/remove", word="Dying")
+
+
+def test_the_ledger_adds_up_on_the_page_and_in_the_api(house: House, crm: CrmServer) -> None:
+    place = link(house, crm, "Counted")
+    captured(house, "carl", "9123 4569")
+    post(house, f"{place}/resume")
+    number = place.rpartition("/")[2]
+
+    def told() -> dict[str, Any]:
+        found = house.data("GET", "/contatto/crm/ledger/get/")
+        intake = found["intake"]
+        parts = ("stored", "merged", "refused", "waiting")
+        assert intake["received"] == sum(intake[each] for each in parts) > 0
+        (of_ours,) = [each for each in found["targets"] if each["target_id"] == number]
+        return dict(of_ours)
+
+    assert until(lambda: told()["verified"] == told()["leads"] > 0)
+    found = told()
+    assert (found["adds_up"], found["alarms"], found["state"]) == (True, [], "active")
+    assert found["last_arrived_time"]
+    shown = see(house, f"{HOME}/ledger")
+    assert "Received = stored + merged + refused + waiting" in shown
+    assert re.search(rf"Counted {found['leads']} 0 0 0 {found['verified']} 0 Yes", shown)
+    post(house, f"{place}/remove", word="Counted")

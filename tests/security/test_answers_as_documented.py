@@ -45,7 +45,12 @@ WALKED: Final = {
 }
 """What needs more than one request: the code that refuses its sample; `Walk` asks these as they want it."""
 _numbers = itertools.count(1)
-NEED_NOTHING: Final = {"/advertiser/info/", "/contatto/audit/list/", "/oauth2/advertiser/get/"}
+NEED_NOTHING: Final = {
+    "/advertiser/info/",
+    "/contatto/audit/list/",
+    "/contatto/crm/ledger/get/",
+    "/oauth2/advertiser/get/",
+}
 """What is answered without a single field."""
 OPERATIONS: Final = [way for way in every_way() if way.path.startswith(API_PREFIX)]
 

@@ -32,6 +32,7 @@ KEYS_OF_NAMES = {"leads.name_key", "persons.name_key"}
 NO_PERSON = {
     "answered_requests.answer", "channel_apps.secret", "channel_tokens.access_token",
     "crm_deliveries.edited", "crm_records.owner", "crm_records.told_by", "crm_targets.secrets",
+    "crm_trials.found",
     "delivery_log.body", "delivery_models.blob", "form_pictures.body", "mails.recipient",
     "mails.subject", "mails.text", "outbound_requests.progress", "outside_tokens.access_token",
     "photos.body", "push_browsers.endpoint", "push_browsers.public_key", "push_browsers.secret",

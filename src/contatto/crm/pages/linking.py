@@ -61,6 +61,23 @@ async def show_integrations(request: Request, caller: PageCaller) -> HTMLRespons
     return context.pages.render(request, "crm/integrations.html", values | {"caller": caller})
 
 
+@router.get("/ledger")
+async def show_ledger(request: Request, caller: PageCaller) -> HTMLResponse:
+    require(caller, Permission.ADMINISTER)
+    context = context_of(request)
+
+    def load(tx: Tx) -> dict[str, Any]:
+        ledger = load_ledger(tx, caller.business_id)
+        connectors = tx.ports[CrmPorts].connectors
+        return {
+            "intake": ledger.intake,
+            "targets": [show_target(each, connectors) for each in ledger.targets],
+        }
+
+    values = await context.db.read(load)
+    return context.pages.render(request, "crm/ledger.html", values | {"caller": caller})
+
+
 @router.get("/connect/{connector}")
 async def show_connect(request: Request, caller: PageCaller, connector: str) -> HTMLResponse:
     require(caller, Permission.ADMINISTER)
