@@ -13,6 +13,20 @@ from contatto.ui.render import asset_folders
 
 _API: Final = "/open_api/v1.3"
 
+_OF_CRMS: Final = (
+    "GET /settings/integrations", "GET /settings/integrations/connect/{connector}",
+    "POST /settings/integrations/connect/{connector}", "GET /settings/integrations/ledger",
+    "GET /settings/integrations/{target_id}", "POST /settings/integrations/{target_id}/check",
+    "GET /settings/integrations/{target_id}/dead/{delivery_id}",
+    "POST /settings/integrations/{target_id}/dead/{delivery_id}",
+    "GET /settings/integrations/{target_id}/log", "GET /settings/integrations/{target_id}/mapping",
+    "POST /settings/integrations/{target_id}/mapping", "POST /settings/integrations/{target_id}/pause",
+    "POST /settings/integrations/{target_id}/reconnect", "POST /settings/integrations/{target_id}/remove",
+    "POST /settings/integrations/{target_id}/resend", "POST /settings/integrations/{target_id}/resume",
+    "POST /settings/integrations/{target_id}/resync", "POST /settings/integrations/{target_id}/trial",
+)  # fmt: skip
+"""Pages of linked CRMs."""
+
 _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
     None: (
         "GET /",
@@ -209,24 +223,6 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "POST /settings/channels/apps",
         "POST /settings/chat/{account_id}",
         "POST /settings/inbox",
-        "GET /settings/integrations",
-        "GET /settings/integrations/connect/{connector}",
-        "POST /settings/integrations/connect/{connector}",
-        "GET /settings/integrations/ledger",
-        "GET /settings/integrations/{target_id}",
-        "POST /settings/integrations/{target_id}/check",
-        "GET /settings/integrations/{target_id}/dead/{delivery_id}",
-        "POST /settings/integrations/{target_id}/dead/{delivery_id}",
-        "GET /settings/integrations/{target_id}/log",
-        "GET /settings/integrations/{target_id}/mapping",
-        "POST /settings/integrations/{target_id}/mapping",
-        "POST /settings/integrations/{target_id}/pause",
-        "POST /settings/integrations/{target_id}/reconnect",
-        "POST /settings/integrations/{target_id}/remove",
-        "POST /settings/integrations/{target_id}/resend",
-        "POST /settings/integrations/{target_id}/resume",
-        "POST /settings/integrations/{target_id}/resync",
-        "POST /settings/integrations/{target_id}/trial",
         "POST /settings/invitations",
         "POST /settings/invitations/{invitation_id}/withdraw",
         "GET /settings/jobs",
