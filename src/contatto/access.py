@@ -198,6 +198,7 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "GET /reports/xlsx",
     ),
     Permission.ADMINISTER: (
+        *_OF_CRMS,
         "GET /integrations/oauth/callback",
         "POST /integrations/oauth/callback",
         "GET /integrations/oauth/{connector}/start",
