@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 
 from contatto.channels.connectors.tiktok import sign_body
-from contatto.simulator.home import NOTES, Home, HomeState
+from contatto.simulator.home import CRM, NOTES, Home, HomeState
 from tests.journeys.running import message, until, webhook_body
 from tests.subscriptions.receiver import is_signed_lead, running_receiver
 
@@ -54,6 +54,8 @@ def test_a_world_is_made_once_and_goes_on_until_it_was_cut_off(tmp_path: Path) -
             assert "/chat/" in page.url
     with demo(tmp_path) as (second, said):
         drive_with_the_api(second)
+        write_to(second, "My number is +65 8123 4567", "number")
+        assert until(lambda: "+6581234567" in written_to_the_crm(tmp_path))
         changing = {"base_url", "login_url", "chat_url", "webhook_url", "ads"}
         assert {name: first[name] for name in first.keys() - changing} == {
             name: second[name] for name in second.keys() - changing
@@ -105,10 +107,17 @@ def drive_with_the_api(world: dict[str, Any]) -> None:
         post("/business/message/send/", **to, message_type="TEXT", text={"body": "We measure on Friday."})
 
 
-def write_to(world: dict[str, Any]) -> None:
+def written_to_the_crm(folder: Path) -> str:
+    file = folder / "data" / CRM
+    return file.read_text() if file.exists() else ""
+
+
+def write_to(
+    world: dict[str, Any], text: str = "Do you measure on Fridays?", message_id: str = "friday"
+) -> None:
     """One message to the world's TikTok account: of so few people, perhaps nobody has written to it."""
     now = time.time()
-    content = message("Do you measure on Fridays?", "friday", int(now * 1_000))
+    content = message(text, message_id, int(now * 1_000))
     body = webhook_body("im_receive_msg", content, world["tiktok_business_id"])
     headers = {"TikTok-Signature": sign_body(body, world["app_secret"], int(now))}
     assert httpx2.post(world["webhook_url"], content=body, headers=headers, timeout=60).status_code == 200

@@ -37,6 +37,7 @@ from contatto.measurement.rules import TRACKING_KEY
 from contatto.simulator.browser import Browser
 from contatto.simulator.desk import Desk
 from contatto.simulator.home import Home, HomeState, Occupied, write_private
+from contatto.simulator.linked_crm import LinkedCrm
 from contatto.simulator.people import Visitor, plan_people
 from contatto.simulator.platform import PLATFORM_PATH, routes
 from contatto.simulator.run import play_history, play_live
@@ -152,7 +153,8 @@ class Demo:
         self.context = context
         self.clock = clock
         app = create_app(context)
-        app.router.routes.extend(routes)
+        self.crm = LinkedCrm(home.crm)
+        app.router.routes.extend((*routes, self.crm.route))
         self.serving = Serving(context, app, proxy_headers=False, timeout_graceful_shutdown=2)
 
     def serve(self, listener: socket.socket, world: World | None) -> None:
@@ -165,14 +167,24 @@ class Demo:
         browser = Browser(HOST, self.context.settings.port)
         try:
             ready = world or await self._seed(browser)
+            await self._link_crm(ready)
             _print_summary(ready, self.context.settings.base_url, self.home.log)
             if self.options.ready_file:
                 write_private(self.options.ready_file, ready_values(ready, self.context.settings.base_url))
             if self.options.live:
-                await play_live(self._street(browser, ready), random.Random())  # noqa: S311  # it makes up people
+                rng = random.Random()  # noqa: S311  # it makes up people
+                await asyncio.gather(play_live(self._street(browser, ready), rng), self.crm.work(rng))
             await asyncio.Event().wait()
         finally:
+            self.crm.save()
             browser.close()
+
+    async def _link_crm(self, world: World) -> None:
+        """Leads go to a CRM that lives in this process; those that are there already come by themselves."""
+        known, settings = world.business_id, self.context.settings
+        await self.context.db.write(
+            lambda tx: self.crm.link(tx, known, settings.base_url, settings.allowed_hosts)
+        )
 
     async def _seed(self, browser: Browser) -> World:
         started, starts_at = time.perf_counter(), self.clock.now()
@@ -296,6 +308,7 @@ def _print_summary(world: World, base_url: str, log: Path) -> None:
         ("Leads Center", "/leads"),
         ("Report", "/reports"),
         ("Ads Manager", "/ads"),
+        ("CRM", "/settings/integrations"),
     ):
         places.add_row(name, f"{base_url}{path}")
     people = Table.grid(padding=(0, 3, 0, 2))

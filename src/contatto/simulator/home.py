@@ -16,9 +16,10 @@ from contatto.simulator.world import World
 
 NOTES: Final = "demo.json"
 LOG: Final = "demo.log"
+CRM: Final = "crm.json"
 _LOCK: Final = "demo.lock"
 _DATABASE: Final = "contatto.sqlite3"
-_OURS: Final = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", KEY_FILE, NOTES, LOG)
+_OURS: Final = (_DATABASE, f"{_DATABASE}-wal", f"{_DATABASE}-shm", KEY_FILE, CRM, NOTES, LOG)
 
 
 class HomeState(StrEnum):
@@ -49,6 +50,10 @@ class Home:
     @property
     def log(self) -> Path:
         return self.folder / LOG
+
+    @property
+    def crm(self) -> Path:
+        return self.folder / CRM
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -8,6 +8,8 @@ from contatto.simulator.crms.server import Answered, Asked, stamp
 
 DATABASE, USER, KEY = "crm", "sync@example.com", "odoo-key"
 UID: Final = 2
+STAGE, REVENUE = "stage_id.name", "expected_revenue"
+"""Values that only people in the CRM write."""
 _OUR_ID: Final = "external id"
 _TYPES: Final = {FieldKind.CHOICE: "selection", FieldKind.NUMBER: "float"}
 
@@ -155,7 +157,8 @@ class OdooFake:
         return {
             **values, "id": int(record.id), "write_date": stamp(record.changed_at, "%Y-%m-%d %H:%M:%S"),
             "email_normalized": str(values["email_from"]).lower(), "phone_sanitized": values["phone"],
-            "stage_id": [1, "New"], "user_id": [UID, "Sam"], "expected_revenue": 120.5,
+            "stage_id": [1, record.values.get(STAGE, "New")], "user_id": [UID, "Sam"],
+            "expected_revenue": float(record.values.get(REVENUE, "0")),
             "company_currency": [1, "EUR"], "active": True, "write_uid": [UID, "Sam"],
         }  # fmt: skip
 
