@@ -27,6 +27,7 @@ _OF_CRMS: Final = (
 )  # fmt: skip
 """Pages of linked CRMs."""
 
+_STEPS: Final = ("end", "pause", "resume", "rotate", "test")
 _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
     None: (
         "GET /",
@@ -199,13 +200,10 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
     ),
     Permission.ADMINISTER: (
         *_OF_CRMS,
-        "GET /integrations/oauth/callback",
-        "POST /integrations/oauth/callback",
-        "GET /integrations/oauth/{connector}/start",
-        "POST /integrations/oauth/{connector}/start",
+        *(f"{method} /integrations/oauth/callback" for method in ("GET", "POST")),
+        *(f"{method} /integrations/oauth/{{connector}}/start" for method in ("GET", "POST")),
         "POST /settings/ad-platforms",
-        "GET /settings/ad-platforms/return",
-        "POST /settings/ad-platforms/return",
+        *(f"{method} /settings/ad-platforms/return" for method in ("GET", "POST")),
         "POST /settings/ad-platforms/{outside_id}/code",
         "POST /settings/ad-platforms/{outside_id}/disconnect",
         "POST /settings/ad-platforms/{outside_id}/pull",
@@ -227,16 +225,15 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "POST /settings/invitations",
         "POST /settings/invitations/{invitation_id}/withdraw",
         "GET /settings/jobs",
-        "POST /settings/jobs/dismiss",
-        "POST /settings/jobs/replay",
-        "POST /settings/jobs/{failed_id}/dismiss",
-        "POST /settings/jobs/{failed_id}/replay",
+        *(f"POST /settings/jobs/{act}" for act in ("dismiss", "replay")),
+        *(f"POST /settings/jobs/{{failed_id}}/{act}" for act in ("dismiss", "replay")),
         "POST /settings/members/{member_id}/deactivate",
         "POST /settings/members/{member_id}/reactivate",
         "POST /settings/members/{member_id}/reset",
         "POST /settings/members/{member_id}/role",
+        "POST /settings/subscriptions",
         "POST /settings/subscriptions/pushes/{push_id}/replay",
-        "POST /settings/subscriptions/{subscription_id}/end",
+        *(f"POST /settings/subscriptions/{{subscription_id}}/{act}" for act in _STEPS),
         "POST /settings/tokens",
         "POST /settings/tokens/{token_id}/revoke",
     ),
@@ -258,6 +255,7 @@ _PROGRAMS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "POST /business/message/send/",
     ),
     Permission.READ_LEADS: (
+        "GET /contatto/hook/sample/", "POST /contatto/hook/subscribe/", "POST /contatto/hook/unsubscribe/",
         "GET /crm/list/", "GET /lead/field/get/", "GET /lead/get/", "GET /page/lead/mock/get/",
     ),
     Permission.WRITE_LEADS: (
@@ -340,6 +338,7 @@ _OTHERS: Final[Mapping[Credential, tuple[str, ...]]] = {
         "GET /t/v/{token}",
     ),
     Credential.PLATFORM: (
+        "POST /integrations/webhooks/{target_id}",
         "GET /webhooks/{platform}/{app_id}",
         "POST /webhooks/{platform}/{app_id}",
     ),

@@ -94,6 +94,7 @@ from contatto.ui.sessions import CookieRules
 from contatto.worker import Worker
 
 HOT_ROUTES: Final = (
+    *contatto.crm.api.routes,
     *contatto.inbox.api.webhooks.routes,
     *contatto.inbox.api.media.routes,
     *contatto.measurement.api.routes,
@@ -156,7 +157,7 @@ OPEN_PATHS: Final = frozenset({
 """What the API answers without a token in the header: an auth code or an app's secret lets programs in."""
 PUBLIC_PATHS: Final = ("/static/", "/form-pictures/")
 """What the same bytes are for everybody, so that browsers and proxies may keep it; nothing else is stored."""
-_JSON_PREFIXES: Final = ("/webhooks/", "/delivery/", "/t/", "/media")
+_JSON_PREFIXES: Final = ("/webhooks/", "/integrations/webhooks/", "/delivery/", "/t/", "/media")
 _CUSTOMERS: Final = ("/chat/", "/form/", "/t/", "/form-pictures/", "/media")
 """What customers come to: what goes wrong there is told on a page that knows no log-in."""
 _CHAT_API: Final = re.compile(r"/chat/[^/]+/(?!embed$)")

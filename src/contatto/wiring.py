@@ -100,12 +100,15 @@ from contatto.measurement.ports import ChargePort
 from contatto.people.actions import purge_invitations
 from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
-from contatto.subscriptions import actions as pushes
+from contatto.subscriptions.actions import pushing as pushes
+from contatto.subscriptions.actions.hooks import push_hooks
 from contatto.subscriptions.model import Entity, SubscriptionEnded
 from contatto.typed.actions import purge_kept_pages
 
 _OF_CHATS: Final = partial(OnlyFor, pushes.of_told(Entity.DIRECT_MESSAGE))
 _OF_LEADS: Final = partial(OnlyFor, pushes.of_told(Entity.LEAD))
+_OF_NEW: Final = partial(OnlyFor, pushes.of_told(Entity.LEAD_CREATED))
+_OF_CHANGED: Final = partial(OnlyFor, pushes.of_told(Entity.LEAD_CHANGED))
 """Handlers for the businesses that some program asked to be told of chats, or of leads."""
 
 _ALERTED: Final = partial(OnlyFor, list_alerted_businesses)
@@ -125,6 +128,7 @@ AFTER: Final[After] = {
         "alert_lead": _ALERTED(alerts.alert_lead),
         "learn_lead": signals.learn_lead,
         "post_notice": notices.post_notice,
+        "push_hooks": _OF_NEW(push_hooks),
         "push_lead": _OF_LEADS(pushes.push_lead),
     },
     LeadEdited: {},
@@ -132,9 +136,17 @@ AFTER: Final[After] = {
     LeadJobEnded: {},
     LeadJobMoved: {"continue_job": jobs.continue_job},
     LeadRemoved: {"forget_lead": notices.forget_lead, "forget_lead_pushes": pushes.forget_lead_pushes},
-    LeadStatusChanged: {"learn_quality": signals.learn_quality, "note_lead": counting.note_lead},
+    LeadStatusChanged: {
+        "learn_quality": signals.learn_quality,
+        "note_lead": counting.note_lead,
+        "push_hooks": _OF_CHANGED(push_hooks),
+    },
     LeadsMerged: {"note_lead": counting.note_lead},
-    LeadUpdated: {"post_notice": notices.post_notice, "push_lead": _OF_LEADS(pushes.push_lead)},
+    LeadUpdated: {
+        "post_notice": notices.post_notice,
+        "push_hooks": _OF_CHANGED(push_hooks),
+        "push_lead": _OF_LEADS(pushes.push_lead),
+    },
     MessageReceived: {
         "alert_message": _ALERTED(alerts.alert_message),
         "push_message": _OF_CHATS(push_message),

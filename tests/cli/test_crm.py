@@ -61,6 +61,9 @@ def test_a_crm_is_linked_listed_paused_resumed_and_removed(kopi: tuple[Database,
     run("resync", number)
     run("resend", number)
     run("reconnect", number)
+    address, secret = run("webhook", number).split()
+    assert address.endswith(f"/integrations/webhooks/{number}")
+    assert secret.startswith("whsec_")
     run("remove", number, "--yes")
     assert "No CRM is linked." in run("list")
     acts = [each.act for each in db.read_now(lambda tx: list_audit_entries(tx, business_id, (0, 20)))]

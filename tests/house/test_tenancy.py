@@ -17,6 +17,7 @@ WITHOUT_BUSINESS = {
     "crm/store/echoes.py:is_echo": "The target that it takes names the business.",
     "crm/store/targets.py:find_swept_target": "For the worker, who works for all of them.",
     "crm/store/targets.py:has_sweep": "For the worker, who works for all of them.",
+    "crm/store/targets.py:find_target_of_number": "For who signs with the secret of that target.",
     "crm/store/targets.py:list_all_targets": "For the timer, who works for all of them.",
     "leads/store/jobs.py:list_old_imports": "For the timer, who works for all of them.",
     "logins/store.py:list_known_marks": "Before the log-in nobody knows the business.",

@@ -24,7 +24,7 @@ FOR_PROGRAMS = (
     "leads/actions/events.py",
     "leads/actions/files.py",
     "leads/rules/events.py",
-    "subscriptions/actions.py",
+    "subscriptions/actions/pushing.py",
     "reports/actions/tasks.py",
     "reports/rules/filters.py",
     "reports/rules/queries.py",

@@ -35,6 +35,7 @@ WALKED: Final = {
     "/business/message/auto_message/sort/": 40007,
     "/business/message/auto_message/update/": 40007,
     "/business/message/media/download/": 40007,
+    "/contatto/hook/unsubscribe/": 40007,
     "/dmp/custom_audience/delete/": 40002,
     "/page/lead/mock/delete/": 40007,
     "/page/lead/task/": 40002,
@@ -46,11 +47,9 @@ WALKED: Final = {
 """What needs more than one request: the code that refuses its sample; `Walk` asks these as they want it."""
 _numbers = itertools.count(1)
 NEED_NOTHING: Final = {
-    "/advertiser/info/",
-    "/contatto/audit/list/",
-    "/contatto/crm/ledger/get/",
+    "/advertiser/info/", "/contatto/audit/list/", "/contatto/crm/ledger/get/", "/contatto/hook/sample/",
     "/oauth2/advertiser/get/",
-}
+}  # fmt: skip
 """What is answered without a single field."""
 OPERATIONS: Final = [way for way in every_way() if way.path.startswith(API_PREFIX)]
 
@@ -183,6 +182,11 @@ class Walk:
                             named |= {"message_id": message["message_id"], **message["image"]}
                             return self.post("/business/message/media/download/", **named)
         return -1, "no conversation has a picture"
+
+    def contatto_hook_unsubscribe(self) -> tuple[int, Any]:
+        hook = {"event": "lead.changed", "callback_url": "https://push.example.com/hook"}
+        _, made = self.post("/contatto/hook/subscribe/", **hook)
+        return self.post("/contatto/hook/unsubscribe/", subscription_id=made["subscription_id"])
 
     def dmp_custom_audience_delete(self) -> tuple[int, Any]:
         file = {"file": ("x.csv", b"a" * 64, "text/csv")}

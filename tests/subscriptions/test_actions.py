@@ -13,8 +13,9 @@ from contatto.kit.exchange import HttpAnswer, NoAnswer, SendFailure
 from contatto.kit.outbound.dead_letters import purge_requests
 from contatto.kit.outbound.model import OutboundRequest, RequestState
 from contatto.kit.outbound.store import list_requests_of, outbound_requests
-from contatto.subscriptions import actions, store
-from contatto.subscriptions.actions import NewSubscription
+from contatto.subscriptions import store
+from contatto.subscriptions.actions import pushing as actions
+from contatto.subscriptions.actions.pushing import NewSubscription
 from contatto.subscriptions.model import Entity, Push, PushState, Subscription
 from tests import make
 from tests.outbound import answer, claim_all

@@ -11,6 +11,7 @@ from contatto.cli.acting import Of, carry_out, find_one_business, out, record_co
 from contatto.cli.crm_kit import verify_command
 from contatto.crm.actions import targets as actions
 from contatto.crm.actions.consenting import start_path
+from contatto.crm.actions.incoming import incoming_path, open_incoming
 from contatto.crm.actions.ledger import CrmLedger, load_ledger
 from contatto.crm.actions.targets import NewTarget
 from contatto.crm.model.targets import Target, TargetState
@@ -183,6 +184,22 @@ def reconnect_command(number: Number, pairs: Pairs = None, address: str = "", bu
 def _traits_of(tx: Tx, business: str, number: int) -> Traits:
     target = actions.load_target(tx, find_one_business(tx, business).id, number)
     return CONNECTORS[target.connector].traits
+
+
+@commands.command("webhook")
+def webhook_command(number: Number, business: Of = "") -> None:
+    """Let a CRM post what people change there: shows the address, and a new secret, this once."""
+
+    def work(tx: Tx) -> tuple[Target, str]:
+        of = find_one_business(tx, business)
+        target = actions.load_target(tx, of.id, number)
+        secret = open_incoming(tx, target)
+        record_command(tx, of, "crm webhook", f"target={number}")
+        return target, secret
+
+    target, secret = carry_out(work)
+    out.print(f"{Settings().base_url}{incoming_path(target)}", soft_wrap=True)
+    out.print(secret, soft_wrap=True)
 
 
 @commands.command("remove")

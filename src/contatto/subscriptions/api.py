@@ -1,5 +1,6 @@
 """Subscriptions to leads and to messages in the API v1.3."""
 
+import json
 from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, UnsetType
@@ -7,7 +8,7 @@ from pydantic import Field
 from starlette.requests import Request
 
 from contatto.accounts.actions import load_advertiser
-from contatto.accounts.auth import API_HEADER, find_token_caller
+from contatto.accounts.auth import API_HEADER, api_caller, find_token_caller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import may_use, require
 from contatto.accounts.store import list_ad_accounts
@@ -29,7 +30,8 @@ from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
 from contatto.leads.model.leads import LeadSource
 from contatto.subscriptions import rules, store
-from contatto.subscriptions.actions import (
+from contatto.subscriptions.actions.hooks import NewHook, load_hook, subscribe_hook
+from contatto.subscriptions.actions.pushing import (
     NewSubscription,
     check_callback,
     end_subscription,
@@ -43,6 +45,7 @@ from contatto.ui.context import context_of
 router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Subscriptions"])
 
 type Secret = Annotated[str, Field(min_length=1, max_length=rules.SECRET_LIMIT)]
+type HookEvent = Literal["lead.created", "lead.changed"]
 type Url = Annotated[str, Field(max_length=rules.URL_LIMIT)]
 
 
@@ -188,6 +191,84 @@ async def unsubscribe_from_leads(request: Request, body: UnsubscribeBody) -> Ans
             or not may_use(caller, found.ad_account_id)
         ):
             raise Refused(errors.NOT_FOUND, "subscription_id: this app has no such subscription.")
+        end_subscription(tx, found, "unsubscribed")
+
+    await context_of(request).db.write(work)
+    return api_answer(SubscriptionId(str(body.subscription_id)), request_id_of(request))
+
+
+class HookBody(ApiModel):
+    """Where leads of an ad account go, and those that no ad earned."""
+
+    advertiser_id: ApiId
+    event: HookEvent
+    callback_url: Url
+
+
+class HookQuery(ApiModel):
+    event: HookEvent = Entity.LEAD_CREATED.value
+
+
+class HookId(ApiModel):
+    subscription_id: ApiId
+
+
+class MadeHook(Answer, frozen=True):
+    """The secret signs each push; keep it."""
+
+    subscription_id: IdText
+    event: Entity
+    secret: str
+
+
+class HookSample(Answer, frozen=True):
+    """What a push has in it; ``answer:`` begins the name of an answer to a form."""
+
+    leads: list[dict[str, str | int]]
+
+
+@router.post("/contatto/hook/subscribe/")
+async def subscribe_hook_to_leads(request: Request, body: HookBody) -> Answered[MadeHook]:
+    """Have each new or changed lead pushed to an address as one flat object, such as to Zapier, Make or n8n.
+
+    Pushes are signed as Standard Webhooks say, with the secret of the answer. One that is not answered with
+    2xx is tried again for 24 hours; 410 ends the hook. It ends with the token that made it, too. The same
+    again gives the hook that is there.
+    """
+    caller = await api_caller(request)
+    require(caller, Permission.READ_LEADS)
+    check_callback(body.callback_url, context_of(request).settings.allowed_hosts)
+
+    def work(tx: Tx) -> Subscription:
+        account = load_advertiser(tx, caller, body.advertiser_id)
+        new = NewHook(Entity(body.event), body.callback_url, account.id, caller.subject_id)
+        return subscribe_hook(tx, caller.business_id, new)
+
+    made = await context_of(request).db.write(work)
+    secret = rules.secrets_of(made.secret)[0]
+    return api_answer(MadeHook(str(made.number), made.entity, secret), request_id_of(request))
+
+
+@router.get("/contatto/hook/sample/", openapi_extra=describe_query(HookQuery))
+async def get_hook_sample(request: Request) -> Answered[HookSample]:
+    """A lead that nobody is, in the form in which a hook brings one: for mapping its fields."""
+    require(await api_caller(request), Permission.READ_LEADS)
+    query = read_query(request, HookQuery)
+    now = context_of(request).clock.now()
+    body = rules.hook_payload(Entity(query.event), rules.sample_lead(), now)
+    return api_answer(HookSample([json.loads(body)]), request_id_of(request))
+
+
+@router.post("/contatto/hook/unsubscribe/")
+async def unsubscribe_hook_from_leads(request: Request, body: HookId) -> Answered[SubscriptionId]:
+    """End a hook: nothing more is pushed, not even what was still to be tried again."""
+    caller = await api_caller(request)
+    require(caller, Permission.READ_LEADS)
+
+    def work(tx: Tx) -> None:
+        found = load_hook(tx, caller.business_id, body.subscription_id)
+        if caller.ad_account_ids is not None and not may_use(caller, found.ad_account_id):
+            raise Refused(errors.NOT_FOUND, "There is no such hook.")
         end_subscription(tx, found, "unsubscribed")
 
     await context_of(request).db.write(work)

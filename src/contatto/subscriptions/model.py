@@ -3,13 +3,20 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class Entity(StrEnum):
-    """What is subscribed to, in the words of the API."""
+    """What is subscribed to, in the words of the API; the last two are what hooks are told of."""
 
     LEAD = "LEAD"
     DIRECT_MESSAGE = "DIRECT_MESSAGE"
+    LEAD_CREATED = "lead.created"
+    LEAD_CHANGED = "lead.changed"
+
+
+HOOKS: Final = (Entity.LEAD_CREATED, Entity.LEAD_CHANGED)
+"""What hooks are told of; each has a secret of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +24,8 @@ class Subscription:
     """A program that is told of leads or messages; its secret signs each push.
 
     ``lead_source`` is empty for messages, ``page_number`` 0 for all forms. A subscription ends with the
-    access token ``token_id`` that it was made with, if it was.
+    access token ``token_id`` that it was made with, if it was. While it is paused, pushes wait. The secret
+    of a hook may be two, parted by a space, of which the first is the newer.
     """
 
     id: str
@@ -34,6 +42,7 @@ class Subscription:
     created_at: datetime
     ended_at: datetime | None = None
     end_reason: str = ""
+    paused_at: datetime | None = None
 
 
 class PushState(StrEnum):

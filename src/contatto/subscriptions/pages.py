@@ -1,31 +1,87 @@
 """The settings page of subscriptions: who is told, and what became of the latest pushes."""
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Form, Request
+from pydantic import BaseModel, Field
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from contatto.accounts.auth import FormCaller, PageCaller
-from contatto.accounts.model import Permission
+from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
+from contatto.accounts.store import find_ad_account, list_ad_accounts
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.i18n import translator_of
 from contatto.kit.outbound.store import list_requests_of
 from contatto.subscriptions import store
-from contatto.subscriptions.actions import end_subscription, replay_push
-from contatto.subscriptions.model import Push, PushState, Subscription
-from contatto.subscriptions.rules import KINDS
+from contatto.subscriptions.actions.hooks import (
+    NewHook,
+    load_hook,
+    pause_subscription,
+    push_sample,
+    resume_subscription,
+    rotate_hook,
+    subscribe_hook,
+)
+from contatto.subscriptions.actions.pushing import check_callback, end_subscription, replay_push
+from contatto.subscriptions.model import HOOKS, Entity, Push, PushState, Subscription
+from contatto.subscriptions.rules import KINDS, URL_LIMIT, secrets_of
 from contatto.ui.context import context_of
+from contatto.ui.navigation import SHOWN_ONCE
 
 router: Final = APIRouter(include_in_schema=False, prefix="/settings/subscriptions")
+
+
+class HookForm(BaseModel):
+    """A hook to make; without an ad account it is told of all leads."""
+
+    event: Literal["lead.created", "lead.changed"] = "lead.created"
+    callback_url: Annotated[str, Field(max_length=URL_LIMIT + 1)] = ""
+    ad_account_id: Annotated[str, Field(max_length=36)] = ""
 
 
 @router.get("")
 async def show_subscriptions(request: Request, caller: PageCaller) -> HTMLResponse:
     require(caller, Permission.READ_LEADS)
+    return await _render(request, caller)
+
+
+@router.post("")
+async def post_hook(request: Request, caller: FormCaller, form: Annotated[HookForm, Form()]) -> HTMLResponse:
+    """Make a hook, and show its secret, this once."""
+    require(caller, Permission.ADMINISTER)
     context = context_of(request)
+
+    def make(tx: Tx) -> Subscription:
+        check_callback(form.callback_url, context.settings.allowed_hosts)
+        if form.ad_account_id and find_ad_account(tx, caller.business_id, form.ad_account_id) is None:
+            raise Refused(errors.NOT_FOUND, "There is no such ad account.")
+        new = NewHook(Entity(form.event), form.callback_url.strip(), form.ad_account_id)
+        return subscribe_hook(tx, caller.business_id, new)
+
+    try:
+        made = await context.db.write(make)
+    except Refused as refused:
+        if refused.code is not errors.INVALID:
+            raise
+        return await _render(request, caller, refusal=(refused, form))
+    setattr(request.state, SHOWN_ONCE, True)
+    return await _render(request, caller, shown=(made.callback_url, secrets_of(made.secret)[0]))
+
+
+async def _render(
+    request: Request,
+    caller: Caller,
+    shown: tuple[str, str] = ("", ""),
+    refusal: tuple[Refused, HookForm] | None = None,
+) -> HTMLResponse:
+    """The page; with an address and its new secret, or with what was refused and what was typed."""
+    context = context_of(request)
+    refused, typed = refusal or (None, HookForm())
 
     def load(tx: Tx) -> dict[str, Any]:
         pushes = store.list_pushes(tx, caller.business_id)
@@ -37,25 +93,77 @@ async def show_subscriptions(request: Request, caller: PageCaller) -> HTMLRespon
         return {
             "subscriptions": [_show(each, counts.get(each.id, {})) for each in live],
             "pushes": [_show_push(push, known.get(push.subscription_id), tries) for push in pushes],
+            "ad_accounts": [(each.id, each.name) for each in list_ad_accounts(tx, caller.business_id)],
         }
 
     values = await context.db.read(load)
-    values |= {"caller": caller, "can_manage": may(caller, Permission.ADMINISTER)}
-    return context.pages.render(request, "subscriptions/subscriptions.html", values)
+    values |= {
+        "caller": caller,
+        "can_manage": may(caller, Permission.ADMINISTER),
+        "shown": shown,
+        "typed": typed,
+        "error": refused.detail_in(translator_of(request)) if refused else "",
+    }
+    status = refused.code.http_status if refused else 200
+    return context.pages.render(request, "subscriptions/subscriptions.html", values, status)
 
 
-@router.post("/{subscription_id}/end")
-async def post_end(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
+async def _change(
+    request: Request, caller: Caller, subscription_id: str, change: Callable[[Tx, Subscription], object]
+) -> RedirectResponse:
     require(caller, Permission.ADMINISTER)
 
     def work(tx: Tx) -> None:
         found = store.find_subscription(tx, caller.business_id, number_of(subscription_id))
-        if found is None:
+        if found is None or found.ended_at is not None:
             raise Refused(errors.NOT_FOUND, "There is no such subscription.")
-        end_subscription(tx, found, "ended_by_member")
+        change(tx, found)
 
     await context_of(request).db.write(work)
     return RedirectResponse("/settings/subscriptions", 303)
+
+
+@router.post("/{subscription_id}/end")
+async def post_end(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
+    def end(tx: Tx, found: Subscription) -> None:
+        end_subscription(tx, found, "ended_by_member")
+
+    return await _change(request, caller, subscription_id, end)
+
+
+@router.post("/{subscription_id}/pause")
+async def post_pause(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
+    """Keep what is to be pushed until it goes on."""
+    return await _change(request, caller, subscription_id, pause_subscription)
+
+
+@router.post("/{subscription_id}/resume")
+async def post_resume(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
+    return await _change(request, caller, subscription_id, resume_subscription)
+
+
+@router.post("/{subscription_id}/test")
+async def post_test(request: Request, caller: FormCaller, subscription_id: str) -> RedirectResponse:
+    """Push a lead that nobody is; what comes of it is in the list below."""
+
+    def push(tx: Tx, found: Subscription) -> None:
+        push_sample(tx, load_hook(tx, found.business_id, found.number))
+
+    return await _change(request, caller, subscription_id, push)
+
+
+@router.post("/{subscription_id}/rotate")
+async def post_rotate(request: Request, caller: FormCaller, subscription_id: str) -> HTMLResponse:
+    """Give a hook a new secret, and show it, this once; the old one signs too until the next change."""
+    require(caller, Permission.ADMINISTER)
+
+    def rotate(tx: Tx) -> tuple[str, str]:
+        hook = load_hook(tx, caller.business_id, number_of(subscription_id))
+        return hook.callback_url, rotate_hook(tx, hook)
+
+    shown = await context_of(request).db.write(rotate)
+    setattr(request.state, SHOWN_ONCE, True)
+    return await _render(request, caller, shown=shown)
 
 
 @router.post("/pushes/{push_id}/replay")
@@ -71,6 +179,8 @@ def _show(found: Subscription, counts: dict[PushState, int]) -> dict[str, Any]:
         "entity": found.entity.value,
         "app_id": found.app_id,
         "callback_url": found.callback_url,
+        "is_hook": found.entity in HOOKS,
+        "is_paused": found.paused_at is not None,
         "counts": {state.value: counts.get(state, 0) for state in PushState},
     }
 

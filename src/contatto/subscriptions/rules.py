@@ -11,11 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from contatto.crm.connectors.webhook import sign_event
+from contatto.forms.rules.outside import sample_email, sample_phone
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer, retry_after_s
 from contatto.kit.outbound.model import Done, NotNow, RetryPlan, Step
-from contatto.subscriptions.model import Entity
+from contatto.subscriptions.model import HOOKS, Entity
 
 RETRY_AFTER_S: Final = (1, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 21_600, 36_000)
 """Seconds before each further try: at once, then slower; together 24 hours."""
@@ -24,14 +26,22 @@ RETRY_MESSAGES_AFTER_S: Final = (*RETRY_AFTER_S, *(28_800,) * 6)
 PLANS: Final = {
     Entity.LEAD: RetryPlan(RETRY_AFTER_S, timedelta(hours=30)),
     Entity.DIRECT_MESSAGE: RetryPlan(RETRY_MESSAGES_AFTER_S, timedelta(hours=90)),
+    **dict.fromkeys(HOOKS, RetryPlan(RETRY_AFTER_S, timedelta(hours=30))),
 }
 """With room for what chance adds to the waits. A receiver that is down all the while is given up then."""
-KINDS: Final = {Entity.LEAD: "lead_push", Entity.DIRECT_MESSAGE: "message_push"}
+KINDS: Final = {
+    Entity.LEAD: "lead_push",
+    Entity.DIRECT_MESSAGE: "message_push",
+    Entity.LEAD_CREATED: "lead_created_hook",
+    Entity.LEAD_CHANGED: "lead_changed_hook",
+}
 """The kinds of requests that bring pushes."""
 MOST_SUBSCRIPTIONS: Final = 100
 URL_LIMIT: Final = 2_048
 SECRET_LIMIT: Final = 256
 GONE: Final = 410
+HOOK_APP: Final = "hook"
+"""Stands where other subscriptions have the id of an app."""
 LEAD_OBJECT: Final = 1
 """The number that pushes give to leads."""
 
@@ -52,12 +62,42 @@ def sign_message_push(body: bytes, secret: str, at_s: int) -> str:
     return f"t={at_s},s={signed.hexdigest()}"
 
 
-def push_headers(entity: Entity, body: bytes, secret: str, now: datetime) -> dict[str, str]:
-    """The headers of a push, with the signature of its kind; each try of messages is signed anew."""
+def push_headers(entity: Entity, body: bytes, secret: str, now: datetime, push_id: int = 0) -> dict[str, str]:
+    """The headers of a push, with the signature of its kind; each try of messages and hooks is signed anew.
+
+    Source: Standard Webhooks, specification 1.0, for hooks.
+    """
     kind = {"Content-Type": "application/json", "User-Agent": "Contatto"}
     if entity is Entity.LEAD:
         return kind | {"X-Open-Signature": sign_lead_push(body, secret)}
+    if entity in HOOKS:
+        message_id, at_s = f"push-{push_id}", int(now.timestamp())
+        signed = " ".join(sign_event(each, message_id, at_s, body) for each in secrets_of(secret))
+        return kind | {"webhook-id": message_id, "webhook-timestamp": str(at_s), "webhook-signature": signed}
     return kind | {"TikTok-Signature": sign_message_push(body, secret, int(now.timestamp()))}
+
+
+def secrets_of(text: str) -> list[str]:
+    """The secrets that sign a hook's pushes, the newest first."""
+    return text.split()
+
+
+def hook_payload(entity: Entity, lead: Mapping[str, str], now: datetime) -> bytes:
+    """The body of a hook: one flat object, in which what is not known of the lead is left out."""
+    known = {name: text for name, text in lead.items() if text and name != "lead_url"}
+    about = {"id": lead.get("lead_id", ""), "event": entity.value, "sent_at": int(now.timestamp())}
+    return escape_payload(about | known)
+
+
+def sample_lead() -> dict[str, str]:
+    """A lead that nobody is, with every name that a hook may have but those of answers."""
+    return {
+        "lead_id": "1", "name": "Sample Lead", "first_name": "Sample", "last_name": "Lead",
+        "email": sample_email(1), "phone": sample_phone(1), "status": "raw", "owner": "agent@example.com",
+        "labels": "VIP", "lead_source": "DIRECT_MESSAGE", "created_at": "2026-01-01T00:00:00+00:00",
+        "campaign_id": "1", "campaign_name": "Campaign", "adgroup_id": "1", "adgroup_name": "Ad group",
+        "ad_id": "1", "ad_name": "Ad", "form_name": "Form", "answer:Budget": "100",
+    }  # fmt: skip
 
 
 def lead_payload(entry: Mapping[str, Any], changes: Mapping[str, str], now: datetime) -> bytes:

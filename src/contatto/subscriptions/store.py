@@ -37,6 +37,7 @@ subscriptions = Table(
     instant("created_at"),
     instant("ended_at", nullable=True),
     text("end_reason", default=""),
+    instant("paused_at", nullable=True),
     Index("ix_subscriptions_business_id", "business_id", "entity", "ended_at"),
 )
 
@@ -108,6 +109,20 @@ def record_callback(tx: Tx, of: Subscription, callback_url: str, secret: str, to
     )
     sealed_secret = tx.vault.seal(secret, of.business_id)
     tx.execute(mine.values(callback_url=callback_url, secret=sealed_secret, token_id=token_id))
+
+
+def record_paused(tx: Tx, of: Subscription, at: datetime | None) -> None:
+    """Note since when a subscription is paused, or that it is not."""
+    mine = update(subscriptions).where(
+        subscriptions.c.business_id == of.business_id, subscriptions.c.id == of.id
+    )
+    tx.execute(mine.values(paused_at=at))
+
+
+def list_due_pushes(tx: Tx, business_id: str, subscription_id: str) -> list[Push]:
+    """What is to be pushed to a subscription, oldest first."""
+    mine = pushes.c.business_id == business_id, pushes.c.subscription_id == subscription_id
+    return tx.list(Push, select(pushes).where(*mine, pushes.c.state == PushState.DUE).order_by(pushes.c.id))
 
 
 def record_end(tx: Tx, of: Subscription, reason: str) -> bool:

@@ -1,6 +1,6 @@
 """What people do in the CRM comes back: statuses set ours, owners and values are shown with their writer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -91,7 +91,9 @@ class PollWork:
 
 def take_crm_change(tx: Tx, target: Target, change: RecordChange) -> None:
     """Take what somebody did to a record; what we wrote there ourselves is no news."""
-    record = store.find_record_by_id(tx, target.business_id, target.id, change.record_id)
+    record = None  # where no id is known yet, an empty one would find anybody
+    if change.record_id:
+        record = store.find_record_by_id(tx, target.business_id, target.id, change.record_id)
     if record is None and change.external_id:
         record = store.find_record(tx, target.business_id, target.id, change.external_id)
     if record is None:
@@ -102,7 +104,7 @@ def take_crm_change(tx: Tx, target: Target, change: RecordChange) -> None:
     found = list_leads_by_id(tx, target.business_id, {record.lead_id}).get(record.lead_id)
     if found is None or found.hidden_at is not None:
         return
-    news = _news(tx, target, record, change)
+    news = _news(tx, target, record, replace(change, record_id=change.record_id or record.record_id))
     if news:
         _show(tx, target, record, change, found, news)
 

@@ -114,6 +114,13 @@ def find_target_by_number(tx: Tx, business_id: str, number: int) -> Target | Non
     return found[0] if found else None
 
 
+def find_target_of_number(tx: Tx, number: int) -> Target | None:
+    """A target that was not removed, of whichever business: for requests that are signed with its secret."""
+    mine = select(crm_targets).where(crm_targets.c.number == number)
+    found = _listed(tx, mine.where(crm_targets.c.state != TargetState.REMOVED))
+    return found[0] if found else None
+
+
 def list_targets(tx: Tx, business_id: str) -> list[Target]:
     """The targets of a business that were not removed, oldest first."""
     mine = _of(business_id).where(crm_targets.c.state != TargetState.REMOVED)

@@ -5,7 +5,7 @@ from contatto.channels.store import find_account
 from contatto.inbox.store import erasing as store
 from contatto.kit.db.tx import Tx
 from contatto.leads.model.erasing import Gone
-from contatto.subscriptions import actions as pushes
+from contatto.subscriptions.actions import pushing as pushes
 
 
 def forget_chats(tx: Tx, gone: Gone) -> set[str]:

@@ -183,7 +183,7 @@ def _queue_lead(tx: Tx, lead: Lead, changes: Mapping[str, str], version: FormVer
         account = accounts.find_ad_account(tx, BusinessId(lead.business_id), subscription.ad_account_id)
         if account is not None:
             body = rules.lead_payload(_entry(lead, account, ad, version), changes, tx.now)
-            _queue_push(tx, subscription, lead.id, body)
+            queue_push(tx, subscription, lead.id, body)
 
 
 def _wants(subscription: Subscription, ad: MeasuredAd | None, version: FormVersion | None) -> bool:
@@ -218,15 +218,19 @@ def queue_message_pushes(
 ) -> None:
     """Queue the push of one message to each program that is told of messages."""
     for subscription in store.list_subscriptions(tx, business_id, Entity.DIRECT_MESSAGE):
-        _queue_push(tx, subscription, message_id, body_of(subscription))
+        queue_push(tx, subscription, message_id, body_of(subscription))
 
 
-def _queue_push(tx: Tx, of: Subscription, subject_id: str, body: bytes) -> None:
+def queue_push(tx: Tx, of: Subscription, subject_id: str, body: bytes) -> int:
+    """Keep a push; it waits while its subscription is paused. Its id is given back."""
     push_id = store.append_push(tx, of, subject_id, body)
-    queue_request(tx, _request_of(of, push_id), rules.PLANS[of.entity])
+    if of.paused_at is None:
+        queue_request(tx, request_of(of, push_id), rules.PLANS[of.entity])
+    return push_id
 
 
-def _request_of(of: Subscription, push_id: int) -> NewRequest:
+def request_of(of: Subscription, push_id: int) -> NewRequest:
+    """The request that brings a push."""
     destination = rules.destination_of(of.callback_url)
     return NewRequest(of.business_id, rules.KINDS[of.entity], str(push_id), destination)
 
@@ -249,12 +253,14 @@ def begin_push(tx: Tx, request: OutboundRequest) -> Step:
     if subscription is None or subscription.ended_at is not None:
         store.record_push_state(tx, push, PushState.DEAD, "ended")
         return Done()
+    if subscription.paused_at is not None:
+        return Done()
     of_business = BusinessId(subscription.business_id)
     if subscription.token_id and not accounts.is_token_live(tx, of_business, subscription.token_id):
         end_subscription(tx, subscription, "token_revoked")
         return Done()
     body = store.load_push_body(tx, push.business_id, push.id)
-    headers = rules.push_headers(subscription.entity, body, subscription.secret, tx.now)
+    headers = rules.push_headers(subscription.entity, body, subscription.secret, tx.now, push.id)
     return Ask(HttpRequest("POST", subscription.callback_url, headers, body))
 
 
@@ -296,7 +302,7 @@ def replay_push(tx: Tx, business_id: str, push_id: int) -> Push:
         Refused: NOT_FOUND; CONFLICT when it is on its way, or its subscription has ended.
     """
     push, subscription = ready_push(tx, business_id, push_id)
-    send_again(tx, _request_of(subscription, push_id), rules.PLANS[subscription.entity])
+    send_again(tx, request_of(subscription, push_id), rules.PLANS[subscription.entity])
     return push
 
 
