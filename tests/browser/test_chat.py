@@ -79,7 +79,11 @@ def test_a_file_that_is_no_photo_is_refused_in_words(served: Served, customer: P
     customer.goto(f"{served.url}/chat/{served.house.webchat_id}")
     lie: FilePayload = {"name": "p.png", "mimeType": "image/png", "buffer": b"<script>alert(1)</script>"}
     customer.get_by_label("Attach a photo").set_input_files(lie)
-    expect(customer.locator(".dm-foot")).to_contain_text("This file is no photo")
+    for _ in range(2):
+        expect(customer.locator(".dm-foot")).to_contain_text("This file is no photo")
+        expect(customer.locator(".dm-msg--customer .dm-bubble")).to_contain_text("Photo")
+        expect(customer.locator("#dm-log img.photo")).to_have_count(0)
+        customer.reload()
 
 
 def test_what_is_written_without_a_connection_is_sent_after_a_reload(served: Served, customer: Page) -> None:

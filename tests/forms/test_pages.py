@@ -169,7 +169,10 @@ def test_a_sent_form_is_thanked_once_and_is_one_lead(house: House) -> None:
         answer = send(house, version, MAIL)
         assert (answer.status_code, answer.json()) == (200, {"accepted": True, "verdict": "taken"})
     thread = house.client.get(f"/chat/{house.webchat_id}/messages").json()["messages"]
-    assert [(each["from"], each["text"]) for each in thread] == [("business", "Thank you!\nWe write soon.")]
+    [(sender, text)] = [(each["from"], each["text"]) for each in thread]
+    thanks, _, handed_in = text.partition("\n\n")
+    assert (sender, thanks) == ("business", "Thank you!\nWe write soon.")
+    assert MAIL["q1"] in handed_in
     found = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))
     assert len(found) == 1
 

@@ -13,7 +13,7 @@ from contatto.accounts import actions, store
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import ApiToken, Caller, Member, Permission
 from contatto.accounts.rules import home_path, local_path, may, require
-from contatto.audit.rules import chain_holds, read_seen
+from contatto.audit.rules import act_text, chain_holds, read_seen
 from contatto.audit.store import list_audit_entries
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -122,6 +122,7 @@ async def show_audit(
             "holds": chain_holds(found[::-1]),
             "page": page,
             "has_older": len(found) > AUDIT_ROWS,
+            "act_text": act_text,
             "seen_of": lambda entry: read_seen(entry.seen),
         }
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from contatto.audit.model import AuditEntry
+from contatto.kit.i18n import N_
 
 API_PREFIX: Final = "/open_api/v1.3"
 OBJECT_KEYS: Final = frozenset({
@@ -23,6 +24,136 @@ MOST_SEEN: Final = 200
 _OBJECT_ID: Final = re.compile(r"(?!\d{6,15}\Z)[A-Za-z0-9_-]{1,64}", re.ASCII)
 """Ids of ours. A number of six to fifteen digits is none, and may be a phone number."""
 _SEEN: Final = re.compile(r"(?P<kind>\w+)=(?P<count>\d+)\[(?P<ids>[^\]]*)\]", re.ASCII)
+
+
+SENTENCES: Final[Mapping[str, str]] = {
+    "POST /login": N_("Signed in"),
+    "POST /logout": N_("Signed out"),
+    "POST /setup/": N_("Set the installation up"),
+    "POST /switch": N_("Went to another business"),
+    "POST /invitations/": N_("Took an invitation"),
+    **dict.fromkeys(("POST /password/reset/", "POST /settings/profile/password"), N_("Chose a new password")),
+    "POST /settings/alerts": N_("Chose alerts"),
+    "POST /settings/profile": N_("Changed the own profile"),
+    "POST /settings/profile/sessions/": N_("Ended own sessions"),
+    **dict.fromkeys(
+        ("GET /inbox", "GET /business/message/", "POST /business/message/media/download/"),
+        N_("Looked at chats"),
+    ),
+    "POST /inbox/{conversation_id}/assign": N_("Assigned a chat"),
+    "POST /inbox/{conversation_id}/block": N_("Blocked a person"),
+    "POST /inbox/{conversation_id}/unblock": N_("Unblocked a person"),
+    "POST /inbox/{conversation_id}/forms": N_("Sent a form into a chat"),
+    "POST /inbox/{conversation_id}/labels": N_("Labelled a chat"),
+    "POST /inbox/{conversation_id}/labels/{label_id}/remove": N_("Took a label off a chat"),
+    **dict.fromkeys(
+        (
+            "POST /inbox/{conversation_id}/messages",
+            "POST /inbox/{conversation_id}/typing",
+            "POST /business/message/send/",
+        ),
+        N_("Wrote to a customer"),
+    ),
+    **dict.fromkeys(
+        ("POST /inbox/{conversation_id}/photos", "POST /business/message/media/upload/"),
+        N_("Sent a photo to a customer"),
+    ),
+    "POST /inbox/{conversation_id}/notes": N_("Wrote a note in a chat"),
+    "POST /inbox/{conversation_id}/read": N_("Read a chat"),
+    "POST /inbox/{conversation_id}/reopen": N_("Reopened a chat"),
+    "POST /inbox/{conversation_id}/resolve": N_("Resolved a chat"),
+    "POST /inbox/{conversation_id}/snooze": N_("Snoozed a chat"),
+    "POST /inbox/{conversation_id}/scheduled": N_("Scheduled a message"),
+    "POST /inbox/{conversation_id}/scheduled/{reply_id}/cancel": N_("Took a scheduled message back"),
+    "POST /inbox/{conversation_id}/lead": N_("Marked a chat as a lead"),
+    "POST /settings/replies": N_("Changed saved replies"),
+    "GET /forms/": N_("Looked at answers of a form"),
+    "GET /forms/{form_id}/answers.csv": N_("Downloaded answers of a form"),
+    **dict.fromkeys(("GET /leads", "GET /lead/", "GET /page/lead/mock/"), N_("Looked at leads")),
+    "GET /leads/{lead_id}": N_("Looked at a lead"),
+    **dict.fromkeys(("GET /leads.", "GET /page/lead/", "POST /page/lead/"), N_("Downloaded leads")),
+    **dict.fromkeys(("GET /leads/import", "GET /leads/jobs"), N_("Looked at an import")),
+    "POST /leads/import": N_("Imported leads"),
+    "POST /leads/bulk": N_("Changed several leads"),
+    "POST /leads/erase": N_("Erased people"),
+    **dict.fromkeys(("POST /leads/merge", "POST /leads/{lead_id}/merge/"), N_("Merged leads")),
+    "POST /leads/views": N_("Changed saved views"),
+    "POST /leads/jobs/": N_("Took a change of several leads back"),
+    "POST /leads/{lead_id}/labels": N_("Labelled a lead"),
+    "POST /leads/{lead_id}/labels/{label_id}/remove": N_("Took a label off a lead"),
+    "POST /leads/{lead_id}/merges/": N_("Took a merge back"),
+    "POST /leads/{lead_id}/notes": N_("Changed the notes of a lead"),
+    "POST /leads/{lead_id}/owner": N_("Gave a lead to somebody"),
+    "POST /leads/{lead_id}/points": N_("Changed contact details of a lead"),
+    "POST /leads/{lead_id}/points/{point_id}/reject": N_("Said that something is no contact"),
+    "POST /leads/{lead_id}/rejected/": N_("Put a contact detail back"),
+    "POST /leads/{lead_id}/restore": N_("Restored a lead"),
+    "POST /leads/{lead_id}/status": N_("Changed the status of a lead"),
+    "POST /leads/{lead_id}/tasks": N_("Changed the tasks of a lead"),
+    **dict.fromkeys(
+        (
+            "POST /ads/",
+            "POST /ad/",
+            "POST /adgroup/",
+            "POST /campaign/",
+            "POST /creative/",
+            "POST /smart_plus/",
+            "POST /identity/",
+            "POST /term/",
+            "POST /delivery/",
+        ),
+        N_("Changed ads"),
+    ),
+    **dict.fromkeys(("POST /ads/audiences", "POST /dmp/"), N_("Changed audiences")),
+    **dict.fromkeys(("POST /ads/drafts/", "PUT /ads/drafts/"), N_("Changed a draft of an ad")),
+    "POST /forms": N_("Changed forms"),
+    "GET /reports/conversions": N_("Looked at conversions"),
+    "POST /reports/saved": N_("Changed saved reports"),
+    "POST /settings/ad-platforms": N_("Changed ad accounts elsewhere"),
+    "POST /settings/ad-accounts": N_("Changed ad accounts"),
+    "POST /settings/auth-codes": N_("Made an auth code"),
+    **dict.fromkeys(("POST /settings/capture/", "POST /contatto/capture/"), N_("Changed lead capture")),
+    "POST /settings/channels/accounts": N_("Connected a channel account"),
+    "POST /settings/channels/accounts/{account_id}/correct": N_("Corrected a channel account"),
+    "POST /settings/channels/accounts/{account_id}/disconnect": N_("Disconnected a channel account"),
+    "POST /settings/channels/accounts/{account_id}/sites": N_("Changed where a chat may be shown"),
+    "POST /settings/channels/accounts/{account_id}/token": N_(
+        "Replaced the access token of a channel account"
+    ),
+    "POST /settings/channels/apps": N_("Registered an app of a platform"),
+    **dict.fromkeys(
+        ("POST /settings/chat/", "POST /business/message/auto_message/"), N_("Changed automatic messages")
+    ),
+    "POST /settings/inbox": N_("Changed the time to answer"),
+    **dict.fromkeys(
+        ("POST /settings/integrations/", "POST /integrations/", "POST /crm/"), N_("Changed the link to a CRM")
+    ),
+    "GET /settings/integrations/": N_("Looked at the link to a CRM"),
+    "POST /settings/invitations": N_("Invited somebody"),
+    "POST /settings/invitations/": N_("Took an invitation back"),
+    "POST /settings/jobs/": N_("Decided about failed jobs"),
+    "POST /settings/members/{member_id}/deactivate": N_("Let a member go"),
+    "POST /settings/members/{member_id}/reactivate": N_("Let a member in again"),
+    "POST /settings/members/{member_id}/reset": N_("Made a link to a new password"),
+    "POST /settings/members/{member_id}/role": N_("Changed a member's role"),
+    **dict.fromkeys(
+        ("POST /settings/subscriptions/", "POST /business/webhook/", "POST /subscription/"),
+        N_("Changed what programs are told"),
+    ),
+    **dict.fromkeys(("POST /settings/tokens", "POST /oauth2/"), N_("Made an API token")),
+    "POST /settings/tokens/": N_("Revoked an API token"),
+    "POST /page/lead/mock/": N_("Changed a test lead"),
+    "POST /event/": N_("Told what became of leads"),
+    "POST /report/": N_("Made a file of a report"),
+    "contatto ": N_("Ran a command of the operator"),
+}
+"""What was done, in words, by how an act begins; the longest that fits says it."""
+
+
+def act_text(act: str) -> str:
+    """What was done, in words to be translated; empty for an act that nobody has put into words."""
+    fits = [start for start in SENTENCES if act.startswith(start)]
+    return SENTENCES[max(fits, key=len)] if fits else ""
 
 
 def act_of(method: str, route: str) -> str:

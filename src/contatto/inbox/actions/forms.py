@@ -1,6 +1,7 @@
 """Forms that customers fill in beside the chat."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from contatto.channels import store as channel_store
 from contatto.channels.model import ChannelAccount, MessageKind, Sender, WasRead
@@ -41,6 +42,9 @@ from contatto.leads.model.annotations import Actor
 from contatto.leads.model.leads import Origin
 from contatto.leads.store import records as leads
 from contatto.measurement.model import MeasuredAd, Touch
+
+SHOWN: Final = 300
+"""Characters of an answer that stand in the thread; the answers of the form have all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,8 @@ def _hidden_values(touch: Touch, ad: MeasuredAd) -> dict[HiddenValue, str]:
 
 
 def _thank(tx: Tx, conversation: Conversation, version: FormVersion, answer: FormAnswer) -> None:
-    """The form's own thank-you as a message of the business; the same answer thanks once."""
+    """The form's own thank-you, with what was handed in, as a message of the business, once for an answer."""
+    handed_in = "\n".join(f"{each.label}: {each.shown[:SHOWN]}" for each in answer.answers if each.shown)
     parts = (text_of(version.content, key, answer.language) for key in ("thanks_title", "thanks_text"))
     message = Message(
         seq=0,
@@ -158,7 +163,7 @@ def _thank(tx: Tx, conversation: Conversation, version: FormVersion, answer: For
         conversation_id=conversation.id,
         sender=Sender.BUSINESS,
         kind=MessageKind.TEXT,
-        text="\n".join(part for part in parts if part),
+        text="\n\n".join(filter(None, ("\n".join(filter(None, parts)), handed_in))),
         author=version.name,
         at=answer.at,
     )

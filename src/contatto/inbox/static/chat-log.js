@@ -42,18 +42,21 @@ export function createLog(words, { onRetry, photoUrl }) {
     list.insertBefore(days.get(day), [...list.querySelectorAll(".dm-msg")].find((other) => isoDay(other.dataset.at) === day));
   }
 
+  function inWords(text) {
+    const says = document.createElement("span");
+    says.className = "muted";
+    says.textContent = text;
+    return says;
+  }
+
   function drawPhoto({ url, width, height }) {
-    if (!url) {
-      const gone = document.createElement("span");
-      gone.className = "muted";
-      gone.textContent = words.photoGone;
-      return gone;
-    }
+    if (!url) return inWords(words.photoGone);
     const image = document.createElement("img");
     image.className = "photo";
     image.alt = words.photo;
     if (width && height) Object.assign(image, { width, height });
     image.addEventListener("load", () => nearEnd() && toEnd(), { once: true });
+    image.addEventListener("error", () => image.replaceWith(inWords(words.photo)), { once: true }); // no picture: the line below says why
     image.src = url;
     if (url.startsWith("data:")) return image;
     const link = document.createElement("a");

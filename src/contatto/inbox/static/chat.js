@@ -20,6 +20,8 @@ const signs = createSigns();
 // what the server says of a photo that it did not take, in the page's own words
 const REFUSALS = { not_a_photo: "notAPhoto", photo_too_large: "photoTooLarge" };
 
+const refusal = (item) => body.dataset[REFUSALS[item.why]] ?? "";
+
 // the server took nothing, and says after how many seconds it will
 class Slowed extends Error {
   constructor(response) {
@@ -84,8 +86,9 @@ async function flush() {
       setOffline(false);
       if (answer.refused) {
         item.refused = true;
+        item.why = answer.code;
         keepUnsent(account, item);
-        log.state(item.id, "failed", body.dataset[REFUSALS[answer.code]] ?? "");
+        log.state(item.id, "failed", refusal(item));
       } else {
         queue = queue.filter((one) => one !== item);
         forgetUnsent(account, item);
@@ -224,7 +227,7 @@ async function start() {
   for (const item of queue) {
     log.mine(item);
     if (ids[item.id]) log.name(item.id, ids[item.id]);
-    if (item.refused) log.state(item.id, "failed");
+    if (item.refused) log.state(item.id, "failed", refusal(item));
   }
   flush();
   listen();

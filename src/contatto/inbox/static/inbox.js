@@ -98,7 +98,19 @@ document.addEventListener("htmx:after:request", (event) => {
   if (!menu || response.status >= 400) return;
   if (!menu.id.startsWith("labels-")) menu.open = false;
   else if (form.matches(".tools__new")) form.reset();
+  else if (form.dataset.labelOff) offerLabel(form);
 });
+
+// What was taken off can be put back; the pane hears of both by the live stream.
+function offerLabel(form) {
+  const path = form.getAttribute("action").replace(/\/[^/]+\/remove$/, "");
+  const sent = new URLSearchParams({ name: form.dataset.labelOff, csrf_token: form.elements.csrf_token.value });
+  const undo = () => fetch(path, { method: "POST", body: sent }).then(
+    (answer) => answer.ok || toast(word("failed"), { kind: "bad", seconds: 9 }),
+    () => toast(word("offline"), { kind: "bad", seconds: 9 }),
+  );
+  toast(form.dataset.says, { label: form.dataset.undo, act: undo, seconds: 12 });
+}
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-toggle-contact]");

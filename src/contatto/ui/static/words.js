@@ -5,7 +5,8 @@ export function word(name) {
   return holder?.dataset[name] ?? name;
 }
 
-export function toast(text, { kind = "", href = "", label = "", seconds = 6 } = {}) {
+// With `act`, a button with the label does it, and the message goes.
+export function toast(text, { kind = "", href = "", label = "", act = null, seconds = 6 } = {}) {
   const region = document.getElementById("toasts");
   if (!region) return;
   const box = document.createElement("div");
@@ -18,6 +19,17 @@ export function toast(text, { kind = "", href = "", label = "", seconds = 6 } = 
     link.href = href;
     link.textContent = label;
     box.append(link);
+  }
+  if (act) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "btn btn--s";
+    button.textContent = label;
+    button.addEventListener("click", () => {
+      box.remove();
+      act();
+    });
+    box.append(button);
   }
   region.append(box);
   const timer = setTimeout(() => box.remove(), seconds * 1000);
