@@ -31,9 +31,9 @@ test-wide: $(STAMP) ## run the wide tests, which test leaves out: both databases
 	@$(PYTHON) -m tools.browser
 	@$(BIN)/pytest $(TWO) -m "wide and not slow"
 
-test-all: $(STAMP) ## run all tests, the slow ones too (with a longer fuzz), and those of the engines
+test-all: $(STAMP) ## run all tests, the slow ones too (with a longer fuzz, all examples), and those of the engines
 	@$(PYTHON) -m tools.browser
-	@$(BIN)/pytest $(TWO)
+	@CONTATTO_ALL_EXAMPLES=1 $(BIN)/pytest $(TWO)
 	@$(PYTHON) -m tools.engines
 
 test-engines: ## run attribution on Spark (a cluster too), Sail and ClickHouse; brings what they need, E=sail runs one

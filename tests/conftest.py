@@ -31,6 +31,7 @@ from contatto.wiring import PORTS
 from tests import passwords, postgres, schema, tally
 from tests.compiled import compiled_once
 from tests.emptied import EmptiedDatabases
+from tests.examples import examples
 from tests.wide import is_wide
 from tools.browser import MISSING, find_chromium
 
@@ -42,7 +43,9 @@ ROOM = 4 * 1024**3
 _numbers = itertools.count(1)
 gc.disable()  # until all is collected: what is imported and collected stays, and need not be looked through
 expect.set_options(timeout=60_000)  # a busy machine needs time; who waits for a state loses none
-settings.register_profile("house", deadline=None)  # for the same reason; speed is a matter of bench/
+settings.register_profile(
+    "house", max_examples=examples(100), deadline=None
+)  # for the same reason; speed is a matter of bench/
 settings.load_profile("house")
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from contatto.capture.fields.folding import fold
 from contatto.capture.fields.numbers import read_number
 from contatto.capture.rules import MARKETS, detect_contacts, detect_contacts_batch, warm
+from tests.examples import examples
 
 CARRIERS = (
     "my phone number is {}",
@@ -62,14 +63,14 @@ def written(draw: st.DrawFn) -> tuple[str, str, str]:
     return country, text, phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(written(), st.sampled_from(CARRIERS))
 def test_any_valid_number_in_any_carrier_is_found(number: tuple[str, str, str], carrier: str) -> None:
     country, text, value = number
     assert value in {match.value for match in detect_contacts(carrier.format(text), country)}
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(valid_numbers())
 def test_the_fast_reader_agrees_with_the_reference(number: tuple[str, phonenumbers.PhoneNumber]) -> None:
     country, parsed = number
@@ -81,7 +82,7 @@ def test_the_fast_reader_agrees_with_the_reference(number: tuple[str, phonenumbe
     assert reading.value == wanted
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.text(st.characters(exclude_categories=("Cs", "Nd", "Nl", "No")), max_size=200))
 @example("is this on facebook?")
 def test_a_text_without_digits_and_marks_gives_nothing(text: str) -> None:
@@ -90,7 +91,7 @@ def test_a_text_without_digits_and_marks_gives_nothing(text: str) -> None:
     assert detect_contacts(text, "SG") == []
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.text(st.characters(exclude_categories=()), max_size=120))
 def test_folding_never_moves_a_span(text: str) -> None:
     folded = fold(text)
@@ -102,7 +103,7 @@ def test_folding_never_moves_a_span(text: str) -> None:
         assert folded.text[place] in fold(text[start:end]).text
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.text(st.characters(exclude_categories=()), max_size=300), st.sampled_from(MARKETS))
 def test_no_text_raises_and_every_match_is_its_slice(text: str, country: str) -> None:
     matches = detect_contacts(text, country)
@@ -110,7 +111,7 @@ def test_no_text_raises_and_every_match_is_its_slice(text: str, country: str) ->
     assert detect_contacts_batch([(text, country)]) == [matches]
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(
     st.lists(
         st.tuples(
@@ -125,7 +126,7 @@ def test_a_batch_finds_what_one_by_one_finds(messages: list[tuple[str, str]]) ->
     assert detect_contacts_batch(messages) == [detect_contacts(*message) for message in messages]
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(st.lists(st.sampled_from(PIECES), max_size=60))
 def test_pieces_of_contacts_never_raise(pieces: list[str]) -> None:
     text = "".join(pieces)

@@ -22,6 +22,7 @@ from contatto.leads.store import listing
 from contatto.leads.store import records as lead_store
 from contatto.measurement import store as measurement_store
 from tests import make
+from tests.examples import examples
 from tests.inbox.incoming import (
     NUMBER,
     SECOND,
@@ -161,7 +162,7 @@ def test_the_story_in_its_order_ends_as_one_would_tell_it(database: Database) ->
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(list(range(10)) + list(range(10))), batch=st.integers(1, 8))
 def test_any_order_with_repeats_ends_in_the_same_state(
     database: Database, order: list[int], batch: int

@@ -27,6 +27,7 @@ from contatto.leads.store import records as store
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution
 from tests import make
+from tests.examples import examples
 
 MINUTE = timedelta(minutes=1)
 PHONE, MAIL = make.contact(), make.contact("mei@example.com", Field.EMAIL)
@@ -144,7 +145,7 @@ signals = st.lists(
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=signals, chance=st.randoms(use_true_random=False))
 def test_any_order_and_repeats_end_with_the_same_leads(database: Database, plan, chance) -> None:  # type: ignore[no-untyped-def]
     def play(order: list[Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import find_attribution
 from tests import make
+from tests.examples import examples
 
 WORDS = ["q", "status", "owner", "label", "source", "campaign", "ad_group", "ad", "country", "has", "from",
          "to", "twins", "any", "sort", "column", "dense", "drop"]  # fmt: skip
@@ -86,7 +87,7 @@ def test_a_filter_has_few_values_of_a_word_and_in_all() -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pairs=addresses)
 def test_no_typed_text_is_ever_part_of_a_statement(database: Database, pairs: list[tuple[str, str]]) -> None:
     wanted = filters.read_filter(pairs)

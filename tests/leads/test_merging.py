@@ -28,6 +28,7 @@ from contatto.leads.store import records as lead_store
 from contatto.measurement import actions as measurement
 from contatto.measurement.store import conversions, list_measured_ads
 from tests import make
+from tests.examples import examples
 
 TABLES = (
     lead_store.leads, lead_store.contact_points, lead_store.evidence, lead_store.lead_history,
@@ -185,7 +186,7 @@ def test_a_merge_needs_two_leads_of_the_business_that_are_there(database: Databa
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations([0, 1, 2, 3]), picks=st.lists(st.booleans(), min_size=9, max_size=9))
 def test_any_chain_of_merges_undone_from_its_end_leaves_every_row_as_it_was(
     database: Database, order: list[int], picks: list[bool]

@@ -28,6 +28,7 @@ from contatto.measurement.model import (
 )
 from contatto.measurement.rules import last_touch, read_ticket, sign_ticket, viewer_of
 from tests import make
+from tests.examples import examples
 
 CHAT, LEAD = ConversionKind.CONVERSATION, ConversionKind.LEAD
 HOUR = timedelta(hours=1)
@@ -75,7 +76,7 @@ def play(tx: Tx, business_id: str, ads: list[MeasuredAd], plan: list[tuple]) -> 
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=steps, chance=st.randoms(use_true_random=False))
 def test_any_order_and_repeats_give_the_winners_of_the_rule(database: Database, plan, chance) -> None:  # type: ignore[no-untyped-def]
     business_id = new_id()

@@ -31,6 +31,7 @@ from contatto.measurement.engines.statements import sql_of, winners_sql
 from contatto.measurement.model import Attribution, ConversionKind, MeasuredAd, Policy, Touch, TouchKind
 from contatto.measurement.rules import last_touch
 from tests import make
+from tests.examples import examples
 from tests.measurement.test_actions import run_together
 
 HOUR = timedelta(hours=1)
@@ -119,7 +120,7 @@ moves = st.lists(
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves, st.booleans(), st.randoms())
 def test_in_any_order_the_winner_is_that_of_the_rule_over_all_whom_a_person_is(
     database: Database, plan: list[tuple[str, int, str, int]], taps_count: bool, dice: object
