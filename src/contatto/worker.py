@@ -28,8 +28,9 @@ LATER_S: Final = 0.2
 MAINTENANCE_S: Final = 900.0
 """Seconds between two runs of the long work on files."""
 REST_S: Final = 60.0
-"""How long it waits after the start before long work begins, and what is done less often: who has just
-started is asked for pages first, and what is thrown away once an hour has time."""
+"""How long it waits after the start before long work begins, and what is done less often."""
+SELDOM_S: Final = 30.0
+"""What is done so seldom is not done at the start: who has just started is asked for pages first."""
 
 
 class Worker:
@@ -108,8 +109,8 @@ class Worker:
             poked.clear()
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[int]]) -> None:
-        if seconds > REST_S:
-            await asyncio.sleep(REST_S)
+        if seconds >= SELDOM_S:
+            await asyncio.sleep(min(seconds, REST_S))
         while True:
             await self._try("clock", work)
             await asyncio.sleep(seconds)

@@ -18,7 +18,6 @@ from contatto.delivery.rules.columns import A_FEATURES, HEADS, V_EFFECT
 from contatto.delivery.rules.describing import list_features, list_stacked
 from contatto.delivery.rules.learner import logistic, score_features
 from tests.delivery.small_world import BEGINS, DAY, SECOND, Line, play, set_up
-from tests.examples import examples
 
 decode = msgspec.json.Decoder(AnyLine.__value__).decode
 
@@ -52,7 +51,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.sampled_from(["day", "total"]), st.sampled_from(["smooth", "fast"]), st.booleans())
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_no_ad_group_spends_more_than_its_limit_whatever_the_lines_do(  # noqa: C901, PLR0912 — one branch a line
     steps: list[tuple[str, int, int]], mode: str, pacing: str, is_random: bool
 ) -> None:
@@ -239,7 +238,7 @@ ODD = st.one_of(
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=8), ODD, max_size=6), min_size=1, max_size=20))
-@settings(max_examples=examples(50), deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_features_of_any_shape_leave_every_number_finite(bags: list[dict[str, Any]]) -> None:
     marketplace = Marketplace(1)
     ask = teller(marketplace)
