@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from contatto.delivery.predict.marketplace import Marketplace
+from contatto.delivery.predict.traffic import SLOTS, Traffic, usual_day
 from contatto.delivery.rules.budgets import (
     SECOND,
     UNITS,
@@ -66,6 +67,46 @@ def test_a_day_is_spent_evenly_and_whole() -> None:
     budget = 6 * 2_000_000 * UNITS
     assert 0.9 * budget < spent[23] <= budget
     assert 0.35 * budget < spent[11] < 0.65 * budget
+
+
+def test_the_first_day_is_not_spent_ahead_of_its_plan_however_far_estimates_move() -> None:
+    marketplace = Marketplace(1)
+    ask = teller(marketplace)
+    over: list[float] = []
+
+    def watch(line: Line) -> Line | None:
+        answer = ask({**line, "timezone": "UTC"} if line["type"] == "adgroup" else line)
+        hour_s = (line["ts"] - BEGINS) / SECOND / 3_600
+        for group in marketplace.market.groups.groups:
+            if group.plan.amount and 1.0 < hour_s < 22.0:
+                most = usual_day(0.0).cumsum()[int(hour_s * 4) + 3] / SLOTS
+                over.append(group.spent_day / group.plan.amount - most)
+        return answer
+
+    play(watch, requests=8_000)
+    assert max(over) < 0.02
+    assert sum(group["spend_micros"] for group in report_of(marketplace).values()) > 0.9 * 6 * 2_000_000
+
+
+def test_a_day_that_nobody_has_seen_yet_is_thought_to_be_busiest_in_the_evening_of_its_zone() -> None:
+    traffic, everywhere = Traffic(), np.ones(8, np.bool_)
+    for zone_hours in (0, -3, 8):
+        curve = traffic.curve_of(everywhere, zone_hours * 3_600.0)
+        assert (int(curve.argmax()) // 4 + zone_hours) % 24 in (19, 20)
+        assert curve.min() > 0.3 * curve.max()
+
+
+def test_half_a_day_that_was_seen_scales_the_other_half() -> None:
+    traffic, everywhere = Traffic(), np.ones(8, np.bool_)
+    noon = 12 * 3_600
+    for second in range(noon, 86_400, 10):
+        traffic.count(0, second)
+    traffic.count(0, 86_400)
+    curve = traffic.curve_of(everywhere, 0.0)
+    assert curve[60:90] == pytest.approx(np.full(30, 90.0), rel=0.05)
+    expected = usual_day(0.0)
+    scale = 90.0 / expected[48:].mean()
+    assert curve[10:40] == pytest.approx(scale * expected[10:40], rel=0.05)
 
 
 def test_a_cost_target_is_learned_without_starving_and_its_learning_has_a_budget() -> None:

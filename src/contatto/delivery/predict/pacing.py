@@ -20,7 +20,7 @@ from contatto.delivery.rules.budgets import (
     find_quantile,
     goal_units,
 )
-from contatto.delivery.rules.columns import DAY_S, G_ASKED, G_MULTIPLIER, G_OPEN
+from contatto.delivery.rules.columns import DAY_S, G_ASKED, G_MULTIPLIER, G_OFFSET, G_OPEN
 
 GAIN: Final = 0.25
 """How much of a step's error in spend (as a power) is corrected in the next."""
@@ -164,6 +164,9 @@ def _wanted(groups: Groups, group: Group, traffic: Traffic, rate: float, now: in
     else:
         whole = amount_between(curve, plan.from_s, plan.until_s)
         due = amount_between(curve, plan.from_s, ahead_s) / max(whole, 1e-9)
+    is_smooth = line.pacing is not Pacing.FAST
+    group.ahead = plan.spent + plan.amount * due if is_smooth else math.inf
+    groups.refresh(group)
     amount = amount_between(curve, now_s, ahead_s)
     lately = amount_between(curve, now_s - HORIZON_S, now_s)
     coming = rate * HORIZON_S * amount / max(lately, 1e-9)
@@ -175,7 +178,8 @@ def _curve(groups: Groups, group: Group, traffic: Traffic) -> NDArray[np.float64
     """The curve of an ad group, summed up; it changes with the day and with the countries."""
     known = groups.curves.get(group.number)
     if known is None or known[0] != traffic.day:
-        curve = cumulate(traffic.curve_of(groups.allowed[group.number].astype(bool)))
+        offset_s = float(groups.table[group.number, G_OFFSET])
+        curve = cumulate(traffic.curve_of(groups.allowed[group.number].astype(bool), offset_s))
         known = groups.curves[group.number] = (traffic.day, curve)
     return known[1]
 

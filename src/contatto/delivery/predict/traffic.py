@@ -10,6 +10,10 @@ SLOT_S: Final = 900
 DAY_S: Final = 86_400
 _NEWEST: Final = 0.4
 """How much the newest day counts in the curve."""
+_PEAK_HOUR: Final = 20.0
+_DEPTH: Final = 0.5
+"""What is thought of a day before one was seen: people ask most at eight in the evening, and a third of that
+at eight in the morning. Where they ask evenly, the first day's budget is spent a sixth too late at most."""
 
 type Curve = NDArray[np.float64]
 
@@ -50,15 +54,19 @@ class Traffic:
         self.mean += share * (self.today - self.mean)
         self.weight[seen] += 1.0
 
-    def curve_of(self, countries: NDArray[np.bool_]) -> Curve:
-        """Requests in each quarter of an hour of a day from these countries, smoothed."""
+    def curve_of(self, countries: NDArray[np.bool_], offset_s: float = 0.0) -> Curve:
+        """Requests in each quarter of an hour of a UTC day from these countries, smoothed.
+
+        What was not seen yet follows the usual day of a zone that is ``offset_s`` seconds ahead of UTC.
+        """
         served = np.flatnonzero(countries[: len(self.mean)])
         curve: Curve = self.mean[served].sum(axis=0)
         seen = self.weight > 0.0
-        usual = curve[seen].mean() if seen.any() else 1.0
+        expected = usual_day(offset_s)
+        usual = float(curve[seen].sum() / expected[seen].sum()) if seen.any() else 1.0
         if usual <= 0.0:
-            return np.ones(SLOTS)
-        curve = np.where(seen, curve, usual)
+            return expected
+        curve = np.where(seen, curve, usual * expected)
         curve = 0.5 * curve + 0.25 * (np.roll(curve, 1) + np.roll(curve, -1))
         return np.asarray(curve + 0.01 * usual)
 
@@ -68,6 +76,12 @@ class Traffic:
     def restore(self, state: Any) -> None:
         today, mean, weight, self.day, self.began_s = state
         self.today, self.mean, self.weight = np.array(today), np.array(mean), np.array(weight)
+
+
+def usual_day(offset_s: float) -> Curve:
+    """The day that is expected where nothing was seen, with a mean of 1."""
+    hours = (np.arange(SLOTS) + 0.5) * SLOT_S / 3_600 + offset_s / 3_600
+    return np.asarray(1.0 + _DEPTH * np.cos((hours - _PEAK_HOUR) * (2.0 * np.pi / 24.0)))
 
 
 def amount_between(cumulated: Curve, from_s: float, to_s: float) -> float:
