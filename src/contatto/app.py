@@ -28,7 +28,8 @@ import contatto.audiences.api
 import contatto.capture.api
 import contatto.capture.pages
 import contatto.channels.pages
-import contatto.crm.api
+import contatto.crm.api.incoming
+import contatto.crm.api.routes
 import contatto.crm.pages.routes
 import contatto.delivery.api.decisions
 import contatto.delivery.api.records
@@ -50,7 +51,6 @@ import contatto.inbox.pages.panes
 import contatto.inbox.pages.photos
 import contatto.inbox.pages.saved
 import contatto.jobs.pages
-import contatto.leads.api
 import contatto.leads.pages.routes
 import contatto.logins.pages
 import contatto.measurement.api
@@ -94,7 +94,7 @@ from contatto.ui.sessions import CookieRules
 from contatto.worker import Worker
 
 HOT_ROUTES: Final = (
-    *contatto.crm.api.routes,
+    *contatto.crm.api.incoming.routes,
     *contatto.inbox.api.webhooks.routes,
     *contatto.inbox.api.media.routes,
     *contatto.measurement.api.routes,
@@ -113,7 +113,7 @@ ROUTERS: Final = (
     contatto.capture.api.router,
     contatto.capture.pages.router,
     contatto.channels.pages.router,
-    contatto.crm.api.router,
+    contatto.crm.api.routes.router,
     contatto.crm.pages.routes.router,
     contatto.delivery.api.records.router,
     contatto.delivery.pages.router,
@@ -132,7 +132,6 @@ ROUTERS: Final = (
     contatto.inbox.pages.automatic.router,
     contatto.inbox.pages.saved.router,
     contatto.jobs.pages.router,
-    contatto.leads.api.router,
     contatto.leads.pages.routes.router,
     contatto.logins.pages.router,
     contatto.people.pages.routes.router,

@@ -1,25 +1,18 @@
-"""The ledger of linked CRMs in the API v1.3, and where CRMs post what people changed there."""
+"""The ledger of what came in and how far leads are in linked CRMs, in the API v1.3."""
 
 from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import Response
 
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
-from contatto.crm.actions.incoming import INCOMING, take_posted_changes
 from contatto.crm.actions.ledger import CrmLedger, TargetLedger, load_ledger
-from contatto.crm.connectors.incoming import check_signature, read_changes
-from contatto.crm.model.operations import RecordChange
-from contatto.crm.model.targets import Target
-from contatto.crm.store.targets import find_target, find_target_of_number
 from contatto.kit.answer_schemas import ApiRouter
 from contatto.kit.answers import Answer, IdText, TimeText
-from contatto.kit.api_types import api_time, number_of, request_id_of
-from contatto.kit.db.row_security import act_for
+from contatto.kit.api_types import api_time, request_id_of
 from contatto.kit.db.tx import Tx
-from contatto.kit.http import Answered, HotRoute, api_answer, json_answer, read_body
+from contatto.kit.http import Answered, api_answer
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["CRM"])
@@ -97,38 +90,3 @@ def _show(found: TargetLedger) -> TargetInfo:
         alarms=[each.value for each in found.alarms],
         last_arrived_time=api_time(target.verified_at),
     )
-
-
-BODY_LIMIT: Final = 64 * 1024
-
-
-async def receive_crm_changes(request: Request) -> Response:
-    """Check the signature over the raw body, take each change that is news, and say how many were told.
-
-    Whether there is such a target shows in no answer: it is answered as one whose secret did not sign.
-    """
-    context = context_of(request)
-    number = number_of(request.path_params["target_id"])
-    body = await read_body(request, BODY_LIMIT)
-    target = await context.db.read(lambda tx: find_target_of_number(tx, number))
-    secret = target.secrets.get(INCOMING, "") if target else ""
-    now, tolerance_s = context.clock.now(), context.settings.webhook_tolerance_s
-    message_id = check_signature(request.headers, body, secret, now, tolerance_s)
-    changes = read_changes(body)
-    if target is not None:
-        await _take(request, target, message_id, changes)
-    return json_answer({"received": len(changes)})
-
-
-async def _take(request: Request, target: Target, message_id: str, changes: list[RecordChange]) -> None:
-    act_for(target.business_id)
-
-    def work(tx: Tx) -> None:
-        fresh = find_target(tx, target.business_id, target.id)
-        if fresh is not None:
-            take_posted_changes(tx, fresh, message_id, changes)
-
-    await context_of(request).db.write(work)
-
-
-routes: Final = [HotRoute("/integrations/webhooks/{target_id}", receive_crm_changes, methods=["POST"])]
