@@ -13,10 +13,14 @@ from contatto.ui.render import asset_folders
 
 _API: Final = "/open_api/v1.3"
 
-_OF_CRMS: Final = (
-    "GET /settings/integrations", "GET /settings/integrations/connect/{connector}",
-    "POST /settings/integrations/connect/{connector}", "GET /settings/integrations/ledger",
-    "GET /settings/integrations/{target_id}", "POST /settings/integrations/{target_id}/check",
+_OF_OTHERS: Final = (
+    "POST /settings/ad-platforms", "GET /settings/ad-platforms/return",
+    "POST /settings/ad-platforms/return", "POST /settings/ad-platforms/{outside_id}/code",
+    "POST /settings/ad-platforms/{outside_id}/disconnect", "POST /settings/ad-platforms/{outside_id}/pull",
+    "POST /settings/ad-platforms/{outside_id}/token", "GET /settings/integrations",
+    "GET /settings/integrations/connect/{connector}", "POST /settings/integrations/connect/{connector}",
+    "GET /settings/integrations/ledger", "GET /settings/integrations/{target_id}",
+    "POST /settings/integrations/{target_id}/check",
     "GET /settings/integrations/{target_id}/dead/{delivery_id}",
     "POST /settings/integrations/{target_id}/dead/{delivery_id}",
     "GET /settings/integrations/{target_id}/log", "GET /settings/integrations/{target_id}/mapping",
@@ -25,7 +29,7 @@ _OF_CRMS: Final = (
     "POST /settings/integrations/{target_id}/resend", "POST /settings/integrations/{target_id}/resume",
     "POST /settings/integrations/{target_id}/resync", "POST /settings/integrations/{target_id}/trial",
 )  # fmt: skip
-"""Pages of linked CRMs."""
+"""Pages that connect ad accounts elsewhere and CRMs."""
 
 _STEPS: Final = ("end", "pause", "resume", "rotate", "test")
 _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
@@ -99,6 +103,7 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "GET /leads/views",
         "GET /leads/{lead_id}",
         "GET /leads/{lead_id}/answers",
+        "GET /leads/{lead_id}/crm",
         "GET /settings/subscriptions",
     ),
     Permission.WRITE_LEADS: (
@@ -199,15 +204,9 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "GET /reports/xlsx",
     ),
     Permission.ADMINISTER: (
-        *_OF_CRMS,
+        *_OF_OTHERS,
         *(f"{method} /integrations/oauth/callback" for method in ("GET", "POST")),
         *(f"{method} /integrations/oauth/{{connector}}/start" for method in ("GET", "POST")),
-        "POST /settings/ad-platforms",
-        *(f"{method} /settings/ad-platforms/return" for method in ("GET", "POST")),
-        "POST /settings/ad-platforms/{outside_id}/code",
-        "POST /settings/ad-platforms/{outside_id}/disconnect",
-        "POST /settings/ad-platforms/{outside_id}/pull",
-        "POST /settings/ad-platforms/{outside_id}/token",
         "POST /settings/ad-accounts",
         "POST /settings/ad-accounts/{ad_account_id}",
         "GET /settings/audit",

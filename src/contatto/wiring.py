@@ -26,6 +26,7 @@ from contatto.crm.actions.trying import trial_kind
 from contatto.crm.ports import CrmPorts, Intake
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import has_held
+from contatto.crm.store.lead_states import list_lead_ids_in_state, list_states_of_leads
 from contatto.crm.store.targets import has_sweep
 from contatto.delivery.actions import charging, signals, training
 from contatto.delivery.actions.serving import AdServer
@@ -214,6 +215,8 @@ def count_intake(tx: Tx, business_id: str) -> Intake:
 PORTS: Final = Parts(
     LeadPorts(
         unread_chats=conversations.list_unread_lead_ids,
+        in_crm=list_lead_ids_in_state,
+        crm_states=list_states_of_leads,
         waiting_chats=conversations.list_waiting_lead_ids,
         first_answer=find_first_answer,
         consents=list_receipts_of_lead,

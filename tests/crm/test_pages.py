@@ -204,7 +204,7 @@ def test_a_dead_letter_says_why_and_is_edited_and_sent_again(house: House, crm: 
 
 def test_the_ledger_adds_up_on_the_page_and_in_the_api(house: House, crm: CrmServer) -> None:
     place = link(house, crm, "Counted")
-    captured(house, "carl", "9123 4569")
+    lead = captured(house, "carl", "9123 4569")
     post(house, f"{place}/resume")
     number = place.rpartition("/")[2]
 
@@ -220,6 +220,15 @@ def test_the_ledger_adds_up_on_the_page_and_in_the_api(house: House, crm: CrmSer
     found = told()
     assert (found["adds_up"], found["alarms"], found["state"]) == (True, [], "active")
     assert found["last_arrived_time"]
+    (row,) = re.findall(
+        r'<tr id="lead-[^"]*".*?</tr>', house.client.get("/leads?q=91234569&column=crm").text, re.S
+    )
+    assert "Verified" in words(row)
+    assert "91234569" not in see(house, "/leads?crm=dead&column=contact")
+    assert "91234569" in see(house, "/leads?crm=verified&column=contact").replace(" ", "")
+    part = house.client.get(f"/leads/{lead}/crm").text
+    assert "Counted Verified" in words(part)
+    assert f'href="{crm.address}/' in part
     shown = see(house, f"{HOME}/ledger")
     assert "Received = stored + merged + refused + waiting" in shown
     assert re.search(rf"Counted {found['leads']} 0 0 0 {found['verified']} 0 Yes", shown)

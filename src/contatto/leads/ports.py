@@ -1,6 +1,6 @@
 """What leads ask of the capabilities above them: those are handed in when an installation is built."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -48,6 +48,8 @@ class LeadPorts:
         unread_chats: leads whose chat has something that no member has read.
         waiting_chats: leads whose chat waits for an answer.
         first_answer: when somebody first wrote in a business's conversation, and was first answered.
+        in_crm: leads that stand so in any of the linked CRMs.
+        crm_states: how far leads are in those, the worst of each; none for a lead that was never due.
         consents: the answers to questions for consent of a business's lead.
         forget_chats: runs first, since chats may hold further contact values.
         forget_answers: the answers to forms.
@@ -58,6 +60,8 @@ class LeadPorts:
     """
 
     unread_chats: LeadIds
+    in_crm: Callable[[Tx, str, str], Select[Any]]
+    crm_states: Callable[[Tx, str, Collection[str]], Mapping[str, str]]
     waiting_chats: LeadIds
     first_answer: Callable[[Tx, str, str], tuple[datetime, datetime | None] | None]
     consents: Callable[[Tx, str, str], Sequence[Consent]]

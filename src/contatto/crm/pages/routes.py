@@ -4,8 +4,8 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from contatto.crm.pages import consenting, deliveries, linking, mapping, steering, targets
+from contatto.crm.pages import consenting, deliveries, linking, mapping, of_lead, steering, targets
 
 router: Final = APIRouter()
-for part in (consenting, linking, deliveries, mapping, steering, targets):
+for part in (consenting, linking, deliveries, mapping, of_lead, steering, targets):
     router.include_router(part.router)

@@ -85,7 +85,7 @@ def _page_of(
     found = listing.list_matches(tx, caller.business_id, wanted, matches, place)
     return {
         "total": matches.total,
-        "leads": rows_of(tx, caller.business_id, found),
+        "leads": rows_of(tx, caller.business_id, found, with_crm="crm" in asked.look.columns),
         "page": shown,
         "pages": pages,
         "status_counts": {status.value: counts.get(status, 0) for status in LeadStatus},

@@ -9,6 +9,7 @@ from contatto.accounts.store import list_able_members, list_members
 from contatto.kit.db.tx import Tx
 from contatto.leads.model.annotations import Label
 from contatto.leads.model.leads import ContactPoint, Lead
+from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import annotations, records
 from contatto.leads.store.credits import Credit, list_credits, list_winning_ads
@@ -32,7 +33,10 @@ def assignees(tx: Tx, business_id: str) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class LeadRow:
-    """A lead of the list, with the ad that earned it; ``owner`` is a name, None when nobody has it."""
+    """A lead of the list, with the ad that earned it; ``owner`` is a name, None when nobody has it.
+
+    ``in_crm`` says how far it is in the linked CRMs; empty for one that was never due there.
+    """
 
     id: str
     name: str
@@ -48,14 +52,17 @@ class LeadRow:
     last_activity_at: datetime
     labels: Sequence[Label]
     owner: str | None
+    in_crm: str
 
 
-def rows_of(tx: Tx, business_id: str, found: list[Lead]) -> list[LeadRow]:
+def rows_of(tx: Tx, business_id: str, found: list[Lead], *, with_crm: bool = False) -> list[LeadRow]:
+    """With ``with_crm`` each says how far it is in the linked CRMs too."""
     ids = {lead.id for lead in found}
     ads = list_winning_ads(tx, business_id, ids)
     points = records.list_contact_points(tx, business_id, ids)
     labels = annotations.list_labels_of(tx, business_id, ids)
     names = member_names(tx, business_id)
+    states = tx.ports[LeadPorts].crm_states(tx, business_id, ids) if with_crm else {}
     return [
         LeadRow(
             id=lead.id,
@@ -72,6 +79,7 @@ def rows_of(tx: Tx, business_id: str, found: list[Lead]) -> list[LeadRow]:
             last_activity_at=lead.updated_at,
             labels=labels[lead.id],
             owner=names.get(lead.owner_id or ""),
+            in_crm=states.get(lead.id, ""),
         )
         for lead, ad in ((lead, ads.get(lead.id)) for lead in found)
     ]

@@ -29,7 +29,7 @@ MOST_VALUES: Final = 50
 MOST_IN_ALL: Final = 80
 """Values of all words together: each is a part of the search, and a chip whose address holds the others."""
 SORTS: Final = ("name", "status", "created", "last_activity")
-COLUMNS: Final = ("contact", "status", "source", "labels", "owner", "ad", "created", "last_activity")
+COLUMNS: Final = ("contact", "status", "source", "labels", "owner", "ad", "crm", "created", "last_activity")
 """The columns after the name, which is always there, in their order."""
 USUAL_COLUMNS: Final = ("contact", "status", "source", "owner", "ad", "created", "last_activity")
 USUAL_SORT: Final = "-created"
@@ -52,6 +52,15 @@ class ThreadState(StrEnum):
 
     UNREAD = "unread"
     WAITING = "waiting"
+
+
+class InCrm(StrEnum):
+    """How far a lead is in any linked CRM."""
+
+    DUE = "due"
+    SENT = "sent"
+    VERIFIED = "verified"
+    DEAD = "dead"
 
 
 class Agreed(StrEnum):
@@ -78,6 +87,7 @@ class LeadFilter:
     forms: tuple[str, ...] = ()
     consents: tuple[Agreed, ...] = ()
     threads: tuple[ThreadState, ...] = ()
+    in_crm: tuple[InCrm, ...] = ()
     since: date | None = None
     until: date | None = None
     twins: bool = False
@@ -144,6 +154,7 @@ _LISTS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "form": ("forms", _form),
     "consent": ("consents", _one_of(Agreed)),
     "thread": ("threads", _one_of(ThreadState)),
+    "crm": ("in_crm", _one_of(InCrm)),
 }
 """The words that may come several times: the part of the filter that they fill, and their reader."""
 _DAYS: Final = {"from": "since", "to": "until"}

@@ -117,6 +117,7 @@ def find_conditions(
         *_faceted(wanted, texts, tx.connection.dialect.name),
         *_earned(others, wanted),
         *_chatting(others, wanted),
+        *_synced(others, wanted),
     ]
     if chips:
         base.append(_joined(wanted, chips))
@@ -234,6 +235,13 @@ def _chatting(others: _Others, wanted: LeadFilter) -> list[Condition]:
     ports = others.tx.ports[LeadPorts]
     chats = {ThreadState.UNREAD: ports.unread_chats, ThreadState.WAITING: ports.waiting_chats}
     named = [others.named_by(chats[each](others.tx, others.business_id)) for each in wanted.threads]
+    return [or_(*named)] if named else []
+
+
+def _synced(others: _Others, wanted: LeadFilter) -> list[Condition]:
+    """Leads that stand so in a linked CRM; a capability above knows them."""
+    in_crm = others.tx.ports[LeadPorts].in_crm
+    named = [others.named_by(in_crm(others.tx, others.business_id, each.value)) for each in wanted.in_crm]
     return [or_(*named)] if named else []
 
 
