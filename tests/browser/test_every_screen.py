@@ -59,7 +59,8 @@ def furnish(served: Served) -> dict[str, str]:
     talks = until(lambda: _ids(served, f"/leads/{leads[0]}", "inbox", 1))
     return {
         "form": form.form_id, "lead": leads[0], "other": leads[1], "talk": talks[0], "chat": house.webchat_id,
-        "gone": gone, "elsewhere": _elsewhere(served), "invitation": invitation, "reset": reset,
+        "gone": gone, "elsewhere": _elsewhere(served), "crm": _linked(served),
+        "invitation": invitation, "reset": reset,
         "campaign": served.lead_ad["campaign_id"], "group": served.lead_ad["adgroup_id"],
         "ad": served.lead_ad["ad_id"],
     }  # fmt: skip
@@ -74,6 +75,16 @@ def _elsewhere(served: Served) -> str:
     answer = served.house.client.post("/settings/ad-platforms/upload/start", data=form | token)
     assert answer.status_code == 303
     return answer.headers["location"].rpartition("/")[2]
+
+
+def _linked(served: Served) -> str:
+    """A program that is told of leads by signed messages; it was not started."""
+    client = served.house.client
+    form = {"address": "https://crm.example.com", "given.secret": f"whsec_{'A' * 43}="}
+    token = {"csrf_token": csrf_of(client.get("/ads").text)}
+    answer = client.post("/settings/integrations/connect/webhook", data=form | token)
+    assert answer.status_code == 303
+    return str(answer.headers["location"].rpartition("/")[2])
 
 
 def _erased(served: Served) -> str:
@@ -145,6 +156,12 @@ SCREENS: Final = {
     "ad accounts elsewhere": "/settings/ad-platforms",
     "an ad account elsewhere": "/settings/ad-platforms/{elsewhere}",
     "an upload": "/settings/ad-platforms/upload",
+    "the integrations": "/settings/integrations",
+    "a CRM to link": "/settings/integrations/connect/hubspot",
+    "the ledger": "/settings/integrations/ledger",
+    "a linked CRM": "/settings/integrations/{crm}",
+    "what goes where": "/settings/integrations/{crm}/mapping",
+    "the log of a CRM": "/settings/integrations/{crm}/log",
     "the failed jobs": "/settings/jobs",
     "the audit log": "/settings/audit",
     "the automatic messages": "/settings/chat/{chat}",
