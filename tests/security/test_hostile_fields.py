@@ -97,7 +97,7 @@ def address_of(way: Way, tenant: Tenant) -> str:
     known = {
         "account_id": tenant.webchat_id, "page_id": tenant.ids["page_id"][0], "platform": "tiktok",
         "app_id": tenant.app_id, "business_id": tenant.business_id, "digest": "0" * 64,
-        "message_id": tenant.ids["message_id"][0],
+        "message_id": tenant.ids["message_id"][0], "target_id": tenant.ids["target_id"][0],
     }  # fmt: skip
     kind = LINKS.get(way.path[:5], "form")
     return way.path.format_map(known | {"token": tenant.links[kind].rpartition("/")[2]})
