@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from contatto.delivery.predict import learned, pacing, teaching, waiting
+from contatto.delivery.predict import classes, learned, pacing, teaching, waiting
 from contatto.delivery.rules import columns
 
 _NOTHING = 1e-9
@@ -80,6 +80,7 @@ PARTS: dict[str, Part] = {
     "viewer's own effect": _family(columns.F_VIEWER),
     "viewer x ad feature": _family(columns.F_TASTE),
     "viewer's history": _family(columns.F_COUNTED),
+    "classes of viewers": _attribute(classes, "LEAST_GAIN", float("inf")),
     "request x ad": _family(columns.F_ASKED_AD),
     "request x ad feature": _family(columns.F_ASKED_FEATURE),
     "features of the ad": _family(columns.F_AD_FEATURE),

@@ -103,8 +103,22 @@ class Fields:
             known = self.known[field] = Values(f"{self.origin}\0{field}")
         return known
 
-    def hash_features(self, features: dict[str, Any], most: int, complain: Callable[[str], None]) -> Hashed:
-        """The hashed features with their values; what cannot be used is complained of and left out."""
+    def hash_features(
+        self,
+        features: dict[str, Any],
+        most: int,
+        complain: Callable[[str], None],
+        said: list[int] | None = None,
+    ) -> Hashed:
+        """The hashed features with their values; what cannot be used is complained of and left out.
+
+        Args:
+            features: as they are told.
+            most: how many hashed features there may be.
+            complain: is told of what cannot be used.
+            said: gets the name of each text, each item of a list, and the nearest knot of each number.
+        """
+        said = [] if said is None else said
         hashes: list[int] = []
         weights: list[float] = []
         known = self.known
@@ -119,15 +133,20 @@ class Fields:
                 found = values.hashes.get(value)
                 hashes.append(values.hash_of(value) if found is None else found)
                 weights.append(1.0)
+                said.append(hashes[-1])
             elif kind is list:
+                had = len(hashes)
                 self._add_list(values, value, hashes, weights, complain)
+                said += hashes[had:]
             elif kind is bool:
                 hashes.append(values.hash_of("true" if value else "false"))
                 weights.append(1.0)
+                said.append(hashes[-1])
             elif kind is int or kind is float:
                 placed = values.place_number(_bounded(value))
                 hashes += placed[0]
                 weights += placed[1]
+                said.append(placed[0][-1] if placed[1][-1] >= 0.5 else placed[0][0])
             else:
                 complain(f"the feature {field[:40]!r} is no string, number or list of strings")
         return hashes[:most], weights[:most]

@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from contatto.delivery.predict.classes import Classes
 from contatto.delivery.predict.fields import Fields
 from contatto.delivery.predict.groups import Groups
 from contatto.delivery.predict.learned import Calibration, Learned, Viewers
@@ -69,6 +70,7 @@ class Market:
         self.groups = Groups()
         self.learned = Learned(int(self.settings["table_bits"]))
         self.viewers = Viewers()
+        self.classes = Classes()
         self.viewers.row_of("", 0.0)  # nobody: what is thought of a stranger
         self.records = Records()
         self.snapshots = Snapshots()

@@ -15,7 +15,7 @@ from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.records import SNAPSHOT_ARRAYS
 from contatto.delivery.rules.columns import FAMILIES, MOST_CONTEXT
 
-_MAGIC: Final = b"contatto marketplace 1\n"
+_MAGIC: Final = b"contatto marketplace 2\n"
 _PLAIN: Final = (
     "now", "stepped_at", "daily_at", "requests", "first_asked", "click_wait", "promise_wait", "views_seen",
     "views_lost",
@@ -42,6 +42,11 @@ def save_market(market: Market) -> bytes:
         "weights": [_pack(used), _pack(table.table[used]), _pack(table.family_of[used])],
         "viewers": [
             list(market.viewers.by_id), market.viewers.hashes, _pack_arrays(market.viewers, VIEWER_ARRAYS),
+        ],
+        "classes": [
+            list(market.classes.words), list(market.classes.row_of), market.classes.noted,
+            market.classes.fitted_at,
+            {name: _pack(each) for name, each in market.classes.state().items()},
         ],
         "records": market.records.state(),
         "snapshots": [_pack_snapshots(market), market.snapshots.free],
@@ -83,6 +88,9 @@ def restore_market(market: Market, raw: bytes) -> None:
     names, market.viewers.hashes, arrays = state["viewers"]
     market.viewers.by_id = {name: row for row, name in enumerate(names)}
     _restore_arrays(market.viewers, arrays)
+    words, waiting, noted, fitted_at, arrays = state["classes"]
+    unpacked = {name: _unpack(each) for name, each in arrays.items()}
+    market.classes.restore(words, waiting, noted, fitted_at, unpacked)
     market.records.restore(state["records"])
     _restore_snapshots(market, *state["snapshots"])
     _restore_arrays(market.calibration, state["calibration"])

@@ -5,6 +5,7 @@ from typing import Any, Final
 import numpy as np
 
 from contatto.delivery.model.lines import Decision, RequestLine
+from contatto.delivery.predict.classes import LISTED, STRENGTH
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.records import Shown
 from contatto.delivery.rules.budgets import SECOND
@@ -30,6 +31,7 @@ from contatto.delivery.rules.columns import (
 from contatto.delivery.rules.deciding import hold_auction, keep_snapshot
 from contatto.delivery.rules.describing import describe_viewer, fade_viewer
 from contatto.delivery.rules.hashing import name_hash
+from contatto.delivery.rules.latent import add_classes
 
 MOST_ASKED: Final = 40
 """Hashed features that one request may bring."""
@@ -78,12 +80,14 @@ def describe_request(
     viewers = market.viewers
     names: list[int] = []
     values: list[float] = []
+    said: list[int] = []
     if features:
-        names, values = market.asked_fields.hash_features(features, MOST_ASKED, complain)
+        names, values = market.asked_fields.hash_features(features, MOST_ASKED, complain, said)
     place = market.asked_fields.values_of("\0country")
     if place is not None:
         names.append(place.hash_of(country))
         values.append(1.0)
+        said.append(names[-1])
     count = len(names)
     kinds = [ASKED] * count
     names.append(viewers.hashes[row])
@@ -95,6 +99,20 @@ def describe_request(
     market.hashes[:count] = names
     market.values[:count] = values
     market.kinds[:count] = kinds
+    classes = market.classes
+    if row:
+        classes.note(row, said, is_new=bool(viewers.table[row, V_ASKED_AT] < 0.0))
+    if classes.read(said):
+        count = add_classes(
+            classes.chances,
+            classes.named,
+            LISTED,
+            STRENGTH,
+            market.hashes,
+            market.values,
+            market.kinds,
+            count,
+        )
     fade_viewer(viewers.table, row, now_s)
     return int(
         describe_viewer(

@@ -46,6 +46,7 @@ def step_market(market: Market) -> None:
     for head, half_life_s in HALF_LIVES_S.items():
         shares[head] = 0.5 ** (passed_s / half_life_s)
     market.calibration.fade(shares)
+    market.classes.refit(market.seed)
     if market.now - market.daily_at >= DAY_S * SECOND // 4:
         days = min((market.now - market.daily_at) / SECOND / DAY_S, 1.0) if market.daily_at else 0.25
         market.daily_at = market.now

@@ -1,0 +1,183 @@
+"""Latent classes: found where people come in kinds, the same after a restart, and the same as Python."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contatto.delivery.predict.classes import CLASSES, FIRST_FIT, LISTED, MOST_WORDS, REMEMBERED, Classes
+from contatto.delivery.predict.fields import Fields
+from contatto.delivery.predict.marketplace import Marketplace
+from contatto.delivery.rules.latent import add_classes, begin_classes, fit_classes, weigh_classes
+
+WORDS = 40
+KINDS = 4
+
+
+def crowd(count: int, kinds: int, seed: int = 1) -> tuple[list[list[int]], list[int]]:
+    """What people of some kinds show: eight words, most of them of a kind; one kind is no kind."""
+    rng = np.random.default_rng(seed)
+    usual = rng.dirichlet(np.full(WORDS, 0.5), kinds)
+    kind = rng.integers(0, kinds, count)
+    return [rng.choice(WORDS, 8, p=usual[each]).tolist() for each in kind], kind.tolist()
+
+
+def noted(people: list[list[int]]) -> Classes:
+    classes = Classes()
+    for viewer, said in enumerate(people):
+        classes.note(viewer, said, is_new=True)
+    return classes
+
+
+def likeliest(classes: Classes, said: list[int]) -> int:
+    assert classes.read(said)
+    return int(classes.chances.argmax())
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Classes:
+    classes = noted(crowd(FIRST_FIT, KINDS)[0])
+    classes.refit(7)
+    return classes
+
+
+def test_people_of_one_kind_come_into_classes_that_no_other_kind_comes_into(fitted: Classes) -> None:
+    people, kinds = crowd(FIRST_FIT, KINDS)
+    of_kind = np.zeros((KINDS, CLASSES))
+    for said, kind in zip(people, kinds, strict=True):
+        of_kind[kind, likeliest(fitted, said)] += 1
+    assert of_kind.max(axis=0).sum() / FIRST_FIT > 0.85
+
+
+def test_where_people_are_of_no_kinds_there_are_no_classes() -> None:
+    classes = noted(crowd(2 * FIRST_FIT, 1)[0])
+    classes.refit(7)
+    assert not classes.read([1, 2, 3])
+
+
+def test_what_changes_from_one_request_of_a_viewer_to_the_next_makes_no_classes() -> None:
+    """A place is told by two fields: they hang together, but tell nothing of the viewer."""
+    rng = np.random.default_rng(3)
+    classes = Classes()
+    for viewer in range(FIRST_FIT):
+        said = rng.integers(0, WORDS, 4).tolist()
+        for visit in range(2):
+            place = 1_000 * int(rng.integers(1, 5))
+            classes.note(viewer, [*said, place, place + 1, place + 2], is_new=visit == 0)
+    classes.refit(7)
+    assert not classes.read([1, 2, 3])
+    changing = {classes.words[place + field] for place in range(1_000, 5_000, 1_000) for field in range(3)}
+    assert (classes.again / np.maximum(classes.asked, 1.0))[sorted(changing)].max() < 0.5
+
+
+def test_few_viewers_are_no_ground_for_classes() -> None:
+    classes = noted(crowd(FIRST_FIT - 1, KINDS)[0])
+    classes.refit(7)
+    assert not classes.read([1, 2, 3])
+
+
+def test_a_later_fit_goes_on_from_the_classes_that_there_are() -> None:
+    more = FIRST_FIT * 3 // 2
+    people, _ = crowd(more, KINDS)
+    classes = noted(people[:FIRST_FIT])
+    classes.refit(7)
+    before = [likeliest(classes, said) for said in people]
+    for viewer in range(FIRST_FIT, more):
+        classes.note(viewer, people[viewer], is_new=True)
+    classes.refit(7)
+    assert classes.fitted_at == more
+    same = [likeliest(classes, said) == had for said, had in zip(people, before, strict=True)]
+    assert sum(same) / len(same) > 0.8
+
+
+def test_what_is_saved_goes_on_as_the_saved_one_would(fitted: Classes) -> None:
+    saved, other = Marketplace(7), Marketplace(7)
+    saved.market.classes = noted(crowd(FIRST_FIT + 50, KINDS)[0])
+    saved.market.classes.refit(7)
+    other.restore(saved.save())
+    assert other.save() == saved.save()
+    said = crowd(1, KINDS, seed=5)[0][0]
+    for each in (saved, other):
+        each.market.classes.note(10**6, [10_000, *said], is_new=True)
+        each.market.classes.note(FIRST_FIT, said, is_new=False)
+        assert each.market.classes.read(said)
+    assert saved.market.classes.chances.tolist() == other.market.classes.chances.tolist()
+    assert other.save() == saved.save()
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), max_size=60))
+def test_whatever_is_shown_the_chances_of_classes_add_up_to_one(fitted: Classes, said: list[int]) -> None:
+    assert fitted.read(said)
+    assert fitted.chances.sum() == pytest.approx(1.0)
+    assert (fitted.chances >= 0.0).all()
+
+
+def test_more_words_and_viewers_than_are_kept_do_no_harm() -> None:
+    classes = Classes()
+    for number in range(REMEMBERED + 10):
+        classes.note(number, list(range(number, number + 50)), is_new=True)
+    assert len(classes.words) == MOST_WORDS
+    assert classes.noted == REMEMBERED + 10
+    classes.refit(7)
+
+
+def test_each_round_of_the_fit_makes_the_viewers_likelier() -> None:
+    classes = noted(crowd(300, KINDS)[0])
+    shares, scores, prior = np.zeros((300, 6)), np.zeros((len(classes.words), 6)), np.zeros(6)
+    begin_classes(np.uint64(3), shares)
+    likely = [fit_classes(classes.bags, classes.sizes, 0, 300, 1, shares, scores, prior) for _ in range(12)]
+    assert all(after > before - 1e-3 for before, after in pairwise(likely))
+    assert np.exp(scores).sum(axis=0) == pytest.approx(np.ones(6))
+
+
+def test_the_likeliest_classes_become_features_in_their_order() -> None:
+    named, chances = np.arange(CLASSES, dtype=np.uint64), np.zeros(CLASSES)
+    chances[[4, 2, 9]] = 0.2, 0.5, 0.3
+    hashes, values, kinds = np.zeros(10, np.uint64), np.zeros(10), np.ones(10, np.int64)
+    assert add_classes(chances, named, LISTED, 2.0, hashes, values, kinds, 1) == 1 + LISTED
+    assert hashes[1 : 1 + LISTED].tolist() == [2, 9, 4]
+    assert values[1 : 1 + LISTED].tolist() == [1.0, 0.6, 0.4]
+
+
+def test_words_are_texts_items_of_lists_and_the_nearest_knot_of_a_number() -> None:
+    fields = Fields("request")
+    for number in range(300):
+        fields.hash_features({"age": float(number)}, 40, print)
+    said: list[int] = []
+    hashes, _ = fields.hash_features({"age": 101.5, "os": "a", "likes": ["x", "y"]}, 40, print, said)
+    assert len(hashes) == 5
+    assert len(said) == 4
+    assert set(said) < set(hashes)
+
+
+def test_classes_are_the_same_compiled_and_as_python() -> None:
+    code = "from tests.delivery.test_classes import digest_of_fit; print(digest_of_fit())"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    found = [
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code],
+            env={**environment, "NUMBA_DISABLE_JIT": off, "PYTHONPATH": "."},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for off in ("0", "1")
+    ]
+    assert found[0] == found[1]
+
+
+def digest_of_fit() -> str:
+    """What a small fit gives, as a digest."""
+    classes = noted(crowd(60, KINDS)[0])
+    shares, scores, prior = np.zeros((60, 5)), np.zeros((len(classes.words), 5)), np.zeros(5)
+    begin_classes(np.uint64(3), shares)
+    fit_classes(classes.bags, classes.sizes, 0, 60, 4, shares, scores, prior)
+    chances = np.zeros(5)
+    weigh_classes(scores, prior, classes.bags[0], int(classes.sizes[0]), chances)
+    return hashlib.sha256(b"".join(each.tobytes() for each in (shares, scores, prior, chances))).hexdigest()
