@@ -1,245 +1,196 @@
-"""Messages through the signed webhook: how many a second, and the server's CPU for each beside bare SQLite.
+"""Messages through the signed webhook, until they are leads: how many a second, and the CPU of each.
 
-One server process is started for real and loaded from this one over keep-alive connections. Each message is
-answered after its row is durable (WAL, synchronous FULL). The floors insert the very same rows with the
-sqlite3 module: in groups of the size that the server reached, and with a commit for each.
+A server process is started for real, with a worker, and loaded from this one over keep-alive connections.
+Each message is answered after its row is durable; every third carries contact details. The floors insert the
+very same rows of the first table with the driver alone: in groups of the size that the server reached, or
+with a commit each.
+
+*Sustained* counts from the first request until nothing waits any more, so what came in faster than it was
+settled is no gain. The waiting times are from the moment when a message was due to be sent until others see
+its lead.
 """
 
+import argparse
 import asyncio
-import json
 import os
-import signal
-import socket
-import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
-import uvicorn
+from bench.fairness_parts.installation import new_database, running_postgres
+from bench.harness import Cost, Report, measured, options, percentile
+from bench.intake_parts.sending import SHARES, Sent, make_requests, send_all
+from bench.intake_parts.serving import (
+    Place,
+    count_groups,
+    count_stored,
+    count_waiting,
+    list_new_leads,
+    make_world,
+    running,
+    settle_all,
+)
 
-from bench.harness import Cost, Report, measured, options, process_cpu_s
-from contatto.app import create_app, open_context
-from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
-from contatto.channels.model import Platform
-from contatto.inbox.actions.incoming import settle_receipts
-from contatto.kit.log import set_up_logs
-from contatto.kit.settings import Settings
-from contatto.measurement.rules import TRACKING_KEY
-from contatto.migrations.steps import migrate_schema
-from contatto.simulator.payloads import Thread, received_message
-from contatto.simulator.people import plan_people
-from contatto.simulator.world import World, build_world, invent_logins
-from contatto.wiring import install
-
-HOST = "127.0.0.1"
-CONNECTIONS = 64
-SAYS = "messages through the signed webhook, durable on SQLite"
-ANSWERED = b"HTTP/1.1 200"
-READY_WITHIN_S = 30.0
-SERVED = "served.json"
-COLUMNS = (
-    "business_id", "platform", "account", "natural_key", "body", "copies", "state", "reason", "attempts",
-    "received_at", "due_at",
-)  # fmt: skip
-
-
-@dataclass
-class Run:
-    """What one load on the server gave."""
-
-    cost: Cost
-    groups: int
-    settled_s: float = 0.0
+SAYS = "signed webhooks, durable, until they are leads; every third message carries contact details"
+WARMING = 60
+PACES = (100, 500)
+SETTLED_WITHIN_S = 300.0
 
 
 def main() -> None:
-    chosen = options(SAYS)
+    chosen = options(SAYS, add=_add_engine)
     report = Report("intake", SAYS, chosen)
-    count = chosen.size(full=40_000, quick=8_000)
+    count, paced_s = chosen.size(full=60_000, quick=2_000), chosen.size(full=30, quick=3)
     with tempfile.TemporaryDirectory(prefix="contatto-bench-") as folder:
-        home = Path(folder)
-        alone = load_server(home / "alone", count, worker="separate")
-        rows = read_rows(home / "alone")
-        grouped = insert_bare(home / "grouped.sqlite3", rows, max(1, round(count / alone.groups)))
-        single = insert_bare(home / "single.sqlite3", rows[: chosen.size(full=5_000, quick=1_000)], 1)
-        settling = settle_all(home / "alone")
-        both = load_server(home / "both", count, worker="in_process")
-    floor = grouped.cpu_us_per(count)
-    add(report, "floor: bare SQLite, a commit each", single, len(rows[: chosen.size(5_000, 1_000)]), floor)
-    add(report, "floor: bare SQLite, grouped alike", grouped, count, floor)
-    add(report, "webhook, stored", alone.cost, count, floor, group=count / alone.groups)
-    add(report, "settling what was stored", settling, count, floor)
-    add(report, "webhook, stored and settled", both.cost, count, floor, behind_s=both.settled_s)
-    report.finish()
+        try:
+            if chosen.more.engine != "postgresql":
+                bench_engine(report, _Places(Path(folder), "SQLite"), (1,), count, paced_s)
+            if chosen.more.engine != "sqlite":
+                with running_postgres():
+                    bench_engine(report, _Places(Path(folder), "PostgreSQL"), (1, 2), count, paced_s)
+        finally:  # what was measured is shown, though something later did not come about
+            report.finish()
 
 
-def add(report: Report, case: str, cost: Cost, count: int, floor: float, **more: float) -> None:
-    used = cost.cpu_us_per(count)
-    figures = {"messages": count, "per_s": cost.per_second(count), "cpu_us": used, "floors": used / floor}
-    report.add(case, **figures, **more)
+def _add_engine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engine", choices=("sqlite", "postgresql"), help="one of the two alone")
 
 
-def load_server(home: Path, count: int, worker: str) -> Run:
-    """Start a server on a new database, send the messages, wait until they are settled where it does that."""
-    world = make_world(home)
-    requests = make_requests(world, count)
-    port = free_port()
-    code = f"from bench.intake import serve; serve({str(home)!r}, {port}, {worker!r})"
-    server = subprocess.Popen([sys.executable, "-c", code])
-    try:
-        wait_until_open(port)
-        asyncio.run(send_all(port, requests[:50]))  # the first ones also pay for filling caches
-        cpu, started = process_cpu_s(server.pid), time.perf_counter()
-        asyncio.run(send_all(port, requests[50:]))
-        cost = Cost(wall_s=time.perf_counter() - started)
+def bench_engine(
+    report: Report, places: "_Places", workers: tuple[int, ...], count: int, paced_s: int
+) -> None:
+    engine = places.engine
+    bench_storing(report, engine, places, count)
+    for number in workers:
+        name = f"{engine}, {number} workers" if number > 1 else engine
+        bench_sustained(report, name, places.new(), count, number)
+    for pace in PACES:
+        bench_waiting(report, engine, places.new(), pace, paced_s)
+
+
+class _Places:
+    """Installations of one engine, each new."""
+
+    def __init__(self, folder: Path, engine: str) -> None:
+        self.engine, self._folder, self._made = engine, folder, 0
+
+    def new(self) -> Place:
+        self._made += 1
+        name = f"{self.engine.lower()}_{self._made}"
+        return Place(self._folder / name, new_database(name) if self.engine == "PostgreSQL" else "")
+
+
+def bench_storing(report: Report, engine: str, places: _Places, count: int) -> None:
+    """The webhook without a worker; then the floors, and settling what was stored."""
+    place = places.new()
+    sent = make_requests(make_world(place), WARMING + count)
+    with running(place, workers=0) as server:
+        asyncio.run(send_all(server.port, sent.requests[:WARMING]))  # they also fill caches
+        cpu, started = server.cpu_s(), time.perf_counter()
+        asyncio.run(send_all(server.port, sent.requests[WARMING:]))
+        cost = Cost(time.perf_counter() - started, server.cpu_s() - cpu, server.peak_mib())
+    group = max(1, round((WARMING + count) / count_groups(place)))
+    for name, size, some in ((f"{group} a commit", group, count), ("a commit each", 1, count // 10)):
+        add(report, f"{engine} floor: the driver alone, {name}", insert_bare(place, size, some), some)
+    add(report, f"{engine}: stored", cost, count)
+    settling, settled, statements = settle_all(place)
+    add(report, f"{engine}: settled", settling, settled, statements=statements)
+
+
+def bench_sustained(report: Report, name: str, place: Place, count: int, workers: int) -> None:
+    sent = make_requests(make_world(place), WARMING + count)
+    with running(place, workers) as server:
+        asyncio.run(send_all(server.port, sent.requests[:WARMING]))
+        wait_until_settled(place, WARMING)
+        cpu, started = server.cpu_s(), time.perf_counter()
+        asyncio.run(send_all(server.port, sent.requests[WARMING:]))
         answered = time.perf_counter()
-        if worker == "in_process":
-            wait_until_settled(home)
-            cost.wall_s = time.perf_counter() - started
-        cost.cpu_s = process_cpu_s(server.pid) - cpu
-        settled_s = time.perf_counter() - answered
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(20)
-    if (found := len(read_rows(home))) != count:
-        raise RuntimeError(f"{found} of {count} messages are stored")
-    return Run(cost, json.loads((home / SERVED).read_text())["groups"], settled_s)
+        wait_until_settled(place, WARMING + count)
+        ended = time.perf_counter()
+        cost = Cost(ended - started, server.cpu_s() - cpu, server.peak_mib())
+    add(report, f"{name}: stored and settled, sustained", cost, count, behind_s=ended - answered)
 
 
-def make_world(home: Path) -> World:
-    context = open_context(install(Settings(data_dir=home)))
-    migrate_schema(context.db.engine)
-    logins, signer = invent_logins(), context.vault.signer(TRACKING_KEY)
-    world = context.db.write_now(lambda tx: build_world(tx, logins, signer))
-    context.db.close()
-    return world
-
-
-def make_requests(world: World, count: int) -> list[bytes]:
-    """Whole signed requests, of people who chat in several languages; every message id is new."""
-    account = world.accounts[Platform.TIKTOK]
-    texts = [line.text for visitor in plan_people(1, 2_000, 86_400.0, 0.0) for line in visitor.lines] or [
-        "hello"
+def bench_waiting(report: Report, engine: str, place: Place, pace: int, seconds: int) -> None:
+    """Messages at a pace, each of another person; how long it takes until their leads are seen."""
+    sent = make_requests(make_world(place), WARMING + pace * seconds, per_person=1)
+    seen: dict[int, float] = {}
+    ended = Event()
+    watching = Thread(target=watch_leads, args=(place, sent, seen, ended))
+    with running(place, workers=1) as server:
+        asyncio.run(send_all(server.port, sent.requests[:WARMING]))
+        wait_until_settled(place, WARMING)
+        watching.start()
+        due = asyncio.run(send_all(server.port, sent.requests[WARMING:], pace))
+        wait_until_settled(place, len(sent.requests))
+        ended.set()
+        watching.join()
+    waits = [
+        (seen[number] - due[number - WARMING]) * 1000
+        for number in range(WARMING, len(sent.requests))
+        if number % SHARES == 0
     ]
-    now = time.time()
-    found: list[bytes] = []
-    for number in range(count):
-        person = number // 4
-        thread = Thread(world.app_id, account.external_id, account.handle, f"p{person}", f"handle_{person}")
-        at_ms = int(now * 1000) + number
-        body = received_message(thread, f"m{number}", texts[number % len(texts)], at_ms)
-        head = (
-            f"POST /webhooks/tiktok/{world.app_id} HTTP/1.1\r\nhost: {HOST}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            f"{SIGNATURE_HEADER}: {sign_body(body, world.app_secret, int(now))}\r\n\r\n"
-        )
-        found.append(head.encode() + body)
-    return found
+    figures = {f"p{share}_ms": percentile(waits, share / 100) for share in (50, 95, 99)}
+    report.add(f"{engine}: webhook to lead, {pace} messages a second", messages=len(waits), **figures)
 
 
-async def send_all(port: int, requests: list[bytes]) -> None:
-    """Send all over some connections, each with one request on its way at a time."""
-    waiting = iter(requests)
-
-    async def send_some() -> None:
-        reader, writer = await asyncio.open_connection(HOST, port)
-        for request in waiting:
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(ANSWERED):
-                raise RuntimeError(head.decode())
-            length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-            await reader.readexactly(int(length))
-        writer.close()
-        await writer.wait_closed()
-
-    await asyncio.gather(*(send_some() for _ in range(CONNECTIONS)))
-
-
-def serve(home: str, port: int, worker: Any) -> None:
-    """The server's process: as `contatto serve`, and at its end it says how many commits there were."""
-    settings = Settings(data_dir=Path(home), worker=worker)
-    set_up_logs("warning", "json")
-    context = open_context(install(settings))
-    groups: list[None] = []
-    context.db.on_commit(lambda: groups.append(None))
-    app = create_app(context)
-    quiet: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
-    config = uvicorn.Config(app, HOST, port, proxy_headers=False, **quiet)
-    with suppress(KeyboardInterrupt):  # it ends by SIGINT; uvicorn lets a SIGTERM end the process at once
-        uvicorn.Server(config).run()
+def watch_leads(place: Place, sent: Sent, seen: dict[int, float], ended: Event) -> None:
+    """Note when each message's lead is there for others, looking every few milliseconds."""
+    context, after, is_last = place.open(), 0, False
+    while not is_last:
+        is_last = ended.wait(0.005)
+        for number, created_at in context.db.read_now(lambda tx, of=after: list_new_leads(tx, of)):  # type: ignore[misc]
+            seen.setdefault(created_at // 1000 - sent.since_ms, time.time())
+            after = max(after, number)
     context.db.close()
-    (context.settings.data_dir / SERVED).write_text(json.dumps({"groups": len(groups)}))
 
 
-def read_rows(home: Path) -> list[tuple[Any, ...]]:
-    with sqlite3.connect(home / "contatto.sqlite3") as connection:
-        return connection.execute(f"SELECT {', '.join(COLUMNS)} FROM receipts ORDER BY id").fetchall()
+def wait_until_settled(place: Place, count: int) -> None:
+    """Wait until all messages are stored, and none waits."""
+    context, limit = place.open(), time.monotonic() + SETTLED_WITHIN_S
+    while context.db.read_now(count_stored) < count or context.db.read_now(count_waiting):
+        if time.monotonic() > limit:
+            raise RuntimeError("the worker does not settle what waits")
+        time.sleep(0.02)
+    context.db.close()
 
 
-def insert_bare(path: Path, rows: list[tuple[Any, ...]], group: int) -> Cost:
-    """Insert the rows with nothing but the sqlite3 module, as durably as the server does."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    with sqlite3.connect(path.parent / "alone" / "contatto.sqlite3") as model:
-        made = "SELECT sql FROM sqlite_master WHERE tbl_name = 'receipts' AND sql IS NOT NULL"
-        for (statement,) in model.execute(made).fetchall():
-            connection.execute(statement)
-    insert = (
-        f"INSERT INTO receipts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "
-        "ON CONFLICT (business_id, platform, natural_key) DO UPDATE SET copies = copies + 1"
-    )
+def insert_bare(place: Place, group: int, count: int) -> Cost:
+    """Insert rows of the receipts anew with nothing but the driver, as durably as the server does."""
+    context = place.open()
+    connection = context.db.engine.raw_connection()
+    driver: Any = connection.driver_connection
+    mark = "%s" if place.url else "?"
+    cursor = driver.cursor()
+    cursor.execute(f"SELECT * FROM receipts ORDER BY id LIMIT {count}")
+    names = [column[0] for column in cursor.description][1:]
+    rows = [row[1:] for row in cursor.fetchall()]
+    cursor.execute("CREATE TABLE bare AS SELECT * FROM receipts WHERE id < 0")
+    cursor.execute("CREATE UNIQUE INDEX bare_key ON bare (business_id, platform, natural_key)")
+    cursor.execute("CREATE INDEX bare_due ON bare (business_id, due_at)")
+    driver.commit()
+    values = ", ".join([mark] * len(names))
+    insert = f"INSERT INTO bare ({', '.join(names)}) VALUES ({values}) ON CONFLICT DO NOTHING"
     with measured() as cost:
         for start in range(0, len(rows), group):
-            connection.execute("BEGIN IMMEDIATE")
-            for row in rows[start : start + group]:
-                connection.execute(insert, row)
-            connection.execute("COMMIT")
+            cursor.executemany(insert, rows[start : start + group])
+            driver.commit()
+    cursor.execute("DROP TABLE bare")
+    driver.commit()
     connection.close()
-    return cost
-
-
-def settle_all(home: Path) -> Cost:
-    """Settle what the first server stored, as the worker does, in this process."""
-    context = open_context(install(Settings(data_dir=home)))
-    with measured() as cost:
-        while context.db.write_now(settle_receipts):
-            pass
     context.db.close()
     return cost
 
 
-def wait_until_open(port: int) -> None:
-    end = time.monotonic() + READY_WITHIN_S
-    while True:
-        try:
-            socket.create_connection((HOST, port), timeout=1).close()
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.05)
-        else:
-            return
-
-
-def wait_until_settled(home: Path) -> None:
-    waiting = "SELECT count(*) FROM receipts WHERE state = 'received'"
-    with sqlite3.connect(home / "contatto.sqlite3") as connection:
-        while connection.execute(waiting).fetchone()[0]:
-            time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+def add(report: Report, case: str, cost: Cost, count: int, **more: float) -> None:
+    figures: dict[str, float] = {
+        "messages": count,
+        "per_s": cost.per_second(count),
+        "cpu_us": cost.cpu_us_per(count),
+    }
+    report.add(case, **figures, peak_mib=cost.peak_rss_mib, **more)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import secrets
 import threading
 import time
 import uuid
+from functools import lru_cache
 from typing import Final
 
 _EPOCH_BITS: Final = 22
@@ -19,11 +20,8 @@ def new_id() -> str:
 
     Source: RFC 9562, section 5.7.
     """
-    millis = time.time_ns() // 1_000_000
-    tail = int.from_bytes(os.urandom(10))
-    value = (millis & ((1 << 48) - 1)) << 80 | 0x7 << 76 | (tail >> 68 & 0xFFF) << 64
-    value |= 0b10 << 62 | tail & ((1 << 62) - 1)
-    return str(uuid.UUID(int=value))
+    millis = time.time_ns() // 1_000_000 & (1 << 48) - 1
+    return id_text(millis.to_bytes(6) + os.urandom(10), version=7)
 
 
 def new_number() -> int:
@@ -47,7 +45,21 @@ def named_id(namespace: str, name: str) -> str:
 
     Source: RFC 9562, section 5.5 (UUIDv5).
     """
-    return str(uuid.uuid5(uuid.UUID(namespace), name))
+    digest = hashlib.sha1(_raw_id(namespace) + name.encode(), usedforsecurity=False).digest()
+    return id_text(digest, version=5)
+
+
+@lru_cache(maxsize=4_096)
+def _raw_id(text: str) -> bytes:
+    return uuid.UUID(text).bytes
+
+
+def id_text(raw: bytes, version: int) -> str:
+    """The first 16 bytes as a UUID of a version, as text; several times as fast as the library's class."""
+    bits = bytearray(raw[:16])
+    bits[6], bits[8] = version << 4 | bits[6] & 0x0F, 0x80 | bits[8] & 0x3F
+    text = bits.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def new_secret(prefix: str) -> str:

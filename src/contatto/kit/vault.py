@@ -5,7 +5,6 @@ import hmac
 import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
-from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from itsdangerous import BadSignature, Signer
 
 from contatto.kit.base64url import from_base64url
+from contatto.kit.ids import id_text
 from contatto.kit.keys import KEY_BYTES, SecretKey
 
 _VERSION: Final = 1
@@ -108,9 +108,7 @@ class Vault:
         Source: RFC 9562, section 5.8 (UUIDv8).
         """
         message = f"{namespace}\0{name}".encode("utf-8", "surrogatepass")
-        made = bytearray(hmac.digest(self.derivation_key("ids"), message, "sha256")[:16])
-        made[6], made[8] = 0x80 | made[6] & 0x0F, 0x80 | made[8] & 0x3F
-        return str(UUID(bytes=bytes(made)))
+        return id_text(hmac.digest(self.derivation_key("ids"), message, "sha256"), version=8)
 
     def derivation_key(self, purpose: str) -> bytes:
         """A key of its own for what must follow from the same things for ever, such as ids.

@@ -52,7 +52,7 @@ from contatto.leads.model.leads import Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 
-SETTLED_AT_ONCE: Final = 100
+SETTLED_AT_ONCE: Final = 200
 """Most deliveries that are read for one batch; how many it settles, the time decides."""
 MOST_TRIES: Final = 5
 """Tries after which a delivery that breaks our own code is refused, its body kept for a replay."""
@@ -135,10 +135,10 @@ def _settle_together(tx: Tx, waiting: list[Receipt]) -> list[Receipt] | Exceptio
     alike: dict[Outcome, list[Receipt]] = defaultdict(list)
     try:
         with tx.connection.begin_nested():
-            # To read what was delivered takes about a quarter of the time; most of the rest are the writes.
+            # To read is the lesser part of the work: what was read is settled, unless that takes long.
             told = [(each, _read(tx, each)) for each in in_time(waiting, seconds / 4)]
             _read_ahead(tx, batch, told)
-            for receipt, incoming in in_time(told, seconds / 2):
+            for receipt, incoming in in_time(told, seconds):
                 tried.append(receipt)
                 alike[_settle(tx, batch, receipt, incoming)].append(receipt)
             _write(tx, batch)

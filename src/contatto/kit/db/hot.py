@@ -63,7 +63,7 @@ def insert_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
     if bound is None:
         tx.execute(statement, rows)
     else:
-        _driver(tx).executemany(bound.sql, bound.values_of(rows))
+        driver_of(tx).executemany(bound.sql, bound.values_of(rows))
 
 
 def insert_all(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
@@ -79,7 +79,7 @@ def insert_new(tx: Tx, table: Table, rows: Sequence[Row]) -> int:
     statement = insert_or_ignore(tx.connection.dialect.name, table)
     bound = None if tx.locks_rows else _bound(statement, tuple(rows[0]))
     if bound is not None:
-        return int(_driver(tx).executemany(bound.sql, bound.values_of(rows)).rowcount)
+        return int(driver_of(tx).executemany(bound.sql, bound.values_of(rows)).rowcount)
     kept = {"preserve_rowcount": True}
     return tx.connection.execute(statement, list(rows), execution_options=kept).rowcount
 
@@ -88,7 +88,7 @@ def update_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
     """Run an update that is made once and kept, for each of the rows, in their order."""
     bound = None if tx.locks_rows or not rows else _bound(statement, None)
     if bound is not None:
-        _driver(tx).executemany(bound.sql, bound.values_of([{**bound.standing, **row} for row in rows]))
+        driver_of(tx).executemany(bound.sql, bound.values_of([{**bound.standing, **row} for row in rows]))
     elif rows:
         tx.execute(statement, rows)
 
@@ -114,7 +114,7 @@ class Seek[T]:
         if bound is None:
             return tx.list(self._shape, self._statement, values)
         (asked,) = bound.values_of([bound.standing | values])
-        found = _driver(tx).execute(bound.sql, asked).fetchall()
+        found = driver_of(tx).execute(bound.sql, asked).fetchall()
         return [self._made(row) for row in found]
 
     def _made(self, row: Sequence[Any]) -> T:
@@ -130,7 +130,7 @@ class Seek[T]:
         return tuple((place, convert) for place, convert in enumerate(processors) if convert)
 
 
-def _driver(tx: Tx) -> Any:
+def driver_of(tx: Tx) -> Any:
     """The connection of the driver, within the transaction that is open."""
     if not tx.connection.in_transaction():
         tx.connection.begin()

@@ -1,0 +1,75 @@
+"""Signed requests as TikTok sends them, every third with contact details, sent at once or at a pace."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
+from contatto.channels.model import Platform
+from contatto.simulator.payloads import Thread, received_message
+from contatto.simulator.people import plan_people
+from contatto.simulator.world import World
+
+HOST: Final = "127.0.0.1"
+CONNECTIONS: Final = 64
+SHARES: Final = 3
+"""One message in so many carries contact details."""
+PER_PERSON: Final = 4
+_ANSWERED: Final = b"HTTP/1.1 200"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Requests of one world; message number n was written n milliseconds after ``since_ms``."""
+
+    since_ms: int
+    requests: list[bytes]
+
+
+def make_requests(world: World, count: int, per_person: int = PER_PERSON) -> Sent:
+    """Whole signed requests, of people who chat in several languages; every message is new."""
+    account = world.accounts[Platform.TIKTOK]
+    texts = [line.text for visitor in plan_people(1, 2_000, 86_400.0, 0.0) for line in visitor.lines]
+    now = time.time()
+    found: list[bytes] = []
+    for number in range(count):
+        person = number // per_person
+        thread = Thread(world.app_id, account.external_id, account.handle, f"p{person}", f"handle_{person}")
+        shared = f"call me on +65 9{person:07d} or write to p{person}@example.com"
+        text = shared if number % SHARES == 0 else texts[number % len(texts)]
+        body = received_message(thread, f"m{number}", text, int(now * 1000) + number)
+        head = (
+            f"POST /webhooks/tiktok/{world.app_id} HTTP/1.1\r\nhost: {HOST}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            f"{SIGNATURE_HEADER}: {sign_body(body, world.app_secret, int(now))}\r\n\r\n"
+        )
+        found.append(head.encode() + body)
+    return Sent(int(now * 1000), found)
+
+
+async def send_all(port: int, requests: Sequence[bytes], per_second: float = 0.0) -> list[float]:
+    """Send all over some connections, each with one request on its way at a time; say when each was sent.
+
+    With a pace each is sent at its time, or as soon afterwards as a connection is free, and counts from then.
+    """
+    waiting = iter(enumerate(requests))
+    sent, began = [0.0] * len(requests), time.time()
+
+    async def send_some() -> None:
+        reader, writer = await asyncio.open_connection(HOST, port)
+        for number, request in waiting:
+            sent[number] = began + number / per_second if per_second else time.time()
+            await asyncio.sleep(max(0.0, sent[number] - time.time()))
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            if not head.startswith(_ANSWERED):
+                raise RuntimeError(head.decode())
+            length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            await reader.readexactly(int(length))
+        writer.close()
+        await writer.wait_closed()
+
+    await asyncio.gather(*(send_some() for _ in range(CONNECTIONS)))
+    return sent

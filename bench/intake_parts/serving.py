@@ -1,0 +1,187 @@
+"""The server's process and its database: started, watched from outside, and read afterwards."""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+from sqlalchemy import event, text
+
+from bench.fairness_parts.installation import end, free_port, wait_until_open
+from bench.harness import Cost, measured, process_cpu_s
+from contatto.app import create_app, open_context
+from contatto.inbox.actions.incoming import settle_receipts
+from contatto.kit.db import hot
+from contatto.kit.db.tx import Tx
+from contatto.kit.log import set_up_logs
+from contatto.kit.settings import Settings
+from contatto.measurement.rules import TRACKING_KEY
+from contatto.migrations.steps import migrate_schema
+from contatto.simulator.world import World, build_world, invent_logins
+from contatto.ui.context import Context
+from contatto.wiring import install
+from contatto.worker import Worker
+
+SERVED: Final = "served.json"
+_SHIFT: Final = 5_000 << 22
+"""Numbers of leads of five seconds: so long a transaction may stay open behind later ones."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an installation lies: its folder, and its PostgreSQL database if it has one."""
+
+    home: Path
+    url: str = ""
+
+    def open(self, **settings: Any) -> Context:
+        given = {"database_url": self.url} if self.url else {}
+        return open_context(install(Settings(data_dir=self.home, **given, **settings)))
+
+
+class Running:
+    """A server that runs, with the workers beside it."""
+
+    def __init__(self, pids: list[int], port: int) -> None:
+        self._pids, self.port = pids, port
+
+    def cpu_s(self) -> float:
+        return sum(map(process_cpu_s, self._pids))
+
+    def peak_mib(self) -> float:
+        """The most memory that each of them held, together."""
+        return sum(map(_peak_mib, self._pids))
+
+
+def _peak_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in status if line.startswith("VmHWM:")).split()[1]) / 1024
+
+
+def make_world(place: Place) -> World:
+    context = place.open()
+    migrate_schema(context.db.engine)
+    logins, signer = invent_logins(), context.vault.signer(TRACKING_KEY)
+    world = context.db.write_now(lambda tx: build_world(tx, logins, signer))
+    context.db.close()
+    return world
+
+
+@contextmanager
+def running(place: Place, workers: int) -> Iterator[Running]:
+    """A server; on SQLite the worker is in its process, on PostgreSQL so many are beside it."""
+    port, on_postgres = free_port(), bool(place.url)
+    worker = "in_process" if workers and not on_postgres else "separate"
+    codes = [f"serve({str(place.home)!r}, {place.url!r}, {port}, {worker!r})"]
+    codes += [f"work({str(place.home)!r}, {place.url!r})"] * (workers if on_postgres else 0)
+    processes = [
+        subprocess.Popen([sys.executable, "-c", f"from bench.intake_parts.serving import *; {code}"])
+        for code in codes
+    ]
+    try:
+        wait_until_open(port)
+        yield Running([process.pid for process in processes], port)
+    finally:
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+        for process in processes:
+            end(process)
+
+
+def work(home: str, url: str) -> None:
+    """A worker's process, as `contatto worker`."""
+    set_up_logs("warning", "json")
+    context = Place(Path(home), url).open()
+    with suppress(KeyboardInterrupt):
+        asyncio.run(_work(context))
+    context.db.close()
+
+
+async def _work(context: Context) -> None:
+    watching = asyncio.create_task(context.db.watch())
+    try:
+        await Worker(context.db, context.installation).run()
+    finally:
+        watching.cancel()
+
+
+def serve(home: str, url: str, port: int, worker: Any) -> None:
+    """The server's process: as `contatto serve`, and at its end it says how many commits there were."""
+    set_up_logs("warning", "json")
+    context = Place(Path(home), url).open(worker=worker)
+    groups: list[None] = []
+    context.db.on_commit(lambda: groups.append(None))
+    app = create_app(context)
+    quiet: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
+    config = uvicorn.Config(app, "127.0.0.1", port, proxy_headers=False, **quiet)
+    with suppress(KeyboardInterrupt):  # it ends by SIGINT; uvicorn lets a SIGTERM end the process at once
+        uvicorn.Server(config).run()
+    context.db.close()
+    (context.settings.data_dir / SERVED).write_text(json.dumps({"groups": len(groups)}))
+
+
+def count_groups(place: Place) -> int:
+    """How many commits the server made that ran there last."""
+    return int(json.loads((place.home / SERVED).read_text())["groups"])
+
+
+def count_waiting(tx: Tx) -> int:
+    return int(tx.scalar(text("SELECT count(*) FROM receipts WHERE state = 'received'")))
+
+
+def count_stored(tx: Tx) -> int:
+    return int(tx.scalar(text("SELECT count(*) FROM receipts")))
+
+
+def list_new_leads(tx: Tx, after: int) -> list[tuple[int, int]]:
+    """Leads from a number on, with the microsecond of the message that made them."""
+    found = text("SELECT number, created_at FROM leads WHERE number > :after ORDER BY number")
+    return [(row[0], row[1]) for row in tx.execute(found, {"after": after - _SHIFT})]
+
+
+def settle_all(place: Place) -> tuple[Cost, int, float]:
+    """Settle what was stored, as the worker does, in this process.
+
+    Returns:
+        The cost, of how many deliveries, and the statements of each.
+
+    The first batch is not counted: it also reads the patterns of all languages.
+    """
+    context = place.open()
+    statements = _Statements(context)
+    context.db.write_now(settle_receipts)
+    left, before = context.db.read_now(count_waiting), statements.count
+    with measured() as cost:
+        while context.db.write_now(settle_receipts):
+            pass
+    context.db.close()
+    return cost, left, (statements.count - before) / left
+
+
+class _Statements:
+    """Counts statements, those past SQLAlchemy too; one with many rows is one."""
+
+    def __init__(self, context: Context) -> None:
+        self.count = 0
+        event.listen(context.db.engine, "before_cursor_execute", self._note)
+        driver_of = hot.driver_of
+        hot.driver_of = lambda tx: _Counting(driver_of(tx), self)
+
+    def _note(self, *_: object) -> None:
+        self.count += 1
+
+
+class _Counting:
+    def __init__(self, driver: Any, statements: _Statements) -> None:
+        self._driver, self._statements = driver, statements
+
+    def __getattr__(self, name: str) -> Any:
+        self._statements.count += 1
+        return getattr(self._driver, name)
