@@ -29,7 +29,7 @@ from contatto.delivery.model.log import Hurdle
 from contatto.delivery.rules.asking import features_of
 from contatto.delivery.rules.competing import budget_left, charge_left, describe_group, price_of
 from contatto.delivery.rules.sharing import Want, share_budgets
-from contatto.delivery.rules.targeting import find_hurdle
+from contatto.delivery.rules.targeting import find_hurdle, gather_bidders
 from contatto.measurement.model import Goal
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -91,6 +91,17 @@ def test_an_ad_fits_by_country_account_schedule_and_condition(
     shown: Candidate, asked: AdRequest, now: datetime, why: Hurdle | None
 ) -> None:
     assert find_hurdle(shown, asked, now, frozenset(), {}) is why
+
+
+def test_ads_that_a_request_can_only_take_or_leave_together_are_one_bidder() -> None:
+    together, elsewhere = [candidate(1), candidate(2)], candidate(3, id="other group")
+    barred = candidate(4, may_serve=False)
+    gathered = gather_bidders([together[0], elsewhere, together[1], barred])
+    assert [(each.candidate, each.ads) for each in gathered] == [
+        (together[0], (1, 2)),
+        (elsewhere, (3,)),
+        (barred, (4,)),
+    ]
 
 
 def test_a_view_costs_a_thousandth_and_a_click_the_views_that_it_takes() -> None:

@@ -7,6 +7,7 @@ other list: the Business API's text on ``promotion_type``. Neither list holds th
 
 from collections.abc import Iterable
 from datetime import date
+from functools import lru_cache
 from typing import Final
 
 
@@ -31,6 +32,7 @@ DM_ADS_MARKETS: Final = _codes(
 _SPELLINGS: Final = {"EAU": "AE", "UAE": "AE"}
 
 
+@lru_cache(1_000)
 def normal_country(text: str) -> str:
     """A country code in capitals; EAU and UAE are spellings of AE."""
     code = text.strip().upper()

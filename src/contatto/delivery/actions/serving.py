@@ -12,7 +12,7 @@ from itsdangerous import Signer
 
 from contatto.delivery.actions.budgeting import PROMISE_US, Till, Used, keep_promises, take_grants
 from contatto.delivery.index import LiveAds
-from contatto.delivery.model.decisions import AdRequest, Candidate, Member, Price, Served, Snapshot
+from contatto.delivery.model.decisions import AdRequest, Bidder, Candidate, Member, Price, Served, Snapshot
 from contatto.delivery.model.ledger import Promise
 from contatto.delivery.model.log import NOBODY, EntryKind, Hurdle, Record
 from contatto.delivery.predict.replica import Asked, Replica, warm_kernels
@@ -20,7 +20,7 @@ from contatto.delivery.predict.saving import Damaged, Different
 from contatto.delivery.rules.asking import features_of
 from contatto.delivery.rules.competing import LEAST_VIEW_MICROS, RESERVE_MICROS, price_of
 from contatto.delivery.rules.hashing import name_hash
-from contatto.delivery.rules.targeting import find_hurdle
+from contatto.delivery.rules.targeting import find_hurdle, gather_bidders
 from contatto.delivery.store import log as entries
 from contatto.delivery.store import models
 from contatto.kit.db.database import Database
@@ -88,6 +88,8 @@ class Shop:
         self.seed = seed_of(business_id)
         self.snapshot: Snapshot | None = None
         self.replica = Replica(self.seed)
+        self.bidders: tuple[Bidder, ...] = ()
+        self.candidates: dict[int, Candidate] = {}
         self._tills: dict[str, Till] = {}
         self._held: dict[str, float] = {}
         self._used: dict[str, Used] = {}
@@ -113,6 +115,8 @@ class Shop:
     async def _take_snapshot(self, found: Snapshot) -> None:
         first = self.snapshot is None
         self.snapshot = found
+        self.bidders = gather_bidders(found.candidates)
+        self.candidates = {each.live.ad.number: each for each in found.candidates}
         if found.version not in (self.replica.version, self._refused_version) and self.loading is None:
             self.loading = asyncio.create_task(self._load(found.version))
             self.loading.add_done_callback(self._loaded)
@@ -276,23 +280,27 @@ async def serve_ad(
     nonce = new_number()
     viewer = _pseudonym(server.live_ads.name_id, business_id, request)
     floor = max(request.floor_micros, RESERVE_MICROS)
-    able: dict[int, Candidate] = {}
+    able: list[int] = []
+    available: dict[int, float] = {}
     left_out: dict[int, str] = {}
-    for each in snapshot.candidates:
-        hurdle = _hurdle(shop, each, request, now, viewer, floor)
+    for bidder in shop.bidders:
+        candidate = bidder.candidate
+        number, held = candidate.ad_group.number, shop.available_of(candidate)
+        hurdle = _hurdle(shop, candidate, request, now, viewer)
+        if hurdle is None and held * 1_000 < floor:
+            hurdle = Hurdle.BUDGET
+            shop.note_empty()
         if hurdle is None:
-            able[each.live.ad.number] = each
+            able.extend(bidder.ads)
+            available[number] = held
         else:
-            left_out.setdefault(each.ad_group.number, hurdle.value)
-    if Hurdle.BUDGET in left_out.values():
-        shop.note_empty()
-    available = {each.ad_group.number: shop.available_of(each) for each in able.values()}
+            left_out.setdefault(number, hurdle.value)
     asked = Asked(
-        nonce, micros(now), viewer, request.country, features_of(request), floor, list(able), available,
+        nonce, micros(now), viewer, request.country, features_of(request), floor, able, available,
         {number: why for number, why in left_out.items() if number not in available},
     )  # fmt: skip
     record = shop.replica.decide(asked)
-    chosen = able.get(record.ad)
+    chosen = shop.candidates.get(record.ad) if record.ad else None
     if chosen is None:
         shop.note(record, None, None)
         return None
@@ -306,8 +314,9 @@ async def serve_ad(
 
 
 def _hurdle(
-    shop: Shop, candidate: Candidate, request: AdRequest, now: datetime, viewer: str, floor: int
+    shop: Shop, candidate: Candidate, request: AdRequest, now: datetime, viewer: str
 ) -> Hurdle | None:
+    """Why ads may not compete, their budget aside."""
     server = shop.server
     snapshot = shop.snapshot
     members = {} if snapshot is None else snapshot.members
@@ -319,7 +328,7 @@ def _hurdle(
         seen = shop.replica.shown_lately(viewer, candidate.ad_group.number)
         if seen > server.most_views - 0.5:
             return Hurdle.FREQUENCY
-    return Hurdle.BUDGET if shop.available_of(candidate) * 1_000 < floor else None
+    return None
 
 
 def _pseudonym(name_id: NameId, business_id: str, request: AdRequest) -> str:

@@ -62,6 +62,14 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Bidder:
+    """The ads of one ad group that lead to one account, by their numbers, and one of them for all."""
+
+    candidate: Candidate
+    ads: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """The live ads of a business as they were read at a time, and what the learner said of them.
 

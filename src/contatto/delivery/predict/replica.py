@@ -169,7 +169,7 @@ class Replica:
     def _decide(self, asked: Asked) -> Record:
         market, groups = self.market, self.market.groups
         market.now = max(market.now, asked.ts)
-        then = [self._group_then(number, available) for number, available in asked.available_micros.items()]
+        then = self._groups_then(asked.available_micros)
         row = self.row_of(asked.viewer)
         record = Record(
             asked.nonce, self.version, _seed_of(asked.nonce), market.requests + 1, market.now, asked.viewer,
@@ -181,10 +181,17 @@ class Replica:
             _note_shown(market, row, groups.ad_by_id[str(record.ad)], market.now / SECOND)
         return record
 
-    def _group_then(self, number: int, available_micros: float) -> GroupThen:
-        row = self.market.groups.table[self.market.groups.by_id[str(number)]]
-        available = min(available_micros * UNITS, 1e18)
-        return GroupThen(number, available, float(row[G_MULTIPLIER]), float(row[G_OFFSET]))
+    def _groups_then(self, available_micros: dict[int, float]) -> list[GroupThen]:
+        groups = self.market.groups
+        places = [groups.by_id[str(number)] for number in available_micros]
+        multipliers = groups.table[places, G_MULTIPLIER].tolist()
+        offsets = groups.table[places, G_OFFSET].tolist()
+        return [
+            GroupThen(number, min(available * UNITS, 1e18), multiplier, offset_s)
+            for (number, available), multiplier, offset_s in zip(
+                available_micros.items(), multipliers, offsets, strict=True
+            )
+        ]
 
     def row_of(self, viewer: str) -> int:
         """The row of a viewer; that of nobody is as if nothing had ever been seen."""
@@ -236,10 +243,10 @@ def answer(market: Market, record: Record) -> None:
     places = [groups.ad_by_id[str(ad)] for ad in record.ads]
     groups.ads[:, A_ON] = 0
     groups.ads[places, A_ON] = 1
-    for each in record.groups:
-        row = groups.table[groups.by_id[str(each.number)]]
-        row[G_AVAILABLE], row[G_MULTIPLIER] = each.available, each.multiplier
-        row[G_OFFSET] = each.offset_s
+    rows = [groups.by_id[str(each.number)] for each in record.groups]
+    groups.table[rows, G_AVAILABLE] = [each.available for each in record.groups]
+    groups.table[rows, G_MULTIPLIER] = [each.multiplier for each in record.groups]
+    groups.table[rows, G_OFFSET] = [each.offset_s for each in record.groups]
     market.seed, market.requests = record.seed, record.number - 1
     name = str(record.nonce)
     line = RequestLine(record.ts, name, record.viewer, record.country, record.features, record.floor_micros)

@@ -4,13 +4,13 @@ What the publisher does not know of a viewer rules nothing out, save for audienc
 known persons, and who is not known to be on it is not on it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from contatto.ads.model import AdGroup
 from contatto.ads.rules.markets import normal_country
 from contatto.ads.rules.targeting import age_group_of
-from contatto.delivery.model.decisions import AdRequest, Candidate, Member
+from contatto.delivery.model.decisions import AdRequest, Bidder, Candidate, Member
 from contatto.delivery.model.log import Hurdle
 
 type Members = Mapping[str, frozenset[Member]]
@@ -28,42 +28,44 @@ def find_hurdle(
         known: what the viewer is known by to the ad's account: a person's id, and fingerprints.
         members: of the audiences, by number.
     """
-    return next(_hurdles(candidate, request, now, known, members), None)
+    hurdle = _unfit(candidate, request, now) or _unwanted(candidate.ad_group, request)
+    if hurdle is not None:
+        return hurdle
+    return None if _by_audience(candidate.ad_group, known, members) else Hurdle.AUDIENCE
 
 
-def _hurdles(
-    candidate: Candidate, request: AdRequest, now: datetime, known: frozenset[Member], members: Members
-) -> Iterator[Hurdle]:
+def _unfit(candidate: Candidate, request: AdRequest, now: datetime) -> Hurdle | None:
+    """The goal's conditions, country, token, schedule and account."""
     ad_group = candidate.ad_group
     if not candidate.may_serve:
-        yield Hurdle.NOT_ELIGIBLE
+        return Hurdle.NOT_ELIGIBLE
     if normal_country(request.country) not in ad_group.countries:
-        yield Hurdle.COUNTRY
+        return Hurdle.COUNTRY
     if request.ad_account_ids is not None and ad_group.ad_account_id not in request.ad_account_ids:
-        yield Hurdle.OTHER_TOKEN
+        return Hurdle.OTHER_TOKEN
     if now < ad_group.starts_at or (ad_group.ends_at is not None and ad_group.ends_at <= now):
-        yield Hurdle.SCHEDULE
+        return Hurdle.SCHEDULE
     wanted = request.channel_account_id
-    if wanted is not None and candidate.live.ad.channel_account_id != wanted:
-        yield Hurdle.CHANNEL
-    yield from _unwanted(ad_group, request)
-    if not _by_audience(ad_group, known, members):
-        yield Hurdle.AUDIENCE
+    is_elsewhere = wanted is not None and candidate.live.ad.channel_account_id != wanted
+    return Hurdle.CHANNEL if is_elsewhere else None
 
 
-def _unwanted(ad_group: AdGroup, request: AdRequest) -> Iterator[Hurdle]:
+def _unwanted(ad_group: AdGroup, request: AdRequest) -> Hurdle | None:
     """Language, age and interests, where they are known."""
     language, age, interests = request.language, request.age, request.interest_category_ids
     if ad_group.languages and language is not None and language not in ad_group.languages:
-        yield Hurdle.LANGUAGE
+        return Hurdle.LANGUAGE
     if ad_group.age_groups and age is not None and age_group_of(age) not in ad_group.age_groups:
-        yield Hurdle.AGE
+        return Hurdle.AGE
     chosen = ad_group.interest_category_ids
     if chosen and interests is not None and interests.isdisjoint(chosen):
-        yield Hurdle.INTERESTS
+        return Hurdle.INTERESTS
+    return None
 
 
 def _by_audience(ad_group: AdGroup, known: frozenset[Member], members: Members) -> bool:
+    if not ad_group.audience_ids and not ad_group.excluded_audience_ids:
+        return True
     if _is_member(ad_group.excluded_audience_ids, known, members):
         return False
     return not ad_group.audience_ids or _is_member(ad_group.audience_ids, known, members)
@@ -71,3 +73,13 @@ def _by_audience(ad_group: AdGroup, known: frozenset[Member], members: Members) 
 
 def _is_member(audiences: Iterable[str], known: frozenset[Member], members: Members) -> bool:
     return any(not known.isdisjoint(members.get(number, frozenset())) for number in audiences)
+
+
+def gather_bidders(candidates: Iterable[Candidate]) -> tuple[Bidder, ...]:
+    """Live ads by what a request is compared with: what keeps one of a bidder out keeps out all of it."""
+    found: dict[tuple[str, str, bool, bool], list[Candidate]] = {}
+    for each in candidates:
+        ad = each.live.ad
+        key = (each.ad_group.id, ad.channel_account_id, each.may_serve, each.own_chat)
+        found.setdefault(key, []).append(each)
+    return tuple(Bidder(same[0], tuple(each.live.ad.number for each in same)) for same in found.values())
