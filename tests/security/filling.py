@@ -36,7 +36,7 @@ from tests.journeys.running import PASSWORD, ad_group, message, weak_hash, webho
 from tests.security.elsewhere import fill_ads_elsewhere
 from tests.security.ids import ids_of
 from tests.security.invited import found_in, links_of_people
-from tests.security.linked import erase_lead, fill_crm, keep_refusal
+from tests.security.linked import erase_lead, fill_crm, keep_refusal, try_crm
 from tests.security.serving_ads import fill_delivery
 from tests.security.world import ALL_SCOPES, Built, Tenant, World, running_world
 
@@ -148,6 +148,7 @@ class Filling:
         settle(self.world)
         erase_lead(self.press, self.rows("leads", "id", "name_key"))
         settle(self.world)
+        try_crm(self.press, self.ids("target_id")[0], self.rows("leads", "id", "hidden_at"))
         keep_refusal(self.press, self.of, self.made["ad_group"])
         for _ in range(2):
             fail_job(self.world.context.db, self.of.business_id)

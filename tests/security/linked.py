@@ -18,6 +18,12 @@ def fill_crm(world: World, of: Tenant) -> None:
     world.context.db.write_now(lambda tx: link_crm(tx, of.business_id, new, ()))
 
 
+def try_crm(press: Callable[..., Any], target: str, leads: Iterable[tuple[Any, ...]]) -> None:
+    """Ask what would be written of a lead, of leads with when they were hidden."""
+    lead = next(lead for lead, hidden in leads if hidden is None)
+    press(f"/settings/integrations/{target}/trial", data={"lead_id": lead})
+
+
 def erase_lead(press: Callable[..., Any], leads: Iterable[tuple[Any, ...]]) -> None:
     """Erase the person who came with a file, of leads with what they are sorted by."""
     [lead] = [lead for lead, name in leads if "imported" in name]
