@@ -70,3 +70,8 @@ def test_a_secret_says_what_it_is_and_its_hash_does_not_hold_it() -> None:
     assert hash_secret(secret) == hash_secret(secret)
     assert secret not in hash_secret(secret)
     assert len(hash_secret(secret)) == 64
+
+
+def test_ids_sort_as_they_were_made_however_many_a_millisecond_has() -> None:
+    made = [new_id() for _ in range(20_000)]
+    assert made == sorted(set(made))
