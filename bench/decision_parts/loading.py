@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.intake import ANSWERED, HOST
+from bench.intake_parts.sending import ANSWERED, HOST
 
 CONNECTIONS: Final = 64
 """Kept open; a request that finds all of them busy waits for one, and that counts."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bench.intake import HOST, free_port, wait_until_open
+from bench.fairness_parts.installation import HOST, free_port, wait_until_open
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount
 from contatto.accounts.model import Permission

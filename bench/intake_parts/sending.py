@@ -17,7 +17,7 @@ CONNECTIONS: Final = 64
 SHARES: Final = 3
 """One message in so many carries contact details."""
 PER_PERSON: Final = 4
-_ANSWERED: Final = b"HTTP/1.1 200"
+ANSWERED: Final = b"HTTP/1.1 200"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ async def send_all(port: int, requests: Sequence[bytes], per_second: float = 0.0
             await asyncio.sleep(max(0.0, sent[number] - time.time()))
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(_ANSWERED):
+            if not head.startswith(ANSWERED):
                 raise RuntimeError(head.decode())
             length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
             await reader.readexactly(int(length))
