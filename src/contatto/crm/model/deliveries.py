@@ -104,6 +104,7 @@ class Payload:
         email, phone: what the record is looked for by.
         occurred_at: in ISO 8601.
         sources: what each field was made of, for the note if the field is gone.
+        stand_ins: what a new record has in fields that the CRM requires and the lead has no value for.
     """
 
     external_id: str
@@ -115,3 +116,4 @@ class Payload:
     occurred_at: str
     former_ids: tuple[str, ...] = ()
     sources: dict[str, str] = field(default_factory=dict)
+    stand_ins: dict[str, str] = field(default_factory=dict)

@@ -142,9 +142,8 @@ def operation_of(course: Course) -> Operation:
     if course.stage is Stage.MERGE:
         return Merge(course.merge_ids[0], course.record_id)
     at = datetime.fromisoformat(payload.occurred_at)
-    return Write(
-        course.record_id or None, payload.external_id, payload.revision, payload.values, payload.note, at
-    )
+    written = payload.values if course.record_id else payload.stand_ins | payload.values
+    return Write(course.record_id or None, payload.external_id, payload.revision, written, payload.note, at)
 
 
 def next_turn(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:

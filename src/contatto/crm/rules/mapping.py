@@ -1,6 +1,7 @@
 """What of a lead goes into which field of a CRM, what into the note, and whether the CRM has the fields."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from contatto.capture.model import Field
@@ -73,7 +74,26 @@ def map_lead(
     email = snapshot.values.get(Field.EMAIL, "").partition(", ")[0]
     at = snapshot.occurred_at.isoformat()
     first_phone = phone.partition(", ")[0]
-    return Payload(snapshot.lead_id, revision, values, note, email, first_phone, at, sources=sources)
+    return Payload(
+        snapshot.lead_id,
+        revision,
+        values,
+        note,
+        email,
+        first_phone,
+        at,
+        sources=sources,
+        stand_ins=_stand_ins(target, snapshot, {*values, *without}),
+    )
+
+
+def _stand_ins(target: Target, snapshot: Snapshot, filled: Collection[str]) -> dict[str, str]:
+    """A contact detail for each field of the name that the CRM requires: many who chat never say theirs."""
+    required = {each.name for each in target.described if each.is_required} - set(filled)
+    known = (snapshot.values.get(each.value, "").partition(", ")[0] for each in Field)
+    text = next(filter(None, known), snapshot.values.get("lead_id", ""))
+    names = (NAME, FIRST_NAME, LAST_NAME)
+    return {row.target: text for row in target.mapping if row.source in names and row.target in required}
 
 
 def _note(snapshot: Snapshot, told: set[str]) -> str:
@@ -93,27 +113,14 @@ def leave_out(payload: Payload, field: str) -> Payload:
     source = payload.sources.get(field, field).removeprefix(ANSWER)
     line = f"{source}: {payload.values.get(field, '')}"
     note = "\n".join(part for part in (payload.note, line) if part)[:NOTE_LIMIT]
-    return _changed(payload, values, note)
+    stand_ins = {name: text for name, text in payload.stand_ins.items() if name != field}
+    return replace(payload, values=values, note=note, stand_ins=stand_ins)
 
 
 def with_edits(payload: Payload, edited: Mapping[str, str]) -> Payload:
     """The payload with values that a member put in the place of the mapped ones; an empty one is left out."""
     values = {name: text for name, text in {**payload.values, **edited}.items() if text}
-    return _changed(payload, values, payload.note)
-
-
-def _changed(payload: Payload, values: dict[str, str], note: str) -> Payload:
-    return Payload(
-        payload.external_id,
-        payload.revision,
-        values,
-        note,
-        payload.email,
-        payload.phone,
-        payload.occurred_at,
-        payload.former_ids,
-        payload.sources,
-    )
+    return replace(payload, values=values)
 
 
 def check_mapping(
