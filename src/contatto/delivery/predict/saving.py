@@ -71,7 +71,9 @@ def restore_market(market: Market, raw: bytes) -> None:
         Different: they are of a marketplace with another seed, policy or settings.
     """
     digest, body = raw[len(_MAGIC) : len(_MAGIC) + 32], raw[len(_MAGIC) + 32 :]
-    if not raw.startswith(_MAGIC) or hashlib.sha256(body).digest() != digest:
+    if not raw.startswith(_MAGIC):
+        raise Damaged("another release wrote it, or it is no marketplace")
+    if hashlib.sha256(body).digest() != digest:
         raise Damaged("it is not whole")
     state = msgspec.msgpack.decode(body)
     if state["identity"] != market.identity():
