@@ -100,7 +100,7 @@ def test_what_happens_while_nobody_looks_is_counted_and_leads_there(served: Serv
         return lead.id
 
     lead_id = served.house.context.db.write_now(give)
-    expect(owner).to_have_title(re.compile(r"^\(2\) "))
+    expect(owner).to_have_title(re.compile(r"^\(3\) "))
     owner.get_by_text("Something was assigned to you").last.locator("..").get_by_role(
         "link", name="Open"
     ).click()

@@ -137,7 +137,12 @@ SENTENCES: Final[Mapping[str, str]] = {
     "POST /settings/members/{member_id}/reset": N_("Made a link to a new password"),
     "POST /settings/members/{member_id}/role": N_("Changed a member's role"),
     **dict.fromkeys(
-        ("POST /settings/subscriptions/", "POST /business/webhook/", "POST /subscription/"),
+        (
+            "POST /settings/subscriptions",
+            "POST /business/webhook/",
+            "POST /contatto/hook/",
+            "POST /subscription/",
+        ),
         N_("Changed what programs are told"),
     ),
     **dict.fromkeys(("POST /settings/tokens", "POST /oauth2/"), N_("Made an API token")),

@@ -40,7 +40,7 @@ STATUSES: Final[Mapping[LeadStatus, str]] = {
     LeadStatus.CONVERTED: N_("Converted"),
 }
 DELIVERIES: Final[Mapping[DeliveryState, tuple[str, str]]] = {
-    DeliveryState.DUE: (N_("Due"), "review"),
+    DeliveryState.DUE: (N_("To send"), "review"),
     DeliveryState.SENT: (N_("Sent"), "contacted"),
     DeliveryState.VERIFIED: (N_("Verified"), "on"),
     DeliveryState.DEAD: (N_("Dead"), "failed"),
