@@ -96,6 +96,7 @@ def make_an_ad(page: Page) -> None:
     page.get_by_role("link", name="Make your first ad").click()
     page.locator('input[name="name"]').fill("Spring")
     page.get_by_role("button", name="Create and go on").click()
+    expect(page.locator('input[name="goal"]').first).to_be_visible()  # both forms ask for a name
     page.locator('input[name="name"]').fill("Singapore")
     page.locator('input[name="goal"][value="lead"]').check()
     page.locator('input[name="country"][value="SG"]').check()
