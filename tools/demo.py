@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-READY_WITHIN_S = 300
+READY_WITHIN_S = 600
 
 
 @contextmanager

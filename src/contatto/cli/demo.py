@@ -76,7 +76,7 @@ def demo_command(
         typer.Option(help="JSON file that is written when the world is ready: addresses and keys."),
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=30, help="Days of history.")] = 5,
-    people: Annotated[int, typer.Option(min=1, max=100_000, help="People who see an ad.")] = 2000,
+    people: Annotated[int, typer.Option(min=1, max=100_000, help="People who see an ad.")] = 1000,
     no_live: Annotated[
         bool, typer.Option("--no-live", help="No new people once the world is ready.")
     ] = False,
