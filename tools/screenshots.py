@@ -14,7 +14,7 @@ from tools.demo import running_demo
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDE = {"width": 1440, "height": 860}
 PHONE: ViewportSize = {"width": 390, "height": 780}
-LEAD_AD, TALK_AD = 0, 4
+LEAD_AD, TALK_AD = 0, 8
 """An ad for leads and one for conversations among the ads of the demo; both lead to our own chat."""
 LOOKS: dict[str, dict[str, Any]] = {
     "": {"viewport": WIDE},
