@@ -4,7 +4,6 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from email.utils import parseaddr
-from itertools import groupby
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -13,19 +12,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from contatto.accounts.model import BusinessId, Caller
 from contatto.accounts.rules import browser_name, is_able
-from contatto.accounts.store import find_business, find_member
+from contatto.accounts.store import find_member
 from contatto.alerts import rules
+from contatto.alerts.actions.due import Reader, tell_due_alerts
 from contatto.alerts.connectors import web_push
 from contatto.alerts.connectors.web_push import Browser, Chance
-from contatto.alerts.model import ALERT_PUSH, NEEDS, Alert, Kind, PushBrowser, Way
-from contatto.alerts.store import browsers, records
+from contatto.alerts.model import ALERT_PUSH, NEEDS, Kind, PushBrowser, Way
+from contatto.alerts.store import browsers
 from contatto.kit import errors
 from contatto.kit.base64url import from_base64url, to_base64url
 from contatto.kit.client import read_address
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.languages import SOURCE, translator_for
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     FORBIDDEN_ADDRESS,
@@ -41,7 +40,6 @@ from contatto.kit.outbound.model import (
 from contatto.kit.outbound.store import queue_request
 from contatto.kit.vault import Vault
 
-AT_ONCE: Final = 500
 MOST_BROWSERS: Final = 20
 """Browsers of one member."""
 URL_LIMIT: Final = 2_048
@@ -121,26 +119,14 @@ def remove_browser(tx: Tx, caller: Caller, browser_id: str) -> None:
 
 def push_due_alerts(tx: Tx) -> int:
     """Queue what is due for each browser of each member, one message for all; say how many that are."""
-    tx.hold_key("alert pushes")  # two workers at once would both queue them
-    due = records.list_due_alerts(tx, Way.PUSH, AT_ONCE)
-    for (business_id, member_id), group in groupby(due, key=lambda each: (each.business_id, each.member_id)):
-        _push_member(tx, BusinessId(business_id), member_id, list(group))
-    if due:
-        records.mark_alerts_told(tx, Way.PUSH, due)
-    return len(due)
+    return tell_due_alerts(tx, Way.PUSH, lambda reader: _push(tx, reader))
 
 
-def _push_member(tx: Tx, business_id: BusinessId, member_id: str, alerts: list[Alert]) -> None:
-    member, business = find_member(tx, business_id, member_id), find_business(tx, business_id)
-    if member is None or business is None:
-        return
-    able = [each for each in alerts if is_able(member, NEEDS[each.kind])]
-    if not able:
-        return
-    words = translator_for(member.language or SOURCE)
-    title, path, tag = rules.push_text(words, able)
-    kinds = tuple(dict.fromkeys(each.kind for each in able))
-    told = msgspec.json.encode(Told(member_id, kinds, title, business.name, path, tag)).decode()
+def _push(tx: Tx, reader: Reader) -> None:
+    business_id, member_id = reader.business.id, reader.member.id
+    title, path, tag = rules.push_text(reader.words, reader.alerts)
+    kinds = tuple(dict.fromkeys(each.kind for each in reader.alerts))
+    told = msgspec.json.encode(Told(member_id, kinds, title, reader.business.name, path, tag)).decode()
     for known in browsers.list_browsers(tx, business_id, member_id):
         browser = browsers.find_browser(tx, business_id, member_id, known.id)
         if browser is not None:

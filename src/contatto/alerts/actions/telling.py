@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
-from itertools import groupby
 from typing import Final
 
 from contatto.accounts import store as accounts
 from contatto.accounts.model import BusinessId, Member
-from contatto.accounts.rules import is_able
 from contatto.alerts import rules
+from contatto.alerts.actions.due import Reader, tell_due_alerts
 from contatto.alerts.model import NEEDS, RAISED, Alert, AlertRaised, Choices, Kind, Way
 from contatto.alerts.store import records as store
 from contatto.channels.model import ChannelLost
@@ -17,7 +16,6 @@ from contatto.inbox.model import MessageReceived
 from contatto.inbox.store.conversations import find_conversation, list_late_conversations
 from contatto.inbox.store.targets import list_reply_targets
 from contatto.kit.db.tx import Tx
-from contatto.kit.languages import SOURCE, translator_for
 from contatto.kit.outbox import emit
 from contatto.kit.rows import row_of
 from contatto.leads.model.events import LeadCaptured, WorkAssigned
@@ -26,7 +24,7 @@ from contatto.mail.actions import queue_mail
 from contatto.mail.model import NewMail
 
 AT_ONCE: Final = 500
-"""Alerts that are mailed, and late chats of a business that are looked at, in one batch."""
+"""Late chats of a business that are looked at in one batch."""
 _EARLIEST: Final = timedelta(hours=14)
 """No day begins earlier anywhere than so long before it does in UTC."""
 
@@ -75,7 +73,8 @@ def alert_due_tasks(tx: Tx) -> int:
     told = 0
     for business_id, lead_id, owner_id, due_on in list_due_tasks(tx, (tx.now + _EARLIEST).date()):
         members = _of(owner_id, _able(tx, business_id, Kind.TASK))
-        here = [each for each in members if rules.local_day(tx.now, _zone(tx, each)) >= due_on]
+        usual = _usual_zone(tx, business_id)
+        here = [each for each in members if rules.local_day(tx.now, each.timezone or usual) >= due_on]
         told += _alert(tx, business_id, (Kind.TASK, lead_id, f"{due_on:%Y-%m-%d}"), here)
     return told
 
@@ -105,22 +104,20 @@ def _of(member_id: str | None, able: list[Member]) -> list[Member]:
     return [each for each in able if each.id == member_id] or able
 
 
-def _zone(tx: Tx, member: Member) -> str:
-    """The member's own zone, else that of the first ad account of the business."""
-    if member.timezone:
-        return member.timezone
-    known = accounts.list_ad_accounts(tx, member.business_id)
+def _usual_zone(tx: Tx, business_id: str) -> str:
+    """The zone of members who chose none: that of the first ad account of the business."""
+    known = accounts.list_ad_accounts(tx, BusinessId(business_id))
     return known[0].timezone if known else "UTC"
 
 
 def _alert(tx: Tx, business_id: str, thing: tuple[Kind, str, str], members: Iterable[Member]) -> int:
     """Alert members of a thing (its kind, id and stamp) as each chose; say how many were not told before."""
     kind, subject_id, stamp = thing
-    chosen = store.list_choices(tx, business_id)
+    chosen, usual_zone = store.list_choices(tx, business_id), _usual_zone(tx, business_id)
     fresh = 0
     for member in members:
         choices = chosen.get(member.id, Choices(business_id, member.id))
-        due = rules.due_at(choices, kind, tx.now, _zone(tx, member))
+        due = rules.due_at(choices, kind, tx.now, member.timezone or usual_zone)
         if not any(due.values()) and kind not in RAISED:
             continue
         alert = Alert(business_id, member.id, kind, subject_id, stamp, tx.now)
@@ -137,29 +134,13 @@ def mail_due_alerts(tx: Tx, base_url: str, *, sends_mail: bool = True) -> int:
 
     Without a mail server they are dropped.
     """
-    tx.hold_key("alerts")  # two workers at once would both mail them
-    due = store.list_due_alerts(tx, Way.MAIL, AT_ONCE)
-    for (business_id, member_id), group in groupby(due, key=lambda each: (each.business_id, each.member_id)):
+
+    def mail(reader: Reader) -> None:
         if sends_mail:
-            _mail_member(tx, BusinessId(business_id), member_id, list(group), base_url)
-    if due:
-        store.mark_alerts_told(tx, Way.MAIL, due)
-    return len(due)
+            texts = rules.alert_mail(reader.words, reader.alerts, base_url, reader.business.name)
+            queue_mail(tx, NewMail(reader.business.id, reader.member.email, *texts))
 
-
-def _mail_member(tx: Tx, business_id: BusinessId, member_id: str, alerts: list[Alert], base_url: str) -> None:
-    """One mail to a member who may still come in, of what they may still open."""
-    member, business = (
-        accounts.find_member(tx, business_id, member_id),
-        accounts.find_business(tx, business_id),
-    )
-    if member is None or business is None:
-        return
-    readable = [each for each in alerts if is_able(member, NEEDS[each.kind])]
-    if readable:
-        words = translator_for(member.language or SOURCE)
-        texts = rules.alert_mail(words, readable, base_url, business.name)
-        queue_mail(tx, NewMail(business_id, member.email, *texts))
+    return tell_due_alerts(tx, Way.MAIL, mail)
 
 
 def purge_alerts(tx: Tx) -> int:
