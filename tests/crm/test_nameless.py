@@ -5,6 +5,7 @@ from dataclasses import replace
 from contatto.crm.actions.delivering import payload_of
 from contatto.crm.model.operations import Write
 from contatto.crm.rules.delivering import Course, Stage, operation_of
+from contatto.crm.rules.trials import compare
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from tests import make
@@ -27,6 +28,8 @@ def test_they_are_made_under_a_contact_detail_where_a_name_is_required_and_never
         assert isinstance(changed, Write)
         assert "Name" not in changed.values, "what a person there called them stays"
         assert dict(made.values) == {**changed.values, "Name": NUMBER}
+        tried = compare(payload, "", {}, lambda field, written, found: False)
+        assert {row.field: row.after for row in tried.rows} == made.values, "a trial shows the same"
         assert payload_of(tx, target, lead, 1, "http://localhost").stand_ins == {}, "no name is required"
 
     database.write_now(work)

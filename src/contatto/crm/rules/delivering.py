@@ -142,8 +142,13 @@ def operation_of(course: Course) -> Operation:
     if course.stage is Stage.MERGE:
         return Merge(course.merge_ids[0], course.record_id)
     at = datetime.fromisoformat(payload.occurred_at)
-    written = payload.values if course.record_id else payload.stand_ins | payload.values
+    written = values_for(payload, course.record_id)
     return Write(course.record_id or None, payload.external_id, payload.revision, written, payload.note, at)
+
+
+def values_for(payload: Payload, record_id: str) -> dict[str, str]:
+    """What is written to a record; a new one ("") has its stand-ins too."""
+    return payload.values if record_id else payload.stand_ins | payload.values
 
 
 def next_turn(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:

@@ -15,6 +15,7 @@ from contatto.crm.rules.delivering import (
     begin_course,
     next_turn,
     operation_of,
+    values_for,
 )
 
 
@@ -76,6 +77,6 @@ def compare(payload: Payload, record_id: str, known: Values, agrees: Agrees) -> 
             text,
             agrees=agrees(name, text, known.get(name, "")),
         )
-        for name, text in payload.values.items()
+        for name, text in values_for(payload, record_id).items()
     )
     return TrialResult(record_id, rows, payload.note)
