@@ -11,8 +11,8 @@ from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may_use, require
 from contatto.accounts.store import list_ad_accounts
-from contatto.ads.model import NodeFilter, Page
-from contatto.ads.store.nodes import find_ad_by_number, list_ad_groups
+from contatto.ads.model import Ad, NodeFilter, Page
+from contatto.ads.store.nodes import list_ad_groups, list_ads_by_number
 from contatto.delivery.actions.balances import load_statement
 from contatto.delivery.actions.explaining import explain_decision
 from contatto.delivery.actions.serving import read_record
@@ -111,10 +111,11 @@ def _groups(tx: Tx, account: AdAccount, states: dict[int, GroupState]) -> list[_
 
 def _decisions(tx: Tx, caller: Caller) -> list[_DecisionRow]:
     rows = []
-    for entry in list_decisions(tx, caller.business_id, 4 * LATEST):
-        record = read_record(entry.body)
-        ad = find_ad_by_number(tx, caller.business_id, record.ad) if record.ad else None
-        if ad is None or not may_use(caller, ad.ad_account_id):
+    records = [read_record(entry.body) for entry in list_decisions(tx, caller.business_id, 4 * LATEST)]
+    ads = _list_own_ads(tx, caller, {record.ad for record in records})
+    for record in records:
+        ad = ads.get(record.ad)
+        if ad is None:
             continue
         click, lead = 100 * record.p[0], 100 * record.p[0] * record.p[1] * record.p[2]
         at, price = from_micros(record.ts), record.price_micros / MICROS
@@ -122,17 +123,26 @@ def _decisions(tx: Tx, caller: Caller) -> list[_DecisionRow]:
     return rows[:LATEST]
 
 
+def _list_own_ads(tx: Tx, caller: Caller, numbers: set[int]) -> dict[int, Ad]:
+    """Those of the ads that the caller may see, by number."""
+    found = list_ads_by_number(tx, caller.business_id, numbers)
+    return {number: ad for number, ad in found.items() if may_use(caller, ad.ad_account_id)}
+
+
 def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
     found = explain_decision(tx, caller.business_id, nonce)
     record = found.record
     features = found.explained.features if found.explained else {}
     ordered = sorted(features.items(), key=lambda item: abs(item[1] - 1.0), reverse=True)
-    rivals = []
-    for number in record.ads:
-        ad = find_ad_by_number(tx, caller.business_id, number)
-        if ad is not None and may_use(caller, ad.ad_account_id):
-            offer = found.explained.offers.get(number, 0) if found.explained else 0
-            rivals.append((ad.name, offer / MICROS, number == record.ad))
+    ads, offers = (
+        _list_own_ads(tx, caller, set(record.ads)),
+        found.explained.offers if found.explained else {},
+    )
+    rivals = [
+        (ads[number].name, offers.get(number, 0) / MICROS, number == record.ad)
+        for number in record.ads
+        if number in ads
+    ]
     rivals.sort(key=lambda rival: rival[1], reverse=True)
     return {
         "id": str(record.nonce),

@@ -7,7 +7,7 @@ from contatto.accounts import store as known
 from contatto.accounts.actions import NewAdAccount, NewMember
 from contatto.accounts.model import Business, BusinessId, Member, Role
 from contatto.ads.store.nodes import has_ad
-from contatto.capture.store import is_capture_on
+from contatto.capture.store import list_capturing
 from contatto.channels.store import list_accounts
 from contatto.forms.store.records import list_versions
 from contatto.guide.model import NewInstallation, Step
@@ -60,10 +60,10 @@ def set_up_installation(tx: Tx, token: str, new: NewInstallation) -> tuple[Busin
 
 def list_done_steps(tx: Tx, business_id: BusinessId) -> set[Step]:
     """The steps that are done, as the business is now."""
-    channels = list_accounts(tx, business_id)
+    channels, capturing = list_accounts(tx, business_id), list_capturing(tx, business_id)
     done = {
         Step.CHANNEL: bool(channels),
-        Step.CAPTURE: any(is_capture_on(tx, business_id, each.id) for each in channels),
+        Step.CAPTURE: any(each.id in capturing for each in channels),
         Step.FORM: bool(list_versions(tx, business_id)),
         Step.AD: has_ad(tx, business_id),
         Step.COLLEAGUE: len(known.list_members(tx, business_id)) > 1,

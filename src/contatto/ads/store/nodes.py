@@ -182,6 +182,11 @@ def find_ad_by_number(tx: Tx, business_id: str, number: int) -> Ad | None:
     return tx.find(Ad, _mine(ads, business_id, ads.c.number == number))
 
 
+def list_ads_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, Ad]:
+    """Ads of a business by the API's ``ad_id``; those that are not there are left out."""
+    return {each.number: each for each in tx.list(Ad, _mine(ads, business_id, ads.c.number.in_(numbers)))}
+
+
 def find_any_ad(tx: Tx, number: int) -> Ad | None:
     """An ad of whatever business by the API's ``ad_id``; for the operator."""
     return tx.find(Ad, select(ads).where(ads.c.number == number))
