@@ -141,7 +141,7 @@ def watch_leads(place: Place, sent: Sent, seen: dict[int, float], ended: Event) 
     context, after, is_last = place.open(), 0, False
     while not is_last:
         is_last = ended.wait(0.005)
-        for number, created_at in context.db.read_now(lambda tx, of=after: list_new_leads(tx, of)):  # type: ignore[misc]
+        for number, created_at in context.db.read_now(lambda tx, of=after: list_new_leads(tx, of)):  # type: ignore[misc]  # of a lambda with a default
             seen.setdefault(created_at // 1000 - sent.since_ms, time.time())
             after = max(after, number)
     context.db.close()

@@ -105,7 +105,7 @@ def _c_scorer(booster: Any, asked: Any) -> Scorer:
     basic = import_module("lightgbm.basic")
     library, handle = basic._LIB, booster._handle  # noqa: SLF001 — the binding offers no other way there
     answer, count = np.zeros(len(asked)), c_int64()
-    text = basic._c_str("num_threads=1")  # noqa: SLF001
+    text = basic._c_str("num_threads=1")  # noqa: SLF001 — as above
     double_rows, by_rows, plain = 1, 1, 0
 
     def score() -> object:

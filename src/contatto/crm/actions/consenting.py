@@ -53,7 +53,6 @@ HOME: Final = "/integrations/oauth"
 CALLBACK: Final = f"{HOME}/callback"
 STATE_LIVES: Final = timedelta(minutes=15)
 CLIENT_ID: Final = "client_id"
-CLIENT_SECRET: Final = APP_SECRET
 _SIGNED: Final = "crm-consent"
 _VERIFIED: Final = "crm-consent-verifier"
 _STATE: Final = re.compile(r"(([1-9][0-9]{0,18})\.[\w-]{22}\.([0-9]{1,18}))\.([\w-]{43})", re.ASCII)
@@ -103,8 +102,12 @@ def consent_address(
 
 
 def _signature(vault: Vault, said: str, who: Visitor) -> str:
-    bound = "\0".join((said, who.business_id, who.member_id, who.session_hash))
-    return vault.signer(_SIGNED).get_signature(bound).decode()
+    return vault.signer(_SIGNED).get_signature(_bound(said, who)).decode()
+
+
+def _bound(said: str, who: Visitor) -> str:
+    """What is signed: the words of the state with whom it was made for."""
+    return "\0".join((said, who.business_id, who.member_id, who.session_hash))
 
 
 def _verifier(vault: Vault, said: str) -> str:
@@ -122,8 +125,7 @@ def read_consent(vault: Vault, state: str, who: Visitor, now: datetime) -> Conse
     if found is None:
         raise Refused(errors.UNSIGNED)
     said, number, asked, signature = found.groups()
-    bound = "\0".join((said, who.business_id, who.member_id, who.session_hash))
-    if not vault.signer(_SIGNED).verify_signature(bound, signature):
+    if not vault.signer(_SIGNED).verify_signature(_bound(said, who), signature):
         raise Refused(errors.UNSIGNED)
     asked_at = from_micros(int(asked))
     if not timedelta() <= now - asked_at <= STATE_LIVES:
@@ -153,11 +155,11 @@ def change_app(tx: Tx, target: Target, client_id: str, secret: str) -> None:
     client_id, secret = client_id.strip(), secret.strip()
     if any(len(text) > VALUE_LIMIT or not text.isprintable() for text in (client_id, secret)):
         raise Refused(errors.INVALID, "client_id: this is no value.")
-    if not (client_id and (secret or target.secrets.get(CLIENT_SECRET))):
+    if not (client_id and (secret or target.secrets.get(APP_SECRET))):
         raise Refused(errors.INVALID, "client_id: client ID and secret are needed.")
     store.record_target(tx, target, settings={**target.settings, CLIENT_ID: client_id})
     if secret:
-        store.record_secrets(tx, target, {**target.secrets, CLIENT_SECRET: secret})
+        store.record_secrets(tx, target, {**target.secrets, APP_SECRET: secret})
 
 
 def take_consent(tx: Tx, business_id: str, consent: Consent, code: str, server: str, base_url: str) -> Target:

@@ -11,11 +11,12 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.crm.actions import consenting as actions
-from contatto.crm.actions.consenting import CLIENT_ID, CLIENT_SECRET, Visitor
+from contatto.crm.actions.consenting import CLIENT_ID, Visitor
 from contatto.crm.actions.running import connector_of
 from contatto.crm.actions.targets import VALUE_LIMIT, load_target
 from contatto.crm.connectors.oauth import ACCESS
 from contatto.crm.model.targets import Target, TargetState
+from contatto.crm.model.traits import APP_SECRET
 from contatto.crm.pages.views import HOME as PAGES
 from contatto.crm.ports import CrmPorts
 from contatto.crm.rules.consent import DENIED, consent_text
@@ -191,7 +192,7 @@ async def _render(
 def _href(tx: Tx, request: Request, caller: Caller, target: Target) -> str:
     """Where the member lets us in; empty while the app is not known."""
     context, oauth = context_of(request), actions.oauth_of(tx, target)
-    if not (target.settings.get(CLIENT_ID) and target.secrets.get(CLIENT_SECRET)):
+    if not (target.settings.get(CLIENT_ID) and target.secrets.get(APP_SECRET)):
         return ""
     who, now = _visitor(request, caller), context.clock.now()
     return actions.consent_address(context.vault, target, oauth, who, now, context.settings.base_url)
