@@ -145,8 +145,11 @@ def test_even_an_error_that_no_future_may_carry_holds_up_nobody(db: SqliteDataba
 
 def test_appended_rows_are_stored_once_each(db: SqliteDatabase) -> None:
     again = [db.append(COUNTING, {"name": name, "n": 1}) for name in ("a", "b", "a")]
+    savepoints: list[str] = []
+    event.listen(db.engine, "savepoint", lambda _, name: savepoints.append(name))
     assert run_group(db, *again) == [None, None, None]
     assert rows(db) == {"a": 2, "b": 1}
+    assert len(savepoints) == 2  # of the write that held the writer, and of all rows together
 
 
 def test_one_bad_row_among_appended_ones_fails_alone_and_the_others_are_stored_once(

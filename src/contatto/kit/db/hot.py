@@ -30,6 +30,9 @@ class _Bound:
     standing: dict[str, Any]
     """Values that are part of the statement itself, such as its limit."""
 
+    def with_standing(self, rows: Sequence[Row]) -> Sequence[Row]:
+        return [{**self.standing, **row} for row in rows] if self.standing else rows
+
     def values_of(self, rows: Iterable[Row]) -> list[Sequence[Any]]:
         pick = itemgetter(*self.names)
         if not self.converts:
@@ -63,7 +66,7 @@ def insert_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
     if bound is None:
         tx.execute(statement, rows)
     else:
-        driver_of(tx).executemany(bound.sql, bound.values_of(rows))
+        driver_of(tx).executemany(bound.sql, bound.values_of(bound.with_standing(rows)))
 
 
 def insert_all(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
@@ -88,7 +91,7 @@ def update_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
     """Run an update that is made once and kept, for each of the rows, in their order."""
     bound = None if tx.locks_rows or not rows else _bound(statement, None)
     if bound is not None:
-        driver_of(tx).executemany(bound.sql, bound.values_of([{**bound.standing, **row} for row in rows]))
+        driver_of(tx).executemany(bound.sql, bound.values_of(bound.with_standing(rows)))
     elif rows:
         tx.execute(statement, rows)
 
