@@ -32,7 +32,7 @@ def verify_connector(connector: Connector, case: Case) -> Iterator[Result]:
     for fault, play in FAULTS.items():
         with CrmServer(case.vendor()).running() as server:
             link = Link(server.address, case.settings, case.secrets, datetime.now(UTC))
-            speaker = Speaker(connector, link)
+            speaker = Speaker(connector, link, server.patience_s)
             try:
                 yield _played(case, fault, play, Bench(case, server, speaker))
             finally:

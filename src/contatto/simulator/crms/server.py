@@ -16,6 +16,10 @@ from contatto.simulator.crms.memory import MemoryCrm
 
 SLOW_S: Final = 30.0
 """Longer than anybody waits for an answer."""
+PATIENCE_S: Final = 20.0
+"""How long an answer is waited for that is on its way, however busy the machine is."""
+NO_PATIENCE_S: Final = 0.1
+"""How long one is waited for that will not come: nothing is learned while one waits."""
 
 
 class Fault(StrEnum):
@@ -86,7 +90,7 @@ class CrmServer:
 
     @contextmanager
     def running(self) -> Iterator["CrmServer"]:
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
             yield self
@@ -109,6 +113,10 @@ class CrmServer:
             }
             return fault, plain.get(fault) or self.vendor.answer(asked)
 
+    def patience_s(self) -> float:
+        """How long the next answer is worth waiting for."""
+        return NO_PATIENCE_S if self.faults and self.faults[0] is Fault.SLOW else PATIENCE_S
+
     def wait_slowly(self) -> None:
         self._over.wait(SLOW_S)
 
@@ -117,6 +125,7 @@ class CrmServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # one packet an answer: in two, the second waits 40 ms for the first to be confirmed
 
             def handle_any(self) -> None:
                 size = int(self.headers.get("content-length") or 0)

@@ -1,6 +1,7 @@
 """A connector speaks to a CRM: each operation goes over real HTTP until there is a reply."""
 
 import ssl
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -12,11 +13,10 @@ from contatto.crm.model.deliveries import Payload
 from contatto.crm.model.operations import Expired, Link, Onward, Operation, Renew, Renewed, Reply
 from contatto.crm.rules.delivering import Arrived, Halt, begin_course, next_turn, operation_of
 from contatto.kit.exchange import HttpAnswer, HttpRequest
+from contatto.simulator.crms.server import PATIENCE_S
 
 MOST_REQUESTS: Final = 8
 MOST_TRIES: Final = 12
-PATIENCE_S: Final = 1.0
-"""How long an answer is waited for."""
 
 
 class NoReply(Exception):
@@ -24,12 +24,14 @@ class NoReply(Exception):
 
 
 class Speaker:
-    """Does one operation after another with one connector."""
+    """Does one operation after another with one connector; ``patience_s`` says how long to wait each time."""
 
-    def __init__(self, connector: Connector, link: Link) -> None:
-        self.connector, self.link = connector, link
+    def __init__(
+        self, connector: Connector, link: Link, patience_s: Callable[[], float] = lambda: PATIENCE_S
+    ) -> None:
+        self.connector, self.link, self._patience_s = connector, link, patience_s
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        self._client = httpx2.Client(timeout=PATIENCE_S, trust_env=False, verify=tls)
+        self._client = httpx2.Client(trust_env=False, verify=tls)
 
     def do(self, operation: Operation) -> Reply:
         """The reply to an operation.
@@ -89,7 +91,11 @@ class Speaker:
     def _send(self, request: HttpRequest) -> HttpAnswer:
         try:
             done = self._client.request(
-                request.method, request.url, headers=dict(request.headers), content=request.body
+                request.method,
+                request.url,
+                headers=dict(request.headers),
+                content=request.body,
+                timeout=self._patience_s(),
             )
         except httpx2.HTTPError as error:
             raise NoReply from error
