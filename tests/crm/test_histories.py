@@ -1,5 +1,6 @@
 """Generated histories: whatever happens in whatever order, the ledger adds up and no lead is there twice."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -34,10 +35,13 @@ from contatto.leads.store.records import find_lead, leads
 from tests import make, schema
 from tests.crm.engine import PORTS_WITH_MEMORY, claim, counts, fresh, link, run_all
 from tests.crm.memory import MemoryCrm
+from tests.examples import examples
 
 FAULTS: Final = ("lost after", "lost before", "down", "throttled", "html", "expired", "unreached")
-FEW: Final = settings(
-    max_examples=15, stateful_step_count=20, phases=(Phase.generate,), report_multiple_bugs=False
+NUMBER: Final = int(os.environ.get("CONTATTO_HISTORIES", "0")) or examples(45)
+"""How many histories are played: the variable asks for a number, such as the 10,000 of a release."""
+HISTORIES: Final = settings(
+    max_examples=NUMBER, stateful_step_count=20, phases=(Phase.generate,), report_multiple_bugs=False
 )
 """Histories are not made shorter when one fails: that takes minutes, and it is printed as it is."""
 PEOPLE: Final = st.integers(0, 4)
@@ -235,4 +239,4 @@ class Histories(RuleBasedStateMachine):
 def test_in_any_history_order_and_ledger_hold(tmp_path: Path) -> None:
     schema.copy_schema(tmp_path / "template.db")
     Histories.template = tmp_path / "template.db"
-    run_state_machine_as_test(Histories, settings=FEW)
+    run_state_machine_as_test(Histories, settings=HISTORIES)
