@@ -123,6 +123,8 @@ class MemoryCrm:
         gone = self.records.get(asked["id"])
         if gone is None:
             return _json(404, {})
+        if asked["id"] == asked["into"]:
+            return _json(400, {})
         gone["moved_to"] = asked["into"]
         return _json(200, {"id": asked["into"]})
 

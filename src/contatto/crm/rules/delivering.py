@@ -251,8 +251,9 @@ def _after_check(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -
     ]
     if wrong:
         return Halt(f"{DIFFERS}_{wrong[0]}"[:64], is_final=False)
-    if course.merge_ids and traits.merges:
-        return replace(course, stage=Stage.MERGE)
+    others = tuple(each for each in course.merge_ids if each != course.record_id)
+    if others and traits.merges:  # the record of a lead that was merged into this one may be its own by now
+        return replace(course, stage=Stage.MERGE, merge_ids=others)
     return Arrived(course.record_id, is_verified=True)
 
 
