@@ -125,7 +125,7 @@ class CrmServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            wbufsize = -1  # one packet an answer: in two, the second waits 40 ms for the first to be confirmed
+            wbufsize = -1  # one packet an answer: a second one would wait 40 ms for the first
 
             def handle_any(self) -> None:
                 size = int(self.headers.get("content-length") or 0)
