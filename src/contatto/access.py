@@ -214,6 +214,7 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "POST /settings/capture/{account_id}/application",
         "POST /settings/capture/{account_id}/switch",
         "POST /settings/channels/accounts",
+        "POST /settings/channels/accounts/{account_id}/check",
         "POST /settings/channels/accounts/{account_id}/correct",
         "POST /settings/channels/accounts/{account_id}/disconnect",
         "POST /settings/channels/accounts/{account_id}/sites",

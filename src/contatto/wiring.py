@@ -14,8 +14,9 @@ from contatto.alerts.actions import telling as alerts
 from contatto.alerts.model import AlertRaised, Way
 from contatto.alerts.store.records import has_due_alert, list_alerted_businesses
 from contatto.audiences import actions as audiences
+from contatto.channels.actions import account_check_kind
 from contatto.channels.index import AppIndex
-from contatto.channels.model import ChannelLost, Platform
+from contatto.channels.model import ChannelChecked, ChannelLost, Platform
 from contatto.crm.actions import scheduling as crm
 from contatto.crm.actions.checking import check_kind
 from contatto.crm.actions.consenting import consent_kind
@@ -118,6 +119,7 @@ _ALERTED: Final = partial(OnlyFor, list_alerted_businesses)
 AFTER: Final[After] = {
     AdTapped: {"push_tap": _OF_CHATS(push_tap)},
     AlertRaised: {},
+    ChannelChecked: {},
     ChannelLost: {"alert_channel": alerts.alert_channel},
     ContactRejected: {},
     ConversationChanged: {},
@@ -168,6 +170,7 @@ Jobs that wait carry these names, so a name stays for ever; see tests/house/test
 TOLD_TO: Final[Mapping[type[Any], Permission]] = {
     AdTapped: Permission.READ_INBOX,
     AlertRaised: Permission.READ_INBOX,
+    ChannelChecked: Permission.ADMINISTER,
     ChannelLost: Permission.ADMINISTER,
     ContactRejected: Permission.READ_LEADS,
     ConversationChanged: Permission.READ_INBOX,
@@ -272,7 +275,7 @@ def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     push_kinds = (pushes.push_kind(entity) for entity in Entity)
     kinds = (
         replies.reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), *push_kinds, *crm_kinds,
-        pushing.alert_push_kind(settings.mail_from, settings.base_url),
+        account_check_kind(urls), pushing.alert_push_kind(settings.mail_from, settings.base_url),
     )  # fmt: skip
     return {kind.name: kind for kind in kinds}
 

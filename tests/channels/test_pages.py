@@ -9,7 +9,7 @@ import pytest
 
 from contatto.accounts.model import Role
 from contatto.channels import store
-from contatto.channels.model import ChannelAccount
+from contatto.channels.model import ChannelAccount, CheckState
 from contatto.kit.db.tx import Tx
 from tests.ads.test_pages import post
 from tests.journeys.running import House, running_house
@@ -52,6 +52,31 @@ def test_saving_a_token_that_is_none_is_refused_and_disconnects_nothing(house: H
     assert refused.status_code == 422
     assert 'aria-invalid="true"' in refused.text
     assert token_of(house) == TOKEN
+
+
+def test_the_page_says_what_the_platform_says_of_a_token(house: House) -> None:
+    def save(tx: Tx) -> None:  # on the page it would be tried at once, by a worker
+        store.save_token(tx, house.business_id, house.tiktok_id, TOKEN)
+
+    house.context.db.write_now(save)
+    page = house.client.get(PAGE).text
+    assert "Nobody has asked the platform yet" in page
+    [check] = re.findall(r'<div[^>]*id="check-.*?</form>', page, re.DOTALL)
+    assert 'hx-trigger="live:channel_checked from:body' in check
+    assert f'action="{PAGE}/accounts/{house.tiktok_id}/check"' in check
+
+    def refuse(tx: Tx) -> None:
+        store.record_token_check(tx, house.business_id, house.tiktok_id, CheckState.REFUSED, "token_refused")
+
+    house.context.db.write_now(refuse)
+    page = house.client.get(PAGE).text
+    assert "The platform does not take the access token." in page
+    assert "Replies off" in page
+    assert act(house, "check").status_code == 303
+    assert "does not take the access token" not in house.client.get(PAGE).text
+    act(house, "disconnect", confirmed="1")
+    with nothing_changes(house.context.db):
+        assert act(house, "check").status_code == 422
 
 
 def test_disconnecting_is_an_act_of_its_own_that_says_what_it_does(house: House) -> None:
@@ -118,8 +143,10 @@ def test_a_country_that_is_none_connects_nothing(house: House) -> None:
 def test_who_may_not_administer_is_offered_none_of_it(house: House) -> None:
     sign_in_as(house, Role.AGENT)
     page = house.client.get(PAGE).text
-    for name in ("token", "correct", "disconnect"):
+    for name in ("token", "check", "correct", "disconnect"):
         assert f'/{name}"' not in page
-    for name, form in (("correct", {"country": "MY"}), ("disconnect", {"confirmed": "1"})):
+    for name, form in (
+        ("check", {}), ("correct", {"country": "MY"}), ("disconnect", {"confirmed": "1"}),
+    ):  # fmt: skip
         with nothing_changes(house.context.db):
             assert act(house, name, **form).status_code == 403

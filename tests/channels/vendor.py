@@ -36,8 +36,14 @@ class Vendor:
 class _Handler(BaseHTTPRequestHandler):
     vendor: Vendor
 
+    def do_GET(self) -> None:
+        """What an account is called."""
+        self._play({})
+
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self._play(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+
+    def _play(self, body: dict[str, Any]) -> None:
         asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         vendor = self.vendor
         vendor.asked.append(asked)
@@ -65,12 +71,33 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 _TIKTOK: dict[str, Any] = {
-    "take": (200, {}, {"code": 0, "message": "OK", "data": {"message": {"message_id": "sent-{n}"}}}),
+    "take": (
+        200,
+        {},
+        {
+            "code": 0,
+            "message": "OK",
+            "data": {
+                "message": {"message_id": "sent-{n}"},
+                "display_name": "Kopi & Cake",
+                "username": "kopi.cake",
+            },
+        },
+    ),
     "401": (200, {}, {"code": 40105, "message": "Access token is incorrect"}),
     "too fast": (200, {}, {"code": 40064, "message": "sending messages too fast"}),
 }
 _META: dict[str, Any] = {
-    "take": (200, {}, {"messages": [{"id": "sent-{n}"}], "message_id": "sent-{n}"}),
+    "take": (
+        200,
+        {},
+        {
+            "messages": [{"id": "sent-{n}"}],
+            "message_id": "sent-{n}",
+            "verified_name": "Kopi & Cake",
+            "username": "kopi.cake",
+        },
+    ),
     "401": (401, {}, {"error": {"code": 190, "message": "Invalid OAuth access token"}}),
     "too fast": (400, {}, {"error": {"code": 130429}}),
 }

@@ -1,18 +1,47 @@
-"""Connecting accounts and registering apps."""
+"""Connecting accounts, asking their platforms for them, and registering apps."""
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import phonenumbers
 
-from contatto.channels import store
-from contatto.channels.model import ChannelAccount, ChannelApp, Platform
+from contatto.channels import model, store
+from contatto.channels.model import (
+    CHECK,
+    LOST_ACCESS,
+    AccountAccess,
+    ChannelAccount,
+    ChannelApp,
+    ChannelChecked,
+    ChannelLost,
+    CheckState,
+    NotTaken,
+    Platform,
+)
 from contatto.channels.registry import CONNECTORS
-from contatto.channels.rules import MOST_ORIGINS, embed_origins
+from contatto.channels.rules import CHECK_EVERY_S, CHECK_PLAN, MOST_ORIGINS, embed_origins
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.exchange import HttpAnswer
 from contatto.kit.ids import new_id
+from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.model import (
+    Ask,
+    Done,
+    Failed,
+    Later,
+    NewRequest,
+    NotNow,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+    Step,
+)
+from contatto.kit.outbound.store import delete_requests_of, queue_request
+from contatto.kit.outbox import emit
 from contatto.kit.rows import row_of
 from contatto.kit.vault import Vault
 
@@ -136,6 +165,65 @@ def set_access_token(tx: Tx, business_id: str, account_id: str, access_token: st
     store.save_token(tx, business_id, account_id, token)
 
 
+def ask_platform(tx: Tx, business_id: str, account_id: str) -> None:
+    """Ask a platform now, and then daily, whether it takes an account's token and what it calls the account.
+
+    Raises:
+        Refused: NOT_FOUND; INVALID, when there is no token to try.
+    """
+    account = store.find_account(tx, business_id, account_id)
+    if account is None:
+        raise Refused(errors.NOT_FOUND, "There is no such channel account.")
+    if account_id not in store.list_token_dates(tx, business_id):
+        raise Refused(errors.INVALID, "access_token: there is none yet. Save one first.")
+    delete_requests_of(tx, business_id, CHECK, [account_id])
+    store.record_token_check(tx, business_id, account_id, CheckState.ASKED)
+    queue_request(tx, NewRequest(business_id, CHECK, account_id, account.platform.value), CHECK_PLAN)
+
+
+def account_check_kind(platform_urls: Mapping[Platform, str]) -> OutboundKind:
+    """How platforms are asked for their accounts."""
+    begin = partial(begin_check, platform_urls=platform_urls)
+    return OutboundKind(CHECK, begin, read_check_answer, settle_check, CHECK_PLAN)
+
+
+def begin_check(tx: Tx, request: OutboundRequest, platform_urls: Mapping[Platform, str]) -> Step:
+    """The question, or the end when the account was disconnected meanwhile."""
+    account = store.find_account(tx, request.business_id, request.subject)
+    token = store.find_token(tx, request.business_id, request.subject)
+    if account is None or token is None:
+        return Done()
+    connector = CONNECTORS[account.platform]
+    base_url = platform_urls.get(account.platform, connector.dialect.base_url).rstrip("/")
+    return Ask(connector.ask_account(AccountAccess(base_url, account.external_id, token)))
+
+
+def read_check_answer(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+    """Keep what the platform calls the account; ask again tomorrow."""
+    account = store.find_account(tx, request.business_id, request.subject)
+    if account is None:
+        return Done()
+    seen = CONNECTORS[account.platform].read_account(answer)
+    if isinstance(seen, NotTaken):
+        return Failed(seen.reason)
+    if isinstance(seen, model.NotNow):
+        return NotNow(seen.reason, seen.after_s)
+    store.record_token_check(tx, account.business_id, account.id, CheckState.WORKS, seen=seen)
+    return Later("", CHECK_EVERY_S)
+
+
+def settle_check(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+    """Keep why there is no good answer, and tell open pages; who can mend a refused token is alarmed."""
+    of = request.business_id, request.subject
+    if isinstance(outcome, Failed | NotNow):
+        is_over = isinstance(outcome, Failed) or state is RequestState.DEAD
+        shown = CheckState.REFUSED if is_over else CheckState.AWAY
+        store.record_token_check(tx, *of, shown, outcome.reason)
+        if isinstance(outcome, Failed) and outcome.reason == LOST_ACCESS:
+            emit(tx, request.business_id, ChannelLost(*of))
+    emit(tx, request.business_id, ChannelChecked(*of))
+
+
 def disconnect_account(tx: Tx, business_id: str, account_id: str) -> None:
     """Forget the token of an account; it, its chats and its leads stay, and messages still come in.
 
@@ -145,6 +233,7 @@ def disconnect_account(tx: Tx, business_id: str, account_id: str) -> None:
     if store.find_account(tx, business_id, account_id) is None:
         raise Refused(errors.NOT_FOUND, "There is no such channel account.")
     store.delete_token(tx, business_id, account_id)
+    delete_requests_of(tx, business_id, CHECK, [account_id])
 
 
 def allow_embedding(tx: Tx, business_id: str, account_id: str, text: str) -> None:

@@ -4,9 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from contatto.kit.exchange import HttpAnswer, HttpRequest
+
+CHECK: Final = "channel_check"
+"""The kind of requests that ask a platform for an account; kept in rows, so it must never change."""
+LOST_ACCESS: Final = "token_refused"
+"""The word by which connectors say that a platform takes a token no more."""
 
 
 class Platform(StrEnum):
@@ -29,6 +34,14 @@ class ChannelAccount:
     handle: str
     registration_country: str
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelChecked:
+    """The platform was asked whether it still takes the token of an account, and its answer is kept."""
+
+    business_id: str
+    account_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +212,49 @@ type SendOutcome = Sent | NotNow | NotTaken
 
 
 @dataclass(frozen=True, slots=True)
+class AccountAccess:
+    """Where an account's platform is, the platform's id of the account, and the token that opens it."""
+
+    base_url: str
+    account: str
+    access_token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSeen:
+    """The platform took the token, and calls the account so (either may be empty)."""
+
+    name: str
+    handle: str
+
+
+class CheckState(StrEnum):
+    """What the platform says of the token of an account."""
+
+    UNTRIED = "untried"
+    ASKED = "asked"
+    WORKS = "works"
+    REFUSED = "refused"
+    AWAY = "away"
+    """No answer yet; it is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCheck:
+    """An account's token: since when there is one, and what its platform said of it last.
+
+    ``reason`` is a code; ``name`` and ``handle`` are the platform's words for the account.
+    """
+
+    since: datetime
+    state: CheckState
+    reason: str
+    checked_at: datetime | None
+    name: str
+    handle: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyWindow:
     """How long after a person's message a business may answer, and how many messages it may send."""
 
@@ -278,4 +334,12 @@ class Connector(Protocol):
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
         """What the platform's answer to such a request means."""
+        ...
+
+    def ask_account(self, access: AccountAccess) -> HttpRequest:
+        """The request that asks what the account is called, and changes nothing; as rare as `reply`."""
+        ...
+
+    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
+        """What the answer to it says; `NotTaken` when the token or the id of the account is wrong."""
         ...

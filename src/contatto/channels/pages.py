@@ -12,9 +12,9 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.channels import actions, store
 from contatto.channels.actions import NewAccount
-from contatto.channels.model import ChannelAccount, ChannelApp, Platform
+from contatto.channels.model import ChannelAccount, ChannelApp, Platform, TokenCheck
 from contatto.channels.registry import CONNECTORS
-from contatto.channels.rules import may_use_message_api, serves_platform
+from contatto.channels.rules import check_text, may_use_message_api, serves_platform
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -75,6 +75,7 @@ async def post_token(
 
     def save(tx: Tx) -> None:
         actions.set_access_token(tx, caller.business_id, account_id, access_token)
+        actions.ask_platform(tx, caller.business_id, account_id)
 
     try:
         await context_of(request).db.write(save)
@@ -82,6 +83,14 @@ async def post_token(
         if refused.code is not errors.INVALID:
             raise
         return await _render(request, caller, account_id, refused)
+    return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
+
+
+@router.post("/accounts/{account_id}/check")
+async def post_check(request: Request, caller: FormCaller, account_id: str) -> Response:
+    """Ask the platform whether it takes the token; the answer comes into the open page."""
+    require(caller, Permission.ADMINISTER)
+    await context_of(request).db.write(lambda tx: actions.ask_platform(tx, caller.business_id, account_id))
     return RedirectResponse(f"/settings/channels#account-{account_id}", 303)
 
 
@@ -96,6 +105,8 @@ async def post_correction(
         account = actions.load_channel(tx, caller.business_id, account_id, "account")
         new = NewAccount(account.platform, form.external_id, form.name, form.handle, form.country)
         actions.correct_account(tx, caller.business_id, account.id, new)
+        if account.id in store.list_token_dates(tx, caller.business_id):
+            actions.ask_platform(tx, caller.business_id, account.id)
 
     try:
         await context_of(request).db.write(correct)
@@ -178,12 +189,12 @@ async def _render(
         return f'<script async src="{source}" data-chat="{account_id}"></script>'
 
     def load(tx: Tx) -> dict[str, Any]:
-        dates = store.list_token_dates(tx, caller.business_id)
+        checks = store.list_token_checks(tx, caller.business_id)
         sites = store.list_embed_origins(tx, caller.business_id)
         accounts = store.list_accounts(tx, caller.business_id)
         return {
             "accounts": [
-                _shown_account(account, dates)
+                _shown_account(account, checks.get(account.id))
                 | {"sites": "\n".join(sites.get(account.id, ())), "snippet": snippet(account.id)}
                 for account in accounts
             ],
@@ -217,7 +228,7 @@ def _countries(words: Translator) -> list[tuple[str, str]]:
     return sorted(named, key=lambda pair: pair[1])
 
 
-def _shown_account(account: ChannelAccount, dates: dict[str, Any]) -> dict[str, Any]:
+def _shown_account(account: ChannelAccount, check: TokenCheck | None) -> dict[str, Any]:
     return {
         "id": account.id,
         "display_name": account.name,
@@ -227,7 +238,8 @@ def _shown_account(account: ChannelAccount, dates: dict[str, Any]) -> dict[str, 
         "country": account.registration_country,
         "needs_token": actions.needs_token(account),
         "region_closed": not may_use_message_api(account),
-        "token_since": dates.get(account.id),
+        "check": check,
+        "check_text": check_text(check.reason) if check and check.reason else "",
     }
 
 

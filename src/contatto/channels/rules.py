@@ -2,13 +2,15 @@
 
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from contatto.channels.model import ChannelAccount, ChannelApp, Platform, ReplyWindow
+from contatto.kit.i18n import N_, LazyText
+from contatto.kit.outbound.model import RetryPlan
 
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 _META: Final = frozenset({Platform.WHATSAPP, Platform.MESSENGER, Platform.INSTAGRAM})
@@ -49,6 +51,33 @@ def window_state(
     if left == 0:
         return WindowState(is_open=False, until=until, left=left, reason="window_used_up")
     return WindowState(is_open=True, until=until, left=left)
+
+
+CHECK_EVERY_S: Final = 86_400.0
+CHECK_PLAN: Final = RetryPlan((5, 30, 120, 600, 3_600, *(21_600 for _ in range(28))))
+"""About a week; a platform that is away for longer needs a person."""
+CHECK_REASONS: Final[Mapping[str, str]] = {
+    "answer_lost": N_("No answer came"),
+    "dismissed": N_("A member gave this up."),
+    "forbidden_address": N_("The address of the platform is not allowed"),
+    "no_token": N_("There is no access token"),
+    "platform_40002": N_("The platform does not know this id, or the token is not for it"),
+    "platform_100": N_("The platform does not know this id, or the token is not for it"),
+    "platform_away": N_("The platform is away"),
+    "token_refused": N_("The platform does not take the access token"),
+    "too_fast": N_("The platform asks to go slower"),
+    "unreached": N_("The platform could not be reached"),
+    "unreadable_answer": N_("The platform answered something that makes no sense"),
+}
+"""What came of asking a platform for an account, in words for people. 40002 is TikTok's wrong parameter, 100
+is Meta's: for the one thing that is asked here, that is the id."""
+
+
+def check_text(reason: str) -> LazyText:
+    """Such a reason in words; a code of the platform itself is shown as it is."""
+    if reason in CHECK_REASONS:
+        return LazyText(CHECK_REASONS[reason])
+    return LazyText("The platform answers with an error (%(reason)s)", reason=reason.replace("_", " "))
 
 
 MOST_ORIGINS: Final = 20

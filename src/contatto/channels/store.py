@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Index, Select, String, Table, UniqueConstraint, select
 
-from contatto.channels.model import ChannelAccount, ChannelApp, Platform
+from contatto.channels.model import AccountSeen, ChannelAccount, ChannelApp, CheckState, Platform, TokenCheck
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, sealed, tenant, text
 
@@ -55,6 +55,11 @@ channel_tokens = Table(
     tenant(),
     sealed("access_token"),
     instant("changed_at"),
+    Column("check_state", Choice(CheckState), nullable=False, server_default=CheckState.UNTRIED.value),
+    text("check_reason", default=""),
+    text("platform_name", default=""),
+    text("platform_handle", default=""),
+    instant("checked_at", nullable=True),
 )
 
 
@@ -104,7 +109,13 @@ def list_accounts(tx: Tx, business_id: str) -> list[ChannelAccount]:
 
 def save_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:
     """Keep the access token of an account, sealed; a new one replaces the old."""
-    new = {"access_token": tx.vault.seal(access_token, business_id), "changed_at": tx.now}
+    new = {
+        "access_token": tx.vault.seal(access_token, business_id),
+        "changed_at": tx.now,
+        "check_state": CheckState.UNTRIED,
+        "check_reason": "",
+        "checked_at": None,
+    }
     row = {"channel_account_id": account_id, "business_id": business_id} | new
     insert = tx.upsert(channel_tokens).values(**row)
     tx.execute(insert.on_conflict_do_update(index_elements=["channel_account_id"], set_=new))
@@ -126,6 +137,40 @@ def list_token_dates(tx: Tx, business_id: str) -> dict[str, datetime]:
     """Which accounts have an access token, and since when."""
     mine = select(channel_tokens).where(channel_tokens.c.business_id == business_id)
     return {row["channel_account_id"]: row["changed_at"] for row in tx.execute(mine).mappings()}
+
+
+def list_token_checks(tx: Tx, business_id: str) -> dict[str, TokenCheck]:
+    """What the platform of each account that has a token said of it last."""
+    mine = select(channel_tokens).where(channel_tokens.c.business_id == business_id)
+    return {
+        row["channel_account_id"]: TokenCheck(
+            row["changed_at"],
+            row["check_state"],
+            row["check_reason"],
+            row["checked_at"],
+            row["platform_name"],
+            row["platform_handle"],
+        )
+        for row in tx.execute(mine).mappings()
+    }
+
+
+def record_token_check(
+    tx: Tx,
+    business_id: str,
+    account_id: str,
+    state: CheckState,
+    reason: str = "",
+    seen: AccountSeen | None = None,
+) -> None:
+    """Keep what the platform says of a token, and what it calls the account if it told."""
+    new: dict[str, Any] = {"check_state": state, "check_reason": reason}
+    if state is not CheckState.ASKED:
+        new["checked_at"] = tx.now
+    if seen is not None:
+        new |= {"platform_name": seen.name[:200], "platform_handle": seen.handle[:200]}
+    mine = channel_tokens.c.business_id == business_id, channel_tokens.c.channel_account_id == account_id
+    tx.execute(channel_tokens.update().where(*mine).values(**new))
 
 
 def list_embed_origins(tx: Tx, business_id: str) -> dict[str, tuple[str, ...]]:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from itsdangerous import BadSignature, Signer
 
 from contatto.channels.model import (
+    LOST_ACCESS,
     ChannelAccount,
     Chatted,
     Incoming,
@@ -94,8 +95,6 @@ def check_client_id(client_message_id: str) -> None:
 RETRY_AFTER_S: Final = (5, 30, 120, 600, 1_800, 3_600)
 """Seconds before each further try to send a reply; when they are used up it is dead."""
 
-LOST_ACCESS: Final = "token_refused"
-"""The word by which connectors say that a platform takes a token no more."""
 STOPPED: Final = {
     "answer_lost": N_(
         "The platform's answer was lost. The message may have arrived: look before you try again."

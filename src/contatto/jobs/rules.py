@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from contatto.ad_platforms.model import PULL
 from contatto.ad_platforms.rules.pulling import STOPS
+from contatto.channels.model import CHECK
+from contatto.channels.rules import check_text
 from contatto.crm.rules.consent import consent_text
 from contatto.crm.rules.plans import CONSENT
 from contatto.crm.rules.reasons import reason_text as crm_reason
@@ -29,6 +31,7 @@ WORK: Final[Mapping[str, str]] = {
     "alert_lead": _ALERT,
     "alert_message": _ALERT,
     "alert_push": N_("Show an alert in a browser"),
+    CHECK: N_("Ask a platform for an account"),
     "continue_job": N_("Change many leads"),
     "credit_referrals": N_("Credit chats to ads of another platform"),
     "crm_check": N_("Ask a CRM which fields it has"),
@@ -62,7 +65,11 @@ WORK: Final[Mapping[str, str]] = {
 """What was to be done, by the name of a handler of events or of a kind of requests."""
 REASONS: Final[Mapping[str, str]] = {"unknown handler": N_("It waits for a release that knows it")}
 """Why work fails that is no request; why requests fail, CRMs know too."""
-_OWN_REASONS: Final[Mapping[str, Callable[[str], LazyText | str]]] = {REPLY: stop_text, CONSENT: consent_text}
+_OWN_REASONS: Final[Mapping[str, Callable[[str], LazyText | str]]] = {
+    REPLY: stop_text,
+    CONSENT: consent_text,
+    CHECK: check_text,
+}
 """Who says why a kind of requests fails, where that is its owner alone."""
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from contatto.channels.connectors import meta
 from contatto.channels.model import (
+    AccountAccess,
     Chatted,
     Dialect,
     Incoming,
@@ -134,6 +135,9 @@ class _MetaMessaging(meta.MetaApp):
             "message": {"text": out.text, "metadata": out.message_id},
         }
         return meta.message_request(out, body)
+
+    def ask_account(self, access: AccountAccess) -> HttpRequest:
+        return meta.account_request(access, "name,username")
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
         if answer.status != 200:

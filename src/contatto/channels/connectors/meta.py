@@ -3,7 +3,8 @@
 Source: Meta for Developers, Webhooks: header ``X-Hub-Signature-256: sha256=<hex>``, HMAC-SHA256(app secret,
 raw body), with no time in it; subscribing asks
 ``GET ?hub.mode=subscribe&hub.verify_token=…&hub.challenge=…``.
-Graph API, Error handling: ``{"error": {"code", "error_subcode", "message"}}``.
+Graph API, Error handling: ``{"error": {"code", "error_subcode", "message"}}``; reading a node:
+``GET /{id}?fields=…``.
 """
 
 import hashlib
@@ -12,10 +13,20 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
-from contatto.channels.model import AdTap, Label, NotNow, NotTaken, Outgoing, SendOutcome
+from contatto.channels.model import (
+    LOST_ACCESS,
+    AccountAccess,
+    AccountSeen,
+    AdTap,
+    Label,
+    NotNow,
+    NotTaken,
+    Outgoing,
+)
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
@@ -49,7 +60,17 @@ class _Answer(msgspec.Struct):
     error: _Error | None = None
 
 
+class _Account(msgspec.Struct):
+    """A phone number of WhatsApp (its first two fields), a page, or an account of Instagram."""
+
+    verified_name: str = ""
+    display_phone_number: str = ""
+    name: str = ""
+    username: str = ""
+
+
 _answers: Final = msgspec.json.Decoder(_Answer)
+_accounts: Final = msgspec.json.Decoder(_Account)
 
 
 class MetaApp:
@@ -67,6 +88,9 @@ class MetaApp:
 
     def challenge(self, query: Mapping[str, str], verify_token: str) -> str | None:
         return answer_challenge(query, verify_token)
+
+    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
+        return read_account(answer)
 
 
 class Referral(msgspec.Struct):
@@ -149,7 +173,25 @@ def message_request(out: Outgoing, body: dict[str, Any]) -> HttpRequest:
     return HttpRequest("POST", url, headers, msgspec.json.encode(body))
 
 
-def problem(answer: HttpAnswer) -> SendOutcome:
+def account_request(access: AccountAccess, fields: str) -> HttpRequest:
+    """The request that reads these fields of an account."""
+    headers = {"Authorization": f"Bearer {access.access_token}"}
+    url = f"{access.base_url}/{VERSION}/{quote(access.account, safe='')}?fields={fields}"
+    return HttpRequest("GET", url, headers, b"")
+
+
+def read_account(answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
+    """What an account is called, or why that is not told."""
+    if answer.status != 200:
+        return problem(answer)
+    try:
+        seen = _accounts.decode(answer.body)
+    except UNREADABLE:
+        return NotTaken("unreadable_answer")
+    return AccountSeen(seen.verified_name or seen.name, seen.display_phone_number or seen.username)
+
+
+def problem(answer: HttpAnswer) -> NotNow | NotTaken:
     """What an answer other than 200 means."""
     try:
         error = _answers.decode(answer.body).error or _Error()
@@ -166,5 +208,5 @@ def problem(answer: HttpAnswer) -> SendOutcome:
     if found & _NOT_REACHED:
         return NotTaken("person_not_reached")
     if answer.status in (401, 403) or error.code in _TOKEN_REFUSED:
-        return NotTaken("token_refused")
+        return NotTaken(LOST_ACCESS)
     return NotTaken(f"platform_{error.code}" if error.code > 0 else f"http_{answer.status}")

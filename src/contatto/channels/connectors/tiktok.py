@@ -3,7 +3,7 @@
 Source: TikTok Business API v1.3, Business Messaging webhooks: header ``TikTok-Signature: t=<unix>,s=<hex>``,
 ``s`` = HMAC-SHA256(app secret, "<t>.<raw body>"); envelope ``{client_key, event, create_time, user_openid,
 content}`` in which ``content`` is JSON text. Sending: ``POST /business/message/send/``, always answered
-with 200 and a ``code``.
+with 200 and a ``code``. Accounts API: ``GET /business/get/`` with the fields that are wanted.
 """
 
 import hashlib
@@ -11,10 +11,14 @@ import hmac
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
+from urllib.parse import urlencode
 
 import msgspec
 
 from contatto.channels.model import (
+    LOST_ACCESS,
+    AccountAccess,
+    AccountSeen,
     AdTap,
     Chatted,
     Dialect,
@@ -103,6 +107,15 @@ class _SentData(msgspec.Struct):
     message: _SentMessage | None = None
 
 
+class _Profile(msgspec.Struct):
+    display_name: str = ""
+    username: str = ""
+
+
+class _ProfileAnswer(msgspec.Struct):
+    data: _Profile | None = None
+
+
 class _Answer(msgspec.Struct):
     code: int
     data: _SentData | None = None
@@ -114,6 +127,7 @@ _NOT_NOW: Final = {
 }
 _TOKEN_REFUSED: Final = frozenset({40001, 40102, 40104, 40105, 40110, 40130})
 _answers: Final = msgspec.json.Decoder(_Answer)
+_profiles: Final = msgspec.json.Decoder(_ProfileAnswer)
 _envelopes: Final = msgspec.json.Decoder(_Envelope)
 _contents: Final = msgspec.json.Decoder(_Content)
 
@@ -192,6 +206,21 @@ class TikTok:
         url = f"{out.base_url}/open_api/v1.3/business/message/send/"
         return HttpRequest("POST", url, headers, msgspec.json.encode(body))
 
+    def ask_account(self, access: AccountAccess) -> HttpRequest:
+        asked = urlencode({"business_id": access.account, "fields": '["display_name","username"]'})
+        url = f"{access.base_url}/open_api/v1.3/business/get/?{asked}"
+        return HttpRequest("GET", url, {"Access-Token": access.access_token}, b"")
+
+    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
+        outcome = self.outcome(answer)
+        if not isinstance(outcome, Sent):
+            return outcome
+        try:
+            profile = _profiles.decode(answer.body).data or _Profile()
+        except UNREADABLE:
+            return NotTaken("unreadable_answer")
+        return AccountSeen(profile.display_name, profile.username)
+
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
         if answer.status == 429 or answer.status >= 500:
             return NotNow(f"http_{answer.status}", retry_after_s(answer))
@@ -204,7 +233,7 @@ class TikTok:
         if said.code in _NOT_NOW:
             return NotNow(_NOT_NOW[said.code], retry_after_s(answer))
         if answer.status in (401, 403) or said.code in _TOKEN_REFUSED:
-            return NotTaken("token_refused")
+            return NotTaken(LOST_ACCESS)
         return NotTaken(f"platform_{said.code}"[:64])
 
 

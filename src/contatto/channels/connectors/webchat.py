@@ -8,11 +8,14 @@ from typing import Annotated, Final
 import msgspec
 
 from contatto.channels.model import (
+    AccountAccess,
+    AccountSeen,
     Chatted,
     Dialect,
     Incoming,
     Label,
     MessageKind,
+    NotNow,
     NotTaken,
     Outgoing,
     Platform,
@@ -97,4 +100,11 @@ class Webchat:
         return HttpRequest("POST", out.base_url, {}, b"")
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
+        return NotTaken("cannot_send")
+
+    def ask_account(self, access: AccountAccess) -> HttpRequest:
+        """There is no platform to ask."""
+        return HttpRequest("GET", access.base_url, {}, b"")
+
+    def read_account(self, answer: HttpAnswer) -> AccountSeen | NotNow | NotTaken:
         return NotTaken("cannot_send")

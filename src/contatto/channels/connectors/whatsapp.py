@@ -16,6 +16,7 @@ import msgspec
 
 from contatto.channels.connectors import meta
 from contatto.channels.model import (
+    AccountAccess,
     Chatted,
     Dialect,
     Incoming,
@@ -152,6 +153,9 @@ class WhatsApp(meta.MetaApp):
             "biz_opaque_callback_data": out.message_id,
         }
         return meta.message_request(out, body)
+
+    def ask_account(self, access: AccountAccess) -> HttpRequest:
+        return meta.account_request(access, "verified_name,display_phone_number")
 
     def outcome(self, answer: HttpAnswer) -> SendOutcome:
         if answer.status != 200:

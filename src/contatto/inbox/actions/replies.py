@@ -10,6 +10,7 @@ from typing import Final
 
 from contatto.channels import store as channel_store
 from contatto.channels.model import (
+    LOST_ACCESS,
     ChannelAccount,
     ChannelLost,
     Chatted,
@@ -246,7 +247,7 @@ def settle_reply(tx: Tx, request: OutboundRequest, outcome: Outcome, state: Requ
         return
     if isinstance(outcome, Failed):
         sends.record_send(tx, send, SendState.FAILED, reason=outcome.reason)
-        if outcome.reason == rules.LOST_ACCESS:
+        if outcome.reason == LOST_ACCESS:
             emit(tx, send.business_id, ChannelLost(send.business_id, send.channel_account_id))
     else:
         shown = SendState.DUE if state is RequestState.DUE else SendState.DEAD
