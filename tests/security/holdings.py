@@ -16,6 +16,14 @@ AS_SENT: Final = frozenset({"audit_entries", "lead_job_items", "lead_jobs", "lea
 """They keep what was asked for, as it was sent: which ids a request named, a filter, leads that were skipped.
 An id in them opens nothing; that it does not is asked of the routes that read them."""
 
+NAMED: Final = {
+    "ad_groups": ("page_id",),
+    "ads": ("auto_message_id", "page_id"),
+    "measured_ads": ("page_id",),
+}
+"""What an ad names is kept as a program sent it, since it may be of a platform; it is looked up among the
+business's own: test_an_ad_that_names_what_is_another_tenants_shows_nothing_of_it."""
+
 
 def rows_of(world: World, tenant: Tenant) -> Rows:
     """Every row of a tenant as text, by table; what decisions still have to write down is written before.
@@ -61,9 +69,13 @@ def ids_in(texts: Iterable[str]) -> Iterator[str]:
         yield from _ID.findall(each)
 
 
-def foreign_ids(rows: Mapping[str, list[str]], ids: set[str]) -> dict[str, set[str]]:
-    """Ids of somebody else in the rows of a tenant, by table."""
-    found = {name: ids & set(ids_in(rows[name])) for name in rows if name not in AS_SENT}
+def foreign_ids(rows: Mapping[str, list[str]], other: Tenant) -> dict[str, set[str]]:
+    """Ids of another tenant in the rows of a tenant, by table."""
+    ids = all_ids(other)
+    named = {table: {each for name in names for each in other.ids[name]} for table, names in NAMED.items()}
+    found = {
+        name: (ids - named.get(name, set())) & set(ids_in(rows[name])) for name in rows if name not in AS_SENT
+    }
     return {name: held for name, held in found.items() if held}
 
 

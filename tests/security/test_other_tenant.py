@@ -11,6 +11,9 @@ import httpx2
 import pytest
 
 from contatto.accounts.model import Credential, Role
+from contatto.ads.store.messages import list_welcome_messages
+from contatto.forms.actions.records import find_published
+from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from tests.security.attempts import Attempt, Others
 from tests.security.filling import settle
@@ -94,11 +97,24 @@ def test_ids_of_another_tenant_open_nothing(world: World, before: Rows, others: 
             )
     assert changed_tables(before, rows_of(world, world.victim)) == set()
     if way.changes:
-        assert foreign_ids(rows_of(world, world.attacker), ids) == {}
+        assert foreign_ids(rows_of(world, world.attacker), world.victim) == {}
+
+
+def test_an_ad_that_names_what_is_another_tenants_shows_nothing_of_it(world: World) -> None:
+    """A form and a welcome message are found among those of the business alone."""
+    victim, attacker = world.victim, world.attacker
+
+    def look(tx: Tx) -> list[object]:
+        of = attacker.business_id, attacker.ids["ad_account_id"][0]
+        messages = [int(each) for each in victim.ids["auto_message_id"]]
+        return [*(find_published(tx, attacker.business_id, each) for each in victim.ids["page_id"]),
+                *list_welcome_messages(tx, *of, messages)]  # fmt: skip
+
+    assert not any(world.context.db.read_now(look))
 
 
 def test_what_the_attack_left_to_the_background_reaches_nothing_either(world: World, before: Rows) -> None:
     """Runs last: jobs, pushes and replies that the attacker began are carried out."""
     settle(world)
     assert changed_tables(before, rows_of(world, world.victim)) == set()
-    assert foreign_ids(rows_of(world, world.attacker), all_ids(world.victim)) == {}
+    assert foreign_ids(rows_of(world, world.attacker), world.victim) == {}
