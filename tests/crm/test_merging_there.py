@@ -1,14 +1,18 @@
 """Leads that became one are one record in the CRM too."""
 
+import json
+
 from contatto.capture.model import Field
 from contatto.crm.model.deliveries import DeliveryState
+from contatto.crm.store import deliveries
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.exchange import HttpOutcome, HttpRequest, NoAnswer, SendFailure
 from contatto.leads.actions.merging import Wish, merge_leads
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.merges import Picks
 from tests import make
-from tests.crm.engine import counts, link, record, run_all, with_memory
+from tests.crm.engine import counts, later, link, record, run_all, with_memory
 from tests.crm.memory import MemoryCrm
 
 
@@ -29,5 +33,36 @@ def test_a_record_that_is_the_one_of_both_is_not_merged_with_itself(database: Da
         assert counts(tx, target) == {DeliveryState.VERIFIED: 1}
         (left,) = crm.live()
         assert (left["external_id"], left["id"]) == (kept.id, record(tx, target, gone.id).record_id)
+
+    database.write_now(work)
+
+
+def test_what_was_made_of_a_lead_before_it_was_merged_away_leaves_no_delivery_behind(
+    database: Database,
+) -> None:
+    def work(tx: Tx) -> None:
+        tx = with_memory(tx)
+        business_id = make.business(tx).id
+        crm, target = MemoryCrm(), link(tx, business_id)
+        run_all(tx, crm.handle)
+        kept = make.lead(tx, business_id, make.contact(), person_id="p1")
+        run_all(tx, crm.handle)
+        gone = make.lead(tx, business_id, make.contact("ada@example.com", Field.EMAIL), person_id="p2")
+
+        def lose_what_was_written(request: HttpRequest) -> HttpOutcome:
+            answer = crm.handle(request)
+            is_write = json.loads(request.body)["do"] == "write"
+            return NoAnswer(SendFailure.LOST) if is_write else answer
+
+        run_all(tx, lose_what_was_written)
+        assert len(crm.live()) == 2
+        actor = Actor(business_id, "m1", "Ana")
+        merge_leads(tx, actor, Wish(kept.id, gone.id, Picks(), ""))
+        for hours in (1, 2, 3):
+            run_all(later(tx, hours=hours), crm.handle)
+        (left,) = crm.live()
+        assert (left["external_id"], counts(tx, target)) == (kept.id, {DeliveryState.VERIFIED: 1})
+        states = {each.state for each in deliveries.list_deliveries(tx, business_id, target.id)}
+        assert states == {DeliveryState.VERIFIED}
 
     database.write_now(work)

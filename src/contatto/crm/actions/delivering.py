@@ -155,10 +155,10 @@ def _begin_merged(tx: Tx, request: OutboundRequest, delivery: Delivery) -> Cours
 
 
 def _find_merged(tx: Tx, target: Target, delivery: Delivery, turn: Course | Arrived) -> Outcome:
+    _forget_delivery(tx, delivery)  # first: the other lead's delivery is the one that arrives
     if turn.record_id:
         store.record_arrived(tx, delivery, turn.record_id, is_verified=False)
         _merge_there(tx, target, delivery)
-    _forget_delivery(tx, delivery)
     return Done()
 
 
