@@ -20,7 +20,7 @@ _OF_OTHERS: Final = (
     "POST /settings/ad-platforms/{outside_id}/token", "GET /settings/integrations",
     "GET /settings/integrations/connect/{connector}", "POST /settings/integrations/connect/{connector}",
     "GET /settings/integrations/ledger", "GET /settings/integrations/{target_id}",
-    "POST /settings/integrations/{target_id}/check",
+    "POST /settings/integrations/{target_id}/check", "POST /settings/integrations/{target_id}/compare",
     "GET /settings/integrations/{target_id}/dead/{delivery_id}",
     "POST /settings/integrations/{target_id}/dead/{delivery_id}",
     "GET /settings/integrations/{target_id}/log", "GET /settings/integrations/{target_id}/mapping",

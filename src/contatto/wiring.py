@@ -19,9 +19,11 @@ from contatto.channels.index import AppIndex
 from contatto.channels.model import ChannelChecked, ChannelLost, Platform
 from contatto.crm.actions import scheduling as crm
 from contatto.crm.actions.checking import check_kind
+from contatto.crm.actions.comparing import comparison_kind
 from contatto.crm.actions.consenting import consent_kind
 from contatto.crm.actions.delivering import delivery_kind
 from contatto.crm.actions.erasing import erasure_kind
+from contatto.crm.actions.ledger import has_alarm
 from contatto.crm.actions.polling import poll_kind
 from contatto.crm.actions.trying import trial_kind
 from contatto.crm.ports import CrmPorts, Intake
@@ -271,7 +273,8 @@ def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     """The kinds of requests to outside systems, by the names that are kept with them."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
     bring = (delivery_kind(settings.base_url), trial_kind(settings.base_url))
-    crm_kinds = (*bring, erasure_kind(), check_kind(), poll_kind(), consent_kind())
+    asking = (check_kind(), poll_kind(), comparison_kind(), consent_kind())
+    crm_kinds = (*bring, erasure_kind(), *asking)
     push_kinds = (pushes.push_kind(entity) for entity in Entity)
     kinds = (
         replies.reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), *push_kinds, *crm_kinds,
@@ -295,6 +298,7 @@ def periodic_jobs(
         PeriodicJob(1.0, pushing.push_due_alerts, partial(has_due_alert, way=Way.PUSH)),
         PeriodicJob(60.0, alerts.alert_due_tasks),
         PeriodicJob(60.0, alerts.alert_waiting_chats),
+        PeriodicJob(60.0, alerts.alert_linked_crms, has_alarm),
         PeriodicJob(3600.0, alerts.purge_alerts),
         PeriodicJob(30.0, desk.wake_conversations),
         PeriodicJob(30.0, lead_files.purge_lead_files),

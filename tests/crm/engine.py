@@ -14,6 +14,7 @@ from contatto.crm.ports import CrmPorts
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.store import deliveries
 from contatto.crm.store import targets as store
+from contatto.crm.store.standings import count_states
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpOutcome, HttpRequest
 from contatto.kit.outbound.due import list_due_destinations, list_due_requests
@@ -106,4 +107,4 @@ def record(tx: Tx, target: Target, lead_id: str) -> RecordLink:
 
 
 def counts(tx: Tx, target: Target) -> dict[DeliveryState, int]:
-    return deliveries.count_states(tx, target.business_id).get(target.id, {})
+    return count_states(tx, target.business_id).get(target.id, {})

@@ -22,6 +22,8 @@ from contatto.crm.model.operations import (
     Denied,
     Describe,
     Described,
+    Enumerate,
+    Enumerated,
     Erase,
     Erased,
     Exists,
@@ -131,6 +133,12 @@ class MemoryCrm:
     def _erase(self, asked: Any) -> HttpAnswer:
         return _json(200, {}) if self.records.pop(asked["id"], None) else _json(404, {})
 
+    def _enumerate(self, asked: Any) -> HttpAnswer:
+        ours = [each for each in self.live() if each.get("external_id")]
+        place = int(asked["after"] or 0)
+        following = str(place + 2) if len(ours) > place + 2 else ""
+        return _json(200, {"records": ours[place : place + 2], "after": following})
+
     def _changes(self, asked: Any) -> HttpAnswer:
         after = int(asked["after"] or 0)
         found = sorted((each for each in self.live() if each["tick"] > after), key=lambda each: each["tick"])
@@ -142,6 +150,7 @@ def _acts() -> Mapping[str, Callable[[MemoryCrm, Any], HttpAnswer]]:
     return {
         "describe": crm._describe, "find": crm._find, "read": crm._read, "write": crm._write,
         "merge": crm._merge, "erase": crm._erase, "changes": crm._changes,
+        "enumerate": crm._enumerate,
     }  # fmt: skip
 
 
@@ -160,8 +169,9 @@ def _body(operation: Operation) -> dict[str, Any]:
             "do": "write", "id": operation.record_id, "external_id": operation.external_id,
             "values": dict(operation.values), "note": operation.note, "revision": operation.revision,
         }  # fmt: skip
-    if isinstance(operation, Changes):
-        return {"do": "changes", "after": operation.after.at}
+    if isinstance(operation, Changes | Enumerate):
+        after = operation.after.at if isinstance(operation, Changes) else operation.after
+        return {"do": type(operation).__name__.lower(), "after": after}
     if isinstance(operation, Merge):
         return {"do": "merge", "id": operation.record_id, "into": operation.into_id}
     if isinstance(operation, Read | Erase):
@@ -179,6 +189,7 @@ class MemoryConnector:
         defaults=(("name", "Name"), ("email", "Email"), ("phone", "Phone"), ("status", "State")),
         merges=True,
         tells_changes=True,
+        enumerates=True,
     )
 
     def ask(self, link: Link, operation: Operation) -> HttpRequest | Reply:
@@ -224,6 +235,9 @@ def _good(operation: Operation, body: dict[str, Any]) -> Reply:
     if isinstance(operation, Changes):
         changes = tuple(_change(each) for each in body["records"])
         return Changed(changes, changes[-1].cursor if changes else operation.after, body["is_more"])
+    if isinstance(operation, Enumerate):
+        held = tuple((each["id"], each["external_id"]) for each in body["records"])
+        return Enumerated(held, body["after"])
     return Erased() if isinstance(operation, Erase) else Written(body["id"])
 
 

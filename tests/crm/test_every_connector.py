@@ -12,6 +12,7 @@ from contatto.crm.model.operations import (
     Cursor,
     Denied,
     Describe,
+    Enumerate,
     Erase,
     Expired,
     Find,
@@ -96,6 +97,8 @@ def operations(traits: Traits) -> list[Operation]:
         Erase("17", "0195e2a7-0000-7000-8000-000000000001"),
         Changes(Cursor()),
         Changes(Cursor("2026-01-01T00:00:00Z", "17")),
+        Enumerate(),
+        Enumerate("17"),
     ]
 
 
@@ -178,6 +181,7 @@ def test_its_traits_hold_together(connector: Connector) -> None:
         (Merge("18", "17"), traits.merges),
         (Erase("17", "x"), traits.erases is not ErasureLevel.NONE),
         (Changes(Cursor()), traits.tells_changes),
+        (Enumerate(), traits.enumerates),
     ):
         is_there = not isinstance(connector.ask(link, operation), Unsupported)
         assert is_there is works, operation

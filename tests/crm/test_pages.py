@@ -233,3 +233,17 @@ def test_the_ledger_adds_up_on_the_page_and_in_the_api(house: House, crm: CrmSer
     assert "Received = stored + merged + refused + waiting" in shown
     assert re.search(rf"Counted {found['leads']} 0 0 0 {found['verified']} 0 Yes", shown)
     post(house, f"{place}/remove", word="Counted")
+
+
+def test_its_records_are_compared_on_demand_and_what_differs_is_shown(house: House, crm: CrmServer) -> None:
+    place = link(house, crm, "Compared")
+    post(house, f"{place}/resume")
+    until(lambda: state(house, place) is TargetState.ACTIVE)
+    crm.vendor.crm.make({"name": "Copy", crm.vendor.crm.our_id: "contatto.lead_unheard_of"})
+    assert post(house, f"{place}/compare") == (303, place)
+    until(lambda: "With an id that we do not know 1" in see(house, place))
+    assert "does not hold what our ledger says" in see(house, place)
+    assert "does not hold what our ledger says" in see(house, f"{HOME}/ledger")
+    answer = house.data("GET", "/contatto/crm/ledger/get/")
+    (found,) = [each for each in answer["targets"] if each["name"] == "Compared"]
+    assert (found["comparison"]["unknown"], found["alarms"]) == (1, ["differs"])

@@ -19,6 +19,7 @@ from contatto.crm.model.operations import Find, FindBy, Found, Link, Renew, Rene
 from contatto.crm.model.targets import MappedField, TargetState
 from contatto.crm.store import deliveries
 from contatto.crm.store.erasures import list_erasures
+from contatto.crm.store.standings import count_states
 from contatto.crm.store.targets import find_target, list_targets, record_secrets
 from contatto.kit.client import Client
 from contatto.kit.clock import FixedClock
@@ -86,7 +87,7 @@ class Linked:
     def counts(self) -> dict[DeliveryState, int]:
         def work(tx: Tx) -> dict[DeliveryState, int]:
             (target,) = list_targets(tx, self.business_id)
-            return deliveries.count_states(tx, self.business_id).get(target.id, {})
+            return count_states(tx, self.business_id).get(target.id, {})
 
         return self.db.read_now(work)
 

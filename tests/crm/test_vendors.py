@@ -17,6 +17,8 @@ from contatto.crm.model.operations import (
     Denied,
     Describe,
     Described,
+    Enumerate,
+    Enumerated,
     Erase,
     Erased,
     Exists,
@@ -201,6 +203,25 @@ def test_changes_are_told_once_each_and_in_order(case: Case, speaker: Speaker, s
         cursor = reply.cursor
     assert [(record, lead) for record, lead, _ in told] == list(records.items())
     assert all(one[2] <= two[2] for one, two in pairwise(told))
+
+
+def test_it_enumerates_the_records_that_carry_our_id(case: Case, speaker: Speaker, server: CrmServer) -> None:
+    if not speaker.connector.traits.enumerates:
+        pytest.skip("it cannot")
+    leads = [f"0195e2a7-0000-7000-8000-{number:012d}" for number in range(205)]
+    values = {**case.ada}
+    for lead in leads:
+        server.vendor.crm.unique.clear()
+        made(speaker, case, lead=lead, **values)
+    held, after = [], ""
+    for _ in range(5):
+        reply = speaker.do(Enumerate(after))
+        assert isinstance(reply, Enumerated)
+        held += [lead for _, lead in reply.records]
+        after = reply.after
+        if not after:
+            break
+    assert held == leads
 
 
 def test_faults_are_told_apart(case: Case, speaker: Speaker, server: CrmServer) -> None:

@@ -17,6 +17,8 @@ class Kind(StrEnum):
     """A customer waits for an answer for longer than the business wants."""
     CHANNEL = "channel"
     """A platform refused an account's access token."""
+    CRM = "crm"
+    """Leads do not arrive in a linked CRM, or it lets us in no more, or it holds something else."""
 
 
 class Way(StrEnum):
@@ -33,11 +35,12 @@ NEEDS: Final = {
     Kind.TASK: Permission.READ_LEADS,
     Kind.WAITING: Permission.READ_INBOX,
     Kind.CHANNEL: Permission.ADMINISTER,
+    Kind.CRM: Permission.ADMINISTER,
 }
 """What somebody must be allowed to do to be alerted of a kind."""
 ALERT_PUSH: Final = "alert_push"
 """The name of the kind of outbound requests; it is kept in rows and never changes."""
-RAISED: Final = frozenset({Kind.TASK, Kind.WAITING, Kind.CHANNEL})
+RAISED: Final = frozenset({Kind.TASK, Kind.WAITING, Kind.CHANNEL, Kind.CRM})
 """Kinds that open pages hear of as `AlertRaised`; of the others they hear the event itself."""
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
 from contatto.cli.crm_kit import verify_command
 from contatto.crm.actions import targets as actions
+from contatto.crm.actions.comparing import queue_comparison
 from contatto.crm.actions.consenting import start_path
 from contatto.crm.actions.incoming import incoming_path, open_incoming
 from contatto.crm.actions.ledger import CrmLedger, load_ledger
@@ -17,6 +18,7 @@ from contatto.crm.actions.targets import NewTarget
 from contatto.crm.model.targets import Target, TargetState
 from contatto.crm.model.traits import Traits
 from contatto.crm.registry import CONNECTORS
+from contatto.crm.rules.alarms import Alarm
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 
@@ -114,6 +116,7 @@ def list_command(business: Of = "") -> None:
         has = each.standing
         counts = (has.leads, has.to_come, has.due, has.sent, has.verified, has.dead)
         why = each.target.reason or ("none arrives" if each.is_alarming else "")
+        why = why or ("differs there" if Alarm.DIFFERS in each.alarms else "")
         numbers = (f"{count:,}" for count in counts)
         table.add_row(str(each.target.number), each.target.name, each.target.state.value, *numbers, why)
     intake = found.intake
@@ -147,6 +150,12 @@ def pause_command(number: Number, business: Of = "") -> None:
 def resume_command(number: Number, business: Of = "") -> None:
     """Let leads go there again; those that waited go by themselves."""
     _change(number, business, "resume", actions.resume_target)
+
+
+@commands.command("compare")
+def compare_command(number: Number, business: Of = "") -> None:
+    """Compare its records with our ledger now; `list` and the API tell what came of it."""
+    _change(number, business, "compare", queue_comparison)
 
 
 @commands.command("resync")

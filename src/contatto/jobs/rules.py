@@ -39,6 +39,7 @@ WORK: Final[Mapping[str, str]] = {
     "crm_delivery": N_("Bring a lead to a CRM"),
     "crm_erasure": N_("Erase a person in a CRM"),
     "crm_poll": N_("Ask a CRM what has changed"),
+    "crm_comparison": N_("Compare a CRM's records with the ledger"),
     "crm_trial": N_("Try a lead at a CRM, writing nothing"),
     "forget_lead": _FORGET,
     "forget_lead_pushes": _FORGET,

@@ -12,6 +12,7 @@ from contatto.alerts.model import NEEDS, RAISED, Alert, AlertRaised, Choices, Ki
 from contatto.alerts.store import records as store
 from contatto.channels.model import ChannelLost
 from contatto.channels.store import list_token_dates
+from contatto.crm.actions.ledger import list_alarms
 from contatto.inbox.model import MessageReceived
 from contatto.inbox.store.conversations import find_conversation, list_late_conversations
 from contatto.inbox.store.targets import list_reply_targets
@@ -91,6 +92,15 @@ def alert_waiting_chats(tx: Tx) -> int:
             if (chat.id, stamp) not in known:
                 members = _of(chat.assignee_id, _able(tx, business_id, Kind.WAITING))
                 told += _alert(tx, business_id, (Kind.WAITING, chat.id, stamp), members)
+    return told
+
+
+def alert_linked_crms(tx: Tx) -> int:
+    """Alert of linked CRMs that want attention, once a day for each alarm; say how many were told."""
+    told = 0
+    for business_id, number, alarm in list_alarms(tx):
+        thing = (Kind.CRM, str(number), f"{alarm} {tx.now:%Y-%m-%d}")
+        told += _alert(tx, business_id, thing, _able(tx, business_id, Kind.CRM))
     return told
 
 

@@ -1,7 +1,9 @@
 // Counts in the title what happened while the page was not looked at, as the member chose, with a sound.
 import { toast, word } from "/static/ui/words.js";
 
-const WORDS = { assignment: "alertAssignment", task: "alertTask", waiting: "alertWaiting", channel: "alertChannel" };
+const WORDS = {
+  assignment: "alertAssignment", task: "alertTask", waiting: "alertWaiting", channel: "alertChannel", crm: "alertCrm",
+};
 const TOAST_MS = 5000; // of many at once, one is shown
 const title = document.title;
 let choices = null;

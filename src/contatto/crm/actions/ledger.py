@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+from contatto.crm.actions.targets import NOT_CONNECTED, NOT_STARTED
 from contatto.crm.model.deliveries import DeliveryState
 from contatto.crm.model.targets import Target
 from contatto.crm.ports import CrmPorts, Intake
-from contatto.crm.rules.alarms import Alarm, Standing, find_alarms
-from contatto.crm.store import deliveries as store
-from contatto.crm.store.targets import list_targets
+from contatto.crm.rules.alarms import TOLD, Alarm, Standing, find_alarms
+from contatto.crm.store import standings as store
+from contatto.crm.store.targets import list_all_targets, list_targets
 from contatto.kit.db.tx import Tx
 
 
@@ -46,6 +47,31 @@ def load_standings(tx: Tx, business_id: str, targets: list[Target]) -> tuple[Tar
     states = store.count_states(tx, business_id)
     leads = store.count_listed_leads(tx, business_id)
     return tuple(_ledger_of(tx, target, leads, states.get(target.id, {})) for target in targets)
+
+
+def list_alarms(tx: Tx) -> list[tuple[str, int, Alarm]]:
+    """The alarms of all businesses that are worth telling somebody: business, number of the CRM, and which.
+
+    One that nobody has let go yet is none.
+    """
+    found = []
+    for target in list_all_targets(tx):
+        standing = Standing(
+            dead=int(store.has_dead(tx, target.business_id, target.id)),
+            due_since=store.find_oldest_due(tx, target.business_id, target.id),
+        )
+        is_started = target.reason not in (NOT_CONNECTED, NOT_STARTED)
+        found += [
+            (target.business_id, target.number, alarm)
+            for alarm in find_alarms(target, standing, tx.now)
+            if alarm in TOLD and is_started
+        ]
+    return found
+
+
+def has_alarm(tx: Tx) -> bool:
+    """Whether any linked CRM of any business wants attention."""
+    return bool(list_alarms(tx))
 
 
 def _ledger_of(tx: Tx, target: Target, leads: int, states: dict[DeliveryState, int]) -> TargetLedger:

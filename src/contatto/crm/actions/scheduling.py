@@ -90,9 +90,13 @@ def schedule_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Non
 
 
 def queue_erasure(tx: Tx, target: LiveTarget, erasure_id: int, lead_id: str) -> None:
+    queue_request(tx, erasure_request(target, erasure_id, lead_id), ERASURE_PLAN)
+
+
+def erasure_request(target: LiveTarget, erasure_id: int, lead_id: str) -> NewRequest:
+    """The request that erases, in one line with what still brings the lead."""
     line = f"{target.number}:{lead_id}"
-    new = NewRequest(target.business_id, ERASURE, str(erasure_id), destination_of(target), line)
-    queue_request(tx, new, ERASURE_PLAN)
+    return NewRequest(target.business_id, ERASURE, str(erasure_id), destination_of(target), line)
 
 
 def release_deliveries(tx: Tx) -> int:

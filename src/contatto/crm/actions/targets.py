@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from contatto.crm.actions.checking import queue_check
+from contatto.crm.actions.comparing import queue_comparison
 from contatto.crm.actions.delivering import resend_delivery
 from contatto.crm.actions.erasing import release_erasures
 from contatto.crm.actions.polling import queue_poll
@@ -91,6 +92,7 @@ def link_crm(
     store.save_target(tx, made)
     queue_check(tx, made)
     queue_poll(tx, made)
+    queue_comparison(tx, made)
     return made
 
 
@@ -178,6 +180,7 @@ def resume_target(tx: Tx, target: Target) -> None:
     active = replace(target, state=TargetState.ACTIVE)
     queue_check(tx, active)
     queue_poll(tx, active)
+    queue_comparison(tx, active)
     if not target.is_active:
         release_erasures(tx, active)
 

@@ -8,6 +8,7 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.crm.actions.ledger import CrmLedger, TargetLedger, load_ledger
+from contatto.crm.model.comparisons import Comparison
 from contatto.kit.answer_schemas import ApiRouter
 from contatto.kit.answers import Answer, IdText, TimeText
 from contatto.kit.api_types import api_time, request_id_of
@@ -28,6 +29,18 @@ class IntakeInfo(Answer, frozen=True):
     waiting: int
 
 
+class ComparisonInfo(Answer, frozen=True):
+    """The last comparison of the CRM's records with the ledger; ``held`` carry an id of ours."""
+
+    ended_time: TimeText
+    held: int
+    sent_again: int
+    left_gone: int
+    doubled: int
+    unknown: int
+    erased_again: int
+
+
 class TargetInfo(Answer, frozen=True):
     """A linked CRM: ``leads`` is counted by itself, and is the sum of ``to_come`` to ``dead``."""
 
@@ -45,6 +58,8 @@ class TargetInfo(Answer, frozen=True):
     adds_up: bool
     alarms: list[str]
     last_arrived_time: TimeText | None
+    due_since_time: TimeText | None
+    comparison: ComparisonInfo | None
 
 
 class LedgerInfo(Answer, frozen=True):
@@ -59,7 +74,8 @@ async def get_crm_ledger(request: Request, caller: ApiCaller) -> Answered[Ledger
     """Extension: what came in, and how far the leads are in each linked CRM; the sums hold at any moment.
 
     ``alarms`` are ``shut_out`` (the CRM lets us in no more), ``none_arrives`` (leads are due for five minutes
-    and none has arrived), ``dead``, ``miscounted`` and ``mapping``, the worst first.
+    and none has arrived), ``dead``, ``miscounted``, ``differs`` (its records are not those of the ledger) and
+    ``mapping``, the worst first. ``due_since_time`` is since when the oldest lead is due.
     """
     require(caller, Permission.ADMINISTER)
 
@@ -89,4 +105,20 @@ def _show(found: TargetLedger) -> TargetInfo:
         adds_up=has.adds_up,
         alarms=[each.value for each in found.alarms],
         last_arrived_time=api_time(target.verified_at),
+        due_since_time=api_time(has.due_since),
+        comparison=_compared(target.comparison),
+    )
+
+
+def _compared(last: Comparison | None) -> ComparisonInfo | None:
+    if last is None:
+        return None
+    return ComparisonInfo(
+        ended_time=api_time(last.ended_at),
+        held=last.held,
+        sent_again=last.sent_again,
+        left_gone=last.left_gone,
+        doubled=last.doubled,
+        unknown=last.unknown,
+        erased_again=last.erased_again,
     )

@@ -6,6 +6,7 @@ each time, since people sort and delete rows; so the id of a record is our own.
 Source: developers.google.com/sheets/api/reference/rest/v4 (spreadsheets.values: get, append, update, clear).
 """
 
+import re
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -17,6 +18,8 @@ from contatto.crm.model.operations import (
     CrmRecord,
     Describe,
     Described,
+    Enumerate,
+    Enumerated,
     Erase,
     Erased,
     FieldGone,
@@ -39,6 +42,7 @@ from contatto.kit.i18n import N_
 NOTE: Final = "Note"
 _ROWS: Final = 5_000
 """Rows of the first column that one request reads: an answer may have 256 KiB."""
+_OUR_ID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEAD, _AGAIN, _SCAN, _ROW, _PUT = "head", "again", "scan", "row", "put"
 _RAW: Final = "valueInputOption=RAW"
 
@@ -56,6 +60,10 @@ def _head(link: Link, _: Operation) -> HttpRequest:
 
 def _scan(link: Link, first: int) -> HttpRequest:
     return _send(link, "GET", f"A{first}:A{first + _ROWS - 1}", "?majorDimension=COLUMNS")
+
+
+def _enumerate(link: Link, enumerate_: Enumerate) -> HttpRequest:
+    return _scan(link, int(enumerate_.after or 2))
 
 
 def _row_of(link: Link, row: int) -> HttpRequest:
@@ -84,6 +92,15 @@ def _read_description(_link: Link, _: Describe, body: Any, _memory: str) -> Repl
     if names is None:
         return UNCLEAR
     return Described(tuple(CrmField(name, name) for name in names[1:] if name))
+
+
+def _read_enumerated(_link: Link, enumerate_: Enumerate, body: Any, _memory: str) -> Reply:
+    """What people type into rows of their own is no id of ours."""
+    cells = _cells(body)
+    if cells is None:
+        return UNCLEAR
+    after = str(int(enumerate_.after or 2) + _ROWS) if len(cells) == _ROWS else ""
+    return Enumerated(tuple((cell, cell) for cell in cells if _OUR_ID.fullmatch(cell)), after)
 
 
 def _go_on(link: Link, operation: Any, body: Any, memory: str) -> Reply:
@@ -205,6 +222,7 @@ class GoogleSheets(JsonApi):
         ),
         upserts=True,
         erases=ErasureLevel.PARTIAL,
+        enumerates=True,
         oauth=OAuth(
             "https://accounts.google.com/o/oauth2/v2/auth",
             "https://oauth2.googleapis.com/token",
@@ -218,6 +236,7 @@ class GoogleSheets(JsonApi):
         Read: (_head, _go_on),
         Write: (_head, _go_on),
         Erase: (_head, _go_on),
+        Enumerate: (_enumerate, _read_enumerated),
     }
 
     def trouble(

@@ -30,6 +30,8 @@ from contatto.crm.model.operations import (
     Cursor,
     Describe,
     Described,
+    Enumerate,
+    Enumerated,
     Erase,
     Erased,
     Exists,
@@ -59,6 +61,7 @@ OUR_ID: Final = "contatto_lead_id"
 NOTE: Final = "message"
 _CONTACTS: Final = "/crm/v3/objects/contacts"
 _PAGE: Final = 100
+_NUMBER: Final = "hs_object_id"
 _CHANGED_AT: Final = "lastmodifieddate"
 _WATCHED: Final = ("hs_lead_status", "hubspot_owner_id", _CHANGED_AT, OUR_ID)
 _EXISTING: Final = re.compile(r"[Ee]xisting ID: ?([0-9]+)")
@@ -138,10 +141,21 @@ def _changes(link: Link, changes: Changes) -> HttpRequest:
         filters.append({"propertyName": _CHANGED_AT, "operator": "GTE", "value": after.at})
     if after.id:
         seen = after.id.split(",")[:_PAGE]
-        filters.append({"propertyName": "hs_object_id", "operator": "NOT_IN", "values": seen})
+        filters.append({"propertyName": _NUMBER, "operator": "NOT_IN", "values": seen})
     oldest = {"propertyName": _CHANGED_AT, "direction": "ASCENDING"}
     groups = [{"filters": filters}]
     search = {"filterGroups": groups, "sorts": [oldest], "properties": list(_WATCHED), "limit": _PAGE}
+    return _send(link, "POST", f"{_CONTACTS}/search", search)
+
+
+def _enumerate(link: Link, enumerate_: Enumerate) -> HttpRequest:
+    """By the number of the record: a search gives no more than 10,000 results, however they are paged."""
+    filters = [{"propertyName": OUR_ID, "operator": "HAS_PROPERTY"}]
+    if enumerate_.after:
+        filters.append({"propertyName": _NUMBER, "operator": "GT", "value": enumerate_.after})
+    by_number = {"propertyName": _NUMBER, "direction": "ASCENDING"}
+    groups = [{"filters": filters}]
+    search = {"filterGroups": groups, "sorts": [by_number], "properties": [OUR_ID], "limit": _PAGE}
     return _send(link, "POST", f"{_CONTACTS}/search", search)
 
 
@@ -199,6 +213,15 @@ def _read_changes(link: Link, changes: Changes, body: Any, memory: str) -> Reply
         return Changed((), changes.after)
     page = [{"id": each.id, "at": each.changed_at, **dict(each.values)} for each in records]
     return Onward(_send(link, "GET", "/crm/v3/owners/?limit=500"), keep(page))
+
+
+def _read_enumerated(_link: Link, _: Enumerate, body: Any, _memory: str) -> Reply:
+    results = as_dict(body).get("results")
+    if not isinstance(results, list):
+        return UNCLEAR
+    records = [record for record in map(_record, as_dicts(results)) if record.id]
+    after = records[-1].id if len(records) == _PAGE else ""
+    return Enumerated(tuple((each.id, each.external_id) for each in records if each.external_id), after)
 
 
 def _trouble(body: dict[str, Any]) -> Reply | None:
@@ -321,6 +344,7 @@ class HubSpot(JsonApi):
         upserts=True,
         merges=True,
         tells_changes=True,
+        enumerates=True,
         search_lag_s=30.0,
         oauth=OAuth(
             "https://app.hubspot.com/oauth/authorize",
@@ -344,6 +368,7 @@ class HubSpot(JsonApi):
         Merge: (_merge, _read_merged),
         Erase: (_erase, _read_erased),
         Changes: (_changes, _read_changes),
+        Enumerate: (_enumerate, _read_enumerated),
     }
 
     def trouble(

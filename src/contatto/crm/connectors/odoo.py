@@ -23,6 +23,7 @@ from contatto.crm.connectors.json_api import (
     past,
     recall,
 )
+from contatto.crm.connectors.odoo_errors import trouble_of
 from contatto.crm.model.operations import (
     Changed,
     Changes,
@@ -32,15 +33,15 @@ from contatto.crm.model.operations import (
     Denied,
     Describe,
     Described,
+    Enumerate,
+    Enumerated,
     Erase,
     Erased,
     Expired,
-    FieldGone,
     FieldKind,
     Find,
     FindBy,
     Found,
-    Later,
     Link,
     Nothing,
     Onward,
@@ -82,7 +83,6 @@ _KINDS: Final = {
     **dict.fromkeys(("date", "datetime"), FieldKind.TIME),
 }
 _KNOWN: Final = {"email_from": FieldKind.EMAIL, "phone": FieldKind.PHONE, "mobile": FieldKind.PHONE}
-_NO_FIELD: Final = re.compile(r"[Ii]nvalid field '?\"?(\w+)")
 _UNNAMED: Final = re.compile(r"<[^>]*>")
 
 
@@ -108,10 +108,15 @@ def _our_id(name: str) -> str:
     return name.removeprefix("lead_").replace("_", "-")
 
 
-def _links(link: Link, *domain: list[Any]) -> HttpRequest:
+def _links(link: Link, *domain: list[Any], **more: str) -> HttpRequest:
     """The external ids of ours that fit."""
     ours = [["module", "=", _MODULE], ["model", "=", _LEAD], *domain]
-    return _ask(link, "ir.model.data", "search_read", [ours], fields=["name", "res_id"], limit=_PAGE)
+    return _ask(link, "ir.model.data", "search_read", [ours], fields=["name", "res_id"], limit=_PAGE, **more)
+
+
+def _enumerate(link: Link, enumerate_: Enumerate) -> HttpRequest:
+    """External ids of leads that were deleted go with them."""
+    return _links(link, ["res_id", ">", int(enumerate_.after or 0)], order="res_id asc")
 
 
 def _describe(link: Link, _: Describe) -> HttpRequest:
@@ -259,6 +264,14 @@ def _read_erased(_link: Link, _: Erase, body: Any, _memory: str) -> Reply:
     return Erased() if _result(body) is True else UNCLEAR
 
 
+def _read_enumerated(_link: Link, _: Enumerate, body: Any, _memory: str) -> Reply:
+    rows = _rows(body)
+    if rows is None:
+        return UNCLEAR
+    records = tuple((as_text(each.get("res_id")), _our_id(as_text(each.get("name")))) for each in rows)
+    return Enumerated(records, records[-1][0] if len(records) == _PAGE else "")
+
+
 def _read_changes(link: Link, changes: Changes, body: Any, memory: str) -> Reply:
     rows = _rows(body)
     if rows is None:
@@ -331,6 +344,7 @@ class Odoo(JsonApi):
         ),
         upserts=True,
         tells_changes=True,
+        enumerates=True,
     )
     abilities: ClassVar[Abilities] = {
         Describe: (_describe, _read_description),
@@ -339,6 +353,7 @@ class Odoo(JsonApi):
         Write: (_write, _read_written),
         Erase: (_erase, _read_erased),
         Changes: (_changes, _read_changes),
+        Enumerate: (_enumerate, _read_enumerated),
     }
 
     def ask(self, link: Link, operation: Operation) -> HttpRequest | Reply:
@@ -359,7 +374,7 @@ class Odoo(JsonApi):
         self, link: Link, operation: Operation, answer: HttpAnswer, body: Any, memory: str
     ) -> Reply | None:
         error = as_dict(as_dict(body).get("error"))
-        return _trouble(error) if error and answer.status == 200 else None
+        return trouble_of(error) if error and answer.status == 200 else None
 
     def record_url(self, link: Link, record_id: str) -> str:
         return f"{link.address}/web#id={record_id}&model={_LEAD}&view_type=form"
@@ -373,28 +388,8 @@ def _read_session(answer: HttpAnswer) -> Reply:
     body = read_json(answer)
     error = as_dict(as_dict(body).get("error"))
     if error:
-        return _trouble(error)
+        return trouble_of(error)
     uid = _result(body)
     if uid is False:
         return Denied("access_denied")
     return Renewed({"session": str(uid)}) if isinstance(uid, int) and not isinstance(uid, bool) else UNCLEAR
-
-
-def _trouble(error: dict[str, Any]) -> Reply:
-    """What an exception of Odoo means, by its name."""
-    data = as_dict(error.get("data"))
-    name = as_text(data.get("name")).rpartition(".")[2]
-    missing = _NO_FIELD.search(as_text(data.get("message")))
-    if missing is not None:
-        return FieldGone(missing[1])
-    if name in ("OperationalError", "SerializationFailure", "LockNotAvailable"):
-        return Later(name.lower())
-    replies: dict[str, Reply] = {
-        "MissingError": Nothing(),
-        "AccessDenied": Denied("access_denied"),
-        "AccessError": Denied("access_error"),
-        "SessionExpiredException": Expired(),
-        "ValidationError": Refused("validation_error"),
-        "UserError": Refused("user_error"),
-    }
-    return replies.get(name, Refused("server_error"))

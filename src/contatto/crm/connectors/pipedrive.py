@@ -29,6 +29,8 @@ from contatto.crm.model.operations import (
     Cursor,
     Describe,
     Described,
+    Enumerate,
+    Enumerated,
     Erase,
     Erased,
     FieldGone,
@@ -54,6 +56,8 @@ from contatto.kit.i18n import N_
 
 _PERSONS: Final = "/api/v2/persons"
 _PAGE: Final = 500
+_PERSONS_PAGE: Final = 100
+"""Persons are long, and an answer may have 256 KiB."""
 _LISTS: Final = {"email": "emails", "phone": "phones"}
 """Fields that are lists in Pipedrive; ours is the primary one."""
 _PLAIN: Final = frozenset({"name", "label_ids", "owner_id", "org_id"})
@@ -112,6 +116,13 @@ def _write(link: Link, write: Write) -> HttpRequest:
     if write.record_id:
         return _send(link, "PATCH", f"{_PERSONS}/{quote(write.record_id, safe='')}", body)
     return _send(link, "POST", _PERSONS, body)
+
+
+def _enumerate(link: Link, enumerate_: Enumerate) -> HttpRequest:
+    """All persons, since they cannot be searched by having our field."""
+    after = f"&cursor={quote(enumerate_.after, safe='')}" if enumerate_.after else ""
+    ours = quote(_our_field(link), safe="")
+    return _send(link, "GET", f"{_PERSONS}?custom_fields={ours}&limit={_PERSONS_PAGE}{after}")
 
 
 def _merge(link: Link, merge: Merge) -> HttpRequest:
@@ -224,6 +235,19 @@ def _read_erased(_link: Link, _: Erase, body: Any, _memory: str) -> Reply:
     return Erased(is_partial=True) if _data(body) is not None else UNCLEAR
 
 
+def _read_enumerated(link: Link, _: Enumerate, body: Any, _memory: str) -> Reply:
+    answer = as_dict(body)
+    listed, more = answer.get("data"), as_dict(answer.get("additional_data"))
+    if not isinstance(listed, list):
+        return UNCLEAR
+    ours = [
+        (as_text(each.get("id")), as_text(as_dict(each.get("custom_fields")).get(_our_field(link))))
+        for each in as_dicts(listed)
+    ]
+    records = tuple((record_id, lead_id) for record_id, lead_id in ours if record_id and lead_id)
+    return Enumerated(records, as_text(more.get("next_cursor")))
+
+
 def _read_changes(_link: Link, changes: Changes, body: Any, _memory: str) -> Reply:
     listed = as_dict(body).get("data")
     if not isinstance(listed, list):
@@ -289,6 +313,7 @@ class Pipedrive(JsonApi):
         merges=True,
         erases=ErasureLevel.PARTIAL,
         tells_changes=True,
+        enumerates=True,
         search_lag_s=10.0,
         oauth=OAuth(
             "https://oauth.pipedrive.com/oauth/authorize",
@@ -305,6 +330,7 @@ class Pipedrive(JsonApi):
         Merge: (_merge, _read_merged),
         Erase: (_erase, _read_erased),
         Changes: (_changes, _read_changes),
+        Enumerate: (_enumerate, _read_enumerated),
     }
 
     def is_open(self, link: Link) -> bool:

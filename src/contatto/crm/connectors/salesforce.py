@@ -7,7 +7,6 @@ Source: developer.salesforce.com, "REST API Developer Guide" (Upsert by External
 Codes and Error Responses), "Object Reference" (Lead, EntityParticle, PicklistValueInfo), v62.0.
 """
 
-import re
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
@@ -26,6 +25,7 @@ from contatto.crm.connectors.json_api import (
     recall,
 )
 from contatto.crm.connectors.oauth import bearer
+from contatto.crm.connectors.salesforce_errors import reply_of
 from contatto.crm.model.operations import (
     Changed,
     Changes,
@@ -34,16 +34,14 @@ from contatto.crm.model.operations import (
     Cursor,
     Describe,
     Described,
+    Enumerate,
+    Enumerated,
     Erase,
     Erased,
-    Exists,
-    Expired,
-    FieldGone,
     FieldKind,
     Find,
     FindBy,
     Found,
-    Later,
     Link,
     Moved,
     Nothing,
@@ -51,9 +49,7 @@ from contatto.crm.model.operations import (
     Operation,
     Read,
     RecordChange,
-    Refused,
     Reply,
-    ValueGone,
     Write,
     Written,
 )
@@ -69,17 +65,6 @@ _CONTACT: Final = "003"  # the first signs of a contact's id
 _NOT_HELD: Final = "\0"  # stands for a field of leads in a contact, which has none to compare
 _OF_LEADS: Final = frozenset({"Company", "Status", "LeadSource", "Rating", "Industry", "Website", OUR_ID})
 _MATCH: Final = {FindBy.EMAIL: "Email = '{0}'", FindBy.PHONE: "(Phone = '{0}' OR MobilePhone = '{0}')"}
-_TAKEN: Final = re.compile(r"record with id: ?([A-Za-z0-9]{15,18})")
-_NO_COLUMN: Final = re.compile(r"No such column '([^']+)'")
-_FIELD_GONE: Final = frozenset({"INVALID_FIELD", "INVALID_FIELD_FOR_INSERT_UPDATE"})
-_VALUE_GONE: Final = frozenset({
-    "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", "STRING_TOO_LONG", "INVALID_EMAIL_ADDRESS",
-    "NUMBER_OUTSIDE_VALID_RANGE", "INVALID_TYPE_ON_FIELD_IN_RECORD",
-})  # fmt: skip
-_BUSY: Final = frozenset({"REQUEST_LIMIT_EXCEEDED", "UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE"})
-_GONE: Final = frozenset(
-    {"ENTITY_IS_DELETED", "NOT_FOUND", "INVALID_CROSS_REFERENCE_KEY", "CANNOT_UPDATE_CONVERTED_LEAD"}
-)
 _KINDS: Final = {
     "email": FieldKind.EMAIL,
     "phone": FieldKind.PHONE,
@@ -177,6 +162,14 @@ def _changes(link: Link, changes: Changes) -> HttpRequest:
     return _select(link, columns, "Lead", *where, end=order, deleted=True)
 
 
+def _enumerate(link: Link, enumerate_: Enumerate) -> HttpRequest:
+    """Leads that were converted stand there still."""
+    where = [f"{OUR_ID} != null"]
+    if enumerate_.after:
+        where.append(f"Id > '{_quoted(enumerate_.after)}'")
+    return _select(link, f"Id, {OUR_ID}", "Lead", *where, end=f"ORDER BY Id LIMIT {_PAGE}")
+
+
 def _rows(body: Any) -> list[dict[str, Any]] | None:
     """The rows of a query; None when the answer is no result."""
     rows = as_dict(body).get("records")
@@ -271,6 +264,14 @@ def _read_erased(_link: Link, _: Erase, body: Any, _memory: str) -> Reply:
     return Erased(is_partial=True) if body == {} else UNCLEAR
 
 
+def _read_enumerated(_link: Link, _: Enumerate, body: Any, _memory: str) -> Reply:
+    rows = _rows(body)
+    if rows is None:
+        return UNCLEAR
+    records = tuple((as_text(each.get("Id")), as_text(each.get(OUR_ID))) for each in rows)
+    return Enumerated(records, records[-1][0] if len(records) == _PAGE else "")
+
+
 def _read_changes(link: Link, changes: Changes, body: Any, _memory: str) -> Reply:
     rows = _rows(body)
     if rows is None:
@@ -325,6 +326,7 @@ class Salesforce(JsonApi):
         upserts=True,
         erases=ErasureLevel.PARTIAL,
         tells_changes=True,
+        enumerates=True,
         oauth=OAuth(
             "https://login.salesforce.com/services/oauth2/authorize",
             "https://login.salesforce.com/services/oauth2/token",
@@ -339,6 +341,7 @@ class Salesforce(JsonApi):
         Write: (_write, _read_written),
         Erase: (_erase, _read_erased),
         Changes: (_changes, _read_changes),
+        Enumerate: (_enumerate, _read_enumerated),
     }
 
     def trouble(
@@ -347,7 +350,9 @@ class Salesforce(JsonApi):
         if 200 <= answer.status < 300:
             return None
         for error in as_dicts(body):
-            reply = _trouble(link, operation, error, answer, memory)
+            reply = reply_of(error, retry_after_s(answer))
+            if isinstance(reply, Nothing):
+                return _gone(link, operation, memory)
             if reply is not None:
                 return reply
         return _gone(link, operation, memory) if answer.status == 404 else None
@@ -364,36 +369,3 @@ def _gone(link: Link, operation: Operation, memory: str) -> Reply:
     if memory or not isinstance(operation, Read | Write) or not operation.record_id:
         return Nothing()
     return Onward(_where_is(link, operation.record_id), _WHERE)
-
-
-def _trouble(
-    link: Link, operation: Operation, error: dict[str, Any], answer: HttpAnswer, memory: str
-) -> Reply | None:
-    code, text = as_text(error.get("errorCode")), as_text(error.get("message"))
-    if code in _BUSY:
-        return Later(code.lower(), retry_after_s(answer))
-    if code in _GONE:
-        return _gone(link, operation, memory)
-    named = error.get("fields")
-    field = as_text(named[0]) if isinstance(named, list) and named else ""
-    column = _NO_COLUMN.search(text)
-    plain: dict[str, Reply] = {
-        "INVALID_SESSION_ID": Expired(),
-        "REQUIRED_FIELD_MISSING": Refused("required_field_missing"),
-        **dict.fromkeys(_FIELD_GONE, FieldGone(column[1] if column else field)),
-        **dict.fromkeys(_VALUE_GONE, ValueGone(field)),
-        **dict.fromkeys(("DUPLICATES_DETECTED", "DUPLICATE_VALUE"), Exists(_existing(error, text))),
-    }
-    return plain.get(code)
-
-
-def _existing(error: dict[str, Any], text: str) -> str:
-    """The record that is there already, from the duplicate rule's result or from the text."""
-    result = as_dict(error.get("duplicateResult"))
-    for match in as_dicts(result.get("matchResults")):
-        for record in as_dicts(match.get("matchRecords")):
-            record_id = as_text(as_dict(record.get("record")).get("Id"))
-            if record_id:
-                return record_id
-    taken = _TAKEN.search(text)
-    return taken[1] if taken is not None else ""

@@ -17,12 +17,15 @@ from contatto.crm.connectors.contract import (
     read_json,
     same_text,
 )
+from contatto.crm.connectors.json_api import as_dicts
 from contatto.crm.model.operations import (
     CrmField,
     CrmRecord,
     Denied,
     Describe,
     Described,
+    Enumerate,
+    Enumerated,
     Erase,
     Erased,
     Expired,
@@ -60,6 +63,7 @@ _NAMES: Final = (
     "identifiers.code",
 )  # fmt: skip
 _ALL: Final = {"active_test": False}
+_PAGE: Final = 200
 _KINDS: Final = {FindBy.EMAIL: ("email",), FindBy.PHONE: ("phone", "mobile")}
 _PHONES: Final = ("phone", "mobile", "fax")
 SESSION: Final = "session"
@@ -86,6 +90,7 @@ class Tryton:
         ),
         defaults=(("name", "name"), ("email", "email"), ("phone", "phone"), ("whatsapp", "mobile")),
         merges=True,
+        enumerates=True,
     )
 
     def ask(self, link: Link, operation: Operation) -> HttpRequest | Reply:
@@ -98,6 +103,8 @@ class Tryton:
             return _call(link, "model.party.contact_mechanism.fields_get", [["type"], {}])
         if isinstance(operation, Find):
             return _search(link, _domain(operation))
+        if isinstance(operation, Enumerate):
+            return _search(link, _ours(operation.after), _PAGE)
         return _asked(link, operation)
 
     def read(self, link: Link, operation: Operation, answer: HttpAnswer, memory: str) -> Reply:
@@ -158,9 +165,13 @@ def _call(link: Link, method: str, params: list[Any], *, is_login: bool = False)
     return json_request("POST", f"{link.address}/{database}/rpc/", headers, body)
 
 
-def _search(link: Link, domain: list[Any]) -> HttpRequest:
+def _search(link: Link, domain: list[Any], limit: int = 20) -> HttpRequest:
     oldest = [["id", "ASC"]]
-    return _call(link, f"{PARTY}.search_read", [domain, 0, 20, oldest, list(_NAMES), _ALL])
+    return _call(link, f"{PARTY}.search_read", [domain, 0, limit, oldest, list(_NAMES), _ALL])
+
+
+def _ours(after: str) -> list[Any]:
+    return [["identifiers.code", "like", f"{MARK}%"], ["active", "=", True], ["id", ">", _number(after)]]
 
 
 def _notes(link: Link, record_id: str) -> HttpRequest:
@@ -202,21 +213,15 @@ def _mechanisms(operation: Write) -> Iterator[tuple[str, str]]:
 
 
 def _records(result: Any) -> list[dict[str, Any]]:
-    rows = result if isinstance(result, list) else []
-    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), int)]
-
-
-def _rows(row: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    found = row.get(name)
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    return [row for row in as_dicts(result) if isinstance(row.get("id"), int)]
 
 
 def _record(row: dict[str, Any]) -> CrmRecord:
     values: dict[str, str] = {"name": str(row.get("name") or "")}
-    for each in _rows(row, "contact_mechanisms."):
+    for each in as_dicts(row.get("contact_mechanisms.")):
         kind, text = str(each.get("type")), str(each.get("value"))
         values[kind] = f"{values[kind]}, {text}" if kind in values else text
-    codes = [str(each.get("code")) for each in _rows(row, "identifiers.")]
+    codes = [str(each.get("code")) for each in as_dicts(row.get("identifiers."))]
     ours = next((code.removeprefix(MARK) for code in codes if code.startswith(MARK)), "")
     return CrmRecord(str(row["id"]), ours, values)
 
@@ -229,6 +234,9 @@ def _answered(link: Link, operation: Operation, result: Any) -> Reply:
     if not isinstance(result, list):
         return Later(UNREADABLE_ANSWER)
     rows = _records(result)
+    if isinstance(operation, Enumerate):
+        held = tuple((each.id, each.external_id) for each in map(_record, rows))
+        return Enumerated(held, held[-1][0] if len(held) == _PAGE else "")
     if isinstance(operation, Read) and rows and isinstance(rows[0].get("replaced_by"), int):
         return Moved(str(rows[0]["replaced_by"]))
     return Found(tuple(_record(row) for row in rows)) if rows else Nothing()
@@ -305,7 +313,7 @@ def _change(link: Link, operation: Write, result: Any) -> Reply:
     if isinstance(row.get("replaced_by"), int):
         return Moved(str(row["replaced_by"]))
     known = {(str(each.get("type")), _plain(str(each.get("type")), str(each.get("value"))))
-             for each in _rows(row, "contact_mechanisms.")}  # fmt: skip
+             for each in as_dicts(row.get("contact_mechanisms."))}  # fmt: skip
     missing = [
         {"type": kind, "value": text}
         for kind, text in _mechanisms(operation)
@@ -315,7 +323,9 @@ def _change(link: Link, operation: Write, result: Any) -> Reply:
     if missing:
         changes["contact_mechanisms"] = [["create", missing]]
     if _record(row).external_id != operation.external_id:
-        ours = [each["id"] for each in _rows(row, "identifiers.") if str(each.get("code")).startswith(MARK)]
+        ours = [
+            each["id"] for each in as_dicts(row.get("identifiers.")) if str(each.get("code")).startswith(MARK)
+        ]
         gone = [["delete", ours]] if ours else []
         changes["identifiers"] = [*gone, ["create", [{"code": MARK + operation.external_id}]]]
     record_id = str(row["id"])

@@ -58,6 +58,8 @@ class RecordLink:
         merged_into: the lead that this one was merged into.
         status, owner, value: as the CRM told them last.
         told_by: who wrote that there, at ``told_at``.
+        seen_at: when a comparison saw the record last.
+        gone_at: when one found that it was gone, and sent the lead again: that is done once.
     """
 
     business_id: str
@@ -74,6 +76,8 @@ class RecordLink:
     value: str
     told_by: SealedText
     told_at: datetime | None
+    seen_at: datetime | None
+    gone_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,14 @@ class Changes:
     after: Cursor
 
 
-type Operation = Renew | Describe | Find | Read | Write | Merge | Erase | Changes
+@dataclass(frozen=True, slots=True)
+class Enumerate:
+    """Which records carry our id, after a place; empty for the beginning? Reply: ``Enumerated``."""
+
+    after: str = ""
+
+
+type Operation = Renew | Describe | Find | Read | Write | Merge | Erase | Changes | Enumerate
 
 
 class FieldKind(StrEnum):
@@ -258,6 +265,17 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class Enumerated:
+    """Our ids in the records of one page, as often as they stand there, by the CRM's ids.
+
+    ``after`` is where the next page begins; empty when this was the last one.
+    """
+
+    records: tuple[tuple[str, str], ...]
+    after: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Onward:
     """The operation goes on with this request; ``memory`` is given back with its answer."""
 
@@ -343,6 +361,7 @@ type Reply = (
     | Written
     | Erased
     | Changed
+    | Enumerated
     | Onward
     | Later
     | Expired

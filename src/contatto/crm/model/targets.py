@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from contatto.crm.model.comparisons import Comparison
 from contatto.crm.model.operations import CrmField
 
 
@@ -79,6 +80,7 @@ class Target:
         described: its fields when it described itself last, at ``described_at``.
         faults: what was wrong with the mapping then.
         reason: why it is not active, as a code.
+        comparison: what came of comparing its records with ours last.
         sweep: which leads are still to be made due, after the one with the id ``sweep_after``.
     """
 
@@ -100,6 +102,7 @@ class Target:
     reason: str
     created_at: datetime
     verified_at: datetime | None = None
+    comparison: Comparison | None = None
     sweep: Sweep = Sweep.NONE
     sweep_after: str = ""
 

@@ -72,6 +72,7 @@ class Traits:
         merges: whether ``Merge`` works.
         erases: how far ``Erase`` goes.
         tells_changes: whether ``Changes`` works.
+        enumerates: whether ``Enumerate`` works, and tells of every record that a lead was brought to.
         poll_s: seconds between two polls of changes.
         search_lag_s: how long a record that was made may not be found; the engine waits that long before
             it looks for one that was perhaps made, where a repeat would make a second.
@@ -91,6 +92,7 @@ class Traits:
     merges: bool = False
     erases: ErasureLevel = ErasureLevel.FULL
     tells_changes: bool = False
+    enumerates: bool = False
     poll_s: float = 60.0
     search_lag_s: float = 0.0
     takes_anything: bool = False

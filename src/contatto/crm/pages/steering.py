@@ -11,6 +11,7 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.crm.actions import targets as actions
 from contatto.crm.actions.checking import queue_check
+from contatto.crm.actions.comparing import queue_comparison
 from contatto.crm.model.targets import Target
 from contatto.crm.pages.linking import LinkForm
 from contatto.crm.pages.targets import render_target
@@ -56,6 +57,12 @@ async def post_resync(request: Request, caller: FormCaller, target_id: str) -> R
 async def post_check(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
     """Ask the CRM for its fields now."""
     return await _change(request, caller, target_id, queue_check)
+
+
+@router.post("/{target_id}/compare")
+async def post_compare(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
+    """Compare its records with our ledger now."""
+    return await _change(request, caller, target_id, queue_comparison)
 
 
 @router.post("/{target_id}/reconnect")

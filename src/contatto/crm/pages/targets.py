@@ -10,10 +10,18 @@ from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.crm.actions.checking import find_check
+from contatto.crm.actions.comparing import find_comparison
 from contatto.crm.actions.ledger import load_standings
 from contatto.crm.actions.targets import load_target
 from contatto.crm.model.targets import Sweep, Target
-from contatto.crm.pages.views import HOME, show_check, show_connectors, show_settings, show_target
+from contatto.crm.pages.views import (
+    HOME,
+    show_check,
+    show_comparing,
+    show_connectors,
+    show_settings,
+    show_target,
+)
 from contatto.crm.ports import CrmPorts
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
@@ -54,6 +62,7 @@ async def render_target(
             else [],
             "asks_address": connector is not None and not connector.traits.address,
             "check": show_check(target, find_check(tx, target)),
+            "comparing": show_comparing(connector, find_comparison(tx, target), tx.now),
             **_facts(target),
         }
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from contatto.crm.actions.ledger import TargetLedger
 from contatto.crm.actions.targets import NOT_CONNECTED, NOT_STARTED, PAUSED, VALUE_LIMIT
+from contatto.crm.model.comparisons import Comparison
 from contatto.crm.model.connector import Connector
 from contatto.crm.model.targets import Target, TargetState
 from contatto.crm.model.traits import Setting, Traits
@@ -50,6 +51,7 @@ class TargetRow:
     standing: Standing
     alarms: tuple[Alarm, ...]
     verified_at: datetime | None
+    comparison: Comparison | None
 
     @property
     def href(self) -> str:
@@ -76,6 +78,7 @@ def show_target(found: TargetLedger, connectors: Mapping[str, Connector]) -> Tar
         standing=found.standing,
         alarms=tuple(each for each in found.alarms if is_started or each is Alarm.MAPPING),
         verified_at=target.verified_at,
+        comparison=target.comparison,
     )
 
 
@@ -95,6 +98,23 @@ def show_check(target: Target, request: OutboundRequest | None) -> Check:
     is_asking = request is not None and not why and target.described_at is None
     next_at = request.due_at if request is not None and why else None
     return Check(is_asking, target.described_at, why, next_at, len(target.described))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparing:
+    """How comparing a CRM with our ledger stands; ``why`` it failed last. Some cannot list their records."""
+
+    is_able: bool
+    is_asking: bool
+    why: LazyText | str
+
+
+def show_comparing(connector: Connector | None, request: OutboundRequest | None, now: datetime) -> Comparing:
+    is_able = connector is not None and connector.traits.enumerates
+    if request is None:
+        return Comparing(is_able, is_asking=False, why="")
+    is_asking = not request.reason and (request.claim is not None or request.due_at <= now)
+    return Comparing(is_able, is_asking, reason_text(request.reason) if request.reason else "")
 
 
 def state_of(target: Target, alarms: tuple[Alarm, ...]) -> tuple[str, str]:

@@ -1,8 +1,9 @@
-"""What a person should look at: a CRM that lets us in no more, leads that do not arrive, dead letters."""
+"""What a person should look at: a CRM that lets us in no more, leads that do not arrive, what differs."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from contatto.crm.model.targets import Target, TargetState
 from contatto.crm.rules.plans import ALARM_AFTER
@@ -15,7 +16,12 @@ class Alarm(StrEnum):
     NONE_ARRIVES = "none_arrives"
     DEAD = "dead"
     MISCOUNTED = "miscounted"
+    DIFFERS = "differs"
     MAPPING = "mapping"
+
+
+TOLD: Final = frozenset({Alarm.SHUT_OUT, Alarm.NONE_ARRIVES, Alarm.DEAD, Alarm.DIFFERS})
+"""Alarms that members are alerted of wherever they are; the others wait on the pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ def find_alarms(target: Target, standing: Standing, now: datetime) -> tuple[Alar
         Alarm.NONE_ARRIVES: none_arrives(target, standing.due_since, now),
         Alarm.DEAD: standing.dead > 0,
         Alarm.MISCOUNTED: not standing.adds_up,
+        Alarm.DIFFERS: target.comparison is not None and target.comparison.differs,
         Alarm.MAPPING: bool(target.faults),
     }
     return tuple(alarm for alarm, is_so in found.items() if is_so)

@@ -11,6 +11,7 @@ POLL: Final = "crm_poll"
 CHECK: Final = "crm_check"
 CONSENT: Final = "crm_consent"
 TRIAL: Final = "crm_trial"
+COMPARISON: Final = "crm_comparison"
 """Names of kinds; they are kept in rows and never change."""
 
 _WAITS_S: Final = (60, 300, 1_800, 7_200, *(21_600,) * 120)
@@ -26,6 +27,14 @@ CONSENT_PLAN: Final = RetryPlan((1, 2, 4, 8, 15, 30, 60, 60, 60), timedelta(minu
 """A code lives for ten minutes at the most. Source: RFC 6749, 4.1.2."""
 TRIAL_PLAN: Final = RetryPlan((60, 300))
 CHECK_EVERY_S: Final = 86_400.0
+COMPARISON_PLAN: Final = POLL_PLAN
+COMPARE_EVERY_S: Final = 86_400.0
+COMPARE_AGAIN_S: Final = 3_600.0
+"""After a comparison that found something: what was sent again is there by then."""
+SETTLED_FOR: Final = timedelta(minutes=15)
+"""What was verified more lately need not stand in a CRM's lists yet."""
+SENT_AGAIN_AT_MOST: Final = 500
+"""Leads that one comparison sends again; the next goes on."""
 SEARCH_LAG: Final = timedelta(seconds=60)
 """No CRM may take longer to find what was made: no try comes sooner after one whose answer was lost."""
 DIFFERS_AT_MOST: Final = 4

@@ -29,7 +29,6 @@ from contatto.crm.model.targets import Target, TargetState
 from contatto.crm.store.targets import LiveTarget, crm_targets
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Instant, Serial, instant, metadata, sealed, tenant, text
-from contatto.leads.store.records import leads
 
 RECORD_LIMIT: Final = 255
 """Most characters of a CRM's id that are kept."""
@@ -75,6 +74,8 @@ crm_records = Table(
     text("value"),
     sealed("told_by", nullable=True),
     instant("told_at", nullable=True),
+    instant("seen_at", nullable=True),
+    instant("gone_at", nullable=True),
     Index("ix_crm_records_of_state", "business_id", "target_id", "state"),
     Index("ix_crm_records_of_lead", "business_id", "lead_id"),
     Index("ix_crm_records_of_record", "business_id", "target_id", "record_id"),
@@ -311,53 +312,6 @@ def record_told(tx: Tx, record: RecordLink, **values: Any) -> None:
             values[name] = tx.seal(values[name], record.business_id)
     mine = _record(record.business_id, record.target_id, record.lead_id)
     tx.execute(mine.values(**values, told_at=tx.now))
-
-
-def count_states(tx: Tx, business_id: str) -> dict[str, dict[DeliveryState, int]]:
-    """Leads of each target by what became of their latest revision; of those that are in the lists."""
-    state = crm_records.c.state
-    counted = select(crm_records.c.target_id, state, func.count().label("n")).join(
-        leads, leads.c.id == crm_records.c.lead_id
-    )
-    counted = counted.where(
-        crm_records.c.business_id == business_id,
-        leads.c.business_id == business_id,
-        leads.c.hidden_at.is_(None),
-    )
-    found: dict[str, dict[DeliveryState, int]] = {}
-    for row in tx.execute(counted.group_by(crm_records.c.target_id, state)).mappings():
-        found.setdefault(row["target_id"], {})[row["state"]] = row["n"]
-    return found
-
-
-def count_listed_leads(tx: Tx, business_id: str) -> int:
-    """Leads that are in the lists; test leads are told to nobody."""
-    return int(tx.scalar(select(func.count()).select_from(leads).where(*_listed(business_id))))
-
-
-def count_leads_to_come(tx: Tx, business_id: str, target_id: str) -> int:
-    """Leads of the lists that a target was never due for."""
-    known = exists().where(
-        crm_records.c.business_id == business_id,
-        crm_records.c.target_id == target_id,
-        crm_records.c.lead_id == leads.c.id,
-    )
-    return int(tx.scalar(select(func.count()).select_from(leads).where(*_listed(business_id), ~known)))
-
-
-def _listed(business_id: str) -> tuple[ColumnElement[bool], ...]:
-    return leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.is_test.is_(False)
-
-
-def find_oldest_due(tx: Tx, business_id: str, target_id: str) -> datetime | None:
-    """Since when the oldest delivery of a target is due."""
-    oldest = select(func.min(crm_deliveries.c.created_at)).where(
-        crm_deliveries.c.business_id == business_id,
-        crm_deliveries.c.target_id == target_id,
-        crm_deliveries.c.state == DeliveryState.DUE,
-    )
-    found: datetime | None = tx.scalar(oldest)
-    return found
 
 
 def list_unknown_leads(tx: Tx, target: Target, lead_ids: Collection[str]) -> list[str]:

@@ -57,6 +57,15 @@ def record_erasure(tx: Tx, erasure: Erasure, state: ErasureState, reason: str = 
     tx.execute(mine.values(state=state, reason=reason[:64], settled_at=settled))
 
 
+def record_erasure_again(tx: Tx, erasure: Erasure, record_id: str) -> None:
+    """Make the erasure of a person due once more, whose record is there again."""
+    mine = update(crm_erasures).where(
+        crm_erasures.c.business_id == erasure.business_id, crm_erasures.c.id == erasure.id
+    )
+    due = {"state": ErasureState.DUE, "reason": "", "settled_at": None, "created_at": tx.now}
+    tx.execute(mine.values(**due, record_id=record_id[:RECORD_LIMIT]))
+
+
 def list_due_erasures(tx: Tx, business_id: str, target_id: str) -> list[Erasure]:
     """All of a target that are still to be carried out."""
     mine = select(crm_erasures).where(

@@ -22,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+from contatto.crm.model.comparisons import Comparison
 from contatto.crm.model.operations import CrmField
 from contatto.crm.model.targets import MappedField, MappingFault, Sweep, Target, TargetState
 from contatto.kit.db.tx import Tx
@@ -50,6 +51,7 @@ crm_targets = Table(
     text("reason"),
     instant("created_at"),
     instant("verified_at", nullable=True),
+    Column("comparison", Text, nullable=False, server_default="null"),
     Column("sweep", Choice(Sweep), nullable=False),
     Column("sweep_after", String(36), nullable=False),
     Index("ix_crm_targets_business_id", "business_id", "state"),
@@ -60,6 +62,7 @@ _JSON: Final = {
     "statuses": dict[str, str],
     "described": tuple[CrmField, ...],
     "faults": tuple[MappingFault, ...],
+    "comparison": Comparison | None,
 }
 
 

@@ -156,6 +156,8 @@ def _holds(values: dict[str, Any], wanted: dict[str, Any]) -> bool:
     has = str(values.get(wanted["propertyName"]) or "")
     if wanted["operator"] == "GTE":
         return _moment(has) >= _moment(wanted["value"])
+    if wanted["operator"] == "GT":
+        return int(has) > int(wanted["value"])
     if wanted["operator"] == "NOT_IN":
         return has not in wanted["values"]
     return bool(has) and has.casefold() == wanted.get("value", has).casefold()

@@ -66,7 +66,7 @@ class OdooFake:
 
     def _act(self, model: str, method: str, args: list[Any], words: dict[str, Any]) -> Any:
         if model == "ir.model.data":
-            return self._external_ids(method, args)
+            return self._external_ids(method, args, words)
         if method == "load":
             return self._load(*args)
         if method == "unlink":
@@ -121,7 +121,7 @@ class OdooFake:
             raise OdooError("odoo.exceptions.MissingError", "Record does not exist or has been deleted.")
         return record
 
-    def _external_ids(self, method: str, args: list[Any]) -> Any:
+    def _external_ids(self, method: str, args: list[Any], words: dict[str, Any]) -> Any:
         if method == "create":
             made = args[0]
             self._there(made["res_id"]).values[_OUR_ID] = f"{made['module']}.{made['name']}"
@@ -139,6 +139,9 @@ class OdooFake:
         ]
         if "name" in wanted:
             return [row for row in rows if row["name"] == wanted["name"]]
+        if isinstance(wanted["res_id"], int):
+            later = [each for each in rows if int(str(each["res_id"])) > wanted["res_id"]]
+            return later[: words["limit"]]
         return [row for row in rows if row["res_id"] in wanted["res_id"]]
 
     def _search(self, domain: list[Any], words: dict[str, Any]) -> list[dict[str, Any]]:

@@ -64,6 +64,8 @@ class PipedriveFake:
             return _good({"items": items})
         if asked.method == "POST":
             return _good(self._row(self.crm.make(self._values(asked.json()))), 201)
+        if asked.path == _PERSONS:
+            return self._list(asked.query)
         name = asked.path.removeprefix(f"{_PERSONS}/").removeprefix("/v1/persons/")
         record = self.crm.records[name.removesuffix("/merge")]
         if record.is_deleted:
@@ -75,6 +77,13 @@ class PipedriveFake:
         elif asked.method == "DELETE":
             self.crm.delete(record.id)
         return _good(self._row(record))
+
+    def _list(self, query: Any) -> Answered:
+        rows = [self._row(each) for each in self.crm.live()]
+        first, most = int(query.get("cursor") or 0), int(query["limit"])
+        following = str(first + most) if len(rows) > first + most else None
+        page = {"data": rows[first : first + most], "additional_data": {"next_cursor": following}}
+        return Answered(200, {"success": True, **page})
 
     def _values(self, body: dict[str, Any]) -> dict[str, Any]:
         values = {name: value for name, value in body.items() if not isinstance(value, list | dict)}

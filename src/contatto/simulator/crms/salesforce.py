@@ -17,7 +17,7 @@ _QUERY: Final = re.compile(
     re.DOTALL,
 )
 _TEST: Final = re.compile(
-    r"(?P<name>[\w.]+) (?P<sign>=|!=|>=|NOT IN) (?P<value>'(?:[^'\\]|\\.)*'|\([^)]*\)|\S+?)(?=\)|$)"
+    r"(?P<name>[\w.]+) (?P<sign>=|!=|>=|>|NOT IN) (?P<value>'(?:[^'\\]|\\.)*'|\([^)]*\)|\S+?)(?=\)|$)"
 )
 _TYPES: Final = {FieldKind.EMAIL: "email", FieldKind.PHONE: "phone", FieldKind.CHOICE: "picklist"}
 
@@ -191,6 +191,8 @@ def _passes(row: dict[str, Any], test: str) -> bool:
     has, value = row[found["name"]], found["value"]
     if found["sign"] == "NOT IN":
         return f"'{has}'" not in value
+    if found["sign"] == ">":
+        return bool(has > value.strip("'"))
     if found["sign"] == ">=":
         return datetime.fromisoformat(has) >= datetime.fromisoformat(value)
     plain = None if value == "null" else re.sub(r"\\(.)", r"\1", value.strip("'"))

@@ -1,0 +1,17 @@
+"""CRMs are compared with the ledger."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0015"
+down_revision = "0012"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("crm_records", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("seen_at", sa.BigInteger(), nullable=True))
+        batch_op.add_column(sa.Column("gone_at", sa.BigInteger(), nullable=True))
+    with op.batch_alter_table("crm_targets", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("comparison", sa.Text(), server_default="null", nullable=False))
