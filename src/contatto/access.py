@@ -28,6 +28,7 @@ _OF_OTHERS: Final = (
     "POST /settings/integrations/{target_id}/reconnect", "POST /settings/integrations/{target_id}/remove",
     "POST /settings/integrations/{target_id}/resend", "POST /settings/integrations/{target_id}/resume",
     "POST /settings/integrations/{target_id}/resync", "POST /settings/integrations/{target_id}/trial",
+    *(f"POST /settings/integrations/{{target_id}}/webhook{end}" for end in ("", "/close")),
 )  # fmt: skip
 """Pages that connect ad accounts elsewhere and CRMs."""
 

@@ -1,6 +1,7 @@
 """What a CRM posts of changes: signed, taken once, and by the same way as what is asked for."""
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from contatto.kit.db.tx import Tx
 from contatto.leads.model.leads import HistoryKind, Lead, LeadStatus
 from contatto.leads.store.records import find_lead, list_history
 from tests import make
-from tests.journeys.running import House, running_house
+from tests.journeys.running import House, csrf_of, running_house
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -51,7 +52,7 @@ class Desk:
             "webhook-timestamp": str(int(at.timestamp())),
             "webhook-signature": Webhook(changes.get("secret", self.secret)).sign(name, at, body),
         }
-        path = changes.get("path", incoming_path(self.target))
+        path = changes.get("path", incoming_path(self.target.number))
         return self.house.client.post(path, content=changes.get("body", body), headers=headers)
 
     def told(self) -> list[tuple[str, str]]:
@@ -110,7 +111,7 @@ def test_what_is_not_signed_for_this_target_changes_nothing(desk: Desk) -> None:
         rival = make.business(tx, "Rivals")
         new = NewTarget("webhook", "", "https://rival.example.com", {"secret": SECRET})
         theirs = actions.link_crm(tx, rival.id, new, ())
-        return incoming_path(theirs), open_incoming(tx, theirs)
+        return incoming_path(theirs.number), open_incoming(tx, theirs)
 
     path, secret = desk.house.context.db.write_now(another)
     refused = [
@@ -121,7 +122,9 @@ def test_what_is_not_signed_for_this_target_changes_nothing(desk: Desk) -> None:
         desk.post(change, age_s=301),
         desk.post(change, age_s=-301),
         desk.post(change, body='{"type":"record.changed","data":{"lead_id":"forged"}}'),
-        desk.house.client.post(incoming_path(desk.target), json={"type": "record.changed", "data": change}),
+        desk.house.client.post(
+            incoming_path(desk.target.number), json={"type": "record.changed", "data": change}
+        ),
     ]
     assert [each.status_code for each in refused] == [401] * len(refused)
     assert desk.post(change, path=path, secret=secret).status_code == 200, "a lead of another business"
@@ -133,3 +136,24 @@ def test_what_is_not_signed_for_this_target_changes_nothing(desk: Desk) -> None:
     assert desk.told() == []
     assert desk.post(change).status_code == 200
     assert desk.status() is LeadStatus.CONVERTED
+
+
+def test_a_member_opens_the_webhook_on_the_page_and_the_secret_is_shown_once(desk: Desk) -> None:
+    house, place = desk.house, f"/settings/integrations/{desk.target.number}"
+    house.sign_in()
+    page = house.client.get(place).text
+    assert f"{house.context.settings.base_url}{incoming_path(desk.target.number)}" in page
+    assert desk.secret not in page
+    token = {"csrf_token": csrf_of(page)}
+    old = desk.secret
+    shown = house.client.post(f"{place}/webhook", data=token)
+    (desk.secret,) = set(re.findall(r"whsec_[A-Za-z0-9+/=]{40,}", shown.text))
+    assert desk.secret != old
+    assert desk.secret not in house.client.get(place).text
+    change = {"lead_id": desk.lead.id, "status": "gewonnen"}
+    assert desk.post(change, secret=old).status_code == 401
+    assert desk.post(change).status_code == 200
+    closed = house.client.post(f"{place}/webhook/close", data=token, follow_redirects=False)
+    assert closed.headers["location"] == place
+    assert desk.post(change).status_code == 401
+    assert "Open a webhook" in house.client.get(place).text

@@ -207,7 +207,7 @@ def webhook_command(number: Number, business: Of = "") -> None:
         return target, secret
 
     target, secret = carry_out(work)
-    out.print(f"{Settings().base_url}{incoming_path(target)}", soft_wrap=True)
+    out.print(f"{Settings().base_url}{incoming_path(target.number)}", soft_wrap=True)
     out.print(secret, soft_wrap=True)
 
 

@@ -19,9 +19,9 @@ _SEEN: Final = "event"
 _SECRET_BYTES: Final = 32
 
 
-def incoming_path(target: Target) -> str:
-    """Where a CRM posts its changes."""
-    return f"/integrations/webhooks/{target.number}"
+def incoming_path(number: int) -> str:
+    """Where the CRM of this number posts its changes."""
+    return f"/integrations/webhooks/{number}"
 
 
 def open_incoming(tx: Tx, target: Target) -> str:
@@ -29,6 +29,13 @@ def open_incoming(tx: Tx, target: Target) -> str:
     secret = PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
     store.record_secrets(tx, target, {**target.secrets, INCOMING: secret})
     return secret
+
+
+def close_incoming(tx: Tx, target: Target) -> None:
+    """Let nobody post changes any more."""
+    store.record_secrets(
+        tx, target, {name: text for name, text in target.secrets.items() if name != INCOMING}
+    )
 
 
 def take_posted_changes(tx: Tx, target: Target, message_id: str, changes: Sequence[RecordChange]) -> bool:

@@ -1,7 +1,7 @@
 """Carries out a sequence of operations: asks, renews tokens under a lock, disconnects, goes on where it was.
 
-One engine for deliveries, erasures, polls, checks and comparisons; each is a ``Work`` that says which operation comes
-next. What it has to know between two requests is kept with the request, sealed.
+One engine for deliveries, erasures, polls, checks and comparisons; each is a ``Work`` that says which
+operation comes next. What it has to know between two requests is kept with the request, sealed.
 """
 
 from dataclasses import dataclass, field, replace

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from contatto.accounts.auth import FormCaller
 from contatto.accounts.model import Caller, Permission
@@ -12,15 +12,17 @@ from contatto.accounts.rules import require
 from contatto.crm.actions import targets as actions
 from contatto.crm.actions.checking import queue_check
 from contatto.crm.actions.comparing import queue_comparison
+from contatto.crm.actions.incoming import close_incoming, open_incoming
 from contatto.crm.model.targets import Target
 from contatto.crm.pages.linking import LinkForm
-from contatto.crm.pages.targets import render_target
+from contatto.crm.pages.targets import Once, render_target
 from contatto.crm.pages.views import HOME
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.ui.context import context_of
+from contatto.ui.navigation import SHOWN_ONCE
 
 router: Final = APIRouter(include_in_schema=False, prefix=HOME)
 
@@ -65,6 +67,24 @@ async def post_compare(request: Request, caller: FormCaller, target_id: str) -> 
     return await _change(request, caller, target_id, queue_comparison)
 
 
+@router.post("/{target_id}/webhook")
+async def post_webhook(request: Request, caller: FormCaller, target_id: str) -> HTMLResponse:
+    """Let it post changes, signed with a new secret, which is shown this once; one before is good no more."""
+    require(caller, Permission.ADMINISTER)
+
+    def open_it(tx: Tx) -> str:
+        return open_incoming(tx, actions.load_target(tx, caller.business_id, number_of(target_id)))
+
+    secret = await context_of(request).db.write(open_it)
+    setattr(request.state, SHOWN_ONCE, True)
+    return await render_target(request, caller, target_id, Once(secret=secret))
+
+
+@router.post("/{target_id}/webhook/close")
+async def post_webhook_close(request: Request, caller: FormCaller, target_id: str) -> RedirectResponse:
+    return await _change(request, caller, target_id, close_incoming)
+
+
 @router.post("/{target_id}/reconnect")
 async def post_reconnect(
     request: Request, caller: FormCaller, target_id: str, form: Annotated[LinkForm, Form()]
@@ -80,7 +100,7 @@ async def post_reconnect(
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
-        return await render_target(request, caller, target_id, refused, form.given, "reconnect")
+        return await render_target(request, caller, target_id, Once(refused, "reconnect", form.given))
 
 
 @router.post("/{target_id}/remove")
@@ -99,5 +119,5 @@ async def post_remove(
     except Refused as refused:
         if refused.code is not errors.INVALID:
             raise
-        return await render_target(request, caller, target_id, refused, at="remove")
+        return await render_target(request, caller, target_id, Once(refused, "remove"))
     return RedirectResponse(HOME, 303)
