@@ -1,10 +1,13 @@
-"""How long a request waits from its commit until it is sent, while another destination hangs for 20 seconds.
+"""Leads with what is due of them, and how long a request waits from its commit until it is sent.
 
-The worker's machine sends over real HTTP to servers in another process: one that hangs, and twenty that
-answer at once. A hundred requests a second are committed for the twenty, and ten for the one that hangs, of
-five businesses in turn. The server that gets a request notes when; both processes read one clock.
-Target: p95 under 0.2 s. Where other programs take the processors the waits tell of them: see ``load``, the
-mean number of tasks that want one, and ``cpu_ms_each``, which no load changes.
+First, leads and their deliveries are made in one transaction each, beside the bare insert of the same rows
+(``outbound_parts/pairs.py``). Then the worker's machine sends over real HTTP to servers in another process:
+one that hangs for 20 seconds, and twenty that answer at once. A hundred requests a second (two hundred on
+PostgreSQL) are committed for the twenty, and a tenth of that for the one that hangs, of five businesses in
+turn. The server that gets a request notes when; both processes read one clock.
+Targets: p95 under 0.2 s, and one that hangs raises the p95 of the others by 10 % at most. Where other programs
+take the processors the waits tell of them: see ``load``, the mean number of tasks that want one, and
+``cpu_ms_each``, which no load changes.
 """
 
 import asyncio
@@ -14,13 +17,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from bench.fairness_parts.installation import new_database, running_postgres
 from bench.harness import Report, measured, options, percentile
+from bench.outbound_parts.pairs import run_pairs
 from contatto.app import open_context
 from contatto.kit.client import Client
 from contatto.kit.db.tx import Tx
@@ -35,11 +40,12 @@ from contatto.migrations.steps import migrate_schema
 from contatto.ui.context import Context
 from contatto.wiring import install
 
-SAYS = "from commit to sent, while one destination hangs for 20 seconds"
+SAYS = "leads with what is due of them, and from commit to sent while one destination hangs"
 SOUND, BUSINESSES = 20, 5
-PER_SECOND, HANGING_PER_SECOND = 100, 10
+PER_SECOND = {"SQLite": 100, "PostgreSQL": 200}
 HANGS_S = 20.0
 TARGET_MS = 200.0
+MOST_RISE_PCT = 10.0
 PLAN = RetryPlan((5, 30, 120))
 
 
@@ -47,29 +53,42 @@ def main() -> None:
     chosen = options(SAYS)
     set_up_logs("error", "json")
     report = Report("outbound", SAYS, chosen)
-    seconds = chosen.size(full=40, quick=8)
+    seconds, pairs = chosen.size(full=40, quick=5), chosen.size(full=3_000, quick=200)
     with running_postgres():
-        for name in ("SQLite", "PostgreSQL"):
-            for hangs in (False, True):
-                run_case(report, name, seconds, hangs=hangs)
+        for name in PER_SECOND:
+            with opened(name, "pairs") as context:
+                run_pairs(report, name, context.db, pairs)
+        for name in PER_SECOND:
+            calm_ms = run_case(report, name, seconds, None)
+            run_case(report, name, seconds, calm_ms)
     report.finish()
 
 
-def run_case(report: Report, name: str, seconds: int, *, hangs: bool) -> None:
-    url = new_database(f"outbound_{int(hangs)}") if name == "PostgreSQL" else ""
+@contextmanager
+def opened(name: str, purpose: str) -> Iterator[Context]:
+    """An installation with an empty database, durable as in production."""
+    url = new_database(f"outbound_{purpose}") if name == "PostgreSQL" else ""
     with tempfile.TemporaryDirectory(prefix="contatto-bench-") as folder:
         context = open_context(install(Settings(data_dir=Path(folder), database_url=url)))
         migrate_schema(context.db.engine)
-        with Servers() as servers:
-            with measured() as cost:
-                sent = asyncio.run(Sending(context, servers.hosts).run(seconds, hangs=hangs))
-            got = servers.stop()
+        yield context
         context.db.close()
+
+
+def run_case(report: Report, name: str, seconds: int, calm_ms: float | None) -> float:
+    """One run; with the p95 of the run in which all answer, one of them hangs. Give the p95."""
+    hangs = calm_ms is not None
+    with opened(name, "hangs" if hangs else "calm") as context, Servers() as servers:
+        with measured() as cost:
+            sending = Sending(context, servers.hosts, PER_SECOND[name])
+            sent = asyncio.run(sending.run(seconds, hangs=hangs))
+        got = servers.stop()
     waits = [got[subject] - at for subject, at in sent.items() if subject in got]
     p95 = percentile(waits, 0.95) * 1e3
     lost = len(sent) - len(waits)
+    rise_pct = 100 * (p95 / calm_ms - 1) if calm_ms else 0.0
     report.add(
-        f"{name}: {'one hangs' if hangs else 'all answer'}",
+        f"{name}, {PER_SECOND[name]} a second: {'one hangs' if hangs else 'all answer'}",
         requests=len(sent),
         p50_ms=percentile(waits, 0.5) * 1e3,
         p95_ms=p95,
@@ -77,8 +96,10 @@ def run_case(report: Report, name: str, seconds: int, *, hangs: bool) -> None:
         not_sent=lost,
         cpu_ms_each=cost.cpu_us_per(len(sent)) / 1e3,
         load=os.getloadavg()[0],
-        holds="yes" if p95 < TARGET_MS and not lost else "NO",
+        rise_pct=rise_pct,
+        holds="yes" if p95 < TARGET_MS and rise_pct <= MOST_RISE_PCT and not lost else "NO",
     )
+    return p95
 
 
 @dataclass
@@ -87,6 +108,7 @@ class Sending:
 
     context: Context
     hosts: list[str]
+    per_second: int
     committed: dict[str, float] = field(default_factory=dict)
 
     async def run(self, seconds: int, *, hangs: bool) -> dict[str, float]:
@@ -97,9 +119,10 @@ class Sending:
         loop = asyncio.get_running_loop()
         self.context.db.on_commit(lambda: loop.call_soon_threadsafe(poked.set))
         works = [asyncio.create_task(machine.run()), asyncio.create_task(look(machine, poked))]
-        committing = [asyncio.create_task(self._commit(self.hosts[1:], PER_SECOND, seconds))]
+        committing = [asyncio.create_task(self._commit(self.hosts[1:], self.per_second, seconds))]
         if hangs:
-            committing.append(asyncio.create_task(self._commit(self.hosts[:1], HANGING_PER_SECOND, seconds)))
+            few = self.per_second // 10
+            committing.append(asyncio.create_task(self._commit(self.hosts[:1], few, seconds)))
         await asyncio.gather(*committing)
         await asyncio.sleep(1)
         for work in works:

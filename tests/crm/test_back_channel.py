@@ -11,9 +11,9 @@ from contatto.leads.actions.statuses import change_lead_status
 from contatto.leads.model.leads import HistoryKind, Lead, LeadStatus
 from contatto.leads.store.records import find_lead, list_history
 from tests import make
+from tests.crm.begun import begun, only
 from tests.crm.engine import counts, later, record, run_all
 from tests.crm.memory import MemoryCrm
-from tests.crm.test_engine import begun, only
 
 
 def synced(tx: Tx) -> tuple[Tx, Target, Lead, MemoryCrm]:

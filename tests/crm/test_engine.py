@@ -1,19 +1,17 @@
 """A lead reaches its CRM once, is read back, and whatever happens there on the way is healed."""
 
-import json
 from typing import Any
 
 import pytest
 
-from contatto.capture.model import Field
 from contatto.crm.actions import targets as actions
 from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
 from contatto.crm.model.deliveries import DeliveryState
-from contatto.crm.model.targets import MappedField, Target, TargetState, Weakness
+from contatto.crm.model.targets import MappedField, TargetState, Weakness
 from contatto.crm.store import deliveries
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
+from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest
 from contatto.leads.actions.merging import Wish, merge_leads, undo_merge
 from contatto.leads.actions.records import delete_lead
 from contatto.leads.actions.statuses import change_lead_status
@@ -22,51 +20,11 @@ from contatto.leads.model.leads import Lead, LeadStatus
 from contatto.leads.model.merges import Picks
 from contatto.leads.store.records import find_lead
 from tests import make
+from tests.crm.begun import EMAIL, PHONE, Faulty, begun, only
 from tests.crm.engine import MAPPING, WORDS, counts, fresh, later, link, record, run_all, with_memory
 from tests.crm.memory import MemoryCrm
 
 VERIFIED = DeliveryState.VERIFIED
-EMAIL = make.contact("ada@example.com", Field.EMAIL)
-PHONE = make.contact()
-LOST = NoAnswer(SendFailure.LOST)
-BROKEN = HttpAnswer(500, {}, b"")
-HTML = HttpAnswer(200, {}, b"<p>Sign in</p>")
-
-
-class Faulty:
-    """A CRM that does something else now and then: what a fate says to a request, or None to be as usual."""
-
-    def __init__(self, crm: MemoryCrm, **fates: Any) -> None:
-        self.crm = crm
-        self.fates = {name: list(each) for name, each in fates.items()}
-        self.asked: list[str] = []
-
-    def __call__(self, request: HttpRequest) -> HttpOutcome:
-        do = json.loads(request.body)["do"]
-        self.asked.append(do)
-        waiting = self.fates.get(do, [])
-        fate = waiting.pop(0) if waiting else None
-        if fate == "lost after":
-            self.crm.handle(request)
-            return LOST
-        if fate == "lost before":
-            return LOST
-        return fate if fate is not None else self.crm.handle(request)
-
-
-def begun(tx: Tx, *contacts: Any) -> tuple[Tx, Target, Lead, MemoryCrm]:
-    tx = with_memory(tx)
-    business_id = make.business(tx).id
-    crm = MemoryCrm()
-    target = link(tx, business_id)
-    run_all(tx, crm.handle)
-    lead = make.lead(tx, business_id, *(contacts or (EMAIL, PHONE)))
-    return tx, fresh(tx, target), lead, crm
-
-
-def only(crm: MemoryCrm) -> Any:
-    (found,) = crm.live()
-    return found
 
 
 def test_a_new_lead_is_due_at_once_and_verified_by_reading_it_back(database: Database) -> None:

@@ -14,8 +14,8 @@ from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest
 from contatto.kit.outbound.store import outbound_requests
 from contatto.leads.actions.erasing import erase_leads
 from tests import make
+from tests.crm.begun import begun
 from tests.crm.engine import fresh, later, run_all
-from tests.crm.test_engine import begun
 
 
 def states(tx: Tx, target: Target) -> list[ErasureState]:
@@ -33,7 +33,7 @@ def test_the_record_goes_and_nothing_is_found_by_our_id(database: Database) -> N
         assert crm.records == {}
         assert deliveries.list_deliveries(tx, target.business_id, target.id) == []
         kept = tx.execute(select(outbound_requests.c.kind)).scalars()
-        assert set(kept) == {"crm_erasure", "crm_check", "crm_poll"}, (
+        assert set(kept) == {"crm_erasure", "crm_check", "crm_comparison", "crm_poll"}, (
             "what was on its way is forgotten with its payload"
         )
 

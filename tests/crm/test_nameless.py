@@ -9,7 +9,7 @@ from contatto.crm.rules.trials import compare
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from tests import make
-from tests.crm.test_engine import begun
+from tests.crm.begun import begun
 
 NUMBER = "+6598887777"
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from contatto.crm.actions.running import Work, begin_work, connector_of, read_work
+from contatto.crm.actions.running import connector_of, work_kind
 from contatto.crm.actions.scheduling import destination_of, narrow_target
 from contatto.crm.model.operations import Describe, Described, Operation, Refused, Reply
 from contatto.crm.model.targets import Target, TargetState
@@ -11,7 +11,6 @@ from contatto.crm.rules.mapping import check_mapping
 from contatto.crm.rules.plans import CHECK, CHECK_EVERY_S, CHECK_PLAN
 from contatto.crm.store import targets as store
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer
 from contatto.kit.outbound.dead_letters import record_replay
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
@@ -20,9 +19,7 @@ from contatto.kit.outbound.model import (
     NewRequest,
     OutboundRequest,
     Outcome,
-    RequestState,
     RetryPlan,
-    Step,
 )
 from contatto.kit.outbound.store import hasten_requests, list_requests_of, queue_request
 
@@ -102,15 +99,4 @@ def hasten_check(tx: Tx, target: Target) -> None:
 
 def check_kind() -> OutboundKind:
     """How a CRM is asked for its fields."""
-    work: Work[Asking] = CheckWork()
-
-    def begin(tx: Tx, request: OutboundRequest) -> Step:
-        return begin_work(tx, work, request)
-
-    def read(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
-        return read_work(tx, work, request, answer)
-
-    def settle(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
-        """Nothing is kept of it but the description."""
-
-    return OutboundKind(CHECK, begin, read, settle, CHECK_PLAN)
+    return work_kind(CHECK, CheckWork(), CHECK_PLAN)

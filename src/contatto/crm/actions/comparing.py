@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from contatto.crm.actions.checking import queue_kind
-from contatto.crm.actions.running import Work, begin_work, connector_of, read_work
+from contatto.crm.actions.running import connector_of, work_kind
 from contatto.crm.actions.scheduling import erasure_request, narrow_target, schedule_delivery
 from contatto.crm.model.comparisons import Comparison
 from contatto.crm.model.deliveries import Erasure, ErasureState
@@ -26,7 +26,6 @@ from contatto.crm.store import comparisons as store
 from contatto.crm.store.erasures import record_erasure_again
 from contatto.crm.store.targets import find_target, record_target
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer
 from contatto.kit.outbound.dead_letters import send_again
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
@@ -34,8 +33,6 @@ from contatto.kit.outbound.model import (
     Later,
     OutboundRequest,
     Outcome,
-    RequestState,
-    Step,
 )
 from contatto.kit.outbound.store import list_requests_of
 
@@ -160,15 +157,4 @@ def find_comparison(tx: Tx, target: Target) -> OutboundRequest | None:
 
 def comparison_kind() -> OutboundKind:
     """How a CRM's records are compared with ours."""
-    work: Work[CompareCourse] = CompareWork()
-
-    def begin(tx: Tx, request: OutboundRequest) -> Step:
-        return begin_work(tx, work, request)
-
-    def read(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
-        return read_work(tx, work, request, answer)
-
-    def settle(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
-        """What came of it is kept with the target."""
-
-    return OutboundKind(COMPARISON, begin, read, settle, COMPARISON_PLAN)
+    return work_kind(COMPARISON, CompareWork(), COMPARISON_PLAN)

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from contatto.crm.actions.checking import hasten_check
-from contatto.crm.actions.running import Work, begin_work, connector_of, read_work
+from contatto.crm.actions.running import connector_of, work_kind
 from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
 from contatto.crm.actions.snapshots import read_snapshot
 from contatto.crm.model.deliveries import Delivery, DeliveryState, Payload
@@ -22,7 +22,6 @@ from contatto.crm.store import deliveries as store
 from contatto.crm.store import targets
 from contatto.crm.store.echoes import save_echoes
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Done,
@@ -31,7 +30,6 @@ from contatto.kit.outbound.model import (
     OutboundRequest,
     Outcome,
     RequestState,
-    Step,
 )
 from contatto.kit.outbound.store import delete_requests_of, hasten_requests, mark_requests_done
 from contatto.leads.model.leads import Lead
@@ -208,15 +206,7 @@ def _is_choice(target: Target, name: str) -> bool:
 
 def delivery_kind(base_url: str) -> OutboundKind:
     """How deliveries are brought to their targets."""
-    work: Work[Course] = DeliveryWork(base_url)
-
-    def begin(tx: Tx, request: OutboundRequest) -> Step:
-        return begin_work(tx, work, request)
-
-    def read(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
-        return read_work(tx, work, request, answer)
-
-    return OutboundKind(DELIVERY, begin, read, settle_delivery, DELIVERY_PLAN, ready_delivery)
+    return work_kind(DELIVERY, DeliveryWork(base_url), DELIVERY_PLAN, settle_delivery, replay=ready_delivery)
 
 
 def settle_delivery(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from contatto.crm.actions.running import Work, begin_work, connector_of, read_work
+from contatto.crm.actions.running import connector_of, work_kind
 from contatto.crm.actions.scheduling import narrow_target, queue_erasure
 from contatto.crm.model.deliveries import Erasure, ErasureState
 from contatto.crm.model.operations import Operation, Reply
@@ -15,7 +15,6 @@ from contatto.crm.rules.plans import ERASURE, ERASURE_PLAN
 from contatto.crm.store import erasures as store
 from contatto.crm.store.targets import find_target
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Done,
@@ -25,7 +24,6 @@ from contatto.kit.outbound.model import (
     OutboundRequest,
     Outcome,
     RequestState,
-    Step,
 )
 
 ARRIVES_WITHIN: Final = timedelta(seconds=90)
@@ -88,15 +86,7 @@ def release_erasures(tx: Tx, target: Target) -> None:
 
 def erasure_kind() -> OutboundKind:
     """How people are erased in targets."""
-    work: Work[EraseCourse] = ErasureWork()
-
-    def begin(tx: Tx, request: OutboundRequest) -> Step:
-        return begin_work(tx, work, request)
-
-    def read(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
-        return read_work(tx, work, request, answer)
-
-    return OutboundKind(ERASURE, begin, read, settle_erasure, ERASURE_PLAN, ready_erasure)
+    return work_kind(ERASURE, ErasureWork(), ERASURE_PLAN, settle_erasure, replay=ready_erasure)
 
 
 def settle_erasure(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from contatto.crm.actions.checking import queue_kind
-from contatto.crm.actions.running import Work, begin_work, connector_of, read_work
+from contatto.crm.actions.running import connector_of, work_kind
 from contatto.crm.model.deliveries import RecordLink
 from contatto.crm.model.operations import Changed, Changes, Cursor, Operation, RecordChange, Reply
 from contatto.crm.model.targets import Target, TargetState
@@ -16,15 +16,12 @@ from contatto.crm.store import deliveries as store
 from contatto.crm.store.echoes import is_echo
 from contatto.crm.store.targets import find_target
 from contatto.kit.db.tx import Tx
-from contatto.kit.exchange import HttpAnswer
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Failed,
     Later,
     OutboundRequest,
     Outcome,
-    RequestState,
-    Step,
 )
 from contatto.leads.actions.events import note_crm_change
 from contatto.leads.actions.statuses import change_lead_status
@@ -143,15 +140,4 @@ def queue_poll(tx: Tx, target: Target) -> None:
 
 def poll_kind() -> OutboundKind:
     """How a CRM is asked for changes."""
-    work: Work[PollCourse] = PollWork()
-
-    def begin(tx: Tx, request: OutboundRequest) -> Step:
-        return begin_work(tx, work, request)
-
-    def read(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
-        return read_work(tx, work, request, answer)
-
-    def settle(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
-        """Nothing is kept of it but what was told."""
-
-    return OutboundKind(POLL, begin, read, settle, POLL_PLAN, keeps_progress=True)
+    return work_kind(POLL, PollWork(), POLL_PLAN, keeps_progress=True)

@@ -4,6 +4,7 @@ One engine for deliveries, erasures, polls, checks and comparisons; each is a ``
 operation comes next. What it has to know between two requests is kept with the request, sealed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
@@ -30,7 +31,17 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpAnswer, HttpRequest
 from contatto.kit.log import logger
 from contatto.kit.outbound import model as outbound
-from contatto.kit.outbound.model import Ask, Done, NotNow, OutboundRequest, Outcome, Step
+from contatto.kit.outbound.kinds import OutboundKind
+from contatto.kit.outbound.model import (
+    Ask,
+    Done,
+    NotNow,
+    OutboundRequest,
+    Outcome,
+    RequestState,
+    RetryPlan,
+    Step,
+)
 
 MOST_TURNS: Final = 40
 """Replies without a request in between; more would be a connector that turns in circles."""
@@ -64,6 +75,13 @@ class Work[C](Protocol):
     def hold(self, tx: Tx, request: OutboundRequest) -> None:
         """Keep what is to be done until the target is active again; the request ends."""
         ...
+
+
+type Settle = Callable[[Tx, OutboundRequest, Outcome, RequestState], None]
+
+
+def settle_nothing(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
+    """What came of it stands where the work itself has kept it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +126,26 @@ def read_work(tx: Tx, work: Work[Any], request: OutboundRequest, answer: HttpAns
     if target is None or connector_of(tx, target) is None:
         return Done()
     return _Run(tx, work, request, target).read(answer)
+
+
+def work_kind(
+    name: str,
+    work: Work[Any],
+    plan: RetryPlan,
+    settle: Settle = settle_nothing,
+    *,
+    replay: Callable[[Tx, OutboundRequest], None] | None = None,
+    keeps_progress: bool = False,
+) -> OutboundKind:
+    """The kind of requests that carry out one work."""
+
+    def begin(tx: Tx, request: OutboundRequest) -> Step:
+        return begin_work(tx, work, request)
+
+    def read(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
+        return read_work(tx, work, request, answer)
+
+    return OutboundKind(name, begin, read, settle, plan, replay, keeps_progress)
 
 
 def _kept(course: Any, progress: _Progress) -> _Progress:

@@ -7,7 +7,7 @@ import msgspec
 
 from contatto.crm.actions.checking import queue_check, queue_kind
 from contatto.crm.actions.delivering import LEAD_GONE, payload_of
-from contatto.crm.actions.running import Work, begin_work, connector_of, read_work
+from contatto.crm.actions.running import connector_of, work_kind
 from contatto.crm.model.operations import Operation, Reply
 from contatto.crm.model.targets import Target, TargetState
 from contatto.crm.model.trials import TrialResult, TrialState
@@ -21,7 +21,6 @@ from contatto.crm.store.targets import find_target
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.exchange import HttpAnswer
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Done,
@@ -30,7 +29,6 @@ from contatto.kit.outbound.model import (
     OutboundRequest,
     Outcome,
     RequestState,
-    Step,
 )
 from contatto.leads.store.records import list_leads_by_id
 
@@ -110,15 +108,7 @@ def _settle(tx: Tx, target: Target, result: TrialResult) -> Outcome:
 
 def trial_kind(base_url: str) -> OutboundKind:
     """How a lead is tried at a CRM."""
-    work: Work[TrialCourse] = TrialWork(base_url)
-
-    def begin(tx: Tx, request: OutboundRequest) -> Step:
-        return begin_work(tx, work, request)
-
-    def read(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
-        return read_work(tx, work, request, answer)
-
-    return OutboundKind(TRIAL, begin, read, settle_trial, TRIAL_PLAN)
+    return work_kind(TRIAL, TrialWork(base_url), TRIAL_PLAN, settle_trial)
 
 
 def settle_trial(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
