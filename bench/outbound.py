@@ -5,7 +5,7 @@ First, leads and their deliveries are made in one transaction each, beside the b
 one that hangs for 20 seconds, and twenty that answer at once. A hundred requests a second (two hundred on
 PostgreSQL) are committed for the twenty, and a tenth of that for the one that hangs, of five businesses in
 turn. The server that gets a request notes when; both processes read one clock.
-Targets: p95 under 0.2 s, and one that hangs raises the p95 of the others by 10 % at most. Where other programs
+Targets: p95 under 0.2 s, and one that hangs raises the p95 of the others by 10 % at most. Where others
 take the processors the waits tell of them: see ``load``, the mean number of tasks that want one, and
 ``cpu_ms_each``, which no load changes.
 """
