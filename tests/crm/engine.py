@@ -90,14 +90,19 @@ def settle(tx: Tx, claimed: tuple[OutboundRequest, Ask], fate: Fate) -> None:
 def run_all(tx: Tx, fate: Fate, rounds: int = 50) -> None:
     """Let all go that is due, and what follows from it."""
     for _ in range(rounds):
-        scheduling.sweep_leads(tx)
-        scheduling.release_deliveries(tx)
-        claimed = claim(tx)
-        if not claimed:
+        if not run_round(tx, fate):
             return
-        for each in claimed:
-            settle(tx, each, fate)
     raise AssertionError("it never ends")
+
+
+def run_round(tx: Tx, fate: Fate) -> int:
+    """Let some go that are due; say how many requests that were."""
+    scheduling.sweep_leads(tx)
+    scheduling.release_deliveries(tx)
+    claimed = claim(tx)
+    for each in claimed:
+        settle(tx, each, fate)
+    return len(claimed)
 
 
 def record(tx: Tx, target: Target, lead_id: str) -> RecordLink:
