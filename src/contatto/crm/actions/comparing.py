@@ -95,11 +95,11 @@ class CompareWork:
 def _see(tx: Tx, target: Target, course: CompareCourse, page: Enumerated) -> CompareCourse:
     """Mark the records of one page as seen, and count what should not be there."""
     times = Counter(lead_id for _, lead_id in page.records)
-    known = store.list_seen_at(tx, target, times)
+    known = store.list_seen_at(tx, target.business_id, target.id, times)
     again = [lead_id for lead_id, at in known.items() if at == course.started_at]
     store.mark_seen(tx, target, known, course.started_at)
     record_ids = {lead_id: record_id for record_id, lead_id in page.records if lead_id not in known}
-    erasures = store.list_erasures_of(tx, target, record_ids)
+    erasures = store.list_erasures_of(tx, target.business_id, target.id, record_ids)
     for erasure in erasures:
         _erase_again(tx, target, erasure, record_ids[erasure.lead_id])
     return replace(
@@ -123,7 +123,7 @@ def _erase_again(tx: Tx, target: Target, erasure: Erasure, record_id: str) -> No
 def _end(tx: Tx, target: Target, course: CompareCourse) -> Comparison:
     """Look which verified leads were not seen: each is sent again, once."""
     settled = course.started_at - SETTLED_FOR
-    missing = store.list_missing(tx, target, course.started_at, settled)
+    missing = store.list_missing(tx, target.business_id, target.id, course.started_at, settled)
     fresh = [record for record in missing if record.gone_at is None]
     sent = fresh[:SENT_AGAIN_AT_MOST]
     for record in sent:

@@ -13,11 +13,13 @@ from contatto.kit.db.tx import Tx
 from contatto.leads.store.records import leads
 
 
-def list_seen_at(tx: Tx, target: Target, lead_ids: Collection[str]) -> dict[str, datetime | None]:
+def list_seen_at(
+    tx: Tx, business_id: str, target_id: str, lead_ids: Collection[str]
+) -> dict[str, datetime | None]:
     """When the records of some leads were seen last; leads that were never due there are left out."""
     mine = select(crm_records.c.lead_id, crm_records.c.seen_at).where(
-        crm_records.c.business_id == target.business_id,
-        crm_records.c.target_id == target.id,
+        crm_records.c.business_id == business_id,
+        crm_records.c.target_id == target_id,
         crm_records.c.lead_id.in_(list(lead_ids)),
     )
     return {row["lead_id"]: row["seen_at"] for row in tx.execute(mine).mappings()}
@@ -34,7 +36,7 @@ def mark_seen(tx: Tx, target: Target, lead_ids: Collection[str], at: datetime) -
 
 
 def list_missing(
-    tx: Tx, target: Target, not_seen_since: datetime, verified_before: datetime
+    tx: Tx, business_id: str, target_id: str, not_seen_since: datetime, verified_before: datetime
 ) -> list[RecordLink]:
     """Leads of the lists that were verified and are not seen there any more."""
     seen = crm_records.c.seen_at
@@ -42,13 +44,13 @@ def list_missing(
         select(crm_records)
         .join(leads, leads.c.id == crm_records.c.lead_id)
         .where(
-            crm_records.c.business_id == target.business_id,
-            crm_records.c.target_id == target.id,
+            crm_records.c.business_id == business_id,
+            crm_records.c.target_id == target_id,
             crm_records.c.state == DeliveryState.VERIFIED,
             crm_records.c.merged_into.is_(None),
             crm_records.c.verified_at < verified_before,
             or_(seen.is_(None), seen < not_seen_since),
-            leads.c.business_id == target.business_id,
+            leads.c.business_id == business_id,
             leads.c.hidden_at.is_(None),
         )
     )
@@ -65,11 +67,11 @@ def mark_gone(tx: Tx, record: RecordLink) -> None:
     tx.execute(mine.values(gone_at=tx.now))
 
 
-def list_erasures_of(tx: Tx, target: Target, lead_ids: Collection[str]) -> list[Erasure]:
+def list_erasures_of(tx: Tx, business_id: str, target_id: str, lead_ids: Collection[str]) -> list[Erasure]:
     """Erasures of some leads at a target, whatever became of them."""
     mine = select(crm_erasures).where(
-        crm_erasures.c.business_id == target.business_id,
-        crm_erasures.c.target_id == target.id,
+        crm_erasures.c.business_id == business_id,
+        crm_erasures.c.target_id == target_id,
         crm_erasures.c.lead_id.in_(list(lead_ids)),
     )
     return tx.list(Erasure, mine.order_by(crm_erasures.c.id))
