@@ -10,6 +10,7 @@ from contatto.crm.actions.running import connector_of, work_kind
 from contatto.crm.model.deliveries import RecordLink
 from contatto.crm.model.operations import Changed, Changes, Cursor, Operation, RecordChange, Reply
 from contatto.crm.model.targets import Target, TargetState
+from contatto.crm.rules.events import follows
 from contatto.crm.rules.plans import POLL, POLL_PLAN
 from contatto.crm.rules.returning import status_of_word
 from contatto.crm.store import deliveries as store
@@ -26,7 +27,6 @@ from contatto.kit.outbound.model import (
 from contatto.leads.actions.events import note_crm_change
 from contatto.leads.actions.statuses import change_lead_status
 from contatto.leads.model.leads import Lead
-from contatto.leads.rules.events import follows
 from contatto.leads.store.records import list_leads_by_id
 
 STATUS: Final = "status"

@@ -11,6 +11,7 @@ from contatto.crm.rules.plans import DELIVERY, DELIVERY_PLAN, ECHO, ERASURE, ERA
 from contatto.crm.store import deliveries as store
 from contatto.crm.store.echoes import delete_old_echoes
 from contatto.crm.store.erasures import save_erasure
+from contatto.crm.store.events import delete_lead_events
 from contatto.crm.store.targets import LiveTarget, find_swept_target, list_live_targets, record_target
 from contatto.crm.store.trials import delete_trials_of
 from contatto.kit.batches import in_time
@@ -78,6 +79,7 @@ def schedule_erasure(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Non
         for record in store.list_records_of_lead(tx, business_id, lead_id)
     }
     delete_trials_of(tx, business_id, lead_ids)
+    delete_lead_events(tx, business_id, lead_ids)
     gone = store.delete_lead_rows(tx, business_id, lead_ids)
     delete_requests_of(tx, business_id, DELIVERY, [str(each) for each in gone])
     for target in targets:

@@ -11,6 +11,10 @@ from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
+from contatto.crm.actions.events import Told, create_event_set, load_event_set, take_lead_event
+from contatto.crm.rules import events as rules
+from contatto.crm.rules.events import EventSet
+from contatto.crm.store import events as store
 from contatto.kit import errors
 from contatto.kit.answer_schemas import ApiRouter
 from contatto.kit.answers import Answer, IdText, PartialAnswer, TimeText
@@ -27,10 +31,6 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer, api_partial
 from contatto.kit.numbers import LARGEST
-from contatto.leads.actions.events import Told, create_event_set, load_event_set, take_lead_event
-from contatto.leads.rules import events as rules
-from contatto.leads.rules.events import EventSet
-from contatto.leads.store import events as store
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["CRM events"])

@@ -1,94 +1,15 @@
-"""Taking what a CRM sends back about leads: kept as it came, and moved into statuses where it maps."""
+"""Writing into a lead's history what a CRM tells of it."""
 
-from dataclasses import dataclass
-from datetime import datetime
-
-from contatto.accounts.model import AdAccount, Caller
-from contatto.accounts.rules import may_use
-from contatto.kit import errors
 from contatto.kit.db.tx import Tx
-from contatto.kit.errors import Refused
-from contatto.kit.ids import new_id, new_number
+from contatto.kit.ids import new_id
 from contatto.kit.outbox import emit
-from contatto.leads.actions.statuses import change_lead_status
 from contatto.leads.model.events import LeadEventReceived
 from contatto.leads.model.leads import HistoryEntry, HistoryKind, Lead
-from contatto.leads.rules import events as rules
-from contatto.leads.rules.events import EventSet, LeadEvent
-from contatto.leads.store import events as store
-from contatto.leads.store.credits import is_earned_elsewhere
-from contatto.leads.store.records import append_history, find_lead_by_number
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """An event as it was sent: of which lead, what happened, when, and the sender's own id of it, if any."""
-
-    lead_number: int
-    name: str
-    event_id: str
-    occurred_at: datetime
-
-
-def create_event_set(tx: Tx, account: AdAccount, name: str) -> EventSet:
-    """Make a CRM event set.
-
-    Raises:
-        Refused: INVALID when the name is no name or taken; AD_LIMIT when there are too many.
-    """
-    wanted = " ".join(name.split())
-    if not 0 < len(wanted) <= rules.NAME_LIMIT or not wanted.isprintable():
-        raise Refused(errors.INVALID, f"name: write 1 to {rules.NAME_LIMIT} characters.")
-    tx.hold_key("event sets", account.id)
-    if len(store.list_event_sets(tx, account.business_id, account.id)) >= rules.MOST_SETS:
-        raise Refused(errors.AD_LIMIT, f"An ad account has {rules.MOST_SETS} CRM event sets at most.")
-    made = EventSet(new_id(), account.business_id, new_number(), account.id, wanted, tx.now)
-    if not store.save_event_set(tx, made):
-        raise Refused(errors.INVALID, "name: this ad account has an event set of this name.")
-    return made
-
-
-def load_event_set(tx: Tx, caller: Caller, number: int) -> EventSet:
-    """A CRM event set of an ad account that the caller may work with.
-
-    Raises:
-        Refused: NOT_FOUND.
-    """
-    for found in store.list_event_sets(tx, caller.business_id):
-        if found.number == number and may_use(caller, found.ad_account_id):
-            return found
-    raise Refused(errors.NOT_FOUND, "event_source_id: there is no such CRM event set; see /crm/list/.")
-
-
-def take_lead_event(tx: Tx, event_set: EventSet, told: Told, actor: str) -> bool:
-    """Keep an event once, and move its lead on if it stands for a status; False when the lead is not here."""
-    business_id = event_set.business_id
-    lead = find_lead_by_number(tx, business_id, told.lead_number)
-    if lead is None or lead.hidden_at is not None:
-        return False
-    if is_earned_elsewhere(tx, business_id, lead.id, event_set.ad_account_id):
-        return False
-    status = rules.status_of_event(told.name)
-    own_id = told.event_id or str(told.occurred_at.timestamp())
-    parts = (str(event_set.number), str(told.lead_number), told.name, own_id)
-    # A CRM may call its events by what is personal.
-    natural = tx.vault.blind("\0".join(("event", *parts)), business_id).hex()
-    event = LeadEvent(
-        new_id(), business_id, lead.id, event_set.number, told.name, natural, status, told.occurred_at, tx.now
-    )
-    if not store.append_lead_event(tx, event):
-        return True
-    append_history(
-        tx, business_id, HistoryEntry(new_id(), lead.id, HistoryKind.CRM_EVENT, told.name, actor, tx.now)
-    )
-    emit(tx, business_id, LeadEventReceived(business_id, lead.id))
-    if status is not None and rules.follows(lead.status, status):
-        change_lead_status(tx, business_id, lead.id, lead.status, status, actor)
-    return True
+from contatto.leads.store.records import append_history
 
 
 def note_crm_change(tx: Tx, lead: Lead, detail: str, actor: str) -> None:
-    """Write into a lead's history what somebody did to its record in a CRM, and tell of it."""
+    """Write into a lead's history what somebody did to it in a CRM, and tell of it."""
     step = HistoryEntry(new_id(), lead.id, HistoryKind.CRM_EVENT, detail, actor, tx.now)
     append_history(tx, lead.business_id, step)
     emit(tx, lead.business_id, LeadEventReceived(lead.business_id, lead.id))

@@ -12,7 +12,6 @@ from contatto.leads.model.jobs import JobKind, JobState, Plan
 from contatto.leads.model.leads import Lead
 from contatto.leads.store.annotations import lead_labels, lead_notes, lead_tasks
 from contatto.leads.store.entries import lead_entries
-from contatto.leads.store.events import lead_events
 from contatto.leads.store.files import lead_files
 from contatto.leads.store.jobs import lead_job_items, lead_jobs
 from contatto.leads.store.merges import lead_merges
@@ -21,7 +20,7 @@ from contatto.leads.store.records import contact_points, evidence, lead_history,
 from contatto.leads.store.views import lead_views
 
 _HANGING: Final = (
-    evidence, contact_points, lead_history, lead_notes, lead_tasks, lead_labels, lead_entries, lead_events,
+    evidence, contact_points, lead_history, lead_notes, lead_tasks, lead_labels, lead_entries,
 )  # fmt: skip
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from contatto.crm.rules import events as rules
+from contatto.crm.rules.events import LeadEvent
+from contatto.crm.store.events import lead_events
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.model.leads import Lead, LeadStatus
-from contatto.leads.rules import events as rules
-from contatto.leads.rules.events import LeadEvent
-from contatto.leads.store.events import lead_events
 from contatto.leads.store.records import find_lead_by_number, list_history
 from tests.journeys.running import House, running_house
 from tests.unchanged import nothing_changes

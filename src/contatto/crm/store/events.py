@@ -1,14 +1,15 @@
 """CRM event sets of ad accounts, and the events that came in about leads."""
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Index, String, Table, UniqueConstraint, select
 
+from contatto.crm.rules.events import EventSet, LeadEvent
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.kit.rows import row_of
 from contatto.leads.model.leads import LeadStatus
-from contatto.leads.rules.events import EventSet, LeadEvent
 
 crm_event_sets = Table(
     "crm_event_sets",
@@ -59,3 +60,9 @@ def list_event_sets(tx: Tx, business_id: str, ad_account_id: str | None = None) 
 def append_lead_event(tx: Tx, event: LeadEvent) -> bool:
     """Append an event; False when it was there before."""
     return tx.insert_ignore(lead_events, _row(event) | {"name": tx.seal(event.name, event.business_id)})
+
+
+def delete_lead_events(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
+    """Forget what CRMs sent of some leads."""
+    mine = lead_events.c.business_id == business_id, lead_events.c.lead_id.in_(list(lead_ids))
+    tx.execute(lead_events.delete().where(*mine))
