@@ -28,9 +28,9 @@ from contatto.crm.actions.polling import poll_kind
 from contatto.crm.actions.trying import trial_kind
 from contatto.crm.ports import CrmPorts, Intake
 from contatto.crm.registry import CONNECTORS
-from contatto.crm.store.deliveries import has_held
+from contatto.crm.store.deliveries import crm_deliveries, has_held
 from contatto.crm.store.lead_states import list_lead_ids_in_state, list_states_of_leads
-from contatto.crm.store.targets import has_sweep
+from contatto.crm.store.targets import crm_targets, has_sweep
 from contatto.delivery.actions import charging, signals, training
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.auth import RecentCallers
@@ -96,6 +96,7 @@ from contatto.leads.model.events import (
     WorkAssigned,
 )
 from contatto.leads.ports import LeadPorts
+from contatto.leads.store.jobs import lead_jobs
 from contatto.logins.actions import purge_logins
 from contatto.mail.actions import mail_kind, purge_mails
 from contatto.measurement import actions as measurement
@@ -252,6 +253,7 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
                 partial(settle_receipts, turns=Turns(receipts.WAITING)),
                 in_background=False,
                 gather_s=0.2 if number else 0.005,
+                tables=receipts.WAITING.tables,
             )
             for number in range(parallel)
         ),
@@ -259,9 +261,12 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
             "lead_jobs",
             lambda tx: jobs.has_job_to_start(tx, settings.jobs_per_business),
             lambda tx: jobs.start_waiting_jobs(tx, settings.jobs_per_business),
+            tables={lead_jobs.name},
         ),
-        QueuedWork("crm_held", has_held, crm.release_deliveries),
-        QueuedWork("crm_sweeps", has_sweep, crm.sweep_leads),
+        QueuedWork(
+            "crm_held", has_held, crm.release_deliveries, tables={crm_deliveries.name, crm_targets.name}
+        ),
+        QueuedWork("crm_sweeps", has_sweep, crm.sweep_leads, tables={crm_targets.name}),
     )
 
 

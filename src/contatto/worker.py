@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from contatto.kit.client import Client
+from contatto.kit.db.changes import Tables
 from contatto.kit.db.database import Database
 from contatto.kit.drain import Drain
 from contatto.kit.installation import Installation
@@ -16,6 +17,7 @@ from contatto.kit.mailer import Mailer
 from contatto.kit.maintenance import run_maintenance_job
 from contatto.kit.making import Maker
 from contatto.kit.outbound.machine import OutboundMachine
+from contatto.kit.outbound.store import outbound_requests
 from contatto.kit.work import run_queued
 
 POLL_S: Final = 0.5
@@ -39,18 +41,12 @@ class Worker:
     def __init__(self, db: Database, installation: Installation) -> None:
         self._db = db
         self._installation = installation
-        self._waiting: list[asyncio.Event] = []
         self._loop = asyncio.get_running_loop()
         self._stopped = threading.Event()
-        db.on_commit(self._poke)
 
-    def _poke(self) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        for poked in self._waiting:
-            poked.set()
+    def _poke(self, poked: asyncio.Event) -> None:
+        if not (poked.is_set() or self._loop.is_closed()):
+            self._loop.call_soon_threadsafe(poked.set)
 
     async def run(self) -> None:
         """Work until cancelled; no kind of work waits for another."""
@@ -64,11 +60,13 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 for work in self._installation.queued_work(self._db.parallel_batches):
                     run = partial(run_queued, self._db, work)
-                    tasks.create_task(self._repeat(work.name, run, work.gather_s))
-                tasks.create_task(self._repeat("outbox", partial(drain.run_all, self._db), SOON_S))
+                    tasks.create_task(self._repeat(work.name, run, work.gather_s, work.tables))
+                run = partial(drain.run_all, self._db)
+                tasks.create_task(self._repeat("outbox", run, SOON_S, drain.tables))
                 for maker in makers:
-                    tasks.create_task(self._repeat("files", maker.start_due, LATER_S))
-                tasks.create_task(self._repeat("outbound", machine.send_due, NOW_S))
+                    tasks.create_task(self._repeat("files", maker.start_due, LATER_S, maker.tables))
+                sent = {outbound_requests.name}
+                tasks.create_task(self._repeat("outbound", machine.send_due, NOW_S, sent))
                 tasks.create_task(machine.run())
                 for job in self._installation.periodic_jobs():
                     tasks.create_task(self._every(job.every_s, partial(job.run, self._db)))
@@ -97,10 +95,12 @@ class Worker:
             for kind in self._installation.maintenance
         )
 
-    async def _repeat(self, name: str, work: Callable[[], Awaitable[int]], gather_s: float) -> None:
-        """Work whenever something was committed, and now and then."""
+    async def _repeat(
+        self, name: str, work: Callable[[], Awaitable[int]], gather_s: float, tables: Tables
+    ) -> None:
+        """Work whenever a change of these tables was committed, and now and then."""
         poked = asyncio.Event()
-        self._waiting.append(poked)
+        self._db.on_commit(partial(self._poke, poked), tables)
         while True:
             await self._try(name, work)
             with suppress(TimeoutError):

@@ -1,12 +1,18 @@
 """Who waits for commits is told of every change, and of nothing else."""
 
 import asyncio
+from collections.abc import Sequence
+
+import pytest
 
 from contatto.inbox.model import NoticePosted
+from contatto.kit.db.changes import table_of
 from contatto.kit.db.database import Database
+from contatto.kit.db.hot import insert_all
 from contatto.kit.db.tx import Tx
 from contatto.kit.drain import drain
 from contatto.kit.outbox import emit, list_events
+from contatto.measurement.store import dropped_views
 from contatto.wiring import AFTER
 
 
@@ -36,6 +42,46 @@ async def _drain_twice(database: Database) -> None:
     assert await drain(database, AFTER) == 0
 
 
-async def _wait_for(told: list[int]) -> None:
+def test_who_waits_for_one_table_is_not_told_of_another(database: Database) -> None:
+    told: list[str] = []
+    database.on_commit(lambda: told.append("events"), {"events"})
+    database.on_commit(lambda: told.append("receipts"), {"receipts"})
+    database.on_commit(lambda: told.append("any"))
+    database.write_now(change_something)
+    asyncio.run(asyncio.wait_for(_wait_for(told), 60))
+    database.write_now(change_something)  # its commit comes after all that was told of the first
+    assert "receipts" not in told
+    assert {"events", "any"} <= set(told)
+
+
+def test_rows_that_go_past_the_query_builder_are_told_of_too(database: Database) -> None:
+    told: list[str] = []
+    database.on_commit(lambda: told.append("views"), {"dropped_views"})
+    row = {
+        "business_id": "b1", "ad_group_id": "g", "day": "d", "ad_account_id": "a", "views": 1,
+        "cost_micros": 0,
+    }  # fmt: skip
+    database.write_now(lambda tx: insert_all(tx, dropped_views, [row]))
+    asyncio.run(asyncio.wait_for(_wait_for(told), 60))
+    assert told == ["views"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "table"),
+    [
+        ("INSERT INTO leads (id) VALUES (?)", "leads"),
+        ('INSERT OR IGNORE INTO "leads" (id) VALUES (?)', "leads"),
+        ("UPDATE leads SET name=?", "leads"),
+        ("DELETE FROM leads WHERE id=?", "leads"),
+        ("WITH some AS (SELECT 1) DELETE FROM leads", "*"),
+        ("SELECT 1", ""),
+        ("SAVEPOINT sa_savepoint_1", ""),
+    ],
+)
+def test_the_table_of_a_statement_is_read_off_its_text(sql: str, table: str) -> None:
+    assert table_of(sql) == table
+
+
+async def _wait_for(told: Sequence[object]) -> None:
     while not told:
         await asyncio.sleep(0.01)

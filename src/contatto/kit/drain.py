@@ -57,6 +57,11 @@ class Drain:
         self._events = Turns(Queue(events, and_(FRESH, events.c.name.in_(self._kinds)), events.c.at))
         self._jobs = Turns(Queue(jobs, DUE, jobs.c.due_at))
 
+    @property
+    def tables(self) -> frozenset[str]:
+        """Whose changes may bring work."""
+        return self._events.queue.tables | self._jobs.queue.tables
+
     def is_due(self, tx: Tx) -> bool:
         """Whether there is anything to do."""
         return self._events.queue.is_due(tx) or self._jobs.queue.is_due(tx)

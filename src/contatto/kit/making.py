@@ -49,6 +49,11 @@ class Maker:
         self._turns = Turns(kind.queue)
         self._running: dict[str, asyncio.Task[None]] = {}
 
+    @property
+    def tables(self) -> frozenset[str]:
+        """Whose changes may bring work."""
+        return self._kind.queue.tables
+
     async def start_due(self) -> int:
         """Begin with a file of each business that has none in the making; say how many these were."""
         due = await self._db.read(self._turns.list_businesses)

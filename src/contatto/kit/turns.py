@@ -33,6 +33,7 @@ class Queue:
         due: Column[Any],
         also: ColumnElement[bool] | None = None,
     ) -> None:
+        self.tables = frozenset({table.name})
         self.parameters: dict[str, Any] = {}
         business = table.c.business_id
         now, most = bindparam("now", type_=due.type), bindparam("most", type_=Integer)

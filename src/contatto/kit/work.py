@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from contatto.kit.db.changes import Tables
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 
@@ -21,6 +22,7 @@ class QueuedWork:
         run_batch: does some of it.
         in_background: whether it gives way to what people and platforms write.
         gather_s: how long it waits after a commit before it looks: what is less urgent looks less often.
+        tables: those whose changes may bring work; commits that change no other wake it for nothing.
     """
 
     name: str
@@ -28,6 +30,7 @@ class QueuedWork:
     run_batch: Batch
     in_background: bool = True
     gather_s: float = 0.05
+    tables: Tables = None
 
 
 @dataclass(frozen=True, slots=True)

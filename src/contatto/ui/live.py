@@ -19,7 +19,7 @@ from starlette.responses import StreamingResponse
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger, where
-from contatto.kit.outbox import StoredEvent, event_name, last_seq, list_events, list_events_of
+from contatto.kit.outbox import StoredEvent, event_name, events, last_seq, list_events, list_events_of
 
 POLL_S: Final = 1.0
 """How often the events table is read when nobody pokes: another process may have committed."""
@@ -76,7 +76,7 @@ class LiveFeed:
         self._cursor = 0
         self._handed: set[int] = set()
         self._opening = asyncio.Lock()
-        db.on_commit(self._poke)
+        db.on_commit(self._poke, {events.name})
 
     def _poke(self) -> None:
         loop = self._loop

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Engine
 
 from contatto.kit.clock import Clock
+from contatto.kit.db.changes import Listener, Tables, concerns
 from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.parts import Parts
@@ -53,7 +54,7 @@ class Database(ABC):
         self.clock = clock
         self.vault = vault
         self.ports = ports
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: list[tuple[Listener, Tables]] = []
         self._long = Places(LONG_AT_ONCE, 1)
         self._aside = ThreadPoolExecutor(LONG_AT_ONCE, thread_name_prefix="aside")
 
@@ -97,17 +98,20 @@ class Database(ABC):
     async def watch(self) -> None:
         """Tell the listeners of commits of other processes too, until cancelled."""
 
-    def on_commit(self, listener: Callable[[], None]) -> None:
+    def on_commit(self, listener: Listener, tables: Tables = None) -> None:
         """Call ``listener`` after every commit that changed something, from whichever thread committed.
 
         It must return at once. A commit without a change tells nobody: the worker would wake itself for ever.
+        With ``tables`` it is told of changes of those alone, and of those of which it is not known: such as
+        the commits of other processes.
         """
-        self._listeners.append(listener)
+        self._listeners.append((listener, tables))
 
-    def _committed(self) -> None:
-        for listener in self._listeners:
-            with suppress(RuntimeError):  # its event loop is closed: nobody listens any more
-                listener()
+    def _committed(self, changed: Tables = None) -> None:
+        for listener, tables in self._listeners:
+            if concerns(tables, changed):
+                with suppress(RuntimeError):  # its event loop is closed: nobody listens any more
+                    listener()
 
 
 class Waiting[T]:

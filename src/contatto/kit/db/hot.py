@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import Select, Table
 from sqlalchemy.dialects import sqlite
 
+from contatto.kit.db.changes import note_change
 from contatto.kit.db.tx import Row, Tx, insert_or_ignore, plain_insert
 
 type _Convert = Callable[[Any], Any]
@@ -66,7 +67,7 @@ def insert_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
     if bound is None:
         tx.execute(statement, rows)
     else:
-        driver_of(tx).executemany(bound.sql, bound.values_of(bound.with_standing(rows)))
+        _run_many(tx, bound.sql, bound.values_of(bound.with_standing(rows)))
 
 
 def insert_all(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
@@ -82,7 +83,7 @@ def insert_new(tx: Tx, table: Table, rows: Sequence[Row]) -> int:
     statement = insert_or_ignore(tx.connection.dialect.name, table)
     bound = None if tx.locks_rows else _bound(statement, tuple(rows[0]))
     if bound is not None:
-        return int(driver_of(tx).executemany(bound.sql, bound.values_of(rows)).rowcount)
+        return int(_run_many(tx, bound.sql, bound.values_of(rows)).rowcount)
     kept = {"preserve_rowcount": True}
     return tx.connection.execute(statement, list(rows), execution_options=kept).rowcount
 
@@ -91,7 +92,7 @@ def update_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
     """Run an update that is made once and kept, for each of the rows, in their order."""
     bound = None if tx.locks_rows or not rows else _bound(statement, None)
     if bound is not None:
-        driver_of(tx).executemany(bound.sql, bound.values_of(bound.with_standing(rows)))
+        _run_many(tx, bound.sql, bound.values_of(bound.with_standing(rows)))
     elif rows:
         tx.execute(statement, rows)
 
@@ -131,6 +132,11 @@ class Seek[T]:
         kinds = [column.type.dialect_impl(_DIALECT) for column in self._statement.selected_columns]
         processors = [kind.result_processor(_DIALECT, None) for kind in kinds]
         return tuple((place, convert) for place, convert in enumerate(processors) if convert)
+
+
+def _run_many(tx: Tx, sql: str, values: Sequence[Any]) -> Any:
+    note_change(tx.connection, sql)
+    return driver_of(tx).executemany(sql, values)
 
 
 def driver_of(tx: Tx) -> Any:

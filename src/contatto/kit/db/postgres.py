@@ -13,6 +13,7 @@ from psycopg.types.string import StrDumperUnknown
 from sqlalchemy import create_engine, event, text
 
 from contatto.kit.clock import Clock
+from contatto.kit.db.changes import note_changes, take_changes
 from contatto.kit.db.database import Database, Work, followed
 from contatto.kit.db.row_security import acting_for, narrow
 from contatto.kit.db.tx import Row, Tx
@@ -43,6 +44,7 @@ class PostgresDatabase(Database):
             url, pool_size=CONNECTIONS, max_overflow=0, pool_pre_ping=True, hide_parameters=True
         )
         event.listen(engine, "connect", _prepare)
+        note_changes(engine)
         super().__init__(engine, clock, vault, ports)
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
         self._process = new_id()
@@ -66,10 +68,12 @@ class PostgresDatabase(Database):
     def write_now[T](self, work: Work[T], *, in_background: bool = False) -> T:
         with self.engine.begin() as connection:
             narrow(connection, acting_for())
+            take_changes(connection)
             result = work(Tx(connection, self.clock.now(), self.vault, self.ports))
-            changed = connection.execute(_TELL, {"process": self._process}).first()
-        if changed is not None:
-            self._committed()
+            is_changed = connection.execute(_TELL, {"process": self._process}).first() is not None
+            tables = take_changes(connection)
+        if is_changed:
+            self._committed(tables)
         return result
 
     async def append(self, statement: Any, row: Row) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from contatto.kit.clock import Clock
+from contatto.kit.db.changes import Tables, note_changes, take_changes
 from contatto.kit.db.commits import append_all, attempt, settle
 from contatto.kit.db.database import Database, Waiting, Work, followed
 from contatto.kit.db.lanes import Lanes, Write
@@ -131,6 +132,7 @@ class SqliteDatabase(Database):
 
     def _write_groups(self) -> None:
         with self.engine.connect().execution_options(writes=True) as connection:
+            note_changes(connection)
             learnt, held_s = 0, 0.0
             while self._lanes.wait():
                 started = time.perf_counter()
@@ -150,24 +152,26 @@ class SqliteDatabase(Database):
 
     def _commit_group(self, connection: Connection) -> None:
         group, works = self._lanes.next_commit()
-        changed = False
+        changed: Tables = ()
         try:
             with connection.begin():
                 before = _count_changes(connection)
+                take_changes(connection)
                 tx = Tx(connection, self.clock.now(), self.vault, self.ports)
                 append_all(tx, group)
                 for write in works:
                     group.append(write)
                     attempt(tx, write)
-                changed = _count_changes(connection) != before
+                if _count_changes(connection) != before:
+                    changed = take_changes(connection)
         except Exception as error:  # the commit itself failed: every caller must be told
             connection.invalidate()  # it may still be inside of the failed transaction; the next is fresh
             group += works
             for write in group:
                 write.error = write.error or error
         settle(group)
-        if changed:
-            self._committed()
+        if changed != ():
+            self._committed(changed)
 
 
 def _learn(connection: Connection) -> bool:
