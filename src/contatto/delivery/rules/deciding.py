@@ -14,23 +14,15 @@ from contatto.delivery.rules.columns import (
     A_FEATURES,
     A_GROUP,
     A_ON,
-    B_CLICKED,
-    B_HOUR,
-    B_SHOWN,
-    B_SINCE,
-    B_TALKED,
-    B_WEEKDAY,
     BAD,
     BETWEEN,
     BINS,
     BINS_AN_OCTAVE,
     CLICK,
     CONVERSATION,
-    DAY_S,
     G_ADVERTISER,
     G_ASKED,
     G_AVAILABLE,
-    G_CALIBRATION,
     G_ENDS,
     G_GOAL,
     G_MULTIPLIER,
@@ -38,7 +30,6 @@ from contatto.delivery.rules.columns import (
     G_OPEN,
     G_STARTS,
     HEADS,
-    KNOWN_ADVERTISERS,
     LEAD,
     LOWEST_OCTAVE,
     O_AD,
@@ -48,7 +39,6 @@ from contatto.delivery.rules.columns import (
     O_PROPENSITY,
     O_RAW,
     O_SCORE,
-    RECENT_ADS,
     S_BAD_WEIGHT,
     S_EXPLORE,
     S_RANDOM,
@@ -61,56 +51,11 @@ from contatto.delivery.rules.describing import (
     add_between,
     add_own,
     add_shared,
-    doubling,
-    since_step,
     stack_slot,
-    stacked,
 )
+from contatto.delivery.rules.estimating import NOBODY, estimate, lies_between, note_met
 from contatto.delivery.rules.hashing import chance
-from contatto.delivery.rules.learner import logistic
 from contatto.kit.kernels import Array, compiled
-
-
-@compiled
-def calibrated(p: float, factor: float) -> float:
-    """A probability whose odds are multiplied."""
-    return p * factor / (1.0 - p + p * factor)
-
-
-@compiled
-def lies_between(
-    ad: int,
-    advertiser: int,
-    viewer: int,
-    now_s: float,
-    offset_s: float,
-    recent: Array,
-    shown: Array,
-    shown_at: Array,
-    known: Array,
-    flags: Array,
-    names: Array,
-    into: Array,
-) -> None:
-    """What a viewer and an ad have had to do with each other, as features, before this view."""
-    for b in range(BETWEEN):
-        into[b] = names[b, 0]
-    for k in range(RECENT_ADS):
-        if recent[viewer, k] == ad:
-            passed = now_s - shown_at[viewer, k]
-            step = doubling(float(abs(shown[viewer, k])) * math.pow(0.5, passed / DAY_S), 9)
-            into[B_SHOWN] = names[B_SHOWN, step]
-            into[B_SINCE] = names[B_SINCE, 1 + since_step(passed)]
-            if shown[viewer, k] < 0.0:
-                into[B_CLICKED] = names[B_CLICKED, 1]
-            break
-    for k in range(KNOWN_ADVERTISERS):
-        if known[viewer, k] == advertiser:
-            into[B_TALKED] = names[B_TALKED, flags[viewer, k]]
-            break
-    local = int(now_s + offset_s)
-    into[B_HOUR] = names[B_HOUR, local // 3600 % 24]
-    into[B_WEEKDAY] = names[B_WEEKDAY, local // 86_400 % 7]
 
 
 @compiled
@@ -118,6 +63,33 @@ def bin_of(multiplier: float) -> int:
     """The bin of a multiplier in the landscape of an ad group."""
     place = (math.log2(max(multiplier, 1.0)) - LOWEST_OCTAVE) * BINS_AN_OCTAVE
     return int(min(max(place, 0.0), BINS - 1.0))
+
+
+@compiled
+def _list_able(
+    now_s: float,
+    floor: float,
+    country: int,
+    ads: Array,
+    ad_total: int,
+    groups: Array,
+    allowed: Array,
+    able: Array,
+) -> int:
+    """List the ads that may serve; how many these are comes back."""
+    n = 0
+    for ad in range(ad_total):
+        if ads[ad, A_ON] == 0:
+            continue
+        group = ads[ad, A_GROUP]
+        row = groups[group]
+        if row[G_OPEN] == 0.0 or now_s < row[G_STARTS] or now_s >= row[G_ENDS]:
+            continue
+        if allowed[group, country] == 0 or row[G_AVAILABLE] < max(floor, 1.0):
+            continue
+        able[n] = ad
+        n += 1
+    return n
 
 
 @compiled
@@ -213,29 +185,19 @@ def hold_auction(
     """  # fmt: skip
     outcome[:] = 0.0
     outcome[O_AD] = -1.0
-    add_base(hashes, values, kinds, count, shift, table, viewers, viewer, base)
-    spot = between[0]
-    n = 0
     best_of[:, 0] = 0.0
-    for ad in range(ad_total):
-        if ads[ad, A_ON] == 0:
-            continue
-        group = ads[ad, A_GROUP]
-        row = groups[group]
-        if row[G_OPEN] == 0.0 or now_s < row[G_STARTS] or now_s >= row[G_ENDS]:
-            continue
-        if allowed[group, country] == 0 or row[G_AVAILABLE] < max(floor, 1.0):
-            continue
-        able[n] = ad
-        n += 1
-    scratch = raws[raws.shape[0] - 1]
+    add_base(hashes, values, kinds, count, shift, table, viewers, viewer, base)
+    n = _list_able(now_s, floor, country, ads, ad_total, groups, allowed, able)
+    add_own(hashes, values, kinds, count, shift, table, able, n, ad_hashes, base, raws)
+    met = np.zeros(ad_total, np.uint8)
+    is_known = note_met(viewer, recent, known, met)
+    first, second = stack_slot(0, shift), stack_slot(1, shift)
+    spot, usual = between[0], between[1]
+    offset_s = math.nan
     for i in range(n):
         ad = able[i]
         group = ads[ad, A_GROUP]
-        row = groups[group]
-        for head in range(HEADS):
-            scratch[head] = base[head]
-        add_own(hashes, values, kinds, count, shift, table, ad, ad_hashes[ad], scratch)
+        row, z = groups[group], raws[i]
         for k in range(ads[ad, A_FEATURES]):
             feature = ad_features[ad, k]
             if stamps[feature] != stamp:
@@ -243,24 +205,29 @@ def hold_auction(
                 used = count if crosses[feature] != 0 else 0
                 add_shared(hashes, values, kinds, used, shift, table, feature_hashes[feature], sums[feature])
             for head in range(HEADS):
-                scratch[head] += ad_values[ad, k] * sums[feature, head]
-        lies_between(
-            ad, int(row[G_ADVERTISER]), viewer, now_s, row[G_OFFSET], recent, shown, shown_at, known, flags,
-            names, spot,
-        )  # fmt: skip
-        add_between(spot, shift, table, scratch)
-        for head in range(HEADS):
-            for before in range(min(head, 2)):
-                scratch[head] += float(table[stack_slot(before, shift), head]) * stacked(raws[i, before])
-            raws[i, head] = logistic(scratch[head])
-            raws[i, HEADS + head] = calibrated(raws[i, head], row[G_CALIBRATION + head])
-        score = raws[i, HEADS + CLICK] * raws[i, HEADS + CONVERSATION]
-        if row[G_GOAL] == 0.0:
-            score *= raws[i, HEADS + LEAD] * (1.0 - settings[S_BAD_WEIGHT] * raws[i, HEADS + BAD])
-            score *= math.pow(1.0 - raws[i, HEADS + SPAM], settings[S_SPAM_POWER])
+                z[head] += ad_values[ad, k] * sums[feature, head]
+        if row[G_OFFSET] != offset_s:
+            offset_s = row[G_OFFSET]
+            lies_between(
+                NOBODY, NOBODY, viewer, now_s, offset_s, recent, shown, shown_at, known, flags, names, usual
+            )  # fmt: skip
+        if is_known or met[ad] != 0:
+            lies_between(
+                ad, int(row[G_ADVERTISER]), viewer, now_s, offset_s, recent, shown, shown_at, known, flags,
+                names, spot,
+            )  # fmt: skip
+            add_between(spot, shift, table, z)
+        else:
+            add_between(usual, shift, table, z)
+        is_lead = row[G_GOAL] == 0.0
+        estimate(z, 0, HEADS if is_lead else LEAD, row, first, second, table)
+        score = z[HEADS + CLICK] * z[HEADS + CONVERSATION]
+        if is_lead:
+            score *= z[HEADS + LEAD] * (1.0 - settings[S_BAD_WEIGHT] * z[HEADS + BAD])
+            score *= math.pow(1.0 - z[HEADS + SPAM], settings[S_SPAM_POWER])
         if settings[S_RANDOM] != 0.0:
             score = 0.001
-        raws[i, 2 * HEADS] = score
+        z[2 * HEADS] = score
         offers[i] = math.floor(min(row[G_MULTIPLIER] * score * 1000.0, row[G_AVAILABLE]))
         if score > best_of[group, 0]:
             best_of[group, 0] = score
@@ -275,7 +242,9 @@ def hold_auction(
         if ads[able[i], A_GROUP] != group and offers[i] > other:
             other = offers[i]
     ad = able[winner]
-    row = groups[group]
+    row, z = groups[group], raws[winner]
+    if row[G_GOAL] != 0.0:  # what its score did not need is estimated for the winner alone
+        estimate(z, LEAD, HEADS, row, first, second, table)
     lies_between(
         ad, int(row[G_ADVERTISER]), viewer, now_s, row[G_OFFSET], recent, shown, shown_at, known, flags,
         names, chosen_between,
@@ -283,10 +252,10 @@ def hold_auction(
     outcome[O_AD] = ad
     outcome[O_OFFER] = offers[winner]
     outcome[O_PRICE] = min(offers[winner], max(floor, other))
-    outcome[O_SCORE] = raws[winner, 2 * HEADS]
+    outcome[O_SCORE] = z[2 * HEADS]
     for head in range(HEADS):
-        outcome[O_RAW + head] = raws[winner, head]
-        outcome[O_P + head] = raws[winner, HEADS + head]
+        outcome[O_RAW + head] = z[head]
+        outcome[O_P + head] = z[HEADS + head]
 
 
 @compiled
@@ -331,15 +300,17 @@ def _draw(
         return -1
     heat = settings[S_TEMPERATURE]
     explore = 1.0 if settings[S_RANDOM] != 0.0 else settings[S_EXPLORE]
+    nearness = np.empty(n)
     total = 0.0
     for i in range(n):
         if offers[i] >= floor and offers[i] >= 1.0:
-            total += math.pow(offers[i] / best, 1.0 / heat)
+            nearness[i] = math.pow(offers[i] / best, 1.0 / heat)
+            total += nearness[i]
     left = chance(seed, number)
     last = -1
     for i in range(n):
         if offers[i] >= floor and offers[i] >= 1.0:
-            share = (1.0 - explore) * math.pow(offers[i] / best, 1.0 / heat) / total + explore / able
+            share = (1.0 - explore) * nearness[i] / total + explore / able
             last = i
             outcome[O_PROPENSITY] = share
             left -= share
