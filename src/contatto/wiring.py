@@ -32,6 +32,7 @@ from contatto.crm.store.deliveries import crm_deliveries, has_held
 from contatto.crm.store.lead_states import list_lead_ids_in_state, list_states_of_leads
 from contatto.crm.store.targets import crm_targets, has_sweep
 from contatto.delivery.actions import charging, signals, training
+from contatto.delivery.actions.forgetting import forget_viewers
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.auth import RecentCallers
 from contatto.forms.actions import records as forms
@@ -229,6 +230,7 @@ PORTS: Final = Parts(
         forget_chats=forget_chats,
         forget_answers=forms.forget_answers,
         forget_audiences=audiences.forget_members,
+        forget_viewers=forget_viewers,
         lead_changed=crm.schedule_lead,
         leads_merged=crm.schedule_merge,
         leads_gone=crm.schedule_erasure,

@@ -64,7 +64,7 @@ IMPERSONAL: Final = {
     # ids alone: of touches, conversions, events, jobs, requests and acts
     "alerts", "touches", "conversions", "events", "outbox_jobs", "answered_requests", "audit_entries",
     "rate_limits", "known_logins", "outbound_requests", "viewer_links",
-    # what delivery learns from: pseudonyms and ids of viewers, hashed features, kept for some days
+    # what delivery learns from; the log loses the person (delivery/test_forgetting.py)
     "delivery_log", "delivery_models", "delivery_states", "delivery_streams",
     # money and days of ad groups and accounts
     "delivery_grants", "delivery_promises", "balances", "balance_entries", "charged_days",

@@ -54,6 +54,7 @@ class LeadPorts:
         forget_chats: runs first, since chats may hold further contact values.
         forget_answers: the answers to forms.
         forget_audiences: the person as a member of audiences.
+        forget_viewers: the person as a viewer of ads, in what delivery learns from.
         lead_changed: a lead is there, or what outside systems know of it has changed.
         leads_merged: the second lead went into the first one; with ``is_undone`` they are two again.
         leads_gone: leads are gone for good, so outside systems have to forget them too.
@@ -68,6 +69,7 @@ class LeadPorts:
     forget_chats: Forget
     forget_answers: Forget
     forget_audiences: Forget
+    forget_viewers: Forget
     lead_changed: Change
     leads_merged: Merged
     leads_gone: Callable[[Tx, str, Collection[str]], None]

@@ -159,9 +159,12 @@ def save_measured_ad(tx: Tx, ad: MeasuredAd) -> None:
     )
 
 
+_AD: Final = measured_ads.c.business_id == bindparam("of"), measured_ads.c.ad_id == bindparam("ad")
+_MEASURED_AD: Final = Seek(MeasuredAd, select(measured_ads).where(*_AD))
+
+
 def find_measured_ad(tx: Tx, business_id: str, ad_id: str) -> MeasuredAd | None:
-    mine = measured_ads.c.business_id == business_id, measured_ads.c.ad_id == ad_id
-    return tx.find(MeasuredAd, select(measured_ads).where(*mine))
+    return next(iter(_MEASURED_AD.list(tx, {"of": business_id, "ad": ad_id})), None)
 
 
 def find_measured_ad_by_number(tx: Tx, business_id: str, ad_number: int) -> MeasuredAd | None:
@@ -183,10 +186,14 @@ def append_touch(tx: Tx, touch: Touch) -> bool:
     return tx.insert_ignore(touches, touch_row(touch))
 
 
+_NAMED: Final[Any] = bindparam("named", type_=BigInteger, expanding=True)
+_SOME: Final = touches.c.business_id == bindparam("of"), touches.c.touch_id.in_(_NAMED)
+_KNOWN_TOUCHES: Final = select(touches.c.touch_id).where(*_SOME)
+
+
 def list_known_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> set[int]:
     """Those of some touches that are there already."""
-    mine = touches.c.business_id == business_id, touches.c.touch_id.in_(sorted(touch_ids))
-    return set(tx.execute(select(touches.c.touch_id).where(*mine)).scalars())
+    return set(tx.execute(_KNOWN_TOUCHES, {"of": business_id, "named": sorted(touch_ids)}).scalars())
 
 
 def append_touches(tx: Tx, rows: Sequence[Row]) -> None:
@@ -381,17 +388,13 @@ def delete_views(tx: Tx, touch_ids: Sequence[int]) -> None:
     if gone:
         insert = tx.upsert(dropped_views)
         more = {name: dropped_views.c[name] + insert.excluded[name] for name in ("views", "cost_micros")}
-        tx.execute(
-            insert.on_conflict_do_update(index_elements=list(dropped_views.primary_key), set_=more), gone
-        )
+        keys = list(dropped_views.primary_key)
+        tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=more), gone)
         tx.execute(delete(touches).where(mine))
 
 
 def list_converted_persons(tx: Tx, business_id: str, kind: ConversionKind) -> frozenset[str]:
     """The persons who started a conversation, or became a lead."""
-    mine = select(conversions.c.person_id).where(
-        conversions.c.business_id == business_id,
-        conversions.c.kind == kind,
-        conversions.c.withdrawn_at.is_(None),
-    )
+    converted = conversions.c.business_id == business_id, conversions.c.kind == kind
+    mine = select(conversions.c.person_id).where(*converted, conversions.c.withdrawn_at.is_(None))
     return frozenset(person_id for (person_id,) in map(tuple, tx.execute(mine.distinct())))

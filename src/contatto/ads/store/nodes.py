@@ -1,9 +1,21 @@
 """Tables of campaigns, ad groups and ads, and what is read and written there."""
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, ColumnElement, Index, Select, String, Table, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Index,
+    Select,
+    String,
+    Table,
+    bindparam,
+    func,
+    select,
+    update,
+)
 
 from contatto.ads.model import (
     Ad,
@@ -166,10 +178,15 @@ def find_ad_group(tx: Tx, business_id: str, ad_group_id: str) -> AdGroup | None:
     return tx.find(AdGroup, _mine(ad_groups, business_id, ad_groups.c.id == ad_group_id))
 
 
+_NAMED: Final[Any] = bindparam("named", type_=String, expanding=True)
+_OF_BUSINESS: Final = ad_groups.c.business_id == bindparam("of", type_=String)
+_NAMED_AD_GROUPS: Final = select(ad_groups).where(_OF_BUSINESS, ad_groups.c.id.in_(_NAMED))
+
+
 def list_ad_groups_by_id(tx: Tx, business_id: str, ad_group_ids: Collection[str]) -> list[AdGroup]:
     """Ad groups by their ids; those that are not there are left out."""
-    named = ad_groups.c.id.in_(sorted(ad_group_ids))
-    return tx.list(AdGroup, _mine(ad_groups, business_id, named)) if ad_group_ids else []
+    values = {"of": business_id, "named": sorted(ad_group_ids)}
+    return tx.list(AdGroup, _NAMED_AD_GROUPS, values) if ad_group_ids else []
 
 
 def find_ad_group_by_number(tx: Tx, business_id: str, number: int) -> AdGroup | None:

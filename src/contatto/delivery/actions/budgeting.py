@@ -65,10 +65,12 @@ def take_grants(
     wants = [
         _want(each, used.get(name, Used()), spent.get(name, Spent())) for name, each in sorted(groups.items())
     ]
-    taken = _taken(tx, business_id, server_id)
+    held = ledger.list_granted(tx, business_id, server_id)
+    taken = ledger.list_promised(tx, business_id)
+    for name, amount in (each for of_server in held.values() for each in of_server.items()):
+        taken[name] = taken.get(name, 0) + amount
     rooms = _rooms(tx, business_id, server_id, groups.values())
-    others = ledger.count_servers(tx, business_id, server_id)
-    granted = share_budgets(wants, taken, rooms, others)
+    granted = share_budgets(wants, taken, rooms, others=len(held))
     until = now + GRANT_US
     rows = [
         Grant(business_id, want.ad_group_id, server_id, want.ad_account_id, granted[want.ad_group_id], until)
@@ -94,13 +96,6 @@ def _want(candidate: Candidate, used: Used, spent: Spent) -> Want:
     wanted = max(AHEAD * used.micros, LEAST_VIEWS * least)
     left = budget_left(ad_group, spent)
     return Want(ad_group.id, ad_group.ad_account_id, left, wanted, LEAST_VIEW_MICROS)
-
-
-def _taken(tx: Tx, business_id: str, server_id: str) -> dict[str, int]:
-    taken = dict(ledger.list_promised(tx, business_id))
-    for name, amount in ledger.list_granted(tx, business_id, server_id).items():
-        taken[name] = taken.get(name, 0) + amount
-    return taken
 
 
 def _rooms(tx: Tx, business_id: str, server_id: str, candidates: Iterable[Candidate]) -> dict[str, int]:

@@ -53,6 +53,8 @@ def explain_decision(tx: Tx, business_id: str, nonce: int) -> Explanation:
     if entry is None:
         raise Refused(errors.NOT_FOUND)
     record = read_record(entry.body)
+    if record.ad and record.shown is None:  # its viewer was erased, so it cannot be made again
+        return Explanation(record, None)
     if not record.version:
         return Explanation(record, explain_record(seed_of(business_id), None, record))
     raw = _model_of(tx, business_id, record.version)

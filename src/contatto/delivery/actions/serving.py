@@ -3,6 +3,7 @@
 import asyncio
 import time
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -20,7 +21,7 @@ from contatto.delivery.predict.saving import Damaged, Different
 from contatto.delivery.rules.asking import features_of
 from contatto.delivery.rules.competing import LEAST_VIEW_MICROS, RESERVE_MICROS, price_of
 from contatto.delivery.rules.hashing import name_hash
-from contatto.delivery.rules.targeting import find_hurdle, gather_bidders
+from contatto.delivery.rules.targeting import Members, find_hurdle, gather_bidders
 from contatto.delivery.store import log as entries
 from contatto.delivery.store import models
 from contatto.kit.db.database import Database
@@ -37,6 +38,8 @@ ASK_S: Final = 1.0
 """So often a process that serves asks for grants anew."""
 EMPTY_ASK_S: Final = 0.2
 """The same when a budget that it holds is used up."""
+LOW: Final = 0.5
+"""Less than this share of what was granted is little: more is asked for with the next decisions."""
 KEPT_MODELS: Final = 64
 """Models of so many businesses are kept in a process; the one that was not asked for longest goes."""
 
@@ -96,6 +99,7 @@ class Shop:
         self._waiting: list[tuple[Record, Promise | None]] = []
         self._asked_at = 0.0
         self._is_wanted = False
+        self._asks = False
         self._writing = asyncio.Lock()
         self._flushing: asyncio.Task[None] | None = None
         self.loading: asyncio.Task[None] | None = None
@@ -110,7 +114,7 @@ class Shop:
         if any(till.until <= now for till in self._tills.values()) or not self._asked_at:
             await self.flush()
         elif time.monotonic() - self._asked_at > ASK_S:
-            self.flush_soon()
+            self.flush_soon(asks=True)
 
     async def _take_snapshot(self, found: Snapshot) -> None:
         first = self.snapshot is None
@@ -151,16 +155,19 @@ class Shop:
         """Whether something is still to be written down."""
         return bool(self._waiting)
 
-    def available_of(self, candidate: Candidate) -> float:
-        """What this process may still promise of a budget today, in micros."""
-        return self._held.get(candidate.ad_group.id, 0.0)
+    @property
+    def held(self) -> Mapping[str, float]:
+        """What this process may still promise of budgets today, in micros, by ad group."""
+        return self._held
 
     def note(self, record: Record, candidate: Candidate | None, price: Price | None) -> None:
         """Keep a decision, and a place in the budget for its view; both are written down soon."""
         promise = None
         if candidate is not None and price is not None:
             ad_group, amount = candidate.ad_group, record.price_micros // 1_000
-            self._held[ad_group.id] = self._held.get(ad_group.id, 0.0) - amount
+            left = self._held[ad_group.id] = self._held.get(ad_group.id, 0.0) - amount
+            till = self._tills.get(ad_group.id)
+            self._asks |= till is None or left < LOW * till.micros
             used = self._used.get(ad_group.id, Used())
             self._used[ad_group.id] = Used(used.micros + amount, max(amount, LEAST_VIEW_MICROS))
             promise = Promise(
@@ -168,16 +175,17 @@ class Shop:
                 record.ts + PROMISE_US,
             )  # fmt: skip
         self._waiting.append((record, promise))
-        self.flush_soon()
+        self.flush_soon(asks=self._asks)
 
     def note_empty(self) -> None:
         """A budget that this process holds is used up: perhaps there is more."""
         if time.monotonic() - self._asked_at > EMPTY_ASK_S:
-            self.flush_soon()
+            self.flush_soon(asks=True)
 
-    def flush_soon(self) -> None:
-        """Have what was decided written down, and grants taken, behind the answers."""
+    def flush_soon(self, *, asks: bool) -> None:
+        """Have what was decided written down behind the answers, and grants taken if it ``asks`` for them."""
         self._is_wanted = True
+        self._asks |= asks
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush_later())
 
@@ -186,22 +194,26 @@ class Shop:
         if not self._is_wanted:  # somebody has done it meanwhile
             return
         try:
-            await self.flush()
+            await self.flush(asks=self._asks)
         except Exception as error:  # the next flush tries again
             logger().error("delivery.log_not_written", error_at=where(error))
 
-    async def flush(self) -> None:
-        """Write down what was decided, and take grants anew."""
+    async def flush(self, *, asks: bool = True) -> None:
+        """Write down what was decided, and take grants anew if this process ``asks`` for them."""
         async with self._writing:
             if self.snapshot is None:
                 return
-            self._is_wanted = False
-            snapshot, waiting, used = self.snapshot, self._waiting, self._used
-            self._waiting, self._used = [], {}
+            self._is_wanted = self._asks = False
+            snapshot, waiting, used = self.snapshot, self._waiting, self._used if asks else {}
+            self._waiting = []
+            if asks:
+                self._used = {}
             server_id = self.server.server_id
 
-            def write(tx: Tx) -> dict[str, Till]:
+            def write(tx: Tx) -> dict[str, Till] | None:
                 log_decisions(tx, self.business_id, waiting)
+                if not asks:
+                    return None
                 return take_grants(tx, self.business_id, server_id, snapshot.candidates, used)
 
             try:
@@ -209,27 +221,43 @@ class Shop:
             except BaseException:
                 self._waiting = waiting + self._waiting
                 self._used = used | self._used
+                self._asks |= asks
                 raise
-            self._asked_at = time.monotonic()
-            self._tills = tills
-            since = self._used
-            self._held = {name: till.micros - since.get(name, Used()).micros for name, till in tills.items()}
+            if tills is not None:
+                self._take_tills(tills)
+
+    def _take_tills(self, tills: dict[str, Till]) -> None:
+        self._asked_at = time.monotonic()
+        self._tills = tills
+        since = self._used
+        self._held = {name: till.micros - since.get(name, Used()).micros for name, till in tills.items()}
 
 
 def log_decisions(tx: Tx, business_id: str, made: list[tuple[Record, Promise | None]]) -> None:
-    """Append decisions to the log, and tell all processes what they promise."""
+    """Append decisions to the log, and tell all processes what they promise.
+
+    A viewer may be quicker than this: then the view is there already. It taught nothing, as nobody knew of
+    what, so it is said again behind its decision.
+    """
     if not made:
         return
     rows = [
         entries.NewEntry(
-            EntryKind.DECISION, record.ts, record.nonce, body=zlib.compress(_ENCODER.encode(record), 1)
+            EntryKind.DECISION, record.ts, record.nonce, person_id=record.viewer or None,
+            body=encode_record(record),
         )
         for record, _ in made
-    ]
-    entries.append_entries(tx, business_id, rows)
+    ]  # fmt: skip
     promised = [promise for _, promise in made if promise is not None]
-    seen = entries.list_seen_nonces(tx, business_id, [each.nonce for each in promised])
+    early = entries.list_touches_of(tx, business_id, [each.nonce for each in promised])
+    entries.append_entries(tx, business_id, rows + early)
+    seen = {each.nonce for each in early}
     keep_promises(tx, [each for each in promised if each.nonce not in seen])
+
+
+def encode_record(record: Record) -> bytes:
+    """A decision as the body of an entry of the log."""
+    return zlib.compress(_ENCODER.encode(record), 1)
 
 
 def read_record(body: bytes) -> Record:
@@ -280,21 +308,7 @@ async def serve_ad(
     nonce = new_number()
     viewer = _pseudonym(server.live_ads.name_id, business_id, request)
     floor = max(request.floor_micros, RESERVE_MICROS)
-    able: list[int] = []
-    available: dict[int, float] = {}
-    left_out: dict[int, str] = {}
-    for bidder in shop.bidders:
-        candidate = bidder.candidate
-        number, held = candidate.ad_group.number, shop.available_of(candidate)
-        hurdle = _hurdle(shop, candidate, request, now, viewer)
-        if hurdle is None and held * 1_000 < floor:
-            hurdle = Hurdle.BUDGET
-            shop.note_empty()
-        if hurdle is None:
-            able.extend(bidder.ads)
-            available[number] = held
-        else:
-            left_out.setdefault(number, hurdle.value)
+    able, available, left_out = _compare(shop, snapshot.members, request, now, viewer, floor)
     asked = Asked(
         nonce, micros(now), viewer, request.country, features_of(request), floor, able, available,
         {number: why for number, why in left_out.items() if number not in available},
@@ -313,22 +327,39 @@ async def serve_ad(
     return _served(snapshot, chosen, ticket, price, signer)
 
 
-def _hurdle(
-    shop: Shop, candidate: Candidate, request: AdRequest, now: datetime, viewer: str
-) -> Hurdle | None:
-    """Why ads may not compete, their budget aside."""
-    server = shop.server
-    snapshot = shop.snapshot
-    members = {} if snapshot is None else snapshot.members
-    known = _known(candidate, request, server.live_ads.name_id)
-    hurdle = find_hurdle(candidate, request, now, known, members)
-    if hurdle is not None:
-        return hurdle
-    if server.most_views and viewer != NOBODY:
-        seen = shop.replica.shown_lately(viewer, candidate.ad_group.number)
-        if seen > server.most_views - 0.5:
-            return Hurdle.FREQUENCY
-    return None
+def _compare(
+    shop: Shop, members: Members, request: AdRequest, now: datetime, viewer: str, floor: int
+) -> tuple[list[int], dict[int, float], dict[int, str]]:
+    """Which ads may compete, what is left of their ad groups' budgets, and what keeps the others out.
+
+    Ads and ad groups are the API's numbers. This goes through all ad groups for each request, so what is the
+    same for all of them is looked up before.
+    """
+    able: list[int] = []
+    available: dict[int, float] = {}
+    left_out: dict[int, str] = {}
+    name_id, held_of = shop.server.live_ads.name_id, shop.held
+    most_views = shop.server.most_views if viewer != NOBODY else 0
+    for bidder in shop.bidders:
+        known = _known(bidder.candidate, request, name_id) if bidder.has_audience else _NO_MEMBERS
+        hurdle = find_hurdle(bidder.candidate, request, now, known, members)
+        number = bidder.ad_group_number
+        if hurdle is None and most_views:
+            seen = shop.replica.shown_lately(viewer, number)
+            hurdle = Hurdle.FREQUENCY if seen > most_views - 0.5 else None
+        if hurdle is None:
+            held = held_of.get(bidder.ad_group_id, 0.0)
+            if held * 1_000 >= floor:
+                able += bidder.ads
+                available[number] = held
+                continue
+            hurdle = Hurdle.BUDGET
+            shop.note_empty()
+        left_out.setdefault(number, hurdle.value)
+    return able, available, left_out
+
+
+_NO_MEMBERS: Final[frozenset[Member]] = frozenset()
 
 
 def _pseudonym(name_id: NameId, business_id: str, request: AdRequest) -> str:
@@ -337,10 +368,7 @@ def _pseudonym(name_id: NameId, business_id: str, request: AdRequest) -> str:
 
 
 def _known(candidate: Candidate, request: AdRequest, name_id: NameId) -> frozenset[Member]:
-    """What the viewer is known by, where the ad group asks: an id at its account, and fingerprints."""
-    ad_group = candidate.ad_group
-    if not ad_group.audience_ids and not ad_group.excluded_audience_ids:
-        return frozenset()
+    """What the viewer is known by: an id at the account of an ad, and fingerprints."""
     account_id = candidate.live.ad.channel_account_id
     viewer = viewer_id_of(name_id, account_id, request.viewer_id, own_chat=candidate.own_chat)
     return request.prints | {viewer}

@@ -67,6 +67,9 @@ class Bidder:
 
     candidate: Candidate
     ads: tuple[int, ...]
+    ad_group_id: str
+    ad_group_number: int
+    has_audience: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,22 @@ class Group:
         return amount
 
 
+class Places(dict[int, int]):
+    """Rows by the API's numbers, which are the ids of a marketplace as texts; looked up once.
+
+    Raises:
+        KeyError: there is no such id.
+    """
+
+    def __init__(self, by_id: dict[str, int]) -> None:
+        super().__init__()
+        self._by_id = by_id
+
+    def __missing__(self, number: int) -> int:
+        place = self[number] = self._by_id[str(number)]
+        return place
+
+
 class Groups:
     """All ad groups and ads, and their tables."""
 
@@ -122,6 +138,7 @@ class Groups:
         self.able = np.zeros(9, np.int64)
         self.offers = np.zeros(9)
         self.raws = np.zeros((9, 2 * HEADS + 1))
+        self.by_number, self.ad_by_number = Places(self.by_id), Places(self.ad_by_id)
 
     def country_of(self, name: str) -> int:
         """The number of a country; new ones are open to ad groups that serve everywhere."""
@@ -270,6 +287,7 @@ class Groups:
         self.view_rate = rest[1]
         self.ad_lines = [msgspec.convert(line, AdLine) for line in ad_lines]
         self.groups = [_restored(*each) for each in groups]
+        self.by_number, self.ad_by_number = Places(self.by_id), Places(self.ad_by_id)
 
 
 GROUP_ARRAYS: Final = (

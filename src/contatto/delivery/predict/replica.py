@@ -183,15 +183,10 @@ class Replica:
 
     def _groups_then(self, available_micros: dict[int, float]) -> list[GroupThen]:
         groups = self.market.groups
-        places = [groups.by_id[str(number)] for number in available_micros]
-        multipliers = groups.table[places, G_MULTIPLIER].tolist()
-        offsets = groups.table[places, G_OFFSET].tolist()
-        return [
-            GroupThen(number, min(available * UNITS, 1e18), multiplier, offset_s)
-            for (number, available), multiplier, offset_s in zip(
-                available_micros.items(), multipliers, offsets, strict=True
-            )
-        ]
+        rows = groups.table[list(map(groups.by_number.__getitem__, available_micros))]
+        multipliers, offsets = rows[:, G_MULTIPLIER].tolist(), rows[:, G_OFFSET].tolist()
+        left = [min(available * UNITS, 1e18) for available in available_micros.values()]
+        return list(map(GroupThen, available_micros, left, multipliers, offsets))
 
     def row_of(self, viewer: str) -> int:
         """The row of a viewer; that of nobody is as if nothing had ever been seen."""
@@ -219,7 +214,7 @@ class Replica:
         """Set multipliers of ad groups that the learner has not looked at yet; whether any is new."""
         market, groups = self.market, self.market.groups
         fresh = [
-            groups.by_id[str(each.number)]
+            groups.by_number[each.number]
             for each in record.groups
             if each.multiplier == 0.0 and each.number not in self._multipliers
         ]
@@ -240,10 +235,9 @@ class Replica:
 def answer(market: Market, record: Record) -> None:
     """Hold the auction of a record as it stands, and write the answer into it; nothing is promised here."""
     groups = market.groups
-    places = [groups.ad_by_id[str(ad)] for ad in record.ads]
     groups.ads[:, A_ON] = 0
-    groups.ads[places, A_ON] = 1
-    rows = [groups.by_id[str(each.number)] for each in record.groups]
+    groups.ads[list(map(groups.ad_by_number.__getitem__, record.ads)), A_ON] = 1
+    rows = [groups.by_number[each.number] for each in record.groups]
     groups.table[rows, G_AVAILABLE] = [each.available for each in record.groups]
     groups.table[rows, G_MULTIPLIER] = [each.multiplier for each in record.groups]
     groups.table[rows, G_OFFSET] = [each.offset_s for each in record.groups]

@@ -28,15 +28,19 @@ def find_hurdle(
         known: what the viewer is known by to the ad's account: a person's id, and fingerprints.
         members: of the audiences, by number.
     """
-    hurdle = _unfit(candidate, request, now) or _unwanted(candidate.ad_group, request)
+    hurdle = _unfit(candidate, request, now)
     if hurdle is not None:
         return hurdle
-    return None if _by_audience(candidate.ad_group, known, members) else Hurdle.AUDIENCE
+    ad_group = candidate.live.ad_group
+    hurdle = _unwanted(ad_group, request)
+    if hurdle is not None:
+        return hurdle
+    return None if _by_audience(ad_group, known, members) else Hurdle.AUDIENCE
 
 
 def _unfit(candidate: Candidate, request: AdRequest, now: datetime) -> Hurdle | None:
     """The goal's conditions, country, token, schedule and account."""
-    ad_group = candidate.ad_group
+    ad_group = candidate.live.ad_group
     if not candidate.may_serve:
         return Hurdle.NOT_ELIGIBLE
     if normal_country(request.country) not in ad_group.countries:
@@ -82,4 +86,11 @@ def gather_bidders(candidates: Iterable[Candidate]) -> tuple[Bidder, ...]:
         ad = each.live.ad
         key = (each.ad_group.id, ad.channel_account_id, each.may_serve, each.own_chat)
         found.setdefault(key, []).append(each)
-    return tuple(Bidder(same[0], tuple(each.live.ad.number for each in same)) for same in found.values())
+    return tuple(map(_bidder, found.values()))
+
+
+def _bidder(same: list[Candidate]) -> Bidder:
+    ad_group = same[0].ad_group
+    numbers = tuple(each.live.ad.number for each in same)
+    has_audience = bool(ad_group.audience_ids or ad_group.excluded_audience_ids)
+    return Bidder(same[0], numbers, ad_group.id, ad_group.number, has_audience)

@@ -5,12 +5,26 @@ charged, what reports show as spend and what the balance lost are one amount. Mo
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, String, Table, func, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Index,
+    Select,
+    String,
+    Table,
+    bindparam,
+    func,
+    select,
+)
 
 from contatto.delivery.model.ledger import Balance, BalanceEntry, ChargedDay, Grant, Promise, Spent
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.hot import insert_all, insert_new, insert_rows
+from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import instant, key, metadata, tenant, text
 from contatto.kit.rows import row_of
 from contatto.kit.timestamps import micros
@@ -78,42 +92,73 @@ balance_entries = Table(
 )
 
 
+# What every charge and every second of serving asks is made once and kept: building a statement anew costs
+# several times what running it does.
+_OF: Final = bindparam("of", type_=String)
+_NAMED: Final[Any] = bindparam("named", type_=String, expanding=True)
+_NONCES: Final[Any] = bindparam("nonces", type_=BigInteger, expanding=True)
+_BESIDES: Final = bindparam("besides", type_=String)
+_NOW: Final = bindparam("now", type_=BigInteger)
+_NOTHING: Final = {"is_limited": False, "paid_in_micros": 0, "credit_micros": 0, "charged_micros": 0}
+
+
+@cache
+def _add_to_days(dialect: str) -> Any:
+    insert = insert_for(dialect, charged_days)
+    names = ("views", "clicks", "charged_micros")
+    more = {name: charged_days.c[name] + insert.excluded[name] for name in names}
+    return insert.on_conflict_do_update(index_elements=["business_id", "ad_group_id", "day"], set_=more)
+
+
+@cache
+def _add_to_balance(dialect: str) -> Any:
+    insert = insert_for(dialect, balances)
+    names = ("paid_in_micros", "charged_micros")
+    more = {name: balances.c[name] + insert.excluded[name] for name in names}
+    return insert.on_conflict_do_update(index_elements=["business_id", "ad_account_id"], set_=more)
+
+
 def save_charges(tx: Tx, charged: Iterable[ChargedDay]) -> None:
     """Add to the days of ad groups, and to what their accounts were charged."""
     found = list(charged)
-    insert = tx.upsert(charged_days)
-    names = ("views", "clicks", "charged_micros")
-    more = {name: charged_days.c[name] + insert.excluded[name] for name in names}
-    keys = ["business_id", "ad_group_id", "day"]
-    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=more), [row_of(each) for each in found])
+    dialect = tx.connection.dialect.name
+    insert_rows(tx, _add_to_days(dialect), [row_of(each) for each in found])
     accounts: dict[tuple[str, str], int] = {}
     for each in found:
         place = (each.business_id, each.ad_account_id)
         accounts[place] = accounts.get(place, 0) + each.charged_micros
-    for (business_id, ad_account_id), amount in sorted(accounts.items()):
-        if amount:
-            _change_balance(tx, business_id, ad_account_id, charged_micros=amount)
+    rows = [
+        _NOTHING | {"business_id": business_id, "ad_account_id": ad_account_id, "charged_micros": amount}
+        for (business_id, ad_account_id), amount in sorted(accounts.items())
+        if amount
+    ]
+    if rows:
+        insert_rows(tx, _add_to_balance(dialect), rows)
 
 
-def _change_balance(tx: Tx, business_id: str, ad_account_id: str, **more: int) -> None:
-    none = {"is_limited": False, "paid_in_micros": 0, "credit_micros": 0, "charged_micros": 0}
-    insert = tx.upsert(balances).values(business_id=business_id, ad_account_id=ad_account_id, **(none | more))
-    added = {name: balances.c[name] + amount for name, amount in more.items()}
-    keys = ["business_id", "ad_account_id"]
-    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=added))
+def _change_balance(tx: Tx, business_id: str, ad_account_id: str, paid_in_micros: int) -> None:
+    row = _NOTHING | {
+        "business_id": business_id, "ad_account_id": ad_account_id, "paid_in_micros": paid_in_micros,
+    }  # fmt: skip
+    insert_rows(tx, _add_to_balance(tx.connection.dialect.name), [row])
+
+
+def _spent() -> Select[Any]:
+    table = charged_days
+    today = table.c.day == bindparam("day", type_=String)
+    of_day = func.coalesce(func.sum(table.c.charged_micros).filter(today), 0)
+    wanted = select(table.c.ad_group_id, of_day, func.sum(table.c.charged_micros))
+    mine = table.c.business_id == _OF, table.c.ad_group_id.in_(_NAMED)
+    return wanted.where(*mine).group_by(table.c.ad_group_id)
+
+
+_SPENT: Final = _spent()
 
 
 def list_spent(tx: Tx, business_id: str, ad_group_ids: Collection[str], day: str) -> dict[str, Spent]:
     """What ad groups were charged on a day of their own, and ever."""
-    table = charged_days
-    of_day = func.coalesce(func.sum(table.c.charged_micros).filter(table.c.day == day), 0)
-    ever = func.sum(table.c.charged_micros)
-    wanted = (
-        select(table.c.ad_group_id, of_day, ever)
-        .where(table.c.business_id == business_id, table.c.ad_group_id.in_(sorted(ad_group_ids)))
-        .group_by(table.c.ad_group_id)
-    )
-    return {name: Spent(int(today), int(total)) for name, today, total in map(tuple, tx.execute(wanted))}
+    rows = tx.execute(_SPENT, {"of": business_id, "named": sorted(ad_group_ids), "day": day})
+    return {name: Spent(int(today), int(total)) for name, today, total in map(tuple, rows)}
 
 
 def list_charged_days(
@@ -129,61 +174,81 @@ def list_charged_days(
 
 
 def save_promises(tx: Tx, made: Sequence[Promise]) -> None:
-    if made:
-        tx.execute(tx.upsert(promises).on_conflict_do_nothing(), [row_of(each) for each in made])
+    insert_new(tx, promises, [row_of(each) for each in made])
+
+
+_KEPT_ONES: Final = promises.delete().where(promises.c.business_id == _OF, promises.c.nonce.in_(_NONCES))
+_EXPIRED: Final = tuple(
+    table.delete().where(table.c.business_id == _OF, table.c.expires_at <= _NOW)
+    for table in (promises, grants)
+)
 
 
 def delete_promises(tx: Tx, business_id: str, nonces: Collection[int]) -> None:
     """Forget promises that were kept."""
-    mine = promises.c.business_id == business_id, promises.c.nonce.in_(sorted(nonces))
-    tx.execute(promises.delete().where(*mine))
+    tx.execute(_KEPT_ONES, {"of": business_id, "nonces": sorted(nonces)})
 
 
 def delete_expired(tx: Tx, business_id: str) -> None:
     """Forget promises of views that cannot be expected any more, and grants of processes that are gone."""
-    now = micros(tx.now)
-    for table in (promises, grants):
-        tx.execute(table.delete().where(table.c.business_id == business_id, table.c.expires_at <= now))
+    for statement in _EXPIRED:
+        tx.execute(statement, {"of": business_id, "now": micros(tx.now)})
+
+
+_PROMISED: Final = (
+    select(promises.c.ad_group_id, func.sum(promises.c.micros))
+    .where(promises.c.business_id == _OF)
+    .group_by(promises.c.ad_group_id)
+)
+_GRANTED: Final = select(grants.c.server_id, grants.c.ad_group_id, grants.c.micros).where(
+    grants.c.business_id == _OF, grants.c.server_id != _BESIDES
+)
+
+
+def _taken_of_accounts(table: Table, *which: ColumnElement[bool]) -> Select[Any]:
+    wanted = select(table.c.ad_account_id, func.sum(table.c.micros))
+    return wanted.where(table.c.business_id == _OF, *which).group_by(table.c.ad_account_id)
+
+
+_TAKEN_OF_ACCOUNTS: Final = (
+    _taken_of_accounts(promises),
+    _taken_of_accounts(grants, grants.c.server_id != _BESIDES),
+)
 
 
 def list_promised(tx: Tx, business_id: str) -> dict[str, int]:
     """What is promised, by ad group."""
-    return _sums(tx, promises, promises.c.business_id == business_id)
+    rows = tx.execute(_PROMISED, {"of": business_id})
+    return {name: int(amount) for name, amount in map(tuple, rows)}
 
 
-def list_granted(tx: Tx, business_id: str, besides: str) -> dict[str, int]:
-    """What all processes but one may still promise, by ad group."""
-    return _sums(tx, grants, grants.c.business_id == business_id, grants.c.server_id != besides)
+def list_granted(tx: Tx, business_id: str, besides: str) -> dict[str, dict[str, int]]:
+    """What all processes but one may still promise: by process, and by ad group."""
+    held: dict[str, dict[str, int]] = {}
+    rows = tx.execute(_GRANTED, {"of": business_id, "besides": besides})
+    for server_id, ad_group_id, amount in map(tuple, rows):
+        held.setdefault(server_id, {})[ad_group_id] = int(amount)
+    return held
 
 
 def list_taken_of_accounts(tx: Tx, business_id: str, besides: str) -> dict[str, int]:
     """What is promised, or granted to all processes but one, by ad account."""
     taken: dict[str, int] = {}
-    for table, *which in ((promises,), (grants, grants.c.server_id != besides)):
-        wanted = select(table.c.ad_account_id, func.sum(table.c.micros))
-        wanted = wanted.where(table.c.business_id == business_id, *which).group_by(table.c.ad_account_id)
-        for name, amount in map(tuple, tx.execute(wanted)):
+    for statement in _TAKEN_OF_ACCOUNTS:
+        for name, amount in map(tuple, tx.execute(statement, {"of": business_id, "besides": besides})):
             taken[name] = taken.get(name, 0) + int(amount)
     return taken
 
 
-def count_servers(tx: Tx, business_id: str, besides: str) -> int:
-    """How many other processes serve ads of a business."""
-    count = select(func.count(grants.c.server_id.distinct()))
-    return int(tx.scalar(count.where(grants.c.business_id == business_id, grants.c.server_id != besides)))
-
-
-def _sums(tx: Tx, table: Table, *which: Any) -> dict[str, int]:
-    wanted = select(table.c.ad_group_id, func.sum(table.c.micros)).where(*which)
-    rows = tx.execute(wanted.group_by(table.c.ad_group_id))
-    return {name: int(amount) for name, amount in map(tuple, rows)}
+_MY_GRANTS: Final = grants.delete().where(
+    grants.c.business_id == _OF, grants.c.server_id == bindparam("server", type_=String)
+)
 
 
 def save_grants(tx: Tx, business_id: str, server_id: str, made: Sequence[Grant]) -> None:
     """Put the grants of a process in place of those that it had."""
-    tx.execute(grants.delete().where(grants.c.business_id == business_id, grants.c.server_id == server_id))
-    if made:
-        tx.execute(grants.insert(), [row_of(each) for each in made])
+    tx.execute(_MY_GRANTS, {"of": business_id, "server": server_id})
+    insert_all(tx, grants, [row_of(each) for each in made])
 
 
 def find_balance(tx: Tx, business_id: str, ad_account_id: str) -> Balance:
@@ -193,13 +258,15 @@ def find_balance(tx: Tx, business_id: str, ad_account_id: str) -> Balance:
     return found or Balance(business_id, ad_account_id, is_limited=False)
 
 
+_LIMITED: Final = select(balances).where(
+    balances.c.business_id == _OF, balances.c.ad_account_id.in_(_NAMED), balances.c.is_limited
+)
+
+
 def list_limited_balances(tx: Tx, business_id: str, ad_account_ids: Collection[str]) -> dict[str, Balance]:
     """The balances of ad accounts that may not spend more than they have."""
-    mine = select(balances).where(
-        balances.c.business_id == business_id, balances.c.ad_account_id.in_(sorted(ad_account_ids)),
-        balances.c.is_limited,
-    )  # fmt: skip
-    return {each.ad_account_id: each for each in tx.list(Balance, mine)}
+    values = {"of": business_id, "named": sorted(ad_account_ids)}
+    return {each.ad_account_id: each for each in tx.list(Balance, _LIMITED, values)}
 
 
 def record_limit(tx: Tx, balance: Balance, *, is_limited: bool, credit_micros: int) -> None:

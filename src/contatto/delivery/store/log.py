@@ -2,12 +2,26 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import batched
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, and_, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    String,
+    Table,
+    and_,
+    bindparam,
+    or_,
+    select,
+    update,
+)
 
 from contatto.delivery.model.log import Entry, EntryKind
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.hot import insert_all
+from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice, metadata, sealed
 from contatto.kit.rows import row_of
 from contatto.kit.timestamps import micros
@@ -45,6 +59,8 @@ log = Table(
 
 LEASE_US: Final = 60_000_000
 """For so long nobody else learns the log of a business, unless the one who does says so again."""
+_AT_ONCE: Final = 500
+"""Numbers that one statement names."""
 PUBLISH_US: Final = 60_000_000
 """A model is published so long after the one before it, at the earliest."""
 
@@ -80,11 +96,8 @@ def append_entries(tx: Tx, business_id: str, entries: Sequence[NewEntry]) -> int
     up to one has read all before it.
     """
     count = len(entries)
-    insert = tx.upsert(streams).values(business_id=business_id, last_seq=count)
-    more = insert.on_conflict_do_update(
-        index_elements=["business_id"], set_={"last_seq": streams.c.last_seq + count}
-    )
-    last = int(tx.execute(more.returning(streams.c.last_seq)).scalar_one())
+    values = {"business_id": business_id, "last_seq": count}
+    last = int(tx.execute(_count_on(tx.connection.dialect.name), values).scalar_one())
     rows = [
         row_of(entry)
         | {
@@ -94,9 +107,17 @@ def append_entries(tx: Tx, business_id: str, entries: Sequence[NewEntry]) -> int
         }
         for place, entry in enumerate(entries)
     ]
-    if rows:
-        tx.execute(log.insert(), rows)
+    insert_all(tx, log, rows)
     return last
+
+
+@cache
+def _count_on(dialect: str) -> Any:
+    """Kept, because building a statement anew costs more than running it."""
+    insert = insert_for(dialect, streams)
+    counted = streams.c.last_seq + insert.excluded.last_seq
+    more = insert.on_conflict_do_update(index_elements=["business_id"], set_={"last_seq": counted})
+    return more.returning(streams.c.last_seq)
 
 
 def list_entries(
@@ -134,11 +155,52 @@ def find_view_of(tx: Tx, business_id: str, person_id: str, ad_id: str) -> Entry 
     return _first(tx, select(log).where(mine).order_by(log.c.seq.desc()).limit(1))
 
 
-def list_seen_nonces(tx: Tx, business_id: str, nonces: Collection[int]) -> set[int]:
-    """Those of some impressions that were viewed or tapped already."""
-    kinds = log.c.kind.in_((EntryKind.VIEW, EntryKind.CLICK))
-    mine = _mine(business_id, log.c.nonce.in_(nonces), kinds)
-    return set(tx.execute(select(log.c.nonce).where(mine)).scalars())
+_NONCES: Final[Any] = bindparam("nonces", type_=BigInteger, expanding=True)
+_OF: Final = log.c.business_id == bindparam("of", type_=String)
+_TOUCHES: Final = (
+    select(*(log.c[name] for name in ("kind", "ts", "nonce", "ad_id", "touch_id", "person_id")))
+    .where(_OF, log.c.nonce.in_(_NONCES), log.c.kind.in_((EntryKind.VIEW, EntryKind.CLICK)))
+    .order_by(log.c.seq)
+)
+
+
+def list_touches_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list[NewEntry]:
+    """The views and taps of some impressions that are there already, in their order."""
+    return tx.list(NewEntry, _TOUCHES, {"of": business_id, "nonces": list(nonces)}) if nonces else []
+
+
+def list_nonces_of_persons(tx: Tx, business_id: str, persons: Collection[str]) -> set[int]:
+    """The impressions that some persons saw or tapped."""
+    whose = _mine(business_id, log.c.person_id.in_(sorted(persons)), log.c.nonce != 0)
+    return set(tx.execute(select(log.c.nonce).where(whose).distinct()).scalars())
+
+
+def list_decisions_of(tx: Tx, business_id: str, nonces: Collection[int]) -> list[Entry]:
+    """The decisions of some impressions."""
+    found: list[Entry] = []
+    for some in batched(sorted(nonces), _AT_ONCE):
+        mine = _mine(business_id, log.c.nonce.in_(some), log.c.kind == EntryKind.DECISION)
+        found += [_opened(tx, row) for row in tx.execute(select(log).where(mine)).mappings()]
+    return found
+
+
+def list_decisions_for(tx: Tx, business_id: str, viewers: Collection[str]) -> list[Entry]:
+    """The decisions for some viewers, by whom delivery remembers them as."""
+    mine = _mine(business_id, log.c.person_id.in_(sorted(viewers)), log.c.kind == EntryKind.DECISION)
+    return [_opened(tx, row) for row in tx.execute(select(log).where(mine)).mappings()]
+
+
+def record_body(tx: Tx, business_id: str, seq: int, body: bytes) -> None:
+    """Put another body in place of that of an entry."""
+    changed = update(log).where(_mine(business_id, log.c.seq == seq))
+    tx.execute(changed.values(body=tx.vault.seal_bytes(body, business_id)))
+
+
+def record_nobody(tx: Tx, business_id: str, persons: Collection[str]) -> None:
+    """Let the entries of some persons be of nobody."""
+    tx.execute(
+        update(log).where(_mine(business_id, log.c.person_id.in_(sorted(persons)))).values(person_id=None)
+    )
 
 
 def find_stream(tx: Tx, business_id: str) -> Stream | None:

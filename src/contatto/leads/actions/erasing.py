@@ -40,7 +40,8 @@ def erase_leads(tx: Tx, business_id: str, found: Sequence[Lead], actor: str) -> 
     erased = {lead.id: lead for leads in locked for lead in leads}
     twins = list_sharing_leads(tx, business_id, set(erased))
     gone = _gone(tx, business_id, list(erased.values()))
-    for forget in (ports.forget_chats, ports.forget_answers, ports.forget_audiences):
+    held = ports.forget_chats, ports.forget_answers, ports.forget_audiences, ports.forget_viewers
+    for forget in held:
         gone = replace(gone, contacts=gone.contacts | forget(tx, gone))
     capture.forget_corrections(tx, business_id, gone.contacts)
     _forget_plans(tx, gone)
