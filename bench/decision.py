@@ -16,8 +16,9 @@ from typing import IO, Final
 import msgspec
 
 from bench.decision_parts.loading import load
+from bench.decision_parts.parts import parts_of_answers
 from bench.decision_parts.scoring import Scorer, latencies_us, request_lines, scorers, shop_lines
-from bench.decision_parts.shop import make_requests, publish_model, running_shop
+from bench.decision_parts.shop import issue_token, make_requests, publish_model, running_shop
 from bench.harness import Report, options, percentile, process_cpu_s
 
 SAYS: Final = "time to choose an ad: scoring, the endpoint, and a program in lock-step"
@@ -34,6 +35,7 @@ def main() -> None:
     for ad_groups in (40,) if chosen.quick else (40, ADS):
         with tempfile.TemporaryDirectory(prefix="contatto-bench-") as folder:
             add_endpoint(report, Path(folder), ad_groups, seconds=chosen.size(full=20, quick=3))
+            add_parts(report, Path(folder), ad_groups, count=chosen.size(full=5_000, quick=1_000))
     add_lock_step(report, count=chosen.size(full=100_000, quick=5_000))
     report.finish()
 
@@ -72,6 +74,14 @@ def add_endpoint(report: Report, home: Path, ad_groups: int, seconds: int) -> No
             p50, p99 = percentile(found.took_ms, 0.5), percentile(found.took_ms, 0.99)
             figures = {"per_s": len(requests) / found.wall_s, "ads": found.ads / len(requests)}
             report.add(f"{case}, {per_s}/s", p50_ms=_ms(p50), p99_ms=_ms(p99), cpu_us=cpu_us, **figures)
+
+
+def add_parts(report: Report, home: Path, ad_groups: int, count: int) -> None:
+    """Take an answer apart; what is logged behind it is of another thread."""
+    case = f"parts of an answer, {ADS} ads in {ad_groups} groups"
+    requests = make_requests(issue_token(home), count)
+    for name, cpu_us in parts_of_answers(home, requests).items():
+        report.add(f"{case}: {name}", cpu_us=cpu_us)
 
 
 def add_lock_step(report: Report, count: int) -> None:

@@ -16,6 +16,7 @@ from bench.fairness_parts.installation import HOST, free_port, wait_until_open
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount
 from contatto.accounts.model import Permission
+from contatto.accounts.store import list_businesses
 from contatto.ads.actions.ad_groups import NewAdGroup, create_ad_group
 from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, create_campaign
@@ -98,6 +99,19 @@ def serve(home: str, port: int) -> None:
     context = open_context(install(settings))
     Serving(context, create_app(context)).run()
     context.db.close()
+
+
+def issue_token(home: Path) -> str:
+    """Another token of the business that lives there."""
+    context = open_context(install(Settings(data_dir=home)))
+
+    def work(tx: Tx) -> str:
+        (business,) = list_businesses(tx)
+        return accounts.issue_token(tx, business.id, "parts", [Permission.READ_ADS.value])[1]
+
+    token = context.db.write_now(work)
+    context.db.close()
+    return token
 
 
 def publish_model(home: Path) -> int:

@@ -30,8 +30,6 @@ from contatto.kit.clock import ShiftedClock
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.store.listing import count_leads
 from contatto.measurement.model import Goal
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.simulator.browser import Browser
@@ -166,9 +164,11 @@ class Demo:
         await self.serving.until_started()
         browser = Browser(HOST, self.context.settings.port)
         try:
-            ready = world or await self._seed(browser)
-            await self._link_crm(ready)
+            ready = world or await self._build()
             _print_summary(ready, self.context.settings.base_url, self.home.log)
+            if world is None:
+                await self._seed(browser, ready)
+            await self._link_crm(ready)
             if self.options.ready_file:
                 write_private(self.options.ready_file, ready_values(ready, self.context.settings.base_url))
             if self.options.live:
@@ -186,9 +186,9 @@ class Demo:
             lambda tx: self.crm.link(tx, known, settings.base_url, settings.allowed_hosts)
         )
 
-    async def _seed(self, browser: Browser) -> World:
+    async def _seed(self, browser: Browser, world: World) -> None:
         started, starts_at = time.perf_counter(), self.clock.now()
-        world = await self._build()
+        _out.print("Some days of history are played now. Sign in meanwhile: the pages fill as people come.")
         people = plan_people(SEED, self.options.people, self.options.days * _DAY_S, starts_at.timestamp())
         street = self._street(browser, world)
         await self._play_with_bar(street, people, starts_at)
@@ -199,7 +199,7 @@ class Demo:
         seen = f"{tally.views:,} views by {tally.people:,} people, {tally.taps:,} taps"
         _out.print(f"{took}: {seen}, {tally.chats:,} chats, {tally.messages:,} messages.")
         _out.print(await self._say_what_was_learned(world))
-        return world
+        _out.print(f"All of it is at {self.context.settings.base_url}/login now.", soft_wrap=True)
 
     async def _say_what_was_learned(self, world: World) -> str:
         """What the report shows of both goals, and how much of it is learned."""
@@ -238,23 +238,15 @@ class Demo:
 
     async def _play_with_bar(self, street: Street, people: list[Visitor], starts_at: datetime) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[says]}"))
-        with Progress(*columns, TimeElapsedColumn(), console=_out, transient=True) as bar:
+        seldom: Any = {"transient": True, "refresh_per_second": 2}
+        with Progress(*columns, TimeElapsedColumn(), console=_out, **seldom) as bar:
             task = bar.add_task("Playing the last days", total=len(people), says="")
-            showing = asyncio.create_task(self._show(street, bar, task))
+            showing = asyncio.create_task(_show(street, bar, task))
             try:
                 await play_history(street, people, self.clock, starts_at)
                 await self._settle(street.world)
             finally:
                 showing.cancel()
-
-    async def _show(self, street: Street, bar: Progress, task: Any) -> None:
-        business_id = street.world.business_id
-        while True:
-            leads = await self.context.db.read(lambda tx: count_leads(tx, business_id, LeadFilter()))
-            tally = street.tally
-            says = f"{tally.people:,} people, {tally.messages:,} messages, {leads:,} leads"
-            bar.update(task, completed=tally.people, says=says)
-            await asyncio.sleep(0.25)
 
     async def _settle(self, world: World) -> None:
         """Wait until nothing waits: all deliveries are settled and all events were heard."""
@@ -267,6 +259,16 @@ class Demo:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{waiting} deliveries or events still wait; see {self.home.log}")
             await asyncio.sleep(0.05)
+
+
+async def _show(street: Street, bar: Progress, task: Any) -> None:
+    """Tell what the players did; the leads are not counted, as that would take from those who make them."""
+    while True:
+        tally = street.tally
+        shared = sum(bool(each.contacts) for each in street.truth)
+        says = f"{tally.people:,} people, {tally.messages:,} messages, {shared:,} shared a contact detail"
+        bar.update(task, completed=tally.people, says=says)
+        await asyncio.sleep(0.5)
 
 
 def ready_values(world: World, base_url: str) -> dict[str, Any]:

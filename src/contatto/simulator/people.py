@@ -37,8 +37,8 @@ _LANGUAGES: Final = {
 _BUSY_HOURS: Final = (2, 1, 1, 1, 1, 1, 2, 4, 5, 5, 5, 6, 9, 7, 5, 5, 6, 7, 9, 12, 14, 14, 10, 5)
 """How many people look at their phones in each hour of the day in Singapore, as weights."""
 ZONE_S: Final = 8 * 3600
-SLOT_S: Final = 900
-"""Ads are shown in slots of a quarter of an hour: people of one slot see theirs at the same moment."""
+SLOT_S: Final = 1_800
+"""Ads are shown in slots of half an hour: people of one slot see theirs at the same moment."""
 _DAY_S: Final = 86_400
 
 
