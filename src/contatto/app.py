@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
@@ -78,6 +78,7 @@ from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
 from contatto.kit.pictures import PICTURE_LIMIT
 from contatto.kit.private_files import files_of_sqlite, take_from_others
+from contatto.kit.routing import grouped
 from contatto.kit.tables import TABLE_LIMIT
 from contatto.kit.uploads import Uploads
 from contatto.kit.vault import vault_of
@@ -245,11 +246,7 @@ def create_app(context: Context) -> FastAPI:
 @cache
 def _studied_routes() -> list[BaseRoute]:
     """The routes of all capabilities: what each of them takes, FastAPI has to study once only."""
-    # Scripts often name no type. Only forms of pages go by the session's cookie, and they carry a token.
-    routes = APIRouter(strict_content_type=False)
-    for router in ROUTERS:
-        routes.include_router(router)
-    return routes.routes
+    return grouped(ROUTERS)
 
 
 async def _show_docs(request: Request) -> Response:
