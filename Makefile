@@ -39,8 +39,8 @@ test-all: $(STAMP) ## run all tests, the slow ones too (with a longer fuzz, all 
 test-engines: ## run attribution on Spark (a cluster too), Sail and ClickHouse; brings what they need, E=sail runs one
 	@$(PYTHON) -m tools.engines $(E)
 
-check: lint types imports ## what must be green before a commit: lint, types, imports, house rules
-	@$(BIN)/pytest -q tests/house
+check: lint imports ## what must be green before a commit: lint, types, imports, house rules
+	@$(BIN)/mypy & types=$$!; $(BIN)/pytest -q tests/house; house=$$?; wait $$types && exit $$house
 	@$(BIN)/python -m tools.translations --count
 
 lint: $(STAMP) ## find mistakes and bad format in the code, and mistakes in the scripts of pages

@@ -1,5 +1,6 @@
 """What all tests share: the databases that they run on, and the browser."""
 
+import asyncio
 import gc
 import itertools
 import logging
@@ -255,13 +256,26 @@ def acting_on_whole_pages() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def started_browser(chromium: str) -> Iterator[tuple[Browser, asyncio.AbstractEventLoop]]:
+    """One browser for all files of a process, and the loop that drives it, out of sight between them."""
+    with sync_playwright() as playwright:
+        loop = asyncio.get_running_loop()
+        started = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        asyncio._set_running_loop(None)
+        yield started, loop
+        asyncio._set_running_loop(loop)
+        started.close()
+
+
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    # No longer than a module: while it lives, no other test of this process can run an event loop.
-    with sync_playwright() as playwright, acting_on_whole_pages():
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+def browser(started_browser: tuple[Browser, asyncio.AbstractEventLoop]) -> Iterator[Browser]:
+    # In sight no longer than a module: meanwhile no other test of this process can run an event loop.
+    started, loop = started_browser
+    asyncio._set_running_loop(loop)
+    with acting_on_whole_pages():
+        yield started
+    asyncio._set_running_loop(None)
 
 
 @pytest.fixture
