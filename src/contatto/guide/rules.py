@@ -27,7 +27,7 @@ SCREENS: Final = (
     ("/settings/members", "how-to/invite-colleagues"),
     ("/settings/alerts", "how-to/be-alerted"),
     ("/settings/profile", "how-to/invite-colleagues"),
-    ("/settings/channels", "how-to/put-the-chat-on-your-site"),
+    ("/settings/channels", "how-to/connect-a-chat-platform"),
     ("/settings/chat", "how-to/run-your-first-lead-ad"),
     ("/settings/subscriptions", "how-to/tell-zapier-make-or-n8n"),
     ("/settings/integrations", "how-to/link-a-crm"),
