@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from contatto.delivery.predict import classes, learned, pacing, teaching, waiting
+from contatto.delivery.predict import classes, learned, pacing, stepping, teaching, waiting
 from contatto.delivery.rules import columns
 
 _NOTHING = 1e-9
@@ -77,6 +77,7 @@ PARTS: dict[str, Part] = {
     "delay by ad group": _far_from_all(1e9),
     "calibration": _attribute(learned.Calibration, "factors", _as_estimated),
     "calibration by ad group": _attribute(learned, "_GROUP_TRUST", 1e9),
+    "learning again": _attribute(stepping, "relearn_market", lambda market: None),
     "viewer's own effect": _family(columns.F_VIEWER),
     "viewer x ad feature": _family(columns.F_TASTE),
     "viewer's history": _family(columns.F_COUNTED),

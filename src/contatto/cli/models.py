@@ -1,4 +1,4 @@
-"""The operator's commands for what delivery learned: list, show, train, roll back."""
+"""The operator's commands for what delivery learned: list, show, evaluate, train, roll back."""
 
 from typing import Annotated
 
@@ -7,12 +7,14 @@ from rich.table import Table
 
 from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
 from contatto.cli.installation import open_installation
+from contatto.delivery.actions.evaluating import Evaluation, evaluate_log
 from contatto.delivery.actions.rolling_back import roll_back_model
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model.log import ModelVersion
+from contatto.delivery.rules.evaluating import Value
 from contatto.delivery.store import models
 from contatto.kit.db.tx import Tx
-from contatto.kit.timestamps import from_micros
+from contatto.kit.timestamps import from_micros, micros
 
 commands = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -69,6 +71,65 @@ def rollback_command(
 
     made = carry_out(work)
     out.print(f"Model {made.version} is model {version} again. Servers take it within seconds.")
+
+
+@commands.command("evaluate")
+def evaluate_command(
+    version: Annotated[
+        int,
+        typer.Argument(help="Number of a model, to see what it would have chosen; by default the newest."),
+    ] = 0,
+    days: Annotated[int, typer.Option(help="So many days of decisions are judged.", min=1)] = 14,
+    wait_days: Annotated[
+        int, typer.Option(help="Newer decisions are left out: what comes of them may still come.", min=0)
+    ] = 3,
+    business: Of = "",
+) -> None:
+    """Judge estimates by what came, and what a model would have earned instead (IPS, SNIPS, DR)."""
+
+    def work(tx: Tx) -> tuple[int, Evaluation | None]:
+        found = find_one_business(tx, business)
+        until = micros(tx.now) - wait_days * models.DAY_US
+        wanted = version or models.find_newest_version(tx, found.id)
+        return wanted, evaluate_log(tx, found.id, until - days * models.DAY_US, until, wanted)
+
+    wanted, found = carry_out(work)
+    if found is None:
+        out.print("There is no such model, or it is not kept any more.")
+        raise typer.Exit(1)
+    out.print(f"{found.decisions:,} decisions. Estimates, as they were told at the time:")
+    out.print(_judged_table(found))
+    if found.choices:
+        out.print(
+            f"What a thousand decisions bring if model {wanted} chooses, with standard errors;"
+            f" {found.effective:,.0f} decisions speak for it:"
+        )
+        out.print(_choices_table(found))
+
+
+def _judged_table(found: Evaluation) -> Table:
+    table = Table(
+        "question", "asked", "came", "expected / came", "log loss", "of the mean's", "calibration error"
+    )
+    for name, each in found.judged.items():
+        table.add_row(
+            name, f"{each.count:,}", f"{each.came:,.0f}", f"{each.ratio:.3f}", f"{each.log_loss:.4f}",
+            f"{each.normalized:.3f}", f"{each.calibration_error:.4f}",
+        )  # fmt: skip
+    return table
+
+
+def _choices_table(found: Evaluation) -> Table:
+    table = Table("of", "as it was", "IPS", "SNIPS", "DR")
+    for stage, each in found.choices.items():
+        table.add_row(
+            stage, *(_thousand(value) for value in (each.logged, each.inverse, each.normalized, each.robust))
+        )
+    return table
+
+
+def _thousand(value: Value) -> str:
+    return f"{1_000 * value.mean:.2f} ± {1_000 * value.error:.2f}"
 
 
 @commands.command("train")

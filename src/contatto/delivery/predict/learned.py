@@ -21,7 +21,9 @@ from contatto.delivery.rules.columns import (
     F_TIMED,
     F_VIEWER,
     FAMILIES,
+    FIRST_AGAIN,
     HEADS,
+    HEADS_AGAIN,
     KNOWN_ADVERTISERS,
     MOST_AD_FEATURES,
     MOST_CONTEXT,
@@ -51,7 +53,7 @@ _GROUP_TRUST: Final = 15.0
 
 
 class Learned:
-    """The table of weights with the variances of its families."""
+    """The table of weights with the variances of its families; ``again`` see `relearning`."""
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
@@ -72,6 +74,8 @@ class Learned:
         bias = slot_of(np.uint64(0x5851F42D4C957F2D), self.shift)
         self.table[bias, :HEADS] = FIRST_MEANS
         self.table[bias, HEADS:] = FIRST_SPREAD[BIAS]
+        self.again = np.zeros((1 << bits, HEADS_AGAIN), np.float32)
+        self.again[bias] = FIRST_MEANS[FIRST_AGAIN : FIRST_AGAIN + HEADS_AGAIN]
         self.family_of[bias] = BIAS
 
     def forget(self, share: float) -> None:
@@ -90,6 +94,7 @@ class Viewers:
         self.shown_at = np.zeros((1024, RECENT_ADS))
         self.known = np.full((1024, KNOWN_ADVERTISERS), -1, np.int32)
         self.flags = np.zeros((1024, KNOWN_ADVERTISERS), np.uint8)
+        self.again = np.zeros((1024, HEADS_AGAIN), np.float32)
 
     def row_of(self, viewer_id: str, now_s: float) -> int:
         """The row of a viewer, made if there is none."""
@@ -105,7 +110,7 @@ class Viewers:
 
     def _grow(self) -> None:
         had = len(self.table)
-        for name in VIEWER_ARRAYS:
+        for name in (*VIEWER_ARRAYS, "again"):
             old: NDArray[Any] = getattr(self, name)
             made = np.full((2 * had, *old.shape[1:]), -1 if name in ("recent", "known") else 0, old.dtype)
             made[:had] = old

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from contatto.delivery.rules.columns import BETWEEN, MOST_CONTEXT
+from contatto.delivery.rules.columns import BETWEEN, HEADS_AGAIN, MOST_CONTEXT
 
 _FIRST: Final = 1024
 
@@ -46,7 +46,10 @@ class Shown(msgspec.Struct, gc=False):
 
 
 class Snapshots:
-    """The features of requests as they were: rows of arrays that are used again when nobody needs them."""
+    """The features of requests as they were: rows of arrays that are used again when nobody needs them.
+
+    ``held`` is what each has moved (see `relearning`), ``shares`` how much of it shared weights may take.
+    """
 
     def __init__(self) -> None:
         self.hashes = np.zeros((_FIRST, MOST_CONTEXT), np.uint64)
@@ -54,13 +57,17 @@ class Snapshots:
         self.kinds = np.zeros((_FIRST, MOST_CONTEXT), np.uint8)
         self.between = np.zeros((_FIRST, BETWEEN), np.uint64)
         self.counts = np.zeros(_FIRST, np.int64)
+        self.held = np.zeros((_FIRST, HEADS_AGAIN), np.float32)
+        self.shares = np.ones(_FIRST, np.float32)
         self.free = list(range(_FIRST - 1, -1, -1))
 
     def take(self) -> int:
         """A free row."""
         if not self.free:
             self._grow()
-        return self.free.pop()
+        place = self.free.pop()
+        self.held[place], self.shares[place] = 0.0, 1.0
+        return place
 
     def _grow(self) -> None:
         had = len(self.counts)
@@ -77,7 +84,7 @@ class Snapshots:
             shown.place = -1
 
 
-SNAPSHOT_ARRAYS: Final = ("hashes", "values", "kinds", "between", "counts")
+SNAPSHOT_ARRAYS: Final = ("hashes", "values", "kinds", "between", "counts", "held", "shares")
 
 
 class Records:

@@ -15,7 +15,7 @@ from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.records import SNAPSHOT_ARRAYS
 from contatto.delivery.rules.columns import FAMILIES, MOST_CONTEXT
 
-_MAGIC: Final = b"contatto marketplace 2\n"
+_MAGIC: Final = b"contatto marketplace 3\n"
 _PLAIN: Final = (
     "now", "stepped_at", "daily_at", "requests", "first_asked", "click_wait", "promise_wait", "views_seen",
     "views_lost",
@@ -39,9 +39,12 @@ def save_market(market: Market) -> bytes:
         "plain": {name: getattr(market, name) for name in _PLAIN},
         "fields": [_pack_fields(each) for each in (market.asked_fields, market.ad_fields)],
         "groups": [market.groups.state(), _pack_arrays(market.groups, GROUP_ARRAYS)],
-        "weights": [_pack(used), _pack(table.table[used]), _pack(table.family_of[used])],
+        "weights": [
+            _pack(used), _pack(table.table[used]), _pack(table.family_of[used]), _pack(table.again[used]),
+        ],
         "viewers": [
-            list(market.viewers.by_id), market.viewers.hashes, _pack_arrays(market.viewers, VIEWER_ARRAYS),
+            list(market.viewers.by_id), market.viewers.hashes,
+            _pack_arrays(market.viewers, (*VIEWER_ARRAYS, "again")),
         ],
         "classes": [
             list(market.classes.words), list(market.classes.row_of), market.classes.noted,
@@ -84,9 +87,10 @@ def restore_market(market: Market, raw: bytes) -> None:
         _restore_fields(fields, packed)
     market.groups.restore(state["groups"][0])
     _restore_arrays(market.groups, state["groups"][1])
-    used, rows, families = (_unpack(each) for each in state["weights"])
-    market.learned.table[:] = 0.0
+    used, rows, families, again = (_unpack(each) for each in state["weights"])
+    market.learned.table[:] = market.learned.again[:] = 0.0
     market.learned.table[used], market.learned.family_of[used] = rows, families
+    market.learned.again[used] = again
     names, market.viewers.hashes, arrays = state["viewers"]
     market.viewers.by_id = {name: row for row, name in enumerate(names)}
     _restore_arrays(market.viewers, arrays)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.pacing import check_spend, steer_groups
+from contatto.delivery.predict.relearning import relearn_market
 from contatto.delivery.predict.teaching import learn_due
 from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import (
@@ -51,6 +52,7 @@ def step_market(market: Market) -> None:
         days = min((market.now - market.daily_at) / SECOND / DAY_S, 1.0) if market.daily_at else 0.25
         market.daily_at = market.now
         market.learned.forget(market.settings["forget"] * days)
+        relearn_market(market)
         for waiting in (market.talks, market.leads, market.spam):
             waiting.refit(0.5 ** (days / 7.0))
     steer_market(market)

@@ -68,6 +68,8 @@ def teach(
         share = CLICKS_A_DAY / row[V_DAY_CLICKS]
     if head == CLICK and row[V_DAY_CLICKS] > CLICKS_A_DAY:
         share = min(share, CLICKS_A_DAY / row[V_DAY_CLICKS])
+    if head != CLICK:
+        kept.shares[place] = share
     learn_one(
         learned.table, learned.family_of, learned.slots, learned.weights, learned.families, count, head,
         learned.spread, float(market.numbers[S_FLOOR_VARIANCE]), viewers.table, shown.viewer,

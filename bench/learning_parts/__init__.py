@@ -1,0 +1,1 @@
+"""The parts of the benchmark of learning: the learner by itself, and one module for each set of real data."""

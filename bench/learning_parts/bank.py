@@ -1,0 +1,98 @@
+"""Telephone offers of a bank (UCI Bank Marketing): five folds, and in the order of dates, with drift."""
+
+import csv
+import gzip
+from collections import deque
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from bench.learning_parts.ours import Floats, Hashed, Learner, area_under_curve, hash_rows
+from contatto.delivery.predict.learned import Calibration
+from contatto.delivery.rules.columns import LEAD
+from contatto.delivery.rules.estimating import calibrated
+from contatto.delivery.rules.evaluating import judge_estimates
+
+FILE: Final = "uci_bank_additional_full.csv.gz"
+KNOWN_LATER: Final = "duration"
+"""How long the call took is known after it alone."""
+FOLDS: Final = 5
+BEGINS: Final = 4_000
+PERIODS: Final = 12
+ROWS_A_DAY: Final = 60
+"""The file has some sixty calls for each working day."""
+HALF_LIFE_DAYS: Final = 3.0
+"""Of the calibration of leads, as in delivery."""
+FORGET: Final = 0.02
+LATE: Final = 1_000
+
+
+def read_bank(folder: Path) -> tuple[list[Hashed], Floats]:
+    """The calls as hashed features, and whether they ended in a deal."""
+    with gzip.open(folder / FILE, "rt") as file:
+        rows = list(csv.DictReader(file, delimiter=";"))
+    came = np.array([float(row["y"] == "yes") for row in rows])
+    told = [
+        {name: _value(text) for name, text in row.items() if name not in {"y", KNOWN_LATER}} for row in rows
+    ]
+    return hash_rows(told), came
+
+
+def _value(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def five_folds(rows: list[Hashed], came: Floats, again: int = 0) -> dict[str, float]:
+    """Mean figures over five folds by lot: each answer seen once, or all of them in so many rounds."""
+    chance = np.random.default_rng(0)
+    order = chance.permutation(len(rows))
+    areas, losses, errors = [], [], []
+    for fold in range(FOLDS):
+        learner, test = Learner(), order[fold::FOLDS]
+        train = chance.permutation(np.setdiff1d(order, test))
+        if again:
+            learner.learn_again([rows[row] for row in train], came[train], again)
+        else:
+            for row in train:
+                learner.learn(rows[row], came[row])
+        estimates = np.array([learner.estimate(rows[row]) for row in test])
+        judged = judge_estimates(estimates, came[test])
+        areas.append(area_under_curve(estimates, came[test]))
+        losses.append(judged.log_loss)
+        errors.append(judged.calibration_error)
+    return {"AUC": float(np.mean(areas)), "log loss": float(np.mean(losses)), "ECE": float(np.mean(errors))}
+
+
+def in_date_order(rows: list[Hashed], came: Floats, late: int, *, calibrates: bool) -> dict[str, float]:
+    """Each call is estimated, and learned so many calls later; judged from the four-thousandth on."""
+    learner, calibration = Learner(), Calibration()
+    calibration.grow(1)
+    fade = np.full(learner.spread.shape[1], 0.5 ** (1 / (HALF_LIFE_DAYS * ROWS_A_DAY)))
+    waiting: deque[tuple[int, float]] = deque()
+    estimates = np.zeros(len(rows))
+    for place, row in enumerate(rows):
+        raw = learner.estimate(row)
+        factor = float(calibration.factors()[0, LEAD]) if calibrates else 1.0
+        estimates[place] = calibrated(raw, factor)
+        waiting.append((place, raw))
+        while waiting and waiting[0][0] <= place - late:
+            known, told = waiting.popleft()
+            learner.learn(rows[known], came[known])
+            calibration.fade(fade)
+            calibration.expect(0, LEAD, told, 1.0)
+            calibration.count(0, LEAD, float(came[known]))
+        if place % ROWS_A_DAY == 0:
+            learner.forget(FORGET)
+    judged = judge_estimates(estimates[BEGINS:], came[BEGINS:])
+    parts = np.array_split(np.arange(BEGINS, len(rows)), PERIODS)
+    ratios = [float(estimates[part].sum() / came[part].sum()) for part in parts]
+    return {
+        "log loss": judged.log_loss,
+        "AUC": area_under_curve(estimates[BEGINS:], came[BEGINS:]),
+        "NE": judged.normalized,
+        "worst period": min(ratios, key=lambda ratio: min(ratio, 1 / ratio)),
+    }

@@ -1,0 +1,64 @@
+"""Now and then conversations, leads and spam are learned again, from all that is kept of them."""
+
+from typing import Final
+
+import numpy as np
+
+from contatto.delivery.predict.market import Market
+from contatto.delivery.predict.records import Shown
+from contatto.delivery.rules.columns import (
+    CONVERSATION,
+    F_VIEWER,
+    FAMILIES,
+    FIRST_AGAIN,
+    HEADS,
+    HEADS_AGAIN,
+    LEAD,
+    SPAM,
+    V_EFFECT,
+)
+from contatto.delivery.rules.relearning import learn_again, shuffle
+
+ROUNDS: Final = 4
+"""So often each observation is gone through at a time; each time goes on from the one before."""
+MOST: Final = 60_000
+"""So many of the newest clicks take part."""
+_YES: Final = -1.0
+_NO: Final = 1.0
+
+
+def relearn_market(market: Market) -> None:
+    """Find the likeliest weights for all observations that are kept, and go on from these."""
+    shown = [each for each in market.records.shown.values() if each and each.clicked_at and each.place >= 0][
+        -MOST:
+    ]
+    if not shown:
+        return
+    learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
+    samples = np.array([(each.place, each.ad, each.viewer) for each in shown], np.int64)
+    came = np.array([known_of(each) for each in shown])
+    estimated = np.array([each.raw for each in shown])
+    order = np.arange(len(shown))
+    for turn in range(ROUNDS):
+        shuffle(order, np.uint64(market.seed + turn))
+        learn_again(
+            order, samples, came, estimated, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts,
+            kept.held, kept.shares, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
+            groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
+            learned.families, learned.spread, learned.spread[F_VIEWER], learned.again, viewers.again,
+        )  # fmt: skip
+    used = np.flatnonzero(learned.family_of != FAMILIES)
+    until = FIRST_AGAIN + HEADS_AGAIN
+    learned.table[used, FIRST_AGAIN:until] = learned.again[used]
+    viewers.table[:, V_EFFECT + FIRST_AGAIN : V_EFFECT + until] = viewers.again
+
+
+def known_of(shown: Shown) -> tuple[float, ...]:
+    """What is known of a click, by head: see `slope_of`. A spam chat is one that no lead came of."""
+    found = [0.0] * HEADS
+    found[CONVERSATION] = _YES if shown.talked_at else shown.waited_talk
+    if shown.talked_at:
+        found[SPAM] = _YES if shown.spam_at else shown.waited_spam
+        is_lead = _YES if shown.lead_at else shown.waited_lead
+        found[LEAD] = _NO if shown.spam_at else is_lead
+    return tuple(found[FIRST_AGAIN : FIRST_AGAIN + HEADS_AGAIN])

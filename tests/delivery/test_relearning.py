@@ -1,0 +1,84 @@
+"""Learning conversations, leads and spam again from all that is kept of them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contatto.delivery.predict.marketplace import Marketplace
+from contatto.delivery.predict.records import Shown
+from contatto.delivery.predict.relearning import known_of, relearn_market
+from contatto.delivery.rules.columns import FIRST_AGAIN, HEADS_AGAIN, V_EFFECT
+from contatto.delivery.rules.relearning import settle, shuffle, slope_of
+from tests.delivery.small_world import play
+from tests.delivery.test_marketplace import teller
+
+NO, YES = 1.0, -1.0
+
+
+@given(st.floats(-6, 6), st.floats(0.01, 20), st.floats(-1, 1), st.one_of(st.just(YES), st.floats(0.05, 1)))
+def test_an_observation_settles_where_it_holds_the_slope_of_its_likelihood(
+    z: float, total: float, held: float, came: float
+) -> None:
+    amount = settle(z, total, held, came)
+    assert amount == pytest.approx(slope_of(z + total * (amount - held), came), abs=2e-3 * (1 + total))
+
+
+@given(st.floats(-20, 20), st.floats(0.0, 1.0))
+def test_what_may_still_come_says_less_than_what_will_not(z: float, share: float) -> None:
+    assert slope_of(z, NO) <= slope_of(z, share) <= 0.0 <= slope_of(z, YES)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+def test_an_order_by_lot_has_each_number_once(count: int) -> None:
+    order = np.arange(count)
+    shuffle(order, np.uint64(7))
+    assert sorted(order.tolist()) == list(range(count))
+    assert count < 50 or order.tolist() != list(range(count))
+
+
+@pytest.mark.parametrize(
+    ("what", "known"),
+    [
+        ({"waited_talk": 0.4}, (0.4, 0.0, 0.0)),
+        ({"talked_at": 5, "waited_lead": 0.3, "waited_spam": 0.6}, (YES, 0.3, 0.6)),
+        ({"talked_at": 5, "lead_at": 6, "waited_spam": 0.6}, (YES, YES, 0.6)),
+        ({"talked_at": 5, "spam_at": 6, "waited_lead": 0.3}, (YES, NO, YES)),
+        ({"talked_at": 5, "spam_at": 6, "lead_at": 7}, (YES, NO, YES)),
+    ],
+)
+def test_a_spam_chat_is_one_that_no_lead_came_of(what: dict[str, float], known: tuple[float, ...]) -> None:
+    assert known_of(Shown("r", 0, 0, 0, 1, 1, 1, 1.0, (), (), 0, **what)) == known  # type: ignore[arg-type]
+
+
+def test_with_all_rounds_done_no_observation_moves_any_more_and_this_is_what_serves() -> None:
+    marketplace = Marketplace(4)
+    play(teller(marketplace), requests=1_500, days=0.9)
+    market = marketplace.market
+    for _ in range(12):
+        relearn_market(market)
+    before = market.snapshots.held.copy()
+    relearn_market(market)
+    moved = np.abs(market.snapshots.held - before)
+    assert np.abs(before).max() > 0.2
+    assert moved.max() < 0.01
+    until = FIRST_AGAIN + HEADS_AGAIN
+    effects = market.viewers.table[:, V_EFFECT + FIRST_AGAIN : V_EFFECT + until]
+    assert (market.learned.table[:, FIRST_AGAIN:until] == market.learned.again).all()
+    assert (effects == market.viewers.again).all()
+
+
+def test_a_place_that_is_used_again_has_moved_nothing_yet() -> None:
+    kept = Marketplace(4).market.snapshots
+    place = kept.take()
+    kept.held[place], kept.shares[place] = 0.5, 0.1
+    kept.free.append(place)
+    assert kept.take() == place
+    assert kept.held[place].tolist() == [0.0] * HEADS_AGAIN
+    assert kept.shares[place] == 1.0
+
+
+def test_without_a_click_there_is_nothing_to_learn_again() -> None:
+    market = Marketplace(4).market
+    relearn_market(market)
+    assert not market.snapshots.held.any()
