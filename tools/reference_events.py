@@ -34,7 +34,7 @@ def emitted_events() -> set[str]:
         module = ast.parse(path.read_text(encoding="utf-8"))
         calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
         called = {ast.unparse(node.func).split(".")[-1] for node in calls}
-        if "emit" in called:
+        if called & {"emit", "emit_all"}:
             found |= called
     return found
 

@@ -3,9 +3,9 @@
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from typing import Final
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute
 from starlette.staticfiles import PathLike, StaticFiles
-from starlette.types import Scope
+from starlette.types import ASGIApp, Scope
 
 import contatto.accounts.api
 import contatto.accounts.pages
@@ -87,6 +87,7 @@ from contatto.looks import SHOWS_CONTACTS
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.ports import ChargePort
 from contatto.ui.context import Context, context_of
+from contatto.ui.direct import DirectWay
 from contatto.ui.live import LiveFeed
 from contatto.ui.navigation import is_navigation
 from contatto.ui.render import Renderer, asset_folders
@@ -202,7 +203,7 @@ def open_context(installation: Installation, clock: Clock | None = None) -> Cont
 
 def create_app(context: Context) -> FastAPI:
     """Build the app around an open context; the caller keeps the context and closes it."""
-    app = FastAPI(
+    app = _App(
         title="Contatto",
         version=__version__,
         summary="Direct-message lead ads: the TikTok Business API v1.3 shapes, with marked extensions.",
@@ -229,7 +230,7 @@ def create_app(context: Context) -> FastAPI:
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_middleware(AuditLayer, shows=SHOWS_CONTACTS)
     app.add_middleware(contatto.typed.pages.KeptAnswers)
-    app.add_middleware(
+    app.secured = partial(
         SecurityLayer,
         broken=_answer_broken,
         larger={
@@ -240,7 +241,17 @@ def create_app(context: Context) -> FastAPI:
         public=PUBLIC_PATHS,
         is_https=context.settings.secure_cookies,
     )
+    app.add_middleware(app.secured)
     return app
+
+
+class _App(FastAPI):
+    """The framework's app, with a short way to direct routes past its layers."""
+
+    secured: Callable[[ASGIApp], ASGIApp]
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return DirectWay(super().build_middleware_stack(), HOT_ROUTES, self.secured, _answer_refusal)
 
 
 @cache

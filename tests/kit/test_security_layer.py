@@ -41,3 +41,14 @@ def test_an_unforeseen_error_has_a_code_a_request_id_and_the_headers(
 def test_a_form_beyond_the_limit_is_called_too_large(client: TestClient) -> None:
     answer = client.post("/login", data={"email": "a" * 2_000_000})
     assert answer.status_code == 413
+
+
+def test_a_direct_route_is_refused_with_the_same_headers_and_limits(client: TestClient) -> None:
+    unsigned = client.post("/webhooks/tiktok/nobody", content=b"{}")
+    large = client.post("/webhooks/tiktok/nobody", content=b"x" * 70_000)
+    slash = client.post("/webhooks/tiktok/nobody/", content=b"{}", follow_redirects=False)
+    assert (unsigned.status_code, large.status_code, slash.status_code) == (401, 413, 307)
+    for answer in (unsigned, large):
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"

@@ -32,6 +32,13 @@ class HotRoute(Route):
         return match, {**child, "route": self}
 
 
+class DirectRoute(HotRoute):
+    """A hot route that no member's session reaches: it needs none of the layers that are there for pages.
+
+    What it answers shows nobody's contact values to a member, so there is no look to write down.
+    """
+
+
 async def read_body(request: Request, limit: int = WEBHOOK_LIMIT) -> bytes:
     """The raw body, read no further than the limit.
 

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import HotRoute
+from contatto.kit.http import DirectRoute
 from contatto.kit.ids import made_at_ms
 from contatto.kit.limits import client_network
 from contatto.kit.shared_limits import SharedLimit
@@ -108,4 +108,4 @@ async def _ticket_and_ad(
     return ticket, ad
 
 
-routes = [HotRoute("/t/v/{token}", view_ad), HotRoute("/t/c/{token}", tap_ad)]
+routes = [DirectRoute("/t/v/{token}", view_ad), DirectRoute("/t/c/{token}", tap_ad)]

@@ -239,7 +239,7 @@ class TikTok:
 
 def sign_body(raw: bytes, secret: str, signed_at: int) -> str:
     """The value of the ``TikTok-Signature`` header for a body, as the platform makes it."""
-    digest = hmac.new(secret.encode(), f"{signed_at}.".encode() + raw, "sha256").hexdigest()
+    digest = hmac.digest(secret.encode(), f"{signed_at}.".encode() + raw, "sha256").hex()
     return f"t={signed_at},s={digest}"
 
 

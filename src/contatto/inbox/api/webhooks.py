@@ -25,7 +25,7 @@ from contatto.kit import errors
 from contatto.kit.answers import Answer
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import HotRoute, json_answer, read_body
+from contatto.kit.http import DirectRoute, HotRoute, json_answer, read_body
 from contatto.kit.ids import new_secret
 from contatto.kit.reading import UNREADABLE
 from contatto.kit.timestamps import micros
@@ -86,7 +86,7 @@ async def receive_webhook(request: Request) -> Response:
         for app in signed
         for piece in connector.split(raw)
     ]
-    await asyncio.gather(*rows)
+    await (rows[0] if len(rows) == 1 else asyncio.gather(*rows))
     return Response(_ANSWERED, media_type="application/json")
 
 
@@ -271,9 +271,9 @@ def _shown(message: Message, photo: Photo | None) -> ChatMessage:
 
 
 routes = [
-    HotRoute("/webhooks/{platform}/{app_id}", receive_webhook, methods=["POST"]),
+    DirectRoute("/webhooks/{platform}/{app_id}", receive_webhook, methods=["POST"]),
     HotRoute("/webhooks/{platform}/{app_id}", answer_challenge, methods=["GET"]),
     HotRoute("/chat/{account_id}/messages", list_chat_messages, methods=["GET"]),
-    HotRoute("/chat/{account_id}/messages", write_chat_message, methods=["POST"]),
+    DirectRoute("/chat/{account_id}/messages", write_chat_message, methods=["POST"]),
     HotRoute("/chat/{account_id}/stream", stream_chat, methods=["GET"]),
 ]

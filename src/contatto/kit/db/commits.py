@@ -12,10 +12,7 @@ from contatto.kit.db.tx import Row, Tx
 
 def append_all(tx: Tx, writes: list[Write]) -> None:
     """Insert rows of one statement together; if that fails, one by one, so that only the bad one fails."""
-    alike: dict[int, list[Write]] = defaultdict(list)
-    for write in writes:
-        alike[id(write.statement)].append(write)
-    for batch in alike.values():
+    for batch in group_alike(writes):
         try:
             with tx.connection.begin_nested():
                 insert_rows(tx, batch[0].statement, [write.row or {} for write in batch])
@@ -23,6 +20,14 @@ def append_all(tx: Tx, writes: list[Write]) -> None:
             for write in batch:
                 write.work = _insert(write.statement, write.row)
                 attempt(tx, write)
+
+
+def group_alike(writes: list[Write]) -> list[list[Write]]:
+    """Rows of one statement and of one caller's business together, each in their order."""
+    alike: dict[tuple[int, str], list[Write]] = defaultdict(list)
+    for write in writes:
+        alike[id(write.statement), write.business_id].append(write)
+    return list(alike.values())
 
 
 def _insert(statement: Any, row: Row | None) -> Callable[[Tx], None]:

@@ -39,14 +39,15 @@ class Lanes:
     """
 
     def __init__(self) -> None:
-        self._arrived: SimpleQueue[Write | None] = SimpleQueue()
+        self._arrived: SimpleQueue[Write | list[Write] | None] = SimpleQueue()
         self._appends: deque[Write] = deque()
         self._requests: dict[str, deque[Write]] = {}
         self._background: deque[Write] = deque()
         self._is_background_next = False
         self._is_closing = False
 
-    def put(self, write: Write) -> None:
+    def put(self, write: Write | list[Write]) -> None:
+        """Let a write wait, or a list of rows of hot paths."""
         self._arrived.put(write)
 
     def close(self) -> None:
@@ -70,9 +71,11 @@ class Lanes:
             except Empty:
                 return
 
-    def _sort(self, write: Write | None) -> None:
+    def _sort(self, write: Write | list[Write] | None) -> None:
         if write is None:
             self._is_closing = True
+        elif isinstance(write, list):
+            self._appends += write
         elif write.in_background:
             self._background.append(write)
         elif write.work is None:

@@ -1,9 +1,11 @@
 """PostgreSQL for several processes: pooled connections in a small pool of threads."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import Any, Final
 
 from psycopg import AsyncConnection
@@ -14,7 +16,11 @@ from sqlalchemy import create_engine, event, text
 
 from contatto.kit.clock import Clock
 from contatto.kit.db.changes import note_changes, take_changes
+from contatto.kit.db.commits import group_alike, settle
 from contatto.kit.db.database import Database, Work, followed
+from contatto.kit.db.gathered import GatheredRows
+from contatto.kit.db.hot import insert_rows
+from contatto.kit.db.lanes import GROUP_LIMIT, Write
 from contatto.kit.db.row_security import acting_for, narrow
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.ids import new_id
@@ -48,6 +54,10 @@ class PostgresDatabase(Database):
         super().__init__(engine, clock, vault, ports)
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
         self._process = new_id()
+        self._rows = GatheredRows(self._take_rows)
+        self._lock = threading.Lock()
+        self._waiting_rows: list[Write] = []
+        self._is_appending = False
 
     async def read[T](self, work: Work[T]) -> T:
         return await self._in_thread(self.read_now, work)
@@ -77,10 +87,43 @@ class PostgresDatabase(Database):
         return result
 
     async def append(self, statement: Any, row: Row) -> None:
-        def insert_one(tx: Tx) -> None:
-            tx.execute(statement, row)
+        await self._rows.put(statement, row)
 
-        await self.write(insert_one)
+    def _take_rows(self, rows: list[Write]) -> None:
+        with self._lock:
+            self._waiting_rows += rows
+            if not self._is_appending:
+                self._threads.submit(self._append_rows)
+                self._is_appending = True
+
+    def _append_rows(self) -> None:
+        """Append what waits: one transaction after the other, each with all that came meanwhile."""
+        while True:
+            with self._lock:
+                rows = self._waiting_rows[:GROUP_LIMIT]
+                del self._waiting_rows[:GROUP_LIMIT]
+                if not rows:
+                    self._is_appending = False
+                    return
+            for alike in group_alike(rows):
+                self._append_alike(alike)
+
+    def _append_alike(self, rows: list[Write]) -> None:
+        """Append rows of one statement and one business together; if that fails, each by itself."""
+
+        def insert(tx: Tx, some: list[Write]) -> None:
+            narrow(tx.connection, some[0].business_id)
+            insert_rows(tx, some[0].statement, [write.row or {} for write in some])
+
+        try:
+            self.write_now(partial(insert, some=rows))
+        except Exception:  # found again, and given to its caller
+            for write in rows:
+                try:
+                    self.write_now(partial(insert, some=[write]))
+                except BaseException as error:
+                    write.error = error
+        settle(rows)
 
     async def watch(self) -> None:
         url = self.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)

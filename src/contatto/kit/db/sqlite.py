@@ -15,6 +15,7 @@ from contatto.kit.clock import Clock
 from contatto.kit.db.changes import Tables, note_changes, take_changes
 from contatto.kit.db.commits import append_all, attempt, settle
 from contatto.kit.db.database import Database, Waiting, Work, followed
+from contatto.kit.db.gathered import GatheredRows
 from contatto.kit.db.lanes import Lanes, Write
 from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.tx import Row, Tx
@@ -74,6 +75,7 @@ class SqliteDatabase(Database):
         event.listen(engine, "checkout", self._renew)
         super().__init__(engine, clock, vault, ports)
         self._lanes = Lanes()
+        self._rows = GatheredRows(self._enqueue)
         self._closed = False
         self._learnt = 0
         with engine.connect() as connection:  # a new file becomes WAL here, before anybody else has it open
@@ -102,11 +104,9 @@ class SqliteDatabase(Database):
         return waiting.future.result()
 
     async def append(self, statement: Any, row: Row) -> None:
-        waiting: Waiting[None] = Waiting(asyncio.get_running_loop())
-        self._enqueue(Write(waiting, statement=statement, row=row))
-        await waiting.future  # type: ignore[misc]  # as above
+        await self._rows.put(statement, row)
 
-    def _enqueue(self, write: Write) -> None:
+    def _enqueue(self, write: Write | list[Write]) -> None:
         if self._closed:
             raise RuntimeError("the database is closed")
         self._lanes.put(write)

@@ -1,0 +1,65 @@
+"""Rows of hot paths: those that come together are kept together, and a bad one takes nothing from the others."""
+
+import asyncio
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import BigInteger, Column, MetaData, String, Table, event, select
+
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import insert_for
+
+THINGS = Table(
+    "gathered_things",
+    MetaData(),
+    Column("name", String(20), primary_key=True),
+    Column("n", BigInteger, nullable=False),
+)
+
+
+def put_all(db: Database, *rows: dict[str, Any]) -> list[Any]:
+    """Put rows at once; a repeated name counts up. Gives what each caller was told."""
+    again = {"n": THINGS.c.n + 1}
+    insert = insert_for(db.engine.dialect.name, THINGS)
+    counting = insert.on_conflict_do_update(index_elements=["name"], set_=again)
+
+    async def together() -> list[Any]:
+        return await asyncio.gather(*(db.append(counting, row) for row in rows), return_exceptions=True)
+
+    return asyncio.run(together())
+
+
+def kept(db: Database) -> dict[str, int]:
+    return {row.name: row.n for row in db.read_now(lambda tx: tx.execute(select(THINGS)).all())}
+
+
+def test_rows_of_one_turn_share_a_commit_though_one_is_there_twice(database: Database) -> None:
+    THINGS.create(database.engine)
+    commits: list[str] = []
+    event.listen(database.engine, "commit", lambda _: commits.append("commit"))
+    assert put_all(database, {"name": "a", "n": 1}, {"name": "b", "n": 1}, {"name": "a", "n": 1}) == [None] * 3
+    assert kept(database) == {"a": 2, "b": 1}
+    assert len(commits) == 1
+
+
+def test_a_bad_row_is_refused_alone(database: Database) -> None:
+    THINGS.create(database.engine)
+    told = put_all(database, {"name": "a", "n": 1}, {"name": "bad", "n": None}, {"name": "b", "n": 1})
+    assert isinstance(told.pop(1), sqlalchemy.exc.IntegrityError)
+    assert told == [None, None]
+    assert kept(database) == {"a": 1, "b": 1}
+
+
+def test_whoever_went_away_keeps_nobody_waiting(database: Database) -> None:
+    THINGS.create(database.engine)
+    plain = THINGS.insert()
+
+    async def one_goes() -> None:
+        gone = asyncio.ensure_future(database.append(plain, {"name": "gone", "n": 1}))
+        stays = asyncio.ensure_future(database.append(plain, {"name": "stays", "n": 1}))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await stays
+
+    asyncio.run(one_goes())
+    assert set(kept(database)) == {"gone", "stays"}
