@@ -68,7 +68,7 @@ from contatto.kit import idempotency, outbox, shared_limits
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.drain import After
-from contatto.kit.handlers import OnlyFor
+from contatto.kit.handlers import OnlyFor, Together
 from contatto.kit.hashing import HashPool
 from contatto.kit.installation import Installation
 from contatto.kit.limits import GuessLimit, RequestLimit
@@ -129,12 +129,12 @@ AFTER: Final[After] = {
     ConversationChanged: {},
     ConversationMarkedSpam: {"learn_spam": signals.learn_spam},
     ConversationRead: {"push_read": _OF_CHATS(push_read)},
-    ConversationStarted: {"learn_conversation": signals.learn_conversation},
+    ConversationStarted: {"learn_conversation": Together(signals.learn_conversations)},
     FormSubmitted: {"push_form_lead": _OF_LEADS(pushes.push_form_lead)},
     LeadCaptured: {
         "alert_lead": _ALERTED(alerts.alert_lead),
-        "learn_lead": signals.learn_lead,
-        "post_notice": notices.post_notice,
+        "learn_lead": Together(signals.learn_leads),
+        "post_notice": Together(notices.post_notices),
         "push_hooks": _OF_NEW(push_hooks),
         "push_lead": _OF_LEADS(pushes.push_lead),
     },
@@ -144,13 +144,13 @@ AFTER: Final[After] = {
     LeadJobMoved: {"continue_job": jobs.continue_job},
     LeadRemoved: {"forget_lead": notices.forget_lead, "forget_lead_pushes": pushes.forget_lead_pushes},
     LeadStatusChanged: {
-        "learn_quality": signals.learn_quality,
+        "learn_quality": Together(signals.learn_qualities),
         "note_lead": counting.note_lead,
         "push_hooks": _OF_CHANGED(push_hooks),
     },
     LeadsMerged: {"note_lead": counting.note_lead},
     LeadUpdated: {
-        "post_notice": notices.post_notice,
+        "post_notice": Together(notices.post_notices),
         "push_hooks": _OF_CHANGED(push_hooks),
         "push_lead": _OF_LEADS(pushes.push_lead),
     },

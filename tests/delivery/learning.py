@@ -103,17 +103,17 @@ class Market:
             ts = micros(tx.now)
             chat = Earned(self.id, person, ConversionKind.CONVERSATION, subject, ts)
             measurement.record_conversion(tx, chat)
-            signals.learn_conversation(tx, ConversationStarted(self.id, subject, person))
+            signals.learn_conversations(tx, [ConversationStarted(self.id, subject, person)])
             if is_lead:
                 measurement.record_conversion(tx, replace(chat, kind=ConversionKind.LEAD))
-                signals.learn_lead(tx, LeadCaptured(self.id, subject, subject, "chat", (), tx.now))
+                signals.learn_leads(tx, [LeadCaptured(self.id, subject, subject, "chat", (), tx.now)])
 
         self.db.write_now(work)
         return subject
 
     def find_lead_to_be(self, subject: str, status: str) -> None:
         event = LeadStatusChanged(self.id, subject, "raw", status)
-        self.db.write_now(lambda tx: signals.learn_quality(tx, event))
+        self.db.write_now(lambda tx: signals.learn_qualities(tx, [event]))
 
     def play(self, count: int) -> None:
         """Ask, see all, tap every third, talk after every second tap."""

@@ -6,7 +6,7 @@ import msgspec
 
 from contatto.channels.model import Platform
 from contatto.inbox.actions.incoming import settle_receipts
-from contatto.inbox.actions.notices import post_notice
+from contatto.inbox.actions.notices import post_notices
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.model import Conversation, Ledger, Message
 from contatto.inbox.store import conversations, messages
@@ -74,7 +74,7 @@ def hear_leads(db: Database, shop: Shop) -> None:
     for event in db.read_now(lambda tx: list_events_of(tx, shop.business_id, 0, 10_000)):
         if event.name in kinds:
             told = msgspec.json.decode(event.payload, type=kinds[event.name])
-            db.write_now(lambda tx, told=told: post_notice(tx, told))  # type: ignore[misc]
+            db.write_now(lambda tx, told=told: post_notices(tx, [told]))  # type: ignore[misc]
 
 
 def notices(db: Database, shop: Shop) -> list[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Rows of hot paths: those that come together are kept together, and a bad one takes nothing from the others."""
+"""Rows of hot paths that come together are kept together, and a bad one takes nothing from the others."""
 
 import asyncio
 from typing import Any
@@ -37,7 +37,9 @@ def test_rows_of_one_turn_share_a_commit_though_one_is_there_twice(database: Dat
     THINGS.create(database.engine)
     commits: list[str] = []
     event.listen(database.engine, "commit", lambda _: commits.append("commit"))
-    assert put_all(database, {"name": "a", "n": 1}, {"name": "b", "n": 1}, {"name": "a", "n": 1}) == [None] * 3
+    assert (
+        put_all(database, {"name": "a", "n": 1}, {"name": "b", "n": 1}, {"name": "a", "n": 1}) == [None] * 3
+    )
     assert kept(database) == {"a": 2, "b": 1}
     assert len(commits) == 1
 

@@ -1,12 +1,13 @@
-"""Handlers that only some businesses need: an event of any other business gives them no job."""
+"""Handlers that only some businesses need, and handlers that take many events at once."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from contatto.kit.db.tx import Tx
 
 type Handler = Callable[[Tx, Any], None]
+type HandlerOfMany = Callable[[Tx, Sequence[Any]], None]
 type Businesses = Callable[[Tx], Collection[str]]
 
 
@@ -19,6 +20,20 @@ class OnlyFor:
 
     def __call__(self, tx: Tx, event: Any) -> None:
         self.handler(tx, event)
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A handler of many events, in their order; to do one is a batch of one.
+
+    It runs as soon as events are handed out, in that transaction, and without a job: many events need a
+    statement for each table then. Where it fails, each of these events gets a job, which is tried by itself.
+    """
+
+    run: HandlerOfMany
+
+    def __call__(self, tx: Tx, event: Any) -> None:
+        self.run(tx, [event])
 
 
 def interest(tx: Tx) -> Callable[[Handler, str], bool]:

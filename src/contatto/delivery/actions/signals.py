@@ -1,5 +1,7 @@
 """What viewers did after a click, and what became of it, as entries of the log."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -12,7 +14,7 @@ from contatto.kit.timestamps import micros
 from contatto.leads.model.events import LeadCaptured, LeadStatusChanged
 from contatto.leads.model.leads import LeadStatus, Origin
 from contatto.measurement.model import ConversionKind
-from contatto.measurement.store import find_attribution
+from contatto.measurement.store import list_attributions
 
 _SOURCES: Final = {Origin.CHAT: "chat", Origin.FORM: "form", Origin.MANUAL: "marked"}
 _QUALITY: Final = {
@@ -22,39 +24,57 @@ _QUALITY: Final = {
 }
 
 
-def learn_conversation(tx: Tx, event: ConversationStarted) -> None:
-    """A conversation began: delivery learns it if an ad earned it."""
-    _append(tx, event.business_id, event.conversation_id, ConversionKind.CONVERSATION, EntryKind.CONVERSATION)
+def learn_conversations(tx: Tx, events: Sequence[ConversationStarted]) -> None:
+    """Conversations began: delivery learns those that an ad earned."""
+    found = [_Said(each.business_id, each.conversation_id) for each in events]
+    _append(tx, ConversionKind.CONVERSATION, EntryKind.CONVERSATION, found)
 
 
-def learn_lead(tx: Tx, event: LeadCaptured) -> None:
-    """A person became a lead, by the chat, by a form or by hand; imported ones are nobody's."""
-    said = _SOURCES.get(Origin(event.origin), "")
-    if said:
-        _append(tx, event.business_id, event.lead_id, ConversionKind.LEAD, EntryKind.LEAD, said)
+def learn_leads(tx: Tx, events: Sequence[LeadCaptured]) -> None:
+    """Persons became leads, by the chat, by a form or by hand; imported ones are nobody's."""
+    found = [_Said(each.business_id, each.lead_id, _SOURCES.get(Origin(each.origin), "")) for each in events]
+    _append(tx, ConversionKind.LEAD, EntryKind.LEAD, [each for each in found if each.said])
 
 
-def learn_quality(tx: Tx, event: LeadStatusChanged) -> None:
-    """The business found what a lead is worth."""
-    said = _QUALITY.get(LeadStatus(event.new), "")
-    if said:
-        _append(tx, event.business_id, event.lead_id, ConversionKind.LEAD, EntryKind.QUALITY, said)
+def learn_qualities(tx: Tx, events: Sequence[LeadStatusChanged]) -> None:
+    """The business found what leads are worth."""
+    found = [_Said(each.business_id, each.lead_id, _QUALITY.get(LeadStatus(each.new), "")) for each in events]
+    _append(tx, ConversionKind.LEAD, EntryKind.QUALITY, [each for each in found if each.said])
 
 
 def learn_spam(tx: Tx, event: ConversationMarkedSpam) -> None:
     """Somebody marked a conversation as spam: what it counted as is taken back."""
-    _append(tx, event.business_id, event.conversation_id, ConversionKind.CONVERSATION, EntryKind.SPAM)
+    found = _Said(event.business_id, event.conversation_id)
+    _append(tx, ConversionKind.CONVERSATION, EntryKind.SPAM, [found])
 
 
-def _append(
-    tx: Tx, business_id: str, subject_id: str, of: ConversionKind, kind: EntryKind, said: str = ""
-) -> None:
-    found = find_attribution(tx, business_id, subject_id, of)
-    if found is None or found.touch_id is None:
-        return
-    touched = entries.find_entry_of_touch(tx, business_id, found.touch_id)
-    if touched is None or not touched.nonce:
-        return
-    body = msgspec.msgpack.encode(ViewerSaid(said))
-    made = entries.NewEntry(kind, micros(tx.now), touched.nonce, touched.ad_id, body=body)
-    entries.append_entries(tx, business_id, [made])
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What became of a conversation or a lead."""
+
+    business_id: str
+    subject_id: str
+    said: str = ""
+
+
+def _append(tx: Tx, of: ConversionKind, kind: EntryKind, some: Sequence[_Said]) -> None:
+    """Append those that an impression of ours earned, in their order."""
+    for business_id in dict.fromkeys(each.business_id for each in some):
+        mine = [each for each in some if each.business_id == business_id]
+        found = list_attributions(tx, business_id, {each.subject_id for each in mine})
+        earned = {
+            subject_id: credit.touch_id
+            for subject_id, credit in found.items()
+            if credit.kind is of and credit.touch_id is not None
+        }
+        if earned:
+            touched = entries.list_entries_of_touches(tx, business_id, set(earned.values()))
+            said = [(each, touched.get(earned.get(each.subject_id, 0))) for each in mine]
+            made = [_entry(tx, kind, each, entry) for each, entry in said if entry and entry.nonce]
+            if made:
+                entries.append_entries(tx, business_id, made)
+
+
+def _entry(tx: Tx, kind: EntryKind, became: _Said, touched: entries.Entry) -> entries.NewEntry:
+    body = msgspec.msgpack.encode(ViewerSaid(became.said))
+    return entries.NewEntry(kind, micros(tx.now), touched.nonce, touched.ad_id, body=body)

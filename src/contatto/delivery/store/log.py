@@ -143,9 +143,10 @@ def list_decisions(tx: Tx, business_id: str, limit: int) -> list[Entry]:
     return [_opened(tx, row) for row in tx.execute(found).mappings()]
 
 
-def find_entry_of_touch(tx: Tx, business_id: str, touch_id: int) -> Entry | None:
-    """The view or click that a touch is."""
-    return _first(tx, select(log).where(_mine(business_id, log.c.touch_id == touch_id)))
+def list_entries_of_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> dict[int, Entry]:
+    """The views or clicks that touches are, by these."""
+    mine = select(log).where(_mine(business_id, log.c.touch_id.in_(touch_ids)))
+    return {row["touch_id"]: _opened(tx, row) for row in tx.execute(mine).mappings()}
 
 
 def find_view_of(tx: Tx, business_id: str, person_id: str, ad_id: str) -> Entry | None:

@@ -72,7 +72,7 @@ def mark_conversation_as_lead(tx: Tx, business_id: str, conversation_id: str, ac
         actor=actor,
     )
     lead = leads.mark_as_lead(tx, signal)
-    conversations.record_lead(tx, business_id, conversation_id, lead.id)
+    conversations.record_leads(tx, [conversations.LeadMade(business_id, conversation_id, lead.id)])
     return lead
 
 

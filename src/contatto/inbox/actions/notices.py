@@ -1,28 +1,36 @@
 """The inline notice of our own inbox, after a lead was made, changed or removed."""
 
-from contatto.inbox.model import (
-    InlineNotice,
-    NoticePosted,
-)
+from collections.abc import Sequence
+
+from contatto.inbox.model import InlineNotice, NoticePosted
 from contatto.inbox.store import conversations, notices
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import named_id
-from contatto.kit.outbox import emit
+from contatto.kit.outbox import emit_all
 from contatto.kit.timestamps import micros
 from contatto.leads.model.events import LeadCaptured, LeadRemoved, LeadUpdated
 
 
-def post_notice(tx: Tx, event: LeadCaptured | LeadUpdated) -> None:
-    """Add the inline notice to the thread that the lead came from (R37); a handler of the outbox."""
-    conversations.record_lead(tx, event.business_id, event.conversation_id, event.lead_id)
-    if not event.fields or not event.conversation_id:
-        return
+def post_notices(tx: Tx, events: Sequence[LeadCaptured | LeadUpdated]) -> None:
+    """Add inline notices to the threads that the leads came from (R37); a handler of the outbox."""
+    made = [
+        conversations.LeadMade(event.business_id, event.conversation_id, event.lead_id) for event in events
+    ]
+    conversations.record_leads(tx, made)
+    posted = [_notice_of(event) for event in events if event.fields and event.conversation_id]
+    told = [
+        (each.business_id, NoticePosted(each.business_id, each.conversation_id, each.lead_id))
+        for each in notices.append_notices(tx, posted)
+    ]
+    emit_all(tx, told)
+
+
+def _notice_of(event: LeadCaptured | LeadUpdated) -> InlineNotice:
+    """The notice of an event; the same event has the same one."""
     notice_id = named_id(event.lead_id, f"{micros(event.at)}:{','.join(event.fields)}")
-    notice = InlineNotice(
+    return InlineNotice(
         notice_id, event.business_id, event.conversation_id, event.lead_id, event.fields, event.at
     )
-    if notices.append_notice(tx, notice):
-        emit(tx, event.business_id, NoticePosted(event.business_id, event.conversation_id, event.lead_id))
 
 
 def forget_lead(tx: Tx, event: LeadRemoved) -> None:

@@ -341,9 +341,27 @@ def record_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> bo
     return tx.execute(mine.values(customer_read_at=at)).rowcount == 1
 
 
-def record_lead(tx: Tx, business_id: str, conversation_id: str, lead_id: str) -> None:
-    """Note which lead a conversation made."""
-    tx.execute(_change_of(business_id, conversation_id).values(lead_id=lead_id))
+@dataclass(frozen=True, slots=True)
+class LeadMade:
+    """That a conversation made a lead."""
+
+    business_id: str
+    conversation_id: str
+    lead_id: str
+
+
+_MADE: Final = (
+    update(conversations)
+    .where(*_ONE, or_(conversations.c.lead_id.is_(None), conversations.c.lead_id != bindparam("lead")))
+    .values(lead_id=bindparam("lead"))
+)
+
+
+def record_leads(tx: Tx, made: Iterable[LeadMade]) -> None:
+    """Note which leads conversations made; of several of one conversation the last counts."""
+    last = {(each.business_id, each.conversation_id): each.lead_id for each in made}
+    rows = [{"of_business": of, "of_id": talk, "lead": last[of, talk]} for of, talk in sorted(last)]
+    update_rows(tx, _MADE, rows)
 
 
 def _change_of(business_id: str, conversation_id: str) -> Update:

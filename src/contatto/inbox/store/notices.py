@@ -1,5 +1,8 @@
 """Inline notices of our own inbox, in a table of their own."""
 
+from collections.abc import Iterable
+from typing import Final
+
 from sqlalchemy import (
     Column,
     Index,
@@ -11,8 +14,10 @@ from sqlalchemy import (
 
 from contatto.inbox.model import InlineNotice
 from contatto.inbox.store.conversations import conversations
+from contatto.kit.db.hot import insert_new
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Words, instant, key, metadata, tenant
+from contatto.kit.db.within import within
 from contatto.kit.rows import row_of
 
 inline_notices = Table(
@@ -28,10 +33,21 @@ inline_notices = Table(
 )
 
 
-def append_notice(tx: Tx, notice: InlineNotice) -> bool:
-    """Append an inline notice; False when it was there before."""
-    row = row_of(notice)
-    return tx.insert_ignore(inline_notices, row)
+_THERE: Final = select(inline_notices.c.id).where(
+    within(inline_notices.c.business_id, "businesses"), within(inline_notices.c.id, "ids")
+)
+
+
+def append_notices(tx: Tx, posted: Iterable[InlineNotice]) -> list[InlineNotice]:
+    """Append inline notices; give those that were not there before."""
+    first = {each.id: each for each in posted}
+    if not first:
+        return []
+    of = {"businesses": {each.business_id for each in first.values()}, "ids": list(first)}
+    there = set(tx.execute(_THERE, of).scalars())
+    new = [each for each in first.values() if each.id not in there]
+    insert_new(tx, inline_notices, [row_of(each) for each in new])
+    return new
 
 
 def delete_lead_marks(tx: Tx, business_id: str, lead_id: str) -> None:

@@ -1,0 +1,63 @@
+"""Whether a column is one of many values, as a statement that is the same however many they are.
+
+An ``IN`` with a mark for each value is another statement for each number of them, and is made ready anew each
+time; here the values are one parameter.
+"""
+
+import json
+from collections.abc import Collection
+from typing import Any, Final
+
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Dialect, Integer, String, Text, bindparam
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+
+class _Values(TypeDecorator[Collection[Any]]):
+    """Many texts or numbers as one parameter: a list of JSON on SQLite, an array on PostgreSQL."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, item: type[TypeEngine[Any]]) -> None:
+        super().__init__()
+        self.item = item
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        kind: TypeEngine[Any] = ARRAY(self.item()) if dialect.name == "postgresql" else Text()
+        return dialect.type_descriptor(kind)
+
+    def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
+        given = list(value or ())
+        return given if dialect.name == "postgresql" else json.dumps(given)
+
+
+_TEXTS: Final = _Values(String)
+_NUMBERS: Final = _Values(BigInteger)
+
+
+class _Within(FunctionElement[bool]):
+    name = "within"
+    type = Boolean()
+    inherit_cache = True
+
+
+def within(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+    """Whether a column of texts or whole numbers is one of the values that a parameter of this name has."""
+    is_number = isinstance(column.type, Integer | BigInteger)
+    return _Within(column, bindparam(name, type_=_NUMBERS if is_number else _TEXTS))
+
+
+@compiles(_Within, "sqlite")
+def _on_sqlite(element: _Within, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = (compiler.process(each, **options) for each in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608  # both are compiled: no values
+
+
+@compiles(_Within, "postgresql")
+def _on_postgres(element: _Within, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = (compiler.process(each, **options) for each in element.clauses)
+    return f"{column} = ANY({values})"
