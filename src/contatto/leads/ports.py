@@ -34,8 +34,14 @@ class Merged(Protocol):
 
 type LeadIds = Callable[[Tx, str], Select[Any]]
 """Selects ids of leads of a business."""
-type Change = Callable[[Tx, str, str], None]
-"""Takes note of a change of a business's lead, in the transaction of that change."""
+
+
+class Change(Protocol):
+    """Takes note of changes of a business's leads, in their order and in the transaction of these."""
+
+    def __call__(self, tx: Tx, business_id: str, /, *lead_ids: str) -> None: ...
+
+
 type Forget = Callable[[Tx, Gone], set[str]]
 """Deletes what is held of a person, and says which contact values it found there."""
 
@@ -55,7 +61,7 @@ class LeadPorts:
         forget_answers: the answers to forms.
         forget_audiences: the person as a member of audiences.
         forget_viewers: the person as a viewer of ads, in what delivery learns from.
-        lead_changed: a lead is there, or what outside systems know of it has changed.
+        lead_changed: leads are there, or what outside systems know of them has changed.
         leads_merged: the second lead went into the first one; with ``is_undone`` they are two again.
         leads_gone: leads are gone for good, so outside systems have to forget them too.
     """

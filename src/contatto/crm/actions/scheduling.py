@@ -23,13 +23,15 @@ from contatto.leads.store.records import leads
 AT_ONCE: Final = 200
 
 
-def schedule_lead(tx: Tx, business_id: str, lead_id: str) -> None:
-    """Make a change of a lead due at each target of its business; a port of leads.
+def schedule_lead(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
+    """Make changes of leads due at each target of their business; a port of leads.
 
     A target that is not active keeps what is due, and gets it when it is active again.
     """
-    for target in list_live_targets(tx, business_id):
-        schedule_delivery(tx, target, lead_id)
+    targets = list_live_targets(tx, business_id) if lead_ids else []
+    for lead_id in lead_ids:
+        for target in targets:
+            schedule_delivery(tx, target, lead_id)
 
 
 def schedule_delivery(tx: Tx, target: LiveTarget, lead_id: str, edited: str = "") -> int:

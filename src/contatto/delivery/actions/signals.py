@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from contatto.delivery.model.log import EntryKind, ViewerSaid
+from contatto.delivery.model.log import Entry, EntryKind, ViewerSaid
 from contatto.delivery.store import log as entries
 from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
 from contatto.kit.db.tx import Tx
@@ -75,6 +75,6 @@ def _append(tx: Tx, of: ConversionKind, kind: EntryKind, some: Sequence[_Said]) 
                 entries.append_entries(tx, business_id, made)
 
 
-def _entry(tx: Tx, kind: EntryKind, became: _Said, touched: entries.Entry) -> entries.NewEntry:
+def _entry(tx: Tx, kind: EntryKind, became: _Said, touched: Entry) -> entries.NewEntry:
     body = msgspec.msgpack.encode(ViewerSaid(became.said))
     return entries.NewEntry(kind, micros(tx.now), touched.nonce, touched.ad_id, body=body)

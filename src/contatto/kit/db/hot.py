@@ -52,6 +52,8 @@ def _bound(statement: Any, given: tuple[str, ...] | None) -> _Bound | None:
     """How the driver runs a statement; None where SQLAlchemy must: it makes some of the values itself."""
     compiled = statement.compile(dialect=_DIALECT, column_keys=given)
     names = tuple(compiled.positiontup or ())
+    if any(compiled.binds[name].expanding for name in names):
+        return None
     if getattr(compiled, "insert_prefetch", ()) or getattr(compiled, "update_prefetch", ()) or len(names) < 2:
         return None
     kinds = [compiled.binds[name].type.dialect_impl(_DIALECT) for name in names]

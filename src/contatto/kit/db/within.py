@@ -43,6 +43,7 @@ class _Within(FunctionElement[bool]):
     name = "within"
     type = Boolean()
     inherit_cache = True
+    _is_implicitly_boolean = True  # else it is compared to 1 on SQLite, and no index is used
 
 
 def within(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:

@@ -90,7 +90,7 @@ def restore_lead(tx: Tx, lead: Lead, actor: str) -> Lead:
     refresh_with_twins(tx, lead.business_id, {lead.id})
     _note_step(tx, lead, HistoryKind.RESTORED, "", actor)
     emit(tx, lead.business_id, LeadEdited(lead.business_id, lead.id, "restored"))
-    _note_change(tx, lead)
+    _note_changes(tx, lead.business_id, [lead])
     return replace(lead, hidden_at=None)
 
 
@@ -122,10 +122,9 @@ def note_export(tx: Tx, actor: Actor, lead_ids: Collection[str]) -> None:
             _note_step(tx, lead, HistoryKind.EXPORTED, "", actor.name)
 
 
-def _note_change(tx: Tx, lead: Lead) -> None:
+def _note_changes(tx: Tx, business_id: str, changed: Iterable[Lead]) -> None:
     """Let those who tell outside systems take note, in this transaction; test leads are told to nobody."""
-    if not lead.is_test:
-        tx.ports[LeadPorts].lead_changed(tx, lead.business_id, lead.id)
+    tx.ports[LeadPorts].lead_changed(tx, business_id, *[lead.id for lead in changed if not lead.is_test])
 
 
 def _write(tx: Tx, batch: LeadBatch) -> None:
@@ -137,8 +136,7 @@ def _write(tx: Tx, batch: LeadBatch) -> None:
         refresh_facets(tx, batch.business_id, others)
     measurement.record_conversions(tx, batch.earned)
     emit_all(tx, [(batch.business_id, event) for event in batch.events])
-    for lead in batch.changed:
-        _note_change(tx, lead)
+    _note_changes(tx, batch.business_id, batch.changed)
 
 
 def _insert_leads(batch: LeadBatch, signals: Iterable[Signal]) -> None:
