@@ -241,7 +241,7 @@ def test_its_records_are_compared_on_demand_and_what_differs_is_shown(house: Hou
     until(lambda: state(house, place) is TargetState.ACTIVE)
     crm.vendor.crm.make({"name": "Copy", crm.vendor.crm.our_id: "contatto.lead_unheard_of"})
     assert post(house, f"{place}/compare") == (303, place)
-    until(lambda: "With an id that we do not know 1" in see(house, place))
+    until(lambda: "Unknown to us 1" in see(house, place))
     assert "does not hold what our ledger says" in see(house, place)
     assert "does not hold what our ledger says" in see(house, f"{HOME}/ledger")
     answer = house.data("GET", "/contatto/crm/ledger/get/")
