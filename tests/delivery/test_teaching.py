@@ -46,8 +46,9 @@ def test_who_leaves_a_contact_in_a_spam_chat_is_not_learned_as_a_lead_whatever_c
         after = {"good": ["lead"], "spam first": ["spam", "lead"], "contact first": ["lead", "spam"]}[kind]
         for step, what in enumerate(after):
             tell(marketplace, {"type": what, "ts": ts + (2 + step) * MINUTE, **told})
-    assert estimates["spam first"] < 0.6 * estimates["good"]
-    assert estimates["contact first"] < 0.6 * estimates["good"]
+    odds = {kind: estimate / (1.0 - estimate) for kind, estimate in estimates.items()}
+    assert odds["spam first"] < 0.25 * odds["good"]
+    assert odds["contact first"] < 0.25 * odds["good"]
     report = tell(marketplace, {"type": "report", "ts": marketplace.market.now, "ask_id": "a"})
     assert report is not None
     assert report["adgroups"][0]["leads"] == contacts

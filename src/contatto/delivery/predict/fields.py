@@ -20,6 +20,8 @@ MOST_FIELDS: Final = 400
 MOST_OF_LIST: Final = 32
 LEARN_NUMBERS: Final = 256
 KNOTS: Final = 10
+MOST_KNOTS: Final = 30
+"""A field whose numbers wander gets more knots, until it has so many."""
 LARGEST: Final = 1e15
 
 type Hashed = tuple[list[int], list[float]]
@@ -57,7 +59,7 @@ class Values:
         return self.rare
 
     def place_number(self, number: float) -> Hashed:
-        """A number as weights of the two knots beside it; the knots are quantiles of the first numbers."""
+        """A number as weights of the two knots beside it: quantiles of the first, and of those outside."""
         if not self.knots:
             self.numbers.append(number)
             if len(self.numbers) < LEARN_NUMBERS:
@@ -66,6 +68,8 @@ class Values:
         knots = self.knots
         above = bisect_right(knots, number)
         if above == 0 or above == len(knots):
+            if not knots[0] <= number <= knots[-1] and len(knots) < MOST_KNOTS:
+                self.note_outside(number)
             return [self._knot(knots[0] if above == 0 else knots[-1])], [1.0]
         low, high = knots[above - 1], knots[above]
         share = (number - low) / (high - low)
@@ -76,10 +80,18 @@ class Values:
         known = self.hashes.get(key)
         return known if known is not None else self.hashes.setdefault(key, name_hash("knot", self.field, key))
 
+    def note_outside(self, number: float) -> None:
+        """Remember a number that lies beyond all knots; many of these get knots of their own."""
+        self.numbers.append(number)
+        if len(self.numbers) >= LEARN_NUMBERS:
+            self._set_knots()
+
     def _set_knots(self) -> None:
+        """Add quantiles of the numbers that wait; other knots stay, with what was learned of them."""
         ordered = sorted(self.numbers)
         last = len(ordered) - 1
-        self.knots = sorted({ordered[round(last * step / (KNOTS - 1))] for step in range(KNOTS)})
+        more = {ordered[round(last * step / (KNOTS - 1))] for step in range(KNOTS)}
+        self.knots = sorted({*self.knots, *more})
         self.numbers = []
 
 

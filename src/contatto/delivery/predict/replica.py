@@ -88,6 +88,9 @@ class _Learned(Values):
         self.numbers = kept
         return placed
 
+    def note_outside(self, number: float) -> None:
+        """The learner does."""
+
 
 class _LearnedFields(Fields):
     """The fields of requests as the model knows them."""

@@ -1,0 +1,31 @@
+"""Numbers of features: knots where they are, also when they wander."""
+
+from contatto.delivery.predict.fields import KNOTS, MOST_KNOTS, Values
+from contatto.delivery.predict.replica import Replica
+from tests.delivery.test_replica import learned
+
+
+def test_numbers_that_wander_out_of_the_first_ones_are_told_apart_again() -> None:
+    """A rate that stands still for weeks has one knot; later ones would all count as that one."""
+    values = Values("rate")
+    for _ in range(300):
+        values.place_number(4.9)
+    assert values.place_number(1.2) == values.place_number(0.7) == values.place_number(4.9)
+    for number in range(300):
+        values.place_number(0.5 + number % 40 / 10)
+    assert values.place_number(1.2) != values.place_number(0.7)
+    assert values.place_number(4.9) == ([values.hashes["4.9"]], [1.0])
+    for number in range(30_000):
+        values.place_number(float(number))
+    assert len(values.knots) < MOST_KNOTS + KNOTS
+
+
+def test_a_copy_that_serves_learns_no_knots() -> None:
+    saved, _ = learned(5)
+    fields = Replica(7, 1, saved).market.asked_fields
+    values = fields.values_of("age")
+    assert values is not None
+    values.knots = [30.0, 31.0]
+    for number in range(600):
+        values.place_number(float(number))
+    assert values.knots == [30.0, 31.0]
