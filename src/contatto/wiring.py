@@ -103,6 +103,9 @@ from contatto.mail.actions import mail_kind, purge_mails
 from contatto.measurement import actions as measurement
 from contatto.measurement.index import GatheredViews
 from contatto.measurement.ports import ChargePort
+from contatto.operators.actions import reviewing
+from contatto.operators.actions.admitting import purge_admission_codes
+from contatto.operators.actions.paying import purge_sightings
 from contatto.people.actions import purge_invitations
 from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
@@ -295,10 +298,14 @@ def periodic_jobs(
 ) -> tuple[PeriodicJob | PeriodicCount, ...]:
     """Work by the clock."""
     counter, trainer = counting.DayCounter(), training.Trainer(settings.decision_log_days)
+    sender = reviewing.Sender()
     mail_alerts = partial(alerts.mail_due_alerts, base_url=settings.base_url, sends_mail=settings.sends_mail)
     return (
         PeriodicCount(10.0, counter.start_over, counter.read_next),
         PeriodicCount(2.0, trainer.start_over, trainer.read_next),
+        PeriodicCount(3.0, sender.start_over, sender.read_next),
+        PeriodicJob(3600.0, purge_admission_codes),
+        PeriodicJob(3600.0, purge_sightings),
         PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),
         PeriodicJob(5.0, send_scheduled, SCHEDULED.is_due),
         PeriodicJob(3.0, mail_alerts, partial(has_due_alert, way=Way.MAIL)),

@@ -73,17 +73,22 @@ WITHOUT_BUSINESS = {
     "measurement/engines/staging.py:load_package": "Loads code of the engine, and no rows.",
     "measurement/engines/tables.py:load_tables": "The operator's files of `contatto attribute`.",
     "measurement/engines/viewers.py:list_all_links": "The sealed file of conversions holds all of them.",
+    "operators/store/places.py:has_admitted": "For the worker, who works for all of them.",
+    "operators/store/places.py:list_admitted": "For the worker, who works for all of them.",
+    "operators/store/places.py:list_operators": "What is open to all businesses, by its name alone.",
+    "operators/store/places.py:list_owners_of_placements": "A signed link names the placement.",
+    "operators/store/places.py:list_placement_names": "Of placements that charged it, by name alone.",
     "reports/engines/counts.py:list_accounts_behind": "For the worker, who works for all of them.",
 }
 """The reads that may span businesses, each with its reason."""
 
 
 def reads_without_business(root: Path) -> list[str]:
-    """A part of an account (``reports/engines/cold.Part``) names its business too."""
-    found = []
+    """A part of an account (``reports/engines/cold.Part``) names its business; an operator is a tenant."""
+    found, names = [], {"business_id", "operator_id", "part"}
     for path in storage(root):
         for function in public_functions(parse(path)):
-            if function.name.startswith(READS) and not {"business_id", "part"} & arguments(function):
+            if function.name.startswith(READS) and not names & arguments(function):
                 found.append(f"{short(root, path)}:{function.name}".removeprefix("src/contatto/"))
     return found
 

@@ -37,6 +37,7 @@ from tests.security.elsewhere import fill_ads_elsewhere
 from tests.security.ids import ids_of
 from tests.security.invited import found_in, links_of_people
 from tests.security.linked import erase_lead, fill_crm, keep_refusal, try_crm
+from tests.security.placed import fill_marketplace
 from tests.security.serving_ads import fill_delivery
 from tests.security.world import ALL_SCOPES, Built, Tenant, World, running_world
 
@@ -240,6 +241,7 @@ class Filling:
         """A visitor of our page who saw and tapped an ad, and people on the platform."""
         word, phones = self.of.word, self.of.phones
         fill_delivery(self.world, self.of)
+        fill_marketplace(self.world, self.of)
         visitor = self.of.visitor
         chat = f"/chat/{self.of.webchat_id}"
         said = {"client_message_id": str(uuid.uuid4()), "text": f"{word} here, call me at +65 {phones[0]}"}

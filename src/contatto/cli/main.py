@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "capture": LazyCommand("capture:commands", "Applications for automatic lead capture: list, approve."),
     "model": LazyCommand("models:commands", "What delivery learned: list, show, train, roll back."),
     "balance": LazyCommand("balances:commands", "Balances of ad accounts: show, pay in, limit."),
+    "operator": LazyCommand("operators:commands", "Marketplaces: placements, who takes part, money."),
     "jobs": LazyCommand("jobs:commands", "Background work that failed: list, show, replay, dismiss."),
     "crm": LazyCommand("crm:commands", "Linked CRMs: link, ledger, pause, send again, verify connectors."),
     "keys": LazyCommand("keys:commands", "The secret keys: list, rotate, retire one that leaked."),

@@ -74,7 +74,7 @@ def load_snapshot(tx: Tx, business_id: str, known: KnownMembers | None = None) -
         goal = live.ad_group.goal
         may_serve = goals.is_eligible(goal, facts) and not goals.next_steps(goal, facts)
         own_chat = channel.platform is Platform.WEBCHAT
-        found.append(Candidate(live, may_serve, account.timezone, own_chat))
+        found.append(Candidate(live, may_serve, account.timezone, own_chat, account.currency))
     members = _load_members(tx, business_id, found, {} if known is None else known)
     return Snapshot(
         business_id,

@@ -20,12 +20,16 @@ from contatto.delivery.model.phases import GroupState, Phase, Reason
 from contatto.delivery.rules.asking import OURS
 from contatto.delivery.store import ledger, models
 from contatto.delivery.store.log import list_decisions
+from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_
 from contatto.kit.money import MICROS
 from contatto.kit.numbers import read_number
 from contatto.kit.table_export import csv_lines
 from contatto.kit.timestamps import from_micros
+from contatto.operators.actions.statements import statement_rows
+from contatto.operators.store.accounts import list_balances_of_accounts, list_used_placements
+from contatto.operators.store.places import list_admissions_of_business, list_placement_names
 from contatto.ui.context import context_of
 
 router: Final = APIRouter(include_in_schema=False)
@@ -161,8 +165,9 @@ async def download_statement(request: Request, caller: PageCaller) -> StreamingR
     require(caller, Permission.READ_REPORTS)
 
     def work(tx: Tx) -> list[list[str]]:
-        head = "ad account,currency,day,ad group,note,views,clicks,amount,balance"
+        head = "ad account,currency,day,ad group,note,views,clicks,amount,balance,marketplace,placement"
         lines = [head.split(",")]
+        markets = {each.operator_id: each for each in list_admissions_of_business(tx, caller.business_id)}
         for account in list_ad_accounts(tx, caller.business_id):
             if not may_use(caller, account.id):
                 continue
@@ -170,10 +175,18 @@ async def download_statement(request: Request, caller: PageCaller) -> StreamingR
                 lines.append([
                     str(account.number), account.currency, line.day, line.ad_group_id, line.note,
                     str(line.views), str(line.clicks), f"{line.micros / MICROS:.6f}",
-                    f"{line.balance_micros / MICROS:.6f}",
+                    f"{line.balance_micros / MICROS:.6f}", "", "",
                 ])  # fmt: skip
+            for balance in list_balances_of_accounts(tx, caller.business_id, [account.id]):
+                market = markets[balance.operator_id].operator_name
+                for number, currency, day, placement, *rest in statement_rows(tx, balance, names):
+                    lines.append([number, currency, day, *rest, market, placement])
         return lines
 
-    lines = csv_lines(await context_of(request).db.read_long(work, caller.business_id), bom=True)
+    db = context_of(request).db
+    used = await db.read(lambda tx: list_used_placements(tx, caller.business_id))
+    with acting(""):  # a placement is the operator's; of those that were paid for, the name is told
+        names = await db.read(lambda tx: list_placement_names(tx, used))
+    lines = csv_lines(await db.read_long(work, caller.business_id), bom=True)
     headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
     return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)

@@ -119,10 +119,10 @@ def stamp_ticket(ad: MeasuredAd, ticket: TrackingTicket, person_id: str | None, 
     return replace(touch, touch_id=touch_id, country=ticket.country)
 
 
-def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, nonce: int = 0) -> bool:
+def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, nonce: int = 0, placement: str = "") -> bool:
     """Append a tap of an impression (0: of none), if it is new; the first one tells who its viewer is."""
     if nonce:
-        (touch,) = tx.ports[ChargePort].charge(tx, [Impression(touch, nonce)])
+        (touch,) = tx.ports[ChargePort].charge(tx, [Impression(touch, nonce, placement)])
     if viewer_id:
         _hold_persons(tx, {(touch.business_id, viewer_id)})
     if not record_touch(tx, touch, is_noted=bool(nonce)):

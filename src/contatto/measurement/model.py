@@ -109,10 +109,14 @@ class Touch:
 
 @dataclass(frozen=True, slots=True)
 class Impression:
-    """A view or click of an ad that was chosen for a viewer: its touch, with its price, and its link."""
+    """A view or click of an ad that was chosen for a viewer: its touch, with its price, and its link.
+
+    ``placement`` is the operator's placement in which it was shown, empty for the business's own places.
+    """
 
     touch: Touch
     nonce: int
+    placement: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +197,8 @@ class TrackingTicket:
     viewer: str = ""
     cost_micros: int = 0
     country: str = ""
+    placement: str = ""
+    """The operator's placement in which the ad was shown; empty for the business's own places."""
 
 
 class CountedEvent(StrEnum):

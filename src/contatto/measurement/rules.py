@@ -123,17 +123,16 @@ def is_machine(user_agent: str) -> bool:
 
 def sign_ticket(ticket: TrackingTicket, signer: Signer) -> str:
     """A tracking ticket as a URL-safe token."""
-    body = msgspec.json.encode(
-        [
-            ticket.kind,
-            ticket.business_id,
-            ticket.ad_id,
-            ticket.nonce,
-            ticket.viewer,
-            ticket.cost_micros,
-            ticket.country,
-        ]
-    )
+    said = [
+        ticket.kind,
+        ticket.business_id,
+        ticket.ad_id,
+        ticket.nonce,
+        ticket.viewer,
+        ticket.cost_micros,
+        ticket.country,
+    ]
+    body = msgspec.json.encode([*said, ticket.placement] if ticket.placement else said)
     return signer.sign(to_base64url(body)).decode()
 
 

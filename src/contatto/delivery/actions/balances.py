@@ -1,6 +1,6 @@
 """Balances of ad accounts: payments, and whether an account may spend no more than it has."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contatto.accounts.model import AdAccount
 from contatto.delivery.model.ledger import Balance, BalanceEntry, ChargedDay
@@ -11,6 +11,8 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.timestamps import micros
 from contatto.measurement.rules import local_day
+from contatto.operators.model import PlacedDay
+from contatto.operators.store.accounts import list_placed_days_of_account
 
 MOST_MICROS = 10**15
 """A payment of a thousand million is a slip of the hand."""
@@ -57,8 +59,13 @@ class StatementLine:
 
 
 def load_statement(tx: Tx, account: AdAccount) -> list[StatementLine]:
-    """All payments and charges of an ad account, by day, with what was left after each."""
+    """All payments and charges of an ad account, by day, with what was left after each.
+
+    What operators charge is on their own statements, as it is taken from the balances with them.
+    """
     days = ledger.list_charged_days(tx, account.business_id, account.id, "0000-00-00", "9999-99-99")
+    placed = list_placed_days_of_account(tx, account.business_id, account.id)
+    days = [day for day in _less(days, placed) if day.views or day.clicks or day.charged_micros]
     paid = ledger.list_balance_entries(tx, account.business_id, account.id)
     moves: list[tuple[str, int, ChargedDay | BalanceEntry]] = [
         *((each.day, 0, each) for each in paid),
@@ -74,3 +81,18 @@ def load_statement(tx: Tx, account: AdAccount) -> list[StatementLine]:
             counts = (each.views, each.clicks, -each.charged_micros)
             lines.append(StatementLine(each.day, each.ad_group_id, "", *counts, left))
     return lines
+
+
+def _less(days: list[ChargedDay], placed: list[PlacedDay]) -> list[ChargedDay]:
+    """Charged days without what of them was charged in placements of operators."""
+    left = {(day.ad_group_id, day.day): day for day in days}
+    for each in placed:
+        place = each.ad_group_id, each.day
+        had = left[place]
+        left[place] = replace(
+            had,
+            views=had.views - each.views,
+            clicks=had.clicks - each.clicks,
+            charged_micros=had.charged_micros - each.charged_micros,
+        )
+    return list(left.values())

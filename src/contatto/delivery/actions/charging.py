@@ -4,7 +4,7 @@ The ledger, the touch and the log that delivery learns from are written in one t
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -18,6 +18,10 @@ from contatto.delivery.store import log as entries
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Impression, Touch, TouchKind
 from contatto.measurement.store import list_known_touches
+from contatto.operators.actions.paying import charge_placements
+from contatto.operators.model import PlacedDay
+from contatto.operators.store.accounts import list_balances_of_accounts
+from contatto.operators.store.places import list_owners_of_placements
 
 _KINDS: Final = {TouchKind.VIEW: EntryKind.VIEW, TouchKind.CLICK: EntryKind.CLICK}
 
@@ -28,6 +32,10 @@ class _Room:
 
     left: int | None
     taken: int = 0
+
+
+type Purse = tuple[str, str]
+"""Which balance pays: that with an operator, or with none ("") the ad account's own; and the ad account."""
 
 
 def charge_impressions(tx: Tx, impressions: Sequence[Impression]) -> list[Touch]:
@@ -51,7 +59,11 @@ def _charge_business(tx: Tx, business_id: str, impressions: list[Impression]) ->
     fresh = {each.touch.touch_id: each for each in impressions if each.touch.touch_id not in known}
     if not fresh:
         return {}
-    charged = _charge(tx, business_id, list(fresh.values()))
+    named = {each.placement for each in fresh.values() if each.placement}
+    owners = list_owners_of_placements(tx, named) if named else {}
+    charged = _charge(tx, business_id, list(fresh.values()), owners)
+    _save_placed(tx, [(touch, fresh[touch.touch_id].placement) for touch in charged], owners)
+    own: defaultdict[str, int] = defaultdict(int)
     days: dict[tuple[str, str], ChargedDay] = {}
     for touch in charged:
         place = (touch.ad_group_id, touch.day)
@@ -63,22 +75,55 @@ def _charge_business(tx: Tx, business_id: str, impressions: list[Impression]) ->
             clicks=had.clicks + (not is_view),
             charged_micros=had.charged_micros + touch.cost_micros,
         )
-    ledger.save_charges(tx, [days[place] for place in sorted(days)])
+        if fresh[touch.touch_id].placement not in owners:
+            own[touch.ad_account_id] += touch.cost_micros
+    ledger.save_charges(tx, [days[place] for place in sorted(days)], own)
     ledger.delete_promises(tx, business_id, {fresh[touch.touch_id].nonce for touch in charged})
     rows = [_entry(touch, fresh[touch.touch_id].nonce) for touch in charged]
     entries.append_entries(tx, business_id, rows)
     return {touch.touch_id: touch for touch in charged}
 
 
-def _charge(tx: Tx, business_id: str, impressions: list[Impression]) -> list[Touch]:
+def _save_placed(tx: Tx, charged: Sequence[tuple[Touch, str]], owners: Mapping[str, str]) -> None:
+    """What was charged in placements of operators, to be taken from the balances with these."""
+    days: dict[tuple[str, str, str], PlacedDay] = {}
+    for touch, placement in charged:
+        if placement not in owners:
+            continue
+        place = (placement, touch.ad_group_id, touch.day)
+        had = days.get(place) or PlacedDay(
+            owners[placement], touch.business_id, placement, touch.ad_account_id, touch.ad_group_id,
+            touch.day, 0, 0, 0,
+        )  # fmt: skip
+        is_view = touch.kind is TouchKind.VIEW
+        days[place] = replace(
+            had,
+            views=had.views + is_view,
+            clicks=had.clicks + (not is_view),
+            charged_micros=had.charged_micros + touch.cost_micros,
+        )
+    charge_placements(tx, [days[place] for place in sorted(days)])
+
+
+def _load_rooms(tx: Tx, business_id: str, accounts: set[str], *, is_placed: bool) -> dict[Purse, int]:
+    """What may still be charged to the balances that are limited; all with operators are."""
+    limited = ledger.list_limited_balances(tx, business_id, accounts)
+    rooms = {("", name): balance.room_micros for name, balance in limited.items()}
+    found = list_balances_of_accounts(tx, business_id, accounts) if is_placed else []
+    return rooms | {(each.operator_id, each.ad_account_id): each.room_micros for each in found}
+
+
+def _charge(
+    tx: Tx, business_id: str, impressions: list[Impression], owners: Mapping[str, str]
+) -> list[Touch]:
     priced = [each.touch for each in impressions if each.touch.cost_micros]
     rooms: dict[tuple[str, str], _Room] = {}
     groups: dict[str, AdGroup] = {
         group.id: group
         for group in list_ad_groups_by_id(tx, business_id, {each.ad_group_id for each in priced})
     }
-    limited = ledger.list_limited_balances(tx, business_id, {each.ad_account_id for each in priced})
-    account_taken: defaultdict[str, int] = defaultdict(int)
+    accounts = {each.ad_account_id for each in priced}
+    left_of = _load_rooms(tx, business_id, accounts, is_placed=bool(owners))
     group_taken: defaultdict[str, int] = defaultdict(int)
     for day in sorted({each.day for each in priced}):
         here = {each.ad_group_id for each in priced if each.day == day}
@@ -96,12 +141,12 @@ def _charge(tx: Tx, business_id: str, impressions: list[Impression]) -> list[Tou
                 taken = group_taken[touch.ad_group_id]
             if room.left is not None:
                 amount = min(amount, max(room.left - taken, 0))
-            if touch.ad_account_id in limited:
-                left = limited[touch.ad_account_id].room_micros - account_taken[touch.ad_account_id]
-                amount = min(amount, max(left, 0))
+            purse: Purse = (owners.get(each.placement, ""), touch.ad_account_id)
+            if purse in left_of or purse[0]:  # with an operator there is nothing without a balance
+                amount = min(amount, left_of.get(purse, 0))
+                left_of[purse] = left_of.get(purse, 0) - amount
             room.taken += amount
             group_taken[touch.ad_group_id] += amount
-            account_taken[touch.ad_account_id] += amount
         charged.append(replace(touch, cost_micros=amount))
     return charged
 

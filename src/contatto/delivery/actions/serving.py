@@ -3,7 +3,7 @@
 import asyncio
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -25,12 +25,14 @@ from contatto.delivery.rules.targeting import Members, find_hurdle, gather_bidde
 from contatto.delivery.store import log as entries
 from contatto.delivery.store import models
 from contatto.kit.db.database import Database
+from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.log import logger, where
 from contatto.kit.timestamps import micros
 from contatto.measurement.model import TicketKind, TrackingTicket
 from contatto.measurement.rules import NameId, sign_ticket, viewer_id_of
+from contatto.operators.index import OperatorIndex
 
 FLUSH_S: Final = 0.1
 """Decisions of so long are written down together, behind their answers."""
@@ -44,6 +46,10 @@ KEPT_MODELS: Final = 64
 """Models of so many businesses are kept in a process; the one that was not asked for longest goes."""
 
 
+type FindBar = Callable[[Bidder], tuple[Hurdle | None, tuple[int, ...], float]]
+"""Why ads of a bidder may not be in a place, if so; those that may, and the most that they may cost there."""
+
+
 class AdServer:
     """Serves ads in one process; for each business it has the live ads, the model and the grants.
 
@@ -55,6 +61,7 @@ class AdServer:
     def __init__(self, db: Database, most_views: int = 0) -> None:
         self.db = db
         self.live_ads = LiveAds(db)
+        self.operators = OperatorIndex(db)
         self.server_id = new_id()
         self.most_views = most_views
         self._shops: dict[str, Shop] = {}
@@ -75,6 +82,7 @@ class AdServer:
 
     async def flush(self) -> None:
         """Write down all that waits, and take the models that are on their way."""
+        await self.operators.flush()
         for shop in list(self._shops.values()):
             await shop.flush()
             if shop.loading is not None:
@@ -217,7 +225,8 @@ class Shop:
                 return take_grants(tx, self.business_id, server_id, snapshot.candidates, used)
 
             try:
-                tills = await self._db.write(write)
+                with acting(self.business_id):  # whoever asked for the ads
+                    tills = await self._db.write(write)
             except BaseException:
                 self._waiting = waiting + self._waiting
                 self._used = used | self._used
@@ -305,31 +314,45 @@ async def serve_ad(
     snapshot = shop.snapshot
     if snapshot is None or not snapshot.candidates:
         return None
-    nonce = new_number()
-    viewer = _pseudonym(server.live_ads.name_id, business_id, request)
-    floor = max(request.floor_micros, RESERVE_MICROS)
-    able, available, left_out = _compare(shop, snapshot.members, request, now, viewer, floor)
-    asked = Asked(
-        nonce, micros(now), viewer, request.country, features_of(request), floor, able, available,
-        {number: why for number, why in left_out.items() if number not in available},
-    )  # fmt: skip
-    record = shop.replica.decide(asked)
+    record = shop.replica.decide(gather_able(shop, snapshot, request, new_number(), now))
     chosen = shop.candidates.get(record.ad) if record.ad else None
     if chosen is None:
         shop.note(record, None, None)
         return None
+    return hand_out(shop, snapshot, chosen, record, request, signer)
+
+
+def gather_able(
+    shop: Shop, snapshot: Snapshot, request: AdRequest, nonce: int, now: datetime,
+    find_bar: FindBar | None = None,
+) -> Asked:  # fmt: skip
+    """What the auction of a request among the ads of one business is asked; ``find_bar`` keeps more out."""
+    viewer = _pseudonym(shop.server.live_ads.name_id, shop.business_id, request)
+    floor = max(request.floor_micros, RESERVE_MICROS)
+    able, available, left_out = _compare(shop, snapshot.members, request, now, viewer, floor, find_bar)
+    return Asked(
+        nonce, micros(now), viewer, request.country, features_of(request), floor, able, available,
+        {number: why for number, why in left_out.items() if number not in available},
+    )  # fmt: skip
+
+
+def hand_out(
+    shop: Shop, snapshot: Snapshot, chosen: Candidate, record: Record, request: AdRequest, signer: Signer
+) -> Served:
+    """Note that an ad is shown, and sign its links."""
     price = price_of(chosen.ad_group, record.price_micros, record.p[0])
     shop.note(record, chosen, price)
     ticket = TrackingTicket(
-        TicketKind.VIEW, business_id, chosen.live.ad.id, nonce, request.viewer_id, price.view_micros,
-        request.country,
+        TicketKind.VIEW, shop.business_id, chosen.live.ad.id, record.nonce, request.viewer_id,
+        price.view_micros, request.country, record.placement,
     )  # fmt: skip
     return _served(snapshot, chosen, ticket, price, signer)
 
 
 def _compare(
-    shop: Shop, members: Members, request: AdRequest, now: datetime, viewer: str, floor: int
-) -> tuple[list[int], dict[int, float], dict[int, str]]:
+    shop: Shop, members: Members, request: AdRequest, now: datetime, viewer: str, floor: int,
+    find_bar: FindBar | None,
+) -> tuple[list[int], dict[int, float], dict[int, str]]:  # fmt: skip
     """Which ads may compete, what is left of their ad groups' budgets, and what keeps the others out.
 
     Ads and ad groups are the API's numbers. This goes through all ad groups for each request, so what is the
@@ -348,13 +371,17 @@ def _compare(
             seen = shop.replica.shown_lately(viewer, number)
             hurdle = Hurdle.FREQUENCY if seen > most_views - 0.5 else None
         if hurdle is None:
-            held = held_of.get(bidder.ad_group_id, 0.0)
-            if held * 1_000 >= floor:
-                able += bidder.ads
+            held, ads = held_of.get(bidder.ad_group_id, 0.0), bidder.ads
+            if held * 1_000 < floor:
+                hurdle = Hurdle.BUDGET
+                shop.note_empty()
+            elif find_bar is not None:
+                hurdle, ads, room = find_bar(bidder)
+                held = min(held, room)
+            if hurdle is None:
+                able += ads
                 available[number] = held
                 continue
-            hurdle = Hurdle.BUDGET
-            shop.note_empty()
         left_out.setdefault(number, hurdle.value)
     return able, available, left_out
 

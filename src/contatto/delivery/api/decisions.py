@@ -11,6 +11,7 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.audiences.actions import blind_digests
 from contatto.audiences.model import Fingerprint
+from contatto.delivery.actions.exchanging import serve_placement
 from contatto.delivery.actions.serving import AdServer, serve_ad
 from contatto.delivery.auth import RecentCallers
 from contatto.delivery.model.decisions import AdRequest
@@ -47,7 +48,8 @@ class DecisionBody(msgspec.Struct):
 
     ``features`` are what the publisher knows of the viewer and the place: texts, numbers or lists of texts
     under any name. Without ``consent`` they take no part, nor does what the viewer did before.
-    ``floor_micros`` is the least price of a thousand views that wins the place.
+    ``floor_micros`` is the least price of a thousand views that wins the place. To an operator ``placement``
+    names one of its placements, by id or name.
     """
 
     viewer_id: Viewer
@@ -74,10 +76,19 @@ async def decide_ad(request: Request) -> Response:
         caller = await part_of(request, RecentCallers).caller_of(request)
         require(caller, Permission.READ_ADS)
         context = context_of(request)
-        signer = context.vault.signer(TRACKING_KEY)
-        wanted = _wanted(asked, caller, blind_digests(context.vault, caller.business_id, asked.digests))
+        signer, now = context.vault.signer(TRACKING_KEY), context.clock.now()
         server = part_of(request, AdServer)
-        served = await serve_ad(server, caller.business_id, wanted, context.clock.now(), signer)
+
+        def blind_for(business_id: str) -> Iterable[Fingerprint]:
+            return blind_digests(context.vault, business_id, asked.digests)
+
+        field = await server.operators.field(caller.business_id)
+        if field is None:
+            wanted = _wanted(asked, caller, blind_for(caller.business_id))
+            served = await serve_ad(server, caller.business_id, wanted, now, signer)
+        else:
+            wanted = _wanted(asked, caller, ())
+            served = await serve_placement(server, field, wanted, blind_for, now, signer)
     except Refused as refused:
         return refusal_answer(refused, getattr(request.state, "request_id", ""))
     return json_answer({"ad": served})

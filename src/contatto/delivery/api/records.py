@@ -6,11 +6,12 @@ from fastapi import Request
 
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
-from contatto.accounts.model import Permission
+from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
 from contatto.ads.model import NodeFilter, Page
 from contatto.ads.store.nodes import find_ad_by_number, find_ad_group, list_ad_groups
 from contatto.delivery.actions.explaining import Verdict, explain_decision
+from contatto.delivery.model.ledger import Balance
 from contatto.delivery.model.phases import GroupState, Phase, Reason
 from contatto.delivery.rules.asking import OURS
 from contatto.delivery.store import ledger, models
@@ -22,6 +23,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
 from contatto.kit.money import MICROS
+from contatto.operators.model import OperatorBalance
+from contatto.operators.store.accounts import list_balances_of_accounts
+from contatto.operators.store.places import list_admissions_of_business
 from contatto.ui.context import context_of
 
 router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Extensions"])
@@ -94,6 +98,8 @@ class DecisionInfo(Answer, frozen=True):
     """Why an ad was shown, or was not. Prices are for a thousand views, in the account's currency.
 
     ``reason`` says why an ad was left out. What another ad account of the business offered is not told.
+    ``placement`` is the id of a marketplace's placement, and ``to_beat`` the least offer that would have won
+    it from other businesses.
     """
 
     decision_id: str
@@ -105,6 +111,8 @@ class DecisionInfo(Answer, frozen=True):
     offer: float | None
     price: float
     floor: float
+    placement: str
+    to_beat: float
     p_click: float | None
     p_conversation: float | None
     p_lead: float | None
@@ -136,7 +144,8 @@ async def get_decision(request: Request, caller: ApiCaller) -> Answered[Decision
             str(record.nonce), str(ad.number), verdict, reason,
             explained is not None and explained.is_same, record.version,
             None if offer is None else _units(offer), _units(record.price_micros),
-            _units(record.floor_micros), click, conversation, lead, spam,
+            _units(record.floor_micros), record.placement, _units(record.to_beat_micros),
+            click, conversation, lead, spam,
             record.propensity if is_shown else None,
             [FeatureInfo(name.removeprefix(OURS), factor) for name, factor in features.items()],
         )  # fmt: skip
@@ -145,7 +154,10 @@ async def get_decision(request: Request, caller: ApiCaller) -> Answered[Decision
 
 
 class BalanceInfo(Answer, frozen=True):
-    """What an ad account has, in its currency; LIMITED: it is charged no more than this and its credit."""
+    """What an ad account has, in its currency; LIMITED: it is charged no more than this and its credit.
+
+    ``marketplace`` names the operator in whose placements it pays; empty for places of the business's own.
+    """
 
     advertiser_id: str
     currency: str
@@ -154,6 +166,7 @@ class BalanceInfo(Answer, frozen=True):
     paid_in: float
     charged: float
     credit: float
+    marketplace: str
 
 
 class BalanceList(Rows[BalanceInfo], frozen=True):
@@ -162,22 +175,32 @@ class BalanceList(Rows[BalanceInfo], frozen=True):
 
 @router.get("/advertiser/balance/get/", openapi_extra=describe_query(StatusQuery))
 async def get_balance(request: Request, caller: ApiCaller) -> Answered[BalanceList]:
-    """Show what an ad account paid in, was charged and has left."""
+    """Show what an ad account paid in, was charged and has left: itself, and with each marketplace."""
     require(caller, Permission.READ_ADS)
     query = read_query(request, StatusQuery)
 
     def work(tx: Tx) -> BalanceList:
         account = load_advertiser(tx, caller, query.advertiser_id)
-        found = ledger.find_balance(tx, account.business_id, account.id)
-        mode: Literal["LIMITED", "OPEN"] = "LIMITED" if found.is_limited else "OPEN"
-        return BalanceList([
-            BalanceInfo(
-                str(account.number), account.currency, mode, _units(found.left_micros),
-                _units(found.paid_in_micros), _units(found.charged_micros), _units(found.credit_micros),
-            )
-        ])  # fmt: skip
+        own = ledger.find_balance(tx, account.business_id, account.id)
+        names = {
+            each.operator_id: each.operator_name
+            for each in list_admissions_of_business(tx, account.business_id)
+        }
+        others = list_balances_of_accounts(tx, account.business_id, [account.id])
+        rows = [_balance_info(account, own, "OPEN" if not own.is_limited else "LIMITED", "")]
+        rows += [_balance_info(account, each, "LIMITED", names[each.operator_id]) for each in others]
+        return BalanceList(rows)
 
     return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _balance_info(
+    account: AdAccount, found: Balance | OperatorBalance, mode: Literal["LIMITED", "OPEN"], marketplace: str
+) -> BalanceInfo:
+    return BalanceInfo(
+        str(account.number), account.currency, mode, _units(found.left_micros),
+        _units(found.paid_in_micros), _units(found.charged_micros), _units(found.credit_micros), marketplace,
+    )  # fmt: skip
 
 
 def _units(amount_micros: int) -> float:

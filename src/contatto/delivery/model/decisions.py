@@ -55,6 +55,7 @@ class Candidate:
     may_serve: bool
     timezone: str
     own_chat: bool = False
+    currency: str = ""
 
     @property
     def ad_group(self) -> AdGroup:

@@ -60,6 +60,9 @@ class Hurdle(StrEnum):
     AUDIENCE = "audience"
     FREQUENCY = "frequency"
     BUDGET = "budget"
+    CURRENCY = "currency"
+    REVIEW = "review"
+    BALANCE = "balance"
 
 
 class GroupThen(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -90,6 +93,10 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     Ads and ad groups are the API's numbers. ``ts`` is in microseconds since 1970, ``floor_micros``,
     ``offer_micros`` and ``price_micros`` are for a thousand views. ``viewer`` is a pseudonym, or NOBODY.
     ``known`` is what was remembered of the viewer, as bytes by the name of the array. ``ad`` is 0 for no ad.
+
+    ``placement`` is the id of an operator's placement, where businesses compete: each enters with the ad that
+    it would show. ``to_beat_micros`` is then the least offer that wins the place from the others. Who wins
+    pays that or the floor, never what other ads of their own would pay.
     """
 
     nonce: int
@@ -114,6 +121,8 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     p: tuple[float, ...] = ()
     raw: tuple[float, ...] = ()
     shown: Features | None = None
+    placement: str = ""
+    to_beat_micros: int = 0
 
 
 class ViewerSaid(msgspec.Struct, array_like=True, frozen=True):

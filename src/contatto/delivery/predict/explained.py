@@ -29,11 +29,11 @@ def explain_record(business_seed: int, saved: bytes | None, record: Record) -> E
     again = _answer(replica, record)
     offers = {}
     for ad in record.ads:
-        alone = _answer(replica, msgspec.structs.replace(record, ads=[ad], floor_micros=1))
+        alone = _answer(replica, msgspec.structs.replace(record, ads=[ad], floor_micros=1, placement=""))
         offers[ad] = alone.offer_micros if alone.ad else 0
     features: dict[str, float] = {}
     if record.ad:
-        whole = msgspec.structs.replace(record, ads=[record.ad], floor_micros=1)
+        whole = msgspec.structs.replace(record, ads=[record.ad], floor_micros=1, placement="")
         worth = _worth(_answer(replica, whole))
         for name in record.features:
             rest = {key: value for key, value in record.features.items() if key != name}

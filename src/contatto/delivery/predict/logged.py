@@ -30,9 +30,8 @@ def take_record(marketplace: Marketplace, record: Record) -> None:
     places = [groups.ad_by_id[str(ad)] for ad in record.ads if str(ad) in groups.ad_by_id]
     groups.ads[:, A_ON] = 0
     groups.ads[places, A_ON] = 1
-    request = RequestLine(
-        record.ts, name, record.viewer, record.country, record.features, record.floor_micros
-    )
+    least = max(record.floor_micros, record.to_beat_micros)
+    request = RequestLine(record.ts, name, record.viewer, record.country, record.features, least)
     marketplace.take(request)
     groups.ads[: len(groups.ad_ids), A_ON] = 1
     own = records.shown[name]

@@ -164,13 +164,26 @@ class Replica:
 
     def decide(self, asked: Asked) -> Record:
         """Choose the ad of a request."""
+        record = self.propose(asked)
+        self.note_shown(record)
+        return record
+
+    def propose(self, asked: Asked) -> Record:
+        """Choose the ad that would be shown; whoever shows it says so to ``note_shown``."""
         record = self._decide(asked)
         if self._warm(record) and not record.ad:
             record = self._decide(asked)
         return record
 
+    def note_shown(self, record: Record) -> None:
+        """Remember of a viewer who is known that the ad of a record is shown."""
+        if record.ad and record.viewer != NOBODY:
+            groups = self.market.groups
+            row = self.row_of(record.viewer)
+            _note_shown(self.market, row, groups.ad_by_id[str(record.ad)], record.ts / SECOND)
+
     def _decide(self, asked: Asked) -> Record:
-        market, groups = self.market, self.market.groups
+        market = self.market
         market.now = max(market.now, asked.ts)
         then = self._groups_then(asked.available_micros)
         row = self.row_of(asked.viewer)
@@ -180,8 +193,6 @@ class Replica:
             list(self._added.values()), asked.left_out, _pack_viewer(market, row),
         )  # fmt: skip
         answer(market, record)
-        if record.ad and record.viewer != NOBODY:
-            _note_shown(market, row, groups.ad_by_id[str(record.ad)], market.now / SECOND)
         return record
 
     def _groups_then(self, available_micros: dict[int, float]) -> list[GroupThen]:
@@ -260,6 +271,17 @@ def answer(market: Market, record: Record) -> None:
     record.propensity, record.p, record.raw = decision.propensity, shown.p, shown.raw
     record.shown = _pack_features(market, shown)
     market.snapshots.give_back(shown)
+    if record.placement:
+        settle_record(record)
+
+
+def settle_record(record: Record) -> None:
+    """Hold the ad of a record against the offers of other businesses for the same place."""
+    if record.ad and record.offer_micros >= record.to_beat_micros:
+        record.price_micros = max(record.floor_micros, record.to_beat_micros)
+        return
+    record.ad = record.ad_group = record.offer_micros = record.price_micros = 0
+    record.propensity, record.p, record.raw, record.shown = 1.0, (), (), None
 
 
 def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Record:
@@ -271,6 +293,7 @@ def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Re
     row = replica.row_of(record.viewer)
     restore_viewer(market, row, record.known)
     bare = Record(*(getattr(record, name) for name in Record.__struct_fields__[:_ASKED_FIELDS]))
+    bare.placement, bare.to_beat_micros = record.placement, record.to_beat_micros
     answer(market, bare)
     return bare
 

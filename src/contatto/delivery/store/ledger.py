@@ -118,18 +118,18 @@ def _add_to_balance(dialect: str) -> Any:
     return insert.on_conflict_do_update(index_elements=["business_id", "ad_account_id"], set_=more)
 
 
-def save_charges(tx: Tx, charged: Iterable[ChargedDay]) -> None:
-    """Add to the days of ad groups, and to what their accounts were charged."""
+def save_charges(tx: Tx, charged: Iterable[ChargedDay], own: Mapping[str, int]) -> None:
+    """Add to the days of ad groups, and to what their accounts' own balances were charged.
+
+    ``own`` are the amounts by ad account; what operators charge is taken from the balances with these.
+    """
     found = list(charged)
     dialect = tx.connection.dialect.name
     insert_rows(tx, _add_to_days(dialect), [row_of(each) for each in found])
-    accounts: dict[tuple[str, str], int] = {}
-    for each in found:
-        place = (each.business_id, each.ad_account_id)
-        accounts[place] = accounts.get(place, 0) + each.charged_micros
     rows = [
-        _NOTHING | {"business_id": business_id, "ad_account_id": ad_account_id, "charged_micros": amount}
-        for (business_id, ad_account_id), amount in sorted(accounts.items())
+        _NOTHING
+        | {"business_id": found[0].business_id, "ad_account_id": ad_account_id, "charged_micros": amount}
+        for ad_account_id, amount in sorted(own.items())
         if amount
     ]
     if rows:

@@ -7,6 +7,8 @@ SQLite has no such thing; there the one query layer and its tests keep tenants a
 Source: https://www.postgresql.org/docs/current/ddl-rowsecurity.html
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
@@ -30,6 +32,16 @@ def act_for(business_id: str) -> None:
     _acting_for.set(business_id)
 
 
+@contextmanager
+def acting(business_id: str) -> Iterator[None]:
+    """For a while, transactions and tasks that begin here concern another business; with an empty id, all."""
+    before = _acting_for.set(business_id)
+    try:
+        yield
+    finally:
+        _acting_for.reset(before)
+
+
 def acting_for() -> str:
     """The business that this request acts for; empty where there is none."""
     return _acting_for.get()
@@ -46,6 +58,13 @@ def tenant_column(table: Table) -> str | None:
     return "id" if table.name == "businesses" else "business_id" if "business_id" in table.c else None
 
 
+def tenant_columns(table: Table) -> tuple[str, ...]:
+    """The columns that name whose a row is: what an operator and a business share is of both."""
+    column = tenant_column(table)
+    shared = ("operator_id",) if column and "operator_id" in table.c else ()
+    return (*shared, column) if column else ()
+
+
 def protect_tables(connection: Connection) -> None:
     """Give every table of a tenant its policy; those that have it stay as they are.
 
@@ -57,11 +76,11 @@ def protect_tables(connection: Connection) -> None:
         logger().warning("database.above_policies")
     protected = set(connection.execute(_PROTECTED, {"policy": POLICY}).scalars())
     for table in metadata.sorted_tables:
-        column = tenant_column(table)
-        if column is None or table.name in protected:
+        columns = tenant_columns(table)
+        if not columns or table.name in protected:
             continue
         # As a sub-select the setting is read once for a statement, not once for each row.
-        allowed = f"(SELECT coalesce(current_setting('{_SETTING}', true), '')) IN ('', {column})"
+        allowed = f"(SELECT coalesce(current_setting('{_SETTING}', true), '')) IN ('', {', '.join(columns)})"
         for statement in (
             f"DROP POLICY IF EXISTS {_EARLIER} ON {table.name}",
             f"ALTER TABLE {table.name} ENABLE ROW LEVEL SECURITY",

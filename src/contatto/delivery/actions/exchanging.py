@@ -1,0 +1,142 @@
+"""The auction between businesses for a placement of an operator.
+
+Each admitted business enters with the ad that its own model and budgets choose, at that ad's offer. The best
+offer wins, and pays the best offer of another business, or the floor of the placement. A business learns of
+the others one number: the least offer that would have won. That is in its record, so each business's log
+says by itself why the decision came out so, and makes it again bit for bit.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from itsdangerous import Signer
+
+from contatto.audiences.model import Fingerprint
+from contatto.delivery.actions.serving import AdServer, FindBar, Shop, gather_able, hand_out
+from contatto.delivery.model.decisions import AdRequest, Bidder, Served
+from contatto.delivery.model.log import NOBODY, Hurdle, Record
+from contatto.delivery.predict.replica import settle_record
+from contatto.delivery.rules.exchanging import rank_offers
+from contatto.kit import errors
+from contatto.kit.db.row_security import acting
+from contatto.kit.errors import Refused
+from contatto.kit.ids import new_number
+from contatto.operators.index import placement_of
+from contatto.operators.model import Field, Placement
+from contatto.operators.rules import may_compete, review_digest
+
+type BlindFor = Callable[[str], Iterable[Fingerprint]]
+"""The fingerprints of a viewer as one business knows them: each has its own, which mean nothing to others."""
+_MARK: Final = "placement:"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A business in the auction, and the ad that it enters with, if any."""
+
+    shop: Shop
+    record: Record
+
+
+async def serve_placement(
+    server: AdServer, field: Field, request: AdRequest, blind_for: BlindFor, now: datetime, signer: Signer
+) -> Served | None:
+    """Decide which ad of all admitted businesses a viewer sees in a placement; None when none may be shown.
+
+    Args:
+        server: the ad server of this process.
+        field: the operator and whom it admitted.
+        request: the viewer and the place; its ``placement`` is the id or the name of one of the operator's.
+        blind_for: gives what a business may know the viewer by.
+        now: the time of the request.
+        signer: signs the tracking links.
+
+    Raises:
+        Refused: NOT_FOUND when the operator has no such placement.
+    """
+    placement = placement_of(field, request.placement)
+    if placement is None:
+        raise Refused(errors.NOT_FOUND, "placement: name one of yours.")
+    viewer = NOBODY
+    if request.has_consent:
+        viewer = server.live_ads.name_id(placement.business_id, f"{_MARK}{request.viewer_id}")
+    served = None
+    if not await _is_tired(server, field, placement, viewer):
+        floor = max(request.floor_micros, placement.floor_micros)
+        asked = replace(request, placement=placement.id, floor_micros=floor, ad_account_ids=None)
+        entries = await _enter(server, field, placement, asked, blind_for, now)
+        served = _settle(server, entries, placement, asked, signer)
+    server.operators.note(field.operator, placement, viewer, is_filled=served is not None)
+    return served
+
+
+async def _is_tired(server: AdServer, field: Field, placement: Placement, viewer: str) -> bool:
+    """Whether a viewer who is known saw as many ads here today as they may."""
+    if not placement.most_views or viewer == NOBODY:
+        return False
+    day = server.operators.day_of(field.operator)
+    return await server.operators.count_seen(placement, viewer, day) >= placement.most_views
+
+
+async def _enter(
+    server: AdServer, field: Field, placement: Placement, request: AdRequest, blind_for: BlindFor,
+    now: datetime,
+) -> list[Entry]:  # fmt: skip
+    """Ask every business that may compete here for the ad that it would show; each acts for itself."""
+    nonce, entries = new_number(), []
+    for business_id, admission in field.admitted.items():
+        if not may_compete(placement, admission):
+            continue
+        with acting(business_id):
+            shop = await server.shop(business_id)
+        if shop.snapshot is None or not shop.snapshot.candidates:
+            continue
+        own = replace(request, prints=frozenset(blind_for(business_id)))
+        asked = gather_able(shop, own, nonce, now, _bars(server, field, placement, shop))
+        entries.append(Entry(shop, shop.replica.propose(asked)))
+    return entries
+
+
+def _bars(server: AdServer, field: Field, placement: Placement, shop: Shop) -> FindBar:
+    """What keeps ads out of a placement: another currency, no review that approved them, no money left."""
+
+    def find_bar(bidder: Bidder) -> tuple[Hurdle | None, tuple[int, ...], float]:
+        candidate = bidder.candidate
+        if candidate.currency != placement.currency:
+            return Hurdle.CURRENCY, (), 0.0
+        ads = tuple(number for number in bidder.ads if _is_approved(field, shop, number))
+        if not ads:
+            return Hurdle.REVIEW, (), 0.0
+        room = server.operators.room_of(field, candidate.ad_group.ad_account_id)
+        hurdle = Hurdle.BALANCE if room * 1_000 < placement.floor_micros else None
+        return hurdle, ads, room
+
+    return find_bar
+
+
+def _is_approved(field: Field, shop: Shop, number: int) -> bool:
+    ad = shop.candidates[number].live.ad
+    return (ad.id, review_digest(ad)) in field.approved
+
+
+def _settle(
+    server: AdServer, entries: list[Entry], placement: Placement, request: AdRequest, signer: Signer
+) -> Served | None:
+    """Let the best offer win, and note for each business what came of it."""
+    offers = [each.record.offer_micros for each in entries]
+    winner, to_beat = rank_offers(offers, entries[0].record.nonce if entries else 0)
+    served = None
+    for place, entry in enumerate(entries):
+        shop, record = entry.shop, entry.record
+        record.placement, record.to_beat_micros = placement.id, to_beat[place]
+        settle_record(record)
+        chosen = shop.candidates.get(record.ad) if record.ad else None
+        if place == winner and chosen is not None and shop.snapshot is not None:
+            shop.replica.note_shown(record)
+            served = hand_out(shop, shop.snapshot, chosen, record, request, signer)
+            server.operators.note_promise(chosen.ad_group.ad_account_id, record.price_micros // 1_000)
+        else:
+            shop.note(record, None, None)
+    return served

@@ -1,0 +1,1 @@
+"""What operators and the businesses that they admit do."""

@@ -1,0 +1,189 @@
+"""An operator with a placement, and businesses whose ads compete in it, through the same doors as ever."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+
+from sqlalchemy import func, select
+
+from contatto.delivery.actions.exchanging import serve_placement
+from contatto.delivery.actions.serving import AdServer
+from contatto.delivery.model.decisions import AdRequest, Served
+from contatto.delivery.store import ledger
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.database import Database
+from contatto.kit.db.row_security import act_for
+from contatto.kit.db.tx import Tx
+from contatto.kit.ids import new_id
+from contatto.kit.timestamps import micros
+from contatto.measurement import actions as measurement
+from contatto.measurement import store as measured
+from contatto.measurement.index import record_views
+from contatto.measurement.model import Impression, TicketKind
+from contatto.operators.actions import admitting, paying, placing, reviewing
+from contatto.operators.model import AdmissionState, Category, Operator, Placement, ReviewState
+from contatto.operators.store import accounts, reviews
+from tests.ads.world import Chain, World, add_chain, add_world
+from tests.delivery.learning import KEY, ticket_of
+
+PLACEMENT = Placement("", "", "Front page", "SGD", 2_000_000, (), (), 0, True, None)  # type: ignore[arg-type]  # its time is set
+ASKED = AdRequest("reader", "SG", placement="Front page", has_consent=True)
+MILLION = 1_000_000
+
+
+@dataclass
+class Marketplace:
+    """An operator, its placement, two admitted businesses with money, and a process that serves."""
+
+    db: Database
+    clock: FixedClock
+    operator: Operator
+    placement: Placement
+    worlds: list[World]
+    chains: list[Chain]
+    server: AdServer
+    served: list[Served] = field(default_factory=list)
+
+    def ask(self, count: int = 1, **changes: object) -> list[Served]:
+        """Ask for ads for one viewer after another, and write the decisions down."""
+
+        async def work() -> list[Served]:
+            act_for(self.operator.business_id)
+            found = []
+            for number in range(count):
+                viewer = f"viewer {len(self.served) + number}"
+                asked = replace(ASKED, viewer_id=viewer, **changes)  # type: ignore[arg-type]  # real fields
+                known = await self.server.operators.field(self.operator.business_id)
+                assert known is not None
+                now = self.clock.now()
+                served = await serve_placement(self.server, known, asked, lambda _: (), now, KEY)
+                if served is not None:
+                    found.append(served)
+            await self.server.flush()
+            return found
+
+        found = asyncio.run(work())
+        self.served += found
+        return found
+
+    def refresh(self) -> None:
+        """See what changed at once."""
+
+        async def work() -> None:
+            act_for(self.operator.business_id)
+            await self.server.operators.refresh(self.operator.business_id)
+
+        asyncio.run(work())
+
+    def decide(self, business: int, state: AdmissionState, reason: str = "") -> None:
+        name = self.worlds[business].id
+        self.db.write_now(lambda tx: admitting.decide_admission(tx, self.operator, name, state, reason))
+        self.refresh()
+
+    def change(self, **changes: object) -> None:
+        """Change the rules of the placement."""
+        self.placement = replace(self.placement, **changes)  # type: ignore[arg-type]  # a test names real fields
+        self.db.write_now(lambda tx: placing.change_placement(tx, self.operator, self.placement))
+        self.refresh()
+
+    def send(self) -> None:
+        send_all(self.db)
+
+    def review(self, state: ReviewState, reason: str = "") -> int:
+        count = review_all(self.db, self.operator, state, reason)
+        self.refresh()
+        return count
+
+    def pay(self, business: int, amount_micros: int) -> None:
+        name = self.worlds[business].ad_account.id
+        self.db.write_now(lambda tx: paying.pay_operator(tx, self.operator, name, amount_micros, ""))
+        self.refresh()
+
+    def see(self, served: Served, times: int = 1) -> None:
+        ticket = ticket_of(served.view_url, TicketKind.VIEW)
+
+        def work(tx: Tx) -> None:
+            ad = measured.find_measured_ad(tx, ticket.business_id, ticket.ad_id)
+            assert ad is not None
+            touch = measurement.stamp_ticket(ad, ticket, None, micros(tx.now))
+            record_views(tx, [Impression(touch, ticket.nonce, ticket.placement)])
+
+        for _ in range(times):
+            self.db.write_now(work)
+
+    def tap(self, served: Served) -> None:
+        ticket = ticket_of(served.click_url, TicketKind.CLICK)
+
+        def work(tx: Tx) -> None:
+            ad = measured.find_measured_ad(tx, ticket.business_id, ticket.ad_id)
+            assert ad is not None
+            touch = measurement.stamp_ticket(ad, ticket, new_id(), micros(tx.now))
+            measurement.record_tap(tx, touch, None, ticket.nonce, ticket.placement)
+
+        self.db.write_now(work)
+
+    def owner_of(self, served: Served) -> int:
+        """Which business an ad is of."""
+        return [str(chain.ad.number) for chain in self.chains].index(served.ad_id)
+
+    def totals(self, business: int) -> tuple[int, int, int, int]:
+        """What a business was charged: by its ledger, the operator's, its touches, and its balances."""
+        world = self.worlds[business]
+        touches = measured.touches
+
+        def work(tx: Tx) -> tuple[int, int, int, int]:
+            days = ledger.list_charged_days(tx, world.id, world.ad_account.id, "", "9999-99-99")
+            placed = accounts.list_placed_days_of_account(tx, world.id, world.ad_account.id)
+            of_business = touches.c.business_id == world.id
+            spend = tx.scalar(select(func.coalesce(func.sum(touches.c.cost_micros), 0)).where(of_business))
+            own = ledger.find_balance(tx, world.id, world.ad_account.id)
+            with_operators = accounts.list_balances_of_business(tx, world.id)
+            lost = own.charged_micros + sum(each.charged_micros for each in with_operators)
+            charged = sum(day.charged_micros for day in days)
+            return charged, sum(day.charged_micros for day in placed), int(spend), lost
+
+        return self.db.read_now(work)
+
+
+def send_all(db: Database) -> None:
+    """Do what the worker does by the clock."""
+    sender = reviewing.Sender()
+    sender.start_over()
+    while (keep := db.read_now(sender.read_next)) is not None:
+        db.write_now(keep)
+
+
+def review_all(db: Database, operator: Operator, state: ReviewState, reason: str = "") -> int:
+    """Say the same of all that waits; how many those were."""
+
+    def work(tx: Tx) -> int:
+        waiting = reviews.list_reviews(tx, operator.business_id, ReviewState.PENDING)
+        for each in waiting:
+            reviewing.decide_review(tx, operator, each.ad_id, each.digest, state, reason)
+        return len(waiting)
+
+    return db.write_now(work)
+
+
+def add_marketplace(
+    db: Database, clock: FixedClock, *, businesses: int = 2, **changes: object
+) -> Marketplace:
+    def work(tx: Tx) -> tuple[Operator, Placement, list[World], list[Chain]]:
+        operator = placing.open_operator(tx, "The Forum", "Asia/Singapore")
+        placement = placing.add_placement(tx, operator, PLACEMENT)
+        worlds = [add_world(tx) for _ in range(businesses)]
+        chains = [add_chain(tx, world, **changes) for world in worlds]
+        for world in worlds:
+            admitting.ask_admission(tx, operator.business_id, world.business, Category.FOOD)
+            admitting.decide_admission(tx, operator, world.id, AdmissionState.ADMITTED)
+        return operator, placement, worlds, chains
+
+    operator, placement, worlds, chains = db.write_now(work)
+    send_all(db)
+    review_all(db, operator, ReviewState.APPROVED)
+
+    def pay(tx: Tx) -> None:
+        for world in worlds:
+            paying.pay_operator(tx, operator, world.ad_account.id, MILLION, "first payment")
+
+    db.write_now(pay)
+    return Marketplace(db, clock, operator, placement, worlds, chains, AdServer(db))
