@@ -15,7 +15,7 @@ def open_marketplace(world: World, of: Tenant) -> str:
 
     def work(tx: Tx) -> str:
         operator = placing.open_operator(tx, f"{of.word} forum", "UTC", is_listed=False)
-        wanted = Placement("", "", f"{of.word} page", "SGD", 2_000_000, (), (), 5, True, tx.now)
+        wanted = Placement("", "", f"{of.word} page", "SGD", 1_000_000, (), (), 5, True, tx.now)
         placing.add_placement(tx, operator, wanted)
         business = find_business(tx, BusinessId(of.business_id))
         assert business is not None

@@ -65,7 +65,10 @@ class _GroupRow:
 
 @dataclass(frozen=True, slots=True)
 class _DecisionRow:
-    """A decision; ``price`` is for a thousand views, in units of the currency, chances are in percent."""
+    """A decision; ``price`` is for a thousand views, in units of the currency, chances are in percent.
+
+    Without a name it was lost to another business in a marketplace, where ``price`` would have won.
+    """
 
     id: str
     at: datetime
@@ -100,6 +103,11 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
         }  # fmt: skip
 
     values = await context.db.read_long(work, caller.business_id)
+    why = values["why"]
+    if why and why["placement"]:
+        with acting(""):  # it is the operator's; its name alone is told
+            names = await context.db.read(lambda tx: list_placement_names(tx, [why["placement"]]))
+        why["placement"] = names.get(why["placement"], "")
     return context.pages.render(request, "delivery/learning.html", {"caller": caller, **values})
 
 
@@ -118,6 +126,10 @@ def _decisions(tx: Tx, caller: Caller) -> list[_DecisionRow]:
     records = [read_record(entry.body) for entry in list_decisions(tx, caller.business_id, 4 * LATEST)]
     ads = _list_own_ads(tx, caller, {record.ad for record in records})
     for record in records:
+        if not record.ad and record.placement and record.ads:
+            at = from_micros(record.ts)
+            rows.append(_DecisionRow(str(record.nonce), at, "", record.to_beat_micros / MICROS, 0.0, 0.0))
+            continue
         ad = ads.get(record.ad)
         if ad is None:
             continue
@@ -152,7 +164,8 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
         "id": str(record.nonce),
         "is_same": found.explained is not None and found.explained.is_same,
         "version": record.version,
-        "floor": record.floor_micros / MICROS,
+        "placement": record.placement,
+        "floor": max(record.floor_micros, record.to_beat_micros) / MICROS,
         "price": record.price_micros / MICROS,
         "features": [(name.removeprefix(OURS), factor) for name, factor in ordered[:8]],
         "rivals": rivals[:10],
