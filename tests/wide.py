@@ -32,6 +32,7 @@ WIDE: Final = (
     "cli/test_serve.py::test_a_signal_ends_the_server_with_zero[2]",
     "cli/test_serve.py::test_a_start_says_what_links_carry_and_they_follow_the_port[named1",
     "cli/test_serve.py::test_a_start_says_what_links_carry_and_they_follow_the_port[named2",
+    "cli/test_operators.py",
     "cli/test_serve.py::test_a_port_that_is_taken_ends_it_with_a_failure",
     "journeys/test_kill.py",
     "security/test_amplified.py",
