@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import select
 
 from contatto.delivery.actions import signals
-from contatto.delivery.actions.serving import AdServer, serve_ad
+from contatto.delivery.actions.choosing import serve_ad
+from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model.decisions import AdRequest, Served
 from contatto.delivery.model.log import Entry

@@ -11,7 +11,8 @@ from contatto.ads.model import BudgetMode, NodeStatus, Pacing
 from contatto.ads.store import nodes as ads
 from contatto.capture.actions import turn_off_capture
 from contatto.delivery.actions.budgeting import PROMISE_US
-from contatto.delivery.actions.serving import AdServer, serve_ad
+from contatto.delivery.actions.choosing import serve_ad
+from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.index import FRESH, TOO_OLD, load_snapshot
 from contatto.delivery.model.decisions import AdRequest, Served
 from contatto.kit.clock import FixedClock

@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
+from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.explaining import explain_decision
 from contatto.delivery.actions.forgetting import forget_viewers
-from contatto.delivery.actions.serving import read_record, serve_ad
+from contatto.delivery.actions.serving import read_record
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model.decisions import Served
 from contatto.delivery.model.log import NOBODY, Entry, EntryKind

@@ -14,7 +14,8 @@ from typing import Final
 from itsdangerous import Signer
 
 from contatto.audiences.model import Fingerprint
-from contatto.delivery.actions.serving import AdServer, FindBar, Shop, gather_able, hand_out
+from contatto.delivery.actions.choosing import FindBar, gather_able, hand_out
+from contatto.delivery.actions.serving import AdServer, Shop
 from contatto.delivery.model.decisions import AdRequest, Bidder, Served
 from contatto.delivery.model.log import NOBODY, Hurdle, Record
 from contatto.delivery.predict.replica import settle_record

@@ -1,37 +1,31 @@
-"""Choosing the ad for a viewer with what was learned, and handing out signed links for its view and tap."""
+"""The businesses that a process serves: live ads, the model, what was granted, what is to be written."""
 
 import asyncio
 import time
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from itsdangerous import Signer
 
 from contatto.delivery.actions.budgeting import PROMISE_US, Till, Used, keep_promises, take_grants
 from contatto.delivery.index import LiveAds
-from contatto.delivery.model.decisions import AdRequest, Bidder, Candidate, Member, Price, Served, Snapshot
+from contatto.delivery.model.decisions import Bidder, Candidate, Price, Snapshot
 from contatto.delivery.model.ledger import Promise
-from contatto.delivery.model.log import NOBODY, EntryKind, Hurdle, Record
-from contatto.delivery.predict.replica import Asked, Replica, warm_kernels
+from contatto.delivery.model.log import EntryKind, Record
+from contatto.delivery.predict.replica import Replica, warm_kernels
 from contatto.delivery.predict.saving import Damaged, Different
-from contatto.delivery.rules.asking import features_of
-from contatto.delivery.rules.competing import LEAST_VIEW_MICROS, RESERVE_MICROS, price_of
+from contatto.delivery.rules.competing import LEAST_VIEW_MICROS
 from contatto.delivery.rules.hashing import name_hash
-from contatto.delivery.rules.targeting import Members, find_hurdle, gather_bidders
+from contatto.delivery.rules.targeting import gather_bidders
 from contatto.delivery.store import log as entries
 from contatto.delivery.store import models
 from contatto.kit.db.database import Database
 from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx
-from contatto.kit.ids import new_id, new_number
+from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.timestamps import micros
-from contatto.measurement.model import TicketKind, TrackingTicket
-from contatto.measurement.rules import NameId, sign_ticket, viewer_id_of
 from contatto.operators.index import OperatorIndex
 
 FLUSH_S: Final = 0.1
@@ -44,10 +38,6 @@ LOW: Final = 0.5
 """Less than this share of what was granted is little: more is asked for with the next decisions."""
 KEPT_MODELS: Final = 64
 """Models of so many businesses are kept in a process; the one that was not asked for longest goes."""
-
-
-type FindBar = Callable[[Bidder], tuple[Hurdle | None, tuple[int, ...], float]]
-"""Why ads of a bidder may not be in a place, if so; those that may, and the most that they may cost there."""
 
 
 class AdServer:
@@ -296,124 +286,3 @@ def load_replica(tx: Tx, business_id: str) -> Replica | None:
 def seed_of(business_id: str) -> int:
     """The seed of a business's marketplace: the same in every process."""
     return name_hash("delivery", business_id) >> 1
-
-
-async def serve_ad(
-    server: AdServer, business_id: str, request: AdRequest, now: datetime, signer: Signer
-) -> Served | None:
-    """Decide which ad a viewer sees; None when none may be shown.
-
-    Args:
-        server: the ad server of this process.
-        business_id: whose ads compete.
-        request: the viewer and the place.
-        now: the time of the request.
-        signer: signs the tracking links.
-    """
-    shop = await server.shop(business_id)
-    snapshot = shop.snapshot
-    if snapshot is None or not snapshot.candidates:
-        return None
-    record = shop.replica.decide(gather_able(shop, snapshot, request, new_number(), now))
-    chosen = shop.candidates.get(record.ad) if record.ad else None
-    if chosen is None:
-        shop.note(record, None, None)
-        return None
-    return hand_out(shop, snapshot, chosen, record, request, signer)
-
-
-def gather_able(
-    shop: Shop, snapshot: Snapshot, request: AdRequest, nonce: int, now: datetime,
-    find_bar: FindBar | None = None,
-) -> Asked:  # fmt: skip
-    """What the auction of a request among the ads of one business is asked; ``find_bar`` keeps more out."""
-    viewer = _pseudonym(shop.server.live_ads.name_id, shop.business_id, request)
-    floor = max(request.floor_micros, RESERVE_MICROS)
-    able, available, left_out = _compare(shop, snapshot.members, request, now, viewer, floor, find_bar)
-    return Asked(
-        nonce, micros(now), viewer, request.country, features_of(request), floor, able, available,
-        {number: why for number, why in left_out.items() if number not in available},
-    )  # fmt: skip
-
-
-def hand_out(
-    shop: Shop, snapshot: Snapshot, chosen: Candidate, record: Record, request: AdRequest, signer: Signer
-) -> Served:
-    """Note that an ad is shown, and sign its links."""
-    price = price_of(chosen.ad_group, record.price_micros, record.p[0])
-    shop.note(record, chosen, price)
-    ticket = TrackingTicket(
-        TicketKind.VIEW, shop.business_id, chosen.live.ad.id, record.nonce, request.viewer_id,
-        price.view_micros, request.country, record.placement,
-    )  # fmt: skip
-    return _served(snapshot, chosen, ticket, price, signer)
-
-
-def _compare(
-    shop: Shop, members: Members, request: AdRequest, now: datetime, viewer: str, floor: int,
-    find_bar: FindBar | None,
-) -> tuple[list[int], dict[int, float], dict[int, str]]:  # fmt: skip
-    """Which ads may compete, what is left of their ad groups' budgets, and what keeps the others out.
-
-    Ads and ad groups are the API's numbers. This goes through all ad groups for each request, so what is the
-    same for all of them is looked up before.
-    """
-    able: list[int] = []
-    available: dict[int, float] = {}
-    left_out: dict[int, str] = {}
-    name_id, held_of = shop.server.live_ads.name_id, shop.held
-    most_views = shop.server.most_views if viewer != NOBODY else 0
-    for bidder in shop.bidders:
-        known = _known(bidder.candidate, request, name_id) if bidder.has_audience else _NO_MEMBERS
-        hurdle = find_hurdle(bidder.candidate, request, now, known, members)
-        number = bidder.ad_group_number
-        if hurdle is None and most_views:
-            seen = shop.replica.shown_lately(viewer, number)
-            hurdle = Hurdle.FREQUENCY if seen > most_views - 0.5 else None
-        if hurdle is None:
-            held, ads = held_of.get(bidder.ad_group_id, 0.0), bidder.ads
-            if held * 1_000 < floor:
-                hurdle = Hurdle.BUDGET
-                shop.note_empty()
-            elif find_bar is not None:
-                hurdle, ads, room = find_bar(bidder)
-                held = min(held, room)
-            if hurdle is None:
-                able += ads
-                available[number] = held
-                continue
-        left_out.setdefault(number, hurdle.value)
-    return able, available, left_out
-
-
-_NO_MEMBERS: Final[frozenset[Member]] = frozenset()
-
-
-def _pseudonym(name_id: NameId, business_id: str, request: AdRequest) -> str:
-    """Whom delivery remembers a viewer as; nobody without consent."""
-    return name_id(business_id, f"delivery:{request.viewer_id}") if request.has_consent else NOBODY
-
-
-def _known(candidate: Candidate, request: AdRequest, name_id: NameId) -> frozenset[Member]:
-    """What the viewer is known by: an id at the account of an ad, and fingerprints."""
-    account_id = candidate.live.ad.channel_account_id
-    viewer = viewer_id_of(name_id, account_id, request.viewer_id, own_chat=candidate.own_chat)
-    return request.prints | {viewer}
-
-
-def _served(
-    snapshot: Snapshot, chosen: Candidate, view: TrackingTicket, price: Price, signer: Signer
-) -> Served:
-    """An ad with its links: the viewer is whom the publisher named, and opens no chat."""
-    ad = chosen.live.ad
-    click = replace(view, kind=TicketKind.CLICK, cost_micros=price.click_micros)
-    return Served(
-        ad_id=str(ad.number),
-        ad_name=ad.name,
-        headline=ad.headline,
-        text=ad.text,
-        business_name=snapshot.business_name,
-        view_url=f"/t/v/{sign_ticket(view, signer)}",
-        click_url=f"/t/c/{sign_ticket(click, signer)}",
-        decision_id=str(view.nonce),
-    )

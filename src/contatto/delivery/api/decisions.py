@@ -11,8 +11,9 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.audiences.actions import blind_digests
 from contatto.audiences.model import Fingerprint
+from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.exchanging import serve_placement
-from contatto.delivery.actions.serving import AdServer, serve_ad
+from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.auth import RecentCallers
 from contatto.delivery.model.decisions import AdRequest
 from contatto.kit import errors
