@@ -47,8 +47,8 @@ HISTORIES: Final = settings(
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow],
 )
-"""Histories are not made shorter when one fails: that takes minutes, and it is printed as it is. On a machine that
-is busy with other things they take long, which is no fault of theirs.
+"""Histories are not made shorter when one fails: that takes minutes, and it is printed as it is. Where
+the machine is busy with other things they take long, which is no fault of theirs.
 """
 PEOPLE: Final = st.integers(0, 4)
 
