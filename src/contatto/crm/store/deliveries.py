@@ -35,6 +35,7 @@ RECORD_LIMIT: Final = 255
 _HELD_TEXT: Final = "(crm_deliveries.state = 'due' AND NOT crm_deliveries.is_queued)"
 _HELD: Final[ColumnElement[bool]] = literal_column("(state = 'due' AND NOT is_queued)")
 """Whether a delivery is due and has no request, in the words of its index: its target was not active."""
+_MERGED: Final[ColumnElement[bool]] = literal_column("(merged_into IS NOT NULL)")
 
 crm_deliveries = Table(
     "crm_deliveries",
@@ -79,6 +80,14 @@ crm_records = Table(
     Index("ix_crm_records_of_state", "business_id", "target_id", "state"),
     Index("ix_crm_records_of_lead", "business_id", "lead_id"),
     Index("ix_crm_records_of_record", "business_id", "target_id", "record_id"),
+    Index(
+        "ix_crm_records_merged",
+        "business_id",
+        "target_id",
+        "merged_into",
+        sqlite_where=_MERGED,
+        postgresql_where=_MERGED,
+    ),
 )
 
 
