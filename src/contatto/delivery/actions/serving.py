@@ -98,7 +98,7 @@ class Shop:
         self._asked_at = 0.0
         self._is_wanted = False
         self._asks = False
-        self._writing = asyncio.Lock()
+        self._writing: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
         self._flushing: asyncio.Task[None] | None = None
         self.loading: asyncio.Task[None] | None = None
         self._refused_version = 0
@@ -198,7 +198,7 @@ class Shop:
 
     async def flush(self, *, asks: bool = True) -> None:
         """Write down what was decided, and take grants anew if this process ``asks`` for them."""
-        async with self._writing:
+        async with self._one_at_a_time():
             if self.snapshot is None:
                 return
             self._is_wanted = self._asks = False
@@ -224,6 +224,13 @@ class Shop:
                 raise
             if tills is not None:
                 self._take_tills(tills)
+
+    def _one_at_a_time(self) -> asyncio.Lock:
+        """The lock of writing in this event loop; a server has one, commands and tests have one a run."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._writing:
+            self._writing = {loop: asyncio.Lock()}
+        return self._writing[loop]
 
     def _take_tills(self, tills: dict[str, Till]) -> None:
         self._asked_at = time.monotonic()
