@@ -21,7 +21,7 @@ def test_the_card_and_the_chat_follow_what_is_typed(served: Served, page: Page) 
     expect(page).to_have_url(re.compile("/inbox"))
     page.goto(f"{served.url}/ads/ad-groups/{served.lead_ad['adgroup_id']}/ads/new")
     expect(page.locator("[data-chat-welcome]")).to_have_text(
-        "The chat says nothing first: it waits for the person."
+        "Hello! Write to us here: we answer as soon as we can."
     )
     of_chat = AutomaticMessages(
         welcome="Welcome to <b>Mei's</b>!", questions=(PreparedReply("Open?", "Till six"),)

@@ -74,7 +74,8 @@ def test_a_marketer_connects_an_ad_account_and_reads_its_true_cost_per_lead(
 
     assert until(lambda: shows("The platform does not take the access token any more"))
     page.get_by_label("Access token").fill(elsewhere.token)
-    page.get_by_role("button", name="Save the token").click()
+    with page.expect_navigation():  # else the reload below ends it
+        page.get_by_role("button", name="Save the token").click()
     assert until(lambda: shows("Up to date"))
     ads = page.get_by_role("group", name="Ads")
     expect(ads.get_by_role("row", name=re.compile(ad["ad_id"]))).to_contain_text("Lead")
@@ -86,6 +87,7 @@ def test_a_marketer_connects_an_ad_account_and_reads_its_true_cost_per_lead(
     page.get_by_label("Source").select_option("TikTok Ads")
     page.get_by_role("button", name="Apply").click()
     row = page.get_by_role("region", name="Paid in SGD").get_by_role("row", name=re.compile("Ad of LEAD"))
+    expect(row).to_be_visible()
     cells = [text.strip() for text in row.get_by_role("cell").all_inner_texts()]
     assert [re.sub(r"[^\d.]", "", text) for text in cells[2:8]] == ["9.00", "2", "3", "2", "1", "9.00"]
     unmatched = page.get_by_role("region", name="Not matched")
