@@ -1,6 +1,10 @@
 """Numbers of features: knots where they are, also when they wander."""
 
-from contatto.delivery.predict.fields import KNOTS, MOST_KNOTS, Values
+import math
+
+import pytest
+
+from contatto.delivery.predict.fields import KNOTS, MOST_KNOTS, Fields, Values
 from contatto.delivery.predict.replica import Replica
 from tests.delivery.test_replica import learned
 
@@ -29,3 +33,13 @@ def test_a_copy_that_serves_learns_no_knots() -> None:
     for number in range(600):
         values.place_number(float(number))
     assert values.knots == [30.0, 31.0]
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 10**400, -(10**400)])
+def test_a_number_that_is_none_or_beyond_all_bounds_leaves_every_weight_finite(odd: float) -> None:
+    fields = Fields("request")
+    for number in [1.0, 2.0, odd] * 200:
+        hashes, weights = fields.hash_features({"rate": number}, 40, print)
+        assert hashes
+        assert all(math.isfinite(weight) for weight in weights)
+    assert all(math.isfinite(knot) for knot in fields.known["rate"].knots)

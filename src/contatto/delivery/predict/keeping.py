@@ -44,10 +44,14 @@ class Keeper:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._marketplace, self._say, self._every = folder, marketplace, say, every
         self._lock = (folder / "lock").open("w")
-        _lock(self._lock.fileno())
         self.count = 0
         self._journal = -1
-        self._load()
+        try:
+            _lock(self._lock.fileno())
+            self._load()
+        except BaseException:
+            self._lock.close()
+            raise
         self._waiting: list[bytes] = []
         self._since = 0
         self._save()
