@@ -13,22 +13,21 @@ from contatto.ui.render import asset_folders
 
 _API: Final = "/open_api/v1.3"
 
+_TARGET: Final = "/settings/integrations/{target_id}"
+_SIGNALS: Final = "/settings/ad-platforms/{outside_id}/signals"
 _OF_OTHERS: Final = (
+    f"GET {_SIGNALS}", f"POST {_SIGNALS}", f"POST {_SIGNALS}/{{signal_id}}/resend",
+    *(f"POST {_SIGNALS}/{step}" for step in ("pause", "resume", "stop", "test", "resend")),
     "POST /settings/ad-platforms", "GET /settings/ad-platforms/return",
     "POST /settings/ad-platforms/return", "POST /settings/ad-platforms/{outside_id}/code",
     "POST /settings/ad-platforms/{outside_id}/disconnect", "POST /settings/ad-platforms/{outside_id}/pull",
     "POST /settings/ad-platforms/{outside_id}/token", "GET /settings/integrations",
     "GET /settings/integrations/connect/{connector}", "POST /settings/integrations/connect/{connector}",
     "GET /settings/integrations/ledger", "GET /settings/integrations/{target_id}",
-    "POST /settings/integrations/{target_id}/check", "POST /settings/integrations/{target_id}/compare",
-    "GET /settings/integrations/{target_id}/dead/{delivery_id}",
-    "POST /settings/integrations/{target_id}/dead/{delivery_id}",
-    "GET /settings/integrations/{target_id}/log", "GET /settings/integrations/{target_id}/mapping",
-    "POST /settings/integrations/{target_id}/mapping", "POST /settings/integrations/{target_id}/pause",
-    "POST /settings/integrations/{target_id}/reconnect", "POST /settings/integrations/{target_id}/remove",
-    "POST /settings/integrations/{target_id}/resend", "POST /settings/integrations/{target_id}/resume",
-    "POST /settings/integrations/{target_id}/resync", "POST /settings/integrations/{target_id}/trial",
-    *(f"POST /settings/integrations/{{target_id}}/webhook{end}" for end in ("", "/close")),
+    *(f"GET {_TARGET}/{part}" for part in ("dead/{delivery_id}", "log", "mapping")),
+    *(f"POST {_TARGET}/{step}" for step in (
+        "check", "compare", "dead/{delivery_id}", "mapping", "pause", "reconnect", "remove", "resend",
+        "resume", "resync", "trial", "webhook", "webhook/close")),
 )  # fmt: skip
 """Pages that connect ad accounts elsewhere and CRMs."""
 
@@ -293,7 +292,9 @@ _PROGRAMS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "GET /report/integrated/get/", "POST /report/task/cancel/", "GET /report/task/check/",
         "POST /report/task/create/", "GET /report/task/download/",
     ),
-    Permission.ADMINISTER: ("GET /contatto/audit/list/", "GET /contatto/crm/ledger/get/"),
+    Permission.ADMINISTER: (
+        "GET /contatto/audit/list/", *(f"GET /contatto/{part}/ledger/get/" for part in ("crm", "signals")),
+    ),
 }  # fmt: skip
 """The API: an access token, whose scopes are permissions."""
 

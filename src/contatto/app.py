@@ -57,6 +57,8 @@ import contatto.measurement.api
 import contatto.people.pages.routes
 import contatto.reports.api
 import contatto.reports.pages.routes
+import contatto.signals.api.routes
+import contatto.signals.pages.routes
 import contatto.subscriptions.api
 import contatto.subscriptions.pages
 import contatto.typed.pages
@@ -137,6 +139,8 @@ ROUTERS: Final = (
     contatto.leads.pages.routes.router,
     contatto.logins.pages.router,
     contatto.people.pages.routes.router,
+    contatto.signals.api.routes.router,
+    contatto.signals.pages.routes.router,
     contatto.subscriptions.api.router,
     contatto.subscriptions.pages.router,
     contatto.reports.api.router,

@@ -1,6 +1,6 @@
 """The composition root: what ties the capabilities together, as one value for the app and the worker."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -109,6 +109,14 @@ from contatto.operators.actions.paying import purge_sightings
 from contatto.people.actions import purge_invitations
 from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
+from contatto.signals.actions import scheduling as ad_signals
+from contatto.signals.actions.erasing import erase_signals
+from contatto.signals.actions.ledger import list_told_platforms
+from contatto.signals.actions.sending import signal_kind
+from contatto.signals.actions.testing import signal_test_kind
+from contatto.signals.store.settings import signal_settings
+from contatto.signals.store.signals import ad_signals as ad_signal_rows
+from contatto.signals.store.signals import has_held_signal
 from contatto.subscriptions.actions import pushing as pushes
 from contatto.subscriptions.actions.hooks import push_hooks
 from contatto.subscriptions.model import Entity, SubscriptionEnded
@@ -124,13 +132,13 @@ _ALERTED: Final = partial(OnlyFor, list_alerted_businesses)
 """Handlers for the businesses in which somebody wants to be told elsewhere than on open pages."""
 
 AFTER: Final[After] = {
-    AdTapped: {"push_tap": _OF_CHATS(push_tap)},
+    AdTapped: {"push_tap": _OF_CHATS(push_tap), "signal_tap": ad_signals.signal_tap},
     AlertRaised: {},
     ChannelChecked: {},
     ChannelLost: {"alert_channel": alerts.alert_channel},
     ContactRejected: {},
     ConversationChanged: {},
-    ConversationMarkedSpam: {"learn_spam": signals.learn_spam},
+    ConversationMarkedSpam: {"learn_spam": signals.learn_spam, "signal_spam": ad_signals.signal_spam},
     ConversationRead: {"push_read": _OF_CHATS(push_read)},
     ConversationStarted: {"learn_conversation": Together(signals.learn_conversations)},
     FormSubmitted: {"push_form_lead": _OF_LEADS(pushes.push_form_lead)},
@@ -222,6 +230,24 @@ def count_intake(tx: Tx, business_id: str) -> Intake:
     return Intake(found.waiting, found.stored, found.merged, found.refused)
 
 
+def lead_changed(tx: Tx, business_id: str, lead_id: str) -> None:
+    """Make a change of a lead due at linked CRMs, and at the ad platform that earned it."""
+    crm.schedule_lead(tx, business_id, lead_id)
+    ad_signals.schedule_signals(tx, business_id, lead_id)
+
+
+def leads_merged(tx: Tx, business_id: str, kept_id: str, merged_id: str, *, is_undone: bool) -> None:
+    """Let linked CRMs and ad platforms take note of a merge."""
+    crm.schedule_merge(tx, business_id, kept_id, merged_id, is_undone=is_undone)
+    ad_signals.signals_merged(tx, business_id, kept_id, merged_id, is_undone=is_undone)
+
+
+def leads_gone(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
+    """Carry an erasure to linked CRMs and to ad platforms."""
+    crm.schedule_erasure(tx, business_id, lead_ids)
+    erase_signals(tx, business_id, lead_ids)
+
+
 PORTS: Final = Parts(
     LeadPorts(
         unread_chats=conversations.list_unread_lead_ids,
@@ -234,11 +260,11 @@ PORTS: Final = Parts(
         forget_answers=forms.forget_answers,
         forget_audiences=audiences.forget_members,
         forget_viewers=forget_viewers,
-        lead_changed=crm.schedule_lead,
-        leads_merged=crm.schedule_merge,
-        leads_gone=crm.schedule_erasure,
+        lead_changed=lead_changed,
+        leads_merged=leads_merged,
+        leads_gone=leads_gone,
     ),
-    CrmPorts(answers=answers_by_label, intake=count_intake, connectors=CONNECTORS),
+    CrmPorts(answers=answers_by_label, intake=count_intake, told=list_told_platforms, connectors=CONNECTORS),
     ChargePort(charge=charging.charge_impressions, note_click=charging.note_click),
 )
 """What capabilities ask of those above them."""
@@ -272,6 +298,10 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
             "crm_held", has_held, crm.release_deliveries, tables={crm_deliveries.name, crm_targets.name}
         ),
         QueuedWork("crm_sweeps", has_sweep, crm.sweep_leads, tables={crm_targets.name}),
+        QueuedWork(
+            "signals_held", has_held_signal, ad_signals.release_signals,
+            tables={ad_signal_rows.name, signal_settings.name},
+        ),
     )
 
 
@@ -289,6 +319,7 @@ def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     kinds = (
         replies.reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), *push_kinds, *crm_kinds,
         account_check_kind(urls), pushing.alert_push_kind(settings.mail_from, settings.base_url),
+        signal_kind(), signal_test_kind(),
     )  # fmt: skip
     return {kind.name: kind for kind in kinds}
 
@@ -323,6 +354,7 @@ def periodic_jobs(
         PeriodicJob(60.0, lambda tx: expire_requests(tx, kinds)),
         PeriodicJob(3600.0, lambda tx: purge_requests(tx, tx.now - outbox.KEEP)),
         PeriodicJob(3600.0, crm.purge_sync),
+        PeriodicJob(30.0, ad_signals.resume_renewed),
         PeriodicJob(3600.0, purge_photos, has_photo_to_forget),
         PeriodicJob(3600.0, purge_form_pictures, has_form_picture_to_forget),
         PeriodicJob(3600.0, purge_drafts),

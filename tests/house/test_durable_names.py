@@ -4,9 +4,9 @@ from contatto.kit.outbox import event_name
 from contatto.wiring import AFTER
 
 HANDLERS = {
-    "ad_tapped": {"push_tap"},
+    "ad_tapped": {"push_tap", "signal_tap"},
     "channel_lost": {"alert_channel"},
-    "conversation_marked_spam": {"learn_spam"},
+    "conversation_marked_spam": {"learn_spam", "signal_spam"},
     "conversation_read": {"push_read"},
     "conversation_started": {"learn_conversation"},
     "form_submitted": {"push_form_lead"},

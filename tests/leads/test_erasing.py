@@ -47,12 +47,12 @@ PERSONAL: Final = {
     "persons", "conversations", "messages", "sends", "inline_notices", "ad_referrals",
     "conversation_labels", "private_notes", "note_mentions", "scheduled_replies", "photos", "receipts",
     "pushes", "kept_pages", "rejected_contacts", "crm_deliveries", "crm_records",
-    "crm_trials",
+    "crm_trials", "ad_signals",
 }  # fmt: skip
 """What may hold a value of a person, or hangs on one."""
 WITH_IDS_ALONE: Final = {
     "lead_labels", "conversation_labels", "note_mentions", "sends", "inline_notices", "lead_job_items",
-    "consent_receipts",
+    "consent_receipts", "ad_signals",
 }  # fmt: skip
 IMPERSONAL: Final = {
     "businesses", "members", "sessions", "api_tokens", "auth_codes", "confirmed_terms", "ad_accounts",
@@ -77,6 +77,8 @@ IMPERSONAL: Final = {
     "users", "invitations", "mails", "alert_choices", "push_browsers",
     # CRMs: ids of leads that are to be erased there, and digests of the statuses that we wrote, for a day
     "crm_targets", "crm_erasures", "crm_echoes",
+    # ad platforms: what they are told, ids of leads that were erased, test events about nobody
+    "signal_settings", "signal_erasures", "signal_tests",
 }  # fmt: skip
 
 
@@ -111,6 +113,7 @@ class House:
             "lead_events", "lead_files", "form_answers", "sends", "inline_notices", "ad_referrals",
             "conversation_labels", "private_notes", "note_mentions", "scheduled_replies",
             "kept_pages", "crm_deliveries", "crm_records", "crm_trials", "rejected_contacts",
+            "ad_signals",
         ):  # fmt: skip
             plant.row(table)
         plant.row("lead_merges", kept_id=lead.id)

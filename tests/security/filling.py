@@ -33,7 +33,7 @@ from tests.background import do_all_due
 from tests.failing import fail_job, fail_push
 from tests.forms.papers import content, published, question
 from tests.journeys.running import PASSWORD, ad_group, message, weak_hash, webhook_body
-from tests.security.elsewhere import fill_ads_elsewhere
+from tests.security.elsewhere import fill_ads_elsewhere, fill_signals, tap_elsewhere
 from tests.security.ids import ids_of
 from tests.security.invited import found_in, links_of_people
 from tests.security.linked import erase_lead, fill_crm, keep_refusal, try_crm
@@ -136,6 +136,7 @@ class Filling:
         self.ads()
         self.settings()
         fill_ads_elsewhere(self.press, self.of)
+        fill_signals(self.press, self.ids("outside_id")[0], self.world, self.of)
         fill_crm(self.world, self.of)
         self.forms()
         self.chats()
@@ -257,8 +258,9 @@ class Filling:
     def webhook(self, event: str, user: str, text: str) -> None:
         now = self.world.context.clock.now()
         said = message(text, user, int(now.timestamp() * 1_000))
-        if user.endswith("0"):
-            referral = {"source": "ad", "ad": {"ad_id": self.made["ad"]}}
+        taps = {"0": {"ad_id": self.made["ad"]}, "1": tap_elsewhere(self.of)}
+        if user[-1] in taps:
+            referral = {"source": "ad", "ad": taps[user[-1]]}
             tapped = {key: said[key] for key in ("from", "from_user", "conversation_id", "timestamp")}
             self.deliver("im_referral_msg", tapped | {"referral": referral})
         self.deliver(event, said)

@@ -48,6 +48,7 @@ PLACES: Final = {
     "reply_id": ("scheduled_replies.id", "saved_replies.id"),
     "report_id": ("saved_reports.id",),
     "session_id": ("sessions.id",),
+    "signal_id": ("ad_signals.id",),
     "subscription_id": ("subscriptions.number",),
     "target_id": ("crm_targets.number",),
     "task_id": ("lead_tasks.id", "report_tasks.number", "lead_files.number"),

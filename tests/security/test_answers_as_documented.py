@@ -48,6 +48,7 @@ WALKED: Final = {
 _numbers = itertools.count(1)
 NEED_NOTHING: Final = {
     "/advertiser/info/", "/contatto/audit/list/", "/contatto/crm/ledger/get/", "/contatto/hook/sample/",
+    "/contatto/signals/ledger/get/",
     "/oauth2/advertiser/get/",
 }  # fmt: skip
 """What is answered without a single field."""

@@ -1,6 +1,6 @@
 """What CRM sync asks of the capabilities beside and above it: handed in when an installation is built."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from contatto.crm.model.connector import Connector
@@ -24,6 +24,20 @@ class Intake:
         return self.waiting + self.stored + self.merged + self.refused
 
 
+@dataclass(frozen=True, slots=True)
+class ToldPlatform:
+    """An ad account elsewhere that is told of leads: ``signals`` is the sum of those after it."""
+
+    name: str
+    href: str
+    signals: int
+    due: int
+    sent: int
+    withheld: int
+    dead: int
+    adds_up: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrmPorts:
     """All of them are required.
@@ -31,9 +45,11 @@ class CrmPorts:
     Attributes:
         answers: what a lead answered to forms, by the labels of the questions; the latest answer of each.
         intake: the ledger of what came in.
+        told: how the signals to ad platforms stand, for the same ledger.
         connectors: those of the registry; tests hand in others.
     """
 
     answers: Callable[[Tx, str, str], Mapping[str, str]]
     intake: Callable[[Tx, str], Intake]
+    told: Callable[[Tx, str], Sequence[ToldPlatform]]
     connectors: Mapping[str, Connector]

@@ -17,6 +17,8 @@ from contatto.jobs.model import FailedWork, Source
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, LazyText
+from contatto.signals.model.events import SIGNAL, SIGNAL_TEST
+from contatto.signals.rules.reasons import reason_text as signal_reason
 
 _ID: Final = re.compile(r"(job|request)-([1-9][0-9]{0,17})", re.ASCII)
 _LEAD: Final = N_("Tell a program of a lead")
@@ -26,6 +28,8 @@ _ALERT: Final = N_("Tell members of what they want to know")
 _FORGET: Final = N_("Delete what was kept of a removed lead")
 WORK: Final[Mapping[str, str]] = {
     PULL: N_("Read an ad account of another platform"),
+    SIGNAL: N_("Tell an ad platform what became of a lead"),
+    SIGNAL_TEST: N_("Send a test event to an ad platform"),
     "alert_assignment": _ALERT,
     "alert_channel": _ALERT,
     "alert_lead": _ALERT,
@@ -62,6 +66,8 @@ WORK: Final[Mapping[str, str]] = {
     "push_tap": _MESSAGE,
     "push_test_lead": _LEAD,
     REPLY: N_("Send a reply to the platform"),
+    "signal_spam": N_("Tell an ad platform what became of a lead"),
+    "signal_tap": N_("Tell an ad platform what became of a lead"),
 }
 """What was to be done, by the name of a handler of events or of a kind of requests."""
 REASONS: Final[Mapping[str, str]] = {"unknown handler": N_("It waits for a release that knows it")}
@@ -70,6 +76,8 @@ _OWN_REASONS: Final[Mapping[str, Callable[[str], LazyText | str]]] = {
     REPLY: stop_text,
     CONSENT: consent_text,
     CHECK: check_text,
+    SIGNAL: signal_reason,
+    SIGNAL_TEST: signal_reason,
 }
 """Who says why a kind of requests fails, where that is its owner alone."""
 

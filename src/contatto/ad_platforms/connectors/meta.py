@@ -146,12 +146,12 @@ def _said_in(answer: HttpAnswer) -> _Answer | PullFailure:
     try:
         said = _answers.decode(answer.body)
     except UNREADABLE:
-        return _failure(answer, 0) or NotNow("not_json", retry_after_s(answer))
-    return _failure(answer, said.error.code if said.error else 0) or said
+        return meta_failure(answer, 0) or NotNow("not_json", retry_after_s(answer))
+    return meta_failure(answer, said.error.code if said.error else 0) or said
 
 
-def _failure(answer: HttpAnswer, code: int) -> PullFailure | None:
-    """What is wrong by the status and the code of an error; None where nothing is."""
+def meta_failure(answer: HttpAnswer, code: int) -> PullFailure | None:
+    """What is wrong by the status and the code of an error of the Graph API; None where nothing is."""
     for reason, codes in (("too_fast", _TOO_FAST), ("platform_away", _AWAY)):
         if code in codes:
             return NotNow(reason, retry_after_s(answer))

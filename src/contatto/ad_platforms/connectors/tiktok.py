@@ -180,13 +180,18 @@ def _data_of(answer: HttpAnswer) -> _Data | PullFailure:
         said = _answers.decode(answer.body)
     except UNREADABLE:
         return _without_code(answer)
+    return tiktok_failure(answer, said.code) or said.data or _Data()
+
+
+def tiktok_failure(answer: HttpAnswer, code: int) -> PullFailure | None:
+    """What is wrong by the status and the code of an answer; None where nothing is."""
     if answer.status != 200:
         return _without_code(answer)
-    if said.code == 0:
-        return said.data or _Data()
-    if said.code in _NOT_NOW:
-        return NotNow(_NOT_NOW[said.code], retry_after_s(answer))
-    return Failed("token_refused" if said.code in _TOKEN_REFUSED else f"platform_{said.code}"[:64])
+    if code == 0:
+        return None
+    if code in _NOT_NOW:
+        return NotNow(_NOT_NOW[code], retry_after_s(answer))
+    return Failed("token_refused" if code in _TOKEN_REFUSED else f"platform_{code}"[:64])
 
 
 def _without_code(answer: HttpAnswer) -> PullFailure:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from contatto.crm.actions.targets import NOT_CONNECTED, NOT_STARTED
 from contatto.crm.model.deliveries import DeliveryState
 from contatto.crm.model.targets import Target
-from contatto.crm.ports import CrmPorts, Intake
+from contatto.crm.ports import CrmPorts, Intake, ToldPlatform
 from contatto.crm.rules.alarms import TOLD, Alarm, Standing, find_alarms
 from contatto.crm.store import standings as store
 from contatto.crm.store.targets import list_all_targets, list_targets
@@ -30,16 +30,18 @@ class TargetLedger:
 
 @dataclass(frozen=True, slots=True)
 class CrmLedger:
-    """What came in, and each target."""
+    """What came in, each target, and each ad account elsewhere that is told of leads."""
 
     intake: Intake
     targets: tuple[TargetLedger, ...]
+    told: tuple[ToldPlatform, ...] = ()
 
 
 def load_ledger(tx: Tx, business_id: str) -> CrmLedger:
     """The ledger of a business, read in one transaction."""
     found = load_standings(tx, business_id, list_targets(tx, business_id))
-    return CrmLedger(tx.ports[CrmPorts].intake(tx, business_id), found)
+    ports = tx.ports[CrmPorts]
+    return CrmLedger(ports.intake(tx, business_id), found, tuple(ports.told(tx, business_id)))
 
 
 def load_standings(tx: Tx, business_id: str, targets: list[Target]) -> tuple[TargetLedger, ...]:

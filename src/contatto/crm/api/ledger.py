@@ -62,11 +62,24 @@ class TargetInfo(Answer, frozen=True):
     comparison: ComparisonInfo | None
 
 
+class ToldInfo(Answer, frozen=True):
+    """An ad account elsewhere that is told of leads: ``signals`` is the sum of the four after it."""
+
+    name: str
+    signals: int
+    due: int
+    sent: int
+    withheld: int
+    dead: int
+    adds_up: bool
+
+
 class LedgerInfo(Answer, frozen=True):
-    """The ledger of a business at one moment."""
+    """The ledger of a business at one moment; ``ad_platforms`` are told by signals."""
 
     intake: IntakeInfo
     targets: list[TargetInfo]
+    ad_platforms: list[ToldInfo]
 
 
 @router.get("/contatto/crm/ledger/get/")
@@ -85,7 +98,12 @@ async def get_crm_ledger(request: Request, caller: ApiCaller) -> Answered[Ledger
     found = await context_of(request).db.read(work)
     intake = found.intake
     shown = IntakeInfo(intake.received, intake.stored, intake.merged, intake.refused, intake.waiting)
-    return api_answer(LedgerInfo(shown, [_show(each) for each in found.targets]), request_id_of(request))
+    told = [
+        ToldInfo(each.name, each.signals, each.due, each.sent, each.withheld, each.dead, each.adds_up)
+        for each in found.told
+    ]
+    targets = [_show(each) for each in found.targets]
+    return api_answer(LedgerInfo(shown, targets, told), request_id_of(request))
 
 
 def _show(found: TargetLedger) -> TargetInfo:

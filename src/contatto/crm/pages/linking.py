@@ -71,6 +71,7 @@ async def show_ledger(request: Request, caller: PageCaller) -> HTMLResponse:
         connectors = tx.ports[CrmPorts].connectors
         return {
             "intake": ledger.intake,
+            "told": ledger.told,
             "targets": [show_target(each, connectors) for each in ledger.targets],
         }
 

@@ -1,0 +1,1 @@
+"""Signals in the API v1.3."""

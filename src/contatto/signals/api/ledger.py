@@ -1,0 +1,95 @@
+"""The ledger of signals to ad platforms, in the API v1.3."""
+
+from typing import Final
+
+from starlette.requests import Request
+
+from contatto.accounts.auth import ApiCaller
+from contatto.accounts.model import Permission
+from contatto.accounts.rules import require
+from contatto.kit.answer_schemas import ApiRouter
+from contatto.kit.answers import Answer, IdText, TimeText
+from contatto.kit.api_types import api_time, request_id_of
+from contatto.kit.db.tx import Tx
+from contatto.kit.http import Answered, api_answer
+from contatto.signals.actions.ledger import SignalLedger, load_signal_ledger
+from contatto.signals.store.erasures import list_signal_erasures
+from contatto.ui.context import context_of
+
+router: Final = ApiRouter(prefix="/open_api/v1.3", tags=["Signals"])
+MOST_ERASURES: Final = 100
+
+
+class SignalErasureInfo(Answer, frozen=True):
+    """A person who was erased here; ``sent`` signals of them the platform may have, as hashes."""
+
+    lead_id: str
+    state: str
+    sent: int
+    create_time: TimeText | None
+
+
+class SignalAccountInfo(Answer, frozen=True):
+    """An ad account elsewhere: ``signals`` is counted by itself, and is the sum of the four after it.
+
+    ``erasures`` are the latest 100.
+    """
+
+    outside_account_id: IdText
+    platform: str
+    external_id: str
+    mode: str
+    reason: str
+    signals: int
+    due: int
+    sent: int
+    withheld: int
+    dead: int
+    adds_up: bool
+    alarms: list[str]
+    last_arrived_time: TimeText | None
+    erasures: list[SignalErasureInfo]
+
+
+class SignalAccounts(Answer, frozen=True):
+    accounts: list[SignalAccountInfo]
+
+
+@router.get("/contatto/signals/ledger/get/")
+async def get_signal_ledger(request: Request, caller: ApiCaller) -> Answered[SignalAccounts]:
+    """Extension: what each ad platform was told of leads; the sums hold at any moment.
+
+    ``mode`` is ``off``, ``active``, ``paused`` or ``shut_out``; ``alarms`` are ``shut_out``, ``none_arrives``
+    (signals are due for five minutes and none has arrived), ``dead`` and ``miscounted``, the worst first. An
+    erasure is ``finished`` where nothing had left, else ``unsupported``: no platform takes an event back.
+    """
+    require(caller, Permission.ADMINISTER)
+
+    def work(tx: Tx) -> list[SignalAccountInfo]:
+        return [_show(tx, each) for each in load_signal_ledger(tx, caller.business_id)]
+
+    return api_answer(SignalAccounts(await context_of(request).db.read(work)), request_id_of(request))
+
+
+def _show(tx: Tx, row: SignalLedger) -> SignalAccountInfo:
+    account, settings, has = row.account, row.settings, row.standing
+    erased = list_signal_erasures(tx, account.business_id, account.id, MOST_ERASURES)
+    return SignalAccountInfo(
+        outside_account_id=account.id,
+        platform=account.platform.value,
+        external_id=account.external_id,
+        mode=settings.mode.value,
+        reason=settings.reason,
+        signals=has.signals,
+        due=has.due,
+        sent=has.sent,
+        withheld=has.withheld,
+        dead=has.dead,
+        adds_up=has.adds_up,
+        alarms=[alarm.value for alarm in row.alarms],
+        last_arrived_time=api_time(settings.arrived_at),
+        erasures=[
+            SignalErasureInfo(each.lead_id, each.state.value, each.sent, api_time(each.created_at))
+            for each in erased
+        ],
+    )

@@ -1,0 +1,3 @@
+"""All endpoints of signals as one router."""
+
+from contatto.signals.api.ledger import router as router

@@ -1,0 +1,3 @@
+"""All pages of signals as one router."""
+
+from contatto.signals.pages.accounts import router as router

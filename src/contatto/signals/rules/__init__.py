@@ -1,0 +1,1 @@
+"""Pure rules of signals: which are due, who consented, how values are hashed, what answers mean."""

@@ -1,0 +1,1 @@
+"""Tables of signals, of the settings of each account, of erasures and of tests."""

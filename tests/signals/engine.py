@@ -1,0 +1,157 @@
+"""Signals without a worker or a network: a lead of a platform's ad, and a test that says what is answered."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import insert
+
+from contatto.ad_platforms.actions.accounts import (
+    NewOutsideAccount,
+    connect_outside_account,
+    replace_outside_token,
+)
+from contatto.ad_platforms.model import PULL, AdPlatform, OutsideAccount
+from contatto.ad_platforms.store.accounts import find_outside_account
+from contatto.capture.model import Field
+from contatto.channels.model import ChannelAccount, Platform
+from contatto.inbox.model import AdReferral
+from contatto.inbox.store.persons import persons
+from contatto.inbox.store.referrals import append_referral
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from contatto.kit.exchange import HttpOutcome
+from contatto.kit.ids import new_id
+from contatto.kit.outbound.model import Ask, OutboundRequest
+from contatto.kit.outbound.steps import next_step
+from contatto.kit.outbound.store import delete_requests_of
+from contatto.kit.settings import Settings
+from contatto.leads.model.leads import Lead
+from contatto.signals.actions import scheduling
+from contatto.signals.actions.settings import NewSignalSettings, save_choices
+from contatto.signals.model.events import AdSignal, SignalState
+from contatto.signals.model.settings import ConsentRule, SignalSettings, Step
+from contatto.signals.store.settings import find_signal_settings
+from contatto.signals.store.signals import list_signals
+from contatto.wiring import PORTS, outbound_kinds
+from tests import make
+from tests.crm.engine import claim
+from tests.signals.platforms import TOKEN, Meta, TikTok
+from tests.signals.platforms import Platform as InMemory
+
+KINDS: Final = outbound_kinds(Settings(base_url="https://contatto.example.com"))
+ALL: Final = tuple(Step)
+EMAIL: Final = make.contact("Ada@example.com", Field.EMAIL)
+PHONE: Final = make.contact("+6591234567")
+ADVERTISER: Final = "7001"
+
+
+@dataclass
+class Side:
+    """A business with a connected ad account whose signals are on, a chat, and the platform in memory."""
+
+    business_id: str
+    account: OutsideAccount
+    channel: ChannelAccount
+    platform: InMemory
+
+    def tap(self, tx: Tx, conversation_id: str, at: datetime = make.NOON, **changes: Any) -> None:
+        told = AdReferral(new_id(), self.business_id, conversation_id, 31, "click-1", "",
+                          "", at, ADVERTISER)  # fmt: skip
+        append_referral(tx, replace(told, **changes))
+
+    def lead(self, tx: Tx, user: str = "u1", *contacts: Any, is_tapped: bool = True, **changes: Any) -> Lead:
+        """A lead of this chat, which an ad opened."""
+        person_id = new_id()
+        row = {"id": person_id, "business_id": self.business_id, "channel_account_id": self.channel.id,
+               "external_id": f"scoped-{user}", "name_key": "", "created_at": make.NOON}  # fmt: skip
+        tx.execute(insert(persons).values(**row))
+        if is_tapped:
+            self.tap(tx, f"chat-{user}", **changes)
+        return make.lead(
+            tx, self.business_id, *(contacts or (EMAIL, PHONE)), person_id=person_id,
+            channel_account_id=self.channel.id, conversation_id=f"chat-{user}",
+        )  # fmt: skip
+
+    def signals(self, tx: Tx, *states: SignalState) -> list[AdSignal]:
+        return list_signals(tx, self.business_id, self.account.id, states)[::-1]
+
+    def standing(self, tx: Tx) -> list[tuple[str, str, str]]:
+        return [(each.step.value, each.state.value, each.reason) for each in self.signals(tx)]
+
+    def settings(self, tx: Tx) -> SignalSettings:
+        found = find_signal_settings(tx, self.business_id, self.account.id)
+        assert found is not None
+        return found
+
+
+def begun(tx: Tx, name: str = "tiktok", **changes: Any) -> Side:
+    """Connected, and turned on for people who were not asked, too."""
+    business_id = make.business(tx).id
+    of = AdPlatform(name)
+    channel = make.channel(tx, business_id, Platform.TIKTOK if name == "tiktok" else Platform.WHATSAPP,
+                           external_id="page-1")  # fmt: skip
+    new = NewOutsideAccount(of, ADVERTISER, access_token=TOKEN)
+    account = find_outside_account(tx, business_id, connect_outside_account(tx, business_id, new, ()))
+    assert account is not None
+    delete_requests_of(tx, business_id, PULL, [account.id])
+    platform: InMemory = TikTok(now=tx.now) if name == "tiktok" else Meta(now=tx.now)
+    side = Side(business_id, account, channel, platform)
+    turn_on(tx, side, **changes)
+    return side
+
+
+def turn_on(tx: Tx, side: Side, **changes: Any) -> None:
+    chosen = NewSignalSettings(
+        side.platform.dataset, ALL, ConsentRule.NOT_REFUSED, whatsapp_id="901", currency="EUR",
+        value_micros=50_000_000,
+    )  # fmt: skip
+    save_choices(tx, side.business_id, side.account.id, replace(chosen, **changes))
+
+
+def with_ports(tx: Tx) -> Tx:
+    return replace(tx, ports=PORTS)
+
+
+def later(tx: Tx, side: Side, **by: float) -> Tx:
+    """The same a while later, here and there."""
+    moved = replace(tx, now=tx.now + timedelta(**by))
+    side.platform.now = moved.now
+    return moved
+
+
+def settle(tx: Tx, claimed: tuple[OutboundRequest, Ask], outcome: HttpOutcome) -> None:
+    request, ask = claimed
+    assert next_step(tx, KINDS[request.kind], request, (ask, outcome), float) is None
+
+
+def run_all(tx: Tx, side: Side, rounds: int = 20) -> None:
+    """Let all go that is due now."""
+    for _ in range(rounds):
+        scheduling.resume_renewed(tx)
+        scheduling.release_signals(tx)
+        begun_now = claim(tx)
+        if not begun_now:
+            return
+        for each in begun_now:
+            settle(tx, each, side.platform.send(each[1].request))
+    raise AssertionError("it never ends")
+
+
+def run_for(tx: Tx, side: Side, hours: float) -> Tx:
+    """Let time pass hour by hour, and all go that is due on the way."""
+    for _ in range(int(hours)):
+        run_all(tx, side)
+        tx = later(tx, side, hours=1)
+    run_all(tx, side)
+    return tx
+
+
+def reconnect(tx: Tx, side: Side, token: str) -> None:
+    """Give the account another token; its ads are not read here."""
+    replace_outside_token(tx, side.business_id, side.account.id, token)
+    delete_requests_of(tx, side.business_id, PULL, [side.account.id])
+
+
+def in_house(database: Database, work: Any) -> None:
+    database.write_now(lambda tx: work(with_ports(tx)))

@@ -1,0 +1,191 @@
+"""The page of an ad account's signals: turning them on, a test event, the log, and what is refused."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from contatto.ad_platforms.actions.accounts import NewOutsideAccount, connect_outside_account
+from contatto.ad_platforms.model import AdPlatform
+from contatto.kit.db.tx import Tx
+from contatto.kit.exchange import HttpAnswer
+from contatto.kit.outbound.model import Done
+from contatto.leads.model.leads import LeadStatus
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.listing import list_leads
+from contatto.signals.connectors.tiktok import TikTokSignals
+from contatto.signals.model.events import (
+    Feed,
+    ShutOut,
+    SignalEvent,
+    SignalState,
+    SignalTestState,
+    Whom,
+)
+from contatto.signals.model.settings import ConsentRule, SignalMode, Step
+from contatto.signals.store.settings import find_signal_settings, find_signal_test
+from contatto.signals.store.signals import list_signals, record_signal_state
+from tests.background import do_all_due
+from tests.journeys.running import House, csrf_of, message, running_house
+from tests.outbound import answer, claim_all
+from tests.signals.engine import KINDS
+from tests.signals.platforms import TOKEN, TikTok
+
+CHOSEN: Final[dict[str, Any]] = {"dataset_id": "1800", "steps": ["captured", "converted"], "consent": "not_refused",
+          "currency": "EUR", "value": "50", "name.converted": "deal_won"}  # fmt: skip
+
+
+@pytest.fixture
+def house(tmp_path: Path, database_url: str) -> Iterator[House]:
+    with running_house(tmp_path, database_url=database_url, worker="separate") as opened:
+        opened.sign_in()
+        yield opened
+
+
+@pytest.fixture
+def account(house: House) -> str:
+    new = NewOutsideAccount(AdPlatform.TIKTOK, "7001", access_token=TOKEN)
+    return house.context.db.write_now(lambda tx: connect_outside_account(tx, house.business_id, new, ()))
+
+
+def page(house: House, account: str) -> str:
+    return house.client.get(f"/settings/ad-platforms/{account}/signals").text
+
+
+def post(house: House, account: str, path: str = "", **form: Any) -> Any:
+    token = {"csrf_token": csrf_of(page(house, account))}
+    return house.client.post(
+        f"/settings/ad-platforms/{account}/signals{path}", data=form | token, follow_redirects=False
+    )
+
+
+def settings(house: House, account: str) -> Any:
+    return house.context.db.read_now(lambda tx: find_signal_settings(tx, house.business_id, account))
+
+
+def test_signals_are_turned_on_held_back_and_turned_off(house: House, account: str) -> None:
+    assert "Turn signals on" in page(house, account)
+    assert post(house, account, **CHOSEN).status_code == 303
+    kept = settings(house, account)
+    assert (kept.mode, kept.dataset_id, kept.consent) == (SignalMode.ACTIVE, "1800", ConsentRule.NOT_REFUSED)
+    assert (kept.steps, kept.names) == ((Step.CAPTURED, Step.CONVERTED), {Step.CONVERTED: "deal_won"})
+    assert (kept.value_micros, kept.currency) == (50_000_000, "EUR")
+    shown = page(house, account)
+    assert 'value="deal_won"' in shown
+    assert 'value="1800"' in shown
+    for step, mode in (("pause", "paused"), ("resume", "active"), ("stop", "off")):
+        assert post(house, account, f"/{step}").status_code == 303
+        assert settings(house, account).mode.value == mode
+    assert post(house, account, "/resume").status_code == 303
+    assert settings(house, account).mode is SignalMode.OFF, "only new choices turn them on"
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "says"),
+    [
+        ("dataset_id", "<b>", "Events Manager"),
+        ("steps", [], "at least one"),
+        ("currency", "", "an amount needs one"),
+        ("value", "-5", "above zero"),
+        ("value", "lots", "write a number"),
+        ("name.converted", "an event, too", "50 letters"),
+    ],
+)
+def test_a_wrong_choice_is_said_in_place_and_nothing_is_lost_or_kept(
+    house: House, account: str, field: str, text: Any, says: str
+) -> None:
+    refused = post(house, account, **{**CHOSEN, field: text})
+    assert refused.status_code == 422
+    assert says in refused.text
+    if field != "dataset_id":
+        assert 'value="1800"' in refused.text, "what was typed stays"
+    assert settings(house, account) is None
+
+
+def test_a_test_event_goes_the_real_way_and_shows_what_the_platform_said(house: House, account: str) -> None:
+    post(house, account, **CHOSEN)
+    assert post(house, account, "/test", code="bad code").status_code == 422
+    assert post(house, account, "/test", code="TEST123", step="captured").status_code == 303
+    platform = TikTok(dataset="1800", now=house.context.clock.now())
+    kind = KINDS["ad_signal_test"]
+    for claimed in house.context.db.write_now(lambda tx: claim_all(tx, kind)):
+        outcome = platform.send(claimed[1].request)
+        house.context.db.write_now(lambda tx: answer(tx, kind, claimed, outcome))  # noqa: B023
+    (told,) = platform.tested
+    assert (platform.counted, told["event"]) == ([], "SubmitForm")
+    test = house.context.db.read_now(lambda tx: find_signal_test(tx, house.business_id, account))
+    assert test is not None
+    assert test.state is SignalTestState.TAKEN
+    assert "request_id" in page(house, account)
+
+
+def captured(house: House) -> None:
+    """A lead of an ad of that account."""
+    at_ms = int(house.context.clock.now().timestamp() * 1_000)
+    said = message("my number is +65 9123 4567", "u1", at_ms)
+    tap = {key: said[key] for key in ("from", "from_user", "conversation_id", "timestamp")}
+    ad = {"ad": {"ad_id": "31", "advertiser_id": "7001"}}
+    assert house.webhook("im_referral_msg", tap | {"referral": ad}).status_code == 200
+    assert house.webhook("im_receive_msg", said).status_code == 200
+    settle(house)
+
+
+def settle(house: House) -> None:
+    """Do what waits, and send nothing."""
+
+    async def work() -> None:
+        while await do_all_due(house.context.db, house.context.installation):
+            pass
+
+    asyncio.run(work())
+
+
+def test_a_dead_letter_is_shown_without_a_contact_value_and_sent_again(house: House, account: str) -> None:
+    post(house, account, **CHOSEN)
+    captured(house)
+
+    def find(tx: Tx) -> Any:
+        (signal,) = list_signals(tx, house.business_id, account)
+        return signal
+
+    signal = house.context.db.read_now(find)
+    assert signal.state is SignalState.DUE
+    house.context.db.write_now(lambda tx: record_signal_state(tx, signal, SignalState.DEAD, "event_refused"))
+    shown = page(house, account)
+    assert "The platform does not take this event" in shown
+    assert "9123" not in shown
+    assert post(house, account, f"/{signal.id}/resend", value="x").status_code == 422
+    assert post(house, account, f"/{signal.id}/resend").status_code == 303
+    assert house.context.db.read_now(find).state is SignalState.DUE
+    assert post(house, account, f"/{signal.id}/resend").status_code == 409
+    assert post(house, account, "/resend").status_code == 303
+
+
+def test_the_ledgers_of_page_and_api_count_signals(house: House, account: str) -> None:
+    post(house, account, **CHOSEN)
+    captured(house)
+    (row,) = house.data("GET", "/contatto/signals/ledger/get/")["accounts"]
+    assert (row["signals"], row["due"], row["adds_up"], row["mode"]) == (1, 1, True, "active")
+    (told,) = house.data("GET", "/contatto/crm/ledger/get/")["ad_platforms"]
+    assert (told["signals"], told["due"]) == (1, 1)
+    assert "Signals to ad platforms" in house.client.get("/settings/integrations/ledger").text
+    assert json.dumps(row).count("9123") == 0
+
+
+def test_another_contatto_takes_our_events_as_tiktok_does(house: House, account: str) -> None:
+    post(house, account, **CHOSEN)
+    captured(house)
+    event_set = house.data("POST", "/crm/create/", name="Signals")["event_set_id"]
+    (lead,) = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))
+    whom = Whom(lead.person_id, ("ada@example.com",), ("+6591234567",))
+    event = SignalEvent("event-1", "qualified_lead", house.context.clock.now(), lead.number, whom)
+    for set_id, means in ((event_set, Done()), ("404", ShutOut("dataset_gone"))):
+        feed = Feed("http://127.0.0.1:8000", set_id, house.token)
+        request = TikTokSignals().ask(feed, event)
+        said = house.client.post(request.url, content=request.body, headers=dict(request.headers))
+        assert TikTokSignals().read(HttpAnswer(said.status_code, {}, said.content)) == means
+    (moved,) = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))
+    assert moved.status is LeadStatus.QUALIFIED

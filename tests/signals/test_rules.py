@@ -1,0 +1,243 @@
+"""Which steps are due, who may be told of, how values are hashed, and what answers of platforms mean."""
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contatto.channels.model import Platform
+from contatto.kit.exchange import HttpAnswer
+from contatto.kit.ids import new_id
+from contatto.kit.outbound.model import Done, Failed, NotNow
+from contatto.leads.model.leads import HistoryEntry, HistoryKind, LeadId, LeadStatus
+from contatto.signals.actions.scheduling import name_event
+from contatto.signals.connectors.meta import MetaSignals
+from contatto.signals.connectors.tiktok import TikTokSignals
+from contatto.signals.model.events import Feed, ShutOut, SignalEvent, Whom
+from contatto.signals.model.settings import ConsentRule, SignalMode, SignalSettings, Step
+from contatto.signals.registry import CONNECTORS
+from contatto.signals.rules.hashing import digest, digests, normal_email, plain_phone, plus_phone
+from contatto.signals.rules.reasons import REASONS, reason_text
+from contatto.signals.rules.sources import earning_account, last_before, still_stands
+from contatto.signals.rules.steps import may_leave, reached_at, steps_due
+from tests.make import NOON
+
+ACCOUNT, LEAD = new_id(), new_id()
+SETTINGS = SignalSettings(
+    ACCOUNT, "b1", SignalMode.ACTIVE, "", "1800", "901", tuple(Step), ConsentRule.GIVEN, "EUR", None,
+    NOON, NOON, None,
+)  # fmt: skip
+FEED = Feed("https://platform.example.com", "1800", "token")
+WHOM = Whom("person-1", ("Ada@Example.com",), ("+6591234567",), "click-1", Platform.WHATSAPP, "901", "s1")
+EVENT = SignalEvent("event-1", "Purchase", NOON, 18, WHOM, 12_500_000, "EUR")
+
+
+@dataclass(frozen=True)
+class Consented:
+    at: datetime
+    given: bool
+    text: str = "May we tell the platform?"
+
+
+def test_an_event_id_is_the_same_for_the_same_step_and_for_no_other() -> None:
+    assert name_event(ACCOUNT, LEAD, Step.CAPTURED) == name_event(ACCOUNT, LEAD, Step.CAPTURED)
+    assert len({name_event(ACCOUNT, LEAD, step) for step in Step}) == len(Step)
+    assert name_event(new_id(), LEAD, Step.SPAM) != name_event(ACCOUNT, LEAD, Step.SPAM)
+
+
+def test_only_steps_that_are_chosen_named_and_not_of_before_are_due_in_their_order() -> None:
+    reached = {Step.CONVERTED: NOON + timedelta(hours=1), Step.CAPTURED: NOON}
+    assert list(steps_due(SETTINGS, tuple(Step), reached)) == [Step.CAPTURED, Step.CONVERTED]
+    assert list(steps_due(SETTINGS, (Step.CAPTURED,), reached)) == [Step.CAPTURED]
+    chosen = replace(SETTINGS, steps=(Step.CONVERTED,))
+    assert list(steps_due(chosen, tuple(Step), reached)) == [Step.CONVERTED]
+    begun = replace(SETTINGS, started_at=NOON + timedelta(minutes=1))
+    assert list(steps_due(begun, tuple(Step), reached)) == [Step.CONVERTED]
+
+
+def test_a_status_is_reached_when_it_was_given_last() -> None:
+    steps = [
+        HistoryEntry(new_id(), LeadId(LEAD), HistoryKind.STATUS, "raw → qualified", "Ana", NOON),
+        HistoryEntry(new_id(), LeadId(LEAD), HistoryKind.STATUS, "qualified → raw", "Ana",
+                     NOON + timedelta(hours=1)),
+        HistoryEntry(new_id(), LeadId(LEAD), HistoryKind.STATUS, "raw → qualified", "Ana",
+                     NOON + timedelta(hours=2)),
+        HistoryEntry(new_id(), LeadId(LEAD), HistoryKind.NOTE, "→ qualified", "Ana",
+                     NOON + timedelta(days=1)),
+    ]  # fmt: skip
+    assert reached_at(LeadStatus.QUALIFIED, steps, NOON) == NOON + timedelta(hours=2)
+    assert reached_at(LeadStatus.CONVERTED, steps, NOON) == NOON
+    unqualified = [replace(steps[0], detail="raw → unqualified", at=NOON + timedelta(days=2))]
+    assert reached_at(LeadStatus.QUALIFIED, [*steps, *unqualified], NOON) == NOON + timedelta(hours=2)
+
+
+@pytest.mark.parametrize(
+    ("consents", "given", "not_refused"),
+    [
+        ([], False, True),
+        ([Consented(NOON, given=True)], True, True),
+        ([Consented(NOON, given=False)], False, False),
+        ([Consented(NOON, given=True), Consented(NOON, False, "And news?")], False, False),
+        ([Consented(NOON, given=False), Consented(NOON + timedelta(days=1), given=True)], True, True),
+        ([Consented(NOON + timedelta(days=1), given=False), Consented(NOON, given=True)], False, False),
+    ],
+)
+def test_only_who_agreed_or_was_not_asked_may_be_told_of(
+    consents: list[Consented], given: bool, not_refused: bool
+) -> None:
+    assert may_leave(ConsentRule.GIVEN, consents) is given
+    assert may_leave(ConsentRule.NOT_REFUSED, consents) is not_refused
+
+
+def test_a_tap_belongs_to_the_account_that_is_named_or_has_the_ad_or_is_the_only_one() -> None:
+    accounts = {"ours-1": "7001", "ours-2": "7002"}
+    assert earning_account("7002", "ours-1", accounts) == "ours-2"
+    assert earning_account("7009", "ours-1", accounts) == ""
+    assert earning_account("", "ours-1", accounts) == "ours-1"
+    assert earning_account("", "ours-9", {"ours-1": "7001"}) == "", "another account has the ad"
+    assert earning_account("", "", accounts) == "", "nobody knows which"
+    assert earning_account("", "", {"ours-1": "7001"}) == "ours-1"
+    assert earning_account("", "", {}) == ""
+
+
+def test_the_last_tap_before_the_lead_counts() -> None:
+    hours = [NOON + timedelta(hours=number) for number in (2, 0, 1)]
+    assert last_before(hours, NOON + timedelta(hours=1)) == 2
+    assert last_before(hours, NOON - timedelta(hours=1)) is None
+
+
+def test_a_step_stands_as_long_as_its_status_or_one_beyond_it() -> None:
+    assert still_stands(Step.QUALIFIED, LeadStatus.CONVERTED)
+    assert not still_stands(Step.QUALIFIED, LeadStatus.RAW)
+    assert not still_stands(Step.CONVERTED, LeadStatus.QUALIFIED)
+    assert not still_stands(Step.DISQUALIFIED, LeadStatus.QUALIFIED)
+    assert still_stands(Step.CAPTURED, LeadStatus.UNQUALIFIED)
+
+
+def test_normal_forms_are_those_of_the_platforms() -> None:
+    # Source: the example of Meta's customer information parameters, for the phone.
+    assert digest(normal_email(" ADA@example.com ")) == digest("ada@example.com")
+    phone = "e323ec626319ca94ee8bff2e4c87cf613be6ea19919ed1364124e16807ab3176"
+    assert digest(plain_phone("+1 (650) 555-1212")) == phone
+    assert plus_phone("+65 9123 4567") == "+6591234567"
+    assert plus_phone("9123 4567") == plain_phone("9123 4567") == "", "without a country nobody is found"
+
+
+@given(st.lists(st.text(max_size=8), max_size=3))
+def test_hashes_are_of_each_text_once_and_of_no_empty_one(texts: list[str]) -> None:
+    found = digests(texts)
+    assert len(found) == len({text for text in texts if text})
+    assert all(len(each) == 64 and set(each) <= set("0123456789abcdef") for each in found)
+
+
+def body_of(connector: Any, event: SignalEvent = EVENT, feed: Feed = FEED) -> Any:
+    return json.loads(connector.ask(feed, event).body)
+
+
+def test_tiktok_is_told_as_events_api_2_asks() -> None:
+    request = TikTokSignals().ask(replace(FEED, test_code="T1"), EVENT)
+    assert request.url == "https://platform.example.com/open_api/v1.3/event/track/"
+    assert request.headers["Access-Token"] == "token"
+    assert json.loads(request.body) == {
+        "event_source": "crm",
+        "event_source_id": "1800",
+        "test_event_code": "T1",
+        "data": [
+            {
+                "event": "Purchase",
+                "event_time": int(NOON.timestamp()),
+                "event_id": "event-1",
+                "user": {
+                    "email": [digest("ada@example.com")],
+                    "phone": [digest("+6591234567")],
+                    "external_id": [digest("person-1")],
+                    "ttclid": "click-1",
+                },
+                "lead": {"lead_id": "18", "lead_event_source": "Contatto"},
+                "properties": {"value": 12.5, "currency": "EUR"},
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("channel", "ids"),
+    [
+        (Platform.WHATSAPP, {"whatsapp_business_account_id": "901", "ctwa_clid": "click-1"}),
+        (Platform.MESSENGER, {"page_id": "901", "page_scoped_user_id": "s1"}),
+        (Platform.INSTAGRAM, {"instagram_business_account_id": "901", "ig_sid": "s1"}),
+    ],
+)
+def test_meta_is_told_as_its_business_messaging_asks(channel: Platform, ids: dict[str, str]) -> None:
+    request = MetaSignals().ask(FEED, replace(EVENT, whom=replace(WHOM, channel=channel)))
+    assert request.url == "https://platform.example.com/v23.0/1800/events"
+    assert request.headers["Authorization"] == "Bearer token"
+    (told,) = json.loads(request.body)["data"]
+    hashed = {"em": [digest("ada@example.com")], "ph": [digest("6591234567")]}
+    assert told["user_data"] == hashed | {"external_id": [digest("person-1")]} | ids
+    assert (told["action_source"], told["messaging_channel"]) == ("business_messaging", channel.value)
+    assert told["custom_data"] == {"value": 12.5, "currency": "EUR"}
+
+
+def test_what_is_missing_is_said_before_anything_is_sent() -> None:
+    meta, tiktok = MetaSignals(), TikTokSignals()
+
+    def lacks(connector: Any, value: int | None = 1, **changes: Any) -> str:
+        found: str = connector.lacks(replace(EVENT, value_micros=value, whom=replace(WHOM, **changes)))
+        return found
+
+    assert lacks(meta) == lacks(tiktok) == ""
+    assert lacks(meta, click_id="") == "no_click_id"
+    assert lacks(meta, business_id="") == "no_whatsapp_account"
+    assert lacks(meta, value=None) == "no_value"
+    assert lacks(meta, channel=Platform.MESSENGER, scoped_id="") == "nobody_to_match"
+    assert lacks(meta, channel=Platform.TIKTOK) == lacks(meta, channel=None) == "nobody_to_match"
+    assert lacks(tiktok, emails=(), phones=("12",), click_id="") == "nobody_to_match"
+
+
+def answer(body: Any, status: int = 200, **headers: str) -> HttpAnswer:
+    return HttpAnswer(status, headers, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "means"),
+    [
+        ("tiktok", answer({"code": 0, "message": "OK", "data": {}}), Done()),
+        ("tiktok", answer({"code": 0, "data": None}), Done()),
+        ("tiktok", answer({"code": 20001, "data": {"failed_events": [{}]}}), Failed("event_refused")),
+        ("tiktok", answer({"code": 0, "data": {"failed_events": [{}]}}), Failed("event_refused")),
+        ("tiktok", answer({"code": 40105, "message": "revoked"}), ShutOut("token_refused")),
+        ("tiktok", answer({"code": 40002, "message": "event_source_id: no"}), ShutOut("dataset_gone")),
+        ("tiktok", answer({"code": 40002, "message": "data[0].event_time: no"}), Failed("platform_40002")),
+        ("tiktok", answer({"code": 40100, "message": "slow"}), NotNow("too_fast")),
+        ("tiktok", answer({}, 502), NotNow("http_502")),
+        ("tiktok", answer({}, 401), ShutOut("token_refused")),
+        ("meta", answer({"events_received": 1}), Done()),
+        ("meta", answer({"events_received": 0, "messages": ["no"]}), Failed("event_refused")),
+        ("meta", answer({}), NotNow("not_json")),
+        ("meta", answer({"error": {"code": 190}}, 400), ShutOut("token_refused")),
+        ("meta", answer({"error": {"code": 100, "error_subcode": 33}}, 400), ShutOut("dataset_gone")),
+        ("meta", answer({"error": {"code": 100, "error_subcode": 2804066}}, 400), Failed("event_refused")),
+        ("meta", answer({"error": {"code": 4}}, 400), NotNow("too_fast")),
+        ("meta", answer({"error": {"code": 1}}, 500), NotNow("platform_away")),
+    ],
+)
+def test_what_a_platform_answers_is_understood(name: str, said: HttpAnswer, means: Any) -> None:
+    connector = next(each for platform, each in CONNECTORS.items() if platform.value == name)
+    assert connector.read(said) == means
+
+
+@given(st.binary(max_size=200), st.integers(100, 599))
+def test_no_answer_however_hostile_breaks_a_connector(raw: bytes, status: int) -> None:
+    for connector in CONNECTORS.values():
+        assert connector.read(HttpAnswer(status, {}, raw)) != Done()
+
+
+def test_every_reason_is_a_sentence_and_an_unknown_one_keeps_its_number() -> None:
+    assert all(str(reason_text(code)) for code in REASONS)
+    assert "40002" in str(reason_text("platform_40002"))
+    assert reason_text("something") == "something"
