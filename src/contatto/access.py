@@ -14,16 +14,15 @@ from contatto.ui.render import asset_folders
 _API: Final = "/open_api/v1.3"
 
 _TARGET: Final = "/settings/integrations/{target_id}"
-_SIGNALS: Final = "/settings/ad-platforms/{outside_id}/signals"
+_ELSEWHERE: Final = "/settings/ad-platforms/{outside_id}"
+_SIGNALS: Final = f"{_ELSEWHERE}/signals"
 _OF_OTHERS: Final = (
     f"GET {_SIGNALS}", f"POST {_SIGNALS}", f"POST {_SIGNALS}/{{signal_id}}/resend",
     *(f"POST {_SIGNALS}/{step}" for step in ("pause", "resume", "stop", "test", "resend")),
-    "POST /settings/ad-platforms", "GET /settings/ad-platforms/return",
-    "POST /settings/ad-platforms/return", "POST /settings/ad-platforms/{outside_id}/code",
-    "POST /settings/ad-platforms/{outside_id}/disconnect", "POST /settings/ad-platforms/{outside_id}/pull",
-    "POST /settings/ad-platforms/{outside_id}/token", "GET /settings/integrations",
-    "GET /settings/integrations/connect/{connector}", "POST /settings/integrations/connect/{connector}",
-    "GET /settings/integrations/ledger", "GET /settings/integrations/{target_id}",
+    "POST /settings/ad-platforms", *(f"{way} /settings/ad-platforms/return" for way in ("GET", "POST")),
+    *(f"POST {_ELSEWHERE}/{step}" for step in ("code", "disconnect", "pull", "token")),
+    "GET /settings/integrations", f"GET {_TARGET}", "GET /settings/integrations/ledger",
+    *(f"{way} /settings/integrations/connect/{{connector}}" for way in ("GET", "POST")),
     *(f"GET {_TARGET}/{part}" for part in ("dead/{delivery_id}", "log", "mapping")),
     *(f"POST {_TARGET}/{step}" for step in (
         "check", "compare", "dead/{delivery_id}", "mapping", "pause", "reconnect", "remove", "resend",

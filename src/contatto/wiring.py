@@ -1,6 +1,6 @@
 """The composition root: what ties the capabilities together, as one value for the app and the worker."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -110,7 +110,7 @@ from contatto.people.actions import purge_invitations
 from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
 from contatto.signals.actions import scheduling as ad_signals
-from contatto.signals.actions.erasing import erase_signals
+from contatto.signals.actions.carrying import carry_change, carry_erasure, carry_merge
 from contatto.signals.actions.ledger import list_told_platforms
 from contatto.signals.actions.sending import signal_kind
 from contatto.signals.actions.testing import signal_test_kind
@@ -230,24 +230,6 @@ def count_intake(tx: Tx, business_id: str) -> Intake:
     return Intake(found.waiting, found.stored, found.merged, found.refused)
 
 
-def lead_changed(tx: Tx, business_id: str, lead_id: str) -> None:
-    """Make a change of a lead due at linked CRMs, and at the ad platform that earned it."""
-    crm.schedule_lead(tx, business_id, lead_id)
-    ad_signals.schedule_signals(tx, business_id, lead_id)
-
-
-def leads_merged(tx: Tx, business_id: str, kept_id: str, merged_id: str, *, is_undone: bool) -> None:
-    """Let linked CRMs and ad platforms take note of a merge."""
-    crm.schedule_merge(tx, business_id, kept_id, merged_id, is_undone=is_undone)
-    ad_signals.signals_merged(tx, business_id, kept_id, merged_id, is_undone=is_undone)
-
-
-def leads_gone(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
-    """Carry an erasure to linked CRMs and to ad platforms."""
-    crm.schedule_erasure(tx, business_id, lead_ids)
-    erase_signals(tx, business_id, lead_ids)
-
-
 PORTS: Final = Parts(
     LeadPorts(
         unread_chats=conversations.list_unread_lead_ids,
@@ -260,9 +242,9 @@ PORTS: Final = Parts(
         forget_answers=forms.forget_answers,
         forget_audiences=audiences.forget_members,
         forget_viewers=forget_viewers,
-        lead_changed=lead_changed,
-        leads_merged=leads_merged,
-        leads_gone=leads_gone,
+        lead_changed=carry_change,
+        leads_merged=carry_merge,
+        leads_gone=carry_erasure,
     ),
     CrmPorts(answers=answers_by_label, intake=count_intake, told=list_told_platforms, connectors=CONNECTORS),
     ChargePort(charge=charging.charge_impressions, note_click=charging.note_click),
@@ -299,7 +281,9 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
         ),
         QueuedWork("crm_sweeps", has_sweep, crm.sweep_leads, tables={crm_targets.name}),
         QueuedWork(
-            "signals_held", has_held_signal, ad_signals.release_signals,
+            "signals_held",
+            has_held_signal,
+            ad_signals.release_signals,
             tables={ad_signal_rows.name, signal_settings.name},
         ),
     )

@@ -34,8 +34,10 @@ from tests.outbound import answer, claim_all
 from tests.signals.engine import KINDS
 from tests.signals.platforms import TOKEN, TikTok
 
-CHOSEN: Final[dict[str, Any]] = {"dataset_id": "1800", "steps": ["captured", "converted"], "consent": "not_refused",
-          "currency": "EUR", "value": "50", "name.converted": "deal_won"}  # fmt: skip
+CHOSEN: Final[dict[str, Any]] = {
+    "dataset_id": "1800", "steps": ["captured", "converted"], "consent": "not_refused", "currency": "EUR",
+    "value": "50", "name.converted": "deal_won",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -157,7 +159,7 @@ def test_a_dead_letter_is_shown_without_a_contact_value_and_sent_again(house: Ho
     shown = page(house, account)
     assert "The platform does not take this event" in shown
     assert "9123" not in shown
-    assert post(house, account, f"/{signal.id}/resend", value="x").status_code == 422
+    assert post(house, account, f"/{signal.id}/resend", **{f"amount-{signal.id}": "x"}).status_code == 422
     assert post(house, account, f"/{signal.id}/resend").status_code == 303
     assert house.context.db.read_now(find).state is SignalState.DUE
     assert post(house, account, f"/{signal.id}/resend").status_code == 409

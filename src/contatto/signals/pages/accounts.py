@@ -145,22 +145,30 @@ async def post_resend_signals(request: Request, caller: FormCaller, outside_id: 
     return await _change(request, caller, outside_id, actions.resend_dead_signals, "log")
 
 
+class AmountForm(BaseModel):
+    """Another amount, named by its signal behind ``amount-``."""
+
+    model_config = ConfigDict(extra="allow")
+
+    def amount_of(self, signal_id: str) -> str:
+        return str((self.model_extra or {}).get(f"amount-{signal_id}", ""))[:100]
+
+
 @router.post("/{signal_id}/resend")
 async def post_resend_signal(
     request: Request,
     caller: FormCaller,
     outside_id: str,
     signal_id: str,
-    value: Annotated[str, Form(max_length=40)] = "",
-    currency: Annotated[str, Form(max_length=8)] = "",
+    form: Annotated[AmountForm, Form()],
 ) -> Response:
     """Send one dead letter again, with another amount if one was typed."""
     lang = translator_of(request).lang
 
     def resend(tx: Tx, settings: SignalSettings) -> None:
         signal = actions.load_signal(tx, settings, number_of(signal_id))
-        amount = read_amount("value", value, currency.strip().upper() or settings.currency, lang)
-        actions.resend_signal(tx, settings, signal, amount, currency)
+        amount = read_amount("value", form.amount_of(signal_id), settings.currency, lang)
+        actions.resend_signal(tx, settings, signal, amount)
 
     return await _change(request, caller, outside_id, resend, "log")
 
