@@ -155,6 +155,7 @@ SCREENS: Final = {
     "the subscriptions": "/settings/subscriptions",
     "ad accounts elsewhere": "/settings/ad-platforms",
     "an ad account elsewhere": "/settings/ad-platforms/{elsewhere}",
+    "the signals of an ad account": "/settings/ad-platforms/{elsewhere}/signals",
     "an upload": "/settings/ad-platforms/upload",
     "the integrations": "/settings/integrations",
     "a CRM to link": "/settings/integrations/connect/hubspot",

@@ -211,7 +211,7 @@ def _facts(
     return {
         "href": _href(account.id),
         "account_href": f"/settings/ad-platforms/{account.id}",
-        "title": views.title_of(account),
+        "account_title": views.title_of(account),
         "platform": views.platform_of(account),
         "is_meta": account.platform is AdPlatform.META,
         "takes_names": CONNECTORS[account.platform].takes_any_name,

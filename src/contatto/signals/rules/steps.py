@@ -52,12 +52,13 @@ def steps_due(
     Args:
         settings: which it wants, and since when.
         named: those that its platform has a name for.
-        reached: what became of the lead, and when.
+        reached: what became of the lead, and when; platforms tell times by the second.
     """
+    begun = settings.started_at.replace(microsecond=0)
     due = {
         step: at
         for step, at in reached.items()
-        if step in settings.steps and step in named and at >= settings.started_at
+        if step in settings.steps and step in named and at >= begun
     }
     return dict(sorted(due.items(), key=lambda pair: (pair[1], list(Step).index(pair[0]))))
 
