@@ -8,10 +8,10 @@ from contatto.signals.actions.erasing import erase_signals
 from contatto.signals.actions.scheduling import schedule_signals, signals_merged
 
 
-def carry_change(tx: Tx, business_id: str, lead_id: str) -> None:
-    """Make a change of a lead due at linked CRMs, and at the ad platform that earned it."""
-    crm.schedule_lead(tx, business_id, lead_id)
-    schedule_signals(tx, business_id, lead_id)
+def carry_change(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
+    """Make changes of leads due at linked CRMs, and at the ad platforms that earned them."""
+    crm.schedule_lead(tx, business_id, *lead_ids)
+    schedule_signals(tx, business_id, *lead_ids)
 
 
 def carry_merge(tx: Tx, business_id: str, kept_id: str, merged_id: str, *, is_undone: bool) -> None:

@@ -28,15 +28,16 @@ from contatto.signals.store import signals as store
 AT_ONCE: Final = 200
 
 
-def schedule_signals(tx: Tx, business_id: str, lead_id: str) -> None:
-    """Make due what became of a lead, at the ad account that earned it; part of a port of leads.
+def schedule_signals(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
+    """Make due what became of leads, each at the ad account that earned it; part of a port of leads.
 
     An account that is not active keeps what is due, and is told of it when it is active again.
     """
     wanted = settings_store.list_signal_settings(tx, business_id)
-    lead = find_lead(tx, business_id, lead_id) if wanted else None
-    if lead is not None:
-        _schedule(tx, lead, wanted, _reached(tx, lead))
+    for lead_id in lead_ids if wanted else ():
+        lead = find_lead(tx, business_id, lead_id)
+        if lead is not None:
+            _schedule(tx, lead, wanted, _reached(tx, lead))
 
 
 def signal_tap(tx: Tx, event: AdTapped) -> None:

@@ -56,9 +56,7 @@ def steps_due(
     """
     begun = settings.started_at.replace(microsecond=0)
     due = {
-        step: at
-        for step, at in reached.items()
-        if step in settings.steps and step in named and at >= begun
+        step: at for step, at in reached.items() if step in settings.steps and step in named and at >= begun
     }
     return dict(sorted(due.items(), key=lambda pair: (pair[1], list(Step).index(pair[0]))))
 
