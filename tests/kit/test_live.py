@@ -173,6 +173,27 @@ def test_a_page_hears_what_came_between_its_rendering_and_its_stream(database: D
     with_feed(database, work)
 
 
+def test_what_was_committed_at_once_is_one_text_without_what_was_told_before(
+    database: Database,
+) -> None:
+    async def work(feed: LiveFeed) -> None:
+        await ring(database, 1)
+        async with aclosing(stream_events(feed, "b1", 0)) as stream:
+            assert await anext(stream) == "retry: 1000\n\n"
+            assert '"number":1' in await anext(stream)
+
+            def three(tx: Tx) -> None:
+                for number in (2, 3, 4):
+                    emit(tx, "b1", Rang("b1", number))
+
+            await database.write(three)
+            async with asyncio.timeout(PATIENCE_S):
+                text = await anext(stream)
+            assert [f'"number":{number}' in text for number in (1, 2, 3, 4)] == [False, True, True, True]
+
+    with_feed(database, work)
+
+
 def test_a_whisper_reaches_open_pages_of_its_business_and_is_no_row(database: Database) -> None:
     async def work(feed: LiveFeed) -> None:
         stream = stream_events(feed, "b1", None)

@@ -7,7 +7,7 @@ member may read at that moment.
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -23,6 +23,8 @@ from contatto.kit.outbox import StoredEvent, event_name, events, last_seq, list_
 
 POLL_S: Final = 1.0
 """How often the events table is read when nobody pokes: another process may have committed."""
+GATHER_S: Final = 0.1
+"""How long it waits after a commit, so that open pages hear of all that follows at once together."""
 HEARTBEAT_S: Final = 15.0
 OVERLAP: Final = 256
 """Sequence numbers read again: on PostgreSQL a lower number may commit after a higher one."""
@@ -44,12 +46,22 @@ class Reader:
 
 
 @dataclass(eq=False, slots=True)
+class _News:
+    """Events of a business that are told together; their text is written once for all with the same rights."""
+
+    events: list[StoredEvent]
+    texts: dict[frozenset[str] | None, str] = field(default_factory=dict)
+
+
+@dataclass(eq=False, slots=True)
 class _Stream:
     """An open stream; without a reader it is told all of its business."""
 
     reader: Reader | None
-    queue: asyncio.Queue[StoredEvent | None] = field(default_factory=asyncio.Queue)
-    rights: Collection[str] = ()
+    queue: asyncio.Queue[_News | None] = field(default_factory=asyncio.Queue)
+    rights: frozenset[str] = frozenset()
+    given: frozenset[int] = frozenset()
+    """What it was told of before, out of the table."""
     is_over: bool = False
 
     def end(self) -> None:
@@ -112,12 +124,13 @@ class LiveFeed:
                 if now is None:
                     stream.end()
                 else:
-                    stream.rights = now
+                    stream.rights = frozenset(now)
 
     async def _hand_out(self) -> None:
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._poked.wait(), POLL_S)
+                await asyncio.sleep(GATHER_S)
             self._poked.clear()
             try:
                 if self._streams:
@@ -129,10 +142,12 @@ class LiveFeed:
     async def _hand_out_new(self) -> None:
         start = self._cursor - OVERLAP
         fresh = await self._db.read(lambda tx: list_events(tx, start, 5_000))
+        told: dict[str, list[StoredEvent]] = defaultdict(list)
         for event in fresh:
-            if event.seq not in self._handed:
-                for stream in self._streams.get(event.business_id, ()):
-                    stream.queue.put_nowait(event)
+            if event.seq not in self._handed and event.business_id in self._streams:
+                told[event.business_id].append(event)
+        for business_id, some in told.items():
+            self._tell(business_id, _News(some))
         self._cursor = max([self._cursor, *(event.seq for event in fresh)])
         self._handed = {event.seq for event in fresh if event.seq > self._cursor - OVERLAP}
 
@@ -145,8 +160,11 @@ class LiveFeed:
     def broadcast_transient(self, business_id: str, event: Any) -> None:
         """Tell open pages of this process something that is worth no row, such as that somebody writes."""
         told = StoredEvent(0, business_id, event_name(type(event)), msgspec.json.encode(event).decode())
+        self._tell(business_id, _News([told]))
+
+    def _tell(self, business_id: str, news: _News) -> None:
         for stream in self._streams.get(business_id, ()):
-            stream.queue.put_nowait(told)
+            stream.queue.put_nowait(news)
 
     def close(self) -> None:
         """End all open streams, so that the server can stop."""
@@ -163,6 +181,40 @@ class LiveFeed:
         With ``after_seq`` it first gives what was missed since then. With a reader it gives only what that
         may read, and ends soon after the reader's rights have ended.
         """
+        async with aclosing(self._follow(business_id, after_seq, reader)) as told:
+            async for stream, news in told:
+                if news is None:
+                    yield None
+                    continue
+                for event in news.events:
+                    if self._may_hear(stream, event):
+                        yield event
+
+    async def write_stream(
+        self, business_id: str, after_seq: int | None, reader: Reader | None = None
+    ) -> AsyncGenerator[str, None]:
+        """The same as server-sent events; what was committed together is one text."""
+        async with aclosing(self._follow(business_id, after_seq, reader)) as told:
+            async for stream, news in told:
+                if news is None:
+                    yield SIGN_OF_LIFE
+                elif text := self._text_of(stream, news):
+                    yield text
+
+    def _text_of(self, stream: _Stream, news: _News) -> str:
+        """What a stream may hear of some events, written once for all that may hear the same."""
+        if stream.is_over or not stream.given.isdisjoint(event.seq for event in news.events):
+            return "".join(_sse_of(event) for event in news.events if self._may_hear(stream, event))
+        rights = stream.rights if stream.reader else None
+        text = news.texts.get(rights)
+        if text is None:
+            heard = (event for event in news.events if self._may_hear(stream, event))
+            text = news.texts[rights] = "".join(map(_sse_of, heard))
+        return text
+
+    async def _follow(
+        self, business_id: str, after_seq: int | None, reader: Reader | None
+    ) -> AsyncGenerator[tuple[_Stream, _News | None], None]:
         stream = _Stream(reader)
         async with self._opening:  # a second stream must not move the start of the first
             if not self._streams:
@@ -170,44 +222,40 @@ class LiveFeed:
             self._streams[business_id].add(stream)
         try:
             await self._look_after([stream])
-            given: set[int] = set()
             if after_seq is not None:
-                async for event in self._missed(business_id, after_seq):
-                    given.add(event.seq)
-                    if self._may_hear(stream, event):
-                        yield event
-            async for waiting in self._until_closed(stream):
-                if waiting is None or (waiting.seq not in given and self._may_hear(stream, waiting)):
-                    yield waiting
+                async for page in self._missed(business_id, after_seq):
+                    yield stream, _News(page)
+                    stream.given |= {event.seq for event in page}
+            async for news in self._until_closed(stream):
+                yield stream, news
         finally:
             self._streams[business_id].discard(stream)
             if not self._streams[business_id]:
                 del self._streams[business_id]
 
     def _may_hear(self, stream: _Stream, event: StoredEvent) -> bool:
-        if stream.is_over:
+        if stream.is_over or event.seq in stream.given:
             return False
         return stream.reader is None or self._needs.get(event.name) in stream.rights
 
-    async def _missed(self, business_id: str, after_seq: int) -> AsyncIterator[StoredEvent]:
+    async def _missed(self, business_id: str, after_seq: int) -> AsyncIterator[list[StoredEvent]]:
         """All that is in the table after a sequence number, page by page."""
         last = after_seq
         while page := await self._db.read(partial(list_events_of, business_id=business_id, after_seq=last)):
-            for event in page:
-                yield event
+            yield page
             last = page[-1].seq
 
-    async def _until_closed(self, stream: _Stream) -> AsyncIterator[StoredEvent | None]:
-        """Events as they come; None when it is time for a sign of life."""
+    async def _until_closed(self, stream: _Stream) -> AsyncIterator[_News | None]:
+        """News as they come; None when it is time for a sign of life."""
         while not (self._closed or stream.is_over):
             try:
-                event = await asyncio.wait_for(stream.queue.get(), HEARTBEAT_S)
+                news = await asyncio.wait_for(stream.queue.get(), HEARTBEAT_S)
             except TimeoutError:
                 yield None
                 continue
-            if event is None:
+            if news is None:
                 return
-            yield event
+            yield news
 
 
 def _call(rights: Rights, keys: Collection[str], tx: Tx) -> Mapping[str, Collection[str]]:
@@ -218,6 +266,10 @@ def sse(name: str, data: str, event_id: int | None = None) -> str:
     """One server-sent event. Source: WHATWG HTML, section 9.2."""
     head = "" if event_id is None else f"id: {event_id}\n"
     return f"{head}event: {name}\ndata: {data}\n\n"
+
+
+def _sse_of(event: StoredEvent) -> str:
+    return sse(event.name, event.payload, event.seq or None)
 
 
 def sse_answer(stream: AsyncIterator[str]) -> StreamingResponse:
@@ -239,5 +291,6 @@ async def stream_events(
 ) -> AsyncGenerator[str, None]:
     """Events of a business that somebody may read, as SSE text, beginning with those after a number."""
     yield "retry: 1000\n\n"
-    async for event in feed.follow(business_id, after, reader):
-        yield SIGN_OF_LIFE if event is None else sse(event.name, event.payload, event.seq or None)
+    async with aclosing(feed.write_stream(business_id, after, reader)) as texts:
+        async for text in texts:
+            yield text
