@@ -47,7 +47,7 @@ class Reader:
 
 @dataclass(eq=False, slots=True)
 class _News:
-    """Events of a business that are told together; their text is written once for all with the same rights."""
+    """Events of a business, told together; their text is written once for all who have the same rights."""
 
     events: list[StoredEvent]
     texts: dict[frozenset[str] | None, str] = field(default_factory=dict)
