@@ -111,14 +111,17 @@ def list_command(business: Of = "") -> None:
         return load_ledger(tx, find_one_business(tx, business).id)
 
     found = carry_out(work)
-    table = Table("number", "name", "state", "leads", "to come", "due", "sent", "verified", "dead", "why")
+    columns = ("leads", "to come", "due", "sent", "verified", "dead", "oldest due")
+    table = Table("number", "name", "state", *columns, "why")
     for each in found.targets:
         has = each.standing
         counts = (has.leads, has.to_come, has.due, has.sent, has.verified, has.dead)
         why = each.target.reason or ("none arrives" if each.is_alarming else "")
         why = why or ("differs there" if Alarm.DIFFERS in each.alarms else "")
         numbers = (f"{count:,}" for count in counts)
-        table.add_row(str(each.target.number), each.target.name, each.target.state.value, *numbers, why)
+        since = f"{has.due_since:%Y-%m-%d %H:%M}" if has.due_since else ""
+        target = each.target
+        table.add_row(str(target.number), target.name, target.state.value, *numbers, since, why)
     intake = found.intake
     out.print(
         f"Received {intake.received:,} = stored {intake.stored:,} + merged {intake.merged:,} + "
