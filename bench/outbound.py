@@ -180,7 +180,7 @@ class Servers:
 
     def stop(self) -> dict[str, float]:
         """End them; give when each request came."""
-        told, _ = self._process.communicate("", timeout=30)
+        told, _ = self._process.communicate("", timeout=300)
         got: dict[str, float] = json.loads(told)
         return got
 
