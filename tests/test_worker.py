@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 
 from contatto import worker
+from contatto.inbox.model import NoticePosted
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.outbox import emit
 from contatto.kit.settings import Settings
-from contatto.kit.work import PeriodicJob
+from contatto.kit.work import PeriodicJob, QueuedWork
 from contatto.wiring import install
 
 
@@ -53,3 +55,38 @@ def test_what_is_done_once_an_hour_is_done_after_a_rest_too(
     done: list[str] = []
     asyncio.run(run_until(database, (noted(done, "hourly", 3600.0),), lambda: bool(done)))
     assert done == ["hourly"]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_commit_wakes_the_work_that_it_concerns_and_no_other(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "POLL_S", 3600.0)
+    asked: list[str] = []
+
+    def waits_for(table: str) -> QueuedWork:
+        def is_due(_: Tx) -> bool:
+            asked.append(table)
+            return False
+
+        return QueuedWork(table, is_due, lambda _: 0, gather_s=0.0, tables={table})
+
+    async def work() -> None:
+        queued = tuple(map(waits_for, ("events", "receipts")))
+        house = replace(
+            install(Settings()), queued_work=lambda _: queued, makings=(), periodic_jobs=lambda: ()
+        )
+        running = asyncio.create_task(worker.Worker(database, house).run())
+        async with asyncio.timeout(60):
+            while len(asked) < 2:
+                await asyncio.sleep(0.001)
+            event = NoticePosted("b1", "conversation-1", "lead-1")
+            await database.write(lambda tx: emit(tx, "b1", event))
+            while len(asked) < 3:
+                await asyncio.sleep(0.001)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    asyncio.run(work())
+    assert asked.count("receipts") == 1
