@@ -8,7 +8,7 @@ from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
 from contatto.kit.answer_schemas import ApiRouter
-from contatto.kit.answers import Answer, IdText, TimeText
+from contatto.kit.answers import Answer, TimeText
 from contatto.kit.api_types import api_time, request_id_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import Answered, api_answer
@@ -35,7 +35,7 @@ class SignalAccountInfo(Answer, frozen=True):
     ``erasures`` are the latest 100.
     """
 
-    outside_account_id: IdText
+    outside_account_id: str
     platform: str
     external_id: str
     mode: str
