@@ -54,6 +54,7 @@ import contatto.jobs.pages
 import contatto.leads.pages.routes
 import contatto.logins.pages
 import contatto.measurement.api
+import contatto.operators.pages.routes
 import contatto.people.pages.routes
 import contatto.reports.api
 import contatto.reports.pages.routes
@@ -138,6 +139,7 @@ ROUTERS: Final = (
     contatto.jobs.pages.router,
     contatto.leads.pages.routes.router,
     contatto.logins.pages.router,
+    contatto.operators.pages.routes.router,
     contatto.people.pages.routes.router,
     contatto.signals.api.routes.router,
     contatto.signals.pages.routes.router,

@@ -111,6 +111,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "POST /reports/saved": N_("Changed saved reports"),
     "POST /settings/ad-platforms": N_("Changed ad accounts elsewhere"),
     "POST /settings/ad-accounts": N_("Changed ad accounts"),
+    "POST /settings/marketplaces": N_("Joined or left a marketplace"),
+    "POST /operator/": N_("Changed the own marketplace"),
     "POST /settings/auth-codes": N_("Made an auth code"),
     **dict.fromkeys(("POST /settings/capture/", "POST /contatto/capture/"), N_("Changed lead capture")),
     "POST /settings/channels/accounts": N_("Connected a channel account"),

@@ -31,6 +31,8 @@ SCREENS: Final = (
     ("/settings/chat", "how-to/run-your-first-lead-ad"),
     ("/settings/subscriptions", "how-to/tell-zapier-make-or-n8n"),
     ("/settings/integrations", "how-to/link-a-crm"),
+    ("/settings/marketplaces", "how-to/run-a-marketplace"),
+    ("/operator", "how-to/run-a-marketplace"),
     ("/integrations/oauth", "how-to/connect-a-crm-by-consent"),
     ("/settings/inbox", "how-to/answer-chats"),
     ("/settings/replies", "how-to/answer-chats"),

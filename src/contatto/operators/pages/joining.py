@@ -1,0 +1,167 @@
+"""Marketplaces as a business sees them: where its ads take part, what was said of them, what it has there."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from pydantic import BaseModel, Field
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import Business, Caller, Permission
+from contatto.accounts.rules import may, may_use, require
+from contatto.accounts.store import find_business
+from contatto.kit import errors
+from contatto.kit.db.row_security import acting
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.i18n import N_, translator_of
+from contatto.operators.actions import admitting, reviewing
+from contatto.operators.model import Admission, AdmissionState, AdReview, Category, Operator, OperatorBalance
+from contatto.operators.store import accounts, places, reviews
+from contatto.ui.context import context_of
+
+router = APIRouter(include_in_schema=False)
+HOME = "/settings/marketplaces"
+CATEGORY_TEXTS = {
+    Category.ALCOHOL: N_("Alcohol"), Category.AUTOMOTIVE: N_("Cars and bikes"), Category.BEAUTY: N_("Beauty"),
+    Category.DATING: N_("Dating"), Category.EDUCATION: N_("Education"), Category.EVENTS: N_("Events"),
+    Category.FASHION: N_("Fashion"), Category.FINANCE: N_("Finance"), Category.FOOD: N_("Food and drink"),
+    Category.GAMBLING: N_("Gambling"), Category.HEALTH: N_("Health"), Category.HOME: N_("Home and garden"),
+    Category.JOBS: N_("Work"), Category.POLITICS: N_("Politics"), Category.PROPERTY: N_("Property"),
+    Category.RETAIL: N_("Shops"), Category.SERVICES: N_("Services"), Category.SPORTS: N_("Sports"),
+    Category.TECHNOLOGY: N_("Technology"), Category.TRAVEL: N_("Travel"), Category.OTHER: N_("Other things"),
+}  # fmt: skip
+
+
+class AskingForm(BaseModel):
+    """Which marketplace, and what the business advertises."""
+
+    operator_id: Annotated[str, Field(max_length=36)] = ""
+    category: Category = Category.OTHER
+
+
+class CodeForm(BaseModel):
+    """A code that a marketplace handed out."""
+
+    code: Annotated[str, Field(max_length=200)] = ""
+    category: Category = Category.OTHER
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A marketplace with which the business has to do."""
+
+    admission: Admission
+    balances: list[OperatorBalance]
+    reviews: list[AdReview]
+    may_leave: bool
+
+
+@router.get(HOME)
+async def show_marketplaces(request: Request, caller: PageCaller) -> HTMLResponse:
+    """Where the business takes part, and where it may ask to."""
+    require(caller, Permission.READ_ADS)
+    return await _render(request, caller)
+
+
+@router.post(HOME)
+async def post_asked(request: Request, caller: FormCaller, form: Annotated[AskingForm, Form()]) -> Response:
+    """Ask a marketplace that is open to all."""
+    return await _enter(request, caller, form, form.operator_id)
+
+
+@router.post(f"{HOME}/code")
+async def post_code(request: Request, caller: FormCaller, form: Annotated[CodeForm, Form()]) -> Response:
+    """Come in by a code."""
+    return await _enter(request, caller, form, "")
+
+
+async def _enter(request: Request, caller: Caller, form: AskingForm | CodeForm, operator_id: str) -> Response:
+    require(caller, Permission.ADMINISTER)
+
+    def enter(tx: Tx) -> None:
+        business = _own_business(tx, caller)
+        if isinstance(form, CodeForm):
+            made = admitting.join_by_code(tx, form.code, business, form.category)
+        else:
+            made = admitting.ask_admission(tx, operator_id, business, form.category)
+        if made.state is AdmissionState.ADMITTED:
+            reviewing.send_ads(tx, made)
+
+    try:
+        with acting(""):  # the marketplace is another tenant
+            await context_of(request).db.write(enter)
+    except Refused as refused:
+        return await _render(request, caller, refused)
+    return RedirectResponse(HOME, 303)
+
+
+def _own_business(tx: Tx, caller: Caller) -> Business:
+    found = find_business(tx, caller.business_id)
+    if found is None:
+        raise Refused(errors.NOT_FOUND)
+    return found
+
+
+@router.post(f"{HOME}/leave")
+async def post_left(
+    request: Request, caller: FormCaller, operator_id: Annotated[str, Form(max_length=36)] = ""
+) -> RedirectResponse:
+    """Take part no more."""
+    require(caller, Permission.ADMINISTER)
+    await context_of(request).db.write(
+        lambda tx: admitting.leave_operator(tx, caller.business_id, operator_id)
+    )
+    return RedirectResponse(HOME, 303)
+
+
+async def _render(request: Request, caller: Caller, problem: Refused | None = None) -> HTMLResponse:
+    context = context_of(request)
+
+    def load(tx: Tx) -> list[_Place]:
+        balances = [
+            each
+            for each in accounts.list_balances_of_business(tx, caller.business_id)
+            if may_use(caller, each.ad_account_id)
+        ]
+        sent = reviews.list_reviews_of_business(tx, caller.business_id)
+        return [
+            _place(admission, balances, sent)
+            for admission in places.list_admissions_of_business(tx, caller.business_id)
+        ]
+
+    joined = await context.db.read(load)
+    with acting(""):  # only names are told of those that are open to all
+        listed = await context.db.read(lambda tx: places.list_operators(tx, listed_only=True))
+        own = await context.db.read(lambda tx: places.find_operator(tx, caller.business_id))
+    values = {
+        "caller": caller,
+        "joined": joined,
+        "open_to_all": _still_open(listed, joined, caller),
+        "is_operator": own is not None,
+        "can_manage": may(caller, Permission.ADMINISTER),
+        "categories": [(each.value, text) for each, text in CATEGORY_TEXTS.items()],
+        "error": problem.detail_in(translator_of(request)) if problem else "",
+    }
+    status = problem.code.http_status if problem else 200
+    return context.pages.render(request, "operators/marketplaces.html", values, status)
+
+
+def _place(admission: Admission, balances: list[OperatorBalance], sent: list[AdReview]) -> _Place:
+    mine = admission.operator_id
+    return _Place(
+        admission,
+        [each for each in balances if each.operator_id == mine],
+        [each for each in sent if each.operator_id == mine][:50],
+        admission.state in (AdmissionState.ASKED, AdmissionState.ADMITTED),
+    )
+
+
+def _still_open(listed: list[Operator], joined: list[_Place], caller: Caller) -> list[Operator]:
+    closed = {
+        place.admission.operator_id
+        for place in joined
+        if place.admission.state not in (AdmissionState.REFUSED, AdmissionState.LEFT)
+    } | {caller.business_id}
+    return [each for each in listed if each.business_id not in closed]

@@ -1,0 +1,275 @@
+"""The pages of an operator: placements and what they earn, who takes part, the review of ads, and money."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Form, Request
+from pydantic import BaseModel, Field
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+
+from contatto.accounts.auth import FormCaller, PageCaller
+from contatto.accounts.model import Caller, Permission
+from contatto.accounts.rules import may, require
+from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
+from contatto.kit.i18n import translator_of
+from contatto.kit.table_export import csv_lines
+from contatto.kit.timestamps import micros
+from contatto.kit.typed_numbers import read_amount, read_whole
+from contatto.measurement.rules import local_day
+from contatto.operators.actions import admitting, paying, placing, reviewing
+from contatto.operators.actions.statements import operator_statement
+from contatto.operators.model import AdmissionState, Category, Operator, Placement, ReviewState
+from contatto.operators.pages.joining import CATEGORY_TEXTS
+from contatto.operators.rules import LEAST_FLOOR_MICROS
+from contatto.operators.store import accounts, places, reviews
+from contatto.ui.context import context_of
+
+router = APIRouter(include_in_schema=False)
+HOME: Final = "/operator"
+SHOWN_DAYS: Final = 28
+
+
+class PlacementForm(BaseModel):
+    """The rules of a placement; an empty id makes a new one."""
+
+    placement_id: Annotated[str, Field(max_length=36)] = ""
+    name: Annotated[str, Field(max_length=200)] = ""
+    currency: Annotated[str, Field(max_length=3)] = ""
+    floor: Annotated[str, Field(max_length=48)] = ""
+    most_views: Annotated[str, Field(max_length=48)] = ""
+    categories: Annotated[list[Category], Field(max_length=30)] = []
+    blocked: Annotated[list[str], Field(max_length=100)] = []
+    is_on: bool = False
+
+
+class DecisionForm(BaseModel):
+    """What an operator decides of a business."""
+
+    business_id: Annotated[str, Field(max_length=36)] = ""
+    state: AdmissionState = AdmissionState.ADMITTED
+    reason: Annotated[str, Field(max_length=1_000)] = ""
+
+
+class ReviewForm(BaseModel):
+    """What an operator says of a revision of an ad."""
+
+    ad_id: Annotated[str, Field(max_length=36)] = ""
+    digest: Annotated[str, Field(max_length=64)] = ""
+    state: ReviewState = ReviewState.APPROVED
+    reason: Annotated[str, Field(max_length=1_000)] = ""
+
+
+class PaymentForm(BaseModel):
+    """A payment of an ad account, or with ``is_credit`` what it may owe."""
+
+    ad_account_id: Annotated[str, Field(max_length=36)] = ""
+    amount: Annotated[str, Field(max_length=48)] = ""
+    note: Annotated[str, Field(max_length=200)] = ""
+    is_credit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _PlacementRow:
+    """A placement with what happened in it; ``fill`` is the share of requests that got an ad."""
+
+    placement: Placement
+    asked: int
+    filled: int
+    views: int
+    clicks: int
+    charged_micros: int
+
+    @property
+    def fill(self) -> float:
+        return self.filled / self.asked if self.asked else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _DayRow:
+    """What a placement earned on a day."""
+
+    day: str
+    placement: Placement
+    views: int
+    clicks: int
+    charged_micros: int
+
+
+@router.get(HOME)
+async def show_operator(request: Request, caller: PageCaller) -> HTMLResponse:
+    """All of a marketplace: what it earns, who takes part, what waits for its review."""
+    require(caller, Permission.READ_ADS)
+    return await _render(request, caller)
+
+
+@router.post(f"{HOME}/placements")
+async def post_placement(
+    request: Request, caller: FormCaller, form: Annotated[PlacementForm, Form()]
+) -> Response:
+    """Add a placement, or change its rules."""
+    lang = translator_of(request).lang
+
+    def work(tx: Tx, operator: Operator) -> None:
+        known = placing.load_placement(tx, operator, form.placement_id) if form.placement_id else None
+        currency = known.currency if known else form.currency.strip().upper()
+        floor = read_amount("floor", form.floor, currency or "USD", lang)
+        views = read_whole("most_views", form.most_views, lang) or 0
+        wanted = Placement(
+            form.placement_id, operator.business_id, " ".join(form.name.split()), currency,
+            LEAST_FLOOR_MICROS if floor is None else floor, tuple(each.value for each in form.categories),
+            tuple(form.blocked), views, form.is_on or known is None, tx.now,
+        )  # fmt: skip
+        if known is None:
+            placing.add_placement(tx, operator, wanted)
+        else:
+            placing.change_placement(tx, operator, replace(wanted, id=known.id))
+
+    return await _act(request, caller, Permission.WRITE_ADS, work, "placements")
+
+
+@router.post(f"{HOME}/businesses")
+async def post_decision(
+    request: Request, caller: FormCaller, form: Annotated[DecisionForm, Form()]
+) -> Response:
+    """Admit, refuse or suspend a business."""
+
+    def work(tx: Tx, operator: Operator) -> None:
+        admitting.decide_admission(tx, operator, form.business_id, form.state, form.reason)
+
+    return await _act(request, caller, Permission.ADMINISTER, work, "businesses")
+
+
+@router.post(f"{HOME}/reviews")
+async def post_review(request: Request, caller: FormCaller, form: Annotated[ReviewForm, Form()]) -> Response:
+    """Approve or refuse an ad as it is."""
+
+    def work(tx: Tx, operator: Operator) -> None:
+        reviewing.decide_review(tx, operator, form.ad_id, form.digest, form.state, form.reason)
+
+    return await _act(request, caller, Permission.WRITE_ADS, work, "reviews")
+
+
+@router.post(f"{HOME}/payments")
+async def post_payment(
+    request: Request, caller: FormCaller, form: Annotated[PaymentForm, Form()]
+) -> Response:
+    """Note a payment, or say what an account may owe."""
+    lang = translator_of(request).lang
+
+    def work(tx: Tx, operator: Operator) -> None:
+        balance = paying.load_operator_balance(tx, operator, form.ad_account_id)
+        amount = read_amount("amount", form.amount, balance.currency, lang) or 0
+        if form.is_credit:
+            paying.set_credit(tx, operator, form.ad_account_id, amount)
+        else:
+            paying.pay_operator(tx, operator, form.ad_account_id, amount, form.note)
+
+    return await _act(request, caller, Permission.ADMINISTER, work, "balances")
+
+
+@router.post(f"{HOME}/codes")
+async def post_new_code(request: Request, caller: FormCaller) -> HTMLResponse:
+    """Show a code that lets one business in, this once, to be handed over."""
+    require(caller, Permission.ADMINISTER)
+
+    def work(tx: Tx) -> str:
+        return admitting.make_code(tx, placing.load_operator(tx, caller.business_id))
+
+    return await _render(request, caller, code=await context_of(request).db.write(work))
+
+
+@router.get(f"{HOME}/statement.csv")
+async def download_operator_statement(request: Request, caller: PageCaller) -> StreamingResponse:
+    """Payments and charges of all ad accounts with this operator, by day."""
+    require(caller, Permission.READ_REPORTS)
+    rows = await context_of(request).db.read_long(
+        lambda tx: operator_statement(tx, placing.load_operator(tx, caller.business_id)), caller.business_id
+    )
+    headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
+    return StreamingResponse(csv_lines(rows, bom=True), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+async def _act(
+    request: Request, caller: Caller, permission: Permission, work: Callable[[Tx, Operator], None], part: str
+) -> Response:
+    require(caller, permission)
+    try:
+        await context_of(request).db.write(lambda tx: work(tx, placing.load_operator(tx, caller.business_id)))
+    except Refused as refused:
+        return await _render(request, caller, problem=refused, part=part)
+    return RedirectResponse(f"{HOME}#{part}", 303)
+
+
+async def _render(
+    request: Request, caller: Caller, *, problem: Refused | None = None, part: str = "", code: str = ""
+) -> HTMLResponse:
+    context = context_of(request)
+    values = await context.db.read_long(lambda tx: _load(tx, caller), caller.business_id)
+    values |= {
+        "caller": caller,
+        "can_manage": may(caller, Permission.ADMINISTER),
+        "can_write": may(caller, Permission.WRITE_ADS),
+        "category_texts": {each.value: text for each, text in CATEGORY_TEXTS.items()},
+        "shown_days": SHOWN_DAYS,
+        "code": code,
+        "error": problem.detail_in(translator_of(request)) if problem else "",
+        "error_part": part,
+    }
+    status = problem.code.http_status if problem else 200
+    return context.pages.render(request, "operators/operator.html", values, status)
+
+
+def _load(tx: Tx, caller: Caller) -> dict[str, Any]:
+    operator = placing.load_operator(tx, caller.business_id)
+    last = local_day(micros(tx.now), operator.timezone)
+    first = (date.fromisoformat(last) - timedelta(days=SHOWN_DAYS - 1)).isoformat()
+    known = places.list_placements(tx, operator.business_id)
+    days = _days(tx, operator, known, first)
+    return {
+        "operator": operator,
+        "placements": _placements(tx, operator, known, days, first),
+        "days": sorted(days, key=lambda row: (row.day, row.placement.name), reverse=True)[:100],
+        "admissions": places.list_admissions(tx, operator.business_id),
+        "waiting": reviews.list_reviews(tx, operator.business_id, ReviewState.PENDING, 30),
+        "reviewed": [
+            each
+            for each in reviews.list_reviews(tx, operator.business_id, None, 60)
+            if each.state is not ReviewState.PENDING
+        ],
+        "balances": accounts.list_balances(tx, operator.business_id),
+    }
+
+
+def _days(tx: Tx, operator: Operator, known: list[Placement], first: str) -> list[_DayRow]:
+    by_id = {each.id: each for each in known}
+    found: dict[tuple[str, str], _DayRow] = {}
+    for day in accounts.list_placed_days(tx, operator.business_id, first):
+        place = day.day, day.placement_id
+        had = found.get(place) or _DayRow(day.day, by_id[day.placement_id], 0, 0, 0)
+        found[place] = replace(
+            had,
+            views=had.views + day.views,
+            clicks=had.clicks + day.clicks,
+            charged_micros=had.charged_micros + day.charged_micros,
+        )
+    return list(found.values())
+
+
+def _placements(
+    tx: Tx, operator: Operator, known: list[Placement], days: list[_DayRow], first: str
+) -> list[_PlacementRow]:
+    asked = accounts.list_asked_days(tx, operator.business_id, first, "9999-99-99")
+    return [
+        _PlacementRow(
+            each,
+            sum(day.asked for day in asked if day.placement_id == each.id),
+            sum(day.filled for day in asked if day.placement_id == each.id),
+            sum(row.views for row in days if row.placement.id == each.id),
+            sum(row.clicks for row in days if row.placement.id == each.id),
+            sum(row.charged_micros for row in days if row.placement.id == each.id),
+        )
+        for each in known
+    ]
