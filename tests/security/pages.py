@@ -16,6 +16,7 @@ FIRST: Final = (
     "/settings/members", "/settings/profile", "/settings/ad-accounts", "/start", "/settings/alerts",
     "/settings/channels", "/settings/capture", "/settings/ad-platforms", "/settings/subscriptions",
     "/settings/integrations", "/settings/jobs", "/settings/audit", "/reports/sources",
+    "/settings/marketplaces",
 )  # fmt: skip
 LEFT_OUT: Final = re.compile(r"/static/|/live|/stream|/language|/docs|^/chat/|^/form/")
 MOST_PAGES: Final = 100

@@ -1,0 +1,110 @@
+"""The pages of marketplaces: a business asks and sees the answer; the operator admits, reviews, is paid."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from contatto.accounts.actions import NewMember, add_member
+from contatto.accounts.model import BusinessId, Role
+from contatto.kit.db.tx import Tx
+from contatto.operators.actions import placing
+from contatto.operators.model import AdmissionState, ReviewState
+from contatto.operators.store import accounts, places, reviews
+from tests.journeys.running import PASSWORD, House, csrf_of, running_house, weak_hash
+from tests.operators.marketplace import send_all
+
+HOST = "host@example.com"
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with running_house(tmp_path_factory.mktemp("house"), worker="separate") as running:
+        running.make_ad("CONVERSATION")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def operator_id(house: House) -> str:
+    hashed = weak_hash(PASSWORD)
+
+    def work(tx: Tx) -> str:
+        made = placing.open_operator(tx, "The Forum", "UTC")
+        add_member(tx, BusinessId(made.business_id), NewMember(HOST, "Host", Role.OWNER, ""), hashed)
+        return made.business_id
+
+    return house.context.db.write_now(work)
+
+
+def enter(house: House, email: str) -> None:
+    house.client.cookies.clear()
+    form = {"email": email, "password": PASSWORD, "csrf_token": csrf_of(house.client.get("/login").text)}
+    assert house.client.post("/login", data=form, follow_redirects=False).status_code == 303
+
+
+def press(house: House, path: str, status: int = 303, **form: str) -> str:
+    page = house.client.get("/settings/marketplaces").text
+    sent = form | {"csrf_token": csrf_of(page)}
+    answer = house.client.post(path, data=sent, follow_redirects=False)
+    assert answer.status_code == status, answer.text
+    return answer.text
+
+
+def test_a_business_takes_part_and_the_operator_runs_its_marketplace(house: House, operator_id: str) -> None:
+    db = house.context.db
+    house.sign_in()
+    assert "The Forum" in house.client.get("/settings/marketplaces").text
+    press(house, "/settings/marketplaces", operator_id=operator_id, category="food")
+    press(house, "/settings/marketplaces", status=409, operator_id=operator_id, category="food")
+    assert "Waits for an answer" in house.client.get("/settings/marketplaces").text
+    assert house.client.get("/operator").status_code == 404
+
+    enter(house, HOST)
+    assert "No placement yet" in house.client.get("/operator").text
+    press(house, "/operator/placements", status=422, name="Front", currency="SGD", floor="0.1")
+    press(house, "/operator/placements", name="Front", currency="sgd", floor="2.5", most_views="3")
+    press(house, "/operator/businesses", status=422, business_id=house.business_id, state="refused")
+    press(house, "/operator/businesses", business_id=house.business_id, state="admitted")
+    send_all(db)
+    page = house.client.get("/operator").text
+    assert "Write to us" in page
+    waiting = db.read_now(lambda tx: reviews.list_reviews(tx, operator_id, ReviewState.PENDING))
+    for each in waiting:
+        press(house, "/operator/reviews", ad_id=each.ad_id, digest=each.digest, state="approved")
+    (balance,) = db.read_now(lambda tx: accounts.list_balances(tx, operator_id))
+    press(house, "/operator/payments", ad_account_id=balance.ad_account_id, amount="1,000.50", note="wire")
+    press(house, "/operator/payments", ad_account_id=balance.ad_account_id, amount="20", is_credit="true")
+    code = re.search(r'id="join-code">(join_[\w-]+)<', press(house, "/operator/codes", status=200))
+    assert code is not None
+    (paid,) = db.read_now(lambda tx: accounts.list_balances(tx, operator_id))
+    assert (paid.paid_in_micros, paid.credit_micros) == (1_000_500_000, 20_000_000)
+    assert "wire" in house.client.get("/operator/statement.csv").text
+    change_rules(house, operator_id)
+    house.sign_in()
+    page = house.client.get("/settings/marketplaces").text
+    assert "Approved" in page
+    assert "1,000.50" in page
+    press(house, "/settings/marketplaces/leave", operator_id=operator_id)
+    press(house, "/settings/marketplaces/code", code=code.group(1), category="food")
+    admission = db.read_now(lambda tx: places.find_admission(tx, operator_id, house.business_id))
+    assert admission is not None
+    assert admission.state is AdmissionState.ADMITTED
+    press(house, "/settings/marketplaces/code", status=404, code=code.group(1), category="food")
+
+
+def change_rules(house: House, operator_id: str) -> None:
+    """Change the placement, and look at it before and afterwards."""
+    db = house.context.db
+    (placement,) = db.read_now(lambda tx: places.list_placements(tx, operator_id))
+    assert (placement.currency, placement.floor_micros, placement.most_views) == ("SGD", 2_500_000, 3)
+    changed = {"placement_id": placement.id, "name": "Front page", "floor": "3"}
+    press(house, "/operator/placements", **changed)
+    (placement,) = db.read_now(lambda tx: places.list_placements(tx, operator_id))
+    assert (placement.name, placement.floor_micros, placement.is_on) == ("Front page", 3_000_000, False)
+
+
+def test_nobody_but_its_members_changes_a_marketplace(house: House, operator_id: str) -> None:
+    house.client.cookies.clear()
+    house.sign_in()
+    for path in ("placements", "businesses", "reviews", "payments", "codes"):
+        press(house, f"/operator/{path}", status=404, business_id=operator_id, state="admitted")
