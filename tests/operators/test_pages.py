@@ -97,8 +97,7 @@ def change_rules(house: House, operator_id: str) -> None:
     db = house.context.db
     (placement,) = db.read_now(lambda tx: places.list_placements(tx, operator_id))
     assert (placement.currency, placement.floor_micros, placement.most_views) == ("SGD", 2_500_000, 3)
-    changed = {"placement_id": placement.id, "name": "Front page", "floor": "3"}
-    press(house, "/operator/placements", **changed)
+    press(house, "/operator/placements", placement_id=placement.id, name="Front page", floor="3")
     (placement,) = db.read_now(lambda tx: places.list_placements(tx, operator_id))
     assert (placement.name, placement.floor_micros, placement.is_on) == ("Front page", 3_000_000, False)
 
