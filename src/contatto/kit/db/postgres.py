@@ -13,6 +13,7 @@ from psycopg import Error as PsycopgError
 from psycopg.abc import Buffer
 from psycopg.types.string import StrDumperUnknown
 from sqlalchemy import create_engine, event, text
+from sqlalchemy.exc import OperationalError
 
 from contatto.kit.clock import Clock
 from contatto.kit.db.changes import note_changes, take_changes
@@ -117,6 +118,9 @@ class PostgresDatabase(Database):
 
         try:
             self.write_now(partial(insert, some=rows))
+        except OperationalError as error:  # no row is at fault: the database is away, or has no room
+            for write in rows:
+                write.error = error
         except Exception:  # found again, and given to its caller
             for write in rows:
                 try:
