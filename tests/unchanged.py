@@ -109,7 +109,8 @@ _SQLITE_TABLES: Final = (
 
 def wait_until_quiet(db: Database, seconds: float = 60.0) -> None:
     """Wait until the background, if there is one, has done all that earlier requests gave it."""
-    if not any(isinstance(getattr(heard, "__self__", None), Worker) for heard in db._listeners):
+    heard_by = (getattr(getattr(heard, "func", heard), "__self__", None) for heard, _ in db._listeners)
+    if not any(isinstance(each, Worker) for each in heard_by):
         return
     end = time.monotonic() + seconds
     while db.read_now(_has_work) and time.monotonic() < end:

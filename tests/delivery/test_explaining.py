@@ -87,4 +87,4 @@ def test_the_page_shows_phases_decisions_and_why(house: House) -> None:
     for words in ("What delivery learned", "Why this ad", "Learning", "Ad of CONVERSATION"):
         assert words in page.text
     statement = house.client.get("/ads/statement.csv")
-    assert statement.text.splitlines()[0].endswith("views,clicks,amount,balance")
+    assert statement.text.splitlines()[0].endswith("amount,balance,marketplace,placement")
