@@ -18,7 +18,6 @@ def test_a_model_is_judged_by_the_log(
     tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "200")
     context = open_context(install(Settings()))
     migrate_schema(context.db.engine)
     market = add_market(context.db, clock)
@@ -29,6 +28,6 @@ def test_a_model_is_judged_by_the_log(
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0, done.output
     assert "12 decisions" in done.output
-    assert "expected / came" in done.output
+    assert "log loss" in done.output
     assert "SNIPS" in done.output
     assert CliRunner().invoke(app, [*asked, "99"]).exit_code == 1
