@@ -4,8 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 # Else each of the many interpreters that the tests start would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
-# Two processes that take file after file in the order of tests/conftest.py.
-TWO := -n 2 --dist loadfile --no-loadscope-reorder
+# Processes that take file after file in the order of tests/conftest.py: one more than two cores, since tests wait, too.
+TOGETHER := -n 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-wide test-all test-engines check lint types imports fix audit bench docs translations map screenshots migration build clean
@@ -25,15 +25,15 @@ run: $(STAMP) ## start the demo world; PORT=8000 and DATA=folder choose where
 ##@ Change it
 test: $(STAMP) ## run the tests of the default run; T=path runs all of one file or folder; WITHOUT=folder leaves one out
 	@$(PYTHON) -m tools.browser
-	@$(BIN)/pytest $(if $(T),$(T),$(TWO) -m "not slow and not wide" $(addprefix --ignore=,$(WITHOUT)))
+	@$(BIN)/pytest $(if $(T),$(T),$(TOGETHER) -m "not slow and not wide" $(addprefix --ignore=,$(WITHOUT)))
 
 test-wide: $(STAMP) ## run the wide tests, which test leaves out: both databases, all attacks, long walks
 	@$(PYTHON) -m tools.browser
-	@$(BIN)/pytest $(TWO) -m "wide and not slow"
+	@$(BIN)/pytest $(TOGETHER) -m "wide and not slow"
 
 test-all: $(STAMP) ## run all tests, the slow ones too (with a longer fuzz, all examples), and those of the engines
 	@$(PYTHON) -m tools.browser
-	@CONTATTO_ALL_EXAMPLES=1 $(BIN)/pytest $(TWO)
+	@CONTATTO_ALL_EXAMPLES=1 $(BIN)/pytest $(TOGETHER)
 	@$(PYTHON) -m tools.engines
 
 test-engines: ## run attribution on Spark (a cluster too), Sail and ClickHouse; brings what they need, E=sail runs one
