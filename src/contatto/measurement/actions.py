@@ -33,6 +33,7 @@ from contatto.measurement.engines.sealing import (
     write_conversions,
     write_part,
 )
+from contatto.measurement.index import list_winnable
 from contatto.measurement.model import (
     LONGEST_VIEW_S,
     Attribution,
@@ -52,7 +53,6 @@ from contatto.measurement.ports import ChargePort
 
 LATE: Final = timedelta(minutes=10)
 """A touch that comes later than this marks its day as changed; what is counted ahead is twice as old."""
-
 A_DAY: Final = timedelta(days=1)
 NEVER_DROPPED: Final = rules.LONGEST_WINDOW + A_DAY
 """Views that are no older than this are in the database, whatever the settings say."""
@@ -165,7 +165,7 @@ def record_conversions(tx: Tx, earned: Iterable[Earned]) -> None:
     known = store.list_conversion_times(tx, first.values())
     new = [each for number, each in first.items() if number not in known]
     store.append_conversions(tx, new)
-    for each in new:
+    for each in list_winnable(tx, new, micros(tx.now - A_DAY)):
         _settle_winner(tx, each, is_new=True)
     for number, ts in known.items():
         if first[number].ts < ts and store.record_earlier(tx, first[number]):

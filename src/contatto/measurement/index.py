@@ -1,17 +1,73 @@
-"""Views that wait for their transaction: what comes while one is on its way goes into the next together."""
+"""What is done for many views or conversions at once.
+
+Views wait for their transaction: what comes while one is on its way goes into the next together. Of new
+conversions one statement says which may have a winner: most persons who write have tapped no ad of ours.
+"""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy import ColumnElement, Select, bindparam, select, union_all
+
 from contatto.kit.db.database import Database
+from contatto.kit.db.hot import Seek
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.within import within
 from contatto.measurement import store
-from contatto.measurement.model import Impression
+from contatto.measurement.engines.viewers import viewer_links
+from contatto.measurement.model import Conversion, Impression
 from contatto.measurement.ports import ChargePort
+from contatto.measurement.store import IS_CLICK, IS_VIEW, WEEK, WEEK_US, touches
 
 AT_ONCE: Final = 512
 """Most views of one transaction; more only make the first of them wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Person:
+    person_id: str
+
+
+def _touched(*which: ColumnElement[bool]) -> Select[tuple[str]]:
+    whose = touches.c.business_id == bindparam("of"), within(touches.c.person_id, "persons")
+    return select(touches.c.person_id).where(*whose, *which)
+
+
+_LINKED: Final = select(viewer_links.c.person_id).where(
+    viewer_links.c.business_id == bindparam("of"), within(viewer_links.c.person_id, "persons")
+)
+_TOUCHED: Final = Seek(
+    _Person,
+    select(
+        union_all(_touched(IS_CLICK), _touched(IS_VIEW, within(WEEK, "weeks")), _LINKED).subquery()
+    ).distinct(),
+)
+
+
+def list_winnable(tx: Tx, new: Sequence[Conversion], kept_since: int) -> list[Conversion]:
+    """Those of new conversions that a touch may have won, in their order; their persons are held.
+
+    ``kept_since`` is the microsecond since when all views that may win are in the database: what happened
+    earlier may be won by one that only the files hold.
+    """
+    lines: dict[str, list[Conversion]] = defaultdict(list)
+    for each in new:
+        lines[each.business_id].append(each)
+    known = {
+        (business_id, person.person_id)
+        for business_id, line in lines.items()
+        for person in _TOUCHED.list(tx, _asked(business_id, line))
+    }
+    return [each for each in new if each.ts <= kept_since or (each.business_id, each.person_id) in known]
+
+
+def _asked(business_id: str, line: Sequence[Conversion]) -> dict[str, object]:
+    weeks = {each.ts // WEEK_US for each in line}
+    persons = sorted({each.person_id for each in line})
+    return {"of": business_id, "persons": persons, "weeks": sorted(weeks | {week - 1 for week in weeks})}
 
 
 class GatheredViews:
