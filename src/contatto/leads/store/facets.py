@@ -1,11 +1,14 @@
 """The facets of leads: one statement over all that hangs on them, and keeping what it finds."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
+    LargeBinary,
+    Select,
     String,
     bindparam,
     case,
@@ -25,6 +28,7 @@ from contatto.leads.store.records import contact_points, evidence, leads
 
 PHONES: Final = (Field.PHONE, Field.WHATSAPP)
 _AT_ONCE: Final = 500
+_VALUES_AT_ONCE: Final = 5_000
 _OF, _IDS = bindparam("of", type_=String()), bindparam("ids", expanding=True, type_=String())
 
 
@@ -37,14 +41,8 @@ def _pairs(facet: Facet, lead_id: ColumnElement[Any], value: ColumnElement[Any])
 
 
 def _all_pairs() -> CompoundSelect[Any]:
-    point, other = contact_points.c, contact_points.alias()
+    point = contact_points.c
     kind = case((point.field.in_(PHONES), PHONE), else_=EMAIL)
-    twins = (
-        _pairs(Facet.SIGN, point.lead_id, literal(TWIN))
-        .join(other, (other.c.business_id == _OF) & (other.c.value_index == point.value_index))
-        .join(leads, leads.c.id == other.c.lead_id)
-        .where(other.c.lead_id != point.lead_id, leads.c.hidden_at.is_(None))
-    )
     of_evidence, of_entry = evidence.c.lead_id, lead_entries.c.lead_id
     return union_all(
         _pairs(Facet.ORIGIN, leads.c.id, cast(leads.c.origin, String)),
@@ -58,11 +56,23 @@ def _all_pairs() -> CompoundSelect[Any]:
         _pairs(Facet.SIGN, lead_labels.c.lead_id, literal(LABELLED)),
         _pairs(Facet.FORM, of_entry, lead_entries.c.form_id),
         _pairs(Facet.SIGN, of_entry, literal(CONSENT)).where(lead_entries.c.consented),
-        twins,
     )
 
 
 _PAIRS: Final = _all_pairs()
+_POINTS: Final = select(contact_points.c.lead_id, contact_points.c.value_index).where(
+    contact_points.c.business_id == _OF, contact_points.c.lead_id.in_(_IDS)
+)
+_HAVING: Final = select(contact_points.c.lead_id, contact_points.c.value_index).where(
+    contact_points.c.business_id == _OF,
+    contact_points.c.value_index.in_(bindparam("values", expanding=True, type_=LargeBinary())),
+)
+"""Who has some contact values. Asked in two steps, not as a join of a table with itself: while PostgreSQL
+knows little of a table, it may go through all of it for each value then, half a second for each batch.
+"""
+_LISTED: Final = _HAVING.join(leads, leads.c.id == contact_points.c.lead_id).where(
+    leads.c.hidden_at.is_(None)
+)
 _OWN: Final = select(leads.c.id, leads.c.facets).where(leads.c.business_id == _OF, leads.c.id.in_(_IDS))
 _KEEP: Final = (
     update(leads)
@@ -81,6 +91,8 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
         words: dict[str, set[str]] = {lead_id: set() for lead_id in some}
         for row in tx.execute(_PAIRS, values).mappings():
             words[row["lead_id"]].add(facet_word(Facet(row["facet"]), row["value"]))
+        for lead_id in _list_twins(tx, values):
+            words[lead_id].add(facet_word(Facet.SIGN, TWIN))
         texts = {lead_id: join_words(found) for lead_id, found in words.items()}
         rows = [
             {"of": business_id, "of_lead": lead_id, "now": text}
@@ -91,17 +103,30 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
             tx.execute(_KEEP, rows)
 
 
+def _list_twins(tx: Tx, values: dict[str, Any]) -> set[str]:
+    """Those of some leads that share a contact value with another lead of the lists."""
+    points = _list_points(tx, values)
+    having: dict[bytes, set[str]] = defaultdict(set)
+    for lead_id, value in _list_having(tx, _LISTED, values["of"], points):
+        having[value].add(lead_id)
+    return {lead_id for lead_id, value in points if having[value] - {lead_id}}
+
+
 def list_sharing_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> set[str]:
     """Other leads that have a contact value of these leads, whether they are in the lists or not."""
-    other = contact_points.alias()
-    found = (
-        select(other.c.lead_id)
-        .join(contact_points, contact_points.c.value_index == other.c.value_index)
-        .where(
-            other.c.business_id == _OF,
-            contact_points.c.business_id == _OF,
-            contact_points.c.lead_id.in_(_IDS),
-        )
-        .distinct()
-    )
-    return {row[0] for row in tx.execute(found, {"of": business_id, "ids": list(lead_ids)})} - set(lead_ids)
+    points = _list_points(tx, {"of": business_id, "ids": list(lead_ids)})
+    return {lead_id for lead_id, _ in _list_having(tx, _HAVING, business_id, points)} - set(lead_ids)
+
+
+def _list_points(tx: Tx, values: dict[str, Any]) -> list[tuple[str, bytes]]:
+    return [(row.lead_id, bytes(row.value_index)) for row in tx.execute(_POINTS, values)]
+
+
+def _list_having(
+    tx: Tx, which: Select[Any], business_id: str, points: Collection[tuple[str, bytes]]
+) -> Iterator[tuple[str, bytes]]:
+    """The leads that have one of the contact values of these points."""
+    distinct = sorted({value for _, value in points})
+    for start in range(0, len(distinct), _VALUES_AT_ONCE):
+        some = {"of": business_id, "values": distinct[start : start + _VALUES_AT_ONCE]}
+        yield from ((row.lead_id, bytes(row.value_index)) for row in tx.execute(which, some))
