@@ -1,6 +1,5 @@
 """A platform is asked whether it takes an account's token: when it is saved, on demand, and daily."""
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,15 +18,12 @@ from contatto.channels.model import (
 )
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import CHECK_EVERY_S, check_text
-from contatto.kit.client import Client
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer
 from contatto.kit.outbox import list_events_of
-from contatto.kit.settings import Settings
-from contatto.wiring import install
-from tests import background, make
+from tests import make
 from tests.channels.vendor import Vendor, running_vendor
 
 ASKING = [each for each in Platform if CONNECTORS[each].dialect.base_url]
@@ -41,16 +37,7 @@ class Checked:
     account: ChannelAccount
 
     def work(self) -> int:
-        settings = Settings(platform_urls=dict.fromkeys(Platform, self.vendor.url))
-
-        async def go() -> int:
-            client = Client([self.vendor.host], 5.0)
-            try:
-                return await background.send_all_due(self.db, install(settings), client)
-            finally:
-                await client.close()
-
-        return asyncio.run(go())
+        return self.vendor.take_due(self.db)
 
     def ask(self) -> None:
         self.db.write_now(lambda tx: ask_platform(tx, self.account.business_id, self.account.id))

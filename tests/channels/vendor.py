@@ -1,5 +1,6 @@
 """A platform's API on a real socket: it plays what platforms do to senders, and keeps what it was told."""
 
+import asyncio
 import gzip
 import json
 import threading
@@ -8,6 +9,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from contatto.channels.model import Platform
+from contatto.kit.client import Client
+from contatto.kit.db.database import Database
+from contatto.kit.settings import Settings
+from contatto.wiring import install
+from tests import background
 
 
 @dataclass
@@ -31,6 +39,19 @@ class Vendor:
     @property
     def host(self) -> str:
         return self.url.removeprefix("http://")
+
+    def take_due(self, db: Database, answer_s: float = 5.0) -> int:
+        """Send here what is due at platforms, as the worker does, once; say how many requests that were."""
+        settings = Settings(platform_urls=dict.fromkeys(Platform, self.url))
+
+        async def go() -> int:
+            client = Client([self.host], answer_s)
+            try:
+                return await background.send_all_due(db, install(settings), client)
+            finally:
+                await client.close()
+
+        return asyncio.run(go())
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -13,6 +13,7 @@ from contatto.delivery.model.log import NOBODY
 from contatto.delivery.predict.evaluated import weigh_record
 from contatto.delivery.predict.replica import Replica
 from contatto.delivery.rules.evaluating import (
+    Floats,
     choice_chances,
     doubly_robust,
     effective_count,
@@ -59,9 +60,9 @@ def test_where_nothing_came_there_is_no_ratio() -> None:
 
 
 @pytest.mark.parametrize(("estimates", "outcomes"), [(np.zeros(0), np.zeros(0)), (np.ones(2), np.ones(3))])
-def test_nothing_is_judged_without_an_outcome_for_each(estimates: object, outcomes: object) -> None:
+def test_nothing_is_judged_without_an_outcome_for_each(estimates: Floats, outcomes: Floats) -> None:
     with pytest.raises(ValueError, match="as many outcomes"):
-        judge_estimates(estimates, outcomes)  # type: ignore[arg-type]
+        judge_estimates(estimates, outcomes)
 
 
 def test_all_estimators_find_what_another_way_to_choose_earns() -> None:

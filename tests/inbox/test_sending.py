@@ -21,7 +21,6 @@ from contatto.inbox.rules import RETRY_AFTER_S
 from contatto.inbox.store import conversations, messages, persons, sends
 from contatto.inbox.store.receipts import count_receipts
 from contatto.kit import errors
-from contatto.kit.client import Client
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -34,7 +33,7 @@ from contatto.kit.outbound.store import list_requests_of
 from contatto.kit.settings import Settings
 from contatto.wiring import install
 from contatto.worker import Worker
-from tests import background, make, unchanged
+from tests import make, unchanged
 from tests.channels.vendor import Vendor, running_vendor
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "channels"
@@ -58,16 +57,7 @@ class Desk:
 
     def work(self, answer_s: float = 5.0) -> int:
         """Do what the worker does at outside systems, once."""
-        settings = Settings(platform_urls=dict.fromkeys(Platform, self.vendor.url))
-
-        async def go() -> int:
-            client = Client([self.vendor.host], answer_s)
-            try:
-                return await background.send_all_due(self.db, install(settings), client)
-            finally:
-                await client.close()
-
-        return asyncio.run(go())
+        return self.vendor.take_due(self.db, answer_s)
 
     def send_of(self, message_id: str) -> Send:
         found = self.db.read_now(lambda tx: sends.find_send(tx, self.account.business_id, message_id))

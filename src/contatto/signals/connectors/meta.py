@@ -29,7 +29,7 @@ from contatto.signals.rules.reasons import (
     NO_VALUE,
     NO_WHATSAPP_ACCOUNT,
     NOBODY_TO_MATCH,
-    SHUTS_OUT,
+    end_of,
 )
 
 _IDS: Final[Mapping[Platform, tuple[str, str]]] = {
@@ -115,7 +115,7 @@ class MetaSignals:
         if isinstance(failure, Failed) and error.code == _INVALID:
             gone = error.error_subcode in _NO_SUCH_OBJECT
             return ShutOut(DATASET_GONE) if gone else Failed(EVENT_REFUSED)
-        return ShutOut(failure.reason) if failure.reason in SHUTS_OUT else failure
+        return end_of(failure)
 
 
 def _user(whom: Whom) -> dict[str, Any]:

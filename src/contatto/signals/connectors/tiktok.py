@@ -24,7 +24,7 @@ from contatto.signals.rules.reasons import (
     DATASET_GONE,
     EVENT_REFUSED,
     NOBODY_TO_MATCH,
-    SHUTS_OUT,
+    end_of,
 )
 
 SOURCE: Final = "Contatto"
@@ -91,17 +91,13 @@ class TikTokSignals:
         try:
             said = _answers.decode(answer.body)
         except UNREADABLE:
-            return _meaning(tiktok_failure(answer, 0) or NotNow("not_json", retry_after_s(answer)))
+            return end_of(tiktok_failure(answer, 0) or NotNow("not_json", retry_after_s(answer)))
         if answer.status == 200 and said.code == _PARTLY:
             return Failed(EVENT_REFUSED)
         failure = tiktok_failure(answer, said.code) or _refused(said)
         if isinstance(failure, Failed) and _OF_SET in said.message:
             return ShutOut(DATASET_GONE)
-        return _meaning(failure) if failure else Done()
-
-
-def _meaning(failure: NotNow | Failed) -> SignalOutcome:
-    return ShutOut(failure.reason) if failure.reason in SHUTS_OUT else failure
+        return end_of(failure) if failure else Done()
 
 
 def _refused(said: _Answer) -> Failed | None:

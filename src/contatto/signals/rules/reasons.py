@@ -5,6 +5,8 @@ from typing import Final
 
 from contatto.ad_platforms.rules.pulling import STOPS
 from contatto.kit.i18n import N_, LazyText
+from contatto.kit.outbound.model import Failed, NotNow
+from contatto.signals.model.events import ShutOut
 
 NO_CONSENT: Final = "no_consent"
 LEAD_GONE: Final = "lead_gone"
@@ -24,6 +26,13 @@ PAUSED: Final = "paused"
 
 SHUTS_OUT: Final = frozenset({TOKEN_REFUSED, TOKEN_MISSING, DATASET_GONE})
 """After these nothing would be taken: what is due waits until a person has changed something."""
+
+
+def end_of(failure: NotNow | Failed) -> NotNow | Failed | ShutOut:
+    """What a failure of an ad platform means for signals: some shut all of them out."""
+    return ShutOut(failure.reason) if failure.reason in SHUTS_OUT else failure
+
+
 REASONS: Final[Mapping[str, str]] = {
     **STOPS,
     NO_CONSENT: N_("The person has not agreed, or has refused"),
