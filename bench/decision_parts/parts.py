@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from contatto.app import create_app, open_context
-from contatto.delivery.actions import serving
+from contatto.delivery.actions import choosing, serving
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.api import decisions
 from contatto.delivery.predict import serving as predicting
@@ -23,11 +23,11 @@ WHOLE: Final = "the whole answer, all layers"
 PARTS: Final = (
     ("read and validate the body", decisions, "_read"),
     ("choose the ad and sign its links", decisions, "serve_ad"),
-    ("compare with ad groups", serving, "_compare"),
+    ("compare with ad groups", choosing, "_compare"),
     ("decide, with its record", Replica, "decide"),
     ("features of the request", predicting, "describe_request"),
     ("auction (kernel)", predicting, "hold_auction"),
-    ("sign two links", serving, "_served"),
+    ("sign two links", choosing, "_served"),
     ("write the answer", decisions, "json_answer"),
     ("log, behind the answer", serving, "log_decisions"),
 )

@@ -102,18 +102,19 @@ class SecurityLayer:
         scope["headers"] = [_plain(*pair) for pair in scope["headers"]]
         limits = (limit for end, limit in self.larger.items() if scope["path"].endswith(end))
         receive = _capped(receive, max(limits, default=BODY_LIMIT))
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self.app(scope, receive, send_with_headers)
-            except ClientDisconnect:
-                status = status or _GONE
-            except Exception as error:
-                answer = await self.broken(Request(scope), error)
-                if status:  # too late for another answer: the first one has begun
-                    raise
-                await answer(scope, receive, send_with_headers)
-            finally:
-                _log_request(scope, status or 500, time.perf_counter() - started)
+        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except ClientDisconnect:
+            status = status or _GONE
+        except Exception as error:
+            answer = await self.broken(Request(scope), error)
+            if status:  # too late for another answer: the first one has begun
+                raise
+            await answer(scope, receive, send_with_headers)
+        finally:
+            _log_request(scope, status or 500, time.perf_counter() - started)
+            structlog.contextvars.reset_contextvars(**bound)
 
     def _headers(self, scope: Scope, status: int, given: Iterable[_Header]) -> list[_Header]:
         """The headers of an answer and ours besides; only what is public may say that it can be stored."""

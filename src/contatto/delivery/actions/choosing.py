@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
 from itsdangerous import Signer
 
@@ -13,7 +12,7 @@ from contatto.delivery.model.log import NOBODY, Hurdle, Record
 from contatto.delivery.predict.replica import Asked
 from contatto.delivery.rules.asking import features_of
 from contatto.delivery.rules.competing import RESERVE_MICROS, price_of
-from contatto.delivery.rules.targeting import Members, find_hurdle
+from contatto.delivery.rules.targeting import Members, compare_terms, is_for_audience, is_on_time
 from contatto.kit.ids import new_number
 from contatto.kit.timestamps import micros
 from contatto.measurement.model import TicketKind, TrackingTicket
@@ -88,10 +87,14 @@ def _compare(
     left_out: dict[int, str] = {}
     name_id, held_of = shop.server.live_ads.name_id, shop.held
     most_views = shop.server.most_views if viewer != NOBODY else 0
+    by_terms = [compare_terms(each, request) for each in shop.terms]
     for bidder in shop.bidders:
-        known = _known(bidder.candidate, request, name_id) if bidder.has_audience else _NO_MEMBERS
-        hurdle = find_hurdle(bidder.candidate, request, now, known, members)
-        number = bidder.ad_group_number
+        ad_group, number = bidder.candidate.live.ad_group, bidder.ad_group_number
+        before, behind = by_terms[bidder.terms]
+        hurdle = before or (None if is_on_time(ad_group, now) else Hurdle.SCHEDULE) or behind
+        if hurdle is None and bidder.has_audience:
+            known = _known(bidder.candidate, request, name_id)
+            hurdle = None if is_for_audience(ad_group, known, members) else Hurdle.AUDIENCE
         if hurdle is None and most_views:
             seen = shop.replica.shown_lately(viewer, number)
             hurdle = Hurdle.FREQUENCY if seen > most_views - 0.5 else None
@@ -109,9 +112,6 @@ def _compare(
                 continue
         left_out.setdefault(number, hurdle.value)
     return able, available, left_out
-
-
-_NO_MEMBERS: Final[frozenset[Member]] = frozenset()
 
 
 def _pseudonym(name_id: NameId, business_id: str, request: AdRequest) -> str:

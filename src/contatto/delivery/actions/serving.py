@@ -36,6 +36,7 @@ EMPTY_ASK_S: Final = 0.2
 """The same when a budget that it holds is used up."""
 LOW: Final = 0.5
 """Less than this share of what was granted is little: more is asked for with the next decisions."""
+_NEVER: Final = 1 << 63
 KEPT_MODELS: Final = 64
 """Models of so many businesses are kept in a process; the one that was not asked for longest goes."""
 
@@ -90,11 +91,15 @@ class Shop:
         self.snapshot: Snapshot | None = None
         self.replica = Replica(self.seed)
         self.bidders: tuple[Bidder, ...] = ()
+        self.terms: list[Candidate] = []
+        """An ad of each kind of terms of the bidders, by its number."""
         self.candidates: dict[int, Candidate] = {}
         self._tills: dict[str, Till] = {}
         self._held: dict[str, float] = {}
         self._used: dict[str, Used] = {}
         self._waiting: list[tuple[Record, Promise | None]] = []
+        self._until = 0
+        """When the first of the tills ends."""
         self._asked_at = 0.0
         self._is_wanted = False
         self._asks = False
@@ -109,7 +114,7 @@ class Shop:
         if found is not self.snapshot:
             await self._take_snapshot(found)
         now = micros(self._db.clock.now())
-        if any(till.until <= now for till in self._tills.values()) or not self._asked_at:
+        if self._until <= now or not self._asked_at:
             await self.flush()
         elif time.monotonic() - self._asked_at > ASK_S:
             self.flush_soon(asks=True)
@@ -118,6 +123,7 @@ class Shop:
         first = self.snapshot is None
         self.snapshot = found
         self.bidders = gather_bidders(found.candidates)
+        self.terms = list({each.terms: each.candidate for each in self.bidders}.values())
         self.candidates = {each.live.ad.number: each for each in found.candidates}
         if found.version not in (self.replica.version, self._refused_version) and self.loading is None:
             self.loading = asyncio.create_task(self._load(found.version))
@@ -235,6 +241,7 @@ class Shop:
     def _take_tills(self, tills: dict[str, Till]) -> None:
         self._asked_at = time.monotonic()
         self._tills = tills
+        self._until = min((till.until for till in tills.values()), default=_NEVER)
         since = self._used
         self._held = {name: till.micros - since.get(name, Used()).micros for name, till in tills.items()}
 

@@ -18,7 +18,7 @@ from contatto.delivery.auth import RecentCallers
 from contatto.delivery.model.decisions import AdRequest
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.http import HotRoute, json_answer, read_body, refusal_answer
+from contatto.kit.http import DirectRoute, json_answer, read_body, refusal_answer
 from contatto.kit.reading import UNREADABLE
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.ui.context import context_of, part_of
@@ -126,4 +126,4 @@ def _wanted(asked: DecisionBody, caller: Caller, prints: Iterable[Fingerprint]) 
     )
 
 
-routes = [HotRoute("/delivery/decide", decide_ad, methods=["POST"])]
+routes = [DirectRoute("/delivery/decide", decide_ad, methods=["POST"])]

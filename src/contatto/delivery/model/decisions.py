@@ -64,13 +64,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Bidder:
-    """The ads of one ad group that lead to one account, by their numbers, and one of them for all."""
+    """The ads of one ad group that lead to one account, by their numbers, and one of them for all.
+
+    Bidders with the same number of ``terms`` are compared with a request alike (`rules.targeting.terms_of`).
+    """
 
     candidate: Candidate
     ads: tuple[int, ...]
     ad_group_id: str
     ad_group_number: int
     has_audience: bool
+    terms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Ad groups and ads as they compete: their tables for the auction, their budgets, plans and multipliers."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -92,6 +93,10 @@ class Group:
         return amount
 
 
+MOST_SETS: Final = 32
+"""So many sets of numbers are remembered with their rows."""
+
+
 class Places(dict[int, int]):
     """Rows by the API's numbers, which are the ids of a marketplace as texts; looked up once.
 
@@ -102,6 +107,18 @@ class Places(dict[int, int]):
     def __init__(self, by_id: dict[str, int]) -> None:
         super().__init__()
         self._by_id = by_id
+        self._sets: dict[tuple[int, ...], NDArray[np.int64]] = {}
+
+    def rows_of(self, numbers: Iterable[int]) -> NDArray[np.int64]:
+        """The rows of some numbers; request after request asks for the same ones."""
+        wanted = tuple(numbers)
+        rows = self._sets.get(wanted)
+        if rows is None:
+            if len(self._sets) >= MOST_SETS:
+                self._sets.clear()
+            rows = np.fromiter(map(self.__getitem__, wanted), np.int64, len(wanted))
+            self._sets[wanted] = rows
+        return rows
 
     def __missing__(self, number: int) -> int:
         place = self[number] = self._by_id[str(number)]

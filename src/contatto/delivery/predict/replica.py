@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from contatto.delivery.model.lines import AdGroupLine, AdLine, RequestLine
 from contatto.delivery.model.log import NOBODY, Features, GroupThen, Record
@@ -185,22 +186,25 @@ class Replica:
     def _decide(self, asked: Asked) -> Record:
         market = self.market
         market.now = max(market.now, asked.ts)
-        then = self._groups_then(asked.available_micros)
+        rows = market.groups.by_number.rows_of(asked.available_micros)
+        left = [min(available * UNITS, 1e18) for available in asked.available_micros.values()]
+        market.groups.table[rows, G_AVAILABLE] = left
         row = self.row_of(asked.viewer)
+        then = self._groups_then(asked.available_micros, rows, left)
         record = Record(
             asked.nonce, self.version, _seed_of(asked.nonce), market.requests + 1, market.now, asked.viewer,
             asked.country, asked.floor_micros, asked.features, list(asked.ads), then,
             list(self._added.values()), asked.left_out, _pack_viewer(market, row),
         )  # fmt: skip
-        answer(market, record)
+        _hold(market, record)
         return record
 
-    def _groups_then(self, available_micros: dict[int, float]) -> list[GroupThen]:
-        groups = self.market.groups
-        rows = groups.table[list(map(groups.by_number.__getitem__, available_micros))]
-        multipliers, offsets = rows[:, G_MULTIPLIER].tolist(), rows[:, G_OFFSET].tolist()
-        left = [min(available * UNITS, 1e18) for available in available_micros.values()]
-        return list(map(GroupThen, available_micros, left, multipliers, offsets))
+    def _groups_then(
+        self, numbers: Iterable[int], rows: NDArray[np.int64], left: list[float]
+    ) -> list[GroupThen]:
+        table = self.market.groups.table
+        multipliers, offsets = table[rows, G_MULTIPLIER].tolist(), table[rows, G_OFFSET].tolist()
+        return list(map(GroupThen, numbers, left, multipliers, offsets))
 
     def row_of(self, viewer: str) -> int:
         """The row of a viewer; that of nobody is as if nothing had ever been seen."""
@@ -249,12 +253,18 @@ class Replica:
 def answer(market: Market, record: Record) -> None:
     """Hold the auction of a record as it stands, and write the answer into it; nothing is promised here."""
     groups = market.groups
-    groups.ads[:, A_ON] = 0
-    groups.ads[list(map(groups.ad_by_number.__getitem__, record.ads)), A_ON] = 1
-    rows = [groups.by_number[each.number] for each in record.groups]
+    rows = groups.by_number.rows_of(each.number for each in record.groups)
     groups.table[rows, G_AVAILABLE] = [each.available for each in record.groups]
     groups.table[rows, G_MULTIPLIER] = [each.multiplier for each in record.groups]
     groups.table[rows, G_OFFSET] = [each.offset_s for each in record.groups]
+    _hold(market, record)
+
+
+def _hold(market: Market, record: Record) -> None:
+    """Hold the auction of a record, whose ad groups stand in their table as the record says."""
+    groups = market.groups
+    groups.ads[:, A_ON] = 0
+    groups.ads[groups.ad_by_number.rows_of(record.ads), A_ON] = 1
     market.seed, market.requests = record.seed, record.number - 1
     name = str(record.nonce)
     line = RequestLine(record.ts, name, record.viewer, record.country, record.features, record.floor_micros)

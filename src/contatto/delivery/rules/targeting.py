@@ -6,6 +6,7 @@ known persons, and who is not known to be on it is not on it.
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 from contatto.ads.model import AdGroup
 from contatto.ads.rules.markets import normal_country
@@ -28,30 +29,55 @@ def find_hurdle(
         known: what the viewer is known by to the ad's account: a person's id, and fingerprints.
         members: of the audiences, by number.
     """
-    hurdle = _unfit(candidate, request, now)
+    fits = compare_terms(candidate, request)
+    hurdle = fits.before or (None if is_on_time(candidate.ad_group, now) else Hurdle.SCHEDULE) or fits.behind
     if hurdle is not None:
         return hurdle
-    ad_group = candidate.live.ad_group
-    hurdle = _unwanted(ad_group, request)
-    if hurdle is not None:
-        return hurdle
-    return None if _by_audience(ad_group, known, members) else Hurdle.AUDIENCE
+    return None if is_for_audience(candidate.ad_group, known, members) else Hurdle.AUDIENCE
 
 
-def _unfit(candidate: Candidate, request: AdRequest, now: datetime) -> Hurdle | None:
-    """The goal's conditions, country, token, schedule and account."""
-    ad_group = candidate.live.ad_group
+class Fits(NamedTuple):
+    """What keeps ads out of a request by their terms, before their schedule is looked at and behind it."""
+
+    before: Hurdle | None
+    behind: Hurdle | None
+
+
+def compare_terms(candidate: Candidate, request: AdRequest) -> Fits:
+    """Compare a request with what ads of the same terms have in common; see `terms_of`."""
+    before = _unfit(candidate, request)
+    if before is not None:
+        return Fits(before, None)
+    wanted, ad = request.channel_account_id, candidate.live.ad
+    if wanted is not None and ad.channel_account_id != wanted:
+        return Fits(None, Hurdle.CHANNEL)
+    return Fits(None, _unwanted(candidate.ad_group, request))
+
+
+def terms_of(candidate: Candidate) -> tuple[object, ...]:
+    """All that `compare_terms` looks at in an ad."""
+    ad_group = candidate.ad_group
+    return (
+        candidate.may_serve, ad_group.countries, ad_group.ad_account_id, candidate.live.ad.channel_account_id,
+        ad_group.languages, ad_group.age_groups, ad_group.interest_category_ids,
+    )  # fmt: skip
+
+
+def is_on_time(ad_group: AdGroup, now: datetime) -> bool:
+    """Whether the schedule of an ad group has begun and not ended."""
+    return ad_group.starts_at <= now and (ad_group.ends_at is None or now < ad_group.ends_at)
+
+
+def _unfit(candidate: Candidate, request: AdRequest) -> Hurdle | None:
+    """The goal's conditions, country and token."""
+    ad_group = candidate.ad_group
     if not candidate.may_serve:
         return Hurdle.NOT_ELIGIBLE
     if normal_country(request.country) not in ad_group.countries:
         return Hurdle.COUNTRY
     if request.ad_account_ids is not None and ad_group.ad_account_id not in request.ad_account_ids:
         return Hurdle.OTHER_TOKEN
-    if now < ad_group.starts_at or (ad_group.ends_at is not None and ad_group.ends_at <= now):
-        return Hurdle.SCHEDULE
-    wanted = request.channel_account_id
-    is_elsewhere = wanted is not None and candidate.live.ad.channel_account_id != wanted
-    return Hurdle.CHANNEL if is_elsewhere else None
+    return None
 
 
 def _unwanted(ad_group: AdGroup, request: AdRequest) -> Hurdle | None:
@@ -67,7 +93,8 @@ def _unwanted(ad_group: AdGroup, request: AdRequest) -> Hurdle | None:
     return None
 
 
-def _by_audience(ad_group: AdGroup, known: frozenset[Member], members: Members) -> bool:
+def is_for_audience(ad_group: AdGroup, known: frozenset[Member], members: Members) -> bool:
+    """Whether a viewer who is known so is on a list that an ad group chose, and on none that it excludes."""
     if not ad_group.audience_ids and not ad_group.excluded_audience_ids:
         return True
     if _is_member(ad_group.excluded_audience_ids, known, members):
@@ -86,11 +113,12 @@ def gather_bidders(candidates: Iterable[Candidate]) -> tuple[Bidder, ...]:
         ad = each.live.ad
         key = (each.ad_group.id, ad.channel_account_id, each.may_serve, each.own_chat)
         found.setdefault(key, []).append(each)
-    return tuple(map(_bidder, found.values()))
+    terms: dict[tuple[object, ...], int] = {}
+    return tuple(_bidder(same, terms.setdefault(terms_of(same[0]), len(terms))) for same in found.values())
 
 
-def _bidder(same: list[Candidate]) -> Bidder:
+def _bidder(same: list[Candidate], terms: int) -> Bidder:
     ad_group = same[0].ad_group
     numbers = tuple(each.live.ad.number for each in same)
     has_audience = bool(ad_group.audience_ids or ad_group.excluded_audience_ids)
-    return Bidder(same[0], numbers, ad_group.id, ad_group.number, has_audience)
+    return Bidder(same[0], numbers, ad_group.id, ad_group.number, has_audience, terms)
