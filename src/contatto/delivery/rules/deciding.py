@@ -52,8 +52,9 @@ from contatto.delivery.rules.describing import (
     add_own,
     add_shared,
     stack_slot,
+    weigh_between,
 )
-from contatto.delivery.rules.estimating import NOBODY, estimate, lies_between, note_met
+from contatto.delivery.rules.estimating import NOBODY, estimate, estimate_all, lies_between, note_met
 from contatto.delivery.rules.hashing import chance
 from contatto.kit.kernels import Array, compiled
 
@@ -193,7 +194,7 @@ def hold_auction(
     is_known = note_met(viewer, recent, known, met)
     first, second = stack_slot(0, shift), stack_slot(1, shift)
     spot, usual = between[0], between[1]
-    offset_s = math.nan
+    weights, offset_s = np.empty((BETWEEN, HEADS)), math.nan
     for i in range(n):
         ad = able[i]
         group = ads[ad, A_GROUP]
@@ -211,6 +212,7 @@ def hold_auction(
             lies_between(
                 NOBODY, NOBODY, viewer, now_s, offset_s, recent, shown, shown_at, known, flags, names, usual
             )  # fmt: skip
+            weigh_between(usual, shift, table, weights)
         if is_known or met[ad] != 0:
             lies_between(
                 ad, int(row[G_ADVERTISER]), viewer, now_s, offset_s, recent, shown, shown_at, known, flags,
@@ -218,9 +220,14 @@ def hold_auction(
             )  # fmt: skip
             add_between(spot, shift, table, z)
         else:
-            add_between(usual, shift, table, z)
+            for b in range(BETWEEN):
+                for head in range(HEADS):
+                    z[head] += weights[b, head]
+    estimate_all(n, able, ads, groups, first, second, table, raws)
+    for i in range(n):
+        group = ads[able[i], A_GROUP]
+        row, z = groups[group], raws[i]
         is_lead = row[G_GOAL] == 0.0
-        estimate(z, 0, HEADS if is_lead else LEAD, row, first, second, table)
         score = z[HEADS + CLICK] * z[HEADS + CONVERSATION]
         if is_lead:
             score *= z[HEADS + LEAD] * (1.0 - settings[S_BAD_WEIGHT] * z[HEADS + BAD])

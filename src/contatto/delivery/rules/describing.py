@@ -320,6 +320,15 @@ def add_between(between: Array, shift: np.uint64, table: Array, into: Array) -> 
 
 
 @compiled
+def weigh_between(between: Array, shift: np.uint64, table: Array, into: Array) -> None:
+    """What `add_between` adds, part by part: for many ads with which a viewer has had the same to do."""
+    for b in range(between.shape[0]):
+        slot = slot_of(between[b], shift)
+        for head in range(HEADS):
+            into[b, head] = table[slot, head]
+
+
+@compiled
 def viewer_variance(viewers: Array, viewer: int, head: int, spread: Array) -> float:
     """How unsure the viewer's own effect is; a viewer of whom nothing is known has all of the spread."""
     known = viewers[viewer, V_VARIANCE + head]

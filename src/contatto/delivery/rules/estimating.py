@@ -6,7 +6,10 @@ The auction needs them for each ad, so what is the same for all ads is looked up
 import math
 from typing import Final
 
+import numpy as np
+
 from contatto.delivery.rules.columns import (
+    A_GROUP,
     B_CLICKED,
     B_HOUR,
     B_SHOWN,
@@ -16,6 +19,7 @@ from contatto.delivery.rules.columns import (
     BETWEEN,
     DAY_S,
     G_CALIBRATION,
+    G_GOAL,
     HEADS,
     KNOWN_ADVERTISERS,
     LEAD,
@@ -25,6 +29,8 @@ from contatto.delivery.rules.describing import doubling, since_step, stacked
 from contatto.delivery.rules.learner import logistic
 from contatto.kit.kernels import Array, compiled
 
+_AT_ONCE: Final = 128
+"""Ads that are estimated side by side."""
 NOBODY: Final = -2
 """An ad, and an advertiser, that no viewer ever met; -1 stands in the tables where there is none."""
 
@@ -111,3 +117,58 @@ def estimate(z: Array, start: int, end: int, group: Array, first: int, second: i
             to_first = stacked(z[0])
         elif head == 1 and end > LEAD:
             to_second = stacked(z[1])
+
+
+@compiled
+def estimate_all(
+    n: int, able: Array, ads: Array, groups: Array, first: int, second: int, table: Array, raws: Array
+) -> None:
+    """Do for all ads that may serve what `estimate` does for one, as far as their scores need it.
+
+    Head by head: the steps of one ad wait for each other, those of several do not. The numbers are the same.
+
+    Args:
+        n: how many ads.
+        able: which they are.
+        ads: the table of ads.
+        groups: the table of ad groups.
+        first: see `estimate`.
+        second: see `estimate`.
+        table: the weights.
+        raws: scores, by ad and head; see `estimate`.
+    """
+    to_first, to_second = np.empty(_AT_ONCE), np.empty(_AT_ONCE)
+    rows, factors = np.empty(_AT_ONCE, np.int64), np.empty(_AT_ONCE)
+    scores = np.empty(_AT_ONCE)
+    for start in range(0, n, _AT_ONCE):
+        total = min(_AT_ONCE, n - start)
+        heads = LEAD
+        for i in range(total):
+            rows[i] = ads[able[start + i], A_GROUP]
+            if groups[rows[i], G_GOAL] == 0.0:
+                heads = HEADS
+        for head in range(heads):
+            by_first, by_second = float(table[first, head]), float(table[second, head])
+            for i in range(total):
+                scores[i] = raws[start + i, head]
+                factors[i] = groups[rows[i], G_CALIBRATION + head]
+            if head > 0:
+                for i in range(total):
+                    scores[i] += by_first * to_first[i]
+            if head > 1:
+                for i in range(total):
+                    scores[i] += by_second * to_second[i]
+            for i in range(total):
+                scores[i] = logistic(scores[i])
+            for i in range(total):
+                factors[i] = calibrated(scores[i], factors[i])
+            for i in range(total):
+                if head < LEAD or groups[rows[i], G_GOAL] == 0.0:  # what others need is left as it was
+                    raws[start + i, head] = scores[i]
+                    raws[start + i, HEADS + head] = factors[i]
+            if head == 0:
+                for i in range(total):
+                    to_first[i] = stacked(scores[i])
+            elif head == 1:
+                for i in range(total):
+                    to_second[i] = stacked(scores[i])
