@@ -31,7 +31,7 @@ from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import crm_deliveries, has_held
 from contatto.crm.store.lead_states import list_lead_ids_in_state, list_states_of_leads
 from contatto.crm.store.targets import crm_targets, has_sweep
-from contatto.delivery.actions import charging, signals, training
+from contatto.delivery.actions import charging, signals, training, trials
 from contatto.delivery.actions.forgetting import forget_viewers
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.auth import RecentCallers
@@ -322,6 +322,7 @@ def periodic_jobs(
         PeriodicJob(3600.0, purge_admission_codes),
         PeriodicJob(3600.0, purge_sightings),
         PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),
+        PeriodicJob(3600.0, trials.purge_trials),
         PeriodicJob(5.0, send_scheduled, SCHEDULED.is_due),
         PeriodicJob(3.0, mail_alerts, partial(has_due_alert, way=Way.MAIL)),
         PeriodicJob(1.0, pushing.push_due_alerts, partial(has_due_alert, way=Way.PUSH)),
@@ -374,7 +375,7 @@ def resources(db: Database, settings: Settings) -> Parts:
         GuessLimit(),
         RequestLimit(settings.api_requests_per_minute),
         ChatLimits(),
-        AdServer(db, settings.views_per_viewer),
+        AdServer(db, settings.views_per_viewer, settings.trial_share),
         GatheredViews(db),
         RecentCallers(),
     )

@@ -26,8 +26,8 @@ from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned
 from contatto.measurement.index import record_views
-from contatto.measurement.model import ConversionKind, Impression, TicketKind, TrackingTicket
-from contatto.measurement.rules import read_ticket
+from contatto.measurement.model import ConversionKind, TicketKind, TrackingTicket
+from contatto.measurement.rules import impression_of, read_ticket
 from tests.ads.world import Chain, World, add_chain, add_world
 
 KEY = Vault({"k": bytes(32)}).signer("tracking")
@@ -78,7 +78,7 @@ class Market:
             assert ad is not None
             person = self.db.vault.named_id(ad.channel_account_id, f"viewer:{ticket.viewer}")
             touch = measurement.stamp_ticket(ad, ticket, person, micros(tx.now))
-            record_views(tx, [Impression(touch, ticket.nonce)])
+            record_views(tx, [impression_of(touch, ticket)])
 
         self.db.write_now(work)
 
@@ -91,7 +91,7 @@ class Market:
             assert ad is not None
             touch = measurement.stamp_ticket(ad, ticket, person, micros(tx.now))
             viewer = self.db.vault.named_id(ad.channel_account_id, f"viewer:{ticket.viewer}")
-            measurement.record_tap(tx, touch, viewer, ticket.nonce)
+            measurement.record_tap(tx, touch, viewer, ticket)
 
         self.db.write_now(work)
         return person

@@ -5,8 +5,16 @@ from typing import Any
 
 import pytest
 
+from contatto.accounts.store import list_ad_accounts
+from contatto.ads.model import NodeFilter, Page
+from contatto.ads.store.nodes import list_ad_groups
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import Trainer
+from contatto.delivery.model.trials import TrialDay
+from contatto.delivery.rules.trials import BUCKETS
+from contatto.delivery.store.trials import save_trial_days
+from contatto.kit.db.tx import Tx
+from contatto.measurement.model import Goal
 from tests.journeys.running import House, flush_decisions, running_house
 
 ASKED = {"viewer_id": "reader", "country": "SG", "consent": True, "language": "en", "age": 31}
@@ -67,6 +75,36 @@ def test_each_ad_group_tells_how_far_it_has_learned(house: House) -> None:
     found = house.data("GET", "/contatto/delivery/status/get/")["list"]
     assert {each["phase"] for each in found} == {"learning"}
     assert sum(each["impressions"] for each in found) == 1
+
+
+def test_what_learning_brings_is_told_for_each_campaign(house: House) -> None:
+    path = "/contatto/delivery/lift/get/"
+    house.sign_in()
+    assert house.data("GET", path)["list"] == []
+
+    def count(tx: Tx, leads: int) -> None:
+        (account,) = list_ad_accounts(tx, house.business_id)
+        wanted = NodeFilter(goals=frozenset({Goal.CONVERSATION}))
+        (group,) = list_ad_groups(tx, house.business_id, account.id, wanted, Page())
+        rows = [
+            TrialDay(house.business_id, group.id, tx.now.date().isoformat(), way * bucket, 9, 1, 10**6, came)
+            for way, came in ((1, 2 * leads), (-1, leads))
+            for bucket in range(1, BUCKETS + 1)
+        ]
+        save_trial_days(tx, rows)
+
+    house.context.db.write_now(lambda tx: count(tx, 0))
+    (row,) = house.data("GET", path)["list"]
+    assert (row["lift"], row["missing_by_lot"], row["missing_learned"]) == (None, 20, 20)
+    assert "20 more conversions of ads drawn by lot are needed" in house.client.get("/ads/delivery").text
+    house.context.db.write_now(lambda tx: count(tx, 3))
+    (row,) = house.data("GET", path)["list"]
+    assert row["lift"] == pytest.approx(1.0)
+    assert row["low"] < 1.0 < row["high"]
+    assert row["by_lot"]["cost_per_conversion"] == 2 * row["learned"]["cost_per_conversion"]
+    page = house.client.get("/ads/delivery").text
+    assert "<strong>100 % more</strong>" in page
+    assert "How it is measured" in page
 
 
 def test_a_balance_loses_what_reports_show(house: House) -> None:

@@ -150,6 +150,7 @@ def open_house(
     folder: Path, *, capture_on: bool = True, url: str = "http://127.0.0.1:8000", **settings: Any
 ) -> tuple[Context, dict[str, str]]:
     """Open an installation with one business; give the context, and the ids that a House needs."""
+    settings.setdefault("trial_share", 0.0)  # nobody is served by lot, but where a test is about it
     chosen = Settings(data_dir=folder, base_url=url, **settings)
     if not chosen.database_url:
         schema.copy_schema(folder / "contatto.sqlite3")

@@ -65,7 +65,7 @@ IMPERSONAL: Final = {
     "alerts", "touches", "conversions", "events", "outbox_jobs", "answered_requests", "audit_entries",
     "rate_limits", "known_logins", "outbound_requests", "viewer_links",
     # what delivery learns from; the log loses the person (delivery/test_forgetting.py)
-    "delivery_log", "delivery_models", "delivery_states", "delivery_streams",
+    "delivery_log", "delivery_models", "delivery_states", "delivery_streams", "delivery_trials",
     # money and days of ad groups and accounts
     "delivery_grants", "delivery_promises", "balances", "balance_entries", "charged_days",
     # marketplaces: what operators and businesses share; viewers by a pseudonym, for two days

@@ -117,7 +117,7 @@ class Marketplace:
             ad = measured.find_measured_ad(tx, ticket.business_id, ticket.ad_id)
             assert ad is not None
             touch = measurement.stamp_ticket(ad, ticket, new_id(), micros(tx.now))
-            measurement.record_tap(tx, touch, None, ticket.nonce, ticket.placement)
+            measurement.record_tap(tx, touch, None, ticket)
 
         self.db.write_now(work)
 

@@ -16,6 +16,7 @@ from contatto.ads.store.nodes import list_ad_groups, list_ads_by_number
 from contatto.delivery.actions.balances import load_statement
 from contatto.delivery.actions.explaining import explain_decision
 from contatto.delivery.actions.serving import read_record
+from contatto.delivery.actions.trials import CampaignLift, list_lifts
 from contatto.delivery.model.phases import GroupState, Phase, Reason
 from contatto.delivery.rules.asking import OURS
 from contatto.delivery.store import ledger, models
@@ -78,6 +79,27 @@ class _DecisionRow:
     p_lead: float
 
 
+@dataclass(frozen=True, slots=True)
+class _LiftRow:
+    """What learning brought to a campaign ("" for all of one goal); money is micros of the currency.
+
+    ``lift``, ``low`` and ``high`` are in percent, None while ``missing`` conversions are too few. ``verdict``
+    is "more" or "fewer" where the interval leaves out nothing, else "unsure".
+    """
+
+    name: str
+    number: str
+    goal: str
+    currency: str
+    verdict: str
+    lift: float | None
+    low: float | None
+    high: float | None
+    missing: tuple[int, int]
+    cost_learned: int | None
+    cost_by_lot: int | None
+
+
 @router.get("/ads/delivery")
 async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
     """What delivery learned of each ad group, the latest decisions, and one of them explained."""
@@ -98,17 +120,32 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
                  "charged": b.charged_micros, "is_limited": b.is_limited}
                 for a, b in balances
             ],
+            "lifts": [_lift_row(account, each) for account in accounts for each in list_lifts(tx, account)],
             "decisions": _decisions(tx, caller),
             "why": _why(tx, caller, asked) if asked else None,
         }  # fmt: skip
 
     values = await context.db.read_long(work, caller.business_id)
+    values["trial_share"] = context.settings.trial_share
     why = values["why"]
     if why and why["placement"]:
         with acting(""):  # it is the operator's; its name alone is told
             names = await context.db.read(lambda tx: list_placement_names(tx, [why["placement"]]))
         why["placement"] = names.get(why["placement"], "")
     return context.pages.render(request, "delivery/learning.html", {"caller": caller, **values})
+
+
+def _lift_row(account: AdAccount, measured: CampaignLift) -> _LiftRow:
+    campaign, found = measured.campaign, measured.lift
+    lift, low, high = (None if each is None else 100.0 * each for each in (found.lift, found.low, found.high))
+    verdict = "unsure"
+    if low is not None and high is not None:
+        verdict = "more" if low > 0.0 else "fewer" if high < 0.0 else "unsure"
+    name, number = ("", "") if campaign is None else (campaign.name, str(campaign.number))
+    return _LiftRow(
+        name, number, measured.goal, account.currency, verdict, lift, low, high, found.missing,
+        measured.learned.cost_micros, measured.by_lot.cost_micros,
+    )  # fmt: skip
 
 
 def _groups(tx: Tx, account: AdAccount, states: dict[int, GroupState]) -> list[_GroupRow]:
@@ -162,6 +199,7 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
     rivals.sort(key=lambda rival: rival[1], reverse=True)
     return {
         "id": str(record.nonce),
+        "is_by_lot": record.trial < 0,
         "is_same": found.explained is not None and found.explained.is_same,
         "version": record.version,
         "placement": record.placement,

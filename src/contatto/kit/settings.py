@@ -146,6 +146,13 @@ class Settings(BaseSettings):
         ge=0,
         description="Most views of one ad group by a viewer with consent in a day. 0 means no limit.",
     )
+    trial_share: float = Field(
+        default=0.05,
+        ge=0.0,
+        le=0.5,
+        description="The share of viewers with consent for whom ads are drawn by lot, to measure what "
+        "delivery brings. 0 means none.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe line that is logged."
     )

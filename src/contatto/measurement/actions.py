@@ -41,7 +41,6 @@ from contatto.measurement.model import (
     Conversion,
     ConversionKind,
     CountedEvent,
-    Impression,
     MeasuredAd,
     SealedFile,
     TicketKind,
@@ -119,13 +118,13 @@ def stamp_ticket(ad: MeasuredAd, ticket: TrackingTicket, person_id: str | None, 
     return replace(touch, touch_id=touch_id, country=ticket.country)
 
 
-def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, nonce: int = 0, placement: str = "") -> bool:
-    """Append a tap of an impression (0: of none), if it is new; the first one tells who its viewer is."""
-    if nonce:
-        (touch,) = tx.ports[ChargePort].charge(tx, [Impression(touch, nonce, placement)])
+def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, of: TrackingTicket | None = None) -> bool:
+    """Append a tap, maybe ``of`` an impression, if it is new; the first one tells who its viewer is."""
+    if of and of.nonce:
+        (touch,) = tx.ports[ChargePort].charge(tx, [rules.impression_of(touch, of)])
     if viewer_id:
         _hold_persons(tx, {(touch.business_id, viewer_id)})
-    if not record_touch(tx, touch, is_noted=bool(nonce)):
+    if not record_touch(tx, touch, is_noted=bool(of and of.nonce)):
         return False
     if viewer_id and viewers.append_link(tx, touch.business_id, viewer_id, touch.person_id):
         # what that viewer saw before may have earned what this person did before

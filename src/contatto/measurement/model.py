@@ -111,12 +111,14 @@ class Touch:
 class Impression:
     """A view or click of an ad that was chosen for a viewer: its touch, with its price, and its link.
 
-    ``placement`` is the operator's placement in which it was shown, empty for the business's own places.
+    ``placement`` is the operator's placement in which it was shown, empty for the business's own places;
+    ``trial`` is the viewer's group in the trial of delivery, 0 for none.
     """
 
     touch: Touch
     nonce: int
     placement: str = ""
+    trial: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,8 @@ class TrackingTicket:
     country: str = ""
     placement: str = ""
     """The operator's placement in which the ad was shown; empty for the business's own places."""
+    trial: int = 0
+    """The viewer's group in the trial that measures what delivery brings; 0 for none."""
 
 
 class CountedEvent(StrEnum):

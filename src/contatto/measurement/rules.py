@@ -26,6 +26,7 @@ from contatto.kit.base64url import from_base64url, to_base64url
 from contatto.kit.errors import Refused
 from contatto.measurement.model import (
     Conversion,
+    Impression,
     MeasuredAd,
     Policy,
     TicketKind,
@@ -132,8 +133,17 @@ def sign_ticket(ticket: TrackingTicket, signer: Signer) -> str:
         ticket.cost_micros,
         ticket.country,
     ]
-    body = msgspec.json.encode([*said, ticket.placement] if ticket.placement else said)
+    if ticket.placement or ticket.trial:
+        said.append(ticket.placement)
+    if ticket.trial:
+        said.append(ticket.trial)
+    body = msgspec.json.encode(said)
     return signer.sign(to_base64url(body)).decode()
+
+
+def impression_of(touch: Touch, ticket: TrackingTicket) -> Impression:
+    """The view or click that a link stands for."""
+    return Impression(touch, ticket.nonce, ticket.placement, ticket.trial)
 
 
 def read_ticket(token: str, kinds: Collection[TicketKind], signer: Signer) -> TrackingTicket:

@@ -12,9 +12,11 @@ from contatto.ads.model import AdGroup, BudgetMode
 from contatto.ads.store.nodes import list_ad_groups_by_id
 from contatto.delivery.model.ledger import ChargedDay, Spent
 from contatto.delivery.model.log import EntryKind
+from contatto.delivery.model.trials import TrialDay
 from contatto.delivery.rules.competing import charge_left
 from contatto.delivery.store import ledger
 from contatto.delivery.store import log as entries
+from contatto.delivery.store.trials import save_trial_days
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Impression, Touch, TouchKind
 from contatto.measurement.store import list_known_touches
@@ -78,10 +80,28 @@ def _charge_business(tx: Tx, business_id: str, impressions: list[Impression]) ->
         if fresh[touch.touch_id].placement not in owners:
             own[touch.ad_account_id] += touch.cost_micros
     ledger.save_charges(tx, [days[place] for place in sorted(days)], own)
+    _save_trials(tx, [(touch, fresh[touch.touch_id].trial) for touch in charged])
     ledger.delete_promises(tx, business_id, {fresh[touch.touch_id].nonce for touch in charged})
     rows = [_entry(touch, fresh[touch.touch_id].nonce) for touch in charged]
     entries.append_entries(tx, business_id, rows)
     return {touch.touch_id: touch for touch in charged}
+
+
+def _save_trials(tx: Tx, charged: Sequence[tuple[Touch, int]]) -> None:
+    """What was shown to viewers who take part in the trial of delivery."""
+    days: dict[tuple[str, str, int], TrialDay] = {}
+    for touch, trial in charged:
+        if trial:
+            place = (touch.ad_group_id, touch.day, trial)
+            had = days.get(place) or TrialDay(touch.business_id, *place)
+            is_view = touch.kind is TouchKind.VIEW
+            days[place] = replace(
+                had,
+                views=had.views + is_view,
+                clicks=had.clicks + (not is_view),
+                charged_micros=had.charged_micros + touch.cost_micros,
+            )
+    save_trial_days(tx, [days[place] for place in sorted(days)])
 
 
 def _save_placed(tx: Tx, charged: Sequence[tuple[Touch, str]], owners: Mapping[str, str]) -> None:

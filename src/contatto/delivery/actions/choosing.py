@@ -13,6 +13,7 @@ from contatto.delivery.predict.replica import Asked
 from contatto.delivery.rules.asking import features_of
 from contatto.delivery.rules.competing import RESERVE_MICROS, price_of
 from contatto.delivery.rules.targeting import Members, compare_terms, is_for_audience, is_on_time
+from contatto.delivery.rules.trials import trial_of
 from contatto.kit.ids import new_number
 from contatto.kit.timestamps import micros
 from contatto.measurement.model import TicketKind, TrackingTicket
@@ -56,6 +57,7 @@ def gather_able(
     return Asked(
         nonce, micros(now), viewer, request.country, features_of(request), floor, able, available,
         {number: why for number, why in left_out.items() if number not in available},
+        trial_of(viewer, shop.server.trial_share) if viewer != NOBODY else 0,
     )  # fmt: skip
 
 
@@ -67,7 +69,7 @@ def hand_out(
     shop.note(record, chosen, price)
     ticket = TrackingTicket(
         TicketKind.VIEW, shop.business_id, chosen.live.ad.id, record.nonce, request.viewer_id,
-        price.view_micros, request.country, record.placement,
+        price.view_micros, request.country, record.placement, record.trial,
     )  # fmt: skip
     return _served(snapshot, chosen, ticket, price, signer)
 

@@ -18,8 +18,7 @@ from contatto.delivery.actions.choosing import FindBar, gather_able, hand_out
 from contatto.delivery.actions.serving import AdServer, Shop
 from contatto.delivery.model.decisions import AdRequest, Bidder, Served
 from contatto.delivery.model.log import NOBODY, Hurdle, Record
-from contatto.delivery.predict.replica import settle_record
-from contatto.delivery.rules.exchanging import rank_offers
+from contatto.delivery.rules.exchanging import rank_offers, settle_record
 from contatto.kit import errors
 from contatto.kit.db.row_security import acting
 from contatto.kit.errors import Refused

@@ -47,14 +47,16 @@ class AdServer:
     Args:
         db: storage.
         most_views: how often a viewer sees ads of one ad group in a day at most; 0 for no limit.
+        trial_share: the share of viewers for whom ads are drawn by lot; 0 for none.
     """
 
-    def __init__(self, db: Database, most_views: int = 0) -> None:
+    def __init__(self, db: Database, most_views: int = 0, trial_share: float = 0.0) -> None:
         self.db = db
         self.live_ads = LiveAds(db)
         self.operators = OperatorIndex(db)
         self.server_id = new_id()
         self.most_views = most_views
+        self.trial_share = trial_share
         self._shops: dict[str, Shop] = {}
         self._is_warm = False
 

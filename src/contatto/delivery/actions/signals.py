@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from contatto.delivery.actions.trials import count_in_trial
 from contatto.delivery.model.log import Entry, EntryKind, ViewerSaid
 from contatto.delivery.store import log as entries
 from contatto.inbox.model import ConversationMarkedSpam, ConversationStarted
@@ -73,6 +74,8 @@ def _append(tx: Tx, of: ConversionKind, kind: EntryKind, some: Sequence[_Said]) 
             made = [_entry(tx, kind, each, entry) for each, entry in said if entry and entry.nonce]
             if made:
                 entries.append_entries(tx, business_id, made)
+                credits = [(found[each.subject_id], entry) for each, entry in said if entry and entry.nonce]
+                count_in_trial(tx, business_id, kind, credits)
 
 
 def _entry(tx: Tx, kind: EntryKind, became: _Said, touched: Entry) -> entries.NewEntry:

@@ -1,4 +1,4 @@
-"""Extensions of the API: how far ad groups have learned, why an ad was shown, the balance of an account."""
+"""Extensions of the API: how far ad groups learned, what that brought, why an ad was shown, balances."""
 
 from typing import Final, Literal
 
@@ -11,9 +11,11 @@ from contatto.accounts.rules import require
 from contatto.ads.model import NodeFilter, Page
 from contatto.ads.store.nodes import find_ad_by_number, find_ad_group, list_ad_groups
 from contatto.delivery.actions.explaining import Verdict, explain_decision
+from contatto.delivery.actions.trials import CampaignLift, list_lifts
 from contatto.delivery.model.ledger import Balance
 from contatto.delivery.model.phases import GroupState, Phase, Reason
 from contatto.delivery.rules.asking import OURS
+from contatto.delivery.rules.trials import Arm
 from contatto.delivery.store import ledger, models
 from contatto.kit import errors
 from contatto.kit.answer_schemas import ApiRouter
@@ -23,6 +25,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
 from contatto.kit.money import MICROS
+from contatto.measurement.model import Goal
 from contatto.operators.model import OperatorBalance
 from contatto.operators.store.accounts import list_balances_of_accounts
 from contatto.operators.store.places import list_admissions_of_business
@@ -77,6 +80,66 @@ def _learning(number: int, state: GroupState | None) -> LearningInfo:
         str(number), state.phase, state.reasons, state.earned, state.needed, state.views, state.clicks,
         state.conversations, state.spam, state.leads, state.predicted_leads,
     )  # fmt: skip
+
+
+class ArmInfo(Answer, frozen=True):
+    """What one way of choosing ads showed, cost and brought; money is in the account's currency."""
+
+    impressions: int
+    spend: float
+    conversions: int
+    cost_per_conversion: float | None
+
+
+class LiftInfo(Answer, frozen=True):
+    """What learning brought to the ad groups of one goal in a campaign, in the last 28 days.
+
+    ``lift`` is 0.23 for 23 % more conversions for the same money than with ads drawn by lot, ``low`` and
+    ``high`` are its 95 % interval. All are null as long as there is too little: then so many conversions
+    are ``missing`` of those served by lot, or of the others. Without a ``campaign_id``: all campaigns.
+    """
+
+    campaign_id: str
+    goal: Goal
+    lift: float | None
+    low: float | None
+    high: float | None
+    missing_by_lot: int
+    missing_learned: int
+    learned: ArmInfo
+    by_lot: ArmInfo
+
+
+class LiftList(Rows[LiftInfo], frozen=True):
+    pass
+
+
+@router.get("/contatto/delivery/lift/get/", openapi_extra=describe_query(StatusQuery))
+async def get_delivery_lift(request: Request, caller: ApiCaller) -> Answered[LiftList]:
+    """Extension: how many more conversions each campaign had than ads drawn by lot, with its interval."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, StatusQuery)
+
+    def work(tx: Tx) -> LiftList:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        return LiftList([_lift_info(each) for each in list_lifts(tx, account)])
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
+
+
+def _lift_info(measured: CampaignLift) -> LiftInfo:
+    campaign, lift = measured.campaign, measured.lift
+    return LiftInfo(
+        "" if campaign is None else str(campaign.number), measured.goal, lift.lift, lift.low, lift.high,
+        *lift.missing, _arm_info(measured.learned), _arm_info(measured.by_lot),
+    )  # fmt: skip
+
+
+def _arm_info(arm: Arm) -> ArmInfo:
+    cost = arm.cost_micros
+    return ArmInfo(
+        arm.views, _units(arm.spend_micros), arm.conversions, None if cost is None else _units(cost)
+    )
 
 
 class DecisionQuery(ApiModel):

@@ -97,6 +97,8 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     ``placement`` is the id of an operator's placement, where businesses compete: each enters with the ad that
     it would show. ``to_beat_micros`` is then the least offer that wins the place from the others. Who wins
     pays that or the floor, never what other ads of their own would pay.
+
+    ``trial`` is the viewer's group in the trial that measures what learning brings (see `rules/trials`).
     """
 
     nonce: int
@@ -123,6 +125,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     shown: Features | None = None
     placement: str = ""
     to_beat_micros: int = 0
+    trial: int = 0
 
 
 class ViewerSaid(msgspec.Struct, array_like=True, frozen=True):

@@ -32,7 +32,7 @@ def explain_record(business_seed: int, saved: bytes | None, record: Record) -> E
         alone = _answer(replica, msgspec.structs.replace(record, ads=[ad], floor_micros=1, placement=""))
         offers[ad] = alone.offer_micros if alone.ad else 0
     features: dict[str, float] = {}
-    if record.ad:
+    if record.ad and record.trial >= 0:  # drawn by lot: nothing of the viewer took part
         whole = msgspec.structs.replace(record, ads=[record.ad], floor_micros=1, placement="")
         worth = _worth(_answer(replica, whole))
         for name in record.features:

@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contatto.delivery.model.lines import AdGroupLine, AdLine, RequestLine
+from contatto.delivery.model.lines import AdGroupLine, AdLine, Decision, RequestLine
 from contatto.delivery.model.log import NOBODY, Features, GroupThen, Record
+from contatto.delivery.predict.by_lot import Lot, draw_ad
 from contatto.delivery.predict.fields import BUSY, MOST_FIELDS, Fields, Hashed, Values
 from contatto.delivery.predict.learned import VIEWER_ARRAYS
 from contatto.delivery.predict.market import Market
@@ -34,6 +35,7 @@ from contatto.delivery.rules.columns import (
     V_ASKED_AT,
     V_DECAYED_AT,
 )
+from contatto.delivery.rules.exchanging import settle_record
 from contatto.delivery.rules.hashing import name_hash
 
 TABLE_BITS: Final = 18.0
@@ -56,6 +58,8 @@ class Asked:
     available_micros: dict[int, float]
     """What is left of the budget of each ad group of these ads."""
     left_out: dict[int, str] = field(default_factory=dict)
+    trial: int = 0
+    """The viewer's group in the trial of delivery; below 0 the ad is drawn by lot."""
 
 
 def new_marketplace(business_seed: int) -> Marketplace:
@@ -194,7 +198,7 @@ class Replica:
         record = Record(
             asked.nonce, self.version, _seed_of(asked.nonce), market.requests + 1, market.now, asked.viewer,
             asked.country, asked.floor_micros, asked.features, list(asked.ads), then,
-            list(self._added.values()), asked.left_out, _pack_viewer(market, row),
+            list(self._added.values()), asked.left_out, _pack_viewer(market, row), trial=asked.trial,
         )  # fmt: skip
         _hold(market, record)
         return record
@@ -262,36 +266,53 @@ def answer(market: Market, record: Record) -> None:
 
 def _hold(market: Market, record: Record) -> None:
     """Hold the auction of a record, whose ad groups stand in their table as the record says."""
-    groups = market.groups
-    groups.ads[:, A_ON] = 0
-    groups.ads[groups.ad_by_number.rows_of(record.ads), A_ON] = 1
     market.seed, market.requests = record.seed, record.number - 1
-    name = str(record.nonce)
-    line = RequestLine(record.ts, name, record.viewer, record.country, record.features, record.floor_micros)
-    decision = decide_request(market, line, _ignore)
-    records = market.records
-    shown = records.shown.pop(name)
-    records.kept.pop()
+    lot = None
+    if record.trial < 0:
+        lot = _draw_lot(market, record)
+        if lot is None:
+            return
+    ads, floor = (record.ads, record.floor_micros) if lot is None else ([lot.ad], 1)
+    decision, shown = _hold_for(market, record, ads, floor, record.viewer, record.features)
     if shown is None or decision.ad_id is None or decision.adgroup_id is None:
         return
-    records.promised.pop()
-    groups.groups[shown.group].promised -= shown.price
     record.ad, record.ad_group = int(decision.ad_id), int(decision.adgroup_id)
     record.offer_micros, record.price_micros = decision.offer_micros, decision.price_micros
     record.propensity, record.p, record.raw = decision.propensity, shown.p, shown.raw
+    if lot is not None:
+        record.offer_micros, record.price_micros, record.propensity = lot.offer, lot.price, lot.propensity
     record.shown = _pack_features(market, shown)
     market.snapshots.give_back(shown)
     if record.placement:
         settle_record(record)
 
 
-def settle_record(record: Record) -> None:
-    """Hold the ad of a record against the offers of other businesses for the same place."""
-    if record.ad and record.offer_micros >= record.to_beat_micros:
-        record.price_micros = max(record.floor_micros, record.to_beat_micros)
-        return
-    record.ad = record.ad_group = record.offer_micros = record.price_micros = 0
-    record.propensity, record.p, record.raw, record.shown = 1.0, (), (), None
+def _hold_for(
+    market: Market, record: Record, ads: Sequence[int], floor: int, viewer: str, features: dict[str, Any]
+) -> tuple[Decision, Shown | None]:
+    """Hold an auction for the place of a record, and promise nothing."""
+    groups, records, name = market.groups, market.records, str(record.nonce)
+    groups.ads[:, A_ON] = 0
+    groups.ads[groups.ad_by_number.rows_of(ads), A_ON] = 1
+    line = RequestLine(record.ts, name, viewer, record.country, features, floor)
+    decision = decide_request(market, line, _ignore)
+    shown = records.shown.pop(name)
+    records.kept.pop()
+    if shown is not None:
+        records.promised.pop()
+        groups.groups[shown.group].promised -= shown.price
+    return decision, shown
+
+
+def _draw_lot(market: Market, record: Record) -> Lot | None:
+    """Draw the ad of a viewer who is served by lot, by what ads are worth to somebody who is not known."""
+    forget_stranger(market)
+    market.groups.able[:] = -1
+    _, shown = _hold_for(market, record, record.ads, record.floor_micros, NOBODY, {})
+    if shown is not None:
+        market.snapshots.give_back(shown)
+    market.requests = record.number - 1
+    return draw_ad(market, record)
 
 
 def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Record:
@@ -303,7 +324,7 @@ def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Re
     row = replica.row_of(record.viewer)
     restore_viewer(market, row, record.known)
     bare = Record(*(getattr(record, name) for name in Record.__struct_fields__[:_ASKED_FIELDS]))
-    bare.placement, bare.to_beat_micros = record.placement, record.to_beat_micros
+    bare.placement, bare.to_beat_micros, bare.trial = record.placement, record.to_beat_micros, record.trial
     answer(market, bare)
     return bare
 

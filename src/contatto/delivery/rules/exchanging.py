@@ -1,6 +1,8 @@
-"""Who wins a place that several businesses want, as a pure function."""
+"""Who wins a place that several businesses want, as pure functions."""
 
 from collections.abc import Sequence
+
+from contatto.delivery.model.log import Record
 
 
 def rank_offers(offers: Sequence[int], number: int) -> tuple[int | None, list[int]]:
@@ -22,3 +24,12 @@ def rank_offers(offers: Sequence[int], number: int) -> tuple[int | None, list[in
     winner = order[0]
     second = offers[order[1]] if count > 1 else 0
     return winner, [second if place == winner else offers[winner] + 1 for place in range(count)]
+
+
+def settle_record(record: Record) -> None:
+    """Hold the ad of a record against the offers of other businesses for the same place."""
+    if record.ad and record.offer_micros >= record.to_beat_micros:
+        record.price_micros = max(record.floor_micros, record.to_beat_micros)
+        return
+    record.ad = record.ad_group = record.offer_micros = record.price_micros = 0
+    record.propensity, record.p, record.raw, record.shown = 1.0, (), (), None

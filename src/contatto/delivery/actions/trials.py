@@ -1,0 +1,113 @@
+"""The trial of delivery: counting what came of viewers who take part, and what learning brought."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+from contatto.accounts.model import AdAccount
+from contatto.ads.model import Campaign, NodeFilter, Page
+from contatto.ads.store.nodes import list_ad_groups, list_campaigns
+from contatto.delivery.actions.serving import read_record
+from contatto.delivery.model.log import Entry, EntryKind
+from contatto.delivery.model.trials import TrialDay
+from contatto.delivery.rules.trials import BUCKETS, Arm, Lift, measure_lift
+from contatto.delivery.store import log as entries
+from contatto.delivery.store.trials import delete_old_trials, list_trials, save_trial_days
+from contatto.kit.db.tx import Tx
+from contatto.measurement.model import Attribution, Goal
+
+LOOK_BACK: Final = timedelta(days=28)
+"""So many days are measured together."""
+_KEPT: Final = timedelta(days=120)
+_CHANGES: Final = {
+    EntryKind.CONVERSATION: (1, 0),
+    EntryKind.SPAM: (-1, 0),
+    EntryKind.LEAD: (0, 1),
+}
+"""What counts as how many conversations and leads; a chat that is spam never counted."""
+
+
+def count_in_trial(
+    tx: Tx, business_id: str, kind: EntryKind, credits: Sequence[tuple[Attribution, Entry]]
+) -> None:
+    """Count conversations and leads that an impression of the trial earned, on the day of its touch."""
+    if kind not in _CHANGES:
+        return
+    found = entries.list_decisions_of(tx, business_id, {entry.nonce for _, entry in credits})
+    trial_of = {each.nonce: read_record(each.body).trial for each in found}
+    days: dict[tuple[str, str, int], TrialDay] = {}
+    conversations, leads = _CHANGES[kind]
+    for credit, entry in credits:
+        trial = trial_of.get(entry.nonce, 0)
+        if trial and credit.ad_group_id and credit.day:
+            place = (credit.ad_group_id, credit.day, trial)
+            had = days.get(place) or TrialDay(business_id, *place)
+            days[place] = replace(
+                had, conversations=had.conversations + conversations, leads=had.leads + leads
+            )
+    save_trial_days(tx, [days[place] for place in sorted(days)])
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignLift:
+    """What learning brought to the ad groups of one goal in a campaign; None for all campaigns together."""
+
+    campaign: Campaign | None
+    goal: Goal
+    learned: Arm
+    by_lot: Arm
+    lift: Lift
+
+
+def list_lifts(tx: Tx, account: AdAccount) -> list[CampaignLift]:
+    """The lift of each campaign of an ad account in the last four weeks, and of all together; by goal.
+
+    A campaign that was shown to nobody who takes part is left out, and so is the sum where it has one part.
+    """
+    groups = {
+        group.id: group for group in list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page())
+    }
+    since = (tx.now - LOOK_BACK).date().isoformat()
+    counted = list_trials(tx, account.business_id, groups, since)
+    by_part: dict[tuple[str, Goal], list[TrialDay]] = {}
+    for each in counted:
+        group = groups[each.ad_group_id]
+        by_part.setdefault((group.campaign_id, group.goal), []).append(each)
+    campaigns = {
+        campaign.id: campaign
+        for campaign in list_campaigns(tx, account.business_id, account.id, NodeFilter(), Page())
+    }
+    rows = [_measure(campaigns.get(name), goal, days) for (name, goal), days in by_part.items()]
+    rows.sort(key=lambda row: (row.goal, "" if row.campaign is None else row.campaign.name))
+    return _sums(by_part) + rows
+
+
+def _sums(by_part: Mapping[tuple[str, Goal], list[TrialDay]]) -> list[CampaignLift]:
+    sums = []
+    for goal in Goal:
+        parts = [days for (_, part_goal), days in by_part.items() if part_goal is goal]
+        if len(parts) > 1:
+            sums.append(_measure(None, goal, [day for days in parts for day in days]))
+    return sums
+
+
+def _measure(campaign: Campaign | None, goal: Goal, days: Sequence[TrialDay]) -> CampaignLift:
+    learned = _arm_of(goal, [day for day in days if day.trial > 0])
+    by_lot = _arm_of(goal, [day for day in days if day.trial < 0])
+    return CampaignLift(campaign, goal, learned, by_lot, measure_lift(learned, by_lot))
+
+
+def _arm_of(goal: Goal, days: Sequence[TrialDay]) -> Arm:
+    came, spent = [0] * BUCKETS, [0] * BUCKETS
+    for day in days:
+        bucket = abs(day.trial) - 1
+        came[bucket] += day.leads if goal is Goal.LEAD else day.conversations
+        spent[bucket] += day.charged_micros
+    views = sum(day.views for day in days)
+    return Arm(views, sum(spent), sum(came), tuple(zip(came, spent, strict=True)))
+
+
+def purge_trials(tx: Tx) -> int:
+    """Delete some counts that are too old to be shown; say how many."""
+    return delete_old_trials(tx, (tx.now - _KEPT).date().isoformat())
