@@ -114,15 +114,10 @@ class Settings(BaseSettings):
         description="Whether ads may be shown at once, or after `contatto ads approve`.",
     )
     jobs_per_business: int = Field(
-        default=2,
-        ge=1,
-        le=100,
-        description="Jobs on many leads that run at once for one business; more wait for their turn.",
+        default=2, ge=1, le=100, description="Jobs on many leads that run at once for one business."
     )
     seal_after_days: int = Field(
-        default=2,
-        ge=0,
-        description="Days after which touches are sealed as Parquet; 0 leaves that to `contatto seal`.",
+        default=2, ge=0, description="Days after which touches are sealed as Parquet; 0: by `contatto seal`."
     )
     sealed_dir: Path | None = Field(
         default=None,
@@ -144,14 +139,10 @@ class Settings(BaseSettings):
     views_per_viewer: int = Field(
         default=0,
         ge=0,
-        description="Most views of one ad group by a viewer with consent in a day. 0 means no limit.",
+        description="Most views of an ad group by a viewer with consent in a day; 0: no limit.",
     )
     trial_share: float = Field(
-        default=0.05,
-        ge=0.0,
-        le=0.5,
-        description="The share of viewers with consent for whom ads are drawn by lot, to measure what "
-        "delivery brings. 0 means none.",
+        default=0.05, ge=0, le=0.5, description="Share of viewers with consent whose ads are drawn by lot."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe line that is logged."
