@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.model import NodeFilter, Page
 from contatto.ads.store.nodes import list_ad_groups
@@ -83,7 +84,7 @@ def test_what_learning_brings_is_told_for_each_campaign(house: House) -> None:
     assert house.data("GET", path)["list"] == []
 
     def count(tx: Tx, leads: int) -> None:
-        (account,) = list_ad_accounts(tx, house.business_id)
+        (account,) = list_ad_accounts(tx, BusinessId(house.business_id))
         wanted = NodeFilter(goals=frozenset({Goal.CONVERSATION}))
         (group,) = list_ad_groups(tx, house.business_id, account.id, wanted, Page())
         rows = [
