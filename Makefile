@@ -6,6 +6,8 @@ STAMP := .venv/.set-up
 unexport PYTHONDONTWRITEBYTECODE
 # Processes that take file after file in the order of tests/conftest.py: one more than two cores, since tests wait, too.
 TOGETHER := -n 3 --dist loadfile --no-loadscope-reorder
+# `make check` has run them.
+WITHOUT ?= tests/house
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-wide test-all test-engines check lint types imports fix audit bench docs translations map screenshots migration build clean
@@ -23,7 +25,7 @@ run: $(STAMP) ## start the demo world; PORT=8000 and DATA=folder choose where
 	@$(BIN)/contatto demo $(if $(PORT),--port $(PORT)) $(if $(DATA),--data-dir $(DATA))
 
 ##@ Change it
-test: $(STAMP) ## run the tests of the default run; T=path runs all of one file or folder; WITHOUT=folder leaves one out
+test: $(STAMP) ## run the tests of the default run, but those that check makes; T=path runs all of one file or folder
 	@$(PYTHON) -m tools.browser
 	@$(BIN)/pytest $(if $(T),$(T),$(TOGETHER) -m "not slow and not wide" $(addprefix --ignore=,$(WITHOUT)))
 

@@ -33,7 +33,7 @@ from tests import passwords, postgres, schema, tally
 from tests.compiled import compiled_once
 from tests.emptied import EmptiedDatabases
 from tests.examples import examples
-from tests.wide import is_wide
+from tests.wide import further_values, is_wide
 from tools.browser import MISSING, find_chromium
 
 LONG = {"browser", "cli", "conformance", "journeys", "security", "simulator"}
@@ -71,8 +71,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Begin with the files that take long, so that at the end no process waits for the other's last one.
     """
+    further = further_values(item.nodeid for item in items)
     for item in items:
-        if is_wide(item.nodeid, getattr(item, "fixturenames", ())):
+        if item.nodeid in further or is_wide(item.nodeid, getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.wide)
     items.sort(key=lambda item: item.path.parent.name not in LONG)
 

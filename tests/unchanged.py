@@ -108,13 +108,27 @@ _SQLITE_TABLES: Final = (
 
 
 def wait_until_quiet(db: Database, seconds: float = 60.0) -> None:
-    """Wait until the background, if there is one, has done all that earlier requests gave it."""
-    heard_by = (getattr(getattr(heard, "func", heard), "__self__", None) for heard, _ in db._listeners)
-    if not any(isinstance(each, Worker) for each in heard_by):
-        return
+    """Wait until the background has done all that earlier requests gave it.
+
+    Raises:
+        AssertionError: no worker works on this database, so that there would be nothing to wait for.
+    """
+    assert has_worker(db), "no worker listens to this database"
     end = time.monotonic() + seconds
     while db.read_now(_has_work) and time.monotonic() < end:
         time.sleep(0.01)
+
+
+def _settle(db: Database) -> None:
+    """Many databases of tests have no background that could change them."""
+    if has_worker(db):
+        wait_until_quiet(db)
+
+
+def has_worker(db: Database) -> bool:
+    """Whether a worker of this process listens to what is committed."""
+    listeners = (getattr(listener, "func", listener) for listener, _ in db._listeners)
+    return any(isinstance(getattr(each, "__self__", None), Worker) for each in listeners)
 
 
 def _has_work(tx: Tx) -> bool:
@@ -130,11 +144,11 @@ def nothing_changes(db: Database, *but: str) -> Iterator[None]:
 
     What earlier requests of the same test module left to the background is done first.
     """
-    wait_until_quiet(db)
+    _settle(db)
     with watched(db) as version, _as_it_was(db) as before:
         of_start = version()
         yield
-        wait_until_quiet(db)
+        _settle(db)
         if version() == of_start:
             return
         was, after = _hashes(before()), _hashes(all_rows(db))

@@ -2,11 +2,11 @@
 
 The default run holds what the product promises: every pure rule, every store on both databases, every route
 under attack on SQLite, the journeys, and a browser on the main pages. Wide is what is the same test once
-more (a page on the second database), the tail of a matrix, and what plays a whole world or loads a real
-server.
+more (a page on the second database, a further value there, a rule whose store has other tests there), the
+tail of a matrix, and what plays a whole world or loads a real server.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 HOUSES: Final = {"database_url", "served", "world", "fresh_world", "planted_world"}
@@ -27,11 +27,43 @@ ON_POSTGRESQL_TOO: Final = (
 """What the default run makes on PostgreSQL too: locks, stores that are tested in a house alone, and a message
 on its way to a report. Its rows of tenants are asked for in `kit/test_row_security.py`."""
 
+FEW_ON_POSTGRESQL: Final = {
+    "alerts/test_web_push.py": ("test_who_uses_a_browser",),
+    "crm/test_comparing.py": ("test_after_a_restore", "test_who_was_erased"),
+    "crm/test_engine.py": (
+        "test_an_expired_token", "test_another_business", "test_merged_leads", "test_whatever_answer",
+    ),
+    "delivery/test_exchanging.py": ("test_a_person_sees", "test_charges_spend", "test_no_balance"),
+    "delivery/test_training.py": ("test_another_business", "test_the_log_is_kept", "test_two_learners"),
+    "inbox/test_batches.py": (),
+    "inbox/test_sending.py": (
+        "test_a_claim_whose_worker_died", "test_a_reply_goes", "test_another_business",
+        "test_messages_that_failed", "test_replies_of_one_conversation", "test_the_token_is_sealed",
+    ),
+    "kit/test_live_readers.py": ("test_a_stream_ends", "test_an_event_that_says_not"),
+    "people/test_members.py": ("test_the_last_owner", "test_one_s_own_sessions"),
+    "reports/test_sources.py": ("test_a_qualified_lead", "test_an_ad_elsewhere", "test_rows_and_sources"),
+    "reports/test_what_if.py": ("test_a_conversion_of_a_neighbour", "test_under_any_windows"),
+    "signals/test_engine.py": (
+        "test_captured_qualified", "test_killed_between", "test_leads_that_no_ad",
+        "test_the_outcome_of_a_request",
+    ),
+    "typed/test_kept.py": ("test_nobody_else", "test_what_is_kept"),
+}  # fmt: skip
+"""Files that ask many things of the same few statements, and those of their tests that meet these statements:
+the default run makes these on PostgreSQL, the others on SQLite alone."""
+VALUES_MATTER: Final = (
+    "kit/",
+    "measurement/",
+    "leads/test_filters.py::test_pages_in",
+    "leads/test_filters.py::test_the_later",
+)
+"""Where another value is another statement, or another type of a column."""
+
 WIDE: Final = (
     # Real servers under load, and installations made by commands.
     "cli/test_serve.py::test_a_signal_ends_the_server_with_zero[2]",
-    "cli/test_serve.py::test_a_start_says_what_links_carry_and_they_follow_the_port[named1",
-    "cli/test_serve.py::test_a_start_says_what_links_carry_and_they_follow_the_port[named2",
+    "cli/test_serve.py::test_a_start_says_what_links_carry_and_they_follow_the_port",
     "cli/test_operators.py",
     "cli/test_serve.py::test_a_port_that_is_taken_ends_it_with_a_failure",
     "journeys/test_kill.py",
@@ -51,6 +83,11 @@ WIDE: Final = (
     "conformance/test_openapi.py::test_whatever_is_sent_the_answer_is_a_documented_one",
     "delivery/test_deliver.py::test_a_killed_program_goes_on_as_if_nothing_had_happened",
     "delivery/test_deliver.py::test_a_state_of_another_seed_is_not_gone_on_with",
+    "delivery/test_deliver.py::test_a_rank_scores_every_candidate",
+    "delivery/test_deliver.py::test_the_random_policy",
+    "delivery/test_budgets.py::test_three_serving_processes_spend_one_budget",
+    "delivery/test_classes.py::test_classes_are_the_same_compiled_and_as_python",
+    "delivery/test_pacing.py::test_the_first_day_is_not_spent_ahead",
     "inbox/test_real_lines.py",
     "measurement/test_engines.py::test_a_thousand_small_worlds_come_out_as_by_brute_force[click_first]",
     "measurement/test_ingest.py",
@@ -60,6 +97,10 @@ WIDE: Final = (
     "simulator/test_run.py",
     "simulator/test_playing.py::test_leads_within_the_window",
     "simulator/test_playing.py::test_what_happens_agrees",
+    "simulator/test_playing.py::test_lines_come_in_order_of_time_and_name_what_is_known[segments]",
+    "simulator/test_playing.py::test_lines_come_in_order_of_time_and_name_what_is_known[thresholds]",
+    "simulator/test_playing.py::test_a_player_that_keeps_the_rules_has_no_faults[segments]",
+    "simulator/test_playing.py::test_a_player_that_keeps_the_rules_has_no_faults[thresholds]",
     "simulator/test_engine.py::test_the_engine_keeps_every_rule_of_every_world[segments]",
     "simulator/test_engine.py::test_the_engine_keeps_every_rule_of_every_world[thresholds]",
     "delivery/test_learner.py::test_kernels_give_the_same_numbers_compiled_and_as_python",
@@ -74,6 +115,10 @@ WIDE: Final = (
         for name in ("google_sheets", "odoo", "pipedrive", "salesforce", "webhook", "zoho")
     ),
     # Matrices whose first rows stay in the default run.
+    *(
+        f"kit/test_pictures.py::test_the_most_pixels_of_a_format_fit_into_the_memory_of_a_child[{kind}]"
+        for kind in ("GIF", "JPEG", "MPO", "WEBP")
+    ),
     "reports/test_cold.py::test_a_file_cut_off_by_hand_is_named_and_what_was_counted_stays",
     "reports/test_cold.py::test_a_late_tap_on_a_day_whose_file_is_damaged_waits_until_it_is_back",
     "leads/test_jobs.py::test_all_that_match_are_changed_in_steps_and_undone_again[postgresql]",
@@ -86,8 +131,10 @@ WIDE: Final = (
     "security/test_another_role.py::test_no_other_scope_opens_a_route",
     "security/test_hostile_fields.py::test_no_value_in_any_place_breaks_it[sqlite-3]",
     "security/test_hostile_fields.py::test_no_body_breaks_it[sqlite-2]",
-    "security/test_offers.py::test_what_a_role_is_offered_is_what_it_may_use[sqlite-manager]",
-    "security/test_offers.py::test_what_a_role_is_offered_is_what_it_may_use[sqlite-owner]",
+    *(
+        f"security/test_offers.py::test_what_a_role_is_offered_is_what_it_may_use[sqlite-{role}]"
+        for role in ("admin", "manager", "owner")
+    ),
     "security/test_sealed.py::test_no_log_line_holds_a_contact_value_or_a_name_though_everything_breaks[sqlite-info]",
     # Long walks with a browser; of each screen the one that most depend on stays.
     "browser/test_ad_drafts.py",
@@ -100,6 +147,7 @@ WIDE: Final = (
     "browser/test_chat.py::test_a_form_that_came",
     "browser/test_chat.py::test_a_message_that_arrives",
     "browser/test_chat.py::test_a_page_hears_what_came",
+    "browser/test_chat.py::test_photos_typing",
     "browser/test_chat.py::test_the_chat_stands",
     "browser/test_chat.py::test_who_is_slowed_down",
     "browser/test_chat_small.py",
@@ -109,8 +157,8 @@ WIDE: Final = (
     "browser/test_form_in_chat.py",
     "browser/test_forms_and_tables.py::test_a_leap",
     "browser/test_forms_and_tables.py::test_a_table",
-    "browser/test_forms_and_tables.py::test_cost_per_conversion_is_in_sight_at_a_desk_and_heads_stay[en]",
-    "browser/test_forms_and_tables.py::test_cost_per_conversion_is_in_sight_at_a_desk_and_heads_stay[it]",
+    "browser/test_forms_and_tables.py::test_an_account",
+    "browser/test_forms_and_tables.py::test_cost_per_conversion",
     "browser/test_hostile.py",
     "browser/test_inbox.py::test_a_mention_",
     "browser/test_inbox.py::test_a_reply_that",
@@ -123,6 +171,7 @@ WIDE: Final = (
     "browser/test_lead_work.py::test_a_file_that_is_none",
     "browser/test_lead_work.py::test_a_number_that",
     "browser/test_lead_work.py::test_a_tab_of_an_analyst",
+    "browser/test_lead_work.py::test_past_work",
     "browser/test_lead_work.py::test_who_was_slower",
     "browser/test_leads_center.py::test_a_file_is_shown",
     "browser/test_leads_center.py::test_a_phone",
@@ -130,8 +179,9 @@ WIDE: Final = (
     "browser/test_leads_center.py::test_people_are_erased",
     "browser/test_leads_center.py::test_rows_are_chosen",
     "browser/test_leads_center.py::test_three_leads",
+    "browser/test_leads_center.py::test_two_leads",
     "browser/test_leads_center.py::test_what_one_member",
-    "browser/test_people.py::test_an_owner_adds",
+    "browser/test_people.py",
     "browser/test_reports.py",
 )
 """Further wide tests: a file, or how a test begins, below `tests`."""
@@ -142,11 +192,32 @@ def is_wide(test: str, fixtures: Collection[str] = ()) -> bool:
     below = test.removeprefix("tests/")
     if below.startswith(WIDE):
         return True
-    return _is_on_postgresql(below) and _is_the_same_again(below, not HOUSES.isdisjoint(fixtures))
+    return _is_on_postgresql(below) and (
+        _is_the_same_again(below, not HOUSES.isdisjoint(fixtures)) or _is_of_a_rule(below)
+    )
+
+
+def further_values(tests: Iterable[str]) -> set[str]:
+    """Of each test that has several values on PostgreSQL, all but the first: the same SQL once more."""
+    functions: set[str] = set()
+    further: set[str] = set()
+    for test in tests:
+        function = test.partition("[")[0]
+        if not _is_on_postgresql(test) or test.removeprefix("tests/").startswith(VALUES_MATTER):
+            continue
+        if function in functions:
+            further.add(test)
+        functions.add(function)
+    return further
 
 
 def _is_on_postgresql(test: str) -> bool:
     return "postgresql" in test.partition("[")[2]
+
+
+def _is_of_a_rule(test: str) -> bool:
+    file, _, name = test.partition("::")
+    return file in FEW_ON_POSTGRESQL and not name.startswith(FEW_ON_POSTGRESQL[file])
 
 
 def _is_the_same_again(test: str, in_a_house: bool) -> bool:

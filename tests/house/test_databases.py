@@ -1,5 +1,7 @@
 """The two databases that the store tests run on are real and empty."""
 
+from pathlib import Path
+
 import pytest
 import sqlalchemy
 from sqlalchemy import func, select, update
@@ -11,7 +13,8 @@ from contatto.kit.db.types import metadata
 from contatto.migrations.steps import schema_differences
 from tests import make, postgres
 from tests.emptied import EmptiedDatabases
-from tests.unchanged import nothing_changes
+from tests.journeys.running import running_house, until
+from tests.unchanged import has_worker, nothing_changes, wait_until_quiet
 
 FILL = (
     "INSERT INTO outbox_jobs (business_id, event_seq, handler, state, attempts, due_at) "
@@ -93,3 +96,14 @@ def test_a_row_that_changed_is_noticed_and_one_that_did_not_is_not(database: Dat
         pass
     with pytest.raises(AssertionError, match="businesses"), nothing_changes(database):
         database.write_now(lambda tx: tx.execute(update(businesses).values(name="Renamed")))
+
+
+def test_who_waits_for_a_background_that_is_not_there_is_told(database: Database) -> None:
+    with pytest.raises(AssertionError, match="no worker"):
+        wait_until_quiet(database)
+
+
+def test_the_background_of_a_house_is_recognized(tmp_path: Path) -> None:
+    with running_house(tmp_path) as house:
+        assert until(lambda: has_worker(house.context.db))
+        wait_until_quiet(house.context.db)

@@ -137,7 +137,7 @@ def test_what_is_of_another_ad_account_is_neither_told_nor_changed(
         changed = next(attempt.swapped(others), attempt)
         answer = changed.send(world, token=limited.token)
         assert answer.status_code < 500, (changed, answer.text[-300:])
-        told = (ids & set(ids_in([answer.text]))) - set(ids_in([repr(changed)]))
+        told = (ids & ids_in(answer.text)) - ids_in(repr(changed))
         assert not told, (changed, answer.text[:500])
     assert of_first(world, limited) == before
 
