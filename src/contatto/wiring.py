@@ -9,6 +9,7 @@ from contatto.accounts.model import Permission
 from contatto.ad_platforms.actions.pulling import pull_kind
 from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ads.actions.drafts import purge_drafts
+from contatto.ads.ports import SpendPort
 from contatto.alerts.actions import pushing
 from contatto.alerts.actions import telling as alerts
 from contatto.alerts.model import AlertRaised, Way
@@ -35,6 +36,7 @@ from contatto.delivery.actions import charging, signals, training, trials
 from contatto.delivery.actions.forgetting import forget_viewers
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.auth import RecentCallers
+from contatto.delivery.store import ledger
 from contatto.forms.actions import records as forms
 from contatto.forms.actions.files import LEAD_FILES
 from contatto.forms.actions.pictures import has_form_picture_to_forget, purge_form_pictures
@@ -248,6 +250,7 @@ PORTS: Final = Parts(
     ),
     CrmPorts(answers=answers_by_label, intake=count_intake, told=list_told_platforms, connectors=CONNECTORS),
     ChargePort(charge=charging.charge_impressions, note_click=charging.note_click),
+    SpendPort(list_spent=ledger.list_spent),
 )
 """What capabilities ask of those above them."""
 

@@ -17,7 +17,8 @@ from contatto.kit.errors import Refused
 from contatto.kit.timestamps import micros
 from contatto.measurement import actions as measuring
 from contatto.measurement import store as measured
-from contatto.measurement.model import Goal, MeasuredAd, TouchKind
+from contatto.measurement.index import record_views
+from contatto.measurement.model import Goal, Impression, MeasuredAd, TouchKind
 from tests.ads.test_actions import made
 from tests.ads.world import NOW, Chain, World, add_channel, add_world
 
@@ -180,7 +181,7 @@ def test_a_total_budget_is_never_below_what_is_spent(database: Database) -> None
 
     def spend(tx: Tx) -> None:
         touch = measuring.stamp_touch(ad, TouchKind.VIEW, "p1", micros(NOW), 1, 7_500_000)
-        assert measuring.record_touch(tx, touch)
+        record_views(tx, [Impression(touch, 1)])
 
     database.write_now(spend)
     with pytest.raises(Refused, match=r"budget: 7\.5 is spent already"):

@@ -21,10 +21,10 @@ from contatto.ads.model import (
     NodeStatus,
     Pacing,
     ScheduleType,
+    Spent,
     ViewWindow,
 )
 from contatto.delivery.model.decisions import AdRequest, Candidate
-from contatto.delivery.model.ledger import Spent
 from contatto.delivery.model.log import Hurdle
 from contatto.delivery.rules.asking import features_of
 from contatto.delivery.rules.competing import budget_left, charge_left, describe_group, price_of

@@ -146,16 +146,11 @@ def everything(tx: Tx, world: World) -> dict[str, Any]:
         "some": together(ENGINE.list_facts(tx, *mine, span, TimeStep.DAY)),
         "reach": [ENGINE.list_reach(tx, *mine, EVER, by) for by in REACHES],
         "report": make_report(tx, world.ad_account, ReportQuestion(EVER)),
-        "spent": measured.list_spend_ever(tx, world.id, {ad.ad_group_id for ad in _ads(tx, world)}),
         "first": find_first_day(tx, *mine),
         "winners": kept,
         "explained": [(one.touches, one.broken) for one in explained],
         "supposed": [suppose_windows(tx, world.ad_account, between, each) for each in SUPPOSED],
     }
-
-
-def _ads(tx: Tx, world: World) -> list[Any]:
-    return list(measured.list_measured_ads(tx, world.id).values())
 
 
 def told(story: Story) -> dict[str, Any]:
@@ -168,7 +163,7 @@ def kept_ids(database: Database) -> set[int]:
 
 def test_after_each_step_of_a_drop_all_is_told_as_before(story: Story) -> None:
     before = told(story)
-    assert before["spent"]
+    assert before["hours"]
     for jobs in (1, 4, None):
         story.drop(jobs)
         assert told(story) == before
@@ -184,9 +179,7 @@ def test_while_views_are_dropped_every_reading_is_the_same(story: Story) -> None
 
     def look(tx: Tx) -> tuple[object, ...]:
         seen, _ = measurement.list_touches_ever(tx, story.world.id, person, 500)
-        groups = {ad.ad_group_id for ad in _ads(tx, story.world)}
-        spent = measured.list_spend_ever(tx, story.world.id, groups)
-        return together(ENGINE.list_facts(tx, *mine, EVER, TimeStep.DAY)), seen, spent
+        return together(ENGINE.list_facts(tx, *mine, EVER, TimeStep.DAY)), seen
 
     before = story.database.read_now(look)
     with ThreadPoolExecutor(1) as threads:

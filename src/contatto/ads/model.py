@@ -326,6 +326,14 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What an ad group was charged on a day, and ever."""
+
+    day_micros: int = 0
+    ever_micros: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Which part of a list is wanted; ``number`` counts from 1."""
 

@@ -1,7 +1,6 @@
 """Tables of measured ads, touches and conversions with their winners."""
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,7 +15,6 @@ from sqlalchemy import (
     UniqueConstraint,
     and_,
     bindparam,
-    cast,
     delete,
     func,
     literal_column,
@@ -142,7 +140,7 @@ dropped_views = Table(
     Column("cost_micros", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
-"""What the views cost that only the sealed files hold: budgets must not wait for a file."""
+"""How many views only the sealed files hold, and what they cost."""
 
 APPEND_TOUCH: Final = {
     dialect: insert_for(dialect, touches).on_conflict_do_nothing() for dialect in ("sqlite", "postgresql")
@@ -342,33 +340,6 @@ def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[s
     """Attributions by the id of their lead or conversation."""
     mine = conversions.c.business_id == business_id, conversions.c.subject_id.in_(subject_ids)
     return {found.subject_id: found for found in tx.list(Attribution, select(conversions).where(*mine))}
-
-
-def list_spend_of_days(tx: Tx, business_id: str, days: Mapping[str, str]) -> dict[str, int]:
-    """Spend by ad group, of one day (``YYYY-MM-DD``) for each ad account."""
-    spent: dict[str, int] = {}
-    for ad_account_id, day in days.items():
-        of_day = (touches.c.ad_account_id == ad_account_id, touches.c.day == day)
-        spent |= dict(map(tuple, tx.execute(_spend(touches, business_id, *of_day))))
-    return spent
-
-
-def list_spend_ever(tx: Tx, business_id: str, ad_group_ids: Iterable[str]) -> dict[str, int]:
-    """Spend of some ad groups since the beginning, that of dropped views included."""
-    wanted = sorted(ad_group_ids)
-    if not wanted:
-        return {}
-    both = [_spend(table, business_id, table.c.ad_group_id.in_(wanted)) for table in (touches, dropped_views)]
-    spent: Counter[str] = Counter()
-    for ad_group_id, micros in map(tuple, tx.execute(union_all(*both))):  # one statement sees one moment
-        spent[ad_group_id] += micros
-    return dict(spent)
-
-
-def _spend(table: Table, business_id: str, *which: ColumnElement[bool]) -> Select[Any]:
-    micros = cast(func.sum(table.c.cost_micros), BigInteger)
-    mine = select(table.c.ad_group_id, micros).where(table.c.business_id == business_id, *which)
-    return mine.group_by(table.c.ad_group_id)
 
 
 def list_dropped_days(tx: Tx, business_id: str, ad_account_id: str = "") -> list[str]:

@@ -22,9 +22,11 @@ from contatto.ads.model import (
     Pacing,
     Schedule,
     ScheduleType,
+    Spent,
     Targeting,
     ViewWindow,
 )
+from contatto.ads.ports import SpendPort
 from contatto.ads.rules import goals, settings, statuses
 from contatto.ads.rules.markets import normal_countries
 from contatto.ads.rules.targeting import check_targeting
@@ -36,8 +38,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.faults import Faults
 from contatto.kit.ids import new_id, new_number
+from contatto.kit.timestamps import micros
 from contatto.measurement.model import Goal
-from contatto.measurement.store import list_spend_ever
+from contatto.measurement.rules import local_day
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +273,7 @@ def _changed_money(tx: Tx, account: AdAccount, before: AdGroup, changes: AdGroup
     money = settings.changed_money(before, changes.budget_micros, changes.bid_type, changes.bid_micros)
     if changes.budget_micros is not None:
         settings.check_least(money.budget_micros, account.currency)
-        _check_spent(tx, before, money.budget_micros or 0)
+        _check_spent(tx, account, before, money.budget_micros or 0)
     return money
 
 
@@ -286,10 +289,11 @@ def _changed_targeting(
     return asdict(check_targeting(wanted, known))
 
 
-def _check_spent(tx: Tx, before: AdGroup, budget_micros: int) -> None:
+def _check_spent(tx: Tx, account: AdAccount, before: AdGroup, budget_micros: int) -> None:
     if before.budget_mode is BudgetMode.TOTAL:
-        spent = list_spend_ever(tx, before.business_id, {before.id}).get(before.id, 0)
-        settings.check_not_below_spent(budget_micros, spent)
+        day = local_day(micros(tx.now), account.timezone)
+        spent = tx.ports[SpendPort].list_spent(tx, before.business_id, {before.id}, day)
+        settings.check_not_below_spent(budget_micros, spent.get(before.id, Spent()).ever_micros)
 
 
 def _changed_countries(

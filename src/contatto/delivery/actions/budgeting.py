@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from contatto.ads.model import Spent
 from contatto.delivery.model.decisions import Candidate
-from contatto.delivery.model.ledger import Balance, Grant, Promise, Spent
+from contatto.delivery.model.ledger import Balance, Grant, Promise
 from contatto.delivery.rules.competing import LEAST_VIEW_MICROS, budget_left
 from contatto.delivery.rules.sharing import Want, share_budgets
 from contatto.delivery.store import ledger

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from contatto.ads.model import AdGroup, BudgetMode
+from contatto.ads.model import AdGroup, BudgetMode, Spent
 from contatto.ads.store.nodes import list_ad_groups_by_id
-from contatto.delivery.model.ledger import ChargedDay, Spent
+from contatto.delivery.model.ledger import ChargedDay
 from contatto.delivery.model.log import EntryKind
 from contatto.delivery.model.trials import TrialDay
 from contatto.delivery.rules.competing import charge_left

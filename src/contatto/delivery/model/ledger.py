@@ -18,14 +18,6 @@ class ChargedDay:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """What an ad group was charged on a day, and ever."""
-
-    day_micros: int = 0
-    ever_micros: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Promise:
     """What the view (or the click) of an impression will cost; ``expires_at`` is in microseconds."""
 

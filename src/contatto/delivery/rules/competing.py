@@ -3,11 +3,19 @@
 import re
 from typing import Any, Final
 
-from contatto.ads.model import WINDOW_DAYS, AdGroup, BidType, BillingEvent, BudgetMode, LiveAd, Pacing
+from contatto.ads.model import (
+    WINDOW_DAYS,
+    AdGroup,
+    BidType,
+    BillingEvent,
+    BudgetMode,
+    LiveAd,
+    Pacing,
+    Spent,
+)
 from contatto.ads.rules.delivering import most_of_day
 from contatto.delivery.model import lines
 from contatto.delivery.model.decisions import Price
-from contatto.delivery.model.ledger import Spent
 from contatto.delivery.model.lines import AdGroupLine, AdLine
 from contatto.delivery.rules.budgets import MOST_OF_DAY
 from contatto.kit.timestamps import micros

@@ -22,7 +22,8 @@ from sqlalchemy import (
     select,
 )
 
-from contatto.delivery.model.ledger import Balance, BalanceEntry, ChargedDay, Grant, Promise, Spent
+from contatto.ads.model import Spent
+from contatto.delivery.model.ledger import Balance, BalanceEntry, ChargedDay, Grant, Promise
 from contatto.kit.db.hot import insert_all, insert_new, insert_rows
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import instant, key, metadata, tenant, text
