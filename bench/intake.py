@@ -15,6 +15,7 @@ import asyncio
 import os
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -40,26 +41,26 @@ SETTLED_WITHIN_S = 300.0
 
 
 def main() -> None:
-    chosen = options(SAYS, add=_add_engine)
+    chosen = options(SAYS, add=add_engine)
     report = Report("intake", SAYS, chosen)
     count, paced_s = chosen.size(full=60_000, quick=2_000), chosen.size(full=30, quick=3)
     with tempfile.TemporaryDirectory(prefix="contatto-bench-") as folder:
         try:
             if chosen.more.engine != "postgresql":
-                bench_engine(report, _Places(Path(folder), "SQLite"), (1,), count, paced_s)
+                bench_engine(report, Places(Path(folder), "SQLite"), (1,), count, paced_s)
             if chosen.more.engine != "sqlite":
                 with running_postgres():
-                    bench_engine(report, _Places(Path(folder), "PostgreSQL"), (1, 2), count, paced_s)
+                    bench_engine(report, Places(Path(folder), "PostgreSQL"), (1, 2), count, paced_s)
         finally:  # what was measured is shown, though something later did not come about
             report.finish()
 
 
-def _add_engine(parser: argparse.ArgumentParser) -> None:
+def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", choices=("sqlite", "postgresql"), help="one of the two alone")
 
 
 def bench_engine(
-    report: Report, places: "_Places", workers: tuple[int, ...], count: int, paced_s: int
+    report: Report, places: "Places", workers: tuple[int, ...], count: int, paced_s: int
 ) -> None:
     engine = places.engine
     bench_storing(report, engine, places, count)
@@ -70,7 +71,7 @@ def bench_engine(
         bench_waiting(report, engine, places.new(), pace, paced_s)
 
 
-class _Places:
+class Places:
     """Installations of one engine, each new."""
 
     def __init__(self, folder: Path, engine: str) -> None:
@@ -82,7 +83,7 @@ class _Places:
         return Place(self._folder / name, new_database(name) if self.engine == "PostgreSQL" else "")
 
 
-def bench_storing(report: Report, engine: str, places: _Places, count: int) -> None:
+def bench_storing(report: Report, engine: str, places: Places, count: int) -> None:
     """The webhook without a worker; then the floors, and settling what was stored."""
     place = places.new()
     sent = make_requests(make_world(place), WARMING + count)
@@ -93,7 +94,12 @@ def bench_storing(report: Report, engine: str, places: _Places, count: int) -> N
         cost = Cost(time.perf_counter() - started, server.cpu_s() - cpu, server.peak_mib())
     group = max(1, round((WARMING + count) / count_groups(place)))
     for name, size, some in ((f"{group} a commit", group, count), ("a commit each", 1, count // 10)):
-        add(report, f"{engine} floor: the driver alone, {name}", insert_bare(place, size, some), some)
+        add(
+            report,
+            f"{engine} floor: the driver alone, {name}",
+            insert_bare(place, RECEIPTS, size, some),
+            some,
+        )
     add(report, f"{engine}: stored", cost, count)
     settling, settled, statements = settle_all(place)
     add(report, f"{engine}: settled", settling, settled, statements=statements)
@@ -157,19 +163,32 @@ def wait_until_settled(place: Place, count: int) -> None:
     context.db.close()
 
 
-def insert_bare(place: Place, group: int, count: int) -> Cost:
-    """Insert rows of the receipts anew with nothing but the driver, as durably as the server does."""
+@dataclass(frozen=True)
+class Bare:
+    """A table whose rows are inserted anew with the driver alone, and the columns of its indexes."""
+
+    table: str
+    order: str
+    unique: str
+    index: str
+
+
+RECEIPTS = Bare("receipts", "id", "business_id, platform, natural_key", "business_id, due_at")
+
+
+def insert_bare(place: Place, bare: Bare, group: int, count: int) -> Cost:
+    """Insert rows anew with nothing but the driver, as durably as the server does."""
     context = place.open()
     connection = context.db.engine.raw_connection()
     driver: Any = connection.driver_connection
     mark = "%s" if place.url else "?"
     cursor = driver.cursor()
-    cursor.execute(f"SELECT * FROM receipts ORDER BY id LIMIT {count}")
-    names = [column[0] for column in cursor.description][1:]
-    rows = [row[1:] for row in cursor.fetchall()]
-    cursor.execute("CREATE TABLE bare AS SELECT * FROM receipts WHERE id < 0")
-    cursor.execute("CREATE UNIQUE INDEX bare_key ON bare (business_id, platform, natural_key)")
-    cursor.execute("CREATE INDEX bare_due ON bare (business_id, due_at)")
+    cursor.execute(f"SELECT * FROM {bare.table} ORDER BY {bare.order} LIMIT {count}")
+    names = [column[0] for column in cursor.description]
+    rows = cursor.fetchall()
+    cursor.execute(f"CREATE TABLE bare AS SELECT * FROM {bare.table} WHERE 1 = 0")
+    cursor.execute(f"CREATE UNIQUE INDEX bare_key ON bare ({bare.unique})")
+    cursor.execute(f"CREATE INDEX bare_index ON bare ({bare.index})")
     driver.commit()
     values = ", ".join([mark] * len(names))
     insert = f"INSERT INTO bare ({', '.join(names)}) VALUES ({values}) ON CONFLICT DO NOTHING"

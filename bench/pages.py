@@ -18,8 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.testclient import TestClient
@@ -117,31 +118,58 @@ def pages(world: dict[str, str]) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """How long a page took, by the clock and by the processor of this process, in ms, and how big it is."""
+
+    took: list[float]
+    used: list[float]
+    kib: float
+
+    @property
+    def median_ms(self) -> float:
+        return percentile(self.took, 0.5)
+
+    @property
+    def p95_ms(self) -> float:
+        return percentile(self.took, 0.95)
+
+    @property
+    def cpu_ms(self) -> float:
+        return percentile(self.used, 0.5)
+
+
+def time_pages(clients: Sequence[TestClient], path: str, rounds: int) -> list[Timed]:
+    """Time one page of each of some apps, in turn."""
+    for _ in range(2):  # these fill caches
+        answers = [client.get(path) for client in clients]
+    timed = [Timed([], [], len(answer.content) / 1024) for answer in answers]
+    for _ in range(rounds):
+        for client, page in zip(clients, timed, strict=True):
+            started, cpu = time.perf_counter(), time.process_time()
+            answer = client.get(path)
+            page.took.append((time.perf_counter() - started) * 1e3)
+            page.used.append((time.process_time() - cpu) * 1e3)
+            if answer.status_code != 200:
+                raise RuntimeError(f"{path} answered {answer.status_code}")
+    return timed
+
+
 def add_page(
     report: Report, client: TestClient, case: str, path: str, rounds: int, server: ServerTime | None = None
 ) -> None:
     """Time one page and add its row; ``server`` is that of the database, if it has one."""
-    took: list[float] = []
-    used: list[float] = []
-    for _ in range(2):  # these fill caches
-        client.get(path)
     outside = server.used_s() if server else 0.0
-    for _ in range(rounds):
-        started, cpu = time.perf_counter(), time.process_time()
-        answer = client.get(path)
-        took.append((time.perf_counter() - started) * 1e3)
-        used.append((time.process_time() - cpu) * 1e3)
-        if answer.status_code != 200:
-            raise RuntimeError(f"{path} answered {answer.status_code}")
+    (page,) = time_pages([client], path, rounds)
     outside = server.used_s() - outside if server else 0.0
     report.add(
         case,
-        median_ms=percentile(took, 0.5),
-        p95_ms=percentile(took, 0.95),
-        cpu_ms=percentile(used, 0.5),
-        cpu_p95_ms=percentile(used, 0.95),
-        **({"database_cpu_ms": outside * 1e3 / rounds} if outside else {}),
-        kib=len(answer.content) / 1024,
+        median_ms=page.median_ms,
+        p95_ms=page.p95_ms,
+        cpu_ms=page.cpu_ms,
+        cpu_p95_ms=percentile(page.used, 0.95),
+        **({"database_cpu_ms": outside * 1e3 / (rounds + 2)} if outside else {}),
+        kib=page.kib,
     )
 
 

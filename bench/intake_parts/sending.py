@@ -17,7 +17,7 @@ CONNECTIONS: Final = 64
 SHARES: Final = 3
 """One message in so many carries contact details."""
 PER_PERSON: Final = 4
-ANSWERED: Final = b"HTTP/1.1 200"
+ANSWERED: Final = (b"HTTP/1.1 200", b"HTTP/1.1 303")
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,13 @@ def make_requests(world: World, count: int, per_person: int = PER_PERSON) -> Sen
     return Sent(int(now * 1000), found)
 
 
-async def send_all(port: int, requests: Sequence[bytes], per_second: float = 0.0) -> list[float]:
+async def send_all(
+    port: int, requests: Sequence[bytes], per_second: float = 0.0, answered: dict[int, float] | None = None
+) -> list[float]:
     """Send all over some connections, each with one request on its way at a time; say when each was sent.
 
     With a pace each is sent at its time, or as soon afterwards as a connection is free, and counts from then.
+    ``answered`` takes when each was answered.
     """
     waiting = iter(enumerate(requests))
     sent, began = [0.0] * len(requests), time.time()
@@ -68,6 +71,8 @@ async def send_all(port: int, requests: Sequence[bytes], per_second: float = 0.0
                 raise RuntimeError(head.decode())
             length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
             await reader.readexactly(int(length))
+            if answered is not None:
+                answered[number] = time.time()
         writer.close()
         await writer.wait_closed()
 

@@ -75,14 +75,17 @@ def make_world(place: Place) -> World:
 
 
 @contextmanager
-def running(place: Place, workers: int) -> Iterator[Running]:
-    """A server; on SQLite the worker is in its process, on PostgreSQL so many are beside it."""
+def running(place: Place, workers: int, first: str = "pass", *, counts: bool = False) -> Iterator[Running]:
+    """A server; on SQLite the worker is in its process, on PostgreSQL so many are beside it.
+
+    ``first`` is a statement that their processes begin with; with `counts` the server counts statements.
+    """
     port, on_postgres = free_port(), bool(place.url)
     worker = "in_process" if workers and not on_postgres else "separate"
-    codes = [f"serve({str(place.home)!r}, {place.url!r}, {port}, {worker!r})"]
+    codes = [f"serve({str(place.home)!r}, {place.url!r}, {port}, {worker!r}, counts={counts})"]
     codes += [f"work({str(place.home)!r}, {place.url!r})"] * (workers if on_postgres else 0)
     processes = [
-        subprocess.Popen([sys.executable, "-c", f"from bench.intake_parts.serving import *; {code}"])
+        subprocess.Popen([sys.executable, "-c", f"from bench.intake_parts.serving import *; {first}; {code}"])
         for code in codes
     ]
     try:
@@ -112,24 +115,31 @@ async def _work(context: Context) -> None:
         watching.cancel()
 
 
-def serve(home: str, url: str, port: int, worker: Any) -> None:
+def serve(home: str, url: str, port: int, worker: Any, *, counts: bool = False) -> None:
     """The server's process: as `contatto serve`, and at its end it says how many commits there were."""
     set_up_logs("warning", "json")
     context = Place(Path(home), url).open(worker=worker)
     groups: list[None] = []
     context.db.on_commit(lambda: groups.append(None))
+    statements = Statements(context) if counts else None
     app = create_app(context)
     quiet: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
     config = uvicorn.Config(app, "127.0.0.1", port, proxy_headers=False, **quiet)
     with suppress(KeyboardInterrupt):  # it ends by SIGINT; uvicorn lets a SIGTERM end the process at once
         uvicorn.Server(config).run()
     context.db.close()
-    (context.settings.data_dir / SERVED).write_text(json.dumps({"groups": len(groups)}))
+    told = {"groups": len(groups), "statements": statements.count if statements else 0}
+    (context.settings.data_dir / SERVED).write_text(json.dumps(told))
 
 
 def count_groups(place: Place) -> int:
     """How many commits the server made that ran there last."""
     return int(json.loads((place.home / SERVED).read_text())["groups"])
+
+
+def count_statements(place: Place) -> int:
+    """How many statements the server made that counted them there last."""
+    return int(json.loads((place.home / SERVED).read_text())["statements"])
 
 
 def count_waiting(tx: Tx) -> int:
@@ -155,7 +165,7 @@ def settle_all(place: Place) -> tuple[Cost, int, float]:
     The first batch is not counted: it also reads the patterns of all languages.
     """
     context = place.open()
-    statements = _Statements(context)
+    statements = Statements(context)
     context.db.write_now(settle_receipts)
     left, before = context.db.read_now(count_waiting), statements.count
     with measured() as cost:
@@ -165,7 +175,7 @@ def settle_all(place: Place) -> tuple[Cost, int, float]:
     return cost, left, (statements.count - before) / left
 
 
-class _Statements:
+class Statements:
     """Counts statements, those past SQLAlchemy too; one with many rows is one."""
 
     def __init__(self, context: Context) -> None:
@@ -179,7 +189,7 @@ class _Statements:
 
 
 class _Counting:
-    def __init__(self, driver: Any, statements: _Statements) -> None:
+    def __init__(self, driver: Any, statements: Statements) -> None:
         self._driver, self._statements = driver, statements
 
     def __getattr__(self, name: str) -> Any:

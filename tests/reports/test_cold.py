@@ -31,13 +31,15 @@ from contatto.reports.actions.answers import make_report
 from contatto.reports.actions.counting import count_days_ahead, counted_until
 from contatto.reports.actions.explaining import suppose_windows, trace_conversion
 from contatto.reports.actions.gaps import list_gaps
-from contatto.reports.engines.counts import find_first_day, list_counted_facts, list_counted_hours
+from contatto.reports.engines.counted import list_counted_facts
+from contatto.reports.engines.counts import find_first_day
 from contatto.reports.model import Counts, Fact, Level, Span, TimeStep
 from contatto.reports.registry import ENGINE
 from contatto.reports.rules.queries import ReportQuestion
 from contatto.reports.rules.what_if import Supposed
 from tests.ads.world import Chain, World, add_chain, add_world
 from tests.make import NOON
+from tests.reports.asking import hours_of
 
 EVER = Span()
 A_DAY = timedelta(days=1)
@@ -141,7 +143,7 @@ def everything(tx: Tx, world: World) -> dict[str, Any]:
     between = (micros(NOON), micros(NOON + 45 * A_DAY))
     return {
         "counted": [together(list_counted_facts(tx, *mine, part, TimeStep.DAY)) for part in (EVER, span)],
-        "hours": list_counted_hours(tx, *mine, EVER),
+        "hours": hours_of(tx, mine, EVER),
         "raw": [together(ENGINE.list_facts(tx, *mine, EVER, step)) for step in TimeStep],
         "some": together(ENGINE.list_facts(tx, *mine, span, TimeStep.DAY)),
         "reach": [ENGINE.list_reach(tx, *mine, EVER, by) for by in REACHES],

@@ -5,9 +5,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import select
 from sqlalchemy.event import listen
 
 from contatto.kit.clock import FixedClock
@@ -22,13 +26,18 @@ from contatto.leads.model.leads import LeadStatus, Origin, Signal
 from contatto.measurement import actions as measurement
 from contatto.measurement import store as measured
 from contatto.measurement.actions import Earned
-from contatto.measurement.model import ConversionKind, Goal, TouchKind
-from contatto.reports.actions.counting import count_days_ahead, note_lead
-from contatto.reports.engines import counts
-from contatto.reports.engines.counts import find_progress, list_counted_facts, list_counted_hours
-from contatto.reports.model import Counts, Fact, Span, TimeStep
+from contatto.measurement.engines.changed_days import list_changed_days
+from contatto.measurement.index import record_views
+from contatto.measurement.model import ChangedDay, ConversionKind, Goal, Impression, TouchKind
+from contatto.reports.actions import counting
+from contatto.reports.actions.counting import SETTLED, count_days_ahead, note_lead
+from contatto.reports.engines import counted as reading
+from contatto.reports.engines.counted import list_counted_facts
+from contatto.reports.engines.counts import find_progress, report_counts
+from contatto.reports.model import Counts, Fact, Grain, Span, TimeStep
 from contatto.reports.registry import ENGINE
 from tests.ads.world import Chain, World, add_chain, add_world
+from tests.reports.asking import hours_of
 
 EVER = Span()
 PEOPLE = [f"person {number}" for number in range(12)]
@@ -57,7 +66,7 @@ def same_as_all_events(database: Database, world: World, span: Span = EVER) -> N
             assert together(counted, whole) == together(ENGINE.list_facts(tx, *mine, span, step), whole)
         hours = ENGINE.list_facts(tx, *mine, span, TimeStep.HOUR)
         by_hour = together(hours, lambda fact: ("", fact.day, ""))
-        counted_hours = list_counted_hours(tx, *mine, span)
+        counted_hours = hours_of(tx, mine, span)
         assert {("", hour, ""): counts for hour, counts in counted_hours.items()} == by_hour
 
     database.read_now(look)
@@ -96,15 +105,15 @@ def test_counts_made_ahead_equal_a_full_count_whatever_comes_late(
 
     def happen(tx: Tx) -> None:
         for _ in range(dice.randint(1, 6)):
-            late = timedelta(minutes=dice.choice([0, 0, 0, 15, 200, 3_000]))
+            late = timedelta(minutes=dice.choice([0, 0, 0, 1, 2, 3, 15, 200, 3_000]))
             person, chain = dice.choice(PEOPLE), dice.choice(chains)
             see(tx, chain, dice.choice(list(TouchKind)), person, late, dice.choice(["", "LK", "SG"]))
         if dice.random() < 0.5:
-            kind, late = dice.choice(list(ConversionKind)), timedelta(minutes=dice.choice([0, 0, 90]))
+            kind, late = dice.choice(list(ConversionKind)), timedelta(minutes=dice.choice([0, 0, 1, 3, 90]))
             earn(tx, world, kind, dice.choice(PEOPLE), late)
 
     for _ in range(25):
-        clock.advance(minutes=dice.choice([1, 20, 90, 700]))
+        clock.advance(minutes=dice.choice([1, 2, 3, 20, 90, 700]))
         database.write_now(happen)
         if dice.random() < 0.6:
             database.write_now(count_days_ahead)
@@ -169,7 +178,7 @@ def test_a_long_history_is_counted_in_small_steps(database: Database, clock: Fix
     assert max(steps) == 10
     progress = database.read_now(lambda tx: find_progress(tx, world.id, world.ad_account.id))
     assert progress is not None
-    assert progress.counted_until == micros(clock.moment - timedelta(minutes=20))
+    assert progress.counted_until == micros(clock.moment - SETTLED)
     same_as_all_events(database, world)
 
 
@@ -181,14 +190,14 @@ def test_a_reader_is_not_confused_by_a_count_that_ends_meanwhile(
         database.write_now(count_days_ahead)
         database.write_now(lambda tx: see(tx, chains[0], TouchKind.CLICK, "p", timedelta()))
         clock.advance(hours=3)
-    read_counts, counted = counts._read, []
+    read_counts, counted = reading._read, []
 
     def count_first(*asked: Any) -> list[Any]:
         if not counted:
             counted.append(database.write_now(count_days_ahead))
         return read_counts(*asked)
 
-    monkeypatch.setattr(counts, "_read", count_first)
+    monkeypatch.setattr(reading, "_read", count_first)
     mine = (world.id, world.ad_account.id)
     found = database.read_now(lambda tx: list_counted_facts(tx, *mine, EVER, TimeStep.WHOLE))
     assert counted == [1]
@@ -213,6 +222,78 @@ def test_days_not_counted_yet_are_read_whether_named_or_spanned(
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_an_account_is_counted_on_as_soon_as_it_is_worth_it(
+    database: Database, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "WORTH", 3)
+    world, chains = database.write_now(add_two)
+    database.write_now(count_days_ahead)
+    counted = []
+    for _ in range(4):
+        database.write_now(lambda tx: see(tx, chains[0], TouchKind.VIEW, "p", timedelta()))
+        clock.advance(seconds=70)
+        counted.append(database.write_now(count_days_ahead))
+    assert counted == [0, 0, 0, 1]
+    same_as_all_events(database, world)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_days_that_hold_what_happened_lately_are_counted_anew_by_the_schema_step(
+    database: Database, clock: FixedClock
+) -> None:
+    """Before that step the counts of a day that was over held all of its conversions."""
+    world, chains = database.write_now(add_two)
+    database.write_now(lambda tx: see(tx, chains[0], TouchKind.CLICK, "p", timedelta(), "SG"))
+    clock.advance(days=3)
+    database.write_now(count_days_ahead)
+    database.write_now(lambda tx: earn(tx, world, ConversionKind.LEAD, "p", timedelta()))
+    counted = database.read_now(lambda tx: of_grain(tx, Grain.GROUP_COUNTRY_DAY))
+
+    def go_back(tx: Tx) -> None:
+        tx.connection.exec_driver_sql("UPDATE report_counts SET leads = leads + 1")
+        tx.connection.exec_driver_sql("DELETE FROM report_counts WHERE grain = 'group_country_day'")
+        tx.connection.exec_driver_sql("DROP INDEX ix_conversions_of_ts")
+        with Operations.context(MigrationContext.configure(tx.connection)):
+            import_module("contatto.migrations.versions.0017_reports_do_not_grow").upgrade()
+
+    database.write_now(go_back)
+    again = database.read_now(lambda tx: of_grain(tx, Grain.GROUP_COUNTRY_DAY))
+    assert [row[:3] for row in again] == [row[:3] for row in counted]
+    assert [mark.day for mark in database.read_now(lambda tx: marks_of(tx, world))] == [
+        "2026-01-01",
+        "2026-01-04",
+    ]
+    while database.write_now(count_days_ahead):
+        pass
+    assert database.read_now(lambda tx: marks_of(tx, world)) == []
+
+
+def of_grain(tx: Tx, grain: Grain) -> list[tuple[Any, ...]]:
+    table = report_counts.c
+    named = select(table.place_id, table.country, table.spend_micros, table.leads)
+    return list(map(tuple, tx.execute(named.where(table.grain == grain))))
+
+
+def marks_of(tx: Tx, world: World) -> list[ChangedDay]:
+    found = list_changed_days(tx, world.id, world.ad_account.id)
+    return sorted(found, key=lambda mark: mark.day)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_view_that_is_kept_late_marks_its_day(database: Database, clock: FixedClock) -> None:
+    world, chains = database.write_now(add_two)
+    ad = database.read_now(lambda tx: measured.find_measured_ad(tx, world.id, chains[0].ad.id))
+    assert ad is not None
+    view = measurement.stamp_touch(ad, TouchKind.VIEW, "p", micros(clock.now()), 7, 0)
+    clock.advance(minutes=9)
+    database.write_now(count_days_ahead)
+    database.write_now(lambda tx: record_views(tx, [Impression(view, 7)]))
+    same_as_all_events(database, world)
+    assert database.write_now(count_days_ahead) == 1
+    same_as_all_events(database, world)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_only_the_live_day_is_read_from_its_events(database: Database, clock: FixedClock) -> None:
     world, chains = database.write_now(add_two)
     database.write_now(lambda tx: see(tx, chains[0], TouchKind.VIEW, "p", timedelta()))
@@ -233,7 +314,7 @@ def test_only_the_live_day_is_read_from_its_events(database: Database, clock: Fi
     of_day = "(business_id=? AND ad_account_id=? AND"
     assert database.read_now(look) == [
         f"SEARCH touches USING INDEX ix_touches_of_day {of_day} day=? AND ts>?)",
-        f"SEARCH conversions USING INDEX ix_conversions_of_day {of_day} day=?)",
+        f"SEARCH conversions USING INDEX ix_conversions_of_ts {of_day} ts>?)",
         "SEARCH leads USING INDEX sqlite_autoindex_leads_1 (id=?) LEFT-JOIN",
-        f"SEARCH conversions USING INDEX ix_conversions_of_rt_day {of_day} rt_day=?)",
+        f"SEARCH conversions USING INDEX ix_conversions_of_ts {of_day} ts>?)",
     ]

@@ -50,8 +50,6 @@ from contatto.measurement.model import (
 )
 from contatto.measurement.ports import ChargePort
 
-LATE: Final = timedelta(minutes=10)
-"""A touch that comes later than this marks its day as changed; what is counted ahead is twice as old."""
 A_DAY: Final = timedelta(days=1)
 NEVER_DROPPED: Final = rules.LONGEST_WINDOW + A_DAY
 """Views that are no older than this are in the database, whatever the settings say."""
@@ -139,7 +137,7 @@ def record_touch(tx: Tx, touch: Touch, *, is_noted: bool = False) -> bool:
         return False
     if touch.kind is TouchKind.CLICK and not is_noted:
         tx.ports[ChargePort].note_click(tx, touch)
-    if touch.ts < micros(tx.now - LATE):
+    if rules.is_late(touch.ts, tx.now):
         mark_day(tx, touch.business_id, touch.ad_account_id, touch.day, CountedEvent.TOUCH)
     is_view = touch.kind is TouchKind.VIEW
     others = viewers.list_persons_of(tx, touch.business_id, touch.person_id) if is_view else []
@@ -188,7 +186,7 @@ def mark_conversion(tx: Tx, business_id: str, subject_id: str, kind: ConversionK
     """Have the days of a conversion counted anew, because something about its lead or chat changed."""
     found = store.find_attribution(tx, business_id, subject_id, kind)
     if found:
-        _mark_days(tx, business_id, _days_of(found))
+        _mark_days(tx, found, _days_of(found))
 
 
 def mark_day(tx: Tx, business_id: str, ad_account_id: str, day: str, source: CountedEvent) -> None:
@@ -372,7 +370,7 @@ def _settle_winner(tx: Tx, conversion: Conversion, *, is_new: bool = False) -> N
     store.record_winner(tx, conversion, winner, rt_day)
     old = _days_of(before) if before else set()
     new = {(winner.ad_account_id, winner.day), (winner.ad_account_id, rt_day)} if winner else set()
-    _mark_days(tx, conversion.business_id, old | new)
+    _mark_days(tx, conversion, old | new)
 
 
 def _list_cold_views(tx: Tx, conversion: Conversion, seen_as: Iterable[str]) -> list[Touch]:
@@ -393,7 +391,8 @@ def _days_of(found: Attribution) -> set[tuple[str | None, str | None]]:
     return {(found.ad_account_id, found.day), (found.ad_account_id, found.rt_day)}
 
 
-def _mark_days(tx: Tx, business_id: str, days: set[tuple[str | None, str | None]]) -> None:
-    for ad_account_id, day in days:
+def _mark_days(tx: Tx, changed: Conversion | Attribution, days: set[tuple[str | None, str | None]]) -> None:
+    """Have the days of a conversion counted anew; one of now is not counted yet."""
+    for ad_account_id, day in days if rules.is_late(changed.ts, tx.now) else ():
         if ad_account_id and day:
-            mark_day(tx, business_id, ad_account_id, day, CountedEvent.CONVERSION)
+            mark_day(tx, changed.business_id, ad_account_id, day, CountedEvent.CONVERSION)

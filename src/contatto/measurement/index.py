@@ -16,10 +16,13 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.hot import Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.within import within
+from contatto.kit.ids import new_id
 from contatto.measurement import store
+from contatto.measurement.engines.changed_days import append_changed_day
 from contatto.measurement.engines.viewers import viewer_links
-from contatto.measurement.model import Conversion, Impression
+from contatto.measurement.model import ChangedDay, Conversion, CountedEvent, Impression
 from contatto.measurement.ports import ChargePort
+from contatto.measurement.rules import is_late
 from contatto.measurement.store import IS_CLICK, IS_VIEW, WEEK, WEEK_US, touches
 
 AT_ONCE: Final = 512
@@ -115,3 +118,6 @@ def record_views(tx: Tx, views: Sequence[Impression]) -> None:
     """Append views, each once, with what is charged for them."""
     charged = tx.ports[ChargePort].charge(tx, views)
     store.append_touches(tx, [store.touch_row(touch) for touch in charged])
+    late = [touch for touch in charged if is_late(touch.ts, tx.now)]
+    for whose in {(touch.business_id, touch.ad_account_id, touch.day) for touch in late}:
+        append_changed_day(tx, ChangedDay(new_id(), *whose, CountedEvent.TOUCH))

@@ -24,6 +24,7 @@ from itsdangerous import BadSignature, Signer
 from contatto.kit import errors
 from contatto.kit.base64url import from_base64url, to_base64url
 from contatto.kit.errors import Refused
+from contatto.kit.timestamps import micros
 from contatto.measurement.model import (
     Conversion,
     Impression,
@@ -38,9 +39,16 @@ from contatto.measurement.model import (
 MICROSECONDS: Final = 1_000_000
 LONGEST_WINDOW: Final = timedelta(days=28)
 """No ad group has a longer window."""
+LATE: Final = timedelta(minutes=1)
+"""What is older than this when it is kept, or when it changes, marks its day as changed."""
 _MASK_63: Final = (1 << 63) - 1
 TRACKING_KEY: Final = "tracking"
 """The purpose under which the vault gives the signer of tracking tickets."""
+
+
+def is_late(ts: int, now: datetime) -> bool:
+    """Whether reports may have counted the moment ``ts`` (microseconds) already."""
+    return ts < micros(now - LATE)
 
 
 def expires_ts(ad: MeasuredAd, kind: TouchKind, ts: int) -> int:

@@ -125,6 +125,7 @@ conversions = Table(
     Index("ix_conversions_of_person", "business_id", "person_id", "ts"),
     Index("ix_conversions_of_day", "business_id", "ad_account_id", "day"),
     Index("ix_conversions_of_rt_day", "business_id", "ad_account_id", "rt_day"),
+    Index("ix_conversions_of_ts", "business_id", "ad_account_id", "ts"),
     Index("ix_conversions_of_subject", "business_id", "subject_id"),
     Index("ix_conversions_of_ad", "business_id", "ad_id", "kind", "subject_id"),
 )

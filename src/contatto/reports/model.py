@@ -28,6 +28,7 @@ class Grain(StrEnum):
 
     AD_DAY = "ad_day"
     AD_COUNTRY_DAY = "ad_country_day"
+    GROUP_COUNTRY_DAY = "group_country_day"
     GROUP_HOUR = "group_hour"
     ACCOUNT_HOUR = "account_hour"
 

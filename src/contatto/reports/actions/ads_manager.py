@@ -5,7 +5,7 @@ from contatto.ads.actions.outline import load_outline
 from contatto.ads.model import NodeFilter, NodeStatus
 from contatto.kit.db.tx import Tx
 from contatto.reports.actions.subjects import load_tree, subjects_of
-from contatto.reports.engines.counts import list_counted_facts
+from contatto.reports.engines.counted import list_counted_facts
 from contatto.reports.model import Figures, Level, Span, TimeStep
 from contatto.reports.rules.branches import Branch, grow
 from contatto.reports.rules.rows import build_report

@@ -5,8 +5,8 @@ from dataclasses import replace
 from contatto.accounts.model import AdAccount
 from contatto.kit.db.tx import Tx
 from contatto.reports.actions.subjects import load_tree, subjects_of
-from contatto.reports.engines.counts import find_unreadable, list_counted_facts
-from contatto.reports.model import Report, ReportRow, TimeStep
+from contatto.reports.engines.counted import find_unreadable, list_counted_facts
+from contatto.reports.model import Fact, Report, ReportRow, TimeStep
 from contatto.reports.registry import ENGINE, METRICS
 from contatto.reports.rules.answers import ordered_rows
 from contatto.reports.rules.filters import matching
@@ -23,15 +23,19 @@ from contatto.reports.rules.rows import build_report
 def make_report(tx: Tx, ad_account: AdAccount, question: ReportQuestion) -> Report:
     """The answer to a question about an ad account; days are days of its zone."""
     tree = load_tree(tx, ad_account, question.wanted)
-    read = ENGINE.list_facts if question.step is TimeStep.HOUR else list_counted_facts
-    if read is list_counted_facts:
-        broken = find_unreadable(tx, ad_account.business_id, ad_account.id, question.span)
-        if broken is not None:
-            raise broken
-    facts = tree.wanted(read(tx, ad_account.business_id, ad_account.id, question.span, question.step))
+    facts = tree.wanted(_read(tx, (ad_account.business_id, ad_account.id), question))
     subjects, owners = subjects_of(ad_account, tree, question.level), tree.owners(question.level)
     report = build_report(subjects, facts, owners, question.step, by_country=question.by_country)
     return _with_reach(tx, ad_account, question, report) if question.with_reach else report
+
+
+def _read(tx: Tx, mine: tuple[str, str], question: ReportQuestion) -> list[Fact]:
+    if question.step is TimeStep.HOUR:
+        return ENGINE.list_facts(tx, *mine, question.span, question.step)
+    broken = find_unreadable(tx, *mine, question.span)
+    if broken is not None:
+        raise broken
+    return list_counted_facts(tx, *mine, question.span, question.step, by_country=question.by_country)
 
 
 def _with_reach(tx: Tx, ad_account: AdAccount, question: ReportQuestion, report: Report) -> Report:

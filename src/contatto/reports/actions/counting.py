@@ -1,7 +1,8 @@
 """Counting the days of reports ahead, and again where something changed after the fact."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from operator import itemgetter
 from typing import Any, Final
@@ -15,17 +16,20 @@ from contatto.measurement import actions as measurement
 from contatto.measurement.engines.changed_days import list_changed_accounts, list_changed_days
 from contatto.measurement.engines.sealing import BrokenFile
 from contatto.measurement.model import ConversionKind, CountedEvent
-from contatto.measurement.rules import local_day, natural_number
+from contatto.measurement.rules import LATE, local_day, natural_number
 from contatto.measurement.store import list_measured_ads
 from contatto.reports.engines import counts as store
 from contatto.reports.engines.cold import Part
-from contatto.reports.engines.counts import CountingProgress
+from contatto.reports.engines.counts import Counted, CountingProgress
 from contatto.reports.engines.database import list_raw_facts
 from contatto.reports.model import STORED, Counts, Fact, Grain, Span, TimeStep
 
-SETTLED: Final = 2 * measurement.LATE
-"""How old a touch must be to be counted ahead; a later one than that marks its day."""
+SETTLED: Final = LATE + timedelta(minutes=1)
+"""How old something must be to be counted ahead: what is older when it is kept marks its day, and no
+transaction that kept something younger is still open."""
 PAUSE: Final = timedelta(minutes=5)
+"""How long an account waits until it is counted on, and it waits no longer than for so many touches:"""
+WORTH: Final = 100
 MOST_DAYS: Final = 10
 """Days that are counted at once, where nobody else waits."""
 
@@ -33,8 +37,6 @@ UP_TO_DATE: Final = timedelta(days=1)
 """An account that is counted so far is not behind."""
 
 type Record = Callable[[Tx], None]
-type Counted = tuple[Part, str, CountedEvent, list[dict[str, Any]]]
-"""The counts of a source on a day of an account, as rows."""
 
 _COUNTING: Final = natural_number("counting days of reports")
 """Held while counting: two workers must not write the same day."""
@@ -84,23 +86,23 @@ class DayCounter:
     ) -> Record:
         day, source, ids = marked
         # of what is not counted yet, the change is seen when it is
-        is_counted = progress is not None and (
-            day <= progress.day if source is CountedEvent.TOUCH else day < progress.day
-        )
-        until = progress.counted_until if progress and is_counted else None
-        counted = None if until is None else _read_day(tx, mine, day, source, until)
+        is_counted = progress is not None and day <= progress.day
+        part = Part(*mine, Span(day, day), until_ts=progress.counted_until if progress else None)
+        counted = _read(tx, part, source) if is_counted else None
 
         def record(tx: Tx) -> None:
             tx.advisory_lock(_COUNTING)
-            if store.find_progress(tx, *mine) == progress and measurement.take_marks(tx, mine[0], ids):
-                _keep_day(tx, counted)
+            is_same = store.find_progress(tx, *mine) == progress
+            if is_same and measurement.take_marks(tx, mine[0], ids) and counted is not None:
+                store.save_day(tx, counted, day)
 
         return record
 
     def _read_behind(self, tx: Tx) -> Record | None:
         until = micros(tx.now - SETTLED)
-        behind = store.list_accounts_behind(tx, until - PAUSE // timedelta(microseconds=1))
-        for business_id, ad_account_id, timezone in _in_turn(behind, self._last):
+        behind = set(store.list_accounts_behind(tx, until - PAUSE // timedelta(microseconds=1)))
+        behind |= set(store.list_busy_accounts(tx, until, WORTH))
+        for business_id, ad_account_id, timezone in _in_turn(list(behind), self._last):
             self._last = ad_account_id
             return _count_on(tx, (business_id, ad_account_id), timezone, until)
         return None
@@ -141,7 +143,7 @@ def note_lead(tx: Tx, event: LeadStatusChanged | LeadsMerged) -> None:
 
 
 def _count_on(tx: Tx, mine: tuple[str, str], timezone: str, until: int) -> Record:
-    """Count the day that an account stands on, up to a moment or to its end."""
+    """Count on from where an account stands, up to a moment or to the end of the day."""
     progress = store.find_progress(tx, *mine)
     last = local_day(until, timezone)
     day = (progress.day if progress else store.find_first_day(tx, *mine)) or last
@@ -150,46 +152,40 @@ def _count_on(tx: Tx, mine: tuple[str, str], timezone: str, until: int) -> Recor
         after = date.fromisoformat(day) + timedelta(days=1)
         midnight = datetime(after.year, after.month, after.day, tzinfo=ZoneInfo(timezone))
         reached = CountingProgress(*mine, micros(midnight), after.isoformat())
-    counted = [_read_day(tx, mine, day, CountedEvent.TOUCH, reached.counted_until)]
-    if day < last:
-        counted.append(_read_day(tx, mine, day, CountedEvent.CONVERSION, reached.counted_until))
+    since = progress.counted_until if progress else None
+    part = Part(*mine, Span(), since_ts=since, until_ts=reached.counted_until)
+    of_day = replace(part, span=Span(day, day), days=frozenset({day}))
+    more = [_read(tx, of_day, CountedEvent.TOUCH), _read(tx, part, CountedEvent.CONVERSION)]
 
     def record(tx: Tx) -> None:
         tx.advisory_lock(_COUNTING)
         if store.find_progress(tx, *mine) != progress:
             return
-        for each in counted:
-            _keep_day(tx, each)
+        for counted in more:
+            store.save_more(tx, counted)
         store.save_progress(tx, reached)
 
     return record
 
 
-def _read_day(tx: Tx, mine: tuple[str, str], day: str, source: CountedEvent, until: int) -> Counted:
-    part = Part(*mine, Span(day, day), until_ts=until)
-    by_day = list_raw_facts(tx, part, source, TimeStep.DAY)
-    known = list_measured_ads(tx, mine[0], {fact.ad_id for fact in by_day})
+def _read(tx: Tx, part: Part, source: CountedEvent) -> Counted:
+    whose = (part.business_id, part.ad_account_id)
+    facts = list_raw_facts(tx, part, source, TimeStep.HOUR)
+    known = list_measured_ads(tx, part.business_id, {fact.ad_id for fact in facts}) if facts else {}
     groups = {ad.ad_id: ad.ad_group_id for ad in known.values()}
-    by_hour = list_raw_facts(tx, part, source, TimeStep.HOUR, ("ad_id",))
-    return part, day, source, list(_rows(by_day, by_hour, groups, mine[1]))
+    return Counted(*whose, source, list(_rows(facts, groups, part.ad_account_id)))
 
 
-def _keep_day(tx: Tx, counted: Counted | None) -> None:
-    if counted is not None:
-        store.save_day(tx, *counted)
-
-
-def _rows(
-    by_day: list[Fact], by_hour: list[Fact], groups: dict[str, str], ad_account_id: str
-) -> Iterator[dict[str, Any]]:
-    sums: defaultdict[tuple[Grain, str, str, str], Counts] = defaultdict(Counts)
-    for fact in by_day:
-        sums[Grain.AD_DAY, "", fact.ad_id, ""] += fact.counts
-        sums[Grain.AD_COUNTRY_DAY, "", fact.ad_id, fact.country] += fact.counts
-    for fact in by_hour:
-        hour = fact.day[11:]
-        sums[Grain.GROUP_HOUR, hour, groups[fact.ad_id], ""] += fact.counts
-        sums[Grain.ACCOUNT_HOUR, hour, ad_account_id, ""] += fact.counts
-    for (grain, hour, place_id, country), counts in sums.items():
-        key = {"grain": grain, "hour": hour, "place_id": place_id, "country": country}
+def _rows(facts: list[Fact], groups: Mapping[str, str], ad_account_id: str) -> Iterator[dict[str, Any]]:
+    """Facts by ad, country and hour as the rows of all grains."""
+    sums: defaultdict[tuple[Grain, str, str, str, str], Counts] = defaultdict(Counts)
+    for fact in facts:
+        day, hour, group = fact.day[:10], fact.day[11:], groups[fact.ad_id]
+        sums[Grain.AD_DAY, day, "", fact.ad_id, ""] += fact.counts
+        sums[Grain.AD_COUNTRY_DAY, day, "", fact.ad_id, fact.country] += fact.counts
+        sums[Grain.GROUP_COUNTRY_DAY, day, "", group, fact.country] += fact.counts
+        sums[Grain.GROUP_HOUR, day, hour, group, ""] += fact.counts
+        sums[Grain.ACCOUNT_HOUR, day, hour, ad_account_id, ""] += fact.counts
+    for (grain, day, hour, place_id, country), counts in sums.items():
+        key = {"grain": grain, "day": day, "hour": hour, "place_id": place_id, "country": country}
         yield key | {name: getattr(counts, name) for name in STORED}

@@ -10,11 +10,12 @@ from contatto.ads.model import NodeFilter, NodeStatus
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Goal
 from contatto.reports.actions.subjects import Tree, load_tree, subjects_of
-from contatto.reports.engines.counts import list_counted_facts, list_counted_hours
+from contatto.reports.engines.counted import Wanted, load_counted
 from contatto.reports.model import (
     Counts,
     Fact,
     Figures,
+    Grain,
     Level,
     Report,
     ReportRow,
@@ -71,12 +72,12 @@ def load_overview(tx: Tx, account: AdAccount, look: Look, today: date) -> Overvi
     everything = load_tree(tx, account, NodeFilter(statuses=frozenset(NodeStatus)))
     tree = _narrowed(everything, look)
     span = span_of((first, last))
-    step = _step_of(look)
-    facts = _facts(tx, account, tree, span, step, by_country=look.by is By.COUNTRY)
-    hours = _hours(tx, account, tree, look, span)
+    found = _load(tx, account, tree, look, span, with_hours=True)
+    facts, hours = found.facts, found.hours
     whole = without_days(facts) if look.by is By.DAY else facts
-    report = _report(account, tree, look, facts, hours)
-    groups = build_report(subjects_of(account, tree, Level.AD_GROUP), whole, tree.groups, TimeStep.WHOLE)
+    report = _report(account, found.places, look, facts, hours)
+    by_group = found.places.groups
+    groups = build_report(subjects_of(account, tree, Level.AD_GROUP), whole, by_group, TimeStep.WHOLE)
     earlier = _before(tx, account, tree, look, (first, last)) if look.compare else None
     by_key = {} if earlier is None else {key_of(row, look.by): row.figures for row in earlier.rows}
     return Overview(
@@ -107,24 +108,31 @@ def _narrowed(tree: Tree, look: Look) -> Tree:
     return Tree(campaigns, groups, under, tree.in_app)
 
 
-def _facts(
-    tx: Tx, account: AdAccount, tree: Tree, span: Span, step: TimeStep, *, by_country: bool = False
-) -> list[Fact]:
-    mine = (account.business_id, account.id)
-    return tree.wanted(list_counted_facts(tx, *mine, span, step, by_country=by_country))
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """Facts of the places of a tree, which are ads or, of countries, ad groups; and the hours."""
+
+    places: Tree
+    facts: list[Fact]
+    hours: dict[str, Counts]
 
 
-def _hours(tx: Tx, account: AdAccount, tree: Tree, look: Look, span: Span) -> dict[str, Counts]:
-    groups = tree.groups if look.campaign else None
-    return list_counted_hours(tx, account.business_id, account.id, span, groups)
+def _load(tx: Tx, account: AdAccount, tree: Tree, look: Look, span: Span, *, with_hours: bool) -> _Loaded:
+    grain, places = Grain.AD_DAY, tree
+    if look.by is By.COUNTRY:
+        of_groups = tree.of_groups()
+        grain = Grain.GROUP_COUNTRY_DAY if of_groups else Grain.AD_COUNTRY_DAY
+        places = of_groups or tree
+    hours = (Grain.GROUP_HOUR if look.campaign else Grain.ACCOUNT_HOUR) if with_hours else None
+    wanted = Wanted(grain, _step_of(look), hours, tree.groups)
+    found = load_counted(tx, account.business_id, account.id, span, wanted)
+    return _Loaded(places, places.wanted(found.facts), found.hours)
 
 
 def _before(tx: Tx, account: AdAccount, tree: Tree, look: Look, days: tuple[date, date]) -> Report:
     span = span_of(before(*days))
-    step = _step_of(look)
-    facts = _facts(tx, account, tree, span, step, by_country=look.by is By.COUNTRY)
-    hours = _hours(tx, account, tree, look, span) if look.by is By.HOUR else {}
-    return _report(account, tree, look, facts, hours)
+    found = _load(tx, account, tree, look, span, with_hours=look.by is By.HOUR)
+    return _report(account, found.places, look, found.facts, found.hours)
 
 
 def _report(

@@ -16,7 +16,7 @@ from contatto.ads.model import NodeStatus as OwnStatus
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import MeasuredAd
 from contatto.reports.actions.subjects import load_tree, subjects_of
-from contatto.reports.engines.counts import list_counted_facts
+from contatto.reports.engines.counted import list_counted_facts
 from contatto.reports.model import Counts, Fact, Figures, Level, Report, ReportRow, Span, Subject, TimeStep
 from contatto.reports.registry import ENGINE
 from contatto.reports.rules.rows import build_report, total_of

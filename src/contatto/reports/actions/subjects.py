@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from contatto.accounts.model import AdAccount
@@ -34,6 +34,15 @@ class Tree:
     def groups(self) -> dict[str, str]:
         """The ad group of each ad."""
         return {ad.id: ad.ad_group_id for ad in self.ads}
+
+    def of_groups(self) -> "Tree | None":
+        """The same where ad groups stand for their ads; None if one has ads in another app, and others."""
+        first = {ad.ad_group_id: ad for ad in self.ads}
+        in_app = {ad.ad_group_id for ad in self.ads if ad.id in self.in_app}
+        if any(ad.ad_group_id in in_app and ad.id not in self.in_app for ad in self.ads):
+            return None
+        ads = [replace(ad, id=group_id) for group_id, ad in first.items()]
+        return replace(self, ads=ads, in_app=frozenset(in_app))
 
     def owners(self, level: Level) -> dict[str, str]:
         """What each ad counts for."""

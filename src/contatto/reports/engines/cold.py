@@ -28,7 +28,8 @@ PLACES: Final[Mapping[str, str]] = {"ad_account_id": "ad_account_id", "ad_group_
 class Part:
     """Which events of an ad account are counted: those of a span, or only of some of its days.
 
-    ``since_ts`` and ``until_ts`` leave out touches before a moment, and from one on; they are microseconds.
+    ``since_ts`` and ``until_ts`` leave out what happened before a moment, and from one on; they are
+    microseconds. What is of ``but_days`` is left out too.
     """
 
     business_id: str
@@ -37,6 +38,7 @@ class Part:
     days: frozenset[str] | None = None
     since_ts: int | None = None
     until_ts: int | None = None
+    but_days: frozenset[str] = frozenset()
 
     @property
     def edges(self) -> tuple[str | None, str | None]:
@@ -59,7 +61,11 @@ def list_files(tx: Tx, part: Part) -> list[SealedFile]:
     if not _may_be_cold(tx, part):
         return []
     files = list_cold_files(tx, part.business_id, part.edges, part.ad_account_id)
-    return [file for file in files if part.days is None or file.day in part.days]
+    return [
+        file
+        for file in files
+        if file.day not in part.but_days and (part.days is None or file.day in part.days)
+    ]
 
 
 def _may_be_cold(tx: Tx, part: Part) -> bool:

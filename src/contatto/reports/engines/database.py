@@ -173,9 +173,7 @@ def _touches(part: Part, step: TimeStep, places: Sequence[str]) -> Select[Any]:
     found = _grouped(places, days, _SEEN, step)
     found = found.where(touches.c.business_id == part.business_id)
     found = found.where(touches.c.ad_account_id == part.ad_account_id, *_within(touches.c.day, part))
-    if part.since_ts is not None:
-        found = found.where(touches.c.ts >= part.since_ts)
-    return found if part.until_ts is None else found.where(touches.c.ts < part.until_ts)
+    return found.where(*_between(touches.c.ts, part))
 
 
 def _conversions(part: Part, step: TimeStep, places: Sequence[str], sums: Sums) -> Select[Any]:
@@ -183,7 +181,10 @@ def _conversions(part: Part, step: TimeStep, places: Sequence[str], sums: Sums) 
     days = _OWN_DAY if sums is _OWN else _TOUCH_DAY
     found = _grouped(places, days, sums, step)
     found = found.where(conversions.c.business_id == part.business_id)
-    found = found.where(conversions.c.ad_account_id == part.ad_account_id, *_within(days[0], part))
+    found = found.where(conversions.c.ad_account_id == part.ad_account_id)
+    # Of what happened lately the index of days must not be taken: it would lead through all of the span.
+    day = days[0] if part.since_ts is None else func.coalesce(days[0], literal_column("''"))
+    found = found.where(*_within(day, part), *_between(conversions.c.ts, part))
     if sums is _OWN:
         return found
     of_lead = and_(leads.c.id == conversions.c.subject_id, leads.c.business_id == part.business_id)
@@ -206,7 +207,13 @@ def _grouped(places: Sequence[str], days: Days, sums: Sums, step: TimeStep) -> S
     return found.group_by(*keys.values(), *([] if step is TimeStep.WHOLE else [when]))
 
 
-def _within(day: Column[Any], part: Part) -> list[ColumnElement[bool]]:
+def _within(day: ColumnElement[Any], part: Part) -> list[ColumnElement[bool]]:
     limits = [(part.span.first, day.__ge__), (part.span.last, day.__le__)]
     found = [compare(edge) for edge, compare in limits if edge is not None]
+    found += [day.not_in(sorted(part.but_days))] if part.but_days else []
     return found if part.days is None else [day.in_(sorted(part.days)), *found]
+
+
+def _between(ts: Column[Any], part: Part) -> list[ColumnElement[bool]]:
+    since = [] if part.since_ts is None else [ts >= part.since_ts]
+    return since if part.until_ts is None else [*since, ts < part.until_ts]
