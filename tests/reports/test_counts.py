@@ -254,7 +254,7 @@ def test_days_that_hold_what_happened_lately_are_counted_anew_by_the_schema_step
         tx.connection.exec_driver_sql("DELETE FROM report_counts WHERE grain = 'group_country_day'")
         tx.connection.exec_driver_sql("DROP INDEX ix_conversions_of_ts")
         with Operations.context(MigrationContext.configure(tx.connection)):
-            import_module("contatto.migrations.versions.0017_reports_do_not_grow").upgrade()
+            import_module("contatto.migrations.versions.0018_reports_do_not_grow").upgrade()
 
     database.write_now(go_back)
     again = database.read_now(lambda tx: of_grain(tx, Grain.GROUP_COUNTRY_DAY))
