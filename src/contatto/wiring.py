@@ -365,9 +365,8 @@ def maintenance(settings: Settings) -> tuple[MaintenanceJob, ...]:
     if folder is None:
         return ()
     sealing = measurement.sealing_job(folder, settings.seal_after_days)
-    if not settings.hot_log_days:
-        return (sealing,)
-    return sealing, measurement.dropping_job(folder, settings.hot_log_days, counting.counted_until)
+    dropping = measurement.dropping_job(folder, settings.hot_log_days, counting.counted_until)
+    return (sealing, dropping) if settings.hot_log_days else (sealing,)
 
 
 def resources(db: Database, settings: Settings) -> Parts:
