@@ -82,6 +82,7 @@ WITHOUT_BUSINESS = {
     "operators/store/places.py:list_owners_of_placements": "A signed link names the placement.",
     "operators/store/places.py:list_placement_names": "Of placements that charged it, by name alone.",
     "reports/engines/counts.py:list_accounts_behind": "For the worker, who works for all of them.",
+    "reports/engines/counts.py:list_busy_accounts": "For the worker, who works for all of them.",
 }
 """The reads that may span businesses, each with its reason."""
 
