@@ -1,8 +1,9 @@
-"""How long it takes to decide which ad is shown: the scoring alone, the endpoint, and lines in lock-step.
+"""How long it takes to decide which ad is shown and to learn: scoring, the endpoint, lines, training.
 
 Scoring stands beside peers that estimate one head for as many rows. The endpoint is loaded as publishers do:
 requests come at their own times, and each counts from when it was due. `contatto deliver` is asked line by
-line through its pipe. Where the machine is busy with other work, `cpu_us` tells more than the percentiles.
+line through its pipe. Training is told in events of one core, with the kernels alone and with all that a line
+takes. Where the machine is busy with other work, `cpu_us` tells more than the percentiles.
 """
 
 import asyncio
@@ -19,11 +20,15 @@ from bench.decision_parts.loading import load
 from bench.decision_parts.parts import parts_of_answers
 from bench.decision_parts.scoring import Scorer, latencies_us, request_lines, scorers, shop_lines
 from bench.decision_parts.shop import issue_token, make_requests, publish_model, running_shop
+from bench.decision_parts.training import FEATURES, kernel_rows, lines_per_s, rows_per_s
 from bench.harness import Report, options, percentile, process_cpu_s
 
-SAYS: Final = "time to choose an ad: scoring, the endpoint, and a program in lock-step"
+SAYS: Final = "time to choose an ad: scoring, the endpoint, a program in lock-step, training"
 CANDIDATES: Final = 500
 ADS: Final = 200
+LINE_ADS: Final = 20
+"""As many ads as the protocol of lines names for its speed."""
+EVENTS: Final = 200_000
 WARM: Final = 300
 
 
@@ -36,7 +41,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="contatto-bench-") as folder:
             add_endpoint(report, Path(folder), ad_groups, seconds=chosen.size(full=20, quick=3))
             add_parts(report, Path(folder), ad_groups, count=chosen.size(full=5_000, quick=1_000))
-    add_lock_step(report, count=chosen.size(full=100_000, quick=5_000))
+    for ads in (LINE_ADS, ADS):
+        add_lock_step(report, ads, count=chosen.size(full=100_000, quick=5_000))
+    add_training(report, requests=chosen.size(full=50_000, quick=5_000))
     report.finish()
 
 
@@ -44,7 +51,7 @@ def add_scoring(report: Report, times: int, within_s: float) -> None:
     for name, work in scorers(CANDIDATES):
         case = f"{CANDIDATES} candidates: {name}"
         if isinstance(work, str):
-            report.add(f"{case}: skipped, {work}")
+            report.add(f"{case}: skipped, {work}; `make bench B=decision` installs it")
             continue
         took = latencies_us(work, times, within_s)
         p50, p99 = percentile(took, 0.5) / 1_000, percentile(took, 0.99) / 1_000
@@ -84,7 +91,7 @@ def add_parts(report: Report, home: Path, ad_groups: int, count: int) -> None:
         report.add(f"{case}: {name}", cpu_us=cpu_us)
 
 
-def add_lock_step(report: Report, count: int) -> None:
+def add_lock_step(report: Report, ads: int, count: int) -> None:
     """Ask `contatto deliver` line by line: each request is answered before the next one is written."""
     program = [str(Path(sys.executable).with_name("contatto")), "deliver", "--seed", "1"]
     process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -92,7 +99,7 @@ def add_lock_step(report: Report, count: int) -> None:
     if into is None or out is None:
         raise RuntimeError("the program has no pipes")
     encode = msgspec.json.Encoder().encode
-    for line in shop_lines(ADS, 40):
+    for line in shop_lines(ads, ads // 5):
         into.write(encode(line) + b"\n")
     _ask(into, out, request_lines(0, WARM))
     lines = request_lines(WARM, count)
@@ -101,9 +108,21 @@ def add_lock_step(report: Report, count: int) -> None:
     wall_s, cpu_s = time.perf_counter() - started, process_cpu_s(process.pid) - cpu
     into.close()
     process.wait(60)
-    case = f"contatto deliver, lock-step, {ADS} ads"
+    case = f"contatto deliver, lock-step, {ads} ads"
     p50, p99 = percentile(took, 0.5), percentile(took, 0.99)
     report.add(case, p50_ms=_ms(p50), p99_ms=_ms(p99), cpu_us=cpu_s * 1e6 / count, per_s=count / wall_s)
+
+
+def add_training(report: Report, requests: int) -> None:
+    """Learn events with the kernels alone, and take lines with all that becomes of the ads."""
+    for name, work in kernel_rows(EVENTS):
+        per_s = rows_per_s(work, EVENTS)
+        report.add(f"training, {FEATURES} features: {name}", cpu_us=1e6 / per_s, per_s=per_s)
+    lines_per_s(WARM, LINE_ADS)
+    asked_per_s, per_s = lines_per_s(requests, LINE_ADS)
+    case = f"lines without a pipe, {LINE_ADS} ads, views and more"
+    report.add(f"{case}: requests", cpu_us=1e6 / asked_per_s, per_s=asked_per_s)
+    report.add(f"{case}: lines", cpu_us=1e6 / per_s, per_s=per_s)
 
 
 def _ask(into: IO[bytes], out: IO[bytes], lines: list[bytes]) -> list[float]:

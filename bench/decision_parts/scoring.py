@@ -66,9 +66,9 @@ def shop_lines(ads: int, ad_groups: int) -> Iterator[AdGroupLine | AdLine]:
         yield AdLine(ts=START_US, ad_id=f"ad{ad}", adgroup_id=f"g{ad % ad_groups}", features=told)
 
 
-def request_line(number: int) -> RequestLine:
+def request_line(number: int, step_us: int = 1_000) -> RequestLine:
     """One of many requests, a thousand in a second; viewers come again."""
-    ts = START_US + number * 1_000
+    ts = START_US + number * step_us
     return RequestLine(ts, f"r{number}", f"v{number * 7_919 % 5_000}", "SG", dict(FEATURES))
 
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from contatto.delivery.predict.learned import Learned, Viewers
 from contatto.delivery.predict.waiting import EDGES_S, Waiting
-from contatto.delivery.rules.columns import F_AD, HEADS, LEAD
-from contatto.delivery.rules.learner import evidence, learn_one, logistic
+from contatto.delivery.rules.columns import A_GROUP, F_AD, G_CALIBRATION, G_GOAL, GROUP_COLUMNS, HEADS, LEAD
+from contatto.delivery.rules.estimating import estimate, estimate_all
+from contatto.delivery.rules.learner import agreed_step, evidence, learn_one, logistic
 
 PLAYED = """
 import hashlib
@@ -84,6 +85,35 @@ def test_evidence_of_a_waiting_label_adds_up_to_that_of_a_known_one(
 @given(st.floats(-1e6, 1e6))
 def test_a_probability_lies_between_none_and_all(score: float) -> None:
     assert 0.0 < logistic(score) < 1.0
+
+
+@given(st.sampled_from((0, 1)), st.floats(-60.0, 60.0), st.floats(0.0, 1e6))
+def test_a_step_is_that_of_halving_to_the_last_bit(kind: int, score: float, total: float) -> None:
+    low, high = (0.0, total) if kind == 1 else (-total, 0.0)
+    for _ in range(25):
+        middle = 0.5 * (low + high)
+        if total * (kind - logistic(score + middle)) > middle:
+            low = middle
+        else:
+            high = middle
+    assert agreed_step(kind, score, total, logistic(score)) == low
+
+
+def test_all_ads_are_estimated_as_each_alone_to_the_last_bit() -> None:
+    rng = np.random.default_rng(5)
+    ads, able = np.zeros((400, 3), np.int64), rng.permutation(400)
+    ads[:, A_GROUP] = rng.integers(0, 7, 400)
+    groups = np.zeros((7, GROUP_COLUMNS))
+    groups[:, G_GOAL] = np.arange(7) % 2
+    groups[:, G_CALIBRATION:] = rng.uniform(0.5, 2.0, (7, HEADS))
+    table = rng.normal(0.0, 1.0, (16, 2 * HEADS)).astype(np.float32)
+    together = rng.normal(-2.0, 2.0, (400, 2 * HEADS + 1))
+    alone = together.copy()
+    estimate_all(300, able, ads, groups, 3, 8, table, together)
+    for place, ad in enumerate(able[:300]):
+        group = groups[ads[ad, A_GROUP]]
+        estimate(alone[place], 0, LEAD if group[G_GOAL] else HEADS, group, 3, 8, table)
+    assert together.tobytes() == alone.tobytes()
 
 
 def test_one_surprising_label_does_not_throw_the_estimate_to_the_other_end() -> None:

@@ -102,6 +102,7 @@ def test_ads_that_a_request_can_only_take_or_leave_together_are_one_bidder() -> 
         (elsewhere, (3,)),
         (barred, (4,)),
     ]
+    assert [each.terms for each in gathered] == [0, 0, 1]
 
 
 def test_a_view_costs_a_thousandth_and_a_click_the_views_that_it_takes() -> None:

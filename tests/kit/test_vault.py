@@ -1,11 +1,12 @@
 """The vault: what is sealed opens again, for its tenant and with its key only."""
 
+import hashlib
 import uuid
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from itsdangerous import BadSignature
+from itsdangerous import BadSignature, Signer
 
 from contatto.kit.vault import Sealed, Vault
 
@@ -100,6 +101,13 @@ def test_a_signature_holds_over_a_rotation_until_its_key_is_retired(raw: bytes) 
     for vault, signed in ((RETIRED, before), (VAULT, after)):
         with pytest.raises(BadSignature):
             vault.signer("a purpose").unsign(signed)
+
+
+@given(st.binary())
+def test_a_signature_is_that_of_the_library(raw: bytes) -> None:
+    signer = VAULT.signer("a purpose")
+    usual = Signer(signer.secret_keys, key_derivation="none", digest_method=hashlib.sha256)
+    assert signer.sign(raw) == usual.sign(raw)
 
 
 @given(st.binary(), st.binary())

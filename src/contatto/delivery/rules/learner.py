@@ -12,10 +12,17 @@ Chapelle 2014 (the likelihood of a label that may still come).
 """
 
 import math
+from typing import Final
 
 from contatto.delivery.rules.columns import FAMILIES, HEADS, V_EFFECT, V_VARIANCE
 from contatto.delivery.rules.describing import viewer_variance
 from contatto.kit.kernels import Array, compiled
+
+_HALVINGS: Final = 25
+_MOST_STEPS: Final = 40
+_NEAR: Final = 1e-12
+_MARGIN: Final = 1_000.0
+"""Roundings are a thousandth of ``_NEAR``; so many times as far from the root no half is in doubt."""
 
 
 @compiled
@@ -54,6 +61,54 @@ def score_features(table: Array, slots: Array, weights: Array, count: int, head:
     for j in range(count):
         z += weights[j] * table[slots[j], head]
     return z
+
+
+@compiled
+def agreed_step(kind: int, z: float, total: float, p: float) -> float:
+    """By how much a yes or a no moves a score, so that the step agrees with the probability after it.
+
+    Found by halving, whose last bits are part of all that was ever learned. Halley's method foretells which
+    half each time: only where it is too near to tell, the half is looked at.
+
+    Args:
+        kind: 0 no, 1 yes.
+        z: the score before.
+        total: the variance of the score.
+        p: the probability of the score.
+    """
+    low, high = (0.0, total) if kind == 1 else (-total, 0.0)
+    root, width = _near_root(kind, z, total, p, low, high)
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        is_below = middle < root
+        if abs(middle - root) <= width:
+            is_below = total * (kind - logistic(z + middle)) > middle
+        low, high = (middle if is_below else low), (high if is_below else middle)
+    return low
+
+
+@compiled
+def _near_root(kind: int, z: float, total: float, p: float, low: float, high: float) -> tuple[float, float]:
+    """Where a step agrees, and within which width of that nothing is certain.
+
+    What is to be 0 there falls by at least 1 for each 1, so a rest is also a bound of the distance.
+    """
+    root, near = (low if kind == 1 else high), _NEAR * (total + 1.0)
+    for _ in range(_MOST_STEPS):
+        rest = total * (kind - p) - root
+        if abs(rest) < near:
+            return root, _MARGIN * near
+        if rest > 0.0:
+            low = root
+        else:
+            high = root
+        bend = total * p * (1.0 - p)
+        fall = bend + 1.0
+        root += rest * fall / (fall * fall + 0.5 * rest * bend * (1.0 - 2.0 * p))
+        if not low < root < high:
+            root = 0.5 * (low + high)
+        p = logistic(z + root)
+    return root, math.inf
 
 
 @compiled
@@ -98,30 +153,23 @@ def learn_one(
     Returns:
         The probability before learning.
     """  # fmt: skip
-    z = score_features(table, slots, weights, count, head)
-    own = 0.0
+    z, own, column = 0.0, 0.0, HEADS + head
     if viewer >= 0:
-        z += viewers[viewer, V_EFFECT + head]
         own = viewer_variance(viewers, viewer, head, viewer_spread)
-    p = logistic(z)
     total = own
-    column = HEADS + head
     for j in range(count):
+        z += weights[j] * table[slots[j], head]
         variance = table[slots[j], column]
         if variance == 0.0:
             variance = spread[families[j], head]
         total += weights[j] * weights[j] * variance
+    if viewer >= 0:
+        z += viewers[viewer, V_EFFECT + head]
+    p = logistic(z)
     slope, curve = evidence(kind, p, before, after)
     if kind == 0 or kind == 1:
         # The step that agrees with the probability after it: a rare yes must not throw sure weights about.
-        low, high = (0.0, total) if kind == 1 else (-total, 0.0)
-        for _ in range(25):
-            middle = 0.5 * (low + high)
-            if total * (kind - logistic(z + middle)) > middle:
-                low = middle
-            else:
-                high = middle
-        after_p = logistic(z + low)
+        after_p = logistic(z + agreed_step(kind, z, total, p))
         slope, curve = kind - after_p, after_p * (1.0 - after_p)
         gain = 1.0
         fall = 1.0 / (1.0 + curve * total)
