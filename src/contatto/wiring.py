@@ -103,7 +103,7 @@ from contatto.leads.store.jobs import lead_jobs
 from contatto.logins.actions import purge_logins
 from contatto.mail.actions import mail_kind, purge_mails
 from contatto.measurement import actions as measurement
-from contatto.measurement.index import GatheredViews
+from contatto.measurement.index import GatheredTouches
 from contatto.measurement.ports import ChargePort
 from contatto.operators.actions import reviewing
 from contatto.operators.actions.admitting import purge_admission_codes
@@ -378,7 +378,7 @@ def resources(db: Database, settings: Settings) -> Parts:
         RequestLimit(settings.api_requests_per_minute),
         ChatLimits(),
         AdServer(db, settings.views_per_viewer, settings.trial_share),
-        GatheredViews(db),
+        GatheredTouches(db, measurement.record_taps),
         RecentCallers(),
     )
 

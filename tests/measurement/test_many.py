@@ -1,6 +1,10 @@
-"""Conversions of many persons at once: the same winners as one by one, in as few statements as of one."""
+"""Conversions and taps of many at once: the same winners as one by one, in as few statements as of one."""
 
-from datetime import timedelta
+import itertools
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from sqlalchemy import event, select
 
@@ -9,8 +13,9 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
 from contatto.measurement import store
-from contatto.measurement.actions import Earned, record_conversions, record_tap, record_touch
-from contatto.measurement.model import ConversionKind, TouchKind
+from contatto.measurement.actions import Earned, record_conversions, record_tap, record_taps, record_touch
+from contatto.measurement.engines.viewers import viewer_links
+from contatto.measurement.model import ConversionKind, Impression, MeasuredAd, Tap, TouchKind
 from tests import make
 
 HOUR = timedelta(hours=1)
@@ -65,3 +70,84 @@ def test_among_many_strangers_those_who_tapped_or_saw_an_ad_have_their_winners(d
         assert won == dict.fromkeys(persons) | expected
 
     database.write_now(play)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a business is told: a tap, with the viewer whom its link names."""
+
+    touch_id: int
+    person_id: str
+    viewer_id: str | None
+    at: datetime
+
+
+def a_story(dice: random.Random) -> list[Told]:
+    """Taps of a few persons and viewers in any order, some of them late, some told again."""
+    told: list[Told] = []
+    for number in range(dice.randint(1, 14)):
+        viewer = dice.choice([None, "viewer 1", "viewer 2"])
+        at = make.NOON + timedelta(minutes=dice.randint(-300, 300))
+        told.append(Told(number, f"person {dice.randint(0, 3)}", viewer, at))
+        if dice.random() < 0.3:
+            told.append(dice.choice(told))
+    return told
+
+
+def tap_of(ad: MeasuredAd, told: Told, first_id: int) -> Tap:
+    touch = make.touch(ad, TouchKind.CLICK, told.at, told.person_id)
+    return Tap(Impression(replace(touch, touch_id=first_id + told.touch_id), 0), told.viewer_id)
+
+
+def after(tx: Tx, sizes: Iterator[int], story: list[Told], first_id: int) -> list[object]:
+    """All rows of a business that was told the story in batches of these sizes."""
+    owner = make.business(tx).id
+    ad = make.published_ad(tx, owner)
+    for place, who in enumerate(("viewer 1", "viewer 2", "person 0")):
+        seen = make.touch(ad, TouchKind.VIEW, make.NOON - timedelta(hours=place), who)
+        record_touch(tx, replace(seen, touch_id=first_id + 100 + place))
+    record_conversions(tx, [earned(owner, f"person {number}") for number in range(3)])
+    left = story
+    while left:
+        size = next(sizes)
+        record_taps(tx, [tap_of(ad, one, first_id) for one in left[:size]])
+        left = left[size:]
+    of = store.conversions.c
+    won = select(of.person_id, of.touch_id - first_id, of.via)
+    kept = select(store.touches.c.touch_id - first_id, store.touches.c.person_id)
+    links = select(viewer_links.c.viewer_id, viewer_links.c.person_id)
+    return [
+        sorted(map(tuple, tx.execute(each)))
+        for each in (
+            won.where(of.business_id == owner), kept.where(store.touches.c.business_id == owner),
+            links.where(viewer_links.c.business_id == owner),
+        )
+    ]  # fmt: skip
+
+
+def test_taps_end_the_same_one_by_one_and_in_any_batches(database: Database) -> None:
+    dice = random.Random(3)  # noqa: S311 - a story to tell again, no secret
+
+    def play(tx: Tx) -> None:
+        for number in range(12):
+            story, first_id = a_story(dice), 10_000 * number
+            one_by_one = after(tx, itertools.repeat(1), story, first_id)
+            in_batches = after(tx, iter(lambda: dice.randint(1, 20), 0), story, first_id + 5_000)
+            assert in_batches == one_by_one
+
+    database.write_now(play)
+
+
+def test_many_taps_take_hardly_more_statements_than_one(database: Database) -> None:
+    said: list[object] = []
+
+    def record(tx: Tx, count: int) -> int:
+        ad = make.published_ad(tx, make.business(tx).id)
+        taps = [make.touch(ad, TouchKind.CLICK, make.NOON, f"{count} {each}") for each in range(count)]
+        said.clear()
+        record_taps(tx, [Tap(Impression(tap, number), "viewer") for number, tap in enumerate(taps, start=1)])
+        return len(said)
+
+    event.listen(database.engine, "before_cursor_execute", lambda *told: said.append(told[2]))
+    one, many = (database.write_now(lambda tx, of=size: record(tx, of)) for size in (1, 40))  # type: ignore[misc]
+    assert 0 < many <= one + 1

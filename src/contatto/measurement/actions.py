@@ -1,7 +1,7 @@
 """Recording touches and conversions, and keeping the winner of each conversion right."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -33,7 +33,7 @@ from contatto.measurement.engines.sealing import (
     write_conversions,
     write_part,
 )
-from contatto.measurement.index import list_winnable
+from contatto.measurement.index import append_taps, hold_persons, list_winnable
 from contatto.measurement.model import (
     LONGEST_VIEW_S,
     Attribution,
@@ -41,8 +41,10 @@ from contatto.measurement.model import (
     Conversion,
     ConversionKind,
     CountedEvent,
+    Impression,
     MeasuredAd,
     SealedFile,
+    Tap,
     TicketKind,
     Touch,
     TouchKind,
@@ -56,7 +58,6 @@ NEVER_DROPPED: Final = rules.LONGEST_WINDOW + A_DAY
 AT_ONCE: Final = 1_000
 """Views that are dropped in one transaction, so that no writer waits long."""
 
-_EVER: Final = (0, (1 << 63) - 1)
 _DROPPING: Final = rules.natural_number("dropping views")
 _SEALING: Final = rules.natural_number("sealing days of touches")
 
@@ -118,21 +119,21 @@ def stamp_ticket(ad: MeasuredAd, ticket: TrackingTicket, person_id: str | None, 
 
 def record_tap(tx: Tx, touch: Touch, viewer_id: str | None, of: TrackingTicket | None = None) -> bool:
     """Append a tap, maybe ``of`` an impression, if it is new; the first one tells who its viewer is."""
-    if of and of.nonce:
-        (touch,) = tx.ports[ChargePort].charge(tx, [rules.impression_of(touch, of)])
-    if viewer_id:
-        _hold_persons(tx, {(touch.business_id, viewer_id)})
-    if not record_touch(tx, touch, is_noted=bool(of and of.nonce)):
-        return False
-    if viewer_id and viewers.append_link(tx, touch.business_id, viewer_id, touch.person_id):
-        # what that viewer saw before may have earned what this person did before
-        _settle_winners(tx, touch.business_id, touch.person_id, _EVER)
-    return True
+    impression = rules.impression_of(touch, of) if of else Impression(touch, 0)
+    return touch.touch_id in record_taps(tx, [Tap(impression, viewer_id)])
+
+
+def record_taps(tx: Tx, taps: Sequence[Tap]) -> Collection[int]:
+    """The same for many, in their order; say which are new."""
+    new, may_win = append_taps(tx, taps)
+    for conversion in may_win:
+        _settle_winner(tx, conversion)
+    return new
 
 
 def record_touch(tx: Tx, touch: Touch, *, is_noted: bool = False) -> bool:
     """Append a touch and say whether it is new; what it may have won is settled again."""
-    _hold_persons(tx, {(touch.business_id, touch.person_id)})
+    hold_persons(tx, {(touch.business_id, touch.person_id)})
     if _was_dropped(tx, touch) or not store.append_touch(tx, touch):
         return False
     if touch.kind is TouchKind.CLICK and not is_noted:
@@ -142,7 +143,7 @@ def record_touch(tx: Tx, touch: Touch, *, is_noted: bool = False) -> bool:
     is_view = touch.kind is TouchKind.VIEW
     others = viewers.list_persons_of(tx, touch.business_id, touch.person_id) if is_view else []
     for person_id in (touch.person_id, *sorted(others)):
-        _hold_persons(tx, {(touch.business_id, person_id)})
+        hold_persons(tx, {(touch.business_id, person_id)})
         _settle_winners(tx, touch.business_id, person_id, (touch.ts, touch.expires_ts))
     return True
 
@@ -158,7 +159,7 @@ def record_conversions(tx: Tx, earned: Iterable[Earned]) -> None:
     for one in sorted(earned, key=lambda one: one.ts):
         number = rules.natural_number(one.business_id, one.kind, one.subject_id)
         first.setdefault(number, Conversion(number, **row_of(one)))
-    _hold_persons(tx, {(each.business_id, each.person_id) for each in first.values()})
+    hold_persons(tx, {(each.business_id, each.person_id) for each in first.values()})
     known = store.list_conversion_times(tx, first.values())
     new = [each for number, each in first.items() if number not in known]
     store.append_conversions(tx, new)
@@ -167,11 +168,6 @@ def record_conversions(tx: Tx, earned: Iterable[Earned]) -> None:
     for number, ts in known.items():
         if first[number].ts < ts and store.record_earlier(tx, first[number]):
             _settle_winner(tx, first[number])
-
-
-def _hold_persons(tx: Tx, persons: set[tuple[str, str]]) -> None:
-    """A touch and a conversion that come in at the same time must see each other: a viewer is held first."""
-    tx.advisory_locks({rules.natural_number("person", *person) for person in persons})
 
 
 def withdraw_conversion(

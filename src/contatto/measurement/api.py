@@ -18,8 +18,8 @@ from contatto.kit.limits import client_network
 from contatto.kit.shared_limits import SharedLimit
 from contatto.kit.timestamps import micros
 from contatto.measurement import actions, rules, store
-from contatto.measurement.index import GatheredViews
-from contatto.measurement.model import MeasuredAd, TicketKind, Touch, TrackingTicket
+from contatto.measurement.index import GatheredTouches
+from contatto.measurement.model import MeasuredAd, Tap, TicketKind, Touch, TrackingTicket
 from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.visitor import VISITOR_KEY, new_visitor, public_id, read_visitor, set_visitor
 
@@ -35,7 +35,7 @@ async def view_ad(request: Request) -> Response:
     if not (_is_spent(ticket, now) or _is_nobody(request)):
         viewer_id = rules.viewer_of(context.vault.named_id, ad, ticket)
         touch = actions.stamp_ticket(ad, ticket, viewer_id, micros(now))
-        await part_of(request, GatheredViews).put(rules.impression_of(touch, ticket))
+        await part_of(request, GatheredTouches).views.put(rules.impression_of(touch, ticket))
     return Response(_GIF, media_type="image/gif", headers=_NO_STORE)
 
 
@@ -74,10 +74,14 @@ async def _count_tap(request: Request, ticket: TrackingTicket, touch: Touch, vie
     most = context.settings.chat_link_taps_per_day if ticket.kind is TicketKind.CHAT else 0
 
     def work(tx: Tx) -> None:
-        if most and not store.list_known_touches(tx, touch.business_id, [touch.touch_id]):
+        if not store.list_known_touches(tx, touch.business_id, [touch.touch_id]):
             SharedLimit("chat links", most, timedelta(days=1)).take(tx, f"{touch.ad_id}:{network}")
         actions.record_tap(tx, touch, viewer_id, ticket)
 
+    if not most:
+        tap = Tap(rules.impression_of(touch, ticket), viewer_id)
+        await part_of(request, GatheredTouches).taps.put(tap)
+        return
     with suppress(Refused):  # the person gets to the chat all the same
         await context.db.write(work)
 

@@ -1,12 +1,13 @@
-"""What is done for many views or conversions at once.
+"""What is done for many views, taps or conversions at once.
 
-Views wait for their transaction: what comes while one is on its way goes into the next together. Of new
-conversions one statement says which may have a winner: most persons who write have tapped no ad of ours.
+Views and taps wait for their transaction: what comes while one is on its way goes into the next together.
+Of new conversions one statement says which may have a winner: most persons who write have tapped no ad of
+ours.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,14 +20,14 @@ from contatto.kit.db.within import within
 from contatto.kit.ids import new_id
 from contatto.measurement import store
 from contatto.measurement.engines.changed_days import append_changed_day
-from contatto.measurement.engines.viewers import viewer_links
-from contatto.measurement.model import ChangedDay, Conversion, CountedEvent, Impression
+from contatto.measurement.engines.viewers import append_links, viewer_links
+from contatto.measurement.model import ChangedDay, Conversion, CountedEvent, Impression, Tap, Touch
 from contatto.measurement.ports import ChargePort
-from contatto.measurement.rules import is_late
-from contatto.measurement.store import IS_CLICK, IS_VIEW, WEEK, WEEK_US, touches
+from contatto.measurement.rules import is_eligible, is_late, natural_number
+from contatto.measurement.store import IS_CLICK, IS_VIEW, WEEK, WEEK_US, conversions, touches
 
 AT_ONCE: Final = 512
-"""Most views of one transaction; more only make the first of them wait."""
+"""Most of them in one transaction; more only make the first of them wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,18 @@ _TOUCHED: Final = Seek(
     select(
         union_all(_touched(IS_CLICK), _touched(IS_VIEW, within(WEEK, "weeks")), _LINKED).subquery()
     ).distinct(),
+)
+
+
+_CONVERTED: Final = Seek(
+    Conversion,
+    select(conversions)
+    .where(
+        conversions.c.business_id == bindparam("of"),
+        within(conversions.c.person_id, "persons"),
+        conversions.c.ts >= bindparam("since"),
+    )
+    .order_by(conversions.c.ts, conversions.c.conversion_id),
 )
 
 
@@ -73,18 +86,32 @@ def _asked(business_id: str, line: Sequence[Conversion]) -> dict[str, object]:
     return {"of": business_id, "persons": persons, "weeks": sorted(weeks | {week - 1 for week in weeks})}
 
 
-class GatheredViews:
-    """Appends views, with what is charged for them, many in one transaction."""
+class GatheredTouches:
+    """Views and taps, with what is charged for them, many in one transaction.
 
-    def __init__(self, db: Database) -> None:
+    Args:
+        db: where they are kept.
+        record_taps: appends taps, and settles what they may have won.
+    """
+
+    def __init__(self, db: Database, record_taps: Callable[[Tx, Sequence[Tap]], object]) -> None:
+        self.views: Final = _Gathered(db, record_views)
+        self.taps: Final = _Gathered(db, record_taps)
+
+
+class _Gathered[T]:
+    """Hands what comes in to transactions, in its order."""
+
+    def __init__(self, db: Database, record: Callable[[Tx, Sequence[T]], object]) -> None:
         self._db = db
-        self._waiting: list[tuple[Impression, asyncio.Future[None]]] = []
+        self._record = record
+        self._waiting: list[tuple[T, asyncio.Future[None]]] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def put(self, view: Impression) -> None:
-        """Append a view; it is durable when this returns."""
+    async def put(self, one: T) -> None:
+        """Append one; it is durable when this returns."""
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((view, written))
+        self._waiting.append((one, written))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_all())
         await written
@@ -96,12 +123,10 @@ class GatheredViews:
                 for each in batch:  # one of them is at fault, and the others are not
                     await self._write([each], is_last_try=True)
 
-    async def _write(
-        self, batch: list[tuple[Impression, asyncio.Future[None]]], *, is_last_try: bool = False
-    ) -> bool:
-        views = [view for view, _ in batch]
+    async def _write(self, batch: list[tuple[T, asyncio.Future[None]]], *, is_last_try: bool = False) -> bool:
+        touched = [one for one, _ in batch]
         try:
-            await self._db.write(lambda tx: record_views(tx, views))
+            await self._db.write(lambda tx: self._record(tx, touched))
         except BaseException as error:
             if is_last_try or len(batch) == 1 or not isinstance(error, Exception):
                 for _, written in batch:
@@ -118,6 +143,64 @@ def record_views(tx: Tx, views: Sequence[Impression]) -> None:
     """Append views, each once, with what is charged for them."""
     charged = tx.ports[ChargePort].charge(tx, views)
     store.append_touches(tx, [store.touch_row(touch) for touch in charged])
-    late = [touch for touch in charged if is_late(touch.ts, tx.now)]
+    _mark_late(tx, charged)
+
+
+def append_taps(tx: Tx, taps: Sequence[Tap]) -> tuple[Collection[int], list[Conversion]]:
+    """Append taps, each once, with what is charged for them.
+
+    Returns:
+        Which of them are new, and the conversions that these may win, or that the views of their viewers may.
+    """
+    impressions = [tap.impression for tap in taps]
+    priced = iter(tx.ports[ChargePort].charge(tx, [each for each in impressions if each.nonce]))
+    charged = [next(priced) if each.nonce else each.touch for each in impressions]
+    lines: dict[str, list[tuple[Tap, Touch]]] = defaultdict(list)
+    for tap, touch in zip(taps, charged, strict=True):
+        lines[touch.business_id].append((tap, touch))
+    hold_persons(tx, {(touch.business_id, touch.person_id) for touch in charged} | _viewers_of(taps))
+    new: set[int] = set()
+    may_win: list[Conversion] = []
+    for business_id, line in sorted(lines.items()):
+        known = store.list_known_touches(tx, business_id, {touch.touch_id for _, touch in line})
+        fresh = {touch.touch_id: (tap, touch) for tap, touch in reversed(line) if touch.touch_id not in known}
+        if fresh:
+            new |= set(fresh)
+            may_win += _append_new_taps(tx, business_id, list(reversed(fresh.values())))
+    return new, may_win
+
+
+def hold_persons(tx: Tx, persons: set[tuple[str, str]]) -> None:
+    """A touch and a conversion that come in at the same time must see each other: a viewer is held too."""
+    tx.advisory_locks({natural_number("person", *person) for person in persons})
+
+
+def _viewers_of(taps: Sequence[Tap]) -> set[tuple[str, str]]:
+    return {(tap.impression.touch.business_id, tap.viewer_id) for tap in taps if tap.viewer_id}
+
+
+def _append_new_taps(tx: Tx, business_id: str, fresh: Sequence[tuple[Tap, Touch]]) -> list[Conversion]:
+    store.append_touches(tx, [store.touch_row(touch) for _, touch in fresh])
+    for tap, touch in fresh:
+        if not tap.impression.nonce:
+            tx.ports[ChargePort].note_click(tx, touch)
+    _mark_late(tx, [touch for _, touch in fresh])
+    named = {(tap.viewer_id, touch.person_id) for tap, touch in fresh if tap.viewer_id}
+    # What a viewer saw before may have earned what the person did before.
+    is_linked = bool(named) and append_links(tx, business_id, named) > 0
+    linked = {person_id for _, person_id in named} if is_linked else set()
+    since = 0 if linked else min(touch.ts for _, touch in fresh)
+    persons = sorted({touch.person_id for _, touch in fresh})
+    there = _CONVERTED.list(tx, {"of": business_id, "persons": persons, "since": since})
+    return [each for each in there if each.person_id in linked or _is_within(each, fresh)]
+
+
+def _is_within(conversion: Conversion, fresh: Sequence[tuple[Tap, Touch]]) -> bool:
+    return any(is_eligible(touch, conversion) for _, touch in fresh)
+
+
+def _mark_late(tx: Tx, appended: Sequence[Touch]) -> None:
+    """Have the days counted anew that reports may have counted without these."""
+    late = [touch for touch in appended if is_late(touch.ts, tx.now)]
     for whose in {(touch.business_id, touch.ad_account_id, touch.day) for touch in late}:
         append_changed_day(tx, ChangedDay(new_id(), *whose, CountedEvent.TOUCH))

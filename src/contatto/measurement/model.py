@@ -122,6 +122,14 @@ class Impression:
 
 
 @dataclass(frozen=True, slots=True)
+class Tap:
+    """A click that comes in, of an impression or with nonce 0 of none, and the viewer whom its link names."""
+
+    impression: Impression
+    viewer_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Conversion:
     """A conversation started or a lead captured; ``subject_id`` is that conversation or lead."""
 

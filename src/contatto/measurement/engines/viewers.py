@@ -6,13 +6,13 @@ conversions of the other. It opens nothing.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Column, Index, Select, String, Table, bindparam, literal_column, select
 
-from contatto.kit.db.hot import Seek
+from contatto.kit.db.hot import Seek, insert_new
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, metadata
 
@@ -49,8 +49,17 @@ _VIEWERS: Final = Seek(
 
 def append_link(tx: Tx, business_id: str, viewer_id: str, person_id: str) -> bool:
     """Append a link; False when it was there before."""
-    row = {"business_id": business_id, "viewer_id": viewer_id, "person_id": person_id, "linked_at": tx.now}
-    return tx.insert_ignore(viewer_links, row)
+    return append_links(tx, business_id, [(viewer_id, person_id)]) == 1
+
+
+def append_links(tx: Tx, business_id: str, named: Iterable[tuple[str, str]]) -> int:
+    """Append links of viewers and persons; say how many were not there before."""
+    same = {"business_id": business_id, "linked_at": tx.now}
+    return insert_new(
+        tx,
+        viewer_links,
+        [same | {"viewer_id": viewer, "person_id": person} for viewer, person in sorted(named)],
+    )
 
 
 def list_viewers_of(tx: Tx, business_id: str, person_id: str) -> list[str]:
