@@ -83,6 +83,10 @@ WIDE: Final = (
     "conformance/test_openapi.py::test_whatever_is_sent_the_answer_is_a_documented_one",
     "delivery/test_deliver.py::test_a_killed_program_goes_on_as_if_nothing_had_happened",
     "delivery/test_deliver.py::test_a_state_of_another_seed_is_not_gone_on_with",
+    *(
+        f"delivery/test_deliver.py::test_a_setting_that_is_none_is_refused[{setting}]"
+        for setting in ("explore", "explore=2", "explore=nan", "unheard=1")
+    ),
     "delivery/test_deliver.py::test_a_rank_scores_every_candidate",
     "delivery/test_deliver.py::test_the_random_policy",
     "delivery/test_budgets.py::test_three_serving_processes_spend_one_budget",
