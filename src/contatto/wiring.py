@@ -42,7 +42,7 @@ from contatto.forms.actions.files import LEAD_FILES
 from contatto.forms.actions.pictures import has_form_picture_to_forget, purge_form_pictures
 from contatto.forms.model import CONTACTS, FormSubmitted, TestLeadMade
 from contatto.forms.store.records import list_answers_of_lead, list_receipts_of_lead
-from contatto.inbox.actions import desk, notices, replies
+from contatto.inbox.actions import desk, notices, replies, suspecting
 from contatto.inbox.actions.erasing import forget_chats
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.photos import has_photo_to_forget, purge_photos
@@ -169,6 +169,7 @@ AFTER: Final[After] = {
     },
     MessageReceived: {
         "alert_message": _ALERTED(alerts.alert_message),
+        "judge_message": Together(suspecting.judge_messages),
         "push_message": _OF_CHATS(push_message),
     },
     MessageSent: {"push_message": _OF_CHATS(push_message)},
@@ -326,6 +327,7 @@ def periodic_jobs(
         PeriodicJob(3600.0, purge_sightings),
         PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),
         PeriodicJob(3600.0, trials.purge_trials),
+        PeriodicJob(600.0, suspecting.learn_marked_chats),
         PeriodicJob(5.0, send_scheduled, SCHEDULED.is_due),
         PeriodicJob(3.0, mail_alerts, partial(has_due_alert, way=Way.MAIL)),
         PeriodicJob(1.0, pushing.push_due_alerts, partial(has_due_alert, way=Way.PUSH)),

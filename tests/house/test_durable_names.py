@@ -16,7 +16,7 @@ HANDLERS = {
     "lead_status_changed": {"learn_quality", "note_lead", "push_hooks"},
     "lead_updated": {"post_notice", "push_hooks", "push_lead"},
     "leads_merged": {"note_lead"},
-    "message_received": {"alert_message", "push_message"},
+    "message_received": {"alert_message", "judge_message", "push_message"},
     "message_sent": {"push_message"},
     "outside_ads_mirrored": {"credit_referrals"},
     "test_lead_made": {"push_test_lead"},

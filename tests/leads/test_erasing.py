@@ -47,12 +47,12 @@ PERSONAL: Final = {
     "persons", "conversations", "messages", "sends", "inline_notices", "ad_referrals",
     "conversation_labels", "private_notes", "note_mentions", "scheduled_replies", "photos", "receipts",
     "pushes", "kept_pages", "rejected_contacts", "crm_deliveries", "crm_records",
-    "crm_trials", "ad_signals",
+    "crm_trials", "ad_signals", "judged_chats",
 }  # fmt: skip
 """What may hold a value of a person, or hangs on one."""
 WITH_IDS_ALONE: Final = {
     "lead_labels", "conversation_labels", "note_mentions", "sends", "inline_notices", "lead_job_items",
-    "consent_receipts", "ad_signals",
+    "consent_receipts", "ad_signals", "judged_chats",
 }  # fmt: skip
 IMPERSONAL: Final = {
     "businesses", "members", "sessions", "api_tokens", "auth_codes", "confirmed_terms", "ad_accounts",
@@ -66,6 +66,8 @@ IMPERSONAL: Final = {
     "rate_limits", "known_logins", "outbound_requests", "viewer_links",
     # what delivery learns from; the log loses the person (delivery/test_forgetting.py)
     "delivery_log", "delivery_models", "delivery_states", "delivery_streams", "delivery_trials",
+    # what marked chats say, by hashed pieces of words
+    "spam_weights",
     # money and days of ad groups and accounts
     "delivery_grants", "delivery_promises", "balances", "balance_entries", "charged_days",
     # marketplaces: what operators and businesses share; viewers by a pseudonym, for two days
@@ -113,7 +115,7 @@ class House:
             "lead_events", "lead_files", "form_answers", "sends", "inline_notices", "ad_referrals",
             "conversation_labels", "private_notes", "note_mentions", "scheduled_replies",
             "kept_pages", "crm_deliveries", "crm_records", "crm_trials", "rejected_contacts",
-            "ad_signals",
+            "ad_signals", "judged_chats",
         ):  # fmt: skip
             plant.row(table)
         plant.row("lead_merges", kept_id=lead.id)

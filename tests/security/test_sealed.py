@@ -36,7 +36,7 @@ NO_PERSON = {
     "delivery_log.body", "delivery_models.blob", "form_pictures.body", "mails.recipient",
     "mails.subject", "mails.text", "outbound_requests.progress", "outside_tokens.access_token",
     "photos.body", "push_browsers.endpoint", "push_browsers.public_key", "push_browsers.secret",
-    "subscriptions.secret",
+    "spam_weights.body", "subscriptions.secret",
 }  # fmt: skip
 """Sealed columns that hold secrets, pictures, ids, where a sequence of requests stands, what members of a
 business or of their CRM write, and what delivery learned of viewers, whom it knows by pseudonyms: nobody's

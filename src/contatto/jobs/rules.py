@@ -50,6 +50,7 @@ WORK: Final[Mapping[str, str]] = {
     "lead_changed_hook": _LEAD,
     "lead_created_hook": _LEAD,
     "lead_push": _LEAD,
+    "judge_message": N_("Look whether a chat is spam"),
     "learn_conversation": _LEARN,
     "learn_lead": _LEARN,
     "learn_quality": _LEARN,

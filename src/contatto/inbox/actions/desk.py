@@ -12,6 +12,7 @@ from contatto.accounts.model import BusinessId, Permission
 from contatto.accounts.store import list_able_members
 from contatto.channels.model import Sender
 from contatto.inbox import rules
+from contatto.inbox.actions.suspecting import mark_conversation
 from contatto.inbox.actions.threads import owned_conversation
 from contatto.inbox.model import (
     Conversation,
@@ -38,6 +39,7 @@ from contatto.leads.model.events import WorkAssigned
 from contatto.leads.model.leads import Lead, LeadStatus, Origin, Signal
 from contatto.leads.rules.records import MOVES
 from contatto.leads.store.records import find_lead
+from contatto.spam.model import Mark
 
 SPAM_NOTE: Final = "Marked as spam in the inbox."
 
@@ -165,6 +167,7 @@ def block_person(tx: Tx, actor: Actor, seen: Seen, *, is_spam: bool) -> None:
         conversations.record_desk(tx, each, **away)
         _tell(tx, each)
     if is_spam:
+        mark_conversation(tx, actor.business_id, conversation.id, Mark.SPAM)
         emit(tx, actor.business_id, ConversationMarkedSpam(actor.business_id, conversation.id))
     if is_spam and conversation.lead_id:
         _disqualify(tx, actor, conversation.lead_id)
@@ -178,13 +181,18 @@ def _disqualify(tx: Tx, actor: Actor, lead_id: str) -> None:
     lead_work.add_note(tx, actor, lead_id, SPAM_NOTE)
 
 
-def unblock_person(tx: Tx, actor: Actor, conversation_id: str) -> None:
+def unblock_person(tx: Tx, actor: Actor, conversation_id: str, *, is_fine: bool = False) -> None:
     """Let a person's messages count again, from now on; those of the time before stay what they are.
+
+    Where a member says that the chat ``is_fine``, it is no longer suspected, and learned from as such.
 
     Raises:
         Refused: NOT_FOUND.
     """
     conversation = owned_conversation(tx, actor.business_id, conversation_id)
+    if is_fine:
+        mark_conversation(tx, actor.business_id, conversation.id, Mark.FINE)
+        _tell(tx, conversation)
     persons.record_blocked(tx, actor.business_id, conversation.person_id, is_blocked=False)
     for each in conversations.list_conversations_of_person(tx, actor.business_id, conversation.person_id):
         if each.state is ThreadState.BLOCKED:

@@ -165,9 +165,13 @@ async def post_block(
 
 
 @router.post("/inbox/{conversation_id}/unblock")
-async def post_unblock(request: Request, caller: FormCaller, conversation_id: str) -> Response:
-    actor = _actor(caller)
-    await context_of(request).db.write(lambda tx: desk.unblock_person(tx, actor, conversation_id))
+async def post_unblock(
+    request: Request, caller: FormCaller, conversation_id: str, fine: Annotated[str, Form()] = "0"
+) -> Response:
+    actor, is_fine = _actor(caller), fine == "1"
+    await context_of(request).db.write(
+        lambda tx: desk.unblock_person(tx, actor, conversation_id, is_fine=is_fine)
+    )
     return await after_post(request, caller, conversation_id)
 
 

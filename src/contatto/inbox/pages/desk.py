@@ -24,6 +24,7 @@ from contatto.inbox.store.desk import list_label_ids, list_saved_replies
 from contatto.inbox.store.mentions import list_unseen_mentions
 from contatto.inbox.store.targets import find_reply_target
 from contatto.kit.db.tx import Tx
+from contatto.kit.i18n import N_
 from contatto.kit.rows import row_of
 from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.model.leads import Lead
@@ -32,7 +33,15 @@ from contatto.leads.store import records as lead_store
 from contatto.leads.store.annotations import list_labels
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import Attribution, MeasuredAd
+from contatto.spam.model import Mark, Sign
+from contatto.spam.store import find_judged
 
+SIGNS: Final = {
+    Sign.WORDS: N_("It reads like chats that were marked as spam."),
+    Sign.PERSON: N_("Another chat of this person was marked as spam."),
+    Sign.TAPS: N_("This person taps ads more often than people do."),
+    Sign.ACCOUNT: N_("Much of what comes to this account is spam."),
+}
 TABS: Final = ("mine", "mentions", "unassigned", "all", "waiting", "late")
 _COUNTED: Final = tuple(tab for tab in TABS if tab != "mentions")
 SHOWN: Final = tuple(state.value for state in ThreadState)
@@ -193,6 +202,7 @@ class _Desk:
 
     def thread(self, conversation: Conversation, before: datetime | None) -> ThreadView:
         account = self.accounts[conversation.channel_account_id]
+        judged = find_judged(self.tx, self.business_id, conversation.id)
         return ThreadView(
             **row_of(thread_part(self.tx, account, conversation, before)),
             conversation=self.row(conversation),
@@ -200,6 +210,8 @@ class _Desk:
             me=self.caller.subject_id,
             known_labels=self.labels,
             can_act=may(self.caller, Permission.WRITE_INBOX),
+            signs=[SIGNS[Sign(each)] for each in judged.signs] if judged and judged.is_suspicious else [],
+            is_marked_spam=judged is not None and judged.mark is Mark.SPAM,
         )
 
     def contact(self, conversation: Conversation) -> ContactView:

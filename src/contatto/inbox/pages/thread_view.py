@@ -170,6 +170,9 @@ class ThreadView(ThreadPart):
     me: str
     known_labels: Sequence[Label]
     can_act: bool
+    signs: Sequence[str]
+    """Why it looks like spam; empty where it does not."""
+    is_marked_spam: bool
 
 
 @dataclass(frozen=True, slots=True)

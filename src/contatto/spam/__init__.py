@@ -1,0 +1,1 @@
+"""What looks like spam: chats are judged by their words, and by what is known of who wrote."""

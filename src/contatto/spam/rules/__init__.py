@@ -1,0 +1,1 @@
+"""How words and signs are weighed, as pure functions."""
