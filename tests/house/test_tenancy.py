@@ -51,6 +51,7 @@ WITHOUT_BUSINESS = {
     "inbox/store/conversations.py:list_ended_snoozes": "For the timer, who works for all of them.",
     "subscriptions/store.py:list_told_businesses": "For the worker, who works for all of them.",
     "delivery/store/log.py:list_streams_to_learn": "For the worker, who works for all of them.",
+    "spam/store.py:list_businesses_to_learn": "For the timer, who works for all of them.",
     "forms/store/pictures.py:has_unused_form_picture": "For the timer, who works for all of them.",
     "inbox/store/photos.py:has_unused_photo": "For the timer, who works for all of them.",
     "leads/store/jobs.py:list_free_businesses": "For the worker, who works for all of them.",

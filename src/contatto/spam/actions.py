@@ -1,6 +1,6 @@
 """Judging chats, taking marks of members, and learning the words of marked chats."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -51,3 +51,8 @@ def learn_words(tx: Tx, business_id: str, spam: Sequence[str], fine: Sequence[st
     learned = fit_weights(rows, [True] * len(spam) + [False] * len(fine))
     store.save_weights(tx, business_id, learned, tx.now)
     return True
+
+
+def forget_judged(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> None:
+    """Forget what was found of chats that are erased."""
+    store.delete_judged(tx, business_id, conversation_ids)

@@ -55,7 +55,7 @@ def find_judged(tx: Tx, business_id: str, conversation_id: str) -> Judged | None
 def has_marked(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> bool:
     """Whether one of some chats was marked as spam."""
     mine = chats.c.business_id == business_id, chats.c.conversation_id.in_(sorted(conversation_ids))
-    return tx.scalar(select(func.count()).where(*mine, chats.c.mark == Mark.SPAM)) > 0
+    return bool(tx.scalar(select(func.count()).where(*mine, chats.c.mark == Mark.SPAM)))
 
 
 def list_rates(tx: Tx, business_id: str) -> dict[str, Rate]:

@@ -18,7 +18,6 @@ from contatto.inbox.store.referrals import ad_referrals
 from contatto.inbox.store.scheduled import scheduled_replies
 from contatto.inbox.store.sends import sends
 from contatto.kit.db.tx import Tx
-from contatto.spam.store import delete_judged
 
 _HANGING: Final = (
     sends, inline_notices, ad_referrals, conversation_labels, private_notes, mentions, scheduled_replies,
@@ -67,7 +66,6 @@ def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids
     for table in _HANGING:
         hanging = table.delete().where(table.c.business_id == business_id)
         tx.execute(hanging.where(table.c.conversation_id.in_(chat_ids)))
-    delete_judged(tx, business_id, chat_ids)
     mine = persons.delete().where(persons.c.business_id == business_id)
     tx.execute(mine.where(persons.c.id.in_(person_ids)))
 
