@@ -32,8 +32,7 @@ from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import crm_deliveries, has_held
 from contatto.crm.store.lead_states import list_lead_ids_in_state, list_states_of_leads
 from contatto.crm.store.targets import crm_targets, has_sweep
-from contatto.delivery.actions import charging, signals, training, trials
-from contatto.delivery.actions.forgetting import forget_viewers
+from contatto.delivery.actions import charging, forgetting, signals, training, trials
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.auth import RecentCallers
 from contatto.delivery.store import ledger
@@ -42,13 +41,12 @@ from contatto.forms.actions.files import LEAD_FILES
 from contatto.forms.actions.pictures import has_form_picture_to_forget, purge_form_pictures
 from contatto.forms.model import CONTACTS, FormSubmitted, TestLeadMade
 from contatto.forms.store.records import list_answers_of_lead, list_receipts_of_lead
-from contatto.inbox.actions import desk, notices, replies, suspecting
+from contatto.inbox.actions import desk, notices, replies, scheduled, suspecting
 from contatto.inbox.actions.erasing import forget_chats
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.photos import has_photo_to_forget, purge_photos
 from contatto.inbox.actions.pushes import push_message, push_read, push_tap
 from contatto.inbox.actions.referrals import credit_referrals
-from contatto.inbox.actions.scheduled import send_scheduled
 from contatto.inbox.limits import ChatLimits
 from contatto.inbox.model import (
     AdTapped,
@@ -244,7 +242,7 @@ PORTS: Final = Parts(
         forget_chats=forget_chats,
         forget_answers=forms.forget_answers,
         forget_audiences=audiences.forget_members,
-        forget_viewers=forget_viewers,
+        forget_viewers=forgetting.forget_viewers,
         lead_changed=carry_change,
         leads_merged=carry_merge,
         leads_gone=carry_erasure,
@@ -328,7 +326,7 @@ def periodic_jobs(
         PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),
         PeriodicJob(3600.0, trials.purge_trials),
         PeriodicJob(600.0, suspecting.learn_marked_chats),
-        PeriodicJob(5.0, send_scheduled, SCHEDULED.is_due),
+        PeriodicJob(5.0, scheduled.send_scheduled, SCHEDULED.is_due),
         PeriodicJob(3.0, mail_alerts, partial(has_due_alert, way=Way.MAIL)),
         PeriodicJob(1.0, pushing.push_due_alerts, partial(has_due_alert, way=Way.PUSH)),
         PeriodicJob(60.0, alerts.alert_due_tasks),
