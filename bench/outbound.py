@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from bench.fairness_parts.installation import new_database, running_postgres
 from bench.harness import Report, measured, options, percentile
@@ -34,7 +35,7 @@ from contatto.kit.log import set_up_logs
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbound.model import Ask, Done, NewRequest, OutboundRequest, RetryPlan, Step
-from contatto.kit.outbound.store import queue_request
+from contatto.kit.outbound.store import outbound_requests, queue_request
 from contatto.kit.settings import Settings
 from contatto.migrations.steps import migrate_schema
 from contatto.ui.context import Context
@@ -117,7 +118,8 @@ class Sending:
         machine = OutboundMachine(self.context.db, client, {"bench": kind})
         poked = asyncio.Event()
         loop = asyncio.get_running_loop()
-        self.context.db.on_commit(lambda: loop.call_soon_threadsafe(poked.set))
+        sent = {outbound_requests.name}
+        self.context.db.on_commit(partial(poke, loop, poked), sent)
         works = [asyncio.create_task(machine.run()), asyncio.create_task(look(machine, poked))]
         committing = [asyncio.create_task(self._commit(self.hosts[1:], self.per_second, seconds))]
         if hangs:
@@ -160,6 +162,10 @@ async def look(machine: OutboundMachine, poked: asyncio.Event) -> None:
         poked.clear()
 
 
+def poke(loop: asyncio.AbstractEventLoop, poked: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(poked.set)
+
+
 def ask_for(_tx: Tx, request: OutboundRequest) -> Step:
     return Ask(HttpRequest("POST", f"http://{request.destination}/{request.subject}", {}, b"{}"))
 
@@ -173,7 +179,7 @@ class Servers:
         self.hosts: list[str] = json.loads(self._output().readline())
         return self
 
-    def _output(self) -> "subprocess.IO[str]":
+    def _output(self) -> IO[str]:
         if self._process.stdout is None:
             raise RuntimeError("the servers have no output")
         return self._process.stdout

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from contatto.kit.client import Client
 from contatto.kit.clock import FixedClock
@@ -17,8 +17,9 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpAnswer, HttpRequest, retry_after_s
 from contatto.kit.outbound import breaker
+from contatto.kit.outbound.claiming import Limits
 from contatto.kit.outbound.kinds import OutboundKind
-from contatto.kit.outbound.machine import Limits, OutboundMachine
+from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbound.model import (
     Ask,
     Done,
@@ -159,7 +160,9 @@ def test_a_destination_that_is_down_is_left_alone_and_tried_with_one_request(
 ) -> None:
     monkeypatch.setattr(breaker, "COOL_S", (30.0,))
     steady = SimpleNamespace(now_s=1_000.0)
-    monkeypatch.setattr("contatto.kit.outbound.machine.time", SimpleNamespace(monotonic=lambda: steady.now_s))
+    monkeypatch.setattr(
+        "contatto.kit.outbound.claiming.time", SimpleNamespace(monotonic=lambda: steady.now_s)
+    )
 
     async def story(house: House) -> None:
         async with outside(status=503) as down, outside() as sound:
@@ -300,3 +303,55 @@ def test_nothing_is_due_where_nothing_waits(database: Database) -> None:
 
     play(database, story)
     assert database.read_now(lambda tx: tx.scalar(select(func.count()).select_from(outbound_requests))) == 0
+
+
+def test_what_comes_together_shares_its_transactions_and_none_wakes_the_machine_anew(
+    database: Database,
+) -> None:
+    commits: list[str] = []
+    pokes: list[str] = []
+    event.listen(database.engine, "commit", lambda _connection: commits.append("commit"))
+
+    async def story(house: House) -> None:
+        async with outside() as there:
+            house.queue(there.host, *(f"s{number}" for number in range(12)))
+            await asyncio.sleep(0.01)
+            commits.clear()
+            database.on_commit(lambda: pokes.append("poke"), {outbound_requests.name})
+            await house.machine.send_due()
+            await house.machine.finish()
+            assert len(house.done) == 12
+            assert len(commits) <= 14  # one takes them all; however the answers come, they need no more
+            assert pokes == []
+
+    play(database, story)
+
+
+def test_one_that_breaks_our_own_code_takes_nothing_from_those_that_come_with_it(database: Database) -> None:
+    def begin(tx: Tx, request: OutboundRequest) -> Step:
+        if request.subject == "begin":
+            raise LookupError("our own fault")
+        return ask_for(tx, request)
+
+    def read(_tx: Tx, request: OutboundRequest, _answer: HttpAnswer) -> Step:
+        if request.subject == "read":
+            raise LookupError("our own fault")
+        return Done()
+
+    async def story(house: House) -> None:
+        settle = house.machine._kinds["calls"].settle
+        kind = OutboundKind("calls", begin, read, settle, PLAN)
+        house.machine._kinds = {"calls": kind}
+        async with outside() as there:
+            house.queue(there.host, "begin", "read", "first", "second")
+            await house.machine.send_due()
+            await house.machine.finish()
+            assert house.outcomes == {
+                "begin": NotNow("broken"),
+                "read": NotNow("broken"),
+                "first": Done(),
+                "second": Done(),
+            }
+            assert sorted(there.asked) == ["first", "read", "second"]
+
+    play(database, story)

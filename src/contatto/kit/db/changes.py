@@ -12,7 +12,13 @@ type Tables = Collection[str] | None
 """Names of tables; None stands for any."""
 
 _ANY: Final = "*"
+_NO_TABLE: Final = ""
+"""Stands for a change of which nobody is told; without it a transaction would look as if all were unknown."""
 _KEPT: Final = "changed_tables"
+_WRITES_WITHIN: Final = re.compile(
+    r"\b(?:INSERT(?: OR \w+)?\s+INTO|DELETE\s+FROM|MERGE\s+INTO|(?<!FOR )(?<!KEY )UPDATE)\b"
+)
+"""A query may begin with WITH too; locking its rows changes none of them."""
 _WRITES: Final = re.compile(r'\s*(?:INSERT(?: OR \w+)? INTO|UPDATE(?: OR \w+)?|DELETE FROM|(WITH))\s+"?(\w+)')
 
 
@@ -22,7 +28,9 @@ def table_of(sql: str) -> str:
     found = _WRITES.match(sql)
     if found is None:
         return ""
-    return _ANY if found[1] else found[2]
+    if found[1]:
+        return _ANY if _WRITES_WITHIN.search(sql) else ""
+    return found[2]
 
 
 def note_changes(source: Engine | Connection) -> None:
@@ -45,6 +53,19 @@ def take_changes(connection: Connection) -> Tables:
     """The tables that were written to since this was asked last; None when that is not known."""
     changed: set[str] = connection.info.pop(_KEPT, set())
     return None if not changed or _ANY in changed else changed
+
+
+def has_changes(connection: Connection) -> bool:
+    """Whether anything was written since the changes were taken last, as far as its words tell."""
+    return bool(connection.info.get(_KEPT))
+
+
+def keep_to_ourselves(connection: Connection, table: str) -> None:
+    """Wake nobody here for what was changed of a table up to now: who changed it has seen to all of it."""
+    changed: set[str] = connection.info.get(_KEPT, set())
+    if table in changed:
+        changed.remove(table)
+        changed.add(_NO_TABLE)
 
 
 def concerns(wanted: Tables, changed: Tables) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -12,11 +13,12 @@ from psycopg import AsyncConnection
 from psycopg import Error as PsycopgError
 from psycopg.abc import Buffer
 from psycopg.types.string import StrDumperUnknown
-from sqlalchemy import create_engine, event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Dialect, create_engine, event, text
+from sqlalchemy.exc import DisconnectionError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from contatto.kit.clock import Clock
-from contatto.kit.db.changes import note_changes, take_changes
+from contatto.kit.db.changes import has_changes, note_changes, take_changes
 from contatto.kit.db.commits import group_alike, settle
 from contatto.kit.db.database import Database, Work, followed
 from contatto.kit.db.gathered import GatheredRows
@@ -39,6 +41,11 @@ _TELL: Final = text(
 Source: https://www.postgresql.org/docs/current/sql-notify.html
 """
 _AGAIN_S: Final = 1.0
+_RESTED_S: Final = 1.0
+"""A connection that rested for longer is tried before it is used: the server may have been started anew.
+
+To try each would be one more way to the server for each transaction, of some five.
+"""
 
 
 class PostgresDatabase(Database):
@@ -47,10 +54,10 @@ class PostgresDatabase(Database):
     parallel_batches = 3
 
     def __init__(self, url: str, clock: Clock, vault: Vault, ports: Parts) -> None:
-        engine = create_engine(
-            url, pool_size=CONNECTIONS, max_overflow=0, pool_pre_ping=True, hide_parameters=True
-        )
+        engine = create_engine(url, pool_size=CONNECTIONS, max_overflow=0, hide_parameters=True)
         event.listen(engine, "connect", _prepare)
+        event.listen(engine, "checkin", _note_rest)
+        event.listen(engine, "checkout", partial(_try_rested, engine.dialect))
         note_changes(engine)
         super().__init__(engine, clock, vault, ports)
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
@@ -81,11 +88,15 @@ class PostgresDatabase(Database):
             narrow(connection, acting_for())
             take_changes(connection)
             result = work(Tx(connection, self.clock.now(), self.vault, self.ports))
-            is_changed = connection.execute(_TELL, {"process": self._process}).first() is not None
+            is_changed = has_changes(connection) and self._tell(connection)
             tables = take_changes(connection)
         if is_changed:
             self._committed(tables)
         return result
+
+    def _tell(self, connection: Connection) -> bool:
+        """Tell other processes of a change at the commit; False where nothing was changed."""
+        return connection.execute(_TELL, {"process": self._process}).first() is not None
 
     async def append(self, statement: Any, row: Row) -> None:
         await self._rows.put(statement, row)
@@ -146,6 +157,18 @@ class PostgresDatabase(Database):
         self._threads.shutdown()
         super().close()
         self.engine.dispose()
+
+
+def _note_rest(_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info["rests_since"] = time.monotonic()
+
+
+def _try_rested(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    if time.monotonic() - record.info.get("rests_since", time.monotonic()) > _RESTED_S:
+        try:
+            dialect.do_ping(connection)
+        except PsycopgError as error:
+            raise DisconnectionError from error  # another takes its place
 
 
 class _TextWithoutNul(StrDumperUnknown):

@@ -15,6 +15,7 @@ from sqlalchemy import (
     func,
     literal_column,
     select,
+    true,
 )
 
 from contatto.kit.db.tx import Tx
@@ -49,6 +50,21 @@ def _comes_first_in_its_line() -> ColumnElement[bool]:
     )
 
 
+def _of_each_destination() -> Select[Any]:
+    """Some requests of each of some destinations, in one query: each is a way to the server."""
+    turn = _DESTINATIONS.subquery("turn_of")
+    rows = select(outbound_requests).where(
+        DUE,
+        outbound_requests.c.destination == turn.c.place,
+        outbound_requests.c.due_at <= _NOW,
+        _comes_first_in_its_line(),
+    )
+    rows = rows.order_by(outbound_requests.c.due_at, outbound_requests.c.id)
+    some = rows.limit(bindparam("each", type_=Integer)).with_for_update(skip_locked=True).lateral("some")
+    found = select(*some.c).select_from(turn.join(some, true()))
+    return found.order_by(some.c.destination, some.c.due_at, some.c.id)
+
+
 _THERE: Final = outbound_requests.c.destination == bindparam("destination")
 # These are asked after each commit, so they are made once and kept.
 _DESTINATIONS: Final = _destinations()
@@ -59,6 +75,7 @@ _REQUESTS: Final = (
     .limit(_MOST)
 )
 _LOCKED_REQUESTS: Final = _REQUESTS.with_for_update(skip_locked=True)
+_ALL_LOCKED: Final = _of_each_destination()
 WAITING: Final = Queue(
     outbound_requests, and_(DUE, _THERE), outbound_requests.c.due_at, _comes_first_in_its_line()
 )
@@ -72,6 +89,21 @@ def list_due_destinations(tx: Tx, after: str, but: Collection[str], most: int) -
     """
     values = {"after": after, "now": tx.now, "but": list(but), "most": most}
     return list(tx.execute(_DESTINATIONS, values).scalars())
+
+
+def list_due(
+    tx: Tx, after: str, but: Collection[str], most: int, each: int
+) -> dict[str, list[OutboundRequest]]:
+    """Requests that are due, by their destination: of ``most`` destinations so many ``each``."""
+    if not tx.locks_rows:  # a query costs little there, and there is no other way to have some rows of each
+        return {
+            name: list_due_requests(tx, name, each) for name in list_due_destinations(tx, after, but, most)
+        }
+    values = {"after": after, "now": tx.now, "but": list(but), "most": most, "each": each}
+    waiting: dict[str, list[OutboundRequest]] = {}
+    for request in read_requests(tx, _ALL_LOCKED, values):
+        waiting.setdefault(request.destination, []).append(request)
+    return waiting
 
 
 def list_due_requests(tx: Tx, destination: str, most: int) -> list[OutboundRequest]:

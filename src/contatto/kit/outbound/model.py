@@ -115,6 +115,16 @@ class Later:
 type Outcome = Done | NotNow | Failed | Later
 type Step = Ask | Outcome
 
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an outcome makes of a request; with a time it is tried again then."""
+
+    state: RequestState
+    reason: str = ""
+    due_at: datetime | None = None
+
+
 FORBIDDEN_ADDRESS: Final = "forbidden_address"
 UNREACHED: Final = "unreached"
 ANSWER_LOST: Final = "answer_lost"

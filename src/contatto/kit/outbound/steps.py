@@ -33,6 +33,7 @@ from contatto.kit.outbound.model import (
     OutboundRequest,
     Outcome,
     RequestState,
+    Result,
     RetryPlan,
     Step,
 )
@@ -56,7 +57,7 @@ def start_request(
     if not isinstance(step, Ask):
         settle_request(tx, kind, mine, step, chance)
         return None
-    store.mark_request_claimed(tx, mine, until, step.progress, is_unsure=not step.is_repeatable)
+    store.mark_claimed(tx, [(mine, step)], until)
     return mine, step
 
 
@@ -69,8 +70,7 @@ def next_step(
 ) -> Ask | None:
     """Write down what came of a step, and give the next one; None when there is an outcome."""
     step = _read(tx, kind, request, *asked)
-    known = store.find_claimed_request(tx, request)
-    if known is not None:
+    if store.list_claimed(tx, [request]):
         return _follow(tx, kind, request, step, chance)
     if isinstance(step, Done):  # another took it over meanwhile, and knew less
         settle_request(tx, kind, request, step, chance)
@@ -88,11 +88,7 @@ def _begin(tx: Tx, kind: OutboundKind, request: OutboundRequest) -> Step:
 
 def _read(tx: Tx, kind: OutboundKind, request: OutboundRequest, ask: Ask, exchange: HttpOutcome) -> Step:
     if isinstance(exchange, NoAnswer):
-        if exchange.trouble is SendFailure.FORBIDDEN:
-            return Failed(FORBIDDEN_ADDRESS)
-        if exchange.trouble is SendFailure.UNREACHED:
-            return NotNow(UNREACHED)
-        return NotNow(ANSWER_LOST) if ask.is_repeatable else Failed(ANSWER_LOST)
+        return step_without_answer(ask, exchange)
     try:
         with tx.connection.begin_nested():
             return kind.read(tx, replace(request, progress=ask.progress), exchange)
@@ -101,9 +97,18 @@ def _read(tx: Tx, kind: OutboundKind, request: OutboundRequest, ask: Ask, exchan
         return NotNow(BROKEN) if ask.is_repeatable else Failed(BROKEN)
 
 
+def step_without_answer(ask: Ask, exchange: NoAnswer) -> NotNow | Failed:
+    """What is next where no answer came; what may have arrived is repeated only where that does no harm."""
+    if exchange.trouble is SendFailure.FORBIDDEN:
+        return Failed(FORBIDDEN_ADDRESS)
+    if exchange.trouble is SendFailure.UNREACHED:
+        return NotNow(UNREACHED)
+    return NotNow(ANSWER_LOST) if ask.is_repeatable else Failed(ANSWER_LOST)
+
+
 def _follow(tx: Tx, kind: OutboundKind, request: OutboundRequest, step: Step, chance: Chance) -> Ask | None:
     if isinstance(step, Ask):
-        store.record_asked(tx, request, step.progress, is_unsure=not step.is_repeatable)
+        store.record_asked(tx, [(request, step)])
         return step
     settle_request(tx, kind, request, step, chance)
     return None
@@ -114,19 +119,29 @@ def settle_request(
 ) -> None:
     """Write an outcome down, and tell the owner."""
     if isinstance(outcome, Later):
-        asked_at = tx.now + timedelta(seconds=outcome.after_s)
-        expires_at = None if kind.plan.lifetime is None else asked_at + kind.plan.lifetime
-        store.record_poll(tx, request, outcome.progress, asked_at, expires_at)
+        record_poll(tx, kind.plan, request, outcome)
         _tell(tx, kind, request, outcome, RequestState.DUE)
         return
+    result = result_of(tx, kind.plan, request, outcome, chance)
+    store.record_outcomes(tx, [(request, result)])
+    _tell(tx, kind, request, outcome, result.state)
+
+
+def record_poll(tx: Tx, plan: RetryPlan, request: OutboundRequest, outcome: Later) -> None:
+    """Note up to where a poll has come, and when it goes on."""
+    asked_at = tx.now + timedelta(seconds=outcome.after_s)
+    expires_at = None if plan.lifetime is None else asked_at + plan.lifetime
+    store.record_poll(tx, request, outcome.progress, asked_at, expires_at)
+
+
+def result_of(
+    tx: Tx, plan: RetryPlan, request: OutboundRequest, outcome: Done | NotNow | Failed, chance: Chance
+) -> Result:
+    """What an outcome makes of a request."""
     if isinstance(outcome, Done):
-        store.record_outcome(tx, request, RequestState.DONE, "")
-        _tell(tx, kind, request, outcome, RequestState.DONE)
-        return
-    due_at = _next_try(tx, kind.plan, request, outcome, chance) if isinstance(outcome, NotNow) else None
-    state = RequestState.DEAD if due_at is None else RequestState.DUE
-    store.record_outcome(tx, request, state, outcome.reason, due_at)
-    _tell(tx, kind, request, outcome, state)
+        return Result(RequestState.DONE)
+    due_at = _next_try(tx, plan, request, outcome, chance) if isinstance(outcome, NotNow) else None
+    return Result(RequestState.DEAD if due_at is None else RequestState.DUE, outcome.reason, due_at)
 
 
 def _tell(

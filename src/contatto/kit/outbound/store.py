@@ -1,6 +1,6 @@
 """The table of requests to outside systems, and which of them come next."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,9 +21,11 @@ from sqlalchemy import (
     update,
 )
 
+from contatto.kit.db.hot import update_rows
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant
-from contatto.kit.outbound.model import NewRequest, OutboundRequest, RequestState, RetryPlan
+from contatto.kit.db.within import within
+from contatto.kit.outbound.model import Ask, NewRequest, OutboundRequest, RequestState, Result, RetryPlan
 
 DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
 """Whether a request is still to be carried out, in the words of its indexes."""
@@ -81,13 +83,14 @@ def queue_request(tx: Tx, new: NewRequest, plan: RetryPlan) -> None:
     tx.insert(outbound_requests, row | fresh)
 
 
-def mark_request_claimed(
-    tx: Tx, request: OutboundRequest, until: datetime, progress: str, *, is_unsure: bool
-) -> None:
-    """Note that somebody is at a request, and what is sent first; until that time nobody else takes it."""
-    values = _key(request) | {"claim": request.claim, "due_at": until, "attempts": request.attempts}
-    kept = _sealed(tx, request.business_id, progress)
-    tx.execute(_CLAIM, values | {"progress": kept, "is_unsure": is_unsure})
+def mark_claimed(tx: Tx, claimed: Sequence[tuple[OutboundRequest, Ask]], until: datetime) -> None:
+    """Note that somebody is at requests, and what is sent first; until that time nobody else takes them."""
+    rows = []
+    for request, ask in claimed:
+        values = _key(request) | {"claim": request.claim, "due_at": until, "attempts": request.attempts}
+        kept = _sealed(tx, request.business_id, ask.progress)
+        rows.append(values | {"progress": kept, "is_unsure": not ask.is_repeatable})
+    update_rows(tx, _CLAIM, rows)
 
 
 def put_off(tx: Tx, request: OutboundRequest, until: datetime) -> None:
@@ -95,10 +98,13 @@ def put_off(tx: Tx, request: OutboundRequest, until: datetime) -> None:
     tx.execute(change_of(request).values(due_at=until))
 
 
-def record_asked(tx: Tx, request: OutboundRequest, progress: str, *, is_unsure: bool) -> None:
-    """Note what is sent next, before it is: whoever finds the request later goes on from here."""
-    kept = _sealed(tx, request.business_id, progress)
-    tx.execute(_ASK, _key(request) | {"progress": kept, "is_unsure": is_unsure})
+def record_asked(tx: Tx, asked: Sequence[tuple[OutboundRequest, Ask]]) -> None:
+    """Note what is sent next, before it is: whoever finds the requests later goes on from here."""
+    rows = []
+    for request, ask in asked:
+        kept = _sealed(tx, request.business_id, ask.progress)
+        rows.append(_key(request) | {"progress": kept, "is_unsure": not ask.is_repeatable})
+    update_rows(tx, _ASK, rows)
 
 
 def renew_claims(tx: Tx, claims: Collection[str], until: datetime) -> None:
@@ -132,21 +138,29 @@ def is_unsure(business_id: Column[Any], kind: str, subject: Column[Any]) -> Colu
     )
 
 
-def find_claimed_request(tx: Tx, request: OutboundRequest) -> OutboundRequest | None:
-    """A request as it is by now, locked, if the same claim still holds it."""
-    found = read_requests(tx, _LOCKED_ONE if tx.locks_rows else _ONE, _key(request))
-    is_mine = bool(found) and found[0].state is RequestState.DUE and found[0].claim == request.claim
-    return found[0] if is_mine else None
+def list_claimed(tx: Tx, requests: Collection[OutboundRequest]) -> set[str]:
+    """Those of some claims that still hold their request; no other process changes them meanwhile."""
+    given = {"of": [each.business_id for each in requests], "numbers": [each.id for each in requests]}
+    kept = set(tx.execute(_LOCKED_CLAIMS if tx.locks_rows else _CLAIMS, given).scalars())
+    return {each.claim for each in requests if each.claim and each.claim in kept}
 
 
-def record_outcome(
-    tx: Tx, request: OutboundRequest, state: RequestState, reason: str, due_at: datetime | None = None
-) -> None:
-    """Note what came of a try; with a time it is tried again then."""
-    failed = request.failed_at or tx.now if reason else None
-    values = {"state": state, "reason": reason[:64], "claim": None, "is_unsure": False, "failed_at": failed}
-    values |= {"due_at": due_at or tx.now, "settled_at": None if due_at else tx.now}
-    tx.execute(_OUTCOME, _key(request) | values | {"attempts": request.attempts})
+def record_outcomes(tx: Tx, results: Sequence[tuple[OutboundRequest, Result]]) -> None:
+    """Note what came of tries."""
+    rows = []
+    for request, result in results:
+        values = {
+            "state": result.state,
+            "reason": result.reason[:64],
+            "claim": None,
+            "is_unsure": False,
+            "attempts": request.attempts,
+            "failed_at": request.failed_at or tx.now if result.reason else None,
+            "due_at": result.due_at or tx.now,
+            "settled_at": None if result.due_at else tx.now,
+        }
+        rows.append(_key(request) | values)
+    update_rows(tx, _OUTCOME, rows)
 
 
 def record_poll(
@@ -201,7 +215,12 @@ _OUTCOME: Final = _changing(
 _ONE: Final = select(outbound_requests).where(
     outbound_requests.c.business_id == bindparam("of"), outbound_requests.c.id == bindparam("number")
 )
-_LOCKED_ONE: Final = _ONE.with_for_update()
+_CLAIMS: Final = select(outbound_requests.c.claim).where(
+    within(outbound_requests.c.business_id, "of"),
+    within(outbound_requests.c.id, "numbers"),
+    outbound_requests.c.state == RequestState.DUE,
+)
+_LOCKED_CLAIMS: Final = _CLAIMS.order_by(outbound_requests.c.id).with_for_update()
 
 
 def _key(request: OutboundRequest) -> dict[str, Any]:
