@@ -11,7 +11,6 @@ WITHOUT_BUSINESS = {
     "ad_platforms/store/mirror.py:list_ad_sums": "The account that it takes names the business.",
     "ad_platforms/store/mirror.py:list_nodes": "The account that it takes names the business.",
     "crm/store/deliveries.py:has_held": "For the worker, who works for all of them.",
-    "crm/store/deliveries.py:is_overtaken": "The delivery that it takes names the business.",
     "crm/store/deliveries.py:list_held": "For the worker, who works for all of them.",
     "crm/store/deliveries.py:list_unknown_leads": "The target that it takes names the business.",
     "crm/store/echoes.py:is_echo": "The target that it takes names the business.",

@@ -29,8 +29,9 @@ from contatto.kit.outbound.model import (
     RetryPlan,
     Step,
 )
+from contatto.kit.outbound.progress import renew_claims
 from contatto.kit.outbound.steps import expire_requests, next_step, replay_request
-from contatto.kit.outbound.store import find_request, outbound_requests, queue_request, renew_claims
+from contatto.kit.outbound.store import find_request, outbound_requests, queue_request
 from tests.outbound import Claimed, answer, claim_all
 
 PLAN = RetryPlan((10, 60), timedelta(hours=1))

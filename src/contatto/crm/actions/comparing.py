@@ -157,4 +157,4 @@ def find_comparison(tx: Tx, target: Target) -> OutboundRequest | None:
 
 def comparison_kind() -> OutboundKind:
     """How a CRM's records are compared with ours."""
-    return work_kind(COMPARISON, CompareWork(), COMPARISON_PLAN)
+    return work_kind(COMPARISON, CompareWork, COMPARISON_PLAN)

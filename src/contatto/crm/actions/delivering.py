@@ -1,6 +1,8 @@
 """Brings deliveries to their targets: what is written, and what came of it."""
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -9,7 +11,7 @@ from contatto.crm.actions.checking import hasten_check
 from contatto.crm.actions.running import connector_of, work_kind
 from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
 from contatto.crm.actions.snapshots import read_snapshot
-from contatto.crm.model.deliveries import Delivery, DeliveryState, Payload
+from contatto.crm.model.deliveries import Delivery, DeliveryState, LeadRecords, Payload
 from contatto.crm.model.operations import FieldGone, Operation, Refused, Reply, ValueGone
 from contatto.crm.model.sources import STATUS
 from contatto.crm.model.targets import MappingFault, Target, TargetState, Weakness
@@ -19,7 +21,7 @@ from contatto.crm.rules.mapping import map_lead, with_edits
 from contatto.crm.rules.plans import DELIVERY, DELIVERY_PLAN, DIFFERS_AT_MOST, SEARCH_LAG
 from contatto.crm.rules.returning import status_of_word
 from contatto.crm.store import deliveries as store
-from contatto.crm.store import targets
+from contatto.crm.store import progress, targets
 from contatto.crm.store.echoes import save_echoes
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.kinds import OutboundKind
@@ -36,43 +38,48 @@ from contatto.leads.model.leads import Lead
 from contatto.leads.store.records import list_leads_by_id
 
 LEAD_GONE: Final = "lead_gone"
+VERIFIED_WITHIN: Final = timedelta(seconds=10)
+"""How exactly a target says when it was verified last: its row is shared by all that goes there at once."""
 
 
 def payload_of(tx: Tx, target: Target, lead: Lead, revision: int, base_url: str) -> Payload:
     """What would be written of a lead now."""
+    records = store.find_records(tx, target.business_id, target.id, lead.id)
+    return _payload(tx, target, lead, revision, base_url, records)
+
+
+def _payload(
+    tx: Tx, target: Target, lead: Lead, revision: int, base_url: str, records: LeadRecords
+) -> Payload:
     connector = connector_of(tx, target)
     assert connector is not None  # noqa: S101  # who asks has looked
     snapshot = read_snapshot(tx, lead, base_url)
-    record = store.find_record(tx, target.business_id, target.id, lead.id)
+    record = records.own
     told = status_of_word(target.statuses, record.status) if record else None
     # A CRM may have finer words for a status: its own stays where it says the same.
     kept = {row.target for row in target.mapping if row.source == STATUS and told is lead.status}
     payload = map_lead(target, connector.traits, snapshot, revision, kept)
-    merged = store.list_merged_records(tx, target.business_id, target.id, lead.id)
-    return replace(payload, former_ids=tuple(each.lead_id for each in merged))
+    return replace(payload, former_ids=tuple(each.lead_id for each in records.merged))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DeliveryWork:
-    """The sequence of a delivery; ``base_url`` is where people reach us."""
+    """The sequence of a delivery, for one step of it; ``base_url`` is where people reach us."""
 
     base_url: str
     shape: type[Course] = Course
     only_reads: bool = False
+    delivery: Delivery | None = None
+    """It is read once in a step, by ``target_of``."""
 
     def target_of(self, tx: Tx, request: OutboundRequest) -> Target | None:
-        delivery = self._delivery(tx, request)
-        if delivery is None or store.is_overtaken(tx, delivery):
+        self.delivery = store.find_open_delivery(tx, request.business_id, int(request.subject))
+        if self.delivery is None:
             return None
-        return targets.find_target(tx, request.business_id, delivery.target_id)
-
-    @staticmethod
-    def _delivery(tx: Tx, request: OutboundRequest) -> Delivery | None:
-        found = store.find_delivery(tx, request.business_id, int(request.subject))
-        return found if found is not None and found.settled_at is None else None
+        return targets.find_target(tx, request.business_id, self.delivery.target_id)
 
     def begin(self, tx: Tx, request: OutboundRequest, target: Target) -> Course | Outcome:
-        delivery = self._delivery(tx, request)
+        delivery = self.delivery
         if delivery is None:
             return Done()
         found = list_leads_by_id(tx, delivery.business_id, {delivery.lead_id}).get(delivery.lead_id)
@@ -80,20 +87,19 @@ class DeliveryWork:
             return Failed(LEAD_GONE)
         if found.id != delivery.lead_id:  # it was merged away: the one that is kept brings all
             return _begin_merged(tx, request, delivery)
-        payload = payload_of(tx, target, found, delivery.revision, self.base_url)
+        records = store.find_records(tx, target.business_id, target.id, found.id)
+        payload = _payload(tx, target, found, delivery.revision, self.base_url, records)
         if delivery.edited:
             payload = with_edits(payload, msgspec.json.decode(delivery.edited, type=dict[str, str]))
-        return self._begun(tx, target, delivery, payload)
+        return self._begun(tx, target, records, payload)
 
     @staticmethod
-    def _begun(tx: Tx, target: Target, delivery: Delivery, payload: Payload) -> Course | Outcome:
+    def _begun(tx: Tx, target: Target, records: LeadRecords, payload: Payload) -> Course | Outcome:
         connector = connector_of(tx, target)
         if connector is None:
             return NotNow("unknown_connector")
-        record = store.find_record(tx, target.business_id, target.id, delivery.lead_id)
-        merged = store.list_merged_records(tx, target.business_id, target.id, delivery.lead_id)
-        stored = record.record_id if record else ""
-        others = [each.record_id for each in merged if each.record_id and each.record_id != stored]
+        stored = records.own.record_id if records.own else ""
+        others = [each.record_id for each in records.merged if each.record_id and each.record_id != stored]
         if not stored and others:
             stored = others.pop(0)
         return rules.begin_course(connector.traits, payload, stored, tuple(others))
@@ -104,7 +110,7 @@ class DeliveryWork:
     def turn(
         self, tx: Tx, request: OutboundRequest, target: Target, course: Course, reply: Reply
     ) -> Course | Outcome:
-        delivery, connector = self._delivery(tx, request), connector_of(tx, target)
+        delivery, connector = self.delivery, connector_of(tx, target)
         if delivery is None or connector is None:
             return Done()
         if isinstance(reply, FieldGone | ValueGone | Refused):
@@ -121,13 +127,13 @@ class DeliveryWork:
         if isinstance(turn, Halt):
             return _halt(turn, request.attempts)
         if turn.stage is Stage.CHECK and course.stage is Stage.WRITE:
-            store.record_sent(tx, delivery, turn.record_id)
+            progress.record_sent(tx, delivery, turn.record_id)
         return turn
 
     def hold(self, tx: Tx, request: OutboundRequest) -> None:
-        delivery = self._delivery(tx, request)
+        delivery = self.delivery
         if delivery is not None:
-            store.record_due(tx, delivery, delivery.edited, is_queued=False)
+            progress.record_due(tx, delivery, delivery.edited, is_queued=False)
 
 
 def _statuses(target: Target, payload: Payload) -> dict[str, str]:
@@ -155,30 +161,30 @@ def _begin_merged(tx: Tx, request: OutboundRequest, delivery: Delivery) -> Cours
 def _find_merged(tx: Tx, target: Target, delivery: Delivery, turn: Course | Arrived) -> Outcome:
     _forget_delivery(tx, delivery)  # first: the other lead's delivery is the one that arrives
     if turn.record_id:
-        store.record_arrived(tx, delivery, turn.record_id, is_verified=False)
-        _merge_there(tx, target, delivery)
+        _, merged_into = progress.record_arrived(tx, delivery, turn.record_id, is_verified=False)
+        _merge_there(tx, target, merged_into)
     return Done()
 
 
 def _forget_delivery(tx: Tx, delivery: Delivery) -> None:
-    gone = store.delete_unsettled(tx, delivery)
+    gone = progress.delete_unsettled(tx, delivery)
     delete_requests_of(tx, delivery.business_id, DELIVERY, [str(each) for each in gone])
 
 
-def _merge_there(tx: Tx, target: Target, delivery: Delivery) -> None:
+def _merge_there(tx: Tx, target: Target, merged_into: str | None) -> None:
     """A record was made of a lead that went into another meanwhile: the two are to be one there too."""
-    record = store.find_record(tx, target.business_id, target.id, delivery.lead_id)
-    if record is not None and record.merged_into:
-        schedule_delivery(tx, narrow_target(target), record.merged_into)
+    if merged_into:
+        schedule_delivery(tx, narrow_target(target), merged_into)
 
 
 def _arrive(tx: Tx, target: Target, delivery: Delivery, turn: Arrived) -> Outcome:
-    ids = store.record_arrived(tx, delivery, turn.record_id, is_verified=turn.is_verified)
+    ids, merged_into = progress.record_arrived(tx, delivery, turn.record_id, is_verified=turn.is_verified)
     for other in ids:
         if other != delivery.id:
             mark_requests_done(tx, delivery.business_id, DELIVERY, str(other))
-    targets.record_verified_at(tx, target)
-    _merge_there(tx, target, delivery)
+    if target.verified_at is None or tx.now - target.verified_at > VERIFIED_WITHIN:
+        targets.record_verified_at(tx, target)
+    _merge_there(tx, target, merged_into)
     return Done()
 
 
@@ -206,25 +212,28 @@ def _is_choice(target: Target, name: str) -> bool:
 
 def delivery_kind(base_url: str) -> OutboundKind:
     """How deliveries are brought to their targets."""
-    return work_kind(DELIVERY, DeliveryWork(base_url), DELIVERY_PLAN, settle_delivery, replay=ready_delivery)
+    work = partial(DeliveryWork, base_url)
+    return work_kind(DELIVERY, work, DELIVERY_PLAN, settle_delivery, replay=ready_delivery)
 
 
 def settle_delivery(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:
     """Show what came of a try that brought nothing."""
+    if not isinstance(outcome, NotNow | Failed):
+        return
     delivery = store.find_delivery(tx, request.business_id, int(request.subject))
-    if delivery is None or delivery.settled_at is not None or not isinstance(outcome, NotNow | Failed):
+    if delivery is None or delivery.settled_at is not None:
         return
     if state is RequestState.DUE:
-        store.record_reason(tx, delivery, outcome.reason)
+        progress.record_reason(tx, delivery, outcome.reason)
     else:
-        store.record_dead(tx, delivery, outcome.reason)
+        progress.record_dead(tx, delivery, outcome.reason)
 
 
 def ready_delivery(tx: Tx, request: OutboundRequest) -> None:
     """Make a dead letter ready to be sent again, as it stands."""
     delivery = store.find_delivery(tx, request.business_id, int(request.subject))
     if delivery is not None and delivery.state is DeliveryState.DEAD:
-        store.record_due(tx, delivery, delivery.edited, is_queued=True)
+        progress.record_due(tx, delivery, delivery.edited, is_queued=True)
 
 
 def resend_delivery(tx: Tx, delivery: Delivery, edited: str = "") -> None:
@@ -232,6 +241,6 @@ def resend_delivery(tx: Tx, delivery: Delivery, edited: str = "") -> None:
     target = targets.find_target(tx, delivery.business_id, delivery.target_id)
     if target is None or target.state is TargetState.REMOVED:
         return
-    store.record_due(tx, delivery, delivery.edited, is_queued=True)
+    progress.record_due(tx, delivery, delivery.edited, is_queued=True)
     mark_requests_done(tx, delivery.business_id, DELIVERY, str(delivery.id))
     schedule_delivery(tx, narrow_target(target), delivery.lead_id, edited or delivery.edited)

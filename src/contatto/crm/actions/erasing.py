@@ -86,7 +86,7 @@ def release_erasures(tx: Tx, target: Target) -> None:
 
 def erasure_kind() -> OutboundKind:
     """How people are erased in targets."""
-    return work_kind(ERASURE, ErasureWork(), ERASURE_PLAN, settle_erasure, replay=ready_erasure)
+    return work_kind(ERASURE, ErasureWork, ERASURE_PLAN, settle_erasure, replay=ready_erasure)
 
 
 def settle_erasure(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:

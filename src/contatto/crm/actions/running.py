@@ -130,20 +130,20 @@ def read_work(tx: Tx, work: Work[Any], request: OutboundRequest, answer: HttpAns
 
 def work_kind(
     name: str,
-    work: Work[Any],
+    make_work: Callable[[], Work[Any]],
     plan: RetryPlan,
     settle: Settle = settle_nothing,
     *,
     replay: Callable[[Tx, OutboundRequest], None] | None = None,
     keeps_progress: bool = False,
 ) -> OutboundKind:
-    """The kind of requests that carry out one work."""
+    """The kind of requests that carry out one work, which is made anew for each step."""
 
     def begin(tx: Tx, request: OutboundRequest) -> Step:
-        return begin_work(tx, work, request)
+        return begin_work(tx, make_work(), request)
 
     def read(tx: Tx, request: OutboundRequest, answer: HttpAnswer) -> Step:
-        return read_work(tx, work, request, answer)
+        return read_work(tx, make_work(), request, answer)
 
     return OutboundKind(name, begin, read, settle, plan, replay, keeps_progress)
 

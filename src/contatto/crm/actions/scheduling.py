@@ -1,6 +1,6 @@
 """Scheduling deliveries: in the transaction that changed a lead, and later for those that waited."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,12 +12,13 @@ from contatto.crm.store import deliveries as store
 from contatto.crm.store.echoes import delete_old_echoes
 from contatto.crm.store.erasures import save_erasure
 from contatto.crm.store.events import delete_lead_events
+from contatto.crm.store.progress import mark_queued
 from contatto.crm.store.targets import LiveTarget, find_swept_target, list_live_targets, record_target
 from contatto.crm.store.trials import delete_trials_of
 from contatto.kit.batches import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbound.model import NewRequest
-from contatto.kit.outbound.store import delete_requests_of, queue_request
+from contatto.kit.outbound.store import delete_requests_of, queue_request, queue_requests
 from contatto.leads.store.records import leads
 
 AT_ONCE: Final = 200
@@ -28,19 +29,27 @@ def schedule_lead(tx: Tx, business_id: str, /, *lead_ids: str) -> None:
 
     A target that is not active keeps what is due, and gets it when it is active again.
     """
-    targets = list_live_targets(tx, business_id) if lead_ids else []
-    for lead_id in lead_ids:
-        for target in targets:
-            schedule_delivery(tx, target, lead_id)
+    for target in list_live_targets(tx, business_id) if lead_ids else []:
+        schedule_deliveries(tx, target, lead_ids)
 
 
 def schedule_delivery(tx: Tx, target: LiveTarget, lead_id: str, edited: str = "") -> int:
     """Make a lead due at one target; give the id of the delivery."""
-    revision = store.record_change(tx, target, lead_id)
+    return schedule_deliveries(tx, target, [lead_id], edited)[lead_id]
+
+
+def schedule_deliveries(
+    tx: Tx, target: LiveTarget, lead_ids: Iterable[str], edited: str = ""
+) -> dict[str, int]:
+    """Make leads due at one target, each once; give the ids of the deliveries, by their leads."""
+    due = sorted(set(lead_ids))
+    if not due:
+        return {}
     is_queued = target.state is TargetState.ACTIVE
-    made = store.append_delivery(tx, target, lead_id, revision, is_queued=is_queued, edited=edited)
+    revisions = store.record_changes(tx, target, due)
+    made = store.append_deliveries(tx, target, revisions, is_queued=is_queued, edited=edited)
     if is_queued:
-        queue_request(tx, delivery_request(target, made, lead_id), DELIVERY_PLAN)
+        queue_requests(tx, [delivery_request(target, made[each], each) for each in due], DELIVERY_PLAN)
     return made
 
 
@@ -115,7 +124,7 @@ def release_deliveries(tx: Tx) -> int:
     for delivery in in_time(held):
         target = found[delivery.target_id]
         queue_request(tx, delivery_request(target, delivery.id, delivery.lead_id), DELIVERY_PLAN)
-        store.mark_queued(tx, delivery)
+        mark_queued(tx, delivery)
         count += 1
     return count
 
@@ -127,8 +136,7 @@ def sweep_leads(tx: Tx) -> int:
         return 0
     page = list_lead_ids_after(tx, target.business_id, target.sweep_after, AT_ONCE)
     due = page if target.sweep is Sweep.ALL else store.list_unknown_leads(tx, target, page)
-    for lead_id in due:
-        schedule_delivery(tx, narrow_target(target), lead_id)
+    schedule_deliveries(tx, narrow_target(target), due)
     is_over = len(page) < AT_ONCE
     after = "" if is_over else page[-1]
     record_target(tx, target, sweep=Sweep.NONE if is_over else target.sweep, sweep_after=after)

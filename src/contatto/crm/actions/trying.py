@@ -1,6 +1,7 @@
 """Trying a lead at a CRM: what would be written is worked out and held against what is there."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -108,7 +109,7 @@ def _settle(tx: Tx, target: Target, result: TrialResult) -> Outcome:
 
 def trial_kind(base_url: str) -> OutboundKind:
     """How a lead is tried at a CRM."""
-    return work_kind(TRIAL, TrialWork(base_url), TRIAL_PLAN, settle_trial)
+    return work_kind(TRIAL, partial(TrialWork, base_url), TRIAL_PLAN, settle_trial)
 
 
 def settle_trial(tx: Tx, request: OutboundRequest, outcome: Outcome, state: RequestState) -> None:

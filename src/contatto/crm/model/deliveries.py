@@ -81,6 +81,14 @@ class RecordLink:
 
 
 @dataclass(frozen=True, slots=True)
+class LeadRecords:
+    """A lead's record in a target, if any, and those of the leads that were merged into it."""
+
+    own: RecordLink | None
+    merged: list[RecordLink]
+
+
+@dataclass(frozen=True, slots=True)
 class Erasure:
     """A person who is to be erased in a target; ``record_id`` is empty if no record was ever known."""
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
+    BindParameter,
     Boolean,
     Column,
     ColumnElement,
@@ -15,20 +17,19 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     and_,
+    bindparam,
     exists,
-    func,
-    literal,
     literal_column,
-    or_,
     select,
+    union_all,
     update,
 )
 
-from contatto.crm.model.deliveries import Delivery, DeliveryState, RecordLink
+from contatto.crm.model.deliveries import Delivery, DeliveryState, LeadRecords, RecordLink
 from contatto.crm.model.targets import Target, TargetState
 from contatto.crm.store.targets import LiveTarget, crm_targets
-from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Instant, Serial, instant, metadata, sealed, tenant, text
+from contatto.kit.db.tx import Tx, insert_for
+from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant, text
 
 RECORD_LIMIT: Final = 255
 """Most characters of a CRM's id that are kept."""
@@ -91,11 +92,21 @@ crm_records = Table(
 )
 
 
-def record_change(tx: Tx, target: LiveTarget, lead_id: str) -> int:
-    """Count a change of a lead for a target: the new revision, which is due."""
-    row = {
+@cache
+def _counting(dialect: str) -> Any:
+    """Made once: it is asked with each change of a lead."""
+    insert = insert_for(dialect, crm_records)
+    counted = insert.on_conflict_do_update(
+        index_elements=["target_id", "lead_id"],
+        set_={"revision": crm_records.c.revision + 1, "state": DeliveryState.DUE},
+    )
+    return counted.returning(crm_records.c.lead_id, crm_records.c.revision)
+
+
+def record_changes(tx: Tx, target: LiveTarget, lead_ids: Collection[str]) -> dict[str, int]:
+    """Count a change of each of some leads for a target: their new revisions, which are due."""
+    same = {
         "target_id": target.id,
-        "lead_id": lead_id,
         "business_id": target.business_id,
         "record_id": "",
         "revision": 1,
@@ -104,31 +115,30 @@ def record_change(tx: Tx, target: LiveTarget, lead_id: str) -> int:
         "status": "",
         "value": "",
     }
-    insert = tx.upsert(crm_records).values(**row)
-    counted = insert.on_conflict_do_update(
-        index_elements=["target_id", "lead_id"],
-        set_={"revision": crm_records.c.revision + 1, "state": DeliveryState.DUE},
-    )
-    return int(tx.execute(counted.returning(crm_records.c.revision)).scalar_one())
+    rows = [same | {"lead_id": lead_id} for lead_id in lead_ids]
+    counted = tx.execute(_counting(tx.connection.dialect.name), rows if len(rows) > 1 else rows[0])
+    return {row["lead_id"]: row["revision"] for row in counted.mappings()}
 
 
-def append_delivery(
-    tx: Tx, target: LiveTarget, lead_id: str, revision: int, *, is_queued: bool, edited: str = ""
-) -> int:
-    """Keep a delivery that is due; give its id."""
-    row = {
+def append_deliveries(
+    tx: Tx, target: LiveTarget, revisions: Mapping[str, int], *, is_queued: bool, edited: str = ""
+) -> dict[str, int]:
+    """Keep deliveries that are due, by their leads; give their ids."""
+    same = {
         "business_id": target.business_id,
         "target_id": target.id,
-        "lead_id": lead_id,
-        "revision": revision,
         "state": DeliveryState.DUE,
         "is_queued": is_queued,
         "reason": "",
         "edited": tx.seal(edited, target.business_id),
         "created_at": tx.now,
     }
-    inserted = tx.execute(crm_deliveries.insert().returning(crm_deliveries.c.id), row)
-    return int(inserted.scalar_one())
+    rows = [same | {"lead_id": lead_id, "revision": revision} for lead_id, revision in revisions.items()]
+    made = tx.execute(_APPEND, rows if len(rows) > 1 else rows[0])
+    return {row["lead_id"]: row["id"] for row in made.mappings()}
+
+
+_APPEND: Final = crm_deliveries.insert().returning(crm_deliveries.c.lead_id, crm_deliveries.c.id)
 
 
 def find_delivery(tx: Tx, business_id: str, delivery_id: int) -> Delivery | None:
@@ -148,16 +158,25 @@ def list_deliveries(
     return tx.list(Delivery, mine.order_by(crm_deliveries.c.id.desc()).limit(limit))
 
 
-def is_overtaken(tx: Tx, delivery: Delivery) -> bool:
-    """Whether a later delivery of the same lead is on its way, which settles this one too."""
-    mine = exists().where(
-        crm_deliveries.c.business_id == delivery.business_id,
-        crm_deliveries.c.target_id == delivery.target_id,
-        crm_deliveries.c.lead_id == delivery.lead_id,
-        crm_deliveries.c.revision > delivery.revision,
-        crm_deliveries.c.settled_at.is_(None),
+def _open_delivery() -> Select[Any]:
+    later = crm_deliveries.alias("later")
+    overtaking = exists().where(
+        later.c.business_id == crm_deliveries.c.business_id,
+        later.c.target_id == crm_deliveries.c.target_id,
+        later.c.lead_id == crm_deliveries.c.lead_id,
+        later.c.revision > crm_deliveries.c.revision,
+        later.c.settled_at.is_(None),
     )
-    return bool(tx.scalar(select(mine)))
+    mine = crm_deliveries.c.business_id == bindparam("of"), crm_deliveries.c.id == bindparam("number")
+    return select(crm_deliveries).where(*mine, crm_deliveries.c.settled_at.is_(None), ~overtaking)
+
+
+_OPEN: Final = _open_delivery()
+
+
+def find_open_delivery(tx: Tx, business_id: str, delivery_id: int) -> Delivery | None:
+    """A delivery that did not arrive; None where a later one of its lead is on its way, which settles it."""
+    return tx.find(Delivery, _OPEN, {"of": business_id, "number": delivery_id})
 
 
 def list_held(tx: Tx, limit: int) -> list[Delivery]:
@@ -184,80 +203,6 @@ def has_held(tx: Tx) -> bool:
 def _held_of_active() -> ColumnElement[bool]:
     held: ColumnElement[bool] = literal_column(_HELD_TEXT)
     return and_(held, crm_targets.c.state == TargetState.ACTIVE)
-
-
-def mark_queued(tx: Tx, delivery: Delivery) -> None:
-    """Note that a delivery has a request that brings it."""
-    tx.execute(_one(delivery).values(is_queued=True))
-
-
-def record_reason(tx: Tx, delivery: Delivery, reason: str) -> None:
-    """Say why a delivery is not there yet."""
-    tx.execute(_one(delivery).values(reason=reason[:64]))
-
-
-def _one(delivery: Delivery) -> Any:
-    return update(crm_deliveries).where(
-        crm_deliveries.c.business_id == delivery.business_id, crm_deliveries.c.id == delivery.id
-    )
-
-
-def record_sent(tx: Tx, delivery: Delivery, record_id: str) -> None:
-    """Note that the CRM took a delivery, before it was read back."""
-    tx.execute(_one(delivery).values(state=DeliveryState.SENT, sent_at=tx.now, reason=""))
-    _set_record(tx, delivery, {"record_id": record_id[:RECORD_LIMIT]}, DeliveryState.SENT)
-
-
-def record_arrived(tx: Tx, delivery: Delivery, record_id: str, *, is_verified: bool) -> list[int]:
-    """Note that a delivery arrived, and with it the earlier ones of the same lead; give the ids of all."""
-    state = DeliveryState.VERIFIED if is_verified else DeliveryState.SENT
-    sent_at = func.coalesce(crm_deliveries.c.sent_at, literal(tx.now, Instant))
-    values = {"state": state, "settled_at": tx.now, "sent_at": sent_at, "reason": "", "edited": None}
-    arrived = _unsettled_up_to(delivery).values(**values).returning(crm_deliveries.c.id)
-    ids = list(tx.execute(arrived).scalars())
-    known: dict[str, Any] = {"record_id": record_id[:RECORD_LIMIT]}
-    if is_verified:
-        known |= {"verified_revision": delivery.revision, "verified_at": tx.now}
-    _set_record(tx, delivery, known, state)
-    return ids
-
-
-def _unsettled_up_to(delivery: Delivery) -> Any:
-    """A change of a delivery and of those before it of the same lead that have not arrived."""
-    return update(crm_deliveries).where(*_of_lead_up_to(delivery))
-
-
-def _of_lead_up_to(delivery: Delivery) -> tuple[ColumnElement[bool], ...]:
-    return (
-        crm_deliveries.c.business_id == delivery.business_id,
-        crm_deliveries.c.target_id == delivery.target_id,
-        crm_deliveries.c.lead_id == delivery.lead_id,
-        crm_deliveries.c.revision <= delivery.revision,
-        or_(crm_deliveries.c.settled_at.is_(None), crm_deliveries.c.state == DeliveryState.DEAD),
-    )
-
-
-def record_dead(tx: Tx, delivery: Delivery, reason: str) -> None:
-    """Give a delivery up, and the earlier ones that it would have settled."""
-    values = {"state": DeliveryState.DEAD, "settled_at": tx.now, "reason": reason[:64]}
-    tx.execute(_unsettled_up_to(delivery).values(**values))
-    _set_record(tx, delivery, {}, DeliveryState.DEAD)
-
-
-def record_due(tx: Tx, delivery: Delivery, edited: str, *, is_queued: bool) -> None:
-    """Make a delivery due again, with the values that a member put into it."""
-    values = {"state": DeliveryState.DUE, "settled_at": None, "reason": "", "is_queued": is_queued}
-    kept = tx.seal(edited, delivery.business_id)
-    tx.execute(_one(delivery).values(**values, edited=kept))
-    _set_record(tx, delivery, {}, DeliveryState.DUE)
-
-
-def _set_record(tx: Tx, delivery: Delivery, values: Mapping[str, Any], state: DeliveryState) -> None:
-    """Change a lead's record link; the state is that of the latest revision alone."""
-    mine = _record(delivery.business_id, delivery.target_id, delivery.lead_id)
-    if values:
-        tx.execute(mine.values(**values))
-    tx.execute(mine.where(crm_records.c.revision == delivery.revision).values(state=state))
 
 
 def _record(business_id: str, target_id: str, lead_id: str) -> Any:
@@ -292,14 +237,23 @@ def list_records_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[RecordL
     return tx.list(RecordLink, select(crm_records).where(*mine))
 
 
-def list_merged_records(tx: Tx, business_id: str, target_id: str, lead_id: str) -> list[RecordLink]:
-    """The records of leads that were merged into one."""
+def _records_of() -> Any:
     mine = select(crm_records).where(
-        crm_records.c.business_id == business_id,
-        crm_records.c.target_id == target_id,
-        crm_records.c.merged_into == lead_id,
+        crm_records.c.business_id == bindparam("of"), crm_records.c.target_id == bindparam("target")
     )
-    return tx.list(RecordLink, mine)
+    lead: BindParameter[str] = bindparam("lead")
+    return union_all(mine.where(crm_records.c.lead_id == lead), mine.where(crm_records.c.merged_into == lead))
+
+
+_RECORDS_OF: Final = _records_of()
+
+
+def find_records(tx: Tx, business_id: str, target_id: str, lead_id: str) -> LeadRecords:
+    """A lead's record, and those of the leads that were merged into it."""
+    given = {"of": business_id, "target": target_id, "lead": lead_id}
+    found = tx.list(RecordLink, _RECORDS_OF, given)
+    own = next((each for each in found if each.lead_id == lead_id), None)
+    return LeadRecords(own, [each for each in found if each.lead_id != lead_id])
 
 
 def record_merged(tx: Tx, business_id: str, lead_id: str, into_id: str | None) -> None:
@@ -345,16 +299,6 @@ def delete_lead_rows(tx: Tx, business_id: str, lead_ids: Collection[str]) -> lis
         )
     )
     return gone
-
-
-def delete_unsettled(tx: Tx, delivery: Delivery) -> list[int]:
-    """Delete a delivery, and those before it, that are due no more, as their lead went into another one.
-
-    Returns:
-        Their ids.
-    """
-    gone = crm_deliveries.delete().where(*_of_lead_up_to(delivery)).returning(crm_deliveries.c.id)
-    return list(tx.execute(gone).scalars())
 
 
 def delete_old_deliveries(tx: Tx, before: datetime) -> int:

@@ -104,10 +104,15 @@ def _sealed(tx: Tx, business_id: str, secrets: Mapping[str, str]) -> bytes:
     return tx.vault.seal_bytes(msgspec.json.encode(dict(secrets)), business_id)
 
 
+_ONE: Final = select(crm_targets).where(
+    crm_targets.c.business_id == bindparam("of"), crm_targets.c.id == bindparam("one")
+)
+
+
 def find_target(tx: Tx, business_id: str, target_id: str) -> Target | None:
     """A target with its secrets opened; removed ones too."""
-    found = _listed(tx, _of(business_id).where(crm_targets.c.id == target_id))
-    return found[0] if found else None
+    found = tx.execute(_ONE, {"of": business_id, "one": target_id}).mappings().first()
+    return None if found is None else _opened(tx, found)
 
 
 def find_target_by_number(tx: Tx, business_id: str, number: int) -> Target | None:

@@ -67,7 +67,7 @@ def insert_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
     """Run an insert that is made once and kept, for all rows; each has the same columns."""
     bound = None if tx.locks_rows or not rows else _bound(statement, tuple(rows[0]))
     if bound is None:
-        tx.execute(statement, rows)
+        tx.execute(statement, _one_or_many(rows))
     else:
         _run_many(tx, bound.sql, bound.values_of(bound.with_standing(rows)))
 
@@ -96,7 +96,12 @@ def update_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
     if bound is not None:
         _run_many(tx, bound.sql, bound.values_of(bound.with_standing(rows)))
     elif rows:
-        tx.execute(statement, rows)
+        tx.execute(statement, _one_or_many(rows))
+
+
+def _one_or_many(rows: Sequence[Row]) -> Row | Sequence[Row]:
+    """A single row as such: what is made for many costs a driver of PostgreSQL twice as much."""
+    return rows[0] if len(rows) == 1 else rows
 
 
 class Seek[T]:

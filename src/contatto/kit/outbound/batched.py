@@ -15,7 +15,7 @@ from contatto.kit.batches import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpOutcome, NoAnswer
 from contatto.kit.ids import new_id
-from contatto.kit.outbound import store
+from contatto.kit.outbound import progress
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     ANSWER_LOST,
@@ -66,7 +66,7 @@ def take_answers(tx: Tx, kinds: Kinds, answered: Sequence[Answered], chance: Cha
     if not answered:
         return []
     steps = [_read(tx, kinds, each) for each in in_time(answered)]
-    known = store.list_claimed(tx, [each.request for each in answered[: len(steps)]])
+    known = progress.list_claimed(tx, [each.request for each in answered[: len(steps)]])
     asked: list[Claimed] = []
     settled: list[tuple[OutboundRequest, Outcome]] = []
     for each, step in zip(answered, steps, strict=False):
@@ -76,7 +76,7 @@ def take_answers(tx: Tx, kinds: Kinds, answered: Sequence[Answered], chance: Cha
                 asked.append((each.request, step))
         elif is_ours or isinstance(step, Done):  # else another took it over meanwhile, and knows more
             settled.append((each.request, step))
-    store.record_asked(tx, asked)
+    progress.record_asked(tx, asked)
     _settle_all(tx, kinds, settled, chance)
     going = {request.claim: ask for request, ask in asked}
     return [going.get(each.request.claim) for each in answered[: len(steps)]]
@@ -112,7 +112,7 @@ def begin_requests(
         handled += 1
         kind = kinds.get(request.kind)
         if kind is None:  # another release queued it: it waits for one that knows its kind
-            store.put_off(tx, request, tx.now + UNKNOWN_KIND)
+            progress.put_off(tx, request, tx.now + UNKNOWN_KIND)
             continue
         if request.is_unsure:  # whoever sent it never came back: it may have arrived
             settled.append((request, Failed(ANSWER_LOST)))
@@ -123,7 +123,7 @@ def begin_requests(
             claimed.append((mine, step))
         else:
             settled.append((mine, step))
-    store.mark_claimed(tx, claimed, until)
+    progress.mark_claimed(tx, claimed, until)
     _settle_all(tx, kinds, settled, chance)
     return Begun(claimed, handled)
 
@@ -143,6 +143,6 @@ def _settle_all(
             result = result_of(tx, kind.plan, request, outcome, chance)
             results.append((request, result))
             told.append((request, outcome, result.state))
-    store.record_outcomes(tx, results)
+    progress.record_outcomes(tx, results)
     for request, outcome, state in told:
         kinds[request.kind].settle(tx, request, outcome, state)

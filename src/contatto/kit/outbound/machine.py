@@ -25,7 +25,7 @@ from contatto.kit.db.changes import keep_to_ourselves
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger, where
-from contatto.kit.outbound import batched, store
+from contatto.kit.outbound import batched, progress, store
 from contatto.kit.outbound.batched import UNKNOWN_KIND, Answered, Begun, Claimed
 from contatto.kit.outbound.claiming import USUAL, Claiming, Limits, Rooms
 from contatto.kit.outbound.kinds import OutboundKind
@@ -104,7 +104,7 @@ class OutboundMachine:
     async def _renew(self) -> None:
         claims = list(self._tasks.values())
         if claims:
-            await self._db.write(lambda tx: store.renew_claims(tx, claims, tx.now + LEASE))
+            await self._db.write(lambda tx: progress.renew_claims(tx, claims, tx.now + LEASE))
 
     async def send_due(self) -> int:
         """Begin to send all that is due and has a place; say how many requests that were."""
@@ -190,7 +190,7 @@ class OutboundMachine:
             handled += 1
             kind = self._kinds.get(request.kind)
             if kind is None:
-                store.put_off(tx, request, tx.now + UNKNOWN_KIND)
+                progress.put_off(tx, request, tx.now + UNKNOWN_KIND)
             elif begun := start_request(tx, kind, request, tx.now + LEASE, self._chance):
                 claimed.append(begun)
         return handled, claimed

@@ -14,7 +14,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpOutcome, NoAnswer, SendFailure
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
-from contatto.kit.outbound import store
+from contatto.kit.outbound import progress
 from contatto.kit.outbound.breaker import with_jitter
 from contatto.kit.outbound.dead_letters import list_expired_requests, record_dismissed, record_replay
 from contatto.kit.outbound.kinds import OutboundKind
@@ -57,7 +57,7 @@ def start_request(
     if not isinstance(step, Ask):
         settle_request(tx, kind, mine, step, chance)
         return None
-    store.mark_claimed(tx, [(mine, step)], until)
+    progress.mark_claimed(tx, [(mine, step)], until)
     return mine, step
 
 
@@ -70,7 +70,7 @@ def next_step(
 ) -> Ask | None:
     """Write down what came of a step, and give the next one; None when there is an outcome."""
     step = _read(tx, kind, request, *asked)
-    if store.list_claimed(tx, [request]):
+    if progress.list_claimed(tx, [request]):
         return _follow(tx, kind, request, step, chance)
     if isinstance(step, Done):  # another took it over meanwhile, and knew less
         settle_request(tx, kind, request, step, chance)
@@ -108,7 +108,7 @@ def step_without_answer(ask: Ask, exchange: NoAnswer) -> NotNow | Failed:
 
 def _follow(tx: Tx, kind: OutboundKind, request: OutboundRequest, step: Step, chance: Chance) -> Ask | None:
     if isinstance(step, Ask):
-        store.record_asked(tx, [(request, step)])
+        progress.record_asked(tx, [(request, step)])
         return step
     settle_request(tx, kind, request, step, chance)
     return None
@@ -123,7 +123,7 @@ def settle_request(
         _tell(tx, kind, request, outcome, RequestState.DUE)
         return
     result = result_of(tx, kind.plan, request, outcome, chance)
-    store.record_outcomes(tx, [(request, result)])
+    progress.record_outcomes(tx, [(request, result)])
     _tell(tx, kind, request, outcome, result.state)
 
 
@@ -131,7 +131,7 @@ def record_poll(tx: Tx, plan: RetryPlan, request: OutboundRequest, outcome: Late
     """Note up to where a poll has come, and when it goes on."""
     asked_at = tx.now + timedelta(seconds=outcome.after_s)
     expires_at = None if plan.lifetime is None else asked_at + plan.lifetime
-    store.record_poll(tx, request, outcome.progress, asked_at, expires_at)
+    progress.record_poll(tx, request, outcome.progress, asked_at, expires_at)
 
 
 def result_of(

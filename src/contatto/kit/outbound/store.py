@@ -1,6 +1,6 @@
 """The table of requests to outside systems, and which of them come next."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
@@ -21,11 +21,10 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.hot import update_rows
+from contatto.kit.db.hot import insert_all
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant
-from contatto.kit.db.within import within
-from contatto.kit.outbound.model import Ask, NewRequest, OutboundRequest, RequestState, Result, RetryPlan
+from contatto.kit.outbound.model import NewRequest, OutboundRequest, RequestState, RetryPlan
 
 DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
 """Whether a request is still to be carried out, in the words of its indexes."""
@@ -69,48 +68,28 @@ outbound_requests = Table(
 
 def queue_request(tx: Tx, new: NewRequest, plan: RetryPlan) -> None:
     """Keep a request; it is due at once."""
-    row = {name: getattr(new, name) for name in NewRequest.__dataclass_fields__ if name != "progress"}
+    queue_requests(tx, [new], plan)
+
+
+def queue_requests(tx: Tx, news: Collection[NewRequest], plan: RetryPlan) -> None:
+    """Keep requests, in their order; they are due at once."""
     fresh = {
         "state": RequestState.DUE,
         "attempts": 0,
         "due_at": tx.now,
         "is_unsure": False,
-        "progress": _sealed(tx, new.business_id, new.progress),
         "reason": "",
         "created_at": tx.now,
         "expires_at": plan.lifetime and tx.now + plan.lifetime,
     }
-    tx.insert(outbound_requests, row | fresh)
-
-
-def mark_claimed(tx: Tx, claimed: Sequence[tuple[OutboundRequest, Ask]], until: datetime) -> None:
-    """Note that somebody is at requests, and what is sent first; until that time nobody else takes them."""
     rows = []
-    for request, ask in claimed:
-        values = _key(request) | {"claim": request.claim, "due_at": until, "attempts": request.attempts}
-        kept = _sealed(tx, request.business_id, ask.progress)
-        rows.append(values | {"progress": kept, "is_unsure": not ask.is_repeatable})
-    update_rows(tx, _CLAIM, rows)
+    for new in news:
+        own = {name: getattr(new, name) for name in _GIVEN}
+        rows.append(fresh | own | {"progress": sealed_progress(tx, new.business_id, new.progress)})
+    insert_all(tx, outbound_requests, rows)
 
 
-def put_off(tx: Tx, request: OutboundRequest, until: datetime) -> None:
-    """Leave a request alone until a time; that is no try."""
-    tx.execute(change_of(request).values(due_at=until))
-
-
-def record_asked(tx: Tx, asked: Sequence[tuple[OutboundRequest, Ask]]) -> None:
-    """Note what is sent next, before it is: whoever finds the requests later goes on from here."""
-    rows = []
-    for request, ask in asked:
-        kept = _sealed(tx, request.business_id, ask.progress)
-        rows.append(_key(request) | {"progress": kept, "is_unsure": not ask.is_repeatable})
-    update_rows(tx, _ASK, rows)
-
-
-def renew_claims(tx: Tx, claims: Collection[str], until: datetime) -> None:
-    """Keep the requests that are worked on from being taken by others."""
-    mine = update(outbound_requests).where(DUE, outbound_requests.c.claim.in_(list(claims)))
-    tx.execute(mine.values(due_at=until))
+_GIVEN: Final = ("business_id", "kind", "subject", "destination", "line")
 
 
 def find_request(tx: Tx, business_id: str, request_id: int) -> OutboundRequest | None:
@@ -136,40 +115,6 @@ def is_unsure(business_id: Column[Any], kind: str, subject: Column[Any]) -> Colu
         outbound_requests.c.subject == subject,
         outbound_requests.c.is_unsure.is_(True),
     )
-
-
-def list_claimed(tx: Tx, requests: Collection[OutboundRequest]) -> set[str]:
-    """Those of some claims that still hold their request; no other process changes them meanwhile."""
-    given = {"of": [each.business_id for each in requests], "numbers": [each.id for each in requests]}
-    kept = set(tx.execute(_LOCKED_CLAIMS if tx.locks_rows else _CLAIMS, given).scalars())
-    return {each.claim for each in requests if each.claim and each.claim in kept}
-
-
-def record_outcomes(tx: Tx, results: Sequence[tuple[OutboundRequest, Result]]) -> None:
-    """Note what came of tries."""
-    rows = []
-    for request, result in results:
-        values = {
-            "state": result.state,
-            "reason": result.reason[:64],
-            "claim": None,
-            "is_unsure": False,
-            "attempts": request.attempts,
-            "failed_at": request.failed_at or tx.now if result.reason else None,
-            "due_at": result.due_at or tx.now,
-            "settled_at": None if result.due_at else tx.now,
-        }
-        rows.append(_key(request) | values)
-    update_rows(tx, _OUTCOME, rows)
-
-
-def record_poll(
-    tx: Tx, request: OutboundRequest, progress: str, due_at: datetime, expires_at: datetime | None
-) -> None:
-    """Note up to where a poll has come, when it goes on, and until when that is worth a try."""
-    fresh = {"attempts": 0, "claim": None, "is_unsure": False, "reason": "", "failed_at": None}
-    kept = _sealed(tx, request.business_id, progress)
-    tx.execute(change_of(request).values(**fresh, progress=kept, due_at=due_at, expires_at=expires_at))
 
 
 def mark_requests_done(tx: Tx, business_id: str, kind: str, subject: str) -> None:
@@ -201,30 +146,9 @@ def delete_requests_of(tx: Tx, business_id: str, kind: str, subjects: Collection
     tx.execute(outbound_requests.delete().where(*mine, outbound_requests.c.subject.in_(list(subjects))))
 
 
-def _changing(*names: str) -> Update:
-    """A change of one row; it is made once and kept, for these are asked for each request."""
-    mine = outbound_requests.c.business_id == bindparam("of"), outbound_requests.c.id == bindparam("number")
-    return update(outbound_requests).where(*mine).values({name: bindparam(name) for name in names})
-
-
-_ASK: Final = _changing("progress", "is_unsure")
-_CLAIM: Final = _changing("claim", "due_at", "attempts", "progress", "is_unsure")
-_OUTCOME: Final = _changing(
-    "state", "reason", "claim", "is_unsure", "failed_at", "due_at", "settled_at", "attempts"
-)
 _ONE: Final = select(outbound_requests).where(
     outbound_requests.c.business_id == bindparam("of"), outbound_requests.c.id == bindparam("number")
 )
-_CLAIMS: Final = select(outbound_requests.c.claim).where(
-    within(outbound_requests.c.business_id, "of"),
-    within(outbound_requests.c.id, "numbers"),
-    outbound_requests.c.state == RequestState.DUE,
-)
-_LOCKED_CLAIMS: Final = _CLAIMS.order_by(outbound_requests.c.id).with_for_update()
-
-
-def _key(request: OutboundRequest) -> dict[str, Any]:
-    return {"of": request.business_id, "number": request.id}
 
 
 def change_of(request: OutboundRequest) -> Update:
@@ -233,7 +157,8 @@ def change_of(request: OutboundRequest) -> Update:
     return update(outbound_requests).where(*mine)
 
 
-def _sealed(tx: Tx, business_id: str, progress: str) -> bytes | None:
+def sealed_progress(tx: Tx, business_id: str, progress: str) -> bytes | None:
+    """A progress as it is kept; an empty one is none."""
     return tx.vault.seal(progress, business_id) if progress else None
 
 
