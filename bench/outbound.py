@@ -5,12 +5,13 @@ First, leads and their deliveries are made in one transaction each, beside the b
 one that hangs for 20 seconds, and twenty that answer at once. A hundred requests a second (two hundred on
 PostgreSQL) are committed for the twenty, and a tenth of that for the one that hangs, of five businesses in
 turn. The server that gets a request notes when; both processes read one clock.
-Targets: p95 under 0.2 s, and one that hangs raises the p95 of the others by 10 % at most. Where others
-take the processors the waits tell of them: see ``load``, the mean number of tasks that want one, and
-``cpu_ms_each``, which no load changes.
+Both cases are played in turn, and the median p95 of each counts. Targets: p95 of 0.12 s at most, and one that
+hangs raises the p95 of the others by 10 % at most. Where others take the processors the waits tell of them:
+see ``load``, the mean number of tasks that want one. The more comes together, the fewer ``statements_each``.
 """
 
 import asyncio
+import itertools
 import json
 import os
 import subprocess
@@ -23,6 +24,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO
+
+from sqlalchemy import event
 
 from bench.fairness_parts.installation import new_database, running_postgres
 from bench.harness import Report, measured, options, percentile
@@ -45,7 +48,9 @@ SAYS = "leads with what is due of them, and from commit to sent while one destin
 SOUND, BUSINESSES = 20, 5
 PER_SECOND = {"SQLite": 100, "PostgreSQL": 200}
 HANGS_S = 20.0
-TARGET_MS = 200.0
+TARGET_MS = 120.0
+ROUNDS = 3
+NUMBERS = itertools.count(1)
 MOST_RISE_PCT = 10.0
 PLAN = RetryPlan((5, 30, 120))
 
@@ -54,21 +59,21 @@ def main() -> None:
     chosen = options(SAYS)
     set_up_logs("error", "json")
     report = Report("outbound", SAYS, chosen)
-    seconds, pairs = chosen.size(full=40, quick=5), chosen.size(full=3_000, quick=200)
+    seconds, pairs = chosen.size(full=15, quick=3), chosen.size(full=3_000, quick=200)
+    rounds = chosen.size(full=ROUNDS, quick=1)
     with running_postgres():
         for name in PER_SECOND:
             with opened(name, "pairs") as context:
                 run_pairs(report, name, context.db, pairs)
         for name in PER_SECOND:
-            calm_ms = run_case(report, name, seconds, None)
-            run_case(report, name, seconds, calm_ms)
+            compare_cases(report, name, seconds, rounds)
     report.finish()
 
 
 @contextmanager
 def opened(name: str, purpose: str) -> Iterator[Context]:
     """An installation with an empty database, durable as in production."""
-    url = new_database(f"outbound_{purpose}") if name == "PostgreSQL" else ""
+    url = new_database(f"outbound_{purpose}_{next(NUMBERS)}") if name == "PostgreSQL" else ""
     with tempfile.TemporaryDirectory(prefix="contatto-bench-") as folder:
         context = open_context(install(Settings(data_dir=Path(folder), database_url=url)))
         migrate_schema(context.db.engine)
@@ -76,31 +81,45 @@ def opened(name: str, purpose: str) -> Iterator[Context]:
         context.db.close()
 
 
-def run_case(report: Report, name: str, seconds: int, calm_ms: float | None) -> float:
-    """One run; with the p95 of the run in which all answer, one of them hangs. Give the p95."""
-    hangs = calm_ms is not None
+def compare_cases(report: Report, name: str, seconds: int, rounds: int) -> None:
+    """Play both cases in turn; print the median run of each, and what one that hangs does to the others."""
+    calm, hanging = [], []
+    for _ in range(rounds):
+        calm.append(run_case(name, seconds, hangs=False))
+        hanging.append(run_case(name, seconds, hangs=True))
+    per_second = PER_SECOND[name]
+    for says, runs in (("all answer", calm), ("one hangs", hanging)):
+        figures = sorted(runs, key=lambda run: run["p95_ms"])[len(runs) // 2]
+        holds = figures["p95_ms"] <= TARGET_MS and not figures["not_sent"]
+        report.add(f"{name}, {per_second} a second: {says}", **figures, holds="yes" if holds else "NO")
+    middle = [sorted(run["p95_ms"] for run in runs)[len(runs) // 2] for runs in (calm, hanging)]
+    rise_pct = 100 * (middle[1] / middle[0] - 1)
+    holds = rise_pct <= MOST_RISE_PCT
+    report.add(
+        f"{name}: p95 of the others, with one that hangs", rise_pct=rise_pct, holds="yes" if holds else "NO"
+    )
+
+
+def run_case(name: str, seconds: int, *, hangs: bool) -> dict[str, float]:
+    """One run: its waits from commit to sent, and what it cost."""
     with opened(name, "hangs" if hangs else "calm") as context, Servers() as servers:
+        asked: list[int] = []
+        event.listen(context.db.engine, "after_cursor_execute", lambda *_told: asked.append(1))
         with measured() as cost:
             sending = Sending(context, servers.hosts, PER_SECOND[name])
             sent = asyncio.run(sending.run(seconds, hangs=hangs))
         got = servers.stop()
     waits = [got[subject] - at for subject, at in sent.items() if subject in got]
-    p95 = percentile(waits, 0.95) * 1e3
-    lost = len(sent) - len(waits)
-    rise_pct = 100 * (p95 / calm_ms - 1) if calm_ms else 0.0
-    report.add(
-        f"{name}, {PER_SECOND[name]} a second: {'one hangs' if hangs else 'all answer'}",
-        requests=len(sent),
-        p50_ms=percentile(waits, 0.5) * 1e3,
-        p95_ms=p95,
-        worst_ms=max(waits, default=0.0) * 1e3,
-        not_sent=lost,
-        cpu_ms_each=cost.cpu_us_per(len(sent)) / 1e3,
-        load=os.getloadavg()[0],
-        rise_pct=rise_pct,
-        holds="yes" if p95 < TARGET_MS and rise_pct <= MOST_RISE_PCT and not lost else "NO",
-    )
-    return p95
+    return {
+        "requests": len(sent),
+        "p50_ms": percentile(waits, 0.5) * 1e3,
+        "p95_ms": percentile(waits, 0.95) * 1e3,
+        "worst_ms": max(waits, default=0.0) * 1e3,
+        "not_sent": len(sent) - len(waits),
+        "cpu_ms_each": cost.cpu_us_per(len(sent)) / 1e3,
+        "statements_each": len(asked) / len(sent),
+        "load": os.getloadavg()[0],
+    }
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -55,11 +55,32 @@ CHOICES = ("New", "Working", "Won", "Lost")
 type Record = dict[str, Any]
 
 
+class Records(dict[str, Record]):
+    """Records by id, which can be looked up by a value: of ten thousand not each is gone through."""
+
+    def __init__(self, kept: Iterable[Record] = ()) -> None:
+        self._ids: dict[tuple[str, str], dict[str, None]] = {}
+        for each in kept:
+            self[each["id"]] = each
+
+    def __setitem__(self, record_id: str, made: Record) -> None:
+        super().__setitem__(record_id, made)
+        self.index(made)
+
+    def index(self, changed: Record) -> None:
+        for name, value in changed.items():
+            self._ids.setdefault((name, str(value)), {})[changed["id"]] = None
+
+    def having(self, name: str, value: str) -> list[Record]:
+        known = (self.get(each) for each in self._ids.get((name, value), ()))
+        return [each for each in known if each and not each["moved_to"] and each.get(name) == value]
+
+
 @dataclass
 class MemoryCrm:
     """Records by id. ``writes`` is what was asked for, in order; ``fields`` those that it has."""
 
-    records: dict[str, Record] = field(default_factory=dict)
+    records: Records = field(default_factory=Records)
     writes: list[tuple[str, int]] = field(default_factory=list)
     fields: set[str] = field(default_factory=lambda: {"Name", "Email", "Phone", "State", "Budget"})
     choices: set[str] = field(default_factory=lambda: set(CHOICES))
@@ -87,8 +108,7 @@ class MemoryCrm:
         return _json(200, {"fields": sorted(self.fields), "choices": sorted(self.choices)})
 
     def _find(self, asked: Any) -> HttpAnswer:
-        found = [each for each in self.live() if each.get(asked["by"]) == asked["value"]]
-        return _json(200, {"records": found})
+        return _json(200, {"records": self.records.having(asked["by"], asked["value"])})
 
     def _read(self, asked: Any) -> HttpAnswer:
         found = self.records.get(asked["id"])
@@ -98,19 +118,22 @@ class MemoryCrm:
             _json(301, {"to": found["moved_to"]}) if found["moved_to"] else _json(200, {"records": [found]})
         )
 
+    def _wrong(self, values: Mapping[str, str]) -> dict[str, str]:
+        unknown = [{"field": name} for name in values if name not in self.fields]
+        if not unknown and "State" in values and values["State"] not in self.choices:
+            return {"value": "State"}
+        return unknown[0] if unknown else {}
+
     def _write(self, asked: Any) -> HttpAnswer:
         values = asked["values"]
-        for name in values:
-            if name not in self.fields:
-                return _json(422, {"field": name})
-        if "State" in values and values["State"] not in self.choices:
-            return _json(422, {"value": "State"})
+        if wrong := self._wrong(values):
+            return _json(422, wrong)
         found = self.records.get(asked["id"] or "")
         if asked["id"] and found is None:
             return _json(404, {})
         if found is not None and found["moved_to"]:
             return _json(301, {"to": found["moved_to"]})
-        same = [each for each in self.live() if values.get("Email") and each.get("Email") == values["Email"]]
+        same = self.records.having("Email", values["Email"]) if values.get("Email") else []
         if found is None and self.is_unique and same:
             return _json(409, {"id": same[0]["id"]})
         if found is None:
@@ -118,6 +141,7 @@ class MemoryCrm:
             self.records[found["id"]] = found
         found |= {**values, "external_id": asked["external_id"], "note": asked["note"] or found["note"]}
         self.touch(found)
+        self.records.index(found)
         self.writes.append((asked["external_id"], asked["revision"]))
         return _json(200, {"id": found["id"]})
 

@@ -18,7 +18,7 @@ from contatto.leads.model.leads import Lead
 from contatto.leads.store.records import find_lead
 from tests import make
 from tests.crm.engine import counts, fresh, later, link, record, run_all, with_memory
-from tests.crm.memory import MemoryCrm
+from tests.crm.memory import MemoryCrm, Records
 
 LEADS = 5
 
@@ -107,7 +107,7 @@ def test_doubles_and_strangers_are_counted_and_left_alone(database: Database) ->
 def test_who_was_erased_and_is_there_again_is_erased_again(database: Database) -> None:
     def work(tx: Tx) -> None:
         tx, target, crm, found = synced(tx)
-        backup = dict(crm.records)
+        backup = Records(crm.records.values())
         lead = find_lead(tx, target.business_id, found[0].id)
         assert lead is not None
         erase_leads(tx, target.business_id, [lead], "Ana")

@@ -22,7 +22,7 @@ from contatto.leads.store.records import find_lead
 from tests import make
 from tests.crm.begun import EMAIL, PHONE, Faulty, begun, only
 from tests.crm.engine import MAPPING, WORDS, counts, fresh, later, link, record, run_all, with_memory
-from tests.crm.memory import MemoryCrm
+from tests.crm.memory import MemoryCrm, Records
 
 VERIFIED = DeliveryState.VERIFIED
 
@@ -204,9 +204,8 @@ def test_after_a_restore_the_id_may_be_a_strangers_and_is_not_written_to(databas
         tx, target, lead, crm = begun(tx)
         run_all(tx, crm.handle)
         number = only(crm)["id"]
-        crm.records = {
-            number: {"id": number, "moved_to": "", "note": "", "Email": "eve@example.com", "tick": 1}
-        }
+        strangers = {"id": number, "moved_to": "", "note": "", "Email": "eve@example.com", "tick": 1}
+        crm.records = Records([strangers])
         schedule_delivery(tx, narrow_target(target), lead.id)
         run_all(tx, crm.handle)
         assert crm.records[number]["Email"] == "eve@example.com"
