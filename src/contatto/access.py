@@ -266,7 +266,7 @@ _PROGRAMS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
     Permission.READ_ADS: (
         "GET /ad/get/", "GET /adgroup/get/", "GET /advertiser/balance/get/", "GET /advertiser/info/",
         "GET /campaign/get/",
-        *(f"GET /contatto/delivery/{part}/get/" for part in ("decision", "lift", "status")),
+        *(f"GET /contatto/delivery/{part}/get/" for part in ("decision", "expected", "lift", "status")),
         "GET /contatto/eligibility/check/", "GET /creative/auto_message/get/",
         "GET /dmp/custom_audience/get/", "GET /dmp/custom_audience/list/", "GET /identity/get/",
         "GET /page/field/get/", "GET /page/get/", "GET /search/region/", "GET /smart_plus/ad/get/",

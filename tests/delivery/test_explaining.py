@@ -106,6 +106,15 @@ def test_what_learning_brings_is_told_for_each_campaign(house: House) -> None:
     page = house.client.get("/ads/delivery").text
     assert "<strong>100 % more</strong>" in page
     assert "How it is measured" in page
+    assert "Expected results" in page
+
+
+def test_what_a_budget_brings_is_told_as_a_range(house: House) -> None:
+    made = house.make_ad("CONVERSATION")
+    path = "/contatto/delivery/expected/get/"
+    found = house.data("GET", path, adgroup_id=made["adgroup_id"], budget=50)
+    assert (found["goal"], found["low"], found["high"]) == ("conversation", None, None)
+    assert house.api("GET", path, adgroup_id="123", budget=50)["code"] != 0
 
 
 def test_a_balance_loses_what_reports_show(house: House) -> None:

@@ -14,6 +14,7 @@ from contatto.accounts.store import list_ad_accounts
 from contatto.ads.model import Ad, NodeFilter, Page
 from contatto.ads.store.nodes import list_ad_groups, list_ads_by_number
 from contatto.delivery.actions.balances import load_statement
+from contatto.delivery.actions.expecting import list_outlooks
 from contatto.delivery.actions.explaining import explain_decision
 from contatto.delivery.actions.serving import read_record
 from contatto.delivery.actions.trials import CampaignLift, list_lifts
@@ -120,6 +121,7 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
                  "charged": b.charged_micros, "is_limited": b.is_limited}
                 for a, b in balances
             ],
+            "outlooks": [(account, each) for account in accounts for each in list_outlooks(tx, account)],
             "lifts": [_lift_row(account, each) for account in accounts for each in list_lifts(tx, account)],
             "decisions": _decisions(tx, caller),
             "why": _why(tx, caller, asked) if asked else None,
@@ -200,6 +202,7 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
     return {
         "id": str(record.nonce),
         "is_by_lot": record.trial < 0,
+        "is_erased": found.is_erased,
         "is_same": found.explained is not None and found.explained.is_same,
         "version": record.version,
         "placement": record.placement,

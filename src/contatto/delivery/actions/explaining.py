@@ -26,10 +26,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision with what it rested on; ``explained`` is None when its model is no longer kept."""
+    """A decision with what it rested on; ``explained`` is None when its model or its viewer is not kept."""
 
     record: Record
     explained: Explained | None
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether its viewer was erased: then it cannot be made again."""
+        return not self.record.known
 
     def verdict_of(self, ad: int, ad_group: int) -> tuple[Verdict, str]:
         """What became of an ad, and for one that was left out why."""
@@ -53,7 +58,7 @@ def explain_decision(tx: Tx, business_id: str, nonce: int) -> Explanation:
     if entry is None:
         raise Refused(errors.NOT_FOUND)
     record = read_record(entry.body)
-    if record.ad and record.shown is None:  # its viewer was erased, so it cannot be made again
+    if Explanation(record, None).is_erased:
         return Explanation(record, None)
     if not record.version:
         return Explanation(record, explain_record(seed_of(business_id), None, record))

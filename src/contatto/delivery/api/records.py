@@ -1,15 +1,22 @@
 """Extensions of the API: how far ad groups learned, what that brought, why an ad was shown, balances."""
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import Request
+from pydantic import Field
 
 from contatto.accounts.actions import load_advertiser
 from contatto.accounts.auth import ApiCaller
 from contatto.accounts.model import AdAccount, Permission
 from contatto.accounts.rules import require
 from contatto.ads.model import NodeFilter, Page
-from contatto.ads.store.nodes import find_ad_by_number, find_ad_group, list_ad_groups
+from contatto.ads.store.nodes import (
+    find_ad_by_number,
+    find_ad_group,
+    find_ad_group_by_number,
+    list_ad_groups,
+)
+from contatto.delivery.actions.expecting import expect_of
 from contatto.delivery.actions.explaining import Verdict, explain_decision
 from contatto.delivery.actions.trials import CampaignLift, list_lifts
 from contatto.delivery.model.ledger import Balance
@@ -24,7 +31,7 @@ from contatto.kit.api_types import ApiId, ApiModel, describe_query, read_query, 
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import Answered, api_answer
-from contatto.kit.money import MICROS
+from contatto.kit.money import MICROS, to_micros
 from contatto.measurement.model import Goal
 from contatto.operators.model import OperatorBalance
 from contatto.operators.store.accounts import list_balances_of_accounts
@@ -140,6 +147,45 @@ def _arm_info(arm: Arm) -> ArmInfo:
     return ArmInfo(
         arm.views, _units(arm.spend_micros), arm.conversions, None if cost is None else _units(cost)
     )
+
+
+class ExpectedQuery(ApiModel):
+    """``budget`` is in the account's currency, for any number of days."""
+
+    advertiser_id: ApiId
+    adgroup_id: ApiId
+    budget: Annotated[float, Field(gt=0, le=1e9)]
+
+
+class ExpectedInfo(Answer, frozen=True):
+    """Conversions that a budget is expected to bring: in eight of ten cases from ``low`` to ``high``.
+
+    All are null where there is nothing to go by yet.
+    """
+
+    adgroup_id: str
+    goal: Goal
+    low: int | None
+    expected: float | None
+    high: int | None
+
+
+@router.get("/contatto/delivery/expected/get/", openapi_extra=describe_query(ExpectedQuery))
+async def get_expected_results(request: Request, caller: ApiCaller) -> Answered[ExpectedInfo]:
+    """Extension: what a budget is expected to bring an ad group, by what conversions cost lately."""
+    require(caller, Permission.READ_ADS)
+    query = read_query(request, ExpectedQuery)
+
+    def work(tx: Tx) -> ExpectedInfo:
+        account = load_advertiser(tx, caller, query.advertiser_id)
+        group = find_ad_group_by_number(tx, account.business_id, query.adgroup_id)
+        if group is None or group.ad_account_id != account.id:
+            raise Refused(errors.NOT_FOUND)
+        found = expect_of(tx, account, group, to_micros(query.budget))
+        low, middle, high = (found.low, found.middle, found.high) if found else (None, None, None)
+        return ExpectedInfo(str(group.number), group.goal, low, middle, high)
+
+    return api_answer(await context_of(request).db.read(work), request_id_of(request))
 
 
 class DecisionQuery(ApiModel):

@@ -1,0 +1,74 @@
+"""What budgets of ad groups are expected to bring in a week."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from contatto.accounts.model import AdAccount
+from contatto.ads.model import AdGroup, BudgetMode, NodeFilter, Page
+from contatto.ads.store.nodes import list_ad_groups
+from contatto.delivery.rules.expecting import Earned, Expected, expect
+from contatto.delivery.store.earnings import list_charged_since, list_earned_since
+from contatto.kit.db.tx import Tx
+from contatto.measurement.model import ConversionKind, Goal
+
+LOOK_BACK: Final = timedelta(days=14)
+WEEK: Final = 7
+_KINDS: Final = {Goal.LEAD: ConversionKind.LEAD, Goal.CONVERSATION: ConversionKind.CONVERSATION}
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """An ad group with what its budget is, and is expected to bring, in a week; ``doubled`` with twice of it.
+
+    Without a budget of its own ``budget_micros`` is what it spent in a week. None: there is nothing to go by.
+    """
+
+    ad_group: AdGroup
+    budget_micros: int
+    expected: Expected | None
+    doubled: Expected | None
+
+
+def list_outlooks(tx: Tx, account: AdAccount) -> list[Outlook]:
+    """What the ad groups of an account are expected to bring, by the last two weeks."""
+    own, like = _load_earned(tx, account)
+    found = []
+    for group, earned in own.values():
+        budget = _weekly(group, earned)
+        one, two = (expect(earned, like[group.goal], times * budget) for times in (1, 2))
+        found.append(Outlook(group, budget, one, two))
+    return found
+
+
+def expect_of(tx: Tx, account: AdAccount, ad_group: AdGroup, budget_micros: int) -> Expected | None:
+    """What a budget is expected to bring an ad group of an account; None: there is nothing to go by."""
+    own, like = _load_earned(tx, account)
+    earned = own[ad_group.id][1] if ad_group.id in own else Earned(0, 0)
+    return expect(earned, like[ad_group.goal], budget_micros)
+
+
+def _load_earned(tx: Tx, account: AdAccount) -> tuple[dict[str, tuple[AdGroup, Earned]], dict[Goal, Earned]]:
+    """What each ad group earned lately, by id, and all of each goal."""
+    groups = list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page())
+    day = (tx.now - LOOK_BACK).date().isoformat()
+    spent = list_charged_since(tx, account.business_id, [group.id for group in groups], day)
+    earned = list_earned_since(tx, account.business_id, account.id, day)
+    own = {
+        group.id: (group, Earned(earned.get((group.id, _KINDS[group.goal]), 0), spent.get(group.id, 0)))
+        for group in groups
+    }
+    return own, {goal: _sum([each for group, each in own.values() if group.goal is goal]) for goal in Goal}
+
+
+def _weekly(group: AdGroup, own: Earned) -> int:
+    amount = group.budget_micros or 0
+    if amount and group.budget_mode in (BudgetMode.DAY, BudgetMode.DYNAMIC_DAY):
+        return WEEK * amount
+    if amount and group.budget_mode is BudgetMode.TOTAL:
+        return amount
+    return own.spend_micros * WEEK // LOOK_BACK.days
+
+
+def _sum(some: list[Earned]) -> Earned:
+    return Earned(sum(each.conversions for each in some), sum(each.spend_micros for each in some))
