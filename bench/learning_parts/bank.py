@@ -68,22 +68,25 @@ def five_folds(rows: list[Hashed], came: Floats, again: int = 0) -> dict[str, fl
 
 
 def in_date_order(rows: list[Hashed], came: Floats, late: int, *, calibrates: bool) -> dict[str, float]:
-    """Each call is estimated, and learned so many calls later; judged from the four-thousandth on."""
+    """Each call is estimated, and learned so many calls later; judged from the four-thousandth on.
+
+    As in delivery, calibration is told what is estimated of a call when its answer comes.
+    """
     learner, calibration = Learner(), Calibration()
     calibration.grow(1)
     fade = np.full(learner.spread.shape[1], 0.5 ** (1 / (HALF_LIFE_DAYS * ROWS_A_DAY)))
-    waiting: deque[tuple[int, float]] = deque()
+    waiting: deque[int] = deque()
     estimates = np.zeros(len(rows))
     for place, row in enumerate(rows):
         raw = learner.estimate(row)
         factor = float(calibration.factors()[0, LEAD]) if calibrates else 1.0
         estimates[place] = calibrated(raw, factor)
-        waiting.append((place, raw))
-        while waiting and waiting[0][0] <= place - late:
-            known, told = waiting.popleft()
-            learner.learn(rows[known], came[known])
+        waiting.append(place)
+        while waiting and waiting[0] <= place - late:
+            known = waiting.popleft()
             calibration.fade(fade)
-            calibration.expect(0, LEAD, told, 1.0)
+            calibration.expect(0, LEAD, learner.estimate(rows[known]), 1.0)
+            learner.learn(rows[known], came[known])
             calibration.count(0, LEAD, float(came[known]))
         if place % ROWS_A_DAY == 0:
             learner.forget(FORGET)

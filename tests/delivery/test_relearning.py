@@ -14,6 +14,7 @@ from tests.delivery.small_world import play
 from tests.delivery.test_marketplace import teller
 
 NO, YES = 1.0, -1.0
+CLICKED = {"clicked_at": 4, "is_settled": True}
 
 
 @given(st.floats(-6, 6), st.floats(0.01, 20), st.floats(-1, 1), st.one_of(st.just(YES), st.floats(0.05, 1)))
@@ -29,6 +30,13 @@ def test_what_may_still_come_says_less_than_what_will_not(z: float, share: float
     assert slope_of(z, NO) <= slope_of(z, share) <= 0.0 <= slope_of(z, YES)
 
 
+@given(st.floats(-12, 12), st.floats(0, 6), st.one_of(st.just(YES), st.floats(0.01, 1)))
+def test_the_higher_an_observation_was_thought_the_more_it_pulls_down(
+    z: float, more: float, came: float
+) -> None:
+    assert slope_of(z + more, came) <= slope_of(z, came) + 1e-12
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 50])
 def test_an_order_by_lot_has_each_number_once(count: int) -> None:
     order = np.arange(count)
@@ -40,11 +48,13 @@ def test_an_order_by_lot_has_each_number_once(count: int) -> None:
 @pytest.mark.parametrize(
     ("what", "known"),
     [
-        ({"waited_talk": 0.4}, (0.4, 0.0, 0.0)),
-        ({"talked_at": 5, "waited_lead": 0.3, "waited_spam": 0.6}, (YES, 0.3, 0.6)),
-        ({"talked_at": 5, "lead_at": 6, "waited_spam": 0.6}, (YES, YES, 0.6)),
-        ({"talked_at": 5, "spam_at": 6, "waited_lead": 0.3}, (YES, NO, YES)),
-        ({"talked_at": 5, "spam_at": 6, "lead_at": 7}, (YES, NO, YES)),
+        ({"is_settled": True}, (NO, 0.0, 0.0, 0.0)),
+        ({"clicked_at": 4}, (0.0, 0.0, 0.0, 0.0)),
+        ({**CLICKED, "waited_talk": 0.4}, (YES, 0.4, 0.0, 0.0)),
+        ({**CLICKED, "talked_at": 5, "waited_lead": 0.3, "waited_spam": 0.6}, (YES, YES, 0.3, 0.6)),
+        ({**CLICKED, "talked_at": 5, "lead_at": 6, "waited_spam": 0.6}, (YES, YES, YES, 0.6)),
+        ({**CLICKED, "talked_at": 5, "spam_at": 6, "waited_lead": 0.3}, (YES, YES, NO, YES)),
+        ({**CLICKED, "talked_at": 5, "spam_at": 6, "lead_at": 7}, (YES, YES, NO, YES)),
     ],
 )
 def test_a_spam_chat_is_one_that_no_lead_came_of(what: dict[str, float], known: tuple[float, ...]) -> None:
@@ -71,11 +81,26 @@ def test_with_all_rounds_done_no_observation_moves_any_more_and_this_is_what_ser
 def test_a_place_that_is_used_again_has_moved_nothing_yet() -> None:
     kept = Marketplace(4).market.snapshots
     place = kept.take()
-    kept.held[place], kept.shares[place] = 0.5, 0.1
+    kept.held[place], kept.shares[place], kept.stands_for[place] = 0.5, 0.1, 3.0
     kept.free.append(place)
     assert kept.take() == place
     assert kept.held[place].tolist() == [0.0] * HEADS_AGAIN
-    assert kept.shares[place] == 1.0
+    assert kept.shares[place] == kept.stands_for[place] == 1.0
+
+
+def test_some_views_without_a_click_are_kept_and_stand_for_all() -> None:
+    marketplace = Marketplace(4)
+    play(teller(marketplace), requests=3_000, days=0.9)
+    market = marketplace.market
+    settled = [shown for shown in market.records.shown.values() if shown and shown.is_settled]
+    rest = [shown for shown in settled if not shown.clicked_at]
+    kept = [shown for shown in rest if shown.place >= 0]
+    assert 0 < len(kept) < len(rest)
+    assert sum(market.snapshots.stands_for[shown.place] for shown in kept) == pytest.approx(
+        len(rest), rel=0.2
+    )
+    clicked = [shown.place for shown in settled if shown.clicked_at]
+    assert (market.snapshots.stands_for[clicked] == 1.0).all()
 
 
 def test_without_a_click_there_is_nothing_to_learn_again() -> None:

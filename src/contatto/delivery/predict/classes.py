@@ -17,7 +17,7 @@ CLASSES: Final = 24
 """More than there are kinds: with as many, two of them often end in one class, and one of them in two."""
 LISTED: Final = 3
 """So many of the likeliest classes of a viewer become features."""
-STRENGTH: Final = 2.0
+STRENGTH: Final = 4.0
 """The value of a class that is certain: a class says more than one word, so its weights may be larger."""
 MOST_WORDS: Final = 4_096
 MOST_SAID: Final = 32

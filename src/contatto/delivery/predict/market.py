@@ -82,6 +82,8 @@ class Market:
         self.now = 0
         self.stepped_at = 0
         self.daily_at = 0
+        self.relearned_at = 0
+        self.clicks_then = 0
         self.requests = 0
         self.first_asked = 0
         self.click_wait = self.settings["click_wait_s"]

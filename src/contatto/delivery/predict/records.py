@@ -48,7 +48,8 @@ class Shown(msgspec.Struct, gc=False):
 class Snapshots:
     """The features of requests as they were: rows of arrays that are used again when nobody needs them.
 
-    ``held`` is what each has moved (see `relearning`), ``shares`` how much of it shared weights may take.
+    ``held`` is what each has moved (see `relearning`), ``shares`` how much of it shared weights may take,
+    ``stands_for`` for how many views without a click it was kept, itself included.
     """
 
     def __init__(self) -> None:
@@ -59,6 +60,7 @@ class Snapshots:
         self.counts = np.zeros(_FIRST, np.int64)
         self.held = np.zeros((_FIRST, HEADS_AGAIN), np.float32)
         self.shares = np.ones(_FIRST, np.float32)
+        self.stands_for = np.ones(_FIRST, np.float32)
         self.free = list(range(_FIRST - 1, -1, -1))
 
     def take(self) -> int:
@@ -66,7 +68,7 @@ class Snapshots:
         if not self.free:
             self._grow()
         place = self.free.pop()
-        self.held[place], self.shares[place] = 0.0, 1.0
+        self.held[place], self.shares[place], self.stands_for[place] = 0.0, 1.0, 1.0
         return place
 
     def _grow(self) -> None:
@@ -84,7 +86,7 @@ class Snapshots:
             shown.place = -1
 
 
-SNAPSHOT_ARRAYS: Final = ("hashes", "values", "kinds", "between", "counts", "held", "shares")
+SNAPSHOT_ARRAYS: Final = ("hashes", "values", "kinds", "between", "counts", "held", "shares", "stands_for")
 
 
 class Records:

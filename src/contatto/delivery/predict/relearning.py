@@ -1,4 +1,4 @@
-"""Now and then conversations, leads and spam are learned again, from all that is kept of them."""
+"""Now and then all questions of views are learned again, from all that is kept of them."""
 
 from typing import Final
 
@@ -6,7 +6,9 @@ import numpy as np
 
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.records import Shown
+from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import (
+    CLICK,
     CONVERSATION,
     F_VIEWER,
     FAMILIES,
@@ -22,16 +24,35 @@ from contatto.delivery.rules.relearning import learn_again, shuffle
 ROUNDS: Final = 4
 """So often each observation is gone through at a time; each time goes on from the one before."""
 MOST: Final = 60_000
-"""So many of the newest clicks take part."""
+"""So many of the newest clicks, and of the views that are kept beside them, take part."""
+FEW: Final = 20
+"""Before so many clicks there is nothing to learn again."""
+EVERY_S: Final = 6 * 3_600
+"""So often all is learned again, …"""
+MORE: Final = 1.3
+"""… and when there are so many times the clicks of the time before: at first what is learned ages fast."""
 _YES: Final = -1.0
 _NO: Final = 1.0
 
 
+def is_time_to_relearn(market: Market) -> bool:
+    """Whether enough time has passed, or enough has come."""
+    is_old = market.now - market.relearned_at >= EVERY_S * SECOND
+    return is_old or _count_clicks(market) >= max(MORE * market.clicks_then, FEW)
+
+
+def _count_clicks(market: Market) -> int:
+    return sum(group.clicks for group in market.groups.groups)
+
+
 def relearn_market(market: Market) -> None:
     """Find the likeliest weights for all observations that are kept, and go on from these."""
-    shown = [each for each in market.records.shown.values() if each and each.clicked_at and each.place >= 0][
-        -MOST:
-    ]
+    market.relearned_at, market.clicks_then = market.now, _count_clicks(market)
+    shown = [
+        each
+        for each in market.records.shown.values()
+        if each and each.place >= 0 and (each.clicked_at or each.is_settled)
+    ][-MOST:]
     if not shown:
         return
     learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
@@ -43,9 +64,10 @@ def relearn_market(market: Market) -> None:
         shuffle(order, np.uint64(market.seed + turn))
         learn_again(
             order, samples, came, estimated, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts,
-            kept.held, kept.shares, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
-            groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
-            learned.families, learned.spread, learned.spread[F_VIEWER], learned.again, viewers.again,
+            kept.held, kept.shares, kept.stands_for, groups.ads, groups.ad_hashes, groups.ad_features,
+            groups.ad_values, groups.feature_hashes, groups.crosses, learned.shift, learned.slots,
+            learned.weights, learned.families, learned.spread, learned.spread[F_VIEWER], learned.again,
+            viewers.again,
         )  # fmt: skip
     used = np.flatnonzero(learned.family_of != FAMILIES)
     until = FIRST_AGAIN + HEADS_AGAIN
@@ -54,8 +76,12 @@ def relearn_market(market: Market) -> None:
 
 
 def known_of(shown: Shown) -> tuple[float, ...]:
-    """What is known of a click, by head: see `slope_of`. A spam chat is one that no lead came of."""
+    """What is known of a view, by head: see `slope_of`. A spam chat is one that no lead came of."""
     found = [0.0] * HEADS
+    if shown.is_settled:
+        found[CLICK] = _YES if shown.clicked_at else _NO
+    if not shown.clicked_at:
+        return tuple(found[FIRST_AGAIN : FIRST_AGAIN + HEADS_AGAIN])
     found[CONVERSATION] = _YES if shown.talked_at else shown.waited_talk
     if shown.talked_at:
         found[SPAM] = _YES if shown.spam_at else shown.waited_spam

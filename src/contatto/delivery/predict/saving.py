@@ -15,10 +15,12 @@ from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.records import SNAPSHOT_ARRAYS
 from contatto.delivery.rules.columns import FAMILIES, MOST_CONTEXT
 
-_MAGIC: Final = b"contatto marketplace 3\n"
+_MAGIC: Final = b"contatto marketplace 4\n"
+_BY_FEATURE: Final = ("hashes", "values", "kinds")
+"""What snapshots keep feature by feature: saved as wide as the widest of them."""
 _PLAIN: Final = (
-    "now", "stepped_at", "daily_at", "requests", "first_asked", "click_wait", "promise_wait", "views_seen",
-    "views_lost",
+    "now", "stepped_at", "daily_at", "relearned_at", "clicks_then", "requests", "first_asked", "click_wait",
+    "promise_wait", "views_seen", "views_lost",
 )  # fmt: skip
 
 
@@ -134,8 +136,10 @@ def _pack_snapshots(market: Market) -> list[Any]:
     kept = market.snapshots
     used = np.setdiff1d(np.arange(len(kept.counts)), np.array(kept.free, np.int64))
     rows = {name: getattr(kept, name)[used] for name in SNAPSHOT_ARRAYS}
-    left_over = np.arange(MOST_CONTEXT) >= rows["counts"][:, None]
-    for name in ("hashes", "values", "kinds"):
+    most = int(rows["counts"].max(initial=0))
+    left_over = np.arange(most) >= rows["counts"][:, None]
+    for name in _BY_FEATURE:
+        rows[name] = rows[name][:, :most].copy()
         rows[name][left_over] = 0
     return [len(kept.counts), _pack(used), {name: _pack(each) for name, each in rows.items()}]
 
@@ -145,8 +149,12 @@ def _restore_snapshots(market: Market, packed: list[Any], free: list[int]) -> No
     rows = _unpack(used)
     for name, each in arrays.items():
         values = _unpack(each)
-        whole = np.zeros((size, *values.shape[1:]), values.dtype)
-        whole[rows] = values
+        width = (MOST_CONTEXT,) if name in _BY_FEATURE else values.shape[1:]
+        whole = np.zeros((size, *width), values.dtype)
+        if name in _BY_FEATURE:
+            whole[rows, : values.shape[1]] = values
+        else:
+            whole[rows] = values
         setattr(market.snapshots, name, whole)
     market.snapshots.free = free
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.pacing import check_spend, steer_groups
-from contatto.delivery.predict.relearning import relearn_market
+from contatto.delivery.predict.relearning import is_time_to_relearn, relearn_market
 from contatto.delivery.predict.teaching import learn_due
 from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import (
@@ -52,9 +52,10 @@ def step_market(market: Market) -> None:
         days = min((market.now - market.daily_at) / SECOND / DAY_S, 1.0) if market.daily_at else 0.25
         market.daily_at = market.now
         market.learned.forget(market.settings["forget"] * days)
-        relearn_market(market)
         for waiting in (market.talks, market.leads, market.spam):
             waiting.refit(0.5 ** (days / 7.0))
+    if is_time_to_relearn(market):
+        relearn_market(market)
     steer_market(market)
 
 
@@ -119,7 +120,7 @@ def drop_records(market: Market) -> None:
     while kept and kept[0][0] < limit:
         asked_at, name = kept.popleft()
         shown = records.shown.get(name)
-        if shown is not None and shown.clicked_at:
+        if shown is not None and (shown.clicked_at or shown.place >= 0):
             records.long_kept.append((asked_at, name))
         else:
             forget_record(market, name)

@@ -31,6 +31,7 @@ from contatto.delivery.rules.columns import (
     V_VIEWS,
 )
 from contatto.delivery.rules.describing import fade_viewer, list_features, list_stacked
+from contatto.delivery.rules.hashing import name_hash
 from contatto.delivery.rules.learner import learn_one
 
 NO, YES, NOT_YET, CAME_LATE, TAKEN_BACK, WRONG_NO = range(6)
@@ -39,15 +40,23 @@ VIEWS_A_DAY: Final = 60.0
 """From this many views or …"""
 CLICKS_A_DAY: Final = 4.0
 """… clicks of a day on, a viewer teaches the weights of others less and less: a farm counts as one viewer."""
-KEEP: Final = int(DAY_S) * SECOND
+BESIDE_A_CLICK: Final = 4.0
+"""So many views without a click are kept beside each click: all of them would tell a fifth more."""
+FEW_VIEWS: Final = 20.0
+"""Before so many views nearly all are kept."""
 
 
 def teach(
     market: Market, shown: Shown, head: int, kind: int, before: float = 0.0, after: float = 0.0
-) -> None:
-    """Learn one observation of a head, with the features as they were when the ad was chosen."""
+) -> float:
+    """Learn one observation of a head, with the features as they were when the ad was chosen.
+
+    Returns:
+        What would be estimated of it now, before it is learned; where its features are no longer kept, what
+        was estimated then.
+    """
     if shown.place < 0:
-        return
+        return shown.raw[head]
     learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
     place, ad = shown.place, shown.ad
     count = list_features(
@@ -68,13 +77,25 @@ def teach(
         share = CLICKS_A_DAY / row[V_DAY_CLICKS]
     if head == CLICK and row[V_DAY_CLICKS] > CLICKS_A_DAY:
         share = min(share, CLICKS_A_DAY / row[V_DAY_CLICKS])
-    if head != CLICK:
-        kept.shares[place] = share
-    learn_one(
+    kept.shares[place] = share
+    estimated: float = learn_one(
         learned.table, learned.family_of, learned.slots, learned.weights, learned.families, count, head,
         learned.spread, float(market.numbers[S_FLOOR_VARIANCE]), viewers.table, shown.viewer,
         learned.spread[F_VIEWER], kind, before, after, share,
     )  # fmt: skip
+    return estimated
+
+
+def _expect(market: Market, shown: Shown, head: int, estimated: float, before: float, after: float) -> None:
+    """Count what was expected of a label between two shares of those that come.
+
+    Nothing of a label that was silent until now was learned, so what is estimated of it now says what the
+    learner still misses. What was estimated when the ad was chosen would blame it again for what it has
+    learned since, and calibration and learner would both mend the same error. Once something of the label
+    itself was learned, only the old estimate is not of it.
+    """
+    p = shown.raw[head] if before > 0.0 else estimated
+    market.calibration.expect(shown.group, head, (after - before) * p, after - before)
 
 
 def take_view(market: Market, shown: Shown, ts: int) -> None:
@@ -150,6 +171,8 @@ def take_click(market: Market, shown: Shown, ts: int) -> None:
     if waited_s > market.click_wait / 2:
         market.click_wait = min(max(market.click_wait, 2.0 * waited_s), 6 * 3600.0)
     if shown.is_settled:
+        if shown.place >= 0:
+            market.snapshots.stands_for[shown.place] = 1.0
         teach(market, shown, CLICK, WRONG_NO)
         market.calibration.count(shown.group, CLICK)
     market.talks.add(market.now, shown.request_id)
@@ -199,14 +222,9 @@ def begin_talk(market: Market, shown: Shown) -> None:
     if shown.talked_at or not shown.clicked_at:
         return
     shown.talked_at = max(market.now, 1)
-    teach(market, shown, CONVERSATION, CAME_LATE, shown.waited_talk)
+    estimated = teach(market, shown, CONVERSATION, CAME_LATE, shown.waited_talk)
     market.calibration.count(shown.group, CONVERSATION)
-    market.calibration.expect(
-        shown.group,
-        CONVERSATION,
-        (1.0 - shown.waited_talk) * shown.raw[CONVERSATION],
-        1.0 - shown.waited_talk,
-    )
+    _expect(market, shown, CONVERSATION, estimated, shown.waited_talk, 1.0)
     market.leads.add(market.now, shown.request_id)
     market.spam.add(market.now, shown.request_id)
 
@@ -253,13 +271,13 @@ def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> N
         return
     shown.lead_at = max(market.now, 1)
     market.lead_of[viewer, advertiser] = shown.request_id
+    estimated = shown.raw[LEAD]
     if shown.spam_at:
         teach(market, shown, BAD, YES)
     else:
-        teach(market, shown, LEAD, CAME_LATE, shown.waited_lead)
+        estimated = teach(market, shown, LEAD, CAME_LATE, shown.waited_lead)
     market.calibration.count(shown.group, LEAD)
-    left = 1.0 - shown.waited_lead
-    market.calibration.expect(shown.group, LEAD, left * shown.raw[LEAD], left)
+    _expect(market, shown, LEAD, estimated, shown.waited_lead, 1.0)
 
 
 def take_spam(market: Market, viewer: int, advertiser: int) -> None:
@@ -273,10 +291,9 @@ def take_spam(market: Market, viewer: int, advertiser: int) -> None:
     shown.spam_at = max(market.now, 1)
     if not shown.talked_at:
         return
-    teach(market, shown, SPAM, CAME_LATE, shown.waited_spam)
+    estimated = teach(market, shown, SPAM, CAME_LATE, shown.waited_spam)
     market.calibration.count(shown.group, SPAM)
-    left = 1.0 - shown.waited_spam
-    market.calibration.expect(shown.group, SPAM, left * shown.raw[SPAM], left)
+    _expect(market, shown, SPAM, estimated, shown.waited_spam, 1.0)
     if shown.lead_at:
         teach(market, shown, BAD, YES)
         teach(market, shown, LEAD, TAKEN_BACK)
@@ -292,9 +309,8 @@ def _wait_no_longer(market: Market, shown: Shown) -> None:
     A contact that a spammer leaves is still expected and counted as a lead, so that reports foretell what
     they will count; only who leaves it is not learned.
     """
-    left = 1.0 - shown.waited_lead
-    teach(market, shown, LEAD, NOT_YET, shown.waited_lead, 1.0)
-    market.calibration.expect(shown.group, LEAD, left * shown.raw[LEAD], left)
+    estimated = teach(market, shown, LEAD, NOT_YET, shown.waited_lead, 1.0)
+    _expect(market, shown, LEAD, estimated, shown.waited_lead, 1.0)
     shown.waited_lead = 1.0
 
 
@@ -316,16 +332,27 @@ def learn_due(market: Market) -> None:
             break
         unsettled.popleft()
         if shown is not None and not shown.is_settled:
-            teach(market, shown, CLICK, YES if shown.clicked_at else NO)
-            market.calibration.expect(shown.group, CLICK, shown.raw[CLICK], 1.0)
+            estimated = teach(market, shown, CLICK, YES if shown.clicked_at else NO)
+            _expect(market, shown, CLICK, estimated, 0.0, 1.0)
             shown.is_settled = True
             if shown.clicked_at:
                 market.calibration.count(shown.group, CLICK)
             else:
-                market.snapshots.give_back(shown)
+                _keep_some(market, shown)
     _learn_waits(market, market.talks, CONVERSATION, "talked_at", "waited_talk")
     _learn_waits(market, market.leads, LEAD, "lead_at", "waited_lead")
     _learn_waits(market, market.spam, SPAM, "spam_at", "waited_spam")
+
+
+def _keep_some(market: Market, shown: Shown) -> None:
+    """Keep some of the views without a click, by lot, so that clicks can be learned again beside them."""
+    calibration, kept = market.calibration, market.snapshots
+    clicks, views = calibration.came[:, CLICK].sum(), calibration.tried[:, CLICK].sum()
+    share = min(BESIDE_A_CLICK * float(clicks + 1.0) / float(views + FEW_VIEWS), 1.0)
+    if name_hash("kept", shown.request_id) >= share * 2.0**64:
+        kept.give_back(shown)
+    elif shown.place >= 0:
+        kept.stands_for[shown.place] = 1.0 / share
 
 
 def _learn_waits(market: Market, waiting: Waiting, head: int, arrived: str, waited: str) -> None:
@@ -341,6 +368,6 @@ def _learn_waits(market: Market, waiting: Waiting, head: int, arrived: str, wait
         window_s = market.groups.groups[shown.group].line.click_window_s or 0
         before, after = getattr(shown, waited), waiting.share_by(shown.group, edge, window_s)
         if after - before > 0.02 or (after == 1.0 and before < 1.0):
-            teach(market, shown, head, NOT_YET, before, after)
-            market.calibration.expect(shown.group, head, (after - before) * shown.raw[head], after - before)
+            estimated = teach(market, shown, head, NOT_YET, before, after)
+            _expect(market, shown, head, estimated, before, after)
             setattr(shown, waited, after)

@@ -13,9 +13,9 @@ SPAM: Final = 3
 BAD: Final = 4
 """Of a lead: whether the advertiser finds it unqualified, or its chat is spam."""
 HEADS: Final = 5
-FIRST_AGAIN: Final = CONVERSATION
-HEADS_AGAIN: Final = 3
-"""Conversation, lead and spam: these are rare enough to be learned again and again from all that is kept."""
+FIRST_AGAIN: Final = CLICK
+HEADS_AGAIN: Final = 4
+"""Click, conversation, lead and spam are learned again and again from all that is kept of them."""
 
 # Kinds of features that describe a request; the kind says with what a feature is crossed.
 ASKED: Final = 0

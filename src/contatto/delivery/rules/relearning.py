@@ -11,6 +11,8 @@ Source: Yu, Huang and Lin 2011 (dual coordinate descent for logistic regression)
 Zhang 2013 (its stochastic form).
 """
 
+import math
+
 import numpy as np
 
 from contatto.delivery.rules.columns import A_FEATURES, FIRST_AGAIN, HEADS_AGAIN
@@ -26,6 +28,10 @@ _HALVINGS = 14
 def slope_of(z: float, came: float) -> float:
     """The slope of the likelihood of an observation at a score.
 
+    What may still come says less again of who was thought almost sure to come: it is late, it seems. Such a
+    likelihood has two hills, and observations would jump from one to the other for ever. So from the point
+    on where it would say less, what has not come says as much as there, and there is one hill.
+
     Args:
         z: the score.
         came: -1 for yes; else no so far, and which share of late labels would have come by now.
@@ -33,7 +39,8 @@ def slope_of(z: float, came: float) -> float:
     p = logistic(z)
     if came < 0.0:
         return 1.0 - p
-    return -came * p * (1.0 - p) / (1.0 - p * came)
+    p = min(p, (1.0 - math.sqrt(1.0 - came)) / came)
+    return -came * p * (1.0 - p) / (1.0 - p * came) if p < 1.0 else -1.0
 
 
 @compiled
@@ -77,6 +84,7 @@ def learn_again(
     kept_counts: Array,
     held: Array,
     shares: Array,
+    stands_for: Array,
     ads: Array,
     ad_hashes: Array,
     ad_features: Array,
@@ -106,6 +114,7 @@ def learn_again(
         kept_counts: how many features.
         held: the amounts, by place and head.
         shares: how much of an observation the shared weights may take, by place.
+        stands_for: how many observations of the first head each is, by place.
         ads: see `hold_auction`.
         ad_hashes: see `hold_auction`.
         ad_features: see `hold_auction`.
@@ -139,7 +148,8 @@ def learn_again(
                 z += weights[j] * means[slots[j], k]
                 total += weights[j] * weights[j] * spread[families[j], head] * share
             before = float(held[place, k])
-            amount = settle(z, total, before, float(came[i, k]))
+            many = float(stands_for[place]) if k == 0 else 1.0
+            amount = many * settle(z, total * many, before / many, float(came[i, k]))
             step = amount - before
             held[place, k] = amount
             effects[viewer, k] += viewer_spread[head] * step
