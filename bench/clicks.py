@@ -54,14 +54,14 @@ def bench_engine(
 ) -> None:
     bench = Bench(report, places, JOURNEY)
     bench.measure_kept(count, "taps kept", TAPS)
-    place = bench.measure_kept(count, "views kept", VIEWS)
+    place = bench.measure_kept(count * 9, "views kept", VIEWS)
     bench.measure_floor(place, count * 9)
     count_ahead(bench, place)
-    most = int(min(MOST_SENT, bench.kept.per_second(count * 9) * sustained_s)) // 10
+    most = int(min(MOST_SENT, bench.kept.per_second(count * 9) * sustained_s))
     for number in workers:
         bench.measure_sustained(most, number)
     for pace in PACES:
-        bench.measure_waiting(pace // 10, paced_s, slice(None))
+        bench.measure_waiting(pace, paced_s, slice(None))
 
 
 def count_ahead(bench: Bench, place: Place) -> None:
@@ -106,6 +106,8 @@ def _nothing_waits(_: Tx) -> int:
 JOURNEY = Journey(
     "touch",
     make_links,
+    10,
+    1,
     _nothing_waits,
     Bare("touches", "touch_id", "touch_id", "business_id, ad_account_id, day, ts"),
 )

@@ -59,7 +59,7 @@ def bench_engine(
     bench.measure_kept(count, "sheets served", SHEET)
     place = bench.measure_kept(count, "answers kept", ANSWERS)
     bench.measure_floor(place, count)
-    most = int(min(MOST_SENT, bench.kept.per_second(count) * sustained_s)) // 2
+    most = int(min(MOST_SENT, bench.kept.per_second(count) * sustained_s))
     for number in workers:
         bench.measure_sustained(most, number)
     for pace in PACES:
@@ -124,6 +124,8 @@ def count_events(tx: Tx) -> int:
 JOURNEY = Journey(
     "lead",
     make_answers,
+    2,
+    2,
     count_events,
     Bare("form_answers", "id", "id", "business_id, form_id, at, id"),
     "import bench.forms; bench.forms.allow_all()",

@@ -33,7 +33,9 @@ class Journey:
 
     Attributes:
         noun: what one of them is called.
-        make: makes whole requests; each is a list of those that one person sends.
+        make: makes groups of whole requests.
+        group: how many requests a group has.
+        each: how many requests one of them takes, from beginning to end.
         waiting: how much of what follows waits to be done.
         bare: the table that the floor fills.
         first: a statement that the server's process begins with.
@@ -41,6 +43,8 @@ class Journey:
 
     noun: str
     make: Callable[[Place, World, int], list[list[bytes]]]
+    group: int
+    each: int
     waiting: Callable[[Tx], int]
     bare: Bare
     first: str = "pass"
@@ -56,7 +60,7 @@ class Bench:
     kept: Cost = field(default_factory=Cost)
 
     def measure_kept(self, count: int, case: str, which: slice) -> Place:
-        """A part of the requests without a worker, and the floors beside it."""
+        """So many requests of a part of each group, without a worker."""
         place, engine = self.places.new(), self.places.engine
         made = self._parts(place, WARMING + count, which)
         with running(place, 0, self.journey.first) as server:
@@ -64,9 +68,7 @@ class Bench:
             cpu, started = server.cpu_s(), time.perf_counter()
             asyncio.run(send_all(server.port, made[WARMING:]))
             cost = Cost(time.perf_counter() - started, server.cpu_s() - cpu, server.peak_mib())
-        sent = len(made) - WARMING
-        statements = self._count_statements(which)
-        self.add(f"{engine}: {case}", cost, sent, statements=statements)
+        self.add(f"{engine}: {case}", cost, count, statements=self._count_statements(which))
         self.kept = cost
         return place
 
@@ -79,7 +81,7 @@ class Bench:
             self.add(f"{self.places.engine} floor: the driver alone, {name}", cost, some)
 
     def measure_sustained(self, count: int, workers: int) -> None:
-        """All requests, until nothing of what follows waits any more."""
+        """So many requests of all kinds, until nothing of what follows waits any more."""
         place = self.places.new()
         made = self._parts(place, WARMING + count, slice(None))
         with running(place, workers, self.journey.first) as server:
@@ -92,7 +94,8 @@ class Bench:
             ended = time.perf_counter()
             cost = Cost(ended - started, server.cpu_s() - cpu, server.peak_mib())
         name = self.places.engine + (f", {workers} workers" if workers > 1 else "")
-        self.add(f"{name}: with all that follows, sustained", cost, count, behind_s=ended - answered)
+        items = count // self.journey.each
+        self.add(f"{name}: with all that follows, sustained", cost, items, behind_s=ended - answered)
 
     def measure_waiting(self, pace: int, seconds: int, which: slice) -> None:
         """At a pace: how long until it is kept, which is when the answer comes."""
@@ -123,8 +126,10 @@ class Bench:
         return (count_statements(place) - before) / len(made)
 
     def _parts(self, place: Place, count: int, which: slice) -> list[bytes]:
-        made: Sequence[list[bytes]] = self.journey.make(place, make_world(place), count)
-        return [request for parts in made for request in parts[which]]
+        """So many requests, of a part of each group."""
+        groups = -(-count // len(range(self.journey.group)[which]))
+        made: Sequence[list[bytes]] = self.journey.make(place, make_world(place), groups)
+        return [request for parts in made for request in parts[which]][:count]
 
     def _wait(self, place: Place) -> None:
         context, limit = place.open(), time.monotonic() + SETTLED_WITHIN_S

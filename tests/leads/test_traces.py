@@ -9,7 +9,7 @@ from sqlalchemy import select
 from contatto.accounts.model import BusinessId, Role
 from contatto.audit.store import audit_entries, list_acts_on
 from contatto.forms.model import ConsentReceipt
-from contatto.forms.store.records import append_receipt, form_answers, list_receipts_of_lead
+from contatto.forms.store.records import append_receipts, form_answers, list_receipts_of_lead
 from contatto.kit.db.tx import Tx
 from tests import make
 from tests.forms.edges import offer, send
@@ -33,12 +33,12 @@ def test_each_consent_stands_in_the_timeline_with_the_text_that_was_shown(house:
         answer_id = tx.scalar(select(form_answers.c.id))
         for number, given in enumerate((True, False)):
             text = f"May we call you {number}? {'x' * 300}"
-            append_receipt(
+            append_receipts(
                 tx,
-                ConsentReceipt(
+                [ConsentReceipt(
                     f"r{number}", house.business_id, answer_id, "p", f"c{number}", given, text, "h", "", "en",
                     tx.now,
-                ),
+                )],
             )  # fmt: skip
 
     house.context.db.write_now(ask)

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from contatto.forms.model import ConsentReceipt, FormAnswer, FormVerdict
-from contatto.forms.store.records import append_answer, append_receipt
+from contatto.forms.store.records import append_answer, append_receipts
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
@@ -32,7 +32,7 @@ def say(tx: Tx, side: Side, lead: Lead, *, is_given: bool) -> None:
     text = "May we tell the platform?"
     receipt = ConsentReceipt(new_id(), side.business_id, answer_id, lead.person_id, "c1", is_given, text,
                              "hash", "", "en", tx.now)  # fmt: skip
-    append_receipt(tx, receipt)
+    append_receipts(tx, [receipt])
     schedule_signals(tx, side.business_id, lead.id)
 
 

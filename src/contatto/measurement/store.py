@@ -26,6 +26,7 @@ from sqlalchemy import (
 from contatto.kit.db.hot import Seek, insert_new, insert_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
 from contatto.kit.db.types import Choice, Words, instant, metadata, tenant, text
+from contatto.kit.db.within import within
 from contatto.kit.rows import row_of
 from contatto.measurement.model import (
     LONGEST_VIEW_S,
@@ -237,6 +238,24 @@ def list_candidates(tx: Tx, conversion: Conversion) -> list[Touch]:
     return _CANDIDATES.list(tx, whose | {"at_ts": conversion.ts})
 
 
+_LAST_TAP: Final = Seek(
+    Touch,
+    select(touches)
+    .where(
+        touches.c.business_id == bindparam("of_business"),
+        touches.c.person_id == bindparam("of_person"),
+        IS_CLICK,
+    )
+    .order_by(*_LATEST_FIRST)
+    .limit(literal_column("1")),
+)
+
+
+def find_last_tap(tx: Tx, business_id: str, person_id: str) -> Touch | None:
+    """A person's latest click."""
+    return next(iter(_LAST_TAP.list(tx, {"of_business": business_id, "of_person": person_id})), None)
+
+
 def list_touches_of(tx: Tx, business_id: str, person_id: str, limit: int = 200) -> list[Touch]:
     """A person's touches, latest first."""
     mine = (touches.c.business_id == business_id, touches.c.person_id == person_id)
@@ -254,14 +273,18 @@ def append_conversions(tx: Tx, new: Iterable[Conversion]) -> None:
     insert_new(tx, conversions, [row_of(each) for each in new])
 
 
+_THESE: Final = (
+    within(conversions.c.business_id, "businesses"),
+    within(conversions.c.conversion_id, "numbers"),
+)
+_THERE: Final = Seek(Conversion, select(conversions).where(*_THESE))
+
+
 def list_conversion_times(tx: Tx, some: Iterable[Conversion]) -> dict[int, int]:
     """When those of some conversions happened that are there, in microseconds, by their numbers."""
-    ids = [(each.business_id, each.conversion_id) for each in some]
-    found = select(conversions.c.conversion_id, conversions.c.ts).where(
-        conversions.c.business_id.in_({of for of, _ in ids}),
-        conversions.c.conversion_id.in_([number for _, number in ids]),
-    )
-    return dict(map(tuple, tx.execute(found))) if ids else {}
+    numbers = {each.conversion_id: each.business_id for each in some}
+    asked = {"businesses": sorted(set(numbers.values())), "numbers": sorted(numbers)}
+    return {each.conversion_id: each.ts for each in _THERE.list(tx, asked)} if numbers else {}
 
 
 def record_earlier(tx: Tx, conversion: Conversion) -> bool:

@@ -239,22 +239,7 @@ def _follow(
 ) -> FormAnswer:
     """What follows a fresh answer: its consent receipts, the lead, and the event."""
     sent, checked = given
-    for consent in version.content.consents:
-        text = consent_text(version.content, consent, sent.language)
-        receipt = ConsentReceipt(
-            id=new_id(),
-            business_id=answer.business_id,
-            answer_id=answer.id,
-            person_id=answer.person_id,
-            purpose=consent.key,
-            given=consent.key in sent.consents,
-            text=text,
-            text_hash=hash_text(text),
-            policy_url=version.content.policy_url,
-            language=sent.language,
-            at=answer.at,
-        )
-        store.append_receipt(tx, receipt)
+    store.append_receipts(tx, _receipts_of(version, sent, answer))
     has_agreed = any(consent.key in sent.consents for consent in version.content.consents)
     signal = Signal(
         business_id=answer.business_id,
@@ -278,6 +263,27 @@ def _follow(
         FormSubmitted(answer.business_id, answer.form_id, answer.id, answer.conversation_id, lead_id),
     )
     return replace(answer, lead_id=lead_id)
+
+
+def _receipts_of(version: FormVersion, sent: Submission, answer: FormAnswer) -> list[ConsentReceipt]:
+    """What the person was asked to consent to, in the words that they read, and whether they did."""
+    texts = {one.key: consent_text(version.content, one, sent.language) for one in version.content.consents}
+    return [
+        ConsentReceipt(
+            id=new_id(),
+            business_id=answer.business_id,
+            answer_id=answer.id,
+            person_id=answer.person_id,
+            purpose=purpose,
+            given=purpose in sent.consents,
+            text=text,
+            text_hash=hash_text(text),
+            policy_url=version.content.policy_url,
+            language=sent.language,
+            at=answer.at,
+        )
+        for purpose, text in texts.items()
+    ]
 
 
 def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lead:

@@ -1,6 +1,6 @@
 """Tables of forms, frozen versions, default forms, answers and consent receipts; answers are sealed."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    bindparam,
     func,
     or_,
     select,
@@ -22,6 +23,7 @@ from sqlalchemy import (
 )
 
 from contatto.forms.model import Answer, ConsentReceipt, Content, Form, FormAnswer, FormVerdict, FormVersion
+from contatto.kit.db.hot import insert_all, insert_new, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.kit.looks import note_seen
@@ -250,14 +252,20 @@ def append_answer(tx: Tx, answer: FormAnswer) -> bool:
     """Append an answer, sealed; False when the same submission was there before."""
     row = row_of(answer, without={"answers"})
     body = msgspec.json.encode(answer.answers)
-    return tx.insert_ignore(form_answers, row | {"body": tx.vault.seal_bytes(body, answer.business_id)})
+    sealed_row = row | {"body": tx.vault.seal_bytes(body, answer.business_id)}
+    return insert_new(tx, form_answers, [sealed_row]) == 1
+
+
+_OF_BUSINESS: Final = form_answers.c.business_id == bindparam("of")
+_LEAD_OF_ANSWER: Final = (
+    update(form_answers)
+    .where(_OF_BUSINESS, form_answers.c.id == bindparam("answer"))
+    .values(lead_id=bindparam("lead"))
+)
 
 
 def record_lead_of_answer(tx: Tx, business_id: str, answer_id: str, lead_id: str) -> None:
-    mine = update(form_answers).where(
-        form_answers.c.business_id == business_id, form_answers.c.id == answer_id
-    )
-    tx.execute(mine.values(lead_id=lead_id))
+    update_rows(tx, _LEAD_OF_ANSWER, [{"of": business_id, "answer": answer_id, "lead": lead_id}])
 
 
 def find_answer(tx: Tx, business_id: str, answer_id: str) -> FormAnswer | None:
@@ -343,8 +351,8 @@ def _opened(tx: Tx, row: Mapping[Any, Any]) -> FormAnswer:
     return FormAnswer(**values, answers=answers)
 
 
-def append_receipt(tx: Tx, receipt: ConsentReceipt) -> None:
-    tx.insert(consent_receipts, row_of(receipt))
+def append_receipts(tx: Tx, receipts: Sequence[ConsentReceipt]) -> None:
+    insert_all(tx, consent_receipts, [row_of(receipt) for receipt in receipts])
 
 
 def has_sent_form(tx: Tx, business_id: str, form_id: str, person_id: str) -> bool:
