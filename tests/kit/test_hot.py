@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import BigInteger, Column, MetaData, String, Table, bindparam, select
+from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, bindparam, select
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.hot import Seek, insert_rows
+from contatto.kit.db.hot import Query, Seek, insert_rows
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice
+from contatto.kit.db.within import within
+from contatto.kit.sealed import SealedText
 from contatto.measurement.model import TouchKind
 from contatto.measurement.store import append_touches, touch_row, touches
 from tests import make
@@ -22,6 +24,27 @@ NOTES = Table(
     Column("said", String(20)),
     Column("made", String(20), default=lambda: "by itself"),
 )
+
+
+SECRETS = Table(
+    "hot_secrets",
+    MetaData(),
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("business_id", String(20), nullable=False),
+    Column("said", LargeBinary),
+    Column("mark", LargeBinary, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Secret:
+    id: int
+    business_id: str
+    said: SealedText
+
+
+MARKED = Seek(Secret, select(SECRETS).where(within(SECRETS.c.mark, "marks")).order_by(SECRETS.c.id))
+MARKS = Query(select(SECRETS.c.id, SECRETS.c.mark).where(within(SECRETS.c.id, "ids")).order_by(SECRETS.c.id))
 
 
 @dataclass(frozen=True)
@@ -84,3 +107,21 @@ def test_a_batch_with_a_bad_row_keeps_nothing(database: Database) -> None:
     for _ in range(2):
         database.write_now(lambda tx: append_touches(tx, rows[:2]))
     assert database.read_now(count) == 2
+
+
+def test_sealed_texts_come_opened_and_bytes_are_looked_for_as_texts_are(database: Database) -> None:
+    def work(tx: Tx) -> tuple[list[Secret], list[tuple[Any, ...]]]:
+        SECRETS.create(tx.connection)
+        said = [tx.seal("one", "b1"), None, tx.seal("three", "b2")]
+        rows = [
+            {"id": number, "business_id": of, "said": text, "mark": bytes([0, 255, number])}
+            for number, (of, text) in enumerate(zip(("b1", "b1", "b2"), said, strict=True))
+        ]
+        insert_rows(tx, insert_for(tx.connection.dialect.name, SECRETS), rows)
+        marks = [bytes([0, 255, number]) for number in (0, 1, 7)]
+        numbers = [(number, bytes(mark)) for number, mark in MARKS.rows(tx, {"ids": [2, 1]})]
+        return MARKED.list(tx, {"marks": marks}), numbers
+
+    opened, numbers = database.write_now(work)
+    assert opened == [Secret(0, "b1", "one"), Secret(1, "b1", "")]
+    assert numbers == [(1, b"\0\xff\1"), (2, b"\0\xff\2")]

@@ -6,6 +6,7 @@ from sqlalchemy import event
 
 from contatto.capture.model import Field
 from contatto.kit.db.database import Database
+from contatto.kit.db.hot import driver_of
 from contatto.kit.ids import new_id
 from contatto.leads.actions import annotations, merging, records
 from contatto.leads.actions.facets import refresh_with_twins
@@ -93,8 +94,10 @@ def test_who_shares_a_value_is_looked_for_by_values_and_never_by_pairs_of_all_co
     def refresh(tx: Any) -> None:
         leads_made = [make.lead(tx, business_id, MAIL) for _ in range(3)]
         event.listen(tx.connection, "before_cursor_execute", lambda *told: said.append(told[2]))
+        if not tx.locks_rows:  # there the driver is asked itself
+            driver_of(tx).set_trace_callback(said.append)
         refresh_with_twins(tx, business_id, {leads_made[0].id})
 
     database.write_now(refresh)
-    assert any("value_index IN" in each for each in said)
+    assert any("value_index IN" in each or "value_index = ANY" in each for each in said)
     assert not [each for each in said if "contact_points AS" in each]

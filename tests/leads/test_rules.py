@@ -1,5 +1,6 @@
 """Statuses, what makes a lead, which details are new, whose name is better, and what a search means."""
 
+import phonenumbers
 import pytest
 
 from contatto.capture.model import Field
@@ -12,6 +13,7 @@ from contatto.leads.rules.records import (
     check_move,
     detail_key,
     makes_lead,
+    phone_country,
     search_values,
 )
 from tests import make
@@ -104,3 +106,12 @@ def test_the_capitals_of_an_address_make_no_other_address(
     field: Field, one: str, other: str, *, is_same: bool
 ) -> None:
     assert (detail_key(field, one) == detail_key(field, other)) is is_same
+
+
+def test_the_country_of_a_number_is_the_one_that_the_library_finds() -> None:
+    examples = map(phonenumbers.example_number, sorted(phonenumbers.SUPPORTED_REGIONS))
+    for number in filter(None, examples):
+        value = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+        assert phone_country(value) == phonenumbers.region_code_for_number(number), value
+    nowhere = ("+800123456789", "+99", "+0651234567", "65123456")
+    assert [phone_country(value) for value in nowhere] == [None] * 4

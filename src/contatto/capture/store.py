@@ -3,12 +3,15 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Boolean, Column, LargeBinary, String, Table, UniqueConstraint, select
+from sqlalchemy import Boolean, Column, LargeBinary, String, Table, UniqueConstraint, bindparam, select
 
 from contatto.capture.model import Field, Review
+from contatto.kit.db.hot import Query, Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
+from contatto.kit.db.within import within
 from contatto.kit.ids import new_id
 from contatto.kit.rows import row_of
 
@@ -71,12 +74,18 @@ def save_switch(tx: Tx, switch: CaptureSwitch) -> None:
     tx.execute(insert.on_conflict_do_update(index_elements=["channel_account_id"], set_=changed))
 
 
+_SWITCH: Final = Seek(
+    CaptureSwitch,
+    select(capture_switches).where(
+        capture_switches.c.business_id == bindparam("of"),
+        capture_switches.c.channel_account_id == bindparam("account"),
+    ),
+)
+
+
 def find_switch(tx: Tx, business_id: str, channel_account_id: str) -> CaptureSwitch | None:
-    mine = select(capture_switches).where(
-        capture_switches.c.business_id == business_id,
-        capture_switches.c.channel_account_id == channel_account_id,
-    )
-    return tx.find(CaptureSwitch, mine)
+    found = _SWITCH.list(tx, {"of": business_id, "account": channel_account_id})
+    return found[0] if found else None
 
 
 def find_application(tx: Tx, channel_account_id: str) -> CaptureSwitch | None:
@@ -120,14 +129,24 @@ def record_correction(tx: Tx, business_id: str, field: Field, value: str, actor:
     return tx.insert_ignore(capture_corrections, row)
 
 
+_CORRECTED: Final = Query(
+    select(capture_corrections.c.field, capture_corrections.c.value_index).where(
+        capture_corrections.c.business_id == bindparam("of"),
+        within(capture_corrections.c.value_index, "values"),
+    )
+)
+_ANY_CORRECTED: Final = Query(
+    select(capture_corrections.c.id).where(capture_corrections.c.business_id == bindparam("of")).limit(1)
+)
+
+
 def list_corrected(tx: Tx, business_id: str, values: set[tuple[Field, str]]) -> set[tuple[Field, str]]:
     """Those of the values that somebody called no contact."""
+    if not _ANY_CORRECTED.rows(tx, {"of": business_id}):
+        return set()
     indexes = {(field, tx.vault.blind(value, business_id)): (field, value) for field, value in values}
-    mine = select(capture_corrections.c.field, capture_corrections.c.value_index).where(
-        capture_corrections.c.business_id == business_id,
-        capture_corrections.c.value_index.in_([index for _, index in indexes]),
-    )
-    known = {(row["field"], bytes(row["value_index"])) for row in tx.execute(mine).mappings()}
+    asked = {"of": business_id, "values": {index for _, index in indexes}}
+    known = {(field, bytes(index)) for field, index in _CORRECTED.rows(tx, asked)}
     return {value for key, value in indexes.items() if key in known}
 
 

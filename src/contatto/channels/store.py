@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Column, Index, Select, String, Table, UniqueConstraint, select
+from sqlalchemy import Column, Index, Select, String, Table, UniqueConstraint, bindparam, select
 
 from contatto.channels.model import AccountSeen, ChannelAccount, ChannelApp, CheckState, Platform, TokenCheck
+from contatto.kit.db.hot import Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, sealed, tenant, text
 
@@ -90,16 +91,22 @@ def find_public_account(tx: Tx, account_id: str) -> ChannelAccount | None:
     return tx.find(ChannelAccount, select(channel_accounts).where(channel_accounts.c.id == account_id))
 
 
+_BY_EXTERNAL: Final = Seek(
+    ChannelAccount,
+    select(channel_accounts).where(
+        channel_accounts.c.business_id == bindparam("of"),
+        channel_accounts.c.platform == bindparam("on"),
+        channel_accounts.c.external_id == bindparam("named"),
+    ),
+)
+
+
 def find_account_by_external(
     tx: Tx, business_id: str, platform: Platform, external_id: str
 ) -> ChannelAccount | None:
     """An account by the platform's own id of it."""
-    mine = select(channel_accounts).where(
-        channel_accounts.c.business_id == business_id,
-        channel_accounts.c.platform == platform,
-        channel_accounts.c.external_id == external_id,
-    )
-    return tx.find(ChannelAccount, mine)
+    found = _BY_EXTERNAL.list(tx, {"of": business_id, "on": platform, "named": external_id})
+    return found[0] if found else None
 
 
 def list_accounts(tx: Tx, business_id: str) -> list[ChannelAccount]:

@@ -16,11 +16,11 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import and_, func, literal, select, update
+from sqlalchemy import ColumnElement, and_, false, func, literal, literal_column, select, update
 
 from contatto.kit.batches import in_time
 from contatto.kit.db.database import Database
-from contatto.kit.db.hot import insert_new
+from contatto.kit.db.hot import insert_new, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
 from contatto.kit.db.within import within
@@ -71,7 +71,11 @@ class Drain:
     def __init__(self, after: After, claimed: int = CLAIMED) -> None:
         self._kinds = {event_name(kind): (kind, handlers) for kind, handlers in after.items()}
         self._claimed = claimed
-        self._events = Turns(Queue(events, and_(FRESH, events.c.name.in_(self._kinds)), events.c.at))
+        known: ColumnElement[bool] = literal_column(
+            f"name IN ({', '.join(f"'{name}'" for name in self._kinds)})"
+        )
+        is_known = known if self._kinds else false()
+        self._events = Turns(Queue(events, and_(FRESH, is_known), events.c.at))
         self._jobs = Turns(Queue(jobs, DUE, jobs.c.due_at))
 
     @property
@@ -146,7 +150,7 @@ class Drain:
             for each in alone
         ]
         insert_new(tx, jobs, rows)
-        tx.execute(_HANDED_OUT, {"seqs": [event.seq for event in fresh]})
+        update_rows(tx, _HANDED_OUT, [{"seqs": [event.seq for event in fresh]}])
         return len(told) - len(alone)
 
     def _run_some(self, tx: Tx, waiting: list[tuple[Job, StoredEvent]]) -> int:

@@ -74,6 +74,7 @@ def made_at_ms(number: int) -> int:
     return number >> _EPOCH_BITS
 
 
+@lru_cache(maxsize=16_384)
 def named_id(namespace: str, name: str) -> str:
     """Derive the same UUID from the same namespace and name, every time and everywhere.
 

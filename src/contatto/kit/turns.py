@@ -3,10 +3,12 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
+from dataclasses import fields
 from typing import Any, Final, Self
 
 from sqlalchemy import Column, ColumnElement, Integer, Select, Table, bindparam, func, select
 
+from contatto.kit.db.hot import Query, Seek
 from contatto.kit.db.tx import Tx
 
 MOST_TURNS: Final = 50
@@ -42,10 +44,13 @@ class Queue:
         following = select(func.min(business)).where(waits, business > turn.c.id).scalar_subquery()
         turn = turn.union_all(select(following).where(turn.c.id.is_not(None)))
         first_due = select(func.min(due)).where(waits, business == turn.c.id).scalar_subquery()
-        self._businesses = select(turn.c.id).where(turn.c.id.is_not(None), first_due <= now).limit(most)
+        self._businesses = Query(
+            select(turn.c.id).where(turn.c.id.is_not(None), first_due <= now).limit(most)
+        )
         rows = select(table).where(waits, business == bindparam("of"), due <= now)
         rows = rows if also is None else rows.where(also)
         self._rows = rows.order_by(due, *table.primary_key.columns).limit(most)
+        self._seeks: dict[type[Any], Seek[Any]] = {}
         self._locked_rows = self._rows.with_for_update(skip_locked=True)
 
     def given(self, **values: Any) -> Self:
@@ -64,11 +69,19 @@ class Queue:
         Each is looked for in the index, so the many rows of one business are not read.
         """
         values = self.parameters | {"after": after, "now": tx.now, "most": most}
-        return list(tx.execute(self._businesses, values).scalars())
+        return [business_id for (business_id,) in self._businesses.rows(tx, values)]
 
     def list[T](self, tx: Tx, shape: type[T], business_id: str, most: int) -> list[T]:
         """Rows of a business that are due, the first first; nobody else takes them meanwhile."""
-        return tx.list(shape, self.rows(tx), self.values(tx, business_id, most))
+        values = self.values(tx, business_id, most)
+        if tx.locks_rows or not self._has_fields_of(shape):
+            return tx.list(shape, self.rows(tx), values)
+        if shape not in self._seeks:
+            self._seeks[shape] = Seek(shape, self._rows)
+        return self._seeks[shape].list(tx, values)
+
+    def _has_fields_of(self, shape: type[Any]) -> bool:
+        return {field.name for field in fields(shape)} <= set(self._rows.selected_columns.keys())
 
     def rows(self, tx: Tx, *, locked: bool = True) -> Select[Any]:
         """The query of such rows, with ``values``; others take them meanwhile if they are not locked."""

@@ -360,10 +360,18 @@ def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: Conversion
     return tx.find(Attribution, select(conversions).where(*mine, conversions.c.kind == kind))
 
 
+_CREDITED: Final = Seek(
+    Attribution,
+    select(conversions).where(
+        conversions.c.business_id == bindparam("of"), within(conversions.c.subject_id, "subjects")
+    ),
+)
+
+
 def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[str, Attribution]:
     """Attributions by the id of their lead or conversation."""
-    mine = conversions.c.business_id == business_id, conversions.c.subject_id.in_(subject_ids)
-    return {found.subject_id: found for found in tx.list(Attribution, select(conversions).where(*mine))}
+    asked = {"of": business_id, "subjects": subject_ids}
+    return {found.subject_id: found for found in _CREDITED.list(tx, asked)}
 
 
 def list_dropped_days(tx: Tx, business_id: str, ad_account_id: str = "") -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -11,11 +11,13 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    bindparam,
     func,
     select,
     update,
 )
 
+from contatto.kit.db.hot import Query
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, key, metadata, sealed, tenant, text
 from contatto.subscriptions.model import Entity, Push, PushState, Subscription
@@ -81,10 +83,16 @@ def list_subscriptions(tx: Tx, business_id: str, entity: Entity | None = None) -
     return _listed(tx, mine.order_by(subscriptions.c.created_at.desc(), subscriptions.c.number.desc()))
 
 
+_TOLD: Final = Query(
+    select(subscriptions.c.business_id)
+    .where(subscriptions.c.ended_at.is_(None), subscriptions.c.entity == bindparam("entity"))
+    .distinct()
+)
+
+
 def list_told_businesses(tx: Tx, entity: Entity) -> set[str]:
     """The businesses of which some program is told."""
-    live = subscriptions.c.ended_at.is_(None), subscriptions.c.entity == entity
-    return set(tx.execute(select(subscriptions.c.business_id).where(*live).distinct()).scalars())
+    return {business_id for (business_id,) in _TOLD.rows(tx, {"entity": entity})}
 
 
 def list_subscriptions_by_id(tx: Tx, business_id: str, ids: Collection[str]) -> dict[str, Subscription]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Boolean, Column, Index, Integer, String, Table, exists, or_, select, tuple_
 
 from contatto.alerts.model import Alert, Choices, Kind, Way
+from contatto.kit.db.hot import Query
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, metadata, tenant
 from contatto.kit.rows import row_of
@@ -65,11 +66,15 @@ def list_choices(tx: Tx, business_id: str) -> dict[str, Choices]:
     return {each.member_id: each for each in tx.list(Choices, mine)}
 
 
+_WAYS: Final = alert_choices.c.mailed, alert_choices.c.digested, alert_choices.c.pushed
+_ALERTED: Final = Query(
+    select(alert_choices.c.business_id).where(or_(*(way != () for way in _WAYS))).distinct()
+)
+
+
 def list_alerted_businesses(tx: Tx) -> set[str]:
     """The businesses in which somebody wants more than what open pages show."""
-    ways = alert_choices.c.mailed, alert_choices.c.digested, alert_choices.c.pushed
-    wanted = or_(*(way != () for way in ways))
-    return set(tx.execute(select(alert_choices.c.business_id).where(wanted).distinct()).scalars())
+    return {business_id for (business_id,) in _ALERTED.rows(tx, {})}
 
 
 def append_alert(tx: Tx, alert: Alert, due: Mapping[Way, datetime | None]) -> bool:

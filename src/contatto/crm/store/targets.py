@@ -25,6 +25,7 @@ from sqlalchemy import (
 from contatto.crm.model.comparisons import Comparison
 from contatto.crm.model.operations import CrmField
 from contatto.crm.model.targets import MappedField, MappingFault, Sweep, Target, TargetState
+from contatto.kit.db.hot import Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 
@@ -77,18 +78,17 @@ class LiveTarget:
     address: str
 
 
-_LIVE: Final = select(
-    crm_targets.c.id,
-    crm_targets.c.business_id,
-    crm_targets.c.number,
-    crm_targets.c.state,
-    crm_targets.c.address,
-).where(crm_targets.c.business_id == bindparam("of"), crm_targets.c.state != TargetState.REMOVED)
+_LIVE: Final = Seek(
+    LiveTarget,
+    select(crm_targets).where(
+        crm_targets.c.business_id == bindparam("of"), crm_targets.c.state != TargetState.REMOVED
+    ),
+)
 
 
 def list_live_targets(tx: Tx, business_id: str) -> list[LiveTarget]:
     """The targets that the changes of a business's leads are due at, whatever their state."""
-    return tx.list(LiveTarget, _LIVE, {"of": business_id})
+    return _LIVE.list(tx, {"of": business_id})
 
 
 def save_target(tx: Tx, made: Target) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     Column,
@@ -19,9 +19,10 @@ from sqlalchemy import (
 
 from contatto.channels.model import MessageKind, Sender
 from contatto.inbox.model import Message
-from contatto.kit.db.hot import insert_new
+from contatto.kit.db.hot import Query, insert_new
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant, text
+from contatto.kit.db.within import within
 from contatto.kit.looks import note_seen
 
 messages = Table(
@@ -71,10 +72,14 @@ def append_messages(tx: Tx, said: Iterable[tuple[str, Message]]) -> int:
     return insert_new(tx, messages, [_row_of(tx, business_id, message) for business_id, message in said])
 
 
+_KNOWN: Final = Query(
+    select(messages.c.id).where(within(messages.c.business_id, "businesses"), within(messages.c.id, "ids"))
+)
+
+
 def list_known_messages(tx: Tx, business_ids: Collection[str], message_ids: Collection[str]) -> set[str]:
     """Those of the ids of which there is a message; for the worker."""
-    mine = messages.c.business_id.in_(business_ids), messages.c.id.in_(message_ids)
-    return set(tx.execute(select(messages.c.id).where(*mine)).scalars())
+    return {each for (each,) in _KNOWN.rows(tx, {"businesses": business_ids, "ids": message_ids})}
 
 
 def _row_of(tx: Tx, business_id: str, message: Message) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from sqlalchemy import (
 
 from contatto.inbox.model import InlineNotice
 from contatto.inbox.store.conversations import conversations
-from contatto.kit.db.hot import insert_new
+from contatto.kit.db.hot import Query, insert_new
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Words, instant, key, metadata, tenant
 from contatto.kit.db.within import within
@@ -33,8 +33,10 @@ inline_notices = Table(
 )
 
 
-_THERE: Final = select(inline_notices.c.id).where(
-    within(inline_notices.c.business_id, "businesses"), within(inline_notices.c.id, "ids")
+_THERE: Final = Query(
+    select(inline_notices.c.id).where(
+        within(inline_notices.c.business_id, "businesses"), within(inline_notices.c.id, "ids")
+    )
 )
 
 
@@ -44,7 +46,7 @@ def append_notices(tx: Tx, posted: Iterable[InlineNotice]) -> list[InlineNotice]
     if not first:
         return []
     of = {"businesses": {each.business_id for each in first.values()}, "ids": list(first)}
-    there = set(tx.execute(_THERE, of).scalars())
+    there = {each for (each,) in _THERE.rows(tx, of)}
     new = [each for each in first.values() if each.id not in there]
     insert_new(tx, inline_notices, [row_of(each) for each in new])
     return new

@@ -18,9 +18,10 @@ from sqlalchemy import (
 )
 
 from contatto.inbox.model import Person
-from contatto.kit.db.hot import insert_new, update_rows
+from contatto.kit.db.hot import Seek, insert_new, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant, instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.within import within
 from contatto.kit.rows import row_of
 from contatto.leads.rules.records import name_key
 
@@ -137,10 +138,14 @@ def load_person(tx: Tx, business_id: str, person_id: str) -> Person:
     return tx.list(Person, select(persons).where(mine, persons.c.id == person_id))[0]
 
 
+_OF_MANY: Final = Seek(
+    Person, select(persons).where(within(persons.c.business_id, "businesses"), within(persons.c.id, "ids"))
+)
+
+
 def list_persons_of_many(tx: Tx, business_ids: Collection[str], person_ids: Collection[str]) -> list[Person]:
     """Persons of several businesses, for the worker."""
-    mine = persons.c.business_id.in_(business_ids)
-    return tx.list(Person, select(persons).where(mine, persons.c.id.in_(person_ids)))
+    return _OF_MANY.list(tx, {"businesses": business_ids, "ids": person_ids})
 
 
 def list_persons(tx: Tx, business_id: str, person_ids: set[str]) -> dict[str, Person]:

@@ -12,17 +12,21 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    bindparam,
     func,
     literal,
     literal_column,
+    null,
     select,
     update,
 )
 
 from contatto.channels.model import Platform
 from contatto.inbox.model import Ledger, Receipt, ReceiptState
+from contatto.kit.db.hot import update_rows
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant
+from contatto.kit.db.within import within
 from contatto.kit.turns import Queue
 
 _WAITS: Final[ColumnElement[bool]] = literal_column("state = 'received'")
@@ -89,12 +93,19 @@ def _try_account(tx: Tx, business_id: str, account: str) -> bool:
     return bool(tx.scalar(select(func.pg_try_advisory_xact_lock(number))))
 
 
+_REFUSE: Final = (
+    update(receipts)
+    .where(within(receipts.c.id, "ids"))
+    .values(state=bindparam("now_state"), reason=bindparam("why"))
+)
+_SETTLE: Final = _REFUSE.values(body=null())
+
+
 def mark_receipts(tx: Tx, settled: Sequence[Receipt], state: ReceiptState, reason: str | None) -> None:
     """Settle receipts. The body of a stored one is let go: the message is kept, the copy is not needed."""
-    values: dict[str, Any] = {"state": state, "reason": reason}
-    if state in (ReceiptState.STORED, ReceiptState.MERGED):
-        values["body"] = None
-    tx.execute(update(receipts).where(receipts.c.id.in_([each.id for each in settled])).values(**values))
+    is_kept = state not in (ReceiptState.STORED, ReceiptState.MERGED)
+    values = {"ids": [each.id for each in settled], "now_state": state, "why": reason}
+    update_rows(tx, _REFUSE if is_kept else _SETTLE, [values])
 
 
 def mark_receipt_tried(tx: Tx, receipt: Receipt) -> None:

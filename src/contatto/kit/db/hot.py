@@ -16,6 +16,7 @@ from sqlalchemy.dialects import sqlite
 
 from contatto.kit.db.changes import note_change
 from contatto.kit.db.tx import Row, Tx, insert_or_ignore, plain_insert
+from contatto.kit.sealed import SealedText
 
 type _Convert = Callable[[Any], Any]
 _DIALECT: Final = sqlite.dialect()
@@ -31,11 +32,18 @@ class _Bound:
     standing: dict[str, Any]
     """Values that are part of the statement itself, such as its limit."""
 
+    @property
+    def pick(self) -> Callable[[Row], Sequence[Any]]:
+        """Takes the values out of a row."""
+        if len(self.names) > 1:
+            return itemgetter(*self.names)
+        return lambda row: [row[name] for name in self.names]
+
     def with_standing(self, rows: Sequence[Row]) -> Sequence[Row]:
         return [{**self.standing, **row} for row in rows] if self.standing else rows
 
     def values_of(self, rows: Iterable[Row]) -> list[Sequence[Any]]:
-        pick = itemgetter(*self.names)
+        pick = self.pick
         if not self.converts:
             return [pick(row) for row in rows]
         found: list[Sequence[Any]] = []
@@ -47,14 +55,14 @@ class _Bound:
         return found
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _bound(statement: Any, given: tuple[str, ...] | None) -> _Bound | None:
     """How the driver runs a statement; None where SQLAlchemy must: it makes some of the values itself."""
     compiled = statement.compile(dialect=_DIALECT, column_keys=given)
     names = tuple(compiled.positiontup or ())
     if any(compiled.binds[name].expanding for name in names):
         return None
-    if getattr(compiled, "insert_prefetch", ()) or getattr(compiled, "update_prefetch", ()) or len(names) < 2:
+    if getattr(compiled, "insert_prefetch", ()) or getattr(compiled, "update_prefetch", ()):
         return None
     kinds = [compiled.binds[name].type.dialect_impl(_DIALECT) for name in names]
     processors = [kind.bind_processor(_DIALECT) for kind in kinds]
@@ -104,41 +112,70 @@ def _one_or_many(rows: Sequence[Row]) -> Row | Sequence[Row]:
     return rows[0] if len(rows) == 1 else rows
 
 
-class Seek[T]:
-    """A query that is asked for each event, of the columns of one table that a dataclass has.
+class Query:
+    """A query that is made once and asked all the time.
 
     Args:
-        shape: the dataclass of a row.
-        statement: made once; what differs is a ``bindparam``, and what does not stands in it as a literal.
+        statement: what differs is a ``bindparam``, and many values are one of them (``kit/db/within``).
     """
 
-    def __init__(self, shape: type[T], statement: Select[Any]) -> None:
-        names = [field.name for field in fields(shape)]  # type: ignore[arg-type]
-        self._shape = shape
-        self._statement = statement.with_only_columns(
-            *(statement.selected_columns[name] for name in names), maintain_column_froms=True
-        )
+    def __init__(self, statement: Any) -> None:
+        self._statement = statement
 
-    def list(self, tx: Tx, values: dict[str, Any]) -> list[T]:
-        """All rows, in the order of the query."""
+    def rows(self, tx: Tx, values: dict[str, Any]) -> list[Sequence[Any]]:
+        """The rows, each with its values in the order of the query."""
         bound = None if tx.locks_rows else _bound(self._statement, None)
         if bound is None:
-            return tx.list(self._shape, self._statement, values)
+            return [tuple(row) for row in tx.execute(self._statement, values)]
         (asked,) = bound.values_of([bound.standing | values])
-        found = driver_of(tx).execute(bound.sql, asked).fetchall()
-        return [self._made(row) for row in found]
+        found: list[Sequence[Any]] = driver_of(tx).execute(bound.sql, asked).fetchall()
+        return [self._read(row) for row in found] if self._reads else found
 
-    def _made(self, row: Sequence[Any]) -> T:
+    def _read(self, row: Sequence[Any]) -> Sequence[Any]:
         values = list(row)
         for place, convert in self._reads:
             values[place] = convert(values[place])
-        return self._shape(*values)
+        return values
 
     @cached_property
     def _reads(self) -> tuple[tuple[int, _Convert], ...]:
         kinds = [column.type.dialect_impl(_DIALECT) for column in self._statement.selected_columns]
         processors = [kind.result_processor(_DIALECT, None) for kind in kinds]
         return tuple((place, convert) for place, convert in enumerate(processors) if convert)
+
+
+class Seek[T](Query):
+    """The same for the columns of one table that a dataclass has; sealed texts come opened.
+
+    Args:
+        shape: the dataclass of a row.
+        statement: as in ``Query``.
+    """
+
+    def __init__(self, shape: type[T], statement: Select[Any]) -> None:
+        names = [field.name for field in fields(shape)]  # type: ignore[arg-type]
+        self._shape = shape
+        self._sealed = [place for place, field in enumerate(fields(shape)) if field.type is SealedText]  # type: ignore[arg-type]
+        self._tenant = names.index("business_id") if self._sealed else -1
+        super().__init__(
+            statement.with_only_columns(
+                *(statement.selected_columns[name] for name in names), maintain_column_froms=True
+            )
+        )
+
+    def list(self, tx: Tx, values: dict[str, Any]) -> list[T]:
+        """All rows, in the order of the query."""
+        if tx.locks_rows:
+            return tx.list(self._shape, self._statement, values)
+        rows = self.rows(tx, values)
+        return [self._shape(*(self._opened(tx, row) if self._sealed else row)) for row in rows]
+
+    def _opened(self, tx: Tx, row: Sequence[Any]) -> Sequence[Any]:
+        values = list(row)
+        for place in self._sealed:
+            sealed = values[place]
+            values[place] = "" if sealed is None else tx.vault.open(sealed, values[self._tenant])
+        return values
 
 
 def _run_many(tx: Tx, sql: str, values: Sequence[Any]) -> Any:

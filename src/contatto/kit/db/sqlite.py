@@ -19,6 +19,7 @@ from contatto.kit.db.gathered import GatheredRows
 from contatto.kit.db.lanes import Lanes, Write
 from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.tx import Row, Tx
+from contatto.kit.db.within import BYTES_OF
 from contatto.kit.parts import Parts
 from contatto.kit.vault import Vault
 
@@ -205,6 +206,7 @@ def _prepare(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves; the driver's own habit breaks savepoints
     for pragma in _PRAGMAS:
         connection.execute(pragma)
+    connection.create_function(BYTES_OF, 1, bytes.fromhex, deterministic=True)
 
 
 def _begin(connection: Connection) -> None:

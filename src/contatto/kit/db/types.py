@@ -1,7 +1,7 @@
 """Column types that mean the same on SQLite and PostgreSQL."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -34,10 +34,21 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else micros(value)
+        return _to_micros(value)  # where a value becomes part of the text
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else from_micros(value)
+    def bind_processor(self, dialect: Dialect) -> Callable[[datetime | None], int | None]:
+        return _to_micros
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[int | None], datetime | None]:
+        return _to_instant
+
+
+def _to_micros(value: datetime | None) -> int | None:
+    return None if value is None else micros(value)
+
+
+def _to_instant(value: int | None) -> datetime | None:
+    return None if value is None else from_micros(value)
 
 
 class Choice[E: StrEnum](TypeDecorator[E]):
@@ -49,12 +60,17 @@ class Choice[E: StrEnum](TypeDecorator[E]):
     def __init__(self, kind: type[E]) -> None:
         super().__init__()
         self.kind = kind
+        self._texts: dict[str | None, str | None] = {None: None} | {each: each.value for each in kind}
+        self._members: dict[str | None, E | None] = {None: None} | {each.value: each for each in kind}
 
     def process_bind_param(self, value: E | str | None, dialect: Dialect) -> str | None:
-        return None if value is None else self.kind(value).value
+        return self._texts[value]
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> E | None:
-        return None if value is None else self.kind(value)
+    def bind_processor(self, dialect: Dialect) -> Callable[[E | str | None], str | None]:
+        return self._texts.__getitem__
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], E | None]:
+        return self._members.__getitem__
 
 
 class Words(TypeDecorator[tuple[str, ...]]):

@@ -8,7 +8,17 @@ import json
 from collections.abc import Collection
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Dialect, Integer, String, Text, bindparam
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Dialect,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    bindparam,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -17,7 +27,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
 class _Values(TypeDecorator[Collection[Any]]):
-    """Many texts or numbers as one parameter: a list of JSON on SQLite, an array on PostgreSQL."""
+    """Many texts, numbers or bytes as one parameter: a list of JSON on SQLite, an array on PostgreSQL."""
 
     impl = Text
     cache_ok = True
@@ -32,11 +42,16 @@ class _Values(TypeDecorator[Collection[Any]]):
 
     def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
         given = list(value or ())
-        return given if dialect.name == "postgresql" else json.dumps(given)
+        if dialect.name == "postgresql":
+            return given
+        return json.dumps([each.hex() for each in given] if self.item is LargeBinary else given)
 
 
 _TEXTS: Final = _Values(String)
 _NUMBERS: Final = _Values(BigInteger)
+_BYTES: Final = _Values(LargeBinary)
+BYTES_OF: Final = "bytes_of"
+"""A function of ours on SQLite that reads hexadecimal digits; its own came late, with 3.41."""
 
 
 class _Within(FunctionElement[bool]):
@@ -47,15 +62,20 @@ class _Within(FunctionElement[bool]):
 
 
 def within(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
-    """Whether a column of texts or whole numbers is one of the values that a parameter of this name has."""
-    is_number = isinstance(column.type, Integer | BigInteger)
-    return _Within(column, bindparam(name, type_=_NUMBERS if is_number else _TEXTS))
+    """Whether a column of texts, whole numbers or bytes is one of the values of a parameter of this name."""
+    if isinstance(column.type, LargeBinary):
+        kind = _BYTES
+    else:
+        kind = _NUMBERS if isinstance(column.type, Integer | BigInteger) else _TEXTS
+    return _Within(column, bindparam(name, type_=kind))
 
 
 @compiles(_Within, "sqlite")
 def _on_sqlite(element: _Within, compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(each, **options) for each in element.clauses)
-    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608  # both are compiled: no values
+    is_bytes = isinstance(next(iter(element.clauses)).type, LargeBinary)
+    value = f"{BYTES_OF}(value)" if is_bytes else "value"
+    return f"{column} IN (SELECT {value} FROM json_each({values}))"  # noqa: S608  # both are compiled: no values
 
 
 @compiles(_Within, "postgresql")

@@ -137,10 +137,23 @@ def detail_key(field: Field, value: str) -> tuple[Field, str]:
     return field, value.casefold() if field is Field.EMAIL else value
 
 
+_PLAIN_NUMBER: Final = re.compile(r"\+[1-9][0-9]{7,14}")
+_ONLY_REGION: Final = {
+    str(code): regions[0]
+    for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items()
+    if len(regions) == 1
+}
+"""The countries that have their code to themselves: for most numbers nothing else need be looked at."""
+
+
 def phone_country(value: str) -> str | None:
     """The country of an international phone number, or None for what is none."""
     if not value.startswith("+"):
         return None
+    if _PLAIN_NUMBER.fullmatch(value):
+        for digits in (2, 3, 4):  # no code of a country is the beginning of another
+            if (only := _ONLY_REGION.get(value[1:digits])) is not None:
+                return only if only in phonenumbers.SUPPORTED_REGIONS else None
     try:
         region = phonenumbers.region_code_for_number(phonenumbers.parse(value))
     except phonenumbers.NumberParseException:

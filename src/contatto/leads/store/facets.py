@@ -7,20 +7,21 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
-    LargeBinary,
-    Select,
     String,
     bindparam,
     case,
     cast,
     literal,
+    or_,
     select,
     union_all,
     update,
 )
 
 from contatto.capture.model import Field
+from contatto.kit.db.hot import Query, update_rows
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.within import within
 from contatto.leads.rules.facets import CONSENT, EMAIL, LABELLED, PHONE, TWIN, Facet, facet_word, join_words
 from contatto.leads.store.annotations import lead_labels
 from contatto.leads.store.entries import lead_entries
@@ -29,12 +30,12 @@ from contatto.leads.store.records import contact_points, evidence, leads
 PHONES: Final = (Field.PHONE, Field.WHATSAPP)
 _AT_ONCE: Final = 500
 _VALUES_AT_ONCE: Final = 5_000
-_OF, _IDS = bindparam("of", type_=String()), bindparam("ids", expanding=True, type_=String())
+_OF: Final = bindparam("of", type_=String())
 
 
 def _pairs(facet: Facet, lead_id: ColumnElement[Any], value: ColumnElement[Any]) -> Any:
     table = lead_id.table
-    mine = (table.c.business_id == _OF, lead_id.in_(_IDS))
+    mine = (table.c.business_id == _OF, within(lead_id, "ids"))
     return select(lead_id.label("lead_id"), literal(facet.value).label("facet"), value.label("value")).where(
         *mine
     )
@@ -42,14 +43,15 @@ def _pairs(facet: Facet, lead_id: ColumnElement[Any], value: ColumnElement[Any])
 
 def _all_pairs() -> CompoundSelect[Any]:
     point = contact_points.c
-    kind = case((point.field.in_(PHONES), PHONE), else_=EMAIL)
+    is_phone = or_(*(point.field == field for field in PHONES))  # an IN would be spelled out each time
+    kind = case((is_phone, PHONE), else_=EMAIL)
     of_evidence, of_entry = evidence.c.lead_id, lead_entries.c.lead_id
     return union_all(
         _pairs(Facet.ORIGIN, leads.c.id, cast(leads.c.origin, String)),
         _pairs(Facet.ORIGIN, point.lead_id, cast(point.origin, String)),
         _pairs(Facet.ORIGIN, of_evidence, cast(evidence.c.origin, String)),
         _pairs(Facet.REACH, point.lead_id, kind).where(
-            point.field.in_((*PHONES, Field.EMAIL)), point.wrong_at.is_(None)
+            or_(is_phone, point.field == Field.EMAIL), point.wrong_at.is_(None)
         ),
         _pairs(Facet.COUNTRY, point.lead_id, point.country).where(point.country.is_not(None)),
         _pairs(Facet.LABEL, lead_labels.c.lead_id, lead_labels.c.label_id),
@@ -59,21 +61,25 @@ def _all_pairs() -> CompoundSelect[Any]:
     )
 
 
-_PAIRS: Final = _all_pairs()
-_POINTS: Final = select(contact_points.c.lead_id, contact_points.c.value_index).where(
-    contact_points.c.business_id == _OF, contact_points.c.lead_id.in_(_IDS)
+_PAIRS: Final = Query(_all_pairs())
+_POINTS: Final = Query(
+    select(contact_points.c.lead_id, contact_points.c.value_index).where(
+        contact_points.c.business_id == _OF, within(contact_points.c.lead_id, "ids")
+    )
 )
-_HAVING: Final = select(contact_points.c.lead_id, contact_points.c.value_index).where(
-    contact_points.c.business_id == _OF,
-    contact_points.c.value_index.in_(bindparam("values", expanding=True, type_=LargeBinary())),
+_ALL_HAVING: Final = select(contact_points.c.lead_id, contact_points.c.value_index).where(
+    contact_points.c.business_id == _OF, within(contact_points.c.value_index, "values")
 )
+_HAVING: Final = Query(_ALL_HAVING)
 """Who has some contact values. Asked in two steps, not as a join of a table with itself: while PostgreSQL
 knows little of a table, it may go through all of it for each value then, half a second for each batch.
 """
-_LISTED: Final = _HAVING.join(leads, leads.c.id == contact_points.c.lead_id).where(
-    leads.c.hidden_at.is_(None)
+_LISTED: Final = Query(
+    _ALL_HAVING.join(leads, leads.c.id == contact_points.c.lead_id).where(leads.c.hidden_at.is_(None))
 )
-_OWN: Final = select(leads.c.id, leads.c.facets).where(leads.c.business_id == _OF, leads.c.id.in_(_IDS))
+_OWN: Final = Query(
+    select(leads.c.id, leads.c.facets).where(leads.c.business_id == _OF, within(leads.c.id, "ids"))
+)
 _KEEP: Final = (
     update(leads)
     .where(leads.c.business_id == bindparam("of"), leads.c.id == bindparam("of_lead"))
@@ -87,10 +93,10 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
     for start in range(0, len(ids), _AT_ONCE):
         some = ids[start : start + _AT_ONCE]
         values = {"of": business_id, "ids": some}
-        kept = {row["id"]: row["facets"] for row in tx.execute(_OWN, values).mappings()}
+        kept = dict(map(tuple, _OWN.rows(tx, values)))
         words: dict[str, set[str]] = {lead_id: set() for lead_id in some}
-        for row in tx.execute(_PAIRS, values).mappings():
-            words[row["lead_id"]].add(facet_word(Facet(row["facet"]), row["value"]))
+        for lead_id, facet, value in _PAIRS.rows(tx, values):
+            words[lead_id].add(facet_word(Facet(facet), value))
         for lead_id in _list_twins(tx, values):
             words[lead_id].add(facet_word(Facet.SIGN, TWIN))
         texts = {lead_id: join_words(found) for lead_id, found in words.items()}
@@ -99,8 +105,7 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
             for lead_id, text in texts.items()
             if lead_id in kept and text != kept[lead_id]
         ]
-        if rows:
-            tx.execute(_KEEP, rows)
+        update_rows(tx, _KEEP, rows)
 
 
 def _list_twins(tx: Tx, values: dict[str, Any]) -> set[str]:
@@ -119,14 +124,14 @@ def list_sharing_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> s
 
 
 def _list_points(tx: Tx, values: dict[str, Any]) -> list[tuple[str, bytes]]:
-    return [(row.lead_id, bytes(row.value_index)) for row in tx.execute(_POINTS, values)]
+    return [(lead_id, bytes(value)) for lead_id, value in _POINTS.rows(tx, values)]
 
 
 def _list_having(
-    tx: Tx, which: Select[Any], business_id: str, points: Collection[tuple[str, bytes]]
+    tx: Tx, which: Query, business_id: str, points: Collection[tuple[str, bytes]]
 ) -> Iterator[tuple[str, bytes]]:
     """The leads that have one of the contact values of these points."""
     distinct = sorted({value for _, value in points})
     for start in range(0, len(distinct), _VALUES_AT_ONCE):
         some = {"of": business_id, "values": distinct[start : start + _VALUES_AT_ONCE]}
-        yield from ((row.lead_id, bytes(row.value_index)) for row in tx.execute(which, some))
+        yield from ((lead_id, bytes(value)) for lead_id, value in which.rows(tx, some))

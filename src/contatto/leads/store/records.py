@@ -1,8 +1,9 @@
 """Tables of leads, contact points, evidence and history; contact values are sealed, with a blind index."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -16,14 +17,17 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    bindparam,
     literal_column,
     select,
     update,
 )
 
 from contatto.capture.model import Field
+from contatto.kit.db.hot import Query
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.within import within
 from contatto.kit.looks import note_seen
 from contatto.kit.rows import row_of
 from contatto.kit.timestamps import micros
@@ -252,26 +256,20 @@ def point_row(vault: Vault, business_id: str, point: ContactPoint) -> dict[str, 
     }
 
 
+_POINTS: Final = Query(
+    select(*(contact_points.c[each.name] for each in fields(ContactPoint)))
+    .where(contact_points.c.business_id == bindparam("of"), within(contact_points.c.lead_id, "ids"))
+    .order_by(contact_points.c.created_at, contact_points.c.id)
+)
+
+
 def list_contact_points(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str, list[ContactPoint]]:
     """Contact points by lead, their values opened: the main one first, wrong ones last, else by age."""
-    mine = (
-        select(contact_points)
-        .where(contact_points.c.business_id == business_id, contact_points.c.lead_id.in_(lead_ids))
-        .order_by(contact_points.c.created_at, contact_points.c.id)
-    )
     found: dict[str, list[ContactPoint]] = {lead_id: [] for lead_id in lead_ids}
-    for row in tx.execute(mine).mappings():
-        point = ContactPoint(
-            id=row["id"],
-            lead_id=LeadId(row["lead_id"]),
-            field=row["field"],
-            value=tx.vault.open(row["value"], business_id),
-            origin=row["origin"],
-            created_at=row["created_at"],
-            main_at=row["main_at"],
-            wrong_at=row["wrong_at"],
-        )
-        found[row["lead_id"]].append(point)
+    for row in _POINTS.rows(tx, {"of": business_id, "ids": lead_ids}):
+        point_id, lead_id, field, value, *others = row
+        opened = tx.vault.open(value, business_id)
+        found[lead_id].append(ContactPoint(point_id, LeadId(lead_id), field, opened, *others))
     for points in found.values():
         points.sort(
             key=lambda each: (each.wrong_at is not None, -micros(each.main_at) if each.main_at else 0)

@@ -5,9 +5,10 @@ from typing import Any, Final
 
 from sqlalchemy import LargeBinary, String, Table, bindparam, select, update
 
-from contatto.kit.db.hot import insert_all, insert_new, update_rows
+from contatto.kit.db.hot import Seek, insert_all, insert_new, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
+from contatto.kit.db.within import within
 from contatto.leads.model.leads import ContactPoint, Evidence, HistoryEntry, Lead
 from contatto.leads.rules.records import name_key
 from contatto.leads.store.records import (
@@ -37,10 +38,16 @@ _START: Final = _change_one(leads).values(created_at=_MOMENT)
 _POINT_START: Final = _change_one(contact_points).values(created_at=_MOMENT)
 
 
+_MANY: Final = select(leads).where(
+    leads.c.business_id == bindparam("of"), within(leads.c.person_id, "persons")
+)
+_OF_PERSONS: Final = Seek(Lead, _MANY)
+_LOCKED: Final = Seek(Lead, _MANY.order_by(leads.c.id).with_for_update())
+
+
 def list_leads_of_persons(tx: Tx, business_id: str, person_ids: Collection[str]) -> list[Lead]:
     """The leads of persons, locked until the end of the transaction."""
-    mine = select(leads).where(leads.c.business_id == business_id, leads.c.person_id.in_(person_ids))
-    return tx.list(Lead, mine.order_by(leads.c.id).with_for_update() if tx.locks_rows else mine)
+    return (_LOCKED if tx.locks_rows else _OF_PERSONS).list(tx, {"of": business_id, "persons": person_ids})
 
 
 def save_leads(tx: Tx, new: Collection[Lead]) -> int:

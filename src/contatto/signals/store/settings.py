@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Index, String, Table, select, update
+from sqlalchemy import BigInteger, Column, Index, String, Table, bindparam, select, update
 
 from contatto.ad_platforms.model import AdPlatform
 from contatto.ad_platforms.store.accounts import outside_accounts, outside_tokens
+from contatto.kit.db.hot import Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, metadata, tenant, text
 from contatto.kit.rows import row_of
@@ -117,13 +118,17 @@ def find_signal_settings(tx: Tx, business_id: str, outside_account_id: str) -> S
     return _settings(found) if found else None
 
 
+_ON: Final = Seek(
+    _Row,
+    select(signal_settings)
+    .where(signal_settings.c.business_id == bindparam("of"), signal_settings.c.mode != SignalMode.OFF)
+    .order_by(signal_settings.c.outside_account_id),
+)
+
+
 def list_signal_settings(tx: Tx, business_id: str) -> list[SignalSettings]:
     """The settings of all accounts that signals go to, or are kept for."""
-    mine = select(signal_settings).where(
-        signal_settings.c.business_id == business_id, signal_settings.c.mode != SignalMode.OFF
-    )
-    rows = tx.list(_Row, mine.order_by(signal_settings.c.outside_account_id))
-    return [_settings(row) for row in rows]
+    return [_settings(row) for row in _ON.list(tx, {"of": business_id})]
 
 
 def list_renewed_settings(tx: Tx, limit: int) -> list[SignalSettings]:
