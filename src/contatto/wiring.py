@@ -15,6 +15,7 @@ from contatto.alerts.actions import telling as alerts
 from contatto.alerts.model import AlertRaised, Way
 from contatto.alerts.store.records import has_due_alert, list_alerted_businesses
 from contatto.audiences import actions as audiences
+from contatto.capture.rules import warm
 from contatto.channels.actions import account_check_kind
 from contatto.channels.index import AppIndex
 from contatto.channels.model import ChannelChecked, ChannelLost, Platform
@@ -391,6 +392,7 @@ def install(settings: Settings) -> Installation:
         ports=PORTS,
         after=AFTER,
         told_to={outbox.event_name(kind): permission.value for kind, permission in TOLD_TO.items()},
+        prepare=warm,
         queued_work=partial(queued_work, settings),
         makings=MAKINGS,
         outbound=kinds,

@@ -58,6 +58,7 @@ class Worker:
         makers = [Maker(self._db, kind) for kind in self._installation.makings]
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._try("prepare", self._prepare))
                 for work in self._installation.queued_work(self._db.parallel_batches):
                     run = partial(run_queued, self._db, work)
                     tasks.create_task(self._repeat(work.name, run, work.gather_s, work.tables))
@@ -76,6 +77,11 @@ class Worker:
             for maker in makers:
                 maker.stop()
             await client.close()
+
+    async def _prepare(self) -> int:
+        """Read what the first message would wait for, such as the words of all languages."""
+        await asyncio.to_thread(self._installation.prepare)
+        return 0
 
     async def _keep_maintenance(self) -> None:
         await asyncio.sleep(REST_S)
