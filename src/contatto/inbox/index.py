@@ -42,7 +42,8 @@ class Threads:
         self._seen: list[Person] = []
         self._stated: list[Person] = []
         self._addresses: list[tuple[Person, str]] = []
-        self._new_conversations: list[Conversation] = []
+        self._new_conversations: dict[str, Conversation] = {}
+        self._is_new_moved = False
         self._new_messages: list[tuple[str, Message]] = []
         self._moves: list[Move] = []
         self._starts: list[tuple[Conversation, datetime]] = []
@@ -116,7 +117,7 @@ class Threads:
     def open(self, fresh: Conversation) -> Conversation:
         """Keep a new conversation."""
         self._conversations[fresh.id] = fresh
-        self._new_conversations.append(fresh)
+        self._new_conversations[fresh.id] = fresh
         return fresh
 
     def append(self, business_id: str, message: Message) -> bool:
@@ -130,13 +131,22 @@ class Threads:
         return True
 
     def move(self, move: Move) -> None:
-        """Move a conversation along."""
-        self._moves.append(move)
+        """Move a conversation along; a new one is kept as all that happened to it leaves it."""
+        fresh = self._new_conversations.get(move.conversation.id)
+        if fresh is None:
+            self._moves.append(move)
+        else:
+            self._new_conversations[fresh.id] = conversations.moved(fresh, move)
+            self._is_new_moved = True
 
     def start(self, conversation: Conversation, at: datetime) -> None:
         """Note when the person of a conversation wrote first, as far as is known."""
-        self._starts.append((conversation, at))
         self._conversations[conversation.id] = replace(conversation, started_at=at)
+        fresh = self._new_conversations.get(conversation.id)
+        if fresh is None:
+            self._starts.append((conversation, at))
+        elif fresh.started_at is None or fresh.started_at > at:
+            self._new_conversations[fresh.id] = replace(fresh, started_at=at)
 
     def forget(self, conversation: Conversation) -> None:
         """Read a conversation anew when it is needed again: somebody else has changed its row."""
@@ -146,15 +156,16 @@ class Threads:
         """Write what there is to write.
 
         Raises:
-            Overtaken: a message that was not there was stored by somebody else.
+            Overtaken: what was not there was stored by somebody else.
         """
-        tx = self._tx
+        tx, fresh = self._tx, self._new_conversations.values()
         persons.save_persons(tx, self._new_persons)
         persons.record_persons_seen(tx, self._seen)
         persons.record_stated_names(tx, self._stated)
         for person, address in self._addresses:
             persons.record_address(tx, person.business_id, person.id, address)
-        conversations.save_conversations(tx, self._new_conversations)
+        if conversations.save_conversations(tx, fresh) < len(fresh) and self._is_new_moved:
+            raise Overtaken
         if messages.append_messages(tx, self._new_messages) < len(self._new_messages):
             raise Overtaken
         conversations.record_moves(tx, self._moves)

@@ -32,9 +32,10 @@ from contatto.inbox.model import Conversation, ThreadState
 from contatto.inbox.store.mentions import conversations_naming
 from contatto.inbox.store.messages import messages
 from contatto.inbox.store.persons import persons
-from contatto.kit.db.hot import insert_new, update_rows
+from contatto.kit.db.hot import Seek, insert_new, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Instant, instant, key, metadata, tenant
+from contatto.kit.db.within import within
 from contatto.kit.rows import row_of
 from contatto.leads.rules.records import folded
 
@@ -112,9 +113,9 @@ class Move:
     is_automatic: bool = False
 
 
-def save_conversations(tx: Tx, found: Iterable[Conversation]) -> None:
-    """Insert conversations; those that are there stay as they are."""
-    insert_new(tx, conversations, [row_of(each) for each in found])
+def save_conversations(tx: Tx, found: Iterable[Conversation]) -> int:
+    """Insert conversations; those that are there stay as they are. Say how many were not there before."""
+    return insert_new(tx, conversations, [row_of(each) for each in found])
 
 
 _ONE = (conversations.c.business_id == bindparam("of_business"), conversations.c.id == bindparam("of_id"))
@@ -152,15 +153,19 @@ _START: Final = (
 )
 
 
+_OF_MANY: Final = select(conversations).where(
+    within(conversations.c.business_id, "businesses"), within(conversations.c.id, "ids")
+)
+_TO_MOVE: Final = Seek(Conversation, _OF_MANY)
+_LOCKED: Final = Seek(Conversation, _OF_MANY.order_by(conversations.c.id).with_for_update())
+
+
 def list_conversations_to_move(
     tx: Tx, business_ids: Collection[str], conversation_ids: Collection[str]
 ) -> list[Conversation]:
     """Conversations of several businesses, locked until the end of the transaction; for the worker."""
-    mine = conversations.c.business_id.in_(business_ids), conversations.c.id.in_(conversation_ids)
-    found = select(conversations).where(*mine)
-    return tx.list(
-        Conversation, found.order_by(conversations.c.id).with_for_update() if tx.locks_rows else found
-    )
+    values = {"businesses": business_ids, "ids": conversation_ids}
+    return (_LOCKED if tx.locks_rows else _TO_MOVE).list(tx, values)
 
 
 def find_conversation(tx: Tx, business_id: str, conversation_id: str) -> Conversation | None:
@@ -297,9 +302,29 @@ def record_moves(tx: Tx, moves: Iterable[Move]) -> None:
 
 def _row_of_move(move: Move) -> dict[str, Any]:
     of = move.conversation
-    is_silent = move.is_automatic or of.state is ThreadState.BLOCKED
-    kind = "silent" if is_silent else "customer" if move.from_customer else "business"
-    return {"of_business": of.business_id, "of_id": of.id, "moment": move.at, "kind": kind}
+    return {"of_business": of.business_id, "of_id": of.id, "moment": move.at, "kind": _kind_of(move)}
+
+
+def _kind_of(move: Move) -> str:
+    if move.is_automatic or move.conversation.state is ThreadState.BLOCKED:
+        return "silent"
+    return "customer" if move.from_customer else "business"
+
+
+def moved(conversation: Conversation, move: Move) -> Conversation:
+    """A conversation as a move leaves it, by the same rules as in the table; for one that is not kept yet."""
+    kind, last, waiting = _kind_of(move), conversation.last_message_at, conversation.waiting_since
+    is_late = last is not None and last > move.at
+    if kind != "silent" and not is_late:
+        waiting = (waiting or move.at) if kind == "customer" else None
+    opens = kind == "customer" and conversation.state is not ThreadState.BLOCKED
+    return replace(
+        conversation,
+        last_message_at=last if is_late else move.at,
+        unread=conversation.unread + (kind == "customer"),
+        state=ThreadState.OPEN if opens else conversation.state,
+        waiting_since=waiting,
+    )
 
 
 def record_desk(tx: Tx, conversation: Conversation, **values: Any) -> bool:
