@@ -10,9 +10,10 @@ from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.model import Ledger
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.inbox.store.messages import list_messages
-from contatto.inbox.store.receipts import count_receipts
+from contatto.inbox.store.receipts import count_receipts, list_waiting_receipts
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.ids import new_id
 from contatto.kit.outbox import list_events_of
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
@@ -76,3 +77,32 @@ def check_outcome(tx: Tx, shop: Shop) -> None:
         "conversation_started": USERS, "message_received": USERS * TURNS, "lead_captured": USERS,
         "lead_updated": USERS,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_batch_leaves_the_accounts_that_it_does_not_need_to_others(database: Database) -> None:
+    business_id, names = new_id(), ("first", "second", "third")
+
+    def store_all(tx: Tx) -> None:
+        for number in range(12 * len(names)):
+            name = names[0] if number < 12 else names[1 + number % 2]
+            body = make.webhook("im_receive_msg", make.said("Hi", "u1", message_id=f"m{number}"))
+            make.receipt(tx, business_id, body.replace(b"tt-business-1", name.encode()))
+
+    def claim(tx: Tx) -> set[str]:
+        claimed = list_waiting_receipts(tx, business_id, 8)
+        assert [each.id for each in claimed] == sorted(each.id for each in claimed)
+        return {each.account for each in claimed}
+
+    def claim_all(tx: Tx) -> list[set[str]]:
+        ours = claim(tx)
+        with ThreadPoolExecutor(1) as threads:
+            return [ours, *threads.submit(database.write_now, claim_beside).result()]
+
+    def claim_beside(tx: Tx) -> list[set[str]]:
+        ours = claim(tx)
+        with ThreadPoolExecutor(1) as threads:
+            return [ours, threads.submit(database.write_now, claim).result()]
+
+    database.write_now(store_all)
+    assert sorted(map(tuple, database.write_now(claim_all))) == [("first",), ("second",), ("third",)]

@@ -49,9 +49,9 @@ class Queue:
         )
         rows = select(table).where(waits, business == bindparam("of"), due <= now)
         rows = rows if also is None else rows.where(also)
-        self._rows = rows.order_by(due, *table.primary_key.columns).limit(most)
+        self.unlocked = rows.order_by(due, *table.primary_key.columns).limit(most)
+        self.locked = self.unlocked.with_for_update(skip_locked=True)
         self._seeks: dict[type[Any], Seek[Any]] = {}
-        self._locked_rows = self._rows.with_for_update(skip_locked=True)
 
     def given(self, **values: Any) -> Self:
         """The same queue with the parameters of what waits."""
@@ -77,15 +77,15 @@ class Queue:
         if tx.locks_rows or not self._has_fields_of(shape):
             return tx.list(shape, self.rows(tx), values)
         if shape not in self._seeks:
-            self._seeks[shape] = Seek(shape, self._rows)
+            self._seeks[shape] = Seek(shape, self.unlocked)
         return self._seeks[shape].list(tx, values)
 
     def _has_fields_of(self, shape: type[Any]) -> bool:
-        return {field.name for field in fields(shape)} <= set(self._rows.selected_columns.keys())
+        return {field.name for field in fields(shape)} <= set(self.unlocked.selected_columns.keys())
 
-    def rows(self, tx: Tx, *, locked: bool = True) -> Select[Any]:
-        """The query of such rows, with ``values``; others take them meanwhile if they are not locked."""
-        return self._locked_rows if locked and tx.locks_rows else self._rows
+    def rows(self, tx: Tx) -> Select[Any]:
+        """The query of such rows, with ``values``; nobody else takes them meanwhile."""
+        return self.locked if tx.locks_rows else self.unlocked
 
     def values(self, tx: Tx, business_id: str, most: int) -> dict[str, Any]:
         """The parameters of ``rows``."""

@@ -1,5 +1,6 @@
 """Deliveries as they came in, their bodies sealed, and the ledger that counts them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -14,7 +15,6 @@ from sqlalchemy import (
     UniqueConstraint,
     bindparam,
     func,
-    literal,
     literal_column,
     null,
     select,
@@ -24,7 +24,7 @@ from sqlalchemy import (
 from contatto.channels.model import Platform
 from contatto.inbox.model import Ledger, Receipt, ReceiptState
 from contatto.kit.db.hot import update_rows
-from contatto.kit.db.tx import Tx, insert_for
+from contatto.kit.db.tx import Row, Tx, insert_for
 from contatto.kit.db.types import Choice, Serial, instant, metadata, sealed, tenant
 from contatto.kit.db.within import within
 from contatto.kit.turns import Queue
@@ -81,16 +81,46 @@ def list_waiting_receipts(tx: Tx, business_id: str, limit: int) -> list[Receipt]
     if not tx.locks_rows:
         return WAITING.list(tx, Receipt, business_id, limit)
     values = WAITING.values(tx, business_id, limit)
-    seen = WAITING.rows(tx, locked=False).with_only_columns(receipts.c.account)
-    accounts = sorted(set(tx.execute(seen, values).scalars()))
-    ours = [account for account in accounts if _try_account(tx, business_id, account)]
-    return tx.list(Receipt, WAITING.rows(tx).where(receipts.c.account.in_(ours)), values) if ours else []
+    ours = _claim_accounts(tx, business_id, values)
+    return tx.list(Receipt, _OF_ACCOUNTS, values | {"accounts": ours}) if ours else []
+
+
+def _claim_accounts(tx: Tx, business_id: str, values: Row) -> list[str]:
+    """Accounts that nobody else settles, held until the end of the transaction; the longest waiting first.
+
+    No more than a part of a batch needs: where much waits, others settle the other accounts meanwhile.
+    """
+    ours, theirs, enough = list[str](), list[str](), values["most"] // _SHARES
+    for _ in range(_LOOKS):
+        seen = Counter(tx.execute(_SEEN, {**values, "theirs": theirs}).scalars())
+        for account in seen:
+            if _try_account(tx, business_id, account):
+                ours.append(account)
+            else:
+                theirs.append(account)
+            if sum(seen[each] for each in ours) > enough:
+                return ours
+        if ours or not seen:
+            break  # what waits is little, or nothing is left that others do not settle
+    return ours
+
+
+_LOOKS: Final = 3
+"""How often it is looked behind the deliveries of accounts that others settle."""
+_SHARES: Final = 4
+"""An account with more than such a part of a batch is enough for it."""
+_SEEN: Final = WAITING.unlocked.where(~within(receipts.c.account, "theirs")).with_only_columns(
+    receipts.c.account
+)
+_OF_ACCOUNTS: Final = WAITING.locked.where(within(receipts.c.account, "accounts"))
+_TRY: Final = select(
+    func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("name", type_=String()), 0))
+)
 
 
 def _try_account(tx: Tx, business_id: str, account: str) -> bool:
     """Whether nobody else settles an account; then it is held until the end of the transaction."""
-    number = func.hashtextextended(literal(business_id + account), 0)
-    return bool(tx.scalar(select(func.pg_try_advisory_xact_lock(number))))
+    return bool(tx.execute(_TRY, {"name": business_id + account}).scalar())
 
 
 _REFUSE: Final = (

@@ -1,8 +1,8 @@
-"""Statements of hot paths on SQLite: compiled once, and run by its driver.
+"""Statements of hot paths: made and compiled once, and on SQLite run by its driver.
 
 SQLAlchemy takes some 10 µs to bind a row and 60 µs to answer a query, where SQLite itself takes 10 and 4. The
-types of columns convert here as they do there; PostgreSQL, where the way to the server costs more than all of
-this, is asked through SQLAlchemy as ever.
+types of columns convert here as they do there. PostgreSQL, where the way to the server costs more than all of
+this, is asked through SQLAlchemy; many new rows go there as one statement (``kit/db/unnested``).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +16,7 @@ from sqlalchemy.dialects import sqlite
 
 from contatto.kit.db.changes import note_change
 from contatto.kit.db.tx import Row, Tx, insert_or_ignore, plain_insert
+from contatto.kit.db.unnested import insert_unnested
 from contatto.kit.sealed import SealedText
 
 type _Convert = Callable[[Any], Any]
@@ -82,7 +83,7 @@ def insert_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
 
 def insert_all(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
     """Insert rows of the same columns; none of them may be there."""
-    if rows:
+    if rows and not (tx.locks_rows and insert_unnested(tx, table, rows) is not None):
         insert_rows(tx, plain_insert(table), rows)
 
 
@@ -94,6 +95,8 @@ def insert_new(tx: Tx, table: Table, rows: Sequence[Row]) -> int:
     bound = None if tx.locks_rows else _bound(statement, tuple(rows[0]))
     if bound is not None:
         return int(_run_many(tx, bound.sql, bound.values_of(rows)).rowcount)
+    if tx.locks_rows and (new := insert_unnested(tx, table, rows, if_new=True)) is not None:
+        return new
     kept = {"preserve_rowcount": True}
     return tx.connection.execute(statement, list(rows), execution_options=kept).rowcount
 

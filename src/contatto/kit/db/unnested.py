@@ -1,0 +1,67 @@
+"""Many rows into a table of PostgreSQL by one statement: each column is one parameter, a list of its values.
+
+The statement is the same for any number of rows, so the server plans it once; with a statement for each row
+it takes several times as long for each of them.
+Source: https://www.postgresql.org/docs/current/functions-array.html
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import ARRAY, JSON, Column, String, Table
+from sqlalchemy.dialects import postgresql
+
+from contatto.kit.db.tx import Row, Tx, insert_or_ignore, plain_insert
+
+_DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
+_KEPT: Final = {"preserve_rowcount": True}
+
+
+@dataclass(frozen=True, slots=True)
+class _Unnested:
+    """The text of a statement, and for each of its columns the name and what converts its values."""
+
+    sql: str
+    columns: tuple[tuple[str, Callable[[Any], Any] | None], ...]
+
+
+def insert_unnested(tx: Tx, table: Table, rows: Sequence[Row], *, if_new: bool = False) -> int | None:
+    """Insert rows of the same columns, in their order; with ``if_new`` those whose unique keys are not taken.
+
+    Returns:
+        How many were inserted; None where the table makes some values itself, and nothing was done.
+    """
+    made = _unnested(table, tuple(rows[0]), if_new)
+    if made is None:
+        return None
+    values = tuple(
+        [row[name] for row in rows] if convert is None else [convert(row[name]) for row in rows]
+        for name, convert in made.columns
+    )
+    return tx.connection.exec_driver_sql(made.sql, values, execution_options=_KEPT).rowcount
+
+
+@lru_cache(maxsize=128)
+def _unnested(table: Table, names: tuple[str, ...], if_new: bool) -> _Unnested | None:  # noqa: FBT001  # a key
+    insert = insert_or_ignore("postgresql", table) if if_new else plain_insert(table)
+    if getattr(insert.compile(dialect=_DIALECT, column_keys=names), "insert_prefetch", ()):
+        return None
+    columns = [table.c[name] for name in names]
+    if any(isinstance(column.type, ARRAY | JSON) for column in columns):
+        return None
+    into = ", ".join(map(_DIALECT.identifier_preparer.format_column, columns))
+    lists = ", ".join(f"%s::{_kind(column)}[]" for column in columns)
+    which = " ON CONFLICT DO NOTHING" if if_new else ""
+    name = _DIALECT.identifier_preparer.format_table(table)
+    sql = f"INSERT INTO {name} ({into}) SELECT * FROM unnest({lists}){which}"  # noqa: S608  # names of ours
+    kinds = [column.type.dialect_impl(_DIALECT) for column in columns]
+    return _Unnested(sql, tuple(zip(names, [kind.bind_processor(_DIALECT) for kind in kinds], strict=True)))
+
+
+def _kind(column: Column[Any]) -> str:
+    """The type of a value; a text has no length yet, since what is too long must be refused, not cut."""
+    kind = column.type.dialect_impl(_DIALECT)
+    is_text = isinstance(getattr(kind, "impl_instance", kind), String)
+    return "TEXT" if is_text else column.type.compile(dialect=_DIALECT)
