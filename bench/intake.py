@@ -6,8 +6,8 @@ very same rows of the first table with the driver alone: in groups of the size t
 with a commit each.
 
 *Sustained* counts from the first request until nothing waits any more, so what came in faster than it was
-settled is no gain. The waiting times are from the moment when a message was due to be sent until others see
-its lead.
+settled is no gain. ``driver_us`` is the CPU of this process, which shares the processors. The waiting times
+are from the moment when a message was due to be sent until others see its lead.
 """
 
 import argparse
@@ -22,9 +22,10 @@ from typing import Any
 
 from bench.fairness_parts.installation import new_database, running_postgres
 from bench.harness import Cost, Report, measured, options, percentile
-from bench.intake_parts.sending import SHARES, Sent, make_requests, send_all
+from bench.intake_parts.sending import PER_PERSON, SHARES, Sent, make_requests, send_all
 from bench.intake_parts.serving import (
     Place,
+    add_accounts,
     count_groups,
     count_stored,
     count_waiting,
@@ -37,7 +38,10 @@ from bench.intake_parts.serving import (
 SAYS = "signed webhooks, durable, until they are leads; every third message carries contact details"
 WARMING = 60
 PACES = (100, 500)
+ACCOUNTS = 4
+"""Accounts that the messages come to: deliveries of one are settled by one worker at a time."""
 SETTLED_WITHIN_S = 300.0
+SUSTAINED_S = 120.0
 
 
 def main() -> None:
@@ -66,7 +70,7 @@ def bench_engine(
     bench_storing(report, engine, places, count)
     for number in workers:
         name = f"{engine}, {number} workers" if number > 1 else engine
-        bench_sustained(report, name, places.new(), count, number)
+        bench_sustained(report, name, places.new(), 6 * count, number)
     for pace in PACES:
         bench_waiting(report, engine, places.new(), pace, paced_s)
 
@@ -106,22 +110,49 @@ def bench_storing(report: Report, engine: str, places: Places, count: int) -> No
 
 
 def bench_sustained(report: Report, name: str, place: Place, count: int, workers: int) -> None:
-    sent = make_requests(make_world(place), WARMING + count)
+    """Stored and settled for two minutes at most; two moments say whether more and more waits."""
+    sent, waiting = make_sent(place, WARMING + count), list[int]()
     with running(place, workers) as server:
         asyncio.run(send_all(server.port, sent.requests[:WARMING]))
         wait_until_settled(place, WARMING)
-        cpu, started = server.cpu_s(), time.perf_counter()
-        asyncio.run(send_all(server.port, sent.requests[WARMING:]))
-        answered = time.perf_counter()
-        wait_until_settled(place, WARMING + count)
+        cpu, own, started = server.cpu_s_of_each(), time.process_time(), time.perf_counter()
+        done = 0
+        for half in (sent.requests[WARMING::2], sent.requests[WARMING + 1 :: 2]):
+            done += len(asyncio.run(send_all(server.port, half, seconds=SUSTAINED_S / 2)))
+            waiting.append(now_waiting(place))
+        own, answered = time.process_time() - own, time.perf_counter()
+        wait_until_settled(place, WARMING + done)
         ended = time.perf_counter()
-        cost = Cost(ended - started, server.cpu_s() - cpu, server.peak_mib())
-    add(report, f"{name}: stored and settled, sustained", cost, count, behind_s=ended - answered)
+        took = [after - before for after, before in zip(server.cpu_s_of_each(), cpu, strict=True)]
+        cost = Cost(ended - started, sum(took), server.peak_mib())
+    add(
+        report,
+        f"{name}: stored and settled, sustained",
+        cost,
+        done,
+        behind_s=ended - answered,
+        waiting_half=waiting[0],
+        waiting_end=waiting[1],
+        server_us=took[0] * 1e6 / done,
+        driver_us=own * 1e6 / done,
+    )
+
+
+def make_sent(place: Place, count: int, per_person: int = PER_PERSON) -> Sent:
+    world = make_world(place)
+    return make_requests(world, count, per_person, add_accounts(place, world, ACCOUNTS))
+
+
+def now_waiting(place: Place) -> int:
+    context = place.open()
+    waiting = context.db.read_now(count_waiting)
+    context.db.close()
+    return waiting
 
 
 def bench_waiting(report: Report, engine: str, place: Place, pace: int, seconds: int) -> None:
     """Messages at a pace, each of another person; how long it takes until their leads are seen."""
-    sent = make_requests(make_world(place), WARMING + pace * seconds, per_person=1)
+    sent = make_sent(place, WARMING + pace * seconds, per_person=1)
     seen: dict[int, float] = {}
     ended = Event()
     watching = Thread(target=watch_leads, args=(place, sent, seen, ended))

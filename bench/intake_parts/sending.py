@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
-from contatto.channels.model import Platform
+from contatto.channels.model import ChannelAccount, Platform
 from contatto.simulator.payloads import Thread, received_message
 from contatto.simulator.people import plan_people
 from contatto.simulator.world import World
@@ -28,14 +28,20 @@ class Sent:
     requests: list[bytes]
 
 
-def make_requests(world: World, count: int, per_person: int = PER_PERSON) -> Sent:
-    """Whole signed requests, of people who chat in several languages; every message is new."""
-    account = world.accounts[Platform.TIKTOK]
+def make_requests(
+    world: World, count: int, per_person: int = PER_PERSON, accounts: Sequence[ChannelAccount] = ()
+) -> Sent:
+    """Whole signed requests, of people who chat in several languages; every message is new.
+
+    With ``accounts`` each person writes to one of these.
+    """
+    accounts = accounts or [world.accounts[Platform.TIKTOK]]
     texts = [line.text for visitor in plan_people(1, 2_000, 86_400.0, 0.0) for line in visitor.lines]
     now = time.time()
     found: list[bytes] = []
     for number in range(count):
         person = number // per_person
+        account = accounts[person % len(accounts)]
         thread = Thread(world.app_id, account.external_id, account.handle, f"p{person}", f"handle_{person}")
         shared = f"call me on +65 9{person:07d} or write to p{person}@example.com"
         text = shared if number % SHARES == 0 else texts[number % len(texts)]
@@ -50,12 +56,17 @@ def make_requests(world: World, count: int, per_person: int = PER_PERSON) -> Sen
 
 
 async def send_all(
-    port: int, requests: Sequence[bytes], per_second: float = 0.0, answered: dict[int, float] | None = None
+    port: int,
+    requests: Sequence[bytes],
+    per_second: float = 0.0,
+    answered: dict[int, float] | None = None,
+    seconds: float = float("inf"),
 ) -> list[float]:
     """Send all over some connections, each with one request on its way at a time; say when each was sent.
 
     With a pace each is sent at its time, or as soon afterwards as a connection is free, and counts from then.
     ``answered`` takes when each was answered.
+    After so many ``seconds`` no more are sent.
     """
     waiting = iter(enumerate(requests))
     sent, began = [0.0] * len(requests), time.time()
@@ -63,6 +74,8 @@ async def send_all(
     async def send_some() -> None:
         reader, writer = await asyncio.open_connection(HOST, port)
         for number, request in waiting:
+            if time.time() > began + seconds:
+                break
             sent[number] = began + number / per_second if per_second else time.time()
             await asyncio.sleep(max(0.0, sent[number] - time.time()))
             writer.write(request)
@@ -77,4 +90,4 @@ async def send_all(
         await writer.wait_closed()
 
     await asyncio.gather(*(send_some() for _ in range(CONNECTIONS)))
-    return sent
+    return [moment for moment in sent if moment]

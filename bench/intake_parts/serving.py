@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,9 @@ from sqlalchemy import event, text
 from bench.fairness_parts.installation import end, free_port, wait_until_open
 from bench.harness import Cost, measured, process_cpu_s
 from contatto.app import create_app, open_context
+from contatto.capture.actions import turn_on_capture
+from contatto.channels.actions import NewAccount, connect_account
+from contatto.channels.model import ChannelAccount, Platform
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.kit.db import hot
 from contatto.kit.db.tx import Tx
@@ -24,7 +28,7 @@ from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
 from contatto.migrations.steps import migrate_schema
-from contatto.simulator.world import World, build_world, invent_logins
+from contatto.simulator.world import COMPANY, World, build_world, invent_logins
 from contatto.ui.context import Context
 from contatto.wiring import install
 from contatto.worker import Worker
@@ -53,7 +57,11 @@ class Running:
         self._pids, self.port = pids, port
 
     def cpu_s(self) -> float:
-        return sum(map(process_cpu_s, self._pids))
+        return sum(self.cpu_s_of_each())
+
+    def cpu_s_of_each(self) -> list[float]:
+        """The CPU of the server, then that of each worker beside it."""
+        return [process_cpu_s(pid) for pid in self._pids]
 
     def peak_mib(self) -> float:
         """The most memory that each of them held, together."""
@@ -72,6 +80,22 @@ def make_world(place: Place) -> World:
     world = context.db.write_now(lambda tx: build_world(tx, logins, signer))
     context.db.close()
     return world
+
+
+def add_accounts(place: Place, world: World, count: int) -> list[ChannelAccount]:
+    """So many accounts of the world's app, with capture on: its own and others."""
+    own = world.accounts[Platform.TIKTOK]
+
+    def add(tx: Tx, number: int) -> ChannelAccount:
+        new = NewAccount(Platform.TIKTOK, f"{own.external_id[:-2]}{number:02d}", "Branch", own.handle, "SG")
+        account = connect_account(tx, world.business_id, new)
+        turn_on_capture(tx, world.business_id, account.id, COMPANY)
+        return account
+
+    context = place.open()
+    added = [context.db.write_now(partial(add, number=number)) for number in range(1, count)]
+    context.db.close()
+    return [own, *added]
 
 
 @contextmanager
