@@ -256,10 +256,9 @@ PORTS: Final = Parts(
 
 
 def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]:
-    """Work that waits in tables; each runs by itself, so that none waits for another.
+    """Work that waits in tables; each runs by itself, and so do ``parallel`` batches of deliveries.
 
-    ``parallel`` batches of deliveries are settled at the same time, each with turns of its own; the first
-    looks at once, the others help where much waits.
+    Each has turns of its own; the first looks at once, the others help where much waits.
     """
     return (
         *(
@@ -293,7 +292,6 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
 
 
 MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, LEAD_FILES)
-"""Files that are made in the background."""
 
 
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
