@@ -360,12 +360,8 @@ def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: Conversion
     return tx.find(Attribution, select(conversions).where(*mine, conversions.c.kind == kind))
 
 
-_CREDITED: Final = Seek(
-    Attribution,
-    select(conversions).where(
-        conversions.c.business_id == bindparam("of"), within(conversions.c.subject_id, "subjects")
-    ),
-)
+_SUBJECTS: Final = conversions.c.business_id == bindparam("of"), within(conversions.c.subject_id, "subjects")
+_CREDITED: Final = Seek(Attribution, select(conversions).where(*_SUBJECTS))
 
 
 def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[str, Attribution]:
