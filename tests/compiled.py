@@ -1,7 +1,11 @@
-"""Statements are compiled once in a process, not once for each of the thousand databases that tests open."""
+"""What is compiled once: statements in a process, whatever databases it opens; kernels in a whole run."""
 
+import fcntl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -25,3 +29,35 @@ def _create_engine(*given: Any, **named: Any) -> Engine:
     first = _first.setdefault(engine.dialect.name, engine)
     engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache
     return engine
+
+
+@contextmanager
+def kernels_compiled_once(lock: Path) -> Iterator[None]:
+    """Let one process at a time compile or load a kernel: who comes second finds it where numba keeps them.
+
+    Else, in a new checkout, each process of a run compiles all of them at the same time, for some seconds.
+    """
+    if find_spec("numba") is None:
+        yield
+        return
+    from numba.core.dispatcher import Dispatcher  # noqa: PLC0415 — there is none for the newest Python
+
+    compiling = threading.RLock()  # a kernel that calls others has them compiled meanwhile
+    compile_kernel, depth = Dispatcher.compile, 0
+
+    def compile_alone(self: Any, signature: Any) -> Any:
+        nonlocal depth
+        with compiling:
+            depth += 1
+            try:
+                if depth == 1:
+                    fcntl.flock(opened, fcntl.LOCK_EX)
+                return compile_kernel(self, signature)
+            finally:
+                depth -= 1
+                if depth == 0:
+                    fcntl.flock(opened, fcntl.LOCK_UN)
+
+    with lock.open("w") as opened, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Dispatcher, "compile", compile_alone)
+        yield

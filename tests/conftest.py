@@ -20,6 +20,7 @@ import structlog
 from hypothesis import settings
 from jinja2 import FileSystemBytecodeCache
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from xdist.scheduler import LoadFileScheduling
 
 from contatto.accounts import actions as accounts
 from contatto.kit.clock import FixedClock
@@ -30,7 +31,7 @@ from contatto.kit.vault import Vault
 from contatto.ui import render
 from contatto.wiring import PORTS
 from tests import passwords, postgres, schema, tally
-from tests.compiled import compiled_once
+from tests.compiled import compiled_once, kernels_compiled_once
 from tests.emptied import EmptiedDatabases
 from tests.examples import examples
 from tests.wide import further_values, is_wide
@@ -38,6 +39,7 @@ from tools.browser import MISSING, find_chromium
 
 LONG = {"browser", "cli", "conformance", "journeys", "security", "simulator"}
 """Folders whose tests start browsers, servers and whole houses."""
+BROWSER = "tests/browser/"
 IN_MEMORY = Path("/dev/shm")  # noqa: S108  # pytest makes folders there that are ours alone
 ROOM = 4 * 1024**3
 """Bytes. A run needs a tenth of it, since the folder of a test that passed goes at once."""
@@ -76,6 +78,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.nodeid in further or is_wide(item.nodeid, getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.wide)
     items.sort(key=lambda item: item.path.parent.name not in LONG)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> "OneBrowser | None":
+    return OneBrowser(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+class OneBrowser(LoadFileScheduling):  # type: ignore[misc]  # it has no types
+    """A file goes to a process as a whole, and all files with a browser to the same: one Chromium is enough.
+
+    They wait more than they compute, so meanwhile the others have the machine.
+    """
+
+    def _split_scope(self, test: str) -> str:
+        return BROWSER if test.startswith(BROWSER) else str(super()._split_scope(test))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -117,6 +134,12 @@ def quick_passwords() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def quick_statements() -> Iterator[None]:
     with compiled_once():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_kernels() -> Iterator[None]:
+    with kernels_compiled_once(postgres.run_dir() / "kernels.lock"):
         yield
 
 
