@@ -42,12 +42,11 @@ from contatto.forms.actions.files import LEAD_FILES
 from contatto.forms.actions.pictures import has_form_picture_to_forget, purge_form_pictures
 from contatto.forms.model import CONTACTS, FormSubmitted, TestLeadMade
 from contatto.forms.store.records import list_answers_of_lead, list_receipts_of_lead
-from contatto.inbox.actions import desk, notices, replies, scheduled, suspecting
+from contatto.inbox.actions import desk, notices, referrals, replies, scheduled, suspecting
 from contatto.inbox.actions.erasing import forget_chats
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.photos import has_photo_to_forget, purge_photos
 from contatto.inbox.actions.pushes import push_message, push_read, push_tap
-from contatto.inbox.actions.referrals import credit_referrals
 from contatto.inbox.limits import ChatLimits
 from contatto.inbox.model import (
     AdTapped,
@@ -83,7 +82,7 @@ from contatto.kit.settings import Settings
 from contatto.kit.turns import Turns
 from contatto.kit.work import PeriodicCount, PeriodicJob, QueuedWork
 from contatto.leads.actions import files as lead_files
-from contatto.leads.actions import import_drafts, jobs, points
+from contatto.leads.actions import import_drafts, jobs, points, scoring
 from contatto.leads.model.events import (
     ContactRejected,
     LeadCaptured,
@@ -173,7 +172,7 @@ AFTER: Final[After] = {
     },
     MessageSent: {"push_message": _OF_CHATS(push_message)},
     NoticePosted: {},
-    OutsideAdsMirrored: {"credit_referrals": credit_referrals},
+    OutsideAdsMirrored: {"credit_referrals": referrals.credit_referrals},
     ReplyProgressed: {},
     SubscriptionEnded: {},
     TestLeadMade: {"push_test_lead": _OF_LEADS(pushes.push_test_lead)},
@@ -314,12 +313,13 @@ def periodic_jobs(
 ) -> tuple[PeriodicJob | PeriodicCount, ...]:
     """Work by the clock."""
     counter, trainer = counting.DayCounter(), training.Trainer(settings.decision_log_days)
-    sender = reviewing.Sender()
+    sender, scorer = reviewing.Sender(), scoring.LeadScorer()
     mail_alerts = partial(alerts.mail_due_alerts, base_url=settings.base_url, sends_mail=settings.sends_mail)
     return (
         PeriodicCount(10.0, counter.start_over, counter.read_next),
         PeriodicCount(2.0, trainer.start_over, trainer.read_next),
         PeriodicCount(3.0, sender.start_over, sender.read_next),
+        PeriodicCount(86_400.0, scorer.start_over, scorer.read_next),
         PeriodicJob(3600.0, purge_admission_codes),
         PeriodicJob(3600.0, purge_sightings),
         PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),

@@ -47,12 +47,12 @@ PERSONAL: Final = {
     "persons", "conversations", "messages", "sends", "inline_notices", "ad_referrals",
     "conversation_labels", "private_notes", "note_mentions", "scheduled_replies", "photos", "receipts",
     "pushes", "kept_pages", "rejected_contacts", "crm_deliveries", "crm_records",
-    "crm_trials", "ad_signals", "judged_chats",
+    "crm_trials", "ad_signals", "judged_chats", "lead_scores",
 }  # fmt: skip
 """What may hold a value of a person, or hangs on one."""
 WITH_IDS_ALONE: Final = {
     "lead_labels", "conversation_labels", "note_mentions", "sends", "inline_notices", "lead_job_items",
-    "consent_receipts", "ad_signals", "judged_chats",
+    "consent_receipts", "ad_signals", "judged_chats", "lead_scores",
 }  # fmt: skip
 IMPERSONAL: Final = {
     "businesses", "members", "sessions", "api_tokens", "auth_codes", "confirmed_terms", "ad_accounts",
@@ -115,7 +115,7 @@ class House:
             "lead_events", "lead_files", "form_answers", "sends", "inline_notices", "ad_referrals",
             "conversation_labels", "private_notes", "note_mentions", "scheduled_replies",
             "kept_pages", "crm_deliveries", "crm_records", "crm_trials", "rejected_contacts",
-            "ad_signals", "judged_chats",
+            "ad_signals", "judged_chats", "lead_scores",
         ):  # fmt: skip
             plant.row(table)
         plant.row("lead_merges", kept_id=lead.id)

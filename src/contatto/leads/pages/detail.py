@@ -48,11 +48,13 @@ from contatto.leads.pages.undoing import moved_text, undos_of
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.reaching import Reach, reach_of
 from contatto.leads.rules.records import list_moves, person_label
+from contatto.leads.rules.scoring import explain_reasons
 from contatto.leads.store import annotations, listing
 from contatto.leads.store import merges as merge_store
 from contatto.leads.store import records as store
 from contatto.leads.store.entries import FormEntry, list_entries
 from contatto.leads.store.erasing import find_tombstone
+from contatto.leads.store.scores import find_score
 from contatto.measurement import store as measurement
 from contatto.measurement.actions import list_touches_known
 from contatto.measurement.model import Attribution, ConversionKind, TouchKind
@@ -182,6 +184,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detai
     merged = store.list_merged_leads(tx, business_id, lead.id)
     history = store.list_history(tx, business_id, lead.id)
     answer = tx.ports[LeadPorts].first_answer(tx, business_id, lead.conversation_id)
+    scored = find_score(tx, business_id, lead.id)
     return Detail(
         lead=LeadView(
             id=lead.id,
@@ -224,6 +227,8 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detai
             TwinView(twin.id, person_label(twin.name, twin.person_id))
             for twin in listing.list_twins(tx, business_id, [lead.id])
         ],
+        score=scored.score if scored else None,
+        reasons=explain_reasons(scored.reasons) if scored else [],
     )
 
 

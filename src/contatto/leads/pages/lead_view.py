@@ -135,6 +135,8 @@ class Detail:
     timeline: Sequence[TimelineEvent]
     merges: Sequence[MergeView]
     duplicates: Sequence[TwinView]
+    score: int | None
+    reasons: Sequence[tuple[bool, str]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from contatto.leads.ports import LeadPorts
 from contatto.leads.rules.records import person_label
 from contatto.leads.store import annotations, records
 from contatto.leads.store.credits import Credit, list_credits, list_winning_ads
+from contatto.leads.store.scores import list_scores
 
 
 def credits_of(tx: Tx, business_id: str, found: list[Lead]) -> dict[str, Credit]:
@@ -53,6 +54,7 @@ class LeadRow:
     labels: Sequence[Label]
     owner: str | None
     in_crm: str
+    score: int | None
 
 
 def rows_of(tx: Tx, business_id: str, found: list[Lead], *, with_crm: bool = False) -> list[LeadRow]:
@@ -62,6 +64,7 @@ def rows_of(tx: Tx, business_id: str, found: list[Lead], *, with_crm: bool = Fal
     points = records.list_contact_points(tx, business_id, ids)
     labels = annotations.list_labels_of(tx, business_id, ids)
     names = member_names(tx, business_id)
+    scores = list_scores(tx, business_id, ids)
     states = tx.ports[LeadPorts].crm_states(tx, business_id, ids) if with_crm else {}
     return [
         LeadRow(
@@ -80,6 +83,7 @@ def rows_of(tx: Tx, business_id: str, found: list[Lead], *, with_crm: bool = Fal
             labels=labels[lead.id],
             owner=names.get(lead.owner_id or ""),
             in_crm=states.get(lead.id, ""),
+            score=scores.get(lead.id),
         )
         for lead, ad in ((lead, ads.get(lead.id)) for lead in found)
     ]

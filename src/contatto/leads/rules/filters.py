@@ -20,6 +20,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.numbers import read_number
 from contatto.kit.timestamps import day_of
 from contatto.leads.model.leads import LeadStatus, Origin
+from contatto.leads.rules.scoring import ScoreBand
 
 ME: Final = "me"
 NOBODY: Final = "none"
@@ -28,8 +29,10 @@ MOST_VALUES: Final = 50
 """Values of one word that a filter may have."""
 MOST_IN_ALL: Final = 80
 """Values of all words together: each is a part of the search, and a chip whose address holds the others."""
-SORTS: Final = ("name", "status", "created", "last_activity")
-COLUMNS: Final = ("contact", "status", "source", "labels", "owner", "ad", "crm", "created", "last_activity")
+SORTS: Final = ("name", "status", "score", "created", "last_activity")
+COLUMNS: Final = (
+    "contact", "status", "score", "source", "labels", "owner", "ad", "crm", "created", "last_activity",
+)  # fmt: skip
 """The columns after the name, which is always there, in their order."""
 USUAL_COLUMNS: Final = ("contact", "status", "source", "owner", "ad", "created", "last_activity")
 USUAL_SORT: Final = "-created"
@@ -88,6 +91,7 @@ class LeadFilter:
     consents: tuple[Agreed, ...] = ()
     threads: tuple[ThreadState, ...] = ()
     in_crm: tuple[InCrm, ...] = ()
+    scores: tuple[ScoreBand, ...] = ()
     since: date | None = None
     until: date | None = None
     twins: bool = False
@@ -155,6 +159,7 @@ _LISTS: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "consent": ("consents", _one_of(Agreed)),
     "thread": ("threads", _one_of(ThreadState)),
     "crm": ("in_crm", _one_of(InCrm)),
+    "score": ("scores", _one_of(ScoreBand)),
 }
 """The words that may come several times: the part of the filter that they fill, and their reader."""
 _DAYS: Final = {"from": "since", "to": "until"}

@@ -17,10 +17,12 @@ from contatto.leads.store.jobs import lead_job_items, lead_jobs
 from contatto.leads.store.merges import lead_merges
 from contatto.leads.store.points import delete_rejected_of
 from contatto.leads.store.records import contact_points, evidence, lead_history, leads
+from contatto.leads.store.scores import lead_scores
 from contatto.leads.store.views import lead_views
 
 _HANGING: Final = (
     evidence, contact_points, lead_history, lead_notes, lead_tasks, lead_labels, lead_entries,
+    lead_scores,
 )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from contatto.leads.rules.facets import CONSENT, EMAIL, LABELLED, PHONE, TWIN, F
 from contatto.leads.rules.filters import NOBODY, Agreed, Has, LeadFilter, ThreadState
 from contatto.leads.rules.records import folded, search_values, visitor_mark
 from contatto.leads.store.records import contact_points, leads
+from contatto.leads.store.scores import select_scored
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions, measured_ads
 
@@ -118,6 +119,7 @@ def find_conditions(
         *_earned(others, wanted),
         *_chatting(others, wanted),
         *_synced(others, wanted),
+        *_scored(others, wanted),
     ]
     if chips:
         base.append(_joined(wanted, chips))
@@ -296,3 +298,8 @@ def list_phone_countries(tx: Tx, business_id: str) -> list[str]:
     while country := tx.scalar(next_one.where(contact_points.c.country > found[-1])):
         found.append(country)
     return found[1:]
+
+
+def _scored(others: _Others, wanted: LeadFilter) -> list[Condition]:
+    """Leads whose scores lie so."""
+    return [others.named_by(select_scored(others.business_id, wanted.scores))] if wanted.scores else []

@@ -3,6 +3,7 @@
 import math
 from typing import Final
 
+from contatto.kit.logistic import chance_of
 from contatto.spam.model import Chat, Rate, Sign
 
 MANY_TAPS: Final = 10
@@ -37,7 +38,7 @@ def judge_chat(
     apart = min(max(_log_odds(account) - _log_odds(business), -_MOST), _MOST)
     if apart > _MUCH:
         signs.append(Sign.ACCOUNT)
-    return 1.0 / (1.0 + math.exp(-max(min(log_odds + apart, 30.0), -30.0))), tuple(signs)
+    return chance_of(log_odds + apart), tuple(signs)
 
 
 def _log_odds(rate: Rate) -> float:

@@ -3,13 +3,9 @@
 Theory. A text is a bag of pieces: its words, cut into two to five letters with their edges marked, and how
 much of it is digits, capitals and links. Each piece counts by how rare it is among the marked chats, and all
 pieces of a text have a length of one. The weights are the likeliest of a logistic regression with a Gaussian
-prior, found in its dual: each text holds an amount by which it moves its weights, and one after the other is
-moved to where it agrees with the rest. Pieces are numbers; no text is kept.
-
-Source: Yu, Huang and Lin 2011 (dual coordinate descent for logistic regression).
+prior (see `kit/logistic`). Pieces are numbers; no text is kept.
 """
 
-import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -19,19 +15,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from contatto.kit.logistic import Floats, fit_logistic
+
 BITS: Final = 18
 SPREAD: Final = 10.0
 """The variance expected of a weight."""
-_BIAS_SPREAD: Final = 10.0
 ROUNDS: Final = 12
 LONGEST: Final = 4_000
 """So many letters of a chat are read."""
-_HALVINGS: Final = 14
 _LENGTHS: Final = (1, 2, 3, 4, 5)
 _MASK: Final = (1 << BITS) - 1
 _LINK: Final = re.compile(r"https?:|www\.|\.(?:com|net|org|co|ru|xyz|top)\b", re.IGNORECASE)
 
-type Floats = NDArray[np.float64]
 type Places = NDArray[np.int64]
 
 
@@ -79,31 +74,8 @@ def fit_weights(texts: Sequence[tuple[Places, Floats]], came: Sequence[bool]) ->
         seen[places] += 1.0
     rarity = (1.0 + np.log((1.0 + len(texts)) / (1.0 + seen))).astype(np.float32)
     rows = [_weighed(row, rarity) for row in texts]
-    weights, bias = np.zeros(1 << BITS), 0.0
-    held = np.zeros(len(rows))
-    order = np.random.default_rng(0).permutation(len(rows)).tolist()
-    for _ in range(ROUNDS):
-        for row in order:
-            places, values = rows[row]
-            before = float(held[row])
-            held[row] = _settle(bias + float(values @ weights[places]), before, is_spam=came[row])
-            step = float(held[row]) - before
-            bias += _BIAS_SPREAD * step
-            weights[places] += SPREAD * step * values
+    bias, weights = fit_logistic(rows, came, 1 << BITS, SPREAD, ROUNDS)
     return Weights(bias, weights.astype(np.float32), rarity)
-
-
-def _settle(score: float, held: float, *, is_spam: bool) -> float:
-    """The amount at which a text agrees with all others: the slope of its likelihood, where it is moved."""
-    low, high = (0.0, 1.0) if is_spam else (-1.0, 0.0)
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        chance = 1.0 / (1.0 + math.exp(-score - (SPREAD + _BIAS_SPREAD) * (middle - held)))
-        if is_spam - chance > middle:
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
 
 
 def score_text(learned: Weights, text: tuple[Places, Floats]) -> float:
