@@ -293,8 +293,29 @@ def test_a_view_that_is_kept_late_marks_its_day(database: Database, clock: Fixed
     same_as_all_events(database, world)
 
 
+FIGURES = (
+    ("touches", "ix_touches_of_day", "666666 666666 666666 222222 1"),
+    ("conversions", "ix_conversions_of_day", "20000 20000 20000 6667"),
+    ("conversions", "ix_conversions_of_rt_day", "20000 20000 20000 6667"),
+    ("conversions", "ix_conversions_of_ts", "20000 20000 20000 2"),
+)
+"""What SQLite knows of an installation with one business and many touches."""
+
+
+def tell_figures(tx: Tx) -> None:
+    tx.connection.exec_driver_sql("ANALYZE")
+    tx.connection.exec_driver_sql("DELETE FROM sqlite_stat1 WHERE tbl IN ('touches', 'conversions')")
+    for figures in FIGURES:
+        tx.connection.exec_driver_sql("INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", figures)
+
+
+@pytest.mark.parametrize("has_figures", [False, True])
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_only_the_live_day_is_read_from_its_events(database: Database, clock: FixedClock) -> None:
+def test_only_what_is_not_counted_is_read_from_its_events(
+    database: Database, clock: FixedClock, *, has_figures: bool
+) -> None:
+    if has_figures:
+        database.write_now(tell_figures)
     world, chains = database.write_now(add_two)
     database.write_now(lambda tx: see(tx, chains[0], TouchKind.VIEW, "p", timedelta()))
     clock.advance(hours=3)
@@ -305,6 +326,8 @@ def test_only_the_live_day_is_read_from_its_events(database: Database, clock: Fi
         def keep(*event: Any) -> None:
             asked.append((event[2], event[3]))
 
+        if has_figures:
+            tx.connection.exec_driver_sql("ANALYZE sqlite_schema")  # reads them again
         listen(tx.connection, "before_cursor_execute", keep)
         list_counted_facts(tx, world.id, world.ad_account.id, Span("2025-12-30", "2026-01-03"), TimeStep.DAY)
         events = [each for each in asked if "FROM touches" in each[0] or "FROM conversions" in each[0]]

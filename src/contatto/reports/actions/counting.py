@@ -22,7 +22,7 @@ from contatto.reports.engines import counts as store
 from contatto.reports.engines.cold import Part
 from contatto.reports.engines.counts import Counted, CountingProgress
 from contatto.reports.engines.database import list_raw_facts
-from contatto.reports.model import STORED, Counts, Fact, Grain, Span, TimeStep
+from contatto.reports.model import STORED, Fact, Grain, Span, TimeStep, add_up
 
 SETTLED: Final = LATE + timedelta(minutes=1)
 """How old something must be to be counted ahead: what is older when it is kept marks its day, and no
@@ -176,16 +176,30 @@ def _read(tx: Tx, part: Part, source: CountedEvent) -> Counted:
     return Counted(*whose, source, list(_rows(facts, groups, part.ad_account_id)))
 
 
+type _Place = tuple[Grain, str, str, str, str]
+"""Grain, day, hour, place and country of a row."""
+
+
 def _rows(facts: list[Fact], groups: Mapping[str, str], ad_account_id: str) -> Iterator[dict[str, Any]]:
     """Facts by ad, country and hour as the rows of all grains."""
-    sums: defaultdict[tuple[Grain, str, str, str, str], Counts] = defaultdict(Counts)
-    for fact in facts:
-        day, hour, group = fact.day[:10], fact.day[11:], groups[fact.ad_id]
-        sums[Grain.AD_DAY, day, "", fact.ad_id, ""] += fact.counts
-        sums[Grain.AD_COUNTRY_DAY, day, "", fact.ad_id, fact.country] += fact.counts
-        sums[Grain.GROUP_COUNTRY_DAY, day, "", group, fact.country] += fact.counts
-        sums[Grain.GROUP_HOUR, day, hour, group, ""] += fact.counts
-        sums[Grain.ACCOUNT_HOUR, day, hour, ad_account_id, ""] += fact.counts
+    by_hour = add_up(((fact.ad_id, fact.country, fact.day), fact.counts) for fact in facts)
+    sums = add_up(
+        (place, counts)
+        for (ad_id, country, hour), counts in by_hour.items()
+        for place in _places((ad_id, groups[ad_id], ad_account_id), country, hour)
+    )
     for (grain, day, hour, place_id, country), counts in sums.items():
         key = {"grain": grain, "day": day, "hour": hour, "place_id": place_id, "country": country}
         yield key | {name: getattr(counts, name) for name in STORED}
+
+
+def _places(of: tuple[str, str, str], country: str, hour: str) -> tuple[_Place, ...]:
+    """Where something of an ad, its ad group and its account is counted; the hour is ``YYYY-MM-DD HH``."""
+    (ad_id, group_id, ad_account_id), day = of, hour[:10]
+    return (
+        (Grain.AD_DAY, day, "", ad_id, ""),
+        (Grain.AD_COUNTRY_DAY, day, "", ad_id, country),
+        (Grain.GROUP_COUNTRY_DAY, day, "", group_id, country),
+        (Grain.GROUP_HOUR, day, hour[11:], group_id, ""),
+        (Grain.ACCOUNT_HOUR, day, hour[11:], ad_account_id, ""),
+    )

@@ -26,7 +26,7 @@ PLACES: Final[Mapping[str, str]] = {"ad_account_id": "ad_account_id", "ad_group_
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Which events of an ad account are counted: those of a span, or only of some of its days.
+    """Which events of an ad account are counted: those of a span, or only of some days within it.
 
     ``since_ts`` and ``until_ts`` leave out what happened before a moment, and from one on; they are
     microseconds. What is of ``but_days`` is left out too.

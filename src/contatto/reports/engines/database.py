@@ -208,10 +208,11 @@ def _grouped(places: Sequence[str], days: Days, sums: Sums, step: TimeStep) -> S
 
 
 def _within(day: ColumnElement[Any], part: Part) -> list[ColumnElement[bool]]:
+    if part.days is not None:  # beside the names a span would lead SQLite through all of a day
+        return [day.in_(sorted(part.days - part.but_days))]
     limits = [(part.span.first, day.__ge__), (part.span.last, day.__le__)]
     found = [compare(edge) for edge, compare in limits if edge is not None]
-    found += [day.not_in(sorted(part.but_days))] if part.but_days else []
-    return found if part.days is None else [day.in_(sorted(part.days)), *found]
+    return [*found, day.not_in(sorted(part.but_days))] if part.but_days else found
 
 
 def _between(ts: Column[Any], part: Part) -> list[ColumnElement[bool]]:
