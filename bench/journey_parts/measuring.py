@@ -75,7 +75,8 @@ class Bench:
     def measure_floor(self, place: Place, count: int) -> None:
         """The very same rows with the driver alone, as many in a commit as the server had."""
         group = max(1, round((WARMING + count) / count_groups(place)))
-        for size, some in ((group, count), (1, max(1, count // 10))):
+        sizes = {1: max(1, count // 10)} | {group: count}
+        for size, some in sizes.items():
             name = f"{size} a commit" if size > 1 else "a commit each"
             cost = insert_bare(place, self.journey.bare, size, some)
             self.add(f"{self.places.engine} floor: the driver alone, {name}", cost, some)
