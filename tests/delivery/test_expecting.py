@@ -64,9 +64,13 @@ def test_ad_groups_are_told_what_their_budgets_bring(database: Database, clock: 
     assert len(found) == len(market.chains)
 
     def ask_again(tx: Tx) -> list[Expected | None]:
-        return [expect_of(tx, account, each.ad_group, each.budget_micros) for each in found]
+        return [
+            expect_of(tx, account, each.ad_group, min(each.budget_micros, 2 * each.spent_micros))
+            for each in found
+        ]
 
     assert [each.expected for each in found] == database.read_now(ask_again)
+    assert all(each.spent_micros for each in found)
     assert any(each.expected for each in found)
 
 

@@ -21,11 +21,13 @@ _KINDS: Final = {Goal.LEAD: ConversionKind.LEAD, Goal.CONVERSATION: ConversionKi
 class Outlook:
     """An ad group with what its budget is, and is expected to bring, in a week; ``doubled`` with twice of it.
 
-    Without a budget of its own ``budget_micros`` is what it spent in a week. None: there is nothing to go by.
+    Without a budget of its own ``budget_micros`` is what it spent in a week, as ``spent_micros`` is. No more
+    than twice of that is counted on: what is not spent brings nothing. None: there is nothing to go by.
     """
 
     ad_group: AdGroup
     budget_micros: int
+    spent_micros: int
     expected: Expected | None
     doubled: Expected | None
 
@@ -35,9 +37,11 @@ def list_outlooks(tx: Tx, account: AdAccount) -> list[Outlook]:
     own, like = _load_earned(tx, account)
     found = []
     for group, earned in own.values():
-        budget = _weekly(group, earned)
-        one, two = (expect(earned, like[group.goal], times * budget) for times in (1, 2))
-        found.append(Outlook(group, budget, one, two))
+        lately = earned.spend_micros * WEEK // LOOK_BACK.days
+        budget = _weekly(group) or lately
+        most = 2 * lately or 2 * budget
+        one, two = (expect(earned, like[group.goal], min(times * budget, most)) for times in (1, 2))
+        found.append(Outlook(group, budget, lately, one, two))
     return found
 
 
@@ -61,13 +65,13 @@ def _load_earned(tx: Tx, account: AdAccount) -> tuple[dict[str, tuple[AdGroup, E
     return own, {goal: _sum([each for group, each in own.values() if group.goal is goal]) for goal in Goal}
 
 
-def _weekly(group: AdGroup, own: Earned) -> int:
+def _weekly(group: AdGroup) -> int:
     amount = group.budget_micros or 0
     if amount and group.budget_mode in (BudgetMode.DAY, BudgetMode.DYNAMIC_DAY):
         return WEEK * amount
     if amount and group.budget_mode is BudgetMode.TOTAL:
         return amount
-    return own.spend_micros * WEEK // LOOK_BACK.days
+    return 0
 
 
 def _sum(some: list[Earned]) -> Earned:
