@@ -26,6 +26,7 @@ SCREENS = {
     "leads": ("/leads", ""),
     "lead": ("/leads", r"/leads/[0-9a-f-]{36}"),
     "ads": ("/ads", ""),
+    "delivery": ("/ads/delivery", ""),
     "ad-group": ("/ads", r"/ads/campaigns/\d+/ad-groups/new"),
     "ad": ("/ads", r"/ads/ads/\d+/edit"),
     "form": ("/forms", r"/forms/[0-9a-f-]{36}"),
