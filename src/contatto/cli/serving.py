@@ -16,6 +16,8 @@ from contatto.ui.connections import Connections
 from contatto.ui.context import Context
 from contatto.ui.guarded import guarded_by
 
+_TURN_S: Final = 0.001
+"""How long another thread, such as one that writes or reads anew, may keep answers waiting for its turn."""
 _OTHER_FILES: Final = 256
 """Files that a server has open besides its connections: the database, the children, the feeds."""
 
@@ -59,6 +61,7 @@ class Serving:
         self, beside: Coroutine[Any, Any, None] | None = None, sockets: list[socket] | None = None
     ) -> None:
         """Serve in an event loop of its own; what goes wrong in the server or beside it is raised here."""
+        sys.setswitchinterval(_TURN_S)
         factory = self._server.config.get_loop_factory()
         asyncio.run(self._serve(beside or self._rest(), sockets), loop_factory=factory)
 
