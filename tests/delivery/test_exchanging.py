@@ -11,7 +11,8 @@ from contatto.ads.store.nodes import record_ad
 from contatto.delivery.actions.serving import AdServer, read_record, seed_of
 from contatto.delivery.model.log import EntryKind, Hurdle, Record
 from contatto.delivery.predict.replica import replay_record
-from contatto.delivery.rules.exchanging import rank_offers
+from contatto.delivery.rules import exchanging
+from contatto.delivery.rules.exchanging import BY_OFFER, MOST_ASKED, TURN_S, choose_asked, rank_offers
 from contatto.delivery.store import log as entries
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -46,10 +47,45 @@ def test_the_best_offer_wins_and_pays_the_second(offers: list[int], number: int)
     assert wins == [place == winner for place in range(len(offers))]
 
 
+def test_a_few_businesses_are_all_asked_and_of_many_those_who_offer_most() -> None:
+    many = [f"b{number}" for number in range(400)]
+    assert choose_asked(many[:MOST_ASKED], {}, 0.0) == many[:MOST_ASKED]
+    lately = {name: float(number) for number, name in enumerate(many)}
+    asked = choose_asked(many, lately, 1e9)
+    assert len(asked) == len(set(asked)) == MOST_ASKED
+    assert asked == sorted(asked, key=many.index)
+    assert set(many[-BY_OFFER:]) <= set(asked)
+
+
+@given(st.integers(MOST_ASKED + 1, 300), st.integers(0, 10**6))
+def test_of_many_businesses_each_gets_its_turn(count: int, first: int) -> None:
+    many = [f"b{number}" for number in range(count)]
+    turns = count // (MOST_ASKED - BY_OFFER) + 2
+    asked = {name for turn in range(turns) for name in choose_asked(many, {}, (first + turn) * TURN_S)}
+    assert asked == set(many)
+
+
 def test_ads_of_all_admitted_businesses_win_places(market: Marketplace) -> None:
     served = market.ask(30)
     assert {market.owner_of(each) for each in served} == {0, 1}
     assert market.ask(placement=market.placement.id) != []
+
+
+def test_whose_turn_it_is_among_many_is_read_behind_the_answer_and_competes_then(
+    database: Database, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchanging, "MOST_ASKED", 2)
+    monkeypatch.setattr(exchanging, "BY_OFFER", 1)
+    market = add_marketplace(database, clock, businesses=3)
+    known = []
+    for _ in range(6):
+        assert market.ask(3) != []
+        known.append([market.server.has_shop(world.id) for world in market.worlds].count(True))
+        clock.advance(seconds=TURN_S)
+    assert (known[0], known[-1]) == (2, 3)
+    asked = [len(records(market, business)) for business in range(3)]
+    assert min(asked) > 0
+    assert sum(asked) <= 2 * 18
 
 
 def test_each_log_says_what_it_took_and_makes_its_decisions_again(market: Marketplace) -> None:

@@ -11,8 +11,8 @@ from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.operators.model import Admission, AdmissionState, Category, Placement
 
-MOST_ADMITTED: Final = 50
-"""So many businesses compete for a placement at most: each is asked for its offer within the request."""
+MOST_ADMITTED: Final = 1_000
+"""So many businesses are admitted at most; `delivery` asks a part of them for an offer for each place."""
 MOST_PLACEMENTS: Final = 200
 LEAST_FLOOR_MICROS: Final = 1_000_000
 MOST_FLOOR_MICROS: Final = 10**12

@@ -18,7 +18,7 @@ from contatto.delivery.actions.choosing import FindBar, gather_able, hand_out
 from contatto.delivery.actions.serving import AdServer, Shop
 from contatto.delivery.model.decisions import AdRequest, Bidder, Served
 from contatto.delivery.model.log import NOBODY, Hurdle, Record
-from contatto.delivery.rules.exchanging import rank_offers, settle_record
+from contatto.delivery.rules.exchanging import choose_asked, rank_offers, settle_record
 from contatto.kit import errors
 from contatto.kit.db.row_security import acting
 from contatto.kit.errors import Refused
@@ -30,6 +30,8 @@ from contatto.operators.rules import may_compete, review_digest
 type BlindFor = Callable[[str], Iterable[Fingerprint]]
 """The fingerprints of a viewer as one business knows them: each has its own, which mean nothing to others."""
 _MARK: Final = "placement:"
+_NEWEST: Final = 0.1
+"""How much the newest offer counts in what a business offered lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,17 @@ async def _enter(
     server: AdServer, field: Field, placement: Placement, request: AdRequest, blind_for: BlindFor,
     now: datetime,
 ) -> list[Entry]:  # fmt: skip
-    """Ask every business that may compete here for the ad that it would show; each acts for itself."""
+    """Ask businesses that may compete here for the ad that they would show; each acts for itself.
+
+    Where there are many, the ads of one that is asked for the first time are read behind the answer.
+    """
     nonce, entries = new_number(), []
-    for business_id, admission in field.admitted.items():
-        if not may_compete(placement, admission):
+    able = [name for name, admission in field.admitted.items() if may_compete(placement, admission)]
+    chosen = choose_asked(able, server.offers_in(placement.id), now.timestamp())
+    waits = len(chosen) == len(able) or not any(map(server.has_shop, chosen))
+    for business_id in chosen:
+        if not waits and not server.has_shop(business_id):
+            server.bring_shop(business_id)
             continue
         with acting(business_id):
             shop = await server.shop(business_id)
@@ -127,9 +136,11 @@ def _settle(
     """Let the best offer win, and note for each business what came of it."""
     offers = [each.record.offer_micros for each in entries]
     winner, to_beat = rank_offers(offers, entries[0].record.nonce if entries else 0)
-    served = None
+    served, lately = None, server.offers_in(placement.id)
     for place, entry in enumerate(entries):
         shop, record = entry.shop, entry.record
+        before = lately.get(shop.business_id, 0.0)
+        lately[shop.business_id] = before + _NEWEST * (record.offer_micros - before)
         record.placement, record.to_beat_micros = placement.id, to_beat[place]
         settle_record(record)
         chosen = shop.candidates.get(record.ad) if record.ad else None

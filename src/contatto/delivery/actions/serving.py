@@ -38,7 +38,7 @@ EMPTY_ASK_S: Final = 0.2
 LOW: Final = 0.5
 """Less than this share of what was granted is little: more is asked for with the next decisions."""
 _NEVER: Final = 1 << 63
-KEPT_MODELS: Final = 64
+KEPT_MODELS: Final = 128
 """Models of so many businesses are kept in a process; the one that was not asked for longest goes."""
 
 
@@ -59,6 +59,9 @@ class AdServer:
         self.most_views = most_views
         self.trial_share = trial_share
         self._shops: dict[str, Shop] = {}
+        self._wanted: dict[str, None] = {}
+        self._bringing: asyncio.Task[None] | None = None
+        self._offers: dict[str, dict[str, float]] = {}
         self._is_warm = False
 
     async def shop(self, business_id: str) -> "Shop":
@@ -75,9 +78,37 @@ class AdServer:
         await shop.renew()
         return shop
 
+    def has_shop(self, business_id: str) -> bool:
+        """Whether the ads of a business are here."""
+        shop = self._shops.get(business_id)
+        return shop is not None and shop.snapshot is not None
+
+    def bring_shop(self, business_id: str) -> None:
+        """Read the ads of a business behind the answers, one business after the other."""
+        self._wanted[business_id] = None
+        if self._bringing is None or self._bringing.done():
+            self._bringing = asyncio.create_task(self._bring())
+
+    async def _bring(self) -> None:
+        while self._wanted:
+            business_id = next(iter(self._wanted))
+            try:
+                with acting(business_id):
+                    await self.shop(business_id)
+            except Exception as error:  # the next request that wants them tries again
+                logger().warning("delivery.shop_not_read", error_at=where(error))
+            finally:
+                del self._wanted[business_id]
+
+    def offers_in(self, placement_id: str) -> dict[str, float]:
+        """What each business offered lately in a placement, in micros; whoever takes offers keeps it."""
+        return self._offers.setdefault(placement_id, {})
+
     async def flush(self) -> None:
         """Write down all that waits, and take the models that are on their way."""
         await self.operators.flush()
+        if self._bringing is not None:
+            await self._bringing
         for shop in list(self._shops.values()):
             await shop.flush()
             if shop.loading is not None:

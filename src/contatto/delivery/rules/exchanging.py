@@ -1,8 +1,38 @@
-"""Who wins a place that several businesses want, as pure functions."""
+"""Who is asked for an offer for a place that several businesses want, and who wins it: pure functions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from heapq import nlargest
+from typing import Final
 
 from contatto.delivery.model.log import Record
+
+MOST_ASKED: Final = 50
+"""So many businesses are asked for an offer for one place; each costs time before the answer."""
+BY_OFFER: Final = 32
+"""So many of these are those who offered most lately; the others take turns."""
+TURN_S: Final = 30
+"""So long a turn takes: time to read the ads of those whose turn it is, and to see what they offer."""
+
+
+def choose_asked(able: Sequence[str], lately: Mapping[str, float], at_s: float) -> list[str]:
+    """The businesses that are asked for an offer, in their order; all of them where these are not too many.
+
+    Whoever offers little is asked in turn, and stays when that was a mistake: a business whose budget waits
+    for places offers more and more for them.
+
+    Args:
+        able: who may compete.
+        lately: what each offered lately in this place; who is missing offered nothing yet.
+        at_s: the time, in seconds.
+    """
+    if len(able) <= MOST_ASKED:
+        return list(able)
+    best = set(nlargest(BY_OFFER, able, key=lambda business_id: lately.get(business_id, 0.0)))
+    others = [business_id for business_id in able if business_id not in best]
+    seats = MOST_ASKED - BY_OFFER
+    first = int(at_s // TURN_S) * seats
+    best.update(others[(first + seat) % len(others)] for seat in range(seats))
+    return [business_id for business_id in able if business_id in best]
 
 
 def rank_offers(offers: Sequence[int], number: int) -> tuple[int | None, list[int]]:
