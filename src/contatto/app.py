@@ -63,6 +63,7 @@ import contatto.signals.pages.routes
 import contatto.subscriptions.api
 import contatto.subscriptions.pages
 import contatto.typed.pages
+import contatto.vitals.api
 from contatto import __version__
 from contatto.access import ACCESS, may_open
 from contatto.accounts.auth import AuditLayer
@@ -100,6 +101,7 @@ from contatto.worker import Worker
 
 HOT_ROUTES: Final = (
     *contatto.crm.api.incoming.routes,
+    *contatto.vitals.api.routes,
     *contatto.inbox.api.webhooks.routes,
     *contatto.inbox.api.media.routes,
     *contatto.measurement.api.routes,

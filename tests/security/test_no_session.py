@@ -15,7 +15,7 @@ from tests.security.world import World
 NOT_LET_IN = {40104, 40105, 40001, 40100}
 """Sign in; a bad token; a wrong secret; too many of them from one address."""
 PUBLIC = {
-    "GET /docs", "GET /language", "GET /login", "GET /openapi.json", "POST /login",
+    "GET /docs", "GET /language", "GET /metrics", "GET /login", "GET /openapi.json", "POST /login",
     "GET /static/ad_platforms", "GET /static/ads", "GET /static/alerts", "GET /static/crm",
     "GET /static/forms", "GET /static/inbox",
     "GET /static/leads", "GET /static/operators", "GET /static/reports",

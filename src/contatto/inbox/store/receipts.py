@@ -10,6 +10,7 @@ from sqlalchemy import (
     ColumnElement,
     Index,
     Integer,
+    Select,
     String,
     Table,
     UniqueConstraint,
@@ -147,9 +148,21 @@ def mark_receipt_tried(tx: Tx, receipt: Receipt) -> None:
 
 def count_receipts(tx: Tx, business_id: str) -> Ledger:
     """The ledger of a business: received = stored + merged + refused + waiting."""
-    of, reason = receipts.c.state, receipts.c.reason
-    counted = select(of, reason, func.count(), func.sum(receipts.c.copies)).group_by(of, reason)
-    rows: list[Any] = list(tx.execute(counted.where(receipts.c.business_id == business_id)))
+    return _ledger(tx, _COUNTED.where(receipts.c.business_id == business_id))
+
+
+def count_all_receipts(tx: Tx) -> Ledger:
+    """The same of all businesses, for who watches the installation."""
+    return _ledger(tx, _COUNTED)
+
+
+_COUNTED: Final = select(
+    receipts.c.state, receipts.c.reason, func.count(), func.sum(receipts.c.copies)
+).group_by(receipts.c.state, receipts.c.reason)
+
+
+def _ledger(tx: Tx, counted: Select[Any]) -> Ledger:
+    rows: list[Any] = list(tx.execute(counted))
     by_state = {state: sum(row[2] for row in rows if row[0] is state) for state in ReceiptState}
     copies = sum(int(row[3]) for row in rows)
     return Ledger(

@@ -131,6 +131,12 @@ def list_signal_settings(tx: Tx, business_id: str) -> list[SignalSettings]:
     return [_settings(row) for row in _ON.list(tx, {"of": business_id})]
 
 
+def list_told_businesses(tx: Tx) -> list[str]:
+    """Businesses any of whose ad accounts is, or was, told of leads; for who watches the installation."""
+    told = select(signal_settings.c.business_id).distinct()
+    return sorted(tx.execute(told).scalars())
+
+
 def list_renewed_settings(tx: Tx, limit: int) -> list[SignalSettings]:
     """Settings that were shut out, and whose account has another token since; of all businesses."""
     renewed = (

@@ -1,0 +1,87 @@
+"""Counting what monitoring asks for, of all businesses: the ledger, signals, and what waits."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from contatto.crm.actions.ledger import load_standings
+from contatto.crm.rules.alarms import Standing
+from contatto.crm.store.targets import list_all_targets
+from contatto.inbox.store.receipts import count_all_receipts
+from contatto.kit.db.tx import Tx
+from contatto.kit.outbound.counts import count_requests
+from contatto.kit.outbox import count_waiting
+from contatto.kit.waiting import count_dead_jobs, find_oldest_waiting
+from contatto.signals.actions.ledger import load_signal_ledger
+from contatto.signals.store.settings import list_told_businesses
+from contatto.vitals.model import Gauge, Sample
+
+_STATES = ("to_come", "due", "sent", "verified", "dead")
+_SIGNAL_STATES = ("due", "sent", "withheld", "dead")
+
+
+def load_gauges(tx: Tx) -> list[Gauge]:
+    """All gauges, read in one transaction: so what adds up in the ledger adds up here."""
+    return [_load_intake(tx), *_load_crm(tx), *_load_signals(tx), *_load_outbox(tx), *_load_outbound(tx)]
+
+
+def _load_intake(tx: Tx) -> Gauge:
+    found = count_all_receipts(tx)
+    states = {name: getattr(found, name) for name in ("received", "waiting", "stored", "merged", "refused")}
+    says = "What came in from platforms and chats; received is the sum of the others."
+    samples = tuple(Sample(count, (("state", name),)) for name, count in states.items())
+    return Gauge("intake", says, samples)
+
+
+def _load_crm(tx: Tx) -> Iterator[Gauge]:
+    targets = list_all_targets(tx)
+    leads: list[Sample] = []
+    ages: list[Sample] = []
+    for business_id in sorted({target.business_id for target in targets}):
+        mine = [target for target in targets if target.business_id == business_id]
+        for row in load_standings(tx, business_id, mine):
+            of = (("target", str(row.target.number)), ("connector", row.target.connector))
+            leads += _by_state(row.standing, of)
+            since = row.standing.due_since
+            ages.append(Sample((tx.now - since).total_seconds() if since else 0.0, of))
+    yield Gauge("crm_leads", "Leads by how far they are in each linked CRM.", tuple(leads))
+    yield Gauge("crm_oldest_due_seconds", "How long the oldest delivery to each CRM waits.", tuple(ages))
+
+
+def _by_state(standing: Standing, of: tuple[tuple[str, str], ...]) -> list[Sample]:
+    return [Sample(getattr(standing, name), (*of, ("state", name))) for name in _STATES]
+
+
+def _load_signals(tx: Tx) -> Iterator[Gauge]:
+    told: list[Sample] = []
+    ages: list[Sample] = []
+    for business_id in list_told_businesses(tx):
+        for row in load_signal_ledger(tx, business_id):
+            of = (("account", row.account.id), ("platform", row.account.platform.value))
+            told += [Sample(getattr(row.standing, name), (*of, ("state", name))) for name in _SIGNAL_STATES]
+            since = row.standing.due_since
+            ages.append(Sample((tx.now - since).total_seconds() if since else 0.0, of))
+    yield Gauge("signals", "Signals to ad platforms by what became of them.", tuple(told))
+    yield Gauge(
+        "signals_oldest_due_seconds", "How long the oldest signal to each account waits.", tuple(ages)
+    )
+
+
+def _load_outbox(tx: Tx) -> Iterator[Gauge]:
+    oldest = find_oldest_waiting(tx)
+    age_s = max(0.0, (tx.now - oldest).total_seconds()) if oldest else 0.0
+    yield Gauge("outbox_waiting", "Events and jobs that wait for the worker.", (Sample(count_waiting(tx)),))
+    yield Gauge("outbox_oldest_seconds", "How long the oldest of them waits.", (Sample(age_s),))
+    yield Gauge("outbox_dead", "Jobs that wait for a person.", (Sample(count_dead_jobs(tx)),))
+
+
+def _load_outbound(tx: Tx) -> Iterator[Gauge]:
+    found = count_requests(tx)
+    counts = Counter({(row.kind, row.state.value): row.count for row in found})
+    samples = [Sample(count, (("kind", of[0]), ("state", of[1]))) for of, count in sorted(counts.items())]
+    yield Gauge("outbound_requests", "Requests to outside systems that are due or dead.", tuple(samples))
+    late = [
+        Sample(max(0.0, (tx.now - row.due_since).total_seconds()), (("kind", row.kind),))
+        for row in found
+        if row.due_since is not None
+    ]
+    yield Gauge("outbound_late_seconds", "How long after its time the oldest due request is.", tuple(late))

@@ -1,0 +1,27 @@
+"""Where monitoring reads the numbers of an installation: behind the operator's token, closed without one."""
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from contatto.kit.http import HotRoute
+from contatto.ui.context import context_of
+from contatto.vitals.actions import load_gauges
+from contatto.vitals.rules import CONTENT_TYPE, may_scrape, write_gauges
+
+
+async def read_vitals(request: Request) -> Response:
+    """The gauges in the text format of Prometheus. While no token is set there is no such page."""
+    context = context_of(request)
+    token = context.settings.metrics_token
+    if not token:
+        return PlainTextResponse("There is no such page.\n", 404)
+    if not may_scrape(token, request.headers.get("authorization", "")):
+        challenge = {"WWW-Authenticate": "Bearer"}
+        return PlainTextResponse("The token of metrics_token is needed.\n", 401, challenge)
+    gauges = await context.db.read_long(load_gauges)
+    return Response(write_gauges(gauges), media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
+
+
+routes: Final = [HotRoute("/metrics", read_vitals, methods=["GET"])]
