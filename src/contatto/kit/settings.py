@@ -137,12 +137,13 @@ class Settings(BaseSettings):
         description="Days for which decisions about ads can be learned from, explained and made again.",
     )
     views_per_viewer: int = Field(
-        default=0,
-        ge=0,
-        description="Most views of an ad group by a viewer with consent in a day; 0: no limit.",
+        default=0, ge=0, description="Most views of an ad group by a consenting viewer in a day; 0: no limit."
     )
     trial_share: float = Field(
         default=0.05, ge=0, le=0.5, description="Share of viewers with consent whose ads are drawn by lot."
+    )
+    metrics_token: str = Field(
+        default="", description="Bearer token of `GET /metrics` for monitoring; empty: there is no such page."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe line that is logged."
