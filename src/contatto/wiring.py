@@ -10,8 +10,7 @@ from contatto.ad_platforms.actions.pulling import pull_kind
 from contatto.ad_platforms.model import OutsideAdsMirrored
 from contatto.ads.actions.drafts import purge_drafts
 from contatto.ads.ports import SpendPort
-from contatto.alerts.actions import pushing
-from contatto.alerts.actions import telling as alerts
+from contatto.alerts.actions import pushing, telling
 from contatto.alerts.model import AlertRaised, Way
 from contatto.alerts.store.records import has_due_alert, list_alerted_businesses
 from contatto.audiences import actions as audiences
@@ -111,7 +110,7 @@ from contatto.reports.actions import counting
 from contatto.reports.actions import tasks as reports
 from contatto.signals.actions import scheduling as ad_signals
 from contatto.signals.actions.carrying import carry_change, carry_erasure, carry_merge
-from contatto.signals.actions.ledger import list_told_platforms
+from contatto.signals.actions.ledger import has_signal_alarm, list_signal_alarms, list_told_platforms
 from contatto.signals.actions.sending import signal_kind
 from contatto.signals.actions.testing import signal_test_kind
 from contatto.signals.store.settings import signal_settings
@@ -135,7 +134,7 @@ AFTER: Final[After] = {
     AdTapped: {"push_tap": _OF_CHATS(push_tap), "signal_tap": ad_signals.signal_tap},
     AlertRaised: {},
     ChannelChecked: {},
-    ChannelLost: {"alert_channel": alerts.alert_channel},
+    ChannelLost: {"alert_channel": telling.alert_channel},
     ContactRejected: {},
     ConversationChanged: {},
     ConversationMarkedSpam: {"learn_spam": signals.learn_spam, "signal_spam": ad_signals.signal_spam},
@@ -143,7 +142,7 @@ AFTER: Final[After] = {
     ConversationStarted: {"learn_conversation": Together(signals.learn_conversations)},
     FormSubmitted: {"push_form_lead": _OF_LEADS(pushes.push_form_lead)},
     LeadCaptured: {
-        "alert_lead": _ALERTED(alerts.alert_lead),
+        "alert_lead": _ALERTED(telling.alert_lead),
         "learn_lead": Together(signals.learn_leads),
         "post_notice": Together(notices.post_notices),
         "push_hooks": _OF_NEW(push_hooks),
@@ -166,7 +165,7 @@ AFTER: Final[After] = {
         "push_lead": _OF_LEADS(pushes.push_lead),
     },
     MessageReceived: {
-        "alert_message": _ALERTED(alerts.alert_message),
+        "alert_message": _ALERTED(telling.alert_message),
         "judge_message": Together(suspecting.judge_messages),
         "push_message": _OF_CHATS(push_message),
     },
@@ -176,7 +175,7 @@ AFTER: Final[After] = {
     ReplyProgressed: {},
     SubscriptionEnded: {},
     TestLeadMade: {"push_test_lead": _OF_LEADS(pushes.push_test_lead)},
-    WorkAssigned: {"alert_assignment": _ALERTED(alerts.alert_assignment)},
+    WorkAssigned: {"alert_assignment": _ALERTED(telling.alert_assignment)},
 }
 """After an event: its handlers, each in a transaction of its own. What open pages are told is below.
 
@@ -314,7 +313,7 @@ def periodic_jobs(
     """Work by the clock."""
     counter, trainer = counting.DayCounter(), training.Trainer(settings.decision_log_days)
     sender, scorer = reviewing.Sender(), scoring.LeadScorer()
-    mail_alerts = partial(alerts.mail_due_alerts, base_url=settings.base_url, sends_mail=settings.sends_mail)
+    mail_alerts = partial(telling.mail_due_alerts, base_url=settings.base_url, sends_mail=settings.sends_mail)
     return (
         PeriodicCount(10.0, counter.start_over, counter.read_next),
         PeriodicCount(2.0, trainer.start_over, trainer.read_next),
@@ -328,10 +327,11 @@ def periodic_jobs(
         PeriodicJob(5.0, scheduled.send_scheduled, SCHEDULED.is_due),
         PeriodicJob(3.0, mail_alerts, partial(has_due_alert, way=Way.MAIL)),
         PeriodicJob(1.0, pushing.push_due_alerts, partial(has_due_alert, way=Way.PUSH)),
-        PeriodicJob(60.0, alerts.alert_due_tasks),
-        PeriodicJob(60.0, alerts.alert_waiting_chats),
-        PeriodicJob(60.0, alerts.alert_linked_crms, has_alarm),
-        PeriodicJob(3600.0, alerts.purge_alerts),
+        PeriodicJob(60.0, telling.alert_due_tasks),
+        PeriodicJob(60.0, telling.alert_waiting_chats),
+        PeriodicJob(60.0, telling.alert_linked_crms, has_alarm),
+        PeriodicJob(60.0, partial(telling.alert_signals, list_signal_alarms), has_signal_alarm),
+        PeriodicJob(3600.0, telling.purge_alerts),
         PeriodicJob(30.0, desk.wake_conversations),
         PeriodicJob(30.0, lead_files.purge_lead_files),
         PeriodicJob(3600.0, import_drafts.purge_imports),

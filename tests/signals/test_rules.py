@@ -219,6 +219,8 @@ def answer(body: Any, status: int = 200, **headers: str) -> HttpAnswer:
         ("meta", answer({"events_received": 1}), Done()),
         ("meta", answer({"events_received": 0, "messages": ["no"]}), Failed("event_refused")),
         ("meta", answer({}), NotNow("not_json")),
+        ("meta", HttpAnswer(401, {}, b"<html>log in</html>"), ShutOut("token_refused")),
+        ("tiktok", HttpAnswer(401, {}, b"<html>log in</html>"), ShutOut("token_refused")),
         ("meta", answer({"error": {"code": 190}}, 400), ShutOut("token_refused")),
         ("meta", answer({"error": {"code": 100, "error_subcode": 33}}, 400), ShutOut("dataset_gone")),
         ("meta", answer({"error": {"code": 100, "error_subcode": 2804066}}, 400), Failed("event_refused")),

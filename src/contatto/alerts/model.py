@@ -19,6 +19,8 @@ class Kind(StrEnum):
     """A platform refused an account's access token."""
     CRM = "crm"
     """Leads do not arrive in a linked CRM, or it lets us in no more, or it holds something else."""
+    SIGNALS = "signals"
+    """An ad platform is not told of leads: it lets us in no more, or what is due does not arrive."""
 
 
 class Way(StrEnum):
@@ -36,11 +38,12 @@ NEEDS: Final = {
     Kind.WAITING: Permission.READ_INBOX,
     Kind.CHANNEL: Permission.ADMINISTER,
     Kind.CRM: Permission.ADMINISTER,
+    Kind.SIGNALS: Permission.ADMINISTER,
 }
 """What somebody must be allowed to do to be alerted of a kind."""
 ALERT_PUSH: Final = "alert_push"
 """The name of the kind of outbound requests; it is kept in rows and never changes."""
-RAISED: Final = frozenset({Kind.TASK, Kind.WAITING, Kind.CHANNEL, Kind.CRM})
+RAISED: Final = frozenset({Kind.TASK, Kind.WAITING, Kind.CHANNEL, Kind.CRM, Kind.SIGNALS})
 """Kinds that open pages hear of as `AlertRaised`; of the others they hear the event itself."""
 
 

@@ -27,6 +27,7 @@ KIND_TEXTS: Final[Mapping[Kind, str]] = {
     Kind.WAITING: N_("A customer waits too long for an answer"),
     Kind.CHANNEL: N_("A channel was lost: its platform refuses the access token"),
     Kind.CRM: N_("A linked CRM needs somebody: leads do not arrive there, or its records differ"),
+    Kind.SIGNALS: N_("An ad platform is not told of leads: somebody has to look at its signals"),
 }
 
 
@@ -80,6 +81,8 @@ def path_of(kind: Kind, subject_id: str, stamp: str = "") -> str:
         return f"/settings/channels#account-{subject_id}"
     if kind is Kind.CRM:
         return f"/settings/integrations/{subject_id}"
+    if kind is Kind.SIGNALS:
+        return f"/settings/ad-platforms/{subject_id}/signals"
     is_chat = kind in (Kind.MESSAGE, Kind.WAITING) or (kind is Kind.ASSIGNMENT and stamp.startswith("chat"))
     return f"/inbox/{subject_id}" if is_chat else f"/leads/{subject_id}"
 

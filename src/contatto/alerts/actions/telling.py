@@ -1,6 +1,6 @@
 """Alerting members after what happened, mailing what is due, and keeping what each chose."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final
 
@@ -13,6 +13,7 @@ from contatto.alerts.store import records as store
 from contatto.channels.model import ChannelLost
 from contatto.channels.store import list_token_dates
 from contatto.crm.actions.ledger import list_alarms
+from contatto.crm.rules.alarms import Alarm
 from contatto.inbox.model import MessageReceived
 from contatto.inbox.store.conversations import find_conversation, list_late_conversations
 from contatto.inbox.store.targets import list_reply_targets
@@ -101,6 +102,18 @@ def alert_linked_crms(tx: Tx) -> int:
     for business_id, number, alarm in list_alarms(tx):
         thing = (Kind.CRM, str(number), f"{alarm} {tx.now:%Y-%m-%d}")
         told += _alert(tx, business_id, thing, _able(tx, business_id, Kind.CRM))
+    return told
+
+
+def alert_signals(list_signal_alarms: Callable[[Tx], list[tuple[str, str, Alarm]]], tx: Tx) -> int:
+    """Alert of ad platforms that are not told of leads, once a day for each alarm; say how many were told.
+
+    The alarms come as business, ad account elsewhere, and which: signals lie beside alerts.
+    """
+    told = 0
+    for business_id, account_id, alarm in list_signal_alarms(tx):
+        thing = (Kind.SIGNALS, account_id, f"{alarm} {tx.now:%Y-%m-%d}")
+        told += _alert(tx, business_id, thing, _able(tx, business_id, Kind.SIGNALS))
     return told
 
 

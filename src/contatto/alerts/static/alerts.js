@@ -3,6 +3,7 @@ import { toast, word } from "/static/ui/words.js";
 
 const WORDS = {
   assignment: "alertAssignment", task: "alertTask", waiting: "alertWaiting", channel: "alertChannel", crm: "alertCrm",
+  signals: "alertSignals",
 };
 const TOAST_MS = 5000; // of many at once, one is shown
 const title = document.title;

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from contatto.ad_platforms.model import OutsideAccount
 from contatto.ad_platforms.store.accounts import list_outside_accounts
 from contatto.crm.ports import ToldPlatform
-from contatto.crm.rules.alarms import Alarm
+from contatto.crm.rules.alarms import TOLD, Alarm
 from contatto.kit.db.tx import Tx
 from contatto.signals.model.events import SignalState
-from contatto.signals.model.settings import SignalSettings
+from contatto.signals.model.settings import SignalMode, SignalSettings
 from contatto.signals.rules.standing import SignalStanding, find_signal_alarms
-from contatto.signals.store.settings import find_signal_settings
+from contatto.signals.store.settings import find_signal_settings, list_told_businesses
 from contatto.signals.store.signals import count_all_signals, count_signals, find_oldest_due
 
 
@@ -45,6 +45,23 @@ def load_signal_ledger(tx: Tx, business_id: str) -> list[SignalLedger]:
             SignalLedger(account, settings, standing, find_signal_alarms(settings, standing, tx.now))
         )
     return found
+
+
+def list_signal_alarms(tx: Tx) -> list[tuple[str, str, Alarm]]:
+    """The alarms of all businesses that are worth telling somebody: business, ad account, and which."""
+    return [
+        (business_id, row.account.id, alarm)
+        for business_id in list_told_businesses(tx)
+        for row in load_signal_ledger(tx, business_id)
+        if row.settings.mode is not SignalMode.OFF
+        for alarm in row.alarms
+        if alarm in TOLD
+    ]
+
+
+def has_signal_alarm(tx: Tx) -> bool:
+    """Whether the signals to any ad account of any business want attention."""
+    return bool(list_signal_alarms(tx))
 
 
 def list_told_platforms(tx: Tx, business_id: str) -> list[ToldPlatform]:

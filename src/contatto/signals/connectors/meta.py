@@ -104,7 +104,7 @@ class MetaSignals:
         try:
             said = _answers.decode(answer.body)
         except UNREADABLE:
-            return meta_failure(answer, 0) or NotNow("not_json", retry_after_s(answer))
+            return end_of(meta_failure(answer, 0) or NotNow("not_json", retry_after_s(answer)))
         error = said.error or _Error()
         failure = meta_failure(answer, error.code)
         if failure is None:
