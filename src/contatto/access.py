@@ -98,9 +98,7 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
         "GET /leads/jobs/{job_id}",
         "GET /leads/rows",
         "GET /leads/views",
-        "GET /leads/{lead_id}",
-        "GET /leads/{lead_id}/answers",
-        "GET /leads/{lead_id}/crm",
+        *(f"GET /leads/{{lead_id}}{part}" for part in ("", "/answers", "/crm", "/signals")),
         "GET /settings/subscriptions",
     ),
     Permission.WRITE_LEADS: (

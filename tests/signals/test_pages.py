@@ -28,6 +28,7 @@ from contatto.signals.model.events import (
 from contatto.signals.model.settings import ConsentRule, SignalMode, Step
 from contatto.signals.store.settings import find_signal_settings, find_signal_test
 from contatto.signals.store.signals import list_signals, record_signal_state
+from tests import make
 from tests.background import do_all_due
 from tests.journeys.running import House, csrf_of, message, running_house
 from tests.outbound import answer, claim_all
@@ -191,3 +192,27 @@ def test_another_contatto_takes_our_events_as_tiktok_does(house: House, account:
         assert TikTokSignals().read(HttpAnswer(said.status_code, {}, said.content)) == means
     (moved,) = house.context.db.read_now(lambda tx: list_leads(tx, house.business_id, LeadFilter()))
     assert moved.status is LeadStatus.QUALIFIED
+
+
+def test_the_page_of_a_lead_shows_what_the_platform_was_told_and_why_not(house: House, account: str) -> None:
+    post(house, account, **CHOSEN)
+    captured(house)
+
+    def give_up(tx: Tx) -> tuple[str, str]:
+        (signal,) = list_signals(tx, house.business_id, account)
+        record_signal_state(tx, signal, SignalState.DEAD, "event_refused")
+        stranger = make.lead(tx, make.business(tx).id, make.contact(), person_id="of another business")
+        return signal.lead_id, stranger.id
+
+    lead_id, stranger_id = house.context.db.write_now(give_up)
+    assert f'hx-get="/leads/{lead_id}/signals"' in house.client.get(f"/leads/{lead_id}").text
+    part = house.client.get(f"/leads/{lead_id}/signals").text
+    for words in (
+        "Told to the ad platform",
+        "Captured",
+        "Dead",
+        "does not take this event",
+        f"/{account}/signals",
+    ):
+        assert words in part
+    assert house.client.get(f"/leads/{stranger_id}/signals").status_code == 404
