@@ -55,7 +55,6 @@ WITHOUT_BUSINESS = {
     "inbox/store/photos.py:has_unused_photo": "For the timer, who works for all of them.",
     "leads/store/jobs.py:list_free_businesses": "For the worker, who works for all of them.",
     "inbox/store/receipts.py:count_all_receipts": "For who watches the installation as a whole.",
-    "inbox/store/receipts.py:_ledger": "Its query says whose receipts are counted.",
     "signals/store/settings.py:list_told_businesses": "For who watches the installation as a whole.",
     "subscriptions/store.py:list_settled_pushes": "For the timer, who works for all of them.",
     "measurement/store.py:list_candidates": "The conversion that it takes names the business.",

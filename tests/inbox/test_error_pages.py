@@ -14,7 +14,7 @@ from tests.journeys.running import House, running_house
 BROWSER = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
 OPEN = (Credential.VISITOR, Credential.ADDRESS, Credential.ANYBODY)
 NOT_THEIRS = (
-    *("/docs", "/language", "/login", "/openapi.json", "/static", "/open_api"),
+    *("/docs", "/language", "/login", "/metrics", "/openapi.json", "/static", "/open_api"),
     *("/invitations", "/password", "/setup"),
 )
 """Open, and nothing for customers: for programs, and for members on their way in."""

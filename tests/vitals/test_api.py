@@ -57,6 +57,6 @@ def test_what_waits_and_how_far_leads_are_is_counted_and_nobody_is_named(house: 
     assert (due, sum(leads.values())) == (3, 3)
     assert found['contatto_intake{state="received"}'] == 0
     assert found["contatto_outbox_waiting"] > 0
-    assert found['contatto_outbound_requests{kind="crm",state="due"}'] >= 3
+    assert found['contatto_outbound_requests{kind="crm_delivery",state="due"}'] >= 3
     told = house.client.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text
     assert not [word for word in ("Kopi", "+659", "example.com", house.business_id) if word in told]

@@ -5,6 +5,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from contatto.kit import errors
+from contatto.kit.errors import Refused
 from contatto.kit.http import HotRoute
 from contatto.ui.context import context_of
 from contatto.vitals.actions import load_gauges
@@ -16,7 +18,7 @@ async def read_vitals(request: Request) -> Response:
     context = context_of(request)
     token = context.settings.metrics_token
     if not token:
-        return PlainTextResponse("There is no such page.\n", 404)
+        raise Refused(errors.NOT_FOUND, "There is no such page.")
     if not may_scrape(token, request.headers.get("authorization", "")):
         challenge = {"WWW-Authenticate": "Bearer"}
         return PlainTextResponse("The token of metrics_token is needed.\n", 401, challenge)
