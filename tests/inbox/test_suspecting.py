@@ -1,11 +1,15 @@
 """Chats are judged as messages come; marks of members are learned from, and can be taken back."""
 
+from pathlib import Path
+
 import pytest
 
 from contatto.inbox.actions import desk
+from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.suspecting import judge_messages, learn_marked_chats, mark_conversation
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.model import MessageReceived, ThreadState
+from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -15,6 +19,7 @@ from contatto.spam.model import Judged, Mark, Sign
 from contatto.spam.rules.judging import ENOUGH_MARKED
 from tests import make
 from tests.inbox.test_desk import Desk
+from tests.journeys.running import csrf_of, message, running_house
 
 BAD, GOOD = "Claim your free cash prize now: http://win.example.com", "Hello, what does a kitchen cost?"
 
@@ -84,3 +89,30 @@ def test_another_chat_of_a_person_who_was_marked_says_so(at: Desk) -> None:
     mark(at, "u1", GOOD, Mark.SPAM)
     assert judge(at).mark is Mark.SPAM
     assert at.do(lambda tx: store.has_marked(tx, at.shop.business_id, {at.conversation_id}))
+
+
+def test_the_thread_says_why_it_looks_like_spam_and_takes_it_back(tmp_path: Path) -> None:
+    with running_house(tmp_path, worker="separate") as house:
+        now_ms = int(house.context.clock.now().timestamp() * 1000)
+        assert house.webhook("im_receive_msg", message(BAD, "anna", now_ms)).status_code == 200
+        house.context.db.write_now(settle_receipts)
+        house.sign_in()
+
+        def suspect(tx: Tx) -> str:
+            (chat,) = list_conversations(tx, house.business_id, ConversationFilter("all", None, None, ""))
+            signs = (Sign.WORDS, Sign.TAPS)
+            account = chat.channel_account_id
+            store.save_judged(tx, Judged(house.business_id, chat.id, account, 0.95, signs, Mark.NONE, tx.now))
+            return chat.id
+
+        chat_id = house.context.db.write_now(suspect)
+        page = house.client.get(f"/inbox/{chat_id}").text
+        assert "This looks like spam." in page
+        assert "It reads like chats that were marked as spam." in page
+        token = {"X-CSRF-Token": csrf_of(page)}
+        answer = house.client.post(f"/inbox/{chat_id}/unblock", data={"fine": "1"}, headers=token)
+        assert answer.status_code in (200, 303)
+        assert "This looks like spam." not in house.client.get(f"/inbox/{chat_id}").text
+        found = house.context.db.read_now(lambda tx: store.find_judged(tx, house.business_id, chat_id))
+        assert found is not None
+        assert found.mark is Mark.FINE

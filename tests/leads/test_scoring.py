@@ -2,6 +2,7 @@
 
 import random
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from contatto.leads.rules.filters import LeadFilter, Look, read_filter, write_fi
 from contatto.leads.rules.scoring import BANDS, ENOUGH, ScoreBand, explain_reasons, score_leads
 from contatto.leads.store import listing, scores
 from tests import make
+from tests.journeys.running import running_house
 
 
 def played(chance: random.Random, count: int) -> list[ScoredLead]:
@@ -120,3 +122,24 @@ def test_a_new_score_takes_the_place_of_the_old_one(database: Database, business
         database.write_now(partial(scores.save_scores, scores=[kept]))
     assert database.read_now(lambda tx: scores.list_scores(tx, business_id, {lead_id})) == {lead_id: 80}
     assert database.read_now(lambda tx: scores.list_scores(tx, new_id(), {lead_id})) == {}
+
+
+def test_the_page_of_a_lead_and_the_list_show_its_score_with_reasons(tmp_path: Path) -> None:
+    with running_house(tmp_path) as house:
+        house.sign_in()
+
+        def keep(tx: Tx) -> Lead:
+            lead = make.lead(tx, house.business_id)
+            reasons = ("+h:phone", "-a:x")
+            scores.save_scores(tx, [LeadScore(house.business_id, lead.id, 83, reasons, tx.now)])
+            return lead
+
+        lead = house.context.db.write_now(keep)
+        page = house.client.get(f"/leads/{lead.id}").text
+        assert "Score: 83 of 100" in page
+        assert "How the person can be reached: speaks for it" in page
+        assert "The ad: speaks against it" in page
+        listed = house.client.get("/leads?score=high&column=score&sort=-score").text
+        assert '<td data-label="Score">83</td>' in listed
+        assert "High score" in listed
+        assert lead.id not in house.client.get("/leads/rows?score=low").text
