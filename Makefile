@@ -4,8 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 # Else each of the many interpreters that the tests start would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
-# Processes that take file after file in the order of tests/conftest.py: one more than two cores, since tests wait, too.
-TOGETHER := -n 3 --dist loadfile --no-loadscope-reorder
+# Processes that take file after file in the order of tests/conftest.py: more than two cores, since tests wait, too.
+TOGETHER := -n 4 --dist loadfile --no-loadscope-reorder
 # `make check` has run them.
 WITHOUT ?= tests/house
 

@@ -1,9 +1,11 @@
-"""What is compiled once: statements in a process, whatever databases it opens; kernels in a whole run."""
+"""What is compiled once: statements in a process, whatever databases it opens; tests and kernels in a run."""
 
 import fcntl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -61,3 +63,15 @@ def kernels_compiled_once(lock: Path) -> Iterator[None]:
     with lock.open("w") as opened, pytest.MonkeyPatch.context() as patch:
         patch.setattr(Dispatcher, "compile", compile_alone)
         yield
+
+
+def read_own_share(files: Sequence[Path], process: int, processes: int) -> None:
+    """Import each n-th of the files of tests, by their paths below the project, before all are collected.
+
+    In a new checkout pytest rewrites what they assert, which would take each process ten seconds and more.
+    So each writes a share, and finds the others' when it comes to them. What cannot be imported, or warns, is
+    told when it is collected.
+    """
+    for path in files[process::processes]:
+        with suppress(Exception, pytest.skip.Exception), warnings.catch_warnings(action="error"):
+            import_module(".".join(path.with_suffix("").parts))

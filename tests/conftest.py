@@ -31,7 +31,7 @@ from contatto.kit.vault import Vault
 from contatto.ui import render
 from contatto.wiring import PORTS
 from tests import passwords, postgres, schema, tally
-from tests.compiled import compiled_once, kernels_compiled_once
+from tests.compiled import compiled_once, kernels_compiled_once, read_own_share
 from tests.emptied import EmptiedDatabases
 from tests.examples import examples
 from tests.wide import further_values, is_wide
@@ -65,6 +65,14 @@ def _work_in_memory() -> None:
     """Have pytest make its folders where a commit waits for no disk, if the machine has such a place."""
     if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM and os.access(IN_MEMORY, os.W_OK):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    process: dict[str, Any] | None = getattr(session.config, "workerinput", None)
+    if process is not None:
+        root = session.config.rootpath
+        files = sorted(path.relative_to(root) for path in root.glob("tests/*/test_*.py"))
+        read_own_share(files, int(process["workerid"].removeprefix("gw")), process["workercount"])
 
 
 @pytest.hookimpl(tryfirst=True)  # -m chooses by what it marks
