@@ -52,7 +52,14 @@ def mark(at: Desk, user: str, text: str, said: Mark) -> None:
     at.do(lambda tx: mark_conversation(tx, at.shop.business_id, other, said))
 
 
+def test_before_the_first_mark_no_chat_is_read(at: Desk) -> None:
+    event = MessageReceived(at.shop.business_id, at.conversation_id, "message")
+    at.do(lambda tx: judge_messages(tx, [event]))
+    assert at.do(lambda tx: store.find_judged(tx, at.shop.business_id, at.conversation_id)) is None
+
+
 def test_a_chat_is_judged_as_it_stands_and_what_a_member_says_of_it_stays(at: Desk) -> None:
+    mark(at, "bad", BAD, Mark.SPAM)
     judged = judge(at)
     assert (judged.mark, judged.is_suspicious) == (Mark.NONE, False)
     seen = at.seen()

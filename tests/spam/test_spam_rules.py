@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 
-from contatto.spam.model import Chat, Judged, Mark, Rate, Sign
+from contatto.spam.model import SUSPICIOUS, Chat, Judged, Mark, Rate, Sign
 from contatto.spam.rules.judging import MANY_TAPS, judge_chat
 from contatto.spam.rules.words import Weights, fit_weights, pieces_of, score_text
 from tests import make
@@ -95,3 +95,10 @@ def test_who_was_marked_is_no_longer_suspected() -> None:
     marked = (Judged("business", "chat", "account", 0.9, (Sign.WORDS,), mark, make.NOON) for mark in Mark)
     assert [each.is_suspicious for each in marked] == [True, False, False]
     assert not Judged("business", "chat", "account", 0.9, (), Mark.NONE, make.NOON).is_suspicious
+
+
+def test_where_no_chat_is_marked_none_looks_like_spam_whatever_else_is_known() -> None:
+    for chats in (0, 1, 30, 100_000):
+        chat = Chat("business", "chat", "account", "text", has_marked=False, taps=10_000)
+        judged = judge_chat(chat, None, Rate(0, chats), Rate(0, chats))
+        assert judged[0] < SUSPICIOUS

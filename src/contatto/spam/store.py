@@ -58,6 +58,12 @@ def has_marked(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> b
     return bool(tx.scalar(select(func.count()).where(*mine, chats.c.mark == Mark.SPAM)))
 
 
+def has_any_marked(tx: Tx, business_id: str) -> bool:
+    """Whether any chat of a business is marked as spam."""
+    one = select(chats.c.mark).where(chats.c.business_id == business_id, chats.c.mark == Mark.SPAM).limit(1)
+    return tx.execute(one).first() is not None
+
+
 def list_rates(tx: Tx, business_id: str) -> dict[str, Rate]:
     """How many chats of each channel account were judged, and marked as spam."""
     spam = func.count().filter(chats.c.mark == Mark.SPAM)

@@ -23,11 +23,16 @@ _DAY: Final = timedelta(days=1)
 
 
 def judge_messages(tx: Tx, events: Sequence[MessageReceived]) -> None:
-    """Customers wrote: judge their chats; a handler of the outbox."""
+    """Customers wrote: judge their chats; a handler of the outbox.
+
+    Before a business marks its first chat as spam none can look like it (see `judge_chat`), so none is read.
+    """
     wanted: dict[str, dict[str, None]] = {}
     for event in events:
         wanted.setdefault(event.business_id, {})[event.conversation_id] = None
     for business_id, ids in wanted.items():
+        if not spam.has_any_marked(tx, business_id):
+            continue
         found = [find_conversation(tx, business_id, each) for each in ids]
         chats = [_chat_of(tx, business_id, each) for each in found if each is not None]
         for judged in judge_chats(tx, business_id, chats):
