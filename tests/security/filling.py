@@ -310,6 +310,7 @@ class Filling:
         for conversation in self.ids("conversation_id")[:3]:
             path = f"/inbox/{conversation}"
             self.press(f"{path}/labels", data={"name": f"{word} vip"})
+            self.press(f"{path}/unblock", data={"fine": "1"})
             note = {"text": f"{word} note, @agent {word}", "client_message_id": str(uuid.uuid4())}
             self.press(f"{path}/notes", data=note)
             at = (self.world.context.clock.now() + timedelta(hours=3)).astimezone(UTC).isoformat()
