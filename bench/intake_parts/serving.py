@@ -87,7 +87,7 @@ def add_accounts(place: Place, world: World, count: int) -> list[ChannelAccount]
     own = world.accounts[Platform.TIKTOK]
 
     def add(tx: Tx, number: int) -> ChannelAccount:
-        new = NewAccount(Platform.TIKTOK, f"{own.external_id[:-2]}{number:02d}", "Branch", own.handle, "SG")
+        new = NewAccount(Platform.TIKTOK, f"{own.external_id}{number:02d}", "Branch", own.handle, "SG")
         account = connect_account(tx, world.business_id, new)
         turn_on_capture(tx, world.business_id, account.id, COMPANY)
         return account
