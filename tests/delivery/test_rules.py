@@ -29,7 +29,7 @@ from contatto.delivery.model.log import Hurdle
 from contatto.delivery.rules.asking import features_of
 from contatto.delivery.rules.competing import budget_left, charge_left, describe_group, price_of
 from contatto.delivery.rules.sharing import Want, share_budgets
-from contatto.delivery.rules.targeting import find_hurdle, gather_bidders
+from contatto.delivery.rules.targeting import compare_terms, find_hurdle, gather_bidders
 from contatto.measurement.model import Goal
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -90,7 +90,7 @@ def candidate(number: int = 1, *, may_serve: bool = True, **changes: object) -> 
 def test_an_ad_fits_by_country_account_schedule_and_condition(
     shown: Candidate, asked: AdRequest, now: datetime, why: Hurdle | None
 ) -> None:
-    assert find_hurdle(shown, asked, now, frozenset(), {}) is why
+    assert find_hurdle(shown, compare_terms(shown, asked), now, lambda _: frozenset(), {}) is why
 
 
 def test_ads_that_a_request_can_only_take_or_leave_together_are_one_bidder() -> None:
@@ -198,4 +198,5 @@ def test_whom_an_ad_group_looks_for_is_kept_where_the_viewer_is_known(
 ) -> None:
     shown = candidate(**chosen)
     members = {"1": frozenset({"d1"}), "2": frozenset({"d2"})}
-    assert (find_hurdle(shown, replace(ASKED, **known), NOW, PERSON, members) is None) is may
+    fits = compare_terms(shown, replace(ASKED, **known))
+    assert (find_hurdle(shown, fits, NOW, lambda _: PERSON, members) is None) is may

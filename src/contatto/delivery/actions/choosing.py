@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from itsdangerous import Signer
 
@@ -12,7 +13,7 @@ from contatto.delivery.model.log import NOBODY, Hurdle, Record
 from contatto.delivery.predict.replica import Asked
 from contatto.delivery.rules.asking import features_of
 from contatto.delivery.rules.competing import RESERVE_MICROS, price_of
-from contatto.delivery.rules.targeting import Members, compare_terms, is_for_audience, is_on_time
+from contatto.delivery.rules.targeting import Members, compare_terms, find_hurdle
 from contatto.delivery.rules.trials import trial_of
 from contatto.kit.ids import new_number
 from contatto.kit.timestamps import micros
@@ -87,16 +88,13 @@ def _compare(
     able: list[int] = []
     available: dict[int, float] = {}
     left_out: dict[int, str] = {}
-    name_id, held_of = shop.server.live_ads.name_id, shop.held
+    known = partial(_known, shop.server.live_ads.name_id, request)
+    held_of = shop.held
     most_views = shop.server.most_views if viewer != NOBODY else 0
     by_terms = [compare_terms(each, request) for each in shop.terms]
     for bidder in shop.bidders:
-        ad_group, number = bidder.candidate.live.ad_group, bidder.ad_group_number
-        before, behind = by_terms[bidder.terms]
-        hurdle = before or (None if is_on_time(ad_group, now) else Hurdle.SCHEDULE) or behind
-        if hurdle is None and bidder.has_audience:
-            known = _known(bidder.candidate, request, name_id)
-            hurdle = None if is_for_audience(ad_group, known, members) else Hurdle.AUDIENCE
+        number = bidder.ad_group_number
+        hurdle = find_hurdle(bidder.candidate, by_terms[bidder.terms], now, known, members)
         if hurdle is None and most_views:
             seen = shop.replica.shown_lately(viewer, number)
             hurdle = Hurdle.FREQUENCY if seen > most_views - 0.5 else None
@@ -121,7 +119,7 @@ def _pseudonym(name_id: NameId, business_id: str, request: AdRequest) -> str:
     return name_id(business_id, f"delivery:{request.viewer_id}") if request.has_consent else NOBODY
 
 
-def _known(candidate: Candidate, request: AdRequest, name_id: NameId) -> frozenset[Member]:
+def _known(name_id: NameId, request: AdRequest, candidate: Candidate) -> frozenset[Member]:
     """What the viewer is known by: an id at the account of an ad, and fingerprints."""
     account_id = candidate.live.ad.channel_account_id
     viewer = viewer_id_of(name_id, account_id, request.viewer_id, own_chat=candidate.own_chat)

@@ -73,7 +73,6 @@ class Bidder:
     ads: tuple[int, ...]
     ad_group_id: str
     ad_group_number: int
-    has_audience: bool
     terms: int = 0
 
 

@@ -4,7 +4,7 @@ What the publisher does not know of a viewer rules nothing out, save for audienc
 known persons, and who is not known to be on it is not on it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -15,25 +15,8 @@ from contatto.delivery.model.decisions import AdRequest, Bidder, Candidate, Memb
 from contatto.delivery.model.log import Hurdle
 
 type Members = Mapping[str, frozenset[Member]]
-
-
-def find_hurdle(
-    candidate: Candidate, request: AdRequest, now: datetime, known: frozenset[Member], members: Members
-) -> Hurdle | None:
-    """Why an ad may not be shown for this request at this time; None when it may.
-
-    Args:
-        candidate: the ad.
-        request: the viewer and the place.
-        now: the time of the request.
-        known: what the viewer is known by to the ad's account: a person's id, and fingerprints.
-        members: of the audiences, by number.
-    """
-    fits = compare_terms(candidate, request)
-    hurdle = fits.before or (None if is_on_time(candidate.ad_group, now) else Hurdle.SCHEDULE) or fits.behind
-    if hurdle is not None:
-        return hurdle
-    return None if is_for_audience(candidate.ad_group, known, members) else Hurdle.AUDIENCE
+type FindKnown = Callable[[Candidate], frozenset[Member]]
+"""Gives what a viewer is known by to the account of an ad: a person's id, and fingerprints."""
 
 
 class Fits(NamedTuple):
@@ -41,6 +24,27 @@ class Fits(NamedTuple):
 
     before: Hurdle | None
     behind: Hurdle | None
+
+
+def find_hurdle(
+    candidate: Candidate, fits: Fits, now: datetime, known: FindKnown, members: Members
+) -> Hurdle | None:
+    """Why an ad may not be shown for a request at this time; None when it may.
+
+    Args:
+        candidate: the ad.
+        fits: what comparing the request with the terms of the ad gave.
+        now: the time of the request.
+        known: asked only where there are audiences.
+        members: of the audiences, by number.
+    """
+    ad_group = candidate.live.ad_group
+    hurdle = fits.before or (None if _is_on_time(ad_group, now) else Hurdle.SCHEDULE) or fits.behind
+    if hurdle is not None:
+        return hurdle
+    if not ad_group.audience_ids and not ad_group.excluded_audience_ids:
+        return None
+    return None if _is_for_audience(ad_group, known(candidate), members) else Hurdle.AUDIENCE
 
 
 def compare_terms(candidate: Candidate, request: AdRequest) -> Fits:
@@ -63,7 +67,7 @@ def terms_of(candidate: Candidate) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def is_on_time(ad_group: AdGroup, now: datetime) -> bool:
+def _is_on_time(ad_group: AdGroup, now: datetime) -> bool:
     """Whether the schedule of an ad group has begun and not ended."""
     return ad_group.starts_at <= now and (ad_group.ends_at is None or now < ad_group.ends_at)
 
@@ -93,10 +97,8 @@ def _unwanted(ad_group: AdGroup, request: AdRequest) -> Hurdle | None:
     return None
 
 
-def is_for_audience(ad_group: AdGroup, known: frozenset[Member], members: Members) -> bool:
+def _is_for_audience(ad_group: AdGroup, known: frozenset[Member], members: Members) -> bool:
     """Whether a viewer who is known so is on a list that an ad group chose, and on none that it excludes."""
-    if not ad_group.audience_ids and not ad_group.excluded_audience_ids:
-        return True
     if _is_member(ad_group.excluded_audience_ids, known, members):
         return False
     return not ad_group.audience_ids or _is_member(ad_group.audience_ids, known, members)
@@ -120,5 +122,4 @@ def gather_bidders(candidates: Iterable[Candidate]) -> tuple[Bidder, ...]:
 def _bidder(same: list[Candidate], terms: int) -> Bidder:
     ad_group = same[0].ad_group
     numbers = tuple(each.live.ad.number for each in same)
-    has_audience = bool(ad_group.audience_ids or ad_group.excluded_audience_ids)
-    return Bidder(same[0], numbers, ad_group.id, ad_group.number, has_audience, terms)
+    return Bidder(same[0], numbers, ad_group.id, ad_group.number, terms)
