@@ -70,13 +70,7 @@ def _charge_business(tx: Tx, business_id: str, impressions: list[Impression]) ->
     for touch in charged:
         place = (touch.ad_group_id, touch.day)
         had = days.get(place) or ChargedDay(business_id, *place, touch.ad_account_id, 0, 0, 0)
-        is_view = touch.kind is TouchKind.VIEW
-        days[place] = replace(
-            had,
-            views=had.views + is_view,
-            clicks=had.clicks + (not is_view),
-            charged_micros=had.charged_micros + touch.cost_micros,
-        )
+        days[place] = _with_touch(had, touch)
         if fresh[touch.touch_id].placement not in owners:
             own[touch.ad_account_id] += touch.cost_micros
     ledger.save_charges(tx, [days[place] for place in sorted(days)], own)
@@ -87,20 +81,24 @@ def _charge_business(tx: Tx, business_id: str, impressions: list[Impression]) ->
     return {touch.touch_id: touch for touch in charged}
 
 
+def _with_touch[D: (ChargedDay, TrialDay, PlacedDay)](had: D, touch: Touch) -> D:
+    """What was counted on a day, with a view or click more and what it was charged."""
+    is_view = touch.kind is TouchKind.VIEW
+    return replace(
+        had,
+        views=had.views + is_view,
+        clicks=had.clicks + (not is_view),
+        charged_micros=had.charged_micros + touch.cost_micros,
+    )
+
+
 def _save_trials(tx: Tx, charged: Sequence[tuple[Touch, int]]) -> None:
     """What was shown to viewers who take part in the trial of delivery."""
     days: dict[tuple[str, str, int], TrialDay] = {}
     for touch, trial in charged:
         if trial:
             place = (touch.ad_group_id, touch.day, trial)
-            had = days.get(place) or TrialDay(touch.business_id, *place)
-            is_view = touch.kind is TouchKind.VIEW
-            days[place] = replace(
-                had,
-                views=had.views + is_view,
-                clicks=had.clicks + (not is_view),
-                charged_micros=had.charged_micros + touch.cost_micros,
-            )
+            days[place] = _with_touch(days.get(place) or TrialDay(touch.business_id, *place), touch)
     save_trial_days(tx, [days[place] for place in sorted(days)])
 
 
@@ -115,13 +113,7 @@ def _save_placed(tx: Tx, charged: Sequence[tuple[Touch, str]], owners: Mapping[s
             owners[placement], touch.business_id, placement, touch.ad_account_id, touch.ad_group_id,
             touch.day, 0, 0, 0,
         )  # fmt: skip
-        is_view = touch.kind is TouchKind.VIEW
-        days[place] = replace(
-            had,
-            views=had.views + is_view,
-            clicks=had.clicks + (not is_view),
-            charged_micros=had.charged_micros + touch.cost_micros,
-        )
+        days[place] = _with_touch(had, touch)
     charge_placements(tx, [days[place] for place in sorted(days)])
 
 
