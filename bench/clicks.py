@@ -7,14 +7,11 @@ worker takes to count them for reports, in this process.
 """
 
 import os
-import tempfile
-from pathlib import Path
 
 from sqlalchemy import text
 
-from bench.fairness_parts.installation import running_postgres
 from bench.harness import Report, measured, options
-from bench.intake import Bare, Places, add_engine
+from bench.intake import Bare, Places, add_engine, run_on_engines
 from bench.intake_parts.sending import HOST
 from bench.intake_parts.serving import Place, Statements
 from bench.journey_parts.measuring import MOST_SENT, PACES, Bench, Journey
@@ -37,16 +34,11 @@ def main() -> None:
     chosen = options(SAYS, add=add_engine)
     report = Report("clicks", SAYS, chosen)
     count, sustained_s, paced_s = chosen.size(6_000, 100), chosen.size(120, 4), chosen.size(30, 3)
-    with tempfile.TemporaryDirectory(prefix="contatto-bench-") as folder:
-        try:
-            if chosen.more.engine != "postgresql":
-                bench_engine(report, Places(Path(folder), "SQLite"), (1,), count, sustained_s, paced_s)
-            if chosen.more.engine != "sqlite":
-                with running_postgres():
-                    places = Places(Path(folder), "PostgreSQL")
-                    bench_engine(report, places, (1, 2), count, sustained_s, paced_s)
-        finally:  # what was measured is shown, though something later did not come about
-            report.finish()
+    run_on_engines(
+        report,
+        chosen,
+        lambda places, workers: bench_engine(report, places, workers, count, sustained_s, paced_s),
+    )
 
 
 def bench_engine(

@@ -10,15 +10,12 @@ What limits forms to those that a person could send is off, as all of them come 
 
 import json
 import os
-import tempfile
 import time
-from pathlib import Path
 
 from sqlalchemy import text
 
-from bench.fairness_parts.installation import running_postgres
 from bench.harness import Report, options
-from bench.intake import Bare, Places, add_engine
+from bench.intake import Bare, Places, add_engine, run_on_engines
 from bench.intake_parts.sending import HOST
 from bench.intake_parts.serving import Place
 from bench.journey_parts.measuring import MOST_SENT, PACES, Bench, Journey
@@ -40,16 +37,11 @@ def main() -> None:
     chosen = options(SAYS, add=add_engine)
     report = Report("forms", SAYS, chosen)
     count, sustained_s, paced_s = chosen.size(10_000, 300), chosen.size(120, 4), chosen.size(30, 3)
-    with tempfile.TemporaryDirectory(prefix="contatto-bench-") as folder:
-        try:
-            if chosen.more.engine != "postgresql":
-                bench_engine(report, Places(Path(folder), "SQLite"), (1,), count, sustained_s, paced_s)
-            if chosen.more.engine != "sqlite":
-                with running_postgres():
-                    places = Places(Path(folder), "PostgreSQL")
-                    bench_engine(report, places, (1, 2), count, sustained_s, paced_s)
-        finally:  # what was measured is shown, though something later did not come about
-            report.finish()
+    run_on_engines(
+        report,
+        chosen,
+        lambda places, workers: bench_engine(report, places, workers, count, sustained_s, paced_s),
+    )
 
 
 def bench_engine(

@@ -15,13 +15,14 @@ import asyncio
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 from bench.fairness_parts.installation import new_database, running_postgres
-from bench.harness import Cost, Report, measured, options, percentile
+from bench.harness import Cost, Options, Report, measured, options, percentile
 from bench.intake_parts.sending import PER_PERSON, SHARES, Sent, make_requests, send_all
 from bench.intake_parts.serving import (
     Place,
@@ -48,13 +49,22 @@ def main() -> None:
     chosen = options(SAYS, add=add_engine)
     report = Report("intake", SAYS, chosen)
     count, paced_s = chosen.size(full=60_000, quick=2_000), chosen.size(full=30, quick=3)
+    run_on_engines(
+        report, chosen, lambda places, workers: bench_engine(report, places, workers, count, paced_s)
+    )
+
+
+def run_on_engines(
+    report: Report, chosen: Options, bench: Callable[["Places", tuple[int, ...]], None]
+) -> None:
+    """Run a benchmark on the engines that were chosen; it is given new places, and the numbers of workers."""
     with tempfile.TemporaryDirectory(prefix="contatto-bench-") as folder:
         try:
             if chosen.more.engine != "postgresql":
-                bench_engine(report, Places(Path(folder), "SQLite"), (1,), count, paced_s)
+                bench(Places(Path(folder), "SQLite"), (1,))
             if chosen.more.engine != "sqlite":
                 with running_postgres():
-                    bench_engine(report, Places(Path(folder), "PostgreSQL"), (1, 2), count, paced_s)
+                    bench(Places(Path(folder), "PostgreSQL"), (1, 2))
         finally:  # what was measured is shown, though something later did not come about
             report.finish()
 
