@@ -100,7 +100,7 @@ class Story:
 
     def _happen(self, tx: Tx) -> None:
         for viewer, person in zip(LOOKERS, PEOPLE, strict=False):  # whom a publisher named, and who chatted
-            viewers.append_link(tx, self.world.id, viewer, person)
+            viewers.append_links(tx, self.world.id, [(viewer, person)])
         for touch in self.touches:
             measurement.record_touch(tx, touch)
         for day in range(0, 45, 2):

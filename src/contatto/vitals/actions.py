@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 
 from contatto.crm.actions.ledger import load_standings
 from contatto.crm.rules.alarms import Standing
@@ -41,14 +42,18 @@ def _load_crm(tx: Tx) -> Iterator[Gauge]:
         for row in load_standings(tx, business_id, mine):
             of = (("target", str(row.target.number)), ("connector", row.target.connector))
             leads += _by_state(row.standing, of)
-            since = row.standing.due_since
-            ages.append(Sample((tx.now - since).total_seconds() if since else 0.0, of))
+            ages.append(Sample(_age_s(tx, row.standing.due_since), of))
     yield Gauge("crm_leads", "Leads by how far they are in each linked CRM.", tuple(leads))
     yield Gauge("crm_oldest_due_seconds", "How long the oldest delivery to each CRM waits.", tuple(ages))
 
 
 def _by_state(standing: Standing, of: tuple[tuple[str, str], ...]) -> list[Sample]:
     return [Sample(getattr(standing, name), (*of, ("state", name))) for name in _STATES]
+
+
+def _age_s(tx: Tx, since: datetime | None) -> float:
+    """For how long something waits; 0 where nothing does."""
+    return max(0.0, (tx.now - since).total_seconds()) if since else 0.0
 
 
 def _load_signals(tx: Tx) -> Iterator[Gauge]:
@@ -58,8 +63,7 @@ def _load_signals(tx: Tx) -> Iterator[Gauge]:
         for row in load_signal_ledger(tx, business_id):
             of = (("account", row.account.id), ("platform", row.account.platform.value))
             told += [Sample(getattr(row.standing, name), (*of, ("state", name))) for name in _SIGNAL_STATES]
-            since = row.standing.due_since
-            ages.append(Sample((tx.now - since).total_seconds() if since else 0.0, of))
+            ages.append(Sample(_age_s(tx, row.standing.due_since), of))
     yield Gauge("signals", "Signals to ad platforms by what became of them.", tuple(told))
     yield Gauge(
         "signals_oldest_due_seconds", "How long the oldest signal to each account waits.", tuple(ages)
@@ -67,8 +71,7 @@ def _load_signals(tx: Tx) -> Iterator[Gauge]:
 
 
 def _load_outbox(tx: Tx) -> Iterator[Gauge]:
-    oldest = find_oldest_waiting(tx)
-    age_s = max(0.0, (tx.now - oldest).total_seconds()) if oldest else 0.0
+    age_s = _age_s(tx, find_oldest_waiting(tx))
     yield Gauge("outbox_waiting", "Events and jobs that wait for the worker.", (Sample(count_waiting(tx)),))
     yield Gauge("outbox_oldest_seconds", "How long the oldest of them waits.", (Sample(age_s),))
     yield Gauge("outbox_dead", "Jobs that wait for a person.", (Sample(count_dead_jobs(tx)),))
@@ -80,8 +83,6 @@ def _load_outbound(tx: Tx) -> Iterator[Gauge]:
     samples = [Sample(count, (("kind", of[0]), ("state", of[1]))) for of, count in sorted(counts.items())]
     yield Gauge("outbound_requests", "Requests to outside systems that are due or dead.", tuple(samples))
     late = [
-        Sample(max(0.0, (tx.now - row.due_since).total_seconds()), (("kind", row.kind),))
-        for row in found
-        if row.due_since is not None
+        Sample(_age_s(tx, row.due_since), (("kind", row.kind),)) for row in found if row.due_since is not None
     ]
     yield Gauge("outbound_late_seconds", "How long after its time the oldest due request is.", tuple(late))

@@ -47,11 +47,6 @@ _VIEWERS: Final = Seek(
 )
 
 
-def append_link(tx: Tx, business_id: str, viewer_id: str, person_id: str) -> bool:
-    """Append a link; False when it was there before."""
-    return append_links(tx, business_id, [(viewer_id, person_id)]) == 1
-
-
 def append_links(tx: Tx, business_id: str, named: Iterable[tuple[str, str]]) -> int:
     """Append links of viewers and persons; say how many were not there before."""
     same = {"business_id": business_id, "linked_at": tx.now}
