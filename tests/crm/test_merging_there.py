@@ -1,13 +1,16 @@
-"""Leads that became one are one record in the CRM too."""
+"""Leads that became one are one record in the CRM too, and records that became one there stay one."""
 
 import json
 
 from contatto.capture.model import Field
-from contatto.crm.model.deliveries import DeliveryState
+from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
+from contatto.crm.model.deliveries import DeliveryState, ErasureState
 from contatto.crm.store import deliveries
+from contatto.crm.store.erasures import list_erasures
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpOutcome, HttpRequest, NoAnswer, SendFailure
+from contatto.leads.actions.erasing import erase_leads
 from contatto.leads.actions.merging import Wish, merge_leads
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.merges import Picks
@@ -64,5 +67,35 @@ def test_what_was_made_of_a_lead_before_it_was_merged_away_leaves_no_delivery_be
         assert (left["external_id"], counts(tx, target)) == (kept.id, {DeliveryState.VERIFIED: 1})
         states = {each.state for each in deliveries.list_deliveries(tx, business_id, target.id)}
         assert states == {DeliveryState.VERIFIED}
+
+    database.write_now(work)
+
+
+def test_of_two_leads_that_became_one_record_there_each_arrives_and_none_is_written_over(
+    database: Database,
+) -> None:
+    def work(tx: Tx) -> None:
+        tx = with_memory(tx)
+        business_id = make.business(tx).id
+        crm, target = MemoryCrm(), link(tx, business_id)
+        run_all(tx, crm.handle)
+        ada = make.lead(tx, business_id, make.contact(), person_id="p1")
+        bo = make.lead(tx, business_id, make.contact("bo@example.com", Field.EMAIL), person_id="p2")
+        run_all(tx, crm.handle)
+        first, second = record(tx, target, ada.id).record_id, record(tx, target, bo.id).record_id
+        crm.records[second]["moved_to"] = first
+        phone = crm.records[first]["Phone"]
+        for lead in (bo, ada, bo):
+            schedule_delivery(tx, narrow_target(target), lead.id)
+            run_all(tx, crm.handle)
+        (left,) = crm.live()
+        assert (left["external_id"], left["Phone"], left["Email"]) == (ada.id, phone, "bo@example.com")
+        assert counts(tx, target) == {DeliveryState.VERIFIED: 1, DeliveryState.SENT: 1}
+        assert record(tx, target, bo.id).record_id == second, "it leads there as long as the CRM says so"
+
+        erase_leads(tx, business_id, [bo], "Ana")
+        run_all(later(tx, minutes=5), crm.handle)
+        (erasure,) = list_erasures(tx, business_id, target.id)
+        assert (erasure.state, erasure.reason) == (ErasureState.FAILED, "shared_record")
 
     database.write_now(work)

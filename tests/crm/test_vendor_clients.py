@@ -93,9 +93,11 @@ def test_hubspots_client_makes_upserts_finds_merges_and_erases_contacts(hubspot_
     merged = contacts.basic_api.merge(
         PublicMergeInput(primary_object_id=made.id, object_id_to_merge=again.results[0].id)
     )
-    assert merged.id == made.id
-    assert contacts.basic_api.get_by_id(again.results[0].id).id == made.id
-    contacts.basic_api.purge(PublicGdprDeleteInput(object_id=made.id))
+    assert merged.id not in (made.id, again.results[0].id)
+    for former in (made.id, again.results[0].id):
+        assert contacts.basic_api.get_by_id(former).id == merged.id
+    assert set(merged.properties["hs_merged_object_ids"].split(";")) == {made.id, again.results[0].id}
+    contacts.basic_api.purge(PublicGdprDeleteInput(object_id=merged.id))
     with pytest.raises(ApiException) as raised:
         contacts.basic_api.get_by_id(made.id)
     assert raised.value.status == 404

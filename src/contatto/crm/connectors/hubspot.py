@@ -1,15 +1,17 @@
 """HubSpot: contacts, by the CRM API v3.
 
 A property of its own, with unique values, holds our id, and contacts are made by the upsert over it. The
-connector makes that property when the first write finds it missing. The note goes into ``message``.
+connector makes that property when the first write finds it missing. The note goes into ``message``. Two that
+are merged become a third contact, to which the ids of both lead.
 
-Source: developers.hubspot.com, "CRM API | Contacts", "Search", "Properties", "Owners", v3.
+Source: developers.hubspot.com, "CRM API | Contacts", "Search", "Properties", "Owners", v3; changelog,
+"Updated merge functionality for contacts and companies".
 """
 
-import re
 from typing import Any, ClassVar, Final
 
 from contatto.crm.connectors.contract import json_request
+from contatto.crm.connectors.hubspot_errors import trouble_of_write
 from contatto.crm.connectors.json_api import (
     UNCLEAR,
     Abilities,
@@ -34,7 +36,6 @@ from contatto.crm.model.operations import (
     Enumerated,
     Erase,
     Erased,
-    Exists,
     FieldGone,
     FieldKind,
     Find,
@@ -48,8 +49,8 @@ from contatto.crm.model.operations import (
     Operation,
     Read,
     RecordChange,
+    Refused,
     Reply,
-    ValueGone,
     Write,
     Written,
 )
@@ -64,8 +65,6 @@ _PAGE: Final = 100
 _NUMBER: Final = "hs_object_id"
 _CHANGED_AT: Final = "lastmodifieddate"
 _WATCHED: Final = ("hs_lead_status", "hubspot_owner_id", _CHANGED_AT, OUR_ID)
-_EXISTING: Final = re.compile(r"[Ee]xisting ID: ?([0-9]+)")
-_MISSING: Final = re.compile(r'[Pp]roperty "?\'?([A-Za-z0-9_]+)"?\'? does not exist')
 _KINDS: Final = {
     "enumeration": FieldKind.CHOICE,
     "bool": FieldKind.BOOL,
@@ -76,6 +75,7 @@ _KINDS: Final = {
 _BY: Final = {FindBy.EMAIL: ("email",), FindBy.PHONE: ("phone", "mobilephone")}
 _CREATE_ID: Final = "create_id"
 _WRITE_AGAIN: Final = "write_again"
+_LEADS_TO: Final = "leads_to"
 
 
 def _send(link: Link, method: str, path: str, body: Any = None) -> HttpRequest:
@@ -193,8 +193,10 @@ def _read_written(link: Link, write: Write, body: Any, memory: str) -> Reply:
     return Written(record_id) if record_id else UNCLEAR
 
 
-def _read_merged(_link: Link, _: Merge, body: Any, _memory: str) -> Reply:
+def _read_merged(_link: Link, merge: Merge, body: Any, memory: str) -> Reply:
     record_id = as_text(as_dict(body).get("id"))
+    if memory == _LEADS_TO and record_id == merge.record_id:
+        return Refused("merge")
     return Written(record_id) if record_id else UNCLEAR
 
 
@@ -222,34 +224,6 @@ def _read_enumerated(_link: Link, _: Enumerate, body: Any, _memory: str) -> Repl
     records = [record for record in map(_record, as_dicts(results)) if record.id]
     after = records[-1].id if len(records) == _PAGE else ""
     return Enumerated(tuple((each.id, each.external_id) for each in records if each.external_id), after)
-
-
-def _trouble(body: dict[str, Any]) -> Reply | None:
-    """What HubSpot says more exactly than by its status: in the body, or one by one in a batch."""
-    for error in (body, *as_dicts(body.get("errors"))):
-        text = as_text(error.get("message"))
-        existing = _EXISTING.search(text)
-        if existing is not None:
-            return Exists(existing[1])
-        missing = _MISSING.search(text)
-        if missing is not None:
-            return FieldGone(missing[1])
-        code = as_text(error.get("code") or error.get("error"))
-        name = _property_named(error)
-        if code == "PROPERTY_DOESNT_EXIST":
-            return FieldGone(name)
-        if code in ("INVALID_OPTION", "INVALID_EMAIL", "INVALID_LONG", "INVALID_DATE", "INVALID_STRING"):
-            return ValueGone(name)
-        if as_text(error.get("category")) == "CONFLICT":
-            return Exists()
-    return None
-
-
-def _property_named(error: dict[str, Any]) -> str:
-    """The property that an error is about: HubSpot names it in one of two places."""
-    named = as_dict(error.get("context")).get("propertyName")
-    first = named[0] if isinstance(named, list) and named else error.get("name")
-    return as_text(first)
 
 
 def _record(one: dict[str, Any]) -> CrmRecord:
@@ -374,6 +348,9 @@ class HubSpot(JsonApi):
     def trouble(
         self, link: Link, operation: Operation, answer: HttpAnswer, body: Any, memory: str
     ) -> Reply | None:
+        if isinstance(operation, Merge) and answer.status == 400 and not memory:
+            # they may be one already, such as after an answer that was lost: where does the old id lead?
+            return Onward(_read(link, Read(operation.record_id)), _LEADS_TO)
         if not isinstance(operation, Write):
             return super().trouble(link, operation, answer, body, memory)
         if memory == _CREATE_ID:
@@ -381,7 +358,7 @@ class HubSpot(JsonApi):
             return Onward(_write(link, operation), _WRITE_AGAIN) if answer.status == 409 else None
         if answer.status == 404 and operation.record_id:
             return Nothing()
-        wrong = _trouble(as_dict(body))
+        wrong = trouble_of_write(as_dict(body))
         if wrong == FieldGone(OUR_ID) and memory != _WRITE_AGAIN:
             return Onward(_our_property(link), _CREATE_ID)
         return wrong

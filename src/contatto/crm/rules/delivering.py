@@ -3,6 +3,9 @@
 After a lost answer it begins anew: what was made meanwhile is found by our id. A record is taken as the
 lead's only if it carries our id, or none and a contact detail of the person: ids are given anew when a CRM is
 restored from a backup, and a phone may be shared by two people.
+
+Where people made one record of two leads' in the CRM, it stays the record of the lead whose id it carries. Of
+the other lead it gets what it has no value of; the rest was theirs to choose.
 """
 
 from collections.abc import Callable, Iterable
@@ -67,6 +70,8 @@ class Course:
         merge_ids: records of leads that were merged into this one, still to be merged.
         left_out: fields that the CRM did not take.
         is_named: the CRM itself named ``stored_id`` as the person's record, so there is no other.
+        moved_from: the record as we knew it, which the CRM made part of ``stored_id``.
+        shared_with: our id of the lead whose record ``record_id`` is, where that is another one.
         is_look: nothing is written: a record that carries our id is looked for.
         hops: steps so far.
     """
@@ -79,6 +84,8 @@ class Course:
     merge_ids: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     is_named: bool = False
+    moved_from: str = ""
+    shared_with: str = ""
     is_look: bool = False
     hops: int = 0
 
@@ -143,7 +150,9 @@ def operation_of(course: Course) -> Operation:
         return Merge(course.merge_ids[0], course.record_id)
     at = datetime.fromisoformat(payload.occurred_at)
     written = values_for(payload, course.record_id)
-    return Write(course.record_id or None, payload.external_id, payload.revision, written, payload.note, at)
+    note = "" if course.shared_with else payload.note
+    external_id = course.shared_with or payload.external_id
+    return Write(course.record_id or None, external_id, payload.revision, written, note, at)
 
 
 def values_for(payload: Payload, record_id: str) -> dict[str, str]:
@@ -161,7 +170,7 @@ def next_turn(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> T
     if isinstance(reply, Refused):
         return Halt(reply.reason, is_final=True)
     if isinstance(reply, Moved):
-        return _go_to(course, reply.record_id)
+        return _follow(course, reply.record_id)
     if isinstance(reply, FieldGone | ValueGone):
         return _without(course, reply.field)
     stages = {
@@ -174,10 +183,16 @@ def next_turn(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> T
     return stages[course.stage](traits, course, reply, agrees)
 
 
-def _go_to(course: Course, record_id: str) -> Turn:
+def _follow(course: Course, record_id: str) -> Turn:
     """Look at the record that another one became."""
     if course.stage is Stage.MERGE:
         return replace(course, stage=Stage.CHECK, merge_ids=course.merge_ids[1:])
+    moved_from = course.moved_from or course.stored_id or course.record_id
+    return replace(_go_to(course, record_id), moved_from=moved_from, shared_with="")
+
+
+def _go_to(course: Course, record_id: str) -> Course:
+    """Look at the record that the CRM names."""
     return replace(course, stage=Stage.LOOK, stored_id=record_id, record_id="", is_named=True)
 
 
@@ -220,23 +235,46 @@ def _after_look(traits: Traits, course: Course, reply: Reply, agrees: Agrees) ->
         record = reply.records[0]
         if is_takable(course.payload, record) if is_named else is_ours(course.payload, record, agrees):
             return replace(course, stage=Stage.WRITE, record_id=record.id or looked_at)
+        if is_named and course.moved_from:
+            return _share(course, record)
         if is_named:
             return Halt(TAKEN, is_final=True)
     return _look_on(course)
+
+
+def _share(course: Course, record: CrmRecord) -> Turn:
+    """Give another lead's record what it has no value of; nothing of that lead is written over."""
+    blank = {name: text for name, text in course.payload.values.items() if not record.values.get(name)}
+    shared = replace(
+        course,
+        payload=replace(course.payload, values=blank),
+        stage=Stage.WRITE,
+        record_id=record.id,
+        shared_with=record.external_id,
+    )
+    return shared if blank else _arrived(shared, is_verified=False)
+
+
+def _arrived(course: Course, *, is_verified: bool) -> Arrived:
+    """A shared record is none of this lead's own: it is remembered as what leads there, and as sent."""
+    if course.shared_with:
+        return Arrived(course.moved_from, is_verified=False)
+    return Arrived(course.record_id, is_verified)
 
 
 def _after_write(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:
     if isinstance(reply, Written):
         found = replace(course, record_id=reply.record_id or course.record_id)
         if not traits.reads_back:
-            return Arrived(found.record_id, is_verified=False)
+            return _arrived(found, is_verified=False)
         return replace(found, stage=Stage.CHECK)
+    if isinstance(reply, Exists) and reply.record_id not in ("", course.record_id):
+        return replace(_go_to(course, reply.record_id), moved_from="", shared_with="")
     if isinstance(reply, Exists):
-        if reply.record_id and reply.record_id != course.record_id:
-            return _go_to(course, reply.record_id)
         return Halt("exists", is_final=True)
     if isinstance(reply, Nothing) and course.record_id:
-        return _look_on(replace(course, record_id=""))
+        is_shared = course.shared_with != ""  # what it was is for the next try to find out
+        return Halt(NOT_THERE, is_final=False) if is_shared else _look_on(replace(course, record_id=""))
     return Halt("unsupported" if isinstance(reply, Unsupported) else "unreadable", is_final=True)
 
 
@@ -254,7 +292,7 @@ def _after_check(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -
     others = tuple(each for each in course.merge_ids if each != course.record_id)
     if others and traits.merges:  # the record of a lead that was merged into this one may be its own by now
         return replace(course, stage=Stage.MERGE, merge_ids=others)
-    return Arrived(course.record_id, is_verified=True)
+    return _arrived(course, is_verified=True)
 
 
 def _after_merge(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:

@@ -1,6 +1,7 @@
 """The steps of erasing a person in a CRM: find, erase, and read until nothing is found.
 
-A record is erased only if it carries our id; where a CRM keeps no id of ours, the one that we wrote to.
+A record is erased only if it carries our id, or if the CRM says that it is what became of ours and no other
+lead has it; where a CRM keeps no id of ours, the one that we wrote to.
 """
 
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from contatto.crm.model.traits import ErasureLevel, Traits
 MOST_HOPS: Final = 16
 STILL_THERE: Final = "still_there"
 NOT_OURS: Final = "not_ours"
+SHARED: Final = "shared_record"
 
 
 class EraseStage(StrEnum):
@@ -38,13 +40,18 @@ class EraseStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EraseCourse:
-    """Where an erasure stands; ``stored_id`` is the record as we knew it, until it was looked at."""
+    """Where an erasure stands.
+
+    ``stored_id`` is the record as we knew it, until it was looked at; ``is_moved`` says that the CRM made it
+    part of another one.
+    """
 
     external_id: str
     stage: EraseStage
     stored_id: str = ""
     record_id: str = ""
     is_partial: bool = False
+    is_moved: bool = False
     hops: int = 0
 
 
@@ -126,13 +133,15 @@ def _after_find(traits: Traits, course: EraseCourse, reply: Reply) -> EraseTurn:
 def _after_look(traits: Traits, course: EraseCourse, reply: Reply) -> EraseTurn:
     looked_at, course = course.stored_id, replace(course, stored_id="")
     if isinstance(reply, Moved):
-        return replace(course, stage=EraseStage.LOOK, stored_id=reply.record_id)
+        return replace(course, stage=EraseStage.LOOK, stored_id=reply.record_id, is_moved=True)
     if not isinstance(reply, Found) or not reply.records:
         return _finished(course)
     keeps_ids = FindBy.EXTERNAL_ID in traits.finds_by
-    is_ours = reply.records[0].external_id == course.external_id
+    is_ours = reply.records[0].external_id in (course.external_id, *([""] if course.is_moved else []))
     if not keeps_ids or is_ours:
         return replace(course, stage=EraseStage.ERASE, record_id=reply.records[0].id or looked_at)
+    if reply.records[0].external_id and course.is_moved:
+        return Settled(ErasureState.FAILED, SHARED)  # people made one of two leads' there: it holds both
     if reply.records[0].external_id:
         return _finished(course)  # it belongs to somebody else by now
     return Settled(ErasureState.FAILED, NOT_OURS)

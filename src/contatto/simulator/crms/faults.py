@@ -66,14 +66,38 @@ def _lag(bench: Bench) -> None:
 
 
 def _merged(bench: Bench) -> None:
+    _merge_with_a_stranger(bench, keeps_our_id=True)
+
+
+def _merged_without_our_id(bench: Bench) -> None:
+    """What is left of both does not carry our id: that of the other record, none, won."""
+    _merge_with_a_stranger(bench, keeps_our_id=False)
+
+
+def _merge_with_a_stranger(bench: Bench, *, keeps_our_id: bool) -> None:
     bench.needs(bench.traits.reads_back and not _is_sheet(bench), "it has no merges")
     first = bench.deliver(bench.payload())
     second = bench.server.vendor.crm.make({**bench.case.ada, bench.case.email: "ada@example.org"})
-    bench.crm.records[second.id].values.pop(bench.crm.our_id, None)
-    bench.crm.merge(first, second.id)
+    second.values.pop(bench.crm.our_id, None)
+    left = bench.crm.merge(first, second.id)
+    if not keeps_our_id:
+        left.values.pop(bench.crm.our_id, None)
     changed = bench.payload(0, 2, **{bench.case.phone: "+6598765432", bench.case.email: "ada@example.org"})
     bench.deliver(changed, first)
     bench.check(changed)
+
+
+def _two_merged(bench: Bench) -> None:
+    """People make one record of two leads': it stays that of the one whose id it carries."""
+    bench.needs(bench.traits.reads_back and not _is_sheet(bench), "it has no merges")
+    first, second = bench.deliver(bench.payload()), bench.deliver(bench.payload(1))
+    bench.crm.merge(second, first)
+    ada, other = bench.payload(0, 2), bench.payload(1, 2)
+    for _ in range(2):
+        bench.deliver(other, second)
+        bench.deliver(ada, first)
+    # who is not told of the merge finds nothing of the other lead, and makes it anew
+    bench.check(*([ada] if bench.case.tells_merges else [ada, other]))
 
 
 def _converted(bench: Bench) -> None:
@@ -249,6 +273,8 @@ FAULTS: Final[Mapping[str, Play]] = {
     "down and slow in turn": _one(Fault.DOWN, Fault.RESET, Fault.THROTTLED, Fault.LOST),
     "search lags behind": _lag,
     "merged there": _merged,
+    "merged there, our id lost": _merged_without_our_id,
+    "two leads merged there": _two_merged,
     "converted there": _converted,
     "deleted there": _deleted,
     "field deleted": _field_gone,

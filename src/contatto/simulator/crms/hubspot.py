@@ -1,4 +1,8 @@
-"""HubSpot's contacts, as its API v3 speaks of them."""
+"""HubSpot's contacts, as its API v3 speaks of them.
+
+Of two that are merged it makes a third contact, with an id of its own: both former ids lead to that one.
+Source: developers.hubspot.com, changelog, "Updated merge functionality for contacts and companies".
+"""
 
 from datetime import datetime
 from typing import Any
@@ -26,7 +30,8 @@ def make_crm() -> MemoryCrm:
         CrmField("hubspot_owner_id", "Owner"),
         CrmField("hs_lead_status", "Lead status", FieldKind.CHOICE, choices=statuses),
     ]
-    return MemoryCrm({each.name: each for each in listed}, OUR_ID, {"email", OUR_ID})
+    fields = {each.name: each for each in listed}
+    return MemoryCrm(fields, OUR_ID, {"email", OUR_ID}, merges_anew=True)
 
 
 class HubSpotFake:
@@ -91,7 +96,9 @@ class HubSpotFake:
         return record
 
     def _shown(self, record: StoredRecord, names: list[str] | None = None) -> dict[str, Any]:
-        values = {**record.values, "lastmodifieddate": stamp(record.changed_at), "hs_object_id": record.id}
+        former = ";".join(each.id for each in self.crm.records.values() if each.became == record.id)
+        values = {**record.values, "lastmodifieddate": stamp(record.changed_at), "hs_object_id": record.id,
+                  "hs_merged_object_ids": former}  # fmt: skip
         if names is not None:
             values = {name: values.get(name, "") for name in (*names, "hs_object_id") if name}
         times = {"createdAt": stamp(record.made_at), "updatedAt": stamp(record.changed_at)}
@@ -126,9 +133,10 @@ class HubSpotFake:
         return Answered(200, {"results": results, **done})
 
     def _merge(self, body: dict[str, Any]) -> Answered:
-        self._named(body["objectIdToMerge"], "")
-        self.crm.merge(body["objectIdToMerge"], body["primaryObjectId"])
-        return Answered(200, self._shown(self.crm.records[body["primaryObjectId"]]))
+        gone, left = (self._named(body[name], "") for name in ("objectIdToMerge", "primaryObjectId"))
+        if gone is left:
+            return _error(400, "VALIDATION_ERROR", "These records have been merged already.")
+        return Answered(200, self._shown(self.crm.merge(gone.id, left.id)))
 
     def _erase(self, body: dict[str, Any]) -> Answered:
         record = self._named(body["objectId"], body.get("idProperty", ""))

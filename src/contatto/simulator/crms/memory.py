@@ -42,6 +42,7 @@ class MemoryCrm:
         unique: fields of which no two records have the same value.
         lag: how many writes a search by e-mail or phone is behind.
         skew: how far its clock is from ours.
+        merges_anew: a merge makes a third record with an id of its own, to which both others lead.
     """
 
     fields: dict[str, CrmField]
@@ -51,6 +52,7 @@ class MemoryCrm:
     skew: timedelta = timedelta()
     records: dict[str, StoredRecord] = field(default_factory=dict)
     ticks: int = 0
+    merges_anew: bool = False
 
     def make(self, values: dict[str, Any], record_id: str = "") -> StoredRecord:
         """A new record.
@@ -91,12 +93,20 @@ class MemoryCrm:
         kept = [record for record in since if record.id not in seen]
         return sorted(kept, key=lambda record: (record.changed_at, record.number))
 
-    def merge(self, record_id: str, into_id: str) -> None:
-        """Make one of two, as a person does it in the CRM."""
+    def merge(self, record_id: str, into_id: str) -> StoredRecord:
+        """Make one of two, as a person does it in the CRM: what the second has stands; give what is left."""
         gone, left = self.records[record_id], self.records[into_id]
-        left.values = {**gone.values, **{name: value for name, value in left.values.items() if value}}
-        gone.is_deleted, gone.became = True, into_id
-        gone.changed_at = left.changed_at = self.now()
+        values = {**gone.values, **{name: value for name, value in left.values.items() if value}}
+        now = self.now()
+        merged = [gone]
+        if self.merges_anew:
+            number = len(self.records) + 1
+            merged, left = [gone, left], StoredRecord(str(1000 + number), number, {}, now, now)
+            self.records[left.id] = left
+        for each in merged:
+            each.is_deleted, each.became, each.changed_at = True, left.id, now
+        left.values, left.changed_at = values, now
+        return left
 
     def delete(self, record_id: str) -> None:
         self.records[record_id].is_deleted = True
