@@ -1,21 +1,26 @@
 """Chats are judged as messages come; marks of members are learned from, and can be taken back."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from contatto.inbox.actions import desk
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.suspecting import judge_messages, learn_marked_chats, mark_conversation
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.model import MessageReceived, ThreadState
+from contatto.inbox.store import suspects
 from contatto.inbox.store.conversations import ConversationFilter, list_conversations
 from contatto.kit.clock import FixedClock
+from contatto.kit.db import hot
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.leads.model.annotations import Actor
 from contatto.spam import store
-from contatto.spam.model import Judged, Mark, Sign
+from contatto.spam.actions import forget_judged
+from contatto.spam.model import Judged, Mark, Rate, Sign
 from contatto.spam.rules.judging import ENOUGH_MARKED
 from tests import make
 from tests.inbox.test_desk import Desk
@@ -95,7 +100,78 @@ def test_with_few_marks_no_words_are_learned(at: Desk) -> None:
 def test_another_chat_of_a_person_who_was_marked_says_so(at: Desk) -> None:
     mark(at, "u1", GOOD, Mark.SPAM)
     assert judge(at).mark is Mark.SPAM
-    assert at.do(lambda tx: store.has_marked(tx, at.shop.business_id, {at.conversation_id}))
+    assert at.do(lambda tx: store.list_rates(tx, at.shop.business_id)) == {at.shop.tiktok.id: Rate(1, 1)}
+
+
+def test_another_chat_of_the_same_person_is_no_chat_of_somebody_else(at: Desk) -> None:
+    mark(at, "u1", GOOD, Mark.SPAM)
+    of = at.shop.business_id
+
+    def person_of(tx: Tx, chat_id: str) -> str:
+        (found,) = suspects.list_suspects(tx, of, [chat_id])
+        return found.person_id
+
+    def work(tx: Tx) -> dict[str, set[str]]:
+        return suspects.list_marked_chats(tx, of, [person_of(tx, at.conversation_id), "nobody"])
+
+    assert list(at.do(work).values()) == [{at.conversation_id}]
+
+
+def test_of_a_long_chat_the_latest_words_of_the_customer_are_read(at: Desk) -> None:
+    for number in range(6):
+        at.write(f"line {number}")
+        at.write(f"other {number}", "u2")
+    other = conversation_id_of(at.shop.tiktok, "conversation of u2")
+    ids = [at.conversation_id, other]
+    texts = at.do(lambda tx: suspects.list_texts(tx, at.shop.business_id, ids, 3))
+    assert texts == {
+        at.conversation_id: ["line 3", "line 4", "line 5"],
+        other: ["other 3", "other 4", "other 5"],
+    }
+
+
+def test_what_is_counted_follows_each_mark_and_each_chat_that_is_forgotten(at: Desk) -> None:
+    def rates() -> dict[str, Rate]:
+        return at.do(lambda tx: store.list_rates(tx, at.shop.business_id))
+
+    account = at.shop.tiktok.id
+    mark(at, "bad", BAD, Mark.SPAM)
+    judge(at)
+    assert rates() == {account: Rate(1, 2)}
+    mark(at, "bad", BAD, Mark.FINE)
+    judge(at)
+    assert rates() == {account: Rate(0, 2)}
+    mark(at, "bad", BAD, Mark.SPAM)
+    gone = conversation_id_of(at.shop.tiktok, "conversation of bad")
+    at.do(lambda tx: forget_judged(tx, at.shop.business_id, [gone, "never judged"]))
+    assert rates() == {account: Rate(0, 1)}
+
+
+def test_many_chats_are_judged_with_as_many_statements_as_one(
+    at: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark(at, "bad", BAD, Mark.SPAM)
+    users = [f"writer {number}" for number in range(12)]
+    for user in users:
+        at.write(GOOD, user)
+    said = list[str]()
+    event.listen(at.db.engine, "before_cursor_execute", lambda *told: said.append(told[2]))
+    driver_of = hot.driver_of
+
+    def noted(tx: Tx) -> Any:
+        said.append("by the driver")
+        return driver_of(tx)
+
+    monkeypatch.setattr(hot, "driver_of", noted)
+
+    def judged(some: list[str]) -> int:
+        ids = [conversation_id_of(at.shop.tiktok, f"conversation of {user}") for user in some]
+        said.clear()
+        at.do(lambda tx: judge_messages(tx, [MessageReceived(at.shop.business_id, each, "") for each in ids]))
+        return len(said)
+
+    assert judged(users[:1]) == judged(users[1:])
+    assert judged(users) <= 12
 
 
 def test_the_thread_says_why_it_looks_like_spam_and_takes_it_back(tmp_path: Path) -> None:
@@ -109,7 +185,8 @@ def test_the_thread_says_why_it_looks_like_spam_and_takes_it_back(tmp_path: Path
             (chat,) = list_conversations(tx, house.business_id, ConversationFilter("all", None, None, ""))
             signs = (Sign.WORDS, Sign.TAPS)
             account = chat.channel_account_id
-            store.save_judged(tx, Judged(house.business_id, chat.id, account, 0.95, signs, Mark.NONE, tx.now))
+            judged = Judged(house.business_id, chat.id, account, 0.95, signs, Mark.NONE, tx.now)
+            store.save_judged(tx, house.business_id, [judged], {})
             return chat.id
 
         chat_id = house.context.db.write_now(suspect)

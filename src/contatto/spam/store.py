@@ -1,15 +1,17 @@
 """Judged chats with the marks of members, and what was learned from the words of marked ones."""
 
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import Column, Float, Index, String, Table, func, or_, select
+from sqlalchemy import Column, Float, Index, Integer, String, Table, bindparam, or_, select
 
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.hot import Query, Seek, insert_rows
+from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice, Words, instant, metadata, sealed
+from contatto.kit.db.within import within
 from contatto.kit.rows import row_of
 from contatto.spam.model import Judged, Mark, Rate
 from contatto.spam.rules.words import BITS, Weights
@@ -28,6 +30,16 @@ chats = Table(
     Index("ix_judged_chats_mark", "business_id", "mark", "marked_at"),
 )
 
+counts = Table(
+    "judged_counts",
+    metadata,
+    Column("business_id", String(36), primary_key=True),
+    Column("channel_account_id", String(36), primary_key=True),
+    Column("spam", Integer, nullable=False),
+    Column("chats", Integer, nullable=False),
+)
+"""How many chats of each account were judged, and are marked as spam; kept with each change of those."""
+
 weights = Table(
     "spam_weights",
     metadata,
@@ -37,39 +49,69 @@ weights = Table(
 )
 """What the words of marked chats say, by hashed pieces of words; texts are not in it."""
 
-_KEYS: Final = ("business_id", "conversation_id")
+_OF: Final = chats.c.business_id == bindparam("of")
+_JUDGED: Final = Seek(Judged, select(chats).where(_OF, within(chats.c.conversation_id, "ids")))
+_COUNTED: Final = Query(
+    select(counts.c.channel_account_id, counts.c.spam, counts.c.chats).where(
+        counts.c.business_id == bindparam("of")
+    )
+)
 
 
-def save_judged(tx: Tx, judged: Judged) -> None:
-    """Keep what was found of a chat, in place of what was found before."""
-    row = row_of(judged)
-    insert = tx.upsert(chats).values(row)
-    tx.execute(insert.on_conflict_do_update(index_elements=_KEYS, set_=row))
+def _saving(dialect: str) -> Any:
+    insert = insert_for(dialect, chats)
+    changed = {column.name: insert.excluded[column.name] for column in chats.c if not column.primary_key}
+    return insert.on_conflict_do_update(index_elements=["business_id", "conversation_id"], set_=changed)
+
+
+def _counting(dialect: str) -> Any:
+    insert = insert_for(dialect, counts)
+    more = {name: counts.c[name] + insert.excluded[name] for name in ("spam", "chats")}
+    return insert.on_conflict_do_update(index_elements=["business_id", "channel_account_id"], set_=more)
+
+
+_SAVE: Final = {dialect: _saving(dialect) for dialect in ("sqlite", "postgresql")}
+_COUNT: Final = {dialect: _counting(dialect) for dialect in ("sqlite", "postgresql")}
+
+
+def save_judged(tx: Tx, business_id: str, found: Sequence[Judged], before: Mapping[str, Judged]) -> None:
+    """Keep what was found of chats in place of what was found ``before``, by their ids, and count them."""
+    if found:
+        insert_rows(tx, _SAVE[tx.connection.dialect.name], [row_of(each) for each in found])
+        known = [before[each.conversation_id] for each in found if each.conversation_id in before]
+        _count(tx, business_id, found, known)
+
+
+def _count(tx: Tx, business_id: str, come: Collection[Judged], gone: Collection[Judged]) -> None:
+    """Note that chats of some marks came in place of others."""
+    more: dict[str, list[int]] = {}
+    for step, some in ((1, come), (-1, gone)):
+        for each in some:
+            of = more.setdefault(each.channel_account_id, [0, 0])
+            of[0] += step * (each.mark is Mark.SPAM)
+            of[1] += step
+    rows = [
+        {"business_id": business_id, "channel_account_id": name, "spam": spam, "chats": total}
+        for name, (spam, total) in sorted(more.items())
+        if spam or total
+    ]
+    if rows:
+        insert_rows(tx, _COUNT[tx.connection.dialect.name], rows)
 
 
 def find_judged(tx: Tx, business_id: str, conversation_id: str) -> Judged | None:
-    mine = chats.c.business_id == business_id, chats.c.conversation_id == conversation_id
-    return tx.find(Judged, select(chats).where(*mine))
+    return list_judged(tx, business_id, [conversation_id]).get(conversation_id)
 
 
-def has_marked(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> bool:
-    """Whether one of some chats was marked as spam."""
-    mine = chats.c.business_id == business_id, chats.c.conversation_id.in_(sorted(conversation_ids))
-    return bool(tx.scalar(select(func.count()).where(*mine, chats.c.mark == Mark.SPAM)))
-
-
-def has_any_marked(tx: Tx, business_id: str) -> bool:
-    """Whether any chat of a business is marked as spam."""
-    one = select(chats.c.mark).where(chats.c.business_id == business_id, chats.c.mark == Mark.SPAM).limit(1)
-    return tx.execute(one).first() is not None
+def list_judged(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> dict[str, Judged]:
+    """What was found of those of some chats that were judged, by their ids."""
+    found = _JUDGED.list(tx, {"of": business_id, "ids": conversation_ids})
+    return {each.conversation_id: each for each in found}
 
 
 def list_rates(tx: Tx, business_id: str) -> dict[str, Rate]:
     """How many chats of each channel account were judged, and marked as spam."""
-    spam = func.count().filter(chats.c.mark == Mark.SPAM)
-    wanted = select(chats.c.channel_account_id, spam, func.count()).where(chats.c.business_id == business_id)
-    rows = tx.execute(wanted.group_by(chats.c.channel_account_id))
-    return {name: Rate(marked, total) for name, marked, total in map(tuple, rows)}
+    return {name: Rate(spam, total) for name, spam, total in _COUNTED.rows(tx, {"of": business_id})}
 
 
 def list_marked(tx: Tx, business_id: str, mark: Mark, limit: int) -> list[str]:
@@ -119,5 +161,7 @@ def find_weights(tx: Tx, business_id: str) -> Weights | None:
 
 def delete_judged(tx: Tx, business_id: str, conversation_ids: Collection[str]) -> None:
     """Forget chats."""
+    gone = list_judged(tx, business_id, conversation_ids)
     mine = chats.delete().where(chats.c.business_id == business_id)
-    tx.execute(mine.where(chats.c.conversation_id.in_(sorted(conversation_ids))))
+    tx.execute(mine.where(chats.c.conversation_id.in_(sorted(gone))))
+    _count(tx, business_id, [], gone.values())

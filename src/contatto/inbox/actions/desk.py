@@ -161,13 +161,14 @@ def block_person(tx: Tx, actor: Actor, seen: Seen, *, is_spam: bool) -> None:
     conversation = owned_conversation(tx, actor.business_id, seen.conversation_id)
     if conversation.revision != seen.revision:
         raise Refused(errors.CONFLICT, "Somebody changed this conversation first. Nothing was overwritten.")
+    if is_spam:  # first, as who judges chats locks them in this order too
+        mark_conversation(tx, actor.business_id, conversation.id, Mark.SPAM)
     persons.record_blocked(tx, actor.business_id, conversation.person_id, is_blocked=True)
     away = {"state": ThreadState.BLOCKED, "snoozed_until": None, "waiting_since": None, "unread": 0}
     for each in conversations.list_conversations_of_person(tx, actor.business_id, conversation.person_id):
         conversations.record_desk(tx, each, **away)
         _tell(tx, each)
     if is_spam:
-        mark_conversation(tx, actor.business_id, conversation.id, Mark.SPAM)
         emit(tx, actor.business_id, ConversationMarkedSpam(actor.business_id, conversation.id))
     if is_spam and conversation.lead_id:
         _disqualify(tx, actor, conversation.lead_id)

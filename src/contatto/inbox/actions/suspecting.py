@@ -4,17 +4,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from contatto.channels.model import Sender
 from contatto.inbox.actions.threads import owned_conversation
-from contatto.inbox.model import Conversation, ConversationChanged, MessageReceived
-from contatto.inbox.store.conversations import find_conversation, list_conversations_of_person
-from contatto.inbox.store.messages import list_messages
-from contatto.inbox.store.suspects import count_taps, list_chats_of_good_leads
+from contatto.inbox.model import ConversationChanged, MessageReceived
+from contatto.inbox.store import suspects as store
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbox import emit
+from contatto.kit.outbox import emit_all
 from contatto.kit.timestamps import micros
 from contatto.spam import store as spam
-from contatto.spam.actions import MOST_MARKED, judge_chats, learn_words, mark_chat
+from contatto.spam.actions import MOST_MARKED, judge_chats, learn_words, list_rates_to_judge, mark_chat
 from contatto.spam.model import Chat, Mark
 
 _READ: Final = 30
@@ -30,13 +27,13 @@ def judge_messages(tx: Tx, events: Sequence[MessageReceived]) -> None:
     wanted: dict[str, dict[str, None]] = {}
     for event in events:
         wanted.setdefault(event.business_id, {})[event.conversation_id] = None
-    for business_id, ids in wanted.items():
-        if not spam.has_any_marked(tx, business_id):
-            continue
-        found = [find_conversation(tx, business_id, each) for each in ids]
-        chats = [_chat_of(tx, business_id, each) for each in found if each is not None]
-        for judged in judge_chats(tx, business_id, chats):
-            emit(tx, business_id, ConversationChanged(business_id, judged.conversation_id))
+    for business_id in sorted(wanted):  # always in the same order, so that two never wait for each other
+        rates = list_rates_to_judge(tx, business_id)
+        if rates:
+            chats = _list_chats(tx, business_id, list(wanted[business_id]))
+            changed = judge_chats(tx, business_id, chats, rates)
+            told = [ConversationChanged(business_id, judged.conversation_id) for judged in changed]
+            emit_all(tx, [(business_id, event) for event in told])
 
 
 def mark_conversation(tx: Tx, business_id: str, conversation_id: str, mark: Mark) -> None:
@@ -55,26 +52,34 @@ def learn_marked_chats(tx: Tx) -> int:
     for business_id in spam.list_businesses_to_learn(tx):
         bad = spam.list_marked(tx, business_id, Mark.SPAM, MOST_MARKED)
         fine = spam.list_marked(tx, business_id, Mark.FINE, MOST_MARKED)
-        fine += list_chats_of_good_leads(tx, business_id, MOST_MARKED - len(fine))
+        fine += store.list_chats_of_good_leads(tx, business_id, MOST_MARKED - len(fine))
         fine = [each for each in dict.fromkeys(fine) if each not in bad]
-        texts = [[_text_of(tx, business_id, each) for each in ids] for ids in (bad, fine)]
+        texts = [_list_texts(tx, business_id, ids).values() for ids in (bad, fine)]
         learned += learn_words(tx, business_id, *([text for text in some if text] for some in texts))
     return learned
 
 
-def _chat_of(tx: Tx, business_id: str, conversation: Conversation) -> Chat:
-    others = {each.id for each in list_conversations_of_person(tx, business_id, conversation.person_id)}
-    return Chat(
-        business_id,
-        conversation.id,
-        conversation.channel_account_id,
-        _text_of(tx, business_id, conversation.id),
-        has_marked=spam.has_marked(tx, business_id, others - {conversation.id}),
-        taps=count_taps(tx, business_id, conversation.person_id, micros(tx.now - _DAY)),
-    )
+def _list_chats(tx: Tx, business_id: str, conversation_ids: Sequence[str]) -> list[Chat]:
+    """Chats as they are judged, with one query for each thing that is asked about them."""
+    suspects = store.list_suspects(tx, business_id, conversation_ids)
+    people = sorted({each.person_id for each in suspects})
+    marked = store.list_marked_chats(tx, business_id, people)
+    taps = store.count_taps(tx, business_id, people, micros(tx.now - _DAY))
+    texts = _list_texts(tx, business_id, [each.id for each in suspects])
+    return [
+        Chat(
+            business_id,
+            each.id,
+            each.channel_account_id,
+            texts[each.id],
+            has_marked=bool(marked.get(each.person_id, set()) - {each.id}),
+            taps=taps.get(each.person_id, 0),
+        )
+        for each in suspects
+    ]
 
 
-def _text_of(tx: Tx, business_id: str, conversation_id: str) -> str:
-    """What the customer wrote, lately."""
-    said = list_messages(tx, business_id, conversation_id, _READ)
-    return "\n".join(each.text for each in said if each.sender is Sender.CUSTOMER)
+def _list_texts(tx: Tx, business_id: str, conversation_ids: Sequence[str]) -> dict[str, str]:
+    """What the customers wrote, lately."""
+    said = store.list_texts(tx, business_id, conversation_ids, _READ)
+    return {conversation_id: "\n".join(texts) for conversation_id, texts in said.items()}

@@ -57,7 +57,7 @@ WAITING: Final = Queue(receipts, _WAITS, receipts.c.due_at)
 
 def _append_receipt(dialect: str) -> Any:
     insert = insert_for(dialect, receipts)
-    again = {"copies": receipts.c.copies + 1}
+    again = {"copies": receipts.c.copies + literal_column("1")}
     return insert.on_conflict_do_update(index_elements=["business_id", "platform", "natural_key"], set_=again)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import sqlite
 
 from contatto.kit.db.changes import note_change
 from contatto.kit.db.tx import Row, Tx, insert_or_ignore, plain_insert
-from contatto.kit.db.unnested import insert_unnested
+from contatto.kit.db.unnested import insert_unnested, upsert_unnested
 from contatto.kit.sealed import SealedText
 
 type _Convert = Callable[[Any], Any]
@@ -74,6 +74,8 @@ def _bound(statement: Any, given: tuple[str, ...] | None) -> _Bound | None:
 
 def insert_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
     """Run an insert that is made once and kept, for all rows; each has the same columns."""
+    if tx.locks_rows and len(rows) > 1 and upsert_unnested(tx, statement, rows):
+        return
     bound = None if tx.locks_rows or not rows else _bound(statement, tuple(rows[0]))
     if bound is None:
         tx.execute(statement, _one_or_many(rows))

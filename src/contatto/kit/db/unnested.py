@@ -5,12 +5,13 @@ it takes several times as long for each of them.
 Source: https://www.postgresql.org/docs/current/functions-array.html
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import ARRAY, JSON, Column, String, Table
+from sqlalchemy import ARRAY, JSON, Column, Insert, String, Table
 from sqlalchemy.dialects import postgresql
 
 from contatto.kit.db.tx import Row, Tx, insert_or_ignore, plain_insert
@@ -25,6 +26,8 @@ class _Unnested:
 
     sql: str
     columns: tuple[tuple[str, Callable[[Any], Any] | None], ...]
+    key: tuple[str, ...] = ()
+    """The columns by which a row is found to be there, of an insert that changes it then."""
 
 
 def insert_unnested(tx: Tx, table: Table, rows: Sequence[Row], *, if_new: bool = False) -> int | None:
@@ -36,6 +39,38 @@ def insert_unnested(tx: Tx, table: Table, rows: Sequence[Row], *, if_new: bool =
     made = _unnested(table, tuple(rows[0]), if_new)
     if made is None:
         return None
+    return _run(tx, made, rows)
+
+
+def upsert_unnested(tx: Tx, statement: Any, rows: Sequence[Row]) -> bool:
+    """Run an insert with ``ON CONFLICT`` that is made once and kept, for all rows; each has the same columns.
+
+    A statement may change a row once only, so rows whose key comes again are left to the next one.
+
+    Returns:
+        False for a statement that cannot be run so, and nothing was done.
+    """
+    made = _merging(statement, tuple(rows[0]))
+    if made is None:
+        return False
+    for some in _rounds(rows, made.key):
+        _run(tx, made, some)
+    return True
+
+
+def _rounds(rows: Sequence[Row], key: Sequence[str]) -> list[list[Row]]:
+    """The rows in their order, in as many lists as the most frequent key has rows."""
+    rounds, seen = list[list[Row]](), dict[tuple[Any, ...], int]()
+    for row in rows:
+        of = tuple(row[name] for name in key)
+        place = seen[of] = seen.get(of, -1) + 1
+        if place == len(rounds):
+            rounds.append([])
+        rounds[place].append(row)
+    return rounds
+
+
+def _run(tx: Tx, made: _Unnested, rows: Sequence[Row]) -> int:
     values = tuple(
         [row[name] for row in rows] if convert is None else [convert(row[name]) for row in rows]
         for name, convert in made.columns
@@ -46,18 +81,37 @@ def insert_unnested(tx: Tx, table: Table, rows: Sequence[Row], *, if_new: bool =
 @lru_cache(maxsize=128)
 def _unnested(table: Table, names: tuple[str, ...], if_new: bool) -> _Unnested | None:  # noqa: FBT001  # a key
     insert = insert_or_ignore("postgresql", table) if if_new else plain_insert(table)
+    return _inserting(insert, names, " ON CONFLICT DO NOTHING" if if_new else "")
+
+
+@lru_cache(maxsize=128)
+def _merging(statement: Any, names: tuple[str, ...]) -> _Unnested | None:
+    clause = getattr(statement, "_post_values_clause", None)
+    key = tuple(getattr(clause, "inferred_target_elements", None) or ())
+    compiled = str(statement.compile(dialect=_DIALECT, column_keys=names))
+    found = re.search(r"\)( ON CONFLICT .*?)(?: RETURNING .*)?$", compiled, re.DOTALL)
+    if not isinstance(statement, Insert) or not set(key) <= set(names) or (clause is not None and not found):
+        return None
+    which = found[1] if found else ""
+    return _inserting(statement, names, which, key) if "%" not in which else None
+
+
+def _inserting(
+    insert: Any, names: tuple[str, ...], which: str, key: tuple[str, ...] = ()
+) -> _Unnested | None:
+    """An insert of lists; None where the table makes some values itself, or a list of it is none of ours."""
     if getattr(insert.compile(dialect=_DIALECT, column_keys=names), "insert_prefetch", ()):
         return None
+    table = insert.table
     columns = [table.c[name] for name in names]
     if any(isinstance(column.type, ARRAY | JSON) for column in columns):
         return None
     into = ", ".join(map(_DIALECT.identifier_preparer.format_column, columns))
     lists = ", ".join(f"%s::{_kind(column)}[]" for column in columns)
-    which = " ON CONFLICT DO NOTHING" if if_new else ""
     name = _DIALECT.identifier_preparer.format_table(table)
     sql = f"INSERT INTO {name} ({into}) SELECT * FROM unnest({lists}){which}"  # noqa: S608  # names of ours
-    kinds = [column.type.dialect_impl(_DIALECT) for column in columns]
-    return _Unnested(sql, tuple(zip(names, [kind.bind_processor(_DIALECT) for kind in kinds], strict=True)))
+    processors = [column.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) for column in columns]
+    return _Unnested(sql, tuple(zip(names, processors, strict=True)), key)
 
 
 def _kind(column: Column[Any]) -> str:
