@@ -30,11 +30,12 @@ type Hashed = tuple[list[int], list[float]]
 class Values:
     """The values of one field: how often each was seen, and the hash of its name."""
 
-    __slots__ = ("counts", "field", "hashes", "knots", "numbers", "rare")
+    __slots__ = ("counts", "field", "hashes", "is_list", "knots", "numbers", "rare")
 
     def __init__(self, field: str) -> None:
         self.field = field
         self.rare = name_hash("rare", field)
+        self.is_list = False
         self.hashes: dict[str, int] = {}
         self.counts: dict[str, int] = {}
         self.numbers: list[float] = []
@@ -171,6 +172,7 @@ class Fields:
         weights: list[float],
         complain: Callable[[str], None],
     ) -> None:
+        values.is_list = True
         texts = list(dict.fromkeys(each for each in listed if type(each) is str))[:MOST_OF_LIST]
         if len(texts) < len(listed) and any(type(each) is not str for each in listed):
             complain("a list of features holds something that is no string")

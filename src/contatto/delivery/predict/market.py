@@ -10,6 +10,7 @@ from contatto.delivery.predict.classes import Classes
 from contatto.delivery.predict.fields import Fields
 from contatto.delivery.predict.groups import Groups
 from contatto.delivery.predict.learned import Calibration, Learned, Viewers
+from contatto.delivery.predict.pairs import Pairs
 from contatto.delivery.predict.records import Records, Snapshots
 from contatto.delivery.predict.traffic import Traffic
 from contatto.delivery.predict.waiting import Waiting
@@ -71,6 +72,7 @@ class Market:
         self.learned = Learned(int(self.settings["table_bits"]))
         self.viewers = Viewers()
         self.classes = Classes()
+        self.pairs = Pairs()
         self.viewers.row_of("", 0.0)  # nobody: what is thought of a stranger
         self.records = Records()
         self.snapshots = Snapshots()

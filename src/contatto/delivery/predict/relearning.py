@@ -1,10 +1,12 @@
 """Now and then all questions of views are learned again, from all that is kept of them."""
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contatto.delivery.predict.market import Market
+from contatto.delivery.predict.pairs import Missed, find_pairs
 from contatto.delivery.predict.records import Shown
 from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import (
@@ -19,11 +21,11 @@ from contatto.delivery.rules.columns import (
     SPAM,
     V_EFFECT,
 )
-from contatto.delivery.rules.relearning import learn_again, shuffle
+from contatto.delivery.rules.relearning import learn_again, shuffle, what_is_missed
 
 ROUNDS: Final = 4
 """So often each observation is gone through at a time; each time goes on from the one before."""
-MOST: Final = 60_000
+MOST: Final = 120_000
 """So many of the newest clicks, and of the views that are kept beside them, take part."""
 FEW: Final = 20
 """Before so many clicks there is nothing to learn again."""
@@ -33,6 +35,8 @@ MORE: Final = 1.3
 """… and when there are so many times the clicks of the time before: at first what is learned ages fast."""
 _YES: Final = -1.0
 _NO: Final = 1.0
+
+type Numbers = NDArray[Any]
 
 
 def is_time_to_relearn(market: Market) -> bool:
@@ -69,10 +73,29 @@ def relearn_market(market: Market) -> None:
             learned.weights, learned.families, learned.spread, learned.spread[F_VIEWER], learned.again,
             viewers.again,
         )  # fmt: skip
+    look_for_pairs(market, samples, came, estimated)
     used = np.flatnonzero(learned.family_of != FAMILIES)
     until = FIRST_AGAIN + HEADS_AGAIN
     learned.table[used, FIRST_AGAIN:until] = learned.again[used]
     viewers.table[:, V_EFFECT + FIRST_AGAIN : V_EFFECT + until] = viewers.again
+
+
+def look_for_pairs(market: Market, samples: Numbers, came: Numbers, estimated: Numbers) -> None:
+    """Find pairs of what requests say that tell more together, if enough has come since the last time."""
+    pairs = market.pairs
+    if not pairs.is_time_to_look(market.clicks_then):
+        return
+    pairs.clicks_then = market.clicks_then
+    learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
+    missed, bends = np.zeros(came.shape), np.zeros(came.shape)
+    what_is_missed(
+        samples, came, estimated, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts,
+        kept.shares, kept.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
+        groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
+        learned.families, learned.again, viewers.again, missed, bends,
+    )  # fmt: skip
+    seen = Missed(samples[:, 0], samples[:, 1], missed, bends)
+    pairs.choose(find_pairs(pairs.chosen, market.asked_fields, market.ad_fields, groups, kept, seen))
 
 
 def known_of(shown: Shown) -> tuple[float, ...]:

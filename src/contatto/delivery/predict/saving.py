@@ -15,7 +15,7 @@ from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.records import SNAPSHOT_ARRAYS
 from contatto.delivery.rules.columns import FAMILIES, MOST_CONTEXT
 
-_MAGIC: Final = b"contatto marketplace 4\n"
+_MAGIC: Final = b"contatto marketplace 5\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")
 """What snapshots keep feature by feature: saved as wide as the widest of them."""
 _PLAIN: Final = (
@@ -53,6 +53,7 @@ def save_market(market: Market) -> bytes:
             market.classes.fitted_at,
             {name: _pack(each) for name, each in market.classes.state().items()},
         ],
+        "pairs": [market.pairs.chosen, market.pairs.clicks_then],
         "records": market.records.state(),
         "snapshots": [_pack_snapshots(market), market.snapshots.free],
         "calibration": _pack_arrays(market.calibration, ("came", "expected", "tried")),
@@ -99,6 +100,8 @@ def restore_market(market: Market, raw: bytes) -> None:
     words, waiting, noted, fitted_at, arrays = state["classes"]
     unpacked = {name: _unpack(each) for name, each in arrays.items()}
     market.classes.restore(words, waiting, noted, fitted_at, unpacked)
+    chosen, market.pairs.clicks_then = state["pairs"]
+    market.pairs.chosen = [tuple(pair) for pair in chosen]
     market.records.restore(state["records"])
     _restore_snapshots(market, *state["snapshots"])
     _restore_arrays(market.calibration, state["calibration"])
@@ -160,12 +163,16 @@ def _restore_snapshots(market: Market, packed: list[Any], free: list[int]) -> No
 
 
 def _pack_fields(fields: Fields) -> list[Any]:
-    return [[name, each.hashes, each.counts, each.numbers, each.knots] for name, each in fields.known.items()]
+    return [
+        [name, each.hashes, each.counts, each.numbers, each.knots, each.is_list]
+        for name, each in fields.known.items()
+    ]
 
 
 def _restore_fields(fields: Fields, packed: list[Any]) -> None:
     fields.known = {}
-    for name, hashes, counts, numbers, knots in packed:
+    for name, hashes, counts, numbers, knots, is_list in packed:
         values = Values(f"{fields.origin}\0{name}")
         values.hashes, values.counts, values.numbers, values.knots = hashes, counts, numbers, knots
+        values.is_list = is_list
         fields.known[name] = values

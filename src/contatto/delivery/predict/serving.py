@@ -88,6 +88,8 @@ def describe_request(
         names.append(place.hash_of(country))
         values.append(1.0)
         said.append(names[-1])
+    if market.pairs.chosen and features:
+        market.pairs.add(market.asked_fields, features, country, names, values)
     count = len(names)
     kinds = [ASKED] * count
     names.append(viewers.hashes[row])

@@ -155,3 +155,79 @@ def learn_again(
             effects[viewer, k] += viewer_spread[head] * step
             for j in range(count):
                 means[slots[j], k] += weights[j] * spread[families[j], head] * step * share
+
+
+@compiled
+def what_is_missed(
+    samples: Array,
+    came: Array,
+    estimated: Array,
+    kept_hashes: Array,
+    kept_values: Array,
+    kept_kinds: Array,
+    kept_between: Array,
+    kept_counts: Array,
+    shares: Array,
+    stands_for: Array,
+    ads: Array,
+    ad_hashes: Array,
+    ad_features: Array,
+    ad_values: Array,
+    feature_hashes: Array,
+    crosses: Array,
+    shift: np.uint64,
+    slots: Array,
+    weights: Array,
+    families: Array,
+    means: Array,
+    effects: Array,
+    missed: Array,
+    bends: Array,
+) -> None:
+    """Tell what the weights miss of each observation.
+
+    Args:
+        samples: see `learn_again`.
+        came: see `learn_again`.
+        estimated: see `learn_again`.
+        kept_hashes: see `learn_again`.
+        kept_values: see `learn_again`.
+        kept_kinds: see `learn_again`.
+        kept_between: see `learn_again`.
+        kept_counts: see `learn_again`.
+        shares: see `learn_again`.
+        stands_for: see `learn_again`.
+        ads: see `learn_again`.
+        ad_hashes: see `learn_again`.
+        ad_features: see `learn_again`.
+        ad_values: see `learn_again`.
+        feature_hashes: see `learn_again`.
+        crosses: see `learn_again`.
+        shift: see `learn_again`.
+        slots: see `learn_again`.
+        weights: see `learn_again`.
+        families: see `learn_again`.
+        means: see `learn_again`.
+        effects: see `learn_again`.
+        missed: filled with the slopes of the likelihood, by observation and head; 0 where nothing is known.
+        bends: filled with its curvatures.
+    """  # fmt: skip
+    for i in range(samples.shape[0]):
+        place, ad, viewer = samples[i, 0], samples[i, 1], samples[i, 2]
+        base = list_features(
+            kept_hashes[place], kept_values[place], kept_kinds[place], int(kept_counts[place]), ad,
+            ad_hashes[ad], ad_features[ad], ad_values[ad], int(ads[ad, A_FEATURES]), feature_hashes, crosses,
+            kept_between[place], shift, slots, weights, families,
+        )  # fmt: skip
+        for k in range(HEADS_AGAIN):
+            if came[i, k] == 0.0:
+                continue
+            count = list_stacked(estimated[i], FIRST_AGAIN + k, base, shift, slots, weights, families)
+            z = float(effects[viewer, k])
+            for j in range(count):
+                z += weights[j] * means[slots[j], k]
+            p, many = logistic(z), float(shares[place])
+            if k == 0:
+                many *= float(stands_for[place])
+            missed[i, k] = many * slope_of(z, float(came[i, k]))
+            bends[i, k] = many * p * (1.0 - p) * min(abs(came[i, k]), 1.0)
