@@ -33,6 +33,7 @@ FEW_ON_POSTGRESQL: Final = {
     "crm/test_engine.py": (
         "test_an_expired_token", "test_another_business", "test_merged_leads", "test_whatever_answer",
     ),
+    "crm/test_tryton.py": (),
     "delivery/test_exchanging.py": ("test_a_person_sees", "test_charges_spend", "test_no_balance"),
     "delivery/test_training.py": ("test_another_business", "test_the_log_is_kept", "test_two_learners"),
     "inbox/test_batches.py": (),

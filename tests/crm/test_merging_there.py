@@ -1,10 +1,15 @@
 """Leads that became one are one record in the CRM too, and records that became one there stay one."""
 
 import json
+from typing import Any
 
 from contatto.capture.model import Field
 from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
-from contatto.crm.model.deliveries import DeliveryState, ErasureState
+from contatto.crm.connectors.hubspot import HubSpot
+from contatto.crm.model.deliveries import DeliveryState, ErasureState, Payload
+from contatto.crm.model.operations import CrmRecord, Found, Moved, Nothing
+from contatto.crm.model.trials import TrialResult
+from contatto.crm.rules.trials import begin_trial, next_trial_turn
 from contatto.crm.store import deliveries
 from contatto.crm.store.erasures import list_erasures
 from contatto.kit.db.database import Database
@@ -96,6 +101,22 @@ def test_of_two_leads_that_became_one_record_there_each_arrives_and_none_is_writ
         erase_leads(tx, business_id, [bo], "Ana")
         run_all(later(tx, minutes=5), crm.handle)
         (erasure,) = list_erasures(tx, business_id, target.id)
-        assert (erasure.state, erasure.reason) == (ErasureState.FAILED, "shared_record")
+        assert (erasure.state, erasure.reason) == (ErasureState.DUE, "shared_record")
+        assert crm.records[first]["external_id"] == ada.id, "the other lead is nobody's to erase"
+        erase_leads(tx, business_id, [ada], "Ana")
+        for hours in (1, 2):
+            run_all(later(tx, hours=hours), crm.handle)
+        assert crm.live() == []
+        assert {each.state for each in list_erasures(tx, business_id, target.id)} == {ErasureState.FINISHED}
 
     database.write_now(work)
+
+
+def test_a_trial_says_that_nothing_would_be_written_to_another_leads_record() -> None:
+    traits = HubSpot().traits
+    payload = Payload("bo", 2, {"email": "bo@example.com"}, "", "", "", make.NOON.isoformat())
+    ada = Found((CrmRecord("9", "ada", {"email": "ada@example.com"}),))
+    trial: Any = begin_trial(traits, payload, "7")
+    for reply in (Nothing(), Moved("9"), ada):
+        trial = next_trial_turn(traits, trial, reply, lambda field, written, found: written == found)
+    assert trial == TrialResult("7", (), "")

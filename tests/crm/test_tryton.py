@@ -1,6 +1,7 @@
 """A real Tryton: leads reach it, it is killed and started again, and its records equal our ledger."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -23,10 +24,13 @@ from contatto.crm.model.operations import (
     FindBy,
     Found,
     Link,
+    Onward,
     Renew,
     Renewed,
+    Write,
+    Written,
 )
-from contatto.crm.model.targets import MappedField, TargetState
+from contatto.crm.model.targets import MappedField, Target, TargetState
 from contatto.crm.store import deliveries
 from contatto.crm.store.erasures import list_erasures
 from contatto.crm.store.standings import count_states
@@ -35,6 +39,7 @@ from contatto.kit.client import Client
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
+from contatto.kit.exchange import HttpAnswer
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.leads.actions.erasing import erase_leads
 from contatto.leads.actions.merging import Wish, merge_leads
@@ -44,26 +49,18 @@ from contatto.leads.store.records import find_lead
 from contatto.simulator.crms.speaking import Speaker
 from tests import make
 from tests.crm.engine import KINDS
-from tests.crm.trytond import PASSWORD, Trytond, make_template, started
+from tests.crm.trytond import PASSWORD, Trytond, started
 
-pytestmark = pytest.mark.slow
 VERIFIED = DeliveryState.VERIFIED
 LEADS = int(os.environ.get("CONTATTO_TRYTON_LEADS", "0")) or 60
 """The variable asks for another number, such as the 10,000 of a release."""
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tryton")
-    make_template(folder)
-    return folder
-
-
 @pytest.fixture
-def tryton(template: Path, tmp_path: Path) -> Iterator[Trytond]:
+def tryton(tmp_path: Path) -> Iterator[Trytond]:
     folder = tmp_path / "tryton"
     folder.mkdir()
-    server = started(template, folder)
+    server = started(folder)
     yield server
     server.stop()
 
@@ -96,17 +93,22 @@ class Linked:
         self.clock.advance(**by)
         self.go()
 
-    def counts(self) -> dict[DeliveryState, int]:
-        def work(tx: Tx) -> dict[DeliveryState, int]:
-            (target,) = list_targets(tx, self.business_id)
-            return count_states(tx, self.business_id).get(target.id, {})
+    def again(self) -> None:
+        """Send all leads once more."""
+        self.db.write_now(lambda tx: actions.resync_target(tx, self.target(tx)))
+        self.go()
 
-        return self.db.read_now(work)
+    def target(self, tx: Tx) -> Target:
+        (found,) = list_targets(tx, self.business_id)
+        return found
+
+    def counts(self) -> dict[DeliveryState, int]:
+        return self.db.read_now(lambda tx: count_states(tx, self.business_id).get(self.target(tx).id, {}))
 
     def reasons(self, tx: Tx) -> set[str]:
         """Why deliveries are not there."""
-        (target,) = list_targets(tx, self.business_id)
-        return {each.reason for each in deliveries.list_deliveries(tx, self.business_id, target.id)} - {""}
+        listed = deliveries.list_deliveries(tx, self.business_id, self.target(tx).id)
+        return {each.reason for each in listed} - {""}
 
     def lead(self, number: int, *more: Any) -> str:
         email = make.contact(f"p{number}@example.com", Field.EMAIL)
@@ -163,19 +165,23 @@ def parties(tryton: Trytond) -> list[dict[str, Any]]:
     return [{"id": each.id, "external_id": each.external_id, **each.values} for each in records]
 
 
-def test_a_lead_is_made_once_changed_merged_and_erased_there(linked: Linked) -> None:
+def test_a_lead_is_made_once_changed_merged_and_erased_there_and_a_kill_loses_none(linked: Linked) -> None:
     first = linked.lead(1, make.contact("+6591234567"))
     linked.go()
+    linked.again()
     assert linked.counts() == {VERIFIED: 1}
     (party,) = parties(linked.tryton)
     assert (party["external_id"], party["name"], party["email"]) == (first, "Person 1", "p1@example.com")
     linked.lead(1, make.contact("+6591111111"))
-    linked.go()
-    (party,) = parties(linked.tryton)
-    assert len(party["phone"].split(", ")) == 2
     second = linked.lead(2)
+    linked.tryton.stop(signal.SIGKILL)
     linked.go()
-    assert len(parties(linked.tryton)) == 2
+    assert linked.counts() == {DeliveryState.DUE: 2}
+    linked.tryton.start()
+    linked.later(hours=7)
+    assert linked.counts() == {VERIFIED: 2}
+    assert sorted(held(linked.tryton)) == sorted({first, second}), "as the ledger has it"
+    assert sorted(len(each["phone"].split(", ")) for each in parties(linked.tryton) if "phone" in each) == [2]
     actor = Actor(linked.business_id, "m1", "Ana")
     linked.db.write_now(lambda tx: merge_leads(tx, actor, Wish(first, second, Picks(), "")))
     linked.go()
@@ -191,10 +197,10 @@ def test_a_lead_is_made_once_changed_merged_and_erased_there(linked: Linked) -> 
     linked.db.write_now(erase)
     linked.later(minutes=3)
     assert parties(linked.tryton) == []
+    linked.later(hours=1)  # the lead that was merged away is looked for once more
 
     def states(tx: Tx) -> set[ErasureState]:
-        (target,) = list_targets(tx, linked.business_id)
-        return {each.state for each in list_erasures(tx, linked.business_id, target.id)}
+        return {each.state for each in list_erasures(tx, linked.business_id, linked.target(tx).id)}
 
     assert linked.db.read_now(states) == {ErasureState.FINISHED}
 
@@ -214,6 +220,7 @@ async def send_until(linked: Linked, verified: int, *, kills: bool) -> None:
     await client.close()
 
 
+@pytest.mark.slow
 def test_tryton_is_killed_three_times_and_its_records_equal_the_ledger(linked: Linked) -> None:
     made = {linked.lead(number) for number in range(LEADS)}
     for share in (1, 2, 3):
@@ -231,6 +238,7 @@ def test_tryton_is_killed_three_times_and_its_records_equal_the_ledger(linked: L
     assert sorted(held(linked.tryton)) == sorted(made), "each lead is there once"
 
 
+@pytest.mark.slow
 def test_what_tryton_describes_is_held_against_the_mapping(linked: Linked) -> None:
     def look(tx: Tx) -> tuple[set[str], list[str]]:
         (target,) = list_targets(tx, linked.business_id)
@@ -244,6 +252,7 @@ def test_what_tryton_describes_is_held_against_the_mapping(linked: Linked) -> No
     assert faults == ["nosuch"]
 
 
+@pytest.mark.slow
 def test_a_wrong_password_disconnects_and_the_right_one_brings_what_waited(linked: Linked) -> None:
     def forget_session(tx: Tx) -> None:
         (target,) = list_targets(tx, linked.business_id)
@@ -264,3 +273,15 @@ def test_a_wrong_password_disconnects_and_the_right_one_brings_what_waited(linke
     linked.go()
     assert linked.counts() == {VERIFIED: 1}
     assert MARK == "contatto:"
+
+
+def test_a_new_party_costs_no_look_for_a_note_that_cannot_be_there() -> None:
+    connector, link = (
+        Tryton(),
+        Link("http://crm.example.com", {"database": "crm"}, {"session": "s"}, make.NOON),
+    )
+    new = Write(None, "0195e2a7-0000-7000-8000-000000000001", 1, {"name": "Ada"}, "Budget: 100", make.NOON)
+    reply = connector.read(link, new, HttpAnswer(200, {}, b'{"result": [7]}'), "")
+    assert isinstance(reply, Onward)
+    assert json.loads(reply.request.body)["method"] == "model.ir.note.create"
+    assert connector.read(link, new, HttpAnswer(200, {}, b'{"result": [1]}'), reply.memory) == Written("7")

@@ -1,5 +1,6 @@
-"""A real Tryton on SQLite, made once for a run of tests: it can be stopped, killed and started again."""
+"""A real Tryton on SQLite, whose empty company is made once: it can be stopped, killed and started again."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -10,8 +11,11 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
+KEPT: Final = Path(__file__).resolve().parents[2] / ".engines"
 PASSWORD = "made up for tests"
 PATIENCE_S = 300.0
 
@@ -69,8 +73,22 @@ def free_port() -> int:
         return int(bound.getsockname()[1])
 
 
-def make_template(folder: Path) -> None:
-    """An empty company with parties: takes some ten seconds of CPU."""
+def find_template() -> Path:
+    """An empty company with parties, made once for each release of Tryton and kept in the checkout."""
+    KEPT.mkdir(exist_ok=True)
+    folder = KEPT / f"tryton-{version('trytond')}-{version('trytond-party')}"
+    with (KEPT / "tryton.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            _make_template(folder)
+            (folder / "ready").touch()
+    return folder
+
+
+def _make_template(folder: Path) -> None:
+    """Takes some ten seconds of CPU."""
     configure(folder, 0)
     (folder / "db").mkdir()
     (folder / "db" / "crm.sqlite").touch()
@@ -88,9 +106,9 @@ def configure(folder: Path, port: int) -> None:
     )
 
 
-def started(template: Path, folder: Path) -> Trytond:
+def started(folder: Path) -> Trytond:
     """A server with a copy of the empty company."""
-    shutil.copytree(template / "db", folder / "db")
+    shutil.copytree(find_template() / "db", folder / "db")
     server = Trytond(folder, free_port())
     configure(folder, server.port)
     server.start()

@@ -33,11 +33,11 @@ from contatto.signals.model.events import AdSignal, SignalState
 from contatto.signals.model.settings import ConsentRule, SignalSettings, Step
 from contatto.signals.store.settings import find_signal_settings
 from contatto.signals.store.signals import list_signals
+from contatto.simulator.signals.platforms import TOKEN, Meta, TikTok
+from contatto.simulator.signals.platforms import Platform as InMemory
 from contatto.wiring import PORTS, outbound_kinds
 from tests import make
 from tests.crm.engine import claim
-from tests.signals.platforms import TOKEN, Meta, TikTok
-from tests.signals.platforms import Platform as InMemory
 
 KINDS: Final = outbound_kinds(Settings(base_url="https://contatto.example.com"))
 ALL: Final = tuple(Step)

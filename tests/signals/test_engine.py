@@ -20,6 +20,7 @@ from contatto.signals.actions.ledger import load_signal_ledger
 from contatto.signals.actions.scheduling import schedule_signals
 from contatto.signals.model.events import SignalState
 from contatto.signals.model.settings import SignalMode, Step
+from contatto.simulator.signals.platforms import LOST, RESET, Meta, TikTok, said
 from tests import make
 from tests.crm.engine import claim
 from tests.signals.engine import (
@@ -34,21 +35,14 @@ from tests.signals.engine import (
     settle,
     turn_on,
 )
-from tests.signals.platforms import LOST, RESET, said
 
 BOTH = pytest.mark.parametrize("name", ["tiktok", "meta"])
 EXPIRED = {
     "tiktok": said({"code": 40105, "message": "Access token is incorrect."}),
     "meta": said({"error": {"code": 190, "message": "expired"}}, 400),
 }
-THROTTLED = {
-    "tiktok": said({"code": 40100, "message": "slow"}, retry_after="600"),
-    "meta": said({"error": {"code": 4, "message": "slow"}}, 400, retry_after="600"),
-}
-REFUSED = {
-    "tiktok": said({"code": 20001, "message": "OK", "data": {"failed_events": [{"order_in_request": 0}]}}),
-    "meta": said({"error": {"code": 100, "error_subcode": 2804066, "message": "Invalid"}}, 400),
-}
+THROTTLED = {"tiktok": TikTok().throttled(600), "meta": Meta().throttled(600)}
+REFUSED = {"tiktok": TikTok().refused(), "meta": Meta().refused()}
 DOWN, HTML = said(b"", 503), said(b"<p>Sign in</p>")
 
 

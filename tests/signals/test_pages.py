@@ -28,12 +28,12 @@ from contatto.signals.model.events import (
 from contatto.signals.model.settings import ConsentRule, SignalMode, Step
 from contatto.signals.store.settings import find_signal_settings, find_signal_test
 from contatto.signals.store.signals import list_signals, record_signal_state
+from contatto.simulator.signals.platforms import TOKEN, TikTok
 from tests import make
 from tests.background import do_all_due
 from tests.journeys.running import House, csrf_of, message, running_house
 from tests.outbound import answer, claim_all
 from tests.signals.engine import KINDS
-from tests.signals.platforms import TOKEN, TikTok
 
 CHOSEN: Final[dict[str, Any]] = {
     "dataset_id": "1800", "steps": ["captured", "converted"], "consent": "not_refused", "currency": "EUR",

@@ -17,7 +17,7 @@ from contatto.crm.connectors.contract import (
     read_json,
     same_text,
 )
-from contatto.crm.connectors.json_api import as_dicts
+from contatto.crm.connectors.json_api import as_dict, as_dicts
 from contatto.crm.model.operations import (
     CrmField,
     CrmRecord,
@@ -201,9 +201,7 @@ def _made(operation: Write) -> dict[str, Any]:
     wanted = [{"type": kind, "value": text} for kind, text in _mechanisms(operation)]
     if wanted:
         row["contact_mechanisms"] = [["create", wanted]]
-    if "name" in operation.values:
-        row["name"] = operation.values["name"]
-    return row
+    return row | {name: text for name, text in operation.values.items() if name == "name"}
 
 
 def _mechanisms(operation: Write) -> Iterator[tuple[str, str]]:
@@ -251,8 +249,7 @@ def _logged_in(link: Link, result: Any) -> Reply:
 
 
 def _described(result: Any) -> Reply:
-    kinds = result.get("type") if isinstance(result, dict) else None
-    choices = kinds.get("selection") if isinstance(kinds, dict) else None
+    choices = as_dict(as_dict(result).get("type")).get("selection")
     if not isinstance(choices, list):
         return Later(UNREADABLE_ANSWER)
     pairs = [each for each in choices if isinstance(each, list) and len(each) == 2]
@@ -290,15 +287,19 @@ def _after_write(link: Link, operation: Write, result: Any, memory: str) -> Repl
         return _change(link, operation, result)
     if not isinstance(result, list) or not result or not isinstance(result[0], int):
         return Later(UNREADABLE_ANSWER)
-    return _with_note(link, operation, str(result[0]))
+    made = str(result[0])  # it has no note yet
+    return _add_note(link, operation, made) if operation.note else Written(made)
 
 
 def _note(link: Link, operation: Write, result: Any, record_id: str) -> Reply:
     """Write the note, unless it stands there."""
     if not isinstance(result, list):
         return Later(UNREADABLE_ANSWER)
-    if any(row.get("message") == operation.note for row in _records(result)):
-        return Written(record_id)
+    stands = any(row.get("message") == operation.note for row in _records(result))
+    return Written(record_id) if stands else _add_note(link, operation, record_id)
+
+
+def _add_note(link: Link, operation: Write, record_id: str) -> Onward:
     new = {"resource": f"party.party,{_number(record_id)}", "message": operation.note}
     return Onward(_call(link, f"{NOTE}.create", [[new], {}]), f"noted:{record_id}")
 
@@ -336,9 +337,8 @@ def _change(link: Link, operation: Write, result: Any) -> Reply:
 
 
 def _with_note(link: Link, operation: Write, record_id: str) -> Reply:
-    if not operation.note:
-        return Written(record_id)
-    return Onward(_notes(link, record_id), f"notes:{record_id}")
+    looked = Onward(_notes(link, record_id), f"notes:{record_id}")
+    return looked if operation.note else Written(record_id)
 
 
 def _after_merge(link: Link, operation: Merge, result: Any, memory: str) -> Reply:

@@ -65,7 +65,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class TryLater:
-    """A read still finds the person; some CRMs take a while."""
+    """A read still finds the person: some CRMs take a while, or another lead's erasure is on its way."""
 
     reason: str
 
@@ -141,7 +141,7 @@ def _after_look(traits: Traits, course: EraseCourse, reply: Reply) -> EraseTurn:
     if not keeps_ids or is_ours:
         return replace(course, stage=EraseStage.ERASE, record_id=reply.records[0].id or looked_at)
     if reply.records[0].external_id and course.is_moved:
-        return Settled(ErasureState.FAILED, SHARED)  # people made one of two leads' there: it holds both
+        return TryLater(SHARED)  # it holds two leads: it goes with the other one, or a person decides
     if reply.records[0].external_id:
         return _finished(course)  # it belongs to somebody else by now
     return Settled(ErasureState.FAILED, NOT_OURS)

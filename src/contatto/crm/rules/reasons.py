@@ -35,7 +35,7 @@ REASONS: Final[Mapping[str, str]] = {
     "not_there_yet": N_("It was written, and is not there yet"),
     "required_field_missing": N_("A field that the CRM requires is empty"),
     "server_error": N_("The CRM is out of order"),
-    "shared_record": N_("There it is one record with another lead: erase the person in the CRM"),
+    "shared_record": N_("It is one record with another lead there"),
     "still_there": N_("The person is still there"),
     "taken_by_another_lead": N_("Another lead has this record: merge the two leads"),
     "undescribed": N_("The CRM does not say which fields it has"),

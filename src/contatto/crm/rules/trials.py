@@ -54,8 +54,8 @@ def next_trial_turn(traits: Traits, trial: TrialCourse, reply: Reply, agrees: Ag
     turn = next_turn(traits, trial.course, reply, agrees)
     if isinstance(turn, Halt):
         return turn
-    if isinstance(turn, Arrived):  # a trial never writes, so nothing arrives by it
-        return Halt("circles", is_final=True)
+    if isinstance(turn, Arrived):  # another lead's record, which has a value of everything
+        return TrialResult(turn.record_id, (), "")
     return _before_write(turn)
 
 

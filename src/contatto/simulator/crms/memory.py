@@ -143,8 +143,8 @@ class MemoryCrm:
             is_choice = known.kind is FieldKind.CHOICE and value
             if (is_choice and value not in dict(known.choices)) or (known.limit and len(value) > known.limit):
                 raise WrongValue("choice", name)
-            if name in self.unique and value:
-                taken = [each.id for each in self.find(name, value, at_once=True) if each.id != record_id]
-                if taken:
-                    raise WrongValue("exists", taken[0])
+        for name in self.unique & {name for name, value in clean.items() if value}:
+            taken = [each.id for each in self.find(name, clean[name], at_once=True) if each.id != record_id]
+            if taken:
+                raise WrongValue("exists", taken[0])
         return clean

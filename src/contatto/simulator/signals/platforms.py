@@ -13,7 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 from contatto.kit.exchange import HttpAnswer, HttpOutcome, HttpRequest, NoAnswer, SendFailure
 
 HEX = re.compile(r"[0-9a-f]{64}")
-TOKEN = "platform-token"
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+TOKEN = "platform-token"  # noqa: S105 - of a platform in memory
 FORGETS = timedelta(hours=48)
 OLDEST = timedelta(days=7)
 LOST, RESET = "taken, and the answer lost", "lost on the way"
@@ -34,7 +35,7 @@ class Platform:
 
     dataset: str = "1800000000000000001"
     token: str = TOKEN
-    now: datetime = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    now: datetime = START
     fates: list[HttpAnswer | str | None] = field(default_factory=list)
     asked: list[HttpRequest] = field(default_factory=list)
     counted: list[dict[str, Any]] = field(default_factory=list)
@@ -53,6 +54,14 @@ class Platform:
         return NoAnswer(SendFailure.LOST) if fate == LOST else answer
 
     def answer(self, request: HttpRequest) -> HttpAnswer:
+        raise NotImplementedError
+
+    def throttled(self, after_s: int) -> HttpAnswer:
+        """What it says when it is asked too often."""
+        raise NotImplementedError
+
+    def refused(self) -> HttpAnswer:
+        """What it says of an event that it does not take."""
         raise NotImplementedError
 
     def count(self, name: str, event: dict[str, Any], test_code: str) -> None:
@@ -98,6 +107,13 @@ class TikTok(Platform):
         data = {"failed_events": failed} if failed else {}
         return said({"code": code, "message": "OK", "request_id": "r1", "data": data})
 
+    def throttled(self, after_s: int) -> HttpAnswer:
+        return said({"code": 40100, "message": "Too many requests."}, retry_after=str(after_s))
+
+    def refused(self) -> HttpAnswer:
+        failed = [{"order_in_request": 0, "error_message": "Invalid event."}]
+        return said({"code": 20001, "message": "OK", "data": {"failed_events": failed}})
+
     def _wrong(self, event: dict[str, Any]) -> str:
         user = event["user"]
         for name in ("email", "phone", "external_id"):
@@ -127,6 +143,13 @@ class Meta(Platform):
         for event in body["data"]:
             self.count(event["event_name"], event, body.get("test_event_code", ""))
         return said({"events_received": len(body["data"]), "messages": [], "fbtrace_id": "t1"})
+
+    def throttled(self, after_s: int) -> HttpAnswer:
+        error = {"error": {"code": 4, "message": "Application request limit reached"}}
+        return said(error, 400, retry_after=str(after_s))
+
+    def refused(self) -> HttpAnswer:
+        return _error(100, "Messaging Event Invalid Event Type", 2804066)
 
     @staticmethod
     def _body(request: HttpRequest) -> dict[str, Any]:
