@@ -25,7 +25,8 @@ DAY = 86_400_000_000
 AT_ONCE = 50_000
 COLUMNS = {
     "leads": "id, number, business_id, person_id, channel_account_id, conversation_id, name, name_key, "
-    "status, origin, created_at, updated_at, owner_id",
+    "status, origin, created_at, updated_at, owner_id, score",
+    "lead_scores": "business_id, lead_id, score, reasons, scored_at",
     "contact_points": "id, business_id, lead_id, field, value, value_index, origin, created_at, country",
     "conversions": "conversion_id, business_id, person_id, kind, subject_id, ts, touch_id, ad_id, "
     "ad_group_id, ad_account_id, via, touch_ts, day, rt_day",
@@ -39,7 +40,17 @@ COLUMNS = {
     "campaign_number, campaign_name, business_id, ad_account_id, channel_account_id, goal, click_window_s, "
     "view_window_s, timezone, currency, landing_path, headline, text",
 }
-OF_LEADS = ("leads", "contact_points", "conversions", "conversations", "persons", "lead_labels")
+OF_LEADS = (
+    "leads",
+    "contact_points",
+    "conversions",
+    "conversations",
+    "persons",
+    "lead_labels",
+    "lead_scores",
+)
+SCORED = 5_000
+"""The newest leads of a business are scored."""
 
 
 def fill(context: Context, leads: int, messages: int) -> dict[str, str]:
@@ -107,10 +118,14 @@ def _fill_leads(
         owner = world["member"] if chance.random() < 0.3 else None
         business = world["business"]
         sealed = context.vault.seal(name, business)
+        score = chance.randrange(101) if number >= count - SCORED else -1
         tables["leads"].append((
             lead, new_number(), business, person, world["channel"], conversation, sealed, name_key(name),
             chance.choice(STATUSES), chance.choice(("chat", "form")), at, at + chance.randrange(DAY), owner,
+            score,
         ))  # fmt: skip
+        if score >= 0:
+            tables["lead_scores"].append((business, lead, score, "[]", at))
         tables["contact_points"] += _points(context, business, lead, number, at, chance)
         won = _winner(chance.randrange(ADS), at) if chance.random() < 0.8 else (None,) * 8
         tables["conversions"].append((new_number(), business, person, "lead", lead, at, *won))

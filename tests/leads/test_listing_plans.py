@@ -13,7 +13,7 @@ from contatto.leads.rules.filters import Has, LeadFilter
 from contatto.leads.store import listing
 from tests import make
 
-SORTS = ("-created", "created", "-last_activity", "status", "-status", "name")
+SORTS = ("-created", "created", "-last_activity", "status", "-status", "name", "-score")
 
 
 def plan_of(tx: Tx, ask: Callable[[Tx], object]) -> str:

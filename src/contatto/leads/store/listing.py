@@ -21,7 +21,6 @@ from contatto.leads.store.matching import (
     texts_of_facets,
 )
 from contatto.leads.store.records import contact_points, leads
-from contatto.leads.store.scores import score_of
 
 MANY: Final = 2_000
 """Matches up to which all are read and sorted for a page; of more, leads are looked at in their order."""
@@ -33,10 +32,9 @@ _KEYS: Final = {
     "last_activity": ("updated_at", "id"),
     "status": ("status", "created_at", "id"),
     "name": ("name_key", "id"),
+    "score": ("score", "id"),
 }
 """The columns of each order, as an index has them, so that no page needs a sort."""
-_BY_SCORE: Final = "score"
-"""Scores stand in a table of their own, so pages in this order are sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,14 +186,11 @@ def list_leads_after(
 
 def _turned(sort: str) -> str:
     """The same order from its end."""
-    known = sort if sort.removeprefix("-") in (*_KEYS, _BY_SCORE) else USUAL_SORT
+    known = sort if sort.removeprefix("-") in _KEYS else USUAL_SORT
     return known.removeprefix("-") if known.startswith("-") else f"-{known}"
 
 
 def _order(sort: str, columns: Any) -> list[ColumnElement[Any]]:
-    if sort.removeprefix("-") == _BY_SCORE:
-        values = (score_of(columns), columns["id"])
-        return [value.desc() if sort.startswith("-") else value.asc() for value in values]
     names = _KEYS.get(sort.removeprefix("-"))
     if names is None:
         return _order(USUAL_SORT, columns)

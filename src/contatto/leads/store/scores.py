@@ -4,8 +4,21 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Index, Integer, Select, String, Table, and_, func, or_, select
+from sqlalchemy import (
+    Column,
+    Index,
+    Integer,
+    Select,
+    String,
+    Table,
+    and_,
+    bindparam,
+    or_,
+    select,
+    update,
+)
 
+from contatto.kit.db.hot import update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Words, instant, metadata
 from contatto.kit.rows import row_of
@@ -32,14 +45,24 @@ _KINDS: Final = frozenset("ohcfs")
 """The facets that take part; labels are of what became of a lead."""
 
 
+_SORTED: Final = (
+    update(leads)
+    .where(leads.c.business_id == bindparam("of"), leads.c.id == bindparam("of_lead"))
+    .where(leads.c.score != bindparam("now"))
+    .values(score=bindparam("now"))
+)
+
+
 def save_scores(tx: Tx, scores: Sequence[LeadScore]) -> None:
-    """Put scores in place of those of these leads before."""
+    """Put scores in place of those of these leads before; the leads themselves carry theirs, to sort by."""
     if not scores:
         return
     insert = tx.upsert(lead_scores)
     more = {name: insert.excluded[name] for name in ("score", "reasons", "scored_at")}
     statement = insert.on_conflict_do_update(index_elements=["business_id", "lead_id"], set_=more)
     tx.execute(statement, [row_of(each) for each in scores])
+    now = [{"of": each.business_id, "of_lead": each.lead_id, "now": each.score} for each in scores]
+    update_rows(tx, _SORTED, now)
 
 
 def find_score(tx: Tx, business_id: str, lead_id: str) -> LeadScore | None:
@@ -58,12 +81,6 @@ def select_scored(business_id: str, bands: Sequence[ScoreBand]) -> Select[Any]:
     """The ids of leads whose scores lie in one of some bands."""
     within = [lead_scores.c.score.between(*BANDS[each]) for each in bands]
     return select(lead_scores.c.lead_id).where(lead_scores.c.business_id == business_id, or_(*within))
-
-
-def score_of(columns: Any) -> ColumnElement[int]:
-    """The score of the lead of a row, -1 for none: to sort by."""
-    mine = and_(lead_scores.c.business_id == columns.business_id, lead_scores.c.lead_id == columns.id)
-    return func.coalesce(select(lead_scores.c.score).where(mine).scalar_subquery(), -1)
 
 
 def list_leads_to_score(tx: Tx, business_id: str, since: datetime, limit: int) -> list[ScoredLead]:
