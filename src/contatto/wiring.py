@@ -36,12 +36,11 @@ from contatto.delivery.actions import charging, forgetting, signals, training, t
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.auth import RecentCallers
 from contatto.delivery.store import ledger
+from contatto.forms.actions import files, pictures
 from contatto.forms.actions import records as forms
-from contatto.forms.actions.files import LEAD_FILES
-from contatto.forms.actions.pictures import has_form_picture_to_forget, purge_form_pictures
 from contatto.forms.model import CONTACTS, FormSubmitted, TestLeadMade
 from contatto.forms.store.records import list_answers_of_lead, list_receipts_of_lead
-from contatto.inbox.actions import desk, notices, referrals, replies, scheduled, suspecting
+from contatto.inbox.actions import desk, notices, referrals, replies, scheduled, suspecting, taking
 from contatto.inbox.actions.erasing import forget_chats
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.photos import has_photo_to_forget, purge_photos
@@ -289,7 +288,7 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
     )
 
 
-MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, LEAD_FILES)
+MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, files.LEAD_FILES)
 
 
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
@@ -343,7 +342,7 @@ def periodic_jobs(
         PeriodicJob(3600.0, crm.purge_sync),
         PeriodicJob(30.0, ad_signals.resume_renewed),
         PeriodicJob(3600.0, purge_photos, has_photo_to_forget),
-        PeriodicJob(3600.0, purge_form_pictures, has_form_picture_to_forget),
+        PeriodicJob(3600.0, pictures.purge_form_pictures, pictures.has_form_picture_to_forget),
         PeriodicJob(3600.0, purge_drafts),
         PeriodicJob(3600.0, purge_kept_pages),
         PeriodicJob(3600.0, accounts.purge_sessions),
@@ -378,6 +377,7 @@ def resources(db: Database, settings: Settings) -> Parts:
         ChatLimits(),
         AdServer(db, settings.views_per_viewer, settings.trial_share),
         GatheredTouches(db, measurement.record_taps),
+        taking.GatheredForms(db, settings.new_visitors_per_hour),
         RecentCallers(),
     )
 

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from contatto.forms.actions import records as actions
+from contatto.forms.actions import submitting
 from contatto.forms.model import Form, FormVerdict, FormVersion
 from contatto.forms.store import records as store
 from contatto.kit.clock import FixedClock
@@ -62,7 +63,7 @@ def test_the_newest_version_is_the_last_one_and_each_is_found_by_its_number(
 def test_answers_are_sealed_and_come_back_open(database: Database, business_id: str) -> None:
     def work(tx: Tx) -> str:
         version = published(tx, business_id)
-        return actions.submit_form(tx, version, respondent(business_id), sent(q1="mei@example.com")).id
+        return submitting.submit_form(tx, version, respondent(business_id), sent(q1="mei@example.com")).id
 
     answer_id = database.write_now(work)
     raw = database.read_now(lambda tx: tx.scalar(select(store.form_answers.c.body)))
@@ -82,7 +83,7 @@ def test_answers_are_listed_page_by_page_without_a_gap(
             clock.moment += timedelta(seconds=1)  # two share each moment
         who = respondent(business_id, person_id=f"p{number}")
         given = sent(f"submission-{number}", q1=f"m{number}@example.com")
-        database.write_now(lambda tx, who=who, given=given: actions.submit_form(tx, version, who, given))  # type: ignore[misc]
+        database.write_now(lambda tx, who=who, given=given: submitting.submit_form(tx, version, who, given))  # type: ignore[misc]
     seen: list[str] = []
     before = None
     while page := database.read_now(

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from contatto.forms.model import ConsentReceipt, FormAnswer, FormVerdict
-from contatto.forms.store.records import append_answer, append_receipts
+from contatto.forms.store.records import append_answers, append_receipts
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
@@ -28,7 +28,7 @@ def say(tx: Tx, side: Side, lead: Lead, *, is_given: bool) -> None:
         person_id=lead.person_id, channel_account_id=side.channel.id, conversation_id=lead.conversation_id,
         lead_id=lead.id, ad_id=None, verdict=FormVerdict.TAKEN, score=0, answers=(), at=tx.now,
     )  # fmt: skip
-    append_answer(tx, answer)
+    append_answers(tx, [answer])
     text = "May we tell the platform?"
     receipt = ConsentReceipt(new_id(), side.business_id, answer_id, lead.person_id, "c1", is_given, text,
                              "hash", "", "en", tx.now)  # fmt: skip

@@ -1,25 +1,22 @@
 """Who is at the other end of our chat page, by account and visitor, and how much may come from there."""
 
-from datetime import timedelta
 from typing import Final
 
 from starlette.requests import Request
 
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_public_account
-from contatto.inbox.limits import ChatLimits
+from contatto.inbox.limits import ChatLimits, limit_newcomers
 from contatto.inbox.store.conversations import find_conversation
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.limits import client_network
-from contatto.kit.shared_limits import SharedLimit
 from contatto.ui.context import context_of, part_of
 from contatto.ui.visitor import VISITOR_KEY, Carrier, open_visitor, public_id, read_visitor
 
 VISITOR_QUERY: Final = "v"
 """Where a page inside another site names its visitor."""
-_MANY_NEW: Final = "Too many new people write from your network at the moment."
 
 
 async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
@@ -66,5 +63,4 @@ def admit_newcomer(tx: Tx, request: Request, account: ChannelAccount, conversati
     """
     most = context_of(request).settings.new_visitors_per_hour
     if most and find_conversation(tx, account.business_id, conversation_id) is None:
-        limit = SharedLimit("new visitors", most, timedelta(hours=1), _MANY_NEW)
-        limit.take(tx, f"{account.id}:{client_network(request)}")
+        limit_newcomers(most).take(tx, f"{account.id}:{client_network(request)}")

@@ -1,6 +1,15 @@
-"""How much the visitors of chats may send; each app counts for itself."""
+"""How much the visitors of chats may send; but for newcomers, each app counts for itself."""
+
+from datetime import timedelta
 
 from contatto.kit.limits import RateLimit
+from contatto.kit.shared_limits import SharedLimit
+
+
+def limit_newcomers(most_per_hour: int) -> SharedLimit:
+    """How many people of whom nothing is there yet may write to an account, by network."""
+    says = "Too many new people write from your network at the moment."
+    return SharedLimit("new visitors", most_per_hour, timedelta(hours=1), says)
 
 
 class ChatLimits:

@@ -49,24 +49,26 @@ class SharedLimit:
         """What one try is worth, in microseconds."""
         return self.span // timedelta(microseconds=1) // self.most
 
-    def take(self, tx: Tx, key: str) -> None:
-        """Count a try.
+    def take(self, tx: Tx, key: str, tries: int = 1) -> None:
+        """Count a try, or several at once.
 
         Raises:
-            Refused: TOO_MANY, with the seconds to wait; a refused try is not counted.
+            Refused: TOO_MANY, with the seconds to wait; then none of them is counted.
         """
-        now, row_key = micros(tx.now), self._row_key(tx, key)
+        now, row_key, worth = micros(tx.now), self._row_key(tx, key), self._worth * tries
         busy = case((rate_limits.c.busy_until > now, rate_limits.c.busy_until), else_=now)
         latest = now + self._worth * self.most
-        insert = tx.upsert(rate_limits).values(key=row_key, busy_until=now + self._worth)
+        if now + worth > latest:
+            raise Refused(errors.TOO_MANY, self.says, (now + worth - latest) // _SECOND + 1)
+        insert = tx.upsert(rate_limits).values(key=row_key, busy_until=now + worth)
         taken = insert.on_conflict_do_update(
             index_elements=["key"],
-            set_={"busy_until": busy + self._worth},
-            where=busy + self._worth <= latest,
+            set_={"busy_until": busy + worth},
+            where=busy + worth <= latest,
         ).returning(rate_limits.c.busy_until)
         if tx.execute(taken).first() is None:
             until = tx.scalar(select(rate_limits.c.busy_until).where(rate_limits.c.key == row_key))
-            wait_s = max((int(until) + self._worth - latest) // _SECOND, 0) + 1
+            wait_s = max((int(until) + worth - latest) // _SECOND, 0) + 1
             raise Refused(errors.TOO_MANY, self.says, wait_s)
 
     def give_back(self, tx: Tx, key: str) -> None:

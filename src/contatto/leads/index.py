@@ -9,6 +9,7 @@ from contatto.kit.db.tx import Tx
 from contatto.leads.model.leads import ContactPoint, Evidence, HistoryEntry, Lead
 from contatto.leads.rules.records import detail_key
 from contatto.leads.store import records, signals
+from contatto.leads.store.entries import FormEntry, append_entries
 
 if TYPE_CHECKING:
     from contatto.measurement import actions as measurement
@@ -44,6 +45,7 @@ class LeadBatch:
         self._moved_points: dict[str, ContactPoint] = {}
         self._evidence: list[Evidence] = []
         self._steps: list[HistoryEntry] = []
+        self._entries: list[FormEntry] = []
         self._active: set[str] = set()
         self._started: set[str] = set()
         self._read(set(person_ids))
@@ -98,6 +100,10 @@ class LeadBatch:
     def add_evidence(self, item: Evidence) -> None:
         self._evidence.append(item)
 
+    def add_entry(self, entry: FormEntry) -> None:
+        """Note a form that a lead came by."""
+        self._entries.append(entry)
+
     def note(self, step: HistoryEntry) -> None:
         """Append a line to the history of a lead."""
         self._steps.append(step)
@@ -119,5 +125,6 @@ class LeadBatch:
         signals.record_point_starts(tx, business_id, self._moved_points.values())
         signals.append_all_evidence(tx, self._evidence)
         signals.append_steps(tx, business_id, self._steps)
+        append_entries(tx, business_id, self._entries)
         signals.record_activities(tx, [self._leads[lead_id] for lead_id in sorted(self._active)])
         signals.record_lead_starts(tx, [self._leads[lead_id] for lead_id in sorted(self._started)])

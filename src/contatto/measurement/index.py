@@ -5,7 +5,6 @@ Of new conversions one statement says which may have a winner: most persons who 
 ours.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Select, bindparam, select, union_all
 
 from contatto.kit.db.database import Database
+from contatto.kit.db.gathered import GatheredWork
 from contatto.kit.db.hot import Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.within import within
@@ -21,13 +21,18 @@ from contatto.kit.ids import new_id
 from contatto.measurement import store
 from contatto.measurement.engines.changed_days import append_changed_day
 from contatto.measurement.engines.viewers import append_links, viewer_links
-from contatto.measurement.model import ChangedDay, Conversion, CountedEvent, Impression, Tap, Touch
+from contatto.measurement.model import (
+    ChangedDay,
+    Conversion,
+    CountedEvent,
+    Impression,
+    MeasuredAd,
+    Tap,
+    Touch,
+)
 from contatto.measurement.ports import ChargePort
 from contatto.measurement.rules import is_eligible, is_late, natural_number
 from contatto.measurement.store import IS_CLICK, IS_VIEW, WEEK, WEEK_US, conversions, touches
-
-AT_ONCE: Final = 512
-"""Most of them in one transaction; more only make the first of them wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,26 @@ _CONVERTED: Final = Seek(
 )
 
 
+_CLICKS: Final = Seek(
+    Touch,
+    select(touches)
+    .where(touches.c.business_id == bindparam("of"), within(touches.c.person_id, "persons"), IS_CLICK)
+    .order_by(touches.c.ts, touches.c.touch_id),
+)
+
+
+def list_last_taps(
+    tx: Tx, business_id: str, person_ids: Collection[str]
+) -> dict[str, tuple[Touch, MeasuredAd]]:
+    """The latest click of each of some persons, with its ad; those who have none are left out."""
+    clicks = _CLICKS.list(tx, {"of": business_id, "persons": sorted(person_ids)})
+    last = {touch.person_id: touch for touch in clicks}
+    if not last:
+        return {}
+    ads = store.list_measured_ads(tx, business_id, {touch.ad_id for touch in last.values()})
+    return {person: (touch, ads[touch.ad_id]) for person, touch in last.items() if touch.ad_id in ads}
+
+
 def list_winnable(tx: Tx, new: Sequence[Conversion], kept_since: int) -> list[Conversion]:
     """Those of new conversions that a touch may have won, in their order; their persons are held.
 
@@ -95,48 +120,18 @@ class GatheredTouches:
     """
 
     def __init__(self, db: Database, record_taps: Callable[[Tx, Sequence[Tap]], object]) -> None:
-        self.views: Final = _Gathered(db, record_views)
-        self.taps: Final = _Gathered(db, record_taps)
+        self.views: Final = GatheredWork(db, _of_each(record_views))
+        self.taps: Final = GatheredWork(db, _of_each(record_taps))
 
 
-class _Gathered[T]:
-    """Hands what comes in to transactions, in its order."""
+def _of_each[T](record: Callable[[Tx, Sequence[T]], object]) -> Callable[[Tx, Sequence[T]], Sequence[None]]:
+    """Nothing is to be said of a touch but that it is kept."""
 
-    def __init__(self, db: Database, record: Callable[[Tx, Sequence[T]], object]) -> None:
-        self._db = db
-        self._record = record
-        self._waiting: list[tuple[T, asyncio.Future[None]]] = []
-        self._writing: asyncio.Task[None] | None = None
+    def recorded(tx: Tx, some: Sequence[T]) -> Sequence[None]:
+        record(tx, some)
+        return [None] * len(some)
 
-    async def put(self, one: T) -> None:
-        """Append one; it is durable when this returns."""
-        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((one, written))
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write_all())
-        await written
-
-    async def _write_all(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
-            if not await self._write(batch) and len(batch) > 1:
-                for each in batch:  # one of them is at fault, and the others are not
-                    await self._write([each], is_last_try=True)
-
-    async def _write(self, batch: list[tuple[T, asyncio.Future[None]]], *, is_last_try: bool = False) -> bool:
-        touched = [one for one, _ in batch]
-        try:
-            await self._db.write(lambda tx: self._record(tx, touched))
-        except BaseException as error:
-            if is_last_try or len(batch) == 1 or not isinstance(error, Exception):
-                for _, written in batch:
-                    if not written.done():
-                        written.set_exception(error)
-            return False
-        for _, written in batch:
-            if not written.done():
-                written.set_result(None)
-        return True
+    return recorded
 
 
 def record_views(tx: Tx, views: Sequence[Impression]) -> None:

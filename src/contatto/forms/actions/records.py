@@ -1,4 +1,4 @@
-"""Making, editing and publishing forms, and taking what a person sends."""
+"""Making, editing and publishing forms."""
 
 from dataclasses import replace
 from typing import Final
@@ -7,25 +7,16 @@ from contatto.capture.rules import detect_contacts
 from contatto.capture.store import list_switches
 from contatto.channels.store import find_account
 from contatto.forms.model import (
-    ConsentReceipt,
     Content,
     Form,
-    FormAnswer,
-    FormSubmitted,
-    FormVerdict,
     FormVersion,
-    Problem,
-    Respondent,
-    Submission,
     TestLeadMade,
 )
-from contatto.forms.rules.answers import Checked, check_submission, contacts_of
+from contatto.forms.rules.answers import contacts_of
 from contatto.forms.rules.drafts import start_content
-from contatto.forms.rules.logic import count_score
 from contatto.forms.rules.outside import TEST_NAME, sample_answers, sample_email, sample_phone
 from contatto.forms.rules.publishing import list_problems
 from contatto.forms.rules.readers import clean
-from contatto.forms.rules.words import consent_text, hash_text
 from contatto.forms.store import records as store
 from contatto.forms.store.pictures import has_form_picture
 from contatto.kit import errors
@@ -42,14 +33,6 @@ from contatto.leads.model.leads import Lead, Origin, Signal
 from contatto.leads.store.records import find_lead_of_person
 
 NAME_LIMIT: Final = 120
-
-
-class Unanswered(Exception):
-    """A submission that lacks something; nothing of it was kept."""
-
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
-        super().__init__("the form lacks something")
-        self.problems = problems
 
 
 def create_form(tx: Tx, business_id: str, name: str, language: str = "en", country: str = "") -> Form:
@@ -177,113 +160,6 @@ def find_published(tx: Tx, business_id: str, page_id: str) -> FormVersion | None
     """A published version by the text of its ``page_id``; None for one that is not ours."""
     number = read_number(page_id)
     return None if number is None else store.find_version(tx, business_id, number)
-
-
-def answer_id_of(version: FormVersion, respondent: Respondent, submission_id: str) -> str:
-    """The same submission of the same person has the same id, however often it comes."""
-    return named_id(version.form_id, f"{respondent.person_id}:{submission_id}")
-
-
-def submit_form(tx: Tx, version: FormVersion, respondent: Respondent, sent: Submission) -> FormAnswer:
-    """Take a form once: keep it with its consents, and make or update the person's one lead (R23, R42).
-
-    The same submission again gives the same answer and changes nothing. What the offer does not fit, or what
-    a program sent, leaves only a count.
-
-    Raises:
-        Unanswered: with a problem for each field that lacks something.
-    """
-    answer_id = answer_id_of(version, respondent, sent.submission_id)
-    known = store.find_answer(tx, version.business_id, answer_id)
-    if known is not None:
-        return known
-    checked = check_submission(version.content, sent, respondent.hidden, tx.now)
-    verdict = _verdict(checked, sent)
-    if verdict is FormVerdict.TAKEN and checked.problems:
-        raise Unanswered(checked.problems)
-    answer = FormAnswer(
-        id=answer_id,
-        business_id=version.business_id,
-        form_id=version.form_id,
-        version_id=version.id,
-        language=sent.language,
-        person_id=respondent.person_id,
-        channel_account_id=respondent.channel_account_id,
-        conversation_id=respondent.conversation_id,
-        lead_id="",
-        ad_id=respondent.ad_id,
-        verdict=verdict,
-        score=count_score(version.content, sent.answers) if verdict is FormVerdict.TAKEN else 0,
-        answers=checked.answers if verdict is FormVerdict.TAKEN else (),
-        at=tx.now,
-    )
-    if not store.append_answer(tx, answer):
-        return store.find_answer(tx, version.business_id, answer_id) or answer
-    return (
-        _follow(tx, version, respondent, (sent, checked), answer) if verdict is FormVerdict.TAKEN else answer
-    )
-
-
-def _verdict(checked: Checked, sent: Submission) -> FormVerdict:
-    if sent.trap:
-        return FormVerdict.SPAM
-    return FormVerdict.NO_FIT if checked.refused else FormVerdict.TAKEN
-
-
-def _follow(
-    tx: Tx,
-    version: FormVersion,
-    respondent: Respondent,
-    given: tuple[Submission, Checked],
-    answer: FormAnswer,
-) -> FormAnswer:
-    """What follows a fresh answer: its consent receipts, the lead, and the event."""
-    sent, checked = given
-    store.append_receipts(tx, _receipts_of(version, sent, answer))
-    has_agreed = any(consent.key in sent.consents for consent in version.content.consents)
-    signal = Signal(
-        business_id=answer.business_id,
-        person_id=answer.person_id,
-        channel_account_id=answer.channel_account_id,
-        conversation_id=answer.conversation_id,
-        origin=Origin.FORM,
-        source_id=answer.id,
-        at=answer.at,
-        contacts=contacts_of(checked.answers),
-        stated_name=checked.name or None,
-        profile_name=respondent.profile_name,
-        form=(version.form_id, version.name, version.version, has_agreed),
-    )
-    lead = leads.upsert_lead(tx, signal)
-    lead_id = lead.id if lead else ""
-    store.record_lead_of_answer(tx, answer.business_id, answer.id, lead_id)
-    emit(
-        tx,
-        answer.business_id,
-        FormSubmitted(answer.business_id, answer.form_id, answer.id, answer.conversation_id, lead_id),
-    )
-    return replace(answer, lead_id=lead_id)
-
-
-def _receipts_of(version: FormVersion, sent: Submission, answer: FormAnswer) -> list[ConsentReceipt]:
-    """What the person was asked to consent to, in the words that they read, and whether they did."""
-    texts = {one.key: consent_text(version.content, one, sent.language) for one in version.content.consents}
-    return [
-        ConsentReceipt(
-            id=new_id(),
-            business_id=answer.business_id,
-            answer_id=answer.id,
-            person_id=answer.person_id,
-            purpose=purpose,
-            given=purpose in sent.consents,
-            text=text,
-            text_hash=hash_text(text),
-            policy_url=version.content.policy_url,
-            language=sent.language,
-            at=answer.at,
-        )
-        for purpose, text in texts.items()
-    ]
 
 
 def create_test_lead(tx: Tx, business_id: str, version: FormVersion | None) -> Lead:

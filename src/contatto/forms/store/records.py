@@ -1,6 +1,6 @@
 """Tables of forms, frozen versions, default forms, answers and consent receipts; answers are sealed."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,9 +23,10 @@ from sqlalchemy import (
 )
 
 from contatto.forms.model import Answer, ConsentReceipt, Content, Form, FormAnswer, FormVerdict, FormVersion
-from contatto.kit.db.hot import insert_all, insert_new, update_rows
-from contatto.kit.db.tx import Tx
+from contatto.kit.db.hot import insert_all
+from contatto.kit.db.tx import Row, Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.within import within
 from contatto.kit.looks import note_seen
 from contatto.kit.rows import row_of
 
@@ -178,17 +179,28 @@ def save_version(tx: Tx, version: FormVersion) -> None:
     tx.insert(form_versions, row | {"content": _as_text(version.content)})
 
 
+_OF_NUMBERS: Final = select(form_versions).where(
+    form_versions.c.business_id == bindparam("of"), within(form_versions.c.number, "numbers")
+)
+
+
 def find_version(tx: Tx, business_id: str, number: int) -> FormVersion | None:
     """A published version by the API's ``page_id``."""
-    mine = form_versions.c.business_id == business_id
-    return _first_version(tx, select(form_versions).where(mine, form_versions.c.number == number))
+    return list_versions_by_number(tx, business_id, [number]).get(number)
+
+
+def list_versions_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, FormVersion]:
+    """Published versions by their numbers."""
+    found = _list_versions(tx, _OF_NUMBERS, {"of": business_id, "numbers": numbers})
+    return {version.number: version for version in found}
 
 
 def find_latest_version(tx: Tx, business_id: str, form_id: str) -> FormVersion | None:
     mine = select(form_versions).where(
         form_versions.c.business_id == business_id, form_versions.c.form_id == form_id
     )
-    return _first_version(tx, mine.order_by(form_versions.c.version.desc()).limit(1))
+    latest = _list_versions(tx, mine.order_by(form_versions.c.version.desc()).limit(1))
+    return latest[0] if latest else None
 
 
 def list_versions(tx: Tx, business_id: str, form_id: str | None = None) -> list[FormVersion]:
@@ -205,18 +217,13 @@ def list_versions_by_id(tx: Tx, business_id: str, version_ids: set[str]) -> dict
     return {version.id: version for version in found}
 
 
-def _first_version(tx: Tx, statement: Select[Any]) -> FormVersion | None:
-    found = _list_versions(tx, statement)
-    return found[0] if found else None
-
-
-def _list_versions(tx: Tx, statement: Select[Any]) -> list[FormVersion]:
+def _list_versions(tx: Tx, statement: Select[Any], values: Row | None = None) -> list[FormVersion]:
     return [
         FormVersion(
             **{name: row[name] for name in FormVersion.__dataclass_fields__}
             | {"content": _content.decode(row["content"])}
         )
-        for row in tx.execute(statement).mappings()
+        for row in tx.execute(statement, values).mappings()
     ]
 
 
@@ -248,30 +255,27 @@ def list_default_forms(tx: Tx, business_id: str) -> dict[str, str]:
     return {row["channel_account_id"]: row["form_id"] for row in tx.execute(mine).mappings()}
 
 
-def append_answer(tx: Tx, answer: FormAnswer) -> bool:
-    """Append an answer, sealed; False when the same submission was there before."""
-    row = row_of(answer, without={"answers"})
-    body = msgspec.json.encode(answer.answers)
-    sealed_row = row | {"body": tx.vault.seal_bytes(body, answer.business_id)}
-    return insert_new(tx, form_answers, [sealed_row]) == 1
+def append_answers(tx: Tx, answers: Iterable[FormAnswer]) -> None:
+    """Append answers, sealed; none of them may be there."""
+    seal, encode = tx.vault.seal_bytes, msgspec.json.encode
+    rows = [
+        row_of(answer, without={"answers"}) | {"body": seal(encode(answer.answers), answer.business_id)}
+        for answer in answers
+    ]
+    insert_all(tx, form_answers, rows)
 
 
-_OF_BUSINESS: Final = form_answers.c.business_id == bindparam("of")
-_LEAD_OF_ANSWER: Final = (
-    update(form_answers)
-    .where(_OF_BUSINESS, form_answers.c.id == bindparam("answer"))
-    .values(lead_id=bindparam("lead"))
+_BY_ID: Final = select(form_answers).where(
+    form_answers.c.business_id == bindparam("of"), within(form_answers.c.id, "ids")
 )
 
 
-def record_lead_of_answer(tx: Tx, business_id: str, answer_id: str, lead_id: str) -> None:
-    update_rows(tx, _LEAD_OF_ANSWER, [{"of": business_id, "answer": answer_id, "lead": lead_id}])
+def list_answers_by_id(tx: Tx, business_id: str, answer_ids: Collection[str]) -> list[FormAnswer]:
+    return _list_answers(tx, _BY_ID, {"of": business_id, "ids": answer_ids})
 
 
 def find_answer(tx: Tx, business_id: str, answer_id: str) -> FormAnswer | None:
-    mine = form_answers.c.business_id == business_id
-    found = _list_answers(tx, select(form_answers).where(mine, form_answers.c.id == answer_id))
-    return found[0] if found else None
+    return next(iter(list_answers_by_id(tx, business_id, [answer_id])), None)
 
 
 def list_answers_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[FormAnswer]:
@@ -340,8 +344,8 @@ def _taken(statement: Select[Any], business_id: str, form_id: str) -> Select[Any
     )
 
 
-def _list_answers(tx: Tx, statement: Select[Any]) -> list[FormAnswer]:
-    return [_opened(tx, row) for row in tx.execute(statement).mappings()]
+def _list_answers(tx: Tx, statement: Select[Any], values: Row | None = None) -> list[FormAnswer]:
+    return [_opened(tx, row) for row in tx.execute(statement, values).mappings()]
 
 
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> FormAnswer:

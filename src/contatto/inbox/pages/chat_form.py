@@ -1,6 +1,5 @@
 """The instant form beside the customer's chat: its sheet in a language, and what the customer sends."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -8,14 +7,16 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from contatto.channels.model import ChannelAccount
-from contatto.forms.actions.records import Unanswered, find_published
-from contatto.forms.model import NOBODY, FormAnswer, FormVerdict, FormVersion, Known, Submission
+from contatto.forms.actions.records import find_published
+from contatto.forms.actions.submitting import Unanswered
+from contatto.forms.model import NOBODY, FormVerdict, FormVersion, Known, Submission
 from contatto.forms.rules.openings import check_opening, sign_opening
 from contatto.forms.rules.sheet import picture_path, show_sheet
 from contatto.forms.rules.words import accepted_languages, best_language
-from contatto.inbox.actions.forms import find_known, take_form
+from contatto.inbox.actions.forms import find_known
+from contatto.inbox.actions.taking import ChatVisitor, GatheredForms, HandedIn
 from contatto.inbox.actions.threads import conversation_id_of
-from contatto.inbox.auth import admit_newcomer, admit_sender, chat_visitor
+from contatto.inbox.auth import admit_sender, chat_visitor
 from contatto.inbox.limits import ChatLimits
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -23,8 +24,10 @@ from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
 from contatto.kit.i18n import translator_of
 from contatto.kit.languages import LANGUAGES, translator_for
+from contatto.kit.limits import client_network
+from contatto.kit.numbers import read_number
 from contatto.kit.reading import UNREADABLE
-from contatto.ui.context import context_of, part_of
+from contatto.ui.context import Context, context_of, part_of
 
 router = APIRouter(include_in_schema=False)
 OPENING_KEY: Final = "form-opening"
@@ -97,20 +100,34 @@ async def post_form(request: Request, account_id: str) -> Response:
     part_of(request, ChatLimits).forms.check(f"{account.id}:{visitor}", now_s)
     admit_sender(request, account)
 
-    def work(tx: Tx) -> FormAnswer:
-        admit_newcomer(tx, request, account, conversation_id_of(account, visitor))
-        version = _load_version(tx, account, sent.page_id)
-        signer = context.vault.signer(OPENING_KEY)
-        check_opening(sent.opening, version.number, visitor, now_s, signer)
-        return take_form(tx, account, visitor, version, submission_of(version, sent))
+    number = read_number(sent.page_id)
+    if number is None:
+        raise Refused(errors.NOT_FOUND, "There is no such form.")
+    handed = HandedIn(
+        account.business_id,
+        number,
+        conversation_id_of(account, visitor),
+        submission_of(sent),
+        ChatVisitor(account, visitor, client_network(request)),
+        find_misopening(context, sent, number, visitor),
+    )
+    return await answer_form(request, sent, handed)
 
-    return await answer_form(request, sent, work)
+
+def find_misopening(context: Context, sent: SentForm, number: int, opened_by: str) -> Refused | None:
+    """What is wrong with how a form was opened, if anything is."""
+    signer, now_s = context.vault.signer(OPENING_KEY), context.clock.now().timestamp()
+    try:
+        check_opening(sent.opening, number, opened_by, now_s, signer)
+    except Refused as refused:
+        return refused
+    return None
 
 
-async def answer_form(request: Request, sent: SentForm, work: Callable[[Tx], FormAnswer]) -> Response:
+async def answer_form(request: Request, sent: SentForm, handed: HandedIn) -> Response:
     """What the sheet is told: that it was taken, or what is wrong with which answer."""
     try:
-        answer = await context_of(request).db.write(work)
+        answer = await part_of(request, GatheredForms).forms.put(handed)
     except Unanswered as unanswered:
         words = translator_for(sent.language) if sent.language in LANGUAGES else translator_of(request)
         problems = {problem.at: problem.in_language(words) for problem in unanswered.problems}
@@ -122,9 +139,10 @@ async def answer_form(request: Request, sent: SentForm, work: Callable[[Tx], For
     return json_answer({"accepted": True, "verdict": verdict})
 
 
-def submission_of(version: FormVersion, sent: SentForm) -> Submission:
-    language = sent.language if sent.language in version.content.languages else version.content.languages[0]
-    return Submission(sent.submission_id, language, sent.answers, tuple(sent.consents[:20]), sent.website)
+def submission_of(sent: SentForm) -> Submission:
+    return Submission(
+        sent.submission_id, sent.language, sent.answers, tuple(sent.consents[:20]), sent.website
+    )
 
 
 async def read_sent(request: Request) -> SentForm:

@@ -12,15 +12,21 @@ from contatto.accounts.rules import require
 from contatto.channels.model import ChannelAccount
 from contatto.channels.store import find_account
 from contatto.forms.actions.records import find_published
-from contatto.forms.model import FormAnswer, FormVersion
-from contatto.forms.rules.openings import check_opening
+from contatto.forms.model import FormVersion
 from contatto.inbox import rules
-from contatto.inbox.actions.forms import FormOffer, send_form, take_form_of
+from contatto.inbox.actions.forms import FormOffer, send_form
+from contatto.inbox.actions.taking import HandedIn
 from contatto.inbox.actions.threads import owned_conversation
 from contatto.inbox.limits import ChatLimits
 from contatto.inbox.model import Conversation, Message
 from contatto.inbox.pages.answers import after_post, is_uuid
-from contatto.inbox.pages.chat_form import OPENING_KEY, answer_form, read_sent, show_chat_form, submission_of
+from contatto.inbox.pages.chat_form import (
+    answer_form,
+    find_misopening,
+    read_sent,
+    show_chat_form,
+    submission_of,
+)
 from contatto.inbox.rules import FormLink
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -118,14 +124,10 @@ async def post_linked_form(request: Request, token: str) -> Response:
     now_s = context.clock.now().timestamp()
     part_of(request, ChatLimits).linked_forms.check(link.conversation_id, now_s)
 
-    def work(tx: Tx) -> FormAnswer:
-        conversation = _linked(tx, link)
-        version = _published(tx, link.business_id, str(link.number))
-        signer = context.vault.signer(OPENING_KEY)
-        check_opening(sent.opening, version.number, link.conversation_id, now_s, signer)
-        return take_form_of(tx, conversation, version, submission_of(version, sent))
-
-    return await answer_form(request, sent, work)
+    misopened = find_misopening(context, sent, link.number, link.conversation_id)
+    told = submission_of(sent)
+    handed = HandedIn(link.business_id, link.number, link.conversation_id, told, misopened=misopened)
+    return await answer_form(request, sent, handed)
 
 
 def _open_link(request: Request, token: str) -> tuple[Context, FormLink]:

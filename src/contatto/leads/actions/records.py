@@ -33,7 +33,7 @@ from contatto.leads.model.leads import (
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
 from contatto.leads.store import records as store
-from contatto.leads.store.entries import FormEntry, append_entry
+from contatto.leads.store.entries import FormEntry
 from contatto.measurement import actions as measurement
 from contatto.measurement.model import ConversionKind
 
@@ -169,7 +169,7 @@ def _new_lead(signal: Signal) -> Lead:
 def _capture_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
     batch.capture(lead)
     fields = _keep_contacts(batch, lead, signal)
-    _keep_entry(tx, lead, signal)
+    _keep_entry(batch, lead, signal)
     batch.twins.add(lead.id)
     what = HistoryKind.CAPTURED if fields else HistoryKind.MARKED
     batch.note(HistoryEntry(new_id(), lead.id, what, ", ".join(fields), signal.actor, tx.now))
@@ -184,7 +184,7 @@ def _capture_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
 
 def _add_to_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
     fields = _keep_contacts(batch, lead, signal)
-    _keep_entry(tx, lead, signal)
+    _keep_entry(batch, lead, signal)
     if fields:
         batch.twins.add(lead.id)
     elif signal.contacts or signal.form:
@@ -222,10 +222,10 @@ def _keep_contacts(batch: LeadBatch, lead: Lead, signal: Signal) -> tuple[str, .
     return tuple(dict.fromkeys(fields))
 
 
-def _keep_entry(tx: Tx, lead: Lead, signal: Signal) -> None:
+def _keep_entry(batch: LeadBatch, lead: Lead, signal: Signal) -> None:
     """Note which form a signal came by."""
     if signal.form is not None:
-        append_entry(tx, lead.business_id, FormEntry(signal.source_id, lead.id, *signal.form, at=signal.at))
+        batch.add_entry(FormEntry(signal.source_id, lead.id, *signal.form, at=signal.at))
 
 
 def _earned(lead: Lead, signal: Signal) -> measurement.Earned:

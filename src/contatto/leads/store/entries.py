@@ -1,10 +1,12 @@
 """Which forms made or enlarged a lead: a row for each that was sent, with the form's name and version."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Boolean, Column, Index, Integer, String, Table, func, select
 
+from contatto.kit.db.hot import insert_new
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, metadata, tenant, text
 from contatto.kit.rows import row_of
@@ -38,10 +40,9 @@ class FormEntry:
     at: datetime
 
 
-def append_entry(tx: Tx, business_id: str, entry: FormEntry) -> bool:
-    """Append an entry; False when it is there."""
-    row = row_of(entry)
-    return tx.insert_ignore(lead_entries, row | {"business_id": business_id})
+def append_entries(tx: Tx, business_id: str, entries: Iterable[FormEntry]) -> None:
+    """Append entries; those that are there stay as they are."""
+    insert_new(tx, lead_entries, [row_of(entry) | {"business_id": business_id} for entry in entries])
 
 
 def list_entries(tx: Tx, business_id: str, lead_id: str) -> list[FormEntry]:
