@@ -1,7 +1,10 @@
 """Open pages of the inbox: how much of a core it takes to tell two hundred of them of all that comes in.
 
 A server is started for real, with its worker, and messages are sent at a pace: once while nobody looks, and
-once while each of so many signed-in tabs has its stream open. The difference is what the pages cost.
+once while each of so many signed-in tabs has its stream open. The difference is what the pages cost. Its
+share of a core is of the seconds that the pace asks for, also on a machine that is too busy to keep the
+pace. A page is told at most ten texts a second: *at most* is what it would cost to tell all
+pages so many. Target: less than 20 % of a core.
 """
 
 import asyncio
@@ -20,6 +23,7 @@ from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_members
 from contatto.kit.db.tx import Tx
 from contatto.simulator.world import World
+from contatto.ui.live import GATHER_S
 from contatto.ui.sessions import SESSION_COOKIE
 
 SAYS = "pages of the inbox that are open while a hundred messages a second come in, on SQLite"
@@ -44,16 +48,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="contatto-bench-") as folder:
         alone = measure(Place(Path(folder) / "alone"), 0, seconds)
         watched = measure(Place(Path(folder) / "watched"), PAGES, seconds)
-    add(report, "nobody looks", alone)
-    add(report, f"{PAGES} pages are open", watched)
-    share = 100 * (watched.cpu_s / watched.wall_s - alone.cpu_s / alone.wall_s)
-    report.add("the pages alone", percent_of_a_core=share)
+    add(report, "nobody looks", alone, seconds)
+    add(report, f"{PAGES} pages are open", watched, seconds)
+    pages_s = watched.cpu_s - alone.cpu_s
+    each_s = pages_s / (watched.times * PAGES)
+    report.add(
+        "the pages alone",
+        percent_of_a_core=100 * pages_s / seconds,
+        at_most_percent=100 * each_s * PAGES / GATHER_S,
+        cpu_us_a_text=each_s * 1e6,
+    )
     report.finish()
 
 
-def add(report: Report, case: str, told: Told) -> None:
-    figures = {"percent_of_a_core": 100 * told.cpu_s / told.wall_s, "texts_a_page": told.times}
-    report.add(case, **figures, messages_a_page=told.messages)
+def add(report: Report, case: str, told: Told, seconds: int) -> None:
+    figures = {"percent_of_a_core": 100 * told.cpu_s / seconds, "texts_a_page": told.times}
+    report.add(case, **figures, messages_a_page=told.messages, behind_s=told.wall_s - seconds)
 
 
 def measure(place: Place, pages: int, seconds: int) -> Told:

@@ -16,17 +16,11 @@ from contatto.alerts.store.records import has_due_alert, list_alerted_businesses
 from contatto.audiences import actions as audiences
 from contatto.capture.rules import warm
 from contatto.channels.actions import account_check_kind
-from contatto.channels.index import AppIndex
+from contatto.channels.index import AppIndex, GatheredAccounts
 from contatto.channels.model import ChannelChecked, ChannelLost, Platform
+from contatto.crm.actions import checking, comparing, consenting, delivering, erasing, polling, trying
 from contatto.crm.actions import scheduling as crm
-from contatto.crm.actions.checking import check_kind
-from contatto.crm.actions.comparing import comparison_kind
-from contatto.crm.actions.consenting import consent_kind
-from contatto.crm.actions.delivering import delivery_kind
-from contatto.crm.actions.erasing import erasure_kind
 from contatto.crm.actions.ledger import has_alarm
-from contatto.crm.actions.polling import poll_kind
-from contatto.crm.actions.trying import trial_kind
 from contatto.crm.ports import CrmPorts, Intake
 from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import crm_deliveries, has_held
@@ -294,9 +288,9 @@ MAKINGS: Final[tuple[Making[Any], ...]] = (reports.REPORT_FILES, files.LEAD_FILE
 def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
     """The kinds of requests to outside systems, by the names that are kept with them."""
     urls = {Platform(name): url for name, url in settings.platform_urls.items() if name in set(Platform)}
-    bring = (delivery_kind(settings.base_url), trial_kind(settings.base_url))
-    asking = (check_kind(), poll_kind(), comparison_kind(), consent_kind())
-    crm_kinds = (*bring, erasure_kind(), *asking)
+    bring = (delivering.delivery_kind(settings.base_url), trying.trial_kind(settings.base_url))
+    asking = (checking.check_kind(), polling.poll_kind(), comparing.comparison_kind())
+    crm_kinds = (*bring, *asking, consenting.consent_kind(), erasing.erasure_kind())
     push_kinds = (pushes.push_kind(entity) for entity in Entity)
     kinds = (
         replies.reply_kind(urls), pull_kind(), mail_kind(settings.mail_from), *push_kinds, *crm_kinds,
@@ -371,6 +365,7 @@ def resources(db: Database, settings: Settings) -> Parts:
     """What one app has for itself."""
     return Parts(
         AppIndex(db),
+        GatheredAccounts(db),
         HashPool(),
         GuessLimit(),
         RequestLimit(settings.api_requests_per_minute),

@@ -1,13 +1,15 @@
 """Rows of hot paths that come together are kept together, and a bad one takes nothing from the others."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, event, select
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.tx import insert_for
+from contatto.kit.db.gathered import GatheredWork
+from contatto.kit.db.tx import Tx, insert_for
 
 THINGS = Table(
     "gathered_things",
@@ -65,3 +67,51 @@ def test_whoever_went_away_keeps_nobody_waiting(database: Database) -> None:
 
     asyncio.run(one_goes())
     assert set(kept(database)) == {"gone", "stays"}
+
+
+def count_up(tx: Tx, numbers: Sequence[int]) -> list[int | Exception]:
+    """Keep numbers; 7 is refused, and with 13 our own code fails after it has written."""
+    tx.execute(THINGS.insert(), [{"name": str(n), "n": len(numbers)} for n in numbers if n != 7])
+    if 13 in numbers:
+        raise RuntimeError("broken")
+    return [ValueError("refused") if n == 7 else n * 2 for n in numbers]
+
+
+def test_works_that_come_together_share_a_transaction_and_each_has_its_own_answer(database: Database) -> None:
+    THINGS.create(database.engine)
+    work = GatheredWork(database.write, count_up, most=3)
+
+    async def all_at_once() -> list[Any]:
+        return await asyncio.gather(*(work.put(n) for n in (1, 7, 2, 3)), return_exceptions=True)
+
+    one, refused, *others = asyncio.run(all_at_once())
+    assert isinstance(refused, ValueError)
+    assert [one, *others] == [2, 4, 6]
+    assert kept(database) == {"1": 3, "2": 3, "3": 1}
+
+
+def test_a_broken_work_is_found_and_leaves_the_others_alone(database: Database) -> None:
+    THINGS.create(database.engine)
+    work = GatheredWork(database.write, count_up)
+
+    async def all_at_once() -> list[Any]:
+        told = await asyncio.gather(*(work.put(n) for n in (1, 13, 2)), return_exceptions=True)
+        return [*told, await work.put(3)]
+
+    one, broken, *others = asyncio.run(all_at_once())
+    assert isinstance(broken, RuntimeError)
+    assert [one, *others] == [2, 4, 6]
+    assert kept(database) == {"1": 1, "2": 1, "3": 1}
+
+
+def test_whoever_stops_waiting_for_a_work_keeps_nobody_waiting(database: Database) -> None:
+    THINGS.create(database.engine)
+    work = GatheredWork(database.write, count_up)
+
+    async def one_goes() -> int:
+        gone, stays = (asyncio.ensure_future(work.put(n)) for n in (1, 2))
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await stays
+
+    assert asyncio.run(one_goes()) == 4

@@ -51,6 +51,15 @@ def test_a_try_that_is_given_back_was_none(database: Database) -> None:
     assert [passes(database) for _ in range(4)] == [True, True, True, False]
 
 
+def test_several_tries_pass_together_or_none_is_counted(database: Database) -> None:
+    database.write_now(lambda tx: LIMIT.take(tx, "a", 2))
+    for tries in (2, 4):
+        with pytest.raises(Refused) as refused:
+            database.write_now(lambda tx, of=tries: LIMIT.take(tx, "a", of))  # type: ignore[misc]
+        assert refused.value.code is errors.TOO_MANY
+    assert [passes(database) for _ in range(2)] == [True, False]
+
+
 def test_keys_and_limits_do_not_count_for_each_other(database: Database) -> None:
     other = SharedLimit("other", 1, timedelta(minutes=3))
     while passes(database):

@@ -1,15 +1,30 @@
-"""Apps in memory, because every webhook asks for its app's secret."""
+"""Apps in memory, as every webhook asks for its app's secret, and accounts of chat pages, read together."""
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
-from contatto.channels.model import ChannelApp
-from contatto.channels.store import list_apps_named
+from contatto.channels.model import ChannelAccount, ChannelApp
+from contatto.channels.store import list_apps_named, list_public_accounts
 from contatto.kit.db.database import Database
+from contatto.kit.db.gathered import GatheredWork
+from contatto.kit.db.tx import Tx
 
 KEEP_S: Final = 0.5
 """Seconds until an app is read again: for so long a secret that was taken away may still be used."""
 _MOST: Final = 1_000
+
+
+class GatheredAccounts:
+    """The accounts of chat pages, by their ids alone; those asked for at the same time are read together."""
+
+    def __init__(self, db: Database) -> None:
+        self.accounts: Final = GatheredWork(db.read, _list_public)
+
+
+def _list_public(tx: Tx, account_ids: Sequence[str]) -> Sequence[ChannelAccount | None]:
+    known = {account.id: account for account in list_public_accounts(tx, account_ids)}
+    return [known.get(account_id) for account_id in account_ids]
 
 
 class AppIndex:

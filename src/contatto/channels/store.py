@@ -1,5 +1,6 @@
 """Tables of channel accounts, their access tokens, and platform apps."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from contatto.channels.model import AccountSeen, ChannelAccount, ChannelApp, Che
 from contatto.kit.db.hot import Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.within import within
 
 MOST_NAMED: Final = 100
 """Most businesses that are looked at for one id of an app."""
@@ -86,9 +88,16 @@ def find_account(tx: Tx, business_id: str, account_id: str) -> ChannelAccount | 
     return tx.find(ChannelAccount, select(channel_accounts).where(mine, channel_accounts.c.id == account_id))
 
 
+_PUBLIC: Final = Seek(ChannelAccount, select(channel_accounts).where(within(channel_accounts.c.id, "ids")))
+
+
+def list_public_accounts(tx: Tx, account_ids: Collection[str]) -> list[ChannelAccount]:
+    """Accounts by their ids alone: a chat page is public, its address names the account."""
+    return _PUBLIC.list(tx, {"ids": account_ids})
+
+
 def find_public_account(tx: Tx, account_id: str) -> ChannelAccount | None:
-    """An account by its id alone: the chat page is public, its address names the account."""
-    return tx.find(ChannelAccount, select(channel_accounts).where(channel_accounts.c.id == account_id))
+    return next(iter(list_public_accounts(tx, [account_id])), None)
 
 
 _BY_EXTERNAL: Final = Seek(

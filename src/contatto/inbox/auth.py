@@ -4,8 +4,8 @@ from typing import Final
 
 from starlette.requests import Request
 
+from contatto.channels.index import GatheredAccounts
 from contatto.channels.model import ChannelAccount, Platform
-from contatto.channels.store import find_public_account
 from contatto.inbox.limits import ChatLimits, limit_newcomers
 from contatto.inbox.store.conversations import find_conversation
 from contatto.kit import errors
@@ -29,7 +29,7 @@ async def chat_visitor(request: Request) -> tuple[ChannelAccount, str]:
     """
     context = context_of(request)
     account_id = request.path_params["account_id"]
-    account = await context.db.read(lambda tx: find_public_account(tx, account_id))
+    account = await part_of(request, GatheredAccounts).accounts.put(account_id)
     if account is None or account.platform is not Platform.WEBCHAT:
         raise Refused(errors.NOT_FOUND, "There is no such chat.")
     signer = context.vault.signer(VISITOR_KEY)

@@ -102,11 +102,7 @@ async def _ticket_and_ad(
 ) -> tuple[TrackingTicket, MeasuredAd]:
     signer = context.vault.signer(rules.TRACKING_KEY)
     ticket = rules.read_ticket(request.path_params["token"], kinds, signer)
-
-    def find(tx: Tx) -> MeasuredAd | None:
-        return store.find_measured_ad(tx, ticket.business_id, ticket.ad_id)
-
-    ad = await context.db.read(find)
+    ad = await part_of(request, GatheredTouches).ads.put((ticket.business_id, ticket.ad_id))
     if ad is None:
         raise Refused(errors.NOT_FOUND)
     return ticket, ad

@@ -32,7 +32,7 @@ from contatto.measurement.model import (
 )
 from contatto.measurement.ports import ChargePort
 from contatto.measurement.rules import is_eligible, is_late, natural_number
-from contatto.measurement.store import IS_CLICK, IS_VIEW, WEEK, WEEK_US, conversions, touches
+from contatto.measurement.store import IS_CLICK, IS_VIEW, WEEK, WEEK_US, conversions, measured_ads, touches
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _asked(business_id: str, line: Sequence[Conversion]) -> dict[str, object]:
 
 
 class GatheredTouches:
-    """Views and taps, with what is charged for them, many in one transaction.
+    """Views and taps, with what is charged for them, many in one transaction; and the ads that they are of.
 
     Args:
         db: where they are kept.
@@ -120,8 +120,25 @@ class GatheredTouches:
     """
 
     def __init__(self, db: Database, record_taps: Callable[[Tx, Sequence[Tap]], object]) -> None:
-        self.views: Final = GatheredWork(db, _of_each(record_views))
-        self.taps: Final = GatheredWork(db, _of_each(record_taps))
+        self.ads: Final = GatheredWork(db.read, _list_ads)
+        self.views: Final = GatheredWork(db.write, _of_each(record_views))
+        self.taps: Final = GatheredWork(db.write, _of_each(record_taps))
+
+
+_ADS: Final = Seek(
+    MeasuredAd,
+    select(measured_ads).where(
+        within(measured_ads.c.business_id, "businesses"), within(measured_ads.c.ad_id, "ads")
+    ),
+)
+
+
+def _list_ads(tx: Tx, places: Sequence[tuple[str, str]]) -> Sequence[MeasuredAd | None]:
+    """The ads of businesses and ids; None for one that is not there."""
+    businesses, ids = ({place[which] for place in places} for which in (0, 1))
+    found = _ADS.list(tx, {"businesses": sorted(businesses), "ads": sorted(ids)})
+    known = {(ad.business_id, ad.ad_id): ad for ad in found}
+    return [known.get(place) for place in places]
 
 
 def _of_each[T](record: Callable[[Tx, Sequence[T]], object]) -> Callable[[Tx, Sequence[T]], Sequence[None]]:

@@ -77,7 +77,7 @@ class GatheredForms:
     """
 
     def __init__(self, db: Database, most_new: int) -> None:
-        self.forms: Final = GatheredWork(db, partial(take_forms, most_new=most_new), AT_ONCE)
+        self.forms: Final = GatheredWork(db.write, partial(take_forms, most_new=most_new), AT_ONCE)
 
 
 type Outcome = FormAnswer | Unanswered | Refused

@@ -1,10 +1,10 @@
 """What comes at the same time, written together: rows of one turn of an event loop, and works of one kind."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from contatto.kit.db.database import Database, Waiting
+from contatto.kit.db.database import Waiting, Work
 from contatto.kit.db.lanes import Write
 from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.tx import Row, Tx
@@ -48,56 +48,59 @@ class GatheredWork[T, R]:
     """Works of one kind, many in one transaction: what comes while one is on its way goes into the next.
 
     Args:
-        db: where they are written.
-        record: does many, in their order, and says of each what came of it; an exception in its place is what
+        run: reads or writes, such as ``Database.write``.
+        work: does many, in their order, and says of each what came of it; an exception in its place is what
             its caller gets, and of such a one nothing may have been written.
         most: so many in one transaction.
     """
 
     def __init__(
-        self, db: Database, record: Callable[[Tx, Sequence[T]], Sequence[R | Exception]], most: int = AT_ONCE
+        self,
+        run: Callable[[Work[Sequence[R | Exception]]], Awaitable[Sequence[R | Exception]]],
+        work: Callable[[Tx, Sequence[T]], Sequence[R | Exception]],
+        most: int = AT_ONCE,
     ) -> None:
-        self._db = db
-        self._record = record
+        self._run = run
+        self._work = work
         self._most = most
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._going: asyncio.Task[None] | None = None
 
     async def put(self, one: T) -> R:
-        """Do one work; what came of it is durable when this returns."""
-        written: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((one, written))
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.create_task(self._write_all())
-        return await written
+        """Do one work; what it wrote is durable when this returns."""
+        waiting: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((one, waiting))
+        if self._going is None or self._going.done():
+            self._going = asyncio.create_task(self._do_all())
+        return await waiting
 
-    async def _write_all(self) -> None:
+    async def _do_all(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            if not await self._write(batch, is_last_try=len(batch) == 1):
+            if not await self._do(batch, is_last_try=len(batch) == 1):
                 for each in batch:  # one of them is at fault, and the others are not
-                    await self._write([each], is_last_try=True)
+                    await self._do([each], is_last_try=True)
 
-    async def _write(self, batch: list[tuple[T, asyncio.Future[R]]], *, is_last_try: bool) -> bool:
+    async def _do(self, batch: list[tuple[T, asyncio.Future[R]]], *, is_last_try: bool) -> bool:
         """Say whether no work has to be tried again."""
         works = [one for one, _ in batch]
         try:
-            outcomes = await self._db.write(lambda tx: self._record(tx, works))
+            outcomes = await self._run(lambda tx: self._work(tx, works))
         except BaseException as error:
             is_over = is_last_try or not isinstance(error, Exception)
             if is_over:
-                for _, written in batch:
-                    _settle(written, error)
+                for _, waiting in batch:
+                    _settle(waiting, error)
             return is_over
-        for (_, written), outcome in zip(batch, outcomes, strict=True):
-            _settle(written, outcome)
+        for (_, waiting), outcome in zip(batch, outcomes, strict=True):
+            _settle(waiting, outcome)
         return True
 
 
-def _settle[R](written: asyncio.Future[R], outcome: R | BaseException) -> None:
-    if written.done():  # nobody waits any more
+def _settle[R](waiting: asyncio.Future[R], outcome: R | BaseException) -> None:
+    if waiting.done():  # whoever asked went away
         return
     if isinstance(outcome, BaseException):
-        written.set_exception(outcome)
+        waiting.set_exception(outcome)
     else:
-        written.set_result(outcome)
+        waiting.set_result(outcome)
