@@ -34,6 +34,7 @@ from tests import passwords, postgres, schema, tally
 from tests.compiled import compiled_once, kernels_compiled_once, read_own_share
 from tests.emptied import EmptiedDatabases
 from tests.examples import examples
+from tests.once import MADE_DIR
 from tests.wide import further_values, is_wide
 from tools.browser import MISSING, find_chromium
 
@@ -41,6 +42,7 @@ LONG = {"browser", "cli", "conformance", "journeys", "security", "simulator"}
 """Folders whose tests start browsers, servers and whole houses."""
 BROWSER = "tests/browser/"
 IN_MEMORY = Path("/dev/shm")  # noqa: S108  # pytest makes folders there that are ours alone
+PYTEST_ROOT = "PYTEST_DEBUG_TEMPROOT"
 ROOM = 4 * 1024**3
 """Bytes. A run needs a tenth of it, since the folder of a test that passed goes at once."""
 _numbers = itertools.count(1)
@@ -58,13 +60,14 @@ def pytest_configure(config: pytest.Config) -> None:
         # The path of a socket has to be short.
         folder = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"  # noqa: S108
         os.environ[postgres.RUN_DIR] = tempfile.mkdtemp(prefix="contatto-test-", dir=folder)
+        os.environ[MADE_DIR] = tempfile.mkdtemp(prefix="contatto-made-", dir=os.environ.get(PYTEST_ROOT))
         os.environ.setdefault(tally.SEED, str(secrets.randbelow(10**9)))
 
 
 def _work_in_memory() -> None:
     """Have pytest make its folders where a commit waits for no disk, if the machine has such a place."""
     if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM and os.access(IN_MEMORY, os.W_OK):
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+        os.environ.setdefault(PYTEST_ROOT, str(IN_MEMORY))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -118,6 +121,7 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput") and postgres.RUN_DIR in os.environ:
         postgres.stop_server(Path(os.environ.pop(postgres.RUN_DIR)))
+        shutil.rmtree(os.environ.pop(MADE_DIR), ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
@@ -190,20 +194,16 @@ def engine_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file that holds every table and no row."""
-    path = tmp_path_factory.mktemp("template") / "template.db"
-    schema.copy_schema(path)
-    return path
+def sqlite_template() -> Path:
+    """A SQLite file that holds every table and no row; tests copy it."""
+    return schema.sqlite_template()
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres_admin: psycopg.Connection[tuple[object, ...]]) -> str:
-    """The name of a PostgreSQL database that holds every table and no row."""
-    name = f"template_{os.getpid()}"
-    postgres_admin.execute(f"CREATE DATABASE {name} OWNER {postgres.OWNER} STRATEGY file_copy")
-    schema.create_schema(postgres.url_of(name))
-    return name
+def postgres_template(postgres_url: str) -> str:
+    """The name of a PostgreSQL database that holds every table and no row; tests copy it."""
+    del postgres_url  # the server is running
+    return schema.postgres_template()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

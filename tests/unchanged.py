@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import lru_cache
 from typing import Any, Final
 
 import psycopg
@@ -59,9 +60,15 @@ def texts_of(cursor: Any, query: str) -> list[str]:
     cursor.execute(query)
     names = [column[0] for column in cursor.description]
     if NOTED.isdisjoint(names):
-        return [repr(row) for row in cursor.fetchall()]
+        return [_text_of(row) for row in cursor.fetchall()]
     told = [number for number, name in enumerate(names) if name not in NOTED]
-    return [repr([row[number] for number in told]) for row in cursor.fetchall()]
+    return [_text_of(tuple(row[number] for number in told)) for row in cursor.fetchall()]
+
+
+@lru_cache(20_000)
+def _text_of(row: tuple[object, ...]) -> str:
+    """Remembered: a model of delivery has half a million bytes, and from look to look hardly a row is new."""
+    return repr(row)
 
 
 def _hashes(rows: Rows) -> dict[str, str]:

@@ -11,16 +11,16 @@ from contatto.capture.model import Review
 from contatto.capture.store import find_switch
 from contatto.cli.main import app
 from contatto.kit.settings import Settings
-from contatto.migrations.steps import migrate_schema
 from contatto.wiring import install
 from tests import make
+from tests.schema import copy_schema
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
+    copy_schema(tmp_path / "contatto.sqlite3")
     context = open_context(install(Settings()))
-    migrate_schema(context.db.engine)
     context.db.write_now(lambda tx: save_company_data(tx, "b1", "a1", make.COMPANY, needs_review=True))
     context.db.close()
     return tmp_path

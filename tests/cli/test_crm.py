@@ -14,9 +14,9 @@ from contatto.cli.main import app
 from contatto.crm.actions.ledger import load_ledger
 from contatto.kit.db.database import Database
 from contatto.kit.settings import Settings
-from contatto.migrations.steps import migrate_schema
 from contatto.wiring import install
 from tests import make
+from tests.schema import copy_schema
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 HOOK = ("link", "webhook", "--address", "https://hooks.example.com/leads", "--name", "Hook")
@@ -27,8 +27,8 @@ def kopi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Data
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("CONTATTO_DATABASE_URL", "")
     monkeypatch.setattr(acting.out, "width", 200)  # made when the module was loaded, by what ran first
+    copy_schema(tmp_path / "contatto.sqlite3")
     context = open_context(install(Settings()))
-    migrate_schema(context.db.engine)
     yield context.db, context.db.write_now(lambda tx: make.business(tx, "Kopi").id)
     context.db.close()
 

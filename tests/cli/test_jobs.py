@@ -18,11 +18,11 @@ from contatto.kit.client import Client
 from contatto.kit.db.database import Database
 from contatto.kit.exchange import SendFailure
 from contatto.kit.settings import Settings
-from contatto.migrations.steps import migrate_schema
 from contatto.wiring import install
 from tests import make
 from tests.background import send_all_due
 from tests.failing import fail_job, fail_push
+from tests.schema import copy_schema
 from tests.subscriptions.receiver import running_receiver
 from tests.unchanged import nothing_changes
 
@@ -52,8 +52,8 @@ def installation(
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("CONTATTO_DATABASE_URL", url)
     monkeypatch.setattr(acting.out, "width", 200)  # made when the module was loaded, by what ran first
+    copy_schema(tmp_path / "contatto.sqlite3")
     context = open_context(install(Settings()))
-    migrate_schema(context.db.engine)
     kopi, other = context.db.write_now(
         lambda tx: (make.business(tx, "Kopi").id, make.business(tx, "Other").id)
     )

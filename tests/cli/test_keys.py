@@ -13,9 +13,9 @@ from contatto.cli.main import app
 from contatto.kit.keys import KEY_FILE, SecretKey, load_keys
 from contatto.kit.settings import Settings
 from contatto.kit.vault import Vault
-from contatto.migrations.steps import migrate_schema
 from contatto.wiring import install
 from tests import make
+from tests.schema import copy_schema
 
 KEPT = ChannelApp("app", "b1", Platform.TIKTOK, "a secret")
 
@@ -23,13 +23,13 @@ KEPT = ChannelApp("app", "b1", Platform.TIKTOK, "a secret")
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
-    _fill()
+    _fill(tmp_path)
     return tmp_path
 
 
-def _fill() -> None:
+def _fill(folder: Path) -> None:
+    copy_schema(folder / "contatto.sqlite3")
     context = open_context(install(Settings()))
-    migrate_schema(context.db.engine)
     context.db.write_now(make.business)
     context.db.write_now(lambda tx: save_app(tx, KEPT))
     context.db.close()
@@ -106,7 +106,7 @@ def test_configured_keys_are_changed_by_the_operator(tmp_path: Path, monkeypatch
     new, old = SecretKey("new", bytes(range(32))), SecretKey("old", bytes(32))
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("CONTATTO_SECRET_KEYS", old.line())
-    _fill()
+    _fill(tmp_path)
     monkeypatch.setenv("CONTATTO_SECRET_KEYS", f"{new.line()},{old.line()}")
     assert command("retire", "old")[0] == 1
     assert command("rotate")[0] == 0

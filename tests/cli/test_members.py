@@ -13,9 +13,9 @@ from contatto.cli.main import app
 from contatto.kit.db.tx import Tx
 from contatto.kit.settings import Settings
 from contatto.logins.actions import count_login, start_session
-from contatto.migrations.steps import migrate_schema
 from contatto.wiring import install
 from tests import make
+from tests.schema import copy_schema
 
 MEI, OWNER = "mei@example.com", "owner@example.com"
 NEW = "another long password"
@@ -24,8 +24,8 @@ NEW = "another long password"
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
+    copy_schema(tmp_path / "contatto.sqlite3")
     context = open_context(install(Settings()))
-    migrate_schema(context.db.engine)
 
     def build(tx: Tx) -> None:
         business = make.business(tx)

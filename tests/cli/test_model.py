@@ -9,17 +9,17 @@ from contatto.app import open_context
 from contatto.cli.main import app
 from contatto.kit.clock import FixedClock
 from contatto.kit.settings import Settings
-from contatto.migrations.steps import migrate_schema
 from contatto.wiring import install
 from tests.delivery.learning import add_market
+from tests.schema import copy_schema
 
 
 def test_a_model_is_judged_by_the_log(
     tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
+    copy_schema(tmp_path / "contatto.sqlite3")
     context = open_context(install(Settings()))
-    migrate_schema(context.db.engine)
     market = add_market(context.db, clock)
     market.play(12)
     market.train()

@@ -13,16 +13,16 @@ from contatto.cli.main import app
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import hash_secret
 from contatto.kit.settings import Settings
-from contatto.migrations.steps import migrate_schema
 from contatto.wiring import install
 from tests import make
+from tests.schema import copy_schema
 
 
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CONTATTO_DATA_DIR", str(tmp_path))
+    copy_schema(tmp_path / "contatto.sqlite3")
     context = open_context(install(Settings()))
-    migrate_schema(context.db.engine)
     context.db.write_now(make.business)
     context.db.close()
     return tmp_path

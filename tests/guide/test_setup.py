@@ -15,11 +15,11 @@ from contatto.cli.main import app
 from contatto.cli.serving import Serving
 from contatto.guide.actions import setup_path
 from contatto.kit.settings import Settings
-from contatto.migrations.steps import migrate_schema
 from contatto.ui.context import Context
 from contatto.wiring import install
 from tests import make
 from tests.journeys.running import House, csrf_of, running_house
+from tests.schema import copy_schema
 from tests.unchanged import nothing_changes
 
 FORM = {
@@ -32,8 +32,8 @@ FORM = {
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Context]:
     """An installation without any business."""
     url = "" if request.param == "sqlite" else str(request.getfixturevalue("postgres_copy"))
+    copy_schema(tmp_path / "contatto.sqlite3")
     context = open_context(install(Settings(data_dir=tmp_path, database_url=url, worker="separate")))
-    migrate_schema(context.db.engine)
     yield context
     context.db.close()
 

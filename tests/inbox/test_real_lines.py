@@ -25,10 +25,10 @@ from contatto.kit.settings import Settings
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
 from contatto.leads.store.records import list_contact_points
-from contatto.migrations.steps import migrate_schema
 from contatto.ui.context import Context
 from contatto.wiring import install
 from tests import make
+from tests.schema import copy_schema
 
 OWN = Path(__file__).parent.parent / "fixtures" / "capture" / "messages.jsonl"
 FURTHER = [Path(path) for path in os.environ.get("CONTATTO_TEST_LINES", "").split(os.pathsep) if path]
@@ -93,9 +93,9 @@ def test_every_line_is_stored_once_and_makes_the_leads_that_the_detector_finds(
 ) -> None:
     lines = read_lines(path)
     assert len(lines) >= 300
+    copy_schema(tmp_path / "contatto.sqlite3")
     context = open_context(install(Settings(data_dir=tmp_path, worker="separate")))
     try:
-        migrate_schema(context.db.engine)
         owner, accounts = context.db.write_now(lambda tx: build_shop(tx, {line.country for line in lines}))
         bodies = [delivery_of(line) for line in lines] * 2
         random.Random(1).shuffle(bodies)  # noqa: S311

@@ -1,11 +1,9 @@
 """What the attacks share: the world of two tenants, a fresh copy for each file, on both engines."""
 
-import fcntl
 import itertools
 import logging
 import os
 import pickle
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -22,6 +20,7 @@ from psycopg import sql
 from contatto.kit.clock import FixedClock
 from tests import postgres, schema
 from tests.journeys.running import House, running_house
+from tests.once import made_once
 from tests.security.chats import neighbour_of
 from tests.security.filling import build_world
 from tests.security.planting import Planting
@@ -62,14 +61,12 @@ def tallied(record_property: Callable[[str, object], None]) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def built_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    folder = tmp_path_factory.mktemp("world")
+def built_on_sqlite() -> Built:
+    def build(folder: Path) -> Built:
+        schema.copy_schema(folder / "data" / "contatto.sqlite3")
+        return build_world(folder / "data", "", _earlier())
 
-    def build() -> Built:
-        schema.copy_schema(folder / "contatto.sqlite3")
-        return build_world(folder, "", _earlier())
-
-    return _once("world", build, folder)
+    return _once("world", build)
 
 
 @pytest.fixture(scope="session")
@@ -81,16 +78,12 @@ def built_on_postgresql(
 
 
 @pytest.fixture(scope="session")
-def planted_on_sqlite(
-    built_on_sqlite: Built, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Built:
-    folder = tmp_path_factory.mktemp("planted")
-
-    def build() -> Built:
+def planted_on_sqlite(built_on_sqlite: Built, request: pytest.FixtureRequest) -> Built:
+    def build(folder: Path) -> Built:
         with _planted(built_on_sqlite, folder, request) as built:
             return built
 
-    return _once("planted", build, folder)
+    return _once("planted", build)
 
 
 @pytest.fixture(scope="session")
@@ -178,18 +171,17 @@ def _planted(built: Built, folder: Path, request: pytest.FixtureRequest) -> Iter
         yield replace(built, folder=data, database=name, moment=clock.now())
 
 
-def _once(name: str, build: Callable[[], Built], folder: Path) -> Built:
-    """One world for all processes of a run: the first one builds it, the others take a copy."""
-    kept = postgres.run_dir() / name
-    with (postgres.run_dir() / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not kept.exists():
-            built = build()
-            shutil.copytree(built.folder, kept)
-            (kept / PICKLED).write_bytes(pickle.dumps(built))
-            return built
-    found: Built = pickle.loads((kept / PICKLED).read_bytes())  # noqa: S301 - our own
-    return replace(found, folder=Path(shutil.copytree(kept, folder / "copied")))
+def _once(name: str, build: Callable[[Path], Built]) -> Built:
+    """One world for all processes of a run, which copy its folder and leave it as it is."""
+
+    def make(folder: Path) -> None:
+        built = build(folder)
+        within = replace(built, folder=built.folder.relative_to(folder))
+        (folder / PICKLED).write_bytes(pickle.dumps(within))
+
+    made = made_once(name, make)
+    built: Built = pickle.loads((made / PICKLED).read_bytes())  # noqa: S301 - our own
+    return replace(built, folder=made / built.folder)
 
 
 @contextmanager

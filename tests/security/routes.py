@@ -52,6 +52,10 @@ class Way:
     def __str__(self) -> str:
         return self.name
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """For another process of the run, which has the same app."""
+        return way_named, (self.name,)
+
 
 @cache
 def every_way() -> tuple[Way, ...]:
@@ -61,6 +65,15 @@ def every_way() -> tuple[Way, ...]:
     """
     app = create_app(_NoContext())
     return tuple(sorted(_ways(app.routes, ""), key=lambda way: (way.path, way.method)))
+
+
+@cache
+def _by_name() -> dict[str, Way]:
+    return {way.name: way for way in every_way()}
+
+
+def way_named(name: str) -> Way:
+    return _by_name()[name]
 
 
 def ways(*doors: Credential) -> list[Way]:

@@ -1,9 +1,11 @@
 """A request to each way as its own tenant would make it: what pages offer, and what routes declare."""
 
 import json
+import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, TypeAdapter
@@ -11,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 from contatto.accounts.model import Credential
 from tests.journeys.running import API
 from tests.journeys.running import ad_group as new_ad_group
+from tests.once import made_once
 from tests.security.attempts import Attempt
 from tests.security.filling import picture
 from tests.security.ids import place_of
@@ -57,16 +60,22 @@ _known: dict[str, list[Attempt]] = {}
 def own_attempts(world: World, tenant: Tenant) -> list[Attempt]:
     """Requests of a tenant to all ways of members, programs and apps; each way has at least one.
 
-    They are collected once in a process from each world that was built: its copies have the same ids.
+    They are collected once in a run from each world that was built: its copies have the same ids.
     """
-    if tenant.business_id not in _known:
-        _known[tenant.business_id] = collect_attempts(world, tenant)
-    return _known[tenant.business_id]
+    of = tenant.business_id
+    if of not in _known:
+
+        def make(folder: Path) -> None:
+            (folder / "attempts").write_bytes(pickle.dumps(collect_attempts(world, tenant)))
+
+        made = made_once(f"attempts-{of}", make)
+        _known[of] = pickle.loads((made / "attempts").read_bytes())  # noqa: S301 - our own
+    return _known[of]
 
 
 def attempts_of(world: World, tenant: Tenant, way: Way) -> list[Attempt]:
     """The requests of a tenant to one way."""
-    return [each for each in own_attempts(world, tenant) if each.way == way]
+    return [each for each in own_attempts(world, tenant) if each.way.name == way.name]
 
 
 def collect_attempts(world: World, tenant: Tenant) -> list[Attempt]:

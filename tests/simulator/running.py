@@ -18,13 +18,13 @@ from contatto.kit import outbox
 from contatto.kit.clock import ShiftedClock, SystemClock
 from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
-from contatto.migrations.steps import migrate_schema
 from contatto.simulator.browser import Browser
 from contatto.simulator.desk import Desk
 from contatto.simulator.traffic import Street
 from contatto.simulator.world import build_world, invent_logins
 from contatto.ui.context import Context
 from contatto.wiring import install
+from tests.schema import copy_schema
 
 HOST = "127.0.0.1"
 
@@ -59,8 +59,8 @@ async def running_world(folder: Path, days: int) -> AsyncIterator[Running]:
         now = SystemClock().now()
         midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
         clock = ShiftedClock(midnight - timedelta(days=days) - now)
+        copy_schema(folder / "contatto.sqlite3")
         context = open_context(install(Settings(data_dir=folder)), clock)
-        migrate_schema(context.db.engine)
         logins, signer = invent_logins(), context.vault.signer(TRACKING_KEY)
         world = await context.db.write(lambda tx: build_world(tx, logins, signer))
         config = uvicorn.Config(create_app(context), log_config=None, timeout_graceful_shutdown=1)

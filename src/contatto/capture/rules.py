@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from operator import itemgetter
 
 from contatto.capture.fields.emails import find_emails
@@ -59,8 +60,12 @@ def detect_name(text: str) -> NameMatch | None:
     return NameMatch(found.value, start, end, text[start:end], found.rule)
 
 
+@cache
 def warm() -> None:
-    """Read all lexicons and the number plans of all markets, so that no message waits for them."""
+    """Read all lexicons and the number plans of all markets, so that no message waits for them.
+
+    Once in a process: what was read stays.
+    """
     detect_name("my name is Warm")
     for country in MARKETS:
         for text in _WARMING:
