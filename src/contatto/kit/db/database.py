@@ -23,6 +23,10 @@ type Work[T] = Callable[[Tx], T]
 LONG_AT_ONCE: Final = 2
 """Long reads of one process at a time, one for each business: they take time from all that is quick."""
 
+STATEMENTS_KEPT: Final = 2_000
+"""Compiled statements, of some 25 kB each. Pages, API and jobs have over a thousand; one that was dropped is
+compiled again, which takes a millisecond."""
+
 FOLLOW: ContextVar[Callable[[Tx, Any], None] | None] = ContextVar("follow", default=None)
 """What is done at the end of each write of the running task, in its transaction and with its result."""
 

@@ -20,7 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from contatto.kit.clock import Clock
 from contatto.kit.db.changes import has_changes, note_changes, take_changes
 from contatto.kit.db.commits import group_alike, settle
-from contatto.kit.db.database import Database, Work, followed
+from contatto.kit.db.database import STATEMENTS_KEPT, Database, Work, followed
 from contatto.kit.db.gathered import GatheredRows
 from contatto.kit.db.hot import insert_rows
 from contatto.kit.db.lanes import GROUP_LIMIT, Write
@@ -54,7 +54,9 @@ class PostgresDatabase(Database):
     parallel_batches = 3
 
     def __init__(self, url: str, clock: Clock, vault: Vault, ports: Parts) -> None:
-        engine = create_engine(url, pool_size=CONNECTIONS, max_overflow=0, hide_parameters=True)
+        engine = create_engine(
+            url, pool_size=CONNECTIONS, max_overflow=0, hide_parameters=True, query_cache_size=STATEMENTS_KEPT
+        )
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "checkin", _note_rest)
         event.listen(engine, "checkout", partial(_try_rested, engine.dialect))

@@ -14,7 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 from contatto.kit.clock import Clock
 from contatto.kit.db.changes import Tables, note_changes, take_changes
 from contatto.kit.db.commits import append_all, attempt, settle
-from contatto.kit.db.database import Database, Waiting, Work, followed
+from contatto.kit.db.database import STATEMENTS_KEPT, Database, Waiting, Work, followed
 from contatto.kit.db.gathered import GatheredRows
 from contatto.kit.db.lanes import Lanes, Write
 from contatto.kit.db.row_security import acting_for
@@ -70,7 +70,10 @@ class SqliteDatabase(Database):
     parallel_batches = 1
 
     def __init__(self, url: str, clock: Clock, vault: Vault, ports: Parts) -> None:
-        engine = create_engine(url, poolclass=QueuePool, pool_size=4, max_overflow=12, hide_parameters=True)
+        engine = create_engine(
+            url, poolclass=QueuePool, pool_size=4, max_overflow=12, hide_parameters=True,
+            query_cache_size=STATEMENTS_KEPT,
+        )  # fmt: skip
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
         event.listen(engine, "checkout", self._renew)
