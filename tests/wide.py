@@ -122,7 +122,16 @@ WIDE: Final = (
     "crm/test_vendor_clients.py",
     *(
         f"crm/test_failure_kit.py::test_nothing_is_lost_and_nothing_doubled_whatever_a_crm_does[{name}]"
-        for name in ("google_sheets", "odoo", "pipedrive", "salesforce", "webhook", "zoho")
+        for name in (
+            "google_sheets",
+            "odoo",
+            "pipedrive",
+            "salesforce",
+            "webhook",
+            "zoho",
+            "bottlecrm",
+            "tryton",
+        )
     ),
     # Matrices whose first rows stay in the default run.
     *(

@@ -4,7 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from contatto.simulator.crms import google_sheets, hubspot, odoo, pipedrive, salesforce, webhook, zoho
+from contatto.simulator.crms import (
+    bottlecrm,
+    google_sheets,
+    hubspot,
+    odoo,
+    pipedrive,
+    salesforce,
+    tryton,
+    webhook,
+    zoho,
+)
 from contatto.simulator.crms.server import Vendor
 
 
@@ -105,6 +115,28 @@ _ALL: Final = (
         tells_merges=False,
     ),
     Case(
+        "tryton",
+        tryton.TrytonFake,
+        {"database": tryton.DATABASE, "user": tryton.USER},
+        {"password": tryton.PASSWORD, "session": tryton.SESSION},
+        {"email": "ada@example.com", "phone": "+6591234567", "name": "Ada Tan"},
+        "email",
+        "phone",
+        one_per_email=False,
+    ),
+    Case(
+        "bottlecrm",
+        bottlecrm.BottleFake,
+        {},
+        {"access_token": bottlecrm.TOKEN},
+        {"email": "ada@example.com", "phone": "+6591234567", "last_name": "Tan", "title": "Ada Tan"},
+        "email",
+        "phone",
+        ("status", "smitten"),
+        tells_merges=False,
+        names_fields=False,
+    ),
+    Case(
         "webhook",
         webhook.WebhookReceiver,
         {},
@@ -119,4 +151,4 @@ _ALL: Final = (
 )
 
 CASES: Final[Mapping[str, Case]] = {each.connector: each for each in _ALL}
-"""By the name of the connector. Tryton and BottleCRM are tried as they are."""
+"""By the name of the connector. Tryton and BottleCRM are tried as they are, too."""
