@@ -26,7 +26,7 @@ from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import crm_deliveries, has_held
 from contatto.crm.store.lead_states import list_lead_ids_in_state, list_states_of_leads
 from contatto.crm.store.targets import crm_targets, has_sweep
-from contatto.delivery.actions import charging, forgetting, signals, training, trials
+from contatto.delivery.actions import charging, forgetting, lookalikes, signals, training, trials
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.auth import RecentCallers
 from contatto.delivery.store import ledger
@@ -305,13 +305,14 @@ def periodic_jobs(
 ) -> tuple[PeriodicJob | PeriodicCount, ...]:
     """Work by the clock."""
     counter, trainer = counting.DayCounter(), training.Trainer(settings.decision_log_days)
-    sender, scorer = reviewing.Sender(), scoring.LeadScorer()
+    sender, scorer, finder = reviewing.Sender(), scoring.LeadScorer(), lookalikes.LookalikeFinder()
     mail_alerts = partial(telling.mail_due_alerts, base_url=settings.base_url, sends_mail=settings.sends_mail)
     return (
         PeriodicCount(10.0, counter.start_over, counter.read_next),
         PeriodicCount(2.0, trainer.start_over, trainer.read_next),
         PeriodicCount(3.0, sender.start_over, sender.read_next),
         PeriodicCount(86_400.0, scorer.start_over, scorer.read_next),
+        PeriodicCount(600.0, finder.start_over, finder.read_next),
         PeriodicJob(3600.0, purge_admission_codes),
         PeriodicJob(3600.0, purge_sightings),
         PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),

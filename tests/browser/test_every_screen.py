@@ -7,13 +7,20 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from contatto.accounts.actions import NewMember, add_member
+from contatto.accounts.model import BusinessId, Role
+from contatto.accounts.store import find_business
+from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import SendFailure
+from contatto.operators.actions import admitting, placing
+from contatto.operators.model import AdmissionState, Category
 from contatto.ui.sessions import SESSION_COOKIE
 from tests import make
 from tests.browser.conftest import Served
 from tests.failing import fail_push
 from tests.forms.edges import offer
-from tests.journeys.running import csrf_of, message, until
+from tests.journeys.running import PASSWORD, csrf_of, message, until, weak_hash
+from tests.operators.marketplace import PLACEMENT, send_all
 
 pytestmark = pytest.mark.browser
 
@@ -29,6 +36,7 @@ IN_THE_DARK: Final = {"runOnly": {"type": "rule", "values": [CONTRAST]}}
 """A page is the same in the dark but for its colours."""
 DIRECTIONS: Final = {"en": "ltr", "ar": "rtl"}
 NARROW: Final = (320, 390)
+HOST: Final = "host@example.com"
 
 
 def furnish(served: Served) -> dict[str, str]:
@@ -57,6 +65,7 @@ def furnish(served: Served) -> dict[str, str]:
     for trouble in (SendFailure.FORBIDDEN, SendFailure.UNREACHED):
         fail_push(house.context.db, house.business_id, trouble=trouble)
     talks = until(lambda: _ids(served, f"/leads/{leads[0]}", "inbox", 1))
+    _open_marketplace(served)
     return {
         "form": form.form_id, "lead": leads[0], "other": leads[1], "talk": talks[0], "chat": house.webchat_id,
         "gone": gone, "elsewhere": _elsewhere(served), "crm": _linked(served),
@@ -75,6 +84,23 @@ def _elsewhere(served: Served) -> str:
     answer = served.house.client.post("/settings/ad-platforms/upload/start", data=form | token)
     assert answer.status_code == 303
     return answer.headers["location"].rpartition("/")[2]
+
+
+def _open_marketplace(served: Served) -> None:
+    """A marketplace with a placement, where the house takes part and has an ad that waits for its review."""
+    db, hashed = served.house.context.db, weak_hash(PASSWORD)
+
+    def work(tx: Tx) -> None:
+        operator = placing.open_operator(tx, "The Forum", "UTC")
+        add_member(tx, BusinessId(operator.business_id), NewMember(HOST, "Host", Role.OWNER, ""), hashed)
+        placing.add_placement(tx, operator, PLACEMENT)
+        business = find_business(tx, BusinessId(served.house.business_id))
+        assert business is not None
+        admitting.ask_admission(tx, operator.business_id, business, Category.FOOD)
+        admitting.decide_admission(tx, operator, str(business.id), AdmissionState.ADMITTED, "")
+
+    db.write_now(work)
+    send_all(db)
 
 
 def _linked(served: Served) -> str:
@@ -222,6 +248,18 @@ def _reader(browser: Browser, served: Served, lang: str) -> BrowserContext:
     )  # fmt: skip
 
 
+def _open_operator(page: Page) -> None:
+    """The page of a marketplace, as its owner sees it."""
+    page.context.clear_cookies()
+    page.goto("/login")
+    page.fill("[name=email]", HOST)
+    page.fill("[name=password]", PASSWORD)
+    page.locator("main form button").first.click()
+    page.wait_for_url(lambda url: "/login" not in url)
+    page.goto("/operator")
+    expect(page.locator("#reviews article").first).to_be_visible()
+
+
 @pytest.mark.parametrize("lang", RULES)
 def test_every_screen_can_be_read_by_everybody(browser: Browser, served: Served, lang: str) -> None:
     ids = furnish(served)
@@ -264,5 +302,7 @@ def test_every_screen_can_be_read_by_everybody(browser: Browser, served: Served,
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
     faults += _faults(page, "the list of keys", lang)
+    _open_operator(page)
+    faults += _faults(page, "the marketplace of an operator", lang)
     context.close()
     assert not faults, "\n".join(faults)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from contatto.ads.actions.ad_groups import create_ad_group
+from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.model import BudgetMode, NodeStatus, Pacing
 from contatto.ads.store import nodes as ads
 from contatto.delivery.actions.balances import pay_in, set_balance_limit
@@ -22,7 +24,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.vault import Vault
 from contatto.measurement.store import touches
 from contatto.wiring import PORTS
-from tests.ads.world import Chain, World
+from tests.ads.world import Chain, World, new_ad_group
 from tests.delivery.learning import Market, add_market
 
 VIEW = 1_000
@@ -54,6 +56,45 @@ def with_budget(market: Market, micros: int, mode: BudgetMode = BudgetMode.DAY) 
         ads.mark_campaign_status(tx, second.campaign, NodeStatus.PAUSED)
 
     market.db.write_now(work)
+
+
+def with_campaign(market: Market, micros: int, mode: BudgetMode = BudgetMode.DAY) -> None:
+    """Give the first campaign a budget and a second ad group, and stop the other one."""
+    first, second = market.chains
+
+    def work(tx: Tx) -> None:
+        changed = replace(first.campaign, budget_micros=micros, budget_mode=mode)
+        assert ads.record_campaign(tx, first.campaign, changed)
+        ads.mark_campaign_status(tx, second.campaign, NodeStatus.PAUSED)
+        new = new_ad_group(first.campaign, pacing=Pacing.FAST)
+        group = create_ad_group(tx, market.id, new)
+        create_ad(tx, market.id, NewAd(group.id, "Second ad", "Ask us about tea."))
+
+    market.db.write_now(work)
+
+
+def charged_groups(market: Market) -> dict[str, int]:
+    """What each ad group was charged that was charged anything."""
+
+    def work(tx: Tx) -> dict[str, int]:
+        days = ledger.list_charged_days(tx, market.id, market.world.ad_account.id, "0000-00-00", "9999-99-99")
+        groups = {day.ad_group_id for day in days}
+        return {name: sum(day.charged_micros for day in days if day.ad_group_id == name) for name in groups}
+
+    return market.db.read_now(work)
+
+
+def pause(market: Market, *names: str) -> None:
+    """Pause ad groups, and wait until serving has seen it."""
+
+    def work(tx: Tx) -> None:
+        for name in names:
+            group = ads.find_ad_group(tx, market.id, name)
+            assert group is not None
+            ads.mark_ad_group_status(tx, group, NodeStatus.PAUSED)
+
+    market.db.write_now(work)
+    market.clock.advance(seconds=30)
 
 
 @pytest.fixture
@@ -97,6 +138,45 @@ def test_a_total_is_never_exceeded_however_late_views_come(market: Market) -> No
     for served in [*late, *more]:
         market.see(served)
     assert totals(market)[0] == 20 * VIEW
+
+
+def test_ad_groups_of_a_campaign_share_its_total_and_never_exceed_it(market: Market) -> None:
+    with_campaign(market, 30 * VIEW, BudgetMode.TOTAL)
+    for served in market.ask(10):
+        market.see(served)
+    pause(market, *charged_groups(market))
+    late = market.ask(40)
+    market.clock.advance(hours=2)  # what was promised is free again
+    for served in [*late, *market.ask(40)]:
+        market.see(served)
+    by_group = charged_groups(market)
+    assert len(by_group) == 2
+    assert sum(by_group.values()) == 30 * VIEW
+    market.clock.advance(minutes=1)
+    assert market.ask(5) == []
+
+
+def test_late_views_of_a_campaign_are_charged_up_to_125_percent_of_its_day(market: Market) -> None:
+    with_campaign(market, 20 * VIEW)
+    late = market.ask(30)
+    market.clock.advance(hours=6)  # midnight in Singapore has passed, and so has what was promised
+    for served in [*late, *market.ask(30)]:
+        market.see(served)
+    charged, spend, lost, _ = totals(market)
+    assert charged == spend == lost == 25 * VIEW
+
+
+def test_what_a_paused_ad_group_promised_and_spent_counts_for_its_campaign(market: Market) -> None:
+    with_campaign(market, 20 * VIEW)
+    for served in market.ask(4):
+        market.see(served)
+    promised = len(market.ask(4))
+    pause(market, *charged_groups(market))
+    more = market.ask(30)
+    assert promised == 4
+    for served in more:
+        market.see(served)
+    assert 0 < totals(market)[0] <= 16 * VIEW
 
 
 def test_a_prepaid_account_spends_what_it_has_and_may_owe_what_its_credit_says(market: Market) -> None:
@@ -169,6 +249,20 @@ class _Real:
         time.sleep(seconds)
 
 
+def play_processes(postgres_copy: str, market: Market) -> None:
+    """Have three processes serve until nothing comes any more."""
+    serving = multiprocessing.get_context("forkserver")
+    serving.set_forkserver_preload([__name__])  # what they import is imported once for all three
+    told = serving.Queue()
+    arguments = (postgres_copy, market.world, market.chains)
+    processes = [serving.Process(target=play_process, args=(*arguments, seed, told)) for seed in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(240)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+
+
 def test_three_serving_processes_spend_one_budget_to_its_end_and_not_beyond(postgres_copy: str) -> None:
     clock: Clock = SystemClock()
     db = open_database(postgres_copy, clock, Vault({"test": bytes(32)}), PORTS)
@@ -176,19 +270,27 @@ def test_three_serving_processes_spend_one_budget_to_its_end_and_not_beyond(post
         market = add_market(db, clock, pacing=Pacing.FAST)  # type: ignore[arg-type]  # time passes by itself
         budget = 150 * VIEW
         with_budget(market, budget)
-        serving = multiprocessing.get_context("forkserver")
-        serving.set_forkserver_preload([__name__])  # what they import is imported once for all three
-        told = serving.Queue()
-        arguments = (postgres_copy, market.world, market.chains)
-        processes = [serving.Process(target=play_process, args=(*arguments, seed, told)) for seed in range(3)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(240)
-        assert [process.exitcode for process in processes] == [0, 0, 0]
+        play_processes(postgres_copy, market)
         charged, spend, lost, views = totals(market)
         assert charged == spend == lost
         assert budget - VIEW < charged <= budget
         assert views == charged // VIEW
+    finally:
+        db.close()
+
+
+def test_three_serving_processes_spend_one_budget_of_a_campaign_with_two_ad_groups(
+    postgres_copy: str,
+) -> None:
+    clock: Clock = SystemClock()
+    db = open_database(postgres_copy, clock, Vault({"test": bytes(32)}), PORTS)
+    try:
+        market = add_market(db, clock, pacing=Pacing.FAST)  # type: ignore[arg-type]  # time passes by itself
+        budget = 150 * VIEW
+        with_campaign(market, budget)
+        play_processes(postgres_copy, market)
+        charged, spend, lost, views = totals(market)
+        assert charged == spend == lost == sum(charged_groups(market).values())
+        assert budget - 2 * charged / views < charged <= budget
     finally:
         db.close()

@@ -15,8 +15,9 @@ from contatto.delivery.rules.budgets import (
     find_multiplier,
     find_quantile,
     multiplier_at,
+    spend_at,
 )
-from contatto.delivery.rules.columns import BINS
+from contatto.delivery.rules.columns import BINS, G_MULTIPLIER
 from contatto.delivery.rules.deciding import bin_of
 from tests.delivery.small_world import BEGINS, DAY, Line, play, set_up
 from tests.delivery.test_marketplace import report_of, teller
@@ -48,6 +49,9 @@ def test_the_multiplier_buys_what_is_wanted() -> None:
     assert find_multiplier(prices, counts, 100.0, 1e9) > 100e6
     assert find_quantile(counts, 0.5) == pytest.approx(50e6, rel=0.1)
     assert bin_of(multiplier_at(100.5)) == 100
+    assert spend_at(prices, found) == pytest.approx(30_000.0)
+    assert spend_at(prices, 0.0) == 0.0
+    assert spend_at(prices, 1e30) == prices.sum()
 
 
 def test_a_day_is_spent_evenly_and_whole() -> None:
@@ -67,6 +71,32 @@ def test_a_day_is_spent_evenly_and_whole() -> None:
     budget = 6 * 2_000_000 * UNITS
     assert 0.9 * budget < spent[23] <= budget
     assert 0.35 * budget < spent[11] < 0.65 * budget
+
+
+def test_ad_groups_of_a_campaign_spend_its_day_together_evenly_and_where_it_brings_most() -> None:
+    marketplace = Marketplace(1)
+    ask = teller(marketplace)
+    begins = BEGINS + DAY
+    spent: dict[int, float] = {}
+    budget = 6_000_000
+    shared = {"campaign_id": "1", "campaign_mode": "day", "campaign_micros": budget}
+    shared |= {"budget_mode": "infinite", "timezone": "UTC"}
+
+    def watch(line: Line) -> Line | None:
+        answer = ask({**line, **shared} if line["type"] == "adgroup" else line)
+        if line["ts"] >= begins:
+            hour = (line["ts"] - begins) // (3_600 * SECOND)
+            spent[hour] = sum(group.spent_day for group in marketplace.market.groups.groups)
+        return answer
+
+    play(watch, requests=6_000, days=2.0)
+    assert 0.85 * budget < spent[23] / UNITS < 1.1 * budget
+    assert 0.35 * budget < spent[11] / UNITS < 0.65 * budget
+    multipliers = {float(row[G_MULTIPLIER]) for row in marketplace.market.groups.table[:6]}
+    assert len(multipliers) == 1
+    again = Marketplace(1)
+    again.restore(marketplace.save())
+    assert again.save() == marketplace.save()
 
 
 def test_the_first_day_is_not_spent_ahead_of_its_plan_however_far_estimates_move() -> None:

@@ -115,7 +115,7 @@ def test_a_view_costs_a_thousandth_and_a_click_the_views_that_it_takes() -> None
 def test_a_click_costs_no_more_than_the_bid_for_one() -> None:
     group = replace(GROUP, billing_event=BillingEvent.CPC, bid_type=BidType.CUSTOM, bid_micros=20_000)
     assert price_of(group, 1_000_000, 0.0).click_micros == 20_000
-    assert describe_group(group, "UTC").bid_micros is None
+    assert describe_group(group, CAMPAIGN, "UTC").bid_micros is None
 
 
 @pytest.mark.parametrize(
@@ -138,10 +138,16 @@ def test_a_budget_is_promised_once_and_charged_to_125_percent_of_a_day(
 
 
 def test_the_last_of_a_budget_goes_whole_to_the_one_who_asks() -> None:
-    want = Want("g", "a", left=10_000, wanted=50_000, least=1_000)
+    want = Want("g", ("a",), left=10_000, wanted=50_000, least=1_000)
     assert share_budgets([want], {}, {}, 3) == {"g": 2_500}
     assert share_budgets([want], {"g": 7_000}, {}, 3) == {"g": 3_000}
     assert share_budgets([want], {"g": 9_500}, {}, 3) == {"g": 0}
+
+
+def test_a_campaign_and_an_account_both_bound_what_their_ad_groups_are_granted() -> None:
+    wants = [Want(str(n), ("account", f"campaign {n % 2}"), None, 4_000, 1_000) for n in range(4)]
+    purses = {"account": 9_000, "campaign 0": 5_000}
+    assert share_budgets(wants, {}, purses, 0) == {"0": 4_000, "1": 4_000, "2": 1_000, "3": 0}
 
 
 @given(
@@ -153,7 +159,7 @@ def test_the_last_of_a_budget_goes_whole_to_the_one_who_asks() -> None:
 def test_nobody_is_granted_what_is_taken_already(
     lefts: list[int], taken: list[int], account: int, others: int
 ) -> None:
-    wants = [Want(str(n), "a", left, 30_000, 1_000) for n, left in enumerate(lefts)]
+    wants = [Want(str(n), ("a",), left, 30_000, 1_000) for n, left in enumerate(lefts)]
     held = {str(n): amount for n, amount in enumerate(taken)}
     granted = share_budgets(wants, held, {"a": account}, others)
     for want in wants:

@@ -1,6 +1,7 @@
 """The trial that measures what learning brings: who takes part, what they see, what is counted and told."""
 
 from dataclasses import replace
+from functools import cache
 
 import msgspec
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from contatto.delivery.actions.serving import AdServer, read_record
 from contatto.delivery.actions.trials import CampaignLift, list_lifts, purge_trials
 from contatto.delivery.model.log import EntryKind, Record
-from contatto.delivery.predict.replica import Replica, replay_record
-from contatto.delivery.rules.trials import BUCKETS, Arm, Lift, measure_lift, trial_of
+from contatto.delivery.predict.replica import Asked, Replica, replay_record
+from contatto.delivery.rules.trials import BUCKETS, Arm, Lift, Pair, add_arms, measure_lift, trial_of
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.measurement.model import Goal, TicketKind, TrackingTicket
@@ -44,65 +45,130 @@ def test_a_share_of_viewers_takes_part_for_good_and_evenly_in_all_groups() -> No
     assert {trial_of(f"viewer {number}", 0.0) for number in range(100)} == {0}
 
 
-def played(chance: np.random.Generator, viewers: int, rate: float) -> Arm:
-    """What viewers of different worth bring, who see ads of different prices."""
-    bucket, price = chance.integers(0, BUCKETS, viewers), chance.gamma(1.0, 1.0, viewers)
-    came = chance.poisson(rate * price * chance.gamma(0.5, 2.0, viewers))
-    spent = np.bincount(bucket, 1e6 * price, BUCKETS).astype(int)
-    sums = np.bincount(bucket, came, BUCKETS).astype(int)
-    pairs = tuple(zip(sums.tolist(), spent.tolist(), strict=True))
-    return Arm(viewers, int(spent.sum()), int(sums.sum()), pairs)
+def played(chance: np.random.Generator, views: int, rate: float, price: float = 1.0) -> Arm:
+    """What viewers of different worth bring, who come more or less often."""
+    viewers = max(views // 3, 1)
+    bucket, seen = chance.integers(0, BUCKETS, viewers), 1 + chance.poisson(2.0, viewers)
+    came = chance.poisson(rate * seen * chance.gamma(0.5, 2.0, viewers))
+    sums = [np.bincount(bucket, each, BUCKETS).astype(int) for each in (came, seen)]
+    pairs = tuple(zip(*(each.tolist() for each in sums), strict=True))
+    return Arm(int(seen.sum()), int(1e6 * price * seen.sum()), int(came.sum()), pairs)
 
 
-@pytest.mark.parametrize(("share", "lift"), [(0.05, 0.23), (0.2, 0.0)])
-def test_the_interval_holds_the_truth_in_95_of_100_trials(share: float, lift: float) -> None:
+def pair(chance: np.random.Generator, learned: int, by_lot: int, rate: float, lift: float) -> Pair:
+    return Pair(played(chance, learned, rate * (1 + lift)), played(chance, by_lot, rate))
+
+
+@pytest.mark.parametrize(
+    ("shares", "lift"),
+    [((1.0,), 0.23), ((1.0,), 0.0), ((0.6, 0.3, 0.1), 0.23), ((0.34, 0.33, 0.33), 0.0)],
+)
+def test_the_interval_holds_the_truth_in_95_of_100_trials(shares: tuple[float, ...], lift: float) -> None:
+    """Also where learning shows the ad groups in other shares than lots do, which have other rates."""
     chance, held, told = np.random.default_rng(5), 0, 0
-    by_lot = int(4_000 * share)
-    for _ in range(1_000):
-        found = measure_lift(played(chance, 4_000 - by_lot, 0.2 * (1 + lift)), played(chance, by_lot, 0.2))
+    rates = (0.08, 0.02, 0.16)
+    for _ in range(200):
+        parts = [
+            pair(chance, int(12_000 * share), 2_000 // len(shares), rate, lift)
+            for share, rate in zip(shares, rates, strict=False)
+        ]
+        found = measure_lift(parts)
         if found.low is not None and found.high is not None:
             told += 1
             held += found.low <= lift <= found.high
-    assert told > 900
-    assert 0.93 <= held / told <= 0.97
+    assert told > 190
+    assert 0.92 <= held / told <= 0.98
 
 
 def test_with_too_few_conversions_it_says_how_many_more_are_needed() -> None:
     chance = np.random.default_rng(1)
-    many, few = played(chance, 4_000, 0.2), Arm(100, 10**6, 6, ((6, 10**6), *((0, 0),) * (BUCKETS - 1)))
-    assert measure_lift(many, few) == Lift(None, None, None, (14, 0))
-    assert measure_lift(few, many) == Lift(None, None, None, (0, 14))
-    free = replace(many, spend_micros=0)
-    assert measure_lift(many, free).lift is None
+    many, few = played(chance, 4_000, 0.2), Arm(100, 10**6, 6, ((6, 100), *((0, 0),) * (BUCKETS - 1)))
+    assert measure_lift([Pair(many, few)]) == Lift(None, None, None, (14, 0))
+    assert measure_lift([Pair(few, many)]) == Lift(None, None, None, (0, 14))
+    none = add_arms([])
+    assert measure_lift([]) == measure_lift([Pair(many, none)]) == Lift(None, None, None, (20, 20))
 
 
-def test_a_decision_by_lot_is_made_again_bit_for_bit_and_knows_its_chance() -> None:
-    saved, _ = learned()
-    replica = Replica(7, 4, saved)
+def test_what_an_ad_group_pays_plays_no_part_in_its_lift() -> None:
+    one, other = (played(np.random.default_rng(1), 4_000, 0.2, price) for price in (1.0, 3.0))
+    lifts = [measure_lift([Pair(each, one)]) for each in (one, other)]
+    assert lifts[0] == lifts[1]
+    assert lifts[0].lift == 0.0
+
+
+def asked_by_lot(nonce: int, **features: object) -> Asked:
+    """The request of a viewer who is served by lot."""
+    asked = ask(nonce, f"viewer {nonce}", BEGINS + (10_000 + nonce) * SECOND, **features)
+    return replace(asked, trial=-3)
+
+
+@cache
+def saved_once() -> bytes:
+    return learned()[0]
+
+
+def served(multipliers: dict[int, float]) -> Replica:
+    replica = Replica(7, 4, saved_once())
     replica.set_live(LIVE)
-    replica.set_multipliers({1: 4e8, 2: 3e8, 3: 5e6})
-    shown: dict[int, int] = {}
-    for nonce in range(10_000, 10_400):
-        asked = replace(ask(nonce, f"viewer {nonce}", BEGINS + (10_000 + nonce) * SECOND), trial=-3)
-        record = replica.decide(asked)
+    replica.set_multipliers(multipliers)
+    return replica
+
+
+def test_a_lot_takes_the_same_places_at_the_same_prices() -> None:
+    one, other = (served({1: 4e7, 2: 3e7, 3: 2e7}) for _ in range(2))
+    prices = set()
+    for nonce in range(10_000, 10_100):
+        by_lot = one.propose(asked_by_lot(nonce))
+        as_learned = other.propose(replace(asked_by_lot(nonce), trial=3))
+        assert bool(by_lot.ad) == bool(as_learned.ad)
+        assert by_lot.price_micros == as_learned.price_micros
+        prices.add(by_lot.price_micros)
+    assert len(prices) > 1
+
+
+def test_without_an_offer_that_reaches_the_floor_nothing_is_drawn_either() -> None:
+    replica = served({1: 1e3, 2: 1e3, 3: 1e3})
+    asked = asked_by_lot(10_000)
+    assert [replica.propose(replace(asked, trial=trial)).ad for trial in (-3, 3)] == [0, 0]
+
+
+def test_each_ad_group_is_drawn_as_often_as_it_is_shown_and_its_ads_alike() -> None:
+    replica = served({1: 4e7, 2: 3e7, 3: 2e7})
+    views = {int(group.line.adgroup_id): group.views + 1 for group in replica.market.groups.groups}
+    total, shown = sum(views.values()), dict.fromkeys(views, 0)
+    for nonce in range(10_000, 10_300):
+        record = replica.propose(asked_by_lot(nonce))
+        assert record.propensity == pytest.approx(views[record.ad_group] / total / 2)
+        shown[record.ad_group] += 1
+    for number, count in shown.items():
+        assert count / 300 == pytest.approx(views[number] / total, abs=0.1)
+
+
+def test_an_ad_group_that_cannot_pay_for_the_place_is_not_drawn() -> None:
+    replica = served({1: 4e7, 2: 3e7, 3: 2e7})
+    for nonce in range(10_000, 10_030):
+        asked = replace(ask(nonce), trial=-1, available_micros={1: 9e6, 2: 9e6, 3: 1_100.0})
+        record = replica.propose(asked)
+        assert record.offer_micros > 1_100_000
+        assert record.ad_group in (1, 2)
+
+
+def test_a_decision_by_lot_is_made_again_bit_for_bit() -> None:
+    replica = served({1: 4e7, 2: 3e7, 3: 2e7})
+    for nonce in range(10_000, 10_060):
+        record = replica.decide(asked_by_lot(nonce))
         logged = msgspec.msgpack.decode(msgspec.msgpack.encode(record), type=Record)
-        assert msgspec.msgpack.encode(replay_record(7, saved, logged)) == msgspec.msgpack.encode(record)
+        again = replay_record(7, saved_once(), logged)
+        assert msgspec.msgpack.encode(again) == msgspec.msgpack.encode(record)
         assert record.ad
         assert record.floor_micros <= record.price_micros <= record.offer_micros
-        assert record.shown is not None
-        shown[record.ad] = shown.get(record.ad, 0) + 1
-    assert len(shown) == round(1.0 / record.propensity)
-    assert min(shown.values()) > 0.6 * 400 / len(shown)
 
 
-def test_what_a_viewer_is_like_plays_no_part_in_a_lot() -> None:
-    saved, _ = learned()
-    replica = Replica(7, 4, saved)
-    replica.set_live(LIVE)
-    one = replica.propose(replace(ask(10_000, "viewer 1", BEGINS + 20_000 * SECOND), trial=-1))
-    other = replica.propose(replace(ask(10_000, "viewer 2", BEGINS + 20_000 * SECOND, age=70), trial=-1))
-    assert other.propensity == one.propensity < 1.0
-    assert {replica.propose(replace(ask(10_000), trial=3)).trial for _ in range(2)} == {3}
+def test_what_a_viewer_is_like_plays_no_part_in_which_ad_is_drawn() -> None:
+    likes = ({"language": "en", "age": 30, "likes": ["tea", "t0"]}, {"language": "th", "age": 70})
+    one, other = (served({1: 4e7}).propose(asked_by_lot(10_000, **each)) for each in likes)
+    assert one.offer_micros != other.offer_micros
+    assert (one.ad, one.propensity) == (other.ad, other.propensity)
 
 
 def test_the_group_of_a_viewer_travels_in_the_signed_link() -> None:

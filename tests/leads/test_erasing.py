@@ -60,6 +60,7 @@ IMPERSONAL: Final = {
     "labels", "crm_event_sets", "audiences", "forms", "form_versions", "default_forms", "saved_replies",
     "automatic_messages", "reply_targets", "subscriptions", "campaigns", "ad_groups", "ads",
     "welcome_messages", "measured_ads", "saved_reports", "report_tasks", "report_counts", "report_progress",
+    "audience_lookalikes",
     "changed_days", "sealed_files", "dropped_views", "ad_drafts", "lead_looks", "form_pictures",
     # ids alone: of touches, conversions, events, jobs, requests and acts
     "alerts", "touches", "conversions", "events", "outbox_jobs", "answered_requests", "audit_entries",

@@ -80,15 +80,18 @@ def test_a_business_takes_part_and_the_operator_runs_its_marketplace(house: Hous
     assert (paid.paid_in_micros, paid.credit_micros) == (1_000_500_000, 20_000_000)
     assert "wire" in house.client.get("/operator/statement.csv").text
     change_rules(house, operator_id)
+    press(house, "/operator/businesses", business_id=house.business_id, category="health")
+    press(house, "/operator/businesses", status=404, business_id="nobody", category="health")
     house.sign_in()
     page = house.client.get("/settings/marketplaces").text
+    assert "You advertise: Health." in page
     assert "Approved" in page
     assert "1,000.50" in page
     press(house, "/settings/marketplaces/leave", operator_id=operator_id)
     press(house, "/settings/marketplaces/code", code=code.group(1), category="food")
     admission = db.read_now(lambda tx: places.find_admission(tx, operator_id, house.business_id))
     assert admission is not None
-    assert admission.state is AdmissionState.ADMITTED
+    assert (admission.state, admission.category) == (AdmissionState.ADMITTED, "food")
     press(house, "/settings/marketplaces/code", status=404, code=code.group(1), category="food")
 
 

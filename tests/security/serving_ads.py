@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from contatto.delivery.actions.lookalikes import LookalikeFinder
 from tests.journeys.running import flush_decisions
 from tests.security.world import Tenant, World
 
@@ -24,3 +25,11 @@ def fill_delivery(world: World, of: Tenant) -> None:
     for path in (ad["view_url"], ad["click_url"], in_trial["view_url"]):
         answer = world.ask("GET", path, visitor=of.visitor)
         assert answer.status_code in (200, 303), answer.text
+    find_lookalikes(world)
+
+
+def find_lookalikes(world: World) -> None:
+    """Look for the members of lookalikes, as the worker does."""
+    db, finder = world.context.db, LookalikeFinder()
+    while (keep := db.read_now(finder.read_next)) is not None:
+        db.write_now(keep)

@@ -1,7 +1,7 @@
 """Uploading files of hashed values and making audiences of them, of lists, and of other audiences."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from contatto.audiences.model import (
     FileAction,
     Fingerprint,
     ListKind,
+    Lookalike,
     LookalikeSize,
 )
 from contatto.kit import errors
@@ -164,6 +165,24 @@ def _change_members(tx: Tx, audience: Audience, action: FileAction, paths: Seque
     if action is FileAction.REPLACE:
         store.delete_members(tx, audience)
     store.save_members(tx, audience, prints)
+
+
+def keep_lookalike(
+    tx: Tx, audience: Audience, prints: Sequence[Fingerprint], known: int, lift: float | None
+) -> None:
+    """Put the members of a lookalike that were found in place of those before, if it is still there."""
+    changed = replace(audience, updated_at=tx.now)
+    if store.find_audience_by_number(tx, audience.business_id, audience.number) is None:
+        return
+    store.delete_members(tx, audience)
+    store.save_members(tx, audience, prints)
+    store.record_audience(tx, changed)
+    store.save_lookalike(tx, Lookalike(audience.id, audience.business_id, tx.now, known, lift))
+
+
+def drop_viewers(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:
+    """Take viewers who were found out of all audiences of a business."""
+    store.delete_prints(tx, business_id, prints)
 
 
 def delete_audiences(tx: Tx, account: AdAccount, numbers: Sequence[int]) -> None:

@@ -111,6 +111,11 @@ class AudienceId(Answer, frozen=True):
 
 
 class AudienceInfo(Answer, frozen=True):
+    """An audience; ``expected_lift`` (extension) is that of a lookalike with members.
+
+    It says how many times as likely as all viewers who can be reached they become good leads.
+    """
+
     audience_id: IdText
     custom_audience_id: IdText
     name: str
@@ -118,6 +123,7 @@ class AudienceInfo(Answer, frozen=True):
     audience_sub_type: Literal["NORMAL"]
     calculate_type: str | None
     cover_num: int
+    expected_lift: float | None
     is_valid: bool
     is_expiring: bool
     shared: bool
@@ -174,7 +180,10 @@ async def create_custom_audience(
 async def create_lookalike(
     request: Request, caller: ApiCaller, body: CreateLookalike
 ) -> Answered[AudienceId]:
-    """Make an audience of those most like another one. It is kept with its spec; delivery finds the likes."""
+    """Make an audience of viewers who most likely become good leads, without those of another audience.
+
+    Delivery finds them within minutes, and anew each night.
+    """
     spec = body.lookalike_spec
 
     def check(tx: Tx, account: AdAccount) -> None:
@@ -265,6 +274,7 @@ async def get_custom_audiences(request: Request, caller: ApiCaller) -> Answered[
 
 def _shown(tx: Tx, business_id: str, found: list[Audience]) -> list[AudienceInfo]:
     sizes = store.count_members(tx, business_id, {audience.id for audience in found})
+    searched = store.list_lookalikes(tx, business_id, {audience.id for audience in found})
     return [
         AudienceInfo(
             audience_id=str(audience.number),
@@ -274,6 +284,7 @@ def _shown(tx: Tx, business_id: str, found: list[Audience]) -> list[AudienceInfo
             audience_sub_type="NORMAL",
             calculate_type=audience.calculate_type or None,
             cover_num=sizes.get(audience.id, 0),
+            expected_lift=searched[audience.id].lift if audience.id in searched else None,
             is_valid=True,
             is_expiring=False,
             shared=False,

@@ -29,6 +29,29 @@ class LookalikeSize(StrEnum):
     BROAD = "BROAD"
 
 
+@dataclass(frozen=True, slots=True)
+class LookalikeSpec:
+    """What a lookalike asks for; ``with_source`` says that the people of its source are taken in too."""
+
+    size: LookalikeSize
+    with_source: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lookalike:
+    """What the last search for the members of a lookalike told.
+
+    ``known`` viewers could be reached; ``lift`` is how many times their mean chance of a good lead that of
+    the members is, None while nobody was found.
+    """
+
+    audience_id: str
+    business_id: str
+    found_at: datetime
+    known: int
+    lift: float | None
+
+
 class AudienceState(StrEnum):
     """Whether an audience reaches somebody."""
 

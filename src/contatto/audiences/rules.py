@@ -11,7 +11,15 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from contatto.audiences.model import Audience, AudienceKind, AudienceState, Fingerprint, ListKind
+from contatto.audiences.model import (
+    Audience,
+    AudienceKind,
+    AudienceState,
+    Fingerprint,
+    ListKind,
+    LookalikeSize,
+    LookalikeSpec,
+)
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_
@@ -224,6 +232,14 @@ def source_text(audience: Audience) -> str:
         return N_("Like the people of")
     key = conversion_of(audience) if audience.kind is AudienceKind.RULE else audience.calculate_type
     return _SOURCES.get(key, N_("List of hashed values"))
+
+
+def lookalike_of(audience: Audience) -> LookalikeSpec:
+    """What a lookalike asks for."""
+    spec = json.loads(audience.spec or "{}")
+    return LookalikeSpec(
+        LookalikeSize(spec.get("audience_size", LookalikeSize.BALANCED)), bool(spec.get("include_source"))
+    )
 
 
 def source_number(audience: Audience) -> int | None:

@@ -3,9 +3,22 @@
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, String, Table, func, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    and_,
+    func,
+    or_,
+    select,
+)
 
-from contatto.audiences.model import Audience, AudienceFile, AudienceKind, Fingerprint
+from contatto.audiences.model import Audience, AudienceFile, AudienceKind, Fingerprint, Lookalike
 from contatto.audiences.rules import split_prints
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, tenant, text
@@ -48,6 +61,18 @@ audience_files = Table(
 )
 
 
+lookalikes = Table(
+    "audience_lookalikes",
+    metadata,
+    Column("audience_id", String(36), primary_key=True),
+    tenant(),
+    instant("found_at"),
+    Column("known", Integer, nullable=False),
+    Column("lift", Float),
+)
+"""When the members of lookalikes were found, among how many viewers, and how much better they are."""
+
+
 def save_file(tx: Tx, file: AudienceFile) -> None:
     tx.insert(audience_files, row_of(file))
 
@@ -77,6 +102,11 @@ def record_audience(tx: Tx, audience: Audience) -> None:
 def delete_audience(tx: Tx, audience: Audience) -> None:
     """Delete an audience with its members."""
     delete_members(tx, audience)
+    tx.execute(
+        lookalikes.delete().where(
+            lookalikes.c.business_id == audience.business_id, lookalikes.c.audience_id == audience.id
+        )
+    )
     mine = (audiences.c.business_id == audience.business_id, audiences.c.id == audience.id)
     tx.execute(audiences.delete().where(*mine))
 
@@ -131,6 +161,33 @@ def count_members(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict
         .group_by(audience_members.c.audience_id)
     )
     return {audience_id: int(count) for audience_id, count in map(tuple, tx.execute(grouped))}
+
+
+def save_lookalike(tx: Tx, found: Lookalike) -> None:
+    """Put what a search told in place of what the one before did."""
+    row = row_of(found)
+    changed = {name: row[name] for name in ("found_at", "known", "lift")}
+    tx.execute(tx.upsert(lookalikes).on_conflict_do_update(index_elements=["audience_id"], set_=changed), row)
+
+
+def list_lookalikes(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict[str, Lookalike]:
+    """What the last searches told, by audience; one that was not looked for yet is left out."""
+    mine = select(lookalikes).where(
+        lookalikes.c.business_id == business_id, lookalikes.c.audience_id.in_(sorted(audience_ids))
+    )
+    return {each.audience_id: each for each in tx.list(Lookalike, mine)}
+
+
+def list_due_lookalikes(tx: Tx, before: datetime, before_if_empty: datetime) -> list[Audience]:
+    """Lookalikes of all businesses that were not looked for since a time, or found nobody before another."""
+    due = or_(
+        lookalikes.c.found_at.is_(None),
+        lookalikes.c.found_at < before,
+        and_(lookalikes.c.lift.is_(None), lookalikes.c.found_at < before_if_empty),
+    )
+    found = audiences.outerjoin(lookalikes, lookalikes.c.audience_id == audiences.c.id)
+    wanted = select(audiences).select_from(found).where(audiences.c.kind == AudienceKind.LOOKALIKE, due)
+    return tx.list(Audience, wanted.order_by(audiences.c.business_id, audiences.c.number))
 
 
 def list_members(tx: Tx, business_id: str, audience_id: str) -> frozenset[Fingerprint]:

@@ -94,7 +94,7 @@ def _describe(candidates: Iterable[Candidate]) -> Iterator[AdGroupLine | AdLine]
     for each in candidates:
         if each.ad_group.number not in told:
             told.add(each.ad_group.number)
-            yield describe_group(each.ad_group, each.timezone)
+            yield describe_group(each.ad_group, each.live.campaign, each.timezone)
         yield describe_ad(each.live)
 
 

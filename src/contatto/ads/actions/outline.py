@@ -5,7 +5,7 @@ from contatto.ads.actions.accounts import find_channel, load_facts
 from contatto.ads.actions.publishing import NO_PAGES
 from contatto.ads.model import AdGroup, BudgetMode, Campaign, Facts, NodeFilter, Spent
 from contatto.ads.ports import SpendPort
-from contatto.ads.rules.delivering import Above
+from contatto.ads.rules.delivering import Above, add_spent
 from contatto.ads.rules.outline import Node, build_outline
 from contatto.ads.store import nodes as store
 from contatto.kit.db.tx import Tx
@@ -26,7 +26,14 @@ def _load_above(
 ) -> list[tuple[AdGroup, Above]]:
     """Each ad group with what its delivery depends on."""
     day = local_day(micros(tx.now), account.timezone)
-    spent = tx.ports[SpendPort].list_spent(tx, account.business_id, {group.id for group in groups}, day)
+    shared = [name for name, campaign in campaigns.items() if campaign.budget_micros is not None]
+    under = store.list_ad_group_ids(tx, account.business_id, shared) if shared else {}
+    names = {group.id for group in groups}.union(*under.values())
+    spent = tx.ports[SpendPort].list_spent(tx, account.business_id, names, day)
+    of_campaign = {
+        campaign_id: add_spent([spent.get(name, Spent()) for name in groups_under])
+        for campaign_id, groups_under in under.items()
+    }
     known: dict[tuple[str, tuple[str, ...]], Facts] = {}
     found: list[tuple[AdGroup, Above]] = []
     for group in groups:
@@ -37,6 +44,7 @@ def _load_above(
         of_group = spent.get(group.id, Spent())
         ever = of_group.ever_micros if group.budget_mode is BudgetMode.TOTAL else 0
         if group.campaign_id in campaigns:
-            above = Above(campaigns[group.campaign_id], known[key], of_group.day_micros, ever)
+            shared_spent = of_campaign.get(group.campaign_id, Spent())
+            above = Above(campaigns[group.campaign_id], known[key], of_group.day_micros, ever, shared_spent)
             found.append((group, above))
     return found

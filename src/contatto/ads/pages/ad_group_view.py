@@ -15,7 +15,7 @@ from contatto.ads.rules.names import tell_apart
 from contatto.ads.rules.settings import least_budget_micros
 from contatto.ads.rules.typed import AdGroupForm
 from contatto.audiences.model import AudienceKind
-from contatto.audiences.store import count_members, list_audiences
+from contatto.audiences.store import count_members, list_audiences, list_lookalikes
 from contatto.capture import store as switches
 from contatto.channels import store as channels
 from contatto.kit.db.tx import Tx
@@ -59,6 +59,7 @@ def load_choices(tx: Tx, campaign: Campaign, account: AdAccount) -> dict[str, An
         [(one.name, f"{one.platform.value.capitalize()} {one.handle or one.external_id}") for one in homes]
     )
     members = count_members(tx, account.business_id, [one.id for one in found])
+    searched = list_lookalikes(tx, account.business_id, [one.id for one in found])
     modes = [mode for mode in BUDGET_MODES if mode is not BudgetMode.INFINITE or campaign.budget_micros]
     return {
         "campaign": {
@@ -80,6 +81,7 @@ def load_choices(tx: Tx, campaign: Campaign, account: AdAccount) -> dict[str, An
                 "name": one.name,
                 "kind": KINDS[one.kind],
                 "members": members.get(one.id, 0),
+                "lift": searched[one.id].lift if one.id in searched else None,
             }
             for one in found
         ],

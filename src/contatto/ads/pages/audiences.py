@@ -21,7 +21,7 @@ from contatto.ads.actions.accounts import load_ad_account
 from contatto.ads.actions.audiences import Uses, delete_unused_audiences, load_uses
 from contatto.ads.pages.views import field_errors
 from contatto.audiences import actions, rules, store
-from contatto.audiences.model import Audience, AudienceKind, ListKind, LookalikeSize
+from contatto.audiences.model import Audience, AudienceKind, ListKind, Lookalike, LookalikeSize
 from contatto.channels.store import list_accounts
 from contatto.kit import errors
 from contatto.kit.api_types import number_of
@@ -84,7 +84,11 @@ async def show_audiences(request: Request, caller: PageCaller) -> HTMLResponse:
 
 @dataclass(frozen=True, slots=True)
 class _AudienceRow:
-    """An audience, how large it is, and what uses it; ``like`` is the one that it looks like."""
+    """An audience, how large it is, and what uses it; ``like`` is the one that it looks like.
+
+    ``lift`` says how many times as likely as others the members of a lookalike become good leads; None
+    where there are none. ``known`` are the viewers that its members were looked for among.
+    """
 
     number: str
     name: str
@@ -100,11 +104,14 @@ class _AudienceRow:
     changed_at: datetime
     account_name: str
     like: str
+    lift: float | None
+    known: int
 
 
 def _rows(tx: Tx, account: AdAccount) -> list[_AudienceRow]:
     found = store.list_audiences(tx, account.business_id, account.id)
     sizes = store.count_members(tx, account.business_id, {audience.id for audience in found})
+    searched = store.list_lookalikes(tx, account.business_id, {audience.id for audience in found})
     uses = load_uses(tx, account)
     names = {audience.number: audience.name for audience in found}
     return [
@@ -114,12 +121,15 @@ def _rows(tx: Tx, account: AdAccount) -> list[_AudienceRow]:
             uses[audience.number],
             account.name,
             names.get(rules.source_number(audience) or 0, ""),
+            searched.get(audience.id),
         )
         for audience in found
     ]
 
 
-def _row(audience: Audience, size: int, uses: Uses, account_name: str, like: str) -> _AudienceRow:
+def _row(
+    audience: Audience, size: int, uses: Uses, account_name: str, like: str, searched: Lookalike | None
+) -> _AudienceRow:
     state = rules.state_of(audience, size)
     return _AudienceRow(
         number=str(audience.number),
@@ -136,6 +146,8 @@ def _row(audience: Audience, size: int, uses: Uses, account_name: str, like: str
         changed_at=audience.updated_at,
         account_name=account_name,
         like=like,
+        lift=searched.lift if searched else None,
+        known=searched.known if searched else 0,
     )
 
 

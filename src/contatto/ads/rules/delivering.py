@@ -1,12 +1,12 @@
 """Whether an ad group or an ad is being shown, and if not, why: the first reason that holds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from contatto.ads.model import Ad, AdGroup, Audit, BudgetMode, Campaign, Facts, NodeStatus
+from contatto.ads.model import Ad, AdGroup, Audit, BudgetMode, Campaign, Facts, NodeStatus, Spent
 from contatto.ads.rules import goals
 from contatto.kit.i18n import N_
 
@@ -69,6 +69,9 @@ PROBLEMS: Final = frozenset({Delivering.REJECTED, Delivering.NOT_ELIGIBLE, Deliv
 """States that only somebody's work ends."""
 
 
+NOTHING: Final = Spent()
+
+
 @dataclass(frozen=True, slots=True)
 class Above:
     """What an ad group's delivery depends on besides itself; spend is in micros."""
@@ -77,6 +80,8 @@ class Above:
     facts: Facts
     spent_today: int = 0
     spent_ever: int = 0
+    of_campaign: Spent = NOTHING
+    """What all ad groups of the campaign have spent."""
 
 
 def is_showing(found: Delivering) -> bool:
@@ -136,19 +141,31 @@ def _group_hurdles(ad_group: AdGroup, above: Above, now: datetime) -> Iterator[D
         yield Delivering.NOT_STARTED
     if ad_group.ends_at is not None and ad_group.ends_at <= now:
         yield Delivering.ENDED
-    if is_spent(ad_group, above):
-        total = ad_group.budget_mode is BudgetMode.TOTAL
-        yield Delivering.SPENT if total else Delivering.SPENT_TODAY
+    yield from _spent_hurdles(ad_group, above)
 
 
-def is_spent(ad_group: AdGroup, above: Above) -> bool:
-    """Whether nothing is left of the budget, of the whole one or of the day's."""
-    budget = ad_group.budget_micros
+def _spent_hurdles(ad_group: AdGroup, above: Above) -> Iterator[Delivering]:
+    own = Spent(above.spent_today, above.spent_ever)
+    for node, spent in ((ad_group, own), (above.campaign, above.of_campaign)):
+        if is_spent(node, spent):
+            total = node.budget_mode is BudgetMode.TOTAL
+            yield Delivering.SPENT if total else Delivering.SPENT_TODAY
+
+
+def is_spent(node: AdGroup | Campaign, spent: Spent) -> bool:
+    """Whether nothing is left of a budget, of the whole one or of the day's."""
+    budget = node.budget_micros
     if budget is None:
         return False
-    if ad_group.budget_mode is BudgetMode.TOTAL:
-        return above.spent_ever >= budget
-    return above.spent_today >= most_of_day(ad_group.budget_mode, budget)
+    if node.budget_mode is BudgetMode.TOTAL:
+        return spent.ever_micros >= budget
+    return spent.day_micros >= most_of_day(node.budget_mode, budget)
+
+
+def add_spent(spent: Iterable[Spent]) -> Spent:
+    """What several ad groups have spent together."""
+    found = list(spent)
+    return Spent(sum(each.day_micros for each in found), sum(each.ever_micros for each in found))
 
 
 def most_of_day(mode: BudgetMode, budget_micros: int) -> float:

@@ -189,6 +189,19 @@ def list_ad_groups_by_id(tx: Tx, business_id: str, ad_group_ids: Collection[str]
     return tx.list(AdGroup, _NAMED_AD_GROUPS, values) if ad_group_ids else []
 
 
+_NAMED_CAMPAIGNS: Final = select(campaigns).where(
+    campaigns.c.business_id == bindparam("of", type_=String),
+    campaigns.c.id.in_(_NAMED),
+    campaigns.c.budget_micros.is_not(None),
+)
+
+
+def list_campaigns_with_budget(tx: Tx, business_id: str, campaign_ids: Collection[str]) -> list[Campaign]:
+    """Those of some campaigns that have a budget, by their ids."""
+    values = {"of": business_id, "named": sorted(campaign_ids)}
+    return tx.list(Campaign, _NAMED_CAMPAIGNS, values) if campaign_ids else []
+
+
 def find_ad_group_by_number(tx: Tx, business_id: str, number: int) -> AdGroup | None:
     """An ad group by the API's ``adgroup_id``."""
     return tx.find(AdGroup, _mine(ad_groups, business_id, ad_groups.c.number == number))
@@ -270,6 +283,17 @@ def list_live_ads(tx: Tx, business_id: str) -> list[LiveAd]:
         for ad in tx.list(Ad, active_ads)
         if ad.ad_group_id in by_group and ad.campaign_id in by_campaign
     ]
+
+
+def list_ad_group_ids(tx: Tx, business_id: str, campaign_ids: Iterable[str]) -> dict[str, list[str]]:
+    """All ad groups of campaigns, whatever their status, by the id of the campaign; each has a list."""
+    under: dict[str, list[str]] = {campaign_id: [] for campaign_id in campaign_ids}
+    wanted = select(ad_groups.c.campaign_id, ad_groups.c.id).where(
+        ad_groups.c.business_id == business_id, ad_groups.c.campaign_id.in_(sorted(under))
+    )
+    for campaign_id, ad_group_id in map(tuple, tx.execute(wanted)):
+        under[campaign_id].append(ad_group_id)
+    return under
 
 
 def list_ads_in_review(tx: Tx) -> list[Ad]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from contatto.ads.model import Spent
+from contatto.ads.rules.delivering import add_spent
+from contatto.ads.store.nodes import list_ad_group_ids
 from contatto.delivery.model.decisions import Candidate
 from contatto.delivery.model.ledger import Balance, Grant, Promise
-from contatto.delivery.rules.competing import LEAST_VIEW_MICROS, budget_left
+from contatto.delivery.rules.competing import LEAST_VIEW_MICROS, budget_left, has_budget
 from contatto.delivery.rules.sharing import Want, share_budgets
 from contatto.delivery.store import ledger
 from contatto.kit.db.tx import Tx
@@ -71,15 +73,19 @@ def take_grants(
     for name, amount in (each for of_server in held.values() for each in of_server.items()):
         taken[name] = taken.get(name, 0) + amount
     rooms = _rooms(tx, business_id, server_id, groups.values())
+    rooms |= _campaign_rooms(tx, business_id, groups.values(), days, taken)
     granted = share_budgets(wants, taken, rooms, others=len(held))
     until = now + GRANT_US
-    rows = [
-        Grant(business_id, want.ad_group_id, server_id, want.ad_account_id, granted[want.ad_group_id], until)
+    bounded = {
+        want.ad_group_id
         for want in wants
-        if want.left is not None or want.ad_account_id in rooms
+        if want.left is not None or any(name in rooms for name in want.purses)
+    }
+    rows = [
+        Grant(business_id, name, server_id, groups[name].ad_group.ad_account_id, granted[name], until)
+        for name in sorted(bounded)
     ]
     ledger.save_grants(tx, business_id, server_id, rows)
-    bounded = {row.ad_group_id for row in rows}
     return {
         name: Till(granted[name] if name in bounded else math.inf, days[each.timezone], until)
         for name, each in groups.items()
@@ -96,7 +102,55 @@ def _want(candidate: Candidate, used: Used, spent: Spent) -> Want:
     least = max(LEAST_VIEW_MICROS, min(used.view_micros, LEAST_VIEWS * LEAST_VIEW_MICROS))
     wanted = max(AHEAD * used.micros, LEAST_VIEWS * least)
     left = budget_left(ad_group, spent)
-    return Want(ad_group.id, ad_group.ad_account_id, left, wanted, LEAST_VIEW_MICROS)
+    purses = (ad_group.ad_account_id, ad_group.campaign_id)
+    return Want(ad_group.id, purses, left, wanted, LEAST_VIEW_MICROS)
+
+
+def _campaign_rooms(
+    tx: Tx, business_id: str, candidates: Iterable[Candidate], days: Mapping[str, str],
+    taken: Mapping[str, int],
+) -> dict[str, int]:  # fmt: skip
+    """What is left to grant in each campaign with a budget.
+
+    ``taken`` is what others hold and what is promised, by ad group: those that are paused now count too.
+    """
+    campaigns = {
+        each.live.campaign.id: (each.live.campaign, each.timezone)
+        for each in candidates
+        if has_budget(each.live.campaign)
+    }
+    spent = load_campaign_spent(
+        tx, business_id, {name: days[timezone] for name, (_, timezone) in campaigns.items()}
+    )
+    rooms = {}
+    for name, (campaign, _) in campaigns.items():
+        left = budget_left(campaign, spent[name].spent)
+        held = sum(taken.get(ad_group_id, 0) for ad_group_id in spent[name].ad_group_ids)
+        rooms[name] = max((left or 0) - held, 0)
+    return rooms
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignSpent:
+    """What the ad groups of a campaign were charged together, those that are paused or deleted too."""
+
+    ad_group_ids: tuple[str, ...]
+    spent: Spent
+
+
+def load_campaign_spent(tx: Tx, business_id: str, day_of: Mapping[str, str]) -> dict[str, CampaignSpent]:
+    """What campaigns were charged on a day each, and ever; by their ids."""
+    if not day_of:
+        return {}
+    under = list_ad_group_ids(tx, business_id, day_of)
+    spent: dict[str, Spent] = {}
+    for day in sorted(set(day_of.values())):
+        here = [name for campaign, names in under.items() if day_of[campaign] == day for name in names]
+        spent |= ledger.list_spent(tx, business_id, here, day)
+    return {
+        campaign: CampaignSpent(tuple(names), add_spent([spent.get(name, Spent()) for name in names]))
+        for campaign, names in under.items()
+    }
 
 
 def _rooms(tx: Tx, business_id: str, server_id: str, candidates: Iterable[Candidate]) -> dict[str, int]:

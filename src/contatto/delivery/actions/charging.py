@@ -5,15 +5,16 @@ The ledger, the touch and the log that delivery learns from are written in one t
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from contatto.ads.model import AdGroup, BudgetMode, Spent
-from contatto.ads.store.nodes import list_ad_groups_by_id
+from contatto.ads.model import AdGroup, Campaign, Spent
+from contatto.ads.store.nodes import list_ad_groups_by_id, list_campaigns_with_budget
+from contatto.delivery.actions.budgeting import load_campaign_spent
 from contatto.delivery.model.ledger import ChargedDay
 from contatto.delivery.model.log import EntryKind
 from contatto.delivery.model.trials import TrialDay
-from contatto.delivery.rules.competing import charge_left
+from contatto.delivery.rules.competing import charge_left, has_budget
 from contatto.delivery.store import ledger
 from contatto.delivery.store import log as entries
 from contatto.delivery.store.trials import save_trial_days
@@ -29,11 +30,18 @@ _KINDS: Final = {TouchKind.VIEW: EntryKind.VIEW, TouchKind.CLICK: EntryKind.CLIC
 
 
 @dataclass(slots=True)
-class _Room:
-    """What may still be charged in an ad group on a day, and what was charged just now."""
+class _Budget:
+    """The budget of an ad group or a campaign: what was spent on each day, and charged just now."""
 
-    left: int | None
-    taken: int = 0
+    node: AdGroup | Campaign
+    spent: dict[str, Spent]
+    taken: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def left(self, day: str) -> int | None:
+        """What may still be charged on a day; None where there is no budget."""
+        before = self.spent[day]
+        ever = before.ever_micros + sum(self.taken.values())
+        return charge_left(self.node, Spent(before.day_micros + self.taken[day], ever))
 
 
 type Purse = tuple[str, str]
@@ -129,42 +137,45 @@ def _charge(
     tx: Tx, business_id: str, impressions: list[Impression], owners: Mapping[str, str]
 ) -> list[Touch]:
     priced = [each.touch for each in impressions if each.touch.cost_micros]
-    rooms: dict[tuple[str, str], _Room] = {}
-    groups: dict[str, AdGroup] = {
-        group.id: group
-        for group in list_ad_groups_by_id(tx, business_id, {each.ad_group_id for each in priced})
-    }
+    budgets = _load_budgets(tx, business_id, priced)
     accounts = {each.ad_account_id for each in priced}
     left_of = _load_rooms(tx, business_id, accounts, is_placed=bool(owners))
-    group_taken: defaultdict[str, int] = defaultdict(int)
-    for day in sorted({each.day for each in priced}):
-        here = {each.ad_group_id for each in priced if each.day == day}
-        spent = ledger.list_spent(tx, business_id, here, day)
-        for name in here:
-            left = charge_left(groups[name], spent.get(name, Spent())) if name in groups else None
-            rooms[name, day] = _Room(left)
     charged: list[Touch] = []
     for each in impressions:
         touch, amount = each.touch, each.touch.cost_micros
         if amount:
-            room = rooms[touch.ad_group_id, touch.day]
-            taken = room.taken
-            if touch.ad_group_id in groups and _is_total(groups[touch.ad_group_id]):
-                taken = group_taken[touch.ad_group_id]
-            if room.left is not None:
-                amount = min(amount, max(room.left - taken, 0))
+            paying = budgets.get(touch.ad_group_id, [])
+            for budget in paying:
+                left = budget.left(touch.day)
+                amount = amount if left is None else min(amount, left)
             purse: Purse = (owners.get(each.placement, ""), touch.ad_account_id)
             if purse in left_of or purse[0]:  # with an operator there is nothing without a balance
                 amount = min(amount, left_of.get(purse, 0))
                 left_of[purse] = left_of.get(purse, 0) - amount
-            room.taken += amount
-            group_taken[touch.ad_group_id] += amount
+            for budget in paying:
+                budget.taken[touch.day] += amount
         charged.append(replace(touch, cost_micros=amount))
     return charged
 
 
-def _is_total(ad_group: AdGroup) -> bool:
-    return ad_group.budget_mode is BudgetMode.TOTAL
+def _load_budgets(tx: Tx, business_id: str, priced: Sequence[Touch]) -> dict[str, list[_Budget]]:
+    """The budgets that pay for each ad group: its own, and that of its campaign if there is one."""
+    groups = list_ad_groups_by_id(tx, business_id, {each.ad_group_id for each in priced})
+    days = sorted({each.day for each in priced})
+    budgets = {group.id: [_Budget(group, {})] for group in groups}
+    for day in days:
+        spent = ledger.list_spent(tx, business_id, budgets.keys(), day)
+        for name, own in budgets.items():
+            own[0].spent[day] = spent.get(name, Spent())
+    campaigns = list_campaigns_with_budget(tx, business_id, {group.campaign_id for group in groups})
+    shared = {each.id: _Budget(each, {}) for each in campaigns if has_budget(each)}
+    for day in days:
+        for name, found in load_campaign_spent(tx, business_id, dict.fromkeys(shared, day)).items():
+            shared[name].spent[day] = found.spent
+    for group in groups:
+        if group.campaign_id in shared:
+            budgets[group.id].append(shared[group.campaign_id])
+    return budgets
 
 
 def _entry(touch: Touch, nonce: int) -> entries.NewEntry:

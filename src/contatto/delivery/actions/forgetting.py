@@ -1,9 +1,11 @@
 """Forgetting viewers in the log that delivery learns from, for whoever erases their leads."""
 
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
+from contatto.audiences.actions import drop_viewers
 from contatto.delivery.actions.serving import encode_record, read_record
 from contatto.delivery.model.log import NOBODY, Record
 from contatto.delivery.rules.asking import OURS
@@ -42,6 +44,7 @@ def forget_viewers(tx: Tx, gone: Gone) -> set[str]:
         body = encode_record(without_viewer(read_record(each.body)))
         entries.record_body(tx, business_id, each.seq, body)
     entries.record_nobody(tx, business_id, persons | known_as)
+    drop_viewers(tx, business_id, {UUID(viewer).bytes for viewer in known_as})
     return set()
 
 

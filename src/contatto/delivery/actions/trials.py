@@ -11,7 +11,7 @@ from contatto.ads.store.nodes import list_ad_groups, list_campaigns
 from contatto.delivery.actions.serving import read_record
 from contatto.delivery.model.log import Entry, EntryKind
 from contatto.delivery.model.trials import TrialDay
-from contatto.delivery.rules.trials import BUCKETS, Arm, Lift, measure_lift
+from contatto.delivery.rules.trials import BUCKETS, Arm, Lift, Pair, add_arms, measure_lift
 from contatto.delivery.store import log as entries
 from contatto.delivery.store.trials import delete_old_trials, list_trials, save_trial_days
 from contatto.kit.db.tx import Tx
@@ -93,19 +93,28 @@ def _sums(by_part: Mapping[tuple[str, Goal], list[TrialDay]]) -> list[CampaignLi
 
 
 def _measure(campaign: Campaign | None, goal: Goal, days: Sequence[TrialDay]) -> CampaignLift:
-    learned = _arm_of(goal, [day for day in days if day.trial > 0])
-    by_lot = _arm_of(goal, [day for day in days if day.trial < 0])
-    return CampaignLift(campaign, goal, learned, by_lot, measure_lift(learned, by_lot))
+    by_group: dict[str, list[TrialDay]] = {}
+    for day in days:
+        by_group.setdefault(day.ad_group_id, []).append(day)
+    pairs = [
+        Pair(
+            _arm_of(goal, [day for day in own if day.trial > 0]),
+            _arm_of(goal, [day for day in own if day.trial < 0]),
+        )
+        for own in by_group.values()
+    ]
+    learned, by_lot = add_arms([each.learned for each in pairs]), add_arms([each.by_lot for each in pairs])
+    return CampaignLift(campaign, goal, learned, by_lot, measure_lift(pairs))
 
 
 def _arm_of(goal: Goal, days: Sequence[TrialDay]) -> Arm:
-    came, spent = [0] * BUCKETS, [0] * BUCKETS
+    came, seen = [0] * BUCKETS, [0] * BUCKETS
     for day in days:
         bucket = abs(day.trial) - 1
         came[bucket] += day.leads if goal is Goal.LEAD else day.conversations
-        spent[bucket] += day.charged_micros
-    views = sum(day.views for day in days)
-    return Arm(views, sum(spent), sum(came), tuple(zip(came, spent, strict=True)))
+        seen[bucket] += day.views
+    spent = sum(day.charged_micros for day in days)
+    return Arm(sum(seen), spent, sum(came), tuple(zip(came, seen, strict=True)))
 
 
 def purge_trials(tx: Tx) -> int:

@@ -101,9 +101,10 @@ class ArmInfo(Answer, frozen=True):
 class LiftInfo(Answer, frozen=True):
     """What learning brought to the ad groups of one goal in a campaign, in the last 28 days.
 
-    ``lift`` is 0.23 for 23 % more conversions for the same money than with ads drawn by lot, ``low`` and
-    ``high`` are its 95 % interval. All are null as long as there is too little: then so many conversions
-    are ``missing`` of those served by lot, or of the others. Without a ``campaign_id``: all campaigns.
+    ``lift`` is 0.23 for 23 % more conversions in the same number of views than with ads drawn by lot, at
+    the same prices; ``low`` and ``high`` are its 95 % interval. All are null as long as there is too
+    little: then so many conversions are ``missing`` of those served by lot, or of the others. Without a
+    ``campaign_id``: all campaigns.
     """
 
     campaign_id: str

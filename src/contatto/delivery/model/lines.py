@@ -68,7 +68,7 @@ class Line(msgspec.Struct, tag_field="type", gc=False):
 
 
 class AdGroupLine(Line, tag="adgroup"):
-    """An ad group as it is from now on."""
+    """An ad group as it is from now on; ad groups of one campaign share its budget, if it has one."""
 
     adgroup_id: Id
     advertiser_id: Id
@@ -86,6 +86,9 @@ class AdGroupLine(Line, tag="adgroup"):
     ends_ts: Ts | None = None
     click_window_s: Window | None = 7 * 86_400
     view_window_s: Window | None = 86_400
+    campaign_id: str = ""
+    campaign_mode: BudgetMode = BudgetMode.INFINITE
+    campaign_micros: Amount | None = None
 
 
 class AdLine(Line, tag="ad"):

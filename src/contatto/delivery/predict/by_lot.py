@@ -1,55 +1,54 @@
-"""Drawing the ad of a viewer by lot, as delivery would that has learned nothing about people or ads."""
+"""Drawing the ad of a viewer by lot, at the price that the place has for those who are served as learned."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from contatto.delivery.model.log import Record
-from contatto.delivery.predict.groups import Group
 from contatto.delivery.predict.market import Market
-from contatto.delivery.rules.columns import A_GROUP, G_AVAILABLE, G_MULTIPLIER, HEADS
+from contatto.delivery.rules.columns import A_GROUP
 from contatto.delivery.rules.hashing import chance
-
-_PRIOR_VIEWS: Final = 500.0
-"""What is expected of a viewer of whom nothing is known says as much as so many views of the ad group."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """The ad that was drawn, by the API's number; offer and price are micros of a thousand views."""
+    """The ad that was drawn, by the API's number, and the chance that it had."""
 
     ad: int
-    offer: int
-    price: int
     propensity: float
 
 
-def draw_ad(market: Market, record: Record) -> Lot | None:
-    """Draw among the ads of a record whose offers reach the floor, each alike; None when none does.
+def draw_ad(market: Market, record: Record, offer: int) -> Lot | None:
+    """Draw among the ads of a record that may serve; None when none of them can pay for the place.
 
-    The auction for a viewer of whom nothing is known was just held: its scratch arrays hold the ads that may
-    serve, with what a view of each is expected to bring.
+    The auction as learned was just held: the scratch arrays hold the ads that may serve. An ad group is drawn
+    with the chance of its views so far, so that each has the share of these places that it has of all others,
+    and its budget pays for as many. Of its ads each is drawn alike.
+
+    Args:
+        market: the marketplace.
+        record: the decision; it is drawn with its seed.
+        offer: what the winner as learned offers for the place: whoever is drawn has this much left.
     """
     groups = market.groups
-    offers: list[tuple[int, int, int]] = []
-    for place, ad in enumerate(groups.able.tolist()):
+    can_pay = {
+        groups.by_number[each.number]
+        for each in record.groups
+        if each.available >= offer and each.multiplier > 0.0
+    }
+    by_group: dict[int, list[int]] = {}
+    for ad in groups.able.tolist():
         if ad < 0:
             break
         group = int(groups.ads[ad, A_GROUP])
-        rate = _rate_of(groups.groups[group], float(groups.raws[place, 2 * HEADS]))
-        worth = float(groups.table[group, G_MULTIPLIER]) * rate * 1_000.0
-        offers.append((ad, group, int(min(worth, float(groups.table[group, G_AVAILABLE])))))
-    able = [each for each in offers if each[2] >= max(record.floor_micros, 1)]
-    if not able:
-        return None
-    lot = chance(np.uint64(record.seed), np.uint64(record.number))
-    ad, group, offer = able[min(int(lot * len(able)), len(able) - 1)]
-    other = max((each[2] for each in offers if each[1] != group), default=0)
-    price = min(offer, max(record.floor_micros, other))
-    return Lot(int(groups.ad_ids[ad]), offer, price, 1.0 / len(able))
-
-
-def _rate_of(group: Group, expected: float) -> float:
-    """Conversions for each view of an ad group so far, shrunk to what is expected of anybody."""
-    return (group.earned() + _PRIOR_VIEWS * expected) / (group.views + _PRIOR_VIEWS)
+        if group in can_pay:
+            by_group.setdefault(group, []).append(ad)
+    weights = {group: groups.groups[group].views + 1 for group in by_group}
+    total = sum(weights.values())
+    left = chance(np.uint64(record.seed), np.uint64(record.number)) * total
+    for group, ads in by_group.items():
+        if left < weights[group]:
+            ad = ads[min(int(left / weights[group] * len(ads)), len(ads) - 1)]
+            return Lot(int(groups.ad_ids[ad]), weights[group] / total / len(ads))
+        left -= weights[group]
+    return None

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -75,6 +75,9 @@ class Group:
     expected: float = 0.0
     ahead: float = math.inf
     """How much may be spent under the present budget before multipliers are set anew."""
+    campaign_plan: Plan = field(default_factory=Plan)
+    """That of the campaign, where it has a budget and this is the first of its ad groups that serve."""
+    campaign_paced: float = 0.0
 
     @property
     def counted(self) -> int:
@@ -195,7 +198,7 @@ class Groups:
         if before.timezone != line.timezone or not group.day_until:
             group.day_from, group.day_until = day_bounds(now, line.timezone)
         self._set_offset(group, now)
-        group.plan = Plan()
+        group.plan, group.campaign_plan = Plan(), Plan()
         self.curves.clear()
         self.refresh(group)
         return group
@@ -268,6 +271,8 @@ class Groups:
                 self._set_offset(group, now)
                 if group.line.budget_mode is BudgetMode.DAY:
                     group.plan = Plan()
+                if group.line.campaign_mode is BudgetMode.DAY:
+                    group.campaign_plan = Plan()
                 self.refresh(group)
 
     def fade(self, newest: NDArray[np.float64]) -> None:
@@ -283,11 +288,11 @@ class Groups:
                 [
                     msgspec.to_builtins(group.line), group.number, group.day_from, group.day_until,
                     group.spent_day, group.spent_ever, group.promised,
-                    [group.plan.from_s, group.plan.until_s, group.plan.spent, group.plan.amount],
+                    _figures_of(group.plan),
                     group.views, group.clicks, group.conversations, group.spam, group.leads, group.predicted,
                     group.began_at, group.wanted, group.spent_then, group.correction, group.paced,
                     group.is_paced, group.cost_factor, group.lately_spent, group.lately_expected,
-                    group.expected, group.ahead,
+                    group.expected, group.ahead, _figures_of(group.campaign_plan), group.campaign_paced,
                 ]
                 for group in self.groups
             ],
@@ -314,10 +319,20 @@ GROUP_ARRAYS: Final = (
 """The tables of `Groups` that are kept with its state."""
 
 
+_FIELDS: Final = [each.name for each in fields(Group)]
+_PLAN, _CAMPAIGN_PLAN = _FIELDS.index("plan"), _FIELDS.index("campaign_plan")
+
+
 def _restored(line: Any, number: int, *figures: Any) -> Group:
     made: list[Any] = [msgspec.convert(line, AdGroupLine), number, *figures]
-    made[7] = Plan(*figures[5])
+    made[_PLAN] = Plan(*made[_PLAN])
+    if len(made) > _CAMPAIGN_PLAN:  # a model of before campaigns had budgets has none
+        made[_CAMPAIGN_PLAN] = Plan(*made[_CAMPAIGN_PLAN])
     return Group(*made)
+
+
+def _figures_of(plan: Plan) -> list[float]:
+    return [plan.from_s, plan.until_s, plan.spent, plan.amount]
 
 
 def _serves(line: AdGroupLine, country: str) -> bool:

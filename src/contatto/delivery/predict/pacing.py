@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from contatto.delivery.model.lines import BidType, BudgetMode, Pacing
 from contatto.delivery.predict.groups import Group, Groups
+from contatto.delivery.predict.pools import Share, pace_campaigns
 from contatto.delivery.predict.traffic import Traffic, amount_between, cumulate
 from contatto.delivery.rules.budgets import (
     FAST_S,
@@ -48,9 +49,11 @@ def steer_groups(groups: Groups, traffic: Traffic, rates: NDArray[np.float64], n
         now: the time.
     """
     opened = sum(1 for group in groups.groups if groups.table[group.number, G_OPEN])
+    shares = pace_campaigns(groups, traffic, rates, now)
     for group in groups.groups:
-        rate = float(rates[group.number])
-        groups.table[group.number, G_MULTIPLIER] = _multiplier(groups, group, traffic, rate, now, opened)
+        rate, share = float(rates[group.number]), shares.get(group.number)
+        found = _multiplier(groups, group, traffic, rate, now, opened if share is None else share)
+        groups.table[group.number, G_MULTIPLIER] = found
 
 
 def target_of(group: Group) -> float:
@@ -59,16 +62,21 @@ def target_of(group: Group) -> float:
     return float(line.bid_micros or 0) if line.bid_type is BidType.CUSTOM else 0.0
 
 
-def _multiplier(groups: Groups, group: Group, traffic: Traffic, rate: float, now: int, opened: int) -> float:
+def _multiplier(
+    groups: Groups, group: Group, traffic: Traffic, rate: float, now: int, among: int | Share
+) -> float:
+    """The multiplier of an ad group ``among`` so many that are open, or by the budget of its campaign."""
     target = target_of(group)
     is_free = goal_units(group.line) == math.inf
-    if is_free:
+    if is_free and isinstance(among, int):
         group.is_paced = False
         paced = math.inf
         if not target:
-            return find_quantile(groups.counts[group.number], min(max(1.0 / (opened + 1), 0.05), 0.5))
+            return find_quantile(groups.counts[group.number], min(max(1.0 / (among + 1), 0.05), 0.5))
     else:
-        paced = _pace(groups, group, traffic, rate, now)
+        paced = math.inf if is_free else _pace(groups, group, traffic, rate, now)
+        if isinstance(among, Share) and among.multiplier < paced:
+            paced, group.wanted = among.multiplier, among.wanted
     if not target:
         group.is_paced = True
         return paced

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from contatto.delivery.model.lines import AdGroupLine, AdLine, Decision, RequestLine
 from contatto.delivery.model.log import NOBODY, Features, GroupThen, Record
-from contatto.delivery.predict.by_lot import Lot, draw_ad
+from contatto.delivery.predict.by_lot import draw_ad
 from contatto.delivery.predict.fields import BUSY, MOST_FIELDS, Fields, Hashed, Values
+from contatto.delivery.predict.groups import Group
 from contatto.delivery.predict.learned import VIEWER_ARRAYS
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.marketplace import Marketplace
@@ -257,44 +258,56 @@ class Replica:
 def answer(market: Market, record: Record) -> None:
     """Hold the auction of a record as it stands, and write the answer into it; nothing is promised here."""
     groups = market.groups
-    rows = groups.by_number.rows_of(each.number for each in record.groups)
-    groups.table[rows, G_AVAILABLE] = [each.available for each in record.groups]
+    rows = _set_available(market, record)
     groups.table[rows, G_MULTIPLIER] = [each.multiplier for each in record.groups]
     groups.table[rows, G_OFFSET] = [each.offset_s for each in record.groups]
     _hold(market, record)
 
 
+def _set_available(market: Market, record: Record) -> NDArray[np.int64]:
+    """Set what is left of the budgets of a record, which each auction changes; rows of its ad groups."""
+    rows = market.groups.by_number.rows_of(each.number for each in record.groups)
+    market.groups.table[rows, G_AVAILABLE] = [each.available for each in record.groups]
+    return rows
+
+
 def _hold(market: Market, record: Record) -> None:
     """Hold the auction of a record, whose ad groups stand in their table as the record says."""
-    market.seed, market.requests = record.seed, record.number - 1
+    market.groups.able[:] = -1
+    decision, shown = _hold_for(market, record, record.ads, record.floor_micros)
     lot = None
-    if record.trial < 0:
-        lot = _draw_lot(market, record)
-        if lot is None:
-            return
-    ads, floor = (record.ads, record.floor_micros) if lot is None else ([lot.ad], 1)
-    decision, shown = _hold_for(market, record, ads, floor, record.viewer, record.features)
-    if shown is None or decision.ad_id is None or decision.adgroup_id is None:
+    if record.trial < 0 and shown is not None:
+        market.snapshots.give_back(shown)
+        lot = draw_ad(market, record, decision.offer_micros)
+        restore_viewer(market, market.viewers.by_id[record.viewer], record.known)
+        _set_available(market, record)
+        shown = None if lot is None else _hold_for(market, record, [lot.ad], 1)[1]
+    if shown is None:
         return
-    record.ad, record.ad_group = int(decision.ad_id), int(decision.adgroup_id)
+    groups = market.groups
+    record.ad, record.ad_group = int(groups.ad_ids[shown.ad]), _number_of(groups.groups[shown.group])
     record.offer_micros, record.price_micros = decision.offer_micros, decision.price_micros
-    record.propensity, record.p, record.raw = decision.propensity, shown.p, shown.raw
-    if lot is not None:
-        record.offer_micros, record.price_micros, record.propensity = lot.offer, lot.price, lot.propensity
+    record.propensity = decision.propensity if lot is None else lot.propensity
+    record.p, record.raw = shown.p, shown.raw
     record.shown = _pack_features(market, shown)
     market.snapshots.give_back(shown)
     if record.placement:
         settle_record(record)
 
 
+def _number_of(group: Group) -> int:
+    return int(group.line.adgroup_id)
+
+
 def _hold_for(
-    market: Market, record: Record, ads: Sequence[int], floor: int, viewer: str, features: dict[str, Any]
+    market: Market, record: Record, ads: Sequence[int], floor: int
 ) -> tuple[Decision, Shown | None]:
     """Hold an auction for the place of a record, and promise nothing."""
+    market.seed, market.requests = record.seed, record.number - 1
     groups, records, name = market.groups, market.records, str(record.nonce)
     groups.ads[:, A_ON] = 0
     groups.ads[groups.ad_by_number.rows_of(ads), A_ON] = 1
-    line = RequestLine(record.ts, name, viewer, record.country, features, floor)
+    line = RequestLine(record.ts, name, record.viewer, record.country, record.features, floor)
     decision = decide_request(market, line, _ignore)
     shown = records.shown.pop(name)
     records.kept.pop()
@@ -302,17 +315,6 @@ def _hold_for(
         records.promised.pop()
         groups.groups[shown.group].promised -= shown.price
     return decision, shown
-
-
-def _draw_lot(market: Market, record: Record) -> Lot | None:
-    """Draw the ad of a viewer who is served by lot, by what ads are worth to somebody who is not known."""
-    forget_stranger(market)
-    market.groups.able[:] = -1
-    _, shown = _hold_for(market, record, record.ads, record.floor_micros, NOBODY, {})
-    if shown is not None:
-        market.snapshots.give_back(shown)
-    market.requests = record.number - 1
-    return draw_ad(market, record)
 
 
 def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Record:

@@ -6,6 +6,7 @@ multiplier is then read off the landscape: prices of recent requests by the mult
 them. It is the least one whose requests cost what the plan wants in the coming hour.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -84,6 +85,16 @@ def find_multiplier(
     before = float(total[place - 1]) if place else 0.0
     inside = (need - before) / max(float(total[place]) - before, 1e-9)
     return multiplier_at(place + min(inside, 1.0))
+
+
+def spend_at(prices: NDArray[np.float64], multiplier: float) -> float:
+    """What the requests cost that a multiplier wins; see `find_multiplier` for the landscape."""
+    if multiplier <= 0.0:
+        return 0.0
+    place = (math.log2(multiplier) - LOWEST_OCTAVE) * BINS_AN_OCTAVE
+    whole = min(max(int(place), 0), len(prices))
+    inside = float(prices[whole]) * (place - whole) if whole < len(prices) and place > 0.0 else 0.0
+    return float(prices[:whole].sum()) + inside
 
 
 def find_quantile(counts: NDArray[np.float64], share: float) -> float:

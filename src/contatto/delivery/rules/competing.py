@@ -9,6 +9,7 @@ from contatto.ads.model import (
     BidType,
     BillingEvent,
     BudgetMode,
+    Campaign,
     LiveAd,
     Pacing,
     Spent,
@@ -36,7 +37,7 @@ _MODES: Final = {
 }
 
 
-def describe_group(ad_group: AdGroup, timezone: str) -> AdGroupLine:
+def describe_group(ad_group: AdGroup, campaign: Campaign, timezone: str) -> AdGroupLine:
     """An ad group as the marketplace knows it; a business is one advertiser there.
 
     A bid for a click (CPC) is no target for a conversion: it bounds the price of the click instead.
@@ -58,6 +59,9 @@ def describe_group(ad_group: AdGroup, timezone: str) -> AdGroupLine:
         ends_ts=None if ad_group.ends_at is None else max(micros(ad_group.ends_at), 0),
         click_window_s=(WINDOW_DAYS[ad_group.click_window] or 0) * _DAY_S,
         view_window_s=(WINDOW_DAYS[ad_group.view_window] or 0) * _DAY_S,
+        campaign_id=str(campaign.number),
+        campaign_mode=_MODES[campaign.budget_mode],
+        campaign_micros=campaign.budget_micros,
     )
 
 
@@ -92,22 +96,30 @@ def price_of(ad_group: AdGroup, price_micros: int, p_click: float) -> Price:
     return Price(0, click)
 
 
-def budget_left(ad_group: AdGroup, spent: Spent) -> int | None:
-    """What may still be promised of a budget, in micros; None for one without end."""
-    if ad_group.budget_micros is None or ad_group.budget_mode is BudgetMode.INFINITE:
+def has_budget(node: AdGroup | Campaign) -> bool:
+    """Whether an ad group or a campaign has a budget of its own."""
+    return node.budget_micros is not None and node.budget_mode is not BudgetMode.INFINITE
+
+
+def budget_left(node: AdGroup | Campaign, spent: Spent) -> int | None:
+    """What may still be promised of a budget, in micros; None for one without end.
+
+    A campaign has spent what all of its ad groups have.
+    """
+    if node.budget_micros is None or not has_budget(node):
         return None
-    if ad_group.budget_mode is BudgetMode.TOTAL:
-        return max(ad_group.budget_micros - spent.ever_micros, 0)
-    return max(int(most_of_day(ad_group.budget_mode, ad_group.budget_micros)) - spent.day_micros, 0)
+    if node.budget_mode is BudgetMode.TOTAL:
+        return max(node.budget_micros - spent.ever_micros, 0)
+    return max(int(most_of_day(node.budget_mode, node.budget_micros)) - spent.day_micros, 0)
 
 
-def charge_left(ad_group: AdGroup, spent: Spent) -> int | None:
+def charge_left(node: AdGroup | Campaign, spent: Spent) -> int | None:
     """What may still be charged to a budget, whatever was promised; None for one without end.
 
     A view that comes late counts on another day than it was promised on: so up to 125 % of a day's budget.
     """
-    if ad_group.budget_micros is None or ad_group.budget_mode is BudgetMode.INFINITE:
+    if node.budget_micros is None or not has_budget(node):
         return None
-    if ad_group.budget_mode is BudgetMode.TOTAL:
-        return max(ad_group.budget_micros - spent.ever_micros, 0)
-    return max(int(ad_group.budget_micros * MOST_OF_DAY) - spent.day_micros, 0)
+    if node.budget_mode is BudgetMode.TOTAL:
+        return max(node.budget_micros - spent.ever_micros, 0)
+    return max(int(node.budget_micros * MOST_OF_DAY) - spent.day_micros, 0)

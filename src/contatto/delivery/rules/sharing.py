@@ -14,37 +14,40 @@ from dataclasses import dataclass
 class Want:
     """What a process would like to hold of a budget; ``left`` is None where there is no limit.
 
+    ``purses`` are those that pay too, and that others share: the ad account, the campaign with a budget.
     ``least`` is what one view costs: less is of no use.
     """
 
     ad_group_id: str
-    ad_account_id: str
+    purses: tuple[str, ...]
     left: int | None
     wanted: int
     least: int
 
 
 def share_budgets(
-    wants: Sequence[Want], held_or_promised: Mapping[str, int], accounts: Mapping[str, int], others: int
+    wants: Sequence[Want], held_or_promised: Mapping[str, int], purses: Mapping[str, int], others: int
 ) -> dict[str, int]:
     """What a process is granted of each budget.
 
     Args:
         wants: what it would like.
         held_or_promised: by ad group, what others hold and what is promised.
-        accounts: what is left to grant in ad accounts that are limited.
+        purses: what is left to grant of those that are limited.
         others: how many other processes serve.
     """
-    rooms = dict(accounts)
+    rooms = dict(purses)
     granted: dict[str, int] = {}
     for want in wants:
         amount = want.wanted
         if want.left is not None:
             free = max(want.left - held_or_promised.get(want.ad_group_id, 0), 0)
             amount = _share(free, want, others)
-        if want.ad_account_id in rooms:
-            amount = min(amount, _share(rooms[want.ad_account_id], want, others))
-            rooms[want.ad_account_id] -= amount
+        limited = [name for name in want.purses if name in rooms]
+        for name in limited:
+            amount = min(amount, _share(rooms[name], want, others))
+        for name in limited:
+            rooms[name] -= amount
         granted[want.ad_group_id] = amount
     return granted
 

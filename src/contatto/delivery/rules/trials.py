@@ -2,13 +2,14 @@
 
 Theory. Viewers with consent fall into groups by a keyed hash of whom delivery remembers them as, so a person
 stays in one group and nobody can tell which from outside. Groups 1 to BUCKETS are served as learned, groups
--1 to -BUCKETS by lot. For these an ad group offers the same for everybody: what a conversion is worth to it
-now, times its conversions for each view so far (at first: those that are expected of anybody). Of the ads
-whose offer reaches the floor one is drawn, each alike. It pays as in any auction: the floor or the best offer
-of another ad group, never more than its own.
+-1 to -BUCKETS by lot. Both are sold the same places at the same prices: the auction is held as learned for
+everybody, and says whether the place is filled and what it costs. By lot, any ad group that can pay is drawn
+instead of the winner, with the chance of its share of views. So only who sees what differs between both,
+and conversions for each view tell what learning brings.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,13 +39,13 @@ def trial_of(viewer: str, share: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What one way of serving spent and brought, in all its groups. Money is micros."""
+    """What one way of serving spent and brought, in all groups of viewers. Money is micros."""
 
     views: int
     spend_micros: int
     conversions: int
     by_bucket: tuple[tuple[int, int], ...]
-    """Conversions and spend of each group."""
+    """Conversions and views of each group of viewers."""
 
     @property
     def cost_micros(self) -> int | None:
@@ -53,8 +54,16 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """What an ad group brought where it was chosen as learned, and where it was drawn."""
+
+    learned: Arm
+    by_lot: Arm
+
+
+@dataclass(frozen=True, slots=True)
 class Lift:
-    """How much more conversions the same money brings as learned than by lot: 0.23 for 23 % more.
+    """How much more conversions the same views bring as learned than by lot: 0.23 for 23 % more.
 
     ``low`` and ``high`` bound it with 95 % confidence. All three are None while there is too little, and
     ``missing`` then says how many more conversions it takes of those served by lot, and of the others.
@@ -66,32 +75,55 @@ class Lift:
     missing: tuple[int, int] = (0, 0)
 
 
-def measure_lift(learned: Arm, by_lot: Arm) -> Lift:
-    """Compare conversions for the same money, on the scale of logarithms.
+def add_arms(arms: Sequence[Arm]) -> Arm:
+    """Several ad groups that were served in one way, in sum."""
+    parts = [[arm.by_bucket[bucket] for arm in arms] for bucket in range(BUCKETS)]
+    return Arm(
+        sum(arm.views for arm in arms),
+        sum(arm.spend_micros for arm in arms),
+        sum(arm.conversions for arm in arms),
+        tuple((sum(came for came, _ in part), sum(views for _, views in part)) for part in parts),
+    )
 
-    Viewers are the ones who are drawn, so the variance of an arm is that of its groups of viewers (the
-    delta method for a ratio of sums), and the quantile is Student's, with the degrees of freedom of Welch.
 
-    Source: W. G. Cochran, Sampling Techniques (ratio estimators); B. L. Welch, Biometrika 34 (1947).
+def measure_lift(pairs: Sequence[Pair]) -> Lift:
+    """Compare conversions of ad groups with those that lots would have had in as many views of each.
+
+    Learning spends more views on the ad groups that have more to gain; so each is compared with itself, and
+    one that was not seen both ways is left out. Viewers are the ones who are drawn, so the variance is that
+    of their groups (the delta method for a ratio of sums), and the quantile is Student's, with the degrees
+    of freedom of Welch.
+
+    Source: W. G. Cochran, Sampling Techniques (ratio estimators, standardisation); B. L. Welch, Biometrika 34
+    (1947).
     """
-    missing = tuple(max(ENOUGH_CONVERSIONS - arm.conversions, 0) for arm in (by_lot, learned))
-    if any(missing) or not by_lot.spend_micros or not learned.spend_micros:
-        return Lift(None, None, None, (missing[0], missing[1]))
-    ratio = _log_rate(learned) - _log_rate(by_lot)
-    variances = [_variance(learned), _variance(by_lot)]
+    both = [pair for pair in pairs if pair.learned.views and pair.by_lot.views]
+    came = sum(pair.learned.conversions for pair in both)
+    by_lot = sum(pair.by_lot.conversions for pair in both)
+    missing = (max(ENOUGH_CONVERSIONS - by_lot, 0), max(ENOUGH_CONVERSIONS - came, 0))
+    if any(missing):
+        return Lift(None, None, None, missing)
+    factors = [pair.learned.views / pair.by_lot.views for pair in both]
+    expected = sum(factor * pair.by_lot.conversions for factor, pair in zip(factors, both, strict=True))
+    ratio = math.log(came / expected)
+    variances = [
+        _variance([(1.0 / came, pair.learned) for pair in both]) or 1.0 / came,
+        _variance([(each / expected, pair.by_lot) for each, pair in zip(factors, both, strict=True)])
+        or 1.0 / by_lot,
+    ]
     freedom = sum(variances) ** 2 / sum(each**2 / (BUCKETS - 1) for each in variances)
     reach = _student(freedom) * math.sqrt(sum(variances))
     return Lift(math.expm1(ratio), math.expm1(ratio - reach), math.expm1(ratio + reach))
 
 
-def _log_rate(arm: Arm) -> float:
-    return math.log(arm.conversions) - math.log(arm.spend_micros)
-
-
-def _variance(arm: Arm) -> float:
-    """The variance of the logarithm of conversions for the money."""
-    apart = [(came / arm.conversions - spent / arm.spend_micros) ** 2 for came, spent in arm.by_bucket]
-    return BUCKETS / (BUCKETS - 1) * sum(apart) or 1.0 / arm.conversions
+def _variance(weighed: Sequence[tuple[float, Arm]]) -> float:
+    """The variance of the logarithm of a weighed sum of conversions, each for as many views as there were."""
+    apart = [0.0] * BUCKETS
+    for weight, arm in weighed:
+        rate = arm.conversions / arm.views
+        for bucket, (came, views) in enumerate(arm.by_bucket):
+            apart[bucket] += weight * (came - rate * views)
+    return BUCKETS / (BUCKETS - 1) * sum(each**2 for each in apart)
 
 
 def _student(freedom: float) -> float:

@@ -136,9 +136,11 @@ def find_decision(tx: Tx, business_id: str, nonce: int) -> Entry | None:
     return _first(tx, select(log).where(mine))
 
 
-def list_decisions(tx: Tx, business_id: str, limit: int) -> list[Entry]:
-    """The latest decisions of a business, latest first."""
+def list_decisions(tx: Tx, business_id: str, limit: int, before_seq: int | None = None) -> list[Entry]:
+    """The latest decisions of a business, latest first; those before a number, if one is given."""
     mine = _mine(business_id, log.c.kind == EntryKind.DECISION)
+    if before_seq is not None:
+        mine = and_(mine, log.c.seq < before_seq)
     found = select(log).where(mine).order_by(log.c.seq.desc()).limit(limit)
     return [_opened(tx, row) for row in tx.execute(found).mappings()]
 

@@ -46,10 +46,11 @@ class PlacementForm(BaseModel):
 
 
 class DecisionForm(BaseModel):
-    """What an operator decides of a business."""
+    """What an operator decides of a business: whether it takes part, or what it really advertises."""
 
     business_id: Annotated[str, Field(max_length=36)] = ""
-    state: AdmissionState = AdmissionState.ADMITTED
+    state: AdmissionState | None = None
+    category: Category | None = None
     reason: Annotated[str, Field(max_length=1_000)] = ""
 
 
@@ -134,10 +135,13 @@ async def post_placement(
 async def post_decision(
     request: Request, caller: FormCaller, form: Annotated[DecisionForm, Form()]
 ) -> Response:
-    """Admit, refuse or suspend a business."""
+    """Admit, refuse or suspend a business, or correct its category."""
 
     def work(tx: Tx, operator: Operator) -> None:
-        admitting.decide_admission(tx, operator, form.business_id, form.state, form.reason)
+        if form.category is not None:
+            admitting.set_category(tx, operator, form.business_id, form.category)
+        if form.state is not None:
+            admitting.decide_admission(tx, operator, form.business_id, form.state, form.reason)
 
     return await _act(request, caller, Permission.ADMINISTER, work, "businesses")
 

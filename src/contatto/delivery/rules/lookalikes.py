@@ -1,0 +1,44 @@
+"""Whom a lookalike takes in: those of the viewers that delivery knows who most likely become good leads.
+
+Theory. What makes a good lead is learned from all ads together, which finds more of them than comparing
+people with the few of a source (docs/decisions/0085). A viewer's score is the chance that a view becomes a
+lead that is no spam, as the mean over the ad groups that look for the audience.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from contatto.audiences.model import LookalikeSize
+
+SHARES: Final = {LookalikeSize.NARROW: 0.01, LookalikeSize.BALANCED: 0.05, LookalikeSize.BROAD: 0.10}
+"""Which part of the viewers who can be reached is taken in."""
+LEAST_KNOWN: Final = 100
+"""Among fewer viewers nobody stands out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Who was found: ``lift`` is how many times the chance of all ``known`` ones theirs is."""
+
+    viewers: tuple[str, ...]
+    known: int
+    lift: float | None
+
+
+def choose_alike(scores: Mapping[str, float], size: LookalikeSize, left_out: Collection[str]) -> Alike:
+    """The viewers with the best scores.
+
+    Args:
+        scores: of the viewers, by whom delivery remembers them as; 0 for one who cannot be reached.
+        size: how many are taken in.
+        left_out: who is not taken in: the people of the source.
+    """
+    able = {viewer: score for viewer, score in scores.items() if score > 0.0 and viewer not in left_out}
+    if len(able) < LEAST_KNOWN:
+        return Alike((), len(able), None)
+    order = sorted(able, key=lambda viewer: (-able[viewer], viewer))
+    chosen = tuple(order[: max(round(SHARES[size] * len(order)), 1)])
+    mean = sum(able.values()) / len(able)
+    lift = sum(able[viewer] for viewer in chosen) / len(chosen) / mean
+    return Alike(chosen, len(able), lift)
