@@ -34,6 +34,7 @@ WITHOUT_BUSINESS = {
     "accounts/store.py:list_businesses": "For timers and the operator, who works for all of them.",
     "ads/store/nodes.py:find_any_ad": "For the operator, who reviews the ads of all of them.",
     "ads/store/nodes.py:list_ads_in_review": "For the operator, who reviews the ads of all of them.",
+    "audiences/store.py:list_due_lookalikes": "For the timer, who works for all of them.",
     "alerts/store/browsers.py:has_session": "One person's own, in each of their businesses.",
     "alerts/store/records.py:has_due_alert": "For the timer, who works for all of them.",
     "alerts/store/records.py:list_alerted_businesses": "For the worker, who works for all of them.",

@@ -60,11 +60,10 @@ IMPERSONAL: Final = {
     "labels", "crm_event_sets", "audiences", "forms", "form_versions", "default_forms", "saved_replies",
     "automatic_messages", "reply_targets", "subscriptions", "campaigns", "ad_groups", "ads",
     "welcome_messages", "measured_ads", "saved_reports", "report_tasks", "report_counts", "report_progress",
-    "audience_lookalikes",
     "changed_days", "sealed_files", "dropped_views", "ad_drafts", "lead_looks", "form_pictures",
     # ids alone: of touches, conversions, events, jobs, requests and acts
     "alerts", "touches", "conversions", "events", "outbox_jobs", "answered_requests", "audit_entries",
-    "rate_limits", "known_logins", "outbound_requests", "viewer_links",
+    "rate_limits", "known_logins", "outbound_requests", "viewer_links", "audience_lookalikes",
     # what delivery learns from; the log loses the person (delivery/test_forgetting.py)
     "delivery_log", "delivery_models", "delivery_states", "delivery_streams", "delivery_trials",
     # what marked chats say, by hashed pieces of words, and how many there are
