@@ -147,6 +147,11 @@ def test_every_language_writes_digits_that_everybody_reads(lang: str) -> None:
     assert words.number(None) == words.percent(None) == words.money(None, "SGD") == "–"
 
 
+def test_a_zero_has_no_sign_whichever_was_written_first() -> None:
+    words = translator_for("it")
+    assert [words.number(-0.0), words.number(0), words.percent(-0.0)] == ["0", "0", "0,00%"]
+
+
 @pytest.mark.parametrize("lang", [lang for lang in LANGUAGES if lang != SOURCE])
 def test_plural_forms_part_the_numbers_as_the_locale_data_do(lang: str) -> None:
     catalogue = read_catalogue(lang)

@@ -2,7 +2,7 @@
 
 import gettext
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -74,13 +74,12 @@ class _CataloguedWords:
         return self.number(value) if type(value) in (int, float) else value
 
     def number(self, value: float | None) -> str:
-        return NONE if value is None else str(format_decimal(value, locale=self._locale))
+        return NONE if value is None else _write_number(self._locale, value + 0)  # a zero has no sign
 
     def percent(self, value: float | None) -> str:
         if value is None:
             return NONE
-        pattern = self._locale.percent_formats[None].pattern.replace("0", "0.00")
-        return str(format_percent(value, pattern, locale=self._locale))
+        return _write_percent(self._locale, value + 0)
 
     def country(self, code: str) -> str:
         return str(self._locale.territories.get(code, code))
@@ -88,11 +87,31 @@ class _CataloguedWords:
     def money(self, amount_micros: int | None, currency: str) -> str:
         if amount_micros is None:
             return NONE
-        units = to_units(amount_micros)
-        amount = f"#,##0{'.' if decimal_places(currency) else ''}{'0' * decimal_places(currency)}"
-        code_first = self._locale.currency_formats["standard"].pattern.lstrip("\u200e\u200f").startswith("¤")
-        pattern = f"¤¤ {amount}" if code_first else f"{amount} ¤¤"
-        return str(format_currency(units, currency, pattern, self._locale, currency_digits=False))
+        return _write_money(self._locale, amount_micros, currency)
+
+
+_KEPT: Final = 4_096
+"""Numbers as they are written that are kept: a page of a report has some hundred, and many of them again."""
+
+
+@lru_cache(maxsize=_KEPT)
+def _write_number(locale: Locale, value: float) -> str:
+    return str(format_decimal(value, locale=locale))
+
+
+@lru_cache(maxsize=_KEPT)
+def _write_percent(locale: Locale, value: float) -> str:
+    pattern = locale.percent_formats[None].pattern.replace("0", "0.00")
+    return str(format_percent(value, pattern, locale=locale))
+
+
+@lru_cache(maxsize=_KEPT)
+def _write_money(locale: Locale, amount_micros: int, currency: str) -> str:
+    units = to_units(amount_micros)
+    amount = f"#,##0{'.' if decimal_places(currency) else ''}{'0' * decimal_places(currency)}"
+    code_first = locale.currency_formats["standard"].pattern.lstrip("\u200e\u200f").startswith("¤")
+    pattern = f"¤¤ {amount}" if code_first else f"{amount} ¤¤"
+    return str(format_currency(units, currency, pattern, locale, currency_digits=False))
 
 
 def _read_catalogue(lang: str) -> gettext.NullTranslations:
