@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from contatto.delivery.predict import classes, learned, pacing, stepping, teaching, waiting
+from contatto.delivery.predict import classes, learned, pacing, pairs, stepping, teaching, waiting
 from contatto.delivery.rules import columns
 
 _NOTHING = 1e-9
@@ -82,6 +82,7 @@ PARTS: dict[str, Part] = {
     "viewer x ad feature": _family(columns.F_TASTE),
     "viewer's history": _family(columns.F_COUNTED),
     "classes of viewers": _attribute(classes, "LEAST_GAIN", float("inf")),
+    "pairs of fields": _attribute(pairs, "LEAST_GAIN", float("inf")),
     "request x ad": _family(columns.F_ASKED_AD),
     "request x ad feature": _family(columns.F_ASKED_FEATURE),
     "features of the ad": _family(columns.F_AD_FEATURE),
