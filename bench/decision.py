@@ -7,10 +7,13 @@ takes. Where the machine is busy with other work, `cpu_us` tells more than the p
 """
 
 import asyncio
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
@@ -92,7 +95,30 @@ def add_parts(report: Report, home: Path, ad_groups: int, count: int) -> None:
 
 
 def add_lock_step(report: Report, ads: int, count: int) -> None:
-    """Ask `contatto deliver` line by line: each request is answered before the next one is written."""
+    """Ask `contatto deliver` line by line: each request is answered before the next one is written.
+
+    The program and who asks share one core, as the protocol has it: of two, one would sleep in between, and
+    each answer would wait for it to wake.
+    """
+    with _on_one_core():
+        _lock_step(report, ads, count)
+
+
+@contextmanager
+def _on_one_core() -> Iterator[None]:
+    """Keep this process, and those that it starts, on one core."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _lock_step(report: Report, ads: int, count: int) -> None:
     program = [str(Path(sys.executable).with_name("contatto")), "deliver", "--seed", "1"]
     process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     into, out = process.stdin, process.stdout
