@@ -6,8 +6,10 @@ very same rows of the first table with the driver alone: in groups of the size t
 with a commit each.
 
 *Sustained* counts from the first request until nothing waits any more, so what came in faster than it was
-settled is no gain. ``driver_us`` is the CPU of this process, which shares the processors. The waiting times
-are from the moment when a message was due to be sent until others see its lead.
+settled is no gain; ``waiting_half`` and ``waiting_end`` say what was left at two moments, so whether it lags
+behind more and more. ``driver_us`` is the CPU of this process, which shares the processors and is in no
+other figure; ``statements`` are those of a message, in the server and all workers. The waiting times are
+from the moment when a message was due to be sent until others see its lead.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from bench.intake_parts.serving import (
     Place,
     add_accounts,
     count_groups,
+    count_statements,
     count_stored,
     count_waiting,
     list_new_leads,
@@ -122,7 +125,7 @@ def bench_storing(report: Report, engine: str, places: Places, count: int) -> No
 def bench_sustained(report: Report, name: str, place: Place, count: int, workers: int) -> None:
     """Stored and settled for two minutes at most; two moments say whether more and more waits."""
     sent, waiting = make_sent(place, WARMING + count), list[int]()
-    with running(place, workers) as server:
+    with running(place, workers, counts=True) as server:
         asyncio.run(send_all(server.port, sent.requests[:WARMING]))
         wait_until_settled(place, WARMING)
         cpu, own, started = server.cpu_s_of_each(), time.process_time(), time.perf_counter()
@@ -140,6 +143,7 @@ def bench_sustained(report: Report, name: str, place: Place, count: int, workers
         f"{name}: stored and settled, sustained",
         cost,
         done,
+        statements=count_statements(place) / (WARMING + done),
         behind_s=ended - answered,
         waiting_half=waiting[0],
         waiting_end=waiting[1],

@@ -13,7 +13,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import emit
 from contatto.kit.settings import Settings
-from contatto.kit.work import PeriodicJob, QueuedWork
+from contatto.kit.work import MANY, SEVERAL, PeriodicJob, QueuedWork, run_queued
 from contatto.wiring import install
 
 
@@ -90,3 +90,30 @@ def test_a_commit_wakes_the_work_that_it_concerns_and_no_other(
 
     asyncio.run(work())
     assert asked.count("receipts") == 1
+
+
+def test_where_several_come_at_once_more_are_let_gather() -> None:
+    one_by_one, together = (
+        QueuedWork("work", lambda _: True, lambda _: 0, gather_s=0.1, busy_s=busy_s) for busy_s in (0.0, 0.5)
+    )
+    assert [one_by_one.gather_after(count) for count in (0, SEVERAL, 1_000)] == [0.1] * 3
+    assert [together.gather_after(count) for count in (0, 1, SEVERAL, 1_000)] == [0.1, 0.1, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_between_batches_of_several_it_waits_and_after_a_full_one_it_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, waiting = list[str](), [1, SEVERAL, MANY, SEVERAL]
+
+    async def rest(_: float) -> None:
+        steps.append("rests")
+
+    def run_batch(_: Tx) -> int:
+        steps.append(str(waiting[0]))
+        return waiting.pop(0)
+
+    monkeypatch.setattr("contatto.kit.work.asyncio.sleep", rest)
+    queued = QueuedWork("work", lambda _: bool(waiting), run_batch, busy_s=0.5)
+    assert asyncio.run(run_queued(database, queued)) == 1 + SEVERAL + MANY + SEVERAL
+    assert steps == ["1", str(SEVERAL), "rests", str(MANY), str(SEVERAL)]

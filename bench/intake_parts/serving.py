@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from contatto.wiring import install
 from contatto.worker import Worker
 
 SERVED: Final = "served.json"
+WORKED: Final = ".worked.json"
 _SHIFT: Final = 5_000 << 22
 """Numbers of leads of five seconds: so long a transaction may stay open behind later ones."""
 
@@ -102,12 +104,12 @@ def add_accounts(place: Place, world: World, count: int) -> list[ChannelAccount]
 def running(place: Place, workers: int, first: str = "pass", *, counts: bool = False) -> Iterator[Running]:
     """A server; on SQLite the worker is in its process, on PostgreSQL so many are beside it.
 
-    ``first`` is a statement that their processes begin with; with `counts` the server counts statements.
+    ``first`` is a statement that their processes begin with; with `counts` each of them counts statements.
     """
     port, on_postgres = free_port(), bool(place.url)
     worker = "in_process" if workers and not on_postgres else "separate"
     codes = [f"serve({str(place.home)!r}, {place.url!r}, {port}, {worker!r}, counts={counts})"]
-    codes += [f"work({str(place.home)!r}, {place.url!r})"] * (workers if on_postgres else 0)
+    codes += [f"work({str(place.home)!r}, {place.url!r}, counts={counts})"] * (workers if on_postgres else 0)
     processes = [
         subprocess.Popen([sys.executable, "-c", f"from bench.intake_parts.serving import *; {first}; {code}"])
         for code in codes
@@ -122,13 +124,17 @@ def running(place: Place, workers: int, first: str = "pass", *, counts: bool = F
             end(process)
 
 
-def work(home: str, url: str) -> None:
+def work(home: str, url: str, *, counts: bool = False) -> None:
     """A worker's process, as `contatto worker`."""
     set_up_logs("warning", "json")
     context = Place(Path(home), url).open()
+    statements = Statements(context) if counts else None
     with suppress(KeyboardInterrupt):
         asyncio.run(_work(context))
     context.db.close()
+    if statements:
+        told = Path(home) / f"{os.getpid()}{WORKED}"
+        told.write_text(json.dumps({"statements": statements.count}))
 
 
 async def _work(context: Context) -> None:
@@ -162,8 +168,9 @@ def count_groups(place: Place) -> int:
 
 
 def count_statements(place: Place) -> int:
-    """How many statements the server made that counted them there last."""
-    return int(json.loads((place.home / SERVED).read_text())["statements"])
+    """How many statements the server made that counted them there last, and all workers that did."""
+    told = [place.home / SERVED, *place.home.glob(f"*{WORKED}")]
+    return sum(int(json.loads(each.read_text())["statements"]) for each in told)
 
 
 def count_waiting(tx: Tx) -> int:

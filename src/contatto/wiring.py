@@ -247,18 +247,16 @@ PORTS: Final = Parts(
 
 
 def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]:
-    """Work that waits in tables; each runs by itself, and so do ``parallel`` batches of deliveries.
-
-    Each has turns of its own; the first looks at once, the others help where much waits.
-    """
+    """Work that waits in tables, each by itself, and so do ``parallel`` batches of deliveries."""
     return (
         *(
             QueuedWork(
                 "receipts",
                 receipts.WAITING.is_due,
-                partial(settle_receipts, turns=Turns(receipts.WAITING)),
+                partial(settle_receipts, turns=Turns(receipts.WAITING)),  # each has turns of its own
                 in_background=False,
                 gather_s=0.2 if number else 0.005,
+                busy_s=0.04,
                 tables=receipts.WAITING.tables,
             )
             for number in range(parallel)

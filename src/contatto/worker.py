@@ -61,13 +61,13 @@ class Worker:
                 tasks.create_task(self._try("prepare", self._prepare))
                 for work in self._installation.queued_work(self._db.parallel_batches):
                     run = partial(run_queued, self._db, work)
-                    tasks.create_task(self._repeat(work.name, run, work.gather_s, work.tables))
+                    tasks.create_task(self._repeat(work.name, run, work.gather_after, work.tables))
                 run = partial(drain.run_all, self._db)
-                tasks.create_task(self._repeat("outbox", run, SOON_S, drain.tables))
+                tasks.create_task(self._repeat("outbox", run, lambda _: SOON_S, drain.tables))
                 for maker in makers:
-                    tasks.create_task(self._repeat("files", maker.start_due, LATER_S, maker.tables))
+                    tasks.create_task(self._repeat("files", maker.start_due, lambda _: LATER_S, maker.tables))
                 sent = {outbound_requests.name}
-                tasks.create_task(self._repeat("outbound", machine.send_due, NOW_S, sent))
+                tasks.create_task(self._repeat("outbound", machine.send_due, lambda _: NOW_S, sent))
                 tasks.create_task(machine.run())
                 for job in self._installation.periodic_jobs():
                     tasks.create_task(self._every(job.every_s, partial(job.run, self._db)))
@@ -102,16 +102,19 @@ class Worker:
         )
 
     async def _repeat(
-        self, name: str, work: Callable[[], Awaitable[int]], gather_s: float, tables: Tables
+        self, name: str, work: Callable[[], Awaitable[int]], gather: Callable[[int], float], tables: Tables
     ) -> None:
-        """Work whenever a change of these tables was committed, and now and then."""
+        """Work whenever a change of these tables was committed, and now and then.
+
+        ``gather`` tells how long to wait after a commit, by how much was worked on the last time.
+        """
         poked = asyncio.Event()
         self._db.on_commit(partial(self._poke, poked), tables)
         while True:
-            await self._try(name, work)
+            done = await self._try(name, work)
             with suppress(TimeoutError):
                 await asyncio.wait_for(poked.wait(), POLL_S)
-                await asyncio.sleep(gather_s)
+                await asyncio.sleep(gather(done))
             poked.clear()
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[int]]) -> None:
@@ -121,9 +124,11 @@ class Worker:
             await self._try("clock", work)
             await asyncio.sleep(seconds)
 
-    async def _try(self, name: str, work: Callable[[], Awaitable[int]]) -> None:
+    async def _try(self, name: str, work: Callable[[], Awaitable[int]]) -> int:
+        """Say how much was done, 0 where it failed."""
         try:
-            await work()
+            return await work()
         except Exception as error:  # a database that is away for a while must not end the worker
             logger().error("worker.failed", work=name, error_at=where(error))
             await asyncio.sleep(POLL_S)
+        return 0

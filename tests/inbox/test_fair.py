@@ -20,12 +20,12 @@ from tests import make
 from tests.make import Shop
 
 
-def one_each[T](items: Iterable[T], _seconds: float = 0) -> Iterable[T]:
+def one_each[T](items: Iterable[T], *_: object) -> Iterable[T]:
     """A batch whose time is up at once: it settles one delivery."""
     return in_time(items, 0)
 
 
-def time_enough[T](items: Iterable[T], _seconds: float = 0) -> Iterable[T]:
+def time_enough[T](items: Iterable[T], *_: object) -> Iterable[T]:
     """A busy machine makes no batch smaller."""
     return items
 

@@ -47,6 +47,11 @@ def test_a_batch_ends_when_its_time_is_up_but_never_before_its_first_thing() -> 
     assert list(in_time([], seconds=0)) == []
 
 
+def test_a_batch_may_count_the_time_that_it_has_the_processor_alone() -> None:
+    moments = iter([0.0, 1.0, 2.0, 3.0])
+    assert list(in_time(range(5), seconds=3, clock=lambda: next(moments))) == [0, 1, 2]
+
+
 def test_each_business_has_its_turn_however_much_another_has(database: Database) -> None:
     def work(tx: Tx) -> None:
         add(tx, "a", 100)

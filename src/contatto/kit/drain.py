@@ -37,7 +37,7 @@ RETRY_AFTER: Final = (5, 60, 300, 1800, 7200, 21600)
 LEASE: Final = timedelta(seconds=60)
 LATER: Final = timedelta(minutes=10)
 """How long a job waits whose handler is not known here, before it is looked at again."""
-FANNED_OUT: Final = 200
+FANNED_OUT: Final = 500
 """New events that are handed out together."""
 CLAIMED: Final = 50
 """Jobs that are claimed together: few, so that who comes next does not wait for long."""

@@ -1,7 +1,9 @@
 """Background work as values: what waits in tables, and what happens by the clock; each in short batches."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from contatto.kit.db.changes import Tables
 from contatto.kit.db.database import Database
@@ -9,6 +11,10 @@ from contatto.kit.db.tx import Tx
 
 type Batch = Callable[[Tx], int]
 """Does some of the work, for as long as a batch may take; says how much that was, 0 when nothing is left."""
+SEVERAL: Final = 4
+"""From so many rows in one batch on, more come than are worked off one by one."""
+MANY: Final = 100
+"""So many rows share what a batch costs whatever is in it."""
 type IsDue = Callable[[Tx], bool]
 
 
@@ -22,6 +28,7 @@ class QueuedWork:
         run_batch: does some of it.
         in_background: whether it gives way to what people and platforms write.
         gather_s: how long it waits after a commit before it looks: what is less urgent looks less often.
+        busy_s: at least so long where several rows came at once, so that many share a batch.
         tables: those whose changes may bring work; commits that change no other wake it for nothing.
     """
 
@@ -30,7 +37,12 @@ class QueuedWork:
     run_batch: Batch
     in_background: bool = True
     gather_s: float = 0.05
+    busy_s: float = 0.0
     tables: Tables = None
+
+    def gather_after(self, count: int) -> float:
+        """Seconds to wait after a commit, when the last time so many rows were worked on."""
+        return max(self.gather_s, self.busy_s) if count >= SEVERAL else self.gather_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +89,10 @@ class PeriodicCount:
 
 async def run_queued(db: Database, work: QueuedWork) -> int:
     """Do all that is due; say how much that was."""
-    done = 0
+    done = count = 0
     while await db.read(work.is_due):
+        if work.busy_s and SEVERAL <= count < MANY:
+            await asyncio.sleep(work.gather_after(count))
         count = await db.write(work.run_batch, in_background=work.in_background)
         if not count:
             break

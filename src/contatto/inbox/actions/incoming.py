@@ -132,13 +132,14 @@ def _batch_s(tx: Tx) -> float:
 def _settle_together(tx: Tx, waiting: list[Receipt]) -> list[Receipt] | Exception:
     """Settle as many as a batch may, in one savepoint; or none, and why not."""
     batch, tried, seconds = Batch(tx), list[Receipt](), _batch_s(tx)
+    clock = time.perf_counter if tx.locks_rows else time.thread_time
     alike: dict[Outcome, list[Receipt]] = defaultdict(list)
     try:
         with tx.connection.begin_nested():
             # To read is the lesser part of the work: what was read is settled, unless that takes long.
-            told = [(each, _read(tx, each)) for each in in_time(waiting, seconds / 4)]
+            told = [(each, _read(tx, each)) for each in in_time(waiting, seconds / 4, clock)]
             _read_ahead(tx, batch, told)
-            for receipt, incoming in in_time(told, seconds):
+            for receipt, incoming in in_time(told, seconds, clock):
                 tried.append(receipt)
                 alike[_settle(tx, batch, receipt, incoming)].append(receipt)
             _write(tx, batch)
