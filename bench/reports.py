@@ -5,6 +5,10 @@ database, and the worker's own counting counts them ahead. Each page is asked fo
 this process, of one log and of the other in turn, and timed from request to answer, by the clock and by the
 processor; the worker rests meanwhile, as it does between two runs. Target: 40 ms at the median, and at most
 1.3 times as much over the longer log.
+
+The short log of a quick run is so short that most ad groups have no conversion in most countries on a day:
+its counts by country have 4,200 rows, those of its longer log 7,100, and of any longer one 7,200. So its
+ratio by country says little; that of the whole run, where both logs have nearly all of them, does.
 """
 
 import tempfile
