@@ -68,7 +68,7 @@ class Report:
         """Print the table, and write the JSON when it was asked for."""
         console = Console()
         # A table that goes into a file keeps its columns whole.
-        (console if console.is_terminal else Console(width=150)).print(self._table())
+        (console if console.is_terminal else Console(width=220)).print(self._table())
         if self.options.json:
             self.options.json.parent.mkdir(parents=True, exist_ok=True)
             self.options.json.write_text(json.dumps(self._document(), indent=2, default=str) + "\n")

@@ -112,6 +112,28 @@ def test_of_two_leads_that_became_one_record_there_each_arrives_and_none_is_writ
     database.write_now(work)
 
 
+def test_a_lead_that_shared_a_record_which_is_gone_gets_one_of_its_own(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        tx = with_memory(tx)
+        business_id = make.business(tx).id
+        crm, target = MemoryCrm(), link(tx, business_id)
+        run_all(tx, crm.handle)
+        ada = make.lead(tx, business_id, make.contact(), person_id="p1")
+        bo = make.lead(tx, business_id, make.contact("bo@example.com", Field.EMAIL), person_id="p2")
+        run_all(tx, crm.handle)
+        first, second = record(tx, target, ada.id).record_id, record(tx, target, bo.id).record_id
+        crm.records[second]["moved_to"] = first
+        schedule_delivery(tx, narrow_target(target), bo.id)
+        run_all(tx, crm.handle)
+        erase_leads(tx, business_id, [ada], "Ana")
+        for days in (1, 2, 3):
+            run_all(later(tx, days=days), crm.handle)
+        (left,) = crm.live()
+        assert (left["external_id"], counts(tx, target)) == (bo.id, {DeliveryState.VERIFIED: 1})
+
+    database.write_now(work)
+
+
 def test_a_trial_says_that_nothing_would_be_written_to_another_leads_record() -> None:
     traits = HubSpot().traits
     payload = Payload("bo", 2, {"email": "bo@example.com"}, "", "", "", make.NOON.isoformat())

@@ -121,13 +121,18 @@ def _erase_again(tx: Tx, target: Target, erasure: Erasure, record_id: str) -> No
 
 
 def _end(tx: Tx, target: Target, course: CompareCourse) -> Comparison:
-    """Look which verified leads were not seen: each is sent again, once."""
+    """Look which verified leads were not seen: each is sent again, once.
+
+    Those that share another lead's record are sent again each time: that record may be gone.
+    """
     settled = course.started_at - SETTLED_FOR
     missing = store.list_missing(tx, target.business_id, target.id, course.started_at, settled)
     fresh = [record for record in missing if record.gone_at is None]
     sent = fresh[:SENT_AGAIN_AT_MOST]
     for record in sent:
         store.mark_gone(tx, record)
+        schedule_delivery(tx, narrow_target(target), record.lead_id)
+    for record in store.list_sent(tx, target.business_id, target.id, SENT_AGAIN_AT_MOST):
         schedule_delivery(tx, narrow_target(target), record.lead_id)
     return Comparison(
         started_at=course.started_at,

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Select, or_, select, update
 
 from contatto.crm.model.deliveries import DeliveryState, Erasure, RecordLink
 from contatto.crm.model.targets import Target
@@ -35,24 +36,35 @@ def mark_seen(tx: Tx, target: Target, lead_ids: Collection[str], at: datetime) -
     tx.execute(mine.values(seen_at=at))
 
 
-def list_missing(
-    tx: Tx, business_id: str, target_id: str, not_seen_since: datetime, verified_before: datetime
-) -> list[RecordLink]:
-    """Leads of the lists that were verified and are not seen there any more."""
-    seen = crm_records.c.seen_at
-    mine = (
+def list_sent(tx: Tx, business_id: str, target_id: str, most: int) -> list[RecordLink]:
+    """Leads of the lists that were sent and have no record of their own that could be verified."""
+    mine = _of_lists(business_id, target_id).where(crm_records.c.state == DeliveryState.SENT)
+    return tx.list(RecordLink, mine.order_by(crm_records.c.lead_id).limit(most))
+
+
+def _of_lists(business_id: str, target_id: str) -> Select[Any]:
+    return (
         select(crm_records)
         .join(leads, leads.c.id == crm_records.c.lead_id)
         .where(
             crm_records.c.business_id == business_id,
             crm_records.c.target_id == target_id,
-            crm_records.c.state == DeliveryState.VERIFIED,
             crm_records.c.merged_into.is_(None),
-            crm_records.c.verified_at < verified_before,
-            or_(seen.is_(None), seen < not_seen_since),
             leads.c.business_id == business_id,
             leads.c.hidden_at.is_(None),
         )
+    )
+
+
+def list_missing(
+    tx: Tx, business_id: str, target_id: str, not_seen_since: datetime, verified_before: datetime
+) -> list[RecordLink]:
+    """Leads of the lists that were verified and are not seen there any more."""
+    seen = crm_records.c.seen_at
+    mine = _of_lists(business_id, target_id).where(
+        crm_records.c.state == DeliveryState.VERIFIED,
+        crm_records.c.verified_at < verified_before,
+        or_(seen.is_(None), seen < not_seen_since),
     )
     return tx.list(RecordLink, mine.order_by(crm_records.c.lead_id))
 
