@@ -59,7 +59,9 @@ def upsert_unnested(tx: Tx, statement: Any, rows: Sequence[Row]) -> bool:
 
 
 def _rounds(rows: Sequence[Row], key: Sequence[str]) -> list[list[Row]]:
-    """The rows in their order, in as many lists as the most frequent key has rows."""
+    """The rows in their order, in as many lists as the most frequent key has rows; in one without a key."""
+    if not key:
+        return [list(rows)]
     rounds, seen = list[list[Row]](), dict[tuple[Any, ...], int]()
     for row in rows:
         of = tuple(row[name] for name in key)
