@@ -1,13 +1,24 @@
 """Statements of hot paths write and read what SQLAlchemy would, and repeat nothing."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import pytest
-from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, bindparam, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    case,
+    select,
+    update,
+)
 
 from contatto.kit.db.database import Database
-from contatto.kit.db.hot import Query, Seek, insert_rows
+from contatto.kit.db.hot import Query, Seek, insert_rows, update_rows
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import Choice
 from contatto.kit.db.within import within
@@ -82,6 +93,46 @@ def test_what_was_there_before_is_ignored_and_types_are_kept(database: Database)
     assert views == [Note(4, "x", TouchKind.VIEW), Note(2, None, TouchKind.VIEW)]
     assert clicks == [Note(3, "x", TouchKind.CLICK)]
     assert type(clicks[0].kind) is TouchKind
+
+
+SAY: Final = (
+    update(NOTES)
+    .where(NOTES.c.id == bindparam("number"), NOTES.c.kind != bindparam("but"))
+    .values(said=case((NOTES.c.kind == TouchKind.VIEW, NOTES.c.said + bindparam("more")), else_="a click"))
+)
+COUNT: Final = {
+    name: insert_for(name, NOTES).on_conflict_do_update(
+        index_elements=["id"], set_={"said": NOTES.c.said + insert_for(name, NOTES).excluded.said}
+    )
+    for name in ("sqlite", "postgresql")
+}
+
+
+def test_updates_of_many_rows_follow_each_other_where_they_are_about_the_same_row(database: Database) -> None:
+    def say(number: int, more: str, but: TouchKind = TouchKind.CLICK) -> dict[str, Any]:
+        return {"number": number, "more": more, "but": but}
+
+    def work(tx: Tx) -> list[str]:
+        filled(tx, [note(1), note(2), note(3, TouchKind.CLICK), note(4)])
+        update_rows(
+            tx,
+            SAY,
+            [say(1, "a"), say(2, "b"), say(3, "c", TouchKind.VIEW), say(1, "d"), say(1, "e"), say(9, "f")],
+        )
+        update_rows(tx, SAY, [say(4, "g", TouchKind.VIEW), say(2, "h", TouchKind.CLICK)])
+        return list(tx.execute(select(NOTES.c.said).order_by(NOTES.c.id)).scalars())
+
+    assert database.write_now(work) == ["xade", "xbh", "a click", "x"]
+
+
+def test_rows_that_are_there_are_changed_once_for_each_time_that_they_come_again(database: Database) -> None:
+    def work(tx: Tx) -> list[str]:
+        filled(tx, [note(1)])
+        again = COUNT[tx.connection.dialect.name]
+        insert_rows(tx, again, [note(1, said="a"), note(2, said="b"), note(1, said="c"), note(2, said="d")])
+        return list(tx.execute(select(NOTES.c.said).order_by(NOTES.c.id)).scalars())
+
+    assert database.write_now(work) == ["xac", "bd"]
 
 
 def test_a_value_that_the_column_makes_itself_is_not_lost(database: Database) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects import sqlite
 
 from contatto.kit.db.changes import note_change
 from contatto.kit.db.tx import Row, Tx, insert_or_ignore, plain_insert
-from contatto.kit.db.unnested import insert_unnested, upsert_unnested
+from contatto.kit.db.unnested import insert_unnested, update_unnested, upsert_unnested
 from contatto.kit.sealed import SealedText
 
 type _Convert = Callable[[Any], Any]
@@ -105,6 +105,8 @@ def insert_new(tx: Tx, table: Table, rows: Sequence[Row]) -> int:
 
 def update_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
     """Run an update that is made once and kept, for each of the rows, in their order."""
+    if tx.locks_rows and len(rows) > 1 and update_unnested(tx, statement, rows):
+        return
     bound = None if tx.locks_rows or not rows else _bound(statement, None)
     if bound is not None:
         _run_many(tx, bound.sql, bound.values_of(bound.with_standing(rows)))

@@ -1,4 +1,4 @@
-"""Many rows into a table of PostgreSQL by one statement: each column is one parameter, a list of its values.
+"""Many rows of a table of PostgreSQL by one statement: each column is one parameter, a list of its values.
 
 The statement is the same for any number of rows, so the server plans it once; with a statement for each row
 it takes several times as long for each of them.
@@ -7,17 +7,22 @@ Source: https://www.postgresql.org/docs/current/functions-array.html
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import ARRAY, JSON, Column, Insert, String, Table
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import NullType
 
 from contatto.kit.db.tx import Row, Tx, insert_or_ignore, plain_insert
 
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
 _KEPT: Final = {"preserve_rowcount": True}
+_UNLISTED: Final = (ARRAY, JSON, NullType)
+"""Types of which there is no list here."""
+_MARK: Final = re.compile(r"%\((\w+)\)s")
+_COMPARED: Final = re.compile(rf" = {_MARK.pattern}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,9 @@ class _Unnested:
     sql: str
     columns: tuple[tuple[str, Callable[[Any], Any] | None], ...]
     key: tuple[str, ...] = ()
-    """The columns by which a row is found to be there, of an insert that changes it then."""
+    """The columns by which a row is found to be there, of a statement that changes it then."""
+    standing: dict[str, Any] = field(default_factory=dict)
+    """Values that are part of the statement itself."""
 
 
 def insert_unnested(tx: Tx, table: Table, rows: Sequence[Row], *, if_new: bool = False) -> int | None:
@@ -80,6 +87,54 @@ def _run(tx: Tx, made: _Unnested, rows: Sequence[Row]) -> int:
     return tx.connection.exec_driver_sql(made.sql, values, execution_options=_KEPT).rowcount
 
 
+def update_unnested(tx: Tx, statement: Any, rows: Sequence[Row]) -> bool:
+    """Run an update that is made once and kept, for all rows; those of one row of the table in their order.
+
+    Returns:
+        False for a statement that cannot be run so, and nothing was done.
+    """
+    made = _updating(statement, tuple(rows[0]))
+    if made is None:
+        return False
+    for some in _rounds(rows, made.key):
+        lists = {
+            name: [row[name] for row in some] if convert is None else [convert(row[name]) for row in some]
+            for name, convert in made.columns
+        }
+        tx.connection.exec_driver_sql(made.sql, made.standing | lists)
+    return True
+
+
+@lru_cache(maxsize=128)
+def _updating(statement: Any, names: tuple[str, ...]) -> _Unnested | None:
+    """An update of what a list of rows says; a row is found by what is compared with its own columns."""
+    compiled = statement.compile(dialect=_DIALECT)
+    kinds = {name: bind.type.dialect_impl(_DIALECT) for name, bind in compiled.binds.items()}
+    if not set(names) <= set(kinds) or any(isinstance(_inner(kinds[name]), _UNLISTED) for name in names):
+        return None
+    convert = {name: kind.bind_processor(_DIALECT) for name, kind in kinds.items()}
+    changes, _, where = str(compiled).partition(" WHERE ")
+    key = tuple(name for name in _COMPARED.findall(where) if name in names)
+    lists = ", ".join(f"%({name})s::{_text_of(kinds[name])}[]" for name in names)
+    columns = ", ".join(f'"{name}"' for name in names)
+    given = f" FROM unnest({lists}) AS given({columns}) WHERE "
+
+    def own(found: re.Match[str]) -> str:
+        return f'given."{found[1]}"' if found[1] in names else found[0]
+
+    sql = _MARK.sub(own, changes) + given + _MARK.sub(own, where)
+    standing = {
+        name: (convert[name] or _as_it_is)(value)
+        for name, value in compiled.params.items()
+        if name not in names
+    }
+    return _Unnested(sql, tuple((name, convert[name]) for name in names), key, standing) if key else None
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
 @lru_cache(maxsize=128)
 def _unnested(table: Table, names: tuple[str, ...], if_new: bool) -> _Unnested | None:  # noqa: FBT001  # a key
     insert = insert_or_ignore("postgresql", table) if if_new else plain_insert(table)
@@ -106,7 +161,7 @@ def _inserting(
         return None
     table = insert.table
     columns = [table.c[name] for name in names]
-    if any(isinstance(column.type, ARRAY | JSON) for column in columns):
+    if any(isinstance(column.type, _UNLISTED) for column in columns):
         return None
     into = ", ".join(map(_DIALECT.identifier_preparer.format_column, columns))
     lists = ", ".join(f"%s::{_kind(column)}[]" for column in columns)
@@ -117,7 +172,14 @@ def _inserting(
 
 
 def _kind(column: Column[Any]) -> str:
+    return _text_of(column.type.dialect_impl(_DIALECT))
+
+
+def _text_of(kind: Any) -> str:
     """The type of a value; a text has no length yet, since what is too long must be refused, not cut."""
-    kind = column.type.dialect_impl(_DIALECT)
-    is_text = isinstance(getattr(kind, "impl_instance", kind), String)
-    return "TEXT" if is_text else column.type.compile(dialect=_DIALECT)
+    return "TEXT" if isinstance(_inner(kind), String) else str(kind.compile(dialect=_DIALECT))
+
+
+def _inner(kind: Any) -> Any:
+    """The type of the database behind one of ours."""
+    return getattr(kind, "impl_instance", kind)
