@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 import sqlalchemy
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, event, select
+from sqlalchemy.exc import OperationalError
 
 from contatto.kit.db.database import Database
 from contatto.kit.db.gathered import GatheredWork
@@ -102,6 +104,28 @@ def test_a_broken_work_is_found_and_leaves_the_others_alone(database: Database) 
     assert isinstance(broken, RuntimeError)
     assert [one, *others] == [2, 4, 6]
     assert kept(database) == {"1": 1, "2": 1, "3": 1}
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+def test_works_stay_together_when_none_is_at_fault_and_are_tried_once_more(
+    database: Database, failing: int
+) -> None:
+    tried: list[int] = []
+
+    def count(_tx: Tx, numbers: Sequence[int]) -> list[int | Exception]:
+        tried.append(len(numbers))
+        if len(tried) <= failing:
+            raise OperationalError("select", {}, RuntimeError("the database is away"))
+        return list(numbers)
+
+    work = GatheredWork(database.write, count)
+
+    async def all_at_once() -> list[Any]:
+        return await asyncio.gather(*(work.put(n) for n in (1, 2)), return_exceptions=True)
+
+    told = asyncio.run(all_at_once())
+    assert tried == [2, 2]
+    assert [isinstance(each, OperationalError) for each in told] == [failing == 2] * 2
 
 
 def test_whoever_stops_waiting_for_a_work_keeps_nobody_waiting(database: Database) -> None:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
+from sqlalchemy.exc import OperationalError
+
 from contatto.kit.db.database import Waiting, Work
 from contatto.kit.db.lanes import Write
 from contatto.kit.db.row_security import acting_for
@@ -81,11 +83,22 @@ class GatheredWork[T, R]:
                 for each in batch:  # one of them is at fault, and the others are not
                     await self._do([each], is_last_try=True)
 
+    async def _run_again(self, work: Work[Sequence[R | Exception]]) -> Sequence[R | Exception]:
+        """Run a work; once more where none is at fault: another was in the way, or the database was away."""
+        try:
+            return await self._run(work)
+        except OperationalError:
+            return await self._run(work)
+
     async def _do(self, batch: list[tuple[T, asyncio.Future[R]]], *, is_last_try: bool) -> bool:
         """Say whether no work has to be tried again."""
         works = [one for one, _ in batch]
         try:
-            outcomes = await self._run(lambda tx: self._work(tx, works))
+            outcomes = await self._run_again(lambda tx: self._work(tx, works))
+        except OperationalError as error:
+            for _, waiting in batch:
+                _settle(waiting, error)
+            return True
         except BaseException as error:
             is_over = is_last_try or not isinstance(error, Exception)
             if is_over:
