@@ -15,7 +15,8 @@ from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.model import BudgetMode, NodeStatus, Pacing
 from contatto.ads.store import nodes as ads
 from contatto.delivery.actions.balances import pay_in, set_balance_limit
-from contatto.delivery.actions.serving import AdServer
+from contatto.delivery.actions.serving import AdServer, read_record
+from contatto.delivery.model.log import EntryKind
 from contatto.delivery.store import ledger
 from contatto.kit.clock import Clock, FixedClock, SystemClock
 from contatto.kit.db.connect import open_database
@@ -205,6 +206,18 @@ def test_a_killed_server_gives_its_grants_and_promises_back(market: Market) -> N
     assert len(market.ask(10, server=other)) <= 6
     market.clock.advance(minutes=20)
     assert len(market.ask(30, server=other)) == 10
+
+
+def test_where_requests_are_rare_a_grant_pays_for_views_at_the_price_of_the_last_one(market: Market) -> None:
+    """Else every offer is cut to the smallest grant, and all ads are worth the same."""
+    with_budget(market, 20_000 * VIEW)
+    for _ in range(2):
+        assert market.ask(1, floor_micros=40_000_000)
+        market.clock.advance(minutes=1)
+    first, second = (read_record(each.body) for each in market.entries() if each.kind is EntryKind.DECISION)
+    assert first.price_micros == 40_000_000
+    assert first.groups[0].available == 50 * 1_000 * 1_000
+    assert second.groups[0].available == 50 * 40_000 * 1_000
 
 
 def play_process(url: str, world: World, chains: list[Chain], seed: int, told: Any) -> None:

@@ -255,8 +255,8 @@ class Shop:
             self._is_wanted = self._asks = False
             snapshot, waiting, used = self.snapshot, self._waiting, self._used if asks else {}
             self._waiting = []
-            if asks:
-                self._used = {}
+            if asks:  # what a view cost last is still what the next one costs, however rare requests are
+                self._used = {name: Used(0, each.view_micros) for name, each in self._used.items()}
             server_id = self.server.server_id
 
             def write(tx: Tx) -> dict[str, Till] | None:
