@@ -68,6 +68,7 @@ def take_pages(browser: Browser, world: dict[str, Any]) -> None:
         take_look(page, look)
         if not look:
             take_reports(page)
+            take_parts(page)
         take_customer(browser, world, look, settings)
         page.context.close()
 
@@ -92,6 +93,23 @@ def take_reports(page: Page) -> None:
     page.get_by_role("link", name="Why?").first.click()
     page.get_by_text("Winner").wait_for()
     take(page, "credited")
+
+
+def take_parts(page: Page) -> None:
+    """What learning brings, why an ad was shown, and what a qualified lead costs."""
+    page.goto("/ads/delivery")
+    take_part(page, "lift", "[aria-labelledby=lift]")
+    page.locator("[aria-labelledby=latest] a").first.click()
+    take_part(page, "why-this-ad", "[aria-labelledby=why]")
+    page.goto("/reports/sources")
+    take_part(page, "cost-per-qualified-lead", "section[aria-labelledby=part-1]")
+
+
+def take_part(page: Page, name: str, where: str) -> None:
+    page.evaluate("document.fonts.ready")
+    path = IMAGES / f"{name}.png"
+    page.locator(where).screenshot(path=path)
+    shrink(path)
 
 
 def take_customer(browser: Browser, world: dict[str, Any], look: str, settings: dict[str, Any]) -> None:
@@ -120,6 +138,11 @@ def take(page: Page, name: str, look: str = "") -> None:
     page.wait_for_timeout(400)  # the stream's first word changes the shell once
     path = IMAGES / f"{name}{'-' if look else ''}{look}.png"
     page.screenshot(path=path)
+    shrink(path)
+
+
+def shrink(path: Path) -> None:
+    """Make a picture small, and say that it is there."""
     with Image.open(path) as picture:
         picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"docs/images/{path.name}")
