@@ -18,6 +18,7 @@ from contatto.kit.settings import Settings
 from contatto.ui.context import Context
 from contatto.wiring import install
 from tests import make
+from tests.client import AppClient
 from tests.journeys.running import House, csrf_of, running_house
 from tests.schema import copy_schema
 from tests.unchanged import nothing_changes
@@ -40,7 +41,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Context]:
 
 @pytest.fixture
 def client(empty: Context) -> Iterator[TestClient]:
-    with TestClient(create_app(empty), base_url="http://127.0.0.1:8000", follow_redirects=False) as client:
+    with AppClient(create_app(empty), base_url="http://127.0.0.1:8000", follow_redirects=False) as client:
         yield client
 
 

@@ -25,7 +25,6 @@ from tests.inbox.incoming import (
     take,
     thread,
 )
-from tests.inbox.test_fair import time_enough
 from tests.make import Shop
 
 
@@ -143,7 +142,7 @@ def test_a_delivery_that_breaks_our_code_is_tried_again_then_refused_and_leaves_
     database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch, clock: FixedClock
 ) -> None:
     failing(monkeypatch, KeyError("x"), "bad")
-    monkeypatch.setattr(incoming, "in_time", time_enough)  # both in one batch, however slow the machine is
+    monkeypatch.setattr(incoming, "_batch_s", lambda _tx: 60.0)  # both in one batch, however slow the machine
     deliver(database, shop, received("bad"), received("good"))
     assert database.write_now(settle_receipts) == 2
     assert (ledger(database, shop).stored, ledger(database, shop).waiting) == (1, 1)

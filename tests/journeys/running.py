@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from starlette.testclient import TestClient
 
 from contatto.accounts import actions as accounts
 from contatto.accounts.actions import NewAdAccount, NewMember
@@ -28,6 +27,7 @@ from contatto.migrations.steps import migrate_schema
 from contatto.ui.context import Context
 from contatto.wiring import install
 from tests import schema
+from tests.client import AppClient
 from tests.passwords import QUICK
 
 PASSWORD = "a long enough password"
@@ -188,7 +188,7 @@ def running_house(folder: Path, *, capture_on: bool = True, **settings: Any) -> 
     """A house in this process: its client calls the app without a socket."""
     context, made = open_house(folder, capture_on=capture_on, **settings)
     try:
-        with TestClient(create_app(context), base_url="http://127.0.0.1:8000") as client:
+        with AppClient(create_app(context), base_url="http://127.0.0.1:8000") as client:
             yield House(context=context, client=client, **made)
     finally:
         context.db.close()

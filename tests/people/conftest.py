@@ -6,13 +6,13 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from starlette.testclient import TestClient
 
 from contatto.accounts import actions as accounts
 from contatto.accounts import store
 from contatto.accounts.actions import NewMember
 from contatto.accounts.model import Business, BusinessId, Member, Role
 from contatto.kit.db.tx import Tx
+from tests.client import client_beside
 from tests.journeys.running import PASSWORD, House, csrf_of, running_house, weak_hash
 from tests.mailbox import Mailbox, running_mailbox
 
@@ -46,8 +46,7 @@ class Person:
 
     def __init__(self, house: House) -> None:
         self.house = house
-        assert isinstance(house.client, TestClient)
-        self.client = TestClient(house.client.app, base_url="http://127.0.0.1:8000", follow_redirects=False)
+        self.client = client_beside(house.client)
 
     def log_in(self, email: str, password: str = PASSWORD) -> httpx2.Response:
         return self.send("/login", page="/login", email=email, password=password)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import httpx2
-from starlette.testclient import TestClient
 
 from contatto.accounts.model import Role
 from contatto.app import create_app, open_context
@@ -23,6 +22,7 @@ from contatto.ui.context import Context
 from contatto.ui.sessions import GUEST_COOKIE, SESSION_COOKIE
 from contatto.ui.visitor import cookie_name
 from contatto.wiring import install
+from tests.client import AppClient
 from tests.journeys.running import API, csrf_of
 from tests.unchanged import Rows, watched
 
@@ -160,7 +160,7 @@ def running_world(
                       **settings)  # fmt: skip
     context = open_context(install(chosen), clock)
     try:
-        with TestClient(create_app(context), base_url=URL) as client, watched(context.db) as version:
+        with AppClient(create_app(context), base_url=URL) as client, watched(context.db) as version:
             # Its tenants are told by who builds or copies it.
             yield World(context, client, None, None, version=version)  # type: ignore[arg-type]
     finally:
