@@ -65,8 +65,10 @@ def take_grants(
     for zone, day in days.items():
         here = [name for name, each in groups.items() if each.timezone == zone]
         spent |= ledger.list_spent(tx, business_id, here, day)
+    dearest = _dearest_views(groups, used)
     wants = [
-        _want(each, used.get(name, Used()), spent.get(name, Spent())) for name, each in sorted(groups.items())
+        _want(each, used.get(name, Used()), spent.get(name, Spent()), dearest[each.ad_group.ad_account_id])
+        for name, each in sorted(groups.items())
     ]
     held = ledger.list_granted(tx, business_id, server_id)
     taken = ledger.list_promised(tx, business_id)
@@ -97,9 +99,19 @@ def keep_promises(tx: Tx, made: Sequence[Promise]) -> None:
     ledger.save_promises(tx, made)
 
 
-def _want(candidate: Candidate, used: Used, spent: Spent) -> Want:
+def _dearest_views(groups: Mapping[str, Candidate], used: Mapping[str, Used]) -> dict[str, int]:
+    """What a view cost at most, by ad account: an ad group that would win instead must afford that too."""
+    dearest: dict[str, int] = {}
+    for name, each in groups.items():
+        account = each.ad_group.ad_account_id
+        cost = used[name].view_micros if name in used else LEAST_VIEW_MICROS
+        dearest[account] = max(dearest.get(account, LEAST_VIEW_MICROS), cost)
+    return dearest
+
+
+def _want(candidate: Candidate, used: Used, spent: Spent, view_micros: int) -> Want:
     ad_group = candidate.ad_group
-    least = max(LEAST_VIEW_MICROS, min(used.view_micros, LEAST_VIEWS * LEAST_VIEW_MICROS))
+    least = max(LEAST_VIEW_MICROS, min(view_micros, LEAST_VIEWS * LEAST_VIEW_MICROS))
     wanted = max(AHEAD * used.micros, LEAST_VIEWS * least)
     left = budget_left(ad_group, spent)
     purses = (ad_group.ad_account_id, ad_group.campaign_id)
