@@ -31,6 +31,7 @@ from contatto.delivery.rules.columns import (
     V_VIEWS,
 )
 from contatto.delivery.rules.describing import fade_viewer, list_features, list_stacked
+from contatto.delivery.rules.farms import add_evidence, evidence_of
 from contatto.delivery.rules.hashing import name_hash
 from contatto.delivery.rules.learner import learn_one
 
@@ -96,6 +97,12 @@ def _expect(market: Market, shown: Shown, head: int, estimated: float, before: f
     """
     p = shown.raw[head] if before > 0.0 else estimated
     market.calibration.expect(shown.group, head, (after - before) * p, after - before)
+
+
+def _weigh(market: Market, shown: Shown, head: int, *, came: bool) -> None:
+    """Let what came, or did not, say whether its viewer is a click farm; nothing is known of a stranger."""
+    if shown.viewer:
+        add_evidence(market.viewers.table[shown.viewer], evidence_of(head, shown.p[head], came=came))
 
 
 def take_view(market: Market, shown: Shown, ts: int) -> None:
@@ -174,6 +181,7 @@ def take_click(market: Market, shown: Shown, ts: int) -> None:
         if shown.place >= 0:
             market.snapshots.stands_for[shown.place] = 1.0
         teach(market, shown, CLICK, WRONG_NO)
+        _weigh(market, shown, CLICK, came=True)
         market.calibration.count(shown.group, CLICK)
     market.talks.add(market.now, shown.request_id)
 
@@ -275,6 +283,7 @@ def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> N
     if shown.spam_at:
         teach(market, shown, BAD, YES)
     else:
+        _weigh(market, shown, LEAD, came=True)
         estimated = teach(market, shown, LEAD, CAME_LATE, shown.waited_lead)
     market.calibration.count(shown.group, LEAD)
     _expect(market, shown, LEAD, estimated, shown.waited_lead, 1.0)
@@ -291,6 +300,7 @@ def take_spam(market: Market, viewer: int, advertiser: int) -> None:
     shown.spam_at = max(market.now, 1)
     if not shown.talked_at:
         return
+    _weigh(market, shown, SPAM, came=True)
     estimated = teach(market, shown, SPAM, CAME_LATE, shown.waited_spam)
     market.calibration.count(shown.group, SPAM)
     _expect(market, shown, SPAM, estimated, shown.waited_spam, 1.0)
@@ -335,6 +345,7 @@ def learn_due(market: Market) -> None:
             estimated = teach(market, shown, CLICK, YES if shown.clicked_at else NO)
             _expect(market, shown, CLICK, estimated, 0.0, 1.0)
             shown.is_settled = True
+            _weigh(market, shown, CLICK, came=bool(shown.clicked_at))
             if shown.clicked_at:
                 market.calibration.count(shown.group, CLICK)
             else:
@@ -371,3 +382,5 @@ def _learn_waits(market: Market, waiting: Waiting, head: int, arrived: str, wait
             estimated = teach(market, shown, head, NOT_YET, before, after)
             _expect(market, shown, head, estimated, before, after)
             setattr(shown, waited, after)
+            if head == SPAM and after == 1.0:
+                _weigh(market, shown, SPAM, came=False)

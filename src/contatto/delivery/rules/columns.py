@@ -56,7 +56,9 @@ V_DAY: Final = V_VIEWS + 7
 V_DAY_VIEWS: Final = V_VIEWS + 8
 V_DAY_CLICKS: Final = V_VIEWS + 9
 V_ALL_VIEWS: Final = V_VIEWS + 10
-VIEWER_COLUMNS: Final = V_VIEWS + 11
+V_FARM: Final = V_VIEWS + 11
+"""What speaks for a click farm: a logarithm of odds, see `farms`."""
+VIEWER_COLUMNS: Final = V_VIEWS + 12
 RECENT_ADS: Final = 16
 KNOWN_ADVERTISERS: Final = 8
 TALKED: Final = 1

@@ -55,6 +55,7 @@ from contatto.delivery.rules.describing import (
     weigh_between,
 )
 from contatto.delivery.rules.estimating import NOBODY, estimate, estimate_all, lies_between, note_met
+from contatto.delivery.rules.farms import trust_in
 from contatto.delivery.rules.hashing import chance
 from contatto.kit.kernels import Array, compiled
 
@@ -224,6 +225,7 @@ def hold_auction(
                 for head in range(HEADS):
                     z[head] += weights[b, head]
     estimate_all(n, able, ads, groups, first, second, table, raws)
+    trust = trust_in(viewers, viewer)
     for i in range(n):
         group = ads[able[i], A_GROUP]
         row, z = groups[group], raws[i]
@@ -231,7 +233,7 @@ def hold_auction(
         score = z[HEADS + CLICK] * z[HEADS + CONVERSATION]
         if is_lead:
             score *= z[HEADS + LEAD] * (1.0 - settings[S_BAD_WEIGHT] * z[HEADS + BAD])
-            score *= math.pow(1.0 - z[HEADS + SPAM], settings[S_SPAM_POWER])
+            score *= trust * math.pow(1.0 - z[HEADS + SPAM], settings[S_SPAM_POWER])
         if settings[S_RANDOM] != 0.0:
             score = 0.001
         z[2 * HEADS] = score

@@ -30,6 +30,7 @@ from contatto.delivery.rules.columns import (
     V_CONVERSATIONS,
     V_DECAYED_AT,
     V_EFFECT,
+    V_FARM,
     V_LEADS,
     V_SPAM,
     V_VARIANCE,
@@ -83,6 +84,7 @@ def fade_viewer(viewers: Array, viewer: int, now_s: float) -> None:
         slow = math.pow(0.5, passed / (14.0 * DAY_S))
         for column in range(V_CLICKS, V_SPAM + 1):
             viewers[viewer, column] *= slow
+        viewers[viewer, V_FARM] *= slow
         viewers[viewer, V_DECAYED_AT] = now_s
 
 
