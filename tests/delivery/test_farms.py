@@ -46,12 +46,17 @@ def test_nobody_is_beyond_change(amounts: list[float]) -> None:
 
 
 def play(*, is_farm: bool) -> float:
-    """A day of one viewer with an ad, an hour from request to request; what one is trusted in the end."""
+    """A day of one viewer among twenty who do not click; each asks every hour. What the one is trusted."""
     marketplace = Marketplace(1)
     marketplace.take(AdGroupLine(ts=0, adgroup_id="g", advertiser_id="a"))
     marketplace.take(AdLine(ts=0, ad_id="x", adgroup_id="g", features={"offer": "one"}))
     for hour in range(24):
         ts, request = (hour + 1) * 60 * MINUTE, f"r{hour}"
+        for other in range(20):
+            name = f"o{other} {hour}"
+            marketplace.take(RequestLine(ts=ts, request_id=name, viewer_id=f"o{other}", country="SG"))
+            if marketplace.market.records.shown[name] is not None:
+                marketplace.take(ViewLine(ts=ts + 1, request_id=name))
         answer = marketplace.take(RequestLine(ts=ts, request_id=request, viewer_id="v", country="SG"))
         if not isinstance(answer, Decision) or answer.ad_id is None:
             continue
