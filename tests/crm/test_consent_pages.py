@@ -128,8 +128,9 @@ def test_a_member_allows_it_at_the_vendor_and_leads_go_there(
 
         by.vendor.end_access()
         by.house.context.db.write_now(look_again)
-        assert until(lambda: by.target().described_at), "the token was not renewed"
-        assert by.vendor.refreshes == 1
+        # A look that was under way with the old token may end first.
+        assert until(lambda: by.vendor.refreshes == 1), "the token was not renewed"
+        assert until(lambda: by.target().described_at), "the new token was not taken"
 
 
 def test_a_refusal_is_told_on_the_page_and_the_next_try_connects(salesforce: Road) -> None:

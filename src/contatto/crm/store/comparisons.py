@@ -4,11 +4,11 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import Select, exists, or_, select, update
 
 from contatto.crm.model.deliveries import DeliveryState, Erasure, RecordLink
 from contatto.crm.model.targets import Target
-from contatto.crm.store.deliveries import crm_records
+from contatto.crm.store.deliveries import crm_deliveries, crm_records
 from contatto.crm.store.erasures import crm_erasures
 from contatto.kit.db.tx import Tx
 from contatto.leads.store.records import leads
@@ -37,8 +37,17 @@ def mark_seen(tx: Tx, target: Target, lead_ids: Collection[str], at: datetime) -
 
 
 def list_sent(tx: Tx, business_id: str, target_id: str, most: int) -> list[RecordLink]:
-    """Leads of the lists that were sent and have no record of their own that could be verified."""
-    mine = _of_lists(business_id, target_id).where(crm_records.c.state == DeliveryState.SENT)
+    """Leads of the lists that were sent and have no record of their own that could be verified.
+
+    Those that are still being tried are left to that: begun anew each day they would never end.
+    """
+    tried = exists().where(
+        crm_deliveries.c.business_id == business_id,
+        crm_deliveries.c.target_id == target_id,
+        crm_deliveries.c.lead_id == crm_records.c.lead_id,
+        crm_deliveries.c.settled_at.is_(None),
+    )
+    mine = _of_lists(business_id, target_id).where(crm_records.c.state == DeliveryState.SENT, ~tried)
     return tx.list(RecordLink, mine.order_by(crm_records.c.lead_id).limit(most))
 
 
