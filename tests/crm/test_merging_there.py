@@ -134,6 +134,29 @@ def test_a_lead_that_shared_a_record_which_is_gone_gets_one_of_its_own(database:
     database.write_now(work)
 
 
+def test_a_lead_takes_the_record_of_one_that_went_into_a_lead_that_went_into_it(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        tx = with_memory(tx)
+        business_id = make.business(tx).id
+        crm, target = MemoryCrm(), link(tx, business_id)
+        run_all(tx, crm.handle)
+        ada, bo, cy = (
+            make.lead(tx, business_id, make.contact(f"{name}@example.com", Field.EMAIL), person_id=name)
+            for name in ("ada", "bo", "cy")
+        )
+        run_all(tx, crm.handle)
+        first, second = (record(tx, target, each).record_id for each in (ada.id, bo.id))
+        crm.records[second]["moved_to"] = first
+        actor = Actor(business_id, "m1", "Ana")
+        merge_leads(tx, actor, Wish(bo.id, ada.id, Picks(), ""))
+        merge_leads(tx, actor, Wish(cy.id, bo.id, Picks(), ""))
+        run_all(tx, crm.handle)
+        assert cy.id in {each["external_id"] for each in crm.live()}
+        assert ada.id not in {each["external_id"] for each in crm.live()}
+
+    database.write_now(work)
+
+
 def test_a_trial_says_that_nothing_would_be_written_to_another_leads_record() -> None:
     traits = HubSpot().traits
     payload = Payload("bo", 2, {"email": "bo@example.com"}, "", "", "", make.NOON.isoformat())

@@ -253,7 +253,21 @@ def find_records(tx: Tx, business_id: str, target_id: str, lead_id: str) -> Lead
     given = {"of": business_id, "target": target_id, "lead": lead_id}
     found = tx.list(RecordLink, _RECORDS_OF, given)
     own = next((each for each in found if each.lead_id == lead_id), None)
-    return LeadRecords(own, [each for each in found if each.lead_id != lead_id])
+    merged = [each for each in found if each.lead_id != lead_id]
+    newest = merged
+    while newest:  # leads were merged into these before
+        newest = _list_merged(tx, business_id, target_id, {each.lead_id for each in newest})
+        merged += newest
+    return LeadRecords(own, merged)
+
+
+def _list_merged(tx: Tx, business_id: str, target_id: str, into: Collection[str]) -> list[RecordLink]:
+    mine = select(crm_records).where(
+        crm_records.c.business_id == business_id,
+        crm_records.c.target_id == target_id,
+        crm_records.c.merged_into.in_(sorted(into)),
+    )
+    return tx.list(RecordLink, mine)
 
 
 def record_merged(tx: Tx, business_id: str, lead_id: str, into_id: str | None) -> None:
