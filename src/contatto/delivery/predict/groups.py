@@ -320,14 +320,13 @@ GROUP_ARRAYS: Final = (
 
 
 _FIELDS: Final = [each.name for each in fields(Group)]
-_PLAN, _CAMPAIGN_PLAN = _FIELDS.index("plan"), _FIELDS.index("campaign_plan")
+_PLANS: Final = (_FIELDS.index("plan"), _FIELDS.index("campaign_plan"))
 
 
 def _restored(line: Any, number: int, *figures: Any) -> Group:
     made: list[Any] = [msgspec.convert(line, AdGroupLine), number, *figures]
-    made[_PLAN] = Plan(*made[_PLAN])
-    if len(made) > _CAMPAIGN_PLAN:  # a model of before campaigns had budgets has none
-        made[_CAMPAIGN_PLAN] = Plan(*made[_CAMPAIGN_PLAN])
+    for place in _PLANS:
+        made[place] = Plan(*made[place])
     return Group(*made)
 
 

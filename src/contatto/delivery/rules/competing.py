@@ -106,11 +106,7 @@ def budget_left(node: AdGroup | Campaign, spent: Spent) -> int | None:
 
     A campaign has spent what all of its ad groups have.
     """
-    if node.budget_micros is None or not has_budget(node):
-        return None
-    if node.budget_mode is BudgetMode.TOTAL:
-        return max(node.budget_micros - spent.ever_micros, 0)
-    return max(int(most_of_day(node.budget_mode, node.budget_micros)) - spent.day_micros, 0)
+    return _left(node, spent, most_of_day(node.budget_mode, node.budget_micros or 0))
 
 
 def charge_left(node: AdGroup | Campaign, spent: Spent) -> int | None:
@@ -118,8 +114,13 @@ def charge_left(node: AdGroup | Campaign, spent: Spent) -> int | None:
 
     A view that comes late counts on another day than it was promised on: so up to 125 % of a day's budget.
     """
+    return _left(node, spent, (node.budget_micros or 0) * MOST_OF_DAY)
+
+
+def _left(node: AdGroup | Campaign, spent: Spent, day_micros: float) -> int | None:
+    """What is left of a budget, of which so much is for one day where it is daily."""
     if node.budget_micros is None or not has_budget(node):
         return None
     if node.budget_mode is BudgetMode.TOTAL:
         return max(node.budget_micros - spent.ever_micros, 0)
-    return max(int(node.budget_micros * MOST_OF_DAY) - spent.day_micros, 0)
+    return max(int(day_micros) - spent.day_micros, 0)
