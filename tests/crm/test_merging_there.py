@@ -8,6 +8,7 @@ from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
 from contatto.crm.connectors.hubspot import HubSpot
 from contatto.crm.model.deliveries import DeliveryState, ErasureState, Payload
 from contatto.crm.model.operations import CrmRecord, Found, Moved, Nothing
+from contatto.crm.model.targets import Target
 from contatto.crm.model.trials import TrialResult
 from contatto.crm.rules.trials import begin_trial, next_trial_turn
 from contatto.crm.store import deliveries
@@ -18,10 +19,24 @@ from contatto.kit.exchange import HttpOutcome, HttpRequest, NoAnswer, SendFailur
 from contatto.leads.actions.erasing import erase_leads
 from contatto.leads.actions.merging import Wish, merge_leads
 from contatto.leads.model.annotations import Actor
+from contatto.leads.model.leads import Lead
 from contatto.leads.model.merges import Picks
 from tests import make
 from tests.crm.engine import counts, later, link, record, run_all, with_memory
 from tests.crm.memory import MemoryCrm
+
+
+def two_in_one(tx: Tx) -> tuple[Tx, MemoryCrm, Target, Lead, Lead]:
+    """A CRM with two leads, where people made the second one's record part of the first one's."""
+    business_id = make.business(tx).id
+    crm, target = MemoryCrm(), link(tx, business_id)
+    run_all(tx, crm.handle)
+    ada = make.lead(tx, business_id, make.contact(), person_id="p1")
+    bo = make.lead(tx, business_id, make.contact("bo@example.com", Field.EMAIL), person_id="p2")
+    run_all(tx, crm.handle)
+    first, second = record(tx, target, ada.id).record_id, record(tx, target, bo.id).record_id
+    crm.records[second]["moved_to"] = first
+    return tx, crm, target, ada, bo
 
 
 def test_a_record_that_is_the_one_of_both_is_not_merged_with_itself(database: Database) -> None:
@@ -80,15 +95,9 @@ def test_of_two_leads_that_became_one_record_there_each_arrives_and_none_is_writ
     database: Database,
 ) -> None:
     def work(tx: Tx) -> None:
-        tx = with_memory(tx)
-        business_id = make.business(tx).id
-        crm, target = MemoryCrm(), link(tx, business_id)
-        run_all(tx, crm.handle)
-        ada = make.lead(tx, business_id, make.contact(), person_id="p1")
-        bo = make.lead(tx, business_id, make.contact("bo@example.com", Field.EMAIL), person_id="p2")
-        run_all(tx, crm.handle)
+        tx, crm, target, ada, bo = two_in_one(with_memory(tx))
+        business_id = target.business_id
         first, second = record(tx, target, ada.id).record_id, record(tx, target, bo.id).record_id
-        crm.records[second]["moved_to"] = first
         phone = crm.records[first]["Phone"]
         for lead in (bo, ada, bo):
             schedule_delivery(tx, narrow_target(target), lead.id)
@@ -114,15 +123,8 @@ def test_of_two_leads_that_became_one_record_there_each_arrives_and_none_is_writ
 
 def test_a_lead_that_shared_a_record_which_is_gone_gets_one_of_its_own(database: Database) -> None:
     def work(tx: Tx) -> None:
-        tx = with_memory(tx)
-        business_id = make.business(tx).id
-        crm, target = MemoryCrm(), link(tx, business_id)
-        run_all(tx, crm.handle)
-        ada = make.lead(tx, business_id, make.contact(), person_id="p1")
-        bo = make.lead(tx, business_id, make.contact("bo@example.com", Field.EMAIL), person_id="p2")
-        run_all(tx, crm.handle)
-        first, second = record(tx, target, ada.id).record_id, record(tx, target, bo.id).record_id
-        crm.records[second]["moved_to"] = first
+        tx, crm, target, ada, bo = two_in_one(with_memory(tx))
+        business_id = target.business_id
         schedule_delivery(tx, narrow_target(target), bo.id)
         run_all(tx, crm.handle)
         erase_leads(tx, business_id, [ada], "Ana")
