@@ -63,14 +63,19 @@ class Place:
     ads: list[Ad]
 
 
-def open_world(home: Path) -> tuple[Context, FixedClock, Place]:
-    """A business with ads of both goals, in groups of campaigns."""
+def open_world(home: Path) -> tuple[Context, FixedClock]:
+    """An installation whose clock stands still."""
     clock = FixedClock(NOW)
     context = open_context(install(Settings(data_dir=home, worker="separate")), clock)
     migrate_schema(context.db.engine)
+    return context, clock
+
+
+def make_world(context: Context) -> Place:
+    """A business with ads of both goals, in groups of campaigns."""
     hashed = accounts.hash_password(PASSWORD)
     account, ads = context.db.write_now(lambda tx: _build(tx, hashed))
-    return context, clock, Place(home, account, ads)
+    return Place(context.settings.data_dir, account, ads)
 
 
 def _build(tx: Tx, hashed: str) -> tuple[AdAccount, list[Ad]]:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 class Translator(Protocol):
     """One language: its texts, and how it writes numbers and money."""
 
+    def __hash__(self) -> int:
+        """What is made of a language's words is kept by them."""
+
     @property
     def lang(self) -> str:
         """The language's tag, such as ``pt-BR``."""

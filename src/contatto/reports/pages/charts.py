@@ -34,13 +34,21 @@ class Day:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """The values of a line as paths of an SVG: the line itself, and its points."""
+
+    line: str
+    points: str
+
+
+@dataclass(frozen=True, slots=True)
 class Days:
     """Conversations and leads as lines, spend as bars, by day; tops are the ends of their scales."""
 
     days: tuple[Day, ...]
     top: int
-    conversations: list[tuple[float, float]]
-    leads: list[tuple[float, float]]
+    conversations: Line
+    leads: Line
     spend_top_micros: int
     spend: list[Bar]
 
@@ -78,11 +86,16 @@ def draw_days(overview: Overview) -> Days:
     return Days(
         tuple(Day(day, counts, n % every == 0, n % (2 * every) != 0) for n, (day, counts) in enumerate(days)),
         top,
-        points(chats, top),
-        points(leads, top),
+        _draw_line(chats, top),
+        _draw_line(leads, top),
         spend_top,
         bars(spend, spend_top),
     )
+
+
+def _draw_line(values: list[int], top: int) -> Line:
+    places = [f"{x} {y}" for x, y in points(values, top)]
+    return Line("M" + "L".join(places), "".join(f"M{place}h.01" for place in places))
 
 
 def draw_sources(counts: Counts) -> list[OriginShare]:

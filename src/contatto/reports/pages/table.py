@@ -73,17 +73,17 @@ class ReportTable:
 
 
 def build_table(asked: ReportPageQuery, overview: Overview) -> ReportTable:
-    look = asked.look
+    look, asks = asked.look, urlencode(asked.look.pairs())
     columns = tuple(METRICS[name] for name in look.metrics)
     shown = [row for row in overview.rows if row.figures.goals or look.by in _IN_ORDER]
-    lines = [_line(asked, overview, row, columns) for row in _ordered(shown, look)]
+    lines = [_line(asked, overview, row, columns, asks) for row in _ordered(shown, look)]
     total = Line(
         "",
         "",
         "",
         _goal_of(overview.total),
         overview.total.mixed_goals,
-        _cells(columns, overview.total, overview.total_before, _links(look, "", overview.total)),
+        _cells(columns, overview.total, overview.total_before, _links(look, asks, "", overview.total)),
     )
     return ReportTable(columns, tuple(lines), total)
 
@@ -103,7 +103,9 @@ def _ordered(rows: list[ReportRow], look: Look) -> list[ReportRow]:
     return sorted(rows, key=rank, reverse=not name or look.sort.startswith("-"))
 
 
-def _line(asked: ReportPageQuery, overview: Overview, row: ReportRow, columns: tuple[Metric, ...]) -> Line:
+def _line(
+    asked: ReportPageQuery, overview: Overview, row: ReportRow, columns: tuple[Metric, ...], asks: str
+) -> Line:
     by, subject = asked.look.by, row.subject
     key = key_of(row, by)
     parents = {
@@ -116,7 +118,7 @@ def _line(asked: ReportPageQuery, overview: Overview, row: ReportRow, columns: t
         parents.get(subject.level, ""),
         _goal_of(row.figures),
         row.figures.mixed_goals,
-        _cells(columns, row.figures, overview.before.get(key), _links(asked.look, key, row.figures)),
+        _cells(columns, row.figures, overview.before.get(key), _links(asked.look, asks, key, row.figures)),
         _inside(asked.look, row),
         _number(row),
     )
@@ -133,12 +135,15 @@ def _cells(
     return tuple(found)
 
 
-def _links(look: Look, key: str, figures: Figures) -> Callable[[str], str]:
+def _links(look: Look, asks: str, key: str, figures: Figures) -> Callable[[str], str]:
+    """Where the conversions behind a row's figures are told; ``asks`` is the look as an address has it."""
+    of_row = urlencode([("key", key)])
+
     def link(name: str) -> str:
         follows_goal = name in BEHIND and BEHIND[name].kind is None
         if name not in BEHIND or (key and look.by is By.HOUR) or (follows_goal and figures.mixed_goals):
             return ""
-        return f"/reports/conversions?{urlencode([*look.pairs(), ('metric', name), ('key', key)])}"
+        return f"/reports/conversions?{asks}&metric={name}&{of_row}"
 
     return link
 
