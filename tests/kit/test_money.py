@@ -3,10 +3,11 @@
 from decimal import Decimal
 
 import pytest
+from babel.numbers import get_currency_precision
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.kit.money import decimal_places, to_micros, to_units
+from contatto.kit.money import DECIMALS, amount_written, decimal_places, to_micros, to_units
 
 
 @given(st.integers(-(10**15), 10**15))
@@ -40,3 +41,20 @@ def test_the_greatest_amount_fits_a_64_bit_column() -> None:
 def test_amounts_have_the_decimals_of_their_currency() -> None:
     assert decimal_places("SGD") == 2
     assert decimal_places("IDR") == 0
+    assert decimal_places("KWD") == 3
+    assert decimal_places("CLF") == 4
+
+
+def test_decimals_are_those_that_the_world_knows_but_where_custom_has_others() -> None:
+    """CLDR names the decimals that people use: none for some currencies whose coins nobody has any more."""
+    other = {
+        currency: places
+        for currency, places in DECIMALS.items()
+        if get_currency_precision(currency) != places
+    }
+    assert other == {"IDR": 0, "IQD": 3}
+
+
+@pytest.mark.parametrize(("currency", "text"), [("KWD", "1,234.500"), ("USD", "1,234.50"), ("JPY", "1,234")])
+def test_an_amount_is_written_with_the_decimals_of_its_currency(currency: str, text: str) -> None:
+    assert amount_written(1_234_500_000 - (500_000 if currency == "JPY" else 0), currency) == text

@@ -25,7 +25,7 @@ from contatto.kit.typed_numbers import (
 COMMA = ("it", "es", "pt-BR", "id", "vi")
 """Languages whose decimals follow a comma."""
 languages = st.sampled_from(sorted(LANGUAGES))
-currencies = st.sampled_from(["SGD", "EUR", "IDR", "JPY", "VND", "BRL"])
+currencies = st.sampled_from(["SGD", "EUR", "IDR", "JPY", "VND", "BRL", "KWD"])
 hundredths = st.integers(1, 10**14)
 ARABIC = str.maketrans("0123456789.,", "٠١٢٣٤٥٦٧٨٩٫٬")
 WIDE = str.maketrans("0123456789.,", "０１２３４５６７８９．，")
@@ -33,7 +33,7 @@ WIDE = str.maketrans("0123456789.,", "０１２３４５６７８９．，")
 
 def amount_of(hundredth: int, currency: str) -> int:
     """An amount in micros that the currency can be written with."""
-    return hundredth * (10_000 if decimal_places(currency) else 1_000_000) % 10**18
+    return hundredth * 10 ** (6 - decimal_places(currency)) % 10**18
 
 
 def written(micros: int, lang: str, currency: str) -> str:

@@ -15,7 +15,7 @@ from contatto.delivery.store.ledger import find_balance
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.money import MICROS, to_micros
+from contatto.kit.money import amount_written, to_micros
 
 AccountId = Annotated[int, typer.Argument(help="Id of the ad account, as the list shows it.")]
 Amount = Annotated[str, typer.Argument(help="Amount in units of the currency; a refund is below 0.")]
@@ -34,7 +34,7 @@ def show_command(business: Of = "") -> None:
     for account, balance in carry_out(work):
         amounts = (balance.paid_in_micros, balance.charged_micros, balance.left_micros, balance.credit_micros)
         mode = "limited" if balance.is_limited else "open"
-        shown = [f"{amount / MICROS:,.2f}" for amount in amounts]
+        shown = [amount_written(amount, account.currency) for amount in amounts]
         table.add_row(str(account.number), account.name, account.currency, *shown, mode)
     out.print(table)
 
@@ -76,7 +76,7 @@ def _change(number: int, business: str, what: str, work: Callable[[Tx, AdAccount
         return account, made
 
     account, balance = carry_out(change)
-    left = f"{balance.left_micros / MICROS:,.2f} {account.currency}"
+    left = f"{amount_written(balance.left_micros, account.currency)} {account.currency}"
     says = "is limited to it and its credit" if balance.is_limited else "is not limited to it"
     out.print(f"{account.name} has {left}, and {says}.")
 

@@ -15,7 +15,7 @@ from contatto.cli.acting import Of, carry_out, find_one_business, out, record_co
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.money import MICROS, to_micros
+from contatto.kit.money import amount_written, to_micros
 from contatto.kit.settings import Settings
 from contatto.operators.actions import admitting, paying, placing, reviewing, statements
 from contatto.operators.model import (
@@ -139,7 +139,7 @@ def placements_command(operator: At = "") -> None:
 
     table = Table("id", "name", "floor", "categories", "blocked", "a day", "state")
     for each in carry_out(work):
-        floor = f"{each.floor_micros / MICROS:,.2f} {each.currency}"
+        floor = f"{amount_written(each.floor_micros, each.currency)} {each.currency}"
         taken = ", ".join(each.categories) or "all"
         state = "on" if each.is_on else "off"
         views = str(each.most_views or "any")
@@ -294,7 +294,8 @@ def balances_command(plain: Plain = False, operator: At = "") -> None:
     table = Table("ad account", "name", "currency", "paid in", "charged", "left", "credit")
     for each in found:
         amounts = (each.paid_in_micros, each.charged_micros, each.left_micros, each.credit_micros)
-        table.add_row(str(each.number), each.name, each.currency, *(f"{a / MICROS:,.2f}" for a in amounts))
+        shown = [amount_written(amount, each.currency) for amount in amounts]
+        table.add_row(str(each.number), each.name, each.currency, *shown)
     out.print(table)
 
 
@@ -333,8 +334,9 @@ def _change(
         return change(tx, of, known[number])
 
     balance = _act(operator, what, work)
-    left, owed = balance.left_micros / MICROS, balance.credit_micros / MICROS
-    out.print(f"{balance.name} has {left:,.2f} {balance.currency}, and may owe {owed:,.2f}.")
+    left = amount_written(balance.left_micros, balance.currency)
+    owed = amount_written(balance.credit_micros, balance.currency)
+    out.print(f"{balance.name} has {left} {balance.currency}, and may owe {owed}.")
 
 
 @commands.command("statement")

@@ -6,8 +6,14 @@ from typing import Final
 MICROS: Final = 1_000_000
 MOST_UNITS: Final = 10**12
 """Greatest amount that we read: its micros fit a 64-bit column."""
-ZERO_DECIMAL: Final = frozenset({"CLP", "IDR", "JPY", "KRW", "PYG", "VND"})
-"""Currencies that people write without decimals (ISO 4217 exponent 0; IDR by custom)."""
+USUAL_DECIMALS: Final = 2
+_ZERO: Final = "BIF CLP DJF GNF IDR ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THREE: Final = "BHD IQD JOD KWD LYD OMR TND"
+_FOUR: Final = "CLF UYW"
+DECIMALS: Final = {
+    currency: places for places, some in ((0, _ZERO), (3, _THREE), (4, _FOUR)) for currency in some.split()
+}
+"""Decimals of the currencies that have not two. IDR has none by custom. Source: ISO 4217, minor units."""
 
 
 def to_micros(amount: Decimal | float | int | str) -> int:
@@ -32,4 +38,9 @@ def to_units(amount_micros: int) -> Decimal:
 
 def decimal_places(currency: str) -> int:
     """How many decimals people write in amounts of a currency."""
-    return 0 if currency in ZERO_DECIMAL else 2
+    return DECIMALS.get(currency, USUAL_DECIMALS)
+
+
+def amount_written(amount_micros: int, currency: str) -> str:
+    """An amount for a terminal: with all decimals of its currency, and commas between thousands."""
+    return f"{to_units(amount_micros):,.{decimal_places(currency)}f}"

@@ -14,7 +14,7 @@ from contatto.ad_platforms.rules.reading import known_currency, platform_number,
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
-from contatto.kit.money import ZERO_DECIMAL, to_micros
+from contatto.kit.money import decimal_places, to_micros
 
 MOST_ROWS: Final = 20_000
 MOST_COLUMNS: Final = 200
@@ -135,7 +135,7 @@ def _read_rows(
     parted = [_by_column(columns, cells) for cells in table]
     named = {known_currency(each.get(Column.CURRENCY, "")) for each in parted} | {currency}
     amounts = [each.get(Column.SPEND, "").strip().removeprefix("'") for each in parted]
-    mark = decimal_mark(amounts, has_decimals=not named & ZERO_DECIMAL)
+    mark = decimal_mark(amounts, has_decimals=all(map(decimal_places, named)))
     found: dict[tuple[int, str], AdRow] = {}
     left_out: list[LeftOut] = []
     seen: set[tuple[str, ...]] = set()

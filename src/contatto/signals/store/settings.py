@@ -8,8 +8,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import BigInteger, Column, Index, String, Table, bindparam, select, update
 
-from contatto.ad_platforms.model import AdPlatform
-from contatto.ad_platforms.store.accounts import outside_accounts, outside_tokens
+from contatto.ad_platforms.store.accounts import outside_tokens
 from contatto.kit.db.hot import Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, metadata, tenant, text
@@ -150,13 +149,6 @@ def list_renewed_settings(tx: Tx, limit: int) -> list[SignalSettings]:
         .limit(limit)
     )
     return [_settings(row) for row in tx.list(_Row, renewed)]
-
-
-def list_platforms_of(tx: Tx, business_id: str) -> dict[str, AdPlatform]:
-    """The platform of each ad account, by our id of it."""
-    mine = select(outside_accounts.c.id, outside_accounts.c.platform)
-    rows = tx.execute(mine.where(outside_accounts.c.business_id == business_id))
-    return {row.id: AdPlatform(row.platform) for row in rows}
 
 
 def save_signal_test(tx: Tx, test: SignalTest) -> None:
