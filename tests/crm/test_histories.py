@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 
 from contatto.capture.model import Field
 from contatto.crm.actions import targets as actions
-from contatto.crm.model.deliveries import DeliveryState
+from contatto.crm.model.deliveries import DeliveryState, RecordLink
 from contatto.crm.model.targets import TargetState
 from contatto.crm.store import deliveries
 from contatto.crm.store.comparisons import list_sent
@@ -242,7 +242,6 @@ class Histories(RuleBasedStateMachine):
     def check_end(self, tx: Tx) -> None:
         assert fresh(tx, self.target).state is TargetState.ACTIVE
         left = deliveries.list_deliveries(tx, self.business_id, self.target.id)
-        shares = {each["external_id"] for each in self.crm.records.values() if each["moved_to"]}
         states = {*counts(tx, self.target), *(each.state for each in left)}
         assert states <= {DeliveryState.VERIFIED, DeliveryState.SENT}, left
         carried = [each["external_id"] for each in self.crm.live()]
@@ -250,8 +249,25 @@ class Histories(RuleBasedStateMachine):
         assert self.erased.isdisjoint(carried), "nobody who was erased is there"
         found = [find_lead(tx, self.business_id, each) for each in self.leads]
         shown = {each.id for each in found if each is not None and each.hidden_at is None}
-        alone = {record.lead_id for record in list_sent(tx, self.business_id, self.target.id, 100)}
-        assert shown - set(carried) == alone <= shares, "every lead is there, or went into another's record"
+        went = {each.id for each in found if each is not None and each.merged_into}
+        assert went.isdisjoint(carried), "what was merged here is one record there"
+        parts = list_sent(tx, self.business_id, self.target.id, 100)
+        assert shown - set(carried) == {part.lead_id for part in parts}, "each has a record, or a part in one"
+        for part in parts:
+            assert self.carrier_of(part) not in ("", part.lead_id), "it went into the record of another lead"
+
+    def carrier_of(self, part: RecordLink) -> str:
+        """Whose record it is that a lead has a part in.
+
+        What leads there need not carry the lead's own id: it may be the record of one that was merged into it
+        here, before it had one of its own.
+        """
+        there = self.crm.records[part.record_id]
+        assert there["moved_to"], "the ledger keeps what leads there"
+        while there["moved_to"]:
+            there = self.crm.records[there["moved_to"]]
+        carrier: str = there["external_id"]
+        return carrier
 
 
 def test_in_any_history_order_and_ledger_hold(tmp_path: Path) -> None:

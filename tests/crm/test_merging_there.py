@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from contatto.capture.model import Field
 from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
 from contatto.crm.connectors.hubspot import HubSpot
@@ -155,6 +157,97 @@ def test_a_lead_takes_the_record_of_one_that_went_into_a_lead_that_went_into_it(
         run_all(tx, crm.handle)
         assert cy.id in {each["external_id"] for each in crm.live()}
         assert ada.id not in {each["external_id"] for each in crm.live()}
+
+    database.write_now(work)
+
+
+def three_leads(tx: Tx) -> tuple[MemoryCrm, Target, dict[str, Lead]]:
+    """A CRM with a record of each of three leads."""
+    business_id = make.business(tx).id
+    crm, target = MemoryCrm(), link(tx, business_id)
+    run_all(tx, crm.handle)
+    people = {
+        name: make.lead(tx, business_id, make.contact(f"{name}@example.com", Field.EMAIL), person_id=name)
+        for name in ("ada", "bo", "cy")
+    }
+    run_all(tx, crm.handle)
+    return crm, target, people
+
+
+def merge_here(tx: Tx, kept: Lead, *gone: Lead) -> None:
+    actor = Actor(kept.business_id, "m1", "Ana")
+    for each in gone:
+        merge_leads(tx, actor, Wish(kept.id, each.id, Picks(), ""))
+
+
+def test_a_record_of_its_own_is_better_than_a_part_in_another_leads(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        tx = with_memory(tx)
+        crm, target, people = three_leads(tx)
+        ids = {name: record(tx, target, lead.id).record_id for name, lead in people.items()}
+        crm.records[ids["bo"]]["moved_to"] = ids["ada"]
+        merge_here(tx, people["bo"], people["cy"])
+        run_all(tx, crm.handle)
+        carried = {each["id"]: each["external_id"] for each in crm.live()}
+        assert carried == {ids["ada"]: people["ada"].id, ids["cy"]: people["bo"].id}
+        assert counts(tx, target) == {DeliveryState.VERIFIED: 2}
+
+    database.write_now(work)
+
+
+def test_what_leads_to_another_leads_record_is_kept_where_none_is_the_leads_own(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        tx = with_memory(tx)
+        crm, target, people = three_leads(tx)
+        ids = {name: record(tx, target, lead.id).record_id for name, lead in people.items()}
+        crm.records[ids["bo"]]["moved_to"] = ids["ada"]
+        del crm.records[ids["cy"]]
+        merge_here(tx, people["bo"], people["cy"])
+        run_all(tx, crm.handle)
+        assert [each["external_id"] for each in crm.live()] == [people["ada"].id]
+        assert record(tx, target, people["bo"].id).record_id == ids["bo"]
+        assert counts(tx, target) == {DeliveryState.VERIFIED: 1, DeliveryState.SENT: 1}
+
+    database.write_now(work)
+
+
+@pytest.mark.parametrize("became", ["a part of another lead's", "a stranger's"])
+def test_only_what_is_still_the_record_of_a_lead_that_was_merged_here_is_merged_there(
+    database: Database, became: str
+) -> None:
+    def work(tx: Tx) -> None:
+        tx = with_memory(tx)
+        crm, target, people = three_leads(tx)
+        ids = {name: record(tx, target, lead.id).record_id for name, lead in people.items()}
+        if became == "a stranger's":  # a restored CRM gives its ids anew
+            crm.records[ids["cy"]] |= {"external_id": "", "Email": "eve@example.com"}
+        else:
+            crm.records[ids["cy"]]["moved_to"] = ids["ada"]
+        before = dict(crm.records[ids["cy"]])
+        merge_here(tx, people["bo"], people["cy"])
+        run_all(tx, crm.handle)
+        assert crm.records[ids["cy"]] == before
+        assert counts(tx, target) == {DeliveryState.VERIFIED: 2}
+
+    database.write_now(work)
+
+
+def test_a_lead_that_many_were_merged_into_arrives_in_one_try(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        tx = with_memory(tx)
+        crm, target, people = three_leads(tx)
+        many = [
+            make.lead(
+                tx, target.business_id, make.contact(f"x{n}@example.com", Field.EMAIL), person_id=f"x{n}"
+            )
+            for n in range(9)
+        ]
+        run_all(tx, crm.handle)
+        merge_here(tx, people["ada"], *many)
+        for _ in many:  # each change is a delivery, of which the last goes
+            run_all(tx, crm.handle)
+        assert {each["external_id"] for each in crm.live()} == {lead.id for lead in people.values()}
+        assert counts(tx, target) == {DeliveryState.VERIFIED: 3}
 
     database.write_now(work)
 

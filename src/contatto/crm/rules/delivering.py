@@ -54,6 +54,7 @@ class Stage(StrEnum):
     LOOK = "look"
     WRITE = "write"
     CHECK = "check"
+    OTHER = "other"
     MERGE = "merge"
 
 
@@ -72,6 +73,8 @@ class Course:
         is_named: the CRM itself named ``stored_id`` as the person's record, so there is no other.
         moved_from: the record as we knew it, which the CRM made part of ``stored_id``.
         shared_with: our id of the lead whose record ``record_id`` is, where that is another one.
+        is_elsewhere: the record as we knew it is another lead's by now, so ``merge_ids`` are looked at: any
+            may be the lead's own. The last of them is the record that we knew.
         is_look: nothing is written: a record that carries our id is looked for.
         hops: steps so far.
     """
@@ -86,6 +89,7 @@ class Course:
     is_named: bool = False
     moved_from: str = ""
     shared_with: str = ""
+    is_elsewhere: bool = False
     is_look: bool = False
     hops: int = 0
 
@@ -146,6 +150,8 @@ def operation_of(course: Course) -> Operation:
         return Read(course.stored_id, tuple(payload.values))
     if course.stage is Stage.CHECK:
         return Read(course.record_id, tuple(payload.values))
+    if course.stage is Stage.OTHER:
+        return Read(course.merge_ids[0], tuple(payload.values))
     if course.stage is Stage.MERGE:
         return Merge(course.merge_ids[0], course.record_id)
     at = datetime.fromisoformat(payload.occurred_at)
@@ -178,6 +184,7 @@ def next_turn(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> T
         Stage.LOOK: _after_look,
         Stage.WRITE: _after_write,
         Stage.CHECK: _after_check,
+        Stage.OTHER: _after_other,
         Stage.MERGE: _after_merge,
     }
     return stages[course.stage](traits, course, reply, agrees)
@@ -186,7 +193,9 @@ def next_turn(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> T
 def _follow(course: Course, record_id: str) -> Turn:
     """Look at the record that another one became."""
     if course.stage is Stage.MERGE:
-        return replace(course, stage=Stage.CHECK, merge_ids=course.merge_ids[1:])
+        return replace(course, stage=Stage.CHECK, merge_ids=course.merge_ids[1:], hops=0)
+    if course.stage is Stage.OTHER:
+        return _merge_on(replace(course, merge_ids=(record_id, *course.merge_ids[1:])))
     moved_from = course.moved_from or course.stored_id or course.record_id
     return replace(_go_to(course, record_id), moved_from=moved_from, shared_with="")
 
@@ -234,12 +243,36 @@ def _after_look(traits: Traits, course: Course, reply: Reply, agrees: Agrees) ->
     if isinstance(reply, Found) and reply.records:
         record = reply.records[0]
         if is_takable(course.payload, record) if is_named else is_ours(course.payload, record, agrees):
-            return replace(course, stage=Stage.WRITE, record_id=record.id or looked_at)
-        if is_named and course.moved_from:
+            return replace(_settled_on(course), stage=Stage.WRITE, record_id=record.id or looked_at)
+        if is_named and course.moved_from and not course.merge_ids:
             return _share(course, record)
-        if is_named:
+        if is_named and not course.moved_from:
             return Halt(TAKEN, is_final=True)
+    if course.merge_ids and (course.moved_from or course.is_elsewhere):
+        return _look_elsewhere(course)
     return _look_on(course)
+
+
+def _settled_on(course: Course) -> Course:
+    """What leads to another lead's record is not looked at any more, nor merged."""
+    if not course.is_elsewhere:
+        return course
+    return replace(course, merge_ids=course.merge_ids[:-1], is_elsewhere=False)
+
+
+def _look_elsewhere(course: Course) -> Course:
+    """One that was merged into it may have a record: one of its own is better than a part in another's."""
+    following, *others = course.merge_ids
+    known = () if course.is_elsewhere else (course.moved_from,)
+    return replace(
+        course,
+        stage=Stage.LOOK,
+        stored_id=following,
+        merge_ids=(*others, *known),
+        moved_from="",
+        is_elsewhere=True,
+        hops=0,
+    )
 
 
 def _share(course: Course, record: CrmRecord) -> Turn:
@@ -289,13 +322,27 @@ def _after_check(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -
     ]
     if wrong:
         return Halt(f"{DIFFERS}_{wrong[0]}"[:64], is_final=False)
+    return _merge_on(course) if traits.merges else _arrived(course, is_verified=True)
+
+
+def _merge_on(course: Course) -> Turn:
+    """Look at the next record that is to become a part of this one, which one of them may be by now."""
     others = tuple(each for each in course.merge_ids if each != course.record_id)
-    if others and traits.merges:  # the record of a lead that was merged into this one may be its own by now
-        return replace(course, stage=Stage.MERGE, merge_ids=others)
+    if others:
+        return replace(course, stage=Stage.OTHER, merge_ids=others)
     return _arrived(course, is_verified=True)
+
+
+def _after_other(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:
+    """What people made part of another lead's record, or a restored CRM gave to a stranger, is not merged."""
+    records = reply.records if isinstance(reply, Found) else ()
+    if any(is_ours(course.payload, record, agrees) for record in records):
+        return replace(course, stage=Stage.MERGE)
+    return _merge_on(replace(course, merge_ids=course.merge_ids[1:], hops=0))
 
 
 def _after_merge(traits: Traits, course: Course, reply: Reply, agrees: Agrees) -> Turn:
     """A record that was gone needs no merge; what is merged is read back once more."""
     into = reply.record_id if isinstance(reply, Written) and reply.record_id else course.record_id
-    return replace(course, stage=Stage.CHECK, merge_ids=course.merge_ids[1:], record_id=into)
+    merge_ids = course.merge_ids[1:]
+    return replace(course, stage=Stage.CHECK, merge_ids=merge_ids, record_id=into, hops=0)
