@@ -8,6 +8,7 @@ from contatto.ads.actions.ads import NewAd, change_ad_status, create_ad
 from contatto.ads.actions.campaigns import NewCampaign, change_campaign_status, create_campaign
 from contatto.ads.model import BudgetMode, ClickWindow, NodeFilter, NodeStatus, Page, ViewWindow
 from contatto.ads.store import nodes as store
+from contatto.ads.store.live import list_live_ads
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -182,9 +183,7 @@ def test_lists_are_newest_first_in_pages_and_filtered_by_what_is_above(database:
 @pytest.mark.parametrize("level", ["campaign", "ad_group", "ad"])
 def test_an_ad_is_live_only_while_all_above_it_are_active(database: Database, level: str) -> None:
     world, chain = made(database)
-    assert [live.ad.id for live in database.read_now(lambda tx: store.list_live_ads(tx, world.id))] == [
-        chain.ad.id
-    ]
+    assert [live.ad.id for live in database.read_now(lambda tx: list_live_ads(tx, world.id))] == [chain.ad.id]
     change = {
         "campaign": (change_campaign_status, chain.campaign.number),
         "ad_group": (change_ad_group_status, chain.ad_group.number),
@@ -192,7 +191,7 @@ def test_an_ad_is_live_only_while_all_above_it_are_active(database: Database, le
     }
     pause, number = change[level]
     database.write_now(lambda tx: pause(tx, world.ad_account, [number], NodeStatus.PAUSED))
-    assert database.read_now(lambda tx: store.list_live_ads(tx, world.id)) == []
+    assert database.read_now(lambda tx: list_live_ads(tx, world.id)) == []
 
 
 def test_money_of_a_campaign_is_kept_in_micros(database: Database) -> None:

@@ -12,6 +12,7 @@ from contatto.accounts.model import BusinessId
 from contatto.ads.actions.ads import reject_ad
 from contatto.ads.model import NodeFilter, NodeStatus
 from contatto.ads.store import nodes as store
+from contatto.ads.store.live import list_live_ads
 from contatto.audiences.actions import NewAudience, create_audience
 from contatto.capture.actions import turn_off_capture, turn_on_capture
 from contatto.capture.store import is_capture_on
@@ -275,7 +276,7 @@ def test_pages_of_another_business_are_not_found_and_change_nothing(house: House
     assert post(house, f"/ads/campaigns/{campaign}/ad-groups", **form).status_code == 404
     assert post(house, f"/ads/ad-groups/{group}/ads", name="A", headline="B", body="").status_code == 404
     assert post(house, f"/ads/ads/{ad}/status", status="paused").status_code == 404
-    live = house.context.db.read_now(lambda tx: store.list_live_ads(tx, chain.ad.business_id))
+    live = house.context.db.read_now(lambda tx: list_live_ads(tx, chain.ad.business_id))
     assert [each.ad.id for each in live] == [chain.ad.id]
     mine = (chain.ad.business_id, chain.ad.ad_account_id, NodeFilter(statuses=frozenset(NodeStatus)))
     assert house.context.db.read_now(lambda tx: store.count_ads(tx, *mine)) == 1

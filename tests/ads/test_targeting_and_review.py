@@ -14,6 +14,7 @@ from contatto.ads.actions.ads import (
 )
 from contatto.ads.model import Ad, Audit, NodeStatus, Targeting
 from contatto.ads.store import nodes as store
+from contatto.ads.store.live import list_live_ads
 from contatto.audiences.actions import NewAudience, create_audience
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -75,7 +76,7 @@ def test_an_ad_in_review_is_not_live_until_the_operator_approves_it(database: Da
         return world, create_ad(tx, world.id, new, needs_review=True)
 
     def live() -> list[str]:
-        return [each.ad.id for each in database.read_now(lambda tx: store.list_live_ads(tx, world.id))]
+        return [each.ad.id for each in database.read_now(lambda tx: list_live_ads(tx, world.id))]
 
     world, ad = database.write_now(work)
     assert live() == []

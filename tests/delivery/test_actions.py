@@ -13,8 +13,8 @@ from contatto.capture.actions import turn_off_capture
 from contatto.delivery.actions.budgeting import PROMISE_US
 from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.serving import AdServer
-from contatto.delivery.index import FRESH, TOO_OLD, load_snapshot
-from contatto.delivery.model.decisions import AdRequest, Served
+from contatto.delivery.index import FRESH, TOO_OLD, Known, load_snapshot
+from contatto.delivery.model.decisions import AdRequest, Served, Snapshot
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -82,6 +82,26 @@ def test_the_index_is_read_with_as_many_statements_for_ten_ads_as_for_one(databa
     of_one = database.read_now(statements)
     database.write_now(lambda tx: [add_chain(tx, world) for _ in range(9)])
     assert database.read_now(statements) == of_one
+
+
+def test_live_ads_are_made_anew_only_when_something_of_them_changed(database: Database) -> None:
+    world, chain = made(database)
+    known = Known()
+
+    def load() -> Snapshot:
+        return database.read_now(lambda tx: load_snapshot(tx, world.id, known))
+
+    first = load()
+    again = load()
+    assert again.candidates is first.candidates
+    assert again.lines is first.lines
+    database.write_now(lambda tx: turn_off_capture(tx, world.id, world.channel.id))
+    without_capture = load()
+    assert [each.may_serve for each in (*first.candidates, *without_capture.candidates)] == [True, False]
+    database.write_now(
+        lambda tx: change_ad_status(tx, world.ad_account, [chain.ad.number], NodeStatus.PAUSED)
+    )
+    assert load().candidates == ()
 
 
 def test_a_lead_ad_stops_while_capture_is_off(database: Database, clock: FixedClock) -> None:

@@ -15,7 +15,8 @@ from contatto.ads.actions.ads import NewAd, create_ad
 from contatto.ads.model import BudgetMode, NodeStatus, Pacing
 from contatto.ads.store import nodes as ads
 from contatto.delivery.actions.balances import pay_in, set_balance_limit
-from contatto.delivery.actions.serving import AdServer, read_record
+from contatto.delivery.actions.packing import read_record
+from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.model.log import EntryKind
 from contatto.delivery.store import ledger
 from contatto.kit.clock import Clock, FixedClock, SystemClock

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from contatto.accounts.store import record_ad_account
 from contatto.ads.store.nodes import record_ad
-from contatto.delivery.actions.serving import AdServer, read_record, seed_of
+from contatto.delivery.actions.packing import read_record
+from contatto.delivery.actions.serving import AdServer, seed_of
 from contatto.delivery.model.log import EntryKind, Hurdle, Record
 from contatto.delivery.predict.replica import replay_record
 from contatto.delivery.rules import exchanging

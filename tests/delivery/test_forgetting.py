@@ -7,7 +7,7 @@ import pytest
 from contatto.delivery.actions.choosing import serve_ad
 from contatto.delivery.actions.explaining import explain_decision
 from contatto.delivery.actions.forgetting import forget_viewers
-from contatto.delivery.actions.serving import read_record
+from contatto.delivery.actions.packing import read_record
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model.decisions import Served
 from contatto.delivery.model.log import NOBODY, Entry, EntryKind

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import update
 
 from contatto.ads.store import nodes as ads
+from contatto.delivery.actions.packing import read_record
 from contatto.delivery.actions.rolling_back import roll_back_model
-from contatto.delivery.actions.serving import AdServer, load_replica, read_record, seed_of
+from contatto.delivery.actions.serving import AdServer, load_replica, seed_of
 from contatto.delivery.actions.training import (
     Trainer,
     learn_entries,

@@ -7,7 +7,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from contatto.delivery.actions.serving import AdServer, read_record
+from contatto.delivery.actions.packing import read_record
+from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.trials import CampaignLift, list_lifts, purge_trials
 from contatto.delivery.model.log import EntryKind, Record
 from contatto.delivery.predict.replica import Asked, Replica, replay_record

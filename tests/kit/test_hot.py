@@ -176,3 +176,26 @@ def test_sealed_texts_come_opened_and_bytes_are_looked_for_as_texts_are(database
     opened, numbers = database.write_now(work)
     assert opened == [Secret(0, "b1", "one"), Secret(1, "b1", "")]
     assert numbers == [(1, b"\0\xff\1"), (2, b"\0\xff\2")]
+
+
+def test_what_is_listed_again_is_the_same_list_until_a_row_changes(database: Database) -> None:
+    """Also on PostgreSQL, where rows are read before they are compared."""
+    marks = {"marks": [b"a", b"b"]}
+
+    def work(tx: Tx) -> None:
+        SECRETS.create(tx.connection)
+        for number, mark in ((1, b"a"), (2, b"b"), (3, b"c")):
+            tx.insert(
+                SECRETS, {"id": number, "business_id": "us", "said": tx.seal("tea", "us"), "mark": mark}
+            )
+        first = MARKED.list_again(tx, marks)
+        assert first.all == [Secret(1, "us", "tea"), Secret(2, "us", "tea")]
+        tx.execute(update(SECRETS).where(SECRETS.c.id == 3).values(said=None))
+        assert MARKED.list_again(tx, marks, first) is first
+        tx.execute(update(SECRETS).where(SECRETS.c.id == 2).values(said=None))
+        second = MARKED.list_again(tx, marks, first)
+        assert second is not first
+        assert second.all == [Secret(1, "us", "tea"), Secret(2, "us", "")]
+        assert MARKED.list_again(tx, {"marks": [b"a"]}, second).all == second.all[:1]
+
+    database.write_now(work)

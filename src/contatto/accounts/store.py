@@ -11,6 +11,7 @@ from contatto.accounts.model import AdAccount, ApiToken, AuthCode, Business, Bus
 # isort: split
 from contatto.accounts.model import Member, Permission, Role, Session, User, Workplace
 from contatto.accounts.rules import is_able
+from contatto.kit.db.hot import Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
 
@@ -116,11 +117,11 @@ def save_business(tx: Tx, row: dict[str, Any]) -> None:
     tx.insert(businesses, row)
 
 
-_OF_ID: Final = sa.select(businesses).where(businesses.c.id == sa.bindparam("of_business"))
+_OF_ID: Final = Seek(Business, sa.select(businesses).where(businesses.c.id == sa.bindparam("of")))
 
 
 def find_business(tx: Tx, business_id: BusinessId) -> Business | None:
-    return tx.find(Business, _OF_ID, {"of_business": business_id})
+    return next(iter(_OF_ID.list(tx, {"of": business_id})), None)
 
 
 def list_businesses(tx: Tx) -> list[Business]:
@@ -179,9 +180,8 @@ def list_members(tx: Tx, business_id: BusinessId) -> list[Member]:
 def list_workplaces(tx: Tx, user_id: str) -> list[Workplace]:
     """The businesses in which a person may come in, by name."""
     of_member = members.c.id, members.c.business_id, members.c.role
-    found = sa.select(*of_member, businesses.c.name).join(
-        businesses, businesses.c.id == members.c.business_id
-    )
+    own = businesses.c.id == members.c.business_id
+    found = sa.select(*of_member, businesses.c.name).join(businesses, own)
     live = found.where(members.c.user_id == user_id, members.c.deactivated_at.is_(None))
     return tx.list(Workplace, live.order_by(businesses.c.name, businesses.c.id))
 
@@ -375,9 +375,12 @@ def save_ad_account(tx: Tx, row: dict[str, Any]) -> None:
     tx.insert(ad_accounts, row)
 
 
+_OF_BUSINESS: Final = sa.select(ad_accounts).where(ad_accounts.c.business_id == sa.bindparam("of"))
+_AD_ACCOUNTS: Final = Seek(AdAccount, _OF_BUSINESS.order_by(ad_accounts.c.created_at))
+
+
 def list_ad_accounts(tx: Tx, business_id: BusinessId) -> list[AdAccount]:
-    mine = sa.select(ad_accounts).where(ad_accounts.c.business_id == business_id)
-    return tx.list(AdAccount, mine.order_by(ad_accounts.c.created_at))
+    return _AD_ACCOUNTS.list(tx, {"of": business_id})
 
 
 def record_ad_account(tx: Tx, business_id: BusinessId, ad_account_id: str, **values: Any) -> None:

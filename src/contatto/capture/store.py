@@ -110,10 +110,14 @@ def list_capturing(tx: Tx, business_id: str) -> set[str]:
     return {channel_id for channel_id, switch in list_switches(tx, business_id).items() if switch.is_on}
 
 
+_SWITCHES: Final = Seek(
+    CaptureSwitch, select(capture_switches).where(capture_switches.c.business_id == bindparam("of"))
+)
+
+
 def list_switches(tx: Tx, business_id: str) -> dict[str, CaptureSwitch]:
     """Switches of a business by channel account."""
-    mine = select(capture_switches).where(capture_switches.c.business_id == business_id)
-    return {switch.channel_account_id: switch for switch in tx.list(CaptureSwitch, mine)}
+    return {switch.channel_account_id: switch for switch in _SWITCHES.list(tx, {"of": business_id})}
 
 
 def record_correction(tx: Tx, business_id: str, field: Field, value: str, actor: str) -> bool:

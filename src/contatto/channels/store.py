@@ -118,9 +118,16 @@ def find_account_by_external(
     return found[0] if found else None
 
 
+_OF_BUSINESS: Final = Seek(
+    ChannelAccount,
+    select(channel_accounts)
+    .where(channel_accounts.c.business_id == bindparam("of"))
+    .order_by(channel_accounts.c.created_at),
+)
+
+
 def list_accounts(tx: Tx, business_id: str) -> list[ChannelAccount]:
-    mine = select(channel_accounts).where(channel_accounts.c.business_id == business_id)
-    return tx.list(ChannelAccount, mine.order_by(channel_accounts.c.created_at))
+    return _OF_BUSINESS.list(tx, {"of": business_id})
 
 
 def save_token(tx: Tx, business_id: str, account_id: str, access_token: str) -> None:

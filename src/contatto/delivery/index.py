@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from contatto.accounts import store as accounts
-from contatto.accounts.model import BusinessId
+from contatto.accounts.model import Business, BusinessId
 from contatto.ads.actions.accounts import facts_of
 from contatto.ads.rules import goals
-from contatto.ads.store import nodes as ads
+from contatto.ads.store.live import LiveNodes, load_live_nodes
 from contatto.audiences import store as audiences
 from contatto.audiences.model import Audience, AudienceKind
 from contatto.audiences.rules import conversion_of
@@ -46,16 +46,25 @@ class _Members:
     read_at: datetime
 
 
-type KnownMembers = dict[str, _Members]
+@dataclass(slots=True)
+class Known:
+    """What was read of a business before; of what has not changed since, nothing is made anew."""
+
+    members: dict[str, _Members] = field(default_factory=dict)
+    live: LiveNodes | None = None
+    beside: tuple[object, ...] = ()
+    """Ad accounts, channel accounts, and where capture is on."""
+    candidates: tuple[Candidate, ...] = ()
+    lines: tuple[AdGroupLine | AdLine, ...] = ()
 
 
-def load_snapshot(tx: Tx, business_id: str, known: KnownMembers | None = None) -> Snapshot:
+def load_snapshot(tx: Tx, business_id: str, known: Known | None = None) -> Snapshot:
     """Read what competes in a business now.
 
     Args:
         tx: an open transaction.
         business_id: whose ads.
-        known: members of audiences that were read before; new ones are put into it.
+        known: what was read before; what is new is put into it.
 
     Raises:
         Refused: NOT_FOUND.
@@ -63,29 +72,42 @@ def load_snapshot(tx: Tx, business_id: str, known: KnownMembers | None = None) -
     business = accounts.find_business(tx, BusinessId(business_id))
     if business is None:
         raise Refused(errors.NOT_FOUND)
-    ad_accounts = {str(account.id): account for account in accounts.list_ad_accounts(tx, business.id)}
-    channel_accounts = {account.id: account for account in channels.list_accounts(tx, business_id)}
-    capturing = capture.list_capturing(tx, business_id)
-    found: list[Candidate] = []
-    for live in ads.list_live_ads(tx, business_id):
-        account = ad_accounts[live.ad.ad_account_id]
-        channel = channel_accounts[live.ad.channel_account_id]
-        facts = facts_of(account, channel, live.ad_group.countries, capture_on=channel.id in capturing)
-        goal = live.ad_group.goal
-        may_serve = goals.is_eligible(goal, facts) and not goals.next_steps(goal, facts)
-        own_chat = channel.platform is Platform.WEBCHAT
-        found.append(Candidate(live, may_serve, account.timezone, own_chat, account.currency))
-    members = _load_members(tx, business_id, found, {} if known is None else known)
+    known = Known() if known is None else known
+    _load_candidates(tx, business, known)
     return Snapshot(
         business_id,
         business.name,
         tx.now,
-        tuple(found),
-        members,
-        tuple(_describe(found)),
+        known.candidates,
+        _load_members(tx, business_id, known.candidates, known.members),
+        known.lines,
         tuple(models.list_states(tx, business_id)),
         models.find_newest_version(tx, business_id),
     )
+
+
+def _load_candidates(tx: Tx, business: Business, known: Known) -> None:
+    """See that the live ads are known as they are now."""
+    business_id = str(business.id)
+    ad_accounts = accounts.list_ad_accounts(tx, business.id)
+    channel_accounts = channels.list_accounts(tx, business_id)
+    capturing = capture.list_capturing(tx, business_id)
+    beside = (ad_accounts, channel_accounts, capturing)
+    live = load_live_nodes(tx, business_id, known.live)
+    if live is known.live and beside == known.beside:
+        return
+    account_of = {str(account.id): account for account in ad_accounts}
+    channel_of = {account.id: account for account in channel_accounts}
+    found: list[Candidate] = []
+    for each in live.live:
+        account, channel = account_of[each.ad.ad_account_id], channel_of[each.ad.channel_account_id]
+        facts = facts_of(account, channel, each.ad_group.countries, capture_on=channel.id in capturing)
+        goal = each.ad_group.goal
+        may_serve = goals.is_eligible(goal, facts) and not goals.next_steps(goal, facts)
+        own_chat = channel.platform is Platform.WEBCHAT
+        found.append(Candidate(each, may_serve, account.timezone, own_chat, account.currency))
+    known.live, known.beside = live, beside
+    known.candidates, known.lines = tuple(found), tuple(_describe(found))
 
 
 def _describe(candidates: Iterable[Candidate]) -> Iterator[AdGroupLine | AdLine]:
@@ -99,7 +121,7 @@ def _describe(candidates: Iterable[Candidate]) -> Iterator[AdGroupLine | AdLine]
 
 
 def _load_members(
-    tx: Tx, business_id: str, candidates: Iterable[Candidate], known: KnownMembers
+    tx: Tx, business_id: str, candidates: Iterable[Candidate], known: dict[str, _Members]
 ) -> dict[str, frozenset[Member]]:
     """Members by the number of their audience; only what changed is read."""
     wanted: dict[str, set[int]] = {}
@@ -142,7 +164,7 @@ class LiveAds:
         self._db = db
         self.name_id = db.vault.named_id
         self._known: dict[str, Snapshot] = {}
-        self._members: dict[str, KnownMembers] = {}
+        self._before: dict[str, Known] = {}
         self._reading: dict[str, asyncio.Task[Snapshot]] = {}
 
     async def snapshot(self, business_id: str) -> Snapshot:
@@ -171,7 +193,7 @@ class LiveAds:
         return reading
 
     async def _read_now(self, business_id: str) -> Snapshot:
-        known = self._members.setdefault(business_id, {})
+        known = self._before.setdefault(business_id, Known())
         fresh = await self._db.read(lambda tx: load_snapshot(tx, business_id, known))
         self._known[business_id] = fresh
         return fresh

@@ -16,7 +16,7 @@ from contatto.ads.store.nodes import list_ad_groups, list_ads_by_number
 from contatto.delivery.actions.balances import load_statement
 from contatto.delivery.actions.expecting import list_outlooks
 from contatto.delivery.actions.explaining import explain_decision
-from contatto.delivery.actions.serving import read_record
+from contatto.delivery.actions.packing import read_record
 from contatto.delivery.actions.trials import CampaignLift, list_lifts
 from contatto.delivery.model.phases import GroupState, Phase, Reason
 from contatto.delivery.rules.asking import OURS

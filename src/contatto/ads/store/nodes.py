@@ -27,7 +27,6 @@ from contatto.ads.model import (
     Campaign,
     ClickWindow,
     EventCount,
-    LiveAd,
     NodeFilter,
     NodeStatus,
     Pacing,
@@ -268,21 +267,6 @@ def count_ads(tx: Tx, business_id: str, ad_account_id: str, wanted: NodeFilter) 
 def has_ad(tx: Tx, business_id: str) -> bool:
     """Whether a business has, or had, an ad."""
     return tx.execute(select(ads.c.id).where(ads.c.business_id == business_id).limit(1)).first() is not None
-
-
-def list_live_ads(tx: Tx, business_id: str) -> list[LiveAd]:
-    """Ads that passed their review and are active, as what is above them is; schedules are not looked at."""
-    active_campaigns = _mine(campaigns, business_id, campaigns.c.status == NodeStatus.ACTIVE)
-    by_campaign = {campaign.id: campaign for campaign in tx.list(Campaign, active_campaigns)}
-    active_groups = _mine(ad_groups, business_id, ad_groups.c.status == NodeStatus.ACTIVE)
-    by_group = {group.id: group for group in tx.list(AdGroup, active_groups)}
-    shown = (ads.c.status == NodeStatus.ACTIVE, ads.c.audit == Audit.PASS)
-    active_ads = _mine(ads, business_id, *shown).order_by(ads.c.number)
-    return [
-        LiveAd(ad, by_group[ad.ad_group_id], by_campaign[ad.campaign_id])
-        for ad in tx.list(Ad, active_ads)
-        if ad.ad_group_id in by_group and ad.campaign_id in by_campaign
-    ]
 
 
 def list_ad_group_ids(tx: Tx, business_id: str, campaign_ids: Iterable[str]) -> dict[str, list[str]]:

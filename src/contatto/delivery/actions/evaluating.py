@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from contatto.delivery.actions.serving import read_record, seed_of
+from contatto.delivery.actions.packing import read_record
+from contatto.delivery.actions.serving import seed_of
 from contatto.delivery.model.log import Entry, EntryKind, Record
 from contatto.delivery.predict.evaluated import STAGES, Weighed, weigh_record
 from contatto.delivery.predict.replica import Replica

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from contatto.delivery.actions.serving import read_record, seed_of
+from contatto.delivery.actions.packing import read_record
+from contatto.delivery.actions.serving import seed_of
 from contatto.delivery.actions.training import rebuild_marketplace
 from contatto.delivery.model.log import Record
 from contatto.delivery.predict.explained import Explained, explain_record

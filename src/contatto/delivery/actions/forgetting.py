@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from contatto.audiences.actions import drop_viewers
-from contatto.delivery.actions.serving import encode_record, read_record
+from contatto.delivery.actions.packing import encode_record, read_record
 from contatto.delivery.model.log import NOBODY, Record
 from contatto.delivery.rules.asking import OURS
 from contatto.delivery.store import log as entries

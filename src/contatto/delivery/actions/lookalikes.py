@@ -8,12 +8,12 @@ from typing import Any, Final
 from uuid import UUID
 
 from contatto.ads.model import AdGroup
-from contatto.ads.store.nodes import list_live_ads
+from contatto.ads.store.live import list_live_ads
 from contatto.audiences.actions import keep_lookalike
 from contatto.audiences.model import Audience, AudienceKind, Fingerprint
 from contatto.audiences.rules import conversion_of, lookalike_of, source_number
 from contatto.audiences.store import find_audience_by_number, list_due_lookalikes
-from contatto.delivery.actions.serving import read_record
+from contatto.delivery.actions.packing import read_record
 from contatto.delivery.actions.training import load_learning
 from contatto.delivery.model.lines import Candidate, RankLine
 from contatto.delivery.model.log import NOBODY

@@ -3,23 +3,20 @@
 import asyncio
 import gc
 import time
-import zlib
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
-from contatto.delivery.actions.budgeting import PROMISE_US, Till, Used, keep_promises, take_grants
+from contatto.delivery.actions.budgeting import PROMISE_US, Till, Used, take_grants
+from contatto.delivery.actions.packing import Noted, Packer, log_decisions
 from contatto.delivery.index import LiveAds
 from contatto.delivery.model.decisions import Bidder, Candidate, Price, Snapshot
 from contatto.delivery.model.ledger import Promise
-from contatto.delivery.model.log import EntryKind, Record
+from contatto.delivery.model.log import Record
 from contatto.delivery.predict.replica import Replica, warm_kernels
 from contatto.delivery.predict.saving import Damaged, Different
 from contatto.delivery.rules.competing import LEAST_VIEW_MICROS
 from contatto.delivery.rules.hashing import name_hash
 from contatto.delivery.rules.targeting import gather_bidders
-from contatto.delivery.store import log as entries
 from contatto.delivery.store import models
 from contatto.kit.db.database import Database
 from contatto.kit.db.row_security import acting
@@ -55,6 +52,7 @@ class AdServer:
         self.db = db
         self.live_ads = LiveAds(db)
         self.operators = OperatorIndex(db)
+        self.packer = Packer()
         self.server_id = new_id()
         self.most_views = most_views
         self.trial_share = trial_share
@@ -135,6 +133,8 @@ class Shop:
         self.seed = seed_of(business_id)
         self.snapshot: Snapshot | None = None
         self.replica = Replica(self.seed)
+        self._prepared: tuple[Replica | None, object] = (None, None)
+        """Which copy of the model knows which ads."""
         self.bidders: tuple[Bidder, ...] = ()
         self.terms: list[Candidate] = []
         """An ad of each kind of terms of the bidders, by its number."""
@@ -142,7 +142,7 @@ class Shop:
         self._tills: dict[str, Till] = {}
         self._held: dict[str, float] = {}
         self._used: dict[str, Used] = {}
-        self._waiting: list[tuple[Record, Promise | None]] = []
+        self._waiting: list[Noted] = []
         self._until = 0
         """When the first of the tills ends."""
         self._asked_at = 0.0
@@ -165,21 +165,23 @@ class Shop:
             self.flush_soon(asks=True)
 
     async def _take_snapshot(self, found: Snapshot) -> None:
-        first = self.snapshot is None
-        self.snapshot = found
-        self.bidders = gather_bidders(found.candidates)
-        self.terms = list({each.terms: each.candidate for each in self.bidders}.values())
-        self.candidates = {each.live.ad.number: each for each in found.candidates}
+        before, self.snapshot = self.snapshot, found
+        if before is None or before.candidates is not found.candidates:
+            self.bidders = gather_bidders(found.candidates)
+            self.terms = list({each.terms: each.candidate for each in self.bidders}.values())
+            self.candidates = {each.live.ad.number: each for each in found.candidates}
         if found.version not in (self.replica.version, self._refused_version) and self.loading is None:
             self.loading = asyncio.create_task(self._load(found.version))
             self.loading.add_done_callback(self._loaded)
-            if first:
+            if before is None:
                 await self.loading
         self._prepare()
 
     def _prepare(self) -> None:
         if self.snapshot is not None:
-            self.replica.set_live(self.snapshot.lines)
+            if self._prepared[0] is not self.replica or self._prepared[1] is not self.snapshot.lines:
+                self.replica.set_live(self.snapshot.lines)
+                self._prepared = (self.replica, self.snapshot.lines)
             self.replica.set_multipliers({state.number: state.multiplier for state in self.snapshot.states})
 
     def _loaded(self, loading: asyncio.Task[None]) -> None:
@@ -223,7 +225,9 @@ class Shop:
                 self.business_id, record.nonce, ad_group.id, ad_group.ad_account_id, amount,
                 record.ts + PROMISE_US,
             )  # fmt: skip
-        self._waiting.append((record, promise))
+        noted = Noted(record, promise)
+        self._waiting.append(noted)
+        self.server.packer.add(noted)
         self.flush_soon(asks=self._asks)
 
     def note_empty(self) -> None:
@@ -289,42 +293,6 @@ class Shop:
         self._until = min((till.until for till in tills.values()), default=_NEVER)
         since = self._used
         self._held = {name: till.micros - since.get(name, Used()).micros for name, till in tills.items()}
-
-
-def log_decisions(tx: Tx, business_id: str, made: list[tuple[Record, Promise | None]]) -> None:
-    """Append decisions to the log, and tell all processes what they promise.
-
-    A viewer may be quicker than this: then the view is there already. It taught nothing, as nobody knew of
-    what, so it is said again behind its decision.
-    """
-    if not made:
-        return
-    rows = [
-        entries.NewEntry(
-            EntryKind.DECISION, record.ts, record.nonce, person_id=record.viewer or None,
-            body=encode_record(record),
-        )
-        for record, _ in made
-    ]  # fmt: skip
-    promised = [promise for _, promise in made if promise is not None]
-    early = entries.list_touches_of(tx, business_id, [each.nonce for each in promised])
-    entries.append_entries(tx, business_id, rows + early)
-    seen = {each.nonce for each in early}
-    keep_promises(tx, [each for each in promised if each.nonce not in seen])
-
-
-def encode_record(record: Record) -> bytes:
-    """A decision as the body of an entry of the log."""
-    return zlib.compress(_ENCODER.encode(record), 1)
-
-
-def read_record(body: bytes) -> Record:
-    """The decision of an entry of the log."""
-    return _DECODER.decode(zlib.decompress(body))
-
-
-_ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final = msgspec.msgpack.Decoder(Record)
 
 
 def load_replica(tx: Tx, business_id: str) -> Replica | None:

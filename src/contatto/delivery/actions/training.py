@@ -14,7 +14,8 @@ from typing import Final
 
 import msgspec
 
-from contatto.delivery.actions.serving import read_record, seed_of
+from contatto.delivery.actions.packing import read_record
+from contatto.delivery.actions.serving import seed_of
 from contatto.delivery.index import load_snapshot
 from contatto.delivery.model.lines import (
     AdGroupLine,

@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, delete, select, update
+from sqlalchemy import BigInteger, Column, LargeBinary, String, Table, bindparam, delete, select, update
 
 from contatto.delivery.model.log import ModelVersion
 from contatto.delivery.model.phases import GroupState
+from contatto.kit.db.hot import Query
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import SEALED, metadata
 from contatto.kit.timestamps import micros
@@ -62,10 +63,17 @@ def list_models(tx: Tx, business_id: str) -> list[ModelVersion]:
     return tx.list(ModelVersion, wanted.order_by(models.c.version.desc()))
 
 
+_OF: Final = bindparam("of", type_=String)
+_NEWEST: Final = Query(
+    select(models.c.version).where(models.c.business_id == _OF).order_by(models.c.version.desc()).limit(1)
+)
+_STATES: Final = Query(select(states.c.body).where(states.c.business_id == _OF))
+
+
 def find_newest_version(tx: Tx, business_id: str) -> int:
     """The number of the newest model; 0 when there is none."""
-    mine = select(models.c.version).where(models.c.business_id == business_id)
-    return int(tx.scalar(mine.order_by(models.c.version.desc()).limit(1)) or 0)
+    found = _NEWEST.rows(tx, {"of": business_id})
+    return int(found[0][0]) if found else 0
 
 
 def load_model(tx: Tx, business_id: str, version: int) -> bytes | None:
@@ -115,5 +123,5 @@ def save_states(tx: Tx, business_id: str, found: Collection[GroupState]) -> None
 
 def list_states(tx: Tx, business_id: str) -> list[GroupState]:
     """What the learner said last of each ad group of a business."""
-    body: Any = tx.scalar(select(states.c.body).where(states.c.business_id == business_id))
-    return [] if body is None else msgspec.msgpack.decode(body, type=list[GroupState])
+    found = _STATES.rows(tx, {"of": business_id})
+    return msgspec.msgpack.decode(found[0][0], type=list[GroupState]) if found else []

@@ -131,12 +131,19 @@ class Query:
 
     def rows(self, tx: Tx, values: dict[str, Any]) -> list[Sequence[Any]]:
         """The rows, each with its values in the order of the query."""
+        return self._read_all(tx, self._raw(tx, values))
+
+    def _raw(self, tx: Tx, values: dict[str, Any]) -> list[Sequence[Any]]:
+        """The rows as SQLite's driver has them; those of PostgreSQL are read already."""
         bound = None if tx.locks_rows else _bound(self._statement, None)
         if bound is None:
             return [tuple(row) for row in tx.execute(self._statement, values)]
         (asked,) = bound.values_of([bound.standing | values])
         found: list[Sequence[Any]] = driver_of(tx).execute(bound.sql, asked).fetchall()
-        return [self._read(row) for row in found] if self._reads else found
+        return found
+
+    def _read_all(self, tx: Tx, raw: list[Sequence[Any]]) -> list[Sequence[Any]]:
+        return [self._read(row) for row in raw] if self._reads and not tx.locks_rows else raw
 
     def _read(self, row: Sequence[Any]) -> Sequence[Any]:
         values = list(row)
@@ -149,6 +156,14 @@ class Query:
         kinds = [column.type.dialect_impl(_DIALECT) for column in self._statement.selected_columns]
         processors = [kind.result_processor(_DIALECT, None) for kind in kinds]
         return tuple((place, convert) for place, convert in enumerate(processors) if convert)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listed[T]:
+    """What a query listed, and the rows that it was made of, as they came from storage."""
+
+    all: list[T]
+    raw: list[Sequence[Any]]
 
 
 class Seek[T](Query):
@@ -170,12 +185,26 @@ class Seek[T](Query):
             )
         )
 
+    def _made(self, tx: Tx, raw: list[Sequence[Any]]) -> list[T]:
+        rows = self._read_all(tx, raw)
+        return [self._shape(*(self._opened(tx, row) if self._sealed else row)) for row in rows]
+
     def list(self, tx: Tx, values: dict[str, Any]) -> list[T]:
         """All rows, in the order of the query."""
         if tx.locks_rows:
             return tx.list(self._shape, self._statement, values)
-        rows = self.rows(tx, values)
-        return [self._shape(*(self._opened(tx, row) if self._sealed else row)) for row in rows]
+        return self._made(tx, self._raw(tx, values))
+
+    def list_again(self, tx: Tx, values: dict[str, Any], before: "Listed[T] | None" = None) -> "Listed[T]":
+        """The same for what is asked every few seconds and hardly changes; it is made of changed rows only.
+
+        Returns:
+            What was listed before, itself, if all rows are as they were then.
+        """
+        raw = self._raw(tx, values)
+        if before is not None and raw == before.raw:
+            return before
+        return Listed(self._made(tx, raw), raw)
 
     def _opened(self, tx: Tx, row: Sequence[Any]) -> Sequence[Any]:
         values = list(row)

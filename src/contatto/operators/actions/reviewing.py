@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contatto.accounts.model import AdAccount, BusinessId
 from contatto.accounts.store import list_ad_accounts
 from contatto.ads.model import Ad
-from contatto.ads.store.nodes import list_live_ads
+from contatto.ads.store.live import list_live_ads
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
