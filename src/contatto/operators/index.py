@@ -49,6 +49,24 @@ def placement_of(field: Field, named: str) -> Placement | None:
     return known or next((each for each in field.placements.values() if each.name == named), None)
 
 
+class _Promised:
+    """What was promised of one balance lately, in micros, and its sum."""
+
+    def __init__(self) -> None:
+        self._amounts: deque[tuple[datetime, int]] = deque()
+        self._sum = 0
+
+    def add(self, at: datetime, amount_micros: int) -> None:
+        self._amounts.append((at, amount_micros))
+        self._sum += amount_micros
+
+    def since(self, limit: datetime) -> int:
+        """The sum from a time on; what is older is forgotten."""
+        while self._amounts and self._amounts[0][0] < limit:
+            self._sum -= self._amounts.popleft()[1]
+        return self._sum
+
+
 class OperatorIndex:
     """The fields of this process, what it promised in them, and what it counts until that is written down."""
 
@@ -56,7 +74,7 @@ class OperatorIndex:
         self._db = db
         self._known: dict[str, tuple[datetime, Field | None]] = {}
         self._reading: dict[str, asyncio.Task[Field | None]] = {}
-        self._promised: dict[str, deque[tuple[datetime, int]]] = {}
+        self._promised: dict[str, _Promised] = {}
         self._seen: Counter[Sighting] = Counter()
         self._asked: Counter[tuple[str, str, str]] = Counter()
         self._filled: Counter[tuple[str, str, str]] = Counter()
@@ -98,12 +116,9 @@ class OperatorIndex:
         """What may still be promised of a balance, in micros: what was shown just now is taken off."""
         room = field.rooms.get(ad_account_id, 0)
         promised = self._promised.get(ad_account_id)
-        if not promised:
+        if promised is None:
             return room
-        limit = self._db.clock.now() - PROMISED_FOR
-        while promised and promised[0][0] < limit:
-            promised.popleft()
-        return max(room - sum(amount for _, amount in promised), 0)
+        return max(room - promised.since(self._db.clock.now() - PROMISED_FOR), 0)
 
     async def count_seen(self, placement: Placement, viewer: str, day: str) -> int:
         """How often somebody was shown an ad in a placement today."""
@@ -131,8 +146,7 @@ class OperatorIndex:
 
     def note_promise(self, ad_account_id: str, amount_micros: int) -> None:
         """An ad of an account was shown, which will be charged soon."""
-        promised = self._promised.setdefault(ad_account_id, deque())
-        promised.append((self._db.clock.now(), amount_micros))
+        self._promised.setdefault(ad_account_id, _Promised()).add(self._db.clock.now(), amount_micros)
 
     async def _flush_later(self) -> None:
         await asyncio.sleep(FLUSH_S)

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from itsdangerous import Signer
 
-from contatto.audiences.model import Fingerprint
 from contatto.delivery.actions.serving import AdServer, Shop
 from contatto.delivery.model.decisions import AdRequest, Bidder, Candidate, Member, Price, Served, Snapshot
 from contatto.delivery.model.log import NOBODY, Hurdle, Record
@@ -90,8 +89,7 @@ def _compare(
     able: list[int] = []
     available: dict[int, float] = {}
     left_out: dict[int, str] = {}
-    prints = request.prints if viewer == NOBODY else request.prints | {UUID(viewer).bytes}
-    known = partial(_known, shop.server.live_ads.name_id, request, prints)
+    known = partial(_known, shop.server.live_ads.name_id, request, viewer)
     held_of = shop.held
     most_views = shop.server.most_views if viewer != NOBODY else 0
     by_terms = [compare_terms(each, request) for each in shop.terms]
@@ -122,13 +120,12 @@ def _pseudonym(name_id: NameId, business_id: str, request: AdRequest) -> str:
     return name_id(business_id, f"delivery:{request.viewer_id}") if request.has_consent else NOBODY
 
 
-def _known(
-    name_id: NameId, request: AdRequest, prints: frozenset[Fingerprint], candidate: Candidate
-) -> frozenset[Member]:
-    """What the viewer is known by: an id at the account of an ad, and fingerprints."""
+def _known(name_id: NameId, request: AdRequest, viewer: str, candidate: Candidate) -> frozenset[Member]:
+    """What the viewer is known by: an id at the account of an ad, fingerprints, and whom delivery knows."""
     account_id = candidate.live.ad.channel_account_id
-    viewer = viewer_id_of(name_id, account_id, request.viewer_id, own_chat=candidate.own_chat)
-    return prints | {viewer}
+    person = viewer_id_of(name_id, account_id, request.viewer_id, own_chat=candidate.own_chat)
+    own: set[Member] = {person} if viewer == NOBODY else {person, UUID(viewer).bytes}
+    return request.prints | own
 
 
 def _served(

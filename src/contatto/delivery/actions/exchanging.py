@@ -102,7 +102,8 @@ async def _enter(
             shop = await server.shop(business_id)
         if shop.snapshot is None or not shop.snapshot.candidates:
             continue
-        own = replace(request, prints=frozenset(blind_for(business_id)))
+        prints = frozenset(blind_for(business_id))
+        own = replace(request, prints=prints) if prints != request.prints else request
         asked = gather_able(shop, own, nonce, now, _bars(server, field, placement, shop))
         entries.append(Entry(shop, shop.replica.propose(asked)))
     return entries
@@ -126,8 +127,11 @@ def _bars(server: AdServer, field: Field, placement: Placement, shop: Shop) -> F
 
 
 def _is_approved(field: Field, shop: Shop, number: int) -> bool:
-    ad = shop.candidates[number].live.ad
-    return (ad.id, review_digest(ad)) in field.approved
+    revision = shop.revisions.get(number)
+    if revision is None:
+        ad = shop.candidates[number].live.ad
+        revision = shop.revisions[number] = ad.id, review_digest(ad)
+    return revision in field.approved
 
 
 def _settle(

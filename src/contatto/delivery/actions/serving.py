@@ -28,6 +28,9 @@ from contatto.operators.index import OperatorIndex
 
 FLUSH_S: Final = 0.1
 """Decisions of so long are written down together, behind their answers."""
+LATE_S: Final = 1.0
+"""The same for decisions that promise nothing, as nobody waits for these. Of many businesses that compete for
+a place all but one write down such."""
 ASK_S: Final = 1.0
 """So often a process that serves asks for grants anew."""
 EMPTY_ASK_S: Final = 0.2
@@ -139,6 +142,8 @@ class Shop:
         self.terms: list[Candidate] = []
         """An ad of each kind of terms of the bidders, by its number."""
         self.candidates: dict[int, Candidate] = {}
+        self.revisions: dict[int, tuple[str, str]] = {}
+        """Ads as operators approve them, by id and digest, as far as one was asked."""
         self._tills: dict[str, Till] = {}
         self._held: dict[str, float] = {}
         self._used: dict[str, Used] = {}
@@ -149,7 +154,7 @@ class Shop:
         self._is_wanted = False
         self._asks = False
         self._writing: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
-        self._flushing: asyncio.Task[None] | None = None
+        self._flushing: dict[float, asyncio.Task[None]] = {}
         self.loading: asyncio.Task[None] | None = None
         self._refused_version = 0
 
@@ -170,6 +175,7 @@ class Shop:
             self.bidders = gather_bidders(found.candidates)
             self.terms = list({each.terms: each.candidate for each in self.bidders}.values())
             self.candidates = {each.live.ad.number: each for each in found.candidates}
+            self.revisions = {}
         if found.version not in (self.replica.version, self._refused_version) and self.loading is None:
             self.loading = asyncio.create_task(self._load(found.version))
             self.loading.add_done_callback(self._loaded)
@@ -228,22 +234,23 @@ class Shop:
         noted = Noted(record, promise)
         self._waiting.append(noted)
         self.server.packer.add(noted)
-        self.flush_soon(asks=self._asks)
+        self.flush_soon(asks=self._asks, within_s=FLUSH_S if promise is not None or self._asks else LATE_S)
 
     def note_empty(self) -> None:
         """A budget that this process holds is used up: perhaps there is more."""
         if time.monotonic() - self._asked_at > EMPTY_ASK_S:
             self.flush_soon(asks=True)
 
-    def flush_soon(self, *, asks: bool) -> None:
+    def flush_soon(self, *, asks: bool, within_s: float = FLUSH_S) -> None:
         """Have what was decided written down behind the answers, and grants taken if it ``asks`` for them."""
         self._is_wanted = True
         self._asks |= asks
-        if self._flushing is None or self._flushing.done():
-            self._flushing = asyncio.create_task(self._flush_later())
+        flushing = self._flushing.get(within_s)
+        if flushing is None or flushing.done():
+            self._flushing[within_s] = asyncio.create_task(self._flush_later(within_s))
 
-    async def _flush_later(self) -> None:
-        await asyncio.sleep(FLUSH_S)
+    async def _flush_later(self, within_s: float) -> None:
+        await asyncio.sleep(within_s)
         if not self._is_wanted:  # somebody has done it meanwhile
             return
         try:

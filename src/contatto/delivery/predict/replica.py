@@ -6,6 +6,7 @@ answer can be made again from both. What it learns comes with the next model.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -104,12 +105,12 @@ class _LearnedFields(Fields):
     def __init__(self, of: Fields) -> None:
         super().__init__(of.origin)
         self.known = {name: _Learned(each.field, each) for name, each in of.known.items()}
+        self._learned = lru_cache(MOST_FIELDS)(_Learned)
 
     def values_of(self, field: str) -> Values | None:
-        known = self.known.get(field)
-        if known is None and len(self.known) < MOST_FIELDS:
-            return _Learned(f"{self.origin}\0{field}")
-        return known
+        if field in self.known or len(self.known) >= MOST_FIELDS:
+            return self.known.get(field)
+        return self._learned(f"{self.origin}\0{field}")
 
 
 class Replica:

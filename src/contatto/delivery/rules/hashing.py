@@ -1,5 +1,6 @@
 """Names of features as numbers of 64 bits, and the slots of a table that they fall to."""
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -7,6 +8,8 @@ import numpy as np
 
 from contatto.kit.kernels import compiled
 
+NAMES_KEPT: Final = 8_192
+"""Names that were asked for lately are not hashed again."""
 _A: Final = np.uint64(0x9E3779B97F4A7C15)
 _B: Final = np.uint64(0xBF58476D1CE4E5B9)
 _C: Final = np.uint64(0x94D049BB133111EB)
@@ -17,8 +20,12 @@ _33: Final = np.uint64(33)
 _11: Final = np.uint64(11)
 
 
+@lru_cache(maxsize=NAMES_KEPT)
 def name_hash(*parts: str) -> int:
-    """The same 64-bit number for the same parts, on every machine and in every run."""
+    """The same 64-bit number for the same parts, on every machine and in every run.
+
+    One request asks the same in the models of all businesses that compete for its place.
+    """
     text = "\0".join(parts).encode("utf-8", "surrogatepass")
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
 
