@@ -1,5 +1,7 @@
 """What a CRM holds is compared with our ledger, shown, and healed where that can be."""
 
+import json
+
 import pytest
 
 from contatto.crm.actions import targets as actions
@@ -7,7 +9,7 @@ from contatto.crm.actions.comparing import find_comparison, queue_comparison
 from contatto.crm.model.comparisons import Comparison
 from contatto.crm.model.deliveries import DeliveryState, ErasureState
 from contatto.crm.model.targets import Target
-from contatto.crm.rules.plans import COMPARE_EVERY_S
+from contatto.crm.rules.plans import COMPARE_AGAIN_S, COMPARE_EVERY_S
 from contatto.crm.store.erasures import list_erasures
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -17,7 +19,7 @@ from contatto.leads.actions.records import delete_lead
 from contatto.leads.model.leads import Lead
 from contatto.leads.store.records import find_lead
 from tests import make
-from tests.crm.engine import counts, fresh, later, link, record, run_all, with_memory
+from tests.crm.engine import counts, fresh, later, link, record, run_all, run_round, with_memory
 from tests.crm.memory import MemoryCrm, Records
 
 LEADS = 5
@@ -167,5 +169,33 @@ def test_a_paused_target_is_compared_and_what_is_missing_waits(database: Databas
         assert compared(tx, target, crm).sent_again == LEADS
         assert counts(tx, target) == {DeliveryState.DUE: LEADS}
         assert crm.live() == []
+
+    database.write_now(work)
+
+
+def test_who_wants_a_comparison_while_one_is_under_way_gets_another_after_it(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        tx, target, crm, found = synced(tx)
+        seen = {"enumerate": 0}
+
+        def ask_again(request: HttpRequest) -> HttpOutcome:
+            answer = crm.handle(request)
+            if json.loads(request.body)["do"] == "enumerate":
+                seen["enumerate"] += 1
+                if seen["enumerate"] == LEADS // 2:  # the first record was told already
+                    del crm.records[record(tx, target, found[0].id).record_id]
+                    queue_comparison(tx, fresh(tx, target))
+            return answer
+
+        queue_comparison(tx, fresh(tx, target))
+        run_round(tx, ask_again)
+        tx = later(tx, seconds=1)
+        run_all(tx, crm.handle)
+        last = fresh(tx, target).comparison
+        assert last is not None
+        assert (last.held, last.sent_again) == (LEADS - 1, 1)
+        request = find_comparison(tx, target)
+        assert request is not None
+        assert (request.due_at - tx.now).total_seconds() == COMPARE_AGAIN_S, "and then as ever"
 
     database.write_now(work)

@@ -11,7 +11,7 @@ from contatto.crm.rules.mapping import check_mapping
 from contatto.crm.rules.plans import CHECK, CHECK_EVERY_S, CHECK_PLAN
 from contatto.crm.store import targets as store
 from contatto.kit.db.tx import Tx
-from contatto.kit.outbound.dead_letters import record_replay
+from contatto.kit.outbound.dead_letters import poll_again
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Failed,
@@ -83,11 +83,11 @@ def queue_check(tx: Tx, target: Target) -> None:
 
 
 def queue_kind(tx: Tx, target: Target, kind: str, plan: RetryPlan) -> None:
-    """Make the one request of a kind that concerns a target due now; where it stood is kept."""
+    """Make the one request of a kind that concerns a target due now, or once more after what is under way."""
     new = NewRequest(target.business_id, kind, target.id, destination_of(narrow_target(target)))
     known = list_requests_of(tx, new.business_id, kind, [new.subject])
     for request in known:
-        record_replay(tx, request, plan, keeps_progress=True)
+        poll_again(tx, request, plan)
     if not known:
         queue_request(tx, new, plan)
 

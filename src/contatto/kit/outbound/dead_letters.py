@@ -22,9 +22,17 @@ def record_replay(tx: Tx, request: OutboundRequest, plan: RetryPlan, *, keeps_pr
     """Make a request due again that nobody is at, as if it had never been tried."""
     fresh = {"state": RequestState.DUE, "attempts": 0, "due_at": tx.now, "reason": "", "failed_at": None}
     fresh |= {"settled_at": None, "expires_at": plan.lifetime and tx.now + plan.lifetime}
+    fresh["is_wanted_again"] = False
     if not keeps_progress:
         fresh["progress"] = None
     tx.execute(change_of(request).where(outbound_requests.c.claim.is_(None)).values(**fresh))
+
+
+def poll_again(tx: Tx, poll: OutboundRequest, plan: RetryPlan) -> None:
+    """Make a poll due now; one that is under way is due again when it has ended, as it saw less than now."""
+    under_way = change_of(poll).where(outbound_requests.c.claim.is_not(None))
+    tx.execute(under_way.values(is_wanted_again=True))
+    record_replay(tx, poll, plan, keeps_progress=True)
 
 
 def send_again(tx: Tx, new: NewRequest, plan: RetryPlan) -> None:

@@ -4,10 +4,11 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Update, bindparam, select, update
+from sqlalchemy import Update, bindparam, case, literal, select, update
 
 from contatto.kit.db.hot import update_rows
 from contatto.kit.db.tx import Tx
+from contatto.kit.db.types import Instant
 from contatto.kit.db.within import within
 from contatto.kit.outbound.model import Ask, OutboundRequest, RequestState, Result
 from contatto.kit.outbound.store import DUE, change_of, outbound_requests, sealed_progress
@@ -74,7 +75,10 @@ def record_poll(
     """Note up to where a poll has come, when it goes on, and until when that is worth a try."""
     fresh = {"attempts": 0, "claim": None, "is_unsure": False, "reason": "", "failed_at": None}
     kept = sealed_progress(tx, request.business_id, progress)
-    tx.execute(change_of(request).values(**fresh, progress=kept, due_at=due_at, expires_at=expires_at))
+    wanted = outbound_requests.c.is_wanted_again
+    at = case((wanted, literal(tx.now, Instant)), else_=literal(due_at, Instant))
+    mine = change_of(request).values(**fresh, progress=kept, due_at=at, expires_at=expires_at)
+    tx.execute(mine.values(is_wanted_again=False))
 
 
 def _changing(*names: str) -> Update:
