@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,11 +10,18 @@ from contatto.ads.model import NodeStatus
 from contatto.ads.store import nodes as ads
 from contatto.audiences import store
 from contatto.audiences.actions import NewAudience, create_audience
-from contatto.audiences.model import Audience, AudienceKind, Fingerprint, Lookalike, LookalikeSize
+from contatto.audiences.model import (
+    Audience,
+    AudienceKind,
+    Fingerprint,
+    Lookalike,
+    LookalikeSize,
+    LookalikeSpec,
+)
 from contatto.delivery.actions.forgetting import forget_viewers
 from contatto.delivery.actions.lookalikes import LookalikeFinder, list_known_viewers, print_of
 from contatto.delivery.rules import lookalikes
-from contatto.delivery.rules.lookalikes import Alike, choose_alike
+from contatto.delivery.rules.lookalikes import Alike, choose_alike, is_wanted
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -48,6 +56,28 @@ def test_who_cannot_be_reached_or_is_of_the_source_is_not_taken_in() -> None:
 def test_among_few_viewers_nobody_is_found() -> None:
     scores = {f"v{number}": 1.0 for number in range(lookalikes.LEAST_KNOWN - 1)}
     assert choose_alike(scores, LookalikeSize.BROAD, ()) == Alike((), lookalikes.LEAST_KNOWN - 1, None)
+
+
+@pytest.mark.parametrize(
+    ("spec", "country", "device", "is_in"),
+    [
+        ({}, "SG", "", True),
+        ({"location_ids": ("1880251",)}, "sg", "", True),
+        ({"location_ids": ("1733045", "no place")}, "SG", "", False),
+        ({"location_ids": ("no place",)}, "SG", "", False),
+        ({"mobile_os": "IOS"}, "SG", "iPhone 15", True),
+        ({"mobile_os": "IOS"}, "SG", "Android phone", False),
+        ({"mobile_os": "ANDROID"}, "SG", "Android phone", True),
+        ({"mobile_os": "ANDROID"}, "SG", "phone", True),
+        ({"mobile_os": "ANDROID"}, "SG", "", True),
+        ({"mobile_os": "ANDROID"}, "SG", "desktop", False),
+    ],
+)
+def test_places_and_systems_leave_out_who_was_last_elsewhere(
+    spec: dict[str, Any], country: str, device: str, is_in: bool
+) -> None:
+    asked = LookalikeSpec(LookalikeSize.BROAD, with_source=False, **spec)
+    assert is_wanted(asked, country, device) is is_in
 
 
 @pytest.fixture
@@ -122,6 +152,14 @@ def test_a_lookalike_takes_in_viewers_who_are_like_leads_and_are_none(market: Ma
     assert told(market, with_source) == replace(
         told(market, with_source) or found, known=48, audience_id=with_source.id
     )
+
+
+def test_a_lookalike_for_another_place_or_system_takes_in_nobody_from_here(market: Market) -> None:
+    """All viewers are in Singapore, and no publisher names their devices."""
+    elsewhere = add_lookalike(market, location_ids=["1733045"])
+    here = add_lookalike(market, location_ids=["1880251"], mobile_os="IOS")
+    find(market)
+    assert (members(market, elsewhere), len(members(market, here))) == (frozenset(), 4)
 
 
 def test_ads_for_a_lookalike_are_shown_to_its_members_alone(market: Market) -> None:

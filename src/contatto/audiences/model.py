@@ -31,10 +31,15 @@ class LookalikeSize(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LookalikeSpec:
-    """What a lookalike asks for; ``with_source`` says that the people of its source are taken in too."""
+    """What a lookalike asks for; ``with_source`` says that the people of its source are taken in too.
+
+    ``mobile_os`` is the API's: ALL, ANDROID or IOS. Without ``location_ids`` it is for everywhere.
+    """
 
     size: LookalikeSize
     with_source: bool
+    mobile_os: str = "ALL"
+    location_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

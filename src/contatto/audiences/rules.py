@@ -238,7 +238,10 @@ def lookalike_of(audience: Audience) -> LookalikeSpec:
     """What a lookalike asks for."""
     spec = json.loads(audience.spec or "{}")
     return LookalikeSpec(
-        LookalikeSize(spec.get("audience_size", LookalikeSize.BALANCED)), bool(spec.get("include_source"))
+        LookalikeSize(spec.get("audience_size", LookalikeSize.BALANCED)),
+        bool(spec.get("include_source")),
+        spec.get("mobile_os", "ALL"),
+        tuple(spec.get("location_ids", ())),
     )
 
 

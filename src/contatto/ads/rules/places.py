@@ -45,6 +45,11 @@ def countries_of(location_ids: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({_HOMES[location_id] for location_id in wanted}))
 
 
+def known_countries(location_ids: Iterable[str]) -> frozenset[str]:
+    """The countries of those location ids that are in the table."""
+    return frozenset(_HOMES[location_id] for location_id in location_ids if location_id in _HOMES)
+
+
 def location_ids_of(countries: Iterable[str]) -> tuple[str, ...]:
     """The location ids of countries; a country without one is left out."""
     return tuple(LOCATION_IDS[country] for country in countries if country in LOCATION_IDS)

@@ -19,7 +19,8 @@ from contatto.delivery.model.lines import Candidate, RankLine
 from contatto.delivery.model.log import NOBODY
 from contatto.delivery.predict.marketplace import Marketplace
 from contatto.delivery.predict.reporting import rank_candidates
-from contatto.delivery.rules.lookalikes import Alike, choose_alike
+from contatto.delivery.rules.asking import DEVICE
+from contatto.delivery.rules.lookalikes import Alike, choose_alike, is_wanted
 from contatto.delivery.store import log as entries
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Goal
@@ -93,8 +94,14 @@ def find_alike(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audience, Al
                 scored[group.number] = _score(learning.marketplace, group, viewers)
             for viewer, score in zip(viewers, scored[group.number], strict=True):
                 scores[viewer] += score / len(aimed)
-        left_out = frozenset() if lookalike_of(audience).with_source else list_sources(tx, audience)
-        found.append((audience, choose_alike(scores, lookalike_of(audience).size, left_out)))
+        spec = lookalike_of(audience)
+        left_out = frozenset() if spec.with_source else list_sources(tx, audience)
+        able = {
+            viewer: scores[viewer]
+            for viewer, last in viewers.items()
+            if is_wanted(spec, last.country, str((last.features or {}).get(DEVICE, "")))
+        }
+        found.append((audience, choose_alike(able, spec.size, left_out)))
     return found
 
 

@@ -7,6 +7,7 @@ from contatto.delivery.model.decisions import AdRequest
 
 OURS: Final = "·"
 """Before the names of features that we know ourselves, so that a publisher's own never meet them."""
+DEVICE: Final = f"{OURS}device"
 
 
 def features_of(request: AdRequest) -> dict[str, Any]:
@@ -19,7 +20,7 @@ def features_of(request: AdRequest) -> dict[str, Any]:
     if not request.has_consent:
         return found
     if request.device:
-        found[f"{OURS}device"] = request.device
+        found[DEVICE] = request.device
     if request.language is not None:
         found[f"{OURS}language"] = request.language
     if request.age is not None:

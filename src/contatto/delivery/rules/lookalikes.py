@@ -9,12 +9,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from contatto.audiences.model import LookalikeSize
+from contatto.ads.rules.places import known_countries
+from contatto.audiences.model import LookalikeSize, LookalikeSpec
 
 SHARES: Final = {LookalikeSize.NARROW: 0.01, LookalikeSize.BALANCED: 0.05, LookalikeSize.BROAD: 0.10}
 """Which part of the viewers who can be reached is taken in."""
 LEAST_KNOWN: Final = 100
 """Among fewer viewers nobody stands out."""
+_SYSTEMS: Final = {"IOS": ("ios", "iphone", "ipad"), "ANDROID": ("android",)}
+_NO_PHONES: Final = ("desktop", "laptop", "computer", "tv")
+"""What publishers call devices that run neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,20 @@ class Alike:
     viewers: tuple[str, ...]
     known: int
     lift: float | None
+
+
+def is_wanted(spec: LookalikeSpec, country: str, device: str) -> bool:
+    """Whether a lookalike may take in a viewer, by where and on what they were last.
+
+    Of what a publisher calls a device only the system is understood; one that names none rules nothing out.
+    """
+    if spec.location_ids and country.upper() not in known_countries(spec.location_ids):
+        return False
+    if spec.mobile_os not in _SYSTEMS:
+        return True
+    said = device.lower()
+    runs = {name for name, words in _SYSTEMS.items() if any(word in said for word in words)}
+    return spec.mobile_os in runs if runs else not any(word in said for word in _NO_PHONES)
 
 
 def choose_alike(scores: Mapping[str, float], size: LookalikeSize, left_out: Collection[str]) -> Alike:
