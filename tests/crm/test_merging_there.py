@@ -3,10 +3,12 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from contatto.capture.model import Field
 from contatto.crm.actions.scheduling import narrow_target, schedule_delivery
+from contatto.crm.actions.trying import try_lead
 from contatto.crm.connectors.hubspot import HubSpot
 from contatto.crm.model.deliveries import DeliveryState, ErasureState, Payload
 from contatto.crm.model.operations import CrmRecord, Found, Moved, Nothing
@@ -15,6 +17,7 @@ from contatto.crm.model.trials import TrialResult
 from contatto.crm.rules.trials import begin_trial, next_trial_turn
 from contatto.crm.store import deliveries
 from contatto.crm.store.erasures import list_erasures
+from contatto.crm.store.trials import find_trial
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.exchange import HttpOutcome, HttpRequest, NoAnswer, SendFailure
@@ -252,11 +255,54 @@ def test_a_lead_that_many_were_merged_into_arrives_in_one_try(database: Database
     database.write_now(work)
 
 
+def test_a_trial_finds_the_record_that_the_delivery_would_write_to(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        tx = with_memory(tx)
+        crm, target, people = three_leads(tx)
+        ids = {name: record(tx, target, lead.id).record_id for name, lead in people.items()}
+        crm.records[ids["bo"]]["moved_to"] = ids["ada"]
+        merge_here(tx, people["bo"], people["cy"])
+        assert tried(tx, crm, target, people["bo"]).record_id == ids["cy"]
+
+    database.write_now(work)
+
+
+def test_a_trial_that_is_asked_for_during_another_tells_of_its_own_lead(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        tx = with_memory(tx)
+        crm, target, people = three_leads(tx)
+        ids = {name: record(tx, target, lead.id).record_id for name, lead in people.items()}
+        asked: list[HttpRequest] = []
+
+        def ask_for_another(request: HttpRequest) -> HttpOutcome:
+            if json.loads(request.body)["do"] == "read" and not asked:
+                asked.append(request)
+                try_lead(later(tx, seconds=1), target, people["bo"].id)
+            return crm.handle(request)
+
+        try_lead(tx, target, people["ada"].id)
+        run_all(tx, ask_for_another)
+        assert asked
+        assert tried(tx, crm, target).record_id == ids["bo"]
+
+    database.write_now(work)
+
+
+def tried(tx: Tx, crm: MemoryCrm, target: Target, lead: Lead | None = None) -> TrialResult:
+    """What came of a trial, that of a lead or the one that was asked for last."""
+    if lead is not None:
+        try_lead(tx, target, lead.id)
+    run_all(later(tx, seconds=2), crm.handle)
+    trial = find_trial(tx, target.business_id, target.id)
+    assert trial is not None
+    return msgspec.json.decode(trial.found, type=TrialResult)
+
+
 def test_a_trial_says_that_nothing_would_be_written_to_another_leads_record() -> None:
     traits = HubSpot().traits
     payload = Payload("bo", 2, {"email": "bo@example.com"}, "", "", "", make.NOON.isoformat())
     ada = Found((CrmRecord("9", "ada", {"email": "ada@example.com"}),))
-    trial: Any = begin_trial(traits, payload, "7")
+    trial: Any = begin_trial(traits, payload, ("7",))
     for reply in (Nothing(), Moved("9"), ada):
         trial = next_trial_turn(traits, trial, reply, lambda field, written, found: written == found)
     assert trial == TrialResult("7", (), "")

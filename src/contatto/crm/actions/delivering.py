@@ -98,11 +98,7 @@ class DeliveryWork:
         connector = connector_of(tx, target)
         if connector is None:
             return NotNow("unknown_connector")
-        stored = records.own.record_id if records.own else ""
-        others = [each.record_id for each in records.merged if each.record_id and each.record_id != stored]
-        if not stored and others:
-            stored = others.pop(0)
-        return rules.begin_course(connector.traits, payload, stored, tuple(others))
+        return rules.begin_course(connector.traits, payload, records.ids)
 
     def operation(self, course: Course) -> Operation:
         return rules.operation_of(course)

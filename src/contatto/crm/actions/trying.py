@@ -1,6 +1,6 @@
 """Trying a lead at a CRM: what would be written is worked out and held against what is there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -17,7 +17,7 @@ from contatto.crm.rules.delivering import Halt
 from contatto.crm.rules.plans import TRIAL, TRIAL_PLAN
 from contatto.crm.rules.trials import TrialCourse
 from contatto.crm.store import trials as store
-from contatto.crm.store.deliveries import find_record
+from contatto.crm.store.deliveries import find_records
 from contatto.crm.store.targets import find_target
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
@@ -26,6 +26,7 @@ from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.model import (
     Done,
     Failed,
+    Later,
     NotNow,
     OutboundRequest,
     Outcome,
@@ -73,10 +74,13 @@ class TrialWork:
         lead = list_leads_by_id(tx, target.business_id, {trial.lead_id}).get(trial.lead_id)
         if lead is None:
             return Failed(LEAD_GONE)
-        record = find_record(tx, target.business_id, target.id, lead.id)
-        payload = payload_of(tx, target, lead, record.revision if record else 1, self.base_url)
-        begun = rules.begin_trial(connector.traits, payload, record.record_id if record else "")
-        return begun if isinstance(begun, TrialCourse) else _settle(tx, target, begun)
+        records = find_records(tx, target.business_id, target.id, lead.id)
+        revision = records.own.revision if records.own else 1
+        payload = payload_of(tx, target, lead, revision, self.base_url)
+        begun = rules.begin_trial(connector.traits, payload, records.ids)
+        if isinstance(begun, TrialResult):
+            return _settle(tx, target, begun)
+        return replace(begun, asked_at=trial.created_at)
 
     def operation(self, course: TrialCourse) -> Operation:
         return rules.trial_operation(course)
@@ -85,14 +89,17 @@ class TrialWork:
         self, tx: Tx, request: OutboundRequest, target: Target, course: TrialCourse, reply: Reply
     ) -> TrialCourse | Outcome:
         connector = connector_of(tx, target)
-        if connector is None:
+        trial = store.find_trial(tx, target.business_id, target.id)
+        if connector is None or trial is None:
             return Done()
+        if trial.created_at != course.asked_at:
+            return Later("", 0)  # another was asked for meanwhile, and what was found is not of that lead
         turn = rules.next_trial_turn(connector.traits, course, reply, connector.agrees)
         if isinstance(turn, TrialResult):
             return _settle(tx, target, turn)
         if isinstance(turn, Halt):
             return Failed(turn.reason) if turn.is_final else NotNow(turn.reason)
-        return turn
+        return replace(turn, asked_at=course.asked_at)
 
     def hold(self, tx: Tx, request: OutboundRequest) -> None:
         trial = store.find_trial(tx, request.business_id, request.subject)

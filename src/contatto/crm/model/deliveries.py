@@ -87,6 +87,12 @@ class LeadRecords:
     own: RecordLink | None
     merged: list[RecordLink]
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The CRM's ids that may lead to its record, each once: first what was known as its own."""
+        links = [self.own, *self.merged] if self.own else self.merged
+        return tuple(dict.fromkeys(link.record_id for link in links if link.record_id))
+
 
 @dataclass(frozen=True, slots=True)
 class Erasure:

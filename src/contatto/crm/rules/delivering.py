@@ -113,13 +113,14 @@ class Halt:
 type Turn = Course | Arrived | Halt
 
 
-def begin_course(
-    traits: Traits, payload: Payload, stored_id: str = "", merge_ids: tuple[str, ...] = ()
-) -> Course:
-    """The first step of a delivery: our id is looked for first, whatever we remember."""
+def begin_course(traits: Traits, payload: Payload, ids: tuple[str, ...] = ()) -> Course:
+    """The first step of a delivery: our id is looked for first, whatever we remember.
+
+    ``ids`` are the CRM's that may lead to the lead's record, first what was known as its own.
+    """
     contacts = {FindBy.EMAIL: payload.email, FindBy.PHONE: payload.phone, FindBy.EXTERNAL_ID: "ours"}
     finds = tuple(each for each in traits.finds_by if contacts[each])
-    course = Course(payload, finds=finds, stored_id=stored_id, merge_ids=merge_ids)
+    course = Course(payload, finds=finds, stored_id=ids[0] if ids else "", merge_ids=ids[1:])
     return _look_on(course)
 
 

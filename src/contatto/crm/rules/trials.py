@@ -1,6 +1,7 @@
 """The steps of a trial: the record is looked for as a delivery does it, and read, but never written."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from contatto.crm.model.deliveries import Payload
 from contatto.crm.model.operations import Found, Later, Operation, Read, Refused, Reply, Values
@@ -21,18 +22,22 @@ from contatto.crm.rules.delivering import (
 
 @dataclass(frozen=True, slots=True)
 class TrialCourse:
-    """Where a trial stands: looking for the record, or reading the one that would be written to."""
+    """Where a trial stands: looking for the record, or reading the one that would be written to.
+
+    ``asked_at`` is when a member asked for it, so that one that was asked for meanwhile is told apart.
+    """
 
     course: Course
     is_reading: bool = False
+    asked_at: datetime | None = None
 
 
 type TrialTurn = TrialCourse | TrialResult | Halt
 
 
-def begin_trial(traits: Traits, payload: Payload, stored_id: str) -> TrialCourse | TrialResult:
+def begin_trial(traits: Traits, payload: Payload, ids: tuple[str, ...]) -> TrialCourse | TrialResult:
     """The first step; at once the result for a CRM that is not looked into."""
-    return _before_write(begin_course(traits, payload, stored_id))
+    return _before_write(begin_course(traits, payload, ids))
 
 
 def trial_operation(trial: TrialCourse) -> Operation:

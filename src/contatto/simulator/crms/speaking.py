@@ -70,7 +70,7 @@ class Speaker:
 
     def _try(self, payload: Payload, stored_id: str) -> Arrived | Halt:
         traits = self.connector.traits
-        course = begin_course(traits, payload, stored_id)
+        course = begin_course(traits, payload, (stored_id,) if stored_id else ())
         while True:
             reply = self.do(operation_of(course))
             if isinstance(reply, Expired):
