@@ -3,7 +3,7 @@
 A server process is started for real and loaded from this one over keep-alive connections, with the signed
 links that a decision hands out: nine views to a tap. Each is charged, logged for delivery and durable before
 it is answered. The floors insert the very same rows of touches with the driver alone. *Counted* is what the
-worker takes to count them for reports, in this process.
+worker takes to count them for reports, in this process; *settled* is what else follows in the background.
 """
 
 import os
@@ -14,7 +14,7 @@ from bench.harness import Report, measured, options
 from bench.intake import Bare, Places, add_engine, run_on_engines
 from bench.intake_parts.sending import HOST
 from bench.intake_parts.serving import Place, Statements
-from bench.journey_parts.measuring import MOST_SENT, PACES, Bench, Journey
+from bench.journey_parts.measuring import MOST_SENT, Bench, Journey
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_number
 from contatto.measurement.model import TicketKind, TrackingTicket
@@ -48,12 +48,12 @@ def bench_engine(
     bench.measure_kept(count, "taps kept", TAPS)
     place = bench.measure_kept(count * 9, "views kept", VIEWS)
     bench.measure_floor(place, count * 9)
+    bench.measure_settled(place, count * 9)
     count_ahead(bench, place)
     most = int(min(MOST_SENT, bench.kept.per_second(count * 9) * sustained_s))
     for number in workers:
-        bench.measure_sustained(most, number)
-    for pace in PACES:
-        bench.measure_waiting(pace, paced_s, slice(None))
+        bench.measure_sustained(most, number, sustained_s)
+    bench.measure_waiting(paced_s, slice(None))
 
 
 def count_ahead(bench: Bench, place: Place) -> None:

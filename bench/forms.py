@@ -3,7 +3,9 @@
 A server process is started for real and loaded from this one over keep-alive connections. Each person has the
 sheet of the form served, and sends a name, an e-mail address, a phone number and a consent; the answer comes
 when the lead is durable. The floors insert the very same rows of answers with the driver alone.
-*Sustained* counts until also what follows in the background is done.
+*Settled* is what follows in the background by itself. *Sustained* counts until that is done too, for each
+answer with its sheet; ``waiting_half`` and ``waiting_end`` say what was left at two moments, so whether it
+lags behind more and more. ``driver_us`` is the CPU of this process, which is in no other figure.
 
 What limits forms to those that a person could send is off, as all of them come from one network.
 """
@@ -18,7 +20,7 @@ from bench.harness import Report, options
 from bench.intake import Bare, Places, add_engine, run_on_engines
 from bench.intake_parts.sending import HOST
 from bench.intake_parts.serving import Place
-from bench.journey_parts.measuring import MOST_SENT, PACES, Bench, Journey
+from bench.journey_parts.measuring import MOST_SENT, Bench, Journey
 from contatto.channels.model import Platform
 from contatto.forms.rules.openings import sign_opening
 from contatto.inbox import limits
@@ -51,11 +53,11 @@ def bench_engine(
     bench.measure_kept(count, "sheets served", SHEET)
     place = bench.measure_kept(count, "answers kept", ANSWERS)
     bench.measure_floor(place, count)
+    bench.measure_settled(place, count)
     most = int(min(MOST_SENT, bench.kept.per_second(count) * sustained_s))
     for number in workers:
-        bench.measure_sustained(most, number)
-    for pace in PACES:
-        bench.measure_waiting(pace, paced_s, ANSWERS)
+        bench.measure_sustained(most, number, sustained_s)
+    bench.measure_waiting(paced_s, ANSWERS)
 
 
 def allow_all() -> None:

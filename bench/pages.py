@@ -4,6 +4,8 @@ The database is filled straight through its own tables, with sealed contact valu
 writes them. Each page is then asked for through the whole app, in this process, and timed from request to
 answer: by the clock, by the processor of this process, and by that of a PostgreSQL server on this machine.
 On a machine that other work shares the clock says little; the processor's time is what a page costs.
+Beside it stand the statements of the page and the steps of SQLite's machine in them, in thousands, which
+are the same on a busy machine.
 Targets: under 50 ms at the median and under 150 ms at p95; an export of all leads under 150 MiB, of which a
 good half is the program itself.
 
@@ -28,6 +30,7 @@ from starlette.testclient import TestClient
 from bench.harness import Options, Report, measured, options, percentile, process_rss_mib
 from bench.pages_parts.filling import EMAIL, PASSWORD, fill
 from bench.pages_parts.server_time import ServerTime
+from bench.pages_parts.steps import Steps
 from contatto.app import create_app, open_context
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
@@ -48,13 +51,15 @@ def main() -> None:
     report = Report("pages", SAYS, chosen)
     leads, messages = chosen.size(100_000, 10_000), chosen.size(1_000_000, 50_000)
     with _home(chosen) as home:
-        context = open_context(install(Settings(data_dir=home, database_url=chosen.database)))
+        context = open_context(
+            install(Settings(data_dir=home, database_url=chosen.database, worker="separate"))
+        )
         world = read_world(report, context, leads, messages)
-        server = ServerTime(context.settings.url)
+        server, steps = ServerTime(context.settings.url), Steps(context.db.engine)
         with TestClient(create_app(context), base_url="http://127.0.0.1:8000") as client:
             sign_in(client)
             for case, path in pages(world).items():
-                add_page(report, client, case, path, chosen.size(60, 20), server)
+                add_page(report, client, case, path, chosen.size(60, 20), (server, steps))
         server.close()
         context.db.close()
         add_export(report, home, chosen.database, leads)
@@ -161,12 +166,19 @@ def time_pages(clients: Sequence[TestClient], path: str, rounds: int) -> list[Ti
 
 
 def add_page(
-    report: Report, client: TestClient, case: str, path: str, rounds: int, server: ServerTime | None = None
+    report: Report,
+    client: TestClient,
+    case: str,
+    path: str,
+    rounds: int,
+    outsiders: tuple[ServerTime, Steps],
 ) -> None:
-    """Time one page and add its row; ``server`` is that of the database, if it has one."""
-    outside = server.used_s() if server else 0.0
+    """Time one page and add its row, with the time of the database's server and what it is asked."""
+    server, steps = outsiders
+    statements, ksteps = steps.of(client, path)
+    outside = server.used_s()
     (page,) = time_pages([client], path, rounds)
-    outside = server.used_s() - outside if server else 0.0
+    outside = server.used_s() - outside
     report.add(
         case,
         median_ms=page.median_ms,
@@ -175,6 +187,8 @@ def add_page(
         cpu_p95_ms=percentile(page.used, 0.95),
         **({"database_cpu_ms": outside * 1e3 / (rounds + 2)} if outside else {}),
         kib=page.kib,
+        statements=statements,
+        **({"ksteps": ksteps} if ksteps else {}),
     )
 
 

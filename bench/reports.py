@@ -26,8 +26,8 @@ from starlette.testclient import TestClient
 
 from bench.harness import Options, Report, measured, options
 from bench.pages import Timed, sign_in, time_pages
+from bench.pages_parts.steps import Steps
 from bench.reports_parts.filling import fill, make_world, open_world
-from bench.reports_parts.steps import Steps
 from contatto.app import create_app
 from contatto.kit.log import set_up_logs
 from contatto.reports.actions.counting import count_days_ahead

@@ -4,25 +4,27 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
-from bench.harness import Cost, Report, percentile
+from bench.harness import Cost, Report, measured, percentile
 from bench.intake import SETTLED_WITHIN_S, Bare, Places, insert_bare
 from bench.intake_parts.sending import send_all
 from bench.intake_parts.serving import (
     Place,
+    Statements,
     count_groups,
     count_statements,
     make_world,
     running,
 )
+from bench.journey_parts.copying import copy_of
 from contatto.kit.db.tx import Tx
+from contatto.kit.drain import Drain
 from contatto.simulator.world import World
 
 PACES: Final = (100, 500)
 WARMING: Final = 60
-COUNTED: Final = 400
-"""Requests of which the statements are counted, in a run of their own."""
 MOST_SENT: Final = 150_000
 """Requests of a sustained run, whatever it could take: they are made before."""
 
@@ -61,14 +63,15 @@ class Bench:
 
     def measure_kept(self, count: int, case: str, which: slice) -> Place:
         """So many requests of a part of each group, without a worker."""
-        place, engine = self.places.new(), self.places.engine
+        place, engine = self._new_place(), self.places.engine
         made = self._parts(place, WARMING + count, which)
-        with running(place, 0, self.journey.first) as server:
+        with running(place, 0, self.journey.first, counts=True) as server:
             asyncio.run(send_all(server.port, made[:WARMING]))
             cpu, started = server.cpu_s(), time.perf_counter()
             asyncio.run(send_all(server.port, made[WARMING:]))
             cost = Cost(time.perf_counter() - started, server.cpu_s() - cpu, server.peak_mib())
-        self.add(f"{engine}: {case}", cost, count, statements=self._count_statements(which))
+        statements = (count_statements(place) - self._at_start) / (WARMING + count)
+        self.add(f"{engine}: {case}", cost, count, statements=statements)
         self.kept = cost
         return place
 
@@ -81,33 +84,67 @@ class Bench:
             cost = insert_bare(place, self.journey.bare, size, some)
             self.add(f"{self.places.engine} floor: the driver alone, {name}", cost, some)
 
-    def measure_sustained(self, count: int, workers: int) -> None:
-        """So many requests of all kinds, until nothing of what follows waits any more."""
-        place = self.places.new()
+    def measure_settled(self, place: Place, count: int) -> None:
+        """What follows in the background of all that was kept, as the worker does it, in this process."""
+        context = place.open()
+        statements, drain = Statements(context), Drain(context.installation.after)
+        with measured() as cost:
+            asyncio.run(drain.run_all(context.db))
+        context.db.close()
+        case = f"{self.places.engine}: settled, which is what follows alone"
+        self.add(case, cost, count, statements=statements.count / count)
+
+    def measure_sustained(self, count: int, workers: int, seconds: float) -> None:
+        """So many requests of all kinds, or so many seconds, until nothing of what follows waits any more.
+
+        Two moments say what waited then, so whether it lags behind more and more. An item is what its
+        requests make together.
+        """
+        place, waiting, own = self._new_place(), list[int](), 0.0
         made = self._parts(place, WARMING + count, slice(None))
-        with running(place, workers, self.journey.first) as server:
+        with running(place, workers, self.journey.first, counts=True) as server:
             asyncio.run(send_all(server.port, made[:WARMING]))
             self._wait(place)
-            cpu, started = server.cpu_s(), time.perf_counter()
-            asyncio.run(send_all(server.port, made[WARMING:]))
-            answered = time.perf_counter()
+            cpu, own, started = server.cpu_s_of_each(), time.process_time(), time.perf_counter()
+            done = 0
+            half = WARMING + count // (2 * self.journey.group) * self.journey.group
+            for some in (made[WARMING:half], made[half:]):
+                done += len(asyncio.run(send_all(server.port, some, seconds=seconds / 2)))
+                waiting.append(self._count_waiting(place))
+            own, answered = time.process_time() - own, time.perf_counter()
             self._wait(place)
             ended = time.perf_counter()
-            cost = Cost(ended - started, server.cpu_s() - cpu, server.peak_mib())
+            took = [after - before for after, before in zip(server.cpu_s_of_each(), cpu, strict=True)]
+            cost = Cost(ended - started, sum(took), server.peak_mib())
         name = self.places.engine + (f", {workers} workers" if workers > 1 else "")
-        items = count // self.journey.each
-        self.add(f"{name}: with all that follows, sustained", cost, items, behind_s=ended - answered)
+        items = done // self.journey.each
+        self.add(
+            f"{name}: with all that follows, sustained",
+            cost,
+            items,
+            statements=(count_statements(place) - self._at_start) / (WARMING + done) * self.journey.each,
+            behind_s=ended - answered,
+            waiting_half=waiting[0],
+            waiting_end=waiting[1],
+            server_us=took[0] * 1e6 / items,
+            driver_us=own * 1e6 / items,
+        )
 
-    def measure_waiting(self, pace: int, seconds: int, which: slice) -> None:
-        """At a pace: how long until it is kept, which is when the answer comes."""
-        place = self.places.new()
-        made = self._parts(place, WARMING + pace * seconds, which)
-        answered: dict[int, float] = {}
+    def measure_waiting(self, seconds: int, which: slice) -> None:
+        """At one pace after another: how long until it is kept, which is when the answer comes."""
+        place = self._new_place()
+        made = self._parts(place, WARMING + sum(PACES) * seconds, which)
         with running(place, 1, self.journey.first) as server:
             asyncio.run(send_all(server.port, made[:WARMING]))
-            self._wait(place)
-            due = asyncio.run(send_all(server.port, made[WARMING:], pace, answered))
-        waits = [(at - due[number]) * 1000 for number, at in answered.items()]
+            made = made[WARMING:]
+            for pace in PACES:
+                self._wait(place)
+                answered: dict[int, float] = {}
+                due = asyncio.run(send_all(server.port, made[: pace * seconds], pace, answered))
+                made = made[pace * seconds :]
+                self._add_waits(pace, [(at - due[number]) * 1000 for number, at in answered.items()])
+
+    def _add_waits(self, pace: int, waits: list[float]) -> None:
         figures = {f"p{share}_ms": percentile(waits, share / 100) for share in (50, 95, 99)}
         case = f"{self.places.engine}: request to {self.journey.noun}, {pace} a second"
         self.report.add(case, items=len(waits), **figures)
@@ -116,21 +153,34 @@ class Bench:
         figures = {"per_s": cost.per_second(count), "cpu_us": cost.cpu_us_per(count)}
         self.report.add(case, items=count, **figures, peak_mib=cost.peak_rss_mib, **more)
 
-    def _count_statements(self, which: slice) -> float:
+    @cached_property
+    def _original(self) -> tuple[Place, World]:
+        """An installation that is made once; the others are its copies."""
         place = self.places.new()
-        made = self._parts(place, COUNTED, which)
+        return place, make_world(place)
+
+    def _new_place(self) -> Place:
+        return copy_of(self._original[0], self.places)
+
+    @cached_property
+    def _at_start(self) -> int:
+        """The statements of a server that nobody asks for anything."""
+        place = self._new_place()
         with running(place, 0, self.journey.first, counts=True):
             pass
-        before = count_statements(place)
-        with running(place, 0, self.journey.first, counts=True) as server:
-            asyncio.run(send_all(server.port, made))
-        return (count_statements(place) - before) / len(made)
+        return count_statements(place)
 
     def _parts(self, place: Place, count: int, which: slice) -> list[bytes]:
         """So many requests, of a part of each group."""
         groups = -(-count // len(range(self.journey.group)[which]))
-        made: Sequence[list[bytes]] = self.journey.make(place, make_world(place), groups)
+        made: Sequence[list[bytes]] = self.journey.make(place, self._original[1], groups)
         return [request for parts in made for request in parts[which]][:count]
+
+    def _count_waiting(self, place: Place) -> int:
+        context = place.open()
+        waiting = context.db.read_now(self.journey.waiting)
+        context.db.close()
+        return waiting
 
     def _wait(self, place: Place) -> None:
         context, limit = place.open(), time.monotonic() + SETTLED_WITHIN_S

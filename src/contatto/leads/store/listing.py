@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import CTE, ColumnElement, Select, func, literal, not_, select, tuple_
+from sqlalchemy import CTE, ColumnElement, Select, func, literal, not_, select, tuple_, union_all
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
@@ -162,9 +162,14 @@ def _count(tx: Tx, found: Conditions) -> int:
 
 
 def count_leads_by_status(tx: Tx, business_id: str) -> dict[LeadStatus, int]:
+    """How many leads have each status that any has. Each is counted by itself: in groups it takes longer."""
     shown = (leads.c.business_id == business_id, leads.c.hidden_at.is_(None))
-    counted = select(leads.c.status, func.count().label("n")).where(*shown)
-    return {row["status"]: row["n"] for row in tx.execute(counted.group_by(leads.c.status)).mappings()}
+    parts = [
+        select(literal(status.value), func.count()).where(*shown, leads.c.status == status)
+        for status in LeadStatus
+    ]
+    counted = map(tuple, tx.execute(union_all(*parts)))
+    return {LeadStatus(status): count for status, count in counted if count}
 
 
 def list_lead_ids_after(tx: Tx, business_id: str, wanted: LeadFilter, last: str, limit: int) -> list[str]:

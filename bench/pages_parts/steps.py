@@ -13,10 +13,11 @@ class Steps:
 
     def __init__(self, engine: Engine) -> None:
         self._counts, self._statements, self._hundreds = False, 0, 0
+        self._has_steps = engine.dialect.name == "sqlite"
         event.listen(engine, "before_cursor_execute", self._before)
 
     def of(self, client: TestClient, path: str) -> tuple[int, float]:
-        """How many statements a page makes, and of how many thousands of steps."""
+        """How many statements a page makes, and of how many thousands of steps (on PostgreSQL none)."""
         self._counts, self._statements, self._hundreds = True, 0, 0
         client.get(path)
         self._counts = False
@@ -25,8 +26,9 @@ class Steps:
 
     def _before(self, connection: Any, *_: object) -> None:
         self._statements += self._counts
-        driver = connection.connection.driver_connection
-        driver.set_progress_handler(self._count if self._counts else None, _EACH)
+        if self._has_steps:
+            driver = connection.connection.driver_connection
+            driver.set_progress_handler(self._count if self._counts else None, _EACH)
 
     def _count(self) -> int:
         self._hundreds += 1
