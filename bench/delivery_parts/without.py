@@ -90,6 +90,7 @@ PARTS: dict[str, Part] = {
     "hour of the day": _family(columns.F_TIMED),
     "earlier heads in later": _family(columns.F_STACKED),
     "farm limit on learning": _attribute(teaching, "CLICKS_A_DAY", 1e9),
+    "click farms told": _attribute(teaching, "evidence_of", lambda *_, **__: 0.0),
     "spam power": _settings(spam_power=0.0),
     "drawing by lot": _settings(temperature=0.001, explore=0.0),
     "forgetting": _settings(forget=0.0),

@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contatto.delivery.model.lines import AdGroupLine, AdLine, RequestLine
+from contatto.delivery.predict.backfilling import Observed, add_to_kept
 from contatto.delivery.predict.fields import Fields
 from contatto.delivery.predict.marketplace import Marketplace
 from contatto.delivery.predict.pairs import (
     FIRST_CLICKS,
     LEAST_GAIN,
     MOST_PAIRS,
+    STRENGTH,
     Pair,
     Pairs,
     cuts_of,
@@ -21,6 +23,8 @@ from contatto.delivery.predict.pairs import (
     read_codes,
 )
 from contatto.delivery.predict.records import Snapshots
+from contatto.delivery.rules.columns import F_ASKED, HEADS
+from contatto.delivery.rules.hashing import slot_of
 from contatto.delivery.rules.pairing import CODES, pair_gain
 
 ADS = 6
@@ -144,3 +148,68 @@ def test_a_marketplace_with_pairs_is_saved_and_goes_on_alike() -> None:
     for number in range(2, 30):
         assert ask(first, number) == ask(second, number)
     assert first.save() == second.save()
+
+
+def ask_many(*, knows_pair: bool) -> tuple[Marketplace, Pair]:
+    """A marketplace that was asked sixty times by people of two ages with all kinds of visits; their pair."""
+    marketplace = Marketplace(3)
+    marketplace.take(AdGroupLine(ts=0, adgroup_id="g", advertiser_id="a"))
+    marketplace.take(AdLine(ts=0, ad_id="x", adgroup_id="g", features={"offer": "one"}))
+    fields = marketplace.market.asked_fields
+    for number in range(400):  # so that numbers are told apart
+        fields.hash_features({"visits": number % 97 - 48.0}, 40, print)
+    pair: Pair = ("age", None, "visits", cuts_of(fields.known["visits"]))
+    marketplace.market.pairs.chosen = [pair] if knows_pair else []
+    for number in range(60):
+        told: dict[str, object] = {"visits": number % 41 - 20.0, "member": True}
+        if number % 3:
+            told["age"] = "young" if number % 2 else "old"
+        marketplace.take(
+            RequestLine(
+                ts=number, request_id=f"r{number}", viewer_id=f"v{number}", country="SG", features=told
+            )
+        )
+    return marketplace, pair
+
+
+def kept_features(marketplace: Marketplace) -> dict[str, set[int]]:
+    """What is kept of each request, as names of features."""
+    market = marketplace.market
+    shown = [each for each in market.records.shown.values() if each]
+    kept = market.snapshots
+    return {
+        each.request_id: set(kept.hashes[each.place, : kept.counts[each.place]].tolist()) for each in shown
+    }
+
+
+def test_a_pair_that_is_found_becomes_a_feature_of_what_is_kept_as_if_it_had_always_been_one() -> None:
+    (before, _), (after, pair) = ask_many(knows_pair=True), ask_many(knows_pair=False)
+    nothing = Observed(np.zeros((0, 3), np.int64), np.zeros((0, 4)), np.zeros((0, 5)))
+    add_to_kept(after.market, pair, nothing)
+    assert len(kept_features(before)) > 20
+    assert kept_features(after) == kept_features(before)
+
+
+def test_weights_of_a_pair_that_is_found_begin_with_what_each_observation_holds() -> None:
+    marketplace, pair = ask_many(knows_pair=False)
+    market = marketplace.market
+    shown = [each for each in market.records.shown.values() if each]
+    places = np.array([each.place for each in shown])
+    market.snapshots.held[places, 0] = np.linspace(-0.4, 0.6, len(shown))
+    observed = Observed(
+        np.array([(each.place, each.ad, each.viewer) for each in shown]),
+        np.tile([1.0, 0.0, 0.0, 0.0], (len(shown), 1)),
+        np.full((len(shown), 5), 0.3),
+    )
+    add_to_kept(market, pair, observed)
+    kept, learned = market.snapshots, market.learned
+    names = kept.hashes[places, kept.counts[places] - 1]
+    for name in np.unique(names):
+        slot = slot_of(name, learned.shift)
+        mine = names == name
+        expected = learned.spread[F_ASKED, 0] * STRENGTH * kept.held[places[mine], 0].sum()
+        assert learned.again[slot, 0] == pytest.approx(expected, abs=1e-6)
+        information = STRENGTH**2 * 0.3 * 0.7 * mine.sum()
+        variance = 1.0 / (1.0 / learned.spread[F_ASKED, 0] + information)
+        assert learned.table[slot, HEADS] == pytest.approx(variance)
+        assert learned.table[slot, HEADS + 1] == pytest.approx(learned.spread[F_ASKED, 1])

@@ -69,15 +69,18 @@ def name_pair(pair: Pair, fields: Fields, features: dict[str, Any], country: str
     left, left_cuts, right, right_cuts = pair
     told = features.get(left) if left != COUNTRY else country
     other = features.get(right) if right != COUNTRY else country
-    return _named(left, _said(fields, told, left, left_cuts), right, _said(fields, other, right, right_cuts))
+    return name_values(
+        left, said_of(fields, told, left, left_cuts), right, said_of(fields, other, right, right_cuts)
+    )
 
 
 @lru_cache(4_096)
-def _named(left: str, said: int, right: str, other: int) -> int:
+def name_values(left: str, said: int, right: str, other: int) -> int:
+    """The feature that the values of two fields make; see `said_of`."""
     return name_hash("pair", left, str(said), right, str(other))
 
 
-def _said(fields: Fields, value: object, field: str, cuts: Cuts) -> int:
+def said_of(fields: Fields, value: object, field: str, cuts: Cuts) -> int:
     """What a request says of a field: 0 for nothing, the name of a text, or in which share a number is."""
     if isinstance(value, bool):
         value = "true" if value else "false"

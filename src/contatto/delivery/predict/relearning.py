@@ -1,12 +1,12 @@
 """Now and then all questions of views are learned again, from all that is kept of them."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from contatto.delivery.predict.backfilling import Observed, add_to_kept
 from contatto.delivery.predict.market import Market
-from contatto.delivery.predict.pairs import Missed, find_pairs
+from contatto.delivery.predict.pairs import Missed, Pair, find_pairs
 from contatto.delivery.predict.records import Shown
 from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import (
@@ -36,8 +36,6 @@ MORE: Final = 1.3
 _YES: Final = -1.0
 _NO: Final = 1.0
 
-type Numbers = NDArray[Any]
-
 
 def is_time_to_relearn(market: Market) -> bool:
     """Whether enough time has passed, or enough has come."""
@@ -59,43 +57,56 @@ def relearn_market(market: Market) -> None:
     ][-MOST:]
     if not shown:
         return
-    learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
-    samples = np.array([(each.place, each.ad, each.viewer) for each in shown], np.int64)
-    came = np.array([known_of(each) for each in shown])
-    estimated = np.array([each.raw for each in shown])
-    order = np.arange(len(shown))
-    for turn in range(ROUNDS):
-        shuffle(order, np.uint64(market.seed + turn))
-        learn_again(
-            order, samples, came, estimated, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts,
-            kept.held, kept.shares, kept.stands_for, groups.ads, groups.ad_hashes, groups.ad_features,
-            groups.ad_values, groups.feature_hashes, groups.crosses, learned.shift, learned.slots,
-            learned.weights, learned.families, learned.spread, learned.spread[F_VIEWER], learned.again,
-            viewers.again,
-        )  # fmt: skip
-    look_for_pairs(market, samples, came, estimated)
+    observed = Observed(
+        np.array([(each.place, each.ad, each.viewer) for each in shown], np.int64),
+        np.array([known_of(each) for each in shown]),
+        np.array([each.raw for each in shown]),
+    )
+    _let_agree(market, observed)
+    more = _look_for_pairs(market, observed)
+    if more:
+        for pair in more:
+            add_to_kept(market, pair, observed)
+        _let_agree(market, observed)
+    learned, viewers = market.learned, market.viewers
     used = np.flatnonzero(learned.family_of != FAMILIES)
     until = FIRST_AGAIN + HEADS_AGAIN
     learned.table[used, FIRST_AGAIN:until] = learned.again[used]
     viewers.table[:, V_EFFECT + FIRST_AGAIN : V_EFFECT + until] = viewers.again
 
 
-def look_for_pairs(market: Market, samples: Numbers, came: Numbers, estimated: Numbers) -> None:
+def _let_agree(market: Market, observed: Observed) -> None:
+    """Go through all observations some times, each time in another order."""
+    learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
+    order = np.arange(len(observed.samples))
+    for turn in range(ROUNDS):
+        shuffle(order, np.uint64(market.seed + turn))
+        learn_again(
+            order, *observed, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts, kept.held,
+            kept.shares, kept.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
+            groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
+            learned.families, learned.spread, learned.spread[F_VIEWER], learned.again, viewers.again,
+        )  # fmt: skip
+
+
+def _look_for_pairs(market: Market, observed: Observed) -> list[Pair]:
     """Find pairs of what requests say that tell more together, if enough has come since the last time."""
     pairs = market.pairs
     if not pairs.is_time_to_look(market.clicks_then):
-        return
+        return []
     pairs.clicks_then = market.clicks_then
     learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
-    missed, bends = np.zeros(came.shape), np.zeros(came.shape)
+    missed, bends = np.zeros(observed.came.shape), np.zeros(observed.came.shape)
     what_is_missed(
-        samples, came, estimated, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts,
-        kept.shares, kept.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
+        *observed, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts, kept.shares,
+        kept.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
         groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
         learned.families, learned.again, viewers.again, missed, bends,
     )  # fmt: skip
-    seen = Missed(samples[:, 0], samples[:, 1], missed, bends)
+    seen = Missed(observed.samples[:, 0], observed.samples[:, 1], missed, bends)
+    had = len(pairs.chosen)
     pairs.choose(find_pairs(pairs.chosen, market.asked_fields, market.ad_fields, groups, kept, seen))
+    return pairs.chosen[had:]
 
 
 def known_of(shown: Shown) -> tuple[float, ...]:
