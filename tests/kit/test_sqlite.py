@@ -17,6 +17,7 @@ from sqlalchemy import Column, Integer, String, Table, event, func, select
 from contatto.accounts.store import businesses
 from contatto.kit.clock import FixedClock
 from contatto.kit.db import lanes
+from contatto.kit.db.hot import driver_of
 from contatto.kit.db.sqlite import LEARNS_AFTER, SqliteDatabase
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.parts import Parts
@@ -145,11 +146,12 @@ def test_even_an_error_that_no_future_may_carry_holds_up_nobody(db: SqliteDataba
 
 def test_appended_rows_are_stored_once_each(db: SqliteDatabase) -> None:
     again = [db.append(COUNTING, {"name": name, "n": 1}) for name in ("a", "b", "a")]
-    savepoints: list[str] = []
-    event.listen(db.engine, "savepoint", lambda _, name: savepoints.append(name))
+    asked: list[str] = []
+    db.write_now(lambda tx: driver_of(tx).set_trace_callback(asked.append))
     assert run_group(db, *again) == [None, None, None]
     assert rows(db) == {"a": 2, "b": 1}
-    assert len(savepoints) == 1  # of all rows together; a write of its own asks the driver for its savepoint
+    savepoints = [each for each in asked if each.startswith("SAVEPOINT")]
+    assert len(savepoints) == 2  # of the write that held the writer, and of all rows together
 
 
 def test_one_bad_row_among_appended_ones_fails_alone_and_the_others_are_stored_once(

@@ -21,6 +21,7 @@ from sqlalchemy import ColumnElement, and_, false, func, literal, literal_column
 from contatto.kit.batches import in_time
 from contatto.kit.db.database import Database
 from contatto.kit.db.hot import insert_new, update_rows
+from contatto.kit.db.savepoints import savepoint
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
 from contatto.kit.db.within import within
@@ -161,7 +162,7 @@ class Drain:
         done = 0
         for job, event in in_time(waiting[:1] if tx.locks_rows else waiting):
             try:
-                with tx.connection.begin_nested():
+                with savepoint(tx):
                     self._run(tx, job, event)
             except UnknownHandler:
                 logger().warning("outbox.unknown_handler", job_id=str(job.id), handler=job.handler)
@@ -193,7 +194,7 @@ def _tell_together(tx: Tx, told: list[_Told]) -> list[_Told]:
             alone.append(each)
     for handler, some in together.items():
         try:
-            with tx.connection.begin_nested():
+            with savepoint(tx):
                 handler.run(tx, [msgspec.json.decode(each.event.payload, type=each.kind) for each in some])
         except Exception as error:  # found again, and put down to the event at fault, when each has its job
             logger().warning("outbox.failed_together", handler=some[0].name, error_at=where(error))

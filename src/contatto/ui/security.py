@@ -41,6 +41,9 @@ _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 _CACHE: Final = b"cache-control"
 _NOT_STORED: Final = (_CACHE, b"no-store")
 """Source: RFC 9111, section 5.2.2.5."""
+_OURS: Final = (*_PAIRS, _NOT_STORED)
+_OURS_BY_HTTPS: Final = (*_OURS, _HSTS)
+_OUR_NAMES: Final = frozenset(name for name, _ in _OURS_BY_HTTPS)
 BODY_LIMIT: Final = 1024 * 1024
 """Largest body of a request, in bytes; hot routes have smaller limits of their own."""
 _GONE: Final = 499
@@ -50,6 +53,7 @@ QUIET_UNDER_MS: Final = 1_000
 
 
 type _Header = tuple[bytes, bytes]
+_TYPE: Final = b"content-type"
 _PARTS: Final = b"multipart/form-data"
 _BOUNDARY: Final = re.compile(rb'boundary=("[^"]*"|[^;,\s"]+)', re.IGNORECASE)
 
@@ -79,6 +83,7 @@ class SecurityLayer:
         self.app = app
         self.broken = broken
         self.larger = larger or {}
+        self._ends = tuple(self.larger)
         self.public = public
         self.is_https = is_https
 
@@ -99,9 +104,8 @@ class SecurityLayer:
                 message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
             await send(message)
 
-        scope["headers"] = [_plain(*pair) for pair in scope["headers"]]
-        limits = (limit for end, limit in self.larger.items() if scope["path"].endswith(end))
-        receive = _capped(receive, max(limits, default=BODY_LIMIT))
+        scope["headers"] = [_plain(pair) if pair[0] == _TYPE else pair for pair in scope["headers"]]
+        receive = _capped(receive, self._limit_of(scope["path"]))
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             await self.app(scope, receive, send_with_headers)
@@ -116,14 +120,22 @@ class SecurityLayer:
             _log_request(scope, status or 500, time.perf_counter() - started)
             structlog.contextvars.reset_contextvars(**bound)
 
+    def _limit_of(self, path: str) -> int:
+        """The cap on the body of a request."""
+        if not path.endswith(self._ends):
+            return BODY_LIMIT
+        return max(limit for end, limit in self.larger.items() if path.endswith(end))
+
     def _headers(self, scope: Scope, status: int, given: Iterable[_Header]) -> list[_Header]:
         """The headers of an answer and ours besides; only what is public may say that it can be stored."""
+        ours = _OURS_BY_HTTPS if self.is_https or scope["scheme"] == "https" else _OURS
+        given = list(given)
+        names = {name.lower() for name, _ in given}
+        if names.isdisjoint(_OUR_NAMES):
+            return [*given, *ours]
         is_public = status in (200, 304) and scope["path"].startswith(self.public)
-        kept = [(name, value) for name, value in given if is_public or name.lower() != _CACHE]
+        kept = given if is_public else [pair for pair in given if pair[0].lower() != _CACHE]
         names = {name.lower() for name, _ in kept}
-        ours = [*_PAIRS, _NOT_STORED]
-        if self.is_https or scope["scheme"] == "https":
-            ours.append(_HSTS)
         return [*kept, *(pair for pair in ours if pair[0] not in names)]
 
 
@@ -147,13 +159,14 @@ def redirect_slashes(router: Router) -> ASGIApp:
     return answer
 
 
-def _plain(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """A header as it is, but the type of a form with its boundary alone: a form is UTF-8, whatever it says.
+def _plain(pair: _Header) -> _Header:
+    """A content type as it is, but that of a form with its boundary alone: a form is UTF-8, whatever it says.
 
     Fields would be read in any encoding that Python knows; some of them make texts that no database can hold.
     """
-    if name != b"content-type" or not value.lower().startswith(_PARTS):
-        return name, value
+    name, value = pair
+    if not value.lower().startswith(_PARTS):
+        return pair
     boundary = _BOUNDARY.search(value)
     return name, _PARTS + (b"; " + boundary[0] if boundary else b"")
 

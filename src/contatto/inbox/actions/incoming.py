@@ -43,6 +43,7 @@ from contatto.inbox.model import (
 from contatto.inbox.store import receipts
 from contatto.inbox.store.conversations import Move
 from contatto.kit.batches import BATCH_S, SHARED_BATCH_S, in_time
+from contatto.kit.db.savepoints import savepoint
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger, where
 from contatto.kit.timestamps import micros
@@ -135,7 +136,7 @@ def _settle_together(tx: Tx, waiting: list[Receipt]) -> list[Receipt] | Exceptio
     clock = time.perf_counter if tx.locks_rows else time.thread_time
     alike: dict[Outcome, list[Receipt]] = defaultdict(list)
     try:
-        with tx.connection.begin_nested():
+        with savepoint(tx):
             # To read is the lesser part of the work: what was read is settled, unless that takes long.
             told = [(each, _read(tx, each)) for each in in_time(waiting, seconds / 4, clock)]
             _read_ahead(tx, batch, told)

@@ -33,7 +33,9 @@ from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.live import SIGN_OF_LIFE, sse, sse_answer
 from contatto.ui.render import iso
 
-_ANSWERED: Final = msgspec.json.encode({"received": True})
+_RECEIVED: Final = json_answer({"received": True})
+"""The same answer for every webhook; what is sent with it is added to a message of each."""
+_PLATFORMS: Final = {platform.value: platform for platform in Platform}
 _MOST_UNSENT: Final = 40
 _NOBODYS: Final = ChannelApp("", "", Platform.TIKTOK, new_secret("nobody"))
 """Stands for an app that there is not: it is answered as one whose secret did not sign."""
@@ -87,7 +89,7 @@ async def receive_webhook(request: Request) -> Response:
         for piece in connector.split(raw)
     ]
     await (rows[0] if len(rows) == 1 else asyncio.gather(*rows))
-    return Response(_ANSWERED, media_type="application/json")
+    return _RECEIVED
 
 
 async def answer_challenge(request: Request) -> Response:
@@ -107,11 +109,11 @@ async def _list_apps(request: Request) -> tuple[Connector, list[ChannelApp]]:
     Raises:
         Refused: NOT_FOUND, for a platform that there is not.
     """
-    platform = request.path_params["platform"]
-    if platform not in set(Platform):
+    platform = _PLATFORMS.get(request.path_params["platform"])
+    if platform is None:
         raise Refused(errors.NOT_FOUND, "There is no such platform.")
     named = await part_of(request, AppIndex).list_named(request.path_params["app_id"])
-    return CONNECTORS[Platform(platform)], [app for app in named if serves_platform(app, platform)]
+    return CONNECTORS[platform], [app for app in named if serves_platform(app, platform)]
 
 
 def _list_signers(

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from contatto.kit.db.hot import driver_of, insert_rows
+from contatto.kit.db.hot import insert_rows
 from contatto.kit.db.lanes import Write
+from contatto.kit.db.savepoints import savepoint
 from contatto.kit.db.tx import Row, Tx
 
 
@@ -14,7 +15,7 @@ def append_all(tx: Tx, writes: list[Write]) -> None:
     """Insert rows of one statement together; if that fails, one by one, so that only the bad one fails."""
     for batch in group_alike(writes):
         try:
-            with tx.connection.begin_nested():
+            with savepoint(tx):
                 insert_rows(tx, batch[0].statement, [write.row or {} for write in batch])
         except Exception:  # found again, and given to its caller, below
             for write in batch:
@@ -41,14 +42,11 @@ def attempt(tx: Tx, write: Write) -> None:
     """Do one write in a savepoint of its own; what goes wrong belongs to its caller."""
     if write.work is None or write.error is not None:
         return
-    run = driver_of(tx).execute  # SQLAlchemy's own savepoints take as long as a small write
-    run("SAVEPOINT one_write")
     try:
-        write.result = write.work(tx)
+        with savepoint(tx):
+            write.result = write.work(tx)
     except BaseException as error:  # it belongs to the caller, not to the writer
         write.error = error
-        run("ROLLBACK TO one_write")
-    run("RELEASE one_write")
 
 
 def settle(group: list[Write]) -> None:

@@ -213,24 +213,23 @@ def _prepare(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    driver: Any = connection.connection.driver_connection  # to ask it itself is a tenth of the way
     if not connection.get_execution_options().get("writes", False):
-        connection.exec_driver_sql("BEGIN")
+        driver.execute("BEGIN")
         return
-    driver: Any = connection.connection.driver_connection
     driver.execute("PRAGMA busy_timeout=0")
     end = time.monotonic() + _WAIT_S
     while True:
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        except OperationalError as error:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
             if not _is_busy(error) or time.monotonic() > end:
-                raise
+                raise OperationalError("BEGIN IMMEDIATE", None, error) from error
             time.sleep(_LOOK_S)
         else:
             return
 
 
-def _is_busy(error: OperationalError) -> bool:
+def _is_busy(error: sqlite3.OperationalError) -> bool:
     """Whether another process holds the file; extended codes carry the plain one in their low byte."""
-    code = getattr(error.orig, "sqlite_errorcode", 0)
-    return code & 0xFF == sqlite3.SQLITE_BUSY
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
