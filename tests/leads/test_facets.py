@@ -101,3 +101,23 @@ def test_who_shares_a_value_is_looked_for_by_values_and_never_by_pairs_of_all_co
     database.write_now(refresh)
     assert any("value_index IN" in each or "value_index = ANY" in each for each in said)
     assert not [each for each in said if "contact_points AS" in each]
+
+
+def test_new_leads_of_one_batch_are_found_by_all_that_the_batch_brought_them(database: Database) -> None:
+    business_id, form = new_id(), (new_id(), "Trial", 2, True)
+    phone = make.contact("+6591234567", Field.PHONE)
+    told = [
+        make.signal(business_id, MAIL, person_id="p1", source_id="m1"),
+        make.signal(business_id, phone, person_id="p1", source_id="m2", origin=Origin.FORM),
+        make.signal(business_id, person_id="p2", source_id="m3"),
+        make.signal(business_id, phone, person_id="p2", source_id="m4"),
+        make.signal(business_id, make.contact("kim@example.com", Field.EMAIL), person_id="p3", form=form),
+        make.signal(business_id, make.contact("zoe", Field.LINE), person_id="p4", source_id="m5"),
+    ]
+    both = database.write_now(lambda tx: records.upsert_leads(tx, told))
+    made = {each.person_id: each.id for each in both if each}
+    assert found(database, business_id, twins=True) == {made["p1"], made["p2"]}
+    assert found(database, business_id, origins=(Origin.FORM,)) == {made["p1"]}
+    assert found(database, business_id, countries=("SG",)) == {made["p1"], made["p2"]}
+    assert found(database, business_id, forms=(form[0],)) == {made["p3"]}
+    stays_true(database, business_id)

@@ -27,6 +27,7 @@ class LeadBatch:
         changed: ids of leads that outside systems are told of, once for each change.
         twins: ids of leads that got contact values.
         touched: ids of leads that got something else that they are filtered by.
+        fresh: ids of leads that were inserted here with the facets that they have after it.
     """
 
     def __init__(self, tx: Tx, business_id: str, person_ids: Iterable[str]) -> None:
@@ -36,6 +37,7 @@ class LeadBatch:
         self.changed: list[Lead] = []
         self.twins: set[str] = set()
         self.touched: set[str] = set()
+        self.fresh: set[str] = set()
         self._tx = tx
         self._of_person: dict[str, str] = {}
         self._leads: dict[str, Lead] = {}
@@ -63,15 +65,19 @@ class LeadBatch:
         """The lead of a person, or the one that it was merged into."""
         return self._leads.get(self._of_person.get(person_id, ""))
 
-    def insert(self, new: list[Lead]) -> None:
-        """Insert leads of persons who have none, each to be captured; one that another made first counts."""
+    def insert(self, new: list[tuple[Lead, str]]) -> None:
+        """Insert leads of persons who have none, each to be captured, with the facets that it will have.
+
+        One that another made first counts.
+        """
         if signals.save_leads(self._tx, new) < len(new):
-            self._read({lead.person_id for lead in new})
-        for lead in new:
+            self._read({lead.person_id for lead, _ in new})
+        for lead, _ in new:
             if self._of_person.setdefault(lead.person_id, lead.id) == lead.id:
                 self._leads[lead.id] = lead
                 self._points[lead.id] = {}
                 self._uncaptured.add(lead.id)
+                self.fresh.add(lead.id)
 
     def is_uncaptured(self, lead: Lead) -> bool:
         """Whether a lead was inserted by this batch, and the signal that makes it is still to come."""
@@ -101,7 +107,8 @@ class LeadBatch:
         self._evidence.append(item)
 
     def add_entry(self, entry: FormEntry) -> None:
-        """Note a form that a lead came by."""
+        """Note a form that a lead came by; if it is there already, it stays that of another lead."""
+        self.fresh.discard(entry.lead_id)
         self._entries.append(entry)
 
     def note(self, step: HistoryEntry) -> None:

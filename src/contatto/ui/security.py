@@ -104,7 +104,7 @@ class SecurityLayer:
                 message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
             await send(message)
 
-        scope["headers"] = [_plain(pair) if pair[0] == _TYPE else pair for pair in scope["headers"]]
+        scope["headers"] = [_plain(*pair) if pair[0] == _TYPE else pair for pair in scope["headers"]]
         receive = _capped(receive, self._limit_of(scope["path"]))
         bound = structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
@@ -159,14 +159,13 @@ def redirect_slashes(router: Router) -> ASGIApp:
     return answer
 
 
-def _plain(pair: _Header) -> _Header:
-    """A content type as it is, but that of a form with its boundary alone: a form is UTF-8, whatever it says.
+def _plain(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """A header as it is, but the type of a form with its boundary alone: a form is UTF-8, whatever it says.
 
     Fields would be read in any encoding that Python knows; some of them make texts that no database can hold.
     """
-    name, value = pair
-    if not value.lower().startswith(_PARTS):
-        return pair
+    if name != _TYPE or not value.lower().startswith(_PARTS):
+        return name, value
     boundary = _BOUNDARY.search(value)
     return name, _PARTS + (b"; " + boundary[0] if boundary else b"")
 

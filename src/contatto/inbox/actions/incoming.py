@@ -55,6 +55,8 @@ from contatto.measurement.model import ConversionKind
 
 SETTLED_AT_ONCE: Final = 200
 """Most deliveries that are read for one batch; how many it settles, the time decides."""
+_LOOK: Final = (time.thread_time, 8)
+"""A batch ends by the time that its thread had the processor; that is looked at after so many deliveries."""
 MOST_TRIES: Final = 5
 """Tries after which a delivery that breaks our own code is refused, its body kept for a replay."""
 
@@ -133,14 +135,13 @@ def _batch_s(tx: Tx) -> float:
 def _settle_together(tx: Tx, waiting: list[Receipt]) -> list[Receipt] | Exception:
     """Settle as many as a batch may, in one savepoint; or none, and why not."""
     batch, tried, seconds = Batch(tx), list[Receipt](), _batch_s(tx)
-    clock = time.perf_counter if tx.locks_rows else time.thread_time
     alike: dict[Outcome, list[Receipt]] = defaultdict(list)
     try:
         with savepoint(tx):
             # To read is the lesser part of the work: what was read is settled, unless that takes long.
-            told = [(each, _read(tx, each)) for each in in_time(waiting, seconds / 4, clock)]
+            told = [(each, _read(tx, each)) for each in in_time(waiting, seconds / 4, *_LOOK)]
             _read_ahead(tx, batch, told)
-            for receipt, incoming in in_time(told, seconds, clock):
+            for receipt, incoming in in_time(told, seconds, *_LOOK):
                 tried.append(receipt)
                 alike[_settle(tx, batch, receipt, incoming)].append(receipt)
             _write(tx, batch)

@@ -1,6 +1,6 @@
 """Keeping the facets of leads true: every action calls this after it changed what hangs on a lead."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Set
 
 from contatto.kit.db.tx import Tx
 from contatto.leads.store import facets as store
@@ -17,3 +17,16 @@ def refresh_with_twins(
     """The same for leads and those that share a contact value, or shared one ``before`` it went."""
     ids = set(lead_ids) | set(before)
     store.record_facets(tx, business_id, ids | store.list_sharing_leads(tx, business_id, ids))
+
+
+def refresh_after(tx: Tx, business_id: str, twins: Set[str], touched: Set[str], fresh: Set[str]) -> None:
+    """The same for a batch: leads that got contact values, and those that got something else.
+
+    ``fresh`` were inserted with their facets; of these only who shares a value with another needs more.
+    """
+    if fresh:
+        twins = twins - store.list_unshared_leads(tx, business_id, fresh)
+    if twins:
+        refresh_with_twins(tx, business_id, twins)
+    if others := touched - twins - fresh:
+        refresh_facets(tx, business_id, others)

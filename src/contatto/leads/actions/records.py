@@ -1,5 +1,6 @@
 """Making one lead of what a person shares, marking leads by hand, moving them through the statuses."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbox import emit, emit_all
 from contatto.kit.timestamps import micros
-from contatto.leads.actions.facets import refresh_facets, refresh_with_twins
+from contatto.leads.actions.facets import refresh_after, refresh_with_twins
 from contatto.leads.index import LeadBatch
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.events import (
@@ -32,6 +33,7 @@ from contatto.leads.model.leads import (
 )
 from contatto.leads.ports import LeadPorts
 from contatto.leads.rules import records as rules
+from contatto.leads.rules.facets import facets_of_new
 from contatto.leads.store import records as store
 from contatto.leads.store.entries import FormEntry
 from contatto.measurement import actions as measurement
@@ -130,10 +132,7 @@ def _note_changes(tx: Tx, business_id: str, changed: Iterable[Lead]) -> None:
 def _write(tx: Tx, batch: LeadBatch) -> None:
     """Write what a batch did to its leads, and what follows from it."""
     batch.write()
-    if batch.twins:
-        refresh_with_twins(tx, batch.business_id, batch.twins)
-    if others := batch.touched - batch.twins:
-        refresh_facets(tx, batch.business_id, others)
+    refresh_after(tx, batch.business_id, batch.twins, batch.touched, batch.fresh)
     measurement.record_conversions(tx, batch.earned)
     emit_all(tx, [(batch.business_id, event) for event in batch.events])
     _note_changes(tx, batch.business_id, batch.changed)
@@ -141,12 +140,12 @@ def _write(tx: Tx, batch: LeadBatch) -> None:
 
 def _insert_leads(batch: LeadBatch, signals: Iterable[Signal]) -> None:
     """Insert the leads that signals make, each of the first signal of its person."""
-    first: dict[str, Signal] = {}
+    of_person: dict[str, list[Signal]] = defaultdict(list)
     for signal in signals:
         if batch.find(signal.person_id) is None:
-            first.setdefault(signal.person_id, signal)
-    if first:
-        batch.insert([_new_lead(signal) for signal in first.values()])
+            of_person[signal.person_id].append(signal)
+    if of_person:
+        batch.insert([(_new_lead(some[0]), facets_of_new(some)) for some in of_person.values()])
 
 
 def _new_lead(signal: Signal) -> Lead:

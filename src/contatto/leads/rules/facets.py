@@ -4,9 +4,13 @@ An index holds that text, so one pass along it answers any filter, however its p
 shortened to its last eight signs, which are chance. See decision 0024.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final
+
+from contatto.capture.model import Field
+from contatto.leads.model.leads import Signal
+from contatto.leads.rules.records import phone_country
 
 _ID_SIGNS: Final = 8
 _LONGEST: Final = 2_000
@@ -29,6 +33,7 @@ EMAIL: Final = "email"
 LABELLED: Final = "labelled"
 CONSENT: Final = "consent"
 TWIN: Final = "twin"
+PHONES: Final = (Field.PHONE, Field.WHATSAPP)
 
 
 def facet_word(facet: Facet, value: str) -> str:
@@ -42,3 +47,17 @@ def join_words(words: Iterable[str]) -> str:
     if len(text) > _LONGEST:
         text = text[:_LONGEST].rpartition(" ")[0]
     return f" {text} "
+
+
+def facets_of_new(signals: Sequence[Signal]) -> str:
+    """The facets of a lead that has nothing but what these signals bring, of which the first makes it."""
+    words = {facet_word(Facet.ORIGIN, signals[0].origin.value)}
+    for signal in signals:
+        if signal.contacts:
+            words.add(facet_word(Facet.ORIGIN, signal.origin.value))
+        for match in signal.contacts:
+            if match.field in PHONES or match.field is Field.EMAIL:
+                words.add(facet_word(Facet.REACH, PHONE if match.field in PHONES else EMAIL))
+            if (country := phone_country(match.value)) is not None:
+                words.add(facet_word(Facet.COUNTRY, country))
+    return join_words(words)

@@ -22,12 +22,21 @@ from contatto.capture.model import Field
 from contatto.kit.db.hot import Query, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.within import within
-from contatto.leads.rules.facets import CONSENT, EMAIL, LABELLED, PHONE, TWIN, Facet, facet_word, join_words
+from contatto.leads.rules.facets import (
+    CONSENT,
+    EMAIL,
+    LABELLED,
+    PHONE,
+    PHONES,
+    TWIN,
+    Facet,
+    facet_word,
+    join_words,
+)
 from contatto.leads.store.annotations import lead_labels
 from contatto.leads.store.entries import lead_entries
 from contatto.leads.store.records import contact_points, evidence, leads
 
-PHONES: Final = (Field.PHONE, Field.WHATSAPP)
 _AT_ONCE: Final = 500
 _VALUES_AT_ONCE: Final = 5_000
 _OF: Final = bindparam("of", type_=String())
@@ -121,6 +130,15 @@ def list_sharing_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> s
     """Other leads that have a contact value of these leads, whether they are in the lists or not."""
     points = _list_points(tx, {"of": business_id, "ids": list(lead_ids)})
     return {lead_id for lead_id, _ in _list_having(tx, _HAVING, business_id, points)} - set(lead_ids)
+
+
+def list_unshared_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> set[str]:
+    """Those of some leads whose contact values nobody else has, hidden or not."""
+    points = _list_points(tx, {"of": business_id, "ids": list(lead_ids)})
+    having: dict[bytes, set[str]] = defaultdict(set)
+    for lead_id, value in _list_having(tx, _HAVING, business_id, points):
+        having[value].add(lead_id)
+    return set(lead_ids) - {lead_id for lead_id, value in points if having[value] - {lead_id}}
 
 
 def _list_points(tx: Tx, values: dict[str, Any]) -> list[tuple[str, bytes]]:

@@ -50,9 +50,10 @@ def list_leads_of_persons(tx: Tx, business_id: str, person_ids: Collection[str])
     return (_LOCKED if tx.locks_rows else _OF_PERSONS).list(tx, {"of": business_id, "persons": person_ids})
 
 
-def save_leads(tx: Tx, new: Collection[Lead]) -> int:
-    """Insert leads whose persons have none yet; say how many those are."""
-    return insert_new(tx, leads, [lead_row(tx.vault, lead) for lead in new])
+def save_leads(tx: Tx, new: Collection[tuple[Lead, str]]) -> int:
+    """Insert leads with their facets, whose persons have none yet; say how many those are."""
+    rows = [lead_row(tx.vault, lead) | {"facets": facets} for lead, facets in new]
+    return insert_new(tx, leads, rows)
 
 
 def save_contact_points(tx: Tx, business_id: str, new: Iterable[ContactPoint]) -> None:
