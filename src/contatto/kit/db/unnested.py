@@ -15,6 +15,7 @@ from sqlalchemy import ARRAY, JSON, Column, Insert, String, Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import NullType
 
+from contatto.kit.db.arrays import array_of
 from contatto.kit.db.tx import Row, Tx, insert_or_ignore, plain_insert
 
 _DIALECT: Final = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -35,6 +36,13 @@ class _Unnested:
     """The columns by which a row is found to be there, of a statement that changes it then."""
     standing: dict[str, Any] = field(default_factory=dict)
     """Values that are part of the statement itself."""
+
+    def lists_of(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """Each column's values of all rows, as one parameter."""
+        return {
+            name: array_of([row[name] if convert is None else convert(row[name]) for row in rows])
+            for name, convert in self.columns
+        }
 
 
 def insert_unnested(tx: Tx, table: Table, rows: Sequence[Row], *, if_new: bool = False) -> int | None:
@@ -80,10 +88,7 @@ def _rounds(rows: Sequence[Row], key: Sequence[str]) -> list[list[Row]]:
 
 
 def _run(tx: Tx, made: _Unnested, rows: Sequence[Row]) -> int:
-    values = tuple(
-        [row[name] for row in rows] if convert is None else [convert(row[name]) for row in rows]
-        for name, convert in made.columns
-    )
+    values = tuple(made.lists_of(rows).values())
     return tx.connection.exec_driver_sql(made.sql, values, execution_options=_KEPT).rowcount
 
 
@@ -97,11 +102,7 @@ def update_unnested(tx: Tx, statement: Any, rows: Sequence[Row]) -> bool:
     if made is None:
         return False
     for some in _rounds(rows, made.key):
-        lists = {
-            name: [row[name] for row in some] if convert is None else [convert(row[name]) for row in some]
-            for name, convert in made.columns
-        }
-        tx.connection.exec_driver_sql(made.sql, made.standing | lists)
+        tx.connection.exec_driver_sql(made.sql, made.standing | made.lists_of(some))
     return True
 
 

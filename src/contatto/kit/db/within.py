@@ -19,11 +19,12 @@ from sqlalchemy import (
     Text,
     bindparam,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from contatto.kit.db.arrays import array_of
 
 
 class _Values(TypeDecorator[Collection[Any]]):
@@ -36,20 +37,18 @@ class _Values(TypeDecorator[Collection[Any]]):
         super().__init__()
         self.item = item
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        kind: TypeEngine[Any] = ARRAY(self.item()) if dialect.name == "postgresql" else Text()
-        return dialect.type_descriptor(kind)
-
     def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
         given = list(value or ())
         if dialect.name == "postgresql":
-            return given
+            return array_of(given)
         return json.dumps([each.hex() for each in given] if self.item is LargeBinary else given)
 
 
 _TEXTS: Final = _Values(String)
 _NUMBERS: Final = _Values(BigInteger)
 _BYTES: Final = _Values(LargeBinary)
+_ARRAYS: Final = {String: "TEXT[]", BigInteger: "BIGINT[]", LargeBinary: "BYTEA[]"}
+"""Texts have no length here: a longer one is not there, and must not be cut to one that is."""
 BYTES_OF: Final = "bytes_of"
 """A function of ours on SQLite that reads hexadecimal digits; its own came late, with 3.41."""
 
@@ -81,4 +80,5 @@ def _on_sqlite(element: _Within, compiler: SQLCompiler, **options: Any) -> str:
 @compiles(_Within, "postgresql")
 def _on_postgres(element: _Within, compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(each, **options) for each in element.clauses)
-    return f"{column} = ANY({values})"
+    kind: Any = list(element.clauses)[1].type
+    return f"{column} = ANY({values}::{_ARRAYS[kind.item]})"

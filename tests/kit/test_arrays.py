@@ -1,0 +1,37 @@
+"""Lists as PostgreSQL's arrays: what goes in comes out."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from contatto.kit.db.arrays import array_of
+from contatto.kit.db.database import Database
+
+KINDS = {
+    "TEXT": some.text(some.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    "BIGINT": some.integers(-(2**63), 2**63 - 1),
+    "BYTEA": some.binary(),
+    "DOUBLE PRECISION": some.floats(allow_nan=False),
+    "BOOLEAN": some.booleans(),
+}
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=some.data())
+def test_a_list_of_any_values_comes_back_as_it_was(database: Database, data: some.DataObject) -> None:
+    lists = {kind: data.draw(some.lists(some.none() | values)) for kind, values in KINDS.items()}
+    asked = ", ".join(f"%s::{kind}[]" for kind in lists)
+    texts = tuple(map(array_of, lists.values()))
+
+    def read(tx: Any) -> Any:
+        return tx.connection.exec_driver_sql(f"SELECT {asked}", texts).one()
+
+    assert list(database.read_now(read)) == list(lists.values())
+
+
+def test_a_list_with_a_value_of_another_type_is_left_to_the_driver() -> None:
+    assert array_of([1, object]) == [1, object]
+    assert array_of([]) == "{}"
