@@ -1,7 +1,7 @@
 """Lists as one parameter of PostgreSQL, in the words of its arrays.
 
-The driver looks at each text by a regular expression to find out whether it needs quotes, which took a quarter
-of what settling a delivery took; here every text has them.
+The driver looks at each text by a regular expression for what needs quotes, a quarter of all that
+settling a delivery took. Here every text has them.
 Source: https://www.postgresql.org/docs/current/arrays.html, section 8.15.6
 """
 
