@@ -88,15 +88,9 @@ def test_a_probability_lies_between_none_and_all(score: float) -> None:
 
 
 @given(st.sampled_from((0, 1)), st.floats(-60.0, 60.0), st.floats(0.0, 1e6))
-def test_a_step_is_that_of_halving_to_the_last_bit(kind: int, score: float, total: float) -> None:
-    low, high = (0.0, total) if kind == 1 else (-total, 0.0)
-    for _ in range(25):
-        middle = 0.5 * (low + high)
-        if total * (kind - logistic(score + middle)) > middle:
-            low = middle
-        else:
-            high = middle
-    assert agreed_step(kind, score, total, logistic(score)) == low
+def test_a_step_agrees_with_the_probability_after_it(kind: int, score: float, total: float) -> None:
+    step = agreed_step(kind, score, total, logistic(score))
+    assert total * (kind - logistic(score + step)) == pytest.approx(step, abs=1e-8 * (total + 1.0))
 
 
 def test_all_ads_are_estimated_as_each_alone_to_the_last_bit() -> None:

@@ -18,12 +18,9 @@ from contatto.delivery.rules.columns import FAMILIES, HEADS, V_EFFECT, V_VARIANC
 from contatto.delivery.rules.describing import viewer_variance
 from contatto.kit.kernels import Array, compiled
 
-_HALVINGS: Final = 25
 _MOST_STEPS: Final = 40
-_NEAR: Final = 1e-12
-_MARGIN: Final = 4.0
-"""A root is found to ``_NEAR``, and roundings are a hundredth of it: farther off no half is in doubt."""
-_PLACES: Final = 2.0**_HALVINGS
+_NEAR: Final = 1e-9
+"""A step agrees if it is so near, as a share of the variance of the score."""
 
 
 @compiled
@@ -68,8 +65,8 @@ def score_features(table: Array, slots: Array, weights: Array, count: int, head:
 def agreed_step(kind: int, z: float, total: float, p: float) -> float:
     """By how much a yes or a no moves a score, so that the step agrees with the probability after it.
 
-    Found by halving, whose last bits are part of all that was ever learned. Halley's method foretells which
-    half each time: only where one is too near to tell, all halves are looked at.
+    Found by Halley's method; where it would leave the bounds, their middle is taken. What is to be 0 falls by
+    at least 1 for each 1, so what is left of it bounds the distance.
 
     Args:
         kind: 0 no, 1 yes.
@@ -78,63 +75,22 @@ def agreed_step(kind: int, z: float, total: float, p: float) -> float:
         p: the probability of the score.
     """
     low, high = (0.0, total) if kind == 1 else (-total, 0.0)
-    if not total > 0.0:
-        return low
-    root, width = _near_root(kind, z, total, p, low, high)
-    below, above = _halve_towards(root, low, high)
-    if (below == low or below < root - width) and (above == high or above > root + width):
-        return below
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        is_below = middle < root
-        if abs(middle - root) <= width:
-            is_below = total * (kind - logistic(z + middle)) > middle
-        low, high = (middle if is_below else low), (high if is_below else middle)
-    return low
-
-
-@compiled
-def _halve_towards(root: float, low: float, high: float) -> tuple[float, float]:
-    """What halving leaves around a root, if it takes the halves that the root lies in; it may be off by one.
-
-    The halves are the bits of where the root lies. Both ends are kept as they are times 2 for each halving,
-    which rounds nothing: so each halving is one sum, and a processor need not guess at what comes of it.
-    """
-    place = int(min(max((root - low) / (high - low), 0.0), 1.0) * _PLACES)
-    for bit in range(_HALVINGS - 1, -1, -1):
-        both = low + high
-        is_upper = (place >> bit) & 1 == 1
-        low, high = (both if is_upper else low + low), (high + high if is_upper else both)
-    return low / _PLACES, high / _PLACES
-
-
-@compiled
-def _near_root(kind: int, z: float, total: float, p: float, low: float, high: float) -> tuple[float, float]:
-    """Where a step agrees, and within which width of that nothing is certain.
-
-    What is to be 0 there falls by at least 1 for each 1, so a rest is also a bound of the distance. A step of
-    Halley's method leaves at most 0.42 of the cube of the distance before it: of the second and the third
-    derivative neither is larger than the first.
-    """
-    root, near = (low if kind == 1 else high), _NEAR * (total + 1.0)
+    step = low if kind == 1 else high
     for _ in range(_MOST_STEPS):
-        rest = total * (kind - p) - root
-        if abs(rest) < near:
-            return root, _MARGIN * near
+        rest = total * (kind - p) - step
+        if abs(rest) < _NEAR * (total + 1.0):
+            break
         if rest > 0.0:
-            low = root
+            low = step
         else:
-            high = root
+            high = step
         bend = total * p * (1.0 - p)
         fall = bend + 1.0
-        step = rest * fall / (fall * fall + 0.5 * rest * bend * (1.0 - 2.0 * p))
-        root += step
-        if not low < root < high:
-            root = 0.5 * (low + high)
-        elif abs(step * step * step) < near:
-            return root, _MARGIN * near
-        p = logistic(z + root)
-    return root, math.inf
+        step += rest * fall / (fall * fall + 0.5 * rest * bend * (1.0 - 2.0 * p))
+        if not low < step < high:
+            step = 0.5 * (low + high)
+        p = logistic(z + step)
+    return step
 
 
 @compiled
