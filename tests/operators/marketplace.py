@@ -110,16 +110,18 @@ class Marketplace:
         for _ in range(times):
             self.db.write_now(work)
 
-    def tap(self, served: Served) -> None:
-        ticket = ticket_of(served.click_url, TicketKind.CLICK)
+    def tap(self, served: Served) -> str:
+        """Tap an ad; the person who did comes back."""
+        ticket, person = ticket_of(served.click_url, TicketKind.CLICK), new_id()
 
         def work(tx: Tx) -> None:
             ad = measured.find_measured_ad(tx, ticket.business_id, ticket.ad_id)
             assert ad is not None
-            touch = measurement.stamp_ticket(ad, ticket, new_id(), micros(tx.now))
+            touch = measurement.stamp_ticket(ad, ticket, person, micros(tx.now))
             measurement.record_tap(tx, touch, None, ticket)
 
         self.db.write_now(work)
+        return person
 
     def owner_of(self, served: Served) -> int:
         """Which business an ad is of."""

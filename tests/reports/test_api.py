@@ -239,6 +239,9 @@ def test_countries_and_instant_forms_are_dimensions(traffic: Traffic) -> None:
     [
         ({"dimensions": ["page_id", "ad_id"], "metrics": ["leads"]}, "page_id"),
         ({"dimensions": ["country_code"], "metrics": ["reach"]}, "country_code"),
+        ({"dimensions": ["placement", "ad_id"], "metrics": ["leads"]}, "placement"),
+        ({"dimensions": ["placement", "country_code"], "metrics": ["leads"]}, "placement"),
+        ({"dimensions": ["placement"], "metrics": ["qualified_leads"]}, "qualified_leads"),
     ],
 )
 def test_dimensions_that_do_not_go_together_are_refused(

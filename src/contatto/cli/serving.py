@@ -16,11 +16,8 @@ from contatto.ui.connections import Connections
 from contatto.ui.context import Context
 from contatto.ui.guarded import guarded_by
 
-_TURN_S: Final = 0.0001
-"""How long another thread, such as one that writes or reads anew, may keep answers waiting for its turn.
-
-An answer may need a few turns: the kernels of delivery give the interpreter back while they work.
-"""
+_TURN_S: Final = 0.001
+"""How long another thread, such as one that writes or reads anew, may keep answers waiting for its turn."""
 _OTHER_FILES: Final = 256
 """Files that a server has open besides its connections: the database, the children, the feeds."""
 

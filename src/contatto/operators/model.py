@@ -172,7 +172,10 @@ class OperatorPayment:
 
 @dataclass(frozen=True, slots=True)
 class PlacedDay:
-    """What the views and clicks of an ad group in a placement cost on a day of its ad account."""
+    """What the views and clicks of an ad group in a placement cost on a day of its ad account, and earned.
+
+    Conversations and leads count on the day of the touch that earned them.
+    """
 
     operator_id: str
     business_id: str
@@ -183,6 +186,8 @@ class PlacedDay:
     views: int
     clicks: int
     charged_micros: int
+    conversations: int = 0
+    leads: int = 0
 
 
 @dataclass(frozen=True, slots=True)

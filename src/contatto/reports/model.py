@@ -101,13 +101,15 @@ class Fact:
     """The counts of one ad, on one day or in one hour of the ad account's zone, and in one country.
 
     ``day`` is empty, ``YYYY-MM-DD`` or ``YYYY-MM-DD HH``, as the step of the report has it; ``country`` is
-    empty where it is unknown or was not asked for.
+    empty where it is unknown or was not asked for. Facts of placements are of an ad group, whose id stands
+    for that of its ads.
     """
 
     ad_id: str
     day: str
     counts: Counts
     country: str = ""
+    placement: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +200,7 @@ class ReportRow:
     day: str | None
     figures: Figures
     country: str = ""
+    placement: str = ""
 
 
 @dataclass(frozen=True, slots=True)

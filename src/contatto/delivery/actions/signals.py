@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from contatto.delivery.actions.earning import count_in_placements, list_earned
 from contatto.delivery.actions.trials import count_in_trial
 from contatto.delivery.model.log import Entry, EntryKind, ViewerSaid
 from contatto.delivery.store import log as entries
@@ -75,7 +76,9 @@ def _append(tx: Tx, of: ConversionKind, kind: EntryKind, some: Sequence[_Said]) 
             if made:
                 entries.append_entries(tx, business_id, made)
                 credits = [(found[each.subject_id], entry) for each, entry in said if entry and entry.nonce]
-                count_in_trial(tx, business_id, kind, credits)
+                counted = list_earned(tx, business_id, kind, credits)
+                count_in_trial(tx, counted)
+                count_in_placements(tx, counted)
 
 
 def _entry(tx: Tx, kind: EntryKind, became: _Said, touched: Entry) -> entries.NewEntry:

@@ -1,51 +1,32 @@
 """The trial of delivery: counting what came of viewers who take part, and what learning brought."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import Campaign, NodeFilter, Page
 from contatto.ads.store.nodes import list_ad_groups, list_campaigns
-from contatto.delivery.actions.packing import read_record
-from contatto.delivery.model.log import Entry, EntryKind
+from contatto.delivery.actions.earning import Earned
 from contatto.delivery.model.trials import TrialDay
 from contatto.delivery.rules.trials import BUCKETS, Arm, Lift, Pair, add_arms, measure_lift
-from contatto.delivery.store import log as entries
 from contatto.delivery.store.trials import delete_old_trials, list_trials, save_trial_days
 from contatto.kit.db.tx import Tx
-from contatto.measurement.model import Attribution, Goal
+from contatto.measurement.model import Goal
 
 LOOK_BACK: Final = timedelta(days=28)
 """So many days are measured together."""
 _KEPT: Final = timedelta(days=120)
-_CHANGES: Final = {
-    EntryKind.CONVERSATION: (1, 0),
-    EntryKind.SPAM: (-1, 0),
-    EntryKind.LEAD: (0, 1),
-}
-"""What counts as how many conversations and leads; a chat that is spam never counted."""
 
 
-def count_in_trial(
-    tx: Tx, business_id: str, kind: EntryKind, credits: Sequence[tuple[Attribution, Entry]]
-) -> None:
+def count_in_trial(tx: Tx, earned: Sequence[Earned]) -> None:
     """Count conversations and leads that an impression of the trial earned, on the day of its touch."""
-    if kind not in _CHANGES:
-        return
-    found = entries.list_decisions_of(tx, business_id, {entry.nonce for _, entry in credits})
-    trial_of = {each.nonce: read_record(each.body).trial for each in found}
     days: dict[tuple[str, str, int], TrialDay] = {}
-    conversations, leads = _CHANGES[kind]
-    for credit, entry in credits:
-        trial = trial_of.get(entry.nonce, 0)
-        if trial and credit.ad_group_id and credit.day:
-            place = (credit.ad_group_id, credit.day, trial)
-            had = days.get(place) or TrialDay(business_id, *place)
-            days[place] = replace(
-                had, conversations=had.conversations + conversations, leads=had.leads + leads
-            )
+    for each in earned:
+        if each.decision.trial:
+            place = (each.ad_group_id, each.day, each.decision.trial)
+            days[place] = each.on(days.get(place) or TrialDay(each.business_id, *place))
     save_trial_days(tx, [days[place] for place in sorted(days)])
 
 

@@ -64,6 +64,12 @@ def charge_placements(tx: Tx, charged: Sequence[PlacedDay]) -> None:
         accounts.save_placed_days(tx, charged)
 
 
+def count_earned_in_placements(tx: Tx, days: Sequence[PlacedDay]) -> None:
+    """Count the conversations and leads that placements earned, beside what was charged there."""
+    if days:
+        accounts.save_earned_days(tx, days)
+
+
 @dataclass(frozen=True, slots=True)
 class PlacedLine:
     """A payment, or a day's charges of an ad group in a placement; ``balance_micros`` is left after it."""

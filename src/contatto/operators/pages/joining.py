@@ -1,7 +1,8 @@
 """Marketplaces as a business sees them: where its ads take part, what was said of them, what it has there."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Form, Request
 from pydantic import BaseModel, Field
@@ -17,12 +18,21 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import N_, translator_of
 from contatto.operators.actions import admitting, reviewing
-from contatto.operators.model import Admission, AdmissionState, AdReview, Category, Operator, OperatorBalance
+from contatto.operators.model import (
+    Admission,
+    AdmissionState,
+    AdReview,
+    Category,
+    Operator,
+    OperatorBalance,
+    PlacedDay,
+)
 from contatto.operators.store import accounts, places, reviews
 from contatto.ui.context import context_of
 
 router = APIRouter(include_in_schema=False)
 HOME = "/settings/marketplaces"
+SHOWN_DAYS: Final = 28
 CATEGORY_TEXTS = {
     Category.ALCOHOL: N_("Alcohol"), Category.AUTOMOTIVE: N_("Cars and bikes"), Category.BEAUTY: N_("Beauty"),
     Category.DATING: N_("Dating"), Category.EDUCATION: N_("Education"), Category.EVENTS: N_("Events"),
@@ -49,12 +59,27 @@ class CodeForm(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class _Placed:
+    """What the ads of one ad account brought in one placement, in the currency of the account."""
+
+    placement_id: str
+    name: str
+    currency: str
+    views: int = 0
+    clicks: int = 0
+    charged_micros: int = 0
+    conversations: int = 0
+    leads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class _Place:
     """A marketplace with which the business has to do."""
 
     admission: Admission
     balances: list[OperatorBalance]
     reviews: list[AdReview]
+    placed: list[_Placed]
     may_leave: bool
 
 
@@ -120,14 +145,21 @@ async def _render(request: Request, caller: Caller, problem: Refused | None = No
     context = context_of(request)
 
     def load(tx: Tx) -> list[_Place]:
+        since = (tx.now - timedelta(days=SHOWN_DAYS)).date().isoformat()
         balances = [
             each
             for each in accounts.list_balances_of_business(tx, caller.business_id)
             if may_use(caller, each.ad_account_id)
         ]
         sent = reviews.list_reviews_of_business(tx, caller.business_id)
+        days = [
+            day
+            for each in {each.ad_account_id for each in balances}
+            for day in accounts.list_placed_days_of_account(tx, caller.business_id, each)
+            if day.day >= since
+        ]
         return [
-            _place(admission, balances, sent)
+            _place(admission, balances, sent, days)
             for admission in places.list_admissions_of_business(tx, caller.business_id)
         ]
 
@@ -135,9 +167,12 @@ async def _render(request: Request, caller: Caller, problem: Refused | None = No
     with acting(""):  # only names are told of those that are open to all
         listed = await context.db.read(lambda tx: places.list_operators(tx, listed_only=True))
         own = await context.db.read(lambda tx: places.find_operator(tx, caller.business_id))
+        used = {row.placement_id for place in joined for row in place.placed}
+        names = await context.db.read(lambda tx: places.list_placement_names(tx, used))
     values = {
         "caller": caller,
-        "joined": joined,
+        "joined": [_named(place, names) for place in joined],
+        "shown_days": SHOWN_DAYS,
         "open_to_all": _still_open(listed, joined, caller),
         "is_operator": own is not None,
         "can_manage": may(caller, Permission.ADMINISTER),
@@ -148,14 +183,40 @@ async def _render(request: Request, caller: Caller, problem: Refused | None = No
     return context.pages.render(request, "operators/marketplaces.html", values, status)
 
 
-def _place(admission: Admission, balances: list[OperatorBalance], sent: list[AdReview]) -> _Place:
+def _place(
+    admission: Admission, balances: list[OperatorBalance], sent: list[AdReview], days: list[PlacedDay]
+) -> _Place:
     mine = admission.operator_id
+    own = [each for each in balances if each.operator_id == mine]
     return _Place(
         admission,
-        [each for each in balances if each.operator_id == mine],
+        own,
         [each for each in sent if each.operator_id == mine][:50],
+        _placed(own, [day for day in days if day.operator_id == mine]),
         admission.state in (AdmissionState.ASKED, AdmissionState.ADMITTED),
     )
+
+
+def _placed(balances: list[OperatorBalance], days: list[PlacedDay]) -> list[_Placed]:
+    """Days added up by placement and currency, the dearest first."""
+    currency_of = {each.ad_account_id: each.currency for each in balances}
+    rows: dict[tuple[str, str], _Placed] = {}
+    for day in days:
+        key = (day.placement_id, currency_of[day.ad_account_id])
+        had = rows.get(key) or _Placed(day.placement_id, "", key[1])
+        rows[key] = replace(
+            had,
+            views=had.views + day.views,
+            clicks=had.clicks + day.clicks,
+            charged_micros=had.charged_micros + day.charged_micros,
+            conversations=had.conversations + day.conversations,
+            leads=had.leads + day.leads,
+        )
+    return sorted(rows.values(), key=lambda row: -row.charged_micros)
+
+
+def _named(place: _Place, names: dict[str, str]) -> _Place:
+    return replace(place, placed=[replace(row, name=names.get(row.placement_id, "")) for row in place.placed])
 
 
 def _still_open(listed: list[Operator], joined: list[_Place], caller: Caller) -> list[Operator]:

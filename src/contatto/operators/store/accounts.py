@@ -55,6 +55,8 @@ placed_days = Table(
     Column("views", BigInteger, nullable=False),
     Column("clicks", BigInteger, nullable=False),
     Column("charged_micros", BigInteger, nullable=False),
+    Column("conversations", BigInteger, nullable=False, server_default="0"),
+    Column("leads", BigInteger, nullable=False, server_default="0"),
     Index("ix_placed_days_operator_id", "operator_id", "day"),
     Index("ix_placed_days_ad_account_id", "business_id", "ad_account_id", "day"),
 )
@@ -148,11 +150,7 @@ def list_payments(tx: Tx, operator_id: str, ad_account_id: str) -> list[Operator
 
 def save_placed_days(tx: Tx, charged: Collection[PlacedDay]) -> None:
     """Add to the days of placements, and to what balances were charged."""
-    insert = tx.upsert(placed_days)
-    names = ("views", "clicks", "charged_micros")
-    more = {name: placed_days.c[name] + insert.excluded[name] for name in names}
-    keys = ["business_id", "ad_group_id", "placement_id", "day"]
-    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=more), list(map(row_of, charged)))
+    save_earned_days(tx, charged)
     amounts: dict[tuple[str, str], int] = {}
     for each in charged:
         place = each.operator_id, each.ad_account_id
@@ -162,6 +160,15 @@ def save_placed_days(tx: Tx, charged: Collection[PlacedDay]) -> None:
         mine = table.c.operator_id == operator_id, table.c.ad_account_id == ad_account_id
         lost = {"charged_micros": table.c.charged_micros + amount}
         tx.execute(table.update().where(*mine).values(**lost))
+
+
+def save_earned_days(tx: Tx, days: Collection[PlacedDay]) -> None:
+    """Add to the days of placements alone."""
+    insert = tx.upsert(placed_days)
+    names = ("views", "clicks", "charged_micros", "conversations", "leads")
+    more = {name: placed_days.c[name] + insert.excluded[name] for name in names}
+    keys = ["business_id", "ad_group_id", "placement_id", "day"]
+    tx.execute(insert.on_conflict_do_update(index_elements=keys, set_=more), list(map(row_of, days)))
 
 
 def list_placed_days(

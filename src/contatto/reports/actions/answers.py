@@ -6,6 +6,7 @@ from contatto.accounts.model import AdAccount
 from contatto.kit.db.tx import Tx
 from contatto.reports.actions.subjects import load_tree, subjects_of
 from contatto.reports.engines.counted import find_unreadable, list_counted_facts
+from contatto.reports.engines.placed import list_placed_facts
 from contatto.reports.model import Fact, Report, ReportRow, TimeStep
 from contatto.reports.registry import ENGINE, METRICS
 from contatto.reports.rules.answers import ordered_rows
@@ -23,8 +24,13 @@ from contatto.reports.rules.rows import build_report
 def make_report(tx: Tx, ad_account: AdAccount, question: ReportQuestion) -> Report:
     """The answer to a question about an ad account; days are days of its zone."""
     tree = load_tree(tx, ad_account, question.wanted)
-    facts = tree.wanted(_read(tx, (ad_account.business_id, ad_account.id), question))
-    subjects, owners = subjects_of(ad_account, tree, question.level), tree.owners(question.level)
+    subjects = subjects_of(ad_account, tree, question.level)
+    mine = (ad_account.business_id, ad_account.id)
+    if question.by_placement:
+        placed = list_placed_facts(tx, *mine, question.span)
+        owners = tree.owners_of_groups(question.level)
+        return build_report(subjects, placed, owners, question.step, by_placement=True)
+    facts, owners = tree.wanted(_read(tx, mine, question)), tree.owners(question.level)
     report = build_report(subjects, facts, owners, question.step, by_country=question.by_country)
     return _with_reach(tx, ad_account, question, report) if question.with_reach else report
 

@@ -48,6 +48,10 @@ class Tree:
         """What each ad counts for."""
         return {ad.id: _owner(ad, self, level) for ad in self.ads}
 
+    def owners_of_groups(self, level: Level) -> dict[str, str]:
+        """What each ad group counts for, at its own level or above."""
+        return {ad.ad_group_id: _owner(ad, self, level) for ad in self.ads}
+
     def wanted(self, facts: Iterable[Fact]) -> list[Fact]:
         """The facts of these ads; it is known of each whether its chats are in another app."""
         known = {ad.id for ad in self.ads}

@@ -36,6 +36,7 @@ def _dimension(row: ReportRow, name: str) -> str:
         "ad_id": row.subject.ad_number,
         "page_id": row.subject.key if row.subject.level is Level.PAGE else "",
         "country_code": row.country,
+        "placement": row.placement,
     }
     if name in STEPS:
         return f"{row.day} 00:00:00"[:10] + (f" {row.day[11:] or '00'}:00:00" if row.day else "")

@@ -45,6 +45,13 @@ TEXTS: Final = (
     "promotion_type",
 )
 """What can be asked for beside the metrics that are numbers."""
+PLACED: Final = frozenset({
+    "spend", "impressions", "clicks", "ctr", "cpc", "cpm",
+    "conversations", "cost_per_conversation", "conversation_rate", "leads", "cost_per_lead", "lead_rate",
+    "conversion", "cost_per_conversion", "conversion_rate", "conversion_rate_v2",
+    "result", "cost_per_result", "result_rate",
+})  # fmt: skip
+"""The metrics that are known by placement."""
 _IDS: Final = {"campaign_ids": "campaign_numbers", "adgroup_ids": "ad_group_numbers", "ad_ids": "ad_numbers"}
 
 type Dimension = Literal[
@@ -54,6 +61,7 @@ type Dimension = Literal[
     "adgroup_id",
     "ad_id",
     "country_code",
+    "placement",
     "stat_time_day",
     "stat_time_hour",
 ]
@@ -119,6 +127,7 @@ class ReportQuestion:
     step: TimeStep = TimeStep.WHOLE
     with_reach: bool = False
     by_country: bool = False
+    by_placement: bool = False
 
 
 def question_of(query: ReportBody) -> ReportQuestion:
@@ -143,7 +152,26 @@ def question_of(query: ReportBody) -> ReportQuestion:
     with_reach = bool(named & NEED_REACH)
     if with_reach and by_country:
         raise Refused(errors.INVALID, "metrics: reach and its kin are not known by country_code.")
-    return ReportQuestion(_span(query, step), level, _wanted(query), step, with_reach, by_country)
+    by_placement = "placement" in query.dimensions
+    if by_placement:
+        _check_placed(query, level)
+    return ReportQuestion(
+        _span(query, step), level, _wanted(query), step, with_reach, by_country, by_placement
+    )
+
+
+def _check_placed(query: ReportBody, level: Level) -> None:
+    """Refuse what is not counted by placement."""
+    with_others = {"country_code", "stat_time_hour"} & set(query.dimensions)
+    if level in (Level.PAGE, Level.AD) or with_others:
+        raise Refused(
+            errors.INVALID,
+            "dimensions: placement goes with advertiser_id, campaign_id, adgroup_id and stat_time_day.",
+        )
+    asked = [*query.metrics, *(one.field_name for one in query.filtering if one.field_name not in _IDS)]
+    unknown = [name for name in asked if name not in PLACED and name not in TEXTS]
+    if unknown:
+        raise Refused(errors.INVALID, f"metrics: {unknown[0][:64]} is not known by placement.")
 
 
 def _span(query: ReportBody, step: TimeStep) -> Span:

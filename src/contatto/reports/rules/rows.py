@@ -13,6 +13,7 @@ def build_report(
     step: TimeStep,
     *,
     by_country: bool = False,
+    by_placement: bool = False,
 ) -> Report:
     """The rows of subjects, with a total.
 
@@ -25,28 +26,37 @@ def build_report(
         owners: the subject of each ad, by their ids.
         step: whether each day or hour has its own rows.
         by_country: whether each country has its own rows.
+        by_placement: whether each placement of a marketplace has its own rows.
     """
     by_day = step is not TimeStep.WHOLE
     sums = add_up(
-        ((owners[fact.ad_id], fact.day if by_day else "", fact.country if by_country else ""), fact.counts)
+        (
+            (
+                owners[fact.ad_id],
+                fact.day if by_day else "",
+                fact.country if by_country else "",
+                fact.placement if by_placement else "",
+            ),
+            fact.counts,
+        )
         for fact in facts
         if fact.ad_id in owners
     )
     known = {subject.key: subject for subject in subjects}
-    if step is TimeStep.WHOLE and not by_country:
+    if step is TimeStep.WHOLE and not by_country and not by_placement:
         for subject in subjects:
             if not subject.deleted:
-                sums.setdefault((subject.key, "", ""), Counts())
+                sums.setdefault((subject.key, "", "", ""), Counts())
     rows = [
-        ReportRow(known[key], day or None, Figures(counts, known[key].goals), country)
-        for (key, day, country), counts in sums.items()
+        ReportRow(known[key], day or None, Figures(counts, known[key].goals), country, placement)
+        for (key, day, country, placement), counts in sums.items()
         if key in known
     ]
     rows.sort(key=_place)
     return Report(tuple(rows), total_of(rows))
 
 
-def _place(row: ReportRow) -> tuple[str, int, int, int, str, str]:
+def _place(row: ReportRow) -> tuple[str, int, int, int, str, str, str]:
     subject = row.subject
     numbers = (subject.campaign_number, subject.ad_group_number, subject.ad_number)
     return (
@@ -54,6 +64,7 @@ def _place(row: ReportRow) -> tuple[str, int, int, int, str, str]:
         *numbers,
         subject.key if subject.level in (Level.PAGE, Level.GOAL) else "",
         row.country,
+        row.placement,
     )
 
 

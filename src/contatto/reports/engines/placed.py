@@ -1,0 +1,19 @@
+"""Facts of the placements of marketplaces, as they were counted with each charge."""
+
+from contatto.kit.db.tx import Tx
+from contatto.operators.store.accounts import list_placed_days_of_account
+from contatto.reports.model import Counts, Fact, Span
+
+
+def list_placed_facts(tx: Tx, business_id: str, ad_account_id: str, span: Span) -> list[Fact]:
+    """Counts by ad group, day and placement, of what was shown in placements of marketplaces."""
+    return [
+        Fact(
+            each.ad_group_id,
+            each.day,
+            Counts(each.charged_micros, each.views, each.clicks, each.conversations, each.leads),
+            placement=each.placement_id,
+        )
+        for each in list_placed_days_of_account(tx, business_id, ad_account_id)
+        if span.holds(each.day)
+    ]
