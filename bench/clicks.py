@@ -3,7 +3,7 @@
 A server process is started for real and loaded from this one over keep-alive connections, with the signed
 links that a decision hands out: nine views to a tap. Each is charged, logged for delivery and durable before
 it is answered. The floors insert the very same rows of touches with the driver alone. *Counted* is what the
-worker takes to count them for reports, in this process; *settled* is what else follows in the background.
+worker takes to count them for reports, in this process; nothing else follows in the background.
 """
 
 import os
@@ -48,7 +48,6 @@ def bench_engine(
     bench.measure_kept(count, "taps kept", TAPS)
     place = bench.measure_kept(count * 9, "views kept", VIEWS)
     bench.measure_floor(place, count * 9)
-    bench.measure_settled(place, count * 9)
     count_ahead(bench, place)
     most = int(min(MOST_SENT, bench.kept.per_second(count * 9) * sustained_s))
     for number in workers:
