@@ -66,6 +66,14 @@ def rendered(lang: str, source: str, **values: Any) -> str:
     return str(page.render(frame | values))
 
 
+def test_texts_and_macros_are_called_alike_inside_a_loop_that_sets_a_name(italian: Any) -> None:
+    macro = "{% macro twice(text, tail='!') %}{{ text }}{{ caller() }}{{ text }}{{ tail }}{% endmacro %}"
+    called = "{% call twice(_('Save')) %}{{ mine }}{% endcall %}"
+    loop = "{% for one in some %}{% set mine = one %}" + called + "{% endfor %}"
+    saved = "Salva &lt;b&gt;"
+    assert rendered("it", macro + loop, some=[1, 2]) == f"{saved}1{saved}!{saved}2{saved}!"
+
+
 def test_a_text_is_shown_in_the_language_and_in_english_where_there_is_no_translation(italian: Any) -> None:
     assert italian.gettext("Save") == "Salva <b>"
     assert italian.gettext("Not there") == "Not there"

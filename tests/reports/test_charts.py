@@ -9,8 +9,10 @@ from contatto.reports.model import Counts
 from contatto.reports.rules.charts import (
     HEIGHT,
     WIDTH,
+    Line,
     bars,
     by_weekday,
+    draw_line,
     funnel,
     label_every,
     nice_top,
@@ -21,6 +23,10 @@ from contatto.reports.rules.responses import FirstAnswer, speed_of, speeds, spee
 
 MANY = st.lists(st.integers(0, 10**9), min_size=1, max_size=60)
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def test_a_line_goes_through_the_middle_of_each_day() -> None:
+    assert draw_line([0, 4], 4) == Line("M250.0 200.0L750.0 0.0", "M250.0 200.0h.01M750.0 0.0h.01")
 
 
 @given(st.integers(1, 10**15))

@@ -8,7 +8,7 @@ from contatto.kit.i18n import N_
 from contatto.kit.money import MICROS
 from contatto.reports.actions.overview import HOURS, Overview
 from contatto.reports.model import Counts
-from contatto.reports.rules.charts import Bar, bars, by_weekday, label_every, nice_top, points, shade
+from contatto.reports.rules.charts import Bar, Line, bars, by_weekday, draw_line, label_every, nice_top, shade
 from contatto.reports.rules.looks import HEATS, Look
 
 HEAT_TITLES: Final = {
@@ -31,14 +31,6 @@ class Day:
     has_label: bool
     is_minor: bool
     """Whether its label goes where there is little room."""
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """The values of a line as paths of an SVG: the line itself, and its points."""
-
-    line: str
-    points: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +78,11 @@ def draw_days(overview: Overview) -> Days:
     return Days(
         tuple(Day(day, counts, n % every == 0, n % (2 * every) != 0) for n, (day, counts) in enumerate(days)),
         top,
-        _draw_line(chats, top),
-        _draw_line(leads, top),
+        draw_line(chats, top),
+        draw_line(leads, top),
         spend_top,
         bars(spend, spend_top),
     )
-
-
-def _draw_line(values: list[int], top: int) -> Line:
-    places = [f"{x} {y}" for x, y in points(values, top)]
-    return Line("M" + "L".join(places), "".join(f"M{place}h.01" for place in places))
 
 
 def draw_sources(counts: Counts) -> list[OriginShare]:

@@ -28,6 +28,14 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """The values of a line as paths of an SVG: the line itself, and its points."""
+
+    line: str
+    points: str
+
+
+@dataclass(frozen=True, slots=True)
 class FunnelStep:
     """A step of the funnel: how many came so far, and which share of the step before."""
 
@@ -51,6 +59,11 @@ def points(values: Sequence[int], top: int) -> list[tuple[float, float]]:
     return [
         (round(slot * (n + 0.5), 1), round(HEIGHT * (1 - value / top), 1)) for n, value in enumerate(values)
     ]
+
+
+def draw_line(values: Sequence[int], top: int) -> Line:
+    places = [f"{x} {y}" for x, y in points(values, top)]
+    return Line("M" + "L".join(places), "".join(f"M{place}h.01" for place in places))
 
 
 def bars(values: Sequence[int], top: int) -> list[Bar]:
