@@ -33,6 +33,7 @@ from bench.intake_parts.serving import (
     count_statements,
     count_stored,
     count_waiting,
+    learn,
     list_new_leads,
     make_world,
     running,
@@ -118,6 +119,7 @@ def bench_storing(report: Report, engine: str, places: Places, count: int) -> No
             some,
         )
     add(report, f"{engine}: stored", cost, count)
+    learn(place)
     settling, settled, statements = settle_all(place)
     add(report, f"{engine}: settled", settling, settled, statements=statements)
 
@@ -128,6 +130,7 @@ def bench_sustained(report: Report, name: str, place: Place, count: int, workers
     with running(place, workers, counts=True) as server:
         asyncio.run(send_all(server.port, sent.requests[:WARMING]))
         wait_until_settled(place, WARMING)
+        learn(place)
         cpu, own, started = server.cpu_s_of_each(), time.process_time(), time.perf_counter()
         done = 0
         for half in (sent.requests[WARMING::2], sent.requests[WARMING + 1 :: 2]):
@@ -173,6 +176,7 @@ def bench_waiting(report: Report, engine: str, place: Place, pace: int, seconds:
     with running(place, workers=1) as server:
         asyncio.run(send_all(server.port, sent.requests[:WARMING]))
         wait_until_settled(place, WARMING)
+        learn(place)
         watching.start()
         due = asyncio.run(send_all(server.port, sent.requests[WARMING:], pace))
         wait_until_settled(place, len(sent.requests))

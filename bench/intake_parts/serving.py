@@ -162,6 +162,17 @@ def serve(home: str, url: str, port: int, worker: Any, *, counts: bool = False) 
     (context.settings.data_dir / SERVED).write_text(json.dumps(told))
 
 
+def learn(place: Place) -> None:
+    """Let the database find out what its tables hold, as it does by itself where it has run for a while."""
+
+    def analyze(tx: Tx) -> None:
+        tx.execute(text("ANALYZE"))
+
+    context = place.open()
+    context.db.write_now(analyze)
+    context.db.close()
+
+
 def count_groups(place: Place) -> int:
     """How many commits the server made that ran there last."""
     return int(json.loads((place.home / SERVED).read_text())["groups"])

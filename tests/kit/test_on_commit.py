@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
 from contatto.inbox.model import NoticePosted
-from contatto.kit.db.changes import table_of
+from contatto.kit.clock import SystemClock
+from contatto.kit.db.changes import names_of, table_of, tables_of
 from contatto.kit.db.database import Database
 from contatto.kit.db.hot import insert_all
+from contatto.kit.db.postgres import PostgresDatabase
 from contatto.kit.db.tx import Tx
 from contatto.kit.drain import drain
 from contatto.kit.outbox import emit, list_events
@@ -64,6 +67,31 @@ def test_rows_that_go_past_the_query_builder_are_told_of_too(database: Database)
     database.write_now(lambda tx: insert_all(tx, dropped_views, [row]))
     asyncio.run(asyncio.wait_for(_wait_for(told), 60))
     assert told == ["views"]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_another_process_wakes_only_whom_its_change_concerns(database: Database) -> None:
+    async def listen() -> list[str]:
+        told: list[str] = []
+        url = database.engine.url.render_as_string(hide_password=False)
+        other = PostgresDatabase(url, SystemClock(), database.vault, database.ports)
+        for table in ("receipts", "events"):
+            other.on_commit(partial(told.append, table), {table})
+        watching = asyncio.create_task(other.watch())
+        while not told:  # until it listens, it is told of nothing
+            await database.write(change_something)
+            await asyncio.sleep(0.05)
+        watching.cancel()
+        other.close()
+        return told
+
+    assert set(asyncio.run(asyncio.wait_for(listen(), 60))) == {"events"}
+
+
+def test_what_a_process_has_seen_to_alone_and_what_is_not_known_wakes_all_others() -> None:
+    assert tables_of(names_of({"leads", "events"})) == ["events", "leads"]
+    for unsure in (None, {"", "leads"}):
+        assert tables_of(names_of(unsure)) is None
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ from contatto.measurement.model import ConversionKind
 
 SETTLED_AT_ONCE: Final = 200
 """Most deliveries that are read for one batch; how many it settles, the time decides."""
+SHARED_AT_ONCE: Final = 600
+"""The same where a batch holds up nobody but its like: it has some forty ways to the server."""
 _LOOK: Final = (time.thread_time, 8)
 """A batch ends by the time that its thread had the processor; that is looked at after so many deliveries."""
 MOST_TRIES: Final = 5
@@ -70,15 +72,17 @@ class Outcome:
 STORED: Final = Outcome(ReceiptState.STORED)
 
 
-def settle_receipts(tx: Tx, limit: int = SETTLED_AT_ONCE, turns: Turns | None = None) -> int:
+def settle_receipts(tx: Tx, limit: int = 0, turns: Turns | None = None) -> int:
     """Process deliveries that wait, in turn by business, for as long as a batch may take.
 
     All together, and apart where that fails: a bad one stops no other, and is tried again after a while.
+    With a ``limit`` no more are read than that.
 
     Returns:
         How many were tried; call again until it is 0.
     """
     turns = turns or Turns(receipts.WAITING)
+    limit = limit or (SHARED_AT_ONCE if tx.locks_rows else SETTLED_AT_ONCE)
     waiting = turns.list_rows(tx, limit, partial(receipts.list_waiting_receipts, tx))
     tried = _settle_together(tx, waiting)
     if isinstance(tried, Exception):

@@ -68,6 +68,19 @@ def keep_to_ourselves(connection: Connection, table: str) -> None:
         changed.add(_NO_TABLE)
 
 
+def names_of(tables: Tables) -> str:
+    """Changed tables in a line to other processes; empty where they have to look at all of theirs.
+
+    What was seen to here alone is among these.
+    """
+    return "" if tables is None or _NO_TABLE in tables else ",".join(sorted(tables))
+
+
+def tables_of(names: str) -> Tables:
+    """The changed tables of such a line."""
+    return names.split(",") if names else None
+
+
 def concerns(wanted: Tables, changed: Tables) -> bool:
     """Whether who waits for changes of some tables is concerned by one of others."""
     return wanted is None or changed is None or not set(wanted).isdisjoint(changed)

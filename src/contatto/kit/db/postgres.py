@@ -18,7 +18,7 @@ from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from contatto.kit.clock import Clock
-from contatto.kit.db.changes import has_changes, note_changes, take_changes
+from contatto.kit.db.changes import Tables, has_changes, names_of, note_changes, tables_of, take_changes
 from contatto.kit.db.commits import group_alike, settle
 from contatto.kit.db.database import STATEMENTS_KEPT, Database, Work, followed
 from contatto.kit.db.gathered import GatheredRows
@@ -34,7 +34,7 @@ from contatto.kit.vault import Vault
 CONNECTIONS: Final = 10
 CHANNEL: Final = "contatto_commits"
 _TELL: Final = text(
-    f"SELECT pg_notify('{CHANNEL}', :process) WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
+    f"SELECT pg_notify('{CHANNEL}', :told) WHERE pg_current_xact_id_if_assigned() IS NOT NULL"
 )
 """Tells other processes of a change, and us by a row: a transaction has a number from its first change on.
 
@@ -90,15 +90,17 @@ class PostgresDatabase(Database):
             narrow(connection, acting_for())
             take_changes(connection)
             result = work(Tx(connection, self.clock.now(), self.vault, self.ports))
-            is_changed = has_changes(connection) and self._tell(connection)
+            may_have_changed = has_changes(connection)
             tables = take_changes(connection)
+            is_changed = may_have_changed and self._tell(connection, tables)
         if is_changed:
             self._committed(tables)
         return result
 
-    def _tell(self, connection: Connection) -> bool:
+    def _tell(self, connection: Connection, tables: Tables) -> bool:
         """Tell other processes of a change at the commit; False where nothing was changed."""
-        return connection.execute(_TELL, {"process": self._process}).first() is not None
+        told = f"{self._process} {names_of(tables)}"
+        return connection.execute(_TELL, {"told": told}).first() is not None
 
     async def append(self, statement: Any, row: Row) -> None:
         await self._rows.put(statement, row)
@@ -149,8 +151,9 @@ class PostgresDatabase(Database):
                 async with await AsyncConnection.connect(url, autocommit=True) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     async for told in connection.notifies():
-                        if told.payload != self._process:
-                            self._committed()
+                        process, _, names = told.payload.partition(" ")
+                        if process != self._process:
+                            self._committed(tables_of(names))
             except PsycopgError as error:  # until it is back, the tables are looked at now and then
                 logger().warning("database.not_watched", error_at=where(error))
                 await asyncio.sleep(_AGAIN_S)
