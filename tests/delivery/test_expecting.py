@@ -74,6 +74,21 @@ def test_ad_groups_are_told_what_their_budgets_bring(database: Database, clock: 
     assert any(each.expected for each in found)
 
 
+def test_who_began_some_days_ago_is_judged_by_the_days_since(database: Database, clock: FixedClock) -> None:
+    market = add_market(database, clock)
+    account = market.world.ad_account
+    market.play(30)
+
+    def spent() -> list[int]:
+        return [each.spent_micros for each in database.read_now(lambda tx: list_outlooks(tx, account))]
+
+    of_a_day = spent()
+    clock.advance(days=6)
+    assert spent() == [amount // 7 for amount in of_a_day]
+    clock.advance(days=20)
+    assert set(spent()) == {0}
+
+
 @pytest.mark.slow
 def test_in_a_world_of_the_simulator_the_range_holds_what_comes() -> None:
     world = make_world(WorldName.LINEAR, 203, Size.SMALL, requests=12_000)

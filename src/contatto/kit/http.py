@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
@@ -46,18 +46,13 @@ async def read_body(request: Request, limit: int = WEBHOOK_LIMIT) -> bytes:
         Refused: TOO_LARGE.
         ClientDisconnect: the other side went away before all of it was there.
     """
-    parts, size, is_more = list[bytes](), 0, True
-    while is_more:  # the framework's own stream costs as much as all else that is done here
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        part = message.get("body", b"")
+    parts, size = list[bytes](), 0
+    async for part in request.stream():
         parts.append(part)
         size += len(part)
         if size > limit:
             raise Refused(errors.TOO_LARGE)
-        is_more = message.get("more_body", False)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return b"".join(parts)
 
 
 def json_answer(content: Any, status: int = 200) -> Response:

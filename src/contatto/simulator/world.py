@@ -32,7 +32,7 @@ COMPANY: Final = CompanyData(BUSINESS, "https://example.com", "https://example.c
 COUNTRIES: Final = ("SG", "MY", "ID", "TH", "VN", "PH")
 BIDS_MICROS: Final = {Goal.LEAD: 24_000_000, Goal.CONVERSATION: 9_000_000}
 """What a conversion may cost."""
-BUDGET_MICROS: Final = 60_000_000
+BUDGET_MICROS: Final = 24_000_000
 _MEMBERS: Final = ((Role.OWNER, "Owner"), (Role.AGENT, "Sales desk"), (Role.ANALYST, "Analyst"))
 _AD_GROUPS: Final = {
     (Goal.LEAD, Platform.WEBCHAT): "Quote requests, own chat",

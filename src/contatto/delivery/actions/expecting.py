@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from contatto.accounts.model import AdAccount
 from contatto.ads.model import AdGroup, BudgetMode, NodeFilter, Page
@@ -21,8 +21,9 @@ _KINDS: Final = {Goal.LEAD: ConversionKind.LEAD, Goal.CONVERSATION: ConversionKi
 class Outlook:
     """An ad group with what its budget is, and is expected to bring, in a week; ``doubled`` with twice of it.
 
-    Without a budget of its own ``budget_micros`` is what it spent in a week, as ``spent_micros`` is. No more
-    than twice of that is counted on: what is not spent brings nothing. None: there is nothing to go by.
+    Without a budget of its own ``budget_micros`` is what it spent in a week, as ``spent_micros`` is. Who
+    began less than two weeks ago is judged by the days since. No more than twice that is counted on: what
+    is not spent brings nothing. None: there is nothing to go by.
     """
 
     ad_group: AdGroup
@@ -36,8 +37,8 @@ def list_outlooks(tx: Tx, account: AdAccount) -> list[Outlook]:
     """What the ad groups of an account are expected to bring, by the last two weeks."""
     own, like = _load_earned(tx, account)
     found = []
-    for group, earned in own.values():
-        lately = earned.spend_micros * WEEK // LOOK_BACK.days
+    for group, earned, days in own.values():
+        lately = earned.spend_micros * WEEK // days
         budget = _weekly(group) or lately
         most = 2 * lately or 2 * budget
         one, two = (expect(earned, like[group.goal], min(times * budget, most)) for times in (1, 2))
@@ -48,21 +49,34 @@ def list_outlooks(tx: Tx, account: AdAccount) -> list[Outlook]:
 def expect_of(tx: Tx, account: AdAccount, ad_group: AdGroup, budget_micros: int) -> Expected | None:
     """What a budget is expected to bring an ad group of an account; None: there is nothing to go by."""
     own, like = _load_earned(tx, account)
-    earned = own[ad_group.id][1] if ad_group.id in own else Earned(0, 0)
+    earned = own[ad_group.id].earned if ad_group.id in own else Earned(0, 0)
     return expect(earned, like[ad_group.goal], budget_micros)
 
 
-def _load_earned(tx: Tx, account: AdAccount) -> tuple[dict[str, tuple[AdGroup, Earned]], dict[Goal, Earned]]:
+class _Lately(NamedTuple):
+    """What an ad group earned in the days since it was charged first, at most those that are looked back."""
+
+    ad_group: AdGroup
+    earned: Earned
+    days: int
+
+
+def _load_earned(tx: Tx, account: AdAccount) -> tuple[dict[str, _Lately], dict[Goal, Earned]]:
     """What each ad group earned lately, by id, and all of each goal."""
     groups = list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page())
-    day = (tx.now - LOOK_BACK).date().isoformat()
-    spent = list_charged_since(tx, account.business_id, [group.id for group in groups], day)
+    today = tx.now.date()
+    day = today - LOOK_BACK
+    charged = list_charged_since(tx, account.business_id, [group.id for group in groups], day)
     earned = list_earned_since(tx, account.business_id, account.id, day)
-    own = {
-        group.id: (group, Earned(earned.get((group.id, _KINDS[group.goal]), 0), spent.get(group.id, 0)))
-        for group in groups
+    own = {}
+    for group in groups:
+        micros, since = charged.get(group.id, (0, day))
+        conversions = earned.get((group.id, _KINDS[group.goal]), 0)
+        days = min((today - since).days + 1, LOOK_BACK.days)
+        own[group.id] = _Lately(group, Earned(conversions, micros), days)
+    return own, {
+        goal: _sum([each.earned for each in own.values() if each.ad_group.goal is goal]) for goal in Goal
     }
-    return own, {goal: _sum([each for group, each in own.values() if group.goal is goal]) for goal in Goal}
 
 
 def _weekly(group: AdGroup) -> int:
