@@ -390,5 +390,6 @@ def test_a_wrong_automatic_message_is_refused(
 
 
 def test_an_account_has_three_questions_at_most(house: House) -> None:
-    codes = [add(house, f"Question {number}")["code"] for number in range(3)]
-    assert codes == [0, 0, 40002]
+    had = len(auto(house, "get")["data"]["auto_messages"])
+    codes = [add(house, f"Question {number}")["code"] for number in range(4 - had)]
+    assert codes == [0] * (3 - had) + [40002]
