@@ -98,7 +98,7 @@ class Habits:
     """How likely people are to do things, and how many ads one sees."""
 
     most_views: int = 6
-    p_tap: float = 0.2
+    p_tap: float = 0.3
     p_chat: float = 0.84
     p_spam: float = 0.04
     hurry: float = 1.0
