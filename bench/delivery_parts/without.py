@@ -79,7 +79,6 @@ PARTS: dict[str, Part] = {
     "calibration by ad group": _attribute(learned, "_GROUP_TRUST", 1e9),
     "learning again": _attribute(stepping, "relearn_market", lambda market: None),
     "viewer's own effect": _family(columns.F_VIEWER),
-    "viewer x ad feature": _family(columns.F_TASTE),
     "viewer's history": _family(columns.F_COUNTED),
     "classes of viewers": _attribute(classes, "LEAST_GAIN", float("inf")),
     "pairs of fields": _attribute(pairs, "LEAST_GAIN", float("inf")),

@@ -17,7 +17,6 @@ from contatto.delivery.rules.columns import (
     F_BETWEEN,
     F_COUNTED,
     F_STACKED,
-    F_TASTE,
     F_TIMED,
     F_VIEWER,
     FAMILIES,
@@ -40,7 +39,7 @@ FIRST_MEANS: Final = (-3.5, -1.0, -1.0, -2.0, -2.0)
 FIRST_SPREAD: Final[dict[int, float | tuple[float, ...]]] = {
     BIAS: 4.0, F_ASKED: 0.015, F_COUNTED: (0.02, 0.05, 0.1, 0.1, 0.03), F_TIMED: 0.003, F_AD: 0.06,
     F_AD_FEATURE: 0.015, F_ASKED_AD: (0.006, 0.006, 0.012, 0.006, 0.006),
-    F_ASKED_FEATURE: (0.009, 0.009, 0.018, 0.009, 0.009), F_TASTE: (0.009, 0.009, 0.018, 0.009, 0.009),
+    F_ASKED_FEATURE: (0.009, 0.009, 0.018, 0.009, 0.009),
     F_BETWEEN: 0.015, F_VIEWER: (0.1, 0.2, 0.5, 0.8, 0.3), F_STACKED: 1.0,
 }  # fmt: skip
 """The variance expected of a weight of each family before anything was seen, by head where they differ.
@@ -89,7 +88,6 @@ class Viewers:
 
     def __init__(self) -> None:
         self.by_id: dict[str, int] = {}
-        self.hashes: list[int] = []
         self.table = np.zeros((1024, VIEWER_COLUMNS))
         self.recent = np.full((1024, RECENT_ADS), -1, np.int32)
         self.shown = np.zeros((1024, RECENT_ADS), np.float32)
@@ -103,7 +101,6 @@ class Viewers:
         row = self.by_id.get(viewer_id)
         if row is None:
             row = self.by_id[viewer_id] = len(self.by_id)
-            self.hashes.append(name_hash("viewer", viewer_id))
             if row >= len(self.table):
                 self._grow()
             self.table[row, V_DECAYED_AT] = now_s

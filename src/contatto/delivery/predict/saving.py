@@ -15,7 +15,7 @@ from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.records import SNAPSHOT_ARRAYS
 from contatto.delivery.rules.columns import FAMILIES, MOST_CONTEXT
 
-_MAGIC: Final = b"contatto marketplace 6\n"
+_MAGIC: Final = b"contatto marketplace 7\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")
 """What snapshots keep feature by feature: saved as wide as the widest of them."""
 _PLAIN: Final = (
@@ -45,8 +45,7 @@ def save_market(market: Market) -> bytes:
             _pack(used), _pack(table.table[used]), _pack(table.family_of[used]), _pack(table.again[used]),
         ],
         "viewers": [
-            list(market.viewers.by_id), market.viewers.hashes,
-            _pack_arrays(market.viewers, (*VIEWER_ARRAYS, "again")),
+            list(market.viewers.by_id), _pack_arrays(market.viewers, (*VIEWER_ARRAYS, "again")),
         ],
         "classes": [
             list(market.classes.words), list(market.classes.row_of), market.classes.noted,
@@ -94,7 +93,7 @@ def restore_market(market: Market, raw: bytes) -> None:
     market.learned.table[:] = market.learned.again[:] = 0.0
     market.learned.table[used], market.learned.family_of[used] = rows, families
     market.learned.again[used] = again
-    names, market.viewers.hashes, arrays = state["viewers"]
+    names, arrays = state["viewers"]
     market.viewers.by_id = {name: row for row, name in enumerate(names)}
     _restore_arrays(market.viewers, arrays)
     words, waiting, noted, fitted_at, arrays = state["classes"]

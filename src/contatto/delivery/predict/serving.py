@@ -26,7 +26,6 @@ from contatto.delivery.rules.columns import (
     SPAM,
     TIMED,
     V_ASKED_AT,
-    VIEWER,
 )
 from contatto.delivery.rules.deciding import hold_auction, keep_snapshot
 from contatto.delivery.rules.describing import describe_viewer, fade_viewer
@@ -92,12 +91,11 @@ def describe_request(
         market.pairs.add(market.asked_fields, features, country, names, values)
     count = len(names)
     kinds = [ASKED] * count
-    names.append(viewers.hashes[row])
     hour = int(now_s) // 3600 % 24
     names.append(_hour_hash(country, hour))
-    values += [1.0, 1.0]
-    kinds += [VIEWER, TIMED]
-    count += 2
+    values.append(1.0)
+    kinds.append(TIMED)
+    count += 1
     market.hashes[:count] = names
     market.values[:count] = values
     market.kinds[:count] = kinds

@@ -22,9 +22,7 @@ ASKED: Final = 0
 """What the request says: crossed with the ad and with each feature of the ad."""
 COUNTED: Final = 1
 """What the viewer did before: crossed with nothing."""
-VIEWER: Final = 2
-"""The viewer: crossed with the features of the ad alone."""
-TIMED: Final = 3
+TIMED: Final = 2
 """The time: crossed with nothing."""
 
 # Families of features: those of one family share the variance that is expected of a weight.
@@ -36,11 +34,10 @@ F_AD: Final = 4
 F_AD_FEATURE: Final = 5
 F_ASKED_AD: Final = 6
 F_ASKED_FEATURE: Final = 7
-F_TASTE: Final = 8
-F_BETWEEN: Final = 9
-F_VIEWER: Final = 10
-F_STACKED: Final = 11
-FAMILIES: Final = 12
+F_BETWEEN: Final = 8
+F_VIEWER: Final = 9
+F_STACKED: Final = 10
+FAMILIES: Final = 11
 
 # Viewers.
 V_EFFECT: Final = 0

@@ -22,7 +22,6 @@ from contatto.delivery.rules.columns import (
     F_BETWEEN,
     F_COUNTED,
     F_STACKED,
-    F_TASTE,
     F_TIMED,
     HEADS,
     V_ASKED_AT,
@@ -35,7 +34,6 @@ from contatto.delivery.rules.columns import (
     V_SPAM,
     V_VARIANCE,
     V_VIEWS,
-    VIEWER,
 )
 from contatto.delivery.rules.hashing import crossed, slot_beside, slot_of
 from contatto.kit.kernels import Array, compiled
@@ -175,10 +173,9 @@ def list_features(
     n += 1
     for i in range(count):
         kind = kinds[i]
-        if kind != VIEWER:
-            slots[n], weights[n] = slot_of(hashes[i], shift), values[i]
-            families[n] = F_ASKED if kind == ASKED else (F_COUNTED if kind == COUNTED else F_TIMED)
-            n += 1
+        slots[n], weights[n] = slot_of(hashes[i], shift), values[i]
+        families[n] = F_ASKED if kind == ASKED else (F_COUNTED if kind == COUNTED else F_TIMED)
+        n += 1
         if kind == ASKED:
             slots[n], weights[n] = slot_beside(hashes[i], ad, shift), values[i]
             families[n] = F_ASKED_AD
@@ -193,10 +190,9 @@ def list_features(
         if crosses[feature] == 0:
             continue
         for i in range(count):
-            kind = kinds[i]
-            if kind in (ASKED, VIEWER):
+            if kinds[i] == ASKED:
                 slots[n], weights[n] = slot_of(crossed(hashes[i], named), shift), values[i] * ad_values[k]
-                families[n] = F_ASKED_FEATURE if kind == ASKED else F_TASTE
+                families[n] = F_ASKED_FEATURE
                 n += 1
     for b in range(between.shape[0]):
         slots[n], weights[n], families[n] = slot_of(between[b], shift), 1.0, F_BETWEEN
@@ -248,7 +244,7 @@ def add_shared(
     for head in range(HEADS):
         into[head] = table[slot, head]
     for i in range(count):
-        if kinds[i] in (ASKED, VIEWER):
+        if kinds[i] == ASKED:
             slot = slot_of(crossed(hashes[i], named), shift)
             for head in range(HEADS):
                 into[head] += values[i] * table[slot, head]
@@ -271,10 +267,9 @@ def add_base(
     for head in range(HEADS):
         into[head] = table[slot, head] + viewers[viewer, V_EFFECT + head]
     for i in range(count):
-        if kinds[i] != VIEWER:
-            slot = slot_of(hashes[i], shift)
-            for head in range(HEADS):
-                into[head] += values[i] * table[slot, head]
+        slot = slot_of(hashes[i], shift)
+        for head in range(HEADS):
+            into[head] += values[i] * table[slot, head]
 
 
 @compiled
