@@ -44,6 +44,25 @@ def two_in_one(tx: Tx) -> tuple[Tx, MemoryCrm, Target, Lead, Lead]:
     return tx, crm, target, ada, bo
 
 
+def three_leads(tx: Tx) -> tuple[MemoryCrm, Target, dict[str, Lead], dict[str, str]]:
+    """A CRM with a record of each of three leads, whose id there comes last."""
+    business_id = make.business(tx).id
+    crm, target = MemoryCrm(), link(tx, business_id)
+    run_all(tx, crm.handle)
+    people = {
+        name: make.lead(tx, business_id, make.contact(f"{name}@example.com", Field.EMAIL), person_id=name)
+        for name in ("ada", "bo", "cy")
+    }
+    run_all(tx, crm.handle)
+    return crm, target, people, {name: record(tx, target, lead.id).record_id for name, lead in people.items()}
+
+
+def merge_here(tx: Tx, kept: Lead, *gone: Lead) -> None:
+    actor = Actor(kept.business_id, "m1", "Ana")
+    for each in gone:
+        merge_leads(tx, actor, Wish(kept.id, each.id, Picks(), ""))
+
+
 def test_a_record_that_is_the_one_of_both_is_not_merged_with_itself(database: Database) -> None:
     def work(tx: Tx) -> None:
         tx = with_memory(tx)
@@ -144,19 +163,11 @@ def test_a_lead_that_shared_a_record_which_is_gone_gets_one_of_its_own(database:
 def test_a_lead_takes_the_record_of_one_that_went_into_a_lead_that_went_into_it(database: Database) -> None:
     def work(tx: Tx) -> None:
         tx = with_memory(tx)
-        business_id = make.business(tx).id
-        crm, target = MemoryCrm(), link(tx, business_id)
-        run_all(tx, crm.handle)
-        ada, bo, cy = (
-            make.lead(tx, business_id, make.contact(f"{name}@example.com", Field.EMAIL), person_id=name)
-            for name in ("ada", "bo", "cy")
-        )
-        run_all(tx, crm.handle)
-        first, second = (record(tx, target, each).record_id for each in (ada.id, bo.id))
-        crm.records[second]["moved_to"] = first
-        actor = Actor(business_id, "m1", "Ana")
-        merge_leads(tx, actor, Wish(bo.id, ada.id, Picks(), ""))
-        merge_leads(tx, actor, Wish(cy.id, bo.id, Picks(), ""))
+        crm, _, people, ids = three_leads(tx)
+        ada, bo, cy = people.values()
+        crm.records[ids["bo"]]["moved_to"] = ids["ada"]
+        merge_here(tx, bo, ada)
+        merge_here(tx, cy, bo)
         run_all(tx, crm.handle)
         assert cy.id in {each["external_id"] for each in crm.live()}
         assert ada.id not in {each["external_id"] for each in crm.live()}
@@ -164,30 +175,10 @@ def test_a_lead_takes_the_record_of_one_that_went_into_a_lead_that_went_into_it(
     database.write_now(work)
 
 
-def three_leads(tx: Tx) -> tuple[MemoryCrm, Target, dict[str, Lead]]:
-    """A CRM with a record of each of three leads."""
-    business_id = make.business(tx).id
-    crm, target = MemoryCrm(), link(tx, business_id)
-    run_all(tx, crm.handle)
-    people = {
-        name: make.lead(tx, business_id, make.contact(f"{name}@example.com", Field.EMAIL), person_id=name)
-        for name in ("ada", "bo", "cy")
-    }
-    run_all(tx, crm.handle)
-    return crm, target, people
-
-
-def merge_here(tx: Tx, kept: Lead, *gone: Lead) -> None:
-    actor = Actor(kept.business_id, "m1", "Ana")
-    for each in gone:
-        merge_leads(tx, actor, Wish(kept.id, each.id, Picks(), ""))
-
-
 def test_a_record_of_its_own_is_better_than_a_part_in_another_leads(database: Database) -> None:
     def work(tx: Tx) -> None:
         tx = with_memory(tx)
-        crm, target, people = three_leads(tx)
-        ids = {name: record(tx, target, lead.id).record_id for name, lead in people.items()}
+        crm, target, people, ids = three_leads(tx)
         crm.records[ids["bo"]]["moved_to"] = ids["ada"]
         merge_here(tx, people["bo"], people["cy"])
         run_all(tx, crm.handle)
@@ -201,8 +192,7 @@ def test_a_record_of_its_own_is_better_than_a_part_in_another_leads(database: Da
 def test_what_leads_to_another_leads_record_is_kept_where_none_is_the_leads_own(database: Database) -> None:
     def work(tx: Tx) -> None:
         tx = with_memory(tx)
-        crm, target, people = three_leads(tx)
-        ids = {name: record(tx, target, lead.id).record_id for name, lead in people.items()}
+        crm, target, people, ids = three_leads(tx)
         crm.records[ids["bo"]]["moved_to"] = ids["ada"]
         del crm.records[ids["cy"]]
         merge_here(tx, people["bo"], people["cy"])
@@ -220,8 +210,7 @@ def test_only_what_is_still_the_record_of_a_lead_that_was_merged_here_is_merged_
 ) -> None:
     def work(tx: Tx) -> None:
         tx = with_memory(tx)
-        crm, target, people = three_leads(tx)
-        ids = {name: record(tx, target, lead.id).record_id for name, lead in people.items()}
+        crm, target, people, ids = three_leads(tx)
         if became == "a stranger's":  # a restored CRM gives its ids anew
             crm.records[ids["cy"]] |= {"external_id": "", "Email": "eve@example.com"}
         else:
@@ -238,7 +227,7 @@ def test_only_what_is_still_the_record_of_a_lead_that_was_merged_here_is_merged_
 def test_a_lead_that_many_were_merged_into_arrives_in_one_try(database: Database) -> None:
     def work(tx: Tx) -> None:
         tx = with_memory(tx)
-        crm, target, people = three_leads(tx)
+        crm, target, people, _ = three_leads(tx)
         many = [
             make.lead(
                 tx, target.business_id, make.contact(f"x{n}@example.com", Field.EMAIL), person_id=f"x{n}"
@@ -258,8 +247,7 @@ def test_a_lead_that_many_were_merged_into_arrives_in_one_try(database: Database
 def test_a_trial_finds_the_record_that_the_delivery_would_write_to(database: Database) -> None:
     def work(tx: Tx) -> None:
         tx = with_memory(tx)
-        crm, target, people = three_leads(tx)
-        ids = {name: record(tx, target, lead.id).record_id for name, lead in people.items()}
+        crm, target, people, ids = three_leads(tx)
         crm.records[ids["bo"]]["moved_to"] = ids["ada"]
         merge_here(tx, people["bo"], people["cy"])
         assert tried(tx, crm, target, people["bo"]).record_id == ids["cy"]
@@ -270,8 +258,7 @@ def test_a_trial_finds_the_record_that_the_delivery_would_write_to(database: Dat
 def test_a_trial_that_is_asked_for_during_another_tells_of_its_own_lead(database: Database) -> None:
     def work(tx: Tx) -> None:
         tx = with_memory(tx)
-        crm, target, people = three_leads(tx)
-        ids = {name: record(tx, target, lead.id).record_id for name, lead in people.items()}
+        crm, target, people, ids = three_leads(tx)
         asked: list[HttpRequest] = []
 
         def ask_for_another(request: HttpRequest) -> HttpOutcome:

@@ -46,13 +46,12 @@ async def read_body(request: Request, limit: int = WEBHOOK_LIMIT) -> bytes:
         Refused: TOO_LARGE.
         ClientDisconnect: the other side went away before all of it was there.
     """
-    parts, size = list[bytes](), 0
+    body = bytearray()
     async for part in request.stream():
-        parts.append(part)
-        size += len(part)
-        if size > limit:
+        body += part
+        if len(body) > limit:
             raise Refused(errors.TOO_LARGE)
-    return b"".join(parts)
+    return bytes(body)
 
 
 def json_answer(content: Any, status: int = 200) -> Response:

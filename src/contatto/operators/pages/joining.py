@@ -155,8 +155,7 @@ async def _render(request: Request, caller: Caller, problem: Refused | None = No
         days = [
             day
             for each in {each.ad_account_id for each in balances}
-            for day in accounts.list_placed_days_of_account(tx, caller.business_id, each)
-            if day.day >= since
+            for day in accounts.list_placed_days_of_account(tx, caller.business_id, each, since)
         ]
         return [
             _place(admission, balances, sent, days)

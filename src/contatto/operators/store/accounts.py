@@ -183,12 +183,14 @@ def list_placed_days(
     return tx.list(PlacedDay, mine.order_by(*order))
 
 
-def list_placed_days_of_account(tx: Tx, business_id: str, ad_account_id: str) -> list[PlacedDay]:
+def list_placed_days_of_account(
+    tx: Tx, business_id: str, ad_account_id: str, first: str = "", last: str = "9999-99-99"
+) -> list[PlacedDay]:
     """What an ad account was charged in placements of all operators, in the order of days."""
     table = placed_days
     mine = table.c.business_id == business_id, table.c.ad_account_id == ad_account_id
     order = table.c.day, table.c.ad_group_id, table.c.placement_id
-    return tx.list(PlacedDay, select(table).where(*mine).order_by(*order))
+    return tx.list(PlacedDay, select(table).where(*mine, table.c.day.between(first, last)).order_by(*order))
 
 
 def list_used_placements(tx: Tx, business_id: str) -> set[str]:

@@ -7,6 +7,7 @@ from contatto.reports.model import Counts, Fact, Span
 
 def list_placed_facts(tx: Tx, business_id: str, ad_account_id: str, span: Span) -> list[Fact]:
     """Counts by ad group, day and placement, of what was shown in placements of marketplaces."""
+    first, last = span.first or "", span.last or "9999-99-99"
     return [
         Fact(
             each.ad_group_id,
@@ -14,6 +15,5 @@ def list_placed_facts(tx: Tx, business_id: str, ad_account_id: str, span: Span) 
             Counts(each.charged_micros, each.views, each.clicks, each.conversations, each.leads),
             placement=each.placement_id,
         )
-        for each in list_placed_days_of_account(tx, business_id, ad_account_id)
-        if span.holds(each.day)
+        for each in list_placed_days_of_account(tx, business_id, ad_account_id, first, last)
     ]
