@@ -116,6 +116,8 @@ def test_columns_are_chosen(traffic: Traffic) -> None:
     [row, *_] = shown(traffic.house, "/ads?goal=lead&column=ctr&column=bid")
     assert row[1] == {"CTR": "100.00%"}
     assert list(shown(traffic.house, "/ads?goal=lead&column=places")[1][1]) == ["Countries"]
+    quality = "/ads?goal=lead&column=qualified_leads&column=cost_per_qualified_lead"
+    assert shown(traffic.house, quality)[0][1] == {"Qualified leads": "0", "Cost per qualified lead": "–"}
 
 
 def test_campaigns_of_another_business_are_not_there(traffic: Traffic) -> None:

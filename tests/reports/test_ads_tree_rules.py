@@ -33,8 +33,11 @@ def node(number: int, name: str, *under: Node, state: Delivering = Delivering.ON
     return Node(NodeKind.CAMPAIGN, item, state, under)
 
 
-def counted(number: int, spend: int, leads: int = 0, goals: frozenset[Goal] = LEAD) -> Branch:
-    figures = Figures(Counts(spend_micros=spend, leads=leads, conversations=leads), goals)
+def counted(
+    number: int, spend: int, leads: int = 0, goals: frozenset[Goal] = LEAD, qualified: int = 0
+) -> Branch:
+    counts = Counts(spend_micros=spend, leads=leads, conversations=leads, qualified=qualified)
+    figures = Figures(counts, goals)
     return Branch(node(number, f"c{number}"), figures)
 
 
@@ -94,11 +97,13 @@ def test_days_are_whole_ones_that_end_today(days: Days, first: str, last: str) -
 
 
 def test_each_level_is_ordered_and_what_has_no_value_comes_last_either_way() -> None:
-    rows = [counted(1, 30, 3), counted(2, 10), counted(3, 20, 1)]
+    rows = [counted(1, 30, 3), counted(2, 10, qualified=1), counted(3, 20, 1, qualified=1)]
     assert names(order(rows, TreeLook(sort="spend"), METRICS)) == ["c2", "c3", "c1"]
     assert names(order(rows, TreeLook(sort="-budget"), METRICS)) == ["c3", "c2", "c1"]
     assert names(order(rows, TreeLook(sort="cost_per_conversion"), METRICS)) == ["c1", "c3", "c2"]
     assert names(order(rows, TreeLook(sort="-cost_per_conversion"), METRICS)) == ["c3", "c1", "c2"]
+    assert names(order(rows, TreeLook(sort="-qualified_leads"), METRICS))[-1] == "c1"
+    assert names(order(rows, TreeLook(sort="cost_per_qualified_lead"), METRICS)) == ["c2", "c3", "c1"]
     inside = [replace(rows[0], under=tuple(rows))]
     assert names(order(inside, TreeLook(sort="spend"), METRICS)[0].under) == ["c2", "c3", "c1"]
 

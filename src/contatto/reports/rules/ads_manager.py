@@ -19,11 +19,13 @@ from contatto.reports.model import Span
 
 FIGURES: Final = (
     "spend", "impressions", "clicks", "ctr", "conversations", "leads", "conversion", "cost_per_conversion",
+    "qualified_leads", "cost_per_qualified_lead",
 )  # fmt: skip
 """Metrics that a column can show."""
 COLUMNS: Final = ("status", "budget", "bid", "places", *FIGURES)
 """The columns after the name, which is always there, in their order."""
-USUAL_COLUMNS: Final = tuple(name for name in COLUMNS if name not in ("bid", "places", "ctr"))
+_ON_WISH: Final = frozenset({"bid", "places", "ctr", "qualified_leads", "cost_per_qualified_lead"})
+USUAL_COLUMNS: Final = tuple(name for name in COLUMNS if name not in _ON_WISH)
 SORTS: Final = ("name", "status", "budget", "bid", *FIGURES)
 TEXT_LIMIT: Final = 200
 MOST_PAIRS: Final = 400
