@@ -21,7 +21,7 @@ from contatto.audiences.model import (
 from contatto.delivery.actions.forgetting import forget_viewers
 from contatto.delivery.actions.lookalikes import LookalikeFinder, list_known_viewers, print_of
 from contatto.delivery.rules import lookalikes
-from contatto.delivery.rules.lookalikes import Alike, choose_alike, is_wanted
+from contatto.delivery.rules.lookalikes import Alike, Wanted, choose_alike
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -77,7 +77,7 @@ def test_places_and_systems_leave_out_who_was_last_elsewhere(
     spec: dict[str, Any], country: str, device: str, is_in: bool
 ) -> None:
     asked = LookalikeSpec(LookalikeSize.BROAD, with_source=False, **spec)
-    assert is_wanted(asked, country, device) is is_in
+    assert Wanted(asked).takes(country, device) is is_in
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import msgspec
 from contatto.delivery.model.lines import AnyLine
 from contatto.delivery.predict.marketplace import Marketplace
 from contatto.delivery.rules.budgets import UNITS
+from contatto.delivery.rules.columns import CLICK
+from contatto.delivery.rules.hashing import name_hash
 from tests.delivery.small_world import BEGINS, SECOND, Line, set_up
 
 MINUTE = 60 * SECOND
@@ -52,6 +54,21 @@ def test_who_leaves_a_contact_in_a_spam_chat_is_not_learned_as_a_lead_whatever_c
     report = tell(marketplace, {"type": "report", "ts": marketplace.market.now, "ask_id": "a"})
     assert report is not None
     assert report["adgroups"][0]["leads"] == contacts
+
+
+def test_names_of_single_requests_do_not_drive_those_of_features_out_of_memory() -> None:
+    marketplace = Marketplace(1)
+    for line in set_up(1, goal="lead", budget_mode="infinite"):
+        tell(marketplace, line)
+    hashed = []
+    for number in range(200):
+        ts = BEGINS + number * MINUTE
+        answer = ask_for(marketplace, number, ts, f"v{number % 5}", "any", 100)
+        if answer["ad_id"] is not None:
+            tell(marketplace, {"type": "view", "ts": ts, "request_id": answer["request_id"]})
+        hashed.append(name_hash.cache_info().misses)
+    assert marketplace.market.calibration.tried[0, CLICK] > 50
+    assert hashed[-1] - hashed[99] < 10
 
 
 def test_an_ad_group_that_finds_no_leads_spends_ever_less_on_learning() -> None:

@@ -20,7 +20,7 @@ from contatto.delivery.model.log import NOBODY
 from contatto.delivery.predict.marketplace import Marketplace
 from contatto.delivery.predict.reporting import rank_candidates
 from contatto.delivery.rules.asking import DEVICE
-from contatto.delivery.rules.lookalikes import Alike, choose_alike, is_wanted
+from contatto.delivery.rules.lookalikes import Alike, Wanted, choose_alike
 from contatto.delivery.store import log as entries
 from contatto.kit.db.tx import Tx
 from contatto.measurement.model import Goal
@@ -95,11 +95,12 @@ def find_alike(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audience, Al
             for viewer, score in zip(viewers, scored[group.number], strict=True):
                 scores[viewer] += score / len(aimed)
         spec = lookalike_of(audience)
+        wanted = Wanted(spec)
         left_out = frozenset() if spec.with_source else list_sources(tx, audience)
         able = {
             viewer: scores[viewer]
             for viewer, last in viewers.items()
-            if is_wanted(spec, last.country, str((last.features or {}).get(DEVICE, "")))
+            if wanted.takes(last.country, str((last.features or {}).get(DEVICE, "")))
         }
         found.append((audience, choose_alike(able, spec.size, left_out)))
     return found

@@ -42,7 +42,7 @@ from contatto.delivery.predict.teaching import (
 )
 from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import MOST_AD_FEATURES
-from contatto.delivery.rules.hashing import name_hash
+from contatto.delivery.rules.hashing import hash_once
 
 MOST_ASKS: Final = 64
 """So many answers to reports and ranks are remembered, for who asks again."""
@@ -105,7 +105,7 @@ class Marketplace:
     def _is_repeated(self, line: AnyLine) -> bool:
         """Whether the very same was said before; it is remembered, unless its time cannot be."""
         market = self.market
-        digest = name_hash(_ENCODER.encode(line).decode())
+        digest = hash_once(_ENCODER.encode(line).decode())
         if digest in market.seen:
             return True
         self._pass_time(line.ts)

@@ -32,7 +32,7 @@ from contatto.delivery.rules.columns import (
 )
 from contatto.delivery.rules.describing import fade_viewer, list_features, list_stacked
 from contatto.delivery.rules.farms import add_evidence, evidence_of
-from contatto.delivery.rules.hashing import name_hash
+from contatto.delivery.rules.hashing import hash_once
 from contatto.delivery.rules.learner import learn_one
 
 NO, YES, NOT_YET, CAME_LATE, TAKEN_BACK, WRONG_NO = range(6)
@@ -360,7 +360,7 @@ def _keep_some(market: Market, shown: Shown) -> None:
     calibration, kept = market.calibration, market.snapshots
     clicks, views = calibration.came[:, CLICK].sum(), calibration.tried[:, CLICK].sum()
     share = min(BESIDE_A_CLICK * float(clicks + 1.0) / float(views + FEW_VIEWS), 1.0)
-    if name_hash("kept", shown.request_id) >= share * 2.0**64:
+    if hash_once("kept", shown.request_id) >= share * 2.0**64:
         kept.give_back(shown)
     elif shown.place >= 0:
         kept.stands_for[shown.place] = 1.0 / share

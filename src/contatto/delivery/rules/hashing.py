@@ -20,14 +20,19 @@ _33: Final = np.uint64(33)
 _11: Final = np.uint64(11)
 
 
+def hash_once(*parts: str) -> int:
+    """The number that `name_hash` gives, for parts that nobody asks for again: nothing is kept of them."""
+    text = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
+
+
 @lru_cache(maxsize=NAMES_KEPT)
 def name_hash(*parts: str) -> int:
     """The same 64-bit number for the same parts, on every machine and in every run.
 
     One request asks the same in the models of all businesses that compete for its place.
     """
-    text = "\0".join(parts).encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
+    return hash_once(*parts)
 
 
 @compiled

@@ -30,18 +30,24 @@ class Alike:
     lift: float | None
 
 
-def is_wanted(spec: LookalikeSpec, country: str, device: str) -> bool:
-    """Whether a lookalike may take in a viewer, by where and on what they were last.
+class Wanted:
+    """Whom a lookalike may take in, by where and on what they were last.
 
     Of what a publisher calls a device only the system is understood; one that names none rules nothing out.
     """
-    if spec.location_ids and country.upper() not in known_countries(spec.location_ids):
-        return False
-    if spec.mobile_os not in _SYSTEMS:
-        return True
-    said = device.lower()
-    runs = {name for name, words in _SYSTEMS.items() if any(word in said for word in words)}
-    return spec.mobile_os in runs if runs else not any(word in said for word in _NO_PHONES)
+
+    def __init__(self, spec: LookalikeSpec) -> None:
+        self._countries = known_countries(spec.location_ids) if spec.location_ids else None
+        self._system = spec.mobile_os if spec.mobile_os in _SYSTEMS else ""
+
+    def takes(self, country: str, device: str) -> bool:
+        if self._countries is not None and country.upper() not in self._countries:
+            return False
+        if not self._system:
+            return True
+        said = device.lower()
+        runs = {name for name, words in _SYSTEMS.items() if any(word in said for word in words)}
+        return self._system in runs if runs else not any(word in said for word in _NO_PHONES)
 
 
 def choose_alike(scores: Mapping[str, float], size: LookalikeSize, left_out: Collection[str]) -> Alike:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from contatto.delivery.rules.hashing import name_hash
+from contatto.delivery.rules.hashing import hash_once
 
 BUCKETS: Final = 20
 """So many groups each way of serving is counted in; how far these differ tells how sure the lift is."""
@@ -32,7 +32,7 @@ def trial_of(viewer: str, share: float) -> int:
     """
     if not share:
         return 0
-    number = name_hash("trial", viewer)
+    number = hash_once("trial", viewer)
     bucket = 1 + number % BUCKETS
     return -bucket if (number // BUCKETS) % 1_000_003 < share * 1_000_003 else bucket
 
