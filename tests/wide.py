@@ -114,7 +114,7 @@ WIDE: Final = (
     "simulator/test_engine.py::test_the_engine_keeps_every_rule_of_every_world[segments]",
     "simulator/test_engine.py::test_the_engine_keeps_every_rule_of_every_world[thresholds]",
     "delivery/test_learner.py::test_kernels_give_the_same_numbers_compiled_and_as_python",
-    "cli/test_serve.py::test_a_server_starts_without_the_engine",
+    "cli/test_serve.py::test_a_server_starts_without_what_only",
     "simulator/test_worlds.py::test_a_player_who_knows_gives_the_same_run_again",
     "simulator/test_worlds.py::test_the_more_a_player_knows_the_cheaper_its_leads_are[segments]",
     "simulator/test_worlds.py::test_the_more_a_player_knows_the_cheaper_its_leads_are[thresholds]",

@@ -9,7 +9,8 @@ from functools import cache
 from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from threading import RLock
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,47 @@ type Array = NDArray[Any]
 """An array of numbers; what its columns are is said where the kernel is."""
 
 
+class Kernel:
+    """A kernel that numba compiles when it, or one that calls it, is first called; ``py_func`` is its source.
+
+    Numba and its compiler take 60 MiB and most of a second to load, and most processes run no kernel.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.py_func = function
+        self.__doc__ = function.__doc__
+        self._compiled: Callable[..., Any] | None = None
+
+    def __call__(self, *given: Any) -> Any:
+        compiled = self._compiled
+        return (self._take_compiled() if compiled is None else compiled)(*given)
+
+    @property
+    def _numba_type_(self) -> Any:
+        """What numba takes this for in a kernel that calls it."""
+        return getattr(self._compiled or self._take_compiled(), "_numba_type_")  # noqa: B009 — only numba's have it
+
+    def _take_compiled(self) -> Callable[..., Any]:
+        from numba import config, njit  # noqa: PLC0415 — see above
+
+        with _TAKING:
+            if self._compiled is None:
+                folder = Path(sys.modules[self.py_func.__module__].__file__ or "").parent
+                setattr(config, "CACHE_DIR", str(_place_for(folder)))  # noqa: B010 — numba makes its settings when it is loaded
+                self._compiled = njit(cache=True, nogil=True, error_model="numpy")(self.py_func)
+            made: Callable[..., Any] = self._compiled
+            return made
+
+
+_TAKING: Final = RLock()
+
+
 def compiled[F: Callable[..., Any]](function: F) -> F:
     """Compile a kernel on first use, and keep the machine code for the next start."""
     if find_spec("numba") is None:  # a Python that is newer than the newest numba
         np.seterr(over="ignore")  # hashes wrap around
         return function
-    from numba import config, njit  # noqa: PLC0415 — see above
-
-    folder = Path(sys.modules[function.__module__].__file__ or "").parent
-    setattr(config, "CACHE_DIR", str(_place_for(folder)))  # noqa: B010 — numba makes its settings when it is loaded
-    made: Any = njit(cache=True, nogil=True, error_model="numpy")(function)
+    made: Any = Kernel(function)
     return made  # type: ignore[no-any-return]
 
 
