@@ -7,8 +7,9 @@ import pytest
 
 from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_ad_accounts
+from contatto.ads.actions.naming import name_ads
 from contatto.ads.model import NodeFilter, Page
-from contatto.ads.store.nodes import list_ad_groups
+from contatto.ads.store.nodes import list_ad_groups, list_ads_by_name
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model.trials import TrialDay
@@ -136,3 +137,22 @@ def test_the_page_shows_phases_decisions_and_why(house: House) -> None:
         assert words in page.text
     statement = house.client.get("/ads/statement.csv")
     assert statement.text.splitlines()[0].endswith("amount,balance,marketplace,placement")
+
+
+def test_ads_of_one_name_are_told_apart_by_their_ad_groups_else_by_their_numbers(house: House) -> None:
+    def names() -> dict[str, str]:
+        def load(tx: Tx) -> dict[int, str]:
+            known = ["Ad of CONVERSATION", "Ad of LEAD_GENERATION"]
+            return name_ads(tx, house.business_id, list_ads_by_name(tx, house.business_id, known))
+
+        return {str(number): name for number, name in house.context.db.read_now(load).items()}
+
+    assert "Ad of LEAD_GENERATION" in names().values()
+    made = [house.make_ad("CONVERSATION")["ad_id"] for _ in range(2)]
+    told = names()
+    assert [told[each] for each in made] == [
+        f"Ad of CONVERSATION · CONVERSATION group · {each}" for each in made
+    ]
+    group = house.data("GET", "/ad/get/", filtering={"ad_ids": made[:1]})["list"][0]["adgroup_id"]
+    house.data("POST", "/adgroup/update/", adgroup_id=group, adgroup_name="Another group")
+    assert names()[made[0]] == "Ad of CONVERSATION · Another group"

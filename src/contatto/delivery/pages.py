@@ -11,7 +11,8 @@ from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import AdAccount, Caller, Permission
 from contatto.accounts.rules import may_use, require
 from contatto.accounts.store import list_ad_accounts
-from contatto.ads.model import Ad, NodeFilter, Page
+from contatto.ads.actions.naming import name_ads
+from contatto.ads.model import NodeFilter, Page
 from contatto.ads.store.nodes import list_ad_groups, list_ads_by_number
 from contatto.delivery.actions.balances import load_statement
 from contatto.delivery.actions.expecting import list_outlooks
@@ -67,17 +68,26 @@ class _GroupRow:
 
 @dataclass(frozen=True, slots=True)
 class _DecisionRow:
-    """A decision; ``price`` is for a thousand views, in units of the currency, chances are in percent.
+    """A decision; ``price_micros`` is for a thousand views, chances are in percent.
 
-    Without a name it was lost to another business in a marketplace, where ``price`` would have won.
+    Without a name it was lost to another business in a marketplace, where the price would have won.
     """
 
     id: str
     at: datetime
     ad_name: str
-    price: float
+    price_micros: int
     p_click: float
     p_lead: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Rival:
+    """An ad of the caller in an auction, and what it offered for a thousand views."""
+
+    name: str
+    offer_micros: int
+    is_shown: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +121,14 @@ async def show_delivery(request: Request, caller: PageCaller) -> HTMLResponse:
         accounts = [each for each in list_ad_accounts(tx, caller.business_id) if may_use(caller, each.id)]
         states = {state.number: state for state in models.list_states(tx, caller.business_id)}
         rows = [row for account in accounts for row in _groups(tx, account, states)]
+        currencies = {account.currency for account in accounts}
         balances = [
             (account, ledger.find_balance(tx, caller.business_id, account.id)) for account in accounts
         ]
         return {
             "rows": rows,
-            "balances": [
-                {"name": a.name, "number": str(a.number), "currency": a.currency, "left": b.left_micros,
-                 "charged": b.charged_micros, "is_limited": b.is_limited}
-                for a, b in balances
-            ],
+            "balances": [(account, balance) for account, balance in balances if balance.is_limited],
+            "currency": currencies.pop() if len(currencies) == 1 else "",
             "outlooks": [(account, each) for account in accounts for each in list_outlooks(tx, account)],
             "lifts": [_lift_row(account, each) for account in accounts for each in list_lifts(tx, account)],
             "decisions": _decisions(tx, caller),
@@ -163,25 +171,25 @@ def _groups(tx: Tx, account: AdAccount, states: dict[int, GroupState]) -> list[_
 def _decisions(tx: Tx, caller: Caller) -> list[_DecisionRow]:
     rows = []
     records = [read_record(entry.body) for entry in list_decisions(tx, caller.business_id, 4 * LATEST)]
-    ads = _list_own_ads(tx, caller, {record.ad for record in records})
+    names = _name_own_ads(tx, caller, {record.ad for record in records})
     for record in records:
         if not record.ad and record.placement and record.ads:
             at = from_micros(record.ts)
-            rows.append(_DecisionRow(str(record.nonce), at, "", record.to_beat_micros / MICROS, 0.0, 0.0))
+            rows.append(_DecisionRow(str(record.nonce), at, "", record.to_beat_micros, 0.0, 0.0))
             continue
-        ad = ads.get(record.ad)
-        if ad is None:
+        name = names.get(record.ad)
+        if name is None:
             continue
         click, lead = 100 * record.p[0], 100 * record.p[0] * record.p[1] * record.p[2]
-        at, price = from_micros(record.ts), record.price_micros / MICROS
-        rows.append(_DecisionRow(str(record.nonce), at, ad.name, price, click, lead))
+        at = from_micros(record.ts)
+        rows.append(_DecisionRow(str(record.nonce), at, name, record.price_micros, click, lead))
     return rows[:LATEST]
 
 
-def _list_own_ads(tx: Tx, caller: Caller, numbers: set[int]) -> dict[int, Ad]:
-    """Those of the ads that the caller may see, by number."""
-    found = list_ads_by_number(tx, caller.business_id, numbers)
-    return {number: ad for number, ad in found.items() if may_use(caller, ad.ad_account_id)}
+def _name_own_ads(tx: Tx, caller: Caller, numbers: set[int]) -> dict[int, str]:
+    """Those of the ads that the caller may see, by number, under names that tell them apart."""
+    found = list_ads_by_number(tx, caller.business_id, numbers).values()
+    return name_ads(tx, caller.business_id, [ad for ad in found if may_use(caller, ad.ad_account_id)])
 
 
 def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
@@ -189,25 +197,23 @@ def _why(tx: Tx, caller: Caller, nonce: int) -> dict[str, Any]:
     record = found.record
     features = found.explained.features if found.explained else {}
     ordered = sorted(features.items(), key=lambda item: abs(item[1] - 1.0), reverse=True)
-    ads, offers = (
-        _list_own_ads(tx, caller, set(record.ads)),
-        found.explained.offers if found.explained else {},
-    )
+    names = _name_own_ads(tx, caller, set(record.ads))
+    offers = found.explained.offers if found.explained else {}
     rivals = [
-        (ads[number].name, offers.get(number, 0) / MICROS, number == record.ad)
+        _Rival(names[number], offers.get(number, 0), number == record.ad)
         for number in record.ads
-        if number in ads
+        if number in names
     ]
-    rivals.sort(key=lambda rival: rival[1], reverse=True)
+    rivals.sort(key=lambda rival: (-rival.offer_micros, not rival.is_shown))
     return {
-        "id": str(record.nonce),
+        "at": from_micros(record.ts),
+        "shown": names.get(record.ad, ""),
         "is_by_lot": record.trial < 0,
         "is_erased": found.is_erased,
         "is_same": found.explained is not None and found.explained.is_same,
-        "version": record.version,
         "placement": record.placement,
-        "floor": max(record.floor_micros, record.to_beat_micros) / MICROS,
-        "price": record.price_micros / MICROS,
+        "floor_micros": max(record.floor_micros, record.to_beat_micros),
+        "price_micros": record.price_micros,
         "features": [(name.removeprefix(OURS), factor) for name, factor in ordered[:8]],
         "rivals": rivals[:10],
     }

@@ -216,6 +216,11 @@ def list_ads_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> di
     return {each.number: each for each in tx.list(Ad, _mine(ads, business_id, ads.c.number.in_(numbers)))}
 
 
+def list_ads_by_name(tx: Tx, business_id: str, names: Collection[str]) -> list[Ad]:
+    """All ads of a business that have one of some names."""
+    return tx.list(Ad, _mine(ads, business_id, ads.c.name.in_(sorted(names)))) if names else []
+
+
 def find_any_ad(tx: Tx, number: int) -> Ad | None:
     """An ad of whatever business by the API's ``ad_id``; for the operator."""
     return tx.find(Ad, select(ads).where(ads.c.number == number))

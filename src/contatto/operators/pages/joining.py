@@ -12,6 +12,8 @@ from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Business, Caller, Permission
 from contatto.accounts.rules import may, may_use, require
 from contatto.accounts.store import find_business
+from contatto.ads.actions.naming import name_ads
+from contatto.ads.store.nodes import list_ads_by_number
 from contatto.kit import errors
 from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx
@@ -79,6 +81,8 @@ class _Place:
     admission: Admission
     balances: list[OperatorBalance]
     reviews: list[AdReview]
+    names: dict[int, str]
+    """What tells ads of the same name apart, by the numbers of the ads."""
     placed: list[_Placed]
     may_leave: bool
 
@@ -157,8 +161,10 @@ async def _render(request: Request, caller: Caller, problem: Refused | None = No
             for each in {each.ad_account_id for each in balances}
             for day in accounts.list_placed_days_of_account(tx, caller.business_id, each, since)
         ]
+        ads = list_ads_by_number(tx, caller.business_id, {each.number for each in sent})
+        ad_names = name_ads(tx, caller.business_id, ads.values())
         return [
-            _place(admission, balances, sent, days)
+            _place(admission, balances, sent, ad_names, days)
             for admission in places.list_admissions_of_business(tx, caller.business_id)
         ]
 
@@ -183,14 +189,16 @@ async def _render(request: Request, caller: Caller, problem: Refused | None = No
 
 
 def _place(
-    admission: Admission, balances: list[OperatorBalance], sent: list[AdReview], days: list[PlacedDay]
-) -> _Place:
+    admission: Admission, balances: list[OperatorBalance], sent: list[AdReview], names: dict[int, str],
+    days: list[PlacedDay],
+) -> _Place:  # fmt: skip
     mine = admission.operator_id
     own = [each for each in balances if each.operator_id == mine]
     return _Place(
         admission,
         own,
         [each for each in sent if each.operator_id == mine][:50],
+        names,
         _placed(own, [day for day in days if day.operator_id == mine]),
         admission.state in (AdmissionState.ASKED, AdmissionState.ADMITTED),
     )
