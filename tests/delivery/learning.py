@@ -7,10 +7,11 @@ from sqlalchemy import select
 
 from contatto.delivery.actions import signals
 from contatto.delivery.actions.choosing import serve_ad
+from contatto.delivery.actions.packing import load_added, read_record
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import Trainer
 from contatto.delivery.model.decisions import AdRequest, Served
-from contatto.delivery.model.log import Entry
+from contatto.delivery.model.log import Entry, EntryKind, Record
 from contatto.delivery.model.phases import GroupState
 from contatto.delivery.store import log as entries
 from contatto.delivery.store import models
@@ -133,7 +134,17 @@ class Market:
             self.db.write_now(keep)
 
     def entries(self) -> list[Entry]:
+        """What happened: all of the log but the ad groups and ads that decisions name."""
+        return [each for each in self.whole_log() if each.kind is not EntryKind.LINES]
+
+    def whole_log(self) -> list[Entry]:
         return self.db.read_now(lambda tx: entries.list_entries(tx, self.id, 0, 100_000))
+
+    def decisions(self) -> list[Record]:
+        """Decisions with all that it takes to make them again."""
+        made = [read_record(each.body) for each in self.entries() if each.kind is EntryKind.DECISION]
+        assert all(self.db.read_now(lambda tx: [load_added(tx, self.id, each) for each in made]))
+        return made
 
     def states(self) -> dict[int, GroupState]:
         found = self.db.read_now(lambda tx: models.list_states(tx, self.id))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from contatto.accounts.store import record_ad_account
 from contatto.ads.store.nodes import record_ad
-from contatto.delivery.actions.packing import read_record
+from contatto.delivery.actions.packing import load_added, read_record
 from contatto.delivery.actions.serving import AdServer, seed_of
 from contatto.delivery.model.log import EntryKind, Hurdle, Record
 from contatto.delivery.predict.replica import replay_record
@@ -32,7 +32,9 @@ def market(database: Database, clock: FixedClock) -> Marketplace:
 def records(market: Marketplace, business: int) -> list[Record]:
     name = market.worlds[business].id
     found = market.db.read_now(lambda tx: entries.list_entries(tx, name, 0, 10_000))
-    return [read_record(each.body) for each in found if each.kind is EntryKind.DECISION]
+    made = [read_record(each.body) for each in found if each.kind is EntryKind.DECISION]
+    assert all(market.db.read_now(lambda tx: [load_added(tx, name, each) for each in made]))
+    return made
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6), st.integers(0, 10**6))

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from contatto.ads.store import nodes as ads
-from contatto.delivery.actions.packing import read_record
+from contatto.delivery.actions.packing import read_lines, read_record
 from contatto.delivery.actions.rolling_back import roll_back_model
 from contatto.delivery.actions.serving import AdServer, load_replica, seed_of
 from contatto.delivery.actions.training import (
@@ -17,7 +17,7 @@ from contatto.delivery.actions.training import (
     purge_log,
     rebuild_marketplace,
 )
-from contatto.delivery.model.log import EntryKind
+from contatto.delivery.model.log import Entry, EntryKind
 from contatto.delivery.model.phases import Phase, Reason
 from contatto.delivery.predict.replica import replay_record
 from contatto.delivery.store import log as entries
@@ -42,7 +42,7 @@ def test_what_viewers_did_is_in_the_log_in_the_order_in_which_it_happened(market
     found = market.entries()
     kinds = [each.kind.value for each in found]
     assert kinds == ["decision", "view", "click", "conversation", "lead", "quality"]
-    assert [each.seq for each in found] == [1, 2, 3, 4, 5, 6]
+    assert [each.seq for each in found] == [2, 3, 4, 5, 6, 7]
     assert {each.nonce for each in found} == {int(served.decision_id)}
 
 
@@ -79,11 +79,31 @@ def test_a_logged_decision_is_made_again_bit_for_bit(market: Market) -> None:
     market.ask(1)
     market.play(20)
     raw, seed = market.newest(), seed_of(market.id)
-    made = [read_record(each.body) for each in market.entries() if each.kind is EntryKind.DECISION]
+    made = market.decisions()
     assert {record.version for record in made} == {0, 1}
     for record in made:
         again = replay_record(seed, raw if record.version else None, record)
         assert again == record
+
+
+def test_ad_groups_and_ads_that_no_model_knows_stand_in_the_log_once(market: Market) -> None:
+    def lines() -> list[Entry]:
+        return [each for each in market.whole_log() if each.kind is EntryKind.LINES]
+
+    market.ask(12)
+    (entry,) = lines()
+    assert len(read_lines(entry.body)) == 4
+    for each in market.entries():
+        record = read_record(each.body)
+        assert (each.seq > entry.seq, record.added, record.lines) == (True, [], entry.nonce)
+    market.clock.advance(hours=25)
+    market.ask(1)
+    assert [each.nonce for each in lines()] == [entry.nonce] * 2
+    market.train()
+    market.clock.advance(seconds=30)
+    market.ask(1)
+    market.ask(1)
+    assert (market.decisions()[-1].version, market.decisions()[-1].lines, len(lines())) == (1, 0, 2)
 
 
 def test_a_killed_learner_goes_on_as_if_nothing_had_happened(

@@ -7,10 +7,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from contatto.delivery.actions.packing import read_record
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.trials import CampaignLift, list_lifts, purge_trials
-from contatto.delivery.model.log import EntryKind, Record
+from contatto.delivery.model.log import Record
 from contatto.delivery.predict.replica import Asked, Replica, replay_record
 from contatto.delivery.rules.trials import BUCKETS, Arm, Lift, Pair, add_arms, measure_lift, trial_of
 from contatto.kit.clock import FixedClock
@@ -33,7 +32,7 @@ def measured(market: Market) -> list[CampaignLift]:
 
 
 def records(market: Market) -> list[Record]:
-    return [read_record(each.body) for each in market.entries() if each.kind is EntryKind.DECISION]
+    return market.decisions()
 
 
 def test_a_share_of_viewers_takes_part_for_good_and_evenly_in_all_groups() -> None:

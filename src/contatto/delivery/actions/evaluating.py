@@ -7,8 +7,9 @@ from typing import Final
 
 import numpy as np
 
-from contatto.delivery.actions.packing import read_record
+from contatto.delivery.actions.packing import read_lines, read_record
 from contatto.delivery.actions.serving import seed_of
+from contatto.delivery.model.lines import AdGroupLine, AdLine
 from contatto.delivery.model.log import Entry, EntryKind, Record
 from contatto.delivery.predict.evaluated import STAGES, Weighed, weigh_record
 from contatto.delivery.predict.replica import Replica
@@ -123,12 +124,15 @@ class _Log:
 
 
 def _read_log(tx: Tx, business_id: str, from_ts: int, until_ts: int, most: int) -> _Log:
-    found = _Log(deque(maxlen=most))
+    found, lines = _Log(deque(maxlen=most)), dict[int, list[AdGroupLine | AdLine]]()
     for entry in _entries(tx, business_id):
-        if entry.kind is not EntryKind.DECISION:
+        if entry.kind is EntryKind.LINES:
+            lines[entry.nonce] = read_lines(entry.body)
+        elif entry.kind is not EntryKind.DECISION:
             found.happened.add((entry.nonce, entry.kind))
         elif from_ts <= entry.ts < until_ts:
             record = read_record(entry.body)
+            record.added = record.added or lines.get(record.lines, [])
             found.decisions += 1
             found.newest.append(record)
             if record.ad:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from contatto.delivery.actions.packing import read_record
+from contatto.delivery.actions.packing import load_added, read_record
 from contatto.delivery.actions.serving import seed_of
 from contatto.delivery.actions.training import rebuild_marketplace
 from contatto.delivery.model.log import Record
@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision with what it rested on; ``explained`` is None when its model or its viewer is not kept."""
+    """A decision with what it rested on; ``explained`` is None when what it rested on is not kept."""
 
     record: Record
     explained: Explained | None
@@ -60,6 +60,8 @@ def explain_decision(tx: Tx, business_id: str, nonce: int) -> Explanation:
         raise Refused(errors.NOT_FOUND)
     record = read_record(entry.body)
     if Explanation(record, None).is_erased:
+        return Explanation(record, None)
+    if not load_added(tx, business_id, record):
         return Explanation(record, None)
     if not record.version:
         return Explanation(record, explain_record(seed_of(business_id), None, record))

@@ -11,12 +11,17 @@ import msgspec
 
 from contatto.delivery.actions.budgeting import keep_promises
 from contatto.delivery.model.ledger import Promise
+from contatto.delivery.model.lines import AdGroupLine, AdLine
 from contatto.delivery.model.log import EntryKind, Record
 from contatto.delivery.store import log as entries
 from contatto.kit.db.tx import Tx
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
 _DECODER: Final = msgspec.msgpack.Decoder(Record)
+_LINES: Final = msgspec.msgpack.Decoder(list[AdGroupLine | AdLine])
+KEEP_LINES_US: Final = 86_400_000_000
+"""Ad groups and ads that were written down longer ago are written down anew for who names them: when old
+entries go, they go a day before such a decision at the earliest."""
 
 
 @dataclass(slots=True)
@@ -70,12 +75,26 @@ def log_decisions(tx: Tx, business_id: str, made: Sequence[Noted]) -> None:
     """
     if not made:
         return
-    rows = [_entry(each) for each in made]
+    rows = _new_lines(tx, business_id, made) + [_entry(each) for each in made]
     promised = [each.promise for each in made if each.promise is not None]
     early = entries.list_touches_of(tx, business_id, [each.nonce for each in promised])
     entries.append_entries(tx, business_id, rows + early)
     seen = {each.nonce for each in early}
     keep_promises(tx, [each for each in promised if each.nonce not in seen])
+
+
+def _new_lines(tx: Tx, business_id: str, made: Sequence[Noted]) -> list[entries.NewEntry]:
+    """Ad groups and ads that these decisions name and the log does not have, or has had for long."""
+    named = {each.record.lines: each.record for each in made if each.record.lines}
+    if not named:
+        return []
+    since = min(record.ts for record in named.values()) - KEEP_LINES_US
+    known = {each.nonce for each in entries.list_lines(tx, business_id, named, since)}
+    return [
+        entries.NewEntry(EntryKind.LINES, record.ts, digest, body=_pack(record.added))
+        for digest, record in named.items()
+        if digest not in known
+    ]
 
 
 def _entry(noted: Noted) -> entries.NewEntry:
@@ -87,10 +106,27 @@ def _entry(noted: Noted) -> entries.NewEntry:
 
 
 def encode_record(record: Record) -> bytes:
-    """A decision as the body of an entry of the log."""
-    return zlib.compress(_ENCODER.encode(record), 1)
+    """A decision as the body of an entry of the log, without the ad groups and ads that it names."""
+    return _pack(msgspec.structs.replace(record, added=[]) if record.lines else record)
+
+
+def _pack(value: object) -> bytes:
+    return zlib.compress(_ENCODER.encode(value), 1)
 
 
 def read_record(body: bytes) -> Record:
-    """The decision of an entry of the log."""
+    """The decision of an entry of the log; ad groups and ads that it names stay out (`load_added`)."""
     return _DECODER.decode(zlib.decompress(body))
+
+
+def read_lines(body: bytes) -> list[AdGroupLine | AdLine]:
+    """The ad groups and ads of an entry of the log."""
+    return _LINES.decode(zlib.decompress(body))
+
+
+def load_added(tx: Tx, business_id: str, record: Record) -> bool:
+    """Give a decision of the log the ad groups and ads that it names; False if they are no longer kept."""
+    if record.lines:
+        kept = entries.list_lines(tx, business_id, [record.lines])
+        record.added = read_lines(kept[0].body) if kept else []
+    return bool(record.added) or not record.lines

@@ -12,8 +12,9 @@ from contatto.delivery.index import LiveAds
 from contatto.delivery.model.decisions import Bidder, Candidate, Price, Snapshot
 from contatto.delivery.model.ledger import Promise
 from contatto.delivery.model.log import Record
-from contatto.delivery.predict.replica import Replica, warm_kernels
+from contatto.delivery.predict.replica import Replica
 from contatto.delivery.predict.saving import Damaged, Different
+from contatto.delivery.predict.warming import warm_kernels
 from contatto.delivery.rules.competing import LEAST_VIEW_MICROS
 from contatto.delivery.rules.hashing import name_hash
 from contatto.delivery.rules.targeting import gather_bidders

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from contatto.delivery.actions.packing import read_record
+from contatto.delivery.actions.packing import read_lines, read_record
 from contatto.delivery.actions.serving import seed_of
 from contatto.delivery.index import load_snapshot
 from contatto.delivery.model.lines import (
@@ -212,6 +212,9 @@ def take_entry(marketplace: Marketplace, entry: Entry) -> None:
     name = str(entry.nonce)
     if entry.kind is EntryKind.DECISION:
         take_record(marketplace, read_record(entry.body))
+    elif entry.kind is EntryKind.LINES:
+        for line in read_lines(entry.body):
+            take_line(marketplace, line, entry.ts)
     elif entry.kind is EntryKind.VIEW:
         marketplace.take(ViewLine(entry.ts, name))
     elif entry.kind is EntryKind.CLICK:

@@ -18,6 +18,8 @@ NOBODY: Final = ""
 class EntryKind(StrEnum):
     AD_GROUP = "ad_group"
     AD = "ad"
+    LINES = "lines"
+    """Ad groups and ads that no model knows yet; its nonce is the digest by which decisions name them."""
     DECISION = "decision"
     VIEW = "view"
     CLICK = "click"
@@ -99,6 +101,9 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     pays that or the floor, never what other ads of their own would pay.
 
     ``trial`` is the viewer's group in the trial that measures what learning brings (see `rules/trials`).
+
+    ``added`` are the ad groups and ads that differ from what the model knows. Before there is a model these
+    are all of them, so the log holds them once, in an entry of their own whose nonce is ``lines``.
     """
 
     nonce: int
@@ -126,6 +131,7 @@ class Record(msgspec.Struct, array_like=True, gc=False):
     placement: str = ""
     to_beat_micros: int = 0
     trial: int = 0
+    lines: int = 0
 
 
 class ViewerSaid(msgspec.Struct, array_like=True, frozen=True):

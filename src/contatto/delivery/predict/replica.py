@@ -38,7 +38,7 @@ from contatto.delivery.rules.columns import (
     V_DECAYED_AT,
 )
 from contatto.delivery.rules.exchanging import settle_record
-from contatto.delivery.rules.hashing import name_hash
+from contatto.delivery.rules.hashing import digest_lines, name_hash
 
 TABLE_BITS: Final = 18.0
 """Weights of one business: 262,144; the pages of those that its few ads do not need stay unused."""
@@ -130,6 +130,8 @@ class Replica:
         self.market: Market = made.market
         self.market.asked_fields = _LearnedFields(self.market.asked_fields)
         self._added: dict[str, AdGroupLine | AdLine] = {}
+        self._told: tuple[list[AdGroupLine | AdLine], int] = ([], 0)
+        """The same as records carry it, with its digest."""
         self._multipliers: dict[int, float] = {}
 
     def set_live(self, lines: Iterable[AdGroupLine | AdLine]) -> None:
@@ -147,6 +149,10 @@ class Replica:
             if known is None or not is_same(known, line):
                 self._add(line)
                 self._added[name] = line
+                self._told = ([], 0)
+        if self._added and not self._told[1]:
+            told = list(self._added.values())
+            self._told = (told, digest_lines(told))
 
     def _add(self, line: AdGroupLine | AdLine) -> None:
         market = self.market
@@ -200,7 +206,7 @@ class Replica:
         record = Record(
             asked.nonce, self.version, _seed_of(asked.nonce), market.requests + 1, market.now, asked.viewer,
             asked.country, asked.floor_micros, asked.features, list(asked.ads), then,
-            list(self._added.values()), asked.left_out, _pack_viewer(market, row), trial=asked.trial,
+            self._told[0], asked.left_out, _pack_viewer(market, row), trial=asked.trial, lines=self._told[1],
         )  # fmt: skip
         _hold(market, record)
         return record
@@ -327,7 +333,8 @@ def replay_record(business_seed: int, saved: bytes | None, record: Record) -> Re
     row = replica.row_of(record.viewer)
     restore_viewer(market, row, record.known)
     bare = Record(*(getattr(record, name) for name in Record.__struct_fields__[:_ASKED_FIELDS]))
-    bare.placement, bare.to_beat_micros, bare.trial = record.placement, record.to_beat_micros, record.trial
+    for name in ("placement", "to_beat_micros", "trial", "lines"):
+        setattr(bare, name, getattr(record, name))
     answer(market, bare)
     return bare
 
@@ -389,12 +396,3 @@ def _seed_of(nonce: int) -> int:
 
 def _ignore(_fault: str) -> None:
     """What cannot be used of a request is left out; the publisher reads of it in the reference."""
-
-
-def warm_kernels() -> None:
-    """Have the kernels compiled or loaded, which takes a while the first time."""
-    made = Replica(0)
-    made.set_live(
-        [AdGroupLine(ts=1, adgroup_id="1", advertiser_id="1"), AdLine(ts=1, ad_id="1", adgroup_id="1")]
-    )
-    made.decide(Asked(1, 1_000_000, "somebody", "SG", {"kind": "none"}, 1, [1], {1: 1.0}))

@@ -1,11 +1,14 @@
 """Names of features as numbers of 64 bits, and the slots of a table that they fall to."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
+import msgspec
 import numpy as np
 
+from contatto.delivery.model.lines import AdGroupLine, AdLine
 from contatto.kit.kernels import compiled
 
 NAMES_KEPT: Final = 8_192
@@ -33,6 +36,12 @@ def name_hash(*parts: str) -> int:
     One request asks the same in the models of all businesses that compete for its place.
     """
     return hash_once(*parts)
+
+
+def digest_lines(lines: Sequence[AdGroupLine | AdLine]) -> int:
+    """A number from 1 to 2⁶³ - 1 that stands for these lines."""
+    digest = blake2b(msgspec.msgpack.encode(lines), digest_size=8).digest()
+    return (int.from_bytes(digest, "little") >> 1) or 1
 
 
 @compiled

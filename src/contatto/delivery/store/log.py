@@ -136,6 +136,12 @@ def find_decision(tx: Tx, business_id: str, nonce: int) -> Entry | None:
     return _first(tx, select(log).where(mine))
 
 
+def list_lines(tx: Tx, business_id: str, digests: Collection[int], since_ts: int = 0) -> list[Entry]:
+    """Ad groups and ads that decisions name by these digests, as they were written down since a time."""
+    mine = _mine(business_id, log.c.nonce.in_(digests), log.c.kind == EntryKind.LINES, log.c.ts >= since_ts)
+    return [_opened(tx, row) for row in tx.execute(select(log).where(mine)).mappings()]
+
+
 def list_decisions(tx: Tx, business_id: str, limit: int, before_seq: int | None = None) -> list[Entry]:
     """The latest decisions of a business, latest first; those before a number, if one is given."""
     mine = _mine(business_id, log.c.kind == EntryKind.DECISION)
