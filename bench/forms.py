@@ -24,7 +24,7 @@ from bench.journey_parts.measuring import MOST_SENT, Bench, Journey
 from contatto.channels.model import Platform
 from contatto.forms.rules.openings import sign_opening
 from contatto.inbox import limits
-from contatto.inbox.pages.chat_form import OPENING_KEY
+from contatto.inbox.pages.sheets import OPENING_KEY
 from contatto.kit.db.tx import Tx
 from contatto.kit.limits import RateLimit
 from contatto.simulator.world import World

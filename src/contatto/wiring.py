@@ -113,6 +113,7 @@ from contatto.subscriptions.actions import pushing as pushes
 from contatto.subscriptions.actions.hooks import push_hooks
 from contatto.subscriptions.model import Entity, SubscriptionEnded
 from contatto.typed.actions import purge_kept_pages
+from contatto.ui.drawn import DrawnParts
 
 _OF_CHATS: Final = partial(OnlyFor, pushes.of_told(Entity.DIRECT_MESSAGE))
 _OF_LEADS: Final = partial(OnlyFor, pushes.of_told(Entity.LEAD))
@@ -373,6 +374,7 @@ def resources(db: Database, settings: Settings) -> Parts:
         GatheredTouches(db, measurement.record_taps),
         taking.GatheredForms(db, settings.new_visitors_per_hour),
         RecentCallers(),
+        DrawnParts(),
     )
 
 

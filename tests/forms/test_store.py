@@ -9,6 +9,7 @@ from sqlalchemy import select
 from contatto.forms.actions import records as actions
 from contatto.forms.actions import submitting
 from contatto.forms.model import Form, FormVerdict, FormVersion
+from contatto.forms.store import defaults
 from contatto.forms.store import records as store
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -98,11 +99,11 @@ def test_answers_are_listed_page_by_page_without_a_gap(
 
 def test_the_default_form_of_an_account_is_the_business_s_own(database: Database, business_id: str) -> None:
     def work(tx: Tx) -> None:
-        store.save_default_form(tx, business_id, "account-1", "form-1")
-        store.save_default_form(tx, "another", "account-1", "form-2")
+        defaults.save_default_form(tx, business_id, "account-1", "form-1")
+        defaults.save_default_form(tx, "another", "account-1", "form-2")
 
     database.write_now(work)
-    mine = database.read_now(lambda tx: store.list_default_forms(tx, business_id))
+    mine = database.read_now(lambda tx: defaults.list_default_forms(tx, business_id))
     assert mine == {"account-1": "form-1"}
-    database.write_now(lambda tx: store.delete_default_form(tx, "another", "account-1"))
-    assert database.read_now(lambda tx: store.list_default_forms(tx, business_id)) == mine
+    database.write_now(lambda tx: defaults.delete_default_form(tx, "another", "account-1"))
+    assert database.read_now(lambda tx: defaults.list_default_forms(tx, business_id)) == mine

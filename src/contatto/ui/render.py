@@ -26,6 +26,9 @@ from contatto.ui.sessions import CookieRules, csrf_token, keep_guest
 PACKAGE: Final = Path(str(files("contatto")))
 _ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz"
 
+UNKEPT: Final = {"Cache-Control": "no-store"}
+"""The header of an answer that no browser and no proxy may keep."""
+
 BEFORE_RENDERING: Final = "before_rendering"
 """What a layer around the app may have a page begin before it is made, by its name in the request's state."""
 
@@ -93,10 +96,15 @@ class Renderer:
             "csp_nonce": "",
             "offers": self._offers_to(values.get("caller")),
         }
-        response = HTMLResponse(page.render(frame | dict(values)), status)
-        response.headers["Cache-Control"] = "no-store"
+        response = HTMLResponse(page.render(frame | dict(values)), status, UNKEPT)
         keep_guest(request, response, self.cookies)
         return response
+
+
+def draw(template: str, values: Mapping[str, Any], words: Translator) -> str:
+    """Render a part of a page that knows of no request: it is the same for all who read it in a language."""
+    frame = {"page_words": words, "lang": words.lang, "dir": words.dir, "number": words.number}
+    return _templates().get_template(template).render(frame | dict(values))
 
 
 class QuickValues(Values):

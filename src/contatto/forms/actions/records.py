@@ -17,6 +17,7 @@ from contatto.forms.rules.drafts import start_content
 from contatto.forms.rules.outside import TEST_NAME, sample_answers, sample_email, sample_phone
 from contatto.forms.rules.publishing import list_problems
 from contatto.forms.rules.readers import clean
+from contatto.forms.store import defaults
 from contatto.forms.store import records as store
 from contatto.forms.store.pictures import has_form_picture
 from contatto.kit import errors
@@ -140,11 +141,11 @@ def set_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id:
     if find_account(tx, business_id, channel_account_id) is None:
         raise Refused(errors.NOT_FOUND, "There is no such channel account.")
     if form_id is None:
-        store.delete_default_form(tx, business_id, channel_account_id)
+        defaults.delete_default_form(tx, business_id, channel_account_id)
         return
     if load_form(tx, business_id, form_id).version == 0:
         raise Refused(errors.INVALID, "Publish this form first.")
-    store.save_default_form(tx, business_id, channel_account_id, form_id)
+    defaults.save_default_form(tx, business_id, channel_account_id, form_id)
 
 
 def choose_form(tx: Tx, business_id: str, channel_account_id: str, page_id: str) -> FormVersion | None:
@@ -152,7 +153,7 @@ def choose_form(tx: Tx, business_id: str, channel_account_id: str, page_id: str)
     version = find_published(tx, business_id, page_id)
     if version is not None:
         return version
-    form_id = store.list_default_forms(tx, business_id).get(channel_account_id)
+    form_id = defaults.list_default_forms(tx, business_id).get(channel_account_id)
     return store.find_latest_version(tx, business_id, form_id) if form_id else None
 
 

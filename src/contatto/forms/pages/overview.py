@@ -16,6 +16,7 @@ from contatto.forms.model import Form as InstantForm
 from contatto.forms.model import FormVersion
 from contatto.forms.pages.views import show_form_row
 from contatto.forms.store import records as store
+from contatto.forms.store.defaults import list_default_forms
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -37,7 +38,7 @@ async def show_forms(request: Request, caller: PageCaller) -> HTMLResponse:
         for version in store.list_versions(tx, caller.business_id):
             latest.setdefault(version.form_id, version)
         counts = store.count_answers(tx, caller.business_id)
-        defaults = store.list_default_forms(tx, caller.business_id)
+        defaults = list_default_forms(tx, caller.business_id)
         found = store.list_forms(tx, caller.business_id)
         return {
             "forms": [show_form_row(form, counts.get(form.id, {}), latest.get(form.id)) for form in found],

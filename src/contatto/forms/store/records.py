@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from contatto.forms.model import Answer, ConsentReceipt, Content, Form, FormAnswer, FormVerdict, FormVersion
-from contatto.kit.db.hot import insert_all
+from contatto.kit.db.hot import Query, insert_all
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.kit.db.within import within
@@ -59,15 +59,6 @@ form_versions = Table(
     text("published_by"),
     instant("published_at"),
     UniqueConstraint("business_id", "form_id", "version"),
-)
-
-default_forms = Table(
-    "default_forms",
-    metadata,
-    Column("channel_account_id", String(36), primary_key=True),
-    tenant(),
-    Column("form_id", String(36), nullable=False),
-    Index("ix_default_forms_business_id", "business_id"),
 )
 
 form_answers = Table(
@@ -113,6 +104,7 @@ consent_receipts = Table(
 
 type Place = tuple[datetime, str]
 """Time and id of an answer: what a page of a list begins after."""
+_VERSION: Final = tuple(FormVersion.__dataclass_fields__)
 _content: Final = msgspec.json.Decoder(Content)
 _answers: Final = msgspec.json.Decoder(tuple[Answer, ...])
 
@@ -179,8 +171,10 @@ def save_version(tx: Tx, version: FormVersion) -> None:
     tx.insert(form_versions, row | {"content": _as_text(version.content)})
 
 
-_OF_NUMBERS: Final = select(form_versions).where(
-    form_versions.c.business_id == bindparam("of"), within(form_versions.c.number, "numbers")
+_OF_NUMBERS: Final = Query(
+    select(*(form_versions.c[name] for name in _VERSION)).where(
+        form_versions.c.business_id == bindparam("of"), within(form_versions.c.number, "numbers")
+    )
 )
 
 
@@ -191,7 +185,8 @@ def find_version(tx: Tx, business_id: str, number: int) -> FormVersion | None:
 
 def list_versions_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, FormVersion]:
     """Published versions by their numbers."""
-    found = _list_versions(tx, _OF_NUMBERS, {"of": business_id, "numbers": numbers})
+    rows = _OF_NUMBERS.rows(tx, {"of": business_id, "numbers": numbers})
+    found = [_version_of(dict(zip(_VERSION, row, strict=True))) for row in rows]
     return {version.number: version for version in found}
 
 
@@ -217,42 +212,14 @@ def list_versions_by_id(tx: Tx, business_id: str, version_ids: set[str]) -> dict
     return {version.id: version for version in found}
 
 
-def _list_versions(tx: Tx, statement: Select[Any], values: Row | None = None) -> list[FormVersion]:
-    return [
-        FormVersion(
-            **{name: row[name] for name in FormVersion.__dataclass_fields__}
-            | {"content": _content.decode(row["content"])}
-        )
-        for row in tx.execute(statement, values).mappings()
-    ]
+def _list_versions(tx: Tx, statement: Select[Any]) -> list[FormVersion]:
+    return [_version_of(row) for row in tx.execute(statement).mappings()]
 
 
-def save_default_form(tx: Tx, business_id: str, channel_account_id: str, form_id: str) -> None:
-    """Set the form of a channel account's chats where no ad brings its own."""
-    row = {"channel_account_id": channel_account_id, "business_id": business_id, "form_id": form_id}
-    insert = tx.upsert(default_forms).values(**row)
-    tx.execute(
-        insert.on_conflict_do_update(
-            index_elements=["channel_account_id"],
-            set_={"form_id": form_id},
-            where=default_forms.c.business_id == business_id,
-        )
+def _version_of(row: Mapping[Any, Any]) -> FormVersion:
+    return FormVersion(
+        **{name: row[name] for name in _VERSION} | {"content": _content.decode(row["content"])}
     )
-
-
-def delete_default_form(tx: Tx, business_id: str, channel_account_id: str) -> None:
-    tx.execute(
-        default_forms.delete().where(
-            default_forms.c.business_id == business_id,
-            default_forms.c.channel_account_id == channel_account_id,
-        )
-    )
-
-
-def list_default_forms(tx: Tx, business_id: str) -> dict[str, str]:
-    """The id of the default form by channel account."""
-    mine = select(default_forms).where(default_forms.c.business_id == business_id)
-    return {row["channel_account_id"]: row["form_id"] for row in tx.execute(mine).mappings()}
 
 
 def append_answers(tx: Tx, answers: Iterable[FormAnswer]) -> None:
@@ -359,11 +326,21 @@ def append_receipts(tx: Tx, receipts: Sequence[ConsentReceipt]) -> None:
     insert_all(tx, consent_receipts, [row_of(receipt) for receipt in receipts])
 
 
+_SENT: Final = Query(
+    select(form_answers.c.id)
+    .where(
+        form_answers.c.business_id == bindparam("of"),
+        form_answers.c.person_id == bindparam("by"),
+        form_answers.c.form_id == bindparam("form"),
+        form_answers.c.verdict == FormVerdict.TAKEN,
+    )
+    .limit(1)
+)
+
+
 def has_sent_form(tx: Tx, business_id: str, form_id: str, person_id: str) -> bool:
     """Whether a person has sent any version of a form, and it was taken."""
-    mine = (form_answers.c.business_id == business_id) & (form_answers.c.person_id == person_id)
-    taken = (form_answers.c.form_id == form_id) & (form_answers.c.verdict == FormVerdict.TAKEN)
-    return tx.execute(select(form_answers.c.id).where(mine, taken).limit(1)).first() is not None
+    return bool(_SENT.rows(tx, {"of": business_id, "by": person_id, "form": form_id}))
 
 
 def list_receipts(tx: Tx, business_id: str, answer_ids: set[str]) -> dict[str, list[ConsentReceipt]]:

@@ -14,7 +14,7 @@ from contatto.forms.model import NOBODY
 from contatto.inbox.actions.forms import find_known
 from contatto.inbox.actions.taps import find_tapped_ad
 from contatto.inbox.model import AutomaticMessages
-from contatto.inbox.pages.chat_form import show_chat_form
+from contatto.inbox.pages.sheets import SheetReader, draw_sheet
 from contatto.inbox.rules import with_ad
 from contatto.inbox.store.automatic import find_automatic
 from contatto.kit import errors
@@ -76,8 +76,8 @@ async def show_embedded_chat(request: Request, account_id: str, v: str = "") -> 
 
 def _show_form(request: Request, values: dict[str, Any], visitor: str) -> None:
     """Put the sheet of the form in the place of its version."""
-    version, known = values.pop("form_of")
-    values["form"] = version and show_chat_form(request, version, visitor, known=known)
+    account, version, known = values.pop("form_of")
+    values["form"] = version and draw_sheet(request, version, SheetReader(account, visitor, known))
 
 
 def _origins_of(tx: Tx, account_id: str) -> tuple[str, ...]:
@@ -107,7 +107,7 @@ def _chat_values(tx: Tx, account_id: str, visitor: str) -> dict[str, Any]:
     return {
         "account": {"id": account.id, "display_name": account.name, "handle": account.handle or None},
         "ad": _shown_ad(ad) if ad and ad.headline else None,
-        "form_of": (version, find_known(tx, account, visitor, version) if version else NOBODY),
+        "form_of": (account, version, find_known(tx, account, visitor, version) if version else NOBODY),
         "welcome": automatic.welcome or None,
         "questions": [each.ask for each in automatic.questions],
         "visitor_token": None,

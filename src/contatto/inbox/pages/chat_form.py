@@ -1,6 +1,6 @@
 """The instant form beside the customer's chat: its sheet in a language, and what the customer sends."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -9,15 +9,14 @@ from starlette.responses import HTMLResponse, Response
 from contatto.channels.model import ChannelAccount
 from contatto.forms.actions.records import find_published
 from contatto.forms.actions.submitting import Unanswered
-from contatto.forms.model import NOBODY, FormVerdict, FormVersion, Known, Submission
-from contatto.forms.rules.openings import check_opening, sign_opening
-from contatto.forms.rules.sheet import picture_path, show_sheet
-from contatto.forms.rules.words import accepted_languages, best_language
+from contatto.forms.model import FormVerdict, FormVersion, Known, Submission
+from contatto.forms.rules.openings import check_opening
 from contatto.inbox.actions.forms import find_known
 from contatto.inbox.actions.taking import ChatVisitor, GatheredForms, HandedIn
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.auth import admit_sender, chat_visitor
 from contatto.inbox.limits import ChatLimits
+from contatto.inbox.pages.sheets import OPENING_KEY, SheetReader, draw_sheet
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
@@ -28,10 +27,9 @@ from contatto.kit.limits import client_network
 from contatto.kit.numbers import read_number
 from contatto.kit.reading import UNREADABLE
 from contatto.ui.context import Context, context_of, part_of
+from contatto.ui.render import UNKEPT
 
 router = APIRouter(include_in_schema=False)
-OPENING_KEY: Final = "form-opening"
-"""The purpose under which the vault gives the signer of openings."""
 _BODY_LIMIT: Final = 32 * 1024
 _MOST_ANSWERS: Final = 100
 
@@ -51,24 +49,6 @@ class SentForm(msgspec.Struct):
 _sent: Final = msgspec.json.Decoder(SentForm)
 
 
-def show_chat_form(
-    request: Request, version: FormVersion, visitor: str, language: str = "", known: Known = NOBODY
-) -> dict[str, Any]:
-    """The sheet of a form for a visitor, in the wanted language or the one that their browser asks for.
-
-    ``known`` is left out where the address alone opens the form: a link may be passed on to somebody else.
-    """
-    context = context_of(request)
-    accepted = accepted_languages(request.headers.get("accept-language", ""))
-    asked = [language] if language else [translator_of(request).lang, *accepted]
-    chosen = best_language(version.content, asked)
-    now = context.clock.now()
-    signer = context.vault.signer(OPENING_KEY)
-    opening = sign_opening(version.number, visitor, int(now.timestamp()), signer)
-    sheet = show_sheet(version.content, chosen, version.number, opening, now, known)
-    return sheet | {"image": picture_path(version.business_id, version.content.image)}
-
-
 @router.get("/chat/{account_id}/form/{page_id}")
 async def show_form(request: Request, account_id: str, page_id: str, lang: str = "") -> HTMLResponse:
     """The sheet alone, in another language."""
@@ -80,14 +60,8 @@ async def show_form(request: Request, account_id: str, page_id: str, lang: str =
         return version, find_known(tx, account, visitor, version)
 
     version, known = await context.db.read(load)
-    form = show_chat_form(request, version, visitor, lang[:16], known)
-    values = {
-        "account": {"id": account.id, "display_name": account.name},
-        "form": form,
-        "preview": False,
-        "page_words": translator_for(form["language"]),
-    }
-    return context.pages.render(request, "forms/_sheet.html", values)
+    reader = SheetReader(account, visitor, known)
+    return HTMLResponse(draw_sheet(request, version, reader, lang).html, headers=UNKEPT)
 
 
 @router.post("/chat/{account_id}/form")

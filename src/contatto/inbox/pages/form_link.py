@@ -1,7 +1,7 @@
 """Forms that members send: into a thread, and the page that a link on a platform opens."""
 
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
 from starlette.responses import HTMLResponse, Response
@@ -24,17 +24,17 @@ from contatto.inbox.pages.chat_form import (
     answer_form,
     find_misopening,
     read_sent,
-    show_chat_form,
     submission_of,
 )
+from contatto.inbox.pages.sheets import SheetReader, draw_sheet
 from contatto.inbox.rules import FormLink
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import named_id, new_id
-from contatto.kit.languages import translator_for
 from contatto.leads.model.annotations import Actor
 from contatto.ui.context import Context, context_of, part_of
+from contatto.ui.render import UNKEPT
 
 router = APIRouter(include_in_schema=False)
 LINK_KEY = "form-link"
@@ -81,7 +81,11 @@ async def show_form_link(request: Request, token: str) -> HTMLResponse:
         return account, _published(tx, link.business_id, str(link.number))
 
     account, version = await context.db.read(load)
-    values = _sheet_values(request, account, version, token) | {"conversation_id": link.conversation_id}
+    values = {
+        "account": {"id": account.id, "display_name": account.name},
+        "form": draw_sheet(request, version, _reader(account, link, token)),
+        "conversation_id": link.conversation_id,
+    }
     return context.pages.render(request, "inbox/form.html", values)
 
 
@@ -98,22 +102,14 @@ async def show_linked_sheet(request: Request, token: str, page_id: str, lang: st
         return account, _published(tx, link.business_id, page_id)
 
     account, version = await context.db.read(load)
-    values = _sheet_values(request, account, version, token, lang[:16])
-    values["page_words"] = translator_for(values["form"]["language"])
-    return context.pages.render(request, "forms/_sheet.html", values)
+    return HTMLResponse(
+        draw_sheet(request, version, _reader(account, link, token), lang).html, headers=UNKEPT
+    )
 
 
-def _sheet_values(
-    request: Request, account: ChannelAccount, version: FormVersion, token: str, lang: str = ""
-) -> dict[str, Any]:
-    _, link = _open_link(request, token)
-    form = show_chat_form(request, version, link.conversation_id, lang)
-    return {
-        "account": {"id": account.id, "display_name": account.name},
-        "form": form,
-        "preview": False,
-        "base": f"/form/{token}",
-    }
+def _reader(account: ChannelAccount, link: FormLink, token: str) -> SheetReader:
+    """Whoever opens the link; they are shown no details, as it may be passed on to somebody else."""
+    return SheetReader(account, link.conversation_id, base=f"/form/{token}")
 
 
 @router.post("/form/{token}")
