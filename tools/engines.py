@@ -17,7 +17,7 @@ from tools import bootstrap
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".engines"
 NAMES = ("spark", "sail", "clickhouse")
-TESTS = "tests/measurement/test_engines_elsewhere.py"
+TESTS = ("tests/measurement/test_engines_elsewhere.py", "tests/delivery/test_engines_elsewhere.py")
 OLDEST_JAVA = 17
 JAVA_PACKAGES = ("openjdk-17-jre-headless", "openjdk-21-jre-headless", "openjdk-25-jre-headless")
 NO_JAVA = (
@@ -46,7 +46,7 @@ def run_tests(name: str) -> bool:
     os.environ["UV_PROJECT_ENVIRONMENT"] = str(environment)
     if bootstrap.main(["sync", "--locked", "--quiet", "--extra", name]) != 0:
         return False
-    command = [str(environment / "bin" / "python"), "-m", "pytest", "-q", "-W", "default", TESTS]
+    command = [str(environment / "bin" / "python"), "-m", "pytest", "-q", "-W", "default", *TESTS]
     variables = {**os.environ, "CONTATTO_ENGINE": name, "PYSPARK_PYTHON": command[0]}
     done = subprocess.run(command, cwd=ROOT, env=variables, check=False)
     print(f"engines: {name} took {time.monotonic() - started:.0f} s")

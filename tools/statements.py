@@ -1,19 +1,22 @@
-"""Emits the SQL of each engine from the one definition: `python -m tools.statements`."""
+"""Emits the SQL of each engine from the definitions: `python -m tools.statements`."""
 
 import sys
 from pathlib import Path
 
-from contatto.measurement.engines.definition import DIALECTS, emit_sql, statements
+from contatto.delivery.engines import definition as of_examples
+from contatto.measurement.engines import definition as of_winners
 
-FOLDER = Path(__file__).resolve().parent.parent / "src" / "contatto" / "measurement" / "engines" / "sql"
+FOLDER = Path(__file__).resolve().parent.parent / "src" / "contatto"
+DEFINITIONS = {"delivery": of_examples, "measurement": of_winners}
 
 
 def emitted() -> dict[str, str]:
-    """The text of every file under the folder of statements."""
+    """The text of every file of statements, by its path below the package."""
     return {
-        f"{dialect}/{name}.sql": emit_sql(expression, dialect)
-        for dialect in DIALECTS
-        for name, expression in statements().items()
+        f"{capability}/engines/sql/{dialect}/{name}.sql": definition.emit_sql(expression, dialect)
+        for capability, definition in DEFINITIONS.items()
+        for dialect in definition.DIALECTS
+        for name, expression in definition.statements().items()
     }
 
 

@@ -27,6 +27,7 @@ from contatto.crm.store.deliveries import crm_deliveries, has_held
 from contatto.crm.store.lead_states import list_lead_ids_in_state, list_states_of_leads
 from contatto.crm.store.targets import crm_targets, has_sweep
 from contatto.delivery.actions import charging, forgetting, lookalikes, signals, training, trials
+from contatto.delivery.actions.sealing import decision_sealing_job
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.auth import RecentCallers
 from contatto.delivery.store import ledger
@@ -356,9 +357,12 @@ def maintenance(settings: Settings) -> tuple[MaintenanceJob, ...]:
     folder = settings.sealed_folder
     if folder is None:
         return ()
-    sealing = measurement.sealing_job(folder, settings.seal_after_days)
-    dropping = measurement.dropping_job(folder, settings.hot_log_days, counting.counted_until)
-    return (sealing, dropping) if settings.hot_log_days else (sealing,)
+    jobs = [measurement.sealing_job(folder, settings.seal_after_days)]
+    if settings.hot_log_days:
+        jobs.append(measurement.dropping_job(folder, settings.hot_log_days, counting.counted_until))
+    if settings.decision_files_days:
+        jobs.append(decision_sealing_job(folder, settings.seal_after_days, settings.decision_files_days))
+    return tuple(jobs)
 
 
 def resources(db: Database, settings: Settings) -> Parts:

@@ -67,7 +67,7 @@ IMPERSONAL: Final = {
     # what delivery learns from; the log loses the person (delivery/test_forgetting.py)
     "delivery_log", "delivery_models", "delivery_states", "delivery_streams", "delivery_trials",
     # what marked chats say, by hashed pieces of words, and how many there are
-    "spam_weights", "judged_counts",
+    "spam_weights", "judged_counts", "decision_files", "forgotten_viewers",  # the latter until files forget
     # money and days of ad groups and accounts
     "delivery_grants", "delivery_promises", "balances", "balance_entries", "charged_days",
     # marketplaces: what operators and businesses share; viewers by a pseudonym, for two days

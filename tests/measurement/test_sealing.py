@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from contatto.cli.seal import check_sealed, seal_days
+from contatto.kit import parquet
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -107,7 +108,7 @@ def dies_after(work: Callable[..., object]) -> Callable[..., object]:
 
 
 STEPS = {
-    "before the file is on the disk": ("contatto.measurement.engines.sealing.sync", dies),
+    "before the file is on the disk": ("contatto.kit.parquet.sync", dies),
     "before it has its name": ("pathlib.Path.replace", dies),
     "after it has its name": ("pathlib.Path.replace", dies_after(Path.replace)),
     "before it is listed": ("contatto.measurement.engines.manifest.append_sealed_file", dies),
@@ -144,7 +145,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
 
     folder = tmp_path / "sealed"
     with monkeypatch.context() as patch:
-        patch.setattr(sealing, "sync", full)
+        patch.setattr(parquet, "sync", full)
         with pytest.raises(OSError, match=r"part-1\.parquet.*No space left"):
             seal_days(database, folder, DAYS)
     assert listed(database, folder) == []

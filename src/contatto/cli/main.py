@@ -33,7 +33,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "crm": LazyCommand("crm:commands", "Linked CRMs: link, ledger, pause, send again, verify connectors."),
     "keys": LazyCommand("keys:commands", "The secret keys: list, rotate, retire one that leaked."),
     "seal": LazyCommand(
-        "seal:seal_command", "Write days of touches, and all conversions, as sorted Parquet files."
+        "seal:seal_command", "Write days of touches and decisions, and conversions, as sorted Parquet files."
     ),
     "detect": LazyCommand("detect:detect_command", "Find contact details in messages."),
     "attribute": LazyCommand(

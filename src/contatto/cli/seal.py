@@ -1,4 +1,4 @@
-"""`contatto seal`: days of touches, and all conversions, as Parquet for analysts and clusters."""
+"""`contatto seal`: days of touches and decisions, and all conversions, as Parquet for analysts."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,8 +7,11 @@ import typer
 from rich.console import Console
 
 from contatto.cli.installation import open_installation
+from contatto.delivery.actions.sealing import decision_sealing_job
+from contatto.delivery.engines.decisions import check_decisions
+from contatto.delivery.store.files import list_decision_files
 from contatto.kit.db.database import Database
-from contatto.kit.maintenance import run_maintenance_job
+from contatto.kit.maintenance import MaintenanceJob, run_maintenance_job
 from contatto.measurement.actions import sealing_job
 from contatto.measurement.engines import manifest
 from contatto.measurement.engines.sealing import check_file
@@ -26,7 +29,7 @@ def seal_command(
     ] = None,
     check: Annotated[bool, typer.Option(help="Only see that every sealed file is as written.")] = False,
 ) -> None:
-    """Write days of touches, and all conversions, as sorted Parquet files. The worker does it by itself.
+    """Write days of touches and decisions, and all conversions, as sorted Parquet. The worker does so too.
 
     Whatever was interrupted is done again by the next run.
     """
@@ -37,6 +40,8 @@ def seal_command(
         else:
             target = folder or context.settings.sealed_dir or context.settings.data_dir / "sealed"
             seal_days(context.db, target.resolve(), days)
+            if kept_days := context.settings.decision_files_days:
+                seal_decisions(context.db, decision_sealing_job(target.resolve(), days, kept_days))
     except OSError as error:
         _err.print(str(error))
         raise typer.Exit(1) from error
@@ -55,13 +60,27 @@ def seal_days(db: Database, folder: Path, age_days: int) -> None:
             _out.print(f"{file.name}: {file.touches} touches")
 
 
+def seal_decisions(db: Database, job: MaintenanceJob) -> None:
+    """Do what files of decisions need, and say which are new."""
+    before = {file.name for file in db.read_now(list_decision_files)}
+    if run_maintenance_job(db, job) is None:
+        _out.print("Somebody else is sealing into this folder now.")
+        return
+    for file in db.read_now(list_decision_files):
+        if file.name not in before:
+            _out.print(f"{file.name}: {file.entries} entries")
+
+
 def check_sealed(db: Database) -> None:
     """See that every listed file is as it was written.
 
     Raises:
-        BrokenFile: at the first that is not.
+        OSError: at the first that is not.
     """
     files = db.read_now(manifest.list_sealed_files)
     for file in files:
         check_file(file)
-    _out.print(f"{len(files)} files are as they were written.")
+    of_decisions = db.read_now(list_decision_files)
+    for each in of_decisions:
+        check_decisions(each)
+    _out.print(f"{len(files) + len(of_decisions)} files are as they were written.")

@@ -131,10 +131,10 @@ class Settings(BaseSettings):
         "only the sealed files hold them. At least 30, since a window may have 28; 0 keeps all of them.",
     )
     decision_log_days: int = Field(
-        default=14,
-        ge=1,
-        le=90,
-        description="Days for which decisions about ads can be learned from, explained and made again.",
+        default=14, ge=1, le=90, description="Days for which decisions can be learned, explained, made again."
+    )
+    decision_files_days: int = Field(
+        default=90, ge=0, le=730, description="Days for which decisions are kept in sealed files; 0: in none."
     )
     views_per_viewer: int = Field(
         default=0, ge=0, description="Most views of an ad group by a consenting viewer in a day; 0: no limit."

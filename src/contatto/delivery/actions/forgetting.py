@@ -9,6 +9,7 @@ from contatto.audiences.actions import drop_viewers
 from contatto.delivery.actions.packing import encode_record, read_record
 from contatto.delivery.model.log import NOBODY, Record
 from contatto.delivery.rules.asking import OURS
+from contatto.delivery.store import files
 from contatto.delivery.store import log as entries
 from contatto.kit.db.tx import Tx
 from contatto.leads.model.erasing import Gone
@@ -23,7 +24,8 @@ def forget_viewers(tx: Tx, gone: Gone) -> set[str]:
 
     Persons are those who wrote, and the viewers of publishers that their taps showed them to be. Views and
     taps stay as entries of nobody; their decisions keep what they cost and which ads took part. Such a
-    decision cannot be made again, and where it was not learned yet it teaches nothing.
+    decision cannot be made again, and where it was not learned yet it teaches nothing. Files of decisions
+    forget them with the next sealing.
 
     Returns:
         No contact values: the log holds none.
@@ -44,6 +46,7 @@ def forget_viewers(tx: Tx, gone: Gone) -> set[str]:
         body = encode_record(without_viewer(read_record(each.body)))
         entries.record_body(tx, business_id, each.seq, body)
     entries.record_nobody(tx, business_id, persons | known_as)
+    files.append_forgotten(tx, business_id, persons | known_as)
     drop_viewers(tx, business_id, {UUID(viewer).bytes for viewer in known_as})
     return set()
 

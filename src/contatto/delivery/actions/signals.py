@@ -72,7 +72,11 @@ def _append(tx: Tx, of: ConversionKind, kind: EntryKind, some: Sequence[_Said]) 
         if earned:
             touched = entries.list_entries_of_touches(tx, business_id, set(earned.values()))
             said = [(each, touched.get(earned.get(each.subject_id, 0))) for each in mine]
-            made = [_entry(tx, kind, each, entry) for each, entry in said if entry and entry.nonce]
+            made = [
+                _entry(tx, kind, each.said, entry, found[each.subject_id].ts)
+                for each, entry in said
+                if entry and entry.nonce
+            ]
             if made:
                 entries.append_entries(tx, business_id, made)
                 credits = [(found[each.subject_id], entry) for each, entry in said if entry and entry.nonce]
@@ -81,6 +85,7 @@ def _append(tx: Tx, of: ConversionKind, kind: EntryKind, some: Sequence[_Said]) 
                 count_in_placements(tx, counted)
 
 
-def _entry(tx: Tx, kind: EntryKind, became: _Said, touched: Entry) -> entries.NewEntry:
-    body = msgspec.msgpack.encode(ViewerSaid(became.said))
+def _entry(tx: Tx, kind: EntryKind, said: str, touched: Entry, converted_ts: int) -> entries.NewEntry:
+    happened = converted_ts if kind in (EntryKind.CONVERSATION, EntryKind.LEAD) else 0
+    body = msgspec.msgpack.encode(ViewerSaid(said, happened))
     return entries.NewEntry(kind, micros(tx.now), touched.nonce, touched.ad_id, body=body)

@@ -40,6 +40,7 @@ from contatto.delivery.predict.replica import is_same, new_marketplace
 from contatto.delivery.predict.saving import Damaged, Different
 from contatto.delivery.store import log as entries
 from contatto.delivery.store import models
+from contatto.delivery.store.files import delete_forgotten_without_files
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger
@@ -275,4 +276,5 @@ def _entry_of(line: AdGroupLine | AdLine, ts: int) -> entries.NewEntry:
 
 def purge_log(tx: Tx, keep_days: int) -> int:
     """Delete some entries of the log that are older than so many days; say how many."""
+    delete_forgotten_without_files(tx)
     return entries.delete_old_entries(tx, micros(tx.now) - keep_days * models.DAY_US)

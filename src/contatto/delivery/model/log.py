@@ -34,7 +34,8 @@ class Entry:
     """Something that delivery learns from; ``seq`` counts the entries of a business without a gap.
 
     ``nonce`` is the impression that it is about (0: of none), ``touch_id`` and ``person_id`` are those of a
-    view or a click, ``body`` is what else is known of it. ``ts`` is in microseconds since 1970.
+    view or a click, ``body`` is what else is known of it. ``ts`` is in microseconds since 1970, and so is
+    ``arrived_ts``, when the log got it: nobody knew of it before.
     """
 
     business_id: str
@@ -46,6 +47,7 @@ class Entry:
     touch_id: int | None
     person_id: str | None
     body: bytes
+    arrived_ts: int = 0
 
 
 class Hurdle(StrEnum):
@@ -135,9 +137,13 @@ class Record(msgspec.Struct, array_like=True, gc=False):
 
 
 class ViewerSaid(msgspec.Struct, array_like=True, frozen=True):
-    """The body of what a viewer did after a click: a word of what it was."""
+    """The body of what a viewer did after a click: a word of what it was.
+
+    ``ts`` is when it happened, where the log was told later; 0 for the time of the entry.
+    """
 
     said: str = ""
+    ts: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,9 @@ streams = Table(
     Column("published_at", BigInteger, nullable=False, server_default="0"),
     Column("lease_by", String(36), nullable=False, server_default=""),
     Column("lease_until", BigInteger, nullable=False, server_default="0"),
+    Column("sealed_seq", BigInteger, nullable=False, server_default="0"),
 )
-"""How far the log of a business goes, how far it is learned and published, and by whom just now."""
+"""How far the log of a business goes, is learned, published and written to files, and who learns it now."""
 
 log = Table(
     "delivery_log",
@@ -51,6 +52,7 @@ log = Table(
     Column("touch_id", BigInteger),
     Column("person_id", String(36)),
     sealed("body"),
+    Column("arrived_ts", BigInteger, nullable=False, server_default="0"),
     Index("ix_delivery_log_nonce", "business_id", "nonce"),
     Index("ix_delivery_log_touch_id", "business_id", "touch_id"),
     Index("ix_delivery_log_person_id", "business_id", "person_id", "ad_id"),
@@ -74,6 +76,7 @@ class Stream:
     published_at: int
     lease_by: str
     lease_until: int
+    sealed_seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +100,14 @@ def append_entries(tx: Tx, business_id: str, entries: Sequence[NewEntry]) -> int
     """
     count = len(entries)
     values = {"business_id": business_id, "last_seq": count}
-    last = int(tx.execute(_count_on(tx.connection.dialect.name), values).scalar_one())
+    last, now = int(tx.execute(_count_on(tx.connection.dialect.name), values).scalar_one()), micros(tx.now)
     rows = [
         row_of(entry)
         | {
             "business_id": business_id,
             "seq": last - count + place + 1,
             "body": tx.vault.seal_bytes(entry.body, business_id),
+            "arrived_ts": now,
         }
         for place, entry in enumerate(entries)
     ]
@@ -239,6 +243,17 @@ def record_published(tx: Tx, business_id: str, through: int) -> None:
     """Note how far the newest model has learned a log."""
     mine = update(streams).where(streams.c.business_id == business_id)
     tx.execute(mine.values(published_seq=through, published_at=micros(tx.now)))
+
+
+def list_unsealed_streams(tx: Tx) -> list[Stream]:
+    """Logs that go further than their files."""
+    wanted = select(streams).where(streams.c.last_seq > streams.c.sealed_seq)
+    return tx.list(Stream, wanted.order_by(streams.c.business_id))
+
+
+def record_sealed(tx: Tx, business_id: str, through: int) -> None:
+    """Note how far a log is written to files."""
+    tx.execute(update(streams).where(streams.c.business_id == business_id).values(sealed_seq=through))
 
 
 def record_rolled_back(tx: Tx, business_id: str, through: int) -> None:

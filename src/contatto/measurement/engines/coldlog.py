@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, Final
 
-from contatto.measurement.engines.loading import create_table, load_rows
+from contatto.kit.parquet import create_table, load_rows
 from contatto.measurement.engines.manifest import ALL_DROPPED
 from contatto.measurement.engines.sealing import BrokenFile, check_file, check_size, path_of
 from contatto.measurement.model import SealedFile, Touch, TouchKind

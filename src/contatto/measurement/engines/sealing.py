@@ -6,9 +6,6 @@ again after a crash overwrites what was not listed. The columns are those of the
 engine can read the folder as it is.
 """
 
-import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,32 +13,38 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from contatto.measurement.engines.loading import create_table, load_rows
+from contatto.kit.parquet import Layout, digest_of, write_parquet
 from contatto.measurement.model import Attribution, ConversionKind, SealedFile, Touch, TouchKind
 
 CONVERSIONS: Final = "conversions/all.parquet"
-_TOUCHES: Final = {
-    "touch_id": "BIGINT",
-    "business_id": "VARCHAR",
-    "user_id": "VARCHAR",
-    "adgroup_id": "VARCHAR",
-    "ad_id": "VARCHAR",
-    "ad_account_id": "VARCHAR",
-    "click": "BIGINT",
-    "ts": "BIGINT",
-    "expires_ts": "BIGINT",
-    "day": "DATE",
-    "cost_micros": "BIGINT",
-    "country": "VARCHAR",
-}
-_CONVERSIONS: Final = {
-    "conversion_id": "BIGINT",
-    "business_id": "VARCHAR",
-    "user_id": "VARCHAR",
-    "lead": "BIGINT",
-    "ts": "BIGINT",
-    "day": "DATE",
-}
+_TOUCHES: Final = Layout(
+    {
+        "touch_id": "BIGINT",
+        "business_id": "VARCHAR",
+        "user_id": "VARCHAR",
+        "adgroup_id": "VARCHAR",
+        "ad_id": "VARCHAR",
+        "ad_account_id": "VARCHAR",
+        "click": "BIGINT",
+        "ts": "BIGINT",
+        "expires_ts": "BIGINT",
+        "day": "DATE",
+        "cost_micros": "BIGINT",
+        "country": "VARCHAR",
+    },
+    "business_id, user_id, ts, touch_id",
+)
+_CONVERSIONS: Final = Layout(
+    {
+        "conversion_id": "BIGINT",
+        "business_id": "VARCHAR",
+        "user_id": "VARCHAR",
+        "lead": "BIGINT",
+        "ts": "BIGINT",
+        "day": "DATE",
+    },
+    "business_id, ts",
+)
 
 
 class BrokenFile(OSError):
@@ -85,10 +88,10 @@ def write_part(
     held = _held_ids(before)
     rows = (_touch_row(touch) for touch in touches if touch.touch_id not in held)
     path = folder / name
-    count = _write_parquet(path, _TOUCHES, rows, "business_id, user_id, ts, touch_id")
+    count = write_parquet(path, _TOUCHES, rows)
     if not count:
         return None
-    return SealedFile(name, str(folder), day, part, count, path.stat().st_size, _digest(path))
+    return SealedFile(name, str(folder), day, part, count, path.stat().st_size, digest_of(path))
 
 
 def write_conversions(
@@ -98,7 +101,7 @@ def write_conversions(
 
     A conversion has a row for its person and one for each viewer that this person is: touches know either.
     """
-    _write_parquet(
+    write_parquet(
         folder / CONVERSIONS,
         _CONVERSIONS,
         (
@@ -106,7 +109,6 @@ def write_conversions(
             for kept in conversions
             for user_id in (kept.person_id, *seen_as.get(kept.person_id, ()))
         ),
-        "business_id, ts",
         keep_empty=True,
     )
 
@@ -118,7 +120,7 @@ def check_file(file: SealedFile) -> None:
         BrokenFile: it is gone, cut off, or changed.
     """
     check_size(file)
-    if _digest(path_of(file)) != file.sha256:
+    if digest_of(path_of(file)) != file.sha256:
         raise BrokenFile(file, "is not what was sealed")
 
 
@@ -155,47 +157,6 @@ def _held_ids(files: Sequence[SealedFile]) -> set[int]:
         found = import_module("duckdb").execute(query, [str(path_of(file))])
         held.update(touch_id for (touch_id,) in found.fetchall())
     return held
-
-
-def _write_parquet(
-    path: Path, columns: dict[str, str], rows: Iterable[object], order: str, *, keep_empty: bool = False
-) -> int:
-    """Write all rows and say how many; what a crash left under this name is replaced even by none."""
-    duckdb = import_module("duckdb")  # 27 MiB that a process which never seals does without
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".tmp")
-    try:
-        with tempfile.TemporaryDirectory(prefix="contatto-") as scratch, duckdb.connect() as db:
-            create_table(db, "sealed", columns)
-            load_rows(db, "sealed", columns, rows, Path(scratch))
-            count = int(db.execute("SELECT count(*) FROM sealed").fetchall()[0][0])
-            if not count and not keep_empty and not path.exists():
-                return 0
-            target = str(unfinished).replace("'", "''")
-            ordered = f"SELECT * FROM sealed ORDER BY {order}"
-            db.execute(f"COPY ({ordered}) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
-        sync(unfinished)
-        unfinished.replace(path)
-    except (duckdb.IOException, OSError) as error:
-        unfinished.unlink(missing_ok=True)
-        raise OSError(f"{path} could not be written: {error}") from error
-    for folder in (path.parent, path.parent.parent):
-        sync(folder)
-    return count
-
-
-def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _touch_row(touch: Touch) -> dict[str, object]:

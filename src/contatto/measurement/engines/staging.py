@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from contatto.kit.parquet import create_table, load_rows
 from contatto.measurement.engines.lines import LINE, Complaint, Events, Setup, Window
-from contatto.measurement.engines.loading import create_table, load_rows
 from contatto.measurement.engines.zones import zone_day
 
 if TYPE_CHECKING:

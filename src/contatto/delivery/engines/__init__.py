@@ -1,0 +1,1 @@
+"""Files of decisions, and what engines make of them."""
