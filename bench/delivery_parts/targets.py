@@ -47,6 +47,10 @@ def _lift(name: str) -> Callable[[Compared], float]:
     return lambda found: float(getattr(found.lifts[Arm.LEAD], name))
 
 
+def _shown(name: str) -> Callable[[Compared], float]:
+    return lambda found: float(getattr(found.shown_lifts, name))
+
+
 _MOST = math.inf
 _CONV, _OBS = Arm.CONVERSATION, Arm.ORACLE_OBS
 DEFAULT = (
@@ -64,6 +68,9 @@ DEFAULT = (
     Target("lookalike lift, best 1 %", "5.7", (5.0, _MOST), (6.0, _MOST), _lift("top_1")),
     Target("lookalike lift, best 5 %", "3.7", (3.3, _MOST), (4.0, _MOST), _lift("top_5")),
     Target("lookalike spam ratio, best 5 %", "1.25", (0, 1.3), (0, 1.0), _lift("spam")),
+    Target("lift shown / true, best 1 %", "", (0.8, 1.25), (0.9, 1.1), _shown("off_1")),
+    Target("lift shown / true, best 5 %", "", (0.8, 1.25), (0.9, 1.1), _shown("off_5")),
+    Target("ranges that hold the true lift", "", (0.65, 1), (0.75, 0.95), _shown("held")),
 )  # fmt: skip
 TENSION = (
     Target("cost per lead, Lead / Conv.", ".64", (0, 0.70), (0, 0.60), _ratio(_CONV, "cost_per_lead")),

@@ -31,7 +31,7 @@ from tests.delivery.learning import Market, add_market
 
 def test_the_best_hundredth_twentieth_or_tenth_is_taken_in_with_its_lift_over_all() -> None:
     scores = {f"v{number:04}": number / 1_000 for number in range(1, 1_001)}
-    found = {size: choose_alike(scores, size, ()) for size in LookalikeSize}
+    found = {size: choose_alike(scores, size, (), leads=10**9) for size in LookalikeSize}
     assert {size: len(each.viewers) for size, each in found.items()} == {
         LookalikeSize.NARROW: 10,
         LookalikeSize.BALANCED: 50,
@@ -45,6 +45,17 @@ def test_the_best_hundredth_twentieth_or_tenth_is_taken_in_with_its_lift_over_al
     assert lifts[0] > lifts[1] > 1.0
 
 
+def test_the_fewer_leads_the_scores_come_of_the_lower_and_the_wider_is_the_lift() -> None:
+    scores = {f"v{number:04}": number**3 / 1_000 for number in range(1, 1_001)}
+    found = [choose_alike(scores, LookalikeSize.NARROW, (), leads) for leads in (0, 5, 50, 10**9)]
+    lifts = [(each.low or 0.0, each.lift or 0.0, each.high or 0.0) for each in found]
+    assert all(1.0 <= low < lift < high for low, lift, high in lifts)
+    assert [lift for _, lift, _ in lifts] == sorted(lift for _, lift, _ in lifts)
+    wide = [high / low for low, _, high in lifts]
+    assert wide == sorted(wide, reverse=True)
+    assert len({each.viewers for each in found}) == 1
+
+
 def test_who_cannot_be_reached_or_is_of_the_source_is_not_taken_in() -> None:
     scores = {f"v{number:03}": float(number) for number in range(200)}
     left_out = {"v199", "v198"}
@@ -55,7 +66,7 @@ def test_who_cannot_be_reached_or_is_of_the_source_is_not_taken_in() -> None:
 
 def test_among_few_viewers_nobody_is_found() -> None:
     scores = {f"v{number}": 1.0 for number in range(lookalikes.LEAST_KNOWN - 1)}
-    assert choose_alike(scores, LookalikeSize.BROAD, ()) == Alike((), lookalikes.LEAST_KNOWN - 1, None)
+    assert choose_alike(scores, LookalikeSize.BROAD, ()) == Alike((), lookalikes.LEAST_KNOWN - 1)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +155,9 @@ def test_a_lookalike_takes_in_viewers_who_are_like_leads_and_are_none(market: Ma
     assert found is not None
     assert found.known == 36
     assert found.lift is not None
-    assert found.lift > 1.0
+    assert found.low is not None
+    assert found.high is not None
+    assert 1.0 <= found.low < found.lift < found.high
     assert find(market) == 0
     with_source = add_lookalike(market, include_source=True)
     market.clock.advance(hours=21)

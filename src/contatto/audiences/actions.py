@@ -167,9 +167,7 @@ def _change_members(tx: Tx, audience: Audience, action: FileAction, paths: Seque
     store.save_members(tx, audience, prints)
 
 
-def keep_lookalike(
-    tx: Tx, audience: Audience, prints: Sequence[Fingerprint], known: int, lift: float | None
-) -> None:
+def keep_lookalike(tx: Tx, audience: Audience, prints: Sequence[Fingerprint], told: Lookalike) -> None:
     """Put the members of a lookalike that were found in place of those before, if it is still there."""
     changed = replace(audience, updated_at=tx.now)
     if store.find_audience_by_number(tx, audience.business_id, audience.number) is None:
@@ -177,7 +175,7 @@ def keep_lookalike(
     store.delete_members(tx, audience)
     store.save_members(tx, audience, prints)
     store.record_audience(tx, changed)
-    store.save_lookalike(tx, Lookalike(audience.id, audience.business_id, tx.now, known, lift))
+    store.save_lookalike(tx, told)
 
 
 def drop_viewers(tx: Tx, business_id: str, prints: Collection[Fingerprint]) -> None:

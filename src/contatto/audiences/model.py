@@ -47,7 +47,8 @@ class Lookalike:
     """What the last search for the members of a lookalike told.
 
     ``known`` viewers could be reached; ``lift`` is how many times their mean chance of a good lead that of
-    the members is, None while nobody was found.
+    the members is, and in eight of ten cases it lies between ``low`` and ``high``. All are None while nobody
+    was found.
     """
 
     audience_id: str
@@ -55,6 +56,8 @@ class Lookalike:
     found_at: datetime
     known: int
     lift: float | None
+    low: float | None = None
+    high: float | None = None
 
 
 class AudienceState(StrEnum):

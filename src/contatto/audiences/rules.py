@@ -17,6 +17,7 @@ from contatto.audiences.model import (
     AudienceState,
     Fingerprint,
     ListKind,
+    Lookalike,
     LookalikeSize,
     LookalikeSpec,
 )
@@ -251,3 +252,10 @@ def source_number(audience: Audience) -> int | None:
         return None
     number = str(json.loads(audience.spec or "{}").get("source_audience_id", ""))
     return read_number(number)
+
+
+def span_of(found: Lookalike | None) -> tuple[float, float] | None:
+    """Between what the lift of a lookalike lies in eight of ten cases; None where that is not known."""
+    if found is None or found.low is None or found.high is None:
+        return None
+    return found.low, found.high

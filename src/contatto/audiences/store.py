@@ -69,6 +69,8 @@ lookalikes = Table(
     instant("found_at"),
     Column("known", Integer, nullable=False),
     Column("lift", Float),
+    Column("low", Float),
+    Column("high", Float),
 )
 """When the members of lookalikes were found, among how many viewers, and how much better they are."""
 
@@ -166,7 +168,7 @@ def count_members(tx: Tx, business_id: str, audience_ids: Iterable[str]) -> dict
 def save_lookalike(tx: Tx, found: Lookalike) -> None:
     """Put what a search told in place of what the one before did."""
     row = row_of(found)
-    changed = {name: row[name] for name in ("found_at", "known", "lift")}
+    changed = {name: row[name] for name in ("found_at", "known", "lift", "low", "high")}
     tx.execute(tx.upsert(lookalikes).on_conflict_do_update(index_elements=["audience_id"], set_=changed), row)
 
 

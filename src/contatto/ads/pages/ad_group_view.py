@@ -15,6 +15,7 @@ from contatto.ads.rules.names import tell_apart
 from contatto.ads.rules.settings import least_budget_micros
 from contatto.ads.rules.typed import AdGroupForm
 from contatto.audiences.model import AudienceKind
+from contatto.audiences.rules import span_of
 from contatto.audiences.store import count_members, list_audiences, list_lookalikes
 from contatto.capture import store as switches
 from contatto.channels import store as channels
@@ -82,6 +83,7 @@ def load_choices(tx: Tx, campaign: Campaign, account: AdAccount) -> dict[str, An
                 "kind": KINDS[one.kind],
                 "members": members.get(one.id, 0),
                 "lift": searched[one.id].lift if one.id in searched else None,
+                "span": span_of(searched.get(one.id)),
             }
             for one in found
         ],

@@ -10,7 +10,7 @@ from uuid import UUID
 from contatto.ads.model import AdGroup
 from contatto.ads.store.live import list_live_ads
 from contatto.audiences.actions import keep_lookalike
-from contatto.audiences.model import Audience, AudienceKind, Fingerprint
+from contatto.audiences.model import Audience, AudienceKind, Fingerprint, Lookalike
 from contatto.audiences.rules import conversion_of, lookalike_of, source_number
 from contatto.audiences.store import find_audience_by_number, list_due_lookalikes
 from contatto.delivery.actions.packing import read_record
@@ -66,7 +66,10 @@ def _by_account(audiences: Sequence[Audience]) -> list[list[Audience]]:
 def _keep(tx: Tx, found: Sequence[tuple[Audience, Alike]]) -> None:
     for audience, alike in found:
         prints = [print_of(viewer) for viewer in alike.viewers]
-        keep_lookalike(tx, audience, prints, alike.known, alike.lift)
+        told = Lookalike(
+            audience.id, audience.business_id, tx.now, alike.known, alike.lift, alike.low, alike.high
+        )
+        keep_lookalike(tx, audience, prints, told)
 
 
 def print_of(viewer: str) -> Fingerprint:
@@ -102,7 +105,8 @@ def find_alike(tx: Tx, audiences: Sequence[Audience]) -> list[tuple[Audience, Al
             for viewer, last in viewers.items()
             if wanted.takes(last.country, str((last.features or {}).get(DEVICE, "")))
         }
-        found.append((audience, choose_alike(able, spec.size, left_out)))
+        leads = sum(_leads_of(learning.marketplace, group) for group in aimed)
+        found.append((audience, choose_alike(able, spec.size, left_out, leads)))
     return found
 
 
@@ -126,6 +130,12 @@ def list_known_viewers(tx: Tx, business_id: str) -> dict[str, Candidate]:
             break
         before = latest[-1].seq
     return known
+
+
+def _leads_of(marketplace: Marketplace, group: AdGroup) -> int:
+    groups = marketplace.market.groups
+    place = groups.by_id.get(str(group.number))
+    return 0 if place is None else groups.groups[place].leads
 
 
 def _score(marketplace: Marketplace, group: AdGroup, viewers: Mapping[str, Candidate]) -> list[float]:

@@ -12,9 +12,11 @@ from contatto.simulator.worlds.engine import Engine
 from contatto.simulator.worlds.lines import Play, run_of
 from contatto.simulator.worlds.lookalike import (
     Lifts,
+    ShownLifts,
     first_leads,
     known_worth,
     measure_lifts,
+    measure_shown,
     rank_by_lines,
     rank_by_worth,
     true_worth,
@@ -55,6 +57,7 @@ class Compared:
     figures: dict[Arm, Figures] = field(default_factory=dict)
     faults: dict[Arm, dict[str, int]] = field(default_factory=dict)
     lifts: dict[Arm, Lifts] = field(default_factory=dict)
+    shown_lifts: ShownLifts | None = None
     requests_per_s: dict[Arm, float] = field(default_factory=dict)
 
 
@@ -101,4 +104,5 @@ def _play_engine(world: World, arm: Arm, engine: Engine, found: Compared, on_day
             Arm.ORACLE_OBS: rank_by_worth(known_worth(world, last, game.past)),
             Arm.ORACLE: rank_by_worth(true_worth(world, last)),
         }
+        found.shown_lifts = measure_shown(game)
         found.lifts = {who: measure_lifts(world, seeds, rank) for who, rank in ranks.items()}

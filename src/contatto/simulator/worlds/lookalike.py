@@ -1,11 +1,13 @@
 """How much better than the average those are whom a player finds most like the first leads of an ad group."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
+from contatto.delivery.rules.lookalikes import SHARES, choose_alike
 from contatto.simulator.worlds.lines import Play
 from contatto.simulator.worlds.model import DAY, STARTS_TS, Floats, Ints, Known, Past, World
 from contatto.simulator.worlds.stream import sigmoid
@@ -90,14 +92,14 @@ def first_leads(play: Play, most: int = SEEDS) -> dict[int, list[int]]:
     return {group: who for group, who in sorted(found.items()) if len(who) >= most}
 
 
-def rank_by_lines(play: Play) -> Rank:
-    """What the player of a run answers when it is asked."""
+def rank_by_lines(play: Play, ask: str = "rank") -> Rank:
+    """What the player of a run answers when it is asked; ``ask`` tells questions on one ad group apart."""
     world = play.world
 
     def rank(group: int, seeds: Ints, candidates: Ints) -> Floats:
         line: dict[str, Any] = {
             "type": "rank",
-            "ask_id": f"rank{group}",
+            "ask_id": f"{ask}{group}",
             "ts": STARTS_TS + world.days * DAY,
             "advertiser_id": world.advertisers[world.groups[group].advertiser],
             "adgroup_id": world.groups[group].id,
@@ -120,3 +122,43 @@ def rank_by_lines(play: Play) -> Rank:
 def rank_by_worth(worth: Worth) -> Rank:
     """Whoever knows what viewers are worth ranks by that."""
     return lambda group, seeds, candidates: np.asarray(worth.lead[candidates, group], float)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownLifts:
+    """How far the lifts that delivery shows are from the true ones, over all ad groups that run.
+
+    ``off_1`` and so on are the shown over the true one of the best 1, 5 and 10 in a hundred, as geometric
+    means; ``held`` is the share of the ranges that hold the true one, of which eight of ten should.
+    """
+
+    off_1: float
+    off_5: float
+    off_10: float
+    held: float
+
+
+def measure_shown(play: Play) -> ShownLifts:
+    """Let delivery make lookalikes of each ad group, as it does in service."""
+    world, rank = play.world, rank_by_lines(play, "shown")
+    worth, off, held = true_worth(world, world.days - 1), [], []
+    for group in range(len(world.groups)):
+        leads = len(play.leads_of.get(group, ()))
+        countries = [world.countries.index(name) for name in world.groups[group].countries]
+        candidates = np.flatnonzero(np.isin(world.viewer_country, countries))
+        names = {f"{who:09}": who for who in candidates.tolist()}
+        scores = dict(zip(names, rank(group, np.zeros(0, np.int64), candidates).tolist(), strict=True))
+        lead, row = worth.lead[:, group], []
+        for size in SHARES:
+            found = choose_alike(scores, size, (), leads)
+            if found.lift is None or found.low is None or found.high is None:
+                break
+            true = float(lead[[names[name] for name in found.viewers]].mean() / lead[candidates].mean())
+            row.append(math.log(found.lift / true))
+            held.append(found.low <= true <= found.high)
+        if len(row) == len(SHARES):
+            off.append(row)
+    if not off:
+        return ShownLifts(*([float("nan")] * 4))
+    first, fifth, tenth = np.exp(np.mean(off, 0)).tolist()
+    return ShownLifts(first, fifth, tenth, float(np.mean(held)))
