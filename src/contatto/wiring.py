@@ -73,7 +73,7 @@ from contatto.kit.outbound.steps import expire_requests
 from contatto.kit.parts import Parts
 from contatto.kit.settings import Settings
 from contatto.kit.turns import Turns
-from contatto.kit.work import PeriodicCount, PeriodicJob, QueuedWork
+from contatto.kit.work import PeriodicCount, PeriodicJob, PeriodicStudy, QueuedWork
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import import_drafts, jobs, points, scoring
 from contatto.leads.model.events import (
@@ -302,16 +302,16 @@ def outbound_kinds(settings: Settings) -> dict[str, OutboundKind]:
 
 def periodic_jobs(
     settings: Settings, kinds: Mapping[str, OutboundKind]
-) -> tuple[PeriodicJob | PeriodicCount, ...]:
+) -> tuple[PeriodicJob | PeriodicCount | PeriodicStudy, ...]:
     """Work by the clock."""
     counter, trainer = counting.DayCounter(), training.Trainer(settings.decision_log_days)
-    sender, scorer, finder = reviewing.Sender(), scoring.LeadScorer(), lookalikes.LookalikeFinder()
+    sender, finder = reviewing.Sender(), lookalikes.LookalikeFinder()
     mail_alerts = partial(telling.mail_due_alerts, base_url=settings.base_url, sends_mail=settings.sends_mail)
     return (
         PeriodicCount(10.0, counter.start_over, counter.read_next),
         PeriodicCount(2.0, trainer.start_over, trainer.read_next),
         PeriodicCount(3.0, sender.start_over, sender.read_next),
-        PeriodicCount(86_400.0, scorer.start_over, scorer.read_next),
+        scoring.scoring_study(),
         PeriodicCount(600.0, finder.start_over, finder.read_next),
         PeriodicJob(3600.0, purge_admission_codes),
         PeriodicJob(3600.0, purge_sightings),

@@ -1,57 +1,28 @@
 """Scores of leads: learned from what became of others, with reasons, as a filter, an order and a column."""
 
-import random
+import asyncio
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from contatto.capture.model import Field
+from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
-from contatto.leads.actions.scoring import LeadScorer
+from contatto.leads.actions.scoring import scoring_study
 from contatto.leads.actions.statuses import change_lead_status
 from contatto.leads.model.leads import Lead, LeadStatus
-from contatto.leads.model.scores import LeadScore, ScoredLead
+from contatto.leads.model.scores import LeadModel, LeadScore
+from contatto.leads.rules.drift import Correction
 from contatto.leads.rules.filters import LeadFilter, Look, read_filter, write_filter
-from contatto.leads.rules.scoring import BANDS, ENOUGH, ScoreBand, explain_reasons, score_leads
+from contatto.leads.rules.scoring import BANDS, ENOUGH, ScoreBand
 from contatto.leads.store import listing, scores
+from contatto.leads.store.models import find_lead_model, save_lead_model
 from tests import make
 from tests.journeys.running import running_house
-
-
-def played(chance: random.Random, count: int) -> list[ScoredLead]:
-    """Leads of two ads, of which one brings good ones, by a form that tells nothing."""
-    found = []
-    for number in range(count):
-        ad, form = chance.choice("xy"), chance.choice(("f:1", "f:2"))
-        is_good = chance.random() < (0.8 if ad == "x" else 0.2)
-        found.append(ScoredLead(str(number), (f"a:{ad}", form, "o:chat"), is_good))
-    return found
-
-
-def test_what_brings_good_leads_is_found_and_told() -> None:
-    known = played(random.Random(3), 400)  # noqa: S311 — seeded
-    asked = [ScoredLead(f"new {ad}", (f"a:{ad}", "f:1", "o:chat"), None) for ad in "xy"]
-    found = score_leads([*known, *asked])
-    good, bad = found["new x"], found["new y"]
-    assert 70 <= good[0] <= 90
-    assert 10 <= bad[0] <= 30
-    assert (good[1][0], bad[1][0]) == ("+a:x", "-a:y")
-    assert explain_reasons(good[1])[0] == (True, "The ad")
-    assert all(len(reasons) <= 3 for _, reasons in found.values())
-    assert score_leads([*known, *asked]) == found
-
-
-def test_with_too_few_outcomes_nobody_is_scored() -> None:
-    some = [ScoredLead(str(number), ("o:chat",), number < ENOUGH) for number in range(2 * ENOUGH - 1)]
-    assert score_leads(some) == {}
-    assert score_leads([]) == {}
-    assert score_leads([*some, ScoredLead("one more", ("o:chat",), None)]) == {}
-    assert set(score_leads([*some, ScoredLead("one more", ("o:chat",), False)])) == {
-        *(each.lead_id for each in some), "one more"
-    }  # fmt: skip
 
 
 def test_bands_share_all_scores_and_a_filter_reads_them_back() -> None:
@@ -76,10 +47,23 @@ def add(database: Database, business_id: str, number: int, field: str, status: L
 
     lead = database.write_now(work)
     if status is not None:
-        database.write_now(
-            lambda tx: change_lead_status(tx, business_id, lead.id, lead.status, status, "Owner")
-        )
+        change_status(database, business_id, lead, status)
     return lead
+
+
+def change_status(database: Database, business_id: str, lead: Lead, status: LeadStatus) -> None:
+    database.write_now(lambda tx: change_lead_status(tx, business_id, lead.id, lead.status, status, "Owner"))
+
+
+def score_of(database: Database, business_id: str, lead: Lead) -> LeadScore:
+    found = database.read_now(lambda tx: scores.find_score(tx, business_id, lead.id))
+    assert found is not None
+    return found
+
+
+def scored_all(database: Database) -> int:
+    """A round over all businesses, with the process that learns."""
+    return asyncio.run(scoring_study().run(database))
 
 
 def test_leads_are_scored_each_night_and_listed_by_it(database: Database, business_id: str) -> None:
@@ -89,17 +73,17 @@ def test_leads_are_scored_each_night_and_listed_by_it(database: Database, busine
         add(database, business_id, number, "phone" if is_good else "email", status)
     good = add(database, business_id, 901, "phone", None)
     bad = add(database, business_id, 902, "email", None)
-    scorer = LeadScorer()
-    scorer.start_over()
-    keep = database.read_now(scorer.read_next)
-    assert keep is not None
-    database.write_now(keep)
-    assert database.read_now(scorer.read_next) is None
+    assert scored_all(database) == 1
     found = database.read_now(lambda tx: scores.list_scores(tx, business_id, {good.id, bad.id}))
     assert found[good.id] > 70 > 30 > found[bad.id]
     scored = database.read_now(lambda tx: scores.find_score(tx, business_id, good.id))
     assert scored is not None
+    assert scored.reasons is not None
     assert "+h:phone" in scored.reasons
+    model = database.read_now(lambda tx: find_lead_model(tx, business_id))
+    assert model is not None
+    assert (model.outcomes, model.share) == (2 * ENOUGH, 0.0)
+    assert scored_all(database) == 0, "nothing is new"
 
     def listed(wanted: LeadFilter, sort: str) -> list[str]:
         page = database.read_now(lambda tx: listing.list_leads(tx, business_id, wanted, sort))
@@ -115,13 +99,78 @@ def test_leads_are_scored_each_night_and_listed_by_it(database: Database, busine
     assert [lead.id for lead in page] == [bad.id, good.id]
 
 
+def test_a_new_lead_is_scored_within_the_hour_and_outcomes_correct_the_model(
+    database: Database, business_id: str, clock: FixedClock
+) -> None:
+    for number in range(2 * ENOUGH):
+        status = LeadStatus.QUALIFIED if number % 2 else LeadStatus.UNQUALIFIED
+        add(database, business_id, number, "phone", status)
+    waits = add(database, business_id, 901, "phone", None)
+    assert scored_all(database) == 1
+    before = score_of(database, business_id, waits)
+    learned = database.read_now(lambda tx: find_lead_model(tx, business_id))
+    fresh = add(database, business_id, 902, "phone", None)
+    change_status(database, business_id, waits, LeadStatus.UNQUALIFIED)
+    assert scored_all(database) == 1
+    after = score_of(database, business_id, waits)
+    assert (before.is_counted, after.is_counted) == (False, True)
+    assert (after.log_odds, after.reasons) == (before.log_odds, before.reasons), (
+        "said once, by the same model"
+    )
+    assert score_of(database, business_id, fresh).score <= before.score
+    model = database.read_now(lambda tx: find_lead_model(tx, business_id))
+    assert learned is not None
+    assert model is not None
+    assert (model.body, model.learned_at) == (learned.body, learned.learned_at)
+    assert model.correction != learned.correction
+    assert scored_all(database) == 0
+    clock.advance(days=1)
+    assert scored_all(database) == 1
+    anew = database.read_now(lambda tx: find_lead_model(tx, business_id))
+    assert anew is not None
+    assert anew.outcomes == model.outcomes + 1
+
+
+def test_a_model_that_cannot_be_read_is_learned_anew(database: Database, business_id: str) -> None:
+    for number in range(2 * ENOUGH):
+        status = LeadStatus.QUALIFIED if number % 2 else LeadStatus.UNQUALIFIED
+        add(database, business_id, number, "phone" if number % 2 else "email", status)
+    broken = LeadModel(business_id, make.NOON, 1, 0.5, 0.1, msgspec.json.encode(Correction()), b"half a mod")
+    database.write_now(partial(save_lead_model, model=broken))
+    assert scored_all(database) == 1
+    model = database.read_now(lambda tx: find_lead_model(tx, business_id))
+    assert model is not None
+    assert model.body != broken.body
+
+
+def test_one_business_teaches_no_other(database: Database, business_id: str) -> None:
+    other = str(database.write_now(make.business).id)
+    for number in range(2 * ENOUGH):
+        status = LeadStatus.QUALIFIED if number % 2 else LeadStatus.UNQUALIFIED
+        add(database, business_id, number, "phone", status)
+    stranger = add(database, other, 1, "phone", None)
+    assert scored_all(database) == 1
+    assert database.read_now(lambda tx: find_lead_model(tx, other)) is None
+    assert database.read_now(lambda tx: scores.list_scores(tx, other, {stranger.id})) == {}
+
+
 def test_a_new_score_takes_the_place_of_the_old_one(database: Database, business_id: str) -> None:
-    lead_id = new_id()
-    for score in (20, 80):
-        kept = LeadScore(business_id, lead_id, score, ("+a:x",), make.NOON)
+    lead_id = add(database, business_id, 1, "phone", None).id
+    for score, reasons in ((20, ("+a:x",)), (80, ("-a:x",)), (60, None)):
+        kept = LeadScore(business_id, lead_id, score, reasons, make.NOON, 0.5, is_counted=False)
         database.write_now(partial(scores.save_scores, scores=[kept]))
-    assert database.read_now(lambda tx: scores.list_scores(tx, business_id, {lead_id})) == {lead_id: 80}
+    assert database.read_now(lambda tx: scores.list_scores(tx, business_id, {lead_id})) == {lead_id: 60}
     assert database.read_now(lambda tx: scores.list_scores(tx, new_id(), {lead_id})) == {}
+    found = database.read_now(lambda tx: scores.find_score(tx, business_id, lead_id))
+    assert found is not None
+    assert found.reasons == ("-a:x",)
+
+
+def test_a_lead_that_is_gone_meanwhile_gets_no_score(database: Database, business_id: str) -> None:
+    lead_id = new_id()
+    kept = LeadScore(business_id, lead_id, 20, ("+a:x",), make.NOON, 0.5, is_counted=False)
+    database.write_now(partial(scores.save_scores, scores=[kept]))
+    assert database.read_now(lambda tx: scores.list_scores(tx, business_id, {lead_id})) == {}
 
 
 def test_the_page_of_a_lead_and_the_list_show_its_score_with_reasons(tmp_path: Path) -> None:
@@ -131,7 +180,8 @@ def test_the_page_of_a_lead_and_the_list_show_its_score_with_reasons(tmp_path: P
         def keep(tx: Tx) -> Lead:
             lead = make.lead(tx, house.business_id)
             reasons = ("+h:phone", "-a:x")
-            scores.save_scores(tx, [LeadScore(house.business_id, lead.id, 83, reasons, tx.now)])
+            kept = LeadScore(house.business_id, lead.id, 83, reasons, tx.now, 1.5, is_counted=False)
+            scores.save_scores(tx, [kept])
             return lead
 
         lead = house.context.db.write_now(keep)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO, Any, Final
@@ -21,7 +22,7 @@ from typing import IO, Any, Final
 import msgspec
 
 from contatto.kit import confined_child, errors
-from contatto.kit.confined_child import DONE, REFUSED, Work, read_part, write_part
+from contatto.kit.confined_child import DONE, PROCESSOR_S, REFUSED, Work, read_part, write_part
 from contatto.kit.errors import Refused
 from contatto.kit.log import logger
 
@@ -40,11 +41,20 @@ class Confined:
     Args:
         most: how many work at the same time, whatever they work on.
         clock_s: seconds after which a piece of work is ended.
+        processor_s: seconds of processor time after which it is.
+        needs: modules that a child loads before it works, if it can; work finds no file that it could load.
     """
 
-    def __init__(self, most: int = 2, clock_s: float = CLOCK_S) -> None:
+    def __init__(
+        self,
+        most: int = 2,
+        clock_s: float = CLOCK_S,
+        processor_s: int = PROCESSOR_S,
+        needs: Sequence[str] = (),
+    ) -> None:
         self.most = most
         self._clock_s = clock_s
+        self._told = (str(processor_s), *needs)
         self._threads = ThreadPoolExecutor(most, "confined")
         self._idle: defaultdict[str, list[_Child]] = defaultdict(list)
         self._busy: set[_Child] = set()
@@ -100,7 +110,7 @@ class Confined:
         if child is not None and not child.is_alive:
             child.end()
             child = None
-        child = child or _Child(name)
+        child = child or _Child(name, *self._told)
         with self._lock:
             self._busy.add(child)
         return child
@@ -117,10 +127,10 @@ class Confined:
 class _Child:
     """A child process, as its parent sees it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, *told: str) -> None:
         kept = {key: os.environ[key] for key in ("SYSTEMROOT",) if key in os.environ}
         self._process = subprocess.Popen(  # noqa: S603  # our own interpreter with a module of ours
-            [sys.executable, "-I", "-m", confined_child.__name__, name],
+            [sys.executable, "-I", "-m", confined_child.__name__, *told],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -22,6 +22,7 @@ type Work = Callable[[bytes], bytes]
 MEMORY_BYTES: Final = 320 * 1024 * 1024
 """Memory that a piece of work may take beyond what its modules take."""
 PROCESSOR_S: Final = 5
+"""Seconds of processor time, unless the pool says otherwise."""
 ANSWER_LIMIT: Final = 64 * 1024 * 1024
 DONE, REFUSED, BROKEN = 0, 1, 2
 _NICE: Final = 5
@@ -56,8 +57,11 @@ def _exactly(back: IO[bytes], size: int) -> bytes:
     return found
 
 
-def _serve(name: str) -> None:
+def _serve(name: str, processor_s: str = str(PROCESSOR_S), *needs: str) -> None:
     """Do what the server sends, until its end of the pipe is closed."""
+    for module in needs:
+        with suppress(ImportError, OSError):  # the work sees by itself that it is not there
+            importlib.import_module(module)
     to, back = sys.stdout.buffer, sys.stdin.buffer
     module, _, function = name.partition(":")
     work: Work = getattr(importlib.import_module(module), function)
@@ -66,7 +70,7 @@ def _serve(name: str) -> None:
             _, raw = read_part(back)
         except EOFError:
             return
-        write_part(to, *_apart(work, raw))
+        write_part(to, *_apart(work, raw, int(processor_s)))
 
 
 def _answer(work: Work, raw: bytes) -> tuple[int, bytes]:
@@ -81,12 +85,12 @@ def _answer(work: Work, raw: bytes) -> tuple[int, bytes]:
 if sys.platform == "linux":
     import resource
 
-    def _apart(work: Work, raw: bytes) -> tuple[int, bytes]:
+    def _apart(work: Work, raw: bytes, processor_s: int) -> tuple[int, bytes]:
         """The answer of a process that does this alone: who takes it over gets nothing of the next."""
         found, told = os.pipe()
         child = os.fork()
         if not child:
-            _work_and_end(work, raw, told)
+            _work_and_end(work, raw, told, processor_s)
         os.close(told)
         with open(found, "rb") as back:  # noqa: PTH123  # it is no path
             try:
@@ -97,18 +101,18 @@ if sys.platform == "linux":
         os.waitpid(child, 0)
         return answer
 
-    def _work_and_end(work: Work, raw: bytes, told: int) -> NoReturn:
+    def _work_and_end(work: Work, raw: bytes, told: int, processor_s: int) -> NoReturn:
         try:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(told, 1)
             os.closerange(3, _MOST_FILES)
-            _lock_in()
+            _lock_in(processor_s)
             with open(1, "wb", closefd=False) as to:  # it is no path
                 write_part(to, *_answer(work, raw))
         finally:
             os._exit(0)
 
-    def _lock_in() -> None:
+    def _lock_in(processor_s: int) -> None:
         """Take from this process, for good, all that the work does not need."""
         os.nice(_NICE)
         with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123
@@ -117,7 +121,7 @@ if sys.platform == "linux":
             taken = int(state.read().split()[0]) * resource.getpagesize()
         for name, most in (
             (resource.RLIMIT_AS, taken + MEMORY_BYTES),
-            (resource.RLIMIT_CPU, PROCESSOR_S),
+            (resource.RLIMIT_CPU, processor_s),
             (resource.RLIMIT_FSIZE, 0),
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_NPROC, 0),
@@ -128,9 +132,11 @@ if sys.platform == "linux":
             resource.setrlimit(name, (limit, limit))
 
 else:
-    _apart = _answer
+
+    def _apart(work: Work, raw: bytes, processor_s: int) -> tuple[int, bytes]:
+        return _answer(work, raw)
 
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt, BrokenPipeError):
-        _serve(sys.argv[1])
+        _serve(*sys.argv[1:])

@@ -15,7 +15,7 @@ from contatto.kit.making import Making
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.parts import Parts
 from contatto.kit.settings import Settings
-from contatto.kit.work import PeriodicCount, PeriodicJob, QueuedWork
+from contatto.kit.work import PeriodicCount, PeriodicJob, PeriodicStudy, QueuedWork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,6 @@ class Installation:
     queued_work: Callable[[int], tuple[QueuedWork, ...]]
     makings: tuple[Making[Any], ...]
     outbound: Mapping[str, OutboundKind]
-    periodic_jobs: Callable[[], tuple[PeriodicJob | PeriodicCount, ...]]
+    periodic_jobs: Callable[[], tuple[PeriodicJob | PeriodicCount | PeriodicStudy, ...]]
     maintenance: tuple[MaintenanceJob, ...]
     resources: Callable[[Database, Settings], Parts]

@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
+from contatto.kit.confined import Confined, Overworked
+from contatto.kit.confined_child import Work as Thought
 from contatto.kit.db.changes import Tables
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
@@ -84,6 +87,49 @@ class PeriodicCount:
         while (record := await db.read_long(self.read_next)) is not None:
             await db.write(record, in_background=True)
             done += 1
+        return done
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A piece of long thinking: bytes for the process that does it, and what keeps its answer."""
+
+    raw: bytes
+    keep: Callable[[bytes, Tx], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodicStudy:
+    """Work by the clock that reads, has a process of its own think for long, and writes little.
+
+    Args:
+        every_s: seconds between two runs.
+        start: before each run.
+        read_next: read for the next piece of work; None when nothing is left.
+        think: what the process does, a function at the top of its module.
+        confined: makes the pool of one process, which ends after each run.
+    """
+
+    every_s: float
+    start: Callable[[], None]
+    read_next: Callable[[Tx], Study | None]
+    think: Thought
+    confined: Callable[[], Confined]
+
+    async def run(self, db: Database) -> int:
+        """Do it to its end; say how many pieces that were. A piece that breaks is left for the next run."""
+        self.start()
+        done, confined = 0, self.confined()
+        try:
+            while (study := await db.read_long(self.read_next)) is not None:
+                try:
+                    answer = await confined.run(self.think, study.raw)
+                except Overworked:  # the pool has written it down
+                    continue
+                await db.write(partial(study.keep, answer), in_background=True)
+                done += 1
+        finally:
+            await asyncio.to_thread(confined.close)
         return done
 
 

@@ -228,7 +228,7 @@ def _detail(tx: Tx, lead: Lead, words: Translator, *, sees_looks: bool) -> Detai
             for twin in listing.list_twins(tx, business_id, [lead.id])
         ],
         score=scored.score if scored else None,
-        reasons=explain_reasons(scored.reasons) if scored else [],
+        reasons=explain_reasons(scored.reasons or ()) if scored else [],
     )
 
 

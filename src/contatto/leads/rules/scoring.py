@@ -1,24 +1,13 @@
-"""How good leads are expected to become, learned from what became of others, as a pure function.
+"""Scores as people see them: their bands, and their reasons, which are what adds most to the log-odds."""
 
-Theory. A lead is a set of words: where it came from, how the person can be reached, their country, form and
-consent, the ad and ad group that earned it, and the chat. Good is who is qualified or converted, bad who is
-unqualified; all others are asked about. The weights are those of a logistic regression (see `kit/logistic`).
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
-import numpy as np
-
 from contatto.kit.i18n import N_
-from contatto.kit.logistic import chance_of, fit_logistic
-from contatto.leads.model.scores import ScoredLead
 
 ENOUGH: Final = 20
 """So many good and so many bad leads there must be before any is scored."""
-_SPREAD: Final = 0.5
-_ROUNDS: Final = 20
 _LEAST: Final = 0.1
 """A sign that moves the log-odds by less is no reason."""
 _MOST: Final = 3
@@ -47,35 +36,41 @@ REASONS: Final = {
     "a": N_("The ad"),
     "g": N_("The ad group"),
     "p": N_("The chat account"),
+    "v": N_("Whether the ad was tapped or seen"),
+    "w": N_("When it came"),
+    "d": N_("How long after the ad"),
+    "t": N_("What the chat looks like"),
 }
 """What a sign is, by the letter before its value."""
 
 
-def score_leads(some: Sequence[ScoredLead]) -> dict[str, tuple[int, tuple[str, ...]]]:
-    """The score of each lead in percent, and its reasons; empty while too little is known.
+def is_enough(came: Iterable[bool]) -> bool:
+    """Whether so many leads became good, and so many did not, that something can be learned."""
+    known = list(came)
+    good = sum(known)
+    return min(good, len(known) - good) >= ENOUGH
+
+
+def choose_reasons(letters: Sequence[str], parts: Sequence[float], words: Iterable[str]) -> tuple[str, ...]:
+    """The signs that speak most for or against a lead, strongest first: "+" or "-" and a word.
+
+    Columns that tell of the same thing count together, also by what a lead does not have: no phone, say.
 
     Args:
-        some: leads, among them those of which it is known what they became.
+        letters: what each column tells about.
+        parts: what each adds to the log-odds of this lead.
+        words: those that the lead has, of which one stands behind its letter.
     """
-    known = [each for each in some if each.is_good is not None]
-    good = sum(bool(each.is_good) for each in known)
-    if min(good, len(known) - good) < ENOUGH:
-        return {}
-    names = {word: place for place, word in enumerate(sorted({word for each in some for word in each.words}))}
-    rows = [np.array([names[word] for word in each.words], np.int64) for each in known]
-    came = [bool(each.is_good) for each in known]
-    bias, weights = fit_logistic(
-        [(row, np.ones(len(row))) for row in rows], came, len(names), _SPREAD, _ROUNDS
+    of_letter: dict[str, float] = {}
+    for letter, part in zip(letters, parts, strict=True):
+        of_letter[letter] = of_letter.get(letter, 0.0) + part
+    named = {word[:1]: word for word in sorted(words, reverse=True)}
+    strongest = sorted(of_letter, key=lambda letter: (-abs(of_letter[letter]), letter))[:_MOST]
+    return tuple(
+        ("+" if of_letter[letter] > 0.0 else "-") + named.get(letter, f"{letter}:")
+        for letter in strongest
+        if abs(of_letter[letter]) >= _LEAST
     )
-    found = {}
-    for each in some:
-        signs = {word: float(weights[names[word]]) for word in each.words}
-        strongest = sorted(signs, key=lambda word: (-abs(signs[word]), word))[:_MOST]
-        reasons = tuple(
-            ("+" if signs[word] > 0.0 else "-") + word for word in strongest if abs(signs[word]) >= _LEAST
-        )
-        found[each.lead_id] = (round(100.0 * chance_of(bias + sum(signs.values()))), reasons)
-    return found
 
 
 def explain_reasons(reasons: Sequence[str]) -> list[tuple[bool, str]]:

@@ -5,7 +5,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
+    Boolean,
     Column,
+    Float,
     Index,
     Integer,
     Select,
@@ -13,14 +15,16 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    literal_column,
     or_,
     select,
     update,
 )
 
-from contatto.kit.db.hot import update_rows
+from contatto.kit.db.hot import Query, update_rows
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Words, instant, metadata
+from contatto.kit.db.within import within
 from contatto.kit.rows import row_of
 from contatto.leads.model.leads import LeadStatus
 from contatto.leads.model.scores import LeadScore, ScoredLead
@@ -28,6 +32,7 @@ from contatto.leads.rules.scoring import BANDS, ScoreBand
 from contatto.leads.store.records import leads
 from contatto.measurement.model import ConversionKind
 from contatto.measurement.store import conversions
+from contatto.spam.store import chats
 
 lead_scores = Table(
     "lead_scores",
@@ -37,9 +42,12 @@ lead_scores = Table(
     Column("score", Integer, nullable=False),
     Column("reasons", Words, nullable=False),
     instant("scored_at"),
+    Column("log_odds", Float),
+    Column("is_counted", Boolean, nullable=False, server_default=literal_column("FALSE")),
     Index("ix_lead_scores_score", "business_id", "score"),
 )
 
+_MICROS_A_SECOND: Final = 1_000_000
 _GOOD: Final = {LeadStatus.QUALIFIED: True, LeadStatus.CONVERTED: True, LeadStatus.UNQUALIFIED: False}
 _KINDS: Final = frozenset("ohcfs")
 """The facets that take part; labels are of what became of a lead."""
@@ -51,17 +59,43 @@ _SORTED: Final = (
     .where(leads.c.score != bindparam("now"))
     .values(score=bindparam("now"))
 )
+_LISTED: Final = Query(
+    select(leads.c.id).where(
+        leads.c.business_id == bindparam("of"), leads.c.hidden_at.is_(None), within(leads.c.id, "ids")
+    )
+)
+_MOVED: Final = (
+    update(lead_scores)
+    .where(lead_scores.c.business_id == bindparam("of"), lead_scores.c.lead_id == bindparam("of_lead"))
+    .values(score=bindparam("now"), scored_at=bindparam("at"), is_counted=bindparam("counted"))
+)
 
 
 def save_scores(tx: Tx, scores: Sequence[LeadScore]) -> None:
-    """Put scores in place of those of these leads before; the leads themselves carry theirs, to sort by."""
+    """Put scores in place of those of these leads before; the leads themselves carry theirs, to sort by.
+
+    All are of one business. A lead that was erased or hidden while it was scored gets none.
+    """
     if not scores:
         return
-    insert = tx.upsert(lead_scores)
-    more = {name: insert.excluded[name] for name in ("score", "reasons", "scored_at")}
-    statement = insert.on_conflict_do_update(index_elements=["business_id", "lead_id"], set_=more)
-    tx.execute(statement, [row_of(each) for each in scores])
-    now = [{"of": each.business_id, "of_lead": each.lead_id, "now": each.score} for each in scores]
+    wanted = {"of": scores[0].business_id, "ids": [each.lead_id for each in scores]}
+    listed = {row[0] for row in _LISTED.rows(tx, wanted)}
+    rows = [row_of(each) for each in scores if each.lead_id in listed]
+    if fresh := [row for row in rows if row["reasons"] is not None]:
+        insert = tx.upsert(lead_scores)
+        more = {name: insert.excluded[name] for name in fresh[0] if name not in ("business_id", "lead_id")}
+        statement = insert.on_conflict_do_update(index_elements=["business_id", "lead_id"], set_=more)
+        tx.execute(statement, fresh)
+    moved = [
+        {
+            "of": row["business_id"], "of_lead": row["lead_id"], "now": row["score"], "at": row["scored_at"],
+            "counted": row["is_counted"],
+        }
+        for row in rows
+        if row["reasons"] is None
+    ]  # fmt: skip
+    update_rows(tx, _MOVED, moved)
+    now = [{"of": row["business_id"], "of_lead": row["lead_id"], "now": row["score"]} for row in rows]
     update_rows(tx, _SORTED, now)
 
 
@@ -79,26 +113,54 @@ def list_scores(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dict[str
 
 def select_scored(business_id: str, bands: Sequence[ScoreBand]) -> Select[Any]:
     """The ids of leads whose scores lie in one of some bands."""
-    within = [lead_scores.c.score.between(*BANDS[each]) for each in bands]
-    return select(lead_scores.c.lead_id).where(lead_scores.c.business_id == business_id, or_(*within))
+    spans = [lead_scores.c.score.between(*BANDS[each]) for each in bands]
+    return select(lead_scores.c.lead_id).where(lead_scores.c.business_id == business_id, or_(*spans))
 
 
 def list_leads_to_score(tx: Tx, business_id: str, since: datetime, limit: int) -> list[ScoredLead]:
-    """The newest leads of a business, with the words that they are scored by."""
+    """The newest leads of a business, oldest first, with what they are scored by."""
     earned = and_(
         conversions.c.business_id == leads.c.business_id,
         conversions.c.subject_id == leads.c.id,
         conversions.c.kind == ConversionKind.LEAD,
+        conversions.c.withdrawn_at.is_(None),
     )
-    names = ("id", "status", "facets", "channel_account_id")
-    wanted = select(*(leads.c[name] for name in names), conversions.c.ad_id, conversions.c.ad_group_id)
+    scored = and_(lead_scores.c.business_id == leads.c.business_id, lead_scores.c.lead_id == leads.c.id)
+    judged = and_(
+        chats.c.business_id == leads.c.business_id, chats.c.conversation_id == leads.c.conversation_id
+    )
     mine = leads.c.business_id == business_id, leads.c.hidden_at.is_(None), leads.c.created_at >= since
-    found = wanted.outerjoin_from(leads, conversions, earned).where(*mine)
-    rows = tx.execute(found.order_by(leads.c.created_at.desc()).limit(limit)).mappings()
-    return [ScoredLead(row["id"], _words_of(row), _GOOD.get(row["status"])) for row in rows]
+    told = select(
+        *(leads.c[name] for name in ("id", "status", "facets", "channel_account_id", "created_at")),
+        *(conversions.c[name] for name in ("ad_id", "ad_group_id", "via", "touch_ts", "ts")),
+        *(lead_scores.c[name] for name in ("log_odds", "score", "is_counted")),
+        chats.c.chance,
+    )
+    joined = leads.outerjoin(conversions, earned).outerjoin(lead_scores, scored).outerjoin(chats, judged)
+    newest = told.select_from(joined).where(*mine, leads.c.is_test.is_(False))
+    rows = tx.execute(newest.order_by(leads.c.created_at.desc(), leads.c.id).limit(limit)).mappings()
+    return [_scored_lead(row) for row in reversed(rows.all())]
+
+
+def _scored_lead(row: Any) -> ScoredLead:
+    return ScoredLead(
+        row["id"], _words_of(row), _measures_of(row), _GOOD.get(row["status"]), row["log_odds"], row["score"],
+        bool(row["is_counted"]),
+    )  # fmt: skip
 
 
 def _words_of(row: Any) -> tuple[str, ...]:
     words = {word for word in row["facets"].split() if word[0] in _KINDS and word != "s:twin"}
-    others = {"p": row["channel_account_id"], "a": row["ad_id"], "g": row["ad_group_id"]}
+    others = {"p": row["channel_account_id"], "a": row["ad_id"], "g": row["ad_group_id"], "v": row["via"]}
     return tuple(sorted(words | {f"{letter}:{value}" for letter, value in others.items() if value}))
+
+
+def _measures_of(row: Any) -> dict[str, float]:
+    """When it came (UTC), how long after the touch that earned it, and how much its chat looks like spam."""
+    came = row["created_at"]
+    found = {"w:hour": float(came.hour), "w:day": float(came.weekday())}
+    if row["touch_ts"] is not None:
+        found["d:seconds"] = max(row["ts"] - row["touch_ts"], 0) / _MICROS_A_SECOND
+    if row["chance"] is not None:
+        found["t:spam"] = row["chance"]
+    return found
