@@ -12,6 +12,7 @@ NOTES: Final = {
     "psycopg": "used unchanged as a package of its own, which users can replace, as its licence asks",
     "rphonenumbers": "young, one maintainer: its version is fixed, and phonenumbers could replace it",
     "itsdangerous": "small and finished: HMAC over a value, with several keys; kept by the makers of Jinja",
+    "scipy": "lightgbm needs it; brings OpenBLAS (BSD) and the Fortran of GCC (GPL with its exception)",
     "shellingham": "small and finished: it finds out which shell completes commands for typer",
 }
 """What the columns do not say. Whatever had no release for two years needs a word here."""

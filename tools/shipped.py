@@ -64,7 +64,7 @@ def licence_of(name: str) -> str:
         return NOT_HERE[name]
     about = metadata.metadata(name)
     said = about.get("License-Expression") or about.get("License") or ""
-    if not said:
+    if not said or "\n" in said:  # some put the whole text there
         words = [each for each in about.get_all("Classifier", []) if each.startswith("License ::")]
         said = words[0].rpartition(" :: ")[2] if words else "unknown"
     return NAMED.get(said, said)

@@ -28,14 +28,20 @@ FORGET: Final = 0.02
 LATE: Final = 1_000
 
 
-def read_bank(folder: Path) -> tuple[list[Hashed], Floats]:
-    """The calls as hashed features, and whether they ended in a deal."""
+def read_calls(folder: Path) -> tuple[list[dict[str, str | float]], Floats]:
+    """What was known before each call, and whether it ended in a deal."""
     with gzip.open(folder / FILE, "rt") as file:
         rows = list(csv.DictReader(file, delimiter=";"))
     came = np.array([float(row["y"] == "yes") for row in rows])
     told = [
         {name: _value(text) for name, text in row.items() if name not in {"y", KNOWN_LATER}} for row in rows
     ]
+    return told, came
+
+
+def read_bank(folder: Path) -> tuple[list[Hashed], Floats]:
+    """The calls as hashed features, and whether they ended in a deal."""
+    told, came = read_calls(folder)
     return hash_rows(told), came
 
 
@@ -90,8 +96,13 @@ def in_date_order(rows: list[Hashed], came: Floats, late: int, *, calibrates: bo
             calibration.count(0, LEAD, float(came[known]))
         if place % ROWS_A_DAY == 0:
             learner.forget(FORGET)
+    return judge_in_periods(estimates, came)
+
+
+def judge_in_periods(estimates: Floats, came: Floats) -> dict[str, float]:
+    """Figures from the four-thousandth call on; expected by actual deals in the worst of twelve periods."""
     judged = judge_estimates(estimates[BEGINS:], came[BEGINS:])
-    parts = np.array_split(np.arange(BEGINS, len(rows)), PERIODS)
+    parts = np.array_split(np.arange(BEGINS, len(came)), PERIODS)
     ratios = [float(estimates[part].sum() / came[part].sum()) for part in parts]
     return {
         "log loss": judged.log_loss,

@@ -175,10 +175,9 @@ def test_a_round_is_the_same_as_bytes_and_changes_nothing_without_news() -> None
 def test_the_correction_follows_a_change_and_rests_where_there_is_none() -> None:
     chance = random.Random(7)  # noqa: S311 — seeded
     calm = correct_by(((0.0, chance.random() < 0.5) for _ in range(500)), Correction())
-    assert abs(calm.chance(0.0) - 0.5) < 0.08
-    changed = correct_by(((0.0, chance.random() < 0.1) for _ in range(150)), calm)
+    assert abs(calm.chance(0.0) - 0.5) < 0.1
+    changed = correct_by(((0.0, chance.random() < 0.1) for _ in range(200)), calm)
     assert abs(changed.chance(0.0) - 0.1) < 0.1
-    assert changed.weights[0] < calm.weights[0], "who expects no change counts less after one"
 
 
 @given(st.lists(st.tuples(st.floats(), st.booleans()), max_size=40), st.floats())
@@ -187,7 +186,6 @@ def test_a_correction_stays_a_chance_whatever_it_is_told(
 ) -> None:
     found = correct_by(told, Correction())
     assert 0.0 <= found.chance(asked) <= 1.0
-    assert sum(found.weights) == pytest.approx(1.0)
-    assert all(each.of_shift > 0.0 and each.of_slope > 0.0 for each in found.followers)
-    assert all(abs(each.of_both) <= sqrt(each.of_shift * each.of_slope) for each in found.followers)
+    assert min(found.of_shift, found.of_slope) > 0.0
+    assert abs(found.of_both) <= sqrt(found.of_shift * found.of_slope)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Correction) == found

@@ -33,7 +33,7 @@ NO_PERSON = {
     "answered_requests.answer", "channel_apps.secret", "channel_tokens.access_token",
     "crm_deliveries.edited", "crm_records.owner", "crm_records.told_by", "crm_targets.secrets",
     "crm_trials.found",
-    "delivery_log.body", "delivery_models.blob", "form_pictures.body", "mails.recipient",
+    "delivery_log.body", "delivery_models.blob", "form_pictures.body", "lead_models.body", "mails.recipient",
     "mails.subject", "mails.text", "outbound_requests.progress", "outside_tokens.access_token",
     "photos.body", "push_browsers.endpoint", "push_browsers.public_key", "push_browsers.secret",
     "spam_weights.body", "subscriptions.secret",

@@ -13,7 +13,7 @@ NEVER_FILLED = {
     "changed_days", "report_counts", "dropped_views",
     "balance_entries",  # no route, command or page pays into a balance yet
     "operators", "placements", "admission_codes", "asked_days", "placement_sightings",  # of an operator alone
-    "lead_scores",  # from twenty good and twenty bad leads
+    "lead_scores", "lead_models",  # from twenty good and twenty bad leads
     "spam_weights",  # learned by the clock, from twenty marks
     "crm_echoes",  # of what a CRM answered; nothing leaves this machine
 }  # fmt: skip

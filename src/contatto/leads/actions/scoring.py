@@ -11,6 +11,7 @@ import msgspec
 from contatto.accounts.store import list_businesses
 from contatto.kit.confined import Confined
 from contatto.kit.db.tx import Tx
+from contatto.kit.log import logger
 from contatto.kit.work import PeriodicStudy, Study
 from contatto.leads.engines.learning import Answered, Asked, Given, score_round
 from contatto.leads.engines.trees import LIBRARY
@@ -22,7 +23,7 @@ from contatto.leads.store.scores import list_leads_to_score, save_scores
 
 EVERY_S: Final = 3_600.0
 _LOOK_BACK: Final = timedelta(days=180)
-_MOST: Final = 5_000
+MOST: Final = 5_000
 """So many leads of a business are learned from and scored, the newest."""
 _OLD: Final = timedelta(hours=20)
 """A model of yesterday, whatever the hour at which it was learned."""
@@ -48,7 +49,7 @@ class LeadScorer:
             self._turns, self._is_begun = iter([str(each.id) for each in list_businesses(tx)]), True
         for business_id in self._turns:
             model = find_lead_model(tx, business_id)
-            leads = list_leads_to_score(tx, business_id, tx.now - _LOOK_BACK, _MOST)
+            leads = list_leads_to_score(tx, business_id, tx.now - _LOOK_BACK, MOST)
             is_old = model is None or model.learned_at <= tx.now - _OLD
             if is_old and _can_learn(leads, model):
                 return _study(business_id, leads, None, _correction(model))
@@ -92,6 +93,10 @@ def _keep(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> Non
     if (new := answer.learned) is not None:
         model = LeadModel(business_id, tx.now, new.outcomes, new.share, new.loss, correction, new.model)
         save_lead_model(tx, model)
+        if not new.has_trees:
+            logger().warning(
+                "leads.scored_without_trees", says="LightGBM cannot be loaded: is libgomp there?"
+            )
     elif before is not None:
         save_lead_model(tx, replace(before, correction=correction))
     save_scores(tx, [_score(business_id, tx, each) for each in answer.scores])

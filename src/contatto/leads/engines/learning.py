@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from contatto.leads.engines.quality import Quality, learn_quality, read_quality
-from contatto.leads.engines.trees import NoTrees
+from contatto.leads.engines.trees import NoTrees, has_trees
 from contatto.leads.model.scores import ScoredLead
 from contatto.leads.rules.drift import Correction, correct_by
 from contatto.leads.rules.scoring import choose_reasons, is_enough
@@ -41,12 +41,16 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Learned(msgspec.Struct, frozen=True):
-    """A new model: as it is kept, from how many outcomes, the share of trees, and the loss on others."""
+    """A new model: as it is kept, from how many outcomes, the share of trees, and the loss on others.
+
+    ``has_trees``: whether the library of trees could be loaded.
+    """
 
     model: bytes
     outcomes: int
     share: float
     loss: float
+    has_trees: bool
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -74,7 +78,7 @@ def answer_round(asked: Asked) -> Answered:
     for start in range(0, len(asked.leads), _AT_ONCE):
         scores += _scores(quality, correction, asked.leads[start : start + _AT_ONCE], is_new=kept is None)
     known = sum(each.is_good is not None for each in asked.leads)
-    learned = None if kept else Learned(quality.to_bytes(), known, quality.share, quality.loss)
+    learned = None if kept else Learned(quality.to_bytes(), known, quality.share, quality.loss, has_trees())
     return Answered(scores, correction, learned)
 
 
