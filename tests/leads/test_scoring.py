@@ -14,8 +14,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.leads.actions.scoring import scoring_study
 from contatto.leads.actions.statuses import change_lead_status
+from contatto.leads.engines.learning import Answered, Asked
 from contatto.leads.model.leads import Lead, LeadStatus
-from contatto.leads.model.scores import LeadModel, LeadScore
+from contatto.leads.model.scores import LeadModel, LeadScore, ScoredLead
 from contatto.leads.rules.drift import Correction
 from contatto.leads.rules.filters import LeadFilter, Look, read_filter, write_filter
 from contatto.leads.rules.scoring import BANDS, ENOUGH, ScoreBand
@@ -23,6 +24,7 @@ from contatto.leads.store import listing, scores
 from contatto.leads.store.models import find_lead_model, save_lead_model
 from tests import make
 from tests.journeys.running import running_house
+from tests.leads.test_quality import crossed
 
 
 def test_bands_share_all_scores_and_a_filter_reads_them_back() -> None:
@@ -129,6 +131,24 @@ def test_a_new_lead_is_scored_within_the_hour_and_outcomes_correct_the_model(
     anew = database.read_now(lambda tx: find_lead_model(tx, business_id))
     assert anew is not None
     assert anew.outcomes == model.outcomes + 1
+
+
+def test_the_process_that_learns_can_grow_trees() -> None:
+    described, came = crossed(4, 300)
+    leads = [
+        ScoredLead(str(number), tuple(words), numbers, is_good)
+        for number, ((words, numbers), is_good) in enumerate(zip(described, came, strict=True))
+    ]
+    study = scoring_study()
+    confined = study.confined()
+    raw = msgspec.json.encode(Asked(leads, b"", Correction()))
+    try:
+        answers = [asyncio.run(confined.run(study.think, raw)) for _ in range(2)]
+    finally:
+        confined.close()
+    learned = msgspec.json.decode(answers[0], type=Answered).learned
+    assert learned is not None
+    assert (learned.has_trees, learned.share > 0.0, answers[1] == answers[0]) == (True, True, True)
 
 
 def test_a_model_that_cannot_be_read_is_learned_anew(database: Database, business_id: str) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO, Any, Final
@@ -28,6 +28,8 @@ from contatto.kit.log import logger
 
 CLOCK_S: Final = 20.0
 """Longer than the processor time that it has: on a busy machine a child waits for its turn."""
+_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""A process that works may start no other, nor a thread; libraries of numbers would."""
 _CODES: Final = {code.name: code for code in errors.ALL}
 
 
@@ -42,7 +44,8 @@ class Confined:
         most: how many work at the same time, whatever they work on.
         clock_s: seconds after which a piece of work is ended.
         processor_s: seconds of processor time after which it is.
-        needs: modules that a child loads before it works, if it can; work finds no file that it could load.
+        prepare: a function at the top of its module that a child calls first: work can open no file, so all
+            that a library loads when it is first used is to be loaded here.
     """
 
     def __init__(
@@ -50,11 +53,11 @@ class Confined:
         most: int = 2,
         clock_s: float = CLOCK_S,
         processor_s: int = PROCESSOR_S,
-        needs: Sequence[str] = (),
+        prepare: Callable[[], None] | None = None,
     ) -> None:
         self.most = most
         self._clock_s = clock_s
-        self._told = (str(processor_s), *needs)
+        self._told = (str(processor_s), _name_of(prepare) if prepare else "")
         self._threads = ThreadPoolExecutor(most, "confined")
         self._idle: defaultdict[str, list[_Child]] = defaultdict(list)
         self._busy: set[_Child] = set()
@@ -92,7 +95,7 @@ class Confined:
         self._threads = ThreadPoolExecutor(self.most, "confined")
 
     def _call(self, work: Work, raw: bytes) -> tuple[int, bytes]:
-        name = f"{work.__module__}:{work.__qualname__}"
+        name = _name_of(work)
         child = self._take(name)
         try:
             answer = child.call(raw, self._clock_s)
@@ -124,11 +127,16 @@ class Confined:
             child.end()
 
 
+def _name_of(function: Callable[..., object]) -> str:
+    """The name by which a child finds a function."""
+    return f"{function.__module__}:{function.__qualname__}"
+
+
 class _Child:
     """A child process, as its parent sees it."""
 
     def __init__(self, *told: str) -> None:
-        kept = {key: os.environ[key] for key in ("SYSTEMROOT",) if key in os.environ}
+        kept = {key: os.environ[key] for key in ("SYSTEMROOT",) if key in os.environ} | _ONE_THREAD
         self._process = subprocess.Popen(  # noqa: S603  # our own interpreter with a module of ours
             [sys.executable, "-I", "-m", confined_child.__name__, *told],
             stdin=subprocess.PIPE,

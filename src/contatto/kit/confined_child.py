@@ -11,7 +11,7 @@ import struct
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO, Final, NoReturn
+from typing import IO, Any, Final, NoReturn
 
 import msgspec
 
@@ -57,20 +57,24 @@ def _exactly(back: IO[bytes], size: int) -> bytes:
     return found
 
 
-def _serve(name: str, processor_s: str = str(PROCESSOR_S), *needs: str) -> None:
+def _serve(name: str, processor_s: str, prepare: str) -> None:
     """Do what the server sends, until its end of the pipe is closed."""
-    for module in needs:
-        with suppress(ImportError, OSError):  # the work sees by itself that it is not there
-            importlib.import_module(module)
+    if prepare:
+        _named(prepare)()
     to, back = sys.stdout.buffer, sys.stdin.buffer
-    module, _, function = name.partition(":")
-    work: Work = getattr(importlib.import_module(module), function)
+    work: Work = _named(name)
     while True:
         try:
             _, raw = read_part(back)
         except EOFError:
             return
         write_part(to, *_apart(work, raw, int(processor_s)))
+
+
+def _named(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
 
 
 def _answer(work: Work, raw: bytes) -> tuple[int, bytes]:

@@ -14,7 +14,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger
 from contatto.kit.work import PeriodicStudy, Study
 from contatto.leads.engines.learning import Answered, Asked, Given, score_round
-from contatto.leads.engines.trees import LIBRARY
+from contatto.leads.engines.trees import prepare_trees
 from contatto.leads.model.scores import LeadModel, LeadScore, ScoredLead
 from contatto.leads.rules.drift import Correction
 from contatto.leads.rules.scoring import is_enough
@@ -61,7 +61,7 @@ class LeadScorer:
 def scoring_study() -> PeriodicStudy:
     """The work by the clock that does it: one process, which ends after each round."""
     scorer = LeadScorer()
-    confined = partial(Confined, 1, _CLOCK_S, _PROCESSOR_S, (LIBRARY,))
+    confined = partial(Confined, 1, _CLOCK_S, _PROCESSOR_S, prepare_trees)
     return PeriodicStudy(EVERY_S, scorer.start_over, scorer.read_next, score_round, confined)
 
 

@@ -18,7 +18,7 @@ from contatto.leads.rules.linear import Linear, chance_at, fit_linear
 
 _DIGEST_SIZE: Final = 16
 _PARTS: Final = 4
-_GROWN: Final = (25, 50, 100, 150, 200, ROUNDS)
+_GROWN: Final = (10, 20, 40, 60, 80, ROUNDS)
 _SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 """How much of the log-odds may come from trees."""
 _FEW: Final = 100
