@@ -15,6 +15,7 @@ import pytest
 
 from contatto.kit import confined_child
 from contatto.kit.confined import Confined, Overworked
+from contatto.leads.engines.trees import prepare_trees
 
 PID = b"str(__import__('os').getpid()).encode()"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's limits are those of Linux")
@@ -108,7 +109,19 @@ def test_what_a_child_gave_up_it_does_not_get_back(confined: Confined, name: str
 
 def test_a_child_has_nothing_of_our_environment(confined: Confined) -> None:
     found = told(confined, b"repr(dict(__import__('os').environ)).encode()")
-    assert set(ast.literal_eval(found.decode())) <= {"LC_CTYPE", "SYSTEMROOT"}
+    threads = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
+    assert set(ast.literal_eval(found.decode())) <= {"LC_CTYPE", "SYSTEMROOT", *threads}
+
+
+def test_what_a_child_prepared_is_there_when_no_file_can_be_opened(confined: Confined) -> None:
+    look = b"__import__('lightgbm').__name__.encode()"
+    with pytest.raises(Overworked):
+        told(confined, look)
+    prepared = Confined(clock_s=60, prepare=prepare_trees)
+    try:
+        assert told(prepared, look) == b"lightgbm"
+    finally:
+        prepared.close()
 
 
 def test_an_answer_that_is_no_answer_is_broken_work(confined: Confined) -> None:
