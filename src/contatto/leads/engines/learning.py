@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from contatto.leads.engines.quality import Quality, learn_quality, read_quality
-from contatto.leads.engines.trees import NoTrees, has_trees
+from contatto.leads.engines.trees import NoTrees, can_grow_trees
 from contatto.leads.model.scores import ScoredLead
 from contatto.leads.rules.drift import Correction, correct_by
 from contatto.leads.rules.scoring import choose_reasons, is_enough
@@ -78,7 +78,9 @@ def answer_round(asked: Asked) -> Answered:
     for start in range(0, len(asked.leads), _AT_ONCE):
         scores += _scores(quality, correction, asked.leads[start : start + _AT_ONCE], is_new=kept is None)
     known = sum(each.is_good is not None for each in asked.leads)
-    learned = None if kept else Learned(quality.to_bytes(), known, quality.share, quality.loss, has_trees())
+    learned = (
+        None if kept else Learned(quality.to_bytes(), known, quality.share, quality.loss, can_grow_trees())
+    )
     return Answered(scores, correction, learned)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from contatto.leads.engines.trees import ROUNDS, NoTrees, Trees, grow_trees, has_trees, read_trees
+from contatto.leads.engines.trees import ROUNDS, NoTrees, Trees, can_grow_trees, grow_trees, read_trees
 from contatto.leads.rules.features import Columns, Described, Floats, choose_columns, fill_table
 from contatto.leads.rules.linear import Linear, chance_at, fit_linear
 
@@ -99,7 +99,7 @@ def learn_quality(some: Sequence[Described], came: Sequence[bool]) -> Quality:
     """
     columns, good = choose_columns(some), np.array(came, np.float64)
     table = fill_table(columns, some)
-    tries_trees = len(good) >= _FEW and table.shape[1] > 0 and has_trees()
+    tries_trees = len(good) >= _FEW and table.shape[1] > 0 and can_grow_trees()
     share, rounds, loss = _compare(table, good, len(columns.words), tries_trees=tries_trees)
     trees = grow_trees(table, good, rounds) if share else None
     return Quality(columns, fit_linear(table, good, len(columns.words)), trees, share, rounds, loss)

@@ -59,7 +59,7 @@ def prepare_trees() -> None:
         trees.parts(table)
 
 
-def has_trees() -> bool:
+def can_grow_trees() -> bool:
     """Whether the library can be loaded here: its binary needs the system's OpenMP (libgomp)."""
     with suppress(NoTrees):
         return bool(_library())
