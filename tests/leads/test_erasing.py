@@ -66,9 +66,8 @@ IMPERSONAL: Final = {
     "rate_limits", "known_logins", "outbound_requests", "viewer_links", "audience_lookalikes",
     # what delivery learns from; the log loses the person (delivery/test_forgetting.py)
     "delivery_log", "delivery_models", "delivery_states", "delivery_streams", "delivery_trials",
-    # what marked chats say, by hashed pieces of words, and how many there are; which words good leads have
-    "spam_weights", "judged_counts", "lead_models",
-    "decision_files", "forgotten_viewers",  # the latter until files forget
+    # what marked chats and good leads say, by pieces and words; viewers until files forget them
+    "spam_weights", "judged_counts", "lead_models", "decision_files", "forgotten_viewers",
     # money and days of ad groups and accounts
     "delivery_grants", "delivery_promises", "balances", "balance_entries", "charged_days",
     # marketplaces: what operators and businesses share; viewers by a pseudonym, for two days
