@@ -27,9 +27,9 @@ LEAST_KNOWN: Final = 100
 _SYSTEMS: Final = {"IOS": ("ios", "iphone", "ipad"), "ANDROID": ("android",)}
 _NO_PHONES: Final = ("desktop", "laptop", "computer", "tv")
 """What publishers call devices that run neither."""
-_FIRST_POWER: Final = 0.35
-_FIRST_DEVIATION: Final = 0.3
-_LAST_DEVIATION: Final = 0.25
+_FIRST_POWER: Final = 0.45
+_FIRST_DEVIATION: Final = 0.6
+_LAST_DEVIATION: Final = 0.35
 _HALF_LEARNED: Final = 10.0
 """What made the lift true in the simulator: without a lead, with many, and with how many it is half way."""
 _NINE_OF_TEN: Final = 1.281552
