@@ -11,10 +11,10 @@ from contatto.delivery.actions.packing import Noted, Packer, log_decisions
 from contatto.delivery.index import LiveAds
 from contatto.delivery.model.decisions import Bidder, Candidate, Price, Snapshot
 from contatto.delivery.model.ledger import Promise
+from contatto.delivery.model.lines import AdGroupLine, AdLine
 from contatto.delivery.model.log import Record
-from contatto.delivery.predict.replica import Replica
+from contatto.delivery.predict.replica import Asked, Replica
 from contatto.delivery.predict.saving import Damaged, Different
-from contatto.delivery.predict.warming import warm_kernels
 from contatto.delivery.rules.competing import LEAST_VIEW_MICROS
 from contatto.delivery.rules.hashing import name_hash
 from contatto.delivery.rules.targeting import gather_bidders
@@ -115,6 +115,15 @@ class AdServer:
             await shop.flush()
             if shop.loading is not None:
                 await shop.loading
+
+
+def warm_kernels() -> None:
+    """Have the kernels compiled or loaded, which takes a while the first time."""
+    made = Replica(0)
+    made.set_live(
+        [AdGroupLine(ts=1, adgroup_id="1", advertiser_id="1"), AdLine(ts=1, ad_id="1", adgroup_id="1")]
+    )
+    made.decide(Asked(1, 1_000_000, "somebody", "SG", {"kind": "none"}, 1, [1], {1: 1.0}))
 
 
 def _keep_loaded() -> None:
