@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from contatto.delivery.engines.computing import Computing, Embedded, computing_on
-from tests.delivery.logs import random_log
+from contatto.delivery.actions.nightly import Span, judge_files, relearn_files
+from contatto.delivery.engines.computing import Computing, Embedded, Engine, computing_on
+from tests.delivery.logs import random_log, write_log
+from tests.delivery.played import Played
+from tests.delivery.small_world import play
 from tests.delivery.test_examples import MOMENTS, made
 
 pytestmark = [
@@ -23,7 +26,7 @@ CLUSTER = "local-cluster[2,1,1024]"
 
 @pytest.fixture(scope="module", params=["local[*]", CLUSTER])
 def spark(request: pytest.FixtureRequest) -> Iterator[Computing]:
-    with computing_on("spark", request.param) as computing:
+    with computing_on(Engine.SPARK, request.param) as computing:
         yield computing
 
 
@@ -32,3 +35,19 @@ def test_logs_by_lot_come_out_as_on_the_embedded_engine(spark: Computing, tmp_pa
     here = made(Embedded(), tmp_path / "here", logs, MOMENTS[1])
     assert made(spark, tmp_path / "there", logs, MOMENTS[1]) == here
     assert len(here) > 100
+
+
+def test_what_is_learned_again_there_is_the_same_to_the_last_bit(spark: Computing, tmp_path: Path) -> None:
+    made = Played()
+    play(made.ask, requests=800)
+    write_log(tmp_path / "log.parquet", made.rows)
+    market, sources = made.marketplace.market, [tmp_path / "log.parquet"]
+    here, there = (relearn_files(each, sources, market, market.now) for each in (Embedded(), spark))
+    assert there.examples == here.examples > 500
+    assert there.passes == here.passes > 3
+    assert (there.weights.means == here.weights.means).all()
+    assert (there.weights.bends == here.weights.bends).all()
+    span = Span(0, market.now, market.now)
+    judged = [judge_files(each, sources, market, here.weights, span) for each in (Embedded(), spark)]
+    assert judged[0] == judged[1]
+    assert judged[0].estimated["click"].log_loss < judged[0].told["click"].log_loss

@@ -26,7 +26,7 @@ COMMANDS: Final[dict[str, LazyCommand]] = {
     "token": LazyCommand("tokens:commands", "Access tokens: make, list, revoke."),
     "ads": LazyCommand("ads:commands", "The review of ads: list, approve, reject."),
     "capture": LazyCommand("capture:commands", "Applications for automatic lead capture: list, approve."),
-    "model": LazyCommand("models:commands", "What delivery learned: list, show, train, roll back."),
+    "model": LazyCommand("models:commands", "What delivery learned: list, show, train, relearn, roll back."),
     "balance": LazyCommand("balances:commands", "Balances of ad accounts: show, pay in, limit."),
     "operator": LazyCommand("operators:commands", "Marketplaces: placements, who takes part, money."),
     "jobs": LazyCommand("jobs:commands", "Background work that failed: list, show, replay, dismiss."),

@@ -1,20 +1,33 @@
-"""The operator's commands for what delivery learned: list, show, evaluate, train, roll back."""
+"""The operator's commands for what delivery learned: list, show, evaluate, train, relearn, roll back."""
 
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from contatto.accounts.model import Business
 from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
 from contatto.cli.installation import open_installation
 from contatto.delivery.actions.evaluating import Evaluation, evaluate_log
+from contatto.delivery.actions.nightly import (
+    Held,
+    Span,
+    judge_files,
+    prepare_relearning,
+    publish_relearned,
+    relearn_files,
+)
 from contatto.delivery.actions.rolling_back import roll_back_model
 from contatto.delivery.actions.training import Trainer
+from contatto.delivery.engines.computing import Engine, computing_on
 from contatto.delivery.model.log import ModelVersion
+from contatto.delivery.predict.nightly import Weights
 from contatto.delivery.rules.evaluating import Value
 from contatto.delivery.store import models
 from contatto.kit.db.tx import Tx
+from contatto.kit.errors import Refused
 from contatto.kit.timestamps import from_micros, micros
+from contatto.measurement.engines.staging import EngineFailed
 
 commands = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -145,6 +158,72 @@ def train_command() -> None:
     finally:
         context.db.close()
     out.print(f"Learned in {rounds} {'step' if rounds == 1 else 'steps'}." if rounds else "Nothing waits.")
+
+
+@commands.command("relearn")
+def relearn_command(
+    engine: Annotated[Engine, typer.Option(help="Where it is computed.")] = Engine.DUCKDB,
+    connection: Annotated[
+        str, typer.Option(help="The Spark master; by default all cores of this machine.")
+    ] = "",
+    days: Annotated[int, typer.Option(help="So many days of files are learned from.", min=1)] = 90,
+    hold_out_days: Annotated[
+        int,
+        typer.Option(help="Judge by so many of the last days, learn without them, publish nothing.", min=0),
+    ] = 0,
+    wait_days: Annotated[
+        int, typer.Option(help="So long is waited for what comes of those that are judged.", min=0)
+    ] = 3,
+    business: Of = "",
+) -> None:
+    """Learn all sealed files of decisions again, by shards of viewers, and publish what was learned.
+
+    For logs that are longer than what the worker keeps in memory; each night is often enough.
+    """
+    context = open_installation()
+    try:
+        of = context.db.read_now(lambda tx: find_one_business(tx, business))
+        prepared = context.db.read_now(lambda tx: prepare_relearning(tx, of.id, days))
+        if prepared is None:
+            out.print("Nothing to learn again: there is no model yet, or no sealed file of decisions.")
+            raise typer.Exit(1)
+        now = context.db.read_now(lambda tx: micros(tx.now))
+        until = now - wait_days * models.DAY_US
+        since = until - hold_out_days * models.DAY_US
+        with computing_on(engine, connection) as computing:
+            as_of = since if hold_out_days else now
+            found = relearn_files(computing, prepared.sources, prepared.market, as_of)
+            out.print(f"{found.examples:,} views of ads, learned in {found.passes} passes.")
+            if hold_out_days:
+                span = Span(since, until, now)
+                held = judge_files(computing, prepared.sources, prepared.market, found.weights, span)
+                out.print("Decisions that were not learned, by these weights and as was told at the time:")
+                out.print(_held_table(held))
+                return
+        made = context.db.write_now(lambda tx: _publish(tx, of, found.weights))
+        out.print(f"Model {made.version} is published. Servers take it within seconds.")
+    except (EngineFailed, OSError, Refused) as error:
+        out.print(error.detail if isinstance(error, Refused) else str(error))
+        raise typer.Exit(1) from error
+    finally:
+        context.db.close()
+
+
+def _publish(tx: Tx, of: Business, weights: Weights) -> ModelVersion:
+    made = publish_relearned(tx, of.id, weights)
+    record_command(tx, of, "model relearn", f"model {made.version}")
+    return made
+
+
+def _held_table(held: Held) -> Table:
+    table = Table("question", "asked", "log loss", "told then", "expected / came", "told then")
+    for name, each in held.estimated.items():
+        told = held.told[name]
+        table.add_row(
+            name, f"{each.count:,}", f"{each.log_loss:.4f}", f"{told.log_loss:.4f}", f"{each.ratio:.3f}",
+            f"{told.ratio:.3f}",
+        )  # fmt: skip
+    return table
 
 
 def _table_of(found: list[ModelVersion]) -> Table:

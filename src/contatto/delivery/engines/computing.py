@@ -6,6 +6,7 @@ comes back in their order, so sums do not depend on how many machines there are.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
@@ -15,6 +16,15 @@ from typing import Any, Final, Protocol
 
 from contatto.kit.parquet import copy_to_file
 from contatto.measurement.engines.spark import open_session
+from contatto.measurement.engines.staging import EngineFailed
+
+
+class Engine(StrEnum):
+    """Where one may compute."""
+
+    DUCKDB = "duckdb"
+    SPARK = "spark"
+
 
 SHARDS: Final = 16
 """Parts that viewers are dealt into; also how many machines can be of use at once."""
@@ -81,13 +91,15 @@ class OnSpark:
 
 
 @contextmanager
-def computing_on(engine: str, connection: str = "") -> Iterator[Computing]:
-    """An engine by its name, ``duckdb`` or ``spark``; Spark by default on all cores of this machine.
+def computing_on(engine: Engine, connection: str = "") -> Iterator[Computing]:
+    """An engine; Spark at a master, by default on all cores of this machine.
 
     Raises:
-        EngineFailed: it is not installed.
+        EngineFailed: it is not installed, or takes no master.
     """
-    if engine == "duckdb":
+    if engine is Engine.DUCKDB:
+        if connection:
+            raise EngineFailed("DuckDB runs in this process and takes no --connection")
         yield Embedded()
         return
     session = open_session(connection or "local[*]")

@@ -1,0 +1,128 @@
+"""A model learned again elsewhere: what shards have to know, and its weights in a marketplace."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from contatto.delivery.engines.shards import Ads, Floats, Ints, Terms
+from contatto.delivery.predict.learned import FIRST_MEANS
+from contatto.delivery.predict.market import Market
+from contatto.delivery.predict.relearning import known_of
+from contatto.delivery.predict.teaching import CLICKS_A_DAY, VIEWS_A_DAY
+from contatto.delivery.predict.waiting import EDGES_S
+from contatto.delivery.rules.budgets import SECOND
+from contatto.delivery.rules.columns import (
+    A_GROUP,
+    BIAS,
+    CONVERSATION,
+    F_VIEWER,
+    FAMILIES,
+    FIRST_AGAIN,
+    HEADS,
+    HEADS_AGAIN,
+    LEAD,
+    S_FLOOR_VARIANCE,
+    SPAM,
+    V_EFFECT,
+)
+from contatto.delivery.rules.relearning import what_is_missed
+
+_HEADS: Final = slice(FIRST_AGAIN, FIRST_AGAIN + HEADS_AGAIN)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The likeliest weights: slots, families, means and curvatures by head; and viewers' own effects."""
+
+    slots: Ints
+    families: Ints
+    means: Floats
+    bends: Floats
+    effects: Mapping[str, Floats]
+
+
+def terms_of(market: Market, as_of_ts: int) -> Terms:
+    """What shards have to know: the ads, the variances expected, and how late labels come."""
+    groups, learned = market.groups, market.learned
+    ads = Ads(
+        {int(ad): place for place, ad in enumerate(groups.ad_ids)},
+        groups.ads[:, A_GROUP].astype(np.int64), groups.ads, groups.ad_hashes, groups.ad_features,
+        groups.ad_values, groups.feature_hashes, groups.crosses,
+    )  # fmt: skip
+    waits = {CONVERSATION: market.talks, SPAM: market.spam, LEAD: market.leads}
+    late = {}
+    for head, waiting in waits.items():
+        late[head] = np.array(
+            [
+                [
+                    waiting.share_by(group.number, edge, float(group.line.click_window_s or 0))
+                    for edge in range(len(EDGES_S))
+                ]
+                for group in groups.groups
+            ]
+        ).reshape(-1, len(EDGES_S))
+    return Terms(
+        ads, as_of_ts, int(learned.shift), learned.spread[F_VIEWER], late, np.array(EDGES_S),
+        int(market.click_wait * SECOND), VIEWS_A_DAY, CLICKS_A_DAY, len(learned.slots),
+    )  # fmt: skip
+
+
+def first_means(families: Ints) -> Floats:
+    """What weights are before anything was seen, by head."""
+    means = np.zeros((len(families), HEADS_AGAIN))
+    means[families == BIAS] = FIRST_MEANS[_HEADS]
+    return means
+
+
+def spreads_of(market: Market, families: Ints) -> Floats:
+    """The variance expected of weights, by head."""
+    return market.learned.spread[families][:, _HEADS]
+
+
+def lay_over(market: Market, weights: Weights) -> None:
+    """Put weights that were learned again in place of those of a marketplace, which goes on from them.
+
+    How sure it is of a weight stays; one that it never saw is as sure as all observations make it. What each
+    observation that it keeps has moved is set to what agrees with the new weights.
+    """
+    learned, viewers = market.learned, market.viewers
+    slots, families = weights.slots, weights.families
+    learned.table[slots, _HEADS] = learned.again[slots] = weights.means
+    fresh = learned.family_of[slots] == FAMILIES
+    learned.family_of[slots[fresh]] = families[fresh]
+    spread = spreads_of(market, families)
+    floor = float(market.numbers[S_FLOOR_VARIANCE])
+    sure = np.maximum(1.0 / (1.0 / spread + weights.bends), floor * spread)
+    variances = learned.table[slots, HEADS + FIRST_AGAIN : HEADS + FIRST_AGAIN + HEADS_AGAIN]
+    learned.table[slots, HEADS + FIRST_AGAIN : HEADS + FIRST_AGAIN + HEADS_AGAIN] = np.where(
+        variances == 0.0, sure, variances
+    )
+    for viewer, effects in weights.effects.items():
+        row = viewers.by_id.get(viewer)
+        if row is not None:
+            viewers.table[row, V_EFFECT + FIRST_AGAIN : V_EFFECT + FIRST_AGAIN + HEADS_AGAIN] = effects
+            viewers.again[row] = effects
+    _hold_again(market)
+
+
+def _hold_again(market: Market) -> None:
+    shown = [
+        each
+        for each in market.records.shown.values()
+        if each and each.place >= 0 and (each.clicked_at or each.is_settled)
+    ]
+    if not shown:
+        return
+    learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
+    samples = np.array([(each.place, each.ad, each.viewer) for each in shown], np.int64)
+    came = np.array([known_of(each) for each in shown])
+    missed, bends = np.zeros(came.shape), np.zeros(came.shape)
+    what_is_missed(
+        samples, came, np.array([each.raw for each in shown]), kept.hashes, kept.values, kept.kinds,
+        kept.between, kept.counts, np.ones_like(kept.shares), kept.stands_for, groups.ads, groups.ad_hashes,
+        groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses, learned.shift,
+        learned.slots, learned.weights, learned.families, learned.again, viewers.again, missed, bends,
+    )  # fmt: skip
+    kept.held[samples[:, 0]] = missed
