@@ -14,7 +14,7 @@ from bench.harness import Report, measured, options
 from bench.intake import Bare, Places, add_engine, run_on_engines
 from bench.intake_parts.sending import HOST
 from bench.intake_parts.serving import Place, Statements
-from bench.journey_parts.measuring import MOST_SENT, Bench, Journey
+from bench.journey_parts.measuring import MOST_SENT, Bench, Journey, Paced, Part
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_number
 from contatto.measurement.model import TicketKind, TrackingTicket
@@ -45,14 +45,13 @@ def bench_engine(
     report: Report, places: Places, workers: tuple[int, ...], count: int, sustained_s: int, paced_s: int
 ) -> None:
     bench = Bench(report, places, JOURNEY)
-    bench.measure_kept(count, "taps kept", TAPS)
-    place = bench.measure_kept(count * 9, "views kept", VIEWS)
+    place = bench.measure_kept(Part("taps kept", TAPS, count), Part("views kept", VIEWS, count * 9))
     bench.measure_floor(place, count * 9)
     count_ahead(bench, place)
     most = int(min(MOST_SENT, bench.kept.per_second(count * 9) * sustained_s))
     for number in workers:
-        bench.measure_sustained(most, number, sustained_s)
-    bench.measure_waiting(paced_s, slice(None))
+        pace = Paced(slice(None), paced_s) if number == 1 else None
+        bench.measure_sustained(most, number, sustained_s, pace)
 
 
 def count_ahead(bench: Bench, place: Place) -> None:

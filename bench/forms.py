@@ -20,7 +20,7 @@ from bench.harness import Report, options
 from bench.intake import Bare, Places, add_engine, run_on_engines
 from bench.intake_parts.sending import HOST
 from bench.intake_parts.serving import Place
-from bench.journey_parts.measuring import MOST_SENT, Bench, Journey
+from bench.journey_parts.measuring import MOST_SENT, Bench, Journey, Paced, Part
 from contatto.channels.model import Platform
 from contatto.forms.rules.openings import sign_opening
 from contatto.inbox import limits
@@ -50,14 +50,13 @@ def bench_engine(
     report: Report, places: Places, workers: tuple[int, ...], count: int, sustained_s: int, paced_s: int
 ) -> None:
     bench = Bench(report, places, JOURNEY)
-    bench.measure_kept(count, "sheets served", SHEET)
-    place = bench.measure_kept(count, "answers kept", ANSWERS)
+    place = bench.measure_kept(Part("sheets served", SHEET, count), Part("answers kept", ANSWERS, count))
     bench.measure_floor(place, count)
     bench.measure_settled(place, count)
     most = int(min(MOST_SENT, bench.kept.per_second(count) * sustained_s))
     for number in workers:
-        bench.measure_sustained(most, number, sustained_s)
-    bench.measure_waiting(paced_s, ANSWERS)
+        pace = Paced(ANSWERS, paced_s) if number == 1 else None
+        bench.measure_sustained(most, number, sustained_s, pace)
 
 
 def allow_all() -> None:

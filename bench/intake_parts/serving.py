@@ -6,15 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.request import urlopen
 
 import uvicorn
 from sqlalchemy import event, text
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bench.fairness_parts.installation import end, free_port, wait_until_open
 from bench.harness import Cost, measured, process_cpu_s
@@ -34,6 +37,7 @@ from contatto.ui.context import Context
 from contatto.wiring import install
 from contatto.worker import Worker
 
+TOLD: Final = "/told-to-the-benchmark"
 SERVED: Final = "served.json"
 WORKED: Final = ".worked.json"
 _SHIFT: Final = 5_000 << 22
@@ -68,6 +72,32 @@ class Running:
     def peak_mib(self) -> float:
         """The most memory that each of them held, together."""
         return sum(map(_peak_mib, self._pids))
+
+    def told(self) -> "Told":
+        """What the server has counted by now."""
+        with urlopen(f"http://127.0.0.1:{self.port}{TOLD}") as answer:  # our own server
+            return Told(**json.load(answer))
+
+
+@dataclass(frozen=True)
+class Told:
+    """Commits and statements of a server; of the latter there are none unless it counts them."""
+
+    groups: int
+    statements: int
+
+
+class Telling:
+    """An app that also tells what was counted."""
+
+    def __init__(self, app: ASGIApp, told: Callable[[], Told]) -> None:
+        self._app, self._told = app, told
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == TOLD:
+            await JSONResponse(asdict(self._told()))(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def _peak_mib(pid: int) -> float:
@@ -152,14 +182,17 @@ def serve(home: str, url: str, port: int, worker: Any, *, counts: bool = False) 
     groups: list[None] = []
     context.db.on_commit(lambda: groups.append(None))
     statements = Statements(context) if counts else None
-    app = create_app(context)
+
+    def told() -> Told:
+        return Told(len(groups), statements.count if statements else 0)
+
+    app = Telling(create_app(context), told)
     quiet: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
     config = uvicorn.Config(app, "127.0.0.1", port, proxy_headers=False, **quiet)
     with suppress(KeyboardInterrupt):  # it ends by SIGINT; uvicorn lets a SIGTERM end the process at once
         uvicorn.Server(config).run()
     context.db.close()
-    told = {"groups": len(groups), "statements": statements.count if statements else 0}
-    (context.settings.data_dir / SERVED).write_text(json.dumps(told))
+    (context.settings.data_dir / SERVED).write_text(json.dumps(asdict(told())))
 
 
 def learn(place: Place) -> None:
@@ -180,7 +213,13 @@ def count_groups(place: Place) -> int:
 
 def count_statements(place: Place) -> int:
     """How many statements the server made that counted them there last, and all workers that did."""
-    told = [place.home / SERVED, *place.home.glob(f"*{WORKED}")]
+    served = int(json.loads((place.home / SERVED).read_text())["statements"])
+    return served + count_workers_statements(place)
+
+
+def count_workers_statements(place: Place) -> int:
+    """How many statements the workers made that ran there beside the server."""
+    told = place.home.glob(f"*{WORKED}")
     return sum(int(json.loads(each.read_text())["statements"]) for each in told)
 
 

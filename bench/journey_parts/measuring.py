@@ -12,9 +12,9 @@ from bench.intake import SETTLED_WITHIN_S, Bare, Places, insert_bare
 from bench.intake_parts.sending import send_all
 from bench.intake_parts.serving import (
     Place,
+    Running,
     Statements,
-    count_groups,
-    count_statements,
+    count_workers_statements,
     make_world,
     running,
 )
@@ -52,6 +52,27 @@ class Journey:
     first: str = "pass"
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Requests of one kind: their name, which of each group they are, and how many."""
+
+    case: str
+    which: slice
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """Requests at each of the paces: which of each group they are, and for how many seconds."""
+
+    which: slice
+    seconds: int
+
+    @property
+    def count(self) -> int:
+        return sum(PACES) * self.seconds
+
+
 @dataclass
 class Bench:
     """One journey on one engine, and the rows that it adds."""
@@ -60,25 +81,32 @@ class Bench:
     places: Places
     journey: Journey
     kept: Cost = field(default_factory=Cost)
+    """What the last part took."""
+    at_once: int = 1
+    """How many of the last part shared a commit."""
 
-    def measure_kept(self, count: int, case: str, which: slice) -> Place:
-        """So many requests of a part of each group, without a worker."""
-        place, engine = self._new_place(), self.places.engine
-        made = self._parts(place, WARMING + count, which)
+    def measure_kept(self, *parts: Part) -> Place:
+        """Requests of each part, one part after another, without a worker."""
+        place = self._new_place()
         with running(place, 0, self.journey.first, counts=True) as server:
-            asyncio.run(send_all(server.port, made[:WARMING]))
-            cpu, started = server.cpu_s(), time.perf_counter()
-            asyncio.run(send_all(server.port, made[WARMING:]))
-            cost = Cost(time.perf_counter() - started, server.cpu_s() - cpu, server.peak_mib())
-        statements = (count_statements(place) - self._at_start) / (WARMING + count)
-        self.add(f"{engine}: {case}", cost, count, statements=statements)
-        self.kept = cost
+            for part in parts:
+                self._measure_part(place, server, part)
         return place
+
+    def _measure_part(self, place: Place, server: Running, part: Part) -> None:
+        made = self._parts(place, WARMING + part.count, part.which)
+        asyncio.run(send_all(server.port, made[:WARMING]))
+        before, cpu, started = server.told(), server.cpu_s(), time.perf_counter()
+        asyncio.run(send_all(server.port, made[WARMING:]))
+        self.kept = Cost(time.perf_counter() - started, server.cpu_s() - cpu, server.peak_mib())
+        after = server.told()
+        self.at_once = max(1, round(part.count / max(1, after.groups - before.groups)))
+        statements = (after.statements - before.statements) / part.count
+        self.add(f"{self.places.engine}: {part.case}", self.kept, part.count, statements=statements)
 
     def measure_floor(self, place: Place, count: int) -> None:
         """The very same rows with the driver alone, as many in a commit as the server had."""
-        group = max(1, round((WARMING + count) / count_groups(place)))
-        sizes = {1: max(1, count // 10)} | {group: count}
+        sizes = {1: max(1, count // 10)} | {self.at_once: count}
         for size, some in sizes.items():
             name = f"{size} a commit" if size > 1 else "a commit each"
             cost = insert_bare(place, self.journey.bare, size, some)
@@ -94,19 +122,19 @@ class Bench:
         case = f"{self.places.engine}: settled, which is what follows alone"
         self.add(case, cost, count, statements=statements.count / count)
 
-    def measure_sustained(self, count: int, workers: int, seconds: float) -> None:
+    def measure_sustained(self, count: int, workers: int, seconds: float, pace: Paced | None = None) -> None:
         """So many requests of all kinds, or so many seconds, until nothing of what follows waits any more.
 
         Two moments say what waited then, so whether it lags behind more and more. An item is what its
-        requests make together.
+        requests make together. With `pace` the same server is then sent requests at one pace after another.
         """
         place, waiting, own = self._new_place(), list[int](), 0.0
         made = self._parts(place, WARMING + count, slice(None))
         with running(place, workers, self.journey.first, counts=True) as server:
             asyncio.run(send_all(server.port, made[:WARMING]))
             self._wait(place)
-            cpu, own, started = server.cpu_s_of_each(), time.process_time(), time.perf_counter()
-            done = 0
+            before, cpu, own = server.told(), server.cpu_s_of_each(), time.process_time()
+            started, done = time.perf_counter(), 0
             half = WARMING + count // (2 * self.journey.group) * self.journey.group
             for some in (made[WARMING:half], made[half:]):
                 done += len(asyncio.run(send_all(server.port, some, seconds=seconds / 2)))
@@ -116,13 +144,17 @@ class Bench:
             ended = time.perf_counter()
             took = [after - before for after, before in zip(server.cpu_s_of_each(), cpu, strict=True)]
             cost = Cost(ended - started, sum(took), server.peak_mib())
+            statements = (server.told().statements - before.statements) / done
+            if pace is not None:
+                self._measure_waiting(place, server, pace)
         name = self.places.engine + (f", {workers} workers" if workers > 1 else "")
         items = done // self.journey.each
+        beside = count_workers_statements(place) / (WARMING + done + (pace.count if pace else 0))
         self.add(
             f"{name}: with all that follows, sustained",
             cost,
             items,
-            statements=(count_statements(place) - self._at_start) / (WARMING + done) * self.journey.each,
+            statements=(statements + beside) * self.journey.each,
             behind_s=ended - answered,
             waiting_half=waiting[0],
             waiting_end=waiting[1],
@@ -130,19 +162,15 @@ class Bench:
             driver_us=own * 1e6 / items,
         )
 
-    def measure_waiting(self, seconds: int, which: slice) -> None:
+    def _measure_waiting(self, place: Place, server: Running, paced: Paced) -> None:
         """At one pace after another: how long until it is kept, which is when the answer comes."""
-        place = self._new_place()
-        made = self._parts(place, WARMING + sum(PACES) * seconds, which)
-        with running(place, 1, self.journey.first) as server:
-            asyncio.run(send_all(server.port, made[:WARMING]))
-            made = made[WARMING:]
-            for pace in PACES:
-                self._wait(place)
-                answered: dict[int, float] = {}
-                due = asyncio.run(send_all(server.port, made[: pace * seconds], pace, answered))
-                made = made[pace * seconds :]
-                self._add_waits(pace, [(at - due[number]) * 1000 for number, at in answered.items()])
+        made = self._parts(place, paced.count, paced.which)
+        for pace in PACES:
+            self._wait(place)
+            answered: dict[int, float] = {}
+            due = asyncio.run(send_all(server.port, made[: pace * paced.seconds], pace, answered))
+            made = made[pace * paced.seconds :]
+            self._add_waits(pace, [(at - due[number]) * 1000 for number, at in answered.items()])
 
     def _add_waits(self, pace: int, waits: list[float]) -> None:
         figures = {f"p{share}_ms": percentile(waits, share / 100) for share in (50, 95, 99)}
@@ -161,14 +189,6 @@ class Bench:
 
     def _new_place(self) -> Place:
         return copy_of(self._original[0], self.places)
-
-    @cached_property
-    def _at_start(self) -> int:
-        """The statements of a server that nobody asks for anything."""
-        place = self._new_place()
-        with running(place, 0, self.journey.first, counts=True):
-            pass
-        return count_statements(place)
 
     def _parts(self, place: Place, count: int, which: slice) -> list[bytes]:
         """So many requests, of a part of each group."""
