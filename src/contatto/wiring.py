@@ -59,6 +59,7 @@ from contatto.inbox.store.messages import find_first_answer
 from contatto.inbox.store.scheduled import SCHEDULED
 from contatto.kit import idempotency, outbox, shared_limits
 from contatto.kit.db.database import Database
+from contatto.kit.db.remembered import RememberedCounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.drain import After
 from contatto.kit.handlers import OnlyFor, Together
@@ -379,6 +380,7 @@ def resources(db: Database, settings: Settings) -> Parts:
         taking.GatheredForms(db, settings.new_visitors_per_hour),
         RecentCallers(),
         DrawnParts(),
+        RememberedCounts(db, {"leads", "conversations", "reply_targets"}),
     )
 
 

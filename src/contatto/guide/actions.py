@@ -15,7 +15,8 @@ from contatto.guide.rules import SETUP_KEY
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.leads.store.listing import count_leads_by_status
+from contatto.leads.rules.filters import LeadFilter
+from contatto.leads.store.listing import list_leads
 
 
 def setup_path(tx: Tx) -> str | None:
@@ -67,6 +68,6 @@ def list_done_steps(tx: Tx, business_id: BusinessId) -> set[Step]:
         Step.FORM: bool(list_versions(tx, business_id)),
         Step.AD: has_ad(tx, business_id),
         Step.COLLEAGUE: len(known.list_members(tx, business_id)) > 1,
-        Step.LEAD: sum(count_leads_by_status(tx, business_id).values()) > 0,
+        Step.LEAD: bool(list_leads(tx, business_id, LeadFilter(), limit=1)),
     }
     return {step for step, is_done in done.items() if is_done}

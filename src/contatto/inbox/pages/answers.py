@@ -9,9 +9,10 @@ from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import require
 from contatto.inbox.pages.desk import Pane, View, ViewQuery, inbox_values, pane_values, read_view
 from contatto.kit import errors
+from contatto.kit.db.remembered import RememberedCounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.ui.context import context_of
+from contatto.ui.context import context_of, part_of
 
 _PANES: Final = {"inbox/_thread.html": Pane.THREAD, "inbox/_contact.html": Pane.CONTACT}
 
@@ -30,12 +31,12 @@ async def render_inbox(
     """Render one of the inbox's templates; with ``strict`` an unknown conversation is refused."""
     require(caller, Permission.READ_INBOX)
     context = context_of(request)
-    pane = _PANES.get(template)
+    pane, recall = _PANES.get(template), part_of(request, RememberedCounts).begin()
 
     def load(tx: Tx) -> dict[str, Any]:
         if pane is not None:
             return pane_values(tx, caller, view, selected, pane)
-        return inbox_values(tx, caller, view, selected, whole=template != "inbox/_list.html")
+        return inbox_values(tx, caller, view, selected, recall, whole=template != "inbox/_list.html")
 
     values = await context.db.read(load)
     if strict and values["selected"] is None:

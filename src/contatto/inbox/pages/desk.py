@@ -23,6 +23,7 @@ from contatto.inbox.store.conversations import ConversationFilter
 from contatto.inbox.store.desk import list_label_ids, list_saved_replies
 from contatto.inbox.store.mentions import list_unseen_mentions
 from contatto.inbox.store.targets import find_reply_target
+from contatto.kit.db.remembered import Recall
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_
 from contatto.kit.rows import row_of
@@ -102,7 +103,7 @@ def pane_values(tx: Tx, caller: Caller, view: View, selected: str | None, pane: 
 
 
 def inbox_values(
-    tx: Tx, caller: Caller, view: View, selected: str | None, *, whole: bool = True
+    tx: Tx, caller: Caller, view: View, selected: str | None, recall: Recall, *, whole: bool = True
 ) -> dict[str, Any]:
     """What all three panes show, or the list alone."""
     business_id = caller.business_id
@@ -115,7 +116,7 @@ def inbox_values(
     chosen = conversations.find_conversation(tx, business_id, selected) if selected else None
     desk = _Desk(tx, caller, [*found, chosen] if chosen else found, target)
     opened = chosen if whole else None
-    counts = conversations.count_tabs(tx, business_id, wanted, _COUNTED)
+    counts = _tab_counts(tx, business_id, wanted, recall)
     older = None
     if len(found) == PAGE and found[-1].last_message_at:
         older = "/inbox?" + urlencode(view.query | {"before": micros(found[-1].last_message_at)})
@@ -132,6 +133,14 @@ def inbox_values(
         "contact": desk.contact(opened) if opened else None,
         "saved_replies": list_saved_replies(tx, business_id) if opened else [],
     }
+
+
+def _tab_counts(tx: Tx, business_id: str, wanted: ConversationFilter, recall: Recall) -> dict[str, int]:
+    """How many conversations each tab has; of all of them what is remembered, of what a search found anew."""
+    if wanted.among is not None:
+        return conversations.count_tabs(tx, business_id, wanted, _COUNTED)
+    key = ("tabs", business_id, wanted.member_id, wanted.state)
+    return dict(recall.find(key, lambda: conversations.count_tabs(tx, business_id, wanted, _COUNTED)))
 
 
 MOST_FOUND: Final = 8

@@ -12,12 +12,12 @@ from contatto.inbox.pages.answers import render_inbox
 from contatto.inbox.pages.desk import ViewQuery, list_found, read_view
 from contatto.inbox.store import conversations
 from contatto.inbox.store.conversations import ConversationFilter
+from contatto.kit.db.remembered import RememberedCounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.http import json_answer
 from contatto.leads.model.leads import LeadStatus
-from contatto.leads.rules.filters import LeadFilter
-from contatto.leads.store.listing import count_leads
-from contatto.ui.context import context_of
+from contatto.leads.store.listing import load_lead_counts
+from contatto.ui.context import context_of, part_of
 from contatto.ui.live import resume_point, sse_answer, stream_events
 
 router = APIRouter(include_in_schema=False)
@@ -31,7 +31,7 @@ async def follow_live(request: Request, caller: PageCaller) -> StreamingResponse
 
 @router.get("/nav")
 async def show_nav(request: Request, caller: PageCaller, section: str = "") -> HTMLResponse:
-    context = context_of(request)
+    context, recall = context_of(request), part_of(request, RememberedCounts).begin()
 
     def count(tx: Tx) -> dict[str, int]:
         counts: dict[str, int] = {}
@@ -39,7 +39,7 @@ async def show_nav(request: Request, caller: PageCaller, section: str = "") -> H
             unread = ConversationFilter("unread")
             counts["inbox"] = conversations.count_conversations(tx, caller.business_id, unread)
         if may(caller, Permission.READ_LEADS):
-            counts["leads"] = count_leads(tx, caller.business_id, LeadFilter(statuses=(LeadStatus.RAW,)))
+            counts["leads"] = load_lead_counts(tx, caller.business_id, recall).get(LeadStatus.RAW, 0)
         return counts
 
     values = {"caller": caller, "section": section, "nav_counts": await context.db.read(count)}

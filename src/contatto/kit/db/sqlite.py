@@ -173,9 +173,9 @@ class SqliteDatabase(Database):
             group += works
             for write in group:
                 write.error = write.error or error
-        settle(group)
-        if changed != ():
+        if changed != ():  # before the callers hear of it: what they ask for next must not be of before
             self._committed(changed)
+        settle(group)
 
 
 def _learn(connection: Connection) -> bool:

@@ -1,5 +1,6 @@
 """The list of the Leads Center: filtered, sorted, page by page, with exact counts."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from starlette.responses import HTMLResponse
 from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
+from contatto.kit.db.remembered import RememberedCounts
 from contatto.kit.db.tx import Tx
 from contatto.kit.numbers import PageNumber
 from contatto.leads.model.leads import LeadStatus
@@ -17,7 +19,7 @@ from contatto.leads.pages.rows import rows_of
 from contatto.leads.rules.filters import COLUMNS, Look, for_member
 from contatto.leads.store import listing
 from contatto.leads.store.looks import find_look, save_look
-from contatto.ui.context import context_of
+from contatto.ui.context import context_of, part_of
 
 router = APIRouter(include_in_schema=False)
 PAGE: Final = 50
@@ -59,10 +61,10 @@ async def _render(
 ) -> HTMLResponse:
     require(caller, Permission.READ_LEADS)
     context = context_of(request)
-    whole = template == "leads/list.html"
+    whole, recall = template == "leads/list.html", part_of(request, RememberedCounts).begin()
 
     def load(tx: Tx) -> dict[str, Any]:
-        counts = listing.count_leads_by_status(tx, caller.business_id)
+        counts = listing.load_lead_counts(tx, caller.business_id, recall)
         shown = _page_of(tx, caller, asked, page, counts)
         return shown | _around(tx, caller, asked) if whole else shown
 
@@ -74,7 +76,7 @@ async def _render(
 
 
 def _page_of(
-    tx: Tx, caller: Caller, asked: LeadsQuery, page: int, counts: dict[LeadStatus, int]
+    tx: Tx, caller: Caller, asked: LeadsQuery, page: int, counts: Mapping[LeadStatus, int]
 ) -> dict[str, Any]:
     wanted = for_member(asked.wanted, caller.subject_id)
     matches = listing.find_matches(tx, caller.business_id, wanted, counts)

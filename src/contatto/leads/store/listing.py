@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import CTE, ColumnElement, Select, func, literal, not_, select, tuple_, union_all
 
+from contatto.kit.db.remembered import Recall
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
 from contatto.leads.model.leads import Lead, LeadStatus
@@ -170,6 +171,11 @@ def count_leads_by_status(tx: Tx, business_id: str) -> dict[LeadStatus, int]:
     ]
     counted = map(tuple, tx.execute(union_all(*parts)))
     return {LeadStatus(status): count for status, count in counted if count}
+
+
+def load_lead_counts(tx: Tx, business_id: str, recall: Recall) -> Mapping[LeadStatus, int]:
+    """The same, of what is remembered where it can be: for pages, which are made anew all the time."""
+    return recall.find(("leads", business_id), lambda: count_leads_by_status(tx, business_id))
 
 
 def list_lead_ids_after(tx: Tx, business_id: str, wanted: LeadFilter, last: str, limit: int) -> list[str]:
