@@ -4,8 +4,11 @@ A server is started for real, with its worker, and messages are sent at a pace, 
 looks, and a round while each of so many signed-in tabs has its stream open. The difference is what the pages
 cost: the rounds are on one server, so what its start and its growth cost is on both sides. Its share of a
 core is of the seconds that the pace asks for, also where a machine is too busy to keep it. A page is told
-at most ten texts a second: *at most* is what it would cost to tell all pages so many. Target: less than 20 %
-of a core.
+at most ten texts a second: *at most* is what it would cost to tell all pages so many.
+
+A page that is told of news also fetches its list and the counts of the navigation anew, as often as so many
+open pages are told to (`pace_of`): what one fetch costs is measured over the messages that came, and its
+share of a core follows. Target: less than 20 % of a core for both together.
 """
 
 import asyncio
@@ -26,12 +29,13 @@ from contatto.accounts.model import BusinessId
 from contatto.accounts.store import list_members
 from contatto.kit.db.tx import Tx
 from contatto.simulator.world import World
-from contatto.ui.live import GATHER_S
+from contatto.ui.live import GATHER_S, pace_of
 from contatto.ui.sessions import SESSION_COOKIE
 
 SAYS = "pages of the inbox that are open while a hundred messages a second come in, on SQLite"
 PAGES = 200
 PACE = 100
+FETCHES = 60
 
 
 @dataclass
@@ -49,19 +53,22 @@ def main() -> None:
     report = Report("live", SAYS, chosen)
     rounds, seconds = chosen.size(full=6, quick=3), chosen.size(full=10, quick=3)
     with tempfile.TemporaryDirectory(prefix="contatto-bench-") as folder:
-        alone, watched = measure(Place(Path(folder) / "place"), rounds, seconds)
+        alone, watched, fetch_s = measure(Place(Path(folder) / "place"), rounds, seconds)
     add(report, "nobody looks", alone, rounds * seconds, 1)
     add(report, f"{PAGES} pages are open", watched, rounds * seconds, PAGES)
     each_round = [more - less for more, less in zip(watched.cpu_s, alone.cpu_s, strict=True)]
     pages_s = sum(each_round)
+    told, fetched = 100 * pages_s / (rounds * seconds), 100_000 * fetch_s * PAGES / pace_of(PAGES)
     report.add(
-        "the pages alone",
-        percent_of_a_core=100 * pages_s / (rounds * seconds),
+        "they are told",
+        percent_of_a_core=told,
         least_percent=100 * min(each_round) / seconds,
         most_percent=100 * max(each_round) / seconds,
         at_most_percent=100 * pages_s / watched.texts * PAGES / GATHER_S,
         cpu_us_a_text=pages_s / watched.texts * 1e6,
     )
+    report.add("they fetch lists and counts", percent_of_a_core=fetched, cpu_us_a_fetch=fetch_s * 1e6)
+    report.add("the pages in all", percent_of_a_core=told + fetched)
     report.finish()
 
 
@@ -70,8 +77,8 @@ def add(report: Report, case: str, seen: Seen, seconds: int, pages: int) -> None
     report.add(case, **figures, messages_a_page=seen.messages / pages, behind_s=seen.wall_s - seconds)
 
 
-def measure(place: Place, rounds: int, seconds: int) -> tuple[Seen, Seen]:
-    """Rounds while nobody looks, and rounds while the pages are open."""
+def measure(place: Place, rounds: int, seconds: int) -> tuple[Seen, Seen, float]:
+    """Rounds while nobody looks, and rounds while the pages are open; and the CPU of what a page fetches."""
     world = make_world(place)
     tokens = open_sessions(place, world, PAGES)
     sent = make_requests(world, WARMING + PACE * seconds * 2 * (rounds + 1)).requests
@@ -88,7 +95,16 @@ def measure(place: Place, rounds: int, seconds: int) -> tuple[Seen, Seen]:
                 done += len(some)
                 counted = seen if number else Seen()
                 asyncio.run(watch(server, some, looking, counted, partial(wait_until_settled, place, done)))
-    return alone, watched
+        requests = [_get(path, tokens[0]) for path in ("/inbox/list?tab=all&show=open", "/nav?section=inbox")]
+        asyncio.run(send_all(server.port, requests))
+        cpu = server.cpu_s()
+        asyncio.run(send_all(server.port, requests * FETCHES))
+        fetch_s = (server.cpu_s() - cpu) / FETCHES
+    return alone, watched, fetch_s
+
+
+def _get(path: str, token: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nhost: {HOST}\r\ncookie: {SESSION_COOKIE}={token}\r\n\r\n".encode()
 
 
 def open_sessions(place: Place, world: World, count: int) -> list[str]:
@@ -126,9 +142,8 @@ async def watch(
 async def follow(port: int, token: str, heard: list[bytes], ready: asyncio.Semaphore) -> None:
     """A tab: its stream of events, until it is closed."""
     reader, writer = await asyncio.open_connection(HOST, port)
-    head = f"GET /live HTTP/1.1\r\nhost: {HOST}\r\ncookie: {SESSION_COOKIE}={token}\r\n\r\n"
     try:
-        writer.write(head.encode())
+        writer.write(_get("/live", token))
         answer = await reader.readuntil(b"\r\n\r\n")
         if not answer.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(answer.decode())

@@ -69,6 +69,30 @@ def test_a_conversation_is_taken_labelled_noted_and_resolved_with_the_keyboard(
     expect(customer.locator("body")).not_to_contain_text("Monday")
 
 
+def test_where_many_pages_are_open_a_list_rests_between_two_fetches(
+    served: Served, page: Page, customer: Page
+) -> None:
+    _sign_in(page, served.url)
+    page.goto(f"{served.url}/inbox")
+    expect(page.locator("[data-live-state]").first).to_have_attribute("data-state", "on")
+    page.evaluate(
+        """() => {
+            window.heard = 0;
+            document.body.addEventListener("live:message_received", () => { window.heard += 1; });
+            const channel = new BroadcastChannel(`contatto.live.${document.body.dataset.reader}`);
+            channel.postMessage({ type: "pace", data: 3_600_000 });
+        }"""
+    )
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    customer.goto(f"{served.url}/chat/{served.house.webchat_id}")
+    for number in range(4):
+        customer.get_by_label("Your message").fill(f"Question {number}")
+        customer.locator("#dm-send").click()
+        page.wait_for_function("number => window.heard > number", arg=number, timeout=60_000)
+    assert not [each for each in asked if "/inbox/list" in each]
+
+
 def test_what_is_sent_twice_at_once_is_there_once_on_both_sides(
     served: Served, page: Page, customer: Page
 ) -> None:

@@ -1,7 +1,7 @@
 """The live feed: every event once, the missed ones first, and only one's own."""
 
 import asyncio
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import emit, last_seq
 from contatto.ui import live
-from contatto.ui.live import LiveFeed, resume_point, sse, stream_events
+from contatto.ui.live import LiveFeed, pace_of, resume_point, sse, stream_events
 from tests.kit.feeds import (
     PATIENCE_S,
     Rang,
@@ -207,6 +207,30 @@ def test_a_whisper_reaches_open_pages_of_its_business_and_is_no_row(database: Da
             async with asyncio.timeout(PATIENCE_S):
                 assert await second == 'event: rang\ndata: {"business_id":"b1","number":5}\n\n'
             assert await database.read(last_seq) == 0
+
+    with_feed(database, work)
+
+
+def test_pages_are_told_to_fetch_less_often_where_many_are_open(database: Database) -> None:
+    assert [pace_of(pages) for pages in (1, 2, 3, 4, 5, 8, 200)] == [0, 0, 400, 400, 800, 800, 25_600]
+
+    async def work(feed: LiveFeed) -> None:
+        async with AsyncExitStack() as stack:
+            streams = [
+                await stack.enter_async_context(aclosing(stream_events(feed, "b1", 0))) for _ in range(3)
+            ]
+            for stream in streams:
+                await anext(stream)
+            texts = ["", "", ""]
+            for number in range(3):
+                waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+                async with asyncio.timeout(PATIENCE_S):
+                    while len(feed._streams["b1"]) < len(streams):
+                        await asyncio.sleep(0)
+                    await ring(database, number)
+                    texts = [before + await text for before, text in zip(texts, waiting, strict=True)]
+        assert [text.count("event: pace\ndata: 400\n\n") for text in texts] == [1, 1, 1]
+        assert [text.count("event: rang") for text in texts] == [3, 3, 3]
 
     with_feed(database, work)
 

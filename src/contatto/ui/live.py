@@ -31,6 +31,8 @@ OVERLAP: Final = 256
 
 WATCH_S: Final = 0.4
 """How often it is asked which sessions still last, and what their members may read."""
+A_PAGE_MS: Final = 100
+"""How long the pages leave a process for each of them: one that is told of news fetches its lists anew."""
 SIGN_OF_LIFE: Final = ": still here\n\n"
 
 type Rights = Callable[[Tx, Collection[str]], Mapping[str, Collection[str]]]
@@ -63,6 +65,8 @@ class _Stream:
     given: frozenset[int] = frozenset()
     """What it was told of before, out of the table."""
     is_over: bool = False
+    pace_ms: int = 0
+    """How long it was told to leave between two fetches."""
 
     def end(self) -> None:
         self.is_over = True
@@ -199,7 +203,15 @@ class LiveFeed:
                 if news is None:
                     yield SIGN_OF_LIFE
                 elif text := self._text_of(stream, news):
-                    yield text
+                    yield self._new_pace(stream) + text
+
+    def _new_pace(self, stream: _Stream) -> str:
+        """Tells a page how long to leave between two fetches, if that has changed."""
+        pace_ms = pace_of(sum(map(len, self._streams.values())))
+        if pace_ms == stream.pace_ms:
+            return ""
+        stream.pace_ms = pace_ms
+        return sse("pace", str(pace_ms))
 
     def _text_of(self, stream: _Stream, news: _News) -> str:
         """What a stream may hear of some events, written once for all that may hear the same."""
@@ -256,6 +268,14 @@ class LiveFeed:
             if news is None:
                 return
             yield news
+
+
+def pace_of(pages: int) -> int:
+    """Milliseconds that each page leaves between two fetches where so many are open in a process.
+
+    In steps of two, so that few are told anew as pages come and go.
+    """
+    return A_PAGE_MS << (pages - 1).bit_length() if pages > 2 else 0
 
 
 def _call(rights: Rights, keys: Collection[str], tx: Tx) -> Mapping[str, Collection[str]]:

@@ -19,6 +19,7 @@ const channel = "BroadcastChannel" in window ? new BroadcastChannel(`contatto.li
 let wasOpen = false;
 let state = "wait";
 let leading = false;
+let pace = 0; // where many pages are open, each leaves so many milliseconds between two fetches of a list
 let known = Number(document.body.dataset.lastEvent) || 0; // the number of the last event that this page has heard of
 const heard = new Set();
 const recent = []; // the events that the leading tab has told, for tabs that open meanwhile
@@ -46,6 +47,7 @@ function show(next) {
 
 function deliver({ type, data, seq }) {
   if (type === "state") return show(data);
+  if (type === "pace") return void (pace = data);
   if (seq && heard.has(seq)) return;
   if (seq) heard.add(seq);
   known = Math.max(known, seq ?? 0);
@@ -82,6 +84,7 @@ function connect(wait = 1000) {
     // the browser gives up for good on an HTTP error; we do not
     if (source.readyState === EventSource.CLOSED) setTimeout(() => connect(Math.min(wait * 2, 30000)), wait);
   });
+  source.addEventListener("pace", (event) => publish({ type: "pace", data: Number(event.data) || 0 }));
   for (const type of WHISPERS) source.addEventListener(type, (event) => publish({ type, data: parse(event.data) }));
   for (const type of TYPES) {
     source.addEventListener(type, (event) => publish({ type, data: parse(event.data), seq: Number(event.lastEventId) || 0 }));
@@ -93,6 +96,7 @@ function connect(wait = 1000) {
 // A new tab was rendered before it could listen to this one: it is told what came in between.
 function answerHello({ from, after }) {
   channel.postMessage({ type: "state", data: state });
+  channel.postMessage({ type: "pace", data: pace });
   const isWhole = recent.length < MOST_RECENT || recent[0].seq <= after;
   channel.postMessage({ type: "missed", to: from, items: recent.filter((item) => item.seq > after), isWhole });
 }
@@ -101,6 +105,25 @@ function catchUp({ items, isWhole }) {
   for (const item of items) deliver(item);
   if (!isWhole) tell("live:back");
 }
+
+// What is about this very conversation or lead is fetched at once. Lists wait, each page another while, so that not
+// all ask in the same moment, and then as long as the pace says. The last event is never lost.
+const rests = new Map(); // by the id of a list: until when it rests, and whether a fetch waits for that
+document.addEventListener("htmx:before:request", (event) => {
+  const { sourceElement: part, sourceEvent: cause } = event.detail.ctx;
+  if (!pace || !part?.id || !/^live:(?!back|conversation:|lead:)/.test(cause?.type ?? "")) return;
+  const now = Date.now();
+  const rest = rests.get(part.id) ?? { until: 0, waits: false };
+  if (rest.waits && rest.until <= now) {
+    rests.set(part.id, { until: now + pace, waits: false });
+    return;
+  }
+  event.preventDefault();
+  if (rest.waits) return;
+  const until = Math.max(rest.until, now + (Math.random() * pace) / 4);
+  rests.set(part.id, { until, waits: true });
+  setTimeout(() => tell(cause.type, cause.detail), until - now + 1);
+});
 
 // The counts of the navigation come right after the page, as soon as htmx listens.
 document.addEventListener("DOMContentLoaded", () => setTimeout(() => tell("live:nav")));
