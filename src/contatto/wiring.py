@@ -369,19 +369,13 @@ def maintenance(settings: Settings) -> tuple[MaintenanceJob, ...]:
 def resources(db: Database, settings: Settings) -> Parts:
     """What one app has for itself."""
     return Parts(
-        AppIndex(db),
-        GatheredAccounts(db),
-        HashPool(),
-        GuessLimit(),
-        RequestLimit(settings.api_requests_per_minute),
-        ChatLimits(),
+        AppIndex(db), GatheredAccounts(db), HashPool(), GuessLimit(), ChatLimits(), RecentCallers(),
+        DrawnParts(), RequestLimit(settings.api_requests_per_minute),
         AdServer(db, settings.views_per_viewer, settings.trial_share),
         GatheredTouches(db, measurement.record_taps),
         taking.GatheredForms(db, settings.new_visitors_per_hour),
-        RecentCallers(),
-        DrawnParts(),
         RememberedCounts(db, {"leads", "conversations", "reply_targets"}),
-    )
+    )  # fmt: skip
 
 
 def install(settings: Settings) -> Installation:
