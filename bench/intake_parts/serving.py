@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.request import urlopen
 
-import uvicorn
 from sqlalchemy import event, text
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,9 +24,11 @@ from contatto.app import create_app, open_context
 from contatto.capture.actions import turn_on_capture
 from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import ChannelAccount, Platform
+from contatto.cli.serving import Serving
 from contatto.inbox.actions.incoming import settle_receipts
 from contatto.kit.db import hot
 from contatto.kit.db.tx import Tx
+from contatto.kit.garbage import keep_loaded
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
 from contatto.measurement.rules import TRACKING_KEY
@@ -159,6 +160,7 @@ def work(home: str, url: str, *, counts: bool = False) -> None:
     set_up_logs("warning", "json")
     context = Place(Path(home), url).open()
     statements = Statements(context) if counts else None
+    keep_loaded()
     with suppress(KeyboardInterrupt):
         asyncio.run(_work(context))
     context.db.close()
@@ -187,10 +189,7 @@ def serve(home: str, url: str, port: int, worker: Any, *, counts: bool = False) 
         return Told(len(groups), statements.count if statements else 0)
 
     app = Telling(create_app(context), told)
-    quiet: dict[str, Any] = {"access_log": False, "log_level": "warning", "server_header": False}
-    config = uvicorn.Config(app, "127.0.0.1", port, proxy_headers=False, **quiet)
-    with suppress(KeyboardInterrupt):  # it ends by SIGINT; uvicorn lets a SIGTERM end the process at once
-        uvicorn.Server(config).run()
+    Serving(context, app, host="127.0.0.1", port=port).run()
     context.db.close()
     (context.settings.data_dir / SERVED).write_text(json.dumps(asdict(told())))
 

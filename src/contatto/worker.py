@@ -11,6 +11,7 @@ from contatto.kit.client import Client
 from contatto.kit.db.changes import Tables
 from contatto.kit.db.database import Database
 from contatto.kit.drain import Drain
+from contatto.kit.garbage import keep_more
 from contatto.kit.installation import Installation
 from contatto.kit.log import logger, where
 from contatto.kit.mailer import Mailer
@@ -81,6 +82,7 @@ class Worker:
     async def _prepare(self) -> int:
         """Read what the first message would wait for, such as the words of all languages."""
         await asyncio.to_thread(self._installation.prepare)
+        keep_more()
         return 0
 
     async def _keep_maintenance(self) -> None:

@@ -12,6 +12,7 @@ from contatto.app import create_app
 from contatto.cli.installation import open_installation
 from contatto.cli.serving import Serving
 from contatto.guide.actions import setup_path
+from contatto.kit.garbage import keep_loaded
 from contatto.worker import Worker
 
 _out = Console(highlight=False)
@@ -62,6 +63,7 @@ def worker_command() -> None:
             tasks.create_task(Worker(context.db, context.installation).run())
             tasks.create_task(context.db.watch())
 
+    keep_loaded()
     _out.print("The worker runs. Stop it with Ctrl+C.")
     try:
         asyncio.run(work())

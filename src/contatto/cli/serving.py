@@ -1,7 +1,6 @@
 """One way to serve the app from the command line, ended cleanly by Ctrl+C or SIGTERM."""
 
 import asyncio
-import gc
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
@@ -12,6 +11,7 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from contatto.kit.garbage import keep_loaded
 from contatto.ui.connections import Connections
 from contatto.ui.context import Context
 from contatto.ui.guarded import guarded_by
@@ -76,8 +76,7 @@ class Serving:
         second.
         """
         await self.until_started()
-        gc.collect()
-        gc.freeze()
+        keep_loaded()
 
     async def _rest(self) -> None:
         await asyncio.Event().wait()

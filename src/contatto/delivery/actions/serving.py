@@ -1,7 +1,6 @@
 """The businesses that a process serves: live ads, the model, what was granted, what is to be written."""
 
 import asyncio
-import gc
 import time
 from collections.abc import Mapping
 from typing import Final
@@ -22,6 +21,7 @@ from contatto.delivery.store import models
 from contatto.kit.db.database import Database
 from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx
+from contatto.kit.garbage import keep_more
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger, where
 from contatto.kit.timestamps import micros
@@ -71,7 +71,7 @@ class AdServer:
         if not self._is_warm:
             await asyncio.to_thread(warm_kernels)
             self._is_warm = True
-            _keep_loaded()
+            keep_more()
         shop = self._shops.pop(business_id, None) or Shop(self, business_id)
         self._shops[business_id] = shop
         if len(self._shops) > KEPT_MODELS:
@@ -124,16 +124,6 @@ def warm_kernels() -> None:
         [AdGroupLine(ts=1, adgroup_id="1", advertiser_id="1"), AdLine(ts=1, ad_id="1", adgroup_id="1")]
     )
     made.decide(Asked(1, 1_000_000, "somebody", "SG", {"kind": "none"}, 1, [1], {1: 1.0}))
-
-
-def _keep_loaded() -> None:
-    """Tell the garbage collector of a server that kernels stay, as it was told of what came with the start.
-
-    Else it goes through all of their compiler now and then, for 20 ms, while requests wait.
-    """
-    if gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()
 
 
 class Shop:
