@@ -61,8 +61,8 @@ from contatto.kit import idempotency, outbox, shared_limits
 from contatto.kit.db.database import Database
 from contatto.kit.db.remembered import RememberedCounts
 from contatto.kit.db.tx import Tx
-from contatto.kit.drain import After
-from contatto.kit.handlers import OnlyFor, Together
+from contatto.kit.handing import handing_out
+from contatto.kit.handlers import After, OnlyFor, Together
 from contatto.kit.hashing import HashPool
 from contatto.kit.installation import Installation
 from contatto.kit.limits import GuessLimit, RequestLimit
@@ -250,13 +250,16 @@ PORTS: Final = Parts(
 
 
 def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]:
-    """Work that waits in tables, each by itself, and so do ``parallel`` batches of deliveries."""
+    """Work that waits in tables, each by itself, and so do ``parallel`` batches of deliveries.
+
+    Each of these has turns of its own.
+    """
     return (
         *(
             QueuedWork(
                 "receipts",
                 receipts.WAITING.is_due,
-                partial(settle_receipts, turns=Turns(receipts.WAITING)),  # each has turns of its own
+                handing_out(AFTER, partial(settle_receipts, turns=Turns(receipts.WAITING))),
                 in_background=False,
                 gather_s=0.2 if number else 0.005,
                 busy_s=0.04,

@@ -12,7 +12,8 @@ from contatto.accounts.store import businesses
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
-from contatto.kit.drain import LATER, LEASE, RETRY_AFTER, After, drain
+from contatto.kit.drain import LATER, LEASE, RETRY_AFTER, drain
+from contatto.kit.handlers import After
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import (
     KEEP,

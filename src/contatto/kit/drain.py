@@ -9,7 +9,6 @@ A job carries the name that its handler has in the table, so code may move while
 that is not in the table, since another release made it, waits for a release that knows it.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -25,13 +24,10 @@ from contatto.kit.db.savepoints import savepoint
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Instant
 from contatto.kit.db.within import within
-from contatto.kit.handlers import Handler, Together, interest
+from contatto.kit.handlers import After, Handler, Together, interest
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import DUE, FRESH, UNKNOWN, Job, JobState, StoredEvent, event_name, events, jobs
 from contatto.kit.turns import Queue, Turns
-
-type After = Mapping[type[Any], Mapping[str, Handler]]
-"""For each event its handlers by their names, which are kept in jobs and must never change."""
 
 RETRY_AFTER: Final = (5, 60, 300, 1800, 7200, 21600)
 """Seconds to wait before each further try; when they are used up the job is dead."""

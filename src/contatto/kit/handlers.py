@@ -1,12 +1,14 @@
 """Handlers that only some businesses need, and handlers that take many events at once."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from contatto.kit.db.tx import Tx
 
 type Handler = Callable[[Tx, Any], None]
+type After = Mapping[type[Any], Mapping[str, Handler]]
+"""For each event its handlers by their names, which are kept in jobs and must never change."""
 type HandlerOfMany = Callable[[Tx, Sequence[Any]], None]
 type Businesses = Callable[[Tx], Collection[str]]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from contatto.kit.db.database import Database
-from contatto.kit.drain import After
+from contatto.kit.handlers import After
 from contatto.kit.maintenance import MaintenanceJob
 from contatto.kit.making import Making
 from contatto.kit.outbound.kinds import OutboundKind

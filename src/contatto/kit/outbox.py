@@ -31,6 +31,7 @@ from sqlalchemy import (
     update,
 )
 
+from contatto.kit.db.held import held_of
 from contatto.kit.db.hot import insert_all
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
@@ -136,12 +137,22 @@ def event_name(kind: type[Any]) -> str:
 
 def emit(tx: Tx, business_id: str, event: Any) -> None:
     """Append an event (a frozen dataclass of ids, texts and numbers) to this transaction."""
-    tx.insert(events, _row_of_event(tx, business_id, event))
+    row = _row_of_event(tx, business_id, event)
+    held = held_of(tx.connection)
+    if held is None:
+        tx.insert(events, row)
+    else:
+        held.append((event, row))
 
 
 def emit_all(tx: Tx, happened: Iterable[tuple[str, Any]]) -> None:
     """Append events, each with its business, in their order."""
-    insert_all(tx, events, [_row_of_event(tx, business_id, event) for business_id, event in happened])
+    made = [(event, _row_of_event(tx, business_id, event)) for business_id, event in happened]
+    held = held_of(tx.connection)
+    if held is None:
+        insert_all(tx, events, [row for _, row in made])
+    else:
+        held += made
 
 
 def _row_of_event(tx: Tx, business_id: str, event: Any) -> dict[str, Any]:

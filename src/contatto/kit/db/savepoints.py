@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from contatto.kit.db.held import held_of
 from contatto.kit.db.hot import driver_of
 from contatto.kit.db.tx import Tx
 
@@ -17,6 +18,8 @@ def savepoint(tx: Tx) -> Iterator[None]:
         with tx.connection.begin_nested():
             yield
         return
+    held = held_of(tx.connection)
+    before = len(held or ())
     run = driver_of(tx).execute
     run("SAVEPOINT part")
     try:
@@ -24,5 +27,7 @@ def savepoint(tx: Tx) -> Iterator[None]:
     except BaseException:
         run("ROLLBACK TO part")
         run("RELEASE part")
+        if held:
+            del held[before:]
         raise
     run("RELEASE part")

@@ -24,7 +24,8 @@ from contatto.kit.parts import Parts
 from contatto.kit.vault import Vault
 
 LEARNS_AFTER: Final = 2_000
-"""Changed rows after which the database finds out anew what its tables hold."""
+"""Changed rows after which the database finds out anew what its tables hold; then after twice as many."""
+_LEARNS_AT_LEAST_AFTER: Final = 64_000
 _GROWN_PAGES: Final = 2_000
 """Pages of a file that has more in it than empty tables."""
 _LEARN: Final = "PRAGMA optimize=0x10002"
@@ -137,7 +138,7 @@ class SqliteDatabase(Database):
     def _write_groups(self) -> None:
         with self.engine.connect().execution_options(writes=True) as connection:
             note_changes(connection)
-            learnt, held_s = 0, 0.0
+            learnt, learns_after, held_s = 0, LEARNS_AFTER, 0.0
             while self._lanes.wait():
                 started = time.perf_counter()
                 self._commit_group(connection)
@@ -145,7 +146,8 @@ class SqliteDatabase(Database):
                 if held_s > _HELD_S:
                     time.sleep(_REST_S)
                     held_s = 0.0
-                if _count_changes(connection) - learnt > LEARNS_AFTER:
+                if _count_changes(connection) - learnt > learns_after:
+                    learns_after = min(2 * learns_after, _LEARNS_AT_LEAST_AFTER)
                     self._learnt += _learn(connection)
                     learnt = _count_changes(connection)
 

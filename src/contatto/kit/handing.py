@@ -1,0 +1,71 @@
+"""Handing out events in the transaction in which they happened, where nobody could wait for its locks.
+
+On SQLite, with its one writer, a batch of background work tells the handlers of many events itself. Its
+events are written as handed out, and need not be looked for, read and marked by another transaction. What any
+other handler wants to hear of is left to ``kit/drain``, and so is all of a batch in which a handler fails.
+
+On PostgreSQL it is always left there: handlers lock what members lock, and a batch holds its chats.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from contatto.kit.db.held import holding
+from contatto.kit.db.hot import insert_all
+from contatto.kit.db.savepoints import savepoint
+from contatto.kit.db.tx import Tx
+from contatto.kit.handlers import After, Together, interest
+from contatto.kit.log import logger, where
+from contatto.kit.outbox import events
+from contatto.kit.work import Batch
+
+type _Happened = tuple[Any, dict[str, Any]]
+"""An event, and its row."""
+
+_ROUNDS: Final = 3
+"""How often events are handed out that handlers led to; what these lead to is left to the drain."""
+
+
+def handing_out(after: After, work: Batch) -> Batch:
+    """The same work; where it may, it hands out its events itself."""
+
+    def both(tx: Tx) -> int:
+        if tx.locks_rows:
+            return work(tx)
+        with holding(tx.connection) as held:
+            done = work(tx)
+            for _ in range(_ROUNDS):
+                _hand_out(tx, after, held)
+            _write(tx, held)
+        return done
+
+    return both
+
+
+def _hand_out(tx: Tx, after: After, held: list[_Happened]) -> None:
+    """Tell the handlers of many, and write the events; what these led to is held instead."""
+    happened, together = list(held), dict[Together, list[Any]]()
+    held.clear()
+    is_interested = interest(tx)
+    for event, row in happened:
+        wanted = [
+            each for each in after.get(type(event), {}).values() if is_interested(each, row["business_id"])
+        ]
+        of_many = [each for each in wanted if isinstance(each, Together)]
+        row["fanned_out"] = type(event) in after and len(of_many) == len(wanted)
+        if row["fanned_out"]:
+            for handler in of_many:
+                together.setdefault(handler, []).append(event)
+    try:
+        with savepoint(tx):
+            for handler, some in together.items():
+                handler.run(tx, some)
+    except Exception as error:  # found again, and put down to the event at fault, by the drain
+        logger().warning("outbox.failed_at_once", error_at=where(error))
+        for _, row in happened:
+            row["fanned_out"] = False
+    _write(tx, happened)
+
+
+def _write(tx: Tx, happened: Sequence[_Happened]) -> None:
+    insert_all(tx, events, [row for _, row in happened])
