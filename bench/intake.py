@@ -1,8 +1,9 @@
 """Messages through the signed webhook, until they are leads: how many a second, and the CPU of each.
 
 A server process is started for real, with a worker, and loaded from this one over keep-alive connections.
-Each message is answered after its row is durable; every third carries contact details. The floors insert the
-very same rows of the first table with the driver alone: in groups of the size that the server reached, or
+Each message is answered after its row is durable; every third carries contact details. The floors: a route of
+Starlette with nothing around it, which keeps the body of the same requests with group commit; and the very
+same rows of the first table inserted with the driver alone, in groups of the size that the server reached, or
 with a commit each.
 
 *Sustained* counts from the first request until nothing waits any more, so what came in faster than it was
@@ -28,6 +29,7 @@ from bench.harness import Cost, Options, Report, measured, options, percentile
 from bench.intake_parts.sending import PER_PERSON, SHARES, Sent, make_requests, send_all
 from bench.intake_parts.serving import (
     Place,
+    Running,
     add_accounts,
     count_groups,
     count_statements,
@@ -37,6 +39,7 @@ from bench.intake_parts.serving import (
     list_new_leads,
     make_world,
     running,
+    running_bare,
     settle_all,
 )
 
@@ -105,11 +108,12 @@ def bench_storing(report: Report, engine: str, places: Places, count: int) -> No
     """The webhook without a worker; then the floors, and settling what was stored."""
     place = places.new()
     sent = make_requests(make_world(place), WARMING + count)
-    with running(place, workers=0) as server:
-        asyncio.run(send_all(server.port, sent.requests[:WARMING]))  # they also fill caches
-        cpu, started = server.cpu_s(), time.perf_counter()
-        asyncio.run(send_all(server.port, sent.requests[WARMING:]))
-        cost = Cost(time.perf_counter() - started, server.cpu_s() - cpu, server.peak_mib())
+    with running_bare(place) as bare:
+        floor = load(bare, sent)
+    add(report, f"{engine} floor: a bare route, group commit", floor, count)
+    with running(place, workers=0, counts=True) as server:
+        cost = load(server, sent)
+    statements = count_statements(place) / (WARMING + count)
     group = max(1, round((WARMING + count) / count_groups(place)))
     for name, size, some in ((f"{group} a commit", group, count), ("a commit each", 1, count // 10)):
         add(
@@ -118,10 +122,18 @@ def bench_storing(report: Report, engine: str, places: Places, count: int) -> No
             insert_bare(place, RECEIPTS, size, some),
             some,
         )
-    add(report, f"{engine}: stored", cost, count)
+    add(report, f"{engine}: stored", cost, count, statements=statements)
     learn(place)
     settling, settled, statements = settle_all(place)
     add(report, f"{engine}: settled", settling, settled, statements=statements)
+
+
+def load(server: Running, sent: Sent) -> Cost:
+    """Send all, some of them before it counts: they also fill caches."""
+    asyncio.run(send_all(server.port, sent.requests[:WARMING]))
+    cpu, started = server.cpu_s(), time.perf_counter()
+    asyncio.run(send_all(server.port, sent.requests[WARMING:]))
+    return Cost(time.perf_counter() - started, server.cpu_s() - cpu, server.peak_mib())
 
 
 def bench_sustained(report: Report, name: str, place: Place, count: int, workers: int) -> None:

@@ -141,10 +141,25 @@ def running(place: Place, workers: int, first: str = "pass", *, counts: bool = F
     worker = "in_process" if workers and not on_postgres else "separate"
     codes = [f"serve({str(place.home)!r}, {place.url!r}, {port}, {worker!r}, counts={counts})"]
     codes += [f"work({str(place.home)!r}, {place.url!r}, counts={counts})"] * (workers if on_postgres else 0)
-    processes = [
-        subprocess.Popen([sys.executable, "-c", f"from bench.intake_parts.serving import *; {first}; {code}"])
-        for code in codes
-    ]
+    with _started(
+        [f"from bench.intake_parts.serving import *; {first}; {code}" for code in codes], port
+    ) as started:
+        yield started
+
+
+@contextmanager
+def running_bare(place: Place) -> Iterator[Running]:
+    """A server with nothing but a route that keeps what it is sent."""
+    port = free_port()
+    code = f"serve_bare({str(place.home)!r}, {place.url!r}, {port})"
+    with _started([f"from bench.intake_parts.bare import *; {code}"], port) as started:
+        yield started
+
+
+@contextmanager
+def _started(codes: list[str], port: int) -> Iterator[Running]:
+    """Processes of Python, the first of which serves."""
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for code in codes]
     try:
         wait_until_open(port)
         yield Running([process.pid for process in processes], port)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from contatto.capture.actions import Found
 from contatto.capture.store import CaptureSwitch, find_switch
-from contatto.channels.model import ChannelAccount
+from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_account_by_external
 from contatto.inbox.model import Conversation, Message, Person, Receipt
 from contatto.inbox.store import conversations, messages, persons
@@ -197,11 +197,11 @@ class Batch:
         self.earned: list[measurement.Earned] = []
         self._tx = tx
         self._events: list[tuple[str, Any]] = []
-        self._accounts: dict[tuple[str, str, str], AccountSwitch | None] = {}
+        self._accounts: dict[tuple[str, Platform, str], AccountSwitch | None] = {}
 
     def find_account(self, receipt: Receipt) -> "AccountSwitch | None":
         """The account that a delivery came to, read once; None when the business has no such account."""
-        key = (receipt.business_id, receipt.platform.value, receipt.account)
+        key = (receipt.business_id, receipt.platform, receipt.account)
         if key not in self._accounts:
             of, platform, external_id = receipt.business_id, receipt.platform, receipt.account
             account = find_account_by_external(self._tx, of, platform, external_id)

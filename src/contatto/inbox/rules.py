@@ -74,12 +74,16 @@ def refusal_reason(incoming: Incoming) -> str | None:
     """Why a delivery cannot be stored, or None when it can."""
     if isinstance(incoming, Unusable):
         return incoming.reason
-    ids = [(incoming.conversation_id, ID_LIMIT), (incoming.person_id, ID_LIMIT)]
-    if isinstance(incoming, Chatted | Progressed):
-        ids.append((incoming.message_id, MESSAGE_ID_LIMIT))
-    if not all(0 < len(each) <= limit and each.isprintable() for each, limit in ids):
-        return "unusable_id"
-    return None
+    is_usable = _is_usable_id(incoming.conversation_id, ID_LIMIT) and _is_usable_id(
+        incoming.person_id, ID_LIMIT
+    )
+    if is_usable and isinstance(incoming, Chatted | Progressed):
+        is_usable = _is_usable_id(incoming.message_id, MESSAGE_ID_LIMIT)
+    return None if is_usable else "unusable_id"
+
+
+def _is_usable_id(external_id: str, limit: int) -> bool:
+    return 0 < len(external_id) <= limit and external_id.isprintable()
 
 
 def check_client_id(client_message_id: str) -> None:
@@ -305,7 +309,9 @@ def stop_text(reason: str) -> LazyText:
 def shown_name(incoming: Chatted | Referred | WasRead | Progressed) -> str:
     """The profile's name, cleaned; empty when there is none."""
     name = "" if isinstance(incoming, WasRead | Progressed) else incoming.person_name
-    return "".join(letter for letter in name if letter.isprintable()).strip()[:ID_LIMIT]
+    if not name.isprintable():
+        name = "".join(letter for letter in name if letter.isprintable())
+    return name.strip()[:ID_LIMIT]
 
 
 def snippet(text: str) -> str:
