@@ -72,6 +72,7 @@ from contatto.kit.outbound.dead_letters import purge_requests
 from contatto.kit.outbound.kinds import OutboundKind
 from contatto.kit.outbound.steps import expire_requests
 from contatto.kit.parts import Parts
+from contatto.kit.purging import KEEP, purge_settled
 from contatto.kit.settings import Settings
 from contatto.kit.turns import Turns
 from contatto.kit.work import PeriodicCount, PeriodicJob, PeriodicStudy, QueuedWork
@@ -335,9 +336,9 @@ def periodic_jobs(
         PeriodicJob(3600.0, import_drafts.purge_imports),
         PeriodicJob(3600.0, points.purge_rejected),
         PeriodicJob(3600.0, pushes.purge_pushes),
-        PeriodicJob(3600.0, outbox.purge_settled),
+        PeriodicJob(3600.0, purge_settled),
         PeriodicJob(60.0, lambda tx: expire_requests(tx, kinds)),
-        PeriodicJob(3600.0, lambda tx: purge_requests(tx, tx.now - outbox.KEEP)),
+        PeriodicJob(3600.0, lambda tx: purge_requests(tx, tx.now - KEEP)),
         PeriodicJob(3600.0, crm.purge_sync),
         PeriodicJob(30.0, ad_signals.resume_renewed),
         PeriodicJob(3600.0, purge_photos, has_photo_to_forget),

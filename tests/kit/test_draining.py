@@ -11,14 +11,13 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.drain import RETRY_AFTER, Drain, drain
 from contatto.kit.outbox import (
-    KEEP,
     JobState,
     dismiss_job,
     find_failed_job,
     list_failed_jobs,
-    purge_settled,
     replay_job,
 )
+from contatto.kit.purging import KEEP, purge_settled
 from tests.kit.test_outbox import Listener, fill, run, states, told
 
 

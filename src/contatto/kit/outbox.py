@@ -8,7 +8,7 @@ other handlers of the event are not held up. ``kit/drain`` does the jobs.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -36,10 +36,6 @@ from contatto.kit.db.hot import insert_all
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
 
-KEEP: Final = timedelta(days=7)
-"""How long done jobs and heard events stay; a page that was away longer reloads."""
-
-
 UNKNOWN: Final = "unknown handler"
 """Why a job waits whose handler the release that looked at it does not know."""
 
@@ -58,7 +54,8 @@ FRESH: Final[ColumnElement[bool]] = literal_column("NOT fanned_out")
 """Whether an event has no jobs yet, in the words of its index."""
 DUE: Final[ColumnElement[bool]] = literal_column("state = 'due'")
 """Whether a job is still to be done, in the words of its index."""
-_OVER: Final[ColumnElement[bool]] = literal_column("state IN ('done', 'dismissed')")
+OVER: Final[ColumnElement[bool]] = literal_column("state IN ('done', 'dismissed')")
+"""Whether nobody looks at a job again, in the words of its index."""
 _FAILED: Final[ColumnElement[bool]] = literal_column(
     "(state = 'dead' OR (state = 'due' AND last_error IS NOT NULL))"
 )
@@ -90,7 +87,7 @@ jobs = Table(
     instant("failed_at", nullable=True),
     UniqueConstraint("event_seq", "handler"),
     Index("ix_outbox_jobs_due", "business_id", "due_at", "id", sqlite_where=DUE, postgresql_where=DUE),
-    Index("ix_outbox_jobs_over", "due_at", sqlite_where=_OVER, postgresql_where=_OVER),
+    Index("ix_outbox_jobs_over", "due_at", sqlite_where=OVER, postgresql_where=OVER),
     Index("ix_outbox_jobs_failed", "business_id", "id", sqlite_where=_FAILED, postgresql_where=_FAILED),
 )
 
@@ -241,19 +238,3 @@ def find_failed_job(tx: Tx, business_id: str, job_id: int) -> FailedJob | None:
 def _failed_jobs(business_id: str) -> Select[Any]:
     told = select(*jobs.c, events.c.name, events.c.payload).join(events, events.c.seq == jobs.c.event_seq)
     return told.where(jobs.c.business_id == business_id, _FAILED)
-
-
-def purge_settled(tx: Tx) -> int:
-    """Delete some jobs that were done and events that were heard long ago; say how many.
-
-    The newest event stays, as SQLite would give its number again, and a number must not come twice.
-    """
-    done = tx.delete_some(jobs, _OVER, jobs.c.due_at < tx.now - KEEP)
-    heard = tx.delete_some(
-        events,
-        events.c.fanned_out.is_(True),
-        events.c.at < tx.now - KEEP,
-        events.c.seq < select(func.max(events.c.seq)).correlate(None).scalar_subquery(),
-        events.c.seq.not_in(select(jobs.c.event_seq).where(~_OVER)),
-    )
-    return done + heard
