@@ -10,9 +10,8 @@ On PostgreSQL it is always left there: handlers lock what members lock, and a ba
 from collections.abc import Sequence
 from typing import Any, Final
 
-from contatto.kit.db.held import holding
 from contatto.kit.db.hot import insert_all
-from contatto.kit.db.savepoints import savepoint
+from contatto.kit.db.savepoints import holding, savepoint
 from contatto.kit.db.tx import Tx
 from contatto.kit.handlers import After, Together, interest
 from contatto.kit.log import logger, where

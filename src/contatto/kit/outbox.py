@@ -31,8 +31,8 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.held import held_of
 from contatto.kit.db.hot import insert_all
+from contatto.kit.db.savepoints import held_of
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Serial, instant, metadata, tenant
 

@@ -1,11 +1,32 @@
-"""A part of a transaction that is kept or undone by itself."""
+"""A part of a transaction that is kept or undone by itself, and with it what is held back in it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Final
 
-from contatto.kit.db.held import held_of
+from sqlalchemy import Connection
+
 from contatto.kit.db.hot import driver_of
 from contatto.kit.db.tx import Tx
+
+_HELD: Final = "held_back"
+
+
+@contextmanager
+def holding(connection: Connection) -> Iterator[list[Any]]:
+    """Hold back what is appended to `held_of` within; who holds it sees to all that is in the list."""
+    held: list[Any] = []
+    connection.info[_HELD] = held
+    try:
+        yield held
+    finally:
+        del connection.info[_HELD]
+
+
+def held_of(connection: Connection) -> list[Any] | None:
+    """What is held back; None where nothing is."""
+    held: list[Any] | None = connection.info.get(_HELD)
+    return held
 
 
 @contextmanager
