@@ -84,6 +84,17 @@ def test_the_default_world_has_the_published_means() -> None:
     assert whole == pytest.approx(0.0052, abs=0.001)
 
 
+def test_a_viewer_likes_ads_of_a_vertical_alike() -> None:
+    """With 0.35 of its own beside the 1 of its vertical, two ads of one have 1 / 1.12 = 0.89 in common."""
+    found = []
+    for seed in range(12):
+        world = LinearWorld(LinearSetting(viewers=3_000), seed)
+        click = world.tables(0).click - world.tables(0).click.mean(axis=1, keepdims=True)
+        likeness = np.corrcoef(click.T)
+        found.append(likeness[np.arange(8), np.arange(8) + 8].mean() - likeness[0, 1:8].mean())
+    assert np.mean(found) > 0.9
+
+
 def test_more_tension_makes_chatty_viewers_spam_more() -> None:
     def spam(tension: float) -> float:
         tables = LinearWorld(LinearSetting(viewers=5_000, tension=tension), 1).tables(0)

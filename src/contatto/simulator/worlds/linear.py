@@ -51,6 +51,8 @@ _FORMATS: Final = ("video", "carousel", "image")
 _SLOTS: Final = ("feed", "story", "search", "profile")
 _NOISE: Final = 0.6
 """Standard deviation of what one does not see; with what one sees, the variance is 1."""
+_OWN_WAY: Final = 0.35
+"""How far an ad's direction in the space of tastes is from its vertical's, which has length 1."""
 _NODES: Final = 5
 
 
@@ -134,8 +136,8 @@ class LinearWorld:
         vertical = np.arange(count) % _VERTICALS
         base = rng.normal(0, 1, (_VERTICALS, _TASTES))
         base /= np.linalg.norm(base, axis=1, keepdims=True)
-        noise = 0.35 * rng.normal(0, 1, (count, _TASTES))
-        self._vectors = (0.75 * base[vertical] + noise).astype(np.float32)
+        noise = rng.normal(0, _OWN_WAY / np.sqrt(_TASTES), (count, _TASTES))
+        self._vectors = (base[vertical] + noise).astype(np.float32)
         self._format = rng.integers(0, len(_FORMATS), count)
         self._form = rng.random(count) < 0.5
         self._pull = rng.normal(0, 0.3, (3, count)).astype(np.float32)
