@@ -17,7 +17,7 @@ from contatto.simulator.worlds.choices import Size
 from contatto.simulator.worlds.compare import Arm, Compared
 
 SAYS = "leads, cost, spam, pacing and calibration against known truth"
-FRESH = (100, 101, 102)
+FRESH = (110, 111, 112)
 DEVELOPMENT = (0, 1)
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contatto.delivery.predict.learned import Learned, Viewers
+from contatto.delivery.predict.marketplace import Marketplace
 from contatto.delivery.predict.waiting import EDGES_S, Waiting
-from contatto.delivery.rules.columns import A_GROUP, F_AD, G_CALIBRATION, G_GOAL, GROUP_COLUMNS, HEADS, LEAD
+from contatto.delivery.rules.columns import (
+    A_FEATURES,
+    A_GROUP,
+    F_AD,
+    G_CALIBRATION,
+    G_GOAL,
+    GROUP_COLUMNS,
+    HEADS,
+    LEAD,
+    RAWS,
+    V_EFFECT,
+)
+from contatto.delivery.rules.describing import list_features
 from contatto.delivery.rules.estimating import estimate, estimate_all
-from contatto.delivery.rules.learner import agreed_step, evidence, learn_one, logistic
+from contatto.delivery.rules.learner import (
+    agreed_step,
+    evidence,
+    learn_one,
+    logistic,
+    score_features,
+    stack_scores,
+)
+from tests.delivery.small_world import Line, play
+from tests.delivery.test_marketplace import teller
 
 PLAYED = """
 import hashlib
@@ -101,12 +124,12 @@ def test_all_ads_are_estimated_as_each_alone_to_the_last_bit() -> None:
     groups[:, G_GOAL] = np.arange(7) % 2
     groups[:, G_CALIBRATION:] = rng.uniform(0.5, 2.0, (7, HEADS))
     table = rng.normal(0.0, 1.0, (16, 2 * HEADS)).astype(np.float32)
-    together = rng.normal(-2.0, 2.0, (400, 2 * HEADS + 1))
+    together = rng.normal(-2.0, 2.0, (400, RAWS))
     alone = together.copy()
-    estimate_all(300, able, ads, groups, 3, 8, table, together)
+    estimate_all(300, able, ads, groups, (3, 8, 11), table, together)
     for place, ad in enumerate(able[:300]):
         group = groups[ads[ad, A_GROUP]]
-        estimate(alone[place], 0, LEAD if group[G_GOAL] else HEADS, group, 3, 8, table)
+        estimate(alone[place], 0, LEAD if group[G_GOAL] else HEADS, group, (3, 8, 11), table)
     assert together.tobytes() == alone.tobytes()
 
 
@@ -142,3 +165,43 @@ def test_the_share_that_has_come_is_told_by_those_who_are_old_enough() -> None:
     by_two_hours = waiting.share_by(0, EDGES_S.index(7_200.0), 7 * 86_400)
     assert 0.35 < by_two_hours < 0.65
     assert waiting.share_by(0, EDGES_S.index(3 * 86_400.0), 7 * 86_400) > 0.85
+
+
+def test_serving_and_learning_score_by_the_very_same_features() -> None:
+    """What was answered is the sum of the weights that learning lists for it."""
+    marketplace = Marketplace(1)
+    market, ask = marketplace.market, teller(marketplace)
+    compared = 0
+
+    def watch(line: Line) -> Line | None:
+        nonlocal compared
+        answer = ask(line)
+        if line["type"] == "request" and answer is not None and answer["ad_id"]:
+            shown = market.records.shown[line["request_id"]]
+            assert shown is not None
+            for head in range(HEADS):
+                assert score_of(market, shown, head) == pytest.approx(shown.raw[head], rel=1e-6)
+            told = market.snapshots.stacks[shown.place]
+            assert market.learned.stack == pytest.approx(told, rel=1e-5, abs=1e-5)
+            compared += 1
+        return answer
+
+    play(watch, requests=600)
+    assert compared > 200
+
+
+def score_of(market: Any, shown: Any, head: int) -> float:
+    learned, groups, kept, place, ad = market.learned, market.groups, market.snapshots, shown.place, shown.ad
+    count = list_features(
+        kept.hashes[place], kept.values[place], kept.kinds[place], int(kept.counts[place]), ad,
+        groups.ad_hashes[ad], groups.ad_features[ad], groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]),
+        groups.feature_hashes, groups.crosses, kept.between[place], learned.shift, learned.slots,
+        learned.weights, learned.families,
+    )  # fmt: skip
+    effects = market.viewers.table[shown.viewer, V_EFFECT : V_EFFECT + HEADS]
+    count = stack_scores(
+        learned.table, learned.slots, learned.weights, learned.families, count, head, effects, learned.shift,
+        learned.stack,
+    )  # fmt: skip
+    own = float(effects[head])
+    return logistic(score_features(learned.table, learned.slots, learned.weights, count, head) + own)

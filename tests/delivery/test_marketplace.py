@@ -14,9 +14,6 @@ from contatto.delivery.model.lines import AnyLine, Decision
 from contatto.delivery.predict.marketplace import Marketplace, Unusable
 from contatto.delivery.predict.saving import Damaged, Different
 from contatto.delivery.rules.budgets import UNITS, limit_units
-from contatto.delivery.rules.columns import A_FEATURES, HEADS, V_EFFECT
-from contatto.delivery.rules.describing import list_features, list_stacked
-from contatto.delivery.rules.learner import logistic, score_features
 from tests.delivery.small_world import BEGINS, DAY, SECOND, Line, play, set_up
 
 decode = msgspec.json.Decoder(AnyLine.__value__).decode
@@ -354,43 +351,6 @@ def test_learning_raises_what_is_expected_of_those_who_respond() -> None:
     liked = [p for likes, p in late if likes]
     others = [p for likes, p in late if not likes]
     assert sum(liked) / len(liked) > 1.5 * sum(others) / len(others)
-
-
-def test_serving_and_learning_score_by_the_very_same_features() -> None:
-    """What was answered is the sum of the weights that learning lists for it."""
-    marketplace = Marketplace(1)
-    market, ask = marketplace.market, teller(marketplace)
-    compared = 0
-
-    def watch(line: Line) -> Line | None:
-        nonlocal compared
-        answer = ask(line)
-        if line["type"] == "request" and answer is not None and answer["ad_id"]:
-            shown = market.records.shown[line["request_id"]]
-            assert shown is not None
-            for head in range(HEADS):
-                assert score_of(market, shown, head) == pytest.approx(shown.raw[head], rel=1e-6)
-            compared += 1
-        return answer
-
-    play(watch, requests=600)
-    assert compared > 200
-
-
-def score_of(market: Any, shown: Any, head: int) -> float:
-    learned, groups, kept, place, ad = market.learned, market.groups, market.snapshots, shown.place, shown.ad
-    count = list_features(
-        kept.hashes[place], kept.values[place], kept.kinds[place], int(kept.counts[place]), ad,
-        groups.ad_hashes[ad], groups.ad_features[ad], groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]),
-        groups.feature_hashes, groups.crosses, kept.between[place], learned.shift, learned.slots,
-        learned.weights, learned.families,
-    )  # fmt: skip
-    learned.raws[:] = shown.raw
-    count = list_stacked(
-        learned.raws, head, count, learned.shift, learned.slots, learned.weights, learned.families
-    )
-    own = float(market.viewers.table[shown.viewer, V_EFFECT + head])
-    return logistic(score_features(learned.table, learned.slots, learned.weights, count, head) + own)
 
 
 def test_a_decision_is_an_answer() -> None:

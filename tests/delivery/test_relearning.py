@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contatto.delivery.predict import teaching
 from contatto.delivery.predict.marketplace import Marketplace
 from contatto.delivery.predict.records import Shown
 from contatto.delivery.predict.relearning import known_of, relearn_market
@@ -88,7 +89,16 @@ def test_a_place_that_is_used_again_has_moved_nothing_yet() -> None:
     assert kept.shares[place] == kept.stands_for[place] == 1.0
 
 
-def test_some_views_without_a_click_are_kept_and_stand_for_all() -> None:
+def test_while_there_are_few_views_all_are_kept() -> None:
+    marketplace = Marketplace(4)
+    play(teller(marketplace), requests=600, days=0.9)
+    settled = [shown for shown in marketplace.market.records.shown.values() if shown and shown.is_settled]
+    assert len(settled) > 200
+    assert all(shown.place >= 0 for shown in settled)
+
+
+def test_some_views_without_a_click_are_kept_and_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teaching, "ENOUGH_BESIDE", 0.0)
     marketplace = Marketplace(4)
     play(teller(marketplace), requests=3_000, days=0.9)
     market = marketplace.market

@@ -38,6 +38,7 @@ from contatto.delivery.rules.columns import (
     GROUP_COLUMNS,
     HEADS,
     MOST_AD_FEATURES,
+    RAWS,
 )
 from contatto.delivery.rules.hashing import name_hash
 
@@ -154,10 +155,10 @@ class Groups:
         self.feature_hashes = np.zeros(8, np.uint64)
         self.crosses = np.ones(8, np.uint8)
         self.stamps = np.zeros(8, np.int64)
-        self.sums = np.zeros((8, HEADS))
+        self.sums = np.zeros((8, HEADS + 1))
         self.able = np.zeros(9, np.int64)
         self.offers = np.zeros(9)
-        self.raws = np.zeros((9, 2 * HEADS + 1))
+        self.raws = np.zeros((9, RAWS))
         self.by_number, self.ad_by_number = Places(self.by_id), Places(self.ad_by_id)
 
     def country_of(self, name: str) -> int:

@@ -27,6 +27,7 @@ from contatto.delivery.rules.columns import (
     MOST_AD_FEATURES,
     MOST_CONTEXT,
     RECENT_ADS,
+    STACKED,
     V_ASKED_AT,
     V_DECAYED_AT,
     VIEWER_COLUMNS,
@@ -37,16 +38,17 @@ from contatto.delivery.rules.learner import forget
 FIRST_MEANS: Final = (-3.5, -1.0, -1.0, -2.0, -2.0)
 """Scores of the heads before anything was seen."""
 FIRST_SPREAD: Final[dict[int, float | tuple[float, ...]]] = {
-    BIAS: 4.0, F_ASKED: 0.015, F_COUNTED: (0.02, 0.05, 0.1, 0.1, 0.03), F_TIMED: 0.003, F_AD: 0.06,
+    BIAS: 4.0, F_ASKED: 0.015, F_COUNTED: (0.02, 0.05, 0.02, 0.1, 0.03), F_TIMED: 0.003, F_AD: 0.06,
     F_AD_FEATURE: 0.015, F_ASKED_AD: (0.006, 0.006, 0.012, 0.006, 0.006),
     F_ASKED_FEATURE: (0.009, 0.009, 0.018, 0.009, 0.009),
-    F_BETWEEN: 0.015, F_VIEWER: (0.1, 0.2, 0.5, 0.8, 0.3), F_STACKED: 1.0,
+    F_BETWEEN: 0.015, F_VIEWER: (0.1, 0.2, 0.5, 0.8, 0.3), F_STACKED: 0.25,
 }  # fmt: skip
 """The variance expected of a weight of each family before anything was seen, by head where they differ.
 
-People differ most in whether they send spam and whether they ever leave a contact, and what they did before
-tells most of it: with less, those of a click farm stay who their features make them look like. Who leaves a
-contact hangs most on what is offered to whom, so the crosses of requests and ads are larger there.
+People differ most in whether they send spam and whether they ever leave a contact. Whether they send spam,
+what they did before tells most of it: with less, those of a click farm stay who their features make them look
+like. Who leaves a contact hangs most on what is offered to whom, so there the crosses of requests and ads are
+larger; were what people did before so too, it would be most of what the first day's few leads seem to tell.
 """
 _MOST_WEIGHTS: Final = (MOST_CONTEXT + 2) * (MOST_AD_FEATURES + 2) + 2 * BETWEEN + 4
 _GROUP_TRUST: Final = 15.0
@@ -67,7 +69,7 @@ class Learned:
         self.slots = np.zeros(_MOST_WEIGHTS, np.int64)
         self.weights = np.zeros(_MOST_WEIGHTS)
         self.families = np.zeros(_MOST_WEIGHTS, np.int64)
-        self.raws = np.zeros(HEADS)
+        self.stack = np.zeros(STACKED)
         self.names = np.zeros((BETWEEN, BETWEEN_VALUES), np.uint64)
         for kind in range(BETWEEN):
             for value in range(BETWEEN_VALUES):

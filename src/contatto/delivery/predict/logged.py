@@ -7,7 +7,7 @@ from contatto.delivery.model.lines import AdGroupLine, AdLine, RequestLine
 from contatto.delivery.model.log import NOBODY, Features, Record
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.marketplace import Marketplace
-from contatto.delivery.predict.records import Shown
+from contatto.delivery.predict.records import Shown, said_by
 from contatto.delivery.predict.replica import STRANGER, forget_stranger, is_same
 from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import A_GROUP, A_ON
@@ -90,6 +90,7 @@ def _promise(market: Market, record: Record, features: Features) -> None:
         name, ad, group.number, row, market.now, record.offer_micros, record.price_micros,
         record.propensity, tuple(record.p), tuple(record.raw), place,
     )  # fmt: skip
+    kept.stacks[place] = said_by(record.raw)
     records.promised.append(name)
     group.promised += record.price_micros
     groups.refresh(group)

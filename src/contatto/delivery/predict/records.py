@@ -1,12 +1,22 @@
 """What was shown to whom, for as long as something may become of it, with its features as they were."""
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
-from contatto.delivery.rules.columns import BETWEEN, HEADS_AGAIN, MOST_CONTEXT
+from contatto.delivery.rules.columns import (
+    BETWEEN,
+    CLICK,
+    CONVERSATION,
+    HEADS,
+    HEADS_AGAIN,
+    MOST_CONTEXT,
+    STACKED,
+)
+from contatto.delivery.rules.describing import bounded, stacked
 
 _FIRST: Final = 1024
 
@@ -15,8 +25,9 @@ class Shown(msgspec.Struct, gc=False):
     """An ad that was chosen for a request, and what became of it.
 
     Instants are microseconds, 0 for never. ``view_until`` and ``click_until`` end the windows that were in
-    force at the touch. ``place`` is where its features are kept, -1 when they no longer are;
-    ``waited`` is the share of late labels that was allowed for, by head.
+    force at the touch. ``raw`` is what was estimated before calibration, by head, and how well the ad fits.
+    ``place`` is where its features are kept, -1 when they no longer are; ``waited`` is the share of late labels
+    that was allowed for, by head.
     """
 
     request_id: str
@@ -45,11 +56,18 @@ class Shown(msgspec.Struct, gc=False):
     waited_spam: float = 0.0
 
 
+def said_by(raw: Sequence[float]) -> tuple[float, float, float]:
+    """What earlier heads say to later ones (see `K_CLICK`), by what was estimated when the ad was chosen."""
+    fit = raw[HEADS] if len(raw) > HEADS else 0.0
+    return stacked(raw[CLICK]), bounded(fit), stacked(raw[CONVERSATION])
+
+
 class Snapshots:
     """The features of requests as they were: rows of arrays that are used again when nobody needs them.
 
-    ``held`` is what each has moved (see `relearning`), ``shares`` how much of it shared weights may take,
-    ``stands_for`` for how many views without a click it was kept, itself included.
+    ``held`` is what each has moved (see `relearning`), ``stacks`` what its earlier heads said, ``shares`` how
+    much of it shared weights may take, ``stands_for`` for how many views without a click it was kept,
+    itself included.
     """
 
     def __init__(self) -> None:
@@ -59,6 +77,7 @@ class Snapshots:
         self.between = np.zeros((_FIRST, BETWEEN), np.uint64)
         self.counts = np.zeros(_FIRST, np.int64)
         self.held = np.zeros((_FIRST, HEADS_AGAIN), np.float32)
+        self.stacks = np.zeros((_FIRST, STACKED), np.float32)
         self.shares = np.ones(_FIRST, np.float32)
         self.stands_for = np.ones(_FIRST, np.float32)
         self.free = list(range(_FIRST - 1, -1, -1))
@@ -69,6 +88,7 @@ class Snapshots:
             self._grow()
         place = self.free.pop()
         self.held[place], self.shares[place], self.stands_for[place] = 0.0, 1.0, 1.0
+        self.stacks[place] = 0.0
         return place
 
     def _grow(self) -> None:
@@ -86,7 +106,9 @@ class Snapshots:
             shown.place = -1
 
 
-SNAPSHOT_ARRAYS: Final = ("hashes", "values", "kinds", "between", "counts", "held", "shares", "stands_for")
+SNAPSHOT_ARRAYS: Final = (
+    "hashes", "values", "kinds", "between", "counts", "held", "stacks", "shares", "stands_for",
+)  # fmt: skip
 
 
 class Records:

@@ -60,7 +60,7 @@ def relearn_market(market: Market) -> None:
     observed = Observed(
         np.array([(each.place, each.ad, each.viewer) for each in shown], np.int64),
         np.array([known_of(each) for each in shown]),
-        np.array([each.raw for each in shown]),
+        np.array([each.raw[:HEADS] for each in shown]),
     )
     _let_agree(market, observed)
     more = _look_for_pairs(market, observed)
@@ -82,10 +82,11 @@ def _let_agree(market: Market, observed: Observed) -> None:
     for turn in range(ROUNDS):
         shuffle(order, np.uint64(market.seed + turn))
         learn_again(
-            order, *observed, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts, kept.held,
-            kept.shares, kept.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
-            groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
-            learned.families, learned.spread, learned.spread[F_VIEWER], learned.again, viewers.again,
+            order, observed.samples, observed.came, kept.hashes, kept.values, kept.kinds, kept.between,
+            kept.counts, kept.held, kept.stacks, kept.shares, kept.stands_for, groups.ads, groups.ad_hashes,
+            groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses, learned.shift,
+            learned.slots, learned.weights, learned.families, learned.spread, learned.spread[F_VIEWER],
+            learned.again, viewers.again,
         )  # fmt: skip
 
 
@@ -98,7 +99,8 @@ def _look_for_pairs(market: Market, observed: Observed) -> list[Pair]:
     learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
     missed, bends = np.zeros(observed.came.shape), np.zeros(observed.came.shape)
     what_is_missed(
-        *observed, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts, kept.shares,
+        observed.samples, observed.came, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts,
+        kept.stacks, kept.shares,
         kept.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
         groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
         learned.families, learned.again, viewers.again, missed, bends,

@@ -21,8 +21,8 @@ from contatto.delivery.rules.columns import (
     SPAM,
     V_EFFECT,
 )
-from contatto.delivery.rules.describing import list_features, list_stacked
-from contatto.delivery.rules.learner import logistic, score_features
+from contatto.delivery.rules.describing import list_features
+from contatto.delivery.rules.learner import logistic, score_features, stack_scores
 
 ENOUGH: Final = 30
 """Conversions after which an ad group has learned."""
@@ -74,11 +74,13 @@ def _value(market: Market, ad: int, row: int, count: int) -> float:
         groups.ad_values[ad], int(groups.ads[ad, A_FEATURES]), groups.feature_hashes, groups.crosses, between,
         learned.shift, learned.slots, learned.weights, learned.families,
     )  # fmt: skip
-    p = learned.raws
+    effects = market.viewers.table[row, V_EFFECT : V_EFFECT + HEADS]
+    p = [0.0] * HEADS
     for head in range(HEADS):
-        stacked = list_stacked(
-            p, head, total, learned.shift, learned.slots, learned.weights, learned.families
-        )
-        score = score_features(learned.table, learned.slots, learned.weights, stacked, head)
-        p[head] = logistic(score + market.viewers.table[row, V_EFFECT + head])
+        count = stack_scores(
+            learned.table, learned.slots, learned.weights, learned.families, total, head, effects,
+            learned.shift, learned.stack,
+        )  # fmt: skip
+        score = score_features(learned.table, learned.slots, learned.weights, count, head)
+        p[head] = logistic(score + effects[head])
     return float(p[CLICK] * p[CONVERSATION] * p[LEAD] * (1.0 - p[SPAM]))

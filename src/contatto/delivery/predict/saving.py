@@ -15,7 +15,7 @@ from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.records import SNAPSHOT_ARRAYS
 from contatto.delivery.rules.columns import FAMILIES, MOST_CONTEXT
 
-_MAGIC: Final = b"contatto marketplace 7\n"
+_MAGIC: Final = b"contatto marketplace 8\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")
 """What snapshots keep feature by feature: saved as wide as the widest of them."""
 _PLAIN: Final = (

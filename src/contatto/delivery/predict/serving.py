@@ -7,7 +7,7 @@ import numpy as np
 from contatto.delivery.model.lines import Decision, RequestLine
 from contatto.delivery.predict.classes import LISTED, STRENGTH
 from contatto.delivery.predict.market import Market
-from contatto.delivery.predict.records import Shown
+from contatto.delivery.predict.records import Shown, said_by
 from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import (
     A_GROUP,
@@ -18,6 +18,7 @@ from contatto.delivery.rules.columns import (
     HEADS,
     LEAD,
     O_AD,
+    O_FIT,
     O_OFFER,
     O_P,
     O_PRICE,
@@ -143,11 +144,12 @@ def _promise(market: Market, line: RequestLine, row: int, count: int, out: list[
         snapshots.hashes, snapshots.values, snapshots.kinds, snapshots.between,
     )  # fmt: skip
     snapshots.counts[place] = count
-    p, raw = out[O_P : O_P + HEADS], out[O_RAW : O_RAW + HEADS]
+    p, raw = out[O_P : O_P + HEADS], out[O_RAW : O_FIT + 1]
     shown = Shown(
         line.request_id, ad, number, row, market.now, int(out[O_OFFER]), price, out[O_PROPENSITY],
         tuple(p), tuple(raw), place,
     )  # fmt: skip
+    snapshots.stacks[place] = said_by(shown.raw)
     records.shown[line.request_id] = shown
     records.promised.append(line.request_id)
     records.kept.append((market.now, line.request_id))

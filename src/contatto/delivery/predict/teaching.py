@@ -43,6 +43,8 @@ CLICKS_A_DAY: Final = 4.0
 """… clicks of a day on, a viewer teaches the weights of others less and less: a farm counts as one viewer."""
 BESIDE_A_CLICK: Final = 4.0
 """So many views without a click are kept beside each click: all of them would tell a fifth more."""
+ENOUGH_BESIDE: Final = 30_000.0
+"""So many are kept in any case: while clicks are few, all that is known counts."""
 FEW_VIEWS: Final = 20.0
 """Before so many views nearly all are kept."""
 
@@ -66,9 +68,8 @@ def teach(
         groups.feature_hashes, groups.crosses, kept.between[place], learned.shift,
         learned.slots, learned.weights, learned.families,
     )  # fmt: skip
-    learned.raws[:] = shown.raw
     count = list_stacked(
-        learned.raws, head, count, learned.shift, learned.slots, learned.weights, learned.families
+        kept.stacks[place], head, count, learned.shift, learned.slots, learned.weights, learned.families
     )
     share = 1.0
     row = viewers.table[shown.viewer]
@@ -359,7 +360,8 @@ def _keep_some(market: Market, shown: Shown) -> None:
     """Keep some of the views without a click, by lot, so that clicks can be learned again beside them."""
     calibration, kept = market.calibration, market.snapshots
     clicks, views = calibration.came[:, CLICK].sum(), calibration.tried[:, CLICK].sum()
-    share = min(BESIDE_A_CLICK * float(clicks + 1.0) / float(views + FEW_VIEWS), 1.0)
+    wanted = max(BESIDE_A_CLICK * float(clicks + 1.0), ENOUGH_BESIDE)
+    share = min(wanted / float(views + FEW_VIEWS), 1.0)
     if hash_once("kept", shown.request_id) >= share * 2.0**64:
         kept.give_back(shown)
     elif shown.place >= 0:

@@ -61,6 +61,15 @@ KNOWN_ADVERTISERS: Final = 8
 TALKED: Final = 1
 IS_LEAD: Final = 2
 
+# What the heads before a head say to it.
+K_CLICK: Final = 0
+"""How far the estimate of a click is from the usual."""
+K_FIT: Final = 1
+"""What of its score lies between what the request says and the ad: how well they fit."""
+K_CONVERSATION: Final = 2
+"""How far the estimate of a conversation is from the usual."""
+STACKED: Final = 3
+
 # Ads.
 A_GROUP: Final = 0
 A_ON: Final = 1
@@ -104,6 +113,13 @@ S_RANDOM: Final = 4
 S_FLOOR_VARIANCE: Final = 5
 SETTINGS: Final = 6
 
+# Of an ad that may serve: its scores, its estimates, …
+R_SCORE: Final = 2 * HEADS
+"""… what a view is worth to its ad group, …"""
+R_FIT: Final = 2 * HEADS + 1
+"""… and how well it fits the request (see `K_FIT`)."""
+RAWS: Final = 2 * HEADS + 2
+
 # The answer of the auction.
 O_AD: Final = 0
 O_OFFER: Final = 1
@@ -112,7 +128,9 @@ O_PROPENSITY: Final = 3
 O_SCORE: Final = 4
 O_P: Final = 5
 O_RAW: Final = O_P + HEADS
-OUTCOME: Final = O_RAW + HEADS
+O_FIT: Final = O_RAW + HEADS
+"""How well the ad fits the request, see `K_FIT`."""
+OUTCOME: Final = O_FIT + 1
 
 BINS: Final = 640
 BINS_AN_OCTAVE: Final = 16

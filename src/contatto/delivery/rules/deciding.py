@@ -30,15 +30,21 @@ from contatto.delivery.rules.columns import (
     G_OPEN,
     G_STARTS,
     HEADS,
+    K_CLICK,
+    K_CONVERSATION,
+    K_FIT,
     LEAD,
     LOWEST_OCTAVE,
     O_AD,
+    O_FIT,
     O_OFFER,
     O_P,
     O_PRICE,
     O_PROPENSITY,
     O_RAW,
     O_SCORE,
+    R_FIT,
+    R_SCORE,
     S_BAD_WEIGHT,
     S_EXPLORE,
     S_RANDOM,
@@ -193,7 +199,7 @@ def hold_auction(
     add_own(hashes, values, kinds, count, shift, table, able, n, ad_hashes, base, raws)
     met = np.zeros(ad_total, np.uint8)
     is_known = note_met(viewer, recent, known, met)
-    first, second = stack_slot(0, shift), stack_slot(1, shift)
+    stacks = (stack_slot(K_CLICK, shift), stack_slot(K_FIT, shift), stack_slot(K_CONVERSATION, shift))
     spot, usual = between[0], between[1]
     weights, offset_s = np.empty((BETWEEN, HEADS)), math.nan
     for i in range(n):
@@ -208,6 +214,7 @@ def hold_auction(
                 add_shared(hashes, values, kinds, used, shift, table, feature_hashes[feature], sums[feature])
             for head in range(HEADS):
                 z[head] += ad_values[ad, k] * sums[feature, head]
+            z[R_FIT] += ad_values[ad, k] * sums[feature, HEADS]
         if row[G_OFFSET] != offset_s:
             offset_s = row[G_OFFSET]
             lies_between(
@@ -224,7 +231,7 @@ def hold_auction(
             for b in range(BETWEEN):
                 for head in range(HEADS):
                     z[head] += weights[b, head]
-    estimate_all(n, able, ads, groups, first, second, table, raws)
+    estimate_all(n, able, ads, groups, stacks, table, raws)
     trust = trust_in(viewers, viewer)
     for i in range(n):
         group = ads[able[i], A_GROUP]
@@ -236,7 +243,7 @@ def hold_auction(
             score *= trust * math.pow(1.0 - z[HEADS + SPAM], settings[S_SPAM_POWER])
         if settings[S_RANDOM] != 0.0:
             score = 0.001
-        z[2 * HEADS] = score
+        z[R_SCORE] = score
         offers[i] = math.floor(min(row[G_MULTIPLIER] * score * 1000.0, row[G_AVAILABLE]))
         if score > best_of[group, 0]:
             best_of[group, 0] = score
@@ -253,7 +260,7 @@ def hold_auction(
     ad = able[winner]
     row, z = groups[group], raws[winner]
     if row[G_GOAL] != 0.0:  # what its score did not need is estimated for the winner alone
-        estimate(z, LEAD, HEADS, row, first, second, table)
+        estimate(z, LEAD, HEADS, row, stacks, table)
     lies_between(
         ad, int(row[G_ADVERTISER]), viewer, now_s, row[G_OFFSET], recent, shown, shown_at, known, flags,
         names, chosen_between,
@@ -261,7 +268,8 @@ def hold_auction(
     outcome[O_AD] = ad
     outcome[O_OFFER] = offers[winner]
     outcome[O_PRICE] = min(offers[winner], max(floor, other))
-    outcome[O_SCORE] = z[2 * HEADS]
+    outcome[O_SCORE] = z[R_SCORE]
+    outcome[O_FIT] = z[R_FIT]
     for head in range(HEADS):
         outcome[O_RAW + head] = z[head]
         outcome[O_P + head] = z[HEADS + head]

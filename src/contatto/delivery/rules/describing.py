@@ -12,6 +12,7 @@ import numpy as np
 from contatto.delivery.rules.columns import (
     ASKED,
     BIAS,
+    CLICK,
     COUNTED,
     DAY_S,
     F_AD,
@@ -24,6 +25,8 @@ from contatto.delivery.rules.columns import (
     F_STACKED,
     F_TIMED,
     HEADS,
+    R_FIT,
+    STACKED,
     V_ASKED_AT,
     V_CLICKS,
     V_CONVERSATIONS,
@@ -201,31 +204,47 @@ def list_features(
 
 
 @compiled
+def bounded(score: float) -> float:
+    """A score that no head after it takes for more than three."""
+    return float(min(max(score, -3.0), 3.0))
+
+
+@compiled
 def stacked(p: float) -> float:
     """How far an estimate is from the usual, for the questions that come after it: as a score, bounded."""
-    return float(min(max(math.log(p / (1.0 - p)) + 2.5, -3.0), 3.0))
+    return bounded(math.log(p / (1.0 - p)) + 2.5)
 
 
 @compiled
 def stack_slot(before: int, shift: np.uint64) -> int:
-    """The weight with which the estimate of a head speaks for the heads after it."""
+    """The weight with which what a head estimated (see `K_CLICK`) speaks for the heads after it."""
     return slot_of(_STACKED_HASH ^ np.uint64(before * 7_919), shift)
 
 
 @compiled
 def list_stacked(
-    raws: Array, head: int, count: int, shift: np.uint64, slots: Array, weights: Array, families: Array
+    stack: Array, head: int, count: int, shift: np.uint64, slots: Array, weights: Array, families: Array
 ) -> int:
-    """Add what the heads before this one estimated; those of lead, spam and what follows get two.
+    """Add what the heads before this one estimated: that of a conversation gets two, those after it three.
 
     Returns:
         How many weights there are now.
     """
-    for before in range(min(head, 2)):
-        slots[count], weights[count] = stack_slot(before, shift), stacked(raws[before])
+    for before in range(min(head + 1, STACKED) if head > 0 else 0):
+        slots[count], weights[count] = stack_slot(before, shift), stack[before]
         families[count] = F_STACKED
         count += 1
     return count
+
+
+@compiled
+def sum_fit(table: Array, slots: Array, weights: Array, families: Array, count: int) -> float:
+    """What lies between what a request says and an ad in the score of a click."""
+    fit = 0.0
+    for j in range(count):
+        if families[j] == F_ASKED_AD or families[j] == F_ASKED_FEATURE:
+            fit += weights[j] * table[slots[j], CLICK]
+    return fit
 
 
 @compiled
@@ -239,15 +258,20 @@ def add_shared(
     named: np.uint64,
     into: Array,
 ) -> None:
-    """The part of all heads' scores that a feature of ads brings to this request, its own weight included."""
+    """The part of all heads' scores that a feature of ads brings to this request, its own weight included.
+
+    Behind these stands how well the feature fits the request: the score of a click without that weight.
+    """
     slot = slot_of(named, shift)
     for head in range(HEADS):
         into[head] = table[slot, head]
+    own = into[CLICK]
     for i in range(count):
         if kinds[i] == ASKED:
             slot = slot_of(crossed(hashes[i], named), shift)
             for head in range(HEADS):
                 into[head] += values[i] * table[slot, head]
+    into[HEADS] = into[CLICK] - own
 
 
 @compiled
@@ -295,6 +319,7 @@ def add_own(
         slot = slot_of(ad_hashes[able[i]], shift)
         for head in range(HEADS):
             into[i, head] = base[head] + table[slot, head]
+        into[i, R_FIT] = -into[i, CLICK]
     last = (np.int64(1) << (np.int64(64) - np.int64(shift))) - 1
     for start in range(0, total, _AT_ONCE):
         end = min(start + _AT_ONCE, total)
@@ -305,6 +330,8 @@ def add_own(
                     slot = (begin + able[i]) & last
                     for head in range(HEADS):
                         into[i, head] += value * table[slot, head]
+    for i in range(total):
+        into[i, R_FIT] += into[i, CLICK]
 
 
 @compiled

@@ -17,15 +17,21 @@ from contatto.delivery.rules.columns import (
     B_TALKED,
     B_WEEKDAY,
     BETWEEN,
+    CLICK,
+    CONVERSATION,
     DAY_S,
     G_CALIBRATION,
     G_GOAL,
     HEADS,
+    K_CLICK,
+    K_CONVERSATION,
+    K_FIT,
     KNOWN_ADVERTISERS,
     LEAD,
+    R_FIT,
     RECENT_ADS,
 )
-from contatto.delivery.rules.describing import doubling, since_step, stacked
+from contatto.delivery.rules.describing import bounded, doubling, since_step, stacked
 from contatto.delivery.rules.learner import logistic
 from contatto.kit.kernels import Array, compiled
 
@@ -91,7 +97,9 @@ def note_met(viewer: int, recent: Array, known: Array, met: Array) -> bool:
 
 
 @compiled
-def estimate(z: Array, start: int, end: int, group: Array, first: int, second: int, table: Array) -> None:
+def estimate(
+    z: Array, start: int, end: int, group: Array, stacks: tuple[int, int, int], table: Array
+) -> None:
     """Turn the scores of some heads into probabilities, before and after calibration.
 
     Args:
@@ -99,29 +107,36 @@ def estimate(z: Array, start: int, end: int, group: Array, first: int, second: i
         start: the first head.
         end: the head after the last.
         group: the row of the ad group.
-        first: the slot with which the first head's estimate speaks for those after it.
-        second: that of the second.
+        stacks: the slots with which earlier heads speak for later ones (see `stack_slot`).
         table: the weights.
     """
-    to_first = stacked(z[0]) if start > 0 else 0.0
-    to_second = stacked(z[1]) if start > 1 else 0.0
+    to_click = stacked(z[CLICK]) if start > CLICK else 0.0
+    to_talk = stacked(z[CONVERSATION]) if start > CONVERSATION else 0.0
+    fit = bounded(z[R_FIT])
     for head in range(start, end):
         score = z[head]
-        if head > 0:
-            score += float(table[first, head]) * to_first
-        if head > 1:
-            score += float(table[second, head]) * to_second
+        if head > CLICK:
+            score += float(table[stacks[K_CLICK], head]) * to_click
+            score += float(table[stacks[K_FIT], head]) * fit
+        if head > CONVERSATION:
+            score += float(table[stacks[K_CONVERSATION], head]) * to_talk
         z[head] = logistic(score)
         z[HEADS + head] = calibrated(z[head], group[G_CALIBRATION + head])
-        if head == 0 and end > 1:
-            to_first = stacked(z[0])
-        elif head == 1 and end > LEAD:
-            to_second = stacked(z[1])
+        if head == CLICK and end > CONVERSATION:
+            to_click = stacked(z[head])
+        elif head == CONVERSATION and end > LEAD:
+            to_talk = stacked(z[head])
 
 
 @compiled
 def estimate_all(
-    n: int, able: Array, ads: Array, groups: Array, first: int, second: int, table: Array, raws: Array
+    n: int,
+    able: Array,
+    ads: Array,
+    groups: Array,
+    stacks: tuple[int, int, int],
+    table: Array,
+    raws: Array,
 ) -> None:
     """Do for all ads that may serve what `estimate` does for one, as far as their scores need it.
 
@@ -132,12 +147,11 @@ def estimate_all(
         able: which they are.
         ads: the table of ads.
         groups: the table of ad groups.
-        first: see `estimate`.
-        second: see `estimate`.
+        stacks: see `estimate`.
         table: the weights.
         raws: scores, by ad and head; see `estimate`.
     """
-    to_first, to_second = np.empty(_AT_ONCE), np.empty(_AT_ONCE)
+    to_click, fits, to_talk = np.empty(_AT_ONCE), np.empty(_AT_ONCE), np.empty(_AT_ONCE)
     rows, factors = np.empty(_AT_ONCE, np.int64), np.empty(_AT_ONCE)
     scores = np.empty(_AT_ONCE)
     for start in range(0, n, _AT_ONCE):
@@ -145,19 +159,21 @@ def estimate_all(
         heads = LEAD
         for i in range(total):
             rows[i] = ads[able[start + i], A_GROUP]
+            fits[i] = bounded(raws[start + i, R_FIT])
             if groups[rows[i], G_GOAL] == 0.0:
                 heads = HEADS
         for head in range(heads):
-            by_first, by_second = float(table[first, head]), float(table[second, head])
+            by_click, by_fit = float(table[stacks[K_CLICK], head]), float(table[stacks[K_FIT], head])
+            by_talk = float(table[stacks[K_CONVERSATION], head])
             for i in range(total):
                 scores[i] = raws[start + i, head]
                 factors[i] = groups[rows[i], G_CALIBRATION + head]
-            if head > 0:
+            if head > CLICK:
                 for i in range(total):
-                    scores[i] += by_first * to_first[i]
-            if head > 1:
+                    scores[i] = scores[i] + by_click * to_click[i] + by_fit * fits[i]
+            if head > CONVERSATION:
                 for i in range(total):
-                    scores[i] += by_second * to_second[i]
+                    scores[i] += by_talk * to_talk[i]
             for i in range(total):
                 scores[i] = logistic(scores[i])
             for i in range(total):
@@ -166,9 +182,9 @@ def estimate_all(
                 if head < LEAD or groups[rows[i], G_GOAL] == 0.0:  # what others need is left as it was
                     raws[start + i, head] = scores[i]
                     raws[start + i, HEADS + head] = factors[i]
-            if head == 0:
+            if head == CLICK:
                 for i in range(total):
-                    to_first[i] = stacked(scores[i])
-            elif head == 1:
+                    to_click[i] = stacked(scores[i])
+            elif head == CONVERSATION:
                 for i in range(total):
-                    to_second[i] = stacked(scores[i])
+                    to_talk[i] = stacked(scores[i])

@@ -14,8 +14,20 @@ Chapelle 2014 (the likelihood of a label that may still come).
 import math
 from typing import Final
 
-from contatto.delivery.rules.columns import FAMILIES, HEADS, V_EFFECT, V_VARIANCE
-from contatto.delivery.rules.describing import viewer_variance
+import numpy as np
+
+from contatto.delivery.rules.columns import (
+    CLICK,
+    CONVERSATION,
+    FAMILIES,
+    HEADS,
+    K_CLICK,
+    K_CONVERSATION,
+    K_FIT,
+    V_EFFECT,
+    V_VARIANCE,
+)
+from contatto.delivery.rules.describing import bounded, list_stacked, stacked, sum_fit, viewer_variance
 from contatto.kit.kernels import Array, compiled
 
 _MOST_STEPS: Final = 40
@@ -59,6 +71,45 @@ def score_features(table: Array, slots: Array, weights: Array, count: int, head:
     for j in range(count):
         z += weights[j] * table[slots[j], head]
     return z
+
+
+@compiled
+def stack_scores(
+    table: Array,
+    slots: Array,
+    weights: Array,
+    families: Array,
+    count: int,
+    head: int,
+    effects: Array,
+    shift: np.uint64,
+    stack: Array,
+) -> int:
+    """Tell a head what the heads before it estimate now, and add that to the weights that speak for it.
+
+    Args:
+        table: the weights.
+        slots: see `list_features`; what is told is written behind.
+        weights: see `list_features`.
+        families: see `list_features`.
+        count: how many weights there are.
+        head: the head that is told.
+        effects: the viewer's own effects, by head.
+        shift: see `slot_of`.
+        stack: filled with what is told, see `K_CLICK`.
+
+    Returns:
+        How many weights there are now.
+    """
+    if head > CLICK:
+        z = score_features(table, slots, weights, count, CLICK) + effects[CLICK]
+        stack[K_CLICK] = stacked(logistic(z))
+        stack[K_FIT] = bounded(sum_fit(table, slots, weights, families, count))
+    if head > CONVERSATION:
+        total = list_stacked(stack, CONVERSATION, count, shift, slots, weights, families)
+        z = score_features(table, slots, weights, total, CONVERSATION) + effects[CONVERSATION]
+        stack[K_CONVERSATION] = stacked(logistic(z))
+    return int(list_stacked(stack, head, count, shift, slots, weights, families))
 
 
 @compiled

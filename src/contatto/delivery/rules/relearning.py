@@ -76,13 +76,13 @@ def learn_again(
     order: Array,
     samples: Array,
     came: Array,
-    estimated: Array,
     kept_hashes: Array,
     kept_values: Array,
     kept_kinds: Array,
     kept_between: Array,
     kept_counts: Array,
     held: Array,
+    stacks: Array,
     shares: Array,
     stands_for: Array,
     ads: Array,
@@ -106,13 +106,13 @@ def learn_again(
         order: in which order.
         samples: place among those kept, ad and viewer of each.
         came: what is known of each (see `slope_of`), by head from ``FIRST_AGAIN`` on; 0 for nothing.
-        estimated: what was estimated of each when its ad was chosen, by head.
         kept_hashes: features as they were, by place.
         kept_values: their values.
         kept_kinds: their kinds.
         kept_between: what lay between viewer and ad.
         kept_counts: how many features.
         held: the amounts, by place and head.
+        stacks: what earlier heads say to later ones (see `K_CLICK`), by place.
         shares: how much of an observation the shared weights may take, by place.
         stands_for: how many observations of the first head each is, by place.
         ads: see `hold_auction`.
@@ -142,7 +142,7 @@ def learn_again(
             if came[i, k] == 0.0:
                 continue
             head = FIRST_AGAIN + k
-            count = list_stacked(estimated[i], head, base, shift, slots, weights, families)
+            count = list_stacked(stacks[place], head, base, shift, slots, weights, families)
             z, total = float(effects[viewer, k]), float(viewer_spread[head])
             for j in range(count):
                 z += weights[j] * means[slots[j], k]
@@ -161,12 +161,12 @@ def learn_again(
 def what_is_missed(
     samples: Array,
     came: Array,
-    estimated: Array,
     kept_hashes: Array,
     kept_values: Array,
     kept_kinds: Array,
     kept_between: Array,
     kept_counts: Array,
+    stacks: Array,
     shares: Array,
     stands_for: Array,
     ads: Array,
@@ -189,12 +189,12 @@ def what_is_missed(
     Args:
         samples: see `learn_again`.
         came: see `learn_again`.
-        estimated: see `learn_again`.
         kept_hashes: see `learn_again`.
         kept_values: see `learn_again`.
         kept_kinds: see `learn_again`.
         kept_between: see `learn_again`.
         kept_counts: see `learn_again`.
+        stacks: see `learn_again`.
         shares: see `learn_again`.
         stands_for: see `learn_again`.
         ads: see `learn_again`.
@@ -222,7 +222,7 @@ def what_is_missed(
         for k in range(HEADS_AGAIN):
             if came[i, k] == 0.0:
                 continue
-            count = list_stacked(estimated[i], FIRST_AGAIN + k, base, shift, slots, weights, families)
+            count = list_stacked(stacks[place], FIRST_AGAIN + k, base, shift, slots, weights, families)
             z = float(effects[viewer, k])
             for j in range(count):
                 z += weights[j] * means[slots[j], k]
