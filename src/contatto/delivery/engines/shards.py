@@ -23,7 +23,9 @@ from contatto.delivery.rules.columns import (
     HEADS_AGAIN,
     LEAD,
     SPAM,
+    STACKED,
 )
+from contatto.delivery.rules.describing import said_by
 from contatto.delivery.rules.learner import logistic
 from contatto.delivery.rules.summing import add_slopes, list_rows
 
@@ -219,7 +221,7 @@ def _list_weights(columns: dict[str, Any], chosen: Ints, terms: Terms) -> tuple[
     hashes = _flat(columns["hashes"], np.int64).view(np.uint64)
     values, kinds = _flat(columns["weights"], np.float64), _flat(columns["kinds"], np.int64)
     between = _stack(columns["between"], BETWEEN, np.int64).view(np.uint64)
-    estimated = _stack(columns["raw"], HEADS)
+    said = np.array([said_by(raw) for raw in columns["raw"]]).reshape(-1, STACKED)
     scratch = (
         np.zeros(terms.most_weights, np.int64), np.zeros(terms.most_weights),
         np.zeros(terms.most_weights, np.int64),
@@ -228,7 +230,7 @@ def _list_weights(columns: dict[str, Any], chosen: Ints, terms: Terms) -> tuple[
     slots, weights = np.zeros(0, np.int64), np.zeros(0)
     for _ in range(2):  # the first turn counts, the second fills
         list_rows(
-            starts, hashes, values, kinds, between, estimated, chosen, ads.table, ads.hashes, ads.features,
+            starts, hashes, values, kinds, between, said, chosen, ads.table, ads.hashes, ads.features,
             ads.values, ads.feature_hashes, ads.crosses, np.uint64(terms.shift), *scratch, offsets, slots,
             weights, family_of,
         )  # fmt: skip

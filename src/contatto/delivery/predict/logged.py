@@ -7,10 +7,11 @@ from contatto.delivery.model.lines import AdGroupLine, AdLine, RequestLine
 from contatto.delivery.model.log import NOBODY, Features, Record
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.marketplace import Marketplace
-from contatto.delivery.predict.records import Shown, said_by
+from contatto.delivery.predict.records import Shown
 from contatto.delivery.predict.replica import STRANGER, forget_stranger, is_same
 from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import A_GROUP, A_ON
+from contatto.delivery.rules.describing import said_by
 
 
 def take_record(marketplace: Marketplace, record: Record) -> None:

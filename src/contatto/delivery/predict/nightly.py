@@ -120,8 +120,8 @@ def _hold_again(market: Market) -> None:
     came = np.array([known_of(each) for each in shown])
     missed, bends = np.zeros(came.shape), np.zeros(came.shape)
     what_is_missed(
-        samples, came, np.array([each.raw for each in shown]), kept.hashes, kept.values, kept.kinds,
-        kept.between, kept.counts, np.ones_like(kept.shares), kept.stands_for, groups.ads, groups.ad_hashes,
+        samples, came, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts, kept.stacks,
+        np.ones_like(kept.shares), kept.stands_for, groups.ads, groups.ad_hashes,
         groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses, learned.shift,
         learned.slots, learned.weights, learned.families, learned.again, viewers.again, missed, bends,
     )  # fmt: skip

@@ -1,22 +1,12 @@
 """What was shown to whom, for as long as something may become of it, with its features as they were."""
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
-from contatto.delivery.rules.columns import (
-    BETWEEN,
-    CLICK,
-    CONVERSATION,
-    HEADS,
-    HEADS_AGAIN,
-    MOST_CONTEXT,
-    STACKED,
-)
-from contatto.delivery.rules.describing import bounded, stacked
+from contatto.delivery.rules.columns import BETWEEN, HEADS_AGAIN, MOST_CONTEXT, STACKED
 
 _FIRST: Final = 1024
 
@@ -26,8 +16,8 @@ class Shown(msgspec.Struct, gc=False):
 
     Instants are microseconds, 0 for never. ``view_until`` and ``click_until`` end the windows that were in
     force at the touch. ``raw`` is what was estimated before calibration, by head, and how well the ad fits.
-    ``place`` is where its features are kept, -1 when they no longer are; ``waited`` is the share of late labels
-    that was allowed for, by head.
+    ``place`` is where its features are kept, -1 when they no longer are; ``waited`` is the share of late
+    labels that was allowed for, by head.
     """
 
     request_id: str
@@ -54,12 +44,6 @@ class Shown(msgspec.Struct, gc=False):
     waited_talk: float = 0.0
     waited_lead: float = 0.0
     waited_spam: float = 0.0
-
-
-def said_by(raw: Sequence[float]) -> tuple[float, float, float]:
-    """What earlier heads say to later ones (see `K_CLICK`), by what was estimated when the ad was chosen."""
-    fit = raw[HEADS] if len(raw) > HEADS else 0.0
-    return stacked(raw[CLICK]), bounded(fit), stacked(raw[CONVERSATION])
 
 
 class Snapshots:

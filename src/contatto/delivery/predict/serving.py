@@ -7,7 +7,7 @@ import numpy as np
 from contatto.delivery.model.lines import Decision, RequestLine
 from contatto.delivery.predict.classes import LISTED, STRENGTH
 from contatto.delivery.predict.market import Market
-from contatto.delivery.predict.records import Shown, said_by
+from contatto.delivery.predict.records import Shown
 from contatto.delivery.rules.budgets import SECOND
 from contatto.delivery.rules.columns import (
     A_GROUP,
@@ -29,7 +29,7 @@ from contatto.delivery.rules.columns import (
     V_ASKED_AT,
 )
 from contatto.delivery.rules.deciding import hold_auction, keep_snapshot
-from contatto.delivery.rules.describing import describe_viewer, fade_viewer
+from contatto.delivery.rules.describing import describe_viewer, fade_viewer, said_by
 from contatto.delivery.rules.hashing import name_hash
 from contatto.delivery.rules.latent import add_classes
 

@@ -5,6 +5,7 @@ A feature of an ad that another ad shares carries what was learned over to a new
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -13,6 +14,7 @@ from contatto.delivery.rules.columns import (
     ASKED,
     BIAS,
     CLICK,
+    CONVERSATION,
     COUNTED,
     DAY_S,
     F_AD,
@@ -215,6 +217,18 @@ def stacked(p: float) -> float:
     return bounded(math.log(p / (1.0 - p)) + 2.5)
 
 
+def said_by(raw: Sequence[float]) -> tuple[float, float, float]:
+    """What earlier heads say to later ones (see `K_CLICK`), by what was estimated when the ad was chosen."""
+    fit = raw[HEADS] if len(raw) > HEADS else 0.0
+    return stacked(raw[CLICK]), bounded(fit), stacked(raw[CONVERSATION])
+
+
+@compiled
+def count_stacked(head: int) -> int:
+    """How many weights earlier heads have in a head: two in a conversation, three in those after it."""
+    return min(head + 1, STACKED) if head > CLICK else 0
+
+
 @compiled
 def stack_slot(before: int, shift: np.uint64) -> int:
     """The weight with which what a head estimated (see `K_CLICK`) speaks for the heads after it."""
@@ -225,12 +239,12 @@ def stack_slot(before: int, shift: np.uint64) -> int:
 def list_stacked(
     stack: Array, head: int, count: int, shift: np.uint64, slots: Array, weights: Array, families: Array
 ) -> int:
-    """Add what the heads before this one estimated: that of a conversation gets two, those after it three.
+    """Add what the heads before this one estimated.
 
     Returns:
         How many weights there are now.
     """
-    for before in range(min(head + 1, STACKED) if head > 0 else 0):
+    for before in range(count_stacked(head)):
         slots[count], weights[count] = stack_slot(before, shift), stack[before]
         families[count] = F_STACKED
         count += 1

@@ -11,13 +11,12 @@ import math
 
 import numpy as np
 
-from contatto.delivery.rules.columns import A_FEATURES, FIRST_AGAIN, HEADS_AGAIN
-from contatto.delivery.rules.describing import list_features, list_stacked
+from contatto.delivery.rules.columns import A_FEATURES, FIRST_AGAIN, HEADS_AGAIN, LEAD, STACKED
+from contatto.delivery.rules.describing import count_stacked, list_features, list_stacked
 from contatto.delivery.rules.learner import logistic
 from contatto.delivery.rules.relearning import slope_of
 from contatto.kit.kernels import Array, compiled
 
-_STACKED = 2
 _NEAR = 1e-10
 _MOST = 60
 
@@ -44,7 +43,7 @@ def list_rows(
     values: Array,
     kinds: Array,
     between: Array,
-    estimated: Array,
+    said: Array,
     chosen: Array,
     ads: Array,
     ad_hashes: Array,
@@ -69,7 +68,7 @@ def list_rows(
         values: their values.
         kinds: their kinds.
         between: what lay between viewer and ad.
-        estimated: what was estimated of each, by head.
+        said: what earlier heads said of each to later ones, see `said_by`.
         chosen: the ad of each.
         ads: see `hold_auction`.
         ad_hashes: see `hold_auction`.
@@ -93,7 +92,7 @@ def list_rows(
             ad_features[ad], ad_values[ad], int(ads[ad, A_FEATURES]), feature_hashes, crosses, between[i],
             shift, slots, weights, families,
         )  # fmt: skip
-        count = list_stacked(estimated[i], _STACKED, count, shift, slots, weights, families)
+        count = list_stacked(said[i], LEAD, count, shift, slots, weights, families)
         first = offsets[i]
         offsets[i + 1] = first + count
         if first + count > row_slots.shape[0]:
@@ -140,7 +139,7 @@ def add_slopes(
         first, end = firsts[viewer], firsts[viewer + 1]
         for i in range(first, end):
             for k in range(HEADS_AGAIN):
-                z, until = 0.0, offsets[i + 1] - _STACKED + min(k + FIRST_AGAIN, _STACKED)
+                z, until = 0.0, offsets[i + 1] - STACKED + count_stacked(FIRST_AGAIN + k)
                 if came[i, k] != 0.0:
                     for j in range(offsets[i], until):
                         z += weights[j] * means[slots[j], k]
@@ -161,7 +160,7 @@ def add_slopes(
                 losses[k] += many * loss_of(z, came[i, k])
                 slope = many * slope_of(z, came[i, k])
                 bend = many * p * (1.0 - p) * min(abs(came[i, k]), 1.0)
-                until = offsets[i + 1] - _STACKED + min(k + FIRST_AGAIN, _STACKED)
+                until = offsets[i + 1] - STACKED + count_stacked(FIRST_AGAIN + k)
                 for j in range(offsets[i], until):
                     slopes[slots[j], k] -= weights[j] * slope
                     bends[slots[j], k] += weights[j] * weights[j] * bend
