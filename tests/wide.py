@@ -43,6 +43,7 @@ FEW_ON_POSTGRESQL: Final = {
         "test_messages_that_failed", "test_replies_of_one_conversation", "test_the_token_is_sealed",
     ),
     "kit/test_live_readers.py": ("test_a_stream_ends", "test_an_event_that_says_not"),
+    "leads/test_scoring.py": ("test_a_new_lead_is", "test_a_new_score", "test_leads_are_scored"),
     "people/test_members.py": ("test_the_last_owner", "test_one_s_own_sessions"),
     "reports/test_sources.py": ("test_a_qualified_lead", "test_an_ad_elsewhere", "test_rows_and_sources"),
     "reports/test_what_if.py": ("test_a_conversion_of_a_neighbour", "test_under_any_windows"),

@@ -15,6 +15,7 @@ NEVER_FILLED = {
     "operators", "placements", "admission_codes", "asked_days", "placement_sightings",  # of an operator alone
     "lead_scores", "lead_models",  # from twenty good and twenty bad leads
     "spam_weights",  # learned by the clock, from twenty marks
+    "decision_files", "forgotten_viewers",  # decisions that the clock seals, and whom these forget
     "crm_echoes",  # of what a CRM answered; nothing leaves this machine
 }  # fmt: skip
 """What the clock counts, what is left of views that went to the cold log, and what no door leads to yet."""
