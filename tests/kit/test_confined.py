@@ -16,6 +16,7 @@ import pytest
 from contatto.kit import confined_child
 from contatto.kit.confined import Confined, Overworked
 from contatto.leads.engines.trees import prepare_trees
+from tests.leads.test_quality import needs_trees
 
 PID = b"str(__import__('os').getpid()).encode()"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's limits are those of Linux")
@@ -113,6 +114,7 @@ def test_a_child_has_nothing_of_our_environment(confined: Confined) -> None:
     assert set(ast.literal_eval(found.decode())) <= {"LC_CTYPE", "SYSTEMROOT", *threads}
 
 
+@needs_trees
 def test_what_a_child_prepared_is_there_when_no_file_can_be_opened(confined: Confined) -> None:
     look = b"__import__('lightgbm').__name__.encode()"
     with pytest.raises(Overworked):

@@ -1,6 +1,7 @@
 """What becomes of leads, learned: features, both kinds of models, their mixture, and the correction."""
 
 import random
+from ctypes.util import find_library
 from math import inf, nan, sqrt
 
 import msgspec
@@ -22,6 +23,10 @@ WORDS = st.lists(
     st.sampled_from([f"{letter}:{number}" for letter in "acf" for number in range(3)]), max_size=4
 )
 NUMBERS = st.dictionaries(st.sampled_from(["w:hour", "d:seconds"]), st.floats(), max_size=2)
+
+needs_trees = pytest.mark.skipif(
+    find_library("gomp") is None, reason="LightGBM cannot be loaded here: it needs the system's libgomp"
+)
 
 
 def played(seed: int, count: int) -> list[ScoredLead]:
@@ -84,6 +89,7 @@ def test_parts_add_up_to_the_log_odds_whatever_was_learned(rows: list[tuple[Desc
     assert abs(float(chance_at(found).mean() - came.mean())) < 0.01
 
 
+@needs_trees
 def test_few_leads_are_judged_by_logistic_regression_many_that_ask_for_it_by_trees() -> None:
     described, came = crossed(1, 1_000)
     many, few = learn_quality(described, came), learn_quality(described[:60], came[:60])
@@ -107,6 +113,7 @@ def test_a_model_is_the_same_from_the_same_leads_and_after_it_was_kept() -> None
     assert np.isfinite(model.log_odds(strangers)).all()
 
 
+@needs_trees
 @pytest.mark.parametrize("share", [0.3, 0.9])
 def test_half_a_model_and_a_changed_one_are_refused(share: float) -> None:
     described, came = crossed(3, 400)

@@ -24,7 +24,7 @@ from contatto.leads.store import listing, scores
 from contatto.leads.store.models import find_lead_model, save_lead_model
 from tests import make
 from tests.journeys.running import running_house
-from tests.leads.test_quality import crossed
+from tests.leads.test_quality import crossed, needs_trees
 
 
 def test_bands_share_all_scores_and_a_filter_reads_them_back() -> None:
@@ -133,6 +133,7 @@ def test_a_new_lead_is_scored_within_the_hour_and_outcomes_correct_the_model(
     assert anew.outcomes == model.outcomes + 1
 
 
+@needs_trees
 def test_the_process_that_learns_can_grow_trees() -> None:
     described, came = crossed(4, 300)
     leads = [
