@@ -89,6 +89,17 @@ def test_who_began_some_days_ago_is_judged_by_the_days_since(database: Database,
     assert set(spent()) == {0}
 
 
+@pytest.mark.parametrize("hour", range(0, 24, 4))
+def test_an_ad_group_that_began_today_is_judged_at_any_hour(
+    database: Database, clock: FixedClock, hour: int
+) -> None:
+    clock.advance(hours=hour)
+    market = add_market(database, clock)
+    market.play(30)
+    outlooks = database.read_now(lambda tx: list_outlooks(tx, market.world.ad_account))
+    assert all(each.spent_micros for each in outlooks)
+
+
 @pytest.mark.slow
 def test_in_a_world_of_the_simulator_the_range_holds_what_comes() -> None:
     world = make_world(WorldName.LINEAR, 203, Size.SMALL, requests=12_000)

@@ -59,6 +59,11 @@ PLACES: Final = {
 
 DEAD_LETTERS: Final = {"outbox_jobs.id": "job-", "outbound_requests.id": "request-"}
 """Places of which the dead letters alone are meant, and what is written before their numbers."""
+ROWS_MEANT: Final = {
+    **dict.fromkeys(DEAD_LETTERS, ("state", "dead")),
+    "delivery_log.nonce": ("kind", "decision"),
+}
+"""Places of which some rows alone are meant: those that have this value in this column."""
 
 ALSO_CALLED: Final = {
     "event_source_id": "event_set_id", "smart_plus_ad_id": "ad_id", "smart_plus_ad_ids": "ad_id",
@@ -92,8 +97,9 @@ def _found(tx: Tx, business_id: str, places: tuple[str, ...]) -> list[str]:
         table = metadata.tables[name]
         of = table.c.id if name == "businesses" else table.c.business_id
         wanted = select(table.c[column]).where(of == business_id).order_by(table.c[column])
-        if place in DEAD_LETTERS:
-            wanted = wanted.where(table.c.state == "dead")
+        if place in ROWS_MEANT:
+            named, value = ROWS_MEANT[place]
+            wanted = wanted.where(table.c[named] == value)
         before = DEAD_LETTERS.get(place, "")
         found += [f"{before}{value}" for (value,) in tx.execute(wanted) if value not in (None, "", 0)]
     return list(dict.fromkeys(found))

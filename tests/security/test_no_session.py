@@ -17,7 +17,7 @@ NOT_LET_IN = {40104, 40105, 40001, 40100}
 PUBLIC = {
     "GET /docs", "GET /language", "GET /metrics", "GET /login", "GET /openapi.json", "POST /login",
     "GET /static/ad_platforms", "GET /static/ads", "GET /static/alerts", "GET /static/crm",
-    "GET /static/forms", "GET /static/inbox",
+    "GET /static/delivery", "GET /static/forms", "GET /static/inbox",
     "GET /static/leads", "GET /static/operators", "GET /static/reports",
     "GET /static/guide", "GET /static/people", "GET /static/ui",
     "GET /password/forgotten", "POST /password/forgotten",

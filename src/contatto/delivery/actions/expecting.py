@@ -1,7 +1,7 @@
 """What budgets of ad groups are expected to bring in a week."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Final, NamedTuple
 
 from contatto.accounts.model import AdAccount
@@ -10,7 +10,9 @@ from contatto.ads.store.nodes import list_ad_groups
 from contatto.delivery.rules.expecting import Earned, Expected, expect
 from contatto.delivery.store.earnings import list_charged_since, list_earned_since
 from contatto.kit.db.tx import Tx
+from contatto.kit.timestamps import micros
 from contatto.measurement.model import ConversionKind, Goal
+from contatto.measurement.rules import local_day
 
 LOOK_BACK: Final = timedelta(days=14)
 WEEK: Final = 7
@@ -64,16 +66,16 @@ class _Lately(NamedTuple):
 def _load_earned(tx: Tx, account: AdAccount) -> tuple[dict[str, _Lately], dict[Goal, Earned]]:
     """What each ad group earned lately, by id, and all of each goal."""
     groups = list_ad_groups(tx, account.business_id, account.id, NodeFilter(), Page())
-    today = tx.now.date()
+    today = date.fromisoformat(local_day(micros(tx.now), account.timezone))
     day = today - LOOK_BACK
     charged = list_charged_since(tx, account.business_id, [group.id for group in groups], day)
     earned = list_earned_since(tx, account.business_id, account.id, day)
     own = {}
     for group in groups:
-        micros, since = charged.get(group.id, (0, day))
+        spend, since = charged.get(group.id, (0, day))
         conversions = earned.get((group.id, _KINDS[group.goal]), 0)
         days = min((today - since).days + 1, LOOK_BACK.days)
-        own[group.id] = _Lately(group, Earned(conversions, micros), days)
+        own[group.id] = _Lately(group, Earned(conversions, spend), days)
     return own, {
         goal: _sum([each.earned for each in own.values() if each.ad_group.goal is goal]) for goal in Goal
     }
