@@ -28,9 +28,10 @@ from contatto.delivery.engines.shards import (
     sum_shard,
 )
 from contatto.delivery.model.log import ModelVersion
+from contatto.delivery.predict.learned import MEANS_AGAIN
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.nightly import Weights, first_means, lay_over, spreads_of, terms_of
-from contatto.delivery.rules.columns import FIRST_AGAIN, HEADS_AGAIN
+from contatto.delivery.rules.columns import HEADS_AGAIN
 from contatto.delivery.rules.descending import Descent
 from contatto.delivery.rules.evaluating import Judged, judge_estimates
 from contatto.delivery.store import files, models
@@ -159,7 +160,7 @@ class _Shards:
         self._places = [np.searchsorted(self._slots, each.slots) for each in self._opened]
         self._prior = first_means(self._families)
         self._spread = spreads_of(market, self._families)
-        self._start = market.learned.table[self._slots, FIRST_AGAIN : FIRST_AGAIN + HEADS_AGAIN]
+        self._start = market.learned.table[self._slots, MEANS_AGAIN]
 
     def relearn(self, on_pass: OnPass) -> Relearned:
         """Go down until nothing is gained: in units of what is expected of each weight, head by head."""

@@ -27,7 +27,7 @@ from contatto.delivery.rules.columns import (
 )
 from contatto.delivery.rules.describing import said_by
 from contatto.delivery.rules.learner import logistic
-from contatto.delivery.rules.summing import add_slopes, list_rows
+from contatto.delivery.rules.summing import add_slopes, end_of_weights, list_rows
 
 type Floats = NDArray[np.float64]
 type Ints = NDArray[np.int64]
@@ -170,11 +170,10 @@ def estimate_shard(folder: Path, question: Question) -> Estimated:
     wanted = np.flatnonzero((rows.times >= question.from_ts) & (rows.times < question.until_ts))
     viewer_of = np.searchsorted(rows.firsts, wanted, side="right") - 1
     estimates = np.zeros((len(wanted), HEADS_AGAIN))
-    for place, row in enumerate(wanted):
-        first, end = rows.offsets[row], rows.offsets[row + 1]
+    for place, row in enumerate(wanted.tolist()):
         own = question.effects.get(rows.names[viewer_of[place]], _NO_EFFECT)
         for head in range(HEADS_AGAIN):
-            part = slice(first, end - 2 + min(head, 2))
+            part = slice(rows.offsets[row], end_of_weights(rows.offsets, row, head))
             score = float(rows.weights[part] @ question.means[rows.slots[part], head])
             estimates[place, head] = logistic(score + float(own[head]))
     came = np.where(rows.asked[wanted], rows.came[wanted] == _YES, -1.0)

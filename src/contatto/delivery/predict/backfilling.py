@@ -1,20 +1,19 @@
 """A pair that is found becomes a feature of what is kept too: its weights begin with all that came."""
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contatto.delivery.predict.fields import Fields
+from contatto.delivery.predict.learned import MEANS_AGAIN, VARIANCES_AGAIN
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.pairs import STRENGTH, Cuts, Pair, name_values, read_codes
 from contatto.delivery.predict.records import Snapshots
 from contatto.delivery.rules.backfilling import backfill
-from contatto.delivery.rules.columns import ASKED, FIRST_AGAIN, HEADS, HEADS_AGAIN, MOST_CONTEXT
+from contatto.delivery.rules.columns import ASKED, HEADS_AGAIN, MOST_CONTEXT
 
 type Numbers = NDArray[Any]
-
-_AGAIN: Final = slice(HEADS + FIRST_AGAIN, HEADS + FIRST_AGAIN + HEADS_AGAIN)
 
 
 class Observed(NamedTuple):
@@ -44,8 +43,8 @@ def add_to_kept(market: Market, pair: Pair, observed: Observed) -> None:
         learned.spread, learned.again, learned.family_of, information,
     )  # fmt: skip
     slots = np.flatnonzero(information.any(axis=1))
-    expected = learned.spread[learned.family_of[slots], FIRST_AGAIN : FIRST_AGAIN + HEADS_AGAIN]
-    learned.table[slots, _AGAIN] = 1.0 / (1.0 / expected + information[slots])
+    expected = learned.spread[learned.family_of[slots], MEANS_AGAIN]
+    learned.table[slots, VARIANCES_AGAIN] = 1.0 / (1.0 / expected + information[slots])
 
 
 def _name_kept(market: Market, pair: Pair) -> Numbers:

@@ -35,6 +35,10 @@ from contatto.delivery.rules.columns import (
 from contatto.delivery.rules.hashing import name_hash, slot_of
 from contatto.delivery.rules.learner import forget
 
+MEANS_AGAIN: Final = slice(FIRST_AGAIN, FIRST_AGAIN + HEADS_AGAIN)
+"""Where a row of weights has the means of what is learned again, …"""
+VARIANCES_AGAIN: Final = slice(HEADS + FIRST_AGAIN, HEADS + FIRST_AGAIN + HEADS_AGAIN)
+"""… and where their variances."""
 FIRST_MEANS: Final = (-3.5, -1.0, -1.0, -2.0, -2.0)
 """Scores of the heads before anything was seen."""
 FIRST_SPREAD: Final[dict[int, float | tuple[float, ...]]] = {
@@ -78,7 +82,7 @@ class Learned:
         self.table[bias, :HEADS] = FIRST_MEANS
         self.table[bias, HEADS:] = FIRST_SPREAD[BIAS]
         self.again = np.zeros((1 << bits, HEADS_AGAIN), np.float32)
-        self.again[bias] = FIRST_MEANS[FIRST_AGAIN : FIRST_AGAIN + HEADS_AGAIN]
+        self.again[bias] = FIRST_MEANS[MEANS_AGAIN]
         self.family_of[bias] = BIAS
 
     def forget(self, share: float) -> None:

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from contatto.delivery.engines.shards import Ads, Floats, Ints, Terms
-from contatto.delivery.predict.learned import FIRST_MEANS
+from contatto.delivery.predict.learned import FIRST_MEANS, MEANS_AGAIN, VARIANCES_AGAIN
 from contatto.delivery.predict.market import Market
-from contatto.delivery.predict.relearning import known_of
+from contatto.delivery.predict.relearning import list_observed, tell_missed
 from contatto.delivery.predict.teaching import CLICKS_A_DAY, VIEWS_A_DAY
 from contatto.delivery.predict.waiting import EDGES_S
 from contatto.delivery.rules.budgets import SECOND
@@ -20,16 +19,12 @@ from contatto.delivery.rules.columns import (
     F_VIEWER,
     FAMILIES,
     FIRST_AGAIN,
-    HEADS,
     HEADS_AGAIN,
     LEAD,
     S_FLOOR_VARIANCE,
     SPAM,
     V_EFFECT,
 )
-from contatto.delivery.rules.relearning import what_is_missed
-
-_HEADS: Final = slice(FIRST_AGAIN, FIRST_AGAIN + HEADS_AGAIN)
 
 
 @dataclass(frozen=True)
@@ -72,13 +67,13 @@ def terms_of(market: Market, as_of_ts: int) -> Terms:
 def first_means(families: Ints) -> Floats:
     """What weights are before anything was seen, by head."""
     means = np.zeros((len(families), HEADS_AGAIN))
-    means[families == BIAS] = FIRST_MEANS[_HEADS]
+    means[families == BIAS] = FIRST_MEANS[MEANS_AGAIN]
     return means
 
 
 def spreads_of(market: Market, families: Ints) -> Floats:
     """The variance expected of weights, by head."""
-    return market.learned.spread[families][:, _HEADS]
+    return market.learned.spread[families][:, MEANS_AGAIN]
 
 
 def lay_over(market: Market, weights: Weights) -> None:
@@ -89,16 +84,14 @@ def lay_over(market: Market, weights: Weights) -> None:
     """
     learned, viewers = market.learned, market.viewers
     slots, families = weights.slots, weights.families
-    learned.table[slots, _HEADS] = learned.again[slots] = weights.means
+    learned.table[slots, MEANS_AGAIN] = learned.again[slots] = weights.means
     fresh = learned.family_of[slots] == FAMILIES
     learned.family_of[slots[fresh]] = families[fresh]
     spread = spreads_of(market, families)
     floor = float(market.numbers[S_FLOOR_VARIANCE])
     sure = np.maximum(1.0 / (1.0 / spread + weights.bends), floor * spread)
-    variances = learned.table[slots, HEADS + FIRST_AGAIN : HEADS + FIRST_AGAIN + HEADS_AGAIN]
-    learned.table[slots, HEADS + FIRST_AGAIN : HEADS + FIRST_AGAIN + HEADS_AGAIN] = np.where(
-        variances == 0.0, sure, variances
-    )
+    variances = learned.table[slots, VARIANCES_AGAIN]
+    learned.table[slots, VARIANCES_AGAIN] = np.where(variances == 0.0, sure, variances)
     for viewer, effects in weights.effects.items():
         row = viewers.by_id.get(viewer)
         if row is not None:
@@ -108,21 +101,7 @@ def lay_over(market: Market, weights: Weights) -> None:
 
 
 def _hold_again(market: Market) -> None:
-    shown = [
-        each
-        for each in market.records.shown.values()
-        if each and each.place >= 0 and (each.clicked_at or each.is_settled)
-    ]
-    if not shown:
-        return
-    learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
-    samples = np.array([(each.place, each.ad, each.viewer) for each in shown], np.int64)
-    came = np.array([known_of(each) for each in shown])
-    missed, bends = np.zeros(came.shape), np.zeros(came.shape)
-    what_is_missed(
-        samples, came, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts, kept.stacks,
-        np.ones_like(kept.shares), kept.stands_for, groups.ads, groups.ad_hashes,
-        groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses, learned.shift,
-        learned.slots, learned.weights, learned.families, learned.again, viewers.again, missed, bends,
-    )  # fmt: skip
-    kept.held[samples[:, 0]] = missed
+    kept = market.snapshots
+    observed = list_observed(market, len(market.records.shown))
+    if len(observed.samples):
+        kept.held[observed.samples[:, 0]], _ = tell_missed(market, observed, np.ones_like(kept.shares))

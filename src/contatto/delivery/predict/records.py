@@ -72,7 +72,6 @@ class Snapshots:
             self._grow()
         place = self.free.pop()
         self.held[place], self.shares[place], self.stands_for[place] = 0.0, 1.0, 1.0
-        self.stacks[place] = 0.0
         return place
 
     def _grow(self) -> None:

@@ -4,7 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from contatto.delivery.predict.backfilling import Observed, add_to_kept
+from contatto.delivery.predict.backfilling import Numbers, Observed, add_to_kept
+from contatto.delivery.predict.learned import MEANS_AGAIN
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.pairs import Missed, Pair, find_pairs
 from contatto.delivery.predict.records import Shown
@@ -50,18 +51,9 @@ def _count_clicks(market: Market) -> int:
 def relearn_market(market: Market) -> None:
     """Find the likeliest weights for all observations that are kept, and go on from these."""
     market.relearned_at, market.clicks_then = market.now, _count_clicks(market)
-    shown = [
-        each
-        for each in market.records.shown.values()
-        if each and each.place >= 0 and (each.clicked_at or each.is_settled)
-    ][-MOST:]
-    if not shown:
+    observed = list_observed(market, MOST)
+    if not len(observed.samples):
         return
-    observed = Observed(
-        np.array([(each.place, each.ad, each.viewer) for each in shown], np.int64),
-        np.array([known_of(each) for each in shown]),
-        np.array([each.raw[:HEADS] for each in shown]),
-    )
     _let_agree(market, observed)
     more = _look_for_pairs(market, observed)
     if more:
@@ -70,9 +62,8 @@ def relearn_market(market: Market) -> None:
         _let_agree(market, observed)
     learned, viewers = market.learned, market.viewers
     used = np.flatnonzero(learned.family_of != FAMILIES)
-    until = FIRST_AGAIN + HEADS_AGAIN
-    learned.table[used, FIRST_AGAIN:until] = learned.again[used]
-    viewers.table[:, V_EFFECT + FIRST_AGAIN : V_EFFECT + until] = viewers.again
+    learned.table[used, MEANS_AGAIN] = learned.again[used]
+    viewers.table[:, V_EFFECT + FIRST_AGAIN : V_EFFECT + FIRST_AGAIN + HEADS_AGAIN] = viewers.again
 
 
 def _let_agree(market: Market, observed: Observed) -> None:
@@ -96,19 +87,42 @@ def _look_for_pairs(market: Market, observed: Observed) -> list[Pair]:
     if not pairs.is_time_to_look(market.clicks_then):
         return []
     pairs.clicks_then = market.clicks_then
-    learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
-    missed, bends = np.zeros(observed.came.shape), np.zeros(observed.came.shape)
-    what_is_missed(
-        observed.samples, observed.came, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts,
-        kept.stacks, kept.shares,
-        kept.stands_for, groups.ads, groups.ad_hashes, groups.ad_features, groups.ad_values,
-        groups.feature_hashes, groups.crosses, learned.shift, learned.slots, learned.weights,
-        learned.families, learned.again, viewers.again, missed, bends,
-    )  # fmt: skip
+    groups, kept = market.groups, market.snapshots
+    missed, bends = tell_missed(market, observed, kept.shares)
     seen = Missed(observed.samples[:, 0], observed.samples[:, 1], missed, bends)
     had = len(pairs.chosen)
     pairs.choose(find_pairs(pairs.chosen, market.asked_fields, market.ad_fields, groups, kept, seen))
     return pairs.chosen[had:]
+
+
+def list_observed(market: Market, most: int) -> Observed:
+    """The newest observations whose features are kept."""
+    shown = [
+        each
+        for each in market.records.shown.values()
+        if each and each.place >= 0 and (each.clicked_at or each.is_settled)
+    ][-most:]
+    return Observed(
+        np.array([(each.place, each.ad, each.viewer) for each in shown], np.int64),
+        np.array([known_of(each) for each in shown]),
+        np.array([each.raw[:HEADS] for each in shown]),
+    )
+
+
+def tell_missed(market: Market, observed: Observed, shares: Numbers) -> tuple[Numbers, Numbers]:
+    """What the weights miss of each observation, and how their likelihood bends there, by head.
+
+    ``shares`` is how much of an observation the shared weights may take, by place.
+    """
+    learned, viewers, groups, kept = market.learned, market.viewers, market.groups, market.snapshots
+    missed, bends = np.zeros(observed.came.shape), np.zeros(observed.came.shape)
+    what_is_missed(
+        observed.samples, observed.came, kept.hashes, kept.values, kept.kinds, kept.between, kept.counts,
+        kept.stacks, shares, kept.stands_for, groups.ads, groups.ad_hashes, groups.ad_features,
+        groups.ad_values, groups.feature_hashes, groups.crosses, learned.shift, learned.slots,
+        learned.weights, learned.families, learned.again, viewers.again, missed, bends,
+    )  # fmt: skip
+    return missed, bends
 
 
 def known_of(shown: Shown) -> tuple[float, ...]:
@@ -117,10 +131,10 @@ def known_of(shown: Shown) -> tuple[float, ...]:
     if shown.is_settled:
         found[CLICK] = _YES if shown.clicked_at else _NO
     if not shown.clicked_at:
-        return tuple(found[FIRST_AGAIN : FIRST_AGAIN + HEADS_AGAIN])
+        return tuple(found[MEANS_AGAIN])
     found[CONVERSATION] = _YES if shown.talked_at else shown.waited_talk
     if shown.talked_at:
         found[SPAM] = _YES if shown.spam_at else shown.waited_spam
         is_lead = _YES if shown.lead_at else shown.waited_lead
         found[LEAD] = _NO if shown.spam_at else is_lead
-    return tuple(found[FIRST_AGAIN : FIRST_AGAIN + HEADS_AGAIN])
+    return tuple(found[MEANS_AGAIN])

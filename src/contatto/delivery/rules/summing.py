@@ -103,6 +103,18 @@ def list_rows(
 
 
 @compiled
+def end_of_weights(offsets: Array, row: int, k: int) -> int:
+    """Where the weights of an observation end for a head: later ones are told more by earlier ones.
+
+    Args:
+        offsets: see `list_rows`.
+        row: the observation.
+        k: the head, counted from ``FIRST_AGAIN`` on.
+    """
+    return int(offsets[row + 1]) - STACKED + count_stacked(FIRST_AGAIN + k)
+
+
+@compiled
 def add_slopes(
     firsts: Array,
     spreads: Array,
@@ -139,7 +151,7 @@ def add_slopes(
         first, end = firsts[viewer], firsts[viewer + 1]
         for i in range(first, end):
             for k in range(HEADS_AGAIN):
-                z, until = 0.0, offsets[i + 1] - STACKED + count_stacked(FIRST_AGAIN + k)
+                z, until = 0.0, end_of_weights(offsets, i, k)
                 if came[i, k] != 0.0:
                     for j in range(offsets[i], until):
                         z += weights[j] * means[slots[j], k]
@@ -160,7 +172,7 @@ def add_slopes(
                 losses[k] += many * loss_of(z, came[i, k])
                 slope = many * slope_of(z, came[i, k])
                 bend = many * p * (1.0 - p) * min(abs(came[i, k]), 1.0)
-                until = offsets[i + 1] - STACKED + count_stacked(FIRST_AGAIN + k)
+                until = end_of_weights(offsets, i, k)
                 for j in range(offsets[i], until):
                     slopes[slots[j], k] -= weights[j] * slope
                     bends[slots[j], k] += weights[j] * weights[j] * bend
