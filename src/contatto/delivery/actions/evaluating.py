@@ -1,7 +1,6 @@
 """Evaluating delivery by its own log: were estimates right, and would another model have done better."""
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,7 +9,7 @@ import numpy as np
 from contatto.delivery.actions.packing import read_lines, read_record
 from contatto.delivery.actions.serving import seed_of
 from contatto.delivery.model.lines import AdGroupLine, AdLine
-from contatto.delivery.model.log import Entry, EntryKind, Record
+from contatto.delivery.model.log import EntryKind, Record
 from contatto.delivery.predict.evaluated import STAGES, Weighed, weigh_record
 from contatto.delivery.predict.replica import Replica
 from contatto.delivery.rules.columns import CLICK, CONVERSATION, LEAD, SPAM
@@ -125,7 +124,7 @@ class _Log:
 
 def _read_log(tx: Tx, business_id: str, from_ts: int, until_ts: int, most: int) -> _Log:
     found, lines = _Log(deque(maxlen=most)), dict[int, list[AdGroupLine | AdLine]]()
-    for entry in _entries(tx, business_id):
+    for entry in entries.stream_entries(tx, business_id, 0, AT_ONCE):
         if entry.kind is EntryKind.LINES:
             lines[entry.nonce] = read_lines(entry.body)
         elif entry.kind is not EntryKind.DECISION:
@@ -138,10 +137,3 @@ def _read_log(tx: Tx, business_id: str, from_ts: int, until_ts: int, most: int) 
             if record.ad:
                 found.estimates[record.nonce] = record.p
     return found
-
-
-def _entries(tx: Tx, business_id: str) -> Iterator[Entry]:
-    after = 0
-    while found := entries.list_entries(tx, business_id, after, AT_ONCE):
-        yield from found
-        after = found[-1].seq

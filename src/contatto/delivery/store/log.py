@@ -1,6 +1,6 @@
 """The log that delivery learns from: one order for each business, kept for some days."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import batched
@@ -132,6 +132,13 @@ def list_entries(
     if through is not None:
         wanted = wanted.where(log.c.seq <= through)
     return [_opened(tx, row) for row in tx.execute(wanted.order_by(log.c.seq).limit(limit)).mappings()]
+
+
+def stream_entries(tx: Tx, business_id: str, after_seq: int, at_once: int) -> Iterator[Entry]:
+    """All entries of a business after a number, in their order; so many are read at a time."""
+    while found := list_entries(tx, business_id, after_seq, at_once):
+        yield from found
+        after_seq = found[-1].seq
 
 
 def find_decision(tx: Tx, business_id: str, nonce: int) -> Entry | None:
