@@ -124,7 +124,7 @@ class _Log:
 
 def _read_log(tx: Tx, business_id: str, from_ts: int, until_ts: int, most: int) -> _Log:
     found, lines = _Log(deque(maxlen=most)), dict[int, list[AdGroupLine | AdLine]]()
-    for entry in entries.stream_entries(tx, business_id, 0, AT_ONCE):
+    for entry in entries.list_all_entries(tx, business_id, 0, AT_ONCE):
         if entry.kind is EntryKind.LINES:
             lines[entry.nonce] = read_lines(entry.body)
         elif entry.kind is not EntryKind.DECISION:

@@ -84,7 +84,7 @@ def _seal(tx: Tx, folder: Path, stream: log.Stream, last_day: date) -> Record:
 
 
 def _list_logged(tx: Tx, business_id: str, after_seq: int, last_day: date) -> Iterator[Logged]:
-    for entry in log.stream_entries(tx, business_id, after_seq, AT_ONCE):
+    for entry in log.list_all_entries(tx, business_id, after_seq, AT_ONCE):
         if _day_of(entry) > last_day:
             return
         yield _opened(entry)

@@ -134,7 +134,7 @@ def list_entries(
     return [_opened(tx, row) for row in tx.execute(wanted.order_by(log.c.seq).limit(limit)).mappings()]
 
 
-def stream_entries(tx: Tx, business_id: str, after_seq: int, at_once: int) -> Iterator[Entry]:
+def list_all_entries(tx: Tx, business_id: str, after_seq: int, at_once: int) -> Iterator[Entry]:
     """All entries of a business after a number, in their order; so many are read at a time."""
     while found := list_entries(tx, business_id, after_seq, at_once):
         yield from found
