@@ -24,6 +24,7 @@ from contatto.kit.db.database import STATEMENTS_KEPT, Database, Work, followed
 from contatto.kit.db.gathered import GatheredRows
 from contatto.kit.db.hot import insert_rows
 from contatto.kit.db.lanes import GROUP_LIMIT, Write
+from contatto.kit.db.learning import Learner
 from contatto.kit.db.row_security import acting_for, narrow
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.ids import new_id
@@ -63,6 +64,7 @@ class PostgresDatabase(Database):
         note_changes(engine)
         super().__init__(engine, clock, vault, ports)
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="postgres")
+        self._learner = Learner(engine, self._threads.submit)
         self._process = new_id()
         self._rows = GatheredRows(self._take_rows)
         self._lock = threading.Lock()
@@ -95,6 +97,7 @@ class PostgresDatabase(Database):
             is_changed = may_have_changed and self._tell(connection, tables)
         if is_changed:
             self._committed(tables)
+            self._learner.wrote()
         return result
 
     def _tell(self, connection: Connection, tables: Tables) -> bool:
