@@ -14,18 +14,15 @@ import json
 import os
 import time
 
-from sqlalchemy import text
-
 from bench.harness import Report, options
 from bench.intake import Bare, Places, add_engine, run_on_engines
 from bench.intake_parts.sending import HOST
-from bench.intake_parts.serving import Place
+from bench.intake_parts.serving import Place, count_events
 from bench.journey_parts.measuring import MOST_SENT, Bench, Journey, Paced, Part
 from contatto.channels.model import Platform
 from contatto.forms.rules.openings import sign_opening
 from contatto.inbox import limits
 from contatto.inbox.pages.sheets import OPENING_KEY
-from contatto.kit.db.tx import Tx
 from contatto.kit.limits import RateLimit
 from contatto.simulator.world import World
 from contatto.ui.visitor import VISITOR_KEY, Carrier, cookie_name, new_visitor, public_id, sign_visitor
@@ -106,12 +103,6 @@ def _request(method: str, path: str, cookie: str, body: bytes) -> bytes:
     if body:
         head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
     return head.encode() + b"\r\n" + body
-
-
-def count_events(tx: Tx) -> int:
-    """Events that no handler has heard of yet, and jobs that are due."""
-    waiting = "SELECT (SELECT count(*) FROM events WHERE NOT fanned_out)"
-    return int(tx.scalar(text(f"{waiting} + (SELECT count(*) FROM outbox_jobs WHERE state = 'due')")))
 
 
 JOURNEY = Journey(

@@ -9,8 +9,11 @@ with a commit each.
 *Sustained* counts from the first request until nothing waits any more, so what came in faster than it was
 settled is no gain; ``waiting_half`` and ``waiting_end`` say what was left at two moments, so whether it lags
 behind more and more. ``driver_us`` is the CPU of this process, which shares the processors and is in no
-other figure; ``statements`` are those of a message, in the server and all workers. The waiting times are
-from the moment when a message was due to be sent until others see its lead.
+other figure; ``statements`` are those of a message, in the server and all workers. ``postgres_us`` is the CPU
+of PostgreSQL's processes, which share the processors too; ``most_per_s`` is what all processors could do if
+none of them ever waited. *By workers alone* nothing else runs but them and PostgreSQL, from the moment when
+all of them are ready until all is settled and handed out. The waiting times are from the moment when a
+message was due to be sent until others see its lead.
 """
 
 import argparse
@@ -26,22 +29,28 @@ from typing import Any
 
 from bench.fairness_parts.installation import new_database, running_postgres
 from bench.harness import Cost, Options, Report, measured, options, percentile
+from bench.intake_parts.beside import most_per_s, postgres_cpu_s
 from bench.intake_parts.sending import PER_PERSON, SHARES, Sent, make_requests, send_all
 from bench.intake_parts.serving import (
     Place,
     Running,
     add_accounts,
+    begin_work,
+    count_events,
     count_groups,
     count_statements,
     count_stored,
     count_waiting,
+    is_waiting,
     learn,
     list_new_leads,
     make_world,
     running,
     running_bare,
+    running_workers,
     settle_all,
 )
+from contatto.kit.db.tx import Tx
 
 SAYS = "signed webhooks, durable, until they are leads; every third message carries contact details"
 WARMING = 60
@@ -85,6 +94,9 @@ def bench_engine(
 ) -> None:
     engine = places.engine
     bench_storing(report, engine, places, count)
+    if engine == "PostgreSQL":
+        for number in workers:
+            bench_alone(report, places.new(), 4 * count, number)
     for number in workers:
         name = f"{engine}, {number} workers" if number > 1 else engine
         bench_sustained(report, name, places.new(), 6 * count, number)
@@ -112,7 +124,9 @@ def bench_storing(report: Report, engine: str, places: Places, count: int) -> No
         floor = load(bare, sent)
     add(report, f"{engine} floor: a bare route, group commit", floor, count)
     with running(place, workers=0, counts=True) as server:
+        beside = postgres_cpu_s(place)
         cost = load(server, sent)
+        beside = postgres_cpu_s(place) - beside
     statements = count_statements(place) / (WARMING + count)
     group = max(1, round((WARMING + count) / count_groups(place)))
     for name, size, some in ((f"{group} a commit", group, count), ("a commit each", 1, count // 10)):
@@ -122,10 +136,35 @@ def bench_storing(report: Report, engine: str, places: Places, count: int) -> No
             insert_bare(place, RECEIPTS, size, some),
             some,
         )
-    add(report, f"{engine}: stored", cost, count, statements=statements)
+    add(report, f"{engine}: stored", cost, count, statements=statements, **of_postgres(beside, count))
     learn(place)
+    beside = postgres_cpu_s(place)
     settling, settled, statements = settle_all(place)
-    add(report, f"{engine}: settled", settling, settled, statements=statements)
+    more = of_postgres(postgres_cpu_s(place) - beside, settled)
+    add(report, f"{engine}: settled", settling, settled, statements=statements, **more)
+
+
+def of_postgres(cpu_s: float, count: int) -> dict[str, float]:
+    """The figure of PostgreSQL's processes, where there are any."""
+    return {"postgres_us": cpu_s * 1e6 / count} if cpu_s else {}
+
+
+def bench_alone(report: Report, place: Place, count: int, workers: int) -> None:
+    """What was stored before is settled, and its events handed out, by workers with nothing beside them."""
+    sent = make_sent(place, count)
+    with running(place, workers=0) as server:
+        asyncio.run(send_all(server.port, sent.requests))
+    learn(place)
+    with running_workers(place, workers) as ready:
+        beside, cpu, started = postgres_cpu_s(place), ready.cpu_s(), time.perf_counter()
+        begin_work(place)
+        wait_until_settled(place, count)
+        wait_until_handed_out(place)
+        cost = Cost(time.perf_counter() - started, ready.cpu_s() - cpu, ready.peak_mib())
+        beside = postgres_cpu_s(place) - beside
+    name = f"PostgreSQL: settled and handed out by {workers} worker{'s' * (workers > 1)} alone"
+    most = most_per_s((cost.cpu_s + beside) * 1e6 / count)
+    add(report, name, cost, count, **of_postgres(beside, count), most_per_s=most)
 
 
 def load(server: Running, sent: Sent) -> Cost:
@@ -144,13 +183,14 @@ def bench_sustained(report: Report, name: str, place: Place, count: int, workers
         wait_until_settled(place, WARMING)
         learn(place)
         cpu, own, started = server.cpu_s_of_each(), time.process_time(), time.perf_counter()
-        done = 0
+        beside, done = postgres_cpu_s(place), 0
         for half in (sent.requests[WARMING::2], sent.requests[WARMING + 1 :: 2]):
             done += len(asyncio.run(send_all(server.port, half, seconds=SUSTAINED_S / 2)))
             waiting.append(now_waiting(place))
         own, answered = time.process_time() - own, time.perf_counter()
         wait_until_settled(place, WARMING + done)
         ended = time.perf_counter()
+        beside = postgres_cpu_s(place) - beside
         took = [after - before for after, before in zip(server.cpu_s_of_each(), cpu, strict=True)]
         cost = Cost(ended - started, sum(took), server.peak_mib())
     add(
@@ -164,6 +204,8 @@ def bench_sustained(report: Report, name: str, place: Place, count: int, workers
         waiting_end=waiting[1],
         server_us=took[0] * 1e6 / done,
         driver_us=own * 1e6 / done,
+        **of_postgres(beside, done),
+        most_per_s=most_per_s((sum(took) + own + beside) * 1e6 / done),
     )
 
 
@@ -216,8 +258,17 @@ def watch_leads(place: Place, sent: Sent, seen: dict[int, float], ended: Event) 
 
 def wait_until_settled(place: Place, count: int) -> None:
     """Wait until all messages are stored, and none waits."""
+    _wait(place, lambda tx: not is_waiting(tx) and count_stored(tx) >= count)
+
+
+def wait_until_handed_out(place: Place) -> None:
+    """Wait until all handlers have heard of all events."""
+    _wait(place, lambda tx: not count_events(tx))
+
+
+def _wait(place: Place, is_done: Callable[[Tx], bool]) -> None:
     context, limit = place.open(), time.monotonic() + SETTLED_WITHIN_S
-    while context.db.read_now(count_stored) < count or context.db.read_now(count_waiting):
+    while not context.db.read_now(is_done):
         if time.monotonic() > limit:
             raise RuntimeError("the worker does not settle what waits")
         time.sleep(0.02)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from sqlalchemy import event, text
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bench.fairness_parts.installation import end, free_port, wait_until_open
+from bench.fairness_parts.installation import READY_WITHIN_S, end, free_port, wait_until_open
 from bench.harness import Cost, measured, process_cpu_s
 from contatto.app import create_app, open_context
 from contatto.capture.actions import turn_on_capture
@@ -41,6 +42,8 @@ from contatto.worker import Worker
 TOLD: Final = "/told-to-the-benchmark"
 SERVED: Final = "served.json"
 WORKED: Final = ".worked.json"
+READY: Final = ".ready"
+BEGIN: Final = "begin"
 _SHIFT: Final = 5_000 << 22
 """Numbers of leads of five seconds: so long a transaction may stay open behind later ones."""
 
@@ -148,6 +151,28 @@ def running(place: Place, workers: int, first: str = "pass", *, counts: bool = F
 
 
 @contextmanager
+def running_workers(place: Place, count: int) -> Iterator[Running]:
+    """So many workers with no server, that have read all they need, and wait for the word to begin."""
+    code = f"work({str(place.home)!r}, {place.url!r}, waits=True)"
+    with _started(["from bench.intake_parts.serving import *; " + code] * count) as started:
+        wait_until(lambda: len(list(place.home.glob(f"*{READY}"))) == count)
+        yield started
+
+
+def begin_work(place: Place) -> None:
+    """Give the word to workers that wait for it."""
+    (place.home / BEGIN).touch()
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    limit = time.monotonic() + READY_WITHIN_S
+    while not is_true():
+        if time.monotonic() > limit:
+            raise RuntimeError("what should begin does not")
+        time.sleep(0.005)
+
+
+@contextmanager
 def running_bare(place: Place) -> Iterator[Running]:
     """A server with nothing but a route that keeps what it is sent."""
     port = free_port()
@@ -157,11 +182,12 @@ def running_bare(place: Place) -> Iterator[Running]:
 
 
 @contextmanager
-def _started(codes: list[str], port: int) -> Iterator[Running]:
-    """Processes of Python, the first of which serves."""
+def _started(codes: list[str], port: int = 0) -> Iterator[Running]:
+    """Processes of Python; with a port the first of them serves."""
     processes = [subprocess.Popen([sys.executable, "-c", code]) for code in codes]
     try:
-        wait_until_open(port)
+        if port:
+            wait_until_open(port)
         yield Running([process.pid for process in processes], port)
     finally:
         for process in processes:
@@ -170,12 +196,16 @@ def _started(codes: list[str], port: int) -> Iterator[Running]:
             end(process)
 
 
-def work(home: str, url: str, *, counts: bool = False) -> None:
-    """A worker's process, as `contatto worker`."""
+def work(home: str, url: str, *, counts: bool = False, waits: bool = False) -> None:
+    """A worker's process, as `contatto worker`; it may wait for the word to begin."""
     set_up_logs("warning", "json")
     context = Place(Path(home), url).open()
     statements = Statements(context) if counts else None
     keep_loaded()
+    if waits:
+        context.installation.prepare()
+        (Path(home) / f"{os.getpid()}{READY}").touch()
+        wait_until((Path(home) / BEGIN).exists)
     with suppress(KeyboardInterrupt):
         asyncio.run(_work(context))
     context.db.close()
@@ -239,6 +269,17 @@ def count_workers_statements(place: Place) -> int:
 
 def count_waiting(tx: Tx) -> int:
     return int(tx.scalar(text("SELECT count(*) FROM receipts WHERE state = 'received'")))
+
+
+def is_waiting(tx: Tx) -> bool:
+    """Whether anything waits; asked often, so it must not read all that does."""
+    return bool(tx.scalar(text("SELECT EXISTS (SELECT 1 FROM receipts WHERE state = 'received')")))
+
+
+def count_events(tx: Tx) -> int:
+    """Events that no handler has heard of yet, and jobs that are due."""
+    waiting = "SELECT (SELECT count(*) FROM events WHERE NOT fanned_out)"
+    return int(tx.scalar(text(f"{waiting} + (SELECT count(*) FROM outbox_jobs WHERE state = 'due')")))
 
 
 def count_stored(tx: Tx) -> int:

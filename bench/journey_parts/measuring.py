@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Final
 
 from bench.harness import Cost, Report, measured, percentile
-from bench.intake import SETTLED_WITHIN_S, Bare, Places, insert_bare
+from bench.intake import SETTLED_WITHIN_S, Bare, Places, insert_bare, of_postgres
+from bench.intake_parts.beside import most_per_s, postgres_cpu_s
 from bench.intake_parts.sending import send_all
 from bench.intake_parts.serving import (
     Place,
@@ -96,13 +97,15 @@ class Bench:
     def _measure_part(self, place: Place, server: Running, part: Part) -> None:
         made = self._parts(place, WARMING + part.count, part.which)
         asyncio.run(send_all(server.port, made[:WARMING]))
+        beside = postgres_cpu_s(place)
         before, cpu, started = server.told(), server.cpu_s(), time.perf_counter()
         asyncio.run(send_all(server.port, made[WARMING:]))
         self.kept = Cost(time.perf_counter() - started, server.cpu_s() - cpu, server.peak_mib())
-        after = server.told()
+        beside, after = postgres_cpu_s(place) - beside, server.told()
         self.at_once = max(1, round(part.count / max(1, after.groups - before.groups)))
         statements = (after.statements - before.statements) / part.count
-        self.add(f"{self.places.engine}: {part.case}", self.kept, part.count, statements=statements)
+        more = of_postgres(beside, part.count)
+        self.add(f"{self.places.engine}: {part.case}", self.kept, part.count, statements=statements, **more)
 
     def measure_floor(self, place: Place, count: int) -> None:
         """The very same rows with the driver alone, as many in a commit as the server had."""
@@ -134,14 +137,14 @@ class Bench:
             asyncio.run(send_all(server.port, made[:WARMING]))
             self._wait(place)
             before, cpu, own = server.told(), server.cpu_s_of_each(), time.process_time()
-            started, done = time.perf_counter(), 0
+            postgres_s, started, done = postgres_cpu_s(place), time.perf_counter(), 0
             half = WARMING + count // (2 * self.journey.group) * self.journey.group
             for some in (made[WARMING:half], made[half:]):
                 done += len(asyncio.run(send_all(server.port, some, seconds=seconds / 2)))
                 waiting.append(self._count_waiting(place))
             own, answered = time.process_time() - own, time.perf_counter()
             self._wait(place)
-            ended = time.perf_counter()
+            ended, postgres_s = time.perf_counter(), postgres_cpu_s(place) - postgres_s
             took = [after - before for after, before in zip(server.cpu_s_of_each(), cpu, strict=True)]
             cost = Cost(ended - started, sum(took), server.peak_mib())
             statements = (server.told().statements - before.statements) / done
@@ -160,6 +163,8 @@ class Bench:
             waiting_end=waiting[1],
             server_us=took[0] * 1e6 / items,
             driver_us=own * 1e6 / items,
+            **of_postgres(postgres_s, items),
+            most_per_s=most_per_s((sum(took) + own + postgres_s) * 1e6 / items),
         )
 
     def _measure_waiting(self, place: Place, server: Running, paced: Paced) -> None:

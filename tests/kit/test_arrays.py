@@ -24,14 +24,23 @@ KINDS = {
 def test_a_list_of_any_values_comes_back_as_it_was(database: Database, data: some.DataObject) -> None:
     lists = {kind: data.draw(some.lists(some.none() | values)) for kind, values in KINDS.items()}
     asked = ", ".join(f"%s::{kind}[]" for kind in lists)
-    texts = tuple(map(array_of, lists.values()))
+    sent = tuple(array_of(*each) for each in lists.items())
 
     def read(tx: Any) -> Any:
-        return tx.connection.exec_driver_sql(f"SELECT {asked}", texts).one()
+        return tx.connection.exec_driver_sql(f"SELECT {asked}", sent).one()
 
     assert list(database.read_now(read)) == list(lists.values())
 
 
 def test_a_list_with_a_value_of_another_type_is_left_to_the_driver() -> None:
-    assert array_of([1, object]) == [1, object]
-    assert array_of([]) == "{}"
+    assert array_of("BIGINT", [1, object]) == [1, object]
+    assert array_of("TEXT", ["a", 1]) == ["a", 1]
+    assert array_of("INET", ["::1"]) == ["::1"]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_text_with_a_nul_character_comes_back_with_a_mark_in_its_place(database: Database) -> None:
+    def read(tx: Any) -> Any:
+        return tx.connection.exec_driver_sql("SELECT %s::TEXT[]", (array_of("TEXT", ["a\0b"]),)).scalar()
+
+    assert database.read_now(read) == ["a\ufffdb"]

@@ -1,14 +1,19 @@
-"""Handing out events in the transaction in which they happened, where nobody could wait for its locks.
+"""Handing out events in the transaction in which they happened, at its end.
 
-On SQLite, with its one writer, a batch of background work tells the handlers of many events itself. Its
-events are written as handed out, and need not be looked for, read and marked by another transaction. What any
-other handler wants to hear of is left to ``kit/drain``, and so is all of a batch in which a handler fails.
+A batch of background work tells the handlers of many events itself. Its events are written as handed out, and
+need not be looked for, read and marked by another transaction. What any other handler wants to hear of is
+left to ``kit/drain``, and so is all of a batch in which a handler fails.
 
-On PostgreSQL it is always left there: handlers lock what members lock, and a batch holds its chats.
+On PostgreSQL handlers lock what others lock too, and a batch holds its chats already. So that no two wait for
+each other, a handler waits for a moment only; when that is over, its events are left to the drain as well.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
+
+from psycopg.errors import LockNotAvailable
+from sqlalchemy.exc import OperationalError
 
 from contatto.kit.db.hot import insert_all
 from contatto.kit.db.savepoints import holding, savepoint
@@ -21,6 +26,8 @@ from contatto.kit.work import Batch
 type _Happened = tuple[Any, dict[str, Any]]
 """An event, and its row."""
 
+_WAIT_LITTLE: Final = "SET LOCAL lock_timeout = '20ms'"
+_WAIT_AS_BEFORE: Final = "SET LOCAL lock_timeout = DEFAULT"
 _ROUNDS: Final = 3
 """How often events are handed out that handlers led to; what these lead to is left to the drain."""
 
@@ -29,12 +36,11 @@ def handing_out(after: After, work: Batch) -> Batch:
     """The same work; where it may, it hands out its events itself."""
 
     def both(tx: Tx) -> int:
-        if tx.locks_rows:
-            return work(tx)
         with holding(tx.connection) as held:
             done = work(tx)
             for _ in range(_ROUNDS):
-                _hand_out(tx, after, held)
+                if held:
+                    _hand_out(tx, after, held)
             _write(tx, held)
         return done
 
@@ -56,14 +62,35 @@ def _hand_out(tx: Tx, after: After, held: list[_Happened]) -> None:
             for handler in of_many:
                 together.setdefault(handler, []).append(event)
     try:
-        with savepoint(tx):
+        with _hardly_waiting(tx, together), savepoint(tx):
             for handler, some in together.items():
                 handler.run(tx, some)
     except Exception as error:  # found again, and put down to the event at fault, by the drain
-        logger().warning("outbox.failed_at_once", error_at=where(error))
+        if not _is_held_elsewhere(error):
+            logger().warning("outbox.failed_at_once", error_at=where(error))
         for _, row in happened:
             row["fanned_out"] = False
     _write(tx, happened)
+
+
+@contextmanager
+def _hardly_waiting(tx: Tx, handlers: Collection[Together]) -> Iterator[None]:
+    """What somebody else holds ends a statement soon, if there is anything to run.
+
+    Source: https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-LOCK-TIMEOUT
+    """
+    if not (handlers and tx.locks_rows):
+        yield
+        return
+    tx.connection.exec_driver_sql(_WAIT_LITTLE)
+    try:
+        yield
+    finally:
+        tx.connection.exec_driver_sql(_WAIT_AS_BEFORE)
+
+
+def _is_held_elsewhere(error: Exception) -> bool:
+    return isinstance(error, OperationalError) and isinstance(error.orig, LockNotAvailable)
 
 
 def _write(tx: Tx, happened: Sequence[_Happened]) -> None:

@@ -31,16 +31,25 @@ def held_of(connection: Connection) -> list[Any] | None:
 
 @contextmanager
 def savepoint(tx: Tx) -> Iterator[None]:
-    """Undo what is done within, if it raises; what was done before stays.
+    """Undo what is done within, if it raises; what was done before stays."""
+    held = held_of(tx.connection)
+    before = len(held or ())
+    try:
+        with _part(tx):
+            yield
+    except BaseException:
+        if held:
+            del held[before:]
+        raise
 
-    On SQLite the driver is told itself: SQLAlchemy's own savepoints take as long as a small write.
-    """
+
+@contextmanager
+def _part(tx: Tx) -> Iterator[None]:
+    """On SQLite the driver is told itself: SQLAlchemy's own savepoints take as long as a small write."""
     if tx.locks_rows:
         with tx.connection.begin_nested():
             yield
         return
-    held = held_of(tx.connection)
-    before = len(held or ())
     run = driver_of(tx).execute
     run("SAVEPOINT part")
     try:
@@ -48,7 +57,5 @@ def savepoint(tx: Tx) -> Iterator[None]:
     except BaseException:
         run("ROLLBACK TO part")
         run("RELEASE part")
-        if held:
-            del held[before:]
         raise
     run("RELEASE part")

@@ -26,12 +26,16 @@ _MARK: Final = re.compile(r"%\((\w+)\)s")
 _COMPARED: Final = re.compile(rf" = {_MARK.pattern}")
 
 
+type _Listed = tuple[str, str, Callable[[Any], Any] | None]
+"""The name of a column, the type of its values in SQL, and what converts them."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Unnested:
-    """The text of a statement, and for each of its columns the name and what converts its values."""
+    """The text of a statement, and each of its columns."""
 
     sql: str
-    columns: tuple[tuple[str, Callable[[Any], Any] | None], ...]
+    columns: tuple[_Listed, ...]
     key: tuple[str, ...] = ()
     """The columns by which a row is found to be there, of a statement that changes it then."""
     standing: dict[str, Any] = field(default_factory=dict)
@@ -40,8 +44,8 @@ class _Unnested:
     def lists_of(self, rows: Sequence[Row]) -> dict[str, Any]:
         """Each column's values of all rows, as one parameter."""
         return {
-            name: array_of([row[name] if convert is None else convert(row[name]) for row in rows])
-            for name, convert in self.columns
+            name: array_of(kind, [row[name] if convert is None else convert(row[name]) for row in rows])
+            for name, kind, convert in self.columns
         }
 
 
@@ -116,7 +120,8 @@ def _updating(statement: Any, names: tuple[str, ...]) -> _Unnested | None:
     convert = {name: kind.bind_processor(_DIALECT) for name, kind in kinds.items()}
     changes, _, where = str(compiled).partition(" WHERE ")
     key = tuple(name for name in _COMPARED.findall(where) if name in names)
-    lists = ", ".join(f"%({name})s::{_text_of(kinds[name])}[]" for name in names)
+    texts = {name: _text_of(kinds[name]) for name in names}
+    lists = ", ".join(f"%({name})s::{text}[]" for name, text in texts.items())
     columns = ", ".join(f'"{name}"' for name in names)
     given = f" FROM unnest({lists}) AS given({columns}) WHERE "
 
@@ -129,7 +134,8 @@ def _updating(statement: Any, names: tuple[str, ...]) -> _Unnested | None:
         for name, value in compiled.params.items()
         if name not in names
     }
-    return _Unnested(sql, tuple((name, convert[name]) for name in names), key, standing) if key else None
+    listed = tuple((name, text, convert[name]) for name, text in texts.items())
+    return _Unnested(sql, listed, key, standing) if key else None
 
 
 def _as_it_is(value: Any) -> Any:
@@ -165,11 +171,12 @@ def _inserting(
     if any(isinstance(column.type, _UNLISTED) for column in columns):
         return None
     into = ", ".join(map(_DIALECT.identifier_preparer.format_column, columns))
-    lists = ", ".join(f"%s::{_kind(column)}[]" for column in columns)
+    texts = list(map(_kind, columns))
+    lists = ", ".join(f"%s::{text}[]" for text in texts)
     name = _DIALECT.identifier_preparer.format_table(table)
     sql = f"INSERT INTO {name} ({into}) SELECT * FROM unnest({lists}){which}"  # noqa: S608  # names of ours
     processors = [column.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) for column in columns]
-    return _Unnested(sql, tuple(zip(names, processors, strict=True)), key)
+    return _Unnested(sql, tuple(zip(names, texts, processors, strict=True)), key)
 
 
 def _kind(column: Column[Any]) -> str:

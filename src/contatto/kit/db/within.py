@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import NullType, TypeDecorator, TypeEngine
 
 from contatto.kit.db.arrays import array_of
 
@@ -33,6 +33,10 @@ class _Values(TypeDecorator[Collection[Any]]):
     impl = Text
     cache_ok = True
 
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """On PostgreSQL none, as the parameter is cast to an array where it stands."""
+        return NullType() if dialect.name == "postgresql" else dialect.type_descriptor(Text())
+
     def __init__(self, item: type[TypeEngine[Any]]) -> None:
         super().__init__()
         self.item = item
@@ -40,14 +44,14 @@ class _Values(TypeDecorator[Collection[Any]]):
     def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
         given = list(value or ())
         if dialect.name == "postgresql":
-            return array_of(given)
+            return array_of(_KINDS[self.item], given)
         return json.dumps([each.hex() for each in given] if self.item is LargeBinary else given)
 
 
 _TEXTS: Final = _Values(String)
 _NUMBERS: Final = _Values(BigInteger)
 _BYTES: Final = _Values(LargeBinary)
-_ARRAYS: Final = {String: "TEXT[]", BigInteger: "BIGINT[]", LargeBinary: "BYTEA[]"}
+_KINDS: Final = {String: "TEXT", BigInteger: "BIGINT", LargeBinary: "BYTEA"}
 """Texts have no length here: a longer one is not there, and must not be cut to one that is."""
 BYTES_OF: Final = "bytes_of"
 """A function of ours on SQLite that reads hexadecimal digits; its own came late, with 3.41."""
@@ -81,4 +85,4 @@ def _on_sqlite(element: _Within, compiler: SQLCompiler, **options: Any) -> str:
 def _on_postgres(element: _Within, compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(each, **options) for each in element.clauses)
     kind: Any = list(element.clauses)[1].type
-    return f"{column} = ANY({values}::{_ARRAYS[kind.item]})"
+    return f"{column} = ANY({values}::{_KINDS[kind.item]}[])"

@@ -1,0 +1,40 @@
+"""What works beside our processes and what they share: PostgreSQL's processors' time, and the processors."""
+
+import os
+from pathlib import Path
+
+from bench.harness import process_cpu_s
+from bench.intake_parts.serving import Place
+from tests import postgres
+
+_PARENT, _ENDED_USER, _ENDED_SYSTEM = 1, 13, 14
+_TICKS_PER_S = 100
+
+
+def postgres_cpu_s(place: Place) -> float:
+    """The CPU time that all processes of PostgreSQL have taken up to now, those that ended too; else 0."""
+    if not place.url:
+        return 0.0
+    main = int((postgres.run_dir() / "data" / "postmaster.pid").read_text().splitlines()[0])
+    ended = sum(int(_fields(main)[which]) for which in (_ENDED_USER, _ENDED_SYSTEM)) / _TICKS_PER_S
+    return ended + process_cpu_s(main) + sum(process_cpu_s(pid) for pid in _children_of(main))
+
+
+def most_per_s(cpu_us: float) -> float:
+    """How many a second all processors together could do, if each takes so much CPU of all processes."""
+    return len(os.sched_getaffinity(0)) * 1e6 / cpu_us
+
+
+def _children_of(main: int) -> list[int]:
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if int(_fields(int(folder.name))[_PARENT]) == main:
+                found.append(int(folder.name))
+        except OSError:  # it has ended meanwhile
+            continue
+    return found
+
+
+def _fields(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
