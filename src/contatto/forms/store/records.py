@@ -220,9 +220,7 @@ def _list_versions(tx: Tx, statement: Select[Any]) -> list[FormVersion]:
 
 
 def _version_of(row: Mapping[Any, Any]) -> FormVersion:
-    return FormVersion(
-        **{name: row[name] for name in _VERSION} | {"content": _published(row["content"])}
-    )
+    return FormVersion(**{name: row[name] for name in _VERSION} | {"content": _published(row["content"])})
 
 
 def append_answers(tx: Tx, answers: Iterable[FormAnswer]) -> None:
