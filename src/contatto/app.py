@@ -82,7 +82,7 @@ from contatto.kit.log import logger, where
 from contatto.kit.openapi import describe_api, list_operations
 from contatto.kit.pictures import PICTURE_LIMIT
 from contatto.kit.private_files import files_of_sqlite, take_from_others
-from contatto.kit.routing import ByGroup, grouped
+from contatto.kit.routing import grouped
 from contatto.kit.tables import TABLE_LIMIT
 from contatto.kit.uploads import Uploads
 from contatto.kit.vault import vault_of
@@ -104,12 +104,10 @@ HOT_ROUTES: Final = (
     *contatto.vitals.api.routes,
     *contatto.inbox.api.webhooks.routes,
     *contatto.inbox.api.media.routes,
-    *contatto.inbox.pages.chat_form.routes,
-    *contatto.inbox.pages.chat_talk.routes,
     *contatto.measurement.api.routes,
     *contatto.delivery.api.decisions.routes,
 )
-"""Plain Starlette routes: messages in, forms of customers, ad decisions, tracking."""
+"""Plain Starlette routes: messages in, ad decisions, tracking."""
 
 ROUTERS: Final = (
     contatto.accounts.api.router,
@@ -131,6 +129,7 @@ ROUTERS: Final = (
     contatto.guide.pages.router,
     contatto.inbox.api.routes.router,
     contatto.inbox.pages.chat.router,
+    contatto.inbox.pages.chat_form.router,
     contatto.inbox.pages.chat_talk.router,
     contatto.inbox.pages.form_link.router,
     contatto.inbox.pages.later.router,
@@ -255,12 +254,11 @@ def create_app(context: Context) -> FastAPI:
 
 
 class _App(FastAPI):
-    """The framework's app, with short ways: direct routes past its layers, all others past most routes."""
+    """The framework's app, with a short way to direct routes past its layers."""
 
     secured: Callable[[ASGIApp], ASGIApp]
 
     def build_middleware_stack(self) -> ASGIApp:
-        self.router.middleware_stack = ByGroup(self.router)
         return DirectWay(super().build_middleware_stack(), HOT_ROUTES, self.secured, _answer_refusal)
 
 

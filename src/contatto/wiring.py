@@ -37,9 +37,9 @@ from contatto.forms.model import CONTACTS, FormSubmitted, TestLeadMade
 from contatto.forms.store.records import list_answers_of_lead, list_receipts_of_lead
 from contatto.inbox.actions import desk, notices, referrals, replies, scheduled, suspecting, taking
 from contatto.inbox.actions.erasing import forget_chats
-from contatto.inbox.actions.incoming import settle_receipts
 from contatto.inbox.actions.photos import has_photo_to_forget, purge_photos
 from contatto.inbox.actions.pushes import push_message, push_read, push_tap
+from contatto.inbox.actions.settling import settling_work
 from contatto.inbox.limits import ChatLimits
 from contatto.inbox.model import (
     AdTapped,
@@ -74,7 +74,6 @@ from contatto.kit.outbound.steps import expire_requests
 from contatto.kit.parts import Parts
 from contatto.kit.purging import KEEP, purge_settled
 from contatto.kit.settings import Settings
-from contatto.kit.turns import Turns
 from contatto.kit.work import PeriodicCount, PeriodicJob, PeriodicStudy, QueuedWork
 from contatto.leads.actions import files as lead_files
 from contatto.leads.actions import import_drafts, jobs, points, scoring
@@ -256,18 +255,7 @@ def queued_work(settings: Settings, parallel: int = 1) -> tuple[QueuedWork, ...]
     Each of these has turns of its own.
     """
     return (
-        *(
-            QueuedWork(
-                "receipts",
-                receipts.WAITING.is_due,
-                handing_out(AFTER, partial(settle_receipts, turns=Turns(receipts.WAITING))),
-                in_background=False,
-                gather_s=0.2 if number else 0.005,
-                busy_s=0.04,
-                tables=receipts.WAITING.tables,
-            )
-            for number in range(parallel)
-        ),
+        *settling_work(parallel, partial(handing_out, AFTER)),
         QueuedWork(
             "lead_jobs",
             lambda tx: jobs.has_job_to_start(tx, settings.jobs_per_business),

@@ -62,16 +62,6 @@ def test_both_kinds_are_listed_dead_letters_first_and_nothing_quotes_people(
     assert database.read_now(lambda tx: actions.list_failed_work(tx, owner, 1)) == found[:1]
 
 
-def replay_all(database: Database, business_id: str) -> Replayed:
-    """Replay all dead requests as a page does: batch after batch, of which a busy machine makes more."""
-    done = refused = after = 0
-    while True:
-        some = database.write_now(lambda tx: actions.replay_dead_requests(tx, KINDS, business_id, after))  # noqa: B023
-        if some.last is None:
-            return Replayed(done, refused, after)
-        done, refused, after = done + some.done, refused + some.refused, some.last
-
-
 def test_another_tenant_neither_sees_nor_touches_it(database: Database, owner: str) -> None:
     other = database.write_now(lambda tx: make.business(tx, "Other").id)
     all_ids = [fail_job(database, owner), fail_push(database, owner)]
@@ -98,7 +88,13 @@ def test_all_dead_letters_are_replayed_in_batches_and_what_waits_keeps_its_time(
     first, second = fail_push(database, owner), fail_push(database, owner)
     waiting = fail_push(database, owner, trouble=SendFailure.UNREACHED)
     assert database.write_now(lambda tx: actions.replay_dead_jobs(tx, owner)) == Replayed(1, 0)
-    assert replay_all(database, owner) == Replayed(2, 0, int(second.removeprefix("request-")))
+    done, after = 0, 0
+    while True:
+        some = database.write_now(lambda tx: actions.replay_dead_requests(tx, KINDS, owner, after))  # noqa: B023
+        if some.last is None:
+            break
+        done, after = done + some.done, some.last
+    assert (done, after) == (2, int(second.removeprefix("request-")))
     assert ids(database, owner) == [waiting]
     due = database.write_now(lambda tx: claim_all(tx, MESSAGE_PUSH))
     assert [f"request-{request.id}" for request, _ in due] == [first, second]
@@ -116,7 +112,7 @@ def test_a_dead_letter_that_may_not_be_sent_any_more_stays_and_holds_up_no_other
         notices.delete_pushes(tx, owner, [int(request.subject)])
 
     database.write_now(take_away)
-    some = replay_all(database, owner)
+    some = database.write_now(lambda tx: actions.replay_dead_requests(tx, KINDS, owner, 0))
     assert (some.done, some.refused) == (1, 1)
     assert ids(database, owner) == [first]
     with pytest.raises(Refused):

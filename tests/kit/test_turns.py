@@ -92,6 +92,15 @@ def test_what_is_not_due_or_is_done_takes_no_turn(database: Database) -> None:
     database.write_now(work)
 
 
+def test_a_row_is_late_when_it_has_been_due_for_so_long(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        add(tx, "a", due_in_s=-2)
+        assert QUEUE.is_late(tx, timedelta(seconds=2))
+        assert not QUEUE.is_late(tx, timedelta(seconds=2.1))
+
+    database.write_now(work)
+
+
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_the_rows_of_a_business_are_passed_over_and_not_read(database: Database) -> None:
     asked: list[str] = []

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from contatto.kit.db.hot import insert_all
 from contatto.kit.db.savepoints import holding, savepoint
 from contatto.kit.db.tx import Tx
-from contatto.kit.handlers import After, Together, interest
+from contatto.kit.handlers import After, IsInterested, Together, interest
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import events
 from contatto.kit.work import Batch
@@ -38,20 +38,20 @@ def handing_out(after: After, work: Batch) -> Batch:
     def both(tx: Tx) -> int:
         with holding(tx.connection) as held:
             done = work(tx)
+            is_interested = interest(tx)
             for _ in range(_ROUNDS):
                 if held:
-                    _hand_out(tx, after, held)
+                    _hand_out(tx, after, held, is_interested)
             _write(tx, held)
         return done
 
     return both
 
 
-def _hand_out(tx: Tx, after: After, held: list[_Happened]) -> None:
+def _hand_out(tx: Tx, after: After, held: list[_Happened], is_interested: IsInterested) -> None:
     """Tell the handlers of many, and write the events; what these led to is held instead."""
     happened, together = list(held), dict[Together, list[Any]]()
     held.clear()
-    is_interested = interest(tx)
     for event, row in happened:
         wanted = [
             each for each in after.get(type(event), {}).values() if is_interested(each, row["business_id"])

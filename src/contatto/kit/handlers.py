@@ -10,6 +10,7 @@ type Handler = Callable[[Tx, Any], None]
 type After = Mapping[type[Any], Mapping[str, Handler]]
 """For each event its handlers by their names, which are kept in jobs and must never change."""
 type HandlerOfMany = Callable[[Tx, Sequence[Any]], None]
+type IsInterested = Callable[[Handler, str], bool]
 type Businesses = Callable[[Tx], Collection[str]]
 
 
@@ -38,7 +39,7 @@ class Together:
         self.run(tx, [event])
 
 
-def interest(tx: Tx) -> Callable[[Handler, str], bool]:
+def interest(tx: Tx) -> IsInterested:
     """Whether a handler is interested in events of a business, with each question asked once."""
     interested: dict[Businesses, Collection[str]] = {}
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, cast
 
 from fastapi import APIRouter
-from starlette.routing import BaseRoute, Match, Mount, Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
 
 DEEPER: Final[Mapping[str, int]] = {"open_api": 3, "settings": 2}
 """How many segments tell a group where the first does not tell enough; none of them is a parameter."""
@@ -23,52 +23,6 @@ class GroupRouter(APIRouter):
         if scope["type"] == "http" and group_of(scope["path"]) != self.group:
             return Match.NONE, {}
         return super().matches(scope)
-
-
-class ByGroup:
-    """Walks, of all routes of an app, those that an address of its group can match, in their order.
-
-    What answers where none matches, and the names of routes, are those of the whole. It looks at the routes
-    once, when the first request comes: all must be there by then.
-
-    Args:
-        router: all routes of the app.
-    """
-
-    def __init__(self, router: APIRouter) -> None:
-        self._all = router
-        self._of_groups: dict[str, APIRouter] = {}
-        self._of_others = router
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope.setdefault("router", self._all)
-        few = self.few_for(scope["path"]) if scope["type"] == "http" else self._all
-        await few.app(scope, receive, send)
-
-    def few_for(self, path: str) -> APIRouter:
-        """The routes that a path can match, and a few more."""
-        if not self._of_groups:
-            groups = set(map(_group_of_route, self._all.routes))
-            self._of_groups = {group: self._only(group) for group in groups if group is not None}
-            self._of_others = self._only(None)
-        return self._of_groups.get(group_of(path), self._of_others)
-
-    def _only(self, group: str | None) -> APIRouter:
-        few = APIRouter(redirect_slashes=False, default=self._all.default)
-        few.routes = [route for route in self._all.routes if _group_of_route(route) in (group, None)]
-        return few
-
-
-def _group_of_route(route: BaseRoute) -> str | None:
-    """The group of all addresses that a route of an app can match; None if they may be of several."""
-    included = getattr(route, "original_router", None)
-    if isinstance(included, GroupRouter):
-        return included.group
-    if not isinstance(route, Route | Mount):
-        return None
-    group = group_of(route.path)
-    is_above_groups = isinstance(route, Mount) and group in DEEPER
-    return None if "{" in group or is_above_groups else group
 
 
 def group_of(path: str) -> str:

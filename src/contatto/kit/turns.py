@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from dataclasses import fields
+from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from sqlalchemy import Column, ColumnElement, Integer, Select, Table, bindparam, func, select
@@ -63,12 +64,17 @@ class Queue:
         """Whether a row of any business is due."""
         return bool(self.list_businesses(tx, "", 1))
 
-    def list_businesses(self, tx: Tx, after: str, most: int) -> list[str]:
+    def is_late(self, tx: Tx, by: timedelta) -> bool:
+        """Whether a row of any business has been due for so long."""
+        return bool(self.list_businesses(tx, "", 1, tx.now - by))
+
+    def list_businesses(self, tx: Tx, after: str, most: int, due: datetime | None = None) -> list[str]:
         """Businesses with a row that is due, after one of them, by their ids.
 
-        Each is looked for in the index, so the many rows of one business are not read.
+        Each is looked for in the index, so the many rows of one business are not read. ``due`` may be earlier
+        than now.
         """
-        values = self.parameters | {"after": after, "now": tx.now, "most": most}
+        values = self.parameters | {"after": after, "now": due or tx.now, "most": most}
         return [business_id for (business_id,) in self._businesses.rows(tx, values)]
 
     def list[T](self, tx: Tx, shape: type[T], business_id: str, most: int) -> list[T]:

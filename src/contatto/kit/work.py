@@ -17,7 +17,7 @@ type Batch = Callable[[Tx], int]
 SEVERAL: Final = 4
 """From so many rows in one batch on, more come than are worked off one by one."""
 MANY: Final = 100
-"""So many rows share what a batch costs whatever is in it."""
+"""So many rows share what a batch costs whatever is in it, where that is not much."""
 type IsDue = Callable[[Tx], bool]
 
 
@@ -32,6 +32,7 @@ class QueuedWork:
         in_background: whether it gives way to what people and platforms write.
         gather_s: how long it waits after a commit before it looks: what is less urgent looks less often.
         busy_s: at least so long where several rows came at once, so that many share a batch.
+        many: so many rows share what a batch costs whatever is in it.
         tables: those whose changes may bring work; commits that change no other wake it for nothing.
     """
 
@@ -41,6 +42,7 @@ class QueuedWork:
     in_background: bool = True
     gather_s: float = 0.05
     busy_s: float = 0.0
+    many: int = MANY
     tables: Tables = None
 
     def gather_after(self, count: int) -> float:
@@ -137,7 +139,7 @@ async def run_queued(db: Database, work: QueuedWork) -> int:
     """Do all that is due; say how much that was."""
     done = count = 0
     while await db.read(work.is_due):
-        if work.busy_s and SEVERAL <= count < MANY:
+        if work.busy_s and SEVERAL <= count < work.many:
             await asyncio.sleep(work.gather_after(count))
         count = await db.write(work.run_batch, in_background=work.in_background)
         if not count:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from contatto.capture.model import Field
 from contatto.kit.db.tx import Tx
-from contatto.leads.model.leads import ContactPoint, Evidence, HistoryEntry, Lead
+from contatto.leads.model.leads import ContactPoint, Evidence, HistoryEntry, Lead, Origin
 from contatto.leads.rules.records import detail_key
 from contatto.leads.store import records, signals
 from contatto.leads.store.entries import FormEntry, append_entries
@@ -94,6 +94,10 @@ class LeadBatch:
                 points = {detail_key(point.field, point.value): point for point in reversed(some)}
                 self._points[lead_id] = points
         return self._points[lead.id]
+
+    def has_origin(self, lead: Lead, origin: Origin) -> bool:
+        """Whether a lead has a contact point of this origin, so is filtered by it already."""
+        return any(point.origin is origin for point in self.points_of(lead).values())
 
     def put_point(self, lead: Lead, point: ContactPoint, *, is_new: bool) -> None:
         """Keep a contact point that is new, or that began earlier than was known."""

@@ -3,7 +3,7 @@
 from typing import Final
 
 import msgspec
-from starlette.requests import Request
+from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
 from contatto.channels.model import ChannelAccount
@@ -20,7 +20,7 @@ from contatto.inbox.pages.sheets import OPENING_KEY, SheetReader, draw_sheet
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import DirectRoute, json_answer, read_body
+from contatto.kit.http import json_answer, read_body
 from contatto.kit.i18n import translator_of
 from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.limits import client_network
@@ -29,6 +29,7 @@ from contatto.kit.reading import UNREADABLE
 from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.render import UNKEPT
 
+router = APIRouter(include_in_schema=False)
 _BODY_LIMIT: Final = 32 * 1024
 _MOST_ANSWERS: Final = 100
 
@@ -48,9 +49,10 @@ class SentForm(msgspec.Struct):
 _sent: Final = msgspec.json.Decoder(SentForm)
 
 
-async def show_form(request: Request) -> HTMLResponse:
+@router.get("/chat/{account_id}/form/{page_id}")
+async def show_form(request: Request, account_id: str, page_id: str, lang: str = "") -> HTMLResponse:
     """The sheet alone, in another language."""
-    context, page_id = context_of(request), request.path_params["page_id"]
+    context = context_of(request)
     account, visitor = await chat_visitor(request)
 
     def load(tx: Tx) -> tuple[FormVersion, Known]:
@@ -58,11 +60,12 @@ async def show_form(request: Request) -> HTMLResponse:
         return version, find_known(tx, account, visitor, version)
 
     version, known = await context.db.read(load)
-    wanted, reader = request.query_params.get("lang", ""), SheetReader(account, visitor, known)
-    return HTMLResponse(draw_sheet(request, version, reader, wanted).html, headers=UNKEPT)
+    reader = SheetReader(account, visitor, known)
+    return HTMLResponse(draw_sheet(request, version, reader, lang).html, headers=UNKEPT)
 
 
-async def post_form(request: Request) -> Response:
+@router.post("/chat/{account_id}/form")
+async def post_form(request: Request, account_id: str) -> Response:
     """Take what a customer sends; the same ``submission_id`` again gives the same answer."""
     context = context_of(request)
     account, visitor = await chat_visitor(request)
@@ -136,9 +139,3 @@ def _load_version(tx: Tx, account: ChannelAccount, page_id: str) -> FormVersion:
     if version is None:
         raise Refused(errors.NOT_FOUND, "There is no such form.")
     return version
-
-
-routes: Final = [
-    DirectRoute("/chat/{account_id}/form/{page_id}", show_form, methods=["GET"]),
-    DirectRoute("/chat/{account_id}/form", post_form, methods=["POST"]),
-]

@@ -15,7 +15,7 @@ from contatto.inbox.pages.photos import show_photo
 from contatto.kit import errors
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
-from contatto.kit.http import DirectRoute, json_answer
+from contatto.kit.http import json_answer
 from contatto.kit.limits import client_network
 from contatto.ui.context import context_of, part_of
 
@@ -55,6 +55,7 @@ async def show_chat_photo(request: Request, message_id: str) -> Response:
     return await show_photo(request, account.business_id, conversation_id, message_id)
 
 
+@router.post("/{account_id}/read")
 async def post_chat_read(request: Request) -> Response:
     """Note that the visitor has all messages before their eyes."""
     context = context_of(request)
@@ -64,6 +65,7 @@ async def post_chat_read(request: Request) -> Response:
     return Response(status_code=_DONE)
 
 
+@router.post("/{account_id}/typing")
 async def post_chat_typing(request: Request) -> Response:
     """Tell the members who have this thread open that the visitor types; nothing of it is kept."""
     context = context_of(request)
@@ -75,9 +77,3 @@ async def post_chat_typing(request: Request) -> Response:
     if typing is not None:
         context.live.broadcast_transient(account.business_id, typing)
     return Response(status_code=_DONE)
-
-
-routes: Final = [
-    DirectRoute("/chat/{account_id}/read", post_chat_read, methods=["POST"]),
-    DirectRoute("/chat/{account_id}/typing", post_chat_typing, methods=["POST"]),
-]

@@ -113,7 +113,8 @@ _SHARES: Final = 4
 _SEEN: Final = WAITING.unlocked.where(~within(receipts.c.account, "theirs")).with_only_columns(
     receipts.c.account
 )
-_OF_ACCOUNTS: Final = WAITING.locked.where(within(receipts.c.account, "accounts"))
+_OF_ACCOUNTS: Final = WAITING.unlocked.where(within(receipts.c.account, "accounts"))
+"""Who holds their accounts need not lock the deliveries too, which would write each of them once more."""
 _TRY: Final = select(
     func.pg_try_advisory_xact_lock(func.hashtextextended(bindparam("name", type_=String()), 0))
 )

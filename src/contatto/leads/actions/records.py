@@ -186,7 +186,7 @@ def _add_to_lead(tx: Tx, batch: LeadBatch, lead: Lead, signal: Signal) -> Lead:
     _keep_entry(batch, lead, signal)
     if fields:
         batch.twins.add(lead.id)
-    elif signal.contacts or signal.form:
+    elif signal.form or (signal.contacts and not batch.has_origin(lead, signal.origin)):
         batch.touched.add(lead.id)
     name, is_renamed = rules.better_name(lead.name, signal), False
     if name != lead.name or signal.at > lead.updated_at:

@@ -1,0 +1,47 @@
+"""Settling as work that waits: how many batches go on beside each other, and what each of them waits for."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from contatto.inbox.actions.incoming import settle_receipts
+from contatto.inbox.store.receipts import WAITING
+from contatto.kit.db.tx import Tx
+from contatto.kit.turns import Turns
+from contatto.kit.work import MANY, Batch, QueuedWork
+
+_LATE: Final = timedelta(milliseconds=500)
+"""From when on others help to settle what waits: before, they would only make the batches of one smaller."""
+_GATHER_S: Final = 0.04
+_SHARED_GATHER_S: Final = 0.08
+_SHARED_MANY: Final = 300
+"""On PostgreSQL a batch has some forty ways to the server, which more deliveries share."""
+
+
+def settling_work(parallel: int, handing: Callable[[Batch], Batch]) -> tuple[QueuedWork, ...]:
+    """So many batches of deliveries beside each other, each with turns of its own.
+
+    Args:
+        parallel: how many.
+        handing: makes a batch hand out its events.
+    """
+    return tuple(_settling(number, parallel, handing) for number in range(parallel))
+
+
+def _settling(number: int, parallel: int, handing: Callable[[Batch], Batch]) -> QueuedWork:
+    is_first, is_shared = number == 0, parallel > 1
+    return QueuedWork(
+        "receipts",
+        WAITING.is_due if is_first else _is_late,
+        handing(partial(settle_receipts, turns=Turns(WAITING))),
+        in_background=False,
+        gather_s=0.005 if is_first else 0.2,
+        busy_s=_SHARED_GATHER_S if is_shared else _GATHER_S,
+        many=_SHARED_MANY if is_shared else MANY,
+        tables=WAITING.tables,
+    )
+
+
+def _is_late(tx: Tx) -> bool:
+    return WAITING.is_late(tx, _LATE)

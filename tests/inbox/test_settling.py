@@ -1,0 +1,26 @@
+"""Who settles deliveries beside whom."""
+
+from contatto.inbox.actions.settling import settling_work
+from contatto.kit.clock import FixedClock
+from contatto.kit.db.database import Database
+from contatto.kit.db.tx import Tx
+from tests import make
+
+
+def test_others_help_only_with_what_one_leaves_waiting(database: Database, clock: FixedClock) -> None:
+    first, *others = settling_work(3, lambda batch: batch)
+    assert len(others) == 2
+
+    def are_due() -> list[bool]:
+        return database.read_now(lambda tx: [work.is_due(tx) for work in (first, *others)])
+
+    def store(tx: Tx) -> None:
+        make.receipt(tx, make.shop(tx).business_id, make.webhook("im_receive_msg", make.said("Hi", "u1")))
+
+    assert are_due() == [False, False, False]
+    database.write_now(store)
+    assert are_due() == [True, False, False]
+    clock.advance(seconds=1)
+    assert are_due() == [True, True, True]
+    assert database.write_now(others[0].run_batch) == 1
+    assert are_due() == [False, False, False]
