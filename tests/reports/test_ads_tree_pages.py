@@ -107,6 +107,18 @@ def test_a_branch_is_closed_and_opened_by_its_number(traffic: Traffic) -> None:
     assert 'name="shut" value="' + lead["campaign_id"] + '" form="ads-filters"' in page
 
 
+def test_ads_that_nobody_asked_for_are_tucked_away_on_a_phone(traffic: Traffic) -> None:
+    """The style sheet hides these rows and shows another button beside their ad group, without a script."""
+    house, lead = traffic.house, traffic.lead
+    usual = house.client.get("/ads").text
+    assert usual.count("tree__row--tucked") == 2
+    assert usual.count("tree__fold--phone") == usual.count("tree__fold--wide") == 2
+    opened = house.client.get(f"/ads?open={lead['adgroup_id']}").text
+    assert opened.count("tree__row--tucked") == 1
+    for query in ("q=ad+of+lead", "tree=open"):
+        assert "tree__row--tucked" not in house.client.get(f"/ads?{query}").text
+
+
 @pytest.mark.parametrize("page", ["0", "-1", "x", "²", "9" * 40, "9" * 5_000])
 def test_a_page_that_is_not_there_shows_one_that_is(traffic: Traffic, page: str) -> None:
     assert len(keys(traffic.house, f"{EVERYTHING}&page={page}")) == 6

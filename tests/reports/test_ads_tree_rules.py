@@ -83,6 +83,13 @@ def test_the_last_word_on_a_row_is_right_and_all_rows_forget_single_ones() -> No
     assert not TreeLook(folds={5: False}).is_open(5, usual=True)
 
 
+def test_a_row_is_asked_for_by_its_number_by_all_rows_and_by_looking_for_something() -> None:
+    assert not TreeLook().is_asked(5)
+    assert [TreeLook(folds={5: True}).is_asked(number) for number in (5, 6)] == [True, False]
+    assert TreeLook(tree=Fold.OPEN).is_asked(5)
+    assert TreeLook(text="tea").is_asked(5)
+
+
 @pytest.mark.parametrize(
     ("days", "first", "last"),
     [

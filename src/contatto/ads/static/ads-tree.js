@@ -1,10 +1,11 @@
 // Chosen rows of the Ads Manager: they stay chosen when the table is fetched anew, as long as they are in it.
 const picked = new Set();
-const boxes = () => [...document.querySelectorAll(".tree input[name=rows]")];
+const every = () => [...document.querySelectorAll(".tree input[name=rows]")];
+const boxes = () => every().filter((box) => box.getClientRects().length > 0); // on a phone some rows are tucked away
 
 function showPicked() {
   const all = boxes();
-  for (const box of all) box.checked = picked.has(box.value);
+  for (const box of every()) box.checked = picked.has(box.value);
   const on = all.filter((box) => box.checked).length;
   const page = document.querySelector("[data-pick-page]");
   if (page) {
@@ -29,11 +30,13 @@ document.addEventListener("change", (event) => {
 });
 
 // A row that is folded away or filtered out is not worked on, so it is not chosen any more.
-document.addEventListener("htmx:after:swap", () => {
+function dropHidden() {
   const shown = new Set(boxes().map((box) => box.value));
   for (const value of picked) if (!shown.has(value)) picked.delete(value);
   showPicked();
-});
+}
+document.addEventListener("htmx:after:swap", dropHidden);
+window.matchMedia("(max-width: 48rem)").addEventListener("change", dropHidden);
 
 // The browser may have kept ticks over a reload or the way back.
 window.addEventListener("pageshow", () => {

@@ -116,6 +116,8 @@ class _Row:
     name: str
     status: NodeStatus
     is_open: bool
+    is_usual: bool
+    """It is open as nobody said otherwise: on a phone an ad group is shut then."""
     under: int
     account_name: str
     shown: _State
@@ -208,6 +210,7 @@ def _row(context: Context, found: _Found, branch: Branch, *, is_open: bool) -> _
         name=item.name,
         status=item.status,
         is_open=is_open,
+        is_usual=is_open and branch.node.kind == "ad-groups" and not found.look.is_asked(item.number),
         under=len(branch.under),
         account_name=account.name,
         shown=_state(branch.node.state),

@@ -87,6 +87,10 @@ class TreeLook:
         whole = usual if self.tree is Fold.USUAL else self.tree is Fold.OPEN
         return self.folds.get(number, whole)
 
+    def is_asked(self, number: int) -> bool:
+        """Whether somebody said what of a row is to be shown, or looks for something."""
+        return self.is_narrow or self.tree is not Fold.USUAL or number in self.folds
+
     def fold_pairs(self) -> Pairs:
         tree = [("tree", self.tree.value)] if self.tree is not Fold.USUAL else []
         return tree + [("open" if shown else "shut", str(number)) for number, shown in self.folds.items()]
