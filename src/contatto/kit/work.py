@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
-from contatto.kit.confined import Confined, Overworked
+from contatto.kit.confined import Overworked
 from contatto.kit.confined_child import Work as Thought
 from contatto.kit.db.changes import Tables
 from contatto.kit.db.database import Database
@@ -100,6 +100,20 @@ class Study:
     keep: Callable[[bytes, Tx], None]
 
 
+class Pool(Protocol):
+    """Where a study is thought through: a process, which ends when the pool is closed."""
+
+    async def run(self, work: Thought, raw: bytes) -> bytes:
+        """Have a function work on bytes.
+
+        Raises:
+            Overworked: it broke, or broke a limit.
+        """
+
+    def close(self) -> None:
+        """End what is left."""
+
+
 @dataclass(frozen=True, slots=True)
 class PeriodicStudy:
     """Work by the clock that reads, has a process of its own think for long, and writes little.
@@ -109,14 +123,15 @@ class PeriodicStudy:
         start: before each run.
         read_next: read for the next piece of work; None when nothing is left.
         think: what the process does, a function at the top of its module.
-        confined: makes the pool of one process, which ends after each run.
+        confined: makes the pool of one process, which ends after each run; `kit/apart` makes one that may
+            open files.
     """
 
     every_s: float
     start: Callable[[], None]
     read_next: Callable[[Tx], Study | None]
     think: Thought
-    confined: Callable[[], Confined]
+    confined: Callable[[], Pool]
 
     async def run(self, db: Database) -> int:
         """Do it to its end; say how many pieces that were. A piece that breaks is left for the next run."""

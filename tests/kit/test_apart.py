@@ -1,0 +1,33 @@
+"""Long computing in a process of its own: it knows none of our settings, and what breaks says so."""
+
+import asyncio
+import os
+import zlib
+
+import pytest
+
+from contatto.kit.apart import Apart
+from contatto.kit.confined import Overworked
+
+
+def test_a_process_works_on_bytes_and_gives_bytes_back() -> None:
+    raw = b"a" * 300_000
+    assert zlib.decompress(asyncio.run(Apart(60.0).run(zlib.compress, raw))) == raw
+
+
+def test_work_that_breaks_is_told() -> None:
+    with pytest.raises(Overworked):
+        asyncio.run(Apart(60.0).run(zlib.decompress, b"nothing of this kind"))
+
+
+def test_work_that_takes_too_long_is_ended() -> None:
+    with pytest.raises(Overworked, match="too long"):
+        asyncio.run(Apart(0.0).run(zlib.compress, b"a"))
+
+
+def test_a_process_gets_none_of_our_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONTATTO_SECRET", "key")
+    monkeypatch.setenv("OTHER_VALUE", "value")
+    assert asyncio.run(Apart(60.0).run(os.getenvb, b"OTHER_VALUE")) == b"value"  # type: ignore[arg-type]
+    with pytest.raises(Overworked):  # it is not there, and nothing is no answer
+        asyncio.run(Apart(60.0).run(os.getenvb, b"CONTATTO_SECRET"))  # type: ignore[arg-type]
