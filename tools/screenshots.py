@@ -27,6 +27,7 @@ SCREENS = {
     "lead": ("/leads", r"/leads/[0-9a-f-]{36}"),
     "ads": ("/ads", ""),
     "delivery": ("/ads/delivery", ""),
+    "model": ("/ads/delivery/model", ""),
     "ad-group": ("/ads", r"/ads/campaigns/\d+/ad-groups/new"),
     "ad": ("/ads", r"/ads/ads/\d+/edit"),
     "form": ("/forms", r"/forms/[0-9a-f-]{36}"),

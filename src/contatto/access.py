@@ -139,7 +139,7 @@ _MEMBERS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
     Permission.READ_ADS: (
         "GET /ads",
         "GET /ads/audiences",
-        "GET /ads/delivery",
+        *(f"GET /ads/delivery{part}" for part in ("", "/model")),
         "GET /ads/campaigns/{number}/eligibility",
         "GET /ads/{number}/preview",
         "GET /operator",
@@ -264,7 +264,8 @@ _PROGRAMS: Final[Mapping[Permission | None, tuple[str, ...]]] = {
     Permission.READ_ADS: (
         "GET /ad/get/", "GET /adgroup/get/", "GET /advertiser/balance/get/", "GET /advertiser/info/",
         "GET /campaign/get/",
-        *(f"GET /contatto/delivery/{part}/get/" for part in ("decision", "expected", "lift", "status")),
+        *(f"GET /contatto/delivery/{part}/get/" for part in (
+            "decision", "expected", "lift", "model", "status")),
         "GET /contatto/eligibility/check/", "GET /creative/auto_message/get/",
         "GET /dmp/custom_audience/get/", "GET /dmp/custom_audience/list/", "GET /identity/get/",
         "GET /page/field/get/", "GET /page/get/", "GET /search/region/", "GET /smart_plus/ad/get/",

@@ -32,8 +32,9 @@ import contatto.crm.api.incoming
 import contatto.crm.api.routes
 import contatto.crm.pages.routes
 import contatto.delivery.api.decisions
+import contatto.delivery.api.model
 import contatto.delivery.api.records
-import contatto.delivery.pages
+import contatto.delivery.pages.routes
 import contatto.forms.api.routes
 import contatto.forms.pages.routes
 import contatto.guide.pages
@@ -122,8 +123,9 @@ ROUTERS: Final = (
     contatto.channels.pages.router,
     contatto.crm.api.routes.router,
     contatto.crm.pages.routes.router,
+    contatto.delivery.api.model.router,
     contatto.delivery.api.records.router,
-    contatto.delivery.pages.router,
+    contatto.delivery.pages.routes.router,
     contatto.forms.api.routes.router,
     contatto.forms.pages.routes.router,
     contatto.guide.pages.router,

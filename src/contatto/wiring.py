@@ -26,7 +26,7 @@ from contatto.crm.registry import CONNECTORS
 from contatto.crm.store.deliveries import crm_deliveries, has_held
 from contatto.crm.store.lead_states import list_lead_ids_in_state, list_states_of_leads
 from contatto.crm.store.targets import crm_targets, has_sweep
-from contatto.delivery.actions import charging, forgetting, lookalikes, signals, training, trials
+from contatto.delivery.actions import charging, forgetting, lookalikes, relearning, signals, training
 from contatto.delivery.actions.sealing import decision_sealing_job
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.auth import RecentCallers
@@ -305,11 +305,11 @@ def periodic_jobs(
         PeriodicCount(2.0, trainer.start_over, trainer.read_next),
         PeriodicCount(3.0, sender.start_over, sender.read_next),
         scoring.scoring_study(),
+        *relearning.relearning_studies(settings),
         PeriodicCount(600.0, finder.start_over, finder.read_next),
         PeriodicJob(3600.0, purge_admission_codes),
         PeriodicJob(3600.0, purge_sightings),
         PeriodicJob(3600.0, lambda tx: training.purge_log(tx, settings.decision_log_days)),
-        PeriodicJob(3600.0, trials.purge_trials),
         PeriodicJob(600.0, suspecting.learn_marked_chats),
         PeriodicJob(5.0, scheduled.send_scheduled, SCHEDULED.is_due),
         PeriodicJob(3.0, mail_alerts, partial(has_due_alert, way=Way.MAIL)),

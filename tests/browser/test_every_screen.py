@@ -154,6 +154,7 @@ SCREENS: Final = {
     "a new ad": "/ads/ad-groups/{group}/ads/new",
     "an ad": "/ads/{ad}/preview",
     "what delivery learned": "/ads/delivery",
+    "how well delivery foretells": "/ads/delivery/model",
     "the audiences": "/ads/audiences",
     "a new audience": "/ads/audiences/new",
     "a new lookalike": "/ads/audiences/lookalikes/new",

@@ -1,6 +1,7 @@
 """Why an ad was shown, why another was not, phases and balances: through the API and the page."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,10 +13,16 @@ from contatto.ads.model import NodeFilter, Page
 from contatto.ads.store.nodes import list_ad_groups, list_ads_by_name
 from contatto.delivery.actions.serving import AdServer
 from contatto.delivery.actions.training import Trainer
+from contatto.delivery.model.foretold import Question, Tally
+from contatto.delivery.model.influences import Influence, Source, ValueOdds
 from contatto.delivery.model.trials import TrialDay
+from contatto.delivery.rules.foretelling import note_came, tell_chance
 from contatto.delivery.rules.trials import BUCKETS
+from contatto.delivery.store.foretold import save_influences, save_told
 from contatto.delivery.store.trials import save_trial_days
 from contatto.kit.db.tx import Tx
+from contatto.leads.model.scores import HeldBin, HeldOut, LeadModel, Sign
+from contatto.leads.store.models import save_lead_model
 from contatto.measurement.model import Goal
 from tests.journeys.running import House, flush_decisions, running_house
 
@@ -156,3 +163,40 @@ def test_ads_of_one_name_are_told_apart_by_their_ad_groups_else_by_their_numbers
     group = house.data("GET", "/ad/get/", filtering={"ad_ids": made[:1]})["list"][0]["adgroup_id"]
     house.data("POST", "/adgroup/update/", adgroup_id=group, adgroup_name="Another group")
     assert names()[made[0]] == "Ad of CONVERSATION · Another group"
+
+
+def test_the_page_of_the_model_shows_what_was_foretold_and_came_and_what_it_goes_by(house: House) -> None:
+    house.sign_in()
+    told = {(p, came) for p in (0.02, 0.2) for came in (True, False)}
+
+    def fill(tx: Tx) -> None:
+        (account,) = list_ad_accounts(tx, BusinessId(house.business_id))
+        tally = Tally()
+        for p, came in sorted(told):
+            for _ in range(25):
+                tell_chance(tally, p)
+                if came:
+                    note_came(tally, p)
+        day = (tx.now - timedelta(days=5)).date().isoformat()
+        save_told(tx, house.business_id, {(str(account.id), day, Question.LEAD): tally})
+        by = Influence(Question.LEAD, Source.PAIR, "taste", "·age", 1.7)
+        values = ValueOdds("tea", 1.9), ValueOdds("AGE_55_100", 0.5)
+        likes = Influence(Question.LEAD, Source.FIELD, "likes", "", 1.3, *values)
+        save_influences(tx, house.business_id, [by, likes])
+        held = HeldOut(30, 0.69, (HeldBin(40, 10, 0.3), HeldBin(40, 20, 0.5)), (Sign("h", 1.4),))
+        scorer = LeadModel(house.business_id, tx.now, 80, 0.25, 0.6, b"{}", b"", held)
+        save_lead_model(tx, scorer)
+
+    house.context.db.write_now(fill)
+    page = house.client.get("/ads/delivery/model").text
+    for words in (
+        "11 were foretold, 50 came, of 100.", "More than foretold", "taste</bdi> + The age",
+        "tea", "55+", "25 % by decision trees", "How the person can be reached", "As foretold",
+    ):  # fmt: skip
+        assert words in page
+    found = house.data("GET", "/contatto/delivery/model/get/")
+    curve = found["curves"][-1]
+    assert (curve["question"], curve["cases"], curve["came"]) == ("lead", 100, 50)
+    assert [each["cases"] for each in curve["bins"]] == [50, 50]
+    assert [each["name"] for each in found["influences"]] == ["taste", "likes"]
+    assert found["influences"][0]["other"] == "age"

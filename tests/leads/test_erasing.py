@@ -66,9 +66,9 @@ IMPERSONAL: Final = {
     "rate_limits", "known_logins", "outbound_requests", "viewer_links", "audience_lookalikes",
     # what delivery learns from; the log loses the person (delivery/test_forgetting.py)
     "delivery_log", "delivery_models", "delivery_states", "delivery_streams", "delivery_trials",
-    # what marked chats and good leads say, by pieces and words; viewers until files forget them
-    "spam_weights", "judged_counts", "lead_models", "decision_files", "forgotten_viewers",
-    # money and days of ad groups and accounts
+    # counts; values of many; what marked chats and good leads say; viewers until files forget them
+    "delivery_foretold", "delivery_influences", "delivery_relearnings", "spam_weights", "judged_counts",
+    "lead_models", "decision_files", "forgotten_viewers",
     "delivery_grants", "delivery_promises", "balances", "balance_entries", "charged_days",
     # marketplaces: what operators and businesses share; viewers by a pseudonym, for two days
     "operators", "placements", "admissions", "admission_codes", "ad_reviews", "operator_balances",

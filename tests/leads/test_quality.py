@@ -196,3 +196,19 @@ def test_a_correction_stays_a_chance_whatever_it_is_told(
     assert min(found.of_shift, found.of_slope) > 0.0
     assert abs(found.of_both) <= sqrt(found.of_shift * found.of_slope)
     assert msgspec.json.decode(msgspec.json.encode(found), type=Correction) == found
+
+
+def test_a_model_says_how_it_did_on_leads_that_it_had_not_learned_from_and_what_it_goes_by() -> None:
+    leads = played(5, 400)
+    quality = learn_quality(*_known(leads))
+    held = quality.held
+    assert held is not None
+    assert sum(each.asked for each in held.bins) == 400
+    assert sum(each.came for each in held.bins) == held.good
+    assert held.bins[0].told < held.bins[-1].told
+    assert quality.loss < held.of_rate
+    assert (held.signs[0].letter, held.signs[0].times > 1.5 > held.signs[-1].times) == ("a", True)
+
+
+def _known(leads: list[ScoredLead]) -> tuple[list[Described], list[bool]]:
+    return [(each.words, each.numbers) for each in leads], [bool(each.is_good) for each in leads]

@@ -33,10 +33,10 @@ NO_PERSON = {
     "answered_requests.answer", "channel_apps.secret", "channel_tokens.access_token",
     "crm_deliveries.edited", "crm_records.owner", "crm_records.told_by", "crm_targets.secrets",
     "crm_trials.found",
-    "delivery_log.body", "delivery_models.blob", "form_pictures.body", "lead_models.body", "mails.recipient",
-    "mails.subject", "mails.text", "outbound_requests.progress", "outside_tokens.access_token",
-    "photos.body", "push_browsers.endpoint", "push_browsers.public_key", "push_browsers.secret",
-    "spam_weights.body", "subscriptions.secret",
+    "delivery_influences.body", "delivery_log.body", "delivery_models.blob", "form_pictures.body",
+    "lead_models.body", "mails.recipient", "mails.subject", "mails.text", "outbound_requests.progress",
+    "outside_tokens.access_token", "photos.body", "push_browsers.endpoint", "push_browsers.public_key",
+    "push_browsers.secret", "spam_weights.body", "subscriptions.secret",
 }  # fmt: skip
 """Sealed columns that hold secrets, pictures, ids, where a sequence of requests stands, what members of a
 business or of their CRM write, and what delivery learned of viewers, whom it knows by pseudonyms: nobody's

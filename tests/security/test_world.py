@@ -14,6 +14,7 @@ NEVER_FILLED = {
     "balance_entries",  # no route, command or page pays into a balance yet
     "operators", "placements", "admission_codes", "asked_days", "placement_sightings",  # of an operator alone
     "lead_scores", "lead_models",  # from twenty good and twenty bad leads
+    "delivery_influences", "delivery_relearnings",  # from fifty views, and from many in files
     "spam_weights",  # learned by the clock, from twenty marks
     "decision_files", "forgotten_viewers",  # decisions that the clock seals, and whom these forget
     "crm_echoes",  # of what a CRM answered; nothing leaves this machine

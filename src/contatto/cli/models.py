@@ -8,6 +8,7 @@ from rich.table import Table
 from contatto.accounts.model import Business
 from contatto.cli.acting import Of, carry_out, find_one_business, out, record_command
 from contatto.cli.installation import open_installation
+from contatto.cli.model_tables import tell_model
 from contatto.delivery.actions.evaluating import Evaluation, evaluate_log
 from contatto.delivery.actions.nightly import (
     Held,
@@ -44,9 +45,9 @@ def show_command(
     version: Annotated[int, typer.Argument(help="Number of the model; by default the newest.")] = 0,
     business: Of = "",
 ) -> None:
-    """Show a model: what it was learned from, whether it is whole, and how far each ad group has learned."""
+    """Show a model: how far ad groups have learned, what was foretold and came, and what it goes by."""
 
-    def work(tx: Tx) -> tuple[ModelVersion | None, bool, Table]:
+    def work(tx: Tx) -> tuple[ModelVersion | None, bool, list[Table]]:
         found = find_one_business(tx, business)
         wanted = version or models.find_newest_version(tx, found.id)
         of = next((each for each in models.list_models(tx, found.id) if each.version == wanted), None)
@@ -56,9 +57,9 @@ def show_command(
                 str(state.number), state.phase.value, f"{state.earned} of {state.needed}",
                 f"{state.views:,}", f"{state.leads:,}", f"{state.predicted_leads:.1f}",
             )  # fmt: skip
-        return of, models.load_model(tx, found.id, wanted) is not None, table
+        return of, models.load_model(tx, found.id, wanted) is not None, [table, *tell_model(tx, found.id)]
 
-    of, is_whole, table = carry_out(work)
+    of, is_whole, tables = carry_out(work)
     if of is None:
         out.print("There is no such model.")
         raise typer.Exit(1)
@@ -66,8 +67,9 @@ def show_command(
     whole = "whole" if is_whole else gone
     out.print(f"Model {of.version} ({of.origin}), learned through entry {of.through:,}: {whole}.")
     out.print(f"{of.size:,} bytes, SHA-256 {of.sha256}.")
-    out.print("Ad groups as they are now:")
-    out.print(table)
+    out.print("Ad groups, estimates and what these go by, as they are now:")
+    for table in tables:
+        out.print(table)
 
 
 @commands.command("rollback")

@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from contatto.accounts.auth import FormCaller, PageCaller
 from contatto.accounts.model import Permission
 from contatto.accounts.rules import require
+from contatto.delivery.store.relearnings import find_relearning
 from contatto.jobs.actions import (
     count_failed_work,
     dismiss_dead_work,
@@ -44,7 +45,12 @@ async def show_failed_jobs(request: Request, caller: PageCaller) -> HTMLResponse
             }
             for each in failed
         ]
-        return {"rows": rows, "counts": count_failed_work(tx, caller.business_id), "most": MOST_ROWS}
+        return {
+            "rows": rows,
+            "counts": count_failed_work(tx, caller.business_id),
+            "most": MOST_ROWS,
+            "relearned": find_relearning(tx, caller.business_id),
+        }
 
     values = await context.db.read(load)
     return context.pages.render(request, "jobs/failed.html", values | {"caller": caller})

@@ -110,8 +110,7 @@ class Settings(BaseSettings):
         description="Whether lead capture is approved at once, or by `contatto capture approve`.",
     )
     ad_review: Literal["automatic", "operator"] = Field(
-        default="automatic",
-        description="Whether ads may be shown at once, or after `contatto ads approve`.",
+        default="automatic", description="Whether ads may be shown at once, or after `contatto ads approve`."
     )
     jobs_per_business: int = Field(
         default=2, ge=1, le=100, description="Jobs on many leads that run at once for one business."
@@ -136,6 +135,7 @@ class Settings(BaseSettings):
     decision_files_days: int = Field(
         default=90, ge=0, le=730, description="Days for which decisions are kept in sealed files; 0: in none."
     )
+    relearn_at_night: bool = Field(default=True, description="Learn sealed decisions again each night.")
     views_per_viewer: int = Field(
         default=0, ge=0, description="Most views of an ad group by a consenting viewer in a day; 0: no limit."
     )

@@ -216,6 +216,14 @@ def list_ads_by_number(tx: Tx, business_id: str, numbers: Collection[int]) -> di
     return {each.number: each for each in tx.list(Ad, _mine(ads, business_id, ads.c.number.in_(numbers)))}
 
 
+def list_accounts_of_ad_groups(tx: Tx, business_id: str, numbers: Collection[int]) -> dict[int, str]:
+    """The ad accounts of ad groups by the API's ``adgroup_id``; those that are not there are left out."""
+    wanted = select(ad_groups.c.number, ad_groups.c.ad_account_id).where(
+        ad_groups.c.business_id == business_id, ad_groups.c.number.in_(sorted(numbers))
+    )
+    return dict(map(tuple, tx.execute(wanted))) if numbers else {}
+
+
 def list_ads_by_name(tx: Tx, business_id: str, names: Collection[str]) -> list[Ad]:
     """All ads of a business that have one of some names."""
     return tx.list(Ad, _mine(ads, business_id, ads.c.name.in_(sorted(names)))) if names else []

@@ -64,8 +64,9 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What is to be learned again: the market of the newest model of a business, and its files."""
+    """What is to be learned again: the newest model of a business and its market, and the files."""
 
+    saved: bytes
     market: Market
     sources: list[Path]
 
@@ -100,7 +101,8 @@ def prepare_relearning(tx: Tx, business_id: str, days: int) -> Prepared | None:
         return None
     for file in found:
         check_decisions(file)
-    return Prepared(learning.marketplace.market, [path_of(file) for file in found])
+    saved = learning.marketplace.save()
+    return Prepared(saved, learning.marketplace.market, [path_of(file) for file in found])
 
 
 def relearn_files(

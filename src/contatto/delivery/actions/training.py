@@ -14,9 +14,13 @@ from typing import Final
 
 import msgspec
 
+from contatto.delivery.actions.foretelling import keep_told, purge_told
 from contatto.delivery.actions.packing import read_lines, read_record
 from contatto.delivery.actions.serving import seed_of
+from contatto.delivery.actions.trials import purge_trials
 from contatto.delivery.index import load_snapshot
+from contatto.delivery.model.foretold import Tally
+from contatto.delivery.model.influences import Influence
 from contatto.delivery.model.lines import (
     AdGroupLine,
     AdLine,
@@ -33,6 +37,8 @@ from contatto.delivery.model.lines import (
 )
 from contatto.delivery.model.log import NOBODY, Entry, EntryKind, ModelVersion, ViewerSaid
 from contatto.delivery.model.phases import GroupState
+from contatto.delivery.predict.foretold import Key, count_happened
+from contatto.delivery.predict.influences import weigh_influences
 from contatto.delivery.predict.logged import name_stranger, take_line, take_record
 from contatto.delivery.predict.marketplace import Marketplace, Unusable
 from contatto.delivery.predict.phases import state_of
@@ -41,6 +47,7 @@ from contatto.delivery.predict.saving import Damaged, Different
 from contatto.delivery.store import log as entries
 from contatto.delivery.store import models
 from contatto.delivery.store.files import delete_forgotten_without_files
+from contatto.delivery.store.foretold import save_influences
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_id
 from contatto.kit.log import logger
@@ -52,6 +59,10 @@ BATCH_S: Final = 0.5
 """How long one business is learned before it is the next one's turn."""
 PUBLISH_ENTRIES: Final = 20_000
 """A model is published after so many entries, however soon that is."""
+NOT_COUNTED: Final = 2**63
+"""Behind the last entry of any log."""
+WEIGH_US: Final = 3_600_000_000
+"""What a model goes by is looked at so often: it takes longer than publishing, and changes slowly."""
 KEPT: Final = 32
 """Marketplaces of so many businesses stay in memory; the others are read again from their models."""
 
@@ -70,6 +81,19 @@ class Learning:
     skipped: int = 0
     changes: list[AdGroupLine | AdLine] = field(default_factory=list)
     """What was last put into the log of ad groups and ads: once is enough, whatever becomes of it."""
+    counted: int = NOT_COUNTED
+    """Of entries behind this one it is counted what was foretold and came; the others were counted before."""
+    told: dict[Key, Tally] = field(default_factory=dict)
+    """What was counted and is not kept yet, by ad group."""
+    weighed_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A model to be published, or nothing; and what it goes by, if that was looked at."""
+
+    raw: bytes
+    weighed: list[Influence]
 
 
 class Trainer:
@@ -104,6 +128,7 @@ class Trainer:
         if learning is None or learning.version != newest:
             learning = load_learning(tx, business_id)
         self._learning[business_id] = learning
+        learning.counted, learning.told = stream.trained_seq, {}
         while len(self._learning) > KEPT:
             self._learning.pop(next(iter(self._learning)))
         end = time.perf_counter() + BATCH_S
@@ -119,7 +144,9 @@ class Trainer:
             and (self._is_hasty or micros(tx.now) - stream.published_at >= entries.PUBLISH_US)
         )
         made = learning.marketplace.save() if is_due else b""
-        return lambda tx: self._keep(tx, learning, changes, states, made)
+        is_old = is_due and micros(tx.now) - learning.weighed_at >= WEIGH_US
+        weighed = weigh_influences(learning.marketplace.market) if is_old else []
+        return lambda tx: self._keep(tx, learning, changes, states, _Made(made, weighed))
 
     def _keep(
         self,
@@ -127,15 +154,19 @@ class Trainer:
         learning: Learning,
         changes: list[AdGroupLine | AdLine],
         states: list[GroupState],
-        made: bytes,
+        made: "_Made",
     ) -> None:
         business_id = learning.business_id
         if not entries.record_learned(tx, business_id, self._learner, learning.through):
             self._learning.pop(business_id, None)
             return
-        if made and not self._publish(tx, learning, made):
+        if made.raw and not self._publish(tx, learning, made.raw):
             self._learning.pop(business_id, None)
             return
+        keep_told(tx, business_id, learning.told)
+        if made.weighed:
+            save_influences(tx, business_id, made.weighed)
+            learning.weighed_at = micros(tx.now)
         models.save_states(tx, business_id, states)
         if changes and changes != learning.changes:
             learning.changes = changes
@@ -195,12 +226,15 @@ def _restored(tx: Tx, version: ModelVersion) -> Marketplace | None:
 def learn_entries(tx: Tx, learning: Learning, most: int, through: int | None = None) -> int:
     """Learn the next entries of a log; how many these were comes back."""
     found = entries.list_entries(tx, learning.business_id, learning.through, most, through)
+    market = learning.marketplace.market
     for entry in found:
+        market.happened = [] if learning.counted < entry.seq else None
         try:
             take_entry(learning.marketplace, entry)
         except Unusable:  # too late, or of what nobody remembers: it teaches nothing
             learning.skipped += 1
         learning.through = entry.seq
+        count_happened(market, learning.told)
     return len(found)
 
 
@@ -275,6 +309,7 @@ def _entry_of(line: AdGroupLine | AdLine, ts: int) -> entries.NewEntry:
 
 
 def purge_log(tx: Tx, keep_days: int) -> int:
-    """Delete some entries of the log that are older than so many days; say how many."""
+    """Delete some entries of the log that are older than so many days, and old counts; say how many."""
     delete_forgotten_without_files(tx)
-    return entries.delete_old_entries(tx, micros(tx.now) - keep_days * models.DAY_US)
+    old = entries.delete_old_entries(tx, micros(tx.now) - keep_days * models.DAY_US)
+    return old + purge_told(tx) + purge_trials(tx)

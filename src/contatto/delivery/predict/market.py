@@ -11,7 +11,7 @@ from contatto.delivery.predict.fields import Fields
 from contatto.delivery.predict.groups import Groups
 from contatto.delivery.predict.learned import Calibration, Learned, Viewers
 from contatto.delivery.predict.pairs import Pairs
-from contatto.delivery.predict.records import Records, Snapshots
+from contatto.delivery.predict.records import Records, Shown, Snapshots
 from contatto.delivery.predict.traffic import Traffic
 from contatto.delivery.predict.waiting import Waiting
 from contatto.delivery.rules.columns import (
@@ -26,6 +26,9 @@ from contatto.delivery.rules.columns import (
     S_TEMPERATURE,
 )
 from contatto.delivery.rules.columns import SETTINGS as SETTING_COLUMNS
+
+SEEN: Final = -1
+"""An ad was seen, which no head foretells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,8 @@ class Market:
         self.asked: dict[str, tuple[str, bytes]] = {}
         self.talk_of: dict[tuple[int, int], str] = {}
         self.lead_of: dict[tuple[int, int], str] = {}
+        self.happened: list[tuple[int, Shown]] | None = None
+        """What happened of impressions: the head that foretold it, or SEEN; None where nobody counts it."""
         self.rates = np.zeros(8)
         self.numbers = np.zeros(SETTING_COLUMNS)
         self.numbers[S_SPAM_POWER] = self.settings["spam_power"]
@@ -113,6 +118,11 @@ class Market:
         self.between = np.zeros((2, BETWEEN), np.uint64)
         self.chosen = np.zeros(BETWEEN, np.uint64)
         self.outcome = np.zeros(OUTCOME)
+
+    def note(self, what: int, shown: Shown) -> None:
+        """Remember that something happened of an impression, for who counts it."""
+        if self.happened is not None:
+            self.happened.append((what, shown))
 
     def identity(self) -> list[object]:
         """What must be the same for a saved state to go on."""

@@ -3,7 +3,7 @@
 from typing import Final
 
 from contatto.delivery.model.lines import ConversationLine, Goal, LeadLine, LeadSource, Quality, QualityLine
-from contatto.delivery.predict.market import Market
+from contatto.delivery.predict.market import SEEN, Market
 from contatto.delivery.predict.records import Shown
 from contatto.delivery.predict.waiting import Waiting
 from contatto.delivery.rules.budgets import SECOND
@@ -113,6 +113,7 @@ def take_view(market: Market, shown: Shown, ts: int) -> None:
     shown.viewed_at = max(ts, 1)
     shown.view_until = shown.viewed_at + (group.line.view_window_s or 0) * SECOND
     market.views_seen += 1.0
+    market.note(SEEN, shown)
     waited_s = (market.now - shown.asked_at) / SECOND
     market.promise_wait = min(max(market.promise_wait, 2.0 * waited_s), DAY_S)
     if shown.is_promised:
@@ -165,6 +166,7 @@ def take_click(market: Market, shown: Shown, ts: int) -> None:
     shown.clicked_at = max(ts, 1)
     shown.click_until = shown.clicked_at + (group.line.click_window_s or 0) * SECOND
     group.clicks += 1
+    market.note(CLICK, shown)
     now_s = market.now / SECOND
     fade_viewer(viewers.table, shown.viewer, now_s)
     row = viewers.table[shown.viewer]
@@ -231,6 +233,7 @@ def begin_talk(market: Market, shown: Shown) -> None:
     if shown.talked_at or not shown.clicked_at:
         return
     shown.talked_at = max(market.now, 1)
+    market.note(CONVERSATION, shown)
     estimated = teach(market, shown, CONVERSATION, CAME_LATE, shown.waited_talk)
     market.calibration.count(shown.group, CONVERSATION)
     _expect(market, shown, CONVERSATION, estimated, shown.waited_talk, 1.0)
@@ -286,6 +289,7 @@ def take_lead(market: Market, line: LeadLine, viewer: int, advertiser: int) -> N
     else:
         _weigh(market, shown, LEAD, came=True)
         estimated = teach(market, shown, LEAD, CAME_LATE, shown.waited_lead)
+    market.note(LEAD, shown)
     market.calibration.count(shown.group, LEAD)
     _expect(market, shown, LEAD, estimated, shown.waited_lead, 1.0)
 
@@ -301,6 +305,7 @@ def take_spam(market: Market, viewer: int, advertiser: int) -> None:
     shown.spam_at = max(market.now, 1)
     if not shown.talked_at:
         return
+    market.note(SPAM, shown)
     _weigh(market, shown, SPAM, came=True)
     estimated = teach(market, shown, SPAM, CAME_LATE, shown.waited_spam)
     market.calibration.count(shown.group, SPAM)

@@ -91,7 +91,9 @@ def _keep(business_id: str, before: LeadModel | None, raw: bytes, tx: Tx) -> Non
     answer = msgspec.json.decode(raw, type=Answered)
     correction = msgspec.json.encode(answer.correction)
     if (new := answer.learned) is not None:
-        model = LeadModel(business_id, tx.now, new.outcomes, new.share, new.loss, correction, new.model)
+        model = LeadModel(
+            business_id, tx.now, new.outcomes, new.share, new.loss, correction, new.model, new.held
+        )
         save_lead_model(tx, model)
         if not new.has_trees:
             logger().warning(

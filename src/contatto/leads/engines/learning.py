@@ -8,7 +8,7 @@ import msgspec
 
 from contatto.leads.engines.quality import Quality, learn_quality, read_quality
 from contatto.leads.engines.trees import NoTrees, can_grow_trees
-from contatto.leads.model.scores import ScoredLead
+from contatto.leads.model.scores import HeldOut, ScoredLead
 from contatto.leads.rules.drift import Correction, correct_by
 from contatto.leads.rules.scoring import choose_reasons, is_enough
 
@@ -43,7 +43,7 @@ class Given(msgspec.Struct, frozen=True):
 class Learned(msgspec.Struct, frozen=True):
     """A new model: as it is kept, from how many outcomes, the share of trees, and the loss on others.
 
-    ``has_trees``: whether the library of trees could be loaded.
+    ``has_trees``: whether the library of trees could be loaded. ``held`` tells more of these others.
     """
 
     model: bytes
@@ -51,6 +51,7 @@ class Learned(msgspec.Struct, frozen=True):
     share: float
     loss: float
     has_trees: bool
+    held: HeldOut | None
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -78,10 +79,13 @@ def answer_round(asked: Asked) -> Answered:
     for start in range(0, len(asked.leads), _AT_ONCE):
         scores += _scores(quality, correction, asked.leads[start : start + _AT_ONCE], is_new=kept is None)
     known = sum(each.is_good is not None for each in asked.leads)
-    learned = (
-        None if kept else Learned(quality.to_bytes(), known, quality.share, quality.loss, can_grow_trees())
-    )
+    learned = None if kept else _learned(quality, known)
     return Answered(scores, correction, learned)
+
+
+def _learned(quality: Quality, known: int) -> Learned:
+    kept = quality.to_bytes()
+    return Learned(kept, known, quality.share, quality.loss, can_grow_trees(), quality.held)
 
 
 def _outcomes(leads: Sequence[ScoredLead]) -> list[tuple[float, bool]]:

@@ -5,7 +5,7 @@ dozens. How much of each is taken, and how many trees, is what three quarters of
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final
 
@@ -13,7 +13,9 @@ import msgspec
 import numpy as np
 
 from contatto.leads.engines.trees import ROUNDS, NoTrees, Trees, can_grow_trees, grow_trees, read_trees
+from contatto.leads.model.scores import HeldOut
 from contatto.leads.rules.features import Columns, Described, Floats, choose_columns, fill_table
+from contatto.leads.rules.held import tell_held, weigh_signs
 from contatto.leads.rules.linear import Linear, chance_at, fit_linear
 
 _DIGEST_SIZE: Final = 16
@@ -41,7 +43,8 @@ class Quality:
     """A model of what becomes of leads.
 
     ``share`` is how much of the log-odds comes from ``rounds`` trees, the rest from logistic regression.
-    ``loss`` is the mean log loss on leads that were not learned from.
+    ``loss`` is the mean log loss on leads that were not learned from; ``held`` tells more of these, where the
+    model was learned just now.
     """
 
     columns: Columns
@@ -50,6 +53,7 @@ class Quality:
     share: float
     rounds: int
     loss: float
+    held: HeldOut | None = None
 
     def log_odds(self, some: Sequence[Described]) -> Floats:
         """What leads are expected to become."""
@@ -100,13 +104,25 @@ def learn_quality(some: Sequence[Described], came: Sequence[bool]) -> Quality:
     columns, good = choose_columns(some), np.array(came, np.float64)
     table = fill_table(columns, some)
     tries_trees = len(good) >= _FEW and table.shape[1] > 0 and can_grow_trees()
-    share, rounds, loss = _compare(table, good, len(columns.words), tries_trees=tries_trees)
-    trees = grow_trees(table, good, rounds) if share else None
-    return Quality(columns, fit_linear(table, good, len(columns.words)), trees, share, rounds, loss)
+    best = _compare(table, good, len(columns.words), tries_trees=tries_trees)
+    trees = grow_trees(table, good, best.rounds) if best.share else None
+    linear = fit_linear(table, good, len(columns.words))
+    made = Quality(columns, linear, trees, best.share, best.rounds, log_loss(best.log_odds, good))
+    signs = weigh_signs(columns.letters(), made.parts(some))
+    return replace(made, held=tell_held(chance_at(best.log_odds), good, signs))
 
 
-def _compare(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> tuple[float, int, float]:
-    """The share and number of trees that lose least on parts that were not learned from, and the loss."""
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A way to mix, and the log-odds that it gives leads that were not learned from."""
+
+    share: float
+    rounds: int
+    log_odds: Floats
+
+
+def _compare(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> _Choice:
+    """The share and number of trees that lose least on parts that were not learned from."""
     linear, grown = np.zeros(len(good)), np.zeros((len(_GROWN), len(good)))
     part_of = _parts_of(good)
     for part in range(_PARTS):
@@ -118,14 +134,12 @@ def _compare(table: Floats, good: Floats, words: int, *, tries_trees: bool) -> t
             for place, rounds in enumerate(_GROWN):
                 grown[place, held] = trees.log_odds(table[held], rounds)
     shares = _SHARES if tries_trees else (0.0,)
-    return min(
-        (
-            (share, rounds if share else 0, log_loss((1.0 - share) * linear + share * trees, good))
-            for share in shares
-            for rounds, trees in zip(_GROWN, grown, strict=True)
-        ),
-        key=lambda choice: (choice[2], choice[0], choice[1]),
+    tried = (
+        _Choice(share, rounds if share else 0, np.asarray((1.0 - share) * linear + share * trees))
+        for share in shares
+        for rounds, trees in zip(_GROWN, grown, strict=True)
     )
+    return min(tried, key=lambda each: (log_loss(each.log_odds, good), each.share, each.rounds))
 
 
 def _parts_of(good: Floats) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -47,11 +47,42 @@ class ScoredLead:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldBin:
+    """Leads that were not learned from, of about the same chance: its mean, and how many became good."""
+
+    asked: int
+    came: int
+    told: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What is told by columns of one letter (see `rules/scoring`), and by what that moves the odds."""
+
+    letter: str
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """How a model did on leads that it had not learned from, and what it goes by, strongest first.
+
+    ``of_rate`` is the mean log loss of who knows how many become good and nothing else, in nats.
+    """
+
+    good: int
+    of_rate: float
+    bins: tuple[HeldBin, ...]
+    signs: tuple[Sign, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LeadModel:
     """What was learned of a business's leads.
 
     ``correction`` is JSON of how the model errs (see `rules/drift`). ``share`` is how much of the log-odds
-    comes from trees; ``loss`` the mean log loss on leads that were not learned from.
+    comes from trees; ``loss`` the mean log loss on leads that were not learned from. ``held`` is None for
+    a model from before that was kept.
     """
 
     business_id: str
@@ -61,3 +92,4 @@ class LeadModel:
     loss: float
     correction: bytes
     body: bytes
+    held: HeldOut | None = None

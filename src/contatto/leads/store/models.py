@@ -2,11 +2,12 @@
 
 from typing import Final
 
+import msgspec
 from sqlalchemy import Column, Float, Integer, LargeBinary, String, Table, select
 
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, metadata, sealed
-from contatto.leads.model.scores import LeadModel
+from contatto.leads.model.scores import HeldOut, LeadModel
 
 lead_models: Final = Table(
     "lead_models",
@@ -18,6 +19,7 @@ lead_models: Final = Table(
     Column("loss", Float, nullable=False),
     Column("correction", LargeBinary, nullable=False),
     sealed("body"),
+    Column("held", LargeBinary),
 )
 
 
@@ -31,6 +33,7 @@ def save_lead_model(tx: Tx, model: LeadModel) -> None:
         "loss": model.loss,
         "correction": model.correction,
         "body": tx.vault.seal_bytes(model.body, model.business_id),
+        "held": None if model.held is None else msgspec.json.encode(model.held),
     }
     insert = tx.upsert(lead_models).values(row)
     tx.execute(insert.on_conflict_do_update(index_elements=["business_id"], set_=row))
@@ -42,4 +45,5 @@ def find_lead_model(tx: Tx, business_id: str) -> LeadModel | None:
     if row is None:
         return None
     opened = tx.vault.open_bytes(bytes(row["body"]), business_id)
-    return LeadModel(**dict(row) | {"body": opened, "correction": bytes(row["correction"])})
+    held = None if row["held"] is None else msgspec.json.decode(row["held"], type=HeldOut)
+    return LeadModel(**dict(row) | {"body": opened, "correction": bytes(row["correction"]), "held": held})

@@ -1,0 +1,90 @@
+"""What the operator is shown of a model: what was foretold beside what came, and what it goes by."""
+
+from rich.table import Table
+
+from contatto.delivery.actions.foretelling import SHOWN_DAYS, list_curves
+from contatto.delivery.model.foretold import Curve
+from contatto.delivery.model.influences import Influence, ValueOdds
+from contatto.delivery.model.relearnings import Relearning
+from contatto.delivery.store.foretold import find_influences
+from contatto.delivery.store.relearnings import find_relearning
+from contatto.kit.db.tx import Tx
+from contatto.leads.model.scores import LeadModel
+from contatto.leads.store.models import find_lead_model
+
+
+def tell_model(tx: Tx, business_id: str) -> list[Table]:
+    """The tables of a business's newest model, and of what scores its leads; no empty ones."""
+    curves, known = list_curves(tx, business_id, None), find_influences(tx, business_id)
+    found = [_summary(curves), *(_bins(each) for each in curves)] if curves else []
+    if known is not None:
+        found.append(_influences(known.found))
+    again = find_relearning(tx, business_id)
+    if again is not None:
+        found.append(_relearned(again))
+    scorer = find_lead_model(tx, business_id)
+    if scorer is not None:
+        found.append(_scores(scorer))
+    return found
+
+
+def _summary(curves: list[Curve]) -> Table:
+    table = Table(
+        "question", "asked", "came", "expected", "log loss", "of the rate's", "calibration error",
+        title=f"Estimates of the last {SHOWN_DAYS} days, as they were told",
+    )  # fmt: skip
+    for each in curves:
+        share = each.loss / each.of_rate if each.of_rate else float("nan")
+        table.add_row(
+            each.question.value, f"{each.asked:,}", f"{each.came:,}", f"{each.expected:,.1f}",
+            f"{each.loss:.4f}", f"{share:.3f}", f"{each.distance:.4f}",
+        )  # fmt: skip
+    return table
+
+
+def _bins(curve: Curve) -> Table:
+    table = Table("foretold", "came", "95 % interval", "cases", title=f"{curve.question.value.capitalize()}")
+    for each in curve.bins:
+        table.add_row(
+            f"{100 * each.told:.2f} %", f"{100 * each.share:.2f} %",
+            f"{100 * each.low:.2f} to {100 * each.high:.2f} %", f"{each.asked:,}",
+        )  # fmt: skip
+    return table
+
+
+def _influences(found: list[Influence]) -> Table:
+    table = Table("question", "what", "odds times", "most likely with", "least likely with", title="Goes by")
+    for each in found:
+        name = " and ".join(name for name in (each.name, each.other) if name)
+        what = f"{each.source.value} {name}".strip()
+        table.add_row(
+            each.question.value, what, f"{each.times:.2f}", _said(each.most), _said(each.least)
+        )  # fmt: skip
+    return table
+
+
+def _said(said: ValueOdds | None) -> str:
+    return "" if said is None else f"{said.value} ({said.times:.2f})"
+
+
+def _relearned(again: Relearning) -> Table:
+    stage = again.stage.value.replace("_", " ")
+    title = f"Learned again at night: {stage}, begun {again.started_at:%Y-%m-%d %H:%M}"
+    table = Table("question", "asked", "came", "log loss", "of what served", title=title)
+    for each in again.compared:
+        table.add_row(
+            each.question, f"{each.asked:,}", f"{each.came:,}", f"{each.loss:.4f}", f"{each.served:.4f}"
+        )  # fmt: skip
+    return table
+
+
+def _scores(model: LeadModel) -> Table:
+    table = Table(
+        "learned", "leads", "good", "trees' share", "log loss", "of the rate's", title="Lead scores"
+    )
+    held = model.held
+    table.add_row(
+        f"{model.learned_at:%Y-%m-%d %H:%M}", f"{model.outcomes:,}", f"{held.good:,}" if held else "",
+        f"{model.share:.0%}", f"{model.loss:.4f}", f"{model.loss / held.of_rate:.3f}" if held else "",
+    )  # fmt: skip
+    return table

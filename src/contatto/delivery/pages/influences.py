@@ -1,0 +1,106 @@
+"""What a model goes by, in words."""
+
+import re
+from dataclasses import dataclass
+from math import log
+from typing import Final
+
+from contatto.delivery.model.influences import Influence, Source, ValueOdds
+from contatto.delivery.rules.asking import OURS
+from contatto.kit.i18n import N_
+
+STRONG: Final = 1.5
+CLEAR: Final = 1.15
+_MOST: Final = 3.0
+"""A bar is full where something multiplies the odds by so much."""
+_SOURCES: Final = {
+    Source.AD: N_("The ad itself"),
+    Source.HISTORY: N_("What the viewer did before"),
+    Source.KIND: N_("Which kind of viewers it is"),
+    Source.HOUR: N_("The hour"),
+    Source.WEEKDAY: N_("The day of the week"),
+    Source.SHOWN: N_("How often and how lately the ad was seen before"),
+    Source.TAPPED: N_("Whether the ad was tapped before"),
+    Source.KNOWN: N_("Whether the viewer wrote before, or is a lead"),
+    Source.EARLIER: N_("How likely the steps before were"),
+}
+_FIELDS: Final = {
+    "country": N_("The country"),
+    f"{OURS}placement": N_("Where the ad stands"),
+    f"{OURS}account": N_("The chat account"),
+    f"{OURS}device": N_("The device"),
+    f"{OURS}language": N_("The language"),
+    f"{OURS}age": N_("The age"),
+    f"{OURS}interests": N_("Interests"),
+}
+_AD_FIELDS: Final = {
+    "format": N_("Image or video"),
+    "call": N_("The button of the ad"),
+    "account": N_("The chat account of the ad"),
+    "form": N_("Whether the ad has a form"),
+    "welcome": N_("The welcome message"),
+    "headline": N_("The headline"),
+    "words": N_("The words of the ad"),
+}
+_AGES: Final = re.compile(r"AGE_(\d+)_(\d+)")
+_IDS: Final = frozenset({f"{OURS}placement", f"{OURS}account", f"{OURS}interests"})
+"""Fields whose values are ids, which tell people nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class InfluenceRow:
+    """One thing that estimates go by: ``name`` is a text to translate, or "" where ``own`` names a field.
+
+    ``times`` is by what it typically multiplies or divides the odds; ``most`` and ``least`` are values.
+    ``other`` is the second field of a pair.
+    """
+
+    name: str
+    own: str
+    times: float
+    other: str = ""
+    other_own: str = ""
+    most: ValueOdds | None = None
+    least: ValueOdds | None = None
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether it moves the odds so much that rounding shows it."""
+        return self.times >= 1.005
+
+    @property
+    def strength(self) -> str:
+        return "strong" if self.times >= STRONG else "clear" if self.times >= CLEAR else "slight"
+
+    @property
+    def width(self) -> float:
+        """Of its bar, 0 to 100."""
+        return round(100.0 * min(log(max(self.times, 1.0)) / log(_MOST), 1.0), 1)
+
+
+def row_of_influence(found: Influence) -> InfluenceRow:
+    """An influence as people read it."""
+    if found.source in _SOURCES:
+        return InfluenceRow(_SOURCES[found.source], "", found.times)
+    if found.source is Source.AD_FIELD:
+        name = _AD_FIELDS.get(found.name, "")
+        return InfluenceRow(name, "" if name else found.name, found.times)
+    name, own = _name_of(found.name)
+    other, other_own = _name_of(found.other) if found.source is Source.PAIR else ("", "")
+    tells = found.name not in _IDS
+    most, least = (_said(each) if tells else None for each in (found.most, found.least))
+    return InfluenceRow(name, own, found.times, other, other_own, most, least)
+
+
+def _name_of(field: str) -> tuple[str, str]:
+    known = _FIELDS.get(field, "")
+    return known, "" if known else field
+
+
+def _said(said: ValueOdds | None) -> ValueOdds | None:
+    """A value as people read it: age groups as ages."""
+    ages = None if said is None else _AGES.fullmatch(said.value)
+    if said is None or ages is None:
+        return said
+    first, last = ages.groups()
+    return ValueOdds(f"{first}+" if last == "100" else f"{first}–{last}", said.times)
