@@ -126,6 +126,8 @@ def read_whole(field: str, text: str, lang: str) -> int | None:
     Raises:
         Refused: INVALID.
     """
+    if text.isascii() and text.isdigit() and len(text) <= LONGEST:
+        return int(text)  # in every language the same
     number = read_decimal(field, text, lang, 0)
     return None if number is None else int(number)
 

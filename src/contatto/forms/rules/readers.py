@@ -40,6 +40,8 @@ _KEPT_CONTROLS: Final = "\n"
 
 def clean(text: str) -> str:
     """Text as we keep it: composed, without control characters, one kind of line end, trimmed."""
+    if text.isascii() and text.isprintable():  # most are, and nothing of them goes
+        return text.strip()
     lines = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
     kept = (each for each in lines if each in _KEPT_CONTROLS or unicodedata.category(each) not in _REFUSED)
     return "".join(kept).strip()

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from contatto.forms.model import Answer, ConsentReceipt, Content, Form, FormAnswer, FormVerdict, FormVersion
 from contatto.kit.db.hot import Query, insert_all
-from contatto.kit.db.tx import Row, Tx
+from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
 from contatto.kit.db.within import within
 from contatto.kit.looks import note_seen
@@ -232,13 +232,17 @@ def append_answers(tx: Tx, answers: Iterable[FormAnswer]) -> None:
     insert_all(tx, form_answers, rows)
 
 
-_BY_ID: Final = select(form_answers).where(
-    form_answers.c.business_id == bindparam("of"), within(form_answers.c.id, "ids")
+_ANSWER: Final = tuple(form_answers.c.keys())
+_BY_ID: Final = Query(
+    select(form_answers).where(
+        form_answers.c.business_id == bindparam("of"), within(form_answers.c.id, "ids")
+    )
 )
 
 
 def list_answers_by_id(tx: Tx, business_id: str, answer_ids: Collection[str]) -> list[FormAnswer]:
-    return _list_answers(tx, _BY_ID, {"of": business_id, "ids": answer_ids})
+    rows = _BY_ID.rows(tx, {"of": business_id, "ids": answer_ids})
+    return [_opened(tx, dict(zip(_ANSWER, row, strict=True))) for row in rows]
 
 
 def find_answer(tx: Tx, business_id: str, answer_id: str) -> FormAnswer | None:
@@ -311,8 +315,8 @@ def _taken(statement: Select[Any], business_id: str, form_id: str) -> Select[Any
     )
 
 
-def _list_answers(tx: Tx, statement: Select[Any], values: Row | None = None) -> list[FormAnswer]:
-    return [_opened(tx, row) for row in tx.execute(statement, values).mappings()]
+def _list_answers(tx: Tx, statement: Select[Any]) -> list[FormAnswer]:
+    return [_opened(tx, row) for row in tx.execute(statement).mappings()]
 
 
 def _opened(tx: Tx, row: Mapping[Any, Any]) -> FormAnswer:
