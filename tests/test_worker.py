@@ -98,6 +98,8 @@ def test_where_several_come_at_once_more_are_let_gather() -> None:
     )
     assert [one_by_one.gather_after(count) for count in (0, SEVERAL, 1_000)] == [0.1] * 3
     assert [together.gather_after(count) for count in (0, 1, SEVERAL, 1_000)] == [0.1, 0.1, 0.5, 0.5]
+    crowd = replace(together, has_many=lambda _: False)
+    assert [crowd.gather_after(count) for count in (0, 1, SEVERAL, MANY)] == [0.1, 0.1, 0.5, 1.25]
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -117,3 +119,21 @@ def test_between_batches_of_several_it_waits_and_after_a_full_one_it_goes_on(
     queued = QueuedWork("work", lambda _: bool(waiting), run_batch, busy_s=0.5)
     assert asyncio.run(run_queued(database, queued)) == 1 + SEVERAL + MANY + SEVERAL
     assert steps == ["1", str(SEVERAL), "rests", str(MANY), str(SEVERAL)]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(("has_many", "rests"), [(True, []), (False, [0.5, 1.25])])
+def test_where_it_is_known_how_much_waits_that_alone_tells_whether_it_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch, has_many: bool, rests: list[float]
+) -> None:
+    rested, waiting = list[float](), [SEVERAL, MANY, 1]
+
+    async def rest(seconds: float) -> None:
+        rested.append(seconds)
+
+    monkeypatch.setattr("contatto.kit.work.asyncio.sleep", rest)
+    queued = QueuedWork(
+        "work", lambda _: bool(waiting), lambda _: waiting.pop(0), busy_s=0.5, has_many=lambda _: has_many
+    )
+    assert asyncio.run(run_queued(database, queued)) == SEVERAL + MANY + 1
+    assert rested == rests

@@ -15,6 +15,7 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db import lanes
 from contatto.kit.db.connect import open_database
 from contatto.kit.db.database import Database
+from contatto.kit.db.giving_way import is_awaited
 from contatto.kit.db.lanes import Lanes, Write
 from contatto.kit.db.row_security import act_for
 from contatto.kit.db.tx import Tx
@@ -68,6 +69,50 @@ def test_what_comes_meanwhile_goes_before_background_work_that_waited_longer(
     assert commits(made, 1) == ["X"]
     made.put(Write(None, "a", work=str))  # type: ignore[arg-type]
     assert commits(made) == ["a", "Y"]
+
+
+@pytest.mark.parametrize(("comes", "is_awaited"), [("", False), ("X", False), ("1", False), ("a", True)])
+def test_a_commit_on_its_way_is_awaited_by_requests_alone(comes: str, is_awaited: bool) -> None:
+    made = waiting("b")
+    made.wait()
+    _, works = made.next_commit()
+    assert next(works).business_id == "b"
+    for name in comes:
+        work = None if name.isdigit() else str
+        made.put(Write(None, name.lower(), work=work, in_background=name.isupper()))  # type: ignore[arg-type]
+    assert made.is_awaited() is is_awaited
+
+
+def test_a_request_that_is_left_to_the_next_commit_awaits_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "GROUP_S", 0)
+    made = waiting("ab")
+    made.wait()
+    assert [each.business_id for each in made.next_commit()[1]] == ["a"]
+    assert made.is_awaited()
+
+
+@ON_SQLITE
+def test_work_can_ask_whether_a_request_waits_for_it(database: Database) -> None:
+    seen = [database.read_now(is_awaited)]
+
+    async def ask() -> None:
+        begun, has_come = threading.Event(), threading.Event()
+
+        def work(tx: Tx) -> None:
+            seen.append(is_awaited(tx))
+            begun.set()
+            assert has_come.wait(PATIENCE_S)
+            seen.append(is_awaited(tx))
+
+        batch = asyncio.create_task(database.write(work, in_background=True))
+        await asyncio.to_thread(begun.wait, PATIENCE_S)
+        request = asyncio.create_task(database.write(lambda _: None))
+        await asyncio.sleep(0)
+        has_come.set()
+        await asyncio.gather(batch, request)
+
+    asyncio.run(ask())
+    assert seen == [False, False, True]
 
 
 @ON_SQLITE

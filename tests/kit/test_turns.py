@@ -52,6 +52,22 @@ def test_a_batch_may_count_the_time_that_it_has_the_processor_alone() -> None:
     assert list(in_time(range(5), seconds=3, clock=lambda: next(moments))) == [0, 1, 2]
 
 
+def test_a_batch_may_be_told_while_it_goes_on_that_its_time_is_shorter() -> None:
+    moments, allowed = iter(range(9)), iter([9.0, 9.0, 9.0, 3.0])
+    assert list(in_time(range(9), lambda: next(allowed), lambda: next(moments))) == [0, 1, 2, 3]
+
+
+def test_it_is_known_whether_many_rows_wait_due_or_not(database: Database) -> None:
+    def work(tx: Tx) -> None:
+        assert not QUEUE.has_many(tx, 1)
+        add(tx, "a", 2)
+        add(tx, "b", due_in_s=60)
+        add(tx, "b", state=JobState.DONE)
+        assert [QUEUE.has_many(tx, count) for count in (1, 3, 4)] == [True, True, False]
+
+    database.write_now(work)
+
+
 def test_each_business_has_its_turn_however_much_another_has(database: Database) -> None:
     def work(tx: Tx) -> None:
         add(tx, "a", 100)

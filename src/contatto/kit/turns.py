@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
-from sqlalchemy import Column, ColumnElement, Integer, Select, Table, bindparam, func, select
+from sqlalchemy import Column, ColumnElement, Integer, Select, Table, bindparam, func, literal, select
 
 from contatto.kit.db.hot import Query, Seek
 from contatto.kit.db.tx import Tx
@@ -48,6 +48,8 @@ class Queue:
         self._businesses = Query(
             select(turn.c.id).where(turn.c.id.is_not(None), first_due <= now).limit(most)
         )
+        but = bindparam("but", type_=Integer)
+        self._others = Query(select(literal(1)).select_from(table).where(waits).limit(1).offset(but))
         rows = select(table).where(waits, business == bindparam("of"), due <= now)
         rows = rows if also is None else rows.where(also)
         self.unlocked = rows.order_by(due, *table.primary_key.columns).limit(most)
@@ -67,6 +69,10 @@ class Queue:
     def is_late(self, tx: Tx, by: timedelta) -> bool:
         """Whether a row of any business has been due for so long."""
         return bool(self.list_businesses(tx, "", 1, tx.now - by))
+
+    def has_many(self, tx: Tx, count: int) -> bool:
+        """Whether so many rows wait, of all businesses together, due or not."""
+        return bool(self._others.rows(tx, self.parameters | {"but": count - 1}))
 
     def list_businesses(self, tx: Tx, after: str, most: int, due: datetime | None = None) -> list[str]:
         """Businesses with a row that is due, after one of them, by their ids.

@@ -18,6 +18,8 @@ SEVERAL: Final = 4
 """From so many rows in one batch on, more come than are worked off one by one."""
 MANY: Final = 100
 """So many rows share what a batch costs whatever is in it, where that is not much."""
+_CROWDED: Final = 2.5
+"""So many times as long it waits where a hundred come at once."""
 type IsDue = Callable[[Tx], bool]
 
 
@@ -34,6 +36,8 @@ class QueuedWork:
         busy_s: at least so long where several rows came at once, so that many share a batch.
         many: so many rows share what a batch costs whatever is in it.
         tables: those whose changes may bring work; commits that change no other wake it for nothing.
+        has_many: whether so much waits that the next batch begins at once. Without it a batch of many says
+            so; with it such a batch says that more will come, and that is waited for longer.
     """
 
     name: str
@@ -44,10 +48,14 @@ class QueuedWork:
     busy_s: float = 0.0
     many: int = MANY
     tables: Tables = None
+    has_many: IsDue | None = None
 
     def gather_after(self, count: int) -> float:
         """Seconds to wait after a commit, when the last time so many rows were worked on."""
-        return max(self.gather_s, self.busy_s) if count >= SEVERAL else self.gather_s
+        if count < SEVERAL:
+            return self.gather_s
+        is_crowded = self.has_many is not None and count >= self.many
+        return max(self.gather_s, self.busy_s * _CROWDED if is_crowded else self.busy_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +162,14 @@ async def run_queued(db: Database, work: QueuedWork) -> int:
     """Do all that is due; say how much that was."""
     done = count = 0
     while await db.read(work.is_due):
-        if work.busy_s and SEVERAL <= count < work.many:
+        if work.busy_s and count >= SEVERAL and not await _has_many(db, work, count):
             await asyncio.sleep(work.gather_after(count))
         count = await db.write(work.run_batch, in_background=work.in_background)
         if not count:
             break
         done += count
     return done
+
+
+async def _has_many(db: Database, work: QueuedWork, count: int) -> bool:
+    return count >= work.many if work.has_many is None else await db.read(work.has_many)

@@ -42,7 +42,8 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.store import receipts
 from contatto.inbox.store.conversations import Move
-from contatto.kit.batches import BATCH_S, SHARED_BATCH_S, in_time
+from contatto.kit.batches import BATCH_S, LONG_BATCH_S, in_time
+from contatto.kit.db.giving_way import is_awaited
 from contatto.kit.db.savepoints import savepoint
 from contatto.kit.db.tx import Tx
 from contatto.kit.log import logger, where
@@ -55,8 +56,8 @@ from contatto.measurement.model import ConversionKind
 
 SETTLED_AT_ONCE: Final = 200
 """Most deliveries that are read for one batch; how many it settles, the time decides."""
-SHARED_AT_ONCE: Final = 600
-"""The same where a batch holds up nobody but its like: it has some forty ways to the server."""
+MANY_AT_ONCE: Final = 600
+"""The same where a batch holds up nobody but its like: some forty statements are shared by more."""
 _LOOK: Final = (time.thread_time, 8)
 """A batch ends by the time that its thread had the processor; that is looked at after so many deliveries."""
 MOST_TRIES: Final = 5
@@ -82,7 +83,7 @@ def settle_receipts(tx: Tx, limit: int = 0, turns: Turns | None = None) -> int:
         How many were tried; call again until it is 0.
     """
     turns = turns or Turns(receipts.WAITING)
-    limit = limit or (SHARED_AT_ONCE if tx.locks_rows else SETTLED_AT_ONCE)
+    limit = limit or (SETTLED_AT_ONCE if is_awaited(tx) else MANY_AT_ONCE)
     waiting = turns.list_rows(tx, limit, partial(receipts.list_waiting_receipts, tx))
     tried = _settle_together(tx, waiting)
     if isinstance(tried, Exception):
@@ -133,19 +134,19 @@ def _parts_of(piece: list[Receipt]) -> list[list[Receipt]]:
 
 
 def _batch_s(tx: Tx) -> float:
-    return SHARED_BATCH_S if tx.locks_rows else BATCH_S
+    return BATCH_S if is_awaited(tx) else LONG_BATCH_S
 
 
 def _settle_together(tx: Tx, waiting: list[Receipt]) -> list[Receipt] | Exception:
     """Settle as many as a batch may, in one savepoint; or none, and why not."""
-    batch, tried, seconds = Batch(tx), list[Receipt](), _batch_s(tx)
+    batch, tried = Batch(tx), list[Receipt]()
     alike: dict[Outcome, list[Receipt]] = defaultdict(list)
     try:
         with savepoint(tx):
             # To read is the lesser part of the work: what was read is settled, unless that takes long.
-            told = [(each, _read(tx, each)) for each in in_time(waiting, seconds / 4, *_LOOK)]
+            told = [(each, _read(tx, each)) for each in in_time(waiting, lambda: _batch_s(tx) / 4, *_LOOK)]
             _read_ahead(tx, batch, told)
-            for receipt, incoming in in_time(told, seconds, *_LOOK):
+            for receipt, incoming in in_time(told, lambda: _batch_s(tx), *_LOOK):
                 tried.append(receipt)
                 alike[_settle(tx, batch, receipt, incoming)].append(receipt)
             _write(tx, batch)

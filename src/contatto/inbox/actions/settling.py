@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from contatto.inbox.actions.incoming import settle_receipts
+from contatto.inbox.actions.incoming import MANY_AT_ONCE, settle_receipts
 from contatto.inbox.store.receipts import WAITING
 from contatto.kit.db.tx import Tx
 from contatto.kit.turns import Turns
@@ -40,8 +40,14 @@ def _settling(number: int, parallel: int, handing: Callable[[Batch], Batch]) -> 
         busy_s=_SHARED_GATHER_S if is_shared else _GATHER_S,
         many=_SHARED_MANY if is_shared else MANY,
         tables=WAITING.tables,
+        has_many=None if is_shared else _has_many,
     )
 
 
 def _is_late(tx: Tx) -> bool:
     return WAITING.is_late(tx, _LATE)
+
+
+def _has_many(tx: Tx) -> bool:
+    """Whether a whole batch waits. On SQLite a batch writes pages of indexes that many deliveries share."""
+    return WAITING.has_many(tx, MANY_AT_ONCE)

@@ -45,10 +45,17 @@ class Lanes:
         self._background: deque[Write] = deque()
         self._is_background_next = False
         self._is_closing = False
+        self._has_asked = False
 
     def put(self, write: Write | list[Write]) -> None:
         """Let a write wait, or a list of rows of hot paths."""
         self._arrived.put(write)
+        if isinstance(write, Write) and write.work is not None and not write.in_background:
+            self._has_asked = True
+
+    def is_awaited(self) -> bool:
+        """Whether a request waits until the commit that is on its way has ended."""
+        return self._has_asked or bool(self._requests)
 
     def close(self) -> None:
         """Let the writer end once it has done what waits."""
@@ -85,6 +92,7 @@ class Lanes:
 
     def next_commit(self) -> tuple[list[Write], Iterator[Write]]:
         """What goes into the next commit: rows of hot paths, and writes one by one until the time is up."""
+        self._has_asked = False
         has_requests = bool(self._appends or self._requests)
         if self._background and (self._is_background_next or not has_requests):
             self._is_background_next = False

@@ -16,6 +16,7 @@ from contatto.kit.db.changes import Tables, note_changes, take_changes
 from contatto.kit.db.commits import append_all, attempt, settle
 from contatto.kit.db.database import STATEMENTS_KEPT, Database, Waiting, Work, followed
 from contatto.kit.db.gathered import GatheredRows
+from contatto.kit.db.giving_way import tell_who_waits
 from contatto.kit.db.lanes import Lanes, Write
 from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.tx import Row, Tx
@@ -163,6 +164,7 @@ class SqliteDatabase(Database):
             with connection.begin():
                 before = _count_changes(connection)
                 take_changes(connection)
+                tell_who_waits(connection, self._lanes.is_awaited)
                 tx = Tx(connection, self.clock.now(), self.vault, self.ports)
                 append_all(tx, group)
                 for write in works:
