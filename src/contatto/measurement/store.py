@@ -103,8 +103,8 @@ _LATEST_FIRST: Final = (touches.c.ts.desc(), touches.c.touch_id.desc())
 _KEY: Final = (touches.c.person_id, touches.c.ts, touches.c.touch_id, touches.c.expires_ts)
 Index("ix_touches_clicked", touches.c.business_id, *_KEY, sqlite_where=IS_CLICK, postgresql_where=IS_CLICK)
 Index("ix_touches_viewed", touches.c.business_id, WEEK, *_KEY, sqlite_where=IS_VIEW, postgresql_where=IS_VIEW)
-
-_OF_AD, _EARNED = ("business_id", "ad_id", "kind", "subject_id"), literal_column("ad_id IS NOT NULL")
+_BY_AD: Final = ("business_id", "ad_id", "kind", "subject_id")
+_EARNED: Final[ColumnElement[bool]] = literal_column("ad_id IS NOT NULL")
 conversions = Table(
     "conversions",
     metadata,
@@ -129,7 +129,7 @@ conversions = Table(
     Index("ix_conversions_of_rt_day", "business_id", "ad_account_id", "rt_day"),
     Index("ix_conversions_of_ts", "business_id", "ad_account_id", "ts"),
     Index("ix_conversions_of_subject", "business_id", "subject_id"),
-    Index("ix_conversions_of_ad", *_OF_AD, sqlite_where=_EARNED, postgresql_where=_EARNED),
+    Index("ix_conversions_of_ad", *_BY_AD, sqlite_where=_EARNED, postgresql_where=_EARNED),
 )
 
 dropped_views = Table(
