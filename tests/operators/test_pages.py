@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from contatto.accounts.actions import NewMember, add_member
 from contatto.accounts.model import BusinessId, Role
 from contatto.kit.db.tx import Tx
 from contatto.operators.actions import placing
-from contatto.operators.model import AdmissionState, ReviewState
+from contatto.operators.model import AdmissionState, AdReview, ReviewState
 from contatto.operators.store import accounts, places, reviews
 from tests.journeys.running import PASSWORD, House, csrf_of, running_house, weak_hash
 from tests.operators.marketplace import send_all
@@ -69,7 +70,7 @@ def test_a_business_takes_part_and_the_operator_runs_its_marketplace(house: Hous
     page = house.client.get("/operator").text
     assert "Write to us" in page
     waiting = db.read_now(lambda tx: reviews.list_reviews(tx, operator_id, ReviewState.PENDING))
-    for each in waiting:
+    for each in [*waiting, send_film(house, waiting[0])]:
         press(house, "/operator/reviews", ad_id=each.ad_id, digest=each.digest, state="approved")
     (balance,) = db.read_now(lambda tx: accounts.list_balances(tx, operator_id))
     press(house, "/operator/payments", ad_account_id=balance.ad_account_id, amount="1,000.50", note="wire")
@@ -93,6 +94,14 @@ def test_a_business_takes_part_and_the_operator_runs_its_marketplace(house: Hous
     assert admission is not None
     assert (admission.state, admission.category) == (AdmissionState.ADMITTED, "food")
     press(house, "/settings/marketplaces/code", status=404, code=code.group(1), category="food")
+
+
+def send_film(house: House, sent: AdReview) -> AdReview:
+    """An ad with a video is sent too; its review says which video that is."""
+    film = replace(sent, digest="a" * 64, video_id="film-1")
+    house.context.db.write_now(lambda tx: reviews.save_sent_ads(tx, [film]))
+    assert 'Video: <bdi dir="ltr">film-1</bdi>' in house.client.get("/operator").text
+    return film
 
 
 def change_rules(house: House, operator_id: str) -> None:

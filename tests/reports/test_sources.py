@@ -11,15 +11,21 @@ from pathlib import Path
 
 import pytest
 
+from contatto.accounts.model import BusinessId
+from contatto.accounts.store import list_ad_accounts
 from contatto.ad_platforms.actions.accounts import NewOutsideAccount, open_outside_account
 from contatto.ad_platforms.actions.mirroring import keep_nodes, keep_spend
 from contatto.ad_platforms.model import AdDay, AdPlatform, NodeLevel, OutsideNode
 from contatto.ad_platforms.store.accounts import record_account
+from contatto.ads.store.nodes import find_ad_group_by_number
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import new_number
 from contatto.leads.model.leads import LeadStatus
 from contatto.leads.rules.filters import LeadFilter
 from contatto.leads.store.listing import list_leads
+from contatto.operators.actions.placing import add_placement, open_operator
+from contatto.operators.model import PlacedDay, Placement
+from contatto.operators.store.accounts import save_placed_days
 from tests.ad_platforms.counterpart import spend
 from tests.journeys.running import House, csrf_of, message, running_house, until
 
@@ -208,3 +214,28 @@ def test_what_cannot_be_matched_is_listed_with_its_reason(house: House) -> None:
 def test_days_that_are_none_are_refused(house: House) -> None:
     for query in ("since=2026-02-01&until=2026-01-01", "since=2020-01-01&until=2026-01-01"):
         assert house.client.get(f"/reports/sources?{query}").status_code == 422
+
+
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
+def test_our_ads_in_placements_of_marketplaces_have_rows_of_their_own(house: House) -> None:
+    made = house.make_ad("LEAD_GENERATION", house.tiktok_id)
+    assert "By placement" not in house.client.get("/reports/sources").text
+
+    def fill(tx: Tx) -> None:
+        operator = open_operator(tx, "The forum", "UTC", is_listed=False)
+        wanted = Placement("", "", "Below the thread", "SGD", 1_000_000, (), (), 0, True, tx.now)
+        placement = add_placement(tx, operator, wanted)
+        (account,) = list_ad_accounts(tx, BusinessId(house.business_id))
+        group = find_ad_group_by_number(tx, house.business_id, int(made["adgroup_id"]))
+        assert group is not None
+        where = (operator.business_id, house.business_id, placement.id, str(account.id), group.id)
+        days = [PlacedDay(*where, day, 40, 4, 3_000_000, 2, 1) for day in (today(), "2020-01-01")]
+        save_placed_days(tx, days)
+
+    house.context.db.write_now(fill)
+    page = house.client.get("/reports/sources").text
+    part = page[page.index('id="placed"') : page.index('id="unmatched"')]
+    for text in ("Below the thread", "3.00", ">40<", "Cost per lead"):
+        assert text in part
+    assert "Qualified leads" not in part
+    assert "By placement" not in house.client.get("/reports/sources?source=meta").text

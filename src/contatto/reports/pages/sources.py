@@ -14,10 +14,13 @@ from contatto.accounts.auth import PageCaller
 from contatto.accounts.model import Caller, Permission
 from contatto.accounts.rules import may, require
 from contatto.ad_platforms.store.accounts import list_outside_accounts
+from contatto.kit.db.row_security import acting
 from contatto.kit.db.tx import Tx
 from contatto.kit.i18n import N_, translator_of
 from contatto.kit.table_export import csv_lines
 from contatto.measurement.model import Goal
+from contatto.operators.store.places import list_placement_names
+from contatto.reports.actions.placements import PlacedRow, load_placed, name_placed
 from contatto.reports.actions.sources import CurrencyPart, SourceReport, SourceRow, load_sources
 from contatto.reports.model import Figures, Level, Metric, Value
 from contatto.reports.registry import METRICS
@@ -39,6 +42,8 @@ COLUMNS: Final = tuple(
         "cost_per_qualified_lead",
     )
 )
+PLACED_COLUMNS: Final = tuple(metric for metric in COLUMNS if "qualified" not in metric.name)
+"""What became of leads is not counted by placement."""
 SOURCES: Final = {Source.OURS: N_("Our ads"), Source.TIKTOK: N_("TikTok Ads"), Source.META: N_("Meta Ads")}
 TITLES: Final = {
     Level.AD_ACCOUNT: N_("Ad account"),
@@ -74,6 +79,13 @@ class _Part:
     total: tuple[_Cell, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    name: str
+    currency: str
+    cells: tuple[_Cell, ...]
+
+
 @router.get("/reports/sources")
 async def show_sources(request: Request, caller: PageCaller) -> HTMLResponse:
     require(caller, Permission.READ_REPORTS)
@@ -86,14 +98,26 @@ async def show_sources(request: Request, caller: PageCaller) -> HTMLResponse:
             "look": look,
             "parts": [_part(part) for part in report.parts],
             "unmatched": report.unmatched,
+            "placed": load_placed(tx, caller.business_id, look),
             "has_accounts": bool(list_outside_accounts(tx, caller.business_id)),
         }
 
     values = await context.db.read_long(load)
+    if values["placed"]:
+        wanted = {row.placement for row in values["placed"]}
+        with acting(""):  # a placement is the operator's; of those that were paid for, the name is told
+            names = await context.db.read(lambda tx: list_placement_names(tx, wanted))
+        values["placed"] = [_placed(row) for row in name_placed(values["placed"], names)]
+    values |= {"placed_columns": PLACED_COLUMNS}
     values |= {"caller": caller, "columns": COLUMNS, "sources": SOURCES, "titles": TITLES}
     values |= {"levels": [(level.value, TITLES[level]) for level in LEVELS]}
     values |= {"can_connect": may(caller, Permission.ADMINISTER)}
     return context.pages.render(request, "reports/sources.html", values)
+
+
+def _placed(row: PlacedRow) -> _Placed:
+    cells = tuple(_Cell(metric, metric.value(row.figures)) for metric in PLACED_COLUMNS)
+    return _Placed(row.name, row.currency, cells)
 
 
 @router.get("/reports/sources/csv")
