@@ -13,9 +13,7 @@ With `--data DIR` what was filled stays, and the next run with as many leads and
 With `--database URL` the pages come from PostgreSQL: the URL of a database without tables.
 """
 
-import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -27,15 +25,13 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
-from bench.harness import Options, Report, measured, options, percentile, process_rss_mib
+from bench.harness import Options, Report, measured, options, percentile
 from bench.pages_parts.filling import EMAIL, PASSWORD, fill
 from bench.pages_parts.server_time import ServerTime
 from bench.pages_parts.steps import Steps
 from contatto.app import create_app, open_context
 from contatto.kit.log import set_up_logs
 from contatto.kit.settings import Settings
-from contatto.leads.pages.downloads import _matching, _write_xlsx
-from contatto.leads.rules.filters import LeadFilter
 from contatto.ui.context import Context
 from contatto.wiring import install
 
@@ -194,7 +190,7 @@ def add_page(
 
 def add_export(report: Report, home: Path, database: str, leads: int) -> None:
     """Export in a process of its own, so that its memory is the export's alone."""
-    code = "import sys; from bench.pages import export; export(*sys.argv[1:])"
+    code = "import sys; from bench.pages_parts.exporting import export; export(*sys.argv[1:])"
     with measured(children=True) as cost:
         done = subprocess.run(
             [sys.executable, "-c", code, str(home), database], check=True, capture_output=True, text=True
@@ -209,24 +205,6 @@ def add_export(report: Report, home: Path, database: str, leads: int) -> None:
         kib=size / 1024,
         rows_per_s=leads / cost.wall_s,
     )
-
-
-def export(home: str, database: str) -> None:
-    """Write all leads of the one business into a file; print its size, the memory before and at the peak."""
-    context = open_context(install(Settings(data_dir=Path(home), database_url=database)))
-    with context.db.engine.connect() as connection:
-        business_id = connection.exec_driver_sql("SELECT id FROM businesses").scalar()
-    before = process_rss_mib(os.getpid())
-    path = asyncio.run(_write_xlsx(context, _matching(str(business_id), LeadFilter())))
-    context.db.close()
-    print(path.stat().st_size, before, _peak_mib())
-    path.unlink()
-
-
-def _peak_mib() -> float:
-    """The most memory that this program held (Linux only); `ru_maxrss` still holds that of its parent."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def sign_in(client: TestClient) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from psycopg.errors import LockNotAvailable
 from sqlalchemy.exc import OperationalError
 
 from contatto.kit.db.hot import insert_all
@@ -28,6 +27,8 @@ type _Happened = tuple[Any, dict[str, Any]]
 
 _WAIT_LITTLE: Final = "SET LOCAL lock_timeout = '20ms'"
 _WAIT_AS_BEFORE: Final = "SET LOCAL lock_timeout = DEFAULT"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+"""Source: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 _ROUNDS: Final = 3
 """How often events are handed out that handlers led to; what these lead to is left to the drain."""
 
@@ -90,7 +91,7 @@ def _hardly_waiting(tx: Tx, handlers: Collection[Together]) -> Iterator[None]:
 
 
 def _is_held_elsewhere(error: Exception) -> bool:
-    return isinstance(error, OperationalError) and isinstance(error.orig, LockNotAvailable)
+    return isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", "") == _LOCK_NOT_AVAILABLE
 
 
 def _write(tx: Tx, happened: Sequence[_Happened]) -> None:

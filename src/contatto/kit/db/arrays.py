@@ -10,10 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import psycopg
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
-
 _HEAD: Final = struct.Struct("!iiIii").pack
 _LENGTH: Final = struct.Struct("!i").pack
 _NUMBER: Final = struct.Struct("!iq").pack
@@ -24,7 +20,7 @@ _LENGTHS: Final = tuple(map(_LENGTH, range(512)))
 
 
 class _Array(bytes):
-    """A whole array; each kind of element has a class, by which the driver knows its type."""
+    """A whole array; each kind of element has a class, by which the driver knows it (``array_dumpers``)."""
 
 
 class _Texts(_Array):
@@ -72,7 +68,7 @@ def _of_boolean(value: bool | None) -> bytes:  # noqa: FBT001  # it is what is w
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class ArrayKind:
     """How a list of values of one type is sent; the numbers are those of the element and of its array.
 
     Source: https://github.com/postgres/postgres/blob/REL_18_STABLE/src/include/catalog/pg_type.dat
@@ -84,12 +80,12 @@ class _Kind:
     write: Callable[[Any], bytes]
 
 
-_TEXT: Final = _Kind(_Texts, 25, 1009, _of_text)
-_LONG: Final = _Kind(_Numbers, 20, 1016, _of_number)
-_DOUBLE: Final = _Kind(_Floats, 701, 1022, _of_float)
-_BYTEA: Final = _Kind(_Bytes, 17, 1001, _of_bytes)
-_BOOLEAN: Final = _Kind(_Booleans, 16, 1000, _of_boolean)
-_KINDS: Final = {
+_TEXT: Final = ArrayKind(_Texts, 25, 1009, _of_text)
+_LONG: Final = ArrayKind(_Numbers, 20, 1016, _of_number)
+_DOUBLE: Final = ArrayKind(_Floats, 701, 1022, _of_float)
+_BYTEA: Final = ArrayKind(_Bytes, 17, 1001, _of_bytes)
+_BOOLEAN: Final = ArrayKind(_Booleans, 16, 1000, _of_boolean)
+KINDS: Final = {
     "TEXT": _TEXT,
     "BIGINT": _LONG,
     "INTEGER": _LONG,
@@ -103,7 +99,7 @@ _KINDS: Final = {
 
 def array_of(kind: str, values: Sequence[Any]) -> bytes | Sequence[Any]:
     """The values as an array, to be cast to one of a kind; where one is of another type, the list itself."""
-    known = _KINDS.get(kind)
+    known = KINDS.get(kind)
     if known is None:
         return values
     try:
@@ -113,18 +109,3 @@ def array_of(kind: str, values: Sequence[Any]) -> bytes | Sequence[Any]:
     if not values:
         return known.shape(_HEAD(0, 0, known.element, 0, 0)[:12])
     return known.shape(_HEAD(1, None in values, known.element, len(values), 1) + written)
-
-
-def _dumper(kind: _Kind) -> type[Dumper]:
-    class _AsItIs(Dumper):
-        format = Format.BINARY
-        oid = kind.array
-
-        def dump(self, obj: Any) -> bytes:
-            return bytes(obj)
-
-    return _AsItIs
-
-
-for _kind in (_TEXT, _LONG, _DOUBLE, _BYTEA, _BOOLEAN):
-    psycopg.adapters.register_dumper(_kind.shape, _dumper(_kind))

@@ -1,8 +1,9 @@
 """Choosing the engine by the URL's scheme."""
 
+from importlib import import_module
+
 from contatto.kit.clock import Clock
 from contatto.kit.db.database import Database
-from contatto.kit.db.postgres import PostgresDatabase
 from contatto.kit.db.sqlite import SqliteDatabase
 from contatto.kit.parts import NO_PARTS, Parts
 from contatto.kit.vault import Vault
@@ -17,5 +18,9 @@ def open_database(url: str, clock: Clock, vault: Vault, ports: Parts = NO_PARTS)
     if url.startswith("sqlite:"):
         return SqliteDatabase(url, clock, vault, ports)
     if url.startswith("postgresql"):
-        return PostgresDatabase(url.replace("postgresql://", "postgresql+psycopg://", 1), clock, vault, ports)
+        # Its driver takes 10 MiB of memory, which a process on SQLite does without.
+        postgres = import_module("contatto.kit.db.postgres")
+        used = url.replace("postgresql://", "postgresql+psycopg://", 1)
+        opened: Database = postgres.PostgresDatabase(used, clock, vault, ports)
+        return opened
     raise ValueError("database_url must start with sqlite: or postgresql:")

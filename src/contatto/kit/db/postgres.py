@@ -18,6 +18,7 @@ from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from contatto.kit.clock import Clock
+from contatto.kit.db.array_dumpers import register_dumpers
 from contatto.kit.db.changes import Tables, has_changes, names_of, note_changes, tables_of, take_changes
 from contatto.kit.db.commits import group_alike, settle
 from contatto.kit.db.database import STATEMENTS_KEPT, Database, Work, followed
@@ -55,6 +56,7 @@ class PostgresDatabase(Database):
     parallel_batches = 3
 
     def __init__(self, url: str, clock: Clock, vault: Vault, ports: Parts) -> None:
+        register_dumpers()
         engine = create_engine(
             url, pool_size=CONNECTIONS, max_overflow=0, hide_parameters=True, query_cache_size=STATEMENTS_KEPT
         )
