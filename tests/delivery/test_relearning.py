@@ -5,11 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contatto.delivery.predict import teaching
+from contatto.delivery.predict import relearning, teaching
 from contatto.delivery.predict.marketplace import Marketplace
 from contatto.delivery.predict.records import Shown
 from contatto.delivery.predict.relearning import known_of, relearn_market
-from contatto.delivery.rules.columns import FIRST_AGAIN, HEADS_AGAIN, V_EFFECT
+from contatto.delivery.rules.columns import (
+    CLICK,
+    CONVERSATION,
+    F_ASKED,
+    F_ASKED_AD,
+    F_ASKED_FEATURE,
+    FIRST_AGAIN,
+    HEADS_AGAIN,
+    LEAD,
+    SPAM,
+    V_EFFECT,
+)
 from contatto.delivery.rules.relearning import settle, shuffle, slope_of
 from tests.delivery.small_world import play
 from tests.delivery.test_marketplace import teller
@@ -77,6 +88,25 @@ def test_with_all_rounds_done_no_observation_moves_any_more_and_this_is_what_ser
     effects = market.viewers.table[:, V_EFFECT + FIRST_AGAIN : V_EFFECT + until]
     assert (market.learned.table[:, FIRST_AGAIN:until] == market.learned.again).all()
     assert (effects == market.viewers.again).all()
+
+
+def test_what_clicks_tell_of_a_fit_is_expected_of_conversations_and_leads_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(relearning, "known_of", lambda shown: (known_of(shown)[CLICK], 0.0, 0.0, 0.0))
+    marketplace = Marketplace(4)
+    play(teller(marketplace), requests=1_500, days=0.9)
+    market = marketplace.market
+    relearn_market(market)
+    learned, alike = market.learned, market.learned.alike()
+    for family in (F_ASKED_AD, F_ASKED_FEATURE):
+        weights = learned.again[learned.family_of == family]
+        share = alike[family, CLICK] / alike[family, CLICK, CLICK]
+        assert np.abs(weights[:, CLICK]).max() > 0.01
+        assert np.allclose(weights, weights[:, [CLICK]] * share, atol=1e-5)
+        assert min(share[CONVERSATION], share[LEAD]) > 0.2
+        assert share[SPAM] == 0.0
+    assert not learned.again[learned.family_of == F_ASKED, CONVERSATION:].any()
 
 
 def test_a_place_that_is_used_again_has_moved_nothing_yet() -> None:

@@ -30,7 +30,7 @@ from contatto.delivery.engines.shards import (
 from contatto.delivery.model.log import ModelVersion
 from contatto.delivery.predict.learned import MEANS_AGAIN
 from contatto.delivery.predict.market import Market
-from contatto.delivery.predict.nightly import Weights, first_means, lay_over, spreads_of, terms_of
+from contatto.delivery.predict.nightly import Weights, alike_of, first_means, lay_over, terms_of
 from contatto.delivery.rules.columns import HEADS_AGAIN
 from contatto.delivery.rules.descending import Descent
 from contatto.delivery.rules.evaluating import Judged, judge_estimates
@@ -161,31 +161,32 @@ class _Shards:
         self._families = families[order][first]
         self._places = [np.searchsorted(self._slots, each.slots) for each in self._opened]
         self._prior = first_means(self._families)
-        self._spread = spreads_of(market, self._families)
+        self._units = np.linalg.cholesky(alike_of(market, self._families))
         self._start = market.learned.table[self._slots, MEANS_AGAIN]
 
     def relearn(self, on_pass: OnPass) -> Relearned:
-        """Go down until nothing is gained: in units of what is expected of each weight, head by head."""
-        unit = np.sqrt(self._spread)
-        start = (self._start.astype(np.float64) - self._prior) / unit
-        walks = [Descent(start[:, head], ENOUGH) for head in range(HEADS_AGAIN)]
-        bends, passes = np.zeros_like(unit), 0
-        while passes < MOST_PASSES and not all(each.is_done for each in walks):
-            tried = np.stack([each.trial for each in walks], axis=1)
-            sums = self._add_up(self._prior + unit * tried)
-            losses = sums.losses + 0.5 * (tried**2).sum(axis=0)
+        """Go down until nothing is gained; a step of one in any direction is as likely as in any other."""
+        start = np.linalg.solve(self._units, (self._start.astype(np.float64) - self._prior)[:, :, None])
+        walk = Descent(start.ravel(), ENOUGH)
+        bends, passes = np.zeros_like(self._prior), 0
+        while passes < MOST_PASSES and not walk.is_done:
+            tried = walk.trial
+            sums = self._add_up(self._means_at(tried))
             bends, passes = sums.bends, passes + 1
-            for head, walk in enumerate(walks):
-                if not walk.is_done:
-                    slopes = unit[:, head] * sums.slopes[:, head] + tried[:, head]
-                    walk.take(float(losses[head]), slopes, self._spread[:, head] * bends[:, head] + 1.0)
-            on_pass(passes, float(losses.sum()))
-        means = self._prior + unit * np.stack([each.best for each in walks], axis=1)
+            loss = float(sums.losses.sum() + 0.5 * (tried @ tried))
+            slopes = np.einsum("nqh,nq->nh", self._units, sums.slopes).ravel() + tried
+            walk.take(loss, slopes, np.einsum("nqh,nq->nh", self._units**2, bends).ravel() + 1.0)
+            on_pass(passes, loss)
+        means = self._means_at(walk.best)
         effects: dict[str, Floats] = {}
         for settled in self._computing.run_tasks(settle_shard, self._asking(means)):
             effects |= settled
         weights = Weights(self._slots, self._families, means, bends, effects)
         return Relearned(weights, sum(each.examples for each in self._opened), passes)
+
+    def _means_at(self, point: Floats) -> Floats:
+        """The weights at a point of the walk."""
+        return self._prior + np.einsum("nqh,nh->nq", self._units, point.reshape(self._prior.shape))
 
     def _asking(self, means: Floats) -> list[tuple[Path, tuple[Terms, Floats]]]:
         """What each shard is asked: it gets the weights that take part there."""

@@ -40,7 +40,7 @@ def add_to_kept(market: Market, pair: Pair, observed: Observed) -> None:
     backfill(
         *seen, kept.hashes, kept.values, kept.counts, kept.held, kept.shares, kept.stands_for, groups.ads,
         groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses, learned.shift,
-        learned.spread, learned.again, learned.family_of, information,
+        learned.alike(), learned.again, learned.family_of, information,
     )  # fmt: skip
     slots = np.flatnonzero(information.any(axis=1))
     expected = learned.spread[learned.family_of[slots], MEANS_AGAIN]

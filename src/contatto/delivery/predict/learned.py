@@ -1,5 +1,6 @@
 """What was learned: the weights, the viewers, and how far estimates were off, ad group by ad group."""
 
+from itertools import permutations
 from typing import Any, Final
 
 import numpy as np
@@ -9,6 +10,8 @@ from contatto.delivery.rules.columns import (
     BETWEEN,
     BETWEEN_VALUES,
     BIAS,
+    CLICK,
+    CONVERSATION,
     F_AD,
     F_AD_FEATURE,
     F_ASKED,
@@ -24,6 +27,7 @@ from contatto.delivery.rules.columns import (
     HEADS,
     HEADS_AGAIN,
     KNOWN_ADVERTISERS,
+    LEAD,
     MOST_AD_FEATURES,
     MOST_CONTEXT,
     RECENT_ADS,
@@ -54,6 +58,10 @@ what they did before tells most of it: with less, those of a click farm stay who
 like. Who leaves a contact hangs most on what is offered to whom, so there the crosses of requests and ads are
 larger; were what people did before so too, it would be most of what the first day's few leads seem to tell.
 """
+FITS: Final = (CLICK, CONVERSATION, LEAD)
+"""Questions whose answer hangs on how well an ad fits who sees it, …"""
+HOW_ALIKE: Final = 0.5
+"""… so that the weights of a cross of a request and an ad are correlated so much between any two of them."""
 _MOST_WEIGHTS: Final = (MOST_CONTEXT + 2) * (MOST_AD_FEATURES + 2) + 2 * BETWEEN + 4
 _GROUP_TRUST: Final = 15.0
 """How many expected events the whole market's calibration is worth in an ad group."""
@@ -84,6 +92,15 @@ class Learned:
         self.again = np.zeros((1 << bits, HEADS_AGAIN), np.float32)
         self.again[bias] = FIRST_MEANS[MEANS_AGAIN]
         self.family_of[bias] = BIAS
+
+    def alike(self) -> NDArray[np.float64]:
+        """Variances and covariances expected of the weights of a feature: by family, head and head."""
+        sizes = np.sqrt(self.spread[:, MEANS_AGAIN])
+        near = np.tile(np.eye(HEADS_AGAIN), (FAMILIES, 1, 1))
+        for one, other in permutations(FITS, 2):
+            near[[F_ASKED_AD, F_ASKED_FEATURE], one - FIRST_AGAIN, other - FIRST_AGAIN] = HOW_ALIKE
+        found: NDArray[np.float64] = near * sizes[:, :, None] * sizes[:, None, :]
+        return found
 
     def forget(self, share: float) -> None:
         forget(self.table, self.family_of, self.spread, share)

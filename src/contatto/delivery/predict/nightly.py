@@ -71,9 +71,9 @@ def first_means(families: Ints) -> Floats:
     return means
 
 
-def spreads_of(market: Market, families: Ints) -> Floats:
-    """The variance expected of weights, by head."""
-    return market.learned.spread[families][:, MEANS_AGAIN]
+def alike_of(market: Market, families: Ints) -> Floats:
+    """The variances and covariances expected of weights, by head and head."""
+    return market.learned.alike()[families]
 
 
 def lay_over(market: Market, weights: Weights) -> None:
@@ -87,7 +87,7 @@ def lay_over(market: Market, weights: Weights) -> None:
     learned.table[slots, MEANS_AGAIN] = learned.again[slots] = weights.means
     fresh = learned.family_of[slots] == FAMILIES
     learned.family_of[slots[fresh]] = families[fresh]
-    spread = spreads_of(market, families)
+    spread = learned.spread[families][:, MEANS_AGAIN]
     floor = float(market.numbers[S_FLOOR_VARIANCE])
     sure = np.maximum(1.0 / (1.0 / spread + weights.bends), floor * spread)
     variances = learned.table[slots, VARIANCES_AGAIN]

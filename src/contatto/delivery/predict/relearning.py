@@ -76,7 +76,7 @@ def _let_agree(market: Market, observed: Observed) -> None:
             order, observed.samples, observed.came, kept.hashes, kept.values, kept.kinds, kept.between,
             kept.counts, kept.held, kept.stacks, kept.shares, kept.stands_for, groups.ads, groups.ad_hashes,
             groups.ad_features, groups.ad_values, groups.feature_hashes, groups.crosses, learned.shift,
-            learned.slots, learned.weights, learned.families, learned.spread, learned.spread[F_VIEWER],
+            learned.slots, learned.weights, learned.families, learned.alike(), learned.spread[F_VIEWER],
             learned.again, viewers.again,
         )  # fmt: skip
 

@@ -1,7 +1,8 @@
 """What observations that are kept tell of a feature that they get only now.
 
 Theory. Each observation holds the amount by which it moves its weights (see `relearning`): a weight is the
-sum of these amounts, times the values of its feature, times the variance that was expected of it. So a
+sum of these amounts, times the values of its feature, times the variance that was expected of it (of
+amounts of other questions: the covariance). So a
 feature that is added later has its weights at once. What the observations tell of them (the curvature of
 their likelihood) says how sure these are.
 """
@@ -37,7 +38,7 @@ def backfill(
     feature_hashes: Array,
     crosses: Array,
     shift: np.uint64,
-    spread: Array,
+    alike: Array,
     means: Array,
     family_of: Array,
     information: Array,
@@ -60,7 +61,7 @@ def backfill(
         feature_hashes: see `hold_auction`.
         crosses: see `hold_auction`.
         shift: see `slot_of`.
-        spread: the variance expected of weights, by family and head.
+        alike: see `learn_again`.
         means: the weights, by head; added to.
         family_of: the families of the weights; filled.
         information: what is told of each weight, by head; added to.
@@ -86,7 +87,9 @@ def backfill(
                 if came[i, k] == 0.0:
                     continue
                 head, share = FIRST_AGAIN + k, float(shares[place])
-                means[slot, k] += x * spread[family, head] * float(held[place, k]) * share
+                move = x * float(held[place, k]) * share
+                for other in range(HEADS_AGAIN):
+                    means[slot, other] += move * alike[family, k, other]
                 p = estimated[i, head]
                 bend = p * (1.0 - p) * min(abs(came[i, k]), 1.0) * share
                 information[slot, k] += x * x * bend * (float(stands_for[place]) if k == 0 else 1.0)

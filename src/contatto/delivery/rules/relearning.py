@@ -7,8 +7,11 @@ moves its weights: the slope of its likelihood, where all are moved (the dual of
 Gaussian prior). One after the other is moved to where it agrees with the rest. What an observation that is
 dropped has moved stays moved, so nothing is forgotten at once.
 
+The weights of one feature are expected to be alike in questions that are (see `Learned.alike`): what moves a
+weight of one moves those of the others, by their covariance.
+
 Source: Yu, Huang and Lin 2011 (dual coordinate descent for logistic regression); Shalev-Shwartz and
-Zhang 2013 (its stochastic form).
+Zhang 2013 (its stochastic form); Bonilla, Chai and Williams 2007 (tasks that are alike, as a covariance).
 """
 
 import math
@@ -95,7 +98,7 @@ def learn_again(
     slots: Array,
     weights: Array,
     families: Array,
-    spread: Array,
+    alike: Array,
     viewer_spread: Array,
     means: Array,
     effects: Array,
@@ -125,8 +128,8 @@ def learn_again(
         slots: scratch.
         weights: scratch.
         families: scratch.
-        spread: the variance expected of weights, by family and head.
-        viewer_spread: that of viewers' own effects, by head.
+        alike: the variances and covariances expected of weights, by family, head and head.
+        viewer_spread: the variance of viewers' own effects, by head.
         means: the weights, by head.
         effects: the viewers' own effects, by head.
     """  # fmt: skip
@@ -146,7 +149,7 @@ def learn_again(
             z, total = float(effects[viewer, k]), float(viewer_spread[head])
             for j in range(count):
                 z += weights[j] * means[slots[j], k]
-                total += weights[j] * weights[j] * spread[families[j], head] * share
+                total += weights[j] * weights[j] * alike[families[j], k, k] * share
             before = float(held[place, k])
             many = float(stands_for[place]) if k == 0 else 1.0
             amount = many * settle(z, total * many, before / many, float(came[i, k]))
@@ -154,7 +157,9 @@ def learn_again(
             held[place, k] = amount
             effects[viewer, k] += viewer_spread[head] * step
             for j in range(count):
-                means[slots[j], k] += weights[j] * spread[families[j], head] * step * share
+                slot, move, near = slots[j], weights[j] * step * share, alike[families[j], k]
+                for other in range(HEADS_AGAIN):
+                    means[slot, other] += move * near[other]
 
 
 @compiled
