@@ -186,7 +186,8 @@ class _Shards:
 
     def _means_at(self, point: Floats) -> Floats:
         """The weights at a point of the walk."""
-        return self._prior + np.einsum("nqh,nh->nq", self._units, point.reshape(self._prior.shape))
+        moved: Floats = np.einsum("nqh,nh->nq", self._units, point.reshape(self._prior.shape))
+        return self._prior + moved
 
     def _asking(self, means: Floats) -> list[tuple[Path, tuple[Terms, Floats]]]:
         """What each shard is asked: it gets the weights that take part there."""
