@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from contatto.delivery.model.log import Record
+from contatto.delivery.predict.alone import viewer_as_held
 from contatto.delivery.predict.replica import Replica, answer, restore_viewer
 from contatto.delivery.rules.columns import CLICK, CONVERSATION, LEAD, S_EXPLORE, S_TEMPERATURE
 from contatto.delivery.rules.evaluating import choice_chances
@@ -37,9 +38,11 @@ def weigh_record(replica: Replica, record: Record) -> Weighed:
     replica.set_live(record.added)
     offers: dict[int, float] = {}
     worths: dict[int, tuple[float, ...]] = {}
-    for ad in record.ads:
-        if str(ad) in market.groups.ad_by_id:
-            alone = _answer(replica, record, ad)
+    ads = [ad for ad in record.ads if str(ad) in market.groups.ad_by_id]
+    _answer(replica, record, ads)
+    with viewer_as_held(market):
+        for ad in ads:
+            alone = _answer(replica, record, [ad])
             offers[ad] = float(alone.offer_micros if alone.ad else 0)
             worths[ad] = _worths(alone.p)
     numbers = market.numbers
@@ -54,14 +57,14 @@ def weigh_record(replica: Replica, record: Record) -> Weighed:
     )
 
 
-def _answer(replica: Replica, record: Record, ad: int) -> Record:
-    """The decision made again as if one ad stood alone, so that its own offer is told."""
+def _answer(replica: Replica, record: Record, ads: list[int]) -> Record:
+    """The decision made again by some ads; one that stands alone tells its own offer."""
     market = replica.market
     market.now = record.ts
     restore_viewer(market, replica.row_of(record.viewer), record.known)
     known = [each for each in record.groups if str(each.number) in market.groups.by_id]
     bare = msgspec.structs.replace(
-        record, ads=[ad], groups=known, floor_micros=1, ad=0, ad_group=0, offer_micros=0, price_micros=0,
+        record, ads=ads, groups=known, floor_micros=1, ad=0, ad_group=0, offer_micros=0, price_micros=0,
         propensity=1.0, p=(), raw=(), shown=None,
     )  # fmt: skip
     answer(market, bare)

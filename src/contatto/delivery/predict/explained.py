@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import msgspec
 
 from contatto.delivery.model.log import Record
+from contatto.delivery.predict.alone import viewer_as_held
 from contatto.delivery.predict.replica import Replica, answer, restore_viewer
 from contatto.delivery.rules.columns import CLICK, CONVERSATION, LEAD
 
@@ -28,9 +29,10 @@ def explain_record(business_seed: int, saved: bytes | None, record: Record) -> E
     replica.set_live(record.added)
     again = _answer(replica, record)
     offers = {}
-    for ad in record.ads:
-        alone = _answer(replica, msgspec.structs.replace(record, ads=[ad], floor_micros=1, placement=""))
-        offers[ad] = alone.offer_micros if alone.ad else 0
+    with viewer_as_held(replica.market):
+        for ad in record.ads:
+            alone = _answer(replica, msgspec.structs.replace(record, ads=[ad], floor_micros=1, placement=""))
+            offers[ad] = alone.offer_micros if alone.ad else 0
     features: dict[str, float] = {}
     if record.ad and record.trial >= 0:  # drawn by lot: nothing of the viewer took part
         whole = msgspec.structs.replace(record, ads=[record.ad], floor_micros=1, placement="")

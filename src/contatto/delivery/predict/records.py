@@ -15,9 +15,9 @@ class Shown(msgspec.Struct, gc=False):
     """An ad that was chosen for a request, and what became of it.
 
     Instants are microseconds, 0 for never. ``view_until`` and ``click_until`` end the windows that were in
-    force at the touch. ``raw`` is what was estimated before calibration, by head, and how well the ad fits.
-    ``place`` is where its features are kept, -1 when they no longer are; ``waited`` is the share of late
-    labels that was allowed for, by head.
+    force at the touch. ``raw`` is what was estimated before calibration, by head, how well the ad fits, and
+    what the viewer is worth. ``place`` is where its features are kept, -1 when they no longer are;
+    ``waited`` is the share of late labels that was allowed for, by head.
     """
 
     request_id: str

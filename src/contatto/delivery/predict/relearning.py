@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 
 from contatto.delivery.predict.backfilling import Numbers, Observed, add_to_kept
+from contatto.delivery.predict.boldness import weigh_boldness
 from contatto.delivery.predict.learned import MEANS_AGAIN
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.pairs import Missed, Pair, find_pairs
@@ -51,6 +52,7 @@ def _count_clicks(market: Market) -> int:
 def relearn_market(market: Market) -> None:
     """Find the likeliest weights for all observations that are kept, and go on from these."""
     market.relearned_at, market.clicks_then = market.now, _count_clicks(market)
+    weigh_boldness(market)
     observed = list_observed(market, MOST)
     if not len(observed.samples):
         return

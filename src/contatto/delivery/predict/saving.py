@@ -13,9 +13,9 @@ from contatto.delivery.predict.groups import GROUP_ARRAYS
 from contatto.delivery.predict.learned import VIEWER_ARRAYS
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.records import SNAPSHOT_ARRAYS
-from contatto.delivery.rules.columns import FAMILIES, MOST_CONTEXT
+from contatto.delivery.rules.columns import FAMILIES, MOST_CONTEXT, S_VIEWER_MEAN, S_VIEWER_SLOPE
 
-_MAGIC: Final = b"contatto marketplace 8\n"
+_MAGIC: Final = b"contatto marketplace 9\n"
 _BY_FEATURE: Final = ("hashes", "values", "kinds")
 """What snapshots keep feature by feature: saved as wide as the widest of them."""
 _PLAIN: Final = (
@@ -62,6 +62,7 @@ def save_market(market: Market) -> bytes:
         "asked": list(market.asked.items()),
         "talks": [[*key, name] for key, name in market.talk_of.items()],
         "leads": [[*key, name] for key, name in market.lead_of.items()],
+        "viewer": market.numbers[[S_VIEWER_SLOPE, S_VIEWER_MEAN]].tolist(),
         "rates": [_pack(market.rates), _pack(market.asked_before)],
     }  # fmt: skip
     body = msgspec.msgpack.encode(state)
@@ -112,6 +113,7 @@ def restore_market(market: Market, raw: bytes) -> None:
     market.asked = {name: (kind, answer) for name, (kind, answer) in state["asked"]}
     market.talk_of = {(viewer, advertiser): name for viewer, advertiser, name in state["talks"]}
     market.lead_of = {(viewer, advertiser): name for viewer, advertiser, name in state["leads"]}
+    market.numbers[[S_VIEWER_SLOPE, S_VIEWER_MEAN]] = state["viewer"]
     market.rates, market.asked_before = (_unpack(each) for each in state["rates"])
 
 

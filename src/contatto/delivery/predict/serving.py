@@ -18,12 +18,12 @@ from contatto.delivery.rules.columns import (
     HEADS,
     LEAD,
     O_AD,
-    O_FIT,
     O_OFFER,
     O_P,
     O_PRICE,
     O_PROPENSITY,
     O_RAW,
+    O_VIEWER,
     SPAM,
     TIMED,
     V_ASKED_AT,
@@ -144,7 +144,7 @@ def _promise(market: Market, line: RequestLine, row: int, count: int, out: list[
         snapshots.hashes, snapshots.values, snapshots.kinds, snapshots.between,
     )  # fmt: skip
     snapshots.counts[place] = count
-    p, raw = out[O_P : O_P + HEADS], out[O_RAW : O_FIT + 1]
+    p, raw = out[O_P : O_P + HEADS], out[O_RAW : O_VIEWER + 1]
     shown = Shown(
         line.request_id, ad, number, row, market.now, int(out[O_OFFER]), price, out[O_PROPENSITY],
         tuple(p), tuple(raw), place,

@@ -111,7 +111,13 @@ S_TEMPERATURE: Final = 2
 S_EXPLORE: Final = 3
 S_RANDOM: Final = 4
 S_FLOOR_VARIANCE: Final = 5
-SETTINGS: Final = 6
+S_VIEWER_SLOPE: Final = 6
+"""By which power more or less than it says what a viewer is worth counts, see `O_VIEWER`, …"""
+S_VIEWER_MEAN: Final = 7
+"""… and at which logarithm of it that changes nothing."""
+S_VIEWER: Final = 8
+"""What the viewer is worth, if it is given; 0 if it is to be found from the ads that may serve."""
+SETTINGS: Final = 9
 
 # Of an ad that may serve: its scores, its estimates, …
 R_SCORE: Final = 2 * HEADS
@@ -130,7 +136,9 @@ O_P: Final = 5
 O_RAW: Final = O_P + HEADS
 O_FIT: Final = O_RAW + HEADS
 """How well the ad fits the request, see `K_FIT`."""
-OUTCOME: Final = O_FIT + 1
+O_VIEWER: Final = O_FIT + 1
+"""What the viewer is worth: the logarithm of the chance of a lead, as a mean of the ads that may serve."""
+OUTCOME: Final = O_VIEWER + 1
 
 BINS: Final = 640
 BINS_AN_OCTAVE: Final = 16

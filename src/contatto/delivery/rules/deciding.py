@@ -43,6 +43,7 @@ from contatto.delivery.rules.columns import (
     O_PROPENSITY,
     O_RAW,
     O_SCORE,
+    O_VIEWER,
     R_FIT,
     R_SCORE,
     S_BAD_WEIGHT,
@@ -50,6 +51,9 @@ from contatto.delivery.rules.columns import (
     S_RANDOM,
     S_SPAM_POWER,
     S_TEMPERATURE,
+    S_VIEWER,
+    S_VIEWER_MEAN,
+    S_VIEWER_SLOPE,
     SPAM,
 )
 from contatto.delivery.rules.describing import (
@@ -232,7 +236,9 @@ def hold_auction(
                 for head in range(HEADS):
                     z[head] += weights[b, head]
     estimate_all(n, able, ads, groups, stacks, table, raws)
-    trust = trust_in(viewers, viewer)
+    worth = _worth_of_viewer(n, able, ads, groups, raws, settings)
+    bold = math.exp(settings[S_VIEWER_SLOPE] * (worth - settings[S_VIEWER_MEAN]))
+    trust = trust_in(viewers, viewer) * bold
     for i in range(n):
         group = ads[able[i], A_GROUP]
         row, z = groups[group], raws[i]
@@ -270,9 +276,23 @@ def hold_auction(
     outcome[O_PRICE] = min(offers[winner], max(floor, other))
     outcome[O_SCORE] = z[R_SCORE]
     outcome[O_FIT] = z[R_FIT]
+    outcome[O_VIEWER] = worth
     for head in range(HEADS):
         outcome[O_RAW + head] = z[head]
         outcome[O_P + head] = z[HEADS + head]
+
+
+@compiled
+def _worth_of_viewer(n: int, able: Array, ads: Array, groups: Array, raws: Array, settings: Array) -> float:
+    """What the viewer is worth to ads that look for leads: see `O_VIEWER`."""
+    if settings[S_VIEWER] != 0.0:
+        return float(settings[S_VIEWER])
+    total, many = 0.0, 0
+    for i in range(n):
+        if groups[ads[able[i], A_GROUP], G_GOAL] == 0.0:
+            total += raws[i, HEADS + CLICK] * raws[i, HEADS + CONVERSATION] * raws[i, HEADS + LEAD]
+            many += 1
+    return math.log(max(total, 1e-30) / max(many, 1))
 
 
 @compiled
