@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from contatto.delivery.predict import classes, learned, pacing, pairs, stepping, teaching, waiting
+from contatto.delivery.predict import boldness, classes, learned, pacing, pairs, stepping, teaching, waiting
 from contatto.delivery.rules import columns
 
 _NOTHING = 1e-9
@@ -78,6 +78,8 @@ PARTS: dict[str, Part] = {
     "calibration": _attribute(learned.Calibration, "factors", _as_estimated),
     "calibration by ad group": _attribute(learned, "_GROUP_TRUST", 1e9),
     "learning again": _attribute(stepping, "relearn_market", lambda market: None),
+    "questions alike": _attribute(learned, "HOW_ALIKE", 0.0),
+    "viewers as far as it came true": _attribute(boldness, "FEW", float("inf")),
     "viewer's own effect": _family(columns.F_VIEWER),
     "viewer's history": _family(columns.F_COUNTED),
     "classes of viewers": _attribute(classes, "LEAST_GAIN", float("inf")),
