@@ -8,7 +8,7 @@ import numpy as np
 from contatto.delivery.engines.shards import Ads, Floats, Ints, Terms
 from contatto.delivery.predict.learned import FIRST_MEANS, MEANS_AGAIN, VARIANCES_AGAIN
 from contatto.delivery.predict.market import Market
-from contatto.delivery.predict.relearning import list_observed, tell_missed
+from contatto.delivery.predict.relearning import list_kept, observe, tell_missed
 from contatto.delivery.predict.teaching import CLICKS_A_DAY, VIEWS_A_DAY
 from contatto.delivery.predict.waiting import EDGES_S
 from contatto.delivery.rules.budgets import SECOND
@@ -47,17 +47,8 @@ def terms_of(market: Market, as_of_ts: int) -> Terms:
         groups.ad_values, groups.feature_hashes, groups.crosses,
     )  # fmt: skip
     waits = {CONVERSATION: market.talks, SPAM: market.spam, LEAD: market.leads}
-    late = {}
-    for head, waiting in waits.items():
-        late[head] = np.array(
-            [
-                [
-                    waiting.share_by(group.number, edge, float(group.line.click_window_s or 0))
-                    for edge in range(len(EDGES_S))
-                ]
-                for group in groups.groups
-            ]
-        ).reshape(-1, len(EDGES_S))
+    windows_s = [float(group.line.click_window_s or 0) for group in groups.groups]
+    late = {head: waiting.shares_by_edge(windows_s) for head, waiting in waits.items()}
     return Terms(
         ads, as_of_ts, int(learned.shift), learned.spread[F_VIEWER], late, np.array(EDGES_S),
         int(market.click_wait * SECOND), VIEWS_A_DAY, CLICKS_A_DAY, len(learned.slots),
@@ -102,6 +93,6 @@ def lay_over(market: Market, weights: Weights) -> None:
 
 def _hold_again(market: Market) -> None:
     kept = market.snapshots
-    observed = list_observed(market, len(market.records.shown))
+    observed = observe(list_kept(market, len(market.records.shown)))
     if len(observed.samples):
         kept.held[observed.samples[:, 0]], _ = tell_missed(market, observed, np.ones_like(kept.shares))

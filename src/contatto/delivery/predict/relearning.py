@@ -1,5 +1,6 @@
 """Now and then all questions of views are learned again, from all that is kept of them."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -52,8 +53,9 @@ def _count_clicks(market: Market) -> int:
 def relearn_market(market: Market) -> None:
     """Find the likeliest weights for all observations that are kept, and go on from these."""
     market.relearned_at, market.clicks_then = market.now, _count_clicks(market)
-    weigh_boldness(market)
-    observed = list_observed(market, MOST)
+    kept = list_kept(market, MOST)
+    weigh_boldness(market, kept)
+    observed = observe(kept)
     if not len(observed.samples):
         return
     _let_agree(market, observed)
@@ -97,13 +99,17 @@ def _look_for_pairs(market: Market, observed: Observed) -> list[Pair]:
     return pairs.chosen[had:]
 
 
-def list_observed(market: Market, most: int) -> Observed:
-    """The newest observations whose features are kept."""
-    shown = [
+def list_kept(market: Market, most: int) -> list[Shown]:
+    """The newest views of which something is known and whose features are kept, in the order of time."""
+    return [
         each
         for each in market.records.shown.values()
         if each and each.place >= 0 and (each.clicked_at or each.is_settled)
     ][-most:]
+
+
+def observe(shown: Sequence[Shown]) -> Observed:
+    """What is known of views whose features are kept."""
     return Observed(
         np.array([(each.place, each.ad, each.viewer) for each in shown], np.int64),
         np.array([known_of(each) for each in shown]),

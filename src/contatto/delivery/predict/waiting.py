@@ -7,9 +7,11 @@ slow labels are not mistaken for none. What an ad group saw is shrunk to what al
 """
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 MINUTE: Final = 60.0
 HOUR: Final = 3_600.0
@@ -70,6 +72,15 @@ class Waiting:
             self.count_wait(group, edge)
             self.came[group, edge] += 1.0
             self.all_came[edge] += 1.0
+
+    def shares_by_edge(self, windows_s: Sequence[float]) -> NDArray[np.float64]:
+        """`share_by` of all ad groups and edges, by the windows of the ad groups."""
+        return np.array(
+            [
+                [self.share_by(group, edge, window_s) for edge in range(len(EDGES_S))]
+                for group, window_s in enumerate(windows_s)
+            ]
+        ).reshape(-1, len(EDGES_S))
 
     def share_by(self, group: int, edge: int, window_s: float) -> float:
         """The share of an ad group's labels that have come by an edge, of those that come in its window."""
