@@ -16,8 +16,9 @@ def postgres_cpu_s(place: Place) -> float:
     if not place.url:
         return 0.0
     main = int((postgres.run_dir() / "data" / "postmaster.pid").read_text().splitlines()[0])
+    running = process_cpu_s(main) + sum(map(_cpu_s_of, _children_of(main)))
     ended = sum(int(_fields(main)[which]) for which in (_ENDED_USER, _ENDED_SYSTEM)) / _TICKS_PER_S
-    return ended + process_cpu_s(main) + sum(process_cpu_s(pid) for pid in _children_of(main))
+    return running + ended
 
 
 def most_per_s(cpu_us: float) -> float:
@@ -34,6 +35,14 @@ def _children_of(main: int) -> list[int]:
         except OSError:  # it has ended meanwhile
             continue
     return found
+
+
+def _cpu_s_of(child: int) -> float:
+    """The CPU time of a process; 0 once it has ended, as it is counted among those then."""
+    try:
+        return process_cpu_s(child)
+    except OSError:
+        return 0.0
 
 
 def _fields(pid: int) -> list[str]:
