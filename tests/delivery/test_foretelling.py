@@ -1,6 +1,7 @@
 """What was foretold beside what came: counted once by the learner, drawn as curves; what a model goes by."""
 
 from datetime import timedelta
+from functools import partial
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def test_figures_are_those_of_the_ad_accounts_that_are_asked_for(market: Market)
     market.train()
     account = market.world.ad_account.id
     for wanted, count in ((None, 1), ([account], 1), (["another"], 0), ([], 0)):
-        found = market.db.read_now(lambda tx, wanted=wanted: list_curves(tx, market.id, wanted))  # type: ignore[misc]
+        found = market.db.read_now(partial(list_curves, business_id=market.id, ad_account_ids=wanted))
         assert len([each for each in found if each.question is Question.CLICK]) == count
     assert market.db.read_now(lambda tx: list_curves(tx, "another business", None)) == []
 

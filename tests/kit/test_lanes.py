@@ -23,6 +23,8 @@ from contatto.kit.outbox import emit
 from contatto.kit.vault import Vault
 from tests.kit.feeds import PATIENCE_S, Rang
 
+NOBODY: Any = None
+"""Who waits for a write that is never made."""
 ON_SQLITE = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 
 
@@ -31,7 +33,7 @@ def waiting(names: str) -> Lanes:
     made = Lanes()
     for name in names:
         work = None if name.isdigit() else str
-        made.put(Write(None, name.lower(), work=work, in_background=name.isupper()))  # type: ignore[arg-type]
+        made.put(Write(NOBODY, name.lower(), work=work, in_background=name.isupper()))
     return made
 
 
@@ -67,7 +69,7 @@ def test_what_comes_meanwhile_goes_before_background_work_that_waited_longer(
     monkeypatch.setattr(lanes, "GROUP_S", 0)
     made = waiting("XY")
     assert commits(made, 1) == ["X"]
-    made.put(Write(None, "a", work=str))  # type: ignore[arg-type]
+    made.put(Write(NOBODY, "a", work=str))
     assert commits(made) == ["a", "Y"]
 
 
@@ -79,7 +81,7 @@ def test_a_commit_on_its_way_is_awaited_by_requests_alone(comes: str, is_awaited
     assert next(works).business_id == "b"
     for name in comes:
         work = None if name.isdigit() else str
-        made.put(Write(None, name.lower(), work=work, in_background=name.isupper()))  # type: ignore[arg-type]
+        made.put(Write(NOBODY, name.lower(), work=work, in_background=name.isupper()))
     assert made.is_awaited() is is_awaited
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from contatto.kit import apart_child
-from contatto.kit.confined import Overworked
+from contatto.kit.confined import Overworked, name_of
 from contatto.kit.confined_child import Work
 from contatto.kit.log import logger
 
@@ -27,7 +27,6 @@ class Apart:
 
     def __init__(self, clock_s: float) -> None:
         self._clock_s = clock_s
-        self._process: asyncio.subprocess.Process | None = None
 
     async def run(self, work: Work, raw: bytes) -> bytes:
         """Have a function of ours work on bytes.
@@ -39,32 +38,31 @@ class Apart:
         Raises:
             Overworked: it broke, or took too long.
         """
-        name = f"{work.__module__}:{work.__qualname__}"
+        name = name_of(work)
         known = {key: value for key, value in os.environ.items() if not key.startswith(_OURS)}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-m", apart_child.__name__, name, stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=known,
             start_new_session=True,
         )  # fmt: skip
-        self._process = process
         try:
             answer, _ = await asyncio.wait_for(process.communicate(raw), self._clock_s)
         except TimeoutError:
             logger().warning("apart.ended", work=name, says="it took too long")
             raise Overworked("it took too long") from None
         finally:
-            await self._end()
+            await _end(process)
         if process.returncode:
             logger().warning("apart.ended", work=name, says=f"exit {process.returncode}")
             raise Overworked(f"exit {process.returncode}")
         return answer
 
-    async def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is not None and process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-
     def close(self) -> None:
         """Nothing is kept between pieces of work."""
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

@@ -57,7 +57,7 @@ class Confined:
     ) -> None:
         self.most = most
         self._clock_s = clock_s
-        self._told = (str(processor_s), _name_of(prepare) if prepare else "")
+        self._told = (str(processor_s), name_of(prepare) if prepare else "")
         self._threads = ThreadPoolExecutor(most, "confined")
         self._idle: defaultdict[str, list[_Child]] = defaultdict(list)
         self._busy: set[_Child] = set()
@@ -95,7 +95,7 @@ class Confined:
         self._threads = ThreadPoolExecutor(self.most, "confined")
 
     def _call(self, work: Work, raw: bytes) -> tuple[int, bytes]:
-        name = _name_of(work)
+        name = name_of(work)
         child = self._take(name)
         try:
             answer = child.call(raw, self._clock_s)
@@ -127,7 +127,7 @@ class Confined:
             child.end()
 
 
-def _name_of(function: Callable[..., object]) -> str:
+def name_of(function: Callable[..., object]) -> str:
     """The name by which a child finds a function."""
     return f"{function.__module__}:{function.__qualname__}"
 

@@ -18,8 +18,8 @@ from contatto.delivery.actions.training import load_learning
 from contatto.delivery.engines.computing import SHARDS, Computing, shard_folder
 from contatto.delivery.engines.decisions import check_decisions, path_of
 from contatto.delivery.engines.shards import (
+    Asked,
     Floats,
-    Question,
     Sums,
     Terms,
     estimate_shard,
@@ -27,6 +27,7 @@ from contatto.delivery.engines.shards import (
     settle_shard,
     sum_shard,
 )
+from contatto.delivery.model.foretold import Question
 from contatto.delivery.model.log import ModelVersion
 from contatto.delivery.predict.learned import MEANS_AGAIN
 from contatto.delivery.predict.market import Market
@@ -43,7 +44,6 @@ from contatto.kit.timestamps import from_micros, micros
 MOST_PASSES: Final = 80
 ENOUGH: Final = 1e-5
 """A step that lowers the loss by a smaller share of it is the last."""
-QUESTIONS: Final = ("click", "conversation", "lead", "spam")
 
 type OnPass = Callable[[int, float], object]
 """Is told the number of each pass and the loss."""
@@ -214,7 +214,7 @@ class _Shards:
         found = self._computing.run_tasks(
             estimate_shard,
             [
-                (folder, Question(terms, span.from_ts, span.until_ts, some, weights.effects))
+                (folder, Asked(terms, span.from_ts, span.until_ts, some, weights.effects))
                 for folder, (terms, some) in self._asking(means)
             ],
         )
@@ -228,10 +228,10 @@ class _Shards:
 def _judge(estimates: Floats, came: Floats) -> dict[str, Judged]:
     """How estimates of each question did, where it arose."""
     found = {}
-    for head, name in enumerate(QUESTIONS):
+    for head, question in enumerate(Question):
         asked = came[:, head] >= 0.0
         if asked.any():
-            found[name] = judge_estimates(estimates[asked, head], came[asked, head])
+            found[question.value] = judge_estimates(estimates[asked, head], came[asked, head])
     return found
 
 

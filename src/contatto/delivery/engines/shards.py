@@ -97,7 +97,7 @@ class Sums:
 
 
 @dataclass(frozen=True)
-class Question:
+class Asked:
     """Which examples are to be estimated, those of decisions of a span, at given weights and effects."""
 
     terms: Terms
@@ -164,7 +164,7 @@ def settle_shard(folder: Path, argument: tuple[Terms, Floats]) -> dict[str, Floa
     return {name: own for name, own in zip(rows.names, rows.effects, strict=True) if name}
 
 
-def estimate_shard(folder: Path, question: Question) -> Estimated:
+def estimate_shard(folder: Path, question: Asked) -> Estimated:
     """Estimate examples at given weights, of a shard's slots by head; what has not come by now never will."""
     rows = _load_rows(folder, question.terms)
     wanted = np.flatnonzero((rows.times >= question.from_ts) & (rows.times < question.until_ts))

@@ -146,7 +146,7 @@ def _settle_together(tx: Tx, waiting: list[Receipt]) -> list[Receipt] | Exceptio
             # To read is the lesser part of the work: what was read is settled, unless that takes long.
             told = [(each, _read(tx, each)) for each in in_time(waiting, lambda: _batch_s(tx) / 4, *_LOOK)]
             _read_ahead(tx, batch, told)
-            for receipt, incoming in in_time(told, lambda: _batch_s(tx), *_LOOK):
+            for receipt, incoming in in_time(told, partial(_batch_s, tx), *_LOOK):
                 tried.append(receipt)
                 alike[_settle(tx, batch, receipt, incoming)].append(receipt)
             _write(tx, batch)
