@@ -33,6 +33,7 @@ from tests import make
 from tests.background import do_all_due
 from tests.journeys.running import House, csrf_of, message, running_house
 from tests.outbound import answer, claim_all
+from tests.quoting import quotes
 from tests.signals.engine import KINDS
 
 CHOSEN: Final[dict[str, Any]] = {
@@ -159,7 +160,7 @@ def test_a_dead_letter_is_shown_without_a_contact_value_and_sent_again(house: Ho
     house.context.db.write_now(lambda tx: record_signal_state(tx, signal, SignalState.DEAD, "event_refused"))
     shown = page(house, account)
     assert "The platform does not take this event" in shown
-    assert "9123" not in shown
+    assert not quotes(shown, "91234567")
     assert post(house, account, f"/{signal.id}/resend", **{f"amount-{signal.id}": "x"}).status_code == 422
     assert post(house, account, f"/{signal.id}/resend").status_code == 303
     assert house.context.db.read_now(find).state is SignalState.DUE
@@ -175,7 +176,7 @@ def test_the_ledgers_of_page_and_api_count_signals(house: House, account: str) -
     (told,) = house.data("GET", "/contatto/crm/ledger/get/")["ad_platforms"]
     assert (told["signals"], told["due"]) == (1, 1)
     assert "Signals to ad platforms" in house.client.get("/settings/integrations/ledger").text
-    assert json.dumps(row).count("9123") == 0
+    assert not quotes(json.dumps(row), "91234567")
 
 
 def test_another_contatto_takes_our_events_as_tiktok_does(house: House, account: str) -> None:
