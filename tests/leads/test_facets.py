@@ -121,3 +121,23 @@ def test_new_leads_of_one_batch_are_found_by_all_that_the_batch_brought_them(dat
     assert found(database, business_id, countries=("SG",)) == {made["p1"], made["p2"]}
     assert found(database, business_id, forms=(form[0],)) == {made["p3"]}
     stays_true(database, business_id)
+
+
+def test_new_leads_are_found_by_their_forms_whatever_comes_with_them_in_a_batch(database: Database) -> None:
+    business_id, shared = new_id(), (new_id(), "Trial", 2, False)
+    plain, agreed = (new_id(), "Quiz", 1, False), (new_id(), "Visit", 1, True)
+    phone = make.contact("+6591234567", Field.PHONE)
+    told = [
+        make.signal(business_id, phone, person_id="p1", form=plain, source_id="a1"),
+        make.signal(business_id, person_id="p1", form=agreed, source_id="a2"),
+        make.signal(business_id, make.contact("kim@example.com", Field.EMAIL), person_id="p2", source_id="a3",
+                    form=shared),
+        make.signal(business_id, make.contact("zoe@example.com", Field.EMAIL), person_id="p3", source_id="a3",
+                    form=shared),
+    ]  # fmt: skip
+    found_ones = database.write_now(lambda tx: records.upsert_leads(tx, told))
+    made = {each.person_id: each.id for each in found_ones if each}
+    assert found(database, business_id, forms=(plain[0],)) == {made["p1"]}
+    assert found(database, business_id, consents=(Agreed.GIVEN,)) == {made["p1"]}
+    assert found(database, business_id, forms=(shared[0],)) == {made["p2"]}, "an answer is of one lead"
+    stays_true(database, business_id)

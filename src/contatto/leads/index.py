@@ -110,9 +110,13 @@ class LeadBatch:
     def add_evidence(self, item: Evidence) -> None:
         self._evidence.append(item)
 
-    def add_entry(self, entry: FormEntry) -> None:
-        """Note a form that a lead came by; if it is there already, it stays that of another lead."""
-        self.fresh.discard(entry.lead_id)
+    def add_entry(self, entry: FormEntry, *, makes_lead: bool) -> None:
+        """Note a form that a lead came by; if it is there already, it stays that of another lead.
+
+        One that could not have made a lead is not in the facets that new leads are inserted with.
+        """
+        if not makes_lead:
+            self.fresh.discard(entry.lead_id)
         self._entries.append(entry)
 
     def note(self, step: HistoryEntry) -> None:
@@ -136,6 +140,7 @@ class LeadBatch:
         signals.record_point_starts(tx, business_id, self._moved_points.values())
         signals.append_all_evidence(tx, self._evidence)
         signals.append_steps(tx, business_id, self._steps)
-        append_entries(tx, business_id, self._entries)
+        if append_entries(tx, business_id, self._entries) < len(self._entries):
+            self.fresh -= {entry.lead_id for entry in self._entries}  # one came by a form of another's
         signals.record_activities(tx, [self._leads[lead_id] for lead_id in sorted(self._active)])
         signals.record_lead_starts(tx, [self._leads[lead_id] for lead_id in sorted(self._started)])

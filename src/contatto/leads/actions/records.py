@@ -224,7 +224,8 @@ def _keep_contacts(batch: LeadBatch, lead: Lead, signal: Signal) -> tuple[str, .
 def _keep_entry(batch: LeadBatch, lead: Lead, signal: Signal) -> None:
     """Note which form a signal came by."""
     if signal.form is not None:
-        batch.add_entry(FormEntry(signal.source_id, lead.id, *signal.form, at=signal.at))
+        entry = FormEntry(signal.source_id, lead.id, *signal.form, at=signal.at)
+        batch.add_entry(entry, makes_lead=rules.makes_lead(signal))
 
 
 def _earned(lead: Lead, signal: Signal) -> measurement.Earned:

@@ -53,6 +53,10 @@ def facets_of_new(signals: Sequence[Signal]) -> str:
     """The facets of a lead that has nothing but what these signals bring, of which the first makes it."""
     words = {facet_word(Facet.ORIGIN, signals[0].origin.value)}
     for signal in signals:
+        if signal.form:
+            form_id, _, _, has_agreed = signal.form
+            words.add(facet_word(Facet.FORM, form_id))
+            words |= {facet_word(Facet.SIGN, CONSENT)} if has_agreed else set()
         if signal.contacts:
             words.add(facet_word(Facet.ORIGIN, signal.origin.value))
         for match in signal.contacts:

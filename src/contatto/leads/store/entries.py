@@ -40,9 +40,9 @@ class FormEntry:
     at: datetime
 
 
-def append_entries(tx: Tx, business_id: str, entries: Iterable[FormEntry]) -> None:
-    """Append entries; those that are there stay as they are."""
-    insert_new(tx, lead_entries, [row_of(entry) | {"business_id": business_id} for entry in entries])
+def append_entries(tx: Tx, business_id: str, entries: Iterable[FormEntry]) -> int:
+    """Append entries; those that are there stay as they are. Say how many were new."""
+    return insert_new(tx, lead_entries, [row_of(entry) | {"business_id": business_id} for entry in entries])
 
 
 def list_entries(tx: Tx, business_id: str, lead_id: str) -> list[FormEntry]:
