@@ -34,6 +34,7 @@ from tests import passwords, postgres, schema, tally
 from tests.compiled import compiled_once, kernels_compiled_once, read_own_share
 from tests.emptied import EmptiedDatabases
 from tests.examples import examples
+from tests.left_open import LEFT_OPEN, lines_of_left_open, note_connections
 from tests.once import MADE_DIR
 from tests.wide import further_values, is_wide
 from tools.browser import MISSING, find_chromium
@@ -46,6 +47,7 @@ PYTEST_ROOT = "PYTEST_DEBUG_TEMPROOT"
 ROOM = 4 * 1024**3
 """Bytes. A run needs a tenth of it, since the folder of a test that passed goes at once."""
 _numbers = itertools.count(1)
+_left_open: list[str] = []
 gc.disable()  # until all is collected: what is imported and collected stays, and need not be looked through
 expect.set_options(timeout=60_000)  # a busy machine needs time; who waits for a state loses none
 settings.register_profile(
@@ -71,6 +73,7 @@ def _work_in_memory() -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
+    note_connections()
     process: dict[str, Any] | None = getattr(session.config, "workerinput", None)
     if process is not None:
         root = session.config.rootpath
@@ -106,8 +109,23 @@ class OneBrowser(LoadFileScheduling):  # type: ignore[misc]  # it has no types
         return BROWSER if test.startswith(BROWSER) else str(super()._split_scope(test))
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    lines = lines_of_left_open()
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[LEFT_OPEN] = lines
+    else:
+        _left_open.extend(lines)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _left_open.extend(getattr(node, "workeroutput", {}).get(LEFT_OPEN, ()))  # a process that broke has none
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell how often each class of attack was tried, and by which seed it can be tried again."""
+    """Tell how often each class of attack was tried, and by which seed; and what was left open."""
+    for line in _left_open:
+        terminalreporter.write_line(line)
     reports = [each for found in terminalreporter.stats.values() for each in found]
     for line in tally.summary(reports):
         terminalreporter.write_line(line)

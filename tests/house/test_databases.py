@@ -11,7 +11,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.row_security import POLICY
 from contatto.kit.db.types import metadata
 from contatto.migrations.steps import schema_differences
-from tests import make, postgres
+from tests import left_open, make, postgres
 from tests.emptied import EmptiedDatabases
 from tests.journeys.running import running_house, until
 from tests.unchanged import has_worker, nothing_changes, wait_until_quiet
@@ -107,3 +107,18 @@ def test_the_background_of_a_house_is_recognized(tmp_path: Path) -> None:
     with running_house(tmp_path) as house:
         assert until(lambda: has_worker(house.context.db))
         wait_until_quiet(house.context.db)
+
+
+def test_a_connection_that_nobody_closed_is_told_of_with_the_place_where_it_was_made(
+    postgres_url: str,
+) -> None:
+    engine = sqlalchemy.create_engine(postgres_url)
+    engine.connect().close()  # it stays open in the pool, which nobody ends
+    del engine
+    before = set(left_open._lines)
+    (line,) = set(left_open.lines_of_left_open()) - before
+    left_open._lines.remove(line)
+    assert (
+        f"{test_a_connection_that_nobody_closed_is_told_of_with_the_place_where_it_was_made.__name__} "
+        in line
+    )
