@@ -1,24 +1,21 @@
 """From an empty folder to the first own lead: the link of the terminal, the first steps, an ad, its chat."""
 
 import re
-import socket
-import threading
-import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import uvicorn
 from playwright.sync_api import Browser, Page, expect
 
-from contatto.app import create_app, open_context
+from contatto.app import open_context
 from contatto.guide.actions import setup_path
 from contatto.kit.settings import Settings
 from contatto.ui.context import Context
 from contatto.wiring import install
 from tests import schema
-from tests.browser.conftest import _Server
+from tests.served import address_of, listen, serve
 
 pytestmark = pytest.mark.browser
 
@@ -33,22 +30,11 @@ class Empty:
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[Empty]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    listening = listen()
     schema.copy_schema(tmp_path / "contatto.sqlite3")
-    url = f"http://127.0.0.1:{port}"
-    context = open_context(install(Settings(data_dir=tmp_path, base_url=url)))
-    config = uvicorn.Config(create_app(context), port=port, log_level="error", timeout_graceful_shutdown=1)
-    server = _Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield Empty(url, context)
-    server.should_exit = True
-    thread.join(10)
-    context.db.close()
+    context = open_context(install(Settings(data_dir=tmp_path, base_url=address_of(listening))))
+    with closing(context.db), serve(context, listening) as url:
+        yield Empty(url, context)
 
 
 def steps(page: Page, empty: Empty) -> list[str]:

@@ -111,7 +111,7 @@ class BottleServer:
     def stop(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait(30)
+            self.process.wait(60)
             self.process = None
 
     def _is_up(self) -> bool:

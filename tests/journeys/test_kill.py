@@ -71,7 +71,7 @@ def serving(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
         yield server, port
     finally:
         server.terminate()
-        server.wait(15)
+        server.wait(60)
 
 
 def start(home: Path) -> tuple[subprocess.Popen[bytes], int]:

@@ -39,6 +39,6 @@ def test_a_shifted_clock_stands_in_the_past_and_never_runs_backwards() -> None:
     assert clock.now() >= a_week_ago
     target = a_week_ago + timedelta(days=2)
     clock.move_to(target)
-    assert target <= clock.now() < target + timedelta(seconds=5)
+    assert target <= clock.now() < target + timedelta(minutes=1)
     clock.back_to_present()
-    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=5)
+    assert abs(clock.now() - datetime.now(UTC)) < timedelta(minutes=1)

@@ -192,13 +192,13 @@ def test_two_transactions_at_once_make_one_lead_with_both_details(
 
         def work(tx: Tx, contact: ContactMatch, person: str, barrier: threading.Barrier) -> None:
             assert store.find_lead_of_person(tx, business_id, person) is None
-            barrier.wait(5)
+            barrier.wait(60)
             actions.upsert_lead(tx, make.signal(business_id, contact, person_id=person))
 
         both = [lambda tx, c=c, b=together, p=f"p{number}": work(tx, c, p, b) for c in (PHONE, MAIL)]
         with ThreadPoolExecutor(2) as threads:
             for done in [threads.submit(database.write_now, each) for each in both]:
-                done.result(10)
+                done.result(60)
     found = all_leads(database, business_id)
     assert len(found) == 6
     assert all(len(values(database, business_id, lead)) == 2 for lead in found)
@@ -255,7 +255,7 @@ def test_of_two_changes_at_once_one_wins_and_the_other_hears_of_it(
     def change(new: LeadStatus) -> str:
         def work(tx: Tx) -> None:
             assert store.find_lead(tx, business_id, lead.id) == lead
-            together.wait(5)
+            together.wait(60)
             statuses.change_lead_status(tx, business_id, lead.id, LeadStatus.RAW, new, "Owner")
 
         try:

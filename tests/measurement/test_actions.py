@@ -244,14 +244,14 @@ def run_together(db: Database, barrier: threading.Barrier, writes: list[Callable
 
     def open_and_wait(work: Callable[[Tx], object]) -> Callable[[Tx], None]:
         def whole(tx: Tx) -> None:
-            barrier.wait(5)
+            barrier.wait(60)
             work(tx)
 
         return whole
 
     with ThreadPoolExecutor(len(writes)) as threads:
         for done in [threads.submit(db.write_now, open_and_wait(work)) for work in writes]:
-            done.result(10)
+            done.result(60)
 
 
 def ticket_of(kind: TicketKind, ad: MeasuredAd, nonce: int = 77, cost_micros: int = 0) -> TrackingTicket:

@@ -1,7 +1,5 @@
 """One house behind two servers, each with its own context: what one caches the other knows nothing of."""
 
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import uvicorn
 
-from contatto.app import create_app, open_context
+from contatto.app import open_context
 from contatto.ui.context import Context
 from contatto.wiring import install
 from tests.journeys.running import PASSWORD, House, csrf_of, open_house
+from tests.served import serve
 
 
 class Stream:
@@ -65,31 +63,6 @@ class Served:
     @property
     def context(self) -> Context:
         return self.house.context
-
-
-class _Server(uvicorn.Server):
-    def install_signal_handlers(self) -> None:
-        """Leave the signals to the test runner."""
-
-
-@contextmanager
-def serve(context: Context) -> Iterator[str]:
-    """Serve a context on a free port of this machine; give the address."""
-    listening = socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    app = create_app(context)
-    config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1, lifespan="on")
-    server = _Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
-        listening.close()
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def serving(home: Path, database_url: str = "", before: str = "", **settings: st
         yield Server(process, port, ids)
     finally:
         process.terminate()
-        process.wait(15)
+        process.wait(60)
 
 
 def _wait_until_open(process: subprocess.Popen[bytes], port: int) -> None:

@@ -40,7 +40,7 @@ from tests.journeys.running import (
     until,
     webhook_body,
 )
-from tests.security.servers import serve
+from tests.served import serve
 
 PATIENCE_S = 60
 """A test that hangs would be a finding; a busy machine is none."""
