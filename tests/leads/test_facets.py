@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import event
 
 from contatto.capture.model import Field
@@ -19,6 +21,7 @@ from contatto.leads.store import listing
 from contatto.leads.store.facets import record_facets
 from contatto.leads.store.records import leads
 from tests import make
+from tests.examples import examples
 
 MAIL = make.contact("mei@example.com", Field.EMAIL)
 
@@ -140,4 +143,38 @@ def test_new_leads_are_found_by_their_forms_whatever_comes_with_them_in_a_batch(
     assert found(database, business_id, forms=(plain[0],)) == {made["p1"]}
     assert found(database, business_id, consents=(Agreed.GIVEN,)) == {made["p1"]}
     assert found(database, business_id, forms=(shared[0],)) == {made["p2"]}, "an answer is of one lead"
+    stays_true(database, business_id)
+
+
+def test_who_shares_a_value_that_many_have_changes_none_of_them(database: Database) -> None:
+    business_id = new_id()
+
+    def share(tx: Any, *persons: str) -> list[Lead]:
+        return [make.lead(tx, business_id, MAIL, person_id=person) for person in persons]
+
+    first = database.write_now(lambda tx: share(tx, *"abcd"))
+    told = leads.update().where(leads.c.id == first[1].id).values(facets=" s:kept s:twin ")
+    database.write_now(lambda tx: tx.execute(told))
+    database.write_now(lambda tx: share(tx, *"ef"))
+    assert len(found(database, business_id, twins=True)) == 6
+    text = leads.select().where(leads.c.id == first[1].id).with_only_columns(leads.c.facets)
+    assert database.read_now(lambda tx: tx.scalar(text)) == " s:kept s:twin "
+
+
+@given(steps=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2), st.booleans()), max_size=15))
+@settings(
+    max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_the_marks_of_duplicates_are_true_whoever_comes_or_hides(
+    database: Database, steps: list[tuple[int, int, bool]]
+) -> None:
+    """The first and the last of those who have a value may be hidden, and he between them without a mark."""
+    business_id = new_id()
+    for person, value, is_hidden in steps:
+        at = make.contact(f"mei{value}@example.com", Field.EMAIL)
+        said = make.signal(business_id, at, person_id=f"p{person}")
+        (lead,) = database.write_now(lambda tx, told=said: records.upsert_leads(tx, [told]))  # type: ignore[misc]  # of a lambda with a default
+        assert lead is not None
+        if is_hidden:
+            database.write_now(lambda tx, of=lead: records.delete_lead(tx, of, "Owner"))  # type: ignore[misc]
     stays_true(database, business_id)

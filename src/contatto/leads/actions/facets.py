@@ -23,10 +23,10 @@ def refresh_after(tx: Tx, business_id: str, twins: Set[str], touched: Set[str], 
     """The same for a batch: leads that got contact values, and those that got something else.
 
     ``fresh`` were inserted with their facets; of these only who shares a value with another needs more.
+    Nothing went, so of others who share a value those alone change that have no mark of it yet.
     """
-    if fresh:
-        twins = twins - store.list_unshared_leads(tx, business_id, fresh)
     if twins:
-        refresh_with_twins(tx, business_id, twins)
+        shared = store.list_shared(tx, business_id, twins)
+        store.record_facets(tx, business_id, (twins - fresh) | shared.sharing | shared.unmarked)
     if others := touched - twins - fresh:
         refresh_facets(tx, business_id, others)

@@ -1,7 +1,8 @@
 """The facets of leads: one statement over all that hangs on them, and keeping what it finds."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -11,7 +12,9 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    func,
     literal,
+    literal_column,
     or_,
     select,
     union_all,
@@ -86,6 +89,26 @@ knows little of a table, it may go through all of it for each value then, half a
 _LISTED: Final = Query(
     _ALL_HAVING.join(leads, leads.c.id == contact_points.c.lead_id).where(leads.c.hidden_at.is_(None))
 )
+_OTHERS: Final = ~within(contact_points.c.lead_id, "but")
+_ENDS: Final = Query(
+    _ALL_HAVING.where(_OTHERS)
+    .with_only_columns(
+        contact_points.c.value_index, func.min(contact_points.c.lead_id), func.max(contact_points.c.lead_id)
+    )
+    .group_by(contact_points.c.value_index)
+)
+_IS_MARKED: Final = leads.c.facets.contains(literal_column(f"' {facet_word(Facet.SIGN, TWIN)} '"))
+_MARKED: Final = Query(
+    select(leads.c.id).where(
+        leads.c.business_id == _OF, within(leads.c.id, "ids"), leads.c.hidden_at.is_(None), _IS_MARKED
+    )
+)
+_UNMARKED: Final = Query(
+    _ALL_HAVING.where(_OTHERS, ~_IS_MARKED)
+    .join(leads, leads.c.id == contact_points.c.lead_id)
+    .with_only_columns(contact_points.c.lead_id)
+    .distinct()
+)
 _OWN: Final = Query(
     select(leads.c.id, leads.c.facets).where(leads.c.business_id == _OF, within(leads.c.id, "ids"))
 )
@@ -132,13 +155,44 @@ def list_sharing_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> s
     return {lead_id for lead_id, _ in _list_having(tx, _HAVING, business_id, points)} - set(lead_ids)
 
 
-def list_unshared_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> set[str]:
-    """Those of some leads whose contact values nobody else has, hidden or not."""
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What leads that got contact values have in common with others.
+
+    Attributes:
+        sharing: those of the leads with a value that somebody else has, hidden or not.
+        unmarked: others with such a value that have no mark of a duplicate yet.
+    """
+
+    sharing: set[str]
+    unmarked: set[str]
+
+
+def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Shared:
+    """What leads that got contact values have in common with others, however many these are.
+
+    Where two leads in the lists share a value, all who have it are marked. So of the others the first and the
+    last are looked at; only if one of them is hidden or unmarked, all are.
+    """
     points = _list_points(tx, {"of": business_id, "ids": list(lead_ids)})
     having: dict[bytes, set[str]] = defaultdict(set)
-    for lead_id, value in _list_having(tx, _HAVING, business_id, points):
+    for lead_id, value in points:
         having[value].add(lead_id)
-    return set(lead_ids) - {lead_id for lead_id, value in points if having[value] - {lead_id}}
+    ends = _list_ends(tx, business_id, having, lead_ids)
+    sharing = {lead_id for lead_id, value in points if value in ends or len(having[value]) > 1}
+    looked_at = {"of": business_id, "ids": sorted(set().union(*ends.values()))}
+    marked = {lead_id for (lead_id,) in _MARKED.rows(tx, looked_at)} if ends else set[str]()
+    values = [value for value, both in ends.items() if not both <= marked]
+    asked = {"of": business_id, "values": values, "but": list(lead_ids)}
+    return Shared(sharing, {lead_id for (lead_id,) in _UNMARKED.rows(tx, asked)} if values else set())
+
+
+def _list_ends(
+    tx: Tx, business_id: str, values: Iterable[bytes], lead_ids: Collection[str]
+) -> dict[bytes, set[str]]:
+    """The first and the last of the other leads that have a contact value; values of nobody are left out."""
+    asked = {"of": business_id, "values": sorted(values), "but": list(lead_ids)}
+    return {bytes(value): {first, last} for value, first, last in _ENDS.rows(tx, asked)}
 
 
 def _list_points(tx: Tx, values: dict[str, Any]) -> list[tuple[str, bytes]]:
