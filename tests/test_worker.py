@@ -13,7 +13,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import emit
 from contatto.kit.settings import Settings
-from contatto.kit.work import MANY, SEVERAL, PeriodicJob, QueuedWork, run_queued
+from contatto.kit.work import MANY, SEVERAL, PeriodicJob, Queued, QueuedWork, run_queued
 from contatto.wiring import install
 
 
@@ -100,6 +100,32 @@ def test_where_several_come_at_once_more_are_let_gather() -> None:
     assert [together.gather_after(count) for count in (0, 1, SEVERAL, 1_000)] == [0.1, 0.1, 0.5, 0.5]
     crowd = replace(together, has_many=lambda _: False)
     assert [crowd.gather_after(count) for count in (0, 1, SEVERAL, MANY)] == [0.1, 0.1, 0.5, 1.25]
+
+
+def test_more_gather_no_longer_than_the_last_batch_took_where_that_is_enough() -> None:
+    brief = QueuedWork("work", lambda _: True, lambda _: 0, gather_s=0.1, busy_s=0.5, is_brief=True)
+    assert [brief.gather_after(SEVERAL, took_s) for took_s in (0.0, 0.3, 0.9)] == [0.1, 0.3, 0.5]
+    assert brief.gather_after(1, 0.9) == 0.1, "what comes alone is not let wait"
+    plain = replace(brief, is_brief=False)
+    assert plain.gather_after(SEVERAL, 0.3) == 0.5
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_how_long_a_batch_took_is_known_when_the_next_one_is_waited_for(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rested, moments, waiting = list[float](), iter([10.0, 10.25, 20.0, 20.125]), [SEVERAL, SEVERAL]
+
+    async def rest(seconds: float) -> None:
+        rested.append(seconds)
+
+    monkeypatch.setattr("contatto.kit.work.asyncio.sleep", rest)
+    monkeypatch.setattr("contatto.kit.work.perf_counter", lambda: next(moments))
+    work = QueuedWork("work", lambda _: bool(waiting), lambda _: waiting.pop(0), busy_s=0.5, is_brief=True)
+    queued = Queued(database, work)
+    assert asyncio.run(queued.run()) == 2 * SEVERAL
+    assert rested == [0.25]
+    assert queued.gather_after(2 * SEVERAL) == 0.125
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -19,7 +19,7 @@ from contatto.kit.maintenance import run_maintenance_job
 from contatto.kit.making import Maker
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbound.store import outbound_requests
-from contatto.kit.work import run_queued
+from contatto.kit.work import Queued
 
 POLL_S: Final = 0.5
 """How often the tables are looked at when nobody pokes: retries fall due."""
@@ -61,8 +61,8 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._try("prepare", self._prepare))
                 for work in self._installation.queued_work(self._db.parallel_batches):
-                    run = partial(run_queued, self._db, work)
-                    tasks.create_task(self._repeat(work.name, run, work.gather_after, work.tables))
+                    queued = Queued(self._db, work)
+                    tasks.create_task(self._repeat(work.name, queued.run, queued.gather_after, work.tables))
                 run = partial(drain.run_all, self._db)
                 tasks.create_task(self._repeat("outbox", run, lambda _: SOON_S, drain.tables))
                 for maker in makers:

@@ -1,9 +1,11 @@
 """Background work as values: what waits in tables, and what happens by the clock; each in short batches."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from time import perf_counter
 from typing import Final, Protocol
 
 from contatto.kit.confined import Overworked
@@ -38,6 +40,8 @@ class QueuedWork:
         tables: those whose changes may bring work; commits that change no other wake it for nothing.
         has_many: whether so much waits that the next batch begins at once. Without it a batch of many says
             so; with it such a batch says that more will come, and that is waited for longer.
+        is_brief: whether it waits no longer than the last batch took. Where little comes that is soon enough,
+            and where the machine is busy batches take longer, so that more share the next one.
     """
 
     name: str
@@ -49,13 +53,20 @@ class QueuedWork:
     many: int = MANY
     tables: Tables = None
     has_many: IsDue | None = None
+    is_brief: bool = False
 
-    def gather_after(self, count: int) -> float:
-        """Seconds to wait after a commit, when the last time so many rows were worked on."""
+    def gather_after(self, count: int, took_s: float = math.inf) -> float:
+        """Seconds to wait after a commit, when the last time so many rows were worked on.
+
+        Args:
+            count: those rows.
+            took_s: seconds that the last batch of them took.
+        """
         if count < SEVERAL:
             return self.gather_s
         is_crowded = self.has_many is not None and count >= self.many
-        return max(self.gather_s, self.busy_s * _CROWDED if is_crowded else self.busy_s)
+        busy_s = self.busy_s * _CROWDED if is_crowded else self.busy_s
+        return max(self.gather_s, min(busy_s, took_s) if self.is_brief else busy_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,18 +169,37 @@ class PeriodicStudy:
         return done
 
 
+class Queued:
+    """A kind of work that waits in tables, as it is worked off here: how long its last batch took."""
+
+    def __init__(self, db: Database, work: QueuedWork) -> None:
+        self._db = db
+        self._work = work
+        self._took_s = math.inf
+
+    def gather_after(self, count: int) -> float:
+        """Seconds to wait after a commit, when the last time so many rows were worked on."""
+        return self._work.gather_after(count, self._took_s)
+
+    async def run(self) -> int:
+        """Do all that is due; say how much that was."""
+        done = count = 0
+        while await self._db.read(self._work.is_due):
+            if self._work.busy_s and count >= SEVERAL and not await self._has_many(count):
+                await asyncio.sleep(self.gather_after(count))
+            began = perf_counter()
+            count = await self._db.write(self._work.run_batch, in_background=self._work.in_background)
+            self._took_s = perf_counter() - began
+            if not count:
+                break
+            done += count
+        return done
+
+    async def _has_many(self, count: int) -> bool:
+        has_many = self._work.has_many
+        return count >= self._work.many if has_many is None else await self._db.read(has_many)
+
+
 async def run_queued(db: Database, work: QueuedWork) -> int:
-    """Do all that is due; say how much that was."""
-    done = count = 0
-    while await db.read(work.is_due):
-        if work.busy_s and count >= SEVERAL and not await _has_many(db, work, count):
-            await asyncio.sleep(work.gather_after(count))
-        count = await db.write(work.run_batch, in_background=work.in_background)
-        if not count:
-            break
-        done += count
-    return done
-
-
-async def _has_many(db: Database, work: QueuedWork, count: int) -> bool:
-    return count >= work.many if work.has_many is None else await db.read(work.has_many)
+    """Do all of a kind of work that is due; say how much that was."""
+    return await Queued(db, work).run()

@@ -16,7 +16,10 @@ _LATE: Final = timedelta(milliseconds=500)
 _GATHER_S: Final = 0.04
 _SHARED_GATHER_S: Final = 0.08
 _SHARED_MANY: Final = 300
-"""On PostgreSQL a batch has some forty ways to the server, which more deliveries share."""
+"""On PostgreSQL a batch has some forty ways to the server, which more deliveries share.
+
+They gather for as long as the last batch took, so half of the time at most is spent on small batches.
+"""
 
 
 def settling_work(parallel: int, handing: Callable[[Batch], Batch]) -> tuple[QueuedWork, ...]:
@@ -41,6 +44,7 @@ def _settling(number: int, parallel: int, handing: Callable[[Batch], Batch]) -> 
         many=_SHARED_MANY if is_shared else MANY,
         tables=WAITING.tables,
         has_many=None if is_shared else _has_many,
+        is_brief=is_shared,
     )
 
 

@@ -16,6 +16,7 @@ from contatto.channels.model import ChannelAccount, ChannelApp, Connector, Label
 from contatto.channels.registry import CONNECTORS
 from contatto.channels.rules import serves_platform
 from contatto.inbox import rules
+from contatto.inbox.actions.backlog import Backlog
 from contatto.inbox.actions.threads import conversation_id_of, message_id_of
 from contatto.inbox.auth import admit_newcomer, admit_sender, chat_visitor
 from contatto.inbox.limits import ChatLimits
@@ -82,6 +83,7 @@ async def receive_webhook(request: Request) -> Response:
     connector, apps = await _list_apps(request)
     raw = await read_body(request)
     signed = _list_signers(request, connector, apps, raw)
+    await part_of(request, Backlog).hold()
     # one body may hold several events: each is a delivery of its own, and all are kept before the answer
     rows = [
         _store_receipt(context, app.business_id, connector.platform, connector.label(piece), piece)
