@@ -1,5 +1,6 @@
 """What a lead keeps to be filtered by is what its tables say, whatever was done to it."""
 
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +20,7 @@ from contatto.leads.model.merges import Picks
 from contatto.leads.rules.filters import Agreed, LeadFilter
 from contatto.leads.store import listing
 from contatto.leads.store.facets import record_facets
-from contatto.leads.store.records import leads
+from contatto.leads.store.records import find_lead, leads
 from tests import make
 from tests.examples import examples
 
@@ -178,3 +179,27 @@ def test_the_marks_of_duplicates_are_true_whoever_comes_or_hides(
         if is_hidden:
             database.write_now(lambda tx, of=lead: records.delete_lead(tx, of, "Owner"))  # type: ignore[misc]
     stays_true(database, business_id)
+
+
+def test_a_new_lead_is_inserted_with_what_its_batch_names_it_and_its_row_is_written_once(
+    database: Database,
+) -> None:
+    business_id, said, minute = new_id(), list[str](), timedelta(minutes=1)
+    told = [
+        make.signal(business_id, person_id="p1", stated_name="Too early"),
+        make.signal(business_id, MAIL, person_id="p1"),
+        make.signal(business_id, person_id="p1", stated_name="Night Owl", at=make.NOON + minute),
+        make.signal(business_id, person_id="p1", at=make.NOON - minute),
+    ]
+
+    def tell(tx: Any) -> list[Lead | None]:
+        event.listen(tx.connection, "before_cursor_execute", lambda *told: said.append(told[2]))
+        if not tx.locks_rows:
+            driver_of(tx).set_trace_callback(said.append)
+        return records.upsert_leads(tx, told)
+
+    *_, last = database.write_now(tell)
+    assert last is not None
+    assert (last.name, last.updated_at) == ("Night Owl", make.NOON + minute)
+    assert database.read_now(lambda tx: find_lead(tx, business_id, last.id)) == last
+    assert not [each for each in said if each.startswith("UPDATE leads")]

@@ -1,7 +1,7 @@
 """The leads that a batch of signals concerns: read once, changed in memory, written once for each table."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from contatto.capture.model import Field
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
 type Points = dict[tuple[Field, str], ContactPoint]
 """The contact points of a lead by what the spellings of one detail have in common."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreshLead:
+    """A lead that a batch makes: as its first signal leaves it, as its last one does, and its facets."""
+
+    lead: Lead
+    later: Lead
+    facets: str
 
 
 class LeadBatch:
@@ -40,6 +49,7 @@ class LeadBatch:
         self.fresh: set[str] = set()
         self._tx = tx
         self._of_person: dict[str, str] = {}
+        self._rows: dict[str, Lead] = {}
         self._leads: dict[str, Lead] = {}
         self._points: dict[str, Points] = {}
         self._uncaptured: set[str] = set()
@@ -65,15 +75,17 @@ class LeadBatch:
         """The lead of a person, or the one that it was merged into."""
         return self._leads.get(self._of_person.get(person_id, ""))
 
-    def insert(self, new: list[tuple[Lead, str]]) -> None:
-        """Insert leads of persons who have none, each to be captured, with the facets that it will have.
+    def insert(self, new: list[FreshLead]) -> None:
+        """Insert leads of persons who have none, each to be captured, as the batch will leave them.
 
         One that another made first counts.
         """
-        if signals.save_leads(self._tx, new) < len(new):
-            self._read({lead.person_id for lead, _ in new})
-        for lead, _ in new:
+        if signals.save_leads(self._tx, [(each.later, each.facets) for each in new]) < len(new):
+            self._read({each.lead.person_id for each in new})
+        for each in new:
+            lead = each.lead
             if self._of_person.setdefault(lead.person_id, lead.id) == lead.id:
+                self._rows[lead.id] = each.later
                 self._leads[lead.id] = lead
                 self._points[lead.id] = {}
                 self._uncaptured.add(lead.id)
@@ -133,6 +145,11 @@ class LeadBatch:
         (self._started if "created_at" in values else self._active).add(lead.id)
         return self.put(replace(lead, **values))
 
+    def _is_stale(self, lead_id: str) -> bool:
+        """Whether a lead's row has another name or last activity than the lead by now."""
+        row, lead = self._rows.get(lead_id), self._leads[lead_id]
+        return row is None or (row.name, row.updated_at) != (lead.name, lead.updated_at)
+
     def write(self) -> None:
         """Write what the leads got."""
         tx, business_id = self._tx, self.business_id
@@ -142,5 +159,6 @@ class LeadBatch:
         signals.append_steps(tx, business_id, self._steps)
         if append_entries(tx, business_id, self._entries) < len(self._entries):
             self.fresh -= {entry.lead_id for entry in self._entries}  # one came by a form of another's
-        signals.record_activities(tx, [self._leads[lead_id] for lead_id in sorted(self._active)])
+        stale = [self._leads[lead_id] for lead_id in sorted(self._active) if self._is_stale(lead_id)]
+        signals.record_activities(tx, stale)
         signals.record_lead_starts(tx, [self._leads[lead_id] for lead_id in sorted(self._started)])

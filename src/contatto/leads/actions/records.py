@@ -12,7 +12,7 @@ from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbox import emit, emit_all
 from contatto.kit.timestamps import micros
 from contatto.leads.actions.facets import refresh_after, refresh_with_twins
-from contatto.leads.index import LeadBatch
+from contatto.leads.index import FreshLead, LeadBatch
 from contatto.leads.model.annotations import Actor
 from contatto.leads.model.events import (
     LeadCaptured,
@@ -58,7 +58,7 @@ def upsert_leads(tx: Tx, signals: Sequence[Signal]) -> list[Lead | None]:
     for business_id in dict.fromkeys(signal.business_id for signal in signals):
         mine = {place: each for place, each in enumerate(signals) if each.business_id == business_id}
         batch = LeadBatch(tx, business_id, {each.person_id for each in mine.values()})
-        _insert_leads(batch, [each for each in mine.values() if rules.makes_lead(each)])
+        _insert_leads(batch, mine.values())
         made |= {place: _upsert(tx, batch, each) for place, each in mine.items()}
         _write(tx, batch)
     return [made[place] for place in range(len(signals))]
@@ -76,7 +76,8 @@ def _upsert(tx: Tx, batch: LeadBatch, signal: Signal) -> Lead | None:
 def mark_as_lead(tx: Tx, signal: Signal) -> Lead:
     """Make a lead by a person's word (R39); where there is one already it stays as it is."""
     batch = LeadBatch(tx, signal.business_id, {signal.person_id})
-    _insert_leads(batch, [signal])
+    if batch.find(signal.person_id) is None:
+        batch.insert([_fresh_lead([signal])])
     lead = batch.find(signal.person_id) or _new_lead(signal)
     if batch.is_uncaptured(lead):
         lead = _capture_lead(tx, batch, lead, signal)
@@ -139,13 +140,21 @@ def _write(tx: Tx, batch: LeadBatch) -> None:
 
 
 def _insert_leads(batch: LeadBatch, signals: Iterable[Signal]) -> None:
-    """Insert the leads that signals make, each of the first signal of its person."""
+    """Insert the leads that signals make, each of the first signal of its person that makes one."""
     of_person: dict[str, list[Signal]] = defaultdict(list)
     for signal in signals:
-        if batch.find(signal.person_id) is None:
+        begins = signal.person_id in of_person or rules.makes_lead(signal)
+        if begins and batch.find(signal.person_id) is None:
             of_person[signal.person_id].append(signal)
     if of_person:
-        batch.insert([(_new_lead(some[0]), facets_of_new(some)) for some in of_person.values()])
+        batch.insert(list(map(_fresh_lead, of_person.values())))
+
+
+def _fresh_lead(signals: Sequence[Signal]) -> FreshLead:
+    """The lead that the first of these signals makes, and what all of them make of it."""
+    lead = _new_lead(signals[0])
+    makers = [each for each in signals[1:] if rules.makes_lead(each)]
+    return FreshLead(lead, rules.after_signals(lead, signals), facets_of_new([signals[0], *makers]))
 
 
 def _new_lead(signal: Signal) -> Lead:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 from unicodedata import decimal, normalize
@@ -13,7 +14,7 @@ from contatto.capture.rules import detect_contacts
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.i18n import LazyText
-from contatto.leads.model.leads import HistoryEntry, HistoryKind, LeadStatus, Signal
+from contatto.leads.model.leads import HistoryEntry, HistoryKind, Lead, LeadStatus, Signal
 
 MOVES: Final = {
     LeadStatus.RAW: frozenset(
@@ -102,6 +103,14 @@ def better_name(current: str, signal: Signal) -> str:
     """A name that the person stated beats the profile's; a name that is there is not lost."""
     stated = _clean(signal.stated_name or "")
     return stated or current or _clean(signal.profile_name)
+
+
+def after_signals(lead: Lead, signals: Iterable[Signal]) -> Lead:
+    """A lead with the name and the last activity that these signals, in their order, leave it with."""
+    name, updated_at = lead.name, lead.updated_at
+    for signal in signals:
+        name, updated_at = better_name(name, signal), max(signal.at, updated_at)
+    return replace(lead, name=name, updated_at=updated_at)
 
 
 def person_label(name: str, person_id: str) -> str:
