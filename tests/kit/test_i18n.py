@@ -155,6 +155,16 @@ def test_every_language_writes_digits_that_everybody_reads(lang: str) -> None:
     assert words.number(None) == words.percent(None) == words.money(None, "SGD") == "–"
 
 
+def test_rows_that_are_compared_have_the_decimals_that_were_asked_for() -> None:
+    words = translator_for("it")
+    assert [words.number(value, 4) for value in (0.49, 0.48713, -0.0, None)] == [
+        "0,4900",
+        "0,4871",
+        "0,0000",
+        "–",
+    ]
+
+
 def test_a_zero_has_no_sign_whichever_was_written_first() -> None:
     words = translator_for("it")
     assert [words.number(-0.0), words.number(0), words.percent(-0.0)] == ["0", "0", "0,00%"]

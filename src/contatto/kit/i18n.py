@@ -34,8 +34,11 @@ class Translator(Protocol):
     def written(self, values: Mapping[str, Any], /) -> dict[str, Any]:
         """What fills a text, with numbers as the language writes them."""
 
-    def number(self, value: float | None) -> str:
-        """A number with the language's separators; a dash for none."""
+    def number(self, value: float | None, places: int | None = None) -> str:
+        """A number with the language's separators; a dash for none.
+
+        With ``places`` it has so many decimals, as rows need that are compared; else up to three.
+        """
 
     def percent(self, value: float | None) -> str:
         """A share between 0 and 1 as a percentage with two decimals; a dash for none."""

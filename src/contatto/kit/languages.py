@@ -73,8 +73,8 @@ class _CataloguedWords:
             return value.in_language(self)
         return self.number(value) if type(value) in (int, float) else value
 
-    def number(self, value: float | None) -> str:
-        return NONE if value is None else _write_number(self._locale, value + 0)  # a zero has no sign
+    def number(self, value: float | None, places: int | None = None) -> str:
+        return NONE if value is None else _write_number(self._locale, value + 0, places)  # a zero has no sign
 
     def percent(self, value: float | None) -> str:
         if value is None:
@@ -95,8 +95,10 @@ _KEPT: Final = 4_096
 
 
 @lru_cache(maxsize=_KEPT)
-def _write_number(locale: Locale, value: float) -> str:
-    return str(format_decimal(value, locale=locale))
+def _write_number(locale: Locale, value: float, places: int | None) -> str:
+    whole = locale.decimal_formats[None].pattern.partition(".")[0]
+    pattern = None if places is None else f"{whole}.{'0' * places}"
+    return str(format_decimal(value, pattern, locale=locale))
 
 
 @lru_cache(maxsize=_KEPT)

@@ -65,10 +65,10 @@ _TEXTS: Final = (
     "no_fit_title", "no_fit_text",
     "again_title", "again_text",
 )  # fmt: skip
-REGIONS: Final = " ".join(
-    f"{region}+{phonenumbers.country_code_for_region(region)}"
-    for region in sorted(phonenumbers.SUPPORTED_REGIONS)
-)
+_CODES: Final = {
+    region: code for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items() for region in regions
+}
+REGIONS: Final = " ".join(f"{region}+{_CODES[region]}" for region in sorted(phonenumbers.SUPPORTED_REGIONS))
 """Every country with its calling code, such as ``SG+65``; the page's script names them in its language."""
 
 
