@@ -2,10 +2,11 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from typer.testing import CliRunner
@@ -74,38 +75,45 @@ def test_the_report_leaves_the_single_conversions_out(tmp_path: Path) -> None:
     assert in_order(out) == in_order([row for row in oracle.answer(GOOD) if row["type"] != "attribution"])
 
 
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ("{", "truncated"),
-        ("[]", "Expected `object`"),
-        ('{"type": "touched"}', "Invalid value 'touched' - at `$.type`"),
-        ('{"type": "config", "policy": "first_touch"}', "first_touch"),
-        (json.dumps(GOOD[2] | {"ts": "0"}), "Expected `int`, got `str` - at `$.ts`"),
-        (json.dumps(GOOD[2] | {"touch_id": 1.5}), "$.touch_id"),
-        (json.dumps(GOOD[2] | {"touch_id": 2**63}), "$.touch_id"),
-        (json.dumps(GOOD[2] | {"ts": 2**60}), "$.ts"),
-        (json.dumps(GOOD[2] | {"cost_micros": None}), "$.cost_micros"),
-        (json.dumps(GOOD[2] | {"kind": "look"}), "Invalid enum value 'look' - at `$.kind`"),
-        (json.dumps({"type": "touch", "touch_id": 3}), "missing required field"),
-        (json.dumps(GOOD[2] | {"touch_id": 3, "adgroup_id": "unheard"}), "adgroup_id 'unheard' has no row"),
-        (json.dumps(GOOD[3] | {"conversion_id": 3, "business_id": "x"}), "business_id 'x' has no row"),
-        (json.dumps(GOOD[1] | {"adgroup_id": "h", "business_id": "x"}), "business_id 'x' has no row"),
-        ('{"type": "business", "business_id": "x", "timezone": "Mars/Base"}', "Mars/Base"),
-        ('{"type": "window", "adgroup_id": "x", "from_ts": 0, "click_s": 1, "view_s": 1}', "'x' has no row"),
-        ('{"type": "touch", "more": ' + "[" * 100_000, "nested too deeply"),
-        (text([GOOD[0]]).strip() * 2, "malformed"),
-        ("\udcff".join(text([GOOD[2]]).split("u", 1)), "UTF-8"),
-    ],
+BAD: Final = (
+    ("{", "truncated"),
+    ("[]", "Expected `object`"),
+    ('{"type": "touched"}', "Invalid value 'touched' - at `$.type`"),
+    ('{"type": "config", "policy": "first_touch"}', "first_touch"),
+    (json.dumps(GOOD[2] | {"ts": "0"}), "Expected `int`, got `str` - at `$.ts`"),
+    (json.dumps(GOOD[2] | {"touch_id": 1.5}), "$.touch_id"),
+    (json.dumps(GOOD[2] | {"touch_id": 2**63}), "$.touch_id"),
+    (json.dumps(GOOD[2] | {"ts": 2**60}), "$.ts"),
+    (json.dumps(GOOD[2] | {"cost_micros": None}), "$.cost_micros"),
+    (json.dumps(GOOD[2] | {"kind": "look"}), "Invalid enum value 'look' - at `$.kind`"),
+    (json.dumps({"type": "touch", "touch_id": 3}), "missing required field"),
+    (json.dumps(GOOD[2] | {"touch_id": 3, "adgroup_id": "unheard"}), "adgroup_id 'unheard' has no row"),
+    (json.dumps(GOOD[3] | {"conversion_id": 3, "business_id": "x"}), "business_id 'x' has no row"),
+    (json.dumps(GOOD[1] | {"adgroup_id": "h", "business_id": "x"}), "business_id 'x' has no row"),
+    ('{"type": "business", "business_id": "x", "timezone": "Mars/Base"}', "Mars/Base"),
+    ('{"type": "window", "adgroup_id": "x", "from_ts": 0, "click_s": 1, "view_s": 1}', "'x' has no row"),
+    ('{"type": "touch", "more": ' + "[" * 100_000, "nested too deeply"),
+    (text([GOOD[0]]).strip() * 2, "malformed"),
+    ("\udcff".join(text([GOOD[2]]).split("u", 1)), "UTF-8"),
 )
-def test_a_bad_line_is_named_and_skipped_and_the_rest_counts(line: str, says: str) -> None:
-    rows = text(GOOD).splitlines()
-    given = "\n".join([*rows[:2], line, "", *rows[2:]]).encode("utf-8", "surrogateescape")
+
+
+def test_each_bad_line_is_named_and_skipped_and_the_rest_counts() -> None:
+    rows, bad = text(GOOD).splitlines(), [line.strip() for line, _ in BAD]
+    given = "\n".join([*rows[:2], *bad, "", *rows[2:]]).encode("utf-8", "surrogateescape")
     code, out, err = run("attribute", given=given)
     assert code == 1
-    assert err.startswith("line 3: ")
-    assert says in err
-    assert "1 line skipped" in err
+    told = dict(re.findall(r"^line (\d+): (.*)$", err, re.M))
+    for number, (_, says) in enumerate(BAD, start=3):
+        assert says in told.pop(str(number)), BAD[number - 3]
+    assert not told
+    assert f"{len(BAD)} lines skipped" in err
+    assert in_order(out) == in_order(oracle.answer(GOOD))
+
+
+def test_one_bad_line_is_one() -> None:
+    code, out, err = run("attribute", given="{\n" + text(GOOD))
+    assert (code, err.startswith("line 1: "), "1 line skipped" in err) == (1, True, True)
     assert in_order(out) == in_order(oracle.answer(GOOD))
 
 

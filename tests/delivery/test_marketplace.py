@@ -15,6 +15,7 @@ from contatto.delivery.predict.marketplace import Marketplace, Unusable
 from contatto.delivery.predict.saving import Damaged, Different
 from contatto.delivery.rules.budgets import UNITS, limit_units
 from tests.delivery.small_world import BEGINS, DAY, SECOND, Line, play, set_up
+from tests.examples import examples
 
 decode = msgspec.json.Decoder(AnyLine.__value__).decode
 
@@ -48,7 +49,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.sampled_from(["day", "total"]), st.sampled_from(["smooth", "fast"]), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_no_ad_group_spends_more_than_its_limit_whatever_the_lines_do(  # noqa: C901, PLR0912 — one branch a line
     steps: list[tuple[str, int, int]], mode: str, pacing: str, is_random: bool
 ) -> None:
@@ -235,7 +236,7 @@ ODD = st.one_of(
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=8), ODD, max_size=6), min_size=1, max_size=20))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_features_of_any_shape_leave_every_number_finite(bags: list[dict[str, Any]]) -> None:
     marketplace = Marketplace(1)
     ask = teller(marketplace)

@@ -26,6 +26,7 @@ from contatto.delivery.predict.records import Snapshots
 from contatto.delivery.rules.columns import F_ASKED, HEADS
 from contatto.delivery.rules.hashing import slot_of
 from contatto.delivery.rules.pairing import CODES, pair_gain
+from tests.examples import examples
 
 ADS = 6
 SEEN = 4_000
@@ -81,7 +82,7 @@ FEATURES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(told=st.lists(FEATURES, min_size=1, max_size=30))
 def test_what_is_kept_of_a_request_tells_the_same_values_as_the_request(
     told: list[dict[str, object]],
