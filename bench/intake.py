@@ -64,10 +64,13 @@ SUSTAINED_S = 120.0
 def main() -> None:
     chosen = options(SAYS, add=add_engine)
     report = Report("intake", SAYS, chosen)
-    count, paced_s = chosen.size(full=60_000, quick=2_000), chosen.size(full=30, quick=3)
-    run_on_engines(
-        report, chosen, lambda places, workers: bench_engine(report, places, workers, count, paced_s)
+    sizes = Sizes(
+        stored=chosen.size(full=60_000, quick=2_000),
+        alone=chosen.size(full=60_000, quick=8_000),
+        sustained=chosen.size(full=300_000, quick=12_000),
+        paced_s=chosen.size(full=30, quick=6),
     )
+    run_on_engines(report, chosen, lambda places, workers: bench_engine(report, places, workers, sizes))
 
 
 def run_on_engines(
@@ -89,19 +92,31 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", choices=("sqlite", "postgresql"), help="one of the two alone")
 
 
-def bench_engine(
-    report: Report, places: "Places", workers: tuple[int, ...], count: int, paced_s: int
-) -> None:
+@dataclass(frozen=True)
+class Sizes:
+    """How many messages each part takes, and how long those go on that have a pace.
+
+    Attributes:
+        sustained: no more are made; a run ends after two minutes in any case.
+    """
+
+    stored: int
+    alone: int
+    sustained: int
+    paced_s: int
+
+
+def bench_engine(report: Report, places: "Places", workers: tuple[int, ...], sizes: Sizes) -> None:
     engine = places.engine
-    bench_storing(report, engine, places, count)
+    bench_storing(report, engine, places, sizes.stored)
     if engine == "PostgreSQL":
         for number in workers:
-            bench_alone(report, places.new(), 4 * count, number)
+            bench_alone(report, places.new(), sizes.alone, number)
     for number in workers:
         name = f"{engine}, {number} workers" if number > 1 else engine
-        bench_sustained(report, name, places.new(), 6 * count, number)
+        bench_sustained(report, name, places.new(), sizes.sustained, number)
     for pace in PACES:
-        bench_waiting(report, engine, places.new(), pace, paced_s)
+        bench_waiting(report, engine, places.new(), pace, sizes.paced_s)
 
 
 class Places:

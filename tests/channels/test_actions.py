@@ -1,6 +1,8 @@
 """Connecting accounts and registering apps; secrets are sealed, and each business sees its own."""
 
 import asyncio
+import math
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -83,6 +85,38 @@ def test_apps_in_memory_are_read_again_after_a_while(
     monkeypatch.setattr("contatto.channels.index.KEEP_S", 0.0)
     (found,) = asyncio.run(index.list_named("app-1"))
     assert found.secret == "a new secret"
+
+
+def test_apps_that_many_ask_for_are_read_again_by_one_of_them(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.write_now(lambda tx: register_app(tx, APP))
+    index, read, reads = AppIndex(database), database.read, list[None]()
+
+    async def counted(work: Any) -> Any:
+        reads.append(None)
+        return await read(work)
+
+    async def ask_by_many() -> list[list[ChannelApp]]:
+        await index.list_named("app-1")
+        reads.clear()
+        index._known["app-1"] = (-math.inf, index._known["app-1"][1])
+        return await asyncio.gather(*(index.list_named("app-1") for _ in range(32)))
+
+    monkeypatch.setattr(database, "read", counted)
+    assert asyncio.run(ask_by_many()) == [[APP]] * 32
+    assert len(reads) == 1
+
+
+def test_an_app_that_is_gone_is_no_longer_known(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = AppIndex(database)
+    database.write_now(lambda tx: register_app(tx, APP))
+    assert asyncio.run(index.list_named("app-1")) == [APP]
+    database.write_now(lambda tx: tx.execute(store.channel_apps.delete()) and None)
+    with monkeypatch.context() as soon:
+        soon.setattr("contatto.channels.index.KEEP_S", 0.0)
+        assert asyncio.run(index.list_named("app-1")) == []
+    assert asyncio.run(index.list_named("app-1")) == []
 
 
 def test_strangers_cannot_fill_the_memory(database: Database) -> None:

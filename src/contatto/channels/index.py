@@ -39,8 +39,12 @@ class AppIndex:
         known = self._known.get(app_id)
         if known is not None and time.monotonic() - known[0] < KEEP_S:
             return known[1]
+        if known is not None:  # others go on with it while this one reads
+            self._known[app_id] = (time.monotonic(), known[1])
         apps = await self._db.read(lambda tx: list_apps_named(tx, app_id))
-        if apps:
+        if not apps:
+            self._known.pop(app_id, None)
+        else:
             if len(self._known) >= _MOST:
                 self._known.clear()
             self._known[app_id] = (time.monotonic(), apps)
