@@ -23,7 +23,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import events, list_events_of
-from contatto.leads.store import records as lead_store
+from contatto.leads.store.merges import list_evidence_of_sources
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import ConversionKind
 from tests import make
@@ -140,9 +140,10 @@ def test_a_message_that_comes_in_late_is_unread_however_old_it_is(
 
 def test_evidence_underlines_what_was_read_in_the_message(database: Database, shop: Shop) -> None:
     take(database, shop, received(f"🙂 {NUMBER}!"))
-    message = thread(database, shop)[0]
+    message, talk = thread(database, shop)[0], conversation(database, shop)
+    assert talk is not None
     proofs = database.read_now(
-        lambda tx: lead_store.list_evidence_of_sources(tx, shop.business_id, {message.id})
+        lambda tx: list_evidence_of_sources(tx, shop.business_id, talk.person_id, {message.id})
     )
     segments = cut_segments(message.text, proofs[message.id])
     assert [(s.text, s.match is not None) for s in segments] == [

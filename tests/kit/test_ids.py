@@ -5,7 +5,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-from contatto.kit.ids import hash_secret, named_id, new_id, new_number, new_secret
+from contatto.kit.ids import hash_secret, named_id, new_id, new_number, new_secret, timed_id
 
 NAMESPACE = "0190a5a1-7c2e-7aaa-8000-000000000001"
 
@@ -60,6 +60,18 @@ def test_a_named_id_follows_from_its_name_alone() -> None:
     assert named_id(NAMESPACE, "a") != named_id(NAMESPACE, "b")
     assert named_id(NAMESPACE, "a") != named_id(new_id(), "a")
     assert uuid.UUID(named_id(NAMESPACE, "a")).version == 5
+
+
+def test_a_timed_id_follows_from_its_moment_and_name_and_sorts_by_its_moment() -> None:
+    at = 1_700_000_000_000
+    made, other, later = (
+        timed_id(*which) for which in ((at, NAMESPACE, "a"), (at, NAMESPACE, "b"), (at + 1, NAMESPACE, "a"))
+    )
+    read = uuid.UUID(made)
+    assert (read.version, read.variant, read.int >> 80) == (8, uuid.RFC_4122, at)
+    assert made == timed_id(at, NAMESPACE, "a")
+    assert made != other
+    assert later > max(made, other)
 
 
 def test_a_secret_says_what_it_is_and_its_hash_does_not_hold_it() -> None:

@@ -1,6 +1,7 @@
 """Two leads become one and two again: every row as before, in any direction, and what was earned stays."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -92,6 +93,30 @@ def test_a_merge_that_is_undone_leaves_every_row_as_it_was(
     assert tables(database) != before
     database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
     assert tables(database) == before
+
+
+def test_evidence_of_a_message_is_found_by_its_person_wherever_their_lead_went(database: Database) -> None:
+    """What came while two leads were one stays with the kept one when they are two again."""
+    actor, one, other = two(database)
+    of, say = actor.business_id, make.signal(actor.business_id, make.contact(), person_id="p1")
+    third = database.write_now(lambda tx: make.lead(tx, of, person_id="p3"))
+
+    def share(source_id: str) -> None:
+        database.write_now(lambda tx: records.upsert_lead(tx, replace(say, source_id=source_id)))
+
+    def found() -> set[str]:
+        asked = {"m1", "m2", "m3"}
+        return set(database.read_now(lambda tx: store.list_evidence_of_sources(tx, of, "p1", asked)))
+
+    share("m1")
+    made = merge(database, actor, other, one)
+    share("m2")
+    database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
+    share("m3")
+    assert found() == {"m1", "m2", "m3"}
+    merge(database, actor, third, other)
+    assert found() == {"m1", "m2", "m3"}
+    assert database.read_now(lambda tx: store.list_evidence_of_sources(tx, of, "p9", {"m1"})) == {}
 
 
 def test_the_kept_lead_has_all_of_both_and_the_picked_fields(database: Database) -> None:

@@ -17,6 +17,7 @@ _lock = threading.Lock()
 _last_tick = 0
 _counter = itertools.count(int.from_bytes(os.urandom(3)))
 _DRAWN: Final = 4_096
+_MASK_48: Final = (1 << 48) - 1
 
 
 def new_id() -> str:
@@ -82,6 +83,17 @@ def named_id(namespace: str, name: str) -> str:
     """
     digest = hashlib.sha1(_raw_id(namespace) + name.encode(), usedforsecurity=False).digest()
     return id_text(digest, version=5)
+
+
+def timed_id(at_ms: int, namespace: str, name: str) -> str:
+    """Derive the same UUID from the same moment, namespace and name; those of a later moment sort later.
+
+    ``at_ms`` is in milliseconds since 1970. Rows with such ids lie beside each other in the index of ids,
+    where those of ``named_id`` lie anywhere in it.
+    Source: RFC 9562, section 5.8 (UUIDv8).
+    """
+    digest = hashlib.sha1(_raw_id(namespace) + name.encode(), usedforsecurity=False).digest()
+    return id_text((at_ms & _MASK_48).to_bytes(6) + digest[:10], version=8)
 
 
 @lru_cache(maxsize=4_096)

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from contatto.kit.db.hot import Seek, insert_new, insert_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
-from contatto.kit.db.types import Choice, Words, instant, metadata, tenant, text
+from contatto.kit.db.types import Choice, Words, instant, metadata, only, tenant, text
 from contatto.kit.db.within import within
 from contatto.kit.rows import row_of
 from contatto.measurement.model import (
@@ -103,8 +103,7 @@ _LATEST_FIRST: Final = (touches.c.ts.desc(), touches.c.touch_id.desc())
 _KEY: Final = (touches.c.person_id, touches.c.ts, touches.c.touch_id, touches.c.expires_ts)
 Index("ix_touches_clicked", touches.c.business_id, *_KEY, sqlite_where=IS_CLICK, postgresql_where=IS_CLICK)
 Index("ix_touches_viewed", touches.c.business_id, WEEK, *_KEY, sqlite_where=IS_VIEW, postgresql_where=IS_VIEW)
-_BY_AD: Final = ("business_id", "ad_id", "kind", "subject_id")
-_EARNED: Final[ColumnElement[bool]] = literal_column("ad_id IS NOT NULL")
+_OF_AD, _OF_ACCOUNT = (only(f"{name} IS NOT NULL") for name in ("ad_id", "ad_account_id"))
 conversions = Table(
     "conversions",
     metadata,
@@ -124,12 +123,12 @@ conversions = Table(
     Column("rt_day", String(10)),
     Column("country", String(2), nullable=False, server_default=""),
     instant("withdrawn_at", nullable=True),
-    Index("ix_conversions_of_person", "business_id", "person_id", "ts"),
-    Index("ix_conversions_of_day", "business_id", "ad_account_id", "day"),
-    Index("ix_conversions_of_rt_day", "business_id", "ad_account_id", "rt_day"),
+    Index("ix_conversions_of_person", "person_id", "ts"),
+    Index("ix_conversions_of_day", "business_id", "ad_account_id", "day", **_OF_ACCOUNT),
+    Index("ix_conversions_of_rt_day", "business_id", "ad_account_id", "rt_day", **_OF_ACCOUNT),
     Index("ix_conversions_of_ts", "business_id", "ad_account_id", "ts"),
-    Index("ix_conversions_of_subject", "business_id", "subject_id"),
-    Index("ix_conversions_of_ad", *_BY_AD, sqlite_where=_EARNED, postgresql_where=_EARNED),
+    Index("ix_conversions_of_subject", "subject_id"),
+    Index("ix_conversions_of_ad", "business_id", "ad_id", "kind", "subject_id", **_OF_AD),
 )
 
 dropped_views = Table(

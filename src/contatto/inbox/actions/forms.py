@@ -53,8 +53,8 @@ def find_known(tx: Tx, account: ChannelAccount, visitor: str, version: FormVersi
     if not any(each.prefill for each in version.content.questions):
         return Known(is_back)
     conversation_id = conversation_id_of(account, visitor)
-    lead = leads.find_lead_of_conversation(tx, business_id, conversation_id)
-    if lead is None or lead.hidden_at is not None or lead.person_id != person_id:
+    lead = leads.find_lead_of_conversation(tx, business_id, person_id, conversation_id)
+    if lead is None or lead.hidden_at is not None:
         return Known(is_back)
     points = {each.id: each for each in leads.list_contact_points(tx, business_id, {lead.id})[lead.id]}
     said: dict[str, str] = {}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contatto.inbox.model import InlineNotice, NoticePosted
 from contatto.inbox.store import conversations, notices
 from contatto.kit.db.tx import Tx
-from contatto.kit.ids import named_id
+from contatto.kit.ids import timed_id
 from contatto.kit.outbox import emit_all
 from contatto.kit.timestamps import micros
 from contatto.leads.model.events import LeadCaptured, LeadRemoved, LeadUpdated
@@ -26,8 +26,9 @@ def post_notices(tx: Tx, events: Sequence[LeadCaptured | LeadUpdated]) -> None:
 
 
 def _notice_of(event: LeadCaptured | LeadUpdated) -> InlineNotice:
-    """The notice of an event; the same event has the same one."""
-    notice_id = named_id(event.lead_id, f"{micros(event.at)}:{','.join(event.fields)}")
+    """The notice of an event; the same event has the same one. Those of one time lie beside each other."""
+    at = micros(event.at)
+    notice_id = timed_id(at // 1000, event.lead_id, f"{at}:{','.join(event.fields)}")
     return InlineNotice(
         notice_id, event.business_id, event.conversation_id, event.lead_id, event.fields, event.at
     )

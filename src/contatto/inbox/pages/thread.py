@@ -37,6 +37,7 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import from_micros, micros
 from contatto.leads.model.leads import Evidence
 from contatto.leads.store import records as lead_store
+from contatto.leads.store.merges import list_evidence_of_sources
 from contatto.measurement import store as measurement_store
 
 THREAD_PAGE: Final = 100
@@ -96,7 +97,8 @@ def _page_href(conversation: Conversation, start: datetime) -> str:
 
 def _message_entries(tx: Tx, conversation: Conversation, said: list[Message]) -> list[MessageEntry]:
     ids = {message.id for message in said}
-    evidence = lead_store.list_evidence_of_sources(tx, conversation.business_id, ids)
+    business_id, person_id = conversation.business_id, conversation.person_id
+    evidence = list_evidence_of_sources(tx, business_id, person_id, ids)
     progress = sends.list_sends(tx, conversation.business_id, ids)
     fields = _fields_of(tx, conversation)
     kept = photos.list_photos(tx, conversation.business_id, {each.photo for each in said if each.photo})

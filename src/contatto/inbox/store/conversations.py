@@ -33,16 +33,10 @@ from contatto.inbox.store.messages import messages
 from contatto.inbox.store.persons import persons
 from contatto.kit.db.hot import Seek, insert_new, update_rows
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, Instant, instant, key, metadata, tenant
+from contatto.kit.db.types import Choice, Instant, instant, key, metadata, only, tenant
 from contatto.kit.db.within import within
 from contatto.kit.rows import row_of
 from contatto.leads.rules.records import folded
-
-
-def _only(which: str) -> dict[str, Any]:
-    """An index of some rows, which stays small."""
-    return {"sqlite_where": literal_column(which), "postgresql_where": literal_column(which)}
-
 
 conversations = Table(
     "conversations",
@@ -69,16 +63,16 @@ conversations = Table(
         "ix_conversations_desk",
         *("business_id", "state", "last_message_at", "assignee_id", "waiting_since", "lead_id"),
     ),
-    Index("ix_conversations_business_id_person_id", "business_id", "person_id"),
+    Index("ix_conversations_person_id", "person_id"),
     Index(
         "ix_conversations_unread",
         *("business_id", "lead_id", "state", "last_message_at", "unread"),
-        **_only("unread > 0"),
+        **only("unread > 0"),
     ),
     Index(
         "ix_conversations_waiting",
         *("business_id", "waiting_since", "lead_id"),
-        **_only("waiting_since IS NOT NULL AND lead_id IS NOT NULL"),
+        **only("waiting_since IS NOT NULL AND lead_id IS NOT NULL"),
     ),
 )
 

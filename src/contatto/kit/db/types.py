@@ -6,7 +6,17 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Dialect, Integer, LargeBinary, MetaData, String, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    literal_column,
+)
 from sqlalchemy.types import TypeDecorator
 
 from contatto.kit.timestamps import from_micros, micros
@@ -84,6 +94,11 @@ class Words(TypeDecorator[tuple[str, ...]]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...] | None:
         return None if value is None else tuple(json.loads(value))
+
+
+def only(which: str) -> dict[str, Any]:
+    """Makes an index one of some rows alone, on either engine; what asks for them says so in these words."""
+    return {"sqlite_where": literal_column(which), "postgresql_where": literal_column(which)}
 
 
 def key() -> Column[str]:

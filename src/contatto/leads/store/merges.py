@@ -10,11 +10,12 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import instant, key, metadata, sealed, tenant, text
 from contatto.kit.rows import row_of
 from contatto.kit.timestamps import from_micros
+from contatto.leads.model.leads import Evidence
 from contatto.leads.model.merges import Face, Journal, Merge
 from contatto.leads.rules.records import name_key
 from contatto.leads.store.annotations import lead_labels, lead_notes, lead_tasks
 from contatto.leads.store.entries import lead_entries
-from contatto.leads.store.records import contact_points, evidence, lead_history, leads
+from contatto.leads.store.records import contact_points, evidence, lead_history, leads, open_evidence
 
 lead_merges = Table(
     "lead_merges",
@@ -80,6 +81,32 @@ def list_row_ids(tx: Tx, business_id: str, lead_id: str) -> dict[str, list[str]]
         ]
         for name, table in MOVING.items()
     }
+
+
+def list_evidence_of_sources(
+    tx: Tx, business_id: str, person_id: str, source_ids: set[str]
+) -> dict[str, list[Evidence]]:
+    """Evidence by the message of a person that it was read in, in reading order.
+
+    It hangs on the lead of the person, or on one that this went into, though they may be two again.
+    """
+    person = select(leads.c.id).where(leads.c.business_id == business_id, leads.c.person_id == person_id)
+    ids, asked = set[str](), set(tx.execute(person).scalars())
+    while asked:
+        ids |= asked
+        kept = select(lead_merges.c.kept_id).where(
+            lead_merges.c.business_id == business_id, lead_merges.c.merged_id.in_(asked)
+        )
+        asked = set(tx.execute(kept).scalars()) - ids
+    mine = select(evidence).where(
+        evidence.c.business_id == business_id,
+        evidence.c.lead_id.in_(ids),
+        evidence.c.source_id.in_(source_ids),
+    )
+    found: dict[str, list[Evidence]] = {}
+    for row in tx.execute(mine.order_by(evidence.c.source_id, evidence.c.start)).mappings():
+        found.setdefault(row["source_id"], []).append(open_evidence(tx, row))
+    return found
 
 
 def list_equal_points(tx: Tx, business_id: str, kept_id: str, merged_id: str) -> dict[str, str]:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from contatto.capture.model import Field
 from contatto.kit.db.hot import Query
 from contatto.kit.db.tx import Tx
-from contatto.kit.db.types import Choice, instant, key, metadata, sealed, tenant, text
+from contatto.kit.db.types import Choice, instant, key, metadata, only, sealed, tenant, text
 from contatto.kit.db.within import within
 from contatto.kit.looks import note_seen
 from contatto.kit.rows import row_of
@@ -87,14 +87,7 @@ leads = Table(
     _of_listed("ix_leads_by_owner", "owner_id"),
     _of_listed("ix_leads_by_facets", "facets", "status", "owner_id"),
     _of_listed("ix_leads_listed", "id"),
-    Index(
-        "ix_leads_merged",
-        "business_id",
-        "merged_into",
-        sqlite_where=literal_column("merged_into IS NOT NULL"),
-        postgresql_where=literal_column("merged_into IS NOT NULL"),
-    ),
-    Index("ix_leads_business_id_conversation_id", "business_id", "conversation_id"),
+    Index("ix_leads_merged", "business_id", "merged_into", **only("merged_into IS NOT NULL")),
 )
 
 contact_points = Table(
@@ -112,8 +105,7 @@ contact_points = Table(
     instant("main_at", nullable=True),
     instant("wrong_at", nullable=True),
     UniqueConstraint("business_id", "lead_id", "field", "value_index"),
-    Index("ix_contact_points_of_country", "business_id", "country", "lead_id"),
-    Index("ix_contact_points_of_field", "business_id", "field", "lead_id"),
+    Index("ix_contact_points_of_country", "business_id", "country", **only("country IS NOT NULL")),
     Index("ix_contact_points_of_value", "business_id", "value_index", "lead_id"),
 )
 
@@ -133,7 +125,6 @@ evidence = Table(
     Column("confidence", Float, nullable=False),
     instant("at"),
     UniqueConstraint("business_id", "contact_point_id", "source_id", "start"),
-    Index("ix_evidence_business_id_source_id", "business_id", "source_id"),
     Index("ix_evidence_business_id_lead_id", "business_id", "lead_id"),
 )
 
@@ -197,9 +188,10 @@ def find_lead_of_person(tx: Tx, business_id: str, person_id: str) -> Lead | None
     return tx.find(Lead, mine.with_for_update() if tx.locks_rows else mine)
 
 
-def find_lead_of_conversation(tx: Tx, business_id: str, conversation_id: str) -> Lead | None:
-    mine = leads.c.business_id == business_id
-    return tx.find(Lead, select(leads).where(mine, leads.c.conversation_id == conversation_id))
+def find_lead_of_conversation(tx: Tx, business_id: str, person_id: str, conversation_id: str) -> Lead | None:
+    """The lead of a person, if it began in this conversation of theirs."""
+    mine = select(leads).where(leads.c.business_id == business_id, leads.c.person_id == person_id)
+    return tx.find(Lead, mine.where(leads.c.conversation_id == conversation_id))
 
 
 def list_leads_by_id(tx: Tx, business_id: str, lead_ids: set[str]) -> dict[str, Lead]:
@@ -346,19 +338,10 @@ def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Eviden
     mine = select(evidence).where(evidence.c.business_id == business_id, evidence.c.lead_id == lead_id)
     rows = tx.execute(mine.order_by(evidence.c.at, evidence.c.start)).mappings().all()
     note_seen("lead_id", [lead_id] if rows else [])
-    return [_opened(tx, row) for row in rows]
+    return [open_evidence(tx, row) for row in rows]
 
 
-def list_evidence_of_sources(tx: Tx, business_id: str, source_ids: set[str]) -> dict[str, list[Evidence]]:
-    """Evidence by the message that it was read in, in reading order."""
-    mine = select(evidence).where(evidence.c.business_id == business_id, evidence.c.source_id.in_(source_ids))
-    found: dict[str, list[Evidence]] = {}
-    for row in tx.execute(mine.order_by(evidence.c.source_id, evidence.c.start)).mappings():
-        found.setdefault(row["source_id"], []).append(_opened(tx, row))
-    return found
-
-
-def _opened(tx: Tx, row: Mapping[Any, Any]) -> Evidence:
+def open_evidence(tx: Tx, row: Mapping[Any, Any]) -> Evidence:
     values = {name: row[name] for name in Evidence.__dataclass_fields__}
     return Evidence(**values | {"raw": tx.vault.open(row["raw"], row["business_id"])})
 

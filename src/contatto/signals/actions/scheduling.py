@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from contatto.ad_platforms.model import OutsideAccount
 from contatto.ad_platforms.store.accounts import find_outside_account
 from contatto.inbox.model import AdTapped, ConversationMarkedSpam
+from contatto.inbox.store.conversations import find_conversation
 from contatto.kit.batches import in_time
 from contatto.kit.db.tx import Tx
 from contatto.kit.ids import named_id
@@ -52,7 +53,8 @@ def signal_spam(tx: Tx, event: ConversationMarkedSpam) -> None:
 
 def _of_conversation(tx: Tx, business_id: str, conversation_id: str, *, is_spam: bool) -> None:
     wanted = settings_store.list_signal_settings(tx, business_id)
-    lead = find_lead_of_conversation(tx, business_id, conversation_id) if wanted else None
+    chat = find_conversation(tx, business_id, conversation_id) if wanted else None
+    lead = find_lead_of_conversation(tx, business_id, chat.person_id, chat.id) if chat else None
     if lead is not None:
         _schedule(tx, lead, wanted, {Step.SPAM: tx.now} if is_spam else _reached(tx, lead))
 
