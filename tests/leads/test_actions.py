@@ -279,7 +279,7 @@ def test_another_business_can_neither_see_nor_change_a_lead(database: Database, 
         return [
             store.find_lead(tx, "other", lead.id),
             store.find_lead_of_person(tx, "other", lead.person_id),
-            store.find_lead_of_conversation(tx, "other", lead.conversation_id),
+            store.find_lead_of_conversation(tx, "other", lead.person_id, lead.conversation_id),
             store.list_leads_by_id(tx, "other", {lead.id}),
             listing.list_leads(tx, "other", LeadFilter(text="+6591234567")),
             listing.count_leads(tx, "other", LeadFilter()),

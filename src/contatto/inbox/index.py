@@ -23,11 +23,25 @@ class Overtaken(Exception):
     """Another transaction stored something first that was not there when the batch looked."""
 
 
+@dataclass(frozen=True, slots=True)
+class ThreadIds:
+    """The ids of our own that follow from those of an event; ``address`` where that is a contact detail."""
+
+    person: str
+    external_person: str
+    conversation: str
+    external_conversation: str
+    address: str = ""
+
+
 class Threads:
     """Persons, conversations and messages: read once, and what comes of them is written for all together.
 
     What it has read, it knows without asking again; the rest it reads when it is asked. Until ``write``
     nothing else may look for what it keeps.
+
+    Attributes:
+        ids: those that follow from the account and from what the platform calls the person and the thread.
     """
 
     def __init__(self, tx: Tx) -> None:
@@ -35,6 +49,7 @@ class Threads:
         self._conversations: dict[str, Conversation | None] = {}
         self._persons: dict[str, Person | None] = {}
         self._messages: dict[str, bool] = {}
+        self.ids: dict[tuple[str, str, str], ThreadIds] = {}
         self._start_over()
 
     def _start_over(self) -> None:

@@ -53,15 +53,13 @@ def _hand_out(tx: Tx, after: After, held: list[_Happened], is_interested: IsInte
     """Tell the handlers of many, and write the events; what these led to is held instead."""
     happened, together = list(held), dict[Together, list[Any]]()
     held.clear()
+    kinds = dict.fromkeys((type(event), row["business_id"]) for event, row in happened)
+    of_many = {kind: _list_of_many(after, kind, is_interested) for kind in kinds}
     for event, row in happened:
-        wanted = [
-            each for each in after.get(type(event), {}).values() if is_interested(each, row["business_id"])
-        ]
-        of_many = [each for each in wanted if isinstance(each, Together)]
-        row["fanned_out"] = type(event) in after and len(of_many) == len(wanted)
-        if row["fanned_out"]:
-            for handler in of_many:
-                together.setdefault(handler, []).append(event)
+        handlers = of_many[type(event), row["business_id"]]
+        row["fanned_out"] = handlers is not None
+        for handler in handlers or ():
+            together.setdefault(handler, []).append(event)
     try:
         with _hardly_waiting(tx, together), savepoint(tx):
             for handler, some in together.items():
@@ -72,6 +70,16 @@ def _hand_out(tx: Tx, after: After, held: list[_Happened], is_interested: IsInte
         for _, row in happened:
             row["fanned_out"] = False
     _write(tx, happened)
+
+
+def _list_of_many(
+    after: After, of: tuple[type[Any], str], is_interested: IsInterested
+) -> list[Together] | None:
+    """The handlers of a kind of events of a business; None if one of them takes each event alone."""
+    kind, business_id = of
+    wanted = [each for each in after.get(kind, {}).values() if is_interested(each, business_id)]
+    of_many = [each for each in wanted if isinstance(each, Together)]
+    return of_many if kind in after and len(of_many) == len(wanted) else None
 
 
 @contextmanager

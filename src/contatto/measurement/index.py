@@ -22,6 +22,7 @@ from contatto.measurement import store
 from contatto.measurement.engines.changed_days import append_changed_day
 from contatto.measurement.engines.viewers import append_links, viewer_links
 from contatto.measurement.model import (
+    Attribution,
     ChangedDay,
     Conversion,
     CountedEvent,
@@ -109,6 +110,22 @@ def _asked(business_id: str, line: Sequence[Conversion]) -> dict[str, object]:
     weeks = {each.ts // WEEK_US for each in line}
     persons = sorted({each.person_id for each in line})
     return {"of": business_id, "persons": persons, "weeks": sorted(weeks | {week - 1 for week in weeks})}
+
+
+_CREDITED: Final = Seek(
+    Attribution,
+    select(conversions).where(
+        conversions.c.business_id == bindparam("of"),
+        within(conversions.c.subject_id, "subjects"),
+        conversions.c.touch_id.is_not(None),
+    ),
+)
+
+
+def list_credited(tx: Tx, business_id: str, subject_ids: Collection[str]) -> dict[str, Attribution]:
+    """Those attributions that a touch won, by the id of their lead or conversation: most have none."""
+    found = _CREDITED.list(tx, {"of": business_id, "subjects": subject_ids})
+    return {each.subject_id: each for each in found}
 
 
 class GatheredTouches:

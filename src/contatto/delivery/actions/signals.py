@@ -15,8 +15,8 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.timestamps import micros
 from contatto.leads.model.events import LeadCaptured, LeadStatusChanged
 from contatto.leads.model.leads import LeadStatus, Origin
+from contatto.measurement.index import list_credited
 from contatto.measurement.model import ConversionKind
-from contatto.measurement.store import list_attributions
 
 _SOURCES: Final = {Origin.CHAT: "chat", Origin.FORM: "form", Origin.MANUAL: "marked"}
 _QUALITY: Final = {
@@ -63,7 +63,7 @@ def _append(tx: Tx, of: ConversionKind, kind: EntryKind, some: Sequence[_Said]) 
     """Append those that an impression of ours earned, in their order."""
     for business_id in dict.fromkeys(each.business_id for each in some):
         mine = [each for each in some if each.business_id == business_id]
-        found = list_attributions(tx, business_id, {each.subject_id for each in mine})
+        found = list_credited(tx, business_id, {each.subject_id for each in mine})
         earned = {
             subject_id: credit.touch_id
             for subject_id, credit in found.items()

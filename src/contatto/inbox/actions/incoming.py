@@ -174,7 +174,7 @@ def _read_ahead(tx: Tx, batch: Batch, told: list[tuple[Receipt, Incoming]]) -> N
     businesses, talks, people, said = set[str](), set[str](), set[str](), set[str]()
     for receipt, incoming in told:
         if isinstance(incoming, Chatted | Referred | WasRead) and (switch := batch.find_account(receipt)):
-            ids = ids_of(tx, switch.account, incoming)
+            ids = ids_of(tx, switch.account, incoming, batch.threads)
             businesses.add(receipt.business_id)
             talks.add(ids.conversation)
             people.add(ids.person)

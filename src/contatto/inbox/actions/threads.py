@@ -1,11 +1,9 @@
 """Opening the thread of a person, and the ids that follow from the platform's own."""
 
-from dataclasses import dataclass
-
 from contatto.channels.model import ChannelAccount, Chatted, Progressed, Referred, WasRead
 from contatto.channels.registry import CONNECTORS
 from contatto.inbox import rules
-from contatto.inbox.index import Threads
+from contatto.inbox.index import ThreadIds, Threads
 from contatto.inbox.model import Conversation, Person, ThreadState
 from contatto.inbox.store import conversations
 from contatto.inbox.store.persons import is_blocked as is_person_blocked
@@ -18,20 +16,15 @@ from contatto.kit.vault import Vault
 type Event = Chatted | Referred | WasRead | Progressed
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadIds:
-    """The ids of our own that follow from those of an event; ``address`` where that is a contact detail."""
-
-    person: str
-    external_person: str
-    conversation: str
-    external_conversation: str
-    address: str = ""
+def ids_of(tx: Tx, account: ChannelAccount, incoming: Event, threads: Threads) -> ThreadIds:
+    """The ids of the person and of the thread of an event, found out once for all that is read together."""
+    asked = (account.id, incoming.person_id, incoming.conversation_id)
+    if asked not in threads.ids:
+        threads.ids[asked] = _ids_of(tx, account, *asked[1:])
+    return threads.ids[asked]
 
 
-def ids_of(tx: Tx, account: ChannelAccount, incoming: Event) -> ThreadIds:
-    """The ids of the person and of the thread of an event."""
-    person, thread = incoming.person_id, incoming.conversation_id
+def _ids_of(tx: Tx, account: ChannelAccount, person: str, thread: str) -> ThreadIds:
     kept_person = kept_id(tx, account, person)
     kept_thread = kept_person if thread == person else kept_id(tx, account, thread)
     return ThreadIds(
@@ -55,7 +48,7 @@ def open_conversation(
         opened = open_conversation(tx, account, incoming, threads)
         threads.write()
         return opened
-    ids = ids_of(tx, account, incoming)
+    ids = ids_of(tx, account, incoming, threads)
     person = Person(
         id=ids.person,
         business_id=account.business_id,

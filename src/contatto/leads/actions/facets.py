@@ -22,11 +22,12 @@ def refresh_with_twins(
 def refresh_after(tx: Tx, business_id: str, twins: Set[str], touched: Set[str], fresh: Set[str]) -> None:
     """The same for a batch: leads that got contact values, and those that got something else.
 
-    ``fresh`` were inserted with their facets; of these only who shares a value with another needs more.
+    ``fresh`` were inserted with their facets; of these only who shares a value with another needs its mark.
     Nothing went, so of others who share a value those alone change that have no mark of it yet.
     """
     if twins:
         shared = store.list_shared(tx, business_id, twins)
-        store.record_facets(tx, business_id, (twins - fresh) | shared.sharing | shared.unmarked)
+        store.record_twins(tx, business_id, shared.twins & fresh)
+        store.record_facets(tx, business_id, (twins - fresh) | shared.unsure | shared.unmarked)
     if others := touched - twins - fresh:
         refresh_facets(tx, business_id, others)

@@ -13,7 +13,7 @@ from contatto.leads.model.leads import Signal
 from contatto.leads.rules.records import phone_country
 
 _ID_SIGNS: Final = 8
-_LONGEST: Final = 2_000
+LONGEST: Final = 2_000
 """PostgreSQL's indexes take no more than some 2,700 bytes in a row."""
 
 
@@ -41,11 +41,15 @@ def facet_word(facet: Facet, value: str) -> str:
     return f"{facet.value}:{value[-_ID_SIGNS:] if facet in (Facet.LABEL, Facet.FORM) else value}"
 
 
+TWIN_WORD: Final = facet_word(Facet.SIGN, TWIN)
+"""The mark of who shares a contact value: of all words it is the last in order."""
+
+
 def join_words(words: Iterable[str]) -> str:
     """The words as a lead keeps them: sorted, each between two spaces; of too many the last are left out."""
     text = " ".join(sorted(set(words)))
-    if len(text) > _LONGEST:
-        text = text[:_LONGEST].rpartition(" ")[0]
+    if len(text) > LONGEST:
+        text = text[:LONGEST].rpartition(" ")[0]
     return f" {text} "
 
 

@@ -29,9 +29,10 @@ from contatto.leads.rules.facets import (
     CONSENT,
     EMAIL,
     LABELLED,
+    LONGEST,
     PHONE,
     PHONES,
-    TWIN,
+    TWIN_WORD,
     Facet,
     facet_word,
     join_words,
@@ -97,10 +98,10 @@ _ENDS: Final = Query(
     )
     .group_by(contact_points.c.value_index)
 )
-_IS_MARKED: Final = leads.c.facets.contains(literal_column(f"' {facet_word(Facet.SIGN, TWIN)} '"))
-_MARKED: Final = Query(
-    select(leads.c.id).where(
-        leads.c.business_id == _OF, within(leads.c.id, "ids"), leads.c.hidden_at.is_(None), _IS_MARKED
+_IS_MARKED: Final = leads.c.facets.contains(literal_column(f"' {TWIN_WORD} '"))
+_SHOWN: Final = Query(
+    select(leads.c.id, leads.c.facets).where(
+        leads.c.business_id == _OF, within(leads.c.id, "ids"), leads.c.hidden_at.is_(None)
     )
 )
 _UNMARKED: Final = Query(
@@ -130,7 +131,7 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
         for lead_id, facet, value in _PAIRS.rows(tx, values):
             words[lead_id].add(facet_word(Facet(facet), value))
         for lead_id in _list_twins(tx, values):
-            words[lead_id].add(facet_word(Facet.SIGN, TWIN))
+            words[lead_id].add(TWIN_WORD)
         texts = {lead_id: join_words(found) for lead_id, found in words.items()}
         rows = [
             {"of": business_id, "of_lead": lead_id, "now": text}
@@ -155,21 +156,36 @@ def list_sharing_leads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> s
     return {lead_id for lead_id, _ in _list_having(tx, _HAVING, business_id, points)} - set(lead_ids)
 
 
+_MARK: Final = (
+    update(leads)
+    .where(leads.c.business_id == bindparam("of"), leads.c.id == bindparam("of_lead"), ~_IS_MARKED)
+    .where(func.length(leads.c.facets) < literal_column(str(LONGEST - len(TWIN_WORD))))
+    .values(facets=leads.c.facets + literal_column(f"'{TWIN_WORD} '"))
+)
+
+
+def record_twins(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
+    """Mark leads as such that share a contact value, whose facets are true but for that."""
+    update_rows(tx, _MARK, [{"of": business_id, "of_lead": lead_id} for lead_id in sorted(lead_ids)])
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What leads that got contact values have in common with others.
 
     Attributes:
-        sharing: those of the leads with a value that somebody else has, hidden or not.
+        twins: those of the leads that share a value with one in the lists.
+        unsure: those who share values, as far as was looked, with hidden ones only.
         unmarked: others with such a value that have no mark of a duplicate yet.
     """
 
-    sharing: set[str]
+    twins: set[str]
+    unsure: set[str]
     unmarked: set[str]
 
 
 def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Shared:
-    """What leads that got contact values have in common with others, however many these are.
+    """What leads in the lists that got contact values have in common with others, however many these are.
 
     Where two leads in the lists share a value, all who have it are marked. So of the others the first and the
     last are looked at; only if one of them is hidden or unmarked, all are.
@@ -179,12 +195,15 @@ def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Shared:
     for lead_id, value in points:
         having[value].add(lead_id)
     ends = _list_ends(tx, business_id, having, lead_ids)
-    sharing = {lead_id for lead_id, value in points if value in ends or len(having[value]) > 1}
     looked_at = {"of": business_id, "ids": sorted(set().union(*ends.values()))}
-    marked = {lead_id for (lead_id,) in _MARKED.rows(tx, looked_at)} if ends else set[str]()
+    shown = dict(map(tuple, _SHOWN.rows(tx, looked_at))) if ends else dict[str, str]()
+    marked = {lead_id for lead_id, text in shown.items() if f" {TWIN_WORD} " in text}
     values = [value for value, both in ends.items() if not both <= marked]
     asked = {"of": business_id, "values": values, "but": list(lead_ids)}
-    return Shared(sharing, {lead_id for (lead_id,) in _UNMARKED.rows(tx, asked)} if values else set())
+    unmarked = {lead_id for (lead_id,) in _UNMARKED.rows(tx, asked)} if values else set[str]()
+    sure = {value for value, some in having.items() if len(some) > 1 or ends.get(value, set()) & shown.keys()}
+    twins = {lead_id for lead_id, value in points if value in sure}
+    return Shared(twins, {lead_id for lead_id, value in points if value in ends} - twins, unmarked)
 
 
 def _list_ends(

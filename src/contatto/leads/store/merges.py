@@ -15,7 +15,7 @@ from contatto.leads.model.merges import Face, Journal, Merge
 from contatto.leads.rules.records import name_key
 from contatto.leads.store.annotations import lead_labels, lead_notes, lead_tasks
 from contatto.leads.store.entries import lead_entries
-from contatto.leads.store.records import contact_points, evidence, lead_history, leads, open_evidence
+from contatto.leads.store.records import contact_points, evidence, lead_history, leads, load_evidence
 
 lead_merges = Table(
     "lead_merges",
@@ -105,7 +105,7 @@ def list_evidence_of_sources(
     )
     found: dict[str, list[Evidence]] = {}
     for row in tx.execute(mine.order_by(evidence.c.source_id, evidence.c.start)).mappings():
-        found.setdefault(row["source_id"], []).append(open_evidence(tx, row))
+        found.setdefault(row["source_id"], []).append(load_evidence(tx, row))
     return found
 
 

@@ -338,10 +338,10 @@ def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Eviden
     mine = select(evidence).where(evidence.c.business_id == business_id, evidence.c.lead_id == lead_id)
     rows = tx.execute(mine.order_by(evidence.c.at, evidence.c.start)).mappings().all()
     note_seen("lead_id", [lead_id] if rows else [])
-    return [open_evidence(tx, row) for row in rows]
+    return [load_evidence(tx, row) for row in rows]
 
 
-def open_evidence(tx: Tx, row: Mapping[Any, Any]) -> Evidence:
+def load_evidence(tx: Tx, row: Mapping[Any, Any]) -> Evidence:
     values = {name: row[name] for name in Evidence.__dataclass_fields__}
     return Evidence(**values | {"raw": tx.vault.open(row["raw"], row["business_id"])})
 
