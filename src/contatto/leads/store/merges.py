@@ -105,7 +105,7 @@ def list_evidence_of_sources(
     )
     found: dict[str, list[Evidence]] = {}
     for row in tx.execute(mine.order_by(evidence.c.source_id, evidence.c.start)).mappings():
-        found.setdefault(row["source_id"], []).append(load_evidence(tx, row))
+        found.setdefault(row["source_id"], []).append(load_evidence(tx, business_id, row))
     return found
 
 

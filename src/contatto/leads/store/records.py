@@ -338,12 +338,13 @@ def list_evidence_of_lead(tx: Tx, business_id: str, lead_id: str) -> list[Eviden
     mine = select(evidence).where(evidence.c.business_id == business_id, evidence.c.lead_id == lead_id)
     rows = tx.execute(mine.order_by(evidence.c.at, evidence.c.start)).mappings().all()
     note_seen("lead_id", [lead_id] if rows else [])
-    return [load_evidence(tx, row) for row in rows]
+    return [load_evidence(tx, business_id, row) for row in rows]
 
 
-def load_evidence(tx: Tx, row: Mapping[Any, Any]) -> Evidence:
+def load_evidence(tx: Tx, business_id: str, row: Mapping[Any, Any]) -> Evidence:
+    """Evidence of a business, as its row has it, with its text opened."""
     values = {name: row[name] for name in Evidence.__dataclass_fields__}
-    return Evidence(**values | {"raw": tx.vault.open(row["raw"], row["business_id"])})
+    return Evidence(**values | {"raw": tx.vault.open(row["raw"], business_id)})
 
 
 def append_history(tx: Tx, business_id: str, step: HistoryEntry) -> None:
