@@ -1,5 +1,7 @@
 """Indexes that no query needs go, and those of ids are without the business, which the row has."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -27,5 +29,5 @@ def _put(table: str, which: str, columns: list[str], only: str = "") -> None:
     """Make an index anew that was there; with ``only`` it holds the rows alone for which that is true."""
     name = f"ix_{table}_{which}"
     op.drop_index(name, table)
-    where = dict.fromkeys(("sqlite_where", "postgresql_where"), sa.text(only)) if only else {}
+    where: dict[str, Any] = dict.fromkeys(("sqlite_where", "postgresql_where"), sa.text(only)) if only else {}
     op.create_index(name, table, columns, **where)
