@@ -1,6 +1,7 @@
 """What the garbage collector need not look at: what a process has loaded stays until it ends."""
 
 import gc
+from threading import Event
 from typing import Final
 
 _YOUNG: Final = 20_000
@@ -9,6 +10,8 @@ _YOUNG: Final = 20_000
 A batch of messages makes some thousands that are gone when it ends; with Python's own 2,000 they were gone
 through again and again meanwhile.
 """
+_is_told: Final = Event()
+"""Whether this process keeps what it loads. The collector would count all that it keeps to tell it."""
 
 
 def keep_loaded() -> None:
@@ -16,6 +19,7 @@ def keep_loaded() -> None:
 
     Else it goes through all of it now and then, for a fifth of a second, while others wait.
     """
+    _is_told.set()
     gc.collect()
     gc.freeze()
     _, *older = gc.get_threshold()
@@ -24,6 +28,6 @@ def keep_loaded() -> None:
 
 def keep_more() -> None:
     """The same for what was loaded since; in a process that was not told before, nothing."""
-    if gc.get_freeze_count():
+    if _is_told.is_set():
         gc.collect()
         gc.freeze()
