@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from contatto.delivery.predict import boldness, classes, learned, pacing, pairs, stepping, teaching, waiting
+from contatto.delivery.predict import (
+    boldness,
+    classes,
+    groups,
+    learned,
+    pacing,
+    pairs,
+    stepping,
+    teaching,
+    waiting,
+)
 from contatto.delivery.rules import columns
 
 _NOTHING = 1e-9
@@ -86,6 +96,7 @@ PARTS: dict[str, Part] = {
     "pairs of fields": _attribute(pairs, "LEAST_GAIN", float("inf")),
     "request x ad": _family(columns.F_ASKED_AD),
     "request x ad feature": _family(columns.F_ASKED_FEATURE),
+    "advertiser of several ads": _attribute(groups, "SEVERAL", float("inf")),
     "features of the ad": _family(columns.F_AD_FEATURE),
     "between viewer and ad": _family(columns.F_BETWEEN),
     "hour of the day": _family(columns.F_TIMED),

@@ -97,6 +97,8 @@ class Group:
         return amount
 
 
+SEVERAL: Final = 2
+"""From so many ads on, their advertiser is a feature of each of them."""
 MOST_SETS: Final = 32
 """So many sets of numbers are remembered with their rows."""
 
@@ -139,6 +141,7 @@ class Groups:
         self.ad_by_id: dict[str, int] = {}
         self.ad_lines: list[AdLine] = []
         self.advertisers: dict[str, int] = {}
+        self.ads_of: dict[str, list[int]] = {}
         self.countries: dict[str, int] = {"": 0}
         self.features: dict[int, int] = {}
         self.view_rate = 1.0
@@ -205,8 +208,13 @@ class Groups:
         return group
 
     def set_ad(self, line: AdLine, hashed: Hashed) -> int:
-        """Take an ad as it is from now on."""
+        """Take an ad as it is from now on.
+
+        Who likes one ad of an advertiser tends to like the others: where there are several, the advertiser is
+        a feature of each.
+        """
         ad = self.ad_by_id.get(line.ad_id)
+        is_new = ad is None
         if ad is None:
             ad = self.ad_by_id[line.ad_id] = len(self.ad_ids)
             self.ad_ids.append(line.ad_id)
@@ -214,14 +222,26 @@ class Groups:
             self._grow_ads()
             self.ad_hashes[ad] = name_hash("ad", line.ad_id)
         self.ad_lines[ad] = line
-        names, values = hashed
         self.ads[ad, A_GROUP] = self.by_id[line.adgroup_id]
         self.ads[ad, A_ON] = 1
-        self.ads[ad, A_FEATURES] = len(names)
-        for k, named in enumerate(names):
-            self.ad_features[ad, k] = self._feature(named)
-            self.ad_values[ad, k] = values[k]
+        self.ads[ad, A_FEATURES] = 0
+        for named, value in zip(*hashed, strict=True):
+            self._add_feature(ad, named, value)
+        advertiser = self.groups[self.by_id[line.adgroup_id]].line.advertiser_id
+        alike = self.ads_of.setdefault(advertiser, [])
+        if is_new:
+            alike.append(ad)
+        if len(alike) >= SEVERAL:
+            for each in alike if is_new and len(alike) == SEVERAL else [ad]:
+                self._add_feature(each, name_hash("advertiser", advertiser), 1.0)
         return ad
+
+    def _add_feature(self, ad: int, named: int, value: float) -> None:
+        count = self.ads[ad, A_FEATURES]
+        if count < MOST_AD_FEATURES:
+            self.ad_features[ad, count] = self._feature(named)
+            self.ad_values[ad, count] = value
+            self.ads[ad, A_FEATURES] = count + 1
 
     def _feature(self, named: int) -> int:
         known = self.features.get(named)
@@ -310,6 +330,9 @@ class Groups:
         self.view_rate = rest[1]
         self.ad_lines = [msgspec.convert(line, AdLine) for line in ad_lines]
         self.groups = [_restored(*each) for each in groups]
+        for ad, line in enumerate(self.ad_lines):
+            advertiser = self.groups[self.by_id[line.adgroup_id]].line.advertiser_id
+            self.ads_of.setdefault(advertiser, []).append(ad)
         self.by_number, self.ad_by_number = Places(self.by_id), Places(self.ad_by_id)
 
 
