@@ -366,7 +366,7 @@ def resources(db: Database, settings: Settings) -> Parts:
         RecentCallers(), DrawnParts(), RequestLimit(settings.api_requests_per_minute),
         AdServer(db, settings.views_per_viewer, settings.trial_share),
         GatheredTouches(db, measurement.record_taps),
-        taking.GatheredForms(db, settings.new_visitors_per_hour),
+        taking.GatheredForms(db, settings.new_visitors_per_hour, partial(handing_out, AFTER)),
         RememberedCounts(db, {"leads", "conversations", "reply_targets"}),
     )  # fmt: skip
 

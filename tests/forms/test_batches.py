@@ -9,21 +9,25 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from contatto.forms.actions.submitting import Unanswered
 from contatto.forms.model import FormVersion, Submission
 from contatto.forms.store.records import form_answers
 from contatto.inbox.actions.taking import ChatVisitor, GatheredForms, HandedIn
 from contatto.inbox.actions.threads import conversation_id_of, person_id_of
+from contatto.inbox.store.notices import inline_notices
 from contatto.kit import errors
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
+from contatto.kit.handing import handing_out
 from contatto.kit.ids import new_id
+from contatto.kit.outbox import events
 from contatto.leads.actions import records
 from contatto.leads.rules.facets import Facet, facet_word
 from contatto.measurement.actions import record_touch
+from contatto.wiring import AFTER
 from tests import make
 from tests.forms.papers import kitchen, published
 from tests.inbox.test_batches import differences, renamed, rows_of
@@ -165,3 +169,17 @@ def test_all_that_may_be_sent_ends_alike_one_by_one_and_in_one_batch(database: D
     picks = [(who, what, way) for what in whole for who in range(PERSONS) for way in range(WAYS)]
     rows = assert_alike(database, picks, len(picks), 0)
     assert len(rows["leads"]) == PERSONS
+
+
+def test_forms_hand_out_what_follows_from_them_in_their_own_transaction(database: Database) -> None:
+    world = database.write_now(built)
+    forms = GatheredForms(database, 0, partial(handing_out, AFTER)).forms
+    works = [handed_in(world, (person, 0, 0)) for person in range(3)]
+
+    async def take() -> list[Any]:
+        return await asyncio.gather(*map(forms.put, works))
+
+    assert len(asyncio.run(take())) == 3
+    assert database.read_now(lambda tx: tx.scalar(select(func.count()).where(~events.c.fanned_out))) == 0
+    posted = select(func.count()).select_from(inline_notices)
+    assert database.read_now(lambda tx: tx.scalar(posted)) == 3

@@ -8,7 +8,7 @@ On PostgreSQL handlers lock what others lock too, and a batch holds its chats al
 each other, a handler waits for a moment only; when that is over, its events are left to the drain as well.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -20,7 +20,6 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.handlers import After, IsInterested, Together, interest
 from contatto.kit.log import logger, where
 from contatto.kit.outbox import events
-from contatto.kit.work import Batch
 
 type _Happened = tuple[Any, dict[str, Any]]
 """An event, and its row."""
@@ -33,10 +32,10 @@ _ROUNDS: Final = 3
 """How often events are handed out that handlers led to; what these lead to is left to the drain."""
 
 
-def handing_out(after: After, work: Batch) -> Batch:
+def handing_out[T](after: After, work: Callable[[Tx], T]) -> Callable[[Tx], T]:
     """The same work; where it may, it hands out its events itself."""
 
-    def both(tx: Tx) -> int:
+    def both(tx: Tx) -> T:
         with holding(tx.connection) as held:
             done = work(tx)
             is_interested = interest(tx)

@@ -1,7 +1,7 @@
 """Taking the forms that customers fill in, many in one transaction, and thanking for them in the threads."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -74,13 +74,19 @@ class GatheredForms:
     Args:
         db: where they are kept.
         most_new: so many newcomers may come to an account in an hour, by network; 0 for any number.
+        handing: makes a transaction hand out its events.
     """
 
-    def __init__(self, db: Database, most_new: int) -> None:
-        self.forms: Final = GatheredWork(db.write, partial(take_forms, most_new=most_new), AT_ONCE)
+    def __init__(self, db: Database, most_new: int, handing: "Handing | None" = None) -> None:
+        def take(tx: Tx, handed: Sequence[HandedIn]) -> list[Outcome]:
+            work = partial(take_forms, handed=handed, most_new=most_new)
+            return handing(work)(tx) if handing else work(tx)
+
+        self.forms: Final = GatheredWork(db.write, take, AT_ONCE)
 
 
 type Outcome = FormAnswer | Unanswered | Refused
+type Handing = Callable[[Callable[[Tx], list[Outcome]]], Callable[[Tx], list[Outcome]]]
 
 
 def take_form(tx: Tx, handed: HandedIn) -> FormAnswer:
