@@ -1,5 +1,8 @@
 """Who settles deliveries beside whom."""
 
+import pytest
+
+from contatto.inbox.actions import settling
 from contatto.inbox.actions.settling import settling_work
 from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
@@ -7,7 +10,9 @@ from contatto.kit.db.tx import Tx
 from tests import make
 
 
-def test_others_help_only_with_what_one_leaves_waiting(database: Database, clock: FixedClock) -> None:
+def test_others_help_only_with_what_one_leaves_waiting(
+    database: Database, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, *others = settling_work(3, lambda batch: batch)
     assert len(others) == 2
 
@@ -20,7 +25,15 @@ def test_others_help_only_with_what_one_leaves_waiting(database: Database, clock
     assert are_due() == [False, False, False]
     database.write_now(store)
     assert are_due() == [True, False, False]
+    monkeypatch.setattr(settling, "MANY_AT_ONCE", 1)
+    database.write_now(store)
+    assert are_due() == [True, False, False]
     clock.advance(seconds=1)
-    assert are_due() == [True, True, True]
+    assert are_due() == [True, True, False], "there is a batch for one more"
+    assert database.write_now(first.run_batch) == 2
+    assert are_due() == [False, False, False]
+    database.write_now(store)
+    clock.advance(seconds=3)
+    assert are_due() == [True, True, True], "whatever waits for so long"
     assert database.write_now(others[0].run_batch) == 1
     assert are_due() == [False, False, False]

@@ -12,7 +12,9 @@ from contatto.kit.turns import Turns
 from contatto.kit.work import MANY, Batch, QueuedWork
 
 _LATE: Final = timedelta(milliseconds=500)
-"""From when on others help to settle what waits: before, they would only make the batches of one smaller."""
+"""From when on others help to settle what waits, if it is enough for a whole batch of each."""
+_TOO_LATE: Final = timedelta(seconds=2)
+"""From when on they help with whatever waits. Before, they would only make the batches of one smaller."""
 _GATHER_S: Final = 0.04
 _SHARED_GATHER_S: Final = 0.08
 _SHARED_MANY: Final = 300
@@ -36,7 +38,7 @@ def _settling(number: int, parallel: int, handing: Callable[[Batch], Batch]) -> 
     is_first, is_shared = number == 0, parallel > 1
     return QueuedWork(
         "receipts",
-        WAITING.is_due if is_first else _is_late,
+        WAITING.is_due if is_first else partial(_needs_help, batches=number + 1),
         handing(partial(settle_receipts, turns=Turns(WAITING))),
         in_background=False,
         gather_s=0.005 if is_first else 0.2,
@@ -48,8 +50,11 @@ def _settling(number: int, parallel: int, handing: Callable[[Batch], Batch]) -> 
     )
 
 
-def _is_late(tx: Tx) -> bool:
-    return WAITING.is_late(tx, _LATE)
+def _needs_help(tx: Tx, batches: int) -> bool:
+    """Whether so many batches beside each other are called for."""
+    if not WAITING.is_late(tx, _LATE):
+        return False
+    return WAITING.has_many(tx, batches * MANY_AT_ONCE) or WAITING.is_late(tx, _TOO_LATE)
 
 
 def _has_many(tx: Tx) -> bool:
