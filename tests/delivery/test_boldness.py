@@ -90,3 +90,30 @@ def test_without_leads_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> No
     play(teller(marketplace), requests=600, days=0.9)
     relearn_market(marketplace.market)
     assert marketplace.market.numbers[S_VIEWER_SLOPE] == 0.0
+
+
+def test_a_lookalike_believes_differences_between_viewers_as_far_as_offers_do() -> None:
+    marketplace = Marketplace(seed=3)
+    ask = teller(marketplace)
+    play(ask, requests=1_500)
+    market = marketplace.market
+    candidates = [
+        {"viewer_id": f"new {number}", "country": "IT", "features": {"taste": f"taste {number}"}}
+        for number in range(5)
+    ]
+
+    def rank(name: str, slope: float) -> list[float]:
+        market.numbers[S_VIEWER_SLOPE], market.numbers[S_VIEWER_MEAN] = slope, -5.0
+        line = {
+            "type": "rank", "ts": market.now, "ask_id": name, "advertiser_id": "advertiser 0",
+            "adgroup_id": "group 0", "seeds": [], "candidates": candidates,
+        }  # fmt: skip
+        answer = ask(line)
+        assert answer is not None
+        return [float(score) for score in answer["scores"]]
+
+    as_estimated, half, alike = rank("a", 0.0), rank("b", -0.5), rank("c", -1.0)
+    assert max(as_estimated) > 1.01 * min(as_estimated)
+    assert max(half) / min(half) < max(as_estimated) / min(as_estimated)
+    for plain, halved, equal in zip(as_estimated, half, alike, strict=True):
+        assert halved == pytest.approx((plain * equal) ** 0.5, rel=1e-6)

@@ -45,6 +45,8 @@ from tests.served import serve
 PATIENCE_S = 60
 """A test that hangs would be a finding; a busy machine is none."""
 ROWS = 600
+FLOOD = 1_600
+"""Messages of several of the largest batches."""
 
 
 @dataclass
@@ -156,7 +158,7 @@ def test_no_tenant_has_more_work_waiting_than_it_may(street: Street) -> None:
 def test_a_flood_of_webhooks_holds_up_no_lead_of_another(tmp_path: Path, database_url: str) -> None:
     with open_street(tmp_path, database_url, worker="separate") as street:
         with ThreadPoolExecutor(8) as threads:
-            list(threads.map(lambda n: street.write(f"u{n}", "hello", APP_ID), range(400)))
+            list(threads.map(lambda n: street.write(f"u{n}", "hello", APP_ID), range(FLOOD)))
         street.write("u1")
         flooded = street.busy.business_id
         with working(street):

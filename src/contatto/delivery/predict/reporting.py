@@ -1,5 +1,6 @@
 """Reports of ad groups, and the candidates of a lookalike in order."""
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,8 @@ from contatto.delivery.rules.columns import (
     G_MULTIPLIER,
     HEADS,
     LEAD,
+    S_VIEWER_MEAN,
+    S_VIEWER_SLOPE,
     SPAM,
     V_EFFECT,
 )
@@ -28,6 +31,9 @@ ENOUGH: Final = 30
 """Conversions after which an ad group has learned."""
 LIMITED_S: Final = 7 * 86_400
 """An ad group that has not learned after this time is limited."""
+
+LEAST: Final = 1e-30
+"""No viewer is worth less, so that there is a logarithm."""
 
 
 def phase_of(group: Group, now: int) -> str:
@@ -46,7 +52,10 @@ def report_group(market: Market, group: Group) -> GroupReport:
 
 
 def rank_candidates(market: Market, line: RankLine, complain: Any) -> Ranking:
-    """How likely each candidate becomes a good lead of an ad group; 0 where it serves no such country."""
+    """How likely each candidate becomes a good lead of an ad group; 0 where it serves no such country.
+
+    What tells candidates apart is believed as far as it came true of viewers: see `fit_slope`.
+    """
     groups, viewers = market.groups, market.viewers
     number = groups.by_id.get(line.adgroup_id)
     ads = [] if number is None else [
@@ -83,4 +92,7 @@ def _value(market: Market, ad: int, row: int, count: int) -> float:
         )  # fmt: skip
         score = score_features(learned.table, learned.slots, learned.weights, count, head)
         p[head] = logistic(score + effects[head])
-    return float(p[CLICK] * p[CONVERSATION] * p[LEAD] * (1.0 - p[SPAM]))
+    worth = p[CLICK] * p[CONVERSATION] * p[LEAD]
+    slope, mean = market.numbers[S_VIEWER_SLOPE], market.numbers[S_VIEWER_MEAN]
+    believed = math.exp(slope * (math.log(max(worth, LEAST)) - mean))
+    return float(worth * believed * (1.0 - p[SPAM]))
