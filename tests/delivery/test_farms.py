@@ -17,6 +17,7 @@ from contatto.delivery.model.lines import (
     SpamLine,
     ViewLine,
 )
+from contatto.delivery.predict import teaching
 from contatto.delivery.predict.marketplace import Marketplace
 from contatto.delivery.rules.columns import CLICK, LEAD, SPAM, V_FARM, VIEWER_COLUMNS
 from contatto.delivery.rules.farms import CLICKS, LEADS, SPAMS, add_evidence, evidence_of, trust_in
@@ -96,3 +97,34 @@ def test_strangers_are_no_farm_together() -> None:
             clicks += 1
     assert clicks > 10
     assert marketplace.market.viewers.table[0, V_FARM] == pytest.approx(0.0)
+
+
+def chance_of_a_newcomer(flood: int) -> float:
+    """The chance of a click of somebody new, after a day in which one viewer clicked so often."""
+    marketplace = Marketplace(1)
+    marketplace.take(AdGroupLine(ts=0, adgroup_id="g", advertiser_id="a"))
+    marketplace.take(AdLine(ts=0, ad_id="x", adgroup_id="g"))
+    viewers = [f"o{number}" for number in range(400)] + ["flood"] * flood
+    step = 24 * 60 * MINUTE // len(viewers)
+    for number in range(len(viewers)):
+        ts, request = (number + 1) * step, f"r{number}"
+        viewer = viewers[number * 7 % len(viewers)]
+        marketplace.take(RequestLine(ts=ts, request_id=request, viewer_id=viewer, country="SG"))
+        if marketplace.market.records.shown[request] is None:
+            continue
+        marketplace.take(ViewLine(ts=ts + 1, request_id=request))
+        if viewer == "flood" or number % 25 == 0:
+            marketplace.take(ClickLine(ts=ts + 2, request_id=request))
+    asked = RequestLine(ts=30 * 60 * 60_000_000, request_id="new", viewer_id="new", country="SG")
+    answer = marketplace.take(asked)
+    assert isinstance(answer, Decision)
+    return float(answer.p_click)
+
+
+def test_of_one_viewer_who_clicks_hundreds_of_times_less_is_believed_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limited = chance_of_a_newcomer(603)
+    monkeypatch.setattr(teaching, "CLICKS_A_DAY", float("inf"))
+    monkeypatch.setattr(teaching, "VIEWS_A_DAY", float("inf"))
+    assert limited < 0.85 * chance_of_a_newcomer(603)

@@ -10,20 +10,23 @@ from hypothesis import strategies as st
 from contatto.delivery.model.lines import AdGroupLine, AdLine, RequestLine
 from contatto.delivery.predict.backfilling import Observed, add_to_kept
 from contatto.delivery.predict.fields import Fields
+from contatto.delivery.predict.groups import Groups
 from contatto.delivery.predict.marketplace import Marketplace
 from contatto.delivery.predict.pairs import (
     FIRST_CLICKS,
     LEAST_GAIN,
     MOST_PAIRS,
     STRENGTH,
+    Missed,
     Pair,
     Pairs,
     cuts_of,
+    find_pairs,
     name_pair,
     read_codes,
 )
 from contatto.delivery.predict.records import Snapshots
-from contatto.delivery.rules.columns import F_ASKED, HEADS
+from contatto.delivery.rules.columns import F_ASKED, HEADS, HEADS_AGAIN
 from contatto.delivery.rules.hashing import slot_of
 from contatto.delivery.rules.pairing import CODES, pair_gain
 from tests.examples import examples
@@ -214,3 +217,11 @@ def test_weights_of_a_pair_that_is_found_begin_with_what_each_observation_holds(
         variance = 1.0 / (1.0 / learned.spread[F_ASKED, 0] + information)
         assert learned.table[slot, HEADS] == pytest.approx(variance)
         assert learned.table[slot, HEADS + 1] == pytest.approx(learned.spread[F_ASKED, 1])
+
+
+def test_requests_that_say_nothing_have_no_codes_and_no_pairs() -> None:
+    kept, nothing = Snapshots(), np.zeros((3, HEADS_AGAIN))
+    places = np.zeros(3, np.int64)
+    assert read_codes([], places, kept).shape == (3, 0)
+    seen = Missed(places, places, nothing, nothing + 1.0)
+    assert find_pairs([], Fields("request"), Fields("ad"), Groups(), kept, seen) == []

@@ -50,7 +50,9 @@ def add_to_kept(market: Market, pair: Pair, observed: Observed) -> None:
 def _name_kept(market: Market, pair: Pair) -> Numbers:
     """Add the feature that a pair makes of what each request said; the places that had room for it."""
     kept = market.snapshots
-    places = np.array([each.place for each in market.records.shown.values() if each and each.place >= 0])
+    places = np.array(
+        [each.place for each in market.records.shown.values() if each and each.place >= 0], np.int64
+    )
     places = places[kept.counts[places] < MOST_CONTEXT]
     left, left_cuts, right, right_cuts = pair
     said = np.stack(

@@ -182,7 +182,7 @@ def read_codes(known: list[tuple[str, Values]], places: Numbers, kept: Snapshots
     codes = np.zeros((len(places), len(known)), np.int64)
     code_samples(
         places, kept.hashes, kept.values, kept.counts, names,
-        np.array([each[1] for each in listed]), np.array([each[2] for each in listed]),
-        np.array([each[3] for each in listed]), is_number, cuts, codes,
+        np.array([each[1] for each in listed], np.int64), np.array([each[2] for each in listed], np.int64),
+        np.array([each[3] for each in listed], np.float64), is_number, cuts, codes,
     )  # fmt: skip
     return codes
