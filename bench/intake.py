@@ -132,7 +132,10 @@ class Places:
 
 
 def bench_storing(report: Report, engine: str, places: Places, count: int) -> None:
-    """The webhook without a worker; then the floors, and settling what was stored."""
+    """The webhook without a worker; then the floors, and settling what was stored.
+
+    Once 2,000 deliveries wait platforms are answered later (`inbox/actions/backlog`): so many tell the speed.
+    """
     place = places.new()
     sent = make_requests(make_world(place), WARMING + count)
     with running_bare(place) as bare:
