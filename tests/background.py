@@ -11,7 +11,7 @@ from contatto.kit.installation import Installation
 from contatto.kit.making import Making, make_all
 from contatto.kit.outbound.machine import OutboundMachine
 from contatto.kit.outbox import count_waiting
-from contatto.kit.work import run_queued
+from contatto.kit.work import Queued
 from contatto.leads.actions import jobs
 
 PER_BUSINESS = 2
@@ -41,7 +41,7 @@ async def do_all_due(db: Database, installation: Installation) -> int:
     """Do all that is due here now, one kind after the other, and send nothing; say how much that was."""
     done = 0
     for work in installation.queued_work(1):
-        done += await run_queued(db, work)
+        done += await Queued(db, work).run()
     done += await Drain(installation.after).run_all(db)
     for kind in installation.makings:
         done += await make_all(db, kind)

@@ -20,9 +20,10 @@ _lines: list[str] = []
 
 def note_connections() -> None:
     """From now on each connection knows where it was made; call it once in a process."""
-    for kind in (Connection, AsyncConnection):
-        kind.__init__ = _noting(kind.__init__)  # type: ignore[method-assign]
-        kind.__del__ = _tell_if_open  # type: ignore[method-assign, assignment]
+    kinds: tuple[Any, ...] = (Connection, AsyncConnection)
+    for kind in kinds:
+        kind.__init__ = _noting(kind.__init__)
+        kind.__del__ = _tell_if_open
 
 
 def lines_of_left_open() -> list[str]:

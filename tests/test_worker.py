@@ -13,7 +13,7 @@ from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import emit
 from contatto.kit.settings import Settings
-from contatto.kit.work import MANY, SEVERAL, PeriodicJob, Queued, QueuedWork, run_queued
+from contatto.kit.work import MANY, SEVERAL, PeriodicJob, Queued, QueuedWork
 from contatto.wiring import install
 
 
@@ -143,7 +143,7 @@ def test_between_batches_of_several_it_waits_and_after_a_full_one_it_goes_on(
 
     monkeypatch.setattr("contatto.kit.work.asyncio.sleep", rest)
     queued = QueuedWork("work", lambda _: bool(waiting), run_batch, busy_s=0.5)
-    assert asyncio.run(run_queued(database, queued)) == 1 + SEVERAL + MANY + SEVERAL
+    assert asyncio.run(Queued(database, queued).run()) == 1 + SEVERAL + MANY + SEVERAL
     assert steps == ["1", str(SEVERAL), "rests", str(MANY), str(SEVERAL)]
 
 
@@ -161,5 +161,5 @@ def test_where_it_is_known_how_much_waits_that_alone_tells_whether_it_goes_on(
     queued = QueuedWork(
         "work", lambda _: bool(waiting), lambda _: waiting.pop(0), busy_s=0.5, has_many=lambda _: has_many
     )
-    assert asyncio.run(run_queued(database, queued)) == SEVERAL + MANY + 1
+    assert asyncio.run(Queued(database, queued).run()) == SEVERAL + MANY + 1
     assert rested == rests

@@ -104,7 +104,7 @@ def outcome_of(
 ) -> tuple[list[str], dict[str, list[str]]]:
     """What each was told, and all rows, after these forms were taken so many at a time."""
     world = db.write_now(built)
-    forms = GatheredForms(db, most_new).forms
+    forms = GatheredForms(db, most_new, lambda work: work).forms
 
     async def take(some: Sequence[HandedIn]) -> list[Any]:
         return await asyncio.gather(*(forms.put(each) for each in some), return_exceptions=True)

@@ -1,6 +1,7 @@
 """What a lead keeps to be filtered by is what its tables say, whatever was done to it."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -174,10 +175,10 @@ def test_the_marks_of_duplicates_are_true_whoever_comes_or_hides(
     for person, value, is_hidden in steps:
         at = make.contact(f"mei{value}@example.com", Field.EMAIL)
         said = make.signal(business_id, at, person_id=f"p{person}")
-        (lead,) = database.write_now(lambda tx, told=said: records.upsert_leads(tx, [told]))  # type: ignore[misc]  # of a lambda with a default
+        (lead,) = database.write_now(partial(records.upsert_leads, signals=[said]))
         assert lead is not None
         if is_hidden:
-            database.write_now(lambda tx, of=lead: records.delete_lead(tx, of, "Owner"))  # type: ignore[misc]
+            database.write_now(partial(records.delete_lead, lead=lead, actor="Owner"))
     stays_true(database, business_id)
 
 

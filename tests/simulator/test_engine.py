@@ -19,13 +19,13 @@ def test_the_engine_keeps_every_rule_of_every_world(name: WorldName) -> None:
     run = play_lines(short_world(name), engine, "lead", "learned")
     assert run.faults == {}
     assert engine.complaints == []
-    assert len(run.shown.ts) > 200
+    assert len(run.shown.ts) > 500
 
 
 def short_world(name: WorldName) -> World:
     """Two days in which all of a world's edits happen."""
     late = {"late_day": 1.0} if name is WorldName.LINEAR else {}
-    return make_world(name, 7, Size.TINY, days=2, requests=1_500, **late)
+    return make_world(name, 7, Size.TINY, days=2, requests=4_000, **late)
 
 
 def test_the_engine_that_takes_any_ad_keeps_the_rules_too() -> None:

@@ -96,9 +96,10 @@ _KEPT: Final = 4_096
 
 @lru_cache(maxsize=_KEPT)
 def _write_number(locale: Locale, value: float, places: int | None) -> str:
+    if places is None:
+        return str(format_decimal(value, locale=locale))
     whole = locale.decimal_formats[None].pattern.partition(".")[0]
-    pattern = None if places is None else f"{whole}.{'0' * places}"
-    return str(format_decimal(value, pattern, locale=locale))
+    return str(format_decimal(value, f"{whole}.{'0' * places}", locale=locale))
 
 
 @lru_cache(maxsize=_KEPT)

@@ -198,8 +198,3 @@ class Queued:
     async def _has_many(self, count: int) -> bool:
         has_many = self._work.has_many
         return count >= self._work.many if has_many is None else await self._db.read(has_many)
-
-
-async def run_queued(db: Database, work: QueuedWork) -> int:
-    """Do all of a kind of work that is due; say how much that was."""
-    return await Queued(db, work).run()

@@ -213,6 +213,7 @@ class Groups:
         Who likes one ad of an advertiser tends to like the others: where there are several, the advertiser is
         a feature of each.
         """
+        alike = self._ads_like(line)
         ad = self.ad_by_id.get(line.ad_id)
         is_new = ad is None
         if ad is None:
@@ -221,20 +222,25 @@ class Groups:
             self.ad_lines.append(line)
             self._grow_ads()
             self.ad_hashes[ad] = name_hash("ad", line.ad_id)
+            alike.append(ad)
         self.ad_lines[ad] = line
         self.ads[ad, A_GROUP] = self.by_id[line.adgroup_id]
         self.ads[ad, A_ON] = 1
         self.ads[ad, A_FEATURES] = 0
         for named, value in zip(*hashed, strict=True):
             self._add_feature(ad, named, value)
-        advertiser = self.groups[self.by_id[line.adgroup_id]].line.advertiser_id
-        alike = self.ads_of.setdefault(advertiser, [])
-        if is_new:
-            alike.append(ad)
         if len(alike) >= SEVERAL:
+            named = name_hash("advertiser", self._advertiser_of(line))
             for each in alike if is_new and len(alike) == SEVERAL else [ad]:
-                self._add_feature(each, name_hash("advertiser", advertiser), 1.0)
+                self._add_feature(each, named, 1.0)
         return ad
+
+    def _advertiser_of(self, line: AdLine) -> str:
+        return self.groups[self.by_id[line.adgroup_id]].line.advertiser_id
+
+    def _ads_like(self, line: AdLine) -> list[int]:
+        """The ads of the advertiser of an ad, in the order in which they came."""
+        return self.ads_of.setdefault(self._advertiser_of(line), [])
 
     def _add_feature(self, ad: int, named: int, value: float) -> None:
         count = self.ads[ad, A_FEATURES]
@@ -331,8 +337,7 @@ class Groups:
         self.ad_lines = [msgspec.convert(line, AdLine) for line in ad_lines]
         self.groups = [_restored(*each) for each in groups]
         for ad, line in enumerate(self.ad_lines):
-            advertiser = self.groups[self.by_id[line.adgroup_id]].line.advertiser_id
-            self.ads_of.setdefault(advertiser, []).append(ad)
+            self._ads_like(line).append(ad)
         self.by_number, self.ad_by_number = Places(self.by_id), Places(self.ad_by_id)
 
 

@@ -10,6 +10,7 @@ from contatto.delivery.predict.groups import Group
 from contatto.delivery.predict.market import Market
 from contatto.delivery.predict.serving import describe_request
 from contatto.delivery.rules.budgets import SECOND, UNITS
+from contatto.delivery.rules.calibrating import LEAST_WORTH, boldness
 from contatto.delivery.rules.columns import (
     A_FEATURES,
     A_GROUP,
@@ -31,9 +32,6 @@ ENOUGH: Final = 30
 """Conversions after which an ad group has learned."""
 LIMITED_S: Final = 7 * 86_400
 """An ad group that has not learned after this time is limited."""
-
-LEAST: Final = 1e-30
-"""No viewer is worth less, so that there is a logarithm."""
 
 
 def phase_of(group: Group, now: int) -> str:
@@ -94,5 +92,5 @@ def _value(market: Market, ad: int, row: int, count: int) -> float:
         p[head] = logistic(score + effects[head])
     worth = p[CLICK] * p[CONVERSATION] * p[LEAD]
     slope, mean = market.numbers[S_VIEWER_SLOPE], market.numbers[S_VIEWER_MEAN]
-    believed = math.exp(slope * (math.log(max(worth, LEAST)) - mean))
-    return float(worth * believed * (1.0 - p[SPAM]))
+    bold = boldness(math.log(max(worth, LEAST_WORTH)), slope, mean)
+    return float(worth * bold * (1.0 - p[SPAM]))

@@ -8,15 +8,26 @@ them all alike. The slope is pulled to 0 as strongly as if some that came had to
 Source: Cox 1958 (two further applications of a model for binary regression), for rates instead of odds.
 """
 
+import math
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contatto.kit.kernels import compiled
+
 TRUST: Final = 10.0
 """The precision with which the slope is expected to be 0."""
 BOUNDS: Final = (-0.8, 0.5)
 _STEPS: Final = 8
+LEAST_WORTH: Final = 1e-30
+"""No viewer is worth less, so that there is a logarithm."""
+
+
+@compiled
+def boldness(score: float, slope: float, mean: float) -> float:
+    """How many times an estimate counts: by a slope that was fitted, and the mean at which it counts once."""
+    return math.exp(slope * (score - mean))
 
 
 def fit_slope(

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from contatto.delivery.rules.calibrating import LEAST_WORTH, boldness
 from contatto.delivery.rules.columns import (
     A_FEATURES,
     A_GROUP,
@@ -237,7 +238,7 @@ def hold_auction(
                     z[head] += weights[b, head]
     estimate_all(n, able, ads, groups, stacks, table, raws)
     worth = _worth_of_viewer(n, able, ads, groups, raws, settings)
-    bold = math.exp(settings[S_VIEWER_SLOPE] * (worth - settings[S_VIEWER_MEAN]))
+    bold = boldness(worth, settings[S_VIEWER_SLOPE], settings[S_VIEWER_MEAN])
     trust = trust_in(viewers, viewer) * bold
     for i in range(n):
         group = ads[able[i], A_GROUP]
@@ -292,7 +293,7 @@ def _worth_of_viewer(n: int, able: Array, ads: Array, groups: Array, raws: Array
         if groups[ads[able[i], A_GROUP], G_GOAL] == 0.0:
             total += raws[i, HEADS + CLICK] * raws[i, HEADS + CONVERSATION] * raws[i, HEADS + LEAD]
             many += 1
-    return math.log(max(total, 1e-30) / max(many, 1))
+    return math.log(max(total, LEAST_WORTH) / max(many, 1))
 
 
 @compiled

@@ -68,6 +68,10 @@ class HandedIn:
     misopened: Refused | None = None
 
 
+type Outcome = FormAnswer | Unanswered | Refused
+type Handing = Callable[[Callable[[Tx], list[Outcome]]], Callable[[Tx], list[Outcome]]]
+
+
 class GatheredForms:
     """Forms that come at the same time, taken together.
 
@@ -77,16 +81,11 @@ class GatheredForms:
         handing: makes a transaction hand out its events.
     """
 
-    def __init__(self, db: Database, most_new: int, handing: "Handing | None" = None) -> None:
+    def __init__(self, db: Database, most_new: int, handing: Handing) -> None:
         def take(tx: Tx, handed: Sequence[HandedIn]) -> list[Outcome]:
-            work = partial(take_forms, handed=handed, most_new=most_new)
-            return handing(work)(tx) if handing else work(tx)
+            return handing(partial(take_forms, handed=handed, most_new=most_new))(tx)
 
         self.forms: Final = GatheredWork(db.write, take, AT_ONCE)
-
-
-type Outcome = FormAnswer | Unanswered | Refused
-type Handing = Callable[[Callable[[Tx], list[Outcome]]], Callable[[Tx], list[Outcome]]]
 
 
 def take_form(tx: Tx, handed: HandedIn) -> FormAnswer:
