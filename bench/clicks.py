@@ -69,8 +69,8 @@ def count_ahead(bench: Bench, place: Place) -> None:
     bench.add(f"{bench.places.engine}: counted for reports", cost, kept, statements=each)
 
 
-def make_links(place: Place, world: World, count: int) -> list[list[bytes]]:
-    """Impressions by tens: nine that are only viewed, and one that is tapped."""
+def make_links(place: Place, world: World, numbers: range) -> list[list[bytes]]:
+    """Impressions by tens, one ten for each number: nine that are only viewed, and one that is tapped."""
     context = place.open()
     signer = context.vault.signer(TRACKING_KEY)
     ads = sorted(context.db.read_now(lambda tx: list_measured_ads(tx, world.business_id)))
@@ -84,7 +84,7 @@ def make_links(place: Place, world: World, count: int) -> list[list[bytes]]:
         return f"GET {path} HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode()
 
     kinds = [TicketKind.VIEW] * 9 + [TicketKind.CLICK]
-    made = [[request(10 * n + place, kind) for place, kind in enumerate(kinds)] for n in range(count)]
+    made = [[request(10 * n + place, kind) for place, kind in enumerate(kinds)] for n in numbers]
     context.db.close()
     return made
 

@@ -61,14 +61,17 @@ def allow_all() -> None:
     vars(limits)["RateLimit"] = lambda most, span_s: RateLimit(most * 1_000_000, span_s)
 
 
-def make_answers(place: Place, world: World, count: int) -> list[list[bytes]]:
-    """For each person the request for the sheet, and that with the answers; it was opened a while ago."""
+def make_answers(place: Place, world: World, numbers: range) -> list[list[bytes]]:
+    """For each person the request for the sheet, and that with the answers; it was opened a while ago.
+
+    A number makes a person, with details that are theirs alone.
+    """
     context = place.open()
     account = world.accounts[Platform.WEBCHAT]
     signer, opening_signer = context.vault.signer(VISITOR_KEY), context.vault.signer(OPENING_KEY)
     key, opened_s = context.vault.derivation_key(VISITOR_KEY), int(time.time()) - _AGO_S
     made: list[list[bytes]] = []
-    for number in range(count):
+    for number in numbers:
         secret = new_visitor()
         cookie = f"{cookie_name(account.id)}={sign_visitor(secret, account.id, Carrier.COOKIE, signer)}"
         visitor = public_id(secret, account.id, key)

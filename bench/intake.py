@@ -1,10 +1,12 @@
 """Messages through the signed webhook, until they are leads: how many a second, and the CPU of each.
 
 A server process is started for real, with a worker, and loaded from this one over keep-alive connections.
-Each message is answered after its row is durable; every third carries contact details. The floors: a route of
-Starlette with nothing around it, which keeps the body of the same requests with group commit; and the very
-same rows of the first table inserted with the driver alone, in groups of the size that the server reached, or
-with a commit each.
+Each message is answered after its row is durable. Every third carries contact details, and as many of the
+others do as people write them by themselves; no two say the same, and few name what another names. Floors: a
+route of Starlette with nothing around it, which keeps the body of the same requests with group commit; and
+the very same rows of the first table inserted with the driver alone, in groups of the size that the server
+reached, or with a commit each. *Stored* comes in rounds, each settled before the next, so that platforms are
+never held back; *settled* is what that took.
 
 *Sustained* counts from the first request until nothing waits any more, so what came in faster than it was
 settled is no gain; ``waiting_half`` and ``waiting_end`` say what was left at two moments, so whether it lags
@@ -33,7 +35,6 @@ from bench.intake_parts.beside import most_per_s, postgres_cpu_s
 from bench.intake_parts.sending import PER_PERSON, SHARES, Sent, make_requests, send_all
 from bench.intake_parts.serving import (
     Place,
-    Running,
     add_accounts,
     begin_work,
     count_events,
@@ -48,8 +49,8 @@ from bench.intake_parts.serving import (
     running,
     running_bare,
     running_workers,
-    settle_all,
 )
+from bench.intake_parts.storing import load, store_in_rounds
 from contatto.kit.db.tx import Tx
 
 SAYS = "signed webhooks, durable, until they are leads; every third message carries contact details"
@@ -132,34 +133,25 @@ class Places:
 
 
 def bench_storing(report: Report, engine: str, places: Places, count: int) -> None:
-    """The webhook without a worker; then the floors, and settling what was stored.
-
-    Once 2,000 deliveries wait platforms are answered later (`inbox/actions/backlog`): so many tell the speed.
-    """
+    """The webhook without a worker, in rounds that are settled in between; and the floors."""
     place = places.new()
-    sent = make_requests(make_world(place), WARMING + count)
+    requests = make_requests(make_world(place), WARMING + count).requests
+    warming, counted = requests[:WARMING], requests[WARMING:]
     with running_bare(place) as bare:
-        floor = load(bare, sent)
+        load(bare, warming)
+        floor = load(bare, counted)
     add(report, f"{engine} floor: a bare route, group commit", floor, count)
     with running(place, workers=0, counts=True) as server:
-        beside = postgres_cpu_s(place)
-        cost = load(server, sent)
-        beside = postgres_cpu_s(place) - beside
-    statements = count_statements(place) / (WARMING + count)
+        stored, settled = store_in_rounds(place, server, warming, counted, RECEIPTS.table)
     group = max(1, round((WARMING + count) / count_groups(place)))
     for name, size, some in ((f"{group} a commit", group, count), ("a commit each", 1, count // 10)):
-        add(
-            report,
-            f"{engine} floor: the driver alone, {name}",
-            insert_bare(place, RECEIPTS, size, some),
-            some,
-        )
-    add(report, f"{engine}: stored", cost, count, statements=statements, **of_postgres(beside, count))
-    learn(place)
-    beside = postgres_cpu_s(place)
-    settling, settled, statements = settle_all(place)
-    more = of_postgres(postgres_cpu_s(place) - beside, settled)
-    add(report, f"{engine}: settled", settling, settled, statements=statements, **more)
+        cost = insert_bare(place, RECEIPTS, size, some)
+        add(report, f"{engine} floor: the driver alone, {name}", cost, some)
+    stored.statements = count_statements(place) * count // (WARMING + count)
+    for name, done in (("stored", stored), ("settled", settled)):
+        more = of_postgres(done.postgres_s, count)
+        each = done.statements / count
+        add(report, f"{engine}: {name}", done.cost, count, statements=each, **more)
 
 
 def of_postgres(cpu_s: float, count: int) -> dict[str, float]:
@@ -183,14 +175,6 @@ def bench_alone(report: Report, place: Place, count: int, workers: int) -> None:
     name = f"PostgreSQL: settled and handed out by {workers} worker{'s' * (workers > 1)} alone"
     most = most_per_s((cost.cpu_s + beside) * 1e6 / count)
     add(report, name, cost, count, **of_postgres(beside, count), most_per_s=most)
-
-
-def load(server: Running, sent: Sent) -> Cost:
-    """Send all, some of them before it counts: they also fill caches."""
-    asyncio.run(send_all(server.port, sent.requests[:WARMING]))
-    cpu, started = server.cpu_s(), time.perf_counter()
-    asyncio.run(send_all(server.port, sent.requests[WARMING:]))
-    return Cost(time.perf_counter() - started, server.cpu_s() - cpu, server.peak_mib())
 
 
 def bench_sustained(report: Report, name: str, place: Place, count: int, workers: int) -> None:
@@ -303,7 +287,7 @@ class Bare:
     index: str
 
 
-RECEIPTS = Bare("receipts", "id", "business_id, platform, natural_key", "business_id, due_at")
+RECEIPTS = Bare("kept_receipts", "id", "business_id, platform, natural_key", "business_id, due_at")
 
 
 def insert_bare(place: Place, bare: Bare, group: int, count: int) -> Cost:

@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count as count_from
 from typing import Final
 
 from contatto.channels.connectors.tiktok import SIGNATURE_HEADER, sign_body
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.simulator.payloads import Thread, received_message
 from contatto.simulator.people import plan_people
+from contatto.simulator.phrases import phrases_of
 from contatto.simulator.world import World
 
 HOST: Final = "127.0.0.1"
@@ -31,12 +33,12 @@ class Sent:
 def make_requests(
     world: World, count: int, per_person: int = PER_PERSON, accounts: Sequence[ChannelAccount] = ()
 ) -> Sent:
-    """Whole signed requests, of people who chat in several languages; every message is new.
+    """Whole signed requests, of people who chat in several languages; no two messages say the same.
 
     With ``accounts`` each person writes to one of these.
     """
     accounts = accounts or [world.accounts[Platform.TIKTOK]]
-    texts = [line.text for visitor in plan_people(1, 2_000, 86_400.0, 0.0) for line in visitor.lines]
+    texts = make_texts()
     now = time.time()
     found: list[bytes] = []
     for number in range(count):
@@ -44,7 +46,7 @@ def make_requests(
         account = accounts[person % len(accounts)]
         thread = Thread(world.app_id, account.external_id, account.handle, f"p{person}", f"handle_{person}")
         shared = f"call me on +65 9{person:07d} or write to p{person}@example.com"
-        text = shared if number % SHARES == 0 else texts[number % len(texts)]
+        text = shared if number % SHARES == 0 else next(texts)
         body = received_message(thread, f"m{number}", text, int(now * 1000) + number)
         head = (
             f"POST /webhooks/tiktok/{world.app_id} HTTP/1.1\r\nhost: {HOST}\r\n"
@@ -53,6 +55,30 @@ def make_requests(
         )
         found.append(head.encode() + body)
     return Sent(int(now * 1000), found)
+
+
+def make_texts() -> Iterator[str]:
+    """Texts of chats without end, none twice: the numbers and addresses in them are those of ever new people.
+
+    What many say in the same words, such as how they greet, ends in two words of one's own.
+    """
+    said: dict[str, int] = {}
+    for seed in count_from(1):
+        for visitor in plan_people(seed, 2_000, 86_400.0, 0.0):
+            for line in visitor.lines:
+                times = said[line.text] = said.get(line.text, -1) + 1
+                yield f"{line.text} {_own_words(times)}" if times else line.text
+
+
+def _own_words(number: int) -> str:
+    """Three words, others for each number up to some ten thousands."""
+    words = phrases_of("words")
+    kinds = (words["first"], words["second"], words["first"])
+    chosen: list[str] = []
+    for some in kinds:
+        number, place = divmod(number, len(some))
+        chosen.append(some[place])
+    return " ".join(chosen)
 
 
 async def send_all(

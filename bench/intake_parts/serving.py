@@ -20,13 +20,12 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bench.fairness_parts.installation import READY_WITHIN_S, end, free_port, wait_until_open
-from bench.harness import Cost, measured, process_cpu_s
+from bench.harness import process_cpu_s
 from contatto.app import create_app, open_context
 from contatto.capture.actions import turn_on_capture
 from contatto.channels.actions import NewAccount, connect_account
 from contatto.channels.model import ChannelAccount, Platform
 from contatto.cli.serving import Serving
-from contatto.inbox.actions.incoming import settle_receipts
 from contatto.kit.db import hot
 from contatto.kit.db.tx import Tx
 from contatto.kit.garbage import keep_loaded
@@ -290,25 +289,6 @@ def list_new_leads(tx: Tx, after: int) -> list[tuple[int, int]]:
     """Leads from a number on, with the microsecond of the message that made them."""
     found = text("SELECT number, created_at FROM leads WHERE number > :after ORDER BY number")
     return [(row[0], row[1]) for row in tx.execute(found, {"after": after - _SHIFT})]
-
-
-def settle_all(place: Place) -> tuple[Cost, int, float]:
-    """Settle what was stored, as the worker does, in this process.
-
-    Returns:
-        The cost, of how many deliveries, and the statements of each.
-
-    The first batch is not counted: it also reads the patterns of all languages.
-    """
-    context = place.open()
-    statements = Statements(context)
-    context.db.write_now(settle_receipts)
-    left, before = context.db.read_now(count_waiting), statements.count
-    with measured() as cost:
-        while context.db.write_now(settle_receipts):
-            pass
-    context.db.close()
-    return cost, left, (statements.count - before) / left
 
 
 class Statements:

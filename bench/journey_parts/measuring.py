@@ -36,7 +36,7 @@ class Journey:
 
     Attributes:
         noun: what one of them is called.
-        make: makes groups of whole requests.
+        make: makes groups of whole requests, one for each number; another number is another person.
         group: how many requests a group has.
         each: how many requests one of them takes, from beginning to end.
         waiting: how much of what follows waits to be done.
@@ -45,7 +45,7 @@ class Journey:
     """
 
     noun: str
-    make: Callable[[Place, World, int], list[list[bytes]]]
+    make: Callable[[Place, World, range], list[list[bytes]]]
     group: int
     each: int
     waiting: Callable[[Tx], int]
@@ -85,6 +85,8 @@ class Bench:
     """What the last part took."""
     at_once: int = 1
     """How many of the last part shared a commit."""
+    made: int = 0
+    """How many groups of requests were made."""
 
     def measure_kept(self, *parts: Part) -> Place:
         """Requests of each part, one part after another, without a worker."""
@@ -198,7 +200,9 @@ class Bench:
     def _parts(self, place: Place, count: int, which: slice) -> list[bytes]:
         """So many requests, of a part of each group."""
         groups = -(-count // len(range(self.journey.group)[which]))
-        made: Sequence[list[bytes]] = self.journey.make(place, self._original[1], groups)
+        numbers = range(self.made, self.made + groups)
+        self.made = numbers.stop
+        made: Sequence[list[bytes]] = self.journey.make(place, self._original[1], numbers)
         return [request for parts in made for request in parts[which]][:count]
 
     def _count_waiting(self, place: Place) -> int:
