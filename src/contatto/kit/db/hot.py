@@ -80,7 +80,7 @@ def insert_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
     if bound is None:
         tx.execute(statement, _one_or_many(rows))
     else:
-        _run_many(tx, bound.sql, bound.values_of(bound.with_standing(rows)))
+        run_many(tx, bound.sql, bound.values_of(bound.with_standing(rows)))
 
 
 def insert_all(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
@@ -96,7 +96,7 @@ def insert_new(tx: Tx, table: Table, rows: Sequence[Row]) -> int:
     statement = insert_or_ignore(tx.connection.dialect.name, table)
     bound = None if tx.locks_rows else _bound(statement, tuple(rows[0]))
     if bound is not None:
-        return int(_run_many(tx, bound.sql, bound.values_of(rows)).rowcount)
+        return int(run_many(tx, bound.sql, bound.values_of(rows)).rowcount)
     if tx.locks_rows and (new := insert_unnested(tx, table, rows, if_new=True)) is not None:
         return new
     kept = {"preserve_rowcount": True}
@@ -109,7 +109,7 @@ def update_rows(tx: Tx, statement: Any, rows: Sequence[Row]) -> None:
         return
     bound = None if tx.locks_rows or not rows else _bound(statement, None)
     if bound is not None:
-        _run_many(tx, bound.sql, bound.values_of(bound.with_standing(rows)))
+        run_many(tx, bound.sql, bound.values_of(bound.with_standing(rows)))
     elif rows:
         tx.execute(statement, _one_or_many(rows))
 
@@ -214,7 +214,14 @@ class Seek[T](Query):
         return values
 
 
-def _run_many(tx: Tx, sql: str, values: Sequence[Any]) -> Any:
+def bind_rows(statement: Any, rows: Sequence[Row]) -> tuple[str, list[Sequence[Any]]] | None:
+    """An insert for SQLite's driver, and the values that it takes; None where only SQLAlchemy can run it."""
+    bound = _bound(statement, tuple(rows[0]))
+    return bound and (bound.sql, bound.values_of(bound.with_standing(rows)))
+
+
+def run_many(tx: Tx, sql: str, values: Sequence[Sequence[Any]]) -> Any:
+    """Run a statement of SQLite's driver with each of the values."""
     note_change(tx.connection, sql)
     return driver_of(tx).executemany(sql, values)
 

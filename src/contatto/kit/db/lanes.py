@@ -61,15 +61,23 @@ class Lanes:
         """Let the writer end once it has done what waits."""
         self._arrived.put(None)
 
-    def wait(self) -> bool:
-        """Wait until there is something to write; False when nothing comes any more."""
+    def wait(self, most_s: float | None = None) -> bool:
+        """Wait until there is something to write, or for so long; False when nothing comes any more."""
         self._sort_arrived()
         while not (self._appends or self._requests or self._background):
             if self._is_closing:
                 return False
-            self._sort(self._arrived.get())
+            try:
+                self._sort(self._arrived.get(timeout=most_s))
+            except Empty:
+                return True
             self._sort_arrived()
         return True
+
+    def take_appends(self) -> list[Write]:
+        """Rows of hot paths that wait, in the order of their arrival; no more than share a commit."""
+        self._sort_arrived()
+        return [self._appends.popleft() for _ in range(min(len(self._appends), GROUP_LIMIT))]
 
     def _sort_arrived(self) -> None:
         while True:
@@ -98,8 +106,7 @@ class Lanes:
             self._is_background_next = False
             return [], in_time(self._take_background(), GROUP_S)
         self._is_background_next = bool(self._background)
-        appends = [self._appends.popleft() for _ in range(min(len(self._appends), GROUP_LIMIT))]
-        return appends, in_time(self._take_requests(), GROUP_S)
+        return self.take_appends(), in_time(self._take_requests(), GROUP_S)
 
     def _take_background(self) -> Iterator[Write]:
         while self._background:

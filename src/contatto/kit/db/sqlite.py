@@ -4,7 +4,8 @@ import asyncio
 import sqlite3
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from typing import Any, Final
 
 from sqlalchemy import Connection, create_engine, event
@@ -19,6 +20,7 @@ from contatto.kit.db.gathered import GatheredRows
 from contatto.kit.db.giving_way import tell_who_waits
 from contatto.kit.db.lanes import Lanes, Write
 from contatto.kit.db.row_security import acting_for
+from contatto.kit.db.spool import Spool
 from contatto.kit.db.tx import Row, Tx
 from contatto.kit.db.within import BYTES_OF
 from contatto.kit.parts import Parts
@@ -46,6 +48,9 @@ _REST_S: Final = 0.003
 """SQLite's own waiting sleeps up to 100 ms between two tries, and whoever has just written begins again at
 once: beside a busy process another would hardly ever write. So the writer looks every millisecond, and after
 some commits in a row leaves the file alone for longer than that."""
+
+_AGAIN_S: Final = 0.5
+"""How long rows stay in the spool whose tables could not be written to, before that is tried again."""
 
 _WATCH_S: Final = 0.02
 """How often it is looked whether another process has committed: a page in memory tells, in microseconds."""
@@ -82,6 +87,7 @@ class SqliteDatabase(Database):
         super().__init__(engine, clock, vault, ports)
         self._lanes = Lanes()
         self._rows = GatheredRows(self._enqueue)
+        self._spool = Spool(str(engine.url.database))
         self._closed = False
         self._learnt = 0
         with engine.connect() as connection:  # a new file becomes WAL here, before anybody else has it open
@@ -137,10 +143,11 @@ class SqliteDatabase(Database):
         self.engine.dispose()
 
     def _write_groups(self) -> None:
-        with self.engine.connect().execution_options(writes=True) as connection:
+        writer = self.engine.connect().execution_options(writes=True, meanwhile=self._keep_appends)
+        with writer as connection, closing(self._spool):
             note_changes(connection)
             learnt, learns_after, held_s = 0, LEARNS_AFTER, 0.0
-            while self._lanes.wait():
+            while self._lanes.wait(_AGAIN_S if self._spool.has_rows else None):
                 started = time.perf_counter()
                 self._commit_group(connection)
                 held_s += time.perf_counter() - started
@@ -152,28 +159,42 @@ class SqliteDatabase(Database):
                     self._learnt += _learn(connection)
                     learnt = _count_changes(connection)
 
+    def _keep_appends(self) -> None:
+        """Make rows of hot paths durable that came while another process holds the file."""
+        if (rows := self._lanes.take_appends()) and self._spool.keep(rows):
+            settle(rows)
+        else:
+            self._lanes.put(rows)
+            _look_again()
+
     def _renew(self, _connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
         """A connection reads the figures when it opens; of an older one another takes the place."""
         if record.info.setdefault("learnt", self._learnt) != self._learnt:
             raise DisconnectionError
 
     def _commit_group(self, connection: Connection) -> None:
-        group, works = self._lanes.next_commit()
+        taken: tuple[list[Write], Iterator[Write]] | None = None
         changed: Tables = ()
+        is_poured = False
         try:
             with connection.begin():
+                group, works = taken = self._lanes.next_commit()
                 before = _count_changes(connection)
                 take_changes(connection)
                 tell_who_waits(connection, self._lanes.is_awaited)
                 tx = Tx(connection, self.clock.now(), self.vault, self.ports)
+                is_poured = self._spool.has_rows and self._spool.pour(tx)
                 append_all(tx, group)
                 for write in works:
                     group.append(write)
                     attempt(tx, write)
                 if _count_changes(connection) != before:
                     changed = take_changes(connection)
+            if is_poured:
+                self._spool.clear()
         except Exception as error:  # the commit itself failed: every caller must be told
             connection.invalidate()  # it may still be inside of the failed transaction; the next is fresh
+            group, works = taken or self._lanes.next_commit()
             group += works
             for write in group:
                 write.error = write.error or error
@@ -218,9 +239,11 @@ def _prepare(connection: Any, _record: object) -> None:
 
 def _begin(connection: Connection) -> None:
     driver: Any = connection.connection.driver_connection  # to ask it itself is a tenth of the way
-    if not connection.get_execution_options().get("writes", False):
+    options = connection.get_execution_options()
+    if not options.get("writes", False):
         driver.execute("BEGIN")
         return
+    meanwhile = options.get("meanwhile", _look_again)
     driver.execute("PRAGMA busy_timeout=0")
     end = time.monotonic() + _WAIT_S
     while True:
@@ -229,9 +252,13 @@ def _begin(connection: Connection) -> None:
         except sqlite3.OperationalError as error:
             if not _is_busy(error) or time.monotonic() > end:
                 raise OperationalError("BEGIN IMMEDIATE", None, error) from error
-            time.sleep(_LOOK_S)
+            meanwhile()
         else:
             return
+
+
+def _look_again() -> None:
+    time.sleep(_LOOK_S)
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:

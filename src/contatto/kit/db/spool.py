@@ -1,0 +1,121 @@
+"""Rows that are durable before they are in their tables: kept in a file of their own while another process writes.
+
+SQLite lets one process write at a time, and a worker's batch holds the file for a tenth of a second. What comes
+from outside meanwhile is answered as soon as it is safe, so it goes into this file, which nobody else writes to.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy.exc import IntegrityError
+
+from contatto.kit.db.commits import group_alike
+from contatto.kit.db.hot import bind_rows, run_many
+from contatto.kit.db.lanes import Write
+from contatto.kit.db.savepoints import savepoint
+from contatto.kit.db.tx import Tx
+from contatto.kit.log import logger, where
+
+ENDING: Final = "-spool"
+"""What the name of the file ends with, behind that of the database."""
+_PRAGMAS: Final = ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL")
+
+
+class _Rows(msgspec.Struct, array_like=True):
+    """Rows of one statement, with the values that the driver takes."""
+
+    sql: str
+    values: list[list[Any]]
+
+
+_kept: Final = msgspec.msgpack.Decoder(list[_Rows])
+
+
+class Spool:
+    """Rows of hot paths on their way to their tables; of one thread alone.
+
+    They are poured into these in the order of their arrival by the next transaction of their writer. After a
+    crash whoever opens the database first pours what was left: a row that the crash kept from being crossed
+    out is inserted once more then, so the insert of a hot path must bear that.
+
+    Args:
+        database: the file of the database, beside which this one lies while it is needed.
+    """
+
+    def __init__(self, database: str) -> None:
+        self._path = Path(database + ENDING)
+        self._file: sqlite3.Connection | None = None
+        self._rows: list[_Rows] = []
+        if self._path.exists() and (file := self._opened()):
+            kept = file.execute("SELECT rows FROM spooled ORDER BY id").fetchall()
+            self._rows = [rows for (raw,) in kept for rows in _kept.decode(raw)]
+
+    def _opened(self) -> sqlite3.Connection | None:
+        """The file, once it is ours alone; None while another process has it."""
+        if self._file is None:
+            file = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+            try:
+                for pragma in _PRAGMAS:
+                    file.execute(f"PRAGMA {pragma}")
+                file.execute("CREATE TABLE IF NOT EXISTS spooled (id INTEGER PRIMARY KEY, rows BLOB NOT NULL)")
+            except sqlite3.OperationalError:
+                file.close()
+            else:
+                self._file = file
+        return self._file
+
+    @property
+    def has_rows(self) -> bool:
+        return bool(self._rows)
+
+    def keep(self, writes: Sequence[Write]) -> bool:
+        """Make the rows of writes durable; False where that cannot be, as another process has the file."""
+        bound = [
+            bind_rows(alike[0].statement, [write.row or {} for write in alike])
+            for alike in group_alike(writes)
+        ]
+        file = None if None in bound else self._opened()
+        if file is None:
+            return False
+        rows = [_Rows(*each) for each in bound if each]
+        file.execute("INSERT INTO spooled (rows) VALUES (?)", (msgspec.msgpack.encode(rows),))
+        self._rows += rows
+        return True
+
+    def pour(self, tx: Tx) -> bool:
+        """Put all rows into their tables; say whether they are there once the transaction is committed."""
+        try:
+            with savepoint(tx):
+                for rows in self._rows:
+                    _insert(tx, rows)
+        except sqlite3.Error as error:  # they stay, and are tried again
+            logger().error("spool.failed", rows=len(self._rows), error_at=where(error))
+            return False
+        return True
+
+    def clear(self) -> None:
+        """Cross out all rows: they are in their tables."""
+        if self._rows and (file := self._opened()):
+            file.execute("DELETE FROM spooled")
+            self._rows = []
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+
+
+def _insert(tx: Tx, rows: _Rows) -> None:
+    """Insert rows together, or one by one, without those that what they belong to has gone of meanwhile."""
+    try:
+        with savepoint(tx):
+            run_many(tx, rows.sql, rows.values)
+    except sqlite3.IntegrityError:
+        for values in rows.values:
+            try:
+                with savepoint(tx):
+                    run_many(tx, rows.sql, [values])
+            except sqlite3.IntegrityError as error:
+                logger().warning("spool.row_refused", error_at=where(error))
