@@ -9,11 +9,11 @@ from rich.console import Console
 
 from contatto import __version__
 from contatto.app import create_app
+from contatto.cli.beside import keep_worker, run_worker
 from contatto.cli.installation import open_installation
 from contatto.cli.serving import Serving
 from contatto.guide.actions import setup_path
 from contatto.kit.garbage import keep_loaded
-from contatto.worker import Worker
 
 _out = Console(highlight=False)
 LOCAL_HOSTS: Final = ("127.0.0.1", "::1", "localhost")
@@ -23,14 +23,15 @@ def serve_command(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
 ) -> None:
-    """Serve pages, API and webhooks; with the setting worker=in_process it does the background work too."""
+    """Serve pages, API and webhooks, and do the background work unless worker=separate is set."""
     named = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     context = open_installation(**named)
     sockets = None
     if context.settings.port == 0:  # the links are to carry the port that was found
         context.db.close()
         sockets = [_listen(context.settings.host)]
-        context = open_installation(**named | {"port": sockets[0].getsockname()[1]})
+        named["port"] = sockets[0].getsockname()[1]
+        context = open_installation(**named)
     settings = context.settings
     serving = Serving(context, create_app(context))
     _out.print(
@@ -43,8 +44,9 @@ def serve_command(
     link = context.db.read_now(setup_path)
     if link is not None:
         _out.print(f"Nothing is set up yet. Open this link once: {settings.base_url}{link}", soft_wrap=True)
+    chosen = {name: str(value) for name, value in named.items()}
     try:
-        serving.run(sockets=sockets)
+        serving.run(keep_worker(chosen) if settings.worker == "beside" else None, sockets)
     finally:
         context.db.close()
 
@@ -57,16 +59,10 @@ def _listen(host: str) -> socket.socket:
 def worker_command() -> None:
     """Do the background work in a process of its own; run as many as you like on PostgreSQL."""
     context = open_installation()
-
-    async def work() -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(Worker(context.db, context.installation).run())
-            tasks.create_task(context.db.watch())
-
     keep_loaded()
     _out.print("The worker runs. Stop it with Ctrl+C.")
     try:
-        asyncio.run(work())
+        asyncio.run(run_worker(context))
     except KeyboardInterrupt:
         pass
     finally:

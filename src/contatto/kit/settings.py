@@ -82,9 +82,10 @@ class Settings(BaseSettings):
         description="Taps on the chat link of an ad that count from one network (an IPv4 address, or a /64 "
         "of IPv6) in a day; one person counts once a day anyhow. 0 means no limit.",
     )
-    worker: Literal["in_process", "separate"] = Field(
+    worker: Literal["in_process", "beside", "separate"] = Field(
         default="in_process",
-        description="Whether `serve` also does the background work, or `contatto worker` does.",
+        description="Who does the background work: `serve` itself, a process beside it that it starts and "
+        "ends, so that two cores are used, or `contatto worker`.",
     )
     platform_urls: dict[str, str] = Field(
         default={},
@@ -216,7 +217,7 @@ class Settings(BaseSettings):
     @property
     def has_other_writers(self) -> bool:
         """Whether other processes write to the database too, of whose commits this one has to be told."""
-        return self.worker == "separate" or bool(self.database_url)
+        return self.worker != "in_process" or bool(self.database_url)
 
     @property
     def sealed_folder(self) -> Path | None:

@@ -17,7 +17,7 @@ from contatto.kit.db.changes import Tables, note_changes, take_changes
 from contatto.kit.db.commits import append_all, attempt, settle
 from contatto.kit.db.database import STATEMENTS_KEPT, Database, Waiting, Work, followed
 from contatto.kit.db.gathered import GatheredRows
-from contatto.kit.db.giving_way import tell_who_waits
+from contatto.kit.db.giving_way import Neighbours, tell_who_waits
 from contatto.kit.db.lanes import Lanes, Write
 from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.spool import Spool
@@ -88,6 +88,7 @@ class SqliteDatabase(Database):
         self._lanes = Lanes()
         self._rows = GatheredRows(self._enqueue)
         self._spool = Spool(str(engine.url.database))
+        self._neighbours = Neighbours(str(engine.url.database))
         self._closed = False
         self._learnt = 0
         with engine.connect() as connection:  # a new file becomes WAL here, before anybody else has it open
@@ -144,7 +145,7 @@ class SqliteDatabase(Database):
 
     def _write_groups(self) -> None:
         writer = self.engine.connect().execution_options(writes=True, meanwhile=self._keep_appends)
-        with writer as connection, closing(self._spool):
+        with writer as connection, closing(self._spool), closing(self._neighbours):
             note_changes(connection)
             learnt, learns_after, held_s = 0, LEARNS_AFTER, 0.0
             while self._lanes.wait(_AGAIN_S if self._spool.has_rows else None):
@@ -159,8 +160,13 @@ class SqliteDatabase(Database):
                     self._learnt += _learn(connection)
                     learnt = _count_changes(connection)
 
+    def _is_awaited(self) -> bool:
+        return self._lanes.is_awaited() or self._neighbours.ask_us()
+
     def _keep_appends(self) -> None:
         """Make rows of hot paths durable that came while another process holds the file."""
+        if self._lanes.is_awaited():
+            self._neighbours.ask()
         if (rows := self._lanes.take_appends()) and self._spool.keep(rows):
             settle(rows)
         else:
@@ -178,10 +184,11 @@ class SqliteDatabase(Database):
         is_poured = False
         try:
             with connection.begin():
+                self._neighbours.rest()
                 group, works = taken = self._lanes.next_commit()
                 before = _count_changes(connection)
                 take_changes(connection)
-                tell_who_waits(connection, self._lanes.is_awaited)
+                tell_who_waits(connection, self._is_awaited)
                 tx = Tx(connection, self.clock.now(), self.vault, self.ports)
                 is_poured = self._spool.has_rows and self._spool.pour(tx)
                 append_all(tx, group)
@@ -193,6 +200,7 @@ class SqliteDatabase(Database):
             if is_poured:
                 self._spool.clear()
         except Exception as error:  # the commit itself failed: every caller must be told
+            self._neighbours.rest()
             connection.invalidate()  # it may still be inside of the failed transaction; the next is fresh
             group, works = taken or self._lanes.next_commit()
             group += works

@@ -1,0 +1,85 @@
+"""A worker in a process of its own, which `contatto serve` starts, starts again if it fails, and ends with itself."""
+
+import asyncio
+import os
+import sys
+import threading
+from typing import Final
+
+from contatto.cli.installation import open_installation
+from contatto.kit.garbage import keep_loaded
+from contatto.kit.log import logger
+from contatto.ui.context import Context
+from contatto.worker import Worker
+
+_AGAIN_S: Final = 1.0
+_MOST_S: Final = 60.0
+"""A worker that ended by itself is started again after a second, then after twice as long, up to a minute."""
+_ENDS_WITHIN_S: Final = 10.0
+
+
+async def run_worker(context: Context) -> None:
+    """Do the background work until cancelled, and hear of what other processes commit."""
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(Worker(context.db, context.installation).run())
+        tasks.create_task(context.db.watch())
+
+
+async def keep_worker(chosen: dict[str, str]) -> None:
+    """Keep a worker's process running until cancelled; then it ends what it is at.
+
+    Args:
+        chosen: settings that the command line named, which the worker's links must carry too.
+    """
+    env = os.environ | {f"CONTATTO_{name.upper()}": value for name, value in chosen.items()}
+    pause_s = _AGAIN_S
+    while True:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", __name__, stdin=asyncio.subprocess.PIPE, env=env, start_new_session=True
+        )
+        try:
+            code = await process.wait()
+        finally:
+            await _end(process)
+        logger().error("worker.ended", exit=code, starts_again_s=pause_s)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, _MOST_S)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Tell a process to end, as its input does, and wait for it; one that does not is killed."""
+    if process.returncode is None and process.stdin:
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), _ENDS_WITHIN_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _work_until_left(context: Context) -> None:
+    """Work until the input ends: the server closes it, or is gone."""
+    loop, working = asyncio.get_running_loop(), asyncio.create_task(run_worker(context))
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        loop.call_soon_threadsafe(working.cancel)
+
+    threading.Thread(target=watch, name="server-watch", daemon=True).start()
+    await asyncio.wait([working])
+    if not working.cancelled():
+        working.result()
+
+
+def main() -> None:
+    """What the process runs."""
+    context = open_installation()
+    keep_loaded()
+    try:
+        asyncio.run(_work_until_left(context))
+    finally:
+        context.db.close()
+
+
+if __name__ == "__main__":
+    main()
