@@ -8,14 +8,15 @@ the very same rows of the first table inserted with the driver alone, in groups 
 reached, or with a commit each. *Stored* comes in rounds, each settled before the next, so that platforms are
 never held back; *settled* is what that took.
 
-*Sustained* counts from the first request until nothing waits any more, so what came in faster than it was
-settled is no gain; ``waiting_half`` and ``waiting_end`` say what was left at two moments, so whether it lags
-behind more and more. ``driver_us`` is the CPU of this process, which shares the processors and is in no
-other figure; ``statements`` are those of a message, in the server and all workers. ``postgres_us`` is the CPU
-of PostgreSQL's processes, which share the processors too; ``most_per_s`` is what all processors could do if
-none of them ever waited. *By workers alone* nothing else runs but them and PostgreSQL, from the moment when
-all of them are ready until all is settled and handed out. The waiting times are from the moment when a
-message was due to be sent until others see its lead.
+On SQLite the worker is in the server's process, and then in one of its own *beside* it, as by the setting
+``worker=beside``. *Sustained* counts from the first request until nothing waits any more, so what came in
+faster than it was settled is no gain; ``waiting_half`` and ``waiting_end`` say what was left at two moments,
+so whether it lags behind more and more. ``driver_us`` is the CPU of this process, which shares the processors
+and is in no other figure; ``statements`` are those of a message, in the server and all workers.
+``postgres_us`` is the CPU of PostgreSQL's processes, which share the processors too; ``most_per_s`` is what
+all processors could do if none of them ever waited. *By workers alone* nothing else runs but them and
+PostgreSQL, from the moment when all of them are ready until all is settled and handed out. The waiting times
+are from the moment when a message was due to be sent until others see its lead.
 """
 
 import argparse
@@ -113,11 +114,17 @@ def bench_engine(report: Report, places: "Places", workers: tuple[int, ...], siz
     if engine == "PostgreSQL":
         for number in workers:
             bench_alone(report, places.new(), sizes.alone, number)
-    for number in workers:
-        name = f"{engine}, {number} workers" if number > 1 else engine
-        bench_sustained(report, name, places.new(), sizes.sustained, number)
-    for pace in PACES:
-        bench_waiting(report, engine, places.new(), pace, sizes.paced_s)
+    for name, number, is_apart in list_layouts(engine, workers):
+        bench_sustained(report, name, places.new(is_apart=is_apart), sizes.sustained, number)
+        for pace in PACES if number == 1 else ():
+            bench_waiting(report, name, places.new(is_apart=is_apart), pace, sizes.paced_s)
+
+
+def list_layouts(engine: str, workers: tuple[int, ...]) -> list[tuple[str, int, bool]]:
+    """Names of ways to run, with the number of workers, and whether these are processes of their own."""
+    if engine == "SQLite":
+        return [("SQLite", 1, False), ("SQLite, worker beside", 1, True)]
+    return [(f"{engine}, {number} workers" if number > 1 else engine, number, True) for number in workers]
 
 
 class Places:
@@ -126,10 +133,11 @@ class Places:
     def __init__(self, folder: Path, engine: str) -> None:
         self.engine, self._folder, self._made = engine, folder, 0
 
-    def new(self) -> Place:
+    def new(self, *, is_apart: bool = False) -> Place:
         self._made += 1
         name = f"{self.engine.lower()}_{self._made}"
-        return Place(self._folder / name, new_database(name) if self.engine == "PostgreSQL" else "")
+        url = new_database(name) if self.engine == "PostgreSQL" else ""
+        return Place(self._folder / name, url, is_apart)
 
 
 def bench_storing(report: Report, engine: str, places: Places, count: int) -> None:
@@ -223,7 +231,7 @@ def now_waiting(place: Place) -> int:
     return waiting
 
 
-def bench_waiting(report: Report, engine: str, place: Place, pace: int, seconds: int) -> None:
+def bench_waiting(report: Report, name: str, place: Place, pace: int, seconds: int) -> None:
     """Messages at a pace, each of another person; how long it takes until their leads are seen."""
     sent = make_sent(place, WARMING + pace * seconds, per_person=1)
     seen: dict[int, float] = {}
@@ -244,7 +252,7 @@ def bench_waiting(report: Report, engine: str, place: Place, pace: int, seconds:
         if number % SHARES == 0
     ]
     figures = {f"p{share}_ms": percentile(waits, share / 100) for share in (50, 95, 99)}
-    report.add(f"{engine}: webhook to lead, {pace} messages a second", messages=len(waits), **figures)
+    report.add(f"{name}: webhook to lead, {pace} messages a second", messages=len(waits), **figures)
 
 
 def watch_leads(place: Place, sent: Sent, seen: dict[int, float], ended: Event) -> None:

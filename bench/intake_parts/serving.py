@@ -49,10 +49,15 @@ _SHIFT: Final = 5_000 << 22
 
 @dataclass(frozen=True)
 class Place:
-    """Where an installation lies: its folder, and its PostgreSQL database if it has one."""
+    """Where an installation lies: its folder, and its PostgreSQL database if it has one.
+
+    Attributes:
+        is_apart: whether workers are processes of their own; on PostgreSQL they always are.
+    """
 
     home: Path
     url: str = ""
+    is_apart: bool = False
 
     def open(self, **settings: Any) -> Context:
         given = {"database_url": self.url} if self.url else {}
@@ -135,14 +140,14 @@ def add_accounts(place: Place, world: World, count: int) -> list[ChannelAccount]
 
 @contextmanager
 def running(place: Place, workers: int, first: str = "pass", *, counts: bool = False) -> Iterator[Running]:
-    """A server; on SQLite the worker is in its process, on PostgreSQL so many are beside it.
+    """A server, and workers beside it or one in its process.
 
     ``first`` is a statement that their processes begin with; with `counts` each of them counts statements.
     """
-    port, on_postgres = free_port(), bool(place.url)
-    worker = "in_process" if workers and not on_postgres else "separate"
+    port, is_apart = free_port(), place.is_apart or bool(place.url)
+    worker = "in_process" if workers and not is_apart else "separate"
     codes = [f"serve({str(place.home)!r}, {place.url!r}, {port}, {worker!r}, counts={counts})"]
-    codes += [f"work({str(place.home)!r}, {place.url!r}, counts={counts})"] * (workers if on_postgres else 0)
+    codes += [f"work({str(place.home)!r}, {place.url!r}, counts={counts})"] * (workers if is_apart else 0)
     with _started(
         [f"from bench.intake_parts.serving import *; {first}; {code}" for code in codes], port
     ) as started:

@@ -1,4 +1,4 @@
-"""A worker in a process of its own, which `contatto serve` starts, starts again if it fails, and ends with itself."""
+"""A worker in a process of its own, which `contatto serve` starts, watches, and ends with itself."""
 
 import asyncio
 import os

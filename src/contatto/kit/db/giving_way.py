@@ -22,7 +22,7 @@ else:
 
 _IS_AWAITED: Final = "is_awaited"
 ENDING: Final = "-awaited"
-"""What the name of the file ends with, behind that of the database, by whose lock processes know of each other."""
+"""What the name of the file ends with by whose lock processes know of each other."""
 
 
 def tell_who_waits(connection: Connection, is_awaited: Callable[[], bool]) -> None:

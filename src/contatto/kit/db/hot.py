@@ -217,7 +217,7 @@ class Seek[T](Query):
 def bind_rows(statement: Any, rows: Sequence[Row]) -> tuple[str, list[Sequence[Any]]] | None:
     """An insert for SQLite's driver, and the values that it takes; None where only SQLAlchemy can run it."""
     bound = _bound(statement, tuple(rows[0]))
-    return bound and (bound.sql, bound.values_of(bound.with_standing(rows)))
+    return (bound.sql, bound.values_of(bound.with_standing(rows))) if bound else None
 
 
 def run_many(tx: Tx, sql: str, values: Sequence[Sequence[Any]]) -> Any:

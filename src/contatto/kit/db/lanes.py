@@ -30,6 +30,10 @@ class Write:
     error: BaseException | None = None
 
 
+type Taken = tuple[list[Write], Iterator[Write]]
+"""What goes into a commit: rows of hot paths, and writes one by one until the time is up."""
+
+
 class Lanes:
     """The writes of requests, one business after the other, and those of the background.
 
@@ -98,8 +102,8 @@ class Lanes:
         else:
             self._requests.setdefault(write.business_id, deque()).append(write)
 
-    def next_commit(self) -> tuple[list[Write], Iterator[Write]]:
-        """What goes into the next commit: rows of hot paths, and writes one by one until the time is up."""
+    def next_commit(self) -> Taken:
+        """Take what goes into the next commit."""
         self._has_asked = False
         has_requests = bool(self._appends or self._requests)
         if self._background and (self._is_background_next or not has_requests):

@@ -1,7 +1,7 @@
-"""Rows that are durable before they are in their tables: kept in a file of their own while another process writes.
+"""Rows that are durable before they are in their tables, while another process writes to SQLite's file.
 
-SQLite lets one process write at a time, and a worker's batch holds the file for a tenth of a second. What comes
-from outside meanwhile is answered as soon as it is safe, so it goes into this file, which nobody else writes to.
+SQLite lets one process write at a time, and a worker's batch holds the file for a tenth of a second. What
+comes from outside meanwhile is answered as soon as it is safe, so it goes into a file that nobody else has.
 """
 
 import sqlite3
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy.exc import IntegrityError
 
 from contatto.kit.db.commits import group_alike
 from contatto.kit.db.hot import bind_rows, run_many
@@ -22,13 +21,14 @@ from contatto.kit.log import logger, where
 ENDING: Final = "-spool"
 """What the name of the file ends with, behind that of the database."""
 _PRAGMAS: Final = ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL")
+_TABLE: Final = "CREATE TABLE IF NOT EXISTS spooled (id INTEGER PRIMARY KEY, rows BLOB NOT NULL)"
 
 
 class _Rows(msgspec.Struct, array_like=True):
     """Rows of one statement, with the values that the driver takes."""
 
     sql: str
-    values: list[list[Any]]
+    values: list[Sequence[Any]]
 
 
 _kept: Final = msgspec.msgpack.Decoder(list[_Rows])
@@ -60,7 +60,7 @@ class Spool:
             try:
                 for pragma in _PRAGMAS:
                     file.execute(f"PRAGMA {pragma}")
-                file.execute("CREATE TABLE IF NOT EXISTS spooled (id INTEGER PRIMARY KEY, rows BLOB NOT NULL)")
+                file.execute(_TABLE)
             except sqlite3.OperationalError:
                 file.close()
             else:
@@ -71,7 +71,7 @@ class Spool:
     def has_rows(self) -> bool:
         return bool(self._rows)
 
-    def keep(self, writes: Sequence[Write]) -> bool:
+    def keep(self, writes: list[Write]) -> bool:
         """Make the rows of writes durable; False where that cannot be, as another process has the file."""
         bound = [
             bind_rows(alike[0].statement, [write.row or {} for write in alike])

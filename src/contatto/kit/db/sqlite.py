@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from contatto.kit.db.commits import append_all, attempt, settle
 from contatto.kit.db.database import STATEMENTS_KEPT, Database, Waiting, Work, followed
 from contatto.kit.db.gathered import GatheredRows
 from contatto.kit.db.giving_way import Neighbours, tell_who_waits
-from contatto.kit.db.lanes import Lanes, Write
+from contatto.kit.db.lanes import Lanes, Taken, Write
 from contatto.kit.db.row_security import acting_for
 from contatto.kit.db.spool import Spool
 from contatto.kit.db.tx import Row, Tx
@@ -179,7 +178,7 @@ class SqliteDatabase(Database):
             raise DisconnectionError
 
     def _commit_group(self, connection: Connection) -> None:
-        taken: tuple[list[Write], Iterator[Write]] | None = None
+        taken: Taken | None = None
         changed: Tables = ()
         is_poured = False
         try:
