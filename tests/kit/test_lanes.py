@@ -145,7 +145,7 @@ def test_a_request_waits_for_one_batch_of_background_work_and_not_for_all(databa
 def test_another_process_writes_between_the_commits_of_a_busy_one(
     sqlite_template: Path, tmp_path: Path, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("contatto.kit.db.sqlite._WAIT_S", PATIENCE_S)
+    monkeypatch.setattr("contatto.kit.db.beginning._WAIT_S", PATIENCE_S)
     path = tmp_path / "shared.db"
     path.write_bytes(sqlite_template.read_bytes())
     vault = Vault({"test": bytes(32)})
@@ -190,7 +190,7 @@ def one_event(tx: Tx) -> None:
 def test_who_holds_the_file_too_long_is_told_of_and_nothing_hangs(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("contatto.kit.db.sqlite._WAIT_S", 0.1)
+    monkeypatch.setattr("contatto.kit.db.beginning._WAIT_S", 0.1)
     with closing(sqlite3.connect(str(database.engine.url.database), isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Exception, match="database is locked"):

@@ -1,17 +1,17 @@
 """SQLite as the embedded default: WAL, reads in place, and one writer thread that groups commits."""
 
 import asyncio
-import sqlite3
 import threading
 import time
 from contextlib import closing, suppress
 from typing import Any, Final
 
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DBAPIError, DisconnectionError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from contatto.kit.clock import Clock
+from contatto.kit.db.beginning import begin, look_again
 from contatto.kit.db.changes import Tables, note_changes, take_changes
 from contatto.kit.db.commits import append_all, attempt, settle
 from contatto.kit.db.database import STATEMENTS_KEPT, Database, Waiting, Work, followed
@@ -39,14 +39,10 @@ Source: https://www.sqlite.org/lang_analyze.html
 
 _HAS_FIGURES: Final = "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_stat1'"
 
-_WAIT_S: Final = 10.0
-"""How long the writer waits for another process that holds the file."""
-_LOOK_S: Final = 0.001
 _HELD_S: Final = 0.02
 _REST_S: Final = 0.003
-"""SQLite's own waiting sleeps up to 100 ms between two tries, and whoever has just written begins again at
-once: beside a busy process another would hardly ever write. So the writer looks every millisecond, and after
-some commits in a row leaves the file alone for longer than that."""
+"""Whoever has just written begins again at once, so another process would hardly ever write. So after some
+commits in a row the writer leaves the file alone for longer than others take to look."""
 
 _AGAIN_S: Final = 0.5
 """How long rows stay in the spool whose tables could not be written to, before that is tried again."""
@@ -81,7 +77,7 @@ class SqliteDatabase(Database):
             query_cache_size=STATEMENTS_KEPT,
         )  # fmt: skip
         event.listen(engine, "connect", _prepare)
-        event.listen(engine, "begin", _begin)
+        event.listen(engine, "begin", begin)
         event.listen(engine, "checkout", self._renew)
         super().__init__(engine, clock, vault, ports)
         self._lanes = Lanes()
@@ -170,7 +166,7 @@ class SqliteDatabase(Database):
             settle(rows)
         else:
             self._lanes.put(rows)
-            _look_again()
+            look_again()
 
     def _renew(self, _connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
         """A connection reads the figures when it opens; of an older one another takes the place."""
@@ -242,32 +238,3 @@ def _prepare(connection: Any, _record: object) -> None:
     for pragma in _PRAGMAS:
         connection.execute(pragma)
     connection.create_function(BYTES_OF, 1, bytes.fromhex, deterministic=True)
-
-
-def _begin(connection: Connection) -> None:
-    driver: Any = connection.connection.driver_connection  # to ask it itself is a tenth of the way
-    options = connection.get_execution_options()
-    if not options.get("writes", False):
-        driver.execute("BEGIN")
-        return
-    meanwhile = options.get("meanwhile", _look_again)
-    driver.execute("PRAGMA busy_timeout=0")
-    end = time.monotonic() + _WAIT_S
-    while True:
-        try:
-            driver.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() > end:
-                raise OperationalError("BEGIN IMMEDIATE", None, error) from error
-            meanwhile()
-        else:
-            return
-
-
-def _look_again() -> None:
-    time.sleep(_LOOK_S)
-
-
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    """Whether another process holds the file; extended codes carry the plain one in their low byte."""
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
