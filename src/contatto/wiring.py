@@ -38,6 +38,7 @@ from contatto.forms.store.records import list_answers_of_lead, list_receipts_of_
 from contatto.inbox.actions import desk, notices, referrals, replies, scheduled, suspecting, taking
 from contatto.inbox.actions.backlog import Backlog
 from contatto.inbox.actions.erasing import forget_chats
+from contatto.inbox.actions.forms import GatheredSheets
 from contatto.inbox.actions.photos import has_photo_to_forget, purge_photos
 from contatto.inbox.actions.pushes import push_message, push_read, push_tap
 from contatto.inbox.actions.settling import settling_work
@@ -362,8 +363,8 @@ def maintenance(settings: Settings) -> tuple[MaintenanceJob, ...]:
 def resources(db: Database, settings: Settings) -> Parts:
     """What one app has for itself."""
     return Parts(
-        AppIndex(db), Backlog(db), GatheredAccounts(db), HashPool(), GuessLimit(), ChatLimits(),
-        RecentCallers(), DrawnParts(), RequestLimit(settings.api_requests_per_minute),
+        AppIndex(db), Backlog(db), GatheredAccounts(db), GatheredSheets(db), HashPool(), GuessLimit(),
+        ChatLimits(), RecentCallers(), DrawnParts(), RequestLimit(settings.api_requests_per_minute),
         AdServer(db, settings.views_per_viewer, settings.trial_share),
         GatheredTouches(db, measurement.record_taps),
         taking.GatheredForms(db, settings.new_visitors_per_hour, partial(handing_out, AFTER)),

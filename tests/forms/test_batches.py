@@ -14,7 +14,8 @@ from sqlalchemy import func, select
 from contatto.forms.actions.submitting import Unanswered
 from contatto.forms.model import FormVersion, Submission
 from contatto.forms.store.records import form_answers
-from contatto.inbox.actions.taking import ChatVisitor, GatheredForms, HandedIn
+from contatto.inbox.actions.forms import Opening, list_opened
+from contatto.inbox.actions.taking import ChatVisitor, GatheredForms, HandedIn, take_form
 from contatto.inbox.actions.threads import conversation_id_of, person_id_of
 from contatto.inbox.store.notices import inline_notices
 from contatto.kit import errors
@@ -183,3 +184,26 @@ def test_forms_hand_out_what_follows_from_them_in_their_own_transaction(database
     assert database.read_now(lambda tx: tx.scalar(select(func.count()).where(~events.c.fanned_out))) == 0
     posted = select(func.count()).select_from(inline_notices)
     assert database.read_now(lambda tx: tx.scalar(posted)) == 3
+
+
+def test_forms_that_are_opened_together_are_each_shown_to_who_opened_them(database: Database) -> None:
+    ours, theirs = database.write_now(built), database.write_now(built)
+    database.write_now(lambda tx: take_form(tx, handed_in(ours, (0, 0, 0))))
+    known, other = (version.number for version in ours.versions)
+    openings = [
+        Opening(world.shop.webchat, visitor, number)
+        for world in (ours, theirs)
+        for visitor in ("visitor 0", "visitor 1")
+        for number in (known, other, theirs.versions[0].number, 404)
+    ]
+
+    def told(some: Sequence[Opening]) -> list[tuple[int, bool] | None]:
+        opened = database.read_now(lambda tx: list_opened(tx, some))
+        return [each and (each[0].number, each[1].is_back) for each in opened]
+
+    together = told(openings)
+    assert together == [each for opening in openings for each in told([opening])]
+    assert together[:3] == [(known, True), (other, False), None]
+    assert [each for each in together[4:] if each] == [(known, False), (other, False)] + [
+        (theirs.versions[0].number, False)
+    ] * 2

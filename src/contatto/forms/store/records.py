@@ -331,20 +331,23 @@ def append_receipts(tx: Tx, receipts: Sequence[ConsentReceipt]) -> None:
 
 
 _SENT: Final = Query(
-    select(form_answers.c.id)
+    select(form_answers.c.form_id, form_answers.c.person_id)
     .where(
         form_answers.c.business_id == bindparam("of"),
-        form_answers.c.person_id == bindparam("by"),
-        form_answers.c.form_id == bindparam("form"),
+        within(form_answers.c.person_id, "people"),
+        within(form_answers.c.form_id, "forms"),
         form_answers.c.verdict == FormVerdict.TAKEN,
     )
-    .limit(1)
+    .distinct()
 )
 
 
-def has_sent_form(tx: Tx, business_id: str, form_id: str, person_id: str) -> bool:
-    """Whether a person has sent any version of a form, and it was taken."""
-    return bool(_SENT.rows(tx, {"of": business_id, "by": person_id, "form": form_id}))
+def list_who_sent(
+    tx: Tx, business_id: str, form_ids: Collection[str], person_ids: Collection[str]
+) -> set[tuple[str, str]]:
+    """Who of some persons has sent which of some forms, in any version, and it was taken: form and person."""
+    rows = _SENT.rows(tx, {"of": business_id, "people": person_ids, "forms": form_ids})
+    return {(form_id, person_id) for form_id, person_id in rows}
 
 
 def list_receipts(tx: Tx, business_id: str, answer_ids: set[str]) -> dict[str, list[ConsentReceipt]]:

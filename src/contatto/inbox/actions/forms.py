@@ -1,5 +1,6 @@
 """What a form shows to a customer beside the chat, and sending one into a thread."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +13,7 @@ from contatto.forms.model import (
     Known,
 )
 from contatto.forms.rules.words import text_of
-from contatto.forms.store.records import has_sent_form
+from contatto.forms.store.records import list_versions_by_number, list_who_sent
 from contatto.inbox.actions.replies import send_reply
 from contatto.inbox.actions.threads import (
     conversation_id_of,
@@ -24,6 +25,8 @@ from contatto.inbox.model import (
 )
 from contatto.inbox.store import messages
 from contatto.kit import errors
+from contatto.kit.db.database import Database
+from contatto.kit.db.gathered import GatheredWork
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.leads.model.annotations import Actor
@@ -42,16 +45,58 @@ class FormOffer:
     link: str
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """That a visitor of our own chat opens a form; ``number`` is that of its version."""
+
+    account: ChannelAccount
+    visitor: str
+    number: int
+
+
+type Opened = tuple[FormVersion, Known]
+"""A form, and what it may show to who opened it."""
+
+
+class GatheredSheets:
+    """Forms that are opened beside chats; those opened at the same time are read together."""
+
+    def __init__(self, db: Database) -> None:
+        self.sheets: Final = GatheredWork(db.read, list_opened)
+
+
+def list_opened(tx: Tx, openings: Sequence[Opening]) -> list[Opened | None]:
+    """The forms that were opened, in their order; None for one that is not there."""
+    found: dict[Opening, Opened] = {}
+    for business_id in {each.account.business_id for each in openings}:
+        mine = [each for each in openings if each.account.business_id == business_id]
+        versions = list_versions_by_number(tx, business_id, {each.number for each in mine})
+        who = {each: person_id_of(tx.vault, each.account, each.visitor) for each in mine}
+        forms = {version.form_id for version in versions.values()}
+        sent = list_who_sent(tx, business_id, forms, set(who.values())) if forms else set()
+        for each in mine:
+            if version := versions.get(each.number):
+                is_back = (version.form_id, who[each]) in sent
+                found[each] = version, _known_of(tx, each, version, is_back=is_back)
+    return [found.get(each) for each in openings]
+
+
 def find_known(tx: Tx, account: ChannelAccount, visitor: str, version: FormVersion) -> Known:
     """What a form may show to a visitor of our own chat: that they sent it before, and their own details.
 
     Only what stands in this visitor's own messages counts. Their lead may hold more: what a member typed or
     imported, or what came from somebody whose lead was merged with theirs.
     """
-    business_id, person_id = account.business_id, person_id_of(tx.vault, account, visitor)
-    is_back = has_sent_form(tx, business_id, version.form_id, person_id)
+    person_id = person_id_of(tx.vault, account, visitor)
+    is_back = bool(list_who_sent(tx, account.business_id, [version.form_id], [person_id]))
+    return _known_of(tx, Opening(account, visitor, version.number), version, is_back=is_back)
+
+
+def _known_of(tx: Tx, opening: Opening, version: FormVersion, *, is_back: bool) -> Known:
     if not any(each.prefill for each in version.content.questions):
         return Known(is_back)
+    account, visitor = opening.account, opening.visitor
+    business_id, person_id = account.business_id, person_id_of(tx.vault, account, visitor)
     conversation_id = conversation_id_of(account, visitor)
     lead = leads.find_lead_of_conversation(tx, business_id, person_id, conversation_id)
     if lead is None or lead.hidden_at is not None:

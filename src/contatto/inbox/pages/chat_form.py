@@ -6,19 +6,16 @@ import msgspec
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 
-from contatto.channels.model import ChannelAccount
-from contatto.forms.actions.records import find_published
 from contatto.forms.actions.submitting import Unanswered
-from contatto.forms.model import FormVerdict, FormVersion, Known, Submission
+from contatto.forms.model import FormVerdict, Submission
 from contatto.forms.rules.openings import check_opening
-from contatto.inbox.actions.forms import find_known
+from contatto.inbox.actions.forms import GatheredSheets, Opening
 from contatto.inbox.actions.taking import ChatVisitor, GatheredForms, HandedIn
 from contatto.inbox.actions.threads import conversation_id_of
 from contatto.inbox.auth import admit_sender, chat_visitor
 from contatto.inbox.limits import ChatLimits
 from contatto.inbox.pages.sheets import OPENING_KEY, SheetReader, draw_sheet
 from contatto.kit import errors
-from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.http import json_answer, read_body
 from contatto.kit.i18n import translator_of
@@ -52,14 +49,12 @@ _sent: Final = msgspec.json.Decoder(SentForm)
 @router.get("/chat/{account_id}/form/{page_id}")
 async def show_form(request: Request, account_id: str, page_id: str, lang: str = "") -> HTMLResponse:
     """The sheet alone, in another language."""
-    context = context_of(request)
     account, visitor = await chat_visitor(request)
-
-    def load(tx: Tx) -> tuple[FormVersion, Known]:
-        version = _load_version(tx, account, page_id)
-        return version, find_known(tx, account, visitor, version)
-
-    version, known = await context.db.read(load)
+    number = _number_of(page_id)
+    opened = await part_of(request, GatheredSheets).sheets.put(Opening(account, visitor, number))
+    if opened is None:
+        raise Refused(errors.NOT_FOUND, "There is no such form.")
+    version, known = opened
     reader = SheetReader(account, visitor, known)
     return HTMLResponse(draw_sheet(request, version, reader, lang).html, headers=UNKEPT)
 
@@ -74,9 +69,7 @@ async def post_form(request: Request, account_id: str) -> Response:
     part_of(request, ChatLimits).forms.check(f"{account.id}:{visitor}", now_s)
     admit_sender(request, account)
 
-    number = read_number(sent.page_id)
-    if number is None:
-        raise Refused(errors.NOT_FOUND, "There is no such form.")
+    number = _number_of(sent.page_id)
     handed = HandedIn(
         account.business_id,
         number,
@@ -134,8 +127,8 @@ async def read_sent(request: Request) -> SentForm:
     return sent
 
 
-def _load_version(tx: Tx, account: ChannelAccount, page_id: str) -> FormVersion:
-    version = find_published(tx, account.business_id, page_id)
-    if version is None:
+def _number_of(page_id: str) -> int:
+    number = read_number(page_id)
+    if number is None:
         raise Refused(errors.NOT_FOUND, "There is no such form.")
-    return version
+    return number
