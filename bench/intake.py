@@ -14,7 +14,7 @@ faster than it was settled is no gain; ``waiting_half`` and ``waiting_end`` say 
 so whether it lags behind more and more. ``driver_us`` is the CPU of this process, which shares the processors
 and is in no other figure; ``statements`` are those of a message, in the server and all workers.
 ``postgres_us`` is the CPU of PostgreSQL's processes, which share the processors too; ``most_per_s`` is what
-all processors could do if none of them ever waited. *By workers alone* nothing else runs but them and
+all processors could do if none of them ever waited. *By 1 or 2 workers alone* nothing else runs but them and
 PostgreSQL, from the moment when all of them are ready until all is settled and handed out. The waiting times
 are from the moment when a message was due to be sent until others see its lead.
 """
@@ -32,7 +32,7 @@ from typing import Any
 
 from bench.fairness_parts.installation import new_database, running_postgres
 from bench.harness import Cost, Options, Report, measured, options, percentile
-from bench.intake_parts.beside import most_per_s, postgres_cpu_s
+from bench.intake_parts.beside import keep_on_cores, most_per_s, postgres_cpu_s
 from bench.intake_parts.sending import PER_PERSON, SHARES, Sent, make_requests, send_all
 from bench.intake_parts.serving import (
     Place,
@@ -168,21 +168,26 @@ def of_postgres(cpu_s: float, count: int) -> dict[str, float]:
 
 
 def bench_alone(report: Report, place: Place, count: int, workers: int) -> None:
-    """What was stored before is settled, and its events handed out, by workers with nothing beside them."""
+    """What was stored before is settled, and its events handed out, by workers with nothing beside them.
+
+    They and PostgreSQL have as many cores as there are workers: one of them and PostgreSQL take more than
+    one, so how much faster two are would otherwise tell how many cores there are.
+    """
     sent = make_sent(place, count)
     with running(place, workers=0) as server:
         asyncio.run(send_all(server.port, sent.requests))
     learn(place)
     with running_workers(place, workers) as ready:
+        cores = keep_on_cores(ready.pids, workers)
         beside, cpu, started = postgres_cpu_s(place), ready.cpu_s(), time.perf_counter()
         begin_work(place)
         wait_until_settled(place, count)
         wait_until_handed_out(place)
         cost = Cost(time.perf_counter() - started, ready.cpu_s() - cpu, ready.peak_mib())
         beside = postgres_cpu_s(place) - beside
-    name = f"PostgreSQL: settled and handed out by {workers} worker{'s' * (workers > 1)} alone"
-    most = most_per_s((cost.cpu_s + beside) * 1e6 / count)
-    add(report, name, cost, count, **of_postgres(beside, count), most_per_s=most)
+        keep_on_cores([], os.cpu_count() or 1)
+    name = f"PostgreSQL: settled and handed out by {workers} alone, on as many cores ({cores})"
+    add(report, name, cost, count, **of_postgres(beside, count))
 
 
 def bench_sustained(report: Report, name: str, place: Place, count: int, workers: int) -> None:

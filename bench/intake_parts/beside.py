@@ -1,6 +1,8 @@
 """What works beside our processes and what they share: PostgreSQL's processors' time, and the processors."""
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bench.harness import process_cpu_s
@@ -15,7 +17,7 @@ def postgres_cpu_s(place: Place) -> float:
     """The CPU time that all processes of PostgreSQL have taken up to now, those that ended too; else 0."""
     if not place.url:
         return 0.0
-    main = int((postgres.run_dir() / "data" / "postmaster.pid").read_text().splitlines()[0])
+    main = _main_process()
     running = process_cpu_s(main) + sum(map(_cpu_s_of, _children_of(main)))
     ended = sum(int(_fields(main)[which]) for which in (_ENDED_USER, _ENDED_SYSTEM)) / _TICKS_PER_S
     return running + ended
@@ -24,6 +26,20 @@ def postgres_cpu_s(place: Place) -> float:
 def most_per_s(cpu_us: float) -> float:
     """How many a second all processors together could do, if each takes so much CPU of all processes."""
     return len(os.sched_getaffinity(0)) * 1e6 / cpu_us
+
+
+def keep_on_cores(pids: Sequence[int], count: int) -> int:
+    """Let processes of ours and those of PostgreSQL run on so many cores alone; say on how many they do."""
+    main, cores = _main_process(), sorted(os.sched_getaffinity(0))[:count]
+    for pid in (main, *_children_of(main), *pids):  # what they start from now on inherits it
+        with suppress(OSError):  # it has ended meanwhile
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), cores)
+    return len(cores)
+
+
+def _main_process() -> int:
+    return int((postgres.run_dir() / "data" / "postmaster.pid").read_text().splitlines()[0])
 
 
 def _children_of(main: int) -> list[int]:

@@ -68,18 +68,18 @@ class Running:
     """A server that runs, with the workers beside it."""
 
     def __init__(self, pids: list[int], port: int) -> None:
-        self._pids, self.port = pids, port
+        self.pids, self.port = pids, port
 
     def cpu_s(self) -> float:
         return sum(self.cpu_s_of_each())
 
     def cpu_s_of_each(self) -> list[float]:
         """The CPU of the server, then that of each worker beside it."""
-        return [process_cpu_s(pid) for pid in self._pids]
+        return [process_cpu_s(pid) for pid in self.pids]
 
     def peak_mib(self) -> float:
         """The most memory that each of them held, together."""
-        return sum(map(_peak_mib, self._pids))
+        return sum(map(_peak_mib, self.pids))
 
     def told(self) -> "Told":
         """What the server has counted by now."""
