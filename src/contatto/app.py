@@ -105,10 +105,11 @@ HOT_ROUTES: Final = (
     *contatto.vitals.api.routes,
     *contatto.inbox.api.webhooks.routes,
     *contatto.inbox.api.media.routes,
+    *contatto.inbox.pages.chat_form.routes,
     *contatto.measurement.api.routes,
     *contatto.delivery.api.decisions.routes,
 )
-"""Plain Starlette routes: messages in, ad decisions, tracking."""
+"""Plain Starlette routes: messages and forms in, ad decisions, tracking."""
 
 ROUTERS: Final = (
     contatto.accounts.api.router,
@@ -131,7 +132,6 @@ ROUTERS: Final = (
     contatto.guide.pages.router,
     contatto.inbox.api.routes.router,
     contatto.inbox.pages.chat.router,
-    contatto.inbox.pages.chat_form.router,
     contatto.inbox.pages.chat_talk.router,
     contatto.inbox.pages.form_link.router,
     contatto.inbox.pages.later.router,

@@ -3,7 +3,7 @@
 from typing import Final
 
 import msgspec
-from fastapi import APIRouter, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from contatto.forms.actions.submitting import Unanswered
@@ -17,7 +17,7 @@ from contatto.inbox.limits import ChatLimits
 from contatto.inbox.pages.sheets import OPENING_KEY, SheetReader, draw_sheet
 from contatto.kit import errors
 from contatto.kit.errors import Refused
-from contatto.kit.http import json_answer, read_body
+from contatto.kit.http import DirectRoute, json_answer, read_body
 from contatto.kit.i18n import translator_of
 from contatto.kit.languages import LANGUAGES, translator_for
 from contatto.kit.limits import client_network
@@ -26,7 +26,6 @@ from contatto.kit.reading import UNREADABLE
 from contatto.ui.context import Context, context_of, part_of
 from contatto.ui.render import UNKEPT
 
-router = APIRouter(include_in_schema=False)
 _BODY_LIMIT: Final = 32 * 1024
 _MOST_ANSWERS: Final = 100
 
@@ -46,21 +45,21 @@ class SentForm(msgspec.Struct):
 _sent: Final = msgspec.json.Decoder(SentForm)
 
 
-@router.get("/chat/{account_id}/form/{page_id}")
-async def show_form(request: Request, account_id: str, page_id: str, lang: str = "") -> HTMLResponse:
+async def show_form(request: Request) -> HTMLResponse:
     """The sheet alone, in another language."""
     account, visitor = await chat_visitor(request)
-    number = _number_of(page_id)
+    number = _number_of(request.path_params["page_id"])
     opened = await part_of(request, GatheredSheets).sheets.put(Opening(account, visitor, number))
     if opened is None:
         raise Refused(errors.NOT_FOUND, "There is no such form.")
     version, known = opened
     reader = SheetReader(account, visitor, known)
-    return HTMLResponse(draw_sheet(request, version, reader, lang).html, headers=UNKEPT)
+    return HTMLResponse(
+        draw_sheet(request, version, reader, request.query_params.get("lang", "")).html, headers=UNKEPT
+    )
 
 
-@router.post("/chat/{account_id}/form")
-async def post_form(request: Request, account_id: str) -> Response:
+async def post_form(request: Request) -> Response:
     """Take what a customer sends; the same ``submission_id`` again gives the same answer."""
     context = context_of(request)
     account, visitor = await chat_visitor(request)
@@ -132,3 +131,9 @@ def _number_of(page_id: str) -> int:
     if number is None:
         raise Refused(errors.NOT_FOUND, "There is no such form.")
     return number
+
+
+routes = [
+    DirectRoute("/chat/{account_id}/form/{page_id}", show_form, methods=["GET"]),
+    DirectRoute("/chat/{account_id}/form", post_form, methods=["POST"]),
+]
