@@ -171,6 +171,19 @@ def test_where_another_process_keeps_rows_apart_one_waits_for_the_file(
         wait_until(lambda: sorted(rows(db)) == [("ours", 1), ("theirs", 1)])
 
 
+def test_where_rows_cannot_be_kept_apart_they_wait_in_their_order(db: SqliteDatabase, tmp_path: Path) -> None:
+    (tmp_path / f"test.db{ENDING}").mkdir()
+
+    async def both() -> None:
+        rows = (db.append(COUNTING, {"name": name, "n": 1}) for name in ("a", "b"))
+        await asyncio.wait_for(asyncio.gather(*rows), 0.2)
+
+    with another_writes(tmp_path), pytest.raises(TimeoutError):
+        asyncio.run(both())
+    append(db, "c")
+    assert [name for name, _ in rows(db)] == ["a", "b", "c"]
+
+
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(turns=st.lists(st.tuples(st.booleans(), st.lists(st.sampled_from("abc"), max_size=3)), max_size=5))
 def test_whoever_writes_meanwhile_each_row_counts_once_and_in_its_order(

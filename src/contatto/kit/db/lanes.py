@@ -102,6 +102,10 @@ class Lanes:
         else:
             self._requests.setdefault(write.business_id, deque()).append(write)
 
+    def give_back(self, appends: list[Write]) -> None:
+        """Let rows that were taken wait again, before all others."""
+        self._appends.extendleft(reversed(appends))
+
     def next_commit(self) -> Taken:
         """Take what goes into the next commit."""
         self._has_asked = False

@@ -56,15 +56,10 @@ class Spool:
     def _opened(self) -> sqlite3.Connection | None:
         """The file, once it is ours alone; None while another process has it."""
         if self._file is None:
-            file = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
             try:
-                for pragma in _PRAGMAS:
-                    file.execute(f"PRAGMA {pragma}")
-                file.execute(_TABLE)
+                self._file = _open(self._path)
             except sqlite3.OperationalError:
-                file.close()
-            else:
-                self._file = file
+                return None
         return self._file
 
     @property
@@ -72,7 +67,7 @@ class Spool:
         return bool(self._rows)
 
     def keep(self, writes: list[Write]) -> bool:
-        """Make the rows of writes durable; False where that cannot be, as another process has the file."""
+        """Make the rows of writes durable; False where that cannot be, such as where another has the file."""
         bound = [
             bind_rows(alike[0].statement, [write.row or {} for write in alike])
             for alike in group_alike(writes)
@@ -81,7 +76,11 @@ class Spool:
         if file is None:
             return False
         rows = [_Rows(*each) for each in bound if each]
-        file.execute("INSERT INTO spooled (rows) VALUES (?)", (msgspec.msgpack.encode(rows),))
+        try:
+            file.execute("INSERT INTO spooled (rows) VALUES (?)", (msgspec.msgpack.encode(rows),))
+        except sqlite3.Error as error:  # such as a full disk; the rows wait for the database then
+            logger().error("spool.failed", rows=len(rows), error_at=where(error))
+            return False
         self._rows += rows
         return True
 
@@ -105,6 +104,18 @@ class Spool:
     def close(self) -> None:
         if self._file:
             self._file.close()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    file = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in _PRAGMAS:
+            file.execute(f"PRAGMA {pragma}")
+        file.execute(_TABLE)
+    except BaseException:
+        file.close()
+        raise
+    return file
 
 
 def _insert(tx: Tx, rows: _Rows) -> None:

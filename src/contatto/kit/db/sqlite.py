@@ -165,7 +165,7 @@ class SqliteDatabase(Database):
         if (rows := self._lanes.take_appends()) and self._spool.keep(rows):
             settle(rows)
         else:
-            self._lanes.put(rows)
+            self._lanes.give_back(rows)
             look_again()
 
     def _renew(self, _connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
