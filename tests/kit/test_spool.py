@@ -171,6 +171,17 @@ def test_where_another_process_keeps_rows_apart_one_waits_for_the_file(
         wait_until(lambda: sorted(rows(db)) == [("ours", 1), ("theirs", 1)])
 
 
+def test_no_more_rows_are_kept_apart_than_are_soon_poured(
+    db: SqliteDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("contatto.kit.db.spool.MOST", 2)
+    with another_writes(tmp_path):
+        append(db, "a", "b")
+        with pytest.raises(TimeoutError):
+            asyncio.run(asyncio.wait_for(db.append(COUNTING, {"name": "c", "n": 1}), 0.2))
+    wait_until(lambda: [name for name, _ in rows(db)] == ["a", "b", "c"])
+
+
 def test_where_rows_cannot_be_kept_apart_they_wait_in_their_order(db: SqliteDatabase, tmp_path: Path) -> None:
     (tmp_path / f"test.db{ENDING}").mkdir()
 

@@ -20,6 +20,8 @@ from contatto.kit.log import logger, where
 
 ENDING: Final = "-spool"
 """What the name of the file ends with, behind that of the database."""
+MOST: Final = 20_000
+"""So many rows are kept apart; more would hold the database for over a second when they are poured."""
 _PRAGMAS: Final = ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL")
 _TABLE: Final = "CREATE TABLE IF NOT EXISTS spooled (id INTEGER PRIMARY KEY, rows BLOB NOT NULL)"
 
@@ -72,7 +74,8 @@ class Spool:
             bind_rows(alike[0].statement, [write.row or {} for write in alike])
             for alike in group_alike(writes)
         ]
-        file = None if None in bound else self._opened()
+        is_full = sum(len(rows.values) for rows in self._rows) >= MOST
+        file = None if is_full or None in bound else self._opened()
         if file is None:
             return False
         rows = [_Rows(*each) for each in bound if each]
@@ -97,9 +100,12 @@ class Spool:
 
     def clear(self) -> None:
         """Cross out all rows: they are in their tables."""
-        if self._rows and (file := self._opened()):
-            file.execute("DELETE FROM spooled")
-            self._rows = []
+        self._rows = []
+        if self._file:
+            try:
+                self._file.execute("DELETE FROM spooled")
+            except sqlite3.Error as error:  # such as a full disk; they are crossed out with the next ones
+                logger().error("spool.failed", error_at=where(error))
 
     def close(self) -> None:
         if self._file:
