@@ -9,7 +9,7 @@ from contatto.kit.clock import FixedClock
 from contatto.kit.db.database import Database
 from contatto.kit.db.tx import Tx
 from contatto.kit.drain import RETRY_AFTER
-from contatto.kit.handlers import After, OnlyFor, Together
+from contatto.kit.handlers import After, Among, OnlyFor, Together, interest
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import jobs, list_failed_jobs
 from tests.kit.test_outbox import CupFilled, Listener, fill, run
@@ -74,3 +74,21 @@ def test_a_business_that_nobody_asked_for_is_left_out(database: Database) -> Non
     only = OnlyFor(lambda _tx: {"b2"}, Together(tray))
     run(database, {CupFilled: {"tray": only}})
     assert tray.heard == [["b"]]
+
+
+def test_what_tells_the_businesses_of_several_handlers_is_asked_once(database: Database) -> None:
+    asked: list[Tx] = []
+
+    def ask(tx: Tx) -> dict[str, set[str]]:
+        asked.append(tx)
+        return {"cups": {"b1"}, "plates": {"b2"}}
+
+    cups, plates, forks = (OnlyFor(Among(ask, kind), Tray(kind)) for kind in ("cups", "plates", "forks"))
+
+    def look(tx: Tx) -> list[list[bool]]:
+        is_interested = interest(tx)
+        return [[is_interested(each, of) for each in (cups, plates, forks)] for of in ("b1", "b2")]
+
+    assert database.read_now(look) == [[True, False, False], [False, True, False]]
+    assert len(asked) == 1
+    assert database.read_now(cups.businesses) == {"b1"}

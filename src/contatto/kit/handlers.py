@@ -15,6 +15,17 @@ type Businesses = Callable[[Tx], Collection[str]]
 
 
 @dataclass(frozen=True, slots=True)
+class Among[K]:
+    """The businesses of one kind, where one question tells those of all kinds."""
+
+    ask: Callable[[Tx], Mapping[K, Collection[str]]]
+    kind: K
+
+    def __call__(self, tx: Tx) -> Collection[str]:
+        return self.ask(tx).get(self.kind, ())
+
+
+@dataclass(frozen=True, slots=True)
 class OnlyFor:
     """A handler for the events of some businesses, which are named anew for each batch of events."""
 
@@ -41,13 +52,18 @@ class Together:
 
 def interest(tx: Tx) -> IsInterested:
     """Whether a handler is interested in events of a business, with each question asked once."""
-    interested: dict[Businesses, Collection[str]] = {}
+    answers: dict[Callable[[Tx], Any], Any] = {}
+
+    def ask[A](question: Callable[[Tx], A]) -> A:
+        if question not in answers:
+            answers[question] = question(tx)
+        answer: A = answers[question]
+        return answer
 
     def is_interested(handler: Handler, business_id: str) -> bool:
         if not isinstance(handler, OnlyFor):
             return True
-        if handler.businesses not in interested:
-            interested[handler.businesses] = handler.businesses(tx)
-        return business_id in interested[handler.businesses]
+        of = handler.businesses
+        return business_id in (ask(of.ask).get(of.kind, ()) if isinstance(of, Among) else ask(of))
 
     return is_interested

@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.hot import Seek, insert_new, insert_rows
+from contatto.kit.db.hot import Query, Seek, insert_new, insert_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
 from contatto.kit.db.types import Choice, Words, instant, metadata, only, tenant, text
 from contatto.kit.db.within import within
@@ -186,14 +186,13 @@ def append_touch(tx: Tx, touch: Touch) -> bool:
     return tx.insert_ignore(touches, touch_row(touch))
 
 
-_NAMED: Final[Any] = bindparam("named", type_=BigInteger, expanding=True)
-_SOME: Final = touches.c.business_id == bindparam("of"), touches.c.touch_id.in_(_NAMED)
-_KNOWN_TOUCHES: Final = select(touches.c.touch_id).where(*_SOME)
+_NAMED: Final = touches.c.business_id == bindparam("of"), within(touches.c.touch_id, "named")
+_KNOWN_TOUCHES: Final = Query(select(touches.c.touch_id).where(*_NAMED))
 
 
 def list_known_touches(tx: Tx, business_id: str, touch_ids: Collection[int]) -> set[int]:
     """Those of some touches that are there already."""
-    return set(tx.execute(_KNOWN_TOUCHES, {"of": business_id, "named": sorted(touch_ids)}).scalars())
+    return {known for (known,) in _KNOWN_TOUCHES.rows(tx, {"of": business_id, "named": touch_ids})}
 
 
 def append_touches(tx: Tx, rows: Sequence[Row]) -> None:

@@ -11,7 +11,6 @@ from sqlalchemy import (
     Select,
     String,
     Table,
-    bindparam,
     func,
     select,
     update,
@@ -84,15 +83,18 @@ def list_subscriptions(tx: Tx, business_id: str, entity: Entity | None = None) -
 
 
 _TOLD: Final = Query(
-    select(subscriptions.c.business_id)
-    .where(subscriptions.c.ended_at.is_(None), subscriptions.c.entity == bindparam("entity"))
+    select(subscriptions.c.entity, subscriptions.c.business_id)
+    .where(subscriptions.c.ended_at.is_(None))
     .distinct()
 )
 
 
-def list_told_businesses(tx: Tx, entity: Entity) -> set[str]:
-    """The businesses of which some program is told."""
-    return {business_id for (business_id,) in _TOLD.rows(tx, {"entity": entity})}
+def list_told_businesses(tx: Tx) -> dict[Entity, set[str]]:
+    """The businesses of which some program is told, by what it is told of."""
+    found: dict[Entity, set[str]] = {}
+    for entity, business_id in _TOLD.rows(tx, {}):
+        found.setdefault(entity, set()).add(business_id)
+    return found
 
 
 def list_subscriptions_by_id(tx: Tx, business_id: str, ids: Collection[str]) -> dict[str, Subscription]:

@@ -35,8 +35,10 @@ from contatto.ads.model import (
     Targeting,
     ViewWindow,
 )
+from contatto.kit.db.hot import Seek
 from contatto.kit.db.tx import Tx
 from contatto.kit.db.types import Choice, Words, instant, key, metadata, tenant, text
+from contatto.kit.db.within import within
 from contatto.kit.rows import row_of
 from contatto.measurement.model import Goal
 
@@ -177,28 +179,32 @@ def find_ad_group(tx: Tx, business_id: str, ad_group_id: str) -> AdGroup | None:
     return tx.find(AdGroup, _mine(ad_groups, business_id, ad_groups.c.id == ad_group_id))
 
 
-_NAMED: Final[Any] = bindparam("named", type_=String, expanding=True)
-_OF_BUSINESS: Final = ad_groups.c.business_id == bindparam("of", type_=String)
-_NAMED_AD_GROUPS: Final = select(ad_groups).where(_OF_BUSINESS, ad_groups.c.id.in_(_NAMED))
+_NAMED_AD_GROUPS: Final = Seek(
+    AdGroup,
+    select(ad_groups).where(ad_groups.c.business_id == bindparam("of"), within(ad_groups.c.id, "named")),
+)
 
 
 def list_ad_groups_by_id(tx: Tx, business_id: str, ad_group_ids: Collection[str]) -> list[AdGroup]:
     """Ad groups by their ids; those that are not there are left out."""
-    values = {"of": business_id, "named": sorted(ad_group_ids)}
-    return tx.list(AdGroup, _NAMED_AD_GROUPS, values) if ad_group_ids else []
+    values = {"of": business_id, "named": ad_group_ids}
+    return _NAMED_AD_GROUPS.list(tx, values) if ad_group_ids else []
 
 
-_NAMED_CAMPAIGNS: Final = select(campaigns).where(
-    campaigns.c.business_id == bindparam("of", type_=String),
-    campaigns.c.id.in_(_NAMED),
-    campaigns.c.budget_micros.is_not(None),
+_NAMED_CAMPAIGNS: Final = Seek(
+    Campaign,
+    select(campaigns).where(
+        campaigns.c.business_id == bindparam("of"),
+        within(campaigns.c.id, "named"),
+        campaigns.c.budget_micros.is_not(None),
+    ),
 )
 
 
 def list_campaigns_with_budget(tx: Tx, business_id: str, campaign_ids: Collection[str]) -> list[Campaign]:
     """Those of some campaigns that have a budget, by their ids."""
-    values = {"of": business_id, "named": sorted(campaign_ids)}
-    return tx.list(Campaign, _NAMED_CAMPAIGNS, values) if campaign_ids else []
+    values = {"of": business_id, "named": campaign_ids}
+    return _NAMED_CAMPAIGNS.list(tx, values) if campaign_ids else []
 
 
 def find_ad_group_by_number(tx: Tx, business_id: str, number: int) -> AdGroup | None:

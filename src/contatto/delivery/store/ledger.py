@@ -24,9 +24,10 @@ from sqlalchemy import (
 
 from contatto.ads.model import Spent
 from contatto.delivery.model.ledger import Balance, BalanceEntry, ChargedDay, Grant, Promise
-from contatto.kit.db.hot import insert_all, insert_new, insert_rows
+from contatto.kit.db.hot import Query, Seek, insert_all, insert_new, insert_rows, update_rows
 from contatto.kit.db.tx import Tx, insert_for
 from contatto.kit.db.types import instant, key, metadata, tenant, text
+from contatto.kit.db.within import within
 from contatto.kit.rows import row_of
 from contatto.kit.timestamps import micros
 
@@ -101,8 +102,6 @@ balance_entries = Table(
 # What every charge and every second of serving asks is made once and kept: building a statement anew costs
 # several times what running it does.
 _OF: Final = bindparam("of", type_=String)
-_NAMED: Final[Any] = bindparam("named", type_=String, expanding=True)
-_NONCES: Final[Any] = bindparam("nonces", type_=BigInteger, expanding=True)
 _BESIDES: Final = bindparam("besides", type_=String)
 _NOW: Final = bindparam("now", type_=BigInteger)
 _NOTHING: Final = {"is_limited": False, "paid_in_micros": 0, "credit_micros": 0, "charged_micros": 0}
@@ -154,17 +153,17 @@ def _spent() -> Select[Any]:
     today = table.c.day == bindparam("day", type_=String)
     of_day = func.coalesce(func.sum(table.c.charged_micros).filter(today), 0)
     wanted = select(table.c.ad_group_id, of_day, func.sum(table.c.charged_micros))
-    mine = table.c.business_id == _OF, table.c.ad_group_id.in_(_NAMED)
+    mine = table.c.business_id == _OF, within(table.c.ad_group_id, "named")
     return wanted.where(*mine).group_by(table.c.ad_group_id)
 
 
-_SPENT: Final = _spent()
+_SPENT: Final = Query(_spent())
 
 
 def list_spent(tx: Tx, business_id: str, ad_group_ids: Collection[str], day: str) -> dict[str, Spent]:
     """What ad groups were charged on a day of their own, and ever."""
-    rows = tx.execute(_SPENT, {"of": business_id, "named": sorted(ad_group_ids), "day": day})
-    return {name: Spent(int(today), int(total)) for name, today, total in map(tuple, rows)}
+    rows = _SPENT.rows(tx, {"of": business_id, "named": ad_group_ids, "day": day})
+    return {name: Spent(int(today), int(total)) for name, today, total in rows}
 
 
 def list_charged_days(
@@ -183,7 +182,7 @@ def save_promises(tx: Tx, made: Sequence[Promise]) -> None:
     insert_new(tx, promises, [row_of(each) for each in made])
 
 
-_KEPT_ONES: Final = promises.delete().where(promises.c.business_id == _OF, promises.c.nonce.in_(_NONCES))
+_KEPT_ONES: Final = promises.delete().where(promises.c.business_id == _OF, within(promises.c.nonce, "nonces"))
 _EXPIRED: Final = tuple(
     table.delete().where(table.c.business_id == _OF, table.c.expires_at <= _NOW)
     for table in (promises, grants)
@@ -192,7 +191,7 @@ _EXPIRED: Final = tuple(
 
 def delete_promises(tx: Tx, business_id: str, nonces: Collection[int]) -> None:
     """Forget promises that were kept."""
-    tx.execute(_KEPT_ONES, {"of": business_id, "nonces": sorted(nonces)})
+    update_rows(tx, _KEPT_ONES, [{"of": business_id, "nonces": nonces}])
 
 
 def delete_expired(tx: Tx, business_id: str) -> None:
@@ -264,15 +263,18 @@ def find_balance(tx: Tx, business_id: str, ad_account_id: str) -> Balance:
     return found or Balance(business_id, ad_account_id, is_limited=False)
 
 
-_LIMITED: Final = select(balances).where(
-    balances.c.business_id == _OF, balances.c.ad_account_id.in_(_NAMED), balances.c.is_limited
+_LIMITED: Final = Seek(
+    Balance,
+    select(balances).where(
+        balances.c.business_id == _OF, within(balances.c.ad_account_id, "named"), balances.c.is_limited
+    ),
 )
 
 
 def list_limited_balances(tx: Tx, business_id: str, ad_account_ids: Collection[str]) -> dict[str, Balance]:
     """The balances of ad accounts that may not spend more than they have."""
-    values = {"of": business_id, "named": sorted(ad_account_ids)}
-    return {each.ad_account_id: each for each in tx.list(Balance, _LIMITED, values)}
+    values = {"of": business_id, "named": ad_account_ids}
+    return {each.ad_account_id: each for each in _LIMITED.list(tx, values)}
 
 
 def record_limit(tx: Tx, balance: Balance, *, is_limited: bool, credit_micros: int) -> None:

@@ -8,24 +8,25 @@ from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
     CursorResult,
     Executable,
     Table,
-    cast,
     func,
     select,
+    text,
     tuple_,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
+from contatto.kit.db.arrays import array_of
 from contatto.kit.parts import NO_PARTS, Parts
 from contatto.kit.sealed import SealedText
 from contatto.kit.vault import Vault
 
 _AT_ONCE: Final = 5_000
+_HOLD: Final = text("SELECT pg_advisory_xact_lock(number) FROM unnest(CAST(:numbers AS BIGINT[])) AS number")
 type Row = Mapping[str, Any]
 
 
@@ -105,13 +106,12 @@ class Tx:
         Needed where two transactions must not miss each other's new rows. SQLite has one writer anyway.
         """
         if self.locks_rows:
-            self.connection.execute(select(func.pg_advisory_xact_lock(number)))
+            self.connection.execute(_HOLD, {"numbers": array_of("BIGINT", [number])})
 
     def advisory_locks(self, numbers: Collection[int]) -> None:
         """The same for many, in an order that all keep to."""
         if numbers and self.locks_rows:
-            every = cast(sorted(numbers), postgresql.ARRAY(BigInteger))
-            self.connection.execute(select(func.pg_advisory_xact_lock(func.unnest(every))))
+            self.connection.execute(_HOLD, {"numbers": array_of("BIGINT", sorted(numbers))})
 
     def hold_key(self, *parts: str) -> None:
         """The same for what is named: to be held before counting what there is, where there may be so many.

@@ -186,4 +186,6 @@ def search_values(text: str, countries: Iterable[str] = ()) -> list[str]:
 
 
 def _clean(name: str) -> str:
-    return _SPACES.sub(" ", "".join(letter for letter in name if letter.isprintable())).strip()[:NAME_LIMIT]
+    if not name.isprintable():  # most are, and nothing of them goes
+        name = "".join(letter for letter in name if letter.isprintable())
+    return _SPACES.sub(" ", name).strip()[:NAME_LIMIT]

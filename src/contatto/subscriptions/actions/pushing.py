@@ -16,7 +16,7 @@ from contatto.kit.client import read_address
 from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.exchange import HttpAnswer, HttpRequest
-from contatto.kit.handlers import Businesses
+from contatto.kit.handlers import Among, Businesses
 from contatto.kit.ids import new_id, new_number
 from contatto.kit.outbound.dead_letters import send_again
 from contatto.kit.outbound.kinds import OutboundKind
@@ -49,7 +49,7 @@ KEEP: Final = timedelta(days=7)
 
 def of_told(entity: Entity) -> Businesses:
     """The businesses of which programs are told: others cost no job."""
-    return lambda tx: store.list_told_businesses(tx, entity)
+    return Among(store.list_told_businesses, entity)
 
 
 @dataclass(frozen=True, slots=True)
