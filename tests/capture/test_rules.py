@@ -3,10 +3,15 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from random import Random
 
 import pytest
 
 import contatto
+from contatto.capture.fields import names
+from contatto.capture.fields.folding import fold
+from contatto.capture.fields.prefilter import as_bytes
+from contatto.capture.fields.words import words
 from contatto.capture.model import Field
 from contatto.capture.rules import (
     LONGEST_END,
@@ -153,6 +158,16 @@ def test_a_stated_name_is_found_and_is_no_contact(text: str, name: str) -> None:
     assert match.value == name
     assert text[match.start : match.end] == match.raw
     assert found(text) == []
+
+
+def test_what_opens_a_name_is_found_by_the_quick_look_too() -> None:
+    dice, odd = Random(1), [*" aZ9_\nſİéבا中ก-’ß０", "\u0301", "\u200b", "\ud800", ""]  # noqa: S311  # no secret
+    openings = sorted(words("names", "intro"))
+    for _ in range(3_000):
+        around = ["".join(dice.choices(odd, k=dice.randrange(3))) for _ in range(2)]
+        opening = dice.choice([str.upper, str.title, str.lower])(dice.choice(openings))
+        text = fold(opening.join(around))
+        assert not names.intro().search(text.low) or names.may_open()(as_bytes(text.low)), ascii(text.low)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ WITHOUT_BUSINESS = {
     "delivery/store/files.py:list_forgetting_businesses": "For the worker, who works for all of them.",
     "delivery/store/log.py:list_unsealed_streams": "For the worker, who keeps the files of all of them.",
     "measurement/store.py:list_candidates": "The conversion that it takes names the business.",
-    "measurement/store.py:list_conversion_times": "The conversions that it takes name their businesses.",
+    "measurement/store.py:list_there": "The conversions that it takes name their businesses.",
     "measurement/store.py:count_touches_by_day": "A sealed file holds a day of all of them.",
     "measurement/store.py:list_conversions_that_stand": "The sealed file of conversions holds all of them.",
     "measurement/store.py:list_touches_of_day": "A sealed file holds a day of all of them.",

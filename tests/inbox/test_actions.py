@@ -23,6 +23,9 @@ from contatto.kit.db.tx import Tx
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
 from contatto.kit.outbox import events, list_events_of
+from contatto.leads.actions import merging
+from contatto.leads.model.annotations import Actor
+from contatto.leads.model.merges import Picks
 from contatto.leads.store.merges import list_evidence_of_sources
 from contatto.measurement import store as measurement_store
 from contatto.measurement.model import ConversionKind
@@ -168,6 +171,32 @@ def test_each_new_detail_posts_one_notice_however_often_its_event_is_heard(
     found = conversation(database, shop)
     assert found is not None
     assert found.lead_id == leads_of(database, shop)[0].id
+
+
+def test_a_new_conversation_has_the_lead_that_it_made_from_its_first_moment(
+    database: Database, shop: Shop
+) -> None:
+    take(database, shop, received("Hi"), received(NUMBER, at_ms=make.NOON_MS + SECOND))
+    take(database, shop, received("Hello", user="u2"))
+    found, other = (conversation(database, shop, user) for user in ("u1", "u2"))
+    assert found is not None
+    assert other is not None
+    assert (found.lead_id, other.lead_id) == (leads_of(database, shop)[0].id, None)
+
+
+def test_notices_stay_in_their_thread_wherever_the_lead_of_its_person_went(
+    database: Database, shop: Shop
+) -> None:
+    take(database, shop, received(NUMBER), received("lin@example.com", user="u2", at_ms=make.NOON_MS + 1))
+    own, other = sorted(leads_of(database, shop), key=lambda lead: lead.created_at)
+    actor = Actor(shop.business_id, "", "Owner")
+    wish = merging.Wish(other.id, own.id, Picks(), "")
+    made = database.write_now(lambda tx: merging.merge_leads(tx, actor, wish))
+    take(database, shop, received("mei@example.com", at_ms=make.NOON_MS + SECOND))
+    hear_leads(database, shop)
+    assert notices(database, shop) == [("phone",), ("email",)]
+    database.write_now(lambda tx: merging.undo_merge(tx, actor, made.id))
+    assert notices(database, shop) == [("phone",), ("email",)]
 
 
 def test_a_notice_is_no_message_anywhere(database: Database, shop: Shop) -> None:

@@ -1,5 +1,6 @@
 """What a batch of deliveries needs, read once, and what they lead to, kept until it is written together."""
 
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,9 +12,10 @@ from contatto.channels.model import ChannelAccount, Platform
 from contatto.channels.store import find_account_by_external
 from contatto.inbox.model import Conversation, Message, Person, Receipt
 from contatto.inbox.store import conversations, messages, persons
-from contatto.inbox.store.conversations import Move
+from contatto.inbox.store.conversations import LeadMade, Move
 from contatto.kit.db.tx import Tx
 from contatto.kit.outbox import emit_all
+from contatto.leads.model.leads import Lead
 
 if TYPE_CHECKING:
     from contatto.measurement import actions as measurement
@@ -58,7 +60,8 @@ class Threads:
         self._stated: list[Person] = []
         self._addresses: list[tuple[Person, str]] = []
         self._new_conversations: dict[str, Conversation] = {}
-        self._is_new_moved = False
+        self._new_moves: dict[str, list[Move]] = defaultdict(list)
+        self._leads_made: dict[str, LeadMade] = {}
         self._new_messages: list[tuple[str, Message]] = []
         self._moves: list[Move] = []
         self._starts: list[tuple[Conversation, datetime]] = []
@@ -146,22 +149,26 @@ class Threads:
         return True
 
     def move(self, move: Move) -> None:
-        """Move a conversation along; a new one is kept as all that happened to it leaves it."""
-        fresh = self._new_conversations.get(move.conversation.id)
-        if fresh is None:
-            self._moves.append(move)
+        """Move a conversation along; a new one is written as all that happened to it leaves it."""
+        if move.conversation.id in self._new_conversations:
+            self._new_moves[move.conversation.id].append(move)
         else:
-            self._new_conversations[fresh.id] = conversations.moved(fresh, move)
-            self._is_new_moved = True
+            self._moves.append(move)
 
     def start(self, conversation: Conversation, at: datetime) -> None:
         """Note when the person of a conversation wrote first, as far as is known."""
-        self._conversations[conversation.id] = replace(conversation, started_at=at)
+        started = self._conversations[conversation.id] = replace(conversation, started_at=at)
         fresh = self._new_conversations.get(conversation.id)
         if fresh is None:
             self._starts.append((conversation, at))
         elif fresh.started_at is None or fresh.started_at > at:
-            self._new_conversations[fresh.id] = replace(fresh, started_at=at)
+            self._new_conversations[fresh.id] = started
+
+    def note_lead(self, lead: Lead) -> None:
+        """Note that the conversation of a lead, which has none yet, made it."""
+        known = self.find_conversation(lead.business_id, lead.conversation_id)
+        if known is not None and known.lead_id is None:
+            self._leads_made[known.id] = LeadMade(lead.business_id, known.id, lead.id)
 
     def forget(self, conversation: Conversation) -> None:
         """Read a conversation anew when it is needed again: somebody else has changed its row."""
@@ -173,19 +180,27 @@ class Threads:
         Raises:
             Overtaken: what was not there was stored by somebody else.
         """
-        tx, fresh = self._tx, self._new_conversations.values()
+        tx, moves = self._tx, self._new_moves
+        fresh = [self._as_left(each) for each in self._new_conversations.values()]
         persons.save_persons(tx, self._new_persons)
         persons.record_persons_seen(tx, self._seen)
         persons.record_stated_names(tx, self._stated)
         for person, address in self._addresses:
             persons.record_address(tx, person.business_id, person.id, address)
-        if conversations.save_conversations(tx, fresh) < len(fresh) and self._is_new_moved:
+        if conversations.save_conversations(tx, fresh) < len(fresh) and moves:
             raise Overtaken
         if messages.append_messages(tx, self._new_messages) < len(self._new_messages):
             raise Overtaken
         conversations.record_moves(tx, self._moves)
         conversations.record_starts(tx, self._starts)
+        there = self._leads_made.keys() - self._new_conversations.keys()
+        conversations.record_leads(tx, [self._leads_made[each] for each in there])
         self._start_over()
+
+    def _as_left(self, fresh: Conversation) -> Conversation:
+        """A new conversation with all that happened to it."""
+        moves, made = self._new_moves.get(fresh.id), self._leads_made.get(fresh.id)
+        return conversations.moved(fresh, moves, made) if moves else fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +244,11 @@ class Batch:
         """Append an event to those of the batch."""
         self._events.append((business_id, event))
 
+    def tell(self) -> None:
+        """Write the events."""
+        emit_all(self._tx, self._events)
+        self._events = []
+
     def write(self) -> None:
         """Write the threads, then the events.
 
@@ -236,8 +256,7 @@ class Batch:
             Overtaken: see ``Threads.write``.
         """
         self.threads.write()
-        emit_all(self._tx, self._events)
-        self._events = []
+        self.tell()
 
 
 @dataclass(frozen=True, slots=True)

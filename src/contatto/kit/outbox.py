@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -129,7 +130,12 @@ class FailedJob:
 
 def event_name(kind: type[Any]) -> str:
     """``LeadCaptured`` → ``lead_captured``."""
-    return _NAME_PARTS.sub("_", kind.__name__).lower()
+    return _spelled(kind.__name__)
+
+
+@cache
+def _spelled(name: str) -> str:
+    return _NAME_PARTS.sub("_", name).lower()
 
 
 def emit(tx: Tx, business_id: str, event: Any) -> None:

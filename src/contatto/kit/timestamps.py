@@ -18,7 +18,7 @@ def micros(moment: datetime) -> int:
 
 def from_micros(value: int) -> datetime:
     """The UTC instant that many microseconds after 1970-01-01T00:00:00Z."""
-    return _EPOCH + timedelta(microseconds=value)
+    return _EPOCH + timedelta(0, 0, value)
 
 
 def day_of(text: str) -> date | None:

@@ -157,17 +157,18 @@ def record_conversions(tx: Tx, earned: Iterable[Earned]) -> None:
     """The same for many; of several times of one conversion the earliest counts."""
     first: dict[int, Conversion] = {}
     for one in sorted(earned, key=lambda one: one.ts):
-        number = rules.natural_number(one.business_id, one.kind, one.subject_id)
+        number = rules.conversion_number(one.business_id, one.kind, one.subject_id)
         first.setdefault(number, Conversion(number, **row_of(one)))
     hold_persons(tx, {(each.business_id, each.person_id) for each in first.values()})
-    known = store.list_conversion_times(tx, first.values())
-    new = [each for number, each in first.items() if number not in known]
+    there = store.list_there(tx, first.values())
+    new = [each for number, each in first.items() if number not in there]
+    moved = [first[number] for number, known in there.items() if first[number].ts < known.ts]
     store.append_conversions(tx, new)
-    for each in list_winnable(tx, new, micros(tx.now - A_DAY)):
-        _settle_winner(tx, each, is_new=True)
-    for number, ts in known.items():
-        if first[number].ts < ts and store.record_earlier(tx, first[number]):
-            _settle_winner(tx, first[number])
+    store.record_earlier(tx, moved)
+    may_win = {each.conversion_id: each for each in list_winnable(tx, new + moved, micros(tx.now - A_DAY))}
+    may_lose = {each.conversion_id: each for each in moved if there[each.conversion_id].touch_id is not None}
+    for number, each in (may_win | may_lose).items():
+        _settle_winner(tx, each, is_new=number not in there)
 
 
 def withdraw_conversion(

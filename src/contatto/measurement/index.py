@@ -117,7 +117,7 @@ _CREDITED: Final = Seek(
     select(conversions).where(
         conversions.c.business_id == bindparam("of"),
         within(conversions.c.subject_id, "subjects"),
-        conversions.c.touch_id.is_not(None),
+        conversions.c.ad_id.is_not(None),
     ),
 )
 
@@ -201,7 +201,8 @@ def append_taps(tx: Tx, taps: Sequence[Tap]) -> tuple[Collection[int], list[Conv
 
 def hold_persons(tx: Tx, persons: set[tuple[str, str]]) -> None:
     """A touch and a conversion that come in at the same time must see each other: a viewer is held too."""
-    tx.advisory_locks({natural_number("person", *person) for person in persons})
+    if tx.locks_rows:
+        tx.advisory_locks({natural_number("person", *person) for person in persons})
 
 
 def _viewers_of(taps: Sequence[Tap]) -> set[tuple[str, str]]:

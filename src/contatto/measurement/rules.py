@@ -27,6 +27,7 @@ from contatto.kit.errors import Refused
 from contatto.kit.timestamps import micros
 from contatto.measurement.model import (
     Conversion,
+    ConversionKind,
     Impression,
     MeasuredAd,
     Policy,
@@ -85,6 +86,11 @@ def natural_number(*parts: str | int) -> int:
     """The same positive 63-bit number for the same natural key: a repeated event finds its own row."""
     text = "\0".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) & _MASK_63
+
+
+def conversion_number(business_id: str, kind: ConversionKind, subject_id: str) -> int:
+    """The number of what a lead or a conversation earned: there is one of each kind."""
+    return natural_number(business_id, kind, subject_id)
 
 
 type NameId = Callable[[str, str], str]

@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 
-from contatto.kit.db.hot import Query, Seek, insert_new, insert_rows
+from contatto.kit.db.hot import Query, Seek, insert_new, insert_rows, update_rows
 from contatto.kit.db.tx import Row, Tx, insert_for
 from contatto.kit.db.types import Choice, Words, instant, metadata, only, tenant, text
 from contatto.kit.db.within import within
@@ -38,6 +38,7 @@ from contatto.measurement.model import (
     Touch,
     TouchKind,
 )
+from contatto.measurement.rules import conversion_number
 
 measured_ads = Table(
     "measured_ads",
@@ -127,7 +128,7 @@ conversions = Table(
     Index("ix_conversions_of_day", "business_id", "ad_account_id", "day", **_OF_ACCOUNT),
     Index("ix_conversions_of_rt_day", "business_id", "ad_account_id", "rt_day", **_OF_ACCOUNT),
     Index("ix_conversions_of_ts", "business_id", "ad_account_id", "ts"),
-    Index("ix_conversions_of_subject", "subject_id"),
+    Index("ix_conversions_of_subject", "subject_id", **_OF_AD),
     Index("ix_conversions_of_ad", "business_id", "ad_id", "kind", "subject_id", **_OF_AD),
 )
 
@@ -276,24 +277,14 @@ _THESE: Final = (
     within(conversions.c.business_id, "businesses"),
     within(conversions.c.conversion_id, "numbers"),
 )
-_THERE: Final = Seek(Conversion, select(conversions).where(*_THESE))
+_ATTRIBUTED: Final = Seek(Attribution, select(conversions).where(*_THESE))
 
 
-def list_conversion_times(tx: Tx, some: Iterable[Conversion]) -> dict[int, int]:
-    """When those of some conversions happened that are there, in microseconds, by their numbers."""
+def list_there(tx: Tx, some: Iterable[Conversion]) -> dict[int, Attribution]:
+    """Those of some conversions that are there, by their numbers."""
     numbers = {each.conversion_id: each.business_id for each in some}
     asked = {"businesses": sorted(set(numbers.values())), "numbers": sorted(numbers)}
-    return {each.conversion_id: each.ts for each in _THERE.list(tx, asked)} if numbers else {}
-
-
-def record_earlier(tx: Tx, conversion: Conversion) -> bool:
-    """Move a conversion back in time, if this one is earlier; say whether it was."""
-    later = update(conversions).where(
-        conversions.c.business_id == conversion.business_id,
-        conversions.c.conversion_id == conversion.conversion_id,
-        conversions.c.ts > conversion.ts,
-    )
-    return tx.execute(later.values(ts=conversion.ts)).rowcount == 1
+    return {each.conversion_id: each for each in _ATTRIBUTED.list(tx, asked)} if numbers else {}
 
 
 def list_conversions_between(
@@ -330,6 +321,16 @@ _ONE_CONVERSION: Final = update(conversions).where(
 )
 
 
+_SOONER: Final = bindparam("sooner", type_=BigInteger)
+_EARLIER: Final = _ONE_CONVERSION.where(conversions.c.ts > _SOONER).values(ts=_SOONER)
+
+
+def record_earlier(tx: Tx, moved: Sequence[Conversion]) -> None:
+    """Move conversions back in time that happened sooner than was known."""
+    of = [{"of_business": each.business_id, "of_conversion": each.conversion_id} for each in moved]
+    update_rows(tx, _EARLIER, [one | {"sooner": each.ts} for one, each in zip(of, moved, strict=True)])
+
+
 def record_winner(tx: Tx, conversion: Conversion, touch: Touch | None, rt_day: str | None) -> None:
     winner = {
         "touch_id": touch and touch.touch_id,
@@ -348,25 +349,24 @@ def record_winner(tx: Tx, conversion: Conversion, touch: Touch | None, rt_day: s
 
 def record_withdrawal(tx: Tx, found: tuple[str, str, ConversionKind], at: datetime | None) -> None:
     """Mark the conversion of a business, a subject and a kind as withdrawn; with None it counts again."""
-    of, subject_id, kind = found
-    mine = update(conversions).where(conversions.c.business_id == of, conversions.c.kind == kind)
-    tx.execute(mine.where(conversions.c.subject_id == subject_id).values(withdrawn_at=at))
+    tx.execute(update(conversions).where(*_named(*found)).values(withdrawn_at=at))
 
 
 def find_attribution(tx: Tx, business_id: str, subject_id: str, kind: ConversionKind) -> Attribution | None:
     """The conversion of a lead or conversation, with the touch that won it."""
-    mine = conversions.c.business_id == business_id, conversions.c.subject_id == subject_id
-    return tx.find(Attribution, select(conversions).where(*mine, conversions.c.kind == kind))
+    return tx.find(Attribution, select(conversions).where(*_named(business_id, subject_id, kind)))
 
 
-_SUBJECTS: Final = conversions.c.business_id == bindparam("of"), within(conversions.c.subject_id, "subjects")
-_CREDITED: Final = Seek(Attribution, select(conversions).where(*_SUBJECTS))
+def _named(business_id: str, subject_id: str, kind: ConversionKind) -> tuple[ColumnElement[bool], ...]:
+    number = conversion_number(business_id, kind, subject_id)  # the index of subjects has credited ones alone
+    return conversions.c.business_id == business_id, conversions.c.conversion_id == number
 
 
 def list_attributions(tx: Tx, business_id: str, subject_ids: set[str]) -> dict[str, Attribution]:
     """Attributions by the id of their lead or conversation."""
-    asked = {"of": business_id, "subjects": subject_ids}
-    return {found.subject_id: found for found in _CREDITED.list(tx, asked)}
+    numbers = [conversion_number(business_id, kind, each) for kind in ConversionKind for each in subject_ids]
+    asked = {"businesses": [business_id], "numbers": sorted(numbers)}
+    return {found.subject_id: found for found in _ATTRIBUTED.list(tx, asked)}
 
 
 def list_dropped_days(tx: Tx, business_id: str, ad_account_id: str = "") -> list[str]:

@@ -277,11 +277,17 @@ def _look_for_contacts(
 
 
 def _write(tx: Tx, batch: Batch) -> None:
-    """Write what a batch led to, each table once: the threads, then what was earned, then the leads."""
+    """Write what a batch led to, each table once: what was earned, then the leads, then the threads.
+
+    So a new conversation is inserted with the lead that it made. What is told of leads comes after the rest.
+    """
     signals = _list_signals(tx, batch)
-    batch.write()
+    batch.tell()
     measurement.record_conversions(tx, batch.earned)
-    leads.upsert_leads(tx, signals)
+    for signal, lead in zip(signals, leads.upsert_leads(tx, signals), strict=True):
+        if lead is not None and lead.conversation_id == signal.conversation_id:
+            batch.threads.note_lead(lead)
+    batch.write()
 
 
 def _list_signals(tx: Tx, batch: Batch) -> list[Signal]:

@@ -106,6 +106,15 @@ class Move:
     is_automatic: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LeadMade:
+    """That a conversation made a lead."""
+
+    business_id: str
+    conversation_id: str
+    lead_id: str
+
+
 def save_conversations(tx: Tx, found: Iterable[Conversation]) -> int:
     """Insert conversations; those that are there stay as they are. Say how many were not there before."""
     return insert_new(tx, conversations, [row_of(each) for each in found])
@@ -306,19 +315,25 @@ def _kind_of(move: Move) -> str:
     return "customer" if move.from_customer else "business"
 
 
-def moved(conversation: Conversation, move: Move) -> Conversation:
-    """A conversation as a move leaves it, by the same rules as in the table; for one that is not kept yet."""
-    kind, last, waiting = _kind_of(move), conversation.last_message_at, conversation.waiting_since
-    is_late = last is not None and last > move.at
-    if kind != "silent" and not is_late:
-        waiting = (waiting or move.at) if kind == "customer" else None
-    opens = kind == "customer" and conversation.state is not ThreadState.BLOCKED
+def moved(conversation: Conversation, moves: Iterable[Move], made: LeadMade | None) -> Conversation:
+    """A conversation as moves leave it, and the lead that it made, by the same rules as in the table."""
+    last, waiting = conversation.last_message_at, conversation.waiting_since
+    unread, state = conversation.unread, conversation.state
+    for move in moves:
+        kind, is_late = _kind_of(move), last is not None and last > move.at
+        if kind != "silent" and not is_late:
+            waiting = (waiting or move.at) if kind == "customer" else None
+        if kind == "customer":
+            unread += 1
+            state = state if state is ThreadState.BLOCKED else ThreadState.OPEN
+        last = last if is_late else move.at
     return replace(
         conversation,
-        last_message_at=last if is_late else move.at,
-        unread=conversation.unread + (kind == "customer"),
-        state=ThreadState.OPEN if opens else conversation.state,
+        last_message_at=last,
+        unread=unread,
+        state=state,
         waiting_since=waiting,
+        lead_id=made.lead_id if made else conversation.lead_id,
     )
 
 
@@ -359,15 +374,6 @@ def record_customer_read(tx: Tx, conversation: Conversation, at: datetime) -> bo
     known = conversations.c.customer_read_at
     mine = _change_of(conversation.business_id, conversation.id).where(or_(known.is_(None), known < at))
     return tx.execute(mine.values(customer_read_at=at)).rowcount == 1
-
-
-@dataclass(frozen=True, slots=True)
-class LeadMade:
-    """That a conversation made a lead."""
-
-    business_id: str
-    conversation_id: str
-    lead_id: str
 
 
 _MADE: Final = (

@@ -10,7 +10,7 @@ from contatto.inbox.store.conversations import conversations
 from contatto.inbox.store.desk import conversation_labels, private_notes
 from contatto.inbox.store.mentions import mentions
 from contatto.inbox.store.messages import messages
-from contatto.inbox.store.notices import inline_notices
+from contatto.inbox.store.notices import delete_notices
 from contatto.inbox.store.persons import persons
 from contatto.inbox.store.photos import photos
 from contatto.inbox.store.receipts import receipts
@@ -20,8 +20,7 @@ from contatto.inbox.store.sends import sends
 from contatto.kit.db.tx import Tx
 
 _HANGING: Final = (
-    sends, inline_notices, ad_referrals, conversation_labels, private_notes, mentions, scheduled_replies,
-    messages,
+    sends, ad_referrals, conversation_labels, private_notes, mentions, scheduled_replies, messages,
 )  # fmt: skip
 
 
@@ -63,6 +62,7 @@ def delete_chats(tx: Tx, business_id: str, person_ids: Collection[str], chat_ids
     own = conversations.delete().where(conversations.c.business_id == business_id)
     tx.execute(own.where(conversations.c.id.in_(chat_ids)))
     _delete_pictures(tx, business_id, chat_ids)
+    delete_notices(tx, business_id, person_ids, chat_ids)
     for table in _HANGING:
         hanging = table.delete().where(table.c.business_id == business_id)
         tx.execute(hanging.where(table.c.conversation_id.in_(chat_ids)))

@@ -83,6 +83,10 @@ class Choice[E: StrEnum](TypeDecorator[E]):
         return self._members.__getitem__
 
 
+_WORDS: Final = json.JSONEncoder(ensure_ascii=False).encode
+"""Made once: with options of its own `json.dumps` makes one for each value."""
+
+
 class Words(TypeDecorator[tuple[str, ...]]):
     """A tuple of short texts, stored as a JSON list."""
 
@@ -90,7 +94,7 @@ class Words(TypeDecorator[tuple[str, ...]]):
     cache_ok = True
 
     def process_bind_param(self, value: Iterable[str] | None, dialect: Dialect) -> str | None:
-        return None if value is None else json.dumps(list(value), ensure_ascii=False)
+        return None if value is None else _WORDS(list(value))
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[str, ...] | None:
         return None if value is None else tuple(json.loads(value))

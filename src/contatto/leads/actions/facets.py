@@ -28,6 +28,7 @@ def refresh_after(tx: Tx, business_id: str, twins: Set[str], touched: Set[str], 
     if twins:
         shared = store.list_shared(tx, business_id, twins)
         store.record_twins(tx, business_id, shared.twins & fresh)
-        store.record_facets(tx, business_id, (twins - fresh) | shared.unsure | shared.unmarked)
+        store.record_facets(tx, business_id, twins - fresh - shared.unsure, shared.twins)
+        store.record_facets(tx, business_id, shared.unsure | shared.unmarked)
     if others := touched - twins - fresh:
         refresh_facets(tx, business_id, others)

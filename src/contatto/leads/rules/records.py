@@ -110,6 +110,8 @@ def after_signals(lead: Lead, signals: Iterable[Signal]) -> Lead:
     name, updated_at = lead.name, lead.updated_at
     for signal in signals:
         name, updated_at = better_name(name, signal), max(signal.at, updated_at)
+    if (name, updated_at) == (lead.name, lead.updated_at):
+        return lead
     return replace(lead, name=name, updated_at=updated_at)
 
 
@@ -126,7 +128,7 @@ def visitor_mark(text: str) -> str | None:
 
 def folded(text: str) -> str:
     """A text as names are searched for: compatible letters composed, case folded, one space between words."""
-    return _SPACES.sub(" ", normalize("NFKC", text).casefold())
+    return _spaced(normalize("NFKC", text).casefold())
 
 
 def name_key(name: str) -> str:
@@ -134,7 +136,9 @@ def name_key(name: str) -> str:
 
     People put their number into the name that a platform shows.
     """
-    return folded(_DETAILS.sub(" ", folded(name))).strip()
+    plain = folded(name)
+    kept = _DETAILS.sub(" ", plain)
+    return (plain if kept == plain and plain.isascii() else folded(kept)).strip()
 
 
 def detail_key(field: Field, value: str) -> tuple[Field, str]:
@@ -186,6 +190,10 @@ def search_values(text: str, countries: Iterable[str] = ()) -> list[str]:
 
 
 def _clean(name: str) -> str:
-    if not name.isprintable():  # most are, and nothing of them goes
-        name = "".join(letter for letter in name if letter.isprintable())
-    return _SPACES.sub(" ", name).strip()[:NAME_LIMIT]
+    shown = name if name.isprintable() else "".join(letter for letter in name if letter.isprintable())
+    return _spaced(shown).strip()[:NAME_LIMIT]
+
+
+def _spaced(text: str) -> str:
+    """A text with one space between words. Of all spaces one alone is printable: most names need no more."""
+    return text if text.isprintable() and "  " not in text else _SPACES.sub(" ", text)

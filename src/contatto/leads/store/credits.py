@@ -35,6 +35,7 @@ def earned_elsewhere(
         .where(
             conversions.c.business_id == business_id,
             conversions.c.subject_id == lead_id,
+            conversions.c.ad_id.is_not(None),
             conversions.c.ad_account_id != ad_account_id,
             conversions.c.ad_account_id.in_(
                 select(ad_accounts.c.id).where(ad_accounts.c.business_id == business_id)
@@ -70,6 +71,7 @@ def list_winning_ads(tx: Tx, business_id: str, lead_ids: Collection[str]) -> dic
         .where(
             conversions.c.business_id == business_id,
             conversions.c.subject_id.in_(lead_ids),
+            conversions.c.ad_id.is_not(None),
             measured_ads.c.business_id == business_id,
         )
     )

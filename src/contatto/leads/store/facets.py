@@ -1,7 +1,7 @@
 """The facets of leads: one statement over all that hangs on them, and keeping what it finds."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -98,6 +98,24 @@ _ENDS: Final = Query(
     )
     .group_by(contact_points.c.value_index)
 )
+
+
+def _list_ends_by_seeks() -> Query:
+    """The same for all values of some leads, with a look at either end of the index for each."""
+    own, other = contact_points.alias("own"), contact_points.alias("other")
+    others = select(other.c.lead_id).where(
+        other.c.business_id == _OF, other.c.value_index == own.c.value_index, ~within(other.c.lead_id, "but")
+    )
+    first, last = (
+        others.order_by(order).limit(literal_column("1")).scalar_subquery()
+        for order in (other.c.lead_id, other.c.lead_id.desc())
+    )
+    mine = own.c.business_id == _OF, within(own.c.lead_id, "but")
+    return Query(select(own.c.value_index, first, last).where(*mine))
+
+
+_SOUGHT_ENDS: Final = _list_ends_by_seeks()
+"""On PostgreSQL such a statement may go through all of a table for each value, as above."""
 _IS_MARKED: Final = leads.c.facets.contains(literal_column(f"' {TWIN_WORD} '"))
 _SHOWN: Final = Query(
     select(leads.c.id, leads.c.facets).where(
@@ -120,8 +138,12 @@ _KEEP: Final = (
 )
 
 
-def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
-    """Find out the facets of leads anew and keep those that are not as kept."""
+def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str], twins: Set[str] | None = None) -> None:
+    """Find out the facets of leads anew and keep those that are not as kept.
+
+    With ``twins`` these are the ones that share a value, beside those that are marked so: it need not be
+    found out from all who have one of their values.
+    """
     ids = sorted(lead_ids)
     for start in range(0, len(ids), _AT_ONCE):
         some = ids[start : start + _AT_ONCE]
@@ -130,7 +152,7 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
         words: dict[str, set[str]] = {lead_id: set() for lead_id in some}
         for lead_id, facet, value in _PAIRS.rows(tx, values):
             words[lead_id].add(facet_word(Facet(facet), value))
-        for lead_id in _list_twins(tx, values):
+        for lead_id in _list_twins(tx, values) if twins is None else _marked(kept) | twins & words.keys():
             words[lead_id].add(TWIN_WORD)
         texts = {lead_id: join_words(found) for lead_id, found in words.items()}
         rows = [
@@ -139,6 +161,11 @@ def record_facets(tx: Tx, business_id: str, lead_ids: Collection[str]) -> None:
             if lead_id in kept and text != kept[lead_id]
         ]
         update_rows(tx, _KEEP, rows)
+
+
+def _marked(facets: Mapping[str, str]) -> set[str]:
+    """The leads whose facets have the mark of who shares a value."""
+    return {lead_id for lead_id, text in facets.items() if f" {TWIN_WORD} " in text}
 
 
 def _list_twins(tx: Tx, values: dict[str, Any]) -> set[str]:
@@ -197,7 +224,7 @@ def list_shared(tx: Tx, business_id: str, lead_ids: Collection[str]) -> Shared:
     ends = _list_ends(tx, business_id, having, lead_ids)
     looked_at = {"of": business_id, "ids": sorted(set().union(*ends.values()))}
     shown = dict(map(tuple, _SHOWN.rows(tx, looked_at))) if ends else dict[str, str]()
-    marked = {lead_id for lead_id, text in shown.items() if f" {TWIN_WORD} " in text}
+    marked = _marked(shown)
     values = [value for value, both in ends.items() if not both <= marked]
     asked = {"of": business_id, "values": values, "but": list(lead_ids)}
     unmarked = {lead_id for (lead_id,) in _UNMARKED.rows(tx, asked)} if values else set[str]()
@@ -210,8 +237,12 @@ def _list_ends(
     tx: Tx, business_id: str, values: Iterable[bytes], lead_ids: Collection[str]
 ) -> dict[bytes, set[str]]:
     """The first and the last of the other leads that have a contact value; values of nobody are left out."""
-    asked = {"of": business_id, "values": sorted(values), "but": list(lead_ids)}
-    return {bytes(value): {first, last} for value, first, last in _ENDS.rows(tx, asked)}
+    asked = {"of": business_id, "but": list(lead_ids)}
+    if tx.locks_rows:
+        found = _ENDS.rows(tx, asked | {"values": sorted(values)})
+    else:
+        found = _SOUGHT_ENDS.rows(tx, asked)
+    return {bytes(value): {first, last} for value, first, last in found if first is not None}
 
 
 def _list_points(tx: Tx, values: dict[str, Any]) -> list[tuple[str, bytes]]:

@@ -1,6 +1,6 @@
 """The table of merges with their sealed journals, and the moving of rows from one lead to another."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -83,24 +83,29 @@ def list_row_ids(tx: Tx, business_id: str, lead_id: str) -> dict[str, list[str]]
     }
 
 
-def list_evidence_of_sources(
-    tx: Tx, business_id: str, person_id: str, source_ids: set[str]
-) -> dict[str, list[Evidence]]:
-    """Evidence by the message of a person that it was read in, in reading order.
+def list_leads_ever(tx: Tx, business_id: str, person_ids: Collection[str]) -> set[str]:
+    """The ids of the leads of some persons, and of those that these went into, though they may be two again.
 
-    It hangs on the lead of the person, or on one that this went into, though they may be two again.
+    What a message of theirs brought hangs on one of them.
     """
-    person = select(leads.c.id).where(leads.c.business_id == business_id, leads.c.person_id == person_id)
-    ids, asked = set[str](), set(tx.execute(person).scalars())
+    persons = select(leads.c.id).where(leads.c.business_id == business_id, leads.c.person_id.in_(person_ids))
+    ids, asked = set[str](), set(tx.execute(persons).scalars())
     while asked:
         ids |= asked
         kept = select(lead_merges.c.kept_id).where(
             lead_merges.c.business_id == business_id, lead_merges.c.merged_id.in_(asked)
         )
         asked = set(tx.execute(kept).scalars()) - ids
+    return ids
+
+
+def list_evidence_of_sources(
+    tx: Tx, business_id: str, person_id: str, source_ids: set[str]
+) -> dict[str, list[Evidence]]:
+    """Evidence by the message of a person that it was read in, in reading order."""
     mine = select(evidence).where(
         evidence.c.business_id == business_id,
-        evidence.c.lead_id.in_(ids),
+        evidence.c.lead_id.in_(list_leads_ever(tx, business_id, {person_id})),
         evidence.c.source_id.in_(source_ids),
     )
     found: dict[str, list[Evidence]] = {}

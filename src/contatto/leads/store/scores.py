@@ -122,6 +122,7 @@ def list_leads_to_score(tx: Tx, business_id: str, since: datetime, limit: int) -
     earned = and_(
         conversions.c.business_id == leads.c.business_id,
         conversions.c.subject_id == leads.c.id,
+        conversions.c.ad_id.is_not(None),
         conversions.c.kind == ConversionKind.LEAD,
         conversions.c.withdrawn_at.is_(None),
     )
