@@ -5,12 +5,15 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
 from typing import Any, Final, TextIO
 
 import structlog
 
 _HIDDEN: Final = "[hidden]"
 _CONTACT_SHAPES: Final = re.compile(r"\S*[@＠]\S*|\+?\d(?:[\s().-]{0,2}\d){6,}")
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""The request that the running task answers, which each of its lines names."""
 _ID_FIELDS: Final = frozenset({"timestamp", "level", "path", "error_at", "seq", "took_us", "id"})
 
 
@@ -23,6 +26,14 @@ def hide_contacts(_logger: object, _method: str, event: MutableMapping[str, Any]
     for name, value in event.items():
         if name not in _ID_FIELDS and not name.endswith("_id"):
             event[name] = _blanked(value)
+    return event
+
+
+def _name_request(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    if request_id := REQUEST_ID.get():
+        event.setdefault("request_id", request_id)
     return event
 
 
@@ -55,6 +66,7 @@ class _Current:
     """The one logger of the process: structlog makes a new one ready at each call, which costs more."""
 
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+    tells_debug = True
 
 
 def set_up_logs(level: str, style: str, stream: TextIO | None = None) -> None:
@@ -68,7 +80,7 @@ def set_up_logs(level: str, style: str, stream: TextIO | None = None) -> None:
     number = getattr(logging, level.upper())
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _name_request,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             hide_contacts,
@@ -79,6 +91,7 @@ def set_up_logs(level: str, style: str, stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     _Current.log = structlog.get_logger()
+    _Current.tells_debug = number <= logging.DEBUG
     handler = logging.StreamHandler(out)
     handler.setFormatter(_BlankingFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
@@ -87,6 +100,11 @@ def set_up_logs(level: str, style: str, stream: TextIO | None = None) -> None:
 def logger() -> structlog.typing.FilteringBoundLogger:
     """The process's logger; call it with an event name and ids: ``logger().info("lead.captured", …)``."""
     return _Current.log
+
+
+def tells_debug() -> bool:
+    """Whether lines of the lowest level are written; who makes one for each request asks first."""
+    return _Current.tells_debug
 
 
 def where(error: BaseException) -> str:

@@ -1,11 +1,10 @@
 """The short way to what platforms and customers call all the time, past the layers that members need."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contatto.kit.errors import Refused
@@ -13,8 +12,6 @@ from contatto.kit.http import DirectRoute
 
 type Refuse = Callable[[Request, Exception], Awaitable[Response]]
 type Around = Callable[[ASGIApp], ASGIApp]
-
-_DIRECT: Final = "contatto.direct_route"
 
 
 class DirectWay:
@@ -38,20 +35,19 @@ class DirectWay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            for route in self._routes.get(_first_part(scope["path"]), ()):
-                match, child = route.matches(scope)
-                if match is Match.FULL:
-                    scope.update(child)
-                    scope[_DIRECT] = route
+            path = scope["path"]
+            for route in self._routes.get(_first_part(path), ()):
+                found = route.path_regex.match(path)
+                if found and scope["method"] in (route.methods or ()):
+                    scope["route"], scope["path_params"] = route, found.groupdict()
                     await self._direct(scope, receive, send)
                     return
         await self._app(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
-        route: DirectRoute = scope[_DIRECT]
         try:
-            response = await route.endpoint(request)
+            response = await scope["route"].endpoint(request)
         except Refused as refused:
             response = await self._refuse(request, refused)
         await response(scope, receive, send)

@@ -47,7 +47,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self.network = ""
         self._stage = _Stage.HEAD
         self._since_s = 0.0
+        self._has_moved = False
         self._head_bytes = 0
+        self._header_bytes = 0
         self._body_bytes = 0
         self._fault = _BAD
 
@@ -93,6 +95,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._has_moved:  # a request that came as a whole went through all its stages
+            self._take_place()
         if self._stage is not _Stage.BODY:
             self._head_bytes += len(data)
             if self._stage is _Stage.HEAD and self._head_bytes > HEAD_LIMIT:
@@ -101,15 +105,15 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._begin(_Stage.HEAD)
-        self._head_bytes = self._body_bytes = 0
+        self._head_bytes = self._header_bytes = self._body_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._stage is _Stage.HEAD:  # what comes behind a body is of no use to us
+            self._header_bytes += len(name) + len(value)
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        if size > HEAD_LIMIT or len(self.headers) > MOST_HEADERS:
+        if len(self.url) + self._header_bytes > HEAD_LIMIT or len(self.headers) > MOST_HEADERS:
             self._fault = _TOO_LARGE
             raise ValueError("the head is too large")  # the parser ends, and the fault is answered
         self._begin(_Stage.BODY)
@@ -121,13 +125,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._stage = _Stage.WORK
-        self.known.work(self)
+        self._has_moved = True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self._stage is _Stage.WORK and not self.pipeline and not self.transport.is_closing():
             self._begin(_Stage.IDLE)
+            self._take_place()
             self._head_bytes = 0
 
     def pause_writing(self) -> None:
@@ -155,4 +160,12 @@ class GuardedProtocol(HttpToolsProtocol):
         """Wait for something else from now on."""
         self._stage = stage
         self._since_s = self.loop.time()
-        self.known.wait(self)
+        self._has_moved = True
+
+    def _take_place(self) -> None:
+        """Be known as one that waits, behind all others, or as one that works."""
+        self._has_moved = False
+        if self._stage is _Stage.WORK:
+            self.known.work(self)
+        else:
+            self.known.wait(self)

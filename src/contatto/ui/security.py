@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Final
 from urllib.parse import quote
 
-import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Match, Router
@@ -15,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from contatto.kit import errors
 from contatto.kit.errors import Refused
 from contatto.kit.ids import new_id
-from contatto.kit.log import logger
+from contatto.kit.log import REQUEST_ID, logger, tells_debug
 
 CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -101,12 +100,13 @@ class SecurityLayer:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = self._headers(scope, status, message.get("headers", ()))
-                message["headers"] = [*headers, (b"x-request-id", request_id.encode())]
+                headers.append((b"x-request-id", request_id.encode()))
+                message["headers"] = headers
             await send(message)
 
         scope["headers"] = [_plain(*pair) if pair[0] == _TYPE else pair for pair in scope["headers"]]
         receive = _capped(receive, self._limit_of(scope["path"]))
-        bound = structlog.contextvars.bind_contextvars(request_id=request_id)
+        named = REQUEST_ID.set(request_id)
         try:
             await self.app(scope, receive, send_with_headers)
         except ClientDisconnect:
@@ -118,7 +118,7 @@ class SecurityLayer:
             await answer(scope, receive, send_with_headers)
         finally:
             _log_request(scope, status or 500, time.perf_counter() - started)
-            structlog.contextvars.reset_contextvars(**bound)
+            REQUEST_ID.reset(named)
 
     def _limit_of(self, path: str) -> int:
         """The cap on the body of a request."""
@@ -130,8 +130,7 @@ class SecurityLayer:
         """The headers of an answer and ours besides; only what is public may say that it can be stored."""
         ours = _OURS_BY_HTTPS if self.is_https or scope["scheme"] == "https" else _OURS
         given = list(given)
-        names = {name.lower() for name, _ in given}
-        if names.isdisjoint(_OUR_NAMES):
+        if _OUR_NAMES.isdisjoint([name.lower() for name, _ in given]):
             return [*given, *ours]
         is_public = status in (200, 304) and scope["path"].startswith(self.public)
         kept = given if is_public else [pair for pair in given if pair[0].lower() != _CACHE]
@@ -190,12 +189,13 @@ def _capped(receive: Receive, limit: int) -> Receive:
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    is_quiet = status < 500 and seconds * 1000 < QUIET_UNDER_MS
+    if is_quiet and not tells_debug():
+        return
     log = logger()
     # The pattern or the handler's name, never the path: paths may carry tokens.
     shown = getattr(scope.get("route"), "path", "") or getattr(
         scope.get("endpoint"), "__name__", "(no route)"
     )
-    line = log.warning if status >= 500 else log.debug
-    if status < 500 and seconds * 1000 >= QUIET_UNDER_MS:
-        line = log.info
+    line = log.debug if is_quiet else log.warning if status >= 500 else log.info
     line("http.request", method=scope["method"], path=shown, status=status, took_us=int(seconds * 1e6))

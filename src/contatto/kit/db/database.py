@@ -129,7 +129,7 @@ class Waiting[T]:
 
     def settle(self, result: T | None, error: BaseException | None) -> None:
         """Hand over the outcome; to be called in the loop's own thread if there is a loop."""
-        if self.future.cancelled() or self.future.done():
+        if self.future.done():  # or cancelled
             return
         if error is not None:
             self.future.set_exception(error)
