@@ -1,6 +1,7 @@
 """Platforms are answered a moment later while too much waits to be settled."""
 
 import asyncio
+from typing import Literal
 
 import pytest
 
@@ -20,16 +21,18 @@ def store(tx: Tx, count: int) -> None:
 
 
 @pytest.fixture(name="rests")
-def fixture_rests(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The moments that deliveries were let wait."""
-    rests = list[float]()
+def fixture_rests(monkeypatch: pytest.MonkeyPatch) -> list[asyncio.Event]:
+    """What deliveries were let wait for; nobody is kept by it."""
+    rests = list[asyncio.Event]()
 
-    async def rest(seconds: float) -> None:
-        rests.append(seconds)
+    class Moment(asyncio.Event):
+        async def wait(self) -> Literal[True]:
+            rests.append(self)
+            return True
 
     monkeypatch.setattr(backlog, "MOST_WAITING", 2)
     monkeypatch.setattr(backlog, "LOOK_EVERY", 3)
-    monkeypatch.setattr("contatto.inbox.actions.backlog.asyncio.sleep", rest)
+    monkeypatch.setattr("contatto.inbox.actions.backlog.asyncio.Event", Moment)
     return rests
 
 
@@ -38,23 +41,39 @@ async def hold(waiting: Backlog, count: int) -> None:
         await waiting.hold()
 
 
-def test_nobody_waits_while_little_waits(database: Database, rests: list[float]) -> None:
+def test_nobody_waits_while_little_waits(database: Database, rests: list[asyncio.Event]) -> None:
     database.write_now(lambda tx: store(tx, 1))
     asyncio.run(hold(Backlog(database), 9))
     assert rests == []
 
 
 def test_while_too_much_waits_each_delivery_is_stored_a_moment_later(
-    database: Database, rests: list[float]
+    database: Database, rests: list[asyncio.Event]
 ) -> None:
     database.write_now(lambda tx: store(tx, 2))
     asyncio.run(hold(Backlog(database), 5))
     assert len(rests) == 3, "the third looks, and those after it know"
-    assert all(0 < seconds <= backlog.HOLD_S for seconds in rests)
+    assert len(set(rests)) == 1, "they wait for the same moment"
+
+
+def test_those_that_wait_go_on_once_the_moment_has_come(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "MOST_WAITING", 2)
+    monkeypatch.setattr(backlog, "LOOK_EVERY", 1)
+    database.write_now(lambda tx: store(tx, 2))
+
+    async def seconds() -> float:
+        waiting, loop = Backlog(database), asyncio.get_running_loop()
+        began = loop.time()
+        await asyncio.wait_for(waiting.hold(), 60)
+        return loop.time() - began
+
+    assert asyncio.run(seconds()) >= backlog.HOLD_S
 
 
 def test_once_that_is_settled_nobody_waits_any_more(
-    database: Database, rests: list[float], monkeypatch: pytest.MonkeyPatch
+    database: Database, rests: list[asyncio.Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlog, "HOLD_S", 0.0)
     database.write_now(lambda tx: store(tx, 2))

@@ -29,9 +29,7 @@ def hide_contacts(_logger: object, _method: str, event: MutableMapping[str, Any]
     return event
 
 
-def _name_request(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _name_request(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     if request_id := REQUEST_ID.get():
         event.setdefault("request_id", request_id)
     return event

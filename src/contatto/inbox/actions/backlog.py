@@ -31,6 +31,7 @@ class Backlog:
         self._is_looking = False
         self._is_too_much = False
         self._until_s = 0.0
+        self._next = asyncio.Event()
 
     async def hold(self) -> None:
         """Let a delivery wait for the next moment, if too much waits; in any case it is to be stored then."""
@@ -38,17 +39,19 @@ class Backlog:
         self._came += 1
         is_time = loop.time() >= self._until_s if self._is_too_much else self._came >= LOOK_EVERY
         if is_time and not self._is_looking:
-            await self._look()
-            self._until_s = loop.time() + HOLD_S
-        if self._is_too_much and (rest_s := self._until_s - loop.time()) > 0:
-            await asyncio.sleep(rest_s)
+            await self._look(loop)
+        if self._is_too_much and self._until_s > loop.time():
+            await self._next.wait()  # they go on together, and share a commit
 
-    async def _look(self) -> None:
+    async def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_looking = True
         try:
             self._is_too_much = await self._db.read(_is_too_much)
         finally:
             self._is_looking, self._came = False, 0
+        self._until_s, self._next = loop.time() + HOLD_S, asyncio.Event()
+        if self._is_too_much:
+            loop.call_at(self._until_s, self._next.set)
 
 
 def _is_too_much(tx: Tx) -> bool:

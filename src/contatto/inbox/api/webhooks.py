@@ -1,7 +1,7 @@
 """The routes of the inbox: platform webhooks and the chat page's own API, both in plain Starlette."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Final
 
 import msgspec
@@ -85,12 +85,13 @@ async def receive_webhook(request: Request) -> Response:
     signed = _list_signers(request, connector, apps, raw)
     await part_of(request, Backlog).hold()
     # one body may hold several events: each is a delivery of its own, and all are kept before the answer
-    rows = [
+    pieces = connector.split(raw)
+    stored = [
         _store_receipt(context, app.business_id, connector.platform, connector.label(piece), piece)
         for app in signed
-        for piece in connector.split(raw)
+        for piece in pieces
     ]
-    await (rows[0] if len(rows) == 1 else asyncio.gather(*rows))
+    await (stored[0] if len(stored) == 1 else asyncio.gather(*stored))
     return _RECEIVED
 
 
@@ -131,7 +132,7 @@ def _list_signers(
     """
     context = context_of(request)
     now, tolerance = context.clock.now(), context.settings.webhook_tolerance_s
-    signers, refusals = [], []
+    signers, refusals = list[ChannelApp](), list[Refused]()
     for app in apps or [_NOBODYS]:
         try:
             connector.verify_signature(request.headers, raw, app.secret, now, tolerance)
@@ -143,12 +144,13 @@ def _list_signers(
     return signers
 
 
-async def _store_receipt(
+def _store_receipt(
     context: Context, business_id: str, platform: Platform, label: Label, raw: bytes
-) -> None:
+) -> Awaitable[None]:
+    """Hand a delivery over, sealed; it is durable once what is given back has been awaited."""
     body = context.vault.seal_bytes(raw, business_id)
     row = rules.receipt_row(business_id, platform, label, body, context.clock.now())
-    await context.db.append(receipts.APPEND_RECEIPT[context.db.engine.dialect.name], row)
+    return context.db.append(receipts.APPEND_RECEIPT[context.db.engine.dialect.name], row)
 
 
 async def write_chat_message(request: Request) -> Response:

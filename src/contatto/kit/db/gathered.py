@@ -26,8 +26,8 @@ class GatheredRows:
         self._hand_over = hand_over
         self._rows: dict[asyncio.AbstractEventLoop, list[Write]] = {}
 
-    async def put(self, statement: Any, row: Row) -> None:
-        """Insert a row with a statement that is made once and kept; it is durable when this returns."""
+    def put(self, statement: Any, row: Row) -> Awaitable[None]:
+        """Insert a row with a statement that is made once and kept; it is durable once that was awaited."""
         loop = asyncio.get_running_loop()
         rows = self._rows.get(loop)
         if rows is None:
@@ -35,7 +35,7 @@ class GatheredRows:
             loop.call_soon(self._end_turn, loop)
         waiting: Waiting[None] = Waiting(loop)
         rows.append(Write(waiting, acting_for(), statement=statement, row=row))
-        await waiting.future  # type: ignore[misc]  # a loop's future, as there is a loop
+        return waiting.future  # type: ignore[return-value]  # a loop's future, as there is a loop
 
     def _end_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         rows = self._rows.pop(loop)
